@@ -1,0 +1,165 @@
+"""From what lies in the inbox to files that may be worked on, each with its state and reason."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from portraitd import logs
+from portraitd.inbox import Found, Settling, is_ignored, look
+from portraitd.model import FileState, Stamp
+from portraitd.store import Files, KnownFile
+from portraitd.store.files import INBOX, shown
+
+log = logs.get("inbox")
+
+PROCESSED = Path("processed")
+
+NO_STAMP = Stamp(0, 0, 0)
+
+
+class Admission:
+    """Looks at the inbox, and moves what has stood still to ready.
+
+    Args:
+        files: Where every file's state is kept.
+        inbox_dir: The folder people drop files into.
+        quiet_s: How long a file must not have changed.
+        after: ``keep`` leaves a done file where it is, ``move`` puts it into processed/.
+    """
+
+    def __init__(self, files: Files, inbox_dir: Path, quiet_s: float, after: str) -> None:
+        self._files = files
+        self._inbox_dir = inbox_dir
+        self._settling = Settling(quiet_s)
+        self._after = after
+        self._settling_now = 0
+        self._away = ""
+
+    @property
+    def pending(self) -> bool:
+        """Whether a file has yet to stand still."""
+        return self._settling_now > 0
+
+    def refresh(self, now_s: float, steady_s: float) -> None:
+        """Look once.
+
+        Args:
+            now_s: Wall clock, for the records.
+            steady_s: A clock that never jumps, for the quiet time.
+        """
+        known = self._files.below(INBOX)
+        stamps: dict[Path, Stamp] = {}
+        seen: set[Path] = set()
+        for found in look(self._inbox_dir, skip=(PROCESSED,)):
+            if found.path == Path():
+                self._note_away(found.reason or "")
+                return
+            seen.add(found.path)
+            if found.stamp is None:
+                self._note_unfit(found, known.get(found.path), now_s)
+            elif self._is_news(found.stamp, known.get(found.path)):
+                stamps[found.path] = found.stamp
+        self._note_away("")
+        for path, stamp in stamps.items():
+            if path not in known or known[path].state is not FileState.WAITING:
+                self._note(path, stamp, FileState.WAITING, now_s, "still being written?")
+        settled = self._settling.observe(stamps, steady_s)
+        for path in settled:
+            self._note(path, stamps[path], FileState.READY, now_s)
+            self._settling.forget(path)
+        self._settling_now = len(stamps) - len(settled)
+        for path, file in known.items():
+            if path not in seen and file.state in (FileState.WAITING, FileState.READY):
+                self._files.move_on(file.id, FileState.GONE, now_s, "no longer in the inbox")
+                log.info("file_gone", path=shown(path))
+        if self._after == "move":
+            self._dispose(now_s)
+
+    def register(self, paths: Sequence[Path], now_s: float) -> list[int]:
+        """Take files and folders that were named, as they are now.
+
+        A file's source is its path below the folder that was named, or its bare name.
+
+        Returns:
+            The ids of their rows.
+        """
+        taken = []
+        for path in paths:
+            place = path.absolute()
+            if place.is_dir() and not place.is_symlink():
+                root, listed = place, list(look(place))
+            else:
+                root = place.parent
+                listed = [one for one in look(root) if one.path == Path(place.name)]
+                if not listed:
+                    reason = "ignored by its name" if is_ignored(place.name) else "no such file"
+                    listed = [Found(Path(place.name), None, reason)]
+            taken += [self._register(os.fsencode(root), found, now_s) for found in listed]
+        return taken
+
+    def _register(self, root: bytes, found: Found, now_s: float) -> int:
+        known = self._files.below(root).get(found.path)
+        if found.stamp is None:
+            return self._files.note(
+                root, found.path, NO_STAMP, FileState.FAILED, now_s, found.reason or ""
+            )
+        if known and known.stamp == found.stamp and known.state is not FileState.FAILED:
+            return known.id
+        return self._files.note(root, found.path, found.stamp, FileState.READY, now_s)
+
+    def _is_news(self, stamp: Stamp, known: KnownFile | None) -> bool:
+        """Whether a path holds something that was not taken yet."""
+        if known is None or known.stamp != stamp:
+            return True
+        return known.state in (FileState.WAITING, FileState.GONE)
+
+    def _note(
+        self, path: Path, stamp: Stamp, state: FileState, now_s: float, reason: str = ""
+    ) -> None:
+        self._files.note(INBOX, path, stamp, state, now_s, reason)
+        log.info("file_" + state, path=shown(path), size=stamp.size, reason=reason)
+
+    def _note_unfit(self, found: Found, known: KnownFile | None, now_s: float) -> None:
+        """Not a regular file, or not readable: said once, and again when the reason changes."""
+        reason = found.reason or ""
+        if known and known.reason == reason:
+            return
+        # What may not be read today may be tomorrow; a pipe stays a pipe.
+        waits = reason.startswith("cannot")
+        state = FileState.WAITING if waits else FileState.FAILED
+        self._files.note(INBOX, found.path, NO_STAMP, state, now_s, reason)
+        log.warning("file_" + state, path=shown(found.path), reason=reason)
+
+    def _note_away(self, reason: str) -> None:
+        if reason and reason != self._away:
+            log.error("inbox_away", path=shown(self._inbox_dir), reason=reason)
+        elif self._away and not reason:
+            log.info("inbox_back", path=shown(self._inbox_dir))
+        self._away = reason
+
+    def _dispose(self, now_s: float) -> None:
+        """Move what is done to processed/. Never over another file."""
+        for file in self._files.in_state(FileState.DONE):
+            if file.root != INBOX or file.path.parts[0] == PROCESSED.name:
+                continue
+            source = self._inbox_dir / file.path
+            target = _free(self._inbox_dir / PROCESSED / file.path)
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                source.rename(target)
+            except OSError as error:
+                log.warning("file_not_moved", path=shown(file.path), reason=error.strerror)
+                continue
+            self._files.rename(file.id, target.relative_to(self._inbox_dir))
+            log.info("file_moved", path=shown(file.path), to=shown(target))
+
+
+def _free(target: Path) -> Path:
+    """The path itself, or the first ``name (2).mp4`` that nobody uses."""
+    candidate, number = target, 1
+    while os.path.lexists(candidate):
+        number += 1
+        candidate = target.with_name(f"{target.stem} ({number}){target.suffix}")
+    return candidate

@@ -1,0 +1,80 @@
+"""``portraitd check``: whether a home and an installation are sound."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from portraitd.config import Settings
+from portraitd.errors import StoreError
+from portraitd.inbox import file_system_type, needs_polling
+from portraitd.store import Database
+
+LOW_DISK_BYTES = 1 << 30
+
+PACKAGES = ("dlib-bin", "face-recognition", "numpy", "opencv-python-headless", "scikit-learn")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    sound: bool
+    what: str
+    detail: str
+
+
+def findings(settings: Settings) -> Iterator[Finding]:
+    """Look at everything, one finding after the other."""
+    yield from _versions()
+    for what, folder in (
+        ("inbox", settings.inbox_dir),
+        ("people", settings.people_dir),
+        ("state", settings.state_dir),
+    ):
+        yield _folder(what, folder)
+    if settings.state_dir.is_dir():
+        yield _local(settings.state_dir)
+        yield from _store(settings.state_dir)
+
+
+def _versions() -> Iterator[Finding]:
+    for package in PACKAGES:
+        try:
+            yield Finding(True, package, version(package))
+        except PackageNotFoundError:
+            yield Finding(False, package, "not installed")
+    yield Finding(True, "SQLite", sqlite3.sqlite_version)
+
+
+def _folder(what: str, folder: Path) -> Finding:
+    if not folder.is_dir():
+        return Finding(False, what, f"{folder} is missing; `portraitd init` makes it")
+    free = shutil.disk_usage(folder).free
+    detail = f"{folder} ({file_system_type(folder)}, {free / 1e9:.1f} GB free)"
+    return Finding(free >= LOW_DISK_BYTES, what, detail)
+
+
+def _local(state_dir: Path) -> Finding:
+    """SQLite's locks and shared memory cannot be trusted over a network."""
+    kind = file_system_type(state_dir)
+    remote = needs_polling(kind)
+    detail = f"{kind}; set paths.state to a local disk" if remote else kind
+    return Finding(not remote, "state on a local disk", detail)
+
+
+def _store(state_dir: Path) -> Iterator[Finding]:
+    try:
+        database = Database.open_to_read(state_dir)
+    except StoreError as error:
+        yield Finding(False, "database", str(error))
+        return
+    try:
+        problems = database.problems()
+    finally:
+        database.close()
+    yield Finding(not problems, "database", "; ".join(problems) or "sound")

@@ -1,0 +1,210 @@
+"""The command line. Each command reads its settings the same way and says errors in one line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from portraitd import __version__, logs
+from portraitd.config import Settings, load
+from portraitd.errors import AlreadyRunning, ConfigError, PortraitdError, StoreError
+from portraitd.model import FileState
+
+# As sysexits.h has them; the unit's RestartPreventExitStatus names 78.
+EXIT_FAILED_FILES = 1
+EXIT_TROUBLE = 74
+EXIT_LOCKED = 75
+EXIT_CONFIG = 78
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="portraitd")
+def commands() -> None:
+    """Drop videos into a folder; find one folder of portraits per person."""
+
+
+def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command --home, --config and --set, and hand it the settings they make."""
+
+    @click.option("--home", type=click.Path(path_type=Path), help="Holds inbox, people and state.")
+    @click.option("--config", type=click.Path(path_type=Path), help="Settings, in TOML.")
+    @click.option("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE")
+    @wraps(command)
+    def configured(
+        home: Path | None, config: Path | None, assignments: tuple[str, ...], **rest: Any
+    ) -> Any:
+        return command(load(home, config, assignments), **rest)
+
+    return configured
+
+
+def main() -> None:
+    """Run a command, and turn what goes wrong into one line and an exit code."""
+    try:
+        commands(standalone_mode=False)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(64)
+    except (click.Abort, KeyboardInterrupt):
+        print("stopped; run the same command again to go on", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output has gone, as `head` does. Nothing is wrong.
+        sys.stderr.close()
+        sys.exit(0)
+    except ConfigError as error:
+        _say_and_exit(error, EXIT_CONFIG)
+    except AlreadyRunning as error:
+        _say_and_exit(error, EXIT_LOCKED)
+    except PortraitdError as error:
+        _say_and_exit(error, EXIT_TROUBLE)
+
+
+@commands.command()
+@with_settings
+def init(settings: Settings) -> None:
+    """Make a home: inbox, people and state."""
+    from portraitd.service import make_home
+    from portraitd.store import Database, StoreLock
+
+    make_home(settings)
+    with StoreLock(settings.state_dir):
+        Database.open(settings.state_dir).close()
+    click.echo(f"Drop videos into  {settings.inbox_dir}")
+    click.echo(f"Find people in    {settings.people_dir}")
+    click.echo(f"Start with        portraitd run --home {settings.home_dir}")
+
+
+@commands.command()
+@with_settings
+@click.option("--until-idle", is_flag=True, help="End when there is nothing left to do.")
+@click.option("--verbose", "-v", is_flag=True)
+def run(settings: Settings, until_idle: bool, verbose: bool) -> None:
+    """Run the service: watch the inbox, keep the people up to date."""
+    from portraitd import service
+
+    logs.configure(verbose)
+    service.run(settings, until_idle)
+
+
+@commands.command()
+@with_settings
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+def process(settings: Settings, paths: tuple[Path, ...]) -> None:
+    """Process files and folders now; ends when the people folders are fresh."""
+    from portraitd import service
+    from portraitd.progress import ProgressBar
+
+    logs.quiet()
+    console = Console(stderr=True)
+    with ProgressBar(console) as bar:
+        named = service.process(settings, list(paths), bar.follow)
+    failed = _print_summary(settings, named, console)
+    if failed:
+        raise click.exceptions.Exit(EXIT_FAILED_FILES)
+
+
+@commands.command()
+@with_settings
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+def status(settings: Settings, as_json: bool) -> None:
+    """What is in the store, what is being worked on, what failed and why."""
+    from portraitd.status import print_json, print_table, read_status
+
+    found = read_status(settings)
+    if as_json:
+        print_json(found)
+    else:
+        print_table(found, Console())
+
+
+@commands.command()
+@with_settings
+@click.option("--format", "form", type=click.Choice(["jsonl", "csv"]), default="jsonl")
+def faces(settings: Settings, form: str) -> None:
+    """Print every face: where it was seen, and whose it is."""
+    from portraitd.listing import print_faces
+
+    print_faces(settings, form, sys.stdout)
+
+
+@commands.command()
+@with_settings
+def retry(settings: Settings) -> None:
+    """Try failed files again, at the next turn of the service or of `process`."""
+    import time
+
+    from portraitd.store import Database, Files, StoreLock, Work
+
+    if not settings.state_dir.is_dir():
+        raise StoreError(f"{settings.state_dir}: nothing has been processed in this home yet")
+    with StoreLock(settings.state_dir):
+        database = Database.open(settings.state_dir)
+        files = Files(database, settings.inbox_dir)
+        count = Work(database, files).retry(time.time()) + files.retry(time.time())
+        database.close()
+    click.echo(f"{count} to try again; start `portraitd run`")
+
+
+@commands.command()
+@with_settings
+def check(settings: Settings) -> None:
+    """Look whether this home and this installation are sound."""
+    from portraitd.checkup import findings
+
+    found = list(findings(settings))
+    for finding in found:
+        click.echo(f"{'ok  ' if finding.sound else 'BAD '} {finding.what}: {finding.detail}")
+    if not all(finding.sound for finding in found):
+        raise click.exceptions.Exit(EXIT_FAILED_FILES)
+
+
+@commands.command()
+@with_settings
+@click.option("--keep-log", is_flag=True, help="Show what the service logs.")
+def demo(settings: Settings, keep_log: bool) -> None:
+    """Make a short clip of two people, and run the whole path on it."""
+    from portraitd.demo import run_demo
+
+    if keep_log:
+        logs.configure()
+    else:
+        logs.quiet()
+    run_demo(settings, Console())
+
+
+def _print_summary(settings: Settings, named: list[int], console: Console) -> int:
+    """What came of the files that were named. Returns how many failed."""
+    from portraitd.store import Database, Files, People
+    from portraitd.store.files import shown
+
+    database = Database.open_to_read(settings.state_dir)
+    try:
+        files = Files(database, settings.inbox_dir)
+        rows = [files.get(file_id) for file_id in named]
+        census = People(database).last_census()
+    finally:
+        database.close()
+    failed = [row for row in rows if row.state in (FileState.FAILED, FileState.GONE)]
+    for row in rows:
+        if row.reason:
+            console.print(f"{row.state}: {shown(row.path)}: {row.reason}", markup=False)
+    counts = f"{census.people} people, {census.faces} faces" if census else "no faces"
+    console.print(
+        f"{len(rows) - len(failed)} of {len(rows)} files, {counts}: {settings.people_dir}",
+        markup=False,
+    )
+    return len(failed)
+
+
+def _say_and_exit(error: PortraitdError, code: int) -> None:
+    print(f"portraitd: {error}", file=sys.stderr)
+    sys.exit(code)

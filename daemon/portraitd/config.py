@@ -1,0 +1,230 @@
+"""The settings: defaults, config file, environment, command line, in rising order.
+
+Every key is one line of ``config.example.toml``; a test keeps the two together.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from portraitd.errors import ConfigError
+
+SYSTEM_CONFIG = Path("/etc/portraitd/config.toml")
+
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """A table of the config file. An unknown key is an error, not a silent default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PathSettings(Section):
+    """Where things lie; empty means below the home."""
+
+    inbox: Path | None = None
+    people: Path | None = None
+    state: Path | None = None
+
+
+class InboxSettings(Section):
+    """When a dropped file is taken, and what becomes of it."""
+
+    quiet_s: NotNegative = 10.0
+    scan_s: Positive = 10.0
+    watch: Literal["auto", "events", "poll"] = "auto"
+    after: Literal["keep", "move"] = "keep"
+
+
+class SamplingSettings(Section):
+    """Which frames are looked at."""
+
+    fps: Annotated[float, Field(gt=0, le=1000)] = 1.0
+
+
+class DetectionSettings(Section):
+    """The reduced copy that the detector sees."""
+
+    max_width: Annotated[int, Field(ge=80, le=8192)] = 700
+    max_height: Annotated[int, Field(ge=80, le=8192)] = 500
+    upsample: Annotated[int, Field(ge=0, le=2)] = 1
+
+
+class EncoderSection(Section):
+    """What finds and embeds the faces."""
+
+    kind: Literal["dlib"] = "dlib"
+    detector: Literal["hog", "cnn"] = "hog"
+    mirror: bool = True
+
+
+class WorkerSettings(Section):
+    """How much of the machine may be used."""
+
+    count: Annotated[int, Field(ge=0, le=1024)] = 0
+    nice: Annotated[int, Field(ge=0, le=19)] = 10
+    memory_mb: Annotated[int, Field(ge=0)] = 3000
+    slice_s: Annotated[float, Field(ge=1)] = 60.0
+    time_limit_s: Positive = 1800.0
+    attempts: Annotated[int, Field(ge=1, le=100)] = 3
+
+    @property
+    def processes(self) -> int:
+        """The number of worker processes: ``count``, or one a core."""
+        return self.count or len(os.sched_getaffinity(0))
+
+
+class GroupingSettings(Section):
+    """How faces become people, and when."""
+
+    method: Literal["dbscan"] = "dbscan"
+    eps: Positive = 0.5
+    min_samples: Annotated[int, Field(ge=1)] = 5
+    settle_s: NotNegative = 15.0
+    max_wait_s: NotNegative = 600.0
+
+
+class PeopleSettings(Section):
+    """How the folders look."""
+
+    portrait_width: Annotated[int, Field(ge=64, le=2048)] = 400
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Environment variables: ``PORTRAITD_GROUPING__EPS=0.44``."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="PORTRAITD_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    home: Path = Path("~/portraits")
+    paths: PathSettings = PathSettings()
+    inbox: InboxSettings = InboxSettings()
+    sampling: SamplingSettings = SamplingSettings()
+    detection: DetectionSettings = DetectionSettings()
+    encoder: EncoderSection = EncoderSection()
+    workers: WorkerSettings = WorkerSettings()
+    grouping: GroupingSettings = GroupingSettings()
+    people: PeopleSettings = PeopleSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment alone: file and command line are merged by ``load``."""
+        return (init_settings, env_settings)
+
+    @property
+    def home_dir(self) -> Path:
+        return self.home.expanduser().absolute()
+
+    @property
+    def inbox_dir(self) -> Path:
+        return self._below_home(self.paths.inbox, "inbox")
+
+    @property
+    def people_dir(self) -> Path:
+        return self._below_home(self.paths.people, "people")
+
+    @property
+    def state_dir(self) -> Path:
+        return self._below_home(self.paths.state, "state")
+
+    def _below_home(self, path: Path | None, name: str) -> Path:
+        return self.home_dir / (path.expanduser() if path else name)
+
+
+def load(
+    home: Path | None = None, config: Path | None = None, assignments: Sequence[str] = ()
+) -> Settings:
+    """Read the settings that are in force.
+
+    Args:
+        home: From ``--home``; beats the file and the environment.
+        config: From ``--config``; without it ``HOME/config.toml``, then the system's file.
+        assignments: From ``--set``, each ``section.key=value``.
+
+    Raises:
+        ConfigError: A file is missing or no TOML, or a key or value is wrong.
+    """
+    given: dict[str, Any] = _nested(assignments)
+    if home is not None:
+        given["home"] = home
+    try:
+        environment = Settings().model_dump(exclude_unset=True)
+        file = config or _config_beside(Path(given.get("home", environment.get("home", "~"))))
+        below = _merged(_read(file) if file else {}, environment)
+        return Settings.model_validate(_merged(below, given))
+    except ValidationError as error:
+        raise ConfigError(_readable(error)) from error
+
+
+def _config_beside(home: Path) -> Path | None:
+    """The config file that applies when none was named."""
+    for candidate in (home.expanduser() / "config.toml", SYSTEM_CONFIG):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{file}: there is no such config file") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{file}: {error}") from error
+
+
+def _nested(assignments: Sequence[str]) -> dict[str, Any]:
+    """``["a.b=1"]`` as ``{"a": {"b": 1}}``; a value that is no TOML is text."""
+    tree: dict[str, Any] = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        parts = name.strip().split(".")
+        if not equals or not all(parts):
+            raise ConfigError(f"--set {assignment}: write section.key=value")
+        value: Any = text.strip()
+        with suppress(tomllib.TOMLDecodeError):
+            value = tomllib.loads(f"value = {text}")["value"]
+        for part in reversed(parts):
+            value = {part: value}
+        tree = _merged(tree, value)
+    return tree
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Two nested mappings as one; ``above`` wins key by key."""
+    result = dict(below)
+    for key, value in above.items():
+        old = result.get(key)
+        both_tables = isinstance(old, Mapping) and isinstance(value, Mapping)
+        result[key] = _merged(old, value) if both_tables else value  # type: ignore[arg-type]
+    return result
+
+
+def _readable(error: ValidationError) -> str:
+    """One line a key, with what was given and what is wanted."""
+    lines = []
+    for problem in error.errors(include_url=False):
+        key = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"{key}: there is no such setting")
+        else:
+            lines.append(f"{key} = {problem['input']!r}: {problem['msg']}")
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Faces to people: the numbers only, no store and no files."""

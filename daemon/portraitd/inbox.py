@@ -1,0 +1,261 @@
+"""What lies in the inbox, and what of it has stopped changing.
+
+Looking is the truth: an event may be lost, a look is not. Nothing is opened here except
+folders, and no link is ever followed. What a file *is* gets decided by its content, later
+and in another process.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+import stat
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from portraitd.model import Stamp
+
+IGNORED_NAMES = (
+    # Hidden files, which covers rsync's `.name.XXXXXX`, `.syncthing.*`, `._*`, `.DS_Store`.
+    ".*",
+    # Files on their way in: download managers, browsers, copy programs.
+    "*.tmp", "*.part", "*.partial", "*.filepart", "*.crdownload", "*.opdownload", "*.download",
+    "*.!qb", "*.!ut", "*.aria2", "*.tacitpart", "~syncthing~*",
+    # Lock and owner files of office programs.
+    "~$*",
+    # What file servers and clients leave behind.
+    "@eadir", "@tmp", "@recycle", "@recently-snapshot", "@sharebin", "@__thumb",
+    "*@synoresource", "*@synoeastream", "*.synologyworkingdirectory",
+    "#recycle", "#snapshot", "$recycle.bin", "recycler", "system volume information",
+    "thumbs.db", "thumbs.db:*", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r",
+    "network trash folder", "temporary items", "lost+found",
+)  # fmt: skip
+"""Patterns in lower case; a name is compared without regard to case."""
+
+_IGNORED = re.compile("|".join(fnmatch.translate(pattern) for pattern in IGNORED_NAMES))
+
+POLLED_FILE_SYSTEMS = frozenset({
+    "9p", "acfs", "afs", "autofs", "beegfs", "ceph", "cifs", "coda", "drvfs", "fuse", "gfs2",
+    "glusterfs", "gpfs", "lustre", "ncp", "ncpfs", "nfs", "nfs4", "ocfs2", "orangefs", "prl_fs",
+    "pvfs2", "smb2", "smb3", "smbfs", "sshfs", "vboxsf", "virtiofs", "vmhgfs",
+})  # fmt: skip
+"""Where another machine may write without the kernel here hearing of it."""
+
+_MOUNTS = Path("/proc/self/mountinfo")
+
+_UNFIT_KINDS = (
+    (stat.S_ISLNK, "a symbolic link; links are not followed"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Something that lies there: either a regular file with its stamp, or a reason why not.
+
+    Attributes:
+        path: Below the folder looked at; bytes that are not UTF-8 are surrogate-escaped.
+            The folder itself is ``Path(".")``.
+        stamp: Of a regular file that may be read; None for everything else.
+        reason: Why it cannot be taken, for a person to read; None for a regular file.
+    """
+
+    path: Path
+    stamp: Stamp | None
+    reason: str | None
+
+
+def is_ignored(name: str) -> bool:
+    """Whether a name is temporary, hidden or litter of a file server.
+
+    Args:
+        name: A file name or a relative path; one ignored component is enough.
+    """
+    return any(_IGNORED.match(part.lower()) for part in name.split("/") if part not in ("", "."))
+
+
+def look(root: Path, skip: Collection[Path] = ()) -> Iterator[Found]:
+    """Everything below a folder that is not ignored, in the order of names.
+
+    A folder that cannot be listed is one finding with a reason; the others go on. What
+    vanishes while looking is left out.
+
+    Args:
+        root: The folder; it may itself be reached through a link.
+        skip: Paths below ``root`` that are not looked at, such as ``Path("processed")``.
+    """
+    try:
+        root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        yield Found(Path(), None, _cannot_be_listed(error))
+        return
+    try:
+        waiting = [Path()]
+        while waiting:
+            below: list[Path] = []
+            yield from _look_into(root_fd, waiting.pop(), frozenset(skip), below)
+            waiting.extend(reversed(below))
+    finally:
+        os.close(root_fd)
+
+
+def _look_into(
+    root_fd: int, folder: Path, skip: frozenset[Path], below: list[Path]
+) -> Iterator[Found]:
+    """The findings of one folder; its subfolders are appended to ``below``."""
+    try:
+        folder_fd = _open_below(root_fd, folder)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        yield Found(folder, None, _cannot_be_listed(error))
+        return
+    try:
+        with os.scandir(folder_fd) as entries:
+            names = sorted(entry.name for entry in entries if not is_ignored(entry.name))
+        for name in names:
+            path = folder / name
+            if path in skip:
+                continue
+            try:
+                facts = os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                yield Found(path, None, _cannot_be_read(error))
+                continue
+            if stat.S_ISDIR(facts.st_mode):
+                below.append(path)
+            else:
+                yield _found(path, facts, folder_fd)
+    except OSError as error:
+        yield Found(folder, None, _cannot_be_listed(error))
+    finally:
+        os.close(folder_fd)
+
+
+def _open_below(root_fd: int, folder: Path) -> int:
+    """Open a folder one component at a time, so that none of them can be a link.
+
+    From the root each time: a descriptor kept for each level would limit the depth.
+    """
+    current = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=root_fd)
+    for part in folder.parts:
+        try:
+            following = os.open(
+                part,
+                os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC,
+                dir_fd=current,
+            )
+        finally:
+            os.close(current)
+        current = following
+    return current
+
+
+def _found(path: Path, facts: os.stat_result, folder_fd: int) -> Found:
+    if stat.S_ISREG(facts.st_mode):
+        if not os.access(path.name, os.R_OK, dir_fd=folder_fd):
+            return Found(path, None, "cannot be read: Permission denied")
+        return Found(path, Stamp(facts.st_size, facts.st_mtime_ns, facts.st_ino), None)
+    for is_kind, reason in _UNFIT_KINDS:
+        if is_kind(facts.st_mode):
+            return Found(path, None, reason)
+    return Found(path, None, "not a regular file")
+
+
+def _cannot_be_listed(error: OSError) -> str:
+    return f"cannot be listed: {error.strerror or error}"
+
+
+def _cannot_be_read(error: OSError) -> str:
+    return f"cannot be read: {error.strerror or error}"
+
+
+class Settling:
+    """Which files have stood still for the quiet time. Looks at nothing; is told.
+
+    An empty file settles too: it then fails with a clear reason, instead of waiting for ever.
+    """
+
+    def __init__(self, quiet_s: float) -> None:
+        self._quiet_s = quiet_s
+        self._since: dict[Path, tuple[float, Stamp]] = {}
+
+    def observe(self, found: Mapping[Path, Stamp], now_s: float) -> list[Path]:
+        """The files that have not changed for the quiet time, longest first.
+
+        A file is named on every call until it is forgotten. A file that is no longer among
+        ``found`` is dropped and starts anew when it comes back.
+
+        Args:
+            found: Every file there is now that is still to be taken.
+            now_s: Of a clock that never goes back.
+        """
+        since: dict[Path, tuple[float, Stamp]] = {}
+        for path, stamp in found.items():
+            before = self._since.get(path)
+            since[path] = before if before and before[1] == stamp else (now_s, stamp)
+        self._since = since
+        settled = [
+            (quiet_since_s, path)
+            for path, (quiet_since_s, _) in since.items()
+            if now_s - quiet_since_s >= self._quiet_s
+        ]
+        return [path for _, path in sorted(settled)]
+
+    def forget(self, path: Path) -> None:
+        """Drop a file, usually because it was taken. Found again, it starts anew."""
+        self._since.pop(path, None)
+
+    def next_in_s(self, now_s: float) -> float | None:
+        """Seconds until the next file can have settled; None if none is on its way."""
+        ends = [since_s + self._quiet_s - now_s for since_s, _ in self._since.values()]
+        return min((end for end in ends if end > 0), default=None)
+
+
+def file_system_type(path: Path, mounts: Path = _MOUNTS) -> str:
+    """The kernel's name of the file system that holds a path, such as ``ext4`` or ``cifs``.
+
+    Args:
+        path: Need not exist; links in it are resolved.
+        mounts: In the form of ``/proc/self/mountinfo``.
+
+    Returns:
+        ``unknown`` where the mounts cannot be read.
+    """
+    wanted = os.fsencode(os.path.realpath(path))
+    best, kind = b"", "unknown"
+    try:
+        lines = mounts.read_bytes().splitlines()
+    except OSError:
+        return kind
+    for line in lines:
+        before, separator, after = line.partition(b" - ")
+        fields = before.split(b" ")
+        if not separator or len(fields) < 5:
+            continue
+        point = _unescaped(fields[4])
+        # Not shorter, rather than longer: of two mounts on one point the later hides the earlier.
+        if len(point) >= len(best) and _is_below(wanted, point):
+            best, kind = point, os.fsdecode(after.split(b" ")[0])
+    return kind
+
+
+def needs_polling(file_system: str) -> bool:
+    """Whether events may be missing there, because other machines write to it too."""
+    return file_system in POLLED_FILE_SYSTEMS or file_system.startswith("fuse.")
+
+
+def _is_below(path: bytes, mount_point: bytes) -> bool:
+    return path == mount_point or path.startswith(mount_point.rstrip(b"/") + b"/")
+
+
+def _unescaped(field: bytes) -> bytes:
+    """Mount points are written with ``\\040`` for a space, and so on."""
+    return re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8)]), field)

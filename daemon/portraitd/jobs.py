@@ -1,0 +1,105 @@
+"""The pure functions that run in worker processes. Values go in, values come out.
+
+Heavy libraries are imported inside: the daemon process names these functions, and never
+loads OpenCV, dlib or scikit-learn itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portraitd.encoder.interface import EncoderSettings
+from portraitd.model import EMBEDDING_SIZE, MediaFacts, Sighting, Slice, SliceFaces, Source
+
+if TYPE_CHECKING:
+    from portraitd.encoder.engine import Encoder
+
+
+class EncodeSettings(NamedTuple):
+    """What, besides the slice, decides which faces are found."""
+
+    fps: float
+    encoder: EncoderSettings
+    portrait_width_px: int
+
+
+def probe(source: Source) -> MediaFacts:
+    """Fingerprint a file and find out what it is.
+
+    Raises:
+        VideoError: It is no media, or changed while it was read.
+    """
+    from portraitd import video
+
+    return video.probe(source)
+
+
+def encode(piece: Slice, settings: EncodeSettings) -> SliceFaces:
+    """Find, embed and cut out every face of a slice.
+
+    The same slice gives the same faces, whoever runs it.
+
+    Raises:
+        VideoError: The content is at fault, or changed while it was read.
+    """
+    from portraitd import video
+    from portraitd.people.portraits import cut_portrait
+
+    began = time.monotonic()
+    encoder = _encoder(settings.encoder)
+    frames = video.SampledFrames(
+        piece.source, piece.kind, piece.start_s, piece.stop_s, settings.fps
+    )
+    sampled = 0
+    sightings: list[Sighting] = []
+    for frame in frames:
+        sampled += 1
+        sightings += (
+            Sighting(
+                frame.t_s, face, cut_portrait(frame.image, face.box, settings.portrait_width_px)
+            )
+            for face in encoder.encode([frame.image])[0]
+        )
+    return SliceFaces(sightings, sampled, frames.decoded, frames.ended_s, time.monotonic() - began)
+
+
+def cluster(matrix: Path, eps: float, min_samples: int) -> NDArray[np.int32]:
+    """DBSCAN over all embeddings (Ester et al., 1996), Euclidean distance.
+
+    Args:
+        matrix: A file of little-endian float32 rows of 128.
+        eps: Neighbours are at most this far apart.
+        min_samples: Neighbours, the point itself among them, that make a core point.
+
+    Returns:
+        Shape ``(rows,)``; the cluster of each face, -1 for noise.
+    """
+    if matrix.stat().st_size == 0:
+        return np.empty(0, np.int32)
+    from sklearn.cluster import DBSCAN
+
+    vectors = np.memmap(matrix, "<f4", mode="r").reshape(-1, EMBEDDING_SIZE)
+    labels = DBSCAN(eps=eps, min_samples=min_samples).fit_predict(vectors)
+    return np.asarray(labels, np.int32)
+
+
+def montage(jpegs: Sequence[bytes]) -> bytes:
+    """One picture of up to 25 portraits, as JPEG."""
+    from portraitd.people.montage import build_montage
+
+    return build_montage(jpegs)
+
+
+@lru_cache(maxsize=1)
+def _encoder(settings: EncoderSettings) -> Encoder:
+    """The models are loaded once per worker."""
+    from portraitd.encoder.build import build_encoder
+
+    return build_encoder(settings)

@@ -1,0 +1,54 @@
+"""Logging: JSON lines for the journal, coloured lines for a terminal. The one door to structlog."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+
+Logger = structlog.typing.FilteringBoundLogger
+
+
+def get(room: str) -> Logger:
+    """The logger of a room; every line carries the room's name."""
+    logger: Logger = structlog.get_logger(room=room)
+    return logger
+
+
+def configure(verbose: bool = False, json: bool | None = None) -> None:
+    """Send logs to stderr.
+
+    Args:
+        verbose: Show debug lines as well.
+        json: One JSON object a line; by default whenever stderr is not a terminal.
+    """
+    as_json = not sys.stderr.isatty() if json is None else json
+    timestamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
+    finish: list[Any] = (
+        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        if as_json
+        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    )
+    structlog.configure(
+        processors=[structlog.processors.add_log_level, timestamp, *finish],
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.DEBUG if verbose else logging.INFO
+        ),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
+def quiet() -> None:
+    """Show warnings and errors alone, for commands that draw on the terminal themselves."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=False,
+    )

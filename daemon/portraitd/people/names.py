@@ -1,0 +1,66 @@
+"""Folder names that are safe on Linux, Windows and macOS, and distinct on all of them."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Collection
+
+MAX_BYTES = 100
+"""Of a folder name in UTF-8. Windows limits whole paths, eCryptfs names to about 140."""
+
+OWN_NAMES = ("_unsorted", "_ignored", "gallery", "index.html", "README.txt", "STATUS.html")
+"""What lies in the root of the tree and is nobody's name."""
+
+# Control, formatting (bidirectional marks, zero width), surrogate, private, line separators.
+_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+_FORBIDDEN = re.compile(r'[<>:"/\\|?*]')
+_DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])", re.IGNORECASE)
+
+
+def folder_name(person_id: int, name: str | None) -> str:
+    """The name a person's folder should have: their own where it can be, or ``person-0001``.
+
+    A safe name comes back as it is. Not yet unique: see ``unique_name``.
+    """
+    safe = _safe(name or "")
+    return safe or f"person-{person_id:04d}"
+
+
+def unique_name(name: str, taken: Collection[str]) -> str:
+    """The name, or the name with the first free number: ``Anna (2)``.
+
+    Args:
+        name: A safe name.
+        taken: ``folded`` names that must not be met; names of portraitd's own count as taken.
+    """
+    own = {folded(reserved) for reserved in OWN_NAMES}
+    candidate, number = name, 1
+    while folded(candidate) in taken or folded(candidate) in own:
+        number += 1
+        ending = f" ({number})"
+        candidate = _shortened(name, MAX_BYTES - len(ending)) + ending
+    return candidate
+
+
+def folded(name: str) -> str:
+    """The same for all names that some file system takes for one: case and composition."""
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
+
+
+def _safe(name: str) -> str:
+    """The safe part of a name; empty if nothing is left. Safe names are returned unchanged."""
+    visible = "".join(" " if c in "\t\n\r" else c for c in name)
+    visible = "".join(c for c in visible if unicodedata.category(c) not in _INVISIBLE)
+    plain = _FORBIDDEN.sub("-", unicodedata.normalize("NFC", visible))
+    # A leading dot would hide the folder; a leading underscore is for portraitd's own.
+    trimmed = _shortened(" ".join(plain.split()).lstrip("._- "), MAX_BYTES)
+    stem, dot, ending = trimmed.partition(".")
+    if _DEVICE.fullmatch(stem.rstrip()):
+        return f"{stem.rstrip()}-{dot}{ending}"
+    return trimmed
+
+
+def _shortened(name: str, size: int) -> str:
+    """At most so many bytes of UTF-8, without a dot or space at the end."""
+    return name.encode()[:size].decode(errors="ignore").rstrip(". ")

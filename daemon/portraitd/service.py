@@ -1,0 +1,343 @@
+"""The service: its rooms put together, one turn of the loop, and how it starts and ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Self
+
+from portraitd import __version__, logs
+from portraitd.admission import Admission
+from portraitd.census import CensusTaker, Pace
+from portraitd.config import Settings
+from portraitd.dispatch import Dispatcher
+from portraitd.encoder.interface import EncoderSettings
+from portraitd.errors import ConfigError, PublishError, StoreError
+from portraitd.executors import LocalExecutor, WorkerLimits
+from portraitd.jobs import EncodeSettings
+from portraitd.publisher import Publisher
+from portraitd.store import Database, Faces, Files, People, StoreLock, Work
+from portraitd.systemd import Notifier
+from portraitd.watch import Doorbell, Watch
+
+log = logs.get("service")
+
+GRACE_S = 15.0
+"""How long a stop waits for running slices."""
+
+SAY_AGAIN_S = 60.0
+
+LOOK_GAP_S = 1.0
+"""Events ring often while a file is copied; looking once a second is enough."""
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """The time of a turn: the wall clock for the records, a steady one for waiting."""
+
+    wall_s: float
+    steady_s: float
+
+    @classmethod
+    def read(cls) -> Self:
+        return cls(time.time(), time.monotonic())
+
+
+class Service:
+    """Everything that moves a dropped file to a person's folder.
+
+    Use ``open_service`` to make one.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        executor: Executor,
+        places: int,
+        doorbell: Doorbell,
+    ) -> None:
+        files = Files(database, settings.inbox_dir)
+        faces = Faces(database)
+        people = People(database)
+
+        def ring() -> None:
+            doorbell.ring("job")
+
+        self.files = files
+        self.work = Work(database, files)
+        self.faces = faces
+        self.people = people
+        self.admission = Admission(
+            files, settings.inbox_dir, settings.inbox.quiet_s, settings.inbox.after
+        )
+        self.dispatcher = Dispatcher(
+            files,
+            self.work,
+            executor,
+            places,
+            ring,
+            encode_settings(settings),
+            settings.workers.slice_s,
+            settings.workers.attempts,
+        )
+        self.census = CensusTaker(
+            faces,
+            people,
+            executor,
+            ring,
+            settings.state_dir,
+            settings.grouping,
+            Pace(settings.grouping.settle_s, settings.grouping.max_wait_s),
+        )
+        self.publisher = Publisher(faces, people, executor, ring, settings.people_dir)
+        self._scan_s = settings.inbox.scan_s
+        self._looked_s = float("-inf")
+        self._watches_inbox = True
+        self._trouble = ""
+        self._said_s = float("-inf")
+        # What a crash left half-done is queued again: rows are enough to go on.
+        files.reclaim()
+        reclaimed = self.work.reclaim()
+        log.info("store_opened", faces=faces.count(), slices_reclaimed=reclaimed)
+
+    def leave_inbox(self) -> None:
+        """Look at nothing but what is registered, for ``portraitd process``."""
+        self._watches_inbox = False
+
+    @property
+    def working(self) -> bool:
+        """Whether a file is on its way to faces."""
+        return self.dispatcher.busy or self.files.any_open()
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing left to do until something is dropped."""
+        looked = not self._watches_inbox or self._looked_s > float("-inf")
+        return looked and not (
+            self.admission.pending
+            or self.working
+            or self.census.pending
+            or self.publisher.pending
+            or self._trouble
+        )
+
+    def turn(self, now: Now) -> None:
+        """Move everything that can move, by one step."""
+        try:
+            self._look(now)
+            self.dispatcher.collect(now.wall_s)
+            self.dispatcher.fill(now.wall_s)
+            self.census.refresh(now.wall_s, self.working)
+            self.publisher.refresh(now.wall_s)
+        except (StoreError, PublishError) as error:
+            self._complain(str(error), now)
+        else:
+            self._recover()
+
+    def next_turn_s(self, now: Now, rung: bool = False) -> float:
+        """Seconds until a turn is worth it, if nothing rings."""
+        wait = max(0.0, self._looked_s + self._scan_s - now.steady_s)
+        if self.admission.pending or self.census.pending or self._trouble:
+            wait = min(wait, LOOK_GAP_S)
+        return min(max(wait, 0.05), 30.0)
+
+    def park(self) -> None:
+        """Give back what is out; the next start takes it up."""
+        self.dispatcher.park()
+        self.census.park()
+        self.publisher.park()
+
+    def _look(self, now: Now) -> None:
+        if self._watches_inbox and now.steady_s - self._looked_s >= min(LOOK_GAP_S, self._scan_s):
+            self.admission.refresh(now.wall_s, now.steady_s)
+            self._looked_s = now.steady_s
+
+    def _complain(self, trouble: str, now: Now) -> None:
+        """Say it when it is new, and once a minute while it lasts."""
+        if trouble != self._trouble or now.steady_s - self._said_s >= SAY_AGAIN_S:
+            log.error("blocked", reason=trouble)
+            self._said_s = now.steady_s
+        self._trouble = trouble
+
+    def _recover(self) -> None:
+        if self._trouble:
+            log.info("recovered", reason=self._trouble)
+        self._trouble = ""
+
+
+def encode_settings(settings: Settings) -> EncodeSettings:
+    """What decides which faces are found, for a worker."""
+    return EncodeSettings(
+        settings.sampling.fps,
+        EncoderSettings(
+            models_dir=settings.state_dir / "models",
+            kind=settings.encoder.kind,
+            detector=settings.encoder.detector,
+            max_width=settings.detection.max_width,
+            max_height=settings.detection.max_height,
+            upsample=settings.detection.upsample,
+            mirror=settings.encoder.mirror,
+        ),
+        settings.people.portrait_width,
+    )
+
+
+def make_home(settings: Settings) -> None:
+    """Make the folders of a home that are not there yet.
+
+    Raises:
+        ConfigError: One of them cannot be made.
+    """
+    for folder, mode in (
+        (settings.home_dir, 0o777),
+        (settings.inbox_dir, 0o777),
+        (settings.people_dir, 0o777),
+        (settings.state_dir, 0o700),
+    ):
+        try:
+            folder.mkdir(mode=mode, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"{folder} cannot be made: {error.strerror}") from error
+
+
+@contextmanager
+def open_service(settings: Settings, doorbell: Doorbell) -> Iterator[Service]:
+    """A service that holds the home's lock and a pool of workers.
+
+    On the way out running slices get ``GRACE_S`` to finish; the rest is given back.
+
+    Raises:
+        AlreadyRunning: Another portraitd works on this home.
+        StoreError: The database cannot be used.
+    """
+    make_home(settings)
+    with ExitStack() as stack:
+        stack.enter_context(StoreLock(settings.state_dir))
+        database = Database.open(settings.state_dir)
+        stack.callback(database.close)
+        limits = WorkerLimits(
+            settings.workers.nice, settings.workers.memory_mb, settings.workers.time_limit_s
+        )
+        places = settings.workers.processes
+        executor = LocalExecutor(places, limits)
+        service = Service(settings, database, executor, places, doorbell)
+        try:
+            yield service
+        finally:
+            _wind_down(service, executor, doorbell)
+
+
+def _wind_down(service: Service, executor: LocalExecutor, doorbell: Doorbell) -> None:
+    deadline_s = time.monotonic() + GRACE_S
+    while service.dispatcher.busy and (left_s := deadline_s - time.monotonic()) > 0:
+        doorbell.wait(min(left_s, 1.0))
+        try:
+            service.dispatcher.collect(time.time())
+        except StoreError as error:
+            log.error("blocked", reason=str(error))
+            break
+    try:
+        service.park()
+    except StoreError as error:
+        # Its rows say running; the next start queues them again.
+        log.error("blocked", reason=str(error))
+    executor.shutdown(wait=True, cancel_futures=True)
+
+
+def run(settings: Settings, until_idle: bool = False) -> None:
+    """Run the service until a signal asks it to stop, or until there is nothing left to do.
+
+    Raises:
+        AlreadyRunning: Another portraitd works on this home.
+        StoreError: The database cannot be opened.
+    """
+    doorbell, notifier = Doorbell(), Notifier()
+    with _stop_signals(doorbell) as stopping, open_service(settings, doorbell) as service:
+        watch = Watch([settings.inbox_dir], doorbell, settings.inbox.watch)
+        watch.start()
+        try:
+            log.info(
+                "service_started",
+                version=__version__,
+                home=str(settings.home_dir),
+                workers=settings.workers.processes,
+                watching="events and scan" if watch.event_roots else "scan",
+                sqlite=sqlite3.sqlite_version,
+            )
+            notifier.ready()
+            while not stopping():
+                now = Now.read()
+                service.turn(now)
+                notifier.alive(now.steady_s)
+                if until_idle and service.idle:
+                    break
+                watch.ensure()
+                timeout_s = service.next_turn_s(now)
+                if notifier.period_s:
+                    timeout_s = min(timeout_s, notifier.period_s)
+                doorbell.wait(timeout_s)
+        finally:
+            watch.stop()
+            notifier.stopping()
+            log.info("service_stopping")
+
+
+def process(
+    settings: Settings, paths: list[Path], watch_progress: Callable[[Service], None]
+) -> list[int]:
+    """Process files and folders now, and return when the people tree is fresh.
+
+    Args:
+        settings: What is in force.
+        paths: Files and folders.
+        watch_progress: Called after every turn.
+
+    Returns:
+        The ids of the files that were named.
+
+    Raises:
+        AlreadyRunning: Another portraitd works on this home.
+        StoreError: The database cannot be opened.
+    """
+    doorbell = Doorbell()
+    now_settings = settings.model_copy(
+        update={"grouping": settings.grouping.model_copy(update={"settle_s": 0.0})}
+    )
+    with _stop_signals(doorbell) as stopping, open_service(now_settings, doorbell) as service:
+        service.leave_inbox()
+        named = service.admission.register(paths, time.time())
+        while not stopping():
+            service.turn(Now.read())
+            watch_progress(service)
+            if service.idle:
+                return named
+            doorbell.wait(1.0)
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def _stop_signals(doorbell: Doorbell) -> Iterator[Callable[[], bool]]:
+    """SIGTERM and SIGINT end the loop after its turn; a second one ends the process."""
+    received: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if received:
+            os._exit(128 + number)
+        received.append(number)
+        doorbell.ring("stop")
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,125 @@
+"""``portraitd status``: how things stand, read beside a running service."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+from portraitd.config import Settings
+from portraitd.model import FileState
+from portraitd.store import Census, Database, Faces, Files, People, Work
+from portraitd.store.files import shown
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How a home stands.
+
+    Attributes:
+        files: Files by state.
+        videos: Videos and photos by state.
+        faces: Faces stored.
+        people: People who have a face.
+        footage_done_s, footage_open_s: Seconds of footage encoded, and still to do.
+        footage_per_work_s: Seconds of footage a worker gets through in a second; 0 if unknown.
+        eta_s: Seconds of work left on all workers; 0 if nothing is left, None if unknown.
+        census: The grouping in force.
+        problems: Path and reason of files that failed or wait for something.
+    """
+
+    files: dict[str, int]
+    videos: dict[str, int]
+    faces: int
+    people: int
+    footage_done_s: float
+    footage_open_s: float
+    footage_per_work_s: float
+    eta_s: float | None
+    census: Census | None
+    problems: list[tuple[str, str]]
+
+
+def read_status(settings: Settings) -> Status:
+    """Read the store.
+
+    Raises:
+        StoreError: Nothing has been processed in this home yet.
+    """
+    database = Database.open_to_read(settings.state_dir)
+    try:
+        files, people = Files(database, settings.inbox_dir), People(database)
+        work = Work(database, files)
+        footage = work.progress()
+        speed = footage.footage_done_s / footage.work_s if footage.work_s else 0.0
+        if not footage.footage_open_s:
+            eta_s: float | None = 0.0
+        elif speed:
+            eta_s = footage.footage_open_s / speed / settings.workers.processes
+        else:
+            eta_s = None
+        problems = [
+            (shown(file.path), file.reason)
+            for state in (FileState.FAILED, FileState.WAITING)
+            for file in files.in_state(state)
+            if file.reason
+        ]
+        return Status(
+            files=files.counts(),
+            videos=work.counts(),
+            faces=Faces(database).count(),
+            people=len(people.present()),
+            footage_done_s=footage.footage_done_s,
+            footage_open_s=footage.footage_open_s,
+            footage_per_work_s=speed,
+            eta_s=eta_s,
+            census=people.last_census(),
+            problems=problems,
+        )
+    finally:
+        database.close()
+
+
+def print_json(status: Status) -> None:
+    """For scripts."""
+    print(json.dumps(asdict(status), ensure_ascii=False, indent=2))
+
+
+def print_table(status: Status, console: Console) -> None:
+    """For people."""
+    table = Table(show_header=False, box=None)
+    table.add_row("files", _counted(status.files))
+    table.add_row("videos", _counted(status.videos))
+    table.add_row("faces", f"{status.faces:,}")
+    table.add_row("people", f"{status.people:,}")
+    if status.footage_per_work_s:
+        table.add_row("speed", f"{status.footage_per_work_s:.1f} s of footage a second and worker")
+    if status.eta_s is None:
+        table.add_row("left", f"{status.footage_open_s:.0f} s of footage")
+    elif status.eta_s:
+        left = f"{status.footage_open_s:.0f} s of footage, about {_spoken(status.eta_s)}"
+        table.add_row("left", left)
+    if status.census:
+        census = status.census
+        table.add_row(
+            "last census",
+            f"{census.people} people, {census.unassigned} of {census.faces} faces unassigned, "
+            f"{census.churn} changed person",
+        )
+    console.print(table)
+    for path, reason in status.problems:
+        console.print(f"  {path}: {reason}", markup=False, highlight=False)
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {state}" for state, count in sorted(counts.items())) or "none"
+
+
+def _spoken(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -1,0 +1,198 @@
+"""The database file: opening, migrating, transactions, and the lock that keeps one writer."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from portraitd.errors import AlreadyRunning, StoreError
+
+FILE_NAME = "portraitd.sqlite3"
+APPLICATION_ID = 0x706F7274  # "port"
+
+
+class StoreLock:
+    """Held by the one process that may write. The system releases it when the process ends."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._path = state_dir / "lock"
+        self._fd = -1
+
+    def __enter__(self) -> Self:
+        """
+        Raises:
+            AlreadyRunning: Another process holds the lock; its number is in the message.
+            StoreError: The state folder cannot be written.
+        """
+        try:
+            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreError(f"{self._path}: {error.strerror}") from error
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(self._fd, 32, 0).decode("ascii", "replace").strip()
+            os.close(self._fd)
+            raise AlreadyRunning(
+                f"another portraitd (process {holder or 'unknown'}) works on {self._path.parent}; "
+                "drop files into its inbox, or stop it first"
+            ) from None
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        os.close(self._fd)
+
+
+class Database:
+    """One connection to the store. The daemon's is the only one that writes."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    @classmethod
+    def open(cls, state_dir: Path) -> Self:
+        """Open for writing; creates the file and brings its schema up to date.
+
+        Raises:
+            StoreError: The file is damaged, from a newer portraitd, or cannot be written.
+        """
+        path = state_dir / FILE_NAME
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            connection = sqlite3.connect(path, isolation_level=None, timeout=10.0)
+            connection.row_factory = sqlite3.Row
+            for pragma in (
+                "journal_mode = wal",
+                # FULL: a few commits a minute cost nothing, and power loss loses none of them.
+                "synchronous = full",
+                "foreign_keys = on",
+                # What is deleted is overwritten: faces must not stay in free pages.
+                "secure_delete = on",
+                "trusted_schema = off",
+            ):
+                connection.execute(f"pragma {pragma}")
+            database = cls(connection)
+            database._migrate(path)
+        except sqlite3.DatabaseError as error:
+            raise StoreError(f"{path}: {error}") from error
+        except OSError as error:
+            raise StoreError(f"{path}: {error.strerror}") from error
+        return database
+
+    @classmethod
+    def open_to_read(cls, state_dir: Path) -> Self:
+        """Open for reading beside a running daemon.
+
+        Raises:
+            StoreError: There is no store yet, or it cannot be read.
+        """
+        path = state_dir / FILE_NAME
+        if not path.is_file():
+            raise StoreError(f"{path}: nothing has been processed in this home yet")
+        try:
+            connection = sqlite3.connect(path, isolation_level=None, timeout=10.0)
+            connection.row_factory = sqlite3.Row
+            connection.execute("pragma query_only = on")
+            version = _version(connection)
+        except sqlite3.DatabaseError as error:
+            raise StoreError(f"{path}: {error}") from error
+        newest = len(_migrations())
+        if version != newest:
+            raise StoreError(
+                f"{path}: schema {version}, this portraitd reads {newest}; "
+                "start `portraitd run` or `portraitd check` once to bring it up to date"
+            )
+        return cls(connection)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
+        """Run one statement.
+
+        Raises:
+            StoreError: The machine is at fault (disk full, I/O error, damaged file).
+        """
+        try:
+            return self._connection.execute(sql, parameters)
+        except sqlite3.DatabaseError as error:
+            raise StoreError(f"the database cannot be used: {error}") from error
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Run one statement for each row.
+
+        Raises:
+            StoreError: As for ``execute``.
+        """
+        try:
+            self._connection.executemany(sql, rows)
+        except sqlite3.DatabaseError as error:
+            raise StoreError(f"the database cannot be used: {error}") from error
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing. Immediate: a read that turns into a write would fail at once as busy."""
+        self.execute("begin immediate")
+        try:
+            yield
+        except BaseException:
+            # SQLite has already rolled back by itself after some errors (disk full).
+            if self._connection.in_transaction:
+                self.execute("rollback")
+            raise
+        self.execute("commit")
+
+    def problems(self) -> list[str]:
+        """What SQLite itself finds wrong with the file; empty if sound."""
+        found = [str(row[0]) for row in self.execute("pragma integrity_check(20)")]
+        broken = [f"{row[0]} row {row[1]}" for row in self.execute("pragma foreign_key_check")]
+        return [line for line in found if line != "ok"] + broken
+
+    def _migrate(self, path: Path) -> None:
+        version, migrations = _version(self._connection), _migrations()
+        if version > len(migrations):
+            raise StoreError(
+                f"{path}: written by a newer portraitd (schema {version}, this one knows "
+                f"{len(migrations)}); install that version again"
+            )
+        for number in range(version + 1, len(migrations) + 1):
+            with self.transaction():
+                # One statement at a time: executescript would commit the open transaction.
+                for statement in _statements(migrations[number - 1]):
+                    self.execute(statement)
+                self.execute(f"pragma user_version = {number}")
+                self.execute(f"pragma application_id = {APPLICATION_ID}")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("pragma user_version").fetchone()[0])
+
+
+def _migrations() -> list[str]:
+    """The scripts in order; the first is number 1."""
+    folder = resources.files("portraitd.store") / "migrations"
+    names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
+    return [(folder / name).read_text(encoding="utf-8") for name in names]
+
+
+def _statements(script: str) -> Iterator[str]:
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

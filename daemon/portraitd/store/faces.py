@@ -1,0 +1,153 @@
+"""The faces that were found: reading them back for a census, for people, for scripts."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portraitd.model import EMBEDDING_SIZE, Box, Embeddings, PublishedFace
+from portraitd.store.database import Database
+
+CHUNK = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFace:
+    """A face with where it was seen and whose it is."""
+
+    id: int
+    source: Path
+    sha256: str
+    t_s: float
+    box: Box
+    score: float
+    person_id: int | None
+    name: str | None
+
+
+class Faces:
+    """The faces of all videos."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def count(self) -> int:
+        return int(self._db.execute("select count(*) from faces").fetchone()[0])
+
+    def encoders(self) -> list[str]:
+        """The embedding spaces in use; more than one cannot be grouped together."""
+        rows = self._db.execute("select distinct encoder from faces order by encoder")
+        return [row["encoder"] for row in rows]
+
+    def ids(self) -> NDArray[np.int64]:
+        """Every face's id, rising."""
+        rows = self._db.execute("select id from faces order by id").fetchall()
+        return np.fromiter((row["id"] for row in rows), np.int64, len(rows))
+
+    def persons(self) -> NDArray[np.int64]:
+        """The person of every face in the order of ``ids``; 0 for none."""
+        rows = self._db.execute("select coalesce(person_id, 0) as p from faces order by id")
+        return np.fromiter((row["p"] for row in rows), np.int64)
+
+    def embeddings(self) -> Iterator[Embeddings]:
+        """All embeddings in the order of ``ids``, some thousand rows at a time."""
+        cursor = self._db.execute("select embedding from faces order by id")
+        while rows := cursor.fetchmany(CHUNK):
+            yield _matrix(rows)
+
+    def embeddings_of(self, face_ids: list[int]) -> Embeddings:
+        """Shape ``(len(face_ids), 128)``, in the order asked for."""
+        rows = [
+            self._db.execute("select embedding from faces where id = ?", (face_id,)).fetchone()
+            for face_id in face_ids
+        ]
+        return _matrix(rows)
+
+    def portrait(self, face_id: int) -> bytes:
+        """The JPEG that was cut for a face.
+
+        Raises:
+            KeyError: There is no such face.
+        """
+        row = self._db.execute(
+            "select jpeg from portraits where face_id = ?", (face_id,)
+        ).fetchone()
+        if row is None:
+            raise KeyError(face_id)
+        return bytes(row["jpeg"])
+
+    def published(self, person_id: int | None) -> list[PublishedFace]:
+        """The faces of a person as their folder shows them; None for faces of nobody."""
+        rows = self._db.execute(
+            """
+            select faces.*, area_left, area_top, area_right, area_bottom
+            from faces join portraits on face_id = faces.id
+            where person_id is ? order by faces.id
+            """,
+            (person_id,),
+        )
+        return [
+            PublishedFace(
+                face_id=row["id"],
+                box=_box(row),
+                area=Box(row["area_left"], row["area_top"], row["area_right"], row["area_bottom"]),
+                score=row["score"],
+            )
+            for row in rows
+        ]
+
+    def goodness(self, face_ids: list[int]) -> NDArray[np.float64]:
+        """How well each face would stand for its person: large, sharp, frontal; any scale."""
+        rows = [
+            self._db.execute(
+                "select size_px, sharpness, frontal from faces where id = ?", (face_id,)
+            ).fetchone()
+            for face_id in face_ids
+        ]
+        # Sizes and sharpness matter most where they are small; the logarithm says so.
+        return np.array(
+            [
+                np.log1p(row["size_px"]) + 0.3 * np.log1p(row["sharpness"]) + row["frontal"]
+                for row in rows
+            ],
+            np.float64,
+        )
+
+    def listing(self) -> Iterator[StoredFace]:
+        """Every face, by source and time."""
+        rows = self._db.execute(
+            """
+            select faces.*, videos.sha256, people.name,
+                (select path from files where files.video_id = faces.video_id
+                 order by state = 'duplicate', id limit 1) as path
+            from faces join videos on videos.id = faces.video_id
+            left join people on people.id = faces.person_id
+            order by faces.video_id, faces.t_s, faces.id
+            """
+        )
+        for row in rows:
+            yield StoredFace(
+                id=row["id"],
+                source=Path(os.fsdecode(row["path"] or b"")),
+                sha256=row["sha256"],
+                t_s=row["t_s"],
+                box=_box(row),
+                score=row["score"],
+                person_id=row["person_id"],
+                name=row["name"],
+            )
+
+
+def _box(row: sqlite3.Row) -> Box:
+    return Box(row["box_left"], row["box_top"], row["box_right"], row["box_bottom"])
+
+
+def _matrix(rows: list[sqlite3.Row]) -> Embeddings:
+    joined = b"".join(row["embedding"] for row in rows)
+    return np.frombuffer(joined, "<f4").reshape(len(rows), EMBEDDING_SIZE)

@@ -1,0 +1,250 @@
+"""Video and photos: opening files that nobody vouches for, and the frames to look at.
+
+The one door to OpenCV's decoder. A file is opened once, without following a link, and
+handed to the decoder by its descriptor, so that what is checked is what is read, no name
+is ever interpreted, and a playlist cannot reach for another file.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import math
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+# Read by OpenCV when it opens a file; set before it is imported, to be sure.
+DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,h264,hevc"
+os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = f"protocol_whitelist;file|format_whitelist;{DEMUXERS}"
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(200_000_000))
+
+import cv2  # noqa: E402
+import numpy as np  # noqa: E402
+
+from portraitd.errors import FileChanged, NotMedia, UnreadableVideo, UnsafeFile  # noqa: E402
+from portraitd.model import Frame, Image, MediaFacts, MediaKind, Source, Stamp  # noqa: E402
+
+MAX_PIXELS = 50_000_000
+"""Larger frames are refused: one such frame already takes 150 MB."""
+
+PHOTO_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\0", b"MM\0*")
+
+LONGEST_S = 30 * 24 * 3600.0
+FEWEST_BYTES_PER_S = 20.0
+"""A container that declares less data a second than this is not believed."""
+
+
+@contextmanager
+def opened(source: Source) -> Iterator[int]:
+    """A descriptor of a file that is still what it was when it was taken.
+
+    Raises:
+        UnsafeFile: It is a link, pipe, socket, device or folder.
+        FileChanged: Its stamp differs, before or after the reading.
+        NotMedia: It may not be read.
+    """
+    try:
+        # NONBLOCK: opening a pipe would otherwise wait for a writer for ever.
+        fd = os.open(source.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise FileChanged("removed before it could be read") from None
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise UnsafeFile("a symbolic link; portraitd reads regular files only") from None
+        raise NotMedia(f"cannot be opened: {error.strerror}") from None
+    try:
+        _expect(source, fd)
+        yield fd
+        _expect(source, fd)
+    finally:
+        os.close(fd)
+
+
+def probe(source: Source) -> MediaFacts:
+    """Fingerprint a file and find out what it is, by its content.
+
+    Raises:
+        VideoError: It is empty, no media, or not readable; the message says which.
+    """
+    with opened(source) as fd:
+        if source.stamp.size == 0:
+            raise NotMedia("the file is empty")
+        digest = _sha256(fd)
+        if _is_photo(fd):
+            height, width = _photo(fd).shape[:2]
+            return MediaFacts(digest, MediaKind.PHOTO, 0.0, 0.0, width, height)
+        with _capture(fd) as capture:
+            fps = float(capture.get(cv2.CAP_PROP_FPS))
+            frames = float(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+            fps = fps if math.isfinite(fps) and 0.001 <= fps <= 1000 else 0.0
+            first = _retrieved(capture) if capture.grab() else None
+            if first is None:
+                raise UnreadableVideo("no frame could be decoded; try re-encoding it")
+            height, width = first.shape[:2]
+        duration = frames / fps if fps and frames > 0 else math.inf
+        return MediaFacts(
+            digest,
+            MediaKind.VIDEO,
+            _believed(duration, source.stamp.size),
+            fps,
+            width,
+            height,
+        )
+
+
+@dataclass(slots=True)
+class SampledFrames:
+    """The frames of a stretch that a sampling rate picks, and what reading them came to.
+
+    Frame ``i`` is picked if a whole multiple of ``1 / fps`` lies in ``(t[i-1], t[i]]``, or
+    if it is the very first. That depends on the two timestamps alone, so it does not matter
+    where a video is cut into slices.
+
+    Attributes:
+        source: The file.
+        kind: Whether it holds moving pictures or one.
+        start_s, stop_s: The half-open stretch.
+        fps: Frames to pick a second.
+        decoded: Frames of the stretch that were read.
+        ended_s: Timestamp of the last of them.
+    """
+
+    source: Source
+    kind: MediaKind
+    start_s: float
+    stop_s: float
+    fps: float
+    decoded: int = 0
+    ended_s: float | None = field(default=None)
+
+    def __iter__(self) -> Iterator[Frame]:
+        """
+        Raises:
+            VideoError: Nothing can be decoded, or the file changed under the reading.
+        """
+        with opened(self.source) as fd:
+            if self.kind is MediaKind.PHOTO:
+                self.decoded, self.ended_s = 1, 0.0
+                yield Frame(0.0, _photo(fd))
+                return
+            with _capture(fd) as capture:
+                yield from self._of_video(capture)
+        if self.decoded == 0 and self.start_s == 0:
+            raise UnreadableVideo("no frame could be decoded; try re-encoding it")
+
+    def _of_video(self, capture: cv2.VideoCapture) -> Iterator[Frame]:
+        previous = -1
+        for t_s, inside in _from(capture, self.start_s):
+            if t_s >= self.stop_s:
+                return
+            # A hair of tolerance: 3.9999999 is the fourth second's frame.
+            mark = math.floor(t_s * self.fps + 1e-6)
+            if inside:
+                self.decoded += 1
+                self.ended_s = t_s
+                if mark > previous:
+                    image = _retrieved(capture)
+                    if image is not None:
+                        yield Frame(t_s, image)
+            previous = max(previous, mark)
+
+
+def _from(capture: cv2.VideoCapture, start_s: float) -> Iterator[tuple[float, bool]]:
+    """Timestamps of the frames from the one before ``start_s`` on, and whether it is reached.
+
+    Seeks early and reads on: the frame that a seek lands on is not always the one asked for.
+    """
+    margin_s = 2.0
+    while start_s > 0:
+        target_s = max(0.0, start_s - margin_s)
+        capture.set(cv2.CAP_PROP_POS_MSEC, target_s * 1000)
+        if capture.grab():
+            first_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            if first_s < start_s:
+                yield first_s, False
+                break
+        if target_s == 0.0:
+            break
+        margin_s *= 4
+    fps = capture.get(cv2.CAP_PROP_FPS)
+    step_s = 1 / fps if math.isfinite(fps) and 1 <= fps <= 1000 else 0.04
+    last_s = -math.inf
+    while capture.grab():
+        t_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        if not math.isfinite(t_s) or t_s < 0:
+            t_s = 0.0
+        # Some streams carry no usable time, or one that jumps back: go on by one frame then.
+        if t_s <= last_s:
+            t_s = last_s + step_s
+        last_s = t_s
+        yield t_s, t_s >= start_s
+
+
+@contextmanager
+def _capture(fd: int) -> Iterator[cv2.VideoCapture]:
+    os.lseek(fd, 0, os.SEEK_SET)
+    # One thread: the workers are the parallelism.
+    capture = cv2.VideoCapture(f"/proc/self/fd/{fd}", cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+    try:
+        if not capture.isOpened():
+            raise NotMedia("not a video or photo that can be read (or cut off before its index)")
+        pixels = capture.get(cv2.CAP_PROP_FRAME_WIDTH) * capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
+        if pixels > MAX_PIXELS:
+            raise NotMedia(f"frames of {pixels / 1e6:.0f} megapixels; the limit is 50")
+        yield capture
+    finally:
+        capture.release()
+
+
+def _retrieved(capture: cv2.VideoCapture) -> Image | None:
+    """The frame grabbed last, upright, with square pixels; None if it cannot be converted."""
+    ok, image = capture.retrieve()
+    if not ok or image is None or image.size == 0:
+        return None
+    if image.ndim == 2:
+        image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+    return np.asarray(image, np.uint8)
+
+
+def _is_photo(fd: int) -> bool:
+    head = os.pread(fd, 16, 0)
+    return head.startswith(PHOTO_SIGNATURES) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+
+
+def _photo(fd: int) -> Image:
+    """A photo, turned upright as its EXIF orientation says."""
+    size = os.fstat(fd).st_size
+    data = np.frombuffer(os.pread(fd, size, 0), np.uint8)
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    except cv2.error:
+        image = None
+    if image is None:
+        raise UnreadableVideo("a photo that cannot be decoded (damaged, or too large)")
+    return np.asarray(image, np.uint8)
+
+
+def _sha256(fd: int) -> str:
+    os.lseek(fd, 0, os.SEEK_SET)
+    with os.fdopen(os.dup(fd), "rb", buffering=0) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _believed(duration_s: float, size: int) -> float:
+    """A declared duration, or infinity where the file is too small for it to be true."""
+    if 0 < duration_s <= LONGEST_S and size / duration_s >= FEWEST_BYTES_PER_S:
+        return duration_s
+    return math.inf
+
+
+def _expect(source: Source, fd: int) -> None:
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
+        raise UnsafeFile("not a regular file")
+    if Stamp(status.st_size, status.st_mtime_ns, status.st_ino) != source.stamp:
+        raise FileChanged("written or replaced while it was read")

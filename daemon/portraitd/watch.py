@@ -1,0 +1,200 @@
+"""The doorbell, and who rings it when something happens in a folder.
+
+The only module that imports watchdog. Events are hints: they shorten the wait until the next
+look and decide nothing. On a network mount there are none, and the look alone does it.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from watchdog.events import (
+    DirCreatedEvent,
+    DirDeletedEvent,
+    DirMovedEvent,
+    FileClosedEvent,
+    FileCreatedEvent,
+    FileDeletedEvent,
+    FileModifiedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
+from watchdog.observers import Observer
+from watchdog.observers.api import BaseObserver
+
+from portraitd.inbox import file_system_type, needs_polling
+
+WatchMode = Literal["auto", "events", "poll", "scan"]
+"""``auto``: events except on network mounts. ``poll`` and ``scan``: the periodic look alone."""
+
+# Not opened, closed without writing, or a folder "modified": our own looking causes the first
+# two, and the third only repeats what happened to the file inside.
+_INTERESTING: list[type[FileSystemEvent]] = [
+    FileCreatedEvent,
+    FileModifiedEvent,
+    FileClosedEvent,
+    FileMovedEvent,
+    FileDeletedEvent,
+    DirCreatedEvent,
+    DirMovedEvent,
+    DirDeletedEvent,
+]
+
+
+class Doorbell:
+    """Wakes the one who waits. May be rung from any thread and from a signal handler."""
+
+    def __init__(self) -> None:
+        # Not threading.Event: its set() takes a lock, and in a signal handler that interrupted
+        # wait() it would wait for itself. SimpleQueue.put is reentrant.
+        self._rings: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def ring(self, reason: str) -> None:
+        """End the wait that is going on, or else the next one."""
+        # One ring is as good as a thousand: the look that follows it sees everything.
+        if self._rings.empty():
+            self._rings.put(reason)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until it rings, and take every ring there is.
+
+        Returns:
+            Whether it rang; False after ``timeout_s`` without.
+        """
+        try:
+            self._rings.get(timeout=max(timeout_s, 0.0))
+        except queue.Empty:
+            return False
+        while True:
+            try:
+                self._rings.get_nowait()
+            except queue.Empty:
+                return True
+
+
+class _Ringer(FileSystemEventHandler):
+    def __init__(self, doorbell: Doorbell) -> None:
+        self._doorbell = doorbell
+
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        # The filter of schedule() reaches the kernel; this one holds for every kind of observer.
+        if type(event) in _INTERESTING:
+            self._doorbell.ring(event.event_type)
+
+
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """An observer and the very folder it was set on, which may since have been replaced."""
+
+    observer: BaseObserver
+    folder: tuple[int, int]
+
+    def is_sound(self, root: Path) -> bool:
+        # The observer outlives its emitter, and an emitter follows a folder that was renamed.
+        return (
+            self.observer.is_alive()
+            and all(emitter.is_alive() for emitter in self.observer.emitters)
+            and self.folder == _identity(root)
+        )
+
+    def stop(self) -> None:
+        self.observer.stop()
+        self.observer.join()
+
+
+class Watch:
+    """Rings a doorbell when something changes below some folders.
+
+    A folder that cannot be watched (missing, limit of watches reached) is no error: the
+    periodic look finds its files, and ``ensure`` tries again.
+    """
+
+    def __init__(self, roots: Sequence[Path], doorbell: Doorbell, mode: WatchMode = "auto") -> None:
+        self._roots = tuple(roots)
+        self._doorbell = doorbell
+        self._mode = mode
+        self._watched: dict[Path, _Watched] = {}
+        self._wanted: tuple[Path, ...] = ()
+
+    @property
+    def event_roots(self) -> tuple[Path, ...]:
+        """The folders whose events are asked for; the others are only looked at."""
+        return self._wanted
+
+    def start(self) -> None:
+        """Watch every folder that can be watched."""
+        self._wanted = tuple(root for root in self._roots if self._wants_events(root))
+        self.ensure()
+
+    def stop(self) -> None:
+        """Stop every observer and wait for its threads."""
+        self._wanted = ()
+        for watched in self._watched.values():
+            watched.stop()
+        self._watched.clear()
+
+    def alive(self) -> bool:
+        """Whether every folder that should be watched is; True where none should be."""
+        return all(
+            root in self._watched and self._watched[root].is_sound(root) for root in self._wanted
+        )
+
+    def ensure(self) -> list[Path]:
+        """Set up again what no longer works: a dead thread, a folder that was replaced.
+
+        Rings when something was set up, for nothing is known of the time in between.
+
+        Returns:
+            The folders that are watched anew.
+        """
+        renewed = []
+        for root in self._wanted:
+            watched = self._watched.get(root)
+            if watched is not None and watched.is_sound(root):
+                continue
+            if watched is not None:
+                del self._watched[root]
+                watched.stop()
+            fresh = self._watch(root)
+            if fresh is not None:
+                self._watched[root] = fresh
+                renewed.append(root)
+        if renewed:
+            self._doorbell.ring("watching")
+        return renewed
+
+    def _wants_events(self, root: Path) -> bool:
+        if self._mode == "auto":
+            return not needs_polling(file_system_type(root))
+        return self._mode == "events"
+
+    def _watch(self, root: Path) -> _Watched | None:
+        folder = _identity(root)
+        if folder is None:
+            return None
+        observer = Observer()
+        try:
+            observer.schedule(
+                _Ringer(self._doorbell), os.fspath(root), recursive=True, event_filter=_INTERESTING
+            )
+            observer.start()
+        except OSError:
+            # No watches left, or the folder went away just now: the look still finds its files.
+            observer.unschedule_all()
+            return None
+        return _Watched(observer, folder)
+
+
+def _identity(root: Path) -> tuple[int, int] | None:
+    """Device and inode of a folder, None if there is no such folder."""
+    try:
+        facts = os.stat(root)
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino

@@ -1,0 +1,200 @@
+"""The doorbell and the real events that ring it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from portraitd.inbox import look
+from portraitd.watch import Doorbell, Watch
+
+LONG_S = 10.0
+SHORT_S = 0.5
+
+
+def test_a_ring_before_the_wait_is_not_lost() -> None:
+    """Whoever comes late hears it at once; then it is silent."""
+    doorbell = Doorbell()
+    for _ in range(3):
+        doorbell.ring("again")
+
+    assert doorbell.wait(LONG_S)
+    assert not doorbell.wait(0.0)
+    assert not doorbell.wait(-1.0)
+
+
+def test_another_thread_ends_the_wait() -> None:
+    """The wait ends when rung, not when its time is up."""
+    doorbell = Doorbell()
+    thread = threading.Thread(target=doorbell.ring, args=("thread",))
+    thread.start()
+
+    assert doorbell.wait(LONG_S)
+    thread.join()
+
+
+def test_a_signal_handler_may_ring() -> None:
+    """A signal that interrupts the wait rings without blocking on itself."""
+    doorbell = Doorbell()
+    before = signal.signal(signal.SIGALRM, lambda *_: doorbell.ring("signal"))
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    try:
+        assert doorbell.wait(LONG_S)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> Path:
+    folder = tmp_path / "inbox"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def doorbell() -> Doorbell:
+    return Doorbell()
+
+
+@pytest.fixture
+def watch(inbox: Path, doorbell: Doorbell) -> Iterator[Watch]:
+    """A running watch whose first ring has been taken."""
+    watching = Watch([inbox], doorbell, mode="events")
+    watching.start()
+    assert doorbell.wait(LONG_S)
+    yield watching
+    watching.stop()
+
+
+def write(path: Path) -> None:
+    path.write_bytes(b"x")
+
+
+def rename_in(path: Path) -> None:
+    outside = path.parent.parent / "outside.mp4"
+    outside.write_bytes(b"x")
+    outside.rename(path)
+
+
+@pytest.mark.parametrize("arrive", [write, rename_in, Path.mkdir])
+def test_an_arrival_rings(
+    watch: Watch, doorbell: Doorbell, inbox: Path, arrive: Callable[[Path], None]
+) -> None:
+    """Whatever way something comes in, it is heard."""
+    arrive(inbox / "clip.mp4")
+
+    assert doorbell.wait(LONG_S)
+
+
+def test_a_file_in_a_new_subfolder_rings(watch: Watch, doorbell: Doorbell, inbox: Path) -> None:
+    """Folders made later are watched too."""
+    (inbox / "new").mkdir()
+    assert doorbell.wait(LONG_S)
+    while doorbell.wait(SHORT_S):
+        pass
+
+    write(inbox / "new" / "clip.mp4")
+
+    assert doorbell.wait(LONG_S)
+
+
+def test_our_own_looking_does_not_ring(watch: Watch, doorbell: Doorbell, inbox: Path) -> None:
+    """Reading a file or listing a folder must not wake us again, or we never rest."""
+    write(inbox / "clip.mp4")
+    while doorbell.wait(SHORT_S):
+        pass
+
+    list(look(inbox))
+    (inbox / "clip.mp4").read_bytes()
+
+    assert not doorbell.wait(SHORT_S)
+
+
+def test_a_sound_watch_is_left_as_it_is(watch: Watch, doorbell: Doorbell) -> None:
+    """Making sure costs nothing while all is well."""
+    assert watch.alive()
+    assert [] == watch.ensure()
+    assert not doorbell.wait(0.0)
+
+
+def replace_by_rename(inbox: Path) -> None:
+    inbox.rename(inbox.with_name("old"))
+    inbox.mkdir()
+
+
+def delete_and_make(inbox: Path) -> None:
+    inbox.rmdir()
+    # Something else takes the inode that just became free.
+    inbox.with_name("other").mkdir()
+    inbox.mkdir()
+
+
+@pytest.mark.parametrize("replace", [replace_by_rename, delete_and_make])
+def test_a_replaced_folder_is_watched_again(
+    watch: Watch, doorbell: Doorbell, inbox: Path, replace: Callable[[Path], None]
+) -> None:
+    """A watch on the old folder is noticed, renewed, and the new folder is heard."""
+    replace(inbox)
+    assert not watch.alive()
+
+    assert [inbox] == watch.ensure()
+
+    assert watch.alive()
+    while doorbell.wait(SHORT_S):
+        pass
+    write(inbox / "clip.mp4")
+    assert doorbell.wait(LONG_S)
+
+
+def test_a_folder_that_comes_later_is_watched(tmp_path: Path, doorbell: Doorbell) -> None:
+    """A missing folder is no error, only not yet watched."""
+    inbox = tmp_path / "later"
+    watch = Watch([inbox], doorbell, mode="events")
+    watch.start()
+    assert not watch.alive()
+    assert not doorbell.wait(0.0)
+    inbox.mkdir()
+
+    assert [inbox] == watch.ensure()
+
+    assert watch.alive()
+    watch.stop()
+
+
+@pytest.mark.parametrize("mode", ["poll", "scan"])
+def test_polling_starts_no_thread(inbox: Path, doorbell: Doorbell, mode: str) -> None:
+    """Where the periodic look is all there is, nothing rings and nothing can die."""
+    before = threading.active_count()
+    watch = Watch([inbox], doorbell, mode="poll" if mode == "poll" else "scan")
+    watch.start()
+
+    write(inbox / "clip.mp4")
+
+    assert before == threading.active_count()
+    assert [] == list(watch.event_roots)
+    assert watch.alive()
+    assert not doorbell.wait(0.0)
+
+
+def test_auto_asks_for_events_on_a_local_disk_only(inbox: Path, doorbell: Doorbell) -> None:
+    """The mode follows the file system of each folder."""
+    watch = Watch([inbox], doorbell)
+    watch.start()
+
+    assert [inbox] == list(watch.event_roots)
+    watch.stop()
+    assert [] == list(watch.event_roots)
+
+
+def test_a_name_that_is_not_utf8_rings(watch: Watch, doorbell: Doorbell, inbox: Path) -> None:
+    """One oddly named file neither is missed nor ends the watch."""
+    with open(os.fsencode(inbox) + b"/caf\xe9.mp4", "wb") as file:
+        file.write(b"x")
+
+    assert doorbell.wait(LONG_S)
+    assert watch.alive()
