@@ -61,12 +61,13 @@ def encode(piece: Slice, settings: EncodeSettings) -> SliceFaces:
     sightings: list[Sighting] = []
     for frame in frames:
         sampled += 1
-        sightings += (
-            Sighting(
-                frame.t_s, face, cut_portrait(frame.image, face.box, settings.portrait_width_px)
-            )
-            for face in encoder.encode([frame.image])[0]
-        )
+        height_px, width_px = frame.image.shape[:2]
+        for face in encoder.encode([frame.image])[0]:
+            inside = face.box.clipped(width_px, height_px)
+            # A detector may place a face beyond the frame's edge: nothing of it can be shown.
+            if inside.width > 0 and inside.height > 0:
+                portrait = cut_portrait(frame.image, face.box, settings.portrait_width_px)
+                sightings.append(Sighting(frame.t_s, face, portrait))
     return SliceFaces(sightings, sampled, frames.decoded, frames.ended_s, time.monotonic() - began)
 
 

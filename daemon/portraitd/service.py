@@ -101,6 +101,7 @@ class Service:
         self.publisher = Publisher(faces, people, executor, ring, settings.people_dir)
         self._scan_s = settings.inbox.scan_s
         self._looked_s = float("-inf")
+        self._look_wanted = True
         self._watches_inbox = True
         self._trouble = ""
         self._said_s = float("-inf")
@@ -130,8 +131,14 @@ class Service:
             or self._trouble
         )
 
-    def turn(self, now: Now) -> None:
-        """Move everything that can move, by one step."""
+    def turn(self, now: Now, rung: bool = True) -> None:
+        """Move everything that can move, by one step.
+
+        Args:
+            now: The time.
+            rung: Whether something happened; if not, the inbox is looked at when it is due.
+        """
+        self._look_wanted |= rung
         try:
             self._look(now)
             self.dispatcher.collect(now.wall_s)
@@ -143,11 +150,10 @@ class Service:
         else:
             self._recover()
 
-    def next_turn_s(self, now: Now, rung: bool = False) -> float:
+    def next_turn_s(self, now: Now) -> float:
         """Seconds until a turn is worth it, if nothing rings."""
-        wait = max(0.0, self._looked_s + self._scan_s - now.steady_s)
-        if self.admission.pending or self.census.pending or self._trouble:
-            wait = min(wait, LOOK_GAP_S)
+        soon = self._look_wanted or self.admission.pending or self.census.pending or self._trouble
+        wait = self._looked_s + (LOOK_GAP_S if soon else self._scan_s) - now.steady_s
         return min(max(wait, 0.05), 30.0)
 
     def park(self) -> None:
@@ -157,9 +163,13 @@ class Service:
         self.publisher.park()
 
     def _look(self, now: Now) -> None:
-        if self._watches_inbox and now.steady_s - self._looked_s >= min(LOOK_GAP_S, self._scan_s):
-            self.admission.refresh(now.wall_s, now.steady_s)
+        soon = self._look_wanted or self.admission.pending
+        gap_s = min(LOOK_GAP_S if soon else self._scan_s, self._scan_s)
+        if self._watches_inbox and now.steady_s - self._looked_s >= gap_s:
+            # Before looking: what happens meanwhile rings again.
+            self._look_wanted = False
             self._looked_s = now.steady_s
+            self.admission.refresh(now.wall_s, now.steady_s)
 
     def _complain(self, trouble: str, now: Now) -> None:
         """Say it when it is new, and once a minute while it lasts."""
@@ -274,9 +284,10 @@ def run(settings: Settings, until_idle: bool = False) -> None:
                 sqlite=sqlite3.sqlite_version,
             )
             notifier.ready()
+            rung = True
             while not stopping():
                 now = Now.read()
-                service.turn(now)
+                service.turn(now, rung)
                 notifier.alive(now.steady_s)
                 if until_idle and service.idle:
                     break
@@ -284,7 +295,7 @@ def run(settings: Settings, until_idle: bool = False) -> None:
                 timeout_s = service.next_turn_s(now)
                 if notifier.period_s:
                     timeout_s = min(timeout_s, notifier.period_s)
-                doorbell.wait(timeout_s)
+                rung = doorbell.wait(timeout_s)
         finally:
             watch.stop()
             notifier.stopping()

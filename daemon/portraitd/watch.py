@@ -83,9 +83,7 @@ class _Ringer(FileSystemEventHandler):
         self._doorbell = doorbell
 
     def on_any_event(self, event: FileSystemEvent) -> None:
-        # The filter of schedule() reaches the kernel; this one holds for every kind of observer.
-        if type(event) in _INTERESTING:
-            self._doorbell.ring(event.event_type)
+        self._doorbell.ring(event.event_type)
 
 
 @dataclass(frozen=True, slots=True)

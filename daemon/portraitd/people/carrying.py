@@ -99,7 +99,7 @@ class Carrier:
             return
         if isinstance(last, RemoveFolder):
             # A human may have put something in just now: then it stays, as theirs.
-            with contextlib.suppress(FileNotFoundError, OSError):
+            with contextlib.suppress(OSError):
                 os.rmdir(place.location, dir_fd=self._root_fd)
 
     def change(
@@ -179,8 +179,9 @@ class Carrier:
 
     def _remove(self, fd: int, note: Note, step: Remove) -> None:
         if self._is_ours(fd, note, step.target):
-            os.unlink(step.target, dir_fd=fd)
-            self.removed += 1
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(step.target, dir_fd=fd)
+                self.removed += 1
         note.files.pop(step.target, None)
 
     @staticmethod

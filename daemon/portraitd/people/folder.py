@@ -127,12 +127,13 @@ def write_whole(fd: int, name: str, data: bytes, mode: int) -> Written:
             file.flush()
             set_mode(file_fd, mode)
             os.fsync(file_fd)
+            facts = os.fstat(file_fd)
         os.rename(unfinished, name, src_dir_fd=fd, dst_dir_fd=fd)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(unfinished, dir_fd=fd)
         raise
-    return as_written(fd, name, data)
+    return Written(digest(data), facts.st_size, facts.st_mtime_ns)
 
 
 def make_hidden(number: int, root_fd: int, mode: int) -> str:

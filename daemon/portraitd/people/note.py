@@ -54,8 +54,7 @@ class Note:
             f"{json.dumps(name)}: {json.dumps([record.identity, *record.written])}"
             for name, record in sorted(self.files.items())
         ]
-        files = ",\n".join(lines)
-        return f'{head}, "files": {{\n{files}\n}}}}\n'.encode()
+        return "".join([head, ', "files": {\n', ",\n".join(lines), "\n}}\n"]).encode()
 
 
 def read_note(data: bytes | None) -> Note | None:

@@ -172,9 +172,7 @@ def plan_files(
         published: Identity of what we last wrote by name.
         present: Whose each thing there is; looked up only where something would change.
     """
-    names: dict[str, list[str]] = {}
-    for name in present:
-        names.setdefault(folded(name), []).append(name)
+    names = {folded(name) for name in present}
     targets: set[str] = set()
     writes = []
     for name, identity in wanted.items():
@@ -183,7 +181,7 @@ def plan_files(
                 # As wanted when we wrote it. If a human changed it since, the change stays.
                 targets.add(target)
                 break
-            if _is_free(target, published, present, names):
+            if _is_free(target, present, names):
                 targets.add(target)
                 writes.append(Write(folder, target, name, identity))
                 break
@@ -205,13 +203,12 @@ def _targets(name: str) -> Iterator[str]:
 
 def _is_free(
     target: str,
-    published: Mapping[str, str],
     present: Mapping[str, Owner],
-    names: Mapping[str, list[str]],
+    names: Collection[str],
 ) -> bool:
     """Whether writing here destroys nothing of a human's, on file systems without case too."""
     if target in present:
-        return target in published and present[target] is Owner.OURS
+        return present[target] is Owner.OURS
     return folded(target) not in names
 
 

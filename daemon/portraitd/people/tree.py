@@ -20,7 +20,16 @@ from portraitd.people.carrying import Carrier, Modes
 from portraitd.people.folder import digest, opened_root, read_regular, sweep
 from portraitd.people.names import folder_name
 from portraitd.people.note import ROOT_NOTE, Note, read_note
-from portraitd.people.plan import UNSORTED, WantedFolder, Write, plan, plan_files
+from portraitd.people.plan import (
+    UNSORTED,
+    Remove,
+    RemoveFolder,
+    Step,
+    WantedFolder,
+    Write,
+    plan,
+    plan_files,
+)
 from portraitd.people.readme import README_NAME, README_TEXT
 from portraitd.people.survey import (
     UNSORTED_NAME,
@@ -151,8 +160,7 @@ class Tree:
                 _publish_readme(root_fd, root_note, carrier)
                 seen = {number: as_seen(place, root_fd) for number, place in places.items()}
                 steps = plan(wanted, seen, os.listdir(root_fd))
-                for number, group in groupby(steps, key=lambda step: step.folder):
-                    carrier.carry_out(number, list(group))
+                _carry_out(steps, carrier)
                 paths = _paths(wanted, carrier.inodes, root_fd)
         except OSError as error:
             raise self._failed(error) from error
@@ -174,8 +182,27 @@ class Tree:
         return note
 
     def _failed(self, error: OSError) -> PublishError:
-        where = f"{self._root}/{error.filename}" if error.filename else str(self._root)
+        where = self._root / error.filename if isinstance(error.filename, str) else self._root
         return PublishError(f"{where}: {error.strerror or error}")
+
+
+def _carry_out(steps: Sequence[Step], carrier: Carrier) -> None:
+    """Carry out steps folder by folder; one that may not be written does not stop the others."""
+    denied: PermissionError | None = None
+    for (number, removes), group in groupby(steps, key=_folder_and_removal):
+        if denied and removes:
+            # What could not be written elsewhere may still be here: keep it in sight.
+            continue
+        try:
+            carrier.carry_out(number, list(group))
+        except PermissionError as error:
+            denied = denied or error
+    if denied:
+        raise denied
+
+
+def _folder_and_removal(step: Step) -> tuple[int, bool]:
+    return step.folder, isinstance(step, Remove | RemoveFolder)
 
 
 def montage_identity(faces: Collection[PublishedFace]) -> str:

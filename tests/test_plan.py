@@ -1,0 +1,252 @@
+"""The laws of planning, tried on small trees that are values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from portraitd.people.names import OWN_NAMES, folded
+from portraitd.people.plan import (
+    UNSORTED,
+    Forget,
+    MakeFolder,
+    Owner,
+    Remove,
+    RemoveFolder,
+    RenameFolder,
+    SeenFolder,
+    Step,
+    WantedFolder,
+    Write,
+    plan,
+    plan_files,
+)
+
+NAMES = ["000001.jpg", "000002.jpg", "000002.txt", "montage.jpg"]
+FOREIGN = [*NAMES, "MONTAGE.JPG", "000001 (portraitd).jpg", "holiday.png"]
+
+
+@dataclass
+class ModelFolder:
+    """A folder as a value: what lies there, and what we remember having written."""
+
+    name: str
+    label: str = ""
+    given: str = ""
+    removable: bool = True
+    present: dict[str, str] = field(default_factory=dict)
+    published: dict[str, str] = field(default_factory=dict)
+    written: dict[str, str] = field(default_factory=dict)
+
+    def seen(self) -> SeenFolder:
+        owners = {
+            name: Owner.OURS if self.written.get(name) == content else Owner.THEIRS
+            for name, content in self.present.items()
+        }
+        return SeenFolder(
+            self.name,
+            self.label,
+            self.name == self.given,
+            self.removable,
+            dict(self.published),
+            owners,
+        )
+
+    def foreign(self) -> dict[str, str]:
+        return {n: c for n, c in self.present.items() if self.written.get(n) != c}
+
+
+@dataclass
+class ModelTree:
+    """A whole tree as a value; content and its identity are the same word here."""
+
+    folders: dict[int, ModelFolder] = field(default_factory=dict)
+    others: set[str] = field(default_factory=set)
+
+    def plan(self, wanted: dict[int, WantedFolder]) -> list[Step]:
+        taken = {folder.name for folder in self.folders.values()} | self.others
+        return plan(wanted, {n: f.seen() for n, f in self.folders.items()}, taken)
+
+    def carry_out(self, steps: list[Step]) -> None:
+        for step in steps:
+            self._do(step)
+
+    def _do(self, step: Step) -> None:
+        match step:
+            case MakeFolder(number, name, label):
+                assert number not in self.folders
+                self.folders[number] = ModelFolder(name, label, name)
+            case RenameFolder(number, old_name, new_name, label):
+                folder = self.folders[number]
+                assert folder.name == old_name
+                folder.name, folder.given, folder.label = new_name, new_name, label
+            case Write(number, target, name, identity):
+                folder = self.folders[number]
+                if target != name and folder.present.get(name) == identity:
+                    target = name
+                else:
+                    assert target not in folder.foreign()
+                folder.present[target] = identity
+                folder.published[target] = folder.written[target] = identity
+            case Remove(number, target):
+                folder = self.folders[number]
+                assert target not in folder.foreign()
+                del folder.present[target], folder.published[target], folder.written[target]
+            case Forget(number, target):
+                del self.folders[number].published[target]
+                del self.folders[number].written[target]
+            case RemoveFolder(number):
+                assert not self.folders[number].present
+                del self.folders[number]
+
+
+contents = st.sampled_from(["red", "green", "blue"])
+labels = st.sampled_from(["Anna", "anna", "person-0001", "Jose\u0301", "José", "gallery"])
+wanted_folders = st.builds(
+    WantedFolder, labels, st.dictionaries(st.sampled_from(NAMES), contents, max_size=4)
+)
+wanted_trees = st.dictionaries(st.integers(1, 4), wanted_folders, max_size=4).flatmap(
+    lambda people: st.one_of(
+        st.just(people),
+        wanted_folders.map(lambda one: people | {UNSORTED: WantedFolder("_unsorted", one.files)}),
+    )
+)
+edits = st.lists(
+    st.one_of(
+        st.tuples(st.just("put"), st.integers(0, 4), st.sampled_from(FOREIGN), contents),
+        st.tuples(st.just("drop"), st.integers(0, 4), st.sampled_from(FOREIGN), contents),
+        st.tuples(st.just("rename"), st.integers(1, 4), labels, contents),
+    ),
+    max_size=8,
+)
+others = st.sets(st.sampled_from(["Anna", "person-0001", "notes", "_unsorted"]), max_size=2)
+
+
+def edit(tree: ModelTree, changes: list[tuple[str, int, str, str]]) -> None:
+    """What a human may do to the tree between two publishes."""
+    for gesture, number, name, content in changes:
+        folder = tree.folders.get(number)
+        if folder is None:
+            continue
+        if gesture == "put":
+            folder.present[name] = f"human {content}" if content == "red" else content
+        elif gesture == "drop":
+            folder.present.pop(name, None)
+        else:
+            folder.name = f"{name} renamed {number}"
+
+
+@given(st.lists(st.tuples(wanted_trees, edits), min_size=1, max_size=4), others)
+def test_publishing_twice_changes_nothing(
+    story: list[tuple[dict[int, WantedFolder], list[tuple[str, int, str, str]]]],
+    foreign: set[str],
+) -> None:
+    """Once a plan is carried out, there is nothing left to do, whatever humans did before."""
+    tree = ModelTree(others=foreign)
+    for wanted, changes in story:
+        edit(tree, changes)
+
+        tree.carry_out(tree.plan(wanted))
+
+        assert [] == tree.plan(wanted)
+
+
+@given(wanted_trees, edits, wanted_trees, others)
+def test_nothing_foreign_is_lost(
+    before: dict[int, WantedFolder],
+    changes: list[tuple[str, int, str, str]],
+    after: dict[int, WantedFolder],
+    foreign: set[str],
+) -> None:
+    """What a human put or changed is there afterwards, with the same content."""
+    tree = ModelTree(others=foreign)
+    tree.carry_out(tree.plan(before))
+    edit(tree, changes)
+    theirs = {number: folder.foreign() for number, folder in tree.folders.items()}
+
+    tree.carry_out(tree.plan(after))
+
+    for number, files in theirs.items():
+        if files:
+            assert files.items() <= tree.folders[number].present.items()
+
+
+@given(wanted_trees, edits, wanted_trees, others)
+def test_all_that_is_wanted_is_there(
+    before: dict[int, WantedFolder],
+    changes: list[tuple[str, int, str, str]],
+    after: dict[int, WantedFolder],
+    foreign: set[str],
+) -> None:
+    """Under its name, or beside a human's file, or given up for a change made by hand."""
+    tree = ModelTree(others=foreign)
+    tree.carry_out(tree.plan(before))
+    edit(tree, changes)
+    tree.carry_out(tree.plan(after))
+
+    for number, wanted in after.items():
+        folder = tree.folders[number]
+        for name, content in wanted.files.items():
+            stem, _, ending = name.rpartition(".")
+            beside = [n for n in folder.published if n.startswith(stem) and n.endswith(ending)]
+            assert any(folder.published[one] == content for one in beside)
+    assert not [f for n, f in tree.folders.items() if n not in after and not f.present]
+
+
+@given(wanted_trees, wanted_trees, others)
+def test_no_two_folders_have_one_name(
+    before: dict[int, WantedFolder], after: dict[int, WantedFolder], foreign: set[str]
+) -> None:
+    """Not even on a file system that knows no case and composes accents its own way."""
+    tree = ModelTree(others=foreign)
+    tree.carry_out(tree.plan(before))
+    tree.carry_out(tree.plan(after))
+
+    names = [folded(folder.name) for folder in tree.folders.values()]
+    own = {folded(name) for name in OWN_NAMES}
+    people = [folded(f.name) for number, f in tree.folders.items() if number != UNSORTED]
+    assert len(names) == len(set(names))
+    assert not set(names) & {folded(name) for name in foreign}
+    assert not own & set(people)
+
+
+def test_nothing_is_removed_before_all_is_written() -> None:
+    """A face that changes folders is never in none."""
+    tree = ModelTree()
+    tree.carry_out(tree.plan({1: WantedFolder("Anna", {"000001.jpg": "red"})}))
+
+    steps = tree.plan({2: WantedFolder("Bob", {"000001.jpg": "red"})})
+
+    kinds = [type(step) for step in steps]
+    assert [MakeFolder, Write, Remove, RemoveFolder] == kinds
+
+
+def test_a_changed_file_gets_ours_beside_it() -> None:
+    """Only when there is something new to say, and on, if that was changed as well."""
+    published = {"montage.jpg": "red"}
+    changed = {"montage.jpg": Owner.THEIRS}
+
+    assert [] == plan_files(1, {"montage.jpg": "red"}, published, changed)
+    assert [
+        Forget(1, "montage.jpg"),
+        Write(1, "montage (portraitd).jpg", "montage.jpg", "blue"),
+    ] == plan_files(1, {"montage.jpg": "blue"}, published, changed)
+    assert [Write(1, "montage (portraitd 2).jpg", "montage.jpg", "blue")] == plan_files(
+        1,
+        {"montage.jpg": "blue"},
+        {},
+        {"MONTAGE.jpg": Owner.THEIRS, "montage (portraitd).jpg": Owner.THEIRS},
+    )
+
+
+def test_a_folder_a_human_renamed_keeps_its_name() -> None:
+    """Only a name that portraitd gave may portraitd change."""
+    tree = ModelTree()
+    tree.carry_out(tree.plan({1: WantedFolder("person-0001", {}), 2: WantedFolder("p2", {})}))
+    tree.folders[1].name = "Mum"
+
+    tree.carry_out(tree.plan({1: WantedFolder("Anna", {}), 2: WantedFolder("Bob", {})}))
+
+    assert ["Mum", "Bob"] == [tree.folders[number].name for number in (1, 2)]
