@@ -85,7 +85,7 @@ def make_clip(photographs: list[Path], clip: Path) -> None:
 
     Written beside and renamed, so that the inbox never shows half a clip.
     """
-    import cv2
+    from portraitd.opencv import cv2
 
     beside = clip.with_name(f".{clip.name}")
     writer = cv2.VideoWriter(str(beside), cv2.VideoWriter.fourcc(*"mp4v"), FPS, SIZE_PX)
@@ -103,8 +103,9 @@ def make_clip(photographs: list[Path], clip: Path) -> None:
 
 def _moved(picture: Any, progress: float) -> Any:
     """The picture filling the frame, a little nearer and further aside as time goes on."""
-    import cv2
     import numpy as np
+
+    from portraitd.opencv import cv2
 
     height, width = picture.shape[:2]
     zoom = SIZE_PX[1] / height * (1.0 + 0.35 * progress)

@@ -123,6 +123,3 @@ def _prepare(limits: WorkerLimits, daemon: int) -> None:
     if limits.memory_mb:
         limit = limits.memory_mb << 20
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    import cv2
-
-    cv2.setNumThreads(1)

@@ -1,6 +1,6 @@
 """Video and photos: opening files that nobody vouches for, and the frames to look at.
 
-The one door to OpenCV's decoder. A file is opened once, without following a link, and
+A file is opened once, without following a link, and
 handed to the decoder by its descriptor, so that what is checked is what is read, no name
 is ever interpreted, and a playlist cannot reach for another file.
 """
@@ -16,18 +16,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-# Read by OpenCV when it opens a file; set before it is imported, to be sure.
-DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,h264,hevc"
-os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = f"protocol_whitelist;file|format_whitelist;{DEMUXERS}"
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
-os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(200_000_000))
+import numpy as np
 
-import cv2  # noqa: E402
-import numpy as np  # noqa: E402
-
-from portraitd.errors import FileChanged, NotMedia, UnreadableVideo, UnsafeFile  # noqa: E402
-from portraitd.model import Frame, Image, MediaFacts, MediaKind, Source, Stamp  # noqa: E402
+from portraitd import container
+from portraitd.errors import FileChanged, NotMedia, UnreadableVideo, UnsafeFile
+from portraitd.model import Frame, Image, MediaFacts, MediaKind, Source, Stamp
+from portraitd.opencv import cv2
 
 MAX_PIXELS = 50_000_000
 """Larger frames are refused: one such frame already takes 150 MB."""
@@ -188,11 +182,10 @@ def _from(capture: cv2.VideoCapture, start_s: float) -> Iterator[tuple[float, bo
 @contextmanager
 def _capture(fd: int) -> Iterator[cv2.VideoCapture]:
     os.lseek(fd, 0, os.SEEK_SET)
-    # One thread: the workers are the parallelism.
     capture = cv2.VideoCapture(f"/proc/self/fd/{fd}", cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
     try:
         if not capture.isOpened():
-            raise NotMedia("not a video or photo that can be read (or cut off before its index)")
+            raise NotMedia(container.why_unreadable(fd))
         pixels = capture.get(cv2.CAP_PROP_FRAME_WIDTH) * capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
         if pixels > MAX_PIXELS:
             raise NotMedia(f"frames of {pixels / 1e6:.0f} megapixels; the limit is 50")

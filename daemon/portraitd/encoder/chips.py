@@ -8,13 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import cv2
 import dlib
 import numpy as np
 from numpy.typing import NDArray
 
 from portraitd.encoder.interface import CHIP_PX
 from portraitd.model import Box, Image, Landmarks
+from portraitd.opencv import cv2
 
 # A chip reaches half a face beyond the box at most, and more where the head is tilted.
 MARGIN = 1.0

@@ -12,12 +12,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import cv2
 import dlib
 import numpy as np
 
 from portraitd.encoder.interface import Chips
 from portraitd.model import EMBEDDING_SIZE, Box, Detection, Embeddings, Image
+from portraitd.opencv import cv2
 
 
 def face_recognition_api() -> ModuleType:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +12,7 @@ from portraitd.encoder import quality
 from portraitd.encoder.chips import Aligner
 from portraitd.encoder.interface import Chips, Detector, Embedder, EncoderSettings
 from portraitd.model import EMBEDDING_SIZE, Box, Detection, Embeddings, Face, Image, Landmarks
+from portraitd.opencv import cv2
 
 
 class Encoder:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from portraitd.model import Box, Landmarks, Quality
+from portraitd.opencv import cv2
 
 Point = NDArray[np.float64]
 

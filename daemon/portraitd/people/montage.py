@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 
 from portraitd.model import Image
+from portraitd.opencv import cv2
 from portraitd.people.portraits import encoded_jpeg
 
 _EMPTY = 128

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
 from portraitd.model import Box, Image, Portrait
+from portraitd.opencv import cv2
 
 # The original took 100 pixels aside and 150 above and below in a frame 500 pixels high, where
 # a face was about 145 wide. As shares of the face they fit every frame, and a square face
