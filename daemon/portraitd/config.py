@@ -49,7 +49,9 @@ class InboxSettings(Section):
 class SamplingSettings(Section):
     """Which frames are looked at."""
 
+    mode: Literal["interval", "keyframes"] = "interval"
     fps: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    reuse_unchanged: bool = True
 
 
 class DetectionSettings(Section):

@@ -59,6 +59,14 @@ class Dispatcher:
         """Whether a job is out."""
         return bool(self._probes or self._slices)
 
+    def warm_up(self) -> None:
+        """Have every worker load its models, and wait for it."""
+        loads = [
+            self._executor.submit(jobs.warm_up, self._settings.encoder) for _ in range(self._places)
+        ]
+        for load in loads:
+            load.result()
+
     def fill(self, now_s: float) -> None:
         """Hand out jobs until every place is taken."""
         while len(self._probes) + len(self._slices) < self._places:

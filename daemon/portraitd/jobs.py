@@ -16,7 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portraitd.encoder.interface import EncoderSettings
-from portraitd.model import EMBEDDING_SIZE, MediaFacts, Sighting, Slice, SliceFaces, Source
+from portraitd.model import (
+    EMBEDDING_SIZE,
+    Face,
+    Image,
+    MediaFacts,
+    Portrait,
+    Sighting,
+    Slice,
+    SliceFaces,
+    Source,
+)
 
 if TYPE_CHECKING:
     from portraitd.encoder.engine import Encoder
@@ -26,6 +36,8 @@ class EncodeSettings(NamedTuple):
     """What, besides the slice, decides which faces are found."""
 
     fps: float
+    keyframes: bool
+    reuse_unchanged: bool
     encoder: EncoderSettings
     portrait_width_px: int
 
@@ -55,20 +67,54 @@ def encode(piece: Slice, settings: EncodeSettings) -> SliceFaces:
     began = time.monotonic()
     encoder = _encoder(settings.encoder)
     frames = video.SampledFrames(
-        piece.source, piece.kind, piece.start_s, piece.stop_s, settings.fps
+        piece.source, piece.kind, piece.start_s, piece.stop_s, settings.fps, settings.keyframes
     )
     sampled = 0
     sightings: list[Sighting] = []
+    found: list[tuple[Face, Portrait]] = []
+    before: Image | None = None
     for frame in frames:
         sampled += 1
-        height_px, width_px = frame.image.shape[:2]
-        for face in encoder.encode([frame.image])[0]:
-            inside = face.box.clipped(width_px, height_px)
-            # A detector may place a face beyond the frame's edge: nothing of it can be shown.
-            if inside.width > 0 and inside.height > 0:
-                portrait = cut_portrait(frame.image, face.box, settings.portrait_width_px)
-                sightings.append(Sighting(frame.t_s, face, portrait))
+        # The very same picture has the very same faces; a still costs one detection.
+        if before is None or not np.array_equal(before, frame.image):
+            faces = _inside(encoder.encode([frame.image])[0], frame.image)
+            found = [
+                (face, cut_portrait(frame.image, face.box, settings.portrait_width_px))
+                for face in faces
+            ]
+        before = frame.image if settings.reuse_unchanged else None
+        sightings += (Sighting(frame.t_s, face, portrait) for face, portrait in found)
     return SliceFaces(sightings, sampled, frames.decoded, frames.ended_s, time.monotonic() - began)
+
+
+def warm_up(settings: EncoderSettings) -> str:
+    """Load the models, so that the first slice does not wait for them. Returns the encoder's id."""
+    return _encoder(settings).id
+
+
+def decode(piece: Slice, fps: float) -> int:
+    """Read every frame of a slice and look at none: what encoding cannot be faster than.
+
+    Returns:
+        How many frames there were.
+    """
+    from portraitd import video
+
+    frames = video.SampledFrames(piece.source, piece.kind, piece.start_s, piece.stop_s, fps)
+    for _ in frames:
+        pass
+    return frames.decoded
+
+
+def _inside(faces: Sequence[Face], image: Image) -> list[Face]:
+    """Without those that a detector placed beyond the frame's edge: they cannot be shown."""
+    height_px, width_px = image.shape[:2]
+    shares = [face.box.clipped(width_px, height_px) for face in faces]
+    return [
+        face
+        for face, share in zip(faces, shares, strict=True)
+        if share.width > 0 and share.height > 0
+    ]
 
 
 def cluster(matrix: Path, eps: float, min_samples: int) -> NDArray[np.int32]:

@@ -11,7 +11,9 @@ import os
 DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,h264,hevc"
 """What a dropped file may be. Playlists and image sequences, which name other files, are not."""
 
-os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = f"protocol_whitelist;file|format_whitelist;{DEMUXERS}"
+CAPTURE_OPTIONS = f"protocol_whitelist;file|format_whitelist;{DEMUXERS}"
+
+os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = CAPTURE_OPTIONS
 # A broken file makes FFmpeg print a line for every packet; what matters comes as a reason.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
@@ -19,7 +21,7 @@ os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(200_000_000))
 
 import cv2  # noqa: E402
 
-__all__ = ["cv2"]
+__all__ = ["CAPTURE_OPTIONS", "cv2"]
 
 # One thread: the workers are the parallelism.
 cv2.setNumThreads(1)

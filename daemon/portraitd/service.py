@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sqlite3
@@ -86,7 +87,8 @@ class Service:
             places,
             ring,
             encode_settings(settings),
-            settings.workers.slice_s,
+            # Among keyframes alone OpenCV cannot seek: such a video is one slice.
+            math.inf if settings.sampling.mode == "keyframes" else settings.workers.slice_s,
             settings.workers.attempts,
         )
         self.census = CensusTaker(
@@ -188,6 +190,8 @@ def encode_settings(settings: Settings) -> EncodeSettings:
     """What decides which faces are found, for a worker."""
     return EncodeSettings(
         settings.sampling.fps,
+        settings.sampling.mode == "keyframes",
+        settings.sampling.reuse_unchanged,
         EncoderSettings(
             models_dir=settings.state_dir / "models",
             kind=settings.encoder.kind,

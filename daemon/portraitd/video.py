@@ -21,7 +21,7 @@ import numpy as np
 from portraitd import container
 from portraitd.errors import FileChanged, NotMedia, UnreadableVideo, UnsafeFile
 from portraitd.model import Frame, Image, MediaFacts, MediaKind, Source, Stamp
-from portraitd.opencv import cv2
+from portraitd.opencv import CAPTURE_OPTIONS, cv2
 
 MAX_PIXELS = 50_000_000
 """Larger frames are refused: one such frame already takes 150 MB."""
@@ -99,11 +99,15 @@ class SampledFrames:
     if it is the very first. That depends on the two timestamps alone, so it does not matter
     where a video is cut into slices.
 
+    With ``keyframes`` the same rule picks among the keyframes alone, which cost next to
+    nothing to reach. OpenCV cannot seek then: a stretch must begin at 0.
+
     Attributes:
         source: The file.
         kind: Whether it holds moving pictures or one.
         start_s, stop_s: The half-open stretch.
         fps: Frames to pick a second.
+        keyframes: Whether to skim, looking at keyframes alone.
         decoded: Frames of the stretch that were read.
         ended_s: Timestamp of the last of them.
     """
@@ -113,6 +117,7 @@ class SampledFrames:
     start_s: float
     stop_s: float
     fps: float
+    keyframes: bool = False
     decoded: int = 0
     ended_s: float | None = field(default=None)
 
@@ -126,7 +131,7 @@ class SampledFrames:
                 self.decoded, self.ended_s = 1, 0.0
                 yield Frame(0.0, _photo(fd))
                 return
-            with _capture(fd) as capture:
+            with _capture(fd, self.keyframes) as capture:
                 yield from self._of_video(capture)
         if self.decoded == 0 and self.start_s == 0:
             raise UnreadableVideo("no frame could be decoded; try re-encoding it")
@@ -180,8 +185,12 @@ def _from(capture: cv2.VideoCapture, start_s: float) -> Iterator[tuple[float, bo
 
 
 @contextmanager
-def _capture(fd: int) -> Iterator[cv2.VideoCapture]:
+def _capture(fd: int, keyframes: bool = False) -> Iterator[cv2.VideoCapture]:
     os.lseek(fd, 0, os.SEEK_SET)
+    # Read at each opening; there is no other way to hand it over.
+    os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = (
+        f"{CAPTURE_OPTIONS}|avdiscard;nonkey" if keyframes else CAPTURE_OPTIONS
+    )
     capture = cv2.VideoCapture(f"/proc/self/fd/{fd}", cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
     try:
         if not capture.isOpened():
@@ -201,7 +210,22 @@ def _retrieved(capture: cv2.VideoCapture) -> Image | None:
         return None
     if image.ndim == 2:
         image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
-    return np.asarray(image, np.uint8)
+    return _with_square_pixels(np.asarray(image, np.uint8), capture)
+
+
+def _with_square_pixels(image: Image, capture: cv2.VideoCapture) -> Image:
+    """A frame as wide as it is meant to be seen: some containers ask for stretched pixels."""
+    across, down = capture.get(cv2.CAP_PROP_SAR_NUM), capture.get(cv2.CAP_PROP_SAR_DEN)
+    aspect = across / down if across > 0 and down > 0 else 1.0
+    if aspect == 1.0 or not 1 / 8 <= aspect <= 8:
+        return image
+    height, width = image.shape[:2]
+    # The aspect is that of the stored frame; a frame turned by a quarter has it the other way.
+    if capture.get(cv2.CAP_PROP_ORIENTATION_META) % 180 == 90:
+        size = (width, max(1, round(height * aspect)))
+    else:
+        size = (max(1, round(width * aspect)), height)
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def _is_photo(fd: int) -> bool:
