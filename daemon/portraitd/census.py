@@ -88,21 +88,22 @@ class CensusTaker:
         return self._running is not None or self._people.arrivals(self.parameters).stale
 
     def refresh(self, now_s: float, working: bool) -> None:
-        """Record a census that has come back, or begin one that is due."""
-        if self._running is not None:
-            if self._running.done():
-                self._record(self._running, now_s)
-                self._running = None
-            return
-        new = self._people.arrivals(self.parameters)
-        if not new.stale or now_s < self._not_before_s:
-            return
-        if is_due(new.newest_s, new.oldest_s, now_s, working, self._pace):
+        """Begin a census that is due, and record one that has come back."""
+        if self._running is None and self._is_due(now_s, working):
             self._begin(now_s)
+        if self._running is not None and self._running.done():
+            self._record(self._running, now_s)
+            self._running = None
 
     def park(self) -> None:
         """Forget a census that is out: the old people stay in force."""
         self._running = None
+
+    def _is_due(self, now_s: float, working: bool) -> bool:
+        new = self._people.arrivals(self.parameters)
+        if not new.stale or now_s < self._not_before_s:
+            return False
+        return is_due(new.newest_s, new.oldest_s, now_s, working, self._pace)
 
     def _begin(self, now_s: float) -> None:
         encoders = self._faces.encoders()

@@ -28,6 +28,8 @@ MAX_PIXELS = 50_000_000
 
 PHOTO_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\0", b"MM\0*")
 
+SEEK_MARGIN_S = 2.0
+
 LONGEST_S = 30 * 24 * 3600.0
 FEWEST_BYTES_PER_S = 20.0
 """A container that declares less data a second than this is not believed."""
@@ -50,6 +52,8 @@ def opened(source: Source) -> Iterator[int]:
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise UnsafeFile("a symbolic link; portraitd reads regular files only") from None
+        if error.errno == errno.ENXIO:
+            raise UnsafeFile("not a regular file") from None
         raise NotMedia(f"cannot be opened: {error.strerror}") from None
     try:
         _expect(source, fd)
@@ -100,7 +104,7 @@ class SampledFrames:
     where a video is cut into slices.
 
     With ``keyframes`` the same rule picks among the keyframes alone, which cost next to
-    nothing to reach. OpenCV cannot seek then: a stretch must begin at 0.
+    nothing to reach. OpenCV cannot seek among them: the file is read from its beginning.
 
     Attributes:
         source: The file.
@@ -131,19 +135,30 @@ class SampledFrames:
                 self.decoded, self.ended_s = 1, 0.0
                 yield Frame(0.0, _photo(fd))
                 return
-            with _capture(fd, self.keyframes) as capture:
-                yield from self._of_video(capture)
+            yield from self._of_video(fd)
         if self.decoded == 0 and self.start_s == 0:
             raise UnreadableVideo("no frame could be decoded; try re-encoding it")
 
-    def _of_video(self, capture: cv2.VideoCapture) -> Iterator[Frame]:
-        previous = -1
-        for t_s, inside in _from(capture, self.start_s):
+    def _of_video(self, fd: int) -> Iterator[Frame]:
+        if self.start_s > SEEK_MARGIN_S and not self.keyframes:
+            with _capture(fd) as capture:
+                before_s = _sought(capture, self.start_s)
+                if before_s is not None:
+                    yield from self._picked(capture, before_s)
+                    return
+        # The beginning is read, never sought: MPEG-TS would land on its second key frame.
+        with _capture(fd, self.keyframes) as capture:
+            yield from self._picked(capture, -math.inf)
+
+    def _picked(self, capture: cv2.VideoCapture, last_s: float) -> Iterator[Frame]:
+        """The frames to look at among those that follow the one at ``last_s``."""
+        # A hair of tolerance: 3.9999999 is the fourth second's frame.
+        previous = -1 if last_s < 0 else math.floor(last_s * self.fps + 1e-6)
+        for t_s in _times(capture, last_s):
             if t_s >= self.stop_s:
                 return
-            # A hair of tolerance: 3.9999999 is the fourth second's frame.
             mark = math.floor(t_s * self.fps + 1e-6)
-            if inside:
+            if t_s >= self.start_s:
                 self.decoded += 1
                 self.ended_s = t_s
                 if mark > previous:
@@ -153,26 +168,26 @@ class SampledFrames:
             previous = max(previous, mark)
 
 
-def _from(capture: cv2.VideoCapture, start_s: float) -> Iterator[tuple[float, bool]]:
-    """Timestamps of the frames from the one before ``start_s`` on, and whether it is reached.
+def _sought(capture: cv2.VideoCapture, start_s: float) -> float | None:
+    """Seek to a frame before ``start_s`` and grab it: its time, or None if none was met.
 
-    Seeks early and reads on: the frame that a seek lands on is not always the one asked for.
+    Early, to read on from there: the frame that a seek lands on is not always the one asked for.
     """
-    margin_s = 2.0
-    while start_s > 0:
-        target_s = max(0.0, start_s - margin_s)
-        capture.set(cv2.CAP_PROP_POS_MSEC, target_s * 1000)
+    margin_s = SEEK_MARGIN_S
+    while margin_s < start_s:
+        capture.set(cv2.CAP_PROP_POS_MSEC, (start_s - margin_s) * 1000)
         if capture.grab():
             first_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-            if first_s < start_s:
-                yield first_s, False
-                break
-        if target_s == 0.0:
-            break
+            if 0 <= first_s < start_s:
+                return first_s
         margin_s *= 4
+    return None
+
+
+def _times(capture: cv2.VideoCapture, last_s: float) -> Iterator[float]:
+    """The time of each frame that follows, always rising."""
     fps = capture.get(cv2.CAP_PROP_FPS)
     step_s = 1 / fps if math.isfinite(fps) and 1 <= fps <= 1000 else 0.04
-    last_s = -math.inf
     while capture.grab():
         t_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
         if not math.isfinite(t_s) or t_s < 0:
@@ -181,7 +196,7 @@ def _from(capture: cv2.VideoCapture, start_s: float) -> Iterator[tuple[float, bo
         if t_s <= last_s:
             t_s = last_s + step_s
         last_s = t_s
-        yield t_s, t_s >= start_s
+        yield t_s
 
 
 @contextmanager

@@ -73,8 +73,9 @@ class Database:
         path = state_dir / FILE_NAME
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            connection = sqlite3.connect(path, isolation_level=None, timeout=10.0)
-            connection.row_factory = sqlite3.Row
+        except OSError as error:
+            raise StoreError(f"{path}: {error.strerror}") from error
+        with _connected(path) as connection:
             for pragma in (
                 "journal_mode = wal",
                 # FULL: a few commits a minute cost nothing, and power loss loses none of them.
@@ -87,10 +88,6 @@ class Database:
                 connection.execute(f"pragma {pragma}")
             database = cls(connection)
             database._migrate(path)
-        except sqlite3.DatabaseError as error:
-            raise StoreError(f"{path}: {error}") from error
-        except OSError as error:
-            raise StoreError(f"{path}: {error.strerror}") from error
         return database
 
     @classmethod
@@ -103,19 +100,16 @@ class Database:
         path = state_dir / FILE_NAME
         if not path.is_file():
             raise StoreError(f"{path}: nothing has been processed in this home yet")
-        try:
-            connection = sqlite3.connect(path, isolation_level=None, timeout=10.0)
-            connection.row_factory = sqlite3.Row
+        with _connected(path) as connection:
             connection.execute("pragma query_only = on")
-            version = _version(connection)
-        except sqlite3.DatabaseError as error:
-            raise StoreError(f"{path}: {error}") from error
-        newest = len(_migrations())
-        if version != newest:
-            raise StoreError(
-                f"{path}: schema {version}, this portraitd reads {newest}; "
-                "start `portraitd run` or `portraitd check` once to bring it up to date"
-            )
+            version, newest = _version(connection), len(_migrations())
+            if version > newest:
+                raise StoreError(_from_a_newer(path, version))
+            if version < newest:
+                raise StoreError(
+                    f"{path}: schema {version}, this portraitd reads {newest}; "
+                    "start `portraitd run` once to bring it up to date"
+                )
         return cls(connection)
 
     def close(self) -> None:
@@ -149,12 +143,12 @@ class Database:
         self.execute("begin immediate")
         try:
             yield
+            self.execute("commit")
         except BaseException:
             # SQLite has already rolled back by itself after some errors (disk full).
             if self._connection.in_transaction:
                 self.execute("rollback")
             raise
-        self.execute("commit")
 
     def problems(self) -> list[str]:
         """What SQLite itself finds wrong with the file; empty if sound."""
@@ -165,10 +159,7 @@ class Database:
     def _migrate(self, path: Path) -> None:
         version, migrations = _version(self._connection), _migrations()
         if version > len(migrations):
-            raise StoreError(
-                f"{path}: written by a newer portraitd (schema {version}, this one knows "
-                f"{len(migrations)}); install that version again"
-            )
+            raise StoreError(_from_a_newer(path, version))
         for number in range(version + 1, len(migrations) + 1):
             with self.transaction():
                 # One statement at a time: executescript would commit the open transaction.
@@ -176,6 +167,27 @@ class Database:
                     self.execute(statement)
                 self.execute(f"pragma user_version = {number}")
                 self.execute(f"pragma application_id = {APPLICATION_ID}")
+
+
+@contextmanager
+def _connected(path: Path) -> Iterator[sqlite3.Connection]:
+    """A new connection; closed again if it cannot be used."""
+    connection = sqlite3.connect(path, isolation_level=None, timeout=10.0)
+    try:
+        connection.row_factory = sqlite3.Row
+        yield connection
+    except BaseException as error:
+        connection.close()
+        if isinstance(error, sqlite3.DatabaseError):
+            raise StoreError(f"{path}: {error}") from error
+        raise
+
+
+def _from_a_newer(path: Path, version: int) -> str:
+    return (
+        f"{path}: written by a newer portraitd (schema {version}, this one knows "
+        f"{len(_migrations())}); install that version again"
+    )
 
 
 def _version(connection: sqlite3.Connection) -> int:

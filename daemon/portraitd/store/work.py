@@ -106,19 +106,20 @@ class Work:
 
     def claim(self) -> Ticket | None:
         """Take the oldest queued slice, counting the attempt before it is made."""
-        row = self._db.execute(
-            """
-            update jobs set state = 'running', attempts = attempts + 1
-            where id = (select id from jobs where state = 'queued' order by id limit 1)
-            returning id, video_id, attempts, start_s, stop_s
-            """
-        ).fetchone()
-        if row is None:
-            return None
-        kind = self._db.execute(
-            "select kind from videos where id = ?", (row["video_id"],)
-        ).fetchone()["kind"]
-        source = self._files.source(self._files.of_video(row["video_id"])[0])
+        with self._db.transaction():
+            row = self._db.execute(
+                """
+                update jobs set state = 'running', attempts = attempts + 1
+                where id = (select id from jobs where state = 'queued' order by id limit 1)
+                returning id, video_id, attempts, start_s, stop_s
+                """
+            ).fetchone()
+            if row is None:
+                return None
+            kind = self._db.execute(
+                "select kind from videos where id = ?", (row["video_id"],)
+            ).fetchone()["kind"]
+            source = self._files.source(self._files.of_video(row["video_id"])[0])
         piece = Slice(source, MediaKind(kind), row["start_s"], row["stop_s"])
         return Ticket(row["id"], row["video_id"], row["attempts"], piece)
 

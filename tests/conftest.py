@@ -1,0 +1,59 @@
+"""What many tests share: the clips and photographs, made once a session."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from portraitd.demo import demo_photographs, make_clip
+from samples import write_pattern_clip
+
+MEDIA_DIR = Path(__file__).absolute().parents[2] / "shared" / "media"
+"""Labelled videos and photos beside the repository; never part of it."""
+
+# Shared machines are slow at times; a law does not become false by that.
+settings.register_profile("portraitd", deadline=None)
+settings.load_profile("portraitd")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests marked ``media`` are skipped where the media are not."""
+    if MEDIA_DIR.is_dir():
+        return
+    for item in items:
+        if item.get_closest_marker("media"):
+            item.add_marker(pytest.mark.skip(reason=f"no media in {MEDIA_DIR}"))
+
+
+@pytest.fixture(scope="session")
+def media_dir() -> Path:
+    """Only for tests marked ``media``."""
+    return MEDIA_DIR
+
+
+@pytest.fixture(scope="session")
+def photographs() -> list[Path]:
+    """Two women, one each, in the public domain; both look at the camera."""
+    return demo_photographs()
+
+
+@pytest.fixture(scope="session")
+def samples_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Read from, never written to by a test."""
+    return tmp_path_factory.mktemp("samples")
+
+
+@pytest.fixture(scope="session")
+def two_people(samples_dir: Path, photographs: list[Path]) -> Path:
+    """A clip of 20 s: the first photograph until 10 s, then the second."""
+    clip = samples_dir / "two-people.mp4"
+    make_clip(photographs, clip)
+    return clip
+
+
+@pytest.fixture(scope="session")
+def nobody(samples_dir: Path) -> Path:
+    """A clip of 6 s at 10 frames a second, with no face in it."""
+    return write_pattern_clip(samples_dir / "nobody.mp4", frames=60)
