@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,6 +34,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def media_dir() -> Path:
     """Only for tests marked ``media``."""
     return MEDIA_DIR
+
+
+@pytest.fixture
+def memory_path(tmp_path: Path) -> Iterator[Path]:
+    """As ``tmp_path``, in memory where that is possible: there fsync costs nothing."""
+    shared_memory = Path("/dev/shm")
+    above = shared_memory if os.access(shared_memory, os.W_OK) else tmp_path
+    with tempfile.TemporaryDirectory(dir=above, prefix="portraitd-") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(scope="session")

@@ -377,11 +377,11 @@ def stumbling(at: int, failure: BaseException) -> type[Stumbling]:
 
 
 def _all_statements(
-    tmp_path: Path, photographs: list[Path], failure: BaseException
+    memory_path: Path, photographs: list[Path], failure: BaseException
 ) -> Iterator[tuple[Home, type[Stumbling]]]:
     """A home for each statement that a run makes, with a store that fails at that one."""
     for at in range(1, 10_000):
-        home = _home_of_photos(tmp_path / str(at), photographs)
+        home = _home_of_photos(memory_path / str(at), photographs)
         store = stumbling(at, failure)
         yield home, store
         if store.countdown > 0:
@@ -390,10 +390,10 @@ def _all_statements(
 
 
 def test_being_killed_at_any_statement_changes_nothing(
-    tmp_path: Path, photographs: list[Path], photos_in_peace: Dump, recalling: Recalling
+    memory_path: Path, photographs: list[Path], photos_in_peace: Dump, recalling: Recalling
 ) -> None:
     """Between any two statements the process may end; the next one finishes the work."""
-    for home, store in _all_statements(tmp_path, photographs, Killed()):
+    for home, store in _all_statements(memory_path, photographs, Killed()):
         try:
             with home.opened(store, recalling) as service:
                 home.run_until_idle(service)
@@ -406,10 +406,10 @@ def test_being_killed_at_any_statement_changes_nothing(
 
 
 def test_a_store_that_fails_once_is_got_over(
-    tmp_path: Path, photographs: list[Path], photos_in_peace: Dump, recalling: Recalling
+    memory_path: Path, photographs: list[Path], photos_in_peace: Dump, recalling: Recalling
 ) -> None:
     """A full disk blocks the service while it is full. Nothing fails, nothing is lost."""
-    for home, store in _all_statements(tmp_path, photographs, StoreError("the disk is full")):
+    for home, store in _all_statements(memory_path, photographs, StoreError("the disk is full")):
         try:
             with home.opened(store, recalling) as service:
                 home.run_until_idle(service)

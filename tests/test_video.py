@@ -430,5 +430,5 @@ def test_a_playlist_reaches_for_no_other_file(
     path = tmp_path / name
     path.write_text(PLAYLISTS[kind].format(other=others[way]))
 
-    with pytest.raises(VideoError, match="a playlist|text, not a video"):
+    with pytest.raises(VideoError, match=r"a playlist|text, not a video"):
         probe(source_of(path))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from portraitd import logs
@@ -75,7 +75,7 @@ class Admission:
                 self._files.move_on(file.id, FileState.GONE, now_s, "no longer in the inbox")
                 log.info("file_gone", path=shown(path))
         if self._after == "move":
-            self._dispose(now_s)
+            self._dispose(known.keys(), seen)
 
     def register(self, paths: Sequence[Path], now_s: float) -> list[int]:
         """Take files and folders that were named, as they are now.
@@ -139,27 +139,26 @@ class Admission:
             log.info("inbox_back", path=shown(self._inbox_dir))
         self._away = reason
 
-    def _dispose(self, now_s: float) -> None:
-        """Move what is done to processed/. Never over another file."""
+    def _dispose(self, known: Collection[Path], seen: Collection[Path]) -> None:
+        """Move what is done to processed/. Never over another file, nor where one was known."""
         for file in self._files.in_state(FileState.DONE):
-            if file.root != INBOX or file.path.parts[0] == PROCESSED.name:
+            if file.root != INBOX or file.path not in seen:
                 continue
-            source = self._inbox_dir / file.path
-            target = _free(self._inbox_dir / PROCESSED / file.path)
+            target = self._free(PROCESSED / file.path, known)
+            place = self._inbox_dir / target
             try:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                source.rename(target)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                (self._inbox_dir / file.path).rename(place)
             except OSError as error:
                 log.warning("file_not_moved", path=shown(file.path), reason=error.strerror)
                 continue
-            self._files.rename(file.id, target.relative_to(self._inbox_dir))
+            self._files.rename(file.id, target)
             log.info("file_moved", path=shown(file.path), to=shown(target))
 
-
-def _free(target: Path) -> Path:
-    """The path itself, or the first ``name (2).mp4`` that nobody uses."""
-    candidate, number = target, 1
-    while os.path.lexists(candidate):
-        number += 1
-        candidate = target.with_name(f"{target.stem} ({number}){target.suffix}")
-    return candidate
+    def _free(self, target: Path, known: Collection[Path]) -> Path:
+        """The path itself, or the first ``name (2).mp4`` that nobody uses or used."""
+        candidate, number = target, 1
+        while candidate in known or os.path.lexists(self._inbox_dir / candidate):
+            number += 1
+            candidate = target.with_name(f"{target.stem} ({number}){target.suffix}")
+        return candidate

@@ -102,6 +102,9 @@ class Dispatcher:
         self._slices.clear()
 
     def _collect_probe(self, file: KnownFile, probe: Future[MediaFacts], now_s: float) -> None:
+        if self._files.get(file.id).stamp != file.stamp:
+            # Replaced while it was read: the answer is about a content that is no longer there.
+            return
         try:
             facts = probe.result()
         except FileChanged as error:

@@ -68,20 +68,30 @@ class Files:
         now_s: float,
         reason: str = "",
     ) -> int:
-        """Write down what a path is now; an older content under the same path is forgotten."""
-        row = self._db.execute(
-            """
-            insert into files
-                (root, path, size, mtime_ns, inode, state, reason, seen_at, changed_at)
-            values (?, ?, ?, ?, ?, ?, ?, ?, ?)
-            on conflict (root, path) do update set
-                size = excluded.size, mtime_ns = excluded.mtime_ns, inode = excluded.inode,
-                state = excluded.state, reason = excluded.reason, attempts = 0, video_id = null,
-                changed_at = excluded.changed_at
-            returning id
-            """,
-            (root, os.fsencode(path), *_signed(stamp), state, reason, now_s, now_s),
-        ).fetchone()
+        """Write down what a path is now; an older content under the same path is forgotten.
+
+        What was found in that stays, unless there is more to find and nowhere left to look.
+        """
+        with self._db.transaction():
+            row = self._db.execute(
+                """
+                insert into files
+                    (root, path, size, mtime_ns, inode, state, reason, seen_at, changed_at)
+                values (?, ?, ?, ?, ?, ?, ?, ?, ?)
+                on conflict (root, path) do update set
+                    size = excluded.size, mtime_ns = excluded.mtime_ns, inode = excluded.inode,
+                    state = excluded.state, reason = excluded.reason, attempts = 0,
+                    video_id = null, changed_at = excluded.changed_at
+                returning id
+                """,
+                (root, os.fsencode(path), *_signed(stamp), state, reason, now_s, now_s),
+            ).fetchone()
+            self._db.execute(
+                """
+                delete from videos where state = 'queued'
+                    and not exists (select 1 from files where video_id = videos.id)
+                """
+            )
         return int(row["id"])
 
     def move_on(
@@ -121,7 +131,11 @@ class Files:
     def release(self, file_id: int) -> None:
         """Give a claimed file back unattempted: the daemon stopped before its turn came."""
         self._db.execute(
-            "update files set state = 'ready', attempts = attempts - 1 where id = ?", (file_id,)
+            """
+            update files set state = 'ready', attempts = attempts - 1
+            where id = ? and state = 'probing'
+            """,
+            (file_id,),
         )
 
     def reclaim(self) -> None:

@@ -126,7 +126,10 @@ class Work:
     def release(self, ticket: Ticket) -> None:
         """Give a slice back unattempted: the daemon stopped while it ran."""
         self._db.execute(
-            "update jobs set state = 'queued', attempts = attempts - 1 where id = ?",
+            """
+            update jobs set state = 'queued', attempts = attempts - 1
+            where id = ? and state = 'running'
+            """,
             (ticket.job_id,),
         )
 
@@ -282,7 +285,8 @@ class Work:
     def _finish(self, video_id: int, now_s: float) -> Outcome | None:
         """Close a video whose last slice has ended, and the files it came from."""
         jobs = self._db.execute("select * from jobs where video_id = ?", (video_id,)).fetchall()
-        if any(job["state"] in (JobState.QUEUED, JobState.RUNNING) for job in jobs):
+        # None at all: the video was forgotten while this slice was out.
+        if not jobs or any(job["state"] in (JobState.QUEUED, JobState.RUNNING) for job in jobs):
             return None
         video = self._db.execute("select * from videos where id = ?", (video_id,)).fetchone()
         state, reason = _judge(video, jobs)

@@ -34,7 +34,7 @@ create table videos (
 
 -- One row per slice of a video: the unit of work.
 create table jobs (
-    id integer primary key,
+    id integer primary key autoincrement,  -- a late answer must not hit another slice
     video_id integer not null references videos (id) on delete cascade,
     start_s real not null,
     stop_s real not null,

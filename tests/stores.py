@@ -1,0 +1,93 @@
+"""Rows to begin with: files, videos, slices and faces, put in through the store's own doors."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portraitd.model import (
+    Box,
+    Face,
+    FileState,
+    MediaFacts,
+    MediaKind,
+    Portrait,
+    Quality,
+    Sighting,
+    SliceFaces,
+    Stamp,
+)
+from portraitd.store import Database, Faces, Files, KnownFile, People, Work
+from portraitd.store.files import INBOX
+
+ENCODER = "dlib-resnet-v1"
+
+
+class Store:
+    """A database and everything that is asked of it."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.files = Files(database, Path("/inbox"))
+        self.work = Work(database, self.files)
+        self.faces = Faces(database)
+        self.people = People(database)
+
+    def file(self, name: str = "clip.mp4", state: FileState = FileState.PROBING) -> KnownFile:
+        """A file that lies in the inbox; each name has its own stamp."""
+        stamp = Stamp(len(name), 1, sum(map(ord, name)))
+        return self.files.get(self.files.note(INBOX, Path(name), stamp, state, 1.0))
+
+    def video(self, name: str = "clip.mp4", slices: int = 1, sha256: str = "") -> KnownFile:
+        """A file whose content is new, cut into slices of one minute."""
+        file = self.file(name)
+        facts = video_facts(60.0 * slices, sha256 or f"sha of {name}")
+        assert FileState.ENCODING is self.work.admit(file, facts, 60.0, 2.0)
+        return self.files.get(file.id)
+
+    def see(self, *embeddings: NDArray[np.float32], at_s: float = 3.0) -> list[int]:
+        """A finished video in which these faces were seen. Returns their ids."""
+        before = set(self.faces.ids().tolist())
+        self.video(f"video {len(before)}.mp4", sha256=f"sha {len(before)} {at_s}")
+        ticket = self.work.claim()
+        assert ticket
+        self.work.record(ticket, slice_faces(*embeddings), ENCODER, at_s)
+        return sorted(set(self.faces.ids().tolist()) - before)
+
+
+def video_facts(duration_s: float = 60.0, sha256: str = "sha") -> MediaFacts:
+    return MediaFacts(sha256, MediaKind.VIDEO, duration_s, 25.0, 640, 480)
+
+
+def photo_facts(sha256: str = "sha") -> MediaFacts:
+    return MediaFacts(sha256, MediaKind.PHOTO, 0.0, 0.0, 640, 480)
+
+
+def sighting(embedding: NDArray[np.float32], t_s: float = 0.0) -> Sighting:
+    face = Face(
+        Box(10, 20, 110, 130),
+        1.25,
+        ((1.5, 2.5), (3.0, 4.0), (5.0, 6.0), (7.0, 8.0), (9.0, 10.0)),
+        embedding,
+        Quality(100.0, 55.5, 0.75),
+    )
+    return Sighting(t_s, face, Portrait(Box(0, 0, 200, 240), b"jpeg of %f" % t_s))
+
+
+def slice_faces(*embeddings: NDArray[np.float32], ended_s: float | None = 60.0) -> SliceFaces:
+    """What a worker hands back, with one face a second."""
+    sightings = [sighting(embedding, float(t)) for t, embedding in enumerate(embeddings)]
+    return SliceFaces(sightings, 60, 1500, ended_s, 2.5)
+
+
+def embedding(seed: int) -> NDArray[np.float32]:
+    """A vector that is different for each seed."""
+    return np.random.default_rng(seed).normal(size=128).astype(np.float32)
+
+
+def endless() -> MediaFacts:
+    """A video whose duration cannot be believed."""
+    return video_facts(math.inf)

@@ -1,0 +1,231 @@
+"""The database file: made, brought up to date, locked, and all or nothing."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from portraitd.errors import AlreadyRunning, StoreError
+from portraitd.store import Database, StoreLock
+from portraitd.store.database import APPLICATION_ID, FILE_NAME
+
+
+def scalar(database: Database, sql: str) -> object:
+    return database.execute(sql).fetchone()[0]
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    return Database.open(tmp_path)
+
+
+def test_a_new_file_has_the_newest_schema(tmp_path: Path, database: Database) -> None:
+    """Every migration was applied, and the file says whose it is."""
+    tables = {row[0] for row in database.execute("select name from sqlite_master")}
+
+    assert {"files", "videos", "jobs", "faces", "portraits", "people", "censuses"} <= tables
+    assert 1 == scalar(database, "pragma user_version")
+    assert APPLICATION_ID == scalar(database, "pragma application_id")
+    assert [] == database.problems()
+
+
+def test_the_file_is_private_and_durable(tmp_path: Path, database: Database) -> None:
+    """Faces are nobody else's; a commit survives a power cut; what is deleted is overwritten."""
+    assert 0o600 == stat.S_IMODE((tmp_path / FILE_NAME).stat().st_mode)
+    assert "wal" == scalar(database, "pragma journal_mode")
+    assert 2 == scalar(database, "pragma synchronous")
+    assert 1 == scalar(database, "pragma foreign_keys")
+    assert 1 == scalar(database, "pragma secure_delete")
+
+
+def test_opening_again_keeps_what_is_there(tmp_path: Path, database: Database) -> None:
+    """Migrations that were applied are not applied again."""
+    database.execute("insert into people (created_at) values (1.0)")
+    database.close()
+
+    again = Database.open(tmp_path)
+
+    assert 1 == scalar(again, "select count(*) from people")
+
+
+def test_a_newer_schema_is_refused(tmp_path: Path, database: Database) -> None:
+    """An old program must not touch a file it does not understand, and says what to do."""
+    database.execute("pragma user_version = 99")
+    database.close()
+
+    with pytest.raises(StoreError, match=r"newer portraitd \(schema 99.*install that version"):
+        Database.open(tmp_path)
+    with pytest.raises(StoreError, match=r"newer portraitd \(schema 99.*install that version"):
+        Database.open_to_read(tmp_path)
+
+
+def test_an_older_schema_is_not_read_but_brought_up_to_date(tmp_path: Path) -> None:
+    """Reading changes nothing, so it cannot migrate; opening to write can."""
+    sqlite3.connect(tmp_path / FILE_NAME).close()
+    with pytest.raises(StoreError, match=r"schema 0.*portraitd run"):
+        Database.open_to_read(tmp_path)
+
+    Database.open(tmp_path).close()
+
+    assert [] == Database.open_to_read(tmp_path).problems()
+
+
+def test_a_missing_file_is_not_read(tmp_path: Path) -> None:
+    """Nothing is made by looking."""
+    with pytest.raises(StoreError, match="nothing has been processed"):
+        Database.open_to_read(tmp_path)
+
+    assert [] == list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("damage", [b"not a database, but long enough to look like one" * 100])
+def test_a_damaged_file_is_the_machines_fault(tmp_path: Path, damage: bytes) -> None:
+    """It is named, and nothing is written over it."""
+    (tmp_path / FILE_NAME).write_bytes(damage)
+
+    with pytest.raises(StoreError, match=FILE_NAME):
+        Database.open(tmp_path)
+    with pytest.raises(StoreError, match=FILE_NAME):
+        Database.open_to_read(tmp_path)
+    assert damage == (tmp_path / FILE_NAME).read_bytes()
+
+
+def test_a_state_folder_that_is_missing_is_named(tmp_path: Path) -> None:
+    """Both doors say which path."""
+    with pytest.raises(StoreError, match="away"):
+        Database.open(tmp_path / "away")
+    with pytest.raises(StoreError, match="away"), StoreLock(tmp_path / "away"):
+        pass
+
+
+def test_a_reader_cannot_write(tmp_path: Path, database: Database) -> None:
+    """``status`` and ``faces`` run beside the daemon."""
+    reader = Database.open_to_read(tmp_path)
+
+    with pytest.raises(StoreError, match="readonly"):
+        reader.execute("insert into people (created_at) values (1.0)")
+
+
+def test_a_reader_sees_what_is_committed_meanwhile(tmp_path: Path, database: Database) -> None:
+    """WAL: neither waits for the other."""
+    reader = Database.open_to_read(tmp_path)
+    with database.transaction():
+        database.execute("insert into people (created_at) values (1.0)")
+        assert 0 == scalar(reader, "select count(*) from people")
+
+    assert 1 == scalar(reader, "select count(*) from people")
+
+
+def test_a_transaction_that_fails_leaves_nothing(database: Database) -> None:
+    """All or nothing, whatever the error."""
+    with pytest.raises(KeyboardInterrupt), database.transaction():
+        database.execute("insert into people (created_at) values (1.0)")
+        raise KeyboardInterrupt
+
+    assert 0 == scalar(database, "select count(*) from people")
+
+
+def test_the_next_transaction_works(database: Database) -> None:
+    """One that failed does not stay open."""
+    with pytest.raises(StoreError), database.transaction():
+        database.execute("insert into nothing values (1)")
+
+    with database.transaction():
+        database.execute("insert into people (created_at) values (1.0)")
+
+    assert 1 == scalar(database, "select count(*) from people")
+
+
+def test_a_commit_that_fails_is_rolled_back(database: Database) -> None:
+    """A constraint that is only checked at the end fails the commit, not all that follow."""
+    database.execute(
+        "create table late (id integer references people (id) deferrable initially deferred)"
+    )
+    with pytest.raises(StoreError, match="FOREIGN KEY"), database.transaction():
+        database.execute("insert into late values (7)")
+
+    with database.transaction():
+        database.execute("insert into people (created_at) values (1.0)")
+
+    assert 0 == scalar(database, "select count(*) from late")
+    assert 1 == scalar(database, "select count(*) from people")
+
+
+def test_a_full_disk_is_the_machines_fault_and_passes(database: Database) -> None:
+    """While there is no room nothing is half written; then the same connection goes on."""
+    pages = scalar(database, "pragma page_count")
+    database.execute(f"pragma max_page_count = {pages}")
+    with pytest.raises(StoreError, match="full"), database.transaction():
+        for _ in range(10):
+            database.execute(
+                "insert into censuses values (null, ?, 1, 1, 1, 1, 1, 1, 1)", ("x" * 9000,)
+            )
+    database.execute("pragma max_page_count = 1000000")
+
+    with database.transaction():
+        database.execute("insert into people (created_at) values (1.0)")
+
+    assert 0 == scalar(database, "select count(*) from censuses")
+    assert 1 == scalar(database, "select count(*) from people")
+
+
+def test_deleted_bytes_are_gone(tmp_path: Path, database: Database) -> None:
+    """What was forgotten is in no free page of the file."""
+    mark = b"a face that was forgotten" * 20
+    database.execute("insert into people (name, created_at) values (?, 1.0)", (mark.decode(),))
+    database.execute("pragma wal_checkpoint(truncate)")
+    assert mark in (tmp_path / FILE_NAME).read_bytes()
+
+    database.execute("delete from people")
+    database.execute("pragma wal_checkpoint(truncate)")
+
+    assert mark not in (tmp_path / FILE_NAME).read_bytes()
+
+
+def test_problems_name_a_row_that_lost_its_video(database: Database) -> None:
+    """SQLite's own checks are asked, foreign keys too."""
+    database.execute("pragma foreign_keys = off")
+    database.execute("insert into jobs (video_id, start_s, stop_s, state) values (9, 0, 1, 'done')")
+
+    (problem,) = database.problems()
+
+    assert "jobs" in problem
+
+
+def test_a_second_lock_is_refused_with_the_holders_number(tmp_path: Path) -> None:
+    """The line says who, where, and what to do instead."""
+    said = rf"process {os.getpid()}\) works on {tmp_path}; drop files into its inbox"
+
+    with StoreLock(tmp_path), pytest.raises(AlreadyRunning, match=said), StoreLock(tmp_path):
+        pass
+
+
+def test_a_lock_can_be_taken_again(tmp_path: Path) -> None:
+    """After it was given back, and after an attempt that was refused."""
+    with StoreLock(tmp_path):
+        with pytest.raises(AlreadyRunning), StoreLock(tmp_path):
+            pass
+        with pytest.raises(AlreadyRunning), StoreLock(tmp_path):
+            pass
+
+    with StoreLock(tmp_path):
+        assert f"{os.getpid()}\n" == (tmp_path / "lock").read_text()
+
+
+def test_a_dead_process_holds_no_lock(tmp_path: Path) -> None:
+    """The lock ends with the process, not with what it wrote into the file."""
+    code = (
+        "import os, pathlib, sys; from portraitd.store import StoreLock\n"
+        "with StoreLock(pathlib.Path(sys.argv[1])): os._exit(9)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, tmp_path], check=False)
+
+    assert 9 == ended.returncode
+    with StoreLock(tmp_path):
+        assert f"{os.getpid()}\n" == (tmp_path / "lock").read_text()
