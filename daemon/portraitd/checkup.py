@@ -10,13 +10,22 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from portraitd.config import Settings
-from portraitd.errors import StoreError
+from portraitd.encoder.interface import EncoderSettings
+from portraitd.errors import ConfigError, StoreError
 from portraitd.inbox import file_system_type, needs_polling
+from portraitd.service import encode_settings
 from portraitd.store import Database
 
 LOW_DISK_BYTES = 1 << 30
 
-PACKAGES = ("dlib-bin", "face-recognition", "numpy", "opencv-python-headless", "scikit-learn")
+PACKAGES = (
+    "dlib-bin",
+    "face-recognition",
+    "numpy",
+    "onnxruntime",
+    "opencv-python-headless",
+    "scikit-learn",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +47,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     ):
         yield _folder(what, folder)
     if settings.state_dir.is_dir():
+        yield from _encoder(encode_settings(settings).encoder)
         yield _local(settings.state_dir)
         yield from _store(settings.state_dir)
 
@@ -49,6 +59,27 @@ def _versions() -> Iterator[Finding]:
         except PackageNotFoundError:
             yield Finding(False, package, "not installed")
     yield Finding(True, "SQLite", sqlite3.sqlite_version)
+
+
+def _encoder(settings: EncoderSettings) -> Iterator[Finding]:
+    """Whether the engine in use gives what dlib gives. Imported here: it loads the networks."""
+    from portraitd.encoder.build import detector_name, parity
+    from portraitd.encoder.parity import EMBEDDING_LIMIT, SCORE_LIMIT
+
+    try:
+        found = parity(settings)
+    except ConfigError as error:
+        yield Finding(False, "encoder", str(error))
+        return
+    yield Finding(
+        found.embedding <= EMBEDDING_LIMIT,
+        "embedding against dlib",
+        f"largest difference {found.embedding:.1e} ({settings.kind})",
+    )
+    if found.score is not None:
+        detail = f"score differs by {found.score:.1e} on a drawn face"
+        yield Finding(found.score <= SCORE_LIMIT, "detector against dlib", detail)
+    yield Finding(True, "detector", detector_name(settings))
 
 
 def _folder(what: str, folder: Path) -> Finding:

@@ -167,6 +167,47 @@ def check(settings: Settings) -> None:
         raise click.exceptions.Exit(EXIT_FAILED_FILES)
 
 
+@commands.group()
+def models() -> None:
+    """Models that portraitd may use and does not bring."""
+
+
+@models.command("list")
+@with_settings
+def list_models(settings: Settings) -> None:
+    """What can be added, and what was."""
+    from portraitd.encoder import zoo
+
+    for model in zoo.MODELS.values():
+        state = "added" if zoo.is_added(model, settings.models_dir) else "not added"
+        click.echo(f"{model.name}  {state}  {model.size:,} bytes  {model.licence}")
+        click.echo(f"    {model.purpose}")
+
+
+@models.command("add")
+@with_settings
+@click.argument("name")
+@click.option("--from", "from_file", type=click.Path(path_type=Path), help="Fetch nothing.")
+@click.option("--url", help="Fetch it from another place; its hash must be the same.")
+def add_model(settings: Settings, name: str, from_file: Path | None, url: str | None) -> None:
+    """Fetch a model once, or take it from a file; its SHA-256 is checked."""
+    from portraitd.encoder import zoo
+
+    place = zoo.add(zoo.model(name), settings.models_dir, from_file, url)
+    click.echo(f"added {place}")
+
+
+@models.command("remove")
+@with_settings
+@click.argument("name")
+def remove_model(settings: Settings, name: str) -> None:
+    """Remove a model that was added."""
+    from portraitd.encoder import zoo
+
+    removed = zoo.remove(zoo.model(name), settings.models_dir)
+    click.echo(f"removed {name}" if removed else f"{name} was not there")
+
+
 @commands.command()
 @with_settings
 @click.option("--keep-log", is_flag=True, help="Show what the service logs.")

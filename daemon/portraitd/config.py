@@ -65,8 +65,10 @@ class DetectionSettings(Section):
 class EncoderSection(Section):
     """What finds and embeds the faces."""
 
-    kind: Literal["dlib"] = "dlib"
-    detector: Literal["hog", "cnn"] = "hog"
+    kind: Literal["onnx", "dlib"] = "onnx"
+    detector: Literal["auto", "mmod", "yunet", "hog", "cnn"] = "auto"
+    runtime: Literal["auto", "onnxruntime", "openvino"] = "auto"
+    min_face_px: Annotated[int, Field(ge=1, le=4096)] = 32
     mirror: bool = True
 
 
@@ -146,6 +148,11 @@ class Settings(BaseSettings):
     @property
     def state_dir(self) -> Path:
         return self._below_home(self.paths.state, "state")
+
+    @property
+    def models_dir(self) -> Path:
+        """Networks that were built or added."""
+        return self.state_dir / "models"
 
     def _below_home(self, path: Path | None, name: str) -> Path:
         return self.home_dir / (path.expanduser() if path else name)

@@ -4,6 +4,7 @@
 
     PortraitdError
     ├── ConfigError          the operator; exit 78, systemd does not restart
+    │   └── ModelError       a model file is missing, damaged, or not the one it should be
     ├── AlreadyRunning       nobody: another portraitd holds this home; exit 75
     ├── VideoError           whoever dropped the file; it goes to failed with this reason
     │   ├── NotMedia         the content is no video and no photo
@@ -25,6 +26,10 @@ class PortraitdError(Exception):
 
 class ConfigError(PortraitdError):
     """The configuration or the command line is wrong. Says which key and what to write."""
+
+
+class ModelError(ConfigError):
+    """A model file is missing, damaged, or not the one it should be. Says how to get it."""
 
 
 class AlreadyRunning(PortraitdError):

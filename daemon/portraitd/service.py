@@ -193,13 +193,15 @@ def encode_settings(settings: Settings) -> EncodeSettings:
         settings.sampling.mode == "keyframes",
         settings.sampling.reuse_unchanged,
         EncoderSettings(
-            models_dir=settings.state_dir / "models",
+            models_dir=settings.models_dir,
             kind=settings.encoder.kind,
             detector=settings.encoder.detector,
             max_width=settings.detection.max_width,
             max_height=settings.detection.max_height,
             upsample=settings.detection.upsample,
             mirror=settings.encoder.mirror,
+            min_face_px=settings.encoder.min_face_px,
+            runtime=settings.encoder.runtime,
         ),
         settings.people.portrait_width,
     )

@@ -1,37 +1,92 @@
-"""Settings to an encoder: which detector and which embedder belong together."""
+"""Settings to an encoder: which detector, which embedding and which engine."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from portraitd.encoder import dlib_reference, graphs, zoo
 from portraitd.encoder.chips import Aligner
-from portraitd.encoder.dlib_reference import (
-    CnnDetector,
-    DlibEmbedder,
-    HogDetector,
-    face_recognition_api,
-)
+from portraitd.encoder.dlib_reference import CnnDetector, DlibEmbedder, HogDetector
 from portraitd.encoder.engine import Encoder
-from portraitd.encoder.interface import Detector, EncoderSettings
+from portraitd.encoder.engine_choice import Engines
+from portraitd.encoder.interface import CHIP_PX, Detector, DetectorName, Embedder, EncoderSettings
+from portraitd.encoder.mmod import MmodDetector
+from portraitd.encoder.parity import Parity, embedding_difference, score_difference
+from portraitd.encoder.resnet import ResnetEmbedder
+from portraitd.encoder.weights import FIVE_POINTS, MMOD, RESNET, find, verified
+from portraitd.encoder.yunet import YunetDetector
 from portraitd.errors import ConfigError
+
+# Height and width of the pictures that engines are compared with: one level of a pyramid.
+_MMOD_SAMPLE = (400, 640)
+_YUNET_SAMPLE = (416, 704)
 
 
 def build_encoder(settings: EncoderSettings) -> Encoder:
-    """Load the models and put the encoder together.
+    """Load the models and put the encoder together. Once per worker; takes a second.
 
     Raises:
         ConfigError: If a setting names something that is not there.
+        ModelError: If a model file is missing or damaged.
     """
     if settings.kind == "dlib":
         return _reference(settings)
-    raise ConfigError('encoder.kind = "onnx" is not built yet; write "dlib"')
+    points = find(FIVE_POINTS)
+    verified(FIVE_POINTS, points)
+    return Encoder(settings, _detector(settings), Aligner.load(points), _embedder(settings))
+
+
+def detector_name(settings: EncoderSettings) -> DetectorName:
+    """The detector that ``auto`` stands for here."""
+    if settings.detector != "auto":
+        return settings.detector
+    if settings.kind == "dlib":
+        return "cnn"
+    return "yunet" if zoo.is_added(zoo.YUNET, settings.models_dir) else "mmod"
+
+
+def parity(settings: EncoderSettings) -> Parity:
+    """Compare what these settings choose with dlib, on a drawn face.
+
+    Raises:
+        ConfigError, ModelError: As ``build_encoder``.
+    """
+    score = None
+    if detector_name(settings) == "mmod":
+        score = score_difference(_detector(replace(settings, upsample=0)))
+    return Parity(embedding_difference(_embedder(settings)), score)
+
+
+def _detector(settings: EncoderSettings) -> Detector:
+    models_dir = settings.models_dir
+    engines = Engines(settings.runtime, models_dir)
+    match detector_name(settings):
+        case "yunet":
+            return YunetDetector(engines.open(graphs.yunet(models_dir), _YUNET_SAMPLE))
+        case "hog":
+            return HogDetector.load(settings.upsample)
+        case "cnn":
+            return CnnDetector.load(find(MMOD), settings.upsample)
+        case _:
+            session = engines.open(graphs.mmod(models_dir), _MMOD_SAMPLE)
+            return MmodDetector(session, settings.upsample)
+
+
+def _embedder(settings: EncoderSettings) -> Embedder:
+    if settings.kind == "dlib":
+        return DlibEmbedder.load(find(RESNET))
+    engines = Engines(settings.runtime, settings.models_dir)
+    return ResnetEmbedder(engines.open(graphs.resnet(settings.models_dir), (CHIP_PX, CHIP_PX)))
 
 
 def _reference(settings: EncoderSettings) -> Encoder:
-    api = face_recognition_api()
+    """As face_recognition sets it up, with its own models."""
+    api = dlib_reference.face_recognition_api()
     detector: Detector
-    match settings.detector:
+    match detector_name(settings):
         case "hog":
             detector = HogDetector(api.face_detector, settings.upsample)
-        case "cnn" | "auto":
+        case "cnn":
             detector = CnnDetector(api.cnn_face_detector, settings.upsample)
         case other:
             raise ConfigError(

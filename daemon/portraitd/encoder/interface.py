@@ -53,7 +53,7 @@ class EncoderSettings:
     max_height: int = 500
     upsample: int = 1
     mirror: bool = True
-    min_face_px: int = 32
+    min_face_px: int = 24
     runtime: RuntimeName = "onnxruntime"
 
     @property
