@@ -86,12 +86,17 @@ def test_each_person_has_a_folder(undisturbed: Home) -> None:
     assert_sound(undisturbed.settings)
 
 
-def test_faces_of_nobody_are_unsorted(undisturbed: Home) -> None:
-    """What the detector takes for a face, and what is not like any other, is kept apart."""
-    found = dump(undisturbed.settings)
+def test_faces_of_nobody_are_unsorted(tmp_path: Path, photographs: list[Path]) -> None:
+    """Two faces that are like no other have no folder of their own, and are kept apart."""
+    home = Home(tmp_path)
+    for photograph in photographs:
+        home.drop(photograph, photograph.name)
 
-    assert len(found.faces) - sum(map(len, found.people)) == len(found.unsorted)
-    assert 1 == len(found.unsorted)
+    home.run()
+
+    assert 2 == len(dump(home.settings).unsorted)
+    assert [] == person_folders(home.people)
+    assert 2 == len(list(home.people.glob("_unsorted/*.jpg")))
 
 
 def test_every_portrait_has_its_annotation(undisturbed: Home) -> None:

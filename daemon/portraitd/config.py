@@ -68,7 +68,7 @@ class EncoderSection(Section):
     kind: Literal["onnx", "dlib"] = "onnx"
     detector: Literal["auto", "mmod", "yunet", "hog", "cnn"] = "auto"
     runtime: Literal["auto", "onnxruntime", "openvino"] = "auto"
-    min_face_px: Annotated[int, Field(ge=1, le=4096)] = 32
+    min_face_px: Annotated[int, Field(ge=1, le=4096)] = 24
     mirror: bool = True
 
 

@@ -99,9 +99,10 @@ def probe(source: Source) -> MediaFacts:
 class SampledFrames:
     """The frames of a stretch that a sampling rate picks, and what reading them came to.
 
-    Frame ``i`` is picked if a whole multiple of ``1 / fps`` lies in ``(t[i-1], t[i]]``, or
-    if it is the very first. That depends on the two timestamps alone, so it does not matter
-    where a video is cut into slices.
+    Of each multiple of ``1 / fps`` the frame nearest to it is picked: frame ``i`` if a multiple
+    lies in ``(t[i-1] + h, t[i] + h]``, where ``h`` is half a frame at the declared rate, and
+    the very first. That depends on the two timestamps alone, so it does not matter where a
+    video is cut into slices.
 
     With ``keyframes`` the same rule picks among the keyframes alone, which cost next to
     nothing to reach. OpenCV cannot seek among them: the file is read from its beginning.
@@ -152,12 +153,12 @@ class SampledFrames:
 
     def _picked(self, capture: cv2.VideoCapture, last_s: float) -> Iterator[Frame]:
         """The frames to look at among those that follow the one at ``last_s``."""
-        # A hair of tolerance: 3.9999999 is the fourth second's frame.
-        previous = -1 if last_s < 0 else math.floor(last_s * self.fps + 1e-6)
+        half_s = _frame_s(capture) / 2
+        previous = -1 if last_s < 0 else math.floor((last_s + half_s) * self.fps)
         for t_s in _times(capture, last_s):
             if t_s >= self.stop_s:
                 return
-            mark = math.floor(t_s * self.fps + 1e-6)
+            mark = math.floor((t_s + half_s) * self.fps)
             if t_s >= self.start_s:
                 self.decoded += 1
                 self.ended_s = t_s
@@ -186,8 +187,7 @@ def _sought(capture: cv2.VideoCapture, start_s: float) -> float | None:
 
 def _times(capture: cv2.VideoCapture, last_s: float) -> Iterator[float]:
     """The time of each frame that follows, always rising."""
-    fps = capture.get(cv2.CAP_PROP_FPS)
-    step_s = 1 / fps if math.isfinite(fps) and 1 <= fps <= 1000 else 0.04
+    step_s = _frame_s(capture)
     while capture.grab():
         t_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
         if not math.isfinite(t_s) or t_s < 0:
@@ -197,6 +197,12 @@ def _times(capture: cv2.VideoCapture, last_s: float) -> Iterator[float]:
             t_s = last_s + step_s
         last_s = t_s
         yield t_s
+
+
+def _frame_s(capture: cv2.VideoCapture) -> float:
+    """How long a frame stands, as declared; 0.04 where that cannot be believed."""
+    fps = capture.get(cv2.CAP_PROP_FPS)
+    return 1 / fps if math.isfinite(fps) and 1 <= fps <= 1000 else 0.04
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -15,6 +16,13 @@ Engine = Literal["onnxruntime", "openvino", "openvino-bf16"]
 
 Pictures = NDArray[np.uint8]
 """Shape ``(n, height, width, 3)``."""
+
+
+MOST_SHAPES = 40
+"""OpenVINO keeps code for every shape it has seen, about 1 MB each; then it begins anew.
+
+A video needs up to 20, one for each level of the pyramid; beginning anew takes 30 ms.
+"""
 
 
 class Session(Protocol):
@@ -68,22 +76,32 @@ class OpenVinoSession:
     """A network in OpenVINO, in float32 or in bfloat16."""
 
     def __init__(self, path: Path, *, bfloat16: bool) -> None:
-        core = _openvino().Core()
-        hints = {
+        self._path = path
+        self._core = _openvino().Core()
+        self._hints = {
             "INFERENCE_NUM_THREADS": 1,
             "NUM_STREAMS": 1,
             "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32",
         }
-        try:
-            self._request = core.compile_model(str(path), "CPU", hints).create_infer_request()
-        except RuntimeError as error:
-            raise ModelError(f"{path} cannot be loaded: {error}; remove it") from error
+        self._shapes: set[tuple[int, ...]] = set()
+        self._request = self._compiled()
 
     def run(self, pictures: Pictures) -> NDArray[np.float32]:
         """See ``Session``."""
+        self._shapes.add(pictures.shape)
+        if len(self._shapes) > MOST_SHAPES:
+            self._shapes = {pictures.shape}
+            self._request = self._compiled()
         self._request.infer({0: pictures}, share_inputs=True)
         # A view of the request's own memory: the next run would write over it.
         return np.array(self._request.get_output_tensor(0).data, np.float32)
+
+    def _compiled(self) -> Any:
+        try:
+            compiled = self._core.compile_model(str(self._path), "CPU", self._hints)
+        except RuntimeError as error:
+            raise ModelError(f"{self._path} cannot be loaded: {error}; remove it") from error
+        return compiled.create_infer_request()
 
 
 def _name(network: Path | bytes) -> str:
@@ -112,6 +130,8 @@ def _openvino() -> Any:
     fails is foreseen there.
     """
     if "openvino" not in sys.modules:
+        # Its kernels would keep 1024 pieces of code beside what the sessions keep.
+        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
         sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
         sys.modules.setdefault("openvino.tools.ovc", None)  # type: ignore[arg-type]
     try:

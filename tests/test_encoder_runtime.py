@@ -1,0 +1,154 @@
+"""What runs the networks: one answer from every engine, and the fastest remembered."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from portraitd.encoder import graphs, parity
+from portraitd.encoder.engine_choice import Engines, machine
+from portraitd.encoder.mmod import MmodDetector
+from portraitd.encoder.runtime import Engine, has_bfloat16, has_openvino, open_session
+from portraitd.errors import ConfigError, ModelError
+
+has_no_openvino = importlib.util.find_spec("openvino") is None
+
+needs_openvino = pytest.mark.skipif(has_no_openvino, reason="the extra openvino is not installed")
+
+SAMPLE = (150, 150)
+
+
+@pytest.fixture(scope="module")
+def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The graphs are built once for all tests here."""
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture
+def resnet(models_dir: Path) -> Path:
+    """The graph of the embedding."""
+    return graphs.resnet(models_dir)
+
+
+@needs_openvino
+@pytest.mark.parametrize(("engine", "within"), [("openvino", 1e-5), ("openvino-bf16", 0.02)])
+def test_every_engine_gives_one_answer(resnet: Path, engine: Engine, within: float) -> None:
+    """To the precision it computes in; and a batch is its pictures one by one."""
+    if engine == "openvino-bf16" and not has_bfloat16():
+        pytest.skip("this processor has no bfloat16")
+    chips = np.random.default_rng(0).integers(0, 256, (3, 150, 150, 3), np.uint8)
+    expected = open_session(resnet, "onnxruntime").run(chips)
+    session = open_session(resnet, engine)
+
+    together = session.run(chips)
+    alone = np.concatenate([session.run(chip[None]) for chip in chips])
+
+    assert np.abs(expected - together).max() < within
+    assert np.abs(alone - together).max() < within
+
+
+@needs_openvino
+def test_openvino_finds_the_drawn_face(models_dir: Path) -> None:
+    """Whatever it computes in."""
+    [engine] = [Engines("openvino", models_dir).engine(graphs.mmod(models_dir), SAMPLE)]
+    detector = MmodDetector(open_session(graphs.mmod(models_dir), engine), upsample=0)
+
+    assert parity.score_difference(detector) < 0.02
+
+
+@needs_openvino
+def test_openvino_does_not_report_its_use() -> None:
+    """Its model converter would, over the network, at every import."""
+    program = (
+        "import sys; from portraitd.encoder.runtime import has_openvino; assert has_openvino(); "
+        "print([name for name in sys.modules if 'telemetry' in name and sys.modules[name]])"
+    )
+
+    told = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+
+    assert (told.stderr, told.stdout) == ("", "[]\n")
+
+
+@pytest.mark.skipif(not has_no_openvino, reason="the extra openvino is installed")
+def test_without_openvino_there_is_one_engine(models_dir: Path, resnet: Path) -> None:
+    """Nothing is measured, and a wish for more says what to install."""
+    assert not has_openvino()
+    assert "onnxruntime" == Engines("auto", models_dir).engine(resnet, SAMPLE)
+    with pytest.raises(ConfigError, match=r"portraitd\[openvino\]"):
+        Engines("openvino", models_dir).engine(resnet, SAMPLE)
+
+
+def test_a_named_engine_is_not_measured(models_dir: Path, resnet: Path) -> None:
+    """The clock is never looked at."""
+
+    def clock() -> float:
+        raise AssertionError("somebody looked at the clock")
+
+    assert "onnxruntime" == Engines("onnxruntime", models_dir, clock).engine(resnet, SAMPLE)
+
+
+class Clock:
+    """Time that goes on by a step; the steps after the first ``count`` are shorter."""
+
+    def __init__(self, first_s: float, then_s: float, count: int) -> None:
+        self._now_s, self._steps = 0.0, [first_s] * count + [then_s] * count
+        self.looks = 0
+
+    def __call__(self) -> float:
+        self._now_s += self._steps[self.looks]
+        self.looks += 1
+        return self._now_s
+
+
+@needs_openvino
+def test_the_fastest_engine_is_taken_and_remembered(tmp_path: Path, resnet: Path) -> None:
+    """It is measured once for a machine and its versions."""
+    slow_first, fast_first = Clock(2.0, 1.0, 10), Clock(1.0, 2.0, 10)
+
+    taken = Engines("auto", tmp_path, slow_first).engine(resnet, SAMPLE)
+    again = Engines("auto", tmp_path, fast_first).engine(resnet, SAMPLE)
+
+    assert taken.startswith("openvino")
+    assert taken == again
+    assert (20, 0) == (slow_first.looks, fast_first.looks)
+    (tmp_path / "engines.json").unlink()
+    assert "onnxruntime" == Engines("auto", tmp_path, fast_first).engine(resnet, SAMPLE)
+
+
+@needs_openvino
+@pytest.mark.parametrize(
+    "kept",
+    [
+        "",
+        "[]",
+        '{"machine": 1}',
+        json.dumps({"machine": "another one", "engines": {"NAME": "openvino"}}),
+        json.dumps({"machine": machine(), "engines": {"NAME": "magic"}}),
+        json.dumps({"machine": machine(), "engines": ["NAME"]}),
+    ],
+)
+def test_a_memory_that_does_not_hold_is_measured_again(
+    tmp_path: Path, resnet: Path, kept: str
+) -> None:
+    """Damaged, of another machine, or of an engine that is not there."""
+    (tmp_path / "engines.json").write_text(kept.replace("NAME", resnet.name))
+    clock = Clock(1.0, 2.0, 10)
+
+    assert "onnxruntime" == Engines("auto", tmp_path, clock).engine(resnet, SAMPLE)
+    assert 20 == clock.looks
+
+
+def test_a_network_that_is_gone_is_an_error_to_act_on(tmp_path: Path) -> None:
+    """Named, for every engine."""
+    engines: list[Engine] = ["onnxruntime"] if has_no_openvino else ["onnxruntime", "openvino"]
+    for engine in engines:
+        with pytest.raises(ModelError, match=r"gone\.onnx cannot be loaded"):
+            open_session(tmp_path / "gone.onnx", engine)
