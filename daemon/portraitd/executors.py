@@ -11,14 +11,14 @@ import multiprocessing
 import os
 import resource
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
-from portraitd.errors import WorkerDied
+from portraitd.errors import PortraitdError, WorkerDied
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ class InlineExecutor(Executor):
         """Run ``fn`` and return its answer as a finished future."""
         future: Future[T] = Future()
         try:
-            future.set_result(fn(*args, **kwargs))
+            future.set_result(_run(fn, args, kwargs))
         except Exception as error:
             future.set_exception(error)
         return future
@@ -73,7 +73,8 @@ class LocalExecutor(Executor):
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """Run ``fn`` in a worker; the future raises ``WorkerDied`` if that worker ends."""
-        inner = self._pool.schedule(fn, args, kwargs, timeout=self._limits.time_limit_s)
+        limit_s = self._limits.time_limit_s
+        inner: Future[T] = self._pool.schedule(_run, (fn, args, kwargs), timeout=limit_s)
         outer: Future[T] = Future()
         outer.set_running_or_notify_cancel()
         inner.add_done_callback(lambda done: _pass_on(done, outer, self._limits))
@@ -87,6 +88,16 @@ class LocalExecutor(Executor):
             self._pool.close()  # type: ignore[no-untyped-call]
         if wait:
             self._pool.join()
+
+
+def _run(fn: Callable[..., T], args: Sequence[Any], kwargs: Mapping[str, Any]) -> T:
+    """Run a job, and let no error out that could not be unpickled: that would end the pool."""
+    try:
+        return fn(*args, **kwargs)
+    except (PortraitdError, MemoryError):
+        raise
+    except Exception as error:
+        raise WorkerDied(f"unexpected {type(error).__name__}: {error}") from error
 
 
 def _pass_on(inner: Future[T], outer: Future[T], limits: WorkerLimits) -> None:

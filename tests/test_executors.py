@@ -1,0 +1,234 @@
+"""Where jobs run: what every executor promises, and what a bad job costs in real processes."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from pathlib import Path
+
+import pytest
+
+import faulty
+from portraitd import errors
+from portraitd.errors import PortraitdError, WorkerDied
+from portraitd.executors import InlineExecutor, LocalExecutor, WorkerLimits
+from processes import children, is_alive, wait_until
+
+ANSWER_S = 60.0
+TIME_LIMIT_S = 3.0
+
+ALL_ERRORS = [
+    kind
+    for _, kind in inspect.getmembers(errors, inspect.isclass)
+    if issubclass(kind, PortraitdError)
+]
+
+
+@pytest.fixture(scope="module")
+def local() -> Iterator[LocalExecutor]:
+    """Two workers, and three seconds for a job."""
+    executor = LocalExecutor(2, WorkerLimits(nice=3, memory_mb=4000, time_limit_s=TIME_LIMIT_S))
+    yield executor
+    executor.shutdown(cancel_futures=True)
+
+
+@pytest.fixture(params=["inline", "local"])
+def executor(request: pytest.FixtureRequest) -> Executor:
+    """Each place where jobs run."""
+    if request.param == "inline":
+        return InlineExecutor()
+    found: LocalExecutor = request.getfixturevalue("local")
+    return found
+
+
+# --- What all executors promise.
+
+
+def test_a_job_is_answered(executor: Executor) -> None:
+    """With what the function returns."""
+    assert 5 == executor.submit(faulty.add, 2, b=3).result(ANSWER_S)
+
+
+def test_whoever_asks_to_be_told_is_told(executor: Executor) -> None:
+    """When the answer is there; also if it was there before."""
+    told: list[int] = []
+    future = executor.submit(faulty.add, 2)
+    future.result(ANSWER_S)
+
+    future.add_done_callback(lambda done: told.append(done.result()))
+
+    assert [2] == told
+
+
+@pytest.mark.parametrize("kind", ALL_ERRORS)
+def test_our_errors_arrive_as_they_are(executor: Executor, kind: type[PortraitdError]) -> None:
+    """The class decides what becomes of a file, the message is for whoever dropped it."""
+    error = executor.submit(faulty.fail, kind.__name__, "what to do").exception(ANSWER_S)
+
+    assert type(error) is kind
+    assert "what to do" == str(error)
+
+
+@pytest.mark.parametrize("kind", ALL_ERRORS)
+def test_our_errors_carry_one_message(kind: type[PortraitdError]) -> None:
+    """One that takes more cannot be read on the other side, and ends the whole pool."""
+    error = pickle.loads(pickle.dumps(kind("what to do")))
+
+    assert kind is type(error)
+    assert ("what to do",) == error.args
+
+
+def test_an_error_nobody_expected_says_what_it_was(executor: Executor) -> None:
+    """A mistake of ours fails the job, in words."""
+    error = executor.submit(faulty.fail, "ZeroDivisionError", "by us").exception(ANSWER_S)
+
+    assert isinstance(error, WorkerDied)
+    assert "unexpected ZeroDivisionError: by us" == str(error)
+
+
+def test_an_error_that_cannot_be_sent_says_what_it_was(executor: Executor) -> None:
+    """Libraries raise what they like; the next job must not suffer for it."""
+    error = executor.submit(faulty.fail_awkwardly).exception(ANSWER_S)
+
+    assert "unexpected Awkward: clip.mp4: odd" == str(error)
+    assert 5 == executor.submit(faulty.add, 2, 3).result(ANSWER_S)
+
+
+# --- What a bad job costs: itself.
+
+
+@pytest.mark.parametrize(
+    ("job", "arguments", "reason"),
+    [
+        (faulty.segfault, (), "the worker was ended by SIGSEGV"),
+        (faulty.be_killed, (), "the worker was ended by SIGKILL"),
+        (faulty.leave, (3,), r"ended without an answer \(exit code 3\)"),
+        (faulty.answer_awkwardly, (), "ended without an answer"),
+        (faulty.eat_memory, (), "the worker ran out of memory"),
+        # Nothing is heard of a worker that ends without an error, or not at all.
+        (faulty.leave, (0,), "took more than 3 s and was ended"),
+        (faulty.hang, (), "took more than 3 s and was ended"),
+        (faulty.spin, (), "took more than 3 s and was ended"),
+        pytest.param(faulty.stop, (), "took more than 3 s", marks=pytest.mark.slow),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_a_bad_job_fails_alone(
+    tmp_path: Path,
+    local: LocalExecutor,
+    job: Callable[..., object],
+    arguments: tuple[int, ...],
+    reason: str,
+) -> None:
+    """It says how its worker ended; a job in the other worker and those that wait go on."""
+    news = tmp_path / "news"
+    bad = local.submit(job, *arguments)
+    # Begun beside the bad one, and still at work when that has failed quickly.
+    beside = local.submit(faulty.wait_for, news)
+    waiting = [local.submit(faulty.add, number) for number in range(3)]
+    if "took more" in reason:
+        faulty.tell(news, "go on")
+
+    with pytest.raises(WorkerDied, match=reason):
+        bad.result(ANSWER_S)
+
+    faulty.tell(news, "go on")
+    assert "go on" == beside.result(ANSWER_S)
+    assert [0, 1, 2] == [future.result(ANSWER_S) for future in waiting]
+
+
+def test_a_worker_killed_from_outside_costs_its_job(tmp_path: Path, local: LocalExecutor) -> None:
+    """As the kernel does when memory runs out."""
+    pid_file = tmp_path / "pid"
+    hanging = local.submit(faulty.tell_and_hang, pid_file)
+    wait_until(pid_file.exists, "the job began")
+
+    os.kill(int(pid_file.read_text()), signal.SIGKILL)
+
+    assert "the worker was ended by SIGKILL" == str(hanging.exception(ANSWER_S))
+
+
+def test_a_worker_is_humble(local: LocalExecutor) -> None:
+    """Nice to people's own programs, limited, without core dumps, and deaf to Ctrl-C."""
+    found = local.submit(faulty.limits).result(ANSWER_S)
+
+    assert {
+        "nice": os.nice(0) + 3,
+        "core": (0, 0),
+        "memory": 4000 << 20,
+        "threads": "1",
+        "interrupt": True,
+    } == found
+
+
+def test_a_worker_shares_nothing_with_us(local: LocalExecutor) -> None:
+    """Spawned, not forked: a fork would copy locks that other threads hold."""
+    faulty.seen.append("here")
+
+    assert [] == local.submit(faulty.what_was_seen).result(ANSWER_S)
+
+
+def test_shutting_down_waits_for_the_jobs() -> None:
+    """Unless asked not to; then no worker is left, at once."""
+    limits = WorkerLimits(nice=0, memory_mb=0, time_limit_s=60.0)
+    patient = LocalExecutor(1, limits)
+    answers = [patient.submit(faulty.add, number) for number in range(5)]
+    patient.shutdown()
+    assert [0, 1, 2, 3, 4] == [answer.result(0) for answer in answers]
+
+    before = children(os.getpid())
+    hasty = LocalExecutor(1, limits)
+    hasty.submit(faulty.add, 1).result(ANSWER_S)
+    hasty.submit(faulty.hang)
+    began_s = time.monotonic()
+    hasty.shutdown(cancel_futures=True)
+
+    assert 15.0 > time.monotonic() - began_s
+    assert not [pid for pid in children(os.getpid()) - before if is_alive(pid)]
+
+
+PARENT = """
+import multiprocessing, pathlib, sys, time
+import faulty
+from portraitd.executors import LocalExecutor, WorkerLimits
+
+if __name__ == "__main__":
+    told = pathlib.Path(sys.argv[2])
+    executor = LocalExecutor(2, WorkerLimits(nice=0, memory_mb=0, time_limit_s=600.0))
+    for number in range(2):
+        if sys.argv[1] == "idle":
+            executor.submit(faulty.add, number).result()
+        else:
+            executor.submit(faulty.tell_and_hang, told / str(number))
+    while sys.argv[1] == "busy" and len(list(told.iterdir())) < 2:
+        time.sleep(0.01)
+    print("ready", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("workers", ["busy", "idle", "just begun"])
+def test_workers_die_with_the_daemon(tmp_path: Path, workers: str) -> None:
+    """``kill -9`` leaves no orphan that would work on in a home with a new daemon."""
+    script, told = tmp_path / "parent.py", tmp_path / "told"
+    script.write_text(PARENT)
+    told.mkdir()
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        [sys.executable, script, workers, told], stdout=subprocess.PIPE, env=environment
+    ) as parent:
+        assert parent.stdout
+        assert b"ready\n" == parent.stdout.readline()
+        family = children(parent.pid)
+        assert len(family) >= 2
+
+        parent.kill()
+
+        wait_until(lambda: not any(map(is_alive, family)), f"{family} have ended")
