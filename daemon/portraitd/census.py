@@ -101,7 +101,8 @@ class CensusTaker:
 
     def _is_due(self, now_s: float, working: bool) -> bool:
         new = self._people.arrivals(self.parameters)
-        if not new.stale or now_s < self._not_before_s:
+        # A clock that was set back does not make the pause longer.
+        if not new.stale or 0 < self._not_before_s - now_s <= BACK_OFF_S:
             return False
         return is_due(new.newest_s, new.oldest_s, now_s, working, self._pace)
 
@@ -113,9 +114,12 @@ class CensusTaker:
                 "embeddings cannot be compared; process the videos into a new home"
             )
         self._face_ids = self._faces.ids()
-        with self._matrix.open("wb") as file:
-            for block in self._faces.embeddings():
-                file.write(block.tobytes())
+        try:
+            with self._matrix.open("wb") as file:
+                for block in self._faces.embeddings():
+                    file.write(block.tobytes())
+        except OSError as error:
+            raise StoreError(f"{self._matrix}: {error.strerror}") from error
         self._began_s = now_s
         self._running = self._executor.submit(
             jobs.cluster, self._matrix, self._settings.eps, self._settings.min_samples

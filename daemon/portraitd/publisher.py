@@ -7,6 +7,7 @@ from concurrent.futures import Executor, Future
 from pathlib import Path
 
 from portraitd import jobs, logs
+from portraitd.errors import PublishError, StoreError
 from portraitd.model import PersonFolder
 from portraitd.people.choice import pick_different
 from portraitd.people.tree import Tree
@@ -54,6 +55,7 @@ class Publisher:
         self._ordered: dict[int, Future[bytes]] = {}
         self._ordered_for = 0
         self._not_before_s = 0.0
+        self._trouble = ""
 
     @property
     def pending(self) -> bool:
@@ -64,22 +66,27 @@ class Publisher:
         """Order montages, or publish when they are there.
 
         Raises:
-            PublishError: The tree cannot be read or written.
+            PublishError: The tree cannot be read or written, or could not a moment ago.
         """
         census_id = self._census_id()
         if census_id == 0 or self._is_fresh(census_id):
             return
-        if now_s < self._not_before_s:
-            return
-        # Until it works out: a share that is away is not asked at every turn.
-        self._not_before_s = now_s + BACK_OFF_S
+        # A share that is away is not asked at every turn; a clock set back does not matter.
+        if 0 < self._not_before_s - now_s <= BACK_OFF_S:
+            raise PublishError(self._trouble)
+        try:
+            self._advance(census_id, now_s)
+        except (PublishError, StoreError) as error:
+            self._not_before_s, self._trouble = now_s + BACK_OFF_S, str(error)
+            raise
+
+    def _advance(self, census_id: int, now_s: float) -> None:
         if self._ordered_for != census_id:
             self._order(census_id)
         if all(order.done() for order in self._ordered.values()):
             self._publish(census_id, now_s)
             self._ordered.clear()
             self._ordered_for = 0
-        self._not_before_s = 0.0
 
     def park(self) -> None:
         """Forget what was ordered; the next start orders it again."""
