@@ -191,9 +191,12 @@ def test_a_video_that_cannot_be_decoded_is_given_up_at_once(store: Store, floor:
 @pytest.mark.parametrize(
     "second",
     [
-        FileChanged("written"), UnreadableVideo("no frame"), WorkerDied("died"), slice_faces(embedding(1))
+        FileChanged("written"),
+        UnreadableVideo("no frame"),
+        WorkerDied("died"),
+        slice_faces(embedding(1)),
     ],
-)  # fmt: skip
+)
 def test_a_video_that_changes_is_forgotten_whatever_else_comes(
     store: Store, floor: Floor, second: Any
 ) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from portraitd import logs
-from portraitd.inbox import Found, Settling, is_ignored, look
+from portraitd.inbox import Found, Settling, is_ignored, look, look_at
 from portraitd.model import FileState, Stamp
 from portraitd.store import Files, KnownFile
 from portraitd.store.files import INBOX, shown
@@ -91,21 +91,20 @@ class Admission:
             if place.is_dir() and not place.is_symlink():
                 root, listed = place, list(look(place))
             else:
+                reason = "ignored by its name" if is_ignored(place.name) else "no such file"
                 root = place.parent
-                listed = [one for one in look(root) if one.path == Path(place.name)]
-                if not listed:
-                    reason = "ignored by its name" if is_ignored(place.name) else "no such file"
-                    listed = [Found(Path(place.name), None, reason)]
+                listed = [look_at(place) or Found(Path(place.name), None, reason)]
             taken += [self._register(os.fsencode(root), found, now_s) for found in listed]
         return taken
 
     def _register(self, root: bytes, found: Found, now_s: float) -> int:
-        known = self._files.below(root).get(found.path)
         if found.stamp is None:
             return self._files.note(
                 root, found.path, NO_STAMP, FileState.FAILED, now_s, found.reason or ""
             )
-        if known and known.stamp == found.stamp and known.state is not FileState.FAILED:
+        known = self._files.find(root, found.path)
+        again = (FileState.FAILED, FileState.GONE)
+        if known and known.stamp == found.stamp and known.state not in again:
             return known.id
         return self._files.note(root, found.path, found.stamp, FileState.READY, now_s)
 

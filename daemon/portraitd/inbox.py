@@ -104,6 +104,29 @@ def look(root: Path, skip: Collection[Path] = ()) -> Iterator[Found]:
         os.close(root_fd)
 
 
+def look_at(path: Path) -> Found | None:
+    """What ``look`` would find under one name in a folder; nothing else in it is looked at.
+
+    Returns:
+        With the bare name as its path; None if nothing lies there, or its name is ignored.
+    """
+    if is_ignored(path.name):
+        return None
+    try:
+        folder_fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        facts = os.stat(path.name, dir_fd=folder_fd, follow_symlinks=False)
+        return _found(Path(path.name), facts, folder_fd)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return Found(Path(path.name), None, _cannot_be_read(error))
+    finally:
+        os.close(folder_fd)
+
+
 def _look_into(
     root_fd: int, folder: Path, skip: frozenset[Path], below: list[Path]
 ) -> Iterator[Found]:

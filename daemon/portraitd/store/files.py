@@ -54,6 +54,13 @@ class Files:
             raise KeyError(file_id)
         return _known(row)
 
+    def find(self, root: bytes, path: Path) -> KnownFile | None:
+        """What is known of a path, if anything."""
+        row = self._db.execute(
+            "select * from files where root = ? and path = ?", (root, os.fsencode(path))
+        ).fetchone()
+        return _known(row) if row else None
+
     def below(self, root: bytes) -> dict[Path, KnownFile]:
         """Every file known below a root, by its path below it."""
         rows = self._db.execute("select * from files where root = ?", (root,))
