@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,6 +89,24 @@ def test_the_address_comes_from_the_environment(
 
     assert 1.0 == notifier.period_s
     assert ["READY=1"] == systemd.heard()
+
+
+def test_where_nobody_reads_nothing_waits(systemd: Systemd) -> None:
+    """A systemd that hangs does not hang the service."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as filling:
+        filling.setblocking(False)
+        address = systemd.address
+        filling.connect("\0" + address[1:] if address.startswith("@") else address)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                filling.send(b"full")
+    notifier = Notifier(systemd.address, "")
+    began_s = time.monotonic()
+
+    notifier.stopping()
+
+    assert 10.0 > time.monotonic() - began_s
+    assert "STOPPING=1" not in systemd.heard()
 
 
 @pytest.mark.parametrize("address", ["", "/nowhere/notify"])

@@ -6,6 +6,8 @@ import contextlib
 import os
 import socket
 
+SEND_S = 1.0
+
 
 class Notifier:
     """Sends states to the socket that systemd named; does nothing where there is none."""
@@ -55,4 +57,7 @@ class Notifier:
 
 
 def _datagrams() -> socket.socket:
-    return socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    # Where nobody listens the queue fills up, and the service would wait with it.
+    sock.settimeout(SEND_S)
+    return sock
