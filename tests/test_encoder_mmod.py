@@ -46,7 +46,7 @@ def test_a_photo_gives_dlibs_box(session: Session) -> None:
     [[mine]] = MmodDetector(session, upsample=1).detect([picture], 0.0)
     [[dlibs]] = CnnDetector.load(find(MMOD), upsample=1).detect([picture], 0.0)
 
-    assert dlibs.box.overlap(mine.box) > 0.9
+    assert dlibs.box.overlap(mine.box) > 0.97
     assert abs(dlibs.score - mine.score) < 0.02
 
 
@@ -141,15 +141,14 @@ windows = st.lists(
 )
 
 
-@given(windows, st.randoms())
+@given(windows, st.data())
 def test_of_overlapping_windows_the_best_is_kept(
-    found: list[tuple[float, Box]], random: object
+    found: list[tuple[float, Box]], data: st.DataObject
 ) -> None:
     """Whatever their order, and doing it twice changes nothing."""
     kept = suppressed(found)
-    shuffled = sorted(found, key=lambda window: hash((window, str(random))))
 
-    assert kept == suppressed(shuffled)
+    assert kept == suppressed(data.draw(st.permutations(found)))
     assert kept == suppressed(kept)
     assert all(
         window in kept

@@ -118,14 +118,14 @@ def parse(content: bytes, name: str) -> Network:
     try:
         network = _network(reader)
         reader.expect_end()
-    except _Unexpected as error:
+    except _UnexpectedError as error:
         raise ModelError(
             f"{name} cannot be read at byte {reader.position}: {error}; {REINSTALL}"
         ) from error
     return network
 
 
-class _Unexpected(Exception):
+class _UnexpectedError(Exception):
     """What was read is not what has to stand there."""
 
 
@@ -139,7 +139,7 @@ class _Reader:
     def take(self, count: int) -> bytes:
         end = self.position + count
         if end > len(self._content):
-            raise _Unexpected("the file ends too early")
+            raise _UnexpectedError("the file ends too early")
         taken = self._content[self.position : end]
         self.position = end
         return taken
@@ -148,7 +148,7 @@ class _Reader:
         """One byte (count of bytes, 0x80 for negative), then the bytes, little-endian."""
         head = self.take(1)[0]
         if head & 0x70 or not 1 <= head & 0x0F <= 8:
-            raise _Unexpected("no integer")
+            raise _UnexpectedError("no integer")
         value = int.from_bytes(self.take(head & 0x0F), "little")
         return -value if head & 0x80 else value
 
@@ -156,20 +156,20 @@ class _Reader:
         """The given integers, one after the other."""
         for value in values:
             if self.integer() != value:
-                raise _Unexpected(f"the number {value} was expected")
+                raise _UnexpectedError(f"the number {value} was expected")
 
     def size(self) -> int:
         """An integer that counts something."""
         value = self.integer()
         if not 0 <= value <= 1 << 20:
-            raise _Unexpected(f"{value} is no size")
+            raise _UnexpectedError(f"{value} is no size")
         return value
 
     def real(self) -> float:
         """A mantissa and an exponent of two."""
         mantissa, exponent = self.integer(), self.integer()
         if not -1100 < exponent < 1000:
-            raise _Unexpected("no number")
+            raise _UnexpectedError("no number")
         return float(mantissa) * 2.0**exponent
 
     def text(self) -> str:
@@ -179,7 +179,7 @@ class _Reader:
     def flags(self, count: int) -> None:
         """Booleans, written as the digits 0 and 1; none of them matters here."""
         if set(self.take(count)) - set(b"01"):
-            raise _Unexpected("no truth value")
+            raise _UnexpectedError("no truth value")
 
     def tensor(self) -> Tensor:
         """A version, four sizes, then float32 values."""
@@ -188,7 +188,7 @@ class _Reader:
         raw = self.take(4 * shape[0] * shape[1] * shape[2] * shape[3])
         values = np.frombuffer(raw, "<f4").reshape(shape)
         if not np.isfinite(values).all():
-            raise _Unexpected("a weight is not finite")
+            raise _UnexpectedError("a weight is not finite")
         return values
 
     def alias(self) -> tuple[int, ...]:
@@ -198,7 +198,7 @@ class _Reader:
 
     def expect_end(self) -> None:
         if self.position != len(self._content):
-            raise _Unexpected("the file goes on")
+            raise _UnexpectedError("the file goes on")
 
 
 def _network(reader: _Reader) -> Network:
@@ -212,7 +212,7 @@ def _network(reader: _Reader) -> Network:
             # Margin and distance threshold: used in training only.
             reader.real(), reader.real()
         case other:
-            raise _Unexpected(f"a network of the kind {other!r} is unknown")
+            raise _UnexpectedError(f"a network of the kind {other!r} is unknown")
     count = _count_layers(reader)
     means = _input(reader)
     first = _layer(reader)
@@ -225,7 +225,7 @@ def _window_options(reader: _Reader) -> WindowOptions:
     reader.expect(1)
     width, height = reader.size(), reader.size()
     if width != height:
-        raise _Unexpected("the window is not square")
+        raise _UnexpectedError("the window is not square")
     # Losses per false alarm and per miss, and when a box was the truth: training only.
     reader.real(), reader.real(), reader.real()
     overlap, covered = reader.real(), reader.real()
@@ -238,7 +238,7 @@ def _count_layers(reader: _Reader) -> int:
     count = 0
     while (version := reader.integer()) != 3:
         if version not in (1, 2):
-            raise _Unexpected(f"a layer of version {version} is unknown")
+            raise _UnexpectedError(f"a layer of version {version} is unknown")
         count += version == 2
     return count + 1
 
@@ -252,7 +252,7 @@ def _input(reader: _Reader) -> tuple[float, float, float]:
         case "input_rgb_image_pyramid":
             pass
         case other:
-            raise _Unexpected(f"an input of the kind {other!r} is unknown")
+            raise _UnexpectedError(f"an input of the kind {other!r} is unknown")
     return means
 
 
@@ -260,7 +260,7 @@ def _layer(reader: _Reader) -> Layer:
     kind = reader.text()
     read = _LAYERS.get(kind)
     if read is None:
-        raise _Unexpected(f"a layer of the kind {kind!r} is unknown")
+        raise _UnexpectedError(f"a layer of the kind {kind!r} is unknown")
     layer = read(reader)
     # What training left behind: three truth values and three tensors, empty.
     reader.flags(3)
@@ -278,7 +278,7 @@ def _convolution(reader: _Reader) -> Convolution:
     weights = shape[0] * shape[1] * shape[2] * shape[3]
     agreed = (shape[0], *shape[2:]) == (count, height, width) and bias_shape == (1, count, 1, 1)
     if not agreed or (stride, padding) != (across, beside) or weights + count != parameters.size:
-        raise _Unexpected("a convolution contradicts itself")
+        raise _UnexpectedError("a convolution contradicts itself")
     return Convolution(parameters[:weights].reshape(shape), parameters[weights:], stride, padding)
 
 
@@ -298,9 +298,9 @@ def _batch_normalisation(reader: _Reader) -> Affine:
     _skip_rates(reader)
     epsilon = reader.real()
     if not mean.size == variance.size == trained.gain.size or (variance < 0).any():
-        raise _Unexpected("a normalisation contradicts itself")
+        raise _UnexpectedError("a normalisation contradicts itself")
     if not 1e-8 < epsilon < 1:
-        raise _Unexpected("a variance is hardly kept from zero")
+        raise _UnexpectedError("a variance is hardly kept from zero")
     gain = trained.gain.astype(np.float64) / np.sqrt(variance.astype(np.float64) + epsilon)
     return Affine(gain, trained.offset - gain * mean)
 
@@ -309,12 +309,8 @@ def _gain_and_offset(reader: _Reader) -> Affine:
     parameters = reader.tensor().ravel()
     gain, offset = reader.alias(), reader.alias()
     if gain != offset or 2 * gain[1] != parameters.size or (gain[0], *gain[2:]) != (1, 1, 1):
-        raise _Unexpected("a gain contradicts its offset")
+        raise _UnexpectedError("a gain contradicts its offset")
     return Affine(parameters[: gain[1]], parameters[gain[1] :])
-
-
-def _relu(reader: _Reader) -> Relu:
-    return Relu()
 
 
 def _max_pool(reader: _Reader) -> Pool:
@@ -328,12 +324,8 @@ def _average_pool(reader: _Reader) -> Pool:
 def _pool(kind: Literal["max", "average"], reader: _Reader) -> Pool:
     height, width, down, across, above, beside = (reader.size() for _ in range(6))
     if (height, down, above) != (width, across, beside):
-        raise _Unexpected("a pooling window is not square")
+        raise _UnexpectedError("a pooling window is not square")
     return Pool(kind, height, down, above)
-
-
-def _add_previous(reader: _Reader) -> AddPrevious:
-    return AddPrevious()
 
 
 def _dense(reader: _Reader) -> Dense:
@@ -343,7 +335,7 @@ def _dense(reader: _Reader) -> Dense:
     reader.integer()
     _skip_rates(reader)
     if shape != (inputs, outputs, 1, 1) or any(no_biases) or matrix.size != inputs * outputs:
-        raise _Unexpected("a matrix contradicts itself")
+        raise _UnexpectedError("a matrix contradicts itself")
     return Dense(matrix.reshape(inputs, outputs))
 
 
@@ -357,9 +349,9 @@ _LAYERS: dict[str, Callable[[_Reader], Layer]] = {
     "con_4": _convolution,
     "affine_": _affine,
     "bn_con2": _batch_normalisation,
-    "relu_": _relu,
+    "relu_": lambda _: Relu(),
     "max_pool_2": _max_pool,
     "avg_pool_2": _average_pool,
-    "add_prev_": _add_previous,
+    "add_prev_": lambda _: AddPrevious(),
     "fc_2": _dense,
 }

@@ -112,8 +112,10 @@ def _candidates(runtime: RuntimeName) -> list[Engine]:
         case "auto":
             if not has_openvino():
                 return ["onnxruntime"]
-            # Reduced precision is a candidate because its effect was measured: see
-            # docs on accuracy.
+            # bfloat16 may be picked because its effect was measured. On 1,050 labelled
+            # photographs embeddings moved by 0.015 at most (of a length of 1.4), and neither
+            # verification nor the best grouping changed. On eight labelled clips MMOD and
+            # YuNet found the same labelled faces.
             return ["onnxruntime", "openvino-bf16" if has_bfloat16() else "openvino"]
 
 

@@ -43,7 +43,8 @@ class EncoderSettings:
             Once finds faces from 40 pixels of the copy on, never from 80.
         mirror: Whether an embedding is the mean of the face's and its mirror image's.
         min_face_px: Smaller faces are not searched for, in pixels of the source frame.
-        runtime: What runs the networks of ``onnx``; ``auto`` takes the fastest here.
+        runtime: What runs the networks of ``onnx``; ``auto`` takes the fastest of those that
+            are installed.
     """
 
     models_dir: Path
@@ -54,7 +55,7 @@ class EncoderSettings:
     upsample: int = 1
     mirror: bool = True
     min_face_px: int = 24
-    runtime: RuntimeName = "onnxruntime"
+    runtime: RuntimeName = "auto"
 
     @property
     def embedding_space(self) -> str:

@@ -255,12 +255,12 @@ class _Graph:
         """Take over a graph made for batches of one, for batches of any size."""
         shapes = {node.input[1] for node in source.node if node.op_type == "Reshape"}
         for constant in source.initializer:
-            fitting = constant
-            if constant.name in shapes:
-                # Zero says: as many as there are.
-                shape = np.array([0, *numpy_helper.to_array(constant)[1:]], np.int64)
-                fitting = numpy_helper.from_array(shape, constant.name)
-            self._constants.append(fitting)
+            if constant.name not in shapes:
+                self._constants.append(constant)
+                continue
+            # Zero says: as many as there are.
+            shape = np.array([0, *numpy_helper.to_array(constant)[1:]], np.int64)
+            self._constants.append(numpy_helper.from_array(shape, constant.name))
         self._nodes.extend(source.node)
 
     def convolution(self, x: str, filters: _Filters, right_padding: int | None = None) -> str:

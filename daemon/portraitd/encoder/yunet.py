@@ -26,8 +26,8 @@ _STRIDES = (8, 16, 32)
 # Width and height of what goes in must be multiples of the largest stride.
 _BLOCK_PX = _STRIDES[-1]
 
-# A run keeps about 30 bytes a pixel between the layers.
-_PIXELS_PER_RUN = 1_200_000
+# A frame alone fills the caches already; several small ones go together.
+_PIXELS_PER_RUN = 250_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,7 +112,7 @@ def add(
     """
     source = str(from_file) if from_file else url or wanted.url
     content = _read(from_file, wanted) if from_file else _fetch(source, wanted)
-    if len(content) != wanted.size or hashlib.sha256(content).hexdigest() != wanted.file.sha256:
+    if hashlib.sha256(content).hexdigest() != wanted.file.sha256:
         raise ModelError(
             f"{source} is not {wanted.file.name} ({wanted.size} bytes, SHA-256 "
             f"{wanted.file.sha256}); nothing was added"
