@@ -1,6 +1,7 @@
 """The reference pipeline, portraitd and pure decoding on the same clip, in one run, in turn.
 
-    uv run --group dev benchmarks/encoder.py CLIP [--rounds 3] [--reference-seconds 20] [--set …]
+    uv run benchmarks/encoder.py CLIP [--rounds 3] [--reference-seconds 20] [--set …]
+        [--model yunet=FILE]
 
 The reference is the pipeline that portraitd descends from, as its article does it: one frame a
 second, reduced to 700 x 500, face_recognition's ``cnn`` detector and embeddings in three threads,
@@ -30,6 +31,7 @@ import numpy as np
 
 from portraitd import jobs, logs, service
 from portraitd.config import load
+from portraitd.encoder import zoo
 from portraitd.executors import LocalExecutor, WorkerLimits
 from portraitd.model import Slice, Source, Stamp
 from portraitd.store.work import cut
@@ -51,7 +53,7 @@ def main() -> None:
             rounds["reference"].append(reference(clip, seconds) * duration_s / seconds)
         else:
             rounds["reference"].append(rounds["reference"][-1])
-        rounds["portraitd"].append(portraitd(clip, arguments.assignments))
+        rounds["portraitd"].append(portraitd(clip, arguments.assignments, arguments.models))
         rounds["decoding"].append(decoding(clip, arguments.assignments))
     pairs = list(zip(*rounds.values(), strict=True))
     print(
@@ -60,6 +62,7 @@ def main() -> None:
                 "clip_s": round(duration_s, 1),
                 "size_px": f"{facts.width_px}x{facts.height_px}",
                 "settings": arguments.assignments,
+                "models": [model.split("=")[0] for model in arguments.models],
                 "rounds": arguments.rounds,
                 "reference_s": round(statistics.median(rounds["reference"]), 2),
                 "reference_measured_on_s": round(seconds, 1),
@@ -97,10 +100,14 @@ def reference(clip: Path, seconds: float) -> float:
     return time.perf_counter() - began
 
 
-def portraitd(clip: Path, assignments: list[str]) -> float:
+def portraitd(clip: Path, assignments: list[str], models: list[str]) -> float:
     """Seconds of wall clock from the file to the finished folders, workers being up."""
     with tempfile.TemporaryDirectory() as home:
-        settings = load(Path(home), None, ["grouping.settle_s=0", *assignments])
+        # As humble as the reference, and no wait for further drops.
+        given = ["grouping.settle_s=0", "workers.nice=0", *assignments]
+        settings = load(Path(home), None, given)
+        for model in models:
+            zoo.add(zoo.model(model.split("=")[0]), settings.models_dir, Path(model.split("=")[1]))
         doorbell = Doorbell()
         with service.open_service(settings, doorbell) as running:
             running.leave_inbox()
@@ -185,6 +192,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--reference-rounds", type=int, default=1)
     parser.add_argument("--reference-seconds", type=float, default=20.0)
     parser.add_argument("--set", dest="assignments", action="append", default=[])
+    parser.add_argument("--model", dest="models", action="append", default=[], metavar="NAME=FILE")
     return parser.parse_args()
 
 

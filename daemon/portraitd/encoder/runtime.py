@@ -81,6 +81,8 @@ class OpenVinoSession:
         self._hints = {
             "INFERENCE_NUM_THREADS": 1,
             "NUM_STREAMS": 1,
+            # Every worker would pin its thread to the same first core.
+            "ENABLE_CPU_PINNING": False,
             "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32",
         }
         self._shapes: set[tuple[int, ...]] = set()
