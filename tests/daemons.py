@@ -64,7 +64,7 @@ def environment(**more: str) -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("PORTRAITD_", "NOTIFY_", "WATCHDOG_", "COVERAGE"))
+        if not name.startswith(("PORTRAITD_", "NOTIFY_", "WATCHDOG_", "PYTHONUNBUFFERED"))
     }
     # People's locales do not change what is printed for scripts.
     return kept | {"COLUMNS": "200", "NO_COLOR": "1", **more}

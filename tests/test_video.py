@@ -101,7 +101,7 @@ def test_cutting_anywhere_samples_the_same_frames(
 
 
 @pytest.mark.media
-@pytest.mark.parametrize("name", ["talkshow5", "herapheri14", "whitehouse17", "grid4_1080p"])
+@pytest.mark.parametrize("name", ["talkshow5", "herapheri14", "whitehouse17"])
 def test_cutting_real_videos_differently_samples_the_same_frames(
     media_dir: Path, name: str
 ) -> None:

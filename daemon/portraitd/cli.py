@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -23,7 +24,22 @@ EXIT_LOCKED = 75
 EXIT_CONFIG = 78
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """Commands whose reader may go away, as `head` does: for click that is an error, code 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run one of them, and write its output to the end."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # What is still in the buffer must go somewhere when the interpreter ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return None
+        return result
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="portraitd")
 def commands() -> None:
     """Drop videos into a folder; find one folder of portraits per person."""
@@ -47,19 +63,14 @@ def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
 def main() -> None:
     """Run a command, and turn what goes wrong into one line and an exit code."""
     try:
-        commands(standalone_mode=False)
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
+        # Outside of its standalone mode click returns what an Exit carries.
+        sys.exit(commands(standalone_mode=False))
     except click.ClickException as error:
         error.show()
         sys.exit(64)
     except (click.Abort, KeyboardInterrupt):
         print("stopped; run the same command again to go on", file=sys.stderr)
         sys.exit(130)
-    except BrokenPipeError:
-        # The reader of our output has gone, as `head` does. Nothing is wrong.
-        sys.stderr.close()
-        sys.exit(0)
     except ConfigError as error:
         _say_and_exit(error, EXIT_CONFIG)
     except AlreadyRunning as error:
@@ -72,10 +83,12 @@ def main() -> None:
 @with_settings
 def init(settings: Settings) -> None:
     """Make a home: inbox, people and state."""
+    from portraitd.people.tree import Tree
     from portraitd.service import make_home
     from portraitd.store import Database, StoreLock
 
     make_home(settings)
+    Tree(settings.people_dir).create()
     with StoreLock(settings.state_dir):
         Database.open(settings.state_dir).close()
     click.echo(f"Drop videos into  {settings.inbox_dir}")

@@ -176,19 +176,21 @@ def load(
         given["home"] = home
     try:
         environment = Settings().model_dump(exclude_unset=True)
-        file = config or _config_beside(Path(given.get("home", environment.get("home", "~"))))
+        default = Settings.model_fields["home"].default
+        file = config or _config_beside(given.get("home", environment.get("home", default)))
         below = _merged(_read(file) if file else {}, environment)
         return Settings.model_validate(_merged(below, given))
     except ValidationError as error:
         raise ConfigError(_readable(error)) from error
 
 
-def _config_beside(home: Path) -> Path | None:
+def _config_beside(home: object) -> Path | None:
     """The config file that applies when none was named."""
-    for candidate in (home.expanduser() / "config.toml", SYSTEM_CONFIG):
-        if candidate.is_file():
-            return candidate
-    return None
+    candidates = [SYSTEM_CONFIG]
+    # A home that is no path gets its line when all settings are checked.
+    if isinstance(home, str | Path):
+        candidates.insert(0, Path(home).expanduser() / "config.toml")
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
 def _read(file: Path) -> dict[str, Any]:
