@@ -19,10 +19,12 @@ def test_the_example_lists_every_setting_with_its_default() -> None:
     """No more, no less; a key without a default stands commented out."""
     text = (ROOT / "config.example.toml").read_text()
     listed = tomllib.loads(text)
-    commented = tomllib.loads(re.sub(r"^# (\w+ = )", r"\1", text, flags=re.MULTILINE))
-    defaults = Settings().model_dump(mode="json")
+    everything = tomllib.loads(re.sub(r"^# (\w+ = )", r"\1", text, flags=re.MULTILINE))
+    for name, section in everything.items():
+        if isinstance(section, dict):
+            listed[name] = {key: listed[name].get(key) for key in section}
 
-    assert defaults == {**listed, "paths": dict.fromkeys(commented["paths"])}
+    assert Settings().model_dump(mode="json") == listed
 
 
 def test_the_readme_is_short() -> None:

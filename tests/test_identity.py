@@ -1,100 +1,231 @@
-"""People outlive groupings: laws of carrying their ids over."""
+"""People keep their ids and names whatever a census makes of their faces."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from portraitd.grouping.identity import carry_over
+from portraitd.grouping.identity import CarriedOver, carry_over
 
-pairs = st.lists(st.tuples(st.integers(-1, 6), st.integers(0, 6)), max_size=60)
-"""For each face its cluster now, -1 for noise, and its person before, 0 for none."""
-
-
-def carried(faces: list[tuple[int, int]]) -> dict[int, int]:
-    labels = np.array([label for label, _ in faces], np.int32)
-    previous = np.array([person for _, person in faces], np.int64)
-    return carry_over(labels, previous)
+Rows = NDArray[np.int64]
 
 
-@given(pairs)
-def test_each_person_and_each_cluster_is_used_once(faces: list[tuple[int, int]]) -> None:
-    """And only where they share a face."""
-    result = carried(faces)
+@dataclass(frozen=True)
+class Case:
+    """A census with people from the one before."""
 
-    assert len(result) == len(set(result.values()))
-    assert {(label, person) for label, person in result.items()} <= set(faces)
-    assert -1 not in result
-    assert 0 not in result.values()
+    groups: Rows
+    previous: Rows
+    faces: Rows
+    kept: frozenset[int]
+    placed: Rows
+    next_id: int
 
-
-@given(pairs)
-def test_nobody_is_left_out_who_could_be_carried(faces: list[tuple[int, int]]) -> None:
-    """A person and a cluster that share a face are not both left over."""
-    result = carried(faces)
-
-    left_over = [
-        (label, person)
-        for label, person in faces
-        if label >= 0 and person > 0 and label not in result and person not in result.values()
-    ]
-    assert [] == left_over
+    def carried(self) -> CarriedOver:
+        return carry_over(
+            self.groups,
+            self.previous,
+            self.faces,
+            self.next_id,
+            kept=self.kept,
+            placed=self.placed,
+        )
 
 
-@given(st.lists(st.integers(-1, 6), max_size=60))
-def test_nothing_changes_where_nothing_changed(labels: list[int]) -> None:
-    """Everybody keeps their id."""
-    result = carried([(label, label + 1 if label >= 0 else 0) for label in labels])
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    """Few people and groups, so that they split and merge in every way."""
+    size = draw(st.integers(0, 25))
 
-    assert {label: label + 1 for label in labels if label >= 0} == result
+    def column(low: int, high: int) -> Rows:
+        values = st.lists(st.integers(low, high), min_size=size, max_size=size)
+        return np.array(draw(values), dtype=np.int64)
 
-
-@given(pairs, st.permutations(range(7)))
-def test_the_numbers_of_clusters_mean_nothing(
-    faces: list[tuple[int, int]], numbers: list[int]
-) -> None:
-    """Given other numbers, the same clusters continue the same people, unless there are ties."""
-    counts = [faces.count(pair) for pair in set(faces) if pair[0] >= 0 and pair[1] > 0]
-    assume(len(counts) == len(set(counts)))
-    renamed = [(numbers[label] if label >= 0 else -1, person) for label, person in faces]
-
-    expected = {numbers[label]: person for label, person in carried(faces).items()}
-    assert expected == carried(renamed)
-
-
-@given(pairs, st.randoms(use_true_random=False))
-def test_the_order_of_faces_means_nothing(faces: list[tuple[int, int]], random: object) -> None:
-    """Shuffled, the same."""
-    shuffled = list(faces)
-    random.shuffle(shuffled)  # type: ignore[attr-defined]
-
-    assert carried(faces) == carried(shuffled)
+    placed = column(-12, 6)
+    return Case(
+        groups=column(-1, 6),
+        previous=column(0, 7),
+        faces=column(1, 4),
+        kept=frozenset(draw(st.sets(st.integers(1, 7), max_size=4))),
+        placed=np.maximum(placed, 0),
+        next_id=draw(st.integers(8, 12)),
+    )
 
 
-@given(pairs)
-def test_the_pair_that_shares_most_is_kept(faces: list[tuple[int, int]]) -> None:
-    """Whatever happens to the others."""
-    known = [pair for pair in faces if pair[0] >= 0 and pair[1] > 0]
-    result = carried(faces)
+def grouped(*counts: tuple[int, int, int]) -> tuple[Rows, Rows, Rows]:
+    """Tracks given as (group, person before, how many tracks), of one face each."""
+    groups, previous, sizes = (np.array(column) for column in zip(*counts, strict=True))
+    return groups.repeat(sizes), previous.repeat(sizes), np.ones(sizes.sum(), dtype=np.int64)
 
-    most = max((known.count(pair) for pair in known), default=0)
-    assert most == max((known.count(pair) for pair in result.items()), default=0)
+
+@given(cases())
+def test_ids_are_never_reused(case: Case) -> None:
+    """Everybody is somebody known, or has an id that nobody ever had."""
+    result = case.carried()
+    known = set(case.previous.tolist()) | set(case.placed.tolist()) | {0}
+    new = set(result.people.tolist()) - known
+
+    assert new <= set(range(case.next_id, result.next_id))
+    assert set(result.split_from) <= set(range(case.next_id, result.next_id))
+    assert set(result.merged_into) <= known - set(result.people.tolist())
+    assert set(result.merged_into.values()) <= set(result.people.tolist())
+
+
+@given(cases())
+def test_names_are_never_lost(case: Case) -> None:
+    """A kept person loses their last track only to somebody's own hand."""
+    result = case.carried()
+    for person in case.kept:
+        theirs = case.previous == person
+        moved_away = case.placed[theirs] > 0
+        if theirs.any() and not moved_away.all():
+            assert person in result.people
+    assert set(result.names_lost) <= case.kept
+    assert not set(result.names_lost) & set(result.people.tolist())
+
+
+@given(cases())
+def test_what_was_placed_stays(case: Case) -> None:
+    """A census never moves a track that somebody put where it is."""
+    people = case.carried().people
+
+    assert (people[case.placed > 0] == case.placed[case.placed > 0]).all()
+
+
+@given(cases())
+def test_a_group_is_one_person(case: Case) -> None:
+    """But for what was placed and for kept people who leave; and no two groups are one."""
+    result = case.carried()
+    given_back = np.isin(result.people, list(case.kept)) & (result.people == case.previous)
+    free = (case.placed == 0) & ~given_back
+    groups, people = case.groups[free], result.people[free]
+    pairs = set(zip(groups.tolist(), people.tolist(), strict=True))
+
+    assert all((person == 0) == (group < 0) for group, person in pairs)
+    inside = [pair for pair in pairs if pair[0] >= 0]
+    assert len(inside) == len({group for group, _ in inside})
+    assert len(inside) == len({person for _, person in inside})
+
+
+@given(cases())
+def test_a_census_that_changes_nothing_changes_nobody(case: Case) -> None:
+    """With the people found as its groups, a census gives the same people again."""
+    first = case.carried()
+    again = Case(
+        groups=np.where(first.people > 0, first.people, -1),
+        previous=first.people,
+        faces=case.faces,
+        kept=case.kept,
+        placed=case.placed,
+        next_id=first.next_id,
+    ).carried()
+
+    assert first.people.tolist() == again.people.tolist()
+    assert (0, {}, {}, ()) == (again.churn, again.merged_into, again.split_from, again.names_lost)
+    assert first.next_id == again.next_id
+
+
+@given(cases(), st.permutations(range(7)))
+def test_how_groups_are_called_is_of_no_matter(case: Case, names: list[int]) -> None:
+    """Unless shares are equal and nothing else decides; then any name may decide."""
+    factors = 5 ** np.arange(len(case.groups), dtype=np.int64)
+    distinct = Case(**{**vars(case), "faces": factors})
+    renamed = np.where(case.groups < 0, -1, np.array(names)[case.groups])
+    other = Case(**{**vars(distinct), "groups": renamed})
+
+    assert distinct.carried().people.tolist() == other.carried().people.tolist()
+
+
+@given(cases())
+def test_churn_counts_faces(case: Case) -> None:
+    """Faces, not tracks, and only those that had a person."""
+    result = case.carried()
+    pairs = zip(case.previous, result.people, case.faces, strict=True)
+
+    assert sum(n for before, after, n in pairs if before and before != after) == result.churn
 
 
 def test_a_person_who_splits_keeps_the_larger_part() -> None:
-    """The other part is somebody new."""
-    assert {4: 1} == carried([(3, 1), (4, 1), (4, 1)])
+    """The smaller part is somebody new who knows where they come from."""
+    result = carry_over(*grouped((0, 5, 2), (1, 5, 3)), next_id=9)
+
+    assert [9, 9, 5, 5, 5] == result.people.tolist()
+    assert {9: 5} == result.split_from
+    assert 2 == result.churn
 
 
-def test_of_two_who_are_one_now_the_larger_stays() -> None:
-    """Where both are as large, the older."""
-    assert {0: 2} == carried([(0, 1), (0, 2), (0, 2)])
-    assert {0: 1} == carried([(0, 2), (0, 1)])
+def test_people_who_merge_become_the_one_with_more_faces() -> None:
+    """The other one points to them."""
+    result = carry_over(*grouped((0, 5, 2), (0, 4, 3)), next_id=9)
+
+    assert {4} == set(result.people.tolist())
+    assert {5: 4} == result.merged_into
 
 
-def test_arrays_that_differ_in_length_are_refused() -> None:
-    """They do not speak of the same faces."""
-    with pytest.raises(ValueError, match="2 labels for 1 faces"):
-        carry_over(np.zeros(2, np.int32), np.zeros(1, np.int64))
+def test_the_older_id_wins_a_tie() -> None:
+    """Two people who give the same number of faces become the one known longer."""
+    assert {4} == set(carry_over(*grouped((0, 5, 2), (0, 4, 2)), next_id=9).people.tolist())
+
+
+def test_faces_count_and_not_tracks() -> None:
+    """One long track outweighs two short ones."""
+    groups, previous = np.array([0, 0, 0]), np.array([5, 5, 6])
+    result = carry_over(groups, previous, np.array([1, 1, 10]), next_id=9)
+
+    assert {6} == set(result.people.tolist())
+
+
+def test_a_name_outlives_a_merge_with_many_strangers() -> None:
+    """Two faces of a named person beat twenty of an unnamed one."""
+    result = carry_over(*grouped((0, 4, 20), (0, 5, 2)), next_id=9, kept={5})
+
+    assert {5} == set(result.people.tolist())
+    assert {4: 5} == result.merged_into
+
+
+def test_two_names_are_never_merged_into_one() -> None:
+    """The one with more has the group and what is new in it; the other leaves as they came."""
+    result = carry_over(*grouped((0, 4, 3), (0, 5, 2), (0, 0, 1)), next_id=9, kept={4, 5})
+
+    assert [4, 4, 4, 5, 5, 4] == result.people.tolist()
+    assert () == result.names_lost
+
+
+def test_a_named_person_may_lose_faces_to_another() -> None:
+    """A correction between named people goes through as long as both have a group."""
+    groups, previous, faces = grouped((0, 4, 3), (0, 5, 1), (1, 5, 3))
+    result = carry_over(groups, previous, faces, next_id=9, kept={4, 5})
+
+    assert [4, 4, 4, 4, 5, 5, 5] == result.people.tolist()
+
+
+def test_a_name_stays_when_its_faces_are_noise_now() -> None:
+    """After a change of thresholds nothing may be near enough; the folder stays."""
+    groups, previous, faces = grouped((-1, 4, 2), (-1, 5, 2))
+    result = carry_over(groups, previous, faces, next_id=9, kept={4})
+
+    assert [4, 4, 0, 0] == result.people.tolist()
+    assert 2 == result.churn
+
+
+def test_a_group_belongs_to_whom_its_faces_were_placed_with() -> None:
+    """One face put there by hand says more than ten that a census put elsewhere."""
+    placed = np.array([0] * 10 + [7])
+    result = carry_over(*grouped((0, 4, 10), (0, 0, 1)), next_id=9, kept={4}, placed=placed)
+
+    assert 7 == result.people[10]
+    assert [4] * 10 == result.people[:10].tolist()
+
+
+def test_misuse_is_refused() -> None:
+    """Arrays of one length, and ids below the next."""
+    groups, previous, faces = grouped((0, 4, 2))
+    with pytest.raises(ValueError, match="one entry per track"):
+        carry_over(groups, previous[:1], faces, next_id=9)
+    with pytest.raises(ValueError, match="above every id"):
+        carry_over(groups, previous, faces, next_id=4)

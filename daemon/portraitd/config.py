@@ -91,11 +91,18 @@ class WorkerSettings(Section):
 class GroupingSettings(Section):
     """How faces become people, and when."""
 
-    method: Literal["dbscan"] = "dbscan"
-    eps: Positive = 0.5
-    min_samples: Annotated[int, Field(ge=1)] = 5
+    method: Literal["people", "dbscan"] = "people"
+    eps: Positive | None = None
+    min_samples: Annotated[int, Field(ge=1)] | None = None
+    linkage: Positive = 0.54
     settle_s: NotNegative = 15.0
     max_wait_s: NotNegative = 600.0
+
+    @property
+    def density(self) -> tuple[float, int]:
+        """``eps`` and ``min_samples`` as set, or what suits the method."""
+        eps, min_samples = (0.36, 3) if self.method == "people" else (0.5, 5)
+        return self.eps or eps, self.min_samples or min_samples
 
 
 class PeopleSettings(Section):

@@ -10,12 +10,16 @@ import time
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from portraitd.encoder.interface import EncoderSettings
+from portraitd.grouping.assembly import TrackTable
+from portraitd.grouping.memory import remember, remembered
+from portraitd.grouping.steps import GroupingRule
+from portraitd.grouping.tightness import TightPairs, tight_pairs
 from portraitd.model import (
     EMBEDDING_SIZE,
     Face,
@@ -26,6 +30,14 @@ from portraitd.model import (
     Slice,
     SliceFaces,
     Source,
+)
+from portraitd.tracks import (
+    TrackRule,
+    Tracks,
+    VideoFaces,
+    follow,
+    in_one_frame,
+    summarise,
 )
 
 if TYPE_CHECKING:
@@ -117,6 +129,20 @@ def _inside(faces: Sequence[Face], image: Image) -> list[Face]:
     ]
 
 
+class VideoTracks(NamedTuple):
+    """The tracks of a video: of each face, what each is like, and which are two people."""
+
+    tracks: NDArray[np.int64]
+    summary: Tracks
+    apart: NDArray[np.int64]
+
+
+def track(faces: VideoFaces) -> VideoTracks:
+    """Follow every face of a video; see ``portraitd.tracks``."""
+    tracks = follow(faces, TrackRule())
+    return VideoTracks(tracks, summarise(faces, tracks), in_one_frame(faces, tracks))
+
+
 def cluster(matrix: Path, eps: float, min_samples: int) -> NDArray[np.int32]:
     """DBSCAN over all embeddings (Ester et al., 1996), Euclidean distance.
 
@@ -135,6 +161,60 @@ def cluster(matrix: Path, eps: float, min_samples: int) -> NDArray[np.int32]:
     vectors = np.memmap(matrix, "<f4", mode="r").reshape(-1, EMBEDDING_SIZE)
     labels = DBSCAN(eps=eps, min_samples=min_samples).fit_predict(vectors)
     return np.asarray(labels, np.int32)
+
+
+class GroupRequest(NamedTuple):
+    """What a census is asked: all tracks, what the last one remembers, and the rule.
+
+    Attributes:
+        folder: Where ``memory`` lies, and the new one is written.
+        matrix: A file of little-endian float32 rows of 128; row ``i`` is one track.
+        tracks: Arrays by row: ``spreads``, ``goodness``, ``faces``, ``gone``, ``placed``; and
+            ``apart``, pairs of rows that are different people.
+        memory: Name of the file that the last census wrote; empty to begin anew.
+        rule: As ``Grouping.updated`` takes it.
+        reach: How near two groups must be to be reported as tight.
+    """
+
+    folder: Path
+    matrix: Path
+    tracks: dict[str, NDArray[Any]]
+    memory: str
+    rule: GroupingRule
+    reach: float
+
+
+class GroupAnswer(NamedTuple):
+    """What a census found.
+
+    Attributes:
+        groups: Shape ``(rows,)``; the group of each track, -1 for none.
+        tight: Pairs of groups that lie close.
+        memory: Name of the file that the next census goes on from.
+    """
+
+    groups: NDArray[np.int64]
+    tight: TightPairs
+    memory: str
+
+
+def group(request: GroupRequest) -> GroupAnswer:
+    """Group tracks into people; see ``portraitd.grouping``. Costs what is new."""
+    tracks = request.tracks
+    rows = len(tracks["spreads"])
+    vectors = (
+        np.memmap(request.matrix, "<f4", mode="r", shape=(rows, EMBEDDING_SIZE))
+        if rows
+        else np.empty((0, EMBEDDING_SIZE), np.float32)
+    )
+    table = TrackTable(vectors, tracks["spreads"], tracks["placed"], tracks["apart"])
+    before = remembered(request.folder, request.memory)
+    now = before.updated(table, tracks["goodness"], tracks["gone"], request.rule)
+    return GroupAnswer(
+        now.groups(tracks["faces"], request.rule),
+        tight_pairs(now.assembly, table, request.reach, everywhere=True),
+        remember(request.folder, now),
+    )
 
 
 def montage(jpegs: Sequence[bytes]) -> bytes:

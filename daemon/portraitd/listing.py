@@ -55,7 +55,7 @@ def _rows(database: Database, portraits: dict[int, str]) -> Iterator[dict[str, A
             "t": round(face.t_s, 3),
             "box": list(face.box),
             "score": round(face.score, 4),
-            "track": None,
+            "track": face.track_id,
             "person": face.person_id,
             "name": face.name,
             "portrait": portraits.get(face.id),

@@ -18,6 +18,7 @@ from typing import Self
 from portraitd import __version__, logs
 from portraitd.admission import Admission
 from portraitd.census import CensusTaker, Pace
+from portraitd.census_methods import make_method
 from portraitd.config import Settings
 from portraitd.dispatch import Dispatcher
 from portraitd.encoder.interface import EncoderSettings
@@ -25,8 +26,9 @@ from portraitd.errors import ConfigError, PublishError, StoreError
 from portraitd.executors import LocalExecutor, WorkerLimits
 from portraitd.jobs import EncodeSettings
 from portraitd.publisher import Publisher
-from portraitd.store import Database, Faces, Files, People, StoreLock, Work
+from portraitd.store import Database, Faces, Files, People, StoreLock, TrackStore, Work
 from portraitd.systemd import Notifier
+from portraitd.tracking import Tracker
 from portraitd.watch import Doorbell, Watch
 
 log = logs.get("service")
@@ -69,6 +71,7 @@ class Service:
         files = Files(database, settings.inbox_dir)
         faces = Faces(database)
         people = People(database)
+        tracks = TrackStore(database)
 
         def ring() -> None:
             doorbell.ring("job")
@@ -91,14 +94,10 @@ class Service:
             math.inf if settings.sampling.mode == "keyframes" else settings.workers.slice_s,
             settings.workers.attempts,
         )
+        self.tracker = Tracker(tracks, executor, ring)
+        method = make_method(settings.grouping, faces, tracks, people, executor, settings.state_dir)
         self.census = CensusTaker(
-            faces,
-            people,
-            executor,
-            ring,
-            settings.state_dir,
-            settings.grouping,
-            Pace(settings.grouping.settle_s, settings.grouping.max_wait_s),
+            people, method, ring, Pace(settings.grouping.settle_s, settings.grouping.max_wait_s)
         )
         self.publisher = Publisher(faces, people, executor, ring, settings.people_dir)
         self._scan_s = settings.inbox.scan_s
@@ -119,7 +118,7 @@ class Service:
     @property
     def working(self) -> bool:
         """Whether a file is on its way to faces."""
-        return self.dispatcher.busy or self.files.any_open()
+        return self.dispatcher.busy or self.files.any_open() or self.tracker.pending
 
     @property
     def idle(self) -> bool:
@@ -145,6 +144,7 @@ class Service:
             self._look(now)
             self.dispatcher.collect(now.wall_s)
             self.dispatcher.fill(now.wall_s)
+            self.tracker.refresh(now.wall_s)
             self.census.refresh(now.wall_s, self.working)
             self.publisher.refresh(now.wall_s)
         except (StoreError, PublishError) as error:
@@ -161,6 +161,7 @@ class Service:
     def park(self) -> None:
         """Give back what is out; the next start takes it up."""
         self.dispatcher.park()
+        self.tracker.park()
         self.census.park()
         self.publisher.park()
 

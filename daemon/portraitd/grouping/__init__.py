@@ -1,1 +1,1 @@
-"""Faces to people: the numbers only, no store and no files."""
+"""Faces to people: density (clusters), assembly (clusters to people), identity (names)."""

@@ -1,39 +1,157 @@
-"""People outlive groupings: which new cluster continues which known person."""
+"""People outlive clusterings: which known person each new group continues.
+
+A census gives groups without names. People own what they were shown with, so a group is
+matched to the person with whom it shares most. What somebody said by hand beats what a
+census thinks: a named person never disappears into another, and what was placed stays.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass
+
 import numpy as np
-from numpy.typing import NDArray
+
+from portraitd.grouping.components import Indices
+
+NOBODY = 0
+NO_GROUP = -1
 
 
-def carry_over(labels: NDArray[np.int32], previous: NDArray[np.int64]) -> dict[int, int]:
-    """Match new clusters to known people by the faces they share.
+@dataclass(frozen=True, slots=True, eq=False)
+class CarriedOver:
+    """Who everybody is after a census, and what became of those who were there before.
 
-    The pair that shares most is matched first; each side is used once, so a person who
-    splits keeps their id on the larger part. Where two share as many, the older person wins.
+    Attributes:
+        people: Shape ``(n,)``; person of each track, 0 for nobody.
+        merged_into: For each person who has no track any more, who has most of theirs.
+            A person whose tracks belong to nobody now is in no list: they are empty.
+        split_from: For each new person, who had most of their tracks before, if anybody.
+        churn: Faces that had a person and have another one now, or none.
+        names_lost: Kept people who had tracks and have none. Always empty, unless somebody
+            placed every one of their tracks with somebody else.
+        next_id: The lowest id never used.
+    """
+
+    people: Indices
+    merged_into: dict[int, int]
+    split_from: dict[int, int]
+    churn: int
+    names_lost: tuple[int, ...]
+    next_id: int
+
+
+def carry_over(
+    groups: Indices,
+    previous: Indices,
+    faces: Indices,
+    next_id: int,
+    *,
+    kept: Collection[int] = (),
+    placed: Indices | None = None,
+) -> CarriedOver:
+    """Match new groups to known people by the faces they share.
+
+    The pair that shares most is matched first, and each side is used once, so a person who
+    splits keeps their id on the larger part, and the older id wins a tie. Three things go
+    before that: a group with tracks that somebody placed belongs to that person; kept people
+    are matched before the others, so a name outlives a merge; and where a group holds the
+    tracks of several kept people, each leaves it with those they had.
 
     Args:
-        labels: Shape ``(n_faces,)``; this census' cluster of each face, -1 for noise.
-        previous: Shape ``(n_faces,)``; the person each face belonged to, 0 for none.
-
-    Returns:
-        Person by cluster, for the clusters that continue a known person.
+        groups: Shape ``(n,)``; this census' group of each track, -1 for none.
+        previous: Shape ``(n,)``; the person each track belonged to, 0 for nobody.
+        faces: Shape ``(n,)``; how many faces each track stands for.
+        next_id: The lowest id never used; new people are numbered from here.
+        kept: People with a name, or locked.
+        placed: Shape ``(n,)``; the person somebody put the track with, 0 for nobody.
 
     Raises:
-        ValueError: If the two arrays differ in length.
+        ValueError: If the arrays differ in length, or an id is not below ``next_id``.
     """
-    if labels.shape != previous.shape:
-        raise ValueError(f"{len(labels)} labels for {len(previous)} faces")
-    both = (labels >= 0) & (previous > 0)
-    pairs, shared = np.unique(
-        np.stack([previous[both], labels[both].astype(np.int64)]), axis=1, return_counts=True
+    placed = np.zeros_like(previous) if placed is None else placed
+    if not len(groups) == len(previous) == len(faces) == len(placed):
+        raise ValueError("groups, previous, faces and placed must have one entry per track")
+    if max(previous.max(initial=0), placed.max(initial=0), *kept, 0) >= next_id:
+        raise ValueError("next_id must be above every id in use")
+
+    person_of_group: dict[int, int] = {}
+    for votes, first in ((placed, ()), (np.where(placed, NOBODY, previous), kept)):
+        _match(person_of_group, _shared(groups, votes, faces), first)
+    newborn = _first_seen(groups, person_of_group)
+    person_of_group |= {group: next_id + order for order, group in enumerate(newborn)}
+
+    people = _looked_up(groups, person_of_group)
+    _keep(people, previous, kept)
+    people = np.where(placed, placed, people)
+
+    gone = np.setdiff1d(previous[previous > 0], people)
+    heirs = _majority(of=previous, to=people, faces=faces)
+    parents = _majority(of=people, to=previous, faces=faces)
+    return CarriedOver(
+        people=people,
+        merged_into={one: heirs[one] for one in gone.tolist() if one in heirs},
+        split_from={
+            one: parents[one] for one in range(next_id, next_id + len(newborn)) if one in parents
+        },
+        churn=int(faces[(previous > 0) & (people != previous)].sum()),
+        names_lost=tuple(one for one in gone.tolist() if one in set(kept)),
+        next_id=next_id + len(newborn),
     )
-    person_of: dict[int, int] = {}
-    taken: set[int] = set()
-    # unique sorts by person first, so a stable sort leaves the older person ahead in a tie.
-    for index in np.argsort(-shared, kind="stable"):
-        person, label = int(pairs[0, index]), int(pairs[1, index])
-        if person not in taken and label not in person_of:
-            person_of[label] = person
+
+
+def _shared(groups: Indices, people: Indices, faces: Indices) -> Indices:
+    """Shape ``(k, 3)``: group, person, and the faces they share, where there are any."""
+    both = (groups >= 0) & (people > 0)
+    return _counted(groups[both], people[both], faces[both])
+
+
+def _counted(left: Indices, right: Indices, faces: Indices) -> Indices:
+    base = int(right.max(initial=0)) + 1
+    keys, inverse = np.unique(left * base + right, return_inverse=True)
+    counts = np.zeros(len(keys), dtype=np.int64)
+    np.add.at(counts, inverse, faces)
+    return np.stack([*np.divmod(keys, base), counts], axis=1)
+
+
+def _match(person_of_group: dict[int, int], shared: Indices, first: Collection[int]) -> None:
+    """Add matches, most shared first, people in ``first`` before all others."""
+    later = ~np.isin(shared[:, 1], list(first))
+    taken = set(person_of_group.values())
+    for row in np.lexsort((shared[:, 0], shared[:, 1], -shared[:, 2], later)).tolist():
+        group, person = int(shared[row, 0]), int(shared[row, 1])
+        if group not in person_of_group and person not in taken:
+            person_of_group[group] = person
             taken.add(person)
-    return person_of
+
+
+def _first_seen(groups: Indices, matched: Collection[int]) -> list[int]:
+    """Groups without a person, in the order of their first tracks."""
+    names, first = np.unique(groups, return_index=True)
+    unmatched = ~np.isin(names, [*matched, NO_GROUP])
+    ordered = names[unmatched][np.argsort(first[unmatched])]
+    return [int(group) for group in ordered]
+
+
+def _looked_up(groups: Indices, person_of_group: dict[int, int]) -> Indices:
+    people = np.full(int(groups.max(initial=-1)) + 2, NOBODY, dtype=np.int64)
+    people[list(person_of_group)] = list(person_of_group.values())
+    # The last entry answers for -1: no group, nobody.
+    people[-1] = NOBODY
+    found: Indices = people[groups]
+    return found
+
+
+def _keep(people: Indices, previous: Indices, kept: Collection[int]) -> None:
+    """Give kept people who were left with nothing their tracks back."""
+    empty = np.isin(previous, list(kept)) & (previous > 0) & ~np.isin(previous, people)
+    people[empty] = previous[empty]
+
+
+def _majority(of: Indices, to: Indices, faces: Indices) -> dict[int, int]:
+    """For each person in ``of`` the one in ``to`` who shares most; the older on a tie."""
+    both = (of > 0) & (to > 0) & (of != to)
+    shared = _counted(of[both], to[both], faces[both])
+    order = np.lexsort((shared[:, 1], -shared[:, 2], shared[:, 0]))
+    people, first = np.unique(shared[order, 0], return_index=True)
+    return dict(zip(people.tolist(), shared[order[first], 1].tolist(), strict=True))

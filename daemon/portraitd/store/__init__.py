@@ -4,6 +4,7 @@ from portraitd.store.database import Database, StoreLock
 from portraitd.store.faces import Faces, StoredFace
 from portraitd.store.files import Files, KnownFile
 from portraitd.store.people import Census, People
+from portraitd.store.tracks import TrackStore
 from portraitd.store.work import Ticket, Work
 
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     "StoreLock",
     "StoredFace",
     "Ticket",
+    "TrackStore",
     "Work",
 ]

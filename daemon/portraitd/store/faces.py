@@ -27,6 +27,7 @@ class StoredFace:
     t_s: float
     box: Box
     score: float
+    track_id: int | None
     person_id: int | None
     name: str | None
 
@@ -139,6 +140,7 @@ class Faces:
                 t_s=row["t_s"],
                 box=_box(row),
                 score=row["score"],
+                track_id=row["track_id"],
                 person_id=row["person_id"],
                 name=row["name"],
             )

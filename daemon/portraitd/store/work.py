@@ -291,7 +291,9 @@ class Work:
         video = self._db.execute("select * from videos where id = ?", (video_id,)).fetchone()
         state, reason = _judge(video, jobs)
         self._db.execute(
-            "update videos set state = ?, reason = ?, finished_at = ? where id = ?",
+            """
+            update videos set state = ?, reason = ?, finished_at = ?, tracked = 0 where id = ?
+            """,
             (state, reason, now_s, video_id),
         )
         self._db.execute(

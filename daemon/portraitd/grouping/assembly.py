@@ -1,0 +1,226 @@
+"""Clumps to groups: average linkage over the whole store, redone only where it changed.
+
+What is remembered is which clump each track is in, three figures a clump, and the tree of
+merges. When tracks come and go, the groups of the clumps they changed are taken apart and
+merged anew, and every old group nearby that would not have grown as it did beside the new
+ones as well. So the result is the one that a fresh assembly gives, exactly, with two
+exceptions: where two distances are equal to the last bit, either may be merged first; and
+people of more clumps than ``AssemblyRule.bulk`` change at the edges only, until they have
+changed enough to be put together anew (``pieces`` says when).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portraitd.grouping.clumps import NO_UNIT, changed_between, clumps_of, owners_of, units_of
+from portraitd.grouping.components import Indices
+from portraitd.grouping.density import Density, DensityRule
+from portraitd.grouping.distances import Vectors
+from portraitd.grouping.groups import Floats, Statistics, measure
+from portraitd.grouping.linkage import Tree
+from portraitd.grouping.pieces import FORGOTTEN, Forest, Pieces, settled_in, taken_apart
+from portraitd.grouping.regrowth import NO_LIFE, Regrowth, marks_of, replay
+
+NO_CLUMP = -1
+
+
+@dataclass(frozen=True, slots=True)
+class AssemblyRule:
+    """When groups are one person.
+
+    Attributes:
+        max_distance: Root of the largest mean squared distance between the faces of two
+            groups that are merged.
+        thin_tracks: Groups of fewer tracks than this rest on thin evidence: one distance
+            between two pictures, or a few that are hardly independent.
+        thin_distance: As ``max_distance``, for those.
+        bulk: Groups of more clumps than this change at the edges only.
+    """
+
+    max_distance: float = 0.54
+    thin_tracks: int = 3
+    thin_distance: float = 0.50
+    bulk: int = 100
+
+    @property
+    def limit(self) -> float:
+        """The largest distance, squared."""
+        return self.max_distance**2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrackTable:
+    """What a census knows of the tracks; row ``i`` is one track.
+
+    Attributes:
+        vectors: Shape ``(n, 128)``, float32; may be memory-mapped. Rows are appended only.
+        spreads: Shape ``(n,)``; within each track, as ``tracks.summarise`` gives it.
+        placed: Shape ``(n,)``; the person somebody put the track with, 0 for nobody. These
+            stay together, and apart from what was placed with others.
+        apart: Shape ``(m, 2)``; pairs of rows that are different people: seen in one frame,
+            or told apart by somebody.
+    """
+
+    vectors: Vectors
+    spreads: Floats
+    placed: Indices
+    apart: Indices
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Assembly:
+    """Groups of tracks, and what is remembered to change them.
+
+    Attributes:
+        units: Shape ``(n,)``; what each row belonged to before clumps were parted.
+        clumps: Shape ``(n,)``; the clump of each row, by its lowest row; -1 for none.
+        apart: Shape ``(m, 2)``; the pairs taken into account.
+        forest: How the clumps were merged.
+        founders: Shape ``(g,)``; the clump, by position, after which each one's group is
+            named. Not always the root of its tree: a thin group is parted.
+        rebuilt: Shape ``(n,)``; whether the row's group may have changed in this census.
+        told_apart: Shape ``(n,)``; whether a constraint of the row came or went in this one.
+    """
+
+    units: Indices
+    clumps: Indices
+    apart: Indices
+    forest: Forest
+    founders: Indices
+    rebuilt: NDArray[np.bool_]
+    told_apart: NDArray[np.bool_]
+
+    @classmethod
+    def empty(cls, width: int) -> Self:
+        """Before the first census."""
+        none = np.empty(0, dtype=np.int64)
+        no_pairs = np.empty((0, 2), dtype=np.int64)
+        no_flags = np.empty(0, dtype=np.bool_)
+        return cls(none, none, no_pairs, Forest.empty(width), none, no_flags, no_flags)
+
+    @property
+    def groups(self) -> Indices:
+        """Shape ``(n,)``: the group of each row, named after a row in it; -1 for none."""
+        groups = np.full(len(self.clumps), NO_CLUMP, dtype=np.int64)
+        inside = self.clumps >= 0
+        at = np.searchsorted(self.forest.names, self.clumps[inside])
+        groups[inside] = self.forest.names[self.founders[at]]
+        return groups
+
+    @property
+    def statistics(self) -> Statistics:
+        """Of the groups, in ascending order of their names."""
+        return self.forest.statistics.combined(self.founders)
+
+    def updated(
+        self, density: Density, tracks: TrackTable, density_rule: DensityRule, rule: AssemblyRule
+    ) -> Assembly:
+        """The groups after tracks, clusters or constraints changed.
+
+        Args:
+            density: Of all rows; rows that take no part are in no group.
+            tracks: All rows, with the same vectors and spreads as ever for the old ones.
+            density_rule: The same in every call.
+            rule: The same in every call.
+        """
+        units = units_of(density, tracks.placed)
+        pairs = _differing(self.apart, tracks.apart)
+        changed = changed_between(self.units, units)
+        # A pair inside a unit decides how the unit is parted.
+        inside = units[pairs[:, 0]] == units[pairs[:, 1]]
+        changed |= np.isin(units, units[pairs[inside, 0]]) & (units != NO_UNIT)
+        clumps = np.pad(self.clumps, (0, len(units) - len(self.clumps)), constant_values=-1)
+        stale = np.isin(self.forest.names, clumps[changed])
+        rows = np.flatnonzero(changed & (units != NO_UNIT))
+        clumps[changed] = NO_CLUMP
+        clumps[rows] = clumps_of(tracks.vectors, rows, units, tracks.apart, density_rule)
+
+        names = np.concatenate([self.forest.names[~stale], np.unique(clumps[rows])])
+        order = np.argsort(names)
+        fresh = measure(tracks.vectors, tracks.spreads, rows, clumps[rows])
+        statistics = self.forest.statistics[~stale].followed_by(fresh)[order]
+        alone = Tree(np.arange(len(names)), np.full(len(names), np.inf))
+        now = Forest(names[order], statistics, alone, statistics.counts)
+        told_apart = np.isin(now.names, clumps[pairs])
+        apart = _between(tracks.apart, clumps, now.names)
+        pieces, opened = taken_apart(self.forest, now, stale, told_apart, apart, bulk=rule.bulk)
+
+        owners = owners_of(units[now.names])
+        tree, loose = _grown(self.forest[opened], now, pieces, owners, apart, limit=rule.limit)
+        settled = settled_in(pieces, tree, statistics.counts)
+        rebuilt = np.zeros(len(units), dtype=np.bool_)
+        rebuilt[clumps >= 0] = loose[np.searchsorted(now.names, clumps[clumps >= 0])]
+        told = np.zeros(len(units), dtype=np.bool_)
+        told[pairs] = True
+        return Assembly(
+            units=units,
+            clumps=clumps,
+            apart=tracks.apart,
+            forest=Forest(now.names, statistics, tree, settled),
+            founders=_founders(tree, statistics.counts, rule),
+            rebuilt=rebuilt,
+            told_apart=told,
+        )
+
+
+def _grown(
+    opened: Forest, now: Forest, pieces: Pieces, owners: Indices, apart: Indices, *, limit: float
+) -> tuple[Tree, NDArray[np.bool_]]:
+    """Merge the pieces; give the tree of all clumps, and which of them were loose.
+
+    Args:
+        opened: The old trees that were taken apart.
+        now: The clumps there are now.
+        pieces: What they are at the start.
+        owners: Shape ``(g,)``; by clump.
+        apart: Shape ``(m, 2)``; by clump.
+        limit: Largest squared distance.
+    """
+    reps, at = np.unique(pieces.piece, return_inverse=True)
+    piece_owners = np.zeros(len(reps), dtype=np.int64)
+    np.maximum.at(piece_owners, at, owners)
+    loose = pieces.loose[reps]
+    into = np.where(loose, reps, pieces.tree.into[reps])
+    growth = Regrowth(
+        statistics=now.statistics.combined(pieces.piece),
+        owners=piece_owners,
+        marks=np.where(
+            pieces.changed[reps], marks_of(now.names[reps], salt=1), marks_of(now.names[reps])
+        ),
+        tree=Tree(np.searchsorted(reps, into), np.where(loose, np.inf, pieces.tree.heights[reps])),
+        loose=loose,
+        limit=limit,
+    )
+    old = replay(opened.statistics, opened.tree, marks_of(opened.names), limit)
+    growth.grow(at[apart], NO_LIFE.and_of(old))
+    into, heights = pieces.piece.copy(), np.full(len(now.names), FORGOTTEN)
+    into[reps], heights[reps] = reps[growth.tree.into], growth.tree.heights
+    return Tree(into, heights), growth.loose[at]
+
+
+def _founders(tree: Tree, counts: Indices, rule: AssemblyRule) -> Indices:
+    """Part what was merged on thin evidence; name each group after its lowest clump."""
+    roots = tree.roots
+    thin = np.bincount(roots, counts, minlength=len(roots))[roots] < rule.thin_tracks
+    parted = thin & (tree.heights > rule.thin_distance**2)
+    return Tree(np.where(parted, np.arange(len(roots)), tree.into), tree.heights).roots
+
+
+def _differing(before: Indices, after: Indices) -> Indices:
+    """Pairs that are in one of the two lists only."""
+    size = int(max(before.max(initial=0), after.max(initial=0))) + 1
+    one, other = (pairs[:, 0] * size + pairs[:, 1] for pairs in (before, after))
+    return np.stack(np.divmod(np.setxor1d(one, other), size), axis=1)
+
+
+def _between(apart: Indices, clumps: Indices, names: Indices) -> Indices:
+    """Pairs of clumps, by position in ``names``, that hold a pair of rows that are apart."""
+    pairs = clumps[apart]
+    pairs = pairs[(pairs >= 0).all(axis=1) & (pairs[:, 0] != pairs[:, 1])]
+    found: Indices = np.searchsorted(names, pairs)
+    return found

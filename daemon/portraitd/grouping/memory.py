@@ -1,0 +1,47 @@
+"""What a census remembers, as a file: plain arrays, so that a restart computes nothing again."""
+
+from __future__ import annotations
+
+import os
+import uuid
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from portraitd.grouping.steps import Grouping, from_arrays, to_arrays
+
+ENDING = ".npz"
+
+
+def remember(folder: Path, grouping: Grouping) -> str:
+    """Write a grouping to a file of its own, whole or not at all; returns the file's name."""
+    name = f"grouping-{uuid.uuid4().hex}{ENDING}"
+    beside = folder / f".{name}"
+    with beside.open("wb") as file:
+        np.savez(file, **to_arrays(grouping))  # type: ignore[arg-type]
+        file.flush()
+        os.fsync(file.fileno())
+    beside.rename(folder / name)
+    return name
+
+
+def remembered(folder: Path, name: str) -> Grouping:
+    """Read a grouping back; an empty one where there is none that can be read.
+
+    Beginning anew costs time and gives the same result.
+    """
+    if not name:
+        return Grouping.empty()
+    try:
+        with np.load(folder / name, allow_pickle=False) as arrays:
+            return from_arrays(arrays)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return Grouping.empty()
+
+
+def forget_all_but(folder: Path, name: str) -> None:
+    """Remove the memories of earlier censuses, and of those that were never recorded."""
+    for path in [*folder.glob(f"grouping-*{ENDING}"), *folder.glob(f".grouping-*{ENDING}")]:
+        if path.name != name:
+            path.unlink(missing_ok=True)

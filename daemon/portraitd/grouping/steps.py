@@ -1,0 +1,135 @@
+"""The steps of one census in their order: density, assembly, joining, and who is a person.
+
+Everything that is remembered between two censuses is in ``Grouping``, as plain arrays, so a
+restart computes nothing again and a crash leaves the last one in force.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, Self, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portraitd.grouping.assembly import Assembly, AssemblyRule, TrackTable
+from portraitd.grouping.components import Indices
+from portraitd.grouping.density import Density, DensityRule
+from portraitd.grouping.groups import Floats
+from portraitd.grouping.joining import Joining
+
+NO_GROUP = -1
+
+
+@dataclass(frozen=True, slots=True)
+class GroupingRule:
+    """How tracks become people. A state made with one rule is of no use to another.
+
+    Attributes:
+        density: Of which tracks are sure to be one person.
+        assembly: Of which clusters and leftovers are.
+        poor_goodness: Tracks below this may join a person but do not found one.
+        least_faces: A group of fewer faces, those of poor tracks not counted, is nobody yet.
+    """
+
+    density: DensityRule = field(default_factory=lambda: DensityRule(eps=0.36, min_samples=3))
+    assembly: AssemblyRule = field(default_factory=AssemblyRule)
+    poor_goodness: float = 0.2
+    least_faces: int = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Grouping:
+    """The state of a store: what each step remembers.
+
+    Attributes:
+        density: Clusters of the good tracks.
+        assembly: Groups of those.
+        joining: The groups that poor tracks joined.
+    """
+
+    density: Density
+    assembly: Assembly
+    joining: Joining
+
+    @classmethod
+    def empty(cls, width: int = 128) -> Self:
+        """Before the first census."""
+        return cls(Density.empty(), Assembly.empty(width), Joining.empty())
+
+    def updated(
+        self, tracks: TrackTable, goodness: Floats, gone: NDArray[np.bool_], rule: GroupingRule
+    ) -> Grouping:
+        """One census: take in what is new, let go what is gone, group what that changed.
+
+        Args:
+            tracks: All rows; new ones behind the old, which keep their vectors and spreads.
+            goodness: Shape ``(n,)``; as in ``tracks.Tracks``.
+            gone: Shape ``(n,)``; rows that were deleted or excluded.
+            rule: The same in every call.
+        """
+        # What somebody placed counts as good: they could tell who it is.
+        good = ((goodness >= rule.poor_goodness) | (tracks.placed > 0)) & ~gone
+        was_in = np.zeros(len(good), dtype=np.bool_)
+        was_in[: len(self.density.counts)] = self.density.taking_part
+        density = self.density.remove(
+            tracks.vectors, np.flatnonzero(was_in & ~good), rule.density
+        ).insert(tracks.vectors, np.flatnonzero(good & ~was_in), rule.density)
+        assembly = self.assembly.updated(density, tracks, rule.density, rule.assembly)
+        poor = ~good & ~gone
+        joining = self.joining.updated(poor, assembly, tracks, rule.assembly.limit)
+        return Grouping(density, assembly, joining)
+
+    def groups(self, faces: Indices, rule: GroupingRule) -> Indices:
+        """The group of each row that may be shown as a person, -1 for all others.
+
+        Args:
+            faces: Shape ``(n,)``; how many faces each track has.
+            rule: As for ``updated``.
+
+        Returns:
+            Shape ``(n,)``; named after a row of the group, for ``identity.carry_over``.
+        """
+        founding = self.assembly.groups
+        inside = founding >= 0
+        counts = np.zeros(len(founding), dtype=np.int64)
+        np.add.at(counts, founding[inside], faces[inside])
+        everyone = np.where(self.joining.homes >= 0, self.joining.homes, founding)
+        worthy = (everyone >= 0) & (counts[everyone] >= rule.least_faces)
+        groups: Indices = np.where(worthy, everyone, NO_GROUP)
+        return groups
+
+
+def to_arrays(state: Any) -> dict[str, NDArray[Any]]:
+    """Flatten a state to named arrays, as ``numpy.savez`` takes them; no pickle needed.
+
+    Args:
+        state: A dataclass of arrays and such dataclasses: ``Grouping`` or a part of it.
+    """
+    arrays: dict[str, NDArray[Any]] = {}
+    for one in fields(state):
+        value = getattr(state, one.name)
+        if is_dataclass(value):
+            arrays |= {f"{one.name}.{name}": array for name, array in to_arrays(value).items()}
+        else:
+            arrays[one.name] = value
+    return arrays
+
+
+def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Grouping:
+    """Undo ``to_arrays`` for a ``Grouping``.
+
+    Raises:
+        KeyError: If an array is missing, as in a state of another version.
+    """
+
+    def built(example: Any, prefix: str) -> Any:
+        values = {}
+        for one in fields(example):
+            value = getattr(example, one.name)
+            name = prefix + one.name
+            values[one.name] = built(value, f"{name}.") if is_dataclass(value) else arrays[name]
+        return type(example)(**values)
+
+    return cast(Grouping, built(Grouping.empty(), ""))

@@ -1,0 +1,79 @@
+"""The mean embeddings of all tracks as one file that a census maps into memory.
+
+A copy of what the database holds, kept because reading a million rows out of it takes longer
+than grouping what is new. Row ``i`` is track ``i + 1``; the row of a track that is gone is zero.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from portraitd.model import EMBEDDING_SIZE
+from portraitd.store.tracks import TrackStore
+
+ROW_BYTES = 4 * EMBEDDING_SIZE
+
+PROBES = 64
+"""Rows compared with the store before the file is believed."""
+
+
+class Matrix:
+    """The file, kept level with the store.
+
+    Args:
+        path: Where it lies; made when needed, and made anew whenever it disagrees.
+        tracks: What it is a copy of.
+    """
+
+    def __init__(self, path: Path, tracks: TrackStore) -> None:
+        self.path = path
+        self._tracks = tracks
+        self._is_trusted = False
+
+    def catch_up(self) -> int:
+        """Append the tracks that are not in it yet.
+
+        Returns:
+            How many rows there are: the highest id of a track.
+        """
+        if not self._is_trusted:
+            if not self._agrees():
+                self.path.unlink(missing_ok=True)
+            self._is_trusted = True
+        newest = self._tracks.newest()
+        rows = self._rows()
+        if rows > newest:
+            # The newest tracks were deleted; ids are never used twice, so nothing is lost.
+            return rows
+        with self.path.open("ab") as file:
+            # A crash may have left a part of a row.
+            file.truncate(rows * ROW_BYTES)
+            for ids, embeddings in self._tracks.embeddings(rows):
+                block = np.zeros((int(ids[-1]) - rows, EMBEDDING_SIZE), "<f4")
+                block[ids - rows - 1] = embeddings
+                file.write(block.tobytes())
+                rows = int(ids[-1])
+        return rows
+
+    def _rows(self) -> int:
+        try:
+            return self.path.stat().st_size // ROW_BYTES
+        except FileNotFoundError:
+            return 0
+
+    def _agrees(self) -> bool:
+        """Whether some rows are what the store says; another store's file would differ."""
+        rows = self._rows()
+        if rows == 0:
+            return True
+        matrix = np.memmap(self.path, "<f4", mode="r", shape=(rows, EMBEDDING_SIZE))
+        for after in np.linspace(0, rows - 1, PROBES).astype(np.int64).tolist():
+            found = self._tracks.next_after(after)
+            if found is None:
+                return True
+            number, embedding = found
+            if number <= rows and not np.array_equal(matrix[number - 1], embedding):
+                return False
+        return True

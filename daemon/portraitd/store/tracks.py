@@ -1,0 +1,170 @@
+"""Tracks of faces: which videos still need them, and what a census reads of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portraitd.model import EMBEDDING_SIZE, Embeddings
+from portraitd.store.database import Database
+from portraitd.store.faces import CHUNK
+from portraitd.tracks import Tracks, VideoFaces, goodness
+
+Indices = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrackRows:
+    """All tracks, by rising id.
+
+    Attributes:
+        ids: Shape ``(k,)``.
+        faces: Shape ``(k,)``; how many faces each stands for.
+        goodness: Shape ``(k,)``; of its best face.
+        spreads: Shape ``(k,)``; mean squared distance of its faces from their mean.
+        persons: Shape ``(k,)``; the person of its best face, 0 for nobody.
+    """
+
+    ids: Indices
+    faces: Indices
+    goodness: Floats
+    spreads: Floats
+    persons: Indices
+
+
+class TrackStore:
+    """The tracks of all videos."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def untracked(self) -> int | None:
+        """A video whose slices have all ended and whose faces have no tracks yet."""
+        row = self._db.execute(
+            "select id from videos where tracked = 0 and state <> 'queued' order by id limit 1"
+        ).fetchone()
+        return row and int(row["id"])
+
+    def any_untracked(self) -> bool:
+        """Whether a finished video still waits for its tracks."""
+        return self.untracked() is not None
+
+    def faces_of(self, video_id: int) -> tuple[Indices, VideoFaces]:
+        """The faces of a video: their ids, and what tracking needs of them."""
+        rows = self._db.execute(
+            "select * from faces where video_id = ? order by t_s, id", (video_id,)
+        ).fetchall()
+        columns = {
+            name: np.array([row[name] for row in rows], np.float64)
+            for name in ("t_s", "size_px", "sharpness", "frontal")
+        }
+        boxes = [
+            [row["box_left"], row["box_top"], row["box_right"], row["box_bottom"]] for row in rows
+        ]
+        vectors = np.frombuffer(b"".join(row["embedding"] for row in rows), "<f4")
+        return np.array([row["id"] for row in rows], np.int64), VideoFaces(
+            times_s=columns["t_s"],
+            boxes=np.array(boxes, np.float64).reshape(-1, 4),
+            embeddings=vectors.reshape(-1, EMBEDDING_SIZE),
+            goodness=goodness(columns["size_px"], columns["sharpness"], columns["frontal"]),
+        )
+
+    def record(
+        self, video_id: int, face_ids: Indices, tracks: Indices, found: Tracks, apart: Indices
+    ) -> bool:
+        """Store the tracks of a video in one transaction, instead of any it had.
+
+        Args:
+            video_id: Whose.
+            face_ids: Shape ``(n,)``; the faces they were made of.
+            tracks: Shape ``(n,)``; the track of each, from 0.
+            found: What each track is like.
+            apart: Shape ``(m, 2)``; pairs of tracks that were seen in one frame.
+
+        Returns:
+            False if the video's faces are no longer the same: then nothing is stored.
+        """
+        with self._db.transaction():
+            present = self._db.execute(
+                "select id from faces where video_id = ? order by t_s, id", (video_id,)
+            )
+            if [row["id"] for row in present] != face_ids.tolist():
+                return False
+            self._db.execute("delete from tracks where video_id = ?", (video_id,))
+            ids = [
+                self._db.execute(
+                    """
+                    insert into tracks (video_id, faces, goodness, best_face_id, spread, embedding)
+                    values (?, ?, ?, ?, ?, ?)
+                    """,
+                    (
+                        video_id,
+                        int(found.faces[number]),
+                        float(found.goodness[number]),
+                        int(face_ids[found.best[number]]),
+                        float(found.spreads[number]),
+                        found.embeddings[number].astype("<f4").tobytes(),
+                    ),
+                ).lastrowid
+                for number in range(len(found.faces))
+            ]
+            self._db.executemany(
+                "update faces set track_id = ? where id = ?",
+                [
+                    (ids[track], face)
+                    for track, face in zip(tracks.tolist(), face_ids.tolist(), strict=True)
+                ],
+            )
+            self._db.executemany(
+                "insert into apart values (?, ?)",
+                [(ids[lower], ids[higher]) for lower, higher in apart.tolist()],
+            )
+            self._db.execute("update videos set tracked = 1 where id = ?", (video_id,))
+            return True
+
+    def rows(self) -> TrackRows:
+        """What a census needs of every track."""
+        rows = self._db.execute(
+            """
+            select tracks.id, faces, goodness, spread, coalesce(person_id, 0) as person
+            from tracks join faces as best on best.id = best_face_id order by tracks.id
+            """
+        ).fetchall()
+        return TrackRows(
+            ids=np.array([row["id"] for row in rows], np.int64),
+            faces=np.array([row["faces"] for row in rows], np.int64),
+            goodness=np.array([row["goodness"] for row in rows], np.float64),
+            spreads=np.array([row["spread"] for row in rows], np.float64),
+            persons=np.array([row["person"] for row in rows], np.int64),
+        )
+
+    def apart(self) -> Indices:
+        """Shape ``(m, 2)``: ids of tracks that were seen in one frame, the lower first."""
+        rows = self._db.execute("select * from apart order by lower_id, higher_id").fetchall()
+        return np.array([tuple(row) for row in rows], np.int64).reshape(-1, 2)
+
+    def embeddings(self, after_id: int) -> Iterator[tuple[Indices, Embeddings]]:
+        """Ids and mean embeddings of the tracks after one, some thousand at a time."""
+        cursor = self._db.execute(
+            "select id, embedding from tracks where id > ? order by id", (after_id,)
+        )
+        while rows := cursor.fetchmany(CHUNK):
+            vectors = np.frombuffer(b"".join(row["embedding"] for row in rows), "<f4")
+            ids = np.array([row["id"] for row in rows], np.int64)
+            yield ids, vectors.reshape(-1, EMBEDDING_SIZE)
+
+    def next_after(self, track_id: int) -> tuple[int, Embeddings] | None:
+        """The first track after one: its id and its mean embedding, shape ``(128,)``."""
+        row = self._db.execute(
+            "select id, embedding from tracks where id > ? order by id limit 1", (track_id,)
+        ).fetchone()
+        return row and (int(row["id"]), np.frombuffer(row["embedding"], "<f4"))
+
+    def newest(self) -> int:
+        """The highest id of a track; 0 if there is none."""
+        row = self._db.execute("select max(id) as id from tracks").fetchone()
+        return int(row["id"] or 0)

@@ -1,0 +1,259 @@
+"""Faces of neighbouring sampled frames to tracks: one face followed through a shot.
+
+A track is a must-link for free, and two faces in one frame are a cannot-link for free. Both
+are worth having only if they are never wrong, so a track ends rather than guesses: the same
+person who turns away comes back as a second track, and grouping joins the two.
+
+A track is formed from the faces of the whole video, so it makes no difference how the video
+was cut into slices, nor in which order its faces were stored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portraitd.model import Embeddings
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+SIZE_RAMP_PX = (16.0, 40.0)
+SHARPNESS_RAMP = (2.0, 8.0)
+FRONTAL_RAMP = (0.0, 0.3)
+LEAST_WEIGHT = 0.1
+VECTOR_LENGTH = 1.4
+
+
+@dataclass(frozen=True, slots=True)
+class TrackRule:
+    """When a face continues a track.
+
+    Measured at one and two samples a second on labelled clips: of one person's neighbouring
+    faces 95 % lie within 0.41 of each other, while two people whose boxes overlap across a
+    cut are at least 0.61 apart.
+
+    Attributes:
+        max_gap_s: Longest time without a face of the track; 2.1 lets one sample a second
+            miss one face.
+        min_overlap: Intersection over union with the track's last box. It only has to tell
+            "here" from "elsewhere": a walking person overlaps little between samples.
+        max_distance: Between the face and the track's last face or mean, the nearer of both.
+            A cut to somebody else in the same place shows here.
+    """
+
+    max_gap_s: float = 2.1
+    min_overlap: float = 0.1
+    max_distance: float = 0.45
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VideoFaces:
+    """All faces of one video or photo, in any order.
+
+    Attributes:
+        times_s: Shape ``(n,)``; faces of one frame have the very same time.
+        boxes: Shape ``(n, 4)``; left, top, right, bottom in pixels of the full-size frame.
+        embeddings: Shape ``(n, 128)``, as the encoder gives them.
+        goodness: Shape ``(n,)``; as ``goodness`` gives it.
+        shots: Shape ``(n,)``; a number for each stretch between two cuts, where the decoder
+            knows them. None otherwise: a cut then shows in the boxes and the embeddings.
+    """
+
+    times_s: Floats
+    boxes: Floats
+    embeddings: Embeddings
+    goodness: Floats
+    shots: Indices | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tracks:
+    """What grouping needs of each track, by track number.
+
+    Attributes:
+        embeddings: Shape ``(k, 128)``, float32; the mean of the levelled embeddings, in which
+            poor faces weigh less. Shorter than they are, the more its faces differ.
+        spreads: Shape ``(k,)``; mean squared distance of the faces from that mean, 0 for a
+            single face. Added to squared distances of means it gives those of faces, so one
+            threshold fits photographs and tracks of a hundred frames.
+        faces: Shape ``(k,)``; how many faces.
+        goodness: Shape ``(k,)``; of the best face.
+        best: Shape ``(k,)``; index of the best face, the earliest of equals.
+    """
+
+    embeddings: Embeddings
+    spreads: Floats
+    faces: Indices
+    goodness: Floats
+    best: Indices
+
+
+def goodness(size_px: Floats, sharpness: Floats, frontal: Floats) -> Floats:
+    """How much faces say about whose they are: 1 for enough of everything, 0 for nothing.
+
+    The worst of three ramps. Their ends are where, on labelled photos and clips, the distance
+    to a person's other faces begins to grow and where a face is as far as a stranger.
+
+    Args:
+        size_px: Shape ``(n,)``; as in ``model.Quality``, like the others.
+        sharpness: Shape ``(n,)``.
+        frontal: Shape ``(n,)``.
+    """
+    ramps = ((size_px, SIZE_RAMP_PX), (sharpness, SHARPNESS_RAMP), (frontal, FRONTAL_RAMP))
+    parts = [np.interp(value, ends, (0.0, 1.0)) for value, ends in ramps]
+    return np.asarray(np.minimum.reduce(parts), dtype=np.float64)
+
+
+def levelled(embeddings: Embeddings) -> Embeddings:
+    """Scale every vector to dlib's average length, so that distances keep their meaning.
+
+    How long a vector is says more about the picture than about the person: on labelled
+    photos and clips, at one stranger in ten thousand taken for the same person, levelling
+    raises the pairs recognised from 0.85 to 0.88 and from 0.74 to 0.79.
+
+    Args:
+        embeddings: Shape ``(n, 128)``. A vector of zeros stays one.
+    """
+    lengths = np.linalg.norm(embeddings.astype(np.float64), axis=1, keepdims=True)
+    scaled = embeddings * (VECTOR_LENGTH / np.where(lengths > 0, lengths, 1.0))
+    return np.asarray(scaled, dtype=np.float32)
+
+
+def follow(faces: VideoFaces, rule: TrackRule) -> Indices:
+    """Say which track each face belongs to.
+
+    In each frame the nearest pair of face and track is taken first, each side once.
+
+    Returns:
+        Shape ``(n,)``; tracks are numbered from 0 in the order in which they begin.
+    """
+    tracks = np.full(len(faces.times_s), -1, dtype=np.int64)
+    faces = replace(faces, embeddings=levelled(faces.embeddings))
+    order = np.lexsort((*faces.boxes.T, faces.times_s))
+    times = faces.times_s[order]
+    starts = np.flatnonzero(np.diff(times, prepend=-np.inf))
+    open_tracks: list[_Open] = []
+    begun = 0
+    for frame in np.split(order, starts[1:]) if len(order) else []:
+        now_s = faces.times_s[frame[0]]
+        shot = None if faces.shots is None else faces.shots[frame[0]]
+        open_tracks = [
+            track
+            for track in open_tracks
+            if now_s - track.last_s <= rule.max_gap_s and track.shot == shot
+        ]
+        continued = _assign(faces, frame, open_tracks, rule)
+        for face in frame:
+            track = continued.get(int(face))
+            if track is None:
+                track = _Open(begun, shot, np.zeros(faces.embeddings.shape[1]))
+                open_tracks.append(track)
+                begun += 1
+            track.take(faces, int(face))
+            tracks[face] = track.number
+    return tracks
+
+
+def summarise(faces: VideoFaces, tracks: Indices) -> Tracks:
+    """Describe each track by its mean, its size and its best face."""
+    count = int(tracks.max(initial=-1)) + 1
+    # Summed in the order of time, so that the order of storing cannot change a bit.
+    order = np.lexsort((*faces.boxes.T, faces.times_s))
+    of, weights = tracks[order], _weights(faces.goodness[order])
+    vectors = levelled(faces.embeddings[order]).astype(np.float64)
+    total = np.bincount(of, weights, minlength=count)
+    means = np.zeros((count, vectors.shape[1]))
+    np.add.at(means, of, vectors * weights[:, None])
+    means /= total[:, None]
+    deviations = np.square(vectors - means[of]).sum(axis=1)
+    spreads = np.bincount(of, weights * deviations, minlength=count) / total
+    order = np.lexsort((*faces.boxes.T, faces.times_s, -faces.goodness, tracks))
+    _, first = np.unique(tracks[order], return_index=True)
+    best = order[first]
+    return Tracks(
+        embeddings=means.astype(np.float32),
+        spreads=spreads,
+        faces=np.bincount(tracks, minlength=count),
+        goodness=faces.goodness[best],
+        best=best,
+    )
+
+
+def in_one_frame(faces: VideoFaces, tracks: Indices) -> Indices:
+    """Find the tracks that were seen side by side: they are different people.
+
+    Returns:
+        Shape ``(k, 2)``; pairs of track numbers, lower first, each once, sorted.
+    """
+    order = np.argsort(faces.times_s, kind="stable")
+    starts = np.flatnonzero(np.diff(faces.times_s[order], prepend=-np.inf))
+    pairs = [np.empty((0, 2), dtype=np.int64)]
+    for frame in np.split(order, starts[1:]) if len(order) else []:
+        seen = np.unique(tracks[frame])
+        pairs.append(seen[np.stack(np.triu_indices(len(seen), 1), axis=1)])
+    return np.unique(np.concatenate(pairs), axis=0)
+
+
+@dataclass(slots=True, eq=False)
+class _Open:
+    """A track that may still go on."""
+
+    number: int
+    shot: int | None
+    total: Floats
+    weight: float = 0.0
+    last_s: float = 0.0
+    last_face: int = -1
+
+    def take(self, faces: VideoFaces, face: int) -> None:
+        weight = float(_weights(faces.goodness[face]))
+        self.total += faces.embeddings[face] * weight
+        self.weight += weight
+        self.last_s = float(faces.times_s[face])
+        self.last_face = face
+
+
+def _weights(goodness_of_faces: Floats) -> Floats:
+    return LEAST_WEIGHT + (1.0 - LEAST_WEIGHT) * goodness_of_faces
+
+
+def _assign(
+    faces: VideoFaces, frame: Indices, open_tracks: list[_Open], rule: TrackRule
+) -> dict[int, _Open]:
+    """Tracks continued by faces of this frame."""
+    if not open_tracks:
+        return {}
+    last = np.array([track.last_face for track in open_tracks])
+    means = np.array([track.total / track.weight for track in open_tracks])
+    distance = np.minimum(
+        _distances(faces.embeddings[frame], faces.embeddings[last]),
+        _distances(faces.embeddings[frame], means),
+    )
+    overlap = _overlaps(faces.boxes[frame], faces.boxes[last])
+    possible = (distance <= rule.max_distance) & (overlap >= rule.min_overlap)
+    at, to = np.nonzero(possible)
+    continued: dict[int, _Open] = {}
+    taken: set[int] = set()
+    for pair in np.lexsort((to, at, distance[at, to])):
+        face, track = int(frame[at[pair]]), int(to[pair])
+        if face not in continued and track not in taken:
+            continued[face] = open_tracks[track]
+            taken.add(track)
+    return continued
+
+
+def _distances(left: NDArray[np.floating], right: NDArray[np.floating]) -> Floats:
+    difference = left[:, None].astype(np.float64) - right[None]
+    return np.asarray(np.sqrt(np.einsum("ijk,ijk->ij", difference, difference)))
+
+
+def _overlaps(left: Floats, right: Floats) -> Floats:
+    """Intersection over union of every box with every other."""
+    corner = np.minimum(left[:, None, 2:], right[None, :, 2:])
+    sides = np.clip(corner - np.maximum(left[:, None, :2], right[None, :, :2]), 0, None)
+    shared = sides.prod(axis=2)
+    areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (left, right)]
+    return np.asarray(shared / (areas[0][:, None] + areas[1][None] - shared))
