@@ -168,7 +168,8 @@ class People:
                 insert into censuses (parameters, last_id, faces, tracks, people, unassigned,
                     churn, names_lost, violations, seconds, finished_at, memory)
                 values (?, ?,
-                    (select count(*) from faces), (select count(*) from tracks),
+                    coalesce(?, (select count(*) from faces)),
+                    coalesce(?, (select count(*) from tracks)),
                     (select count(distinct person_id) from faces),
                     (select count(*) from faces where person_id is null),
                     ?, ?,
@@ -181,6 +182,9 @@ class People:
                 (
                     grouped.parameters,
                     int(grouped.ids[-1]) if len(grouped.ids) else 0,
+                    # As many as it knew: what was forgotten meanwhile makes it stale.
+                    len(grouped.ids) if grouped.unit == "faces" else None,
+                    len(grouped.ids) if grouped.unit == "tracks" else None,
                     carried.churn,
                     len(carried.names_lost),
                     seconds,
