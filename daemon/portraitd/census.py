@@ -78,7 +78,7 @@ class CensusTaker:
 
     def _is_due(self, now_s: float, working: bool) -> bool:
         # A clock that was set back must not make a short pause a long one.
-        if 0 <= self._not_before_s - now_s <= BACK_OFF_S:
+        if 0 < self._not_before_s - now_s <= BACK_OFF_S:
             return False
         new = self._method.arrivals()
         return new.stale and is_due(new.newest_s, new.oldest_s, now_s, working, self._pace)

@@ -41,7 +41,7 @@ class Tracker:
 
     def refresh(self, now_s: float) -> None:
         """Record the tracks that have come back, and begin with the next video."""
-        while self._running is not None or (now_s >= self._not_before_s and self._begin()):
+        while self._running is not None or (not self._pauses(now_s) and self._begin()):
             if self._running is None or not self._running.done():
                 return
             self._record(self._running, now_s)
@@ -50,6 +50,10 @@ class Tracker:
     def park(self) -> None:
         """Forget what is out; the next start does it again."""
         self._running = None
+
+    def _pauses(self, now_s: float) -> bool:
+        # A clock that was set back must not make a short pause a long one.
+        return 0 < self._not_before_s - now_s <= BACK_OFF_S
 
     def _begin(self) -> bool:
         video_id = self._tracks.untracked()
