@@ -92,6 +92,8 @@ class CensusTaker:
             # The old people stay in force; the next turn after the pause tries again.
             self._not_before_s = now_s + BACK_OFF_S
             log.error("census_failed", reason=f"{type(error).__name__}: {error}")
+            last = self._people.last_census()
+            self._method.tidy(last.memory if last else "")
             return
         census = self._people.record(grouped, now_s - self._began_s, now_s)
         self._method.tidy(census.memory)
