@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from portraitd import jobs
+from portraitd.grouping.identity import carry_over
 from portraitd.model import (
     Box,
     Face,
@@ -20,8 +22,9 @@ from portraitd.model import (
     SliceFaces,
     Stamp,
 )
-from portraitd.store import Database, Faces, Files, KnownFile, People, Work
+from portraitd.store import Census, Database, Faces, Files, KnownFile, People, TrackStore, Work
 from portraitd.store.files import INBOX
+from portraitd.store.people import Grouped
 
 ENCODER = "dlib-resnet-v1"
 
@@ -35,6 +38,7 @@ class Store:
         self.work = Work(database, self.files)
         self.faces = Faces(database)
         self.people = People(database)
+        self.tracks = TrackStore(database)
 
     def file(self, name: str = "clip.mp4", state: FileState = FileState.PROBING) -> KnownFile:
         """A file that lies in the inbox; each name has its own stamp."""
@@ -56,6 +60,28 @@ class Store:
         assert ticket
         self.work.record(ticket, slice_faces(*embeddings), ENCODER, at_s)
         return sorted(set(self.faces.ids().tolist()) - before)
+
+    def track(self) -> None:
+        """Give every finished video its tracks."""
+        while (video_id := self.tracks.untracked()) is not None:
+            face_ids, faces = self.tracks.faces_of(video_id)
+            found = jobs.track(faces)
+            assert self.tracks.record(video_id, face_ids, found.tracks, found.summary, found.apart)
+
+    def grouped(self, groups: list[int], parameters: str = "p") -> Grouped:
+        """What a census says that found these groups of faces, -1 for none."""
+        carried = carry_over(
+            np.array(groups, np.int64),
+            self.faces.persons(),
+            np.ones(len(groups), np.int64),
+            self.people.next_id(),
+            kept=self.people.kept(),
+        )
+        return Grouped("faces", self.faces.ids(), carried, parameters)
+
+    def group(self, groups: list[int], parameters: str = "p") -> Census:
+        """Put these groups of faces in force."""
+        return self.people.record(self.grouped(groups, parameters), 1.5, 9.0)
 
 
 def video_facts(duration_s: float = 60.0, sha256: str = "sha") -> MediaFacts:

@@ -30,7 +30,8 @@ def test_a_new_file_has_the_newest_schema(tmp_path: Path, database: Database) ->
     tables = {row[0] for row in database.execute("select name from sqlite_master")}
 
     assert {"files", "videos", "jobs", "faces", "portraits", "people", "censuses"} <= tables
-    assert 1 == scalar(database, "pragma user_version")
+    assert {"tracks", "apart"} <= tables
+    assert 2 == scalar(database, "pragma user_version")
     assert APPLICATION_ID == scalar(database, "pragma application_id")
     assert [] == database.problems()
 
@@ -164,7 +165,12 @@ def test_a_full_disk_is_the_machines_fault_and_passes(database: Database) -> Non
     with pytest.raises(StoreError, match="full"), database.transaction():
         for _ in range(10):
             database.execute(
-                "insert into censuses values (null, ?, 1, 1, 1, 1, 1, 1, 1)", ("x" * 9000,)
+                """
+                insert into censuses (parameters, last_id, faces, people, unassigned, churn,
+                    seconds, finished_at)
+                values (?, 1, 1, 1, 1, 1, 1, 1)
+                """,
+                ("x" * 9000,),
             )
     database.execute("pragma max_page_count = 1000000")
 

@@ -85,7 +85,7 @@ def test_a_portrait_comes_back_as_it_was_cut(store: Store) -> None:
 def test_a_published_face_knows_its_box_and_its_picture(store: Store) -> None:
     """By person; None asks for the faces of nobody."""
     mine, nobodys = store.see(embedding(1), embedding(2))
-    store.people.record(np.array([mine, nobodys]), np.array([0, -1], np.int32), {}, "p", 1.0, 5.0)
+    store.group([0, -1])
 
     assert [
         PublishedFace(mine, Box(10, 20, 110, 130), Box(0, 0, 200, 240), 1.25)
@@ -114,7 +114,7 @@ def test_the_listing_says_where_and_who(store: Store) -> None:
     ticket = store.work.claim()
     assert ticket
     store.work.record(ticket, slice_faces(embedding(1), embedding(2)), ENCODER, 4.0)
-    store.people.record(store.faces.ids(), np.array([0, -1], np.int32), {}, "p", 1.0, 5.0)
+    store.group([0, -1])
 
     first, second = store.faces.listing()
 

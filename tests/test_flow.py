@@ -186,7 +186,7 @@ def modified(home: Home) -> dict[Path, int]:
 
 def test_a_second_run_does_nothing(tmp_path: Path, photographs: list[Path]) -> None:
     """Same rows, same files, nothing written again."""
-    home = Home(tmp_path, grouping={"min_samples": 1})
+    home = Home(tmp_path, grouping={"method": "dbscan", "min_samples": 1})
     for number, photograph in enumerate(photographs):
         home.drop(photograph, f"{number}.jpg")
     home.run()
@@ -199,7 +199,7 @@ def test_a_second_run_does_nothing(tmp_path: Path, photographs: list[Path]) -> N
 
 def test_the_same_content_again_is_a_duplicate(tmp_path: Path, photographs: list[Path]) -> None:
     """Under another name, now or later: said, and not processed."""
-    home = Home(tmp_path, grouping={"min_samples": 1})
+    home = Home(tmp_path, grouping={"method": "dbscan", "min_samples": 1})
     home.drop(photographs[0], "a.jpg")
     home.drop(photographs[0], "copy of a.jpg")
     home.run()
@@ -220,7 +220,7 @@ def test_people_keep_their_folder_when_more_is_dropped(
     tmp_path: Path, photographs: list[Path], two_people: Path
 ) -> None:
     """A person known from a photo is the same person in a film; a new one gets a new number."""
-    home = Home(tmp_path, grouping={"min_samples": 1})
+    home = Home(tmp_path, grouping={"method": "dbscan", "min_samples": 1})
     home.drop(photographs[1], "hopper.jpg")
     home.run()
     (portrait,) = home.people.glob("person-0001/[0-9]*.jpg")
@@ -240,7 +240,7 @@ def test_people_keep_their_folder_when_more_is_dropped(
 
 def test_a_done_file_may_be_removed(tmp_path: Path, photographs: list[Path]) -> None:
     """Its faces stay; nobody asks for it again."""
-    home = Home(tmp_path, grouping={"min_samples": 1})
+    home = Home(tmp_path, grouping={"method": "dbscan", "min_samples": 1})
     home.drop(photographs[0], "a.jpg")
     home.run()
     (home.inbox / "a.jpg").unlink()
@@ -254,12 +254,12 @@ def test_a_done_file_may_be_removed(tmp_path: Path, photographs: list[Path]) -> 
 
 def test_other_grouping_numbers_group_again(tmp_path: Path, photographs: list[Path]) -> None:
     """A census is stale when it used other parameters."""
-    home = Home(tmp_path, grouping={"min_samples": 1})
+    home = Home(tmp_path, grouping={"method": "dbscan", "min_samples": 1})
     for number, photograph in enumerate(photographs):
         home.drop(photograph, f"{number}.jpg")
     home.run()
     assert 2 == len(person_folders(home.people))
-    strict = Home(tmp_path, grouping={"min_samples": 5})
+    strict = Home(tmp_path, grouping={"method": "dbscan", "min_samples": 5})
 
     strict.run()
 
@@ -369,7 +369,7 @@ def photos_in_peace(
 
 
 def _home_of_photos(folder: Path, photographs: list[Path]) -> Home:
-    home = Home(folder, grouping={"min_samples": 1})
+    home = Home(folder, grouping={"method": "dbscan", "min_samples": 1})
     for photograph in photographs:
         home.drop(photograph, photograph.name)
     home.drop(photographs[0], "again.png")
@@ -429,7 +429,7 @@ def test_a_store_that_fails_once_is_got_over(
 
 def test_a_clock_that_jumps_back_stops_nothing(tmp_path: Path, photographs: list[Path]) -> None:
     """The wall clock is for the records; an hour back, the work goes on as before."""
-    home = Home(tmp_path, grouping={"min_samples": 1, "settle_s": 30.0})
+    home = Home(tmp_path, grouping={"method": "dbscan", "min_samples": 1, "settle_s": 30.0})
     home.drop(photographs[0], "a.jpg")
 
     def jumped(service: Service, steady_s: int) -> bool:

@@ -16,7 +16,7 @@ MARKER = ".portraitd-root"
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
-    return Home(tmp_path, grouping={"min_samples": 1})
+    return Home(tmp_path, grouping={"method": "dbscan", "min_samples": 1})
 
 
 def troubles(logs: list[EventDict]) -> list[str]:
