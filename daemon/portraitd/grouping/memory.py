@@ -34,9 +34,11 @@ def remembered(folder: Path, name: str) -> Grouping:
     if not name:
         return Grouping.empty()
     try:
-        with np.load(folder / name, allow_pickle=False) as arrays:
+        # Opened here: numpy would leave a damaged file open.
+        with (folder / name).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return from_arrays(arrays)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    # RuntimeError: damage can look like encryption, or like a zip of another kind.
+    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile):
         return Grouping.empty()
 
 
