@@ -56,17 +56,24 @@ class CensusTaker:
         self._running: Future[Any] | None = None
         self._began_s = 0.0
         self._not_before_s = 0.0
+        self._is_forced = False
+
+    def force(self) -> None:
+        """Group everything from the beginning at the next turn, whether it is due or not."""
+        self._is_forced = True
 
     @property
     def pending(self) -> bool:
         """Whether there is something that the census in force does not know."""
-        return self._running is not None or self._method.arrivals().stale
+        return self._is_forced or self._running is not None or self._method.arrivals().stale
 
     def refresh(self, now_s: float, working: bool) -> None:
         """Begin a census that is due, and record one that has come back."""
         if self._running is None and self._is_due(now_s, working):
             self._began_s = now_s
-            self._running = self._method.begin(self._people.last_census())
+            last = None if self._is_forced else self._people.last_census()
+            self._running = self._method.begin(last)
+            self._is_forced = False
             self._running.add_done_callback(lambda _: self._ring())
         if self._running is not None and self._running.done():
             self._record(self._running, now_s)
@@ -81,6 +88,8 @@ class CensusTaker:
         if 0 < self._not_before_s - now_s <= BACK_OFF_S:
             return False
         new = self._method.arrivals()
+        if self._is_forced and not working:
+            return True
         return new.stale and is_due(new.newest_s, new.oldest_s, now_s, working, self._pace)
 
     def _record(self, done: Future[Any], now_s: float) -> None:

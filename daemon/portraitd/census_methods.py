@@ -178,11 +178,26 @@ class PeopleMethod:
             self._people.next_id(),
             kept=self._people.kept(),
         )
-        return Grouped("tracks", self._rows.ids, carried, self._parameters, answer.memory)
+        close = _close(answer, self._rows.ids - 1, carried.people)
+        return Grouped("tracks", self._rows.ids, carried, self._parameters, answer.memory, close)
 
     def tidy(self, memory: str) -> None:
         """See ``Method``."""
         forget_all_but(self._folder, memory)
+
+
+def _close(
+    answer: jobs.GroupAnswer, rows: NDArray[np.int64], people: NDArray[np.int64]
+) -> list[tuple[int, int, float]]:
+    """Pairs of groups that lie close, as pairs of people; the nearest distance of each."""
+    person_of = dict(zip(answer.groups[rows].tolist(), people.tolist(), strict=True))
+    found: dict[tuple[int, int], float] = {}
+    pairs = zip(answer.tight.groups.tolist(), answer.tight.distances.tolist(), strict=True)
+    for (one, other), distance in pairs:
+        lower, higher = sorted((person_of.get(one, 0), person_of.get(other, 0)))
+        if lower and lower != higher:
+            found.setdefault((lower, higher), distance)
+    return [(lower, higher, distance) for (lower, higher), distance in found.items()]
 
 
 def arrays_by_row(rows: TrackRows, apart: NDArray[np.int64], size: int) -> dict[str, Any]:

@@ -52,6 +52,14 @@ def findings(settings: Settings) -> Iterator[Finding]:
         yield from _store(settings.state_dir)
 
 
+def grouping_findings(settings: Settings) -> Iterator[Finding]:
+    """Whether the density in force is what scikit-learn finds from scratch."""
+    from portraitd.proof import grouping_problems
+
+    problems = grouping_problems(settings)
+    yield Finding(not problems, "density against scikit-learn", "; ".join(problems) or "equal")
+
+
 def _versions() -> Iterator[Finding]:
     for package in PACKAGES:
         try:

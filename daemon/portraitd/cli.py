@@ -169,13 +169,36 @@ def retry(settings: Settings) -> None:
 
 @commands.command()
 @with_settings
-def check(settings: Settings) -> None:
-    """Look whether this home and this installation are sound."""
-    from portraitd.checkup import findings
+@click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
+def regroup(settings: Settings, dry_run: bool) -> None:
+    """Group all faces from the beginning, for instance with another --set grouping.eps=…"""
+    from portraitd import service
+    from portraitd.progress import ProgressBar
+    from portraitd.regroup import described, propose
 
-    found = list(findings(settings))
+    for line in described(propose(settings)):
+        click.echo(line)
+    if not dry_run:
+        logs.quiet()
+        console = Console(stderr=True)
+        with ProgressBar(console) as bar:
+            service.process(settings, [], bar.follow)
+
+
+@commands.command()
+@with_settings
+@click.option("--grouping", is_flag=True, help="Prove the grouping, and measure its thresholds.")
+def check(settings: Settings, grouping: bool) -> None:
+    """Look whether this home and this installation are sound."""
+    from portraitd.checkup import findings, grouping_findings
+
+    found = list(grouping_findings(settings) if grouping else findings(settings))
     for finding in found:
         click.echo(f"{'ok  ' if finding.sound else 'BAD '} {finding.what}: {finding.detail}")
+    if grouping:
+        from portraitd.proof import curves, described
+
+        click.echo("\n".join(described(curves(settings), settings)))
     if not all(finding.sound for finding in found):
         raise click.exceptions.Exit(EXIT_FAILED_FILES)
 

@@ -316,7 +316,7 @@ def process(
 
     Args:
         settings: What is in force.
-        paths: Files and folders.
+        paths: Files and folders; none at all regroups everything from the beginning.
         watch_progress: Called after every turn.
 
     Returns:
@@ -332,6 +332,8 @@ def process(
     )
     with _stop_signals(doorbell) as stopping, open_service(now_settings, doorbell) as service:
         service.leave_inbox()
+        if not paths:
+            service.census.force()
         named = service.admission.register(paths, time.time())
         while not stopping():
             service.turn(Now.read())

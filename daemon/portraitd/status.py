@@ -27,6 +27,7 @@ class Status:
         footage_per_work_s: Seconds of footage a worker gets through in a second; 0 if unknown.
         eta_s: Seconds of work left on all workers; 0 if nothing is left, None if unknown.
         census: The grouping in force.
+        close_people: Pairs of people who may be one, and the distance between them.
         problems: Path and reason of files that failed or wait for something.
     """
 
@@ -39,6 +40,7 @@ class Status:
     footage_per_work_s: float
     eta_s: float | None
     census: Census | None
+    close_people: list[tuple[int, int, float]]
     problems: list[tuple[str, str]]
 
 
@@ -76,6 +78,7 @@ def read_status(settings: Settings) -> Status:
             footage_per_work_s=speed,
             eta_s=eta_s,
             census=people.last_census(),
+            close_people=people.close(),
             problems=problems,
         )
     finally:
@@ -106,8 +109,13 @@ def print_table(status: Status, console: Console) -> None:
         table.add_row(
             "last census",
             f"{census.people} people, {census.unassigned} of {census.faces} faces unassigned, "
-            f"{census.churn} changed person",
+            f"{census.churn} changed person, {census.names_lost} names lost, "
+            f"{census.violations} times one person twice in a frame",
         )
+    if status.close_people:
+        shown_pairs = [f"{one} and {other} ({d:.2f})" for one, other, d in status.close_people[:8]]
+        more = len(status.close_people) - len(shown_pairs)
+        table.add_row("may be one", ", ".join(shown_pairs) + (f", {more} more" if more > 0 else ""))
     console.print(table)
     for path, reason in status.problems:
         console.print(f"  {path}: {reason}", markup=False, highlight=False)

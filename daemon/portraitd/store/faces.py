@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from portraitd.model import EMBEDDING_SIZE, Box, Embeddings, PublishedFace
 from portraitd.store.database import Database
+from portraitd.tracks import levelled
 
 CHUNK = 4096
 
@@ -69,6 +70,24 @@ class Faces:
             for face_id in face_ids
         ]
         return _matrix(rows)
+
+    def neighbour_distances(self) -> NDArray[np.float64]:
+        """Distances between faces that follow each other in a track: surely one person."""
+        rows = self._db.execute(
+            """
+            select track_id, embedding from faces
+            where track_id in (select id from tracks where faces > 1)
+            order by track_id, t_s
+            """
+        )
+        distances = []
+        before: tuple[int, NDArray[np.float64]] | None = None
+        for row in rows:
+            vector = levelled(np.frombuffer(row["embedding"], "<f4")[None])[0].astype(np.float64)
+            if before and before[0] == row["track_id"]:
+                distances.append(float(np.linalg.norm(vector - before[1])))
+            before = (row["track_id"], vector)
+        return np.array(distances, np.float64)
 
     def portrait(self, face_id: int) -> bytes:
         """The JPEG that was cut for a face.

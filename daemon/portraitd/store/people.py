@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -60,6 +61,7 @@ class Grouped:
         carried: The person of each, and what became of people.
         parameters: What it was grouped with.
         memory: Name of the file that the next census goes on from.
+        close: Two people, and the distance between them, who may be one.
     """
 
     unit: Unit
@@ -67,6 +69,7 @@ class Grouped:
     carried: CarriedOver
     parameters: str
     memory: str = ""
+    close: Sequence[tuple[int, int, float]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +160,8 @@ class People:
                 [(heir, person) for person, heir in carried.merged_into.items()],
             )
             self._move(grouped)
+            self._db.execute("delete from close_people")
+            self._db.executemany("insert into close_people values (?, ?, ?)", grouped.close)
             self._db.execute(
                 """
                 update people set merged_into = null where merged_into is not null
@@ -212,6 +217,11 @@ class People:
         }
         self._db.execute(moves[grouped.unit])
         self._db.execute("drop table wanted")
+
+    def close(self) -> list[tuple[int, int, float]]:
+        """Pairs of people who may be one, and the distance between them, the nearest first."""
+        rows = self._db.execute("select * from close_people order by distance")
+        return [tuple(row) for row in rows]
 
     def present(self) -> list[Person]:
         """People who have at least one face, by id."""

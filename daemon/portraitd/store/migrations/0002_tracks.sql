@@ -33,3 +33,11 @@ alter table censuses add column names_lost integer not null default 0;
 alter table censuses add column violations integer not null default 0;  -- one person twice in a frame
 alter table censuses add column memory text not null default '';        -- file that the next one goes on from
 alter table censuses rename column last_face to last_id;             -- newest face or track it knew
+
+-- People who lie so close that somebody should say whether they are one; of the census in force.
+create table close_people (
+    lower_id integer not null references people (id),
+    higher_id integer not null references people (id),
+    distance real not null,
+    primary key (lower_id, higher_id)
+) strict, without rowid;
