@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from held import Held
 from portraitd.census import CensusTaker, Pace, is_due
 from portraitd.census_methods import make_method
 from portraitd.config import GroupingSettings
@@ -63,29 +63,6 @@ def test_idle_faces_never_wait_longer_than_the_settling(
     settled_s = max(now_s, newest_s) + 15.0 + 1e-6
 
     assert is_due(newest_s, oldest_s, settled_s, False, PACE)
-
-
-class Held(Executor):
-    """Answers when it is told to, as another process would."""
-
-    def __init__(self) -> None:
-        self.jobs: list[tuple[Future[Any], Callable[[], Any]]] = []
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        self.jobs.append((future, lambda: fn(*args, **kwargs)))
-        return future
-
-    def answer(self) -> None:
-        """Carry out what was handed in."""
-        for future, job in self.jobs:
-            future.set_result(job())
-        self.jobs.clear()
-
-    def fail(self, error: Exception) -> None:
-        for future, _ in self.jobs:
-            future.set_exception(error)
-        self.jobs.clear()
 
 
 @pytest.fixture

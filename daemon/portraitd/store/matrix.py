@@ -36,17 +36,14 @@ class Matrix:
         """Append the tracks that are not in it yet.
 
         Returns:
-            How many rows there are: the highest id of a track.
+            How many rows there are: the highest id that a track ever had.
         """
         if not self._is_trusted:
             if not self._agrees():
                 self.path.unlink(missing_ok=True)
             self._is_trusted = True
-        newest = self._tracks.newest()
+        last = self._tracks.last_id()
         rows = self._rows()
-        if rows > newest:
-            # The newest tracks were deleted; ids are never used twice, so nothing is lost.
-            return rows
         with self.path.open("ab") as file:
             # A crash may have left a part of a row.
             file.truncate(rows * ROW_BYTES)
@@ -55,7 +52,9 @@ class Matrix:
                 block[ids - rows - 1] = embeddings
                 file.write(block.tobytes())
                 rows = int(ids[-1])
-        return rows
+            # The newest tracks may be gone; a census may still remember them.
+            file.truncate(last * ROW_BYTES)
+        return last
 
     def _rows(self) -> int:
         try:
@@ -65,9 +64,11 @@ class Matrix:
 
     def _agrees(self) -> bool:
         """Whether some rows are what the store says; another store's file would differ."""
-        rows = self._rows()
+        rows, last = self._rows(), self._tracks.last_id()
         if rows == 0:
             return True
+        if rows > last:
+            return False
         matrix = np.memmap(self.path, "<f4", mode="r", shape=(rows, EMBEDDING_SIZE))
         for after in np.linspace(0, rows - 1, PROBES).astype(np.int64).tolist():
             found = self._tracks.next_after(after)

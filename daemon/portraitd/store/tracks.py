@@ -164,7 +164,7 @@ class TrackStore:
         ).fetchone()
         return row and (int(row["id"]), np.frombuffer(row["embedding"], "<f4"))
 
-    def newest(self) -> int:
-        """The highest id of a track; 0 if there is none."""
-        row = self._db.execute("select max(id) as id from tracks").fetchone()
-        return int(row["id"] or 0)
+    def last_id(self) -> int:
+        """The highest id that a track ever had; 0 if there was none."""
+        row = self._db.execute("select seq from sqlite_sequence where name = 'tracks'").fetchone()
+        return int(row["seq"]) if row else 0
