@@ -170,7 +170,7 @@ def test_faces_are_one_object_a_line(processed: Processed) -> None:
         assert left < right
         assert top < bottom
         assert 64 == len(face["sha256"])
-        assert face["track"] is None
+        assert isinstance(face["track"], int)
         assert (processed.home / "people" / face["portrait"]).is_file()
         assert face["person"] is None or f"person-{face['person']:04d}/" in face["portrait"]
     assert {"holiday/clip.mp4", "caf\\xe9.jpg"} == {face["source"] for face in found}

@@ -32,7 +32,9 @@ def test_without_anything_the_defaults_are_in_force() -> None:
     """Those of the original pipeline, where it had them."""
     found = load()
 
-    assert (0.5, 5) == (found.grouping.eps, found.grouping.min_samples)
+    original = load(assignments=["grouping.method=dbscan"])
+    assert (0.36, 3) == found.grouping.density
+    assert (0.5, 5) == original.grouping.density
     assert (700, 500) == (found.detection.max_width, found.detection.max_height)
     assert 1.0 == found.sampling.fps
 

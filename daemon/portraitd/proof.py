@@ -93,7 +93,7 @@ def curves(settings: Settings) -> Curves:
     database = Database.open_to_read(settings.state_dir)
     try:
         store, faces = TrackStore(database), Faces(database)
-        size = store.newest()
+        size = store.last_id()
         vectors = np.zeros((size, EMBEDDING_SIZE), np.float64)
         for ids, embeddings in store.embeddings(0):
             vectors[ids - 1] = embeddings
