@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from portraitd.encoder.interface import EncoderSettings
 from portraitd.grouping.assembly import TrackTable
 from portraitd.grouping.memory import remember, remembered
-from portraitd.grouping.steps import GroupingRule
+from portraitd.grouping.steps import Grouping, GroupingRule
 from portraitd.grouping.tightness import TightPairs, tight_pairs
 from portraitd.model import (
     EMBEDDING_SIZE,
@@ -209,6 +209,8 @@ def group(request: GroupRequest) -> GroupAnswer:
     )
     table = TrackTable(vectors, tracks["spreads"], tracks["placed"], tracks["apart"])
     before = remembered(request.folder, request.memory)
+    if not before.can_go_on(table, tracks["gone"]):
+        before = Grouping.empty()
     now = before.updated(table, tracks["goodness"], tracks["gone"], request.rule)
     return GroupAnswer(
         now.groups(tracks["faces"], request.rule),

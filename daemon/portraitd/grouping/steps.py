@@ -58,6 +58,17 @@ class Grouping:
         """Before the first census."""
         return cls(Density.empty(), Assembly.empty(width), Joining.empty())
 
+    def can_go_on(self, tracks: TrackTable, gone: NDArray[np.bool_]) -> bool:
+        """Whether every row it still counts on can be read, also where that is gone.
+
+        A matrix that was made anew has no vectors of rows that were deleted before.
+        """
+        known = len(self.density.counts)
+        if known > len(gone):
+            return False
+        leaving = np.flatnonzero(self.density.taking_part & gone[:known])
+        return bool(tracks.vectors[leaving].any(axis=1).all())
+
     def updated(
         self, tracks: TrackTable, goodness: Floats, gone: NDArray[np.bool_], rule: GroupingRule
     ) -> Grouping:
