@@ -55,7 +55,8 @@ class Store:
     def see(self, *embeddings: NDArray[np.float32], at_s: float = 3.0) -> list[int]:
         """A finished video in which these faces were seen. Returns their ids."""
         before = set(self.faces.ids().tolist())
-        self.video(f"video {len(before)}.mp4", sha256=f"sha {len(before)} {at_s}")
+        number = sum(self.files.counts().values())
+        self.video(f"video {number}.mp4", sha256=f"sha {number}")
         ticket = self.work.claim()
         assert ticket
         self.work.record(ticket, slice_faces(*embeddings), ENCODER, at_s)

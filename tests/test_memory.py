@@ -1,0 +1,133 @@
+"""What a census remembers is read back as it was written, or not at all."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from portraitd.grouping.assembly import TrackTable
+from portraitd.grouping.memory import forget_all_but, remember, remembered
+from portraitd.grouping.steps import Grouping, GroupingRule, to_arrays
+
+RULE = GroupingRule()
+
+
+def tracks(size: int = 40) -> TrackTable:
+    """Some people, some of them seen side by side."""
+    random = np.random.default_rng(7)
+    centres = random.normal(0, 0.12, (5, 128))
+    vectors = centres[np.arange(size) % 5] + random.normal(0, 0.02, (size, 128))
+    return TrackTable(
+        vectors.astype(np.float32),
+        random.uniform(0, 0.01, size),
+        np.zeros(size, np.int64),
+        np.array([(0, 1), (2, 8)]),
+    )
+
+
+def updated(before: Grouping, size: int = 40) -> Grouping:
+    return before.updated(tracks(size), np.linspace(0.1, 1.0, size), np.zeros(size, np.bool_), RULE)
+
+
+def values(grouping: Grouping) -> dict[str, tuple[str, list[object]]]:
+    return {name: (str(one.dtype), one.tolist()) for name, one in to_arrays(grouping).items()}
+
+
+def groups(grouping: Grouping, size: int = 40) -> list[int]:
+    found: list[int] = grouping.groups(np.ones(size, np.int64), RULE).tolist()
+    return found
+
+
+def test_what_was_remembered_is_the_same(tmp_path: Path) -> None:
+    """To the last bit, also of nothing."""
+    for grouping in (Grouping.empty(), updated(Grouping.empty())):
+        name = remember(tmp_path, grouping)
+
+        assert values(grouping) == values(remembered(tmp_path, name))
+
+
+def test_going_on_from_a_memory_is_going_on(tmp_path: Path) -> None:
+    """A restart between two censuses makes no difference."""
+    first = updated(Grouping.empty(), 25)
+    read = remembered(tmp_path, remember(tmp_path, first))
+
+    assert groups(updated(first)) == groups(updated(read))
+    assert groups(updated(Grouping.empty())) == groups(updated(read))
+
+
+def test_without_a_memory_it_begins_anew(tmp_path: Path) -> None:
+    """No name, or a name of nothing."""
+    assert values(Grouping.empty()) == values(remembered(tmp_path, ""))
+    assert values(Grouping.empty()) == values(remembered(tmp_path, "grouping-gone.npz"))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("memory")
+    return folder / remember(folder, updated(Grouping.empty()))
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 30, 1000, -1, -30])
+def test_a_memory_cut_off_begins_anew(tmp_path: Path, whole: Path, size: int) -> None:
+    """However much of it is left; the people are the same."""
+    (tmp_path / whole.name).write_bytes(whole.read_bytes()[:size])
+
+    read = remembered(tmp_path, whole.name)
+
+    assert values(Grouping.empty()) == values(read)
+    assert groups(remembered(whole.parent, whole.name)) == groups(updated(read))
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_a_damaged_memory_is_never_believed(
+    tmp_path_factory: pytest.TempPathFactory, whole: Path, data: st.DataObject
+) -> None:
+    """Whatever byte has changed: it is read as it was, or it is as if there were none."""
+    content = bytearray(whole.read_bytes())
+    at = data.draw(st.integers(0, len(content) - 1))
+    content[at] ^= data.draw(st.integers(1, 255))
+    folder = tmp_path_factory.mktemp("damaged")
+    (folder / whole.name).write_bytes(content)
+
+    read = values(remembered(folder, whole.name))
+
+    expected = (values(Grouping.empty()), values(remembered(whole.parent, whole.name)))
+    assert read in expected
+
+
+def test_a_memory_of_another_version_begins_anew(tmp_path: Path, whole: Path) -> None:
+    """One that lacks an array that is needed now."""
+    name = whole.name
+    with zipfile.ZipFile(whole) as old, zipfile.ZipFile(tmp_path / name, "w") as new:
+        for entry in old.namelist()[1:]:
+            new.writestr(entry, old.read(entry))
+
+    assert values(Grouping.empty()) == values(remembered(tmp_path, name))
+
+
+def test_all_other_memories_are_forgotten(tmp_path: Path) -> None:
+    """Those half written too; no other file is touched."""
+    kept = remember(tmp_path, Grouping.empty())
+    remember(tmp_path, Grouping.empty())
+    (tmp_path / ".grouping-half.npz").write_bytes(b"half")
+    (tmp_path / "tracks.f32").write_bytes(b"")
+
+    forget_all_but(tmp_path, kept)
+
+    assert {kept, "tracks.f32"} == {path.name for path in tmp_path.iterdir()}
+    forget_all_but(tmp_path, "")
+    assert {"tracks.f32"} == {path.name for path in tmp_path.iterdir()}
+
+
+def test_a_memory_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    """Each has a name of its own, and nothing is left beside it."""
+    names = {remember(tmp_path, Grouping.empty()) for _ in range(3)}
+
+    assert names == {path.name for path in tmp_path.iterdir()}
+    assert 3 == len(names)
