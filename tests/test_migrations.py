@@ -140,9 +140,7 @@ def test_people_keep_their_numbers_and_names(old: Path, method: str) -> None:
     store = Store(Database.open(old))
     store.track()
     settings = GroupingSettings.model_validate({"method": method, "min_samples": 2})
-    census = make_method(
-        settings, store.faces, store.tracks, store.people, InlineExecutor(), old
-    )
+    census = make_method(settings, store.faces, store.tracks, store.people, InlineExecutor(), old)
     assert census.arrivals().stale
 
     answer = census.begin(store.people.last_census()).result()

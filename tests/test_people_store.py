@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from portraitd.grouping.identity import carry_over
 from portraitd.store import Census, Database
-from portraitd.store.people import Arrivals
+from portraitd.store.people import Arrivals, Grouped
 from stores import Store, embedding
 
 
@@ -130,6 +132,128 @@ def test_a_census_that_fails_changes_nothing(store: Store) -> None:
     assert 0 == store.database.execute("select count(*) from people").fetchone()[0]
     store.people.record(grouped, 1.0, 9.0)
     assert [1, 2] == store.faces.persons().tolist()
+
+
+def tracked(store: Store, *seeds: int, at_s: float = 3.0) -> None:
+    """A video with a track of one face for each seed."""
+    store.see(*map(embedding, seeds), at_s=at_s)
+    store.track()
+
+
+def grouped_tracks(store: Store, people: list[int]) -> Grouped:
+    """What a census of tracks says, by the person of each."""
+    rows = store.tracks.rows()
+    previous, faces = rows.persons, rows.faces
+    carried = carry_over(np.array(people), previous, faces, store.people.next_id())
+    return Grouped("tracks", rows.ids, carried, "p", "memory.npz")
+
+
+def test_a_census_of_tracks_moves_all_their_faces(store: Store) -> None:
+    """Those without a track are nobody yet."""
+    store.see(embedding(1), embedding(1), embedding(2))
+    store.track()
+    store.see(embedding(1))
+
+    census = store.people.record(grouped_tracks(store, [0, -1]), 1.5, 9.0)
+
+    assert [1, 1, 0, 0] == store.faces.persons().tolist()
+    assert Census(1, "p", 2, 4, 2, 1, 2, 0, 0, 0, 1.5, 9.0, "memory.npz") == census
+    assert census == store.people.last_census()
+
+
+def test_tracks_that_no_census_saw_are_arrivals(store: Store) -> None:
+    """They came when their videos ended; faces without tracks have not come yet."""
+    store.see(embedding(1), at_s=3.0)
+    assert Arrivals(False, 0.0, 0.0) == store.people.arrivals("p", "tracks")
+    store.track()
+    tracked(store, 2, at_s=8.0)
+    assert Arrivals(True, 3.0, 8.0) == store.people.arrivals("p", "tracks")
+
+    store.people.record(grouped_tracks(store, [0, 1]), 1.5, 9.0)
+
+    assert not store.people.arrivals("p", "tracks").stale
+    tracked(store, 3, at_s=20.0)
+    assert Arrivals(True, 20.0, 20.0) == store.people.arrivals("p", "tracks")
+    assert Arrivals(True, 3.0, 20.0) == store.people.arrivals("other", "tracks")
+
+
+def test_tracks_forgotten_during_a_census_make_it_stale(store: Store) -> None:
+    """It was grouped with more than there are."""
+    tracked(store, 1)
+    tracked(store, 2)
+    grouped = grouped_tracks(store, [0, 0])
+    store.database.execute("delete from videos where id = 1")
+
+    store.people.record(grouped, 1.5, 9.0)
+
+    assert [1] == store.faces.persons().tolist()
+    assert store.people.arrivals("p", "tracks").stale
+    store.people.record(grouped_tracks(store, [0]), 1.5, 10.0)
+    assert not store.people.arrivals("p", "tracks").stale
+
+
+def test_one_person_twice_in_a_frame_is_counted(store: Store) -> None:
+    """Whoever looks at the log sees that something is wrong."""
+    store.see(*(embedding(seed) for seed in range(4)))
+    store.database.execute("update faces set t_s = 1.0 where id <= 3")
+
+    assert 2 == store.group([0, 0, 0, 0]).violations
+    assert 1 == store.group([0, 0, 1, 1]).violations
+    assert 0 == store.group([0, 1, 2, 0]).violations
+    assert 0 == store.group([-1, -1, -1, -1]).violations
+
+
+def test_what_became_of_people_is_written_down(store: Store) -> None:
+    """Who went into whom, and out of whom; one who has faces again went into nobody."""
+
+    def fates() -> list[tuple[object, ...]]:
+        rows = store.database.execute("select id, merged_into, split_from from people order by id")
+        return [tuple(row) for row in rows]
+
+    store.see(*(embedding(seed) for seed in range(5)))
+    store.group([0, 0, 0, 1, 1])
+    assert [(1, None, None), (2, None, None)] == fates()
+
+    store.group([0, 0, 0, 0, 0])
+    assert [(1, None, None), (2, 1, None)] == fates()
+
+    store.group([0, 0, 0, 1, 1])
+    assert [(1, None, None), (2, 1, None), (3, None, 1)] == fates()
+
+    store.people.record(back_to(store, [1, 1, 1, 2, 2]), 1.5, 9.0)
+    assert [(1, None, None), (2, None, None), (3, 2, 1)] == fates()
+
+
+def back_to(store: Store, people: list[int]) -> Grouped:
+    """These people and no others."""
+    grouped = store.grouped([0] * len(people))
+    carried = replace(grouped.carried, people=np.array(people), merged_into={3: 2})
+    return replace(grouped, carried=carried)
+
+
+def test_people_with_a_name_or_a_lock_are_kept(store: Store) -> None:
+    """A merge of two of them leaves both."""
+    store.see(*(embedding(seed) for seed in range(3)))
+    store.group([0, 1, 2])
+    store.database.execute("update people set name = 'Ann' where id = 1")
+    store.database.execute("update people set locked = 1 where id = 2")
+
+    census = store.group([0, 0, 0])
+
+    assert [1, 2] == sorted(store.people.kept())
+    assert {1, 2} == set(store.faces.persons().tolist())
+    assert 0 == census.names_lost
+
+
+def test_the_next_id_was_never_used(store: Store) -> None:
+    """Also when the last person is gone."""
+    assert 1 == store.people.next_id()
+    store.see(embedding(1), embedding(2))
+    store.group([0, 1])
+    store.group([0, -1])
+    store.database.execute("delete from people where id = 2")
+
+    assert 3 == store.people.next_id()
 
 
 def test_a_publication_is_remembered(store: Store) -> None:
