@@ -205,14 +205,13 @@ def test_a_signal_parks_the_work(home: Path, day: Day) -> None:
         began_s = time.monotonic()
         exit_code = daemon.stop(signal.SIGINT)
         stop_s = time.monotonic() - began_s
-        left = [pid for pid in family if is_alive(pid)]
+        wait_until(lambda: not any(map(is_alive, family)), "its workers have ended")
     with closing(connect(load(home).state_dir)) as db:
         running = db.execute("select * from jobs where state = 'running'").fetchall()
     finish(home)
 
     assert 0 == exit_code
     assert 20.0 > stop_s
-    assert [] == left
     assert [] == running
     with closing(connect(load(home).state_dir)) as db:
         assert {1} == {row["attempts"] for row in db.execute("select * from jobs")}
