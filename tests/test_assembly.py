@@ -9,62 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from portraitd.grouping.assembly import Assembly, AssemblyRule, TrackTable
 from portraitd.grouping.clumps import clumps_of, units_of
-from portraitd.grouping.density import Density, DensityRule
+from portraitd.grouping.density import Density
 from portraitd.grouping.groups import Merging, measure
-from portraitd.grouping.joining import Joining
-from portraitd.grouping.tightness import tight_pairs
-
-Rows = NDArray[np.int64]
-Floats = NDArray[np.float64]
-
-DENSE = DensityRule(0.36, 3)
-RULE = AssemblyRule(0.54, thin_tracks=1)
-
-
-@st.composite
-def stores(draw: st.DrawFn) -> TrackTable:
-    """People who lie so close that every rule has something to decide."""
-    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    size = draw(st.integers(1, 40))
-    people = draw(st.integers(1, 8))
-    # All in a few dimensions, where many distances come near the limit.
-    width = draw(st.integers(2, 6))
-    centres = random.normal(0, 0.5, (people, width))
-    vectors = np.zeros((size, 128), dtype=np.float32)
-    vectors[:, :width] = centres[random.integers(0, people, size)]
-    vectors[:, :width] += random.normal(0, draw(st.sampled_from([0.1, 0.2])), (size, width))
-    pairs = random.integers(0, size, (draw(st.integers(0, 12)), 2))
-    return TrackTable(
-        vectors=vectors,
-        spreads=random.uniform(0, 0.05, size),
-        placed=np.where(random.random(size) < 0.1, random.integers(1, 4, size), 0),
-        apart=np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0),
-    )
-
-
-def part(tracks: TrackTable, size: int, placed: Rows | None = None) -> TrackTable:
-    """The first rows alone."""
-    return TrackTable(
-        tracks.vectors[:size],
-        tracks.spreads[:size],
-        (tracks.placed if placed is None else placed)[:size],
-        tracks.apart[(tracks.apart < size).all(axis=1)],
-    )
-
-
-def fresh(tracks: TrackTable, rows: Rows) -> Assembly:
-    density = Density.empty().insert(tracks.vectors, rows, DENSE)
-    return Assembly.empty(128).updated(density, tracks, DENSE, RULE)
-
-
-def partition(names: Rows) -> set[frozenset[int]]:
-    return {
-        frozenset(np.flatnonzero(names == one).tolist()) for one in np.unique(names[names >= 0])
-    }
+from track_tables import DENSE, RULE, Rows, fresh, part, partition, spots, stores
 
 
 def by_definition(tracks: TrackTable, rows: Rows) -> set[frozenset[int]]:
@@ -144,12 +94,14 @@ def test_told_apart_later_is_the_same_as_told_at_once(
 ) -> None:
     """Constraints may come and go without any track changing."""
     rows = np.arange(len(tracks.vectors))
-    some = np.array([data.draw(st.booleans()) for _ in tracks.apart], dtype=np.bool_)
     density = Density.empty().insert(tracks.vectors, rows, DENSE)
-    assembly = fresh(replace(tracks, apart=tracks.apart[some]), rows)
-    assembly = assembly.updated(density, tracks, DENSE, RULE)
+    assembly = Assembly.empty(128)
+    for _ in range(3):
+        some = np.array([data.draw(st.booleans()) for _ in tracks.apart], dtype=np.bool_)
+        told = replace(tracks, apart=tracks.apart[some])
+        assembly = assembly.updated(density, told, DENSE, RULE)
 
-    assert partition(fresh(tracks, rows).groups) == partition(assembly.groups)
+    assert partition(fresh(told, rows).groups) == partition(assembly.groups)
 
 
 @given(stores())
@@ -186,27 +138,6 @@ def test_the_order_of_rows_changes_nothing(tracks: TrackTable, seed: int) -> Non
     groups = fresh(shuffled, np.arange(size)).groups[place]
 
     assert partition(fresh(tracks, np.arange(size)).groups) == partition(groups)
-
-
-def spots(*places: tuple[float, int]) -> TrackTable:
-    """TrackTable on a line: place and how many are there."""
-    line = np.concatenate([np.full(count, place) for place, count in places])
-    vectors = np.zeros((len(line), 128), dtype=np.float32)
-    vectors[:, 0] = line
-    none = np.empty((0, 2), dtype=np.int64)
-    return TrackTable(vectors, np.zeros(len(line)), np.zeros(len(line), np.int64), none)
-
-
-def test_a_far_change_leaves_groups_as_they_are() -> None:
-    """Only what was touched is put together again."""
-    tracks = spots((0.0, 4), (0.4, 4), (5.0, 4), (5.4, 4), (5.3, 1))
-    density = Density.empty().insert(tracks.vectors[:16], np.arange(16), DENSE)
-    before = Assembly.empty(128).updated(density, part(tracks, 16), DENSE, RULE)
-    density = density.insert(tracks.vectors, np.array([16]), DENSE)
-    after = before.updated(density, tracks, DENSE, RULE)
-
-    assert before.rebuilt.all()
-    assert [False] * 8 + [True] * 9 == after.rebuilt.tolist()
 
 
 def test_an_old_group_gives_way_where_it_would_have_grown_otherwise() -> None:
@@ -283,118 +214,6 @@ def test_two_lone_pictures_are_merged_only_when_close() -> None:
     assert {frozenset({0}), frozenset({1})} == groups(0.0, 0.52)
     assert {frozenset({0, 1})} == groups(0.0, 0.48)
     assert {frozenset({0, 1, 2})} == groups(0.0, 0.52, 0.02)
-
-
-@given(stores(), st.integers(0, 2**32 - 1))
-def test_people_of_many_clumps_keep_every_constraint(tracks: TrackTable, seed: int) -> None:
-    """Also where a census only adds to them; and each clump is in one group."""
-    rule = AssemblyRule(0.54, bulk=2)
-    size = len(tracks.vectors)
-    density, assembly = Density.empty(), Assembly.empty(128)
-    for some in np.array_split(np.random.default_rng(seed).permutation(size), 5):
-        density = density.insert(tracks.vectors, some, DENSE)
-        assembly = assembly.updated(density, tracks, DENSE, rule)
-    groups = assembly.groups
-
-    for a, b in tracks.apart:
-        assert groups[a] != groups[b] or tracks.placed[a] == tracks.placed[b] > 0
-    for owner in set(tracks.placed.tolist()) - {0}:
-        assert 1 == len(set(groups[tracks.placed == owner].tolist()))
-    assert (groups >= 0).all()
-    assert len(set(zip(assembly.clumps, groups, strict=True))) == len(set(assembly.clumps))
-
-
-def test_a_bulky_person_is_put_together_again_after_a_tenth() -> None:
-    """Until then new tracks are added and the old are left alone."""
-    random = np.random.default_rng(3)
-    vectors = np.zeros((260, 128), dtype=np.float32)
-    # Too thin for density, near enough for linkage: every track is a clump.
-    vectors[:] = random.normal(0, 0.032, vectors.shape)
-    none = np.empty((0, 2), dtype=np.int64)
-    tracks = TrackTable(vectors, np.zeros(260), np.zeros(260, np.int64), none)
-    rule = AssemblyRule(0.65, bulk=50)
-    density = Density.empty().insert(vectors, np.arange(200), DENSE)
-    first = Assembly.empty(128).updated(density, tracks, DENSE, rule)
-    density = density.insert(vectors, np.arange(200, 210), DENSE)
-    second = first.updated(density, tracks, DENSE, rule)
-    density = density.insert(vectors, np.arange(210, 260), DENSE)
-    third = second.updated(density, tracks, DENSE, rule)
-    fourth = third.updated(density, tracks, DENSE, rule)
-
-    def heights_known(assembly: Assembly) -> int:
-        return int(np.count_nonzero(assembly.forest.tree.heights >= 0))
-
-    assert 1 == len(partition(first.groups)) == len(partition(fourth.groups))
-    assert [200, 11] == [heights_known(first), heights_known(second)]
-    assert 260 == heights_known(fourth)
-    again = Assembly.empty(128).updated(density, tracks, DENSE, rule)
-    assert again.forest.tree.into.tolist() == fourth.forest.tree.into.tolist()
-
-
-@given(stores(), st.integers(0, 2**32 - 1))
-def test_asking_poor_tracks_again_gives_what_asking_all_gives(
-    tracks: TrackTable, seed: int
-) -> None:
-    """Also for those whose group, or whose rival's group, changed."""
-    random = np.random.default_rng(seed)
-    size = len(tracks.vectors)
-    tracks = replace(tracks, placed=np.zeros(size, dtype=np.int64))
-    poor = random.random(size) < 0.4
-    density, assembly, joining = Density.empty(), Assembly.empty(128), Joining.empty()
-    for some in np.array_split(random.permutation(np.flatnonzero(~poor)), 4):
-        density = density.insert(tracks.vectors, some, DENSE)
-        assembly = assembly.updated(density, tracks, DENSE, RULE)
-        joining = joining.updated(poor, assembly, tracks, RULE.limit)
-    again = Joining.empty().updated(poor, assembly, tracks, RULE.limit)
-
-    assert again.homes.tolist() == joining.homes.tolist()
-
-
-@given(stores(), st.integers(0, 2**32 - 1))
-def test_poor_tracks_join_the_nearest_group_that_may_be_theirs(
-    tracks: TrackTable, seed: int
-) -> None:
-    """By definition; with nobody twice in one frame; and no group changes by it."""
-    size = len(tracks.vectors)
-    tracks = replace(tracks, placed=np.zeros(size, dtype=np.int64))
-    poor = np.random.default_rng(seed).random(size) < 0.4
-    assembly = fresh(tracks, np.flatnonzero(~poor))
-    homes = Joining.empty().updated(poor, assembly, tracks, RULE.limit).homes
-    groups = assembly.groups
-    exact = tracks.vectors.astype(np.float64)
-    everyone = np.where(poor, homes, groups)
-    for a, b in tracks.apart:
-        assert everyone[a] != everyone[b] or everyone[a] < 0
-
-    def distance(row: np.int64, group: int) -> float:
-        members = np.flatnonzero(groups == group)
-        gaps = exact[members] - exact[row]
-        return float((gaps**2).sum(1).mean() + tracks.spreads[members].mean() + tracks.spreads[row])
-
-    for row in np.flatnonzero(poor):
-        beside = {int(b if a == row else a) for a, b in tracks.apart if row in {a, b}}
-        mine = distance(row, homes[row]) if homes[row] >= 0 else RULE.limit
-        assert mine <= RULE.limit + 1e-6
-        for group in set(groups[groups >= 0].tolist()) - set(everyone[list(beside)].tolist()):
-            assert distance(row, group) >= mine - 1e-6
-    assert (homes[~poor] == -2).all()
-    assert (groups[poor] == -1).all()
-
-
-def test_tight_pairs_are_those_somebody_should_look_at() -> None:
-    """The nearest other group within reach, unless it is known to be somebody else."""
-    tracks = spots((0.0, 4), (0.57, 4), (1.9, 4), (2.45, 4), (9.0, 1))
-    tracks = replace(tracks, apart=np.array([[8, 12]]))
-    assembly = fresh(tracks, np.arange(17))
-    found = tight_pairs(assembly, tracks, 0.6)
-    density = Density.empty().insert(tracks.vectors, np.arange(17), DENSE)
-    settled = assembly.updated(density, tracks, DENSE, RULE)
-
-    assert [[0, 4]] == found.groups.tolist()
-    assert [[4, 4]] == found.tracks.tolist()
-    assert np.allclose([0.57], found.distances)
-    assert 0 == len(tight_pairs(settled, tracks, 0.6).groups)
-    assert 1 == len(tight_pairs(settled, tracks, 0.6, everywhere=True).groups)
 
 
 @pytest.mark.parametrize("size", [0, 1])

@@ -27,7 +27,7 @@ def lattices(draw: st.DrawFn) -> tuple[Floats, DensityRule]:
     reach = draw(st.integers(1, 7))
     cells = draw(st.lists(st.tuples(*[st.integers(0, reach)] * 3), min_size=size, max_size=size))
     # A far corner makes the products lose digits, so that only the exact check can tell ties.
-    corner = draw(st.sampled_from([0.0, 64.0]))
+    corner = draw(st.sampled_from([0.0, 1000.0]))
     points = np.zeros((size, 128), dtype=np.float32)
     points[:, :3] = np.array(cells) * 0.25 + corner
     # The float above the root of 3: the square of the root itself rounds to less than 3, and
@@ -142,6 +142,26 @@ def test_more_rows_than_a_chunk_are_taken_in_portions() -> None:
 
     assert len(np.unique(result.labels)) > 10
     assert_as_fresh(result, points, rule)
+
+
+def border_between(left: float, right: float) -> tuple[Floats, DensityRule]:
+    """Two bunches of four, and last a point with so few neighbours that it is no core."""
+    points = np.zeros((9, 128), dtype=np.float32)
+    points[:8, 0] = [left - 0.25, left - 0.25, left - 0.25, left] + [right + 0.25] * 3 + [right]
+    return points, DensityRule(0.5, 4)
+
+
+def test_a_border_point_goes_to_the_nearest_core() -> None:
+    """Whichever cluster was there first, and the lowest row where both are equally near."""
+    for left, right, label in [(-0.5, 0.5, 0), (-0.375, 0.5, 0), (-0.5, 0.375, 4)]:
+        points, rule = border_between(left, right)
+        for order in ([0, 1, 2, 3, 8, 4, 5, 6, 7], [4, 5, 6, 7, 8, 0, 1, 2, 3], list(range(9))):
+            result = Density.empty()
+            for row in order:
+                result = result.insert(points, np.array([row]), rule)
+
+            assert [0] * 4 + [4] * 4 + [label] == result.labels.tolist()
+            assert (3 if label == 0 else 7) == result.anchors[8]
 
 
 def test_a_chain_breaks_where_its_middle_is_removed() -> None:

@@ -75,7 +75,7 @@ def test_a_state_is_saved_without_pickle(tmp_path: Path) -> None:
     """Plain arrays in a file that numpy reads with pickle forbidden."""
     tracks, goodness, faces = table(5, 40)
     state = Grouping.empty().updated(tracks, goodness, np.zeros(40, np.bool_), RULE)
-    np.savez(tmp_path / "state.npz", **to_arrays(state))
+    np.savez(tmp_path / "state.npz", allow_pickle=False, **to_arrays(state))
     with np.load(tmp_path / "state.npz", allow_pickle=False) as arrays:
         restored = from_arrays(arrays)
 

@@ -222,6 +222,18 @@ def test_a_group_belongs_to_whom_its_faces_were_placed_with() -> None:
     assert [4] * 10 == result.people[:10].tolist()
 
 
+def test_what_was_placed_elsewhere_does_not_keep_an_id() -> None:
+    """Somebody moved most of person 4 to 7; the rest is 4, not what else is beside those."""
+    placed = np.array([7] * 5 + [0] * 5)
+    result = carry_over(*grouped((0, 4, 5), (1, 0, 2), (2, 4, 3)), next_id=9, placed=placed)
+    torn = carry_over(
+        *grouped((0, 4, 4), (1, 4, 1), (0, 0, 2), (2, 4, 3)), next_id=9, placed=placed
+    )
+
+    assert [7] * 5 + [9] * 2 + [4] * 3 == result.people.tolist()
+    assert [7] * 7 + [4] * 3 == torn.people.tolist()
+
+
 def test_misuse_is_refused() -> None:
     """Arrays of one length, and ids below the next."""
     groups, previous, faces = grouped((0, 4, 2))

@@ -155,7 +155,7 @@ def test_people_who_cross_keep_their_tracks() -> None:
 
 def test_a_blurred_face_does_not_end_a_track() -> None:
     """The track's mean still recognises who comes after it."""
-    blurred, after = ANN + 0.31 * BOB, ANN + 0.31 * EVE
+    blurred, after = ANN + 0.33 * BOB, ANN + 0.33 * EVE
     faces = video((0.0, 0, ANN), (0.5, 0, ANN), (1.0, 0, blurred), (1.5, 0, after))
 
     assert [0, 0, 0, 0] == follow(faces, RULE).tolist()

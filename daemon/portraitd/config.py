@@ -94,7 +94,7 @@ class GroupingSettings(Section):
     method: Literal["people", "dbscan"] = "people"
     eps: Positive | None = None
     min_samples: Annotated[int, Field(ge=1)] | None = None
-    linkage: Positive = 0.54
+    linkage: Positive = 0.55
     settle_s: NotNegative = 15.0
     max_wait_s: NotNegative = 600.0
 

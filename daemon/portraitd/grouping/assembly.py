@@ -11,7 +11,7 @@ changed enough to be put together anew (``pieces`` says when).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -21,7 +21,8 @@ from portraitd.grouping.clumps import NO_UNIT, changed_between, clumps_of, owner
 from portraitd.grouping.components import Indices
 from portraitd.grouping.density import Density, DensityRule
 from portraitd.grouping.distances import Vectors
-from portraitd.grouping.groups import Floats, Statistics, measure
+from portraitd.grouping.groups import Floats, Statistics
+from portraitd.grouping.ledger import Ledger
 from portraitd.grouping.linkage import Tree
 from portraitd.grouping.pieces import FORGOTTEN, Forest, Pieces, settled_in, taken_apart
 from portraitd.grouping.regrowth import NO_LIFE, Regrowth, marks_of, replay
@@ -42,7 +43,7 @@ class AssemblyRule:
         bulk: Groups of more clumps than this change at the edges only.
     """
 
-    max_distance: float = 0.54
+    max_distance: float = 0.55
     thin_tracks: int = 3
     thin_distance: float = 0.50
     bulk: int = 100
@@ -80,6 +81,7 @@ class Assembly:
         units: Shape ``(n,)``; what each row belonged to before clumps were parted.
         clumps: Shape ``(n,)``; the clump of each row, by its lowest row; -1 for none.
         apart: Shape ``(m, 2)``; the pairs taken into account.
+        ledger: Running sums of large clumps.
         forest: How the clumps were merged.
         founders: Shape ``(g,)``; the clump, by position, after which each one's group is
             named. Not always the root of its tree: a thin group is parted.
@@ -90,6 +92,7 @@ class Assembly:
     units: Indices
     clumps: Indices
     apart: Indices
+    ledger: Ledger
     forest: Forest
     founders: Indices
     rebuilt: NDArray[np.bool_]
@@ -101,7 +104,16 @@ class Assembly:
         none = np.empty(0, dtype=np.int64)
         no_pairs = np.empty((0, 2), dtype=np.int64)
         no_flags = np.empty(0, dtype=np.bool_)
-        return cls(none, none, no_pairs, Forest.empty(width), none, no_flags, no_flags)
+        return cls(
+            units=none,
+            clumps=none,
+            apart=no_pairs,
+            ledger=Ledger.empty(width),
+            forest=Forest.empty(width),
+            founders=none,
+            rebuilt=no_flags,
+            told_apart=no_flags,
+        )
 
     @property
     def groups(self) -> Indices:
@@ -129,42 +141,31 @@ class Assembly:
             rule: The same in every call.
         """
         units = units_of(density, tracks.placed)
-        pairs = _differing(self.apart, tracks.apart)
-        changed = changed_between(self.units, units)
-        # A pair inside a unit decides how the unit is parted.
-        inside = units[pairs[:, 0]] == units[pairs[:, 1]]
-        changed |= np.isin(units, units[pairs[inside, 0]]) & (units != NO_UNIT)
-        clumps = np.pad(self.clumps, (0, len(units) - len(self.clumps)), constant_values=-1)
-        stale = np.isin(self.forest.names, clumps[changed])
+        told = _differing(self.apart, tracks.apart)
+        changed = _changed_rows(self.units, units, told)
         rows = np.flatnonzero(changed & (units != NO_UNIT))
-        clumps[changed] = NO_CLUMP
+        before = np.pad(self.clumps, (0, len(units) - len(self.clumps)), constant_values=NO_CLUMP)
+        clumps = np.where(changed, NO_CLUMP, before)
         clumps[rows] = clumps_of(tracks.vectors, rows, units, tracks.apart, density_rule)
+        stale = np.isin(self.forest.names, before[changed])
+        ledger = self.ledger.updated(tracks.vectors, tracks.spreads, before, clumps)
+        fresh = ledger.measure(tracks.vectors, tracks.spreads, rows, clumps[rows])
+        now = self.forest.with_clumps(~stale, np.unique(clumps[rows]), fresh)
 
-        names = np.concatenate([self.forest.names[~stale], np.unique(clumps[rows])])
-        order = np.argsort(names)
-        fresh = measure(tracks.vectors, tracks.spreads, rows, clumps[rows])
-        statistics = self.forest.statistics[~stale].followed_by(fresh)[order]
-        alone = Tree(np.arange(len(names)), np.full(len(names), np.inf))
-        now = Forest(names[order], statistics, alone, statistics.counts)
-        told_apart = np.isin(now.names, clumps[pairs])
         apart = _between(tracks.apart, clumps, now.names)
+        told_apart = np.isin(now.names, clumps[told])
         pieces, opened = taken_apart(self.forest, now, stale, told_apart, apart, bulk=rule.bulk)
-
         owners = owners_of(units[now.names])
         tree, loose = _grown(self.forest[opened], now, pieces, owners, apart, limit=rule.limit)
-        settled = settled_in(pieces, tree, statistics.counts)
-        rebuilt = np.zeros(len(units), dtype=np.bool_)
-        rebuilt[clumps >= 0] = loose[np.searchsorted(now.names, clumps[clumps >= 0])]
-        told = np.zeros(len(units), dtype=np.bool_)
-        told[pairs] = True
         return Assembly(
             units=units,
             clumps=clumps,
             apart=tracks.apart,
-            forest=Forest(now.names, statistics, tree, settled),
-            founders=_founders(tree, statistics.counts, rule),
-            rebuilt=rebuilt,
-            told_apart=told,
+            ledger=ledger,
+            forest=replace(now, tree=tree, settled=settled_in(pieces, tree, now.statistics.counts)),
+            founders=_founders(tree, now.statistics.counts, rule),
+            rebuilt=np.isin(clumps, now.names[loose]),
+            told_apart=np.isin(np.arange(len(units)), told),
         )
 
 
@@ -201,6 +202,14 @@ def _grown(
     into, heights = pieces.piece.copy(), np.full(len(now.names), FORGOTTEN)
     into[reps], heights[reps] = reps[growth.tree.into], growth.tree.heights
     return Tree(into, heights), growth.loose[at]
+
+
+def _changed_rows(before: Indices, units: Indices, told: Indices) -> NDArray[np.bool_]:
+    """Rows of units that gained or lost a row, or have to be parted otherwise."""
+    changed = changed_between(before, units)
+    inside = units[told[:, 0]] == units[told[:, 1]]
+    changed |= np.isin(units, units[told[inside, 0]]) & (units != NO_UNIT)
+    return changed
 
 
 def _founders(tree: Tree, counts: Indices, rule: AssemblyRule) -> Indices:

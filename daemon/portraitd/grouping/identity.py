@@ -76,14 +76,14 @@ def carry_over(
         raise ValueError("next_id must be above every id in use")
 
     person_of_group: dict[int, int] = {}
+    # What was placed says where it is, and no longer where it was.
     for votes, first in ((placed, ()), (np.where(placed, NOBODY, previous), kept)):
         _match(person_of_group, _shared(groups, votes, faces), first)
     newborn = _first_seen(groups, person_of_group)
     person_of_group |= {group: next_id + order for order, group in enumerate(newborn)}
 
-    people = _looked_up(groups, person_of_group)
-    _keep(people, previous, kept)
-    people = np.where(placed, placed, people)
+    people = np.where(placed, placed, _looked_up(groups, person_of_group))
+    _keep(people, np.where(placed, NOBODY, previous), kept)
 
     gone = np.setdiff1d(previous[previous > 0], people)
     heirs = _majority(of=previous, to=people, faces=faces)

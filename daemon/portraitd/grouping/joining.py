@@ -60,12 +60,15 @@ class Joining:
         rebuilt = assembly.rebuilt[first]
         rows = np.flatnonzero(poor)
         homes = np.pad(self.homes, (0, len(poor) - len(self.homes)), constant_values=UNASKED)
+        left = (homes != UNASKED) & ~poor
         homes[~poor] = UNASKED
 
         ask = np.isin(homes[rows], [UNASKED, *names[rebuilt].tolist()])
         ask |= (homes[rows] >= 0) & ~np.isin(homes[rows], names)
         ask[_candidates(rows, statistics[rebuilt], tracks, limit)[0]] = True
+        # Who was told apart from whom changed, or a rival is gone or was found good.
         ask |= assembly.told_apart[rows]
+        ask |= np.isin(rows, tracks.apart[left[tracks.apart].any(axis=1)])
         rivals = np.searchsorted(rows, tracks.apart[poor[tracks.apart].all(axis=1)])
         # Who goes where can depend on where those seen beside them go, and so on.
         rivalry = connected(rivals, len(rows))

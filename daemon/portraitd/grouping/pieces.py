@@ -49,6 +49,20 @@ class Forest:
         none = np.empty(0, dtype=np.int64)
         return cls(none, Statistics.empty(width), Tree(none, np.empty(0)), none)
 
+    def with_clumps(self, kept: Flags, names: Indices, statistics: Statistics) -> Forest:
+        """Some of these clumps and new ones, each alone.
+
+        Args:
+            kept: Shape ``(g,)``; which of these.
+            names: Shape ``(k,)``; the new ones, ascending.
+            statistics: Of the new ones.
+        """
+        every = np.concatenate([self.names[kept], names])
+        order = np.argsort(every)
+        every_statistics = self.statistics[kept].followed_by(statistics)[order]
+        alone = Tree(np.arange(len(every)), np.full(len(every), np.inf))
+        return Forest(every[order], every_statistics, alone, every_statistics.counts)
+
     def __getitem__(self, which: Indices) -> Forest:
         """Whole trees of it, by the positions of their clumps, ascending."""
         return Forest(

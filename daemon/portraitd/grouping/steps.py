@@ -6,7 +6,7 @@ restart computes nothing again and a crash leaves the last one in force.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Self, cast
 
@@ -112,35 +112,40 @@ class Grouping:
         return groups
 
 
-def to_arrays(state: Any) -> dict[str, NDArray[Any]]:
-    """Flatten a state to named arrays, as ``numpy.savez`` takes them; no pickle needed.
-
-    Args:
-        state: A dataclass of arrays and such dataclasses: ``Grouping`` or a part of it.
-    """
-    arrays: dict[str, NDArray[Any]] = {}
-    for one in fields(state):
-        value = getattr(state, one.name)
-        if is_dataclass(value):
-            arrays |= {f"{one.name}.{name}": array for name, array in to_arrays(value).items()}
-        else:
-            arrays[one.name] = value
-    return arrays
+def to_arrays(grouping: Grouping) -> dict[str, NDArray[Any]]:
+    """Flatten a state to named arrays, as ``numpy.savez`` takes them; no pickle needed."""
+    return dict(_flattened(grouping, ""))
 
 
 def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Grouping:
-    """Undo ``to_arrays`` for a ``Grouping``.
+    """Undo ``to_arrays``.
 
     Raises:
         KeyError: If an array is missing, as in a state of another version.
     """
+    return cast(Grouping, _built(Grouping.empty(), "", arrays))
 
-    def built(example: Any, prefix: str) -> Any:
-        values = {}
-        for one in fields(example):
-            value = getattr(example, one.name)
-            name = prefix + one.name
-            values[one.name] = built(value, f"{name}.") if is_dataclass(value) else arrays[name]
-        return type(example)(**values)
 
-    return cast(Grouping, built(Grouping.empty(), ""))
+def _flattened(state: object, prefix: str) -> Iterator[tuple[str, NDArray[Any]]]:
+    for name, value in _parts(state):
+        if is_dataclass(value):
+            yield from _flattened(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, cast(NDArray[Any], value)
+
+
+def _built(example: object, prefix: str, arrays: Mapping[str, NDArray[Any]]) -> object:
+    """A state of the same make as the example."""
+    values = {
+        name: _built(value, f"{prefix}{name}.", arrays)
+        if is_dataclass(value)
+        else arrays[prefix + name]
+        for name, value in _parts(example)
+    }
+    return type(example)(**values)
+
+
+def _parts(state: object) -> Iterator[tuple[str, object]]:
+    assert is_dataclass(state)
+    for one in fields(state):
+        yield one.name, getattr(state, one.name)

@@ -1,0 +1,100 @@
+"""Poor tracks join and move nothing; groups that lie close are pointed out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from portraitd.grouping.assembly import Assembly, TrackTable
+from portraitd.grouping.density import Density
+from portraitd.grouping.joining import Joining
+from portraitd.grouping.tightness import tight_pairs
+from track_tables import DENSE, RULE, fresh, spots, stores
+
+
+@given(stores(), st.integers(0, 2**32 - 1))
+def test_asking_poor_tracks_again_gives_what_asking_all_gives(
+    tracks: TrackTable, seed: int
+) -> None:
+    """Also for those whose group, or whose rival's group, changed."""
+    random = np.random.default_rng(seed)
+    size = len(tracks.vectors)
+    tracks = replace(tracks, placed=np.zeros(size, dtype=np.int64))
+    poor = random.random(size) < 0.4
+    density, assembly, joining = Density.empty(), Assembly.empty(128), Joining.empty()
+    for some in np.array_split(random.permutation(np.flatnonzero(~poor)), 4):
+        density = density.insert(tracks.vectors, some, DENSE)
+        assembly = assembly.updated(density, tracks, DENSE, RULE)
+        joining = joining.updated(poor, assembly, tracks, RULE.limit)
+    again = Joining.empty().updated(poor, assembly, tracks, RULE.limit)
+
+    assert again.homes.tolist() == joining.homes.tolist()
+
+
+@given(stores(), st.integers(0, 2**32 - 1))
+def test_poor_tracks_join_the_nearest_group_that_may_be_theirs(
+    tracks: TrackTable, seed: int
+) -> None:
+    """By definition; with nobody twice in one frame; and no group changes by it."""
+    size = len(tracks.vectors)
+    tracks = replace(tracks, placed=np.zeros(size, dtype=np.int64))
+    poor = np.random.default_rng(seed).random(size) < 0.4
+    assembly = fresh(tracks, np.flatnonzero(~poor))
+    homes = Joining.empty().updated(poor, assembly, tracks, RULE.limit).homes
+    groups = assembly.groups
+    exact = tracks.vectors.astype(np.float64)
+    everyone = np.where(poor, homes, groups)
+    for a, b in tracks.apart:
+        assert everyone[a] != everyone[b] or everyone[a] < 0
+
+    def distance(row: np.int64, group: int) -> float:
+        members = np.flatnonzero(groups == group)
+        gaps = exact[members] - exact[row]
+        return float((gaps**2).sum(1).mean() + tracks.spreads[members].mean() + tracks.spreads[row])
+
+    for row in np.flatnonzero(poor):
+        beside = {int(b if a == row else a) for a, b in tracks.apart if row in {a, b}}
+        mine = distance(row, homes[row]) if homes[row] >= 0 else RULE.limit
+        assert mine <= RULE.limit + 1e-6
+        for group in set(groups[groups >= 0].tolist()) - set(everyone[list(beside)].tolist()):
+            assert distance(row, group) >= mine - 1e-6
+    assert (homes[~poor] == -2).all()
+    assert (groups[poor] == -1).all()
+
+
+def test_a_poor_track_moves_up_when_its_rival_leaves() -> None:
+    """Neither its own group nor anything near it changed; only who was seen beside it moved."""
+    places = np.array([[0, 0], [0.7, 0], [0, 0.6]]).repeat(4, axis=0)
+    rivals = np.array([[0, 0.32], [0.34, 0]])
+    vectors = np.zeros((14, 128), dtype=np.float32)
+    vectors[:, :2] = np.concatenate([places, rivals])
+    apart, poor = np.array([[12, 13]]), np.arange(14) >= 12
+    tracks = TrackTable(vectors, np.zeros(14), np.zeros(14, np.int64), apart)
+    density = Density.empty().insert(vectors, np.arange(8), DENSE)
+    assembly = Assembly.empty(128).updated(density, tracks, DENSE, RULE)
+    before = Joining.empty().updated(poor, assembly, tracks, RULE.limit)
+    density = density.insert(vectors, np.arange(8, 12), DENSE)
+    assembly = assembly.updated(density, tracks, DENSE, RULE)
+    after = before.updated(poor, assembly, tracks, RULE.limit)
+
+    assert [0, 4] == before.homes[12:].tolist()
+    assert [8, 0] == after.homes[12:].tolist()
+
+
+def test_tight_pairs_are_those_somebody_should_look_at() -> None:
+    """The nearest other group within reach, unless it is known to be somebody else."""
+    tracks = spots((0.0, 4), (0.57, 4), (1.9, 4), (2.45, 4), (9.0, 1))
+    tracks = replace(tracks, apart=np.array([[8, 12]]))
+    assembly = fresh(tracks, np.arange(17))
+    found = tight_pairs(assembly, tracks, 0.6)
+    density = Density.empty().insert(tracks.vectors, np.arange(17), DENSE)
+    settled = assembly.updated(density, tracks, DENSE, RULE)
+
+    assert [[0, 4]] == found.groups.tolist()
+    assert [[4, 4]] == found.tracks.tolist()
+    assert np.allclose([0.57], found.distances)
+    assert 0 == len(tight_pairs(settled, tracks, 0.6).groups)
+    assert 1 == len(tight_pairs(settled, tracks, 0.6, everywhere=True).groups)

@@ -1,0 +1,66 @@
+"""Stores of tracks for the tests of grouping."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from portraitd.grouping.assembly import Assembly, AssemblyRule, TrackTable
+from portraitd.grouping.density import Density, DensityRule
+
+Rows = NDArray[np.int64]
+
+DENSE = DensityRule(0.36, 3)
+RULE = AssemblyRule(0.54, thin_tracks=1)
+
+
+@st.composite
+def stores(draw: st.DrawFn) -> TrackTable:
+    """People who lie so close that every rule has something to decide."""
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    size = draw(st.integers(1, 40))
+    people = draw(st.integers(1, 8))
+    # All in a few dimensions, where many distances come near the limit.
+    width = draw(st.integers(2, 6))
+    centres = random.normal(0, 0.5, (people, width))
+    vectors = np.zeros((size, 128), dtype=np.float32)
+    vectors[:, :width] = centres[random.integers(0, people, size)]
+    vectors[:, :width] += random.normal(0, draw(st.sampled_from([0.1, 0.2])), (size, width))
+    pairs = random.integers(0, size, (draw(st.integers(0, 12)), 2))
+    return TrackTable(
+        vectors=vectors,
+        spreads=random.uniform(0, 0.05, size),
+        placed=np.where(random.random(size) < 0.1, random.integers(1, 4, size), 0),
+        apart=np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0),
+    )
+
+
+def part(tracks: TrackTable, size: int, placed: Rows | None = None) -> TrackTable:
+    """The first rows alone."""
+    return TrackTable(
+        tracks.vectors[:size],
+        tracks.spreads[:size],
+        (tracks.placed if placed is None else placed)[:size],
+        tracks.apart[(tracks.apart < size).all(axis=1)],
+    )
+
+
+def fresh(tracks: TrackTable, rows: Rows) -> Assembly:
+    density = Density.empty().insert(tracks.vectors, rows, DENSE)
+    return Assembly.empty(128).updated(density, tracks, DENSE, RULE)
+
+
+def partition(names: Rows) -> set[frozenset[int]]:
+    return {
+        frozenset(np.flatnonzero(names == one).tolist()) for one in np.unique(names[names >= 0])
+    }
+
+
+def spots(*places: tuple[float, int]) -> TrackTable:
+    """TrackTable on a line: place and how many are there."""
+    line = np.concatenate([np.full(count, place) for place, count in places])
+    vectors = np.zeros((len(line), 128), dtype=np.float32)
+    vectors[:, 0] = line
+    none = np.empty((0, 2), dtype=np.int64)
+    return TrackTable(vectors, np.zeros(len(line)), np.zeros(len(line), np.int64), none)
