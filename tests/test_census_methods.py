@@ -357,7 +357,7 @@ def test_the_settings_name_the_method(home: Household) -> None:
     people = home.make(home.folder)
     assert isinstance(people, PeopleMethod)
     assert DensityRule(0.36, 3) == people.rule.density
-    assert 0.54 == people.rule.assembly.max_distance
+    assert 0.55 == people.rule.assembly.max_distance
     assert GroupingSettings(method="dbscan").density == (0.5, 5)
     assert GroupingSettings(method="dbscan", eps=0.4, min_samples=2).density == (0.4, 2)
 
