@@ -135,6 +135,11 @@ def test_one_frame_is_looked_at_for_each_interval(nobody: Path) -> None:
     assert 60 == len(sampled(nobody, fps=1000.0))
 
 
+def test_of_two_frames_that_are_equally_near_the_later_is_looked_at(nobody: Path) -> None:
+    """Time stamps are rounded, so which is nearer by a hair must not decide."""
+    assert [0.0, 0.3, 0.5, 0.8, 1.0, 1.3] == times(sampled(nobody, fps=4.0))[:6]
+
+
 def test_times_are_the_frames_own(uneven: Path) -> None:
     """A pause in the picture is a pause in the times; nothing is counted by frame number."""
     shown = times(sampled(uneven, fps=1000.0))

@@ -30,6 +30,9 @@ PHOTO_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\0", b"MM
 
 SEEK_MARGIN_S = 2.0
 
+TIE_S = 0.0001
+"""Two frames whose distances differ by less are equally near: time stamps are rounded."""
+
 LONGEST_S = 30 * 24 * 3600.0
 FEWEST_BYTES_PER_S = 20.0
 """A container that declares less data a second than this is not believed."""
@@ -101,8 +104,8 @@ class SampledFrames:
 
     Of each multiple of ``1 / fps`` the frame nearest to it is picked: frame ``i`` if a multiple
     lies in ``(t[i-1] + h, t[i] + h]``, where ``h`` is half a frame at the declared rate, and
-    the very first. That depends on the two timestamps alone, so it does not matter where a
-    video is cut into slices.
+    the very first; of two that are equally near, the later. That depends on the two timestamps
+    alone, so it does not matter where a video is cut into slices.
 
     With ``keyframes`` the same rule picks among the keyframes alone, which cost next to
     nothing to reach. OpenCV cannot seek among them: the file is read from its beginning.
@@ -153,7 +156,7 @@ class SampledFrames:
 
     def _picked(self, capture: cv2.VideoCapture, last_s: float) -> Iterator[Frame]:
         """The frames to look at among those that follow the one at ``last_s``."""
-        half_s = _frame_s(capture) / 2
+        half_s = _frame_s(capture) / 2 - TIE_S
         previous = -1 if last_s < 0 else math.floor((last_s + half_s) * self.fps)
         for t_s in _times(capture, last_s):
             if t_s >= self.stop_s:
