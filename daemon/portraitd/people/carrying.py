@@ -165,6 +165,7 @@ class Carrier:
         if step.target != step.name and read_regular(fd, step.name) == data:
             # Ours after all: the note was lost, or a publish ended before it was written.
             note.files[step.name] = Record(step.identity, as_written(fd, step.name, data))
+            self._remove(fd, note, Remove(step.folder, step.target))
             return
         if exists(fd, step.target):
             if not self._is_ours(fd, note, step.target):
