@@ -105,7 +105,7 @@ def prepare(folder: Path, vectors: Vectors, who: NDArray[np.int64]) -> None:
     tracks = table(vectors[:stored])
     assembly = empty.assembly.updated(density, tracks, RULE.density, RULE.assembly)
     poor = np.zeros(stored, dtype=np.bool_)
-    joining = empty.joining.updated(poor, assembly, tracks, RULE.assembly.limit)
+    joining = empty.joining.updated(poor, ~poor, assembly, tracks, RULE.joining)
     vectors.tofile(folder / "vectors")
     np.savez(
         folder / "state.npz", allow_pickle=False, **to_arrays(Grouping(density, assembly, joining))
@@ -126,7 +126,8 @@ def take_in(folder: Path, size: int) -> Figures:
     density_s = time.perf_counter() - started
     started = time.perf_counter()
     goodness, gone = np.ones(size + NEW), np.zeros(size + NEW, dtype=np.bool_)
-    after = grouping.updated(table(vectors), goodness, gone, RULE)
+    faces = np.ones(size + NEW, dtype=np.int64)
+    after = grouping.updated(table(vectors), goodness, faces, gone, RULE)
     seconds = time.perf_counter() - started
     return {
         "density_s": round(density_s, 3),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import Executor, Future
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -134,7 +135,8 @@ class PeopleMethod:
         self.rule = GroupingRule(
             DensityRule(eps, min_samples), AssemblyRule(max_distance=settings.linkage)
         )
-        self._parameters = json.dumps(["people", eps, min_samples, settings.linkage])
+        # All of it: a memory made with one rule is of no use to another.
+        self._parameters = json.dumps(["people", asdict(self.rule)])
         self._faces = faces
         self._tracks = tracks
         self._people = people

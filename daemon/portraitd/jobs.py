@@ -211,7 +211,7 @@ def group(request: GroupRequest) -> GroupAnswer:
     before = remembered(request.folder, request.memory)
     if not before.can_go_on(table, tracks["gone"]):
         before = Grouping.empty()
-    now = before.updated(table, tracks["goodness"], tracks["gone"], request.rule)
+    now = before.updated(table, tracks["goodness"], tracks["faces"], tracks["gone"], request.rule)
     return GroupAnswer(
         now.groups(tracks["faces"], request.rule),
         tight_pairs(now.assembly, table, request.reach, everywhere=True),

@@ -70,7 +70,7 @@ def grouping_problems(settings: Settings) -> list[str]:
         table = arrays_by_row(rows, tracks.apart(), size)
     finally:
         database.close()
-    good = (table["goodness"] >= method.rule.poor_goodness) & ~table["gone"]
+    good = method.rule.good(table["goodness"], table["faces"]) & ~table["gone"]
     good[len(density.counts) :] = False
     inside = np.flatnonzero(good)
     if not len(inside):

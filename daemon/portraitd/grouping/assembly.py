@@ -45,7 +45,7 @@ class AssemblyRule:
 
     max_distance: float = 0.55
     thin_tracks: int = 3
-    thin_distance: float = 0.50
+    thin_distance: float = 0.46
     bulk: int = 100
 
     @property
