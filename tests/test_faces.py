@@ -124,6 +124,18 @@ def test_the_listing_says_where_and_who(store: Store) -> None:
     assert (file.path, 1.0, None) == (second.source, second.t_s, second.person_id)
 
 
+def test_the_listing_shows_the_part_of_a_face_inside_the_frame(store: Store) -> None:
+    """A face at the edge is no larger than what is seen of it; what was found stays stored."""
+    (face_id,) = store.see(embedding(1))
+    store.database.execute("update faces set box_left = -40, box_bottom = 600")
+
+    (face,) = store.faces.listing()
+
+    assert (face_id, Box(0, 20, 110, 480)) == (face.id, face.box)
+    store.group([0])
+    assert Box(-40, 20, 110, 600) == store.faces.published(1)[0].box
+
+
 def test_the_listing_knows_names_that_are_not_utf8(store: Store) -> None:
     """The very bytes."""
     path = Path(os.fsdecode(b"caf\xe9.mp4"))

@@ -20,7 +20,7 @@ CHUNK = 4096
 
 @dataclass(frozen=True, slots=True)
 class StoredFace:
-    """A face with where it was seen and whose it is."""
+    """A face with where it was seen and whose it is; the box is the part inside the frame."""
 
     id: int
     source: Path
@@ -143,7 +143,7 @@ class Faces:
         """Every face, by source and time."""
         rows = self._db.execute(
             """
-            select faces.*, videos.sha256, people.name,
+            select faces.*, videos.sha256, width_px, height_px, people.name,
                 (select path from files where files.video_id = faces.video_id
                  order by state = 'duplicate', id limit 1) as path
             from faces join videos on videos.id = faces.video_id
@@ -157,7 +157,7 @@ class Faces:
                 source=Path(os.fsdecode(row["path"] or b"")),
                 sha256=row["sha256"],
                 t_s=row["t_s"],
-                box=_box(row),
+                box=_box(row).clipped(row["width_px"], row["height_px"]),
                 score=row["score"],
                 track_id=row["track_id"],
                 person_id=row["person_id"],
