@@ -94,7 +94,7 @@ class Service:
             math.inf if settings.sampling.mode == "keyframes" else settings.workers.slice_s,
             settings.workers.attempts,
         )
-        self.tracker = Tracker(tracks, executor, ring)
+        self.tracker = Tracker(tracks, executor, ring, settings.workers.attempts)
         method = make_method(settings.grouping, faces, tracks, people, executor, settings.state_dir)
         self.census = CensusTaker(
             people, method, ring, Pace(settings.grouping.settle_s, settings.grouping.max_wait_s)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,16 +43,30 @@ class TrackStore:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def untracked(self) -> int | None:
-        """A video whose slices have all ended and whose faces have no tracks yet."""
+    def untracked(self, besides: Collection[int] = ()) -> int | None:
+        """A video whose slices have all ended and whose faces have no tracks yet.
+
+        Args:
+            besides: Videos to pass over.
+        """
         row = self._db.execute(
-            "select id from videos where tracked = 0 and state <> 'queued' order by id limit 1"
+            """
+            select id from videos where tracked = 0 and state <> 'queued'
+                and id not in (select value from json_each(?))
+            order by id limit 1
+            """,
+            (json.dumps(sorted(besides)),),
         ).fetchone()
         return row and int(row["id"])
 
-    def any_untracked(self) -> bool:
-        """Whether a finished video still waits for its tracks."""
-        return self.untracked() is not None
+    def note_trouble(self, video_id: int, reason: str) -> None:
+        """Say why the faces of a video have no tracks; it stays untracked."""
+        self._db.execute(
+            "update videos set reason = ? where id = ? and tracked = 0", (reason, video_id)
+        )
+        self._db.execute(
+            "update files set reason = ? where video_id = ? and state = 'done'", (reason, video_id)
+        )
 
     def faces_of(self, video_id: int) -> tuple[Indices, VideoFaces]:
         """The faces of a video: their ids, and what tracking needs of them."""
