@@ -56,6 +56,7 @@ class CensusTaker:
         self._running: Future[Any] | None = None
         self._began_s = 0.0
         self._not_before_s = 0.0
+        self._stale_since_s: float | None = None
         self._is_forced = False
 
     def force(self) -> None:
@@ -71,6 +72,7 @@ class CensusTaker:
         """Begin a census that is due, and record one that has come back."""
         if self._running is None and self._is_due(now_s, working):
             self._began_s = now_s
+            self._stale_since_s = None
             last = None if self._is_forced else self._people.last_census()
             self._running = self._method.begin(last)
             self._is_forced = False
@@ -90,7 +92,15 @@ class CensusTaker:
         new = self._method.arrivals()
         if self._is_forced and not working:
             return True
-        return new.stale and is_due(new.newest_s, new.oldest_s, now_s, working, self._pace)
+        if not new.stale:
+            self._stale_since_s = None
+            return False
+        if self._stale_since_s is None or now_s < self._stale_since_s:
+            self._stale_since_s = now_s
+        # Tracks of old videos are new all the same: they wait from when they came, or a store
+        # that is being given its tracks would be grouped at every turn.
+        oldest_s = max(new.oldest_s, self._stale_since_s)
+        return is_due(new.newest_s, oldest_s, now_s, working, self._pace)
 
     def _record(self, done: Future[Any], now_s: float) -> None:
         try:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd import jobs
+from portraitd import jobs, logs
 from portraitd.config import GroupingSettings
 from portraitd.errors import StoreError
 from portraitd.grouping.assembly import AssemblyRule
@@ -27,6 +27,8 @@ from portraitd.store import Census, Faces, People, TrackStore
 from portraitd.store.matrix import Matrix
 from portraitd.store.people import Arrivals, Grouped
 from portraitd.store.tracks import TrackRows
+
+log = logs.get("census")
 
 REACH = 0.08
 """How far beyond the limit two people are still reported as close."""
@@ -144,6 +146,8 @@ class PeopleMethod:
         self._folder = state_dir
         self._matrix = Matrix(state_dir / "tracks.f32", tracks)
         self._rows = tracks.rows()
+        self._gone = np.empty(0, np.bool_)
+        self._memory = ""
 
     def arrivals(self) -> Arrivals:
         """See ``Method``."""
@@ -157,11 +161,13 @@ class PeopleMethod:
             size = self._matrix.catch_up()
         except OSError as error:
             raise StoreError(f"{self._matrix.path}: {error.strerror}") from error
+        tracks = arrays_by_row(self._rows, self._tracks.apart(), size)
+        self._gone = tracks["gone"]
         same_rule = last is not None and last.parameters == self._parameters
         request = jobs.GroupRequest(
             folder=self._folder,
             matrix=self._matrix.path,
-            tracks=arrays_by_row(self._rows, self._tracks.apart(), size),
+            tracks=tracks,
             memory=last.memory if last and same_rule else "",
             rule=self.rule,
             reach=self.rule.assembly.max_distance + REACH,
@@ -180,12 +186,20 @@ class PeopleMethod:
             self._people.next_id(),
             kept=self._people.kept(),
         )
+        self._memory = answer.memory
         close = _close(answer, self._rows.ids - 1, carried.people)
         return Grouped("tracks", self._rows.ids, carried, self._parameters, answer.memory, close)
 
     def tidy(self, memory: str) -> None:
         """See ``Method``."""
         forget_all_but(self._folder, memory)
+        if memory and memory == self._memory:
+            # What this census let go, no later one reads.
+            try:
+                self._matrix.erase(self._gone)
+            except OSError as error:
+                # The census is in force; the next one tries again.
+                log.warning("rows_not_erased", path=str(self._matrix.path), reason=error.strerror)
 
 
 def _close(
