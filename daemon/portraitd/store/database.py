@@ -115,6 +115,15 @@ class Database:
     def close(self) -> None:
         self._connection.close()
 
+    @property
+    def changes(self) -> int:
+        """Rows written through this connection so far: unchanged means nothing was written."""
+        return self._connection.total_changes
+
+    @property
+    def in_transaction(self) -> bool:
+        return self._connection.in_transaction
+
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
         """Run one statement.
 
