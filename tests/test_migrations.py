@@ -43,7 +43,8 @@ def content(path: Path) -> dict[str, list[dict[str, object]]]:
     """Every row of the first schema, by table; without the columns that came later."""
     with closing(sqlite3.connect(path)) as db:
         db.row_factory = sqlite3.Row
-        new = {"track_id", "tracked", "locked", "split_from"}
+        new = {"track_id", "tracked", "locked", "split_from", "hidden", "rank", "ignored"}
+        new |= {"shown_name", "shown_ignored", "ledger_id", "replaces", "frozen"}
         return {
             table: [
                 {key: row[key] for key in row.keys() if key not in new}  # noqa: SIM118
@@ -91,7 +92,7 @@ def test_nothing_is_lost(old: Path) -> None:
     assert before == content(old / FILE_NAME)
     database = Database.open_to_read(old)
     assert [] == database.problems()
-    assert 2 == database.execute("pragma user_version").fetchone()[0]
+    assert 3 == database.execute("pragma user_version").fetchone()[0]
 
 
 def test_a_store_made_anew_has_the_same_schema(old: Path, tmp_path: Path) -> None:
@@ -140,7 +141,15 @@ def test_people_keep_their_numbers_and_names(old: Path, method: str) -> None:
     store = Store(Database.open(old))
     store.track()
     settings = GroupingSettings.model_validate({"method": method, "min_samples": 2})
-    census = make_method(settings, store.faces, store.tracks, store.people, InlineExecutor(), old)
+    census = make_method(
+        settings,
+        store.faces,
+        store.tracks,
+        store.people,
+        store.ledger,
+        InlineExecutor(),
+        old,
+    )
     assert census.arrivals().stale
 
     answer = census.begin(store.people.last_census()).result()

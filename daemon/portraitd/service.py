@@ -26,7 +26,7 @@ from portraitd.errors import ConfigError, PublishError, StoreError
 from portraitd.executors import LocalExecutor, WorkerLimits
 from portraitd.jobs import EncodeSettings
 from portraitd.publisher import Publisher
-from portraitd.store import Database, Faces, Files, People, StoreLock, TrackStore, Work
+from portraitd.store import Database, Faces, Files, Ledger, People, StoreLock, TrackStore, Work
 from portraitd.systemd import Notifier
 from portraitd.tracking import Tracker
 from portraitd.watch import Doorbell, Watch
@@ -95,7 +95,10 @@ class Service:
             settings.workers.attempts,
         )
         self.tracker = Tracker(tracks, executor, ring)
-        method = make_method(settings.grouping, faces, tracks, people, executor, settings.state_dir)
+        ledger = Ledger(database)
+        method = make_method(
+            settings.grouping, faces, tracks, people, ledger, executor, settings.state_dir
+        )
         self.census = CensusTaker(
             people, method, ring, Pace(settings.grouping.settle_s, settings.grouping.max_wait_s)
         )

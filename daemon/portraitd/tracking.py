@@ -8,7 +8,7 @@ from concurrent.futures import Executor, Future
 import numpy as np
 
 from portraitd import jobs, logs
-from portraitd.jobs import VideoTracks
+from portraitd.jobs import Said, VideoTracks
 from portraitd.store.tracks import Indices, TrackStore
 
 log = logs.get("tracking")
@@ -61,7 +61,8 @@ class Tracker:
             return False
         self._video_id = video_id
         self._face_ids, faces = self._tracks.faces_of(video_id)
-        self._running = self._executor.submit(jobs.track, faces)
+        said = Said(*self._tracks.said_of(video_id, self._face_ids))
+        self._running = self._executor.submit(jobs.track, faces, said)
         self._running.add_done_callback(lambda _: self._ring())
         return True
 
@@ -75,7 +76,12 @@ class Tracker:
             log.error("tracking_failed", video=self._video_id, reason=reason)
             return
         kept = self._tracks.record(
-            self._video_id, self._face_ids, found.tracks, found.summary, found.apart
+            self._video_id,
+            self._face_ids,
+            found.tracks,
+            found.summary,
+            found.apart,
+            found.ranks,
         )
         if kept:
             log.info("video_tracked", video=self._video_id, tracks=len(found.summary.faces))

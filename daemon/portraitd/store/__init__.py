@@ -3,6 +3,7 @@
 from portraitd.store.database import Database, StoreLock
 from portraitd.store.faces import Faces, StoredFace
 from portraitd.store.files import Files, KnownFile
+from portraitd.store.ledger import Ledger
 from portraitd.store.people import Census, People
 from portraitd.store.tracks import TrackStore
 from portraitd.store.work import Ticket, Work
@@ -13,6 +14,7 @@ __all__ = [
     "Faces",
     "Files",
     "KnownFile",
+    "Ledger",
     "People",
     "StoreLock",
     "StoredFace",

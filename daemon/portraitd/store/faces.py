@@ -44,22 +44,31 @@ class Faces:
 
     def encoders(self) -> list[str]:
         """The embedding spaces in use; more than one cannot be grouped together."""
-        rows = self._db.execute("select distinct encoder from faces order by encoder")
+        rows = self._db.execute("select distinct encoder from faces_in_force order by encoder")
         return [row["encoder"] for row in rows]
 
     def ids(self) -> NDArray[np.int64]:
-        """Every face's id, rising."""
-        rows = self._db.execute("select id from faces order by id").fetchall()
+        """Of every face that takes part in a census, rising."""
+        rows = self._db.execute("select id from faces_in_force order by id").fetchall()
         return np.fromiter((row["id"] for row in rows), np.int64, len(rows))
 
     def persons(self) -> NDArray[np.int64]:
         """The person of every face in the order of ``ids``; 0 for none."""
-        rows = self._db.execute("select coalesce(person_id, 0) as p from faces order by id")
+        rows = self._db.execute(
+            "select coalesce(person_id, 0) as p from faces_in_force order by id"
+        )
         return np.fromiter((row["p"] for row in rows), np.int64)
+
+    def tracks(self) -> NDArray[np.int64]:
+        """The track of every face in the order of ``ids``; 0 while it has none."""
+        rows = self._db.execute(
+            "select coalesce(track_id, 0) as t from faces_in_force order by id"
+        ).fetchall()
+        return np.fromiter((row["t"] for row in rows), np.int64, len(rows))
 
     def embeddings(self) -> Iterator[Embeddings]:
         """All embeddings in the order of ``ids``, some thousand rows at a time."""
-        cursor = self._db.execute("select embedding from faces order by id")
+        cursor = self._db.execute("select embedding from faces_in_force order by id")
         while rows := cursor.fetchmany(CHUNK):
             yield _matrix(rows)
 

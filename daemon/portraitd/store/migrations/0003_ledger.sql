@@ -83,3 +83,11 @@ create table troubles (
 alter table videos add column replaces integer references videos (id) on delete cascade;
 -- Could not be looked at again: its people stay as they are, and it takes no part in a census.
 alter table videos add column frozen integer not null default 0;
+
+-- What a census counts.
+create view faces_in_force as
+    select faces.* from faces join videos on videos.id = faces.video_id
+    where videos.replaces is null and not videos.frozen and faces.hidden <> 1;
+create view tracks_in_force as
+    select tracks.* from tracks join videos on videos.id = tracks.video_id
+    where videos.replaces is null and not videos.frozen;
