@@ -14,6 +14,7 @@
     ├── WorkerDied           nobody: a worker process crashed, hung or was killed; retried
     ├── StoreError           the machine (disk full, damaged database); back off
     └── PublishError         the machine (share away, read-only); back off
+        └── MassDisappearance  the operator: far more portraits are gone than a person removes
 
 Those that leave a worker process carry one message and nothing else: an exception whose
 ``__init__`` takes more cannot be unpickled on the other side.
@@ -66,3 +67,7 @@ class StoreError(PortraitdError):
 
 class PublishError(PortraitdError):
     """The people tree cannot be written."""
+
+
+class MassDisappearance(PublishError):
+    """Too many portraits are gone to believe that somebody removed them."""

@@ -89,12 +89,14 @@ class Fate:
         hidden: Whether it is out of sight.
         whole: Whether that is said of its whole track.
         row: The last row that said so.
+        was: Whose it was before that row.
     """
 
     person: int | None = None
     hidden: Hidden = Hidden.NO
     whole: bool = True
     row: int = 0
+    was: int | None = None
 
     @property
     def verdict(self) -> tuple[int | None, Hidden]:
@@ -207,7 +209,9 @@ def _place(held: Corrections, entry: Entry) -> None:
     if entry.kind is Kind.SPLIT and entry.name:
         held.names[person] = entry.name
     for touched in _moved(entry):
-        held.fates[touched.face_id] = Fate(person, Hidden.NO, touched.whole, entry.id)
+        held.fates[touched.face_id] = Fate(
+            person, Hidden.NO, touched.whole, entry.id, touched.person_id
+        )
         held.against[touched.face_id].pop(person, None)
     _anchor(held, entry)
     _hold_apart(held, entry)
@@ -218,7 +222,9 @@ def _hide(hidden: Hidden) -> Callable[[Corrections, Entry], None]:
         for touched in _moved(entry):
             before = held.fates.get(touched.face_id)
             person = before.person if before else None
-            held.fates[touched.face_id] = Fate(person, hidden, touched.whole, entry.id)
+            held.fates[touched.face_id] = Fate(
+                person, hidden, touched.whole, entry.id, touched.person_id
+            )
 
     return read
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +58,17 @@ class Faces:
             "select coalesce(person_id, 0) as p from faces_in_force order by id"
         )
         return np.fromiter((row["p"] for row in rows), np.int64)
+
+    def persons_of(self, face_ids: Iterable[int]) -> dict[int, int | None]:
+        """The person of each of some faces, those that are not there left out."""
+        found = {}
+        for face_id in face_ids:
+            row = self._db.execute(
+                "select person_id from faces where id = ?", (face_id,)
+            ).fetchone()
+            if row:
+                found[face_id] = row["person_id"]
+        return found
 
     def tracks(self) -> NDArray[np.int64]:
         """The track of every face in the order of ``ids``; 0 while it has none."""

@@ -157,6 +157,10 @@ class People:
         )
         return [row["id"] for row in rows]
 
+    def ignored(self) -> set[int]:
+        """People who were put out of sight."""
+        return {row["id"] for row in self._db.execute("select id from people where ignored")}
+
     def record(self, grouped: Grouped, seconds: float, now_s: float) -> Census:
         """Put a grouping in force, in one transaction.
 
@@ -272,22 +276,6 @@ class People:
             """
         )
         return [Person(row["id"], row["name"]) for row in rows]
-
-    def last_publication(self) -> tuple[int, str]:
-        """The census and the look that the people tree was last made from; (0, "") if never."""
-        row = self._db.execute("select census_id, look from publications").fetchone()
-        return (row["census_id"], row["look"]) if row else (0, "")
-
-    def note_publication(self, census_id: int, look: str, now_s: float) -> None:
-        """The people tree now shows this census."""
-        self._db.execute(
-            """
-            insert into publications values (1, ?, ?, ?) on conflict (id) do update set
-                census_id = excluded.census_id, look = excluded.look,
-                finished_at = excluded.finished_at
-            """,
-            (census_id, look, now_s),
-        )
 
 
 def _census(row: sqlite3.Row) -> Census:

@@ -57,9 +57,6 @@ update faces set rank = 0 where id in (select best_face_id from tracks);
 create index faces_in_sight on faces (person_id, id) where rank is not null;
 
 alter table people add column ignored integer not null default 0;
--- How the tree calls a person and whether it lies in _ignored, as far as is known.
-alter table people add column shown_name text;
-alter table people add column shown_ignored integer not null default 0;
 
 alter table publications add column ledger_id integer not null default 0;
 

@@ -1,0 +1,42 @@
+"""What commands ask of the running service, and its answers."""
+
+from __future__ import annotations
+
+from portraitd.errors import ConfigError
+from portraitd.requests import Request, Requests
+from portraitd.review import Review
+
+
+class Errands:
+    """Does what commands left as requests.
+
+    Args:
+        requests: Where they lie.
+        review: What can be undone or accepted.
+    """
+
+    def __init__(self, requests: Requests, review: Review) -> None:
+        self._requests = requests
+        self._review = review
+
+    @property
+    def pending(self) -> bool:
+        """Whether anything is asked."""
+        return bool(self._requests.waiting())
+
+    def refresh(self, now_s: float) -> None:
+        """Do what is asked, and say what came of it."""
+        for name, request in self._requests.waiting().items():
+            try:
+                self._requests.answer(name, self._grant(request, now_s))
+            except ConfigError as error:
+                self._requests.answer(name, str(error), granted=False)
+
+    def _grant(self, request: Request, now_s: float) -> str:
+        if request.what == "undo":
+            undone = self._review.undo(request.row, now_s)
+            return f"row {undone.id} ({undone.kind}) is undone"
+        if request.what == "accept":
+            self._review.accept()
+            return "what is gone from people/ is taken for removed"
+        raise ConfigError(f"there is no request {request.what!r}")
