@@ -31,6 +31,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "detection": {"upsample": 0},
     "workers": {"count": 2, "slice_s": 5.0},
     "grouping": {"min_samples": 3, "settle_s": 1.0},
+    "review": {"portraits_per_track": 0, "unsorted_portraits": 0, "scan_s": 5.0, "settle_s": 1.0},
 }
 """One second of work for a clip of 20 s: ten frames, in four slices."""
 

@@ -15,6 +15,7 @@ from portraitd.executors import InlineExecutor
 from portraitd.model import FileState
 from portraitd.store import Database
 from portraitd.store.database import APPLICATION_ID, FILE_NAME
+from portraitd.store.showing import Publication, Showing
 from stores import ENCODER, Store, embedding, slice_faces
 
 COPIED = ("files", "videos", "jobs", "faces", "portraits", "people", "publications")
@@ -66,7 +67,7 @@ def old(tmp_path: Path) -> Path:
     store.see(ann, embedding(3))
     store.group([0, 1, 0, -1])
     store.database.execute("update people set name = 'Ann' where id = 1")
-    store.people.note_publication(7, "1", 100.0)
+    Showing(store.database).note(Publication(7, 0, "1"), {}, 100.0)
     for name in ("failed.mp4", "half.mp4"):
         store.video(name, slices=2)
         first, second = store.work.claim(), store.work.claim()

@@ -31,9 +31,7 @@ class Desk:
     def __init__(self, folder: Path, whole_tracks: bool = True) -> None:
         self.store = Store(Database.open(folder))
         self.showing = Showing(self.store.database)
-        self.verdicts = Verdicts(
-            self.store.database, self.store.ledger, self.showing, whole_tracks
-        )
+        self.verdicts = Verdicts(self.store.database, self.store.ledger, self.showing, whole_tracks)
         for number in range(3):
             self.see(1, number)
             self.see(2, number)
@@ -293,9 +291,7 @@ def test_until_the_tree_shows_an_undo_the_gesture_still_lies_there(desk: Desk) -
     left = desk.verdicts.still_lying([Place((3, 7), 1), Name(1, "Ann"), Exclude((3,))], 2)
 
     assert [Place((7,), 1), Exclude((3,))] == left
-    assert 3 == len(
-        desk.verdicts.still_lying([Place((3, 7), 1), Name(1, "Ann"), Exclude((3,))], 4)
-    )
+    assert 3 == len(desk.verdicts.still_lying([Place((3, 7), 1), Name(1, "Ann"), Exclude((3,))], 4))
 
 
 def near(seed: int, number: int) -> NDArray[np.float32]:

@@ -166,6 +166,12 @@ class Dispatcher:
         say("file_" + state, path=shown(file.path), reason=reason)
 
 
+def slice_s(settings: Settings) -> float:
+    """Seconds of footage in a slice."""
+    # Among keyframes alone OpenCV cannot seek: such a video is one slice.
+    return math.inf if settings.sampling.mode == "keyframes" else settings.workers.slice_s
+
+
 def encode_settings(settings: Settings) -> EncodeSettings:
     """What decides which faces are found, for a worker."""
     return EncodeSettings(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from portraitd.errors import ConfigError
+from portraitd.rebuilding import Rebuilding
 from portraitd.requests import Request, Requests
 from portraitd.review import Review
 
@@ -13,11 +14,13 @@ class Errands:
     Args:
         requests: Where they lie.
         review: What can be undone or accepted.
+        rebuilding: What can be begun.
     """
 
-    def __init__(self, requests: Requests, review: Review) -> None:
+    def __init__(self, requests: Requests, review: Review, rebuilding: Rebuilding) -> None:
         self._requests = requests
         self._review = review
+        self._rebuilding = rebuilding
 
     @property
     def pending(self) -> bool:
@@ -39,4 +42,8 @@ class Errands:
         if request.what == "accept":
             self._review.accept()
             return "what is gone from people/ is taken for removed"
+        if request.what == "rebuild":
+            begun = self._rebuilding.begin(now_s)
+            gone = f"; {begun.left_out} stay as they are, their file is gone"
+            return f"{begun.videos} videos are looked at again" + gone * bool(begun.left_out)
         raise ConfigError(f"there is no request {request.what!r}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import signal
 import sqlite3
@@ -20,13 +19,14 @@ from portraitd.admission import Admission
 from portraitd.census import CensusTaker, Pace
 from portraitd.census_methods import make_method
 from portraitd.config import Settings
-from portraitd.dispatch import Dispatcher, encode_settings
+from portraitd.dispatch import Dispatcher, encode_settings, slice_s
 from portraitd.errands import Errands
 from portraitd.errors import PublishError, StoreError
 from portraitd.executors import LocalExecutor, WorkerLimits
 from portraitd.home import make_home
 from portraitd.people.tree import Tree
 from portraitd.publisher import Publisher
+from portraitd.rebuilding import Rebuilding
 from portraitd.requests import Requests
 from portraitd.review import Review, ReviewPace
 from portraitd.store import (
@@ -42,6 +42,7 @@ from portraitd.store import (
     Verdicts,
     Work,
 )
+from portraitd.store.rebuild import Rebuild
 from portraitd.store.showing import Limits
 from portraitd.systemd import Notifier
 from portraitd.tracking import Tracker
@@ -106,8 +107,7 @@ class Service:
             places,
             ring,
             encode_settings(settings),
-            # Among keyframes alone OpenCV cannot seek: such a video is one slice.
-            math.inf if settings.sampling.mode == "keyframes" else settings.workers.slice_s,
+            slice_s(settings),
             settings.workers.attempts,
         )
         self.tracker = Tracker(tracks, executor, ring)
@@ -139,7 +139,13 @@ class Service:
             Troubles(database),
             ReviewPace(settings.review.scan_s, settings.review.settle_s),
         )
-        self.errands = Errands(Requests(settings.requests_dir), self.review)
+        self.rebuilding = Rebuilding(
+            Rebuild(database, files, tracks),
+            files,
+            slice_s(settings),
+            encode_settings(settings).encoder.embedding_space,
+        )
+        self.errands = Errands(Requests(settings.requests_dir), self.review, self.rebuilding)
         self._scan_s = settings.inbox.scan_s
         self._looked_s = float("-inf")
         self._look_wanted = True
@@ -171,6 +177,7 @@ class Service:
             or self.publisher.pending
             or self.review.pending
             or self.errands.pending
+            or self.rebuilding.pending
             or self._trouble
         )
 
@@ -182,16 +189,15 @@ class Service:
             rung: Whether something happened; if not, the inbox is looked at when it is due.
         """
         self._look_wanted |= rung
-        try:
-            self._look(now)
-            self.dispatcher.collect(now.wall_s)
-            self.dispatcher.fill(now.wall_s)
-            self.tracker.refresh(now.wall_s)
-            self.census.refresh(now.wall_s, self.working)
-            self.errands.refresh(now.wall_s)
-            self._show(now)
-        except (StoreError, PublishError) as error:
-            self._complain(str(error), now)
+        troubles = []
+        # Where one cannot go on, the others can: what people do counts also without a census.
+        for step in (self._work_on, self._group, self._show):
+            try:
+                step(now)
+            except (StoreError, PublishError) as error:
+                troubles.append(str(error))
+        if troubles:
+            self._complain(troubles[0], now)
         else:
             self._recover()
 
@@ -208,6 +214,15 @@ class Service:
         self.census.park()
         self.publisher.park()
 
+    def _work_on(self, now: Now) -> None:
+        self._look(now)
+        self.dispatcher.collect(now.wall_s)
+        self.dispatcher.fill(now.wall_s)
+
+    def _group(self, now: Now) -> None:
+        self.tracker.refresh(now.wall_s)
+        self.census.refresh(now.wall_s, self.working)
+
     def _look(self, now: Now) -> None:
         soon = self._look_wanted or self.admission.pending
         gap_s = min(LOOK_GAP_S if soon else self._scan_s, self._scan_s)
@@ -219,10 +234,13 @@ class Service:
 
     def _show(self, now: Now) -> None:
         """Read what people did, and show what came of it; never over what was not read."""
-        if self.publisher.pending:
+        self.errands.refresh(now.wall_s)
+        if self.publisher.pending or self.rebuilding.ready:
             self.review.wake()
         self.review.refresh(now.wall_s, now.steady_s)
-        if self.publisher.pending and self.review.allows_publishing(now.steady_s):
+        if self.review.allows_publishing(now.steady_s):
+            if self.rebuilding.refresh(now.wall_s):
+                self.census.park()
             self.publisher.refresh(now.wall_s)
 
     def _complain(self, trouble: str, now: Now) -> None:
@@ -328,7 +346,10 @@ def run(settings: Settings, until_idle: bool = False) -> None:
 
 
 def process(
-    settings: Settings, paths: list[Path], watch_progress: Callable[[Service], None]
+    settings: Settings,
+    paths: list[Path],
+    watch_progress: Callable[[Service], None],
+    rebuild: bool = False,
 ) -> list[int]:
     """Process files and folders now, and return when the people tree is fresh.
 
@@ -336,6 +357,7 @@ def process(
         settings: What is in force.
         paths: Files and folders; none at all regroups everything from the beginning.
         watch_progress: Called after every turn.
+        rebuild: Look at every video again instead.
 
     Returns:
         The ids of the files that were named.
@@ -350,7 +372,9 @@ def process(
     )
     with _stop_signals(doorbell) as stopping, open_service(now_settings, doorbell) as service:
         service.leave_inbox()
-        if not paths:
+        if rebuild:
+            service.rebuilding.begin(time.time())
+        elif not paths:
             service.census.force()
         named = service.admission.register(paths, time.time())
         while not stopping():

@@ -148,10 +148,16 @@ class TrackStore:
                     for rank, face in zip(ranks.tolist(), face_ids.tolist(), strict=True)
                 ],
             )
-            self._fill(video_id)
-            self._ledger.recognise(video_id)
+            # What only stands beside another is recognised when it takes its place.
+            if not self._stands_beside(video_id):
+                self.recognise(video_id)
             self._db.execute("update videos set tracked = 1 where id = ?", (video_id,))
             return True
+
+    def recognise(self, video_id: int) -> None:
+        """Find in a video what was known of it, within the caller's transaction."""
+        self._fill(video_id)
+        self._ledger.recognise(video_id)
 
     def _fill(self, video_id: int) -> None:
         """Faces of nobody follow the person of the others in their track, if there is one.
@@ -171,6 +177,10 @@ class TrackStore:
             """,
             (video_id, video_id),
         )
+
+    def _stands_beside(self, video_id: int) -> bool:
+        row = self._db.execute("select replaces from videos where id = ?", (video_id,)).fetchone()
+        return row is not None and row["replaces"] is not None
 
     def rows(self) -> TrackRows:
         """What a census needs of every track."""
