@@ -171,7 +171,7 @@ class Told(NamedTuple):
         speakers: Rows that bring their cluster to that person.
         against: Shape ``(m, 2)``; pairs of rows that were told apart.
         aside: Shape ``(n,)``; rows that are nobody known.
-        gone: Shape ``(n,)``; rows that were excluded.
+        gone: Shape ``(n,)``; rows that take no part: those, and what was excluded.
     """
 
     placed: NDArray[np.int64]
@@ -200,8 +200,10 @@ def cluster(
     from sklearn.cluster import DBSCAN
 
     vectors = np.memmap(matrix, "<f4", mode="r").reshape(-1, EMBEDDING_SIZE)
-    found = DBSCAN(eps=eps, min_samples=min_samples).fit_predict(vectors)
-    labels = np.asarray(found, np.int64)
+    inside = np.arange(len(vectors)) if told is None else np.flatnonzero(~told.gone)
+    labels = np.full(len(vectors), -1, np.int64)
+    if len(inside):
+        labels[inside] = DBSCAN(eps=eps, min_samples=min_samples).fit_predict(vectors[inside])
     if told is None or not (told.placed.any() or len(told.against)):
         return labels
     claims = Claims.of(labels, told.placed, told.speakers)

@@ -75,10 +75,10 @@ def _spread(
 ) -> Told:
     told = _nothing_told(size)
     for row, fate in fates.items():
-        if fate.hidden is Hidden.EXCLUDED:
-            told.gone[row] = True
-        elif fate.person == NOBODY:
-            told.aside[row] = True
+        # A track of nobody known takes no part: who is near it may still be anybody.
+        told.gone[row] = fate.hidden is Hidden.EXCLUDED or fate.person == NOBODY
+        if told.gone[row]:
+            told.aside[row] = fate.hidden is not Hidden.EXCLUDED
         elif fate.person is not None:
             told.placed[row] = fate.person
     speakers = set()
