@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from portraitd.errors import ConfigError
+from portraitd.publisher import Publisher
 from portraitd.rebuilding import Rebuilding
 from portraitd.requests import Request, Requests
 from portraitd.review import Review
@@ -14,12 +15,16 @@ class Errands:
     Args:
         requests: Where they lie.
         review: What can be undone or accepted.
+        publisher: What can be accepted as well.
         rebuilding: What can be begun.
     """
 
-    def __init__(self, requests: Requests, review: Review, rebuilding: Rebuilding) -> None:
+    def __init__(
+        self, requests: Requests, review: Review, publisher: Publisher, rebuilding: Rebuilding
+    ) -> None:
         self._requests = requests
         self._review = review
+        self._publisher = publisher
         self._rebuilding = rebuilding
 
     @property
@@ -41,6 +46,7 @@ class Errands:
             return f"row {undone.id} ({undone.kind}) is undone"
         if request.what == "accept":
             self._review.accept()
+            self._publisher.accept()
             return "what is gone from people/ is taken for removed"
         if request.what == "rebuild":
             begun = self._rebuilding.begin(now_s)

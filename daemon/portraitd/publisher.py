@@ -66,6 +66,7 @@ class Publisher:
         self._wanted = Wanted((), (), (), ())
         self._not_before_s = 0.0
         self._trouble = ""
+        self._accepts_losses = False
 
     @property
     def pending(self) -> bool:
@@ -89,6 +90,11 @@ class Publisher:
         except (PublishError, StoreError) as error:
             self._not_before_s, self._trouble = now_s + BACK_OFF_S, str(error)
             raise
+
+    def accept(self) -> None:
+        """Nearly everything may go from the tree, once."""
+        self._accepts_losses = True
+        self._not_before_s = 0.0
 
     def park(self) -> None:
         """Forget what was ordered; the next start orders it again."""
@@ -134,8 +140,15 @@ class Publisher:
     def _publish(self, due: Publication, now_s: float) -> None:
         wanted = self._wanted
         published = self._tree.publish(
-            wanted.folders, wanted.unsorted, self._faces.portrait, self._montages()
+            wanted.folders,
+            wanted.unsorted,
+            self._faces.portrait,
+            self._montages(),
+            ignored=wanted.ignored,
+            ignored_faces=wanted.ignored_faces,
+            accept_losses=self._accepts_losses,
         )
+        self._accepts_losses = False
         self._showing.note(due, wanted.places(), now_s)
         log.info(
             "people_published",

@@ -6,13 +6,14 @@ some time apart agree on it. Nothing is decided while much more is gone than a p
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from portraitd import logs
 from portraitd.errors import MassDisappearance, PublishError
 from portraitd.gestures import Gesture, Split
+from portraitd.people.edits import Known
 from portraitd.store import Faces, Ledger, People, Showing, Troubles, Verdicts
 from portraitd.store.corrections import Entry, Hidden
 from portraitd.store.showing import IGNORED
@@ -23,26 +24,6 @@ ROOM = "review"
 
 LEAST_GAP_S = 1.0
 """Between two readings, however often it rings."""
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What the store holds, for comparison with what lies in the tree.
-
-    Attributes:
-        person_of: Every face that is published now or was excluded or ignored, and its person;
-            None where it has none.
-        excluded: Faces that are not to be shown.
-        ignored_faces: Faces that are out of sight.
-        ignored_people: People who are.
-        names: The name, or None, of every person who has a folder.
-    """
-
-    person_of: Mapping[int, int | None]
-    excluded: Collection[int]
-    ignored_faces: Collection[int]
-    ignored_people: Collection[int]
-    names: Mapping[int, str | None]
 
 
 class Reader(Protocol):

@@ -118,7 +118,8 @@ class Service:
         self.census = CensusTaker(
             people, method, ring, Pace(settings.grouping.settle_s, settings.grouping.max_wait_s)
         )
-        tree, showing = Tree(settings.people_dir), Showing(database)
+        tree = Tree(settings.people_dir, store=database.name)
+        showing = Showing(database)
         self.publisher = Publisher(
             faces,
             people,
@@ -145,7 +146,9 @@ class Service:
             slice_s(settings),
             encode_settings(settings).encoder.embedding_space,
         )
-        self.errands = Errands(Requests(settings.requests_dir), self.review, self.rebuilding)
+        self.errands = Errands(
+            Requests(settings.requests_dir), self.review, self.publisher, self.rebuilding
+        )
         self._scan_s = settings.inbox.scan_s
         self._looked_s = float("-inf")
         self._look_wanted = True

@@ -116,6 +116,11 @@ class Database:
         self._connection.close()
 
     @property
+    def name(self) -> str:
+        """Another one for each store there ever was."""
+        return str(self.execute("select name from store_name").fetchone()["name"])
+
+    @property
     def changes(self) -> int:
         """Rows written through this connection so far: unchanged means nothing was written."""
         return self._connection.total_changes

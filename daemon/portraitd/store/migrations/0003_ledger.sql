@@ -1,3 +1,7 @@
+-- So that a people tree knows whose it is.
+create table store_name (name text not null) strict;
+insert into store_name values (lower(hex(randomblob(16))));
+
 -- What people did in the tree. Rows are added, never changed: an undo is a row too.
 create table ledger (
     id integer primary key autoincrement,
