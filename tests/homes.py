@@ -108,6 +108,11 @@ class Home:
         with closing(connect(self.settings.state_dir)) as connection:
             return [dict(row) for row in connection.execute(f"select * from {table} order by id")]
 
+    def troubles(self) -> dict[str, str]:
+        """What stands in the way, by room."""
+        with closing(connect(self.settings.state_dir)) as connection:
+            return dict(connection.execute("select room, reason from troubles").fetchall())
+
     def states(self) -> dict[str, str]:
         """State of each file by path."""
         return {row["path"].decode("utf-8", "replace"): row["state"] for row in self.rows("files")}
