@@ -87,7 +87,13 @@ def taker(
 ) -> CensusTaker:
     settings = GroupingSettings(method=method, **{"min_samples": 2} | numbers)
     made = make_method(
-        settings, store.faces, store.tracks, store.people, executor or InlineExecutor(), tmp_path
+        settings,
+        store.faces,
+        store.tracks,
+        store.people,
+        store.ledger,
+        executor or InlineExecutor(),
+        tmp_path,
     )
     return CensusTaker(store.people, made, lambda: None, PACE)
 
@@ -384,7 +390,7 @@ def test_faces_of_two_encoders_are_not_compared(
     store.database.execute("update faces set encoder = 'another'")
     see(store, near(1, 0.01), at_s=100.0)
 
-    with pytest.raises(StoreError, match=r"another, dlib.*into a new home"):
+    with pytest.raises(StoreError, match=r"another, dlib.*portraitd rebuild"):
         taker(store, tmp_path, method).refresh(115.0, working=False)
 
 

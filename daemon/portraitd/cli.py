@@ -16,6 +16,7 @@ from portraitd import __version__, logs
 from portraitd.config import Settings, load
 from portraitd.errors import AlreadyRunning, ConfigError, PortraitdError, StoreError
 from portraitd.model import FileState
+from portraitd.requests import Request
 
 # As sysexits.h has them; the unit's RestartPreventExitStatus names 78.
 EXIT_FAILED_FILES = 1
@@ -83,8 +84,8 @@ def main() -> None:
 @with_settings
 def init(settings: Settings) -> None:
     """Make a home: inbox, people and state."""
+    from portraitd.home import make_home
     from portraitd.people.tree import Tree
-    from portraitd.service import make_home
     from portraitd.store import Database, StoreLock
 
     make_home(settings)
@@ -183,6 +184,52 @@ def regroup(settings: Settings, dry_run: bool) -> None:
         console = Console(stderr=True)
         with ProgressBar(console) as bar:
             service.process(settings, [], bar.follow)
+
+
+@commands.command()
+@with_settings
+def rebuild(settings: Settings) -> None:
+    """Look at every video again with the settings of now; names and corrections stay."""
+    from portraitd import service
+    from portraitd.asking import ask
+    from portraitd.progress import ProgressBar
+
+    answer = ask(settings, Request("rebuild"))
+    if answer is not None:
+        click.echo(answer)
+        return
+    logs.quiet()
+    with ProgressBar(Console(stderr=True)) as bar:
+        service.process(settings, [], bar.follow, rebuild=True)
+
+
+@commands.command()
+@with_settings
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+def ledger(settings: Settings, as_json: bool) -> None:
+    """What people did in the people folder, the oldest first."""
+    from portraitd.listing import print_ledger
+
+    print_ledger(settings, as_json, sys.stdout)
+
+
+@commands.command()
+@with_settings
+@click.argument("row", required=False, type=int)
+def undo(settings: Settings, row: int | None) -> None:
+    """Take back the last thing that was done in the people folder, or ROW of the ledger."""
+    from portraitd.asking import ask, undo_here
+
+    click.echo(ask(settings, Request("undo", row)) or undo_here(settings, row))
+
+
+@commands.command()
+@with_settings
+def accept(settings: Settings) -> None:
+    """Believe once that what is gone from the people folder was removed on purpose."""
+    from portraitd.asking import ask
+
+    click.echo(ask(settings, Request("accept"), or_leave=True))
 
 
 @commands.command()

@@ -111,6 +111,16 @@ class PeopleSettings(Section):
     portrait_width: Annotated[int, Field(ge=64, le=2048)] = 400
 
 
+class ReviewSettings(Section):
+    """What people see in the tree, and how what they do there is read."""
+
+    unit: Literal["track", "face"] = "track"
+    portraits_per_track: Annotated[int, Field(ge=0, le=9)] = 3
+    unsorted_portraits: Annotated[int, Field(ge=0)] = 300
+    scan_s: Positive = 10.0
+    settle_s: NotNegative = 2.0
+
+
 class Settings(BaseSettings):
     """Everything that can be set. Environment variables: ``PORTRAITD_GROUPING__EPS=0.44``."""
 
@@ -127,6 +137,7 @@ class Settings(BaseSettings):
     workers: WorkerSettings = WorkerSettings()
     grouping: GroupingSettings = GroupingSettings()
     people: PeopleSettings = PeopleSettings()
+    review: ReviewSettings = ReviewSettings()
 
     @classmethod
     def settings_customise_sources(
@@ -155,6 +166,11 @@ class Settings(BaseSettings):
     @property
     def state_dir(self) -> Path:
         return self._below_home(self.paths.state, "state")
+
+    @property
+    def requests_dir(self) -> Path:
+        """Where commands ask a running service."""
+        return self.state_dir / "requests"
 
     @property
     def models_dir(self) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import signal
 import sqlite3
@@ -20,16 +19,34 @@ from portraitd.admission import Admission
 from portraitd.census import CensusTaker, Pace
 from portraitd.census_methods import make_method
 from portraitd.config import Settings
-from portraitd.dispatch import Dispatcher
-from portraitd.encoder.interface import EncoderSettings
-from portraitd.errors import ConfigError, PublishError, StoreError
+from portraitd.dispatch import Dispatcher, encode_settings, slice_s
+from portraitd.errands import Errands
+from portraitd.errors import PublishError, StoreError
 from portraitd.executors import LocalExecutor, WorkerLimits
-from portraitd.jobs import EncodeSettings
+from portraitd.home import make_home
+from portraitd.people.tree import Tree
 from portraitd.publisher import Publisher
-from portraitd.store import Database, Faces, Files, People, StoreLock, TrackStore, Work
+from portraitd.rebuilding import Rebuilding
+from portraitd.requests import Requests
+from portraitd.review import Review, ReviewPace
+from portraitd.store import (
+    Database,
+    Faces,
+    Files,
+    Ledger,
+    People,
+    Showing,
+    StoreLock,
+    TrackStore,
+    Troubles,
+    Verdicts,
+    Work,
+)
+from portraitd.store.rebuild import Rebuild
+from portraitd.store.showing import Limits
 from portraitd.systemd import Notifier
 from portraitd.tracking import Tracker
-from portraitd.watch import Doorbell, Watch
+from portraitd.watch import Button, Doorbell, Watch
 
 log = logs.get("service")
 
@@ -90,16 +107,48 @@ class Service:
             places,
             ring,
             encode_settings(settings),
-            # Among keyframes alone OpenCV cannot seek: such a video is one slice.
-            math.inf if settings.sampling.mode == "keyframes" else settings.workers.slice_s,
+            slice_s(settings),
             settings.workers.attempts,
         )
         self.tracker = Tracker(tracks, executor, ring, settings.workers.attempts)
-        method = make_method(settings.grouping, faces, tracks, people, executor, settings.state_dir)
+        ledger = Ledger(database)
+        method = make_method(
+            settings.grouping, faces, tracks, people, ledger, executor, settings.state_dir
+        )
         self.census = CensusTaker(
             people, method, ring, Pace(settings.grouping.settle_s, settings.grouping.max_wait_s)
         )
-        self.publisher = Publisher(faces, people, executor, ring, settings.people_dir)
+        tree = Tree(settings.people_dir, store=database.name)
+        showing = Showing(database)
+        self.publisher = Publisher(
+            faces,
+            people,
+            ledger,
+            showing,
+            executor,
+            ring,
+            tree,
+            Limits(settings.review.portraits_per_track, settings.review.unsorted_portraits),
+        )
+        self.review = Review(
+            tree,
+            Verdicts(database, ledger, showing, settings.review.unit == "track"),
+            ledger,
+            showing,
+            faces,
+            people,
+            Troubles(database),
+            ReviewPace(settings.review.scan_s, settings.review.settle_s),
+        )
+        self.rebuilding = Rebuilding(
+            Rebuild(database, files, tracks),
+            files,
+            slice_s(settings),
+            encode_settings(settings).encoder.embedding_space,
+        )
+        self.errands = Errands(
+            Requests(settings.requests_dir), self.review, self.publisher, self.rebuilding
+        )
         self._scan_s = settings.inbox.scan_s
         self._looked_s = float("-inf")
         self._look_wanted = True
@@ -129,6 +178,9 @@ class Service:
             or self.working
             or self.census.pending
             or self.publisher.pending
+            or self.review.pending
+            or self.errands.pending
+            or self.rebuilding.pending
             or self._trouble
         )
 
@@ -140,15 +192,15 @@ class Service:
             rung: Whether something happened; if not, the inbox is looked at when it is due.
         """
         self._look_wanted |= rung
-        try:
-            self._look(now)
-            self.dispatcher.collect(now.wall_s)
-            self.dispatcher.fill(now.wall_s)
-            self.tracker.refresh(now.wall_s)
-            self.census.refresh(now.wall_s, self.working)
-            self.publisher.refresh(now.wall_s)
-        except (StoreError, PublishError) as error:
-            self._complain(str(error), now)
+        troubles = []
+        # Where one cannot go on, the others can: what people do counts also without a census.
+        for step in (self._work_on, self._group, self._show):
+            try:
+                step(now)
+            except (StoreError, PublishError) as error:
+                troubles.append(str(error))
+        if troubles:
+            self._complain(troubles[0], now)
         else:
             self._recover()
 
@@ -156,7 +208,7 @@ class Service:
         """Seconds until a turn is worth it, if nothing rings."""
         soon = self._look_wanted or self.admission.pending or self.census.pending or self._trouble
         wait = self._looked_s + (LOOK_GAP_S if soon else self._scan_s) - now.steady_s
-        return min(max(wait, 0.05), 30.0)
+        return min(max(min(wait, self.review.wait_s(now.steady_s)), 0.05), 30.0)
 
     def park(self) -> None:
         """Give back what is out; the next start takes it up."""
@@ -164,6 +216,15 @@ class Service:
         self.tracker.park()
         self.census.park()
         self.publisher.park()
+
+    def _work_on(self, now: Now) -> None:
+        self._look(now)
+        self.dispatcher.collect(now.wall_s)
+        self.dispatcher.fill(now.wall_s)
+
+    def _group(self, now: Now) -> None:
+        self.tracker.refresh(now.wall_s)
+        self.census.refresh(now.wall_s, self.working)
 
     def _look(self, now: Now) -> None:
         soon = self._look_wanted or self.admission.pending
@@ -173,6 +234,17 @@ class Service:
             self._look_wanted = False
             self._looked_s = now.steady_s
             self.admission.refresh(now.wall_s, now.steady_s)
+
+    def _show(self, now: Now) -> None:
+        """Read what people did, and show what came of it; never over what was not read."""
+        self.errands.refresh(now.wall_s)
+        if self.publisher.pending or self.rebuilding.ready:
+            self.review.wake()
+        self.review.refresh(now.wall_s, now.steady_s)
+        if self.review.allows_publishing(now.steady_s):
+            if self.rebuilding.refresh(now.wall_s):
+                self.census.park()
+            self.publisher.refresh(now.wall_s)
 
     def _complain(self, trouble: str, now: Now) -> None:
         """Say it when it is new, and once a minute while it lasts."""
@@ -185,45 +257,6 @@ class Service:
         if self._trouble:
             log.info("recovered", reason=self._trouble)
         self._trouble = ""
-
-
-def encode_settings(settings: Settings) -> EncodeSettings:
-    """What decides which faces are found, for a worker."""
-    return EncodeSettings(
-        settings.sampling.fps,
-        settings.sampling.mode == "keyframes",
-        settings.sampling.reuse_unchanged,
-        EncoderSettings(
-            models_dir=settings.models_dir,
-            kind=settings.encoder.kind,
-            detector=settings.encoder.detector,
-            max_width=settings.detection.max_width,
-            max_height=settings.detection.max_height,
-            upsample=settings.detection.upsample,
-            mirror=settings.encoder.mirror,
-            min_face_px=settings.encoder.min_face_px,
-            runtime=settings.encoder.runtime,
-        ),
-        settings.people.portrait_width,
-    )
-
-
-def make_home(settings: Settings) -> None:
-    """Make the folders of a home that are not there yet.
-
-    Raises:
-        ConfigError: One of them cannot be made.
-    """
-    for folder, mode in (
-        (settings.home_dir, 0o777),
-        (settings.inbox_dir, 0o777),
-        (settings.people_dir, 0o777),
-        (settings.state_dir, 0o700),
-    ):
-        try:
-            folder.mkdir(mode=mode, parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(f"{folder} cannot be made: {error.strerror}") from error
 
 
 @contextmanager
@@ -279,8 +312,12 @@ def run(settings: Settings, until_idle: bool = False) -> None:
     """
     doorbell, notifier = Doorbell(), Notifier()
     with _stop_signals(doorbell) as stopping, open_service(settings, doorbell) as service:
-        watch = Watch([settings.inbox_dir], doorbell, settings.inbox.watch)
+        watch = Watch([settings.inbox_dir, settings.requests_dir], doorbell, settings.inbox.watch)
+        people_watch = Watch(
+            [settings.people_dir], Button(doorbell, service.review.wake), settings.inbox.watch
+        )
         watch.start()
+        people_watch.start()
         try:
             log.info(
                 "service_started",
@@ -299,18 +336,23 @@ def run(settings: Settings, until_idle: bool = False) -> None:
                 if until_idle and service.idle:
                     break
                 watch.ensure()
+                people_watch.ensure()
                 timeout_s = service.next_turn_s(now)
                 if notifier.period_s:
                     timeout_s = min(timeout_s, notifier.period_s)
                 rung = doorbell.wait(timeout_s)
         finally:
             watch.stop()
+            people_watch.stop()
             notifier.stopping()
             log.info("service_stopping")
 
 
 def process(
-    settings: Settings, paths: list[Path], watch_progress: Callable[[Service], None]
+    settings: Settings,
+    paths: list[Path],
+    watch_progress: Callable[[Service], None],
+    rebuild: bool = False,
 ) -> list[int]:
     """Process files and folders now, and return when the people tree is fresh.
 
@@ -318,6 +360,7 @@ def process(
         settings: What is in force.
         paths: Files and folders; none at all regroups everything from the beginning.
         watch_progress: Called after every turn.
+        rebuild: Look at every video again instead.
 
     Returns:
         The ids of the files that were named.
@@ -332,7 +375,9 @@ def process(
     )
     with _stop_signals(doorbell) as stopping, open_service(now_settings, doorbell) as service:
         service.leave_inbox()
-        if not paths:
+        if rebuild:
+            service.rebuilding.begin(time.time())
+        elif not paths:
             service.census.force()
         named = service.admission.register(paths, time.time())
         while not stopping():

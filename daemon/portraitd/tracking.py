@@ -9,7 +9,7 @@ from concurrent.futures import Executor, Future
 import numpy as np
 
 from portraitd import jobs, logs
-from portraitd.jobs import VideoTracks
+from portraitd.jobs import Said, VideoTracks
 from portraitd.store.tracks import Indices, TrackStore
 
 log = logs.get("tracking")
@@ -73,8 +73,11 @@ class Tracker:
             return False
         self._video_id = video_id
         self._face_ids, faces = self._tracks.faces_of(video_id)
-        follows = self._died[video_id] < self._attempts
-        self._running = self._executor.submit(jobs.track if follows else jobs.track_singly, faces)
+        said = Said(*self._tracks.said_of(video_id, self._face_ids))
+        if self._died[video_id] < self._attempts:
+            self._running = self._executor.submit(jobs.track, faces, said)
+        else:
+            self._running = self._executor.submit(jobs.track_singly, faces)
         self._running.add_done_callback(lambda _: self._ring())
         return True
 
@@ -85,7 +88,12 @@ class Tracker:
             self._lose(f"{type(error).__name__}: {error}", now_s)
             return
         kept = self._tracks.record(
-            self._video_id, self._face_ids, found.tracks, found.summary, found.apart
+            self._video_id,
+            self._face_ids,
+            found.tracks,
+            found.summary,
+            found.apart,
+            found.ranks,
         )
         if kept:
             log.info("video_tracked", video=self._video_id, tracks=len(found.summary.faces))

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from portraitd.grouping.assembly import Assembly, TrackTable
-from portraitd.grouping.clumps import owners_of
 from portraitd.grouping.components import Indices
 from portraitd.grouping.distances import near
 from portraitd.grouping.groups import Floats, Merging, Statistics
@@ -53,7 +52,7 @@ def tight_pairs(
     owners = np.zeros(len(names), dtype=np.int64)
     inside = np.flatnonzero(groups >= 0)
     position = np.searchsorted(names, groups[inside])
-    np.maximum.at(owners, position, owners_of(assembly.units[inside]))
+    np.maximum.at(owners, position, assembly.claims.placed[inside])
 
     statistics = assembly.statistics
     pairs = _within(statistics, which, reach**2)

@@ -3,8 +3,12 @@
 from portraitd.store.database import Database, StoreLock
 from portraitd.store.faces import Faces, StoredFace
 from portraitd.store.files import Files, KnownFile
+from portraitd.store.ledger import Ledger
 from portraitd.store.people import Census, People
+from portraitd.store.showing import Showing
 from portraitd.store.tracks import TrackStore
+from portraitd.store.troubles import Troubles
+from portraitd.store.verdicts import Verdicts
 from portraitd.store.work import Ticket, Work
 
 __all__ = [
@@ -13,10 +17,14 @@ __all__ = [
     "Faces",
     "Files",
     "KnownFile",
+    "Ledger",
     "People",
+    "Showing",
     "StoreLock",
     "StoredFace",
     "Ticket",
     "TrackStore",
+    "Troubles",
+    "Verdicts",
     "Work",
 ]

@@ -115,6 +115,20 @@ class Database:
     def close(self) -> None:
         self._connection.close()
 
+    @property
+    def name(self) -> str:
+        """Another one for each store there ever was."""
+        return str(self.execute("select name from store_name").fetchone()["name"])
+
+    @property
+    def changes(self) -> int:
+        """Rows written through this connection so far: unchanged means nothing was written."""
+        return self._connection.total_changes
+
+    @property
+    def in_transaction(self) -> bool:
+        return self._connection.in_transaction
+
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
         """Run one statement.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,22 +44,42 @@ class Faces:
 
     def encoders(self) -> list[str]:
         """The embedding spaces in use; more than one cannot be grouped together."""
-        rows = self._db.execute("select distinct encoder from faces order by encoder")
+        rows = self._db.execute("select distinct encoder from faces_in_force order by encoder")
         return [row["encoder"] for row in rows]
 
     def ids(self) -> NDArray[np.int64]:
-        """Every face's id, rising."""
-        rows = self._db.execute("select id from faces order by id").fetchall()
+        """Of every face that takes part in a census, rising."""
+        rows = self._db.execute("select id from faces_in_force order by id").fetchall()
         return np.fromiter((row["id"] for row in rows), np.int64, len(rows))
 
     def persons(self) -> NDArray[np.int64]:
         """The person of every face in the order of ``ids``; 0 for none."""
-        rows = self._db.execute("select coalesce(person_id, 0) as p from faces order by id")
+        rows = self._db.execute(
+            "select coalesce(person_id, 0) as p from faces_in_force order by id"
+        )
         return np.fromiter((row["p"] for row in rows), np.int64)
+
+    def persons_of(self, face_ids: Iterable[int]) -> dict[int, int | None]:
+        """The person of each of some faces, those that are not there left out."""
+        found = {}
+        for face_id in face_ids:
+            row = self._db.execute(
+                "select person_id from faces where id = ?", (face_id,)
+            ).fetchone()
+            if row:
+                found[face_id] = row["person_id"]
+        return found
+
+    def tracks(self) -> NDArray[np.int64]:
+        """The track of every face in the order of ``ids``; 0 while it has none."""
+        rows = self._db.execute(
+            "select coalesce(track_id, 0) as t from faces_in_force order by id"
+        ).fetchall()
+        return np.fromiter((row["t"] for row in rows), np.int64, len(rows))
 
     def embeddings(self) -> Iterator[Embeddings]:
         """All embeddings in the order of ``ids``, some thousand rows at a time."""
-        cursor = self._db.execute("select embedding from faces order by id")
+        cursor = self._db.execute("select embedding from faces_in_force order by id")
         while rows := cursor.fetchmany(CHUNK):
             yield _matrix(rows)
 
@@ -106,8 +126,11 @@ class Faces:
         """The faces of a person as their folder shows them; None for faces of nobody."""
         rows = self._db.execute(
             """
-            select faces.*, area_left, area_top, area_right, area_bottom
+            select faces.*, area_left, area_top, area_right, area_bottom, videos.sha256,
+                (select path from files where files.video_id = faces.video_id
+                 order by state = 'duplicate', id limit 1) as path
             from faces join portraits on face_id = faces.id
+            join videos on videos.id = faces.video_id
             where person_id is ? order by faces.id
             """,
             (person_id,),
@@ -118,6 +141,9 @@ class Faces:
                 box=_box(row),
                 area=Box(row["area_left"], row["area_top"], row["area_right"], row["area_bottom"]),
                 score=row["score"],
+                source=Path(os.fsdecode(row["path"] or b"")).name,
+                sha256=row["sha256"],
+                t_s=row["t_s"],
             )
             for row in rows
         ]

@@ -116,11 +116,12 @@ class Work:
             ).fetchone()
             if row is None:
                 return None
-            kind = self._db.execute(
-                "select kind from videos where id = ?", (row["video_id"],)
-            ).fetchone()["kind"]
-            source = self._files.source(self._files.of_video(row["video_id"])[0])
-        piece = Slice(source, MediaKind(kind), row["start_s"], row["stop_s"])
+            video = self._db.execute(
+                "select kind, coalesce(replaces, id) as origin from videos where id = ?",
+                (row["video_id"],),
+            ).fetchone()
+            source = self._files.source(self._files.of_video(video["origin"])[0])
+        piece = Slice(source, MediaKind(video["kind"]), row["start_s"], row["stop_s"])
         return Ticket(row["id"], row["video_id"], row["attempts"], piece)
 
     def release(self, ticket: Ticket) -> None:
@@ -256,7 +257,9 @@ class Work:
 
     def counts(self) -> dict[str, int]:
         """Videos by state."""
-        rows = self._db.execute("select state, count(*) as n from videos group by state")
+        rows = self._db.execute(
+            "select state, count(*) as n from videos where replaces is null group by state"
+        )
         return {row["state"]: row["n"] for row in rows}
 
     def progress(self) -> Progress:
