@@ -83,13 +83,13 @@ def test_a_portrait_comes_back_as_it_was_cut(store: Store) -> None:
 
 
 def test_a_published_face_knows_its_box_and_its_picture(store: Store) -> None:
-    """By person; None asks for the faces of nobody."""
+    """And where it comes from. By person; None asks for the faces of nobody."""
     mine, nobodys = store.see(embedding(1), embedding(2))
     store.group([0, -1])
 
-    assert [
-        PublishedFace(mine, Box(10, 20, 110, 130), Box(0, 0, 200, 240), 1.25)
-    ] == store.faces.published(1)
+    box, area = Box(10, 20, 110, 130), Box(0, 0, 200, 240)
+    expected = PublishedFace(mine, box, area, 1.25, "video 0.mp4", "sha 0", 0.0)
+    assert [expected] == store.faces.published(1)
     assert [nobodys] == [face.face_id for face in store.faces.published(None)]
     assert [] == store.faces.published(2)
 

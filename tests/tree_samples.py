@@ -11,7 +11,8 @@ Snapshot = dict[str, tuple[int, bytes]]
 
 
 def face(number: int) -> PublishedFace:
-    return PublishedFace(number, Box(70, 100, 170, 200), Box(0, 0, 240, 300), 0.9)
+    box, area = Box(70, 100, 170, 200), Box(0, 0, 240, 300)
+    return PublishedFace(number, box, area, 0.9, "clip.mp4", "5" * 64, float(number))
 
 
 def person(number: int, *faces: int, name: str | None = None) -> PersonFolder:

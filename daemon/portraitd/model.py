@@ -251,12 +251,22 @@ class SliceFaces:
 
 @dataclass(frozen=True, slots=True)
 class PublishedFace:
-    """A face as the people tree shows it: enough to write its annotation."""
+    """A face as the people tree shows it: enough for its annotation and for what its file says.
+
+    Attributes:
+        area: The part of the frame that the portrait shows.
+        source: Name of the video or photo, for people to read.
+        sha256: Of the whole video or photo, hexadecimal.
+        t_s: When in the video; 0 for a photo.
+    """
 
     face_id: int
     box: Box
     area: Box
     score: float
+    source: str
+    sha256: str
+    t_s: float
 
 
 @dataclass(frozen=True, slots=True)

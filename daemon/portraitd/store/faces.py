@@ -106,8 +106,11 @@ class Faces:
         """The faces of a person as their folder shows them; None for faces of nobody."""
         rows = self._db.execute(
             """
-            select faces.*, area_left, area_top, area_right, area_bottom
+            select faces.*, area_left, area_top, area_right, area_bottom, videos.sha256,
+                (select path from files where files.video_id = faces.video_id
+                 order by state = 'duplicate', id limit 1) as path
             from faces join portraits on face_id = faces.id
+            join videos on videos.id = faces.video_id
             where person_id is ? order by faces.id
             """,
             (person_id,),
@@ -118,6 +121,9 @@ class Faces:
                 box=_box(row),
                 area=Box(row["area_left"], row["area_top"], row["area_right"], row["area_bottom"]),
                 score=row["score"],
+                source=Path(os.fsdecode(row["path"] or b"")).name,
+                sha256=row["sha256"],
+                t_s=row["t_s"],
             )
             for row in rows
         ]
