@@ -13,6 +13,7 @@ from portraitd.people.plan import (
     Forget,
     MakeFolder,
     Owner,
+    Release,
     Remove,
     RemoveFolder,
     RenameFolder,
@@ -64,10 +65,11 @@ class ModelTree:
 
     folders: dict[int, ModelFolder] = field(default_factory=dict)
     others: set[str] = field(default_factory=set)
+    released: dict[int, ModelFolder] = field(default_factory=dict)
 
     def plan(self, wanted: dict[int, WantedFolder]) -> list[Step]:
         taken = {folder.name for folder in self.folders.values()} | self.others
-        return plan(wanted, {n: f.seen() for n, f in self.folders.items()}, taken)
+        return plan(wanted, {n: f.seen() for n, f in self.folders.items()}, {"": taken})
 
     def carry_out(self, steps: list[Step]) -> None:
         for step in steps:
@@ -97,6 +99,11 @@ class ModelTree:
             case Forget(number, target):
                 del self.folders[number].published[target]
                 del self.folders[number].written[target]
+            case Release(number):
+                folder = self.folders.pop(number)
+                assert folder.present == folder.foreign()
+                self.released[number] = folder
+                self.others.add(folder.name)
             case RemoveFolder(number):
                 assert not self.folders[number].present
                 del self.folders[number]
@@ -170,7 +177,8 @@ def test_nothing_foreign_is_lost(
 
     for number, files in theirs.items():
         if files:
-            assert files.items() <= tree.folders[number].present.items()
+            folder = tree.folders.get(number) or tree.released[number]
+            assert files.items() <= folder.present.items()
 
 
 @given(wanted_trees, edits, wanted_trees, others)
