@@ -24,7 +24,10 @@ from portraitd.dispatch import Dispatcher
 from portraitd.encoder.interface import EncoderSettings
 from portraitd.errors import ConfigError, PublishError, StoreError
 from portraitd.executors import LocalExecutor, WorkerLimits
+from portraitd.gallery import Gallery
 from portraitd.jobs import EncodeSettings
+from portraitd.noticeboard import Noticeboard
+from portraitd.pages.notice import Stage
 from portraitd.publisher import Publisher
 from portraitd.store import Database, Faces, Files, People, StoreLock, TrackStore, Work
 from portraitd.systemd import Notifier
@@ -100,6 +103,8 @@ class Service:
             people, method, ring, Pace(settings.grouping.settle_s, settings.grouping.max_wait_s)
         )
         self.publisher = Publisher(faces, people, executor, ring, settings.people_dir)
+        self.gallery = Gallery(database, people, faces, settings.people_dir)
+        self.noticeboard = Noticeboard(database, self.work, people, settings.people_dir, places)
         self._scan_s = settings.inbox.scan_s
         self._looked_s = float("-inf")
         self._look_wanted = True
@@ -129,8 +134,18 @@ class Service:
             or self.working
             or self.census.pending
             or self.publisher.pending
+            or self.gallery.pending
             or self._trouble
         )
+
+    @property
+    def stage(self) -> Stage:
+        """What is being done, in a word."""
+        if self.admission.pending or self.working:
+            return "faces"
+        if self.census.pending:
+            return "grouping"
+        return "folders" if self.publisher.pending or self.gallery.pending else "idle"
 
     def turn(self, now: Now, rung: bool = True) -> None:
         """Move everything that can move, by one step.
@@ -147,6 +162,8 @@ class Service:
             self.tracker.refresh(now.wall_s)
             self.census.refresh(now.wall_s, self.working)
             self.publisher.refresh(now.wall_s)
+            self.gallery.refresh(now.wall_s)
+            self.noticeboard.refresh(self.stage, now.wall_s)
         except (StoreError, PublishError) as error:
             self._complain(str(error), now)
         else:
@@ -264,7 +281,8 @@ def _wind_down(service: Service, executor: LocalExecutor, doorbell: Doorbell) ->
             break
     try:
         service.park()
-    except StoreError as error:
+        service.noticeboard.refresh("stopped", time.time())
+    except (StoreError, PublishError) as error:
         # Its rows say running; the next start queues them again.
         log.error("blocked", reason=str(error))
     executor.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,64 @@
+"""Where people's folders and portraits lie now, whatever humans call the folders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from portraitd.errors import PublishError
+from portraitd.people.folder import opened_root
+from portraitd.people.names import folder_name
+from portraitd.people.plan import UNSORTED
+from portraitd.people.survey import IGNORED_NAME, Place, find_places
+from portraitd.people.tree import MONTAGE_NAME
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """A person's folder as it lies there.
+
+    Attributes:
+        location: Its path below the root.
+        name: What it is called, if a human called it that; empty for ``person-0001``.
+        portraits: The file of each portrait in it, by face.
+        montage: The file of the montage, empty if there is none.
+    """
+
+    location: str
+    name: str
+    portraits: Mapping[int, str]
+    montage: str
+
+
+def find_people(root: Path) -> dict[int, Whereabouts]:
+    """The folder of every person in sight, by the person's number.
+
+    Raises:
+        PublishError: The tree cannot be read.
+    """
+    try:
+        with opened_root(root) as root_fd:
+            places = find_places(root_fd)
+    except OSError as error:
+        raise PublishError(f"{root}: {error.strerror or error}") from error
+    return {
+        number: _whereabouts(number, place)
+        for number, place in places.items()
+        if number != UNSORTED and not place.location.startswith(f"{IGNORED_NAME}/")
+    }
+
+
+def _whereabouts(number: int, place: Place) -> Whereabouts:
+    names = set(place.names)
+    portraits = {}
+    for name, record in place.note.files.items():
+        kind, _, rest = record.identity.partition(" ")
+        if kind == "portrait" and name in names:
+            portraits[int(rest.partition(" ")[0])] = name
+    return Whereabouts(
+        place.location,
+        "" if place.name == folder_name(number, None) else place.name,
+        portraits,
+        MONTAGE_NAME if MONTAGE_NAME in names else "",
+    )
