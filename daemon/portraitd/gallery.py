@@ -92,7 +92,7 @@ class Gallery:
             self._news(census) if census else NOTHING_NEW,
             published_at,
         )
-        data = _data(exhibits, self._look)
+        data = _data(exhibits)
         folders = {
             "gallery": _fixed() | _whole_table(exhibits),
             "gallery/data": data,
@@ -137,21 +137,21 @@ def _ready(data: bytes) -> Content:
     return Content(digest(data)[:16], lambda: data)
 
 
-def _data(exhibits: Exhibits, look: str) -> dict[str, Content]:
+def _data(exhibits: Exhibits) -> dict[str, Content]:
     """What the scripts of the pages load."""
     files = {}
     for number, people in exhibits.blocks.items():
         files[assets.block_name(number)] = Content(
-            _joined(look, [exhibits.traces[one.id] for one in people]),
+            _joined([exhibits.traces[one.id] for one in people]),
             lambda people=people: people_script([exhibits.card(one) for one in people]),  # type: ignore[misc]
         )
     summary = exhibits.summary()
     # Not the time alone: what says the same is not written again.
     facts = [summary.people, summary.clips, summary.since, *(c.identity for c in files.values())]
-    files["summary.js"] = Content(_joined(look, facts), lambda: summary_script(summary))
+    files["summary.js"] = Content(_joined(facts), lambda: summary_script(summary))
     for person_id in exhibits.everybody:
         files[person_name(person_id)] = Content(
-            _joined(look, [exhibits.traces[person_id]]),
+            _joined([exhibits.traces[person_id]]),
             lambda person_id=person_id: person_script(exhibits.page(person_id)),  # type: ignore[misc]
         )
     return files
@@ -161,7 +161,7 @@ def _tables(exhibits: Exhibits) -> dict[str, Content]:
     """The appearances of each person."""
     return {
         person_table_name(person_id): Content(
-            _joined(LOOK, [exhibits.seen_traces[person_id]]),
+            _joined([exhibits.seen_traces[person_id]]),
             lambda person_id=person_id: person_table(exhibits.seen(person_id)),  # type: ignore[misc]
         )
         for person_id in exhibits.everybody
@@ -170,12 +170,8 @@ def _tables(exhibits: Exhibits) -> dict[str, Content]:
 
 def _whole_table(exhibits: Exhibits) -> dict[str, Content]:
     facts = [(one.name, exhibits.seen_traces[one.id]) for one in exhibits.everybody.values()]
-    return {
-        "appearances.csv": Content(
-            _joined(LOOK, facts), lambda: whole_table(exhibits.seen_by_all())
-        )
-    }
+    return {"appearances.csv": Content(_joined(facts), lambda: whole_table(exhibits.seen_by_all()))}
 
 
-def _joined(look: str, facts: object) -> str:
-    return digest(repr((look, facts)).encode("utf-8", "surrogateescape"))[:16]
+def _joined(facts: object) -> str:
+    return digest(repr((LOOK, facts)).encode("utf-8", "surrogateescape"))[:16]

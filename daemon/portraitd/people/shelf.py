@@ -15,9 +15,9 @@ from pathlib import Path
 from portraitd.errors import PublishError
 from portraitd.people.carrying import Carrier, Modes
 from portraitd.people.folder import OWN_PREFIX, opened, opened_root, read_regular, set_mode, sweep
-from portraitd.people.note import ROOT_NOTE, Note, read_note
+from portraitd.people.note import Note, read_note
 from portraitd.people.plan import plan_files
-from portraitd.people.survey import names_in
+from portraitd.people.survey import names_in, root_note
 
 ROOT = "."
 """The root of the tree, as a location."""
@@ -64,10 +64,7 @@ class Shelf:
         """
         try:
             with opened_root(self._root) as root_fd:
-                if read_note(read_regular(root_fd, ROOT_NOTE)) is None:
-                    raise PublishError(
-                        f"{self._root}: the marker {ROOT_NOTE} is missing; the share may be away"
-                    )
+                root_note(root_fd, self._root)
                 self._make(root_fd, location)
                 with opened(location, root_fd) as fd:
                     if location != ROOT:

@@ -7,7 +7,9 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
+from portraitd.errors import PublishError
 from portraitd.people.folder import (
     OWN_PREFIX,
     identity,
@@ -16,7 +18,7 @@ from portraitd.people.folder import (
     read_regular,
     sweep,
 )
-from portraitd.people.note import NOTES, PERSON_NOTE, Note, read_note
+from portraitd.people.note import NOTES, PERSON_NOTE, ROOT_NOTE, Note, read_note
 from portraitd.people.plan import UNSORTED, Owner, SeenFolder
 
 UNSORTED_NAME = "_unsorted"
@@ -63,6 +65,21 @@ class Listing(Mapping[str, Owner]):
 
     def __len__(self) -> int:
         return len(self._names)
+
+
+def root_note(root_fd: int, root: Path) -> Note:
+    """The note that marks the root of the tree.
+
+    Raises:
+        PublishError: It is missing; this may be an empty folder where a share should be.
+    """
+    note = read_note(read_regular(root_fd, ROOT_NOTE))
+    if note is None:
+        raise PublishError(
+            f"{root}: the marker {ROOT_NOTE} is missing; the share may be away. "
+            "If this is the right folder, run `portraitd init`"
+        )
+    return note
 
 
 def find_places(root_fd: int) -> dict[int, Place]:

@@ -38,6 +38,7 @@ from portraitd.people.survey import (
     find_places,
     locations,
     names_in,
+    root_note,
 )
 
 MONTAGE_NAME = "montage.jpg"
@@ -173,13 +174,7 @@ class Tree:
         )
 
     def _root_note(self, root_fd: int) -> Note:
-        note = read_note(read_regular(root_fd, ROOT_NOTE))
-        if note is None:
-            raise PublishError(
-                f"{self._root}: the marker {ROOT_NOTE} is missing; the share may be away. "
-                "If this is the right folder, run `portraitd init`"
-            )
-        return note
+        return root_note(root_fd, self._root)
 
     def _failed(self, error: OSError) -> PublishError:
         where = self._root / error.filename if isinstance(error.filename, str) else self._root

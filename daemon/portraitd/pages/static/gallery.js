@@ -7,6 +7,8 @@ const Gallery = (() => {
   const hearers = {};
   let words = { en: {} };
   let language = "en";
+  // Of the language, as the reader's country writes it: en-GB has other dates than en-US.
+  let locale = "en";
 
   // Data files call these; whoever waits for one of them is told.
   const bring = (kind, value) => (hearers[kind] || []).forEach((hear) => hear(value));
@@ -42,6 +44,7 @@ const Gallery = (() => {
     const wanted = [remembered(), ...(navigator.languages || [])];
     const known = wanted.map((tag) => (tag || "").slice(0, 2)).find((tag) => words[tag]);
     language = known || "en";
+    locale = wanted.find((tag) => tag?.startsWith(`${language}-`)) || language;
     document.documentElement.lang = language;
   }
 
@@ -53,7 +56,7 @@ const Gallery = (() => {
 
   // say("people", {n: 3}): numbers are written as the language does.
   function say(key, values = {}) {
-    const shown = (value) => (typeof value === "number" ? value.toLocaleString(language) : value);
+    const shown = (value) => (typeof value === "number" ? value.toLocaleString(locale) : value);
     return template(key, values.n).replace(/\{(\w+)\}/g, (all, name) => shown(values[name] ?? all));
   }
 
@@ -91,14 +94,14 @@ const Gallery = (() => {
   // Numbers and times
 
   const day = (seconds) =>
-    new Date(seconds * 1000).toLocaleDateString(language, { dateStyle: "medium" });
+    new Date(seconds * 1000).toLocaleDateString(locale, { dateStyle: "medium" });
   const moment = (seconds) =>
-    new Date(seconds * 1000).toLocaleString(language, { dateStyle: "medium", timeStyle: "short" });
+    new Date(seconds * 1000).toLocaleString(locale, { dateStyle: "medium", timeStyle: "short" });
   const decimal = (value) =>
-    value.toLocaleString(language, { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+    value.toLocaleString(locale, { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 
   function days(first, last) {
-    const style = new Intl.DateTimeFormat(language, { dateStyle: "medium" });
+    const style = new Intl.DateTimeFormat(locale, { dateStyle: "medium" });
     return style.formatRange(new Date(first * 1000), new Date(last * 1000));
   }
 
@@ -180,6 +183,6 @@ const Gallery = (() => {
     standing: null,
     hear, load, say, translate, begin, make, picture, initial,
     day, days, moment, decimal, clock, span,
-    get language() { return language; },
+    get locale() { return locale; },
   };
 })();

@@ -93,8 +93,9 @@
         "span",
         { class: "about" },
         make("span", { class: one.named ? "name" : "name unnamed", dir: "auto" }, one.name),
-        make("span", { class: "line" }, say("portraits", { n: one.portraits })),
-        make("span", { class: "line" }, say("clips", { n: one.clips })),
+        make("span", { class: "line" }, say("card", {
+          portraits: say("portraits", { n: one.portraits }), clips: say("clips", { n: one.clips }),
+        })),
         make("span", { class: "line" }, Gallery.days(one.first, one.last)),
         marks.length ? make("span", { class: "marks" }, ...marks) : null,
       ),
@@ -134,7 +135,7 @@
 
   function filterButton(name) {
     const count = everyone.filter(filters[name]).length;
-    const number = make("span", { class: "count" }, count.toLocaleString(Gallery.language));
+    const number = make("span", { class: "count" }, count.toLocaleString(Gallery.locale));
     const button = make("button", { type: "button", value: name, disabled: !count && name !== "all" });
     button.append(say(`show_${name}`), number);
     button.addEventListener("click", () => change({ show: name }));

@@ -20,7 +20,8 @@ const timeline = (() => {
     const share = (seconds) => `${(100 * Math.min(seconds, length)) / length}%`;
     const image = shape("svg", { role: "img", "aria-label": label });
     image.append(shape("rect", { class: "track", x: 0, y: TOP, width: "100%", height: HEIGHT, rx: 4 }));
-    const step = STEPS.find((one) => length / one <= 6) ?? Math.ceil(length / 6 / 3600) * 3600;
+    const most = innerWidth < 560 ? 4 : 6;
+    const step = STEPS.find((one) => length / one <= most) ?? Math.ceil(length / most / 3600) * 3600;
     for (let mark = 0; mark <= length; mark += step) {
       const isAtEnd = mark > 0.94 * length;
       const anchor = mark === 0 ? "start" : isAtEnd ? "end" : "middle";
