@@ -63,12 +63,15 @@ class Exhibition(Store):
             at_s: When it came.
             looks: Whom each face looks like; itself, if not given.
         """
+        order = sorted(range(len(seen)), key=lambda index: seen[index][1])
+        alike = [looks[index] if looks else seen[index][0] for index in order]
+        seen = [seen[index] for index in order]
         file = self.file(clip)
         facts = video_facts(duration_s, f"sha of {clip}")
         self.work.admit(file, facts, duration_s, at_s)
         sightings = [
-            _sighting(looks[index] if looks else person, t_s, index)
-            for index, (person, t_s) in enumerate(seen)
+            _sighting(like, t_s, index)
+            for index, ((_, t_s), like) in enumerate(zip(seen, alike, strict=True))
         ]
         before = self.faces.ids()
         ticket = self.work.claim()
@@ -76,9 +79,7 @@ class Exhibition(Store):
         found = SliceFaces(sightings, round(duration_s), round(25 * duration_s), duration_s, 2.0)
         self.work.record(ticket, found, ENCODER, at_s)
         ids = np.setdiff1d(self.faces.ids(), before)
-        keys = [
-            (person, looks[index] if looks else person) for index, (person, _) in enumerate(seen)
-        ]
+        keys = [(person, like) for (person, _), like in zip(seen, alike, strict=True)]
         tracks = sorted(set(keys))
         number = {key: index for index, key in enumerate(tracks)}
         of_face = np.array([number[key] for key in keys], np.int64)
@@ -200,7 +201,7 @@ HOSTILE = (
     "<img src=x onerror=document.title='taken'>",
     "100% #1? & more; \"quoted\" 'so'",
     "line\u2028separator\u2029here",
-    "=cmd|'/C calc'!A1",
+    "=cmd|'C calc'!A1",
     "__proto__",
 )
 """Folder names that a file system takes, without its slashes."""

@@ -155,7 +155,7 @@ def test_pages_say_only_what_the_table_has() -> None:
     quoted = set(re.findall(r'["`](\w+)["`]', everything)) | named
     made = {key for key in known if key.startswith(("show_", "stage_", "order_"))}
     # Said through another name (part(…), fact(…)), by Python alone, or of the table itself.
-    assert set() == known - quoted - made - {"unknown", "never", "nothing", "and_more", "hours"}
+    assert set() == known - quoted - made - {"unknown", "never", "nothing", "and_more"}
 
 
 def test_english_counts_properly() -> None:
@@ -174,8 +174,6 @@ def test_no_page_holds_a_program(name: str) -> None:
     assert [] == re.findall(r"\sstyle\s*=|<style", text)
     assert [] == re.findall(r"<script(?![^>]*\ssrc=)", text)
     assert [] == re.findall(r"(?:src|href)=\"(?:https?:|//|data:)", text)
-    for element in re.findall(r"<(?:input|select|progress|nav|ul|h1)\b[^>]*>", text):
-        assert re.search(r"id=|data-say|class=", element), element
 
 
 def test_no_script_writes_markup() -> None:
@@ -205,8 +203,8 @@ def test_a_notice_says_how_things_stand() -> None:
 
     for part in (
         "Finding faces", "40 % of the footage", "Time left 5 min", "Waiting 1", "Failed 1",
-        "long film.mp4 42 %", "broken.mp4 no frame could be decoded", "next.mp4", "2001-09-09 01:46",
-        "portraitd retry",
+        "long film.mp4 42 %", "broken.mp4 no frame could be decoded", "next.mp4",
+        "2001-09-09 01:46", "portraitd retry",
     ):  # fmt: skip
         assert part in text, text
 
