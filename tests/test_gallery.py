@@ -82,7 +82,7 @@ def test_everybody_has_a_card(exhibition: Exhibition) -> None:
         "picture": "montage.jpg", "full": 5, "portraits": 31, "faces": 31, "clips": 2,
         "first": 100, "last": 200, "fresh": 0, "doubtful": 0, "close": 0,
     } == cards(exhibition)[2]  # fmt: skip
-    assert (0, "000001.jpg") == (cards(exhibition)[1]["full"], cards(exhibition)[1]["picture"])
+    assert (0, "000004.jpg") == (cards(exhibition)[1]["full"], cards(exhibition)[1]["picture"])
     assert (2, 2) == (
         read(exhibition, "summary.js")["people"],
         read(exhibition, "summary.js")["clips"],
