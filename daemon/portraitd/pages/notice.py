@@ -75,7 +75,7 @@ def notice_page(notice: Notice, now_s: float) -> bytes:
         _files("waiting", notice.waiting, notice.waiting_count),
     ]
     if notice.failed_count:
-        parts.insert(-1, f'<p class="quiet small" {_said("failed_help")}</p>')
+        parts.insert(-1, f'<p class="quiet small after" {_said("failed_help")}</p>')
     busy = "" if notice.stage in AT_REST else "yes"
     written = f'<div data-written="{round(now_s)}" data-busy="{busy}">'
     content = "\n".join([written, *filter(None, parts), "</div>"])
@@ -131,7 +131,7 @@ def _left(notice: Notice) -> str:
         return f"<span {_said('nothing')}</span>"
     if notice.eta_s is None:
         return f'<span class="small" {_said("unknown")}</span>'
-    return _span(notice.eta_s)
+    return _span(max(notice.eta_s, 1.0))
 
 
 def _span(seconds: float) -> str:

@@ -4,7 +4,7 @@
 (() => {
   const { say, make } = Gallery;
   const PORTRAITS_AT_ONCE = 120;
-  const VIDEOS_AT_ONCE = 40;
+  const VIDEOS_AT_ONCE = 8;
   const at = (id) => document.getElementById(id);
   let person = null;
   let wanted = 0;
