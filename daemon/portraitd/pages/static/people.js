@@ -118,7 +118,7 @@
       const isNews = Boolean(facts.since && (facts.new_people || facts.new_faces));
       at("news").hidden = !isNews;
       if (isNews) {
-        at("news-text").textContent = say("news", {
+        at("news-text").textContent = say(facts.new_people ? "news" : "news_faces", {
           date: Gallery.moment(facts.since),
           people: say("people", { n: facts.new_people }),
           faces: say("faces", { n: facts.new_faces }),
