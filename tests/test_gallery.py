@@ -250,6 +250,22 @@ def test_a_name_that_is_no_text_is_shown_somehow(exhibition: Exhibition) -> None
     assert ("caf\\xe9", "caf%E9") == (card["name"], card["folder"])
 
 
+def test_a_note_that_was_tampered_with_leads_nowhere(exhibition: Exhibition) -> None:
+    """It lies where humans write; faces that are not the person's, or no faces, are not shown."""
+    some_people(exhibition)
+    note = exhibition.root / "person-0002/.person.json"
+    text = note.read_text()
+    for old, new in (("portrait 4 ", "portrait x "), ("portrait 5 ", "portrait 1 ")):
+        assert old in text
+        text = text.replace(old, new)
+    note.write_text(text.replace("portrait 6 ", f"portrait {'9' * 5000} "))
+    exhibition.people.note_publication(1, "2", 4000.0)
+    exhibition.gallery.refresh(4000.0)
+
+    assert ([], "") == (person(exhibition, 2)["portraits"], person(exhibition, 2)["picture"])
+    assert "" == cards(exhibition)[2]["picture"]
+
+
 def test_tables_lie_where_editors_look(exhibition: Exhibition) -> None:
     """One for each person, and one for all; the same lines."""
     some_people(exhibition)

@@ -221,6 +221,8 @@ def test_somebody_is_found_by_name(people: Path, browser: Browser) -> None:
         assert ["person-4999"] == names(here.page)
         search.fill("<script>")
         assert [HOSTILE[0]] == names(here.page)
+        search.press("Enter")
+        assert HOSTILE[0] == focused(here.page)
         here.page.reload()
         assert [HOSTILE[0]] == names(here.page)
 

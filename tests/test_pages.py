@@ -24,7 +24,7 @@ SEEN = [(CLIP, [Appearance(3.0, 6.5, 3), Appearance(3600.25, 3601.25, 1)])]
 PAGES = {
     "index.html": index_page(2),
     "person.html": assets()["person.html"],
-    "status.html": page("status.html", title="", content=""),
+    "status.html": page("status.html", refresh="5", title="", content=""),
 }
 
 

@@ -305,9 +305,11 @@ class Exhibits:
         full = next((side for n, side in _FILLED if len(place.portraits) >= n), 0)
         if full and place.montage:
             return Picture(place.montage, full)
-        if not place.portraits:
+        # A video may have been forgotten since its portraits were written.
+        known = set(self._store.faces(someone.id).ids.tolist())
+        face_ids = [face for face in sorted(place.portraits) if face in known][:_LOOKED_AT]
+        if not face_ids:
             return Picture("", 0)
-        face_ids = sorted(place.portraits)[:_LOOKED_AT]
         best = face_ids[int(np.argmax(self._faces.goodness(face_ids)))]
         return Picture(place.portraits[best], 0)
 

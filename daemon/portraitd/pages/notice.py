@@ -79,7 +79,8 @@ def notice_page(notice: Notice, now_s: float) -> bytes:
     busy = "" if notice.stage in AT_REST else "yes"
     written = f'<div data-written="{round(now_s)}" data-busy="{busy}">'
     content = "\n".join([written, *filter(None, parts), "</div>"])
-    return page("status.html", title=markup(_title(notice)), content=content)
+    refresh = "60" if notice.stage in AT_REST else "5"
+    return page("status.html", refresh=refresh, title=markup(_title(notice)), content=content)
 
 
 def _title(notice: Notice) -> str:

@@ -51,14 +51,22 @@ def find_people(root: Path) -> dict[int, Whereabouts]:
 
 def _whereabouts(number: int, place: Place) -> Whereabouts:
     names = set(place.names)
-    portraits = {}
-    for name, record in place.note.files.items():
-        kind, _, rest = record.identity.partition(" ")
-        if kind == "portrait" and name in names:
-            portraits[int(rest.partition(" ")[0])] = name
+    found = {
+        _face_of(record.identity): name
+        for name, record in place.note.files.items()
+        if name in names
+    }
     return Whereabouts(
         place.location,
         "" if place.name == folder_name(number, None) else place.name,
-        portraits,
+        {face_id: name for face_id, name in found.items() if face_id},
         MONTAGE_NAME if MONTAGE_NAME in names else "",
     )
+
+
+def _face_of(identity: str) -> int:
+    """The face that a file shows, 0 for none. Notes lie where humans write: any text may come."""
+    kind, _, rest = identity.partition(" ")
+    number = rest.partition(" ")[0]
+    is_face = kind == "portrait" and number.isascii() and number.isdecimal() and len(number) < 19
+    return int(number) if is_face else 0
