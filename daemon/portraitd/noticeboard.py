@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from portraitd.pages import assets
 from portraitd.pages.notice import Notice, Stage, notice_page, notice_script
 from portraitd.people.folder import digest
 from portraitd.people.shelf import ROOT, Shelf
@@ -76,6 +77,8 @@ class Noticeboard:
             ROOT: {"STATUS.html": notice_page(notice, now_s)},
             "gallery/data": {"status.js": notice_script(notice, now_s)},
         }
+        # Not the time alone: a new start that finds everything as it was says nothing new.
+        identity = digest(repr((assets.look(), notice)).encode())[:16]
         for location, contents in files.items():
-            wanted = {name: digest(data)[:16] for name, data in contents.items()}
+            wanted = dict.fromkeys(contents, identity)
             self._shelf.put(location, wanted, contents.__getitem__)
