@@ -34,7 +34,8 @@ from portraitd import jobs, logs
 from portraitd.config import Settings, load
 from portraitd.encoder import zoo
 from portraitd.executors import InlineExecutor
-from portraitd.service import Now, Service, make_home
+from portraitd.home import make_home
+from portraitd.service import Now, Service
 from portraitd.store import Database
 from portraitd.watch import Doorbell
 

@@ -118,6 +118,8 @@ def loaded_by(statement: str) -> set[str]:
         "portraitd.listing",
         "portraitd.progress",
         "portraitd.people.tree",
+        "portraitd.gallery",
+        "portraitd.noticeboard",
         "portraitd.store",
     ],
 )

@@ -103,10 +103,10 @@ def init(settings: Settings) -> None:
 @click.option("--verbose", "-v", is_flag=True)
 def run(settings: Settings, until_idle: bool, verbose: bool) -> None:
     """Run the service: watch the inbox, keep the people up to date."""
-    from portraitd import service
+    from portraitd import running
 
     logs.configure(verbose)
-    service.run(settings, until_idle)
+    running.run(settings, until_idle)
 
 
 @commands.command()
@@ -114,13 +114,13 @@ def run(settings: Settings, until_idle: bool, verbose: bool) -> None:
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 def process(settings: Settings, paths: tuple[Path, ...]) -> None:
     """Process files and folders now; ends when the people folders are fresh."""
-    from portraitd import service
+    from portraitd import running
     from portraitd.progress import ProgressBar
 
     logs.quiet()
     console = Console(stderr=True)
     with ProgressBar(console) as bar:
-        named = service.process(settings, list(paths), bar.follow)
+        named = running.process(settings, list(paths), bar.follow)
     failed = _print_summary(settings, named, console)
     if failed:
         raise click.exceptions.Exit(EXIT_FAILED_FILES)
@@ -173,7 +173,7 @@ def retry(settings: Settings) -> None:
 @click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
 def regroup(settings: Settings, dry_run: bool) -> None:
     """Group all faces from the beginning, for instance with another --set grouping.eps=…"""
-    from portraitd import service
+    from portraitd import running
     from portraitd.progress import ProgressBar
     from portraitd.regroup import described, propose
 
@@ -183,14 +183,14 @@ def regroup(settings: Settings, dry_run: bool) -> None:
         logs.quiet()
         console = Console(stderr=True)
         with ProgressBar(console) as bar:
-            service.process(settings, [], bar.follow)
+            running.process(settings, [], bar.follow)
 
 
 @commands.command()
 @with_settings
 def rebuild(settings: Settings) -> None:
     """Look at every video again with the settings of now; names and corrections stay."""
-    from portraitd import service
+    from portraitd import running
     from portraitd.asking import ask
     from portraitd.progress import ProgressBar
 
@@ -200,7 +200,7 @@ def rebuild(settings: Settings) -> None:
         return
     logs.quiet()
     with ProgressBar(Console(stderr=True)) as bar:
-        service.process(settings, [], bar.follow, rebuild=True)
+        running.process(settings, [], bar.follow, rebuild=True)
 
 
 @commands.command()

@@ -60,13 +60,6 @@ def read_status(settings: Settings) -> Status:
         files, people = Files(database, settings.inbox_dir), People(database)
         work = Work(database, files)
         footage = work.progress()
-        speed = footage.footage_done_s / footage.work_s if footage.work_s else 0.0
-        if not footage.footage_open_s:
-            eta_s: float | None = 0.0
-        elif speed:
-            eta_s = footage.footage_open_s / speed / settings.workers.processes
-        else:
-            eta_s = None
         problems = [
             (shown(file.path), file.reason)
             for state in (FileState.FAILED, FileState.WAITING)
@@ -80,8 +73,8 @@ def read_status(settings: Settings) -> Status:
             people=len(people.present()),
             footage_done_s=footage.footage_done_s,
             footage_open_s=footage.footage_open_s,
-            footage_per_work_s=speed,
-            eta_s=eta_s,
+            footage_per_work_s=footage.speed,
+            eta_s=footage.eta_s(settings.workers.processes),
             census=people.last_census(),
             close_people=people.close(),
             troubles=Troubles(database).all(),

@@ -15,6 +15,10 @@ folder up to date while you look at it.
                     the box's centre, width and height as shares of the picture.
   montage.jpg       The person at one glance.
   _unsorted         Faces that could not be told to be anybody's yet.
+  index.html        Open it in a browser: everybody at one glance, search, where
+                    each is seen, and what deserves a second look. No server needed.
+  STATUS.html       What is being processed, how long it takes, what failed and why.
+  gallery           What these pages need; and appearances.csv, for editors.
 
 WHAT YOU MAY DO HERE
 

@@ -6,9 +6,18 @@ import errno
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
-from portraitd.people.folder import Written, digest, identity, is_as_written, opened
-from portraitd.people.note import Note, Record, face_of
+from portraitd.errors import PublishError
+from portraitd.people.folder import (
+    Written,
+    digest,
+    identity,
+    is_as_written,
+    opened,
+    read_regular,
+)
+from portraitd.people.note import ROOT_NOTE, Note, Record, face_of, read_note
 from portraitd.people.plan import (
     IGNORED,
     IGNORED_NAME,
@@ -99,6 +108,21 @@ class Listing(Mapping[str, Owner]):
 
     def __len__(self) -> int:
         return len(self._names)
+
+
+def root_note(root_fd: int, root: Path) -> Note:
+    """The note that marks the root of the tree.
+
+    Raises:
+        PublishError: It is missing; this may be an empty folder where a share should be.
+    """
+    note = read_note(read_regular(root_fd, ROOT_NOTE))
+    if note is None:
+        raise PublishError(
+            f"{root}: the marker {ROOT_NOTE} is missing; the share may be away. "
+            "If this is the right folder, run `portraitd init`"
+        )
+    return note
 
 
 def surveyed(ground: Ground, homes: Homes) -> Survey:

@@ -51,6 +51,17 @@ class Progress:
     footage_open_s: float
     work_s: float
 
+    @property
+    def speed(self) -> float:
+        """Seconds of footage a worker gets through in a second; 0 if unknown."""
+        return self.footage_done_s / self.work_s if self.work_s else 0.0
+
+    def eta_s(self, processes: int) -> float | None:
+        """Seconds of work left on so many workers; None while nothing tells how fast they are."""
+        if not self.footage_open_s:
+            return 0.0
+        return self.footage_open_s / self.speed / processes if self.speed else None
+
 
 def cut(facts: MediaFacts, slice_s: float) -> list[tuple[float, float]]:
     """The slices of a video: equal stretches of about ``slice_s``, the last one open-ended.
