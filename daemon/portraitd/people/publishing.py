@@ -104,7 +104,7 @@ class Publish:
         if places.keys() - kept:
             # First, so that an end in between does not look as if a human had removed them.
             self._remember(kept, self._lying(), carrier)
-        changed = wants.changed | (_update_strays(places) - left)
+        changed = wants.changed | (_update_strays(places, self._heard) - left)
         changed |= {number for number in wanted if number in places and not places[number].has_note}
         _carry_out(steps, carrier)
         for number in sorted(changed - carrier.saved):
@@ -214,14 +214,18 @@ def _published(
     )
 
 
-def _update_strays(places: Mapping[int, Place]) -> set[int]:
-    """Note which portraits lie in a folder beside its own; returns where that is news."""
+def _update_strays(places: Mapping[int, Place], heard: Heard) -> set[int]:
+    """Note which portraits lie in a folder beside its own; returns where that is news.
+
+    One that no reading has seen yet may be meant to be there.
+    """
     changed = set()
     for number, place in places.items():
         strays = {
             name: face_id
             for name, face_id in place.pictures.items()
             if name not in place.note.files
+            and ((place.location, face_id) in heard.arrived or name in place.note.strays)
         }
         if strays != place.note.strays:
             place.note.strays = strays

@@ -111,21 +111,19 @@ def surveyed(ground: Ground, homes: Homes) -> Survey:
     found: dict[int, list[Place]] = {}
     for folder in ground.folders[1:]:
         number = _noted(folder, lay_at)
+        # What is left of somebody who has no folder any more is a copy that a human made.
+        is_copy = folder.note is not None and folder.inode != folder.note.inode
+        if number is None:
+            number = _OWN.get(folder.location, lay_at.get((folder.location, folder.inode)))
+        elif is_copy and homes and number not in homes:
+            continue
         if number is not None:
             found.setdefault(number, []).append(placed(number, folder))
     places = {number: min(several, key=_strangeness) for number, several in found.items()}
     ours = {place.location for place in places.values()}
-    copies, nobodys = set(), [ground.folders[0]]
-    for folder in ground.folders[1:]:
-        if folder.location in ours:
-            continue
-        lost = _OWN.get(folder.location, lay_at.get((folder.location, folder.inode)))
-        if lost is not None and lost not in places:
-            places[lost] = placed(lost, folder)
-        elif folder.note:
-            copies.add(folder.location)
-        else:
-            nobodys.append(folder)
+    others = [folder for folder in ground.folders[1:] if folder.location not in ours]
+    copies = {folder.location for folder in others if folder.note}
+    nobodys = [ground.folders[0], *(folder for folder in others if not folder.note)]
     lain_at = {at for at, _ in homes.values()}
     is_partial = any(at in lain_at for at in ground.closed)
     return Survey(
@@ -167,9 +165,11 @@ def placed(number: int, folder: Folder) -> Place:
     return Place(number, folder.location, folder.inode, note, has_note, names, pictures)
 
 
-def _strangeness(place: Place) -> tuple[bool, bool, str]:
-    """Least for the original of a folder, more for its copies."""
-    return place.inode != place.note.inode, not place.is_settled, place.location
+def _strangeness(place: Place) -> tuple[int, bool, str]:
+    """Least for the original of a folder, more where its note is lost, most for its copies."""
+    is_original = place.has_note and place.inode == place.note.inode
+    rank = 0 if is_original else 2 if place.has_note else 1
+    return rank, not place.is_settled, place.location
 
 
 def as_seen(place: Place, root_fd: int, *, is_heard: bool) -> SeenFolder:
