@@ -99,7 +99,7 @@ class Life:
 
     def video(self) -> None:
         """A video shows somebody new, somebody known and a face of nobody."""
-        known = [*self.store.names][:: self.random.choice([1, 2])]
+        known = [number for number in self.store.names if number not in self._busy_people]
         people = [self._new_person(), *self.random.sample(known, min(2, len(known))), None]
         for person in people:
             for _ in range(self.random.randint(1, 4)):
@@ -124,8 +124,11 @@ class Life:
 
     def known(self) -> Known:
         store = self.store
+        published = self.done.portraits.keys() if self.done else set()
+        published |= store.excluded | store.ignored_faces
+        person_of = {one: store.person_of[one] for one in published}
         return Known(
-            store.person_of, store.excluded, store.ignored_faces, store.ignored_people, store.names
+            person_of, store.excluded, store.ignored_faces, store.ignored_people, store.names
         )
 
     def hear(self) -> None:
@@ -336,8 +339,9 @@ class Life:
             inner, outer = map(self.folder_of, pair)
             assert inner
             assert outer
-            self._rename(pair[0], outer / f"{inner.name}")
-            self.truth.merge(*pair)
+            if outer not in inner.parents and inner not in outer.parents:
+                self._rename(pair[0], outer / inner.name)
+                self.truth.merge(*pair)
 
     def rename_over(self) -> None:
         """Another case is the same name to most people."""
@@ -352,7 +356,7 @@ class Life:
         """As a file manager does when it is told to merge two folders."""
         pair = self._two()
         # With the folder gone, its copy would be taken for it.
-        if pair and pair[0] not in self.copied_people:
+        if pair and pair[0] not in self.copied_people and not self._inside(pair[0]):
             source, target = map(self.folder_of, pair)
             assert source
             assert target
@@ -435,10 +439,14 @@ class Life:
 
     def _with_all_inside(self, person: int) -> set[int]:
         """The person, and those whose folder lies in theirs."""
-        folder = self.folder_of(person)
-        inside = {n for n in self.truth.names if folder in (self.folder_of(n) or folder).parents}
+        inside = self._inside(person)
         self._busy_people |= inside
         return inside | {person}
+
+    def _inside(self, person: int) -> set[int]:
+        own = self.folder_of(person)
+        folders = {number: self.folder_of(number) for number in self.truth.names}
+        return {number for number, folder in folders.items() if folder and own in folder.parents}
 
     def ignore_person(self) -> None:
         person = self.person()

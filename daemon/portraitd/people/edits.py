@@ -110,9 +110,12 @@ class _Comparison:
         gestures: list[Gesture] = self._people()
         for person, heir in sorted(emptied.items()):
             gestures.append(Merge(person, heir))
-        person_of = self._known.person_of
-        alone = {face: home for face, home in moves.items() if person_of.get(face) not in emptied}
-        gestures += self._placed(alone)
+        heirs = {
+            face: emptied[person]
+            for face, person in self._known.person_of.items()
+            if person in emptied
+        }
+        gestures += self._placed({f: home for f, home in moves.items() if heirs.get(f) != home})
         lost = self._lost()
         gestures += [Exclude(tuple(sorted(faces))) for _, faces in sorted(lost.items())]
         left = sorted(self._gone - set(emptied))

@@ -93,6 +93,7 @@ class Publish:
         unread = self._heard.unread(scene_of(self._survey), home_of)
         left = self._survey.gone - self._heard.gone - places.keys()
         left |= {one.number for one in everything if _is_taken_apart(one, places, unread)}
+        wants.bring_along([one for one in everything if one.number not in left], unread)
         wanted = {
             one.number: wants.folder(one, unread) for one in everything if one.number not in left
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -123,7 +123,11 @@ def surveyed(ground: Ground, homes: Homes) -> Survey:
     ours = {place.location for place in places.values()}
     others = [folder for folder in ground.folders[1:] if folder.location not in ours]
     copies = {folder.location for folder in others if folder.note}
-    nobodys = [ground.folders[0], *(folder for folder in others if not folder.note)]
+    nobodys = [
+        folder
+        for folder in [ground.folders[0], *others]
+        if not folder.note and not _is_below(folder.location, copies)
+    ]
     lain_at = {at for at, _ in homes.values()}
     is_partial = any(at in lain_at for at in ground.closed)
     return Survey(
@@ -163,6 +167,11 @@ def placed(number: int, folder: Folder) -> Place:
         note.files[name] = Record("", Written(digest(b""), 0, 0))
     names = folder.names
     return Place(number, folder.location, folder.inode, note, has_note, names, pictures)
+
+
+def _is_below(location: str, others: Collection[str]) -> bool:
+    parents = location.split("/")
+    return any("/".join(parents[:depth]) in others for depth in range(1, len(parents)))
 
 
 def _strangeness(place: Place) -> tuple[int, bool, str]:
