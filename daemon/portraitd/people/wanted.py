@@ -209,7 +209,7 @@ class Wants:
                 record = self._accept(face, identity, place, name)
             if record.identity == identity or self._is_ours(place, name, record):
                 return name, identity
-            if record.identity.startswith(f"{_picture(face)} "):
+            if f"{record.identity} ".startswith(f"{_picture(face)} "):
                 # A human changed it: what it says about itself stays as well.
                 return name, record.identity
         if usual in place.names and usual not in place.note.files and self._is_left(face, place):
