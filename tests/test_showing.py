@@ -13,6 +13,7 @@ import pytest
 
 from portraitd.executors import InlineExecutor
 from portraitd.gestures import Exclude, IgnoreFaces, IgnorePerson, Name, Place
+from portraitd.model import Box, PersonFolder, PublishedFace
 from portraitd.people.tree import Tree
 from portraitd.publisher import Publisher
 from portraitd.store import Database, Showing, Verdicts
@@ -55,6 +56,19 @@ class Desk:
 @pytest.fixture
 def desk(memory_path: Path) -> Desk:
     return Desk(memory_path)
+
+
+def test_a_published_face_knows_its_box_and_its_picture(desk: Desk) -> None:
+    """And where it comes from."""
+    mine, nobodys = desk.store.see(embedding(1), embedding(2))
+    desk.store.group([0, -1])
+
+    wanted = desk.wanted(Limits(0, 0))
+
+    box, area = Box(10, 20, 110, 130), Box(0, 0, 200, 240)
+    expected = PublishedFace(mine, box, area, 1.25, "video 0.mp4", "sha 0", 0.0)
+    assert [PersonFolder(1, None, (expected,))] == list(wanted.folders)
+    assert [nobodys] == [face.face_id for face in wanted.unsorted]
 
 
 def test_a_track_is_shown_by_a_few_portraits(desk: Desk) -> None:
