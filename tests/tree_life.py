@@ -236,6 +236,7 @@ class Life:
             for number in self.truth.names
             if (number in self.truth.ignored_people) is ignored
             and number not in self._busy_people
+            and self.truth.faces(number)
             and self.folder_of(number)
         ]
         return self._one(people)
@@ -349,8 +350,10 @@ class Life:
         if pair:
             folder = self.folder_of(pair[1])
             assert folder
-            self._rename(pair[0], folder.with_name(folder.name.swapcase()))
-            self.truth.merge(*pair)
+            name = folder.with_name(folder.name.swapcase())
+            if not name.exists():
+                self._rename(pair[0], name)
+                self.truth.merge(*pair)
 
     def merge_files(self) -> None:
         """As a file manager does when it is told to merge two folders."""
@@ -460,7 +463,10 @@ class Life:
         person = self.person()
         folder = person and self.folder_of(person)
         # What else lies deep in there would go too, and mean more than one thing.
-        is_lone = person not in self.copied_people
+        # A copy that lies somewhere would take the original's place.
+        is_lone = person not in self.copied_people and not (
+            self.copied & {one for one, owner in self.truth.person_of.items() if owner == person}
+        )
         if person and folder and is_lone and not list(folder.glob("*/**/*.jpg")):
             self._delete(folder)
             self._busy_people.add(person)
@@ -488,7 +494,7 @@ class Life:
         folder = person and self.folder_of(person)
         if folder and len(list(self.root.glob("Copy*"))) < 3:
             assert person
-            self.copied_people.add(person)
+            self.copied_people |= {person, *self._inside(person)}
             shutil.copytree(folder, self.root / f"Copy {self.random.randint(0, 10_000)}")
 
     def write_note(self) -> None:

@@ -284,7 +284,7 @@ class _Comparison:
         """Into whose folder this person's was put, or whose name it was given."""
         if self._folders[person].location == expected:
             return None
-        return self._around(person, expected) or self._namesake(person)
+        return self._namesake(person) or self._around(person, expected)
 
     def _name(self, person: int, home: SeenHome) -> str | None:
         """The name that a human gave a folder, if it is news."""
