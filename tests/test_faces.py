@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
-from portraitd.model import Box, FileState, PublishedFace, Stamp
+from portraitd.model import Box, FileState, Stamp
 from portraitd.store import Database
 from portraitd.store.files import INBOX
 from stores import ENCODER, Store, embedding, slice_faces, video_facts
@@ -80,18 +80,6 @@ def test_a_portrait_comes_back_as_it_was_cut(store: Store) -> None:
     assert b"jpeg of 0.000000" == store.faces.portrait(face_id)
     with pytest.raises(KeyError):
         store.faces.portrait(face_id + 1)
-
-
-def test_a_published_face_knows_its_box_and_its_picture(store: Store) -> None:
-    """And where it comes from. By person; None asks for the faces of nobody."""
-    mine, nobodys = store.see(embedding(1), embedding(2))
-    store.group([0, -1])
-
-    box, area = Box(10, 20, 110, 130), Box(0, 0, 200, 240)
-    expected = PublishedFace(mine, box, area, 1.25, "video 0.mp4", "sha 0", 0.0)
-    assert [expected] == store.faces.published(1)
-    assert [nobodys] == [face.face_id for face in store.faces.published(None)]
-    assert [] == store.faces.published(2)
 
 
 def test_a_larger_sharper_more_frontal_face_is_better(store: Store) -> None:

@@ -92,6 +92,7 @@ class Life:
         self.done: Published | None = None
         self._next_person = 1
         self._next_face = 1
+        self._names_given = 0
         self._busy: set[int] = set()
         self._busy_people: set[int] = set()
 
@@ -304,7 +305,7 @@ class Life:
     def name(self) -> None:
         person = self.person()
         if person:
-            name = f"Name {self.random.randint(0, 10_000)}"
+            name = self._new_name("Name")
             self._rename(person, self.root / name)
             self.truth.names[person] = name
 
@@ -375,7 +376,7 @@ class Life:
     def split(self) -> None:
         found = [one for one in (self.portrait(), self.portrait()) if one]
         if found:
-            name = f"Split {self.random.randint(0, 10_000)}"
+            name = self._new_name("Split")
             parent = self.random.choice([self.root, self.root, found[0][1].parent])
             (parent / name).mkdir()
             number = self._next_person
@@ -495,7 +496,7 @@ class Life:
         if folder and len(list(self.root.glob("Copy*"))) < 3:
             assert person
             self.copied_people |= {person, *self._inside(person)}
-            shutil.copytree(folder, self.root / f"Copy {self.random.randint(0, 10_000)}")
+            shutil.copytree(folder, self.root / self._new_name("Copy"))
 
     def write_note(self) -> None:
         self._write_foreign("note {}.txt", b"written by hand %d")
@@ -533,6 +534,10 @@ class Life:
         for path in [*self.root.rglob("0*.txt"), self.root / "README.txt"]:
             if self.random.random() < 0.1 and path.exists():
                 os.unlink(path)
+
+    def _new_name(self, kind: str) -> str:
+        self._names_given += 1
+        return f"{kind} {self._names_given}"
 
     def _new_person(self) -> int:
         number = self._next_person

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import FrameType
 
 from portraitd import __version__, logs
 from portraitd.config import Settings
@@ -19,7 +16,7 @@ from portraitd.home import make_home
 from portraitd.service import Now, Service
 from portraitd.store import Database, StoreLock
 from portraitd.systemd import Notifier
-from portraitd.watch import Button, Doorbell, Watch
+from portraitd.watch import Button, Doorbell, Watch, stop_signals
 
 log = logs.get("service")
 
@@ -80,7 +77,7 @@ def run(settings: Settings, until_idle: bool = False) -> None:
         StoreError: The database cannot be opened.
     """
     doorbell, notifier = Doorbell(), Notifier()
-    with _stop_signals(doorbell) as stopping, open_service(settings, doorbell) as service:
+    with stop_signals(doorbell) as stopping, open_service(settings, doorbell) as service:
         watch = Watch([settings.inbox_dir, settings.requests_dir], doorbell, settings.inbox.watch)
         people_watch = Watch(
             [settings.people_dir], Button(doorbell, service.review.wake), settings.inbox.watch
@@ -142,7 +139,7 @@ def process(
     now_settings = settings.model_copy(
         update={"grouping": settings.grouping.model_copy(update={"settle_s": 0.0})}
     )
-    with _stop_signals(doorbell) as stopping, open_service(now_settings, doorbell) as service:
+    with stop_signals(doorbell) as stopping, open_service(now_settings, doorbell) as service:
         service.leave_inbox()
         if rebuild:
             service.rebuilding.begin(time.time())
@@ -156,22 +153,3 @@ def process(
                 return named
             doorbell.wait(1.0)
         raise KeyboardInterrupt
-
-
-@contextmanager
-def _stop_signals(doorbell: Doorbell) -> Iterator[Callable[[], bool]]:
-    """SIGTERM and SIGINT end the loop after its turn; a second one ends the process."""
-    received: list[int] = []
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        if received:
-            os._exit(128 + number)
-        received.append(number)
-        doorbell.ring("stop")
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield lambda: bool(received)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
