@@ -106,7 +106,7 @@ class Publish:
             # First, so that an end in between does not look as if a human had removed them.
             self._remember(kept, self._lying(), carrier)
         changed = wants.changed | (_update_strays(places, self._heard) - left)
-        changed |= {number for number in wanted if number in places and not places[number].has_note}
+        changed |= {number for number in wanted if number in places and _settle(places[number])}
         _carry_out(steps, carrier)
         for number in sorted(changed - carrier.saved):
             if number in carrier.inodes:
@@ -232,6 +232,13 @@ def _update_strays(places: Mapping[int, Place], heard: Heard) -> set[int]:
             place.note.strays = strays
             changed.add(number)
     return changed
+
+
+def _settle(place: Place) -> bool:
+    """Make the note that of this folder; whether it was not. So it is for one from a backup."""
+    is_settled = place.has_note and place.note.inode == place.inode
+    place.note.inode = place.inode
+    return not is_settled
 
 
 def _by_inode(found: Iterable[tuple[str, int]]) -> Iterator[tuple[int, str]]:

@@ -215,6 +215,10 @@ class Wants:
         if usual in place.names and usual not in place.note.files and self._is_left(face, place):
             record = self._accept(face, identity, place, usual)
             return usual, identity
+        left = place.note.files.get(usual)
+        if left is not None and not left.identity and self._is_ours(place, usual, left):
+            # A power cut emptied it, or it was about to be removed.
+            return usual, identity
         names = {folded(name) for name in place.names}
         return next(name for name in names_beside(usual) if folded(name) not in names), identity
 
