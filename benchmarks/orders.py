@@ -9,9 +9,9 @@ and handed back wherever the same slice is asked for again. After two files the 
 faces are given names, as somebody who reviews would.
 
 Prints one JSON line. ``pair_f``: of every two orders, the pairwise F of their final partitions
-over all faces, a face of nobody being alone. ``named_changed``: named people who, after any later
-census, were no longer the person to whom most of the faces belong that they had when they were
-named. ``names_lost`` and ``twice_in_a_frame`` are sums over all censuses.
+over all faces, a face of nobody being alone. ``named_changed``: named people of whom, after any
+later census, somebody else had more of the faces they had when they were named. ``names_lost``
+and ``twice_in_a_frame`` are sums over all censuses.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def drop(
                 lost, churn = lost + census.names_lost, churn + census.churn
                 violations += census.violations
             people = partition(service)
-            changed |= {person for person, had in named.items() if _owner(people, had) != person}
+            changed |= {person for person, had in named.items() if not _keeps(person, had, people)}
             if number == NAMED_AFTER:
                 named = _name_the_largest(database, people, arguments.named)
         present = len(service.people.present())
@@ -168,9 +168,10 @@ def _pairs(sizes: Counter[Any]) -> int:
     return sum(size * (size - 1) // 2 for size in sizes.values())
 
 
-def _owner(people: Partition, places: set[Place]) -> int:
-    (owner, _), *_ = Counter(people[place] for place in places).most_common(1)
-    return owner
+def _keeps(person: int, had: set[Place], people: Partition) -> bool:
+    """Whether nobody has more of these faces than the person who had them."""
+    shares = Counter(people[place] for place in had)
+    return shares[person] == max(shares.values())
 
 
 def _name_the_largest(database: Database, people: Partition, count: int) -> dict[int, set[Place]]:
