@@ -131,8 +131,7 @@ def drop(
         clock = itertools.count()
         for number, path in enumerate(files, start=1):
             service.admission.register([path], START_S + next(clock))
-            while not service.idle:
-                service.turn(Now(START_S + next(clock), float(next(clock))))
+            _turn_until_idle(service, clock)
             census = service.people.last_census()
             if census:
                 lost, churn = lost + census.names_lost, churn + census.churn
@@ -140,9 +139,18 @@ def drop(
             people = partition(service)
             changed |= {person for person, had in named.items() if not _keeps(person, had, people)}
             if number == NAMED_AFTER:
-                named = _name_the_largest(database, people, arguments.named)
+                named = _name_the_largest(settings.people_dir, people, arguments.named)
+                service.review.wake()
+                _turn_until_idle(service, clock)
+                assert len(named) == len(service.people.kept())
         present = len(service.people.present())
     return Outcome(people, present, len(named), len(changed), lost, violations, churn)
+
+
+def _turn_until_idle(service: Service, clock: Iterator[int]) -> None:
+    service.turn(Now(START_S + next(clock), float(next(clock))))
+    while not service.idle:
+        service.turn(Now(START_S + next(clock), float(next(clock))))
 
 
 def partition(service: Service) -> Partition:
@@ -174,12 +182,12 @@ def _keeps(person: int, had: set[Place], people: Partition) -> bool:
     return shares[person] == max(shares.values())
 
 
-def _name_the_largest(database: Database, people: Partition, count: int) -> dict[int, set[Place]]:
-    """Give names; returns the faces that each named person had then."""
+def _name_the_largest(people_dir: Path, people: Partition, count: int) -> dict[int, set[Place]]:
+    """Rename folders, as people do; returns the faces that each named person had then."""
     sizes = Counter(person for person in people.values() if person)
     chosen = [person for person, _ in sizes.most_common(count)]
     for person in chosen:
-        database.execute("update people set name = ? where id = ?", (f"name {person}", person))
+        (people_dir / f"person-{person:04d}").rename(people_dir / f"name {person}")
     return {person: {place for place in people if people[place] == person} for person in chosen}
 
 
