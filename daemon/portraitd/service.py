@@ -20,6 +20,9 @@ from portraitd.admission import Admission
 from portraitd.census import CensusTaker, Pace
 from portraitd.census_methods import make_method
 from portraitd.config import Settings
+from portraitd.curator import Curator
+from portraitd.dataset.building import Place
+from portraitd.dataset.truth import DatasetRule
 from portraitd.dispatch import Dispatcher
 from portraitd.encoder.interface import EncoderSettings
 from portraitd.errors import ConfigError, PublishError, StoreError
@@ -27,6 +30,7 @@ from portraitd.executors import LocalExecutor, WorkerLimits
 from portraitd.jobs import EncodeSettings
 from portraitd.publisher import Publisher
 from portraitd.store import Database, Faces, Files, People, StoreLock, TrackStore, Work
+from portraitd.store.dataset import DatasetStore
 from portraitd.systemd import Notifier
 from portraitd.tracking import Tracker
 from portraitd.watch import Doorbell, Watch
@@ -100,6 +104,15 @@ class Service:
             people, method, ring, Pace(settings.grouping.settle_s, settings.grouping.max_wait_s)
         )
         self.publisher = Publisher(faces, people, executor, ring, settings.people_dir)
+        self.curator = Curator(
+            DatasetStore(database, files),
+            dataset_place(settings),
+            dataset_rule(settings),
+            executor,
+            ring,
+            settings.dataset.auto,
+            settings.dataset.frames == "keep",
+        )
         self._scan_s = settings.inbox.scan_s
         self._looked_s = float("-inf")
         self._look_wanted = True
@@ -129,6 +142,7 @@ class Service:
             or self.working
             or self.census.pending
             or self.publisher.pending
+            or self.curator.pending
             or self._trouble
         )
 
@@ -147,6 +161,7 @@ class Service:
             self.tracker.refresh(now.wall_s)
             self.census.refresh(now.wall_s, self.working)
             self.publisher.refresh(now.wall_s)
+            self.curator.refresh(now.wall_s, self.working or self.census.pending)
         except (StoreError, PublishError) as error:
             self._complain(str(error), now)
         else:
@@ -164,6 +179,7 @@ class Service:
         self.tracker.park()
         self.census.park()
         self.publisher.park()
+        self.curator.park()
 
     def _look(self, now: Now) -> None:
         soon = self._look_wanted or self.admission.pending
@@ -205,6 +221,25 @@ def encode_settings(settings: Settings) -> EncodeSettings:
             runtime=settings.encoder.runtime,
         ),
         settings.people.portrait_width,
+    )
+
+
+def dataset_place(settings: Settings) -> Place:
+    """Where training sets come from, and go to."""
+    return Place(settings.state_dir, settings.inbox_dir, settings.dataset_dir)
+
+
+def dataset_rule(settings: Settings) -> DatasetRule:
+    """What decides what a training set holds."""
+    chosen = settings.dataset
+    return DatasetRule(
+        chosen.formats,
+        chosen.people,
+        chosen.unknown,
+        chosen.val_share,
+        chosen.near_duplicate,
+        chosen.apart_s,
+        chosen.background_share,
     )
 
 
