@@ -5,8 +5,10 @@ Imports OpenCV and dlib: the daemon process names ``cut`` through ``portraitd.da
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import dlib
@@ -17,8 +19,8 @@ from portraitd.dataset.pool import Pool
 from portraitd.dataset.truth import centres_of, frame_stem
 from portraitd.encoder.chips import Aligner, surroundings
 from portraitd.encoder.weights import FIVE_POINTS, SIXTY_EIGHT_POINTS, find, verified
-from portraitd.errors import ModelError, VideoError
-from portraitd.model import Box, Image, Landmarks
+from portraitd.errors import ModelError, PublishError, VideoError
+from portraitd.model import Box, Frame, Image, Landmarks
 from portraitd.opencv import cv2
 from portraitd.video import FramesAt
 
@@ -69,6 +71,14 @@ def cut(order: CutOrder) -> Cut:
             continue
         return Cut(done, f"{len(left)} frames were not met again" if left else "")
     return Cut(done, reason)
+
+
+def keep_frame(sha256: str, frame: Frame, state_dir: Path) -> None:
+    """Put a frame into the pool as it was seen, for sets that are built when its video is gone."""
+    # A full disk must not fail the video: while it is there, its frames can be cut again.
+    with contextlib.suppress(PublishError):
+        name = f"{frame_stem(sha256, frame.t_s)}.jpg"
+        Pool(state_dir).put(sha256, name, encoded(frame.image))
 
 
 def _kept_frame(pool: Pool, sha256: str, frame: FrameOrder) -> Image | None:

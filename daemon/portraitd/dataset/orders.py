@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from portraitd.dataset.pool import Pool
-from portraitd.dataset.truth import DETECTION, Plan, chip_picture, frame_stem
+from portraitd.dataset.truth import DETECTION, Plan, chip_picture
 from portraitd.model import Box, Landmarks, MediaKind, Source
 from portraitd.store.dataset import Recording
 
@@ -118,11 +118,6 @@ def batches(orders: Sequence[CutOrder], frames: int) -> Iterable[list[CutOrder]]
             batch = []
     if batch:
         yield batch
-
-
-def kept_frame_name(sha256: str, t_s: float) -> str:
-    """The name in the pool of a frame as it was seen."""
-    return f"{frame_stem(sha256, t_s)}.jpg"
 
 
 def _of_recording(

@@ -116,11 +116,12 @@ class Work:
             ).fetchone()
             if row is None:
                 return None
-            kind = self._db.execute(
-                "select kind from videos where id = ?", (row["video_id"],)
-            ).fetchone()["kind"]
+            video = self._db.execute(
+                "select kind, sha256 from videos where id = ?", (row["video_id"],)
+            ).fetchone()
             source = self._files.source(self._files.of_video(row["video_id"])[0])
-        piece = Slice(source, MediaKind(kind), row["start_s"], row["stop_s"])
+        kind = MediaKind(video["kind"])
+        piece = Slice(source, kind, row["start_s"], row["stop_s"], video["sha256"])
         return Ticket(row["id"], row["video_id"], row["attempts"], piece)
 
     def release(self, ticket: Ticket) -> None:
