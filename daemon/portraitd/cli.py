@@ -291,6 +291,50 @@ def remove_model(settings: Settings, name: str) -> None:
     click.echo(f"removed {name}" if removed else f"{name} was not there")
 
 
+@commands.group()
+def dataset() -> None:
+    """Training sets of the people who have names."""
+
+
+@dataset.command("build")
+@with_settings
+def build_dataset(settings: Settings) -> None:
+    """Bring the training set up to date; only what changed is written."""
+    from portraitd import sets
+
+    for line in sets.described(sets.build(settings, _say_frames)):
+        click.echo(line)
+    click.echo(f"report  {settings.dataset_dir / 'report' / 'index.html'}")
+
+
+@dataset.command("check")
+@with_settings
+@click.option("--verbose", "-v", is_flag=True, help="Name every picture that would be dropped.")
+def check_dataset(settings: Settings, verbose: bool) -> None:
+    """Apply the loaders' own rules to the training set."""
+    from portraitd import sets
+
+    found = sets.check(settings)
+    for one in found:
+        click.echo(sets.check_line(one))
+        for line in one.problems + (one.dropped if verbose else one.dropped[:3]):
+            click.echo(f"    {line}")
+    if not all(one.sound for one in found):
+        raise click.exceptions.Exit(EXIT_FAILED_FILES)
+
+
+@dataset.command("watch")
+@with_settings
+@click.option("--every", "every_s", type=click.FloatRange(0.1), default=10.0, metavar="SECONDS")
+def watch_dataset(settings: Settings, every_s: float) -> None:
+    """Build the training set now, and again whenever people change, until stopped."""
+    from portraitd import sets
+
+    for done in sets.watch(settings, every_s, _say_frames):
+        for line in sets.described(done):
+            click.echo(line)
+
+
 @commands.command()
 @with_settings
 @click.option("--keep-log", is_flag=True, help="Show what the service logs.")
@@ -303,6 +347,13 @@ def demo(settings: Settings, keep_log: bool) -> None:
     else:
         logs.quiet()
     run_demo(settings, Console())
+
+
+def _say_frames(done: int, ordered: int) -> None:
+    """On a terminal, how far the cutting is."""
+    if ordered and sys.stderr.isatty():
+        end = "\n" if done == ordered else ""
+        print(f"\rframes  {done:,} of {ordered:,} cut", end=end, file=sys.stderr, flush=True)
 
 
 def _print_summary(settings: Settings, named: list[int], console: Console) -> int:

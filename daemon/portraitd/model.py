@@ -202,12 +202,16 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """A half-open stretch of one video: the frames with ``start_s <= t < stop_s``."""
+    """A half-open stretch of one video: the frames with ``start_s <= t < stop_s``.
+
+    ``sha256`` is that of the whole content; empty where nobody needs it.
+    """
 
     source: Source
     kind: MediaKind
     start_s: float
     stop_s: float
+    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)

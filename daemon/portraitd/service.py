@@ -12,6 +12,9 @@ from portraitd.admission import Admission
 from portraitd.census import CensusTaker, Pace
 from portraitd.census_methods import make_method
 from portraitd.config import Settings
+from portraitd.curator import Curator
+from portraitd.dataset.building import Place
+from portraitd.dataset.truth import DatasetRule
 from portraitd.dispatch import Dispatcher, encode_settings, slice_s
 from portraitd.errands import Errands
 from portraitd.errors import PublishError, StoreError
@@ -35,6 +38,7 @@ from portraitd.store import (
     Verdicts,
     Work,
 )
+from portraitd.store.dataset import DatasetStore
 from portraitd.store.rebuild import Rebuild
 from portraitd.store.showing import Limits
 from portraitd.tracking import Tracker
@@ -140,6 +144,15 @@ class Service:
         )
         self.gallery = Gallery(database, people, faces, settings.people_dir)
         self.noticeboard = Noticeboard(database, self.work, people, settings.people_dir, places)
+        self.curator = Curator(
+            DatasetStore(database, files),
+            dataset_place(settings),
+            dataset_rule(settings),
+            executor,
+            ring,
+            settings.dataset.auto,
+            settings.dataset.frames == "keep",
+        )
         self._scan_s = settings.inbox.scan_s
         self._looked_s = float("-inf")
         self._look_wanted = True
@@ -173,6 +186,7 @@ class Service:
             or self.errands.pending
             or self.rebuilding.pending
             or self.gallery.pending
+            or self.curator.pending
             or self._trouble
         )
 
@@ -195,15 +209,11 @@ class Service:
         self._look_wanted |= rung
         troubles = []
         # Where one cannot go on, the others can: what people do counts also without a census.
-        for step in (self._work_on, self._group, self._show):
+        for step in (self._work_on, self._group, self._show, self._collect, self._tell):
             try:
                 step(now)
             except (StoreError, PublishError) as error:
                 troubles.append(str(error))
-        try:
-            self.noticeboard.refresh(self.stage, now.wall_s)
-        except (StoreError, PublishError) as error:
-            troubles.append(str(error))
         if troubles:
             self._complain(troubles[0], now)
         else:
@@ -221,6 +231,7 @@ class Service:
         self.tracker.park()
         self.census.park()
         self.publisher.park()
+        self.curator.park()
 
     def _work_on(self, now: Now) -> None:
         self._look(now)
@@ -252,6 +263,12 @@ class Service:
             self.publisher.refresh(now.wall_s)
             self.gallery.refresh(now.wall_s)
 
+    def _collect(self, now: Now) -> None:
+        self.curator.refresh(now.wall_s, self.working or self.census.pending)
+
+    def _tell(self, now: Now) -> None:
+        self.noticeboard.refresh(self.stage, now.wall_s)
+
     def _complain(self, trouble: str, now: Now) -> None:
         """Say it when it is new, and once a minute while it lasts."""
         if trouble != self._trouble or now.steady_s - self._said_s >= SAY_AGAIN_S:
@@ -263,3 +280,22 @@ class Service:
         if self._trouble:
             log.info("recovered", reason=self._trouble)
         self._trouble = ""
+
+
+def dataset_place(settings: Settings) -> Place:
+    """Where training sets come from, and go to."""
+    return Place(settings.state_dir, settings.inbox_dir, settings.dataset_dir)
+
+
+def dataset_rule(settings: Settings) -> DatasetRule:
+    """What decides what a training set holds."""
+    chosen = settings.dataset
+    return DatasetRule(
+        chosen.formats,
+        chosen.people,
+        chosen.unknown,
+        chosen.val_share,
+        chosen.near_duplicate,
+        chosen.apart_s,
+        chosen.background_share,
+    )

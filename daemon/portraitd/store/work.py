@@ -128,11 +128,12 @@ class Work:
             if row is None:
                 return None
             video = self._db.execute(
-                "select kind, coalesce(replaces, id) as origin from videos where id = ?",
+                "select kind, sha256, coalesce(replaces, id) as origin from videos where id = ?",
                 (row["video_id"],),
             ).fetchone()
             source = self._files.source(self._files.of_video(video["origin"])[0])
-        piece = Slice(source, MediaKind(video["kind"]), row["start_s"], row["stop_s"])
+        kind = MediaKind(video["kind"])
+        piece = Slice(source, kind, row["start_s"], row["stop_s"], video["sha256"])
         return Ticket(row["id"], row["video_id"], row["attempts"], piece)
 
     def release(self, ticket: Ticket) -> None:
