@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from exhibition import (
     FIRST_NAMES,
@@ -151,6 +151,11 @@ def settled(page: Page) -> None:
     page.wait_for_function("[...document.images].every((one) => !one.src || one.complete)")
 
 
+def until_seen(page: Page, picture: Locator) -> None:
+    """Until a picture is there; one that was not asked for yet calls itself complete."""
+    page.wait_for_function("(image) => image.naturalWidth > 0", arg=picture.element_handle())
+
+
 def paints(page: Page) -> dict[str, float]:
     """Milliseconds until something, and until the largest thing, was painted."""
     return page.evaluate(
@@ -201,11 +206,9 @@ def test_more_pictures_come_with_scrolling(people: Path, browser: Browser) -> No
         settled(here.page)
         before = len(here.loaded)
         here.page.locator(".person").last.scroll_into_view_if_needed()
-        last = here.page.locator(".person img").last
-        expect(last).to_have_js_property("complete", True)
+        until_seen(here.page, here.page.locator(".person img").last)
 
         assert before < len(here.loaded)
-        assert last.evaluate("(image) => image.naturalWidth") > 0
 
 
 def test_somebody_is_found_by_name(people: Path, browser: Browser) -> None:
@@ -233,9 +236,7 @@ def test_a_name_is_never_markup(people: Path, browser: Browser) -> None:
         with visit(browser, person(people, number)) as here:
             expect(here.page.locator("h1")).to_have_text(name)
             assert name.split() == here.page.title().split()
-            assert here.page.locator(".portrayed img").evaluate(
-                "async (image) => { await image.decode(); return image.naturalWidth > 0; }"
-            )
+            until_seen(here.page, here.page.locator(".portrayed img"))
     with visit(browser, index(people)) as here:
         here.page.get_by_role("searchbox").fill("taken")
         expect(here.page.locator(".person")).to_have_count(2)

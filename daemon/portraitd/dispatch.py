@@ -190,6 +190,7 @@ def encode_settings(settings: Settings) -> EncodeSettings:
             runtime=settings.encoder.runtime,
         ),
         settings.people.portrait_width,
+        settings.state_dir if settings.dataset.frames == "keep" else None,
     )
 
 
