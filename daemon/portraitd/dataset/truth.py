@@ -191,24 +191,21 @@ def chip_picture(stem: str, size_px: Literal[150, 112]) -> str:
     return f"{stem}-chip{size_px}.jpg"
 
 
-def centres_of(landmarks: Landmarks | None) -> Landmarks | None:
-    """Eyes, nose and corners of the mouth, if that is what the five points are.
+def are_corners(landmarks: Landmarks) -> bool:
+    """Whether five points are dlib's: corners of the eyes, and the base of the nose.
 
-    dlib's five are corners of the eyes and the base of the nose: four of them lie on one line.
+    Four of those lie on one line. Others find centres of eyes, a nose and corners of a mouth.
     """
-    if landmarks is None or len(landmarks) != 5:
-        return None
     ax, ay = landmarks[0]
     bx, by = landmarks[2]
     length = math.hypot(bx - ax, by - ay)
     if length == 0:
-        return None
+        return False
 
     def off_line(point: tuple[float, float]) -> float:
         return abs((bx - ax) * (point[1] - ay) - (by - ay) * (point[0] - ax)) / length
 
-    is_corners = max(off_line(landmarks[1]), off_line(landmarks[3])) < 0.4 * off_line(landmarks[4])
-    return None if is_corners else landmarks
+    return max(off_line(landmarks[1]), off_line(landmarks[3])) < 0.4 * off_line(landmarks[4])
 
 
 def _hash(boxes: tuple[Box, ...]) -> str:
