@@ -23,13 +23,14 @@ from portraitd.config import Settings
 from portraitd.dispatch import Dispatcher
 from portraitd.encoder.interface import EncoderSettings
 from portraitd.errors import ConfigError, PublishError, StoreError
-from portraitd.executors import LocalExecutor, WorkerLimits
+from portraitd.executors import WorkerLimits
 from portraitd.jobs import EncodeSettings
 from portraitd.publisher import Publisher
 from portraitd.store import Database, Faces, Files, People, StoreLock, TrackStore, Work
 from portraitd.systemd import Notifier
 from portraitd.tracking import Tracker
 from portraitd.watch import Doorbell, Watch
+from portraitd.workers import make_workers
 
 log = logs.get("service")
 
@@ -245,7 +246,7 @@ def open_service(settings: Settings, doorbell: Doorbell) -> Iterator[Service]:
             settings.workers.nice, settings.workers.memory_mb, settings.workers.time_limit_s
         )
         places = settings.workers.processes
-        executor = LocalExecutor(places, limits)
+        executor = make_workers(settings, limits, encode_settings(settings).encoder)
         service = Service(settings, database, executor, places, doorbell)
         try:
             yield service
@@ -253,7 +254,7 @@ def open_service(settings: Settings, doorbell: Doorbell) -> Iterator[Service]:
             _wind_down(service, executor, doorbell)
 
 
-def _wind_down(service: Service, executor: LocalExecutor, doorbell: Doorbell) -> None:
+def _wind_down(service: Service, executor: Executor, doorbell: Doorbell) -> None:
     deadline_s = time.monotonic() + GRACE_S
     while service.dispatcher.busy and (left_s := deadline_s - time.monotonic()) > 0:
         doorbell.wait(min(left_s, 1.0))

@@ -1,8 +1,8 @@
 """Video and photos: opening files that nobody vouches for, and the frames to look at.
 
-A file is opened once, without following a link, and
-handed to the decoder by its descriptor, so that what is checked is what is read, no name
-is ever interpreted, and a playlist cannot reach for another file.
+A file is opened once, without following a link, and the decoder reads that descriptor. What is
+checked is what is read, no name is ever interpreted, and a playlist cannot reach for another
+file: there is no protocol that would open one.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 
 from portraitd import container
 from portraitd.errors import FileChanged, NotMedia, UnreadableVideo, UnsafeFile
+from portraitd.handover import open_to_read
 from portraitd.model import Frame, Image, MediaFacts, MediaKind, Source, Stamp
 from portraitd.opencv import CAPTURE_OPTIONS, cv2
 
@@ -48,8 +49,7 @@ def opened(source: Source) -> Iterator[int]:
         NotMedia: It may not be read.
     """
     try:
-        # NONBLOCK: opening a pipe would otherwise wait for a writer for ever.
-        fd = os.open(source.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = open_to_read(source.path)
     except FileNotFoundError:
         raise FileChanged("removed before it could be read") from None
     except OSError as error:
@@ -212,10 +212,11 @@ def _frame_s(capture: cv2.VideoCapture) -> float:
 def _capture(fd: int, keyframes: bool = False) -> Iterator[cv2.VideoCapture]:
     os.lseek(fd, 0, os.SEEK_SET)
     # Read at each opening; there is no other way to hand it over.
+    options = f"{CAPTURE_OPTIONS}|fd;{fd}"
     os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = (
-        f"{CAPTURE_OPTIONS}|avdiscard;nonkey" if keyframes else CAPTURE_OPTIONS
+        f"{options}|avdiscard;nonkey" if keyframes else options
     )
-    capture = cv2.VideoCapture(f"/proc/self/fd/{fd}", cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+    capture = cv2.VideoCapture("fd:", cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
     try:
         if not capture.isOpened():
             raise NotMedia(container.why_unreadable(fd))
