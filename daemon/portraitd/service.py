@@ -23,7 +23,6 @@ from portraitd.config import Settings
 from portraitd.dispatch import Dispatcher
 from portraitd.encoder.interface import EncoderSettings
 from portraitd.errors import ConfigError, PublishError, StoreError
-from portraitd.executors import WorkerLimits
 from portraitd.jobs import EncodeSettings
 from portraitd.publisher import Publisher
 from portraitd.store import Database, Faces, Files, People, StoreLock, TrackStore, Work
@@ -242,11 +241,8 @@ def open_service(settings: Settings, doorbell: Doorbell) -> Iterator[Service]:
         stack.enter_context(StoreLock(settings.state_dir))
         database = Database.open(settings.state_dir)
         stack.callback(database.close)
-        limits = WorkerLimits(
-            settings.workers.nice, settings.workers.memory_mb, settings.workers.time_limit_s
-        )
         places = settings.workers.processes
-        executor = make_workers(settings, limits, encode_settings(settings).encoder)
+        executor = make_workers(settings, encode_settings(settings).encoder)
         service = Service(settings, database, executor, places, doorbell)
         try:
             yield service
