@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -83,11 +84,14 @@ def main() -> None:
 @with_settings
 def init(settings: Settings) -> None:
     """Make a home: inbox, people and state."""
+    from portraitd.inbox import mark
     from portraitd.people.tree import Tree
     from portraitd.service import make_home
     from portraitd.store import Database, StoreLock
 
     make_home(settings)
+    with suppress(OSError):
+        mark(settings.inbox_dir)
     Tree(settings.people_dir).create()
     with StoreLock(settings.state_dir):
         Database.open(settings.state_dir).close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from pathlib import Path
 
 from portraitd import jobs, logs
 from portraitd.errors import FileChanged, VideoError, WorkerDied
@@ -30,6 +31,8 @@ class Dispatcher:
         settings: What decides which faces are found.
         slice_s: Seconds of footage in a slice.
         attempts: How often a job that kills its worker is tried.
+        is_lost: Whether a file cannot be read because its folder is away. Nothing that a job
+            says of it counts then.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class Dispatcher:
         settings: EncodeSettings,
         slice_s: float,
         attempts: int,
+        is_lost: Callable[[Path], bool] = lambda path: False,
     ) -> None:
         self._files = files
         self._work = work
@@ -51,6 +55,7 @@ class Dispatcher:
         self._settings = settings
         self._slice_s = slice_s
         self._attempts = attempts
+        self._is_lost = is_lost
         self._probes: dict[Future[MediaFacts], KnownFile] = {}
         self._slices: dict[Future[SliceFaces], Ticket] = {}
 
@@ -105,6 +110,9 @@ class Dispatcher:
         if self._files.get(file.id).stamp != file.stamp:
             # Replaced while it was read: the answer is about a content that is no longer there.
             return
+        if probe.exception() and self._is_lost(self._files.place(file)):
+            self._files.release(file.id)
+            return
         try:
             facts = probe.result()
         except FileChanged as error:
@@ -126,6 +134,9 @@ class Dispatcher:
             )
 
     def _collect_slice(self, ticket: Ticket, encode: Future[SliceFaces], now_s: float) -> None:
+        if encode.exception() and self._is_lost(ticket.piece.source.path):
+            self._work.release(ticket)
+            return
         outcome: Outcome | None = None
         try:
             result = encode.result()

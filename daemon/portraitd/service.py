@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Self
 
 from portraitd import __version__, logs
-from portraitd.admission import Admission
+from portraitd.admission import Admission, InboxPace
 from portraitd.census import CensusTaker, Pace
 from portraitd.census_methods import make_method
 from portraitd.config import Settings
@@ -81,7 +81,7 @@ class Service:
         self.faces = faces
         self.people = people
         self.admission = Admission(
-            files, settings.inbox_dir, settings.inbox.quiet_s, settings.inbox.after
+            files, settings.inbox_dir, inbox_pace(settings), settings.inbox.after
         )
         self.dispatcher = Dispatcher(
             files,
@@ -93,6 +93,7 @@ class Service:
             # Among keyframes alone OpenCV cannot seek: such a video is one slice.
             math.inf if settings.sampling.mode == "keyframes" else settings.workers.slice_s,
             settings.workers.attempts,
+            self.admission.has_lost,
         )
         self.tracker = Tracker(tracks, executor, ring)
         method = make_method(settings.grouping, faces, tracks, people, executor, settings.state_dir)
@@ -143,7 +144,8 @@ class Service:
         try:
             self._look(now)
             self.dispatcher.collect(now.wall_s)
-            self.dispatcher.fill(now.wall_s)
+            if not self.admission.away:
+                self.dispatcher.fill(now.wall_s)
             self.tracker.refresh(now.wall_s)
             self.census.refresh(now.wall_s, self.working)
             self.publisher.refresh(now.wall_s)
@@ -185,6 +187,12 @@ class Service:
         if self._trouble:
             log.info("recovered", reason=self._trouble)
         self._trouble = ""
+
+
+def inbox_pace(settings: Settings) -> InboxPace:
+    """How long a dropped file must stand still."""
+    inbox = settings.inbox
+    return InboxPace(inbox.quiet_s, inbox.quiet_remote_s, inbox.unfinished_s)
 
 
 def encode_settings(settings: Settings) -> EncodeSettings:
