@@ -145,6 +145,18 @@ def status(settings: Settings, as_json: bool) -> None:
 
 @commands.command()
 @with_settings
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+def explain(settings: Settings, paths: tuple[Path, ...]) -> None:
+    """What became of a file, why, and what happens next."""
+    from portraitd.explain import explain as explained
+
+    for path in paths:
+        for line in explained(settings, path):
+            click.echo(line)
+
+
+@commands.command()
+@with_settings
 @click.option("--format", "form", type=click.Choice(["jsonl", "csv"]), default="jsonl")
 def faces(settings: Settings, form: str) -> None:
     """Print every face: where it was seen, and whose it is."""
