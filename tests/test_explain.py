@@ -45,7 +45,7 @@ def test_a_file_is_explained_from_drop_to_done(home: Home, nobody: Path) -> None
         found = said(home, place)
 
     assert "done" == found["state"]
-    assert "video, 6.0 s, 64x48, 2 of 2 slices done, 0 faces" in found["content"]
+    assert "video, 6.0 s, 64x48, 1 of 1 slices done, 0 faces" in found["content"]
     assert "nothing; a changed file is taken anew" == found["next"]
     assert ["waiting", "ready", "probing", "encoding", "done"] == steps(home, place)
     place.write_bytes(b"another")

@@ -85,7 +85,7 @@ def probe(source: Source) -> MediaFacts:
             fps = fps if math.isfinite(fps) and 0.001 <= fps <= 1000 else 0.0
             first = _retrieved(capture) if capture.grab() else None
             if first is None:
-                raise UnreadableVideo("no frame could be decoded; try re-encoding it")
+                raise UnreadableVideo(_no_frame(capture))
             height, width = first.shape[:2]
         duration = frames / fps if fps and frames > 0 else math.inf
         return MediaFacts(
@@ -170,6 +170,17 @@ class SampledFrames:
                     if image is not None:
                         yield Frame(t_s, image)
             previous = max(previous, mark)
+
+
+def _no_frame(capture: cv2.VideoCapture) -> str:
+    """What may be wrong with a container that opens and gives no frame."""
+    code = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=True)
+    name = code.decode("ascii", "replace").strip()
+    form = f" ({name})" if name.isalnum() else ""
+    return (
+        f"no frame could be decoded{form}: it is encrypted, damaged, or in a format for which "
+        "there is no decoder here; try re-encoding it"
+    )
 
 
 def _sought(capture: cv2.VideoCapture, start_s: float) -> float | None:
