@@ -219,6 +219,27 @@ def check(settings: Settings, grouping: bool) -> None:
         raise click.exceptions.Exit(EXIT_FAILED_FILES)
 
 
+@commands.command("install-service")
+@click.option("--home", type=click.Path(path_type=Path), help="Holds inbox and people.")
+@click.option("--config", type=click.Path(path_type=Path), help="Settings, in TOML.")
+@click.option("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE")
+@click.option("--print", "asked", is_flag=True, required=True, help="The only thing it does.")
+@click.option("--unit", "unit_alone", is_flag=True, help="The unit alone, for a file.")
+def install_service(
+    home: Path | None,
+    config: Path | None,
+    assignments: tuple[str, ...],
+    asked: bool,
+    unit_alone: bool,
+) -> None:
+    """Print what makes it a systemd service: user, folders, settings, unit and shares."""
+    from portraitd.installation import described, planned, unit
+
+    existing = config if config and config.exists() else None
+    plan = planned(load(home, existing, assignments), config)
+    click.echo(unit(plan) if unit_alone else "\n".join(described(plan)), nl=not unit_alone)
+
+
 @commands.group()
 def models() -> None:
     """Models that portraitd may use and does not bring."""
