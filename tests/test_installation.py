@@ -118,10 +118,11 @@ def test_systemd_understands_the_unit(tmp_path: Path) -> None:
 
 @needs_systemd
 @pytest.mark.parametrize("home", ["/srv/portraits", "/home/ada/portraits"])
-def test_the_unit_is_tight(tmp_path: Path, home: str) -> None:
+@pytest.mark.parametrize("openvino", [False, True])
+def test_the_unit_is_tight(tmp_path: Path, home: str, openvino: bool) -> None:
     """The exposure that systemd finds, from 0 to 10."""
     place = tmp_path / "portraitd.service"
-    place.write_text(unit(Installation(home=Path(home))))
+    place.write_text(unit(Installation(home=Path(home), openvino=openvino)))
 
     answer = subprocess.run(
         ["systemd-analyze", "security", "--offline=true", "--no-pager",

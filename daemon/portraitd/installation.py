@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shlex
 import sys
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ class Installation:
         program: The command.
         config: Its settings.
         home, inbox, people, state: Its folders.
+        openvino: Whether that engine is installed: it makes its programs while it runs.
     """
 
     program: Path = PROGRAM
@@ -34,6 +36,7 @@ class Installation:
     inbox: Path = HOME / "inbox"
     people: Path = HOME / "people"
     state: Path = STATE
+    openvino: bool = False
 
 
 def planned(settings: Settings, config: Path | None) -> Installation:
@@ -43,6 +46,7 @@ def planned(settings: Settings, config: Path | None) -> Installation:
         settings: In force here; a home that is not set is the service's own, not a person's.
         config: Given on the command line.
     """
+    openvino = importlib.util.find_spec("openvino") is not None
     program = Path(sys.prefix) / "bin" / "portraitd"
     program = program if program.exists() else PROGRAM
     if "home" not in settings.model_fields_set:
@@ -54,6 +58,7 @@ def planned(settings: Settings, config: Path | None) -> Installation:
             HOME / (paths.inbox or "inbox"),
             HOME / (paths.people or "people"),
             paths.state or STATE,
+            openvino,
         )
     beside = settings.home_dir / "config.toml"
     return Installation(
@@ -63,6 +68,7 @@ def planned(settings: Settings, config: Path | None) -> Installation:
         settings.inbox_dir,
         settings.people_dir,
         settings.state_dir,
+        openvino,
     )
 
 
@@ -144,6 +150,7 @@ def unit(plan: Installation) -> str:
         written=_listed(written),
         unexecuted=_listed(_outermost([*shared, plan.state])),
         directories=directories,
+        final="no" if plan.openvino else "yes",
         # Homes of people are hidden, unless something lies there that is needed.
         homes="read-only" if personal else "yes",
     )
@@ -238,8 +245,8 @@ RestrictNamespaces=yes
 RestrictRealtime=yes
 RestrictSUIDSGID=yes
 LockPersonality=yes
-# The extra openvino makes its programs while it runs: with it, write "no" here.
-MemoryDenyWriteExecute=yes
+# The extra openvino makes its programs while it runs; without it, "yes".
+MemoryDenyWriteExecute={final}
 NoNewPrivileges=yes
 RemoveIPC=yes
 KeyringMode=private
