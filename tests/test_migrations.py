@@ -43,7 +43,7 @@ def content(path: Path) -> dict[str, list[dict[str, object]]]:
     """Every row of the first schema, by table; without the columns that came later."""
     with closing(sqlite3.connect(path)) as db:
         db.row_factory = sqlite3.Row
-        new = {"track_id", "tracked", "locked", "split_from"}
+        new = {"track_id", "tracked", "locked", "split_from", "content_size"}
         return {
             table: [
                 {key: row[key] for key in row.keys() if key not in new}  # noqa: SIM118

@@ -76,7 +76,9 @@ class Dispatcher:
         """Hand out jobs until every place is taken."""
         while len(self._probes) + len(self._slices) < self._places:
             if file := self._files.claim(now_s):
-                probe = self._executor.submit(jobs.probe, self._files.source(file))
+                probe = self._executor.submit(
+                    jobs.probe, self._files.source(file), self._work.beginnings(file)
+                )
                 self._probes[probe] = file
                 probe.add_done_callback(lambda _: self._ring())
             elif ticket := self._work.claim():

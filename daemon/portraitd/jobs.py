@@ -54,15 +54,19 @@ class EncodeSettings(NamedTuple):
     portrait_width_px: int
 
 
-def probe(source: Source) -> MediaFacts:
+def probe(source: Source, beginnings: tuple[tuple[int, str], ...] = ()) -> MediaFacts:
     """Fingerprint a file and find out what it is.
+
+    Args:
+        source: The file.
+        beginnings: Size and SHA-256 of contents that it may begin with.
 
     Raises:
         VideoError: It is no media, or changed while it was read.
     """
     from portraitd import video
 
-    return video.probe(source)
+    return video.probe(source, beginnings)
 
 
 def encode(piece: Slice, settings: EncodeSettings) -> SliceFaces:

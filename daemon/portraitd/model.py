@@ -220,6 +220,7 @@ class MediaFacts:
         duration_s: As declared, 0 for a photo, infinite where the container cannot be believed.
         fps: As declared, for information only; 0 if unknown.
         width_px, height_px: Of the upright frame.
+        extends: SHA-256 of the longest known content that this one begins with; empty if none.
     """
 
     sha256: str
@@ -228,6 +229,7 @@ class MediaFacts:
     fps: float
     width_px: int
     height_px: int
+    extends: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import hashlib
 import math
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -30,6 +30,8 @@ MAX_PIXELS = 50_000_000
 PHOTO_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\0", b"MM\0*")
 
 SEEK_MARGIN_S = 2.0
+
+_PIECE_BYTES = 1 << 20
 
 TIE_S = 0.0001
 """Two frames whose distances differ by less are equally near: time stamps are rounded."""
@@ -66,8 +68,12 @@ def opened(source: Source) -> Iterator[int]:
         os.close(fd)
 
 
-def probe(source: Source) -> MediaFacts:
+def probe(source: Source, beginnings: Sequence[tuple[int, str]] = ()) -> MediaFacts:
     """Fingerprint a file and find out what it is, by its content.
+
+    Args:
+        source: The file.
+        beginnings: Size and SHA-256 of contents that it may begin with.
 
     Raises:
         VideoError: It is empty, no media, or not readable; the message says which.
@@ -75,7 +81,7 @@ def probe(source: Source) -> MediaFacts:
     with opened(source) as fd:
         if source.stamp.size == 0:
             raise NotMedia("the file is empty")
-        digest = _sha256(fd)
+        digest, extends = _fingerprint(fd, beginnings)
         if _is_photo(fd):
             height, width = _photo(fd).shape[:2]
             return MediaFacts(digest, MediaKind.PHOTO, 0.0, 0.0, width, height)
@@ -95,6 +101,7 @@ def probe(source: Source) -> MediaFacts:
             fps,
             width,
             height,
+            extends,
         )
 
 
@@ -282,10 +289,22 @@ def _photo(fd: int) -> Image:
     return np.asarray(image, np.uint8)
 
 
-def _sha256(fd: int) -> str:
-    os.lseek(fd, 0, os.SEEK_SET)
-    with os.fdopen(os.dup(fd), "rb", buffering=0) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _fingerprint(fd: int, beginnings: Sequence[tuple[int, str]]) -> tuple[str, str]:
+    """SHA-256 of a file, and that of the longest known content it begins with."""
+    known: dict[int, set[str]] = {}
+    for size, digest in beginnings:
+        known.setdefault(size, set()).add(digest)
+    whole, extends, at = hashlib.sha256(), "", 0
+    for mark in [*sorted(known), math.inf]:
+        while at < mark:
+            piece = os.pread(fd, int(min(_PIECE_BYTES, mark - at)), at)
+            if not piece:
+                return whole.hexdigest(), extends
+            whole.update(piece)
+            at += len(piece)
+        if at == mark and whole.hexdigest() in known[at]:
+            extends = whole.hexdigest()
+    return whole.hexdigest(), extends
 
 
 def _believed(duration_s: float, size: int) -> float:

@@ -24,8 +24,19 @@ begin
         (select id from file_steps where file_id = new.id order by id desc limit 50);
 end;
 
--- Contents that turned out to be the beginning of a video: copies that were broken off.
+alter table videos add column content_size integer not null default 0;  -- bytes; 0 if not known
+update videos set content_size =
+    coalesce((select max(size) from files where files.video_id = videos.id), 0);
+create index videos_by_size on videos (content_size);
+
+-- Contents that turned out to be the beginning of a video, copies that were broken off, and what
+-- the video was before its whole came.
 create table beginnings (
     sha256 text primary key,
-    video_id integer not null references videos (id) on delete cascade
+    video_id integer not null references videos (id) on delete cascade,
+    content_size integer not null,
+    duration_s real not null,
+    fps real not null,
+    reason text not null
 ) strict, without rowid;
+create index beginnings_by_video on beginnings (video_id);
