@@ -182,3 +182,20 @@ def thread_says() -> str:
     thread.start()
     thread.join()
     return said[0]
+
+
+def resource_limits() -> dict[str, int]:
+    """The soft limits of this process, and the CPU time it has used, in whole seconds."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return {
+        "cpu": resource.getrlimit(resource.RLIMIT_CPU)[0],
+        "file": resource.getrlimit(resource.RLIMIT_FSIZE)[0],
+        "open": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+        "used": int(used.ru_utime + used.ru_stime),
+    }
+
+
+def exceed_cpu() -> None:
+    """As the kernel ends a process that spins while the daemon is stopped."""
+    resource.setrlimit(resource.RLIMIT_CPU, (1, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+    spin()

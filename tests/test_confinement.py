@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -198,3 +202,86 @@ def test_the_filter_is_known_for_both_architectures() -> None:
 
     assert platform.machine() in ("x86_64", "aarch64")
     assert landlock.version() >= 1
+
+
+# --- Limits, and kernels that offer less.
+
+
+def test_a_closed_worker_has_limits(closed: LocalExecutor) -> None:
+    """CPU time for this job alone, small files, few descriptors."""
+    found = closed.submit(faulty.resource_limits).result(ANSWER_S)
+
+    assert 1 << 20 == found["file"]
+    assert 256 == found["open"]
+    assert LIMITS.time_limit_s <= found["cpu"] - found["used"] <= LIMITS.time_limit_s + 10
+
+
+def test_a_worker_that_spins_is_ended_by_the_kernel(closed: LocalExecutor) -> None:
+    """Should the daemon not do it."""
+    with pytest.raises(WorkerDied, match="computed for longer than its limit"):
+        closed.submit(faulty.exceed_cpu).result(ANSWER_S)
+
+
+LESS = """
+import pathlib, sys
+import faulty
+from portraitd import confinement
+from portraitd.confinement import Confinement
+from portraitd.executors import LocalExecutor, Seclusion, WorkerLimits
+
+if __name__ == "__main__":
+    print(*confinement.missing(), sep="\\n")
+    seclusion = Seclusion(Confinement((), (pathlib.Path(sys.argv[1]),)))
+    executor = LocalExecutor(1, WorkerLimits(0, 0, 60.0), seclusion)
+    print(executor.submit(faulty.add, 2, 3).result())
+    executor.shutdown()
+"""
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
+def test_where_the_kernel_offers_nothing_the_work_goes_on(tmp_path: Path) -> None:
+    """As in a container that forbids it; and it is said."""
+    script = tmp_path / "less.py"
+    script.write_text(LESS)
+    answer = subprocess.run(
+        ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=landlock_create_ruleset,seccomp",
+         "-e", "inject=landlock_create_ruleset:error=EPERM", "-e", "inject=seccomp:error=EPERM",
+         sys.executable, script, tmp_path / "cache"],
+        capture_output=True, text=True, check=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+
+    assert "no Landlock: workers can read every file" in answer.stdout
+    assert "no filter on system calls" in answer.stdout
+    assert answer.stdout.endswith("\n5\n")
+
+
+@pytest.mark.parametrize(
+    ("header", "column"),
+    [("x86_64-linux-gnu/asm/unistd_64.h", 0), ("asm-generic/unistd.h", 1)],
+    ids=["x86-64", "arm64"],
+)
+def test_the_numbers_are_those_of_the_kernel(header: str, column: int) -> None:
+    """A wrong number would let one call through and break another."""
+    place = Path("/usr/include") / header
+    if not place.is_file():
+        pytest.skip(f"no {place}")
+    defined = re.findall(r"#define __NR(?:3264)?_(\w+) (\d+)", place.read_text())
+    wanted = {name: int(number) for name, number in defined}
+    single = {
+        "clone": calls._CLONE, "clone3": calls._CLONE3, "open": calls._OPEN,
+        "openat": calls._OPENAT, "openat2": calls._OPENAT2, "kill": calls._KILL_CALL,
+        "tgkill": calls._TGKILL, "prlimit64": calls._PRLIMIT, "ioctl": calls._IOCTL,
+        "fcntl": calls._FCNTL,
+    }  # fmt: skip
+    ours = {name: numbers[column] for name, numbers in (*calls._TO_OTHERS.items(),
+            *calls._ON_FILES.items(), *single.items())}  # fmt: skip
+
+    wrong = {
+        name: (number, wanted.get(name))
+        for name, number in ours.items()
+        # Headers may be older than a call.
+        if wanted.get(name, number) != number
+    }
+    assert {} == wrong
+    assert [] == [name for name, number in ours.items() if number is None and name in wanted]
