@@ -22,7 +22,8 @@ from structlog.testing import capture_logs
 
 from portraitd.config import Settings
 from portraitd.model import FileState
-from portraitd.service import Now, open_service
+from portraitd.running import open_service
+from portraitd.service import Now
 from portraitd.watch import Doorbell
 from samples import pattern, with_index_first, write_pattern_clip
 

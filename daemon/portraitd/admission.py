@@ -10,6 +10,7 @@ from pathlib import Path
 
 from portraitd import logs
 from portraitd.arrival import Hindrances, Patience
+from portraitd.config import Settings
 from portraitd.inbox import (
     MARKER,
     Found,
@@ -50,6 +51,12 @@ class InboxPace:
     quiet_s: float
     quiet_remote_s: float = 0.0
     unfinished_s: float = 0.0
+
+
+def inbox_pace(settings: Settings) -> InboxPace:
+    """How long a dropped file must stand still."""
+    inbox = settings.inbox
+    return InboxPace(inbox.quiet_s, inbox.quiet_remote_s, inbox.unfinished_s)
 
 
 class Admission:

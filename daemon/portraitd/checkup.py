@@ -11,10 +11,10 @@ from pathlib import Path
 
 from portraitd import confinement
 from portraitd.config import Settings
+from portraitd.dispatch import encode_settings
 from portraitd.encoder.interface import EncoderSettings
 from portraitd.errors import ConfigError, PortraitdError, StoreError
 from portraitd.inbox import file_system_type, needs_polling
-from portraitd.service import encode_settings
 from portraitd.store import Database
 from portraitd.workers import what_holds
 

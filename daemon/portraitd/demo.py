@@ -12,10 +12,11 @@ from typing import Any
 
 from rich.console import Console
 
-from portraitd import service
+from portraitd import running
 from portraitd.config import Settings
 from portraitd.errors import ConfigError
 from portraitd.executors import LocalExecutor, WorkerLimits
+from portraitd.home import make_home
 from portraitd.store import Database, People
 from portraitd.store.files import shown
 
@@ -37,14 +38,14 @@ def run_demo(settings: Settings, console: Console) -> None:
     """
     photographs = list(demo_photographs())
     settings = _in_fresh_home(settings)
-    service.make_home(settings)
+    make_home(settings)
     clip = settings.inbox_dir / "two-people.mp4"
     # In a worker, as everything that needs OpenCV.
     executor = LocalExecutor(1, WorkerLimits(nice=0, memory_mb=0, time_limit_s=300))
     executor.submit(make_clip, photographs, clip).result()
     executor.shutdown()
     console.print(f"Made {shown(clip)}: {2 * SECONDS_EACH} s, two people. Running the service …")
-    service.run(settings, until_idle=True)
+    running.run(settings, until_idle=True)
     database = Database.open_to_read(settings.state_dir)
     people = len(People(database).present())
     database.close()

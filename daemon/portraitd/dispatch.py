@@ -8,6 +8,8 @@ from concurrent.futures import Executor, Future
 from pathlib import Path
 
 from portraitd import jobs, logs
+from portraitd.config import Settings
+from portraitd.encoder.interface import EncoderSettings
 from portraitd.errors import FileChanged, VideoError, WorkerDied
 from portraitd.jobs import EncodeSettings
 from portraitd.model import FileState, MediaFacts, SliceFaces, VideoState
@@ -175,6 +177,34 @@ class Dispatcher:
         self._files.move_on(file.id, state, now_s, reason)
         say = log.warning if state is FileState.FAILED else log.info
         say("file_" + state, path=shown(file.path), reason=reason)
+
+
+def slice_s(settings: Settings) -> float:
+    """Seconds of footage in a slice."""
+    # Among keyframes alone OpenCV cannot seek: such a video is one slice.
+    return math.inf if settings.sampling.mode == "keyframes" else settings.workers.slice_s
+
+
+def encode_settings(settings: Settings) -> EncodeSettings:
+    """What decides which faces are found, for a worker."""
+    return EncodeSettings(
+        settings.sampling.fps,
+        settings.sampling.mode == "keyframes",
+        settings.sampling.reuse_unchanged,
+        EncoderSettings(
+            models_dir=settings.models_dir,
+            kind=settings.encoder.kind,
+            detector=settings.encoder.detector,
+            max_width=settings.detection.max_width,
+            max_height=settings.detection.max_height,
+            upsample=settings.detection.upsample,
+            mirror=settings.encoder.mirror,
+            min_face_px=settings.encoder.min_face_px,
+            runtime=settings.encoder.runtime,
+        ),
+        settings.people.portrait_width,
+        settings.state_dir if settings.dataset.frames == "keep" else None,
+    )
 
 
 def _reason(error: Exception) -> str:

@@ -10,8 +10,9 @@ from rich.table import Table
 
 from portraitd.config import Settings
 from portraitd.model import FileState
-from portraitd.store import Census, Database, Faces, Files, People, Work
+from portraitd.store import Census, Database, Faces, Files, People, TrackStore, Troubles, Work
 from portraitd.store.files import shown
+from portraitd.store.rebuild import Rebuild
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,8 @@ class Status:
         eta_s: Seconds of work left on all workers; 0 if nothing is left, None if unknown.
         census: The grouping in force.
         close_people: Pairs of people who may be one, and the distance between them.
+        troubles: What stands in the way until somebody acts, by room.
+        rebuild: Videos that were looked at again, and how many there are to be.
         problems: Path and reason of files that failed or wait for something.
     """
 
@@ -41,6 +44,8 @@ class Status:
     eta_s: float | None
     census: Census | None
     close_people: list[tuple[int, int, float]]
+    troubles: dict[str, str]
+    rebuild: tuple[int, int]
     problems: list[tuple[str, str]]
 
 
@@ -55,13 +60,6 @@ def read_status(settings: Settings) -> Status:
         files, people = Files(database, settings.inbox_dir), People(database)
         work = Work(database, files)
         footage = work.progress()
-        speed = footage.footage_done_s / footage.work_s if footage.work_s else 0.0
-        if not footage.footage_open_s:
-            eta_s: float | None = 0.0
-        elif speed:
-            eta_s = footage.footage_open_s / speed / settings.workers.processes
-        else:
-            eta_s = None
         problems = [
             (shown(file.path), file.reason)
             for state in (FileState.FAILED, FileState.WAITING)
@@ -75,10 +73,12 @@ def read_status(settings: Settings) -> Status:
             people=len(people.present()),
             footage_done_s=footage.footage_done_s,
             footage_open_s=footage.footage_open_s,
-            footage_per_work_s=speed,
-            eta_s=eta_s,
+            footage_per_work_s=footage.speed,
+            eta_s=footage.eta_s(settings.workers.processes),
             census=people.last_census(),
             close_people=people.close(),
+            troubles=Troubles(database).all(),
+            rebuild=Rebuild(database, files, TrackStore(database)).progress(),
             problems=problems,
         )
     finally:
@@ -116,7 +116,11 @@ def print_table(status: Status, console: Console) -> None:
         shown_pairs = [f"{one} and {other} ({d:.2f})" for one, other, d in status.close_people[:8]]
         more = len(status.close_people) - len(shown_pairs)
         table.add_row("may be one", ", ".join(shown_pairs) + (f", {more} more" if more > 0 else ""))
+    if status.rebuild[1]:
+        table.add_row("rebuild", "{} of {} videos looked at again".format(*status.rebuild))
     console.print(table)
+    for room, reason in status.troubles.items():
+        console.print(f"  {room} cannot go on: {reason}", style="red", markup=False)
     for path, reason in status.problems:
         console.print(f"  {path}: {reason}", markup=False, highlight=False)
 

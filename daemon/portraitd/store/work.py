@@ -52,6 +52,17 @@ class Progress:
     footage_open_s: float
     work_s: float
 
+    @property
+    def speed(self) -> float:
+        """Seconds of footage a worker gets through in a second; 0 if unknown."""
+        return self.footage_done_s / self.work_s if self.work_s else 0.0
+
+    def eta_s(self, processes: int) -> float | None:
+        """Seconds of work left on so many workers; None while nothing tells how fast they are."""
+        if not self.footage_open_s:
+            return 0.0
+        return self.footage_open_s / self.speed / processes if self.speed else None
+
 
 def cut(facts: MediaFacts, slice_s: float) -> list[tuple[float, float]]:
     """The slices of a video: equal stretches of about ``slice_s``, the last one open-ended.
@@ -135,11 +146,13 @@ class Work:
             ).fetchone()
             if row is None:
                 return None
-            kind = self._db.execute(
-                "select kind from videos where id = ?", (row["video_id"],)
-            ).fetchone()["kind"]
-            source = self._files.source(self._files.of_video(row["video_id"])[0])
-        piece = Slice(source, MediaKind(kind), row["start_s"], row["stop_s"])
+            video = self._db.execute(
+                "select kind, sha256, coalesce(replaces, id) as origin from videos where id = ?",
+                (row["video_id"],),
+            ).fetchone()
+            source = self._files.source(self._files.of_video(video["origin"])[0])
+        kind = MediaKind(video["kind"])
+        piece = Slice(source, kind, row["start_s"], row["stop_s"], video["sha256"])
         return Ticket(row["id"], row["video_id"], row["attempts"], piece)
 
     def release(self, ticket: Ticket) -> None:
@@ -276,7 +289,9 @@ class Work:
 
     def counts(self) -> dict[str, int]:
         """Videos by state."""
-        rows = self._db.execute("select state, count(*) as n from videos group by state")
+        rows = self._db.execute(
+            "select state, count(*) as n from videos where replaces is null group by state"
+        )
         return {row["state"]: row["n"] for row in rows}
 
     def progress(self) -> Progress:
