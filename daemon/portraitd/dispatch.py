@@ -9,6 +9,7 @@ from pathlib import Path
 
 from portraitd import jobs, logs
 from portraitd.config import Settings
+from portraitd.dataset.pool import Pool
 from portraitd.encoder.interface import EncoderSettings
 from portraitd.errors import FileChanged, VideoError, WorkerDied
 from portraitd.jobs import EncodeSettings
@@ -35,6 +36,7 @@ class Dispatcher:
         attempts: How often a job that kills its worker is tried.
         is_lost: Whether a file cannot be read because its folder is away. Nothing that a job
             says of it counts then.
+        pool: Where frames are put that workers hand back to be kept.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Dispatcher:
         slice_s: float,
         attempts: int,
         is_lost: Callable[[Path], bool] = lambda path: False,
+        pool: Pool | None = None,
     ) -> None:
         self._files = files
         self._work = work
@@ -58,6 +61,7 @@ class Dispatcher:
         self._slice_s = slice_s
         self._attempts = attempts
         self._is_lost = is_lost
+        self._pool = pool
         self._probes: dict[Future[MediaFacts], KnownFile] = {}
         self._slices: dict[Future[SliceFaces], Ticket] = {}
 
@@ -154,6 +158,9 @@ class Dispatcher:
             log.warning("slice_lost", **_slice(ticket), attempt=ticket.attempts, reason=reason)
             outcome = self._work.lose(ticket, reason, self._attempts, now_s)
         else:
+            if self._pool and result.kept:
+                # First: a slice that is recorded is not looked at again.
+                self._pool.keep(ticket.piece.sha256, result.kept)
             encoder = self._settings.encoder.embedding_space
             outcome = self._work.record(ticket, result, encoder, now_s)
             log.info(
@@ -203,7 +210,7 @@ def encode_settings(settings: Settings) -> EncodeSettings:
             runtime=settings.encoder.runtime,
         ),
         settings.people.portrait_width,
-        settings.state_dir if settings.dataset.frames == "keep" else None,
+        settings.dataset.frames == "keep",
     )
 
 

@@ -12,11 +12,11 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -137,34 +137,52 @@ class LocalExecutor(Executor):
 
 
 class RoutedExecutor(Executor):
-    """Sends some jobs to workers of their own.
+    """Sends every job to workers that are shut off as that job allows.
 
     Args:
-        usual: Where jobs run.
-        apart: Where those named in ``jobs`` run.
-        jobs: Functions.
+        homes: Where each function runs. One that is not named here runs nowhere.
     """
 
-    def __init__(
-        self, usual: Executor, apart: Executor, jobs: frozenset[Callable[..., Any]]
-    ) -> None:
-        self._usual, self._apart, self._jobs = usual, apart, jobs
+    def __init__(self, homes: Mapping[Callable[..., Any], Executor]) -> None:
+        self._homes = dict(homes)
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        """As the executor it goes to."""
-        executor = self._apart if fn in self._jobs else self._usual
-        return executor.submit(fn, *args, **kwargs)
+        """As the executor it goes to.
+
+        Raises:
+            LookupError: Nobody said where such a job runs.
+        """
+        if fn not in self._homes:
+            raise LookupError(f"{fn.__module__}.{fn.__qualname__} has no workers to run in")
+        return self._homes[fn].submit(fn, *args, **kwargs)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End the workers of both."""
-        for executor in (self._usual, self._apart):
+        """End the workers of all."""
+        for executor in dict.fromkeys(self._homes.values()):
             executor.shutdown(wait, cancel_futures=cancel_futures)
 
 
-def _paths_in(args: Sequence[Any]) -> list[Path]:
+class _ReadsFiles(Protocol):
+    """A value that names the files a worker needs for it."""
+
+    @property
+    def reads(self) -> Iterable[Path]: ...
+
+
+def _paths_in(args: Iterable[Any]) -> list[Path]:
     """The files that a job is about."""
-    sources = [arg.source if isinstance(arg, Slice) else arg for arg in args]
-    return [source.path for source in sources if isinstance(source, Source)]
+    found: list[Path] = []
+    for arg in args:
+        if isinstance(arg, Slice):
+            found.append(arg.source.path)
+        elif isinstance(arg, Source):
+            found.append(arg.path)
+        elif hasattr(arg, "reads"):
+            reading: _ReadsFiles = arg
+            found += reading.reads
+        elif type(arg) is list:
+            found += _paths_in(arg)
+    return found
 
 
 def _run(fn: Callable[..., T], args: Sequence[Any], kwargs: Mapping[str, Any]) -> T:

@@ -67,6 +67,8 @@ class Desk:
     def __init__(self) -> None:
         self._door, self.introduction = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._allowed: Counter[Path] = Counter()
+        # Jobs go out from one thread and come back in another.
+        self._counting = threading.Lock()
         self._waiting = selectors.DefaultSelector()
         self._waiting.register(self._door, selectors.EVENT_READ)
         self._thread = threading.Thread(target=self._serve, name="handover", daemon=True)
@@ -74,13 +76,15 @@ class Desk:
 
     def allow(self, path: Path) -> None:
         """A job for this file goes out."""
-        self._allowed[path] += 1
+        with self._counting:
+            self._allowed[path] += 1
 
     def withdraw(self, path: Path) -> None:
         """A job for this file has come back."""
-        self._allowed[path] -= 1
-        if self._allowed[path] <= 0:
-            del self._allowed[path]
+        with self._counting:
+            self._allowed[path] -= 1
+            if self._allowed[path] <= 0:
+                del self._allowed[path]
 
     def close(self) -> None:
         """End the thread; workers that ask afterwards are told nothing."""

@@ -246,6 +246,7 @@ class SliceFaces:
         decoded: Frames read from the file, looked at or not.
         ended_s: Timestamp of the last frame read; None if there was none.
         seconds: Time the worker spent.
+        kept: Time and JPEG of each frame with a face, if they are to be kept.
     """
 
     sightings: Sequence[Sighting]
@@ -253,6 +254,7 @@ class SliceFaces:
     decoded: int
     ended_s: float | None
     seconds: float
+    kept: Sequence[tuple[float, bytes]] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from portraitd.census_methods import make_method
 from portraitd.config import Settings
 from portraitd.curator import Curator
 from portraitd.dataset.building import Place
+from portraitd.dataset.pool import Pool
 from portraitd.dataset.truth import DatasetRule
 from portraitd.dispatch import Dispatcher, encode_settings, slice_s
 from portraitd.errands import Errands
@@ -103,6 +104,7 @@ class Service:
             slice_s(settings),
             settings.workers.attempts,
             self.admission.has_lost,
+            Pool(settings.state_dir) if settings.dataset.frames == "keep" else None,
         )
         self.tracker = Tracker(tracks, executor, ring, settings.workers.attempts)
         ledger = Ledger(database)
