@@ -64,6 +64,31 @@ def test_the_whole_takes_the_place_of_its_beginning(
         assert f"the beginning of {name}" == home.reasons()["clip.mp4"]
 
 
+def test_a_whole_that_comes_while_its_beginning_is_rebuilt_loses_nothing(
+    home: Home, undisturbed: Home, whole: bytes
+) -> None:
+    """It is a video of its own then: the rebuild would put the beginning's faces in its place."""
+    home.drop(beginning(whole), "clip.mp4")
+    home.run()
+    with home.opened() as service:
+        home.drop(whole, "whole.mp4")
+        # At the next turn it has stood still for long enough.
+        home.turn(service)
+        home.turn(service)
+        service.rebuilding.begin(home.now.wall_s)
+        home.run_until_idle(service)
+
+    videos = {row["content_size"]: row["id"] for row in home.rows("videos")}
+    assert {len(beginning(whole)), len(whole)} == videos.keys()
+    found = sorted(
+        (row["t_s"], row["box_left"], row["box_top"])
+        for row in home.rows("faces")
+        if row["video_id"] == videos[len(whole)]
+    )
+    assert faces(undisturbed) == found
+    assert_sound(home.settings)
+
+
 def test_a_beginning_that_comes_after_its_whole_is_a_duplicate(home: Home, whole: bytes) -> None:
     """If it was seen before: then its content is known."""
     home.drop(beginning(whole), "clip.mp4")

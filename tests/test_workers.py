@@ -193,9 +193,10 @@ def test_closed_workers_build_the_same_training_sets(twice: Twice) -> None:
 
     assert expected == contents(twice.closed.settings.dataset_dir)
     assert {"yolo", "coco", "chips150", "chips112"} <= {name.split("/")[0] for name in expected}
-    assert contents(twice.open.settings.state_dir / "frames") == contents(
-        twice.closed.settings.state_dir / "frames"
-    )
+    pool = twice.closed.settings.state_dir / "frames"
+    assert contents(twice.open.settings.state_dir / "frames") == contents(pool)
+    # Linked, not copied.
+    assert {2} <= {path.stat().st_nlink for path in pool.rglob("*.jpg")}
 
 
 def test_a_set_can_be_built_again_where_its_folder_was_removed(twice: Twice) -> None:

@@ -55,8 +55,14 @@ class Beginnings:
         Returns:
             The video, of which what is new is queued; None if there is nothing to go on from.
         """
+        # One that is being rebuilt would lose what is new to what its beginning gave; and what is
+        # found now cannot stand beside faces of another encoder.
         old = self._db.execute(
-            "select * from videos where sha256 = ? and state <> 'queued'", (facts.extends,)
+            """
+            select * from videos where sha256 = ? and state <> 'queued' and not frozen
+                and not exists (select 1 from videos as again where again.replaces = videos.id)
+            """,
+            (facts.extends,),
         ).fetchone()
         if old is None or facts.kind is not MediaKind.VIDEO:
             return None

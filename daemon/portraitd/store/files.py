@@ -96,14 +96,17 @@ class Files:
             ).fetchone()
             orphans = self._db.execute(
                 """
-                select id from videos where state = 'queued' and not exists (
-                    select 1 from files where video_id = videos.id
+                select id, replaces from videos where state = 'queued' and not exists (
+                    select 1 from files where video_id = coalesce(videos.replaces, videos.id)
                         and (state <> 'duplicate' or reason like 'same content%'))
                 """
             ).fetchall()
             for orphan in orphans:
+                if orphan["replaces"]:
+                    # It cannot be looked at again; what was found in it before stays.
+                    self._db.execute("delete from videos where id = ?", (orphan["id"],))
                 # Of a beginning that was being completed, what was found in it stays.
-                if not Beginnings(self._db).revert(orphan["id"]):
+                elif not Beginnings(self._db).revert(orphan["id"]):
                     self._forget_unnamed(orphan["id"])
         return int(row["id"])
 

@@ -147,7 +147,12 @@ class Work:
             if row is None:
                 return None
             video = self._db.execute(
-                "select kind, sha256, coalesce(replaces, id) as origin from videos where id = ?",
+                """
+                select origin.id as origin, origin.kind, origin.sha256
+                from videos as one
+                join videos as origin on origin.id = coalesce(one.replaces, one.id)
+                where one.id = ?
+                """,
                 (row["video_id"],),
             ).fetchone()
             source = self._files.source(self._files.of_video(video["origin"])[0])
