@@ -81,11 +81,11 @@ class Dispatcher:
     def fill(self, now_s: float) -> None:
         """Hand out jobs until every place is taken."""
         while len(self._probes) + len(self._slices) < self._places:
-            if file := self._files.claim(now_s):
+            if arrival := self._work.claim_file(now_s):
                 probe = self._executor.submit(
-                    jobs.probe, self._files.source(file), self._work.beginnings(file)
+                    jobs.probe, self._files.source(arrival.file), arrival.beginnings
                 )
-                self._probes[probe] = file
+                self._probes[probe] = arrival.file
                 probe.add_done_callback(lambda _: self._ring())
             elif ticket := self._work.claim():
                 log.info("slice_started", **_slice(ticket), attempt=ticket.attempts)
