@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,6 +19,8 @@ from processes import children, is_alive, wait_until
 CONFIG = """\
 [inbox]
 quiet_s = 0.4
+quiet_remote_s = 0.4
+unfinished_s = 1.0
 scan_s = 1.0
 [sampling]
 fps = 0.5
@@ -77,12 +80,12 @@ def environment(**more: str) -> dict[str, str]:
 class Daemon:
     """``portraitd run`` in a process of its own, and the log it writes."""
 
-    def __init__(self, home: Path, *arguments: str, **more: str) -> None:
+    def __init__(self, home: Path, *arguments: str, under: Sequence[str] = (), **more: str) -> None:
         self.home = home
         self._log_path = home / f"log-{len(list(home.glob('log-*')))}"
         with self._log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "portraitd", "run", "--home", home, *arguments],
+                [*under, sys.executable, "-m", "portraitd", "run", "--home", home, *arguments],
                 stdout=log,
                 stderr=log,
                 env=environment(**more),

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from pathlib import Path
 
 from portraitd import jobs, logs
 from portraitd.config import Settings
+from portraitd.dataset.pool import Pool
 from portraitd.encoder.interface import EncoderSettings
 from portraitd.errors import FileChanged, VideoError, WorkerDied
 from portraitd.jobs import EncodeSettings
@@ -32,6 +34,9 @@ class Dispatcher:
         settings: What decides which faces are found.
         slice_s: Seconds of footage in a slice.
         attempts: How often a job that kills its worker is tried.
+        is_lost: Whether a file cannot be read because its folder is away. Nothing that a job
+            says of it counts then.
+        pool: Where frames are put that workers hand back to be kept.
     """
 
     def __init__(
@@ -44,6 +49,8 @@ class Dispatcher:
         settings: EncodeSettings,
         slice_s: float,
         attempts: int,
+        is_lost: Callable[[Path], bool] = lambda path: False,
+        pool: Pool | None = None,
     ) -> None:
         self._files = files
         self._work = work
@@ -53,6 +60,8 @@ class Dispatcher:
         self._settings = settings
         self._slice_s = slice_s
         self._attempts = attempts
+        self._is_lost = is_lost
+        self._pool = pool
         self._probes: dict[Future[MediaFacts], KnownFile] = {}
         self._slices: dict[Future[SliceFaces], Ticket] = {}
 
@@ -72,9 +81,11 @@ class Dispatcher:
     def fill(self, now_s: float) -> None:
         """Hand out jobs until every place is taken."""
         while len(self._probes) + len(self._slices) < self._places:
-            if file := self._files.claim(now_s):
-                probe = self._executor.submit(jobs.probe, self._files.source(file))
-                self._probes[probe] = file
+            if arrival := self._work.claim_file(now_s):
+                probe = self._executor.submit(
+                    jobs.probe, self._files.source(arrival.file), arrival.beginnings
+                )
+                self._probes[probe] = arrival.file
                 probe.add_done_callback(lambda _: self._ring())
             elif ticket := self._work.claim():
                 log.info("slice_started", **_slice(ticket), attempt=ticket.attempts)
@@ -107,6 +118,9 @@ class Dispatcher:
         if self._files.get(file.id).stamp != file.stamp:
             # Replaced while it was read: the answer is about a content that is no longer there.
             return
+        if probe.exception() and self._is_lost(self._files.place(file)):
+            self._files.release(file.id)
+            return
         try:
             facts = probe.result()
         except FileChanged as error:
@@ -128,6 +142,9 @@ class Dispatcher:
             )
 
     def _collect_slice(self, ticket: Ticket, encode: Future[SliceFaces], now_s: float) -> None:
+        if encode.exception() and self._is_lost(ticket.piece.source.path):
+            self._work.release(ticket)
+            return
         outcome: Outcome | None = None
         try:
             result = encode.result()
@@ -141,6 +158,9 @@ class Dispatcher:
             log.warning("slice_lost", **_slice(ticket), attempt=ticket.attempts, reason=reason)
             outcome = self._work.lose(ticket, reason, self._attempts, now_s)
         else:
+            if self._pool and result.kept:
+                # First: a slice that is recorded is not looked at again.
+                self._pool.keep(ticket.piece.sha256, result.kept)
             encoder = self._settings.encoder.embedding_space
             outcome = self._work.record(ticket, result, encoder, now_s)
             log.info(
@@ -190,7 +210,7 @@ def encode_settings(settings: Settings) -> EncodeSettings:
             runtime=settings.encoder.runtime,
         ),
         settings.people.portrait_width,
-        settings.state_dir if settings.dataset.frames == "keep" else None,
+        settings.dataset.frames == "keep",
     )
 
 

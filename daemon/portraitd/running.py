@@ -5,18 +5,20 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from portraitd import __version__, logs
 from portraitd.config import Settings
+from portraitd.dispatch import encode_settings
 from portraitd.errors import PublishError, StoreError
-from portraitd.executors import LocalExecutor, WorkerLimits
 from portraitd.home import make_home
 from portraitd.service import Now, Service
 from portraitd.store import Database, StoreLock
 from portraitd.systemd import Notifier
 from portraitd.watch import Button, Doorbell, Watch, stop_signals
+from portraitd.workers import make_workers
 
 log = logs.get("service")
 
@@ -39,11 +41,8 @@ def open_service(settings: Settings, doorbell: Doorbell) -> Iterator[Service]:
         stack.enter_context(StoreLock(settings.state_dir))
         database = Database.open(settings.state_dir)
         stack.callback(database.close)
-        limits = WorkerLimits(
-            settings.workers.nice, settings.workers.memory_mb, settings.workers.time_limit_s
-        )
         places = settings.workers.processes
-        executor = LocalExecutor(places, limits)
+        executor = make_workers(settings, encode_settings(settings).encoder)
         service = Service(settings, database, executor, places, doorbell)
         try:
             yield service
@@ -51,7 +50,7 @@ def open_service(settings: Settings, doorbell: Doorbell) -> Iterator[Service]:
             _wind_down(service, executor, doorbell)
 
 
-def _wind_down(service: Service, executor: LocalExecutor, doorbell: Doorbell) -> None:
+def _wind_down(service: Service, executor: Executor, doorbell: Doorbell) -> None:
     deadline_s = time.monotonic() + GRACE_S
     while service.dispatcher.busy and (left_s := deadline_s - time.monotonic()) > 0:
         doorbell.wait(min(left_s, 1.0))
@@ -90,7 +89,7 @@ def run(settings: Settings, until_idle: bool = False) -> None:
                 version=__version__,
                 home=str(settings.home_dir),
                 workers=settings.workers.processes,
-                watching="events and scan" if watch.event_roots else "scan",
+                watching="events and scan" if watch.event_roots and watch.alive() else "scan",
                 sqlite=sqlite3.sqlite_version,
             )
             notifier.ready()
