@@ -202,12 +202,21 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """A half-open stretch of one video: the frames with ``start_s <= t < stop_s``."""
+    """A half-open stretch of one video: the frames with ``start_s <= t < stop_s``.
+
+    Attributes:
+        source: The file.
+        kind: Whether it holds moving pictures or one.
+        start_s, stop_s: The stretch.
+        sha256: Of the file's whole content, which names it where its path means nothing;
+            empty if unknown.
+    """
 
     source: Source
     kind: MediaKind
     start_s: float
     stop_s: float
+    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)

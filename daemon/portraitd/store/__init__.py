@@ -1,5 +1,6 @@
 """What portraitd remembers: one SQLite file on a local disk, one writer. All SQL lives here."""
 
+from portraitd.store.crew import ClusterState, Crew, CrewMember
 from portraitd.store.database import Database, StoreLock
 from portraitd.store.faces import Faces, StoredFace
 from portraitd.store.files import Files, KnownFile
@@ -13,6 +14,9 @@ from portraitd.store.work import Ticket, Work
 
 __all__ = [
     "Census",
+    "ClusterState",
+    "Crew",
+    "CrewMember",
     "Database",
     "Faces",
     "Files",

@@ -20,6 +20,7 @@ from portraitd.model import (
 )
 from portraitd.store.database import Database
 from portraitd.store.files import Files, KnownFile, shown
+from portraitd.store.order import Order
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +71,11 @@ class Work:
     def __init__(self, database: Database, files: Files) -> None:
         self._db = database
         self._files = files
+        self._order = Order(database)
 
-    def admit(self, file: KnownFile, facts: MediaFacts, slice_s: float, now_s: float) -> FileState:
+    def admit(
+        self, file: KnownFile, facts: MediaFacts, slice_s: float, now_s: float, priority: int = 0
+    ) -> FileState:
         """Turn a file that was looked into into a video with slices, or into a duplicate."""
         with self._db.transaction():
             known = self._db.execute(
@@ -98,30 +102,41 @@ class Work:
                 ),
             ).lastrowid
             self._db.executemany(
-                "insert into jobs (video_id, start_s, stop_s, state) values (?, ?, ?, 'queued')",
-                [(video_id, start, stop) for start, stop in cut(facts, slice_s)],
+                """
+                insert into jobs (video_id, start_s, stop_s, state, priority)
+                values (?, ?, ?, 'queued', ?)
+                """,
+                [(video_id, start, stop, priority) for start, stop in cut(facts, slice_s)],
             )
             self._files.move_on(file.id, FileState.ENCODING, now_s, "", video_id)
             return FileState.ENCODING
 
     def claim(self) -> Ticket | None:
-        """Take the oldest queued slice, counting the attempt before it is made."""
+        """Take the slice that is next in order, counting the attempt before it is made."""
         with self._db.transaction():
+            job_id = self._order.pick()
+            if job_id is None:
+                return None
             row = self._db.execute(
                 """
-                update jobs set state = 'running', attempts = attempts + 1
-                where id = (select id from jobs where state = 'queued' order by id limit 1)
+                update jobs set state = 'running', attempts = attempts + 1 where id = ?
                 returning id, video_id, attempts, start_s, stop_s
-                """
+                """,
+                (job_id,),
             ).fetchone()
-            if row is None:
-                return None
             video = self._db.execute(
-                "select kind, coalesce(replaces, id) as origin from videos where id = ?",
+                """
+                select videos.kind, origin.id as origin, origin.sha256
+                from videos join videos as origin
+                    on origin.id = coalesce(videos.replaces, videos.id)
+                where videos.id = ?
+                """,
                 (row["video_id"],),
             ).fetchone()
             source = self._files.source(self._files.of_video(video["origin"])[0])
-        piece = Slice(source, MediaKind(video["kind"]), row["start_s"], row["stop_s"])
+        piece = Slice(
+            source, MediaKind(video["kind"]), row["start_s"], row["stop_s"], video["sha256"]
+        )
         return Ticket(row["id"], row["video_id"], row["attempts"], piece)
 
     def release(self, ticket: Ticket) -> None:
