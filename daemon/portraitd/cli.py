@@ -17,6 +17,7 @@ from portraitd.config import Settings, load
 from portraitd.errors import AlreadyRunning, ConfigError, PortraitdError, StoreError
 from portraitd.model import FileState
 from portraitd.requests import Request
+from portraitd.worker_command import worker
 
 # As sysexits.h has them; the unit's RestartPreventExitStatus names 78.
 EXIT_FAILED_FILES = 1
@@ -303,6 +304,9 @@ def demo(settings: Settings, keep_log: bool) -> None:
     else:
         logs.quiet()
     run_demo(settings, Console())
+
+
+commands.add_command(worker)
 
 
 def _print_summary(settings: Settings, named: list[int], console: Console) -> int:

@@ -22,7 +22,6 @@ from portraitd.config import Settings
 from portraitd.dispatch import Dispatcher, encode_settings, slice_s
 from portraitd.errands import Errands
 from portraitd.errors import PublishError, StoreError
-from portraitd.executors import LocalExecutor, WorkerLimits
 from portraitd.home import make_home
 from portraitd.people.tree import Tree
 from portraitd.publisher import Publisher
@@ -47,6 +46,7 @@ from portraitd.store.showing import Limits
 from portraitd.systemd import Notifier
 from portraitd.tracking import Tracker
 from portraitd.watch import Button, Doorbell, Watch
+from portraitd.workplace import CrewNotes, Workplace, open_workplace
 
 log = logs.get("service")
 
@@ -84,6 +84,7 @@ class Service:
         executor: Executor,
         places: int,
         doorbell: Doorbell,
+        workplace: Workplace | None = None,
     ) -> None:
         files = Files(database, settings.inbox_dir)
         faces = Faces(database)
@@ -109,7 +110,10 @@ class Service:
             encode_settings(settings),
             slice_s(settings),
             settings.workers.attempts,
+            workplace.slice_places if workplace else None,
+            settings.priorities,
         )
+        self._crew = CrewNotes(database, workplace.cluster if workplace else None)
         self.tracker = Tracker(tracks, executor, ring, settings.workers.attempts)
         ledger = Ledger(database)
         method = make_method(
@@ -221,6 +225,7 @@ class Service:
         self._look(now)
         self.dispatcher.collect(now.wall_s)
         self.dispatcher.fill(now.wall_s)
+        self._crew.refresh(now.wall_s, now.steady_s)
 
     def _group(self, now: Now) -> None:
         self.tracker.refresh(now.wall_s)
@@ -274,19 +279,20 @@ def open_service(settings: Settings, doorbell: Doorbell) -> Iterator[Service]:
         stack.enter_context(StoreLock(settings.state_dir))
         database = Database.open(settings.state_dir)
         stack.callback(database.close)
-        limits = WorkerLimits(
-            settings.workers.nice, settings.workers.memory_mb, settings.workers.time_limit_s
+        encoder = encode_settings(settings).encoder
+        workplace = stack.enter_context(
+            open_workplace(settings, encoder, lambda: doorbell.ring("job"))
         )
-        places = settings.workers.processes
-        executor = LocalExecutor(places, limits)
-        service = Service(settings, database, executor, places, doorbell)
+        service = Service(
+            settings, database, workplace.executor, workplace.places, doorbell, workplace
+        )
         try:
             yield service
         finally:
-            _wind_down(service, executor, doorbell)
+            _wind_down(service, doorbell)
 
 
-def _wind_down(service: Service, executor: LocalExecutor, doorbell: Doorbell) -> None:
+def _wind_down(service: Service, doorbell: Doorbell) -> None:
     deadline_s = time.monotonic() + GRACE_S
     while service.dispatcher.busy and (left_s := deadline_s - time.monotonic()) > 0:
         doorbell.wait(min(left_s, 1.0))
@@ -300,7 +306,6 @@ def _wind_down(service: Service, executor: LocalExecutor, doorbell: Doorbell) ->
     except StoreError as error:
         # Its rows say running; the next start queues them again.
         log.error("blocked", reason=str(error))
-    executor.shutdown(wait=True, cancel_futures=True)
 
 
 def run(settings: Settings, until_idle: bool = False) -> None:

@@ -84,4 +84,18 @@ class Crew:
     def members(self) -> list[CrewMember]:
         """The workers, by address."""
         rows = self._db.execute("select * from crew order by address")
-        return [CrewMember(*tuple(row)[:-1], sends=bool(row["sends"])) for row in rows]
+        return [
+            CrewMember(
+                row["address"],
+                row["host"],
+                row["state"],
+                row["reason"],
+                row["processes"],
+                row["slices_out"],
+                row["slices_done"],
+                row["footage_s"],
+                row["work_s"],
+                bool(row["sends"]),
+            )
+            for row in rows
+        ]

@@ -1,0 +1,400 @@
+"""Jobs on other machines: which worker gets which job, and what it means when none answers.
+
+Every job is given to one worker by name. So no worker gets a job before it has said who it is,
+a file is sent to as few workers as possible, and a lost worker costs no more than what it had.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import Any, Protocol, TypeVar
+
+from portraitd import logs, worker_side
+from portraitd.answers import checked
+from portraitd.crew import Job, Terms, Worker, roomiest
+from portraitd.errors import PortraitdError, WorkerDied, WorkersAway
+from portraitd.sending import send
+from portraitd.store import CrewMember
+from portraitd.worker_side import Answer, Introduction, Order
+
+T = TypeVar("T")
+
+log = logs.get("cluster")
+
+LOOK_S = 1.0
+"""How often the scheduler is asked who is there."""
+
+MOST_MOVES = 5
+"""So many workers may be lost under a job before it is taken for the cause."""
+
+SENDERS = 8
+"""So many files may be on their way at once; each takes a few megabytes of memory."""
+
+
+class Network(Protocol):
+    """What ``dask_door.Cluster`` does."""
+
+    address: str
+
+    @property
+    def dashboard(self) -> str: ...
+
+    def workers(self) -> dict[str, int] | None: ...
+
+    def start(self, address: str, fn: Callable[..., Any], *args: Any) -> Future[Any]: ...
+
+    def call(self, address: str, fn: Callable[..., Any], *args: Any) -> Any: ...
+
+    def forget(self, outer: Future[Any]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class DaskExecutor(Executor):
+    """Runs jobs on the workers of a cluster.
+
+    Args:
+        network: The way to them.
+        terms: What is asked of them.
+        ring: Called, from any thread, when a worker came or went.
+        clock: Seconds that never go back.
+        look_s: How often to look who is there; 0 to be told by ``look``.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        terms: Terms,
+        ring: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+        look_s: float = LOOK_S,
+    ) -> None:
+        self._network = network
+        self._terms = terms
+        self._ring = ring
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._workers: dict[str, Worker] = {}
+        self._waiting: deque[Job] = deque()
+        self._numbers = iter(range(1 << 62))
+        self._looked_s = clock()
+        self.reached = False
+        self._senders = ThreadPoolExecutor(SENDERS, "portraitd sends")
+        self._closing = threading.Event()
+        self._looker: threading.Thread | None = None
+        if look_s:
+            self._looker = threading.Thread(
+                target=self._keep_looking, args=(look_s,), name="portraitd cluster", daemon=True
+            )
+            self._looker.start()
+
+    @property
+    def places(self) -> int:
+        """How many jobs the workers that are there may have at once."""
+        with self._lock:
+            return sum(worker.places(self._terms.ahead) for worker in self._workers.values())
+
+    @property
+    def address(self) -> str:
+        """The scheduler's."""
+        return self._network.address
+
+    @property
+    def dashboard(self) -> str:
+        """The scheduler's page for people; empty if there is none."""
+        return self._network.dashboard if self.reached else ""
+
+    def members(self) -> list[CrewMember]:
+        """The workers, for people."""
+        with self._lock:
+            return [worker.member() for worker in self._workers.values()]
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Have a worker run ``fn``; a slice's file goes with it where it is not seen there.
+
+        Returns:
+            Raises ``WorkerDied`` if its process ends, if too many workers are lost under it, or
+            if no answer comes; whatever of ``PortraitdError`` the job raised.
+        """
+        job = Job(next(self._numbers), fn, args, kwargs, Future())
+        job.asked.set_running_or_notify_cancel()
+        with self._lock:
+            self._waiting.append(job)
+        self._fill()
+        return job.asked
+
+    def look(self) -> None:
+        """See who is there, and what became of those who are not."""
+        found = self._network.workers()
+        now_s = self._clock()
+        passed_s, self._looked_s = now_s - self._looked_s, now_s
+        if self.reached != (found is not None):
+            say = log.warning if found is None else log.info
+            event = "scheduler_away" if found is None else "scheduler_reached"
+            say(event, address=self._network.address)
+        self.reached = found is not None
+        with self._lock:
+            gone = [
+                worker for address, worker in self._workers.items() if address not in (found or {})
+            ]
+            for worker in gone:
+                del self._workers[worker.address]
+            new = [
+                Worker(address, processes)
+                for address, processes in (found or {}).items()
+                if address not in self._workers
+            ]
+            self._workers |= {worker.address: worker for worker in new}
+        for worker in gone:
+            if found is not None:
+                log.warning("worker_gone", worker=worker.address, slices=len(worker.out))
+            # A scheduler that restarts is nobody's fault.
+            self._take_back(worker, counted=found is not None)
+        for worker in new:
+            self._ask(worker)
+        self._end_overdue(passed_s)
+        self._fill()
+        if gone or new:
+            self._ring()
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Let go of the workers: after their jobs, or at once with ``cancel_futures``."""
+        if not cancel_futures:
+            for job in self._all():
+                job.asked.exception()
+        self._closing.set()
+        if self._looker is not None and wait:
+            self._looker.join()
+        with self._lock:
+            left = self._all()
+            self._waiting.clear()
+            self._workers.clear()
+        self._network.close()
+        self._senders.shutdown(wait=False, cancel_futures=True)
+        for job in left:
+            _settle(job, Answer(error="WorkersAway", message="the service is stopping"))
+
+    def _keep_looking(self, look_s: float) -> None:
+        while not self._closing.is_set():
+            try:
+                self.look()
+            except Exception as error:
+                # Without looks nothing would ever be found lost: say it, and look again.
+                log.error("look_failed", reason=f"{type(error).__name__}: {error}")
+            self._closing.wait(look_s)
+
+    def _all(self) -> list[Job]:
+        with self._lock:
+            out = [job for worker in self._workers.values() for job in worker.out.values()]
+            return out + list(self._waiting)
+
+    # --- Who is there.
+
+    def _ask(self, worker: Worker) -> None:
+        terms = self._terms
+        worker.introduction = self._network.start(
+            worker.address,
+            worker_side.introduce,
+            worker.processes,
+            terms.limits,
+            terms.encoder,
+            terms.proof,
+        )
+        worker.introduction.add_done_callback(lambda done: self._meet(worker, done))
+
+    def _meet(self, worker: Worker, done: Future[Any]) -> None:
+        error = done.exception()
+        if isinstance(error, WorkersAway) or self._workers.get(worker.address) is not worker:
+            return
+        said = Introduction("", "", "", False, str(error)) if error else done.result()
+        with self._lock:
+            worker.meet(said, self._terms.identity)
+        if worker.reason:
+            log.error("worker_refused", worker=worker.address, reason=worker.reason)
+        else:
+            log.info(
+                "worker_accepted",
+                worker=worker.address,
+                host=worker.host,
+                processes=worker.processes,
+                files="shared" if worker.shares else "sent",
+            )
+        self._fill()
+        self._ring()
+
+    # --- Who does what.
+
+    def _fill(self) -> None:
+        """Give out what waits, to whoever has most room."""
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    return
+                worker = roomiest(self._workers.values(), self._waiting[0], self._terms.ahead)
+                if worker is None:
+                    return
+                job = self._waiting.popleft()
+                job.worker, job.running, job.waited_s = worker, None, 0.0
+                job.turn += 1
+                worker.out[job.number] = job
+                piece = job.piece
+                sends = piece is not None and not worker.shares
+            if sends:
+                self._senders.submit(self._send_and_start, job, worker, job.turn)
+            else:
+                self._start(job, worker, job.turn, "")
+
+    def _send_and_start(self, job: Job, worker: Worker, turn: int) -> None:
+        piece = job.piece
+        if piece is None or not self._is_out(job, turn):
+            return
+        with self._lock:
+            worker.has.add(piece.sha256)
+            one_at_a_time = worker.sending.setdefault(piece.sha256, threading.Lock())
+
+        def take(size: int, offset: int, data: bytes) -> int:
+            if not self._is_out(job, turn):
+                raise WorkersAway("the job is elsewhere")
+            held: int = self._network.call(
+                worker.address,
+                worker_side.take_chunk,
+                piece.sha256,
+                size,
+                offset,
+                data,
+                self._terms.cache_bytes,
+            )
+            return held
+
+        try:
+            with one_at_a_time:
+                began_s = self._clock()
+                sent = send(piece.source, take)
+            if sent:
+                log.info(
+                    "file_sent",
+                    worker=worker.address,
+                    sha256=piece.sha256[:12],
+                    bytes=sent,
+                    seconds=round(self._clock() - began_s, 2),
+                )
+        except Exception as error:
+            worker.has.discard(piece.sha256)
+            if isinstance(error, WorkersAway):
+                self._move(job, turn, str(error), counted=True)
+            else:
+                self._answer(job, turn, _of_error(error))
+            return
+        self._start(job, worker, turn, piece.sha256)
+
+    def _start(self, job: Job, worker: Worker, turn: int, sent: str) -> None:
+        order = Order(job.fn, job.args, job.kwargs, worker.processes, self._terms.limits, sent)
+        running = self._network.start(worker.address, worker_side.carry_out, order)
+        with self._lock:
+            if self._is_out(job, turn):
+                job.running = running
+        running.add_done_callback(lambda done: self._come_back(job, turn, done))
+
+    def _is_out(self, job: Job, turn: int) -> bool:
+        return job.turn == turn and job.worker is not None
+
+    # --- What comes back.
+
+    def _come_back(self, job: Job, turn: int, done: Future[Any]) -> None:
+        error = done.exception()
+        if isinstance(error, WorkersAway):
+            self._move(job, turn, str(error), counted=self.reached)
+            return
+        answer = _of_error(error) if error else done.result()
+        if not isinstance(answer, Answer):
+            answer = Answer(error="WorkerDied", message="the worker's answer makes no sense")
+        if answer.missing and job.piece and job.worker:
+            job.worker.has.discard(job.piece.sha256)
+            self._move(job, turn, answer.message, counted=True)
+            return
+        self._answer(job, turn, answer)
+
+    def _answer(self, job: Job, turn: int, answer: Answer) -> None:
+        """Hand the answer to whoever asked; a second one, or one from before, is dropped."""
+        with self._lock:
+            if not self._is_out(job, turn) or job.worker is None:
+                return
+            worker, piece = job.worker, job.piece
+            del worker.out[job.number]
+            job.worker = None
+        if piece is not None and not answer.error and answer.value is not None:
+            try:
+                checked(piece, answer.value)
+            except WorkerDied as error:
+                answer = _of_error(error)
+        with self._lock:
+            worker.credit(piece, answer.value)
+        _settle(job, answer)
+        self._fill()
+
+    def _move(self, job: Job, turn: int, reason: str, counted: bool) -> None:
+        """Give a job to somebody else; after too many times, give it up."""
+        with self._lock:
+            if not self._is_out(job, turn) or job.worker is None:
+                return
+            job.worker.out.pop(job.number, None)
+            job.worker = None
+            job.moves += counted
+            given_up = job.moves > MOST_MOVES
+            if not given_up:
+                # It was next once already.
+                self._waiting.appendleft(job)
+        if given_up:
+            message = f"{job.moves} workers were lost while they had it, the last one: {reason}"
+            _settle(job, Answer(error="WorkerDied", message=message))
+        else:
+            self._fill()
+
+    def _take_back(self, worker: Worker, counted: bool) -> None:
+        for job in list(worker.out.values()):
+            if job.running is not None:
+                self._network.forget(job.running)
+            self._move(job, job.turn, f"{worker.address} went away", counted)
+
+    def _end_overdue(self, passed_s: float) -> None:
+        """Fail what a worker that is there has not answered; time without it does not count."""
+        limit_s = self._terms.answer_limit_s
+        with self._lock:
+            out = [
+                (job, worker) for worker in self._workers.values() for job in worker.out.values()
+            ]
+            for job, _ in out:
+                job.waited_s += passed_s
+            overdue = [(job, worker) for job, worker in out if job.waited_s > limit_s]
+            silent = {worker.address: worker for _, worker in overdue}
+            for worker in silent.values():
+                # It gets nothing more until it speaks.
+                worker.state, worker.reason = "asked", f"silent for {limit_s:.0f} s"
+        for job, worker in overdue:
+            if job.running is not None:
+                self._network.forget(job.running)
+            message = f"no answer from {worker.address} within {limit_s:.0f} s"
+            self._answer(job, job.turn, Answer(error="WorkerDied", message=message))
+        for worker in silent.values():
+            log.warning("worker_silent", worker=worker.address, seconds=limit_s)
+            self._ask(worker)
+
+
+def _of_error(error: BaseException) -> Answer:
+    if isinstance(error, PortraitdError):
+        return Answer(error=type(error).__name__, message=str(error))
+    return Answer(error="WorkerDied", message=f"unexpected {type(error).__name__}: {error}")
+
+
+def _settle(job: Job, answer: Answer) -> None:
+    """Answer whoever asked; they may have gone."""
+    if job.asked.done():
+        return
+    try:
+        job.asked.set_result(answer.result())
+    except PortraitdError as error:
+        job.asked.set_exception(error)
