@@ -24,7 +24,7 @@ from processes import children, is_alive, wait_until
 TESTS = Path(__file__).parent
 LIMITS = WorkerLimits(nice=3, memory_mb=4000, time_limit_s=3.0)
 QUICK_LOSS = {
-    "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "4s",
+    "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "12s",
     "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "4s",
     "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "6s",
 }
@@ -90,10 +90,17 @@ class TestCluster:
 
     __test__ = False
 
-    def __init__(self, folder: Path, **more: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        port: int = 0,
+        scheduler_options: Sequence[str] = (),
+        **more: str,
+    ) -> None:
         self.folder = folder
         self._more = more
-        self.port = free_port()
+        self._options = scheduler_options
+        self.port = port or free_port()
         self.file = folder / "scheduler.json"
         self.workers: list[Process] = []
         self.scheduler = self._scheduler()
@@ -127,6 +134,7 @@ class TestCluster:
                 *(sys.executable, "-m", "distributed.cli.dask_scheduler"),
                 *("--host", "127.0.0.1", "--port", str(self.port)),
                 *("--dashboard-address", "127.0.0.1:0", "--scheduler-file", self.file),
+                *self._options,
             ],
             **self._more,
         )
@@ -138,13 +146,15 @@ class TestCluster:
         self.scheduler.kill()
         self.scheduler = self._scheduler()
 
-    def add_worker(self, *options: str, processes: int = 1, **more: str) -> Process:
+    def add_worker(
+        self, *options: str, processes: int = 1, address: str = "", **more: str
+    ) -> Process:
         """``portraitd worker`` with a folder of its own."""
         number = len(self.workers)
         worker = Process(
             self.folder / f"worker-{number}.log",
             [
-                *(sys.executable, "-m", "portraitd", "worker", f"tcp://127.0.0.1:{self.port}"),
+                *(sys.executable, "-m", "portraitd", "worker", address or self.place.address),
                 *("--processes", str(processes), "--folder", self.folder / f"worker-{number}"),
                 *options,
             ],

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from portraitd import __version__
 from portraitd.encoder.interface import EncoderSettings
@@ -14,6 +14,25 @@ from portraitd.executors import WorkerLimits
 from portraitd.model import Slice, SliceFaces
 from portraitd.store import CrewMember
 from portraitd.worker_side import Introduction, Proof
+
+
+class Network(Protocol):
+    """What ``dask_door.Cluster`` does."""
+
+    address: str
+
+    @property
+    def dashboard(self) -> str: ...
+
+    def workers(self) -> dict[str, int] | None: ...
+
+    def start(self, address: str, fn: Callable[..., Any], *args: Any) -> Future[Any]: ...
+
+    def call(self, address: str, fn: Callable[..., Any], *args: Any) -> Any: ...
+
+    def forget(self, outer: Future[Any]) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class Terms(NamedTuple):

@@ -11,12 +11,12 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from portraitd import logs, worker_side
 from portraitd.answers import checked
-from portraitd.crew import Job, Terms, Worker, roomiest
-from portraitd.errors import PortraitdError, WorkerDied, WorkersAway
+from portraitd.crew import Job, Network, Terms, Worker, roomiest
+from portraitd.errors import PortraitdError, StoreError, WorkerDied, WorkersAway
 from portraitd.sending import send
 from portraitd.store import CrewMember
 from portraitd.worker_side import Answer, Introduction, Order
@@ -33,25 +33,6 @@ MOST_MOVES = 5
 
 SENDERS = 8
 """So many files may be on their way at once; each takes a few megabytes of memory."""
-
-
-class Network(Protocol):
-    """What ``dask_door.Cluster`` does."""
-
-    address: str
-
-    @property
-    def dashboard(self) -> str: ...
-
-    def workers(self) -> dict[str, int] | None: ...
-
-    def start(self, address: str, fn: Callable[..., Any], *args: Any) -> Future[Any]: ...
-
-    def call(self, address: str, fn: Callable[..., Any], *args: Any) -> Any: ...
-
-    def forget(self, outer: Future[Any]) -> None: ...
-
-    def close(self) -> None: ...
 
 
 class DaskExecutor(Executor):
@@ -286,6 +267,8 @@ class DaskExecutor(Executor):
             worker.has.discard(piece.sha256)
             if isinstance(error, WorkersAway):
                 self._move(job, turn, str(error), counted=True)
+            elif isinstance(error, StoreError):
+                self._answer(job, turn, _of_error(WorkerDied(f"{worker.address}: {error}")))
             else:
                 self._answer(job, turn, _of_error(error))
             return
