@@ -260,13 +260,15 @@ def test_a_scheduler_that_restarts_is_no_fault_of_a_job(floor: Floor) -> None:
     assert "at last" == answer.result(0)
 
 
-def test_a_lost_connection_moves_a_job_at_once(floor: Floor) -> None:
-    """Before anybody has looked who is left."""
+def test_a_lost_connection_decides_nothing(floor: Floor) -> None:
+    """The next look tells who went; until then nobody who is in doubt gets a job."""
     floor.meet("a", 1)
     answer = floor.executor.submit(faulty.add, 1)
 
     floor.table.started[0][2].set_exception(WorkersAway("connection lost"))
 
+    assert (1, 0) == (len(floor.table.started), floor.executor.places)
+    floor.executor.look()
     assert 2 == len(floor.table.started)
     assert not answer.done()
 

@@ -60,7 +60,10 @@ class Terms(NamedTuple):
 
 @dataclass(eq=False, slots=True)
 class Worker:
-    """asked -> accepted | refused; accepted -> asked when it fell silent; any -> gone."""
+    """asked -> accepted | refused; any -> lost when a connection broke; lost or silent -> asked.
+
+    Who is no longer there is dropped.
+    """
 
     address: str
     processes: int

@@ -41,7 +41,8 @@ def require_dask() -> None:
             'workers.kind = "dask" needs the extra: install portraitd[dask]'
         ) from None
     # It speaks of every lost connection at length; what it means is logged here, once.
-    logging.getLogger(distributed.__name__).setLevel(logging.CRITICAL)
+    for name in (distributed.__name__, "distributed.client", "distributed.worker"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
 def _security(place: ClusterPlace) -> Security | None:

@@ -130,12 +130,18 @@ class DaskExecutor(Executor):
                 if address not in self._workers
             ]
             self._workers |= {worker.address: worker for worker in new}
+            # Lost for a moment, and there again: it says anew who it is.
+            back = [worker for worker in self._workers.values() if worker.state == "lost"]
+            for worker in back:
+                worker.state = "asked"
         for worker in gone:
             if found is not None:
                 log.warning("worker_gone", worker=worker.address, slices=len(worker.out))
             # A scheduler that restarts is nobody's fault.
             self._take_back(worker, counted=found is not None)
-        for worker in new:
+        for worker in back:
+            self._take_back(worker, counted=True)
+        for worker in new + back:
             self._ask(worker)
         self._end_overdue(passed_s)
         self._fill()
@@ -266,7 +272,7 @@ class DaskExecutor(Executor):
         except Exception as error:
             worker.has.discard(piece.sha256)
             if isinstance(error, WorkersAway):
-                self._move(job, turn, str(error), counted=True)
+                self._doubt(job, turn)
             elif isinstance(error, StoreError):
                 self._answer(job, turn, _of_error(WorkerDied(f"{worker.address}: {error}")))
             else:
@@ -290,7 +296,7 @@ class DaskExecutor(Executor):
     def _come_back(self, job: Job, turn: int, done: Future[Any]) -> None:
         error = done.exception()
         if isinstance(error, WorkersAway):
-            self._move(job, turn, str(error), counted=self.reached)
+            self._doubt(job, turn)
             return
         answer = _of_error(error) if error else done.result()
         if not isinstance(answer, Answer):
@@ -318,6 +324,12 @@ class DaskExecutor(Executor):
             worker.credit(piece, answer.value)
         _settle(job, answer)
         self._fill()
+
+    def _doubt(self, job: Job, turn: int) -> None:
+        """A connection broke: the next look tells whether the worker or the scheduler went."""
+        with self._lock:
+            if self._is_out(job, turn) and job.worker is not None:
+                job.worker.state = "lost"
 
     def _move(self, job: Job, turn: int, reason: str, counted: bool) -> None:
         """Give a job to somebody else; after too many times, give it up."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +9,6 @@ from concurrent.futures import Executor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Self
 
 from portraitd import __version__, logs
@@ -28,6 +25,7 @@ from portraitd.publisher import Publisher
 from portraitd.rebuilding import Rebuilding
 from portraitd.requests import Requests
 from portraitd.review import Review, ReviewPace
+from portraitd.stopping import stop_signals
 from portraitd.store import (
     Database,
     Faces,
@@ -316,7 +314,7 @@ def run(settings: Settings, until_idle: bool = False) -> None:
         StoreError: The database cannot be opened.
     """
     doorbell, notifier = Doorbell(), Notifier()
-    with _stop_signals(doorbell) as stopping, open_service(settings, doorbell) as service:
+    with stop_signals(doorbell) as stopping, open_service(settings, doorbell) as service:
         watch = Watch([settings.inbox_dir, settings.requests_dir], doorbell, settings.inbox.watch)
         people_watch = Watch(
             [settings.people_dir], Button(doorbell, service.review.wake), settings.inbox.watch
@@ -378,7 +376,7 @@ def process(
     now_settings = settings.model_copy(
         update={"grouping": settings.grouping.model_copy(update={"settle_s": 0.0})}
     )
-    with _stop_signals(doorbell) as stopping, open_service(now_settings, doorbell) as service:
+    with stop_signals(doorbell) as stopping, open_service(now_settings, doorbell) as service:
         service.leave_inbox()
         if rebuild:
             service.rebuilding.begin(time.time())
@@ -392,22 +390,3 @@ def process(
                 return named
             doorbell.wait(1.0)
         raise KeyboardInterrupt
-
-
-@contextmanager
-def _stop_signals(doorbell: Doorbell) -> Iterator[Callable[[], bool]]:
-    """SIGTERM and SIGINT end the loop after its turn; a second one ends the process."""
-    received: list[int] = []
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        if received:
-            os._exit(128 + number)
-        received.append(number)
-        doorbell.ring("stop")
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield lambda: bool(received)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
