@@ -89,6 +89,7 @@ class TestCluster:
     """A scheduler on loopback and the workers that were added to it."""
 
     __test__ = False
+    host_address = "127.0.0.1"
 
     def __init__(
         self,
@@ -124,7 +125,7 @@ class TestCluster:
 
     @property
     def place(self) -> ClusterPlace:
-        return ClusterPlace(address=f"tcp://127.0.0.1:{self.port}")
+        return ClusterPlace(f"tcp://{self.host_address}:{self.port}")
 
     def _scheduler(self) -> Process:
         self.file.unlink(missing_ok=True)
@@ -132,7 +133,7 @@ class TestCluster:
             self.folder / "scheduler.log",
             [
                 *(sys.executable, "-m", "distributed.cli.dask_scheduler"),
-                *("--host", "127.0.0.1", "--port", str(self.port)),
+                *("--host", self.host_address, "--port", str(self.port)),
                 *("--dashboard-address", "127.0.0.1:0", "--scheduler-file", self.file),
                 *self._options,
             ],
