@@ -1,6 +1,6 @@
 """What one coordinator can feed: a simulation with measured service times.
 
-    python benchmarks/scaling.py                        # a table, for shared files and for sent ones
+    python benchmarks/scaling.py                  # a table, for shared files and for sent ones
     python benchmarks/scaling.py --plot /tmp/scaling.png
     python benchmarks/scaling.py --core-speed 4.2 --hand-out-ms 3 --record-ms 9
 

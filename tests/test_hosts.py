@@ -34,11 +34,13 @@ class Bridged(TestCluster):
     __test__ = False
     host_address = BRIDGE_ADDRESS
 
-    def add_host(self, host: Host) -> Process:
-        """``portraitd worker`` as it would be begun over there."""
+    def add_host(self, host: Host, hidden: Path) -> Process:
+        """``portraitd worker`` as it would be begun over there, where one folder is empty."""
         worker = Process(
             self.folder / f"{host.name}.log",
             host.command(
+                *("unshare", "--mount", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"'),
+                str(hidden),
                 *(sys.executable, "-m", "portraitd", "worker"),
                 *(self.place.address, "--insecure-address", "--processes", "1"),
                 *("--folder", str(self.folder / host.name), "--name", host.name),
@@ -52,7 +54,10 @@ class Bridged(TestCluster):
 def test_a_host_cut_off_and_a_slow_one_lose_and_double_nothing(
     tmp_path: Path, two_people: Path, photographs: list[Path], nobody: Path
 ) -> None:
-    """The faces are those found here in peace; a slow line only takes longer."""
+    """The faces are those found here in peace; a slow line only takes longer.
+
+    Neither host sees the inbox: both are sent what they work on.
+    """
     files = [two_people, *photographs, nobody]
     peace = Home(tmp_path / "peace")
     for file in files:
@@ -62,8 +67,8 @@ def test_a_host_cut_off_and_a_slow_one_lose_and_double_nothing(
     with Hosts("fast", "slow") as network, Bridged(tmp_path, **QUICK_LOSS) as cluster:
         cut, slow = network.hosts
         slow.slow_down(SLOW)
-        cluster.add_host(cut)
-        cluster.add_host(slow)
+        cluster.add_host(cut, home / "inbox")
+        cluster.add_host(slow, home / "inbox")
         settings = (
             *("--set", "workers.kind=dask", "--set", "workers.insecure_address=true"),
             *("--set", f"workers.address={cluster.place.address}"),
@@ -89,6 +94,7 @@ def test_a_host_cut_off_and_a_slow_one_lose_and_double_nothing(
     assert expected.videos == got.videos
     assert len(got.slices) == events.count("slice_encoded")
     assert 0 == events.count("slice_lost")
+    assert 2 <= events.count("file_sent")
 
 
 def out_at(home: Path, host: Host) -> int:
