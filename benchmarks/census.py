@@ -160,6 +160,7 @@ def take_job(folder: Path, memory: str, size: int) -> Figures:
         "placed": np.zeros(size + NEW, np.int64),
         "gone": np.zeros(size + NEW, np.bool_),
         "apart": np.empty((0, 2), np.int64),
+        "speakers": np.empty(0, np.int64),
     }
     reach = RULE.assembly.max_distance + REACH
     request = jobs.GroupRequest(folder, folder / MATRIX, tracks, memory, RULE, reach)
