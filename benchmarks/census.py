@@ -13,7 +13,8 @@ down with their rank (Zipf), a hundred tracks to a person on average.
 Each line has medians of rounds, each in processes of its own, with one look at the files before
 (so that the disk is not what is measured): ``density_s``, the density step alone; ``census_s``,
 all steps; ``job_s``, the job that a worker is given, which also reads and writes the memory of
-the census and looks for people who lie close; ``peak_mb``, the most memory that job ever used.
+the census and looks for people who lie close; ``job_cpu_s``, its processor time over all threads,
+which a busy machine changes least; ``peak_mb``, the most memory that job ever used.
 And how long scikit-learn's DBSCAN takes for all tracks from scratch, where that fits; the ratios
 to it; and the load of the machine. The store itself is prepared person by person: a pair of
 tracks of two people within eps is not counted in it, which changes no cost.
@@ -164,12 +165,12 @@ def take_job(folder: Path, memory: str, size: int) -> Figures:
     }
     reach = RULE.assembly.max_distance + REACH
     request = jobs.GroupRequest(folder, folder / MATRIX, tracks, memory, RULE, reach)
-    started = time.perf_counter()
+    started, began = time.perf_counter(), time.process_time()
     answer = jobs.group(request)
-    seconds = time.perf_counter() - started
+    seconds, busy = time.perf_counter() - started, time.process_time() - began
     (folder / answer.memory).unlink()
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    return {"job_s": seconds, "peak_mb": peak_mb}
+    return {"job_s": seconds, "job_cpu_s": busy, "peak_mb": peak_mb}
 
 
 def from_scratch(vectors: Vectors) -> float:
@@ -184,6 +185,9 @@ def from_scratch(vectors: Vectors) -> float:
 def measure(vectors: Vectors, who: NDArray[np.int64], largest: int, rounds: int) -> Figures:
     """Everything about one size: medians, each round in new processes."""
     size = len(vectors) - NEW
+    # As in a worker: what searches has threads of its own.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
     context = multiprocessing.get_context("spawn")
     taken: list[Figures] = []
     with tempfile.TemporaryDirectory() as folder:

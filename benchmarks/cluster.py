@@ -81,9 +81,7 @@ def measure(clips: Sequence[Path], rounds: int, slice_s: float, cores: int, fold
             here_s, answers = timed(local, pieces, settings)
             there_s, _ = timed(far, pieces, settings)
             ratios.append(here_s / there_s)
-            print(
-                f"round {number + 1}: local {here_s:.1f} s, cluster {there_s:.1f} s", flush=True
-            )
+            print(f"round {number + 1}: local {here_s:.1f} s, cluster {there_s:.1f} s", flush=True)
         print(f"cluster's speed of local's: {statistics.median(ratios):.2f} (median)")
         report(far, local, clips_facts, pieces, answers, folder)
         far.shutdown(cancel_futures=True)

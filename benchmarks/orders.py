@@ -5,13 +5,14 @@
 
 Every order begins with a home of its own: the files are dropped one by one, each is looked at,
 tracked, grouped and published by a real service before the next one comes. Faces are found once
-and handed back wherever the same slice is asked for again. After two files the people with most
-faces are given names, as somebody who reviews would.
+and handed back wherever the same slice is asked for again. After two files some folders are given
+names, those with most faces first, as by somebody who knows the people: one folder of each, and
+none that holds several. Who is who is taken from one more order in which nobody is named.
 
 Prints one JSON line. ``pair_f``: of every two orders, the pairwise F of their final partitions
-over all faces, a face of nobody being alone. ``named_changed``: named people who, after any later
-census, were no longer the person to whom most of the faces belong that they had when they were
-named. ``names_lost`` and ``twice_in_a_frame`` are sums over all censuses.
+over all faces, a face of nobody being alone. ``named_changed``: named people of whom, after any
+later census, somebody else had more of the faces they had when they were named. ``names_lost``
+and ``twice_in_a_frame`` are sums over all censuses.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import json
 import statistics
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import closing
 from pathlib import Path
@@ -34,7 +35,8 @@ from portraitd import jobs, logs
 from portraitd.config import Settings, load
 from portraitd.encoder import zoo
 from portraitd.executors import InlineExecutor
-from portraitd.service import Now, Service, make_home
+from portraitd.home import make_home
+from portraitd.service import Now, Service
 from portraitd.store import Database
 from portraitd.watch import Doorbell
 
@@ -85,13 +87,15 @@ def main() -> None:
     random = np.random.default_rng(arguments.seed)
     orders = [random.permutation(len(files)) for _ in range(arguments.orders)]
     executor = Remembering()
-    outcomes = []
-    for order in orders:
+
+    def carried_out(order: Iterable[int], known: Partition) -> Outcome:
         with tempfile.TemporaryDirectory(prefix="portraitd-") as home:
             settings = load(Path(home), None, [*arguments.assignments, "grouping.settle_s=0"])
-            outcomes.append(
-                drop([files[number] for number in order], settings, executor, arguments)
-            )
+            in_order = [files[number] for number in order]
+            return drop(in_order, settings, executor, arguments, known)
+
+    known = carried_out(range(len(files)), {}).people if arguments.named else {}
+    outcomes = [carried_out(order.tolist(), known) for order in orders]
     scores = [
         pairwise_f(one.people, other.people) for one, other in itertools.combinations(outcomes, 2)
     ]
@@ -116,9 +120,21 @@ def main() -> None:
 
 
 def drop(
-    files: Sequence[Path], settings: Settings, executor: Executor, arguments: argparse.Namespace
+    files: Sequence[Path],
+    settings: Settings,
+    executor: Executor,
+    arguments: argparse.Namespace,
+    known: Partition,
 ) -> Outcome:
-    """Drop files one by one into a fresh home, with a census after each."""
+    """Drop files one by one into a fresh home, with a census after each.
+
+    Args:
+        files: In this order.
+        settings: Of the home.
+        executor: Does the jobs.
+        arguments: Of the command line.
+        known: Who is who, for those who give names; empty if nobody does.
+    """
     make_home(settings)
     for name, path in arguments.models:
         zoo.add(zoo.model(name), settings.models_dir, path)
@@ -131,18 +147,26 @@ def drop(
         clock = itertools.count()
         for number, path in enumerate(files, start=1):
             service.admission.register([path], START_S + next(clock))
-            while not service.idle:
-                service.turn(Now(START_S + next(clock), float(next(clock))))
+            _turn_until_idle(service, clock)
             census = service.people.last_census()
             if census:
                 lost, churn = lost + census.names_lost, churn + census.churn
                 violations += census.violations
             people = partition(service)
-            changed |= {person for person, had in named.items() if _owner(people, had) != person}
-            if number == NAMED_AFTER:
-                named = _name_the_largest(database, people, arguments.named)
+            changed |= {person for person, had in named.items() if not _keeps(person, had, people)}
+            if number == NAMED_AFTER and known:
+                named = _name_the_largest(settings.people_dir, people, known, arguments.named)
+                service.review.wake()
+                _turn_until_idle(service, clock)
+                assert len(named) == len(service.people.kept())
         present = len(service.people.present())
     return Outcome(people, present, len(named), len(changed), lost, violations, churn)
+
+
+def _turn_until_idle(service: Service, clock: Iterator[int]) -> None:
+    service.turn(Now(START_S + next(clock), float(next(clock))))
+    while not service.idle:
+        service.turn(Now(START_S + next(clock), float(next(clock))))
 
 
 def partition(service: Service) -> Partition:
@@ -168,18 +192,26 @@ def _pairs(sizes: Counter[Any]) -> int:
     return sum(size * (size - 1) // 2 for size in sizes.values())
 
 
-def _owner(people: Partition, places: set[Place]) -> int:
-    (owner, _), *_ = Counter(people[place] for place in places).most_common(1)
-    return owner
+def _keeps(person: int, had: set[Place], people: Partition) -> bool:
+    """Whether nobody has more of these faces than the person who had them."""
+    shares = Counter(people[place] for place in had)
+    return shares[person] == max(shares.values())
 
 
-def _name_the_largest(database: Database, people: Partition, count: int) -> dict[int, set[Place]]:
-    """Give names; returns the faces that each named person had then."""
-    sizes = Counter(person for person in people.values() if person)
-    chosen = [person for person, _ in sizes.most_common(count)]
-    for person in chosen:
-        database.execute("update people set name = ? where id = ?", (f"name {person}", person))
-    return {person: {place for place in people if people[place] == person} for person in chosen}
+def _name_the_largest(
+    people_dir: Path, people: Partition, known: Partition, count: int
+) -> dict[int, set[Place]]:
+    """Rename folders, as people do; returns the faces that each named person had then."""
+    faces: dict[int, set[Place]] = {}
+    for place, person in people.items():
+        faces.setdefault(person, set()).add(place)
+    named: dict[int, int] = {}
+    for person in sorted(faces, key=lambda one: (-len(faces[one]), one)):
+        shown = {known[place] for place in faces[person]}
+        if person and len(shown) == 1 and not shown & {0, *named.values()} and len(named) < count:
+            named[person] = shown.pop()
+            (people_dir / f"person-{person:04d}").rename(people_dir / f"name {person}")
+    return {person: faces[person] for person in named}
 
 
 def _files(sources: Sequence[Path]) -> Iterator[Path]:

@@ -221,5 +221,5 @@ def assert_sound(home: Settings) -> None:
         shown[face_id] = picture
     assert kept.keys() == shown.keys()
     hidden = {path.name for path in home.people_dir.rglob(".*")}
-    assert hidden <= {".portraitd-root", ".person.json"}
+    assert hidden <= {".portraitd-root", ".person.json", ".portraitd-gallery", ".portraitd-status"}
     assert [] == list(home.state_dir.glob("census*"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,10 @@ from portraitd.store.files import INBOX
 from portraitd.store.people import Grouped
 
 ENCODER = "dlib-resnet-v1"
+
+MIGRATIONS = resources.files("portraitd.store") / "migrations"
+NEWEST = sum(entry.name.endswith(".sql") for entry in MIGRATIONS.iterdir())
+"""The schema that a store has today."""
 
 
 class Store:

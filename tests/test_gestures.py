@@ -111,7 +111,7 @@ TABLE: dict[str, tuple[Do, list[Gesture]]] = {
     "a folder into another": (move("person-0002", to="Anna"), [Merge(2, 1)]),
     "two folders, one in the other": (
         all_of(move("person-0003", to="person-0002"), move("person-0002", to="Anna")),
-        [Merge(2, 1), Merge(3, 1)],
+        [Merge(3, 2), Merge(2, 1)],
     ),
     "a folder into a folder of nobody's": (move("person-0002", to="Family"), []),
     "all files into another folder, and the folder deleted": (

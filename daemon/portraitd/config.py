@@ -36,6 +36,7 @@ class PathSettings(Section):
     inbox: Path | None = None
     people: Path | None = None
     state: Path | None = None
+    dataset: Path | None = None
 
 
 class InboxSettings(Section):
@@ -143,6 +144,22 @@ class ReviewSettings(Section):
     settle_s: NotNegative = 2.0
 
 
+class DatasetSettings(Section):
+    """Training sets: when they are made, and what they hold."""
+
+    auto: bool = False
+    formats: tuple[
+        Literal["yolo", "darknet", "coco", "imagefolder", "chips150", "chips112", "cvat"], ...
+    ] = ("yolo", "darknet", "coco", "imagefolder", "chips150", "chips112", "cvat")
+    people: Literal["named", "all"] = "named"
+    unknown: Literal["class", "blur", "leave_out"] = "class"
+    frames: Literal["cut", "keep"] = "cut"
+    val_share: Annotated[float, Field(ge=0, le=0.9)] = 0.2
+    near_duplicate: NotNegative = 0.2
+    apart_s: NotNegative = 1.0
+    background_share: Annotated[float, Field(ge=0, le=10)] = 0.1
+
+
 class Settings(BaseSettings):
     """Everything that can be set. Environment variables: ``PORTRAITD_GROUPING__EPS=0.44``."""
 
@@ -161,6 +178,7 @@ class Settings(BaseSettings):
     people: PeopleSettings = PeopleSettings()
     review: ReviewSettings = ReviewSettings()
     priorities: dict[str, int] = {}
+    dataset: DatasetSettings = DatasetSettings()
 
     @classmethod
     def settings_customise_sources(
@@ -194,6 +212,10 @@ class Settings(BaseSettings):
     def requests_dir(self) -> Path:
         """Where commands ask a running service."""
         return self.state_dir / "requests"
+
+    @property
+    def dataset_dir(self) -> Path:
+        return self._below_home(self.paths.dataset, "dataset")
 
     @property
     def models_dir(self) -> Path:

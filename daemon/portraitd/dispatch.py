@@ -218,6 +218,7 @@ def encode_settings(settings: Settings) -> EncodeSettings:
             runtime=settings.encoder.runtime,
         ),
         settings.people.portrait_width,
+        settings.state_dir if settings.dataset.frames == "keep" else None,
     )
 
 

@@ -90,6 +90,31 @@ class LocalExecutor(Executor):
             self._pool.join()
 
 
+class RoutedExecutor(Executor):
+    """Sends some jobs to workers of their own.
+
+    Args:
+        usual: Where jobs run.
+        apart: Where those named in ``jobs`` run.
+        jobs: Functions.
+    """
+
+    def __init__(
+        self, usual: Executor, apart: Executor, jobs: frozenset[Callable[..., Any]]
+    ) -> None:
+        self._usual, self._apart, self._jobs = usual, apart, jobs
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """As the executor it goes to."""
+        executor = self._apart if fn in self._jobs else self._usual
+        return executor.submit(fn, *args, **kwargs)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the workers of both."""
+        for executor in (self._usual, self._apart):
+            executor.shutdown(wait, cancel_futures=cancel_futures)
+
+
 def _run(fn: Callable[..., T], args: Sequence[Any], kwargs: Mapping[str, Any]) -> T:
     """Run a job, and let no error out that could not be unpickled: that would end the pool."""
     try:

@@ -50,13 +50,18 @@ if TYPE_CHECKING:
 
 
 class EncodeSettings(NamedTuple):
-    """What, besides the slice, decides which faces are found."""
+    """What, besides the slice, decides which faces are found.
+
+    ``keep_frames_below`` is the state folder if frames with faces are to be kept for training
+    sets.
+    """
 
     fps: float
     keyframes: bool
     reuse_unchanged: bool
     encoder: EncoderSettings
     portrait_width_px: int
+    keep_frames_below: Path | None = None
 
 
 def probe(source: Source) -> MediaFacts:
@@ -79,6 +84,7 @@ def encode(piece: Slice, settings: EncodeSettings) -> SliceFaces:
         VideoError: The content is at fault, or changed while it was read.
     """
     from portraitd import video
+    from portraitd.dataset.cutting import keep_frame
     from portraitd.people.portraits import cut_portrait
 
     began = time.monotonic()
@@ -101,6 +107,8 @@ def encode(piece: Slice, settings: EncodeSettings) -> SliceFaces:
             ]
         before = frame.image if settings.reuse_unchanged else None
         sightings += (Sighting(frame.t_s, face, portrait) for face, portrait in found)
+        if found and settings.keep_frames_below:
+            keep_frame(piece.sha256, frame, settings.keep_frames_below)
     return SliceFaces(sightings, sampled, frames.decoded, frames.ended_s, time.monotonic() - began)
 
 

@@ -11,7 +11,7 @@ from portraitd.model import PersonFolder
 from portraitd.people.choice import pick_different
 from portraitd.people.tree import Tree
 from portraitd.store import Faces, Ledger, People, Showing
-from portraitd.store.showing import Limits, Publication, Wanted
+from portraitd.store.showing import Limits, Publication
 
 log = logs.get("people")
 
@@ -63,7 +63,6 @@ class Publisher:
         self._look = f"{LOOK}/{limits.per_track}/{limits.unsorted}"
         self._ordered: dict[int, Future[bytes]] = {}
         self._ordered_for: Publication | None = None
-        self._wanted = Wanted((), (), (), ())
         self._not_before_s = 0.0
         self._trouble = ""
         self._accepts_losses = False
@@ -100,7 +99,6 @@ class Publisher:
         """Forget what was ordered; the next start orders it again."""
         self._ordered.clear()
         self._ordered_for = None
-        self._wanted = Wanted((), (), (), ())
 
     def _due(self) -> Publication | None:
         """What the tree should be made from, if it is not."""
@@ -118,8 +116,7 @@ class Publisher:
             self.park()
 
     def _order(self, due: Publication) -> None:
-        self._wanted = self._showing.wanted(self._limits)
-        folders = self._wanted.folders
+        folders = self._showing.wanted(self._limits).folders
         stale = set(self._tree.stale_montages(folders))
         self._ordered = {
             folder.person_id: self._executor.submit(jobs.montage, self._best(folder))
@@ -138,7 +135,8 @@ class Publisher:
         return [self._faces.portrait(face_ids[index]) for index in chosen]
 
     def _publish(self, due: Publication, now_s: float) -> None:
-        wanted = self._wanted
+        # Asked again: a video may have been forgotten while the montages were made.
+        wanted = self._showing.wanted(self._limits)
         published = self._tree.publish(
             wanted.folders,
             wanted.unsorted,

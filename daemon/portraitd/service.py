@@ -1,31 +1,31 @@
-"""The service: its rooms put together, one turn of the loop, and how it starts and ends."""
+"""The service: its rooms put together, and one turn of the loop."""
 
 from __future__ import annotations
 
-import sqlite3
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
-from portraitd import __version__, logs
+from portraitd import logs
 from portraitd.admission import Admission
 from portraitd.census import CensusTaker, Pace
 from portraitd.census_methods import make_method
 from portraitd.config import Settings
+from portraitd.curator import Curator
+from portraitd.dataset.building import Place
+from portraitd.dataset.truth import DatasetRule
 from portraitd.dispatch import Dispatcher, encode_settings, slice_s
 from portraitd.errands import Errands
 from portraitd.errors import PublishError, StoreError
-from portraitd.home import make_home
+from portraitd.gallery import Gallery
+from portraitd.noticeboard import Noticeboard
+from portraitd.pages.notice import Stage
 from portraitd.people.tree import Tree
 from portraitd.publisher import Publisher
 from portraitd.rebuilding import Rebuilding
 from portraitd.requests import Requests
 from portraitd.review import Review, ReviewPace
-from portraitd.stopping import stop_signals
 from portraitd.store import (
     Database,
     Faces,
@@ -33,23 +33,19 @@ from portraitd.store import (
     Ledger,
     People,
     Showing,
-    StoreLock,
     TrackStore,
     Troubles,
     Verdicts,
     Work,
 )
+from portraitd.store.dataset import DatasetStore
 from portraitd.store.rebuild import Rebuild
 from portraitd.store.showing import Limits
-from portraitd.systemd import Notifier
 from portraitd.tracking import Tracker
-from portraitd.watch import Button, Doorbell, Watch
-from portraitd.workplace import CrewNotes, Workplace, open_workplace
+from portraitd.watch import Doorbell
+from portraitd.workplace import CrewNotes, Workplace
 
 log = logs.get("service")
-
-GRACE_S = 15.0
-"""How long a stop waits for running slices."""
 
 SAY_AGAIN_S = 60.0
 
@@ -151,6 +147,17 @@ class Service:
         self.errands = Errands(
             Requests(settings.requests_dir), self.review, self.publisher, self.rebuilding
         )
+        self.gallery = Gallery(database, people, faces, settings.people_dir)
+        self.noticeboard = Noticeboard(database, self.work, people, settings.people_dir, places)
+        self.curator = Curator(
+            DatasetStore(database, files),
+            dataset_place(settings),
+            dataset_rule(settings),
+            executor,
+            ring,
+            settings.dataset.auto,
+            settings.dataset.frames == "keep",
+        )
         self._scan_s = settings.inbox.scan_s
         self._looked_s = float("-inf")
         self._look_wanted = True
@@ -183,8 +190,19 @@ class Service:
             or self.review.pending
             or self.errands.pending
             or self.rebuilding.pending
+            or self.gallery.pending
+            or self.curator.pending
             or self._trouble
         )
+
+    @property
+    def stage(self) -> Stage:
+        """What is being done, in a word."""
+        if self.admission.pending or self.working:
+            return "faces"
+        if self.census.pending:
+            return "grouping"
+        return "folders" if self.publisher.pending or self.gallery.pending else "idle"
 
     def turn(self, now: Now, rung: bool = True) -> None:
         """Move everything that can move, by one step.
@@ -196,7 +214,7 @@ class Service:
         self._look_wanted |= rung
         troubles = []
         # Where one cannot go on, the others can: what people do counts also without a census.
-        for step in (self._work_on, self._group, self._show):
+        for step in (self._work_on, self._group, self._show, self._collect, self._tell):
             try:
                 step(now)
             except (StoreError, PublishError) as error:
@@ -218,6 +236,7 @@ class Service:
         self.tracker.park()
         self.census.park()
         self.publisher.park()
+        self.curator.park()
 
     def _work_on(self, now: Now) -> None:
         self._look(now)
@@ -248,6 +267,13 @@ class Service:
             if self.rebuilding.refresh(now.wall_s):
                 self.census.park()
             self.publisher.refresh(now.wall_s)
+            self.gallery.refresh(now.wall_s)
+
+    def _collect(self, now: Now) -> None:
+        self.curator.refresh(now.wall_s, self.working or self.census.pending)
+
+    def _tell(self, now: Now) -> None:
+        self.noticeboard.refresh(self.stage, now.wall_s)
 
     def _complain(self, trouble: str, now: Now) -> None:
         """Say it when it is new, and once a minute while it lasts."""
@@ -262,131 +288,20 @@ class Service:
         self._trouble = ""
 
 
-@contextmanager
-def open_service(settings: Settings, doorbell: Doorbell) -> Iterator[Service]:
-    """A service that holds the home's lock and a pool of workers.
-
-    On the way out running slices get ``GRACE_S`` to finish; the rest is given back.
-
-    Raises:
-        AlreadyRunning: Another portraitd works on this home.
-        StoreError: The database cannot be used.
-    """
-    make_home(settings)
-    with ExitStack() as stack:
-        stack.enter_context(StoreLock(settings.state_dir))
-        database = Database.open(settings.state_dir)
-        stack.callback(database.close)
-        encoder = encode_settings(settings).encoder
-        workplace = stack.enter_context(
-            open_workplace(settings, encoder, lambda: doorbell.ring("job"))
-        )
-        service = Service(
-            settings, database, workplace.executor, workplace.places, doorbell, workplace
-        )
-        try:
-            yield service
-        finally:
-            _wind_down(service, doorbell)
+def dataset_place(settings: Settings) -> Place:
+    """Where training sets come from, and go to."""
+    return Place(settings.state_dir, settings.inbox_dir, settings.dataset_dir)
 
 
-def _wind_down(service: Service, doorbell: Doorbell) -> None:
-    deadline_s = time.monotonic() + GRACE_S
-    while service.dispatcher.busy and (left_s := deadline_s - time.monotonic()) > 0:
-        doorbell.wait(min(left_s, 1.0))
-        try:
-            service.dispatcher.collect(time.time())
-        except StoreError as error:
-            log.error("blocked", reason=str(error))
-            break
-    try:
-        service.park()
-    except StoreError as error:
-        # Its rows say running; the next start queues them again.
-        log.error("blocked", reason=str(error))
-
-
-def run(settings: Settings, until_idle: bool = False) -> None:
-    """Run the service until a signal asks it to stop, or until there is nothing left to do.
-
-    Raises:
-        AlreadyRunning: Another portraitd works on this home.
-        StoreError: The database cannot be opened.
-    """
-    doorbell, notifier = Doorbell(), Notifier()
-    with stop_signals(doorbell) as stopping, open_service(settings, doorbell) as service:
-        watch = Watch([settings.inbox_dir, settings.requests_dir], doorbell, settings.inbox.watch)
-        people_watch = Watch(
-            [settings.people_dir], Button(doorbell, service.review.wake), settings.inbox.watch
-        )
-        watch.start()
-        people_watch.start()
-        try:
-            log.info(
-                "service_started",
-                version=__version__,
-                home=str(settings.home_dir),
-                workers=settings.workers.processes,
-                watching="events and scan" if watch.event_roots else "scan",
-                sqlite=sqlite3.sqlite_version,
-            )
-            notifier.ready()
-            rung = True
-            while not stopping():
-                now = Now.read()
-                service.turn(now, rung)
-                notifier.alive(now.steady_s)
-                if until_idle and service.idle:
-                    break
-                watch.ensure()
-                people_watch.ensure()
-                timeout_s = service.next_turn_s(now)
-                if notifier.period_s:
-                    timeout_s = min(timeout_s, notifier.period_s)
-                rung = doorbell.wait(timeout_s)
-        finally:
-            watch.stop()
-            people_watch.stop()
-            notifier.stopping()
-            log.info("service_stopping")
-
-
-def process(
-    settings: Settings,
-    paths: list[Path],
-    watch_progress: Callable[[Service], None],
-    rebuild: bool = False,
-) -> list[int]:
-    """Process files and folders now, and return when the people tree is fresh.
-
-    Args:
-        settings: What is in force.
-        paths: Files and folders; none at all regroups everything from the beginning.
-        watch_progress: Called after every turn.
-        rebuild: Look at every video again instead.
-
-    Returns:
-        The ids of the files that were named.
-
-    Raises:
-        AlreadyRunning: Another portraitd works on this home.
-        StoreError: The database cannot be opened.
-    """
-    doorbell = Doorbell()
-    now_settings = settings.model_copy(
-        update={"grouping": settings.grouping.model_copy(update={"settle_s": 0.0})}
+def dataset_rule(settings: Settings) -> DatasetRule:
+    """What decides what a training set holds."""
+    chosen = settings.dataset
+    return DatasetRule(
+        chosen.formats,
+        chosen.people,
+        chosen.unknown,
+        chosen.val_share,
+        chosen.near_duplicate,
+        chosen.apart_s,
+        chosen.background_share,
     )
-    with stop_signals(doorbell) as stopping, open_service(now_settings, doorbell) as service:
-        service.leave_inbox()
-        if rebuild:
-            service.rebuilding.begin(time.time())
-        elif not paths:
-            service.census.force()
-        named = service.admission.register(paths, time.time())
-        while not stopping():
-            service.turn(Now.read())
-            watch_progress(service)
-            if service.idle:
-                return named
-            doorbell.wait(1.0)
-        raise KeyboardInterrupt

@@ -76,18 +76,7 @@ def read_status(settings: Settings) -> Status:
         files, people = Files(database, settings.inbox_dir), People(database)
         work = Work(database, files)
         footage = work.progress()
-        speed = footage.footage_done_s / footage.work_s if footage.work_s else 0.0
         crew = Crew(database)
-        cluster, members = crew.cluster(), crew.members()
-        at_once = (
-            sum(member.processes for member in members if member.state == "accepted")
-            if settings.workers.kind == "dask"
-            else settings.workers.processes
-        )
-        if not footage.footage_open_s:
-            eta_s: float | None = 0.0
-        else:
-            eta_s = footage.footage_open_s / speed / at_once if speed and at_once else None
         problems = [
             (shown(file.path), file.reason)
             for state in (FileState.FAILED, FileState.WAITING)
@@ -101,15 +90,15 @@ def read_status(settings: Settings) -> Status:
             people=len(people.present()),
             footage_done_s=footage.footage_done_s,
             footage_open_s=footage.footage_open_s,
-            footage_per_work_s=speed,
-            eta_s=eta_s,
+            footage_per_work_s=footage.speed,
+            eta_s=footage.eta_s(crew.at_once(settings.workers.processes)),
             census=people.last_census(),
             close_people=people.close(),
             troubles=Troubles(database).all(),
             rebuild=Rebuild(database, files, TrackStore(database)).progress(),
             problems=problems,
-            cluster=cluster,
-            workers=members,
+            cluster=crew.cluster(),
+            workers=crew.members(),
         )
     finally:
         database.close()

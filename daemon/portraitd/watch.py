@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import os
 import queue
-from collections.abc import Callable, Sequence
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Literal, Protocol
 
 from watchdog.events import (
@@ -101,6 +104,28 @@ class Button:
         """Something happened."""
         self._pressed()
         self._doorbell.ring(reason)
+
+
+@contextmanager
+def stop_signals(doorbell: Doorbell) -> Iterator[Callable[[], bool]]:
+    """SIGTERM and SIGINT end the loop after its turn; a second one ends the process.
+
+    Gives a function that says whether one was received.
+    """
+    received: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if received:
+            os._exit(128 + number)
+        received.append(number)
+        doorbell.ring("stop")
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class _Ringer(FileSystemEventHandler):

@@ -5,50 +5,26 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from portraitd import jobs
 from portraitd.config import Settings
 from portraitd.encoder.interface import EncoderSettings
-from portraitd.executors import LocalExecutor, WorkerLimits
+from portraitd.executors import LocalExecutor, RoutedExecutor, WorkerLimits
 from portraitd.model import Source, Stamp
 from portraitd.store import ClusterState, Crew, Database
 
 if TYPE_CHECKING:
     from portraitd.dask_executor import DaskExecutor
 
-T = TypeVar("T")
-
 NOTE_GAP_S = 2.0
 
-
-class SplitExecutor(Executor):
-    """Sends some jobs far away and keeps the others near, where their files are.
-
-    Args:
-        near: For everything that reads local files or is quick.
-        far: For the rest.
-        goes_far: The functions that are the rest.
-    """
-
-    def __init__(self, near: Executor, far: Executor, goes_far: frozenset[Any]) -> None:
-        self._near = near
-        self._far = far
-        self._goes_far = goes_far
-
-    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        """Run ``fn`` where it belongs."""
-        executor = self._far if fn in self._goes_far else self._near
-        return executor.submit(fn, *args, **kwargs)
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End both."""
-        self._far.shutdown(wait, cancel_futures=cancel_futures)
-        self._near.shutdown(wait, cancel_futures=cancel_futures)
+FAR_JOBS: frozenset[Callable[..., Any]] = frozenset({jobs.encode})
+"""What workers on other machines are asked for; all other jobs read what lies here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +85,9 @@ def open_workplace(
                 answer_limit_s=2 * workers.time_limit_s + 60.0,
             )
             far = DaskExecutor(network, terms, ring)
-            split = SplitExecutor(near, far, frozenset({jobs.encode}))
+            routed = RoutedExecutor(near, far, FAR_JOBS)
             try:
-                yield Workplace(split, workers.processes, far)
+                yield Workplace(routed, workers.processes, far)
             finally:
                 far.shutdown(cancel_futures=True)
     finally:

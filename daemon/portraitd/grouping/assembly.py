@@ -12,6 +12,7 @@ changed enough to be put together anew (``pieces`` says when).
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -77,9 +78,11 @@ class TrackTable:
     speakers: Indices = field(default_factory=lambda: NO_ONE)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Assembly:
     """Groups of tracks, and what is remembered to change them.
+
+    Without slots, so that what follows from the rest is worked out once.
 
     Attributes:
         units: Shape ``(n,)``; what each row belonged to before clumps were parted.
@@ -122,7 +125,7 @@ class Assembly:
             told_apart=no_flags,
         )
 
-    @property
+    @cached_property
     def groups(self) -> Indices:
         """Shape ``(n,)``: the group of each row, named after a row in it; -1 for none."""
         groups = np.full(len(self.clumps), NO_CLUMP, dtype=np.int64)
@@ -131,7 +134,7 @@ class Assembly:
         groups[inside] = self.forest.names[self.founders[at]]
         return groups
 
-    @property
+    @cached_property
     def statistics(self) -> Statistics:
         """Of the groups, in ascending order of their names."""
         return self.forest.statistics.combined(self.founders)

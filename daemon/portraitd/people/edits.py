@@ -110,9 +110,12 @@ class _Comparison:
         gestures: list[Gesture] = self._people()
         for person, heir in sorted(emptied.items()):
             gestures.append(Merge(person, heir))
-        person_of = self._known.person_of
-        alone = {face: home for face, home in moves.items() if person_of.get(face) not in emptied}
-        gestures += self._placed(alone)
+        heirs = {
+            face: emptied[person]
+            for face, person in self._known.person_of.items()
+            if person in emptied
+        }
+        gestures += self._placed({f: home for f, home in moves.items() if heirs.get(f) != home})
         lost = self._lost()
         gestures += [Exclude(tuple(sorted(faces))) for _, faces in sorted(lost.items())]
         left = sorted(self._gone - set(emptied))
@@ -240,28 +243,48 @@ class _Comparison:
         return heirs
 
     def _people(self) -> list[Gesture]:
-        gestures: list[Gesture] = []
-        merged: list[Gesture] = []
+        names: list[Gesture] = []
+        merges: list[tuple[int, Gesture]] = []
         sight: list[Gesture] = []
-        for person, home in sorted(self._folders.items(), key=lambda one: str(one[0])):
-            if not isinstance(person, int) or person <= 0 or home.noted_at is None:
+        for person, home in sorted(self._folders.items()):
+            if person <= 0 or home.noted_at in (None, home.location) or not self._counts(person):
                 continue
-            is_ignored = person in self._known.ignored_people
-            if home.location == home.noted_at or not self._counts(person):
-                continue
-            heir = self._around(person) or self._namesake(person)
+            noted_at = home.noted_at or ""
+            expected = self._taken_along(person, noted_at)
+            heir = self._heir(person, expected)
             if heir is not None:
-                merged.append(Merge(person, heir))
+                # What lies deepest first, so that each is merged into somebody who is there.
+                merges.append((-home.location.count("/"), Merge(person, heir)))
                 continue
             name = self._name(person, home)
             if name is not None:
-                gestures.append(Name(person, name))
-            was, now = in_ignored(home.noted_at), in_ignored(home.location)
+                names.append(Name(person, name))
+            is_ignored = person in self._known.ignored_people
+            was, now = in_ignored(noted_at), in_ignored(home.location)
             if now and not was and not is_ignored:
                 sight.append(IgnorePerson(person))
             if was and not now and is_ignored:
                 sight.append(RecallPerson(person))
-        return gestures + merged + sight
+        merges.sort(key=lambda one: one[0])
+        return names + [merge for _, merge in merges] + sight
+
+    def _taken_along(self, person: int, noted_at: str) -> str:
+        """Where a folder would lie if only those around it had been moved."""
+        around = [
+            home
+            for other, home in self._folders.items()
+            if other != person and home.noted_at and noted_at.startswith(f"{home.noted_at}/")
+        ]
+        nearest = max(around, key=lambda home: len(home.noted_at or ""), default=None)
+        if nearest is None or nearest.noted_at is None:
+            return noted_at
+        return nearest.location + noted_at[len(nearest.noted_at) :]
+
+    def _heir(self, person: int, expected: str) -> int | None:
+        """Into whose folder this person's was put, or whose name it was given."""
+        if self._folders[person].location == expected:
+            return None
+        return self._namesake(person) or self._around(person, expected)
 
     def _name(self, person: int, home: SeenHome) -> str | None:
         """The name that a human gave a folder, if it is news."""
@@ -273,19 +296,21 @@ class _Comparison:
         label = folder_name(person, self._known.names.get(person))
         return name if name and not is_numbered(name, label) else None
 
-    def _around(self, person: int) -> int | None:
-        """The outermost person in whose folder this person's lies."""
+    def _around(self, person: int, expected: str) -> int | None:
+        """The person in whose folder this person's lies now, if it did not before."""
         location = self._folders[person].location
         around = [
             other
             for other, home in self._folders.items()
-            if isinstance(other, int)
-            and other > 0
+            if other > 0
             and other != person
             and self._counts(other)
             and location.startswith(f"{home.location}/")
         ]
-        return min(around, key=lambda other: len(self._folders[other].location), default=None)
+        nearest = max(around, key=lambda other: len(self._folders[other].location), default=None)
+        if nearest is None or expected.startswith(f"{self._folders[nearest].location}/"):
+            return None
+        return nearest
 
     def _namesake(self, person: int) -> int | None:
         """Another person beside whose folder this one has the same name, if that one remains."""
@@ -295,10 +320,7 @@ class _Comparison:
         same = [
             other
             for other, home in self._folders.items()
-            if isinstance(other, int)
-            and other > 0
-            and self._counts(other)
-            and folded(home.location) == folded(own.location)
+            if other > 0 and self._counts(other) and folded(home.location) == folded(own.location)
         ]
         # Whoever had the name before remains, else the older.
         first = min(same, key=lambda other: (not self._kept_its_name(other), other))

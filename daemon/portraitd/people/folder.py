@@ -45,9 +45,10 @@ def opened_root(root: Path) -> Iterator[int]:
 @contextmanager
 def opened(location: str, root_fd: int) -> Iterator[int]:
     """The descriptor of a folder, one component at a time: none of them may be a link."""
-    fd = os.open(".", _FOLDER, dir_fd=root_fd)
+    first, *others = location.split("/")
+    fd = os.open(first, _FOLDER | os.O_NOFOLLOW, dir_fd=root_fd)
     try:
-        for part in location.split("/"):
+        for part in others:
             following = os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=fd)
             os.close(fd)
             fd = following

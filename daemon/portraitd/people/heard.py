@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from portraitd.people.scene import Home, Scene
+from portraitd.people.scene import Home, Scene, SeenHome
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,13 +18,14 @@ class Heard:
 
     Attributes:
         absent: Folder and face of each portrait that was missing.
-        arrived: Folder and face of each that lay where no note had it.
+        arrived: Location and face of each that lay where no note had it. The folder may become
+            a person's before the publish.
         gone: Folders that were missing.
         moved: Number and location of folders that did not lie where their note said.
     """
 
     absent: frozenset[tuple[Home, int]] = frozenset()
-    arrived: frozenset[tuple[Home, int]] = frozenset()
+    arrived: frozenset[tuple[str, int]] = frozenset()
     gone: frozenset[int] = frozenset()
     moved: frozenset[tuple[Home, str]] = frozenset()
 
@@ -33,7 +34,7 @@ class Heard:
         """Everything there is to see in a scene."""
         return cls(
             frozenset((home.home, face) for home in scene.homes for face in home.absent),
-            frozenset((home.home, face) for home in scene.homes for face in home.arrived),
+            frozenset((home.location, face) for home in scene.homes for face in home.arrived),
             scene.gone,
             frozenset(
                 (home.home, home.location)
@@ -54,20 +55,23 @@ class Heard:
         noted: dict[int, set[Home]] = {}
         for home, face in now.absent:
             noted.setdefault(face, set()).add(home)
-        arrived: dict[int, set[Home]] = {}
-        for home, face in now.arrived:
-            arrived.setdefault(face, set()).add(home)
+        arrived: dict[int, list[SeenHome]] = {}
+        for seen in scene.homes:
+            for face in seen.arrived:
+                arrived.setdefault(face, []).append(seen)
         unread = set()
         for face in (noted.keys() | arrived.keys()) - shown:
-            homes, lies_in = noted.get(face, set()), arrived.get(face, set())
-            if homes & lies_in:
+            homes, lies_in = noted.get(face, set()), arrived.get(face, [])
+            if any(seen.home in homes for seen in lies_in):
                 # It was renamed where it lay.
                 continue
-            news = {(home, face) for home in homes} - self.absent
+            news = any((home, face) not in self.absent for home in homes)
             # What was never noted, and lies where it is wanted, an earlier publish left there.
-            news |= {
-                (home, face) for home in lies_in if homes or home != home_of.get(face)
-            } - self.arrived
+            news |= any(
+                (seen.location, face) not in self.arrived
+                for seen in lies_in
+                if homes or seen.home != home_of.get(face)
+            )
             if news:
                 unread.add(face)
         return unread

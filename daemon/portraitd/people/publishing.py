@@ -93,6 +93,7 @@ class Publish:
         unread = self._heard.unread(scene_of(self._survey), home_of)
         left = self._survey.gone - self._heard.gone - places.keys()
         left |= {one.number for one in everything if _is_taken_apart(one, places, unread)}
+        wants.bring_along([one for one in everything if one.number not in left], unread)
         wanted = {
             one.number: wants.folder(one, unread) for one in everything if one.number not in left
         }
@@ -104,8 +105,8 @@ class Publish:
         if places.keys() - kept:
             # First, so that an end in between does not look as if a human had removed them.
             self._remember(kept, self._lying(), carrier)
-        changed = wants.changed | (_update_strays(places) - left)
-        changed |= {number for number in wanted if number in places and not places[number].has_note}
+        changed = wants.changed | (_update_strays(places, self._heard) - left)
+        changed |= {number for number in wanted if number in places and _settle(places[number])}
         _carry_out(steps, carrier)
         for number in sorted(changed - carrier.saved):
             if number in carrier.inodes:
@@ -214,19 +215,30 @@ def _published(
     )
 
 
-def _update_strays(places: Mapping[int, Place]) -> set[int]:
-    """Note which portraits lie in a folder beside its own; returns where that is news."""
+def _update_strays(places: Mapping[int, Place], heard: Heard) -> set[int]:
+    """Note which portraits lie in a folder beside its own; returns where that is news.
+
+    One that no reading has seen yet may be meant to be there.
+    """
     changed = set()
     for number, place in places.items():
         strays = {
             name: face_id
             for name, face_id in place.pictures.items()
             if name not in place.note.files
+            and ((place.location, face_id) in heard.arrived or name in place.note.strays)
         }
         if strays != place.note.strays:
             place.note.strays = strays
             changed.add(number)
     return changed
+
+
+def _settle(place: Place) -> bool:
+    """Make the note that of this folder; whether it was not. So it is for one from a backup."""
+    is_settled = place.has_note and place.note.inode == place.inode
+    place.note.inode = place.inode
+    return not is_settled
 
 
 def _by_inode(found: Iterable[tuple[str, int]]) -> Iterator[tuple[int, str]]:

@@ -63,7 +63,7 @@ def scene_of(survey: Survey) -> Scene:
                 place.note.name if place.has_note else None,
                 shown,
                 frozenset(noted.values()) - shown,
-                frozenset(place.pictures.values()) - shown,
+                frozenset(place.pictures.values()),
                 frozenset(
                     face for name, face in place.pictures.items() if name in place.note.strays
                 ),

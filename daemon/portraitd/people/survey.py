@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
-from portraitd.people.folder import Written, digest, identity, is_as_written, opened
-from portraitd.people.note import Note, Record, face_of
+from portraitd.errors import PublishError
+from portraitd.people.folder import (
+    Written,
+    digest,
+    identity,
+    is_as_written,
+    opened,
+    read_regular,
+)
+from portraitd.people.note import ROOT_NOTE, Note, Record, face_of, read_note
 from portraitd.people.plan import (
     IGNORED,
     IGNORED_NAME,
@@ -101,6 +110,21 @@ class Listing(Mapping[str, Owner]):
         return len(self._names)
 
 
+def root_note(root_fd: int, root: Path) -> Note:
+    """The note that marks the root of the tree.
+
+    Raises:
+        PublishError: It is missing; this may be an empty folder where a share should be.
+    """
+    note = read_note(read_regular(root_fd, ROOT_NOTE))
+    if note is None:
+        raise PublishError(
+            f"{root}: the marker {ROOT_NOTE} is missing; the share may be away. "
+            "If this is the right folder, run `portraitd init`"
+        )
+    return note
+
+
 def surveyed(ground: Ground, homes: Homes) -> Survey:
     """Find the owner of each folder.
 
@@ -111,21 +135,23 @@ def surveyed(ground: Ground, homes: Homes) -> Survey:
     found: dict[int, list[Place]] = {}
     for folder in ground.folders[1:]:
         number = _noted(folder, lay_at)
+        # What is left of somebody who has no folder any more is a copy that a human made.
+        is_copy = folder.note is not None and folder.inode != folder.note.inode
+        if number is None:
+            number = _OWN.get(folder.location, lay_at.get((folder.location, folder.inode)))
+        elif is_copy and homes and number not in homes:
+            continue
         if number is not None:
             found.setdefault(number, []).append(placed(number, folder))
     places = {number: min(several, key=_strangeness) for number, several in found.items()}
     ours = {place.location for place in places.values()}
-    copies, nobodys = set(), [ground.folders[0]]
-    for folder in ground.folders[1:]:
-        if folder.location in ours:
-            continue
-        lost = _OWN.get(folder.location, lay_at.get((folder.location, folder.inode)))
-        if lost is not None and lost not in places:
-            places[lost] = placed(lost, folder)
-        elif folder.note:
-            copies.add(folder.location)
-        else:
-            nobodys.append(folder)
+    others = [folder for folder in ground.folders[1:] if folder.location not in ours]
+    copies = {folder.location for folder in others if folder.note}
+    nobodys = [
+        folder
+        for folder in [ground.folders[0], *others]
+        if not folder.note and not _is_below(folder.location, copies)
+    ]
     lain_at = {at for at, _ in homes.values()}
     is_partial = any(at in lain_at for at in ground.closed)
     return Survey(
@@ -167,9 +193,16 @@ def placed(number: int, folder: Folder) -> Place:
     return Place(number, folder.location, folder.inode, note, has_note, names, pictures)
 
 
-def _strangeness(place: Place) -> tuple[bool, bool, str]:
-    """Least for the original of a folder, more for its copies."""
-    return place.inode != place.note.inode, not place.is_settled, place.location
+def _is_below(location: str, others: Collection[str]) -> bool:
+    parents = location.split("/")
+    return any("/".join(parents[:depth]) in others for depth in range(1, len(parents)))
+
+
+def _strangeness(place: Place) -> tuple[int, bool, str]:
+    """Least for the original of a folder, more where its note is lost, most for its copies."""
+    is_original = place.has_note and place.inode == place.note.inode
+    rank = 0 if is_original else 2 if place.has_note else 1
+    return rank, not place.is_settled, place.location
 
 
 def as_seen(place: Place, root_fd: int, *, is_heard: bool) -> SeenFolder:

@@ -24,7 +24,7 @@ from portraitd.people.plan import Write
 from portraitd.people.publishing import Publish, Published, is_nearly_emptied, places_for
 from portraitd.people.recognition import recognised
 from portraitd.people.scene import scene_of
-from portraitd.people.survey import Survey, placed, surveyed
+from portraitd.people.survey import Survey, placed, root_note, surveyed
 from portraitd.people.walk import Ground, Memory, walked
 from portraitd.people.wanted import Shown, Wants, montage_identity, montage_published, shown
 
@@ -207,12 +207,7 @@ class Tree:
             )
 
     def _root_note(self, root_fd: int) -> Note:
-        note = read_note(read_regular(root_fd, ROOT_NOTE))
-        if note is None:
-            raise PublishError(
-                f"{self._root}: the marker {ROOT_NOTE} is missing; the share may be away. "
-                "If this is the right folder, run `portraitd init`"
-            )
+        note = root_note(root_fd, self._root)
         self._check_store(note)
         return note
 

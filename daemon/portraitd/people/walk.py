@@ -97,8 +97,8 @@ class Memory:
         store: Whose faces count; pictures of another store's are none of ours.
         notes: By the note's inode.
         pictures: The face a picture shows, or None, by its inode.
-        is_thorough: Whether the next look asks for the size of every file too. So it does once,
-            after a start: a power cut may have left files empty.
+        is_thorough: Whether the next look asks for the size of every file too. So it does after a
+            start, until the first publish: a power cut may have left files empty.
     """
 
     store: str
@@ -125,7 +125,8 @@ def walked(root_fd: int, memory: Memory, *, sweeps: bool = False) -> Ground:
     walk = _Walk(memory, sweeps)
     walk.into("", root_fd, 0)
     # What was not met again is gone.
-    memory.notes, memory.pictures, memory.is_thorough = walk.notes, walk.pictures, False
+    memory.notes, memory.pictures = walk.notes, walk.pictures
+    memory.is_thorough = memory.is_thorough and not sweeps
     return Ground(tuple(walk.folders), frozenset(walk.closed))
 
 

@@ -6,8 +6,9 @@ name it has there, and no second one is put beside it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from portraitd.model import PersonFolder, PublishedFace
 from portraitd.people.annotations import darknet_line
@@ -15,6 +16,7 @@ from portraitd.people.folder import (
     Written,
     as_written,
     digest,
+    exists,
     is_as_written,
     read_regular,
 )
@@ -37,7 +39,7 @@ MONTAGE_NAME = "montage.jpg"
 _MARK = "1"
 """Raised when what a portrait says about itself comes to look different."""
 
-_HUMANS = Written("", 0, 0)
+HUMANS = Written("", 0, 0)
 """Of a file that is accepted as it is, and never to be overwritten."""
 
 
@@ -108,12 +110,13 @@ class Wants:
         changed: Numbers of the places whose note changed on the way.
     """
 
-    places: Mapping[int, Place]
+    places: dict[int, Place]
     root_fd: int
     store: str
     content: Callable[[int], bytes]
     montages: Mapping[int, bytes]
     changed: set[int] = field(default_factory=set)
+    _lie_in: dict[int, list[tuple[int, str]]] = field(default_factory=dict)
     _says: dict[int, tuple[PublishedFace, str | None]] = field(default_factory=dict)
     _records: dict[int, list[Record]] = field(default_factory=dict)
     _texts: set[tuple[str, str]] = field(default_factory=set)
@@ -124,8 +127,36 @@ class Wants:
                 face_id = face_of(record.identity)
                 if face_id is not None:
                     self._records.setdefault(face_id, []).append(record)
+                    if name in place.names:
+                        self._lie_in.setdefault(face_id, []).append((place.number, name))
                 elif name.endswith(".txt"):
                     self._texts.add((name, record.written.sha256))
+
+    def bring_along(self, everything: Sequence[Shown], unread: Collection[int]) -> None:
+        """Move portraits that a human changed to where their faces are wanted now."""
+        for one in everything:
+            for face in one.faces:
+                lies_in = self._lie_in.get(face.face_id, [])
+                is_there = any(number == one.number for number, _ in lies_in)
+                if one.number in self.places and face.face_id not in unread and not is_there:
+                    for number, name in lies_in:
+                        source = self.places[number]
+                        if not self._is_ours(source, name, source.note.files[name]):
+                            self._bring(face, source, name, self.places[one.number])
+                            break
+
+    def _bring(self, face: PublishedFace, source: Place, name: str, target: Place) -> None:
+        taken = {folded(present) for present in target.names}
+        new_name = next(one for one in names_beside(name) if folded(one) not in taken)
+        with reopened(source, self.root_fd) as old_fd, reopened(target, self.root_fd) as new_fd:
+            if exists(new_fd, new_name):
+                return
+            os.rename(name, new_name, src_dir_fd=old_fd, dst_dir_fd=new_fd)
+        record = source.note.files.pop(name)
+        target.note.files[new_name] = Record(record.identity, HUMANS)
+        self.places[source.number] = without_name(source, name)
+        self.places[target.number] = with_name(target, new_name)
+        self.changed |= {source.number, target.number}
 
     def folder(self, one: Shown, unread: Collection[int]) -> WantedFolder:
         """A folder as it should be. A text's identity is the text itself.
@@ -178,25 +209,29 @@ class Wants:
                 record = self._accept(face, identity, place, name)
             if record.identity == identity or self._is_ours(place, name, record):
                 return name, identity
-            if record.identity.startswith(f"{_picture(face)} "):
+            if f"{record.identity} ".startswith(f"{_picture(face)} "):
                 # A human changed it: what it says about itself stays as well.
                 return name, record.identity
         if usual in place.names and usual not in place.note.files and self._is_left(face, place):
             record = self._accept(face, identity, place, usual)
+            return usual, identity
+        left = place.note.files.get(usual)
+        if left is not None and not left.identity and self._is_ours(place, usual, left):
+            # A power cut emptied it, or it was about to be removed.
             return usual, identity
         names = {folded(name) for name in place.names}
         return next(name for name in names_beside(usual) if folded(name) not in names), identity
 
     def _accept(self, face: PublishedFace, identity: str, place: Place, name: str) -> Record:
         """Note a portrait that a human put where it belongs, and its annotation with it."""
-        record = Record(identity, _HUMANS)
+        record = Record(identity, HUMANS)
         with reopened(place, self.root_fd) as fd:
             data = read_regular(fd, name) or b""
             written = as_written(fd, name, data)
             for known in self._records.get(face.face_id, ()):
                 if known.written.sha256 == written.sha256:
                     record = Record(known.identity, written)
-            if record.written == _HUMANS and data == self._marked(face.face_id):
+            if record.written == HUMANS and data == self._marked(face.face_id):
                 record = Record(identity, written)
             text = name.rpartition(".")[0] + ".txt"
             if text in place.names and text not in place.note.files:
@@ -216,6 +251,16 @@ class Wants:
     def _is_ours(self, place: Place, name: str, record: Record) -> bool:
         with reopened(place, self.root_fd) as fd:
             return is_as_written(fd, name, record.written)
+
+
+def without_name(place: Place, name: str) -> Place:
+    """A place after something was taken out of it."""
+    return replace(place, names=tuple(one for one in place.names if one != name))
+
+
+def with_name(place: Place, name: str) -> Place:
+    """A place after something was put into it."""
+    return replace(place, names=tuple(sorted([*place.names, name])))
 
 
 def _lying(place: Place) -> dict[int, list[str]]:

@@ -242,8 +242,8 @@ def _nothing(held: Corrections, entry: Entry) -> None:
     """An undo says nothing by itself: the row it undoes was left out."""
 
 
-def _moved(entry: Entry) -> Iterable[Touched]:
-    return (touched for touched in entry.faces if touched.role is Role.MOVED)
+def _moved(entry: Entry) -> list[Touched]:
+    return [touched for touched in entry.faces if touched.role is Role.MOVED]
 
 
 def _anchor(held: Corrections, entry: Entry) -> None:
@@ -253,10 +253,11 @@ def _anchor(held: Corrections, entry: Entry) -> None:
 
 
 def _hold_apart(held: Corrections, entry: Entry) -> None:
+    moved = _moved(entry)
     for other in entry.faces:
         if other.role is Role.AGAINST and other.person_id is not None:
             person = held.who(other.person_id)
-            for touched in _moved(entry):
+            for touched in moved:
                 if held.fates[touched.face_id].person != person:
                     held.against[touched.face_id].setdefault(person, set()).add(other.face_id)
 

@@ -81,6 +81,16 @@ class Crew:
             return None
         return ClusterState(row["address"], row["dashboard"], bool(row["reached"]), row["seen_at"])
 
+    def at_once(self, here: int) -> int:
+        """How many slices are worked on at once: on other machines, or ``here`` without them."""
+        row = self._db.execute(
+            """
+            select exists (select 1 from cluster),
+                coalesce((select sum(processes) from crew where state = 'accepted'), 0)
+            """
+        ).fetchone()
+        return int(row[1]) if row[0] else here
+
     def members(self) -> list[CrewMember]:
         """The workers, by address."""
         rows = self._db.execute("select * from crew order by address")

@@ -62,6 +62,7 @@ class Database:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self._rollbacks = 0
 
     @classmethod
     def open(cls, state_dir: Path) -> Self:
@@ -122,12 +123,8 @@ class Database:
 
     @property
     def changes(self) -> int:
-        """Rows written through this connection so far: unchanged means nothing was written."""
-        return self._connection.total_changes
-
-    @property
-    def in_transaction(self) -> bool:
-        return self._connection.in_transaction
+        """Rows written, and writes taken back: unchanged means that the store is unchanged."""
+        return self._connection.total_changes + self._rollbacks
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
         """Run one statement.
@@ -159,6 +156,7 @@ class Database:
             yield
             self.execute("commit")
         except BaseException:
+            self._rollbacks += 1
             # SQLite has already rolled back by itself after some errors (disk full).
             if self._connection.in_transaction:
                 self.execute("rollback")

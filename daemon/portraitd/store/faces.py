@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.model import EMBEDDING_SIZE, Box, Embeddings, PublishedFace
+from portraitd.model import EMBEDDING_SIZE, Box, Embeddings
 from portraitd.store.database import Database
 from portraitd.tracks import levelled
 
@@ -122,32 +122,6 @@ class Faces:
             raise KeyError(face_id)
         return bytes(row["jpeg"])
 
-    def published(self, person_id: int | None) -> list[PublishedFace]:
-        """The faces of a person as their folder shows them; None for faces of nobody."""
-        rows = self._db.execute(
-            """
-            select faces.*, area_left, area_top, area_right, area_bottom, videos.sha256,
-                (select path from files where files.video_id = faces.video_id
-                 order by state = 'duplicate', id limit 1) as path
-            from faces join portraits on face_id = faces.id
-            join videos on videos.id = faces.video_id
-            where person_id is ? order by faces.id
-            """,
-            (person_id,),
-        )
-        return [
-            PublishedFace(
-                face_id=row["id"],
-                box=_box(row),
-                area=Box(row["area_left"], row["area_top"], row["area_right"], row["area_bottom"]),
-                score=row["score"],
-                source=Path(os.fsdecode(row["path"] or b"")).name,
-                sha256=row["sha256"],
-                t_s=row["t_s"],
-            )
-            for row in rows
-        ]
-
     def goodness(self, face_ids: list[int]) -> NDArray[np.float64]:
         """How well each face would stand for its person: large, sharp, frontal; any scale."""
         rows = [
@@ -174,6 +148,7 @@ class Faces:
                  order by state = 'duplicate', id limit 1) as path
             from faces join videos on videos.id = faces.video_id
             left join people on people.id = faces.person_id
+            where videos.replaces is null
             order by faces.video_id, faces.t_s, faces.id
             """
         )

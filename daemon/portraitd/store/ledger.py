@@ -99,6 +99,10 @@ class Ledger:
             self._read_at = self._db.changes
         return self._corrections
 
+    def keep(self) -> None:
+        """What was written since is not about the ledger: what it comes to is as it was read."""
+        self._read_at = self._db.changes
+
     def entries(self) -> list[Entry]:
         """Every row with the faces that are in the store today."""
         faces: dict[int, list[Touched]] = defaultdict(list)

@@ -140,6 +140,10 @@ class Rebuild:
             (new_id, old_id),
         )
         self._db.execute("delete from videos where id = ?", (new_id,))
+        self._db.execute(
+            "update files set state = 'done', reason = '' where video_id = ? and state = 'failed'",
+            (old_id,),
+        )
         self._tracks.recognise(old_id)
 
     def _hand_on_people(self, new_id: int, old_id: int) -> None:

@@ -127,6 +127,8 @@ class Verdicts:
             done = [self._write[type(gesture)](gesture, reading) for gesture in gestures]
             if any(done):
                 self._effects.enforce(held, self._ledger.corrections(), reading.affected)
+        if any(done):
+            self._ledger.keep()
         return [one for one in done if one]
 
     def undo(self, row: int | None, now_s: float) -> Entry:

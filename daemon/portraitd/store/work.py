@@ -52,6 +52,18 @@ class Progress:
     footage_open_s: float
     work_s: float
 
+    @property
+    def speed(self) -> float:
+        """Seconds of footage a worker gets through in a second; 0 if unknown."""
+        return self.footage_done_s / self.work_s if self.work_s else 0.0
+
+    def eta_s(self, processes: int) -> float | None:
+        """Seconds of work left on so many workers; None while nothing tells how fast they are."""
+        if not self.footage_open_s:
+            return 0.0
+        pace = self.speed * processes
+        return self.footage_open_s / pace if pace else None
+
 
 def cut(facts: MediaFacts, slice_s: float) -> list[tuple[float, float]]:
     """The slices of a video: equal stretches of about ``slice_s``, the last one open-ended.
@@ -124,6 +136,7 @@ class Work:
                 """,
                 (job_id,),
             ).fetchone()
+            # A video that is looked at again has the content of the one it is to replace.
             video = self._db.execute(
                 """
                 select videos.kind, origin.id as origin, origin.sha256
@@ -134,9 +147,8 @@ class Work:
                 (row["video_id"],),
             ).fetchone()
             source = self._files.source(self._files.of_video(video["origin"])[0])
-        piece = Slice(
-            source, MediaKind(video["kind"]), row["start_s"], row["stop_s"], video["sha256"]
-        )
+        kind = MediaKind(video["kind"])
+        piece = Slice(source, kind, row["start_s"], row["stop_s"], video["sha256"])
         return Ticket(row["id"], row["video_id"], row["attempts"], piece)
 
     def release(self, ticket: Ticket) -> None:

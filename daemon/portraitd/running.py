@@ -1,0 +1,156 @@
+"""How the service starts, runs and ends: as a daemon, or until what was named is done."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from portraitd import __version__, logs
+from portraitd.config import Settings
+from portraitd.dispatch import encode_settings
+from portraitd.errors import PublishError, StoreError
+from portraitd.home import make_home
+from portraitd.service import Now, Service
+from portraitd.store import Database, StoreLock
+from portraitd.systemd import Notifier
+from portraitd.watch import Button, Doorbell, Watch, stop_signals
+from portraitd.workplace import open_workplace
+
+log = logs.get("service")
+
+GRACE_S = 15.0
+"""How long a stop waits for running slices."""
+
+
+@contextmanager
+def open_service(settings: Settings, doorbell: Doorbell) -> Iterator[Service]:
+    """A service that holds the home's lock and a pool of workers.
+
+    On the way out running slices get ``GRACE_S`` to finish; the rest is given back.
+
+    Raises:
+        AlreadyRunning: Another portraitd works on this home.
+        StoreError: The database cannot be used.
+    """
+    make_home(settings)
+    with ExitStack() as stack:
+        stack.enter_context(StoreLock(settings.state_dir))
+        database = Database.open(settings.state_dir)
+        stack.callback(database.close)
+        encoder = encode_settings(settings).encoder
+        workplace = stack.enter_context(
+            open_workplace(settings, encoder, lambda: doorbell.ring("job"))
+        )
+        service = Service(
+            settings, database, workplace.executor, workplace.places, doorbell, workplace
+        )
+        try:
+            yield service
+        finally:
+            _wind_down(service, doorbell)
+
+
+def _wind_down(service: Service, doorbell: Doorbell) -> None:
+    deadline_s = time.monotonic() + GRACE_S
+    while service.dispatcher.busy and (left_s := deadline_s - time.monotonic()) > 0:
+        doorbell.wait(min(left_s, 1.0))
+        try:
+            service.dispatcher.collect(time.time())
+        except StoreError as error:
+            log.error("blocked", reason=str(error))
+            break
+    try:
+        service.park()
+        service.noticeboard.refresh("stopped", time.time())
+    except (StoreError, PublishError) as error:
+        # Its rows say running; the next start queues them again.
+        log.error("blocked", reason=str(error))
+
+
+def run(settings: Settings, until_idle: bool = False) -> None:
+    """Run the service until a signal asks it to stop, or until there is nothing left to do.
+
+    Raises:
+        AlreadyRunning: Another portraitd works on this home.
+        StoreError: The database cannot be opened.
+    """
+    doorbell, notifier = Doorbell(), Notifier()
+    with stop_signals(doorbell) as stopping, open_service(settings, doorbell) as service:
+        watch = Watch([settings.inbox_dir, settings.requests_dir], doorbell, settings.inbox.watch)
+        people_watch = Watch(
+            [settings.people_dir], Button(doorbell, service.review.wake), settings.inbox.watch
+        )
+        watch.start()
+        people_watch.start()
+        try:
+            log.info(
+                "service_started",
+                version=__version__,
+                home=str(settings.home_dir),
+                workers=settings.workers.processes,
+                watching="events and scan" if watch.event_roots else "scan",
+                sqlite=sqlite3.sqlite_version,
+            )
+            notifier.ready()
+            rung = True
+            while not stopping():
+                now = Now.read()
+                service.turn(now, rung)
+                notifier.alive(now.steady_s)
+                if until_idle and service.idle:
+                    break
+                watch.ensure()
+                people_watch.ensure()
+                timeout_s = service.next_turn_s(now)
+                if notifier.period_s:
+                    timeout_s = min(timeout_s, notifier.period_s)
+                rung = doorbell.wait(timeout_s)
+        finally:
+            watch.stop()
+            people_watch.stop()
+            notifier.stopping()
+            log.info("service_stopping")
+
+
+def process(
+    settings: Settings,
+    paths: list[Path],
+    watch_progress: Callable[[Service], None],
+    rebuild: bool = False,
+) -> list[int]:
+    """Process files and folders now, and return when the people tree is fresh.
+
+    Args:
+        settings: What is in force.
+        paths: Files and folders; none at all regroups everything from the beginning.
+        watch_progress: Called after every turn.
+        rebuild: Look at every video again instead.
+
+    Returns:
+        The ids of the files that were named.
+
+    Raises:
+        AlreadyRunning: Another portraitd works on this home.
+        StoreError: The database cannot be opened.
+    """
+    doorbell = Doorbell()
+    now_settings = settings.model_copy(
+        update={"grouping": settings.grouping.model_copy(update={"settle_s": 0.0})}
+    )
+    with stop_signals(doorbell) as stopping, open_service(now_settings, doorbell) as service:
+        service.leave_inbox()
+        if rebuild:
+            service.rebuilding.begin(time.time())
+        elif not paths:
+            service.census.force()
+        named = service.admission.register(paths, time.time())
+        while not stopping():
+            service.turn(Now.read())
+            watch_progress(service)
+            if service.idle:
+                return named
+            doorbell.wait(1.0)
+        raise KeyboardInterrupt
