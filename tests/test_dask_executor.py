@@ -16,6 +16,7 @@ import pytest
 import faulty
 from clusters import terms
 from portraitd import __version__, jobs, worker_side
+from portraitd.crew import Presence, Roll
 from portraitd.dask_executor import MOST_MOVES, DaskExecutor
 from portraitd.errors import FileChanged, NotMedia, WorkerDied, WorkersAway
 from portraitd.model import Box, MediaKind, Portrait, Slice, SliceFaces
@@ -36,6 +37,8 @@ class Table:
 
     def __init__(self, folder: Path) -> None:
         self.there: dict[str, int] | None = {}
+        self.births: dict[str, str] = {}
+        self.session = 0
         self.started: list[tuple[str, Order, Future[Any]]] = []
         self.forgotten: list[Future[Any]] = []
         self.introductions: dict[str, Introduction] = {}
@@ -43,8 +46,16 @@ class Table:
         self.received = Received(folder / "received")
         self.calls: list[tuple[str, int]] = []
 
-    def workers(self) -> dict[str, int] | None:
-        return self.there
+    def workers(self) -> Roll | None:
+        if self.there is None:
+            return None
+        return Roll(
+            self.session,
+            {
+                address: Presence(threads, self.births.get(address, ""))
+                for address, threads in self.there.items()
+            },
+        )
 
     def start(self, address: str, fn: Callable[..., Any], *args: Any) -> Future[Any]:
         future: Future[Any] = Future()
@@ -260,6 +271,64 @@ def test_a_scheduler_that_restarts_is_no_fault_of_a_job(floor: Floor) -> None:
     assert "at last" == answer.result(0)
 
 
+def test_a_connection_that_breaks_and_comes_back_is_no_fault_of_a_job(floor: Floor) -> None:
+    """However often; the worker is asked anew who it is, and gets the job again."""
+    floor.meet("a")
+    answer = floor.executor.submit(faulty.add, 1)
+    for number in range(3 * MOST_MOVES):
+        broken = floor.table.started[-1][2]
+        broken.set_exception(WorkersAway("connection lost"))
+        floor.table.session += 1
+        floor.executor.look()
+        assert number + 2 == len(floor.table.started)
+
+    floor.table.started[-1][2].set_result(Answer("at last"))
+
+    assert "at last" == answer.result(0)
+
+
+def test_a_connection_that_was_made_anew_unseen_costs_time_alone(floor: Floor) -> None:
+    """Dask lets go of all jobs then; they go out again, and a late answer does not count."""
+    floor.meet("a")
+    answer = floor.executor.submit(faulty.add, 1)
+
+    floor.table.session += 1
+    floor.executor.look()
+
+    (_, _, before), (_, _, after) = floor.table.started
+    assert [before] == floor.table.forgotten
+    before.set_result(Answer("late"))
+    assert not answer.done()
+    after.set_result(Answer("again"))
+    assert "again" == answer.result(0)
+
+
+def test_a_worker_whose_introduction_was_lost_is_asked_again(floor: Floor) -> None:
+    """The connection broke while it said who it is."""
+    floor.table.there = {"a": 1}
+    floor.executor.look()
+    floor.table.asked["a"].set_exception(WorkersAway("connection lost"))
+
+    floor.meet("a")
+
+    assert ["accepted"] == [member.state for member in floor.executor.members()]
+
+
+def test_a_worker_begun_anew_under_its_address_says_who_it_is(floor: Floor) -> None:
+    """It may be of another version now, and has no file any more; what it had is given anew."""
+    floor.meet("a")
+    floor.executor.submit(faulty.add, 1)
+
+    floor.table.births["a"] = "second"
+    floor.meet("a", version="0.0.9")
+
+    assert ["refused"] == [member.state for member in floor.executor.members()]
+    assert 1 == len(floor.table.started)
+    floor.table.births["a"] = "third"
+    floor.meet("a")
+    assert 2 == len(floor.table.started)
+
+
 def test_a_lost_connection_decides_nothing(floor: Floor) -> None:
     """The next look tells who went; until then nobody who is in doubt gets a job."""
     floor.meet("a", 1)
@@ -300,6 +369,26 @@ def test_time_without_workers_is_no_time_waited(floor: Floor) -> None:
         floor.executor.look()
 
     assert not answer.done()
+
+
+def test_a_file_that_takes_long_is_no_silence(floor: Floor, piece: Slice) -> None:
+    """Each piece that arrives says that the worker is there."""
+    floor.meet("a", shares=False)
+    takes = floor.table.call
+
+    def slowly(address: str, fn: Callable[..., Any], *args: Any) -> Any:
+        floor.now_s += 60.0
+        floor.executor.look()
+        return takes(address, fn, *args)
+
+    floor.table.call = slowly  # type: ignore[method-assign]
+
+    answer = floor.executor.submit(jobs.encode, piece)
+    wait_until(lambda: floor.table.started, "it was started")
+    floor.table.started[0][2].set_result(Answer(slice_faces()))
+
+    assert 120.0 <= floor.now_s
+    assert slice_faces().decoded == answer.result(5).decoded
 
 
 def test_errors_of_a_job_arrive_as_they_are(floor: Floor) -> None:

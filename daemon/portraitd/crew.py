@@ -3,17 +3,43 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from portraitd import __version__
 from portraitd.encoder.interface import EncoderSettings
+from portraitd.errors import PortraitdError
 from portraitd.executors import WorkerLimits
 from portraitd.model import Slice, SliceFaces
 from portraitd.store import CrewMember
-from portraitd.worker_side import Introduction, Proof
+from portraitd.worker_side import Answer, Introduction, Proof
+
+
+class Presence(NamedTuple):
+    """A worker that is there.
+
+    Attributes:
+        threads: How many jobs it works on at once.
+        birth: Differs for one that was begun anew under the same address.
+    """
+
+    threads: int
+    birth: str
+
+
+class Roll(NamedTuple):
+    """Who is there, by address.
+
+    Attributes:
+        session: Another one after the connection broke, or the scheduler was begun anew: no job
+            from before will be answered, and nobody can tell through whose fault.
+        workers: Those who are there.
+    """
+
+    session: int
+    workers: dict[str, Presence]
 
 
 class Network(Protocol):
@@ -24,7 +50,7 @@ class Network(Protocol):
     @property
     def dashboard(self) -> str: ...
 
-    def workers(self) -> dict[str, int] | None: ...
+    def workers(self) -> Roll | None: ...
 
     def start(self, address: str, fn: Callable[..., Any], *args: Any) -> Future[Any]: ...
 
@@ -67,6 +93,7 @@ class Worker:
 
     address: str
     processes: int
+    birth: str = ""
     state: str = "asked"
     host: str = ""
     reason: str = ""
@@ -131,6 +158,50 @@ class Job:
     def piece(self) -> Slice | None:
         """The slice it is about, if it is about one."""
         return next((argument for argument in self.args if isinstance(argument, Slice)), None)
+
+    def settle(self, answer: Answer) -> None:
+        """Answer whoever asked; they may have gone."""
+        if self.asked.done():
+            return
+        try:
+            self.asked.set_result(answer.result())
+        except PortraitdError as error:
+            self.asked.set_exception(error)
+
+
+class Changes(NamedTuple):
+    """Workers that are not there any more, that must say anew who they are, and that came."""
+
+    gone: list[Worker]
+    back: list[Worker]
+    new: list[Worker]
+
+
+def update(workers: dict[str, Worker], there: Mapping[str, Presence], *, afresh: bool) -> Changes:
+    """Bring the workers up to date with who is there.
+
+    Args:
+        workers: By address; changed.
+        there: By address.
+        afresh: Whether everybody must say anew who they are; else those who were lost.
+    """
+    gone = [
+        worker
+        for address, worker in workers.items()
+        if address not in there or there[address].birth != worker.birth
+    ]
+    for worker in gone:
+        del workers[worker.address]
+    back = [worker for worker in workers.values() if afresh or worker.state == "lost"]
+    for worker in back:
+        worker.state = "asked"
+    new = [
+        Worker(address, presence.threads, presence.birth)
+        for address, presence in there.items()
+        if address not in workers
+    ]
+    workers |= {worker.address: worker for worker in new}
+    return Changes(gone, back, new)
 
 
 def roomiest(workers: Iterable[Worker], job: Job, ahead: int) -> Worker | None:

@@ -10,14 +10,16 @@ import asyncio
 import logging
 import signal
 import tempfile
+import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from portraitd import logs
 from portraitd.cluster_place import ClusterPlace
-from portraitd.errors import ConfigError, WorkersAway
+from portraitd.crew import Presence, Roll
+from portraitd.errors import ConfigError, PortraitdError, WorkersAway
 
 if TYPE_CHECKING:
     from distributed import Client, Security
@@ -27,6 +29,11 @@ log = logs.get("cluster")
 
 CONNECT_S = 5.0
 AGAIN_S = 3.0
+CALL_S = 120.0
+"""So long may a piece of a file be on its way; a line that needs longer is no line."""
+
+GATHERERS = 8
+"""So many answers are fetched at once: one from a slow line must not hold up the others."""
 
 
 def require_dask() -> None:
@@ -77,9 +84,14 @@ class Cluster:
         self.address = place.resolved()
         self._place = place
         self._security = _security(place)
+        # Jobs are begun in one thread while another finds the connection broken.
+        self._lock = threading.Lock()
         self._client: Client | None = None
         self._out: dict[int, tuple[DaskFuture[Any], Future[Any]]] = {}
         self._numbers = iter(range(1 << 62))
+        self._session = 0
+        self._mark: tuple[Any, Any] = (None, None)
+        self._gatherers = ThreadPoolExecutor(GATHERERS, "portraitd gathers")
 
     @property
     def dashboard(self) -> str:
@@ -90,10 +102,11 @@ class Cluster:
         except (KeyError, AttributeError, ValueError):
             return ""
 
-    def workers(self) -> dict[str, int] | None:
-        """The workers the scheduler knows, and the threads of each; None if it is away.
+    def workers(self) -> Roll | None:
+        """Who the scheduler knows; None if it is away.
 
-        Connects where there is no connection.
+        Connects where there is no connection. Dask makes a connection again by itself, and lets
+        go of every job when it does; a new session tells of that, and of another scheduler.
         """
         try:
             client = self._connected()
@@ -102,7 +115,18 @@ class Cluster:
             # Whatever it is, the scheduler cannot be asked; the next look tries again.
             self._disconnect()
             return None
-        return {address: int(facts["nthreads"]) for address, facts in identity["workers"].items()}
+        mark = identity["id"], client.scheduler_comm
+        if mark[0] != self._mark[0] or mark[1] is not self._mark[1]:
+            self._session += 1
+            self._mark = mark
+        return Roll(
+            self._session,
+            {
+                # Each worker that begins makes a folder of its own.
+                address: Presence(int(facts["nthreads"]), str(facts["local_directory"]))
+                for address, facts in identity["workers"].items()
+            },
+        )
 
     def start(self, address: str, fn: Callable[..., Any], *args: Any) -> Future[Any]:
         """Run a function in a thread of one worker.
@@ -112,44 +136,68 @@ class Cluster:
         """
         outer: Future[Any] = Future()
         outer.set_running_or_notify_cancel()
-        client = self._client
-        if client is None:
-            outer.set_exception(WorkersAway("the scheduler is away"))
-            return outer
-        number = next(self._numbers)
-        inner = client.submit(
-            fn, *args, pure=False, workers=[address], allow_other_workers=False, retries=0
-        )
-        # Dask forgets what nobody refers to.
-        self._out[number] = inner, outer
-        inner.add_done_callback(lambda done: self._pass_on(number, done))
+        error: Exception | None = None
+        # What is begun while the connection ends is known to whoever ends it, or never begun.
+        with self._lock:
+            client = self._client
+            if client is None:
+                error = WorkersAway("the scheduler is away")
+            else:
+                try:
+                    inner = client.submit(
+                        *(fn, *args),
+                        pure=False,
+                        workers=[address],
+                        allow_other_workers=False,
+                        retries=0,
+                    )
+                except Exception as raised:
+                    broken = client.status != "running"
+                    error = WorkersAway(str(raised)) if broken else raised
+                else:
+                    number = next(self._numbers)
+                    # Dask forgets what nobody refers to.
+                    self._out[number] = inner, outer
+        if error is not None:
+            outer.set_exception(error)
+        else:
+            inner.add_done_callback(lambda done: self._gather(number, done))
         return outer
 
     def call(self, address: str, fn: Callable[..., Any], *args: Any) -> Any:
         """Run a short function in a worker beside its jobs, and wait for it.
 
         Raises:
-            WorkersAway: The connection, or the worker, was lost.
+            WorkersAway: The connection, or the worker, was lost, or the worker is silent.
         """
         client = self._client
         if client is None:
             raise WorkersAway("the scheduler is away")
         try:
-            return client.run(fn, *args, workers=[address])[address]
+            said = client.sync(client._run, fn, *args, workers=[address], callback_timeout=CALL_S)
+            return said[address]
+        except PortraitdError:
+            raise
         except (OSError, TimeoutError, KeyError, asyncio.CancelledError) as error:
+            raise WorkersAway(f"{address} cannot be reached: {error}") from error
+        except Exception as error:
+            if client.status == "running":
+                raise
             raise WorkersAway(f"{address} cannot be reached: {error}") from error
 
     def forget(self, outer: Future[Any]) -> None:
         """Let go of a job; its answer is not wanted any more."""
-        for number, (inner, waiting) in list(self._out.items()):
-            if waiting is outer:
-                self._out.pop(number, None)
-                with suppress(Exception):
-                    inner.cancel()
+        with self._lock:
+            found = next((key for key, (_, one) in self._out.items() if one is outer), None)
+            inner = None if found is None else self._out.pop(found)[0]
+        if inner is not None:
+            with suppress(Exception):
+                inner.cancel()
 
     def close(self) -> None:
         """Let go of everything."""
         self._disconnect()
+        self._gatherers.shutdown(wait=False, cancel_futures=True)
 
     def _connected(self) -> Client:
         client = self._client
@@ -158,13 +206,15 @@ class Cluster:
         from distributed import Client
 
         self._disconnect()
-        self._client = Client(
+        client = Client(
             self._address_now(),
             timeout=CONNECT_S,
             security=self._security,
             set_as_default=False,
         )
-        return self._client
+        with self._lock:
+            self._client = client
+        return client
 
     def _address_now(self) -> str:
         """A scheduler that is begun again may have written another address into its file."""
@@ -173,8 +223,9 @@ class Cluster:
         return self.address
 
     def _disconnect(self) -> None:
-        client, self._client = self._client, None
-        out, self._out = self._out, {}
+        with self._lock:
+            client, self._client = self._client, None
+            out, self._out = self._out, {}
         if client is not None:
             with suppress(Exception):
                 client.close(timeout=1.0)
@@ -182,9 +233,16 @@ class Cluster:
             if not outer.done():
                 outer.set_exception(WorkersAway("the connection to the scheduler was lost"))
 
+    def _gather(self, number: int, done: DaskFuture[Any]) -> None:
+        """Called in the one thread that Dask has for this: it must not wait for an answer."""
+        # None are fetched any more when everything was let go of.
+        with suppress(RuntimeError):
+            self._gatherers.submit(self._pass_on, number, done)
+
     def _pass_on(self, number: int, done: DaskFuture[Any]) -> None:
-        waiting = self._out.pop(number, None)
-        if waiting is None or waiting[1].done():
+        with self._lock:
+            waiting = self._out.pop(number, None)
+        if waiting is None:
             return
         outer = waiting[1]
         try:

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 from portraitd import logs, worker_side
 from portraitd.answers import checked
-from portraitd.crew import Job, Network, Terms, Worker, roomiest
-from portraitd.errors import PortraitdError, StoreError, WorkerDied, WorkersAway
+from portraitd.crew import Job, Network, Terms, Worker, roomiest, update
+from portraitd.errors import StoreError, WorkerDied, WorkersAway
 from portraitd.sending import send
 from portraitd.store import CrewMember
 from portraitd.worker_side import Answer, Introduction, Order
@@ -63,6 +63,7 @@ class DaskExecutor(Executor):
         self._waiting: deque[Job] = deque()
         self._numbers = iter(range(1 << 62))
         self._looked_s = clock()
+        self._session = 0
         self.reached = False
         self._senders = ThreadPoolExecutor(SENDERS, "portraitd sends")
         self._closing = threading.Event()
@@ -118,29 +119,18 @@ class DaskExecutor(Executor):
             event = "scheduler_away" if found is None else "scheduler_reached"
             say(event, address=self._network.address)
         self.reached = found is not None
+        session, there = found if found is not None else (self._session, {})
+        # What a lost connection took with it is nobody's fault.
+        counted = found is not None and session == self._session
+        self._session = session
         with self._lock:
-            gone = [
-                worker for address, worker in self._workers.items() if address not in (found or {})
-            ]
-            for worker in gone:
-                del self._workers[worker.address]
-            new = [
-                Worker(address, processes)
-                for address, processes in (found or {}).items()
-                if address not in self._workers
-            ]
-            self._workers |= {worker.address: worker for worker in new}
-            # Lost for a moment, and there again: it says anew who it is.
-            back = [worker for worker in self._workers.values() if worker.state == "lost"]
-            for worker in back:
-                worker.state = "asked"
+            gone, back, new = update(self._workers, there, afresh=not counted)
         for worker in gone:
-            if found is not None:
+            if counted:
                 log.warning("worker_gone", worker=worker.address, slices=len(worker.out))
-            # A scheduler that restarts is nobody's fault.
-            self._take_back(worker, counted=found is not None)
+            self._take_back(worker, counted)
         for worker in back:
-            self._take_back(worker, counted=True)
+            self._take_back(worker, counted)
         for worker in new + back:
             self._ask(worker)
         self._end_overdue(passed_s)
@@ -163,7 +153,7 @@ class DaskExecutor(Executor):
         self._network.close()
         self._senders.shutdown(wait=False, cancel_futures=True)
         for job in left:
-            _settle(job, Answer(error="WorkersAway", message="the service is stopping"))
+            job.settle(Answer(error="WorkersAway", message="the service is stopping"))
 
     def _keep_looking(self, look_s: float) -> None:
         while not self._closing.is_set():
@@ -183,7 +173,7 @@ class DaskExecutor(Executor):
 
     def _ask(self, worker: Worker) -> None:
         terms = self._terms
-        worker.introduction = self._network.start(
+        asked = self._network.start(
             worker.address,
             worker_side.introduce,
             worker.processes,
@@ -191,12 +181,19 @@ class DaskExecutor(Executor):
             terms.encoder,
             terms.proof,
         )
-        worker.introduction.add_done_callback(lambda done: self._meet(worker, done))
+        with self._lock:
+            worker.introduction = asked
+        asked.add_done_callback(lambda done: self._meet(worker, done))
 
     def _meet(self, worker: Worker, done: Future[Any]) -> None:
         error = done.exception()
-        if isinstance(error, WorkersAway) or self._workers.get(worker.address) is not worker:
-            return
+        with self._lock:
+            if self._workers.get(worker.address) is not worker or worker.introduction is not done:
+                return
+            if isinstance(error, WorkersAway):
+                # Not heard; the next look asks again.
+                worker.state = "lost"
+                return
         said = Introduction("", "", "", False, str(error)) if error else done.result()
         with self._lock:
             worker.meet(said, self._terms.identity)
@@ -255,6 +252,11 @@ class DaskExecutor(Executor):
                 data,
                 self._terms.cache_bytes,
             )
+            # A long film on a slow line is no silence.
+            with self._lock:
+                for other in worker.out.values():
+                    if other.running is None:
+                        other.waited_s = 0.0
             return held
 
         try:
@@ -274,9 +276,9 @@ class DaskExecutor(Executor):
             if isinstance(error, WorkersAway):
                 self._doubt(job, turn)
             elif isinstance(error, StoreError):
-                self._answer(job, turn, _of_error(WorkerDied(f"{worker.address}: {error}")))
+                self._answer(job, turn, Answer.of(WorkerDied(f"{worker.address}: {error}")))
             else:
-                self._answer(job, turn, _of_error(error))
+                self._answer(job, turn, Answer.of(error))
             return
         self._start(job, worker, turn, piece.sha256)
 
@@ -298,7 +300,7 @@ class DaskExecutor(Executor):
         if isinstance(error, WorkersAway):
             self._doubt(job, turn)
             return
-        answer = _of_error(error) if error else done.result()
+        answer = Answer.of(error) if error else done.result()
         if not isinstance(answer, Answer):
             answer = Answer(error="WorkerDied", message="the worker's answer makes no sense")
         if answer.missing and job.piece and job.worker:
@@ -319,10 +321,10 @@ class DaskExecutor(Executor):
             try:
                 checked(piece, answer.value)
             except WorkerDied as error:
-                answer = _of_error(error)
+                answer = Answer.of(error)
         with self._lock:
             worker.credit(piece, answer.value)
-        _settle(job, answer)
+        job.settle(answer)
         self._fill()
 
     def _doubt(self, job: Job, turn: int) -> None:
@@ -345,7 +347,7 @@ class DaskExecutor(Executor):
                 self._waiting.appendleft(job)
         if given_up:
             message = f"{job.moves} workers were lost while they had it, the last one: {reason}"
-            _settle(job, Answer(error="WorkerDied", message=message))
+            job.settle(Answer(error="WorkerDied", message=message))
         else:
             self._fill()
 
@@ -377,19 +379,3 @@ class DaskExecutor(Executor):
         for worker in silent.values():
             log.warning("worker_silent", worker=worker.address, seconds=limit_s)
             self._ask(worker)
-
-
-def _of_error(error: BaseException) -> Answer:
-    if isinstance(error, PortraitdError):
-        return Answer(error=type(error).__name__, message=str(error))
-    return Answer(error="WorkerDied", message=f"unexpected {type(error).__name__}: {error}")
-
-
-def _settle(job: Job, answer: Answer) -> None:
-    """Answer whoever asked; they may have gone."""
-    if job.asked.done():
-        return
-    try:
-        job.asked.set_result(answer.result())
-    except PortraitdError as error:
-        job.asked.set_exception(error)

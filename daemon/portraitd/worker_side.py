@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from portraitd import __version__, errors, jobs
 from portraitd.encoder.interface import EncoderSettings
@@ -57,6 +57,13 @@ class Answer(NamedTuple):
     error: str = ""
     message: str = ""
     missing: bool = False
+
+    @classmethod
+    def of(cls, error: BaseException) -> Self:
+        """That it failed."""
+        if isinstance(error, PortraitdError):
+            return cls(error=type(error).__name__, message=str(error))
+        return cls(error="WorkerDied", message=f"unexpected {type(error).__name__}: {error}")
 
     def result(self) -> Any:
         """The value.
@@ -127,7 +134,7 @@ def carry_out(order: Order) -> Answer:
     try:
         return Answer(running.result())
     except PortraitdError as error:
-        return Answer(error=type(error).__name__, message=str(error))
+        return Answer.of(error)
 
 
 def take_chunk(sha256: str, size: int, offset: int, data: bytes, limit_bytes: int) -> int:
