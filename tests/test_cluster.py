@@ -20,13 +20,14 @@ from homes import Home
 from portraitd import jobs
 from portraitd.cluster_place import ClusterPlace
 from portraitd.dask_door import Cluster
-from portraitd.dask_executor import DaskExecutor
+from portraitd.dask_executor import MOST_MOVES, DaskExecutor
 from portraitd.encoder.interface import EncoderSettings
 from portraitd.errors import ConfigError, WorkerDied
 from portraitd.executors import WorkerLimits
 from portraitd.jobs import EncodeSettings
 from portraitd.model import MediaKind, Slice
 from processes import wait_until
+from relay import Relay
 from samples import source_of
 
 pytestmark = pytest.mark.timeout(240)
@@ -80,6 +81,33 @@ def test_a_scheduler_that_restarts_loses_nothing(tmp_path: Path) -> None:
 
         assert ["go on"] * 3 == [future.result(ANSWER_S) for future in futures]
         executor.shutdown(cancel_futures=True)
+
+
+@pytest.mark.slow
+def test_a_connection_that_breaks_again_and_again_loses_nothing(tmp_path: Path) -> None:
+    """More often than workers may be lost; a job that never ends in peace is done at last."""
+    news = tmp_path / "news"
+    with TestCluster(tmp_path) as cluster, Relay(cluster.port) as line:
+        cluster.add_worker(processes=2)
+        place = ClusterPlace(f"tcp://127.0.0.1:{line.port}")
+        executor = DaskExecutor(Cluster(place), terms(limits=LONG), look_s=0.2)
+        wait_for_workers(executor, 1)
+        futures = [executor.submit(faulty.wait_for, news) for _ in range(3)]
+
+        for _ in range(MOST_MOVES + 2):
+            wait_until(lambda: out(executor) == 3, "they are out", ANSWER_S)
+            assert 1 <= line.cut()
+            wait_until(lambda: out(executor) == 0, "that was noticed", ANSWER_S)
+        wait_until(lambda: out(executor) == 3, "they are out again", ANSWER_S)
+        faulty.tell(news, "go on")
+
+        assert ["go on"] * 3 == [future.result(ANSWER_S) for future in futures]
+        executor.shutdown(cancel_futures=True)
+
+
+def out(executor: DaskExecutor) -> int:
+    """Jobs that workers have."""
+    return sum(member.slices_out for member in executor.members())
 
 
 @pytest.mark.slow

@@ -91,27 +91,28 @@ class LocalExecutor(Executor):
 
 
 class RoutedExecutor(Executor):
-    """Sends some jobs to workers of their own.
+    """Sends every job to workers that are shut off as that job allows.
 
     Args:
-        usual: Where jobs run.
-        apart: Where those named in ``jobs`` run.
-        jobs: Functions.
+        homes: Where each function runs. One that is not named here runs nowhere.
     """
 
-    def __init__(
-        self, usual: Executor, apart: Executor, jobs: frozenset[Callable[..., Any]]
-    ) -> None:
-        self._usual, self._apart, self._jobs = usual, apart, jobs
+    def __init__(self, homes: Mapping[Callable[..., Any], Executor]) -> None:
+        self._homes = dict(homes)
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        """As the executor it goes to."""
-        executor = self._apart if fn in self._jobs else self._usual
-        return executor.submit(fn, *args, **kwargs)
+        """As the executor it goes to.
+
+        Raises:
+            LookupError: Nobody said where such a job runs.
+        """
+        if fn not in self._homes:
+            raise LookupError(f"{fn.__module__}.{fn.__qualname__} has no workers to run in")
+        return self._homes[fn].submit(fn, *args, **kwargs)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End the workers of both."""
-        for executor in (self._usual, self._apart):
+        """End the workers of all."""
+        for executor in dict.fromkeys(self._homes.values()):
             executor.shutdown(wait, cancel_futures=cancel_futures)
 
 

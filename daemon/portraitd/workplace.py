@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from portraitd import jobs
 from portraitd.config import Settings
+from portraitd.dataset.assembly import assemble
+from portraitd.dataset.orders import run_orders
+from portraitd.dataset.planning import plan
 from portraitd.encoder.interface import EncoderSettings
 from portraitd.executors import LocalExecutor, RoutedExecutor, WorkerLimits
 from portraitd.model import Source, Stamp
@@ -23,8 +26,19 @@ if TYPE_CHECKING:
 
 NOTE_GAP_S = 2.0
 
-FAR_JOBS: frozenset[Callable[..., Any]] = frozenset({jobs.encode})
-"""What workers on other machines are asked for; all other jobs read what lies here."""
+Job = Callable[..., Any]
+
+FAR_JOBS: frozenset[Job] = frozenset({jobs.encode})
+"""What workers on other machines are asked for."""
+
+NEAR_JOBS: frozenset[Job] = frozenset(
+    {
+        *(jobs.warm_up, jobs.probe, jobs.decode, jobs.montage),
+        *(jobs.track, jobs.track_singly, jobs.cluster, jobs.group),
+        *(plan, run_orders, assemble),
+    }
+)
+"""They read and write what lies here, or are quick."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +99,7 @@ def open_workplace(
                 answer_limit_s=2 * workers.time_limit_s + 60.0,
             )
             far = DaskExecutor(network, terms, ring)
-            routed = RoutedExecutor(near, far, FAR_JOBS)
+            routed = RoutedExecutor(dict.fromkeys(NEAR_JOBS, near) | dict.fromkeys(FAR_JOBS, far))
             try:
                 yield Workplace(routed, workers.processes, far)
             finally:
