@@ -106,3 +106,17 @@ def limits() -> dict[str, Any]:
         "threads": os.environ.get("OMP_NUM_THREADS"),
         "interrupt": signal.getsignal(signal.SIGINT) == signal.SIG_IGN,
     }
+
+
+def count(path: Path) -> int:
+    """How often this was run with the same file."""
+    with path.open("a+") as file:
+        file.write("again\n")
+        file.seek(0)
+        return len(file.readlines())
+
+
+def count_when(news: Path, runs: Path) -> int:
+    """The same, once there is news."""
+    wait_for(news)
+    return count(runs)

@@ -57,14 +57,17 @@ class Table:
             },
         )
 
+    def ask(self, address: str, fn: Callable[..., Any], *args: Any) -> Future[Any]:
+        assert fn is worker_side.introduce
+        self.asked[address] = Future()
+        if said := self.introductions.get(address):
+            self.asked[address].set_result(said)
+        return self.asked[address]
+
     def start(self, address: str, fn: Callable[..., Any], *args: Any) -> Future[Any]:
+        assert fn is worker_side.carry_out
         future: Future[Any] = Future()
-        if fn is worker_side.introduce:
-            self.asked[address] = future
-            if said := self.introductions.get(address):
-                future.set_result(said)
-        else:
-            self.started.append((address, args[0], future))
+        self.started.append((address, args[0], future))
         return future
 
     def call(self, address: str, fn: Callable[..., Any], *args: Any) -> Any:

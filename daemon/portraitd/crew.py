@@ -52,6 +52,8 @@ class Network(Protocol):
 
     def workers(self) -> Roll | None: ...
 
+    def ask(self, address: str, fn: Callable[..., Any], *args: Any) -> Future[Any]: ...
+
     def start(self, address: str, fn: Callable[..., Any], *args: Any) -> Future[Any]: ...
 
     def call(self, address: str, fn: Callable[..., Any], *args: Any) -> Any: ...
@@ -151,6 +153,7 @@ class Job:
     worker: Worker | None = None
     running: Future[Any] | None = None
     turn: int = 0
+    held: bool = False
     moves: int = 0
     waited_s: float = 0.0
 

@@ -88,6 +88,7 @@ class Cluster:
         self._lock = threading.Lock()
         self._client: Client | None = None
         self._out: dict[int, tuple[DaskFuture[Any], Future[Any]]] = {}
+        self._questions: set[Future[Any]] = set()
         self._numbers = iter(range(1 << 62))
         self._session = 0
         self._mark: tuple[Any, Any] = (None, None)
@@ -127,6 +128,45 @@ class Cluster:
                 for address, facts in identity["workers"].items()
             },
         )
+
+    def ask(self, address: str, fn: Callable[..., Any], *args: Any) -> Future[Any]:
+        """Run a coroutine in a worker beside its jobs, however many it has.
+
+        Returns:
+            Raises ``WorkersAway`` if the connection or the worker is lost; what the coroutine
+            raises, if it fails.
+        """
+        outer: Future[Any] = Future()
+        outer.set_running_or_notify_cancel()
+        with self._lock:
+            client = self._client
+            if client is not None:
+                self._questions.add(outer)
+        if client is None:
+            outer.set_exception(WorkersAway("the scheduler is away"))
+            return outer
+
+        async def wait_for_it() -> None:
+            answer: Any = None
+            error: Exception | None = None
+            try:
+                answer = (await client._run(fn, *args, workers=[address]))[address]
+            except (OSError, TimeoutError, KeyError, asyncio.CancelledError) as raised:
+                error = WorkersAway(f"{address} cannot be reached: {raised}")
+            except Exception as raised:
+                error = raised
+            with self._lock:
+                wanted = outer in self._questions
+                self._questions.discard(outer)
+            if wanted and error is None:
+                outer.set_result(answer)
+            elif wanted:
+                outer.set_exception(error)
+
+        loop = client.loop
+        assert loop is not None
+        loop.add_callback(wait_for_it)
+        return outer
 
     def start(self, address: str, fn: Callable[..., Any], *args: Any) -> Future[Any]:
         """Run a function in a thread of one worker.
@@ -226,12 +266,12 @@ class Cluster:
         with self._lock:
             client, self._client = self._client, None
             out, self._out = self._out, {}
+            questions, self._questions = self._questions, set()
         if client is not None:
             with suppress(Exception):
                 client.close(timeout=1.0)
-        for _, outer in out.values():
-            if not outer.done():
-                outer.set_exception(WorkersAway("the connection to the scheduler was lost"))
+        for outer in [*questions, *(outer for _, outer in out.values())]:
+            outer.set_exception(WorkersAway("the connection to the scheduler was lost"))
 
     def _gather(self, number: int, done: DaskFuture[Any]) -> None:
         """Called in the one thread that Dask has for this: it must not wait for an answer."""

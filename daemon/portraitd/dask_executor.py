@@ -6,6 +6,7 @@ a file is sent to as few workers as possible, and a lost worker costs no more th
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections import deque
@@ -15,9 +16,9 @@ from typing import Any, TypeVar
 
 from portraitd import logs, worker_side
 from portraitd.answers import checked
-from portraitd.crew import Job, Network, Terms, Worker, roomiest, update
+from portraitd.crew import Job, Network, Roll, Terms, Worker, roomiest, update
 from portraitd.errors import StoreError, WorkerDied, WorkersAway
-from portraitd.sending import send
+from portraitd.sending import deliver
 from portraitd.store import CrewMember
 from portraitd.worker_side import Answer, Introduction, Order
 
@@ -30,6 +31,9 @@ LOOK_S = 1.0
 
 MOST_MOVES = 5
 """So many workers may be lost under a job before it is taken for the cause."""
+
+NO_SESSION = -1
+"""While there is no connection to the scheduler."""
 
 SENDERS = 8
 """So many files may be on their way at once; each takes a few megabytes of memory."""
@@ -63,7 +67,9 @@ class DaskExecutor(Executor):
         self._waiting: deque[Job] = deque()
         self._numbers = iter(range(1 << 62))
         self._looked_s = clock()
-        self._session = 0
+        self._session = NO_SESSION
+        # Tells our jobs from those of a service before this one.
+        self._name = secrets.token_hex(8)
         self.reached = False
         self._senders = ThreadPoolExecutor(SENDERS, "portraitd sends")
         self._closing = threading.Event()
@@ -118,19 +124,29 @@ class DaskExecutor(Executor):
             say = log.warning if found is None else log.info
             event = "scheduler_away" if found is None else "scheduler_reached"
             say(event, address=self._network.address)
+        turned = self.reached != (found is not None)
         self.reached = found is not None
-        session, there = found if found is not None else (self._session, {})
+        if found is None:
+            with self._lock:
+                self._session = NO_SESSION
+                for worker in self._workers.values():
+                    worker.state = "lost"
+        else:
+            self._see(found, passed_s)
+        if turned:
+            self._ring()
+
+    def _see(self, found: Roll, passed_s: float) -> None:
         # What a lost connection took with it is nobody's fault.
-        counted = found is not None and session == self._session
-        self._session = session
+        counted = found.session == self._session
+        self._session = found.session
         with self._lock:
-            gone, back, new = update(self._workers, there, afresh=not counted)
+            gone, back, new = update(self._workers, found.workers, afresh=not counted)
         for worker in gone:
-            if counted:
-                log.warning("worker_gone", worker=worker.address, slices=len(worker.out))
-            self._take_back(worker, counted)
+            log.warning("worker_gone", worker=worker.address, slices=len(worker.out))
+            self._take_back(worker, f"{worker.address} went away", counted)
         for worker in back:
-            self._take_back(worker, counted)
+            self._hold(worker, counted)
         for worker in new + back:
             self._ask(worker)
         self._end_overdue(passed_s)
@@ -173,7 +189,7 @@ class DaskExecutor(Executor):
 
     def _ask(self, worker: Worker) -> None:
         terms = self._terms
-        asked = self._network.start(
+        asked = self._network.ask(
             worker.address,
             worker_side.introduce,
             worker.processes,
@@ -199,6 +215,7 @@ class DaskExecutor(Executor):
             worker.meet(said, self._terms.identity)
         if worker.reason:
             log.error("worker_refused", worker=worker.address, reason=worker.reason)
+            self._take_back(worker, f"{worker.address} is refused", counted=False)
         else:
             log.info(
                 "worker_accepted",
@@ -207,6 +224,10 @@ class DaskExecutor(Executor):
                 processes=worker.processes,
                 files="shared" if worker.shares else "sent",
             )
+            with self._lock:
+                held = [job for job in worker.out.values() if job.held]
+            for job in held:
+                self._begin(job, worker)
         self._fill()
         self._ring()
 
@@ -222,68 +243,51 @@ class DaskExecutor(Executor):
                 if worker is None:
                     return
                 job = self._waiting.popleft()
-                job.worker, job.running, job.waited_s = worker, None, 0.0
-                job.turn += 1
+                job.worker, job.waited_s = worker, 0.0
                 worker.out[job.number] = job
-                piece = job.piece
-                sends = piece is not None and not worker.shares
-            if sends:
-                self._senders.submit(self._send_and_start, job, worker, job.turn)
-            else:
-                self._start(job, worker, job.turn, "")
+            self._begin(job, worker)
+
+    def _begin(self, job: Job, worker: Worker) -> None:
+        """Have a job that a worker was given begun there."""
+        with self._lock:
+            if job.worker is not worker:
+                return
+            job.running, job.held = None, False
+            job.turn += 1
+            turn = job.turn
+        if job.piece is not None and not worker.shares:
+            self._senders.submit(self._send_and_start, job, worker, turn)
+        else:
+            self._start(job, worker, turn, "")
 
     def _send_and_start(self, job: Job, worker: Worker, turn: int) -> None:
         piece = job.piece
-        if piece is None or not self._is_out(job, turn):
-            return
-        with self._lock:
-            worker.has.add(piece.sha256)
-            one_at_a_time = worker.sending.setdefault(piece.sha256, threading.Lock())
+        assert piece is not None
 
-        def take(size: int, offset: int, data: bytes) -> int:
+        def moved() -> None:
             if not self._is_out(job, turn):
                 raise WorkersAway("the job is elsewhere")
-            held: int = self._network.call(
-                worker.address,
-                worker_side.take_chunk,
-                piece.sha256,
-                size,
-                offset,
-                data,
-                self._terms.cache_bytes,
-            )
             # A long film on a slow line is no silence.
             with self._lock:
                 for other in worker.out.values():
                     if other.running is None:
                         other.waited_s = 0.0
-            return held
 
         try:
-            with one_at_a_time:
-                began_s = self._clock()
-                sent = send(piece.source, take)
-            if sent:
-                log.info(
-                    "file_sent",
-                    worker=worker.address,
-                    sha256=piece.sha256[:12],
-                    bytes=sent,
-                    seconds=round(self._clock() - began_s, 2),
-                )
+            deliver(self._network, worker, piece, self._terms.cache_bytes, moved)
+        except WorkersAway:
+            self._doubt(job, turn)
+        except StoreError as error:
+            self._answer(job, turn, Answer.of(WorkerDied(f"{worker.address}: {error}")))
         except Exception as error:
-            worker.has.discard(piece.sha256)
-            if isinstance(error, WorkersAway):
-                self._doubt(job, turn)
-            elif isinstance(error, StoreError):
-                self._answer(job, turn, Answer.of(WorkerDied(f"{worker.address}: {error}")))
-            else:
-                self._answer(job, turn, Answer.of(error))
-            return
-        self._start(job, worker, turn, piece.sha256)
+            self._answer(job, turn, Answer.of(error))
+        else:
+            self._start(job, worker, turn, piece.sha256)
 
     def _start(self, job: Job, worker: Worker, turn: int, sent: str) -> None:
-        order = Order(job.fn, job.args, job.kwargs, worker.processes, self._terms.limits, sent)
+        name = f"{self._name} {job.number}"
+        limits = self._terms.limits
+        order = Order(name, job.fn, job.args, job.kwargs, worker.processes, limits, sent)
         running = self._network.start(worker.address, worker_side.carry_out, order)
         with self._lock:
             if self._is_out(job, turn):
@@ -333,13 +337,27 @@ class DaskExecutor(Executor):
             if self._is_out(job, turn) and job.worker is not None:
                 job.worker.state = "lost"
 
+    def _hold(self, worker: Worker, counted: bool) -> None:
+        """Leave a worker its jobs until it has said who it is: it may still be at work on them."""
+        with self._lock:
+            jobs = [(job, job.running) for job in worker.out.values() if not job.held]
+            for job, running in jobs:
+                job.running, job.held = None, True
+                job.turn += 1
+                job.moves += counted and running is not None
+        for job, running in jobs:
+            if running is not None:
+                self._network.forget(running)
+            if job.moves > MOST_MOVES:
+                self._move(job, job.turn, f"{worker.address} was lost", counted=False)
+
     def _move(self, job: Job, turn: int, reason: str, counted: bool) -> None:
         """Give a job to somebody else; after too many times, give it up."""
         with self._lock:
             if not self._is_out(job, turn) or job.worker is None:
                 return
             job.worker.out.pop(job.number, None)
-            job.worker = None
+            job.worker, job.held = None, False
             job.moves += counted
             given_up = job.moves > MOST_MOVES
             if not given_up:
@@ -351,11 +369,11 @@ class DaskExecutor(Executor):
         else:
             self._fill()
 
-    def _take_back(self, worker: Worker, counted: bool) -> None:
+    def _take_back(self, worker: Worker, reason: str, counted: bool) -> None:
         for job in list(worker.out.values()):
             if job.running is not None:
                 self._network.forget(job.running)
-            self._move(job, job.turn, f"{worker.address} went away", counted)
+            self._move(job, job.turn, reason, counted)
 
     def _end_overdue(self, passed_s: float) -> None:
         """Fail what a worker that is there has not answered; time without it does not count."""

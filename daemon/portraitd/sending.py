@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Callable
 
+from portraitd import logs, worker_side
+from portraitd.crew import Network, Worker
 from portraitd.errors import FileChanged, WorkerDied
-from portraitd.model import Source, Stamp
+from portraitd.model import Slice, Source, Stamp
+
+log = logs.get("cluster")
 
 CHUNK_BYTES = 4 << 20
 
@@ -14,6 +20,50 @@ Take = Callable[[int, int, bytes], int]
 """``take(size, offset, data)`` hands a piece over, and returns how many bytes are held there."""
 
 MOST_REFUSALS = 3
+
+
+def deliver(
+    network: Network, worker: Worker, piece: Slice, cache_bytes: int, moved: Callable[[], None]
+) -> None:
+    """Have a worker hold the file of a slice, sent once however many of its slices wait for it.
+
+    Args:
+        network: The way there.
+        worker: Does not see the file itself.
+        piece: The slice.
+        cache_bytes: How much of what is sent a worker keeps.
+        moved: Called before each piece and after; what it raises ends the sending.
+
+    Raises:
+        FileChanged: The file is not what it was.
+        StoreError: The worker cannot keep it.
+        WorkerDied: The worker does not take it.
+        WorkersAway: The way there is lost.
+    """
+
+    def take(size: int, offset: int, data: bytes) -> int:
+        moved()
+        arguments = piece.sha256, size, offset, data, cache_bytes
+        held: int = network.call(worker.address, worker_side.take_chunk, *arguments)
+        moved()
+        return held
+
+    worker.has.add(piece.sha256)
+    try:
+        with worker.sending.setdefault(piece.sha256, threading.Lock()):
+            began_s = time.monotonic()
+            sent = send(piece.source, take)
+    except BaseException:
+        worker.has.discard(piece.sha256)
+        raise
+    if sent:
+        log.info(
+            "file_sent",
+            worker=worker.address,
+            sha256=piece.sha256[:12],
+            bytes=sent,
+            seconds=round(time.monotonic() - began_s, 2),
+        )
 
 
 def send(source: Source, take: Take) -> int:

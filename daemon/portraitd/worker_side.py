@@ -7,6 +7,7 @@ machine, and so that the worker answers its scheduler while C code is busy.
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import os
 import socket
@@ -29,11 +30,15 @@ from portraitd.received import Received
 
 FOLDER_VARIABLE = "PORTRAITD_WORKER_DIR"
 
+MOST_ENDED = 16
+"""So many answers are kept for whoever could not be told, of a few megabytes each."""
+
 
 class Order(NamedTuple):
     """A job, and what the worker must know to carry it out.
 
     Attributes:
+        name: Of this job alone; the same order again asks for what it came to.
         fn: A function that is importable by name.
         args, kwargs: Its arguments.
         processes: How many jobs run at once in this worker.
@@ -42,6 +47,7 @@ class Order(NamedTuple):
             own path is the one to read.
     """
 
+    name: str
     fn: Callable[..., Any]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
@@ -104,35 +110,23 @@ class Introduction(NamedTuple):
     trouble: str
 
 
-def introduce(
+async def introduce(
     processes: int, limits: WorkerLimits, encoder: EncoderSettings | None, proof: Proof | None
 ) -> Introduction:
     """Say who this worker is, with its models loaded in each of its processes."""
     identity, trouble = "", ""
-    pool = _pool(processes, limits)
     if encoder is not None:
-        here = _here(encoder, "")
-        try:
-            for load in [pool.submit(jobs.warm_up, here) for _ in range(processes)]:
-                load.result()
-            identity = pool.submit(jobs.encoder_identity, here).result()
-        except PortraitdError as error:
-            trouble = str(error)
+        identity, trouble = await asyncio.to_thread(_identity, processes, limits, encoder)
     shares = proof is not None and _sees(proof)
     return Introduction(socket.gethostname(), __version__, identity, shares, trouble)
 
 
 def carry_out(order: Order) -> Answer:
-    """Run a job in one of this worker's processes."""
+    """Run a job in one of this worker's processes, once however often it is ordered."""
     try:
-        args = tuple(_here(argument, order.sent) for argument in order.args)
+        return Answer(_begun(order).result())
     except FileNotFoundError:
         return Answer(error="WorkerDied", message="the file sent is gone again", missing=True)
-    running: Future[Any] = _pool(order.processes, order.limits).submit(
-        order.fn, *args, **order.kwargs
-    )
-    try:
-        return Answer(running.result())
     except PortraitdError as error:
         return Answer.of(error)
 
@@ -195,6 +189,50 @@ def _sees(proof: Proof) -> bool:
         return False
     same_stamp = Stamp(facts.st_size, facts.st_mtime_ns, facts.st_ino) == proof.source.stamp
     return same_stamp and hashlib.sha256(content).hexdigest() == proof.sha256
+
+
+_orders: dict[str, Future[Any]] = {}
+_orders_lock = threading.Lock()
+
+
+def _begun(order: Order) -> Future[Any]:
+    """What a job comes to; begun, unless it was before the connection broke.
+
+    Raises:
+        FileNotFoundError: The file that was sent had to make room.
+    """
+    with _orders_lock:
+        found = _orders.get(order.name)
+        if found is None:
+            args = tuple(_here(argument, order.sent) for argument in order.args)
+            pool = _pool(order.processes, order.limits)
+            found = _orders[order.name] = pool.submit(order.fn, *args, **order.kwargs)
+            ended = [name for name, job in _orders.items() if job.done()]
+            for name in ended[:-MOST_ENDED]:
+                del _orders[name]
+        return found
+
+
+_identities: dict[tuple[int, WorkerLimits, EncoderSettings], str] = {}
+_identities_lock = threading.Lock()
+
+
+def _identity(processes: int, limits: WorkerLimits, encoder: EncoderSettings) -> tuple[str, str]:
+    """What this worker encodes with, and why it cannot.
+
+    Known once for all: after a connection broke, its processes are at work.
+    """
+    with _identities_lock:
+        key = processes, limits, encoder
+        if key not in _identities:
+            pool, here = _pool(processes, limits), _here(encoder, "")
+            try:
+                for load in [pool.submit(jobs.warm_up, here) for _ in range(processes)]:
+                    load.result()
+                _identities[key] = pool.submit(jobs.encoder_identity, here).result()
+            except PortraitdError as error:
+                return "", str(error)
+        return _identities[key], ""
 
 
 _pools: dict[tuple[int, WorkerLimits], LocalExecutor] = {}
