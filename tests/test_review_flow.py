@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import cv2
+import dlib
 import pytest
 from structlog.testing import capture_logs
 
@@ -397,3 +398,42 @@ def test_the_ledger_can_be_read_beside_the_service(home: Home) -> None:
     database.close()
 
     assert [("name", 1, "Ann")] == [(row.kind, row.person_id, row.name) for row in rows]
+
+
+def test_the_annotation_is_right_beside_every_portrait(home: Home) -> None:
+    """Where the face is in that picture, and whose it is now, whatever was done to the folders."""
+    strange, *_ = portraits(home, BOB)
+    (home.people / ANN).rename(home.people / "Ann")
+    move(strange, home.people / "Cleo")
+    home.run()
+    assert {"name", "split"} <= set(ledger(home)), ledger(home)
+
+    numbers: dict[str, set[str]] = {}
+    for portrait in home.people.rglob("[0-9]*.jpg"):
+        if portrait.parent.name.startswith("_"):
+            continue
+        number, *fractions = portrait.with_suffix(".txt").read_text().split()
+        numbers.setdefault(portrait.parent.name, set()).add(number)
+        assert overlap(found_in(portrait), [float(one) for one in fractions]) > 0.6
+
+    assert {"Ann", "Cleo"} <= set(numbers)
+    assert [1] * len(numbers) == [len(kinds) for kinds in numbers.values()]
+    assert len(numbers) == len(set().union(*numbers.values()))
+
+
+def found_in(portrait: Path) -> list[float]:
+    """Where dlib sees the face of a portrait: centre, width and height as shares of it."""
+    image = cv2.imread(str(portrait))
+    assert image is not None
+    height, width = image.shape[:2]
+    one = max(dlib.get_frontal_face_detector()(image, 1), key=lambda face: face.area())
+    centre = one.center()
+    return [centre.x / width, centre.y / height, one.width() / width, one.height() / height]
+
+
+def overlap(one: list[float], other: list[float]) -> float:
+    """The intersection over the union of two boxes."""
+    low = [max(a[i] - a[i + 2] / 2 for a in (one, other)) for i in (0, 1)]
+    high = [min(a[i] + a[i + 2] / 2 for a in (one, other)) for i in (0, 1)]
+    shared = max(high[0] - low[0], 0.0) * max(high[1] - low[1], 0.0)
+    return shared / (one[2] * one[3] + other[2] * other[3] - shared)

@@ -6,6 +6,7 @@ of Eileen Collins (scikit-image) and the US Navy's of Grace Hopper (matplotlib).
 
 from __future__ import annotations
 
+from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from portraitd.config import Settings
 from portraitd.errors import ConfigError
 from portraitd.executors import LocalExecutor, WorkerLimits
 from portraitd.home import make_home
-from portraitd.store import Database, People
+from portraitd.people.plan import UNSORTED_NAME
+from portraitd.people.tree import Tree
 from portraitd.store.files import shown
 
 SIZE_PX = (640, 480)
@@ -46,14 +48,15 @@ def run_demo(settings: Settings, console: Console) -> None:
     executor.shutdown()
     console.print(f"Made {shown(clip)}: {2 * SECONDS_EACH} s, two people. Running the service …")
     running.run(settings, until_idle=True)
-    database = Database.open_to_read(settings.state_dir)
-    people = len(People(database).present())
-    database.close()
-    console.print(f"\nFound {people} people. One folder each, with portraits and a montage:")
-    for folder in sorted(settings.people_dir.iterdir()):
-        if folder.is_dir() and not folder.name.startswith("."):
-            pictures = len(list(folder.glob("*.jpg")))
-            console.print(f"  {shown(folder)}  {pictures} pictures", markup=False, highlight=False)
+    portraits = Tree(settings.people_dir).portraits().values()
+    folders = Counter(path.partition("/")[0] for path in portraits)
+    del folders[UNSORTED_NAME]
+    console.print(f"\nFound {len(folders)} people. One folder each, with portraits and a montage:")
+    for name, count in sorted(folders.items()):
+        folder = shown(settings.people_dir / name)
+        console.print(f"  {folder}  portraits: {count}", markup=False, highlight=False)
+    index = settings.people_dir / "index.html"
+    console.print(f"Look at them with a browser:  {index}", markup=False, highlight=False)
     console.print(
         f"\nYour own: start  portraitd run --home {settings.home_dir}\n"
         f"          and drop videos or photos into  {settings.inbox_dir}\n"
