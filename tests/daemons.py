@@ -18,6 +18,8 @@ from processes import children, is_alive, wait_until
 CONFIG = """\
 [inbox]
 quiet_s = 0.4
+quiet_remote_s = 0.4
+unfinished_s = 1.0
 scan_s = 1.0
 [sampling]
 fps = 0.5

@@ -7,11 +7,15 @@ import ctypes
 import os
 import resource
 import signal
+import socket
+import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
-from portraitd import errors
+from portraitd import errors, handover
+from portraitd.model import Source
 
 seen: list[str] = []
 
@@ -120,3 +124,92 @@ def count_when(news: Path, runs: Path) -> int:
     """The same, once there is news."""
     wait_for(news)
     return count(runs)
+
+
+class Hostile:
+    """What a worker that was taken over would send: a call for whoever reads it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+def answer_hostilely(path: Path) -> object:
+    return Hostile(path)
+
+
+def send_hostilely(path: Path) -> None:
+    """Past the job, as a message of the pool itself."""
+    frame = sys._getframe()
+    while frame.f_back is not None and "channel" not in frame.f_locals:
+        frame = frame.f_back
+    frame.f_locals["channel"].send(Hostile(path))
+
+
+def touch(path: Path) -> None:
+    """Write a file, as a library does that keeps what it has worked out."""
+    path.write_text("made before")
+
+
+def open_source(source: Source) -> bytes:
+    """The first bytes of the file that a job is about."""
+    descriptor = handover.open_to_read(source.path)
+    try:
+        return os.read(descriptor, 16)
+    finally:
+        os.close(descriptor)
+
+
+def open_other(source: Source, path: Path) -> bytes:
+    """Ask for a file that the job is not about."""
+    return open_source(Source(path, source.stamp))
+
+
+def starts() -> dict[str, str]:
+    """What happens when this process tries to become two, or to gain rights."""
+    found = {}
+    for name, attempt in {
+        "fork": os.fork,
+        "run": lambda: os.execv("/bin/true", ["true"]),
+        "kill": lambda: os.kill(os.getppid(), signal.SIGTERM),
+        "grow": lambda: resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE, (8, 8)),
+        "connect": lambda: socket.socket(socket.AF_UNIX).connect("\0nobody"),
+        "pair": socket.socketpair,
+        "remove": lambda: os.unlink(__file__),
+        "mode": lambda: os.chmod(__file__, 0o777),
+        "passwords": lambda: open("/etc/passwd").close(),
+    }.items():
+        try:
+            attempt()
+            found[name] = "done"
+        except OSError as error:
+            found[name] = type(error).__name__
+    return found
+
+
+def thread_says() -> str:
+    """A thread is no process: libraries start them as they like."""
+    said: list[str] = []
+    thread = threading.Thread(target=lambda: said.append("started"))
+    thread.start()
+    thread.join()
+    return said[0]
+
+
+def resource_limits() -> dict[str, int]:
+    """The soft limits of this process, and the CPU time it has used, in whole seconds."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return {
+        "cpu": resource.getrlimit(resource.RLIMIT_CPU)[0],
+        "file": resource.getrlimit(resource.RLIMIT_FSIZE)[0],
+        "open": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+        "used": int(used.ru_utime + used.ru_stime),
+    }
+
+
+def exceed_cpu() -> None:
+    """As the kernel ends a process that spins while the daemon is stopped."""
+    resource.setrlimit(resource.RLIMIT_CPU, (1, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+    spin()

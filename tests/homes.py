@@ -26,7 +26,7 @@ from portraitd.watch import Doorbell
 START_S = 1_000_000_000.0
 
 QUICK: dict[str, dict[str, Any]] = {
-    "inbox": {"quiet_s": 2.0},
+    "inbox": {"quiet_s": 2.0, "quiet_remote_s": 2.0, "unfinished_s": 0.0},
     "sampling": {"fps": 0.5},
     "encoder": {"kind": "dlib", "detector": "hog"},
     "detection": {"upsample": 0},

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from portraitd.admission import Admission
+from portraitd.admission import Admission, InboxPace
+from portraitd.inbox import MARKER
 from portraitd.model import FileState
 from portraitd.store import Database, Files, KnownFile
 from portraitd.store.files import INBOX
@@ -21,12 +22,12 @@ QUIET_S = 5.0
 class Desk:
     """An inbox, what is known of it, and a clock that counts looks by the second."""
 
-    def __init__(self, folder: Path, after: str = "keep") -> None:
+    def __init__(self, folder: Path, after: str = "keep", pace: InboxPace | None = None) -> None:
         self.inbox = folder / "inbox"
         self.inbox.mkdir(exist_ok=True)
         self.database = Database.open(folder)
         self.files = Files(self.database, self.inbox)
-        self.admission = Admission(self.files, self.inbox, QUIET_S, after)
+        self.admission = Admission(self.files, self.inbox, pace or InboxPace(QUIET_S), after)
         self.now_s = 0.0
 
     def write(self, name: str, content: bytes = b"video") -> Path:
@@ -89,6 +90,7 @@ def test_a_file_that_stands_still_becomes_ready(desk: Desk) -> None:
 
 def test_a_file_that_grows_waits(desk: Desk) -> None:
     """However long it takes; why is said once."""
+    desk.look()
     path = desk.write("clip.mp4", b"1")
     with capture_logs() as logs:
         for _ in range(20):
@@ -203,6 +205,7 @@ def test_a_name_that_is_not_utf8_is_taken(desk: Desk) -> None:
 
 def test_what_is_no_file_has_a_reason_and_is_said_once(desk: Desk) -> None:
     """A pipe and a link are never opened; the log does not fill up with them."""
+    desk.look()
     os.mkfifo(desk.inbox / "pipe.mp4")
     (desk.inbox / "link.mp4").symlink_to("/etc/passwd")
     with capture_logs() as logs:
@@ -243,6 +246,110 @@ def test_an_inbox_that_is_away_takes_nothing_and_loses_nothing(desk: Desk) -> No
 
     assert FileState.READY is desk.state()
     assert ["inbox_away", "inbox_back"] == [line["event"] for line in logs]
+
+
+def test_an_empty_folder_without_the_marker_is_not_the_inbox(desk: Desk) -> None:
+    """What lies under a mount point while the share is away: nothing is gone, nothing is taken."""
+    desk.write("clip.mp4")
+    desk.settle()
+    desk.inbox.rename(desk.inbox.with_name("share"))
+    desk.inbox.mkdir()
+    with capture_logs() as logs:
+        for _ in range(3):
+            desk.look()
+        assert desk.admission.away
+        desk.write("other.mp4")
+        desk.look()
+        desk.look(QUIET_S)
+        assert {"clip.mp4": "ready"} == desk.states()
+        (desk.inbox / "other.mp4").unlink()
+        desk.inbox.rmdir()
+        desk.inbox.with_name("share").rename(desk.inbox)
+        desk.look()
+
+    assert not desk.admission.away
+    assert {"clip.mp4": "ready"} == desk.states()
+    assert ["inbox_away", "inbox_back"] == [line["event"] for line in logs]
+    assert "portraitd init" in logs[0]["reason"]
+
+
+def test_a_share_that_goes_is_noticed_before_the_next_look(desk: Desk) -> None:
+    """Else what waits there would be looked for, not be found, and be forgotten."""
+    desk.write("clip.mp4")
+    desk.settle()
+
+    desk.inbox.rename(desk.inbox.with_name("share"))
+
+    assert desk.admission.away
+    assert desk.admission.has_lost(desk.inbox / "clip.mp4")
+    assert not desk.admission.has_lost(desk.inbox.parent / "named.mp4")
+
+
+def test_an_inbox_of_an_older_portraitd_gets_its_marker(desk: Desk) -> None:
+    """If something known lies in it, it is the right folder."""
+    desk.write("clip.mp4")
+    desk.settle()
+    (desk.inbox / MARKER).unlink()
+
+    desk.look()
+
+    assert not desk.admission.away
+    assert (desk.inbox / MARKER).is_file()
+
+
+# --- What is not whole.
+
+
+PATIENT = InboxPace(QUIET_S, quiet_remote_s=60.0, unfinished_s=600.0)
+
+
+def test_a_file_that_is_written_slowly_is_left_alone(tmp_path: Path) -> None:
+    """Its size and time stand still, but somebody has it open: a client that set the end first."""
+    desk = Desk(tmp_path, pace=PATIENT)
+    with desk.write("clip.mp4").open("r+b"):
+        desk.settle()
+        desk.look(1000.0)
+        assert (FileState.WAITING, "another program still has it open for writing") == (
+            desk.state(),
+            desk.known().reason,
+        )
+    desk.look(60.0)
+    desk.look(600.0)
+
+    assert FileState.READY is desk.state()
+
+
+def test_a_file_that_lacks_something_waits_and_is_then_taken(tmp_path: Path) -> None:
+    """It may be a copy that goes on, or all there will ever be; why it waits is said once."""
+    desk = Desk(tmp_path, pace=PATIENT)
+    desk.look()
+    desk.write("clip.mp4", b"")
+    with capture_logs() as logs:
+        desk.settle()
+        for _ in range(59):
+            desk.look(10.0)
+        assert "not whole yet: empty so far" == desk.known().reason
+        assert not desk.admission.pending
+        desk.look(10.0)
+
+    assert FileState.READY is desk.state()
+    reasons = ["still being written?", "not whole yet: empty so far", ""]
+    assert reasons == [line["reason"] for line in logs]
+
+
+def test_a_file_that_is_completed_is_taken_at_once(tmp_path: Path, nobody: Path) -> None:
+    """No later than the quiet time after its last change."""
+    desk = Desk(tmp_path, pace=PATIENT)
+    whole = nobody.read_bytes()
+    path = desk.write("clip.mp4", whole[:-100])
+    desk.settle()
+    desk.look(20.0)
+    assert desk.known().reason.startswith("not whole yet: ")
+
+    path.write_bytes(whole)
+    desk.settle()
+
+    assert FileState.READY is desk.state()
 
 
 # --- Moving away.
@@ -467,7 +574,7 @@ def test_every_named_file_is_looked_up_by_itself(tmp_path: Path) -> None:
     for number in range(30):
         (folder / f"{number}.mp4").write_bytes(b"video")
     database = Listening.open(tmp_path)
-    admission = Admission(Files(database, tmp_path), tmp_path, QUIET_S, "keep")
+    admission = Admission(Files(database, tmp_path), tmp_path, InboxPace(QUIET_S), "keep")
 
     taken = admission.register([folder, *folder.iterdir()], 1.0)
 

@@ -426,6 +426,7 @@ def nonsense() -> Iterator[tuple[str, object]]:
     yield "place", seen(face=replace(face, box=Box(9, 9, 1, 1)))
     yield "landmarks", seen(face=replace(face, landmarks=((1.0, math.inf),) * 5))
     yield "portrait", seen(portrait=Portrait(portrait.area, b"<svg>"))
+    yield "frame to keep", SliceFaces([good], 1, 1, 1.0, 1.0, [(1.0, b"<svg>")])
     yield "a str among", SliceFaces(["face"], 1, 1, 1.0, 1.0)  # type: ignore[list-item]
 
 

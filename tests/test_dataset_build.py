@@ -460,6 +460,21 @@ def test_kept_frames_need_no_video(
         assert checked(home.settings.dataset_dir, form).sound
 
 
+def test_a_rebuild_keeps_frames_under_the_same_names(tmp_path: Path, two_people: Path) -> None:
+    """They are of the same recording."""
+    home = Home(tmp_path / "home", **(SECTIONS | {"dataset": {"frames": "keep"}}))
+    home.drop(two_people, "clip.mp4")
+    home.run()
+    kept = below(home.settings.state_dir / "frames").keys()
+
+    with home.opened() as service:
+        service.rebuilding.begin(home.now.wall_s)
+        home.run_until_idle(service)
+
+    assert kept == below(home.settings.state_dir / "frames").keys()
+    assert len(kept) > 10
+
+
 def test_frames_are_cut_as_they_were_seen(built: Built) -> None:
     """A portrait, scaled to its part of the frame, is that part of the frame."""
     import sqlite3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -173,3 +174,20 @@ def test_a_network_that_is_gone_is_an_error_to_act_on(tmp_path: Path) -> None:
     for engine in engines:
         with pytest.raises(ModelError, match=r"gone\.onnx cannot be loaded"):
             open_session(tmp_path / "gone.onnx", engine)
+
+
+def test_the_engine_reports_to_nobody(tmp_path: Path, resnet: Path) -> None:
+    """ONNX Runtime keeps a database below the home of what it will send, unless told not to."""
+    script = (
+        "import pathlib, sys\n"
+        "from portraitd.encoder.runtime import open_session\n"
+        "open_session(pathlib.Path(sys.argv[1]), 'onnxruntime')\n"
+    )
+    without = ("ORT_", "XDG_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(without)}
+
+    subprocess.run(
+        [sys.executable, "-c", script, resnet], env=kept | {"HOME": str(tmp_path)}, check=True
+    )
+
+    assert [] == [path for path in tmp_path.rglob("*") if "onnxruntime" in path.name]

@@ -375,6 +375,40 @@ def test_a_rebuild_keeps_people_names_and_words(home: Home, photographs: list[Pa
     assert_sound(again.settings)
 
 
+def test_what_is_dropped_during_a_rebuild_does_not_end_it(
+    home: Home, photographs: list[Path]
+) -> None:
+    """It is looked at as well, and the rebuild goes on."""
+    before = {row["id"] for row in home.rows("faces")}
+    with home.opened() as service:
+        home.drop(another_look(photographs[1]), "later.jpg")
+        home.turn(service)
+        home.turn(service)
+        service.rebuilding.begin(home.now.wall_s)
+        home.run_until_idle(service)
+
+    assert not before & {row["id"] for row in home.rows("faces")}
+    assert "done" == home.states()["later.jpg"]
+    assert_sound(home.settings)
+
+
+def test_a_video_that_is_replaced_during_a_rebuild_keeps_its_people(
+    home: Home, photographs: list[Path]
+) -> None:
+    """Its content can no longer be looked at; what takes its name is another video."""
+    before = {row["id"] for row in home.rows("faces")}
+    with home.opened() as service:
+        home.drop(another_look(photographs[1]), "clip.mp4")
+        home.turn(service)
+        home.turn(service)
+        service.rebuilding.begin(home.now.wall_s)
+        home.run_until_idle(service)
+
+    assert before <= {row["id"] for row in home.rows("faces")}
+    assert "done" == home.states()["clip.mp4"]
+    assert_sound(home.settings)
+
+
 def test_a_video_whose_file_is_gone_keeps_its_people(home: Home) -> None:
     """Its faces can no longer be compared, so they stay as they are."""
     before = folders(home)

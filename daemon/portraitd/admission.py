@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from portraitd import logs
-from portraitd.inbox import Found, Settling, is_ignored, look, look_at
+from portraitd.arrival import Hindrances, Patience
+from portraitd.config import Settings
+from portraitd.inbox import (
+    MARKER,
+    Found,
+    Settling,
+    file_system_type,
+    is_ignored,
+    is_marked,
+    look,
+    look_at,
+    mark,
+    needs_polling,
+)
 from portraitd.model import FileState, Stamp
 from portraitd.store import Files, KnownFile
 from portraitd.store.files import INBOX, shown
@@ -18,6 +33,31 @@ PROCESSED = Path("processed")
 
 NO_STAMP = Stamp(0, 0, 0)
 
+STILL_CHANGING = "still being written?"
+
+_MARK_AGAIN = "If this is the inbox, run `portraitd init`"
+
+
+@dataclass(frozen=True, slots=True)
+class InboxPace:
+    """How long a file must not have changed before it is taken.
+
+    Attributes:
+        quiet_s: On a disk of this machine.
+        quiet_remote_s: On a network mount, or where nobody can say whether it is being written.
+        unfinished_s: If it lacks something by its own account.
+    """
+
+    quiet_s: float
+    quiet_remote_s: float = 0.0
+    unfinished_s: float = 0.0
+
+
+def inbox_pace(settings: Settings) -> InboxPace:
+    """How long a dropped file must stand still."""
+    inbox = settings.inbox
+    return InboxPace(inbox.quiet_s, inbox.quiet_remote_s, inbox.unfinished_s)
+
 
 class Admission:
     """Looks at the inbox, and moves what has stood still to ready.
@@ -25,22 +65,35 @@ class Admission:
     Args:
         files: Where every file's state is kept.
         inbox_dir: The folder people drop files into.
-        quiet_s: How long a file must not have changed.
+        pace: How long a file must not have changed.
         after: ``keep`` leaves a done file where it is, ``move`` puts it into processed/.
     """
 
-    def __init__(self, files: Files, inbox_dir: Path, quiet_s: float, after: str) -> None:
+    def __init__(self, files: Files, inbox_dir: Path, pace: InboxPace, after: str) -> None:
         self._files = files
         self._inbox_dir = inbox_dir
-        self._settling = Settling(quiet_s)
+        self._pace = pace
+        self._settling = Settling(pace.quiet_s)
+        self._hindrances = Hindrances(Patience(pace.quiet_remote_s, pace.unfinished_s))
         self._after = after
         self._settling_now = 0
         self._away = ""
+        self._device = -1
+        self._marked = False
 
     @property
     def pending(self) -> bool:
         """Whether a file has yet to stand still."""
         return self._settling_now > 0
+
+    @property
+    def away(self) -> bool:
+        """Whether the inbox is not there: neither its files nor their absence mean anything."""
+        return bool(self._away) or (self._marked and not is_marked(self._inbox_dir))
+
+    def has_lost(self, path: Path) -> bool:
+        """Whether a file cannot be read because the inbox it lies in is not there."""
+        return path.is_relative_to(self._inbox_dir) and self.away
 
     def refresh(self, now_s: float, steady_s: float) -> None:
         """Look once.
@@ -61,14 +114,18 @@ class Admission:
                 self._note_unfit(found, known.get(found.path), now_s)
             elif self._is_news(found.stamp, known.get(found.path)):
                 stamps[found.path] = found.stamp
+        if not self._is_the_inbox(known, seen):
+            self._note_away(f"its marker {MARKER} is missing; is the share mounted? {_MARK_AGAIN}")
+            return
         self._note_away("")
+        self._look_at_mount()
         for path, stamp in stamps.items():
             if path not in known or known[path].state is not FileState.WAITING:
-                self._note(path, stamp, FileState.WAITING, now_s, "still being written?")
+                self._note(path, stamp, FileState.WAITING, now_s, STILL_CHANGING)
         settled = self._settling.observe(stamps, steady_s)
+        self._hindrances.forget_all_but({self._inbox_dir / path for path in settled})
         for path in settled:
-            self._note(path, stamps[path], FileState.READY, now_s)
-            self._settling.forget(path)
+            self._take(path, stamps[path], known.get(path), now_s, steady_s)
         self._settling_now = len(stamps) - len(settled)
         for path, file in known.items():
             if path not in seen and file.state in (FileState.WAITING, FileState.READY):
@@ -107,6 +164,50 @@ class Admission:
         if known and known.stamp == found.stamp and known.state not in again:
             return known.id
         return self._files.note(root, found.path, found.stamp, FileState.READY, now_s)
+
+    def _take(
+        self, path: Path, stamp: Stamp, known: KnownFile | None, now_s: float, steady_s: float
+    ) -> None:
+        """Move a file that stands still to ready, unless something still keeps it."""
+        place, since_s = self._inbox_dir / path, self._settling.since_s(path)
+        reason = self._hindrances.of(place, since_s, steady_s)
+        if not reason:
+            self._note(path, stamp, FileState.READY, now_s)
+            self._settling.forget(path)
+        elif known is None or (known.state, known.reason) != (FileState.WAITING, reason):
+            self._note(path, stamp, FileState.WAITING, now_s, reason)
+
+    def _is_the_inbox(self, known: Mapping[Path, KnownFile], seen: Collection[Path]) -> bool:
+        """Whether this is the folder whose files are known, by its marker.
+
+        A folder without one gets it if nothing is known yet, or something known lies in it.
+        """
+        self._marked = is_marked(self._inbox_dir)
+        if not self._marked:
+            if known and not known.keys() & seen:
+                return False
+            # A share that may only be read stays as it is, and is believed.
+            with suppress(OSError):
+                mark(self._inbox_dir)
+                self._marked = True
+        return True
+
+    def _look_at_mount(self) -> None:
+        """Choose the quiet time by the file system, again whenever another one is mounted."""
+        try:
+            device = os.stat(self._inbox_dir).st_dev
+        except OSError:
+            return
+        if device == self._device:
+            return
+        self._device = device
+        kind = file_system_type(self._inbox_dir)
+        remote = needs_polling(kind)
+        quiet_s = self._pace.quiet_s
+        if remote:
+            quiet_s = max(quiet_s, self._pace.quiet_remote_s)
+        self._settling.quiet_s = quiet_s
+        log.info("inbox_mode", file_system=kind, remote=remote, quiet_s=quiet_s)
 
     def _is_news(self, stamp: Stamp, known: KnownFile | None) -> bool:
         """Whether a path holds something that was not taken yet."""

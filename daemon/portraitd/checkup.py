@@ -9,12 +9,14 @@ from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from portraitd import confinement
 from portraitd.config import Settings
 from portraitd.dispatch import encode_settings
 from portraitd.encoder.interface import EncoderSettings
-from portraitd.errors import ConfigError, StoreError
+from portraitd.errors import ConfigError, PortraitdError, StoreError
 from portraitd.inbox import file_system_type, needs_polling
 from portraitd.store import Database
+from portraitd.workers import what_holds
 
 LOW_DISK_BYTES = 1 << 30
 
@@ -52,6 +54,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
         yield _folder(what, folder)
     if settings.state_dir.is_dir():
         yield from _encoder(encode_settings(settings).encoder)
+        yield from _workers(settings)
         yield _local(settings.state_dir)
         yield from _store(settings.state_dir)
 
@@ -98,6 +101,21 @@ def _encoder(settings: EncoderSettings) -> Iterator[Finding]:
         f"largest difference {in_use.embedding:.1e}",
     )
     yield Finding(True, "detector", detector_name(settings))
+
+
+def _workers(settings: Settings) -> Iterator[Finding]:
+    """What a worker that a hostile file took over could do. What the kernel lacks is no fault."""
+    lacking = list(confinement.missing())
+    for reason in lacking:
+        yield Finding(True, "workers, on this kernel", reason)
+    try:
+        tried = what_holds(settings, encode_settings(settings).encoder)
+    except PortraitdError as error:
+        yield Finding(False, "workers", str(error))
+        return
+    for what, refused in tried.items():
+        detail = "refused" if refused else "it can; see docs/security.md"
+        yield Finding(refused or bool(lacking), f"a worker cannot {what}", detail)
 
 
 def _folder(what: str, folder: Path) -> Finding:

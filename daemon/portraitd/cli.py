@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from functools import wraps
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +12,20 @@ import click
 from rich.console import Console
 
 from portraitd import __version__, logs
-from portraitd.config import Settings, load
+from portraitd.cli_settings import (
+    EXIT_CONFIG,
+    EXIT_FAILED_FILES,
+    EXIT_LOCKED,
+    EXIT_TROUBLE,
+    EXIT_USAGE,
+    with_settings,
+)
+from portraitd.cli_setup import install_service, models
+from portraitd.config import Settings
 from portraitd.errors import AlreadyRunning, ConfigError, PortraitdError, StoreError
 from portraitd.model import FileState
 from portraitd.requests import Request
 from portraitd.worker_command import worker
-
-# As sysexits.h has them; the unit's RestartPreventExitStatus names 78.
-EXIT_FAILED_FILES = 1
-EXIT_TROUBLE = 74
-EXIT_LOCKED = 75
-EXIT_CONFIG = 78
 
 
 class Commands(click.Group):
@@ -47,19 +49,8 @@ def commands() -> None:
     """Drop videos into a folder; find one folder of portraits per person."""
 
 
-def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command --home, --config and --set, and hand it the settings they make."""
-
-    @click.option("--home", type=click.Path(path_type=Path), help="Holds inbox, people and state.")
-    @click.option("--config", type=click.Path(path_type=Path), help="Settings, in TOML.")
-    @click.option("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE")
-    @wraps(command)
-    def configured(
-        home: Path | None, config: Path | None, assignments: tuple[str, ...], **rest: Any
-    ) -> Any:
-        return command(load(home, config, assignments), **rest)
-
-    return configured
+commands.add_command(install_service)
+commands.add_command(models)
 
 
 def main() -> None:
@@ -69,7 +60,7 @@ def main() -> None:
         sys.exit(commands(standalone_mode=False))
     except click.ClickException as error:
         error.show()
-        sys.exit(64)
+        sys.exit(EXIT_USAGE)
     except (click.Abort, KeyboardInterrupt):
         print("stopped; run the same command again to go on", file=sys.stderr)
         sys.exit(130)
@@ -86,10 +77,13 @@ def main() -> None:
 def init(settings: Settings) -> None:
     """Make a home: inbox, people and state."""
     from portraitd.home import make_home
+    from portraitd.inbox import mark
     from portraitd.people.tree import Tree
     from portraitd.store import Database, StoreLock
 
     make_home(settings)
+    with suppress(OSError):
+        mark(settings.inbox_dir)
     Tree(settings.people_dir).create()
     with StoreLock(settings.state_dir):
         Database.open(settings.state_dir).close()
@@ -139,6 +133,18 @@ def status(settings: Settings, as_json: bool) -> None:
         print_json(found)
     else:
         print_table(found, Console())
+
+
+@commands.command()
+@with_settings
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+def explain(settings: Settings, paths: tuple[Path, ...]) -> None:
+    """What became of a file, why, and what happens next."""
+    from portraitd.explain import explain as explained
+
+    for path in paths:
+        for line in explained(settings, path):
+            click.echo(line)
 
 
 @commands.command()
@@ -249,47 +255,6 @@ def check(settings: Settings, grouping: bool) -> None:
         click.echo("\n".join(described(curves(settings), settings)))
     if not all(finding.sound for finding in found):
         raise click.exceptions.Exit(EXIT_FAILED_FILES)
-
-
-@commands.group()
-def models() -> None:
-    """Models that portraitd may use and does not bring."""
-
-
-@models.command("list")
-@with_settings
-def list_models(settings: Settings) -> None:
-    """What can be added, and what was."""
-    from portraitd.encoder import zoo
-
-    for model in zoo.MODELS.values():
-        state = "added" if zoo.is_added(model, settings.models_dir) else "not added"
-        click.echo(f"{model.name}  {state}  {model.size:,} bytes  {model.licence}")
-        click.echo(f"    {model.purpose}")
-
-
-@models.command("add")
-@with_settings
-@click.argument("name")
-@click.option("--from", "from_file", type=click.Path(path_type=Path), help="Fetch nothing.")
-@click.option("--url", help="Fetch it from another place; its hash must be the same.")
-def add_model(settings: Settings, name: str, from_file: Path | None, url: str | None) -> None:
-    """Fetch a model once, or take it from a file; its SHA-256 is checked."""
-    from portraitd.encoder import zoo
-
-    place = zoo.add(zoo.model(name), settings.models_dir, from_file, url)
-    click.echo(f"added {place}")
-
-
-@models.command("remove")
-@with_settings
-@click.argument("name")
-def remove_model(settings: Settings, name: str) -> None:
-    """Remove a model that was added."""
-    from portraitd.encoder import zoo
-
-    removed = zoo.remove(zoo.model(name), settings.models_dir)
-    click.echo(f"removed {name}" if removed else f"{name} was not there")
 
 
 @commands.group()

@@ -43,6 +43,8 @@ class InboxSettings(Section):
     """When a dropped file is taken, and what becomes of it."""
 
     quiet_s: NotNegative = 10.0
+    quiet_remote_s: NotNegative = 60.0
+    unfinished_s: NotNegative = 3600.0
     scan_s: Positive = 10.0
     watch: Literal["auto", "events", "poll"] = "auto"
     after: Literal["keep", "move"] = "keep"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
+from itertools import takewhile
 from typing import NamedTuple
 
 HEAD_BYTES = 4096
@@ -25,6 +26,12 @@ OTHER_FILES = {
 PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"v=0", b"[playlist]")
 
 MOST_BOXES = 10_000
+
+TOP_BOXES = frozenset(
+    b"ftyp styp moov moof mdat free skip wide meta uuid sidx ssix mfra pdin prft emsg udta".split()
+)
+
+EBML, SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 
 
 class Mp4Box(NamedTuple):
@@ -84,8 +91,65 @@ def missing_bytes(fd: int) -> int:
     size = os.fstat(fd).st_size
     if os.pread(fd, 8, 0)[4:8] != b"ftyp":
         return 0
-    ends = [box.start + box.size for box in mp4_boxes(fd, 0, size)]
+    ends = [box.start + box.size for box in _top_boxes(fd, size)]
     return max(0, max(ends, default=0) - size)
+
+
+def unfinished(fd: int) -> str:
+    """What a video that is still being copied lacks, in words; empty if nothing is known."""
+    size = os.fstat(fd).st_size
+    head = os.pread(fd, HEAD_BYTES, 0)
+    if not head.strip(b"\0"):
+        return "it begins with nothing but zeros"
+    if head[4:8] == b"ftyp":
+        missing = missing_bytes(fd)
+        kinds = {box.kind for box in _top_boxes(fd, size)}
+        if not missing and not kinds & {b"moov", b"moof"}:
+            return "its index, which comes last, is missing"
+    elif head[:4] == b"RIFF" and len(head) >= 12:
+        missing = struct.unpack_from("<I", head, 4)[0] + 8 - size
+    elif head.startswith(EBML):
+        missing = _matroska_end(head) - size
+    else:
+        return ""
+    return f"{missing:,} bytes are missing at the end" if missing > 0 else ""
+
+
+def _top_boxes(fd: int, size: int) -> Iterator[Mp4Box]:
+    """The outermost boxes, up to the first that no MP4 has: what follows is something else."""
+    return takewhile(lambda box: box.kind in TOP_BOXES, mp4_boxes(fd, 0, size))
+
+
+def _matroska_end(head: bytes) -> int:
+    """Where a Matroska or WebM file says that it ends; 0 where it does not say."""
+    at = 4
+    header = _ebml_number(head, at)
+    if header is None or header.value is None:
+        return 0
+    at += header.length + header.value
+    if head[at : at + 4] != SEGMENT:
+        return 0
+    segment = _ebml_number(head, at + 4)
+    if segment is None or segment.value is None:
+        return 0
+    return at + 4 + segment.length + segment.value
+
+
+class _EbmlNumber(NamedTuple):
+    """A number of variable length (RFC 8794); ``value`` is None where it stands for unknown."""
+
+    length: int
+    value: int | None
+
+
+def _ebml_number(head: bytes, at: int) -> _EbmlNumber | None:
+    first = head[at] if at < len(head) else 0
+    length = 9 - first.bit_length()
+    if not first or len(head) < at + length:
+        return None
+    bits = (1 << (7 * length)) - 1
+    value = int.from_bytes(head[at : at + length], "big") & bits
+    return _EbmlNumber(length, None if value == bits else value)
 
 
 def _why_mp4(fd: int, size: int) -> str:

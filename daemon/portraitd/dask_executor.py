@@ -286,8 +286,8 @@ class DaskExecutor(Executor):
 
     def _start(self, job: Job, worker: Worker, turn: int, sent: str) -> None:
         name = f"{self._name} {job.number}"
-        limits = self._terms.limits
-        order = Order(name, job.fn, job.args, job.kwargs, worker.processes, limits, sent)
+        asked = self._terms.limits, self._terms.encoder
+        order = Order(name, job.fn, job.args, job.kwargs, worker.processes, *asked, sent)
         running = self._network.start(worker.address, worker_side.carry_out, order)
         with self._lock:
             if self._is_out(job, turn):

@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from portraitd import jobs, logs
 from portraitd.config import Settings
+from portraitd.dataset.pool import Pool
 from portraitd.encoder.interface import EncoderSettings
 from portraitd.errors import FileChanged, VideoError, WorkerDied, WorkersAway
 from portraitd.jobs import EncodeSettings
@@ -34,6 +35,9 @@ class Dispatcher:
         settings: What decides which faces are found.
         slice_s: Seconds of footage in a slice.
         attempts: How often a job that kills its worker is tried.
+        is_lost: Whether a file cannot be read because its folder is away. Nothing that a job
+            says of it counts then.
+        pool: Where frames are put that workers hand back to be kept.
         slice_places: How many slices may be out on other machines; without it they take
             ``places`` as everything does.
         priorities: Of the files below a folder of the inbox; slices of a higher one go first.
@@ -49,6 +53,8 @@ class Dispatcher:
         settings: EncodeSettings,
         slice_s: float,
         attempts: int,
+        is_lost: Callable[[Path], bool] = lambda path: False,
+        pool: Pool | None = None,
         slice_places: Callable[[], int] | None = None,
         priorities: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
@@ -62,6 +68,8 @@ class Dispatcher:
         self._attempts = attempts
         self._slice_places = slice_places
         self._priorities = priorities
+        self._is_lost = is_lost
+        self._pool = pool
         self._probes: dict[Future[MediaFacts], KnownFile] = {}
         self._slices: dict[Future[SliceFaces], Ticket] = {}
 
@@ -89,7 +97,9 @@ class Dispatcher:
         file = self._files.claim(now_s) if taken < self._places else None
         if file is None:
             return False
-        probe = self._executor.submit(jobs.probe, self._files.source(file))
+        probe = self._executor.submit(
+            jobs.probe, self._files.source(file), self._work.beginnings(file)
+        )
         self._probes[probe] = file
         probe.add_done_callback(lambda _: self._ring())
         return True
@@ -132,6 +142,9 @@ class Dispatcher:
         if self._files.get(file.id).stamp != file.stamp:
             # Replaced while it was read: the answer is about a content that is no longer there.
             return
+        if probe.exception() and self._is_lost(self._files.place(file)):
+            self._files.release(file.id)
+            return
         try:
             facts = probe.result()
         except FileChanged as error:
@@ -154,6 +167,9 @@ class Dispatcher:
             )
 
     def _collect_slice(self, ticket: Ticket, encode: Future[SliceFaces], now_s: float) -> None:
+        if encode.exception() and self._is_lost(ticket.piece.source.path):
+            self._work.release(ticket)
+            return
         outcome: Outcome | None = None
         try:
             result = encode.result()
@@ -169,6 +185,9 @@ class Dispatcher:
             log.warning("slice_lost", **_slice(ticket), attempt=ticket.attempts, reason=reason)
             outcome = self._work.lose(ticket, reason, self._attempts, now_s)
         else:
+            if self._pool and result.kept:
+                # First: a slice that is recorded is not looked at again.
+                self._pool.keep(ticket.piece.sha256, result.kept)
             encoder = self._settings.encoder.embedding_space
             outcome = self._work.record(ticket, result, encoder, now_s)
             log.info(
@@ -218,7 +237,7 @@ def encode_settings(settings: Settings) -> EncodeSettings:
             runtime=settings.encoder.runtime,
         ),
         settings.people.portrait_width,
-        settings.state_dir if settings.dataset.frames == "keep" else None,
+        settings.dataset.frames == "keep",
     )
 
 

@@ -43,6 +43,13 @@ POLLED_FILE_SYSTEMS = frozenset({
 })  # fmt: skip
 """Where another machine may write without the kernel here hearing of it."""
 
+MARKER = ".portraitd-inbox"
+
+_MARKER_TEXT = """\
+This folder is the inbox of a portraitd. Leave this file: without it nothing is taken from here, so
+that a share that is not mounted is not mistaken for one that was emptied.
+"""
+
 _MOUNTS = Path("/proc/self/mountinfo")
 
 _UNFIT_KINDS = (
@@ -77,6 +84,25 @@ def is_ignored(name: str) -> bool:
         name: A file name or a relative path; one ignored component is enough.
     """
     return any(_IGNORED.match(part.lower()) for part in name.split("/") if part not in ("", "."))
+
+
+def is_marked(root: Path) -> bool:
+    """Whether a folder carries the marker: it is the inbox, and not an empty mount point."""
+    return os.path.lexists(root / MARKER)
+
+
+def mark(root: Path) -> None:
+    """Leave the marker in a folder.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    try:
+        place = os.open(root / MARKER, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    except FileExistsError:
+        return
+    with os.fdopen(place, "w", encoding="utf-8") as file:
+        file.write(_MARKER_TEXT)
 
 
 def look(root: Path, skip: Collection[Path] = ()) -> Iterator[Found]:
@@ -203,11 +229,12 @@ def _cannot_be_read(error: OSError) -> str:
 class Settling:
     """Which files have stood still for the quiet time. Looks at nothing; is told.
 
-    An empty file settles too: it then fails with a clear reason, instead of waiting for ever.
+    Attributes:
+        quiet_s: How long a file must not have changed.
     """
 
     def __init__(self, quiet_s: float) -> None:
-        self._quiet_s = quiet_s
+        self.quiet_s = quiet_s
         self._since: dict[Path, tuple[float, Stamp]] = {}
 
     def observe(self, found: Mapping[Path, Stamp], now_s: float) -> list[Path]:
@@ -228,9 +255,13 @@ class Settling:
         settled = [
             (quiet_since_s, path)
             for path, (quiet_since_s, _) in since.items()
-            if now_s - quiet_since_s >= self._quiet_s
+            if now_s - quiet_since_s >= self.quiet_s
         ]
         return [path for _, path in sorted(settled)]
+
+    def since_s(self, path: Path) -> float:
+        """Since when a file that was observed has not changed."""
+        return self._since[path][0]
 
     def forget(self, path: Path) -> None:
         """Drop a file, usually because it was taken. Found again, it starts anew."""
@@ -238,7 +269,7 @@ class Settling:
 
     def next_in_s(self, now_s: float) -> float | None:
         """Seconds until the next file can have settled; None if none is on its way."""
-        ends = [since_s + self._quiet_s - now_s for since_s, _ in self._since.values()]
+        ends = [since_s + self.quiet_s - now_s for since_s, _ in self._since.values()]
         return min((end for end in ends if end > 0), default=None)
 
 

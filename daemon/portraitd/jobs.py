@@ -52,8 +52,7 @@ if TYPE_CHECKING:
 class EncodeSettings(NamedTuple):
     """What, besides the slice, decides which faces are found.
 
-    ``keep_frames_below`` is the state folder if frames with faces are to be kept for training
-    sets.
+    ``keeps_frames`` says that frames with faces are handed back as well, for training sets.
     """
 
     fps: float
@@ -61,18 +60,22 @@ class EncodeSettings(NamedTuple):
     reuse_unchanged: bool
     encoder: EncoderSettings
     portrait_width_px: int
-    keep_frames_below: Path | None = None
+    keeps_frames: bool = False
 
 
-def probe(source: Source) -> MediaFacts:
+def probe(source: Source, beginnings: tuple[tuple[int, str], ...] = ()) -> MediaFacts:
     """Fingerprint a file and find out what it is.
+
+    Args:
+        source: The file.
+        beginnings: Size and SHA-256 of contents that it may begin with.
 
     Raises:
         VideoError: It is no media, or changed while it was read.
     """
     from portraitd import video
 
-    return video.probe(source)
+    return video.probe(source, beginnings)
 
 
 def encode(piece: Slice, settings: EncodeSettings) -> SliceFaces:
@@ -84,7 +87,7 @@ def encode(piece: Slice, settings: EncodeSettings) -> SliceFaces:
         VideoError: The content is at fault, or changed while it was read.
     """
     from portraitd import video
-    from portraitd.dataset.cutting import keep_frame
+    from portraitd.dataset.cutting import encoded
     from portraitd.people.portraits import cut_portrait
 
     began = time.monotonic()
@@ -95,6 +98,7 @@ def encode(piece: Slice, settings: EncodeSettings) -> SliceFaces:
     sampled = 0
     sightings: list[Sighting] = []
     found: list[tuple[Face, Portrait]] = []
+    kept: list[tuple[float, bytes]] = []
     before: Image | None = None
     for frame in frames:
         sampled += 1
@@ -107,9 +111,11 @@ def encode(piece: Slice, settings: EncodeSettings) -> SliceFaces:
             ]
         before = frame.image if settings.reuse_unchanged else None
         sightings += (Sighting(frame.t_s, face, portrait) for face, portrait in found)
-        if found and settings.keep_frames_below:
-            keep_frame(piece.sha256, frame, settings.keep_frames_below)
-    return SliceFaces(sightings, sampled, frames.decoded, frames.ended_s, time.monotonic() - began)
+        if found and settings.keeps_frames:
+            kept.append((frame.t_s, encoded(frame.image)))
+    return SliceFaces(
+        sightings, sampled, frames.decoded, frames.ended_s, time.monotonic() - began, kept
+    )
 
 
 def warm_up(settings: EncoderSettings) -> str:

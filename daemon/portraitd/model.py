@@ -229,6 +229,7 @@ class MediaFacts:
         duration_s: As declared, 0 for a photo, infinite where the container cannot be believed.
         fps: As declared, for information only; 0 if unknown.
         width_px, height_px: Of the upright frame.
+        extends: SHA-256 of the longest known content that this one begins with; empty if none.
     """
 
     sha256: str
@@ -237,6 +238,7 @@ class MediaFacts:
     fps: float
     width_px: int
     height_px: int
+    extends: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +251,7 @@ class SliceFaces:
         decoded: Frames read from the file, looked at or not.
         ended_s: Timestamp of the last frame read; None if there was none.
         seconds: Time the worker spent.
+        kept: Time and JPEG of each frame with a face, if they are to be kept.
     """
 
     sightings: Sequence[Sighting]
@@ -256,6 +259,7 @@ class SliceFaces:
     decoded: int
     ended_s: float | None
     seconds: float
+    kept: Sequence[tuple[float, bytes]] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import os
 DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,h264,hevc"
 """What a dropped file may be. Playlists and image sequences, which name other files, are not."""
 
-CAPTURE_OPTIONS = f"protocol_whitelist;file|format_whitelist;{DEMUXERS}"
+CAPTURE_OPTIONS = f"protocol_whitelist;fd|format_whitelist;{DEMUXERS}"
 
 os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = CAPTURE_OPTIONS
 # A broken file makes FFmpeg print a line for every packet; what matters comes as a reason.

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Self
 
 from portraitd import logs
-from portraitd.admission import Admission
+from portraitd.admission import Admission, inbox_pace
 from portraitd.census import CensusTaker, Pace
 from portraitd.census_methods import make_method
 from portraitd.config import Settings
 from portraitd.curator import Curator
 from portraitd.dataset.building import Place
+from portraitd.dataset.pool import Pool
 from portraitd.dataset.truth import DatasetRule
 from portraitd.dispatch import Dispatcher, encode_settings, slice_s
 from portraitd.errands import Errands
@@ -93,7 +94,7 @@ class Service:
         self.faces = faces
         self.people = people
         self.admission = Admission(
-            files, settings.inbox_dir, settings.inbox.quiet_s, settings.inbox.after
+            files, settings.inbox_dir, inbox_pace(settings), settings.inbox.after
         )
         self.dispatcher = Dispatcher(
             files,
@@ -104,6 +105,8 @@ class Service:
             encode_settings(settings),
             slice_s(settings),
             settings.workers.attempts,
+            self.admission.has_lost,
+            Pool(settings.state_dir) if settings.dataset.frames == "keep" else None,
             workplace.slice_places if workplace else None,
             settings.priorities,
         )
@@ -241,7 +244,8 @@ class Service:
     def _work_on(self, now: Now) -> None:
         self._look(now)
         self.dispatcher.collect(now.wall_s)
-        self.dispatcher.fill(now.wall_s)
+        if not self.admission.away:
+            self.dispatcher.fill(now.wall_s)
         self._crew.refresh(now.wall_s, now.steady_s)
 
     def _group(self, now: Now) -> None:

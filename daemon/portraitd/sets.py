@@ -12,12 +12,13 @@ from portraitd.dataset.building import Build
 from portraitd.dataset.checking import Checked, checked
 from portraitd.dataset.folder import read_note
 from portraitd.dataset.truth import marked
+from portraitd.dispatch import encode_settings
 from portraitd.errors import AlreadyRunning, ConfigError, StoreError
-from portraitd.executors import LocalExecutor, WorkerLimits
 from portraitd.service import dataset_place, dataset_rule
 from portraitd.store import Database, Files, StoreLock
 from portraitd.store.dataset import DatasetStore, Enrolment
 from portraitd.watch import Doorbell
+from portraitd.workers import make_workers
 
 ASK_S = 1.0
 """How often a request to the daemon is looked after."""
@@ -112,9 +113,7 @@ def check_line(found: Checked) -> str:
 
 def _build_here(settings: Settings, progress: Progress, doorbell: Doorbell) -> Assembled:
     """In workers of our own. The store is locked for a moment only, so the daemon may start."""
-    workers = settings.workers
-    limits = WorkerLimits(workers.nice, workers.memory_mb, workers.time_limit_s)
-    executor = LocalExecutor(workers.processes, limits)
+    executor = make_workers(settings, encode_settings(settings).encoder, loads=False)
 
     def enrol(enrolment: Enrolment) -> None:
         with StoreLock(settings.state_dir):

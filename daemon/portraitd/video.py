@@ -1,8 +1,8 @@
 """Video and photos: opening files that nobody vouches for, and the frames to look at.
 
-A file is opened once, without following a link, and
-handed to the decoder by its descriptor, so that what is checked is what is read, no name
-is ever interpreted, and a playlist cannot reach for another file.
+A file is opened once, without following a link, and the decoder reads that descriptor. What is
+checked is what is read, no name is ever interpreted, and a playlist cannot reach for another
+file: there is no protocol that would open one.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 
 from portraitd import container
 from portraitd.errors import FileChanged, NotMedia, UnreadableVideo, UnsafeFile
+from portraitd.handover import open_to_read
 from portraitd.model import Frame, Image, MediaFacts, MediaKind, Source, Stamp
 from portraitd.opencv import CAPTURE_OPTIONS, cv2
 
@@ -29,6 +30,8 @@ MAX_PIXELS = 50_000_000
 PHOTO_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\0", b"MM\0*")
 
 SEEK_MARGIN_S = 2.0
+
+_PIECE_BYTES = 1 << 20
 
 TIE_S = 0.0001
 """Two frames whose distances differ by less are equally near: time stamps are rounded."""
@@ -48,8 +51,7 @@ def opened(source: Source) -> Iterator[int]:
         NotMedia: It may not be read.
     """
     try:
-        # NONBLOCK: opening a pipe would otherwise wait for a writer for ever.
-        fd = os.open(source.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = open_to_read(source.path)
     except FileNotFoundError:
         raise FileChanged("removed before it could be read") from None
     except OSError as error:
@@ -66,8 +68,12 @@ def opened(source: Source) -> Iterator[int]:
         os.close(fd)
 
 
-def probe(source: Source) -> MediaFacts:
+def probe(source: Source, beginnings: Sequence[tuple[int, str]] = ()) -> MediaFacts:
     """Fingerprint a file and find out what it is, by its content.
+
+    Args:
+        source: The file.
+        beginnings: Size and SHA-256 of contents that it may begin with.
 
     Raises:
         VideoError: It is empty, no media, or not readable; the message says which.
@@ -75,7 +81,7 @@ def probe(source: Source) -> MediaFacts:
     with opened(source) as fd:
         if source.stamp.size == 0:
             raise NotMedia("the file is empty")
-        digest = _sha256(fd)
+        digest, extends = _fingerprint(fd, beginnings)
         if _is_photo(fd):
             height, width = _photo(fd).shape[:2]
             return MediaFacts(digest, MediaKind.PHOTO, 0.0, 0.0, width, height)
@@ -85,7 +91,7 @@ def probe(source: Source) -> MediaFacts:
             fps = fps if math.isfinite(fps) and 0.001 <= fps <= 1000 else 0.0
             first = _retrieved(capture) if capture.grab() else None
             if first is None:
-                raise UnreadableVideo("no frame could be decoded; try re-encoding it")
+                raise UnreadableVideo(_no_frame(capture))
             height, width = first.shape[:2]
         duration = frames / fps if fps and frames > 0 else math.inf
         return MediaFacts(
@@ -95,6 +101,7 @@ def probe(source: Source) -> MediaFacts:
             fps,
             width,
             height,
+            extends,
         )
 
 
@@ -227,6 +234,17 @@ class FramesAt:
                     yield left.pop(), Frame(t_s, image)
 
 
+def _no_frame(capture: cv2.VideoCapture) -> str:
+    """What may be wrong with a container that opens and gives no frame."""
+    code = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=True)
+    name = code.decode("ascii", "replace").strip()
+    form = f" ({name})" if name.isalnum() else ""
+    return (
+        f"no frame could be decoded{form}: it is encrypted, damaged, or in a format for which "
+        "there is no decoder here; try re-encoding it"
+    )
+
+
 def _sought(capture: cv2.VideoCapture, start_s: float) -> float | None:
     """Seek to a frame before ``start_s`` and grab it: its time, or None if none was met.
 
@@ -267,10 +285,11 @@ def _frame_s(capture: cv2.VideoCapture) -> float:
 def _capture(fd: int, keyframes: bool = False) -> Iterator[cv2.VideoCapture]:
     os.lseek(fd, 0, os.SEEK_SET)
     # Read at each opening; there is no other way to hand it over.
+    options = f"{CAPTURE_OPTIONS}|fd;{fd}"
     os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = (
-        f"{CAPTURE_OPTIONS}|avdiscard;nonkey" if keyframes else CAPTURE_OPTIONS
+        f"{options}|avdiscard;nonkey" if keyframes else options
     )
-    capture = cv2.VideoCapture(f"/proc/self/fd/{fd}", cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+    capture = cv2.VideoCapture("fd:", cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
     try:
         if not capture.isOpened():
             raise NotMedia(container.why_unreadable(fd))
@@ -325,10 +344,22 @@ def _photo(fd: int) -> Image:
     return np.asarray(image, np.uint8)
 
 
-def _sha256(fd: int) -> str:
-    os.lseek(fd, 0, os.SEEK_SET)
-    with os.fdopen(os.dup(fd), "rb", buffering=0) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _fingerprint(fd: int, beginnings: Sequence[tuple[int, str]]) -> tuple[str, str]:
+    """SHA-256 of a file, and that of the longest known content it begins with."""
+    known: dict[int, set[str]] = {}
+    for size, digest in beginnings:
+        known.setdefault(size, set()).add(digest)
+    whole, extends, at = hashlib.sha256(), "", 0
+    for mark in [*sorted(known), math.inf]:
+        while at < mark:
+            piece = os.pread(fd, int(min(_PIECE_BYTES, mark - at)), at)
+            if not piece:
+                return whole.hexdigest(), extends
+            whole.update(piece)
+            at += len(piece)
+        if at == mark and whole.hexdigest() in known[at]:
+            extends = whole.hexdigest()
+    return whole.hexdigest(), extends
 
 
 def _believed(duration_s: float, size: int) -> float:

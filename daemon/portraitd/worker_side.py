@@ -23,10 +23,11 @@ from typing import Any, NamedTuple, Self
 from portraitd import __version__, errors, jobs
 from portraitd.encoder.interface import EncoderSettings
 from portraitd.errors import ConfigError, PortraitdError, WorkerDied
-from portraitd.executors import LocalExecutor, WorkerLimits
+from portraitd.executors import LocalExecutor, Seclusion, WorkerLimits
 from portraitd.jobs import EncodeSettings
 from portraitd.model import Slice, Source, Stamp
 from portraitd.received import Received
+from portraitd.workers import decoding_seclusion
 
 FOLDER_VARIABLE = "PORTRAITD_WORKER_DIR"
 
@@ -43,6 +44,8 @@ class Order(NamedTuple):
         args, kwargs: Its arguments.
         processes: How many jobs run at once in this worker.
         limits: What each of its processes may use.
+        encoder: What they load before they are shut off; None leaves them open, for jobs that
+            see no foreign file.
         sent: Hash of the file that was sent for the slice among ``args``; empty if the slice's
             own path is the one to read.
     """
@@ -53,6 +56,7 @@ class Order(NamedTuple):
     kwargs: dict[str, Any]
     processes: int
     limits: WorkerLimits
+    encoder: EncoderSettings | None = None
     sent: str = ""
 
 
@@ -205,7 +209,7 @@ def _begun(order: Order) -> Future[Any]:
         found = _orders.get(order.name)
         if found is None:
             args = tuple(_here(argument, order.sent) for argument in order.args)
-            pool = _pool(order.processes, order.limits)
+            pool = _pool(order.processes, order.limits, order.encoder)
             found = _orders[order.name] = pool.submit(order.fn, *args, **order.kwargs)
             ended = [name for name, job in _orders.items() if job.done()]
             for name in ended[:-MOST_ENDED]:
@@ -225,7 +229,7 @@ def _identity(processes: int, limits: WorkerLimits, encoder: EncoderSettings) ->
     with _identities_lock:
         key = processes, limits, encoder
         if key not in _identities:
-            pool, here = _pool(processes, limits), _here(encoder, "")
+            pool, here = _pool(processes, limits, encoder), _here(encoder, "")
             try:
                 for load in [pool.submit(jobs.warm_up, here) for _ in range(processes)]:
                     load.result()
@@ -235,19 +239,23 @@ def _identity(processes: int, limits: WorkerLimits, encoder: EncoderSettings) ->
         return _identities[key], ""
 
 
-_pools: dict[tuple[int, WorkerLimits], LocalExecutor] = {}
+_pools: dict[tuple[int, WorkerLimits, EncoderSettings | None], LocalExecutor] = {}
 _pools_lock = threading.Lock()
 
 
-def _pool(processes: int, limits: WorkerLimits) -> LocalExecutor:
+def _pool(processes: int, limits: WorkerLimits, encoder: EncoderSettings | None) -> LocalExecutor:
     """This worker's processes, made once."""
     with _pools_lock:
-        if (processes, limits) not in _pools:
-            _pools[processes, limits] = _made_for_good(processes, limits)
-        return _pools[processes, limits]
+        key = processes, limits, encoder
+        if key not in _pools:
+            seclusion = None if encoder is None else decoding_seclusion(_here(encoder, ""))
+            _pools[key] = _made_for_good(processes, limits, seclusion)
+        return _pools[key]
 
 
-def _made_for_good(processes: int, limits: WorkerLimits) -> LocalExecutor:
+def _made_for_good(
+    processes: int, limits: WorkerLimits, seclusion: Seclusion | None
+) -> LocalExecutor:
     """A pool whose processes are begun by a thread that stays.
 
     They end when the thread ends that began them, and Dask's threads come and go.
@@ -259,8 +267,9 @@ def _made_for_good(processes: int, limits: WorkerLimits) -> LocalExecutor:
         with suppress(AssertionError):
             multiprocessing.current_process().daemon = False
         try:
-            pool = LocalExecutor(processes, limits)
-            pool.submit(os.getpid).result()
+            pool = LocalExecutor(processes, limits, seclusion)
+            # Begins its processes. One that cannot load its models says so when it is asked.
+            pool.submit(os.getpid).exception()
         except BaseException as error:
             made.set_exception(ConfigError(f"no worker process can be begun: {error}"))
             return

@@ -13,32 +13,28 @@ from typing import TYPE_CHECKING, Any
 
 from portraitd import jobs
 from portraitd.config import Settings
-from portraitd.dataset.assembly import assemble
-from portraitd.dataset.orders import run_orders
-from portraitd.dataset.planning import plan
 from portraitd.encoder.interface import EncoderSettings
-from portraitd.executors import LocalExecutor, RoutedExecutor, WorkerLimits
+from portraitd.executors import RoutedExecutor
 from portraitd.model import Source, Stamp
 from portraitd.store import ClusterState, Crew, Database
+from portraitd.workers import (
+    MEDIA_JOBS,
+    NUMBER_JOBS,
+    SET_JOBS,
+    Job,
+    make_workers,
+    worker_limits,
+)
 
 if TYPE_CHECKING:
     from portraitd.dask_executor import DaskExecutor
 
 NOTE_GAP_S = 2.0
 
-Job = Callable[..., Any]
-
 FAR_JOBS: frozenset[Job] = frozenset({jobs.encode})
-"""What workers on other machines are asked for."""
+"""What workers on other machines are asked for; all others read and write what lies here."""
 
-NEAR_JOBS: frozenset[Job] = frozenset(
-    {
-        *(jobs.warm_up, jobs.probe, jobs.decode, jobs.montage),
-        *(jobs.track, jobs.track_singly, jobs.cluster, jobs.group),
-        *(plan, run_orders, assemble),
-    }
-)
-"""They read and write what lies here, or are quick."""
+NEAR_JOBS: frozenset[Job] = (MEDIA_JOBS | NUMBER_JOBS | SET_JOBS) - FAR_JOBS
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +68,8 @@ def open_workplace(
         ConfigError: The cluster is set up wrongly, or its package is not installed.
     """
     workers = settings.workers
-    limits = WorkerLimits(workers.nice, workers.memory_mb, workers.time_limit_s)
     if workers.kind == "local":
-        local = LocalExecutor(workers.processes, limits)
+        local = make_workers(settings, encoder)
         try:
             yield Workplace(local, workers.processes)
         finally:
@@ -85,7 +80,9 @@ def open_workplace(
     from portraitd.dask_executor import DaskExecutor
 
     network = Cluster(workers.cluster)
-    near = LocalExecutor(workers.processes, limits)
+    limits = worker_limits(settings)
+    # Nothing is encoded here: no worker needs the models.
+    near = make_workers(settings, encoder, loads=False)
     try:
         identity = near.submit(jobs.encoder_identity, encoder).result()
         with _proof(settings.inbox_dir) as proof:

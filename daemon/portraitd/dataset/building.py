@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from portraitd.dataset.assembly import Assembled, AssembleRequest, assemble
-from portraitd.dataset.orders import Cut, batches, cut_orders, run_orders
+from portraitd.dataset.orders import Cut, CutOrder, batches, cut_orders, run_orders
 from portraitd.dataset.planning import PlanRequest, plan
+from portraitd.dataset.pool import Pool
 from portraitd.dataset.truth import DatasetRule, Plan
 from portraitd.errors import PortraitdError
 from portraitd.store.dataset import Enrolment
@@ -54,7 +55,8 @@ class Build:
         self._ring = ring
         self._enrol = enrol
         self._plan: Plan | None = None
-        self._cuts: dict[Future[list[Cut]], int] = {}
+        self._cuts: dict[Future[list[Cut]], list[CutOrder]] = {}
+        self._pool = Pool(place.state_dir)
         self._missing: set[str] = set()
         self._lost = 0
         self.frames_ordered = 0
@@ -95,20 +97,30 @@ class Build:
         self._plan = replace(planned, enrolment=Enrolment((), (), {}))
         orders = cut_orders(planned, self._place.state_dir)
         for batch in batches(orders, FRAMES_PER_JOB):
-            frames = sum(len(order.frames) for order in batch)
-            self._cuts[self._submit(run_orders, batch)] = frames
-            self.frames_ordered += frames
+            self._cuts[self._submit(run_orders, batch)] = batch
+            self.frames_ordered += _frames(batch)
 
     def _collect(self) -> None:
         for job in [job for job in self._cuts if job.done()]:
-            self.frames_done += self._cuts.pop(job)
+            orders = self._cuts.pop(job)
+            self.frames_done += _frames(orders)
             try:
-                self._missing.update(cut.reason for cut in job.result() if cut.reason)
-                self._lost += sum(bool(cut.reason) for cut in job.result())
+                for order, cut in zip(orders, job.result(), strict=True):
+                    self._take(order, cut)
             except PortraitdError as error:
                 # What the others cut is in the pool; the next build tries these again.
                 self._missing.add(str(error))
                 self._lost += 1
+
+    def _take(self, order: CutOrder, cut: Cut) -> None:
+        """Put what was cut into the pool: under names that were ordered, whoever answered."""
+        wanted = order.names
+        for picture in cut.pictures:
+            if picture.name in wanted:
+                self._pool.put(order.sha256, picture.name, picture.jpeg)
+        if cut.reason:
+            self._missing.add(cut.reason)
+            self._lost += 1
 
     def _sentences(self) -> tuple[str, ...]:
         if not self._missing:
@@ -120,3 +132,7 @@ class Build:
         future = self._executor.submit(job, *arguments)
         future.add_done_callback(lambda _: self._ring())
         return future
+
+
+def _frames(orders: Sequence[CutOrder]) -> int:
+    return sum(len(order.frames) for order in orders)

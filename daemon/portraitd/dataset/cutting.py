@@ -5,21 +5,20 @@ Imports OpenCV and dlib: the daemon process names ``cut`` through ``portraitd.da
 
 from __future__ import annotations
 
-import contextlib
+import os
 from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from portraitd.dataset.orders import ChipOrder, Cut, CutOrder, FrameOrder
-from portraitd.dataset.pool import Pool
-from portraitd.dataset.truth import are_corners, frame_stem
+from portraitd.dataset.orders import ChipOrder, Cut, CutOrder, FrameOrder, Picture
+from portraitd.dataset.truth import are_corners
 from portraitd.encoder.chips import Aligner
 from portraitd.encoder.weights import FIVE_POINTS, find, verified
-from portraitd.errors import PublishError, VideoError
-from portraitd.model import Box, Frame, Image, Landmarks
+from portraitd.errors import VideoError
+from portraitd.handover import open_to_read
+from portraitd.model import Box, Image, Landmarks
 from portraitd.opencv import cv2
 from portraitd.video import FramesAt
 
@@ -48,21 +47,17 @@ _BLURRED_BLOCKS = 5
 
 
 def cut(order: CutOrder) -> Cut:
-    """Put every picture that is ordered into the pool, as far as it can be had.
-
-    Raises:
-        PublishError: The pool cannot be written.
-    """
-    pool = Pool(order.state_dir)
-    done, left = 0, []
+    """Make every picture that is ordered, as far as it can be had. Writes nothing."""
+    done: list[Picture] = []
+    left = []
     for frame in order.frames:
-        image = _kept_frame(pool, order.sha256, frame)
+        image = _kept_frame(frame)
         if image is None:
             left.append(frame)
         else:
-            done += _put(pool, order.sha256, frame, image)
+            done += _pictures(frame, image)
     if not left:
-        return Cut(done, "")
+        return Cut(tuple(done), "")
     reason = "the file is not there any more"
     for source in order.sources:
         exact = [frame for frame in left if frame.is_exact]
@@ -72,46 +67,39 @@ def cut(order: CutOrder) -> Cut:
                 by_time = {frame.t_s: frame for frame in frames}
                 wanted = FramesAt(source, order.kind, order.start_s, sorted(by_time), tolerance_s)
                 for t_s, found in wanted if by_time else ():
-                    done += _put(pool, order.sha256, by_time[t_s], found.image)
+                    done += _pictures(by_time[t_s], found.image)
                     left.remove(by_time[t_s])
         except VideoError as error:
             reason = str(error)
             continue
-        return Cut(done, f"{len(left)} frames were not met again" if left else "")
-    return Cut(done, reason)
+        return Cut(tuple(done), f"{len(left)} frames were not met again" if left else "")
+    return Cut(tuple(done), reason)
 
 
-def keep_frame(sha256: str, frame: Frame, state_dir: Path) -> None:
-    """Put a frame into the pool as it was seen, for sets that are built when its video is gone."""
-    # A full disk must not fail the video: while it is there, its frames can be cut again.
-    with contextlib.suppress(PublishError):
-        name = f"{frame_stem(sha256, frame.t_s)}.jpg"
-        Pool(state_dir).put(sha256, name, encoded(frame.image))
-
-
-def _kept_frame(pool: Pool, sha256: str, frame: FrameOrder) -> Image | None:
-    """A frame that lies in the pool as it was seen."""
-    path = pool.path(sha256, f"{frame_stem(sha256, frame.t_s)}.jpg")
-    if not path.is_file():
+def _kept_frame(frame: FrameOrder) -> Image | None:
+    """A frame that was kept as it was seen."""
+    if frame.kept is None:
         return None
-    image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    try:
+        fd = open_to_read(frame.kept)
+    except OSError:
+        return None
+    with os.fdopen(fd, "rb") as file:
+        image = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_COLOR)
     return None if image is None else np.asarray(image, np.uint8)
 
 
-def _put(pool: Pool, sha256: str, order: FrameOrder, image: Image) -> int:
-    """Make the pictures of one frame. Returns how many; none if the frame has another size."""
+def _pictures(order: FrameOrder, image: Image) -> list[Picture]:
+    """The pictures of one frame; none if the frame has another size."""
     if (image.shape[1], image.shape[0]) != order.size_px:
-        return 0
-    count = 0
-    if order.name and not pool.has(sha256, order.name):
+        return []
+    made = []
+    if order.name:
         shown = blurred(image, order.blurred, order.labelled) if order.blurred else image
-        pool.put(sha256, order.name, encoded(shown))
-        count += 1
+        made.append(Picture(order.name, encoded(shown)))
     for chip in order.chips:
-        for name, picture in _chips(image, chip):
-            pool.put(sha256, name, encoded(picture))
-            count += 1
-    return count
+        made += [Picture(name, encoded(picture)) for name, picture in _chips(image, chip)]
+    return made
 
 
 def _chips(image: Image, order: ChipOrder) -> list[tuple[str, Image]]:

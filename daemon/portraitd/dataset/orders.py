@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from portraitd.dataset.pool import Pool
+from portraitd.dataset.pool import Pool, frame_picture
 from portraitd.dataset.truth import DETECTION, Plan, chip_picture
 from portraitd.model import Box, Landmarks, MediaKind, Source
 from portraitd.store.dataset import Recording
@@ -34,6 +34,7 @@ class FrameOrder(NamedTuple):
         blurred: Faces that must not be recognised in it.
         labelled: Faces that must.
         chips: Faces to be cut from it.
+        kept: Where the frame lies as it was seen; None if it has to be read from the video.
     """
 
     t_s: float
@@ -43,12 +44,19 @@ class FrameOrder(NamedTuple):
     blurred: tuple[Box, ...]
     labelled: tuple[Box, ...]
     chips: tuple[ChipOrder, ...]
+    kept: Path | None = None
+
+
+class Picture(NamedTuple):
+    """A picture for the pool, as JPEG."""
+
+    name: str
+    jpeg: bytes
 
 
 class CutOrder(NamedTuple):
     """Frames of one slice of a recording: one job."""
 
-    state_dir: Path
     video_id: int
     sha256: str
     sources: tuple[Source, ...]
@@ -56,16 +64,29 @@ class CutOrder(NamedTuple):
     start_s: float
     frames: tuple[FrameOrder, ...]
 
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        """The files that a worker needs for it."""
+        kept = (frame.kept for frame in self.frames if frame.kept)
+        return (*(source.path for source in self.sources), *kept)
+
+    @property
+    def names(self) -> set[str]:
+        """The pictures that are wanted."""
+        chips = (chip for frame in self.frames for chip in frame.chips)
+        names = {name for chip in chips for name in (chip.name_150, chip.name_112)}
+        return (names | {frame.name for frame in self.frames}) - {""}
+
 
 class Cut(NamedTuple):
-    """What came of an order: how many pictures were made, and why others were not."""
+    """What came of an order: the pictures that were made, and why others were not."""
 
-    pictures: int
+    pictures: tuple[Picture, ...]
     reason: str
 
 
 def run_orders(orders: Sequence[CutOrder]) -> list[Cut]:
-    """Carry out some orders. For a worker."""
+    """Carry out some orders. For a worker, which hands back pictures and writes nothing."""
     from portraitd.dataset.cutting import cut
 
     return [cut(order) for order in orders]
@@ -104,7 +125,9 @@ def cut_orders(plan: Plan, state_dir: Path) -> list[CutOrder]:
             wanted[face.video_id].setdefault(face.t_s, _Wanted()).chips.append(order)
     orders = []
     for video_id, moments in wanted.items():
-        orders += _of_recording(plan.recordings[video_id], moments, state_dir)
+        recording = plan.recordings[video_id]
+        kept = {name: pool.path(recording.sha256, name) for name in there[video_id]}
+        orders += _of_recording(recording, moments, kept)
     return orders
 
 
@@ -121,7 +144,7 @@ def batches(orders: Sequence[CutOrder], frames: int) -> Iterable[list[CutOrder]]
 
 
 def _of_recording(
-    recording: Recording, moments: dict[float, _Wanted], state_dir: Path
+    recording: Recording, moments: dict[float, _Wanted], kept: Mapping[str, Path]
 ) -> list[CutOrder]:
     size = (recording.width_px, recording.height_px)
     starts = [start_s for start_s, _ in recording.slices] or [0.0]
@@ -130,12 +153,18 @@ def _of_recording(
         start_s = max((start for start in starts if start <= t_s), default=0.0)
         by_start[start_s].append(
             FrameOrder(
-                t_s, one.is_exact, size, one.name, one.blurred, one.labelled, tuple(one.chips)
+                t_s,
+                one.is_exact,
+                size,
+                one.name,
+                one.blurred,
+                one.labelled,
+                tuple(one.chips),
+                kept.get(frame_picture(recording.sha256, t_s)),
             )
         )
     return [
         CutOrder(
-            state_dir,
             recording.id,
             recording.sha256,
             recording.sources,

@@ -7,16 +7,26 @@ how it has to look, so what is there need not be cut again.
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from portraitd.dataset.truth import frame_stem
 from portraitd.errors import PublishError
 
 LOOK = "1"
 """Raised when pictures of the same name come to look different."""
 
 _UNFINISHED = ".new-"
+
+_JPEG = b"\xff\xd8\xff"
+
+
+def frame_picture(sha256: str, t_s: float) -> str:
+    """The name of a frame as it was seen."""
+    return f"{frame_stem(sha256, t_s)}.jpg"
 
 
 class Pool:
@@ -47,8 +57,11 @@ class Pool:
         """Write a picture beside and rename it: it is whole, or not there.
 
         Raises:
-            PublishError: The disk is full, or the folder cannot be written.
+            PublishError: It is no JPEG, the disk is full, or the folder cannot be written.
         """
+        # A worker made it that had seen a foreign file, and others will read it.
+        if not data.startswith(_JPEG):
+            raise PublishError(f"{name} is no picture")
         path = self.path(sha256, name)
         beside = path.with_name(f"{_UNFINISHED}{os.getpid()}-{name}")
         try:
@@ -60,6 +73,14 @@ class Pool:
         except OSError as error:
             beside.unlink(missing_ok=True)
             raise PublishError(f"{path} cannot be written: {error.strerror}") from error
+
+    def keep(self, sha256: str, frames: Sequence[tuple[float, bytes]]) -> None:
+        """Put frames there as they were seen, for sets that are built when their video is gone."""
+        # A full disk must not fail the video: while it is there, its frames can be cut again.
+        for t_s, jpeg in frames:
+            if math.isfinite(t_s):
+                with suppress(PublishError):
+                    self.put(sha256, frame_picture(sha256, t_s), jpeg)
 
     def sweep(self, wanted: Collection[tuple[str, str]], keep_frames_of: Collection[str]) -> int:
         """Remove what nobody wants any more.

@@ -35,10 +35,10 @@ def contact_sheet(jpegs: Sequence[bytes], is_val: Sequence[bool]) -> bytes:
         top, left = place // columns * height, place % columns * width
         tile = sheet[top + 1 : top + height - 1, left + 1 : left + width - 1]
         tile[:] = VAL if val else TRAIN
-        picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR) if jpeg else None
+        picture = _decoded(jpeg)
         if picture is not None:
             inner = tile[BORDER_PX - 1 : 1 - BORDER_PX, BORDER_PX - 1 : 1 - BORDER_PX]
-            inner[:] = _filling(np.asarray(picture, np.uint8), inner.shape[1], inner.shape[0])
+            inner[:] = _filling(picture, inner.shape[1], inner.shape[0])
     done, data = cv2.imencode(".png", sheet)
     if not done:
         raise ValueError(f"a sheet of shape {sheet.shape} cannot be written as PNG")
@@ -54,7 +54,7 @@ def without(jpeg: bytes, area: Box, face: Box, hidden: Sequence[Box]) -> bytes:
         face: Whose portrait it is.
         hidden: The other faces.
     """
-    picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    picture = _decoded(jpeg)
     if picture is None:
         return jpeg
     scale = picture.shape[1] / area.width
@@ -67,8 +67,15 @@ def without(jpeg: bytes, area: Box, face: Box, hidden: Sequence[Box]) -> bytes:
             round((box.bottom - area.top) * scale),
         )
 
-    image = np.asarray(picture, np.uint8)
-    return encoded(blurred(image, [placed(box) for box in hidden], [placed(face)]))
+    return encoded(blurred(picture, [placed(box) for box in hidden], [placed(face)]))
+
+
+def _decoded(jpeg: bytes) -> Image | None:
+    """A portrait; None if it is none. A worker cut it that had seen a foreign file: JPEG alone."""
+    if not jpeg.startswith(b"\xff\xd8\xff"):
+        return None
+    picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    return None if picture is None else np.asarray(picture, np.uint8)
 
 
 def _filling(picture: Image, width_px: int, height_px: int) -> Image:

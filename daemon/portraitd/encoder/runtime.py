@@ -48,6 +48,8 @@ class OnnxRuntimeSession:
     """A network in ONNX Runtime, in float32."""
 
     def __init__(self, network: Path | bytes) -> None:
+        # Version 1.32 sends what it observes to its makers unless told not to, before its import.
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
         # OpenVINO may be all that is needed, and each takes its share of memory.
         import onnxruntime
 

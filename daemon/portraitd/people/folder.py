@@ -154,7 +154,8 @@ def make_hidden(number: int, root_fd: int, mode: int) -> str:
     name = f"{UNFINISHED}{number}"
     while exists(root_fd, name):
         name += "-"
-    os.mkdir(name, 0o700, dir_fd=root_fd)
+    # With its rights from the start: where they may not be set, the parent's group is inherited.
+    os.mkdir(name, mode & 0o777, dir_fd=root_fd)
     with opened(name, root_fd) as fd:
         set_mode(fd, mode)
     return name

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from portraitd.model import FileState, Source, Stamp
+from portraitd.store.beginnings import Beginnings
 from portraitd.store.database import Database
 
 INBOX = b""
@@ -93,13 +94,31 @@ class Files:
                 """,
                 (root, os.fsencode(path), *_signed(stamp), state, reason, now_s, now_s),
             ).fetchone()
-            self._db.execute(
+            orphans = self._db.execute(
                 """
-                delete from videos where state = 'queued'
-                    and not exists (select 1 from files where video_id = videos.id)
+                select id, replaces from videos where state = 'queued' and not exists (
+                    select 1 from files where video_id = coalesce(videos.replaces, videos.id)
+                        and (state <> 'duplicate' or reason like 'same content%'))
                 """
-            )
+            ).fetchall()
+            for orphan in orphans:
+                if orphan["replaces"]:
+                    # It cannot be looked at again; what was found in it before stays.
+                    self._db.execute("delete from videos where id = ?", (orphan["id"],))
+                # Of a beginning that was being completed, what was found in it stays.
+                elif not Beginnings(self._db).revert(orphan["id"]):
+                    self._forget_unnamed(orphan["id"])
         return int(row["id"])
+
+    def _forget_unnamed(self, video_id: int) -> None:
+        """A content that no file has any more, under any name."""
+        self._db.execute(
+            """
+            delete from videos where id = ?
+                and not exists (select 1 from files where video_id = videos.id)
+            """,
+            (video_id,),
+        )
 
     def move_on(
         self,

@@ -18,6 +18,7 @@ from portraitd.model import (
     SliceFaces,
     VideoState,
 )
+from portraitd.store.beginnings import Beginnings
 from portraitd.store.database import Database
 from portraitd.store.files import Files, KnownFile, shown
 from portraitd.store.order import Order
@@ -84,6 +85,11 @@ class Work:
         self._db = database
         self._files = files
         self._order = Order(database)
+        self._beginnings = Beginnings(database)
+
+    def beginnings(self, file: KnownFile) -> tuple[tuple[int, str], ...]:
+        """Size and SHA-256 of the contents that a file may be the whole of."""
+        return self._beginnings.known(file.stamp.size)
 
     def admit(
         self, file: KnownFile, facts: MediaFacts, slice_s: float, now_s: float, priority: int = 0
@@ -97,11 +103,23 @@ class Work:
                 state, reason = self._duplicate(file, known)
                 self._files.move_on(file.id, state, now_s, reason, known["id"])
                 return state
+            if whole := self._beginnings.whole_of(facts.sha256):
+                reason = f"the beginning of {self._name(whole, file)}"
+                self._files.move_on(file.id, FileState.DUPLICATE, now_s, reason, whole)
+                return FileState.DUPLICATE
+            pieces = cut(facts, slice_s)
+            if facts.extends and (whole := self._beginnings.extend(facts, file.stamp.size, pieces)):
+                for earlier in self._files.of_video(whole):
+                    reason = f"the beginning of {shown(file.path)}"
+                    self._files.move_on(earlier.id, FileState.DUPLICATE, now_s, reason)
+                self._files.move_on(file.id, FileState.ENCODING, now_s, "", whole)
+                return FileState.ENCODING
             video_id = self._db.execute(
                 """
                 insert into videos
-                    (sha256, kind, duration_s, fps, width_px, height_px, state, added_at)
-                values (?, ?, ?, ?, ?, ?, 'queued', ?)
+                    (sha256, kind, duration_s, fps, width_px, height_px, content_size, state,
+                        added_at)
+                values (?, ?, ?, ?, ?, ?, ?, 'queued', ?)
                 """,
                 (
                     facts.sha256,
@@ -110,6 +128,7 @@ class Work:
                     facts.fps,
                     facts.width_px,
                     facts.height_px,
+                    file.stamp.size,
                     now_s,
                 ),
             ).lastrowid
@@ -118,7 +137,7 @@ class Work:
                 insert into jobs (video_id, start_s, stop_s, state, priority)
                 values (?, ?, ?, 'queued', ?)
                 """,
-                [(video_id, start, stop, priority) for start, stop in cut(facts, slice_s)],
+                [(video_id, start, stop, priority) for start, stop in pieces],
             )
             self._files.move_on(file.id, FileState.ENCODING, now_s, "", video_id)
             return FileState.ENCODING
@@ -139,10 +158,10 @@ class Work:
             # A video that is looked at again has the content of the one it is to replace.
             video = self._db.execute(
                 """
-                select videos.kind, origin.id as origin, origin.sha256
-                from videos join videos as origin
-                    on origin.id = coalesce(videos.replaces, videos.id)
-                where videos.id = ?
+                select origin.id as origin, origin.kind, origin.sha256
+                from videos as one
+                join videos as origin on origin.id = coalesce(one.replaces, one.id)
+                where one.id = ?
                 """,
                 (row["video_id"],),
             ).fetchone()
@@ -247,7 +266,8 @@ class Work:
         """The file was written or removed while it was read: nothing found in it counts."""
         with self._db.transaction():
             names = self._files.of_video(ticket.video_id)
-            self._db.execute("delete from videos where id = ?", (ticket.video_id,))
+            if not self._beginnings.revert(ticket.video_id):
+                self._db.execute("delete from videos where id = ?", (ticket.video_id,))
             for known in names:
                 other_name = known.state is FileState.DUPLICATE
                 self._files.move_on(
@@ -306,11 +326,15 @@ class Work:
         return Progress(row["done"], row["left_over"], row["work"])
 
     def _duplicate(self, file: KnownFile, video: sqlite3.Row) -> tuple[FileState, str]:
-        names = [known for known in self._files.of_video(video["id"]) if known.id != file.id]
-        name = shown(names[0].path) if names else "an earlier file"
+        name = self._name(video["id"], file)
         if video["state"] == VideoState.FAILED:
             return FileState.FAILED, f"same content as {name}, which failed: {video['reason']}"
         return FileState.DUPLICATE, f"same content as {name}"
+
+    def _name(self, video_id: int, file: KnownFile) -> str:
+        """Another name of a content, in words."""
+        names = [known for known in self._files.of_video(video_id) if known.id != file.id]
+        return shown(names[0].path) if names else "an earlier file"
 
     def _finish(self, video_id: int, now_s: float) -> Outcome | None:
         """Close a video whose last slice has ended, and the files it came from."""
