@@ -180,7 +180,8 @@ def begin_cluster(folder: Path, cores: int) -> list[subprocess.Popen[bytes]]:
         ],
         **quiet,
     )
-    while not file.exists():
+    # It is there before anything is in it.
+    while not (file.exists() and file.read_text().endswith("}")):
         time.sleep(0.1)
     command = [sys.executable, "-m", "portraitd", "worker", "--scheduler-file", file]
     return [
