@@ -185,7 +185,8 @@ class Cluster:
             else:
                 try:
                     inner = client.submit(
-                        *(fn, *args),
+                        fn,
+                        *args,
                         pure=False,
                         workers=[address],
                         allow_other_workers=False,
