@@ -1,6 +1,6 @@
 """A cluster of this machine's cores against the local pool, in one run, on the same slices.
 
-    python benchmarks/cluster.py CLIP… --rounds 3
+    python benchmarks/cluster.py CLIP… --rounds 4
 
 Prints the ratio of their speeds, what the coordinator spends on a slice, and what goes over the
 wire. Scheduler and workers are begun here, on loopback, and ended here.
@@ -44,7 +44,7 @@ def main() -> None:
     """Measure, and print one figure a line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("clips", type=Path, nargs="+")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--slice-s", type=float, default=10.0)
     parser.add_argument("--cores", type=int, default=2)
     given = parser.parse_args()
@@ -76,13 +76,19 @@ def measure(clips: Sequence[Path], rounds: int, slice_s: float, cores: int, fold
         )
         while sum(member.state == "accepted" for member in far.members()) < cores:
             time.sleep(0.1)
-        ratios, answers = [], []
+        taken: dict[str, list[float]] = {"local": [], "cluster": []}
+        answers: list[SliceFaces] = []
         for number in range(rounds):
-            here_s, answers = timed(local, pieces, settings)
-            there_s, _ = timed(far, pieces, settings)
-            ratios.append(here_s / there_s)
-            print(f"round {number + 1}: local {here_s:.1f} s, cluster {there_s:.1f} s", flush=True)
-        print(f"cluster's speed of local's: {statistics.median(ratios):.2f} (median)")
+            # Each is first as often as the other: a machine gets busier, or quieter.
+            turns: list[tuple[str, Executor]] = [("local", local), ("cluster", far)]
+            for name, executor in turns[:: -1 if number % 2 else 1]:
+                seconds, answers = timed(executor, pieces, settings)
+                taken[name].append(seconds)
+                print(f"round {number + 1}: {name} {seconds:.1f} s", flush=True)
+        ratios = [here / there for here, there in zip(*taken.values(), strict=True)]
+        print(f"cluster's speed of local's: {sum(taken['local']) / sum(taken['cluster']):.2f}")
+        print(f"round by round: {', '.join(f'{ratio:.2f}' for ratio in ratios)}")
+        print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
         report(far, local, clips_facts, pieces, answers, folder)
         far.shutdown(cancel_futures=True)
     finally:
@@ -103,7 +109,9 @@ def report(
     """What a slice costs the coordinator, and the wire."""
     work_s = sum(answer.seconds for answer in answers)
     footage_s = sum(facts.duration_s for _, facts in clips)
+    faces_per_s = sum(len(answer.sightings) for answer in answers) / footage_s
     print(f"a core: {footage_s / work_s:.2f} s of footage a second, {len(pieces)} slices")
+    print(f"footage: {faces_per_s:.2f} faces a second of it")
     # One process of the coordinator does all of this; so processor time, not what others leave.
     far.submit(os.getpid).result()
     count, began_s = 300, time.process_time()

@@ -26,9 +26,9 @@ CORES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
 # Measured with ``cluster.py`` and ``encoder.py``; docs/scaling.md says on what.
 CORE_SPEED = 4.0
 FAST_CORE_SPEED = 18.0
-HAND_OUT_MS = 2.0
-RECORD_MS = 15.0
-BYTES_BACK = 1_400_000.0
+HAND_OUT_MS = 1.5
+RECORD_MS = 17.0
+BYTES_BACK = 1_800_000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,11 +179,12 @@ def main() -> None:
     }
     results = {name: [simulate(costs, cores) for cores in CORES] for name, costs in cases.items()}
     for name, outcomes in results.items():
-        print(f"{name}, {cases[name].work_s:.1f} s a slice")
+        costs = cases[name]
+        print(f"{name}, {costs.work_s:.1f} s a slice")
         for outcome in outcomes:
             print(
                 f"{outcome.cores:6} cores {outcome.slices_per_s:9.2f} slices/s "
-                f"{outcome.slices_per_s * 60 / 3600:8.2f} h of footage a second "
+                f"{outcome.slices_per_s * costs.slice_s:8.0f} cameras in real time "
                 f"{100 * outcome.share:5.1f} % of the cores' speed, "
                 f"coordinator {100 * outcome.busy:5.1f} % busy"
             )

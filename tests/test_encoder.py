@@ -18,7 +18,12 @@ from portraitd.encoder import EncoderSettings, zoo
 from portraitd.encoder.build import build_encoder, detector_name
 from portraitd.encoder.chips import Aligner
 from portraitd.encoder.engine import Encoder, reduce, reduced_size
-from portraitd.encoder.quality import frontal_of_centres, frontal_of_corners, sharpness
+from portraitd.encoder.quality import (
+    confidence,
+    frontal_of_centres,
+    frontal_of_corners,
+    sharpness,
+)
 from portraitd.encoder.weights import FIVE_POINTS, find
 from portraitd.errors import ConfigError, ModelError
 from portraitd.model import Box, Image
@@ -287,6 +292,13 @@ def test_frontal_is_a_fraction(five: tuple[tuple[float, float], ...]) -> None:
     """Whatever the points are, even all in one place."""
     assert 0.0 <= frontal_of_corners(five) <= 1.0
     assert 0.0 <= frontal_of_centres(five) <= 1.0
+
+
+def test_a_detector_that_is_unsure_says_so() -> None:
+    """Half a face at the edge scores low, with either of the two that score alike."""
+    assert 0.0 == confidence(0.65)
+    assert 0.0 < confidence(0.8) < 1.0
+    assert 1.0 == confidence(1.05)
 
 
 def test_a_profile_is_less_frontal() -> None:

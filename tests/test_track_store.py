@@ -86,7 +86,7 @@ def test_what_tracking_reads_is_what_was_seen(store: Store) -> None:
     assert [0.0, 70.0] == faces.times_s.tolist()
     assert np.stack([ANN, BOB]).tobytes() == faces.embeddings.tobytes()
     assert [[10, 20, 110, 130]] * 2 == faces.boxes.tolist()
-    quality = (np.array([100.0] * 2), np.array([55.5] * 2), np.array([0.75] * 2))
+    quality = (np.full(2, 100.0), np.full(2, 55.5), np.full(2, 0.75), np.ones(2))
     assert goodness(*quality).tolist() == faces.goodness.tolist()
 
 

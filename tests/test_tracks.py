@@ -184,8 +184,11 @@ def test_levelled_vectors_differ_in_direction_only(seed: int, factor: float) -> 
     assert np.allclose(levelled(vectors * np.float32(factor)), level, atol=1e-6)
 
 
-def test_goodness_is_the_worst_of_three() -> None:
+def test_goodness_is_the_worst_of_all() -> None:
     """Large and sharp does not make up for a profile."""
     size_px, frontal = np.array([100.0, 100.0, 48.0, 16.0]), np.array([1.0, 0.0, 1.0, 1.0])
 
-    assert [1.0, 0.0, 0.5, 0.0] == goodness(size_px, np.full(4, 50.0), frontal).tolist()
+    sharpness, sure = np.full(4, 50.0), np.ones(4)
+
+    assert [1.0, 0.0, 0.5, 0.0] == goodness(size_px, sharpness, frontal, sure).tolist()
+    assert [0.3, 0.0, 0.3, 0.0] == goodness(size_px, sharpness, frontal, 0.3 * sure).tolist()

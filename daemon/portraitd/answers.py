@@ -200,7 +200,7 @@ def _is_vector(vector: Any) -> bool:
 
 def _is_quality(quality: Any) -> bool:
     return isinstance(quality, Quality) and all(
-        map(_finite, (quality.size_px, quality.sharpness, quality.frontal))
+        map(_finite, (quality.size_px, quality.sharpness, quality.frontal, quality.confidence))
     )
 
 

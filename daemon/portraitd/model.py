@@ -121,11 +121,14 @@ class Detection:
         box: In pixels of the image given to the detector.
         score: The detector's own confidence; comparable within one detector only.
         landmarks: Five points, or None where the detector gives none.
+        confidence: 0 to 1, what the score says of a face's worth for telling people apart;
+            comparable between detectors.
     """
 
     box: Box
     score: float
     landmarks: Landmarks | None = None
+    confidence: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +139,13 @@ class Quality:
         size_px: Shorter side of the box in source pixels.
         sharpness: Variance of the Laplacian of the grey 150 px chip.
         frontal: 1.0 for a face that looks at the camera, towards 0 for a profile.
+        confidence: As in ``Detection``.
     """
 
     size_px: float
     sharpness: float
     frontal: float
+    confidence: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

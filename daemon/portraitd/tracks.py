@@ -97,21 +97,22 @@ class Tracks:
     best: Indices
 
 
-def goodness(size_px: Floats, sharpness: Floats, frontal: Floats) -> Floats:
+def goodness(size_px: Floats, sharpness: Floats, frontal: Floats, confidence: Floats) -> Floats:
     """How much faces say about whose they are: 1 for enough of everything, 0 for nothing.
 
-    The worst of three ramps. At their upper ends, on labelled photos and clips, one face in
-    fifty is within 0.46 of a stranger. Half-way down it is one in five, near the lower ends it
-    is most: a face without detail lies near to everybody.
+    The worst of three ramps and of the detector's confidence. At the ramps' upper ends, on
+    labelled photos and clips, one face in fifty is within 0.46 of a stranger. Half-way down it
+    is one in five, near the lower ends it is most: a face without detail lies near to everybody.
 
     Args:
         size_px: Shape ``(n,)``; as in ``model.Quality``, like the others.
         sharpness: Shape ``(n,)``.
         frontal: Shape ``(n,)``.
+        confidence: Shape ``(n,)``.
     """
     ramps = ((size_px, SIZE_RAMP_PX), (sharpness, SHARPNESS_RAMP), (frontal, FRONTAL_RAMP))
     parts = [np.interp(value, ends, (0.0, 1.0)) for value, ends in ramps]
-    return np.asarray(np.minimum.reduce(parts), dtype=np.float64)
+    return np.asarray(np.minimum.reduce([*parts, confidence]), dtype=np.float64)
 
 
 def levelled(embeddings: Embeddings) -> Embeddings:

@@ -16,6 +16,7 @@ import dlib
 import numpy as np
 
 from portraitd.encoder.interface import Chips
+from portraitd.encoder.quality import confidence
 from portraitd.model import EMBEDDING_SIZE, Box, Detection, Embeddings, Image
 from portraitd.opencv import cv2
 
@@ -78,7 +79,7 @@ class CnnDetector:
         """See ``Detector``. The score is the distance from the decision, above 0."""
         return [
             _best_first(
-                Detection(_box(face.rect), float(face.confidence))
+                Detection(_box(face.rect), face.confidence, None, confidence(face.confidence))
                 for face in self._detector(_rgb(image), self._upsample)
             )
             for image in images

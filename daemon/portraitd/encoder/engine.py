@@ -134,6 +134,7 @@ def _enlarge(detection: Detection, across: float, down: float) -> Detection:
         ),
         score=detection.score,
         landmarks=points and tuple((x * across, y * down) for x, y in points),
+        confidence=detection.confidence,
     )
 
 
@@ -151,5 +152,5 @@ def _face(
         score=detection.score,
         landmarks=own or corners,
         embedding=embedding,
-        quality=quality.measure(detection.box, chip, frontal),
+        quality=quality.measure(detection.box, chip, frontal, detection.confidence),
     )

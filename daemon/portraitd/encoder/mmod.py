@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from portraitd.encoder import pyramid
 from portraitd.encoder.dat_file import WindowOptions
 from portraitd.encoder.pyramid import CELL_PX, FIRST_CELL_PX, Level
+from portraitd.encoder.quality import confidence
 from portraitd.encoder.runtime import Session
 from portraitd.model import Box, Detection, Image
 
@@ -80,7 +81,7 @@ class MmodDetector:
         for _ in range(self._upsample):
             left, top = pyramid.halved(left, top)
             right, bottom = pyramid.halved(right, bottom)
-        return Detection(_box(left, top, right, bottom), score)
+        return Detection(_box(left, top, right, bottom), score, None, confidence(score))
 
 
 def suppressed(windows: list[tuple[float, Box]]) -> list[tuple[float, Box]]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from portraitd.encoder.quality import confidence
 from portraitd.encoder.runtime import Session
 from portraitd.model import Box, Detection, Image, Landmarks
 
@@ -133,7 +134,8 @@ def _detection(candidate: _Candidate) -> Detection:
     (x, y), height = candidate.centre, candidate.height
     side = 0.821 * height
     square = _box(x - 0.034 * height, y - 0.006 * height, side, side)
-    return Detection(square, candidate.score, candidate.landmarks)
+    score = candidate.score
+    return Detection(square, score, candidate.landmarks, confidence(score))
 
 
 def _box(x: float, y: float, width: float, height: float) -> Box:

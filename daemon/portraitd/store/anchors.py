@@ -31,7 +31,8 @@ class Anchors:
             select max(faces.id) as id, embedding from faces
             where person_id = ? and hidden = 0 and coalesce(rank, 0) = 0
             group by coalesce(track_id, -id)
-            order by size_px * (0.1 + frontal) * min(sharpness, 50.0) desc, id limit ?
+            order by size_px * (0.1 + frontal) * (0.1 + confidence) * min(sharpness, 50.0) desc, id
+            limit ?
             """,
             (person_id, CANDIDATES),
         ).fetchall()

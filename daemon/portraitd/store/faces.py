@@ -126,14 +126,17 @@ class Faces:
         """How well each face would stand for its person: large, sharp, frontal; any scale."""
         rows = [
             self._db.execute(
-                "select size_px, sharpness, frontal from faces where id = ?", (face_id,)
+                "select size_px, sharpness, frontal, confidence from faces where id = ?", (face_id,)
             ).fetchone()
             for face_id in face_ids
         ]
         # Sizes and sharpness matter most where they are small; the logarithm says so.
         return np.array(
             [
-                np.log1p(row["size_px"]) + 0.3 * np.log1p(row["sharpness"]) + row["frontal"]
+                np.log1p(row["size_px"])
+                + 0.3 * np.log1p(row["sharpness"])
+                + row["frontal"]
+                + row["confidence"]
                 for row in rows
             ],
             np.float64,

@@ -78,7 +78,7 @@ class TrackStore:
         ).fetchall()
         columns = {
             name: np.array([row[name] for row in rows], np.float64)
-            for name in ("t_s", "size_px", "sharpness", "frontal")
+            for name in ("t_s", "size_px", "sharpness", "frontal", "confidence")
         }
         boxes = [
             [row["box_left"], row["box_top"], row["box_right"], row["box_bottom"]] for row in rows
@@ -88,7 +88,12 @@ class TrackStore:
             times_s=columns["t_s"],
             boxes=np.array(boxes, np.float64).reshape(-1, 4),
             embeddings=vectors.reshape(-1, EMBEDDING_SIZE),
-            goodness=goodness(columns["size_px"], columns["sharpness"], columns["frontal"]),
+            goodness=goodness(
+                columns["size_px"],
+                columns["sharpness"],
+                columns["frontal"],
+                columns["confidence"],
+            ),
         )
 
     def said_of(self, video_id: int, face_ids: Indices) -> tuple[Indices, Flags]:

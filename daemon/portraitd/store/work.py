@@ -215,9 +215,9 @@ class Work:
                 face_id = self._db.execute(
                     """
                     insert into faces (video_id, job_id, t_s, box_left, box_top, box_right,
-                        box_bottom, score, landmarks, size_px, sharpness, frontal, encoder,
-                        embedding, added_at)
-                    values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                        box_bottom, score, landmarks, size_px, sharpness, frontal, confidence,
+                        encoder, embedding, added_at)
+                    values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                     """,
                     (
                         ticket.video_id,
@@ -229,6 +229,7 @@ class Work:
                         face.quality.size_px,
                         face.quality.sharpness,
                         face.quality.frontal,
+                        face.quality.confidence,
                         encoder,
                         face.embedding.astype("<f4").tobytes(),
                         now_s,
