@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -79,12 +80,12 @@ def environment(**more: str) -> dict[str, str]:
 class Daemon:
     """``portraitd run`` in a process of its own, and the log it writes."""
 
-    def __init__(self, home: Path, *arguments: str, **more: str) -> None:
+    def __init__(self, home: Path, *arguments: str, under: Sequence[str] = (), **more: str) -> None:
         self.home = home
         self._log_path = home / f"log-{len(list(home.glob('log-*')))}"
         with self._log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "portraitd", "run", "--home", home, *arguments],
+                [*under, sys.executable, "-m", "portraitd", "run", "--home", home, *arguments],
                 stdout=log,
                 stderr=log,
                 env=environment(**more),

@@ -117,10 +117,10 @@ def test_a_whole_that_goes_away_leaves_its_beginning(home: Home, whole: bytes) -
         while "encoding" not in home.states().values():
             service.admission.refresh(home.now.wall_s, home.steady_s)
             home.steady_s += 1.0
-            if file := service.files.claim(0.0):
-                source = service.files.source(file)
-                facts = probe(source, service.work.beginnings(file))
-                service.work.admit(file, facts, 5.0, 0.0)
+            if arrival := service.work.claim_file(0.0):
+                source = service.files.source(arrival.file)
+                facts = probe(source, arrival.beginnings)
+                service.work.admit(arrival.file, facts, 5.0, 0.0)
         home.drop(b"something else\n" * 100, "clip.mp4")
         home.run_until_idle(service)
 

@@ -94,13 +94,13 @@ class Dispatcher:
     def _probe(self, now_s: float) -> bool:
         """Have a file looked into, if there is a place and a file."""
         taken = len(self._probes) + (0 if self._slice_places else len(self._slices))
-        file = self._files.claim(now_s) if taken < self._places else None
-        if file is None:
+        arrival = self._work.claim_file(now_s) if taken < self._places else None
+        if arrival is None:
             return False
         probe = self._executor.submit(
-            jobs.probe, self._files.source(file), self._work.beginnings(file)
+            jobs.probe, self._files.source(arrival.file), arrival.beginnings
         )
-        self._probes[probe] = file
+        self._probes[probe] = arrival.file
         probe.add_done_callback(lambda _: self._ring())
         return True
 

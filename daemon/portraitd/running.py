@@ -91,7 +91,7 @@ def run(settings: Settings, until_idle: bool = False) -> None:
                 version=__version__,
                 home=str(settings.home_dir),
                 workers=settings.workers.processes,
-                watching="events and scan" if watch.event_roots else "scan",
+                watching="events and scan" if watch.event_roots and watch.alive() else "scan",
                 sqlite=sqlite3.sqlite_version,
             )
             notifier.ready()

@@ -31,7 +31,10 @@ from watchdog.events import (
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
+from portraitd import logs
 from portraitd.inbox import file_system_type, needs_polling
+
+log = logs.get("watch")
 
 WatchMode = Literal["auto", "events", "poll", "scan"]
 """``auto``: events except on network mounts. ``poll`` and ``scan``: the periodic look alone."""
@@ -169,6 +172,7 @@ class Watch:
         self._mode = mode
         self._watched: dict[Path, _Watched] = {}
         self._wanted: tuple[Path, ...] = ()
+        self._unheard: set[Path] = set()
 
     @property
     def event_roots(self) -> tuple[Path, ...]:
@@ -226,16 +230,23 @@ class Watch:
         folder = _identity(root)
         if folder is None:
             return None
-        observer = Observer()
+        observer: BaseObserver | None = None
         try:
+            observer = Observer()
             observer.schedule(
                 _Ringer(self._doorbell), os.fspath(root), recursive=True, event_filter=_INTERESTING
             )
             observer.start()
-        except OSError:
-            # No watches left, or the folder went away just now: the look still finds its files.
-            observer.unschedule_all()
+        except OSError as error:
+            # Nothing left to watch with, or the folder went away just now: the look still finds
+            # its files.
+            if observer is not None:
+                observer.unschedule_all()
+            if root not in self._unheard:
+                log.warning("folder_not_watched", path=str(root), reason=str(error))
+                self._unheard.add(root)
             return None
+        self._unheard.discard(root)
         return _Watched(observer, folder)
 
 

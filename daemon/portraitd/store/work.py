@@ -78,6 +78,14 @@ def cut(facts: MediaFacts, slice_s: float) -> list[tuple[float, float]]:
     return list(zip(starts, [*starts[1:], math.inf], strict=True))
 
 
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A file to be looked into, with size and SHA-256 of what it may be the whole of."""
+
+    file: KnownFile
+    beginnings: tuple[tuple[int, str], ...]
+
+
 class Work:
     """The queue of slices."""
 
@@ -87,9 +95,11 @@ class Work:
         self._order = Order(database)
         self._beginnings = Beginnings(database)
 
-    def beginnings(self, file: KnownFile) -> tuple[tuple[int, str], ...]:
-        """Size and SHA-256 of the contents that a file may be the whole of."""
-        return self._beginnings.known(file.stamp.size)
+    def claim_file(self, now_s: float) -> Arrival | None:
+        """Take the oldest file that nobody has looked into, counting the attempt before it."""
+        with self._db.transaction():
+            file = self._files.claim(now_s)
+            return Arrival(file, self._beginnings.known(file.stamp.size)) if file else None
 
     def admit(
         self, file: KnownFile, facts: MediaFacts, slice_s: float, now_s: float, priority: int = 0
