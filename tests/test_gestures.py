@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -272,6 +273,39 @@ def test_a_copy_that_stays_does_not_bring_back(tree: Tree, root: Path) -> None:
     assert not (root / A2).exists()
     assert [] == tree.gestures(track)
     assert (root / "Anna/copy.jpg").exists()
+
+
+def test_an_original_moves_although_a_copy_stays(tree: Tree, root: Path) -> None:
+    """The copy lay there before and meant nothing; now it does not hold the original back."""
+    copy(A2, "Anna/copy.jpg")(root)
+    assert [] == tree.gestures(KNOWN)
+
+    move(A2, to="person-0002")(root)
+
+    assert [Place((2,), 2)] == tree.gestures(KNOWN)
+    assert [Place((2,), 2)] == tree.gestures(KNOWN)
+
+
+def test_copied_first_and_removed_later_is_moved(tree: Tree, root: Path) -> None:
+    """As from one share to another."""
+    copy(A2, "person-0002/000002.jpg")(root)
+    assert [] == tree.gestures(KNOWN)
+
+    (root / A2).unlink()
+
+    assert [Place((2,), 2)] == tree.gestures(KNOWN)
+
+
+def test_an_empty_folder_that_was_left_standing_is_still_somebodys(tree: Tree, root: Path) -> None:
+    """A file of somebody else's keeps it; what is put into it is that person again."""
+    (root / "person-0003/notes.txt").write_text("mine")
+    without = known(ANNA, BOB, unsorted=[6, 8, 9])
+    tree.publish([ANNA, BOB], [face(6), *UNSORTED], picture_of, {})
+    assert ["notes.txt"] == visible(root / "person-0003")
+
+    move(A2, to="person-0003")(root)
+
+    assert [Place((2,), 3)] == tree.gestures(replace(without, empty={3}))
 
 
 def test_much_that_vanishes_at_once_is_no_decision(root: Path) -> None:

@@ -255,5 +255,6 @@ def test_the_tree_is_told_what_is_known(desk: Desk) -> None:
         ignored_faces=set(),
         ignored_people=set(),
         names={1: None, 2: "Bob"},
+        empty=set(),
     )
     assert expected == desk.tree.known

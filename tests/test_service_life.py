@@ -320,7 +320,7 @@ class Story:
             elif place == IGNORED:
                 assert 2 == hidden, (key, face_id, person, hidden)
             else:
-                assert (place, 0) == (person, hidden), (key, face_id)
+                assert (place, 0) == (person, hidden), (key, face_id, place, person, hidden)
         for person, name in truth.names.items():
             assert name == people[person]["name"], person
         assert truth.ignored == {one for one, row in people.items() if row["ignored"]}

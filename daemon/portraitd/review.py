@@ -215,4 +215,5 @@ class Review:
             ignored_faces={f for f, fate in held.fates.items() if fate.hidden is Hidden.IGNORED},
             ignored_people=self._people.ignored(),
             names={person.id: person.name for person in self._people.present()},
+            empty=self._people.empty(),
         )

@@ -42,6 +42,8 @@ class Known:
         ignored_faces: Faces that are out of sight.
         ignored_people: People who are.
         names: The name, or None, of every person who has a folder.
+        empty: People who hold no face now. Where files of somebody else keep their folder, what
+            is put into it makes them anew.
     """
 
     person_of: Mapping[int, int | None]
@@ -49,6 +51,7 @@ class Known:
     ignored_faces: Collection[int]
     ignored_people: Collection[int]
     names: Mapping[int, str | None]
+    empty: Collection[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +141,9 @@ class _Comparison:
         return moves
 
     def _moved(self, face: int, homes: Collection[SeenHome]) -> Home | None:
+        if face in self._noted:
+            # What lies there since the last publish; an old copy counts where nothing else does.
+            homes = [home for home in homes if face not in home.strays] or homes
         candidates = [home for home in homes if self._counts(home.home)]
         if face in self._noted:
             # Found under another name where it was published: there it is.
@@ -168,7 +174,8 @@ class _Comparison:
         """Whether it means something to lie there; not in a folder the store knows nothing of."""
         if isinstance(home, str) or home <= 0:
             return True
-        return home in self._known.names or home in self._known.ignored_people
+        known = self._known
+        return home in known.names or home in known.ignored_people or home in known.empty
 
     def _is_heard(self, face: int, home: Home) -> bool:
         """Whether the store did this, and the tree does not show it yet."""

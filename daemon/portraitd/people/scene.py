@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from portraitd.people.plan import IGNORED, UNSORTED, in_ignored
 from portraitd.people.survey import Survey
@@ -10,6 +10,9 @@ from portraitd.people.survey import Survey
 Home = int | str
 """Where a portrait lies: with a person, ``UNSORTED``, ``IGNORED``, or in a folder of nobody's,
 which is named by its location."""
+
+Copies = frozenset[tuple[Home, int]]
+"""Where copies of portraits lie, and of which face."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +25,7 @@ class SeenHome:
         shown: Faces whose portrait lies where the note says.
         absent: Faces in the note whose portrait does not.
         arrived: Faces whose portrait lies here beside what the note says.
-        strays: Those of them that lay here already when portraitd last wrote.
+        strays: Those of them that lay here before as copies, or when portraitd last wrote.
     """
 
     location: str
@@ -75,6 +78,37 @@ def scene_of(survey: Survey) -> Scene:
             arrived = frozenset(folder.pictures.values())
             homes.append(SeenHome(folder.location, home, arrived=arrived))
     return Scene(tuple(homes), survey.gone, survey.is_partial)
+
+
+def copies_in(scene: Scene, before: Copies) -> Copies:
+    """Which portraits are copies: they lie beside an original that is still in its place.
+
+    Args:
+        scene: The tree now.
+        before: What was a copy at the last look; it remains one for as long as it lies there,
+            also when the original is moved away from it.
+    """
+    shown = {face for home in scene.homes for face in home.shown}
+    return frozenset(
+        (home.home, face)
+        for home in scene.homes
+        for face in home.arrived
+        if face in shown or (home.home, face) in before
+    )
+
+
+def with_copies(scene: Scene, copies: Copies) -> Scene:
+    """The scene in which these lay there before."""
+    return replace(
+        scene,
+        homes=tuple(
+            replace(
+                home,
+                strays=home.strays | {face for face in home.arrived if (home.home, face) in copies},
+            )
+            for home in scene.homes
+        ),
+    )
 
 
 def _home_of_nobodys(location: str) -> Home:

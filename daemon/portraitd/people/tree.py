@@ -23,7 +23,7 @@ from portraitd.people.note import ROOT_NOTE, Note, read_note
 from portraitd.people.plan import Write
 from portraitd.people.publishing import Publish, Published, is_nearly_emptied, places_for
 from portraitd.people.recognition import recognised
-from portraitd.people.scene import scene_of
+from portraitd.people.scene import Copies, Scene, copies_in, scene_of, with_copies
 from portraitd.people.survey import Survey, placed, root_note, surveyed
 from portraitd.people.walk import Ground, Memory, walked
 from portraitd.people.wanted import Shown, Wants, montage_identity, montage_published, shown
@@ -55,6 +55,7 @@ class Tree:
         self._store = store
         self._memory = Memory(store)
         self._heard = Heard()
+        self._copies: Copies = frozenset()
 
     def create(self) -> None:
         """Make the root and mark it as ours; does nothing where that was done before.
@@ -90,11 +91,11 @@ class Tree:
         """
         with self._errors(), opened_root(self._root) as root_fd:
             root_note = self._root_note(root_fd)
-            scene = scene_of(self._survey(root_fd, root_note))
+            scene = self._scene(root_fd, root_note)
             reading = read(scene, known)
             looks = 1
             while reading.takes_away and looks < _LOOKS:
-                before, scene = scene, scene_of(self._survey(root_fd, root_note))
+                before, scene = scene, self._scene(root_fd, root_note)
                 reading = read(scene, known)
                 looks += 1
                 if scene == before:
@@ -110,6 +111,7 @@ class Tree:
                 f"{self._root}: {reading.vanished} of {reading.published} portraits are gone; the "
                 "share may be away. If they were deleted on purpose, run `portraitd accept`"
             )
+        self._copies = copies_in(scene, self._copies)
         self._heard = Heard.of(scene)
         return list(reading.gestures)
 
@@ -205,6 +207,9 @@ class Tree:
                 f"{self._root}: nearly all people would be removed. If this is the right folder "
                 "and they are meant to go, run `portraitd accept`"
             )
+
+    def _scene(self, root_fd: int, root_note: Note) -> Scene:
+        return with_copies(scene_of(self._survey(root_fd, root_note)), self._copies)
 
     def _root_note(self, root_fd: int) -> Note:
         note = root_note(root_fd, self._root)

@@ -267,6 +267,15 @@ class People:
         rows = self._db.execute("select * from close_people order by distance")
         return [tuple(row) for row in rows]
 
+    def empty(self) -> set[int]:
+        """People who hold no face now: everything of theirs was placed elsewhere or hidden."""
+        rows = self._db.execute(
+            """
+            select id from people where not exists (select 1 from faces where person_id = people.id)
+            """
+        )
+        return {row["id"] for row in rows}
+
     def present(self) -> list[Person]:
         """People who have at least one face, by id."""
         rows = self._db.execute(
