@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from portraitd.container import missing_bytes, mp4_boxes, why_unreadable
+from portraitd.container import is_encrypted, missing_bytes, mp4_boxes, why_unreadable
+from portraitd.errors import UnreadableVideo
+from portraitd.video import probe
+from samples import find_box, source_of, write_pattern_clip
 
 
 def box(kind: bytes, content: bytes = b"") -> bytes:
@@ -63,3 +66,21 @@ def test_a_whole_file_misses_nothing(tmp_path: Path) -> None:
         path.write_bytes(content)
         with path.open("rb") as file:
             assert 0 == missing_bytes(file.fileno())
+
+
+def test_encrypted_pictures_are_known_as_such(tmp_path: Path) -> None:
+    """By what the index says: to try is no proof, noise decodes at times."""
+    plain = write_pattern_clip(tmp_path / "plain.mp4", 5)
+    start, _ = find_box(plain.read_bytes(), "moov/trak/mdia/minf/stbl/stsd")
+    data = bytearray(plain.read_bytes())
+    assert b"mp4v" == data[start + 20 : start + 24]
+    data[start + 20 : start + 24] = b"encv"
+    encrypted = tmp_path / "encrypted.mp4"
+    encrypted.write_bytes(data)
+
+    with plain.open("rb") as file:
+        assert not is_encrypted(file.fileno())
+    with encrypted.open("rb") as file:
+        assert is_encrypted(file.fileno())
+    with pytest.raises(UnreadableVideo, match="its pictures are encrypted"):
+        probe(source_of(encrypted))

@@ -83,7 +83,7 @@ EXPECTED: dict[str, tuple[str, str]] = {
     "60_": ("done", ""),
     "61_": ("done", ""),
     "68_": ("failed", NO_FRAME),
-    "72_": ("failed", NO_FRAME),
+    "72_": ("failed", "its pictures are encrypted"),
     "73_": ("failed", "cannot be decoded"),
     **dict.fromkeys(["80_", "81_", "82_", "83_", "84_", "85_", "86_", "87_", "88_"],
                     ("failed", PLAYLIST)),

@@ -165,7 +165,7 @@ def faces(home: Home) -> list[tuple[Any, ...]]:
     rows = connection.execute(
         """
         select sha256, t_s, box_left, box_top, box_right, box_bottom, score, landmarks, size_px,
-               sharpness, frontal, encoder, embedding, jpeg
+               sharpness, frontal, confidence, encoder, embedding, jpeg
         from faces join videos on videos.id = video_id join portraits on face_id = faces.id
         order by sha256, t_s, box_left, box_top
         """

@@ -86,6 +86,14 @@ def mp4_boxes(fd: int, start: int, stop: int) -> Iterator[Mp4Box]:
         start += size
 
 
+def is_encrypted(fd: int) -> bool:
+    """Whether an MP4 says that its pictures are encrypted: a frame of noise decodes at times."""
+    boxes = list(mp4_boxes(fd, 0, os.fstat(fd).st_size))
+    for kind in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd"):
+        boxes = [inner for box in boxes if box.kind == kind for inner in _content(fd, box)]
+    return any(entry.kind == b"encv" for entry in boxes)
+
+
 def missing_bytes(fd: int) -> int:
     """How many bytes an MP4 still lacks by its own account; 0 for a whole one, or another kind."""
     size = os.fstat(fd).st_size
@@ -174,6 +182,12 @@ def _has_pictures(fd: int, moov: Mp4Box) -> bool:
     )
     # A handler box: version and flags, four bytes of nothing, then what handles the track.
     return any(os.pread(fd, 4, box.start + box.header + 8) == b"vide" for box in handlers)
+
+
+def _content(fd: int, box: Mp4Box) -> Iterator[Mp4Box]:
+    """What lies in a box; that of sample descriptions counts them first."""
+    counted = 8 if box.kind == b"stsd" else 0
+    return mp4_boxes(fd, box.start + box.header + counted, box.start + box.size)
 
 
 def _inside(fd: int, box: Mp4Box, kind: bytes) -> Iterator[Mp4Box]:

@@ -85,6 +85,8 @@ def probe(source: Source, beginnings: Sequence[tuple[int, str]] = ()) -> MediaFa
         if _is_photo(fd):
             height, width = _photo(fd).shape[:2]
             return MediaFacts(digest, MediaKind.PHOTO, 0.0, 0.0, width, height)
+        if container.is_encrypted(fd):
+            raise UnreadableVideo("its pictures are encrypted; drop a copy without protection")
         with _capture(fd) as capture:
             fps = float(capture.get(cv2.CAP_PROP_FPS))
             frames = float(capture.get(cv2.CAP_PROP_FRAME_COUNT))
