@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 import faulty
-from portraitd import worker_side
+from portraitd import confinement, worker_side
+from portraitd.encoder.interface import EncoderSettings
 from portraitd.errors import NotMedia
 from portraitd.executors import WorkerLimits
-from portraitd.worker_side import MOST_ENDED, Answer, Order, carry_out
+from portraitd.worker_side import FOLDER_VARIABLE, MOST_ENDED, Answer, Order, carry_out
 from processes import wait_until
 
 LIMITS = WorkerLimits(nice=0, memory_mb=0, time_limit_s=30.0)
@@ -68,3 +69,16 @@ def test_answers_are_kept_for_a_while_only(tmp_path: Path) -> None:
         carry_out(ordered(f"new {number}", faulty.add, number))
 
     assert Answer(2) == carry_out(order)
+
+
+@pytest.mark.skipif(bool(list(confinement.missing())), reason="this kernel cannot close workers")
+def test_a_worker_that_encodes_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on the machine of the service: a hostile file reaches nothing there."""
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    encoder = EncoderSettings(tmp_path / "elsewhere", kind="dlib", detector="hog", upsample=0)
+    order = ordered("closed", faulty.starts)._replace(encoder=encoder)
+
+    found = carry_out(order).result()
+
+    assert found
+    assert dict.fromkeys(found, "PermissionError") == found
