@@ -112,6 +112,20 @@ def limits() -> dict[str, Any]:
     }
 
 
+def count(path: Path) -> int:
+    """How often this was run with the same file."""
+    with path.open("a+") as file:
+        file.write("again\n")
+        file.seek(0)
+        return len(file.readlines())
+
+
+def count_when(news: Path, runs: Path) -> int:
+    """The same, once there is news."""
+    wait_for(news)
+    return count(runs)
+
+
 class Hostile:
     """What a worker that was taken over would send: a call for whoever reads it."""
 

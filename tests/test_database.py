@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
+import portraitd
 from portraitd.errors import AlreadyRunning, StoreError
 from portraitd.store import Database, StoreLock
 from portraitd.store.database import APPLICATION_ID, FILE_NAME
 from stores import NEWEST
+
+MIGRATIONS = sorted((Path(portraitd.__file__).parent / "store" / "migrations").glob("*.sql"))
 
 
 def scalar(database: Database, sql: str) -> object:

@@ -245,8 +245,8 @@ def test_an_answer_about_a_file_that_was_replaced_meanwhile_does_not_count(
 def test_a_file_replaced_while_it_is_encoded_stops_no_other(store: Store, floor: Floor) -> None:
     """Its slices that wait are dropped with it."""
     file = store.video(slices=9)
-    store.video("other.mp4")
     floor.turn()
+    store.video("other.mp4")
     store.files.note(INBOX, file.path, Stamp(99, 99, 99), FileState.WAITING, 11.0)
     for future in floor.workers.slices[:2]:
         future.set_result(slice_faces(embedding(1)))

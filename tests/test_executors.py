@@ -16,7 +16,9 @@ from pathlib import Path
 import pytest
 
 import faulty
+from clusters import TestCluster, accepted
 from portraitd import errors
+from portraitd.dask_executor import DaskExecutor
 from portraitd.errors import PortraitdError, WorkerDied
 from portraitd.executors import InlineExecutor, LocalExecutor, WorkerLimits
 from processes import children, is_alive, wait_until
@@ -39,12 +41,33 @@ def local() -> Iterator[LocalExecutor]:
     executor.shutdown(cancel_futures=True)
 
 
-@pytest.fixture(params=["inline", "local"])
+@pytest.fixture(scope="module")
+def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskExecutor]:
+    """A scheduler and a worker with two processes, and three seconds for a job."""
+    with TestCluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        cluster.add_worker(processes=2)
+        executor = cluster.executor()
+        wait_until(lambda: accepted(executor), "the worker was accepted")
+        yield executor
+        executor.shutdown(cancel_futures=True)
+
+
+DASK = pytest.param("dask", marks=pytest.mark.slow)
+
+
+@pytest.fixture(params=["inline", "local", DASK])
 def executor(request: pytest.FixtureRequest) -> Executor:
     """Each place where jobs run."""
     if request.param == "inline":
         return InlineExecutor()
-    found: LocalExecutor = request.getfixturevalue("local")
+    found: Executor = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture(params=["local", DASK])
+def processes(request: pytest.FixtureRequest) -> Executor:
+    """Each place where a job has a process of its own to end."""
+    found: Executor = request.getfixturevalue(request.param)
     return found
 
 
@@ -122,17 +145,17 @@ def test_an_error_that_cannot_be_sent_says_what_it_was(executor: Executor) -> No
 )
 def test_a_bad_job_fails_alone(
     tmp_path: Path,
-    local: LocalExecutor,
+    processes: Executor,
     job: Callable[..., object],
     arguments: tuple[int, ...],
     reason: str,
 ) -> None:
     """It says how its worker ended; a job in the other worker and those that wait go on."""
     news = tmp_path / "news"
-    bad = local.submit(job, *arguments)
+    bad = processes.submit(job, *arguments)
     # Begun beside the bad one, and still at work when that has failed quickly.
-    beside = local.submit(faulty.wait_for, news)
-    waiting = [local.submit(faulty.add, number) for number in range(3)]
+    beside = processes.submit(faulty.wait_for, news)
+    waiting = [processes.submit(faulty.add, number) for number in range(3)]
     if "took more" in reason:
         faulty.tell(news, "go on")
 
@@ -144,10 +167,10 @@ def test_a_bad_job_fails_alone(
     assert [0, 1, 2] == [future.result(ANSWER_S) for future in waiting]
 
 
-def test_a_worker_killed_from_outside_costs_its_job(tmp_path: Path, local: LocalExecutor) -> None:
+def test_a_worker_killed_from_outside_costs_its_job(tmp_path: Path, processes: Executor) -> None:
     """As the kernel does when memory runs out."""
     pid_file = tmp_path / "pid"
-    hanging = local.submit(faulty.tell_and_hang, pid_file)
+    hanging = processes.submit(faulty.tell_and_hang, pid_file)
     wait_until(pid_file.exists, "the job began")
 
     os.kill(int(pid_file.read_text()), signal.SIGKILL)
@@ -155,9 +178,9 @@ def test_a_worker_killed_from_outside_costs_its_job(tmp_path: Path, local: Local
     assert "the worker was ended by SIGKILL" == str(hanging.exception(ANSWER_S))
 
 
-def test_a_worker_is_humble(local: LocalExecutor) -> None:
+def test_a_worker_is_humble(processes: Executor) -> None:
     """Nice to people's own programs, limited, without core dumps, and deaf to Ctrl-C."""
-    found = local.submit(faulty.limits).result(ANSWER_S)
+    found = processes.submit(faulty.limits).result(ANSWER_S)
 
     assert {
         "nice": os.nice(0) + 3,
@@ -168,11 +191,11 @@ def test_a_worker_is_humble(local: LocalExecutor) -> None:
     } == found
 
 
-def test_a_worker_shares_nothing_with_us(local: LocalExecutor) -> None:
+def test_a_worker_shares_nothing_with_us(processes: Executor) -> None:
     """Spawned, not forked: a fork would copy locks that other threads hold."""
     faulty.seen.append("here")
 
-    assert [] == local.submit(faulty.what_was_seen).result(ANSWER_S)
+    assert [] == processes.submit(faulty.what_was_seen).result(ANSWER_S)
 
 
 def test_shutting_down_waits_for_the_jobs() -> None:

@@ -45,7 +45,7 @@ def content(path: Path) -> dict[str, list[dict[str, object]]]:
     with closing(sqlite3.connect(path)) as db:
         db.row_factory = sqlite3.Row
         new = {"track_id", "tracked", "locked", "split_from", "hidden", "rank", "ignored"}
-        new |= {"ledger_id", "replaces", "frozen", "confidence", "content_size"}
+        new |= {"ledger_id", "replaces", "frozen", "confidence", "priority", "content_size"}
         return {
             table: [
                 {key: row[key] for key in row.keys() if key not in new}  # noqa: SIM118

@@ -51,12 +51,16 @@ ELSEWHERE = {
     ("portraitd.demo", "make_clip"),
     # A trial in a worker of its own.
     ("portraitd.workers", "held"),
-    # A thread.
+    # Threads.
     ("portraitd.grouping.distances", "search.block"),
+    ("portraitd.dask_executor", "self._send_and_start"),
+    ("portraitd.dask_door", "self._pass_on"),
+    # To see that a process begins.
+    ("portraitd.worker_side", "os.getpid"),
 }
 """What is handed out without a service: module and job."""
 
-PASSED_ON = {"fn", "job"}
+PASSED_ON = {"fn", "job", "order.fn"}
 """Names under which a job is handed from one function to the next."""
 
 

@@ -25,6 +25,7 @@ from portraitd.config import Settings
 from portraitd.errors import AlreadyRunning, ConfigError, PortraitdError, StoreError
 from portraitd.model import FileState
 from portraitd.requests import Request
+from portraitd.worker_command import worker
 
 
 class Commands(click.Group):
@@ -312,6 +313,9 @@ def demo(settings: Settings, keep_log: bool) -> None:
     else:
         logs.quiet()
     run_demo(settings, Console())
+
+
+commands.add_command(worker)
 
 
 def _say_frames(done: int, ordered: int) -> None:

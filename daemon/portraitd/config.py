@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from portraitd.cluster_place import ClusterPlace
 from portraitd.errors import ConfigError
 
 SYSTEM_CONFIG = Path("/etc/portraitd/config.toml")
@@ -84,11 +85,32 @@ class WorkerSettings(Section):
     slice_s: Annotated[float, Field(ge=1)] = 60.0
     time_limit_s: Positive = 1800.0
     attempts: Annotated[int, Field(ge=1, le=100)] = 3
+    kind: Literal["local", "dask"] = "local"
+    address: str = ""
+    scheduler_file: Path | None = None
+    insecure_address: bool = False
+    tls_ca: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    ahead: Annotated[int, Field(ge=0, le=64)] = 1
+    cache_mb: Annotated[int, Field(ge=1)] = 20_000
 
     @property
     def processes(self) -> int:
         """The number of worker processes: ``count``, or one a core."""
         return self.count or len(os.sched_getaffinity(0))
+
+    @property
+    def cluster(self) -> ClusterPlace:
+        """Where the scheduler is, and how to speak to it."""
+        return ClusterPlace(
+            self.address,
+            self.scheduler_file,
+            self.tls_ca,
+            self.tls_cert,
+            self.tls_key,
+            self.insecure_address,
+        )
 
 
 class GroupingSettings(Section):
@@ -157,6 +179,7 @@ class Settings(BaseSettings):
     grouping: GroupingSettings = GroupingSettings()
     people: PeopleSettings = PeopleSettings()
     review: ReviewSettings = ReviewSettings()
+    priorities: dict[str, int] = {}
     dataset: DatasetSettings = DatasetSettings()
 
     @classmethod

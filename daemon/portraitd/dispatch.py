@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
 from pathlib import Path
+from types import MappingProxyType
 
 from portraitd import jobs, logs
 from portraitd.config import Settings
 from portraitd.dataset.pool import Pool
 from portraitd.encoder.interface import EncoderSettings
-from portraitd.errors import FileChanged, VideoError, WorkerDied
+from portraitd.errors import FileChanged, VideoError, WorkerDied, WorkersAway
 from portraitd.jobs import EncodeSettings
 from portraitd.model import FileState, MediaFacts, SliceFaces, VideoState
 from portraitd.store import Files, KnownFile, Ticket, Work
-from portraitd.store.files import shown
+from portraitd.store.files import INBOX, shown
 from portraitd.store.work import Outcome
 
 log = logs.get("dispatch")
@@ -37,6 +38,9 @@ class Dispatcher:
         is_lost: Whether a file cannot be read because its folder is away. Nothing that a job
             says of it counts then.
         pool: Where frames are put that workers hand back to be kept.
+        slice_places: How many slices may be out on other machines; without it they take
+            ``places`` as everything does.
+        priorities: Of the files below a folder of the inbox; slices of a higher one go first.
     """
 
     def __init__(
@@ -51,6 +55,8 @@ class Dispatcher:
         attempts: int,
         is_lost: Callable[[Path], bool] = lambda path: False,
         pool: Pool | None = None,
+        slice_places: Callable[[], int] | None = None,
+        priorities: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         self._files = files
         self._work = work
@@ -60,6 +66,8 @@ class Dispatcher:
         self._settings = settings
         self._slice_s = slice_s
         self._attempts = attempts
+        self._slice_places = slice_places
+        self._priorities = priorities
         self._is_lost = is_lost
         self._pool = pool
         self._probes: dict[Future[MediaFacts], KnownFile] = {}
@@ -80,20 +88,36 @@ class Dispatcher:
 
     def fill(self, now_s: float) -> None:
         """Hand out jobs until every place is taken."""
-        while len(self._probes) + len(self._slices) < self._places:
-            if arrival := self._work.claim_file(now_s):
-                probe = self._executor.submit(
-                    jobs.probe, self._files.source(arrival.file), arrival.beginnings
-                )
-                self._probes[probe] = arrival.file
-                probe.add_done_callback(lambda _: self._ring())
-            elif ticket := self._work.claim():
-                log.info("slice_started", **_slice(ticket), attempt=ticket.attempts)
-                encode = self._executor.submit(jobs.encode, ticket.piece, self._settings)
-                self._slices[encode] = ticket
-                encode.add_done_callback(lambda _: self._ring())
-            else:
-                return
+        while self._probe(now_s) or self._encode():
+            pass
+
+    def _probe(self, now_s: float) -> bool:
+        """Have a file looked into, if there is a place and a file."""
+        taken = len(self._probes) + (0 if self._slice_places else len(self._slices))
+        arrival = self._work.claim_file(now_s) if taken < self._places else None
+        if arrival is None:
+            return False
+        probe = self._executor.submit(
+            jobs.probe, self._files.source(arrival.file), arrival.beginnings
+        )
+        self._probes[probe] = arrival.file
+        probe.add_done_callback(lambda _: self._ring())
+        return True
+
+    def _encode(self) -> bool:
+        """Have a slice encoded, if there is a place and a slice."""
+        if self._slice_places:
+            free = self._slice_places() - len(self._slices)
+        else:
+            free = self._places - len(self._probes) - len(self._slices)
+        ticket = self._work.claim() if free > 0 else None
+        if ticket is None:
+            return False
+        log.info("slice_started", **_slice(ticket), attempt=ticket.attempts)
+        encode = self._executor.submit(jobs.encode, ticket.piece, self._settings)
+        self._slices[encode] = ticket
+        encode.add_done_callback(lambda _: self._ring())
+        return True
 
     def collect(self, now_s: float) -> None:
         """Record every job that has come back."""
@@ -131,7 +155,8 @@ class Dispatcher:
             state = FileState.READY if file.attempts < self._attempts else FileState.FAILED
             self._move(file, state, _reason(error), now_s)
         else:
-            state = self._work.admit(file, facts, self._slice_s, now_s)
+            priority = 0 if file.root != INBOX else priority_of(file.path, self._priorities)
+            state = self._work.admit(file, facts, self._slice_s, now_s, priority)
             log.info(
                 "file_" + state,
                 path=shown(file.path),
@@ -153,6 +178,8 @@ class Dispatcher:
             self._work.forget_changed(ticket, FileState.GONE, str(error), now_s)
         except VideoError as error:
             outcome = self._work.reject(ticket, str(error), now_s)
+        except WorkersAway:
+            self._work.release(ticket)
         except Exception as error:
             reason = _reason(error)
             log.warning("slice_lost", **_slice(ticket), attempt=ticket.attempts, reason=reason)
@@ -212,6 +239,14 @@ def encode_settings(settings: Settings) -> EncodeSettings:
         settings.people.portrait_width,
         settings.dataset.frames == "keep",
     )
+
+
+def priority_of(path: Path, priorities: Mapping[str, int]) -> int:
+    """The priority of the deepest folder above a file that has one; 0 if none has."""
+    for folder in path.parents:
+        if (name := folder.as_posix()) in priorities:
+            return priorities[name]
+    return 0
 
 
 def _reason(error: Exception) -> str:

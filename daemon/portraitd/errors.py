@@ -12,6 +12,7 @@
     │   ├── UnsafeFile       not a regular file (link, pipe, socket)
     │   └── FileChanged      written, replaced or removed while it was read; looked at again
     ├── WorkerDied           nobody: a worker process crashed, hung or was killed; retried
+    ├── WorkersAway          the machine: a scheduler or a host is out of reach; given elsewhere
     ├── StoreError           the machine (disk full, damaged database); back off
     └── PublishError         the machine (share away, read-only); back off
         ├── MassDisappearance    the operator: `portraitd accept`, or the share comes back
@@ -60,6 +61,10 @@ class FileChanged(VideoError):
 
 class WorkerDied(PortraitdError):
     """A worker process crashed, hung or was killed. The job may be tried again."""
+
+
+class WorkersAway(PortraitdError):
+    """The machine that runs a job, or the way to it, is gone. The job is as it was."""
 
 
 class StoreError(PortraitdError):

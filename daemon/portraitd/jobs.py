@@ -123,6 +123,13 @@ def warm_up(settings: EncoderSettings) -> str:
     return _encoder(settings).id
 
 
+def encoder_identity(settings: EncoderSettings) -> str:
+    """What two workers must have in common to find the same faces: space and detector."""
+    from portraitd.encoder.build import detector_name
+
+    return f"{settings.embedding_space} by {settings.kind}, {detector_name(settings)}"
+
+
 def decode(piece: Slice, fps: float) -> int:
     """Read every frame of a slice and look at none: what encoding cannot be faster than.
 

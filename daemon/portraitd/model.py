@@ -209,7 +209,12 @@ class Source:
 class Slice:
     """A half-open stretch of one video: the frames with ``start_s <= t < stop_s``.
 
-    ``sha256`` is that of the whole content; empty where nobody needs it.
+    Attributes:
+        source: The file.
+        kind: Whether it holds moving pictures or one.
+        start_s, stop_s: The stretch.
+        sha256: Of the file's whole content, which names it where its path means nothing;
+            empty if unknown.
     """
 
     source: Source

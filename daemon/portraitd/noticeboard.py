@@ -8,7 +8,7 @@ from portraitd.pages import assets
 from portraitd.pages.notice import Notice, Stage, notice_page, notice_script
 from portraitd.people.folder import digest
 from portraitd.people.shelf import ROOT, Shelf
-from portraitd.store import Database, People, Standing, Work
+from portraitd.store import Crew, Database, People, Standing, Work
 
 GAP_S = 4.0
 """Between two writings while work goes on; a browser looks every five seconds."""
@@ -24,13 +24,14 @@ class Noticeboard:
         work: How much footage is done.
         people: When they were last grouped.
         people_dir: The root of the tree.
-        processes: How many workers there are, for the time left.
+        processes: How many workers there are here, for the time left.
     """
 
     def __init__(
         self, database: Database, work: Work, people: People, people_dir: Path, processes: int
     ) -> None:
         self._standing = Standing(database)
+        self._crew = Crew(database)
         self._work = work
         self._people = people
         self._processes = processes
@@ -68,7 +69,7 @@ class Noticeboard:
             failed_count=failed_count,
             done_s=footage.footage_done_s,
             open_s=footage.footage_open_s,
-            eta_s=footage.eta_s(self._processes),
+            eta_s=footage.eta_s(self._crew.at_once(self._processes)),
             census_at=census.finished_at if census else None,
         )
 

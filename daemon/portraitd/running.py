@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from portraitd.service import Now, Service
 from portraitd.store import Database, StoreLock
 from portraitd.systemd import Notifier
 from portraitd.watch import Button, Doorbell, Watch, stop_signals
-from portraitd.workers import make_workers
+from portraitd.workplace import open_workplace
 
 log = logs.get("service")
 
@@ -41,16 +40,20 @@ def open_service(settings: Settings, doorbell: Doorbell) -> Iterator[Service]:
         stack.enter_context(StoreLock(settings.state_dir))
         database = Database.open(settings.state_dir)
         stack.callback(database.close)
-        places = settings.workers.processes
-        executor = make_workers(settings, encode_settings(settings).encoder)
-        service = Service(settings, database, executor, places, doorbell)
+        encoder = encode_settings(settings).encoder
+        workplace = stack.enter_context(
+            open_workplace(settings, encoder, lambda: doorbell.ring("job"))
+        )
+        service = Service(
+            settings, database, workplace.executor, workplace.places, doorbell, workplace
+        )
         try:
             yield service
         finally:
-            _wind_down(service, executor, doorbell)
+            _wind_down(service, doorbell)
 
 
-def _wind_down(service: Service, executor: Executor, doorbell: Doorbell) -> None:
+def _wind_down(service: Service, doorbell: Doorbell) -> None:
     deadline_s = time.monotonic() + GRACE_S
     while service.dispatcher.busy and (left_s := deadline_s - time.monotonic()) > 0:
         doorbell.wait(min(left_s, 1.0))
@@ -65,7 +68,6 @@ def _wind_down(service: Service, executor: Executor, doorbell: Doorbell) -> None
     except (StoreError, PublishError) as error:
         # Its rows say running; the next start queues them again.
         log.error("blocked", reason=str(error))
-    executor.shutdown(wait=True, cancel_futures=True)
 
 
 def run(settings: Settings, until_idle: bool = False) -> None:

@@ -44,6 +44,7 @@ from portraitd.store.rebuild import Rebuild
 from portraitd.store.showing import Limits
 from portraitd.tracking import Tracker
 from portraitd.watch import Doorbell
+from portraitd.workplace import CrewNotes, Workplace
 
 log = logs.get("service")
 
@@ -78,6 +79,7 @@ class Service:
         executor: Executor,
         places: int,
         doorbell: Doorbell,
+        workplace: Workplace | None = None,
     ) -> None:
         files = Files(database, settings.inbox_dir)
         faces = Faces(database)
@@ -105,7 +107,10 @@ class Service:
             settings.workers.attempts,
             self.admission.has_lost,
             Pool(settings.state_dir) if settings.dataset.frames == "keep" else None,
+            workplace.slice_places if workplace else None,
+            settings.priorities,
         )
+        self._crew = CrewNotes(database, workplace.cluster if workplace else None)
         self.tracker = Tracker(tracks, executor, ring, settings.workers.attempts)
         ledger = Ledger(database)
         method = make_method(
@@ -241,6 +246,7 @@ class Service:
         self.dispatcher.collect(now.wall_s)
         if not self.admission.away:
             self.dispatcher.fill(now.wall_s)
+        self._crew.refresh(now.wall_s, now.steady_s)
 
     def _group(self, now: Now) -> None:
         self.tracker.refresh(now.wall_s)

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from rich.console import Console
 from rich.table import Table
 
 from portraitd.config import Settings
 from portraitd.model import FileState
-from portraitd.store import Census, Database, Faces, Files, People, TrackStore, Troubles, Work
+from portraitd.store import (
+    Census,
+    ClusterState,
+    Crew,
+    CrewMember,
+    Database,
+    Faces,
+    Files,
+    People,
+    TrackStore,
+    Troubles,
+    Work,
+)
 from portraitd.store.files import shown
 from portraitd.store.rebuild import Rebuild
 
@@ -32,6 +44,8 @@ class Status:
         troubles: What stands in the way until somebody acts, by room.
         rebuild: Videos that were looked at again, and how many there are to be.
         problems: Path and reason of files that failed or wait for something.
+        cluster: The scheduler of other machines' workers; None if there is none.
+        workers: Those workers.
     """
 
     files: dict[str, int]
@@ -47,6 +61,8 @@ class Status:
     troubles: dict[str, str]
     rebuild: tuple[int, int]
     problems: list[tuple[str, str]]
+    cluster: ClusterState | None = None
+    workers: list[CrewMember] = field(default_factory=list)
 
 
 def read_status(settings: Settings) -> Status:
@@ -60,6 +76,7 @@ def read_status(settings: Settings) -> Status:
         files, people = Files(database, settings.inbox_dir), People(database)
         work = Work(database, files)
         footage = work.progress()
+        crew = Crew(database)
         problems = [
             (shown(file.path), file.reason)
             for state in (FileState.FAILED, FileState.WAITING)
@@ -74,12 +91,14 @@ def read_status(settings: Settings) -> Status:
             footage_done_s=footage.footage_done_s,
             footage_open_s=footage.footage_open_s,
             footage_per_work_s=footage.speed,
-            eta_s=footage.eta_s(settings.workers.processes),
+            eta_s=footage.eta_s(crew.at_once(settings.workers.processes)),
             census=people.last_census(),
             close_people=people.close(),
             troubles=Troubles(database).all(),
             rebuild=Rebuild(database, files, TrackStore(database)).progress(),
             problems=problems,
+            cluster=crew.cluster(),
+            workers=crew.members(),
         )
     finally:
         database.close()
@@ -118,11 +137,32 @@ def print_table(status: Status, console: Console) -> None:
         table.add_row("may be one", ", ".join(shown_pairs) + (f", {more} more" if more > 0 else ""))
     if status.rebuild[1]:
         table.add_row("rebuild", "{} of {} videos looked at again".format(*status.rebuild))
+    if status.cluster:
+        reached = "" if status.cluster.reached else ", out of reach"
+        table.add_row("scheduler", f"{status.cluster.address}{reached}")
+        if status.cluster.dashboard:
+            table.add_row("dashboard", status.cluster.dashboard)
+    for member in status.workers:
+        table.add_row("worker", described(member))
     console.print(table)
     for room, reason in status.troubles.items():
         console.print(f"  {room} cannot go on: {reason}", style="red", markup=False)
     for path, reason in status.problems:
         console.print(f"  {path}: {reason}", markup=False, highlight=False)
+
+
+def described(member: CrewMember) -> str:
+    """A worker of another machine in one line."""
+    name = f"{member.host or 'unknown'} {member.address}"
+    if member.state != "accepted":
+        return f"{name}: {member.state}" + (f", {member.reason}" if member.reason else "")
+    speed = member.footage_s / member.work_s * member.processes if member.work_s else 0.0
+    return (
+        f"{name}: {member.processes} at once, {member.slices_out} slices out, "
+        f"{member.slices_done} done"
+        + (f", {speed:.1f} s of footage a second" if speed else "")
+        + (", files are sent" if member.sends else "")
+    )
 
 
 def _counted(counts: dict[str, int]) -> str:

@@ -27,7 +27,9 @@ MEDIA_JOBS: frozenset[Job] = frozenset(
 """They decode what others made: dropped files, frames and portraits cut from them. Files come by
 descriptor, and everything they make goes back as a value."""
 
-NUMBER_JOBS: frozenset[Job] = frozenset({jobs.track, jobs.track_singly, jobs.cluster, jobs.group})
+NUMBER_JOBS: frozenset[Job] = frozenset(
+    {jobs.encoder_identity, jobs.track, jobs.track_singly, jobs.cluster, jobs.group}
+)
 """They compute. Those that group read and write files below the state."""
 
 SET_JOBS: frozenset[Job] = frozenset({plan, assemble})

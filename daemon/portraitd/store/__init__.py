@@ -1,6 +1,7 @@
 """What portraitd remembers: one SQLite file on a local disk, one writer. All SQL lives here."""
 
 from portraitd.store.appearances import Appearances
+from portraitd.store.crew import ClusterState, Crew, CrewMember
 from portraitd.store.database import Database, StoreLock
 from portraitd.store.faces import Faces, StoredFace
 from portraitd.store.files import Files, KnownFile
@@ -17,6 +18,9 @@ from portraitd.store.work import Ticket, Work
 __all__ = [
     "Appearances",
     "Census",
+    "ClusterState",
+    "Crew",
+    "CrewMember",
     "Database",
     "Faces",
     "Files",

@@ -21,6 +21,7 @@ from portraitd.model import (
 from portraitd.store.beginnings import Beginnings
 from portraitd.store.database import Database
 from portraitd.store.files import Files, KnownFile, shown
+from portraitd.store.order import Order
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,8 @@ class Progress:
         """Seconds of work left on so many workers; None while nothing tells how fast they are."""
         if not self.footage_open_s:
             return 0.0
-        return self.footage_open_s / self.speed / processes if self.speed else None
+        pace = self.speed * processes
+        return self.footage_open_s / pace if pace else None
 
 
 def cut(facts: MediaFacts, slice_s: float) -> list[tuple[float, float]]:
@@ -90,6 +92,7 @@ class Work:
     def __init__(self, database: Database, files: Files) -> None:
         self._db = database
         self._files = files
+        self._order = Order(database)
         self._beginnings = Beginnings(database)
 
     def claim_file(self, now_s: float) -> Arrival | None:
@@ -98,7 +101,9 @@ class Work:
             file = self._files.claim(now_s)
             return Arrival(file, self._beginnings.known(file.stamp.size)) if file else None
 
-    def admit(self, file: KnownFile, facts: MediaFacts, slice_s: float, now_s: float) -> FileState:
+    def admit(
+        self, file: KnownFile, facts: MediaFacts, slice_s: float, now_s: float, priority: int = 0
+    ) -> FileState:
         """Turn a file that was looked into into a video with slices, or into a duplicate."""
         with self._db.transaction():
             known = self._db.execute(
@@ -138,24 +143,29 @@ class Work:
                 ),
             ).lastrowid
             self._db.executemany(
-                "insert into jobs (video_id, start_s, stop_s, state) values (?, ?, ?, 'queued')",
-                [(video_id, start, stop) for start, stop in pieces],
+                """
+                insert into jobs (video_id, start_s, stop_s, state, priority)
+                values (?, ?, ?, 'queued', ?)
+                """,
+                [(video_id, start, stop, priority) for start, stop in pieces],
             )
             self._files.move_on(file.id, FileState.ENCODING, now_s, "", video_id)
             return FileState.ENCODING
 
     def claim(self) -> Ticket | None:
-        """Take the oldest queued slice, counting the attempt before it is made."""
+        """Take the slice that is next in order, counting the attempt before it is made."""
         with self._db.transaction():
+            job_id = self._order.pick()
+            if job_id is None:
+                return None
             row = self._db.execute(
                 """
-                update jobs set state = 'running', attempts = attempts + 1
-                where id = (select id from jobs where state = 'queued' order by id limit 1)
+                update jobs set state = 'running', attempts = attempts + 1 where id = ?
                 returning id, video_id, attempts, start_s, stop_s
-                """
+                """,
+                (job_id,),
             ).fetchone()
-            if row is None:
-                return None
+            # A video that is looked at again has the content of the one it is to replace.
             video = self._db.execute(
                 """
                 select origin.id as origin, origin.kind, origin.sha256

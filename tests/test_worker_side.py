@@ -1,0 +1,84 @@
+"""What a worker of a cluster does with an order that comes twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import faulty
+from portraitd import confinement, worker_side
+from portraitd.encoder.interface import EncoderSettings
+from portraitd.errors import NotMedia
+from portraitd.executors import WorkerLimits
+from portraitd.worker_side import FOLDER_VARIABLE, MOST_ENDED, Answer, Order, carry_out
+from processes import wait_until
+
+LIMITS = WorkerLimits(nice=0, memory_mb=0, time_limit_s=30.0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def processes() -> Iterator[None]:
+    """They are made once, and end with the worker."""
+    yield
+    worker_side.end()
+
+
+def ordered(name: str, fn: Any, *args: Any) -> Order:
+    return Order(name, fn, args, {}, 2, LIMITS)
+
+
+def test_an_order_that_comes_twice_is_carried_out_once(tmp_path: Path) -> None:
+    """The connection broke before the answer was taken; another job of its kind is its own."""
+    order = ordered("one", faulty.count, tmp_path / "runs")
+
+    assert [Answer(1), Answer(1)] == [carry_out(order), carry_out(order)]
+    assert Answer(2) == carry_out(order._replace(name="two"))
+
+
+def test_an_order_that_comes_while_it_is_carried_out_waits_for_it(tmp_path: Path) -> None:
+    """Both are told the same."""
+    news = tmp_path / "news"
+    order = ordered("waiting", faulty.wait_for, news)
+    with ThreadPoolExecutor(2) as threads:
+        first, second = threads.submit(carry_out, order), threads.submit(carry_out, order)
+        wait_until(lambda: first.running() and second.running(), "both wait")
+        faulty.tell(news, "go on")
+
+        assert [Answer("go on")] * 2 == [first.result(), second.result()]
+
+
+def test_an_error_is_what_a_job_came_to() -> None:
+    """Asked for again, it is the same."""
+    order = ordered("bad", faulty.fail, "NotMedia", "text")
+
+    for _ in range(2):
+        with pytest.raises(NotMedia, match="text"):
+            carry_out(order).result()
+
+
+def test_answers_are_kept_for_a_while_only(tmp_path: Path) -> None:
+    """A worker that runs for months holds a few of them."""
+    order = ordered("old", faulty.count, tmp_path / "runs")
+    carry_out(order)
+
+    for number in range(MOST_ENDED + 1):
+        carry_out(ordered(f"new {number}", faulty.add, number))
+
+    assert Answer(2) == carry_out(order)
+
+
+@pytest.mark.skipif(bool(list(confinement.missing())), reason="this kernel cannot close workers")
+def test_a_worker_that_encodes_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on the machine of the service: a hostile file reaches nothing there."""
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    encoder = EncoderSettings(tmp_path / "elsewhere", kind="dlib", detector="hog", upsample=0)
+    order = ordered("closed", faulty.starts)._replace(encoder=encoder)
+
+    found = carry_out(order).result()
+
+    assert found
+    assert dict.fromkeys(found, "PermissionError") == found
