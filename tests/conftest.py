@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from portraitd.demo import demo_photographs, make_clip
 from samples import write_pattern_clip
@@ -17,7 +17,8 @@ MEDIA_DIR = Path(__file__).absolute().parents[2] / "shared" / "media"
 """Labelled videos and photos beside the repository; never part of it."""
 
 # Shared machines are slow at times; a law does not become false by that.
-settings.register_profile("portraitd", deadline=None)
+# A busy machine is no finding.
+settings.register_profile("portraitd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("portraitd")
 
 
