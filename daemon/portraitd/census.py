@@ -67,6 +67,11 @@ class CensusTaker:
         """Whether there is something that the census in force does not know."""
         return self._is_forced or self._running is not None or self._method.arrivals().stale
 
+    @property
+    def running(self) -> bool:
+        """Whether a worker groups just now."""
+        return self._running is not None
+
     def refresh(self, now_s: float, working: bool) -> None:
         """Begin a census that is due, and record one that has come back."""
         if self._running is None and self._is_due(now_s, working):

@@ -23,6 +23,7 @@ from portraitd.grouping.identity import carry_over
 from portraitd.grouping.memory import forget_all_but
 from portraitd.grouping.steps import GroupingRule
 from portraitd.store import Census, Faces, People, TrackStore
+from portraitd.store.caches import private
 from portraitd.store.matrix import Matrix
 from portraitd.store.people import Arrivals, Grouped
 from portraitd.store.tracks import TrackRows
@@ -93,7 +94,7 @@ class DbscanMethod:
         require_one_encoder(self._faces)
         self._ids = self._faces.ids()
         try:
-            with self._matrix.open("wb") as file:
+            with open(self._matrix, "wb", opener=private) as file:
                 for block in self._faces.embeddings():
                     file.write(block.tobytes())
         except OSError as error:

@@ -111,6 +111,20 @@ class PeopleSettings(Section):
     portrait_width: Annotated[int, Field(ge=64, le=2048)] = 400
 
 
+class PrivacySettings(Section):
+    """How long faces are kept, and what becomes of a file that was forgotten."""
+
+    keep_days: NotNegative = 0.0
+    dropped_again: Literal["refuse", "skip-faces"] = "refuse"
+
+
+class MetricsSettings(Section):
+    """Figures for a monitoring system."""
+
+    textfile: Path | None = None
+    every_s: Positive = 15.0
+
+
 class Settings(BaseSettings):
     """Everything that can be set. Environment variables: ``PORTRAITD_GROUPING__EPS=0.44``."""
 
@@ -127,6 +141,8 @@ class Settings(BaseSettings):
     workers: WorkerSettings = WorkerSettings()
     grouping: GroupingSettings = GroupingSettings()
     people: PeopleSettings = PeopleSettings()
+    privacy: PrivacySettings = PrivacySettings()
+    metrics: MetricsSettings = MetricsSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -24,9 +24,10 @@ from portraitd.dispatch import Dispatcher
 from portraitd.encoder.interface import EncoderSettings
 from portraitd.errors import ConfigError, PublishError, StoreError
 from portraitd.executors import LocalExecutor, WorkerLimits
+from portraitd.forgetter import Forgetter, Places
 from portraitd.jobs import EncodeSettings
 from portraitd.publisher import Publisher
-from portraitd.store import Database, Faces, Files, People, StoreLock, TrackStore, Work
+from portraitd.store import Database, Faces, Files, Forgetting, People, StoreLock, TrackStore, Work
 from portraitd.systemd import Notifier
 from portraitd.tracking import Tracker
 from portraitd.watch import Doorbell, Watch
@@ -77,7 +78,7 @@ class Service:
             doorbell.ring("job")
 
         self.files = files
-        self.work = Work(database, files)
+        self.work = Work(database, files, settings.privacy.dropped_again == "refuse")
         self.faces = faces
         self.people = people
         self.admission = Admission(
@@ -100,6 +101,9 @@ class Service:
             people, method, ring, Pace(settings.grouping.settle_s, settings.grouping.max_wait_s)
         )
         self.publisher = Publisher(faces, people, executor, ring, settings.people_dir)
+        self.forgetter = Forgetter(
+            Forgetting(database), forgetter_places(settings), settings.privacy.keep_days
+        )
         self._scan_s = settings.inbox.scan_s
         self._looked_s = float("-inf")
         self._look_wanted = True
@@ -129,6 +133,7 @@ class Service:
             or self.working
             or self.census.pending
             or self.publisher.pending
+            or self.forgetter.pending
             or self._trouble
         )
 
@@ -144,6 +149,7 @@ class Service:
             self._look(now)
             self.dispatcher.collect(now.wall_s)
             self.dispatcher.fill(now.wall_s)
+            self.forgetter.refresh(now.wall_s, self.census.running)
             self.tracker.refresh(now.wall_s)
             self.census.refresh(now.wall_s, self.working)
             self.publisher.refresh(now.wall_s)
@@ -205,6 +211,16 @@ def encode_settings(settings: Settings) -> EncodeSettings:
             runtime=settings.encoder.runtime,
         ),
         settings.people.portrait_width,
+    )
+
+
+def forgetter_places(settings: Settings) -> Places:
+    """Where faces may lie, and where commands ask for them to be forgotten."""
+    return Places(
+        settings.state_dir,
+        settings.people_dir,
+        settings.home_dir / "dataset",
+        settings.state_dir / "requests",
     )
 
 

@@ -18,7 +18,9 @@ def remember(folder: Path, grouping: Grouping) -> str:
     """Write a grouping to a file of its own, whole or not at all; returns the file's name."""
     name = f"grouping-{uuid.uuid4().hex}{ENDING}"
     beside = folder / f".{name}"
-    with beside.open("wb") as file:
+    # For its owner alone: means of embeddings tell who somebody is.
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "wb") as file:
         np.savez(file, **to_arrays(grouping))  # type: ignore[arg-type]
         file.flush()
         os.fsync(file.fileno())

@@ -3,6 +3,7 @@
 from portraitd.store.database import Database, StoreLock
 from portraitd.store.faces import Faces, StoredFace
 from portraitd.store.files import Files, KnownFile
+from portraitd.store.forgetting import Forgetting
 from portraitd.store.people import Census, People
 from portraitd.store.tracks import TrackStore
 from portraitd.store.work import Ticket, Work
@@ -12,6 +13,7 @@ __all__ = [
     "Database",
     "Faces",
     "Files",
+    "Forgetting",
     "KnownFile",
     "People",
     "StoreLock",

@@ -14,12 +14,16 @@ from portraitd.model import (
     JobState,
     MediaFacts,
     MediaKind,
+    Sighting,
     Slice,
     SliceFaces,
     VideoState,
 )
 from portraitd.store.database import Database
 from portraitd.store.files import Files, KnownFile, shown
+from portraitd.store.tombstones import Tombstones
+
+FORGOTTEN_REASON = "this content was forgotten at somebody's word; privacy.dropped_again says more"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +69,20 @@ def cut(facts: MediaFacts, slice_s: float) -> list[tuple[float, float]]:
 
 
 class Work:
-    """The queue of slices."""
+    """The queue of slices.
 
-    def __init__(self, database: Database, files: Files) -> None:
+    Args:
+        database: Where it lies.
+        files: Where the contents come from.
+        refuse_forgotten: Whether a content that was forgotten as a whole is not taken again.
+            If it is, the faces that were forgotten in it are left out.
+    """
+
+    def __init__(self, database: Database, files: Files, refuse_forgotten: bool = True) -> None:
         self._db = database
         self._files = files
+        self._refuse_forgotten = refuse_forgotten
+        self._tombstones = Tombstones(database)
 
     def admit(self, file: KnownFile, facts: MediaFacts, slice_s: float, now_s: float) -> FileState:
         """Turn a file that was looked into into a video with slices, or into a duplicate."""
@@ -81,6 +94,9 @@ class Work:
                 state, reason = self._duplicate(file, known)
                 self._files.move_on(file.id, state, now_s, reason, known["id"])
                 return state
+            if self._refuse_forgotten and self._tombstones.has_content(facts.sha256):
+                self._files.move_on(file.id, FileState.FORGOTTEN, now_s, FORGOTTEN_REASON)
+                return FileState.FORGOTTEN
             video_id = self._db.execute(
                 """
                 insert into videos
@@ -163,7 +179,7 @@ class Work:
             )
             if taken.rowcount == 0:
                 return None
-            for sighting in result.sightings:
+            for sighting in self._rememberable(ticket.video_id, result):
                 face, portrait = sighting.face, sighting.portrait
                 face_id = self._db.execute(
                     """
@@ -274,6 +290,11 @@ class Work:
             """
         ).fetchone()
         return Progress(row["done"], row["left_over"], row["work"])
+
+    def _rememberable(self, video_id: int, result: SliceFaces) -> Sequence[Sighting]:
+        video = self._db.execute("select * from videos where id = ?", (video_id,)).fetchone()
+        size_px = (video["width_px"], video["height_px"])
+        return self._tombstones.without_forgotten(video["sha256"], size_px, result.sightings)
 
     def _duplicate(self, file: KnownFile, video: sqlite3.Row) -> tuple[FileState, str]:
         names = [known for known in self._files.of_video(video["id"]) if known.id != file.id]

@@ -1,0 +1,100 @@
+"""Requests to a running service: small files that a command leaves and the service answers.
+
+The service holds the only connection that writes, so a command asks it. Written whole and
+renamed, so half a request is never seen; a request that nobody answers stays until a service
+starts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+ASKED, ANSWERED = ".request", ".answer"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked.
+
+    Attributes:
+        what: The command.
+        row: Of ``undo``, which; None for the last.
+        words: Of other commands, what they are about.
+    """
+
+    what: str
+    row: int | None = None
+    words: tuple[str, ...] = ()
+
+
+class Requests:
+    """The folder where requests lie.
+
+    Args:
+        folder: Made when needed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def leave(self, request: Request) -> str:
+        """Ask. Returns the name under which the answer will be found."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}"
+        facts = {"what": request.what, "row": request.row, "words": list(request.words)}
+        self._write(name + ASKED, facts)
+        return name
+
+    def waiting(self) -> dict[str, Request]:
+        """What is asked and not answered, the oldest first; what is no request is removed."""
+        found = {}
+        for path in sorted(self.folder.glob(f"*{ASKED}")):
+            try:
+                facts = json.loads(path.read_bytes())
+                row = facts["row"]
+                words = tuple(str(word) for word in facts.get("words", ()))
+                number = None if row is None else int(row)
+                found[path.stem] = Request(str(facts["what"]), number, words)
+            except (OSError, ValueError, TypeError, KeyError, AttributeError):
+                path.unlink(missing_ok=True)
+        return found
+
+    def answer(self, name: str, text: str, granted: bool = True) -> None:
+        """Say what came of a request."""
+        self._write(name + ANSWERED, {"text": text, "granted": granted})
+        (self.folder / (name + ASKED)).unlink(missing_ok=True)
+
+    def answer_to(self, name: str) -> tuple[str, bool] | None:
+        """The answer, and whether the request was granted; it is taken away. None if not yet."""
+        path = self.folder / (name + ANSWERED)
+        try:
+            facts = json.loads(path.read_bytes())
+        except (OSError, ValueError):
+            return None
+        path.unlink(missing_ok=True)
+        return str(facts["text"]), bool(facts["granted"])
+
+    def wait_for(
+        self, name: str, patience_s: float, pause: Callable[[float], None] = time.sleep
+    ) -> tuple[str, bool] | None:
+        """As ``answer_to``, after waiting for it; None if it did not come in time."""
+        deadline_s = time.monotonic() + patience_s
+        while (answer := self.answer_to(name)) is None and time.monotonic() < deadline_s:
+            pause(0.1)
+        return answer
+
+    def _write(self, name: str, facts: Mapping[str, object]) -> None:
+        beside = self.folder / f".{name}"
+        with open(beside, "w", encoding="utf-8", opener=_private) as file:
+            json.dump(facts, file)
+        beside.replace(self.folder / name)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
