@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -68,13 +67,15 @@ def worked_on(
 
 
 @pytest.fixture
-def home(tmp_path: Path, worked_on: Path) -> Iterator[Home]:
+def home(tmp_path: Path, worked_on: Path) -> Home:
     """A copy of it."""
     folder = tmp_path / "home"
     shutil.copytree(worked_on, folder)
     home = Home(folder, inbox={"quiet_s": 0.0})
     home.steady_s = 500.0
-    yield home
+    # A copy has other inodes: everything is looked at again, and known again.
+    home.run()
+    return home
 
 
 def forget(home: Home, kind: str, word: str) -> None:
@@ -115,14 +116,14 @@ def test_no_byte_of_a_forgotten_person_is_left(home: Home) -> None:
 
 def test_no_byte_of_a_forgotten_video_is_left(home: Home) -> None:
     """The person who is also on the photo stays, with the photo alone."""
-    secrets = secrets_of(home, "video_id = (select id from videos where kind = 'video')")
-    kept = secrets_of(home, "video_id = (select id from videos where kind = 'photo')")
+    secrets = secrets_of(home, "faces.video_id = (select id from videos where kind = 'video')")
+    kept = secrets_of(home, "faces.video_id = (select id from videos where kind = 'photo')")
 
     forget(home, "video", "clip.mp4")
 
     assert {} == surviving(home, secrets - kept)
     assert {} != surviving(home, kept)
-    assert {"clip.mp4": "forgotten", "photo.jpg": "done"} == home.states()
+    assert {"clip.mp4": "forgotten", "photo.jpg": "duplicate"} == home.states()
     assert 1 == len(home.rows("faces"))
     assert_sound(home.settings)
 
@@ -243,9 +244,7 @@ def test_a_tree_that_is_away_delays_the_end(home: Home) -> None:
     secrets = secrets_of(home, "person_id = 1")
     away = home.people.rename(home.people.with_name("elsewhere"))
     with home.opened() as service:
-        away.rename(home.people)
         service.forgetter.forget(find(_store(service), "person", "1"), START_S + 900.0)
-        home.people.rename(away)
         home.turn(service)
         assert service.forgetter.pending
         state = traces(home.settings.state_dir, secrets)

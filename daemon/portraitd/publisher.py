@@ -51,7 +51,9 @@ class Publisher:
         self._ring = ring
         self._people_dir = people_dir
         self._tree = Tree(people_dir)
-        self._tree.create()
+        # Once there was a tree, an empty folder is the place where a share is missing.
+        if people.last_publication() == (0, ""):
+            self._tree.create()
         self._ordered: dict[int, Future[bytes]] = {}
         self._ordered_for = 0
         self._not_before_s = 0.0

@@ -152,7 +152,7 @@ class Forgetting:
             # What a census remembers is made of these faces too: the next one begins anew.
             self._db.execute("update censuses set memory = ''")
             # The tree shows them: it is out of date.
-            self._db.execute("delete from publications")
+            self._db.execute("update publications set look = ''")
         return number
 
     def open_erasures(self) -> list[Erasure]:

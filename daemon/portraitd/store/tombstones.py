@@ -14,8 +14,8 @@ from portraitd.store.database import Database
 KEY_BYTES = 32
 
 TIME_CELL_S = 1.0
-GRID = 16
-"""A forgotten face is known again within one cell of time and place: a second, and a sixteenth
+GRID = 8
+"""A forgotten face is known again within one cell of time and place: a second, and an eighth
 of the frame. Another sampling finds the same face a little earlier, and a little to the side."""
 
 
