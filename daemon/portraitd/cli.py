@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +11,18 @@ import click
 from rich.console import Console
 
 from portraitd import __version__, logs
-from portraitd.config import Settings, load
+from portraitd.cli_operations import backup, export, forget, restore
+from portraitd.cli_settings import (
+    EXIT_CONFIG,
+    EXIT_FAILED_FILES,
+    EXIT_LOCKED,
+    EXIT_TROUBLE,
+    EXIT_USAGE,
+    with_settings,
+)
+from portraitd.config import Settings
 from portraitd.errors import AlreadyRunning, ConfigError, PortraitdError, StoreError
 from portraitd.model import FileState
-
-# As sysexits.h has them; the unit's RestartPreventExitStatus names 78.
-EXIT_FAILED_FILES = 1
-EXIT_TROUBLE = 74
-EXIT_LOCKED = 75
-EXIT_CONFIG = 78
 
 
 class Commands(click.Group):
@@ -45,19 +46,8 @@ def commands() -> None:
     """Drop videos into a folder; find one folder of portraits per person."""
 
 
-def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command --home, --config and --set, and hand it the settings they make."""
-
-    @click.option("--home", type=click.Path(path_type=Path), help="Holds inbox, people and state.")
-    @click.option("--config", type=click.Path(path_type=Path), help="Settings, in TOML.")
-    @click.option("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE")
-    @wraps(command)
-    def configured(
-        home: Path | None, config: Path | None, assignments: tuple[str, ...], **rest: Any
-    ) -> Any:
-        return command(load(home, config, assignments), **rest)
-
-    return configured
+for operation in (backup, restore, forget, export):
+    commands.add_command(operation)
 
 
 def main() -> None:
@@ -67,7 +57,7 @@ def main() -> None:
         sys.exit(commands(standalone_mode=False))
     except click.ClickException as error:
         error.show()
-        sys.exit(64)
+        sys.exit(EXIT_USAGE)
     except (click.Abort, KeyboardInterrupt):
         print("stopped; run the same command again to go on", file=sys.stderr)
         sys.exit(130)

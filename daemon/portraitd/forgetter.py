@@ -108,7 +108,8 @@ class Forgetter:
         done = []
         for erasure in self._forgetting.open_erasures():
             self._forgetting.empty_journal()
-            copies = destroy_copies(self._places.state)
+            # The store that a restore put aside had forgotten it already.
+            copies = destroy_copies(self._places.state, erasure.what != "restored")
             erased = erase_portraits(
                 self._places.people, erasure.endings.keys(), frozenset(erasure.endings.values())
             )

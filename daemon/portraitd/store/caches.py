@@ -24,15 +24,15 @@ FRAMES = "frames"
 _BLOCK = bytes(1 << 20)
 
 
-def copies(state_dir: Path) -> Iterator[Path]:
+def copies(state_dir: Path, old_stores: bool) -> Iterator[Path]:
     """Every file or folder below a state that holds faces and can be made again, or is old."""
-    for pattern in (*PATTERNS, *OLD_STORES):
+    for pattern in (*PATTERNS, *(OLD_STORES if old_stores else ())):
         yield from sorted(state_dir.glob(pattern))
     if (state_dir / FRAMES).is_dir():
         yield state_dir / FRAMES
 
 
-def destroy_copies(state_dir: Path) -> int:
+def destroy_copies(state_dir: Path, old_stores: bool) -> int:
     """Overwrite and remove them. Returns how many there were.
 
     On disks that write elsewhere (flash, copy-on-write) overwriting alone proves nothing, which
@@ -43,7 +43,7 @@ def destroy_copies(state_dir: Path) -> int:
     """
     count = 0
     try:
-        for path in copies(state_dir):
+        for path in copies(state_dir, old_stores):
             if path.is_dir():
                 shutil.rmtree(path)
             else:

@@ -70,7 +70,11 @@ class Database:
         Raises:
             StoreError: The file is damaged, from a newer portraitd, or cannot be written.
         """
-        path = state_dir / FILE_NAME
+        return cls.open_file(state_dir / FILE_NAME)
+
+    @classmethod
+    def open_file(cls, path: Path) -> Self:
+        """As ``open``, for a store that lies elsewhere under another name."""
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         except OSError as error:
@@ -192,6 +196,11 @@ def _from_a_newer(path: Path, version: int) -> str:
 
 def _version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("pragma user_version").fetchone()[0])
+
+
+def newest_schema() -> int:
+    """The schema that this portraitd writes."""
+    return len(_migrations())
 
 
 def _migrations() -> list[str]:

@@ -48,10 +48,12 @@ class Erasure:
 
     Attributes:
         id: Of the forgetting.
+        what: As in ``Scope``.
         endings: By face, what the file of its portrait is known by.
     """
 
     id: int
+    what: str
     endings: dict[int, bytes]
 
 
@@ -132,7 +134,9 @@ class Forgetting:
         faces = set(whole.face_ids)
         for row in self._face_rows(""):
             size_px = (row["width_px"], row["height_px"])
-            if self._tombstones.has_face(row["sha256"], row["t_s"], _box(row), size_px):
+            # The very same rows: what lies next to them is somebody else's.
+            face = (row["sha256"], row["t_s"], _box(row), size_px)
+            if self._tombstones.has_face(*face, nearby=False):
                 faces.add(row["id"])
         return Scope("restored", tuple(sorted(faces)), whole.video_ids, (), whole.names)
 
@@ -158,11 +162,12 @@ class Forgetting:
     def open_erasures(self) -> list[Erasure]:
         """Forgettings that have not reached everything yet, oldest first."""
         numbers = self._db.execute(
-            "select id from forgettings where finished_at is null order by id"
+            "select id, what from forgettings where finished_at is null order by id"
         ).fetchall()
         return [
             Erasure(
                 row["id"],
+                row["what"],
                 {
                     entry["face_id"]: bytes(entry["ending"])
                     for entry in self._db.execute(

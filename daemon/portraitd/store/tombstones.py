@@ -44,16 +44,14 @@ class Tombstones:
         """Whether this content was forgotten as a whole."""
         return self._any([_digest(key, sha256) for key in self._keys()], "content")
 
-    def has_face(self, sha256: str, t_s: float, box: Box, size_px: tuple[int, int]) -> bool:
-        """Whether a face was forgotten here, or next to here."""
-        return self._any(
-            [
-                _digest(key, sha256, *cell)
-                for key in self._keys()
-                for cell in _around(_cell(t_s, box, size_px))
-            ],
-            "face",
-        )
+    def has_face(
+        self, sha256: str, t_s: float, box: Box, size_px: tuple[int, int], nearby: bool = True
+    ) -> bool:
+        """Whether a face was forgotten here, or, with ``nearby``, next to here."""
+        here = _cell(t_s, box, size_px)
+        cells = list(_around(here)) if nearby else [here]
+        digests = [_digest(key, sha256, *cell) for key in self._keys() for cell in cells]
+        return self._any(digests, "face")
 
     def without_forgotten(
         self, sha256: str, size_px: tuple[int, int], sightings: Sequence[Sighting]
