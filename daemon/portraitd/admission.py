@@ -42,6 +42,11 @@ class Admission:
         """Whether a file has yet to stand still."""
         return self._settling_now > 0
 
+    @property
+    def trouble(self) -> str:
+        """Why the inbox cannot be looked at; empty if it can."""
+        return f"{shown(self._inbox_dir)}: {self._away}" if self._away else ""
+
     def refresh(self, now_s: float, steady_s: float) -> None:
         """Look once.
 

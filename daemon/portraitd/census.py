@@ -44,6 +44,9 @@ class CensusTaker:
         method: How faces become people.
         ring: Called, from any thread, when a grouping has come back.
         pace: When.
+
+    Attributes:
+        trouble: Why the last grouping failed; empty if it did not.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class CensusTaker:
         self._began_s = 0.0
         self._not_before_s = 0.0
         self._is_forced = False
+        self.trouble = ""
 
     def force(self) -> None:
         """Group everything from the beginning at the next turn, whether it is due or not."""
@@ -105,12 +109,14 @@ class CensusTaker:
         except Exception as error:
             # The old people stay in force; the next turn after the pause tries again.
             self._not_before_s = now_s + BACK_OFF_S
+            self.trouble = f"the grouping failed: {error}"
             log.error("census_failed", reason=f"{type(error).__name__}: {error}")
             last = self._people.last_census()
             self._method.tidy(last.memory if last else "")
             return
         census = self._people.record(grouped, now_s - self._began_s, now_s)
         self._method.tidy(census.memory)
+        self.trouble = ""
         say = log.error if census.names_lost or census.violations else log.info
         say(
             "census_taken",

@@ -18,6 +18,7 @@ from portraitd.cli_settings import (
     EXIT_LOCKED,
     EXIT_TROUBLE,
     EXIT_USAGE,
+    reloader,
     with_settings,
 )
 from portraitd.config import Settings
@@ -92,10 +93,10 @@ def init(settings: Settings) -> None:
 @click.option("--verbose", "-v", is_flag=True)
 def run(settings: Settings, until_idle: bool, verbose: bool) -> None:
     """Run the service: watch the inbox, keep the people up to date."""
-    from portraitd import service
+    from portraitd import running
 
     logs.configure(verbose)
-    service.run(settings, until_idle)
+    running.run(settings, reloader(), until_idle)
 
 
 @commands.command()
@@ -127,6 +128,8 @@ def status(settings: Settings, as_json: bool) -> None:
         print_json(found)
     else:
         print_table(found, Console())
+    if not found.healthy:
+        raise click.exceptions.Exit(EXIT_FAILED_FILES)
 
 
 @commands.command()

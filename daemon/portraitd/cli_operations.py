@@ -121,13 +121,12 @@ def _forget(settings: Settings, kind: str, word: str, yes: bool) -> None:
 
 
 def _forget_here(settings: Settings, kind: str, word: str) -> None:
-    from portraitd.forgetter import Forgetter, find, said
-    from portraitd.service import forgetter_places
+    from portraitd.forgetter import Forgetter, Places, find, said
     from portraitd.store import Database, Forgetting, StoreLock
 
     with StoreLock(settings.state_dir), closing(Database.open(settings.state_dir)) as database:
         forgetting = Forgetting(database)
-        forgetter = Forgetter(forgetting, forgetter_places(settings), keep_days=0.0)
+        forgetter = Forgetter(forgetting, Places.of(settings), keep_days=0.0)
         # Once more: the service may have worked on between the question and the answer.
         scope = find(forgetting, kind, word)
         forgetter.forget(scope, time.time())

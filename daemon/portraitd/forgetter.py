@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Self
 
 from portraitd import logs
+from portraitd.config import Settings
 from portraitd.errors import ConfigError
 from portraitd.people.erasing import Erased, erase_portraits, erase_sets
 from portraitd.requests import Requests
@@ -36,6 +38,16 @@ class Places:
     people: Path
     dataset: Path
     requests: Path
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Those of a home."""
+        return cls(
+            settings.state_dir,
+            settings.people_dir,
+            settings.home_dir / "dataset",
+            settings.state_dir / "requests",
+        )
 
 
 class Forgetter:

@@ -77,6 +77,7 @@ class Service:
         def ring() -> None:
             doorbell.ring("job")
 
+        self.database = database
         self.files = files
         self.work = Work(database, files, settings.privacy.dropped_again == "refuse")
         self.faces = faces
@@ -102,7 +103,7 @@ class Service:
         )
         self.publisher = Publisher(faces, people, executor, ring, settings.people_dir)
         self.forgetter = Forgetter(
-            Forgetting(database), forgetter_places(settings), settings.privacy.keep_days
+            Forgetting(database), Places.of(settings), settings.privacy.keep_days
         )
         self._scan_s = settings.inbox.scan_s
         self._looked_s = float("-inf")
@@ -123,6 +124,13 @@ class Service:
     def working(self) -> bool:
         """Whether a file is on its way to faces."""
         return self.dispatcher.busy or self.files.any_open() or self.tracker.pending
+
+    @property
+    def trouble(self) -> str:
+        """What stands in the way of something just now; empty if nothing does."""
+        return (
+            self._trouble or self.admission.trouble or self.census.trouble or self.tracker.trouble
+        )
 
     @property
     def idle(self) -> bool:
@@ -214,16 +222,6 @@ def encode_settings(settings: Settings) -> EncodeSettings:
     )
 
 
-def forgetter_places(settings: Settings) -> Places:
-    """Where faces may lie, and where commands ask for them to be forgotten."""
-    return Places(
-        settings.state_dir,
-        settings.people_dir,
-        settings.home_dir / "dataset",
-        settings.state_dir / "requests",
-    )
-
-
 def make_home(settings: Settings) -> None:
     """Make the folders of a home that are not there yet.
 
@@ -286,14 +284,25 @@ def _wind_down(service: Service, executor: LocalExecutor, doorbell: Doorbell) ->
     executor.shutdown(wait=True, cancel_futures=True)
 
 
-def run(settings: Settings, until_idle: bool = False) -> None:
+def run(
+    settings: Settings,
+    until_idle: bool = False,
+    attend: Callable[[Service, Now], bool] = lambda service, now: False,
+    doorbell: Doorbell | None = None,
+) -> None:
     """Run the service until a signal asks it to stop, or until there is nothing left to do.
+
+    Args:
+        settings: What is in force.
+        until_idle: Whether to end when there is nothing left to do.
+        attend: Called after every turn; says whether to end so as to begin anew.
+        doorbell: Rung by whatever calls for a turn.
 
     Raises:
         AlreadyRunning: Another portraitd works on this home.
         StoreError: The database cannot be opened.
     """
-    doorbell, notifier = Doorbell(), Notifier()
+    doorbell, notifier = doorbell or Doorbell(), Notifier()
     with _stop_signals(doorbell) as stopping, open_service(settings, doorbell) as service:
         watch = Watch([settings.inbox_dir], doorbell, settings.inbox.watch)
         watch.start()
@@ -312,6 +321,9 @@ def run(settings: Settings, until_idle: bool = False) -> None:
                 now = Now.read()
                 service.turn(now, rung)
                 notifier.alive(now.steady_s)
+                if attend(service, now):
+                    notifier.reloading(now.steady_s)
+                    break
                 if until_idle and service.idle:
                     break
                 watch.ensure()
@@ -321,7 +333,8 @@ def run(settings: Settings, until_idle: bool = False) -> None:
                 rung = doorbell.wait(timeout_s)
         finally:
             watch.stop()
-            notifier.stopping()
+            if not notifier.is_reloading:
+                notifier.stopping()
             log.info("service_stopping")
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 
 from rich.console import Console
 from rich.table import Table
 
 from portraitd.config import Settings
+from portraitd.health import Health, heard
 from portraitd.model import FileState
-from portraitd.store import Census, Database, Faces, Files, People, Work
+from portraitd.store import Census, Database, Faces, Files, Forgetting, People, Work
 from portraitd.store.files import shown
 
 
@@ -29,6 +32,11 @@ class Status:
         census: The grouping in force.
         close_people: Pairs of people who may be one, and the distance between them.
         problems: Path and reason of files that failed or wait for something.
+        oldest_open_s: Age of the oldest file that is not finished; 0 if there is none.
+        publication_pending: Whether the people tree does not show the census in force.
+        forgetting_pending: Whether a forgetting has not reached everything.
+        service: What a running service says of itself; its process is 0 if none runs.
+        healthy: False while something stands in the way of a running service.
     """
 
     files: dict[str, int]
@@ -42,6 +50,11 @@ class Status:
     census: Census | None
     close_people: list[tuple[int, int, float]]
     problems: list[tuple[str, str]]
+    oldest_open_s: float
+    publication_pending: bool
+    forgetting_pending: bool
+    service: Health
+    healthy: bool
 
 
 def read_status(settings: Settings) -> Status:
@@ -52,37 +65,48 @@ def read_status(settings: Settings) -> Status:
     """
     database = Database.open_to_read(settings.state_dir)
     try:
-        files, people = Files(database, settings.inbox_dir), People(database)
-        work = Work(database, files)
-        footage = work.progress()
-        speed = footage.footage_done_s / footage.work_s if footage.work_s else 0.0
-        if not footage.footage_open_s:
-            eta_s: float | None = 0.0
-        elif speed:
-            eta_s = footage.footage_open_s / speed / settings.workers.processes
-        else:
-            eta_s = None
-        problems = [
-            (shown(file.path), file.reason)
-            for state in (FileState.FAILED, FileState.WAITING)
-            for file in files.in_state(state)
-            if file.reason
-        ]
-        return Status(
-            files=files.counts(),
-            videos=work.counts(),
-            faces=Faces(database).count(),
-            people=len(people.present()),
-            footage_done_s=footage.footage_done_s,
-            footage_open_s=footage.footage_open_s,
-            footage_per_work_s=speed,
-            eta_s=eta_s,
-            census=people.last_census(),
-            close_people=people.close(),
-            problems=problems,
-        )
+        return status_of(database, settings, time.time())
     finally:
         database.close()
+
+
+def status_of(database: Database, settings: Settings, now_s: float) -> Status:
+    """As ``read_status``, from a store that is open."""
+    files, people = Files(database, settings.inbox_dir), People(database)
+    work = Work(database, files)
+    footage = work.progress()
+    speed = footage.footage_done_s / footage.work_s if footage.work_s else 0.0
+    if not footage.footage_open_s:
+        eta_s: float | None = 0.0
+    elif speed:
+        eta_s = footage.footage_open_s / speed / settings.workers.processes
+    else:
+        eta_s = None
+    problems = [
+        (shown(file.path), file.reason)
+        for state in (FileState.FAILED, FileState.WAITING)
+        for file in files.in_state(state)
+        if file.reason
+    ]
+    census, service = people.last_census(), heard(settings.state_dir)
+    return Status(
+        files=files.counts(),
+        videos=work.counts(),
+        faces=Faces(database).count(),
+        people=len(people.present()),
+        footage_done_s=footage.footage_done_s,
+        footage_open_s=footage.footage_open_s,
+        footage_per_work_s=speed,
+        eta_s=eta_s,
+        census=census,
+        close_people=people.close(),
+        problems=problems,
+        oldest_open_s=max(0.0, now_s - oldest_s) if (oldest_s := files.oldest_open_s()) else 0,
+        publication_pending=census is not None and people.last_publication()[0] != census.id,
+        forgetting_pending=Forgetting(database).pending,
+        service=service,
+        healthy=not service.blocked,
+    )
 
 
 def print_json(status: Status) -> None:
@@ -93,6 +117,7 @@ def print_json(status: Status) -> None:
 def print_table(status: Status, console: Console) -> None:
     """For people."""
     table = Table(show_header=False, box=None)
+    table.add_row("service", _said(status.service))
     table.add_row("files", _counted(status.files))
     table.add_row("videos", _counted(status.videos))
     table.add_row("faces", f"{status.faces:,}")
@@ -119,6 +144,15 @@ def print_table(status: Status, console: Console) -> None:
     console.print(table)
     for path, reason in status.problems:
         console.print(f"  {path}: {reason}", markup=False, highlight=False)
+
+
+def _said(service: Health) -> str:
+    if not service.process:
+        return "not running"
+    if service.blocked:
+        since = datetime.fromtimestamp(service.blocked_since_s, UTC)
+        return f"BLOCKED since {since:%Y-%m-%d %H:%M} UTC: {service.blocked}"
+    return f"running (process {service.process})"
 
 
 def _counted(counts: dict[str, int]) -> str:

@@ -23,6 +23,9 @@ class Tracker:
         tracks: Where they are kept.
         executor: Where they are made.
         ring: Called, from any thread, when they have come back.
+
+    Attributes:
+        trouble: Why the last video got no tracks; empty if it did.
     """
 
     def __init__(self, tracks: TrackStore, executor: Executor, ring: Callable[[], None]) -> None:
@@ -33,6 +36,7 @@ class Tracker:
         self._video_id = 0
         self._face_ids: Indices = np.empty(0, np.int64)
         self._not_before_s = 0.0
+        self.trouble = ""
 
     @property
     def pending(self) -> bool:
@@ -72,8 +76,10 @@ class Tracker:
             # The next turn after the pause tries again; the people there are stay in force.
             self._not_before_s = now_s + BACK_OFF_S
             reason = f"{type(error).__name__}: {error}"
+            self.trouble = f"the tracks of video {self._video_id} failed: {reason}"
             log.error("tracking_failed", video=self._video_id, reason=reason)
             return
+        self.trouble = ""
         kept = self._tracks.record(
             self._video_id, self._face_ids, found.tracks, found.summary, found.apart
         )
