@@ -27,25 +27,32 @@ from processes import wait_until
 # --- The log.
 
 
-def test_the_same_line_is_said_once_a_minute() -> None:
+def test_the_same_complaint_is_made_once_a_minute() -> None:
     """Then it says how often it was held back; other facts are another line."""
     now = [0.0]
     said = Repetition(lambda: now[0])
-    line = {"event": "blocked", "reason": "disk full", "timestamp": "a"}
+    line = {"event": "blocked", "level": "error", "reason": "disk full", "timestamp": "a"}
 
     assert 0 == said.passes(line)
     assert [None, None] == [said.passes({**line, "timestamp": t}) for t in "bc"]
     assert 0 == said.passes({**line, "reason": "share away"})
     now[0] = 60.0
     assert 2 == said.passes(line)
-    assert 4 + 1 == said.counts["blocked"]
+    assert 5 == said.counts["blocked"]
+
+
+def test_what_happened_is_said_each_time() -> None:
+    """Two starts within a minute are two starts."""
+    said = Repetition(lambda: 0.0)
+
+    assert [0, 0] == [said.passes({"event": "started", "level": "info"}) for _ in range(2)]
 
 
 def test_what_was_said_is_remembered_within_bounds() -> None:
     """A hundred thousand files are a hundred thousand lines, and no leak."""
     said = Repetition(lambda: 0.0)
     for number in range(REMEMBERED + 50):
-        assert 0 == said.passes({"event": "file_failed", "path": str(number)})
+        assert 0 == said.passes({"event": "file_failed", "level": "error", "path": str(number)})
 
     assert REMEMBERED == len(said._said)
 

@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 from portraitd import __version__, logs
-from portraitd.cli_operations import backup, export, forget, restore
+from portraitd.cli_operations import backup, export, forget, repair_home, restore
 from portraitd.cli_settings import (
     EXIT_CONFIG,
     EXIT_FAILED_FILES,
@@ -181,10 +181,14 @@ def regroup(settings: Settings, dry_run: bool) -> None:
 @commands.command()
 @with_settings
 @click.option("--grouping", is_flag=True, help="Prove the grouping, and measure its thresholds.")
-def check(settings: Settings, grouping: bool) -> None:
+@click.option("--repair", is_flag=True, help="Set right what can be; the service must be stopped.")
+def check(settings: Settings, grouping: bool, repair: bool) -> None:
     """Look whether this home and this installation are sound."""
     from portraitd.checkup import findings, grouping_findings
 
+    if repair:
+        repair_home(settings)
+        return
     found = list(grouping_findings(settings) if grouping else findings(settings))
     for finding in found:
         click.echo(f"{'ok  ' if finding.sound else 'BAD '} {finding.what}: {finding.detail}")

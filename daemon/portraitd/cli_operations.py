@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from portraitd.cli_settings import with_settings
+from portraitd.cli_settings import EXIT_FAILED_FILES, with_settings
 from portraitd.config import Settings
 from portraitd.errors import AlreadyRunning, ConfigError, PublishError, StoreError
 
@@ -99,6 +99,23 @@ def export_person(settings: Settings, person: str, target: Path) -> None:
 
     count = write_archive(settings, person, target, time.time())
     click.echo(f"{target}: {count} faces. It holds faces: send it to nobody but that person.")
+
+
+def repair_home(settings: Settings) -> None:
+    """Set right what can be, and say what cannot."""
+    from portraitd import logs
+    from portraitd.repairs import faults, repair
+
+    logs.quiet()
+    wrong = faults(settings)
+    for line in repair(settings, wrong):
+        click.echo(f"repaired  {line}")
+    left = faults(settings) if wrong else []
+    for fault in left:
+        click.echo(f"BAD       {fault.what}: {fault.detail}")
+    if left:
+        raise click.exceptions.Exit(EXIT_FAILED_FILES)
+    click.echo("nothing is wrong" if not wrong else "nothing else is wrong")
 
 
 def _forget(settings: Settings, kind: str, word: str, yes: bool) -> None:

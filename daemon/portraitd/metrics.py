@@ -51,6 +51,8 @@ def rendered(metrics: Iterator[Metric]) -> str:
     """In the text format, version 0.0.4."""
     lines = []
     for metric in metrics:
+        if not metric.values:
+            continue
         lines.append(f"# HELP {metric.name} {metric.meaning}")
         lines.append(f"# TYPE {metric.name} {metric.kind}")
         for labels, value in metric.values.items():

@@ -1,4 +1,4 @@
-"""What the log says again and again, said a bounded number of times; and how often each was said.
+"""Complaints of the log, made a bounded number of times; and how often each thing was said.
 
 Knows nothing of logging but the form of a line: a mapping with its event and its facts.
 """
@@ -14,6 +14,8 @@ from typing import Any
 WINDOW_S = 60.0
 REMEMBERED = 1000
 
+REPEATING = frozenset({"warning", "error", "critical"})
+
 CHANGING = frozenset({"timestamp", "seconds", "exc_info"})
 """Facts that differ between two lines that say the same."""
 
@@ -25,7 +27,7 @@ class _Said:
 
 
 class Repetition:
-    """Lets a line pass that was not said within the last minute.
+    """Lets a complaint pass that was not made within the last minute, and every other line.
 
     The first that passes after lines were held back says how many.
 
@@ -41,6 +43,9 @@ class Repetition:
     def passes(self, line: Mapping[str, Any]) -> int | None:
         """Whether to say a line: how many like it were held back before; None to hold it back."""
         self.counts[str(line.get("event"))] += 1
+        # What happened, happened, however often; what is wrong is known after the first time.
+        if line.get("level") not in REPEATING:
+            return 0
         now_s = self._clock()
         key = tuple(sorted((k, str(v)) for k, v in line.items() if k not in CHANGING))
         said = self._said.get(key)
