@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ OWN_PREFIX = ".portraitd-"
 
 _UNFINISHED = f"{OWN_PREFIX}new-"
 """What is being written; whatever has this name at the start of a publish is stale."""
+
+_GIVEN_NAME = re.compile(r"person-[0-9]{4,}")
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -170,3 +173,14 @@ def sweep(fd: int) -> None:
                     os.unlink(inner, dir_fd=unfinished_fd)
         with contextlib.suppress(OSError):
             os.rmdir(name, dir_fd=fd)
+
+
+def remove_emptied(root_fd: int) -> None:
+    """Remove folders that a removal emptied and could not end: nothing is in them, no note either.
+
+    Only under the names that portraitd gives; one that a human named may be meant.
+    """
+    for name in os.listdir(root_fd):
+        if _GIVEN_NAME.fullmatch(name):
+            with contextlib.suppress(OSError):
+                os.rmdir(name, dir_fd=root_fd)

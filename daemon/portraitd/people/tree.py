@@ -17,7 +17,13 @@ from portraitd.errors import PublishError
 from portraitd.model import PersonFolder, PublishedFace
 from portraitd.people.annotations import darknet_line
 from portraitd.people.carrying import Carrier, Modes
-from portraitd.people.folder import digest, opened_root, read_regular, sweep
+from portraitd.people.folder import (
+    digest,
+    opened_root,
+    read_regular,
+    remove_emptied,
+    sweep,
+)
 from portraitd.people.names import folder_name
 from portraitd.people.note import ROOT_NOTE, Note, read_note
 from portraitd.people.plan import (
@@ -152,6 +158,7 @@ class Tree:
             with opened_root(self._root) as root_fd:
                 root_note = self._root_note(root_fd)
                 sweep(root_fd)
+                remove_emptied(root_fd)
                 places = find_places(root_fd)
                 wanted = _wanted(folders, unsorted, montages, places, class_of)
                 carrier = Carrier(
