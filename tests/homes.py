@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 from portraitd.config import Settings
 from portraitd.executors import InlineExecutor
-from portraitd.service import Now, Service, make_home
+from portraitd.home import make_home
+from portraitd.service import Now, Service
 from portraitd.store import Database, StoreLock
 from portraitd.watch import Doorbell
 

@@ -1,7 +1,7 @@
 """Kills a process at each system call that changes files; looks what the next start makes of it.
 
-``python tests/kill_sweep.py FOLDER SCENARIO [EVERY]`` prints a JSON line. One process loads the
-libraries and looks at the media once; each attempt is a fork of it, with strace attached that
+``python tests/kill_sweep.py FOLDER SCENARIO [EVERY [HOW]]`` prints a JSON line. One process loads
+the libraries and looks at the media once; each attempt is a fork of it, with strace attached that
 sends SIGKILL at the n-th call of one kind. Encoding is a pure job, so its answers are remembered
 from attempt to attempt; everything that writes is done anew.
 """
@@ -31,6 +31,7 @@ import structlog
 from homes import Dump, Home, assert_sound, connect, dump
 from portraitd import jobs
 from portraitd.demo import demo_photographs
+from portraitd.errors import PortraitdError
 from portraitd.executors import InlineExecutor
 from portraitd.forgetter import REQUEST
 from portraitd.requests import Request, Requests
@@ -44,6 +45,11 @@ CALLS = (
     "renameat2", "unlink", "unlinkat", "mkdir", "mkdirat", "rmdir", "link", "linkat", "fchmod",
     "chmod",
 )  # fmt: skip
+
+
+KILL = "signal=SIGKILL"
+
+ENDED_ITSELF = 3
 
 
 class Remembering(Executor):
@@ -253,17 +259,18 @@ class Sweep:
         copy_home(self._begin, self._folder / "warm")
         return self._folder / "warm"
 
-    def strike(self, attempt: Attempt) -> str | None:
-        """Kill at one point and start again. Returns what is wrong then; None if nothing is."""
+    def strike(self, attempt: Attempt, how: str = KILL) -> str | None:
+        """Strike at one point and start again. Returns what is wrong then; None if nothing is."""
         home = self._folder / "home"
         shutil.rmtree(home, ignore_errors=True)
         copy_home(self._begin, home)
-        kill = f"inject={attempt.call}:signal=SIGKILL:when={attempt.number}"
+        kill = f"inject={attempt.call}:{how}:when={attempt.number}"
         killed = in_child(
             lambda: self._scenario.act(home),
             ["-o", os.devnull, "-e", f"trace={attempt.call}", "-e", kill],
         )
-        if killed not in (0, -signal.SIGKILL):
+        # With an error of ours it says what is in the way, and is started again.
+        if killed not in (0, ENDED_ITSELF, -signal.SIGKILL):
             return f"ended with {killed}"
         self.killed += killed == -signal.SIGKILL
         return in_child_said(lambda: self._look(home), self._folder / "said")
@@ -352,6 +359,10 @@ def end_with(act: Callable[[], None], said: Path | None = None) -> None:
         os.dup2(1, 2)
     try:
         act()
+    except PortraitdError:
+        if said:
+            said.write_text(traceback.format_exc()[-2500:])
+        os._exit(ENDED_ITSELF)
     except BaseException:
         if said:
             said.write_text(traceback.format_exc()[-2500:])
@@ -370,8 +381,16 @@ def attempts(calls: Counter[str], every: int) -> Iterator[Attempt]:
                 yield Attempt(call, number)
 
 
-def sweep(folder: Path, name: str, every: int = 1, seconds: float = 1e9) -> dict[str, Any]:
-    """Strike at every point of a scenario. Returns the figures."""
+def sweep(folder: Path, name: str, every: int = 1, how: str = KILL) -> dict[str, Any]:
+    """Strike at every point of a scenario. Returns the figures.
+
+    Args:
+        folder: Where homes are made.
+        name: Of the scenario.
+        every: Each so many-th call of a kind.
+        how: ``signal=SIGKILL``, or ``error=EIO``: the call fails once. Then opening a file is
+            left out: much else is opened.
+    """
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     began_s = time.monotonic()
     runner = Sweep(folder, name)
@@ -379,14 +398,15 @@ def sweep(folder: Path, name: str, every: int = 1, seconds: float = 1e9) -> dict
     failures: dict[str, str] = {}
     done = 0
     for attempt in attempts(calls, every):
-        if time.monotonic() - began_s > seconds:
-            break
+        if how != KILL and attempt.call == "openat":
+            continue
         done += 1
-        wrong = runner.strike(attempt)
+        wrong = runner.strike(attempt, how)
         if wrong:
             failures[f"{attempt.call}:{attempt.number}"] = wrong
     return {
         "scenario": name,
+        "how": how,
         "calls": sum(calls.values()),
         "points": done,
         "killed": runner.killed,
@@ -398,4 +418,4 @@ def sweep(folder: Path, name: str, every: int = 1, seconds: float = 1e9) -> dict
 
 if __name__ == "__main__":
     every = int(sys.argv[3]) if len(sys.argv) > 3 else 1
-    print(json.dumps(sweep(Path(sys.argv[1]), sys.argv[2], every)))
+    print(json.dumps(sweep(Path(sys.argv[1]), sys.argv[2], every, *sys.argv[4:5])))

@@ -74,8 +74,8 @@ def main() -> None:
 @with_settings
 def init(settings: Settings) -> None:
     """Make a home: inbox, people and state."""
+    from portraitd.home import make_home
     from portraitd.people.tree import Tree
-    from portraitd.service import make_home
     from portraitd.store import Database, StoreLock
 
     make_home(settings)

@@ -16,6 +16,7 @@ from portraitd import service
 from portraitd.config import Settings
 from portraitd.errors import ConfigError
 from portraitd.executors import LocalExecutor, WorkerLimits
+from portraitd.home import make_home
 from portraitd.store import Database, People
 from portraitd.store.files import shown
 
@@ -37,7 +38,7 @@ def run_demo(settings: Settings, console: Console) -> None:
     """
     photographs = list(demo_photographs())
     settings = _in_fresh_home(settings)
-    service.make_home(settings)
+    make_home(settings)
     clip = settings.inbox_dir / "two-people.mp4"
     # In a worker, as everything that needs OpenCV.
     executor = LocalExecutor(1, WorkerLimits(nice=0, memory_mb=0, time_limit_s=300))

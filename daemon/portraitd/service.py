@@ -22,11 +22,13 @@ from portraitd.census_methods import make_method
 from portraitd.config import Settings
 from portraitd.dispatch import Dispatcher
 from portraitd.encoder.interface import EncoderSettings
-from portraitd.errors import ConfigError, PublishError, StoreError
+from portraitd.errors import PublishError, StoreError
 from portraitd.executors import LocalExecutor, WorkerLimits
 from portraitd.forgetter import Forgetter, Places
+from portraitd.home import make_home
 from portraitd.jobs import EncodeSettings
 from portraitd.publisher import Publisher
+from portraitd.reach import Reach
 from portraitd.store import Database, Faces, Files, Forgetting, People, StoreLock, TrackStore, Work
 from portraitd.systemd import Notifier
 from portraitd.tracking import Tracker
@@ -105,6 +107,11 @@ class Service:
         self.forgetter = Forgetter(
             Forgetting(database), Places.of(settings), settings.privacy.keep_days
         )
+        self._people_reach, self._inbox_reach = (
+            Reach(settings.people_dir),
+            Reach(settings.inbox_dir),
+        )
+        self._inbox_away = ""
         self._scan_s = settings.inbox.scan_s
         self._looked_s = float("-inf")
         self._look_wanted = True
@@ -128,8 +135,9 @@ class Service:
     @property
     def trouble(self) -> str:
         """What stands in the way of something just now; empty if nothing does."""
+        rooms = (self.admission, self.census, self.tracker)
         return (
-            self._trouble or self.admission.trouble or self.census.trouble or self.tracker.trouble
+            self._trouble or self._inbox_away or next(filter(None, (r.trouble for r in rooms)), "")
         )
 
     @property
@@ -157,9 +165,11 @@ class Service:
             self._look(now)
             self.dispatcher.collect(now.wall_s)
             self.dispatcher.fill(now.wall_s)
-            self.forgetter.refresh(now.wall_s, self.census.running)
             self.tracker.refresh(now.wall_s)
             self.census.refresh(now.wall_s, self.working)
+            if away := self._people_reach.trouble():
+                raise PublishError(away)
+            self.forgetter.refresh(now.wall_s, self.census.running)
             self.publisher.refresh(now.wall_s)
         except (StoreError, PublishError) as error:
             self._complain(str(error), now)
@@ -186,7 +196,9 @@ class Service:
             # Before looking: what happens meanwhile rings again.
             self._look_wanted = False
             self._looked_s = now.steady_s
-            self.admission.refresh(now.wall_s, now.steady_s)
+            self._inbox_away = self._inbox_reach.trouble()
+            if not self._inbox_away:
+                self.admission.refresh(now.wall_s, now.steady_s)
 
     def _complain(self, trouble: str, now: Now) -> None:
         """Say it when it is new, and once a minute while it lasts."""
@@ -222,24 +234,6 @@ def encode_settings(settings: Settings) -> EncodeSettings:
     )
 
 
-def make_home(settings: Settings) -> None:
-    """Make the folders of a home that are not there yet.
-
-    Raises:
-        ConfigError: One of them cannot be made.
-    """
-    for folder, mode in (
-        (settings.home_dir, 0o777),
-        (settings.inbox_dir, 0o777),
-        (settings.people_dir, 0o777),
-        (settings.state_dir, 0o700),
-    ):
-        try:
-            folder.mkdir(mode=mode, parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(f"{folder} cannot be made: {error.strerror}") from error
-
-
 @contextmanager
 def open_service(settings: Settings, doorbell: Doorbell) -> Iterator[Service]:
     """A service that holds the home's lock and a pool of workers.
@@ -248,8 +242,11 @@ def open_service(settings: Settings, doorbell: Doorbell) -> Iterator[Service]:
 
     Raises:
         AlreadyRunning: Another portraitd works on this home.
-        StoreError: The database cannot be used.
+        StoreError: The database cannot be used, or a share does not answer.
     """
+    for folder in (settings.people_dir, settings.inbox_dir):
+        if away := Reach(folder).trouble():
+            raise StoreError(away)
     make_home(settings)
     with ExitStack() as stack:
         stack.enter_context(StoreLock(settings.state_dir))

@@ -1,0 +1,24 @@
+"""The folders of a home."""
+
+from __future__ import annotations
+
+from portraitd.config import Settings
+from portraitd.errors import ConfigError
+
+
+def make_home(settings: Settings) -> None:
+    """Make the folders of a home that are not there yet.
+
+    Raises:
+        ConfigError: One of them cannot be made.
+    """
+    for folder, mode in (
+        (settings.home_dir, 0o777),
+        (settings.inbox_dir, 0o777),
+        (settings.people_dir, 0o777),
+        (settings.state_dir, 0o700),
+    ):
+        try:
+            folder.mkdir(mode=mode, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"{folder} cannot be made: {error.strerror}") from error
