@@ -6,6 +6,7 @@ import re
 import tomllib
 from pathlib import Path
 
+import click
 import pytest
 
 from portraitd.cli import commands
@@ -39,7 +40,11 @@ def test_commands_that_are_named_exist(document: Path) -> None:
 
     for command, rest in named:
         assert command in commands.commands, f"portraitd {command}"
-        options = {o for p in commands.commands[command].params for o in p.opts}
+        found = commands.commands[command]
+        if isinstance(found, click.Group) and rest.split():
+            assert rest.split()[0] in found.commands, f"portraitd {command}{rest}"
+            found = found.commands[rest.split()[0]]
+        options = {o for p in found.params for o in p.opts}
         for option in re.findall(r"--[a-z-]+", rest.split("#")[0].split("&&")[0]):
             assert option in options, f"portraitd {command} {option}"
 

@@ -12,8 +12,11 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from portraitd.errors import StoreError
 
 ASKED, ANSWERED = ".request", ".answer"
 
@@ -44,8 +47,11 @@ class Requests:
         self.folder = folder
 
     def leave(self, request: Request) -> str:
-        """Ask. Returns the name under which the answer will be found."""
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Ask. Returns the name under which the answer will be found.
+
+        Raises:
+            StoreError: The request cannot be written.
+        """
         name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}"
         facts = {"what": request.what, "row": request.row, "words": list(request.words)}
         self._write(name + ASKED, facts)
@@ -62,13 +68,21 @@ class Requests:
                 number = None if row is None else int(row)
                 found[path.stem] = Request(str(facts["what"]), number, words)
             except (OSError, ValueError, TypeError, KeyError, AttributeError):
-                path.unlink(missing_ok=True)
+                with suppress(OSError):
+                    path.unlink(missing_ok=True)
         return found
 
     def answer(self, name: str, text: str, granted: bool = True) -> None:
-        """Say what came of a request."""
+        """Say what came of a request.
+
+        Raises:
+            StoreError: The answer cannot be written; the request stays.
+        """
         self._write(name + ANSWERED, {"text": text, "granted": granted})
-        (self.folder / (name + ASKED)).unlink(missing_ok=True)
+        try:
+            (self.folder / (name + ASKED)).unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(f"{self.folder}: {error.strerror}") from error
 
     def answer_to(self, name: str) -> tuple[str, bool] | None:
         """The answer, and whether the request was granted; it is taken away. None if not yet."""
@@ -77,7 +91,8 @@ class Requests:
             facts = json.loads(path.read_bytes())
         except (OSError, ValueError):
             return None
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
         return str(facts["text"]), bool(facts["granted"])
 
     def wait_for(
@@ -91,9 +106,13 @@ class Requests:
 
     def _write(self, name: str, facts: Mapping[str, object]) -> None:
         beside = self.folder / f".{name}"
-        with open(beside, "w", encoding="utf-8", opener=_private) as file:
-            json.dump(facts, file)
-        beside.replace(self.folder / name)
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with open(beside, "w", encoding="utf-8", opener=_private) as file:
+                json.dump(facts, file)
+            beside.replace(self.folder / name)
+        except OSError as error:
+            raise StoreError(f"{error.filename or beside}: {error.strerror}") from error
 
 
 def _private(path: str, flags: int) -> int:

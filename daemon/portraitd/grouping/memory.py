@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import uuid
 import zipfile
@@ -47,5 +48,7 @@ def remembered(folder: Path, name: str) -> Grouping:
 def forget_all_but(folder: Path, name: str) -> None:
     """Remove the memories of earlier censuses, and of those that were never recorded."""
     for path in [*folder.glob(f"grouping-*{ENDING}"), *folder.glob(f".grouping-*{ENDING}")]:
-        if path.name != name:
-            path.unlink(missing_ok=True)
+        # What cannot be removed now is removed after the next census.
+        with contextlib.suppress(OSError):
+            if path.name != name:
+                path.unlink()

@@ -51,8 +51,12 @@ class StoreLock:
                 f"another portraitd (process {holder or 'unknown'}) works on {self._path.parent}; "
                 "drop files into its inbox, or stop it first"
             ) from None
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+        try:
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            os.close(self._fd)
+            raise StoreError(f"{self._path}: {error.strerror}") from error
         return self
 
     def __exit__(
@@ -62,6 +66,34 @@ class StoreLock:
         trace: TracebackType | None,
     ) -> None:
         os.close(self._fd)
+
+
+class _Rows(sqlite3.Cursor):
+    """Rows that are read later, and may fail later: a statement ends with its last row."""
+
+    def fetchone(self) -> Any:
+        try:
+            return super().fetchone()
+        except sqlite3.DatabaseError as error:
+            raise _unusable(error) from error
+
+    def fetchmany(self, size: int | None = 1) -> list[Any]:
+        try:
+            return super().fetchmany(size)
+        except sqlite3.DatabaseError as error:
+            raise _unusable(error) from error
+
+    def fetchall(self) -> list[Any]:
+        try:
+            return super().fetchall()
+        except sqlite3.DatabaseError as error:
+            raise _unusable(error) from error
+
+    def __next__(self) -> Any:
+        try:
+            return super().__next__()
+        except sqlite3.DatabaseError as error:
+            raise _unusable(error) from error
 
 
 class Database:
@@ -141,9 +173,9 @@ class Database:
             StoreError: The machine is at fault (disk full, I/O error, damaged file).
         """
         try:
-            return self._connection.execute(sql, parameters)
+            return self._connection.cursor(_Rows).execute(sql, parameters)
         except sqlite3.DatabaseError as error:
-            raise StoreError(f"the database cannot be used: {error}{_advice(error)}") from error
+            raise _unusable(error) from error
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """Run one statement for each row.
@@ -154,7 +186,7 @@ class Database:
         try:
             self._connection.executemany(sql, rows)
         except sqlite3.DatabaseError as error:
-            raise StoreError(f"the database cannot be used: {error}{_advice(error)}") from error
+            raise _unusable(error) from error
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -206,6 +238,10 @@ def _connected(path: Path) -> Iterator[sqlite3.Connection]:
         if isinstance(error, sqlite3.DatabaseError):
             raise StoreError(f"{path}: {error}{_advice(error)}") from error
         raise
+
+
+def _unusable(error: sqlite3.DatabaseError) -> StoreError:
+    return StoreError(f"the database cannot be used: {error}{_advice(error)}")
 
 
 def _advice(error: sqlite3.DatabaseError) -> str:
