@@ -29,11 +29,13 @@ from typing import Any
 
 import numpy as np
 
-from portraitd import jobs, logs, service
+from portraitd import jobs, logs
 from portraitd.config import load
 from portraitd.encoder import zoo
 from portraitd.executors import LocalExecutor, WorkerLimits
 from portraitd.model import Slice, Source, Stamp
+from portraitd.running import open_service
+from portraitd.service import Now
 from portraitd.store.work import cut
 from portraitd.watch import Doorbell
 
@@ -109,15 +111,15 @@ def portraitd(clip: Path, assignments: list[str], models: list[str]) -> float:
         for model in models:
             zoo.add(zoo.model(model.split("=")[0]), settings.models_dir, Path(model.split("=")[1]))
         doorbell = Doorbell()
-        with service.open_service(settings, doorbell) as running:
+        with open_service(settings, doorbell) as running:
             running.leave_inbox()
             running.dispatcher.warm_up()
             began = time.perf_counter()
             running.admission.register([clip], time.time())
-            running.turn(service.Now.read())
+            running.turn(Now.read())
             while not running.idle:
                 doorbell.wait(1.0)
-                running.turn(service.Now.read())
+                running.turn(Now.read())
             return time.perf_counter() - began
 
 

@@ -33,6 +33,10 @@ slice_s = 5.0
 [grouping]
 min_samples = 3
 settle_s = 0.0
+[review]
+portraits_per_track = 0
+scan_s = 2.0
+settle_s = 0.5
 """
 """As ``homes.QUICK``, with times for a clock that really runs."""
 

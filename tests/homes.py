@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from portraitd.config import Settings
 from portraitd.executors import InlineExecutor
 from portraitd.home import make_home
+from portraitd.people.xmp import without_mark
 from portraitd.service import Now, Service
 from portraitd.store import Database, StoreLock
 from portraitd.watch import Doorbell
@@ -31,6 +32,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "detection": {"upsample": 0},
     "workers": {"count": 2, "slice_s": 5.0},
     "grouping": {"min_samples": 3, "settle_s": 1.0},
+    "review": {"portraits_per_track": 0, "unsorted_portraits": 0, "scan_s": 10.0, "settle_s": 1.0},
 }
 """One second of work for a clip of 20 s: ten frames, in four slices."""
 
@@ -105,6 +107,11 @@ class Home:
         """A table as it is in the database file."""
         with closing(connect(self.settings.state_dir)) as connection:
             return [dict(row) for row in connection.execute(f"select * from {table} order by id")]
+
+    def troubles(self) -> dict[str, str]:
+        """What stands in the way, by room."""
+        with closing(connect(self.settings.state_dir)) as connection:
+            return dict(connection.execute("select room, reason from troubles").fetchall())
 
     def states(self) -> dict[str, str]:
         """State of each file by path."""
@@ -190,7 +197,7 @@ def person_folders(people_dir: Path) -> list[Path]:
 
 def contents(folder: Path) -> frozenset[str]:
     """The pictures of a folder, by what they show."""
-    return frozenset(digest(picture.read_bytes()) for picture in folder.glob("*.jpg"))
+    return frozenset(digest(without_mark(picture.read_bytes())) for picture in folder.glob("*.jpg"))
 
 
 def digest(data: bytes) -> str:
@@ -209,10 +216,10 @@ def assert_sound(home: Settings) -> None:
     for picture in home.people_dir.glob("*/[0-9]*.jpg"):
         face_id = int(picture.stem)
         assert face_id not in shown, f"shown twice: {picture} and {shown[face_id]}"
-        assert kept[face_id] == picture.read_bytes()
+        assert kept[face_id] == without_mark(picture.read_bytes())
         assert (published[face_id] is None) == (picture.parent.name == "_unsorted")
         shown[face_id] = picture
     assert kept.keys() == shown.keys()
     hidden = {path.name for path in home.people_dir.rglob(".*")}
-    assert hidden <= {".portraitd-root", ".person.json"}
+    assert hidden <= {".portraitd-root", ".person.json", ".portraitd-gallery", ".portraitd-status"}
     assert [] == list(home.state_dir.glob("census*"))

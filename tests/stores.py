@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +23,25 @@ from portraitd.model import (
     SliceFaces,
     Stamp,
 )
-from portraitd.store import Census, Database, Faces, Files, KnownFile, People, TrackStore, Work
+from portraitd.store import (
+    Census,
+    Database,
+    Faces,
+    Files,
+    KnownFile,
+    Ledger,
+    People,
+    TrackStore,
+    Work,
+)
 from portraitd.store.files import INBOX
 from portraitd.store.people import Grouped
 
 ENCODER = "dlib-resnet-v1"
+
+MIGRATIONS = resources.files("portraitd.store") / "migrations"
+NEWEST = sum(entry.name.endswith(".sql") for entry in MIGRATIONS.iterdir())
+"""The schema that a store has today."""
 
 
 class Store:
@@ -39,6 +54,7 @@ class Store:
         self.faces = Faces(database)
         self.people = People(database)
         self.tracks = TrackStore(database)
+        self.ledger = Ledger(database)
 
     def file(self, name: str = "clip.mp4", state: FileState = FileState.PROBING) -> KnownFile:
         """A file that lies in the inbox; each name has its own stamp."""
@@ -66,8 +82,10 @@ class Store:
         """Give every finished video its tracks."""
         while (video_id := self.tracks.untracked()) is not None:
             face_ids, faces = self.tracks.faces_of(video_id)
-            found = jobs.track(faces)
-            assert self.tracks.record(video_id, face_ids, found.tracks, found.summary, found.apart)
+            found = jobs.track(faces, jobs.Said(*self.tracks.said_of(video_id, face_ids)))
+            assert self.tracks.record(
+                video_id, face_ids, found.tracks, found.summary, found.apart, found.ranks
+            )
 
     def grouped(self, groups: list[int], parameters: str = "p") -> Grouped:
         """What a census says that found these groups of faces, -1 for none."""

@@ -11,17 +11,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from portraitd.grouping.assembly import Assembly, AssemblyRule, TrackTable
-from portraitd.grouping.clumps import clumps_of, units_of
+from portraitd.grouping.claims import Claims
+from portraitd.grouping.clumps import clumps_of
 from portraitd.grouping.density import Density
 from portraitd.grouping.groups import Merging, measure
 from track_tables import DENSE, RULE, Rows, fresh, part, partition, spots, stores
 
 
+def clumped(tracks: TrackTable, density: Density, rows: Rows) -> Rows:
+    """The clump of each of these rows."""
+    claims = Claims.of(density.labels, tracks.placed, tracks.speakers)
+    units = claims.units(density.taking_part)
+    return clumps_of(tracks.vectors, rows, units, claims, tracks.apart, DENSE)
+
+
 def by_definition(tracks: TrackTable, rows: Rows) -> set[frozenset[int]]:
     """Average linkage with every pair of faces looked at and every pair of groups compared."""
     density = Density.empty().insert(tracks.vectors, rows, DENSE)
-    units = units_of(density, tracks.placed)
-    clumps = clumps_of(tracks.vectors, rows, units, tracks.apart, DENSE)
+    clumps = clumped(tracks, density, rows)
     groups = [rows[clumps == clump] for clump in np.unique(clumps)]
     exact = tracks.vectors.astype(np.float64)
     squared = ((exact[:, None] - exact[None]) ** 2).sum(axis=2)
@@ -134,6 +141,7 @@ def test_the_order_of_rows_changes_nothing(tracks: TrackTable, seed: int) -> Non
         tracks.spreads[order],
         tracks.placed[order],
         np.sort(place[tracks.apart], axis=1),
+        np.sort(place[tracks.speakers]),
     )
     groups = fresh(shuffled, np.arange(size)).groups[place]
 
@@ -156,18 +164,18 @@ def test_a_cluster_of_two_people_is_parted_by_density() -> None:
     line = np.concatenate([np.linspace(0, 0.2, 20), np.linspace(0.5, 0.7, 20)])
     tracks = spots(*[(place, 1) for place in line])
     tracks = replace(tracks, apart=np.array([[3, 30]]))
-    units = units_of(Density.empty().insert(tracks.vectors, np.arange(40), DENSE), tracks.placed)
-    clumps = clumps_of(tracks.vectors, np.arange(40), units, tracks.apart, DENSE)
+    density = Density.empty().insert(tracks.vectors, np.arange(40), DENSE)
+    clumps = clumped(tracks, density, np.arange(40))
 
-    assert {0} == set(units.tolist())
+    assert {0} == set(density.labels.tolist())
     assert [0] * 20 + [20] * 20 == clumps.tolist()
 
 
 def test_what_density_cannot_part_is_parted_by_force() -> None:
     """Twins in one frame, closer than any eps: both leave, the rest stays whole."""
     tracks = replace(spots((0.0, 10)), apart=np.array([[2, 7]]))
-    units = units_of(Density.empty().insert(tracks.vectors, np.arange(10), DENSE), tracks.placed)
-    clumps = clumps_of(tracks.vectors, np.arange(10), units, tracks.apart, DENSE)
+    density = Density.empty().insert(tracks.vectors, np.arange(10), DENSE)
+    clumps = clumped(tracks, density, np.arange(10))
 
     assert [0, 0, 2, 0, 0, 0, 0, 7, 0, 0] == clumps.tolist()
 

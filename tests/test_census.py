@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from held import Held
+from portraitd import jobs
 from portraitd.census import CensusTaker, Pace, is_due
 from portraitd.census_methods import make_method
 from portraitd.config import GroupingSettings
@@ -86,7 +87,13 @@ def taker(
 ) -> CensusTaker:
     settings = GroupingSettings(method=method, **{"min_samples": 2} | numbers)
     made = make_method(
-        settings, store.faces, store.tracks, store.people, executor or InlineExecutor(), tmp_path
+        settings,
+        store.faces,
+        store.tracks,
+        store.people,
+        store.ledger,
+        executor or InlineExecutor(),
+        tmp_path,
     )
     return CensusTaker(store.people, made, lambda: None, PACE)
 
@@ -94,6 +101,15 @@ def taker(
 def near(seed: int, shift: float) -> NDArray[np.float32]:
     """A vector, moved by a hair."""
     return (embedding(seed) + np.float32(shift)).astype(np.float32)
+
+
+def track_one(store: Store) -> None:
+    """Give the oldest video without tracks its own."""
+    video_id = store.tracks.untracked()
+    assert video_id
+    face_ids, faces = store.tracks.faces_of(video_id)
+    found = jobs.track(faces)
+    store.tracks.record(video_id, face_ids, found.tracks, found.summary, found.apart)
 
 
 def see(store: Store, *embeddings: NDArray[np.float32], at_s: float) -> list[int]:
@@ -185,6 +201,43 @@ def test_the_last_face_may_be_forgotten(store: Store, tmp_path: Path, method: Me
     assert (2, 0, 0) == (last.id, last.faces, last.tracks)
     assert [] == store.people.present()
     assert not census.pending
+
+
+def test_tracks_of_old_videos_are_grouped_together(store: Store, tmp_path: Path) -> None:
+    """As after a migration: they wait for each other, but no longer than a new face does."""
+    for _ in range(4):
+        store.see(near(1, 0), at_s=100.0)
+    census = taker(store, tmp_path, "people")
+    for now_s in (10_000.0, 10_100.0, 10_599.0):
+        track_one(store)
+        census.refresh(now_s, working=True)
+        assert store.people.last_census() is None
+    census.refresh(10_600.0, working=True)
+    assert [1, 1, 1, 0] == store.faces.persons().tolist()
+    track_one(store)
+    census.refresh(10_601.0, working=True)
+    assert [1, 1, 1, 0] == store.faces.persons().tolist()
+
+    census.refresh(10_602.0, working=False)
+
+    assert [1, 1, 1, 1] == store.faces.persons().tolist()
+
+
+def test_a_census_leaves_nothing_of_tracks_that_are_gone(store: Store, tmp_path: Path) -> None:
+    """Their rows are erased as soon as no census needs them, and the next one goes on."""
+    for shift in (0, 0.01, 0.02):
+        see(store, near(1, shift), at_s=100.0)
+    census = taker(store, tmp_path, "people")
+    census.refresh(115.0, working=False)
+    store.database.execute("delete from videos where id = 2")
+    census.refresh(116.0, working=False)
+    rows = np.fromfile(tmp_path / "tracks.f32", "<f4").reshape(-1, 128)
+    assert [True, False, True] == rows.any(axis=1).tolist()
+    see(store, near(1, 0.03), at_s=200.0)
+
+    census.refresh(215.0, working=False)
+
+    assert [1, 1, 1] == store.faces.persons().tolist()
 
 
 def test_faces_that_come_during_a_census_wait_for_the_next(
@@ -337,7 +390,7 @@ def test_faces_of_two_encoders_are_not_compared(
     store.database.execute("update faces set encoder = 'another'")
     see(store, near(1, 0.01), at_s=100.0)
 
-    with pytest.raises(StoreError, match=r"another, dlib.*into a new home"):
+    with pytest.raises(StoreError, match=r"another, dlib.*portraitd rebuild"):
         taker(store, tmp_path, method).refresh(115.0, working=False)
 
 

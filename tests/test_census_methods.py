@@ -16,6 +16,7 @@ from portraitd.census_methods import Method, PeopleMethod, arrays_by_row, make_m
 from portraitd.config import GroupingSettings
 from portraitd.executors import InlineExecutor
 from portraitd.grouping.density import DensityRule
+from portraitd.said import said_of_tracks
 from portraitd.store import Census, Database
 from portraitd.store.database import FILE_NAME
 from stores import ENCODER, Store, embedding, sighting, slice_faces
@@ -54,7 +55,13 @@ class Household:
     def make(self, folder: Path) -> Method:
         store = self.store
         return make_method(
-            self.settings, store.faces, store.tracks, store.people, InlineExecutor(), folder
+            self.settings,
+            store.faces,
+            store.tracks,
+            store.people,
+            store.ledger,
+            InlineExecutor(),
+            folder,
         )
 
     def see(self, *faces: NDArray[np.float32]) -> None:
@@ -369,7 +376,9 @@ def test_what_is_known_of_tracks_lies_in_their_rows(home: Household) -> None:
         home.see(*somebody(random, 1))
     home.store.database.execute("delete from videos where id = 2")
 
-    rows = arrays_by_row(home.store.tracks.rows(), np.array([[1, 3]]), 4)
+    rows = arrays_by_row(
+        home.store.tracks.rows(), np.array([[1, 3]]), 4, said_of_tracks(home.store.ledger, 4).told
+    )
 
     assert [False, True, False, True] == rows["gone"].tolist()
     assert [1, 0, 1, 0] == rows["faces"].tolist()

@@ -91,6 +91,17 @@ def test_process_fails_if_any_file_failed_and_says_why(processed: Processed) -> 
     assert 2 == len(list((processed.home / "people").glob("person-*/montage.jpg")))
 
 
+def test_process_leaves_pages_to_look_at(processed: Processed) -> None:
+    """Who was found, what failed and why; and that nothing is running now."""
+    people = processed.home / "people"
+    status = (people / "STATUS.html").read_text()
+
+    assert "portraitd is not running" in status
+    assert "text, not a video or photo" in status
+    assert "people-0001.js" in (people / "index.html").read_text()
+    assert "person-0002" in (people / "gallery/data/people-0001.js").read_text()
+
+
 def test_process_again_finds_everything_done(processed: Processed) -> None:
     """Good files alone: code 0, and no work."""
     before = processed.faces()

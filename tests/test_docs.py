@@ -41,12 +41,27 @@ def test_commands_that_are_named_exist(document: Path) -> None:
     for command, rest in named:
         assert command in commands.commands, f"portraitd {command}"
         found = commands.commands[command]
-        if isinstance(found, click.Group) and rest.split():
-            assert rest.split()[0] in found.commands, f"portraitd {command}{rest}"
-            found = found.commands[rest.split()[0]]
+        if isinstance(found, click.Group):
+            # `build|check|watch` stands for three.
+            names = re.match(r"\s*([a-z|]+)", rest)
+            assert names, f"portraitd {command}"
+            for name in names[1].split("|"):
+                assert name in found.commands, f"portraitd {command} {name}"
+            found = found.commands[names[1].split("|")[0]]
         options = {o for p in found.params for o in p.opts}
         for option in re.findall(r"--[a-z-]+", rest.split("#")[0].split("&&")[0]):
             assert option in options, f"portraitd {command} {option}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_settings_that_are_named_exist(document: Path) -> None:
+    """Each `section.key` between backticks, where there is such a section."""
+    sections = Settings().model_dump()
+    named = re.findall(r"`(?:--set )?([a-z]+)\.([a-z_]+)(?: ?=[^`]*)?`", document.read_text())
+
+    for section, key in named:
+        if isinstance(sections.get(section), dict):
+            assert key in sections[section], f"{section}.{key}"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

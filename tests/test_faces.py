@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
-from portraitd.model import Box, FileState, PublishedFace, Stamp
+from portraitd.model import Box, FileState, Stamp
 from portraitd.store import Database
 from portraitd.store.files import INBOX
 from stores import ENCODER, Store, embedding, slice_faces, video_facts
@@ -82,18 +82,6 @@ def test_a_portrait_comes_back_as_it_was_cut(store: Store) -> None:
         store.faces.portrait(face_id + 1)
 
 
-def test_a_published_face_knows_its_box_and_its_picture(store: Store) -> None:
-    """By person; None asks for the faces of nobody."""
-    mine, nobodys = store.see(embedding(1), embedding(2))
-    store.group([0, -1])
-
-    assert [
-        PublishedFace(mine, Box(10, 20, 110, 130), Box(0, 0, 200, 240), 1.25)
-    ] == store.faces.published(1)
-    assert [nobodys] == [face.face_id for face in store.faces.published(None)]
-    assert [] == store.faces.published(2)
-
-
 def test_a_larger_sharper_more_frontal_face_is_better(store: Store) -> None:
     """Each of the three counts."""
     ids = store.see(*(embedding(seed) for seed in range(4)))
@@ -122,6 +110,18 @@ def test_the_listing_says_where_and_who(store: Store) -> None:
         first.source, first.sha256, first.t_s, first.box, first.score, first.person_id, first.name
     )  # fmt: skip
     assert (file.path, 1.0, None) == (second.source, second.t_s, second.person_id)
+
+
+def test_the_listing_shows_the_part_of_a_face_inside_the_frame(store: Store) -> None:
+    """A face at the edge is no larger than what is seen of it; what was found stays stored."""
+    (face_id,) = store.see(embedding(1))
+    store.database.execute("update faces set box_left = -40, box_bottom = 600")
+
+    (face,) = store.faces.listing()
+
+    assert (face_id, Box(0, 20, 110, 480)) == (face.id, face.box)
+    (row,) = store.database.execute("select box_left, box_bottom from faces")
+    assert (-40, 600) == tuple(row)
 
 
 def test_the_listing_knows_names_that_are_not_utf8(store: Store) -> None:

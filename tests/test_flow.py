@@ -404,7 +404,7 @@ class Recalling(InlineExecutor):
             piece = args[0]
             key = (piece.source.path.name, piece.start_s, piece.stop_s)
         if fn is jobs.cluster:
-            key = (args[0].read_bytes(), *args[1:])
+            key = (args[0].read_bytes(), *args[1:3], *(part.tobytes() for part in args[3]))
         if key is None:
             return super().submit(fn, *args, **kwargs)
         if key not in self._answers:

@@ -50,8 +50,10 @@ def test_many_censuses_end_where_one_would(seed: int, sizes: list[int]) -> None:
     grouping = Grouping.empty()
     for number, size in enumerate(sizes):
         gone_now = gone[:size] if number == len(sizes) - 1 else np.zeros(size, np.bool_)
-        grouping = grouping.updated(first(tracks, size), goodness[:size], gone_now, RULE)
-    at_once = Grouping.empty().updated(tracks, goodness, gone, RULE)
+        grouping = grouping.updated(
+            first(tracks, size), goodness[:size], faces[:size], gone_now, RULE
+        )
+    at_once = Grouping.empty().updated(tracks, goodness, faces, gone, RULE)
 
     assert at_once.groups(faces, RULE).tolist() == grouping.groups(faces, RULE).tolist()
     assert (grouping.groups(faces, RULE)[gone] == -1).all()
@@ -62,9 +64,11 @@ def test_a_restart_changes_nothing(seed: int) -> None:
     """What was saved is all there is."""
     tracks, goodness, faces = table(seed, 50)
     gone = np.zeros(50, np.bool_)
-    before = Grouping.empty().updated(first(tracks, 30), goodness[:30], gone[:30], RULE)
+    before = Grouping.empty().updated(first(tracks, 30), goodness[:30], faces[:30], gone[:30], RULE)
     restored = from_arrays(to_arrays(before))
-    one, other = (state.updated(tracks, goodness, gone, RULE) for state in (before, restored))
+    one, other = (
+        state.updated(tracks, goodness, faces, gone, RULE) for state in (before, restored)
+    )
 
     assert one.groups(faces, RULE).tolist() == other.groups(faces, RULE).tolist()
     for left, right in zip(to_arrays(one).values(), to_arrays(other).values(), strict=True):
@@ -74,7 +78,7 @@ def test_a_restart_changes_nothing(seed: int) -> None:
 def test_a_state_is_saved_without_pickle(tmp_path: Path) -> None:
     """Plain arrays in a file that numpy reads with pickle forbidden."""
     tracks, goodness, faces = table(5, 40)
-    state = Grouping.empty().updated(tracks, goodness, np.zeros(40, np.bool_), RULE)
+    state = Grouping.empty().updated(tracks, goodness, faces, np.zeros(40, np.bool_), RULE)
     np.savez(tmp_path / "state.npz", allow_pickle=False, **to_arrays(state))
     with np.load(tmp_path / "state.npz", allow_pickle=False) as arrays:
         restored = from_arrays(arrays)
@@ -92,7 +96,7 @@ def lone(goodness: list[float], faces: list[int], placed: list[int] | None = Non
         np.empty((0, 2), dtype=np.int64),
     )
     gone = np.zeros(size, dtype=np.bool_)
-    grouping = Grouping.empty().updated(tracks, np.array(goodness), gone, RULE)
+    grouping = Grouping.empty().updated(tracks, np.array(goodness), np.array(faces), gone, RULE)
     return grouping.groups(np.array(faces), RULE)
 
 
@@ -100,6 +104,14 @@ def test_poor_tracks_alone_found_nobody() -> None:
     """However many they are; with one good track they all join."""
     assert [-1, -1, -1] == lone([0.1, 0.1, 0.0], [9, 9, 9]).tolist()
     assert [2, 2, 2] == lone([0.1, 0.1, 0.9], [9, 9, 2]).tolist()
+
+
+def test_a_fleeting_track_must_be_better_to_found_somebody() -> None:
+    """A few poor faces resemble somebody by chance; many of them do not."""
+    assert [-1, -1, -1] == lone([0.39, 0.39, 0.39], [3, 3, 3]).tolist()
+    assert [0, 0, 0] == lone([0.39, 0.39, 0.39], [4, 3, 3]).tolist()
+    assert [0, 0] == lone([0.4, 0.4], [1, 1]).tolist()
+    assert [-1, -1] == lone([0.19, 0.19], [50, 50]).tolist()
 
 
 def test_a_person_needs_faces_of_good_tracks() -> None:

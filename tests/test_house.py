@@ -118,6 +118,10 @@ def loaded_by(statement: str) -> set[str]:
         "portraitd.listing",
         "portraitd.progress",
         "portraitd.people.tree",
+        "portraitd.gallery",
+        "portraitd.noticeboard",
+        "portraitd.curator",
+        "portraitd.sets",
         "portraitd.store",
     ],
 )
@@ -129,6 +133,8 @@ def test_the_daemon_process_loads_no_heavy_library(module: str) -> None:
 def test_a_job_names_heavy_libraries_and_loads_none() -> None:
     """The daemon hands it over by name."""
     assert set() == set(HEAVY) & loaded_by("from portraitd.jobs import encode, cluster, montage")
+    steps = "from portraitd.dataset.building import plan, run_orders, assemble"
+    assert set() == set(HEAVY) & loaded_by(steps)
 
 
 def test_importing_the_package_is_cheap() -> None:

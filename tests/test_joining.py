@@ -7,12 +7,21 @@ from dataclasses import replace
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from portraitd.grouping.assembly import Assembly, TrackTable
 from portraitd.grouping.density import Density
-from portraitd.grouping.joining import Joining
+from portraitd.grouping.joining import Joining, JoiningRule
 from portraitd.grouping.tightness import tight_pairs
 from track_tables import DENSE, RULE, fresh, spots, stores
+
+JOIN = JoiningRule(0.54, thin_tracks=4, thin_distance=0.45)
+
+
+def several(assembly: Assembly) -> NDArray[np.bool_]:
+    """Groups of more than one track, by the row they are named after."""
+    groups = assembly.groups
+    return np.bincount(groups[groups >= 0], minlength=len(groups)) > 1
 
 
 @given(stores(), st.integers(0, 2**32 - 1))
@@ -28,8 +37,8 @@ def test_asking_poor_tracks_again_gives_what_asking_all_gives(
     for some in np.array_split(random.permutation(np.flatnonzero(~poor)), 4):
         density = density.insert(tracks.vectors, some, DENSE)
         assembly = assembly.updated(density, tracks, DENSE, RULE)
-        joining = joining.updated(poor, assembly, tracks, RULE.limit)
-    again = Joining.empty().updated(poor, assembly, tracks, RULE.limit)
+        joining = joining.updated(poor, several(assembly), assembly, tracks, JOIN)
+    again = Joining.empty().updated(poor, several(assembly), assembly, tracks, JOIN)
 
     assert again.homes.tolist() == joining.homes.tolist()
 
@@ -43,7 +52,7 @@ def test_poor_tracks_join_the_nearest_group_that_may_be_theirs(
     tracks = replace(tracks, placed=np.zeros(size, dtype=np.int64))
     poor = np.random.default_rng(seed).random(size) < 0.4
     assembly = fresh(tracks, np.flatnonzero(~poor))
-    homes = Joining.empty().updated(poor, assembly, tracks, RULE.limit).homes
+    homes = Joining.empty().updated(poor, several(assembly), assembly, tracks, JOIN).homes
     groups = assembly.groups
     exact = tracks.vectors.astype(np.float64)
     everyone = np.where(poor, homes, groups)
@@ -55,12 +64,18 @@ def test_poor_tracks_join_the_nearest_group_that_may_be_theirs(
         gaps = exact[members] - exact[row]
         return float((gaps**2).sum(1).mean() + tracks.spreads[members].mean() + tracks.spreads[row])
 
+    def limit(group: int) -> float:
+        size = (groups == group).sum()
+        assert size > 1
+        return float(JOIN.thin_distance if size < JOIN.thin_tracks else JOIN.max_distance) ** 2
+
     for row in np.flatnonzero(poor):
         beside = {int(b if a == row else a) for a, b in tracks.apart if row in {a, b}}
-        mine = distance(row, homes[row]) if homes[row] >= 0 else RULE.limit
-        assert mine <= RULE.limit + 1e-6
+        mine = distance(row, homes[row]) if homes[row] >= 0 else np.inf
+        assert homes[row] < 0 or mine <= limit(homes[row]) + 1e-6
         for group in set(groups[groups >= 0].tolist()) - set(everyone[list(beside)].tolist()):
-            assert distance(row, group) >= mine - 1e-6
+            if (groups == group).sum() > 1:
+                assert distance(row, group) >= min(mine, limit(group)) - 1e-6
     assert (homes[~poor] == -2).all()
     assert (groups[poor] == -1).all()
 
@@ -75,10 +90,10 @@ def test_a_poor_track_moves_up_when_its_rival_leaves() -> None:
     tracks = TrackTable(vectors, np.zeros(14), np.zeros(14, np.int64), apart)
     density = Density.empty().insert(vectors, np.arange(8), DENSE)
     assembly = Assembly.empty(128).updated(density, tracks, DENSE, RULE)
-    before = Joining.empty().updated(poor, assembly, tracks, RULE.limit)
+    before = Joining.empty().updated(poor, several(assembly), assembly, tracks, JOIN)
     density = density.insert(vectors, np.arange(8, 12), DENSE)
     assembly = assembly.updated(density, tracks, DENSE, RULE)
-    after = before.updated(poor, assembly, tracks, RULE.limit)
+    after = before.updated(poor, several(assembly), assembly, tracks, JOIN)
 
     assert [0, 4] == before.homes[12:].tolist()
     assert [8, 0] == after.homes[12:].tolist()

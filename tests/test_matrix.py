@@ -194,6 +194,24 @@ def test_when_the_newest_tracks_are_gone_their_rows_stay(
     assert np.array_equal(expected(store, 3)[[0, 2]], rows(path)[[0, 2]])
 
 
+def test_rows_that_nobody_needs_are_erased(store: Store, path: Path) -> None:
+    """For good; the others keep every bit, also those that come later."""
+    for seed in range(1, 6):
+        see(store, seed)
+    matrix = Matrix(path, store.tracks)
+    matrix.catch_up()
+    store.database.execute("delete from videos where id in (2, 3, 5)")
+    gone = np.array([False, True, True, False, True])
+    matrix.erase(gone)
+    see(store, 6)
+    matrix.catch_up()
+    matrix.erase(gone)
+
+    assert expected(store, 6).tobytes() == path.read_bytes()
+    assert 6 == Matrix(path, store.tracks).catch_up()
+    assert expected(store, 6).tobytes() == path.read_bytes()
+
+
 def test_a_file_that_is_lost_covers_every_track_there_ever_was(store: Store, path: Path) -> None:
     """Also when the newest are gone: what a census remembers of them has its place."""
     see(store, 1)

@@ -31,7 +31,8 @@ def tracks(size: int = 40) -> TrackTable:
 
 
 def updated(before: Grouping, size: int = 40) -> Grouping:
-    return before.updated(tracks(size), np.linspace(0.1, 1.0, size), np.zeros(size, np.bool_), RULE)
+    faces, gone = np.ones(size, np.int64), np.zeros(size, np.bool_)
+    return before.updated(tracks(size), np.linspace(0.1, 1.0, size), faces, gone, RULE)
 
 
 def values(grouping: Grouping) -> dict[str, tuple[str, list[object]]]:

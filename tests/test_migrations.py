@@ -15,6 +15,7 @@ from portraitd.executors import InlineExecutor
 from portraitd.model import FileState
 from portraitd.store import Database
 from portraitd.store.database import APPLICATION_ID, FILE_NAME, newest_schema
+from portraitd.store.showing import Publication, Showing
 from stores import ENCODER, Store, embedding, slice_faces
 
 COPIED = ("files", "videos", "jobs", "faces", "portraits", "people", "publications")
@@ -43,7 +44,8 @@ def content(path: Path) -> dict[str, list[dict[str, object]]]:
     """Every row of the first schema, by table; without the columns that came later."""
     with closing(sqlite3.connect(path)) as db:
         db.row_factory = sqlite3.Row
-        new = {"track_id", "tracked", "locked", "split_from"}
+        new = {"track_id", "tracked", "locked", "split_from", "hidden", "rank", "ignored"}
+        new |= {"ledger_id", "replaces", "frozen"}
         return {
             table: [
                 {key: row[key] for key in row.keys() if key not in new}  # noqa: SIM118
@@ -65,7 +67,7 @@ def old(tmp_path: Path) -> Path:
     store.see(ann, embedding(3))
     store.group([0, 1, 0, -1])
     store.database.execute("update people set name = 'Ann' where id = 1")
-    store.people.note_publication(7, "1", 100.0)
+    Showing(store.database).note(Publication(7, 0, "1"), {}, 100.0)
     for name in ("failed.mp4", "half.mp4"):
         store.video(name, slices=2)
         first, second = store.work.claim(), store.work.claim()
@@ -140,7 +142,15 @@ def test_people_keep_their_numbers_and_names(old: Path, method: str) -> None:
     store = Store(Database.open(old))
     store.track()
     settings = GroupingSettings.model_validate({"method": method, "min_samples": 2})
-    census = make_method(settings, store.faces, store.tracks, store.people, InlineExecutor(), old)
+    census = make_method(
+        settings,
+        store.faces,
+        store.tracks,
+        store.people,
+        store.ledger,
+        InlineExecutor(),
+        old,
+    )
     assert census.arrivals().stale
 
     answer = census.begin(store.people.last_census()).result()

@@ -254,12 +254,3 @@ def test_the_next_id_was_never_used(store: Store) -> None:
     store.database.execute("delete from people where id = 2")
 
     assert 3 == store.people.next_id()
-
-
-def test_a_publication_is_remembered(store: Store) -> None:
-    """The last one only."""
-    assert (0, "") == store.people.last_publication()
-    store.people.note_publication(1, "look", 5.0)
-    store.people.note_publication(2, "look 2", 6.0)
-
-    assert (2, "look 2") == store.people.last_publication()

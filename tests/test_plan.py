@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from portraitd.people.names import OWN_NAMES, folded
@@ -13,6 +13,7 @@ from portraitd.people.plan import (
     Forget,
     MakeFolder,
     Owner,
+    Release,
     Remove,
     RemoveFolder,
     RenameFolder,
@@ -64,10 +65,11 @@ class ModelTree:
 
     folders: dict[int, ModelFolder] = field(default_factory=dict)
     others: set[str] = field(default_factory=set)
+    released: dict[int, ModelFolder] = field(default_factory=dict)
 
     def plan(self, wanted: dict[int, WantedFolder]) -> list[Step]:
         taken = {folder.name for folder in self.folders.values()} | self.others
-        return plan(wanted, {n: f.seen() for n, f in self.folders.items()}, taken)
+        return plan(wanted, {n: f.seen() for n, f in self.folders.items()}, {"": taken})
 
     def carry_out(self, steps: list[Step]) -> None:
         for step in steps:
@@ -85,6 +87,7 @@ class ModelTree:
             case Write(number, target, name, identity):
                 folder = self.folders[number]
                 if target != name and folder.present.get(name) == identity:
+                    self._let_go(folder, target)
                     target = name
                 else:
                     assert target not in folder.foreign()
@@ -97,9 +100,19 @@ class ModelTree:
             case Forget(number, target):
                 del self.folders[number].published[target]
                 del self.folders[number].written[target]
+            case Release(number):
+                folder = self.folders.pop(number)
+                assert folder.present == folder.foreign()
+                self.released[number] = folder
+                self.others.add(folder.name)
             case RemoveFolder(number):
                 assert not self.folders[number].present
                 del self.folders[number]
+
+    def _let_go(self, folder: ModelFolder, target: str) -> None:
+        """What lay beside a human's file that turns out to be as wanted is not needed there."""
+        if target in folder.published and target not in folder.foreign():
+            del folder.present[target], folder.published[target], folder.written[target]
 
 
 contents = st.sampled_from(["red", "green", "blue"])
@@ -138,6 +151,17 @@ def edit(tree: ModelTree, changes: list[tuple[str, int, str, str]]) -> None:
             folder.name = f"{name} renamed {number}"
 
 
+@example(
+    [
+        ({UNSORTED: WantedFolder("_unsorted", {})}, []),
+        (
+            {UNSORTED: WantedFolder("_unsorted", {NAMES[0]: "red", NAMES[1]: "red"})},
+            [("put", 0, NAMES[1], "green")],
+        ),
+        ({UNSORTED: WantedFolder("_unsorted", {NAMES[1]: "green"})}, []),
+    ],
+    set(),
+)
 @given(st.lists(st.tuples(wanted_trees, edits), min_size=1, max_size=4), others)
 def test_publishing_twice_changes_nothing(
     story: list[tuple[dict[int, WantedFolder], list[tuple[str, int, str, str]]]],
@@ -170,7 +194,8 @@ def test_nothing_foreign_is_lost(
 
     for number, files in theirs.items():
         if files:
-            assert files.items() <= tree.folders[number].present.items()
+            folder = tree.folders.get(number) or tree.released[number]
+            assert files.items() <= folder.present.items()
 
 
 @given(wanted_trees, edits, wanted_trees, others)

@@ -91,9 +91,9 @@ def test_no_line_of_the_log_holds_a_face(home: Home, said: Path) -> None:
         ):
             assert form not in text
     assert "Ann Archer" not in text
-    assert {"file_done", "video_done", "people_published"} & set(
+    assert {"file_done", "video_done", "people_published"} & {
         json.loads(line)["event"] for line in text.splitlines()
-    )
+    }
 
 
 def test_an_export_holds_everything_of_one_person_and_nothing_of_another(

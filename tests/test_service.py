@@ -10,6 +10,7 @@ from structlog.typing import EventDict
 
 from homes import START_S, Home, assert_sound, person_folders
 from portraitd.service import Now
+from tree_samples import snapshot
 
 MARKER = ".portraitd-root"
 
@@ -124,3 +125,40 @@ def test_a_ring_between_two_looks_is_not_forgotten(home: Home, photographs: list
         service.turn(later, rung=False)
 
     assert {"a.jpg": "waiting"} == home.states()
+
+
+def test_the_share_says_how_things_stand(home: Home, photographs: list[Path]) -> None:
+    """From the first turn on, while there is work, and when it is done."""
+    with home.opened() as service:
+        home.turn(service)
+        assert "Everything is done" in (home.people / "STATUS.html").read_text()
+        assert (home.people / "index.html").exists()
+        home.drop(photographs[0], "a.jpg")
+        home.drop(b"no media", "b.mp4")
+        home.turn(service)
+        assert "Finding faces" in (home.people / "STATUS.html").read_text()
+        home.run_until_idle(service)
+
+    status = (home.people / "STATUS.html").read_text()
+    assert "Everything is done" in status
+    assert "b.mp4" in status
+    assert "a.jpg" not in status
+    table = (home.people / "gallery/appearances.csv").read_text("utf-8-sig")
+    assert ["1,person-0001,a.jpg,0.000,0.000,00:00:00.000,00:00:00.000,1"] == (
+        table.splitlines()[1:]
+    )
+    assert_sound(home.settings)
+
+
+def test_what_says_nothing_new_is_not_written(home: Home, photographs: list[Path]) -> None:
+    """An idle service leaves the share alone, however often it turns, and so does a new start."""
+    home.drop(photographs[0], "a.jpg")
+    with home.opened() as service:
+        home.run_until_idle(service)
+        before = snapshot(home.people)
+        for _ in range(30):
+            home.turn(service)
+    with home.opened() as service:
+        home.run_until_idle(service)
+
+    assert before == snapshot(home.people)

@@ -104,8 +104,17 @@ def test_a_video_is_tracked_when_all_of_it_was_looked_at(store: Store) -> None:
     store.track()
 
     assert store.tracks.untracked() is None
-    assert not store.tracks.any_untracked()
     assert [1] == track_ids(store)
+
+
+def test_videos_may_be_passed_over(store: Store) -> None:
+    """One that makes trouble must not hold up the others."""
+    for seed in range(3):
+        store.see(embedding(seed))
+
+    assert 2 == store.tracks.untracked({1})
+    assert 3 == store.tracks.untracked({1, 2})
+    assert store.tracks.untracked({1, 2, 3}) is None
 
 
 def test_a_video_without_faces_has_no_tracks(store: Store) -> None:

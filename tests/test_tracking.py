@@ -28,7 +28,7 @@ def held() -> Held:
 
 
 def tracker(store: Store, executor: Executor, ring: Callable[[], None] = lambda: None) -> Tracker:
-    return Tracker(store.tracks, executor, ring)
+    return Tracker(store.tracks, executor, ring, attempts=2)
 
 
 def tracked(store: Store) -> list[int]:
@@ -133,6 +133,60 @@ def test_a_job_that_dies_is_tried_again_after_a_minute(
 
     assert [1] == tracked(store)
     assert not room.pending
+
+
+def test_a_job_that_dies_holds_no_other_video_up(store: Store, held: Held) -> None:
+    """They have their turn while it waits for its next one."""
+    store.see(embedding(1))
+    store.see(embedding(2))
+    room = tracker(store, held)
+    room.refresh(10.0)
+    held.fail(WorkerDied("died"))
+
+    room.refresh(11.0)
+    held.answer()
+    room.refresh(12.0)
+
+    assert [2] == tracked(store)
+    assert room.pending
+
+
+def test_a_job_that_always_dies_leaves_each_face_a_track_of_its_own(
+    store: Store, held: Held
+) -> None:
+    """So that its people are found all the same."""
+    store.see(embedding(1), embedding(1))
+    room = tracker(store, held)
+    for now_s in (10.0, 100.0):
+        room.refresh(now_s)
+        held.fail(WorkerDied("died"))
+        room.refresh(now_s + 1)
+
+    room.refresh(200.0)
+    held.answer()
+    room.refresh(201.0)
+
+    assert [1, 1] == store.tracks.rows().faces.tolist()
+    assert not room.pending
+
+
+def test_a_video_that_cannot_be_given_tracks_is_left_with_the_reason(
+    store: Store, held: Held
+) -> None:
+    """Nothing waits for it any more, until the next start tries again."""
+    store.see(embedding(1))
+    room = tracker(store, held)
+    for now_s in (10.0, 100.0, 200.0, 300.0):
+        room.refresh(now_s)
+        held.fail(WorkerDied("the worker ran out of memory"))
+        room.refresh(now_s + 1)
+    room.refresh(400.0)
+
+    assert [] == held.jobs
+    assert not room.pending
+    (reason,) = store.database.execute("select reason from videos").fetchone()
+    assert "ran out of memory" in reason
+    assert tracker(store, held).pending
 
 
 def test_after_a_clock_set_back_a_failed_job_does_not_wait_for_hours(

@@ -186,6 +186,6 @@ def test_levelled_vectors_differ_in_direction_only(seed: int, factor: float) -> 
 
 def test_goodness_is_the_worst_of_three() -> None:
     """Large and sharp does not make up for a profile."""
-    size_px, frontal = np.array([100.0, 100.0, 28.0, 16.0]), np.array([1.0, 0.0, 1.0, 1.0])
+    size_px, frontal = np.array([100.0, 100.0, 48.0, 16.0]), np.array([1.0, 0.0, 1.0, 1.0])
 
     assert [1.0, 0.0, 0.5, 0.0] == goodness(size_px, np.full(4, 50.0), frontal).tolist()

@@ -32,9 +32,10 @@ def test_a_tree_is_published(tree: Tree, root: Path) -> None:
     done = tree.publish([person(1, 1, 2), person(2, 3, name="Anna")], [face(9)], jpeg_of, {1: b"m"})
 
     assert [
-        "Anna", "Anna/000003.jpg", "Anna/000003.txt", "README.txt", "_unsorted",
-        "_unsorted/000009.jpg", "person-0001", "person-0001/000001.jpg", "person-0001/000001.txt",
-        "person-0001/000002.jpg", "person-0001/000002.txt", "person-0001/montage.jpg",
+        "Anna", "Anna/000003.jpg", "Anna/000003.txt", "README.txt", "_ignored",
+        "_unsorted", "_unsorted/000009.jpg", "person-0001", "person-0001/000001.jpg",
+        "person-0001/000001.txt", "person-0001/000002.jpg", "person-0001/000002.txt",
+        "person-0001/montage.jpg",
     ] == visible(root)  # fmt: skip
     assert b"portrait 3" == (root / done.portraits[3]).read_bytes()
     assert b"portrait 9" == (root / done.portraits[9]).read_bytes()
@@ -129,11 +130,11 @@ def test_creating_again_changes_nothing(tree: Tree, root: Path) -> None:
 
 
 def test_a_folder_that_portraitd_named_follows_the_name(tree: Tree, root: Path) -> None:
-    """A name given elsewhere reaches the folder; files in it stay as they are."""
+    """A name given elsewhere reaches the folder; files that do not say it stay as they are."""
     tree.publish([person(1, 1)], [], jpeg_of, {})
     before = (root / "person-0001/000001.jpg").stat()
 
-    done = tree.publish([person(1, 1, name="Anna")], [], refuse, {})
+    done = tree.publish([person(1, 1, name="Anna")], [], jpeg_of, {})
 
     assert {1: "Anna"} == done.folders
     after = (root / "Anna/000001.jpg").stat()
@@ -151,7 +152,7 @@ def test_a_new_folder_appears_complete(tree: Tree, root: Path) -> None:
 
     tree.publish([person(1, 1, 2, 3)], [face(4)], content, {})
 
-    assert {"README.txt", "_unsorted"} >= set(seen)
+    assert {"README.txt", "_ignored", "_unsorted"} >= set(seen)
     assert (root / "person-0001/000003.jpg").exists()
 
 

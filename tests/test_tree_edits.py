@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from portraitd.gestures import Exclude
 from portraitd.model import Box, PersonFolder
 from portraitd.people.tree import Published, Tree
-from tree_samples import face, jpeg_of, person, refuse, snapshot, visible
+from tree_samples import face, jpeg_of, known, person, refuse, snapshot, visible
 
 
 @pytest.fixture
@@ -39,13 +40,13 @@ def test_a_renamed_folder_keeps_its_name_and_gets_its_writes(tree: Tree, root: P
     done = tree.publish([person(1, 1, 2, name="Anna")], [], jpeg_of, {})
 
     assert "Mum/000002.jpg" == done.portraits[2]
-    assert ["Mum", "README.txt"] == sorted(p for p in os.listdir(root) if not p.startswith("."))
+    assert (root / "Mum").is_dir()
+    assert not (root / "Anna").exists()
 
 
 def test_a_folder_put_into_ignored_stays_there(tree: Tree, root: Path) -> None:
     """It is not made a second time where it can be seen."""
     tree.publish([person(1, 1)], [], jpeg_of, {})
-    (root / "_ignored").mkdir()
     (root / "person-0001").rename(root / "_ignored/person-0001")
 
     done = tree.publish([person(1, 1, 2)], [], jpeg_of, {})
@@ -216,9 +217,11 @@ def test_a_name_that_is_taken_is_not_used(tree: Tree, root: Path, taken: str) ->
 
 
 def test_a_removed_portrait_is_put_back(tree: Tree, root: Path) -> None:
-    """What is wanted is there, until a decision says that it is not wanted."""
+    """When its absence was read, and the store says all the same that it is to be seen."""
     tree.publish([person(1, 1, 2)], [], jpeg_of, {})
     (root / "person-0001/000002.jpg").unlink()
+    assert 0 == tree.publish([person(1, 1, 2)], [], jpeg_of, {}).written
+    assert [Exclude((2,))] == tree.gestures(known(person(1, 1, 2)))
 
     done = tree.publish([person(1, 1, 2)], [], jpeg_of, {})
 
@@ -239,6 +242,7 @@ def test_links_are_never_followed(tree: Tree, root: Path, tmp_path: Path) -> Non
     (root / "person-0002/montage.jpg").unlink()
     (root / "person-0002/montage.jpg").symlink_to(outside / "file.jpg")
     before = snapshot(outside)
+    tree.gestures(known(person(1, 1), person(2, 2)))
 
     done = tree.publish([person(1, 1), person(2, 2, 3)], [], jpeg_of, {2: b"n"})
 
@@ -268,15 +272,29 @@ def test_a_note_cannot_lead_out_of_its_folder(tree: Tree, root: Path) -> None:
     "damage", [b"", b"{", b"[]", b"null", b'{"portraitd": 1}', b'{"portraitd": 2, "person": 1}',
                b"\xff\xfe", b"[" * 100_000]
 )  # fmt: skip
-def test_a_folder_with_a_damaged_note_is_a_humans(tree: Tree, root: Path, damage: bytes) -> None:
-    """It stays as it is, and the person gets a folder beside it."""
+def test_a_damaged_note_is_written_anew(tree: Tree, root: Path, damage: bytes) -> None:
+    """The folder is known by its name and inode, and what is as wanted is not written again."""
     tree.publish([person(1, 1)], [], jpeg_of, {})
     (root / "person-0001/.person.json").write_bytes(damage)
 
     done = tree.publish([person(1, 1)], [], jpeg_of, {})
 
-    assert {1: "person-0001 (2)"} == done.folders
+    assert ({1: "person-0001"}, 0) == (done.folders, done.written)
     assert ["000001.jpg", "000001.txt"] == visible(root / "person-0001")
+    assert 1 == json.loads((root / "person-0001/.person.json").read_text())["person"]
+
+
+def test_a_folder_with_a_damaged_note_and_a_new_name_is_a_humans(tree: Tree, root: Path) -> None:
+    """It stays as it is, and the person gets a folder beside it once that was read."""
+    tree.publish([person(1, 1)], [], jpeg_of, {})
+    (root / "person-0001/.person.json").write_bytes(b"{")
+    (root / "person-0001").rename(root / "Mum")
+    tree.gestures(known(person(1, 1)))
+
+    done = tree.publish([person(1, 1)], [], jpeg_of, {})
+
+    assert {1: "person-0001"} == done.folders
+    assert ["000001.jpg", "000001.txt"] == visible(root / "Mum")
 
 
 def test_a_pipe_for_a_note_does_not_hang(tree: Tree, root: Path) -> None:
@@ -351,10 +369,12 @@ def test_the_laws_hold_on_a_real_disk(
     shutil.rmtree(root, ignore_errors=True)
     tree = Tree(root)
     tree.create()
+    wanted: list[PersonFolder] = []
     for people, changes in story:
         for change in changes:
             change(root)
         theirs = _human_contents(root)
+        tree.gestures(known(*wanted, unsorted=[99]))
         wanted = [person(number, *sorted(faces)) for number, faces in people.items()]
 
         done = tree.publish(wanted, [face(99)], jpeg_of, {})

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from portraitd.errors import FileChanged, NotMedia, UnreadableVideo, UnsafeFile, VideoError
 from portraitd.model import MediaKind
-from portraitd.video import SampledFrames, probe
+from portraitd.video import FramesAt, SampledFrames, probe
 from samples import (
     BAD_CONTENTS,
     find_box,
@@ -437,3 +437,32 @@ def test_a_playlist_reaches_for_no_other_file(
 
     with pytest.raises(VideoError, match=r"a playlist|text, not a video"):
         probe(source_of(path))
+
+
+# --- Certain frames once more.
+
+
+@pytest.mark.parametrize("start_s", [0.0, 5.0])
+def test_frames_are_found_again(two_people: Path, start_s: float) -> None:
+    """Pixel by pixel, where a slice began at the beginning or later."""
+    source = source_of(two_people)
+    frames = list(SampledFrames(source, MediaKind.VIDEO, start_s, start_s + 4.0, 2.0))
+    times = [frame.t_s for frame in frames[1::2]]
+
+    found = list(FramesAt(source, MediaKind.VIDEO, start_s, times))
+
+    assert times == [t_s for t_s, _ in found]
+    assert times == [frame.t_s for _, frame in found]
+    for (_, again), frame in zip(found, frames[1::2], strict=True):
+        assert np.array_equal(frame.image, again.image)
+
+
+def test_a_moment_that_is_no_frame_is_met_within_its_tolerance(nobody: Path) -> None:
+    """By the next frame; without a tolerance by none."""
+    source = source_of(nobody)
+
+    loose = list(FramesAt(source, MediaKind.VIDEO, 0.0, [1.03, 2.5, 99.0], tolerance_s=0.5))
+
+    assert [1.03, 2.5] == [t_s for t_s, _ in loose]
+    assert [1.1, 2.5] == pytest.approx([frame.t_s for _, frame in loose])
+    assert [2.5] == [t_s for t_s, _ in FramesAt(source, MediaKind.VIDEO, 0.0, [1.03, 2.5])]

@@ -28,21 +28,26 @@ def stores(draw: st.DrawFn) -> TrackTable:
     vectors[:, :width] = centres[random.integers(0, people, size)]
     vectors[:, :width] += random.normal(0, draw(st.sampled_from([0.1, 0.2])), (size, width))
     pairs = random.integers(0, size, (draw(st.integers(0, 12)), 2))
+    placed = np.where(random.random(size) < 0.1, random.integers(1, 4, size), 0)
     return TrackTable(
         vectors=vectors,
         spreads=random.uniform(0, 0.05, size),
-        placed=np.where(random.random(size) < 0.1, random.integers(1, 4, size), 0),
+        placed=placed,
         apart=np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0),
+        speakers=np.flatnonzero((placed > 0) & (random.random(size) < 0.5)),
     )
 
 
 def part(tracks: TrackTable, size: int, placed: Rows | None = None) -> TrackTable:
     """The first rows alone."""
+    placed = (tracks.placed if placed is None else placed)[:size]
+    speakers = tracks.speakers[tracks.speakers < size]
     return TrackTable(
         tracks.vectors[:size],
         tracks.spreads[:size],
-        (tracks.placed if placed is None else placed)[:size],
+        placed,
         tracks.apart[(tracks.apart < size).all(axis=1)],
+        speakers[placed[speakers] > 0],
     )
 
 

@@ -3,23 +3,53 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
+from functools import cache
 from pathlib import Path
 
+import cv2
+import numpy as np
+
 from portraitd.model import Box, PersonFolder, PublishedFace
+from portraitd.people.edits import Known
 
 Snapshot = dict[str, tuple[int, bytes]]
 
 
 def face(number: int) -> PublishedFace:
-    return PublishedFace(number, Box(70, 100, 170, 200), Box(0, 0, 240, 300), 0.9)
+    box, area = Box(70, 100, 170, 200), Box(0, 0, 240, 300)
+    return PublishedFace(number, box, area, 0.9, "clip.mp4", "5" * 64, float(number))
 
 
 def person(number: int, *faces: int, name: str | None = None) -> PersonFolder:
     return PersonFolder(number, name, tuple(face(one) for one in faces))
 
 
+def known(
+    *folders: PersonFolder,
+    unsorted: Collection[int] = (),
+    excluded: Collection[int] = (),
+    ignored_faces: Collection[int] = (),
+    ignored_people: Collection[int] = (),
+) -> Known:
+    """What a store holds that has published these folders."""
+    person_of: dict[int, int | None] = dict.fromkeys([*unsorted, *excluded, *ignored_faces])
+    person_of |= {one.face_id: folder.person_id for folder in folders for one in folder.faces}
+    names = {folder.person_id: folder.name for folder in folders}
+    return Known(person_of, excluded, ignored_faces, ignored_people, names)
+
+
 def jpeg_of(face_id: int) -> bytes:
     return f"portrait {face_id}".encode()
+
+
+@cache
+def picture_of(face_id: int) -> bytes:
+    """A real picture, another for each face."""
+    noise = np.random.default_rng(face_id).integers(0, 256, (30, 24, 3), np.uint8)
+    done, data = cv2.imencode(".jpg", noise)
+    assert done
+    return data.tobytes()
 
 
 def refuse(face_id: int) -> bytes:

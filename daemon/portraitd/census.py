@@ -59,8 +59,10 @@ class CensusTaker:
         self._running: Future[Any] | None = None
         self._began_s = 0.0
         self._not_before_s = 0.0
+        self._stale_since_s: float | None = None
         self._is_forced = False
         self.trouble = ""
+        self._was_forced = False
 
     def force(self) -> None:
         """Group everything from the beginning at the next turn, whether it is due or not."""
@@ -80,13 +82,25 @@ class CensusTaker:
         """Begin a census that is due, and record one that has come back."""
         if self._running is None and self._is_due(now_s, working):
             self._began_s = now_s
+            self._stale_since_s = None
+            self._was_forced = self._is_forced
             last = None if self._is_forced else self._people.last_census()
             self._running = self._method.begin(last)
             self._is_forced = False
             self._running.add_done_callback(lambda _: self._ring())
         if self._running is not None and self._running.done():
-            self._record(self._running, now_s)
+            if self._method.overtaken():
+                self._discard()
+            else:
+                self._record(self._running, now_s)
             self._running = None
+
+    def _discard(self) -> None:
+        """What people said while it was out is in force; an answer without it would undo that."""
+        last = self._people.last_census()
+        self._method.tidy(last.memory if last else "")
+        self._is_forced |= self._was_forced
+        log.info("census_overtaken")
 
     def park(self) -> None:
         """Forget a census that is out: the old people stay in force."""
@@ -99,7 +113,15 @@ class CensusTaker:
         new = self._method.arrivals()
         if self._is_forced and not working:
             return True
-        return new.stale and is_due(new.newest_s, new.oldest_s, now_s, working, self._pace)
+        if not new.stale:
+            self._stale_since_s = None
+            return False
+        if self._stale_since_s is None or now_s < self._stale_since_s:
+            self._stale_since_s = now_s
+        # Tracks of old videos are new all the same: they wait from when they came, or a store
+        # that is being given its tracks would be grouped at every turn.
+        oldest_s = max(new.oldest_s, self._stale_since_s)
+        return is_due(new.newest_s, oldest_s, now_s, working, self._pace)
 
     def _record(self, done: Future[Any], now_s: float) -> None:
         try:
@@ -128,5 +150,6 @@ class CensusTaker:
             churn=census.churn,
             names_lost=census.names_lost,
             one_person_twice_in_a_frame=census.violations,
+            put_there_by_people=census.forced,
             seconds=round(census.seconds, 2),
         )

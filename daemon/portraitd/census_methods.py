@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import Executor, Future
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd import jobs
+from portraitd import jobs, logs
 from portraitd.config import GroupingSettings
 from portraitd.errors import StoreError
 from portraitd.grouping.assembly import AssemblyRule
@@ -22,11 +23,15 @@ from portraitd.grouping.density import DensityRule
 from portraitd.grouping.identity import carry_over
 from portraitd.grouping.memory import forget_all_but
 from portraitd.grouping.steps import GroupingRule
-from portraitd.store import Census, Faces, People, TrackStore
+from portraitd.jobs import Told
+from portraitd.said import Said, said_of_faces, said_of_tracks
+from portraitd.store import Census, Faces, Ledger, People, TrackStore
 from portraitd.store.caches import private
 from portraitd.store.matrix import Matrix
 from portraitd.store.people import Arrivals, Grouped
 from portraitd.store.tracks import TrackRows
+
+log = logs.get("census")
 
 REACH = 0.08
 """How far beyond the limit two people are still reported as close."""
@@ -37,6 +42,9 @@ class Method(Protocol):
 
     def arrivals(self) -> Arrivals:
         """What has come since the census in force."""
+
+    def overtaken(self) -> bool:
+        """Whether people said something since the last ``begin``: its answer must not count."""
 
     def begin(self, last: Census | None) -> Future[Any]:
         """Hand the grouping to a worker.
@@ -57,13 +65,14 @@ def make_method(
     faces: Faces,
     tracks: TrackStore,
     people: People,
+    ledger: Ledger,
     executor: Executor,
     state_dir: Path,
 ) -> Method:
     """The method that the settings name."""
     if settings.method == "dbscan":
-        return DbscanMethod(settings, faces, people, executor, state_dir)
-    return PeopleMethod(settings, faces, tracks, people, executor, state_dir)
+        return DbscanMethod(settings, faces, people, ledger, executor, state_dir)
+    return PeopleMethod(settings, faces, tracks, people, ledger, executor, state_dir)
 
 
 class DbscanMethod:
@@ -74,6 +83,7 @@ class DbscanMethod:
         settings: GroupingSettings,
         faces: Faces,
         people: People,
+        ledger: Ledger,
         executor: Executor,
         state_dir: Path,
     ) -> None:
@@ -81,38 +91,56 @@ class DbscanMethod:
         self._parameters = json.dumps(["dbscan", self._eps, self._min_samples])
         self._faces = faces
         self._people = people
+        self._ledger = ledger
         self._executor = executor
         self._matrix = state_dir / "census.f32"
         self._ids = np.empty(0, np.int64)
+        self._said = Said.nothing()
 
     def arrivals(self) -> Arrivals:
         """See ``Method``."""
         return self._people.arrivals(self._parameters, "faces")
 
-    def begin(self, last: Census | None) -> Future[NDArray[np.int32]]:
+    def overtaken(self) -> bool:
+        """See ``Method``."""
+        return self._ledger.last_id() != self._said.ledger_id
+
+    def begin(self, last: Census | None) -> Future[NDArray[np.int64]]:
         """See ``Method``."""
         require_one_encoder(self._faces)
         self._ids = self._faces.ids()
+        self._said = said_of_faces(self._ledger, self._ids, self._faces.tracks())
         try:
             with open(self._matrix, "wb", opener=private) as file:
                 for block in self._faces.embeddings():
                     file.write(block.tobytes())
         except OSError as error:
             raise StoreError(f"{self._matrix}: {error.strerror}") from error
-        return self._executor.submit(jobs.cluster, self._matrix, self._eps, self._min_samples)
+        return self._executor.submit(
+            jobs.cluster, self._matrix, self._eps, self._min_samples, self._said.told
+        )
 
-    def finish(self, answer: NDArray[np.int32]) -> Grouped:
+    def finish(self, answer: NDArray[np.int64]) -> Grouped:
         """See ``Method``."""
         before = dict(zip(self._faces.ids().tolist(), self._faces.persons().tolist(), strict=True))
         previous = np.array([before.get(face, 0) for face in self._ids.tolist()], np.int64)
         carried = carry_over(
-            answer.astype(np.int64),
+            answer,
             previous,
             np.ones(len(self._ids), np.int64),
             self._people.next_id(),
             kept=self._people.kept(),
+            placed=self._said.told.placed,
+            aside=self._said.told.aside,
         )
-        return Grouped("faces", self._ids, carried, self._parameters)
+        return Grouped(
+            "faces",
+            self._ids,
+            carried,
+            self._parameters,
+            ledger_id=self._said.ledger_id,
+            told=self._said.told.placed > 0,
+        )
 
     def tidy(self, memory: str) -> None:
         """See ``Method``."""
@@ -128,6 +156,7 @@ class PeopleMethod:
         faces: Faces,
         tracks: TrackStore,
         people: People,
+        ledger: Ledger,
         executor: Executor,
         state_dir: Path,
     ) -> None:
@@ -135,18 +164,28 @@ class PeopleMethod:
         self.rule = GroupingRule(
             DensityRule(eps, min_samples), AssemblyRule(max_distance=settings.linkage)
         )
-        self._parameters = json.dumps(["people", eps, min_samples, settings.linkage])
+        # All of it: a memory made with one rule is of no use to another.
+        self._parameters = json.dumps(["people", asdict(self.rule)])
         self._faces = faces
         self._tracks = tracks
         self._people = people
+        self._ledger = ledger
         self._executor = executor
         self._folder = state_dir
         self._matrix = Matrix(state_dir / "tracks.f32", tracks)
         self._rows = tracks.rows()
+        self._absent = np.empty(0, np.bool_)
+        self._let_go = self._absent
+        self._memory = ""
+        self._said = Said.nothing()
 
     def arrivals(self) -> Arrivals:
         """See ``Method``."""
         return self._people.arrivals(self._parameters, "tracks")
+
+    def overtaken(self) -> bool:
+        """See ``Method``."""
+        return self._ledger.last_id() != self._said.ledger_id
 
     def begin(self, last: Census | None) -> Future[jobs.GroupAnswer]:
         """See ``Method``."""
@@ -156,11 +195,16 @@ class PeopleMethod:
             size = self._matrix.catch_up()
         except OSError as error:
             raise StoreError(f"{self._matrix.path}: {error.strerror}") from error
+        self._said = said_of_tracks(self._ledger, size)
+        # Not those that only take no part: whoever is excluded may be wanted back.
+        self._absent = np.ones(size, np.bool_)
+        self._absent[self._tracks.ids() - 1] = False
+        tracks = arrays_by_row(self._rows, self._tracks.apart(), size, self._said.told)
         same_rule = last is not None and last.parameters == self._parameters
         request = jobs.GroupRequest(
             folder=self._folder,
             matrix=self._matrix.path,
-            tracks=arrays_by_row(self._rows, self._tracks.apart(), size),
+            tracks=tracks,
             memory=last.memory if last and same_rule else "",
             rule=self.rule,
             reach=self.rule.assembly.max_distance + REACH,
@@ -172,19 +216,38 @@ class PeopleMethod:
         now = self._tracks.rows()
         person_of = dict(zip(now.ids.tolist(), now.persons.tolist(), strict=True))
         previous = np.array([person_of.get(one, 0) for one in self._rows.ids.tolist()], np.int64)
+        at, told = self._rows.ids - 1, self._said.told
         carried = carry_over(
-            answer.groups[self._rows.ids - 1],
+            answer.groups[at],
             previous,
             self._rows.faces,
             self._people.next_id(),
             kept=self._people.kept(),
+            placed=np.where(told.gone[at], 0, told.placed[at]),
+            aside=told.aside[at],
         )
-        close = _close(answer, self._rows.ids - 1, carried.people)
-        return Grouped("tracks", self._rows.ids, carried, self._parameters, answer.memory, close)
+        self._let_go, self._memory = self._absent, answer.memory
+        return Grouped(
+            "tracks",
+            self._rows.ids,
+            carried,
+            self._parameters,
+            answer.memory,
+            _close(answer, at, carried.people),
+            self._said.ledger_id,
+            told.placed[at] > 0,
+        )
 
     def tidy(self, memory: str) -> None:
         """See ``Method``."""
         forget_all_but(self._folder, memory)
+        if memory and memory == self._memory:
+            # What this census let go, no later one reads.
+            try:
+                self._matrix.erase(self._let_go)
+            except OSError as error:
+                # The census is in force; the next one tries again.
+                log.warning("rows_not_erased", path=str(self._matrix.path), reason=error.strerror)
 
 
 def _close(
@@ -201,21 +264,24 @@ def _close(
     return [(lower, higher, distance) for (lower, higher), distance in found.items()]
 
 
-def arrays_by_row(rows: TrackRows, apart: NDArray[np.int64], size: int) -> dict[str, Any]:
+def arrays_by_row(
+    rows: TrackRows, apart: NDArray[np.int64], size: int, told: Told
+) -> dict[str, Any]:
     """Spread what is known of the tracks over the rows of the matrix; a gap is a track gone."""
     at = rows.ids - 1
     arrays: dict[str, Any] = {
         "spreads": np.zeros(size),
         "goodness": np.zeros(size),
         "faces": np.zeros(size, np.int64),
-        "placed": np.zeros(size, np.int64),
+        "placed": told.placed,
+        "speakers": told.speakers,
         "gone": np.ones(size, np.bool_),
-        "apart": apart - 1,
+        "apart": np.concatenate([apart - 1, told.against]),
     }
     arrays["spreads"][at] = rows.spreads
     arrays["goodness"][at] = rows.goodness
     arrays["faces"][at] = rows.faces
-    arrays["gone"][at] = False
+    arrays["gone"][at] = told.gone[at]
     return arrays
 
 
@@ -229,5 +295,5 @@ def require_one_encoder(faces: Faces) -> None:
     if len(encoders) > 1:
         raise StoreError(
             f"faces of several encoders in one store ({', '.join(encoders)}): their "
-            "embeddings cannot be compared; process the videos into a new home"
+            "embeddings cannot be compared; `portraitd rebuild` looks at all videos again"
         )

@@ -10,11 +10,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from portraitd.config import Settings
+from portraitd.dispatch import encode_settings
 from portraitd.encoder.interface import EncoderSettings
 from portraitd.errors import ConfigError, StoreError
 from portraitd.inbox import file_system_type, needs_polling
 from portraitd.repairs import faults
-from portraitd.service import encode_settings
 from portraitd.store import Database
 
 LOW_DISK_BYTES = 1 << 30

@@ -24,6 +24,7 @@ from portraitd.cli_settings import (
 from portraitd.config import Settings
 from portraitd.errors import AlreadyRunning, ConfigError, PortraitdError, StoreError
 from portraitd.model import FileState
+from portraitd.requests import Request
 
 
 class Commands(click.Group):
@@ -93,10 +94,10 @@ def init(settings: Settings) -> None:
 @click.option("--verbose", "-v", is_flag=True)
 def run(settings: Settings, until_idle: bool, verbose: bool) -> None:
     """Run the service: watch the inbox, keep the people up to date."""
-    from portraitd import running
+    from portraitd import attendant
 
     logs.configure(verbose)
-    running.run(settings, reloader(), until_idle)
+    attendant.run(settings, reloader(), until_idle)
 
 
 @commands.command()
@@ -104,13 +105,13 @@ def run(settings: Settings, until_idle: bool, verbose: bool) -> None:
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 def process(settings: Settings, paths: tuple[Path, ...]) -> None:
     """Process files and folders now; ends when the people folders are fresh."""
-    from portraitd import service
+    from portraitd import running
     from portraitd.progress import ProgressBar
 
     logs.quiet()
     console = Console(stderr=True)
     with ProgressBar(console) as bar:
-        named = service.process(settings, list(paths), bar.follow)
+        named = running.process(settings, list(paths), bar.follow)
     failed = _print_summary(settings, named, console)
     if failed:
         raise click.exceptions.Exit(EXIT_FAILED_FILES)
@@ -165,7 +166,7 @@ def retry(settings: Settings) -> None:
 @click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
 def regroup(settings: Settings, dry_run: bool) -> None:
     """Group all faces from the beginning, for instance with another --set grouping.eps=…"""
-    from portraitd import service
+    from portraitd import running
     from portraitd.progress import ProgressBar
     from portraitd.regroup import described, propose
 
@@ -175,7 +176,53 @@ def regroup(settings: Settings, dry_run: bool) -> None:
         logs.quiet()
         console = Console(stderr=True)
         with ProgressBar(console) as bar:
-            service.process(settings, [], bar.follow)
+            running.process(settings, [], bar.follow)
+
+
+@commands.command()
+@with_settings
+def rebuild(settings: Settings) -> None:
+    """Look at every video again with the settings of now; names and corrections stay."""
+    from portraitd import running
+    from portraitd.asking import ask
+    from portraitd.progress import ProgressBar
+
+    answer = ask(settings, Request("rebuild"))
+    if answer is not None:
+        click.echo(answer)
+        return
+    logs.quiet()
+    with ProgressBar(Console(stderr=True)) as bar:
+        running.process(settings, [], bar.follow, rebuild=True)
+
+
+@commands.command()
+@with_settings
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+def ledger(settings: Settings, as_json: bool) -> None:
+    """What people did in the people folder, the oldest first."""
+    from portraitd.listing import print_ledger
+
+    print_ledger(settings, as_json, sys.stdout)
+
+
+@commands.command()
+@with_settings
+@click.argument("row", required=False, type=int)
+def undo(settings: Settings, row: int | None) -> None:
+    """Take back the last thing that was done in the people folder, or ROW of the ledger."""
+    from portraitd.asking import ask, undo_here
+
+    click.echo(ask(settings, Request("undo", row)) or undo_here(settings, row))
+
+
+@commands.command()
+@with_settings
+def accept(settings: Settings) -> None:
+    """Believe once that what is gone from the people folder was removed on purpose."""
+    from portraitd.asking import ask
+
+    click.echo(ask(settings, Request("accept"), or_leave=True))
 
 
 @commands.command()
@@ -241,6 +288,50 @@ def remove_model(settings: Settings, name: str) -> None:
     click.echo(f"removed {name}" if removed else f"{name} was not there")
 
 
+@commands.group()
+def dataset() -> None:
+    """Training sets of the people who have names."""
+
+
+@dataset.command("build")
+@with_settings
+def build_dataset(settings: Settings) -> None:
+    """Bring the training set up to date; only what changed is written."""
+    from portraitd import sets
+
+    for line in sets.described(sets.build(settings, _say_frames)):
+        click.echo(line)
+    click.echo(f"report  {settings.dataset_dir / 'report' / 'index.html'}")
+
+
+@dataset.command("check")
+@with_settings
+@click.option("--verbose", "-v", is_flag=True, help="Name every picture that would be dropped.")
+def check_dataset(settings: Settings, verbose: bool) -> None:
+    """Apply the loaders' own rules to the training set."""
+    from portraitd import sets
+
+    found = sets.check(settings)
+    for one in found:
+        click.echo(sets.check_line(one))
+        for line in one.problems + (one.dropped if verbose else one.dropped[:3]):
+            click.echo(f"    {line}")
+    if not all(one.sound for one in found):
+        raise click.exceptions.Exit(EXIT_FAILED_FILES)
+
+
+@dataset.command("watch")
+@with_settings
+@click.option("--every", "every_s", type=click.FloatRange(0.1), default=10.0, metavar="SECONDS")
+def watch_dataset(settings: Settings, every_s: float) -> None:
+    """Build the training set now, and again whenever people change, until stopped."""
+    from portraitd import sets
+
+    for done in sets.watch(settings, every_s, _say_frames):
+        for line in sets.described(done):
+            click.echo(line)
+
+
 @commands.command()
 @with_settings
 @click.option("--keep-log", is_flag=True, help="Show what the service logs.")
@@ -253,6 +344,13 @@ def demo(settings: Settings, keep_log: bool) -> None:
     else:
         logs.quiet()
     run_demo(settings, Console())
+
+
+def _say_frames(done: int, ordered: int) -> None:
+    """On a terminal, how far the cutting is."""
+    if ordered and sys.stderr.isatty():
+        end = "\n" if done == ordered else ""
+        print(f"\rframes  {done:,} of {ordered:,} cut", end=end, file=sys.stderr, flush=True)
 
 
 def _print_summary(settings: Settings, named: list[int], console: Console) -> int:

@@ -10,10 +10,7 @@ import click
 
 from portraitd.cli_settings import EXIT_FAILED_FILES, with_settings
 from portraitd.config import Settings
-from portraitd.errors import AlreadyRunning, ConfigError, PublishError, StoreError
-
-PATIENCE_S = 60.0
-"""How long a command waits for the service to do what it asked."""
+from portraitd.errors import ConfigError, PublishError, StoreError
 
 NAMES_SHOWN = 10
 
@@ -120,7 +117,9 @@ def repair_home(settings: Settings) -> None:
 
 def _forget(settings: Settings, kind: str, word: str, yes: bool) -> None:
     """Show what goes, ask, and do it: here, or by the service that runs."""
-    from portraitd.forgetter import find
+    from portraitd.asking import ask
+    from portraitd.forgetter import REQUEST, find
+    from portraitd.requests import Request
     from portraitd.store import Database, Forgetting
 
     with closing(Database.open_to_read(settings.state_dir)) as database:
@@ -131,10 +130,8 @@ def _forget(settings: Settings, kind: str, word: str, yes: bool) -> None:
     _show(settings, scope.names, len(scope.face_ids), kind)
     if not yes:
         click.confirm("Forget it for good?", abort=True)
-    try:
-        _forget_here(settings, kind, word)
-    except AlreadyRunning:
-        _ask_service(settings, kind, word)
+    answer = ask(settings, Request(REQUEST, words=(kind, word)))
+    click.echo(answer) if answer is not None else _forget_here(settings, kind, word)
 
 
 def _forget_here(settings: Settings, kind: str, word: str) -> None:
@@ -157,21 +154,6 @@ def _forget_here(settings: Settings, kind: str, word: str) -> None:
     for path in [path for one in erased for path in one.left][:NAMES_SHOWN]:
         click.echo(f"left, as somebody put it there: {settings.people_dir / path}")
     click.echo("Start `portraitd run`: it groups anew and brings the folders up to date.")
-
-
-def _ask_service(settings: Settings, kind: str, word: str) -> None:
-    from portraitd.forgetter import REQUEST
-    from portraitd.requests import Request, Requests
-
-    requests = Requests(settings.state_dir / "requests")
-    answer = requests.wait_for(requests.leave(Request(REQUEST, words=(kind, word))), PATIENCE_S)
-    if answer is None:
-        click.echo("asked; the service does it as soon as its grouping is done")
-        return
-    text, granted = answer
-    if not granted:
-        raise ConfigError(text)
-    click.echo(text)
 
 
 def _show(settings: Settings, names: tuple[str, ...], faces: int, kind: str) -> None:

@@ -35,6 +35,7 @@ class PathSettings(Section):
     inbox: Path | None = None
     people: Path | None = None
     state: Path | None = None
+    dataset: Path | None = None
 
 
 class InboxSettings(Section):
@@ -111,6 +112,32 @@ class PeopleSettings(Section):
     portrait_width: Annotated[int, Field(ge=64, le=2048)] = 400
 
 
+class ReviewSettings(Section):
+    """What people see in the tree, and how what they do there is read."""
+
+    unit: Literal["track", "face"] = "track"
+    portraits_per_track: Annotated[int, Field(ge=0, le=9)] = 3
+    unsorted_portraits: Annotated[int, Field(ge=0)] = 300
+    scan_s: Positive = 10.0
+    settle_s: NotNegative = 2.0
+
+
+class DatasetSettings(Section):
+    """Training sets: when they are made, and what they hold."""
+
+    auto: bool = False
+    formats: tuple[
+        Literal["yolo", "darknet", "coco", "imagefolder", "chips150", "chips112", "cvat"], ...
+    ] = ("yolo", "darknet", "coco", "imagefolder", "chips150", "chips112", "cvat")
+    people: Literal["named", "all"] = "named"
+    unknown: Literal["class", "blur", "leave_out"] = "class"
+    frames: Literal["cut", "keep"] = "cut"
+    val_share: Annotated[float, Field(ge=0, le=0.9)] = 0.2
+    near_duplicate: NotNegative = 0.2
+    apart_s: NotNegative = 1.0
+    background_share: Annotated[float, Field(ge=0, le=10)] = 0.1
+
+
 class PrivacySettings(Section):
     """How long faces are kept, and what becomes of a file that was forgotten."""
 
@@ -141,6 +168,8 @@ class Settings(BaseSettings):
     workers: WorkerSettings = WorkerSettings()
     grouping: GroupingSettings = GroupingSettings()
     people: PeopleSettings = PeopleSettings()
+    review: ReviewSettings = ReviewSettings()
+    dataset: DatasetSettings = DatasetSettings()
     privacy: PrivacySettings = PrivacySettings()
     metrics: MetricsSettings = MetricsSettings()
 
@@ -171,6 +200,15 @@ class Settings(BaseSettings):
     @property
     def state_dir(self) -> Path:
         return self._below_home(self.paths.state, "state")
+
+    @property
+    def requests_dir(self) -> Path:
+        """Where commands ask a running service."""
+        return self.state_dir / "requests"
+
+    @property
+    def dataset_dir(self) -> Path:
+        return self._below_home(self.paths.dataset, "dataset")
 
     @property
     def models_dir(self) -> Path:

@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from portraitd import service
+from portraitd import running
 from portraitd.config import Settings
 from portraitd.errors import ConfigError
 from portraitd.executors import LocalExecutor, WorkerLimits
@@ -45,7 +45,7 @@ def run_demo(settings: Settings, console: Console) -> None:
     executor.submit(make_clip, photographs, clip).result()
     executor.shutdown()
     console.print(f"Made {shown(clip)}: {2 * SECONDS_EACH} s, two people. Running the service …")
-    service.run(settings, until_idle=True)
+    running.run(settings, until_idle=True)
     database = Database.open_to_read(settings.state_dir)
     people = len(People(database).present())
     database.close()

@@ -7,6 +7,10 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 
 from portraitd import jobs, logs
+from portraitd.config import Settings
+from portraitd.dataset.pool import Pool
+from portraitd.encoder.interface import EncoderSettings
+from portraitd.endings import frame_stem
 from portraitd.errors import FileChanged, VideoError, WorkerDied
 from portraitd.jobs import EncodeSettings
 from portraitd.model import FileState, MediaFacts, SliceFaces, VideoState
@@ -58,6 +62,11 @@ class Dispatcher:
     def busy(self) -> bool:
         """Whether a job is out."""
         return bool(self._probes or self._slices)
+
+    @property
+    def strays(self) -> bool:
+        """Whether a worker looks at a video that was forgotten meanwhile."""
+        return any(not self._work.is_queued(ticket) for ticket in self._slices.values())
 
     def warm_up(self) -> None:
         """Have every worker load its models, and wait for it."""
@@ -139,6 +148,7 @@ class Dispatcher:
             log.warning("slice_lost", **_slice(ticket), attempt=ticket.attempts, reason=reason)
             outcome = self._work.lose(ticket, reason, self._attempts, now_s)
         else:
+            self._keep_no_frame_of_the_forgotten(ticket, result)
             encoder = self._settings.encoder.embedding_space
             outcome = self._work.record(ticket, result, encoder, now_s)
             log.info(
@@ -158,10 +168,45 @@ class Dispatcher:
                 reason=outcome.reason,
             )
 
+    def _keep_no_frame_of_the_forgotten(self, ticket: Ticket, result: SliceFaces) -> None:
+        """A worker that keeps frames for training sets does not know who was forgotten."""
+        if self._settings.keep_frames_below:
+            times_s = self._work.unwanted(ticket, [one.t_s for one in result.sightings])
+            stems = {frame_stem(ticket.piece.sha256, t_s) for t_s in times_s}
+            Pool(self._settings.keep_frames_below).discard(stems)
+
     def _move(self, file: KnownFile, state: FileState, reason: str, now_s: float) -> None:
         self._files.move_on(file.id, state, now_s, reason)
         say = log.warning if state is FileState.FAILED else log.info
         say("file_" + state, path=shown(file.path), reason=reason)
+
+
+def slice_s(settings: Settings) -> float:
+    """Seconds of footage in a slice."""
+    # Among keyframes alone OpenCV cannot seek: such a video is one slice.
+    return math.inf if settings.sampling.mode == "keyframes" else settings.workers.slice_s
+
+
+def encode_settings(settings: Settings) -> EncodeSettings:
+    """What decides which faces are found, for a worker."""
+    return EncodeSettings(
+        settings.sampling.fps,
+        settings.sampling.mode == "keyframes",
+        settings.sampling.reuse_unchanged,
+        EncoderSettings(
+            models_dir=settings.models_dir,
+            kind=settings.encoder.kind,
+            detector=settings.encoder.detector,
+            max_width=settings.detection.max_width,
+            max_height=settings.detection.max_height,
+            upsample=settings.detection.upsample,
+            mirror=settings.encoder.mirror,
+            min_face_px=settings.encoder.min_face_px,
+            runtime=settings.encoder.runtime,
+        ),
+        settings.people.portrait_width,
+        settings.state_dir if settings.dataset.frames == "keep" else None,
+    )
 
 
 def _reason(error: Exception) -> str:

@@ -14,6 +14,8 @@
     ├── WorkerDied           nobody: a worker process crashed, hung or was killed; retried
     ├── StoreError           the machine (disk full, damaged database); back off
     └── PublishError         the machine (share away, read-only); back off
+        ├── MassDisappearance    the operator: `portraitd accept`, or the share comes back
+        └── ForeignTree          the operator: the tree is another store's
 
 Those that leave a worker process carry one message and nothing else: an exception whose
 ``__init__`` takes more cannot be unpickled on the other side.
@@ -66,3 +68,11 @@ class StoreError(PortraitdError):
 
 class PublishError(PortraitdError):
     """The people tree cannot be written."""
+
+
+class MassDisappearance(PublishError):
+    """Much of the people tree is gone at once. No decision is taken."""
+
+
+class ForeignTree(PublishError):
+    """The people tree belongs to another store."""

@@ -17,6 +17,7 @@ def make_home(settings: Settings) -> None:
         (settings.inbox_dir, 0o777),
         (settings.people_dir, 0o777),
         (settings.state_dir, 0o700),
+        (settings.requests_dir, 0o700),
     ):
         try:
             folder.mkdir(mode=mode, parents=True, exist_ok=True)

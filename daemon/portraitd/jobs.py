@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 
 from portraitd.encoder.interface import EncoderSettings
 from portraitd.grouping.assembly import TrackTable
+from portraitd.grouping.claims import Claims
+from portraitd.grouping.clumps import told_groups
+from portraitd.grouping.density import DensityRule
 from portraitd.grouping.memory import remember, remembered
 from portraitd.grouping.steps import Grouping, GroupingRule
 from portraitd.grouping.tightness import TightPairs, tight_pairs
@@ -35,8 +38,10 @@ from portraitd.tracks import (
     TrackRule,
     Tracks,
     VideoFaces,
+    divided,
     follow,
     in_one_frame,
+    stand_ins,
     summarise,
 )
 
@@ -45,13 +50,18 @@ if TYPE_CHECKING:
 
 
 class EncodeSettings(NamedTuple):
-    """What, besides the slice, decides which faces are found."""
+    """What, besides the slice, decides which faces are found.
+
+    ``keep_frames_below`` is the state folder if frames with faces are to be kept for training
+    sets.
+    """
 
     fps: float
     keyframes: bool
     reuse_unchanged: bool
     encoder: EncoderSettings
     portrait_width_px: int
+    keep_frames_below: Path | None = None
 
 
 def probe(source: Source) -> MediaFacts:
@@ -74,6 +84,7 @@ def encode(piece: Slice, settings: EncodeSettings) -> SliceFaces:
         VideoError: The content is at fault, or changed while it was read.
     """
     from portraitd import video
+    from portraitd.dataset.cutting import keep_frame
     from portraitd.people.portraits import cut_portrait
 
     began = time.monotonic()
@@ -96,6 +107,8 @@ def encode(piece: Slice, settings: EncodeSettings) -> SliceFaces:
             ]
         before = frame.image if settings.reuse_unchanged else None
         sightings += (Sighting(frame.t_s, face, portrait) for face, portrait in found)
+        if found and settings.keep_frames_below:
+            keep_frame(piece.sha256, frame, settings.keep_frames_below)
     return SliceFaces(sightings, sampled, frames.decoded, frames.ended_s, time.monotonic() - began)
 
 
@@ -135,32 +148,85 @@ class VideoTracks(NamedTuple):
     tracks: NDArray[np.int64]
     summary: Tracks
     apart: NDArray[np.int64]
+    ranks: NDArray[np.int64]
 
 
-def track(faces: VideoFaces) -> VideoTracks:
+class Said(NamedTuple):
+    """What people said about the faces of a video; see ``tracks.divided``."""
+
+    labels: NDArray[np.int64]
+    whole: NDArray[np.bool_]
+
+
+def track(faces: VideoFaces, said: Said | None = None) -> VideoTracks:
     """Follow every face of a video; see ``portraitd.tracks``."""
     tracks = follow(faces, TrackRule())
-    return VideoTracks(tracks, summarise(faces, tracks), in_one_frame(faces, tracks))
+    if said is not None:
+        tracks = divided(faces, tracks, said.labels, said.whole)
+    return VideoTracks(
+        tracks,
+        summarise(faces, tracks),
+        in_one_frame(faces, tracks),
+        stand_ins(faces, tracks),
+    )
 
 
-def cluster(matrix: Path, eps: float, min_samples: int) -> NDArray[np.int32]:
+def track_singly(faces: VideoFaces) -> VideoTracks:
+    """Make each face a track of its own: nothing is followed, so nothing can go wrong in it."""
+    tracks = np.arange(len(faces.times_s))
+    return VideoTracks(
+        tracks,
+        summarise(faces, tracks),
+        in_one_frame(faces, tracks),
+        stand_ins(faces, tracks),
+    )
+
+
+class Told(NamedTuple):
+    """What people said, by row.
+
+    Attributes:
+        placed: Shape ``(n,)``; the person somebody put the row with, 0 for nobody.
+        speakers: Rows that bring their cluster to that person.
+        against: Shape ``(m, 2)``; pairs of rows that were told apart.
+        aside: Shape ``(n,)``; rows that are nobody known.
+        gone: Shape ``(n,)``; rows that take no part: those, and what was excluded.
+    """
+
+    placed: NDArray[np.int64]
+    speakers: NDArray[np.int64]
+    against: NDArray[np.int64]
+    aside: NDArray[np.bool_]
+    gone: NDArray[np.bool_]
+
+
+def cluster(
+    matrix: Path, eps: float, min_samples: int, told: Told | None = None
+) -> NDArray[np.int64]:
     """DBSCAN over all embeddings (Ester et al., 1996), Euclidean distance.
 
     Args:
         matrix: A file of little-endian float32 rows of 128.
         eps: Neighbours are at most this far apart.
         min_samples: Neighbours, the point itself among them, that make a core point.
+        told: What people said; clusters are parted and put together until that is so.
 
     Returns:
         Shape ``(rows,)``; the cluster of each face, -1 for noise.
     """
     if matrix.stat().st_size == 0:
-        return np.empty(0, np.int32)
+        return np.empty(0, np.int64)
     from sklearn.cluster import DBSCAN
 
     vectors = np.memmap(matrix, "<f4", mode="r").reshape(-1, EMBEDDING_SIZE)
-    labels = DBSCAN(eps=eps, min_samples=min_samples).fit_predict(vectors)
-    return np.asarray(labels, np.int32)
+    inside = np.arange(len(vectors)) if told is None else np.flatnonzero(~told.gone)
+    labels = np.full(len(vectors), -1, np.int64)
+    if len(inside):
+        labels[inside] = DBSCAN(eps=eps, min_samples=min_samples).fit_predict(vectors[inside])
+    if told is None or not (told.placed.any() or len(told.against)):
+        return labels
+    claims = Claims.of(labels, told.placed, told.speakers)
+    return told_groups(vectors, labels, claims, told.against, DensityRule(eps, min_samples))
 
 
 class GroupRequest(NamedTuple):
@@ -170,7 +236,7 @@ class GroupRequest(NamedTuple):
         folder: Where ``memory`` lies, and the new one is written.
         matrix: A file of little-endian float32 rows of 128; row ``i`` is one track.
         tracks: Arrays by row: ``spreads``, ``goodness``, ``faces``, ``gone``, ``placed``; and
-            ``apart``, pairs of rows that are different people.
+            ``apart``, pairs of rows that are different people, and ``speakers``, rows.
         memory: Name of the file that the last census wrote; empty to begin anew.
         rule: As ``Grouping.updated`` takes it.
         reach: How near two groups must be to be reported as tight.
@@ -207,11 +273,13 @@ def group(request: GroupRequest) -> GroupAnswer:
         if rows
         else np.empty((0, EMBEDDING_SIZE), np.float32)
     )
-    table = TrackTable(vectors, tracks["spreads"], tracks["placed"], tracks["apart"])
+    table = TrackTable(
+        vectors, tracks["spreads"], tracks["placed"], tracks["apart"], tracks["speakers"]
+    )
     before = remembered(request.folder, request.memory)
     if not before.can_go_on(table, tracks["gone"]):
         before = Grouping.empty()
-    now = before.updated(table, tracks["goodness"], tracks["gone"], request.rule)
+    now = before.updated(table, tracks["goodness"], tracks["faces"], tracks["gone"], request.rule)
     return GroupAnswer(
         now.groups(tracks["faces"], request.rule),
         tight_pairs(now.assembly, table, request.reach, everywhere=True),

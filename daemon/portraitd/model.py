@@ -203,12 +203,16 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """A half-open stretch of one video: the frames with ``start_s <= t < stop_s``."""
+    """A half-open stretch of one video: the frames with ``start_s <= t < stop_s``.
+
+    ``sha256`` is that of the whole content; empty where nobody needs it.
+    """
 
     source: Source
     kind: MediaKind
     start_s: float
     stop_s: float
+    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,12 +256,22 @@ class SliceFaces:
 
 @dataclass(frozen=True, slots=True)
 class PublishedFace:
-    """A face as the people tree shows it: enough to write its annotation."""
+    """A face as the people tree shows it: enough for its annotation and for what its file says.
+
+    Attributes:
+        area: The part of the frame that the portrait shows.
+        source: Name of the video or photo, for people to read.
+        sha256: Of the whole video or photo, hexadecimal.
+        t_s: When in the video; 0 for a photo.
+    """
 
     face_id: int
     box: Box
     area: Box
     score: float
+    source: str
+    sha256: str
+    t_s: float
 
 
 @dataclass(frozen=True, slots=True)

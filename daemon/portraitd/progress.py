@@ -8,7 +8,16 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
+from portraitd.pages.notice import Stage
 from portraitd.service import Service
+
+STAGES: dict[Stage, str] = {
+    "faces": "finding faces",
+    "grouping": "grouping people",
+    "folders": "writing folders",
+    "idle": "done",
+    "stopped": "stopped",
+}
 
 
 class ProgressBar:
@@ -42,14 +51,7 @@ class ProgressBar:
         """Show where a service stands."""
         footage = service.work.progress()
         known_s = footage.footage_done_s + footage.footage_open_s
-        if service.working:
-            description = "finding faces"
-        elif service.census.pending:
-            description = "grouping people"
-        elif service.publisher.pending:
-            description = "writing folders"
-        else:
-            description = "done"
+        description = STAGES[service.stage]
         self._progress.update(
             self._task,
             description=description,

@@ -19,7 +19,8 @@ from portraitd.executors import InlineExecutor
 from portraitd.grouping.density import Density
 from portraitd.grouping.memory import remembered
 from portraitd.model import EMBEDDING_SIZE
-from portraitd.store import Database, Faces, People, TrackStore
+from portraitd.said import said_of_tracks
+from portraitd.store import Database, Faces, Ledger, People, TrackStore
 
 PERCENTILES = (0.1, 1, 5, 25, 50, 75, 95, 99, 99.9)
 
@@ -56,21 +57,23 @@ def grouping_problems(settings: Settings) -> list[str]:
             Faces(database),
             tracks,
             people,
+            ledger := Ledger(database),
             InlineExecutor(),
             settings.state_dir,
         )
         rows = tracks.rows()
-        size = int(rows.ids.max(initial=0))
+        size = tracks.last_id()
         vectors = np.zeros((size, EMBEDDING_SIZE), np.float32)
         for ids, embeddings in tracks.embeddings(0):
             vectors[ids - 1] = embeddings
         density = remembered(settings.state_dir, last.memory).density
         if len(density.counts) > size:
             return ["the memory of the census knows tracks that the store does not"]
-        table = arrays_by_row(rows, tracks.apart(), size)
+        table = arrays_by_row(rows, tracks.apart(), size, said_of_tracks(ledger, size).told)
     finally:
         database.close()
-    good = (table["goodness"] >= method.rule.poor_goodness) & ~table["gone"]
+    good = method.rule.good(table["goodness"], table["faces"]) | (table["placed"] > 0)
+    good &= ~table["gone"]
     good[len(density.counts) :] = False
     inside = np.flatnonzero(good)
     if not len(inside):

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
-from pathlib import Path
 
 from portraitd import jobs, logs
 from portraitd.errors import PublishError, StoreError
 from portraitd.model import PersonFolder
 from portraitd.people.choice import pick_different
 from portraitd.people.tree import Tree
-from portraitd.store import Faces, People
+from portraitd.store import Faces, Ledger, People, Showing
+from portraitd.store.showing import Limits, Publication
 
 log = logs.get("people")
 
-LOOK = "1"
+LOOK = "2"
 """Raised when portraits, annotations or montages come to look different."""
 
 MONTAGE_TILES = 25
@@ -24,7 +24,7 @@ BACK_OFF_S = 15.0
 
 
 class Publisher:
-    """Makes the people tree show the census in force.
+    """Makes the people tree show the census in force, and what people said since.
 
     Montages are pictures, so workers make them; a publish begins by ordering those that are
     stale and ends when the last of them is in its folder.
@@ -32,37 +32,46 @@ class Publisher:
     Args:
         faces: The portraits.
         people: The census in force.
+        ledger: What people did.
+        showing: What is to be shown, and what is.
         executor: Where montages are made.
         ring: Called, from any thread, when one has come back.
-        people_dir: The root of the tree.
+        tree: The people tree.
+        limits: How many portraits are shown.
     """
 
     def __init__(
         self,
         faces: Faces,
         people: People,
+        ledger: Ledger,
+        showing: Showing,
         executor: Executor,
         ring: Callable[[], None],
-        people_dir: Path,
+        tree: Tree,
+        limits: Limits,
     ) -> None:
         self._faces = faces
         self._people = people
+        self._ledger = ledger
+        self._showing = showing
         self._executor = executor
         self._ring = ring
-        self._people_dir = people_dir
-        self._tree = Tree(people_dir)
+        self._tree = tree
         # Once there was a tree, an empty folder is the place where a share is missing.
-        if people.last_publication() == (0, ""):
-            self._tree.create()
+        self._tree.create(anew=not showing.last().census_id)
+        self._limits = limits
+        self._look = f"{LOOK}/{limits.per_track}/{limits.unsorted}"
         self._ordered: dict[int, Future[bytes]] = {}
-        self._ordered_for = 0
+        self._ordered_for: Publication | None = None
         self._not_before_s = 0.0
         self._trouble = ""
+        self._accepts_losses = False
 
     @property
     def pending(self) -> bool:
-        """Whether the tree does not show the census in force."""
-        return self._census_id() != 0 and not self._is_fresh(self._census_id())
+        """Whether the tree does not show what it should."""
+        return self._due() is not None
 
     def refresh(self, now_s: float) -> None:
         """Order montages, or publish when they are there.
@@ -70,46 +79,45 @@ class Publisher:
         Raises:
             PublishError: The tree cannot be read or written, or could not a moment ago.
         """
-        census_id = self._census_id()
-        if census_id == 0 or self._is_fresh(census_id):
+        due = self._due()
+        if due is None:
             return
         # A share that is away is not asked at every turn; a clock set back does not matter.
         if 0 < self._not_before_s - now_s <= BACK_OFF_S:
             raise PublishError(self._trouble)
         try:
-            self._advance(census_id, now_s)
+            self._advance(due, now_s)
         except (PublishError, StoreError) as error:
             self._not_before_s, self._trouble = now_s + BACK_OFF_S, str(error)
             raise
 
-    def _advance(self, census_id: int, now_s: float) -> None:
-        if self._ordered_for != census_id:
-            self._order(census_id)
-        if all(order.done() for order in self._ordered.values()):
-            self._publish(census_id, now_s)
-            self._ordered.clear()
-            self._ordered_for = 0
+    def accept(self) -> None:
+        """Nearly everything may go from the tree, once."""
+        self._accepts_losses = True
+        self._not_before_s = 0.0
 
     def park(self) -> None:
         """Forget what was ordered; the next start orders it again."""
         self._ordered.clear()
-        self._ordered_for = 0
+        self._ordered_for = None
 
-    def _census_id(self) -> int:
+    def _due(self) -> Publication | None:
+        """What the tree should be made from, if it is not."""
         census = self._people.last_census()
-        return census.id if census else 0
+        if census is None:
+            return None
+        wanted = Publication(census.id, self._ledger.last_id(), self._look)
+        return wanted if self._showing.last() != wanted else None
 
-    def _is_fresh(self, census_id: int) -> bool:
-        return self._people.last_publication() == (census_id, LOOK)
+    def _advance(self, due: Publication, now_s: float) -> None:
+        if self._ordered_for != due:
+            self._order(due)
+        if all(order.done() for order in self._ordered.values()):
+            self._publish(due, now_s)
+            self.park()
 
-    def _folders(self) -> list[PersonFolder]:
-        return [
-            PersonFolder(person.id, person.name, tuple(self._faces.published(person.id)))
-            for person in self._people.present()
-        ]
-
-    def _order(self, census_id: int) -> None:
-        folders = self._folders()
+    def _order(self, due: Publication) -> None:
+        folders = self._showing.wanted(self._limits).folders
         stale = set(self._tree.stale_montages(folders))
         self._ordered = {
             folder.person_id: self._executor.submit(jobs.montage, self._best(folder))
@@ -118,7 +126,7 @@ class Publisher:
         }
         for order in self._ordered.values():
             order.add_done_callback(lambda _: self._ring())
-        self._ordered_for = census_id
+        self._ordered_for = due
 
     def _best(self, folder: PersonFolder) -> list[bytes]:
         face_ids = [face.face_id for face in folder.faces]
@@ -127,14 +135,24 @@ class Publisher:
         )
         return [self._faces.portrait(face_ids[index]) for index in chosen]
 
-    def _publish(self, census_id: int, now_s: float) -> None:
+    def _publish(self, due: Publication, now_s: float) -> None:
+        # Asked again: a video may have been forgotten while the montages were made.
+        wanted = self._showing.wanted(self._limits)
         published = self._tree.publish(
-            self._folders(), self._faces.published(None), self._faces.portrait, self._montages()
+            wanted.folders,
+            wanted.unsorted,
+            self._faces.portrait,
+            self._montages(),
+            ignored=wanted.ignored,
+            ignored_faces=wanted.ignored_faces,
+            accept_losses=self._accepts_losses,
         )
-        self._people.note_publication(census_id, LOOK, now_s)
+        self._accepts_losses = False
+        self._showing.note(due, wanted.places(), now_s)
         log.info(
             "people_published",
-            census=census_id,
+            census=due.census_id,
+            row=due.ledger_id,
             folders=len(published.folders),
             written=published.written,
             removed=published.removed,

@@ -11,7 +11,7 @@ import numpy as np
 from portraitd.census_methods import make_method
 from portraitd.config import Settings
 from portraitd.executors import InlineExecutor
-from portraitd.store import Database, Faces, People, TrackStore
+from portraitd.store import Database, Faces, Ledger, People, TrackStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,13 @@ def propose(settings: Settings) -> Proposal:
         with tempfile.TemporaryDirectory(prefix="portraitd-") as scratch:
             faces, people, tracks = Faces(database), People(database), TrackStore(database)
             method = make_method(
-                settings.grouping, faces, tracks, people, InlineExecutor(), Path(scratch)
+                settings.grouping,
+                faces,
+                tracks,
+                people,
+                Ledger(database),
+                InlineExecutor(),
+                Path(scratch),
             )
             grouped = method.finish(method.begin(None).result())
             before = faces.persons() if grouped.unit == "faces" else tracks.rows().persons

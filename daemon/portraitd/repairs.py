@@ -17,9 +17,10 @@ from pathlib import Path
 from portraitd.config import Settings
 from portraitd.errors import PublishError, StoreError
 from portraitd.health import holder
-from portraitd.people.mending import mend_note, survey_tree
-from portraitd.service import Now, open_service
-from portraitd.store import Database, Faces, People, StoreLock
+from portraitd.people.mending import survey_tree
+from portraitd.running import open_service
+from portraitd.service import Now, Service
+from portraitd.store import Database, Showing, StoreLock
 from portraitd.store.database import FILE_NAME
 from portraitd.store.soundness import Soundness
 from portraitd.watch import Doorbell
@@ -177,34 +178,21 @@ def _of_tree(database: Database, settings: Settings) -> Iterator[Fault]:
         with closing(Database.open(settings.state_dir)) as store:
             Soundness(store).show_again()
 
-    faces, people = Faces(database), People(database)
-    if people.last_publication() == (0, ""):
+    if not Showing(database).last().census_id:
         return
-    wanted = {
-        person.id: [face.face_id for face in faces.published(person.id)]
-        for person in people.present()
-    }
     try:
-        seen = survey_tree(settings.people_dir, wanted, faces.portrait)
+        seen = survey_tree(settings.people_dir, database.name)
     except PublishError as error:
         yield Fault("people", str(error))
         return
-    for location, person in seen.without_note.items():
-        yield Fault(
-            "note",
-            f"{location} lost the note that says whose it is",
-            lambda location=location, person=person: mend_note(  # type: ignore[misc]
-                settings.people_dir, location, person
-            ),
-        )
-    for text in seen.missing:
-        yield Fault("people", text, again)
-    for text in seen.unfinished:
-        yield Fault("people", text, again)
-    for text in seen.without_montage:
-        yield Fault("montage", text, again)
-    if seen.without_note:
-        yield Fault("people", "is compared once more", again)
+    for what, lines in (
+        ("note", seen.without_note),
+        ("people", seen.emptied),
+        ("people", seen.unfinished),
+        ("montage", seen.without_montage),
+    ):
+        for line in lines:
+            yield Fault(what, line, again)
 
 
 def _publish(settings: Settings) -> None:
@@ -214,8 +202,20 @@ def _publish(settings: Settings) -> None:
         running.leave_inbox()
         # At least one turn: what is asked of the census stands in its rows.
         running.turn(Now.read())
-        while running.census.pending or running.publisher.pending or running.tracker.pending:
+        rooms = (
+            running.census,
+            running.publisher,
+            running.tracker,
+            running.review,
+            running.gallery,
+        )
+        while any(room.pending for room in rooms):
             if running.trouble:
                 raise PublishError(running.trouble)
             doorbell.wait(0.5)
             running.turn(Now(time.time(), time.monotonic()))
+
+
+def _is_out_of_date(running: Service) -> bool:
+    rooms = (running.census, running.publisher, running.tracker, running.review, running.gallery)
+    return any(room.pending for room in rooms)

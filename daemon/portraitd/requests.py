@@ -11,7 +11,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,14 +95,11 @@ class Requests:
             path.unlink(missing_ok=True)
         return str(facts["text"]), bool(facts["granted"])
 
-    def wait_for(
-        self, name: str, patience_s: float, pause: Callable[[float], None] = time.sleep
-    ) -> tuple[str, bool] | None:
-        """As ``answer_to``, after waiting for it; None if it did not come in time."""
-        deadline_s = time.monotonic() + patience_s
-        while (answer := self.answer_to(name)) is None and time.monotonic() < deadline_s:
-            pause(0.1)
-        return answer
+    def withdraw(self, name: str) -> None:
+        """Nobody waits for the answer any more."""
+        for ending in (ASKED, ANSWERED):
+            with suppress(OSError):
+                (self.folder / (name + ending)).unlink(missing_ok=True)
 
     def _write(self, name: str, facts: Mapping[str, object]) -> None:
         beside = self.folder / f".{name}"

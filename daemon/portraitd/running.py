@@ -1,139 +1,174 @@
-"""``portraitd run`` as a process: new settings on SIGHUP, and telling others how it is."""
+"""How the service starts, runs and ends: as a daemon, or until what was named is done."""
 
 from __future__ import annotations
 
-import os
-import signal
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
-from portraitd import logs, service
+from portraitd import __version__, logs
 from portraitd.config import Settings
-from portraitd.errors import ConfigError, PortraitdError
-from portraitd.health import Health, tell
-from portraitd.metrics import MetricsFile
-from portraitd.reloading import differences
+from portraitd.errors import PublishError, StoreError
+from portraitd.executors import LocalExecutor, WorkerLimits
+from portraitd.home import make_home
+from portraitd.reach import Reach
 from portraitd.service import Now, Service
-from portraitd.status import status_of
-from portraitd.watch import Doorbell
+from portraitd.store import Database, StoreLock
+from portraitd.systemd import Notifier
+from portraitd.watch import Button, Doorbell, Watch, stop_signals
 
 log = logs.get("service")
 
-TELL_EVERY_S = 10.0
+GRACE_S = 15.0
+"""How long a stop waits for running slices."""
 
 
-class Attendant:
-    """Stands beside a running service, and sees to what is not its work.
+@contextmanager
+def open_service(settings: Settings, doorbell: Doorbell) -> Iterator[Service]:
+    """A service that holds the home's lock and a pool of workers.
+
+    On the way out running slices get ``GRACE_S`` to finish; the rest is given back.
+
+    Raises:
+        AlreadyRunning: Another portraitd works on this home.
+        StoreError: The database cannot be used, or a share does not answer.
+    """
+    for folder in (settings.people_dir, settings.inbox_dir):
+        if away := Reach(folder).trouble():
+            raise StoreError(away)
+    make_home(settings)
+    with ExitStack() as stack:
+        stack.enter_context(StoreLock(settings.state_dir))
+        database = Database.open(settings.state_dir)
+        stack.callback(database.close)
+        limits = WorkerLimits(
+            settings.workers.nice, settings.workers.memory_mb, settings.workers.time_limit_s
+        )
+        places = settings.workers.processes
+        executor = LocalExecutor(places, limits)
+        service = Service(settings, database, executor, places, doorbell)
+        try:
+            yield service
+        finally:
+            _wind_down(service, executor, doorbell)
+
+
+def _wind_down(service: Service, executor: LocalExecutor, doorbell: Doorbell) -> None:
+    deadline_s = time.monotonic() + GRACE_S
+    while service.dispatcher.busy and (left_s := deadline_s - time.monotonic()) > 0:
+        doorbell.wait(min(left_s, 1.0))
+        try:
+            service.dispatcher.collect(time.time())
+        except StoreError as error:
+            log.error("blocked", reason=str(error))
+            break
+    try:
+        service.park()
+        service.noticeboard.refresh("stopped", time.time())
+    except (StoreError, PublishError) as error:
+        # Its rows say running; the next start queues them again.
+        log.error("blocked", reason=str(error))
+    executor.shutdown(wait=True, cancel_futures=True)
+
+
+def run(
+    settings: Settings,
+    until_idle: bool = False,
+    attend: Callable[[Service, Now], bool] = lambda service, now: False,
+    doorbell: Doorbell | None = None,
+) -> None:
+    """Run the service until a signal asks it to stop, or until there is nothing left to do.
 
     Args:
         settings: What is in force.
-        reload: Reads the settings again.
-        asked: Whether a reload is asked; asking again takes the wish away.
+        until_idle: Whether to end when there is nothing left to do.
+        attend: Called after every turn; says whether to end so as to begin anew.
+        doorbell: Rung by whatever calls for a turn.
+
+    Raises:
+        AlreadyRunning: Another portraitd works on this home.
+        StoreError: The database cannot be opened.
     """
-
-    def __init__(
-        self, settings: Settings, reload: Callable[[], Settings], asked: Callable[[], bool]
-    ) -> None:
-        self._settings = settings
-        self._reload = reload
-        self._asked = asked
-        self._metrics: MetricsFile | None = None
-        self._told: str | None = None
-        self._told_s = float("-inf")
-        self._blocked_since: tuple[float, float] = (0.0, 0.0)
-        self.begun = False
-        self.new_settings: Settings | None = None
-
-    def attend(self, running: Service, now: Now) -> bool:
-        """After every turn. Returns whether the service is to end, to begin anew."""
-        self.begun = True
-        self._tell(running.trouble, now)
-        if self._metrics is None:
-            self._metrics = MetricsFile(
-                self._settings,
-                lambda: status_of(running.database, self._settings, time.time()),
-            )
-        blocked_s = now.steady_s - self._blocked_since[1] if running.trouble else 0.0
-        self._metrics.refresh(now.steady_s, blocked_s)
-        if self._asked():
-            self._take_up_new()
-        return self.new_settings is not None
-
-    def leave(self) -> None:
-        """The service has ended."""
-        if self._metrics is not None:
-            self._metrics.remove()
-
-    def _tell(self, trouble: str, now: Now) -> None:
-        """When it changes, and now and then: one that grows old tells of a service that hangs."""
-        if trouble and not self._told:
-            self._blocked_since = (now.wall_s, now.steady_s)
-        if trouble != self._told or now.steady_s - self._told_s >= TELL_EVERY_S:
-            since_s = self._blocked_since[0] if trouble else 0.0
-            health = Health(os.getpid(), now.wall_s, trouble, since_s)
-            tell(self._settings.state_dir, health)
-            self._told, self._told_s = trouble, now.steady_s
-
-    def _take_up_new(self) -> None:
+    doorbell, notifier = doorbell or Doorbell(), Notifier()
+    with stop_signals(doorbell) as stopping, open_service(settings, doorbell) as service:
+        watch = Watch([settings.inbox_dir, settings.requests_dir], doorbell, settings.inbox.watch)
+        people_watch = Watch(
+            [settings.people_dir], Button(doorbell, service.review.wake), settings.inbox.watch
+        )
+        watch.start()
+        people_watch.start()
         try:
-            found = self._reload()
-        except ConfigError as error:
-            log.error("reload_refused", reason=str(error), kept="the settings that were in force")
-            return
-        changed = differences(self._settings, found)
-        log.info("reloaded", changed=changed)
-        if changed:
-            self.new_settings = found
+            log.info(
+                "service_started",
+                version=__version__,
+                home=str(settings.home_dir),
+                workers=settings.workers.processes,
+                watching="events and scan" if watch.event_roots else "scan",
+                sqlite=sqlite3.sqlite_version,
+            )
+            notifier.ready()
+            rung = True
+            while not stopping():
+                now = Now.read()
+                service.turn(now, rung)
+                notifier.alive(now.steady_s)
+                if attend(service, now):
+                    notifier.reloading(now.steady_s)
+                    break
+                if until_idle and service.idle:
+                    break
+                watch.ensure()
+                people_watch.ensure()
+                timeout_s = service.next_turn_s(now)
+                if notifier.period_s:
+                    timeout_s = min(timeout_s, notifier.period_s)
+                rung = doorbell.wait(timeout_s)
+        finally:
+            watch.stop()
+            people_watch.stop()
+            if not notifier.is_reloading:
+                notifier.stopping()
+            log.info("service_stopping")
 
 
-def run(settings: Settings, reload: Callable[[], Settings], until_idle: bool = False) -> None:
-    """Run the service until a signal asks it to stop, or until there is nothing left to do.
+def process(
+    settings: Settings,
+    paths: list[Path],
+    watch_progress: Callable[[Service], None],
+    rebuild: bool = False,
+) -> list[int]:
+    """Process files and folders now, and return when the people tree is fresh.
 
-    SIGHUP has the settings read again. Valid ones are put in force by ending the work that is
-    out, as a stop does, and beginning anew in the same process; with others the old ones stay.
+    Args:
+        settings: What is in force.
+        paths: Files and folders; none at all regroups everything from the beginning.
+        watch_progress: Called after every turn.
+        rebuild: Look at every video again instead.
+
+    Returns:
+        The ids of the files that were named.
 
     Raises:
         AlreadyRunning: Another portraitd works on this home.
         StoreError: The database cannot be opened.
     """
     doorbell = Doorbell()
-    before: Settings | None = None
-    with _reload_signal(doorbell) as asked:
-        while True:
-            attendant = Attendant(settings, reload, asked)
-            try:
-                service.run(settings, until_idle, attendant.attend, doorbell)
-            except PortraitdError as error:
-                if before is None or attendant.begun:
-                    raise
-                log.error("reload_refused", reason=str(error), kept="the settings before")
-                settings, before = before, None
-                continue
-            finally:
-                attendant.leave()
-            if attendant.new_settings is None:
-                return
-            settings, before = attendant.new_settings, settings
-
-
-@contextmanager
-def _reload_signal(doorbell: Doorbell) -> Iterator[Callable[[], bool]]:
-    """SIGHUP asks for a reload; it is taken up after the turn."""
-    received: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        doorbell.ring("reload")
-
-    def asked() -> bool:
-        wanted = bool(received)
-        received.clear()
-        return wanted
-
-    before = signal.signal(signal.SIGHUP, note)
-    try:
-        yield asked
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    now_settings = settings.model_copy(
+        update={"grouping": settings.grouping.model_copy(update={"settle_s": 0.0})}
+    )
+    with stop_signals(doorbell) as stopping, open_service(now_settings, doorbell) as service:
+        service.leave_inbox()
+        if rebuild:
+            service.rebuilding.begin(time.time())
+        elif not paths:
+            service.census.force()
+        named = service.admission.register(paths, time.time())
+        while not stopping():
+            service.turn(Now.read())
+            watch_progress(service)
+            if service.idle:
+                return named
+            doorbell.wait(1.0)
+        raise KeyboardInterrupt

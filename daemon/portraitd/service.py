@@ -1,43 +1,53 @@
-"""The service: its rooms put together, one turn of the loop, and how it starts and ends."""
+"""The service: its rooms put together, and one turn of the loop."""
 
 from __future__ import annotations
 
-import math
-import os
-import signal
-import sqlite3
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from types import FrameType
 from typing import Self
 
-from portraitd import __version__, logs
+from portraitd import logs
 from portraitd.admission import Admission
 from portraitd.census import CensusTaker, Pace
 from portraitd.census_methods import make_method
 from portraitd.config import Settings
-from portraitd.dispatch import Dispatcher
-from portraitd.encoder.interface import EncoderSettings
+from portraitd.curator import Curator
+from portraitd.dataset.building import Place
+from portraitd.dataset.truth import DatasetRule
+from portraitd.dispatch import Dispatcher, encode_settings, slice_s
+from portraitd.errands import Errands
 from portraitd.errors import PublishError, StoreError
-from portraitd.executors import LocalExecutor, WorkerLimits
 from portraitd.forgetter import Forgetter, Places
-from portraitd.home import make_home
-from portraitd.jobs import EncodeSettings
+from portraitd.gallery import Gallery
+from portraitd.noticeboard import Noticeboard
+from portraitd.pages.notice import Stage
+from portraitd.people.tree import Tree
 from portraitd.publisher import Publisher
 from portraitd.reach import Reach
-from portraitd.store import Database, Faces, Files, Forgetting, People, StoreLock, TrackStore, Work
-from portraitd.systemd import Notifier
+from portraitd.rebuilding import Rebuilding
+from portraitd.requests import Requests
+from portraitd.review import Review, ReviewPace
+from portraitd.store import (
+    Database,
+    Faces,
+    Files,
+    Forgetting,
+    Ledger,
+    People,
+    Showing,
+    TrackStore,
+    Troubles,
+    Verdicts,
+    Work,
+)
+from portraitd.store.dataset import DatasetStore
+from portraitd.store.rebuild import Rebuild
+from portraitd.store.showing import Limits
 from portraitd.tracking import Tracker
-from portraitd.watch import Doorbell, Watch
+from portraitd.watch import Doorbell
 
 log = logs.get("service")
-
-GRACE_S = 15.0
-"""How long a stop waits for running slices."""
 
 SAY_AGAIN_S = 60.0
 
@@ -94,24 +104,73 @@ class Service:
             places,
             ring,
             encode_settings(settings),
-            # Among keyframes alone OpenCV cannot seek: such a video is one slice.
-            math.inf if settings.sampling.mode == "keyframes" else settings.workers.slice_s,
+            slice_s(settings),
             settings.workers.attempts,
         )
-        self.tracker = Tracker(tracks, executor, ring)
-        method = make_method(settings.grouping, faces, tracks, people, executor, settings.state_dir)
+        self.tracker = Tracker(tracks, executor, ring, settings.workers.attempts)
+        ledger = Ledger(database)
+        method = make_method(
+            settings.grouping, faces, tracks, people, ledger, executor, settings.state_dir
+        )
         self.census = CensusTaker(
             people, method, ring, Pace(settings.grouping.settle_s, settings.grouping.max_wait_s)
         )
-        self.publisher = Publisher(faces, people, executor, ring, settings.people_dir)
+        requests = Requests(settings.requests_dir)
+        tree = Tree(settings.people_dir, store=database.name)
+        showing = Showing(database)
+        self.publisher = Publisher(
+            faces,
+            people,
+            ledger,
+            showing,
+            executor,
+            ring,
+            tree,
+            Limits(settings.review.portraits_per_track, settings.review.unsorted_portraits),
+        )
+        self.review = Review(
+            tree,
+            Verdicts(database, ledger, showing, settings.review.unit == "track"),
+            ledger,
+            showing,
+            faces,
+            people,
+            Troubles(database),
+            ReviewPace(settings.review.scan_s, settings.review.settle_s),
+        )
+        self.rebuilding = Rebuilding(
+            Rebuild(database, files, tracks),
+            files,
+            slice_s(settings),
+            encode_settings(settings).encoder.embedding_space,
+        )
+        self.gallery = Gallery(database, people, faces, settings.people_dir)
+        self.noticeboard = Noticeboard(database, self.work, people, settings.people_dir, places)
+        self.curator = Curator(
+            DatasetStore(database, files),
+            dataset_place(settings),
+            requests,
+            dataset_rule(settings),
+            executor,
+            ring,
+            settings.dataset.auto,
+            settings.dataset.frames == "keep",
+        )
         self.forgetter = Forgetter(
-            Forgetting(database), Places.of(settings), settings.privacy.keep_days
+            Forgetting(database),
+            Places.of(settings),
+            settings.privacy.keep_days,
+            self._is_held,
+            self._let_go,
+        )
+        self.errands = Errands(
+            requests, self.review, self.publisher, self.rebuilding, self.forgetter
         )
         self._people_reach, self._inbox_reach = (
             Reach(settings.people_dir),
             Reach(settings.inbox_dir),
         )
-        self._inbox_away = ""
+        self._inbox_away = self._people_away = ""
         self._scan_s = settings.inbox.scan_s
         self._looked_s = float("-inf")
         self._look_wanted = True
@@ -150,8 +209,22 @@ class Service:
             or self.census.pending
             or self.publisher.pending
             or self.forgetter.pending
+            or self.review.pending
+            or self.errands.pending
+            or self.rebuilding.pending
+            or self.gallery.pending
+            or self.curator.pending
             or self._trouble
         )
+
+    @property
+    def stage(self) -> Stage:
+        """What is being done, in a word."""
+        if self.admission.pending or self.working:
+            return "faces"
+        if self.census.pending:
+            return "grouping"
+        return "folders" if self.publisher.pending or self.gallery.pending else "idle"
 
     def turn(self, now: Now, rung: bool = True) -> None:
         """Move everything that can move, by one step.
@@ -161,18 +234,25 @@ class Service:
             rung: Whether something happened; if not, the inbox is looked at when it is due.
         """
         self._look_wanted |= rung
-        try:
-            self._look(now)
-            self.dispatcher.collect(now.wall_s)
-            self.dispatcher.fill(now.wall_s)
-            self.tracker.refresh(now.wall_s)
-            self.census.refresh(now.wall_s, self.working)
-            if away := self._people_reach.trouble():
-                raise PublishError(away)
-            self.forgetter.refresh(now.wall_s, self.census.running)
-            self.publisher.refresh(now.wall_s)
-        except (StoreError, PublishError) as error:
-            self._complain(str(error), now)
+        self._people_away = self._people_reach.trouble()
+        troubles = []
+        # Where one cannot go on, the others can: what people do counts also without a census.
+        steps = (
+            self._work_on,
+            self._group,
+            self._answer,
+            self._forget,
+            self._show,
+            self._collect,
+            self._tell,
+        )
+        for step in steps:
+            try:
+                step(now)
+            except (StoreError, PublishError) as error:
+                troubles.append(str(error))
+        if troubles:
+            self._complain(troubles[0], now)
         else:
             self._recover()
 
@@ -180,7 +260,7 @@ class Service:
         """Seconds until a turn is worth it, if nothing rings."""
         soon = self._look_wanted or self.admission.pending or self.census.pending or self._trouble
         wait = self._looked_s + (LOOK_GAP_S if soon else self._scan_s) - now.steady_s
-        return min(max(wait, 0.05), 30.0)
+        return min(max(min(wait, self.review.wait_s(now.steady_s)), 0.05), 30.0)
 
     def park(self) -> None:
         """Give back what is out; the next start takes it up."""
@@ -188,6 +268,23 @@ class Service:
         self.tracker.park()
         self.census.park()
         self.publisher.park()
+        self.curator.park()
+
+    def _work_on(self, now: Now) -> None:
+        self._look(now)
+        self.dispatcher.collect(now.wall_s)
+        self.dispatcher.fill(now.wall_s)
+
+    def _group(self, now: Now) -> None:
+        self.tracker.refresh(now.wall_s)
+        self.census.refresh(now.wall_s, self.working)
+
+    def _answer(self, now: Now) -> None:
+        self.errands.refresh(now.wall_s)
+
+    def _forget(self, now: Now) -> None:
+        self._require_people()
+        self.forgetter.refresh(now.wall_s)
 
     def _look(self, now: Now) -> None:
         soon = self._look_wanted or self.admission.pending
@@ -199,6 +296,39 @@ class Service:
             self._inbox_away = self._inbox_reach.trouble()
             if not self._inbox_away:
                 self.admission.refresh(now.wall_s, now.steady_s)
+
+    def _show(self, now: Now) -> None:
+        """Read what people did, and show what came of it; never over what was not read."""
+        self._require_people()
+        if self.publisher.pending or self.rebuilding.ready:
+            self.review.wake()
+        self.review.refresh(now.wall_s, now.steady_s)
+        if self.review.allows_publishing(now.steady_s):
+            if self.rebuilding.refresh(now.wall_s):
+                self.census.park()
+            self.publisher.refresh(now.wall_s)
+            self.gallery.refresh(now.wall_s)
+
+    def _collect(self, now: Now) -> None:
+        self.curator.refresh(now.wall_s, self.working or self.census.pending)
+
+    def _tell(self, now: Now) -> None:
+        self._require_people()
+        self.noticeboard.refresh(self.stage, now.wall_s)
+
+    def _is_held(self) -> bool:
+        """Whether a worker has faces and will write them down: groups, a set, kept frames."""
+        return self.census.running or self.curator.busy or self.dispatcher.strays
+
+    def _let_go(self) -> None:
+        """Somebody was forgotten: what workers make of the faces of before is not wanted."""
+        self.tracker.park()
+        self.publisher.park()
+
+    def _require_people(self) -> None:
+        """Touch no tree on a share that hangs."""
+        if self._people_away:
+            raise PublishError(self._people_away)
 
     def _complain(self, trouble: str, now: Now) -> None:
         """Say it when it is new, and once a minute while it lasts."""
@@ -213,177 +343,20 @@ class Service:
         self._trouble = ""
 
 
-def encode_settings(settings: Settings) -> EncodeSettings:
-    """What decides which faces are found, for a worker."""
-    return EncodeSettings(
-        settings.sampling.fps,
-        settings.sampling.mode == "keyframes",
-        settings.sampling.reuse_unchanged,
-        EncoderSettings(
-            models_dir=settings.models_dir,
-            kind=settings.encoder.kind,
-            detector=settings.encoder.detector,
-            max_width=settings.detection.max_width,
-            max_height=settings.detection.max_height,
-            upsample=settings.detection.upsample,
-            mirror=settings.encoder.mirror,
-            min_face_px=settings.encoder.min_face_px,
-            runtime=settings.encoder.runtime,
-        ),
-        settings.people.portrait_width,
+def dataset_place(settings: Settings) -> Place:
+    """Where training sets come from, and go to."""
+    return Place(settings.state_dir, settings.inbox_dir, settings.dataset_dir)
+
+
+def dataset_rule(settings: Settings) -> DatasetRule:
+    """What decides what a training set holds."""
+    chosen = settings.dataset
+    return DatasetRule(
+        chosen.formats,
+        chosen.people,
+        chosen.unknown,
+        chosen.val_share,
+        chosen.near_duplicate,
+        chosen.apart_s,
+        chosen.background_share,
     )
-
-
-@contextmanager
-def open_service(settings: Settings, doorbell: Doorbell) -> Iterator[Service]:
-    """A service that holds the home's lock and a pool of workers.
-
-    On the way out running slices get ``GRACE_S`` to finish; the rest is given back.
-
-    Raises:
-        AlreadyRunning: Another portraitd works on this home.
-        StoreError: The database cannot be used, or a share does not answer.
-    """
-    for folder in (settings.people_dir, settings.inbox_dir):
-        if away := Reach(folder).trouble():
-            raise StoreError(away)
-    make_home(settings)
-    with ExitStack() as stack:
-        stack.enter_context(StoreLock(settings.state_dir))
-        database = Database.open(settings.state_dir)
-        stack.callback(database.close)
-        limits = WorkerLimits(
-            settings.workers.nice, settings.workers.memory_mb, settings.workers.time_limit_s
-        )
-        places = settings.workers.processes
-        executor = LocalExecutor(places, limits)
-        service = Service(settings, database, executor, places, doorbell)
-        try:
-            yield service
-        finally:
-            _wind_down(service, executor, doorbell)
-
-
-def _wind_down(service: Service, executor: LocalExecutor, doorbell: Doorbell) -> None:
-    deadline_s = time.monotonic() + GRACE_S
-    while service.dispatcher.busy and (left_s := deadline_s - time.monotonic()) > 0:
-        doorbell.wait(min(left_s, 1.0))
-        try:
-            service.dispatcher.collect(time.time())
-        except StoreError as error:
-            log.error("blocked", reason=str(error))
-            break
-    try:
-        service.park()
-    except StoreError as error:
-        # Its rows say running; the next start queues them again.
-        log.error("blocked", reason=str(error))
-    executor.shutdown(wait=True, cancel_futures=True)
-
-
-def run(
-    settings: Settings,
-    until_idle: bool = False,
-    attend: Callable[[Service, Now], bool] = lambda service, now: False,
-    doorbell: Doorbell | None = None,
-) -> None:
-    """Run the service until a signal asks it to stop, or until there is nothing left to do.
-
-    Args:
-        settings: What is in force.
-        until_idle: Whether to end when there is nothing left to do.
-        attend: Called after every turn; says whether to end so as to begin anew.
-        doorbell: Rung by whatever calls for a turn.
-
-    Raises:
-        AlreadyRunning: Another portraitd works on this home.
-        StoreError: The database cannot be opened.
-    """
-    doorbell, notifier = doorbell or Doorbell(), Notifier()
-    with _stop_signals(doorbell) as stopping, open_service(settings, doorbell) as service:
-        watch = Watch([settings.inbox_dir], doorbell, settings.inbox.watch)
-        watch.start()
-        try:
-            log.info(
-                "service_started",
-                version=__version__,
-                home=str(settings.home_dir),
-                workers=settings.workers.processes,
-                watching="events and scan" if watch.event_roots else "scan",
-                sqlite=sqlite3.sqlite_version,
-            )
-            notifier.ready()
-            rung = True
-            while not stopping():
-                now = Now.read()
-                service.turn(now, rung)
-                notifier.alive(now.steady_s)
-                if attend(service, now):
-                    notifier.reloading(now.steady_s)
-                    break
-                if until_idle and service.idle:
-                    break
-                watch.ensure()
-                timeout_s = service.next_turn_s(now)
-                if notifier.period_s:
-                    timeout_s = min(timeout_s, notifier.period_s)
-                rung = doorbell.wait(timeout_s)
-        finally:
-            watch.stop()
-            if not notifier.is_reloading:
-                notifier.stopping()
-            log.info("service_stopping")
-
-
-def process(
-    settings: Settings, paths: list[Path], watch_progress: Callable[[Service], None]
-) -> list[int]:
-    """Process files and folders now, and return when the people tree is fresh.
-
-    Args:
-        settings: What is in force.
-        paths: Files and folders; none at all regroups everything from the beginning.
-        watch_progress: Called after every turn.
-
-    Returns:
-        The ids of the files that were named.
-
-    Raises:
-        AlreadyRunning: Another portraitd works on this home.
-        StoreError: The database cannot be opened.
-    """
-    doorbell = Doorbell()
-    now_settings = settings.model_copy(
-        update={"grouping": settings.grouping.model_copy(update={"settle_s": 0.0})}
-    )
-    with _stop_signals(doorbell) as stopping, open_service(now_settings, doorbell) as service:
-        service.leave_inbox()
-        if not paths:
-            service.census.force()
-        named = service.admission.register(paths, time.time())
-        while not stopping():
-            service.turn(Now.read())
-            watch_progress(service)
-            if service.idle:
-                return named
-            doorbell.wait(1.0)
-        raise KeyboardInterrupt
-
-
-@contextmanager
-def _stop_signals(doorbell: Doorbell) -> Iterator[Callable[[], bool]]:
-    """SIGTERM and SIGINT end the loop after its turn; a second one ends the process."""
-    received: list[int] = []
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        if received:
-            os._exit(128 + number)
-        received.append(number)
-        doorbell.ring("stop")
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield lambda: bool(received)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

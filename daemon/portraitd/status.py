@@ -13,8 +13,21 @@ from rich.table import Table
 from portraitd.config import Settings
 from portraitd.health import Health, heard
 from portraitd.model import FileState
-from portraitd.store import Census, Database, Faces, Files, Forgetting, People, Work
+from portraitd.store import (
+    Census,
+    Database,
+    Faces,
+    Files,
+    Forgetting,
+    Ledger,
+    People,
+    Showing,
+    TrackStore,
+    Troubles,
+    Work,
+)
 from portraitd.store.files import shown
+from portraitd.store.rebuild import Rebuild
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +44,15 @@ class Status:
         eta_s: Seconds of work left on all workers; 0 if nothing is left, None if unknown.
         census: The grouping in force.
         close_people: Pairs of people who may be one, and the distance between them.
+        troubles: What stands in the way until somebody acts, by room.
+        rebuild: Videos that were looked at again, and how many there are to be.
         problems: Path and reason of files that failed or wait for something.
         oldest_open_s: Age of the oldest file that is not finished; 0 if there is none.
-        publication_pending: Whether the people tree does not show the census in force.
+        publication_pending: Whether the people tree does not show the census in force, and what
+            people said since.
         forgetting_pending: Whether a forgetting has not reached everything.
         service: What a running service says of itself; its process is 0 if none runs.
-        healthy: False while something stands in the way of a running service.
+        healthy: False while something stands in the way.
     """
 
     files: dict[str, int]
@@ -49,6 +65,8 @@ class Status:
     eta_s: float | None
     census: Census | None
     close_people: list[tuple[int, int, float]]
+    troubles: dict[str, str]
+    rebuild: tuple[int, int]
     problems: list[tuple[str, str]]
     oldest_open_s: float
     publication_pending: bool
@@ -75,13 +93,6 @@ def status_of(database: Database, settings: Settings, now_s: float) -> Status:
     files, people = Files(database, settings.inbox_dir), People(database)
     work = Work(database, files)
     footage = work.progress()
-    speed = footage.footage_done_s / footage.work_s if footage.work_s else 0.0
-    if not footage.footage_open_s:
-        eta_s: float | None = 0.0
-    elif speed:
-        eta_s = footage.footage_open_s / speed / settings.workers.processes
-    else:
-        eta_s = None
     problems = [
         (shown(file.path), file.reason)
         for state in (FileState.FAILED, FileState.WAITING)
@@ -89,6 +100,8 @@ def status_of(database: Database, settings: Settings, now_s: float) -> Status:
         if file.reason
     ]
     census, service = people.last_census(), heard(settings.state_dir)
+    troubles, shown_now = Troubles(database).all(), Showing(database).last()
+    in_force = (census.id if census else 0, Ledger(database).last_id())
     return Status(
         files=files.counts(),
         videos=work.counts(),
@@ -96,16 +109,18 @@ def status_of(database: Database, settings: Settings, now_s: float) -> Status:
         people=len(people.present()),
         footage_done_s=footage.footage_done_s,
         footage_open_s=footage.footage_open_s,
-        footage_per_work_s=speed,
-        eta_s=eta_s,
+        footage_per_work_s=footage.speed,
+        eta_s=footage.eta_s(settings.workers.processes),
         census=census,
         close_people=people.close(),
+        troubles=troubles,
+        rebuild=Rebuild(database, files, TrackStore(database)).progress(),
         problems=problems,
         oldest_open_s=max(0.0, now_s - oldest_s) if (oldest_s := files.oldest_open_s()) else 0,
-        publication_pending=census is not None and people.last_publication()[0] != census.id,
+        publication_pending=census is not None and shown_now[:2] != in_force,
         forgetting_pending=Forgetting(database).pending,
         service=service,
-        healthy=not service.blocked,
+        healthy=not service.blocked and not troubles,
     )
 
 
@@ -141,7 +156,11 @@ def print_table(status: Status, console: Console) -> None:
         shown_pairs = [f"{one} and {other} ({d:.2f})" for one, other, d in status.close_people[:8]]
         more = len(status.close_people) - len(shown_pairs)
         table.add_row("may be one", ", ".join(shown_pairs) + (f", {more} more" if more > 0 else ""))
+    if status.rebuild[1]:
+        table.add_row("rebuild", "{} of {} videos looked at again".format(*status.rebuild))
     console.print(table)
+    for room, reason in status.troubles.items():
+        console.print(f"  {room} cannot go on: {reason}", style="red", markup=False)
     for path, reason in status.problems:
         console.print(f"  {path}: {reason}", markup=False, highlight=False)
 

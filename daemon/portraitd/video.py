@@ -12,7 +12,7 @@ import hashlib
 import math
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -170,6 +170,61 @@ class SampledFrames:
                     if image is not None:
                         yield Frame(t_s, image)
             previous = max(previous, mark)
+
+
+@dataclass(frozen=True, slots=True)
+class FramesAt:
+    """Certain frames of a stretch once more, found as ``SampledFrames`` found them.
+
+    The stretch must begin where that one began, so that a stream without usable times counts
+    its frames in the same way.
+
+    Attributes:
+        source: The file.
+        kind: Whether it holds moving pictures or one.
+        start_s: Where the stretch begins.
+        times_s: The frames asked for, rising.
+        tolerance_s: A frame that comes up to so much later stands for one that is not met.
+    """
+
+    source: Source
+    kind: MediaKind
+    start_s: float
+    times_s: Sequence[float]
+    tolerance_s: float = 0.0
+
+    def __iter__(self) -> Iterator[tuple[float, Frame]]:
+        """Each moment that was asked for with its frame; those that are not met are left out.
+
+        Raises:
+            VideoError: Nothing can be decoded, or the file changed under the reading.
+        """
+        with opened(self.source) as fd:
+            if self.kind is MediaKind.PHOTO:
+                image = _photo(fd)
+                yield from ((t_s, Frame(0.0, image)) for t_s in self.times_s)
+                return
+            if self.start_s > SEEK_MARGIN_S:
+                with _capture(fd) as capture:
+                    before_s = _sought(capture, self.start_s)
+                    if before_s is not None:
+                        yield from self._met(capture, before_s)
+                        return
+            with _capture(fd) as capture:
+                yield from self._met(capture, -math.inf)
+
+    def _met(self, capture: cv2.VideoCapture, last_s: float) -> Iterator[tuple[float, Frame]]:
+        left = list(reversed(self.times_s))
+        for t_s in _times(capture, last_s):
+            # A thousandth: times are kept as they were read, and read as they were.
+            while left and left[-1] + self.tolerance_s < t_s - 0.001:
+                left.pop()
+            if not left:
+                return
+            if t_s >= left[-1] - 0.001:
+                image = _retrieved(capture)
+                if image is not None:
+                    yield left.pop(), Frame(t_s, image)
 
 
 def _sought(capture: cv2.VideoCapture, start_s: float) -> float | None:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import os
 import queue
-from collections.abc import Sequence
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from types import FrameType
+from typing import Literal, Protocol
 
 from watchdog.events import (
     DirCreatedEvent,
@@ -78,8 +81,55 @@ class Doorbell:
                 return True
 
 
+class Bell(Protocol):
+    """What can be rung from any thread."""
+
+    def ring(self, reason: str) -> None:
+        """Something happened."""
+
+
+class Button:
+    """Rings a doorbell, and says first that it was this one.
+
+    Args:
+        doorbell: Wakes whoever waits.
+        pressed: Called from any thread; must do no more than to set a flag.
+    """
+
+    def __init__(self, doorbell: Doorbell, pressed: Callable[[], None]) -> None:
+        self._doorbell = doorbell
+        self._pressed = pressed
+
+    def ring(self, reason: str) -> None:
+        """Something happened."""
+        self._pressed()
+        self._doorbell.ring(reason)
+
+
+@contextmanager
+def stop_signals(doorbell: Doorbell) -> Iterator[Callable[[], bool]]:
+    """SIGTERM and SIGINT end the loop after its turn; a second one ends the process.
+
+    Gives a function that says whether one was received.
+    """
+    received: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if received:
+            os._exit(128 + number)
+        received.append(number)
+        doorbell.ring("stop")
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 class _Ringer(FileSystemEventHandler):
-    def __init__(self, doorbell: Doorbell) -> None:
+    def __init__(self, doorbell: Bell) -> None:
         self._doorbell = doorbell
 
     def on_any_event(self, event: FileSystemEvent) -> None:
@@ -113,7 +163,7 @@ class Watch:
     periodic look finds its files, and ``ensure`` tries again.
     """
 
-    def __init__(self, roots: Sequence[Path], doorbell: Doorbell, mode: WatchMode = "auto") -> None:
+    def __init__(self, roots: Sequence[Path], doorbell: Bell, mode: WatchMode = "auto") -> None:
         self._roots = tuple(roots)
         self._doorbell = doorbell
         self._mode = mode

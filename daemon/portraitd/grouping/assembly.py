@@ -11,13 +11,15 @@ changed enough to be put together anew (``pieces`` says when).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.grouping.clumps import NO_UNIT, changed_between, clumps_of, owners_of, units_of
+from portraitd.grouping.claims import NO_ONE, Claims
+from portraitd.grouping.clumps import NO_UNIT, changed_between, clumps_of
 from portraitd.grouping.components import Indices
 from portraitd.grouping.density import Density, DensityRule
 from portraitd.grouping.distances import Vectors
@@ -45,7 +47,7 @@ class AssemblyRule:
 
     max_distance: float = 0.55
     thin_tracks: int = 3
-    thin_distance: float = 0.50
+    thin_distance: float = 0.46
     bulk: int = 100
 
     @property
@@ -65,20 +67,26 @@ class TrackTable:
             stay together, and apart from what was placed with others.
         apart: Shape ``(m, 2)``; pairs of rows that are different people: seen in one frame,
             or told apart by somebody.
+        speakers: Rows that bring their whole density cluster to the person they were placed
+            with.
     """
 
     vectors: Vectors
     spreads: Floats
     placed: Indices
     apart: Indices
+    speakers: Indices = field(default_factory=lambda: NO_ONE)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Assembly:
     """Groups of tracks, and what is remembered to change them.
 
+    Without slots, so that what follows from the rest is worked out once.
+
     Attributes:
         units: Shape ``(n,)``; what each row belonged to before clumps were parted.
+        claims: What was said about each row, and its density cluster.
         clumps: Shape ``(n,)``; the clump of each row, by its lowest row; -1 for none.
         apart: Shape ``(m, 2)``; the pairs taken into account.
         ledger: Running sums of large clumps.
@@ -90,6 +98,7 @@ class Assembly:
     """
 
     units: Indices
+    claims: Claims
     clumps: Indices
     apart: Indices
     ledger: Ledger
@@ -106,6 +115,7 @@ class Assembly:
         no_flags = np.empty(0, dtype=np.bool_)
         return cls(
             units=none,
+            claims=Claims(none, none),
             clumps=none,
             apart=no_pairs,
             ledger=Ledger.empty(width),
@@ -115,7 +125,7 @@ class Assembly:
             told_apart=no_flags,
         )
 
-    @property
+    @cached_property
     def groups(self) -> Indices:
         """Shape ``(n,)``: the group of each row, named after a row in it; -1 for none."""
         groups = np.full(len(self.clumps), NO_CLUMP, dtype=np.int64)
@@ -124,7 +134,7 @@ class Assembly:
         groups[inside] = self.forest.names[self.founders[at]]
         return groups
 
-    @property
+    @cached_property
     def statistics(self) -> Statistics:
         """Of the groups, in ascending order of their names."""
         return self.forest.statistics.combined(self.founders)
@@ -140,13 +150,14 @@ class Assembly:
             density_rule: The same in every call.
             rule: The same in every call.
         """
-        units = units_of(density, tracks.placed)
+        claims = Claims.of(density.labels, tracks.placed, tracks.speakers)
+        units = claims.units(density.taking_part)
         told = _differing(self.apart, tracks.apart)
-        changed = _changed_rows(self.units, units, told)
+        changed = _changed_rows(self.units, units, told) | _claimed_anew(self.claims, claims, units)
         rows = np.flatnonzero(changed & (units != NO_UNIT))
         before = np.pad(self.clumps, (0, len(units) - len(self.clumps)), constant_values=NO_CLUMP)
         clumps = np.where(changed, NO_CLUMP, before)
-        clumps[rows] = clumps_of(tracks.vectors, rows, units, tracks.apart, density_rule)
+        clumps[rows] = clumps_of(tracks.vectors, rows, units, claims, tracks.apart, density_rule)
         stale = np.isin(self.forest.names, before[changed])
         ledger = self.ledger.updated(tracks.vectors, tracks.spreads, before, clumps)
         fresh = ledger.measure(tracks.vectors, tracks.spreads, rows, clumps[rows])
@@ -155,10 +166,13 @@ class Assembly:
         apart = _between(tracks.apart, clumps, now.names)
         told_apart = np.isin(now.names, clumps[told])
         pieces, opened = taken_apart(self.forest, now, stale, told_apart, apart, bulk=rule.bulk)
-        owners = owners_of(units[now.names])
+        owners = np.zeros(len(now.names), dtype=np.int64)
+        spoken_for = np.flatnonzero((claims.told != 0) & (clumps >= 0))
+        owners[np.searchsorted(now.names, clumps[spoken_for])] = claims.placed[spoken_for]
         tree, loose = _grown(self.forest[opened], now, pieces, owners, apart, limit=rule.limit)
         return Assembly(
             units=units,
+            claims=claims,
             clumps=clumps,
             apart=tracks.apart,
             ledger=ledger,
@@ -210,6 +224,16 @@ def _changed_rows(before: Indices, units: Indices, told: Indices) -> NDArray[np.
     inside = units[told[:, 0]] == units[told[:, 1]]
     changed |= np.isin(units, units[told[inside, 0]]) & (units != NO_UNIT)
     return changed
+
+
+def _claimed_anew(before: Claims, claims: Claims, units: Indices) -> NDArray[np.bool_]:
+    """Rows of units that people claim in another way, or of which other clusters are claimed."""
+    more = (0, len(units) - len(before.told))
+    told = np.pad(before.told, more) != claims.told
+    moved = np.pad(before.clusters, more, constant_values=NO_UNIT) != claims.clusters
+    anew = units[told | (moved & (units < NO_UNIT))]
+    result: NDArray[np.bool_] = np.isin(units, anew[anew != NO_UNIT])
+    return result
 
 
 def _founders(tree: Tree, counts: Indices, rule: AssemblyRule) -> Indices:

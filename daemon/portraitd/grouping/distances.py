@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import threading
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +20,10 @@ Vectors = NDArray[np.float32]
 BLOCK_CELLS = 2_000_000
 MAX_BLOCK_ROWS = 32_768
 CHUNK_PAIRS = 65_536
+# Fewer are not worth a thread.
+THREADED_BLOCKS = 8
+# What is found ahead of the one who asks is kept in memory.
+BLOCKS_AHEAD = 4
 # Not infinite: some matrix products multiply it by zeros that they pad with.
 NEVER = -1e30
 
@@ -52,23 +60,58 @@ def near(
     """
     if not len(queries) or not len(stored):
         return
-    width = stored.shape[1]
-    own = _squares(queries) + (0.0 if query_offsets is None else query_offsets)
-    needed = (own - limit) / 2
     block_rows = int(np.clip(BLOCK_CELLS // len(queries), 1024, MAX_BLOCK_ROWS))
-    # With two more columns one product gives (limit - distance) / 2 at once.
-    left = np.empty((len(queries), width + 2), dtype=np.float32)
-    right = np.empty((min(block_rows, len(stored)), width + 2), dtype=np.float32)
-    left[:, :width], left[:, width] = queries, 1.0
-    for start in range(0, len(stored), block_rows):
-        block = stored[start : start + block_rows]
-        offsets = None if stored_offsets is None else stored_offsets[start : start + block_rows]
+    search = _Search(queries, stored, limit, query_offsets, stored_offsets, block_rows)
+    starts = range(0, len(stored), block_rows)
+    if len(starts) < THREADED_BLOCKS or len(os.sched_getaffinity(0)) == 1:
+        yield from filter(_any, map(search.block, starts))
+        return
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        ahead: deque[Future[Pairs]] = deque()
+        for start in starts:
+            ahead.append(pool.submit(search.block, start))
+            if len(ahead) > BLOCKS_AHEAD:
+                yield from filter(_any, [ahead.popleft().result()])
+        yield from filter(_any, (future.result() for future in ahead))
+
+
+class _Search:
+    """A search in one block at a time; several threads may search at once.
+
+    The threads of a matrix product itself wait for each other by spinning, which costs most
+    where other programs want the cores as well. These do not, and share the rest of the work.
+    """
+
+    def __init__(
+        self,
+        queries: Vectors,
+        stored: Vectors,
+        limit: float,
+        query_offsets: NDArray[np.float64] | None,
+        stored_offsets: NDArray[np.float64] | None,
+        block_rows: int,
+    ) -> None:
+        self._queries, self._query_offsets = queries, query_offsets
+        self._stored, self._stored_offsets = stored, stored_offsets
+        self._limit = limit
+        self._rows = min(block_rows, len(stored))
+        self._own = _squares(queries) + (0.0 if query_offsets is None else query_offsets)
+        self._scratch = threading.local()
+
+    def block(self, start: int) -> Pairs:
+        """The pairs with rows from ``start`` on, as many rows as there are in a block."""
+        block = self._stored[start : start + self._rows]
+        offsets = self._stored_offsets
+        if offsets is not None:
+            offsets = offsets[start : start + self._rows]
         theirs = _squares(block) + (0.0 if offsets is None else offsets)
         kept = np.isfinite(theirs)
         if not kept.any():
-            continue
-        slack = _rounding(own + theirs[kept].max() + limit, width)
-        left[:, width + 1] = slack - needed
+            return Pairs(np.empty(0, np.int64), np.empty(0, np.int64))
+        width = block.shape[1]
+        slack = _rounding(self._own + theirs[kept].max() + self._limit, width)
+        left, right = self._sides()
+        left[:, width + 1] = slack - (self._own - self._limit) / 2
         right[: len(block), :width], right[:, width + 1] = block, 1.0
         right[: len(block), width] = np.where(kept, -theirs / 2, NEVER)
         spare = left @ right[: len(block)].T
@@ -77,14 +120,27 @@ def near(
         doubtful = np.flatnonzero(spare.ravel()[found] <= (2 * slack).astype(np.float32)[query])
         if len(doubtful):
             i, j = query[doubtful], column[doubtful]
-            exact = squared_distances(queries, i, block, j)
-            exact += 0.0 if query_offsets is None else query_offsets[i]
+            exact = squared_distances(self._queries, i, block, j)
+            exact += 0.0 if self._query_offsets is None else self._query_offsets[i]
             exact += 0.0 if offsets is None else offsets[j]
             within = np.ones(len(found), dtype=np.bool_)
-            within[doubtful] = exact <= limit
+            within[doubtful] = exact <= self._limit
             query, column = query[within], column[within]
-        if len(query):
-            yield Pairs(query, column + start)
+        return Pairs(query, column + start)
+
+    def _sides(self) -> tuple[Vectors, Vectors]:
+        """Both factors, made once a thread.
+
+        With two more columns one product gives (limit - distance) / 2 at once.
+        """
+        if not hasattr(self._scratch, "sides"):
+            width = self._queries.shape[1]
+            left = np.empty((len(self._queries), width + 2), dtype=np.float32)
+            left[:, :width], left[:, width] = self._queries, 1.0
+            right = np.empty((self._rows, width + 2), dtype=np.float32)
+            self._scratch.sides = left, right
+        sides: tuple[Vectors, Vectors] = self._scratch.sides
+        return sides
 
 
 def squared_distances(
@@ -102,6 +158,10 @@ def squared_distances(
         difference -= right[right_rows[part]]
         result[part] = np.einsum("ij,ij->i", difference, difference)
     return result
+
+
+def _any(pairs: Pairs) -> bool:
+    return len(pairs.query) > 0
 
 
 def _squares(block: Vectors) -> NDArray[np.float64]:

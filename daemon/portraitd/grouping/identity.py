@@ -11,6 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from portraitd.grouping.components import Indices
 
@@ -49,6 +50,7 @@ def carry_over(
     *,
     kept: Collection[int] = (),
     placed: Indices | None = None,
+    aside: NDArray[np.bool_] | None = None,
 ) -> CarriedOver:
     """Match new groups to known people by the faces they share.
 
@@ -65,6 +67,7 @@ def carry_over(
         next_id: The lowest id never used; new people are numbered from here.
         kept: People with a name, or locked.
         placed: Shape ``(n,)``; the person somebody put the track with, 0 for nobody.
+        aside: Shape ``(n,)``; tracks of which somebody said that they are nobody known.
 
     Raises:
         ValueError: If the arrays differ in length, or an id is not below ``next_id``.
@@ -84,6 +87,8 @@ def carry_over(
 
     people = np.where(placed, placed, _looked_up(groups, person_of_group))
     _keep(people, np.where(placed, NOBODY, previous), kept)
+    if aside is not None:
+        people[aside] = NOBODY
 
     gone = np.setdiff1d(previous[previous > 0], people)
     heirs = _majority(of=previous, to=people, faces=faces)

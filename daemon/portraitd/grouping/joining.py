@@ -1,14 +1,14 @@
 """Poor tracks join a group that good ones founded; they never found one or move its mean.
 
 A blurred face or a profile is near to many people, and means of such faces are nearer still,
-so they are kept out of density and linkage and looked at last: each goes to the nearest group
-within the limit that does not hold somebody seen beside it.
+so they are kept out of density and linkage and looked at last: each goes to the nearest person
+within the limit who does not hold somebody seen beside it.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -22,6 +22,26 @@ from portraitd.grouping.groups import Floats, Merging, Statistics
 NO_HOME = -1
 UNASKED = -2
 CHUNK_TRACKS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class JoiningRule:
+    """How near a person must be for a poor track to join them.
+
+    Attributes:
+        max_distance: Root of the largest mean squared distance to the faces of a group.
+        thin_tracks: Groups of fewer tracks than this rest on thin evidence.
+        thin_distance: As ``max_distance``, for those.
+    """
+
+    max_distance: float = 0.54
+    thin_tracks: int = 6
+    thin_distance: float = 0.48
+
+    def within(self, distance: float) -> JoiningRule:
+        """This rule where no distance may be larger than one."""
+        nearer = min(self.max_distance, distance)
+        return replace(self, max_distance=nearer, thin_distance=min(self.thin_distance, nearer))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,7 +61,12 @@ class Joining:
         return cls(np.empty(0, dtype=np.int64))
 
     def updated(
-        self, poor: NDArray[np.bool_], assembly: Assembly, tracks: TrackTable, limit: float
+        self,
+        poor: NDArray[np.bool_],
+        people: NDArray[np.bool_],
+        assembly: Assembly,
+        tracks: TrackTable,
+        rule: JoiningRule,
     ) -> Joining:
         """Ask the poor tracks again whose groups may have changed, and the new ones.
 
@@ -49,9 +74,11 @@ class Joining:
 
         Args:
             poor: Shape ``(n,)``; rows that may join a group. None of them is in one.
+            people: Shape ``(n,)``; whether the group named after a row may be joined. That may
+                change only with the group.
             assembly: As of this census.
             tracks: The same that the assembly was made of.
-            limit: Largest mean squared distance to a group.
+            rule: The same in every call.
         """
         groups = assembly.groups
         names, first = np.unique(groups, return_index=True)
@@ -65,7 +92,7 @@ class Joining:
 
         ask = np.isin(homes[rows], [UNASKED, *names[rebuilt].tolist()])
         ask |= (homes[rows] >= 0) & ~np.isin(homes[rows], names)
-        ask[_candidates(rows, statistics[rebuilt], tracks, limit)[0]] = True
+        ask[_candidates(rows, statistics[rebuilt], tracks, rule)[0]] = True
         # Who was told apart from whom changed, or a rival is gone or was found good.
         ask |= assembly.told_apart[rows]
         ask |= np.isin(rows, tracks.apart[left[tracks.apart].any(axis=1)])
@@ -76,8 +103,8 @@ class Joining:
 
         asked = rows[ask]
         homes[asked] = NO_HOME
-        track, group, distances = _candidates(asked, statistics, tracks, limit)
-        allowed = ~_beside(asked[track], names[group], groups, tracks.apart)
+        track, group, distances = _candidates(asked, statistics, tracks, rule)
+        allowed = people[names[group]] & ~_beside(asked[track], names[group], groups, tracks.apart)
         order = np.lexsort((group[allowed], track[allowed], distances[allowed]))
         offers = np.stack([asked[track[allowed]], names[group[allowed]]], axis=1)[order]
         _settle(homes, offers, rows[rivals])
@@ -85,9 +112,10 @@ class Joining:
 
 
 def _candidates(
-    rows: Indices, groups: Statistics, tracks: TrackTable, limit: float
+    rows: Indices, groups: Statistics, tracks: TrackTable, rule: JoiningRule
 ) -> tuple[Indices, Indices, Floats]:
-    """Which rows are within the limit of which groups, both by position, and how near."""
+    """Which rows are near enough to which groups, both by position, and how near."""
+    limit = rule.max_distance**2
     found = [np.empty((0, 2), dtype=np.int64)]
     for start in range(0, len(rows), CHUNK_TRACKS):
         some = rows[start : start + CHUNK_TRACKS]
@@ -101,7 +129,10 @@ def _candidates(
     )
     both = Merging.of(lone.followed_by(groups[group]))
     count = np.arange(len(track))
-    return track, group, both.distances(np.stack([count, count + len(track)], axis=1))
+    distances = both.distances(np.stack([count, count + len(track)], axis=1))
+    thin = groups.counts[group] < rule.thin_tracks
+    enough = ~thin | (distances <= rule.thin_distance**2)
+    return track[enough], group[enough], distances[enough]
 
 
 def _beside(rows: Indices, names: Indices, groups: Indices, apart: Indices) -> NDArray[np.bool_]:

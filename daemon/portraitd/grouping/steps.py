@@ -17,7 +17,7 @@ from portraitd.grouping.assembly import Assembly, AssemblyRule, TrackTable
 from portraitd.grouping.components import Indices
 from portraitd.grouping.density import Density, DensityRule
 from portraitd.grouping.groups import Floats
-from portraitd.grouping.joining import Joining
+from portraitd.grouping.joining import Joining, JoiningRule
 
 NO_GROUP = -1
 
@@ -29,14 +29,32 @@ class GroupingRule:
     Attributes:
         density: Of which tracks are sure to be one person.
         assembly: Of which clusters and leftovers are.
+        joining: Whom poor tracks may join.
         poor_goodness: Tracks below this may join a person but do not found one.
+        fleeting_goodness: The same for tracks of fewer than ``fleeting_faces``: the chance
+            likenesses of poor faces average out over many of them, and not over few.
+        fleeting_faces: As many faces make up for some of their poorness.
         least_faces: A group of fewer faces, those of poor tracks not counted, is nobody yet.
     """
 
     density: DensityRule = field(default_factory=lambda: DensityRule(eps=0.36, min_samples=3))
     assembly: AssemblyRule = field(default_factory=AssemblyRule)
+    joining: JoiningRule = field(default_factory=JoiningRule)
     poor_goodness: float = 0.2
+    fleeting_goodness: float = 0.4
+    fleeting_faces: int = 4
     least_faces: int = 2
+
+    def good(self, goodness: Floats, faces: Indices) -> NDArray[np.bool_]:
+        """Which tracks may found a person.
+
+        Args:
+            goodness: Shape ``(n,)``; as in ``tracks.Tracks``.
+            faces: Shape ``(n,)``; how many faces each track has.
+        """
+        fleeting = (faces < self.fleeting_faces) & (goodness < self.fleeting_goodness)
+        good: NDArray[np.bool_] = (goodness >= self.poor_goodness) & ~fleeting
+        return good
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,18 +88,24 @@ class Grouping:
         return bool(tracks.vectors[leaving].any(axis=1).all())
 
     def updated(
-        self, tracks: TrackTable, goodness: Floats, gone: NDArray[np.bool_], rule: GroupingRule
+        self,
+        tracks: TrackTable,
+        goodness: Floats,
+        faces: Indices,
+        gone: NDArray[np.bool_],
+        rule: GroupingRule,
     ) -> Grouping:
         """One census: take in what is new, let go what is gone, group what that changed.
 
         Args:
             tracks: All rows; new ones behind the old, which keep their vectors and spreads.
             goodness: Shape ``(n,)``; as in ``tracks.Tracks``.
+            faces: Shape ``(n,)``; how many faces each track has.
             gone: Shape ``(n,)``; rows that were deleted or excluded.
             rule: The same in every call.
         """
         # What somebody placed counts as good: they could tell who it is.
-        good = ((goodness >= rule.poor_goodness) | (tracks.placed > 0)) & ~gone
+        good = (rule.good(goodness, faces) | (tracks.placed > 0)) & ~gone
         was_in = np.zeros(len(good), dtype=np.bool_)
         was_in[: len(self.density.counts)] = self.density.taking_part
         density = self.density.remove(
@@ -89,7 +113,10 @@ class Grouping:
         ).insert(tracks.vectors, np.flatnonzero(good & ~was_in), rule.density)
         assembly = self.assembly.updated(density, tracks, rule.density, rule.assembly)
         poor = ~good & ~gone
-        joining = self.joining.updated(poor, assembly, tracks, rule.assembly.limit)
+        people = _are_people(assembly.groups, faces, rule)
+        joining = self.joining.updated(
+            poor, people, assembly, tracks, rule.joining.within(rule.assembly.max_distance)
+        )
         return Grouping(density, assembly, joining)
 
     def groups(self, faces: Indices, rule: GroupingRule) -> Indices:
@@ -103,13 +130,19 @@ class Grouping:
             Shape ``(n,)``; named after a row of the group, for ``identity.carry_over``.
         """
         founding = self.assembly.groups
-        inside = founding >= 0
-        counts = np.zeros(len(founding), dtype=np.int64)
-        np.add.at(counts, founding[inside], faces[inside])
         everyone = np.where(self.joining.homes >= 0, self.joining.homes, founding)
-        worthy = (everyone >= 0) & (counts[everyone] >= rule.least_faces)
-        groups: Indices = np.where(worthy, everyone, NO_GROUP)
+        shown = (everyone >= 0) & _are_people(founding, faces, rule)[everyone]
+        groups: Indices = np.where(shown, everyone, NO_GROUP)
         return groups
+
+
+def _are_people(founding: Indices, faces: Indices, rule: GroupingRule) -> NDArray[np.bool_]:
+    """Shape ``(n,)``: whether the group that is named after a row has faces enough."""
+    inside = founding >= 0
+    counts = np.zeros(len(founding), dtype=np.int64)
+    np.add.at(counts, founding[inside], faces[inside])
+    people: NDArray[np.bool_] = counts >= rule.least_faces
+    return people
 
 
 def to_arrays(grouping: Grouping) -> dict[str, NDArray[Any]]:

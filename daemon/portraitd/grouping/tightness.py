@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from portraitd.grouping.assembly import Assembly, TrackTable
-from portraitd.grouping.clumps import owners_of
 from portraitd.grouping.components import Indices
 from portraitd.grouping.distances import near
 from portraitd.grouping.groups import Floats, Merging, Statistics
@@ -53,7 +52,7 @@ def tight_pairs(
     owners = np.zeros(len(names), dtype=np.int64)
     inside = np.flatnonzero(groups >= 0)
     position = np.searchsorted(names, groups[inside])
-    np.maximum.at(owners, position, owners_of(assembly.units[inside]))
+    np.maximum.at(owners, position, assembly.claims.placed[inside])
 
     statistics = assembly.statistics
     pairs = _within(statistics, which, reach**2)
@@ -66,9 +65,12 @@ def tight_pairs(
     pairs = pairs[allowed & (pairs[:, 0] != pairs[:, 1])]
 
     distances = np.sqrt(Merging.of(statistics).distances(pairs))
-    order = np.lexsort((pairs[:, 1], distances, pairs[:, 0]))
-    _, nearest = np.unique(pairs[order, 0], return_index=True)
-    found = order[nearest]
+    ends = np.concatenate([pairs[:, 0], pairs[:, 1]])
+    others = np.concatenate([pairs[:, 1], pairs[:, 0]])
+    order = np.lexsort((others, np.tile(distances, 2), ends))
+    _, nearest = np.unique(ends[order], return_index=True)
+    asked = np.isin(ends[order[nearest]], which)
+    found = order[nearest[asked]] % max(len(pairs), 1)
     chosen, once = np.unique(np.sort(pairs[found], axis=1), axis=0, return_index=True)
     ranked = np.argsort(distances[found[once]], kind="stable")
     return TightPairs(
@@ -79,10 +81,17 @@ def tight_pairs(
 
 
 def _within(groups: Statistics, which: Indices, limit: float) -> Indices:
-    """Shape ``(k, 2)``: the picked groups and all within the limit, by position."""
+    """Shape ``(k, 2)``: the picked groups and all within the limit, by position, lower first.
+
+    Each pair once, also where both groups were picked.
+    """
     found = [np.empty((0, 2), dtype=np.int64)]
+    picked = np.zeros(len(groups), dtype=np.bool_)
+    picked[which] = True
     for start in range(0, len(which), CHUNK_GROUPS):
         some = groups[which[start : start + CHUNK_GROUPS]]
         for one, other in near(some.means, groups.means, limit, some.spreads, groups.spreads):
-            found.append(np.stack([which[one + start], other], axis=1))
+            pairs = np.sort(np.stack([which[one + start], other], axis=1), axis=1)
+            # Of two that were picked, the lower finds the higher.
+            found.append(pairs[(pairs[:, 0] == which[one + start]) | ~picked[pairs[:, 0]]])
     return np.concatenate(found)

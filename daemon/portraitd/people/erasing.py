@@ -1,31 +1,55 @@
-"""Removing what shows forgotten faces from folders that people look at, whoever put it there.
+"""Removing what shows forgotten faces from the folders that people look at, whoever put it there.
 
-A portrait is known by its last bytes, under any name and in any place below the root: a copy
-that somebody made goes too. What was made of several portraits (montages) goes where a
-forgotten face may be in it; the next publish makes it anew.
+A portrait is known by what it says of itself (XMP) and by its last bytes, under any name and in
+any place below the root: a copy that somebody made goes too. What was made of several portraits
+(montages) goes where a forgotten face may be in it, and so do pages and tables that say who was
+seen when; the next publish makes them anew.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import stat
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from portraitd.endings import ENDING_BYTES, ending_of
 from portraitd.errors import PublishError
-from portraitd.people.folder import OWN_PREFIX, opened_root, read_regular, write_whole
-from portraitd.people.note import NOTES, PERSON_NOTE, read_note
+from portraitd.people.folder import OWN_PREFIX, opened_root, read_regular, reading, write_whole
+from portraitd.people.note import NOTES, PERSON_NOTE, Note, face_of, read_note
+from portraitd.people.walk import is_clutter
+from portraitd.people.xmp import Mark, read_mark
 
-SETS_NOTE = ".portraitd-dataset.json"
-"""What a folder of training sets was made into: all files in it, by path."""
+PICTURES = (".jpg", ".jpeg", ".jpe", ".png", ".webp")
 
-PICTURES = (".jpg", ".jpeg", ".png", ".webp")
+GALLERY = ("gallery", "gallery/data", "gallery/appearances")
+"""Where the pages lie that say who was seen where."""
+
+GALLERY_NOTE = f"{OWN_PREFIX}gallery"
+
+_TELLING = (".js", ".csv")
+
+_ERASED = "erased"
+"""What a note says of a file that is about to go: a look in between takes it for nobody's word."""
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Wanted(NamedTuple):
+    """What an erasing looks for.
+
+    Attributes:
+        face_ids: What was published for them goes even if somebody changed it.
+        endings: What their portraits are known by; see ``ending_of``.
+        is_forgotten: Whether a picture is of a forgotten face, by what it says of itself.
+    """
+
+    face_ids: Collection[int]
+    endings: Collection[bytes]
+    is_forgotten: Callable[[Mark], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +65,8 @@ class Erased:
     left: tuple[str, ...]
 
 
-def erase_portraits(root: Path, face_ids: Collection[int], endings: Collection[bytes]) -> Erased:
+def erase_portraits(root: Path, wanted: Wanted) -> Erased:
     """Remove every file below a people tree that shows one of these faces.
-
-    Args:
-        root: The tree.
-        face_ids: The faces; what was published for them goes even if somebody changed it.
-        endings: What their portraits are known by; see ``ending_of``.
 
     Raises:
         PublishError: The tree is away, or something in it cannot be removed.
@@ -56,7 +75,9 @@ def erase_portraits(root: Path, face_ids: Collection[int], endings: Collection[b
     try:
         with opened_root(root) as root_fd:
             for location, fd, names in _walk(root_fd):
-                here = _erase_in(fd, names, frozenset(face_ids), frozenset(endings))
+                if location in GALLERY:
+                    removed += _erase_pages(fd, names)
+                here = _erase_in(fd, names, wanted)
                 removed += len(here)
                 if here:
                     left += [f"{location}/{name}" for name in _foreign(fd)]
@@ -64,39 +85,6 @@ def erase_portraits(root: Path, face_ids: Collection[int], endings: Collection[b
         where = root / error.filename if isinstance(error.filename, str) else root
         raise PublishError(f"{where}: {error.strerror or error}") from error
     return Erased(removed, tuple(left))
-
-
-def erase_sets(root: Path) -> int:
-    """Remove every file of training sets; they are made anew, without whom they must not show.
-
-    What somebody else put there is left.
-
-    Returns:
-        How many files were removed.
-
-    Raises:
-        PublishError: One of them cannot be removed.
-    """
-    removed = 0
-    try:
-        # The note goes last: until then it says what is still to be removed.
-        for path in [*_files_of_sets(root), *sorted(root.glob("**/*.cache")), root / SETS_NOTE]:
-            with contextlib.suppress(FileNotFoundError):
-                path.unlink()
-                removed += 1
-            with contextlib.suppress(OSError):
-                path.parent.rmdir()
-    except OSError as error:
-        raise PublishError(f"{error.filename or root}: {error.strerror or error}") from error
-    return removed
-
-
-def _files_of_sets(root: Path) -> list[Path]:
-    try:
-        names = json.loads((root / SETS_NOTE).read_bytes())["files"].keys()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return []
-    return [root / name for name in sorted(names) if ".." not in Path(name).parts]
 
 
 def _walk(root_fd: int) -> Iterator[tuple[str, int, list[str]]]:
@@ -127,51 +115,86 @@ def _is_folder(fd: int, name: str) -> bool:
         return False
 
 
-def _erase_in(
-    fd: int, names: Collection[str], faces: frozenset[int], endings: frozenset[bytes]
-) -> list[str]:
-    """Erase in one folder; its note forgets what went."""
-    note_data = read_regular(fd, PERSON_NOTE)
-    note = read_note(note_data)
-    published = {name: record.identity for name, record in note.files.items()} if note else {}
-    gone = []
-    for name in names:
-        if name in NOTES or _is_folder(fd, name):
-            continue
-        kind, _, rest = published.get(name, "").partition(" ")
-        ours = kind == "portrait" and int(rest.partition(" ")[0]) in faces
-        if ours or name.startswith(OWN_PREFIX) or _ending(fd, name) in endings:
-            gone.append(name)
-    if not gone:
-        return []
-    # The annotation belongs to its portrait, the montage may show it.
-    gone += [f"{Path(name).stem}.txt" for name in gone if f"{Path(name).stem}.txt" in published]
-    gone += [name for name, identity in published.items() if identity.startswith("montage ")]
-    present = [name for name in dict.fromkeys(gone) if name in names]
+def _erase_pages(fd: int, names: Collection[str]) -> int:
+    """Remove scripts and tables of the gallery; it writes them anew where they are missing."""
+    note = read_note(read_regular(fd, GALLERY_NOTE))
+    ours = [name for name in (note.files if note else ()) if name.endswith(_TELLING)]
+    present = [name for name in ours if name in names]
     for name in present:
         os.unlink(name, dir_fd=fd)
-    if note and note_data is not None:
-        for name in gone:
-            note.files.pop(name, None)
-        mode = stat.S_IMODE(os.stat(PERSON_NOTE, dir_fd=fd, follow_symlinks=False).st_mode)
-        write_whole(fd, PERSON_NOTE, note.to_bytes(), mode)
+    return len(present)
+
+
+def _erase_in(fd: int, names: Collection[str], wanted: Wanted) -> list[str]:
+    """Erase in one folder; its note forgets what went."""
+    note = read_note(read_regular(fd, PERSON_NOTE))
+    published = {name: record.identity for name, record in note.files.items()} if note else {}
+    gone = [
+        name
+        for name in names
+        if name not in NOTES
+        and not _is_folder(fd, name)
+        and (
+            _is_published_for(published.get(name, ""), wanted)
+            or name.startswith(f"{OWN_PREFIX}new-")
+            or _shows(fd, name, wanted)
+        )
+    ]
+    if not gone:
+        return []
+    # The annotation belongs to its portrait, the montage may show it, and so may the small
+    # pictures that file managers keep.
+    gone += [f"{Path(name).stem}.txt" for name in gone if f"{Path(name).stem}.txt" in published]
+    gone += [name for name, identity in published.items() if identity.startswith("montage ")]
+    gone += [name for name in names if is_clutter(name) and not _is_folder(fd, name)]
+    present = [name for name in dict.fromkeys(gone) if name in names]
+    if note is None:
+        _unlink(fd, present)
+        return present
+    # A note never lists what is not there: that would look as if a human had removed it. Nor is
+    # it silent before they are gone: it may be all that tells whose a changed file was.
+    listed = {name: record for name, record in note.files.items() if name in gone}
+    for name, record in listed.items():
+        face = face_of(record.identity)
+        if face is not None:
+            note.files[name] = replace(record, identity=f"{_ERASED} {face}")
+    note.strays = {name: face for name, face in note.strays.items() if name not in gone}
+    _save(fd, note)
+    _unlink(fd, present)
+    note.files = {name: record for name, record in note.files.items() if name not in gone}
+    _save(fd, note)
     os.fsync(fd)
     return present
 
 
-def _ending(fd: int, name: str) -> bytes | None:
-    """What a file would be known by; None for what is no regular file."""
-    try:
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        file_fd = os.open(name, flags, dir_fd=fd)
-    except OSError:
-        return None
-    with open(file_fd, "rb") as file:
-        facts = os.fstat(file_fd)
-        if not stat.S_ISREG(facts.st_mode):
-            return None
-        file.seek(max(0, facts.st_size - ENDING_BYTES))
-        return ending_of(file.read())
+def _is_published_for(identity: str, wanted: Wanted) -> bool:
+    """Whether a note says that a file was published for one of the faces, or was to go already."""
+    face = face_of(identity)
+    return identity.startswith(f"{_ERASED} ") or (face is not None and face in wanted.face_ids)
+
+
+def _shows(fd: int, name: str, wanted: Wanted) -> bool:
+    """Whether a file shows one of the faces, by its own bytes."""
+    with reading(fd, name) as file:
+        if file is None:
+            return False
+        file.seek(max(0, os.fstat(file.fileno()).st_size - ENDING_BYTES))
+        if ending_of(file.read()) in wanted.endings:
+            return True
+        file.seek(0)
+        mark = read_mark(file)
+        return mark is not None and wanted.is_forgotten(mark)
+
+
+def _unlink(fd: int, names: Collection[str]) -> None:
+    for name in names:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=fd)
+
+
+def _save(fd: int, note: Note) -> None:
+    mode = stat.S_IMODE(os.stat(PERSON_NOTE, dir_fd=fd, follow_symlinks=False).st_mode)
+    write_whole(fd, PERSON_NOTE, note.to_bytes(), mode, lasts=True)
 
 
 def _foreign(fd: int) -> list[str]:

@@ -11,15 +11,15 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 OWN_PREFIX = ".portraitd-"
 """Hidden names in the tree that are portraitd's own."""
 
-_UNFINISHED = f"{OWN_PREFIX}new-"
+UNFINISHED = f"{OWN_PREFIX}new-"
 """What is being written; whatever has this name at the start of a publish is stale."""
 
 _GIVEN_NAME = re.compile(r"person-[0-9]{4,}")
@@ -48,9 +48,10 @@ def opened_root(root: Path) -> Iterator[int]:
 @contextmanager
 def opened(location: str, root_fd: int) -> Iterator[int]:
     """The descriptor of a folder, one component at a time: none of them may be a link."""
-    fd = os.open(".", _FOLDER, dir_fd=root_fd)
+    first, *others = location.split("/")
+    fd = os.open(first, _FOLDER | os.O_NOFOLLOW, dir_fd=root_fd)
     try:
-        for part in location.split("/"):
+        for part in others:
             following = os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=fd)
             os.close(fd)
             fd = following
@@ -73,16 +74,24 @@ def exists(fd: int, name: str) -> bool:
     return True
 
 
-def read_regular(fd: int, name: str) -> bytes | None:
-    """The content of a file; None if there is none or it is not a regular file."""
+@contextmanager
+def reading(fd: int, name: str) -> Iterator[BinaryIO | None]:
+    """A file to read from; None if there is none or it is not a regular file."""
     try:
         # Not blocking: a pipe of this name would else be waited on for ever.
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         file_fd = os.open(name, flags, dir_fd=fd)
     except OSError:
-        return None
+        yield None
+        return
     with open(file_fd, "rb") as file:
-        return file.read() if stat.S_ISREG(os.fstat(file_fd).st_mode) else None
+        yield file if stat.S_ISREG(os.fstat(file_fd).st_mode) else None
+
+
+def read_regular(fd: int, name: str) -> bytes | None:
+    """The content of a file; None if there is none or it is not a regular file."""
+    with reading(fd, name) as file:
+        return file.read() if file else None
 
 
 def as_written(fd: int, name: str, data: bytes) -> Written:
@@ -113,13 +122,16 @@ def is_as_written(fd: int, name: str, written: Written) -> bool:
     return data is not None and digest(data) == written.sha256
 
 
-def write_whole(fd: int, name: str, data: bytes, mode: int) -> Written:
+def write_whole(fd: int, name: str, data: bytes, mode: int, *, lasts: bool = False) -> Written:
     """Write a file beside and rename it: it is the old one or the new one, never a part.
+
+    Args:
+        lasts: Whether to wait until the content would outlast a power cut.
 
     Raises:
         OSError: If it cannot be written; then the old one is still there.
     """
-    unfinished = _UNFINISHED + name
+    unfinished = UNFINISHED + name
     with contextlib.suppress(FileNotFoundError):
         os.unlink(unfinished, dir_fd=fd)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -129,7 +141,8 @@ def write_whole(fd: int, name: str, data: bytes, mode: int) -> Written:
             file.write(data)
             file.flush()
             set_mode(file_fd, mode)
-            os.fsync(file_fd)
+            if lasts:
+                os.fsync(file_fd)
             facts = os.fstat(file_fd)
         os.rename(unfinished, name, src_dir_fd=fd, dst_dir_fd=fd)
     except BaseException:
@@ -141,7 +154,7 @@ def write_whole(fd: int, name: str, data: bytes, mode: int) -> Written:
 
 def make_hidden(number: int, root_fd: int, mode: int) -> str:
     """Make the folder in which a new one is built out of sight; returns its name."""
-    name = f"{_UNFINISHED}{number}"
+    name = f"{UNFINISHED}{number}"
     while exists(root_fd, name):
         name += "-"
     os.mkdir(name, 0o700, dir_fd=root_fd)
@@ -160,7 +173,7 @@ def set_mode(fd: int, mode: int) -> None:
 def sweep(fd: int) -> None:
     """Remove what an interrupted publish left unfinished in a folder."""
     for name in os.listdir(fd):
-        if not name.startswith(_UNFINISHED):
+        if not name.startswith(UNFINISHED):
             continue
         facts = os.stat(name, dir_fd=fd, follow_symlinks=False)
         if not stat.S_ISDIR(facts.st_mode):
@@ -175,12 +188,17 @@ def sweep(fd: int) -> None:
             os.rmdir(name, dir_fd=fd)
 
 
-def remove_emptied(root_fd: int) -> None:
+def remove_emptied(fd: int, known: Collection[int]) -> None:
     """Remove folders that a removal emptied and could not end: nothing is in them, no note either.
 
     Only under the names that portraitd gives; one that a human named may be meant.
+
+    Args:
+        fd: The folder they lie in.
+        known: Inodes of folders that are somebody's, whom a human may just have emptied.
     """
-    for name in os.listdir(root_fd):
+    for name in os.listdir(fd):
         if _GIVEN_NAME.fullmatch(name):
             with contextlib.suppress(OSError):
-                os.rmdir(name, dir_fd=root_fd)
+                if os.stat(name, dir_fd=fd, follow_symlinks=False).st_ino not in known:
+                    os.rmdir(name, dir_fd=fd)

@@ -23,8 +23,7 @@ def folder_name(person_id: int, name: str | None) -> str:
 
     A safe name comes back as it is. Not yet unique: see ``unique_name``.
     """
-    safe = _safe(name or "")
-    return safe or f"person-{person_id:04d}"
+    return safe_name(name or "") or f"person-{person_id:04d}"
 
 
 def unique_name(name: str, taken: Collection[str]) -> str:
@@ -43,12 +42,20 @@ def unique_name(name: str, taken: Collection[str]) -> str:
     return candidate
 
 
+def is_numbered(name: str, label: str) -> bool:
+    """Whether ``unique_name`` could have made this name of that label."""
+    ending = re.search(r" \((\d{1,9})\)$", name)
+    return name == label or (
+        ending is not None and name == _shortened(label, MAX_BYTES - len(ending[0])) + ending[0]
+    )
+
+
 def folded(name: str) -> str:
     """The same for all names that some file system takes for one: case and composition."""
     return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
 
 
-def _safe(name: str) -> str:
+def safe_name(name: str) -> str:
     """The safe part of a name; empty if nothing is left. Safe names are returned unchanged."""
     visible = "".join(" " if c in "\t\n\r" else c for c in name)
     visible = "".join(c for c in visible if unicodedata.category(c) not in _INVISIBLE)

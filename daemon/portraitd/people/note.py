@@ -34,9 +34,13 @@ class Note:
     Attributes:
         person: Whose folder it is; None for the root and for the faces of nobody.
         label: The label it was last named for.
-        name: The name it was last given. Called otherwise, a human renamed it.
+        name: Where it last lay for portraitd, below the root. Elsewhere, a human moved it.
         inode: Of the folder when the note was written; another one in a copy of the folder.
         files: Every file portraitd wrote, by name.
+        strays: The face of each portrait that lay here, though not as a portrait of the person,
+            when portraitd last wrote here.
+        store: In the root: whose faces and people these are.
+        homes: In the root: where each folder lay, and its inode, by its number.
     """
 
     person: int | None
@@ -44,11 +48,20 @@ class Note:
     name: str
     inode: int
     files: dict[str, Record] = field(default_factory=dict)
+    strays: dict[str, int] = field(default_factory=dict)
+    store: str = ""
+    homes: dict[int, tuple[str, int]] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
         """The note as JSON, one line per file."""
-        facts = {"portraitd": 1, "person": self.person, "label": self.label}
+        facts: dict[str, object] = {"portraitd": 1, "person": self.person, "label": self.label}
         facts |= {"folder": self.name, "inode": self.inode}
+        if self.strays:
+            facts["strays"] = dict(sorted(self.strays.items()))
+        if self.store:
+            facts["store"] = self.store
+        if self.homes:
+            facts["homes"] = {str(number): home for number, home in sorted(self.homes.items())}
         head = json.dumps(facts)[:-1]
         lines = [
             f"{json.dumps(name)}: {json.dumps([record.identity, *record.written])}"
@@ -70,9 +83,21 @@ def read_note(data: bytes | None) -> Note | None:
             str(facts["folder"]),
             int(facts["inode"]),
             {name: _record(entry) for name, entry in files.items() if _is_plain(name)},
+            {name: int(face) for name, face in facts.get("strays", {}).items() if _is_plain(name)},
+            str(facts.get("store", "")),
+            {int(n): (str(at), int(inode)) for n, (at, inode) in facts.get("homes", {}).items()},
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
+
+
+def face_of(identity: str) -> int | None:
+    """The face whose portrait a record is; None for a text or a montage."""
+    kind, _, rest = identity.partition(" ")
+    number = rest.partition(" ")[0]
+    # Notes lie where anybody may write: what no store would count to is no face.
+    is_number = kind == "portrait" and number.isascii() and number.isdigit() and len(number) < 19
+    return int(number) if is_number else None
 
 
 def _record(entry: list[object]) -> Record:

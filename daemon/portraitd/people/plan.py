@@ -12,10 +12,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import count
 
-from portraitd.people.names import folded, unique_name
+from portraitd.people.names import folded, is_numbered, safe_name, unique_name
 
 UNSORTED = 0
 """The folder of the faces that belong to nobody; people have positive numbers."""
+
+IGNORED = -2
+"""The folder of what is kept out of sight."""
+
+UNSORTED_NAME = "_unsorted"
+IGNORED_NAME = "_ignored"
+"""A human may put folders and portraits in here; they stay out of sight."""
 
 
 class Owner(StrEnum):
@@ -33,10 +40,12 @@ class WantedFolder:
         label: The name it should have, if portraitd is to name it.
         files: Identity of the content by file name. Equal identities mean equal content;
             how the content is got does not matter here.
+        is_ignored: Whether it belongs among those that are out of sight.
     """
 
     label: str
     files: Mapping[str, str]
+    is_ignored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,29 +53,32 @@ class SeenFolder:
     """A folder as it was found, by what is written in it and not by its name.
 
     Attributes:
-        name: What it is called now.
+        location: Where it is now, below the root.
         label: For which wanted label portraitd last named it.
-        renamable: False once a human has named or moved it: then it keeps its name.
+        renamable: False while a human has named or moved it: then it stays where it is.
         removable: False where portraitd did not make it.
         published: Identity of the content last written, by file name.
         present: Whose each thing in it is. Things of any kind count, except portraitd's own notes.
+        is_heard: Whether what a human did to its name and place has been read. Then, where that
+            is as wanted, it is portraitd's again to rename.
     """
 
-    name: str
+    location: str
     label: str
     renamable: bool
     removable: bool
     published: Mapping[str, str]
     present: Mapping[str, Owner]
+    is_heard: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class RenameFolder:
-    """Give a folder that nobody else named its new name."""
+    """Give a folder that nobody else named its new name, or accept the one it has."""
 
     folder: int
-    old_name: str
-    new_name: str
+    old_location: str
+    new_location: str
     label: str
 
 
@@ -75,7 +87,7 @@ class MakeFolder:
     """Make a folder. The writes that follow belong to it; it appears when they are done."""
 
     folder: int
-    name: str
+    location: str
     label: str
 
 
@@ -118,13 +130,20 @@ class RemoveFolder:
     folder: int
 
 
-Step = RenameFolder | MakeFolder | Write | Remove | Forget | RemoveFolder
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Leave a folder that a human moved to them, with what they put into it."""
+
+    folder: int
+
+
+Step = RenameFolder | MakeFolder | Write | Remove | Forget | RemoveFolder | Release
 
 
 def plan(
     wanted: Mapping[int, WantedFolder],
     seen: Mapping[int, SeenFolder],
-    taken: Collection[str],
+    taken: Mapping[str, Collection[str]],
 ) -> list[Step]:
     """The steps from the tree that is there to the tree that is wanted.
 
@@ -132,30 +151,55 @@ def plan(
     that is new has been written, so a face that changes folders is never in none.
 
     Args:
-        wanted: By person; ``UNSORTED`` for the faces of nobody.
+        wanted: By person; ``UNSORTED`` for the faces of nobody, ``IGNORED`` for single faces that
+            are out of sight.
         seen: Every folder that is ours, by person.
-        taken: The names of everything in the root, whosever it is.
+        taken: The names of everything in a folder, whosever it is, by the folder's location.
     """
     names = _Names(taken)
+    # People who are ignored need the folder where they go.
+    first: list[Step] = []
     renames: list[Step] = []
     writes: list[Step] = []
     removals: list[Step] = []
     for number, folder in sorted(wanted.items()):
         known = seen.get(number)
         if known is None:
-            name = names.give(folder.label, is_own=number == UNSORTED)
-            writes.append(MakeFolder(number, name, folder.label))
-            writes.extend(plan_files(number, folder.files, {}, {}))
+            making = first if number == IGNORED else writes
+            parent = IGNORED_NAME if folder.is_ignored else ""
+            location = names.give(parent, folder.label, is_own=number <= 0)
+            making.append(MakeFolder(number, location, folder.label))
+            making.extend(plan_files(number, folder.files, {}, {}))
             continue
-        if known.renamable and known.label != folder.label:
-            name = names.change(known.name, folder.label)
-            renames.append(RenameFolder(number, known.name, name, folder.label))
+        renames.extend(_renamed(number, folder, known, names))
         for step in plan_files(number, folder.files, known.published, known.present):
             (removals if isinstance(step, Remove) else writes).append(step)
     for number, known in sorted(seen.items()):
         if number not in wanted:
             removals.extend(_dissolve(number, known))
-    return renames + writes + removals
+    return first + renames + writes + removals
+
+
+def in_ignored(location: str) -> bool:
+    """Whether a folder lies, at any depth, among those that are out of sight."""
+    return location.startswith(f"{IGNORED_NAME}/")
+
+
+def _renamed(
+    number: int, folder: WantedFolder, known: SeenFolder, names: _Names
+) -> Iterator[RenameFolder]:
+    parent, _, leaf = known.location.rpartition("/")
+    is_there = in_ignored(known.location) == folder.is_ignored
+    if known.renamable:
+        if not is_there:
+            goal = IGNORED_NAME if folder.is_ignored else ""
+            location = names.give(goal, folder.label, is_own=False)
+            yield RenameFolder(number, known.location, location, folder.label)
+        elif known.label != folder.label:
+            location = names.change(parent, leaf, folder.label)
+            yield RenameFolder(number, known.location, location, folder.label)
+    elif number > 0 and known.is_heard and is_there and is_numbered(safe_name(leaf), folder.label):
+        yield RenameFolder(number, known.location, known.location, folder.label)
 
 
 def plan_files(
@@ -176,7 +220,7 @@ def plan_files(
     targets: set[str] = set()
     writes = []
     for name, identity in wanted.items():
-        for target in _targets(name):
+        for target in names_beside(name):
             if target in present and published.get(target) == identity:
                 # As wanted when we wrote it. If a human changed it since, the change stays.
                 targets.add(target)
@@ -191,7 +235,7 @@ def plan_files(
     return [*forgets, *writes, *removes]
 
 
-def _targets(name: str) -> Iterator[str]:
+def names_beside(name: str) -> Iterator[str]:
     """The wanted name, then those beside it: ``000123 (portraitd).jpg`` and so on."""
     yield name
     stem, dot, ending = name.rpartition(".")
@@ -234,24 +278,28 @@ def _dissolve(number: int, known: SeenFolder) -> list[Step]:
     removed = {step.target for step in steps if isinstance(step, Remove)}
     if known.removable and removed.issuperset(known.present):
         steps.append(RemoveFolder(number))
+    elif known.removable and not known.renamable:
+        # Where a human put it, it would be taken for the person's if they came back.
+        steps.append(Release(number))
     return steps
 
 
 class _Names:
-    """Which names in the root are taken, while a plan gives some away."""
+    """Which names are taken in each folder, while a plan gives some away."""
 
-    def __init__(self, taken: Collection[str]) -> None:
-        self._taken = {folded(name) for name in taken}
+    def __init__(self, taken: Mapping[str, Collection[str]]) -> None:
+        self._taken = {at: {folded(name) for name in names} for at, names in taken.items()}
 
-    def give(self, label: str, *, is_own: bool) -> str:
-        is_free = is_own and folded(label) not in self._taken
-        name = label if is_free else unique_name(label, self._taken)
-        self._taken.add(folded(name))
-        return name
+    def give(self, parent: str, label: str, *, is_own: bool) -> str:
+        taken = self._taken.setdefault(parent, set())
+        is_free = is_own and folded(label) not in taken
+        name = label if is_free else unique_name(label, taken)
+        taken.add(folded(name))
+        return f"{parent}/{name}" if parent else name
 
-    def change(self, old_name: str, label: str) -> str:
+    def change(self, parent: str, old_name: str, label: str) -> str:
         # The old name stays taken for this plan: its folder moves only if nobody was faster.
-        without = self._taken - {folded(old_name)}
-        name = unique_name(label, without)
-        self._taken.add(folded(name))
-        return name
+        taken = self._taken.setdefault(parent, set())
+        name = unique_name(label, taken - {folded(old_name)})
+        taken.add(folded(name))
+        return f"{parent}/{name}" if parent else name

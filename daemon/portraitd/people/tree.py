@@ -1,4 +1,4 @@
-"""The people tree on disk: compares it with what is wanted and carries the difference out.
+"""The people tree on disk: reads what people did in it, and makes it show what is wanted.
 
 What was published is remembered in a note in each folder (``note.py``). So a folder that a
 human renames or moves takes its memory along, nothing about the tree can disagree with a
@@ -7,49 +7,29 @@ database, and a publish writes as many notes as it changes folders.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import groupby
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from portraitd.errors import PublishError
+from portraitd.errors import ForeignTree, MassDisappearance, PublishError
+from portraitd.gestures import Gesture
 from portraitd.model import PersonFolder, PublishedFace
-from portraitd.people.annotations import darknet_line
 from portraitd.people.carrying import Carrier, Modes
-from portraitd.people.folder import (
-    digest,
-    opened_root,
-    read_regular,
-    remove_emptied,
-    sweep,
-)
-from portraitd.people.names import folder_name
+from portraitd.people.edits import LEAST_LOSS, Known, read
+from portraitd.people.folder import opened_root, read_regular, remove_emptied
+from portraitd.people.heard import Heard
+from portraitd.people.names import safe_name
 from portraitd.people.note import ROOT_NOTE, Note, read_note
-from portraitd.people.plan import (
-    UNSORTED,
-    Remove,
-    RemoveFolder,
-    Step,
-    WantedFolder,
-    Write,
-    plan,
-    plan_files,
-)
-from portraitd.people.readme import README_NAME, README_TEXT
-from portraitd.people.survey import (
-    UNSORTED_NAME,
-    Place,
-    as_seen,
-    find_places,
-    locations,
-    names_in,
-)
+from portraitd.people.plan import Write
+from portraitd.people.publishing import Publish, Published, is_nearly_emptied, places_for
+from portraitd.people.recognition import recognised
+from portraitd.people.scene import scene_of
+from portraitd.people.survey import Survey, placed, root_note, surveyed
+from portraitd.people.walk import Ground, Memory, walked
+from portraitd.people.wanted import Shown, Wants, montage_identity, montage_published, shown
 
-MONTAGE_NAME = "montage.jpg"
-
-_ROOT = -1
-"""The root itself, as a folder of the plan."""
+_LOOKS = 3
+"""How often the tree is looked at until it stands still for two looks."""
 
 
 def class_of_person(person_id: int) -> int:
@@ -57,80 +37,124 @@ def class_of_person(person_id: int) -> int:
     return person_id - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
-    """What a publish did.
-
-    Attributes:
-        written: Files written; notes and folders do not count.
-        removed: Files removed.
-        unchanged: Wanted files that needed no writing.
-        portraits: Path of each face's portrait below the root, by the face's id.
-        folders: Path of each person's folder below the root, by the person's id.
-    """
-
-    written: int
-    removed: int
-    unchanged: int
-    portraits: Mapping[int, str] = field(repr=False)
-    folders: Mapping[int, str] = field(repr=False)
-
-
 class Tree:
     """The folder where people look at portraits and may change what they see.
 
-    Every method raises PublishError if the tree cannot be read or written.
+    Every method raises PublishError if the tree cannot be read or written, and ForeignTree if
+    another store's people are in it.
+
+    Args:
+        root: The tree's.
+        modes: Rights of what is made in it.
+        store: Which store the faces and people are from; empty if that does not matter.
     """
 
-    def __init__(self, root: Path, modes: Modes | None = None) -> None:
+    def __init__(self, root: Path, modes: Modes | None = None, store: str = "") -> None:
         self._root = root
         self._modes = modes or Modes()
+        self._store = store
+        self._memory = Memory(store)
+        self._heard = Heard()
 
-    def create(self) -> None:
+    def create(self, anew: bool = True) -> None:
         """Make the root and mark it as ours; does nothing where that was done before.
 
         Not part of ``publish``: an empty folder may be the place where a share is missing.
+
+        Args:
+            anew: Whether there may be no tree yet. If not, nothing is made where none is.
         """
-        try:
+        with self._errors():
             if not self._root.is_dir():
+                if not anew:
+                    return
                 self._root.mkdir(parents=True, exist_ok=True)
                 self._root.chmod(self._modes.folder)
             with opened_root(self._root) as root_fd:
-                if read_note(read_regular(root_fd, ROOT_NOTE)) is None:
-                    carrier = Carrier(root_fd, {}, self._modes, _no_content)
-                    carrier.save(root_fd, ROOT_NOTE, Note(None, "", "", 0))
-        except OSError as error:
-            raise self._failed(error) from error
+                found = read_note(read_regular(root_fd, ROOT_NOTE))
+                if found is None and not anew:
+                    return
+                note = found or Note(None, "", "", 0)
+                before = note.to_bytes()
+                # A tree from before stores had names belongs to the one that finds it.
+                note.store = note.store or self._store
+                if note.to_bytes() != before or read_regular(root_fd, ROOT_NOTE) is None:
+                    Carrier(root_fd, {}, self._modes, _no_content).save(root_fd, ROOT_NOTE, note)
+                self._check_store(note)
+
+    def gestures(self, known: Known, accept_losses: bool = False) -> list[Gesture]:
+        """What people did since the last publish, in an order in which it can be applied.
+
+        The same tree gives the same gestures again until a publish shows what came of them.
+        Nothing is taken for gone in a tree that changes while it is looked at. A publish leaves
+        alone what was done after the last reading.
+
+        Args:
+            known: What the store holds.
+            accept_losses: Whether a human said that what is gone is meant to be gone.
+
+        Raises:
+            MassDisappearance: More has vanished than people take away by hand.
+        """
+        with self._errors(), opened_root(self._root) as root_fd:
+            root_note = self._root_note(root_fd)
+            scene = scene_of(self._survey(root_fd, root_note))
+            reading = read(scene, known)
+            looks = 1
+            while reading.takes_away and looks < _LOOKS:
+                before, scene = scene, scene_of(self._survey(root_fd, root_note))
+                reading = read(scene, known)
+                looks += 1
+                if scene == before:
+                    break
+            else:
+                if reading.takes_away:
+                    # It does not stand still: what is gone may be on its way.
+                    return []
+        if reading.is_mass_disappearance and not accept_losses:
+            # Nor is anything made anew in the meantime.
+            self._heard = Heard()
+            raise MassDisappearance(
+                f"{self._root}: {reading.vanished} of {reading.published} portraits are gone; the "
+                "share may be away. If they were deleted on purpose, run `portraitd accept`"
+            )
+        self._heard = Heard.of(scene)
+        return list(reading.gestures)
+
+    def adopt(self, location: str, person_id: int) -> None:
+        """Make a folder that a human made this person's. Does nothing if it is gone, or ours."""
+        with self._errors(), opened_root(self._root) as root_fd:
+            survey = self._survey(root_fd, self._root_note(root_fd))
+            for folder in survey.nobodys:
+                if location and folder.location == location and person_id not in survey.places:
+                    label = safe_name(folder.name)
+                    place = placed(person_id, folder)
+                    place.note.label = label
+                    Carrier(root_fd, {person_id: place}, self._modes, _no_content).save_note(
+                        person_id
+                    )
 
     def stale_montages(self, folders: Sequence[PersonFolder]) -> list[int]:
         """The people whose montage does not show the faces they have now, in order of folders."""
-        try:
-            with opened_root(self._root) as root_fd:
-                self._root_note(root_fd)
-                places = find_places(root_fd)
-        except OSError as error:
-            raise self._failed(error) from error
+        with self._errors(), opened_root(self._root) as root_fd:
+            places = self._survey(root_fd, self._root_note(root_fd)).places
         return [
             folder.person_id
             for folder in folders
             if folder.faces
-            and _montage_published(places.get(folder.person_id)) != montage_identity(folder.faces)
+            and montage_published(places.get(folder.person_id)) != montage_identity(folder.faces)
         ]
 
     def portraits(self) -> dict[int, str]:
         """Where the portraits lie, by face id: the path below the root, as the notes say."""
-        found = {}
-        try:
-            with opened_root(self._root) as root_fd:
-                self._root_note(root_fd)
-                for place in find_places(root_fd).values():
-                    for name, record in place.note.files.items():
-                        kind, _, rest = record.identity.partition(" ")
-                        if kind == "portrait" and name in place.names:
-                            found[int(rest.partition(" ")[0])] = f"{place.location}/{name}"
-        except OSError as error:
-            raise self._failed(error) from error
-        return found
+        with self._errors(), opened_root(self._root) as root_fd:
+            places = self._survey(root_fd, self._root_note(root_fd)).places
+        return {
+            face_id: f"{place.location}/{name}"
+            for place in places.values()
+            for name, face_id in place.portraits.items()
+            if name in place.names
+        }
 
     def publish(
         self,
@@ -139,8 +163,14 @@ class Tree:
         content: Callable[[int], bytes],
         montages: Mapping[int, bytes],
         class_of: Callable[[int], int] = class_of_person,
+        ignored: Sequence[PersonFolder] = (),
+        ignored_faces: Sequence[PublishedFace] = (),
+        accept_losses: bool = False,
     ) -> Published:
         """Make the tree show these people; write and remove only what differs.
+
+        What people did that ``gestures`` has not read yet stays as it is: a portrait that is
+        missing is put back only after its absence was read.
 
         An exception from ``content`` ends the publish and passes through. What was written
         until then stays, and the next publish goes on from there.
@@ -153,154 +183,61 @@ class Tree:
             montages: JPEG by person. Needed for ``stale_montages`` only; a person who is not
                 among them keeps the montage they have.
             class_of: The Darknet class of a person.
+            ignored: People who are out of sight; their folders go below ``_ignored``.
+            ignored_faces: Single faces that are; they lie in ``_ignored`` itself.
+            accept_losses: Whether nearly everything may go.
         """
-        try:
-            with opened_root(self._root) as root_fd:
-                root_note = self._root_note(root_fd)
-                sweep(root_fd)
-                remove_emptied(root_fd)
-                places = find_places(root_fd)
-                wanted = _wanted(folders, unsorted, montages, places, class_of)
-                carrier = Carrier(
-                    root_fd, places, self._modes, lambda step: _data(step, content, montages)
-                )
-                _publish_readme(root_fd, root_note, carrier)
-                seen = {number: as_seen(place, root_fd) for number, place in places.items()}
-                steps = plan(wanted, seen, os.listdir(root_fd))
-                _carry_out(steps, carrier)
-                paths = _paths(wanted, carrier.inodes, root_fd)
-        except OSError as error:
-            raise self._failed(error) from error
-        return Published(
-            written=carrier.written,
-            removed=carrier.removed,
-            unchanged=1 + sum(len(folder.files) for folder in wanted.values()) - carrier.written,
-            portraits=_portraits(folders, unsorted, paths),
-            folders={number: path for number, path in paths.items() if number != UNSORTED},
-        )
+        with self._errors(), opened_root(self._root) as root_fd:
+            root_note = self._root_note(root_fd)
+            remove_emptied(root_fd, {inode for _, inode in root_note.homes.values()})
+            ground = self._ground(root_fd, sweeps=True)
+            survey = surveyed(ground, root_note.homes)
+            everything = shown(folders, unsorted, ignored, ignored_faces, class_of)
+            if not accept_losses:
+                self._refuse_to_empty(survey, everything)
+            places = places_for(survey, everything)
+            wants = Wants(places, root_fd, root_note.store, content, montages)
+            publish = Publish(root_fd, root_note, ground, survey, self._heard, self._modes)
+            done = publish.carried_out(everything, wants)
+        self._heard = Heard()
+        return done
+
+    def _ground(self, root_fd: int, *, sweeps: bool = False) -> Ground:
+        return recognised(walked(root_fd, self._memory, sweeps=sweeps), root_fd)
+
+    def _survey(self, root_fd: int, root_note: Note) -> Survey:
+        return surveyed(self._ground(root_fd), root_note.homes)
+
+    def _refuse_to_empty(self, survey: Survey, everything: Sequence[Shown]) -> None:
+        if is_nearly_emptied(survey, everything, LEAST_LOSS):
+            raise PublishError(
+                f"{self._root}: nearly all people would be removed. If this is the right folder "
+                "and they are meant to go, run `portraitd accept`"
+            )
 
     def _root_note(self, root_fd: int) -> Note:
-        note = read_note(read_regular(root_fd, ROOT_NOTE))
-        if note is None:
-            raise PublishError(
-                f"{self._root}: the marker {ROOT_NOTE} is missing; the share may be away. "
-                "If this is the right folder, run `portraitd init`"
-            )
+        note = root_note(root_fd, self._root)
+        self._check_store(note)
         return note
 
-    def _failed(self, error: OSError) -> PublishError:
-        where = self._root / error.filename if isinstance(error.filename, str) else self._root
-        return PublishError(f"{where}: {error.strerror or error}")
+    def _check_store(self, note: Note) -> None:
+        if self._store and note.store and note.store != self._store:
+            raise ForeignTree(
+                f"{self._root}: these people are from another portraitd, and their numbers mean "
+                "others here. Set paths.state to the state they were made with, or move the "
+                "folder away to begin a new one"
+            )
+        self._memory.store = note.store
 
-
-def _carry_out(steps: Sequence[Step], carrier: Carrier) -> None:
-    """Carry out steps folder by folder; one that may not be written does not stop the others."""
-    denied: PermissionError | None = None
-    for (number, removes), group in groupby(steps, key=_folder_and_removal):
-        if denied and removes:
-            # What could not be written elsewhere may still be here: keep it in sight.
-            continue
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
         try:
-            carrier.carry_out(number, list(group))
-        except PermissionError as error:
-            denied = denied or error
-    if denied:
-        raise denied
-
-
-def _folder_and_removal(step: Step) -> tuple[int, bool]:
-    return step.folder, isinstance(step, Remove | RemoveFolder)
-
-
-def montage_identity(faces: Collection[PublishedFace]) -> str:
-    """The same for the same set of faces: what a person's montage is made for."""
-    numbers = sorted(face.face_id for face in faces)
-    return f"montage {digest(repr(numbers).encode())[:16]}"
-
-
-def _montage_published(place: Place | None) -> str | None:
-    """What the montage that lies there was made for."""
-    if place is None or MONTAGE_NAME not in place.names:
-        return None
-    record = place.note.files.get(MONTAGE_NAME)
-    return record.identity if record else None
-
-
-def _wanted(
-    folders: Sequence[PersonFolder],
-    unsorted: Sequence[PublishedFace],
-    montages: Mapping[int, bytes],
-    places: Mapping[int, Place],
-    class_of: Callable[[int], int],
-) -> dict[int, WantedFolder]:
-    """The tree as it should be. A text's identity is the text itself."""
-    wanted = {}
-    for folder in folders:
-        number, files = folder.person_id, {}
-        if not folder.faces:
-            continue
-        for face in folder.faces:
-            files[_stem(face) + ".jpg"] = _portrait_identity(face)
-            files[_stem(face) + ".txt"] = darknet_line(class_of(number), face.box, face.area)
-        published = _montage_published(places.get(number))
-        if number in montages:
-            files[MONTAGE_NAME] = montage_identity(folder.faces)
-        elif published is not None:
-            files[MONTAGE_NAME] = published
-        wanted[number] = WantedFolder(folder_name(number, folder.name), files)
-    if unsorted:
-        portraits = {_stem(face) + ".jpg": _portrait_identity(face) for face in unsorted}
-        wanted[UNSORTED] = WantedFolder(UNSORTED_NAME, portraits)
-    return wanted
-
-
-def _stem(face: PublishedFace) -> str:
-    return f"{face.face_id:06d}"
-
-
-def _portrait_identity(face: PublishedFace) -> str:
-    return f"portrait {face.face_id} {','.join(map(str, face.area))}"
-
-
-def _data(step: Write, content: Callable[[int], bytes], montages: Mapping[int, bytes]) -> bytes:
-    if step.folder == _ROOT:
-        return README_TEXT.encode()
-    if step.name == MONTAGE_NAME:
-        return montages[step.folder]
-    stem, _, ending = step.name.partition(".")
-    return step.identity.encode() if ending == "txt" else content(int(stem))
+            yield
+        except OSError as error:
+            name = error.filename
+            where = self._root / name if isinstance(name, str) else self._root
+            raise PublishError(f"{where}: {error.strerror or error}") from error
 
 
 def _no_content(step: Write) -> bytes:
     raise KeyError(step.name)
-
-
-def _publish_readme(root_fd: int, note: Note, carrier: Carrier) -> None:
-    wanted = {README_NAME: digest(README_TEXT.encode())}
-    published = {name: record.identity for name, record in note.files.items()}
-    present = carrier.listing(root_fd, note, names_in(root_fd))
-    steps = plan_files(_ROOT, wanted, published, present)
-    if steps:
-        carrier.change(root_fd, ROOT_NOTE, note, steps)
-
-
-def _paths(
-    wanted: Mapping[int, WantedFolder], inodes: Mapping[int, int], root_fd: int
-) -> dict[int, str]:
-    """Where each wanted folder lies now: a human may have renamed it during the publish."""
-    now = {inode: location for location, inode in locations(root_fd)}
-    return {number: now[inodes[number]] for number in wanted if inodes.get(number) in now}
-
-
-def _portraits(
-    folders: Sequence[PersonFolder],
-    unsorted: Sequence[PublishedFace],
-    paths: Mapping[int, str],
-) -> dict[int, str]:
-    shown = [(folder.person_id, folder.faces) for folder in folders]
-    return {
-        face.face_id: f"{paths[number]}/{_stem(face)}.jpg"
-        for number, faces in [*shown, (UNSORTED, tuple(unsorted))]
-        if number in paths
-        for face in faces
-    }

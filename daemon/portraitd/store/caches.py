@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,18 +17,13 @@ PATTERNS = ("tracks.f32", "census.f32", "grouping-*.npz", ".grouping-*.npz")
 OLD_STORES = (f"{FILE_NAME}.old-*", f".{FILE_NAME}.new-*", "backup-before-*.sqlite3*")
 """Stores that were put aside, or not finished."""
 
-FRAMES = "frames"
-"""Whole frames that were kept for training sets."""
-
 _BLOCK = bytes(1 << 20)
 
 
 def copies(state_dir: Path, old_stores: bool) -> Iterator[Path]:
-    """Every file or folder below a state that holds faces and can be made again, or is old."""
+    """Every file below a state that holds faces and can be made again, or is old."""
     for pattern in (*PATTERNS, *(OLD_STORES if old_stores else ())):
         yield from sorted(state_dir.glob(pattern))
-    if (state_dir / FRAMES).is_dir():
-        yield state_dir / FRAMES
 
 
 def destroy_copies(state_dir: Path, old_stores: bool) -> int:
@@ -44,11 +38,8 @@ def destroy_copies(state_dir: Path, old_stores: bool) -> int:
     count = 0
     try:
         for path in copies(state_dir, old_stores):
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                _overwrite(path)
-                path.unlink()
+            _overwrite(path)
+            path.unlink()
             count += 1
     except OSError as error:
         raise StoreError(f"{error.filename or state_dir}: {error.strerror}") from error

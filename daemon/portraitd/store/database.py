@@ -101,6 +101,7 @@ class Database:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self._rollbacks = 0
 
     @classmethod
     def open(cls, state_dir: Path) -> Self:
@@ -166,6 +167,16 @@ class Database:
     def close(self) -> None:
         self._connection.close()
 
+    @property
+    def name(self) -> str:
+        """Another one for each store there ever was."""
+        return str(self.execute("select name from store_name").fetchone()["name"])
+
+    @property
+    def changes(self) -> int:
+        """Rows written, and writes taken back: unchanged means that the store is unchanged."""
+        return self._connection.total_changes + self._rollbacks
+
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
         """Run one statement.
 
@@ -196,6 +207,7 @@ class Database:
             yield
             self.execute("commit")
         except BaseException:
+            self._rollbacks += 1
             # SQLite has already rolled back by itself after some errors (disk full).
             if self._connection.in_transaction:
                 self.execute("rollback")

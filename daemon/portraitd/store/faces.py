@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.model import EMBEDDING_SIZE, Box, Embeddings, PublishedFace
+from portraitd.model import EMBEDDING_SIZE, Box, Embeddings
 from portraitd.store.database import Database
 from portraitd.tracks import levelled
 
@@ -20,7 +20,7 @@ CHUNK = 4096
 
 @dataclass(frozen=True, slots=True)
 class StoredFace:
-    """A face with where it was seen and whose it is."""
+    """A face with where it was seen and whose it is; the box is the part inside the frame."""
 
     id: int
     source: Path
@@ -44,22 +44,42 @@ class Faces:
 
     def encoders(self) -> list[str]:
         """The embedding spaces in use; more than one cannot be grouped together."""
-        rows = self._db.execute("select distinct encoder from faces order by encoder")
+        rows = self._db.execute("select distinct encoder from faces_in_force order by encoder")
         return [row["encoder"] for row in rows]
 
     def ids(self) -> NDArray[np.int64]:
-        """Every face's id, rising."""
-        rows = self._db.execute("select id from faces order by id").fetchall()
+        """Of every face that takes part in a census, rising."""
+        rows = self._db.execute("select id from faces_in_force order by id").fetchall()
         return np.fromiter((row["id"] for row in rows), np.int64, len(rows))
 
     def persons(self) -> NDArray[np.int64]:
         """The person of every face in the order of ``ids``; 0 for none."""
-        rows = self._db.execute("select coalesce(person_id, 0) as p from faces order by id")
+        rows = self._db.execute(
+            "select coalesce(person_id, 0) as p from faces_in_force order by id"
+        )
         return np.fromiter((row["p"] for row in rows), np.int64)
+
+    def persons_of(self, face_ids: Iterable[int]) -> dict[int, int | None]:
+        """The person of each of some faces, those that are not there left out."""
+        found = {}
+        for face_id in face_ids:
+            row = self._db.execute(
+                "select person_id from faces where id = ?", (face_id,)
+            ).fetchone()
+            if row:
+                found[face_id] = row["person_id"]
+        return found
+
+    def tracks(self) -> NDArray[np.int64]:
+        """The track of every face in the order of ``ids``; 0 while it has none."""
+        rows = self._db.execute(
+            "select coalesce(track_id, 0) as t from faces_in_force order by id"
+        ).fetchall()
+        return np.fromiter((row["t"] for row in rows), np.int64, len(rows))
 
     def embeddings(self) -> Iterator[Embeddings]:
         """All embeddings in the order of ``ids``, some thousand rows at a time."""
-        cursor = self._db.execute("select embedding from faces order by id")
+        cursor = self._db.execute("select embedding from faces_in_force order by id")
         while rows := cursor.fetchmany(CHUNK):
             yield _matrix(rows)
 
@@ -102,26 +122,6 @@ class Faces:
             raise KeyError(face_id)
         return bytes(row["jpeg"])
 
-    def published(self, person_id: int | None) -> list[PublishedFace]:
-        """The faces of a person as their folder shows them; None for faces of nobody."""
-        rows = self._db.execute(
-            """
-            select faces.*, area_left, area_top, area_right, area_bottom
-            from faces join portraits on face_id = faces.id
-            where person_id is ? order by faces.id
-            """,
-            (person_id,),
-        )
-        return [
-            PublishedFace(
-                face_id=row["id"],
-                box=_box(row),
-                area=Box(row["area_left"], row["area_top"], row["area_right"], row["area_bottom"]),
-                score=row["score"],
-            )
-            for row in rows
-        ]
-
     def goodness(self, face_ids: list[int]) -> NDArray[np.float64]:
         """How well each face would stand for its person: large, sharp, frontal; any scale."""
         rows = [
@@ -143,11 +143,12 @@ class Faces:
         """Every face, by source and time."""
         rows = self._db.execute(
             """
-            select faces.*, videos.sha256, people.name,
+            select faces.*, videos.sha256, width_px, height_px, people.name,
                 (select path from files where files.video_id = faces.video_id
                  order by state = 'duplicate', id limit 1) as path
             from faces join videos on videos.id = faces.video_id
             left join people on people.id = faces.person_id
+            where videos.replaces is null
             order by faces.video_id, faces.t_s, faces.id
             """
         )
@@ -157,7 +158,7 @@ class Faces:
                 source=Path(os.fsdecode(row["path"] or b"")),
                 sha256=row["sha256"],
                 t_s=row["t_s"],
-                box=_box(row),
+                box=_box(row).clipped(row["width_px"], row["height_px"]),
                 score=row["score"],
                 track_id=row["track_id"],
                 person_id=row["person_id"],

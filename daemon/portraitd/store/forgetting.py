@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from portraitd.endings import ending_of
+from portraitd.endings import content_stem, ending_of, frame_stem
 from portraitd.errors import ConfigError, StoreError
 from portraitd.model import Box
+from portraitd.store.corrections import Hidden
 from portraitd.store.database import Database
 from portraitd.store.files import shown
+from portraitd.store.ledger import Ledger
+from portraitd.store.mentions import Mentions
+from portraitd.store.recognition import CONTENT_SQL
 from portraitd.store.tombstones import Tombstones
 
 
@@ -50,11 +54,13 @@ class Erasure:
         id: Of the forgetting.
         what: As in ``Scope``.
         endings: By face, what the file of its portrait is known by.
+        stems: What names of files of training sets begin with, or hold.
     """
 
     id: int
     what: str
     endings: dict[int, bytes]
+    stems: tuple[str, ...]
 
 
 class Forgetting:
@@ -63,6 +69,12 @@ class Forgetting:
     def __init__(self, database: Database) -> None:
         self._db = database
         self._tombstones = Tombstones(database)
+        self._mentions = Mentions(database)
+
+    @property
+    def store(self) -> str:
+        """Whose faces these are; see ``Database.name``."""
+        return self._db.name
 
     def person(self, word: str) -> Scope:
         """Everybody of a name, or the person of a number.
@@ -89,8 +101,9 @@ class Forgetting:
             for person in people
             for row in self._db.execute("select id from faces where person_id = ?", (person,))
         ]
+        faces += self._excluded_from(frozenset(people))
         names = tuple(row["name"] or f"person {row['id']}" for row in found)
-        return Scope("person", tuple(sorted(faces)), (), tuple(sorted(people)), names)
+        return Scope("person", tuple(sorted(set(faces))), (), tuple(sorted(people)), names)
 
     def video(self, word: str) -> Scope:
         """The video of a path in the inbox, of a whole path, or of the beginning of a SHA-256.
@@ -108,7 +121,8 @@ class Forgetting:
         ).fetchall()
         if not rows and len(word) >= 8:
             rows = self._db.execute(
-                "select id from videos where substr(sha256, 1, ?) = ?", (len(word), word.lower())
+                "select id from videos where substr(sha256, 1, ?) = ? and replaces is null",
+                (len(word), word.lower()),
             ).fetchall()
         if not rows:
             raise ConfigError(
@@ -121,7 +135,9 @@ class Forgetting:
 
     def before(self, limit_s: float) -> Scope:
         """Every video that was taken up before a moment, in seconds since 1970."""
-        rows = self._db.execute("select id from videos where added_at < ? order by id", (limit_s,))
+        rows = self._db.execute(
+            "select id from videos where added_at < ? and replaces is null order by id", (limit_s,)
+        )
         return self._videos("before", [row["id"] for row in rows.fetchall()])
 
     def restored(self) -> Scope:
@@ -138,21 +154,21 @@ class Forgetting:
             face = (row["sha256"], row["t_s"], _box(row), size_px)
             if self._tombstones.has_face(*face, nearby=False):
                 faces.add(row["id"])
-        return Scope("restored", tuple(sorted(faces)), whole.video_ids, (), whole.names)
+        people = [
+            row["id"]
+            for row in self._db.execute("select id, created_at from people").fetchall()
+            if self._tombstones.has_person(row["id"], row["created_at"])
+        ]
+        return Scope("restored", tuple(sorted(faces)), whole.video_ids, tuple(people), whole.names)
 
     def carry_out(self, scope: Scope, now_s: float) -> int:
         """Take it out of the database, in one transaction. Returns the forgetting's number."""
         with self._db.transaction():
             number = self._begin(scope, now_s)
-            self._let_go_of_faces(scope, number, now_s)
-            self._let_go_of_videos(scope, now_s)
-            for person in scope.person_ids:
-                self._db.execute(
-                    "update people set name = null, locked = 0 where id = ?", (person,)
-                )
-                self._db.execute(
-                    "delete from close_people where ?1 in (lower_id, higher_id)", (person,)
-                )
+            self._let_go_of_faces(scope.face_ids, number, now_s)
+            self._let_go_of_faces(self._found_again(scope.face_ids), number, now_s)
+            self._let_go_of_videos(scope, number, now_s)
+            self._let_go_of_people(scope, now_s)
             # What a census remembers is made of these faces too: the next one begins anew.
             self._db.execute("update censuses set memory = ''")
             # The tree shows them: it is out of date.
@@ -174,6 +190,12 @@ class Forgetting:
                         "select face_id, ending from erasures where forgetting_id = ?", (row["id"],)
                     ).fetchall()
                 },
+                tuple(
+                    entry["stem"]
+                    for entry in self._db.execute(
+                        "select stem from erased_pictures where forgetting_id = ?", (row["id"],)
+                    ).fetchall()
+                ),
             )
             for row in numbers
         ]
@@ -188,7 +210,27 @@ class Forgetting:
         """Nothing is left of it anywhere."""
         with self._db.transaction():
             self._db.execute("delete from erasures where forgetting_id = ?", (number,))
+            self._db.execute("delete from erased_pictures where forgetting_id = ?", (number,))
             self._db.execute("update forgettings set finished_at = ? where id = ?", (now_s, number))
+
+    def is_forgotten(self, sha256: str, t_s: float, box: Box) -> bool:
+        """Whether a portrait that says where it is from is of a forgotten face.
+
+        So even a copy is known that somebody made of a portrait long ago, before its video was
+        looked at again and its face got another number.
+        """
+        if self._tombstones.has_content(sha256):
+            return True
+        video = self._db.execute("select * from videos where sha256 = ?", (sha256,)).fetchone()
+        if video is None:
+            return False
+        size_px = (video["width_px"], video["height_px"])
+        return self._tombstones.has_face(sha256, t_s, box, size_px)
+
+    def is_there(self, face_id: int) -> bool:
+        """Whether the store holds a face."""
+        found = self._db.execute("select 1 from faces where id = ?", (face_id,))
+        return found.fetchone() is not None
 
     def empty_journal(self) -> None:
         """Leave no copy of an old page beside the database.
@@ -231,17 +273,42 @@ class Forgetting:
     def _face_rows(self, condition: str, parameters: Sequence[int] = ()) -> list[sqlite3.Row]:
         columns = "faces.id, t_s, box_left, box_top, box_right, box_bottom"
         rows = self._db.execute(
-            f"select {columns}, sha256, width_px, height_px "  # noqa: S608 both are written here
+            f"select {columns}, {CONTENT_SQL} as sha256, width_px, height_px "  # noqa: S608
             f"from faces join videos on videos.id = video_id {condition}",
             parameters,
         )
         return rows.fetchall()
 
-    def _let_go_of_faces(self, scope: Scope, number: int, now_s: float) -> None:
-        for face in scope.face_ids:
+    def _excluded_from(self, person_ids: frozenset[int]) -> list[int]:
+        """Faces that somebody took from these people, to be seen no more: they may be theirs."""
+        held = Ledger(self._db).corrections()
+        return [
+            face_id
+            for face_id, fate in held.fates.items()
+            if fate.hidden is Hidden.EXCLUDED
+            and fate.was is not None
+            and held.who(fate.was) in person_ids
+        ]
+
+    def _found_again(self, face_ids: Sequence[int]) -> list[int]:
+        """The same faces in videos that are just being looked at again. After their tombstones."""
+        if self._db.execute("select 1 from videos where replaces is not null").fetchone() is None:
+            return []
+        return [
+            row["id"]
+            for row in self._face_rows("where replaces is not null")
+            if self._tombstones.has_face(
+                row["sha256"], row["t_s"], _box(row), (row["width_px"], row["height_px"])
+            )
+        ]
+
+    def _let_go_of_faces(self, face_ids: Sequence[int], number: int, now_s: float) -> None:
+        stems = set()
+        for face in face_ids:
             (row,) = self._face_rows("where faces.id = ?", (face,))
             size_px = (row["width_px"], row["height_px"])
             self._tombstones.set_face(row["sha256"], row["t_s"], _box(row), size_px, now_s)
+            stems.add(frame_stem(row["sha256"], row["t_s"]))
             portrait = self._db.execute(
                 "select jpeg from portraits where face_id = ?", (face,)
             ).fetchone()
@@ -255,19 +322,36 @@ class Forgetting:
             update videos set tracked = 0 where id = (select video_id from faces where id = ?)
                 and state <> 'queued'
             """,
-            [(face,) for face in scope.face_ids],
+            [(face,) for face in face_ids],
         )
+        self._mentions.let_go_of_faces(face_ids)
+        self._mentions.let_go_of_moments(sorted(stems))
+        self._remove_later(number, stems)
         self._db.executemany(
             "delete from tracks where id = (select track_id from faces where id = ?)",
-            [(face,) for face in scope.face_ids],
+            [(face,) for face in face_ids],
         )
-        self._db.executemany("delete from faces where id = ?", [(face,) for face in scope.face_ids])
+        self._db.executemany("delete from faces where id = ?", [(face,) for face in face_ids])
 
-    def _let_go_of_videos(self, scope: Scope, now_s: float) -> None:
+    def _let_go_of_people(self, scope: Scope, now_s: float) -> None:
+        for person in scope.person_ids:
+            row = self._db.execute("select * from people where id = ?", (person,)).fetchone()
+            self._tombstones.set_person(person, row["created_at"], now_s)
+        self._mentions.let_go_of_people(scope.person_ids)
+
+    def _remove_later(self, number: int, stems: Collection[str]) -> None:
+        self._db.executemany(
+            "insert or ignore into erased_pictures values (?, ?)",
+            [(number, stem) for stem in sorted(stems)],
+        )
+
+    def _let_go_of_videos(self, scope: Scope, number: int, now_s: float) -> None:
         day = datetime.fromtimestamp(now_s, UTC).date()
         for video in scope.video_ids:
             row = self._db.execute("select sha256 from videos where id = ?", (video,)).fetchone()
             self._tombstones.set_content(row["sha256"], now_s)
+            self._mentions.let_go_of_contents([row["sha256"]])
+            self._remove_later(number, [content_stem(row["sha256"])])
             self._db.execute(
                 """
                 update files set state = 'forgotten', reason = ?, changed_at = ?

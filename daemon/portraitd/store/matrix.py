@@ -1,14 +1,17 @@
 """The mean embeddings of all tracks as one file that a census maps into memory.
 
 A copy of what the database holds, kept because reading a million rows out of it takes longer
-than grouping what is new. Row ``i`` is track ``i + 1``; the row of a track that is gone is zero.
+than grouping what is new. Row ``i`` is track ``i + 1``; the row of a track that is gone is zero,
+from the census on that let it go.
 """
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from portraitd.model import EMBEDDING_SIZE
 from portraitd.store.caches import private
@@ -32,6 +35,7 @@ class Matrix:
         self.path = path
         self._tracks = tracks
         self._is_trusted = False
+        self._erased = np.empty(0, np.int64)
 
     def catch_up(self) -> int:
         """Append the tracks that are not in it yet.
@@ -56,6 +60,24 @@ class Matrix:
             # The newest tracks may be gone; a census may still remember them.
             file.truncate(last * ROW_BYTES)
         return last
+
+    def erase(self, gone: NDArray[np.bool_]) -> None:
+        """Overwrite the rows of tracks that are gone, once no census has to let them go.
+
+        Args:
+            gone: Shape ``(rows,)``; may be shorter than the file is.
+        """
+        left = np.flatnonzero(gone)
+        left = left[~np.isin(left, self._erased)]
+        if not len(left):
+            return
+        with self.path.open("r+b") as file:
+            for run in np.split(left, np.flatnonzero(np.diff(left) > 1) + 1):
+                file.seek(int(run[0]) * ROW_BYTES)
+                file.write(bytes(len(run) * ROW_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        self._erased = np.flatnonzero(gone)
 
     def _rows(self) -> int:
         try:

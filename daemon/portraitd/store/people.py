@@ -34,6 +34,8 @@ class Census:
         seconds: What it took.
         finished_at: When.
         memory: Name of the file that the next census goes on from.
+        ledger_id: The newest row of the ledger it knew.
+        forced: As violations, but because somebody put both there.
     """
 
     id: int
@@ -49,6 +51,8 @@ class Census:
     seconds: float
     finished_at: float
     memory: str
+    ledger_id: int = 0
+    forced: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +66,8 @@ class Grouped:
         parameters: What it was grouped with.
         memory: Name of the file that the next census goes on from.
         close: Two people, and the distance between them, who may be one.
+        ledger_id: The newest row of the ledger it knew.
+        told: Shape ``(n,)``; which of them somebody placed. None for none.
     """
 
     unit: Unit
@@ -70,6 +76,8 @@ class Grouped:
     parameters: str
     memory: str = ""
     close: Sequence[tuple[int, int, float]] = ()
+    ledger_id: int = 0
+    told: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,19 +122,25 @@ class People:
         newer = {
             "faces": """
                 select min(added_at) as oldest, max(added_at) as newest,
-                    (select count(*) from faces) as total
-                from faces where id > ?
+                    (select count(*) from faces_in_force) as total
+                from faces_in_force where id > ?
                 """,
             "tracks": """
                 select min(videos.finished_at) as oldest, max(videos.finished_at) as newest,
-                    (select count(*) from tracks) as total
-                from tracks join videos on videos.id = video_id where tracks.id > ?
+                    (select count(*) from tracks_in_force) as total
+                from tracks_in_force as tracks join videos on videos.id = video_id
+                where tracks.id > ?
                 """,
         }
         row = self._db.execute(newer[unit], (since,)).fetchone()
-        # Fewer than the census knew: a video was forgotten.
-        stale = row["newest"] is not None or row["total"] < (known or 0)
-        return Arrivals(stale, row["oldest"] or 0.0, row["newest"] or 0.0)
+        said = self._db.execute(
+            "select min(at) as oldest, max(at) as newest from ledger where id > ?",
+            (census.ledger_id if census else 0,),
+        ).fetchone()
+        # Fewer than the census knew: a video was forgotten, or a face excluded.
+        stale = row["total"] < (known or 0)
+        times = [one for one in (*row[:2], *said) if one is not None]
+        return Arrivals(stale or bool(times), min(times, default=0.0), max(times, default=0.0))
 
     def next_id(self) -> int:
         """The lowest id that no person ever had."""
@@ -134,9 +148,18 @@ class People:
         return (row["seq"] if row else 0) + 1
 
     def kept(self) -> list[int]:
-        """People who have a name or are locked."""
-        rows = self._db.execute("select id from people where name is not null or locked")
+        """People who have a name, are locked or are ignored."""
+        rows = self._db.execute(
+            """
+            select id from people
+            where (name is not null or locked or ignored) and merged_into is null
+            """
+        )
         return [row["id"] for row in rows]
+
+    def ignored(self) -> set[int]:
+        """People who were put out of sight."""
+        return {row["id"] for row in self._db.execute("select id from people where ignored")}
 
     def record(self, grouped: Grouped, seconds: float, now_s: float) -> Census:
         """Put a grouping in force, in one transaction.
@@ -160,6 +183,8 @@ class People:
                 [(heir, person) for person, heir in carried.merged_into.items()],
             )
             self._move(grouped)
+            twice, forced = self._twice_in_a_frame(grouped.unit)
+            self._db.execute("drop table wanted")
             self._db.execute("delete from close_people")
             self._db.executemany("insert into close_people values (?, ?, ?)", grouped.close)
             self._db.execute(
@@ -171,17 +196,15 @@ class People:
             row = self._db.execute(
                 """
                 insert into censuses (parameters, last_id, faces, tracks, people, unassigned,
-                    churn, names_lost, violations, seconds, finished_at, memory)
+                    churn, names_lost, violations, seconds, finished_at, memory, ledger_id,
+                    forced)
                 values (?, ?,
-                    coalesce(?, (select count(*) from faces)),
-                    coalesce(?, (select count(*) from tracks)),
+                    coalesce(?, (select count(*) from faces_in_force)),
+                    coalesce(?, (select count(*) from tracks_in_force)),
                     (select count(distinct person_id) from faces),
-                    (select count(*) from faces where person_id is null),
-                    ?, ?,
-                    (select coalesce(sum(n - 1), 0) from (
-                        select count(*) as n from faces where person_id is not null
-                        group by video_id, t_s, person_id having n > 1)),
-                    ?, ?, ?)
+                    (select count(*) from faces where person_id is null and hidden <> 1
+                        and video_id not in (select id from videos where replaces is not null)),
+                    ?, ?, ?, ?, ?, ?, ?, ?)
                 returning *
                 """,
                 (
@@ -192,9 +215,12 @@ class People:
                     len(grouped.ids) if grouped.unit == "tracks" else None,
                     carried.churn,
                     len(carried.names_lost),
+                    twice - forced,
                     seconds,
                     now_s,
                     grouped.memory,
+                    grouped.ledger_id,
+                    forced,
                 ),
             ).fetchone()
         return _census(row)
@@ -202,9 +228,12 @@ class People:
     def _move(self, grouped: Grouped) -> None:
         """Give every face the person it belongs to now; write only where that differs."""
         persons = [person or None for person in grouped.carried.people.tolist()]
-        pairs = list(zip(grouped.ids.tolist(), persons, strict=True))
-        self._db.execute("create temp table wanted (id integer primary key, person_id integer)")
-        self._db.executemany("insert into wanted values (?, ?)", pairs)
+        told = grouped.told if grouped.told is not None else np.zeros(len(grouped.ids), np.bool_)
+        rows = list(zip(grouped.ids.tolist(), persons, told.tolist(), strict=True))
+        self._db.execute(
+            "create temp table wanted (id integer primary key, person_id integer, told integer)"
+        )
+        self._db.executemany("insert into wanted values (?, ?, ?)", rows)
         moves = {
             "faces": """
                 update faces set person_id = wanted.person_id from wanted
@@ -216,7 +245,22 @@ class People:
                 """,
         }
         self._db.execute(moves[grouped.unit])
-        self._db.execute("drop table wanted")
+
+    def _twice_in_a_frame(self, unit: Unit) -> tuple[int, int]:
+        """Faces of one person in one frame, beyond the first; and those that were put there."""
+        told = {
+            "faces": "left join wanted on wanted.id = faces.id",
+            "tracks": "left join wanted on wanted.id = faces.track_id",
+        }
+        row = self._db.execute(
+            f"""
+            select coalesce(sum(n - 1), 0), coalesce(sum(max(0, placed - 1)), 0) from (
+                select count(*) as n, total(told) as placed from faces {told[unit]}
+                where faces.person_id is not null
+                group by video_id, t_s, faces.person_id having n > 1)
+            """  # noqa: S608 - one of two constants
+        ).fetchone()
+        return int(row[0]), int(row[1])
 
     def close(self) -> list[tuple[int, int, float]]:
         """Pairs of people who may be one, and the distance between them, the nearest first."""
@@ -232,22 +276,6 @@ class People:
             """
         )
         return [Person(row["id"], row["name"]) for row in rows]
-
-    def last_publication(self) -> tuple[int, str]:
-        """The census and the look that the people tree was last made from; (0, "") if never."""
-        row = self._db.execute("select census_id, look from publications").fetchone()
-        return (row["census_id"], row["look"]) if row else (0, "")
-
-    def note_publication(self, census_id: int, look: str, now_s: float) -> None:
-        """The people tree now shows this census."""
-        self._db.execute(
-            """
-            insert into publications values (1, ?, ?, ?) on conflict (id) do update set
-                census_id = excluded.census_id, look = excluded.look,
-                finished_at = excluded.finished_at
-            """,
-            (census_id, look, now_s),
-        )
 
 
 def _census(row: sqlite3.Row) -> Census:

@@ -38,7 +38,29 @@ class Tombstones:
     ) -> None:
         """This face of this content is not to be stored again. Within a transaction."""
         key_id, key = self._newest_key()
-        self._set(_digest(key, sha256, *_cell(t_s, box, size_px)), "face", key_id, now_s)
+        cell = _cell(t_s, box, size_px)
+        self._set(_digest(key, sha256, *cell), "face", key_id, now_s)
+        self._set(_digest(key, sha256, cell[0]), "moment", key_id, now_s)
+
+    def set_person(self, person_id: int, created_s: float, now_s: float) -> None:
+        """The name of this person is not to come back with a copy. Within a transaction."""
+        key_id, key = self._newest_key()
+        self._set(_digest(key, person_id, repr(created_s)), "person", key_id, now_s)
+
+    def has_person(self, person_id: int, created_s: float) -> bool:
+        """Whether this person was forgotten. Numbers are given anew after a restore; the moment
+        they were given at is not."""
+        digests = [_digest(key, person_id, repr(created_s)) for key in self._keys()]
+        return self._any(digests, "person")
+
+    def has_moment(self, sha256: str, t_s: float, within_s: float = TIME_CELL_S) -> bool:
+        """Whether a face was forgotten so near to this moment of a content, wherever in it."""
+        keys = self._keys()
+        first, last = ((t_s + step) // TIME_CELL_S for step in (-within_s, within_s))
+        seconds = range(int(first), int(last) + 1)
+        return self._any(
+            [_digest(key, sha256, second) for key in keys for second in seconds], "moment"
+        )
 
     def has_content(self, sha256: str) -> bool:
         """Whether this content was forgotten as a whole."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +12,12 @@ from numpy.typing import NDArray
 from portraitd.model import EMBEDDING_SIZE, Embeddings
 from portraitd.store.database import Database
 from portraitd.store.faces import CHUNK
+from portraitd.store.ledger import Ledger
 from portraitd.tracks import Tracks, VideoFaces, goodness
 
 Indices = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,17 +44,32 @@ class TrackStore:
 
     def __init__(self, database: Database) -> None:
         self._db = database
+        self._ledger = Ledger(database)
 
-    def untracked(self) -> int | None:
-        """A video whose slices have all ended and whose faces have no tracks yet."""
+    def untracked(self, besides: Collection[int] = ()) -> int | None:
+        """A video whose slices have all ended and whose faces have no tracks yet.
+
+        Args:
+            besides: Videos to pass over.
+        """
         row = self._db.execute(
-            "select id from videos where tracked = 0 and state <> 'queued' order by id limit 1"
+            """
+            select id from videos where tracked = 0 and state <> 'queued'
+                and id not in (select value from json_each(?))
+            order by id limit 1
+            """,
+            (json.dumps(sorted(besides)),),
         ).fetchone()
         return row and int(row["id"])
 
-    def any_untracked(self) -> bool:
-        """Whether a finished video still waits for its tracks."""
-        return self.untracked() is not None
+    def note_trouble(self, video_id: int, reason: str) -> None:
+        """Say why the faces of a video have no tracks; it stays untracked."""
+        self._db.execute(
+            "update videos set reason = ? where id = ? and tracked = 0", (reason, video_id)
+        )
+        self._db.execute(
+            "update files set reason = ? where video_id = ? and state = 'done'", (reason, video_id)
+        )
 
     def faces_of(self, video_id: int) -> tuple[Indices, VideoFaces]:
         """The faces of a video: their ids, and what tracking needs of them."""
@@ -73,8 +91,18 @@ class TrackStore:
             goodness=goodness(columns["size_px"], columns["sharpness"], columns["frontal"]),
         )
 
+    def said_of(self, video_id: int, face_ids: Indices) -> tuple[Indices, Flags]:
+        """What people said about the faces of a video; see ``tracks.divided``."""
+        return self._ledger.labels(video_id, face_ids)
+
     def record(
-        self, video_id: int, face_ids: Indices, tracks: Indices, found: Tracks, apart: Indices
+        self,
+        video_id: int,
+        face_ids: Indices,
+        tracks: Indices,
+        found: Tracks,
+        apart: Indices,
+        ranks: Indices | None = None,
     ) -> bool:
         """Store the tracks of a video in one transaction, instead of any it had.
 
@@ -84,6 +112,8 @@ class TrackStore:
             tracks: Shape ``(n,)``; the track of each, from 0.
             found: What each track is like.
             apart: Shape ``(m, 2)``; pairs of tracks that were seen in one frame.
+            ranks: Shape ``(n,)``; as ``tracks.stand_ins`` gives them; without, the best face
+                stands for its track.
 
         Returns:
             False if the video's faces are no longer the same: then nothing is stored.
@@ -123,15 +153,57 @@ class TrackStore:
                 "insert into apart values (?, ?)",
                 [(ids[lower], ids[higher]) for lower, higher in apart.tolist()],
             )
+            if ranks is None:
+                ranks = np.full(len(face_ids), -1)
+                ranks[found.best] = 0
+            self._db.executemany(
+                "update faces set rank = ? where id = ?",
+                [
+                    (rank if rank >= 0 else None, face)
+                    for rank, face in zip(ranks.tolist(), face_ids.tolist(), strict=True)
+                ],
+            )
+            # What only stands beside another is recognised when it takes its place.
+            if not self._stands_beside(video_id):
+                self.recognise(video_id)
             self._db.execute("update videos set tracked = 1 where id = ?", (video_id,))
             return True
+
+    def recognise(self, video_id: int) -> None:
+        """Find in a video what was known of it, within the caller's transaction."""
+        self._fill(video_id)
+        self._ledger.recognise(video_id)
+
+    def _fill(self, video_id: int) -> None:
+        """Faces of nobody follow the person of the others in their track, if there is one.
+
+        There is none in a video that is new; where one was looked at again, not every face is
+        recognised.
+        """
+        self._db.execute(
+            """
+            update faces set person_id = (
+                select other.person_id from faces as other
+                where other.track_id = faces.track_id and other.person_id is not null
+                group by other.person_id order by count(*) desc, other.person_id limit 1)
+            where video_id = ? and person_id is null
+                and exists (select 1 from faces as any_one
+                    where any_one.video_id = ? and any_one.person_id is not null)
+            """,
+            (video_id, video_id),
+        )
+
+    def _stands_beside(self, video_id: int) -> bool:
+        row = self._db.execute("select replaces from videos where id = ?", (video_id,)).fetchone()
+        return row is not None and row["replaces"] is not None
 
     def rows(self) -> TrackRows:
         """What a census needs of every track."""
         rows = self._db.execute(
             """
             select tracks.id, faces, goodness, spread, coalesce(person_id, 0) as person
-            from tracks join faces as best on best.id = best_face_id order by tracks.id
+            from tracks_in_force as tracks join faces as best on best.id = best_face_id
+            order by tracks.id
             """
         ).fetchall()
         return TrackRows(
@@ -141,6 +213,11 @@ class TrackStore:
             spreads=np.array([row["spread"] for row in rows], np.float64),
             persons=np.array([row["person"] for row in rows], np.int64),
         )
+
+    def ids(self) -> Indices:
+        """Shape ``(n,)``, rising: every track there is, whether a census counts it or not."""
+        rows = self._db.execute("select id from tracks order by id")
+        return np.array([row["id"] for row in rows], np.int64)
 
     def apart(self) -> Indices:
         """Shape ``(m, 2)``: ids of tracks that were seen in one frame, the lower first."""

@@ -21,6 +21,7 @@ from portraitd.model import (
 )
 from portraitd.store.database import Database
 from portraitd.store.files import Files, KnownFile, shown
+from portraitd.store.recognition import CONTENT_SQL
 from portraitd.store.tombstones import Tombstones
 
 FORGOTTEN_REASON = "this content was forgotten at somebody's word; privacy.dropped_again says more"
@@ -54,6 +55,17 @@ class Progress:
     footage_done_s: float
     footage_open_s: float
     work_s: float
+
+    @property
+    def speed(self) -> float:
+        """Seconds of footage a worker gets through in a second; 0 if unknown."""
+        return self.footage_done_s / self.work_s if self.work_s else 0.0
+
+    def eta_s(self, processes: int) -> float | None:
+        """Seconds of work left on so many workers; None while nothing tells how fast they are."""
+        if not self.footage_open_s:
+            return 0.0
+        return self.footage_open_s / self.speed / processes if self.speed else None
 
 
 def cut(facts: MediaFacts, slice_s: float) -> list[tuple[float, float]]:
@@ -132,11 +144,16 @@ class Work:
             ).fetchone()
             if row is None:
                 return None
-            kind = self._db.execute(
-                "select kind from videos where id = ?", (row["video_id"],)
-            ).fetchone()["kind"]
-            source = self._files.source(self._files.of_video(row["video_id"])[0])
-        piece = Slice(source, MediaKind(kind), row["start_s"], row["stop_s"])
+            video = self._db.execute(
+                f"""
+                select kind, {CONTENT_SQL} as sha256, coalesce(replaces, id) as origin
+                from videos where id = ?
+                """,  # noqa: S608 - a constant
+                (row["video_id"],),
+            ).fetchone()
+            source = self._files.source(self._files.of_video(video["origin"])[0])
+        kind = MediaKind(video["kind"])
+        piece = Slice(source, kind, row["start_s"], row["stop_s"], video["sha256"])
         return Ticket(row["id"], row["video_id"], row["attempts"], piece)
 
     def release(self, ticket: Ticket) -> None:
@@ -272,7 +289,9 @@ class Work:
 
     def counts(self) -> dict[str, int]:
         """Videos by state."""
-        rows = self._db.execute("select state, count(*) as n from videos group by state")
+        rows = self._db.execute(
+            "select state, count(*) as n from videos where replaces is null group by state"
+        )
         return {row["state"]: row["n"] for row in rows}
 
     def progress(self) -> Progress:
@@ -291,10 +310,28 @@ class Work:
         ).fetchone()
         return Progress(row["done"], row["left_over"], row["work"])
 
+    def unwanted(self, ticket: Ticket, times_s: Sequence[float]) -> list[float]:
+        """The moments of a slice of which no picture may be kept.
+
+        All of them where the video was forgotten while a worker looked at it.
+        """
+        if not self.is_queued(ticket):
+            return list(times_s)
+        sha256 = ticket.piece.sha256
+        return [t_s for t_s in times_s if self._tombstones.has_moment(sha256, t_s)]
+
+    def is_queued(self, ticket: Ticket) -> bool:
+        """Whether a slice that is out is still one of the store's."""
+        found = self._db.execute("select 1 from jobs where id = ?", (ticket.job_id,))
+        return found.fetchone() is not None
+
     def _rememberable(self, video_id: int, result: SliceFaces) -> Sequence[Sighting]:
-        video = self._db.execute("select * from videos where id = ?", (video_id,)).fetchone()
+        video = self._db.execute(
+            f"select {CONTENT_SQL} as content, * from videos where id = ?",  # noqa: S608
+            (video_id,),
+        ).fetchone()
         size_px = (video["width_px"], video["height_px"])
-        return self._tombstones.without_forgotten(video["sha256"], size_px, result.sightings)
+        return self._tombstones.without_forgotten(video["content"], size_px, result.sightings)
 
     def _duplicate(self, file: KnownFile, video: sqlite3.Row) -> tuple[FileState, str]:
         names = [known for known in self._files.of_video(video["id"]) if known.id != file.id]

@@ -1,0 +1,211 @@
+"""Cuts frames and chips again, from the frames that were kept or from the videos. For workers.
+
+Imports OpenCV and dlib: the daemon process names ``cut`` through ``portraitd.dataset.orders``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from portraitd.dataset.orders import ChipOrder, Cut, CutOrder, FrameOrder
+from portraitd.dataset.pool import Pool
+from portraitd.dataset.truth import are_corners
+from portraitd.encoder.chips import Aligner
+from portraitd.encoder.weights import FIVE_POINTS, find, verified
+from portraitd.endings import frame_stem
+from portraitd.errors import PublishError, VideoError
+from portraitd.model import Box, Frame, Image, Landmarks
+from portraitd.opencv import cv2
+from portraitd.video import FramesAt
+
+JPEG_QUALITY = 92
+
+ARCFACE = np.array(
+    [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655),
+     (70.7299, 92.2041)],
+    np.float64,
+)  # fmt: skip
+"""Where ArcFace's training put eyes, nose and corners of the mouth in 112 x 112 pixels."""
+
+ARCFACE_CORNERS = np.array(
+    [(80.2, 53.2), (66.5, 53.7), (31.4, 52.8), (45.2, 53.5), (55.8, 80.5)], np.float64
+)
+"""Where dlib's five points lie in such chips: corners of the eyes and the base of the nose.
+
+The medians over 1,047 photographed faces whose chips were cut by YuNet's points; each coordinate
+spreads by 2 to 3 pixels.
+"""
+
+BACKGROUND_TOLERANCE_S = 1.0
+
+_BLURRED_BLOCKS = 5
+"""A blurred face keeps so many spots of colour across: nobody is recognised by them."""
+
+
+def cut(order: CutOrder) -> Cut:
+    """Put every picture that is ordered into the pool, as far as it can be had.
+
+    Raises:
+        PublishError: The pool cannot be written.
+    """
+    pool = Pool(order.state_dir)
+    done, left = 0, []
+    for frame in order.frames:
+        image = _kept_frame(pool, order.sha256, frame)
+        if image is None:
+            left.append(frame)
+        else:
+            done += _put(pool, order.sha256, frame, image)
+    if not left:
+        return Cut(done, "")
+    reason = "the file is not there any more"
+    for source in order.sources:
+        exact = [frame for frame in left if frame.is_exact]
+        loose = [frame for frame in left if not frame.is_exact]
+        try:
+            for frames, tolerance_s in ((exact, 0.0), (loose, BACKGROUND_TOLERANCE_S)):
+                by_time = {frame.t_s: frame for frame in frames}
+                wanted = FramesAt(source, order.kind, order.start_s, sorted(by_time), tolerance_s)
+                for t_s, found in wanted if by_time else ():
+                    done += _put(pool, order.sha256, by_time[t_s], found.image)
+                    left.remove(by_time[t_s])
+        except VideoError as error:
+            reason = str(error)
+            continue
+        return Cut(done, f"{len(left)} frames were not met again" if left else "")
+    return Cut(done, reason)
+
+
+def keep_frame(sha256: str, frame: Frame, state_dir: Path) -> None:
+    """Put a frame into the pool as it was seen, for sets that are built when its video is gone."""
+    # A full disk must not fail the video: while it is there, its frames can be cut again.
+    with contextlib.suppress(PublishError):
+        name = f"{frame_stem(sha256, frame.t_s)}.jpg"
+        Pool(state_dir).put(sha256, name, encoded(frame.image))
+
+
+def _kept_frame(pool: Pool, sha256: str, frame: FrameOrder) -> Image | None:
+    """A frame that lies in the pool as it was seen."""
+    path = pool.path(sha256, f"{frame_stem(sha256, frame.t_s)}.jpg")
+    if not path.is_file():
+        return None
+    image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    return None if image is None else np.asarray(image, np.uint8)
+
+
+def _put(pool: Pool, sha256: str, order: FrameOrder, image: Image) -> int:
+    """Make the pictures of one frame. Returns how many; none if the frame has another size."""
+    if (image.shape[1], image.shape[0]) != order.size_px:
+        return 0
+    count = 0
+    if order.name and not pool.has(sha256, order.name):
+        shown = blurred(image, order.blurred, order.labelled) if order.blurred else image
+        pool.put(sha256, order.name, encoded(shown))
+        count += 1
+    for chip in order.chips:
+        for name, picture in _chips(image, chip):
+            pool.put(sha256, name, encoded(picture))
+            count += 1
+    return count
+
+
+def _chips(image: Image, order: ChipOrder) -> list[tuple[str, Image]]:
+    made = []
+    if order.name_150:
+        chip, _ = _aligner().align(image, order.box)
+        made.append((order.name_150, np.asarray(cv2.cvtColor(chip, cv2.COLOR_RGB2BGR), np.uint8)))
+    if order.name_112 and order.landmarks:
+        made.append((order.name_112, arcface_chip(image, order.landmarks)))
+    return made
+
+
+def arcface_chip(image: Image, landmarks: Landmarks) -> Image:
+    """The face upright in 112 x 112 pixels, as ArcFace and its kin are trained on; BGR.
+
+    Args:
+        image: The full-size frame, BGR.
+        landmarks: Both eyes, the nose and both corners of the mouth, that on the left of the
+            picture first, in pixels of the frame; or dlib's five, which come out less exact.
+    """
+    template = ARCFACE_CORNERS if are_corners(landmarks) else ARCFACE
+    turn = similarity(np.asarray(landmarks, np.float64), template)
+    scale = float(np.hypot(turn[0, 0], turn[0, 1]))
+    if scale < 0.5:
+        # Shrinking by more than half skips pixels: average them before.
+        smooth = cv2.GaussianBlur(image, (0, 0), 0.35 / scale)
+        return np.asarray(cv2.warpAffine(smooth, turn, (112, 112)), np.uint8)
+    return np.asarray(cv2.warpAffine(image, turn, (112, 112)), np.uint8)
+
+
+def similarity(points: Any, target: Any) -> Any:
+    """The turn, scale and shift that brings points nearest to others, as a 2 x 3 matrix.
+
+    Least squares (Umeyama, 1991), without mirroring.
+    """
+    mean, target_mean = points.mean(axis=0), target.mean(axis=0)
+    centred, target_centred = points - mean, target - target_mean
+    left, stretch, right = np.linalg.svd(target_centred.T @ centred / len(points))
+    sign = np.array([1.0, 1.0 if np.linalg.det(left) * np.linalg.det(right) > 0 else -1.0])
+    turn = left @ np.diag(sign) @ right
+    scale = float((stretch * sign).sum() / centred.var(axis=0).sum())
+    return np.hstack([scale * turn, (target_mean - scale * turn @ mean)[:, None]])
+
+
+def blurred(image: Image, faces: Sequence[Box], spared: Sequence[Box] = ()) -> Image:
+    """The picture with some faces made unrecognisable, hair and chin as well.
+
+    Args:
+        image: BGR.
+        faces: What is blurred, in pixels of the picture.
+        spared: Other faces: only the blurred faces themselves may reach into these.
+    """
+    height, width = image.shape[:2]
+    result = image.copy()
+    for face in faces:
+        across, down = round(face.width * 0.3), round(face.height * 0.4)
+        area = Box(
+            face.left - across, face.top - down, face.right + across, face.bottom + down
+        ).clipped(width, height)
+        part = image[area.top : area.bottom, area.left : area.right]
+        if not part.size:
+            continue
+        few = cv2.resize(part, (_BLURRED_BLOCKS, _BLURRED_BLOCKS), interpolation=cv2.INTER_AREA)
+        result[area.top : area.bottom, area.left : area.right] = cv2.resize(
+            few, (area.width, area.height), interpolation=cv2.INTER_LINEAR
+        )
+    hidden = [result[f.top : f.bottom, f.left : f.right].copy() for f in _inside(faces, image)]
+    for box in _inside(spared, image):
+        part = image[box.top : box.bottom, box.left : box.right]
+        result[box.top : box.bottom, box.left : box.right] = part
+    for box, part in zip(_inside(faces, image), hidden, strict=True):
+        result[box.top : box.bottom, box.left : box.right] = part
+    return result
+
+
+def encoded(image: Image) -> bytes:
+    """A complete JPEG.
+
+    Raises:
+        ValueError: If OpenCV cannot encode it.
+    """
+    done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    if not done:
+        raise ValueError(f"an image of shape {image.shape} cannot be written as JPEG")
+    return data.tobytes()
+
+
+def _inside(boxes: Sequence[Box], image: Image) -> list[Box]:
+    return [box.clipped(image.shape[1], image.shape[0]) for box in boxes]
+
+
+@lru_cache(maxsize=1)
+def _aligner() -> Aligner:
+    points = find(FIVE_POINTS)
+    verified(FIVE_POINTS, points)
+    return Aligner.load(points)

@@ -1,0 +1,75 @@
+"""What commands ask of the running service, and its answers."""
+
+from __future__ import annotations
+
+from portraitd import curator, forgetter
+from portraitd.errors import ConfigError
+from portraitd.forgetter import Forgetter
+from portraitd.publisher import Publisher
+from portraitd.rebuilding import Rebuilding
+from portraitd.requests import Request, Requests
+from portraitd.review import Review
+
+
+class Errands:
+    """Does what commands left as requests.
+
+    Args:
+        requests: Where they lie.
+        review: What can be undone or accepted.
+        publisher: What can be accepted as well.
+        rebuilding: What can be begun.
+        forgetter: Forgets, as soon as nobody holds faces.
+    """
+
+    def __init__(
+        self,
+        requests: Requests,
+        review: Review,
+        publisher: Publisher,
+        rebuilding: Rebuilding,
+        forgetter: Forgetter,
+    ) -> None:
+        self._requests = requests
+        self._review = review
+        self._publisher = publisher
+        self._rebuilding = rebuilding
+        self._forgetter = forgetter
+
+    @property
+    def pending(self) -> bool:
+        """Whether anything is asked."""
+        return bool(self._requests.waiting())
+
+    def refresh(self, now_s: float) -> None:
+        """Do what is asked, and say what came of it.
+
+        Raises:
+            StoreError: The store or the answer cannot be written; it is tried again.
+        """
+        for name, request in self._requests.waiting().items():
+            if request.what == curator.REQUEST:
+                # Answered by the room itself, when the set is built.
+                continue
+            if request.what == forgetter.REQUEST and not self._forgetter.is_free:
+                continue
+            try:
+                self._requests.answer(name, self._grant(request, now_s))
+            except ConfigError as error:
+                self._requests.answer(name, str(error), granted=False)
+
+    def _grant(self, request: Request, now_s: float) -> str:
+        if request.what == "undo":
+            undone = self._review.undo(request.row, now_s)
+            return f"row {undone.id} ({undone.kind}) is undone"
+        if request.what == "accept":
+            self._review.accept()
+            self._publisher.accept()
+            return "what is gone from people/ is taken for removed"
+        if request.what == "rebuild":
+            begun = self._rebuilding.begin(now_s)
+            gone = f"; {begun.left_out} stay as they are, their file is gone"
+            return f"{begun.videos} videos are looked at again" + gone * bool(begun.left_out)
+        if request.what == forgetter.REQUEST and len(request.words) == 2:
+            return self._forgetter.answer(request.words[0], request.words[1], now_s)
+        raise ConfigError(f"there is no request {request.what!r}")

@@ -1,0 +1,223 @@
+"use strict";
+// The page of one person. Who it is stands in the address: person.html#7.
+
+(() => {
+  const { say, make } = Gallery;
+  const PORTRAITS_AT_ONCE = 120;
+  const VIDEOS_AT_ONCE = 8;
+  const at = (id) => document.getElementById(id);
+  let person = null;
+  let wanted = 0;
+
+  function open() {
+    const [id, ...state] = location.hash.slice(1).split("&");
+    wanted = Number.parseInt(id, 10) || 0;
+    const place = new URLSearchParams(state.join("&"));
+    if (wanted) place.set("at", wanted);
+    at("back").href = `../index.html#${place}`;
+    person = null;
+    at("main").replaceChildren(make("p", { class: "empty" }, say("loading")));
+    if (!wanted) return missing();
+    return Gallery.load(`data/person-${String(wanted).padStart(6, "0")}.js`, missing);
+  }
+
+  function missing() {
+    at("main").replaceChildren(
+      make("h1", {}, say("person"), wanted ? ` ${wanted}` : ""),
+      make("p", { class: "empty" }, say("gone")),
+    );
+  }
+
+  const source = (file) => `../${person.folder}/${file}`;
+  const fileOf = ([id, , , , file]) => file || `${String(id).padStart(6, "0")}.jpg`;
+
+  function show() {
+    document.title = person.name;
+    at("as-of").textContent = say("as_of", { date: Gallery.moment(person.at) });
+    at("table").href = `appearances/${String(person.id).padStart(6, "0")}.csv`;
+    at("table").hidden = false;
+    const videos = person.videos.filter((video) => !video[1]);
+    at("main").replaceChildren(
+      ...[
+        head(),
+        part("close", "close_why", person.close.length && list("likely", person.close.map(other))),
+        part("intruders", "intruders_why", person.intruders.length && list("likely", person.intruders.map(intruder))),
+        part("times", "", videos.length && inSteps("times", videos, VIDEOS_AT_ONCE, (video) => timeline(person, video))),
+        part("photos", "", photos()),
+        part(
+          "portraits",
+          person.portraits.some((one) => one[3]) ? "portraits_new" : "",
+          person.portraits.length && inSteps("portraits", newFirst(), PORTRAITS_AT_ONCE, portrait),
+        ),
+      ].filter(Boolean),
+    );
+  }
+
+  const newFirst = () => [...person.portraits].sort((a, b) => b[3] - a[3]);
+
+  function head() {
+    const address = person.picture ? source(person.picture) : "";
+    const [first, last] = [person.first, person.last];
+    const fact = (word, ...value) => [make("dt", {}, say(word)), make("dd", {}, ...value)];
+    const seen = ([seconds, video]) => say("seen_in", { date: Gallery.day(seconds), video });
+    return make(
+      "header",
+      { class: "portrayed" },
+      Gallery.picture(address, person.full, say("montage_of", { name: person.name }), Gallery.initial(person.name)),
+      make(
+        "div",
+        {},
+        make("h1", { dir: "auto", tabindex: "-1", id: "name" }, person.name),
+        make(
+          "dl",
+          { class: "facts numbers" },
+          ...fact("counts", say("counts_in", {
+            portraits: say("portraits", { n: person.portraits.length }),
+            faces: say("faces", { n: person.faces }),
+            clips: say("clips", { n: person.videos.length }),
+          })),
+          ...fact("first", seen(first)),
+          ...fact("last", seen(last)),
+          ...fact("number", String(person.id)),
+          ...fact("folder", make("a", { href: source(""), dir: "auto" }, person.shown_folder)),
+        ),
+        person.fresh
+          ? make("p", { class: "marks" }, make("span", { class: "mark" }, say("mark_new", { n: person.fresh })))
+          : null,
+      ),
+    );
+  }
+
+  function part(title, why, inside) {
+    if (!inside) return null;
+    return make(
+      "section",
+      { class: "part", id: `part-${title}`, "aria-labelledby": `title-${title}` },
+      make("h2", { id: `title-${title}`, tabindex: "-1" }, say(title)),
+      why ? make("p", { class: "quiet" }, say(why)) : null,
+      make("div", { class: "inside" }, inside),
+    );
+  }
+
+  const list = (kind, items) => make("ul", { class: kind }, ...items);
+
+  // The first so many, and a button for as many more.
+  function inSteps(kind, values, step, build) {
+    const shown = list(kind, values.slice(0, step).map(build));
+    const box = make("div", {}, shown);
+    let done = Math.min(step, values.length);
+    if (done === values.length) return box;
+    const button = make("button", { type: "button", class: "more" });
+    const label = () => { button.textContent = say("more", { n: Math.min(step, values.length - done) }); };
+    button.addEventListener("click", () => {
+      const added = values.slice(done, done + step).map(build);
+      shown.append(...added);
+      done += added.length;
+      added[0].querySelector("a, summary")?.focus();
+      if (done === values.length) button.remove();
+      else label();
+    });
+    label();
+    box.append(button);
+    return box;
+  }
+
+  function described(one) {
+    const [, index, seconds] = one;
+    const [video, isPhoto] = person.videos[index];
+    const time = isPhoto ? "" : Gallery.clock(seconds);
+    const label = say(isPhoto ? "portrait_in" : "portrait_of", { name: person.name, video, time });
+    return { video, time, label };
+  }
+
+  function portrait(one) {
+    const { video, time, label } = described(one);
+    const address = source(fileOf(one));
+    return make(
+      "li",
+      {},
+      make(
+        "a",
+        { href: address, title: label },
+        Gallery.picture(address, 0, label, "?"),
+        make(
+          "span",
+          { class: "line", "aria-hidden": "true" },
+          make("span", { class: "video", dir: "auto" }, video),
+          time,
+          one[3] ? make("span", { class: "mark" }, say("new")) : null,
+        ),
+      ),
+    );
+  }
+
+  function intruder([index, distance, usual]) {
+    const one = person.portraits[index];
+    const { video, time, label } = described(one);
+    const address = source(fileOf(one));
+    return make(
+      "li",
+      {},
+      make(
+        "a",
+        { href: address },
+        Gallery.picture(address, 0, label, "?"),
+        make(
+          "span",
+          { class: "small numbers" },
+          make("strong", {}, say("distance", { n: Gallery.decimal(distance) })),
+          `, ${say("usual", { n: Gallery.decimal(usual) })}`,
+          make("span", { class: "quiet" }, make("br"), video, make("br"), time),
+          make("span", { class: "quiet" }, make("br"), fileOf(one)),
+        ),
+      ),
+    );
+  }
+
+  function other([id, name, folder, file, full, distance]) {
+    const state = at("back").hash.slice(1).replace(/&?at=\d+/, "");
+    return make(
+      "li",
+      {},
+      make(
+        "a",
+        { href: `#${id}${state ? `&${state}` : ""}` },
+        Gallery.picture(file ? `../${folder}/${file}` : "", full, "", Gallery.initial(name)),
+        make(
+          "span",
+          {},
+          make("strong", { dir: "auto" }, name),
+          make("span", { class: "quiet small numbers" }, make("br"), say("distance", { n: Gallery.decimal(distance) })),
+        ),
+      ),
+    );
+  }
+
+  function photos() {
+    const names = person.videos.filter((video) => video[1]).map(([name]) => name);
+    return names.length ? make("p", { class: "quiet", dir: "auto" }, names.join(" · ")) : null;
+  }
+
+  Gallery.hear("person", (value) => {
+    // A slow file may come after the next person was asked for.
+    if (value.id !== wanted) return;
+    person = value;
+    show();
+    at("name").focus({ preventScroll: true });
+    scrollTo(0, 0);
+  });
+
+  at("skip").addEventListener("click", (event) => {
+    event.preventDefault();
+    const title = at("title-portraits");
+    title?.scrollIntoView();
+    title?.focus();
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && !event.isComposing) location.href = at("back").href;
+  });
+  window.addEventListener("hashchange", open);
+
+  Gallery.begin(() => person && show());
+  open();
+})();

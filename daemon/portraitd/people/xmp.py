@@ -1,0 +1,229 @@
+"""What a portrait says about itself: an XMP packet in the JPEG, written and read back.
+
+Programs that manage pictures read the name and the face's place from the MWG region and the
+keywords; portraitd knows a file again, under any name and in any folder, by its own fields. The
+picture itself stays as it is, byte by byte.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+from xml.sax.saxutils import escape, quoteattr
+
+from portraitd.model import Box, PublishedFace
+
+_OWN = "urn:portraitd:face:"
+"""The namespace of portraitd's own fields."""
+
+_HEADER = b"http://ns.adobe.com/xap/1.0/\0"
+
+_MOST_SEGMENTS = 200
+_LARGEST_FIELD = 4096
+
+_SOI, _APP0, _APP1, _SOS, _EOI = 0xD8, 0xE0, 0xE1, 0xDA, 0xD9
+# Markers that say the picture's size: baseline, progressive and the rarer ones.
+_SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+
+_PACKET = """\
+<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
+<x:xmpmeta xmlns:x="adobe:ns:meta/">
+<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description rdf:about=""
+ xmlns:dc="http://purl.org/dc/elements/1.1/"
+ xmlns:digiKam="http://www.digikam.org/ns/1.0/"
+ xmlns:mwg-rs="http://www.metadataworkinggroup.com/schemas/regions/"
+ xmlns:stArea="http://ns.adobe.com/xmp/sType/Area#"
+ xmlns:stDim="http://ns.adobe.com/xap/1.0/sType/Dimensions#"
+ xmlns:portraitd="{own}"
+{fields}>
+{keywords}<mwg-rs:Regions rdf:parseType="Resource">
+<mwg-rs:AppliedToDimensions stDim:w="{width}" stDim:h="{height}" stDim:unit="pixel"/>
+<mwg-rs:RegionList><rdf:Bag><rdf:li><rdf:Description {name}mwg-rs:Type="Face">
+<mwg-rs:Area stArea:x="{x:.6f}" stArea:y="{y:.6f}" stArea:w="{w:.6f}" stArea:h="{h:.6f}" \
+stArea:unit="normalized"/>
+</rdf:Description></rdf:li></rdf:Bag></mwg-rs:RegionList>
+</mwg-rs:Regions>
+</rdf:Description>
+</rdf:RDF>
+</x:xmpmeta>
+<?xpacket end="w"?>"""
+
+_KEYWORDS = """\
+<dc:subject><rdf:Bag><rdf:li>{name}</rdf:li></rdf:Bag></dc:subject>
+<digiKam:TagsList><rdf:Seq><rdf:li>People/{tag}</rdf:li></rdf:Seq></digiKam:TagsList>
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The fields by which portraitd knows a portrait again.
+
+    Attributes:
+        store: Which store the face's id belongs to; empty where that was not known.
+        sha256: Of the video or photo.
+        t_s: When in the video.
+        box: The face in pixels of the full-size frame.
+    """
+
+    store: str
+    face_id: int
+    sha256: str
+    t_s: float
+    box: Box
+
+
+def with_mark(jpeg: bytes, face: PublishedFace, name: str | None, store: str) -> bytes:
+    """The same picture, saying whose face is where in it and which face it is.
+
+    Equal arguments give equal bytes. What is no JPEG is returned as it is.
+
+    Args:
+        jpeg: As it was cut; must carry no XMP packet.
+        face: Whose picture it is.
+        name: The person's, if a human gave them one.
+        store: Which store the face's id belongs to.
+    """
+    size = _size(jpeg)
+    if size is None:
+        return jpeg
+    body = _HEADER + _packet(face, name, store, size)
+    if len(body) + 2 > 0xFFFF:
+        return jpeg
+    at = 2
+    for marker, _, stop in _segments(jpeg):
+        if marker != _APP0:
+            break
+        at = stop
+    segment = bytes([0xFF, _APP1]) + (len(body) + 2).to_bytes(2, "big") + body
+    return jpeg[:at] + segment + jpeg[at:]
+
+
+def without_mark(jpeg: bytes) -> bytes:
+    """The picture without its XMP packets."""
+    kept, at = [], 0
+    for marker, start, stop in _segments(jpeg):
+        if marker == _APP1 and jpeg[start + 4 : stop].startswith(_HEADER):
+            kept.append(jpeg[at:start])
+            at = stop
+    return b"".join([*kept, jpeg[at:]])
+
+
+def read_mark(file: BinaryIO) -> Mark | None:
+    """What a picture says it is; None for whatever does not say it clearly.
+
+    Reads only the segments before the picture itself, whatever the file's size. The content
+    may be anything: it comes from where people, and other programs, write.
+    """
+    if file.read(2) != bytes([0xFF, _SOI]):
+        return None
+    for _ in range(_MOST_SEGMENTS):
+        head = file.read(4)
+        if len(head) < 4 or head[0] != 0xFF or head[1] in (_SOS, _EOI):
+            return None
+        length = int.from_bytes(head[2:], "big") - 2
+        if length < 0:
+            return None
+        if head[1] != _APP1:
+            file.seek(length, 1)
+            continue
+        body = file.read(length)
+        if body.startswith(_HEADER):
+            mark = _parsed(body[len(_HEADER) :])
+            if mark is not None:
+                return mark
+    return None
+
+
+def _packet(face: PublishedFace, name: str | None, store: str, size: tuple[int, int]) -> bytes:
+    area, box = face.area, face.box
+    left, right = max(box.left, area.left), min(box.right, area.right)
+    top, bottom = max(box.top, area.top), min(box.bottom, area.bottom)
+    clean = _clean(name or "")
+    fields = {
+        "store": store,
+        "face": str(face.face_id),
+        "video": face.sha256,
+        "source": _clean(face.source),
+        "time": repr(float(face.t_s)),
+        "box": ",".join(map(str, face.box)),
+    }
+    text = _PACKET.format(
+        own=_OWN,
+        fields="\n".join(f" portraitd:{key}={quoteattr(value)}" for key, value in fields.items()),
+        # In a path of keywords the slash parts them.
+        keywords=_KEYWORDS.format(name=escape(clean), tag=escape(clean.replace("/", "-")))
+        if clean
+        else "",
+        width=size[0],
+        height=size[1],
+        name=f"mwg-rs:Name={quoteattr(clean)} " if clean else "",
+        x=((left + right) / 2 - area.left) / area.width,
+        y=((top + bottom) / 2 - area.top) / area.height,
+        w=(right - left) / area.width,
+        h=(bottom - top) / area.height,
+    )
+    return text.encode()
+
+
+def _clean(text: str) -> str:
+    """Without what XML cannot hold: control characters and halves of characters."""
+    return "".join(c for c in text if c.isprintable())[:_LARGEST_FIELD]
+
+
+def _parsed(packet: bytes) -> Mark | None:
+    try:
+        text = packet.decode()
+        prefix = re.search(rf"""xmlns:([\w.-]{{1,64}})\s*=\s*["']{re.escape(_OWN)}["']""", text)
+        if prefix is None:
+            return None
+        left, top, right, bottom = map(int, _field(text, prefix[1], "box").split(","))
+        face_id = int(_field(text, prefix[1], "face"))
+        t_s = float(_field(text, prefix[1], "time"))
+        store = _field(text, prefix[1], "store")
+        sha256 = _field(text, prefix[1], "video")
+    except ValueError:
+        return None
+    if not 0 < face_id < 1 << 63 or not math.isfinite(t_s):
+        return None
+    return Mark(store, face_id, sha256, t_s, Box(left, top, right, bottom))
+
+
+def _field(text: str, prefix: str, name: str) -> str:
+    """A field's value, whether it stands as an attribute or, rewritten elsewhere, as an element.
+
+    Raises:
+        ValueError: There is none.
+    """
+    key = re.escape(f"{prefix}:{name}")
+    found = re.search(
+        rf"""[\s<]{key}(?:\s*=\s*["']([\w.,:+ -]{{0,200}})["']|>([^<]{{0,200}})<)""", text
+    )
+    if found is None:
+        raise ValueError(name)
+    return (found[1] if found[1] is not None else found[2]).strip()
+
+
+def _size(jpeg: bytes) -> tuple[int, int] | None:
+    """Width and height in pixels; None for what is no JPEG."""
+    for marker, start, stop in _segments(jpeg):
+        if marker in _SIZES and stop - start >= 9:
+            height, width = jpeg[start + 5 : start + 7], jpeg[start + 7 : start + 9]
+            return int.from_bytes(width, "big"), int.from_bytes(height, "big")
+    return None
+
+
+def _segments(jpeg: bytes) -> Iterator[tuple[int, int, int]]:
+    """Marker, start and end of each segment before the picture itself."""
+    if jpeg[:2] != bytes([0xFF, _SOI]):
+        return
+    at = 2
+    while len(jpeg) >= at + 4 and jpeg[at] == 0xFF and jpeg[at + 1] not in (_SOS, _EOI):
+        stop = at + 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
+        if stop < at + 4 or stop > len(jpeg):
+            return
+        yield jpeg[at + 1], at, stop
+        at = stop

@@ -1,0 +1,164 @@
+"""Who is seen where and when: what the gallery and the tables of appearances are made of.
+
+Only people who are shown are asked for; a face that is not to be seen has no person, or is
+left out by the one condition that stands in each of these queries.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portraitd.appearances import Clip
+from portraitd.model import EMBEDDING_SIZE, Embeddings, MediaKind
+from portraitd.store.database import Database
+from portraitd.store.files import shown
+from portraitd.store.people import Unit
+
+LONGEST_STEP_S = 10.0
+
+_OWN_SHELF = "processed/"
+"""Where portraitd itself moves files: not part of the name that people know."""
+
+
+class SeenIn(NamedTuple):
+    """A person in one video, counted.
+
+    Attributes:
+        trace: Changes when a face of the person in this video comes, goes or moves.
+    """
+
+    clip_id: int
+    faces: int
+    first_s: float
+    last_s: float
+    trace: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SeenFaces:
+    """The faces of a person, by video and time.
+
+    Attributes:
+        ids, clip_ids, track_ids: Shape ``(n,)``; a track of 0 for none.
+        times_s: Shape ``(n,)``.
+    """
+
+    ids: NDArray[np.int64]
+    clip_ids: NDArray[np.int64]
+    track_ids: NDArray[np.int64]
+    times_s: NDArray[np.float64]
+
+
+class Appearances:
+    """Where people are seen."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def clips(self) -> dict[int, Clip]:
+        """Every video and photo, by id."""
+        rows = self._db.execute(
+            """
+            select videos.*,
+                (select path from files where files.video_id = videos.id
+                 order by state = 'duplicate', id limit 1) as path,
+                (select total(sampled) from jobs where video_id = videos.id) as sampled,
+                (select max(ended_s) from jobs where video_id = videos.id) as ended_s
+            from videos
+            """
+        )
+        clips = {}
+        for row in rows:
+            known = math.isfinite(row["duration_s"])
+            duration_s = row["duration_s"] if known else row["ended_s"] or 0.0
+            step_s = duration_s / row["sampled"] if row["sampled"] and duration_s else 1.0
+            name = shown(Path(os.fsdecode(row["path"] or b"")))
+            is_photo = row["kind"] == MediaKind.PHOTO
+            clips[row["id"]] = Clip(
+                row["id"],
+                name.removeprefix(_OWN_SHELF) if row["path"] else f"video {row['id']}",
+                is_photo,
+                0.0 if is_photo else duration_s,
+                0.0 if is_photo else min(step_s, LONGEST_STEP_S),
+                row["added_at"],
+            )
+        return clips
+
+    def counted(self) -> dict[int, list[SeenIn]]:
+        """In which videos each person is seen, and how often; one pass over an index."""
+        rows = self._db.execute(
+            """
+            select person_id, video_id, count(*), min(t_s), max(t_s),
+                sum(id * (1 + id % 31) + coalesce(track_id, 0))
+            from visible_faces where person_id is not null
+            group by person_id, video_id order by person_id, video_id
+            """
+        )
+        return {
+            person: [SeenIn(*row[1:]) for row in group]
+            for person, group in groupby(map(tuple, rows), lambda row: row[0])
+        }
+
+    def faces(self, person_id: int) -> SeenFaces:
+        """Every face of a person."""
+        rows = self._db.execute(
+            """
+            select id, video_id, coalesce(track_id, 0), t_s from visible_faces
+            where person_id = ? order by video_id, t_s, id
+            """,
+            (person_id,),
+        ).fetchall()
+        ids, clips, tracks, times = zip(*map(tuple, rows), strict=True) if rows else ((),) * 4
+        return SeenFaces(
+            np.array(ids, np.int64),
+            np.array(clips, np.int64),
+            np.array(tracks, np.int64),
+            np.array(times, np.float64),
+        )
+
+    def times(self) -> Iterator[tuple[int, int, list[float]]]:
+        """Person, video, and when they are seen in it, by person, video and time."""
+        rows = self._db.execute(
+            """
+            select person_id, video_id, t_s from visible_faces
+            where person_id is not null order by person_id, video_id, t_s
+            """
+        )
+        for (person, clip), group in groupby(map(tuple, rows), lambda row: row[:2]):
+            yield person, clip, [row[2] for row in group]
+
+    def tracks(self, person_id: int) -> tuple[NDArray[np.int64], Embeddings]:
+        """Ids and mean embeddings, shape ``(n, 128)``, of the tracks of a person."""
+        rows = self._db.execute(
+            """
+            select id, embedding from tracks where id in
+                (select track_id from visible_faces where person_id = ?) order by id
+            """,
+            (person_id,),
+        ).fetchall()
+        vectors = np.frombuffer(b"".join(row["embedding"] for row in rows), "<f4")
+        ids = np.array([row["id"] for row in rows], np.int64)
+        return ids, vectors.reshape(-1, EMBEDDING_SIZE)
+
+    def since(self, last_id: int, unit: Unit) -> dict[int, int]:
+        """How many faces of each person came after a face or track; costs what came."""
+        newer = {
+            "faces": """
+                select person_id, count(*) from visible_faces
+                where id > ? and person_id is not null group by person_id
+                """,
+            "tracks": """
+                select person_id, count(*) from visible_faces
+                where track_id > ? and person_id is not null group by person_id
+                """,
+        }
+        return dict(map(tuple, self._db.execute(newer[unit], (last_id,))))

@@ -1,0 +1,74 @@
+"""What the gallery has shown, and when."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from portraitd.store.database import Database
+
+
+class Showing(NamedTuple):
+    """What the gallery showed at one time.
+
+    Attributes:
+        last_id: The newest face or track that the census in force knew.
+        shown_at: When these faces came into sight.
+    """
+
+    last_id: int
+    shown_at: float
+
+
+class Showings:
+    """The gallery's own memory: of which publication it is, and what was new in it."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def published_at(self) -> float:
+        """When the people tree was last published; 0 if never."""
+        row = self._db.execute("select finished_at from publications").fetchone()
+        return float(row["finished_at"]) if row else 0.0
+
+    def last(self) -> tuple[float, str] | None:
+        """The publication and the look that the gallery was last made from."""
+        row = self._db.execute(
+            "select published_at, look from showings order by id desc limit 1"
+        ).fetchone()
+        return row and (row["published_at"], row["look"])
+
+    def before(self, last_id: int) -> Showing | None:
+        """What was shown before faces came into sight up to this one; None at the first time.
+
+        A publication that brings no new face, such as after a word of a human, does not count:
+        what was new stays new until more comes.
+        """
+        row = self._db.execute(
+            """
+            select last_id, shown_at from showings
+            where last_id <> ? and published_at > 0 order by id desc limit 1
+            """,
+            (last_id,),
+        ).fetchone()
+        return Showing(row["last_id"], row["shown_at"]) if row else None
+
+    def note(self, published_at: float, look: str, last_id: int, now_s: float) -> None:
+        """The gallery now shows this publication."""
+        with self._db.transaction():
+            known = self._db.execute(
+                """
+                update showings set published_at = ?, look = ?
+                where id = (select max(id) from showings) and last_id = ?
+                """,
+                (published_at, look, last_id),
+            )
+            if known.rowcount == 0:
+                self._db.execute(
+                    """
+                    insert into showings (published_at, look, last_id, shown_at)
+                    values (?, ?, ?, ?)
+                    """,
+                    (published_at, look, last_id, now_s),
+                )
+            # Two are enough: what is shown, and what was shown before.
+            self._db.execute("delete from showings where id < (select max(id) from showings) - 1")

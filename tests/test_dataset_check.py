@@ -1,0 +1,240 @@
+"""What a loader would drop or misread is found; what it reads well is not complained of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from portraitd.dataset.checking import Checked, checked
+from portraitd.dataset.jpeg import jpeg_problem, jpeg_size
+
+YAML = 'train: images/train\nval: images/val\nnames:\n  0: "ann"\n  1: "bob"\n'
+
+
+def picture(path: Path, width: int = 40, height: int = 30) -> Path:
+    """A whole JPEG."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), np.full((height, width, 3), 90, np.uint8))
+    return path
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A small set that is right in every format."""
+    for split in ("train", "val"):
+        picture(tmp_path / f"yolo/images/{split}/{split}.jpg")
+        label = tmp_path / f"yolo/labels/{split}/{split}.txt"
+        label.parent.mkdir(parents=True)
+        label.write_text("1 0.5 0.5 0.2 0.2\n")
+        for name in ("ann", "bob"):
+            picture(tmp_path / f"imagefolder/{split}/{name}/1.jpg")
+        picture(tmp_path / f"coco/{split}/1.jpg")
+        picture(tmp_path / f"darknet/{split}/1.jpg")
+        (tmp_path / f"darknet/{split}/1.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+        instances = tmp_path / f"coco/annotations/instances_{split}.json"
+        instances.parent.mkdir(exist_ok=True)
+        instances.write_text(json.dumps(coco()))
+    (tmp_path / "yolo/data.yaml").write_text(YAML)
+    (tmp_path / "darknet/backup").mkdir()
+    (tmp_path / "darknet/obj.names").write_text("ann\nbob\n")
+    (tmp_path / "darknet/train.txt").write_text("train/1.jpg\n")
+    (tmp_path / "darknet/valid.txt").write_text("val/1.jpg\n")
+    (tmp_path / "darknet/obj.data").write_text(
+        "classes = 2\ntrain = train.txt\nvalid = valid.txt\nnames = obj.names\nbackup = backup/\n"
+    )
+    (tmp_path / "cvat").mkdir()
+    (tmp_path / "cvat/clip.xml").write_text(cvat())
+    return tmp_path
+
+
+def coco() -> dict[str, list[dict[str, object]]]:
+    box = {"id": 5, "image_id": 1, "category_id": 1, "bbox": [1, 2, 10, 12]}
+    return {
+        "images": [{"id": 1, "file_name": "1.jpg", "width": 40, "height": 30}],
+        "annotations": [{**box, "area": 120, "iscrowd": 0, "segmentation": []}],
+        "categories": [{"id": 1, "name": "ann", "supercategory": "face"}],
+    }
+
+
+def cvat(frame: int = 9, right: float = 20, label: str = "ann", outside: str = "0") -> str:
+    return (
+        "<annotations><version>1.1</version><meta><task><size>10</size><labels><label>"
+        "<name>ann</name></label></labels><original_size><width>40</width><height>30</height>"
+        f'</original_size></task></meta><track id="0" label="{label}"><box frame="{frame}" '
+        f'outside="{outside}" occluded="0" keyframe="1" xtl="1" ytl="2" xbr="{right}" ybr="9"/>'
+        "</track></annotations>"
+    )
+
+
+@pytest.mark.parametrize("form", ["yolo", "darknet", "coco", "imagefolder", "cvat"])
+def test_a_set_that_is_right_has_no_problem(root: Path, form: str) -> None:
+    """And every picture is counted."""
+    found: Checked = checked(root, form)  # type: ignore[arg-type]
+
+    assert ([], []) == (found.dropped, found.problems)
+    assert {"imagefolder": 4, "cvat": 1}.get(form, 2) == found.images == found.faces
+
+
+@pytest.mark.parametrize(
+    ("label", "why"),
+    [
+        ("1 0.5 0.5 0.2 0.2 0.9\n", "6 columns"),
+        ("1 0.5 0.5 0.2\n", "4 columns"),
+        ("2 0.5 0.5 0.2 0.2\n", "class 2"),
+        ("-1 0.5 0.5 0.2 0.2\n", "beyond"),
+        ("1 1.5 0.5 0.2 0.2\n", "beyond"),
+        ("1 0.5 0.5 0 0.2\n", "no extent"),
+    ],
+)
+def test_labels_that_make_ultralytics_drop_a_picture(root: Path, label: str, why: str) -> None:
+    """The whole picture, for one line."""
+    (root / "yolo/labels/train/train.txt").write_text("0 0.5 0.5 0.2 0.2\n" + label)
+
+    found = checked(root, "yolo")
+
+    assert 1 == found.images
+    assert why in found.dropped[0]
+
+
+@pytest.mark.parametrize("content", ["", None])
+def test_a_picture_without_labels_is_a_background(root: Path, content: str | None) -> None:
+    """Whether its label is empty or not there."""
+    label = root / "yolo/labels/train/train.txt"
+    label.unlink()
+    if content is not None:
+        label.write_text(content)
+
+    found = checked(root, "yolo")
+
+    assert (2, 1, 0) == (found.images, found.backgrounds, len(found.dropped))
+
+
+def test_pictures_that_loaders_drop(root: Path) -> None:
+    """Too small, cut off, or no picture."""
+    images = root / "yolo/images/train"
+    picture(images / "small.jpg", 9, 30)
+    whole = picture(images / "cut.jpg").read_bytes()
+    (images / "cut.jpg").write_bytes(whole[:-2])
+    (images / "text.jpg").write_text("text")
+
+    assert ["cut.jpg: is cut off at its end", "small.jpg: is 9x30 pixels; 10 are needed",
+            "text.jpg: is no JPEG"] == checked(root, "yolo").dropped  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("yaml", "why"),
+    [
+        ("path: /x\n" + YAML, "moved"),
+        (YAML.replace("val:", "test:"), "no val"),
+        (YAML.replace("1:", "2:"), "0, 1, 2"),
+    ],
+)
+def test_a_data_yaml_that_misleads(root: Path, yaml: str, why: str) -> None:
+    """Each of its traps."""
+    (root / "yolo/data.yaml").write_text(yaml)
+
+    assert why in checked(root, "yolo").problems[0]
+
+
+def test_a_picture_on_both_sides_is_a_leak(root: Path) -> None:
+    """Found by its name."""
+    picture(root / "yolo/images/val/train.jpg")
+
+    assert ["train.jpg: is in train as well"] == checked(root, "yolo").dropped
+
+
+def spoil(root: Path, change: Callable[[dict[str, list[dict[str, object]]]], object]) -> None:
+    content = coco()
+    change(content)
+    (root / "coco/annotations/instances_train.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda c: c["annotations"][0].update(category_id=0), "category that is not there"),
+        (lambda c: c["annotations"][0].update(bbox=[35, 2, 10, 12]), "beyond"),
+        (lambda c: c["annotations"][0].pop("area"), "lacks area"),
+        (lambda c: c["images"][0].update(width=41), "another size"),
+        (lambda c: c["images"][0].update(file_name="2.jpg"), "not there"),
+        (lambda c: c["annotations"].append(c["annotations"][0]), "one id"),
+        (lambda c: c["annotations"][0].update(image_id=9), "not there"),
+        (lambda c: c["categories"][0].pop("supercategory"), "supercategory"),
+    ],
+)
+def test_what_pycocotools_would_misread(
+    root: Path, change: Callable[[dict[str, list[dict[str, object]]]], object], why: str
+) -> None:
+    """Silently, most of it."""
+    spoil(root, change)
+    found = checked(root, "coco")
+
+    assert why in "; ".join(found.dropped + found.problems)
+
+
+def test_folders_that_are_numbered_differently(root: Path) -> None:
+    """A class in train alone shifts the numbers of all that follow it in val."""
+    picture(root / "imagefolder/train/abe/1.jpg")
+
+    assert "other classes (abe)" in checked(root, "imagefolder").problems[0]
+
+
+@pytest.mark.parametrize("stray", ["train/Thumbs.db", "train/ann/classes.txt", "index.json"])
+def test_strays_in_a_folder_of_faces(root: Path, stray: str) -> None:
+    """Some loaders take everything for a picture or a class."""
+    (root / "imagefolder" / stray).write_text("x")
+
+    assert Path(stray).name in checked(root, "imagefolder").problems[0]
+
+
+def test_an_empty_folder_stops_torchvision(root: Path) -> None:
+    """On both sides as well."""
+    for split in ("train", "val"):
+        (root / f"imagefolder/{split}/abe").mkdir()
+
+    assert 2 == len(checked(root, "imagefolder").problems)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (cvat(frame=10), "beyond the video"),
+        (cvat(right=41), "beyond the picture"),
+        (cvat(label="eve"), "not declared"),
+        (cvat(outside="yes"), "not 0 or 1"),
+        (cvat().replace("1.1", "1.0"), "version 1.1"),
+        ("<!DOCTYPE x>" + cvat(), "document type"),
+    ],
+)
+def test_what_cvat_would_refuse(root: Path, text: str, why: str) -> None:
+    """By its own rules for videos."""
+    (root / "cvat/clip.xml").write_text(text)
+
+    assert why in checked(root, "cvat").dropped[0]
+
+
+def test_a_damaged_file_is_a_problem_and_no_crash(root: Path) -> None:
+    """In each format."""
+    (root / "coco/annotations/instances_val.json").write_text("{")
+    (root / "cvat/clip.xml").write_text("<a>")
+    (root / "darknet/obj.data").write_text("classes = many\n")
+
+    for form in ("coco", "cvat", "darknet"):
+        assert "cannot be read" in checked(root, form).problems[0]  # type: ignore[arg-type]
+
+
+def test_a_format_that_was_not_built_is_a_problem(tmp_path: Path) -> None:
+    """Where somebody could train from it."""
+    assert "dataset build" in checked(tmp_path, "yolo").problems[0]
+
+
+def test_the_size_of_a_jpeg_is_read_without_decoding(tmp_path: Path) -> None:
+    """Width first."""
+    assert (41, 23) == jpeg_size(picture(tmp_path / "a.jpg", 41, 23))
+    assert "" == jpeg_problem(tmp_path / "a.jpg", 10)
+    assert "is not there" == jpeg_problem(tmp_path / "b.jpg", 10)

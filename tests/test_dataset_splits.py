@@ -1,0 +1,149 @@
+"""Train or val: nobody leaks, nothing moves, everybody is on both sides where that can be."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from portraitd.dataset.sides import CUT, GAP_S, SeenIn, Sides
+from portraitd.dataset.splits import Stretch, Unit, assigned, stretches
+from portraitd.model import Box
+from portraitd.store.dataset import SeenFace
+
+people = st.dictionaries(st.integers(1, 6), st.integers(1, 20), min_size=1, max_size=3)
+units = st.lists(people, min_size=1, max_size=30).map(
+    lambda many: [Unit(f"unit {number}", faces) for number, faces in enumerate(many)]
+)
+
+
+def seen(video: int, *faces: tuple[int, int, float]) -> SeenIn:
+    """A recording with faces of (person, track, moment)."""
+    found = [
+        SeenFace(
+            1000 * video + number, video, t_s, Box(10 * person, 0, 10 * person + 9, 9),
+            1.0, 9.0, None, 100 * video + track, person, False,
+        )
+        for number, (person, track, t_s) in enumerate(faces)
+    ]  # fmt: skip
+    return SeenIn(video, f"sha {video}", found, found)
+
+
+def moments(person: int, track: int, start_s: int, stop_s: int) -> list[tuple[int, int, float]]:
+    return [(person, track, float(t)) for t in range(start_s, stop_s)]
+
+
+@given(units, units, st.floats(0.05, 0.5))
+def test_a_side_never_changes_when_more_arrives(
+    first: list[Unit], more: list[Unit], share: float
+) -> None:
+    """What was given a side keeps it; only what is new gets one."""
+    before = assigned(first, {}, share)
+    later = [Unit(f"later {unit.key}", unit.faces) for unit in more]
+
+    new = assigned([*first, *later], before, share)
+
+    assert {unit.key for unit in later} == new.keys()
+
+
+@given(units, st.floats(0.05, 0.5))
+def test_the_order_of_arrival_does_not_matter(many: list[Unit], share: float) -> None:
+    """Of what arrives at once."""
+    assert assigned(many, {}, share) == assigned(many[::-1], {}, share)
+
+
+@given(units, st.floats(0.05, 0.5))
+def test_everybody_can_be_trained_on(many: list[Unit], share: float) -> None:
+    """Nobody lies in val alone: what was never learnt cannot be tested."""
+    sides = assigned(many, {}, share)
+    trained = {person for unit in many if sides[unit.key] == "train" for person in unit.faces}
+
+    assert {person for unit in many for person in unit.faces} == trained
+
+
+@given(st.lists(st.integers(1, 30), min_size=2, max_size=40), st.floats(0.1, 0.4))
+def test_somebody_with_two_units_is_on_both_sides(counts: list[int], share: float) -> None:
+    """And val holds no more than half, whatever the sizes, unless two units leave no choice."""
+    many = [Unit(f"unit {number}", {1: count}) for number, count in enumerate(counts)]
+    sides = assigned(many, {}, share)
+    held = Counter(sides.values())
+
+    assert held["train"] >= 1
+    assert held["val"] >= 1
+    val = sum(unit.faces[1] for unit in many if sides[unit.key] == "val")
+    assert val <= max(sum(counts) / 2, min(counts))
+
+
+def test_val_is_about_as_large_as_asked_for() -> None:
+    """With many small recordings."""
+    many = [Unit(f"photo {number}", {number % 10: 1}) for number in range(1000)]
+
+    assert 200 == Counter(assigned(many, {}, 0.2).values())["val"]
+
+
+def test_a_recording_is_cut_where_no_track_crosses() -> None:
+    """Tracks that overlap stay together."""
+    assert [Stretch(0, 5), Stretch(6, 9)] == stretches([(6, 9), (0, 3), (2, 5)])
+
+
+def test_a_recording_of_people_seen_elsewhere_lies_on_one_side() -> None:
+    """All its moments do."""
+    both = [seen(video, *moments(1, 1, 0, 5), *moments(2, 2, 8, 12)) for video in range(6)]
+    sides = Sides(both, {}, 0.2)
+
+    for video in range(6):
+        assert 1 == len({sides.of_moment(video, float(t)) for t in range(12)})
+    assert {"train", "val"} == {sides.of_moment(video, 0.0) for video in range(6)}
+    assert not sides.cut_in_time
+
+
+def test_somebody_seen_in_one_recording_alone_is_parted_by_tracks() -> None:
+    """No track is on both sides."""
+    many = [(1, track, 10.0 * track + t) for track in range(8) for t in range(5)]
+    sides = Sides([seen(1, *many)], {}, 0.25)
+    faces = seen(1, *many).faces
+    by_track = {face.track_id: sides.of_face(face) for face in faces}
+
+    assert CUT == sides.new["video sha 1"]
+    assert Counter(train=6, val=2) == Counter(by_track.values())
+    assert all(by_track[face.track_id] == sides.of_face(face) for face in faces)
+    assert all(sides.of_moment(1, face.t_s) == sides.of_face(face) for face in faces)
+
+
+def test_faces_of_others_do_not_leak_through_a_cut_recording() -> None:
+    """Somebody who is seen elsewhere too has no face on its val side."""
+    alone = [(1, track, 10.0 * track) for track in range(8)]
+    guest = [(2, 50 + track, 10.0 * track) for track in range(8)]
+    cut, other = seen(1, *alone, *guest), [seen(n, *moments(2, 1, 0, 4)) for n in (2, 3, 4)]
+    sides = Sides([cut, *other], {}, 0.25)
+    guest_sides = {sides.of_face(face) for face in cut.faces if face.person_id == 2}
+
+    assert {None, "train"} == guest_sides
+    assert "val" in {sides.of_moment(number, 0.0) for number in (2, 3, 4)}
+
+
+def test_what_was_remembered_holds_when_more_arrives() -> None:
+    """Nobody goes from one side to the other, not even somebody who is now seen elsewhere."""
+    many = [(1, track, 10.0 * track + t) for track in range(8) for t in range(5)]
+    first = seen(1, *many)
+    before = Sides([first], {}, 0.25)
+    remembered = dict(before.new)
+    now = Sides([first, *(seen(n, *moments(1, 1, 0, 9)) for n in (2, 3, 4))], remembered, 0.25)
+
+    for face in first.faces:
+        assert now.of_moment(1, face.t_s) == before.of_moment(1, face.t_s)
+        assert now.of_face(face) in (before.of_face(face), None)
+    assert not now.new.keys() & remembered.keys()
+
+
+def test_where_there_is_one_shot_alone_it_is_cut_in_time() -> None:
+    """A set without a val does not load; that it leaks is said."""
+    shot = seen(1, *moments(1, 1, 0, 40))
+    sides = Sides([shot], {}, 0.25)
+    at = [sides.of_moment(1, float(t)) for t in range(40)]
+
+    assert sides.cut_in_time
+    assert ["train", None, "val"] == list(dict.fromkeys(at))
+    assert GAP_S == at.count(None)
+    assert Sides([shot], sides.new, 0.25).cut_in_time

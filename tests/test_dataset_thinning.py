@@ -1,0 +1,76 @@
+"""Near-duplicates: left out, the first of them kept, and whoever differs kept."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from portraitd.dataset.thinning import kept
+from portraitd.dataset.truth import are_corners
+
+LINE = np.zeros((6, 128), np.float32)
+LINE[:, 0] = [0.0, 0.05, 0.5, 0.54, 1.0, 0.01]
+
+
+def thinned(
+    vectors: NDArray[np.float32], tracks: list[int], times: list[float], near: float, apart: float
+) -> list[bool]:
+    return kept(vectors, np.array(tracks), np.array(times, np.float64), near, apart).tolist()
+
+
+def test_faces_that_are_nearly_the_same_are_one() -> None:
+    """In whichever file and track they are; the first stays."""
+    alone = list(range(6))
+
+    assert [True, False, True, False, True, False] == thinned(LINE, alone, [0.0] * 6, 0.1, 1.0)
+
+
+def test_nothing_is_left_out_where_nothing_is_asked() -> None:
+    """Except for the very same."""
+    assert [True] * 6 == thinned(LINE, list(range(6)), [0.0] * 6, 0.0, 0.0)
+
+
+def test_one_track_gives_one_face_in_a_while() -> None:
+    """Another track at the same moment gives its own."""
+    tracks, times = [1, 1, 1, 1, 2, 1], [0.0, 0.5, 1.96, 2.5, 2.5, 4.0]
+
+    assert [True, False, True, False, True, True] == thinned(LINE, tracks, times, 0.0, 2.0)
+
+
+@given(st.integers(0, 1000), st.integers(1, 30))
+def test_what_arrives_later_throws_nothing_out(seed: int, count: int) -> None:
+    """The choice among the first faces is the same whatever follows."""
+    vectors = np.random.default_rng(seed).normal(0, 0.05, (count + 10, 128)).astype(np.float32)
+    tracks, times = (
+        [number % 3 for number in range(count + 10)],
+        [float(n) for n in range(count + 10)],
+    )
+
+    everything = thinned(vectors, tracks, times, 0.7, 1.0)
+
+    assert everything[:count] == thinned(vectors[:count], tracks[:count], times[:count], 0.7, 1.0)
+
+
+def test_centres_of_eyes_are_told_from_corners() -> None:
+    """They lie elsewhere in a chip."""
+    yunet = ((103.0, 108.0), (149.0, 106.0), (130.0, 134.0), (110.0, 157.0), (148.0, 155.0))
+    dlib = ((150.0, 100.0), (130.0, 102.0), (80.0, 101.0), (100.0, 103.0), (115.0, 135.0))
+
+    assert not are_corners(yunet)
+    assert are_corners(dlib)
+
+
+@given(st.floats(-3.1, 3.1), st.floats(0.2, 5), st.booleans())
+def test_a_turned_head_is_told_as_well(angle: float, scale: float, is_yunet: bool) -> None:
+    """Whichever way and however far."""
+    upright = (
+        [(103, 108), (149, 106), (130, 134), (110, 157), (148, 155)]
+        if is_yunet
+        else [(150, 100), (130, 102), (80, 101), (100, 103), (115, 135)]
+    )
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) * scale
+    points = tuple((float(x), float(y)) for x, y in np.array(upright) @ turn.T)
+
+    assert is_yunet != are_corners(points)

@@ -1,0 +1,337 @@
+"""What people do in the tree, read back: every row of the table, on a real disk."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from portraitd.errors import ForeignTree, MassDisappearance, PublishError
+from portraitd.gestures import (
+    Exclude,
+    Gesture,
+    IgnoreFaces,
+    IgnorePerson,
+    Merge,
+    Name,
+    Place,
+    RecallPerson,
+    Split,
+)
+from portraitd.people.edits import Known
+from portraitd.people.tree import Tree
+from tree_samples import face, known, person, picture_of, refuse, visible
+
+ANNA, BOB, CARL = person(1, 1, 2, 3, name="Anna"), person(2, 4, 5), person(3, 6)
+PEOPLE = [ANNA, BOB, CARL]
+KNOWN = known(*PEOPLE, unsorted=[8, 9])
+UNSORTED = [face(8), face(9)]
+
+Do = Callable[[Path], object]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "people"
+
+
+@pytest.fixture
+def tree(root: Path) -> Tree:
+    """Three people and two faces of nobody, just published."""
+    fresh = Tree(root, store="store-a")
+    fresh.create()
+    fresh.publish(PEOPLE, UNSORTED, picture_of, {1: b"montage"})
+    return fresh
+
+
+def move(*names: str, to: str) -> Do:
+    def do(root: Path) -> None:
+        (root / to).mkdir(parents=True, exist_ok=True)
+        for name in names:
+            (root / name).rename(root / to / Path(name).name)
+
+    return do
+
+
+def rename(old: str, new: str) -> Do:
+    return lambda root: (root / old).rename(root / new)
+
+
+def delete(*names: str) -> Do:
+    def do(root: Path) -> None:
+        for name in names:
+            path = root / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    return do
+
+
+def copy(name: str, to: str) -> Do:
+    def do(root: Path) -> None:
+        path = root / name
+        shutil.copytree(path, root / to) if path.is_dir() else shutil.copy(path, root / to)
+
+    return do
+
+
+def all_of(*deeds: Do) -> Do:
+    def do(root: Path) -> None:
+        for deed in deeds:
+            deed(root)
+
+    return do
+
+
+A1, A2, A3 = "Anna/000001.jpg", "Anna/000002.jpg", "Anna/000003.jpg"
+B4, B5 = "person-0002/000004.jpg", "person-0002/000005.jpg"
+
+TABLE: dict[str, tuple[Do, list[Gesture]]] = {
+    "nothing": (lambda root: None, []),
+    "a name": (rename("person-0002", "Mum"), [Name(2, "Mum")]),
+    "another name": (rename("Anna", "Anne"), [Name(1, "Anne")]),
+    "a name in another form": (rename("person-0002", "Mu\u0308ller"), [Name(2, "Müller")]),
+    "a name no file system likes": (rename("person-0002", "a:b?"), [Name(2, "a-b-")]),
+    "a name that is none": (rename("person-0002", "___"), []),
+    "a name that hides": (rename("person-0002", ".x"), [IgnorePerson(2)]),
+    "a name like a number of ours": (rename("Anna", "Anna (2)"), []),
+    "the same name in another case": (rename("person-0002", "ANNA"), [Merge(2, 1)]),
+    "the second of a name": (rename("person-0002", "Anna (2)"), [Name(2, "Anna (2)")]),
+    "names exchanged": (
+        all_of(
+            rename("Anna", "x"), rename("person-0002", "Anna"), rename("x", "person-0002")
+        ),
+        [Name(1, "person-0002"), Name(2, "Anna")],
+    ),
+    "two given one name": (
+        all_of(rename("person-0002", "Zoe"), rename("person-0003", "ZOE")),
+        [Name(2, "Zoe"), Merge(3, 2)],
+    ),
+    "a folder into another": (move("person-0002", to="Anna"), [Merge(2, 1)]),
+    "two folders, one in the other": (
+        all_of(move("person-0003", to="person-0002"), move("person-0002", to="Anna")),
+        [Merge(3, 2), Merge(2, 1)],
+    ),
+    "a folder into a folder of nobody's": (move("person-0002", to="Family"), []),
+    "all files into another folder, and the folder deleted": (
+        all_of(move(B4, B5, to="Anna"), delete("person-0002")),
+        [Merge(2, 1)],
+    ),
+    "all files into another folder, the note over the other note": (
+        all_of(
+            move(B4, B5, "person-0002/000004.txt", "person-0002/.person.json", to="Anna"),
+            delete("person-0002"),
+        ),
+        [Merge(2, 1)],
+    ),
+    "all files, and the note, into another folder": (
+        move(B4, B5, "person-0002/.person.json", to="Anna"),
+        [Merge(2, 1)],
+    ),
+    "some files moved and the folder deleted": (
+        all_of(move(B4, to="Anna"), delete("person-0002")),
+        [Place((4,), 1), IgnorePerson(2)],
+    ),
+    "a portrait to another person": (move(A1, A3, to="person-0002"), [Place((1, 3), 2)]),
+    "a portrait renamed on the way": (rename(A1, "person-0002/dad.jpeg"), [Place((1,), 2)]),
+    "a portrait from the unsorted": (move("_unsorted/000008.jpg", to="Anna"), [Place((8,), 1)]),
+    "a portrait to the unsorted": (move(A1, to="_unsorted"), [Place((1,), None)]),
+    "a portrait out of every folder": (rename(A1, "000001.jpg"), [Place((1,), None)]),
+    "portraits into a new folder": (
+        move(A1, "_unsorted/000009.jpg", to="Dora"), [Split((1, 9), "Dora", "Dora")],
+    ),
+    "portraits into a new folder in a folder": (
+        move(A1, to="Anna/Dora"), [Split((1,), "Dora", "Anna/Dora")],
+    ),
+    "a portrait deleted": (delete(A1), [Exclude((1,))]),
+    "an unsorted portrait deleted": (delete("_unsorted/000008.jpg"), [Exclude((8,))]),
+    "a portrait renamed": (rename(A1, "Anna/best.jpg"), []),
+    "a portrait into a folder that is hidden": (move(A1, to=".trash"), [Exclude((1,))]),
+    "a portrait ignored": (move(A1, to="_ignored"), [IgnoreFaces((1,))]),
+    "a portrait ignored, in a folder": (move(A1, to="_ignored/bad"), [IgnoreFaces((1,))]),
+    "a person ignored": (move("person-0002", to="_ignored"), [IgnorePerson(2)]),
+    "a person named and ignored": (
+        rename("person-0002", "_ignored/Postman"), [Name(2, "Postman"), IgnorePerson(2)],
+    ),
+    "a person deleted": (delete("person-0002"), [IgnorePerson(2)]),
+    "a portrait copied": (copy(A1, "person-0002/000001.jpg"), []),
+    "a portrait copied into a new folder": (
+        all_of(move(to="Best"), copy(A1, "Best/000001.jpg")), [],
+    ),
+    "a folder copied": (copy("Anna", "Anna - Copy"), []),
+    "a folder copied into another": (copy("person-0003", "Anna/person-0003"), []),
+    "a folder copied and a portrait deleted": (
+        all_of(copy("Anna", "Backup"), delete(A1)), [Exclude((1,))],
+    ),
+    "a folder copied and the first deleted": (
+        all_of(copy("person-0002", "Mum"), delete("person-0002")), [Name(2, "Mum")],
+    ),
+    "what else lies there": (
+        delete("Anna/montage.jpg", "Anna/000001.txt", "Anna/.person.json", "README.txt"), [],
+    ),
+    "the folder of the unsorted deleted": (delete("_unsorted"), []),
+    "a portrait moved and its folder renamed": (
+        all_of(move(A1, to="person-0002"), rename("Anna", "Anne")),
+        [Name(1, "Anne"), Place((1,), 2)],
+    ),
+    "a portrait moved out of a folder that is then deleted": (
+        all_of(move("person-0003/000006.jpg", to="Dora"), delete("person-0003")),
+        [Split((6,), "Dora", "Dora"), IgnorePerson(3)],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("do", "expected"), TABLE.values(), ids=list(TABLE))
+def test_a_gesture_is_read(tree: Tree, root: Path, do: Do, expected: list[Gesture]) -> None:
+    """Once and again, by this process and by the next."""
+    do(root)
+
+    assert expected == tree.gestures(KNOWN)
+    assert expected == tree.gestures(KNOWN)
+    assert expected == Tree(root, store="store-a").gestures(KNOWN)
+
+
+@pytest.mark.parametrize(("do", "expected"), TABLE.values(), ids=list(TABLE))
+def test_what_was_not_read_is_not_covered_up(
+    tree: Tree, root: Path, do: Do, expected: list[Gesture]
+) -> None:
+    """A publish between the deed and its reading leaves it as it is."""
+    do(root)
+
+    tree.publish(PEOPLE, UNSORTED, picture_of, {})
+
+    assert expected == tree.gestures(KNOWN)
+
+
+def ignored(tree: Tree, root: Path) -> Known:
+    """Bob is ignored, and so is a face of Anna's; another is excluded."""
+    move("person-0002", to="_ignored")(root)
+    move(A1, to="_ignored")(root)
+    delete(A2)(root)
+    assert [IgnorePerson(2), IgnoreFaces((1,)), Exclude((2,))] == tree.gestures(KNOWN)
+    anna = person(1, 3, name="Anna")
+    tree.publish([anna, CARL], UNSORTED, picture_of, {}, ignored=[BOB], ignored_faces=[face(1)])
+    heard = Known(KNOWN.person_of, [2], [1], [2], KNOWN.names)
+    assert [] == tree.gestures(heard)
+    return heard
+
+
+def test_what_is_ignored_is_published_out_of_sight(tree: Tree, root: Path) -> None:
+    """Where people put it; and nothing of it is written again."""
+    ignored(tree, root)
+    anna = person(1, 3, name="Anna")
+
+    done = tree.publish([anna, CARL], UNSORTED, refuse, {}, ignored=[BOB], ignored_faces=[face(1)])
+
+    assert (0, 0) == (done.written, done.removed)
+    assert "_ignored/person-0002" == done.folders[2]
+    assert [
+        "000001.jpg", "person-0002", "person-0002/000004.jpg", "person-0002/000004.txt",
+        "person-0002/000005.jpg", "person-0002/000005.txt",
+    ] == visible(root / "_ignored")  # fmt: skip
+
+
+def test_moving_back_is_undoing(tree: Tree, root: Path) -> None:
+    """Out of ``_ignored``, or from a copy that was kept elsewhere."""
+    shutil.copy(root / A2, root.parent / "kept.jpg")
+    heard = ignored(tree, root)
+    move("_ignored/person-0002", to="")(root)
+    move("_ignored/000001.jpg", to="Anna")(root)
+    shutil.copy(root.parent / "kept.jpg", root / "Anna/kept.jpg")
+
+    assert [RecallPerson(2), Place((1, 2), 1)] == tree.gestures(heard)
+
+    done = tree.publish(PEOPLE, UNSORTED, picture_of, {})
+    assert {1: "Anna", 2: "person-0002", 3: "person-0003"} == done.folders
+    assert [] == tree.gestures(KNOWN)
+    assert "Anna/kept.jpg" == done.portraits[2]
+
+
+def test_what_the_store_undoes_is_undone_in_the_tree(tree: Tree, root: Path) -> None:
+    """A word of the store is not taken back by how the tree still looks."""
+    ignored(tree, root)
+
+    assert [] == tree.gestures(KNOWN)
+    done = tree.publish(PEOPLE, UNSORTED, picture_of, {})
+
+    assert {1: "Anna", 2: "person-0002", 3: "person-0003"} == done.folders
+    assert "Anna/000001.jpg" == done.portraits[1]
+    assert [] == tree.gestures(KNOWN)
+
+
+def test_a_copy_that_stays_does_not_bring_back(tree: Tree, root: Path) -> None:
+    """A face that is excluded with its track stays so, though a copy of it lies there."""
+    copy(A2, "Anna/copy.jpg")(root)
+    tree.publish(PEOPLE, UNSORTED, refuse, {})
+    delete(A1)(root)
+    assert [Exclude((1,))] == tree.gestures(KNOWN)
+    tree.publish([person(1, 3, name="Anna"), BOB, CARL], UNSORTED, picture_of, {})
+    track = Known(KNOWN.person_of, [1, 2], [], [], KNOWN.names)
+
+    assert not (root / A2).exists()
+    assert [] == tree.gestures(track)
+    assert (root / "Anna/copy.jpg").exists()
+
+
+def test_much_that_vanishes_at_once_is_no_decision(root: Path) -> None:
+    """The share is away, until somebody says otherwise."""
+    everyone = [person(n, *range(n * 10, n * 10 + 8)) for n in range(1, 9)]
+    tree = Tree(root)
+    tree.create()
+    tree.publish(everyone, [], picture_of, {})
+    delete(*(f"person-000{n}" for n in (1, 2)))(root)
+    assert [IgnorePerson(1), IgnorePerson(2)] == tree.gestures(known(*everyone))
+    delete("person-0003")(root)
+
+    with pytest.raises(MassDisappearance, match=r"24 of 64 portraits are gone.*portraitd accept"):
+        tree.gestures(known(*everyone))
+    tree.publish(everyone, [], picture_of, {})
+    with pytest.raises(MassDisappearance):
+        Tree(root).gestures(known(*everyone))
+
+    expected = [IgnorePerson(n) for n in (1, 2, 3)]
+    assert expected == tree.gestures(known(*everyone), accept_losses=True)
+
+
+def test_an_empty_folder_in_place_of_the_share_is_no_tree(tree: Tree, root: Path) -> None:
+    """Nothing is read from it."""
+    shutil.rmtree(root)
+    root.mkdir()
+
+    with pytest.raises(PublishError, match="the share may be away"):
+        tree.gestures(KNOWN)
+
+
+def test_the_tree_is_not_emptied(tree: Tree, root: Path) -> None:
+    """A store that forgot everybody does not take their folders."""
+    everyone = [person(n, *range(n * 10, n * 10 + 8)) for n in range(1, 9)]
+    tree.publish(everyone, [], picture_of, {})
+
+    with pytest.raises(PublishError, match="nearly all people would be removed"):
+        tree.publish([everyone[0]], [], picture_of, {})
+
+    assert {1: "person-0001"} == tree.publish(
+        everyone[:1], [], picture_of, {}, accept_losses=True
+    ).folders
+
+
+def test_the_tree_of_another_store_is_refused(tree: Tree, root: Path) -> None:
+    """Its numbers mean other people."""
+    other = Tree(root, store="store-b")
+
+    for ask in (other.create, lambda: other.gestures(KNOWN), other.portraits):
+        with pytest.raises(ForeignTree, match="from another portraitd"):
+            ask()
+    assert (root / A1).exists()
+
+
+def test_a_portrait_of_another_store_is_a_humans(tree: Tree, root: Path, tmp_path: Path) -> None:
+    """Its number means another face there."""
+    elsewhere = Tree(tmp_path / "elsewhere", store="store-b")
+    elsewhere.create()
+    elsewhere.publish([person(1, 1, 77)], [], picture_of, {})
+    delete(A1)(root)
+    shutil.copy(tmp_path / "elsewhere/person-0001/000001.jpg", root / "person-0002/000001.jpg")
+
+    assert [Exclude((1,))] == tree.gestures(KNOWN)

@@ -1,0 +1,255 @@
+"""What the pages say and how: words, escaping, tables, the notice."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from portraitd.appearances import Appearance, Clip
+from portraitd.pages.assets import POLICY, assets, index_page, page
+from portraitd.pages.escaping import link, literal, markup, script, table
+from portraitd.pages.notice import Notice, notice_page, notice_script, spoken
+from portraitd.pages.tables import person_table, whole_table
+from portraitd.pages.words import say, words
+
+CLIP = Clip(1, "a.mp4", False, 60.0, 1.0, 100.0)
+SEEN = [(CLIP, [Appearance(3.0, 6.5, 3), Appearance(3600.25, 3601.25, 1)])]
+PAGES = {
+    "index.html": index_page(2),
+    "person.html": assets()["person.html"],
+    "status.html": page("status.html", refresh="5", title="", content=""),
+}
+
+
+def notice(**facts: object) -> Notice:
+    """Somebody at work, but for what is said."""
+    usual: dict[str, object] = {
+        "stage": "faces",
+        "running": (("long film.mp4", 0.42),),
+        "waiting": (("next.mp4", ""),),
+        "waiting_count": 1,
+        "failed": (("broken.mp4", "no frame could be decoded"),),
+        "failed_count": 1,
+        "done_s": 40.0,
+        "open_s": 60.0,
+        "eta_s": 300.0,
+        "census_at": 1e9,
+    }
+    return Notice(**usual | facts)  # type: ignore[arg-type]
+
+
+def shown(html: bytes) -> str:
+    """What a reader sees of a page, tags left out."""
+    seen: list[str] = []
+    parser = HTMLParser()
+    parser.handle_data = seen.append  # type: ignore[method-assign]
+    parser.feed(html.decode())
+    return " ".join(" ".join(seen).split())
+
+
+@given(st.recursive(st.text() | st.integers(), lambda inner: st.lists(inner, max_size=4)))
+def test_any_text_survives_a_script(value: object) -> None:
+    """As the browser reads it, and without anything that ends a script or a line."""
+    written = script("people", value).decode("ascii")
+
+    assert value == json.loads(written.removeprefix("Gallery.people(").removesuffix(");\n"))
+    assert not set("<>&\u2028\u2029\r") & set(written)
+    assert 1 == written.count("\n")
+
+
+def test_numbers_that_no_script_knows_are_refused() -> None:
+    """Rather than written as NaN."""
+    with pytest.raises(ValueError, match="JSON compliant"):
+        literal(float("nan"))
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("person-0001", "person-0001"),
+        ("100% #1? & more", "100%25%20%231%3F%20%26%20more"),
+        ("Jürgen/ä.jpg", "J%C3%BCrgen/%C3%A4.jpg"),
+        ("javascript:alert(1)", "javascript%3Aalert%281%29"),
+        ("strange \udcff", "strange%20%FF"),
+        ("a\"'<b>", "a%22%27%3Cb%3E"),
+    ],
+)
+def test_a_path_becomes_a_link(path: str, expected: str) -> None:
+    """Byte by byte, so that it leads to the file whatever it is called."""
+    assert expected == link(path)
+
+
+def test_markup_is_text() -> None:
+    """Between tags and in either quotes."""
+    assert "&lt;b&gt; &amp; &quot;x&#x27; \\xff" == markup("<b> & \"x' \udcff")
+
+
+def test_a_table_is_what_editors_read() -> None:
+    """Seconds to calculate with, a clock to look at, CRLF, and a mark for Excel."""
+    data = person_table(SEEN)
+    text = data.decode("utf-8-sig")
+
+    assert data.startswith(b"\xef\xbb\xbf")
+    assert [
+        "video,start_s,end_s,start,end,faces",
+        "a.mp4,3.000,6.500,00:00:03.000,00:00:06.500,3",
+        "a.mp4,3600.250,3601.250,01:00:00.250,01:00:01.250,1",
+        "",
+    ] == text.split("\r\n")
+
+
+def test_a_name_is_no_formula() -> None:
+    """A spreadsheet that opens the table must not calculate what somebody called a folder."""
+    names = ["=1+1", "+1", "-1", "@sum", "\t=1", "＝1", "Anna", '=HYPERLINK("x"),\r\n=2']
+    rows = whole_table([(7, name, [(CLIP, [Appearance(0.0, 1.0, 1)])]) for name in names])
+    read = list(csv.reader(io.StringIO(rows.decode("utf-8-sig"), newline="")))
+
+    assert ["person", "name", "video"] == read[0][:3]
+    assert ["'" + name if name != "Anna" else name for name in names] == [
+        row[1] for row in read[1:]
+    ]
+    assert {8} == {len(row) for row in read}
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=[])), min_size=1, max_size=3))
+def test_any_name_is_one_cell(names: list[str]) -> None:
+    """Whatever is in it, lone surrogates as well."""
+    data = table(("name",), [(f"n{name}",) for name in names])
+
+    rows = list(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline="")))
+    assert len(names) + 1 == len(rows)
+    assert {1} == {len(row) for row in rows}
+
+
+def test_every_language_says_everything() -> None:
+    """The same keys, and in each text the same values to be filled in."""
+    table = words()
+    english = table["en"]
+
+    assert {"en", "de"} <= table.keys()
+    for language in table.values():
+        assert english.keys() == language.keys()
+        for key, text in language.items():
+            assert sorted(re.findall(r"\{\w+\}", english[key])) == sorted(
+                re.findall(r"\{\w+\}", text)
+            ), key
+
+
+def test_pages_say_only_what_the_table_has() -> None:
+    """Each key a page or a script names exists; and none is there for nothing."""
+    known = {key.removesuffix(".one").removesuffix(".other") for key in words()["en"]}
+    texts = {name: data.decode() for name, data in {**assets(), **PAGES}.items()}
+    del texts["words.js"]
+    everything = "\n".join(texts.values()) + notice_page(notice(), 0.0).decode()
+    named = set(re.findall(r'data-say(?:-\w+)?="(\w+)"', everything))
+    named |= set(re.findall(r'\bsay\(\s*"(\w+)"', everything))
+
+    assert set() == named - known
+    quoted = set(re.findall(r'["`](\w+)["`]', everything)) | named
+    made = {key for key in known if key.startswith(("show_", "stage_", "order_"))}
+    # Said through another name (part(…), fact(…)), by Python alone, or of the table itself.
+    assert set() == known - quoted - made - {"unknown", "never", "nothing", "and_more"}
+
+
+def test_english_counts_properly() -> None:
+    """One person, two people, thousands with a comma."""
+    assert ["1 person", "2 people", "5,000 people"] == [say("people", n=n) for n in (1, 2, 5000)]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_page_holds_a_program(name: str) -> None:
+    """Scripts and styles come from files, so the policy can forbid all others."""
+    text = PAGES[name].decode()
+
+    assert POLICY in text
+    assert "unsafe" not in POLICY
+    assert [] == re.findall(r"\son\w+\s*=", text)
+    assert [] == re.findall(r"\sstyle\s*=|<style", text)
+    assert [] == re.findall(r"<script(?![^>]*\ssrc=)", text)
+    assert [] == re.findall(r"(?:src|href)=\"(?:https?:|//|data:)", text)
+
+
+def test_no_script_writes_markup() -> None:
+    """Names reach the page as text alone."""
+    for name, data in assets().items():
+        if name.endswith(".js") and name != "words.js":
+            text = data.decode()
+            assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write", text)
+            assert not re.search(r"\beval\(|new Function|setAttribute\(\"on", text)
+            assert not re.search(r"\bfetch\(|XMLHttpRequest|https?://(?!www\.w3\.org)", text), name
+            assert 400 >= text.count("\n"), name
+
+
+def test_the_index_names_every_block() -> None:
+    """As plain scripts: a page from a share may load nothing else."""
+    text = index_page(3).decode()
+
+    assert [f"gallery/data/people-000{n}.js" for n in (1, 2, 3)] == re.findall(
+        r'src="(gallery/data/people-\d+\.js)"', text
+    )
+    assert "{" not in text
+
+
+def test_a_notice_says_how_things_stand() -> None:
+    """To anybody, with no script at all."""
+    text = shown(notice_page(notice(), now_s=1e9))
+
+    for part in (
+        "Finding faces", "40 % of the footage", "Time left 5 min", "Waiting 1", "Failed 1",
+        "long film.mp4 42 %", "broken.mp4 no frame could be decoded", "next.mp4",
+        "2001-09-09 01:46", "portraitd retry",
+    ):  # fmt: skip
+        assert part in text, text
+
+
+def test_a_notice_says_when_all_is_done() -> None:
+    """Nothing is left, nothing failed, and nothing is said about it."""
+    rest = notice(
+        stage="idle", running=(), waiting=(), waiting_count=0, failed=(), failed_count=0,
+        open_s=0.0, eta_s=0.0, census_at=None,
+    )  # fmt: skip
+    text = shown(notice_page(rest, now_s=1e9))
+
+    assert "Everything is done" in text
+    assert "Time left nothing" in text
+    assert "Last grouped never" in text
+    assert "retry" not in text
+    assert 100 == rest.percent
+
+
+def test_names_in_a_notice_are_text() -> None:
+    """A file may be called anything."""
+    name = "<script>alert('x')</script>.mp4"
+    html = notice_page(notice(running=((name, 0.5),), failed=((name, "a < b & c"),)), 0.0)
+
+    assert b"<script>alert" not in html
+    assert 2 <= shown(html).count(name)
+    assert "a < b & c" in shown(html)
+
+
+def test_the_line_is_a_few_numbers() -> None:
+    """What the page of all people says of it."""
+    line = notice_script(notice(), now_s=12.4).decode()
+
+    assert {
+        "stage": "faces", "percent": 40, "eta_s": 300, "waiting": 1, "failed": 1, "at": 12
+    } == json.loads(line.removeprefix("Gallery.status(").removesuffix(");\n"))  # fmt: skip
+
+
+def test_what_is_left_out_is_counted() -> None:
+    """Of many waiting files the first are named."""
+    text = shown(notice_page(notice(waiting_count=1201), now_s=0.0))
+
+    assert "and 1,200 more" in text
+
+
+def test_spans_are_spoken() -> None:
+    """As precisely as they are known."""
+    assert ["5 s", "12 min", "2 h 5 min"] == [spoken(seconds) for seconds in (5.2, 700, 7500)]

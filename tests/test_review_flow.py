@@ -1,0 +1,399 @@
+"""What a person does in the people folder counts, and outlives whatever comes later.
+
+Real faces, real files, the whole service; only the hands are the test's.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import cv2
+import pytest
+from structlog.testing import capture_logs
+
+from homes import QUICK, Home, assert_sound, person_folders
+from portraitd.requests import Request, Requests
+from portraitd.service import Service
+from portraitd.store import Database, Ledger
+
+ANN, BOB = "person-0001", "person-0002"
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory, two_people: Path) -> Home:
+    """A clip of two people was dropped, and both have a folder."""
+    home = Home(tmp_path_factory.mktemp("done"), grouping={"method": "people"})
+    home.drop(two_people, "clip.mp4")
+    home.run()
+    assert [ANN, BOB] == [folder.name for folder in person_folders(home.people)]
+    return home
+
+
+@pytest.fixture
+def home(done: Home, tmp_path: Path) -> Home:
+    """A copy of that."""
+    return copied(done, tmp_path)
+
+
+def copied(done: Home, folder: Path, **sections: dict[str, object]) -> Home:
+    """The same home in another place, settled there."""
+    shutil.copytree(done.settings.home_dir, folder / "home")
+    home = Home(folder / "home", grouping={"method": "people"}, **sections)
+    home.run()
+    return home
+
+
+def another_look(photograph: Path) -> bytes:
+    """The same person, in another file."""
+    image = cv2.imread(str(photograph))
+    assert image is not None
+    encoded, data = cv2.imencode(".jpg", image)
+    assert encoded
+    return data.tobytes()
+
+
+def faces(home: Home) -> Counter[int | None]:
+    """How many faces each person has; what the detector takes for a face is nobody."""
+    people = Counter(row["person_id"] for row in home.rows("faces") if row["hidden"] != 1)
+    del people[None]
+    return people
+
+
+def folders(home: Home) -> dict[str, int]:
+    """How many portraits lie in each folder of a person."""
+    counts = {
+        str(folder.relative_to(home.people)): len(list(folder.glob("[0-9]*.jpg")))
+        for folder in sorted(home.people.rglob("*"))
+        if folder.is_dir() and folder.name != "_unsorted"
+    }
+    return {name: count for name, count in counts.items() if count}
+
+
+def ledger(home: Home) -> list[str]:
+    return [row["kind"] for row in home.rows("ledger")]
+
+
+def portraits(home: Home, name: str) -> list[Path]:
+    return sorted((home.people / name).glob("[0-9]*.jpg"))
+
+
+def move(portrait: Path, to: Path) -> None:
+    """As a file manager does; the text beside it may come along or not."""
+    to.mkdir(exist_ok=True)
+    shutil.move(portrait, to / portrait.name)
+
+
+def test_renaming_a_folder_names_the_person(home: Home, photographs: list[Path]) -> None:
+    """And who comes later comes into that folder."""
+    (home.people / ANN).rename(home.people / "Ann")
+    home.run()
+    assert ["name"] == ledger(home)
+    before = faces(home)[1]
+
+    home.drop(another_look(photographs[0]), "later.jpg")
+    home.run()
+
+    assert before + 1 == faces(home)[1]
+    assert {"Ann": before + 1, BOB: faces(home)[2]} == folders(home)
+    assert "Ann" == home.rows("people")[0]["name"]
+    assert ["name"] == ledger(home)
+
+
+def test_a_moved_portrait_takes_its_track_along(home: Home, photographs: list[Path]) -> None:
+    """Ten seconds of one clip with one drag; the census that follows agrees."""
+    everyone = sum(faces(home).values())
+
+    move(portraits(home, BOB)[0], home.people / ANN)
+    home.run()
+
+    assert ["place"] == ledger(home)
+    assert {1: everyone} == dict(faces(home))
+    assert {ANN: everyone} == folders(home)
+    home.drop(another_look(photographs[0]), "later.jpg")
+    home.run()
+    assert {1: everyone + 1} == dict(faces(home))
+
+
+def test_a_single_portrait_can_be_the_unit(done: Home, tmp_path: Path) -> None:
+    """Then the others of the track stay where they are."""
+    home = copied(done, tmp_path, review=QUICK["review"] | {"unit": "face"})
+    before = faces(home)
+
+    move(portraits(home, BOB)[0], home.people / ANN)
+    home.run()
+
+    assert {1: before[1] + 1, 2: before[2] - 1} == dict(faces(home))
+    assert {ANN: before[1] + 1, BOB: before[2] - 1} == folders(home)
+
+
+def test_portraits_in_a_new_folder_are_a_new_person(home: Home) -> None:
+    """With the folder's name; nobody is left of whom they were before."""
+    before = faces(home)[2]
+
+    move(portraits(home, BOB)[0], home.people / "Eve")
+    home.run()
+
+    assert ["split"] == ledger(home)
+    assert before == faces(home)[3]
+    assert "Eve" == home.rows("people")[2]["name"]
+    assert {ANN, "Eve"} == set(folders(home))
+
+
+def test_a_folder_dropped_into_another_is_the_same_person(home: Home) -> None:
+    """All their portraits lie in one folder afterwards."""
+    everyone = sum(faces(home).values())
+
+    (home.people / BOB).rename(home.people / ANN / BOB)
+    home.run()
+
+    assert ["merge"] == ledger(home)
+    assert {1: everyone} == dict(faces(home))
+    assert {ANN: everyone} == folders(home)
+
+
+def test_a_deleted_portrait_is_not_shown_again(home: Home) -> None:
+    """Nor any other of its track; the video may come again under another name."""
+    (one, *_) = portraits(home, BOB)
+
+    one.unlink()
+    home.run()
+
+    assert ["exclude"] == ledger(home)
+    assert {1: faces(home)[1]} == dict(faces(home))
+    assert {ANN} == set(folders(home))
+
+
+def test_an_ignored_person_is_out_of_sight_and_comes_back(home: Home) -> None:
+    """Moved to _ignored and out again."""
+    before = folders(home)
+    (home.people / "_ignored").mkdir(exist_ok=True)
+    (home.people / BOB).rename(home.people / "_ignored" / BOB)
+    home.run()
+    assert ["ignore-person"] == ledger(home)
+    assert before[BOB] == folders(home)[f"_ignored/{BOB}"]
+    assert BOB not in folders(home)
+
+    (home.people / "_ignored" / BOB).rename(home.people / BOB)
+    home.run()
+
+    assert ["ignore-person", "recall-person"] == ledger(home)
+    assert before[BOB] == folders(home)[BOB]
+
+
+def test_a_deleted_folder_is_ignored_and_nothing_is_lost(home: Home) -> None:
+    """Undo brings it back among the others."""
+    before = folders(home)
+    shutil.rmtree(home.people / BOB)
+    home.run()
+    assert ["ignore-person"] == ledger(home)
+    assert before[BOB] == folders(home)[f"_ignored/{BOB}"]
+
+    Requests(home.settings.requests_dir).leave(Request("undo"))
+    home.run()
+
+    assert before[BOB] == folders(home)[BOB]
+    assert ["ignore-person", "undo"] == ledger(home)
+
+
+@pytest.mark.parametrize("gesture", ["name", "place", "split", "merge", "exclude"])
+def test_undo_moves_things_back(home: Home, gesture: str) -> None:
+    """And they stay back: what lay there before the undo is no new gesture."""
+    before, persons = folders(home), faces(home)
+    bob = home.people / BOB
+    if gesture == "name":
+        bob.rename(home.people / "Bob")
+    elif gesture == "place":
+        move(portraits(home, BOB)[0], home.people / ANN)
+    elif gesture == "split":
+        move(portraits(home, BOB)[0], home.people / "Eve")
+    elif gesture == "merge":
+        bob.rename(home.people / ANN / BOB)
+    else:
+        portraits(home, BOB)[0].unlink()
+    home.run()
+    assert [gesture] == ledger(home)
+    assert before != folders(home)
+
+    Requests(home.settings.requests_dir).leave(Request("undo"))
+    home.run()
+    home.run()
+
+    assert [gesture, "undo"] == ledger(home)
+    assert persons == faces(home)
+    assert before == folders(home)
+
+
+def test_an_undo_before_the_tree_shows_the_gesture_holds(home: Home) -> None:
+    """The portrait still lies where it was put; that is not a gesture a second time."""
+    before, persons = folders(home), faces(home)
+    move(portraits(home, BOB)[0], home.people / ANN)
+    with home.opened() as service:
+        until_recorded(home, service)
+        service.review.undo(None, home.now.wall_s)
+        home.run_until_idle(service)
+    home.run()
+
+    assert ["place", "undo"] == ledger(home)
+    assert persons == faces(home)
+    # The moved file stays where the human put it: by now it is a copy.
+    assert before | {ANN: before[ANN] + 1} == folders(home)
+
+
+def until_recorded(home: Home, service: Service) -> None:
+    """Read until the ledger has a row; nothing is published meanwhile."""
+    while not ledger(home):
+        home.steady_s += 1.0
+        service.review.refresh(home.now.wall_s, home.now.steady_s)
+
+
+def test_a_copy_means_nothing(home: Home) -> None:
+    """It is the human's; what it shows is known."""
+    before = faces(home)
+    shutil.copy2(portraits(home, BOB)[0], home.people / ANN / "copy of Bob.jpg")
+
+    home.run()
+    home.run()
+
+    assert [] == ledger(home)
+    assert before == faces(home)
+    assert (home.people / ANN / "copy of Bob.jpg").exists()
+
+
+def test_a_gesture_counts_within_seconds_of_looking(home: Home) -> None:
+    """With an event, in no more turns than the settling takes; without one at the next scan."""
+    with home.opened() as service:
+        for _ in range(30):
+            home.turn(service)
+        move(portraits(home, BOB)[0], home.people / ANN)
+        service.review.wake()
+        began_s = home.steady_s
+        while not ledger(home):
+            home.turn(service)
+        assert 5.0 >= home.steady_s - began_s
+        home.run_until_idle(service)
+
+        (home.people / ANN).rename(home.people / "Ann")
+        began_s = home.steady_s
+        while len(ledger(home)) < 2:
+            home.turn(service)
+        assert 30.0 >= home.steady_s - began_s
+
+
+def test_much_that_is_gone_at_once_decides_nothing(home: Home, two_people: Path) -> None:
+    """Until somebody says that it is meant to be gone; it is said once, and seen in status."""
+    home = with_many(home, two_people)
+    away = home.people.with_name("away")
+    away.mkdir()
+    for folder in person_folders(home.people):
+        for portrait in folder.glob("[0-9]*.jpg"):
+            shutil.move(portrait, away / portrait.name)
+    before = faces(home)
+
+    with home.opened() as service, capture_logs() as logs:
+        for _ in range(40):
+            home.turn(service)
+        assert not service.idle
+        assert "gone" in home.troubles()["review"]
+
+        Requests(home.settings.requests_dir).leave(Request("accept"))
+        home.run_until_idle(service)
+
+    assert 1 == [line["event"] for line in logs].count("portraits_disappeared")
+    assert {} == home.troubles()
+    assert before != faces(home)
+    assert "exclude" in ledger(home)
+
+
+def with_many(home: Home, clip: Path) -> Home:
+    """The same home, looked at more closely: each person has more portraits than vanish by hand."""
+    more = Home(
+        home.settings.home_dir,
+        grouping={"method": "people"},
+        sampling={"fps": 4.0},
+    )
+    with more.opened() as service:
+        service.rebuilding.begin(more.now.wall_s)
+        more.run_until_idle(service)
+    return more
+
+
+def test_a_share_that_comes_back_is_believed_again(home: Home, two_people: Path) -> None:
+    """What was gone and is there again was never lost."""
+    home = with_many(home, two_people)
+    before, away = folders(home), home.people.with_name("away")
+    with home.opened() as service:
+        away.mkdir()
+        for folder in person_folders(home.people):
+            folder.rename(away / folder.name)
+        for _ in range(20):
+            home.turn(service)
+        for folder in sorted(away.iterdir()):
+            folder.rename(home.people / folder.name)
+        home.run_until_idle(service)
+
+    assert [] == ledger(home)
+    assert before == folders(home)
+    assert_sound(home.settings)
+
+
+def test_a_rebuild_keeps_people_names_and_words(home: Home, photographs: list[Path]) -> None:
+    """Twice as many samples, another detector's boxes: everybody is who they were."""
+    home.drop(another_look(photographs[1]), "later.jpg")
+    home.run()
+    (home.people / ANN).rename(home.people / "Ann")
+    clip = next(row["id"] for row in home.rows("videos") if row["kind"] == "video")
+    ours = [row["id"] for row in home.rows("faces") if row["video_id"] != clip]
+    move(home.people / BOB / f"{ours[0]:06d}.jpg", home.people / "Ann")
+    home.run()
+    before = home.rows("faces")
+
+    again = Home(
+        home.settings.home_dir,
+        grouping={"method": "people"},
+        sampling={"fps": 1.0},
+        encoder={"mirror": False},
+    )
+    with again.opened() as service:
+        service.rebuilding.begin(again.now.wall_s)
+        shown = folders(again)
+        for _ in range(6):
+            again.turn(service)
+            assert shown == folders(again) or not service.rebuilding.pending
+    again.run()
+
+    after = again.rows("faces")
+    assert len(before) < len(after)
+    assert not {row["id"] for row in before} & {row["id"] for row in after}
+    assert 1 == len({row["encoder"] for row in after} - {row["encoder"] for row in before})
+    later = {row["person_id"] for row in after if row["video_id"] != clip}
+    assert {1} == later
+    assert {"Ann", BOB} <= set(folders(again))
+    assert ["name", "place"] == ledger(again)
+    assert_sound(again.settings)
+
+
+def test_a_video_whose_file_is_gone_keeps_its_people(home: Home) -> None:
+    """Its faces can no longer be compared, so they stay as they are."""
+    before = folders(home)
+    (home.inbox / "clip.mp4").unlink()
+    again = Home(home.settings.home_dir, grouping={"method": "people"}, encoder={"mirror": False})
+    with again.opened() as service:
+        begun = service.rebuilding.begin(again.now.wall_s)
+        again.run_until_idle(service)
+
+    assert (0, 1) == begun
+    assert before == folders(again)
+
+
+def test_the_ledger_can_be_read_beside_the_service(home: Home) -> None:
+    """As every other part of the store."""
+    (home.people / ANN).rename(home.people / "Ann")
+    home.run()
+
+    database = Database.open_to_read(home.settings.state_dir)
+    rows = Ledger(database).rows()
+    database.close()
+
+    assert [("name", 1, "Ann")] == [(row.kind, row.person_id, row.name) for row in rows]
