@@ -17,7 +17,8 @@ from portraitd.errors import StoreError
 from portraitd.health import FILE_NAME as HEALTH
 from portraitd.health import Health, tell
 from portraitd.reach import Reach
-from portraitd.service import Service, open_service
+from portraitd.running import open_service
+from portraitd.service import Service
 from portraitd.watch import Doorbell
 from processes import wait_until
 
