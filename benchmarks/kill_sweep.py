@@ -14,13 +14,15 @@ from pathlib import Path
 
 SWEEP = Path(__file__).absolute().parents[1] / "tests" / "kill_sweep.py"
 
+SCENARIOS = ("ingest", "more", "review", "dataset", "forget", "migrate", "backup", "restore")
+
 
 def main() -> int:
     """Sweep every scenario. Returns how many points failed, as an exit code of 0 or 1."""
     every = sys.argv[1] if len(sys.argv) > 1 else "1"
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     failed = 0
-    for scenario in ("ingest", "more", "migrate", "forget", "backup", "restore"):
+    for scenario in SCENARIOS:
         with tempfile.TemporaryDirectory(dir=memory) as folder:
             answer = subprocess.run(
                 [sys.executable, SWEEP, folder, scenario, every],

@@ -15,9 +15,16 @@ from daemons import environment
 
 SWEEP = Path(__file__).with_name("kill_sweep.py")
 
-SCENARIOS = ("ingest", "more", "migrate", "forget", "backup", "restore")
-
-EVERY = {"ingest": 60, "more": 60, "migrate": 40, "forget": 40, "backup": 10, "restore": 15}
+EVERY = {
+    "ingest": 90,
+    "more": 70,
+    "review": 70,
+    "dataset": 150,
+    "forget": 150,
+    "migrate": 70,
+    "backup": 20,
+    "restore": 30,
+}
 """Each so many-th call of a kind, and always the first and the last of it."""
 
 
@@ -41,7 +48,7 @@ needs_strace = pytest.mark.skipif(
 
 
 @needs_strace
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("scenario", EVERY)
 def test_nothing_is_lost_wherever_it_is_killed(memory_path: Path, scenario: str) -> None:
     """At some calls of each kind. `python benchmarks/kill_sweep.py` does all of them."""
     found = sweep(memory_path, scenario, EVERY[scenario])
@@ -53,7 +60,7 @@ def test_nothing_is_lost_wherever_it_is_killed(memory_path: Path, scenario: str)
 @needs_strace
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("scenario", EVERY)
 def test_nothing_is_lost_at_any_call(memory_path: Path, scenario: str) -> None:
     """At every call that changes files."""
     assert {} == sweep(memory_path, scenario, 1)["failures"]

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 
 from portraitd.errors import ConfigError, StoreError
@@ -205,7 +206,14 @@ def _put_aside(current: Path, aside: Path) -> Path | None:
     """Give the store in force a second name, so that there is one at every moment."""
     if not current.is_file():
         return None
-    os.link(current, aside)
+    first = aside
+    for number in count(2):
+        try:
+            os.link(current, aside)
+            break
+        except FileExistsError:
+            # Twice in a second.
+            aside = first.with_name(f"{first.name}-{number}")
     # Only one that could not be opened still has a journal; it belongs to it.
     for ending in ("-wal", "-shm"):
         journal = current.with_name(current.name + ending)
