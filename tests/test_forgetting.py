@@ -2,56 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from byte_search import secrets_of, surviving, traces
 from homes import START_S, Home, assert_sound, connect, dump, person_folders
 from portraitd.errors import ConfigError
 from portraitd.forgetter import REQUEST, find, moment
 from portraitd.requests import Request, Requests
 from portraitd.store import Forgetting
-
-SLIVER = 24
-"""Bytes that are looked for: so many of an embedding, or of a picture, come together by no
-chance."""
-
-
-def secrets_of(home: Home, condition: str) -> set[bytes]:
-    """Slivers of the embeddings, means and pictures of faces, as the store holds them now."""
-    found = set()
-    with closing(connect(home.settings.state_dir)) as db:
-        for row in db.execute(
-            "select faces.embedding as one, jpeg, tracks.embedding as mean from faces "
-            "join portraits on face_id = faces.id left join tracks on tracks.id = track_id "
-            f"where {condition}"
-        ):
-            jpeg = row["jpeg"]
-            blobs = [row["one"], row["mean"] or row["one"]]
-            found |= {blob[at : at + SLIVER] for blob in blobs for at in (0, 200, 480)}
-            found |= {jpeg[at : at + SLIVER] for at in (len(jpeg) // 2, len(jpeg) - 400)}
-    return found
-
-
-def traces(folder: Path, secrets: set[bytes]) -> dict[str, int]:
-    """How many of these slivers each file below a folder holds."""
-    found = {}
-    for path in folder.rglob("*"):
-        if path.is_file() and not path.is_symlink():
-            data = path.read_bytes()
-            count = sum(secret in data for secret in secrets)
-            if count:
-                found[os.fspath(path.relative_to(folder))] = count
-    return found
-
-
-def surviving(home: Home, secrets: set[bytes]) -> dict[str, int]:
-    """Traces outside of the inbox: what was dropped there is nobody's to remove but people's."""
-    return {path: n for path, n in traces(home.settings.home_dir, secrets).items()
-            if not path.startswith("inbox/")}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +42,7 @@ def home(tmp_path: Path, worked_on: Path) -> Home:
 
 def forget(home: Home, kind: str, word: str) -> None:
     """As the command does where no service runs; then the service works until it is idle."""
-    Requests(home.settings.state_dir / "requests").leave(Request(REQUEST, words=(kind, word)))
+    Requests(home.settings.requests_dir).leave(Request(REQUEST, words=(kind, word)))
     home.run()
 
 

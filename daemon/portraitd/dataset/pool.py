@@ -7,6 +7,7 @@ how it has to look, so what is there need not be cut again.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Collection
 from pathlib import Path
@@ -74,6 +75,9 @@ class Pool:
                 for path in self.folder.parent.glob(f"*/{stem[:12]}*/*{stem}*"):
                     path.unlink(missing_ok=True)
                     removed += 1
+                    # Where it is the last one: a folder is named by the content.
+                    with contextlib.suppress(OSError):
+                        path.parent.rmdir()
         except OSError as error:
             raise PublishError(f"{self.folder}: {error.strerror}") from error
         return removed
