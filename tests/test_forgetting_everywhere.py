@@ -15,11 +15,17 @@ from byte_search import secrets_of, slivers_of_file, surviving, traces
 from datasets import SECTIONS, with_photos
 from homes import START_S, Home, connect
 from portraitd import curator
+from portraitd.dataset.backgrounds import planned_backgrounds
 from portraitd.dataset.erasing import building
+from portraitd.dataset.sides import Sides
+from portraitd.dataset.truth import DatasetRule
 from portraitd.forgetter import REQUEST
 from portraitd.requests import Request, Requests
-from portraitd.store import StoreLock
+from portraitd.store import Database, Forgetting, StoreLock
 from portraitd.store.backup import back_up, restore
+from portraitd.store.dataset import DatasetStore
+from portraitd.store.forgetting import Scope
+from stores import Store, embedding
 
 NAME = "Annabelle Archer"
 
@@ -353,3 +359,18 @@ def test_forgetting_waits_for_a_set_that_is_being_built(home: Home) -> None:
         home.run_until_idle(service)
 
     assert {} == surviving(home, secrets)
+
+
+def test_where_somebody_was_forgotten_is_no_background(tmp_path: Path) -> None:
+    """No face is known there any more, and one is seen all the same."""
+    store = Store(Database.open(tmp_path))
+    faces = store.see(*(embedding(number) for number in range(8)))
+    forgetting = Forgetting(store.database)
+    forgetting.carry_out(Scope("person", tuple(faces)), START_S)
+
+    sets = DatasetStore(store.database, store.files)
+    rule = DatasetRule((), "named", "class", 0.2, 0.0, 1.0, 1.0)
+    found = planned_backgrounds(sets, {}, Sides([], {}, 0.2), set(), 100, rule)
+
+    assert [12.5, 17.5] == sorted(frame.t_s for frame in found)[:2]
+    store.database.close()
