@@ -48,6 +48,12 @@ slice_s = 5.0
 [grouping]
 min_samples = 2
 settle_s = 0.5
+[review]
+scan_s = 1.0
+settle_s = 0.5
+[dataset]
+people = "all"
+formats = ["yolo", "coco", "imagefolder"]
 [metrics]
 every_s = 2.0
 """
@@ -72,6 +78,7 @@ class Day:
         self.wrong: list[str] = []
         self.samples: list[dict[str, int]] = []
         self.own: dict[Path, bytes] = {}
+        self._unrest = ""
         (self.home / "inbox").mkdir(parents=True)
         textfile = f'textfile = "{folder / "portraitd.prom"}"\n'
         (self.home / "config.toml").write_text(CONFIG + textfile)
@@ -96,6 +103,11 @@ class Day:
             self.take_back: 1,
             self.rename_person: 1,
             self.remove_portrait: 1,
+            self.merge_people: 1,
+            self.split_off: 1,
+            self.ignore_person: 1,
+            self.undo: 1,
+            self.build_set: 1,
             self.add_own_file: 1,
             self.kill_worker: 1,
             self.kill_daemon: 1,
@@ -144,12 +156,7 @@ class Day:
         if not folders:
             return False
         folder = self._chance.choice(folders)
-        target = folder.with_name(f"Somebody {self._number()}")
-        folder.rename(target)
-        self.own = {
-            (target / path.name if path.parent == folder else path): data
-            for path, data in self.own.items()
-        }
+        self._move(folder, folder.with_name(f"Somebody {self._number()}"))
         return True
 
     def remove_portrait(self) -> bool:
@@ -158,6 +165,42 @@ class Day:
             return False
         self._chance.choice(pictures).unlink(missing_ok=True)
         return True
+
+    def merge_people(self) -> bool:
+        """One folder is dropped into another; rarely, or nobody would be left."""
+        folders = self._folders()
+        if len(folders) < 6:
+            return False
+        one, other = self._chance.sample(folders, 2)
+        self._move(one, other / one.name)
+        return True
+
+    def split_off(self) -> bool:
+        pictures = [path for folder in self._folders() for path in folder.glob("[0-9]*.jpg")]
+        if not pictures:
+            return False
+        picture = self._chance.choice(pictures)
+        target = self.home / "people" / f"Split {self._number()}"
+        target.mkdir()
+        picture.rename(target / picture.name)
+        return True
+
+    def ignore_person(self) -> bool:
+        folders, ignored = self._folders(), self.home / "people" / "_ignored"
+        if len(folders) < 4 or not ignored.is_dir():
+            return False
+        folder = self._chance.choice(folders)
+        self._move(folder, ignored / folder.name)
+        return True
+
+    def undo(self) -> bool:
+        """The last word of somebody, whatever it was."""
+        with closing(self._store()) as db:
+            said = db.execute("select 1 from ledger").fetchone()
+        return bool(said) and self._command("undo", may_refuse=True)
+
+    def build_set(self) -> bool:
+        return self._command("dataset", "build")
 
     def add_own_file(self) -> bool:
         folders = self._folders()
@@ -208,19 +251,23 @@ class Day:
         return self._command("backup", str(self.home.parent / "copy.sqlite3"))
 
     def forget(self) -> bool:
-        """One of the older videos; most days nobody asks for that."""
-        if self._chance.random() < 0.7:
+        """A video, or somebody; most days nobody asks for that."""
+        if self._chance.random() < 0.5:
             return False
         with closing(self._store()) as db:
-            rows = db.execute("select sha256 from videos where state = 'done'").fetchall()
-        return bool(rows) and self._command(
-            "forget", "video", self._chance.choice(rows)[0], "--yes"
-        )
+            videos = db.execute("select sha256 from videos where state = 'done'").fetchall()
+            people = db.execute("select distinct person_id from faces").fetchall()
+        known = [("video", row[0]) for row in videos]
+        known += [("person", str(row[0])) for row in people if row[0]]
+        if not known:
+            return False
+        what, which = self._chance.choice(known)
+        return self._command("forget", what, which, "--yes", may_refuse=True)
 
     def look(self) -> None:
         """Let everything come to rest, and look it through."""
         if not self._rest():
-            self.wrong.append(f"not at rest after {REST_S:.0f} s: {self._tail()}")
+            self.wrong.append(f"not at rest after {REST_S:.0f} s, {self._unrest}: {self._tail()}")
             return
         # Let it write its figures and empty what it wants to empty.
         for fault in faults(self.settings):
@@ -256,12 +303,15 @@ class Day:
             self.daemon = self._start()
         health = heard(self.settings.state_dir)
         if not health.at_s or health.blocked:
+            self._unrest = health.blocked or "no word of its health"
             return False
         try:
             with closing(self._store()) as db:
-                return not any(db.execute(question).fetchone() for question in WORK)
-        except sqlite3.Error:
-            return False
+                left = [question for question in WORK if db.execute(question).fetchone()]
+        except sqlite3.Error as error:
+            left = [str(error)]
+        self._unrest = " ".join(left[0].split()) if left else ""
+        return not left
 
     def _sample(self) -> dict[str, int]:
         pid = self.daemon.pid
@@ -279,14 +329,24 @@ class Day:
         path.write_bytes(data)
         return True
 
+    def _move(self, folder: Path, target: Path) -> None:
+        """A folder, with what people put into it."""
+        folder.rename(target)
+        self.own = {
+            (target / path.relative_to(folder) if folder in path.parents else path): data
+            for path, data in self.own.items()
+        }
+
     def _folders(self) -> list[Path]:
-        return sorted(path.parent for path in (self.home / "people").glob("*/.person.json"))
+        """Of people in sight."""
+        found = sorted(path.parent for path in (self.home / "people").glob("*/.person.json"))
+        return [folder for folder in found if not folder.name.startswith("_")]
 
     def _store(self) -> sqlite3.Connection:
         path = self.settings.state_dir / "portraitd.sqlite3"
         return sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
 
-    def _command(self, *arguments: str) -> bool:
+    def _command(self, *arguments: str, may_refuse: bool = False) -> bool:
         if not heard(self.settings.state_dir).at_s:
             return False
         answer = subprocess.run(
@@ -295,7 +355,8 @@ class Day:
             text=True,
             check=False,
         )
-        if answer.returncode:
+        # What was to be undone or forgotten may be gone by now: 78, with a reason.
+        if answer.returncode and not (may_refuse and answer.returncode == 78):
             self.wrong.append(f"{arguments[0]} ended with {answer.returncode}: {answer.stderr}")
         return True
 
@@ -313,12 +374,18 @@ WORK = (
     "select 1 from videos where tracked = 0",
     "select 1 from forgettings where finished_at is null",
     """
-    select 1 where (select count(*) from tracks) <>
-        coalesce((select tracks from censuses order by id desc limit 1), 0)
+    select 1 from censuses where id = (select max(id) from censuses)
+        and (tracks > (select count(*) from tracks_in_force)
+            or last_id < (select coalesce(max(id), 0) from tracks_in_force)
+            or ledger_id < (select coalesce(max(id), 0) from ledger))
     """,
     """
-    select 1 from censuses having max(id) is not (select census_id from publications
-        where look <> '')
+    select 1 where (select max(id) from censuses) is not (select census_id from publications
+        where look <> '' and ledger_id = (select coalesce(max(id), 0) from ledger))
+    """,
+    """
+    select 1 from publications where finished_at is not
+        (select published_at from showings order by id desc limit 1)
     """,
 )
 """Each gives a row while there is something left to do."""
@@ -337,6 +404,7 @@ QUESTIONS = {
         """,
     "one person twice in a frame": """
         select video_id, t_s, person_id from faces where person_id is not null
+        and not exists (select 1 from ledger where kind in ('merge', 'place', 'split', 'undo'))
         group by 1, 2, 3 having count(*) > 1
         """,
 }

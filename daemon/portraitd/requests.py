@@ -61,6 +61,9 @@ class Requests:
         """What is asked and not answered, the oldest first; what is no request is removed."""
         found = {}
         for path in sorted(self.folder.glob(f"*{ASKED}")):
+            if path.name.startswith("."):
+                # It is just being written.
+                continue
             try:
                 facts = json.loads(path.read_bytes())
                 row = facts["row"]
