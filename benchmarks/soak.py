@@ -77,7 +77,7 @@ class Day:
         self.done: Counter[str] = Counter()
         self.wrong: list[str] = []
         self.samples: list[dict[str, int]] = []
-        self.own: dict[Path, bytes] = {}
+        self.own: dict[str, bytes] = {}
         self._unrest = ""
         (self.home / "inbox").mkdir(parents=True)
         textfile = f'textfile = "{folder / "portraitd.prom"}"\n'
@@ -156,7 +156,7 @@ class Day:
         if not folders:
             return False
         folder = self._chance.choice(folders)
-        self._move(folder, folder.with_name(f"Somebody {self._number()}"))
+        folder.rename(folder.with_name(f"Somebody {self._number()}"))
         return True
 
     def remove_portrait(self) -> bool:
@@ -172,7 +172,7 @@ class Day:
         if len(folders) < 6:
             return False
         one, other = self._chance.sample(folders, 2)
-        self._move(one, other / one.name)
+        one.rename(other / one.name)
         return True
 
     def split_off(self) -> bool:
@@ -190,7 +190,7 @@ class Day:
         if len(folders) < 4 or not ignored.is_dir():
             return False
         folder = self._chance.choice(folders)
-        self._move(folder, ignored / folder.name)
+        folder.rename(ignored / folder.name)
         return True
 
     def undo(self) -> bool:
@@ -206,9 +206,9 @@ class Day:
         folders = self._folders()
         if not folders:
             return False
-        path = self._chance.choice(folders) / f"note {self._number()}.txt"
-        self.own[path] = self._chance.randbytes(50)
-        path.write_bytes(self.own[path])
+        name = f"note {self._number()}.txt"
+        self.own[name] = self._chance.randbytes(50)
+        (self._chance.choice(folders) / name).write_bytes(self.own[name])
         return True
 
     def kill_worker(self) -> bool:
@@ -276,10 +276,12 @@ class Day:
             for name, question in QUESTIONS.items():
                 if rows := db.execute(question).fetchall():
                     self.wrong.append(f"{name}: {rows[:3]}")
+        # In whatever folder: an undo moves those of people back, with all that is in them.
+        found = {path.name: path for path in (self.home / "people").rglob("note *.txt")}
         self.wrong += [
-            f"somebody's file is gone: {path}"
-            for path, data in self.own.items()
-            if not path.is_file() or path.read_bytes() != data
+            f"somebody's file is gone: {name}"
+            for name, data in self.own.items()
+            if name not in found or found[name].read_bytes() != data
         ]
         self.samples.append(self._sample())
 
@@ -328,14 +330,6 @@ class Day:
         path = self.home / "inbox" / f"file{self._number()}{ending}"
         path.write_bytes(data)
         return True
-
-    def _move(self, folder: Path, target: Path) -> None:
-        """A folder, with what people put into it."""
-        folder.rename(target)
-        self.own = {
-            (target / path.relative_to(folder) if folder in path.parents else path): data
-            for path, data in self.own.items()
-        }
 
     def _folders(self) -> list[Path]:
         """Of people in sight."""

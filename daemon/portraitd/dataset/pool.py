@@ -53,7 +53,8 @@ class Pool:
         path = self.path(sha256, name)
         beside = path.with_name(f"{_UNFINISHED}{os.getpid()}-{name}")
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in (self.folder.parent, self.folder, path.parent):
+                folder.mkdir(mode=0o700, exist_ok=True)
             beside.write_bytes(data)
             # As readable as the set is to be: a link has the mode of what it links to.
             beside.chmod(0o644)
