@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import shutil
+import zipfile
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
@@ -19,6 +22,7 @@ from portraitd.dataset.backgrounds import planned_backgrounds
 from portraitd.dataset.erasing import building
 from portraitd.dataset.sides import Sides
 from portraitd.dataset.truth import DatasetRule
+from portraitd.exporting import export_person
 from portraitd.forgetter import REQUEST
 from portraitd.requests import Request, Requests
 from portraitd.store import Database, Forgetting, StoreLock
@@ -374,3 +378,16 @@ def test_where_somebody_was_forgotten_is_no_background(tmp_path: Path) -> None:
 
     assert [12.5, 17.5] == sorted(frame.t_s for frame in found)[:2]
     store.database.close()
+
+
+def test_an_export_says_what_people_did_about_somebody(home: Home, tmp_path: Path) -> None:
+    """The name they gave; the portrait they deleted is in it as well, for it is kept."""
+    kept = count(home, f"select count(*) from faces where person_id = 1 or id in "
+                 f"({excluded_of(home, 1)})")  # fmt: skip
+    target = tmp_path / "her.zip"
+
+    assert kept == export_person(home.settings, NAME, target, START_S)
+    with zipfile.ZipFile(target) as archive:
+        said = list(csv.DictReader(io.StringIO(archive.read("said.csv").decode())))
+    assert ("name", NAME) in [(row["what"], row["name"]) for row in said]
+    assert "Bob" not in [row["name"] for row in said]

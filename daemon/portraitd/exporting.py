@@ -15,7 +15,7 @@ from typing import Any
 
 from portraitd.config import Settings
 from portraitd.errors import ConfigError, StoreError
-from portraitd.store import Database, Faces, Forgetting
+from portraitd.store import Database, Faces, Forgetting, Ledger
 from portraitd.store.caches import private
 from portraitd.store.files import shown
 
@@ -28,11 +28,14 @@ portraits/    {faces} pictures, each cut from a video or photo around a face
 faces.csv     for each of them: from which file it is, at which second, where in the picture
 faces.json    the same, with the embedding: 128 numbers computed from the face. Programs compare
               them to tell whether two faces are one person; nobody can see a face in them.
+said.csv      what people did about them in the people folders: when, what, and names they gave
 
 The videos and photos themselves are not kept by portraitd and are not in here.
 """
 
 COLUMNS = ("face", "source", "sha256", "t_s", "left", "top", "right", "bottom", "portrait")
+
+SAID = ("at", "what", "name", "faces", "taken_back")
 
 
 def export_person(settings: Settings, word: str, target: Path, now_s: float) -> int:
@@ -58,6 +61,7 @@ def export_person(settings: Settings, word: str, target: Path, now_s: float) -> 
         faces = Faces(database)
         wanted = frozenset(scope.face_ids)
         rows = list(_rows(faces, wanted))
+        said = list(_said(Ledger(database), frozenset(scope.person_ids)))
         about = ABOUT.format(
             names=", ".join(scope.names),
             day=datetime.fromtimestamp(now_s, UTC).date(),
@@ -70,8 +74,9 @@ def export_person(settings: Settings, word: str, target: Path, now_s: float) -> 
                 zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
             ):
                 archive.writestr("README.txt", about)
-                archive.writestr("faces.csv", _as_csv(rows))
+                archive.writestr("faces.csv", _as_csv(rows, COLUMNS))
                 archive.writestr("faces.json", json.dumps(rows, ensure_ascii=False, indent=1))
+                archive.writestr("said.csv", _as_csv(said, SAID))
                 for row in rows:
                     archive.writestr(row["portrait"], faces.portrait(row["face"]))
             beside.replace(target)
@@ -98,9 +103,21 @@ def _rows(faces: Faces, wanted: frozenset[int]) -> Iterator[dict[str, Any]]:
             }
 
 
-def _as_csv(rows: list[dict[str, Any]]) -> str:
+def _said(ledger: Ledger, people: frozenset[int]) -> Iterator[dict[str, Any]]:
+    for row in ledger.rows():
+        if people & {row.person_id, row.into_id}:
+            yield {
+                "at": datetime.fromtimestamp(row.at, UTC).isoformat(timespec="seconds"),
+                "what": row.kind,
+                "name": row.name or "",
+                "faces": row.faces,
+                "taken_back": "yes" if row.is_undone else "",
+            }
+
+
+def _as_csv(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> str:
     out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, extrasaction="ignore")
+    writer = csv.DictWriter(out, columns, extrasaction="ignore")
     writer.writeheader()
     writer.writerows(rows)
     return out.getvalue()
