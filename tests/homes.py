@@ -210,7 +210,8 @@ def assert_sound(home: Settings) -> None:
         assert ["ok"] == [row[0] for row in db.execute("pragma integrity_check")]
         assert [] == [tuple(row) for row in db.execute("pragma foreign_key_check")]
         assert [] == db.execute("select * from jobs where state = 'running'").fetchall()
-        kept = {row["face_id"]: row["jpeg"] for row in db.execute("select * from portraits")}
+        seen = db.execute("select * from portraits join faces on id = face_id where hidden <> 1")
+        kept = {row["face_id"]: row["jpeg"] for row in seen}
         published = dict(db.execute("select id, person_id from faces").fetchall())
     shown: dict[int, Path] = {}
     for picture in home.people_dir.glob("*/[0-9]*.jpg"):

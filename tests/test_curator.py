@@ -7,8 +7,10 @@ from pathlib import Path
 
 from datasets import SECTIONS, below, name_two, with_photos
 from homes import Home
-from portraitd.dataset import requests
+from portraitd import curator
+from portraitd.dataset.assembly import Assembled
 from portraitd.dataset.folder import held
+from portraitd.requests import Request, Requests
 
 AUTO = SECTIONS | {
     "dataset": {"auto": True, "near_duplicate": 0.0, "formats": ("coco", "chips150")}
@@ -54,13 +56,14 @@ def test_without_auto_nothing_is_made_unasked(tmp_path: Path, photographs: list[
     home.run()
     assert not home.settings.dataset_dir.exists()
 
-    word = requests.ask(home.settings.state_dir)
+    requests = Requests(home.settings.requests_dir)
+    name = requests.leave(Request(curator.REQUEST))
     home.run()
 
-    done = requests.answered(home.settings.state_dir, word)
-    assert done
-    assert 2 == done.people
-    assert "" == requests.asked(home.settings.state_dir)
+    text, is_built = requests.answer_to(name) or ("", False)
+    assert is_built
+    assert 2 == Assembled.from_json(text).people
+    assert {} == requests.waiting()
     assert json.loads((home.settings.dataset_dir / "class_index.json").read_text())
 
 

@@ -14,8 +14,7 @@ import pytest
 import portraitd
 from portraitd.errors import AlreadyRunning, StoreError
 from portraitd.store import Database, StoreLock
-from portraitd.store.database import APPLICATION_ID, FILE_NAME
-from stores import NEWEST
+from portraitd.store.database import APPLICATION_ID, FILE_NAME, newest_schema
 
 MIGRATIONS = sorted((Path(portraitd.__file__).parent / "store" / "migrations").glob("*.sql"))
 
@@ -35,7 +34,7 @@ def test_a_new_file_has_the_newest_schema(tmp_path: Path, database: Database) ->
 
     assert {"files", "videos", "jobs", "faces", "portraits", "people", "censuses"} <= tables
     assert {"tracks", "apart"} <= tables
-    assert NEWEST == scalar(database, "pragma user_version")
+    assert newest_schema() == scalar(database, "pragma user_version")
     assert APPLICATION_ID == scalar(database, "pragma application_id")
     assert [] == database.problems()
 

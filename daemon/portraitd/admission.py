@@ -95,6 +95,11 @@ class Admission:
         """Whether a file cannot be read because the inbox it lies in is not there."""
         return path.is_relative_to(self._inbox_dir) and self.away
 
+    @property
+    def trouble(self) -> str:
+        """Why the inbox cannot be looked at; empty if it can."""
+        return f"{shown(self._inbox_dir)}: {self._away}" if self._away else ""
+
     def refresh(self, now_s: float, steady_s: float) -> None:
         """Look once.
 

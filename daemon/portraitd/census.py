@@ -44,6 +44,9 @@ class CensusTaker:
         method: How faces become people.
         ring: Called, from any thread, when a grouping has come back.
         pace: When.
+
+    Attributes:
+        trouble: Why the last grouping failed; empty if it did not.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class CensusTaker:
         self._not_before_s = 0.0
         self._stale_since_s: float | None = None
         self._is_forced = False
+        self.trouble = ""
         self._was_forced = False
 
     def force(self) -> None:
@@ -68,6 +72,11 @@ class CensusTaker:
     def pending(self) -> bool:
         """Whether there is something that the census in force does not know."""
         return self._is_forced or self._running is not None or self._method.arrivals().stale
+
+    @property
+    def running(self) -> bool:
+        """Whether a worker groups just now."""
+        return self._running is not None
 
     def refresh(self, now_s: float, working: bool) -> None:
         """Begin a census that is due, and record one that has come back."""
@@ -122,12 +131,14 @@ class CensusTaker:
         except Exception as error:
             # The old people stay in force; the next turn after the pause tries again.
             self._not_before_s = now_s + BACK_OFF_S
+            self.trouble = f"the grouping failed: {error}"
             log.error("census_failed", reason=f"{type(error).__name__}: {error}")
             last = self._people.last_census()
             self._method.tidy(last.memory if last else "")
             return
         census = self._people.record(grouped, now_s - self._began_s, now_s)
         self._method.tidy(census.memory)
+        self.trouble = ""
         say = log.error if census.names_lost or census.violations else log.info
         say(
             "census_taken",

@@ -26,6 +26,7 @@ from portraitd.grouping.steps import GroupingRule
 from portraitd.jobs import Told
 from portraitd.said import Said, said_of_faces, said_of_tracks
 from portraitd.store import Census, Faces, Ledger, People, TrackStore
+from portraitd.store.caches import private
 from portraitd.store.matrix import Matrix
 from portraitd.store.people import Arrivals, Grouped
 from portraitd.store.tracks import TrackRows
@@ -110,7 +111,7 @@ class DbscanMethod:
         self._ids = self._faces.ids()
         self._said = said_of_faces(self._ledger, self._ids, self._faces.tracks())
         try:
-            with self._matrix.open("wb") as file:
+            with open(self._matrix, "wb", opener=private) as file:
                 for block in self._faces.embeddings():
                     file.write(block.tobytes())
         except OSError as error:

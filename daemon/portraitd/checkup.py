@@ -15,6 +15,7 @@ from portraitd.dispatch import encode_settings
 from portraitd.encoder.interface import EncoderSettings
 from portraitd.errors import ConfigError, PortraitdError, StoreError
 from portraitd.inbox import file_system_type, needs_polling
+from portraitd.repairs import faults
 from portraitd.store import Database
 from portraitd.workers import what_holds
 
@@ -57,6 +58,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
         yield from _workers(settings)
         yield _local(settings.state_dir)
         yield from _store(settings.state_dir)
+        yield from _home(settings)
 
 
 def grouping_findings(settings: Settings) -> Iterator[Finding]:
@@ -132,6 +134,19 @@ def _local(state_dir: Path) -> Finding:
     remote = needs_polling(kind)
     detail = f"{kind}; set paths.state to a local disk" if remote else kind
     return Finding(not remote, "state on a local disk", detail)
+
+
+def _home(settings: Settings) -> Iterator[Finding]:
+    """What `portraitd check --repair` would look at."""
+    try:
+        found = faults(settings)
+    except StoreError:
+        # Said already.
+        return
+    for fault in found:
+        if fault.what != "database":
+            hint = "; `portraitd check --repair` sets it right" if fault.repair else ""
+            yield Finding(False, fault.what, fault.detail + hint)
 
 
 def _store(state_dir: Path) -> Iterator[Finding]:

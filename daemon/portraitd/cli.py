@@ -12,12 +12,14 @@ import click
 from rich.console import Console
 
 from portraitd import __version__, logs
+from portraitd.cli_operations import backup, export, forget, repair_home, restore
 from portraitd.cli_settings import (
     EXIT_CONFIG,
     EXIT_FAILED_FILES,
     EXIT_LOCKED,
     EXIT_TROUBLE,
     EXIT_USAGE,
+    reloader,
     with_settings,
 )
 from portraitd.cli_setup import install_service, models
@@ -51,6 +53,8 @@ def commands() -> None:
 
 commands.add_command(install_service)
 commands.add_command(models)
+for operation in (backup, restore, forget, export):
+    commands.add_command(operation)
 
 
 def main() -> None:
@@ -98,10 +102,10 @@ def init(settings: Settings) -> None:
 @click.option("--verbose", "-v", is_flag=True)
 def run(settings: Settings, until_idle: bool, verbose: bool) -> None:
     """Run the service: watch the inbox, keep the people up to date."""
-    from portraitd import running
+    from portraitd import attendant
 
     logs.configure(verbose)
-    running.run(settings, until_idle)
+    attendant.run(settings, reloader(), until_idle)
 
 
 @commands.command()
@@ -133,6 +137,8 @@ def status(settings: Settings, as_json: bool) -> None:
         print_json(found)
     else:
         print_table(found, Console())
+    if not found.healthy:
+        raise click.exceptions.Exit(EXIT_FAILED_FILES)
 
 
 @commands.command()
@@ -242,10 +248,14 @@ def accept(settings: Settings) -> None:
 @commands.command()
 @with_settings
 @click.option("--grouping", is_flag=True, help="Prove the grouping, and measure its thresholds.")
-def check(settings: Settings, grouping: bool) -> None:
+@click.option("--repair", is_flag=True, help="Set right what can be; the service must be stopped.")
+def check(settings: Settings, grouping: bool, repair: bool) -> None:
     """Look whether this home and this installation are sound."""
     from portraitd.checkup import findings, grouping_findings
 
+    if repair:
+        repair_home(settings)
+        return
     found = list(grouping_findings(settings) if grouping else findings(settings))
     for finding in found:
         click.echo(f"{'ok  ' if finding.sound else 'BAD '} {finding.what}: {finding.detail}")

@@ -162,6 +162,20 @@ class DatasetSettings(Section):
     background_share: Annotated[float, Field(ge=0, le=10)] = 0.1
 
 
+class PrivacySettings(Section):
+    """How long faces are kept, and what becomes of a file that was forgotten."""
+
+    keep_days: NotNegative = 0.0
+    dropped_again: Literal["refuse", "skip-faces"] = "refuse"
+
+
+class MetricsSettings(Section):
+    """Figures for a monitoring system."""
+
+    textfile: Path | None = None
+    every_s: Positive = 15.0
+
+
 class Settings(BaseSettings):
     """Everything that can be set. Environment variables: ``PORTRAITD_GROUPING__EPS=0.44``."""
 
@@ -181,6 +195,8 @@ class Settings(BaseSettings):
     review: ReviewSettings = ReviewSettings()
     priorities: dict[str, int] = {}
     dataset: DatasetSettings = DatasetSettings()
+    privacy: PrivacySettings = PrivacySettings()
+    metrics: MetricsSettings = MetricsSettings()
 
     @classmethod
     def settings_customise_sources(

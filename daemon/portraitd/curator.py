@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from concurrent.futures import Executor
 
 from portraitd import logs
-from portraitd.dataset import requests
 from portraitd.dataset.assembly import Assembled
 from portraitd.dataset.building import Build, Place
 from portraitd.dataset.folder import read_note
 from portraitd.dataset.truth import DatasetRule, marked
 from portraitd.errors import PortraitdError, StoreError
+from portraitd.requests import Requests
 from portraitd.store.dataset import DatasetStore, Enrolment
 
 log = logs.get("dataset")
 
 BACK_OFF_S = 60.0
+
+REQUEST = "dataset"
+"""What a command asks for."""
 
 
 class Curator:
@@ -25,6 +29,7 @@ class Curator:
     Args:
         store: What sets are made from.
         place: Where the home keeps it, and the set.
+        requests: Where somebody may ask for a set.
         rule: What a set holds.
         executor: Where the work happens.
         ring: Called, from any thread, when a step has come back.
@@ -36,6 +41,7 @@ class Curator:
         self,
         store: DatasetStore,
         place: Place,
+        requests: Requests,
         rule: DatasetRule,
         executor: Executor,
         ring: Callable[[], None],
@@ -44,6 +50,7 @@ class Curator:
     ) -> None:
         self._store = store
         self._place = place
+        self._requests = requests
         self._rule = rule
         self._executor = executor
         self._ring = ring
@@ -52,14 +59,19 @@ class Curator:
         note = read_note(place.dataset_dir) if is_auto else None
         self._made_from = note.fingerprint if note else ""
         self._build: Build | None = None
-        self._asked = ""
+        self._asked: list[str] = []
         self._now_s = 0.0
         self._not_before_s = 0.0
 
     @property
     def pending(self) -> bool:
         """Whether a set is being built or has to be."""
-        return self._build is not None or self._is_stale() or bool(self._request())
+        return self.busy or self._is_stale() or bool(self._waiting())
+
+    @property
+    def busy(self) -> bool:
+        """Whether a set is being built."""
+        return self._build is not None
 
     def refresh(self, now_s: float, working: bool) -> None:
         """Begin a build that is due, or go on with one.
@@ -91,7 +103,7 @@ class Curator:
         self._build = None
 
     def _begin(self, now_s: float, working: bool) -> bool:
-        asked = self._request()
+        asked = self._waiting()
         # A clock that was set back must not make a short pause a long one.
         pauses = 0 < self._not_before_s - now_s <= BACK_OFF_S
         if not asked and (working or pauses or not self._is_stale()):
@@ -118,12 +130,14 @@ class Curator:
         self._answer(done, "")
 
     def _answer(self, done: Assembled | None, trouble: str) -> None:
-        if self._asked:
-            requests.answer(self._place.state_dir, self._asked, done, trouble)
-            self._asked = ""
+        """Tell those who asked before the build began; who asked later waits for the next."""
+        text = trouble if done is None else json.dumps(done._asdict())
+        for name in self._asked:
+            self._requests.answer(name, text, granted=done is not None)
+        self._asked = []
 
-    def _request(self) -> str:
-        return requests.asked(self._place.state_dir)
+    def _waiting(self) -> list[str]:
+        return [name for name, one in self._requests.waiting().items() if one.what == REQUEST]
 
     def _is_stale(self) -> bool:
         if not self._is_auto:

@@ -78,6 +78,11 @@ class Dispatcher:
         """Whether a job is out."""
         return bool(self._probes or self._slices)
 
+    @property
+    def strays(self) -> bool:
+        """Whether a worker looks at a video that was forgotten meanwhile."""
+        return any(not self._work.is_queued(ticket) for ticket in self._slices.values())
+
     def warm_up(self) -> None:
         """Have every worker load its models, and wait for it."""
         loads = [
@@ -187,7 +192,7 @@ class Dispatcher:
         else:
             if self._pool and result.kept:
                 # First: a slice that is recorded is not looked at again.
-                self._pool.keep(ticket.piece.sha256, result.kept)
+                self._pool.keep(ticket.piece.sha256, self._keepable(ticket, result))
             encoder = self._settings.encoder.embedding_space
             outcome = self._work.record(ticket, result, encoder, now_s)
             log.info(
@@ -206,6 +211,11 @@ class Dispatcher:
                 seconds=round(outcome.seconds, 1),
                 reason=outcome.reason,
             )
+
+    def _keepable(self, ticket: Ticket, result: SliceFaces) -> list[tuple[float, bytes]]:
+        """A worker that keeps frames for training sets does not know who was forgotten."""
+        unwanted = self._work.unwanted(ticket, [t_s for t_s, _ in result.kept])
+        return [(t_s, jpeg) for t_s, jpeg in result.kept if t_s not in unwanted]
 
     def _move(self, file: KnownFile, state: FileState, reason: str, now_s: float) -> None:
         self._files.move_on(file.id, state, now_s, reason)

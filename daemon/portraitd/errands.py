@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from portraitd import curator, forgetter
 from portraitd.errors import ConfigError
+from portraitd.forgetter import Forgetter
 from portraitd.publisher import Publisher
 from portraitd.rebuilding import Rebuilding
 from portraitd.requests import Request, Requests
@@ -17,15 +19,22 @@ class Errands:
         review: What can be undone or accepted.
         publisher: What can be accepted as well.
         rebuilding: What can be begun.
+        forgetter: Forgets, as soon as nobody holds faces.
     """
 
     def __init__(
-        self, requests: Requests, review: Review, publisher: Publisher, rebuilding: Rebuilding
+        self,
+        requests: Requests,
+        review: Review,
+        publisher: Publisher,
+        rebuilding: Rebuilding,
+        forgetter: Forgetter,
     ) -> None:
         self._requests = requests
         self._review = review
         self._publisher = publisher
         self._rebuilding = rebuilding
+        self._forgetter = forgetter
 
     @property
     def pending(self) -> bool:
@@ -33,8 +42,17 @@ class Errands:
         return bool(self._requests.waiting())
 
     def refresh(self, now_s: float) -> None:
-        """Do what is asked, and say what came of it."""
+        """Do what is asked, and say what came of it.
+
+        Raises:
+            StoreError: The store or the answer cannot be written; it is tried again.
+        """
         for name, request in self._requests.waiting().items():
+            if request.what == curator.REQUEST:
+                # Answered by the room itself, when the set is built.
+                continue
+            if request.what == forgetter.REQUEST and not self._forgetter.is_free:
+                continue
             try:
                 self._requests.answer(name, self._grant(request, now_s))
             except ConfigError as error:
@@ -52,4 +70,6 @@ class Errands:
             begun = self._rebuilding.begin(now_s)
             gone = f"; {begun.left_out} stay as they are, their file is gone"
             return f"{begun.videos} videos are looked at again" + gone * bool(begun.left_out)
+        if request.what == forgetter.REQUEST and len(request.words) == 2:
+            return self._forgetter.answer(request.words[0], request.words[1], now_s)
         raise ConfigError(f"there is no request {request.what!r}")

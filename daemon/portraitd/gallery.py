@@ -124,7 +124,9 @@ class Gallery:
 
 
 def _unit(census: Census) -> Unit:
-    return "faces" if json.loads(census.parameters)[0] == "dbscan" else "tracks"
+    # Of a census that was overtaken by a rebuild nothing is known any more.
+    method = json.loads(census.parameters)[0] if census.parameters else ""
+    return "faces" if method == "dbscan" else "tracks"
 
 
 def _fixed() -> dict[str, Content]:

@@ -8,6 +8,8 @@ from typing import Any
 
 import structlog
 
+from portraitd.repetition import Repetition
+
 Logger = structlog.typing.FilteringBoundLogger
 
 
@@ -15,6 +17,17 @@ def get(room: str) -> Logger:
     """The logger of a room; every line carries the room's name."""
     logger: Logger = structlog.get_logger(room=room)
     return logger
+
+
+repetition = Repetition()
+"""What was said in this process, and how often."""
+
+
+def _bounded(_: Any, __: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    held_back = repetition.passes(line)
+    if held_back is None:
+        raise structlog.DropEvent
+    return {**line, "repeated": held_back} if held_back else line
 
 
 def configure(verbose: bool = False, json: bool | None = None) -> None:
@@ -32,7 +45,7 @@ def configure(verbose: bool = False, json: bool | None = None) -> None:
         else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
     )
     structlog.configure(
-        processors=[structlog.processors.add_log_level, timestamp, *finish],
+        processors=[structlog.processors.add_log_level, _bounded, timestamp, *finish],
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.DEBUG if verbose else logging.INFO
         ),

@@ -29,7 +29,7 @@ class FileState(StrEnum):
     """waiting -> ready -> probing -> encoding -> done | failed; probing -> duplicate; any -> gone.
 
     A file that changes begins again as waiting; ``retry`` moves failed back to ready; a
-    restart moves probing back to ready.
+    restart moves probing back to ready. A file whose content is forgotten is forgotten.
     """
 
     WAITING = "waiting"
@@ -40,6 +40,7 @@ class FileState(StrEnum):
     DUPLICATE = "duplicate"
     FAILED = "failed"
     GONE = "gone"
+    FORGOTTEN = "forgotten"
 
 
 class VideoState(StrEnum):

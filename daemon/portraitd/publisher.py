@@ -58,7 +58,8 @@ class Publisher:
         self._executor = executor
         self._ring = ring
         self._tree = tree
-        self._tree.create()
+        # Once there was a tree, an empty folder is the place where a share is missing.
+        self._tree.create(anew=not showing.last().census_id)
         self._limits = limits
         self._look = f"{LOOK}/{limits.per_track}/{limits.unsorted}"
         self._ordered: dict[int, Future[bytes]] = {}

@@ -8,10 +8,15 @@ starts.
 from __future__ import annotations
 
 import json
+import os
 import time
 import uuid
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from portraitd.errors import StoreError
 
 ASKED, ANSWERED = ".request", ".answer"
 
@@ -23,10 +28,12 @@ class Request:
     Attributes:
         what: The command.
         row: Of ``undo``, which; None for the last.
+        words: Of other commands, what they are about.
     """
 
     what: str
     row: int | None = None
+    words: tuple[str, ...] = ()
 
 
 class Requests:
@@ -40,28 +47,45 @@ class Requests:
         self.folder = folder
 
     def leave(self, request: Request) -> str:
-        """Ask. Returns the name under which the answer will be found."""
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Ask. Returns the name under which the answer will be found.
+
+        Raises:
+            StoreError: The request cannot be written.
+        """
         name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}"
-        self._write(name + ASKED, {"what": request.what, "row": request.row})
+        facts = {"what": request.what, "row": request.row, "words": list(request.words)}
+        self._write(name + ASKED, facts)
         return name
 
     def waiting(self) -> dict[str, Request]:
         """What is asked and not answered, the oldest first; what is no request is removed."""
         found = {}
         for path in sorted(self.folder.glob(f"*{ASKED}")):
+            if path.name.startswith("."):
+                # It is just being written.
+                continue
             try:
                 facts = json.loads(path.read_bytes())
                 row = facts["row"]
-                found[path.stem] = Request(str(facts["what"]), None if row is None else int(row))
-            except (OSError, ValueError, TypeError, KeyError):
-                path.unlink(missing_ok=True)
+                words = tuple(str(word) for word in facts.get("words", ()))
+                number = None if row is None else int(row)
+                found[path.stem] = Request(str(facts["what"]), number, words)
+            except (OSError, ValueError, TypeError, KeyError, AttributeError):
+                with suppress(OSError):
+                    path.unlink(missing_ok=True)
         return found
 
     def answer(self, name: str, text: str, granted: bool = True) -> None:
-        """Say what came of a request."""
+        """Say what came of a request.
+
+        Raises:
+            StoreError: The answer cannot be written; the request stays.
+        """
         self._write(name + ANSWERED, {"text": text, "granted": granted})
-        (self.folder / (name + ASKED)).unlink(missing_ok=True)
+        try:
+            (self.folder / (name + ASKED)).unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(f"{self.folder}: {error.strerror}") from error
 
     def answer_to(self, name: str) -> tuple[str, bool] | None:
         """The answer, and whether the request was granted; it is taken away. None if not yet."""
@@ -70,10 +94,26 @@ class Requests:
             facts = json.loads(path.read_bytes())
         except (OSError, ValueError):
             return None
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
         return str(facts["text"]), bool(facts["granted"])
 
-    def _write(self, name: str, facts: dict[str, object]) -> None:
+    def withdraw(self, name: str) -> None:
+        """Nobody waits for the answer any more."""
+        for ending in (ASKED, ANSWERED):
+            with suppress(OSError):
+                (self.folder / (name + ending)).unlink(missing_ok=True)
+
+    def _write(self, name: str, facts: Mapping[str, object]) -> None:
         beside = self.folder / f".{name}"
-        beside.write_text(json.dumps(facts), encoding="utf-8")
-        beside.replace(self.folder / name)
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with open(beside, "w", encoding="utf-8", opener=_private) as file:
+                json.dump(facts, file)
+            beside.replace(self.folder / name)
+        except OSError as error:
+            raise StoreError(f"{error.filename or beside}: {error.strerror}") from error
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)

@@ -13,6 +13,7 @@ from portraitd.config import Settings
 from portraitd.dispatch import encode_settings
 from portraitd.errors import PublishError, StoreError
 from portraitd.home import make_home
+from portraitd.reach import Reach
 from portraitd.service import Now, Service
 from portraitd.store import Database, StoreLock
 from portraitd.systemd import Notifier
@@ -33,8 +34,11 @@ def open_service(settings: Settings, doorbell: Doorbell) -> Iterator[Service]:
 
     Raises:
         AlreadyRunning: Another portraitd works on this home.
-        StoreError: The database cannot be used.
+        StoreError: The database cannot be used, or a share does not answer.
     """
+    for folder in (settings.people_dir, settings.inbox_dir):
+        if away := Reach(folder).trouble():
+            raise StoreError(away)
     make_home(settings)
     with ExitStack() as stack:
         stack.enter_context(StoreLock(settings.state_dir))
@@ -70,14 +74,25 @@ def _wind_down(service: Service, doorbell: Doorbell) -> None:
         log.error("blocked", reason=str(error))
 
 
-def run(settings: Settings, until_idle: bool = False) -> None:
+def run(
+    settings: Settings,
+    until_idle: bool = False,
+    attend: Callable[[Service, Now], bool] = lambda service, now: False,
+    doorbell: Doorbell | None = None,
+) -> None:
     """Run the service until a signal asks it to stop, or until there is nothing left to do.
+
+    Args:
+        settings: What is in force.
+        until_idle: Whether to end when there is nothing left to do.
+        attend: Called after every turn; says whether to end so as to begin anew.
+        doorbell: Rung by whatever calls for a turn.
 
     Raises:
         AlreadyRunning: Another portraitd works on this home.
         StoreError: The database cannot be opened.
     """
-    doorbell, notifier = Doorbell(), Notifier()
+    doorbell, notifier = doorbell or Doorbell(), Notifier()
     with stop_signals(doorbell) as stopping, open_service(settings, doorbell) as service:
         watch = Watch([settings.inbox_dir, settings.requests_dir], doorbell, settings.inbox.watch)
         people_watch = Watch(
@@ -100,6 +115,9 @@ def run(settings: Settings, until_idle: bool = False) -> None:
                 now = Now.read()
                 service.turn(now, rung)
                 notifier.alive(now.steady_s)
+                if attend(service, now):
+                    notifier.reloading(now.steady_s)
+                    break
                 if until_idle and service.idle:
                     break
                 watch.ensure()
@@ -111,7 +129,8 @@ def run(settings: Settings, until_idle: bool = False) -> None:
         finally:
             watch.stop()
             people_watch.stop()
-            notifier.stopping()
+            if not notifier.is_reloading:
+                notifier.stopping()
             log.info("service_stopping")
 
 

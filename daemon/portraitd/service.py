@@ -19,11 +19,13 @@ from portraitd.dataset.truth import DatasetRule
 from portraitd.dispatch import Dispatcher, encode_settings, slice_s
 from portraitd.errands import Errands
 from portraitd.errors import PublishError, StoreError
+from portraitd.forgetter import Forgetter, Places
 from portraitd.gallery import Gallery
 from portraitd.noticeboard import Noticeboard
 from portraitd.pages.notice import Stage
 from portraitd.people.tree import Tree
 from portraitd.publisher import Publisher
+from portraitd.reach import Reach
 from portraitd.rebuilding import Rebuilding
 from portraitd.requests import Requests
 from portraitd.review import Review, ReviewPace
@@ -31,6 +33,7 @@ from portraitd.store import (
     Database,
     Faces,
     Files,
+    Forgetting,
     Ledger,
     People,
     Showing,
@@ -89,8 +92,9 @@ class Service:
         def ring() -> None:
             doorbell.ring("job")
 
+        self.database = database
         self.files = files
-        self.work = Work(database, files)
+        self.work = Work(database, files, settings.privacy.dropped_again == "refuse")
         self.faces = faces
         self.people = people
         self.admission = Admission(
@@ -119,6 +123,7 @@ class Service:
         self.census = CensusTaker(
             people, method, ring, Pace(settings.grouping.settle_s, settings.grouping.max_wait_s)
         )
+        requests = Requests(settings.requests_dir)
         tree = Tree(settings.people_dir, store=database.name)
         showing = Showing(database)
         self.publisher = Publisher(
@@ -147,20 +152,33 @@ class Service:
             slice_s(settings),
             encode_settings(settings).encoder.embedding_space,
         )
-        self.errands = Errands(
-            Requests(settings.requests_dir), self.review, self.publisher, self.rebuilding
-        )
         self.gallery = Gallery(database, people, faces, settings.people_dir)
         self.noticeboard = Noticeboard(database, self.work, people, settings.people_dir, places)
         self.curator = Curator(
             DatasetStore(database, files),
             dataset_place(settings),
+            requests,
             dataset_rule(settings),
             executor,
             ring,
             settings.dataset.auto,
             settings.dataset.frames == "keep",
         )
+        self.forgetter = Forgetter(
+            Forgetting(database),
+            Places.of(settings),
+            settings.privacy.keep_days,
+            self._is_held,
+            self._let_go,
+        )
+        self.errands = Errands(
+            requests, self.review, self.publisher, self.rebuilding, self.forgetter
+        )
+        self._people_reach, self._inbox_reach = (
+            Reach(settings.people_dir),
+            Reach(settings.inbox_dir),
+        )
+        self._inbox_away = self._people_away = ""
         self._scan_s = settings.inbox.scan_s
         self._looked_s = float("-inf")
         self._look_wanted = True
@@ -182,6 +200,14 @@ class Service:
         return self.dispatcher.busy or self.files.any_open() or self.tracker.pending
 
     @property
+    def trouble(self) -> str:
+        """What stands in the way of something just now; empty if nothing does."""
+        rooms = (self.admission, self.census, self.tracker)
+        return (
+            self._trouble or self._inbox_away or next(filter(None, (r.trouble for r in rooms)), "")
+        )
+
+    @property
     def idle(self) -> bool:
         """Whether there is nothing left to do until something is dropped."""
         looked = not self._watches_inbox or self._looked_s > float("-inf")
@@ -190,6 +216,7 @@ class Service:
             or self.working
             or self.census.pending
             or self.publisher.pending
+            or self.forgetter.pending
             or self.review.pending
             or self.errands.pending
             or self.rebuilding.pending
@@ -215,9 +242,19 @@ class Service:
             rung: Whether something happened; if not, the inbox is looked at when it is due.
         """
         self._look_wanted |= rung
+        self._people_away = self._people_reach.trouble()
         troubles = []
         # Where one cannot go on, the others can: what people do counts also without a census.
-        for step in (self._work_on, self._group, self._show, self._collect, self._tell):
+        steps = (
+            self._work_on,
+            self._group,
+            self._answer,
+            self._forget,
+            self._show,
+            self._collect,
+            self._tell,
+        )
+        for step in steps:
             try:
                 step(now)
             except (StoreError, PublishError) as error:
@@ -252,6 +289,13 @@ class Service:
         self.tracker.refresh(now.wall_s)
         self.census.refresh(now.wall_s, self.working)
 
+    def _answer(self, now: Now) -> None:
+        self.errands.refresh(now.wall_s)
+
+    def _forget(self, now: Now) -> None:
+        self._require_people()
+        self.forgetter.refresh(now.wall_s)
+
     def _look(self, now: Now) -> None:
         soon = self._look_wanted or self.admission.pending
         gap_s = min(LOOK_GAP_S if soon else self._scan_s, self._scan_s)
@@ -259,11 +303,13 @@ class Service:
             # Before looking: what happens meanwhile rings again.
             self._look_wanted = False
             self._looked_s = now.steady_s
-            self.admission.refresh(now.wall_s, now.steady_s)
+            self._inbox_away = self._inbox_reach.trouble()
+            if not self._inbox_away:
+                self.admission.refresh(now.wall_s, now.steady_s)
 
     def _show(self, now: Now) -> None:
         """Read what people did, and show what came of it; never over what was not read."""
-        self.errands.refresh(now.wall_s)
+        self._require_people()
         if self.publisher.pending or self.rebuilding.ready:
             self.review.wake()
         self.review.refresh(now.wall_s, now.steady_s)
@@ -277,7 +323,22 @@ class Service:
         self.curator.refresh(now.wall_s, self.working or self.census.pending)
 
     def _tell(self, now: Now) -> None:
+        self._require_people()
         self.noticeboard.refresh(self.stage, now.wall_s)
+
+    def _is_held(self) -> bool:
+        """Whether a worker has faces and will write them down: groups, a set, kept frames."""
+        return self.census.running or self.curator.busy or self.dispatcher.strays
+
+    def _let_go(self) -> None:
+        """Somebody was forgotten: what workers make of the faces of before is not wanted."""
+        self.tracker.park()
+        self.publisher.park()
+
+    def _require_people(self) -> None:
+        """Touch no tree on a share that hangs."""
+        if self._people_away:
+            raise PublishError(self._people_away)
 
     def _complain(self, trouble: str, now: Now) -> None:
         """Say it when it is new, and once a minute while it lasts."""

@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
+from portraitd import curator
 from portraitd.config import Settings
-from portraitd.dataset import requests
 from portraitd.dataset.assembly import Assembled
 from portraitd.dataset.building import Build
 from portraitd.dataset.checking import Checked, checked
+from portraitd.dataset.erasing import building
 from portraitd.dataset.folder import read_note
 from portraitd.dataset.truth import marked
 from portraitd.dispatch import encode_settings
-from portraitd.errors import AlreadyRunning, ConfigError, StoreError
+from portraitd.errors import AlreadyRunning, ConfigError, PublishError, StoreError
+from portraitd.requests import Request, Requests
 from portraitd.service import dataset_place, dataset_rule
 from portraitd.store import Database, Files, StoreLock
 from portraitd.store.dataset import DatasetStore, Enrolment
@@ -113,7 +115,6 @@ def check_line(found: Checked) -> str:
 
 def _build_here(settings: Settings, progress: Progress, doorbell: Doorbell) -> Assembled:
     """In workers of our own. The store is locked for a moment only, so the daemon may start."""
-    executor = make_workers(settings, encode_settings(settings).encoder, loads=False)
 
     def enrol(enrolment: Enrolment) -> None:
         with StoreLock(settings.state_dir):
@@ -124,29 +125,35 @@ def _build_here(settings: Settings, progress: Progress, doorbell: Doorbell) -> A
             finally:
                 database.close()
 
-    under_way = Build(
-        dataset_place(settings),
-        dataset_rule(settings),
-        settings.dataset.frames == "keep",
-        executor,
-        lambda: doorbell.ring("job"),
-        enrol,
-    )
-    try:
-        while (done := under_way.advance()) is None:
-            progress(under_way.frames_done, under_way.frames_ordered)
-            doorbell.wait(1.0)
-        return done
-    finally:
-        executor.shutdown(wait=True, cancel_futures=True)
+    with building(settings.state_dir):
+        executor = make_workers(settings, encode_settings(settings).encoder, loads=False)
+        under_way = Build(
+            dataset_place(settings),
+            dataset_rule(settings),
+            settings.dataset.frames == "keep",
+            executor,
+            lambda: doorbell.ring("job"),
+            enrol,
+        )
+        try:
+            while (done := under_way.advance()) is None:
+                progress(under_way.frames_done, under_way.frames_ordered)
+                doorbell.wait(1.0)
+            return done
+        finally:
+            executor.shutdown(wait=True, cancel_futures=True)
 
 
 def _have_it_built(settings: Settings, doorbell: Doorbell) -> Assembled:
     """By the daemon: it alone writes to the store. It takes the request up at its next turn."""
-    word = requests.ask(settings.state_dir)
+    requests = Requests(settings.requests_dir)
+    name = requests.leave(Request(curator.REQUEST))
     try:
-        while (done := requests.answered(settings.state_dir, word)) is None:
+        while (answer := requests.answer_to(name)) is None:
             doorbell.wait(ASK_S)
-        return done
     finally:
-        requests.withdraw(settings.state_dir, word)
+        requests.withdraw(name)
+    text, is_built = answer
+    if not is_built:
+        raise PublishError(text)
+    return Assembled.from_json(text)

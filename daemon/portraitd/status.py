@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 
 from rich.console import Console
 from rich.table import Table
 
 from portraitd.config import Settings
+from portraitd.health import Health, heard
 from portraitd.model import FileState
 from portraitd.store import (
     Census,
@@ -18,7 +21,10 @@ from portraitd.store import (
     Database,
     Faces,
     Files,
+    Forgetting,
+    Ledger,
     People,
+    Showing,
     TrackStore,
     Troubles,
     Work,
@@ -44,6 +50,12 @@ class Status:
         troubles: What stands in the way until somebody acts, by room.
         rebuild: Videos that were looked at again, and how many there are to be.
         problems: Path and reason of files that failed or wait for something.
+        oldest_open_s: Age of the oldest file that is not finished; 0 if there is none.
+        publication_pending: Whether the people tree does not show the census in force, and what
+            people said since.
+        forgetting_pending: Whether a forgetting has not reached everything.
+        service: What a running service says of itself; its process is 0 if none runs.
+        healthy: False while something stands in the way.
         cluster: The scheduler of other machines' workers; None if there is none.
         workers: Those workers.
     """
@@ -61,6 +73,11 @@ class Status:
     troubles: dict[str, str]
     rebuild: tuple[int, int]
     problems: list[tuple[str, str]]
+    oldest_open_s: float
+    publication_pending: bool
+    forgetting_pending: bool
+    service: Health
+    healthy: bool
     cluster: ClusterState | None = None
     workers: list[CrewMember] = field(default_factory=list)
 
@@ -73,35 +90,47 @@ def read_status(settings: Settings) -> Status:
     """
     database = Database.open_to_read(settings.state_dir)
     try:
-        files, people = Files(database, settings.inbox_dir), People(database)
-        work = Work(database, files)
-        footage = work.progress()
-        crew = Crew(database)
-        problems = [
-            (shown(file.path), file.reason)
-            for state in (FileState.FAILED, FileState.WAITING)
-            for file in files.in_state(state)
-            if file.reason
-        ]
-        return Status(
-            files=files.counts(),
-            videos=work.counts(),
-            faces=Faces(database).count(),
-            people=len(people.present()),
-            footage_done_s=footage.footage_done_s,
-            footage_open_s=footage.footage_open_s,
-            footage_per_work_s=footage.speed,
-            eta_s=footage.eta_s(crew.at_once(settings.workers.processes)),
-            census=people.last_census(),
-            close_people=people.close(),
-            troubles=Troubles(database).all(),
-            rebuild=Rebuild(database, files, TrackStore(database)).progress(),
-            problems=problems,
-            cluster=crew.cluster(),
-            workers=crew.members(),
-        )
+        return status_of(database, settings, time.time())
     finally:
         database.close()
+
+
+def status_of(database: Database, settings: Settings, now_s: float) -> Status:
+    """As ``read_status``, from a store that is open."""
+    files, people = Files(database, settings.inbox_dir), People(database)
+    work, crew = Work(database, files), Crew(database)
+    footage = work.progress()
+    problems = [
+        (shown(file.path), file.reason)
+        for state in (FileState.FAILED, FileState.WAITING)
+        for file in files.in_state(state)
+        if file.reason
+    ]
+    census, service = people.last_census(), heard(settings.state_dir)
+    troubles, shown_now = Troubles(database).all(), Showing(database).last()
+    in_force = (census.id if census else 0, Ledger(database).last_id())
+    return Status(
+        files=files.counts(),
+        videos=work.counts(),
+        faces=Faces(database).count(),
+        people=len(people.present()),
+        footage_done_s=footage.footage_done_s,
+        footage_open_s=footage.footage_open_s,
+        footage_per_work_s=footage.speed,
+        eta_s=footage.eta_s(crew.at_once(settings.workers.processes)),
+        census=census,
+        close_people=people.close(),
+        troubles=troubles,
+        rebuild=Rebuild(database, files, TrackStore(database)).progress(),
+        problems=problems,
+        oldest_open_s=max(0.0, now_s - oldest_s) if (oldest_s := files.oldest_open_s()) else 0,
+        publication_pending=census is not None and shown_now[:2] != in_force,
+        forgetting_pending=Forgetting(database).pending,
+        service=service,
+        healthy=not service.blocked and not troubles,
+        cluster=crew.cluster(),
+        workers=crew.members(),
+    )
 
 
 def print_json(status: Status) -> None:
@@ -112,6 +141,7 @@ def print_json(status: Status) -> None:
 def print_table(status: Status, console: Console) -> None:
     """For people."""
     table = Table(show_header=False, box=None)
+    table.add_row("service", _said(status.service))
     table.add_row("files", _counted(status.files))
     table.add_row("videos", _counted(status.videos))
     table.add_row("faces", f"{status.faces:,}")
@@ -163,6 +193,15 @@ def described(member: CrewMember) -> str:
         + (f", {speed:.1f} s of footage a second" if speed else "")
         + (", files are sent" if member.sends else "")
     )
+
+
+def _said(service: Health) -> str:
+    if not service.process:
+        return "not running"
+    if service.blocked:
+        since = datetime.fromtimestamp(service.blocked_since_s, UTC)
+        return f"BLOCKED since {since:%Y-%m-%d %H:%M} UTC: {service.blocked}"
+    return f"running (process {service.process})"
 
 
 def _counted(counts: dict[str, int]) -> str:

@@ -24,10 +24,21 @@ class Notifier:
         patience = watchdog_usec if watchdog_usec is not None else os.environ.get("WATCHDOG_USEC")
         self._period_s = int(patience) / 1e6 / 3 if patience else 0.0
         self._pinged_s = float("-inf")
+        self._is_reloading = False
 
     def ready(self) -> None:
         """The service is up."""
         self._send("READY=1")
+
+    @property
+    def is_reloading(self) -> bool:
+        """Whether the service was said to come back."""
+        return self._is_reloading
+
+    def reloading(self, now_s: float) -> None:
+        """The service takes up new settings; ``ready`` ends it. Time of the monotonic clock."""
+        self._is_reloading = True
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={int(now_s * 1e6)}")
 
     def stopping(self) -> None:
         """The service is going down."""

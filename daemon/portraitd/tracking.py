@@ -29,6 +29,9 @@ class Tracker:
         executor: Where they are made.
         ring: Called, from any thread, when they have come back.
         attempts: How often a job that dies is tried.
+
+    Attributes:
+        trouble: Why the last video got no tracks; empty if it did.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class Tracker:
         self._died: Counter[int] = Counter()
         self._not_before_s: dict[int, float] = {}
         self._given_up: set[int] = set()
+        self.trouble = ""
 
     @property
     def pending(self) -> bool:
@@ -87,6 +91,7 @@ class Tracker:
         except Exception as error:
             self._lose(f"{type(error).__name__}: {error}", now_s)
             return
+        self.trouble = ""
         kept = self._tracks.record(
             self._video_id,
             self._face_ids,
@@ -103,6 +108,7 @@ class Tracker:
         video = self._video_id
         self._died[video] += 1
         self._not_before_s[video] = now_s + BACK_OFF_S
+        self.trouble = f"the tracks of video {video} failed: {reason}"
         log.error("tracking_failed", video=video, attempt=self._died[video], reason=reason)
         if self._died[video] == 2 * self._attempts:
             self._given_up.add(video)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from portraitd.dataset.cvat import cvat_files
 from portraitd.dataset.detection import coco_files, darknet_files, yolo_files
@@ -81,6 +82,12 @@ class Assembled(NamedTuple):
     unchanged: int
     put_aside: int
     warnings: tuple[str, ...]
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """As it was before ``json.dumps`` of its ``_asdict``."""
+        facts = json.loads(text)
+        return cls(**(facts | {"warnings": tuple(facts["warnings"])}))
 
 
 def assemble(request: AssembleRequest) -> Assembled:

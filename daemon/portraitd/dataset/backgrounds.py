@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 
 from portraitd.dataset.sides import Sides, background_side
 from portraitd.dataset.splits import chance
-from portraitd.dataset.truth import DatasetRule, PlannedFrame, Split, frame_stem
+from portraitd.dataset.truth import DatasetRule, PlannedFrame, Split
+from portraitd.endings import frame_stem
 from portraitd.store.dataset import DatasetStore, Recording
 
 FAR_S = 2.0
@@ -45,6 +46,9 @@ def planned_backgrounds(
     for video_id in store.videos_done():
         recording = store.recording(video_id)
         for t_s in _moments(recording, store.face_times(video_id)):
+            # No face is known there any more, but one may be seen.
+            if store.is_forgotten(recording.sha256, t_s, FAR_S):
+                continue
             stem = frame_stem(recording.sha256, t_s)
             side: Split | None
             if video_id in with_ours:

@@ -24,13 +24,16 @@ from portraitd.dataset.truth import (
     PlannedTrack,
     Thinned,
     face_stem,
-    frame_stem,
     marked,
     standing_of,
 )
+from portraitd.endings import frame_stem
 from portraitd.model import Box, MediaKind
 from portraitd.store import Database, Files
 from portraitd.store.dataset import ClassRow, DatasetStore, Enrolment, Recording, SeenFace
+
+FORGOTTEN_NEAR_S = 0.5
+"""So far from a moment at which somebody was forgotten, pictures may be in a set again."""
 
 
 class PlanRequest(NamedTuple):
@@ -73,6 +76,13 @@ def planned(store: DatasetStore, rule: DatasetRule) -> Plan:
         for video_id, faces in by_video.items()
     }
     staying, thinned = _thinned(store, ours, classes, rule)
+    # Somebody who was forgotten is still in the video, and nothing says where in the frame.
+    staying -= {
+        face.id
+        for video_id, faces in ours.items()
+        for face in faces
+        if store.is_forgotten(recordings[video_id].sha256, face.t_s, FORGOTTEN_NEAR_S)
+    }
     known = store.splits()
     seen = [
         SeenIn(

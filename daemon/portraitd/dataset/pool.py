@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from portraitd.dataset.truth import frame_stem
+from portraitd.endings import frame_stem
 from portraitd.errors import PublishError
 
 LOOK = "1"
@@ -65,7 +65,8 @@ class Pool:
         path = self.path(sha256, name)
         beside = path.with_name(f"{_UNFINISHED}{os.getpid()}-{name}")
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in (self.folder.parent, self.folder, path.parent):
+                folder.mkdir(mode=0o700, exist_ok=True)
             beside.write_bytes(data)
             # As readable as the set is to be: a link has the mode of what it links to.
             beside.chmod(0o644)
@@ -81,6 +82,26 @@ class Pool:
             if math.isfinite(t_s):
                 with suppress(PublishError):
                     self.put(sha256, frame_picture(sha256, t_s), jpeg)
+
+    def discard(self, stems: Collection[str]) -> int:
+        """Remove every picture of some frames, by what their names begin with.
+
+        Raises:
+            PublishError: One of them cannot be removed.
+        """
+        removed = 0
+        try:
+            for stem in stems:
+                # A folder's name is a little longer than what the pictures in it say of it.
+                for path in self.folder.parent.glob(f"*/{stem[:12]}*/*{stem}*"):
+                    path.unlink(missing_ok=True)
+                    removed += 1
+                    # Where it is the last one: a folder is named by the content.
+                    with suppress(OSError):
+                        path.parent.rmdir()
+        except OSError as error:
+            raise PublishError(f"{self.folder}: {error.strerror}") from error
+        return removed
 
     def sweep(self, wanted: Collection[tuple[str, str]], keep_frames_of: Collection[str]) -> int:
         """Remove what nobody wants any more.

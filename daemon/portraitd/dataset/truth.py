@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from portraitd.endings import frame_stem
 from portraitd.model import Box, Landmarks
 from portraitd.store.dataset import ClassKind, Enrolment, Recording, SeenFace
 
@@ -174,11 +175,6 @@ def standing_of(face: SeenFace, classes: Mapping[int, int]) -> Standing:
 def marked(fingerprint: str, rule: DatasetRule) -> str:
     """What a set is made from: the store as it is, and the rule."""
     return f"{fingerprint} | {rule!r}"
-
-
-def frame_stem(sha256: str, t_s: float) -> str:
-    """The name of a frame: the same in every home that saw it."""
-    return f"{sha256[:12]}-{round(t_s * 1000):09d}"
 
 
 def face_stem(sha256: str, face: SeenFace) -> str:

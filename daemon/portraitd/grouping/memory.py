@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import uuid
 import zipfile
@@ -18,7 +19,9 @@ def remember(folder: Path, grouping: Grouping) -> str:
     """Write a grouping to a file of its own, whole or not at all; returns the file's name."""
     name = f"grouping-{uuid.uuid4().hex}{ENDING}"
     beside = folder / f".{name}"
-    with beside.open("wb") as file:
+    # For its owner alone: means of embeddings tell who somebody is.
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "wb") as file:
         np.savez(file, **to_arrays(grouping))  # type: ignore[arg-type]
         file.flush()
         os.fsync(file.fileno())
@@ -45,5 +48,7 @@ def remembered(folder: Path, name: str) -> Grouping:
 def forget_all_but(folder: Path, name: str) -> None:
     """Remove the memories of earlier censuses, and of those that were never recorded."""
     for path in [*folder.glob(f"grouping-*{ENDING}"), *folder.glob(f".grouping-*{ENDING}")]:
-        if path.name != name:
-            path.unlink(missing_ok=True)
+        # What cannot be removed now is removed after the next census.
+        with contextlib.suppress(OSError):
+            if path.name != name:
+                path.unlink()

@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -20,6 +21,8 @@ OWN_PREFIX = ".portraitd-"
 
 UNFINISHED = f"{OWN_PREFIX}new-"
 """What is being written; whatever has this name at the start of a publish is stale."""
+
+_GIVEN_NAME = re.compile(r"person-[0-9]{4,}")
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -184,3 +187,19 @@ def sweep(fd: int) -> None:
                     os.unlink(inner, dir_fd=unfinished_fd)
         with contextlib.suppress(OSError):
             os.rmdir(name, dir_fd=fd)
+
+
+def remove_emptied(fd: int, known: Collection[int]) -> None:
+    """Remove folders that a removal emptied and could not end: nothing is in them, no note either.
+
+    Only under the names that portraitd gives; one that a human named may be meant.
+
+    Args:
+        fd: The folder they lie in.
+        known: Inodes of folders that are somebody's, whom a human may just have emptied.
+    """
+    for name in os.listdir(fd):
+        if _GIVEN_NAME.fullmatch(name):
+            with contextlib.suppress(OSError):
+                if os.stat(name, dir_fd=fd, follow_symlinks=False).st_ino not in known:
+                    os.rmdir(name, dir_fd=fd)

@@ -16,7 +16,7 @@ from portraitd.gestures import Gesture
 from portraitd.model import PersonFolder, PublishedFace
 from portraitd.people.carrying import Carrier, Modes
 from portraitd.people.edits import LEAST_LOSS, Known, read
-from portraitd.people.folder import opened_root, read_regular
+from portraitd.people.folder import opened_root, read_regular, remove_emptied
 from portraitd.people.heard import Heard
 from portraitd.people.names import safe_name
 from portraitd.people.note import ROOT_NOTE, Note, read_note
@@ -57,17 +57,25 @@ class Tree:
         self._heard = Heard()
         self._copies: Copies = frozenset()
 
-    def create(self) -> None:
+    def create(self, anew: bool = True) -> None:
         """Make the root and mark it as ours; does nothing where that was done before.
 
         Not part of ``publish``: an empty folder may be the place where a share is missing.
+
+        Args:
+            anew: Whether there may be no tree yet. If not, nothing is made where none is.
         """
         with self._errors():
             if not self._root.is_dir():
+                if not anew:
+                    return
                 self._root.mkdir(parents=True, exist_ok=True)
                 self._root.chmod(self._modes.folder)
             with opened_root(self._root) as root_fd:
-                note = read_note(read_regular(root_fd, ROOT_NOTE)) or Note(None, "", "", 0)
+                found = read_note(read_regular(root_fd, ROOT_NOTE))
+                if found is None and not anew:
+                    return
+                note = found or Note(None, "", "", 0)
                 before = note.to_bytes()
                 # A tree from before stores had names belongs to the one that finds it.
                 note.store = note.store or self._store
@@ -183,6 +191,7 @@ class Tree:
         """
         with self._errors(), opened_root(self._root) as root_fd:
             root_note = self._root_note(root_fd)
+            remove_emptied(root_fd, {inode for _, inode in root_note.homes.values()})
             ground = self._ground(root_fd, sweeps=True)
             survey = surveyed(ground, root_note.homes)
             everything = shown(folders, unsorted, ignored, ignored_faces, class_of)

@@ -5,6 +5,7 @@ from portraitd.store.crew import ClusterState, Crew, CrewMember
 from portraitd.store.database import Database, StoreLock
 from portraitd.store.faces import Faces, StoredFace
 from portraitd.store.files import Files, KnownFile
+from portraitd.store.forgetting import Forgetting
 from portraitd.store.ledger import Ledger
 from portraitd.store.people import Census, People
 from portraitd.store.showing import Showing
@@ -24,6 +25,7 @@ __all__ = [
     "Database",
     "Faces",
     "Files",
+    "Forgetting",
     "KnownFile",
     "Ledger",
     "People",

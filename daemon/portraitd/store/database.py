@@ -17,6 +17,13 @@ from portraitd.errors import AlreadyRunning, StoreError
 FILE_NAME = "portraitd.sqlite3"
 APPLICATION_ID = 0x706F7274  # "port"
 
+LOOKED_THROUGH_BYTES = 256 << 20
+"""A store up to this size is looked through at every start: a second. `check` does it for all."""
+
+DAMAGE_ADVICE = (
+    "; the file is damaged: `portraitd restore` your last backup (the videos are not harmed)"
+)
+
 
 class StoreLock:
     """Held by the one process that may write. The system releases it when the process ends."""
@@ -44,8 +51,12 @@ class StoreLock:
                 f"another portraitd (process {holder or 'unknown'}) works on {self._path.parent}; "
                 "drop files into its inbox, or stop it first"
             ) from None
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+        try:
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            os.close(self._fd)
+            raise StoreError(f"{self._path}: {error.strerror}") from error
         return self
 
     def __exit__(
@@ -55,6 +66,34 @@ class StoreLock:
         trace: TracebackType | None,
     ) -> None:
         os.close(self._fd)
+
+
+class _Rows(sqlite3.Cursor):
+    """Rows that are read later, and may fail later: a statement ends with its last row."""
+
+    def fetchone(self) -> Any:
+        try:
+            return super().fetchone()
+        except sqlite3.DatabaseError as error:
+            raise _unusable(error) from error
+
+    def fetchmany(self, size: int | None = 1) -> list[Any]:
+        try:
+            return super().fetchmany(size)
+        except sqlite3.DatabaseError as error:
+            raise _unusable(error) from error
+
+    def fetchall(self) -> list[Any]:
+        try:
+            return super().fetchall()
+        except sqlite3.DatabaseError as error:
+            raise _unusable(error) from error
+
+    def __next__(self) -> Any:
+        try:
+            return super().__next__()
+        except sqlite3.DatabaseError as error:
+            raise _unusable(error) from error
 
 
 class Database:
@@ -72,6 +111,18 @@ class Database:
             StoreError: The file is damaged, from a newer portraitd, or cannot be written.
         """
         path = state_dir / FILE_NAME
+        database = cls.open_file(path)
+        try:
+            if path.stat().st_size <= LOOKED_THROUGH_BYTES:
+                database._look_through(path)
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    @classmethod
+    def open_file(cls, path: Path) -> Self:
+        """As ``open``, for a store that lies elsewhere under another name."""
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         except OSError as error:
@@ -133,9 +184,9 @@ class Database:
             StoreError: The machine is at fault (disk full, I/O error, damaged file).
         """
         try:
-            return self._connection.execute(sql, parameters)
+            return self._connection.cursor(_Rows).execute(sql, parameters)
         except sqlite3.DatabaseError as error:
-            raise StoreError(f"the database cannot be used: {error}") from error
+            raise _unusable(error) from error
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """Run one statement for each row.
@@ -146,7 +197,7 @@ class Database:
         try:
             self._connection.executemany(sql, rows)
         except sqlite3.DatabaseError as error:
-            raise StoreError(f"the database cannot be used: {error}") from error
+            raise _unusable(error) from error
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -167,6 +218,12 @@ class Database:
         found = [str(row[0]) for row in self.execute("pragma integrity_check(20)")]
         broken = [f"{row[0]} row {row[1]}" for row in self.execute("pragma foreign_key_check")]
         return [line for line in found if line != "ok"] + broken
+
+    def _look_through(self, path: Path) -> None:
+        """Raise if the file is damaged: found now it costs a restore, found later more."""
+        found = [str(row[0]) for row in self.execute("pragma quick_check(1)")]
+        if found != ["ok"]:
+            raise StoreError(f"{path}: {'; '.join(found)}{DAMAGE_ADVICE}")
 
     def _migrate(self, path: Path) -> None:
         version, migrations = _version(self._connection), _migrations()
@@ -191,8 +248,18 @@ def _connected(path: Path) -> Iterator[sqlite3.Connection]:
     except BaseException as error:
         connection.close()
         if isinstance(error, sqlite3.DatabaseError):
-            raise StoreError(f"{path}: {error}") from error
+            raise StoreError(f"{path}: {error}{_advice(error)}") from error
         raise
+
+
+def _unusable(error: sqlite3.DatabaseError) -> StoreError:
+    return StoreError(f"the database cannot be used: {error}{_advice(error)}")
+
+
+def _advice(error: sqlite3.DatabaseError) -> str:
+    """What helps, where only one thing does."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return DAMAGE_ADVICE if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) else ""
 
 
 def _from_a_newer(path: Path, version: int) -> str:
@@ -204,6 +271,20 @@ def _from_a_newer(path: Path, version: int) -> str:
 
 def _version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("pragma user_version").fetchone()[0])
+
+
+def migrated() -> sqlite3.Connection:
+    """An empty store in memory, with the newest schema, to compare others with."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    for script in _migrations():
+        for statement in _statements(script):
+            connection.execute(statement)
+    return connection
+
+
+def newest_schema() -> int:
+    """The schema that this portraitd writes."""
+    return len(_migrations())
 
 
 def _migrations() -> list[str]:

@@ -21,6 +21,7 @@ from portraitd.model import (
 )
 from portraitd.store.database import Database
 from portraitd.store.files import Files
+from portraitd.store.tombstones import Tombstones
 
 ClassKind = Literal["person", "unknown"]
 
@@ -39,7 +40,7 @@ class ClassRow:
     Attributes:
         id: From 0; never given to anybody else.
         kind: Whether it is a person's, or that of all unknown faces.
-        person_id: Who held it last; None for ``unknown``.
+        person_id: Who held it last; None for ``unknown``, and for somebody who was forgotten.
         name: As it was noted last.
     """
 
@@ -119,6 +120,7 @@ class DatasetStore:
     def __init__(self, database: Database, files: Files) -> None:
         self._db = database
         self._files = files
+        self._tombstones = Tombstones(database)
 
     def fingerprint(self) -> str:
         """Another text whenever a training set may have to change."""
@@ -126,6 +128,7 @@ class DatasetStore:
             f"""
             select (select coalesce(max(id), 0) from censuses) as census,
                 (select count(*) from people) as people,
+                (select count(*) from forgettings where finished_at is not null) as forgotten,
                 (select coalesce(sum(id), 0) from standing_faces where {HIDDEN}) as hidden
             """  # noqa: S608
         ).fetchone()
@@ -133,7 +136,8 @@ class DatasetStore:
             f"select id, name from people where name is not null and {ELIGIBLE} order by id"  # noqa: S608
         )
         who = ";".join(f"{name['id']}={name['name']}" for name in names)
-        return f"{row['census']} {row['people']} {row['hidden']} {who}"
+        forgotten = f" {row['forgotten']} forgotten" if row["forgotten"] else ""
+        return f"{row['census']} {row['people']} {row['hidden']}{forgotten} {who}"
 
     def persons(self, named_only: bool) -> list[NamedPerson]:
         """The people a set may hold who have a face, by id."""
@@ -263,6 +267,13 @@ class DatasetStore:
             "select distinct t_s from standing_faces where video_id = ? order by t_s", (video_id,)
         )
         return [row["t_s"] for row in rows]
+
+    def is_forgotten(self, sha256: str, t_s: float, within_s: float) -> bool:
+        """Whether somebody was forgotten who was seen so near to a moment of a recording.
+
+        No box says where they are in the frame, so that nothing can be blurred.
+        """
+        return self._tombstones.has_moment(sha256, t_s, within_s)
 
     def contents(self) -> set[str]:
         """The SHA-256 of every recording that is known."""

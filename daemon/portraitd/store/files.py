@@ -204,6 +204,16 @@ class Files:
         rows = self._db.execute("select * from files where state = ? order by id", (state,))
         return map(_known, rows.fetchall())
 
+    def oldest_open_s(self) -> float:
+        """When the oldest file that still has a way to go was first seen; 0 for none."""
+        row = self._db.execute(
+            """
+            select min(seen_at) as oldest from files
+            where state in ('ready', 'probing', 'encoding')
+            """
+        ).fetchone()
+        return float(row["oldest"] or 0.0)
+
     def any_open(self) -> bool:
         """Whether a file still has a way to go."""
         row = self._db.execute(

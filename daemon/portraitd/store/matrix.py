@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portraitd.model import EMBEDDING_SIZE
+from portraitd.store.caches import private
 from portraitd.store.tracks import TrackStore
 
 ROW_BYTES = 4 * EMBEDDING_SIZE
@@ -48,7 +49,7 @@ class Matrix:
             self._is_trusted = True
         last = self._tracks.last_id()
         rows = self._rows()
-        with self.path.open("ab") as file:
+        with open(self.path, "ab", opener=private) as file:
             # A crash may have left a part of a row.
             file.truncate(rows * ROW_BYTES)
             for ids, embeddings in self._tracks.embeddings(rows):

@@ -7,8 +7,6 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from portraitd.model import (
     FileState,
     JobState,
@@ -22,6 +20,11 @@ from portraitd.store.beginnings import Beginnings
 from portraitd.store.database import Database
 from portraitd.store.files import Files, KnownFile, shown
 from portraitd.store.order import Order
+from portraitd.store.recognition import CONTENT_SQL
+from portraitd.store.sightings import Sightings
+from portraitd.store.tombstones import Tombstones
+
+FORGOTTEN_REASON = "this content was forgotten at somebody's word; privacy.dropped_again says more"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +90,23 @@ class Arrival:
 
 
 class Work:
-    """The queue of slices."""
+    """The queue of slices.
 
-    def __init__(self, database: Database, files: Files) -> None:
+    Args:
+        database: Where it lies.
+        files: Where the contents come from.
+        refuse_forgotten: Whether a content that was forgotten as a whole is not taken again.
+            If it is, the faces that were forgotten in it are left out.
+    """
+
+    def __init__(self, database: Database, files: Files, refuse_forgotten: bool = True) -> None:
         self._db = database
         self._files = files
         self._order = Order(database)
         self._beginnings = Beginnings(database)
+        self._refuse_forgotten = refuse_forgotten
+        self._tombstones = Tombstones(database)
+        self._sightings = Sightings(database, self._tombstones)
 
     def claim_file(self, now_s: float) -> Arrival | None:
         """Take the oldest file that nobody has looked into, counting the attempt before it."""
@@ -113,6 +126,9 @@ class Work:
                 state, reason = self._duplicate(file, known)
                 self._files.move_on(file.id, state, now_s, reason, known["id"])
                 return state
+            if self._refuse_forgotten and self._tombstones.has_content(facts.sha256):
+                self._files.move_on(file.id, FileState.FORGOTTEN, now_s, FORGOTTEN_REASON)
+                return FileState.FORGOTTEN
             if whole := self._beginnings.whole_of(facts.sha256):
                 reason = f"the beginning of {self._name(whole, file)}"
                 self._files.move_on(file.id, FileState.DUPLICATE, now_s, reason, whole)
@@ -167,12 +183,10 @@ class Work:
             ).fetchone()
             # A video that is looked at again has the content of the one it is to replace.
             video = self._db.execute(
-                """
-                select origin.id as origin, origin.kind, origin.sha256
-                from videos as one
-                join videos as origin on origin.id = coalesce(one.replaces, one.id)
-                where one.id = ?
-                """,
+                f"""
+                select kind, {CONTENT_SQL} as sha256, coalesce(replaces, id) as origin
+                from videos where id = ?
+                """,  # noqa: S608 - a constant
                 (row["video_id"],),
             ).fetchone()
             source = self._files.source(self._files.of_video(video["origin"])[0])
@@ -220,35 +234,7 @@ class Work:
             )
             if taken.rowcount == 0:
                 return None
-            for sighting in result.sightings:
-                face, portrait = sighting.face, sighting.portrait
-                face_id = self._db.execute(
-                    """
-                    insert into faces (video_id, job_id, t_s, box_left, box_top, box_right,
-                        box_bottom, score, landmarks, size_px, sharpness, frontal, confidence,
-                        encoder, embedding, added_at)
-                    values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-                    """,
-                    (
-                        ticket.video_id,
-                        ticket.job_id,
-                        sighting.t_s,
-                        *face.box,
-                        face.score,
-                        _packed(face.landmarks),
-                        face.quality.size_px,
-                        face.quality.sharpness,
-                        face.quality.frontal,
-                        face.quality.confidence,
-                        encoder,
-                        face.embedding.astype("<f4").tobytes(),
-                        now_s,
-                    ),
-                ).lastrowid
-                self._db.execute(
-                    "insert into portraits values (?, ?, ?, ?, ?, ?)",
-                    (face_id, *portrait.area, portrait.jpeg),
-                )
+            self._sightings.put(ticket.video_id, ticket.job_id, result, encoder, now_s)
             return self._finish(ticket.video_id, now_s)
 
     def lose(self, ticket: Ticket, reason: str, attempts: int, now_s: float) -> Outcome | None:
@@ -336,6 +322,21 @@ class Work:
         ).fetchone()
         return Progress(row["done"], row["left_over"], row["work"])
 
+    def unwanted(self, ticket: Ticket, times_s: Sequence[float]) -> list[float]:
+        """The moments of a slice of which no picture may be kept.
+
+        All of them where the video was forgotten while a worker looked at it.
+        """
+        if not self.is_queued(ticket):
+            return list(times_s)
+        sha256 = ticket.piece.sha256
+        return [t_s for t_s in times_s if self._tombstones.has_moment(sha256, t_s)]
+
+    def is_queued(self, ticket: Ticket) -> bool:
+        """Whether a slice that is out is still one of the store's."""
+        found = self._db.execute("select 1 from jobs where id = ?", (ticket.job_id,))
+        return found.fetchone() is not None
+
     def _duplicate(self, file: KnownFile, video: sqlite3.Row) -> tuple[FileState, str]:
         name = self._name(video["id"], file)
         if video["state"] == VideoState.FAILED:
@@ -385,7 +386,3 @@ def _judge(video: sqlite3.Row, jobs: Sequence[sqlite3.Row]) -> tuple[VideoState,
     if math.isfinite(duration) and ended + 2 * frame_s < 0.95 * duration:
         return VideoState.DONE, f"only {ended:.1f} s of {duration:.1f} s could be decoded"
     return VideoState.DONE, ""
-
-
-def _packed(landmarks: Sequence[tuple[float, float]] | None) -> bytes | None:
-    return None if landmarks is None else np.asarray(landmarks, "<f4").tobytes()

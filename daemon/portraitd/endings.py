@@ -1,0 +1,23 @@
+"""What files that show faces are known by when they must be found again."""
+
+from __future__ import annotations
+
+import hashlib
+
+ENDING_BYTES = 1024
+"""The last bytes of a portrait: words that are written into a picture later stand before them."""
+
+
+def ending_of(data: bytes) -> bytes:
+    """SHA-256 of the last bytes of a file; a picture cannot be made from it."""
+    return hashlib.sha256(data[-ENDING_BYTES:]).digest()
+
+
+def content_stem(sha256: str) -> str:
+    """What the name of every picture of a video or photo begins with, in training sets."""
+    return f"{sha256[:12]}-"
+
+
+def frame_stem(sha256: str, t_s: float) -> str:
+    """The name of a frame: the same in every home that saw it."""
+    return f"{content_stem(sha256)}{round(t_s * 1000):09d}"
