@@ -93,12 +93,15 @@ def _pictures(order: FrameOrder, image: Image) -> list[Picture]:
     """The pictures of one frame; none if the frame has another size."""
     if (image.shape[1], image.shape[0]) != order.size_px:
         return []
-    made = []
+    # The frame last: where it is there, chips are cut from it, and not from the video as these.
+    made = [
+        Picture(name, encoded(picture))
+        for chip in order.chips
+        for name, picture in _chips(image, chip)
+    ]
     if order.name:
         shown = blurred(image, order.blurred, order.labelled) if order.blurred else image
         made.append(Picture(order.name, encoded(shown)))
-    for chip in order.chips:
-        made += [Picture(name, encoded(picture)) for name, picture in _chips(image, chip)]
     return made
 
 
