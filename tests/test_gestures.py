@@ -308,6 +308,25 @@ def test_an_empty_folder_that_was_left_standing_is_still_somebodys(tree: Tree, r
     assert [Place((2,), 3)] == tree.gestures(replace(without, empty={3}))
 
 
+@pytest.mark.parametrize("goal", ["Zoe", "_ignored/Zoe"])
+def test_an_empty_folder_that_was_named_is_still_somebodys(
+    tree: Tree, root: Path, goal: str
+) -> None:
+    """Whoever comes back lies there, and in no second folder of that name."""
+    (root / "person-0003/notes.txt").write_text("mine")
+    tree.publish([ANNA, BOB, person(3)], [face(6), *UNSORTED], picture_of, {})
+    rename("person-0003", goal)(root)
+    without = replace(known(ANNA, BOB, unsorted=[6, 8, 9]), empty={3})
+    assert Name(3, "Zoe") in tree.gestures(without)
+
+    for zoe in (person(3, name="Zoe"), person(3, 6, name="Zoe")):
+        in_sight, aside = ([], [zoe]) if "/" in goal else ([zoe], [])
+        done = tree.publish([ANNA, BOB, *in_sight], UNSORTED, picture_of, {}, ignored=aside)
+
+    assert goal == done.folders[3]
+    assert {"000006.jpg", "000006.txt", "notes.txt"} == set(visible(root / goal))
+
+
 def test_much_that_vanishes_at_once_is_no_decision(root: Path) -> None:
     """The share is away, until somebody says otherwise."""
     everyone = [person(n, *range(n * 10, n * 10 + 8)) for n in range(1, 9)]

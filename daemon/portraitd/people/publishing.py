@@ -79,12 +79,15 @@ class Publish:
         self._heard = heard
         self._modes = modes
 
-    def carried_out(self, everything: Sequence[Shown], wants: Wants) -> Published:
+    def carried_out(
+        self, everything: Sequence[Shown], wants: Wants, resting: Mapping[int, WantedFolder]
+    ) -> Published:
         """Make the tree show these folders.
 
         Args:
             everything: The folders there should be.
             wants: Made for the places that ``places_for`` gives.
+            resting: Of people who have no faces now; see ``plan``.
         """
         places = wants.places
         home_of: dict[int, Home] = {
@@ -100,7 +103,8 @@ class Publish:
         carrier = Carrier(self._root_fd, places, self._modes, lambda step: _data(step, wants))
         self._publish_readme(carrier)
         seen = {n: self._seen(place, unread) for n, place in places.items() if n not in left}
-        steps = plan(wanted, seen, {one.location: one.names for one in self._ground.folders})
+        taken = {one.location: one.names for one in self._ground.folders}
+        steps = plan(wanted, seen, taken, resting)
         kept = wanted.keys() | left
         if places.keys() - kept:
             # First, so that an end in between does not look as if a human had removed them.

@@ -26,7 +26,14 @@ from portraitd.people.recognition import recognised
 from portraitd.people.scene import Copies, Scene, copies_in, scene_of, with_copies
 from portraitd.people.survey import Survey, placed, root_note, surveyed
 from portraitd.people.walk import Ground, Memory, walked
-from portraitd.people.wanted import Shown, Wants, montage_identity, montage_published, shown
+from portraitd.people.wanted import (
+    Shown,
+    Wants,
+    montage_identity,
+    montage_published,
+    resting,
+    shown,
+)
 
 _LOOKS = 3
 """How often the tree is looked at until it stands still for two looks."""
@@ -170,7 +177,8 @@ class Tree:
         until then stays, and the next publish goes on from there.
 
         Args:
-            folders: Every person who is to be seen. One without faces gets no folder.
+            folders: Every person who is to be seen. One without faces gets no folder, but keeps
+                one in which something of others lies.
             unsorted: The faces of nobody. They have no class, so no annotation either.
             content: The JPEG of a face; asked only for portraits that are to be written. The
                 portrait of a face id must never change.
@@ -191,7 +199,7 @@ class Tree:
             places = places_for(survey, everything)
             wants = Wants(places, root_fd, root_note.store, content, montages)
             publish = Publish(root_fd, root_note, ground, survey, self._heard, self._modes)
-            done = publish.carried_out(everything, wants)
+            done = publish.carried_out(everything, wants, resting(folders, ignored))
         self._heard = Heard()
         return done
 
