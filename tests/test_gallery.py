@@ -14,6 +14,7 @@ import pytest
 from exhibition import HOSTILE, Exhibition, drawn_montage
 from portraitd.errors import PublishError
 from portraitd.store import Database
+from portraitd.store.rebuild import Rebuild
 from portraitd.store.showing import Publication
 from tree_samples import Snapshot, snapshot
 
@@ -165,6 +166,22 @@ def test_what_is_new_stays_new_until_more_comes(exhibition: Exhibition) -> None:
 
     assert {1: 0, 2: 0, 3: 1} == {n: one["fresh"] for n, one in cards(exhibition).items()}
     assert 6000 == read(exhibition, "summary.js")["since"]
+
+
+def test_what_is_new_is_not_known_until_everything_is_grouped_again(
+    exhibition: Exhibition,
+) -> None:
+    """As between the last video of a rebuild and the census that follows it."""
+    some_people(exhibition)
+    exhibition.show("b.mp4", [(2, 7.0)], at_s=5000.0)
+    exhibition.census()
+    exhibition.publish(6000.0)
+    assert 1 == cards(exhibition)[2]["fresh"]
+    Rebuild(exhibition.database, exhibition.files, exhibition.tracks).replace()
+
+    exhibition.publish(7000.0)
+
+    assert {1: 0, 2: 0, 3: 0} == {n: one["fresh"] for n, one in cards(exhibition).items()}
 
 
 def test_who_does_not_belong_is_shown_with_a_portrait(exhibition: Exhibition) -> None:

@@ -296,6 +296,55 @@ def test_copied_first_and_removed_later_is_moved(tree: Tree, root: Path) -> None
     assert [Place((2,), 2)] == tree.gestures(KNOWN)
 
 
+def test_an_original_moves_to_where_a_copy_lies(tree: Tree, root: Path) -> None:
+    """Of the copies that lay there before, none holds it back or draws it away."""
+    for at in ("Anna", "person-0002", "person-0003"):
+        copy(A2, f"{at}/copy.jpg")(root)
+    assert [] == tree.gestures(KNOWN)
+    again = Tree(root, store="store-a")
+
+    move(A2, to="person-0003")(root)
+
+    assert [Place((2,), 3)] == again.gestures(KNOWN)
+    again.publish([person(1, 1, 3, name="Anna"), BOB, person(3, 2, 6)], UNSORTED, picture_of, {})
+    assert [] == again.gestures(known(person(1, 1, 3, name="Anna"), BOB, person(3, 2, 6)))
+
+
+def test_a_copy_that_is_renamed_is_still_a_copy(tree: Tree, root: Path) -> None:
+    """Its face was excluded, and comes back by what is put there alone."""
+    copy(A2, "Anna/copy.jpg")(root)
+    tree.publish(PEOPLE, UNSORTED, refuse, {})
+    delete(A1)(root)
+    tree.gestures(KNOWN)
+    tree.publish([person(1, 3, name="Anna"), BOB, CARL], UNSORTED, picture_of, {})
+    track = Known(KNOWN.person_of, [1, 2], [], [], KNOWN.names)
+
+    rename("Anna/copy.jpg", "Anna/dad.jpg")(root)
+
+    assert [] == tree.gestures(track)
+
+
+def test_a_copy_that_stood_for_the_original_is_one_again_when_it_is_excluded(
+    tree: Tree, root: Path
+) -> None:
+    """It was the portrait while it lay where the face belongs, and is a human's all the time."""
+    copy(A2, "person-0002/copy.jpg")(root)
+    assert [] == tree.gestures(KNOWN)
+    # From here on the original says another name than the copy.
+    tree.publish([person(1, 1, 2, 3, name="Anne"), BOB, CARL], UNSORTED, picture_of, {})
+    together = [person(1, 1, 3, name="Anne"), person(2, 2, 4, 5), CARL]
+    done = tree.publish(together, UNSORTED, picture_of, {})
+    assert "person-0002/copy.jpg" == done.portraits[2]
+    delete(B4)(root)
+    assert [Exclude((4,))] == tree.gestures(known(*together, unsorted=[8, 9]))
+
+    tree.publish([together[0], person(2, 5), CARL], UNSORTED, picture_of, {})
+
+    heard = replace(known(*together, unsorted=[8, 9]), excluded=[2, 4])
+    assert [] == tree.gestures(heard)
+    assert (root / "person-0002/copy.jpg").exists()
+
+
 def test_an_empty_folder_that_was_left_standing_is_still_somebodys(tree: Tree, root: Path) -> None:
     """A file of somebody else's keeps it; what is put into it is that person again."""
     (root / "person-0003/notes.txt").write_text("mine")
@@ -306,6 +355,25 @@ def test_an_empty_folder_that_was_left_standing_is_still_somebodys(tree: Tree, r
     move(A2, to="person-0003")(root)
 
     assert [Place((2,), 3)] == tree.gestures(replace(without, empty={3}))
+
+
+@pytest.mark.parametrize("goal", ["Zoe", "_ignored/Zoe"])
+def test_an_empty_folder_that_was_named_is_still_somebodys(
+    tree: Tree, root: Path, goal: str
+) -> None:
+    """Whoever comes back lies there, and in no second folder of that name."""
+    (root / "person-0003/notes.txt").write_text("mine")
+    tree.publish([ANNA, BOB, person(3)], [face(6), *UNSORTED], picture_of, {})
+    rename("person-0003", goal)(root)
+    without = replace(known(ANNA, BOB, unsorted=[6, 8, 9]), empty={3})
+    assert Name(3, "Zoe") in tree.gestures(without)
+
+    for zoe in (person(3, name="Zoe"), person(3, 6, name="Zoe")):
+        in_sight, aside = ([], [zoe]) if "/" in goal else ([zoe], [])
+        done = tree.publish([ANNA, BOB, *in_sight], UNSORTED, picture_of, {}, ignored=aside)
+
+    assert goal == done.folders[3]
+    assert {"000006.jpg", "000006.txt", "notes.txt"} == set(visible(root / goal))
 
 
 def test_much_that_vanishes_at_once_is_no_decision(root: Path) -> None:

@@ -69,7 +69,7 @@ class ModelTree:
 
     def plan(self, wanted: dict[int, WantedFolder]) -> list[Step]:
         taken = {folder.name for folder in self.folders.values()} | self.others
-        return plan(wanted, {n: f.seen() for n, f in self.folders.items()}, {"": taken})
+        return plan(wanted, {n: f.seen() for n, f in self.folders.items()}, {"": taken}, {})
 
     def carry_out(self, steps: list[Step]) -> None:
         for step in steps:

@@ -76,6 +76,7 @@ class Reviewer:
         self.random = random.Random(seed)
         self.truth = Truth()
         self.foreign: dict[bytes, int] = {}
+        self.copies: dict[str, int] = {}
         self.done: Counter[str] = Counter()
         self.number = 0
         self.settle: Callable[[], None] = lambda: None
@@ -128,6 +129,8 @@ class Reviewer:
         return True
 
     def place(self) -> bool:
+        if not self.shown():
+            return False
         source, portrait = self.any_portrait()
         person, target = self.any_folder()
         if person == source:
@@ -156,11 +159,28 @@ class Reviewer:
         return True
 
     def exclude(self) -> bool:
+        """Delete a portrait, and its copies: one that is left would say where it went."""
         if len(self.shown()) < 12:
             return False
         _, portrait = self.any_portrait()
         self.truth.put(self.keys_of_track(portrait), EXCLUDED)
+        for path in [portrait, *self.copies_of(portrait)]:
+            path.unlink()
+        return True
+
+    def move_by_copy(self) -> bool:
+        """Copy a portrait to somebody, and delete it some time later where it was."""
+        if not self.shown():
+            return False
+        source, portrait = self.any_portrait()
+        person, target = self.any_folder()
+        if person == source or self.copies_of(portrait):
+            return False
+        keys = self.keys_of_track(portrait)
+        shutil.copy(portrait, target / portrait.name)
+        self.settle()
         portrait.unlink()
+        self.truth.put(keys, person)
         return True
 
     def ignore_face(self) -> bool:
@@ -201,10 +221,14 @@ class Reviewer:
         return True
 
     def copy(self) -> bool:
+        if not self.shown():
+            return False
         _, portrait = self.any_portrait()
         _, target = self.any_folder()
         self.number += 1
-        shutil.copy(portrait, target / f"copy {self.number}.jpg")
+        name = f"copy {self.number}.jpg"
+        shutil.copy(portrait, target / name)
+        self.copies[name] = int(portrait.stem[:6])
         return True
 
     def add_foreign(self) -> bool:
@@ -216,6 +240,10 @@ class Reviewer:
         return True
 
     # --- Choosing.
+
+    def copies_of(self, portrait: Path) -> list[Path]:
+        names = [name for name, face in self.copies.items() if face == int(portrait.stem[:6])]
+        return [path for name in names for path in self.home.people.rglob(name)]
 
     @property
     def ignored_dir(self) -> Path:
@@ -356,6 +384,7 @@ OPERATIONS = (
     + ["ignore_person"] * 3
     + ["recall"] * 4
     + ["copy"] * 6
+    + ["move_by_copy"] * 4
     + ["add_foreign"] * 8
     + ["undo"] * 5
     + ["restart"] * 4

@@ -111,7 +111,8 @@ class Gallery:
 
     def _news(self, census: Census) -> News:
         before = self._showings.before(census.last_id)
-        if before is None:
+        if before is None or not census.parameters:
+            # After everything was looked at again, the next census says what is new.
             return NOTHING_NEW
         unit = _unit(census)
         faces = self._appearances.since(before.last_id, unit)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from portraitd.people.scene import Home, Scene, SeenHome
+from portraitd.people.scene import Home, Lying, Scene, SeenHome
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,14 +18,14 @@ class Heard:
 
     Attributes:
         absent: Folder and face of each portrait that was missing.
-        arrived: Location and face of each that lay where no note had it. The folder may become
-            a person's before the publish.
+        arrived: Location and portrait of each that lay where no note had it. The folder may
+            become a person's before the publish.
         gone: Folders that were missing.
         moved: Number and location of folders that did not lie where their note said.
     """
 
     absent: frozenset[tuple[Home, int]] = frozenset()
-    arrived: frozenset[tuple[str, int]] = frozenset()
+    arrived: frozenset[tuple[str, Lying]] = frozenset()
     gone: frozenset[int] = frozenset()
     moved: frozenset[tuple[Home, str]] = frozenset()
 
@@ -34,7 +34,7 @@ class Heard:
         """Everything there is to see in a scene."""
         return cls(
             frozenset((home.home, face) for home in scene.homes for face in home.absent),
-            frozenset((home.location, face) for home in scene.homes for face in home.arrived),
+            frozenset((home.location, one) for home in scene.homes for one in home.pictures),
             scene.gone,
             frozenset(
                 (home.home, home.location)
@@ -68,9 +68,11 @@ class Heard:
             news = any((home, face) not in self.absent for home in homes)
             # What was never noted, and lies where it is wanted, an earlier publish left there.
             news |= any(
-                (seen.location, face) not in self.arrived
+                (seen.location, one) not in self.arrived
                 for seen in lies_in
                 if homes or seen.home != home_of.get(face)
+                for one in seen.pictures
+                if one.face == face
             )
             if news:
                 unread.add(face)

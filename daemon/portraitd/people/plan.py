@@ -144,6 +144,7 @@ def plan(
     wanted: Mapping[int, WantedFolder],
     seen: Mapping[int, SeenFolder],
     taken: Mapping[str, Collection[str]],
+    resting: Mapping[int, WantedFolder],
 ) -> list[Step]:
     """The steps from the tree that is there to the tree that is wanted.
 
@@ -155,6 +156,8 @@ def plan(
             are out of sight.
         seen: Every folder that is ours, by person.
         taken: The names of everything in a folder, whosever it is, by the folder's location.
+        resting: By person, of those who have nothing to show now and may again: where files of
+            others keep their folder, it stays theirs.
     """
     names = _Names(taken)
     # People who are ignored need the folder where they go.
@@ -176,7 +179,10 @@ def plan(
             (removals if isinstance(step, Remove) else writes).append(step)
     for number, known in sorted(seen.items()):
         if number not in wanted:
-            removals.extend(_dissolve(number, known))
+            steps = _dissolve(number, known, is_resting=number in resting)
+            removals.extend(steps)
+            if number in resting and not any(isinstance(step, RemoveFolder) for step in steps):
+                renames.extend(_renamed(number, resting[number], known, names))
     return first + renames + writes + removals
 
 
@@ -272,13 +278,13 @@ def _leftovers(
             yield Forget(folder, name)
 
 
-def _dissolve(number: int, known: SeenFolder) -> list[Step]:
+def _dissolve(number: int, known: SeenFolder, *, is_resting: bool) -> list[Step]:
     """Take our files out of a folder that is not wanted, and the folder if nothing is left."""
     steps: list[Step] = list(plan_files(number, {}, known.published, known.present))
     removed = {step.target for step in steps if isinstance(step, Remove)}
     if known.removable and removed.issuperset(known.present):
         steps.append(RemoveFolder(number))
-    elif known.removable and not known.renamable:
+    elif known.removable and not known.renamable and not is_resting:
         # Where a human put it, it would be taken for the person's if they came back.
         steps.append(Release(number))
     return steps

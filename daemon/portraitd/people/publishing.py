@@ -12,6 +12,7 @@ from portraitd.people.heard import Heard
 from portraitd.people.names import is_numbered, safe_name
 from portraitd.people.note import ROOT_NOTE, Note, face_of
 from portraitd.people.plan import (
+    Forget,
     Release,
     Remove,
     RemoveFolder,
@@ -23,9 +24,9 @@ from portraitd.people.plan import (
     plan_files,
 )
 from portraitd.people.readme import README_NAME, README_TEXT
-from portraitd.people.scene import Home, scene_of
-from portraitd.people.survey import Place, Survey, as_seen, placed
-from portraitd.people.walk import Ground, locations, names_in
+from portraitd.people.scene import Home, Lying, scene_of
+from portraitd.people.survey import Place, Survey, as_seen, placed, reopened
+from portraitd.people.walk import Ground, face_in, locations, names_in
 from portraitd.people.wanted import Shown, Wants
 
 _ROOT = -1
@@ -79,12 +80,15 @@ class Publish:
         self._heard = heard
         self._modes = modes
 
-    def carried_out(self, everything: Sequence[Shown], wants: Wants) -> Published:
+    def carried_out(
+        self, everything: Sequence[Shown], wants: Wants, resting: Mapping[int, WantedFolder]
+    ) -> Published:
         """Make the tree show these folders.
 
         Args:
             everything: The folders there should be.
             wants: Made for the places that ``places_for`` gives.
+            resting: Of people who have no faces now; see ``plan``.
         """
         places = wants.places
         home_of: dict[int, Home] = {
@@ -100,12 +104,14 @@ class Publish:
         carrier = Carrier(self._root_fd, places, self._modes, lambda step: _data(step, wants))
         self._publish_readme(carrier)
         seen = {n: self._seen(place, unread) for n, place in places.items() if n not in left}
-        steps = plan(wanted, seen, {one.location: one.names for one in self._ground.folders})
+        taken = {one.location: one.names for one in self._ground.folders}
+        steps = plan(wanted, seen, taken, resting)
         kept = wanted.keys() | left
         if places.keys() - kept:
             # First, so that an end in between does not look as if a human had removed them.
             self._remember(kept, self._lying(), carrier)
-        changed = wants.changed | (_update_strays(places, self._heard) - left)
+        left_lying = self._left_lying(places, steps)
+        changed = wants.changed | (_update_strays(places, self._heard, left_lying) - left)
         changed |= {number for number in wanted if number in places and _settle(places[number])}
         _carry_out(steps, carrier)
         for number in sorted(changed - carrier.saved):
@@ -125,6 +131,19 @@ class Publish:
         waiting |= {name.rpartition(".")[0] + ".txt" for name in waiting}
         published = {name: one for name, one in seen.published.items() if name not in waiting}
         return replace(seen, published=published, removable=False)
+
+    def _left_lying(
+        self, places: Mapping[int, Place], steps: Sequence[Step]
+    ) -> set[tuple[int, Lying]]:
+        """The portraits that a folder is to forget, and that stay because a human made them."""
+        left = set()
+        for step in steps:
+            if isinstance(step, Forget) and step.target in places[step.folder].names:
+                with reopened(places[step.folder], self._root_fd) as fd:
+                    face_id = face_in(fd, step.target, self._root_note.store)
+                if face_id is not None:
+                    left.add((step.folder, Lying(face_id, step.target)))
+        return left
 
     def _lying(self) -> dict[int, str]:
         """Where each folder lay when the publish began, by inode."""
@@ -215,10 +234,15 @@ def _published(
     )
 
 
-def _update_strays(places: Mapping[int, Place], heard: Heard) -> set[int]:
+def _update_strays(
+    places: Mapping[int, Place], heard: Heard, left: Collection[tuple[int, Lying]]
+) -> set[int]:
     """Note which portraits lie in a folder beside its own; returns where that is news.
 
     One that no reading has seen yet may be meant to be there.
+
+    Args:
+        left: Those that were its own until now.
     """
     changed = set()
     for number, place in places.items():
@@ -226,8 +250,11 @@ def _update_strays(places: Mapping[int, Place], heard: Heard) -> set[int]:
             name: face_id
             for name, face_id in place.pictures.items()
             if name not in place.note.files
-            and ((place.location, face_id) in heard.arrived or name in place.note.strays)
+            and (
+                (place.location, Lying(face_id, name)) in heard.arrived or name in place.note.strays
+            )
         }
+        strays |= {one.name: one.face for at, one in left if at == number}
         if strays != place.note.strays:
             place.note.strays = strays
             changed.add(number)

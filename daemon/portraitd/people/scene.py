@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from portraitd.people.plan import IGNORED, UNSORTED, in_ignored
 from portraitd.people.survey import Survey
@@ -11,8 +14,16 @@ Home = int | str
 """Where a portrait lies: with a person, ``UNSORTED``, ``IGNORED``, or in a folder of nobody's,
 which is named by its location."""
 
-Copies = frozenset[tuple[Home, int]]
-"""Where copies of portraits lie, and of which face."""
+
+class Lying(NamedTuple):
+    """A portrait in a folder: of which face, and the file's name."""
+
+    face: int
+    name: str
+
+
+Copies = frozenset[tuple[Home, Lying]]
+"""Where copies of portraits lie."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +35,9 @@ class SeenHome:
         noted_at: Where its note says it lies; None where it has no note of its own.
         shown: Faces whose portrait lies where the note says.
         absent: Faces in the note whose portrait does not.
-        arrived: Faces whose portrait lies here beside what the note says.
-        strays: Those of them that lay here before as copies, or when portraitd last wrote.
+        pictures: Portraits that lie here beside what the note says.
+        strays: Faces of which no more lie here than before, as copies or when portraitd last
+            wrote. They are counted, for a human may rename a copy.
     """
 
     location: str
@@ -33,8 +45,13 @@ class SeenHome:
     noted_at: str | None = None
     shown: frozenset[int] = frozenset()
     absent: frozenset[int] = frozenset()
-    arrived: frozenset[int] = frozenset()
+    pictures: frozenset[Lying] = frozenset()
     strays: frozenset[int] = frozenset()
+
+    @property
+    def arrived(self) -> frozenset[int]:
+        """The faces of the pictures."""
+        return frozenset(one.face for one in self.pictures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +76,7 @@ def scene_of(survey: Survey) -> Scene:
         noted = place.portraits
         present = set(place.names)
         shown = frozenset(face for name, face in noted.items() if name in present)
+        pictures = frozenset(Lying(face, name) for name, face in place.pictures.items())
         homes.append(
             SeenHome(
                 place.location,
@@ -66,17 +84,15 @@ def scene_of(survey: Survey) -> Scene:
                 place.note.name if place.has_note else None,
                 shown,
                 frozenset(noted.values()) - shown,
-                frozenset(place.pictures.values()),
-                frozenset(
-                    face for name, face in place.pictures.items() if name in place.note.strays
-                ),
+                pictures,
+                _no_more_than(Counter(place.note.strays.values()), pictures),
             )
         )
     for folder in survey.nobodys:
         if folder.pictures:
             home = _home_of_nobodys(folder.location)
-            arrived = frozenset(folder.pictures.values())
-            homes.append(SeenHome(folder.location, home, arrived=arrived))
+            pictures = frozenset(Lying(face, name) for name, face in folder.pictures.items())
+            homes.append(SeenHome(folder.location, home, pictures=pictures))
     return Scene(tuple(homes), survey.gone, survey.is_partial)
 
 
@@ -90,25 +106,33 @@ def copies_in(scene: Scene, before: Copies) -> Copies:
     """
     shown = {face for home in scene.homes for face in home.shown}
     return frozenset(
-        (home.home, face)
-        for home in scene.homes
-        for face in home.arrived
-        if face in shown or (home.home, face) in before
+        (home.home, one)
+        for home in with_copies(scene, before).homes
+        for one in home.pictures
+        if one.face in shown or one.face in home.strays or (home.home, one) in before
     )
 
 
 def with_copies(scene: Scene, copies: Copies) -> Scene:
     """The scene in which these lay there before."""
+    counted: dict[Home, Counter[int]] = {}
+    for at, one in copies:
+        counted.setdefault(at, Counter())[one.face] += 1
     return replace(
         scene,
         homes=tuple(
             replace(
-                home,
-                strays=home.strays | {face for face in home.arrived if (home.home, face) in copies},
+                home, strays=home.strays | _no_more_than(counted.get(home.home, {}), home.pictures)
             )
             for home in scene.homes
         ),
     )
+
+
+def _no_more_than(before: Mapping[int, int], pictures: Iterable[Lying]) -> frozenset[int]:
+    """The faces of which there are no more pictures than before."""
+    now = Counter(one.face for one in pictures)
+    return frozenset(face for face, count in now.items() if count <= before.get(face, 0))
 
 
 def _home_of_nobodys(location: str) -> Home:

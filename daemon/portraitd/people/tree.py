@@ -8,7 +8,7 @@ database, and a publish writes as many notes as it changes folders.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from portraitd.errors import ForeignTree, MassDisappearance, PublishError
@@ -23,10 +23,17 @@ from portraitd.people.note import ROOT_NOTE, Note, read_note
 from portraitd.people.plan import Write
 from portraitd.people.publishing import Publish, Published, is_nearly_emptied, places_for
 from portraitd.people.recognition import recognised
-from portraitd.people.scene import Copies, Scene, copies_in, scene_of, with_copies
+from portraitd.people.scene import Copies, Lying, Scene, copies_in, scene_of, with_copies
 from portraitd.people.survey import Survey, placed, root_note, surveyed
 from portraitd.people.walk import Ground, Memory, walked
-from portraitd.people.wanted import Shown, Wants, montage_identity, montage_published, shown
+from portraitd.people.wanted import (
+    Shown,
+    Wants,
+    montage_identity,
+    montage_published,
+    resting,
+    shown,
+)
 
 _LOOKS = 3
 """How often the tree is looked at until it stands still for two looks."""
@@ -99,11 +106,13 @@ class Tree:
         """
         with self._errors(), opened_root(self._root) as root_fd:
             root_note = self._root_note(root_fd)
-            scene = self._scene(root_fd, root_note)
+            survey = self._survey(root_fd, root_note)
+            scene = self._scene(survey)
             reading = read(scene, known)
             looks = 1
             while reading.takes_away and looks < _LOOKS:
-                before, scene = scene, self._scene(root_fd, root_note)
+                survey = self._survey(root_fd, root_note)
+                before, scene = scene, self._scene(survey)
                 reading = read(scene, known)
                 looks += 1
                 if scene == before:
@@ -112,6 +121,8 @@ class Tree:
                 if reading.takes_away:
                     # It does not stand still: what is gone may be on its way.
                     return []
+            self._copies = copies_in(scene, self._copies)
+            self._note_copies(root_fd, survey)
         if reading.is_mass_disappearance and not accept_losses:
             # Nor is anything made anew in the meantime.
             self._heard = Heard()
@@ -119,7 +130,6 @@ class Tree:
                 f"{self._root}: {reading.vanished} of {reading.published} portraits are gone; the "
                 "share may be away. If they were deleted on purpose, run `portraitd accept`"
             )
-        self._copies = copies_in(scene, self._copies)
         self._heard = Heard.of(scene)
         return list(reading.gestures)
 
@@ -178,7 +188,8 @@ class Tree:
         until then stays, and the next publish goes on from there.
 
         Args:
-            folders: Every person who is to be seen. One without faces gets no folder.
+            folders: Every person who is to be seen. One without faces gets no folder, but keeps
+                one in which something of others lies.
             unsorted: The faces of nobody. They have no class, so no annotation either.
             content: The JPEG of a face; asked only for portraits that are to be written. The
                 portrait of a face id must never change.
@@ -200,7 +211,7 @@ class Tree:
             places = places_for(survey, everything)
             wants = Wants(places, root_fd, root_note.store, content, montages)
             publish = Publish(root_fd, root_note, ground, survey, self._heard, self._modes)
-            done = publish.carried_out(everything, wants)
+            done = publish.carried_out(everything, wants, resting(folders, ignored))
         self._heard = Heard()
         return done
 
@@ -217,8 +228,23 @@ class Tree:
                 "and they are meant to go, run `portraitd accept`"
             )
 
-    def _scene(self, root_fd: int, root_note: Note) -> Scene:
-        return with_copies(scene_of(self._survey(root_fd, root_note)), self._copies)
+    def _scene(self, survey: Survey) -> Scene:
+        return with_copies(scene_of(survey), self._copies)
+
+    def _note_copies(self, root_fd: int, survey: Survey) -> None:
+        """Remember in the folders which pictures are copies, for the time after a restart."""
+        carrier = Carrier(root_fd, survey.places, self._modes, _no_content)
+        for number, place in survey.places.items():
+            strays = {
+                name: face
+                for name, face in place.pictures.items()
+                if name in place.note.strays or (number, Lying(face, name)) in self._copies
+            }
+            if place.has_note and strays != place.note.strays:
+                place.note.strays = strays
+                # Where nobody may write, this process remembers it.
+                with suppress(OSError):
+                    carrier.save_note(number)
 
     def _root_note(self, root_fd: int) -> Note:
         note = root_note(root_fd, self._root)

@@ -85,6 +85,18 @@ def shown(
     ]
 
 
+def resting(
+    folders: Sequence[PersonFolder], ignored: Sequence[PersonFolder]
+) -> dict[int, WantedFolder]:
+    """What the folders of people without faces are called, where something keeps them."""
+    people = [(folder, False) for folder in folders] + [(folder, True) for folder in ignored]
+    return {
+        one.person_id: WantedFolder(folder_name(one.person_id, one.name), {}, is_ignored)
+        for one, is_ignored in people
+        if not one.faces
+    }
+
+
 def montage_identity(faces: Collection[PublishedFace]) -> str:
     """The same for the same set of faces: what a person's montage is made for."""
     numbers = sorted(face.face_id for face in faces)

@@ -45,8 +45,8 @@ class Wanted:
     """The tree as it should be.
 
     Attributes:
-        folders: People in sight, by id.
-        ignored: People who were put out of sight, by id.
+        folders: People in sight, by id; those who have nothing to show now come last.
+        ignored: People who were put out of sight, likewise.
         unsorted: Faces of nobody.
         ignored_faces: Single faces that were put out of sight.
     """
@@ -92,8 +92,8 @@ class Showing:
             )
         }
         everyone = {
-            row["id"]: (row["name"], bool(row["ignored"]))
-            for row in self._db.execute("select id, name, ignored from people")
+            row["id"]: (row["name"], bool(row["ignored"]), row["merged_into"])
+            for row in self._db.execute("select id, name, ignored, merged_into from people")
         }
         visible: list[PersonFolder] = []
         ignored: list[PersonFolder] = []
@@ -105,9 +105,12 @@ class Showing:
                 face = _published(row, sources)
                 (hidden if row["hidden"] == Hidden.IGNORED else faces).append(face)
             if person_id and faces:
-                name, is_ignored = everyone[person_id]
+                name, is_ignored, _ = everyone.pop(person_id)
                 folder = PersonFolder(person_id, name, tuple(faces))
                 (ignored if is_ignored else visible).append(folder)
+        for person_id, (name, is_ignored, merged_into) in sorted(everyone.items()):
+            if merged_into is None:
+                (ignored if is_ignored else visible).append(PersonFolder(person_id, name, ()))
         unsorted = [_published(row, sources) for row in self._faces_of_nobody(limits)]
         return Wanted(tuple(visible), tuple(ignored), tuple(unsorted), tuple(hidden))
 
