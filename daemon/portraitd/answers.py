@@ -92,6 +92,9 @@ def unpacked(data: bytes) -> Any:
 class _Reader(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         """What an answer names, if that is a value; nothing is imported for it."""
+        if (module, name) == ("builtins", "getattr"):
+            # Before 3.11.4 a member of an enumeration is named as an attribute of it.
+            return _member
         loaded = sys.modules.get(module)
         if loaded is not None and (module, name) in _NAMED:
             return super().find_class(module, name)
@@ -99,6 +102,16 @@ class _Reader(pickle.Unpickler):
         if not (isinstance(found, type) and found.__module__ == module and _is_of_values(found)):
             raise pickle.UnpicklingError(f"{module}.{name} is no value")
         return found
+
+
+def _member(kind: Any, name: Any) -> Enum:
+    """One of an enumeration; of nothing else is anything looked up."""
+    if not (isinstance(kind, type) and issubclass(kind, Enum) and isinstance(name, str)):
+        raise pickle.UnpicklingError(f"{kind!r} is no enumeration")
+    member = kind.__members__.get(name)
+    if member is None:
+        raise pickle.UnpicklingError(f"{kind.__name__} has no {name!r}")
+    return member
 
 
 def _is_of_values(kind: type) -> bool:
