@@ -11,15 +11,23 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from portraitd.endings import ENDING_BYTES, ending_of
 from portraitd.errors import PublishError
-from portraitd.people.folder import OWN_PREFIX, opened_root, read_regular, reading, write_whole
-from portraitd.people.note import NOTES, PERSON_NOTE, Note, face_of, read_note
+from portraitd.people.folder import (
+    OWN_PREFIX,
+    identity,
+    opened,
+    opened_root,
+    read_regular,
+    reading,
+    write_whole,
+)
+from portraitd.people.note import NOTES, PERSON_NOTE, ROOT_NOTE, Note, face_of, read_note
 from portraitd.people.walk import is_clutter
 from portraitd.people.xmp import Mark, read_mark
 
@@ -71,7 +79,7 @@ def erase_portraits(root: Path, wanted: Wanted) -> Erased:
     Raises:
         PublishError: The tree is away, or something in it cannot be removed.
     """
-    removed, left = 0, []
+    removed, left, emptied = 0, [], {}
     try:
         with opened_root(root) as root_fd:
             for location, fd, names in _walk(root_fd):
@@ -81,6 +89,9 @@ def erase_portraits(root: Path, wanted: Wanted) -> Erased:
                 removed += len(here)
                 if here:
                     left += [f"{location}/{name}" for name in _foreign(fd)]
+                if _is_emptied(fd):
+                    emptied[location] = identity(fd)
+            _remove_folders(root_fd, emptied)
     except OSError as error:
         where = root / error.filename if isinstance(error.filename, str) else root
         raise PublishError(f"{where}: {error.strerror or error}") from error
@@ -167,6 +178,36 @@ def _erase_in(fd: int, names: Collection[str], wanted: Wanted) -> list[str]:
     return present
 
 
+def _is_emptied(fd: int) -> bool:
+    """Whether a person's folder lists nothing and holds nothing, a human's neither."""
+    note = read_note(read_regular(fd, PERSON_NOTE))
+    if note is None or note.person is None or note.files:
+        return False
+    return all(name in NOTES or is_clutter(name) for name in os.listdir(fd))
+
+
+def _remove_folders(root_fd: int, emptied: Mapping[str, int]) -> None:
+    """Remove folders that nothing is left in: they may be called what somebody was called."""
+    note = read_note(read_regular(root_fd, ROOT_NOTE))
+    if not emptied or note is None:
+        return
+    # First: a folder that is missed looks as if a human had taken it away.
+    inodes = set(emptied.values())
+    note.homes = {
+        number: (at, inode)
+        for number, (at, inode) in note.homes.items()
+        if inode not in inodes and at not in emptied
+    }
+    _save(root_fd, note, ROOT_NOTE)
+    for location in emptied:
+        with opened(location, root_fd) as fd:
+            _unlink(fd, [name for name in os.listdir(fd) if name in NOTES or is_clutter(name)])
+        parent, _, name = location.rpartition("/")
+        with opened(parent or ".", root_fd) as fd, contextlib.suppress(OSError):
+            # Somebody may have put something in just now: then it stays, as theirs.
+            os.rmdir(name, dir_fd=fd)
+
+
 def _is_published_for(identity: str, wanted: Wanted) -> bool:
     """Whether a note says that a file was published for one of the faces, or was to go already."""
     face = face_of(identity)
@@ -192,9 +233,9 @@ def _unlink(fd: int, names: Collection[str]) -> None:
             os.unlink(name, dir_fd=fd)
 
 
-def _save(fd: int, note: Note) -> None:
-    mode = stat.S_IMODE(os.stat(PERSON_NOTE, dir_fd=fd, follow_symlinks=False).st_mode)
-    write_whole(fd, PERSON_NOTE, note.to_bytes(), mode, lasts=True)
+def _save(fd: int, note: Note, name: str = PERSON_NOTE) -> None:
+    mode = stat.S_IMODE(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode)
+    write_whole(fd, name, note.to_bytes(), mode, lasts=True)
 
 
 def _foreign(fd: int) -> list[str]:

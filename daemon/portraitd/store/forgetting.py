@@ -349,9 +349,12 @@ class Forgetting:
         day = datetime.fromtimestamp(now_s, UTC).date()
         for video in scope.video_ids:
             row = self._db.execute("select sha256 from videos where id = ?", (video,)).fetchone()
-            self._tombstones.set_content(row["sha256"], now_s)
-            self._mentions.let_go_of_contents([row["sha256"]])
-            self._remove_later(number, [content_stem(row["sha256"])])
+            begun = self._db.execute("select sha256 from beginnings where video_id = ?", (video,))
+            # Copies that were broken off are the same video.
+            for sha256 in (row["sha256"], *(one["sha256"] for one in begun.fetchall())):
+                self._tombstones.set_content(sha256, now_s)
+                self._mentions.let_go_of_contents([sha256])
+                self._remove_later(number, [content_stem(sha256)])
             self._db.execute(
                 """
                 update files set state = 'forgotten', reason = ?, changed_at = ?
