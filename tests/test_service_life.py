@@ -450,7 +450,7 @@ def live_through(story: Story, operations: int) -> Counter[str]:
 @pytest.mark.timeout(3600)
 def test_every_correction_outlives_everything(tmp_path: Path, media_dir: Path) -> None:
     """So many operations, five later videos, other numbers, and a look at all again."""
-    operations = int(os.environ.get("PORTRAITD_OPERATIONS", "150"))
+    operations = int(os.environ.get("PORTRAITD_OPERATIONS", "300"))
     story = Story(tmp_path / "home", media_dir, seed=1)
     with story.stack:
         done = live_through(story, operations)
