@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import tempfile
 import time
@@ -150,6 +151,8 @@ def _reference_frames(clip: Path, seconds: float) -> Iterator[Any]:
     """One frame a second, RGB, no larger than 700 x 500."""
     import cv2
 
+    # As OpenCV comes: a worker may read nothing but descriptors.
+    os.environ.pop("OPENCV_FFMPEG_CAPTURE_OPTIONS", None)
     capture = cv2.VideoCapture(str(clip))
     every = max(1, round(capture.get(cv2.CAP_PROP_FPS)))
     for number in range(int(seconds * every)):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -87,6 +88,8 @@ def engines() -> list[Engine]:
 
 def sampled(video: Path, count: int) -> Iterator[Image]:
     """Frames at even distances, reduced as for a search."""
+    # As OpenCV comes: a worker may read nothing but descriptors.
+    os.environ.pop("OPENCV_FFMPEG_CAPTURE_OPTIONS", None)
     capture = cv2.VideoCapture(str(video))
     total = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     wanted = {round((index + 0.5) * total / count) for index in range(count)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 
 import cv2
@@ -162,6 +163,8 @@ def test_of_overlapping_windows_the_best_is_kept(
 
 def labelled_frames() -> Iterator[Image]:
     """The first labelled frame of each clip, reduced as for a search."""
+    # As OpenCV comes: a worker may read nothing but descriptors.
+    os.environ.pop("OPENCV_FFMPEG_CAPTURE_OPTIONS", None)
     for truth in sorted((SHARED / "media" / "clips").glob("*.truth.json")):
         time_s = json.loads(truth.read_text())["faces"][0]["t"]
         video = cv2.VideoCapture(str(truth.with_name(truth.name.replace(".truth.json", ".mp4"))))
