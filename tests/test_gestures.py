@@ -23,7 +23,7 @@ from portraitd.gestures import (
 )
 from portraitd.people.edits import Known
 from portraitd.people.tree import Tree
-from tree_samples import face, known, person, picture_of, refuse, visible
+from tree_samples import face, known, person, picture_of, refuse, snapshot, visible
 
 ANNA, BOB, CARL = person(1, 1, 2, 3, name="Anna"), person(2, 4, 5), person(3, 6)
 PEOPLE = [ANNA, BOB, CARL]
@@ -394,6 +394,27 @@ def test_much_that_vanishes_at_once_is_no_decision(root: Path) -> None:
 
     expected = [IgnorePerson(n) for n in (1, 2, 3)]
     assert expected == tree.gestures(known(*everyone), accept_losses=True)
+
+
+def test_in_a_tree_that_is_not_believed_nothing_is_noted(root: Path) -> None:
+    """A copy is remembered when the share is back."""
+    everyone = [person(n, *range(n * 10, n * 10 + 8)) for n in range(1, 9)]
+    tree = Tree(root, store="store-a")
+    tree.create()
+    tree.publish(everyone, [], picture_of, {})
+    copy("person-0008/000080.jpg", "person-0007/000080.jpg")(root)
+    for number in (1, 2, 3):
+        (root / f"person-000{number}").rename(root.parent / f"person-000{number}")
+    before = snapshot(root)
+
+    with pytest.raises(MassDisappearance):
+        tree.gestures(known(*everyone))
+
+    assert before == snapshot(root)
+    for number in (1, 2, 3):
+        (root.parent / f"person-000{number}").rename(root / f"person-000{number}")
+    assert [] == tree.gestures(known(*everyone))
+    assert before != snapshot(root)
 
 
 def test_an_empty_folder_in_place_of_the_share_is_no_tree(tree: Tree, root: Path) -> None:

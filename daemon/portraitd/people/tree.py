@@ -121,9 +121,11 @@ class Tree:
                 if reading.takes_away:
                     # It does not stand still: what is gone may be on its way.
                     return []
-            self._copies = copies_in(scene, self._copies)
-            self._note_copies(root_fd, survey)
-        if reading.is_mass_disappearance and not accept_losses:
+            is_believed = accept_losses or not reading.is_mass_disappearance
+            if is_believed:
+                self._copies = copies_in(scene, self._copies)
+                self._note_copies(root_fd, survey)
+        if not is_believed:
             # Nor is anything made anew in the meantime.
             self._heard = Heard()
             raise MassDisappearance(
