@@ -67,6 +67,9 @@ class Admission:
         inbox_dir: The folder people drop files into.
         pace: How long a file must not have changed.
         after: ``keep`` leaves a done file where it is, ``move`` puts it into processed/.
+
+    Attributes:
+        hangs: Why the inbox must not even be touched; empty if it may be. Said by whoever asks it.
     """
 
     def __init__(self, files: Files, inbox_dir: Path, pace: InboxPace, after: str) -> None:
@@ -78,6 +81,7 @@ class Admission:
         self._after = after
         self._settling_now = 0
         self._away = ""
+        self.hangs = ""
         self._device = -1
         self._marked = False
 
@@ -89,7 +93,8 @@ class Admission:
     @property
     def away(self) -> bool:
         """Whether the inbox is not there: neither its files nor their absence mean anything."""
-        return bool(self._away) or (self._marked and not is_marked(self._inbox_dir))
+        # One that hangs is not even asked for its marker.
+        return bool(self.hangs or self._away) or (self._marked and not is_marked(self._inbox_dir))
 
     def has_lost(self, path: Path) -> bool:
         """Whether a file cannot be read because the inbox it lies in is not there."""
@@ -98,7 +103,7 @@ class Admission:
     @property
     def trouble(self) -> str:
         """Why the inbox cannot be looked at; empty if it can."""
-        return f"{shown(self._inbox_dir)}: {self._away}" if self._away else ""
+        return self.hangs or (f"{shown(self._inbox_dir)}: {self._away}" if self._away else "")
 
     def refresh(self, now_s: float, steady_s: float) -> None:
         """Look once.

@@ -178,7 +178,7 @@ class Service:
             Reach(settings.people_dir),
             Reach(settings.inbox_dir),
         )
-        self._inbox_away = self._people_away = ""
+        self._people_away = ""
         self._scan_s = settings.inbox.scan_s
         self._looked_s = float("-inf")
         self._look_wanted = True
@@ -203,9 +203,7 @@ class Service:
     def trouble(self) -> str:
         """What stands in the way of something just now; empty if nothing does."""
         rooms = (self.admission, self.census, self.tracker)
-        return (
-            self._trouble or self._inbox_away or next(filter(None, (r.trouble for r in rooms)), "")
-        )
+        return self._trouble or next(filter(None, (room.trouble for room in rooms)), "")
 
     @property
     def idle(self) -> bool:
@@ -243,6 +241,7 @@ class Service:
         """
         self._look_wanted |= rung
         self._people_away = self._people_reach.trouble()
+        self.admission.hangs = self._inbox_reach.trouble()
         troubles = []
         # Where one cannot go on, the others can: what people do counts also without a census.
         steps = (
@@ -303,8 +302,7 @@ class Service:
             # Before looking: what happens meanwhile rings again.
             self._look_wanted = False
             self._looked_s = now.steady_s
-            self._inbox_away = self._inbox_reach.trouble()
-            if not self._inbox_away:
+            if not self.admission.hangs:
                 self.admission.refresh(now.wall_s, now.steady_s)
 
     def _show(self, now: Now) -> None:
