@@ -23,13 +23,16 @@ from portraitd.dataset.erasing import building
 from portraitd.dataset.sides import Sides
 from portraitd.dataset.truth import DatasetRule
 from portraitd.exporting import export_person
-from portraitd.forgetter import REQUEST
+from portraitd.forgetter import REQUEST, Forgetter, Places
+from portraitd.model import FileState
 from portraitd.requests import Request, Requests
 from portraitd.store import Database, Forgetting, StoreLock
 from portraitd.store.backup import back_up, restore
 from portraitd.store.dataset import DatasetStore
 from portraitd.store.forgetting import Scope
-from stores import Store, embedding
+from portraitd.store.sightings import Sightings
+from portraitd.store.tombstones import Tombstones
+from stores import ENCODER, Store, embedding, slice_faces, video_facts
 
 NAME = "Annabelle Archer"
 
@@ -391,3 +394,47 @@ def test_an_export_says_what_people_did_about_somebody(home: Home, tmp_path: Pat
         said = list(csv.DictReader(io.StringIO(archive.read("said.csv").decode())))
     assert ("name", NAME) in [(row["what"], row["name"]) for row in said]
     assert "Bob" not in [row["name"] for row in said]
+
+
+def test_a_name_is_gone_at_once_also_where_no_service_runs(home: Home) -> None:
+    """The folder goes with the command; what somebody put into one keeps it."""
+    (home.people / "Bob" / "my notes.txt").write_text("about Bob")
+    with closing(Database.open(home.settings.state_dir)) as database:
+        forgetter = Forgetter(Forgetting(database), Places.of(home.settings), keep_days=0.0)
+        forgetter.answer("person", NAME, START_S)
+        forgetter.answer("person", "Bob", START_S)
+        forgetter.finish(START_S)
+
+    assert {} == surviving(home, {NAME.encode()})
+    assert not (home.people / NAME).exists()
+    said = len(ledger(home))
+    home.run()
+    assert said == len(ledger(home)), "nobody takes the folder for removed by hand"
+    assert ["about Bob"] == [path.read_text() for path in home.people.rglob("my notes.txt")]
+    assert not (home.people / "Bob").exists()
+
+
+def test_a_copy_that_was_broken_off_is_forgotten_with_its_whole(tmp_path: Path) -> None:
+    """Dropped again it is refused; and a face of it is known in the whole."""
+    store = Store(Database.open(tmp_path))
+    (face,) = store.see(embedding(1))
+    store.see(embedding(2))
+    forgetting = Forgetting(store.database)
+    forgetting.carry_out(Scope("person", (face,)), START_S)
+    store.database.execute(
+        """
+        insert into beginnings values
+            ('sha 0', 1, 10, 5.0, 25.0, ''), ('sha 1b', 2, 9, 5.0, 25.0, '')
+        """
+    )
+    store.database.execute("update videos set sha256 = 'whole' where id = 1")
+    again = slice_faces(embedding(1))
+    job = store.database.execute("select id from jobs where video_id = 1").fetchone()[0]
+    Sightings(store.database, Tombstones(store.database)).put(1, job, again, ENCODER, 9.0)
+    forgetting.carry_out(Scope("video", (), (2,)), START_S)
+
+    assert [] == store.database.execute("select id from faces where video_id = 1").fetchall()
+    assert FileState.FORGOTTEN is store.work.admit(
+        store.file("again.mp4"), video_facts(60.0, "sha 1b"), 60.0, 9.0
+    )
+    store.database.close()
