@@ -36,12 +36,10 @@ class Sightings:
             encoder: The space in which its embeddings lie.
             now_s: The time.
         """
-        video = self._db.execute(
-            f"select {CONTENT_SQL} as content, * from videos where id = ?",  # noqa: S608
-            (video_id,),
-        ).fetchone()
-        size_px = (video["width_px"], video["height_px"])
-        remembered = self._tombstones.without_forgotten(video["content"], size_px, result.sightings)
+        video = self._db.execute("select * from videos where id = ?", (video_id,)).fetchone()
+        size_px, remembered = (video["width_px"], video["height_px"]), list(result.sightings)
+        for sha256 in self.contents(video_id):
+            remembered = self._tombstones.without_forgotten(sha256, size_px, remembered)
         for sighting in remembered:
             face, portrait = sighting.face, sighting.portrait
             face_id = self._db.execute(
@@ -71,6 +69,18 @@ class Sightings:
                 "insert into portraits values (?, ?, ?, ?, ?, ?)",
                 (face_id, *portrait.area, portrait.jpeg),
             )
+
+    def contents(self, video_id: int) -> list[str]:
+        """What a video is, and what it was while only its beginning had come."""
+        rows = self._db.execute(
+            f"""
+            select {CONTENT_SQL} as sha256 from videos where id = ?1
+            union select sha256 from beginnings where video_id =
+                (select coalesce(replaces, id) from videos where id = ?1)
+            """,  # noqa: S608 - a constant
+            (video_id,),
+        )
+        return [row["sha256"] for row in rows]
 
 
 def _packed(landmarks: Sequence[tuple[float, float]] | None) -> bytes | None:

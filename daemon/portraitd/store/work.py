@@ -329,8 +329,9 @@ class Work:
         """
         if not self.is_queued(ticket):
             return list(times_s)
-        sha256 = ticket.piece.sha256
-        return [t_s for t_s in times_s if self._tombstones.has_moment(sha256, t_s)]
+        contents = self._sightings.contents(ticket.video_id)
+        is_forgotten = self._tombstones.has_moment
+        return [t for t in times_s if any(is_forgotten(sha256, t) for sha256 in contents)]
 
     def is_queued(self, ticket: Ticket) -> bool:
         """Whether a slice that is out is still one of the store's."""
