@@ -275,3 +275,17 @@ def test_a_backup_beside_a_running_store_opens(home: Home, tmp_path: Path) -> No
     restored = portraitd("restore", tmp_path / "b.sqlite3", "--home", home.settings.home_dir)
     assert 0 == restored.returncode, restored.stderr
     assert "portraitd.sqlite3.old-" in restored.stdout
+
+
+def test_a_stop_while_settings_are_taken_up_is_a_stop(tmp_path: Path) -> None:
+    """It comes between the service of before and the one that begins anew."""
+    home = make_home(tmp_path / "home")
+    with Daemon(home) as daemon:
+        daemon.wait_for("service_started")
+        config = home / "config.toml"
+        config.write_text(config.read_text().replace("scan_s = 1.0", "scan_s = 0.5"))
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.wait_for("reloaded")
+        daemon.process.send_signal(signal.SIGTERM)
+
+        assert 0 == daemon.process.wait(60)

@@ -17,7 +17,7 @@ from portraitd.metrics import MetricsFile
 from portraitd.reloading import differences
 from portraitd.service import Now, Service
 from portraitd.status import status_of
-from portraitd.watch import Doorbell
+from portraitd.watch import Doorbell, stop_signals
 
 log = logs.get("service")
 
@@ -100,11 +100,12 @@ def run(settings: Settings, reload: Callable[[], Settings], until_idle: bool = F
     """
     doorbell = Doorbell()
     before: Settings | None = None
-    with _reload_signal(doorbell) as asked:
+    # Listening to the end: a stop may be asked while the work of before is ended.
+    with stop_signals(doorbell) as stopping, _reload_signal(doorbell) as asked:
         while True:
             attendant = Attendant(settings, reload, asked)
             try:
-                running.run(settings, until_idle, attendant.attend, doorbell)
+                running.run(settings, until_idle, attendant.attend, doorbell, stopping)
             except PortraitdError as error:
                 if before is None or attendant.begun:
                     raise
@@ -113,7 +114,7 @@ def run(settings: Settings, reload: Callable[[], Settings], until_idle: bool = F
                 continue
             finally:
                 attendant.leave()
-            if attendant.new_settings is None:
+            if attendant.new_settings is None or stopping():
                 return
             settings, before = attendant.new_settings, settings
 

@@ -79,6 +79,7 @@ def run(
     until_idle: bool = False,
     attend: Callable[[Service, Now], bool] = lambda service, now: False,
     doorbell: Doorbell | None = None,
+    stopping: Callable[[], bool] | None = None,
 ) -> None:
     """Run the service until a signal asks it to stop, or until there is nothing left to do.
 
@@ -87,13 +88,16 @@ def run(
         until_idle: Whether to end when there is nothing left to do.
         attend: Called after every turn; says whether to end so as to begin anew.
         doorbell: Rung by whatever calls for a turn.
+        stopping: Whether a signal came, for a caller that listens itself.
 
     Raises:
         AlreadyRunning: Another portraitd works on this home.
         StoreError: The database cannot be opened.
     """
     doorbell, notifier = doorbell or Doorbell(), Notifier()
-    with stop_signals(doorbell) as stopping, open_service(settings, doorbell) as service:
+    with ExitStack() as stack:
+        stopping = stopping or stack.enter_context(stop_signals(doorbell))
+        service = stack.enter_context(open_service(settings, doorbell))
         watch = Watch([settings.inbox_dir, settings.requests_dir], doorbell, settings.inbox.watch)
         people_watch = Watch(
             [settings.people_dir], Button(doorbell, service.review.wake), settings.inbox.watch
