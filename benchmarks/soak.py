@@ -195,6 +195,8 @@ class Day:
 
     def undo(self) -> bool:
         """The last word of somebody, whatever it was."""
+        if not heard(self.settings.state_dir).at_s:
+            return False
         with closing(self._store()) as db:
             said = db.execute("select 1 from ledger").fetchone()
         return bool(said) and self._command("undo", may_refuse=True)
@@ -258,7 +260,7 @@ class Day:
 
     def forget(self) -> bool:
         """A video, or somebody; most days nobody asks for that."""
-        if self._chance.random() < 0.5:
+        if self._chance.random() < 0.5 or not heard(self.settings.state_dir).at_s:
             return False
         with closing(self._store()) as db:
             videos = db.execute("select sha256 from videos where state = 'done'").fetchall()

@@ -178,6 +178,26 @@ def test_a_worker_killed_from_outside_costs_its_job(tmp_path: Path, processes: E
     assert "the worker was ended by SIGKILL" == str(hanging.exception(ANSWER_S))
 
 
+def test_workers_killed_while_they_have_nothing_to_do_cost_nothing() -> None:
+    """As when the machine runs out of memory: whoever asks next has new workers."""
+    before = children(os.getpid())
+    executor = LocalExecutor(2, WorkerLimits(nice=0, memory_mb=0, time_limit_s=20))
+    assert 25 == executor.submit(faulty.add, 20, 5).result(ANSWER_S)
+    workers = [pid for pid in children(os.getpid()) - before if not is_tracker(pid)]
+    for pid in workers:
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not any(map(is_alive, workers)), "they are gone")
+    wait_until(lambda: not executor._pool.active, "that was noticed")
+
+    assert 36 == executor.submit(faulty.add, 30, 6).result(ANSWER_S)
+    executor.shutdown()
+
+
+def is_tracker(pid: int) -> bool:
+    """Whether it is a helper of Python's own."""
+    return b"resource_tracker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
 def test_a_worker_is_humble(processes: Executor) -> None:
     """Nice to people's own programs, limited, without core dumps, and deaf to Ctrl-C."""
     found = processes.submit(faulty.limits).result(ANSWER_S)

@@ -95,13 +95,9 @@ class LocalExecutor(Executor):
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ.setdefault(name, "1")
         introduction = self._desk.introduction if self._desk else None
-        self._pool = ProcessPool(
-            max_workers=processes,
-            initializer=_prepare,
-            initargs=(limits, os.getpid(), seclusion, introduction),
-            # spawn: a fork would copy the locks that watchdog's threads happen to hold.
-            context=CarefulContext(),
-        )
+        self._preparation = (limits, os.getpid(), seclusion, introduction)
+        self._is_shut = False
+        self._pool = self._fresh_pool()
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """Run ``fn`` in a worker; the future raises ``WorkerDied`` if that worker ends.
@@ -112,6 +108,11 @@ class LocalExecutor(Executor):
         paths = _paths_in(args)
         for path in paths if self._desk else ():
             self._desk.allow(path)  # type: ignore[union-attr]
+        if not self._is_shut and not self._pool.active:
+            # pebble gives a whole pool up when a worker dies while none has a job.
+            self._pool.stop()  # type: ignore[no-untyped-call]
+            self._pool.join()
+            self._pool = self._fresh_pool()
         inner: Future[bytes] = self._pool.schedule(_run_packed, (fn, args, kwargs), timeout=limit_s)
         outer: Future[T] = Future()
         outer.set_running_or_notify_cancel()
@@ -126,6 +127,7 @@ class LocalExecutor(Executor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the workers: after their jobs, or at once with ``cancel_futures``."""
+        self._is_shut = True
         if cancel_futures:
             self._pool.stop()  # type: ignore[no-untyped-call]
         else:
@@ -134,6 +136,15 @@ class LocalExecutor(Executor):
             self._pool.join()
             if self._desk:
                 self._desk.close()
+
+    def _fresh_pool(self) -> ProcessPool:
+        return ProcessPool(
+            max_workers=self.processes,
+            initializer=_prepare,
+            initargs=self._preparation,
+            # spawn: a fork would copy the locks that watchdog's threads happen to hold.
+            context=CarefulContext(),
+        )
 
 
 class RoutedExecutor(Executor):
