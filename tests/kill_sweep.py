@@ -25,7 +25,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import structlog
 
 from homes import Dump, Home, assert_sound, connect, digest, dump
@@ -34,6 +33,9 @@ from portraitd.demo import demo_photographs
 from portraitd.errors import PortraitdError
 from portraitd.executors import InlineExecutor
 from portraitd.forgetter import REQUEST
+
+# Before any fork: what OpenCV's threads wait for is not there afterwards.
+from portraitd.opencv import cv2
 from portraitd.people.note import ROOT_NOTE
 from portraitd.requests import Request, Requests
 from portraitd.store import StoreLock
@@ -127,7 +129,8 @@ def drop_first(folder: Path) -> None:
 def worked_on(folder: Path) -> None:
     drop_first(folder)
     work(folder)
-    assert [1, 1, None] == [row["person_id"] for row in home_at(folder).rows("faces")]
+    people = Counter(row["person_id"] for row in home_at(folder).rows("faces"))
+    assert {1: 2, None: 1} == people, people
 
 
 def worked_on_and_more(folder: Path) -> None:
