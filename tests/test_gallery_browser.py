@@ -146,14 +146,33 @@ def keep(page: Page, name: str, full: bool = False) -> None:
         page.screenshot(path=Path(folder) / f"{name}.png", full_page=full)
 
 
+# Waiting is done in one evaluation each: to ask the same again and again in the page would take
+# `eval`, which the page's own policy forbids.
+
+
 def settled(page: Page) -> None:
     """Until no picture that was asked for is still missing."""
-    page.wait_for_function("[...document.images].every((one) => !one.src || one.complete)")
+    page.evaluate(
+        """
+        () => Promise.all([...document.images].map((image) =>
+          !image.src || image.complete ? null : new Promise((resolve) => {
+            image.addEventListener("load", resolve);
+            image.addEventListener("error", resolve);
+          })))
+        """
+    )
 
 
-def until_seen(page: Page, picture: Locator) -> None:
+def until_seen(picture: Locator) -> None:
     """Until a picture is there; one that was not asked for yet calls itself complete."""
-    page.wait_for_function("(image) => image.naturalWidth > 0", arg=picture.element_handle())
+    picture.evaluate(
+        """
+        (image) => image.naturalWidth > 0 ? null : new Promise((resolve, reject) => {
+          image.addEventListener("load", resolve);
+          image.addEventListener("error", reject);
+        })
+        """
+    )
 
 
 def paints(page: Page) -> dict[str, float]:
@@ -206,7 +225,7 @@ def test_more_pictures_come_with_scrolling(people: Path, browser: Browser) -> No
         settled(here.page)
         before = len(here.loaded)
         here.page.locator(".person").last.scroll_into_view_if_needed()
-        until_seen(here.page, here.page.locator(".person img").last)
+        until_seen(here.page.locator(".person img").last)
 
         assert before < len(here.loaded)
 
@@ -236,7 +255,7 @@ def test_a_name_is_never_markup(people: Path, browser: Browser) -> None:
         with visit(browser, person(people, number)) as here:
             expect(here.page.locator("h1")).to_have_text(name)
             assert name.split() == here.page.title().split()
-            until_seen(here.page, here.page.locator(".portrayed img"))
+            until_seen(here.page.locator(".portrayed img"))
     with visit(browser, index(people)) as here:
         here.page.get_by_role("searchbox").fill("taken")
         expect(here.page.locator(".person")).to_have_count(2)
