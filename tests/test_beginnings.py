@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from homes import Home, assert_sound
+from homes import Home, assert_sound, person_folders
 from portraitd.video import probe
 from samples import source_of, with_index_first
 
@@ -62,6 +62,28 @@ def test_the_whole_takes_the_place_of_its_beginning(
     assert_sound(home.settings)
     if name != "clip.mp4":
         assert f"the beginning of {name}" == home.reasons()["clip.mp4"]
+
+
+def test_what_was_decided_on_a_beginning_holds_for_its_whole(home: Home, whole: bytes) -> None:
+    """Also when all of it is looked at again: its faces are known by the copy they were seen in."""
+    home.drop(beginning(whole), "clip.mp4")
+    home.run()
+    portrait, *_ = sorted(person_folders(home.people)[0].glob("[0-9]*.jpg"))
+    portrait.unlink()
+    home.run()
+    excluded = [row["t_s"] for row in home.rows("faces") if row["hidden"]]
+    assert excluded
+
+    home.drop(whole, "clip.mp4")
+    home.run()
+    with home.opened() as service:
+        assert (1, 0) == service.rebuilding.begin(home.now.wall_s)
+        home.run_until_idle(service)
+
+    found = home.rows("faces")
+    assert set(excluded) <= {row["t_s"] for row in found if row["hidden"]}
+    assert len(found) > len(excluded)
+    assert_sound(home.settings)
 
 
 def test_a_whole_that_comes_while_its_beginning_is_rebuilt_loses_nothing(

@@ -18,6 +18,14 @@ CONTENT_SQL = """
 """
 """The content of a video, also while it only stands beside the one it will replace."""
 
+CONTENTS_SQL = f"""
+    select {CONTENT_SQL} from videos where id = :video union
+    select beginnings.sha256 from videos join beginnings
+        on beginnings.video_id = coalesce(videos.replaces, videos.id)
+    where videos.id = :video
+"""
+"""All contents that a video ever had: copies of it that were broken off are the same video."""
+
 
 class Recognition:
     """Keys of faces. Everything that writes does so within the caller's transaction."""
@@ -69,13 +77,10 @@ class Recognition:
         return bool(matched)
 
     def matched(self, video_id: int) -> dict[int, int | None]:
-        """Every key of a video's content, and the face it means now; None if there is none."""
+        """Every key of a video's contents, and the face it means now; None if there is none."""
         keys = self._db.execute(
-            f"""
-            select face_keys.* from videos join face_keys on face_keys.sha256 = {CONTENT_SQL}
-            where videos.id = ? order by face_keys.id
-            """,  # noqa: S608
-            (video_id,),
+            f"select * from face_keys where sha256 in ({CONTENTS_SQL}) order by id",  # noqa: S608
+            {"video": video_id},
         ).fetchall()
         if not keys:
             return {}
