@@ -23,7 +23,7 @@ CONTENTS_SQL = f"""
     select beginnings.sha256 from videos join beginnings
         on beginnings.video_id = coalesce(videos.replaces, videos.id)
     where videos.id = :video
-"""
+"""  # noqa: S608 - both are constants of this module
 """All contents that a video ever had: copies of it that were broken off are the same video."""
 
 
