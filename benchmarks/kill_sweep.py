@@ -1,6 +1,7 @@
 """The whole kill sweep: ``python benchmarks/kill_sweep.py [EVERY]``, a JSON line a scenario.
 
-Needs strace and root. A quarter of an hour on two cores.
+Needs strace and root. The tests kill at some calls of each kind; this takes three quarters of an
+hour.
 """
 
 from __future__ import annotations

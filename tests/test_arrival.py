@@ -7,6 +7,7 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,15 +67,20 @@ def test_asking_disturbs_no_writer(tmp_path: Path) -> None:
     assert signal.SIG_DFL == signal.getsignal(signal.SIGIO)
 
 
+@pytest.fixture
+def open_path() -> Iterator[Path]:
+    """A folder that everybody may look into; those of the tests are their own user's."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
-def test_of_a_file_of_somebody_else_nothing_is_known(tmp_path: Path) -> None:
+def test_of_a_file_of_somebody_else_nothing_is_known(open_path: Path) -> None:
     """Then the longer time counts: unknown is not free."""
-    clip = tmp_path / "clip.mp4"
+    clip = open_path / "clip.mp4"
     clip.write_bytes(b"video")
     os.chown(clip, 12345, 12345)
-    tmp_path.chmod(0o755)
-    for above in (tmp_path.parent, tmp_path.parent.parent):
-        above.chmod(0o755)
     script = (
         "import sys, pathlib; from portraitd.arrival import Patience, hindrance\n"
         "for still_s in (59.0, 61.0):\n"

@@ -41,13 +41,10 @@ def sweep(folder: Path, scenario: str, every: int) -> dict[str, object]:
     return found
 
 
-needs_strace = pytest.mark.skipif(
+@pytest.mark.skipif(
     shutil.which("strace") is None or os.geteuid() != 0,
     reason="needs strace, and the right to watch another process",
 )
-
-
-@needs_strace
 @pytest.mark.parametrize("scenario", EVERY)
 def test_nothing_is_lost_wherever_it_is_killed(memory_path: Path, scenario: str) -> None:
     """At some calls of each kind. `python benchmarks/kill_sweep.py` does all of them."""
@@ -55,12 +52,3 @@ def test_nothing_is_lost_wherever_it_is_killed(memory_path: Path, scenario: str)
 
     assert {} == found["failures"]
     assert found["points"] == found["killed"]
-
-
-@needs_strace
-@pytest.mark.slow
-@pytest.mark.timeout(3000)
-@pytest.mark.parametrize("scenario", EVERY)
-def test_nothing_is_lost_at_any_call(memory_path: Path, scenario: str) -> None:
-    """At every call that changes files."""
-    assert {} == sweep(memory_path, scenario, 1)["failures"]

@@ -19,10 +19,10 @@ CONTENT_SQL = """
 """The content of a video, also while it only stands beside the one it will replace."""
 
 CONTENTS_SQL = f"""
-    select {CONTENT_SQL} from videos where id = :video union
+    select {CONTENT_SQL} from videos where id = ?1 union
     select beginnings.sha256 from videos join beginnings
         on beginnings.video_id = coalesce(videos.replaces, videos.id)
-    where videos.id = :video
+    where videos.id = ?1
 """  # noqa: S608 - both are constants of this module
 """All contents that a video ever had: copies of it that were broken off are the same video."""
 
@@ -80,7 +80,7 @@ class Recognition:
         """Every key of a video's contents, and the face it means now; None if there is none."""
         keys = self._db.execute(
             f"select * from face_keys where sha256 in ({CONTENTS_SQL}) order by id",  # noqa: S608
-            {"video": video_id},
+            (video_id,),
         ).fetchall()
         if not keys:
             return {}
