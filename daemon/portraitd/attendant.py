@@ -17,7 +17,7 @@ from portraitd.metrics import MetricsFile
 from portraitd.reloading import differences
 from portraitd.service import Now, Service
 from portraitd.status import status_of
-from portraitd.watch import Doorbell, stop_signals
+from portraitd.watch import Doorbell, handled_by, stop_signals
 
 log = logs.get("service")
 
@@ -133,8 +133,5 @@ def _reload_signal(doorbell: Doorbell) -> Iterator[Callable[[], bool]]:
         received.clear()
         return wanted
 
-    before = signal.signal(signal.SIGHUP, note)
-    try:
+    with handled_by(note, signal.SIGHUP):
         yield asked
-    finally:
-        signal.signal(signal.SIGHUP, before)

@@ -14,6 +14,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, Future
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -105,9 +106,11 @@ class LocalExecutor(Executor):
         A secluded worker can open the files that the arguments name as sources, no others.
         """
         limit_s = self._limits.time_limit_s
-        paths = _paths_in(args)
-        for path in paths if self._desk else ():
-            self._desk.allow(path)  # type: ignore[union-attr]
+        handed_out = ExitStack()
+        if self._desk:
+            for path in _paths_in(args):
+                self._desk.allow(path)
+                handed_out.callback(self._desk.withdraw, path)
         if not self._is_shut and not self._pool.active:
             # pebble gives a whole pool up when a worker dies while none has a job.
             self._pool.stop()  # type: ignore[no-untyped-call]
@@ -118,8 +121,7 @@ class LocalExecutor(Executor):
         outer.set_running_or_notify_cancel()
 
         def pass_on(done: Future[bytes]) -> None:
-            for path in paths if self._desk else ():
-                self._desk.withdraw(path)  # type: ignore[union-attr]
+            handed_out.close()
             _pass_on(done, outer, self._limits)
 
         inner.add_done_callback(pass_on)

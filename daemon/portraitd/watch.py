@@ -123,12 +123,21 @@ def stop_signals(doorbell: Doorbell) -> Iterator[Callable[[], bool]]:
         received.append(number)
         doorbell.ring("stop")
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
+    with handled_by(stop, signal.SIGTERM, signal.SIGINT):
         yield lambda: bool(received)
+
+
+@contextmanager
+def handled_by(
+    handler: Callable[[int, FrameType | None], None], *numbers: signal.Signals
+) -> Iterator[None]:
+    """Until the end, signals are handled so; then as before."""
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
 class _Ringer(FileSystemEventHandler):
