@@ -168,10 +168,8 @@ def test_what_is_new_stays_new_until_more_comes(exhibition: Exhibition) -> None:
     assert 6000 == read(exhibition, "summary.js")["since"]
 
 
-def test_what_is_new_is_not_known_until_everything_is_grouped_again(
-    exhibition: Exhibition,
-) -> None:
-    """As between the last video of a rebuild and the census that follows it."""
+def test_what_was_only_looked_at_again_is_not_new(exhibition: Exhibition) -> None:
+    """Neither before the census that follows a rebuild, nor after it."""
     some_people(exhibition)
     exhibition.show("b.mp4", [(2, 7.0)], at_s=5000.0)
     exhibition.census()
@@ -180,8 +178,15 @@ def test_what_is_new_is_not_known_until_everything_is_grouped_again(
     Rebuild(exhibition.database, exhibition.files, exhibition.tracks).replace()
 
     exhibition.publish(7000.0)
-
     assert {1: 0, 2: 0, 3: 0} == {n: one["fresh"] for n, one in cards(exhibition).items()}
+    exhibition.census()
+    exhibition.publish(8000.0)
+    assert {1: 0, 2: 0, 3: 0} == {n: one["fresh"] for n, one in cards(exhibition).items()}
+    exhibition.show("c.mp4", [(3, 7.0)], at_s=8000.0)
+    exhibition.census()
+    exhibition.publish(9000.0)
+
+    assert {1: 0, 2: 0, 3: 1} == {n: one["fresh"] for n, one in cards(exhibition).items()}
 
 
 def test_who_does_not_belong_is_shown_with_a_portrait(exhibition: Exhibition) -> None:

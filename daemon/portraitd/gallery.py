@@ -20,6 +20,7 @@ from portraitd.people.walk import Memory
 from portraitd.people.whereabouts import find_people
 from portraitd.store import Appearances, Census, Database, Faces, People, Showings
 from portraitd.store.people import Unit
+from portraitd.store.showings import NOT_KNOWN
 
 log = logs.get("gallery")
 
@@ -106,13 +107,13 @@ class Gallery:
         for location, files in folders.items():
             done = self._put(location, files)
             written, removed = written + done[0], removed + done[1]
-        self._showings.note(published_at, self._look, census.last_id if census else 0, now_s)
+        self._showings.note(published_at, self._look, _newest(census), now_s)
         log.info("gallery_shown", people=len(exhibits.everybody), written=written, removed=removed)
 
     def _news(self, census: Census) -> News:
         before = self._showings.before(census.last_id)
         if before is None or not census.parameters:
-            # After everything was looked at again, the next census says what is new.
+            # After everything was looked at again, the next video brings what is new.
             return NOTHING_NEW
         unit = _unit(census)
         faces = self._appearances.since(before.last_id, unit)
@@ -122,6 +123,13 @@ class Gallery:
         wanted = {name: content.identity for name, content in files.items()}
         done = self._shelf.put(location, wanted, lambda name: files[name].make())
         return done.written, done.removed
+
+
+def _newest(census: Census | None) -> int:
+    """The newest face or track that the pages show."""
+    if census is None:
+        return 0
+    return census.last_id if census.parameters else NOT_KNOWN
 
 
 def _unit(census: Census) -> Unit:

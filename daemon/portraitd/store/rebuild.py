@@ -93,8 +93,10 @@ class Rebuild:
             self._db.execute("delete from videos where replaces is not null")
             replaced = {video["replaces"] for video in done}
             frozen = self._freeze(replaced)
-            # The census in force is of faces that are gone: everything has come since.
+            # The census in force is of faces that are gone: everything has come since. It has been
+            # shown before, so the pages must not call it new.
             self._db.execute("update censuses set parameters = '', memory = ''")
+            self._db.execute("delete from showings")
         return Begun(len(done), frozen)
 
     def _queue(self, video_id: int, slice_s: float, now_s: float) -> None:

@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 from portraitd.store.database import Database
 
+NOT_KNOWN = -1
+"""In place of the newest face or track: between a rebuild and the census that follows it."""
+
 
 class Showing(NamedTuple):
     """What the gallery showed at one time.
@@ -46,9 +49,9 @@ class Showings:
         row = self._db.execute(
             """
             select last_id, shown_at from showings
-            where last_id <> ? and published_at > 0 order by id desc limit 1
+            where last_id not in (?, ?) and published_at > 0 order by id desc limit 1
             """,
-            (last_id,),
+            (last_id, NOT_KNOWN),
         ).fetchone()
         return Showing(row["last_id"], row["shown_at"]) if row else None
 
