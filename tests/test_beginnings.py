@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from homes import Home, assert_sound, person_folders
+from datasets import stepped, with_dataset
+from homes import Home, assert_sound, connect, person_folders
+from portraitd.store import Database, Files
+from portraitd.store.dataset import DatasetStore, Enrolment
 from portraitd.video import probe
 from samples import source_of, with_index_first
 
@@ -26,6 +30,12 @@ def home(tmp_path: Path) -> Home:
 def faces(home: Home) -> list[tuple[float, int, int]]:
     """When and where a face was seen."""
     return sorted((row["t_s"], row["box_left"], row["box_top"]) for row in home.rows("faces"))
+
+
+def sides(home: Home) -> dict[str, str]:
+    """Which side of training sets everything lies on, by key."""
+    with closing(connect(home.settings.state_dir)) as database:
+        return {row["key"]: row["split"] for row in database.execute("select * from splits")}
 
 
 def beginning(whole: bytes) -> bytes:
@@ -84,6 +94,31 @@ def test_what_was_decided_on_a_beginning_holds_for_its_whole(home: Home, whole: 
     assert set(excluded) <= {row["t_s"] for row in found if row["hidden"]}
     assert len(found) > len(excluded)
     assert_sound(home.settings)
+
+
+def test_what_was_held_back_of_a_beginning_is_held_back_of_its_whole(
+    home: Home, whole: bytes
+) -> None:
+    """A model that was trained in between has seen what was train."""
+    home = with_dataset(home, people="all")
+    home.drop(beginning(whole), "clip.mp4")
+    home.run()
+    stepped(home)
+    known, then = (hashlib.sha256(data).hexdigest() for data in (beginning(whole), whole))
+    with closing(Database.open(home.settings.state_dir)) as database:
+        store = DatasetStore(database, Files(database, home.inbox))
+        # As of somebody who is in no other video.
+        store.enrol(Enrolment((), (), {f"track {known[:12]}-t00001000-1": "val"}), 1.0)
+    before = sides(home)
+    assert any(known in key for key in before)
+
+    home.drop(whole, "clip.mp4")
+    home.run()
+    stepped(home)
+
+    after = sides(home)
+    for key, side in before.items():
+        assert side == after[key.replace(known, then).replace(known[:12], then[:12])]
 
 
 def test_a_whole_that_comes_while_its_beginning_is_rebuilt_loses_nothing(

@@ -68,6 +68,7 @@ class Beginnings:
             return None
         video_id = int(old["id"])
         self._remember(old)
+        self._keep_sides(old["sha256"], facts.sha256)
         self._db.execute(
             """
             update videos set sha256 = ?, duration_s = ?, fps = ?, content_size = ?,
@@ -130,6 +131,21 @@ class Beginnings:
                 old["reason"],
             ),
         )
+
+    def _keep_sides(self, beginning: str, whole: str) -> None:
+        """What was train or val of the beginning is so of the whole: a model may have seen it."""
+        # `video HASH`, `stretch HASH start` and `track START-OF-HASH-time-place`.
+        for old, new in (
+            (f" {beginning}", f" {whole}"),
+            (f"track {beginning[:12]}-", f"track {whole[:12]}-"),
+        ):
+            self._db.execute(
+                """
+                insert or ignore into splits (key, split, since)
+                select replace(key, ?1, ?2), split, since from splits where instr(key, ?1)
+                """,
+                (old, new),
+            )
 
     def _resumed(self, video_id: int, fps: float) -> float:
         """From when on there is something new; what is done ends there."""
