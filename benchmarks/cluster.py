@@ -29,12 +29,13 @@ from portraitd.crew import Terms
 from portraitd.dask_door import Cluster
 from portraitd.dask_executor import DaskExecutor
 from portraitd.encoder.interface import EncoderSettings
-from portraitd.executors import LocalExecutor, WorkerLimits
+from portraitd.executors import LocalExecutor
 from portraitd.jobs import EncodeSettings
 from portraitd.model import FileState, MediaFacts, Slice, SliceFaces, Source, Stamp
 from portraitd.store import Database, Files, Ticket, Work
 from portraitd.store.files import INBOX
 from portraitd.store.work import cut
+from portraitd.worker_process import WorkerLimits
 from portraitd.worker_side import Proof
 
 LIMITS = WorkerLimits(nice=0, memory_mb=0, time_limit_s=600.0)

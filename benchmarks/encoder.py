@@ -33,12 +33,13 @@ import numpy as np
 from portraitd import jobs, logs
 from portraitd.config import load
 from portraitd.encoder import zoo
-from portraitd.executors import LocalExecutor, WorkerLimits
+from portraitd.executors import LocalExecutor
 from portraitd.model import Slice, Source, Stamp
 from portraitd.running import open_service
 from portraitd.service import Now
 from portraitd.store.work import cut
 from portraitd.watch import Doorbell
+from portraitd.worker_process import WorkerLimits
 
 THREADS = 3
 

@@ -17,7 +17,7 @@ from portraitd.cluster_place import ClusterPlace
 from portraitd.crew import Terms
 from portraitd.dask_door import Cluster
 from portraitd.dask_executor import DaskExecutor
-from portraitd.executors import WorkerLimits
+from portraitd.worker_process import WorkerLimits
 from processes import children, is_alive, wait_until
 
 TESTS = Path(__file__).parent

@@ -141,11 +141,11 @@ def answer_hostilely(path: Path) -> object:
 
 
 def send_hostilely(path: Path) -> None:
-    """Past the job, as a message of the pool itself."""
+    """Past the job, on the line to the daemon."""
     frame = sys._getframe()
-    while frame.f_back is not None and "channel" not in frame.f_locals:
+    while frame.f_back is not None and "line" not in frame.f_locals:
         frame = frame.f_back
-    frame.f_locals["channel"].send(Hostile(path))
+    frame.f_locals["line"].send(Hostile(path))
 
 
 def touch(path: Path) -> None:

@@ -23,9 +23,9 @@ from portraitd.dask_door import Cluster
 from portraitd.dask_executor import MOST_MOVES, DaskExecutor
 from portraitd.encoder.interface import EncoderSettings
 from portraitd.errors import ConfigError, WorkerDied
-from portraitd.executors import WorkerLimits
 from portraitd.jobs import EncodeSettings
 from portraitd.model import MediaKind, Slice
+from portraitd.worker_process import WorkerLimits
 from processes import wait_until
 from relay import Relay
 from samples import source_of

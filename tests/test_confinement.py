@@ -19,8 +19,9 @@ from portraitd.confinement import Confinement, calls, landlock
 from portraitd.confinement.trial import held
 from portraitd.encoder.interface import EncoderSettings
 from portraitd.errors import WorkerDied
-from portraitd.executors import LocalExecutor, Seclusion, WorkerLimits
+from portraitd.executors import LocalExecutor
 from portraitd.model import Embeddings, MediaKind, Slice, Source
+from portraitd.worker_process import Seclusion, WorkerLimits
 from portraitd.workers import decoding_seclusion
 from samples import source_of
 
@@ -132,8 +133,9 @@ def test_an_answer_that_would_be_a_program_is_not_read(
 def test_a_message_that_would_be_a_program_is_not_read(
     closed: LocalExecutor, tmp_path: Path
 ) -> None:
-    """Neither past the job, to the pool itself."""
-    closed.submit(faulty.send_hostilely, tmp_path / "pwned").result(ANSWER_S)
+    """Neither past the job; and what the worker says after it is not heard."""
+    with pytest.raises(WorkerDied, match=r"posix\.mkdir is no value"):
+        closed.submit(faulty.send_hostilely, tmp_path / "pwned").result(ANSWER_S)
 
     assert not (tmp_path / "pwned").exists()
     assert 3 == closed.submit(faulty.add, 1, 2).result(ANSWER_S)
@@ -227,7 +229,8 @@ import pathlib, sys
 import faulty
 from portraitd import confinement
 from portraitd.confinement import Confinement
-from portraitd.executors import LocalExecutor, Seclusion, WorkerLimits
+from portraitd.executors import LocalExecutor
+from portraitd.worker_process import Seclusion, WorkerLimits
 
 if __name__ == "__main__":
     print(*confinement.missing(), sep="\\n")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 import os
 import pickle
+import random
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,8 @@ from clusters import TestCluster, accepted
 from portraitd import errors
 from portraitd.dask_executor import DaskExecutor
 from portraitd.errors import PortraitdError, WorkerDied
-from portraitd.executors import InlineExecutor, LocalExecutor, WorkerLimits
+from portraitd.executors import InlineExecutor, LocalExecutor
+from portraitd.worker_process import WorkerLimits
 from processes import children, is_alive, wait_until
 
 ANSWER_S = 60.0
@@ -135,8 +138,7 @@ def test_an_error_that_cannot_be_sent_says_what_it_was(executor: Executor) -> No
         (faulty.leave, (3,), r"ended without an answer \(exit code 3\)"),
         (faulty.answer_awkwardly, (), "ended without an answer"),
         (faulty.eat_memory, (), "the worker ran out of memory"),
-        # Nothing is heard of a worker that ends without an error, or not at all.
-        (faulty.leave, (0,), "took more than 3 s and was ended"),
+        (faulty.leave, (0,), r"ended without an answer \(exit code 0\)"),
         (faulty.hang, (), "took more than 3 s and was ended"),
         (faulty.spin, (), "took more than 3 s and was ended"),
         pytest.param(faulty.stop, (), "took more than 3 s", marks=pytest.mark.slow),
@@ -187,15 +189,43 @@ def test_workers_killed_while_they_have_nothing_to_do_cost_nothing() -> None:
     for pid in workers:
         os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not any(map(is_alive, workers)), "they are gone")
-    wait_until(lambda: not executor._pool.active, "that was noticed")
 
     assert 36 == executor.submit(faulty.add, 30, 6).result(ANSWER_S)
     executor.shutdown()
 
 
+def test_workers_killed_at_any_moment_cost_their_jobs_alone() -> None:
+    """Also while they begin, take a job or answer: every job has an end, and the pool goes on."""
+    chance = random.Random(1)
+    before = children(os.getpid())
+    executor = LocalExecutor(2, WorkerLimits(nice=0, memory_mb=0, time_limit_s=20))
+
+    def kill_one(_: object = None) -> None:
+        workers = [pid for pid in children(os.getpid()) - before if not is_tracker(pid)]
+        with suppress(ProcessLookupError, IndexError):
+            os.kill(chance.choice(workers), signal.SIGKILL)
+
+    for _ in range(25):
+        futures = [executor.submit(faulty.add, number) for number in range(chance.randrange(5))]
+        if futures and chance.random() < 0.5:
+            chance.choice(futures).add_done_callback(kill_one)
+        else:
+            kill_one()
+        for number, future in enumerate(futures):
+            if error := future.exception(ANSWER_S):
+                assert "the worker was ended by SIGKILL" == str(error)
+            else:
+                assert number == future.result()
+    assert 25 == executor.submit(faulty.add, 20, 5).result(ANSWER_S)
+    executor.shutdown()
+
+
 def is_tracker(pid: int) -> bool:
     """Whether it is a helper of Python's own."""
-    return b"resource_tracker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    try:
+        return b"resource_tracker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return False
 
 
 def test_a_worker_is_humble(processes: Executor) -> None:
@@ -240,7 +270,8 @@ def test_shutting_down_waits_for_the_jobs() -> None:
 PARENT = """
 import multiprocessing, pathlib, sys, time
 import faulty
-from portraitd.executors import LocalExecutor, WorkerLimits
+from portraitd.executors import LocalExecutor
+from portraitd.worker_process import WorkerLimits
 
 if __name__ == "__main__":
     told = pathlib.Path(sys.argv[2])

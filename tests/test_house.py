@@ -144,7 +144,7 @@ def test_a_job_names_heavy_libraries_and_loads_none() -> None:
 
 def test_importing_the_package_is_cheap() -> None:
     """``portraitd --help`` waits for nothing."""
-    assert set() == {"numpy", "pebble", "watchdog", *HEAVY} & loaded_by("import portraitd")
+    assert set() == {"numpy", "watchdog", *HEAVY} & loaded_by("import portraitd")
 
 
 def test_tests_are_functions_that_say_something() -> None:

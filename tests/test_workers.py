@@ -23,13 +23,8 @@ from portraitd.dataset.orders import Cut, Picture, run_orders
 from portraitd.dataset.pool import Pool
 from portraitd.dispatch import encode_settings
 from portraitd.errors import PublishError
-from portraitd.executors import (
-    InlineExecutor,
-    LocalExecutor,
-    RoutedExecutor,
-    Seclusion,
-    WorkerLimits,
-)
+from portraitd.executors import InlineExecutor, LocalExecutor, RoutedExecutor
+from portraitd.worker_process import Seclusion, WorkerLimits
 from portraitd.workers import (
     MEDIA_JOBS,
     NUMBER_JOBS,

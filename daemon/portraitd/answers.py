@@ -1,29 +1,25 @@
 """What the daemon believes of what a worker says: values, never programs.
 
-multiprocessing sends pickles, and a pickle may name any function to be called by whoever reads
-it. A worker that a hostile file took over could so take over the daemon. Here only the value
-types that jobs return, our errors and pebble's own messages can be named. And a value that a
-worker sends of a slice must be one that a slice can have.
+Workers send pickles, and a pickle may name any function to be called by whoever reads it. A worker
+that a hostile file took over could so take over the daemon. Here only the value types that jobs
+return and our errors can be named. And a value that a worker sends of a slice must be one that a
+slice can have.
 """
 
 from __future__ import annotations
 
 import io
 import math
-import multiprocessing.context
-import os
 import pickle
 import sys
 from collections.abc import Sequence
 from dataclasses import is_dataclass
 from enum import Enum
-from multiprocessing.connection import Connection
-from multiprocessing.reduction import DupFd, ForkingPickler, register
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 import numpy as np
 
-from portraitd import logs
 from portraitd.errors import PortraitdError, WorkerDied
 from portraitd.model import (
     EMBEDDING_SIZE,
@@ -37,8 +33,6 @@ from portraitd.model import (
     SliceFaces,
 )
 
-log = logs.get("answers")
-
 _NAMED = frozenset({
     ("builtins", "MemoryError"),
     ("numpy", "dtype"),
@@ -50,12 +44,6 @@ _NAMED = frozenset({
     ("numpy.core.multiarray", "scalar"),
     ("numpy.core.numeric", "_frombuffer"),
     ("pathlib", "PosixPath"),
-    ("pebble.common.types", "RemoteException.rebuild_exception"),
-    ("pebble.common.types", "Result"),
-    ("pebble.common.types", "ResultStatus"),
-    ("pebble.pool.process", "Acknowledgement"),
-    ("pebble.pool.process", "TaskProblem"),
-    ("pebble.pool.process", "TaskResult"),
 })  # fmt: skip
 """What others define and an answer may be made of, by module and name."""
 
@@ -118,45 +106,6 @@ def _is_of_values(kind: type) -> bool:
     """Whether making one does nothing but hold what it is given."""
     named_tuple = issubclass(kind, tuple) and hasattr(kind, "_fields")
     return named_tuple or is_dataclass(kind) or issubclass(kind, Enum | PortraitdError)
-
-
-class CarefulConnection(Connection):
-    """A connection whose reader believes values alone."""
-
-    def recv(self) -> Any:
-        """The next message; one that is not believed is nothing, and its job ends by its limit."""
-        try:
-            return unpacked(self.recv_bytes())
-        except WorkerDied as error:
-            log.error("message_refused", reason=str(error))
-            return None
-
-
-def _plain(end: CarefulConnection) -> tuple[Any, ...]:
-    """How an end travels to a worker: there it is a connection like any other."""
-    return _rebuilt, (DupFd(end.fileno()), end.readable, end.writable)
-
-
-def _rebuilt(descriptor: Any, readable: bool, writable: bool) -> Connection:
-    return Connection(descriptor.detach(), readable=readable, writable=writable)
-
-
-register(CarefulConnection, _plain)
-
-
-class CarefulContext(multiprocessing.context.SpawnContext):
-    """Fresh interpreters, as ``spawn`` makes them, whose messages are read with care."""
-
-    def Pipe(self, duplex: bool = True) -> tuple[Any, Any]:  # noqa: N802
-        """Two ends; here both believe values alone, in a worker they are plain."""
-        reader, writer = super().Pipe(duplex)
-        ends = []
-        for end in (reader, writer):
-            careful = CarefulConnection(os.dup(end.fileno()), end.readable, end.writable)
-            os.set_inheritable(careful.fileno(), False)
-            end.close()
-            ends.append(careful)
-        return ends[0], ends[1]
 
 
 def checked(piece: Slice, answer: Any) -> SliceFaces:

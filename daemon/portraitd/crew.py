@@ -11,9 +11,9 @@ from typing import Any, NamedTuple, Protocol
 from portraitd import __version__
 from portraitd.encoder.interface import EncoderSettings
 from portraitd.errors import PortraitdError
-from portraitd.executors import WorkerLimits
 from portraitd.model import Slice, SliceFaces
 from portraitd.store import CrewMember
+from portraitd.worker_process import WorkerLimits
 from portraitd.worker_side import Answer, Introduction, Proof
 
 

@@ -16,11 +16,12 @@ from rich.console import Console
 from portraitd import running
 from portraitd.config import Settings
 from portraitd.errors import ConfigError
-from portraitd.executors import LocalExecutor, WorkerLimits
+from portraitd.executors import LocalExecutor
 from portraitd.home import make_home
 from portraitd.people.plan import UNSORTED_NAME
 from portraitd.people.tree import Tree
 from portraitd.store.files import shown
+from portraitd.worker_process import WorkerLimits
 
 SIZE_PX = (640, 480)
 FPS = 12

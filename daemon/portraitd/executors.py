@@ -1,66 +1,26 @@
-"""Where jobs run: in worker processes of this machine, or inline. One door to pebble.
+"""Where jobs run: in worker processes of this machine, or inline.
 
-Both speak the standard library's ``Executor``. What a worker's end means is said here
-once: every way to die becomes ``WorkerDied``, and concerns its own job alone.
+Both speak the standard library's ``Executor``. Every way in which a worker ends becomes
+``WorkerDied``, and concerns its own job alone.
 """
 
 from __future__ import annotations
 
-import ctypes
-import math
 import os
-import resource
-import signal
-import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import queue
+import threading
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor, Future
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
-from pebble import ProcessExpired, ProcessPool
-
-from portraitd import confinement, handover
-from portraitd.answers import CarefulContext, packed, unpacked
-from portraitd.confinement import Confinement
-from portraitd.errors import PortraitdError, WorkerDied
+from portraitd import handover
+from portraitd.errors import WorkerDied
 from portraitd.model import Slice, Source
+from portraitd.worker_process import Preparation, Seclusion, WorkerLimits, WorkerProcess, run
 
 T = TypeVar("T")
-
-PR_SET_PDEATHSIG = 1
-
-CPU_MARGIN_S = 5.0
-"""The kernel ends a worker that spins this long after the daemon should have ended it."""
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerLimits:
-    """What a worker may use.
-
-    Attributes:
-        nice: Added to the niceness, so that people's own programs come first.
-        memory_mb: Address space of one worker; 0 for no limit.
-        time_limit_s: A job that takes longer is hung, and its worker ended.
-    """
-
-    nice: int
-    memory_mb: int
-    time_limit_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Seclusion:
-    """How workers are shut off before they see a foreign byte.
-
-    Attributes:
-        confinement: What they may open.
-        prepare: Loads what they need, with arguments; afterwards they are closed.
-    """
-
-    confinement: Confinement
-    prepare: tuple[Callable[..., object], tuple[Any, ...]] | None = None
 
 
 class InlineExecutor(Executor):
@@ -70,10 +30,17 @@ class InlineExecutor(Executor):
         """Run ``fn`` and return its answer as a finished future."""
         future: Future[T] = Future()
         try:
-            future.set_result(_run(fn, args, kwargs))
+            future.set_result(run(fn, args, kwargs))
         except Exception as error:
             future.set_exception(error)
         return future
+
+
+class _Job(NamedTuple):
+    future: Future[Any]
+    fn: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
 
 
 class LocalExecutor(Executor):
@@ -89,64 +56,128 @@ class LocalExecutor(Executor):
         self, processes: int, limits: WorkerLimits, seclusion: Seclusion | None = None
     ) -> None:
         self.processes = processes
-        self._limits = limits
         self._desk = handover.Desk() if seclusion else None
         # One thread each: the workers are the parallelism. Read when a library is loaded, so
         # a worker must find it in its environment.
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ.setdefault(name, "1")
         introduction = self._desk.introduction if self._desk else None
-        self._preparation = (limits, os.getpid(), seclusion, introduction)
+        self._preparation = Preparation(limits, seclusion, introduction)
+        self._jobs = queue.SimpleQueue[_Job | None]()
         self._is_shut = False
-        self._pool = self._fresh_pool()
+        # Held while it is said that all must end, and while a process is begun.
+        self._ending = threading.Lock()
+        self._must_end = False
+        self._workers: dict[int, WorkerProcess] = {}
+        begun = [threading.Event() for _ in range(processes)]
+        self._threads = [
+            threading.Thread(
+                target=self._serve, args=(seat, event), name=f"worker {seat}", daemon=True
+            )
+            for seat, event in enumerate(begun)
+        ]
+        for thread in self._threads:
+            thread.start()
+        for event in begun:
+            event.wait()
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """Run ``fn`` in a worker; the future raises ``WorkerDied`` if that worker ends.
 
         A secluded worker can open the files that the arguments name as sources, no others.
+
+        Raises:
+            RuntimeError: The workers were ended.
         """
-        limit_s = self._limits.time_limit_s
-        handed_out = ExitStack()
+        if self._is_shut:
+            raise RuntimeError("the workers were ended")
+        future: Future[T] = Future()
         if self._desk:
+            handed_out = ExitStack()
             for path in _paths_in(args):
                 self._desk.allow(path)
                 handed_out.callback(self._desk.withdraw, path)
-        if not self._is_shut and not self._pool.active:
-            # pebble gives a whole pool up when a worker dies while none has a job.
-            self._pool.stop()  # type: ignore[no-untyped-call]
-            self._pool.join()
-            self._pool = self._fresh_pool()
-        inner: Future[bytes] = self._pool.schedule(_run_packed, (fn, args, kwargs), timeout=limit_s)
-        outer: Future[T] = Future()
-        outer.set_running_or_notify_cancel()
-
-        def pass_on(done: Future[bytes]) -> None:
-            handed_out.close()
-            _pass_on(done, outer, self._limits)
-
-        inner.add_done_callback(pass_on)
-        return outer
+            future.add_done_callback(lambda _: handed_out.close())
+        self._jobs.put(_Job(future, fn, args, kwargs))
+        return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the workers: after their jobs, or at once with ``cancel_futures``."""
         self._is_shut = True
         if cancel_futures:
-            self._pool.stop()  # type: ignore[no-untyped-call]
-        else:
-            self._pool.close()  # type: ignore[no-untyped-call]
+            with self._ending:
+                self._must_end = True
+                for worker in self._workers.values():
+                    worker.kill()
+            self._cancel_waiting()
+        for _ in self._threads:
+            self._jobs.put(None)
         if wait:
-            self._pool.join()
+            for thread in self._threads:
+                thread.join()
             if self._desk:
                 self._desk.close()
 
-    def _fresh_pool(self) -> ProcessPool:
-        return ProcessPool(
-            max_workers=self.processes,
-            initializer=_prepare,
-            initargs=self._preparation,
-            # spawn: a fork would copy the locks that watchdog's threads happen to hold.
-            context=CarefulContext(),
-        )
+    def _serve(self, seat: int, begun: threading.Event) -> None:
+        """Give jobs to one worker, and another one when it ended. A worker ends with its thread."""
+        self._try_to_begin(seat)
+        begun.set()
+        while (job := self._jobs.get()) is not None:
+            self._do(seat, job)
+            # It may hold much, and the next may be long in coming.
+            del job
+            if seat not in self._workers:
+                # At once, so that the next job need not wait for it.
+                self._try_to_begin(seat)
+        if worker := self._workers.pop(seat, None):
+            worker.leave()
+
+    def _do(self, seat: int, job: _Job) -> None:
+        if not job.future.set_running_or_notify_cancel():
+            return
+        try:
+            worker = self._worker(seat)
+            try:
+                answer = worker.do(job.fn, job.args, job.kwargs)
+            finally:
+                if worker.is_ended:
+                    del self._workers[seat]
+        except BaseException as error:
+            job.future.set_exception(error)
+        else:
+            job.future.set_result(answer)
+
+    def _worker(self, seat: int) -> WorkerProcess:
+        """The worker of a seat, another one if it ended while it had nothing to do."""
+        worker = self._workers.get(seat)
+        if worker and not worker.is_waiting:
+            self._workers.pop(seat).discard()
+            worker = None
+        try:
+            return worker or self._begin(seat)
+        except OSError as error:
+            raise WorkerDied(f"no worker could be begun: {error}") from error
+
+    def _begin(self, seat: int) -> WorkerProcess:
+        with self._ending:
+            if self._must_end:
+                raise WorkerDied("the workers were ended")
+            worker = self._workers[seat] = WorkerProcess(self._preparation)
+        return worker
+
+    def _try_to_begin(self, seat: int) -> None:
+        # The job that needs it tries again, and says why it fails.
+        with suppress(OSError, WorkerDied):
+            self._begin(seat)
+
+    def _cancel_waiting(self) -> None:
+        while True:
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                return
+            if job and job.future.cancel():
+                job.future.set_running_or_notify_cancel()
 
 
 class RoutedExecutor(Executor):
@@ -196,98 +227,3 @@ def _paths_in(args: Iterable[Any]) -> list[Path]:
         elif type(arg) is list:
             found += _paths_in(arg)
     return found
-
-
-def _run(fn: Callable[..., T], args: Sequence[Any], kwargs: Mapping[str, Any]) -> T:
-    """Run a job, and let no error out that could not be unpickled: that would end the pool."""
-    try:
-        return fn(*args, **kwargs)
-    except (PortraitdError, MemoryError):
-        raise
-    except Exception as error:
-        raise WorkerDied(f"unexpected {type(error).__name__}: {error}") from error
-
-
-def _run_packed(fn: Callable[..., T], args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
-    """Run a job in a worker that is closed by now, and pack its answer."""
-    _worker.close()
-    _limit_cpu(_worker.time_limit_s)
-    return packed(_run(fn, args, kwargs))
-
-
-def _pass_on(inner: Future[bytes], outer: Future[T], limits: WorkerLimits) -> None:
-    try:
-        outer.set_result(unpacked(inner.result()))
-    except TimeoutError:
-        outer.set_exception(
-            WorkerDied(f"the worker took more than {limits.time_limit_s:.0f} s and was ended")
-        )
-    except ProcessExpired as expired:
-        outer.set_exception(WorkerDied(_cause(int(expired.exitcode or 0))))
-    except MemoryError:
-        outer.set_exception(WorkerDied("the worker ran out of memory"))
-    except BaseException as error:
-        outer.set_exception(error)
-
-
-def _cause(exitcode: int) -> str:
-    if exitcode == -signal.SIGXCPU:
-        return "the worker computed for longer than its limit and was ended"
-    if exitcode < 0:
-        return f"the worker was ended by {signal.Signals(-exitcode).name}"
-    return f"the worker ended without an answer (exit code {exitcode})"
-
-
-class _Worker:
-    """What this process knows of itself when it is a worker."""
-
-    seclusion: Seclusion | None = None
-    time_limit_s = math.inf
-
-    def close(self) -> None:
-        """Load what is needed, then shut off the world; fails as the loading does."""
-        if self.seclusion is None:
-            return
-        if self.seclusion.prepare:
-            function, arguments = self.seclusion.prepare
-            _run(function, arguments, {})
-        confinement.close(self.seclusion.confinement)
-        self.seclusion = None
-
-
-_worker = _Worker()
-
-
-def _prepare(
-    limits: WorkerLimits,
-    daemon: int,
-    seclusion: Seclusion | None,
-    introduction: socket.socket | None,
-) -> None:
-    """Make a fresh process a worker: humble, limited, and gone when the daemon is."""
-    # Ctrl-C reaches the whole group; the daemon decides what becomes of the work.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != daemon:
-        os._exit(1)
-    os.nice(limits.nice)
-    # A core dump of a worker holds faces.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if limits.memory_mb:
-        limit = limits.memory_mb << 20
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    _worker.time_limit_s = limits.time_limit_s
-    if seclusion:
-        assert introduction is not None
-        handover.ask(introduction)
-        confinement.enter(seclusion.confinement)
-        _worker.seclusion = seclusion
-
-
-def _limit_cpu(seconds: float) -> None:
-    """Of the job that begins; kept by the kernel even if the daemon is stopped."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    limit = math.ceil(used.ru_utime + used.ru_stime + seconds + CPU_MARGIN_S)
-    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    if hard == resource.RLIM_INFINITY or limit < hard:
-        resource.setrlimit(resource.RLIMIT_CPU, (limit, hard))

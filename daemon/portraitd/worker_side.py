@@ -22,11 +22,12 @@ from typing import Any, NamedTuple, Self
 
 from portraitd import __version__, errors, jobs
 from portraitd.encoder.interface import EncoderSettings
-from portraitd.errors import ConfigError, PortraitdError, WorkerDied
-from portraitd.executors import LocalExecutor, Seclusion, WorkerLimits
+from portraitd.errors import PortraitdError, WorkerDied
+from portraitd.executors import LocalExecutor
 from portraitd.jobs import EncodeSettings
 from portraitd.model import Slice, Source, Stamp
 from portraitd.received import Received
+from portraitd.worker_process import Seclusion, WorkerLimits
 from portraitd.workers import decoding_seclusion
 
 FOLDER_VARIABLE = "PORTRAITD_WORKER_DIR"
@@ -249,32 +250,12 @@ def _pool(processes: int, limits: WorkerLimits, encoder: EncoderSettings | None)
         key = processes, limits, encoder
         if key not in _pools:
             seclusion = None if encoder is None else decoding_seclusion(_here(encoder, ""))
-            _pools[key] = _made_for_good(processes, limits, seclusion)
+            _pools[key] = _made(processes, limits, seclusion)
         return _pools[key]
 
 
-def _made_for_good(
-    processes: int, limits: WorkerLimits, seclusion: Seclusion | None
-) -> LocalExecutor:
-    """A pool whose processes are begun by a thread that stays.
-
-    They end when the thread ends that began them, and Dask's threads come and go.
-    """
-    made: Future[LocalExecutor] = Future()
-
-    def make() -> None:
-        # A worker below one of Dask's nannies is marked as one that has no children.
-        with suppress(AssertionError):
-            multiprocessing.current_process().daemon = False
-        try:
-            pool = LocalExecutor(processes, limits, seclusion)
-            # Begins its processes. One that cannot load its models says so when it is asked.
-            pool.submit(os.getpid).exception()
-        except BaseException as error:
-            made.set_exception(ConfigError(f"no worker process can be begun: {error}"))
-            return
-        made.set_result(pool)
-        threading.Event().wait()
-
-    threading.Thread(target=make, name="portraitd pool", daemon=True).start()
-    return made.result()
+def _made(processes: int, limits: WorkerLimits, seclusion: Seclusion | None) -> LocalExecutor:
+    # A worker below one of Dask's nannies is marked as one that has no children.
+    with suppress(AssertionError):
+        multiprocessing.current_process().daemon = False
+    return LocalExecutor(processes, limits, seclusion)

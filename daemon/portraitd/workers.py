@@ -15,7 +15,8 @@ from portraitd.dataset.assembly import assemble
 from portraitd.dataset.orders import run_orders
 from portraitd.dataset.planning import plan
 from portraitd.encoder.interface import EncoderSettings
-from portraitd.executors import LocalExecutor, RoutedExecutor, Seclusion, WorkerLimits
+from portraitd.executors import LocalExecutor, RoutedExecutor
+from portraitd.worker_process import Seclusion, WorkerLimits
 
 log = logs.get("workers")
 
