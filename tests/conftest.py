@@ -1,4 +1,4 @@
-"""What many tests share: the clips and photographs, made once a session."""
+"""What many tests share: the clips and photographs, and a set of them, made once a session."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from datasets import SECTIONS, Built, name_two, stepped, with_photos
+from homes import Home
 from portraitd.demo import demo_photographs, make_clip
 from samples import write_pattern_clip
 
@@ -70,3 +72,26 @@ def two_people(samples_dir: Path, photographs: list[Path]) -> Path:
 def nobody(samples_dir: Path) -> Path:
     """A clip of 6 s at 10 frames a second, with no face in it."""
     return write_pattern_clip(samples_dir / "nobody.mp4", frames=60)
+
+
+@pytest.fixture(scope="session")
+def named_home(
+    tmp_path_factory: pytest.TempPathFactory,
+    two_people: Path,
+    photographs: list[Path],
+    nobody: Path,
+) -> Home:
+    """A clip of two people, a clip of nobody, six photographs of each; both have names."""
+    home = Home(tmp_path_factory.mktemp("named") / "home", **SECTIONS)
+    home.drop(two_people, "clip.mp4")
+    home.drop(nobody, "nobody.mp4")
+    with_photos(home, photographs)
+    home.run()
+    name_two(home)
+    return home
+
+
+@pytest.fixture(scope="session")
+def built(named_home: Home) -> Built:
+    """A set of that home; read only."""
+    return Built(named_home, stepped(named_home))
