@@ -1,4 +1,4 @@
-"""What many tests share: the clips and photographs, made once a session."""
+"""What many tests share, made once a session: clips and photographs, and homes that saw them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from datasets import SECTIONS, Built, name_two, stepped, with_photos
+from homes import Home, person_folders
 from portraitd.demo import demo_photographs, make_clip
+from reviews import ANN, BOB
 from samples import write_pattern_clip
 
 MEDIA_DIR = Path(__file__).absolute().parents[2] / "shared" / "media"
@@ -70,3 +73,39 @@ def two_people(samples_dir: Path, photographs: list[Path]) -> Path:
 def nobody(samples_dir: Path) -> Path:
     """A clip of 6 s at 10 frames a second, with no face in it."""
     return write_pattern_clip(samples_dir / "nobody.mp4", frames=60)
+
+
+@pytest.fixture(scope="session")
+def two_found(tmp_path_factory: pytest.TempPathFactory, two_people: Path) -> Home:
+    """A clip of two people was dropped, and both have a folder; only copies of it are changed."""
+    home = Home(tmp_path_factory.mktemp("two-found"), grouping={"method": "people"})
+    home.drop(two_people, "clip.mp4")
+    home.run()
+    assert [ANN, BOB] == [folder.name for folder in person_folders(home.people)]
+    return home
+
+
+@pytest.fixture(scope="session")
+def named_home(
+    tmp_path_factory: pytest.TempPathFactory,
+    two_people: Path,
+    photographs: list[Path],
+    nobody: Path,
+) -> Home:
+    """A clip of two people, a clip of nobody, six photographs of each; both have names.
+
+    Read only.
+    """
+    home = Home(tmp_path_factory.mktemp("named") / "home", **SECTIONS)
+    home.drop(two_people, "clip.mp4")
+    home.drop(nobody, "nobody.mp4")
+    with_photos(home, photographs)
+    home.run()
+    name_two(home)
+    return home
+
+
+@pytest.fixture(scope="session")
+def built(named_home: Home) -> Built:
+    """A set of that home; read only."""
+    return Built(named_home, stepped(named_home))

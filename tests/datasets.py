@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import numpy as np
 from homes import Home
 from portraitd.dataset.assembly import Assembled
 from portraitd.dataset.building import Build
+from portraitd.dataset.truth import Format
 from portraitd.executors import InlineExecutor
 from portraitd.model import Image
 from portraitd.service import dataset_place, dataset_rule
@@ -21,11 +24,29 @@ from portraitd.store.dataset import DatasetStore, Enrolment
 
 ANN, BEA = "Ann", "Béa (née X)"
 
+UNKNOWN = 2
+"""The detector takes a part of a space suit for a face: somebody nobody gave a name."""
+
+FORMATS: tuple[Format, ...] = (
+    "yolo", "darknet", "coco", "imagefolder", "chips150", "chips112", "cvat",
+)  # fmt: skip
+
+MakeHome = Callable[..., Home]
+
 SECTIONS: dict[str, dict[str, Any]] = {
     "sampling": {"fps": 1.0},
     # The photographs do not move: what is nearly the same is wanted here.
     "dataset": {"near_duplicate": 0.0},
 }
+
+
+class Built:
+    """A home, its set, and what building it came to."""
+
+    def __init__(self, home: Home, done: Assembled) -> None:
+        self.home = home
+        self.done = done
+        self.root = home.settings.dataset_dir
 
 
 def stepped(home: Home) -> Assembled:
@@ -58,6 +79,12 @@ def with_dataset(home: Home, **changes: Any) -> Home:
     dataset = home.settings.dataset.model_copy(update=changes)
     home.settings = home.settings.model_copy(update={"dataset": dataset})
     return home
+
+
+def copy_of(home: Home, folder: Path, **changes: Any) -> Home:
+    """The same home in another place, to be changed, with other settings of its sets."""
+    shutil.copytree(home.settings.home_dir, folder, symlinks=True)
+    return with_dataset(Home(folder, **SECTIONS), **changes)
 
 
 def name(home: Home, person_id: int, called: str | None) -> None:
@@ -106,4 +133,14 @@ def below(root: Path) -> dict[str, tuple[int, int]]:
         str(path.relative_to(root)): (path.stat().st_ino, path.stat().st_mtime_ns)
         for path in sorted(root.rglob("*"))
         if path.is_file() and not path.name.startswith(".portraitd")
+    }
+
+
+def labels(root: Path) -> dict[str, list[list[float]]]:
+    """The lines of every label, by the stem of its picture."""
+    return {
+        path.stem: [
+            [float(value) for value in line.split()] for line in path.read_text().splitlines()
+        ]
+        for path in root.glob("yolo/labels/*/*.txt")
     }

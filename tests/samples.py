@@ -53,6 +53,15 @@ def write_pattern_clip(
     return path
 
 
+def as_jpeg(photograph: Path) -> bytes:
+    """The same picture in another file: somebody is seen a second time."""
+    image = cv2.imread(str(photograph))
+    assert image is not None
+    encoded, data = cv2.imencode(".jpg", image)
+    assert encoded
+    return data.tobytes()
+
+
 def boxes(data: bytes, start: int = 0, stop: int | None = None) -> Iterator[tuple[bytes, int, int]]:
     """The MP4 boxes of a stretch: kind, offset and size, head included."""
     stop = len(data) if stop is None else stop

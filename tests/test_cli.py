@@ -10,18 +10,15 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from commands import Answer, Run, runner, said
 from daemons import environment, make_home, portraitd
-from portraitd.cli import main
 from portraitd.store import StoreLock
 from processes import wait_until
-
-Answer = subprocess.CompletedProcess[str]
 
 LATIN_PHOTO = os.fsdecode(b"caf\xe9.jpg")
 
@@ -57,27 +54,9 @@ def processed(
 @pytest.fixture
 def here(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Callable[..., Answer]:
-    """A command run in this process, which is faster, in the name of somebody without a home."""
-    for name in os.environ:
-        if name.startswith("PORTRAITD_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path))
-
-    def run(*arguments: str | Path) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["portraitd", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        return Answer(arguments, ended.value.code or 0, printed.out, printed.err)
-
-    return run
-
-
-def said(answer: Answer) -> str:
-    """Standard error, as one line a message; never a traceback."""
-    assert "Traceback" not in answer.stderr, answer.stderr
-    return answer.stderr
+) -> Run:
+    """A command run in this process, in the name of somebody without a home."""
+    return runner(monkeypatch, capsys, tmp_path)
 
 
 # --- process.
@@ -248,7 +227,7 @@ def test_status_is_a_table_for_people(processed: Processed) -> None:
 
 @pytest.mark.parametrize("command", [["status"], ["status", "--json"], ["faces"]])
 def test_a_home_where_nothing_was_done_is_said_to_be_one(
-    here: Callable[..., Answer], tmp_path: Path, command: list[str]
+    here: Run, tmp_path: Path, command: list[str]
 ) -> None:
     """One line that names the path; nothing is made by asking."""
     answer = here(*command, "--home", tmp_path / "nowhere")
@@ -262,9 +241,7 @@ def test_a_home_where_nothing_was_done_is_said_to_be_one(
 # --- init, check, retry.
 
 
-def test_init_makes_a_home_that_every_command_can_use(
-    here: Callable[..., Answer], tmp_path: Path
-) -> None:
+def test_init_makes_a_home_that_every_command_can_use(here: Run, tmp_path: Path) -> None:
     """Also again; and it says where to drop and what to start."""
     home = tmp_path / "deep" / "home"
     answer = here("init", "--home", home)
@@ -279,7 +256,7 @@ def test_init_makes_a_home_that_every_command_can_use(
         assert 0 == used.returncode, (command, used.stdout, said(used))
 
 
-def test_check_names_what_is_missing(here: Callable[..., Answer], tmp_path: Path) -> None:
+def test_check_names_what_is_missing(here: Run, tmp_path: Path) -> None:
     """A bad finding is code 1, and says what to do."""
     answer = here("check", "--home", tmp_path / "nowhere")
 
@@ -289,7 +266,7 @@ def test_check_names_what_is_missing(here: Callable[..., Answer], tmp_path: Path
     assert "" == said(answer)
 
 
-def test_check_names_a_damaged_database(here: Callable[..., Answer], tmp_path: Path) -> None:
+def test_check_names_a_damaged_database(here: Run, tmp_path: Path) -> None:
     """Found without making it worse."""
     home = make_home(tmp_path / "home")
     here("init", "--home", home)
@@ -318,9 +295,7 @@ def test_retry_takes_failed_files_up_again(tmp_path: Path) -> None:
     assert {"failed": 1} == status["files"]
 
 
-def test_retry_in_a_home_that_is_in_use_is_refused(
-    here: Callable[..., Answer], tmp_path: Path
-) -> None:
+def test_retry_in_a_home_that_is_in_use_is_refused(here: Run, tmp_path: Path) -> None:
     """One writer at a time."""
     home = make_home(tmp_path / "home")
     here("init", "--home", home)
@@ -332,77 +307,9 @@ def test_retry_in_a_home_that_is_in_use_is_refused(
     assert f"process {os.getpid()}" in said(answer)
 
 
-def test_retry_without_a_home_says_so(here: Callable[..., Answer], tmp_path: Path) -> None:
+def test_retry_without_a_home_says_so(here: Run, tmp_path: Path) -> None:
     """It does not make one."""
     answer = here("retry", "--home", tmp_path / "nowhere")
 
     assert 74 == answer.returncode
     assert "nothing has been processed" in said(answer)
-
-
-# --- What is written wrongly.
-
-
-@pytest.mark.parametrize(
-    ("assignment", "line"),
-    [
-        ("grouping.epz=0.4", "grouping.epz: there is no such setting"),
-        ("groping.eps=0.4", "groping: there is no such setting"),
-        ("grouping.eps=big", "grouping.eps = 'big'"),
-        ("grouping.eps=-1", "grouping.eps = -1"),
-        ("grouping=1", "grouping = 1"),
-        ("grouping.eps", "write section.key=value"),
-        ("home=5", "home"),
-    ],
-)
-def test_a_wrong_setting_is_one_line_and_code_78(
-    here: Callable[..., Answer], tmp_path: Path, assignment: str, line: str
-) -> None:
-    """Before anything is made; systemd does not start it again."""
-    answer = here("run", "--set", assignment)
-
-    assert 78 == answer.returncode, answer.stderr
-    assert line in said(answer)
-    assert 1 == len(answer.stderr.splitlines())
-    assert [] == list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(
-    ("content", "line"), [("[inbox\n", "config.toml"), ("[inbox]\nquite_s = 1\n", "inbox.quite_s")]
-)
-def test_a_wrong_config_file_is_one_line_and_code_78(
-    here: Callable[..., Answer], tmp_path: Path, content: str, line: str
-) -> None:
-    """With the file's or the key's name."""
-    (tmp_path / "config.toml").write_text(content)
-
-    answer = here("status", "--home", tmp_path)
-
-    assert 78 == answer.returncode
-    assert line in said(answer)
-
-
-def test_a_missing_config_file_is_named(here: Callable[..., Answer], tmp_path: Path) -> None:
-    """Named on the command line, it must be there."""
-    answer = here("status", "--config", tmp_path / "none.toml")
-
-    assert 78 == answer.returncode
-    assert "none.toml: there is no such config file" in said(answer)
-
-
-@pytest.mark.parametrize("arguments", [["no-such-command"], ["process"], ["run", "--no-such"]])
-def test_a_wrong_command_line_is_code_64(here: Callable[..., Answer], arguments: list[str]) -> None:
-    """With the usage."""
-    answer = here(*arguments)
-
-    assert 64 == answer.returncode
-    assert "Usage" in said(answer)
-
-
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "-h"], ["--version"]])
-def test_asking_for_help_is_no_error(here: Callable[..., Answer], arguments: list[str]) -> None:
-    """And needs no home."""
-    answer = here(*arguments)
-
-    assert 0 == answer.returncode
-    assert "portraitd" in answer.stdout

@@ -6,38 +6,20 @@ clip are one person until 10 s and another from then on.
 
 from __future__ import annotations
 
-import itertools
 import os
-from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import cv2
 import pytest
 
-from homes import START_S, Dump, Home, SeenFace, assert_sound, dump, person_folders
-from portraitd import jobs
+from homes import START_S, Home, assert_sound, dump, person_folders
 from portraitd.encoder.build import build_encoder
 from portraitd.encoder.interface import EncoderSettings
-from portraitd.errors import StoreError
-from portraitd.executors import InlineExecutor
 from portraitd.model import Box
 from portraitd.service import Now, Service
-from portraitd.store import Database
-from samples import BAD_CONTENTS
+from samples import BAD_CONTENTS, as_jpeg
 
 LATIN_NAME = os.fsdecode(b"caf\xe9.mp4")
-
-
-def as_jpeg(photograph: Path) -> bytes:
-    """The same picture in another file: somebody is seen a second time."""
-    image = cv2.imread(str(photograph))
-    assert image is not None
-    encoded, data = cv2.imencode(".jpg", image)
-    assert encoded
-    return data.tobytes()
 
 
 def drop_good(home: Home, clip: Path, photograph: Path, nobody: Path) -> None:
@@ -283,71 +265,6 @@ def test_other_grouping_numbers_group_again(tmp_path: Path, photographs: list[Pa
     assert_sound(home.settings)
 
 
-def name_everybody(home: Home) -> None:
-    """As somebody would who tells people apart: each who has no name yet gets one."""
-    database = Database.open(home.settings.state_dir)
-    database.execute("update people set name = 'name of ' || id where name is null")
-    database.close()
-
-
-def faces_by_name(home: Home) -> dict[str, set[SeenFace]]:
-    """The faces of each person who has a name."""
-    names = {row["id"]: row["name"] for row in home.rows("people") if row["name"]}
-    sha256 = {row["id"]: row["sha256"] for row in home.rows("videos")}
-    found: dict[str, set[SeenFace]] = {name: set() for name in names.values()}
-    for row in home.rows("faces"):
-        if row["person_id"] in names:
-            box = (row["box_left"], row["box_top"], row["box_right"], row["box_bottom"])
-            seen = SeenFace(sha256[row["video_id"]], row["t_s"], box)
-            found[names[row["person_id"]]].add(seen)
-    return found
-
-
-ORDERS = list(itertools.permutations(["clip.mp4", "first.png", "second.jpg", "first again.jpg"]))
-
-
-@pytest.mark.parametrize("order", ORDERS[::3], ids=" ".join)
-def test_in_whichever_order_files_come_the_people_are_the_same(
-    tmp_path: Path,
-    two_people: Path,
-    photographs: list[Path],
-    recalling: Recalling,
-    order: tuple[str, ...],
-) -> None:
-    """One by one, each person named as soon as there is one: names keep all their faces."""
-    sources: dict[str, Path | bytes] = {
-        "clip.mp4": two_people,
-        "first.png": photographs[0],
-        "second.jpg": photographs[1],
-        "first again.jpg": as_jpeg(photographs[0]),
-    }
-    home = Home(tmp_path)
-    known: dict[str, set[SeenFace]] = {}
-    for name in order:
-        home.drop(sources[name], name)
-        with home.opened(executor=recalling) as service:
-            home.run_until_idle(service)
-        named = faces_by_name(home)
-        for one, faces in known.items():
-            assert faces <= named[one]
-        assert_sound(home.settings)
-        name_everybody(home)
-        known = faces_by_name(home)
-
-    found = dump(home.settings)
-    first, second = sorted(found.people, key=len, reverse=True)
-    clip, photo, other, again = (
-        next(row["sha256"] for row in home.rows("videos") if row["id"] == 1 + order.index(name))
-        for name in sources
-    )
-    assert {clip: 5, photo: 1, again: 1} == Counter(face.sha256 for face in first)
-    assert {clip: 5, other: 1} == Counter(face.sha256 for face in second)
-    assert {0.0, 2.0, 4.0, 6.0, 8.0} == {face.t_s for face in first}
-    assert {0.0, 10.0, 12.0, 14.0, 16.0, 18.0} == {face.t_s for face in second}
-    assert 0 == sum(row["churn"] + row["names_lost"] for row in home.rows("censuses"))
-    assert 2 == len(home.rows("people"))
-
-
 # --- Stopped, killed, and out of luck: the result is the same.
 
 
@@ -383,142 +300,6 @@ def test_being_killed_again_and_again_changes_nothing(
 
     assert dump(undisturbed.settings) == dump(disturbed.settings)
     assert_sound(disturbed.settings)
-
-
-class Killed(BaseException):
-    """As if the process ended here: nobody catches it."""
-
-
-class Recalling(InlineExecutor):
-    """Runs each job once, and recalls the answer when another home asks for the same.
-
-    Jobs are pure, so that is the same, only faster.
-    """
-
-    def __init__(self) -> None:
-        self._answers: dict[object, Future[Any]] = {}
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        key: object = None
-        if fn is jobs.encode:
-            piece = args[0]
-            key = (piece.source.path.name, piece.start_s, piece.stop_s)
-        if fn is jobs.cluster:
-            key = (args[0].read_bytes(), *args[1:3], *(part.tobytes() for part in args[3]))
-        if key is None:
-            return super().submit(fn, *args, **kwargs)
-        if key not in self._answers:
-            self._answers[key] = super().submit(fn, *args, **kwargs)
-        return self._answers[key]
-
-
-class Stumbling(Database):
-    """A store that fails once, at a certain statement."""
-
-    countdown = 0
-    failure: BaseException = Killed()
-
-    def execute(self, sql: str, parameters: Any = ()) -> Any:
-        self._stumble()
-        return super().execute(sql, parameters)
-
-    def executemany(self, sql: str, rows: Any) -> None:
-        self._stumble()
-        super().executemany(sql, rows)
-
-    def _stumble(self) -> None:
-        type(self).countdown -= 1
-        if type(self).countdown == 0:
-            raise type(self).failure
-
-
-@pytest.fixture(scope="module")
-def recalling() -> Recalling:
-    return Recalling()
-
-
-class Photos(NamedTuple):
-    """What is dropped, how it is grouped, and what comes of it in peace."""
-
-    photographs: list[Path]
-    method: str
-    outcome: Dump | None = None
-
-    def home(self, folder: Path) -> Home:
-        home = Home(folder, grouping={"method": self.method, "min_samples": 1})
-        for photograph in self.photographs:
-            home.drop(photograph, photograph.name)
-        home.drop(as_jpeg(self.photographs[0]), "seen again.jpg")
-        home.drop(self.photographs[0], "again.png")
-        home.drop(b"no photo", "text.png")
-        return home
-
-
-@pytest.fixture(scope="module", params=["people", "dbscan"])
-def photos(
-    request: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
-    photographs: list[Path],
-    recalling: Recalling,
-) -> Photos:
-    """The photographs, one of them twice under the same content, once under another."""
-    dropped = Photos(photographs, request.param)
-    home = dropped.home(tmp_path_factory.mktemp("peace"))
-    with home.opened(executor=recalling) as service:
-        home.run_until_idle(service)
-    outcome = dump(home.settings)
-    assert {2} | ({1} if request.param == "dbscan" else set()) == set(map(len, outcome.people))
-    return dropped._replace(outcome=outcome)
-
-
-def stumbling(at: int, failure: BaseException) -> type[Stumbling]:
-    return type("StumblingOnce", (Stumbling,), {"countdown": at, "failure": failure})
-
-
-def _all_statements(
-    memory_path: Path, photos: Photos, failure: BaseException
-) -> Iterator[tuple[Home, type[Stumbling]]]:
-    """A home for each statement that a run makes, with a store that fails at that one."""
-    for at in range(1, 10_000):
-        home = photos.home(memory_path / str(at))
-        store = stumbling(at, failure)
-        yield home, store
-        if store.countdown > 0:
-            assert at > 50
-            return
-
-
-def test_being_killed_at_any_statement_changes_nothing(
-    memory_path: Path, photos: Photos, recalling: Recalling
-) -> None:
-    """Between any two statements the process may end; the next one finishes the work."""
-    for home, store in _all_statements(memory_path, photos, Killed()):
-        try:
-            with home.opened(store, recalling) as service:
-                home.run_until_idle(service)
-        except Killed:
-            with home.opened(executor=recalling) as service:
-                home.run_until_idle(service)
-
-        assert photos.outcome == dump(home.settings), home.settings.home
-        assert_sound(home.settings)
-
-
-def test_a_store_that_fails_once_is_got_over(
-    memory_path: Path, photos: Photos, recalling: Recalling
-) -> None:
-    """A full disk blocks the service while it is full. Nothing fails, nothing is lost."""
-    for home, store in _all_statements(memory_path, photos, StoreError("the disk is full")):
-        try:
-            with home.opened(store, recalling) as service:
-                home.run_until_idle(service)
-        except StoreError:
-            # At its start the service gives up; systemd starts it again.
-            with home.opened(executor=recalling) as service:
-                home.run_until_idle(service)
-
-        assert photos.outcome == dump(home.settings), home.settings.home
-        assert_sound(home.settings)
 
 
 def test_a_clock_that_jumps_back_stops_nothing(tmp_path: Path, photographs: list[Path]) -> None:

@@ -18,21 +18,12 @@ from byte_search import secrets_of, slivers_of_file, surviving, traces
 from datasets import SECTIONS, with_photos
 from homes import START_S, Home, connect
 from portraitd import curator
-from portraitd.dataset.backgrounds import planned_backgrounds
 from portraitd.dataset.erasing import building
-from portraitd.dataset.sides import Sides
-from portraitd.dataset.truth import DatasetRule
 from portraitd.exporting import export_person
 from portraitd.forgetter import REQUEST, Forgetter, Places
-from portraitd.model import FileState
 from portraitd.requests import Request, Requests
 from portraitd.store import Database, Forgetting, StoreLock
 from portraitd.store.backup import back_up, restore
-from portraitd.store.dataset import DatasetStore
-from portraitd.store.forgetting import Scope
-from portraitd.store.sightings import Sightings
-from portraitd.store.tombstones import Tombstones
-from stores import ENCODER, Store, embedding, slice_faces, video_facts
 
 NAME = "Annabelle Archer"
 
@@ -368,21 +359,6 @@ def test_forgetting_waits_for_a_set_that_is_being_built(home: Home) -> None:
     assert {} == surviving(home, secrets)
 
 
-def test_where_somebody_was_forgotten_is_no_background(tmp_path: Path) -> None:
-    """No face is known there any more, and one is seen all the same."""
-    store = Store(Database.open(tmp_path))
-    faces = store.see(*(embedding(number) for number in range(8)))
-    forgetting = Forgetting(store.database)
-    forgetting.carry_out(Scope("person", tuple(faces)), START_S)
-
-    sets = DatasetStore(store.database, store.files)
-    rule = DatasetRule((), "named", "class", 0.2, 0.0, 1.0, 1.0)
-    found = planned_backgrounds(sets, {}, Sides([], {}, 0.2), set(), 100, rule)
-
-    assert [12.5, 17.5] == sorted(frame.t_s for frame in found)[:2]
-    store.database.close()
-
-
 def test_an_export_says_what_people_did_about_somebody(home: Home, tmp_path: Path) -> None:
     """The name they gave; the portrait they deleted is in it as well, for it is kept."""
     kept = count(home, f"select count(*) from faces where person_id = 1 or id in "
@@ -412,29 +388,3 @@ def test_a_name_is_gone_at_once_also_where_no_service_runs(home: Home) -> None:
     assert said == len(ledger(home)), "nobody takes the folder for removed by hand"
     assert ["about Bob"] == [path.read_text() for path in home.people.rglob("my notes.txt")]
     assert not (home.people / "Bob").exists()
-
-
-def test_a_copy_that_was_broken_off_is_forgotten_with_its_whole(tmp_path: Path) -> None:
-    """Dropped again it is refused; and a face of it is known in the whole."""
-    store = Store(Database.open(tmp_path))
-    (face,) = store.see(embedding(1))
-    store.see(embedding(2))
-    forgetting = Forgetting(store.database)
-    forgetting.carry_out(Scope("person", (face,)), START_S)
-    store.database.execute(
-        """
-        insert into beginnings values
-            ('sha 0', 1, 10, 5.0, 25.0, ''), ('sha 1b', 2, 9, 5.0, 25.0, '')
-        """
-    )
-    store.database.execute("update videos set sha256 = 'whole' where id = 1")
-    again = slice_faces(embedding(1))
-    job = store.database.execute("select id from jobs where video_id = 1").fetchone()[0]
-    Sightings(store.database, Tombstones(store.database)).put(1, job, again, ENCODER, 9.0)
-    forgetting.carry_out(Scope("video", (), (2,)), START_S)
-
-    assert [] == store.database.execute("select id from faces where video_id = 1").fetchall()
-    assert FileState.FORGOTTEN is store.work.admit(
-        store.file("again.mp4"), video_facts(60.0, "sha 1b"), 60.0, 9.0
-    )
-    store.database.close()

@@ -6,38 +6,40 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
-from exhibition import (
-    FIRST_NAMES,
-    HOSTILE,
-    LAST_NAMES,
-    Exhibition,
-    a_crowd,
-    drawn_montage,
+from browsers import (
+    CHROMIUM,
+    CONTRASTS,
+    DESK,
+    NAMELESS,
+    PHONE,
+    focused,
+    index,
+    keep,
+    names,
+    paints,
+    person,
+    settled,
+    until_seen,
+    visit,
 )
+from exhibition import FIRST_NAMES, HOSTILE, LAST_NAMES, Exhibition, a_crowd, drawn_montage
 from portraitd.store import Database
 
 PEOPLE = 5000
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium"),
 ]
-
-DESK = {"width": 1280, "height": 800}
-PHONE = {"width": 390, "height": 844}
 
 
 @pytest.fixture(scope="module")
@@ -82,125 +84,6 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM)
         yield browser
         browser.close()
-
-
-class Visit:
-    """A page, what it loaded, and what it complained of."""
-
-    def __init__(self, page: Page) -> None:
-        self.page = page
-        self.loaded: list[str] = []
-        self.troubles: list[str] = []
-        page.on("request", lambda request: self.loaded.append(request.url))
-        page.on("pageerror", lambda error: self.troubles.append(str(error)))
-        page.on("requestfailed", self._miss)
-        page.on("console", self._hear)
-
-    def _miss(self, request: Any) -> None:
-        # Whoever leaves a page breaks off what it was loading.
-        if request.failure != "net::ERR_ABORTED":
-            self.troubles.append(f"{request.failure}: {request.url}")
-
-    def _hear(self, message: Any) -> None:
-        if message.type in ("error", "warning"):
-            self.troubles.append(message.text)
-
-    @property
-    def bytes(self) -> int:
-        """What everything that was loaded weighs."""
-        return sum(Path(unquote(urlsplit(url).path)).stat().st_size for url in set(self.loaded))
-
-
-@contextmanager
-def visit(browser: Browser, address: str, **kind: Any) -> Iterator[Visit]:
-    """Open a page; when it is left, it has complained of nothing."""
-    usual: dict[str, Any] = {"viewport": DESK, "locale": "en-GB", "timezone_id": "UTC"}
-    context = browser.new_context(**usual | kind)
-    try:
-        visit = Visit(context.new_page())
-        visit.page.set_default_timeout(15_000)
-        visit.page.goto(address)
-        yield visit
-        assert [] == visit.troubles
-        assert {"file"} == {urlsplit(url).scheme for url in visit.loaded}
-    finally:
-        context.close()
-
-
-def index(people: Path) -> str:
-    return (people / "index.html").as_uri()
-
-
-def person(people: Path, number: int) -> str:
-    return f"{(people / 'gallery/person.html').as_uri()}#{number}"
-
-
-def keep(page: Page, name: str, full: bool = False) -> None:
-    folder = os.environ.get("PORTRAITD_SCREENSHOTS")
-    if folder:
-        for _ in range(5 if full else 0):
-            # Pictures come when they are near.
-            page.mouse.wheel(0, 900)
-            page.wait_for_timeout(100)
-        settled(page)
-        page.screenshot(path=Path(folder) / f"{name}.png", full_page=full)
-
-
-# Waiting is done in one evaluation each: to ask the same again and again in the page would take
-# `eval`, which the page's own policy forbids.
-
-
-def settled(page: Page) -> None:
-    """Until no picture that was asked for is still missing."""
-    page.evaluate(
-        """
-        () => Promise.all([...document.images].map((image) =>
-          !image.src || image.complete ? null : new Promise((resolve) => {
-            image.addEventListener("load", resolve);
-            image.addEventListener("error", resolve);
-          })))
-        """
-    )
-
-
-def until_seen(picture: Locator) -> None:
-    """Until a picture is there; one that was not asked for yet calls itself complete."""
-    picture.evaluate(
-        """
-        (image) => image.naturalWidth > 0 ? null : new Promise((resolve, reject) => {
-          image.addEventListener("load", resolve);
-          image.addEventListener("error", reject);
-        })
-        """
-    )
-
-
-def paints(page: Page) -> dict[str, float]:
-    """Milliseconds until something, and until the largest thing, was painted."""
-    return page.evaluate(
-        """
-        async () => {
-          const last = (type, name) => new Promise((resolve) => {
-            new PerformanceObserver((list) => {
-              const found = list.getEntries().filter((one) => !name || one.name === name);
-              if (found.length) resolve(found.at(-1).startTime);
-            }).observe({ type, buffered: true });
-          });
-          return {
-            first: await last("paint", "first-contentful-paint"),
-            largest: await last("largest-contentful-paint"),
-          };
-        }
-        """
-    )
-
-
-def focused(page: Page) -> str:
-    return page.evaluate("document.activeElement.querySelector('.name')?.textContent ?? ''")
-
-
-def names(page: Page) -> list[str]:
-    return page.locator(".person .name").all_text_contents()
 
 
 def test_five_thousand_people_are_there_at_once(people: Path, browser: Browser) -> None:
@@ -483,53 +366,3 @@ def test_a_program_in_the_page_would_not_run(people: Path, browser: Browser) -> 
     )
     assert "People" == page.title()
     context.close()
-
-
-NAMELESS = """
-() => [...document.querySelectorAll("a, button, input, select, svg, img, progress")]
-  .filter((one) => {
-    if (one.tagName === "IMG") return !one.hasAttribute("alt");
-    const by = one.getAttribute("aria-labelledby");
-    const label = one.getAttribute("aria-label") || (by && document.getElementById(by).textContent);
-    return !(label || one.textContent || one.labels?.[0]?.textContent || "").trim();
-  })
-  .map((one) => one.outerHTML.slice(0, 120))
-"""
-
-CONTRASTS = """
-() => {
-  const paint = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-  const parts = (colour) => {
-    paint.clearRect(0, 0, 1, 1);
-    paint.fillStyle = colour;
-    paint.fillRect(0, 0, 1, 1);
-    return [...paint.getImageData(0, 0, 1, 1).data];
-  };
-  const luminance = ([r, g, b]) => {
-    const [x, y, z] = [r, g, b].map((v) => v / 255)
-      .map((v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
-    return 0.2126 * x + 0.7152 * y + 0.0722 * z;
-  };
-  const ground = (element) => {
-    for (let one = element; one; one = one.parentElement) {
-      const colour = parts(getComputedStyle(one).backgroundColor);
-      if (colour[3] > 250) return colour;
-    }
-    return [255, 255, 255];
-  };
-  const poor = [];
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (walker.nextNode()) {
-    const element = walker.currentNode.parentElement;
-    const text = walker.currentNode.textContent.trim();
-    const isMeant = text && !element.closest("button:disabled, .skip, option");
-    if (!isMeant || !element.checkVisibility()) continue;
-    const style = getComputedStyle(element);
-    const ink = parts(element instanceof SVGElement ? style.fill : style.color);
-    const [a, b] = [luminance(ink), luminance(ground(element))].sort((x, y) => y - x);
-    const contrast = (a + 0.05) / (b + 0.05);
-    if (contrast < 4.5) poor.push(`${text.slice(0, 30)}: ${contrast.toFixed(2)}`);
-  }
-  return poor;
-}
-"""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,14 +22,28 @@ from portraitd.gestures import (
 )
 from portraitd.people.edits import Known
 from portraitd.people.tree import Tree
-from tree_samples import face, known, person, picture_of, refuse, snapshot, visible
-
-ANNA, BOB, CARL = person(1, 1, 2, 3, name="Anna"), person(2, 4, 5), person(3, 6)
-PEOPLE = [ANNA, BOB, CARL]
-KNOWN = known(*PEOPLE, unsorted=[8, 9])
-UNSORTED = [face(8), face(9)]
-
-Do = Callable[[Path], object]
+from tree_deeds import Do, all_of, copy, delete, move, rename
+from tree_samples import (
+    A1,
+    A2,
+    A3,
+    ANNA,
+    B4,
+    B5,
+    BOB,
+    CARL,
+    KNOWN,
+    PEOPLE,
+    UNSORTED,
+    face,
+    known,
+    person,
+    picture_of,
+    refuse,
+    snapshot,
+    three_people,
+    visible,
+)
 
 
 @pytest.fixture
@@ -41,52 +54,8 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def tree(root: Path) -> Tree:
     """Three people and two faces of nobody, just published."""
-    fresh = Tree(root, store="store-a")
-    fresh.create()
-    fresh.publish(PEOPLE, UNSORTED, picture_of, {1: b"montage"})
-    return fresh
+    return three_people(root)
 
-
-def move(*names: str, to: str) -> Do:
-    def do(root: Path) -> None:
-        (root / to).mkdir(parents=True, exist_ok=True)
-        for name in names:
-            (root / name).rename(root / to / Path(name).name)
-
-    return do
-
-
-def rename(old: str, new: str) -> Do:
-    return lambda root: (root / old).rename(root / new)
-
-
-def delete(*names: str) -> Do:
-    def do(root: Path) -> None:
-        for name in names:
-            path = root / name
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-    return do
-
-
-def copy(name: str, to: str) -> Do:
-    def do(root: Path) -> None:
-        path = root / name
-        shutil.copytree(path, root / to) if path.is_dir() else shutil.copy(path, root / to)
-
-    return do
-
-
-def all_of(*deeds: Do) -> Do:
-    def do(root: Path) -> None:
-        for deed in deeds:
-            deed(root)
-
-    return do
-
-
-A1, A2, A3 = "Anna/000001.jpg", "Anna/000002.jpg", "Anna/000003.jpg"
-B4, B5 = "person-0002/000004.jpg", "person-0002/000005.jpg"
 
 TABLE: dict[str, tuple[Do, list[Gesture]]] = {
     "nothing": (lambda root: None, []),
@@ -259,90 +228,6 @@ def test_what_the_store_undoes_is_undone_in_the_tree(tree: Tree, root: Path) -> 
     assert {1: "Anna", 2: "person-0002", 3: "person-0003"} == done.folders
     assert "Anna/000001.jpg" == done.portraits[1]
     assert [] == tree.gestures(KNOWN)
-
-
-def test_a_copy_that_stays_does_not_bring_back(tree: Tree, root: Path) -> None:
-    """A face that is excluded with its track stays so, though a copy of it lies there."""
-    copy(A2, "Anna/copy.jpg")(root)
-    tree.publish(PEOPLE, UNSORTED, refuse, {})
-    delete(A1)(root)
-    assert [Exclude((1,))] == tree.gestures(KNOWN)
-    tree.publish([person(1, 3, name="Anna"), BOB, CARL], UNSORTED, picture_of, {})
-    track = Known(KNOWN.person_of, [1, 2], [], [], KNOWN.names)
-
-    assert not (root / A2).exists()
-    assert [] == tree.gestures(track)
-    assert (root / "Anna/copy.jpg").exists()
-
-
-def test_an_original_moves_although_a_copy_stays(tree: Tree, root: Path) -> None:
-    """The copy lay there before and meant nothing; now it does not hold the original back."""
-    copy(A2, "Anna/copy.jpg")(root)
-    assert [] == tree.gestures(KNOWN)
-
-    move(A2, to="person-0002")(root)
-
-    assert [Place((2,), 2)] == tree.gestures(KNOWN)
-    assert [Place((2,), 2)] == tree.gestures(KNOWN)
-
-
-def test_copied_first_and_removed_later_is_moved(tree: Tree, root: Path) -> None:
-    """As from one share to another."""
-    copy(A2, "person-0002/000002.jpg")(root)
-    assert [] == tree.gestures(KNOWN)
-
-    (root / A2).unlink()
-
-    assert [Place((2,), 2)] == tree.gestures(KNOWN)
-
-
-def test_an_original_moves_to_where_a_copy_lies(tree: Tree, root: Path) -> None:
-    """Of the copies that lay there before, none holds it back or draws it away."""
-    for at in ("Anna", "person-0002", "person-0003"):
-        copy(A2, f"{at}/copy.jpg")(root)
-    assert [] == tree.gestures(KNOWN)
-    again = Tree(root, store="store-a")
-
-    move(A2, to="person-0003")(root)
-
-    assert [Place((2,), 3)] == again.gestures(KNOWN)
-    again.publish([person(1, 1, 3, name="Anna"), BOB, person(3, 2, 6)], UNSORTED, picture_of, {})
-    assert [] == again.gestures(known(person(1, 1, 3, name="Anna"), BOB, person(3, 2, 6)))
-
-
-def test_a_copy_that_is_renamed_is_still_a_copy(tree: Tree, root: Path) -> None:
-    """Its face was excluded, and comes back by what is put there alone."""
-    copy(A2, "Anna/copy.jpg")(root)
-    tree.publish(PEOPLE, UNSORTED, refuse, {})
-    delete(A1)(root)
-    tree.gestures(KNOWN)
-    tree.publish([person(1, 3, name="Anna"), BOB, CARL], UNSORTED, picture_of, {})
-    track = Known(KNOWN.person_of, [1, 2], [], [], KNOWN.names)
-
-    rename("Anna/copy.jpg", "Anna/dad.jpg")(root)
-
-    assert [] == tree.gestures(track)
-
-
-def test_a_copy_that_stood_for_the_original_is_one_again_when_it_is_excluded(
-    tree: Tree, root: Path
-) -> None:
-    """It was the portrait while it lay where the face belongs, and is a human's all the time."""
-    copy(A2, "person-0002/copy.jpg")(root)
-    assert [] == tree.gestures(KNOWN)
-    # From here on the original says another name than the copy.
-    tree.publish([person(1, 1, 2, 3, name="Anne"), BOB, CARL], UNSORTED, picture_of, {})
-    together = [person(1, 1, 3, name="Anne"), person(2, 2, 4, 5), CARL]
-    done = tree.publish(together, UNSORTED, picture_of, {})
-    assert "person-0002/copy.jpg" == done.portraits[2]
-    delete(B4)(root)
-    assert [Exclude((4,))] == tree.gestures(known(*together, unsorted=[8, 9]))
-
-    tree.publish([together[0], person(2, 5), CARL], UNSORTED, picture_of, {})
-
-    heard = replace(known(*together, unsorted=[8, 9]), excluded=[2, 4])
-    assert [] == tree.gestures(heard)
-    assert (root / "person-0002/copy.jpg").exists()
 
 
 def test_an_empty_folder_that_was_left_standing_is_still_somebodys(tree: Tree, root: Path) -> None:

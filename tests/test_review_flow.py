@@ -6,7 +6,6 @@ Real faces, real files, the whole service; only the hands are the test's.
 from __future__ import annotations
 
 import shutil
-from collections import Counter
 from pathlib import Path
 
 import cv2
@@ -18,72 +17,14 @@ from homes import QUICK, Home, assert_sound, person_folders
 from portraitd.requests import Request, Requests
 from portraitd.service import Service
 from portraitd.store import Database, Ledger
-
-ANN, BOB = "person-0001", "person-0002"
-
-
-@pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory, two_people: Path) -> Home:
-    """A clip of two people was dropped, and both have a folder."""
-    home = Home(tmp_path_factory.mktemp("done"), grouping={"method": "people"})
-    home.drop(two_people, "clip.mp4")
-    home.run()
-    assert [ANN, BOB] == [folder.name for folder in person_folders(home.people)]
-    return home
+from reviews import ANN, BOB, copied, faces, folders, ledger, move, portraits
+from samples import as_jpeg
 
 
 @pytest.fixture
-def home(done: Home, tmp_path: Path) -> Home:
-    """A copy of that."""
-    return copied(done, tmp_path)
-
-
-def copied(done: Home, folder: Path, **sections: dict[str, object]) -> Home:
-    """The same home in another place, settled there."""
-    shutil.copytree(done.settings.home_dir, folder / "home")
-    home = Home(folder / "home", grouping={"method": "people"}, **sections)
-    home.run()
-    return home
-
-
-def another_look(photograph: Path) -> bytes:
-    """The same person, in another file."""
-    image = cv2.imread(str(photograph))
-    assert image is not None
-    encoded, data = cv2.imencode(".jpg", image)
-    assert encoded
-    return data.tobytes()
-
-
-def faces(home: Home) -> Counter[int | None]:
-    """How many faces each person has; what the detector takes for a face is nobody."""
-    people = Counter(row["person_id"] for row in home.rows("faces") if row["hidden"] != 1)
-    del people[None]
-    return people
-
-
-def folders(home: Home) -> dict[str, int]:
-    """How many portraits lie in each folder of a person."""
-    counts = {
-        str(folder.relative_to(home.people)): len(list(folder.glob("[0-9]*.jpg")))
-        for folder in sorted(home.people.rglob("*"))
-        if folder.is_dir() and folder.name != "_unsorted"
-    }
-    return {name: count for name, count in counts.items() if count}
-
-
-def ledger(home: Home) -> list[str]:
-    return [row["kind"] for row in home.rows("ledger")]
-
-
-def portraits(home: Home, name: str) -> list[Path]:
-    return sorted((home.people / name).glob("[0-9]*.jpg"))
-
-
-def move(portrait: Path, to: Path) -> None:
-    """As a file manager does; the text beside it may come along or not."""
-    to.mkdir(exist_ok=True)
-    shutil.move(portrait, to / portrait.name)
+def home(two_found: Home, tmp_path: Path) -> Home:
+    """Two people of a clip, each with a folder; to be changed."""
+    return copied(two_found, tmp_path)
 
 
 def test_renaming_a_folder_names_the_person(home: Home, photographs: list[Path]) -> None:
@@ -93,7 +34,7 @@ def test_renaming_a_folder_names_the_person(home: Home, photographs: list[Path])
     assert ["name"] == ledger(home)
     before = faces(home)[1]
 
-    home.drop(another_look(photographs[0]), "later.jpg")
+    home.drop(as_jpeg(photographs[0]), "later.jpg")
     home.run()
 
     assert before + 1 == faces(home)[1]
@@ -112,14 +53,14 @@ def test_a_moved_portrait_takes_its_track_along(home: Home, photographs: list[Pa
     assert ["place"] == ledger(home)
     assert {1: everyone} == dict(faces(home))
     assert {ANN: everyone} == folders(home)
-    home.drop(another_look(photographs[0]), "later.jpg")
+    home.drop(as_jpeg(photographs[0]), "later.jpg")
     home.run()
     assert {1: everyone + 1} == dict(faces(home))
 
 
-def test_a_single_portrait_can_be_the_unit(done: Home, tmp_path: Path) -> None:
+def test_a_single_portrait_can_be_the_unit(two_found: Home, tmp_path: Path) -> None:
     """Then the others of the track stay where they are."""
-    home = copied(done, tmp_path, review=QUICK["review"] | {"unit": "face"})
+    home = copied(two_found, tmp_path, review=QUICK["review"] | {"unit": "face"})
     before = faces(home)
 
     move(portraits(home, BOB)[0], home.people / ANN)
@@ -337,89 +278,6 @@ def test_a_share_that_comes_back_is_believed_again(home: Home, two_people: Path)
     assert [] == ledger(home)
     assert before == folders(home)
     assert_sound(home.settings)
-
-
-def test_a_rebuild_keeps_people_names_and_words(home: Home, photographs: list[Path]) -> None:
-    """Twice as many samples, another detector's boxes: everybody is who they were."""
-    home.drop(another_look(photographs[1]), "later.jpg")
-    home.run()
-    (home.people / ANN).rename(home.people / "Ann")
-    clip = next(row["id"] for row in home.rows("videos") if row["kind"] == "video")
-    ours = [row["id"] for row in home.rows("faces") if row["video_id"] != clip]
-    move(home.people / BOB / f"{ours[0]:06d}.jpg", home.people / "Ann")
-    home.run()
-    before = home.rows("faces")
-
-    again = Home(
-        home.settings.home_dir,
-        grouping={"method": "people"},
-        sampling={"fps": 1.0},
-        encoder={"mirror": False},
-    )
-    with again.opened() as service:
-        service.rebuilding.begin(again.now.wall_s)
-        shown = folders(again)
-        for _ in range(6):
-            again.turn(service)
-            assert shown == folders(again) or not service.rebuilding.pending
-    again.run()
-
-    after = again.rows("faces")
-    assert len(before) < len(after)
-    assert not {row["id"] for row in before} & {row["id"] for row in after}
-    assert 1 == len({row["encoder"] for row in after} - {row["encoder"] for row in before})
-    later = {row["person_id"] for row in after if row["video_id"] != clip}
-    assert {1} == later
-    assert {"Ann", BOB} <= set(folders(again))
-    assert ["name", "place"] == ledger(again)
-    assert_sound(again.settings)
-
-
-def test_what_is_dropped_during_a_rebuild_does_not_end_it(
-    home: Home, photographs: list[Path]
-) -> None:
-    """It is looked at as well, and the rebuild goes on."""
-    before = {row["id"] for row in home.rows("faces")}
-    with home.opened() as service:
-        home.drop(another_look(photographs[1]), "later.jpg")
-        home.turn(service)
-        home.turn(service)
-        service.rebuilding.begin(home.now.wall_s)
-        home.run_until_idle(service)
-
-    assert not before & {row["id"] for row in home.rows("faces")}
-    assert "done" == home.states()["later.jpg"]
-    assert_sound(home.settings)
-
-
-def test_a_video_that_is_replaced_during_a_rebuild_keeps_its_people(
-    home: Home, photographs: list[Path]
-) -> None:
-    """Its content can no longer be looked at; what takes its name is another video."""
-    before = {row["id"] for row in home.rows("faces")}
-    with home.opened() as service:
-        home.drop(another_look(photographs[1]), "clip.mp4")
-        home.turn(service)
-        home.turn(service)
-        service.rebuilding.begin(home.now.wall_s)
-        home.run_until_idle(service)
-
-    assert before <= {row["id"] for row in home.rows("faces")}
-    assert "done" == home.states()["clip.mp4"]
-    assert_sound(home.settings)
-
-
-def test_a_video_whose_file_is_gone_keeps_its_people(home: Home) -> None:
-    """Its faces can no longer be compared, so they stay as they are."""
-    before = folders(home)
-    (home.inbox / "clip.mp4").unlink()
-    again = Home(home.settings.home_dir, grouping={"method": "people"}, encoder={"mirror": False})
-    with again.opened() as service:
-        begun = service.rebuilding.begin(again.now.wall_s)
-        again.run_until_idle(service)
-
-    assert (0, 1) == begun
-    assert before == folders(again)
 
 
 def test_the_ledger_can_be_read_beside_the_service(home: Home) -> None:

@@ -21,17 +21,25 @@ from portraitd.gestures import (
 from portraitd.people.tree import Tree
 from portraitd.people.xmp import without_mark
 from share import MISSING, Share, shared
-from tree_samples import face, known, person, picture_of, refuse
+from tree_samples import (
+    ANNA,
+    BOB,
+    CARL,
+    KNOWN,
+    PEOPLE,
+    UNSORTED,
+    face,
+    known,
+    person,
+    picture_of,
+    refuse,
+    three_people,
+)
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(MISSING is not None, reason=str(MISSING)),
 ]
-
-ANNA, BOB, CARL = person(1, 1, 2, 3, name="Anna"), person(2, 4, 5), person(3, 6)
-PEOPLE = [ANNA, BOB, CARL]
-UNSORTED = [face(8), face(9)]
-KNOWN = known(*PEOPLE, unsorted=[8, 9])
 
 
 @pytest.fixture
@@ -41,9 +49,8 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def tree(root: Path) -> Tree:
-    fresh = Tree(root, store="store-a")
-    fresh.create()
-    fresh.publish(PEOPLE, UNSORTED, picture_of, {1: b"montage"})
+    """Three people and two faces of nobody, and a file that somebody put beside them."""
+    fresh = three_people(root)
     (root / "Anna/holiday plans.txt").write_text("mine")
     return fresh
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from portraitd.model import Box, PersonFolder, PublishedFace
 from portraitd.people.edits import Known
+from portraitd.people.tree import Tree
 
 Snapshot = dict[str, tuple[int, bytes]]
 
@@ -39,6 +40,16 @@ def known(
     return Known(person_of, excluded, ignored_faces, ignored_people, names)
 
 
+ANNA, BOB, CARL = person(1, 1, 2, 3, name="Anna"), person(2, 4, 5), person(3, 6)
+PEOPLE = [ANNA, BOB, CARL]
+UNSORTED = [face(8), face(9)]
+KNOWN = known(*PEOPLE, unsorted=[8, 9])
+
+A1, A2, A3 = "Anna/000001.jpg", "Anna/000002.jpg", "Anna/000003.jpg"
+B4, B5 = "person-0002/000004.jpg", "person-0002/000005.jpg"
+"""Where portraits of theirs lie."""
+
+
 def jpeg_of(face_id: int) -> bytes:
     return f"portrait {face_id}".encode()
 
@@ -54,6 +65,14 @@ def picture_of(face_id: int) -> bytes:
 
 def refuse(face_id: int) -> bytes:
     raise AssertionError(f"face {face_id} was asked for without need")
+
+
+def three_people(root: Path) -> Tree:
+    """Those three, and two faces of nobody, just published."""
+    tree = Tree(root, store="store-a")
+    tree.create()
+    tree.publish(PEOPLE, UNSORTED, picture_of, {1: b"montage"})
+    return tree
 
 
 def snapshot(root: Path) -> Snapshot:

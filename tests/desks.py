@@ -1,0 +1,53 @@
+"""An inbox, what is known of it, and a clock, without a service around them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from portraitd.admission import Admission, InboxPace
+from portraitd.model import FileState
+from portraitd.store import Database, Files, KnownFile
+from portraitd.store.files import INBOX
+
+QUIET_S = 5.0
+
+
+class Desk:
+    """An inbox, what is known of it, and a clock that counts looks by the second."""
+
+    def __init__(self, folder: Path, after: str = "keep", pace: InboxPace | None = None) -> None:
+        self.inbox = folder / "inbox"
+        self.inbox.mkdir(exist_ok=True)
+        self.database = Database.open(folder)
+        self.files = Files(self.database, self.inbox)
+        self.admission = Admission(self.files, self.inbox, pace or InboxPace(QUIET_S), after)
+        self.now_s = 0.0
+
+    def write(self, name: str, content: bytes = b"video") -> Path:
+        path = self.inbox / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return path
+
+    def look(self, after_s: float = 1.0) -> None:
+        self.now_s += after_s
+        self.admission.refresh(1000.0 + self.now_s, self.now_s)
+
+    def settle(self) -> None:
+        """Look until everything that stands still has been taken."""
+        self.look()
+        self.look(QUIET_S)
+
+    def known(self, name: str = "clip.mp4") -> KnownFile:
+        return self.files.below(INBOX)[Path(os.fsdecode(name))]
+
+    def state(self, name: str = "clip.mp4") -> FileState:
+        return self.known(name).state
+
+    def states(self) -> dict[str, str]:
+        return {str(path): known.state.value for path, known in self.files.below(INBOX).items()}
+
+    def finish(self, name: str = "clip.mp4") -> None:
+        """The file has been worked on."""
+        self.files.move_on(self.known(name).id, FileState.DONE, self.now_s)
