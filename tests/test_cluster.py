@@ -6,7 +6,9 @@ import hashlib
 import json
 import shutil
 import signal
+import socket
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,7 +32,7 @@ from processes import wait_until
 from relay import Relay
 from samples import source_of
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("given_up_calls")]
 
 ANSWER_S = 90.0
 LONG = WorkerLimits(nice=0, memory_mb=0, time_limit_s=200.0)
@@ -106,6 +108,20 @@ def test_a_connection_that_breaks_again_and_again_loses_nothing(tmp_path: Path) 
 
         assert [1, 2, 3] == sorted(future.result(ANSWER_S) for future in futures)
         executor.shutdown(cancel_futures=True)
+
+
+def test_a_scheduler_that_never_answers_holds_no_stop_up() -> None:
+    """It takes the call, as one does that was stopped; nobody but the clock can tell."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        place = ClusterPlace(f"tcp://127.0.0.1:{silent.getsockname()[1]}")
+        executor = DaskExecutor(Cluster(place), terms(), look_s=0.2)
+        caller, _ = silent.accept()
+        began_s = time.monotonic()
+
+        executor.shutdown(cancel_futures=True)
+
+        assert 15.0 > time.monotonic() - began_s
+        caller.close()
 
 
 @pytest.mark.slow

@@ -17,7 +17,11 @@ from hosts import BRIDGE_ADDRESS, Host, Hosts
 from portraitd.config import load
 from processes import wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.usefixtures("given_up_calls"),
+]
 
 SLOW = "16mbit"
 

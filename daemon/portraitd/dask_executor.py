@@ -161,7 +161,8 @@ class DaskExecutor(Executor):
                 job.asked.exception()
         self._closing.set()
         if self._looker is not None and wait:
-            self._looker.join()
+            # One that calls a scheduler which never answers ends with the process.
+            self._looker.join(2 * LOOK_S)
         with self._lock:
             left = self._all()
             self._waiting.clear()
