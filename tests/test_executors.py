@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import suppress
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from portraitd import errors
 from portraitd.dask_executor import DaskExecutor
 from portraitd.errors import PortraitdError, WorkerDied
 from portraitd.executors import InlineExecutor, LocalExecutor
-from portraitd.worker_process import WorkerLimits
+from portraitd.worker_process import Preparation, WorkerLimits, WorkerProcess
 from processes import children, is_alive, wait_until
 
 ANSWER_S = 60.0
@@ -194,6 +195,20 @@ def test_workers_killed_while_they_have_nothing_to_do_cost_nothing() -> None:
     executor.shutdown()
 
 
+def test_a_worker_that_is_ready_early_is_not_begun_twice() -> None:
+    """Whoever begins it need not wait for that."""
+    worker = WorkerProcess(Preparation(WorkerLimits(nice=0, memory_mb=0, time_limit_s=20)))
+    assert wait([worker._line], ANSWER_S)
+
+    assert worker.is_waiting
+    first, second = (worker.do(os.getpid, (), {}) for _ in range(2))
+    assert first == second
+    assert worker.is_waiting
+    worker.leave()
+    assert not worker.is_waiting
+    assert not is_alive(first)
+
+
 def test_workers_killed_at_any_moment_cost_their_jobs_alone() -> None:
     """Also while they begin, take a job or answer: every job has an end, and the pool goes on."""
     chance = random.Random(1)
@@ -271,7 +286,7 @@ PARENT = """
 import multiprocessing, pathlib, sys, time
 import faulty
 from portraitd.executors import LocalExecutor
-from portraitd.worker_process import WorkerLimits
+from portraitd.worker_process import Preparation, WorkerLimits, WorkerProcess
 
 if __name__ == "__main__":
     told = pathlib.Path(sys.argv[2])

@@ -107,7 +107,7 @@ class LocalExecutor(Executor):
         if cancel_futures:
             with self._ending:
                 self._must_end = True
-                for worker in self._workers.values():
+                for worker in list(self._workers.values()):
                     worker.kill()
             self._cancel_waiting()
         for _ in self._threads:

@@ -124,7 +124,10 @@ class WorkerProcess:
     @property
     def is_waiting(self) -> bool:
         """Whether it can have a job: it lives, and has said nothing that it was not asked."""
-        return not (self.is_ended or wait([self._line, self._process.sentinel], 0))
+        if self.is_ended or wait([self._process.sentinel], 0):
+            return False
+        # Before, its word that it is ready may be there, which is heard with the first job.
+        return not (self._is_ready and self._line.poll())
 
     def do(self, fn: Callable[..., T], args: Sequence[Any], kwargs: Mapping[str, Any]) -> T:
         """Have a job done.
