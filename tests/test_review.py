@@ -177,6 +177,19 @@ def test_nothing_is_published_over_what_was_not_put_in_force(desk: Desk) -> None
     assert not desk.review.allows_publishing(12.5)
 
 
+def test_what_is_in_force_holds_no_publishing_up(desk: Desk) -> None:
+    """Two moves some time apart lie in the tree until it is published; neither is new again."""
+    desk.tree.lies_there = [Place((3,), 1)]
+    desk.at(0.0, 1.0, 2.0, 3.0)
+    desk.tree.lies_there = [Place((3,), 1), Place((4,), 1)]
+    for second in range(4, 20):
+        desk.review.wake()
+        desk.at(float(second))
+
+    assert ["place", "place"] == desk.rows()
+    assert desk.review.allows_publishing(19.0)
+
+
 def test_a_mass_disappearance_is_kept_until_it_is_over(desk: Desk) -> None:
     """In the store, for whoever asks; and no publish comes between two readings."""
     desk.tree.error = MassDisappearance("3 of 4 portraits are gone")

@@ -65,21 +65,12 @@ class LocalExecutor(Executor):
         self._preparation = Preparation(limits, seclusion, introduction)
         self._jobs = queue.SimpleQueue[_Job | None]()
         self._is_shut = False
+        self._beginning = threading.Lock()
         # Held while it is said that all must end, and while a process is begun.
         self._ending = threading.Lock()
         self._must_end = False
         self._workers: dict[int, WorkerProcess] = {}
-        begun = [threading.Event() for _ in range(processes)]
-        self._threads = [
-            threading.Thread(
-                target=self._serve, args=(seat, event), name=f"worker {seat}", daemon=True
-            )
-            for seat, event in enumerate(begun)
-        ]
-        for thread in self._threads:
-            thread.start()
-        for event in begun:
-            event.wait()
+        self._threads: list[threading.Thread] = []
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """Run ``fn`` in a worker; the future raises ``WorkerDied`` if that worker ends.
@@ -91,6 +82,7 @@ class LocalExecutor(Executor):
         """
         if self._is_shut:
             raise RuntimeError("the workers were ended")
+        self._begin_all()
         future: Future[T] = Future()
         if self._desk:
             handed_out = ExitStack()
@@ -117,6 +109,22 @@ class LocalExecutor(Executor):
                 thread.join()
             if self._desk:
                 self._desk.close()
+
+    def _begin_all(self) -> None:
+        """Begin the workers with the first job: many a home never has one for some of them."""
+        with self._beginning:
+            if self._threads:
+                return
+            begun = [threading.Event() for _ in range(self.processes)]
+            for seat, event in enumerate(begun):
+                name = f"worker {seat}"
+                thread = threading.Thread(
+                    target=self._serve, args=(seat, event), name=name, daemon=True
+                )
+                self._threads.append(thread)
+                thread.start()
+        for event in begun:
+            event.wait()
 
     def _serve(self, seat: int, begun: threading.Event) -> None:
         """Give jobs to one worker, and another one when it ended. A worker ends with its thread."""

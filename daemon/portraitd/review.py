@@ -90,6 +90,10 @@ class Review:
         self._troubles = troubles
         self._pace = pace
         self._seen: dict[Gesture, float] = {}
+        # They lie there until the tree is published, which nothing may keep from happening that
+        # was done already.
+        self._in_force: frozenset[Gesture] = frozenset()
+        self._in_force_at = (0, 0)
         self._read_s = float("-inf")
         self._is_wanted = True
         self._trouble: PublishError | None = None
@@ -146,20 +150,33 @@ class Review:
         self._read_s = steady_s
         # A tree in which nothing was ever shown says nothing.
         gestures = self._read(now_s) if self._showing.last().census_id else []
+        if self._in_force_at != self._known_at():
+            # Somebody or a census decided something since: they may say something new.
+            self._in_force = frozenset()
+        waiting = [gesture for gesture in gestures if gesture not in self._in_force]
         settled = [
             gesture
-            for gesture in gestures
+            for gesture in waiting
             if steady_s - self._seen.get(gesture, float("inf")) >= self._pace.settle_s
         ]
         self._seen = {
             gesture: self._seen.get(gesture, steady_s)
-            for gesture in gestures
+            for gesture in waiting
             if gesture not in settled
         }
         if settled:
             self._put_in_force(settled, now_s)
+            before = self._in_force if self._in_force_at == self._known_at() else frozenset()
+            self._in_force = before.union(settled)
+        self._in_force = self._in_force.intersection(gestures)
+        self._in_force_at = self._known_at()
         if not self._seen:
             self._accepts_losses = False
+
+    def _known_at(self) -> tuple[int, int]:
+        """The newest decision of a human, and the newest of a census."""
+        census = self._people.last_census()
+        return self._ledger.last_id(), census.id if census else 0
 
     def _gap_s(self) -> float:
         if self._is_wanted or self._seen:
