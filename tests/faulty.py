@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import ctypes
+import fcntl
 import os
 import resource
 import signal
@@ -115,7 +116,10 @@ def limits() -> dict[str, Any]:
 def count(path: Path) -> int:
     """How often this was run with the same file."""
     with path.open("a+") as file:
+        # Two may run it at once.
+        fcntl.flock(file, fcntl.LOCK_EX)
         file.write("again\n")
+        file.flush()
         file.seek(0)
         return len(file.readlines())
 
