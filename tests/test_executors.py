@@ -231,7 +231,8 @@ def test_workers_killed_at_any_moment_cost_their_jobs_alone() -> None:
                 assert "the worker was ended by SIGKILL" == str(error)
             else:
                 assert number == future.result()
-    assert 25 == executor.submit(faulty.add, 20, 5).result(ANSWER_S)
+    # The last kill may come a moment after the answer that called for it.
+    wait_until(lambda: executor.submit(faulty.add, 1).exception(ANSWER_S) is None, "it goes on")
     executor.shutdown()
 
 
