@@ -18,6 +18,14 @@ def content_stem(sha256: str) -> str:
     return f"{sha256[:12]}-"
 
 
+def side_marks(sha256: str) -> tuple[str, str]:
+    """What the keys of all sides (train, val) hold that belong to a video or photo.
+
+    They are ``video HASH``, ``stretch HASH start`` and ``track`` with the name of a picture.
+    """
+    return f" {sha256}", f"track {content_stem(sha256)}"
+
+
 def frame_stem(sha256: str, t_s: float) -> str:
     """The name of a frame: the same in every home that saw it."""
     return f"{content_stem(sha256)}{round(t_s * 1000):09d}"

@@ -91,9 +91,8 @@ class Review:
         self._pace = pace
         self._seen: dict[Gesture, float] = {}
         # They lie there until the tree is published, which nothing may keep from happening that
-        # was done already.
-        self._in_force: frozenset[Gesture] = frozenset()
-        self._in_force_at = (0, 0)
+        # was done already. What was known then: after another decision they may say something new.
+        self._in_force: dict[Gesture, tuple[int, int]] = {}
         self._read_s = float("-inf")
         self._is_wanted = True
         self._trouble: PublishError | None = None
@@ -150,10 +149,8 @@ class Review:
         self._read_s = steady_s
         # A tree in which nothing was ever shown says nothing.
         gestures = self._read(now_s) if self._showing.last().census_id else []
-        if self._in_force_at != self._known_at():
-            # Somebody or a census decided something since: they may say something new.
-            self._in_force = frozenset()
-        waiting = [gesture for gesture in gestures if gesture not in self._in_force]
+        known_at = self._known_at()
+        waiting = [gesture for gesture in gestures if self._in_force.get(gesture) != known_at]
         settled = [
             gesture
             for gesture in waiting
@@ -166,10 +163,10 @@ class Review:
         }
         if settled:
             self._put_in_force(settled, now_s)
-            before = self._in_force if self._in_force_at == self._known_at() else frozenset()
-            self._in_force = before.union(settled)
-        self._in_force = self._in_force.intersection(gestures)
-        self._in_force_at = self._known_at()
+            self._in_force |= dict.fromkeys(settled, self._known_at())
+        self._in_force = {
+            gesture: self._in_force[gesture] for gesture in gestures if gesture in self._in_force
+        }
         if not self._seen:
             self._accepts_losses = False
 

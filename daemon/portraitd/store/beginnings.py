@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import sqlite3
 
+from portraitd.endings import side_marks
 from portraitd.model import MediaFacts, MediaKind
 from portraitd.store.database import Database
 
@@ -134,11 +135,7 @@ class Beginnings:
 
     def _keep_sides(self, beginning: str, whole: str) -> None:
         """What was train or val of the beginning is so of the whole: a model may have seen it."""
-        # `video HASH`, `stretch HASH start` and `track START-OF-HASH-time-place`.
-        for old, new in (
-            (f" {beginning}", f" {whole}"),
-            (f"track {beginning[:12]}-", f"track {whole[:12]}-"),
-        ):
+        for old, new in zip(side_marks(beginning), side_marks(whole), strict=True):
             self._db.execute(
                 """
                 insert or ignore into splits (key, split, since)

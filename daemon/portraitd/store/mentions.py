@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from portraitd.endings import side_marks
 from portraitd.store.database import Database
 
 
@@ -35,10 +36,9 @@ class Mentions:
         for sha256 in contents:
             rows = self._db.execute("select id from face_keys where sha256 = ?", (sha256,))
             self._let_go_of_keys([row["id"] for row in rows.fetchall()])
-            # `video HASH`, `stretch HASH start` and `track START-OF-HASH-time-place`.
             self._db.execute(
                 "delete from splits where instr(key, ?) or instr(key, ?)",
-                (f" {sha256}", f"track {sha256[:12]}-"),
+                side_marks(sha256),
             )
 
     def let_go_of_moments(self, stems: Sequence[str]) -> None:
