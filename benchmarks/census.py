@@ -36,8 +36,8 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd import jobs
 from portraitd.census_methods import REACH
+from portraitd.grouping import grouping_jobs
 from portraitd.grouping.assembly import TrackTable
 from portraitd.grouping.density import Density
 from portraitd.grouping.memory import remember, remembered
@@ -163,9 +163,9 @@ def take_job(folder: Path, memory: str, size: int) -> Figures:
         "speakers": np.empty(0, np.int64),
     }
     reach = RULE.assembly.max_distance + REACH
-    request = jobs.GroupRequest(folder, folder / MATRIX, tracks, memory, RULE, reach)
+    request = grouping_jobs.GroupRequest(folder, folder / MATRIX, tracks, memory, RULE, reach)
     started, began = time.perf_counter(), time.process_time()
-    answer = jobs.group(request)
+    answer = grouping_jobs.group(request)
     seconds, busy = time.perf_counter() - started, time.process_time() - began
     (folder / answer.memory).unlink()
     return {"job_s": seconds, "job_cpu_s": busy, "peak_mb": peak_mb()}

@@ -8,6 +8,7 @@ from typing import Any
 
 from portraitd import jobs
 from portraitd.executors import InlineExecutor
+from portraitd.grouping import grouping_jobs
 
 
 class Recalling(InlineExecutor):
@@ -24,7 +25,7 @@ class Recalling(InlineExecutor):
         if fn is jobs.encode:
             piece = args[0]
             key = (piece.source.path.name, piece.start_s, piece.stop_s)
-        if fn is jobs.cluster:
+        if fn is grouping_jobs.cluster:
             key = (args[0].read_bytes(), *args[1:3], *(part.tobytes() for part in args[3]))
         if key is None:
             return super().submit(fn, *args, **kwargs)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd import jobs
+from portraitd.grouping import grouping_jobs
 from portraitd.grouping.identity import carry_over
 from portraitd.model import (
     Box,
@@ -82,7 +82,9 @@ class Store:
         """Give every finished video its tracks."""
         while (video_id := self.tracks.untracked()) is not None:
             face_ids, faces = self.tracks.faces_of(video_id)
-            found = jobs.track(faces, jobs.Said(*self.tracks.said_of(video_id, face_ids)))
+            found = grouping_jobs.track(
+                faces, grouping_jobs.Said(*self.tracks.said_of(video_id, face_ids))
+            )
             assert self.tracks.record(
                 video_id, face_ids, found.tracks, found.summary, found.apart, found.ranks
             )

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from census_takers import PACE, MethodName, near, see, taker
 from held import Held
-from portraitd import jobs
 from portraitd.census import is_due
+from portraitd.grouping import grouping_jobs
 from portraitd.store import Database
 from stores import Store
 
@@ -72,7 +72,7 @@ def track_one(store: Store) -> None:
     video_id = store.tracks.untracked()
     assert video_id
     face_ids, faces = store.tracks.faces_of(video_id)
-    found = jobs.track(faces)
+    found = grouping_jobs.track(faces)
     store.tracks.record(video_id, face_ids, found.tracks, found.summary, found.apart)
 
 

@@ -14,6 +14,7 @@ import pytest
 from portraitd import jobs
 from portraitd.encoder.interface import EncoderSettings
 from portraitd.errors import FileChanged
+from portraitd.grouping import grouping_jobs
 from portraitd.jobs import EncodeSettings
 from portraitd.model import MediaKind, Sighting, Slice, SliceFaces
 from samples import source_of
@@ -134,7 +135,7 @@ def test_a_changed_file_gives_no_faces(tmp_path: Path, nobody: Path) -> None:
 def clustered(tmp_path: Path, vectors: list[np.ndarray], min_samples: int) -> list[int]:
     matrix = tmp_path / "matrix"
     matrix.write_bytes(b"".join(vector.astype("<f4").tobytes() for vector in vectors))
-    return jobs.cluster(matrix, 0.5, min_samples).tolist()
+    return grouping_jobs.cluster(matrix, 0.5, min_samples).tolist()
 
 
 def moved(seed: int, distance: float) -> np.ndarray:

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from portraitd import jobs
 from portraitd.errors import StoreError
-from portraitd.jobs import VideoTracks
+from portraitd.grouping import grouping_jobs
+from portraitd.grouping.grouping_jobs import VideoTracks
 from portraitd.model import FileState
 from portraitd.store import Database
 from portraitd.store.tracks import Indices
@@ -28,7 +28,7 @@ def store(tmp_path: Path) -> Store:
 def found(store: Store, video_id: int = 1) -> tuple[Indices, VideoTracks]:
     """What tracking says of a video."""
     face_ids, faces = store.tracks.faces_of(video_id)
-    return face_ids, jobs.track(faces)
+    return face_ids, grouping_jobs.track(faces)
 
 
 def record(store: Store, face_ids: Indices, tracks: VideoTracks, video_id: int = 1) -> bool:

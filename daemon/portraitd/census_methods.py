@@ -15,15 +15,16 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd import jobs, logs
+from portraitd import logs
 from portraitd.config import GroupingSettings
 from portraitd.errors import StoreError
+from portraitd.grouping import grouping_jobs
 from portraitd.grouping.assembly import AssemblyRule
 from portraitd.grouping.density import DensityRule
+from portraitd.grouping.grouping_jobs import Told
 from portraitd.grouping.identity import carry_over
 from portraitd.grouping.memory import forget_all_but
 from portraitd.grouping.steps import GroupingRule
-from portraitd.jobs import Told
 from portraitd.said import Said, said_of_faces, said_of_tracks
 from portraitd.store import Census, Faces, Ledger, People, TrackStore
 from portraitd.store.caches import private
@@ -117,7 +118,7 @@ class DbscanMethod:
         except OSError as error:
             raise StoreError(f"{self._matrix}: {error.strerror}") from error
         return self._executor.submit(
-            jobs.cluster, self._matrix, self._eps, self._min_samples, self._said.told
+            grouping_jobs.cluster, self._matrix, self._eps, self._min_samples, self._said.told
         )
 
     def finish(self, answer: NDArray[np.int64]) -> Grouped:
@@ -187,7 +188,7 @@ class PeopleMethod:
         """See ``Method``."""
         return self._ledger.last_id() != self._said.ledger_id
 
-    def begin(self, last: Census | None) -> Future[jobs.GroupAnswer]:
+    def begin(self, last: Census | None) -> Future[grouping_jobs.GroupAnswer]:
         """See ``Method``."""
         require_one_encoder(self._faces)
         self._rows = self._tracks.rows()
@@ -201,7 +202,7 @@ class PeopleMethod:
         self._absent[self._tracks.ids() - 1] = False
         tracks = arrays_by_row(self._rows, self._tracks.apart(), size, self._said.told)
         same_rule = last is not None and last.parameters == self._parameters
-        request = jobs.GroupRequest(
+        request = grouping_jobs.GroupRequest(
             folder=self._folder,
             matrix=self._matrix.path,
             tracks=tracks,
@@ -209,9 +210,9 @@ class PeopleMethod:
             rule=self.rule,
             reach=self.rule.assembly.max_distance + REACH,
         )
-        return self._executor.submit(jobs.group, request)
+        return self._executor.submit(grouping_jobs.group, request)
 
-    def finish(self, answer: jobs.GroupAnswer) -> Grouped:
+    def finish(self, answer: grouping_jobs.GroupAnswer) -> Grouped:
         """See ``Method``."""
         now = self._tracks.rows()
         person_of = dict(zip(now.ids.tolist(), now.persons.tolist(), strict=True))
@@ -251,7 +252,7 @@ class PeopleMethod:
 
 
 def _close(
-    answer: jobs.GroupAnswer, rows: NDArray[np.int64], people: NDArray[np.int64]
+    answer: grouping_jobs.GroupAnswer, rows: NDArray[np.int64], people: NDArray[np.int64]
 ) -> list[tuple[int, int, float]]:
     """Pairs of groups that lie close, as pairs of people; the nearest distance of each."""
     person_of = dict(zip(answer.groups[rows].tolist(), people.tolist(), strict=True))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
 
-from portraitd import jobs, logs
+from portraitd import logs
 from portraitd.errors import PublishError, StoreError
 from portraitd.model import PersonFolder
+from portraitd.people import montage_job
 from portraitd.people.choice import pick_different
 from portraitd.people.tree import Tree
 from portraitd.store import Faces, Ledger, People, Showing
@@ -120,7 +121,7 @@ class Publisher:
         folders = self._showing.wanted(self._limits).folders
         stale = set(self._tree.stale_montages(folders))
         self._ordered = {
-            folder.person_id: self._executor.submit(jobs.montage, self._best(folder))
+            folder.person_id: self._executor.submit(montage_job.montage, self._best(folder))
             for folder in folders
             if folder.person_id in stale
         }

@@ -8,7 +8,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.jobs import Told
+from portraitd.grouping.grouping_jobs import Told
 from portraitd.store import Ledger
 from portraitd.store.corrections import NOBODY, Corrections, Fate, Hidden
 

@@ -8,8 +8,9 @@ from concurrent.futures import Executor, Future
 
 import numpy as np
 
-from portraitd import jobs, logs
-from portraitd.jobs import Said, VideoTracks
+from portraitd import logs
+from portraitd.grouping import grouping_jobs
+from portraitd.grouping.grouping_jobs import Said, VideoTracks
 from portraitd.store.tracks import Indices, TrackStore
 
 log = logs.get("tracking")
@@ -79,9 +80,9 @@ class Tracker:
         self._face_ids, faces = self._tracks.faces_of(video_id)
         said = Said(*self._tracks.said_of(video_id, self._face_ids))
         if self._died[video_id] < self._attempts:
-            self._running = self._executor.submit(jobs.track, faces, said)
+            self._running = self._executor.submit(grouping_jobs.track, faces, said)
         else:
-            self._running = self._executor.submit(jobs.track_singly, faces)
+            self._running = self._executor.submit(grouping_jobs.track_singly, faces)
         self._running.add_done_callback(lambda _: self._ring())
         return True
 

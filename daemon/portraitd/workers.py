@@ -16,6 +16,8 @@ from portraitd.dataset.orders import run_orders
 from portraitd.dataset.planning import plan
 from portraitd.encoder.interface import EncoderSettings
 from portraitd.executors import LocalExecutor, RoutedExecutor
+from portraitd.grouping import grouping_jobs
+from portraitd.people import montage_job
 from portraitd.worker_process import Seclusion, WorkerLimits
 
 log = logs.get("workers")
@@ -23,13 +25,19 @@ log = logs.get("workers")
 Job = Callable[..., Any]
 
 MEDIA_JOBS: frozenset[Job] = frozenset(
-    {jobs.warm_up, jobs.probe, jobs.encode, jobs.decode, jobs.montage, run_orders}
+    {jobs.warm_up, jobs.probe, jobs.encode, jobs.decode, montage_job.montage, run_orders}
 )
 """They decode what others made: dropped files, frames and portraits cut from them. Files come by
 descriptor, and everything they make goes back as a value."""
 
 NUMBER_JOBS: frozenset[Job] = frozenset(
-    {jobs.encoder_identity, jobs.track, jobs.track_singly, jobs.cluster, jobs.group}
+    {
+        jobs.encoder_identity,
+        grouping_jobs.track,
+        grouping_jobs.track_singly,
+        grouping_jobs.cluster,
+        grouping_jobs.group,
+    }
 )
 """They compute. Those that group read and write files below the state."""
 
