@@ -42,7 +42,7 @@ from portraitd.grouping.assembly import TrackTable
 from portraitd.grouping.density import Density
 from portraitd.grouping.memory import remember, remembered
 from portraitd.grouping.steps import Grouping, GroupingRule
-from portraitd.tracks import VECTOR_LENGTH, levelled
+from portraitd.model.track import VECTOR_LENGTH, levelled
 
 WIDTH = 128
 NEW = 500

@@ -31,7 +31,8 @@ from portraitd.dask_executor import DaskExecutor
 from portraitd.encoder.interface import EncoderSettings
 from portraitd.executors import LocalExecutor
 from portraitd.jobs import EncodeSettings
-from portraitd.model import FileState, MediaFacts, Slice, SliceFaces, Source, Stamp
+from portraitd.model.face import SliceFaces
+from portraitd.model.media_file import FileState, MediaFacts, Slice, Source, Stamp
 from portraitd.store import Database, Files, Ticket, Work
 from portraitd.store.files import INBOX
 from portraitd.store.work import cut

@@ -34,7 +34,7 @@ from portraitd import jobs, logs
 from portraitd.config import load
 from portraitd.encoder import zoo
 from portraitd.executors import LocalExecutor
-from portraitd.model import Slice, Source, Stamp
+from portraitd.model.media_file import Slice, Source, Stamp
 from portraitd.running import open_service
 from portraitd.service import Now
 from portraitd.store.work import cut

@@ -32,7 +32,7 @@ from portraitd.encoder.resnet import ResnetEmbedder
 from portraitd.encoder.runtime import Engine, has_bfloat16, has_openvino, open_session
 from portraitd.encoder.weights import FIVE_POINTS, MMOD, RESNET, find
 from portraitd.encoder.yunet import YunetDetector
-from portraitd.model import Detection, Image
+from portraitd.model.face import Detection, Image
 
 
 def main() -> None:

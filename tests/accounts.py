@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from portraitd.model import PersonFolder
+from portraitd.model.person import PersonFolder
 from tree_samples import face
 
 

@@ -17,7 +17,7 @@ from portraitd.dataset.assembly import Assembled
 from portraitd.dataset.building import Build
 from portraitd.dataset.truth import Format
 from portraitd.executors import InlineExecutor
-from portraitd.model import Image
+from portraitd.model.face import Image
 from portraitd.service import dataset_place, dataset_rule
 from portraitd.store import Database, Files
 from portraitd.store.dataset import DatasetStore, Enrolment

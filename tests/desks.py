@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from portraitd.admission import Admission, InboxPace
-from portraitd.model import FileState
+from portraitd.model.media_file import FileState
 from portraitd.store import Database, Files, KnownFile
 from portraitd.store.files import INBOX
 

@@ -11,21 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portraitd.gallery import Gallery
-from portraitd.grouping.identity import CarriedOver
-from portraitd.model import (
-    Box,
-    Face,
-    Portrait,
-    Quality,
-    Sighting,
-    SliceFaces,
-)
+from portraitd.model.face import Box, Face, Portrait, Quality, Sighting, SliceFaces
+from portraitd.model.person import CarriedOver
+from portraitd.model.track import Tracks
 from portraitd.noticeboard import Noticeboard
 from portraitd.people.tree import Published, Tree
 from portraitd.store import Database
 from portraitd.store.people import Grouped
 from portraitd.store.showing import Limits, Publication, Showing
-from portraitd.tracks import Tracks
 from stores import ENCODER, Store, video_facts
 
 BOX = Box(84, 120, 204, 240)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from portraitd import errors, handover
-from portraitd.model import Source
+from portraitd.model.media_file import Source
 
 seen: list[str] = []
 

@@ -21,7 +21,7 @@ import cv2
 from structlog.testing import capture_logs
 
 from portraitd.config import Settings
-from portraitd.model import FileState
+from portraitd.model.media_file import FileState
 from portraitd.running import open_service
 from portraitd.service import Now
 from portraitd.watch import Doorbell

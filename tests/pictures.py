@@ -11,7 +11,7 @@ import matplotlib
 import numpy as np
 import skimage
 
-from portraitd.model import Image
+from portraitd.model.face import Image
 
 SHARED = Path(os.environ.get("PORTRAITD_SHARED", Path(__file__).parents[2] / "shared"))
 """Labelled media and models beside the repository; tests that need them are marked."""

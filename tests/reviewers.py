@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from homes import Home, connect
-from portraitd.model import Box
+from portraitd.model.face import Box
 
 EXCLUDED, IGNORED = -1, -2
 UNSORTED = 0

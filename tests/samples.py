@@ -14,7 +14,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from portraitd.model import Image, Source, Stamp
+from portraitd.model.face import Image
+from portraitd.model.media_file import Source, Stamp
 
 PATTERN_PX = (64, 48)
 

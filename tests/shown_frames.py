@@ -6,7 +6,7 @@ import hashlib
 import math
 from pathlib import Path
 
-from portraitd.model import MediaKind
+from portraitd.model.media_file import MediaKind
 from portraitd.video import SampledFrames
 from samples import source_of
 

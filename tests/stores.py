@@ -11,18 +11,8 @@ from numpy.typing import NDArray
 
 from portraitd.grouping import grouping_jobs
 from portraitd.grouping.identity import carry_over
-from portraitd.model import (
-    Box,
-    Face,
-    FileState,
-    MediaFacts,
-    MediaKind,
-    Portrait,
-    Quality,
-    Sighting,
-    SliceFaces,
-    Stamp,
-)
+from portraitd.model.face import Box, Face, Portrait, Quality, Sighting, SliceFaces
+from portraitd.model.media_file import FileState, MediaFacts, MediaKind, Stamp
 from portraitd.store import (
     Census,
     Database,

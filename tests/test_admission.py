@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from desks import QUIET_S, Desk
 from portraitd.admission import InboxPace
 from portraitd.inbox import MARKER
-from portraitd.model import FileState
+from portraitd.model.media_file import FileState
 
 
 @pytest.fixture

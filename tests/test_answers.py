@@ -11,7 +11,8 @@ import pytest
 from portraitd import answers
 from portraitd.answers import packed, unpacked
 from portraitd.errors import WorkerDied
-from portraitd.model import Box, MediaKind
+from portraitd.model.face import Box
+from portraitd.model.media_file import MediaKind
 
 
 class Looked:

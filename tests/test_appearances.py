@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from exhibition import Exhibition
 from portraitd.appearances import appearances, clock
-from portraitd.model import FileState
+from portraitd.model.media_file import FileState
 from portraitd.store import Appearances, Database
 
 

@@ -26,7 +26,7 @@ from portraitd.dask_executor import MOST_MOVES, DaskExecutor
 from portraitd.encoder.interface import EncoderSettings
 from portraitd.errors import ConfigError, WorkerDied
 from portraitd.jobs import EncodeSettings
-from portraitd.model import MediaKind, Slice
+from portraitd.model.media_file import MediaKind, Slice
 from portraitd.worker_process import WorkerLimits
 from processes import wait_until
 from relay import Relay

@@ -20,7 +20,8 @@ from portraitd.confinement.trial import held
 from portraitd.encoder.interface import EncoderSettings
 from portraitd.errors import WorkerDied
 from portraitd.executors import LocalExecutor
-from portraitd.model import Embeddings, MediaKind, Slice, Source
+from portraitd.model.face import Embeddings
+from portraitd.model.media_file import MediaKind, Slice, Source
 from portraitd.worker_process import Seclusion, WorkerLimits
 from portraitd.workers import decoding_seclusion
 from samples import source_of

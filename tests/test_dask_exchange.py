@@ -16,7 +16,8 @@ import faulty
 from floors import Floor
 from portraitd import jobs
 from portraitd.errors import FileChanged, NotMedia, WorkerDied
-from portraitd.model import Box, MediaKind, Portrait, Slice, SliceFaces
+from portraitd.model.face import Box, Portrait, SliceFaces
+from portraitd.model.media_file import MediaKind, Slice
 from portraitd.worker_side import Answer
 from processes import wait_until
 from samples import source_of

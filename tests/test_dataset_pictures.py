@@ -23,7 +23,8 @@ from portraitd.dataset.cutting import (
 from portraitd.dataset.cvat import video_annotations
 from portraitd.dataset.sheets import without
 from portraitd.dataset.truth import ClassLabel, PlannedTrack, standing_of
-from portraitd.model import Box, MediaKind
+from portraitd.model.face import Box
+from portraitd.model.media_file import MediaKind
 from portraitd.store.dataset import Recording, SeenFace
 
 FACE = Box(180, 70, 270, 160)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from portraitd.dataset.sides import CUT, GAP_S, SeenIn, Sides
 from portraitd.dataset.splits import Stretch, Unit, assigned, stretches
-from portraitd.model import Box
+from portraitd.model.face import Box
 from portraitd.store.dataset import SeenFace
 
 people = st.dictionaries(st.integers(1, 6), st.integers(1, 20), min_size=1, max_size=3)

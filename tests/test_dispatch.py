@@ -15,7 +15,7 @@ from portraitd.dispatch import Dispatcher
 from portraitd.encoder.interface import EncoderSettings
 from portraitd.errors import FileChanged, NotMedia, StoreError, UnreadableVideo, WorkerDied
 from portraitd.jobs import EncodeSettings
-from portraitd.model import FileState, Stamp
+from portraitd.model.media_file import FileState, Stamp
 from portraitd.store import Database
 from portraitd.store.files import INBOX
 from stores import Store, embedding, slice_faces, video_facts

@@ -26,7 +26,7 @@ from portraitd.encoder.quality import (
 )
 from portraitd.encoder.weights import FIVE_POINTS, find
 from portraitd.errors import ConfigError, ModelError
-from portraitd.model import Box, Image
+from portraitd.model.face import Box, Image
 
 needs_yunet = [
     pytest.mark.media,

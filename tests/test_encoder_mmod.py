@@ -20,7 +20,7 @@ from portraitd.encoder.engine import reduce, reduced_size
 from portraitd.encoder.mmod import WINDOW, MmodDetector, suppressed
 from portraitd.encoder.runtime import OnnxRuntimeSession, Pictures, Session
 from portraitd.encoder.weights import MMOD, find
-from portraitd.model import Box, Image
+from portraitd.model.face import Box, Image
 
 
 @pytest.fixture(scope="module")

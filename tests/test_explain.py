@@ -10,7 +10,7 @@ import pytest
 from homes import Home
 from portraitd.explain import explain
 from portraitd.inbox import MARKER
-from portraitd.model import FileState, Stamp
+from portraitd.model.media_file import FileState, Stamp
 from portraitd.store.files import INBOX
 
 

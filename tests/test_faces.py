@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
-from portraitd.model import Box, FileState, Stamp
+from portraitd.model.face import Box
+from portraitd.model.media_file import FileState, Stamp
 from portraitd.store import Database
 from portraitd.store.files import INBOX
 from stores import ENCODER, Store, embedding, slice_faces, video_facts

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portraitd.model import FileState, Stamp
+from portraitd.model.media_file import FileState, Stamp
 from portraitd.store import Database
 from portraitd.store.files import INBOX, shown
 from stores import Store, slice_faces, video_facts

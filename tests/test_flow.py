@@ -15,7 +15,7 @@ import pytest
 from homes import START_S, Home, assert_sound, dump, person_folders
 from portraitd.encoder.build import build_encoder
 from portraitd.encoder.interface import EncoderSettings
-from portraitd.model import Box
+from portraitd.model.face import Box
 from portraitd.service import Now, Service
 from samples import BAD_CONTENTS, as_jpeg
 

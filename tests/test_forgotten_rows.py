@@ -8,7 +8,7 @@ from homes import START_S
 from portraitd.dataset.backgrounds import planned_backgrounds
 from portraitd.dataset.sides import Sides
 from portraitd.dataset.truth import DatasetRule
-from portraitd.model import FileState
+from portraitd.model.media_file import FileState
 from portraitd.store import Database, Forgetting
 from portraitd.store.dataset import DatasetStore
 from portraitd.store.forgetting import Scope

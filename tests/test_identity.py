@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from portraitd.grouping.identity import CarriedOver, carry_over
+from portraitd.grouping.identity import carry_over
+from portraitd.model.person import CarriedOver
 
 Rows = NDArray[np.int64]
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portraitd.inbox import Found, Settling, file_system_type, is_ignored, look, needs_polling
-from portraitd.model import Stamp
+from portraitd.model.media_file import Stamp
 
 CLIP = Path("clip.mp4")
 

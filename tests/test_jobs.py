@@ -16,7 +16,8 @@ from portraitd.encoder.interface import EncoderSettings
 from portraitd.errors import FileChanged
 from portraitd.grouping import grouping_jobs
 from portraitd.jobs import EncodeSettings
-from portraitd.model import MediaKind, Sighting, Slice, SliceFaces
+from portraitd.model.face import Sighting, SliceFaces
+from portraitd.model.media_file import MediaKind, Slice
 from samples import source_of
 from stores import embedding
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from portraitd.model import EMBEDDING_SIZE, Embeddings
+from portraitd.model.face import EMBEDDING_SIZE, Embeddings
 from portraitd.store import Database
 from portraitd.store.matrix import PROBES, ROW_BYTES, Matrix
 from stores import Store, embedding

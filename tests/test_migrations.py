@@ -12,7 +12,7 @@ import pytest
 from portraitd.census_methods import make_method
 from portraitd.config import GroupingSettings
 from portraitd.executors import InlineExecutor
-from portraitd.model import FileState
+from portraitd.model.media_file import FileState
 from portraitd.store import Database
 from portraitd.store.database import APPLICATION_ID, FILE_NAME, newest_schema
 from portraitd.store.showing import Publication, Showing

@@ -11,7 +11,7 @@ import pytest
 
 from desks import QUIET_S, Desk
 from portraitd.admission import Admission, InboxPace
-from portraitd.model import FileState
+from portraitd.model.media_file import FileState
 from portraitd.store import Database, Files
 
 

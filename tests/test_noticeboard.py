@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from exhibition import Exhibition
-from portraitd.model import FileState, JobState
+from portraitd.model.media_file import FileState, JobState
 from portraitd.noticeboard import GAP_S
 from portraitd.store import Database, Standing
 from stores import embedding, slice_faces

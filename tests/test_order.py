@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from portraitd.model import FileState
+from portraitd.model.media_file import FileState
 from portraitd.store import Database, Ticket
 from stores import ENCODER, Store, slice_faces, video_facts
 

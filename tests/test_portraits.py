@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portraitd.model import Box, Image
+from portraitd.model.face import Box, Image
 from portraitd.people.annotations import darknet_line
 from portraitd.people.choice import pick_different
 from portraitd.people.montage import build_montage

@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from desks import Desk
-from portraitd.model import FileState
+from portraitd.model.media_file import FileState
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from homes import Home, connect
-from portraitd.model import Box
+from portraitd.model.face import Box
 from portraitd.service import Service
 from reviewers import EXCLUDED, IGNORED, Reviewer, box_of
 

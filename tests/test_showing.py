@@ -13,7 +13,8 @@ import pytest
 
 from portraitd.executors import InlineExecutor
 from portraitd.gestures import Exclude, IgnoreFaces, IgnorePerson, Name, Place
-from portraitd.model import Box, PersonFolder, PublishedFace
+from portraitd.model.face import Box
+from portraitd.model.person import PersonFolder, PublishedFace
 from portraitd.people.tree import Tree
 from portraitd.publisher import Publisher
 from portraitd.store import Database, Showing, Verdicts

@@ -11,10 +11,10 @@ import pytest
 from portraitd.errors import StoreError
 from portraitd.grouping import grouping_jobs
 from portraitd.grouping.grouping_jobs import VideoTracks
-from portraitd.model import FileState
+from portraitd.model.media_file import FileState
+from portraitd.model.track import goodness, levelled
 from portraitd.store import Database
 from portraitd.store.tracks import Indices
-from portraitd.tracks import goodness, levelled
 from stores import ENCODER, Store, embedding, sighting, slice_faces
 
 ANN, BOB, EVE = (embedding(seed) for seed in (1, 2, 3))

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from portraitd.gestures import Exclude
-from portraitd.model import Box, PersonFolder
+from portraitd.model.face import Box
+from portraitd.model.person import PersonFolder
 from portraitd.people.tree import Published, Tree
 from tree_samples import face, jpeg_of, known, person, refuse, snapshot, visible
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from portraitd.errors import FileChanged, NotMedia, UnreadableVideo, UnsafeFile, VideoError
-from portraitd.model import MediaKind
+from portraitd.model.media_file import MediaKind
 from portraitd.video import SampledFrames, probe
 from samples import (
     BAD_CONTENTS,

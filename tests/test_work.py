@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from portraitd.model import FileState, MediaFacts, MediaKind, VideoState
+from portraitd.model.media_file import FileState, MediaFacts, MediaKind, VideoState
 from portraitd.store import Database, Ticket
 from portraitd.store.work import cut
 from stores import ENCODER, Store, embedding, endless, photo_facts, slice_faces, video_facts

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portraitd.gestures import Place
-from portraitd.model import Box
+from portraitd.model.face import Box
 from portraitd.people.tree import Tree
 from portraitd.people.xmp import Mark, read_mark, with_mark, without_mark
 from tree_samples import face, known, person, picture_of

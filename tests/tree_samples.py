@@ -10,7 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from portraitd.model import Box, PersonFolder, PublishedFace
+from portraitd.model.face import Box
+from portraitd.model.person import PersonFolder, PublishedFace
 from portraitd.people.edits import Known
 from portraitd.people.tree import Tree
 

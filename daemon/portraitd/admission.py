@@ -23,7 +23,7 @@ from portraitd.inbox import (
     mark,
     needs_polling,
 )
-from portraitd.model import FileState, Stamp
+from portraitd.model.media_file import FileState, Stamp
 from portraitd.store import Files, KnownFile
 from portraitd.store.files import INBOX, shown
 

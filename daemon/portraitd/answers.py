@@ -21,17 +21,8 @@ from typing import Any
 import numpy as np
 
 from portraitd.errors import PortraitdError, WorkerDied
-from portraitd.model import (
-    EMBEDDING_SIZE,
-    Box,
-    Face,
-    MediaKind,
-    Portrait,
-    Quality,
-    Sighting,
-    Slice,
-    SliceFaces,
-)
+from portraitd.model.face import EMBEDDING_SIZE, Box, Face, Portrait, Quality, Sighting, SliceFaces
+from portraitd.model.media_file import MediaKind, Slice
 
 _NAMED = frozenset({
     ("builtins", "MemoryError"),

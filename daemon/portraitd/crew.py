@@ -11,7 +11,8 @@ from typing import Any, NamedTuple, Protocol
 from portraitd import __version__
 from portraitd.encoder.interface import EncoderSettings
 from portraitd.errors import PortraitdError
-from portraitd.model import Slice, SliceFaces
+from portraitd.model.face import SliceFaces
+from portraitd.model.media_file import Slice
 from portraitd.store import CrewMember
 from portraitd.worker_process import WorkerLimits
 from portraitd.worker_side import Answer, Introduction, Proof

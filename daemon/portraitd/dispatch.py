@@ -14,7 +14,8 @@ from portraitd.dataset.pool import Pool
 from portraitd.encoder.interface import EncoderSettings
 from portraitd.errors import FileChanged, VideoError, WorkerDied, WorkersAway
 from portraitd.jobs import EncodeSettings
-from portraitd.model import FileState, MediaFacts, SliceFaces, VideoState
+from portraitd.model.face import SliceFaces
+from portraitd.model.media_file import FileState, MediaFacts, VideoState
 from portraitd.store import Files, KnownFile, Ticket, Work
 from portraitd.store.files import INBOX, shown
 from portraitd.store.work import Outcome

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from portraitd import handover
 from portraitd.errors import WorkerDied
-from portraitd.model import Slice, Source
+from portraitd.model.media_file import Slice, Source
 from portraitd.worker_process import Preparation, Seclusion, WorkerLimits, WorkerProcess, run
 
 T = TypeVar("T")

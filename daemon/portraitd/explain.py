@@ -11,7 +11,7 @@ from pathlib import Path
 from portraitd.config import Settings
 from portraitd.errors import StoreError
 from portraitd.inbox import MARKER, Found, is_ignored, is_marked, look_at
-from portraitd.model import FileState, Stamp
+from portraitd.model.media_file import FileState, Stamp
 from portraitd.store import Database, Files, KnownFile
 from portraitd.store.files import INBOX, shown
 from portraitd.store.history import Content, History, Step

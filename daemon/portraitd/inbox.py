@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from portraitd.model import Stamp
+from portraitd.model.media_file import Stamp
 
 IGNORED_NAMES = (
     # Hidden files, which covers rsync's `.name.XXXXXX`, `.syncthing.*`, `._*`, `.DS_Store`.

@@ -14,16 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from portraitd.encoder.interface import EncoderSettings
-from portraitd.model import (
-    Face,
-    Image,
-    MediaFacts,
-    Portrait,
-    Sighting,
-    Slice,
-    SliceFaces,
-    Source,
-)
+from portraitd.model.face import Face, Image, Portrait, Sighting, SliceFaces
+from portraitd.model.media_file import MediaFacts, Slice, Source
 
 if TYPE_CHECKING:
     from portraitd.encoder.engine import Encoder

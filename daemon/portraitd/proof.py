@@ -18,7 +18,7 @@ from portraitd.config import Settings
 from portraitd.executors import InlineExecutor
 from portraitd.grouping.density import Density
 from portraitd.grouping.memory import remembered
-from portraitd.model import EMBEDDING_SIZE
+from portraitd.model.face import EMBEDDING_SIZE
 from portraitd.said import said_of_tracks
 from portraitd.store import Database, Faces, Ledger, People, TrackStore
 

@@ -7,7 +7,7 @@ from concurrent.futures import Executor, Future
 
 from portraitd import logs
 from portraitd.errors import PublishError, StoreError
-from portraitd.model import PersonFolder
+from portraitd.model.person import PersonFolder
 from portraitd.people import montage_job
 from portraitd.people.choice import pick_different
 from portraitd.people.tree import Tree

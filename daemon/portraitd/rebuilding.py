@@ -6,7 +6,7 @@ The old people stay in force, and in sight, until the last video has been looked
 from __future__ import annotations
 
 from portraitd import logs
-from portraitd.model import Stamp
+from portraitd.model.media_file import Stamp
 from portraitd.store import Files, KnownFile
 from portraitd.store.rebuild import Begun, Rebuild
 

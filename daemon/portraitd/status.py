@@ -12,7 +12,7 @@ from rich.table import Table
 
 from portraitd.config import Settings
 from portraitd.health import Health, heard
-from portraitd.model import FileState
+from portraitd.model.media_file import FileState
 from portraitd.store import (
     Census,
     ClusterState,

@@ -21,7 +21,8 @@ import numpy as np
 from portraitd import container
 from portraitd.errors import FileChanged, NotMedia, UnreadableVideo, UnsafeFile
 from portraitd.handover import open_to_read
-from portraitd.model import Frame, Image, MediaFacts, MediaKind, Source, Stamp
+from portraitd.model.face import Frame, Image
+from portraitd.model.media_file import MediaFacts, MediaKind, Source, Stamp
 from portraitd.opencv import CAPTURE_OPTIONS, cv2
 
 MAX_PIXELS = 50_000_000

@@ -25,7 +25,7 @@ from portraitd.encoder.interface import EncoderSettings
 from portraitd.errors import PortraitdError, WorkerDied
 from portraitd.executors import LocalExecutor
 from portraitd.jobs import EncodeSettings
-from portraitd.model import Slice, Source, Stamp
+from portraitd.model.media_file import Slice, Source, Stamp
 from portraitd.received import Received
 from portraitd.worker_process import Seclusion, WorkerLimits
 from portraitd.workers import decoding_seclusion

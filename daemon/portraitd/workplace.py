@@ -15,7 +15,7 @@ from portraitd import jobs
 from portraitd.config import Settings
 from portraitd.encoder.interface import EncoderSettings
 from portraitd.executors import RoutedExecutor
-from portraitd.model import Source, Stamp
+from portraitd.model.media_file import Source, Stamp
 from portraitd.store import ClusterState, Crew, Database
 from portraitd.workers import (
     MEDIA_JOBS,

@@ -18,7 +18,7 @@ from portraitd.encoder.chips import Aligner
 from portraitd.encoder.weights import FIVE_POINTS, find, verified
 from portraitd.errors import VideoError
 from portraitd.handover import open_to_read
-from portraitd.model import Box, Image, Landmarks
+from portraitd.model.face import Box, Image, Landmarks
 from portraitd.opencv import cv2
 from portraitd.video import FramesAt
 

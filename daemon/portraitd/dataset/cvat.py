@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from portraitd.dataset.files import Files, Text, lines
 from portraitd.dataset.truth import UNKNOWN_NAME, ClassLabel, Plan, PlannedTrack
-from portraitd.model import Box
+from portraitd.model.face import Box
 from portraitd.people.names import folder_name
 from portraitd.store.dataset import Recording
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from portraitd.dataset.files import Files, Made, Pooled, Text, as_json
 from portraitd.dataset.truth import Format, Plan, PlannedCrop, Split, chip_picture
-from portraitd.model import Box
+from portraitd.model.face import Box
 
 
 def portrait_files(plan: Plan, make: Callable[[PlannedCrop], bytes]) -> Files:

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from portraitd.dataset.pool import Pool, frame_picture
 from portraitd.dataset.truth import DETECTION, Plan, chip_picture
-from portraitd.model import Box, Landmarks, MediaKind, Source
+from portraitd.model.face import Box, Landmarks
+from portraitd.model.media_file import MediaKind, Source
 from portraitd.store.dataset import Recording
 
 

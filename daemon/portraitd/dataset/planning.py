@@ -28,7 +28,8 @@ from portraitd.dataset.truth import (
     standing_of,
 )
 from portraitd.endings import frame_stem
-from portraitd.model import Box, MediaKind
+from portraitd.model.face import Box
+from portraitd.model.media_file import MediaKind
 from portraitd.store import Database, Files
 from portraitd.store.dataset import ClassRow, DatasetStore, Enrolment, Recording, SeenFace
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from portraitd.dataset.cutting import blurred, encoded
-from portraitd.model import Box, Image
+from portraitd.model.face import Box, Image
 from portraitd.opencv import cv2
 
 COLUMNS = 12

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.model import Embeddings
+from portraitd.model.face import Embeddings
 
 
 def kept(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from portraitd.endings import frame_stem
-from portraitd.model import Box, Landmarks
+from portraitd.model.face import Box, Landmarks
 from portraitd.store.dataset import ClassKind, Enrolment, Recording, SeenFace
 
 Split = Literal["train", "val"]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portraitd.encoder.interface import CHIP_PX
-from portraitd.model import Box, Image, Landmarks
+from portraitd.model.face import Box, Image, Landmarks
 from portraitd.opencv import cv2
 
 # A chip reaches half a face beyond the box at most, and more where the head is tilted.

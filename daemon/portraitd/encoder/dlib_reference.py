@@ -17,7 +17,7 @@ import numpy as np
 
 from portraitd.encoder.interface import Chips
 from portraitd.encoder.quality import confidence
-from portraitd.model import EMBEDDING_SIZE, Box, Detection, Embeddings, Image
+from portraitd.model.face import EMBEDDING_SIZE, Box, Detection, Embeddings, Image
 from portraitd.opencv import cv2
 
 

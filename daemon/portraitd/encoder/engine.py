@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from portraitd.encoder import quality
 from portraitd.encoder.chips import Aligner
 from portraitd.encoder.interface import Chips, Detector, Embedder, EncoderSettings
-from portraitd.model import EMBEDDING_SIZE, Box, Detection, Embeddings, Face, Image, Landmarks
+from portraitd.model.face import EMBEDDING_SIZE, Box, Detection, Embeddings, Face, Image, Landmarks
 from portraitd.opencv import cv2
 
 

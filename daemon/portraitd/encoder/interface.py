@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.model import Detection, Embeddings, Image
+from portraitd.model.face import Detection, Embeddings, Image
 
 CHIP_PX = 150
 

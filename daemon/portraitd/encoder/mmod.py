@@ -17,7 +17,7 @@ from portraitd.encoder.dat_file import WindowOptions
 from portraitd.encoder.pyramid import CELL_PX, FIRST_CELL_PX, Level
 from portraitd.encoder.quality import confidence
 from portraitd.encoder.runtime import Session
-from portraitd.model import Box, Detection, Image
+from portraitd.model.face import Box, Detection, Image
 
 WINDOW = WindowOptions(size_px=80, overlap=0.3382761351109955, covered=1.0)
 """What the weights file says of the sliding window, and is checked against."""

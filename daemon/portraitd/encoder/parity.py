@@ -14,7 +14,7 @@ from portraitd.encoder.dlib_reference import CnnDetector, DlibEmbedder
 from portraitd.encoder.interface import CHIP_PX, Chips, Detector, Embedder
 from portraitd.encoder.weights import MMOD, RESNET, find
 from portraitd.errors import ModelError
-from portraitd.model import Image
+from portraitd.model.face import Image
 from portraitd.opencv import cv2
 
 EMBEDDING_LIMIT = 1e-5

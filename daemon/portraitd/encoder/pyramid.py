@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from portraitd.model import Image
+from portraitd.model.face import Image
 from portraitd.opencv import cv2
 
 FACTOR = 6 / 5

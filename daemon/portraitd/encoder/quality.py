@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.model import Box, Landmarks, Quality
+from portraitd.model.face import Box, Landmarks, Quality
 from portraitd.opencv import cv2
 
 Point = NDArray[np.float64]

@@ -10,7 +10,7 @@ import numpy as np
 
 from portraitd.encoder.interface import Chips
 from portraitd.encoder.runtime import Session
-from portraitd.model import EMBEDDING_SIZE, Embeddings
+from portraitd.model.face import EMBEDDING_SIZE, Embeddings
 
 # More gain nothing, and one chip needs 2 MB between the layers.
 _CHIPS_PER_RUN = 8

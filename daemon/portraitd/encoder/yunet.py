@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from portraitd.encoder.quality import confidence
 from portraitd.encoder.runtime import Session
-from portraitd.model import Box, Detection, Image, Landmarks
+from portraitd.model.face import Box, Detection, Image, Landmarks
 
 SCORE = 0.6
 """Faces below are not reported."""

@@ -18,19 +18,9 @@ from portraitd.grouping.density import DensityRule
 from portraitd.grouping.memory import remember, remembered
 from portraitd.grouping.steps import Grouping, GroupingRule
 from portraitd.grouping.tightness import TightPairs, tight_pairs
-from portraitd.model import (
-    EMBEDDING_SIZE,
-)
-from portraitd.tracks import (
-    TrackRule,
-    Tracks,
-    VideoFaces,
-    divided,
-    follow,
-    in_one_frame,
-    stand_ins,
-    summarise,
-)
+from portraitd.model.face import EMBEDDING_SIZE
+from portraitd.model.track import Tracks, VideoFaces
+from portraitd.tracks import TrackRule, divided, follow, in_one_frame, stand_ins, summarise
 
 if TYPE_CHECKING:
     pass

@@ -8,38 +8,15 @@ census thinks: a named person never disappears into another, and what was placed
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from portraitd.grouping.components import Indices
+from portraitd.model.person import CarriedOver
 
 NOBODY = 0
 NO_GROUP = -1
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class CarriedOver:
-    """Who everybody is after a census, and what became of those who were there before.
-
-    Attributes:
-        people: Shape ``(n,)``; person of each track, 0 for nobody.
-        merged_into: For each person who has no track any more, who has most of theirs.
-            A person whose tracks belong to nobody now is in no list: they are empty.
-        split_from: For each new person, who had most of their tracks before, if anybody.
-        churn: Faces that had a person and have another one now, or none.
-        names_lost: Kept people who had tracks and have none. Always empty, unless somebody
-            placed every one of their tracks with somebody else.
-        next_id: The lowest id never used.
-    """
-
-    people: Indices
-    merged_into: dict[int, int]
-    split_from: dict[int, int]
-    churn: int
-    names_lost: tuple[int, ...]
-    next_id: int
 
 
 def carry_over(

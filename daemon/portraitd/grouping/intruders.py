@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.model import Embeddings
-from portraitd.tracks import levelled
+from portraitd.model.face import Embeddings
+from portraitd.model.track import levelled
 
 FEWEST = 5
 """Among fewer tracks nobody can say which is the odd one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from portraitd.model import Box
+from portraitd.model.face import Box
 
 
 def darknet_line(class_number: int, box: Box, area: Box) -> str:

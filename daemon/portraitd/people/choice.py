@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.model import Embeddings
+from portraitd.model.face import Embeddings
 
 
 def pick_different(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from portraitd.model import Image
+from portraitd.model.face import Image
 from portraitd.opencv import cv2
 from portraitd.people.portraits import encoded_jpeg
 

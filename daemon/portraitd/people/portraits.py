@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from portraitd.model import Box, Image, Portrait
+from portraitd.model.face import Box, Image, Portrait
 from portraitd.opencv import cv2
 
 # The original took 100 pixels aside and 150 above and below in a frame 500 pixels high, where

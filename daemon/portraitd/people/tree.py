@@ -13,7 +13,7 @@ from pathlib import Path
 
 from portraitd.errors import ForeignTree, MassDisappearance, PublishError
 from portraitd.gestures import Gesture
-from portraitd.model import PersonFolder, PublishedFace
+from portraitd.model.person import PersonFolder, PublishedFace
 from portraitd.people.carrying import Carrier, Modes
 from portraitd.people.edits import LEAST_LOSS, Known, read
 from portraitd.people.folder import opened_root, read_regular, remove_emptied

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from portraitd.model import Stamp
+from portraitd.model.media_file import Stamp
 from portraitd.people.folder import (
     OWN_PREFIX,
     UNFINISHED,

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from portraitd.model import PersonFolder, PublishedFace
+from portraitd.model.person import PersonFolder, PublishedFace
 from portraitd.people.annotations import darknet_line
 from portraitd.people.folder import (
     Written,

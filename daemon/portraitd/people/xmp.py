@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import BinaryIO
 from xml.sax.saxutils import escape, quoteattr
 
-from portraitd.model import Box, PublishedFace
+from portraitd.model.face import Box
+from portraitd.model.person import PublishedFace
 
 _OWN = "urn:portraitd:face:"
 """The namespace of portraitd's own fields."""

@@ -6,9 +6,9 @@ from collections.abc import Collection
 
 import numpy as np
 
-from portraitd.model import EMBEDDING_SIZE
+from portraitd.model.face import EMBEDDING_SIZE
+from portraitd.model.track import levelled
 from portraitd.store.database import Database
-from portraitd.tracks import levelled
 
 MOST = 9
 CANDIDATES = 200

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portraitd.appearances import Clip
-from portraitd.model import EMBEDDING_SIZE, Embeddings, MediaKind
+from portraitd.model.face import EMBEDDING_SIZE, Embeddings
+from portraitd.model.media_file import MediaKind
 from portraitd.store.database import Database
 from portraitd.store.files import shown
 from portraitd.store.people import Unit

@@ -11,7 +11,7 @@ import math
 import sqlite3
 
 from portraitd.endings import side_marks
-from portraitd.model import MediaFacts, MediaKind
+from portraitd.model.media_file import MediaFacts, MediaKind
 from portraitd.store.database import Database
 
 _MOST = 2000

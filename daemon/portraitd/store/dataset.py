@@ -10,15 +10,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from portraitd.model import (
-    EMBEDDING_SIZE,
-    Box,
-    Embeddings,
-    FileState,
-    Landmarks,
-    MediaKind,
-    Source,
-)
+from portraitd.model.face import EMBEDDING_SIZE, Box, Embeddings, Landmarks
+from portraitd.model.media_file import FileState, MediaKind, Source
 from portraitd.store.database import Database
 from portraitd.store.files import Files
 from portraitd.store.tombstones import Tombstones

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.model import EMBEDDING_SIZE, Box, Embeddings
+from portraitd.model.face import EMBEDDING_SIZE, Box, Embeddings
+from portraitd.model.track import levelled
 from portraitd.store.database import Database
-from portraitd.tracks import levelled
 
 CHUNK = 4096
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from portraitd.model import FileState, Source, Stamp
+from portraitd.model.media_file import FileState, Source, Stamp
 from portraitd.store.beginnings import Beginnings
 from portraitd.store.database import Database
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from portraitd.endings import content_stem, ending_of, frame_stem
 from portraitd.errors import ConfigError, StoreError
-from portraitd.model import Box
+from portraitd.model.face import Box
 from portraitd.store.corrections import Hidden
 from portraitd.store.database import Database
 from portraitd.store.files import shown

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.model import EMBEDDING_SIZE
+from portraitd.model.face import EMBEDDING_SIZE
 from portraitd.store.caches import private
 from portraitd.store.tracks import TrackStore
 

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.grouping.identity import CarriedOver
+from portraitd.model.person import CarriedOver
 from portraitd.store.database import Database
 
 Unit = Literal["faces", "tracks"]

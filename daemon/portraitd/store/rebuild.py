@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from portraitd.model import MediaFacts, MediaKind
+from portraitd.model.media_file import MediaFacts, MediaKind
 from portraitd.store.database import Database
 from portraitd.store.files import Files, KnownFile
 from portraitd.store.keys import recognised

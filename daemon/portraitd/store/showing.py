@@ -10,7 +10,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from portraitd.model import Box, PersonFolder, PublishedFace
+from portraitd.model.face import Box
+from portraitd.model.person import PersonFolder, PublishedFace
 from portraitd.store.corrections import Hidden
 from portraitd.store.database import Database
 

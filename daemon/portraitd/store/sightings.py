@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from portraitd.model import SliceFaces
+from portraitd.model.face import SliceFaces
 from portraitd.store.database import Database
 from portraitd.store.recognition import CONTENT_SQL
 from portraitd.store.tombstones import Tombstones

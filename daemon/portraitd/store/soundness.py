@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from portraitd.model import EMBEDDING_SIZE
+from portraitd.model.face import EMBEDDING_SIZE
 from portraitd.store.database import Database, migrated
 from portraitd.store.matrix import ROW_BYTES
 from portraitd.store.tracks import TrackStore

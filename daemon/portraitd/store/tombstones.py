@@ -8,7 +8,7 @@ import itertools
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 
-from portraitd.model import Box, Sighting
+from portraitd.model.face import Box, Sighting
 from portraitd.store.database import Database
 
 KEY_BYTES = 32

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.model import EMBEDDING_SIZE, Embeddings
+from portraitd.model.face import EMBEDDING_SIZE, Embeddings
+from portraitd.model.track import Tracks, VideoFaces, goodness
 from portraitd.store.database import Database
 from portraitd.store.faces import CHUNK
 from portraitd.store.ledger import Ledger
-from portraitd.tracks import Tracks, VideoFaces, goodness
 
 Indices = NDArray[np.int64]
 Floats = NDArray[np.float64]

@@ -7,15 +7,8 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from portraitd.model import (
-    FileState,
-    JobState,
-    MediaFacts,
-    MediaKind,
-    Slice,
-    SliceFaces,
-    VideoState,
-)
+from portraitd.model.face import SliceFaces
+from portraitd.model.media_file import FileState, JobState, MediaFacts, MediaKind, Slice, VideoState
 from portraitd.store.beginnings import Beginnings
 from portraitd.store.database import Database
 from portraitd.store.files import Files, KnownFile, shown

@@ -1,0 +1,93 @@
+"""Tracks: one face followed through a shot, and how much a face says about whose it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portraitd.model.face import Embeddings
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+SIZE_RAMP_PX = (16.0, 80.0)
+SHARPNESS_RAMP = (2.0, 14.0)
+FRONTAL_RAMP = (0.0, 0.12)
+VECTOR_LENGTH = 1.4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VideoFaces:
+    """All faces of one video or photo, in any order.
+
+    Attributes:
+        times_s: Shape ``(n,)``; faces of one frame have the very same time.
+        boxes: Shape ``(n, 4)``; left, top, right, bottom in pixels of the full-size frame.
+        embeddings: Shape ``(n, 128)``, as the encoder gives them.
+        goodness: Shape ``(n,)``; as ``goodness`` gives it.
+        shots: Shape ``(n,)``; a number for each stretch between two cuts, where the decoder
+            knows them. None otherwise: a cut then shows in the boxes and the embeddings.
+    """
+
+    times_s: Floats
+    boxes: Floats
+    embeddings: Embeddings
+    goodness: Floats
+    shots: Indices | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tracks:
+    """What grouping needs of each track, by track number.
+
+    Attributes:
+        embeddings: Shape ``(k, 128)``, float32; the mean of the levelled embeddings, in which
+            poor faces weigh less. Shorter than they are, the more its faces differ.
+        spreads: Shape ``(k,)``; mean squared distance of the faces from that mean, 0 for a
+            single face. Added to squared distances of means it gives those of faces, so one
+            threshold fits photographs and tracks of a hundred frames.
+        faces: Shape ``(k,)``; how many faces.
+        goodness: Shape ``(k,)``; of the best face.
+        best: Shape ``(k,)``; index of the best face, the earliest of equals.
+    """
+
+    embeddings: Embeddings
+    spreads: Floats
+    faces: Indices
+    goodness: Floats
+    best: Indices
+
+
+def goodness(size_px: Floats, sharpness: Floats, frontal: Floats, confidence: Floats) -> Floats:
+    """How much faces say about whose they are: 1 for enough of everything, 0 for nothing.
+
+    The worst of three ramps and of the detector's confidence. At the ramps' upper ends, on
+    labelled photos and clips, one face in fifty is within 0.46 of a stranger. Half-way down it
+    is one in five, near the lower ends it is most: a face without detail lies near to everybody.
+
+    Args:
+        size_px: Shape ``(n,)``; as in ``model.Quality``, like the others.
+        sharpness: Shape ``(n,)``.
+        frontal: Shape ``(n,)``.
+        confidence: Shape ``(n,)``.
+    """
+    ramps = ((size_px, SIZE_RAMP_PX), (sharpness, SHARPNESS_RAMP), (frontal, FRONTAL_RAMP))
+    parts = [np.interp(value, ends, (0.0, 1.0)) for value, ends in ramps]
+    return np.asarray(np.minimum.reduce([*parts, confidence]), dtype=np.float64)
+
+
+def levelled(embeddings: Embeddings) -> Embeddings:
+    """Scale every vector to dlib's average length, so that distances keep their meaning.
+
+    How long a vector is says more about the picture than about the person: on labelled
+    photos and clips, at one stranger in ten thousand taken for the same person, levelling
+    raises the pairs recognised from 0.85 to 0.88 and from 0.74 to 0.79.
+
+    Args:
+        embeddings: Shape ``(n, 128)``. A vector of zeros stays one.
+    """
+    lengths = np.linalg.norm(embeddings.astype(np.float64), axis=1, keepdims=True)
+    scaled = embeddings * (VECTOR_LENGTH / np.where(lengths > 0, lengths, 1.0))
+    return np.asarray(scaled, dtype=np.float32)
