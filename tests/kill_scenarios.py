@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from homes import Home, connect, digest
-from portraitd import curator, jobs
+from portraitd import jobs
 from portraitd.demo import demo_photographs
+from portraitd.errands import BUILD_DATASET
 from portraitd.executors import InlineExecutor
 from portraitd.forgetter import REQUEST
 
@@ -188,7 +189,7 @@ def build_set(folder: Path) -> None:
     requests = Requests(folder / "state" / "requests")
     if not requests.waiting():
         work(folder)
-        requests.leave(Request(curator.REQUEST))
+        requests.leave(Request(BUILD_DATASET))
     work(folder)
     for name in [path.stem for path in requests.folder.glob("*.answer")]:
         _, is_built = requests.answer_to(name) or ("", False)

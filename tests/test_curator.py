@@ -7,9 +7,9 @@ from pathlib import Path
 
 from datasets import SECTIONS, below, name_two, with_photos
 from homes import Home
-from portraitd import curator
 from portraitd.dataset.assembly import Assembled
 from portraitd.dataset.folder import held
+from portraitd.errands import BUILD_DATASET
 from portraitd.requests import Request, Requests
 
 AUTO = SECTIONS | {
@@ -57,7 +57,7 @@ def test_without_auto_nothing_is_made_unasked(tmp_path: Path, photographs: list[
     assert not home.settings.dataset_dir.exists()
 
     requests = Requests(home.settings.requests_dir)
-    name = requests.leave(Request(curator.REQUEST))
+    name = requests.leave(Request(BUILD_DATASET))
     home.run()
 
     text, is_built = requests.answer_to(name) or ("", False)

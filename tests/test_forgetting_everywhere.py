@@ -17,8 +17,8 @@ import pytest
 from byte_search import secrets_of, slivers_of_file, surviving, traces
 from datasets import SECTIONS, with_photos
 from homes import START_S, Home, connect
-from portraitd import curator
 from portraitd.dataset.erasing import building
+from portraitd.errands import BUILD_DATASET
 from portraitd.exporting import export_person
 from portraitd.forgetter import REQUEST, Forgetter, Places
 from portraitd.requests import Request, Requests
@@ -44,7 +44,7 @@ def ask(home: Home, request: Request) -> tuple[str, bool]:
 
 
 def build_set(home: Home) -> None:
-    assert ask(home, Request(curator.REQUEST))[1]
+    assert ask(home, Request(BUILD_DATASET))[1]
 
 
 def forget(home: Home, kind: str, word: str) -> None:

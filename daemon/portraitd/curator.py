@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Executor
+from dataclasses import dataclass
 
 from portraitd import logs
 from portraitd.dataset.assembly import Assembled
@@ -12,15 +13,26 @@ from portraitd.dataset.building import Build, Place
 from portraitd.dataset.folder import read_note
 from portraitd.dataset.truth import DatasetRule, marked
 from portraitd.errors import PortraitdError, StoreError
-from portraitd.requests import Requests
 from portraitd.store.dataset import DatasetStore, Enrolment
 
 log = logs.get("dataset")
 
 BACK_OFF_S = 60.0
 
-REQUEST = "dataset"
-"""What a command asks for."""
+
+@dataclass(frozen=True, slots=True)
+class BuildAnswer:
+    """What became of a build that was asked for.
+
+    Attributes:
+        name: Of the request.
+        text: The result as JSON, or the reason why there is none.
+        granted: Whether the set was built.
+    """
+
+    name: str
+    text: str
+    granted: bool
 
 
 class Curator:
@@ -29,7 +41,6 @@ class Curator:
     Args:
         store: What sets are made from.
         place: Where the home keeps it, and the set.
-        requests: Where somebody may ask for a set.
         rule: What a set holds.
         executor: Where the work happens.
         ring: Called, from any thread, when a step has come back.
@@ -41,7 +52,6 @@ class Curator:
         self,
         store: DatasetStore,
         place: Place,
-        requests: Requests,
         rule: DatasetRule,
         executor: Executor,
         ring: Callable[[], None],
@@ -50,7 +60,6 @@ class Curator:
     ) -> None:
         self._store = store
         self._place = place
-        self._requests = requests
         self._rule = rule
         self._executor = executor
         self._ring = ring
@@ -59,19 +68,38 @@ class Curator:
         note = read_note(place.dataset_dir) if is_auto else None
         self._made_from = note.fingerprint if note else ""
         self._build: Build | None = None
-        self._asked: list[str] = []
+        self._requested: tuple[str, ...] = ()
+        self._asked: tuple[str, ...] = ()
+        self._answers: list[BuildAnswer] = []
         self._now_s = 0.0
         self._not_before_s = 0.0
 
     @property
     def pending(self) -> bool:
         """Whether a set is being built or has to be."""
-        return self.busy or self._is_stale() or bool(self._waiting())
+        return self.busy or self._is_stale() or bool(self._requested or self._answers)
 
     @property
     def busy(self) -> bool:
         """Whether a set is being built."""
         return self._build is not None
+
+    @property
+    def answers(self) -> tuple[BuildAnswer, ...]:
+        """Answers to requests that were not delivered yet, the oldest first."""
+        return tuple(self._answers)
+
+    def request(self, names: Collection[str]) -> None:
+        """Build a set for these requests: all that are waiting now.
+
+        A request that is missing here was withdrawn, or answered.
+        """
+        answered = {answer.name for answer in self._answers}
+        self._requested = tuple(name for name in names if name not in answered)
+
+    def delivered(self, answer: BuildAnswer) -> None:
+        """Forget an answer that reached the one who asked."""
+        self._answers.remove(answer)
 
     def refresh(self, now_s: float, working: bool) -> None:
         """Begin a build that is due, or go on with one.
@@ -103,7 +131,7 @@ class Curator:
         self._build = None
 
     def _begin(self, now_s: float, working: bool) -> bool:
-        asked = self._waiting()
+        asked = self._requested
         # A clock that was set back must not make a short pause a long one.
         pauses = 0 < self._not_before_s - now_s <= BACK_OFF_S
         if not asked and (working or pauses or not self._is_stale()):
@@ -132,12 +160,11 @@ class Curator:
     def _answer(self, done: Assembled | None, trouble: str) -> None:
         """Tell those who asked before the build began; who asked later waits for the next."""
         text = trouble if done is None else json.dumps(done._asdict())
-        for name in self._asked:
-            self._requests.answer(name, text, granted=done is not None)
-        self._asked = []
-
-    def _waiting(self) -> list[str]:
-        return [name for name, one in self._requests.waiting().items() if one.what == REQUEST]
+        self._answers += [BuildAnswer(name, text, done is not None) for name in self._asked]
+        self._requested = tuple(name for name in self._requested if name not in self._asked)
+        if self._asked:
+            self._ring()
+        self._asked = ()
 
     def _is_stale(self) -> bool:
         if not self._is_auto:

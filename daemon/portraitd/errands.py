@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from portraitd import curator, forgetter
+from portraitd import forgetter
+from portraitd.curator import Curator
 from portraitd.errors import ConfigError
 from portraitd.forgetter import Forgetter
 from portraitd.publisher import Publisher
 from portraitd.rebuilding import Rebuilding
 from portraitd.requests import Request, Requests
 from portraitd.review import Review
+
+BUILD_DATASET = "dataset"
+"""The request for a training set. Its answer comes when the set is built."""
 
 
 class Errands:
@@ -20,6 +24,7 @@ class Errands:
         publisher: What can be accepted as well.
         rebuilding: What can be begun.
         forgetter: Forgets, as soon as nobody holds faces.
+        curator: Builds training sets; a build takes many turns.
     """
 
     def __init__(
@@ -29,12 +34,14 @@ class Errands:
         publisher: Publisher,
         rebuilding: Rebuilding,
         forgetter: Forgetter,
+        curator: Curator,
     ) -> None:
         self._requests = requests
         self._review = review
         self._publisher = publisher
         self._rebuilding = rebuilding
         self._forgetter = forgetter
+        self._curator = curator
 
     @property
     def pending(self) -> bool:
@@ -47,9 +54,13 @@ class Errands:
         Raises:
             StoreError: The store or the answer cannot be written; it is tried again.
         """
-        for name, request in self._requests.waiting().items():
-            if request.what == curator.REQUEST:
-                # Answered by the room itself, when the set is built.
+        for answer in self._curator.answers:
+            self._requests.answer(answer.name, answer.text, answer.granted)
+            self._curator.delivered(answer)
+        waiting = self._requests.waiting()
+        self._curator.request([name for name, one in waiting.items() if one.what == BUILD_DATASET])
+        for name, request in waiting.items():
+            if request.what == BUILD_DATASET:
                 continue
             if request.what == forgetter.REQUEST and not self._forgetter.is_free:
                 continue

@@ -157,7 +157,6 @@ class Service:
         self.curator = Curator(
             DatasetStore(database, files),
             dataset_place(settings),
-            requests,
             dataset_rule(settings),
             executor,
             ring,
@@ -172,7 +171,7 @@ class Service:
             self._let_go,
         )
         self.errands = Errands(
-            requests, self.review, self.publisher, self.rebuilding, self.forgetter
+            requests, self.review, self.publisher, self.rebuilding, self.forgetter, self.curator
         )
         self._people_reach, self._inbox_reach = (
             Reach(settings.people_dir),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
-from portraitd import curator
 from portraitd.config import Settings
 from portraitd.dataset.assembly import Assembled
 from portraitd.dataset.building import Build
@@ -14,6 +13,7 @@ from portraitd.dataset.erasing import building
 from portraitd.dataset.folder import read_note
 from portraitd.dataset.truth import marked
 from portraitd.dispatch import encode_settings
+from portraitd.errands import BUILD_DATASET
 from portraitd.errors import AlreadyRunning, ConfigError, PublishError, StoreError
 from portraitd.requests import Request, Requests
 from portraitd.service import dataset_place, dataset_rule
@@ -147,7 +147,7 @@ def _build_here(settings: Settings, progress: Progress, doorbell: Doorbell) -> A
 def _have_it_built(settings: Settings, doorbell: Doorbell) -> Assembled:
     """By the daemon: it alone writes to the store. It takes the request up at its next turn."""
     requests = Requests(settings.requests_dir)
-    name = requests.leave(Request(curator.REQUEST))
+    name = requests.leave(Request(BUILD_DATASET))
     try:
         while (answer := requests.answer_to(name)) is None:
             doorbell.wait(ASK_S)
