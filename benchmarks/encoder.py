@@ -38,7 +38,7 @@ from portraitd.model.media_file import Slice, Source, Stamp
 from portraitd.running import open_service
 from portraitd.service import Now
 from portraitd.store.work import cut
-from portraitd.watch import Doorbell
+from portraitd.wakeup import Doorbell
 from portraitd.worker_process import WorkerLimits
 
 THREADS = 3

@@ -38,7 +38,7 @@ from portraitd.executors import InlineExecutor
 from portraitd.home import make_home
 from portraitd.service import Now, Service
 from portraitd.store import Database
-from portraitd.watch import Doorbell
+from portraitd.wakeup import Doorbell
 
 NAMED_AFTER = 2
 """So many files are there when people get their names."""

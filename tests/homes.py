@@ -21,7 +21,7 @@ from portraitd.home import make_home
 from portraitd.people.xmp import without_mark
 from portraitd.service import Now, Service
 from portraitd.store import Database, StoreLock
-from portraitd.watch import Doorbell
+from portraitd.wakeup import Doorbell
 
 START_S = 1_000_000_000.0
 

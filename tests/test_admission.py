@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 
 from desks import QUIET_S, Desk
 from portraitd.admission import InboxPace
-from portraitd.inbox import MARKER
 from portraitd.model.media_file import FileState
+from portraitd.mounts import MARKER
 
 
 @pytest.fixture

@@ -17,10 +17,10 @@ from portraitd.dataset.cutting import (
     ARCFACE_CORNERS,
     arcface_chip,
     blurred,
-    encoded,
     similarity,
 )
 from portraitd.dataset.cvat import video_annotations
+from portraitd.dataset.jpeg import TRAINING_QUALITY, encode_jpeg
 from portraitd.dataset.sheets import without
 from portraitd.dataset.truth import ClassLabel, PlannedTrack, standing_of
 from portraitd.model.face import Box
@@ -95,7 +95,7 @@ def test_somebody_hidden_is_blurred_in_the_portrait_of_another() -> None:
     image = astronaut()
     area, hidden = Box(100, 0, 400, 300), Box(300, 40, 380, 120)
 
-    jpeg = without(encoded(image[0:300, 100:400]), area, FACE, [hidden])
+    jpeg = without(encode_jpeg(image[0:300, 100:400], TRAINING_QUALITY), area, FACE, [hidden])
     after = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
 
     assert after is not None

@@ -19,7 +19,7 @@ from portraitd.health import Health, tell
 from portraitd.reach import Reach
 from portraitd.running import open_service
 from portraitd.service import Service
-from portraitd.watch import Doorbell
+from portraitd.wakeup import Doorbell
 from processes import wait_until
 
 Mount = Callable[..., Path]

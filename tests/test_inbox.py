@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portraitd.inbox import Found, Settling, file_system_type, is_ignored, look, needs_polling
+from portraitd.inbox import Found, Settling, is_ignored, look
 from portraitd.model.media_file import Stamp
+from portraitd.mounts import file_system_type, needs_polling
 
 CLIP = Path("clip.mp4")
 

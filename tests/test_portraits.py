@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from portraitd.dataset.jpeg import PORTRAIT_QUALITY, encode_jpeg
 from portraitd.model.face import Box, Image
 from portraitd.people.annotations import darknet_line
 from portraitd.people.choice import pick_different
 from portraitd.people.montage import build_montage
-from portraitd.people.portraits import cut_portrait, encoded_jpeg, portrait_area
+from portraitd.people.portraits import cut_portrait, portrait_area
 
 RED, GREEN, BLUE = (0, 0, 255), (0, 255, 0), (255, 0, 0)
 
@@ -119,8 +120,8 @@ def test_an_annotation_of_another_picture_is_refused() -> None:
 
 def test_a_montage_shows_the_portraits_row_by_row() -> None:
     """Five by five tiles of 96 x 120; what is missing or damaged stays grey."""
-    jpegs = [encoded_jpeg(plain(400, 500, colour)) for colour in (RED, GREEN)]
-    jpegs += [b"no picture", b""] + [encoded_jpeg(plain(400, 500, BLUE))] * 2
+    jpegs = [encode_jpeg(plain(400, 500, colour), PORTRAIT_QUALITY) for colour in (RED, GREEN)]
+    jpegs += [b"no picture", b""] + [encode_jpeg(plain(400, 500, BLUE), PORTRAIT_QUALITY)] * 2
 
     sheet = decoded(build_montage(jpegs))
 
@@ -140,7 +141,7 @@ def test_a_tile_shows_the_middle() -> None:
     wide = plain(300, 120, RED)
     wide[:, 100:200] = GREEN
 
-    sheet = decoded(build_montage([encoded_jpeg(wide)], columns=1, rows=1))
+    sheet = decoded(build_montage([encode_jpeg(wide, PORTRAIT_QUALITY)], columns=1, rows=1))
 
     assert (120, 96, 3) == sheet.shape
     assert is_about(sheet[8:112, 8:88], GREEN)
@@ -148,7 +149,7 @@ def test_a_tile_shows_the_middle() -> None:
 
 def test_portraits_beyond_the_last_tile_are_left_out() -> None:
     """A montage has one size."""
-    jpegs = [encoded_jpeg(plain(96, 120, RED))] * 7
+    jpegs = [encode_jpeg(plain(96, 120, RED), PORTRAIT_QUALITY)] * 7
 
     assert (240, 192, 3) == decoded(build_montage(jpegs, columns=2, rows=2)).shape
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from portraitd.inbox import look
-from portraitd.watch import Doorbell, Watch
+from portraitd.wakeup import Doorbell
+from portraitd.watch import Watch
 
 LONG_S = 10.0
 SHORT_S = 0.5

@@ -19,7 +19,8 @@ from datasets import SECTIONS, name_two, with_photos
 from homes import Home, connect
 from portraitd import confinement
 from portraitd.confinement.trial import held
-from portraitd.dataset.orders import Cut, Picture, run_orders
+from portraitd.dataset.crop_requests import Cut, Picture
+from portraitd.dataset.orders import run_orders
 from portraitd.dataset.pool import Pool
 from portraitd.dispatch import encode_settings
 from portraitd.errors import PublishError

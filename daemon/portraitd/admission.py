@@ -11,19 +11,9 @@ from pathlib import Path
 from portraitd import logs
 from portraitd.arrival import Hindrances, Patience
 from portraitd.config import Settings
-from portraitd.inbox import (
-    MARKER,
-    Found,
-    Settling,
-    file_system_type,
-    is_ignored,
-    is_marked,
-    look,
-    look_at,
-    mark,
-    needs_polling,
-)
+from portraitd.inbox import Found, Settling, is_ignored, look, look_at
 from portraitd.model.media_file import FileState, Stamp
+from portraitd.mounts import MARKER, file_system_type, is_marked, mark, needs_polling
 from portraitd.store import Files, KnownFile
 from portraitd.store.files import INBOX, shown
 

@@ -17,7 +17,7 @@ from portraitd.metrics import MetricsFile
 from portraitd.reloading import differences
 from portraitd.service import Now, Service
 from portraitd.status import status_of
-from portraitd.watch import Doorbell, handled_by, stop_signals
+from portraitd.wakeup import Doorbell, handled_by, stop_signals
 
 log = logs.get("service")
 

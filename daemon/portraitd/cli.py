@@ -81,7 +81,7 @@ def main() -> None:
 def init(settings: Settings) -> None:
     """Make a home: inbox, people and state."""
     from portraitd.home import make_home
-    from portraitd.inbox import mark
+    from portraitd.mounts import mark
     from portraitd.people.tree import Tree
     from portraitd.store import Database, StoreLock
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from portraitd.config import Settings
 from portraitd.errors import StoreError
-from portraitd.inbox import MARKER, Found, is_ignored, is_marked, look_at
+from portraitd.inbox import Found, is_ignored, look_at
 from portraitd.model.media_file import FileState, Stamp
+from portraitd.mounts import MARKER, is_marked
 from portraitd.store import Database, Files, KnownFile
 from portraitd.store.files import INBOX, shown
 from portraitd.store.history import Content, History, Step

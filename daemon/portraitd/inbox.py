@@ -36,22 +36,6 @@ IGNORED_NAMES = (
 
 _IGNORED = re.compile("|".join(fnmatch.translate(pattern) for pattern in IGNORED_NAMES))
 
-POLLED_FILE_SYSTEMS = frozenset({
-    "9p", "acfs", "afs", "autofs", "beegfs", "ceph", "cifs", "coda", "drvfs", "fuse", "gfs2",
-    "glusterfs", "gpfs", "lustre", "ncp", "ncpfs", "nfs", "nfs4", "ocfs2", "orangefs", "prl_fs",
-    "pvfs2", "smb2", "smb3", "smbfs", "sshfs", "vboxsf", "virtiofs", "vmhgfs",
-})  # fmt: skip
-"""Where another machine may write without the kernel here hearing of it."""
-
-MARKER = ".portraitd-inbox"
-
-_MARKER_TEXT = """\
-This folder is the inbox of a portraitd. Leave this file: without it nothing is taken from here, so
-that a share that is not mounted is not mistaken for one that was emptied.
-"""
-
-_MOUNTS = Path("/proc/self/mountinfo")
-
 _UNFIT_KINDS = (
     (stat.S_ISLNK, "a symbolic link; links are not followed"),
     (stat.S_ISFIFO, "a pipe"),
@@ -84,25 +68,6 @@ def is_ignored(name: str) -> bool:
         name: A file name or a relative path; one ignored component is enough.
     """
     return any(_IGNORED.match(part.lower()) for part in name.split("/") if part not in ("", "."))
-
-
-def is_marked(root: Path) -> bool:
-    """Whether a folder carries the marker: it is the inbox, and not an empty mount point."""
-    return os.path.lexists(root / MARKER)
-
-
-def mark(root: Path) -> None:
-    """Leave the marker in a folder.
-
-    Raises:
-        OSError: It cannot be written.
-    """
-    try:
-        place = os.open(root / MARKER, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-    except FileExistsError:
-        return
-    with os.fdopen(place, "w", encoding="utf-8") as file:
-        file.write(_MARKER_TEXT)
 
 
 def look(root: Path, skip: Collection[Path] = ()) -> Iterator[Found]:
@@ -271,45 +236,3 @@ class Settling:
         """Seconds until the next file can have settled; None if none is on its way."""
         ends = [since_s + self.quiet_s - now_s for since_s, _ in self._since.values()]
         return min((end for end in ends if end > 0), default=None)
-
-
-def file_system_type(path: Path, mounts: Path = _MOUNTS) -> str:
-    """The kernel's name of the file system that holds a path, such as ``ext4`` or ``cifs``.
-
-    Args:
-        path: Need not exist; links in it are resolved.
-        mounts: In the form of ``/proc/self/mountinfo``.
-
-    Returns:
-        ``unknown`` where the mounts cannot be read.
-    """
-    wanted = os.fsencode(os.path.realpath(path))
-    best, kind = b"", "unknown"
-    try:
-        lines = mounts.read_bytes().splitlines()
-    except OSError:
-        return kind
-    for line in lines:
-        before, separator, after = line.partition(b" - ")
-        fields = before.split(b" ")
-        if not separator or len(fields) < 5:
-            continue
-        point = _unescaped(fields[4])
-        # Not shorter, rather than longer: of two mounts on one point the later hides the earlier.
-        if len(point) >= len(best) and _is_below(wanted, point):
-            best, kind = point, os.fsdecode(after.split(b" ")[0])
-    return kind
-
-
-def needs_polling(file_system: str) -> bool:
-    """Whether events may be missing there, because other machines write to it too."""
-    return file_system in POLLED_FILE_SYSTEMS or file_system.startswith("fuse.")
-
-
-def _is_below(path: bytes, mount_point: bytes) -> bool:
-    return path == mount_point or path.startswith(mount_point.rstrip(b"/") + b"/")
-
-
-def _unescaped(field: bytes) -> bytes:
-    """Mount points are written with ``\\040`` for a space, and so on."""
-    return re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8)]), field)

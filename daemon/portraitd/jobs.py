@@ -59,7 +59,7 @@ def encode(piece: Slice, settings: EncodeSettings) -> SliceFaces:
         VideoError: The content is at fault, or changed while it was read.
     """
     from portraitd import video
-    from portraitd.dataset.cutting import encoded
+    from portraitd.dataset.jpeg import TRAINING_QUALITY, encode_jpeg
     from portraitd.people.portraits import cut_portrait
 
     began = time.monotonic()
@@ -84,7 +84,7 @@ def encode(piece: Slice, settings: EncodeSettings) -> SliceFaces:
         before = frame.image if settings.reuse_unchanged else None
         sightings += (Sighting(frame.t_s, face, portrait) for face, portrait in found)
         if found and settings.keeps_frames:
-            kept.append((frame.t_s, encoded(frame.image)))
+            kept.append((frame.t_s, encode_jpeg(frame.image, TRAINING_QUALITY)))
     return SliceFaces(
         sightings, sampled, frames.decoded, frames.ended_s, time.monotonic() - began, kept
     )

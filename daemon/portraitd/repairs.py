@@ -23,7 +23,7 @@ from portraitd.service import Now, Service
 from portraitd.store import Database, Showing, StoreLock
 from portraitd.store.database import FILE_NAME
 from portraitd.store.soundness import Soundness
-from portraitd.watch import Doorbell
+from portraitd.wakeup import Doorbell
 
 
 @dataclass(frozen=True, slots=True)

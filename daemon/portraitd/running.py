@@ -17,7 +17,8 @@ from portraitd.reach import Reach
 from portraitd.service import Now, Service
 from portraitd.store import Database, StoreLock
 from portraitd.systemd import Notifier
-from portraitd.watch import Button, Doorbell, Watch, stop_signals
+from portraitd.wakeup import Button, Doorbell, stop_signals
+from portraitd.watch import Watch
 from portraitd.workplace import open_workplace
 
 log = logs.get("service")

@@ -46,7 +46,7 @@ from portraitd.store.dataset import DatasetStore
 from portraitd.store.rebuild import Rebuild
 from portraitd.store.showing import Limits
 from portraitd.tracking import Tracker
-from portraitd.watch import Doorbell
+from portraitd.wakeup import Doorbell
 from portraitd.workplace import CrewNotes, Workplace
 
 log = logs.get("service")

@@ -19,7 +19,7 @@ from portraitd.requests import Request, Requests
 from portraitd.service import dataset_place, dataset_rule
 from portraitd.store import Database, Files, StoreLock
 from portraitd.store.dataset import DatasetStore, Enrolment
-from portraitd.watch import Doorbell
+from portraitd.wakeup import Doorbell
 from portraitd.workers import make_workers
 
 ASK_S = 1.0

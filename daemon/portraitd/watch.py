@@ -7,13 +7,9 @@ look and decide nothing. On a network mount there are none, and the look alone d
 from __future__ import annotations
 
 import os
-import queue
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Literal, Protocol
 
 from watchdog.events import (
@@ -32,7 +28,7 @@ from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
 from portraitd import logs
-from portraitd.inbox import file_system_type, needs_polling
+from portraitd.mounts import file_system_type, needs_polling
 
 log = logs.get("watch")
 
@@ -51,93 +47,6 @@ _INTERESTING: list[type[FileSystemEvent]] = [
     DirMovedEvent,
     DirDeletedEvent,
 ]
-
-
-class Doorbell:
-    """Wakes the one who waits. May be rung from any thread and from a signal handler."""
-
-    def __init__(self) -> None:
-        # Not threading.Event: its set() takes a lock, and in a signal handler that interrupted
-        # wait() it would wait for itself. SimpleQueue.put is reentrant.
-        self._rings: queue.SimpleQueue[str] = queue.SimpleQueue()
-
-    def ring(self, reason: str) -> None:
-        """End the wait that is going on, or else the next one."""
-        # One ring is as good as a thousand: the look that follows it sees everything.
-        if self._rings.empty():
-            self._rings.put(reason)
-
-    def wait(self, timeout_s: float) -> bool:
-        """Wait until it rings, and take every ring there is.
-
-        Returns:
-            Whether it rang; False after ``timeout_s`` without.
-        """
-        try:
-            self._rings.get(timeout=max(timeout_s, 0.0))
-        except queue.Empty:
-            return False
-        while True:
-            try:
-                self._rings.get_nowait()
-            except queue.Empty:
-                return True
-
-
-class Bell(Protocol):
-    """What can be rung from any thread."""
-
-    def ring(self, reason: str) -> None:
-        """Something happened."""
-
-
-class Button:
-    """Rings a doorbell, and says first that it was this one.
-
-    Args:
-        doorbell: Wakes whoever waits.
-        pressed: Called from any thread; must do no more than to set a flag.
-    """
-
-    def __init__(self, doorbell: Doorbell, pressed: Callable[[], None]) -> None:
-        self._doorbell = doorbell
-        self._pressed = pressed
-
-    def ring(self, reason: str) -> None:
-        """Something happened."""
-        self._pressed()
-        self._doorbell.ring(reason)
-
-
-@contextmanager
-def stop_signals(doorbell: Doorbell) -> Iterator[Callable[[], bool]]:
-    """SIGTERM and SIGINT end the loop after its turn; a second one ends the process.
-
-    Gives a function that says whether one was received.
-    """
-    received: list[int] = []
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        if received:
-            os._exit(128 + number)
-        received.append(number)
-        doorbell.ring("stop")
-
-    with handled_by(stop, signal.SIGTERM, signal.SIGINT):
-        yield lambda: bool(received)
-
-
-@contextmanager
-def handled_by(
-    handler: Callable[[int, FrameType | None], None], *numbers: signal.Signals
-) -> Iterator[None]:
-    """Until the end, signals are handled so; then as before."""
-    before = {number: signal.signal(number, handler) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, earlier in before.items():
-            signal.signal(number, earlier)
 
 
 class _Ringer(FileSystemEventHandler):
@@ -266,3 +175,10 @@ def _identity(root: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return facts.st_dev, facts.st_ino
+
+
+class Bell(Protocol):
+    """What can be rung from any thread."""
+
+    def ring(self, reason: str) -> None:
+        """Something happened."""

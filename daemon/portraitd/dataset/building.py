@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from portraitd.dataset.assembly import Assembled, AssembleRequest, assemble
-from portraitd.dataset.orders import Cut, CutOrder, batches, cut_orders, run_orders
+from portraitd.dataset.crop_requests import Cut, CutOrder
+from portraitd.dataset.orders import batches, cut_orders, run_orders
 from portraitd.dataset.planning import PlanRequest, plan
 from portraitd.dataset.pool import Pool
 from portraitd.dataset.truth import DatasetRule, Plan

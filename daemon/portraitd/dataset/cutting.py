@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from portraitd.dataset.orders import ChipOrder, Cut, CutOrder, FrameOrder, Picture
+from portraitd.dataset.crop_requests import ChipOrder, Cut, CutOrder, FrameOrder, Picture
+from portraitd.dataset.jpeg import TRAINING_QUALITY, encode_jpeg
 from portraitd.dataset.truth import are_corners
 from portraitd.encoder.chips import Aligner
 from portraitd.encoder.weights import FIVE_POINTS, find, verified
@@ -21,8 +22,6 @@ from portraitd.handover import open_to_read
 from portraitd.model.face import Box, Image, Landmarks
 from portraitd.opencv import cv2
 from portraitd.video import FramesAt
-
-JPEG_QUALITY = 92
 
 ARCFACE = np.array(
     [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655),
@@ -95,13 +94,13 @@ def _pictures(order: FrameOrder, image: Image) -> list[Picture]:
         return []
     # The frame last: where it is there, chips are cut from it, and not from the video as these.
     made = [
-        Picture(name, encoded(picture))
+        Picture(name, encode_jpeg(picture, TRAINING_QUALITY))
         for chip in order.chips
         for name, picture in _chips(image, chip)
     ]
     if order.name:
         shown = blurred(image, order.blurred, order.labelled) if order.blurred else image
-        made.append(Picture(order.name, encoded(shown)))
+        made.append(Picture(order.name, encode_jpeg(shown, TRAINING_QUALITY)))
     return made
 
 
@@ -176,18 +175,6 @@ def blurred(image: Image, faces: Sequence[Box], spared: Sequence[Box] = ()) -> I
     for box, part in zip(_inside(faces, image), hidden, strict=True):
         result[box.top : box.bottom, box.left : box.right] = part
     return result
-
-
-def encoded(image: Image) -> bytes:
-    """A complete JPEG.
-
-    Raises:
-        ValueError: If OpenCV cannot encode it.
-    """
-    done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    if not done:
-        raise ValueError(f"an image of shape {image.shape} cannot be written as JPEG")
-    return data.tobytes()
 
 
 def _inside(boxes: Sequence[Box], image: Image) -> list[Box]:

@@ -1,4 +1,7 @@
-"""What a loader looks at first in a JPEG: its size, and whether it is whole."""
+"""JPEG: encode a picture, and check what a loader looks at first: size and completeness.
+
+OpenCV is imported inside: the service checks pictures and must not load it.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,27 @@ import struct
 from pathlib import Path
 from typing import BinaryIO
 
+from portraitd.model.face import Image
+
+PORTRAIT_QUALITY = 90
+TRAINING_QUALITY = 92
+
 _SIZES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
 """Markers of the segments that say how large the picture is."""
+
+
+def encode_jpeg(image: Image, quality: int) -> bytes:
+    """Return the image as a complete JPEG.
+
+    Raises:
+        ValueError: If OpenCV cannot encode it.
+    """
+    from portraitd.opencv import cv2
+
+    done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise ValueError(f"an image of shape {image.shape} cannot be written as JPEG")
+    return data.tobytes()
 
 
 def jpeg_size(path: Path) -> tuple[int, int] | None:

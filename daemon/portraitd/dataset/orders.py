@@ -6,84 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
+from portraitd.dataset.crop_requests import ChipOrder, Cut, CutOrder, FrameOrder
 from portraitd.dataset.pool import Pool, frame_picture
 from portraitd.dataset.truth import DETECTION, Plan, chip_picture
-from portraitd.model.face import Box, Landmarks
-from portraitd.model.media_file import MediaKind, Source
+from portraitd.model.face import Box
 from portraitd.store.dataset import Recording
-
-
-class ChipOrder(NamedTuple):
-    """Chips of one face; an empty name is not wanted."""
-
-    box: Box
-    landmarks: Landmarks | None
-    name_150: str
-    name_112: str
-
-
-class FrameOrder(NamedTuple):
-    """Pictures of one frame.
-
-    Attributes:
-        t_s: When.
-        is_exact: Whether it must be that very frame.
-        size_px: Width and height that it must have.
-        name: Under which it goes into the pool; empty if only chips are wanted.
-        blurred: Faces that must not be recognised in it.
-        labelled: Faces that must.
-        chips: Faces to be cut from it.
-        kept: Where the frame lies as it was seen; None if it has to be read from the video.
-    """
-
-    t_s: float
-    is_exact: bool
-    size_px: tuple[int, int]
-    name: str
-    blurred: tuple[Box, ...]
-    labelled: tuple[Box, ...]
-    chips: tuple[ChipOrder, ...]
-    kept: Path | None = None
-
-
-class Picture(NamedTuple):
-    """A picture for the pool, as JPEG."""
-
-    name: str
-    jpeg: bytes
-
-
-class CutOrder(NamedTuple):
-    """Frames of one slice of a recording: one job."""
-
-    video_id: int
-    sha256: str
-    sources: tuple[Source, ...]
-    kind: MediaKind
-    start_s: float
-    frames: tuple[FrameOrder, ...]
-
-    @property
-    def reads(self) -> tuple[Path, ...]:
-        """The files that a worker needs for it."""
-        kept = (frame.kept for frame in self.frames if frame.kept)
-        return (*(source.path for source in self.sources), *kept)
-
-    @property
-    def names(self) -> set[str]:
-        """The pictures that are wanted."""
-        chips = (chip for frame in self.frames for chip in frame.chips)
-        names = {name for chip in chips for name in (chip.name_150, chip.name_112)}
-        return (names | {frame.name for frame in self.frames}) - {""}
-
-
-class Cut(NamedTuple):
-    """What came of an order: the pictures that were made, and why others were not."""
-
-    pictures: tuple[Picture, ...]
-    reason: str
 
 
 def run_orders(orders: Sequence[CutOrder]) -> list[Cut]:

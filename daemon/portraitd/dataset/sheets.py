@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from portraitd.dataset.cutting import blurred, encoded
+from portraitd.dataset.cutting import blurred
+from portraitd.dataset.jpeg import TRAINING_QUALITY, encode_jpeg
 from portraitd.model.face import Box, Image
 from portraitd.opencv import cv2
 
@@ -67,7 +68,9 @@ def without(jpeg: bytes, area: Box, face: Box, hidden: Sequence[Box]) -> bytes:
             round((box.bottom - area.top) * scale),
         )
 
-    return encoded(blurred(picture, [placed(box) for box in hidden], [placed(face)]))
+    return encode_jpeg(
+        blurred(picture, [placed(box) for box in hidden], [placed(face)]), TRAINING_QUALITY
+    )
 
 
 def _decoded(jpeg: bytes) -> Image | None:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from portraitd.dataset.jpeg import PORTRAIT_QUALITY, encode_jpeg
 from portraitd.model.face import Image
 from portraitd.opencv import cv2
-from portraitd.people.portraits import encoded_jpeg
 
 _EMPTY = 128
 """Grey of a tile that has no portrait."""
@@ -40,7 +40,7 @@ def build_montage(
             continue
         top, left = place // columns * height_px, place % columns * width_px
         sheet[top : top + height_px, left : left + width_px] = _covering(picture, tile)
-    return encoded_jpeg(sheet)
+    return encode_jpeg(sheet, PORTRAIT_QUALITY)
 
 
 def _decoded(jpeg: bytes) -> Image | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from portraitd.dataset.jpeg import PORTRAIT_QUALITY, encode_jpeg
 from portraitd.model.face import Box, Image, Portrait
 from portraitd.opencv import cv2
 
@@ -13,7 +14,6 @@ from portraitd.opencv import cv2
 MARGIN_ASIDE = 0.7
 MARGIN_ABOVE_AND_BELOW = 1.0
 
-JPEG_QUALITY = 90
 
 _TALLEST = 4
 """A sliver at the frame's edge would become a picture of any height: no taller than this
@@ -52,16 +52,4 @@ def cut_portrait(image: Image, box: Box, width_px: int = 400) -> Portrait:
     scale = min(width_px / area.width, _TALLEST * width_px / area.height)
     size = (max(round(area.width * scale), 1), max(round(area.height * scale), 1))
     resized = cv2.resize(cut, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-    return Portrait(area, encoded_jpeg(np.asarray(resized, np.uint8)))
-
-
-def encoded_jpeg(image: Image) -> bytes:
-    """A complete JPEG of the image, quality 90.
-
-    Raises:
-        ValueError: If OpenCV cannot encode it.
-    """
-    done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    if not done:
-        raise ValueError(f"an image of shape {image.shape} cannot be written as JPEG")
-    return data.tobytes()
+    return Portrait(area, encode_jpeg(np.asarray(resized, np.uint8), PORTRAIT_QUALITY))
