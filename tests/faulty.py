@@ -15,7 +15,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from portraitd import errors, handover
+from portraitd import handover
+from portraitd.model import errors
 from portraitd.model.media_file import Source
 
 seen: list[str] = []

@@ -27,7 +27,7 @@ import structlog
 
 from homes import Dump, assert_sound, dump
 from kill_scenarios import SCENARIOS, home_at, work
-from portraitd.errors import PortraitdError
+from portraitd.model.errors import PortraitdError
 
 CALLS = (
     "openat", "write", "pwrite64", "ftruncate", "fsync", "fdatasync", "rename", "renameat",

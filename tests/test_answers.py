@@ -10,7 +10,7 @@ import pytest
 
 from portraitd import answers
 from portraitd.answers import packed, unpacked
-from portraitd.errors import WorkerDied
+from portraitd.model.errors import WorkerDied
 from portraitd.model.face import Box
 from portraitd.model.media_file import MediaKind
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exhibition import Exhibition
-from portraitd.appearances import appearances, clock
+from portraitd.model.appearance import appearances, clock
 from portraitd.model.media_file import FileState
 from portraitd.store import Appearances, Database
 

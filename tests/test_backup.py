@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from portraitd.errors import ConfigError, StoreError
+from portraitd.model.errors import ConfigError, StoreError
 from portraitd.store import Database, Forgetting
 from portraitd.store.backup import back_up, inspect, listed, restore
 from portraitd.store.database import FILE_NAME, newest_schema

@@ -8,7 +8,7 @@ import pytest
 
 from census_takers import MethodName, near, see, taker
 from held import Held
-from portraitd.errors import StoreError, WorkerDied
+from portraitd.model.errors import StoreError, WorkerDied
 from portraitd.store import Database
 from stores import Store
 

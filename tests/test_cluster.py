@@ -24,8 +24,8 @@ from portraitd.cluster_place import ClusterPlace
 from portraitd.dask_door import Cluster
 from portraitd.dask_executor import MOST_MOVES, DaskExecutor
 from portraitd.encoder.interface import EncoderSettings
-from portraitd.errors import ConfigError, WorkerDied
 from portraitd.jobs import EncodeSettings
+from portraitd.model.errors import ConfigError, WorkerDied
 from portraitd.model.media_file import MediaKind, Slice
 from portraitd.worker_process import WorkerLimits
 from processes import wait_until

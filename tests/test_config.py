@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from portraitd.config import load
-from portraitd.errors import ConfigError
+from portraitd.model.errors import ConfigError
 
 
 @pytest.fixture(autouse=True)

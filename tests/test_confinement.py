@@ -18,8 +18,8 @@ from portraitd import confinement, jobs
 from portraitd.confinement import Confinement, calls, landlock
 from portraitd.confinement.trial import held
 from portraitd.encoder.interface import EncoderSettings
-from portraitd.errors import WorkerDied
 from portraitd.executors import LocalExecutor
+from portraitd.model.errors import WorkerDied
 from portraitd.model.face import Embeddings
 from portraitd.model.media_file import MediaKind, Slice, Source
 from portraitd.worker_process import Seclusion, WorkerLimits

@@ -13,15 +13,7 @@ from portraitd.census import CensusTaker, Pace
 from portraitd.census_methods import make_method
 from portraitd.config import GroupingSettings
 from portraitd.executors import InlineExecutor
-from portraitd.gestures import (
-    Exclude,
-    Gesture,
-    IgnorePerson,
-    Merge,
-    Name,
-    Place,
-    Split,
-)
+from portraitd.model.edit import Exclude, Gesture, IgnorePerson, Merge, Name, Place, Split
 from portraitd.store import Census, Database, Showing, Verdicts
 from stores import Store, embedding
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from portraitd.container import is_encrypted, missing_bytes, mp4_boxes, why_unreadable
-from portraitd.errors import UnreadableVideo
+from portraitd.model.errors import UnreadableVideo
 from portraitd.video import probe
 from samples import find_box, source_of, write_pattern_clip
 

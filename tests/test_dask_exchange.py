@@ -15,7 +15,7 @@ import pytest
 import faulty
 from floors import Floor
 from portraitd import jobs
-from portraitd.errors import FileChanged, NotMedia, WorkerDied
+from portraitd.model.errors import FileChanged, NotMedia, WorkerDied
 from portraitd.model.face import Box, Portrait, SliceFaces
 from portraitd.model.media_file import MediaKind, Slice
 from portraitd.worker_side import Answer

@@ -11,7 +11,7 @@ import faulty
 from floors import NAME, Floor
 from portraitd import __version__
 from portraitd.dask_executor import MOST_MOVES
-from portraitd.errors import WorkerDied, WorkersAway
+from portraitd.model.errors import WorkerDied, WorkersAway
 from portraitd.worker_side import Answer, Introduction
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import portraitd
-from portraitd.errors import AlreadyRunning, StoreError
+from portraitd.model.errors import AlreadyRunning, StoreError
 from portraitd.store import Database, StoreLock
 from portraitd.store.database import APPLICATION_ID, FILE_NAME, newest_schema
 

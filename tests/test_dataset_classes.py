@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from portraitd.dataset.classes import enrolled, labels
-from portraitd.errors import StoreError
+from portraitd.model.errors import StoreError
 from portraitd.store import Database
 from portraitd.store.dataset import ClassRow, DatasetStore, Enrolment, NamedPerson
 from stores import Store

@@ -26,7 +26,7 @@ from datasets import (
 )
 from homes import Home
 from portraitd.dataset.checking import checked
-from portraitd.errors import AlreadyRunning
+from portraitd.model.errors import AlreadyRunning
 
 
 @pytest.fixture
@@ -210,7 +210,7 @@ def test_a_rebuild_keeps_frames_under_the_same_names(tmp_path: Path, two_people:
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_set_that_cannot_be_written_says_so(copied: MakeHome) -> None:
     """It is a matter of the machine."""
-    from portraitd.errors import PublishError
+    from portraitd.model.errors import PublishError
 
     home = copied()
     name(home, ann(home), "Zoë")

@@ -13,8 +13,8 @@ import pytest
 from portraitd import jobs
 from portraitd.dispatch import Dispatcher
 from portraitd.encoder.interface import EncoderSettings
-from portraitd.errors import FileChanged, NotMedia, StoreError, UnreadableVideo, WorkerDied
 from portraitd.jobs import EncodeSettings
+from portraitd.model.errors import FileChanged, NotMedia, StoreError, UnreadableVideo, WorkerDied
 from portraitd.model.media_file import FileState, Stamp
 from portraitd.store import Database
 from portraitd.store.files import INBOX

@@ -25,7 +25,7 @@ from portraitd.encoder.quality import (
     sharpness,
 )
 from portraitd.encoder.weights import FIVE_POINTS, find
-from portraitd.errors import ConfigError, ModelError
+from portraitd.model.errors import ConfigError, ModelError
 from portraitd.model.face import Box, Image
 
 needs_yunet = [

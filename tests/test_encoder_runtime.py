@@ -22,7 +22,7 @@ from portraitd.encoder.runtime import (
     has_openvino,
     open_session,
 )
-from portraitd.errors import ConfigError, ModelError
+from portraitd.model.errors import ConfigError, ModelError
 
 has_no_openvino = importlib.util.find_spec("openvino") is None
 

@@ -19,7 +19,7 @@ from portraitd.encoder.interface import Chips
 from portraitd.encoder.resnet import ResnetEmbedder
 from portraitd.encoder.runtime import OnnxRuntimeSession
 from portraitd.encoder.weights import FIVE_POINTS, MMOD, RESNET, ModelFile, find, verified
-from portraitd.errors import ModelError
+from portraitd.model.errors import ModelError
 from portraitd.model.face import Embeddings
 
 

@@ -18,7 +18,7 @@ from portraitd.encoder.runtime import OnnxRuntimeSession
 from portraitd.encoder.weights import ModelFile
 from portraitd.encoder.yunet import YunetDetector
 from portraitd.encoder.zoo import ZooModel
-from portraitd.errors import ConfigError, ModelError
+from portraitd.model.errors import ConfigError, ModelError
 from portraitd.model.face import Image
 
 needs_model = pytest.mark.skipif(not YUNET_FILE.exists(), reason="the model is not here")

@@ -20,10 +20,10 @@ import pytest
 
 import faulty
 from clusters import TestCluster, accepted
-from portraitd import errors
 from portraitd.dask_executor import DaskExecutor
-from portraitd.errors import PortraitdError, WorkerDied
 from portraitd.executors import InlineExecutor, LocalExecutor
+from portraitd.model import errors
+from portraitd.model.errors import PortraitdError, WorkerDied
 from portraitd.worker_process import Preparation, WorkerLimits, WorkerProcess
 from processes import children, is_alive, wait_until
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from homes import Dump, Home, assert_sound, dump
-from portraitd.errors import StoreError
+from portraitd.model.errors import StoreError
 from portraitd.store import Database
 from recalling import Recalling
 from samples import as_jpeg

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from homes import Home, assert_sound, connect, person_folders
-from portraitd.errors import StoreError
 from portraitd.health import FILE_NAME as HEALTH
 from portraitd.health import Health, tell
+from portraitd.model.errors import StoreError
 from portraitd.reach import Reach
 from portraitd.running import open_service
 from portraitd.service import Service

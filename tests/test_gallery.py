@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from exhibition import HOSTILE, Exhibition, drawn_montage
-from portraitd.errors import PublishError
+from portraitd.model.errors import PublishError
 from portraitd.store import Database
 from portraitd.store.rebuild import Rebuild
 from portraitd.store.showing import Publication

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from portraitd.gestures import Exclude, Place
+from portraitd.model.edit import Exclude, Place
 from portraitd.people.edits import Known
 from portraitd.people.tree import Tree
 from tree_deeds import copy, delete, move, rename

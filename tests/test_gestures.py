@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from portraitd.errors import ForeignTree, MassDisappearance, PublishError
-from portraitd.gestures import (
+from portraitd.model.edit import (
     Exclude,
     Gesture,
     IgnoreFaces,
@@ -20,6 +19,7 @@ from portraitd.gestures import (
     RecallPerson,
     Split,
 )
+from portraitd.model.errors import ForeignTree, MassDisappearance, PublishError
 from portraitd.people.edits import Known
 from portraitd.people.tree import Tree
 from tree_deeds import Do, all_of, copy, delete, move, rename

@@ -13,9 +13,9 @@ import pytest
 
 from portraitd import jobs
 from portraitd.encoder.interface import EncoderSettings
-from portraitd.errors import FileChanged
 from portraitd.grouping import grouping_jobs
 from portraitd.jobs import EncodeSettings
+from portraitd.model.errors import FileChanged
 from portraitd.model.face import Sighting, SliceFaces
 from portraitd.model.media_file import MediaKind, Slice
 from samples import source_of

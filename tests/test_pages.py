@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portraitd.appearances import Appearance, Clip
+from portraitd.model.appearance import Appearance, Clip
 from portraitd.pages.assets import POLICY, assets, index_page, page
 from portraitd.pages.escaping import link, literal, markup, script, table
 from portraitd.pages.notice import Notice, notice_page, notice_script, spoken

@@ -17,8 +17,8 @@ import structlog
 
 from homes import Home, connect
 from portraitd import logs
-from portraitd.errors import ConfigError
 from portraitd.exporting import export_person
+from portraitd.model.errors import ConfigError
 
 
 @pytest.fixture(scope="module")

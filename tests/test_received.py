@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portraitd.errors import FileChanged, StoreError, WorkerDied
+from portraitd.model.errors import FileChanged, StoreError, WorkerDied
 from portraitd.received import Received
 from portraitd.sending import CHUNK_BYTES, send
 from samples import source_of

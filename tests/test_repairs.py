@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from homes import Home, assert_sound, dump, person_folders
-from portraitd.errors import AlreadyRunning, StoreError
+from portraitd.model.errors import AlreadyRunning, StoreError
 from portraitd.repairs import faults, repair
 from portraitd.store import StoreLock
 from portraitd.store.database import FILE_NAME

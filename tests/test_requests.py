@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from portraitd.errors import StoreError
+from portraitd.model.errors import StoreError
 from portraitd.requests import Request, Requests
 
 

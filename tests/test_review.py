@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from portraitd.errors import MassDisappearance, PublishError
-from portraitd.gestures import Exclude, Gesture, IgnoreFaces, Name, Place, Split
+from portraitd.model.edit import Exclude, Gesture, IgnoreFaces, Name, Place, Split
+from portraitd.model.errors import MassDisappearance, PublishError
 from portraitd.people.edits import Known
 from portraitd.review import Review, ReviewPace
 from portraitd.store import Database, Showing, Troubles, Verdicts

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from portraitd.gestures import (
+from portraitd.model.edit import (
     Exclude,
     IgnoreFaces,
     IgnorePerson,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from portraitd.errors import PublishError
+from portraitd.model.errors import PublishError
 from portraitd.people.shelf import ROOT, Shelf, Shelved
 from portraitd.people.tree import Tree
 from tree_samples import jpeg_of, person, snapshot, visible

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from portraitd.executors import InlineExecutor
-from portraitd.gestures import Exclude, IgnoreFaces, IgnorePerson, Name, Place
+from portraitd.model.edit import Exclude, IgnoreFaces, IgnorePerson, Name, Place
 from portraitd.model.face import Box
 from portraitd.model.person import PersonFolder, PublishedFace
 from portraitd.people.tree import Tree

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from portraitd.errors import StoreError
 from portraitd.grouping import grouping_jobs
 from portraitd.grouping.grouping_jobs import VideoTracks
+from portraitd.model.errors import StoreError
 from portraitd.model.media_file import FileState
 from portraitd.model.track import goodness, levelled
 from portraitd.store import Database

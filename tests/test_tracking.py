@@ -10,8 +10,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from held import Held
-from portraitd.errors import StoreError, WorkerDied
 from portraitd.executors import InlineExecutor
+from portraitd.model.errors import StoreError, WorkerDied
 from portraitd.store import Database
 from portraitd.tracking import Tracker
 from stores import ENCODER, Store, embedding, slice_faces

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from portraitd.errors import PublishError
+from portraitd.model.errors import PublishError
 from portraitd.people.tree import Tree
 from tree_samples import face, jpeg_of, person, refuse, snapshot, visible
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from portraitd.gestures import Exclude
+from portraitd.model.edit import Exclude
 from portraitd.model.face import Box
 from portraitd.model.person import PersonFolder
 from portraitd.people.tree import Published, Tree

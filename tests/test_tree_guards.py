@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cut_short import CutShortError, cut_short
-from portraitd.gestures import Exclude, IgnorePerson, Name, Place
+from portraitd.model.edit import Exclude, IgnorePerson, Name, Place
 from portraitd.people.edits import read
 from portraitd.people.scene import Scene, SeenHome
 from portraitd.people.tree import Tree

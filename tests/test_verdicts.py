@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from portraitd.errors import ConfigError, StoreError
-from portraitd.gestures import (
+from portraitd.model.edit import (
     Exclude,
     Gesture,
     IgnoreFaces,
@@ -20,6 +19,7 @@ from portraitd.gestures import (
     RecallPerson,
     Split,
 )
+from portraitd.model.errors import ConfigError, StoreError
 from portraitd.store import Database, Showing, Verdicts
 from portraitd.store.corrections import Hidden
 from stores import Store, embedding

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from portraitd.errors import FileChanged, NotMedia, UnreadableVideo, UnsafeFile, VideoError
+from portraitd.model.errors import FileChanged, NotMedia, UnreadableVideo, UnsafeFile, VideoError
 from portraitd.model.media_file import MediaKind
 from portraitd.video import SampledFrames, probe
 from samples import (

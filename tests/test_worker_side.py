@@ -12,7 +12,7 @@ import pytest
 import faulty
 from portraitd import confinement, worker_side
 from portraitd.encoder.interface import EncoderSettings
-from portraitd.errors import NotMedia
+from portraitd.model.errors import NotMedia
 from portraitd.worker_process import WorkerLimits
 from portraitd.worker_side import FOLDER_VARIABLE, MOST_ENDED, Answer, Order, carry_out
 from processes import wait_until

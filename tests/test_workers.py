@@ -23,8 +23,8 @@ from portraitd.dataset.crop_requests import Cut, Picture
 from portraitd.dataset.orders import run_orders
 from portraitd.dataset.pool import Pool
 from portraitd.dispatch import encode_settings
-from portraitd.errors import PublishError
 from portraitd.executors import InlineExecutor, LocalExecutor, RoutedExecutor
+from portraitd.model.errors import PublishError
 from portraitd.worker_process import Seclusion, WorkerLimits
 from portraitd.workers import (
     MEDIA_JOBS,

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portraitd.gestures import Place
+from portraitd.model.edit import Place
 from portraitd.model.face import Box
 from portraitd.people.tree import Tree
 from portraitd.people.xmp import Mark, read_mark, with_mark, without_mark

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from portraitd.gestures import (
+from portraitd.model.edit import (
     Exclude,
     Gesture,
     IgnoreFaces,

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from portraitd.errors import PortraitdError, WorkerDied
+from portraitd.model.errors import PortraitdError, WorkerDied
 from portraitd.model.face import EMBEDDING_SIZE, Box, Face, Portrait, Quality, Sighting, SliceFaces
 from portraitd.model.media_file import MediaKind, Slice
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from portraitd.config import Settings
-from portraitd.errors import AlreadyRunning, ConfigError, StoreError
+from portraitd.model.errors import AlreadyRunning, ConfigError, StoreError
 from portraitd.requests import Request, Requests
 from portraitd.store import Database, Ledger, Showing, StoreLock, Verdicts
 

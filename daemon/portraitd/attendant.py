@@ -11,9 +11,9 @@ from types import FrameType
 
 from portraitd import logs, running
 from portraitd.config import Settings
-from portraitd.errors import ConfigError, PortraitdError
 from portraitd.health import Health, tell
 from portraitd.metrics import MetricsFile
+from portraitd.model.errors import ConfigError, PortraitdError
 from portraitd.reloading import differences
 from portraitd.service import Now, Service
 from portraitd.status import status_of

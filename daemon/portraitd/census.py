@@ -9,7 +9,7 @@ from typing import Any
 
 from portraitd import logs
 from portraitd.census_methods import Method
-from portraitd.errors import StoreError
+from portraitd.model.errors import StoreError
 from portraitd.store import People
 
 log = logs.get("census")

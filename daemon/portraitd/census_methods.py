@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from portraitd import logs
 from portraitd.config import GroupingSettings
-from portraitd.errors import StoreError
 from portraitd.grouping import grouping_jobs
 from portraitd.grouping.assembly import AssemblyRule
 from portraitd.grouping.density import DensityRule
@@ -25,6 +24,7 @@ from portraitd.grouping.grouping_jobs import Told
 from portraitd.grouping.identity import carry_over
 from portraitd.grouping.memory import forget_all_but
 from portraitd.grouping.steps import GroupingRule
+from portraitd.model.errors import StoreError
 from portraitd.said import Said, said_of_faces, said_of_tracks
 from portraitd.store import Census, Faces, Ledger, People, TrackStore
 from portraitd.store.caches import private

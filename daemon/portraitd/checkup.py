@@ -13,7 +13,7 @@ from portraitd import confinement
 from portraitd.config import Settings
 from portraitd.dispatch import encode_settings
 from portraitd.encoder.interface import EncoderSettings
-from portraitd.errors import ConfigError, PortraitdError, StoreError
+from portraitd.model.errors import ConfigError, PortraitdError, StoreError
 from portraitd.mounts import file_system_type, needs_polling
 from portraitd.repairs import faults
 from portraitd.store import Database

@@ -24,7 +24,7 @@ from portraitd.cli_settings import (
 )
 from portraitd.cli_setup import install_service, models
 from portraitd.config import Settings
-from portraitd.errors import AlreadyRunning, ConfigError, PortraitdError, StoreError
+from portraitd.model.errors import AlreadyRunning, ConfigError, PortraitdError, StoreError
 from portraitd.model.media_file import FileState
 from portraitd.requests import Request
 from portraitd.worker_command import worker

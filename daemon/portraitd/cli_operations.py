@@ -10,7 +10,7 @@ import click
 
 from portraitd.cli_settings import EXIT_FAILED_FILES, with_settings
 from portraitd.config import Settings
-from portraitd.errors import ConfigError, PublishError, StoreError
+from portraitd.model.errors import ConfigError, PublishError, StoreError
 
 NAMES_SHOWN = 10
 

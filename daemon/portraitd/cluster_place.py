@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from portraitd.errors import ConfigError
+from portraitd.model.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from portraitd.cluster_place import ClusterPlace
-from portraitd.errors import ConfigError
+from portraitd.model.errors import ConfigError
 
 SYSTEM_CONFIG = Path("/etc/portraitd/config.toml")
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 from portraitd import __version__
 from portraitd.encoder.interface import EncoderSettings
-from portraitd.errors import PortraitdError
+from portraitd.model.errors import PortraitdError
 from portraitd.model.face import SliceFaces
 from portraitd.model.media_file import Slice
 from portraitd.store import CrewMember

@@ -12,7 +12,7 @@ from portraitd.dataset.assembly import Assembled
 from portraitd.dataset.building import Build, Place
 from portraitd.dataset.folder import read_note
 from portraitd.dataset.truth import DatasetRule, marked
-from portraitd.errors import PortraitdError, StoreError
+from portraitd.model.errors import PortraitdError, StoreError
 from portraitd.store.dataset import DatasetStore, Enrolment
 
 log = logs.get("dataset")

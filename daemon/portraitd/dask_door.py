@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from portraitd import logs
 from portraitd.cluster_place import ClusterPlace
 from portraitd.crew import Presence, Roll
-from portraitd.errors import ConfigError, PortraitdError, WorkersAway
+from portraitd.model.errors import ConfigError, PortraitdError, WorkersAway
 
 if TYPE_CHECKING:
     from distributed import Client, Security

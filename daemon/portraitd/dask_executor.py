@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from portraitd import logs, worker_side
 from portraitd.answers import checked
 from portraitd.crew import Job, Network, Roll, Terms, Worker, roomiest, update
-from portraitd.errors import StoreError, WorkerDied, WorkersAway
+from portraitd.model.errors import StoreError, WorkerDied, WorkersAway
 from portraitd.sending import deliver
 from portraitd.store import CrewMember
 from portraitd.worker_side import Answer, Introduction, Order

@@ -15,9 +15,9 @@ from rich.console import Console
 
 from portraitd import running
 from portraitd.config import Settings
-from portraitd.errors import ConfigError
 from portraitd.executors import LocalExecutor
 from portraitd.home import make_home
+from portraitd.model.errors import ConfigError
 from portraitd.people.plan import UNSORTED_NAME
 from portraitd.people.tree import Tree
 from portraitd.store.files import shown

@@ -12,8 +12,8 @@ from portraitd import jobs, logs
 from portraitd.config import Settings
 from portraitd.dataset.pool import Pool
 from portraitd.encoder.interface import EncoderSettings
-from portraitd.errors import FileChanged, VideoError, WorkerDied, WorkersAway
 from portraitd.jobs import EncodeSettings
+from portraitd.model.errors import FileChanged, VideoError, WorkerDied, WorkersAway
 from portraitd.model.face import SliceFaces
 from portraitd.model.media_file import FileState, MediaFacts, VideoState
 from portraitd.store import Files, KnownFile, Ticket, Work

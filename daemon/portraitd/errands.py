@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from portraitd import forgetter
 from portraitd.curator import Curator
-from portraitd.errors import ConfigError
 from portraitd.forgetter import Forgetter
+from portraitd.model.errors import ConfigError
 from portraitd.publisher import Publisher
 from portraitd.rebuilding import Rebuilding
 from portraitd.requests import Request, Requests

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from portraitd import handover
-from portraitd.errors import WorkerDied
+from portraitd.model.errors import WorkerDied
 from portraitd.model.media_file import Slice, Source
 from portraitd.worker_process import Preparation, Seclusion, WorkerLimits, WorkerProcess, run
 

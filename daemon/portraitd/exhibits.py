@@ -12,8 +12,8 @@ from functools import cached_property
 
 import numpy as np
 
-from portraitd.appearances import Appearance, Clip, appearances
 from portraitd.grouping.intruders import find_intruders
+from portraitd.model.appearance import Appearance, Clip, appearances
 from portraitd.pages.data import (
     Card,
     Close,

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from portraitd.config import Settings
-from portraitd.errors import StoreError
 from portraitd.inbox import Found, is_ignored, look_at
+from portraitd.model.errors import StoreError
 from portraitd.model.media_file import FileState, Stamp
 from portraitd.mounts import MARKER, is_marked
 from portraitd.store import Database, Files, KnownFile

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from portraitd.config import Settings
-from portraitd.errors import ConfigError, StoreError
+from portraitd.model.errors import ConfigError, StoreError
 from portraitd.store import Database, Faces, Forgetting, Ledger
 from portraitd.store.caches import private
 from portraitd.store.files import shown

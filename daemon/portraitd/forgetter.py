@@ -11,7 +11,7 @@ from typing import Self
 from portraitd import logs
 from portraitd.config import Settings
 from portraitd.dataset.erasing import building, erase_sets
-from portraitd.errors import ConfigError
+from portraitd.model.errors import ConfigError
 from portraitd.people.erasing import Erased, Wanted, erase_portraits
 from portraitd.people.xmp import Mark
 from portraitd.store.caches import destroy_copies

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from portraitd import logs
-from portraitd.errors import PublishError, StoreError
 from portraitd.exhibits import NOTHING_NEW, Doubts, Exhibits, News
+from portraitd.model.errors import PublishError, StoreError
 from portraitd.pages import assets
 from portraitd.pages.data import people_script, person_name, person_script, summary_script
 from portraitd.pages.data import table_name as person_table_name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from portraitd.config import Settings
-from portraitd.errors import ConfigError
+from portraitd.model.errors import ConfigError
 
 
 def make_home(settings: Settings) -> None:

@@ -170,7 +170,7 @@ class MetricsFile:
                 self._settings.metrics.textfile.unlink(missing_ok=True)
 
     def _of_store(self) -> list[Metric]:
-        from portraitd.errors import StoreError
+        from portraitd.model.errors import StoreError
 
         try:
             return list(of_status(self._read()))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
 
 from portraitd import logs
-from portraitd.errors import PublishError, StoreError
+from portraitd.model.errors import PublishError, StoreError
 from portraitd.model.person import PersonFolder
 from portraitd.people import montage_job
 from portraitd.people.choice import pick_different

@@ -10,7 +10,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from portraitd.errors import StoreError
+from portraitd.model.errors import StoreError
 
 _HEX = re.compile(r"[0-9a-f]{64}")
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from portraitd.config import Settings
-from portraitd.errors import PublishError, StoreError
 from portraitd.health import holder
+from portraitd.model.errors import PublishError, StoreError
 from portraitd.people.mending import survey_tree
 from portraitd.running import open_service
 from portraitd.service import Now, Service

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from portraitd.errors import StoreError
+from portraitd.model.errors import StoreError
 
 ASKED, ANSWERED = ".request", ".answer"
 

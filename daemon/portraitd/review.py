@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from portraitd import logs
-from portraitd.errors import MassDisappearance, PublishError
-from portraitd.gestures import Gesture, Split
+from portraitd.model.edit import Gesture, Split
+from portraitd.model.errors import MassDisappearance, PublishError
 from portraitd.people.edits import Known
 from portraitd.store import Faces, Ledger, People, Showing, Troubles, Verdicts
 from portraitd.store.corrections import Entry, Hidden

@@ -11,8 +11,8 @@ from pathlib import Path
 from portraitd import __version__, logs
 from portraitd.config import Settings
 from portraitd.dispatch import encode_settings
-from portraitd.errors import PublishError, StoreError
 from portraitd.home import make_home
+from portraitd.model.errors import PublishError, StoreError
 from portraitd.reach import Reach
 from portraitd.service import Now, Service
 from portraitd.store import Database, StoreLock

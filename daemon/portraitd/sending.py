@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from portraitd import logs, worker_side
 from portraitd.crew import Network, Worker
-from portraitd.errors import FileChanged, WorkerDied
+from portraitd.model.errors import FileChanged, WorkerDied
 from portraitd.model.media_file import Slice, Source, Stamp
 
 log = logs.get("cluster")

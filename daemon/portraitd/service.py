@@ -18,9 +18,9 @@ from portraitd.dataset.pool import Pool
 from portraitd.dataset.truth import DatasetRule
 from portraitd.dispatch import Dispatcher, encode_settings, slice_s
 from portraitd.errands import Errands
-from portraitd.errors import PublishError, StoreError
 from portraitd.forgetter import Forgetter, Places
 from portraitd.gallery import Gallery
+from portraitd.model.errors import PublishError, StoreError
 from portraitd.noticeboard import Noticeboard
 from portraitd.pages.notice import Stage
 from portraitd.people.tree import Tree

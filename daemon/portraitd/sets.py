@@ -14,7 +14,7 @@ from portraitd.dataset.folder import read_note
 from portraitd.dataset.truth import marked
 from portraitd.dispatch import encode_settings
 from portraitd.errands import BUILD_DATASET
-from portraitd.errors import AlreadyRunning, ConfigError, PublishError, StoreError
+from portraitd.model.errors import AlreadyRunning, ConfigError, PublishError, StoreError
 from portraitd.requests import Request, Requests
 from portraitd.service import dataset_place, dataset_rule
 from portraitd.store import Database, Files, StoreLock

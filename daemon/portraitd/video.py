@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from portraitd import container
-from portraitd.errors import FileChanged, NotMedia, UnreadableVideo, UnsafeFile
 from portraitd.handover import open_to_read
+from portraitd.model.errors import FileChanged, NotMedia, UnreadableVideo, UnsafeFile
 from portraitd.model.face import Frame, Image
 from portraitd.model.media_file import MediaFacts, MediaKind, Source, Stamp
 from portraitd.opencv import CAPTURE_OPTIONS, cv2

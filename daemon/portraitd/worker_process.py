@@ -25,7 +25,7 @@ from typing import Any, NamedTuple, TypeVar
 from portraitd import confinement, handover
 from portraitd.answers import packed, unpacked
 from portraitd.confinement import Confinement
-from portraitd.errors import PortraitdError, WorkerDied
+from portraitd.model.errors import PortraitdError, WorkerDied
 
 T = TypeVar("T")
 

@@ -20,11 +20,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from portraitd import __version__, errors, jobs
+from portraitd import __version__, jobs
 from portraitd.encoder.interface import EncoderSettings
-from portraitd.errors import PortraitdError, WorkerDied
 from portraitd.executors import LocalExecutor
 from portraitd.jobs import EncodeSettings
+from portraitd.model import errors
+from portraitd.model.errors import PortraitdError, WorkerDied
 from portraitd.model.media_file import Slice, Source, Stamp
 from portraitd.received import Received
 from portraitd.worker_process import Seclusion, WorkerLimits

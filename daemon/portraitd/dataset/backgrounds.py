@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from portraitd.dataset.sides import Sides, background_side
 from portraitd.dataset.splits import chance
 from portraitd.dataset.truth import DatasetRule, PlannedFrame, Split
-from portraitd.endings import frame_stem
+from portraitd.model.fingerprints import frame_stem
 from portraitd.store.dataset import DatasetStore, Recording
 
 FAR_S = 2.0

@@ -14,7 +14,7 @@ from portraitd.dataset.orders import batches, cut_orders, run_orders
 from portraitd.dataset.planning import PlanRequest, plan
 from portraitd.dataset.pool import Pool
 from portraitd.dataset.truth import DatasetRule, Plan
-from portraitd.errors import PortraitdError
+from portraitd.model.errors import PortraitdError
 from portraitd.store.dataset import Enrolment
 
 FRAMES_PER_JOB = 60

@@ -17,8 +17,8 @@ from portraitd.dataset.jpeg import TRAINING_QUALITY, encode_jpeg
 from portraitd.dataset.truth import are_corners
 from portraitd.encoder.chips import Aligner
 from portraitd.encoder.weights import FIVE_POINTS, find, verified
-from portraitd.errors import VideoError
 from portraitd.handover import open_to_read
+from portraitd.model.errors import VideoError
 from portraitd.model.face import Box, Image, Landmarks
 from portraitd.opencv import cv2
 from portraitd.video import FramesAt

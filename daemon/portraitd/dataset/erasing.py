@@ -11,7 +11,7 @@ from pathlib import Path
 
 from portraitd.dataset.folder import NOTE_NAME, held, read_note
 from portraitd.dataset.pool import Pool
-from portraitd.errors import AlreadyRunning, PublishError, StoreError
+from portraitd.model.errors import AlreadyRunning, PublishError, StoreError
 
 BUILD_LOCK = "dataset.lock"
 

@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from portraitd.dataset.files import Content, Pooled, Text
-from portraitd.errors import AlreadyRunning, PublishError
+from portraitd.model.errors import AlreadyRunning, PublishError
 
 NOTE_NAME = ".portraitd-dataset.json"
 LOCK_NAME = ".portraitd-dataset.lock"

@@ -27,8 +27,8 @@ from portraitd.dataset.truth import (
     marked,
     standing_of,
 )
-from portraitd.endings import frame_stem
 from portraitd.model.face import Box
+from portraitd.model.fingerprints import frame_stem
 from portraitd.model.media_file import MediaKind
 from portraitd.store import Database, Files
 from portraitd.store.dataset import ClassRow, DatasetStore, Enrolment, Recording, SeenFace

@@ -13,8 +13,8 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from portraitd.endings import frame_stem
-from portraitd.errors import PublishError
+from portraitd.model.errors import PublishError
+from portraitd.model.fingerprints import frame_stem
 
 LOOK = "1"
 """Raised when pictures of the same name come to look different."""

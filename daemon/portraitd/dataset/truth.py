@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from portraitd.endings import frame_stem
 from portraitd.model.face import Box, Landmarks
+from portraitd.model.fingerprints import frame_stem
 from portraitd.store.dataset import ClassKind, Enrolment, Recording, SeenFace
 
 Split = Literal["train", "val"]

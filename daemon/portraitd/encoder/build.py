@@ -15,7 +15,7 @@ from portraitd.encoder.parity import Parity, embedding_difference, score_differe
 from portraitd.encoder.resnet import ResnetEmbedder
 from portraitd.encoder.weights import FIVE_POINTS, MMOD, RESNET, find, verified
 from portraitd.encoder.yunet import YunetDetector
-from portraitd.errors import ConfigError
+from portraitd.model.errors import ConfigError
 
 # Height and width of the pictures that engines are compared with: one level of a pyramid.
 _MMOD_SAMPLE = (400, 640)

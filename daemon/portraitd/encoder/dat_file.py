@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portraitd.encoder.weights import REINSTALL
-from portraitd.errors import ModelError
+from portraitd.model.errors import ModelError
 
 Tensor = NDArray[np.float32]
 

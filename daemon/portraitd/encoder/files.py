@@ -6,7 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from portraitd.errors import ModelError
+from portraitd.model.errors import ModelError
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from portraitd.encoder.dat_file import AddPrevious, Affine, Convolution, Dense, Network, Pool, Relu
 from portraitd.encoder.mmod import WINDOW
-from portraitd.errors import ModelError
+from portraitd.model.errors import ModelError
 
 OPSET = 17
 IR_VERSION = 8

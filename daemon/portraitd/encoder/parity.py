@@ -13,7 +13,7 @@ import numpy as np
 from portraitd.encoder.dlib_reference import CnnDetector, DlibEmbedder
 from portraitd.encoder.interface import CHIP_PX, Chips, Detector, Embedder
 from portraitd.encoder.weights import MMOD, RESNET, find
-from portraitd.errors import ModelError
+from portraitd.model.errors import ModelError
 from portraitd.model.face import Image
 from portraitd.opencv import cv2
 

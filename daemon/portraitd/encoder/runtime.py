@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.errors import ConfigError, ModelError
+from portraitd.model.errors import ConfigError, ModelError
 
 Engine = Literal["onnxruntime", "openvino", "openvino-bf16"]
 

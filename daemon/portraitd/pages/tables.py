@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from portraitd.appearances import Appearance, Clip, clock
+from portraitd.model.appearance import Appearance, Clip, clock
 from portraitd.pages.escaping import readable, table
 
 WHERE = ("video", "start_s", "end_s", "start", "end", "faces")

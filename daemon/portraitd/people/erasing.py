@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from portraitd.endings import ENDING_BYTES, ending_of
-from portraitd.errors import PublishError
+from portraitd.model.errors import PublishError
+from portraitd.model.fingerprints import ENDING_BYTES, ending_of
 from portraitd.people.folder import (
     OWN_PREFIX,
     identity,

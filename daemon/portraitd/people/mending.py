@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from portraitd.errors import PublishError
+from portraitd.model.errors import PublishError
 from portraitd.people.folder import UNFINISHED, opened, opened_root
 from portraitd.people.survey import root_note, surveyed
 from portraitd.people.walk import Memory, locations, walked

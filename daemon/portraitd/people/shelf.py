@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from portraitd.errors import PublishError
+from portraitd.model.errors import PublishError
 from portraitd.people.carrying import Carrier, Modes
 from portraitd.people.folder import OWN_PREFIX, opened, opened_root, read_regular, set_mode, sweep
 from portraitd.people.note import Note, read_note

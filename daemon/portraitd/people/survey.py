@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from portraitd.errors import PublishError
+from portraitd.model.errors import PublishError
 from portraitd.people.folder import (
     Written,
     digest,

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from portraitd.errors import ForeignTree, MassDisappearance, PublishError
-from portraitd.gestures import Gesture
+from portraitd.model.edit import Gesture
+from portraitd.model.errors import ForeignTree, MassDisappearance, PublishError
 from portraitd.model.person import PersonFolder, PublishedFace
 from portraitd.people.carrying import Carrier, Modes
 from portraitd.people.edits import LEAST_LOSS, Known, read

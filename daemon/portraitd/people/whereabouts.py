@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from portraitd.errors import PublishError
+from portraitd.model.errors import PublishError
 from portraitd.people.folder import opened_root
 from portraitd.people.names import folder_name
 from portraitd.people.note import face_of

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.appearances import Clip
+from portraitd.model.appearance import Clip
 from portraitd.model.face import EMBEDDING_SIZE, Embeddings
 from portraitd.model.media_file import MediaKind
 from portraitd.store.database import Database

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
-from portraitd.errors import ConfigError, StoreError
+from portraitd.model.errors import ConfigError, StoreError
 from portraitd.store.caches import PATTERNS, private
 from portraitd.store.database import APPLICATION_ID, FILE_NAME, Database, newest_schema
 from portraitd.store.forgetting import Forgetting

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import sqlite3
 
-from portraitd.endings import side_marks
+from portraitd.model.fingerprints import side_marks
 from portraitd.model.media_file import MediaFacts, MediaKind
 from portraitd.store.database import Database
 

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from portraitd.errors import StoreError
+from portraitd.model.errors import StoreError
 from portraitd.store.database import FILE_NAME
 
 PATTERNS = ("tracks.f32", "census.f32", "grouping-*.npz", ".grouping-*.npz")

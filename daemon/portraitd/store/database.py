@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from portraitd.errors import AlreadyRunning, StoreError
+from portraitd.model.errors import AlreadyRunning, StoreError
 
 FILE_NAME = "portraitd.sqlite3"
 APPLICATION_ID = 0x706F7274  # "port"

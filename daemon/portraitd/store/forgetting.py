@@ -12,9 +12,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from portraitd.endings import content_stem, ending_of, frame_stem
-from portraitd.errors import ConfigError, StoreError
+from portraitd.model.errors import ConfigError, StoreError
 from portraitd.model.face import Box
+from portraitd.model.fingerprints import content_stem, ending_of, frame_stem
 from portraitd.store.corrections import Hidden
 from portraitd.store.database import Database
 from portraitd.store.files import shown

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from portraitd.endings import side_marks
+from portraitd.model.fingerprints import side_marks
 from portraitd.store.database import Database
 
 

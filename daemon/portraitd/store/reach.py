@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from portraitd.gestures import Exclude, Gesture, IgnoreFaces, Place, Split
+from portraitd.model.edit import Exclude, Gesture, IgnoreFaces, Place, Split
 from portraitd.store.database import Database
 
 OF_FACES = (Exclude, IgnoreFaces, Place, Split)

@@ -10,8 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from portraitd.errors import ConfigError
-from portraitd.gestures import (
+from portraitd.model.edit import (
     Exclude,
     Gesture,
     IgnoreFaces,
@@ -22,6 +21,7 @@ from portraitd.gestures import (
     RecallPerson,
     Split,
 )
+from portraitd.model.errors import ConfigError
 from portraitd.store.anchors import Anchors
 from portraitd.store.corrections import NOBODY, Corrections, Entry, Hidden, Kind, Role
 from portraitd.store.database import Database
