@@ -36,12 +36,12 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.census_methods import REACH
-from portraitd.grouping import grouping_jobs
-from portraitd.grouping.assembly import TrackTable
-from portraitd.grouping.density import Density
-from portraitd.grouping.memory import remember, remembered
-from portraitd.grouping.steps import Grouping, GroupingRule
+from portraitd.clustering import grouping_jobs
+from portraitd.clustering.agglomeration import TrackTable
+from portraitd.clustering.dbscan import Density
+from portraitd.clustering.grouping import Grouping, GroupingRule
+from portraitd.clustering.grouping_methods import REACH
+from portraitd.clustering.grouping_snapshot import remember, remembered
 from portraitd.model.track import VECTOR_LENGTH, levelled
 
 WIDTH = 128

@@ -22,22 +22,22 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
-from portraitd import jobs
-from portraitd.answers import checked
 from portraitd.cluster_place import ClusterPlace
-from portraitd.crew import Terms
-from portraitd.dask_door import Cluster
-from portraitd.dask_executor import DaskExecutor
-from portraitd.encoder.interface import EncoderSettings
-from portraitd.executors import LocalExecutor
-from portraitd.jobs import EncodeSettings
+from portraitd.faces.interface import EncoderSettings
+from portraitd.ingest import media_jobs
+from portraitd.ingest.media_jobs import EncodeSettings
 from portraitd.model.face import SliceFaces
 from portraitd.model.media_file import FileState, MediaFacts, Slice, Source, Stamp
+from portraitd.service.remote.agent import Proof
+from portraitd.service.remote.dask_client import Cluster
+from portraitd.service.remote.registry import Terms
+from portraitd.service.remote.remote_executor import DaskExecutor
 from portraitd.store import Database, Files, Ticket, Work
 from portraitd.store.files import INBOX
-from portraitd.store.work import cut
-from portraitd.worker_process import WorkerLimits
-from portraitd.worker_side import Proof
+from portraitd.store.slices import cut
+from portraitd.workers.pool import LocalExecutor
+from portraitd.workers.process import WorkerLimits
+from portraitd.workers.result_decoding import checked
 
 LIMITS = WorkerLimits(nice=0, memory_mb=0, time_limit_s=600.0)
 
@@ -56,7 +56,7 @@ def main() -> None:
 
 def measure(clips: Sequence[Path], rounds: int, slice_s: float, cores: int, folder: Path) -> None:
     """Both executors in turn, so that other work on the machine hits both."""
-    clips_facts = [(source, jobs.probe(source)) for source in map(source_of, clips)]
+    clips_facts = [(source, media_jobs.probe(source)) for source in map(source_of, clips)]
     settings = EncodeSettings(1.0, False, True, EncoderSettings(folder / "models"), 400)
     pieces = [
         Slice(source, facts.kind, start_s, stop_s, facts.sha256)
@@ -64,12 +64,12 @@ def measure(clips: Sequence[Path], rounds: int, slice_s: float, cores: int, fold
         for start_s, stop_s in cut(facts, slice_s)
     ]
     local = LocalExecutor(cores, LIMITS)
-    for load in [local.submit(jobs.warm_up, settings.encoder) for _ in range(cores)]:
+    for load in [local.submit(media_jobs.warm_up, settings.encoder) for _ in range(cores)]:
         load.result()
     programs = begin_cluster(folder, cores)
     try:
         place = ClusterPlace(scheduler_file=folder / "scheduler.json")
-        identity = local.submit(jobs.encoder_identity, settings.encoder).result()
+        identity = local.submit(media_jobs.encoder_identity, settings.encoder).result()
         proof = Proof(clips_facts[0][0], clips_facts[0][1].sha256)
         far = DaskExecutor(
             Cluster(place),
@@ -174,7 +174,7 @@ def timed(
 ) -> tuple[float, list[SliceFaces]]:
     """Seconds for all slices, and their answers."""
     began_s = time.monotonic()
-    futures = [executor.submit(jobs.encode, piece, settings) for piece in pieces]
+    futures = [executor.submit(media_jobs.encode, piece, settings) for piece in pieces]
     answers = [future.result() for future in futures]
     return time.monotonic() - began_s, answers
 

@@ -16,10 +16,10 @@ from pathlib import Path
 import cv2
 from store_questions import QUESTIONS, WORK
 
+from portraitd.cli.demo import demo_photographs
 from portraitd.config import load
-from portraitd.demo import demo_photographs
-from portraitd.health import heard
-from portraitd.repairs import faults
+from portraitd.service.health import heard
+from portraitd.service.repair import faults
 
 CONFIG = """\
 [inbox]

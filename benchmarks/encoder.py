@@ -30,25 +30,26 @@ from typing import Any
 
 import numpy as np
 
-from portraitd import jobs, logs
 from portraitd.config import load
-from portraitd.encoder import zoo
-from portraitd.executors import LocalExecutor
+from portraitd.faces.models import zoo
+from portraitd.ingest import media_jobs
 from portraitd.model.media_file import Slice, Source, Stamp
-from portraitd.running import open_service
-from portraitd.service import Now
-from portraitd.store.work import cut
-from portraitd.wakeup import Doorbell
-from portraitd.worker_process import WorkerLimits
+from portraitd.service import log_setup
+from portraitd.service.daemon import open_service
+from portraitd.service.pipeline import Now
+from portraitd.service.wakeup import Doorbell
+from portraitd.store.slices import cut
+from portraitd.workers.pool import LocalExecutor
+from portraitd.workers.process import WorkerLimits
 
 THREADS = 3
 
 
 def main() -> None:
     arguments = _arguments()
-    logs.quiet()
+    log_setup.quiet()
     clip: Path = arguments.clip
-    facts = jobs.probe(_source(clip))
+    facts = media_jobs.probe(_source(clip))
     duration_s = facts.duration_s
     seconds = min(arguments.reference_seconds, duration_s)
     rounds: dict[str, list[float]] = {"reference": [], "portraitd": [], "decoding": []}
@@ -129,7 +130,7 @@ def decoding(clip: Path, assignments: list[str]) -> float:
     """Seconds of wall clock to read every frame, by as many workers in the same slices."""
     settings = load(None, None, assignments)
     source = _source(clip)
-    facts = jobs.probe(source)
+    facts = media_jobs.probe(source)
     pieces = [
         Slice(source, facts.kind, start, stop)
         for start, stop in cut(facts, settings.workers.slice_s)
@@ -138,10 +139,10 @@ def decoding(clip: Path, assignments: list[str]) -> float:
         settings.workers.processes, WorkerLimits(nice=0, memory_mb=0, time_limit_s=3600)
     )
     try:
-        for future in [executor.submit(jobs.decode, piece, 0.001) for piece in pieces]:
+        for future in [executor.submit(media_jobs.decode, piece, 0.001) for piece in pieces]:
             future.result()
         began = time.perf_counter()
-        for future in [executor.submit(jobs.decode, piece, 1.0) for piece in pieces]:
+        for future in [executor.submit(media_jobs.decode, piece, 1.0) for piece in pieces]:
             future.result()
         return time.perf_counter() - began
     finally:

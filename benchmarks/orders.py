@@ -31,14 +31,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from portraitd import jobs, logs
 from portraitd.config import Settings, load
-from portraitd.encoder import zoo
-from portraitd.executors import InlineExecutor
-from portraitd.home import make_home
-from portraitd.service import Now, Service
+from portraitd.faces.models import zoo
+from portraitd.ingest import media_jobs
+from portraitd.service import log_setup
+from portraitd.service.home import make_home
+from portraitd.service.pipeline import Now, Service
+from portraitd.service.wakeup import Doorbell
 from portraitd.store import Database
-from portraitd.wakeup import Doorbell
+from portraitd.workers.pool import InlineExecutor
 
 NAMED_AFTER = 2
 """So many files are there when people get their names."""
@@ -73,7 +74,7 @@ class Remembering(Executor):
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """As an executor does; errors are remembered too."""
-        if fn not in (jobs.probe, jobs.encode):
+        if fn not in (media_jobs.probe, media_jobs.encode):
             return self._inline.submit(fn, *args, **kwargs)
         if args[0] not in self._known:
             self._known[args[0]] = self._inline.submit(fn, *args, **kwargs)
@@ -82,7 +83,7 @@ class Remembering(Executor):
 
 def main() -> None:
     arguments = _arguments()
-    logs.quiet()
+    log_setup.quiet()
     files = list(_files(arguments.sources))
     random = np.random.default_rng(arguments.seed)
     orders = [random.permutation(len(files)) for _ in range(arguments.orders)]

@@ -15,12 +15,12 @@ from pathlib import Path
 
 from encoder import portraitd
 
-from portraitd import logs
+from portraitd.service import log_setup
 
 
 def main() -> None:
     arguments = _arguments()
-    logs.quiet()
+    log_setup.quiet()
     plain: list[float] = []
     other: list[float] = []
     for _ in range(arguments.rounds):

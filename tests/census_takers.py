@@ -9,10 +9,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.census import CensusTaker, Pace
-from portraitd.census_methods import make_method
+from portraitd.clustering.grouping_methods import make_method
+from portraitd.clustering.grouping_stage import CensusTaker, Pace
 from portraitd.config import GroupingSettings
-from portraitd.executors import InlineExecutor
+from portraitd.workers.pool import InlineExecutor
 from stores import Store, embedding
 
 PACE = Pace(settle_s=15.0, max_wait_s=600.0)

@@ -13,11 +13,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from daemons import environment
-from portraitd.cluster_place import ClusterPlace
-from portraitd.crew import Terms
-from portraitd.dask_door import Cluster
-from portraitd.dask_executor import DaskExecutor
-from portraitd.worker_process import WorkerLimits
+from portraitd.config import SchedulerAddress
+from portraitd.service.remote.dask_client import Cluster
+from portraitd.service.remote.registry import Terms
+from portraitd.service.remote.remote_executor import DaskExecutor
+from portraitd.workers.process import WorkerLimits
 from processes import children, is_alive, wait_until
 
 TESTS = Path(__file__).parent
@@ -123,8 +123,8 @@ class TestCluster:
                 print(f"--- {log.name}\n{log.read_text()[-3000:]}")
 
     @property
-    def place(self) -> ClusterPlace:
-        return ClusterPlace(f"tcp://{self.host_address}:{self.port}")
+    def place(self) -> SchedulerAddress:
+        return SchedulerAddress(f"tcp://{self.host_address}:{self.port}")
 
     def _scheduler(self) -> Process:
         self.file.unlink(missing_ok=True)

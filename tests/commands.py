@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from portraitd.cli import main
+from portraitd.cli.main import main
 
 Answer = subprocess.CompletedProcess[str]
 Run = Callable[..., Answer]

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 
 from datasets import SECTIONS, Built, name_two, stepped, with_photos
 from homes import Home, person_folders
-from portraitd.demo import demo_photographs, make_clip
+from portraitd.cli.demo import demo_photographs, make_clip
 from reviews import ANN, BOB
 from samples import write_pattern_clip
 

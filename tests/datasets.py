@@ -13,14 +13,14 @@ import cv2
 import numpy as np
 
 from homes import Home
-from portraitd.dataset.assembly import Assembled
-from portraitd.dataset.building import Build
-from portraitd.dataset.truth import Format
-from portraitd.executors import InlineExecutor
+from portraitd.datasets.annotations import Format
+from portraitd.datasets.build import Build
+from portraitd.datasets.writer import Assembled
 from portraitd.model.face import Image
-from portraitd.service import dataset_place, dataset_rule
+from portraitd.service.pipeline import dataset_place, dataset_rule
 from portraitd.store import Database, Files
-from portraitd.store.dataset import DatasetStore, Enrolment
+from portraitd.store.dataset_store import DatasetStore, Enrolment
+from portraitd.workers.pool import InlineExecutor
 
 ANN, BEA = "Ann", "Béa (née X)"
 

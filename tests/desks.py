@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from portraitd.admission import Admission, InboxPace
+from portraitd.ingest.admission import Admission, InboxPace
 from portraitd.model.media_file import FileState
 from portraitd.store import Database, Files, KnownFile
 from portraitd.store.files import INBOX

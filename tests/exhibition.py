@@ -10,15 +10,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.gallery import Gallery
 from portraitd.model.face import Box, Face, Portrait, Quality, Sighting, SliceFaces
 from portraitd.model.person import CarriedOver
 from portraitd.model.track import Tracks
-from portraitd.noticeboard import Noticeboard
-from portraitd.people.tree import Published, Tree
+from portraitd.people.pages.gallery import Gallery
+from portraitd.people.pages.status_stage import Noticeboard
+from portraitd.people.tree.people_tree import Published, Tree
 from portraitd.store import Database
 from portraitd.store.people import Grouped
-from portraitd.store.showing import Limits, Publication, Showing
+from portraitd.store.publications import Limits, Publication, Showing
 from stores import ENCODER, Store, video_facts
 
 BOX = Box(84, 120, 204, 240)

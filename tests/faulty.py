@@ -15,9 +15,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from portraitd import handover
 from portraitd.model import errors
 from portraitd.model.media_file import Source
+from portraitd.workers import file_broker
 
 seen: list[str] = []
 
@@ -160,7 +160,7 @@ def touch(path: Path) -> None:
 
 def open_source(source: Source) -> bytes:
     """The first bytes of the file that a job is about."""
-    descriptor = handover.open_to_read(source.path)
+    descriptor = file_broker.open_to_read(source.path)
     try:
         return os.read(descriptor, 16)
     finally:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from clusters import terms
-from portraitd import __version__, worker_side
-from portraitd.crew import Presence, Roll
-from portraitd.dask_executor import DaskExecutor
-from portraitd.received import Received
-from portraitd.worker_side import Introduction, Order
+from portraitd import __version__
+from portraitd.service.remote import agent
+from portraitd.service.remote.agent import Introduction, Order
+from portraitd.service.remote.file_cache import Received
+from portraitd.service.remote.registry import Presence, Roll
+from portraitd.service.remote.remote_executor import DaskExecutor
 
 NAME = "dlib-resnet-v1 by dlib, hog"
 
@@ -46,20 +47,20 @@ class Table:
         )
 
     def ask(self, address: str, fn: Callable[..., Any], *args: Any) -> Future[Any]:
-        assert fn is worker_side.introduce
+        assert fn is agent.introduce
         self.asked[address] = Future()
         if said := self.introductions.get(address):
             self.asked[address].set_result(said)
         return self.asked[address]
 
     def start(self, address: str, fn: Callable[..., Any], *args: Any) -> Future[Any]:
-        assert fn is worker_side.carry_out
+        assert fn is agent.carry_out
         future: Future[Any] = Future()
         self.started.append((address, args[0], future))
         return future
 
     def call(self, address: str, fn: Callable[..., Any], *args: Any) -> Any:
-        assert fn is worker_side.take_chunk
+        assert fn is agent.take_chunk
         self.calls.append((address, len(args[3])))
         return self.received.take(*args)
 

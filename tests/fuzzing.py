@@ -22,9 +22,9 @@ from structlog.testing import capture_logs
 
 from portraitd.config import Settings
 from portraitd.model.media_file import FileState
-from portraitd.running import open_service
-from portraitd.service import Now
-from portraitd.wakeup import Doorbell
+from portraitd.service.daemon import open_service
+from portraitd.service.pipeline import Now
+from portraitd.service.wakeup import Doorbell
 from samples import pattern, with_index_first, write_pattern_clip
 
 EXTREMES = (0, 1, 2, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)

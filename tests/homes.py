@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from portraitd.config import Settings
-from portraitd.executors import InlineExecutor
-from portraitd.home import make_home
-from portraitd.people.xmp import without_mark
-from portraitd.service import Now, Service
+from portraitd.media.xmp import without_mark
+from portraitd.service.home import make_home
+from portraitd.service.pipeline import Now, Service
+from portraitd.service.wakeup import Doorbell
 from portraitd.store import Database, StoreLock
-from portraitd.wakeup import Doorbell
+from portraitd.workers.pool import InlineExecutor
 
 START_S = 1_000_000_000.0
 

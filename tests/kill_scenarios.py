@@ -14,19 +14,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from homes import Home, connect, digest
-from portraitd import jobs
-from portraitd.demo import demo_photographs
-from portraitd.errands import BUILD_DATASET
-from portraitd.executors import InlineExecutor
-from portraitd.forgetter import REQUEST
+from portraitd.cli.demo import demo_photographs
+from portraitd.ingest import media_jobs
 
 # Before any fork: what OpenCV's threads wait for is not there afterwards.
-from portraitd.opencv import cv2
-from portraitd.people.note import ROOT_NOTE
-from portraitd.requests import Request, Requests
+from portraitd.media.opencv import cv2
+from portraitd.people.tree.manifest import ROOT_NOTE
+from portraitd.service.control import BUILD_DATASET
+from portraitd.service.control_files import Request, Requests
+from portraitd.service.erasure_stage import REQUEST
 from portraitd.store import StoreLock
-from portraitd.store.backup import back_up, inspect, restore
 from portraitd.store.database import FILE_NAME
+from portraitd.store.maintenance.backup import back_up, inspect, restore
+from portraitd.workers.pool import InlineExecutor
 from test_migrations import first_store
 
 
@@ -38,7 +38,7 @@ class Remembering(Executor):
         self._answers: dict[object, Future[Any]] = {}
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        if fn is not jobs.encode:
+        if fn is not media_jobs.encode:
             return self._inline.submit(fn, *args, **kwargs)
         piece = args[0]
         key = (piece.source.path.read_bytes(), piece.start_s, piece.stop_s)

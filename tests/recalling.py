@@ -6,9 +6,9 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from portraitd import jobs
-from portraitd.executors import InlineExecutor
-from portraitd.grouping import grouping_jobs
+from portraitd.clustering import grouping_jobs
+from portraitd.ingest import media_jobs
+from portraitd.workers.pool import InlineExecutor
 
 
 class Recalling(InlineExecutor):
@@ -22,7 +22,7 @@ class Recalling(InlineExecutor):
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         key: object = None
-        if fn is jobs.encode:
+        if fn is media_jobs.encode:
             piece = args[0]
             key = (piece.source.path.name, piece.start_s, piece.stop_s)
         if fn is grouping_jobs.cluster:

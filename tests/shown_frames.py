@@ -6,8 +6,8 @@ import hashlib
 import math
 from pathlib import Path
 
+from portraitd.media.video import SampledFrames
 from portraitd.model.media_file import MediaKind
-from portraitd.video import SampledFrames
 from samples import source_of
 
 Shown = list[tuple[float, str]]

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.grouping import grouping_jobs
-from portraitd.grouping.identity import carry_over
+from portraitd.clustering import grouping_jobs
+from portraitd.clustering.identity import carry_over
 from portraitd.model.face import Box, Face, Portrait, Quality, Sighting, SliceFaces
 from portraitd.model.media_file import FileState, MediaFacts, MediaKind, Stamp
 from portraitd.store import (

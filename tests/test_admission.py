@@ -9,9 +9,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from desks import QUIET_S, Desk
-from portraitd.admission import InboxPace
+from portraitd.ingest.admission import InboxPace
+from portraitd.ingest.mounts import MARKER
 from portraitd.model.media_file import FileState
-from portraitd.mounts import MARKER
 
 
 @pytest.fixture

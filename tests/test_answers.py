@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from portraitd import answers
-from portraitd.answers import packed, unpacked
 from portraitd.model.errors import WorkerDied
 from portraitd.model.face import Box
 from portraitd.model.media_file import MediaKind
+from portraitd.workers import result_decoding
+from portraitd.workers.result_decoding import packed, unpacked
 
 
 class Looked:
@@ -39,7 +39,7 @@ def test_a_member_of_an_enumeration_may_be_looked_up() -> None:
 
 @pytest.mark.parametrize(
     ("owner", "name"),
-    [(MediaKind, "__subclasses__"), (Box, "_make"), (answers.Sighting, "__init__")],
+    [(MediaKind, "__subclasses__"), (Box, "_make"), (result_decoding.Sighting, "__init__")],
 )
 def test_nothing_else_may_be_looked_up(owner: Any, name: str) -> None:
     """From an attribute to the next, a program could be reached."""

@@ -14,7 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from portraitd.arrival import Hindrances, Patience, Writer, hindrance, unfinished, writer_of
+from portraitd.ingest.stability import (
+    Hindrances,
+    Patience,
+    Writer,
+    hindrance,
+    unfinished,
+    writer_of,
+)
 from samples import boxes, with_index_first, write_pattern_clip
 
 PATIENT = Patience(unknown_writer_s=60.0, unfinished_s=600.0)
@@ -82,7 +89,7 @@ def test_of_a_file_of_somebody_else_nothing_is_known(open_path: Path) -> None:
     clip.write_bytes(b"video")
     os.chown(clip, 12345, 12345)
     script = (
-        "import sys, pathlib; from portraitd.arrival import Patience, hindrance\n"
+        "import sys, pathlib; from portraitd.ingest.stability import Patience, hindrance\n"
         "for still_s in (59.0, 61.0):\n"
         "    print(hindrance(pathlib.Path(sys.argv[1]), still_s, Patience(60.0, 0.0)))\n"
     )

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from portraitd.grouping.assembly import Assembly, AssemblyRule, TrackTable
-from portraitd.grouping.claims import Claims
-from portraitd.grouping.clumps import clumps_of
-from portraitd.grouping.density import Density
-from portraitd.grouping.groups import Merging, measure
+from portraitd.clustering.agglomeration import Assembly, AssemblyRule, TrackTable
+from portraitd.clustering.constraints import Claims
+from portraitd.clustering.dbscan import Density
+from portraitd.clustering.group_statistics import Merging, measure
+from portraitd.clustering.seeds import clumps_of
 from track_tables import DENSE, RULE, Rows, fresh, part, partition, spots, stores
 
 

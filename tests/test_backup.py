@@ -13,9 +13,9 @@ import pytest
 
 from portraitd.model.errors import ConfigError, StoreError
 from portraitd.store import Database, Forgetting
-from portraitd.store.backup import back_up, inspect, listed, restore
 from portraitd.store.database import FILE_NAME, newest_schema
-from portraitd.store.forgetting import Scope
+from portraitd.store.erasure.eraser import Scope
+from portraitd.store.maintenance.backup import back_up, inspect, listed, restore
 from stores import Store, embedding
 from test_migrations import first_store
 

@@ -10,9 +10,9 @@ import pytest
 
 from datasets import stepped, with_dataset
 from homes import Home, assert_sound, connect, person_folders
+from portraitd.media.video import probe
 from portraitd.store import Database, Files
-from portraitd.store.dataset import DatasetStore, Enrolment
-from portraitd.video import probe
+from portraitd.store.dataset_store import DatasetStore, Enrolment
 from samples import source_of, with_index_first
 
 

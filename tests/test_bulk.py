@@ -6,10 +6,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portraitd.grouping.assembly import Assembly, AssemblyRule, TrackTable
-from portraitd.grouping.density import Density
-from portraitd.grouping.groups import measure
-from portraitd.grouping.ledger import LARGE_ROWS
+from portraitd.clustering.agglomeration import Assembly, AssemblyRule, TrackTable
+from portraitd.clustering.dbscan import Density
+from portraitd.clustering.group_statistics import measure
+from portraitd.clustering.running_sums import LARGE_ROWS
 from track_tables import DENSE, RULE, part, partition, spots, stores
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from census_takers import PACE, MethodName, near, see, taker
 from held import Held
-from portraitd.census import is_due
-from portraitd.grouping import grouping_jobs
+from portraitd.clustering import grouping_jobs
+from portraitd.clustering.grouping_stage import is_due
 from portraitd.store import Database
 from stores import Store
 

@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from portraitd.census_methods import Method, PeopleMethod, arrays_by_row, make_method
+from portraitd.clustering.dbscan import DensityRule
+from portraitd.clustering.grouping_methods import Method, PeopleMethod, arrays_by_row, make_method
+from portraitd.clustering.must_link import said_of_tracks
 from portraitd.config import GroupingSettings
-from portraitd.executors import InlineExecutor
-from portraitd.grouping.density import DensityRule
-from portraitd.said import said_of_tracks
 from portraitd.store import Census, Database
 from portraitd.store.database import FILE_NAME
+from portraitd.workers.pool import InlineExecutor
 from stores import ENCODER, Store, embedding, sighting, slice_faces
 
 Faces = list[NDArray[np.float32]]

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 from hypothesis import given
 
-from portraitd.grouping.assembly import TrackTable
-from portraitd.grouping.claims import Claims
-from portraitd.grouping.clumps import told_groups
-from portraitd.grouping.density import Density
+from portraitd.clustering.agglomeration import TrackTable
+from portraitd.clustering.constraints import Claims
+from portraitd.clustering.dbscan import Density
+from portraitd.clustering.seeds import told_groups
 from track_tables import DENSE, Rows, fresh, partition, spots, stores
 
 

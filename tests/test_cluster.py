@@ -19,15 +19,15 @@ import faulty
 from clusters import LIMITS, QUICK_LOSS, TestCluster, accepted, free_port, terms
 from daemons import make_home, portraitd
 from homes import Home
-from portraitd import jobs
-from portraitd.cluster_place import ClusterPlace
-from portraitd.dask_door import Cluster
-from portraitd.dask_executor import MOST_MOVES, DaskExecutor
-from portraitd.encoder.interface import EncoderSettings
-from portraitd.jobs import EncodeSettings
+from portraitd.config import SchedulerAddress
+from portraitd.faces.interface import EncoderSettings
+from portraitd.ingest import media_jobs
+from portraitd.ingest.media_jobs import EncodeSettings
 from portraitd.model.errors import ConfigError, WorkerDied
 from portraitd.model.media_file import MediaKind, Slice
-from portraitd.worker_process import WorkerLimits
+from portraitd.service.remote.dask_client import Cluster, resolve_address
+from portraitd.service.remote.remote_executor import MOST_MOVES, DaskExecutor
+from portraitd.workers.process import WorkerLimits
 from processes import wait_until
 from relay import Relay
 from samples import source_of
@@ -92,7 +92,7 @@ def test_a_connection_that_breaks_again_and_again_loses_nothing(tmp_path: Path) 
     met: list[int] = []
     with TestCluster(tmp_path) as cluster, Relay(cluster.port) as line:
         cluster.add_worker(processes=2)
-        place = ClusterPlace(f"tcp://127.0.0.1:{line.port}")
+        place = SchedulerAddress(f"tcp://127.0.0.1:{line.port}")
         executor = DaskExecutor(
             Cluster(place), terms(limits=LONG), lambda: met.append(1), look_s=0.2
         )
@@ -113,7 +113,7 @@ def test_a_connection_that_breaks_again_and_again_loses_nothing(tmp_path: Path) 
 def test_a_scheduler_that_never_answers_holds_no_stop_up() -> None:
     """It takes the call, as one does that was stopped; nobody but the clock can tell."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        place = ClusterPlace(f"tcp://127.0.0.1:{silent.getsockname()[1]}")
+        place = SchedulerAddress(f"tcp://127.0.0.1:{silent.getsockname()[1]}")
         executor = DaskExecutor(Cluster(place), terms(), look_s=0.2)
         caller, _ = silent.accept()
         began_s = time.monotonic()
@@ -172,18 +172,18 @@ def test_a_sent_file_gives_the_same_faces(tmp_path: Path, two_people: Path) -> N
     sha256 = hashlib.sha256(two_people.read_bytes()).hexdigest()
     source = source_of(two_people)
     piece = Slice(source, MediaKind.VIDEO, 5.0, 15.0, sha256)
-    here = jobs.encode(piece, settings)
+    here = media_jobs.encode(piece, settings)
     with TestCluster(tmp_path) as cluster:
         cluster.add_worker()
         executor = cluster.executor(
             limits=LONG,
             encoder=settings.encoder,
-            identity=jobs.encoder_identity(settings.encoder),
+            identity=media_jobs.encoder_identity(settings.encoder),
         )
         wait_for_workers(executor, 1)
         (member,) = executor.members()
 
-        there = executor.submit(jobs.encode, piece, settings).result(ANSWER_S)
+        there = executor.submit(media_jobs.encode, piece, settings).result(ANSWER_S)
 
         executor.shutdown(cancel_futures=True)
     assert member.sends
@@ -206,7 +206,9 @@ def test_a_worker_with_another_encoder_is_refused(tmp_path: Path) -> None:
     with TestCluster(tmp_path) as cluster:
         cluster.add_worker()
         executor = cluster.executor(
-            limits=LONG, encoder=asked, identity=jobs.encoder_identity(replace(asked, mirror=False))
+            limits=LONG,
+            encoder=asked,
+            identity=media_jobs.encoder_identity(replace(asked, mirror=False)),
         )
         wait_until(lambda: [m for m in executor.members() if m.reason], "it was refused", 90.0)
 
@@ -286,13 +288,13 @@ def test_a_cluster_may_be_encrypted(tmp_path: Path, keys: Path) -> None:
         address = f"tls://127.0.0.1:{cluster.port}"
         shown = ("--tls-ca", str(cert), "--tls-cert", str(cert), "--tls-key", str(key))
         cluster.add_worker(*shown, address=address)
-        place = ClusterPlace(address, None, cert, cert, key)
+        place = SchedulerAddress(address, None, cert, cert, key)
         executor = DaskExecutor(Cluster(place), terms(limits=LIMITS), look_s=0.2)
         wait_for_workers(executor, 1)
         assert 5 == executor.submit(faulty.add, 2, 3).result(ANSWER_S)
         executor.shutdown(cancel_futures=True)
 
-        stranger = Cluster(ClusterPlace(f"tcp://127.0.0.1:{cluster.port}"))
+        stranger = Cluster(SchedulerAddress(f"tcp://127.0.0.1:{cluster.port}"))
         assert stranger.workers() is None
         stranger.close()
 
@@ -300,32 +302,36 @@ def test_a_cluster_may_be_encrypted(tmp_path: Path, keys: Path) -> None:
 @pytest.mark.parametrize(
     ("place", "reason"),
     [
-        (ClusterPlace("tcp://10.1.2.3:8786"), "not encrypted"),
-        (ClusterPlace("tcp://workers.example:8786"), "insecure_address = true"),
-        (ClusterPlace("tls://10.1.2.3:8786"), "needs workers.tls_ca"),
-        (ClusterPlace("http://10.1.2.3:8786"), "write tcp://"),
-        (ClusterPlace(""), "needs workers.address"),
-        (ClusterPlace(scheduler_file=Path("/nowhere.json")), "no scheduler's address"),
+        (SchedulerAddress("tcp://10.1.2.3:8786"), "not encrypted"),
+        (SchedulerAddress("tcp://workers.example:8786"), "insecure_address = true"),
+        (SchedulerAddress("tls://10.1.2.3:8786"), "needs workers.tls_ca"),
+        (SchedulerAddress("http://10.1.2.3:8786"), "write tcp://"),
+        (SchedulerAddress(""), "needs workers.address"),
+        (SchedulerAddress(scheduler_file=Path("/nowhere.json")), "no scheduler's address"),
     ],
 )
-def test_a_place_that_may_not_be_used_is_refused(place: ClusterPlace, reason: str) -> None:
+def test_a_place_that_may_not_be_used_is_refused(place: SchedulerAddress, reason: str) -> None:
     """Before anything is sent there; the line says what to write."""
     with pytest.raises(ConfigError, match=reason):
-        place.resolved()
+        resolve_address(place)
 
 
 def test_a_plain_connection_may_be_allowed_by_name() -> None:
     """And needs no leave on this machine."""
-    assert "tcp://10.1.2.3:1" == ClusterPlace("tcp://10.1.2.3:1", insecure=True).resolved()
+    assert "tcp://10.1.2.3:1" == resolve_address(
+        SchedulerAddress("tcp://10.1.2.3:1", insecure=True)
+    )
     for host in ("127.0.0.1", "localhost", "[::1]", "127.9.9.9"):
-        assert f"tcp://{host}:1" == ClusterPlace(f"tcp://{host}:1").resolved()
+        assert f"tcp://{host}:1" == resolve_address(SchedulerAddress(f"tcp://{host}:1"))
 
 
 @pytest.mark.slow
 def test_a_scheduler_that_is_not_there_is_waited_for(tmp_path: Path) -> None:
     """A job that is asked for meanwhile is done when it comes."""
     port = free_port()
-    executor = DaskExecutor(Cluster(ClusterPlace(f"tcp://127.0.0.1:{port}")), terms(), look_s=0.2)
+    executor = DaskExecutor(
+        Cluster(SchedulerAddress(f"tcp://127.0.0.1:{port}")), terms(), look_s=0.2
+    )
     answer = executor.submit(faulty.add, 1)
     assert (False, 0) == (executor.reached, executor.places)
 

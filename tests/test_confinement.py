@@ -14,23 +14,24 @@ from pathlib import Path
 import pytest
 
 import faulty
-from portraitd import confinement, jobs
-from portraitd.confinement import Confinement, calls, landlock
-from portraitd.confinement.trial import held
-from portraitd.encoder.interface import EncoderSettings
-from portraitd.executors import LocalExecutor
+from portraitd.faces.interface import EncoderSettings
+from portraitd.ingest import media_jobs
 from portraitd.model.errors import WorkerDied
 from portraitd.model.face import Embeddings
 from portraitd.model.media_file import MediaKind, Slice, Source
-from portraitd.worker_process import Seclusion, WorkerLimits
-from portraitd.workers import decoding_seclusion
+from portraitd.service.pools import decoding_seclusion
+from portraitd.workers import sandbox
+from portraitd.workers.pool import LocalExecutor
+from portraitd.workers.process import Seclusion, WorkerLimits
+from portraitd.workers.sandbox import Confinement, calls, landlock
+from portraitd.workers.sandbox.trial import held
 from samples import source_of
 
 ANSWER_S = 240.0
 LIMITS = WorkerLimits(nice=0, memory_mb=4000, time_limit_s=120.0)
 
 pytestmark = pytest.mark.skipif(
-    bool(list(confinement.missing())), reason=f"not offered here: {list(confinement.missing())}"
+    bool(list(sandbox.missing())), reason=f"not offered here: {list(sandbox.missing())}"
 )
 
 
@@ -178,20 +179,20 @@ def test_a_closed_worker_finds_the_same_faces(
     limits = WorkerLimits(nice=0, memory_mb=3000, time_limit_s=400.0)
     executor = LocalExecutor(1, limits, decoding_seclusion(settings))
     source = source_of(two_people)
-    encoding = jobs.EncodeSettings(0.5, False, True, settings, 100)
+    encoding = media_jobs.EncodeSettings(0.5, False, True, settings, 100)
     piece = Slice(source, MediaKind.VIDEO, 0.0, 6.0)
 
-    facts = executor.submit(jobs.probe, source).result(600)
-    confined = executor.submit(jobs.encode, piece, encoding).result(600)
+    facts = executor.submit(media_jobs.probe, source).result(600)
+    confined = executor.submit(media_jobs.encode, piece, encoding).result(600)
 
     executor.shutdown()
-    free = jobs.encode(piece, encoding)
+    free = media_jobs.encode(piece, encoding)
     assert MediaKind.VIDEO is facts.kind
     assert len(confined.sightings) > 0
     assert _embeddings(free) == _embeddings(confined)
 
 
-def _embeddings(found: jobs.SliceFaces) -> list[list[float]]:
+def _embeddings(found: media_jobs.SliceFaces) -> list[list[float]]:
     rows: list[Embeddings] = [sighting.face.embedding for sighting in found.sightings]
     return [[round(float(value), 3) for value in row] for row in rows]
 
@@ -229,9 +230,9 @@ LESS = """
 import pathlib, sys
 import faulty
 from portraitd import confinement
-from portraitd.confinement import Confinement
-from portraitd.executors import LocalExecutor
-from portraitd.worker_process import Seclusion, WorkerLimits
+from portraitd.workers.sandbox import Confinement
+from portraitd.workers.pool import LocalExecutor
+from portraitd.workers.process import Seclusion, WorkerLimits
 
 if __name__ == "__main__":
     print(*confinement.missing(), sep="\\n")

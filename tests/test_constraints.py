@@ -9,12 +9,12 @@ import pytest
 from numpy.typing import NDArray
 
 from held import Held
-from portraitd.census import CensusTaker, Pace
-from portraitd.census_methods import make_method
+from portraitd.clustering.grouping_methods import make_method
+from portraitd.clustering.grouping_stage import CensusTaker, Pace
 from portraitd.config import GroupingSettings
-from portraitd.executors import InlineExecutor
 from portraitd.model.edit import Exclude, Gesture, IgnorePerson, Merge, Name, Place, Split
 from portraitd.store import Census, Database, Showing, Verdicts
+from portraitd.workers.pool import InlineExecutor
 from stores import Store, embedding
 
 Vector = NDArray[np.float32]

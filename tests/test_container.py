@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from portraitd.container import is_encrypted, missing_bytes, mp4_boxes, why_unreadable
+from portraitd.media.container import is_encrypted, missing_bytes, mp4_boxes, why_unreadable
+from portraitd.media.video import probe
 from portraitd.model.errors import UnreadableVideo
-from portraitd.video import probe
 from samples import find_box, source_of, write_pattern_clip
 
 

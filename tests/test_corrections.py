@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portraitd.store.corrections import Entry, Hidden, Kind, Role, Touched, replay, undone_by
+from portraitd.store.corrections.replay import Entry, Hidden, Kind, Role, Touched, replay, undone_by
 
 
 def entry(

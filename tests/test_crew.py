@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from homes import Home
-from portraitd.status import described, print_json, print_table, read_status
+from portraitd.service.status import described, print_json, print_table, read_status
 from portraitd.store import ClusterState, Crew, CrewMember, Database
 
 FAST = CrewMember("tcp://a:1", "alpha", "accepted", "", 4, 5, 20, 600.0, 300.0, False)

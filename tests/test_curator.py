@@ -7,10 +7,10 @@ from pathlib import Path
 
 from datasets import SECTIONS, below, name_two, with_photos
 from homes import Home
-from portraitd.dataset.assembly import Assembled
-from portraitd.dataset.folder import held
-from portraitd.errands import BUILD_DATASET
-from portraitd.requests import Request, Requests
+from portraitd.datasets.output import held
+from portraitd.datasets.writer import Assembled
+from portraitd.service.control import BUILD_DATASET
+from portraitd.service.control_files import Request, Requests
 
 AUTO = SECTIONS | {
     "dataset": {"auto": True, "near_duplicate": 0.0, "formats": ("coco", "chips150")}

@@ -14,11 +14,11 @@ import pytest
 
 import faulty
 from floors import Floor
-from portraitd import jobs
+from portraitd.ingest import media_jobs
 from portraitd.model.errors import FileChanged, NotMedia, WorkerDied
 from portraitd.model.face import Box, Portrait, SliceFaces
 from portraitd.model.media_file import MediaKind, Slice
-from portraitd.worker_side import Answer
+from portraitd.service.remote.agent import Answer
 from processes import wait_until
 from samples import source_of
 from stores import embedding, sighting, slice_faces
@@ -50,7 +50,7 @@ def test_a_file_that_takes_long_is_no_silence(floor: Floor, piece: Slice) -> Non
 
     floor.table.call = slowly  # type: ignore[method-assign]
 
-    answer = floor.executor.submit(jobs.encode, piece)
+    answer = floor.executor.submit(media_jobs.encode, piece)
     wait_until(lambda: floor.table.started, "it was started")
     floor.table.started[0][2].set_result(Answer(slice_faces()))
 
@@ -100,7 +100,7 @@ def test_an_answer_that_makes_no_sense_is_not_taken(
 ) -> None:
     """A worker is another machine; what comes from it is looked at before it is believed."""
     floor.meet("a")
-    answer = floor.executor.submit(jobs.encode, piece)
+    answer = floor.executor.submit(media_jobs.encode, piece)
     wait_until(lambda: floor.table.started, "it was started")
 
     floor.table.started[0][2].set_result(Answer(value))
@@ -113,7 +113,7 @@ def test_a_worker_that_sees_the_files_is_sent_none(floor: Floor, piece: Slice) -
     """It reads them under the same path."""
     floor.meet("a", shares=True)
 
-    floor.executor.submit(jobs.encode, piece)
+    floor.executor.submit(media_jobs.encode, piece)
 
     assert ("", piece) == (floor.table.started[0][1].sent, floor.table.started[0][1].args[0])
     assert [] == floor.table.calls
@@ -124,7 +124,7 @@ def test_a_file_is_sent_once_to_a_worker_that_does_not_see_it(floor: Floor, piec
     floor.meet("a", 4, shares=False)
     floor.meet("b", 4, shares=False)
 
-    answers = [floor.executor.submit(jobs.encode, piece) for _ in range(4)]
+    answers = [floor.executor.submit(media_jobs.encode, piece) for _ in range(4)]
     wait_until(lambda: len(floor.table.started) == 4, "all were started")
 
     size = piece.source.stamp.size
@@ -142,7 +142,7 @@ def test_a_file_is_sent_once_to_a_worker_that_does_not_see_it(floor: Floor, piec
 def test_a_file_that_had_to_make_room_is_sent_again(floor: Floor, piece: Slice) -> None:
     """The job says that it is missing, and is given out anew."""
     floor.meet("a", shares=False)
-    answer = floor.executor.submit(jobs.encode, piece)
+    answer = floor.executor.submit(media_jobs.encode, piece)
     wait_until(lambda: floor.table.started, "it was started")
 
     floor.table.started[0][2].set_result(Answer(error="WorkerDied", missing=True))
@@ -160,7 +160,7 @@ def test_a_file_that_changes_is_not_sent(floor: Floor, piece: Slice, tmp_path: P
     copy.write_bytes(b"another")
     floor.meet("a", shares=False)
 
-    answer = floor.executor.submit(jobs.encode, changed)
+    answer = floor.executor.submit(media_jobs.encode, changed)
 
     with pytest.raises(FileChanged, match="while it was sent"):
         answer.result(10)
@@ -171,7 +171,7 @@ def test_a_file_larger_than_a_worker_may_keep_is_said(tmp_path: Path, piece: Sli
     floor = Floor(tmp_path, cache_bytes=100)
     floor.meet("a", shares=False)
 
-    answer = floor.executor.submit(jobs.encode, piece)
+    answer = floor.executor.submit(media_jobs.encode, piece)
 
     with pytest.raises(WorkerDied, match=r"a: a file of .* workers\.cache_mb"):
         answer.result(10)

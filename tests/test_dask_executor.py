@@ -10,9 +10,9 @@ import pytest
 import faulty
 from floors import NAME, Floor
 from portraitd import __version__
-from portraitd.dask_executor import MOST_MOVES
 from portraitd.model.errors import WorkerDied, WorkersAway
-from portraitd.worker_side import Answer, Introduction
+from portraitd.service.remote.agent import Answer, Introduction
+from portraitd.service.remote.remote_executor import MOST_MOVES
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ import pytest
 from datasets import ANN, BEA, FORMATS, UNKNOWN, Built, MakeHome, below, copy_of, labels, stepped
 from homes import Home
 from loaders import loaded
-from portraitd.dataset.checking import checked
-from portraitd.dataset.jpeg import jpeg_size
+from portraitd.datasets.validate import checked
+from portraitd.media.jpeg import jpeg_size
 
 
 @pytest.fixture

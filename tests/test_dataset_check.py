@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from portraitd.dataset.checking import Checked, checked
-from portraitd.dataset.jpeg import jpeg_problem, jpeg_size
+from portraitd.datasets.validate import Checked, checked
+from portraitd.media.jpeg import jpeg_problem, jpeg_size
 
 YAML = 'train: images/train\nval: images/val\nnames:\n  0: "ann"\n  1: "bob"\n'
 

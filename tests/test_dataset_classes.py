@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from portraitd.dataset.classes import enrolled, labels
+from portraitd.datasets.classes import enrolled, labels
 from portraitd.model.errors import StoreError
 from portraitd.store import Database
-from portraitd.store.dataset import ClassRow, DatasetStore, Enrolment, NamedPerson
+from portraitd.store.dataset_store import ClassRow, DatasetStore, Enrolment, NamedPerson
 from stores import Store
 
 ANN, BOB, CY = NamedPerson(1, "Ann"), NamedPerson(2, "Bob"), NamedPerson(7, "Cy")

@@ -12,20 +12,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pictures import astronaut
-from portraitd.dataset.cutting import (
-    ARCFACE,
-    ARCFACE_CORNERS,
-    arcface_chip,
-    blurred,
-    similarity,
-)
-from portraitd.dataset.cvat import video_annotations
-from portraitd.dataset.jpeg import TRAINING_QUALITY, encode_jpeg
-from portraitd.dataset.sheets import without
-from portraitd.dataset.truth import ClassLabel, PlannedTrack, standing_of
+from portraitd.datasets.annotations import ClassLabel, PlannedTrack, standing_of
+from portraitd.datasets.contact_sheet import without
+from portraitd.datasets.cropping import ARCFACE, ARCFACE_CORNERS, arcface_chip, blurred, similarity
+from portraitd.datasets.formats.cvat import video_annotations
+from portraitd.media.jpeg import TRAINING_QUALITY, encode_jpeg
 from portraitd.model.face import Box
 from portraitd.model.media_file import MediaKind
-from portraitd.store.dataset import Recording, SeenFace
+from portraitd.store.dataset_store import Recording, SeenFace
 
 FACE = Box(180, 70, 270, 160)
 

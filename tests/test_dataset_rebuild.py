@@ -25,7 +25,7 @@ from datasets import (
     with_photos,
 )
 from homes import Home
-from portraitd.dataset.checking import checked
+from portraitd.datasets.validate import checked
 from portraitd.model.errors import AlreadyRunning
 
 
@@ -139,7 +139,7 @@ def test_a_lost_note_is_no_reason_to_write_everything_again(copied: MakeHome) ->
 
 def test_two_builds_at_once_are_refused(copied: MakeHome) -> None:
     """The second says so."""
-    from portraitd.dataset.folder import held
+    from portraitd.datasets.output import held
 
     home = copied()
     with (

@@ -7,10 +7,10 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portraitd.dataset.sides import CUT, GAP_S, SeenIn, Sides
-from portraitd.dataset.splits import Stretch, Unit, assigned, stretches
+from portraitd.datasets.split_assignment import CUT, GAP_S, SeenIn, Sides
+from portraitd.datasets.split_units import Stretch, Unit, assigned, stretches
 from portraitd.model.face import Box
-from portraitd.store.dataset import SeenFace
+from portraitd.store.dataset_store import SeenFace
 
 people = st.dictionaries(st.integers(1, 6), st.integers(1, 20), min_size=1, max_size=3)
 units = st.lists(people, min_size=1, max_size=30).map(

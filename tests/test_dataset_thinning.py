@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from portraitd.dataset.thinning import kept
-from portraitd.dataset.truth import are_corners
+from portraitd.datasets.annotations import are_corners
+from portraitd.datasets.dedup import kept
 
 LINE = np.zeros((6, 128), np.float32)
 LINE[:, 0] = [0.0, 0.05, 0.5, 0.54, 1.0, 0.01]

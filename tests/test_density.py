@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.cluster import DBSCAN
 
-from portraitd.grouping.breakage import broken_parts, pieces
-from portraitd.grouping.components import connected
-from portraitd.grouping.density import Density, DensityRule
-from portraitd.grouping.distances import near, squared_distances
+from portraitd.clustering.connected import connected
+from portraitd.clustering.dbscan import Density, DensityRule
+from portraitd.clustering.dbscan_removal import broken_parts, pieces
+from portraitd.clustering.neighbours import near, squared_distances
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]

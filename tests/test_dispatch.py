@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from portraitd import jobs
-from portraitd.dispatch import Dispatcher
-from portraitd.encoder.interface import EncoderSettings
-from portraitd.jobs import EncodeSettings
+from portraitd.faces.interface import EncoderSettings
+from portraitd.ingest import media_jobs
+from portraitd.ingest.dispatcher import Dispatcher
+from portraitd.ingest.media_jobs import EncodeSettings
 from portraitd.model.errors import FileChanged, NotMedia, StoreError, UnreadableVideo, WorkerDied
 from portraitd.model.media_file import FileState, Stamp
 from portraitd.store import Database
@@ -31,10 +31,10 @@ class Workers(Executor):
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()
-        if fn is jobs.probe:
+        if fn is media_jobs.probe:
             self.probes.append(future)
         else:
-            assert fn is jobs.encode
+            assert fn is media_jobs.encode
             self.slices.append(future)
             self.pieces.append((args[0].start_s, args[0].stop_s))
         return future

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from portraitd.grouping.distances import near
+from portraitd.clustering.neighbours import near
 
 
 def test_many_blocks_give_the_pairs_that_one_would() -> None:

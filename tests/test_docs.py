@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from portraitd.cli import commands
+from portraitd.cli.main import commands
 from portraitd.config import Settings
 
 ROOT = Path(__file__).parents[1]

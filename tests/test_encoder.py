@@ -14,17 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pictures import YUNET_FILE, admiral, astronaut, bricks, mirrored, resized
-from portraitd.encoder import EncoderSettings, zoo
-from portraitd.encoder.build import build_encoder, detector_name
-from portraitd.encoder.chips import Aligner
-from portraitd.encoder.engine import Encoder, reduce, reduced_size
-from portraitd.encoder.quality import (
-    confidence,
-    frontal_of_centres,
-    frontal_of_corners,
-    sharpness,
-)
-from portraitd.encoder.weights import FIVE_POINTS, find
+from portraitd.faces import EncoderSettings
+from portraitd.faces.alignment import Aligner
+from portraitd.faces.encoder import Encoder, reduce, reduced_size
+from portraitd.faces.factory import build_encoder, detector_name
+from portraitd.faces.models import zoo
+from portraitd.faces.models.weights import FIVE_POINTS, find
+from portraitd.faces.quality import confidence, frontal_of_centres, frontal_of_corners, sharpness
 from portraitd.model.errors import ConfigError, ModelError
 from portraitd.model.face import Box, Image
 
@@ -214,11 +210,11 @@ def test_the_reference_refuses_a_detector_it_has_not(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("statement", "unwanted"),
     [
-        ("from portraitd.encoder import EncoderSettings", "cv2 dlib onnxruntime openvino"),
-        ("from portraitd.encoder import zoo", "cv2 dlib onnxruntime openvino"),
+        ("from portraitd.faces import EncoderSettings", "cv2 dlib onnxruntime openvino"),
+        ("from portraitd.faces import zoo", "cv2 dlib onnxruntime openvino"),
         (
-            "from portraitd.encoder import EncoderSettings; "
-            "from portraitd.encoder.build import build_encoder; from pathlib import Path; "
+            "from portraitd.faces import EncoderSettings; "
+            "from portraitd.faces.factory import build_encoder; from pathlib import Path; "
             "build_encoder(EncoderSettings(Path(MODELS), runtime='onnxruntime'))",
             "face_recognition face_recognition_models pkg_resources onnx openvino sklearn",
         ),

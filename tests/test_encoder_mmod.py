@@ -14,19 +14,20 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pictures import SHARED, admiral, astronaut, resized
-from portraitd.encoder import graphs, parity, pyramid
-from portraitd.encoder.dlib_reference import CnnDetector
-from portraitd.encoder.engine import reduce, reduced_size
-from portraitd.encoder.mmod import WINDOW, MmodDetector, suppressed
-from portraitd.encoder.runtime import OnnxRuntimeSession, Pictures, Session
-from portraitd.encoder.weights import MMOD, find
+from portraitd.faces.detectors import pyramid
+from portraitd.faces.detectors.mmod import WINDOW, MmodDetector, suppressed
+from portraitd.faces.dlib_backend import CnnDetector
+from portraitd.faces.encoder import reduce, reduced_size
+from portraitd.faces.models import model_cache, parity
+from portraitd.faces.models.weights import MMOD, find
+from portraitd.faces.runtime import OnnxRuntimeSession, Pictures, Session
 from portraitd.model.face import Box, Image
 
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
     """The network, built once for all tests here."""
-    return OnnxRuntimeSession(graphs.mmod(tmp_path_factory.mktemp("models")))
+    return OnnxRuntimeSession(model_cache.mmod(tmp_path_factory.mktemp("models")))
 
 
 class Counting:

@@ -12,16 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from portraitd.encoder import graphs, parity
-from portraitd.encoder.engine_choice import Engines, machine
-from portraitd.encoder.mmod import MmodDetector
-from portraitd.encoder.runtime import (
-    MOST_SHAPES,
-    Engine,
-    has_bfloat16,
-    has_openvino,
-    open_session,
-)
+from portraitd.faces.detectors.mmod import MmodDetector
+from portraitd.faces.models import model_cache, parity
+from portraitd.faces.runtime import MOST_SHAPES, Engine, has_bfloat16, has_openvino, open_session
+from portraitd.faces.runtime_choice import Engines, machine
 from portraitd.model.errors import ConfigError, ModelError
 
 has_no_openvino = importlib.util.find_spec("openvino") is None
@@ -40,7 +34,7 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def resnet(models_dir: Path) -> Path:
     """The graph of the embedding."""
-    return graphs.resnet(models_dir)
+    return model_cache.resnet(models_dir)
 
 
 @needs_openvino
@@ -63,8 +57,8 @@ def test_every_engine_gives_one_answer(resnet: Path, engine: Engine, within: flo
 @needs_openvino
 def test_openvino_finds_the_drawn_face(models_dir: Path) -> None:
     """Whatever it computes in."""
-    engine = Engines("openvino", models_dir).engine(graphs.mmod(models_dir), SAMPLE)
-    detector = MmodDetector(open_session(graphs.mmod(models_dir), engine), upsample=0)
+    engine = Engines("openvino", models_dir).engine(model_cache.mmod(models_dir), SAMPLE)
+    detector = MmodDetector(open_session(model_cache.mmod(models_dir), engine), upsample=0)
 
     assert parity.score_difference(detector) < 0.02
 
@@ -72,7 +66,7 @@ def test_openvino_finds_the_drawn_face(models_dir: Path) -> None:
 @needs_openvino
 def test_many_shapes_change_nothing(models_dir: Path) -> None:
     """What OpenVINO keeps for each is dropped now and then."""
-    session = open_session(graphs.mmod(models_dir), "openvino")
+    session = open_session(model_cache.mmod(models_dir), "openvino")
     face = parity.drawn_face(120)[None]
     before = session.run(face)
 
@@ -86,7 +80,7 @@ def test_many_shapes_change_nothing(models_dir: Path) -> None:
 def test_openvino_does_not_report_its_use() -> None:
     """Its model converter would, over the network, at every import."""
     program = (
-        "import sys; from portraitd.encoder.runtime import has_openvino; assert has_openvino(); "
+        "import sys; from portraitd.faces.runtime import has_openvino; assert has_openvino(); "
         "print([name for name in sys.modules if 'telemetry' in name and sys.modules[name]])"
     )
 
@@ -180,7 +174,7 @@ def test_the_engine_reports_to_nobody(tmp_path: Path, resnet: Path) -> None:
     """ONNX Runtime keeps a database below the home of what it will send, unless told not to."""
     script = (
         "import pathlib, sys\n"
-        "from portraitd.encoder.runtime import open_session\n"
+        "from portraitd.faces.runtime import open_session\n"
         "open_session(pathlib.Path(sys.argv[1]), 'onnxruntime')\n"
     )
     without = ("ORT_", "XDG_")

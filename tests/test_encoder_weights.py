@@ -11,14 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portraitd.encoder import EncoderSettings, dat_file, graphs, networks, parity
-from portraitd.encoder.build import parity as parity_of
-from portraitd.encoder.dat_file import Affine, Convolution, Network
-from portraitd.encoder.dlib_reference import DlibEmbedder
-from portraitd.encoder.interface import Chips
-from portraitd.encoder.resnet import ResnetEmbedder
-from portraitd.encoder.runtime import OnnxRuntimeSession
-from portraitd.encoder.weights import FIVE_POINTS, MMOD, RESNET, ModelFile, find, verified
+from portraitd.faces import EncoderSettings
+from portraitd.faces.dlib_backend import DlibEmbedder
+from portraitd.faces.embedders.resnet import ResnetEmbedder
+from portraitd.faces.factory import parity as parity_of
+from portraitd.faces.interface import Chips
+from portraitd.faces.models import dlib_dat, model_cache, onnx_export, parity
+from portraitd.faces.models.dlib_dat import Affine, Convolution, Network
+from portraitd.faces.models.weights import FIVE_POINTS, MMOD, RESNET, ModelFile, find, verified
+from portraitd.faces.runtime import OnnxRuntimeSession
 from portraitd.model.errors import ModelError
 from portraitd.model.face import Embeddings
 
@@ -30,7 +31,7 @@ def content(model: ModelFile) -> bytes:
 
 @cache
 def network(model: ModelFile) -> Network:
-    return dat_file.parse(content(model), model.name)
+    return dlib_dat.parse(content(model), model.name)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def embedder(models_dir: Path) -> ResnetEmbedder:
     """The fast embedding."""
-    return ResnetEmbedder(OnnxRuntimeSession(graphs.resnet(models_dir)))
+    return ResnetEmbedder(OnnxRuntimeSession(model_cache.resnet(models_dir)))
 
 
 def test_every_byte_of_the_detector_is_understood() -> None:
@@ -64,21 +65,21 @@ def test_every_byte_of_the_embedding_is_understood() -> None:
 
     assert 29 == len(convolutions)
     assert 29 == sum(isinstance(one, Affine) for one in layers)
-    assert isinstance(last, dat_file.Dense) and (256, 128) == last.matrix.shape
+    assert isinstance(last, dlib_dat.Dense) and (256, 128) == last.matrix.shape
 
 
 @given(st.integers(0, len(content(MMOD)) - 1))
 def test_a_file_that_ends_early_is_refused(length: int) -> None:
     """Wherever it ends."""
     with pytest.raises(ModelError, match="ends too early"):
-        dat_file.parse(content(MMOD)[:length], "short.dat")
+        dlib_dat.parse(content(MMOD)[:length], "short.dat")
 
 
 @given(st.binary(min_size=1, max_size=20))
 def test_a_file_that_goes_on_is_refused(more: bytes) -> None:
     """Whatever comes after the end."""
     with pytest.raises(ModelError, match="goes on"):
-        dat_file.parse(content(MMOD) + more, "long.dat")
+        dlib_dat.parse(content(MMOD) + more, "long.dat")
 
 
 @given(st.integers(0, len(content(MMOD)) - 1), st.integers(0, 7))
@@ -87,7 +88,7 @@ def test_a_flipped_bit_is_refused_or_changes_a_number(byte: int, bit: int) -> No
     damaged = bytearray(content(MMOD))
     damaged[byte] ^= 1 << bit
     try:
-        read = dat_file.parse(bytes(damaged), "flipped.dat")
+        read = dlib_dat.parse(bytes(damaged), "flipped.dat")
     except ModelError as error:
         assert "flipped.dat" in str(error)
     else:
@@ -98,13 +99,13 @@ def test_a_flipped_bit_is_refused_or_changes_a_number(byte: int, bit: int) -> No
 def test_no_bytes_are_taken_for_a_network(noise: bytes) -> None:
     """And the file is named."""
     with pytest.raises(ModelError, match=r"noise\.dat"):
-        dat_file.parse(noise, "noise.dat")
+        dlib_dat.parse(noise, "noise.dat")
 
 
 def test_another_model_of_dlib_is_refused() -> None:
     """A shape predictor is no network."""
     with pytest.raises(ModelError, match="install the package"):
-        dat_file.parse(content(FIVE_POINTS), FIVE_POINTS.name)
+        dlib_dat.parse(content(FIVE_POINTS), FIVE_POINTS.name)
 
 
 def test_a_damaged_file_is_known_by_its_hash(tmp_path: Path) -> None:
@@ -137,21 +138,21 @@ def test_the_error_crosses_a_process_border() -> None:
 def test_one_network_is_not_taken_for_the_other() -> None:
     """Their layers are checked before they are built."""
     with pytest.raises(ModelError, match="not the network"):
-        networks.detector_graph(network(RESNET))
+        onnx_export.detector_graph(network(RESNET))
     with pytest.raises(ModelError, match="not the network"):
-        networks.embedder_graph(network(MMOD))
+        onnx_export.embedder_graph(network(MMOD))
     with pytest.raises(ModelError, match="YuNet's file"):
-        networks.yunet_graph(b"nothing")
+        onnx_export.yunet_graph(b"nothing")
     with pytest.raises(ModelError, match="not the network"):
-        networks.yunet_graph(networks.detector_graph(network(MMOD)))
+        onnx_export.yunet_graph(onnx_export.detector_graph(network(MMOD)))
 
 
 def test_a_graph_is_built_once(models_dir: Path) -> None:
     """Its name carries the hash of its source."""
-    first = graphs.mmod(models_dir)
+    first = model_cache.mmod(models_dir)
     written_ns = first.stat().st_mtime_ns
 
-    assert first == graphs.mmod(models_dir)
+    assert first == model_cache.mmod(models_dir)
     assert written_ns == first.stat().st_mtime_ns
     assert MMOD.sha256[:16] in first.name
     assert [first] == [path for path in first.parent.iterdir() if "mmod" in path.name]
@@ -162,7 +163,7 @@ def test_a_folder_that_cannot_be_written_is_an_error_to_act_on(tmp_path: Path) -
     (tmp_path / "built").write_text("")
 
     with pytest.raises(ModelError, match="cannot be written"):
-        graphs.mmod(tmp_path)
+        model_cache.mmod(tmp_path)
 
 
 def test_a_graph_that_is_no_graph_is_an_error_to_act_on(tmp_path: Path) -> None:

@@ -20,11 +20,11 @@ import pytest
 
 import faulty
 from clusters import TestCluster, accepted
-from portraitd.dask_executor import DaskExecutor
-from portraitd.executors import InlineExecutor, LocalExecutor
 from portraitd.model import errors
 from portraitd.model.errors import PortraitdError, WorkerDied
-from portraitd.worker_process import Preparation, WorkerLimits, WorkerProcess
+from portraitd.service.remote.remote_executor import DaskExecutor
+from portraitd.workers.pool import InlineExecutor, LocalExecutor
+from portraitd.workers.process import Preparation, WorkerLimits, WorkerProcess
 from processes import children, is_alive, wait_until
 
 ANSWER_S = 60.0
@@ -286,8 +286,8 @@ def test_shutting_down_waits_for_the_jobs() -> None:
 PARENT = """
 import multiprocessing, pathlib, sys, time
 import faulty
-from portraitd.executors import LocalExecutor
-from portraitd.worker_process import Preparation, WorkerLimits, WorkerProcess
+from portraitd.workers.pool import LocalExecutor
+from portraitd.workers.process import Preparation, WorkerLimits, WorkerProcess
 
 if __name__ == "__main__":
     told = pathlib.Path(sys.argv[2])

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from homes import Home
-from portraitd.explain import explain
+from portraitd.cli.explain import explain
+from portraitd.ingest.mounts import MARKER
 from portraitd.model.media_file import FileState, Stamp
-from portraitd.mounts import MARKER
 from portraitd.store.files import INBOX
 
 

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from homes import Home, assert_sound, connect, person_folders
-from portraitd.health import FILE_NAME as HEALTH
-from portraitd.health import Health, tell
 from portraitd.model.errors import StoreError
-from portraitd.reach import Reach
-from portraitd.running import open_service
-from portraitd.service import Service
-from portraitd.wakeup import Doorbell
+from portraitd.service.daemon import open_service
+from portraitd.service.health import FILE_NAME as HEALTH
+from portraitd.service.health import Health, tell
+from portraitd.service.pipeline import Service
+from portraitd.service.share_probe import Reach
+from portraitd.service.wakeup import Doorbell
 from processes import wait_until
 
 Mount = Callable[..., Path]

@@ -13,10 +13,10 @@ import cv2
 import pytest
 
 from homes import START_S, Home, assert_sound, dump, person_folders
-from portraitd.encoder.build import build_encoder
-from portraitd.encoder.interface import EncoderSettings
+from portraitd.faces.factory import build_encoder
+from portraitd.faces.interface import EncoderSettings
 from portraitd.model.face import Box
-from portraitd.service import Now, Service
+from portraitd.service.pipeline import Now, Service
 from samples import BAD_CONTENTS, as_jpeg
 
 LATIN_NAME = os.fsdecode(b"caf\xe9.mp4")

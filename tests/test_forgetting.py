@@ -10,9 +10,9 @@ import pytest
 
 from byte_search import secrets_of, surviving, traces
 from homes import START_S, Home, assert_sound, connect, dump, person_folders
-from portraitd.forgetter import REQUEST, find, moment
 from portraitd.model.errors import ConfigError
-from portraitd.requests import Request, Requests
+from portraitd.service.control_files import Request, Requests
+from portraitd.service.erasure_stage import REQUEST, find, moment
 from portraitd.store import Forgetting
 
 

@@ -17,13 +17,13 @@ import pytest
 from byte_search import secrets_of, slivers_of_file, surviving, traces
 from datasets import SECTIONS, with_photos
 from homes import START_S, Home, connect
-from portraitd.dataset.erasing import building
-from portraitd.errands import BUILD_DATASET
-from portraitd.exporting import export_person
-from portraitd.forgetter import REQUEST, Forgetter, Places
-from portraitd.requests import Request, Requests
+from portraitd.cli.export import export_person
+from portraitd.datasets.set_erasure import building
+from portraitd.service.control import BUILD_DATASET
+from portraitd.service.control_files import Request, Requests
+from portraitd.service.erasure_stage import REQUEST, Forgetter, Places
 from portraitd.store import Database, Forgetting, StoreLock
-from portraitd.store.backup import back_up, restore
+from portraitd.store.maintenance.backup import back_up, restore
 
 NAME = "Annabelle Archer"
 

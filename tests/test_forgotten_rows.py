@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from homes import START_S
-from portraitd.dataset.backgrounds import planned_backgrounds
-from portraitd.dataset.sides import Sides
-from portraitd.dataset.truth import DatasetRule
+from portraitd.datasets.annotations import DatasetRule
+from portraitd.datasets.backgrounds import planned_backgrounds
+from portraitd.datasets.split_assignment import Sides
 from portraitd.model.media_file import FileState
 from portraitd.store import Database, Forgetting
-from portraitd.store.dataset import DatasetStore
-from portraitd.store.forgetting import Scope
-from portraitd.store.sightings import Sightings
-from portraitd.store.tombstones import Tombstones
+from portraitd.store.dataset_store import DatasetStore
+from portraitd.store.detections import Sightings
+from portraitd.store.erasure.eraser import Scope
+from portraitd.store.erasure.tombstones import Tombstones
 from stores import ENCODER, Store, embedding, slice_faces, video_facts
 
 

@@ -14,8 +14,8 @@ import pytest
 from exhibition import HOSTILE, Exhibition, drawn_montage
 from portraitd.model.errors import PublishError
 from portraitd.store import Database
-from portraitd.store.rebuild import Rebuild
-from portraitd.store.showing import Publication
+from portraitd.store.publications import Publication
+from portraitd.store.reprocess import Rebuild
 from tree_samples import Snapshot, snapshot
 
 Value = Any

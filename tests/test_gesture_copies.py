@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from portraitd.model.edit import Exclude, Place
-from portraitd.people.edits import Known
-from portraitd.people.tree import Tree
+from portraitd.people.tree.diff import Known
+from portraitd.people.tree.people_tree import Tree
 from tree_deeds import copy, delete, move, rename
 from tree_samples import (
     A1,

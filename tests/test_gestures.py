@@ -20,8 +20,8 @@ from portraitd.model.edit import (
     Split,
 )
 from portraitd.model.errors import ForeignTree, MassDisappearance, PublishError
-from portraitd.people.edits import Known
-from portraitd.people.tree import Tree
+from portraitd.people.tree.diff import Known
+from portraitd.people.tree.people_tree import Tree
 from tree_deeds import Do, all_of, copy, delete, move, rename
 from tree_samples import (
     A1,

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from portraitd.grouping.assembly import TrackTable
-from portraitd.grouping.steps import Grouping, GroupingRule, from_arrays, to_arrays
+from portraitd.clustering.agglomeration import TrackTable
+from portraitd.clustering.grouping import Grouping, GroupingRule, from_arrays, to_arrays
 
 Rows = NDArray[np.int64]
 

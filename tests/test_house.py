@@ -120,16 +120,16 @@ def loaded_by(statement: str) -> set[str]:
 @pytest.mark.parametrize(
     "module",
     [
-        "portraitd.service",
-        "portraitd.cli",
-        "portraitd.status",
-        "portraitd.listing",
-        "portraitd.progress",
-        "portraitd.people.tree",
-        "portraitd.gallery",
-        "portraitd.noticeboard",
-        "portraitd.curator",
-        "portraitd.sets",
+        "portraitd.service.pipeline",
+        "portraitd.cli.main",
+        "portraitd.service.status",
+        "portraitd.cli.listing",
+        "portraitd.cli.progress",
+        "portraitd.people.tree.people_tree",
+        "portraitd.people.pages.gallery",
+        "portraitd.people.pages.status_stage",
+        "portraitd.datasets.dataset_stage",
+        "portraitd.cli.dataset_builds",
         "portraitd.store",
     ],
 )
@@ -140,8 +140,10 @@ def test_the_daemon_process_loads_no_heavy_library(module: str) -> None:
 
 def test_a_job_names_heavy_libraries_and_loads_none() -> None:
     """The daemon hands it over by name."""
-    assert set() == set(HEAVY) & loaded_by("from portraitd.jobs import encode, cluster, montage")
-    steps = "from portraitd.dataset.building import plan, run_orders, assemble"
+    assert set() == set(HEAVY) & loaded_by(
+        "from portraitd.ingest.media_jobs import encode, cluster, montage"
+    )
+    steps = "from portraitd.datasets.build import plan, run_orders, assemble"
     assert set() == set(HEAVY) & loaded_by(steps)
 
 

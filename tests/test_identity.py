@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from portraitd.grouping.identity import carry_over
+from portraitd.clustering.identity import carry_over
 from portraitd.model.person import CarriedOver
 
 Rows = NDArray[np.int64]

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portraitd.inbox import Found, Settling, is_ignored, look
+from portraitd.ingest.mounts import file_system_type, needs_polling
+from portraitd.ingest.scanner import Found, Settling, is_ignored, look
 from portraitd.model.media_file import Stamp
-from portraitd.mounts import file_system_type, needs_polling
 
 CLIP = Path("clip.mp4")
 

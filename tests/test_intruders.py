@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exhibition import identity
-from portraitd.grouping.intruders import FEWEST, find_intruders
+from portraitd.clustering.outliers import FEWEST, find_intruders
 
 
 def tracks(*people: int, noise: float = 0.02) -> NDArray[np.float32]:

@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
-from portraitd import jobs
-from portraitd.encoder.interface import EncoderSettings
-from portraitd.grouping import grouping_jobs
-from portraitd.jobs import EncodeSettings
+from portraitd.clustering import grouping_jobs
+from portraitd.faces.interface import EncoderSettings
+from portraitd.ingest import media_jobs
+from portraitd.ingest.media_jobs import EncodeSettings
 from portraitd.model.errors import FileChanged
 from portraitd.model.face import Sighting, SliceFaces
 from portraitd.model.media_file import MediaKind, Slice
@@ -34,7 +34,7 @@ def encode(
     stop_s: float = math.inf,
     kind: MediaKind = MediaKind.VIDEO,
 ) -> SliceFaces:
-    return jobs.encode(Slice(source_of(path), kind, start_s, stop_s), how)
+    return media_jobs.encode(Slice(source_of(path), kind, start_s, stop_s), how)
 
 
 def values(sightings: list[Sighting]) -> list[tuple[object, ...]]:
@@ -127,7 +127,7 @@ def test_a_changed_file_gives_no_faces(tmp_path: Path, nobody: Path) -> None:
     clip.write_bytes(nobody.read_bytes() + b"more")
 
     with pytest.raises(FileChanged):
-        jobs.encode(piece, settings(tmp_path))
+        media_jobs.encode(piece, settings(tmp_path))
 
 
 # --- Clustering.

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from portraitd.grouping.assembly import Assembly, TrackTable
-from portraitd.grouping.density import Density
-from portraitd.grouping.joining import Joining, JoiningRule
-from portraitd.grouping.tightness import tight_pairs
+from portraitd.clustering.agglomeration import Assembly, TrackTable
+from portraitd.clustering.assignment import Joining, JoiningRule
+from portraitd.clustering.dbscan import Density
+from portraitd.clustering.merge_candidates import tight_pairs
 from track_tables import DENSE, RULE, fresh, spots, stores
 
 JOIN = JoiningRule(0.54, thin_tracks=4, thin_distance=0.45)

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portraitd.store.keys import SLACK_S, Marks, recognised
+from portraitd.store.corrections.face_fingerprints import SLACK_S, Marks, recognised
 
 
 @st.composite

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from daemons import Daemon, make_home, portraitd
-from portraitd.requests import Request, Requests
+from portraitd.service.control_files import Request, Requests
 from processes import wait_until
 
 

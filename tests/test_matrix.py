@@ -9,7 +9,7 @@ import pytest
 
 from portraitd.model.face import EMBEDDING_SIZE, Embeddings
 from portraitd.store import Database
-from portraitd.store.matrix import PROBES, ROW_BYTES, Matrix
+from portraitd.store.track_matrix import PROBES, ROW_BYTES, Matrix
 from stores import Store, embedding
 
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from portraitd.grouping.assembly import TrackTable
-from portraitd.grouping.memory import forget_all_but, remember, remembered
-from portraitd.grouping.steps import Grouping, GroupingRule, to_arrays
+from portraitd.clustering.agglomeration import TrackTable
+from portraitd.clustering.grouping import Grouping, GroupingRule, to_arrays
+from portraitd.clustering.grouping_snapshot import forget_all_but, remember, remembered
 
 RULE = GroupingRule()
 

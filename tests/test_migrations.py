@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from portraitd.census_methods import make_method
+from portraitd.clustering.grouping_methods import make_method
 from portraitd.config import GroupingSettings
-from portraitd.executors import InlineExecutor
 from portraitd.model.media_file import FileState
 from portraitd.store import Database
 from portraitd.store.database import APPLICATION_ID, FILE_NAME, newest_schema
-from portraitd.store.showing import Publication, Showing
+from portraitd.store.publications import Publication, Showing
+from portraitd.workers.pool import InlineExecutor
 from stores import ENCODER, Store, embedding, slice_faces
 
 COPIED = ("files", "videos", "jobs", "faces", "portraits", "people", "publications")

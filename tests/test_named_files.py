@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from desks import QUIET_S, Desk
-from portraitd.admission import Admission, InboxPace
+from portraitd.ingest.admission import Admission, InboxPace
 from portraitd.model.media_file import FileState
 from portraitd.store import Database, Files
 

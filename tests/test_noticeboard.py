@@ -8,7 +8,7 @@ import pytest
 
 from exhibition import Exhibition
 from portraitd.model.media_file import FileState, JobState
-from portraitd.noticeboard import GAP_S
+from portraitd.people.pages.status_stage import GAP_S
 from portraitd.store import Database, Standing
 from stores import embedding, slice_faces
 from tree_samples import snapshot

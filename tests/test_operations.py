@@ -14,13 +14,13 @@ import pytest
 
 from daemons import Daemon, make_home, portraitd
 from homes import Home
-from portraitd.attendant import Attendant
 from portraitd.config import Settings
-from portraitd.health import FILE_NAME, SIZE, Health, heard, holder, tell
-from portraitd.metrics import Metric, MetricsFile, label, rendered
-from portraitd.reloading import differences
-from portraitd.repetition import REMEMBERED, Repetition
-from portraitd.status import read_status
+from portraitd.service.health import FILE_NAME, SIZE, Health, heard, holder, tell
+from portraitd.service.log_repetition import REMEMBERED, Repetition
+from portraitd.service.metrics import Metric, MetricsFile, label, rendered
+from portraitd.service.reloading import differences
+from portraitd.service.status import read_status
+from portraitd.service.supervisor import Attendant
 from portraitd.store import StoreLock
 from processes import wait_until
 

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portraitd.model.appearance import Appearance, Clip
-from portraitd.pages.assets import POLICY, assets, index_page, page
-from portraitd.pages.escaping import link, literal, markup, script, table
-from portraitd.pages.notice import Notice, notice_page, notice_script, spoken
-from portraitd.pages.tables import person_table, whole_table
-from portraitd.pages.words import say, words
+from portraitd.people.pages.assets import POLICY, assets, index_page, page
+from portraitd.people.pages.escaping import link, literal, markup, script, table
+from portraitd.people.pages.status_page import Notice, notice_page, notice_script, spoken
+from portraitd.people.pages.tables import person_table, whole_table
+from portraitd.people.pages.words import say, words
 
 CLIP = Clip(1, "a.mp4", False, 60.0, 1.0, 100.0)
 SEEN = [(CLIP, [Appearance(3.0, 6.5, 3), Appearance(3600.25, 3601.25, 1)])]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from portraitd.grouping.identity import carry_over
+from portraitd.clustering.identity import carry_over
 from portraitd.store import Census, Database
 from portraitd.store.people import Arrivals, Grouped
 from stores import Store, embedding

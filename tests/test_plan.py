@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from portraitd.people.names import OWN_NAMES, folded
-from portraitd.people.plan import (
+from portraitd.people.tree.plan import (
     UNSORTED,
     Forget,
     MakeFolder,

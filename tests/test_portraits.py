@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portraitd.dataset.jpeg import PORTRAIT_QUALITY, encode_jpeg
+from portraitd.faces.crops import cut_portrait, portrait_area
+from portraitd.faces.selection import pick_different
+from portraitd.media.jpeg import PORTRAIT_QUALITY, encode_jpeg
 from portraitd.model.face import Box, Image
-from portraitd.people.annotations import darknet_line
-from portraitd.people.choice import pick_different
 from portraitd.people.montage import build_montage
-from portraitd.people.portraits import cut_portrait, portrait_area
+from portraitd.people.tree.darknet import darknet_line
 
 RED, GREEN, BLUE = (0, 0, 255), (0, 255, 0), (255, 0, 0)
 
@@ -197,7 +197,7 @@ def test_lengths_that_differ_are_refused() -> None:
 def test_the_tree_needs_no_opencv() -> None:
     """The daemon publishes; only workers import cv2."""
     code = (
-        "import sys, portraitd.people.tree, portraitd.people.annotations\n"
+        "import sys, portraitd.people.tree.people_tree, portraitd.people.tree.darknet\n"
         "assert 'cv2' not in sys.modules"
     )
 

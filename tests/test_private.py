@@ -16,9 +16,9 @@ import pytest
 import structlog
 
 from homes import Home, connect
-from portraitd import logs
-from portraitd.exporting import export_person
+from portraitd.cli.export import export_person
 from portraitd.model.errors import ConfigError
+from portraitd.service import log_setup
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def home(
     home.drop(two_people, "clip.mp4")
     home.drop(b"no media", "text.mp4")
     with said.open("w") as file:
-        logs.configure(verbose=True, json=True)
+        log_setup.configure(verbose=True, json=True)
         structlog.configure(logger_factory=structlog.PrintLoggerFactory(file=file))
         with home.opened() as service:
             home.run_until_idle(service)

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portraitd.model.errors import FileChanged, StoreError, WorkerDied
-from portraitd.received import Received
-from portraitd.sending import CHUNK_BYTES, send
+from portraitd.service.remote.file_cache import Received
+from portraitd.service.remote.transfer import CHUNK_BYTES, send
 from samples import source_of
 
 LIMIT = 1000

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from homes import Home, dump
-from portraitd.grouping.memory import remember, remembered
-from portraitd.proof import curves, described, grouping_problems
-from portraitd.regroup import propose
+from portraitd.clustering.dry_run import propose
+from portraitd.clustering.grouping_snapshot import remember, remembered
+from portraitd.clustering.verification import curves, described, grouping_problems
 from portraitd.store import Database, People
 
 

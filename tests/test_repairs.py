@@ -13,7 +13,7 @@ import pytest
 
 from homes import Home, assert_sound, dump, person_folders
 from portraitd.model.errors import AlreadyRunning, StoreError
-from portraitd.repairs import faults, repair
+from portraitd.service.repair import faults, repair
 from portraitd.store import StoreLock
 from portraitd.store.database import FILE_NAME
 

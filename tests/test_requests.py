@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from portraitd.model.errors import StoreError
-from portraitd.requests import Request, Requests
+from portraitd.service.control_files import Request, Requests
 
 
 def test_a_request_is_read_as_it_was_left_and_answered_once(tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ import pytest
 
 from portraitd.model.edit import Exclude, Gesture, IgnoreFaces, Name, Place, Split
 from portraitd.model.errors import MassDisappearance, PublishError
-from portraitd.people.edits import Known
-from portraitd.review import Review, ReviewPace
+from portraitd.people.review import Review, ReviewPace
+from portraitd.people.tree.diff import Known
 from portraitd.store import Database, Showing, Troubles, Verdicts
-from portraitd.store.showing import IGNORED, UNSORTED, Publication
+from portraitd.store.publications import IGNORED, UNSORTED, Publication
 from stores import Store, embedding
 
 

@@ -14,8 +14,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from homes import QUICK, Home, assert_sound, person_folders
-from portraitd.requests import Request, Requests
-from portraitd.service import Service
+from portraitd.service.control_files import Request, Requests
+from portraitd.service.pipeline import Service
 from portraitd.store import Database, Ledger
 from reviews import ANN, BOB, copied, faces, folders, ledger, move, portraits
 from samples import as_jpeg

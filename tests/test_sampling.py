@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from portraitd.media.video import FramesAt, SampledFrames
 from portraitd.model.media_file import MediaKind
-from portraitd.video import FramesAt, SampledFrames
 from samples import source_of, with_frame_times, write_pattern_clip
 from shown_frames import Shown, sampled
 

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from homes import START_S, Home, assert_sound, person_folders
-from portraitd.service import Now
+from portraitd.service.pipeline import Now
 from tree_samples import snapshot
 
 MARKER = ".portraitd-root"

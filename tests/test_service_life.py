@@ -17,7 +17,7 @@ import pytest
 
 from homes import Home, connect
 from portraitd.model.face import Box
-from portraitd.service import Service
+from portraitd.service.pipeline import Service
 from reviewers import EXCLUDED, IGNORED, Reviewer, box_of
 
 FIRST = ["talkshow20", "herapheri14"]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from portraitd.media.xmp import without_mark
 from portraitd.model.edit import (
     Exclude,
     IgnoreFaces,
@@ -18,8 +19,7 @@ from portraitd.model.edit import (
     RecallPerson,
     Split,
 )
-from portraitd.people.tree import Tree
-from portraitd.people.xmp import without_mark
+from portraitd.people.tree.people_tree import Tree
 from share import MISSING, Share, shared
 from tree_samples import (
     ANNA,

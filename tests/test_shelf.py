@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from portraitd.model.errors import PublishError
-from portraitd.people.shelf import ROOT, Shelf, Shelved
-from portraitd.people.tree import Tree
+from portraitd.people.tree.owned_files import ROOT, Shelf, Shelved
+from portraitd.people.tree.people_tree import Tree
 from tree_samples import jpeg_of, person, snapshot, visible
 
 

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from portraitd.executors import InlineExecutor
 from portraitd.model.edit import Exclude, IgnoreFaces, IgnorePerson, Name, Place
 from portraitd.model.face import Box
 from portraitd.model.person import PersonFolder, PublishedFace
-from portraitd.people.tree import Tree
-from portraitd.publisher import Publisher
+from portraitd.people.publisher import Publisher
+from portraitd.people.tree.people_tree import Tree
 from portraitd.store import Database, Showing, Verdicts
-from portraitd.store.showing import IGNORED, UNSORTED, Limits, Publication, Wanted
+from portraitd.store.publications import IGNORED, UNSORTED, Limits, Publication, Wanted
+from portraitd.workers.pool import InlineExecutor
 from stores import Store, embedding
 
 THREE = Limits(per_track=3, unsorted=2)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from portraitd.systemd import Notifier
+from portraitd.service.systemd import Notifier
 
 
 class Systemd:

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from portraitd.grouping import grouping_jobs
-from portraitd.grouping.grouping_jobs import VideoTracks
+from portraitd.clustering import grouping_jobs
+from portraitd.clustering.grouping_jobs import VideoTracks
 from portraitd.model.errors import StoreError
 from portraitd.model.media_file import FileState
 from portraitd.model.track import goodness, levelled

@@ -10,10 +10,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from held import Held
-from portraitd.executors import InlineExecutor
+from portraitd.clustering.tracking_stage import Tracker
 from portraitd.model.errors import StoreError, WorkerDied
 from portraitd.store import Database
-from portraitd.tracking import Tracker
+from portraitd.workers.pool import InlineExecutor
 from stores import ENCODER, Store, embedding, slice_faces
 
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from portraitd.clustering.track_building import TrackRule, follow, in_one_frame, summarise
 from portraitd.model.track import VideoFaces, goodness, levelled
-from portraitd.tracks import TrackRule, follow, in_one_frame, summarise
 
 RULE = TrackRule()
 ANN, BOB, EVE = np.eye(128, dtype=np.float32)[:3] * 1.4

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from portraitd.model.errors import PublishError
-from portraitd.people.tree import Tree
+from portraitd.people.tree.people_tree import Tree
 from tree_samples import face, jpeg_of, person, refuse, snapshot, visible
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from portraitd.model.edit import Exclude
 from portraitd.model.face import Box
 from portraitd.model.person import PersonFolder
-from portraitd.people.tree import Published, Tree
+from portraitd.people.tree.people_tree import Published, Tree
 from tree_samples import face, jpeg_of, known, person, refuse, snapshot, visible
 
 

@@ -10,9 +10,9 @@ import pytest
 
 from cut_short import CutShortError, cut_short
 from portraitd.model.edit import Exclude, IgnorePerson, Name, Place
-from portraitd.people.edits import read
-from portraitd.people.scene import Scene, SeenHome
-from portraitd.people.tree import Tree
+from portraitd.people.tree.diff import read
+from portraitd.people.tree.people_tree import Tree
+from portraitd.people.tree.tree_snapshot import Scene, SeenHome
 from tree_samples import face, known, person, picture_of, refuse, visible
 
 

@@ -21,7 +21,7 @@ from portraitd.model.edit import (
 )
 from portraitd.model.errors import ConfigError, StoreError
 from portraitd.store import Database, Showing, Verdicts
-from portraitd.store.corrections import Hidden
+from portraitd.store.corrections.replay import Hidden
 from stores import Store, embedding
 
 

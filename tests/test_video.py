@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 import pytest
 
+from portraitd.media.video import SampledFrames, probe
 from portraitd.model.errors import FileChanged, NotMedia, UnreadableVideo, UnsafeFile, VideoError
 from portraitd.model.media_file import MediaKind
-from portraitd.video import SampledFrames, probe
 from samples import (
     BAD_CONTENTS,
     find_box,

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from portraitd.inbox import look
-from portraitd.wakeup import Doorbell
-from portraitd.watch import Watch
+from portraitd.ingest.scanner import look
+from portraitd.ingest.watcher import Watch
+from portraitd.service.wakeup import Doorbell
 
 LONG_S = 10.0
 SHORT_S = 0.5

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from portraitd.model.media_file import FileState, MediaFacts, MediaKind, VideoState
 from portraitd.store import Database, Ticket
-from portraitd.store.work import cut
+from portraitd.store.slices import cut
 from stores import ENCODER, Store, embedding, endless, photo_facts, slice_faces, video_facts
 
 HOUR_S = 3600.0

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 import faulty
-from portraitd import confinement, worker_side
-from portraitd.encoder.interface import EncoderSettings
+from portraitd.faces.interface import EncoderSettings
 from portraitd.model.errors import NotMedia
-from portraitd.worker_process import WorkerLimits
-from portraitd.worker_side import FOLDER_VARIABLE, MOST_ENDED, Answer, Order, carry_out
+from portraitd.service.remote import agent
+from portraitd.service.remote.agent import FOLDER_VARIABLE, MOST_ENDED, Answer, Order, carry_out
+from portraitd.workers import sandbox
+from portraitd.workers.process import WorkerLimits
 from processes import wait_until
 
 LIMITS = WorkerLimits(nice=0, memory_mb=0, time_limit_s=30.0)
@@ -24,7 +25,7 @@ LIMITS = WorkerLimits(nice=0, memory_mb=0, time_limit_s=30.0)
 def processes() -> Iterator[None]:
     """They are made once, and end with the worker."""
     yield
-    worker_side.end()
+    agent.end()
 
 
 def ordered(name: str, fn: Any, *args: Any) -> Order:
@@ -71,7 +72,7 @@ def test_answers_are_kept_for_a_while_only(tmp_path: Path) -> None:
     assert Answer(2) == carry_out(order)
 
 
-@pytest.mark.skipif(bool(list(confinement.missing())), reason="this kernel cannot close workers")
+@pytest.mark.skipif(bool(list(sandbox.missing())), reason="this kernel cannot close workers")
 def test_a_worker_that_encodes_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on the machine of the service: a hostile file reaches nothing there."""
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))

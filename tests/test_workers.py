@@ -17,16 +17,11 @@ import faulty
 import portraitd
 from datasets import SECTIONS, name_two, with_photos
 from homes import Home, connect
-from portraitd import confinement
-from portraitd.confinement.trial import held
-from portraitd.dataset.crop_requests import Cut, Picture
-from portraitd.dataset.orders import run_orders
-from portraitd.dataset.pool import Pool
-from portraitd.dispatch import encode_settings
-from portraitd.executors import InlineExecutor, LocalExecutor, RoutedExecutor
+from portraitd.datasets.crop_jobs import run_orders
+from portraitd.datasets.crop_requests import Cut, Picture
+from portraitd.ingest.dispatcher import encode_settings
 from portraitd.model.errors import PublishError
-from portraitd.worker_process import Seclusion, WorkerLimits
-from portraitd.workers import (
+from portraitd.service.pools import (
     MEDIA_JOBS,
     NUMBER_JOBS,
     SET_JOBS,
@@ -35,6 +30,11 @@ from portraitd.workers import (
     make_workers,
     worker_limits,
 )
+from portraitd.store.frame_cache import Pool
+from portraitd.workers import sandbox
+from portraitd.workers.pool import InlineExecutor, LocalExecutor, RoutedExecutor
+from portraitd.workers.process import Seclusion, WorkerLimits
+from portraitd.workers.sandbox.trial import held
 
 T = TypeVar("T")
 
@@ -44,15 +44,15 @@ ROOT = Path(portraitd.__file__).parent
 
 ELSEWHERE = {
     # Of our own pictures, before there is a service.
-    ("portraitd.demo", "make_clip"),
+    ("portraitd.cli.demo", "make_clip"),
     # A trial in a worker of its own.
-    ("portraitd.workers", "held"),
+    ("portraitd.service.pools", "held"),
     # Threads.
-    ("portraitd.grouping.distances", "search.block"),
-    ("portraitd.dask_executor", "self._send_and_start"),
-    ("portraitd.dask_door", "self._pass_on"),
+    ("portraitd.clustering.neighbours", "search.block"),
+    ("portraitd.service.remote.remote_executor", "self._send_and_start"),
+    ("portraitd.service.remote.dask_client", "self._pass_on"),
     # To see that a process begins.
-    ("portraitd.worker_side", "os.getpid"),
+    ("portraitd.service.remote.agent", "os.getpid"),
 }
 """What is handed out without a service: module and job."""
 
@@ -217,7 +217,7 @@ def test_a_set_can_be_built_again_where_its_folder_was_removed(twice: Twice) -> 
 # --- What workers can reach that compute and write.
 
 closing = pytest.mark.skipif(
-    bool(list(confinement.missing())), reason=f"not offered here: {list(confinement.missing())}"
+    bool(list(sandbox.missing())), reason=f"not offered here: {list(sandbox.missing())}"
 )
 
 

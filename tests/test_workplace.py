@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 from datasets import SECTIONS, name_two, with_photos
 from homes import Home
-from portraitd import jobs
-from portraitd.executors import InlineExecutor, RoutedExecutor
-from portraitd.workplace import FAR_JOBS, NEAR_JOBS
+from portraitd.ingest import media_jobs
+from portraitd.service.executors import FAR_JOBS, NEAR_JOBS
+from portraitd.workers.pool import InlineExecutor, RoutedExecutor
 
 T = TypeVar("T")
 
@@ -49,5 +49,5 @@ def test_only_slices_go_to_other_machines(
 
 def test_no_job_has_two_places() -> None:
     """Encoding is not done here too when there is a cluster."""
-    assert frozenset({jobs.encode}) == FAR_JOBS
+    assert frozenset({media_jobs.encode}) == FAR_JOBS
     assert not FAR_JOBS & NEAR_JOBS

@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from portraitd.media.xmp import Mark, read_mark, with_mark, without_mark
 from portraitd.model.edit import Place
 from portraitd.model.face import Box
-from portraitd.people.tree import Tree
-from portraitd.people.xmp import Mark, read_mark, with_mark, without_mark
+from portraitd.people.tree.people_tree import Tree
 from tree_samples import face, known, person, picture_of
 
 ANNA = replace(face(7), t_s=12.5, source="Urlaub <2019> & mehr.mp4")

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from portraitd.grouping.assembly import Assembly, AssemblyRule, TrackTable
-from portraitd.grouping.density import Density, DensityRule
+from portraitd.clustering.agglomeration import Assembly, AssemblyRule, TrackTable
+from portraitd.clustering.dbscan import Density, DensityRule
 
 Rows = NDArray[np.int64]
 

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 from accounts import Account
-from portraitd.people.tree import Published
+from portraitd.people.tree.people_tree import Published
 
 
 class Hands:

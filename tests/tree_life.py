@@ -21,8 +21,8 @@ from portraitd.model.edit import (
     RecallPerson,
     Split,
 )
-from portraitd.people.edits import Known
-from portraitd.people.tree import Published, Tree
+from portraitd.people.tree.diff import Known
+from portraitd.people.tree.people_tree import Published, Tree
 from tree_hands import Hands
 from tree_samples import face, picture_of, refuse
 

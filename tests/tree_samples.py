@@ -12,8 +12,8 @@ import numpy as np
 
 from portraitd.model.face import Box
 from portraitd.model.person import PersonFolder, PublishedFace
-from portraitd.people.edits import Known
-from portraitd.people.tree import Tree
+from portraitd.people.tree.diff import Known
+from portraitd.people.tree.people_tree import Tree
 
 Snapshot = dict[str, tuple[int, bytes]]
 

@@ -1,6 +1,6 @@
 """``python -m portraitd``."""
 
-from portraitd.cli import main
+from portraitd.cli.main import main
 
 if __name__ == "__main__":
     main()

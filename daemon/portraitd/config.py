@@ -9,19 +9,38 @@ import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from portraitd.cluster_place import ClusterPlace
 from portraitd.model.errors import ConfigError
 
 SYSTEM_CONFIG = Path("/etc/portraitd/config.toml")
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerAddress:
+    """Where the scheduler is, and how to speak to it.
+
+    Attributes:
+        address: Such as ``tls://coordinator:8786``; empty where a file says it.
+        scheduler_file: As ``dask scheduler --scheduler-file`` writes it.
+        ca, cert, key: Files for TLS: whom to trust, and who we are.
+        insecure: Whether a plain connection may leave this machine.
+    """
+
+    address: str = ""
+    scheduler_file: Path | None = None
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+    insecure: bool = False
 
 
 class Section(BaseModel):
@@ -101,9 +120,9 @@ class WorkerSettings(Section):
         return self.count or len(os.sched_getaffinity(0))
 
     @property
-    def cluster(self) -> ClusterPlace:
+    def cluster(self) -> SchedulerAddress:
         """Where the scheduler is, and how to speak to it."""
-        return ClusterPlace(
+        return SchedulerAddress(
             self.address,
             self.scheduler_file,
             self.tls_ca,

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from portraitd.grouping.components import Indices
 from portraitd.model.face import Box
+from portraitd.model.track import Indices
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from portraitd.dataset.jpeg import PORTRAIT_QUALITY, encode_jpeg
+from portraitd.media.jpeg import PORTRAIT_QUALITY, encode_jpeg
+from portraitd.media.opencv import cv2
 from portraitd.model.face import Image
-from portraitd.opencv import cv2
 
 _EMPTY = 128
 """Grey of a tile that has no portrait."""

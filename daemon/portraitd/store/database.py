@@ -24,6 +24,8 @@ DAMAGE_ADVICE = (
     "; the file is damaged: `portraitd restore` your last backup (the videos are not harmed)"
 )
 
+SQLITE_VERSION = sqlite3.sqlite_version
+
 
 class StoreLock:
     """Held by the one process that may write. The system releases it when the process ends."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from portraitd.model.media_file import FileState, Source, Stamp
-from portraitd.store.beginnings import Beginnings
 from portraitd.store.database import Database
+from portraitd.store.partial_copies import Beginnings
 
 INBOX = b""
 """The root of files in the inbox, so that a home can be moved."""

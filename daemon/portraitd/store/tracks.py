@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from portraitd.model.face import EMBEDDING_SIZE, Embeddings
 from portraitd.model.track import Tracks, VideoFaces, goodness
+from portraitd.store.corrections.ledger import Ledger
 from portraitd.store.database import Database
 from portraitd.store.faces import CHUNK
-from portraitd.store.ledger import Ledger
 
 Indices = NDArray[np.int64]
 Floats = NDArray[np.float64]

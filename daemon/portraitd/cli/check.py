@@ -1,0 +1,162 @@
+"""``portraitd check``: whether a home and an installation are sound."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from portraitd.config import Settings
+from portraitd.faces.interface import EncoderSettings
+from portraitd.ingest.dispatcher import encode_settings
+from portraitd.ingest.mounts import file_system_type, needs_polling
+from portraitd.model.errors import ConfigError, PortraitdError, StoreError
+from portraitd.service.pools import what_holds
+from portraitd.service.repair import faults
+from portraitd.store import Database
+from portraitd.store.database import SQLITE_VERSION
+from portraitd.workers import sandbox
+
+LOW_DISK_BYTES = 1 << 30
+
+REDUCED_LIMIT = 0.01
+"""Largest difference of an embedding in bfloat16. A hundredth of the distance between two
+people: measured on labelled photographs, it changes no figure by more than 0.0005."""
+
+PACKAGES = (
+    "dlib-bin",
+    "face-recognition",
+    "numpy",
+    "onnxruntime",
+    "opencv-python-headless",
+    "scikit-learn",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    sound: bool
+    what: str
+    detail: str
+
+
+def findings(settings: Settings) -> Iterator[Finding]:
+    """Look at everything, one finding after the other."""
+    yield from _versions()
+    for what, folder in (
+        ("inbox", settings.inbox_dir),
+        ("people", settings.people_dir),
+        ("state", settings.state_dir),
+    ):
+        yield _folder(what, folder)
+    if settings.state_dir.is_dir():
+        yield from _encoder(encode_settings(settings).encoder)
+        yield from _workers(settings)
+        yield _local(settings.state_dir)
+        yield from _store(settings.state_dir)
+        yield from _home(settings)
+
+
+def grouping_findings(settings: Settings) -> Iterator[Finding]:
+    """Whether the density in force is what scikit-learn finds from scratch."""
+    from portraitd.clustering.verification import grouping_problems
+
+    problems = grouping_problems(settings)
+    yield Finding(not problems, "density against scikit-learn", "; ".join(problems) or "equal")
+
+
+def _versions() -> Iterator[Finding]:
+    for package in PACKAGES:
+        try:
+            yield Finding(True, package, version(package))
+        except PackageNotFoundError:
+            yield Finding(False, package, "not installed")
+    yield Finding(True, "SQLite", SQLITE_VERSION)
+
+
+def _encoder(settings: EncoderSettings) -> Iterator[Finding]:
+    """Whether the engine in use gives what dlib gives. Imported here: it loads the networks."""
+    from portraitd.faces.factory import detector_name, parity
+    from portraitd.faces.models.parity import EMBEDDING_LIMIT, SCORE_LIMIT
+
+    try:
+        exact = parity(replace(settings, runtime="onnxruntime"))
+        in_use = parity(settings)
+    except ConfigError as error:
+        yield Finding(False, "encoder", str(error))
+        return
+    yield Finding(
+        exact.embedding <= EMBEDDING_LIMIT,
+        "embedding against dlib",
+        f"largest difference {exact.embedding:.1e} ({settings.kind})",
+    )
+    if exact.score is not None:
+        detail = f"score differs by {exact.score:.1e} on a drawn face"
+        yield Finding(exact.score <= SCORE_LIMIT, "detector against dlib", detail)
+    yield Finding(
+        in_use.embedding <= REDUCED_LIMIT,
+        "engine in use against dlib",
+        f"largest difference {in_use.embedding:.1e}",
+    )
+    yield Finding(True, "detector", detector_name(settings))
+
+
+def _workers(settings: Settings) -> Iterator[Finding]:
+    """What a worker that a hostile file took over could do. What the kernel lacks is no fault."""
+    lacking = list(sandbox.missing())
+    for reason in lacking:
+        yield Finding(True, "workers, on this kernel", reason)
+    try:
+        tried = what_holds(settings, encode_settings(settings).encoder)
+    except PortraitdError as error:
+        yield Finding(False, "workers", str(error))
+        return
+    for what, refused in tried.items():
+        detail = "refused" if refused else "it can; see docs/security.md"
+        yield Finding(refused or bool(lacking), f"a worker cannot {what}", detail)
+
+
+def _folder(what: str, folder: Path) -> Finding:
+    if not folder.is_dir():
+        return Finding(False, what, f"{folder} is missing; `portraitd init` makes it")
+    free = shutil.disk_usage(folder).free
+    detail = f"{folder} ({file_system_type(folder)}, {free / 1e9:.1f} GB free)"
+    return Finding(free >= LOW_DISK_BYTES, what, detail)
+
+
+def _local(state_dir: Path) -> Finding:
+    """SQLite's locks and shared memory cannot be trusted over a network."""
+    kind = file_system_type(state_dir)
+    remote = needs_polling(kind)
+    detail = f"{kind}; set paths.state to a local disk" if remote else kind
+    return Finding(not remote, "state on a local disk", detail)
+
+
+def _home(settings: Settings) -> Iterator[Finding]:
+    """What `portraitd check --repair` would look at."""
+    try:
+        found = faults(settings)
+    except StoreError:
+        # Said already.
+        return
+    for fault in found:
+        if fault.what != "database":
+            hint = "; `portraitd check --repair` sets it right" if fault.repair else ""
+            yield Finding(False, fault.what, fault.detail + hint)
+
+
+def _store(state_dir: Path) -> Iterator[Finding]:
+    try:
+        database = Database.open_to_read(state_dir)
+    except StoreError as error:
+        yield Finding(False, "database", str(error))
+        return
+    try:
+        problems = database.problems()
+    finally:
+        database.close()
+    yield Finding(not problems, "database", "; ".join(problems) or "sound")

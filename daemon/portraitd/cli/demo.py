@@ -1,0 +1,150 @@
+"""``portraitd demo``: a short clip of two people, dropped into the inbox of a fresh home.
+
+The photographs are in the public domain and come with installed packages: NASA's portrait
+of Eileen Collins (scikit-image) and the US Navy's of Grace Hopper (matplotlib).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from portraitd.config import Settings
+from portraitd.model.errors import ConfigError
+from portraitd.people.tree.people_tree import Tree
+from portraitd.people.tree.plan import UNSORTED_NAME
+from portraitd.service import daemon
+from portraitd.service.home import make_home
+from portraitd.store.files import shown
+from portraitd.workers.pool import LocalExecutor
+from portraitd.workers.process import WorkerLimits
+
+SIZE_PX = (640, 480)
+FPS = 12
+SECONDS_EACH = 10
+
+PHOTOGRAPHS = {
+    "skimage": "data/astronaut.png",
+    "matplotlib": "mpl-data/sample_data/grace_hopper.jpg",
+}
+
+
+def run_demo(settings: Settings, console: Console) -> None:
+    """Run the whole path once, and say where everything is.
+
+    Raises:
+        ConfigError: The packages with the photographs are not installed.
+    """
+    photographs = list(demo_photographs())
+    settings = _in_fresh_home(settings)
+    make_home(settings)
+    clip = settings.inbox_dir / "two-people.mp4"
+    # In a worker, as everything that needs OpenCV.
+    executor = LocalExecutor(1, WorkerLimits(nice=0, memory_mb=0, time_limit_s=300))
+    executor.submit(make_clip, photographs, clip).result()
+    executor.shutdown()
+    console.print(f"Made {shown(clip)}: {2 * SECONDS_EACH} s, two people. Running the service …")
+    daemon.run(settings, until_idle=True)
+    portraits = Tree(settings.people_dir).portraits().values()
+    folders = Counter(path.partition("/")[0] for path in portraits)
+    del folders[UNSORTED_NAME]
+    console.print(f"\nFound {len(folders)} people. One folder each, with portraits and a montage:")
+    for name, count in sorted(folders.items()):
+        folder = shown(settings.people_dir / name)
+        console.print(f"  {folder}  portraits: {count}", markup=False, highlight=False)
+    index = settings.people_dir / "index.html"
+    console.print(f"Look at them with a browser:  {index}", markup=False, highlight=False)
+    console.print(
+        f"\nYour own: start  portraitd run --home {settings.home_dir}\n"
+        f"          and drop videos or photos into  {settings.inbox_dir}\n"
+        f"Or once:  portraitd process VIDEO… --home {settings.home_dir}",
+        markup=False,
+        highlight=False,
+    )
+
+
+def demo_photographs() -> list[Path]:
+    """Where the installed packages keep the photographs.
+
+    Raises:
+        ConfigError: A package is not installed.
+    """
+    found = []
+    for package, below in PHOTOGRAPHS.items():
+        spec = find_spec(package)
+        if spec is None or not spec.submodule_search_locations:
+            raise ConfigError(
+                "the demo's photographs come with scikit-image and matplotlib: "
+                "install portraitd with its extra, portraitd[demo]"
+            )
+        found.append(Path(spec.submodule_search_locations[0]) / below)
+    return found
+
+
+def make_clip(photographs: list[Path], clip: Path) -> None:
+    """Write a video that shows each photograph for some seconds, slowly moving.
+
+    Written beside and renamed, so that the inbox never shows half a clip.
+    """
+    from portraitd.media.opencv import cv2
+
+    beside = clip.with_name(f".{clip.name}")
+    writer = cv2.VideoWriter(str(beside), cv2.VideoWriter.fourcc(*"mp4v"), FPS, SIZE_PX)
+    if not writer.isOpened():
+        raise ConfigError(f"{beside} cannot be written: no MPEG-4 encoder in this OpenCV")
+    for photograph in photographs:
+        picture = cv2.imread(str(photograph))
+        if picture is None:
+            raise ConfigError(f"{photograph} cannot be read")
+        for number in range(FPS * SECONDS_EACH):
+            writer.write(_moved(picture, number / (FPS * SECONDS_EACH)))
+    writer.release()
+    beside.rename(clip)
+
+
+def _moved(picture: Any, progress: float) -> Any:
+    """The picture filling the frame, a little nearer and further aside as time goes on."""
+    import numpy as np
+
+    from portraitd.media.opencv import cv2
+
+    height, width = picture.shape[:2]
+    zoom = SIZE_PX[1] / height * (1.0 + 0.35 * progress)
+    aside = 40 * np.sin(6.3 * progress)
+    matrix = np.array(
+        [
+            [zoom, 0, SIZE_PX[0] / 2 - zoom * width / 2 + aside],
+            [0, zoom, SIZE_PX[1] / 2 - zoom * height * (0.5 - 0.15 * progress)],
+        ],
+        np.float32,
+    )
+    turned = cv2.getRotationMatrix2D((SIZE_PX[0] / 2, SIZE_PX[1] / 2), 8 * (progress - 0.5), 1.0)
+    placed = cv2.warpAffine(picture, matrix, SIZE_PX)
+    moved = cv2.warpAffine(placed, turned, SIZE_PX)
+    return cv2.convertScaleAbs(moved, alpha=0.85 + 0.3 * progress, beta=0)
+
+
+def _in_fresh_home(settings: Settings) -> Settings:
+    """The home that was asked for, or a new folder here."""
+    if "home" in settings.model_fields_set:
+        return _quick(settings, settings.home)
+    home, number = Path.cwd() / "portraitd-demo", 1
+    while home.exists():
+        number += 1
+        home = Path.cwd() / f"portraitd-demo-{number}"
+    return _quick(settings, home)
+
+
+def _quick(settings: Settings, home: Path) -> Settings:
+    """The clip is complete when it appears: there is nothing to wait for."""
+    return settings.model_copy(
+        update={
+            "home": home,
+            "inbox": settings.inbox.model_copy(update={"quiet_s": 0.5}),
+            "grouping": settings.grouping.model_copy(update={"settle_s": 0.0}),
+        }
+    )

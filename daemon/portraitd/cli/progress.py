@@ -1,0 +1,61 @@
+"""The progress bar of ``portraitd process``. The one door to rich's progress."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+from portraitd.people.pages.status_page import Stage
+from portraitd.service.pipeline import Service
+
+STAGES: dict[Stage, str] = {
+    "faces": "finding faces",
+    "grouping": "grouping people",
+    "folders": "writing folders",
+    "idle": "done",
+    "stopped": "stopped",
+}
+
+
+class ProgressBar:
+    """Footage done of footage known, and when it will be finished."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[counts]}"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=console,
+        )
+        self._task = self._progress.add_task("looking", total=None, counts="")
+        self._known_s = -1.0
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def follow(self, service: Service) -> None:
+        """Show where a service stands."""
+        footage = service.work.progress()
+        known_s = footage.footage_done_s + footage.footage_open_s
+        description = STAGES[service.stage]
+        self._progress.update(
+            self._task,
+            description=description,
+            total=known_s or None,
+            completed=footage.footage_done_s,
+            counts=f"{footage.footage_done_s:.0f}/{known_s:.0f} s, {service.faces.count()} faces",
+        )

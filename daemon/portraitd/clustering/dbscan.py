@@ -1,0 +1,254 @@
+"""DBSCAN that is kept up to date: insert and remove points, get what a fresh run would give.
+
+Ester et al., "Incremental Clustering for Mining in a Data Warehousing Environment" (VLDB
+1998), done in batches with matrix products. Nothing but two numbers and a pointer is kept
+per point: how many neighbours it has, which component it is in, and which core is nearest.
+
+The result never depends on the order of inserts and removals. DBSCAN leaves it open which
+cluster a border point joins; here it is that of the nearest core, the lowest row on a tie.
+
+Cost: ``m`` inserted points take one product with all stored points, and each older point
+that becomes core takes one more. A removal looks for the neighbours of what was removed and
+then only at the clusters that lost a core.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portraitd.clustering.connected import Indices, connected
+from portraitd.clustering.dbscan_removal import broken_parts
+from portraitd.clustering.neighbours import Vectors, near, squared_distances
+
+NOISE = -1
+CHUNK_ROWS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class DensityRule:
+    """A point with ``min_samples`` points within ``eps``, itself included, is core.
+
+    Attributes:
+        eps: A distance; a neighbour at exactly this distance counts.
+        min_samples: Each point counts once, itself too.
+    """
+
+    eps: float
+    min_samples: int
+
+    def __post_init__(self) -> None:
+        if self.eps <= 0 or self.min_samples < 1:
+            raise ValueError("eps must be positive and min_samples at least 1")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Density:
+    """What is remembered between two censuses; row ``i`` belongs to vector ``i``.
+
+    Attributes:
+        counts: Shape ``(n,)``, int32. Points within eps, itself included; 0 for a row that
+            takes no part (removed, or never inserted).
+        components: Shape ``(n,)``. For a core the lowest core row it is connected with,
+            otherwise -1.
+        anchors: Shape ``(n,)``. The nearest core: itself for a core, -1 for noise.
+    """
+
+    counts: NDArray[np.int32]
+    components: Indices
+    anchors: Indices
+
+    @classmethod
+    def empty(cls) -> Self:
+        """Nothing stored yet."""
+        return cls(np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, np.int64))
+
+    @property
+    def labels(self) -> Indices:
+        """Shape ``(n,)``: the cluster, named after its lowest core row; -1 for noise."""
+        labels = np.full(len(self.anchors), NOISE, dtype=np.int64)
+        anchored = self.anchors >= 0
+        labels[anchored] = self.components[self.anchors[anchored]]
+        return labels
+
+    @property
+    def taking_part(self) -> NDArray[np.bool_]:
+        """Shape ``(n,)``: inserted and not removed."""
+        return self.counts > 0
+
+    def insert(self, vectors: Vectors, rows: Indices, rule: DensityRule) -> Density:
+        """Let more rows take part.
+
+        Args:
+            vectors: Shape ``(n, d)``, finite; all rows so far with the same content as ever,
+                and any number of new ones behind them.
+            rows: Which rows to insert, each once; the others beyond the old end stay out.
+            rule: The same in every call.
+
+        Raises:
+            ValueError: If a row takes part already or does not exist.
+        """
+        rows = np.unique(rows)
+        draft = _Draft(self, vectors, rule)
+        if len(rows) and (rows[0] < 0 or rows[-1] >= len(vectors) or draft.counts[rows].any()):
+            raise ValueError("only existing rows that take no part can be inserted")
+        for start in range(0, len(rows), CHUNK_ROWS):
+            draft.insert(rows[start : start + CHUNK_ROWS])
+        return Density(draft.counts, draft.components, draft.anchors)
+
+    def remove(self, vectors: Vectors, rows: Indices, rule: DensityRule) -> Density:
+        """Let rows take part no longer; they may be inserted again.
+
+        Args:
+            vectors: As for ``insert``.
+            rows: Which rows to remove, each once.
+            rule: The same in every call.
+
+        Raises:
+            ValueError: If a row takes no part.
+        """
+        rows = np.unique(rows)
+        draft = _Draft(self, vectors, rule)
+        if len(rows) and (rows[0] < 0 or rows[-1] >= len(vectors) or not draft.counts[rows].all()):
+            raise ValueError("only rows that take part can be removed")
+        for start in range(0, len(rows), CHUNK_ROWS):
+            draft.remove(rows[start : start + CHUNK_ROWS])
+        return Density(draft.counts, draft.components, draft.anchors)
+
+
+class _Draft:
+    """A copy that is worked on, one chunk of rows after the other."""
+
+    def __init__(self, before: Density, vectors: Vectors, rule: DensityRule) -> None:
+        missing = len(vectors) - len(before.counts)
+        if missing < 0:
+            raise ValueError("vectors are appended, never taken away")
+        self.counts = np.pad(before.counts, (0, missing))
+        self.components = np.pad(before.components, (0, missing), constant_values=NOISE)
+        self.anchors = np.pad(before.anchors, (0, missing), constant_values=NOISE)
+        self._vectors = vectors
+        self._rule = rule
+
+    def insert(self, rows: Indices) -> None:
+        was_core = self._is_core()
+        taking_part = self.counts > 0
+        taking_part[rows] = True
+        own_counts = np.zeros(len(rows), dtype=np.int64)
+        links, kept = _Links(self.components), []
+        for query, row in self._near(rows, taking_part):
+            own_counts += np.bincount(query, minlength=len(rows))
+            np.add.at(self.counts, row, 1)
+            links.add(rows[query], row, was_core[row])
+            # A point with enough neighbours is core for sure and needs no anchor, so of its
+            # older cores only the component matters; that bounds what is kept.
+            wanted = ~was_core[row] | (own_counts[query] < self._rule.min_samples)
+            kept.append(np.stack([rows[query[wanted]], row[wanted]], axis=1))
+        self.counts[rows] = own_counts
+        pairs = _stacked(kept)
+
+        promoted = np.setdiff1d(pairs[:, 1], rows)
+        promoted = promoted[~was_core[promoted] & self._is_core(promoted)]
+        for start in range(0, len(promoted), CHUNK_ROWS):
+            part = promoted[start : start + CHUNK_ROWS]
+            for query, row in self._near(part, taking_part):
+                links.add(part[query], row, was_core[row])
+                open_end = ~was_core[row]
+                more = np.stack([part[query[open_end]], row[open_end]], axis=1)
+                pairs = np.concatenate([pairs, more])
+
+        founded = np.concatenate([rows[self._is_core(rows)], promoted])
+        self._join(founded, links, pairs[self._is_core(pairs).all(axis=1) & ~was_core[pairs[:, 1]]])
+        self._anchor(np.concatenate([pairs, pairs[:, ::-1]]))
+
+    def remove(self, rows: Indices) -> None:
+        was_core = self._is_core()
+        for _, row in self._near(rows, self.counts > 0):
+            np.subtract.at(self.counts, row, 1)
+        self.counts[rows] = 0
+        lost = np.flatnonzero(was_core & ~self._is_core())
+        components_lost = self.components[lost]
+        self.components[lost] = NOISE
+        affected = np.unique(components_lost)
+        survivors = np.flatnonzero(np.isin(self.components, affected))
+        survivors_in = self.components[survivors]
+        for component in affected:
+            pool = survivors[survivors_in == component]
+            gaps = lost[components_lost == component]
+            for part in broken_parts(self._vectors, pool, gaps, self._rule.eps**2):
+                self.components[part] = part.min()
+
+        is_lost = np.zeros(len(self.counts), dtype=np.bool_)
+        is_lost[lost] = True
+        # anchors may be -1 for noise, which would read the last row.
+        orphaned = (self.anchors >= 0) & is_lost[self.anchors]
+        self.anchors[orphaned] = NOISE
+        self.anchors[rows] = NOISE
+        orphans = np.flatnonzero(orphaned & (self.counts > 0))
+        core = self._is_core()
+        found = [
+            np.stack([orphans[query], row], axis=1) for query, row in self._near(orphans, core)
+        ]
+        self._anchor(_stacked(found))
+
+    def _is_core(self, rows: Indices | slice = slice(None)) -> NDArray[np.bool_]:
+        core: NDArray[np.bool_] = self.counts[rows] >= self._rule.min_samples
+        return core
+
+    def _near(self, rows: Indices, among: NDArray[np.bool_]) -> Iterator[tuple[Indices, Indices]]:
+        offsets = np.where(among, 0.0, np.inf)
+        return near(self._vectors[rows], self._vectors, self._rule.eps**2, None, offsets)
+
+    def _join(self, founded: Indices, links: _Links, pairs: Indices) -> None:
+        """Connect new cores with each other and with the components they touch."""
+        self.anchors[founded] = founded
+        edges = np.concatenate([links.of_cores(self.counts, self._rule), pairs])
+        nodes = np.unique(np.concatenate([founded, edges.ravel()]))
+        names = nodes[connected(np.searchsorted(nodes, edges), len(nodes))]
+        renamed = np.arange(len(self.components))
+        renamed[nodes] = names
+        self.components[founded] = founded
+        core = self.components >= 0
+        self.components[core] = renamed[self.components[core]]
+
+    def _anchor(self, pairs: Indices) -> None:
+        """Give each point that is not core the nearest of its cores, old or offered.
+
+        Args:
+            pairs: Shape ``(k, 2)``: point and neighbour; those that do not fit are skipped.
+        """
+        pairs = pairs[~self._is_core(pairs[:, 0]) & self._is_core(pairs[:, 1])]
+        points = np.unique(pairs[:, 0])
+        points = points[self.anchors[points] >= 0]
+        pairs = np.concatenate([pairs, np.stack([points, self.anchors[points]], axis=1)])
+        distance = squared_distances(self._vectors, pairs[:, 0], self._vectors, pairs[:, 1])
+        pairs = pairs[np.lexsort((pairs[:, 1], distance, pairs[:, 0]))]
+        points, first = np.unique(pairs[:, 0], return_index=True)
+        self.anchors[points] = pairs[first, 1]
+
+
+class _Links:
+    """Which points touch which older components, each fact once."""
+
+    def __init__(self, components: Indices) -> None:
+        self._components = components
+        self._size = max(len(components), 1)
+        self._keys: list[Indices] = []
+
+    def add(self, points: Indices, rows: Indices, was_core: NDArray[np.bool_]) -> None:
+        keys = points[was_core] * self._size + self._components[rows[was_core]]
+        self._keys.append(np.unique(keys))
+
+    def of_cores(self, counts: NDArray[np.int32], rule: DensityRule) -> Indices:
+        """Shape ``(k, 2)``: point and component, for the points that are core."""
+        keys = np.unique(np.concatenate([np.empty(0, np.int64), *self._keys]))
+        links = np.stack(np.divmod(keys, self._size), axis=1)
+        of_cores: Indices = links[counts[links[:, 0]] >= rule.min_samples]
+        return of_cores
+
+
+def _stacked(pairs: list[Indices]) -> Indices:
+    return np.concatenate([np.empty((0, 2), np.int64), *pairs])

@@ -1,0 +1,182 @@
+"""Groups of tracks as linkage sees them: how many, around which mean, how widely spread.
+
+The mean squared distance between the faces of two groups is
+``|mean_A - mean_B|^2 + spread_A + spread_B``, so three figures stand for any number of
+faces, and those of a merged group follow from its parts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portraitd.clustering.connected import Indices
+from portraitd.clustering.neighbours import CHUNK_PAIRS, Vectors
+
+Floats = NDArray[np.float64]
+
+CHUNK_ROWS = 65_536
+SUMMED_ROWS = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Statistics:
+    """Sufficient statistics of some groups.
+
+    Attributes:
+        counts: Shape ``(g,)``; tracks, each counting once however long it is.
+        means: Shape ``(g, d)``, float32.
+        spreads: Shape ``(g,)``; mean squared distance of the faces from the mean.
+    """
+
+    counts: Indices
+    means: Vectors
+    spreads: Floats
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    def __getitem__(self, which: Indices | NDArray[np.bool_]) -> Statistics:
+        """The groups picked by index or by mask."""
+        return Statistics(self.counts[which], self.means[which], self.spreads[which])
+
+    @classmethod
+    def empty(cls, width: int) -> Self:
+        """No group."""
+        return cls(np.empty(0, np.int64), np.empty((0, width), np.float32), np.empty(0))
+
+    def combined(self, into: Indices) -> Statistics:
+        """Statistics of groups of these groups, in ascending order of their names.
+
+        Args:
+            into: Shape ``(g,)``; the name of the group each one goes into.
+        """
+        _, first, at, sizes = np.unique(
+            into, return_index=True, return_inverse=True, return_counts=True
+        )
+        result = self[first]
+        several = np.flatnonzero(sizes[at] > 1)
+        if len(several):
+            order = several[np.argsort(at[several], kind="stable")]
+            starts = np.flatnonzero(np.diff(at[order], prepend=-1))
+            to = at[order[starts]]
+            counts = np.add.reduceat(self.counts[order], starts)
+            share = self.counts[order] / counts.repeat(sizes[to])
+            means = _sums(self.means[order] * share[:, None].astype(np.float32), starts)
+            result.counts[to], result.means[to] = counts, means
+            gaps = self.means[order] - result.means[at[order]]
+            spreads = self.spreads[order] + np.einsum("ij,ij->i", gaps, gaps)
+            result.spreads[to] = np.add.reduceat(share * spreads, starts)
+        return result
+
+    def followed_by(self, others: Statistics) -> Statistics:
+        """These groups and then the others."""
+        return Statistics(
+            np.concatenate([self.counts, others.counts]),
+            np.concatenate([self.means, others.means]),
+            np.concatenate([self.spreads, others.spreads]),
+        )
+
+
+def measure(vectors: Vectors, spreads: Floats, rows: Indices, groups: Indices) -> Statistics:
+    """Statistics of groups of rows, in ascending order of the groups' names.
+
+    A group is summed in ascending order of its rows and apart from all others, so its
+    figures are the same to the last bit whatever else is measured with it.
+
+    Args:
+        vectors: Shape ``(n, d)``; may be memory-mapped.
+        spreads: Shape ``(n,)``; that of each row, as in ``tracks.Tracks``.
+        rows: Shape ``(k,)``.
+        groups: Shape ``(k,)``; the name of the group each of these rows is in.
+    """
+    order = np.lexsort((rows, groups))
+    rows, groups = rows[order], groups[order]
+    starts = np.flatnonzero(np.diff(groups, prepend=groups[:1] - 1))
+    counts = np.diff(starts, append=len(rows))
+    means = np.empty((len(starts), vectors.shape[1]), dtype=np.float32)
+    deviations = np.empty(len(starts))
+    for part in _chunks(counts):
+        inside = slice(starts[part.start], starts[part.stop - 1] + counts[part.stop - 1])
+        found = vectors[rows[inside]]
+        at = starts[part] - inside.start
+        means[part] = _sums(found, at) / counts[part, None]
+        found -= means[part].repeat(counts[part], axis=0)
+        squares = np.einsum("ij,ij->i", found, found) + spreads[rows[inside]]
+        deviations[part] = np.add.reduceat(squares, at) / counts[part]
+    return Statistics(counts, means, deviations)
+
+
+def _sums(values: Vectors, starts: Indices) -> Floats:
+    """Sums of stretches of rows: in float32 over some rows, in float64 over those sums."""
+    lengths = np.diff(starts, append=len(values))
+    steps = -(-lengths // SUMMED_ROWS)
+    firsts = np.cumsum(steps) - steps
+    at = starts.repeat(steps) + (np.arange(steps.sum()) - firsts.repeat(steps)) * SUMMED_ROWS
+    part_sums = np.add.reduceat(values, at, axis=0).astype(np.float64)
+    return np.asarray(np.add.reduceat(part_sums, firsts, axis=0))
+
+
+def _chunks(counts: Indices) -> list[slice]:
+    """Stretches of groups with few enough rows to be read at once; a large group alone."""
+    parts, first, size = [], 0, 0
+    for group, count in enumerate(counts.tolist()):
+        if group > first and size + count > CHUNK_ROWS:
+            parts.append(slice(first, group))
+            first, size = group, 0
+        size += count
+    if first < len(counts):
+        parts.append(slice(first, len(counts)))
+    return parts
+
+
+@dataclass(slots=True, eq=False)
+class Merging:
+    """Statistics in float64 that change as groups are merged."""
+
+    counts: Floats
+    means: Floats
+    spreads: Floats
+
+    @classmethod
+    def of(cls, statistics: Statistics) -> Self:
+        """A copy to work on."""
+        return cls(
+            statistics.counts.astype(np.float64),
+            statistics.means.astype(np.float64),
+            statistics.spreads.copy(),
+        )
+
+    def merge(self, left: Indices, right: Indices) -> None:
+        """Put each right group into the left one beside it; no group is named twice."""
+        counts = self.counts[left] + self.counts[right]
+        share = (self.counts[right] / counts)[:, None]
+        gap = self.means[right] - self.means[left]
+        inner = (1 - share[:, 0]) * self.spreads[left] + share[:, 0] * self.spreads[right]
+        between = share[:, 0] * (1 - share[:, 0]) * np.einsum("ij,ij->i", gap, gap)
+        self.means[left] += share * gap
+        self.spreads[left] = inner + between
+        self.counts[left] = counts
+
+    def distances(self, pairs: Indices) -> Floats:
+        """Mean squared distance between the faces of each pair of groups."""
+        result = np.empty(len(pairs))
+        for start in range(0, len(pairs), CHUNK_PAIRS):
+            left, right = pairs[start : start + CHUNK_PAIRS].T
+            gap = self.means[left] - self.means[right]
+            squares = np.einsum("ij,ij->i", gap, gap)
+            result[start : start + CHUNK_PAIRS] = squares + (
+                self.spreads[left] + self.spreads[right]
+            )
+        return result
+
+    def frozen(self, which: Indices) -> Statistics:
+        """Some of the groups as they are now."""
+        return Statistics(
+            self.counts[which].astype(np.int64),
+            self.means[which].astype(np.float32),
+            self.spreads[which],
+        )

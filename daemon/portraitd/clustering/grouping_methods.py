@@ -1,0 +1,300 @@
+"""The two ways from faces to people: tracks, density and assembly, or DBSCAN alone.
+
+Each says what is new since the last census, hands the grouping to a worker, and turns its
+answer into who everybody is. Nothing is put in force here.
+"""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import Executor, Future
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from portraitd.clustering import grouping_jobs
+from portraitd.clustering.agglomeration import AssemblyRule
+from portraitd.clustering.dbscan import DensityRule
+from portraitd.clustering.grouping import GroupingRule
+from portraitd.clustering.grouping_jobs import Told
+from portraitd.clustering.grouping_snapshot import forget_all_but
+from portraitd.clustering.identity import carry_over
+from portraitd.clustering.must_link import Said, said_of_faces, said_of_tracks
+from portraitd.config import GroupingSettings
+from portraitd.model.errors import StoreError
+from portraitd.store import Census, Faces, Ledger, People, TrackStore
+from portraitd.store.erasure.derived_files import private
+from portraitd.store.people import Arrivals, Grouped
+from portraitd.store.track_matrix import Matrix
+from portraitd.store.tracks import TrackRows
+
+log = structlog.get_logger(stage="grouping")
+
+REACH = 0.08
+"""How far beyond the limit two people are still reported as close."""
+
+
+class Method(Protocol):
+    """A way from faces to people."""
+
+    def arrivals(self) -> Arrivals:
+        """What has come since the census in force."""
+
+    def overtaken(self) -> bool:
+        """Whether people said something since the last ``begin``: its answer must not count."""
+
+    def begin(self, last: Census | None) -> Future[Any]:
+        """Hand the grouping to a worker.
+
+        Raises:
+            StoreError: The faces cannot be grouped together, or not be handed over.
+        """
+
+    def finish(self, answer: Any) -> Grouped:
+        """Turn a worker's answer into who everybody is."""
+
+    def tidy(self, memory: str) -> None:
+        """Remove what was written for a census, but not what the next one goes on from."""
+
+
+def make_method(
+    settings: GroupingSettings,
+    faces: Faces,
+    tracks: TrackStore,
+    people: People,
+    ledger: Ledger,
+    executor: Executor,
+    state_dir: Path,
+) -> Method:
+    """The method that the settings name."""
+    if settings.method == "dbscan":
+        return DbscanMethod(settings, faces, people, ledger, executor, state_dir)
+    return PeopleMethod(settings, faces, tracks, people, ledger, executor, state_dir)
+
+
+class DbscanMethod:
+    """DBSCAN over all faces, from the beginning each time: the pipeline portraitd descends from."""
+
+    def __init__(
+        self,
+        settings: GroupingSettings,
+        faces: Faces,
+        people: People,
+        ledger: Ledger,
+        executor: Executor,
+        state_dir: Path,
+    ) -> None:
+        self._eps, self._min_samples = settings.density
+        self._parameters = json.dumps(["dbscan", self._eps, self._min_samples])
+        self._faces = faces
+        self._people = people
+        self._ledger = ledger
+        self._executor = executor
+        self._matrix = state_dir / "census.f32"
+        self._ids = np.empty(0, np.int64)
+        self._said = Said.nothing()
+
+    def arrivals(self) -> Arrivals:
+        """See ``Method``."""
+        return self._people.arrivals(self._parameters, "faces")
+
+    def overtaken(self) -> bool:
+        """See ``Method``."""
+        return self._ledger.last_id() != self._said.ledger_id
+
+    def begin(self, last: Census | None) -> Future[NDArray[np.int64]]:
+        """See ``Method``."""
+        require_one_encoder(self._faces)
+        self._ids = self._faces.ids()
+        self._said = said_of_faces(self._ledger, self._ids, self._faces.tracks())
+        try:
+            with open(self._matrix, "wb", opener=private) as file:
+                for block in self._faces.embeddings():
+                    file.write(block.tobytes())
+        except OSError as error:
+            raise StoreError(f"{self._matrix}: {error.strerror}") from error
+        return self._executor.submit(
+            grouping_jobs.cluster, self._matrix, self._eps, self._min_samples, self._said.told
+        )
+
+    def finish(self, answer: NDArray[np.int64]) -> Grouped:
+        """See ``Method``."""
+        before = dict(zip(self._faces.ids().tolist(), self._faces.persons().tolist(), strict=True))
+        previous = np.array([before.get(face, 0) for face in self._ids.tolist()], np.int64)
+        carried = carry_over(
+            answer,
+            previous,
+            np.ones(len(self._ids), np.int64),
+            self._people.next_id(),
+            kept=self._people.kept(),
+            placed=self._said.told.placed,
+            aside=self._said.told.aside,
+        )
+        return Grouped(
+            "faces",
+            self._ids,
+            carried,
+            self._parameters,
+            ledger_id=self._said.ledger_id,
+            told=self._said.told.placed > 0,
+        )
+
+    def tidy(self, memory: str) -> None:
+        """See ``Method``."""
+        self._matrix.unlink(missing_ok=True)
+
+
+class PeopleMethod:
+    """Density and assembly over tracks; costs what is new."""
+
+    def __init__(
+        self,
+        settings: GroupingSettings,
+        faces: Faces,
+        tracks: TrackStore,
+        people: People,
+        ledger: Ledger,
+        executor: Executor,
+        state_dir: Path,
+    ) -> None:
+        eps, min_samples = settings.density
+        self.rule = GroupingRule(
+            DensityRule(eps, min_samples), AssemblyRule(max_distance=settings.linkage)
+        )
+        # All of it: a memory made with one rule is of no use to another.
+        self._parameters = json.dumps(["people", asdict(self.rule)])
+        self._faces = faces
+        self._tracks = tracks
+        self._people = people
+        self._ledger = ledger
+        self._executor = executor
+        self._folder = state_dir
+        self._matrix = Matrix(state_dir / "tracks.f32", tracks)
+        self._rows = tracks.rows()
+        self._absent = np.empty(0, np.bool_)
+        self._let_go = self._absent
+        self._memory = ""
+        self._said = Said.nothing()
+
+    def arrivals(self) -> Arrivals:
+        """See ``Method``."""
+        return self._people.arrivals(self._parameters, "tracks")
+
+    def overtaken(self) -> bool:
+        """See ``Method``."""
+        return self._ledger.last_id() != self._said.ledger_id
+
+    def begin(self, last: Census | None) -> Future[grouping_jobs.GroupAnswer]:
+        """See ``Method``."""
+        require_one_encoder(self._faces)
+        self._rows = self._tracks.rows()
+        try:
+            size = self._matrix.catch_up()
+        except OSError as error:
+            raise StoreError(f"{self._matrix.path}: {error.strerror}") from error
+        self._said = said_of_tracks(self._ledger, size)
+        # Not those that only take no part: whoever is excluded may be wanted back.
+        self._absent = np.ones(size, np.bool_)
+        self._absent[self._tracks.ids() - 1] = False
+        tracks = arrays_by_row(self._rows, self._tracks.apart(), size, self._said.told)
+        same_rule = last is not None and last.parameters == self._parameters
+        request = grouping_jobs.GroupRequest(
+            folder=self._folder,
+            matrix=self._matrix.path,
+            tracks=tracks,
+            memory=last.memory if last and same_rule else "",
+            rule=self.rule,
+            reach=self.rule.assembly.max_distance + REACH,
+        )
+        return self._executor.submit(grouping_jobs.group, request)
+
+    def finish(self, answer: grouping_jobs.GroupAnswer) -> Grouped:
+        """See ``Method``."""
+        now = self._tracks.rows()
+        person_of = dict(zip(now.ids.tolist(), now.persons.tolist(), strict=True))
+        previous = np.array([person_of.get(one, 0) for one in self._rows.ids.tolist()], np.int64)
+        at, told = self._rows.ids - 1, self._said.told
+        carried = carry_over(
+            answer.groups[at],
+            previous,
+            self._rows.faces,
+            self._people.next_id(),
+            kept=self._people.kept(),
+            placed=np.where(told.gone[at], 0, told.placed[at]),
+            aside=told.aside[at],
+        )
+        self._let_go, self._memory = self._absent, answer.memory
+        return Grouped(
+            "tracks",
+            self._rows.ids,
+            carried,
+            self._parameters,
+            answer.memory,
+            _close(answer, at, carried.people),
+            self._said.ledger_id,
+            told.placed[at] > 0,
+        )
+
+    def tidy(self, memory: str) -> None:
+        """See ``Method``."""
+        forget_all_but(self._folder, memory)
+        if memory and memory == self._memory:
+            # What this census let go, no later one reads.
+            try:
+                self._matrix.erase(self._let_go)
+            except OSError as error:
+                # The census is in force; the next one tries again.
+                log.warning("rows_not_erased", path=str(self._matrix.path), reason=error.strerror)
+
+
+def _close(
+    answer: grouping_jobs.GroupAnswer, rows: NDArray[np.int64], people: NDArray[np.int64]
+) -> list[tuple[int, int, float]]:
+    """Pairs of groups that lie close, as pairs of people; the nearest distance of each."""
+    person_of = dict(zip(answer.groups[rows].tolist(), people.tolist(), strict=True))
+    found: dict[tuple[int, int], float] = {}
+    pairs = zip(answer.tight.groups.tolist(), answer.tight.distances.tolist(), strict=True)
+    for (one, other), distance in pairs:
+        lower, higher = sorted((person_of.get(one, 0), person_of.get(other, 0)))
+        if lower and lower != higher:
+            found.setdefault((lower, higher), distance)
+    return [(lower, higher, distance) for (lower, higher), distance in found.items()]
+
+
+def arrays_by_row(
+    rows: TrackRows, apart: NDArray[np.int64], size: int, told: Told
+) -> dict[str, Any]:
+    """Spread what is known of the tracks over the rows of the matrix; a gap is a track gone."""
+    at = rows.ids - 1
+    arrays: dict[str, Any] = {
+        "spreads": np.zeros(size),
+        "goodness": np.zeros(size),
+        "faces": np.zeros(size, np.int64),
+        "placed": told.placed,
+        "speakers": told.speakers,
+        "gone": np.ones(size, np.bool_),
+        "apart": np.concatenate([apart - 1, told.against]),
+    }
+    arrays["spreads"][at] = rows.spreads
+    arrays["goodness"][at] = rows.goodness
+    arrays["faces"][at] = rows.faces
+    arrays["gone"][at] = told.gone[at]
+    return arrays
+
+
+def require_one_encoder(faces: Faces) -> None:
+    """Embeddings of different encoders cannot be compared.
+
+    Raises:
+        StoreError: There are faces of several.
+    """
+    encoders = faces.encoders()
+    if len(encoders) > 1:
+        raise StoreError(
+            f"faces of several encoders in one store ({', '.join(encoders)}): their "
+            "embeddings cannot be compared; `portraitd rebuild` looks at all videos again"
+        )

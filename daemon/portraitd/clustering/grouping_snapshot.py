@@ -1,0 +1,54 @@
+"""What a census remembers, as a file: plain arrays, so that a restart computes nothing again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from portraitd.clustering.grouping import Grouping, from_arrays, to_arrays
+
+ENDING = ".npz"
+
+
+def remember(folder: Path, grouping: Grouping) -> str:
+    """Write a grouping to a file of its own, whole or not at all; returns the file's name."""
+    name = f"grouping-{uuid.uuid4().hex}{ENDING}"
+    beside = folder / f".{name}"
+    # For its owner alone: means of embeddings tell who somebody is.
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "wb") as file:
+        np.savez(file, **to_arrays(grouping))  # type: ignore[arg-type]
+        file.flush()
+        os.fsync(file.fileno())
+    beside.rename(folder / name)
+    return name
+
+
+def remembered(folder: Path, name: str) -> Grouping:
+    """Read a grouping back; an empty one where there is none that can be read.
+
+    Beginning anew costs time and gives the same result.
+    """
+    if not name:
+        return Grouping.empty()
+    try:
+        # Opened here: numpy would leave a damaged file open.
+        with (folder / name).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return from_arrays(arrays)
+    # RuntimeError: damage can look like encryption, or like a zip of another kind.
+    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile):
+        return Grouping.empty()
+
+
+def forget_all_but(folder: Path, name: str) -> None:
+    """Remove the memories of earlier censuses, and of those that were never recorded."""
+    for path in [*folder.glob(f"grouping-*{ENDING}"), *folder.glob(f".grouping-*{ENDING}")]:
+        # What cannot be removed now is removed after the next census.
+        with contextlib.suppress(OSError):
+            if path.name != name:
+                path.unlink()

@@ -1,0 +1,156 @@
+"""When to group the faces into people again, and putting the result in force."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from portraitd.clustering.grouping_methods import Method
+from portraitd.model.errors import StoreError
+from portraitd.store import People
+
+log = structlog.get_logger(stage="grouping")
+
+BACK_OFF_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """When new faces call for a census.
+
+    Attributes:
+        settle_s: Seconds without a new face, once nothing is left to encode.
+        max_wait_s: The longest a face waits while there is.
+    """
+
+    settle_s: float
+    max_wait_s: float
+
+
+def is_due(newest_s: float, oldest_s: float, now_s: float, working: bool, pace: Pace) -> bool:
+    """Whether to regroup: new faces have settled, or have waited long enough."""
+    settled = not working and not 0 <= now_s - newest_s < pace.settle_s
+    return settled or now_s - oldest_s >= pace.max_wait_s
+
+
+class CensusTaker:
+    """Groups everything stored, in a worker, and records who is who.
+
+    Args:
+        people: Where the result goes.
+        method: How faces become people.
+        ring: Called, from any thread, when a grouping has come back.
+        pace: When.
+
+    Attributes:
+        trouble: Why the last grouping failed; empty if it did not.
+    """
+
+    def __init__(
+        self, people: People, method: Method, ring: Callable[[], None], pace: Pace
+    ) -> None:
+        self._people = people
+        self._method = method
+        self._ring = ring
+        self._pace = pace
+        self._running: Future[Any] | None = None
+        self._began_s = 0.0
+        self._not_before_s = 0.0
+        self._stale_since_s: float | None = None
+        self._is_forced = False
+        self.trouble = ""
+        self._was_forced = False
+
+    def force(self) -> None:
+        """Group everything from the beginning at the next turn, whether it is due or not."""
+        self._is_forced = True
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is something that the census in force does not know."""
+        return self._is_forced or self._running is not None or self._method.arrivals().stale
+
+    @property
+    def running(self) -> bool:
+        """Whether a worker groups just now."""
+        return self._running is not None
+
+    def refresh(self, now_s: float, working: bool) -> None:
+        """Begin a census that is due, and record one that has come back."""
+        if self._running is None and self._is_due(now_s, working):
+            self._began_s = now_s
+            self._stale_since_s = None
+            self._was_forced = self._is_forced
+            last = None if self._is_forced else self._people.last_census()
+            self._running = self._method.begin(last)
+            self._is_forced = False
+            self._running.add_done_callback(lambda _: self._ring())
+        if self._running is not None and self._running.done():
+            if self._method.overtaken():
+                self._discard()
+            else:
+                self._record(self._running, now_s)
+            self._running = None
+
+    def _discard(self) -> None:
+        """What people said while it was out is in force; an answer without it would undo that."""
+        last = self._people.last_census()
+        self._method.tidy(last.memory if last else "")
+        self._is_forced |= self._was_forced
+        log.info("census_overtaken")
+
+    def park(self) -> None:
+        """Forget a census that is out: the old people stay in force."""
+        self._running = None
+
+    def _is_due(self, now_s: float, working: bool) -> bool:
+        # A clock that was set back must not make a short pause a long one.
+        if 0 < self._not_before_s - now_s <= BACK_OFF_S:
+            return False
+        new = self._method.arrivals()
+        if self._is_forced and not working:
+            return True
+        if not new.stale:
+            self._stale_since_s = None
+            return False
+        if self._stale_since_s is None or now_s < self._stale_since_s:
+            self._stale_since_s = now_s
+        # Tracks of old videos are new all the same: they wait from when they came, or a store
+        # that is being given its tracks would be grouped at every turn.
+        oldest_s = max(new.oldest_s, self._stale_since_s)
+        return is_due(new.newest_s, oldest_s, now_s, working, self._pace)
+
+    def _record(self, done: Future[Any], now_s: float) -> None:
+        try:
+            grouped = self._method.finish(done.result())
+        except StoreError:
+            raise
+        except Exception as error:
+            # The old people stay in force; the next turn after the pause tries again.
+            self._not_before_s = now_s + BACK_OFF_S
+            self.trouble = f"the grouping failed: {error}"
+            log.error("census_failed", reason=f"{type(error).__name__}: {error}")
+            last = self._people.last_census()
+            self._method.tidy(last.memory if last else "")
+            return
+        census = self._people.record(grouped, now_s - self._began_s, now_s)
+        self._method.tidy(census.memory)
+        self.trouble = ""
+        say = log.error if census.names_lost or census.violations else log.info
+        say(
+            "census_taken",
+            census=census.id,
+            faces=census.faces,
+            tracks=census.tracks,
+            people=census.people,
+            unassigned=census.unassigned,
+            churn=census.churn,
+            names_lost=census.names_lost,
+            one_person_twice_in_a_frame=census.violations,
+            put_there_by_people=census.forced,
+            seconds=round(census.seconds, 2),
+        )

@@ -1,0 +1,87 @@
+"""Running sums of large clumps, so that one more track costs one addition.
+
+Each census brings a few tracks to people with tens of thousands of them. Summing those anew
+would read half of the store for nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from portraitd.clustering.connected import Indices
+from portraitd.clustering.group_statistics import Floats, Statistics, measure
+from portraitd.clustering.neighbours import Vectors
+
+LARGE_ROWS = 1024
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ledger:
+    """The clumps of at least ``LARGE_ROWS`` tracks.
+
+    Attributes:
+        names: Shape ``(b,)``; ascending.
+        counts: Shape ``(b,)``.
+        sums: Shape ``(b, d)``, float64; of the vectors.
+        squares: Shape ``(b,)``, float64; of their squared lengths and spreads.
+    """
+
+    names: Indices
+    counts: Indices
+    sums: Floats
+    squares: Floats
+
+    @classmethod
+    def empty(cls, width: int) -> Self:
+        """No large clump."""
+        none = np.empty(0, dtype=np.int64)
+        return cls(none, none, np.empty((0, width)), np.empty(0))
+
+    def updated(self, vectors: Vectors, spreads: Floats, before: Indices, after: Indices) -> Ledger:
+        """Take in what moved.
+
+        Args:
+            vectors: Shape ``(n, d)``; the rows that were summed have not changed.
+            spreads: Shape ``(n,)``.
+            before: Shape ``(n,)``; the clump of each row when these sums were made, -1 for
+                none.
+            after: Shape ``(n,)``; the clump of each row now.
+        """
+        sizes = np.bincount(after[after >= 0], minlength=len(after))
+        names = np.flatnonzero(sizes >= LARGE_ROWS)
+        sums, squares = np.zeros((len(names), vectors.shape[1])), np.zeros(len(names))
+        known = np.isin(names, self.names)
+        then = np.searchsorted(self.names, names[known])
+        sums[known], squares[known] = self.sums[then], self.squares[then]
+        moved = np.flatnonzero(before != after)
+        is_known, is_new = (np.zeros(len(sizes) + 1, np.bool_) for _ in range(2))
+        is_known[names[known]], is_new[names[~known]] = True, True
+        # The last entry answers for -1: no clump.
+        for sign, rows, clumps in (
+            (1.0, np.flatnonzero(is_new[after]), after),
+            (1.0, moved[is_known[after[moved]]], after),
+            (-1.0, moved[is_known[before[moved]]], before),
+        ):
+            for start in range(0, len(rows), LARGE_ROWS):
+                some = rows[start : start + LARGE_ROWS]
+                found = vectors[some].astype(np.float64)
+                at = np.searchsorted(names, clumps[some])
+                np.add.at(sums, at, sign * found)
+                np.add.at(squares, at, sign * (np.einsum("ij,ij->i", found, found) + spreads[some]))
+        return Ledger(names, sizes[names], sums, squares)
+
+    def measure(
+        self, vectors: Vectors, spreads: Floats, rows: Indices, clumps: Indices
+    ) -> Statistics:
+        """Statistics of clumps of rows, as ``groups.measure``, which does the small ones."""
+        large = np.isin(clumps, self.names)
+        small = measure(vectors, spreads, rows[~large], clumps[~large])
+        at = np.flatnonzero(np.isin(self.names, clumps[large]))
+        means = self.sums[at] / self.counts[at, None]
+        deviations = self.squares[at] / self.counts[at] - np.einsum("ij,ij->i", means, means)
+        theirs = Statistics(self.counts[at], means.astype(np.float32), deviations)
+        names = np.concatenate([np.unique(clumps[~large]), self.names[at]])
+        return small.followed_by(theirs)[np.argsort(names)]

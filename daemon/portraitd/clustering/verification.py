@@ -1,0 +1,154 @@
+"""``portraitd check --grouping``: the grouping proved on the live store, and measured on it.
+
+The proof: scikit-learn's DBSCAN from scratch finds the same cores in the same clusters as the
+density that was kept up to date, and every border point lies in a cluster it may lie in. The
+measure needs no labels: two faces in one frame are surely two people, and neighbours in a track
+surely one, so their distances say where a threshold may stand for this very footage.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portraitd.clustering.dbscan import Density
+from portraitd.clustering.grouping_methods import PeopleMethod, arrays_by_row
+from portraitd.clustering.grouping_snapshot import remembered
+from portraitd.clustering.must_link import said_of_tracks
+from portraitd.config import Settings
+from portraitd.model.face import EMBEDDING_SIZE
+from portraitd.store import Database, Faces, Ledger, People, TrackStore
+from portraitd.workers.pool import InlineExecutor
+
+PERCENTILES = (0.1, 1, 5, 25, 50, 75, 95, 99, 99.9)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curves:
+    """Distances of pairs that are known to be one person, or two, without a label.
+
+    Attributes:
+        same: Neighbouring faces of a track.
+        different: Mean embeddings of tracks that were seen in one frame.
+    """
+
+    same: NDArray[np.float64]
+    different: NDArray[np.float64]
+
+
+def grouping_problems(settings: Settings) -> list[str]:
+    """What differs between the density in force and scikit-learn's; empty if nothing.
+
+    Raises:
+        StoreError: There is no store yet.
+    """
+    from sklearn.cluster import DBSCAN
+
+    database = Database.open_to_read(settings.state_dir)
+    try:
+        tracks, people = TrackStore(database), People(database)
+        last = people.last_census()
+        if last is None or not last.memory:
+            return []
+        method = PeopleMethod(
+            settings.grouping,
+            Faces(database),
+            tracks,
+            people,
+            ledger := Ledger(database),
+            InlineExecutor(),
+            settings.state_dir,
+        )
+        rows = tracks.rows()
+        size = tracks.last_id()
+        vectors = np.zeros((size, EMBEDDING_SIZE), np.float32)
+        for ids, embeddings in tracks.embeddings(0):
+            vectors[ids - 1] = embeddings
+        density = remembered(settings.state_dir, last.memory).density
+        if len(density.counts) > size:
+            return ["the memory of the census knows tracks that the store does not"]
+        table = arrays_by_row(rows, tracks.apart(), size, said_of_tracks(ledger, size).told)
+    finally:
+        database.close()
+    good = method.rule.good(table["goodness"], table["faces"]) | (table["placed"] > 0)
+    good &= ~table["gone"]
+    good[len(density.counts) :] = False
+    inside = np.flatnonzero(good)
+    if not len(inside):
+        return []
+    rule = method.rule.density
+    fresh = DBSCAN(eps=rule.eps, min_samples=rule.min_samples, algorithm="brute").fit(
+        vectors[inside].astype(np.float64)
+    )
+    cores = np.zeros(len(inside), np.bool_)
+    cores[fresh.core_sample_indices_] = True
+    return _differences(density, inside, cores, fresh.labels_)
+
+
+def curves(settings: Settings) -> Curves:
+    """Measure the distances of pairs that the videos themselves label.
+
+    Raises:
+        StoreError: There is no store yet.
+    """
+    database = Database.open_to_read(settings.state_dir)
+    try:
+        store, faces = TrackStore(database), Faces(database)
+        size = store.last_id()
+        vectors = np.zeros((size, EMBEDDING_SIZE), np.float64)
+        for ids, embeddings in store.embeddings(0):
+            vectors[ids - 1] = embeddings
+        apart = store.apart() - 1
+        same = faces.neighbour_distances()
+    finally:
+        database.close()
+    gaps = vectors[apart[:, 0]] - vectors[apart[:, 1]]
+    return Curves(same, np.linalg.norm(gaps, axis=1))
+
+
+def described(measured: Curves, settings: Settings) -> list[str]:
+    """Both curves and where the thresholds stand on them, in lines for people."""
+    lines = [
+        f"{'':14}{'pairs':>8}" + "".join(f"{f'{p:g} %':>8}" for p in PERCENTILES),
+        _row("one person", measured.same),
+        _row("two people", measured.different),
+    ]
+    eps, _ = settings.grouping.density
+    for name, value in (("eps", eps), ("linkage", settings.grouping.linkage)):
+        if len(measured.same) and len(measured.different):
+            within = np.mean(measured.same <= value)
+            wrong = np.mean(measured.different <= value)
+            lines.append(
+                f"grouping.{name} = {value:g}: {within:.1%} of pairs of one person within it, "
+                f"{wrong:.2%} of pairs of two"
+            )
+    return lines
+
+
+def _row(name: str, distances: NDArray[np.float64]) -> str:
+    if not len(distances):
+        return f"{name:14}{0:>8}  none in this store yet"
+    found = "".join(f"{value:8.3f}" for value in np.percentile(distances, PERCENTILES))
+    return f"{name:14}{len(distances):>8}{found}"
+
+
+def _differences(
+    density: Density,
+    inside: NDArray[np.int64],
+    cores: NDArray[np.bool_],
+    labels: NDArray[np.int64],
+) -> list[str]:
+    problems = []
+    kept_cores = density.components[inside] >= 0
+    if (kept_cores != cores).any():
+        problems.append(f"{int((kept_cores != cores).sum())} tracks are core in one and not both")
+    both = kept_cores & cores
+    pairs = np.unique(np.stack([density.components[inside][both], labels[both]]), axis=1)
+    if len(np.unique(pairs[0])) != pairs.shape[1] or len(np.unique(pairs[1])) != pairs.shape[1]:
+        problems.append("cores are parted into other clusters")
+    borders = ~cores & ~kept_cores
+    if ((density.labels[inside] >= 0) != (labels >= 0))[borders].any():
+        problems.append("a border point is in a cluster in one and noise in the other")
+    return problems

@@ -1,0 +1,76 @@
+"""Frames without a face: what a detector must learn to leave alone."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+
+from portraitd.datasets.annotations import DatasetRule, PlannedFrame, Split
+from portraitd.datasets.split_assignment import Sides, background_side
+from portraitd.datasets.split_units import chance
+from portraitd.model.fingerprints import frame_stem
+from portraitd.store.dataset_store import DatasetStore, Recording
+
+FAR_S = 2.0
+"""So far from any face, in a video, nobody was missed by a frame or two."""
+
+EVERY_S = 5.0
+"""Moments closer together show the same."""
+
+
+def planned_backgrounds(
+    store: DatasetStore,
+    known: Mapping[str, str],
+    sides: Sides,
+    with_ours: set[int],
+    frames: int,
+    rule: DatasetRule,
+) -> list[PlannedFrame]:
+    """Choose frames of videos in which no face was found, far from every face.
+
+    Photos are no source: one in which no face was found is most often a face that was missed.
+
+    Args:
+        store: Where the videos are.
+        known: The sides of recordings, by key.
+        sides: Where the moments of recordings lie that have faces of the set.
+        with_ours: The ids of those recordings.
+        frames: How many frames with faces there are.
+        rule: How many to choose.
+    """
+    count = math.floor(rule.background_share * frames)
+    if count < 1:
+        return []
+    found: list[tuple[float, PlannedFrame]] = []
+    for video_id in store.videos_done():
+        recording = store.recording(video_id)
+        for t_s in _moments(recording, store.face_times(video_id)):
+            # No face is known there any more, but one may be seen.
+            if store.is_forgotten(recording.sha256, t_s, FAR_S):
+                continue
+            stem = frame_stem(recording.sha256, t_s)
+            side: Split | None
+            if video_id in with_ours:
+                side = sides.of_moment(video_id, t_s)
+            else:
+                side = background_side(recording.sha256, known, rule.val_share)
+            if side is not None:
+                size = (recording.width_px, recording.height_px)
+                frame = PlannedFrame(stem, side, video_id, t_s, *size, (), ())
+                found.append((chance(stem), frame))
+    found.sort(key=lambda pair: pair[0])
+    return [frame for _, frame in found[:count]]
+
+
+def _moments(recording: Recording, faces_s: Sequence[float]) -> list[float]:
+    """Moments of a video that are far from every face."""
+    stop_s = recording.duration_s if math.isfinite(recording.duration_s) else 0.0
+    moments = []
+    for number in range(math.ceil(stop_s / EVERY_S)):
+        t_s = EVERY_S * (number + 0.5)
+        at = bisect_left(faces_s, t_s)
+        near = min((abs(face_s - t_s) for face_s in faces_s[max(at - 1, 0) : at + 1]), default=1e9)
+        if near >= FAR_S and t_s < stop_s:
+            moments.append(t_s)
+    return moments

@@ -1,0 +1,139 @@
+"""One build of a set, step by step: plan, cut what is missing, write. Never waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from portraitd.datasets.annotations import DatasetRule, Plan
+from portraitd.datasets.crop_jobs import batches, cut_orders, run_orders
+from portraitd.datasets.crop_requests import Cut, CutOrder
+from portraitd.datasets.planner import PlanRequest, plan
+from portraitd.datasets.writer import Assembled, AssembleRequest, assemble
+from portraitd.model.errors import PortraitdError
+from portraitd.store.dataset_store import Enrolment
+from portraitd.store.frame_cache import Pool
+
+FRAMES_PER_JOB = 60
+
+
+class Place(NamedTuple):
+    """Where a home keeps what a set is made from, and the set."""
+
+    state_dir: Path
+    inbox_dir: Path
+    dataset_dir: Path
+
+
+class Build:
+    """A build that is under way.
+
+    Args:
+        place: Of which home.
+        rule: What the set should hold.
+        keeps_frames: Whether frames are kept while videos are processed.
+        executor: Where planning, cutting and writing happen.
+        ring: Called, from any thread, when a step has come back.
+        enrol: Remembers new classes and sides.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        rule: DatasetRule,
+        keeps_frames: bool,
+        executor: Executor,
+        ring: Callable[[], None],
+        enrol: Callable[[Enrolment], None],
+    ) -> None:
+        self._place = place
+        self._rule = rule
+        self._keeps_frames = keeps_frames
+        self._executor = executor
+        self._ring = ring
+        self._enrol = enrol
+        self._plan: Plan | None = None
+        self._cuts: dict[Future[list[Cut]], list[CutOrder]] = {}
+        self._pool = Pool(place.state_dir)
+        self._missing: set[str] = set()
+        self._lost = 0
+        self.frames_ordered = 0
+        self.frames_done = 0
+        self._planning = self._submit(plan, PlanRequest(place.state_dir, place.inbox_dir, rule))
+        self._assembling: Future[Assembled] | None = None
+
+    def advance(self) -> Assembled | None:
+        """Take the next step if the last one is done. Returns what came of it, at the end.
+
+        Raises:
+            PortraitdError: A step failed; the set is as it was, or partly new.
+        """
+        if self._plan is None:
+            if not self._planning.done():
+                return None
+            self._begin_cutting(self._planning.result())
+        if self._assembling is None:
+            self._collect()
+            if self._cuts or self._plan is None:
+                return None
+            self._assembling = self._submit(
+                assemble,
+                AssembleRequest(
+                    self._plan,
+                    self._place.state_dir,
+                    self._place.inbox_dir,
+                    self._place.dataset_dir,
+                    self._sentences(),
+                    self._keeps_frames,
+                ),
+            )
+        return self._assembling.result() if self._assembling.done() else None
+
+    def _begin_cutting(self, planned: Plan) -> None:
+        if planned.enrolment:
+            self._enrol(planned.enrolment)
+        self._plan = replace(planned, enrolment=Enrolment((), (), {}))
+        orders = cut_orders(planned, self._place.state_dir)
+        for batch in batches(orders, FRAMES_PER_JOB):
+            self._cuts[self._submit(run_orders, batch)] = batch
+            self.frames_ordered += _frames(batch)
+
+    def _collect(self) -> None:
+        for job in [job for job in self._cuts if job.done()]:
+            orders = self._cuts.pop(job)
+            self.frames_done += _frames(orders)
+            try:
+                for order, cut in zip(orders, job.result(), strict=True):
+                    self._take(order, cut)
+            except PortraitdError as error:
+                # What the others cut is in the pool; the next build tries these again.
+                self._missing.add(str(error))
+                self._lost += 1
+
+    def _take(self, order: CutOrder, cut: Cut) -> None:
+        """Put what was cut into the pool: under names that were ordered, whoever answered."""
+        wanted = order.names
+        for picture in cut.pictures:
+            if picture.name in wanted:
+                self._pool.put(order.sha256, picture.name, picture.jpeg)
+        if cut.reason:
+            self._missing.add(cut.reason)
+            self._lost += 1
+
+    def _sentences(self) -> tuple[str, ...]:
+        if not self._missing:
+            return ()
+        reasons = "; ".join(sorted(self._missing))
+        return (f"Some pictures of {self._lost} recordings could not be cut again: {reasons}.",)
+
+    def _submit(self, job: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        future = self._executor.submit(job, *arguments)
+        future.add_done_callback(lambda _: self._ring())
+        return future
+
+
+def _frames(orders: Sequence[CutOrder]) -> int:
+    return sum(len(order.frames) for order in orders)

@@ -1,0 +1,105 @@
+"""What has to be cut, order by order: from the plan, without what lies in the pool already."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from portraitd.datasets.annotations import DETECTION, Plan, chip_picture
+from portraitd.datasets.crop_requests import ChipOrder, Cut, CutOrder, FrameOrder
+from portraitd.model.face import Box
+from portraitd.store.dataset_store import Recording
+from portraitd.store.frame_cache import Pool, frame_picture
+
+
+def run_orders(orders: Sequence[CutOrder]) -> list[Cut]:
+    """Carry out some orders. For a worker, which hands back pictures and writes nothing."""
+    from portraitd.datasets.cropping import cut
+
+    return [cut(order) for order in orders]
+
+
+@dataclass(slots=True)
+class _Wanted:
+    is_exact: bool = True
+    name: str = ""
+    blurred: tuple[Box, ...] = ()
+    labelled: tuple[Box, ...] = ()
+    chips: list[ChipOrder] = field(default_factory=list)
+
+
+def cut_orders(plan: Plan, state_dir: Path) -> list[CutOrder]:
+    """What has to be cut for a plan, one order for each slice of a recording."""
+    pool = Pool(state_dir)
+    wanted: defaultdict[int, dict[float, _Wanted]] = defaultdict(dict)
+    there = {one.id: pool.names(one.sha256) for one in plan.recordings.values()}
+    if any(form in plan.rule.formats for form in DETECTION):
+        for frame in plan.frames:
+            if frame.picture not in there[frame.video_id]:
+                one = wanted[frame.video_id].setdefault(frame.t_s, _Wanted())
+                one.name, one.blurred = frame.picture, frame.blurred
+                one.labelled = tuple(label.box for label in frame.labels)
+                one.is_exact = bool(frame.labels)
+    for crop in plan.crops:
+        face = crop.face
+        names = (chip_picture(crop.stem, 150), chip_picture(crop.stem, 112))
+        missing = [
+            name if form in plan.rule.formats and name not in there[face.video_id] else ""
+            for form, name in zip(("chips150", "chips112"), names, strict=True)
+        ]
+        if any(missing):
+            order = ChipOrder(face.box, face.landmarks, *missing)
+            wanted[face.video_id].setdefault(face.t_s, _Wanted()).chips.append(order)
+    orders = []
+    for video_id, moments in wanted.items():
+        recording = plan.recordings[video_id]
+        kept = {name: pool.path(recording.sha256, name) for name in there[video_id]}
+        orders += _of_recording(recording, moments, kept)
+    return orders
+
+
+def batches(orders: Sequence[CutOrder], frames: int) -> Iterable[list[CutOrder]]:
+    """Orders in jobs of so many frames or a little more: a photo alone is not worth a job."""
+    batch: list[CutOrder] = []
+    for order in orders:
+        batch.append(order)
+        if sum(len(one.frames) for one in batch) >= frames:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _of_recording(
+    recording: Recording, moments: dict[float, _Wanted], kept: Mapping[str, Path]
+) -> list[CutOrder]:
+    size = (recording.width_px, recording.height_px)
+    starts = [start_s for start_s, _ in recording.slices] or [0.0]
+    by_start: defaultdict[float, list[FrameOrder]] = defaultdict(list)
+    for t_s, one in sorted(moments.items()):
+        start_s = max((start for start in starts if start <= t_s), default=0.0)
+        by_start[start_s].append(
+            FrameOrder(
+                t_s,
+                one.is_exact,
+                size,
+                one.name,
+                one.blurred,
+                one.labelled,
+                tuple(one.chips),
+                kept.get(frame_picture(recording.sha256, t_s)),
+            )
+        )
+    return [
+        CutOrder(
+            recording.id,
+            recording.sha256,
+            recording.sources,
+            recording.kind,
+            start_s,
+            tuple(frames),
+        )
+        for start_s, frames in by_start.items()
+    ]

@@ -1,0 +1,1 @@
+"""One module a training-set format: annotations in, files out."""

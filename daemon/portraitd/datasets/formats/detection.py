@@ -1,0 +1,117 @@
+"""The detection sets: Ultralytics YOLO, Darknet and COCO, of the same frames."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from portraitd.datasets.annotations import SPLITS, PlannedFrame
+from portraitd.datasets.content import Files, Pictures, Text, as_json, darknet_lines, lines, quoted
+from portraitd.store.dataset_store import Recording
+
+
+def yolo_files(pictures: Pictures) -> Files:
+    """``data.yaml``, ``images/`` and ``labels/`` as Ultralytics reads them.
+
+    ``path`` is left out of ``data.yaml``: the folder it lies in is taken then, so that the set
+    can be moved and mounted anywhere.
+    """
+    for split in SPLITS:
+        for frame in pictures.frames[split]:
+            # The label first: a picture without one would be a background.
+            yield f"yolo/labels/{split}/{frame.stem}.txt", Text(darknet_lines(frame))
+            yield f"yolo/images/{split}/{frame.stem}.jpg", pictures.of_frame(frame)
+    names = [f"  {label.id}: {quoted(label.label)}" for label in pictures.plan.classes]
+    head = ["train: images/train", "val: images/val", "names:" if names else "names: {}"]
+    yield "yolo/data.yaml", Text(lines([*head, *names]))
+
+
+def darknet_files(pictures: Pictures) -> Files:
+    """``obj.data`` and what it names; paths are below ``darknet/``, so train from there."""
+    folders = {"train": "obj_train_data", "val": "obj_valid_data"}
+    for split in SPLITS:
+        for frame in pictures.frames[split]:
+            beside = f"darknet/{folders[split]}/{frame.stem}"
+            yield f"{beside}.txt", Text(darknet_lines(frame))
+            yield f"{beside}.jpg", pictures.of_frame(frame)
+    for split, name in (("train", "train.txt"), ("val", "valid.txt")):
+        stems = [frame.stem for frame in pictures.frames["train" if split == "train" else "val"]]
+        paths = [f"{folders[split]}/{stem}.jpg" for stem in stems]
+        yield f"darknet/{name}", Text(lines(paths))
+    classes = pictures.plan.classes
+    yield "darknet/obj.names", Text(lines([label.label for label in classes]))
+    # Darknet writes its weights there, and does not make the folder.
+    yield "darknet/backup/weights-come-here.txt", Text("Darknet keeps its weights here.\n")
+    yield (
+        "darknet/obj.data",
+        Text(
+            lines(
+                [
+                    f"classes = {len(classes)}",
+                    "train = train.txt",
+                    "valid = valid.txt",
+                    "names = obj.names",
+                    "backup = backup/",
+                ]
+            )
+        ),
+    )
+
+
+def coco_files(pictures: Pictures) -> Files:
+    """``annotations/instances_train.json`` and ``instances_val.json``, and the pictures.
+
+    Categories count from 1, as is the habit: a category is the class and one more.
+    """
+    plan = pictures.plan
+    categories = [
+        {"id": label.id + 1, "name": label.label, "supercategory": "face"} for label in plan.classes
+    ]
+    for split in SPLITS:
+        images: list[dict[str, Any]] = []
+        annotations: list[dict[str, Any]] = []
+        for number, frame in enumerate(pictures.frames[split], 1):
+            yield f"coco/{split}/{frame.stem}.jpg", pictures.of_frame(frame)
+            images.append(_image(number, frame, plan.recordings[frame.video_id]))
+            annotations += _annotations(number, frame)
+        yield (
+            f"coco/annotations/instances_{split}.json",
+            Text(
+                as_json(
+                    {
+                        "info": {"description": "Faces, by portraitd", "version": "1"},
+                        "licenses": [],
+                        "images": images,
+                        "annotations": annotations,
+                        "categories": categories,
+                    }
+                )
+            ),
+        )
+
+
+def _image(number: int, frame: PlannedFrame, recording: Recording) -> dict[str, Any]:
+    return {
+        "id": number,
+        "file_name": f"{frame.stem}.jpg",
+        "width": frame.width_px,
+        "height": frame.height_px,
+        "video": recording.sha256,
+        "time_s": round(frame.t_s, 3),
+    }
+
+
+def _annotations(image: int, frame: PlannedFrame) -> list[dict[str, Any]]:
+    """Top left corner, width and height in pixels. A face's number in the store is unique."""
+    return [
+        {
+            "id": label.face.id,
+            "image_id": image,
+            "category_id": label.class_id + 1,
+            "bbox": [label.box.left, label.box.top, label.box.width, label.box.height],
+            "area": label.box.width * label.box.height,
+            "iscrowd": 0,
+            "segmentation": [],
+            "track_id": label.face.track_id,
+        }
+        for label in frame.labels
+    ]

@@ -1,0 +1,72 @@
+"""One folder of faces per person: portraits, dlib's chips, and ArcFace's."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Literal
+
+from portraitd.datasets.annotations import Format, Plan, PlannedCrop, Split, chip_picture
+from portraitd.datasets.content import Files, Made, Pooled, Text, as_json
+from portraitd.model.face import Box
+
+
+def portrait_files(plan: Plan, make: Callable[[PlannedCrop], bytes]) -> Files:
+    """``imagefolder/train|val/<name>/``, the portraits as they were cut for people."""
+    for crop in plan.crops:
+        path = f"imagefolder/{crop.split}/{plan.classes[crop.class_id].label}/{crop.stem}.jpg"
+        yield path, Made(_portrait_identity(crop), lambda crop=crop: make(crop))  # type: ignore[misc]
+
+
+def chip_files(
+    plan: Plan, size_px: Literal[150, 112], pooled: Callable[[PlannedCrop, str], Pooled | None]
+) -> Files:
+    """``chips150/`` or ``chips112/``: faces turned upright, where they could be cut.
+
+    A class that has none in one of the splits is in neither: a trainer numbers the folders of
+    each split by their order.
+    """
+    found: list[tuple[PlannedCrop, Pooled]] = []
+    for crop in plan.crops:
+        picture = pooled(crop, chip_picture(crop.stem, size_px))
+        if picture:
+            found.append((crop, picture))
+    there: set[tuple[int, Split]] = {(crop.class_id, crop.split) for crop, _ in found}
+    for crop, picture in found:
+        if {(crop.class_id, "train"), (crop.class_id, "val")} <= there:
+            label = plan.classes[crop.class_id].label
+            yield f"chips{size_px}/{crop.split}/{label}/{crop.stem}.jpg", picture
+
+
+def class_index(plan: Plan, folders: dict[Format, set[str]]) -> Files:
+    """``class_index.json``: what the number is that each loader gives to each class.
+
+    Args:
+        plan: The classes.
+        folders: The labels that have a folder, by format.
+    """
+    orders = {form: sorted(labels) for form, labels in folders.items()}
+    entries = [
+        {
+            "class": label.id,
+            "name": label.label,
+            "in_use": label.kind == "unknown" or label.person_id is not None,
+            "coco_category": label.id + 1,
+            **{
+                f"{form}_index": order.index(label.label) if label.label in order else None
+                for form, order in orders.items()
+            },
+        }
+        for label in plan.classes
+    ]
+    yield "class_index.json", Text(as_json(entries))
+
+
+def overlapping(area: Box, faces: tuple[Box, ...]) -> list[Box]:
+    """Faces that can be seen in a part of the frame."""
+    return [face for face in faces if area.overlap(face) > 0]
+
+
+def _portrait_identity(crop: PlannedCrop) -> str:
+    beside = hashlib.sha256(repr([tuple(box) for box in crop.hidden]).encode()).hexdigest()[:8]
+    return f"portrait {crop.face.id} {crop.stem} {beside if crop.hidden else ''}".strip()

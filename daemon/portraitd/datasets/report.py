@@ -1,0 +1,197 @@
+"""The report on a set: numbers and contact sheets, as a page that opens from the share."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+from urllib.parse import quote
+
+from portraitd.datasets.annotations import SPLITS, ClassLabel, PlannedCrop
+from portraitd.datasets.content import Files, Made, Pictures, Text
+from portraitd.datasets.split_units import chance
+
+MOST_TILES = 96
+"""On a sheet; of more faces a sample is shown."""
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem;
+       color: #222; background: #fff }
+table { border-collapse: collapse; margin: 1rem 0 }
+td, th { padding: .25rem .8rem; text-align: right; border-bottom: 1px solid #ddd }
+th { position: sticky; top: 0; background: #fff }
+td:first-child, th:first-child, td.text { text-align: left }
+img { max-width: 100%; height: auto }
+.warning { background: #fff3d6; padding: .6rem 1rem; border-left: 4px solid #e09020 }
+.train { color: #286e96 } .val { color: #c86400 }
+.bar { display: inline-block; height: .7em; background: #286e96 }
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassFigures:
+    """What a set holds of one class.
+
+    Attributes:
+        faces: Of the folders of faces, by split.
+        labels: In the frames of the detection sets, by split.
+        sizes_px: Shorter sides of the faces, rising.
+    """
+
+    label: ClassLabel
+    found: int
+    near_duplicates: int
+    faces: Counter[str]
+    labels: Counter[str]
+    sizes_px: tuple[float, ...]
+
+
+def figures(pictures: Pictures) -> list[ClassFigures]:
+    """By class number; classes that nobody holds and that hold nothing are left out."""
+    plan = pictures.plan
+    faces: defaultdict[int, Counter[str]] = defaultdict(Counter)
+    labels: defaultdict[int, Counter[str]] = defaultdict(Counter)
+    sizes: defaultdict[int, list[float]] = defaultdict(list)
+    for crop in plan.crops:
+        faces[crop.class_id][crop.split] += 1
+        sizes[crop.class_id].append(crop.face.size_px)
+    for split in SPLITS:
+        for frame in pictures.frames[split]:
+            for label in frame.labels:
+                labels[label.class_id][split] += 1
+    found = []
+    for one in plan.classes:
+        thinned = plan.thinned.get(one.id)
+        if thinned or labels[one.id]:
+            found.append(
+                ClassFigures(
+                    one,
+                    thinned.found if thinned else 0,
+                    thinned.near_duplicates if thinned else 0,
+                    faces[one.id],
+                    labels[one.id],
+                    tuple(sorted(sizes[one.id])),
+                )
+            )
+    return found
+
+
+def warnings(pictures: Pictures, missing: Sequence[str]) -> list[str]:
+    """What somebody should know before they train, one sentence each."""
+    plan, found = pictures.plan, []
+    if not plan.thinned:
+        found.append(
+            "Nobody has a name yet: rename a person's folder, or set dataset.people to all."
+        )
+    elif plan.frames and not pictures.frames["val"]:
+        found.append("There is no val: everybody is in one shot alone. Add a second video.")
+    if plan.cut_in_time:
+        found.append(
+            "Val is cut from the same shots as train, because there is nothing else: scores "
+            "will be too good. Add a second video."
+        )
+    if plan.alone:
+        found.append(
+            "Without a folder, because their faces are of one shot and cannot be parted into "
+            f"train and val: {', '.join(plan.alone)}."
+        )
+    if plan.left_out:
+        found.append(f"{plan.left_out} frames are left out for the unknown faces in them.")
+    return found + list(missing)
+
+
+def report_files(
+    pictures: Pictures,
+    missing: Sequence[str],
+    sheet: Callable[[Sequence[PlannedCrop]], bytes],
+) -> Files:
+    """``report/index.html`` and a PNG for each class with faces.
+
+    Args:
+        pictures: What the set holds.
+        missing: What could not be had, in sentences.
+        sheet: Draws a contact sheet.
+    """
+    of_class: defaultdict[int, list[PlannedCrop]] = defaultdict(list)
+    for crop in pictures.plan.crops:
+        of_class[crop.class_id].append(crop)
+    sheets = {}
+    for number, crops in of_class.items():
+        # A sample by chance, the same each time; then val after train, by time.
+        some = sorted(crops, key=lambda crop: chance(crop.stem))[:MOST_TILES]
+        some.sort(key=lambda crop: (crop.split, crop.stem))
+        shown = "\n".join(f"{crop.split} {crop.stem} {len(crop.hidden)}" for crop in some)
+        path = f"report/{number:04d}-{pictures.plan.classes[number].label}.png"
+        sheets[number] = path.removeprefix("report/")
+        yield path, Made(Text(shown).identity, lambda some=some: sheet(some))  # type: ignore[misc]
+    page = _page(pictures, figures(pictures), warnings(pictures, missing), sheets)
+    yield "report/index.html", Text(page)
+
+
+def _page(
+    pictures: Pictures,
+    rows: Sequence[ClassFigures],
+    sentences: Sequence[str],
+    sheets: dict[int, str],
+) -> str:
+    plan = pictures.plan
+    backgrounds = Counter(f.split for split in SPLITS for f in pictures.frames[split]
+                          if not f.labels)  # fmt: skip
+    most = max((sum(row.faces.values()) for row in rows), default=1) or 1
+    parts = [
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width"><title>Training set</title>',
+        f"<style>{_STYLE}</style></head><body><h1>Training set</h1>",
+        *(f'<p class="warning">{escape(sentence)}</p>' for sentence in sentences),
+        "<table><tr><th></th><th class=train>train</th><th class=val>val</th></tr>",
+        _row("frames", *(len(pictures.frames[split]) for split in SPLITS)),
+        _row("of them backgrounds", *(backgrounds[split] for split in SPLITS)),
+        _row("faces in frames", *(sum(row.labels[s] for row in rows) for s in SPLITS)),
+        _row("faces in folders", *(sum(row.faces[s] for row in rows) for s in SPLITS)),
+        _row("people in folders", *(sum(row.faces[s] > 0 for row in rows) for s in SPLITS)),
+        f"</table><p>Balance: {escape(balance(rows))}</p><table>",
+        "<tr><th>class</th><th>number</th><th>faces found</th><th>near-duplicates removed</th>"
+        "<th class=train>train</th><th class=val>val</th><th class=train>frames train</th>"
+        "<th class=val>frames val</th><th>size in px</th><th></th></tr>",
+    ]
+    for row in rows:
+        bar = f'<span class="bar" style="width: {sum(row.faces.values()) / most * 8:.2f}em"></span>'
+        parts.append(
+            f'<tr><td class="text">{escape(row.label.label)}</td><td>{row.label.id}</td>'
+            f"<td>{row.found}</td><td>{row.near_duplicates}</td>"
+            + "".join(f"<td>{row.faces[split]}</td>" for split in SPLITS)
+            + "".join(f"<td>{row.labels[split]}</td>" for split in SPLITS)
+            + f"<td>{_sizes(row.sizes_px)}</td><td class=text>{bar}</td></tr>"
+        )
+    parts.append("</table>")
+    parts += [
+        f"<h2>{escape(plan.classes[number].label)}</h2>"
+        f'<img loading="lazy" alt="" src="{quote(name)}">'
+        for number, name in sorted(sheets.items())
+    ]
+    parts.append(
+        "<p>On the sheets <b class=train>blue</b> is train and <b class=val>orange</b> is val; "
+        f"of more than {MOST_TILES} faces a sample is shown.</p></body></html>"
+    )
+    return "\n".join(parts) + "\n"
+
+
+def balance(rows: Sequence[ClassFigures]) -> str:
+    """The largest and the smallest person, in words."""
+    counts = sorted((sum(row.faces.values()), row.label.label) for row in rows if row.faces)
+    if not counts:
+        return "no folders of faces"
+    (least, last), (most, first) = counts[0], counts[-1]
+    return f"{first} has {most} faces, {last} {least}: {most / least:.1f} to 1"
+
+
+def _row(name: str, *values: int) -> str:
+    return f"<tr><td>{name}</td>" + "".join(f"<td>{value:,}</td>" for value in values) + "</tr>"
+
+
+def _sizes(sizes_px: Sequence[float]) -> str:
+    if not sizes_px:
+        return ""
+    return f"{sizes_px[0]:.0f} – {statistics.median(sizes_px):.0f} – {sizes_px[-1]:.0f}"

@@ -1,0 +1,306 @@
+"""``portraitd dataset check``: the loaders' own rules, applied without the loaders.
+
+What would make a loader drop a picture, or read something else than was meant, is found here
+before anybody trains. Nothing is decoded: a JPEG is read as far as its size stands, and its end.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from portraitd.datasets.annotations import FACE_FOLDERS, SPLITS, Format
+from portraitd.media.jpeg import jpeg_problem, jpeg_size
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+"""What torchvision's ImageFolder reads."""
+
+
+@dataclass(slots=True)
+class Checked:
+    """What a loader would make of a set in one format.
+
+    Attributes:
+        images: Pictures it would load; videos for CVAT.
+        backgrounds: Those among them without a face.
+        faces: Faces labelled in them.
+        dropped: Pictures it would drop, and why.
+        problems: What would stop it, or mislead it.
+    """
+
+    form: Format
+    images: int = 0
+    backgrounds: int = 0
+    faces: int = 0
+    dropped: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def sound(self) -> bool:
+        return not self.dropped and not self.problems
+
+
+def checked(root: Path, form: Format) -> Checked:
+    """Check one format of a set.
+
+    Args:
+        root: The set's folder.
+        form: Which format.
+    """
+    found = Checked(form)
+    checks: dict[str, Callable[[Path, Checked], None]] = {
+        "yolo": _yolo,
+        "darknet": _darknet,
+        "coco": _coco,
+        "cvat": _cvat,
+    }
+    folder = root / form
+    if not folder.is_dir():
+        if form in FACE_FOLDERS or form == "cvat":
+            # Nobody can be parted into train and val, or no video: there is nothing to load.
+            return found
+        found.problems.append(f"{form}/ is not there; run `portraitd dataset build`")
+        return found
+    try:
+        checks.get(form, _face_folders)(folder, found)
+    except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, ET.ParseError) as error:
+        found.problems.append(f"{form}/ cannot be read: {type(error).__name__}: {error}")
+    return found
+
+
+def _yolo(folder: Path, found: Checked) -> None:
+    """As Ultralytics' ``check_det_dataset`` and ``verify_image_label``."""
+    names = _yaml_names(folder / "data.yaml", found)
+    seen: dict[str, str] = {}
+    for split in SPLITS:
+        images = sorted(path for path in (folder / "images" / split).rglob("*") if path.is_file())
+        if not images:
+            found.problems.append(f"yolo: no images in {split}, and it needs both")
+        for image in images:
+            label = folder / "labels" / split / image.with_suffix(".txt").name
+            problem = _picture_problem(image) or _labels_problem(label, len(names))
+            if image.stem in seen:
+                problem = f"is in {seen[image.stem]} as well"
+            seen[image.stem] = split
+            _count(found, image, problem, _labelled(label))
+
+
+def _darknet(folder: Path, found: Checked) -> None:
+    """As Darknet reads ``obj.data`` from within the folder."""
+    keys: dict[str, str] = {}
+    for line in (folder / "obj.data").read_text(encoding="utf-8").splitlines():
+        key, _, value = line.partition("=")
+        keys[key.strip()] = value.strip()
+    names = (folder / keys["names"]).read_text(encoding="utf-8").splitlines()
+    if int(keys["classes"]) != len(names):
+        found.problems.append(f"darknet: {keys['classes']} classes, but {len(names)} names")
+    if not (folder / keys["backup"]).is_dir():
+        found.problems.append("darknet: its folder for weights is missing")
+    for split in ("train", "valid"):
+        for line in (folder / keys[split]).read_text(encoding="utf-8").splitlines():
+            image = folder / line
+            label = image.with_suffix(".txt")
+            problem = _picture_problem(image) or _labels_problem(label, len(names))
+            if not label.is_file():
+                problem = problem or "has no label beside it"
+            _count(found, image, problem, _labelled(label))
+
+
+def _coco(folder: Path, found: Checked) -> None:
+    """As pycocotools' ``createIndex`` and supervision read ``instances_*.json``."""
+    for split in SPLITS:
+        content = json.loads(
+            (folder / "annotations" / f"instances_{split}.json").read_text(encoding="utf-8")
+        )
+        categories = {one["id"] for one in content["categories"]}
+        images = {one["id"]: one for one in content["images"]}
+        for key, unique in (("categories", categories), ("images", images)):
+            if len(unique) != len(content[key]):
+                found.problems.append(f"coco {split}: two {key} have one id")
+        if any("supercategory" not in one or "name" not in one for one in content["categories"]):
+            found.problems.append(f"coco {split}: a category lacks its name or supercategory")
+        if len({one["id"] for one in content["annotations"]}) != len(content["annotations"]):
+            found.problems.append(f"coco {split}: two annotations have one id")
+        bad: dict[Any, str] = {}
+        faces: dict[Any, int] = {}
+        for one in content["annotations"]:
+            faces[one["image_id"]] = faces.get(one["image_id"], 0) + 1
+            problem = _annotation_problem(one, images.get(one["image_id"]), categories)
+            if problem:
+                bad[one["image_id"]] = problem
+        for number in bad.keys() - images.keys():
+            found.problems.append(f"coco {split}: {bad[number]}")
+        for number, image in images.items():
+            path = folder / split / image["file_name"]
+            problem = _picture_problem(path)
+            if not problem and jpeg_size(path) != (image["width"], image["height"]):
+                problem = "has another size than its entry says"
+            _count(found, path, problem or bad.get(number, ""), faces.get(number, 0))
+
+
+def _annotation_problem(
+    one: dict[str, Any], image: dict[str, Any] | None, categories: set[Any]
+) -> str:
+    if image is None:
+        return f"annotation {one['id']} is of an image that is not there"
+    missing = {"bbox", "area", "iscrowd", "segmentation", "category_id"} - one.keys()
+    if missing:
+        return f"annotation {one['id']} lacks {', '.join(sorted(missing))}"
+    if one["category_id"] not in categories:
+        return f"annotation {one['id']} is of a category that is not there"
+    x, y, width, height = one["bbox"]
+    is_inside = x + width <= image["width"] and y + height <= image["height"]
+    if not is_inside or min(x, y) < 0 or min(width, height) <= 0:
+        return f"annotation {one['id']} reaches beyond its image"
+    return ""
+
+
+def _face_folders(folder: Path, found: Checked) -> None:
+    """As torchvision's ImageFolder, Ultralytics' classify and supervision read folders."""
+    classes: dict[str, list[str]] = {}
+    for split in SPLITS:
+        side = folder / split
+        entries = sorted(side.iterdir()) if side.is_dir() else []
+        for stray in (entry for entry in entries if not entry.is_dir()):
+            found.problems.append(f"{folder.name}/{split}/{stray.name} is no folder of a class")
+        classes[split] = [entry.name for entry in entries if entry.is_dir()]
+        for entry in (entry for entry in entries if entry.is_dir()):
+            pictures = 0
+            for path in sorted(entry.rglob("*")):
+                if path.is_dir():
+                    continue
+                if path.suffix.lower() not in IMAGE_SUFFIXES:
+                    found.problems.append(
+                        f"{folder.name}/{split}/{entry.name}/{path.name} is no picture"
+                    )
+                    continue
+                pictures += 1
+                _count(found, path, _picture_problem(path, smallest_px=1), 1)
+            if not pictures:
+                found.problems.append(f"{folder.name}/{split}/{entry.name} is empty")
+    if classes["train"] != classes["val"]:
+        differing = sorted(set(classes["train"]) ^ set(classes["val"]))
+        found.problems.append(
+            f"{folder.name}: train and val have other classes ({', '.join(differing[:5])}), so "
+            "their numbers differ"
+        )
+    for stray in folder.iterdir():
+        if stray.name not in SPLITS:
+            found.problems.append(f"{folder.name}/{stray.name} does not belong there")
+
+
+def _cvat(folder: Path, found: Checked) -> None:
+    """As CVAT reads its video format 1.1."""
+    for path in sorted(folder.glob("*.xml")):
+        # Our own file, or somebody's correction of it: no entities are wanted in either.
+        text = path.read_text(encoding="utf-8")
+        if "<!DOCTYPE" in text or "<!ENTITY" in text:
+            found.dropped.append(f"{path.name}: has a document type, which CVAT never writes")
+            continue
+        document = ET.fromstring(text)  # noqa: S314
+        problem = _cvat_problem(document)
+        boxes = sum(1 for box in document.iter("box") if box.get("outside") == "0")
+        _count(found, path, problem, boxes)
+
+
+def _cvat_problem(document: ET.Element) -> str:
+    if document.tag != "annotations" or document.findtext("version") != "1.1":
+        return "is no annotation of version 1.1"
+    labels = {label.findtext("name") for label in document.iter("label")}
+    frames = int(document.findtext("meta/task/size") or 0)
+    width = float(document.findtext("meta/task/original_size/width") or 0)
+    height = float(document.findtext("meta/task/original_size/height") or 0)
+    ids = [track.get("id") for track in document.iter("track")]
+    if len(set(ids)) != len(ids):
+        return "has two tracks of one id"
+    problems = (
+        _track_problem(track, labels, frames, (width, height)) for track in document.iter("track")
+    )
+    return next(filter(None, problems), "")
+
+
+def _track_problem(
+    track: ET.Element, labels: set[str | None], frames: int, size: tuple[float, float]
+) -> str:
+    name = f"track {track.get('id')}"
+    numbers = [int(box.attrib["frame"]) for box in track.iter("box")]
+    if track.get("label") not in labels:
+        return f"{name} has a label that is not declared"
+    if not numbers or numbers != sorted(set(numbers)):
+        return f"the frames of {name} do not rise"
+    if not 0 <= numbers[0] <= numbers[-1] < frames:
+        return f"{name} reaches beyond the video"
+    for box in track.iter("box"):
+        left, top, right, bottom = (float(box.attrib[k]) for k in ("xtl", "ytl", "xbr", "ybr"))
+        if not (0 <= left < right <= size[0] and 0 <= top < bottom <= size[1]):
+            return f"a box of {name} is empty or beyond the picture"
+        if {box.attrib["outside"], box.attrib["occluded"], box.attrib["keyframe"]} - {"0", "1"}:
+            return f"a box of {name} has a mark that is not 0 or 1"
+    return ""
+
+
+def _labels_problem(label: Path, classes: int) -> str:
+    """Why Ultralytics would drop a picture with these labels; empty if it would not."""
+    if not label.is_file():
+        return ""
+    for line in label.read_text(encoding="utf-8").splitlines():
+        values = [float(value) for value in line.split()]
+        if len(values) != 5:
+            return f"a line of its labels has {len(values)} columns, not 5"
+        if min(values) < -0.01 or max(values[1:]) > 1.01:
+            return "a label reaches beyond the picture"
+        if values[0] >= classes or values[0] != int(values[0]):
+            return f"a label has class {values[0]:g}, and there are {classes}"
+        if values[3] <= 0 or values[4] <= 0:
+            return "a label has no extent"
+    return ""
+
+
+def _picture_problem(path: Path, smallest_px: int = 10) -> str:
+    return jpeg_problem(path, smallest_px)
+
+
+def _labelled(label: Path) -> int:
+    return len(label.read_text(encoding="utf-8").splitlines()) if label.is_file() else 0
+
+
+def _count(found: Checked, path: Path, problem: str, faces: int) -> None:
+    if problem:
+        found.dropped.append(f"{path.name}: {problem}")
+        return
+    found.images += 1
+    found.faces += faces
+    found.backgrounds += not faces
+
+
+def _yaml_names(path: Path, found: Checked) -> list[str]:
+    """The names of ``data.yaml``, of the few shapes of YAML that portraitd writes."""
+    names: list[str] = []
+    keys: dict[str, str] = {}
+    for line in _lines(path):
+        numbered = re.fullmatch(r'\s+(\d+): (".*")', line)
+        if numbered:
+            if int(numbered[1]) != len(names):
+                found.problems.append("yolo: the classes in data.yaml are not 0, 1, 2, ...")
+            names.append(str(json.loads(numbered[2])))
+            continue
+        key, _, value = line.partition(":")
+        keys[key.strip()] = value.strip()
+    for key in ("train", "val", "names"):
+        if key not in keys:
+            found.problems.append(f"yolo: data.yaml has no {key}")
+    if "path" in keys:
+        found.problems.append("yolo: data.yaml has a path, so the set cannot be moved")
+    if not names:
+        found.problems.append("yolo: there is no class")
+    return names
+
+
+def _lines(path: Path) -> Iterator[str]:
+    text = path.read_text(encoding="utf-8")
+    return (line for line in text.splitlines() if line.strip() and not line.startswith("#"))

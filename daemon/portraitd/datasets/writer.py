@@ -1,0 +1,194 @@
+"""Writes a set: everything a plan names and the pool holds, in every format. For a worker."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from portraitd.datasets.annotations import (
+    FACE_FOLDERS,
+    SPLITS,
+    Format,
+    Plan,
+    PlannedCrop,
+    chip_picture,
+)
+from portraitd.datasets.content import Content, Pictures, Pooled, Text
+from portraitd.datasets.formats.cvat import cvat_files
+from portraitd.datasets.formats.detection import coco_files, darknet_files, yolo_files
+from portraitd.datasets.formats.imagefolder import (
+    chip_files,
+    class_index,
+    overlapping,
+    portrait_files,
+)
+from portraitd.datasets.output import finish, held, publish
+from portraitd.datasets.report import report_files, warnings
+from portraitd.store import Database, Files
+from portraitd.store.dataset_store import DatasetStore
+from portraitd.store.frame_cache import Pool
+
+README = """This folder is made by portraitd and made anew whenever people change: do not edit it.
+Correct people in the people folder; correct boxes with the files in cvat/.
+
+yolo/         Ultralytics: yolo detect train data=yolo/data.yaml
+darknet/      Darknet: run it in that folder, with obj.data
+coco/         annotations/instances_train.json and instances_val.json
+imagefolder/  one folder of portraits per person, train and val
+chips150/     the same as dlib's aligned chips, 150 pixels
+chips112/     the same as ArcFace's aligned chips, 112 pixels
+cvat/         CVAT for video 1.1: tracks to correct by hand
+report/       index.html: counts and contact sheets
+class_index.json  which number each format gives to whom
+"""
+
+
+class AssembleRequest(NamedTuple):
+    """What to write, and where.
+
+    Attributes:
+        missing: What could not be cut, in sentences.
+        keeps_frames: Whether plain frames stay in the pool although no set needs them.
+    """
+
+    plan: Plan
+    state_dir: Path
+    inbox_dir: Path
+    dataset_dir: Path
+    missing: tuple[str, ...]
+    keeps_frames: bool
+
+
+class Assembled(NamedTuple):
+    """What a set came to.
+
+    Attributes:
+        frames, backgrounds, faces, classes: By split, what is in it.
+        written, removed, unchanged, put_aside: Files.
+        near_duplicates: Faces that were left out for them.
+        warnings: What somebody should know, in sentences.
+    """
+
+    frames: dict[str, int]
+    backgrounds: dict[str, int]
+    faces: dict[str, int]
+    people: int
+    near_duplicates: int
+    written: int
+    removed: int
+    unchanged: int
+    put_aside: int
+    warnings: tuple[str, ...]
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """As it was before ``json.dumps`` of its ``_asdict``."""
+        facts = json.loads(text)
+        return cls(**(facts | {"warnings": tuple(facts["warnings"])}))
+
+
+def assemble(request: AssembleRequest) -> Assembled:
+    """Make the folder hold the set, and write only what differs.
+
+    Raises:
+        PublishError: It cannot be written.
+        AlreadyRunning: Somebody else builds it.
+        StoreError: The portraits cannot be read.
+    """
+    from portraitd.datasets.contact_sheet import contact_sheet, without
+
+    plan = request.plan
+    pool = Pool(request.state_dir)
+    sha256 = {one.id: one.sha256 for one in plan.recordings.values()}
+    names = {video_id: pool.names(digest) for video_id, digest in sha256.items()}
+    pictures = Pictures.of(
+        plan,
+        lambda video_id, name: name in names[video_id],
+        lambda video_id, name: pool.path(sha256[video_id], name),
+    )
+    database = Database.open_to_read(request.state_dir)
+    try:
+        store = DatasetStore(database, Files(database, request.inbox_dir))
+
+        def portrait(crop: PlannedCrop) -> bytes:
+            area, jpeg = store.portrait(crop.face.id)
+            beside = overlapping(area, crop.hidden)
+            return without(jpeg, area, crop.face.box, beside) if beside else jpeg
+
+        def sheet(crops: Sequence[PlannedCrop]) -> bytes:
+            jpegs = [portrait(crop) for crop in crops]
+            return contact_sheet(jpegs, [crop.split == "val" for crop in crops])
+
+        def pooled(crop: PlannedCrop, name: str) -> Pooled | None:
+            video_id = crop.face.video_id
+            return Pooled(pool.path(sha256[video_id], name)) if name in names[video_id] else None
+
+        wanted: dict[str, Content] = {}
+        if "imagefolder" in plan.rule.formats:
+            wanted.update(portrait_files(plan, portrait))
+        if "chips150" in plan.rule.formats:
+            wanted.update(chip_files(plan, 150, pooled))
+        if "chips112" in plan.rule.formats:
+            wanted.update(chip_files(plan, 112, pooled))
+        if "yolo" in plan.rule.formats:
+            wanted.update(yolo_files(pictures))
+        if "darknet" in plan.rule.formats:
+            wanted.update(darknet_files(pictures))
+        if "coco" in plan.rule.formats:
+            wanted.update(coco_files(pictures))
+        if "cvat" in plan.rule.formats:
+            wanted.update(cvat_files(plan))
+        wanted.update(class_index(plan, _folders(wanted)))
+        wanted.update(report_files(pictures, request.missing, sheet))
+        wanted["README.txt"] = Text(README)
+        with held(request.dataset_dir):
+            changes = publish(request.dataset_dir, wanted)
+            keeping = store.contents() if request.keeps_frames else set()
+            pool.sweep(_pool_names(plan), keeping)
+            answer = Assembled(
+                frames={split: len(pictures.frames[split]) for split in SPLITS},
+                backgrounds={
+                    split: sum(not frame.labels for frame in pictures.frames[split])
+                    for split in SPLITS
+                },
+                faces=dict(Counter(crop.split for crop in plan.crops)),
+                people=len(plan.thinned),
+                near_duplicates=sum(one.near_duplicates for one in plan.thinned.values()),
+                written=changes.written,
+                removed=changes.removed,
+                unchanged=changes.unchanged,
+                put_aside=changes.put_aside,
+                warnings=tuple(warnings(pictures, request.missing)),
+            )
+            finish(request.dataset_dir, plan.fingerprint, answer._asdict())
+            return answer
+    finally:
+        database.close()
+
+
+def _folders(wanted: dict[str, Content]) -> dict[Format, set[str]]:
+    """The labels that have a folder, by format."""
+    found: dict[Format, set[str]] = {form: set() for form in FACE_FOLDERS}
+    for path in wanted:
+        form, *rest = path.split("/")
+        for known, labels in found.items():
+            if form == known:
+                labels.add(rest[1])
+    return found
+
+
+def _pool_names(plan: Plan) -> set[tuple[str, str]]:
+    """What a plan needs of the pool."""
+    names = set()
+    for frame in plan.frames:
+        names.add((plan.recordings[frame.video_id].sha256, frame.picture))
+    for crop in plan.crops:
+        digest = plan.recordings[crop.face.video_id].sha256
+        if "chips150" in plan.rule.formats:
+            names.add((digest, chip_picture(crop.stem, 150)))
+        if "chips112" in plan.rule.formats:
+            names.add((digest, chip_picture(crop.stem, 112)))
+    return names

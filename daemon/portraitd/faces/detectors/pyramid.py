@@ -1,0 +1,186 @@
+"""The scales at which MMOD looks at a picture, laid out exactly as dlib does it.
+
+dlib shrinks a picture by 5/6 again and again and tiles all levels into one large picture
+(``create_tiled_pyramid`` in ``dlib/image_transforms/image_pyramid.h``). The network looks at
+every eighth pixel of that, so where a level lies decides which of its pixels are looked at.
+Here the levels stay apart, which is less to compute; each keeps the place, modulo eight, that
+it would have had, so the same pixels are looked at and the same boxes found.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from portraitd.media.opencv import cv2
+from portraitd.model.face import Image
+
+FACTOR = 6 / 5
+"""From one level to the next larger one."""
+
+CELL_PX = 8
+"""The network looks at every eighth pixel."""
+
+FIRST_CELL_PX = 14
+"""The pixel that the first cell is centred on; nothing is padded before."""
+
+LEAST_LEVEL_PX = 40
+"""A level smaller than this shows less than half a window of 80 px in one direction."""
+
+# dlib's defaults for the file in use: around the whole, and between two levels.
+_OUTER_PADDING = 11
+_PADDING = 10
+
+# The mean colour that the network subtracts, BGR: a margin of it is a margin of zeros.
+_MARGIN_COLOUR = (104, 117, 123)
+
+# Right of every level but the first dlib's picture is empty for a while. Half a window of
+# that finds the faces that the edge of the frame cuts through.
+_FREE_PADDING = 43
+
+_LEAST_TILE_PX = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One scale of the pyramid.
+
+    Attributes:
+        depth: How often it was shrunk; 0 is the picture itself.
+        width, height: In pixels.
+        left, top: Margins in pixels that put it on dlib's grid of cells.
+    """
+
+    depth: int
+    width: int
+    height: int
+    left: int
+    top: int
+
+    @property
+    def padded_size(self) -> tuple[int, int]:
+        """Width and height with all four margins."""
+        right = _FREE_PADDING if self.depth else _OUTER_PADDING
+        return self.left + self.width + right, self.top + self.height + _OUTER_PADDING
+
+    @property
+    def cells(self) -> tuple[int, int]:
+        """Columns and rows of cells that the network computes for it."""
+        width, height = self.padded_size
+        return _cells(width), _cells(height)
+
+
+def doubled_size(width: int, height: int) -> tuple[int, int]:
+    """The size dlib's ``pyramid_up`` gives; not quite the double."""
+    return 2 * width + 2, 2 * height + 1
+
+
+def levels(width: int, height: int) -> list[Level]:
+    """The levels of a picture that are worth searching, the largest first."""
+    return [
+        Level(depth, *size, left=_margin(left), top=_margin(top))
+        for depth, (size, (left, top)) in enumerate(tiles(width, height))
+        if min(size) >= LEAST_LEVEL_PX
+    ]
+
+
+def tiles(width: int, height: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Width and height, left and top of each level in dlib's tiled picture."""
+    sizes = _sizes(width, height)
+    return list(zip(sizes, _corners(sizes), strict=False))
+
+
+def double(image: Image) -> Image:
+    """Enlarge a picture as dlib does before it looks for small faces."""
+    size = doubled_size(image.shape[1], image.shape[0])
+    return _resize(image, size)
+
+
+def shrink(image: Image, level: Level) -> Image:
+    """A level from the one before it, or the same where it is that level."""
+    size = (level.width, level.height)
+    return image if (image.shape[1], image.shape[0]) == size else _resize(image, size)
+
+
+def padded(image: Image, level: Level) -> Image:
+    """A level with its margins."""
+    width, height = level.padded_size
+    right, bottom = width - level.left - level.width, height - level.top - level.height
+    return np.asarray(
+        cv2.copyMakeBorder(
+            image,
+            level.top,
+            bottom,
+            level.left,
+            right,
+            cv2.BORDER_CONSTANT,
+            value=_MARGIN_COLOUR,
+        ),
+        np.uint8,
+    )
+
+
+def enlarged(position: float, depth: int) -> float:
+    """A coordinate of a level, in pixels of the picture (``pyramid_down<6>::point_up``)."""
+    for _ in range(depth):
+        position = position * FACTOR + 0.3
+    return position
+
+
+def halved(x: float, y: float) -> tuple[float, float]:
+    """A point of a doubled picture in the original one (``pyramid_down<2>::point_down``)."""
+    return x / 2 - 1.25, y / 2 - 0.75
+
+
+def _resize(image: Image, size: tuple[int, int]) -> Image:
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def _sizes(width: int, height: int) -> list[tuple[int, int]]:
+    """Width and height of every level that dlib builds."""
+    sizes = [(width, height)]
+    while True:
+        width, height = math.floor(width * 5 / 6), math.floor(height * 5 / 6)
+        if width == 0 or height < _LEAST_TILE_PX:
+            return sizes
+        sizes.append((width, height))
+
+
+def _corners(sizes: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Left and top of each level in dlib's tiled picture.
+
+    Levels go down one column until the rest fits beside its end, then up along the right
+    side until one would touch the first level. That one and all smaller ones are left out.
+    """
+    first_width, first_height = sizes[0]
+    half_way = (sum(height + _PADDING for _, height in sizes) - 2 * _PADDING + first_height) / 2
+    corners: list[tuple[int, int]] = []
+    top, width_above = _OUTER_PADDING, 0
+    for width, height in sizes:
+        fits = width <= first_width - width_above - _PADDING
+        if fits and top - _OUTER_PADDING >= half_way:
+            break
+        corners.append((_OUTER_PADDING, top))
+        top += height + _PADDING
+        width_above = width
+    bottom = top - _PADDING
+    for width, height in sizes[len(corners) :]:
+        if bottom - height < _OUTER_PADDING + first_height:
+            break
+        corners.append((_OUTER_PADDING + first_width - width, bottom - height))
+        bottom -= height + _PADDING
+    return corners
+
+
+def _margin(at: int) -> int:
+    """A margin from 8 to 15 pixels that keeps a place in the tiled picture modulo eight."""
+    return CELL_PX + at % CELL_PX
+
+
+def _cells(pixels: int) -> int:
+    """What three convolutions of 5 pixels with stride 2 leave of a length."""
+    for _ in range(3):
+        pixels = (pixels - 5) // 2 + 1
+    return pixels

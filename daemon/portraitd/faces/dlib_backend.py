@@ -1,0 +1,120 @@
+"""The reference: dlib's own detectors and embedding, as face_recognition sets them up.
+
+Slow on a CPU, and what the fast engine is compared with. The 68-point model that
+face_recognition loads as well is never used: its training set excludes commercial use.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import dlib
+import numpy as np
+
+from portraitd.faces.interface import Chips
+from portraitd.faces.quality import confidence
+from portraitd.media.opencv import cv2
+from portraitd.model.face import EMBEDDING_SIZE, Box, Detection, Embeddings, Image
+
+
+def face_recognition_api() -> ModuleType:
+    """Import ``face_recognition.api``, which loads all its models (0.4 s, 100 MB)."""
+    with warnings.catch_warnings():
+        # Its models package imports pkg_resources, which warns that it is going away.
+        warnings.simplefilter("ignore")
+        from face_recognition import api
+    return api  # type: ignore[no-any-return]
+
+
+class HogDetector:
+    """dlib's frontal HOG detector. Faces from 80 px on, 40 with one upsampling.
+
+    Args:
+        detector: A ``dlib.fhog_object_detector``.
+        upsample: How often pictures are doubled first.
+    """
+
+    def __init__(self, detector: Any, upsample: int) -> None:
+        self._detector = detector
+        self._upsample = upsample
+
+    @classmethod
+    def load(cls, upsample: int) -> HogDetector:
+        """dlib carries this detector in its own code."""
+        return cls(dlib.get_frontal_face_detector(), upsample)
+
+    def detect(self, images: Sequence[Image], min_face_px: float) -> list[list[Detection]]:
+        """See ``Detector``. The score is the distance from the decision, above 0."""
+        return [self._detect(image) for image in images]
+
+    def _detect(self, image: Image) -> list[Detection]:
+        boxes, scores, _ = self._detector.run(_rgb(image), self._upsample, 0.0)
+        return _best_first(
+            Detection(_box(box), float(score)) for box, score in zip(boxes, scores, strict=True)
+        )
+
+
+class CnnDetector:
+    """dlib's MMOD detector in dlib itself: seconds a frame on a CPU.
+
+    Args:
+        detector: A ``dlib.cnn_face_detection_model_v1``.
+        upsample: How often pictures are doubled first.
+    """
+
+    def __init__(self, detector: Any, upsample: int) -> None:
+        self._detector = detector
+        self._upsample = upsample
+
+    @classmethod
+    def load(cls, path: Path, upsample: int) -> CnnDetector:
+        """Read the MMOD weights."""
+        return cls(dlib.cnn_face_detection_model_v1(str(path)), upsample)
+
+    def detect(self, images: Sequence[Image], min_face_px: float) -> list[list[Detection]]:
+        """See ``Detector``. The score is the distance from the decision, above 0."""
+        return [
+            _best_first(
+                Detection(_box(face.rect), face.confidence, None, confidence(face.confidence))
+                for face in self._detector(_rgb(image), self._upsample)
+            )
+            for image in images
+        ]
+
+
+class DlibEmbedder:
+    """dlib's ResNet in dlib itself, 80 ms a face.
+
+    Args:
+        network: A ``dlib.face_recognition_model_v1``.
+    """
+
+    def __init__(self, network: Any) -> None:
+        self._network = network
+
+    @classmethod
+    def load(cls, path: Path) -> DlibEmbedder:
+        """Read the ResNet weights."""
+        return cls(dlib.face_recognition_model_v1(str(path)))
+
+    def embed(self, chips: Chips) -> Embeddings:
+        """See ``Embedder``."""
+        vectors = [self._network.compute_face_descriptor(chip) for chip in chips]
+        return np.asarray(vectors, np.float32).reshape(-1, EMBEDDING_SIZE)
+
+
+def _rgb(image: Image) -> Image:
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _box(rect: Any) -> Box:
+    # dlib's rectangles include their right and bottom edge.
+    return Box(rect.left(), rect.top(), rect.right() + 1, rect.bottom() + 1)
+
+
+def _best_first(detections: Any) -> list[Detection]:
+    return sorted(detections, key=lambda face: -face.score)

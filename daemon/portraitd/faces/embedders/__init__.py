@@ -1,0 +1,1 @@
+"""Networks that turn an aligned face into an embedding."""

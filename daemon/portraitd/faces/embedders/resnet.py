@@ -1,0 +1,34 @@
+"""dlib's face embedding in a modern runtime.
+
+D. E. King, "High Quality Face Recognition with Deep Metric Learning" (2017); a ResNet with
+29 layers. The vectors are dlib's own to within 1e-5.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from portraitd.faces.interface import Chips
+from portraitd.faces.runtime import Session
+from portraitd.model.face import EMBEDDING_SIZE, Embeddings
+
+# More gain nothing, and one chip needs 2 MB between the layers.
+_CHIPS_PER_RUN = 8
+
+
+class ResnetEmbedder:
+    """Embeds aligned faces.
+
+    Args:
+        session: The graph that ``networks.embedder_graph`` builds.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def embed(self, chips: Chips) -> Embeddings:
+        """See ``Embedder``."""
+        vectors = [np.empty((0, EMBEDDING_SIZE), np.float32)]
+        for start in range(0, len(chips), _CHIPS_PER_RUN):
+            vectors.append(self._session.run(chips[start : start + _CHIPS_PER_RUN]))
+        return np.concatenate(vectors)

@@ -1,0 +1,156 @@
+"""The encoder: a batch of full-size frames in, the faces of each out."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portraitd.faces import quality
+from portraitd.faces.alignment import Aligner
+from portraitd.faces.interface import Chips, Detector, Embedder, EncoderSettings
+from portraitd.media.opencv import cv2
+from portraitd.model.face import EMBEDDING_SIZE, Box, Detection, Embeddings, Face, Image, Landmarks
+
+
+class Encoder:
+    """Finds and embeds faces. Holds its models; made once per worker.
+
+    Args:
+        settings: Of which ``max_width``, ``max_height``, ``min_face_px`` and ``mirror``
+            matter here.
+        detector: Finds faces in the reduced copy.
+        aligner: Cuts chips from the full-size frame.
+        embedder: Embeds them.
+    """
+
+    def __init__(
+        self, settings: EncoderSettings, detector: Detector, aligner: Aligner, embedder: Embedder
+    ) -> None:
+        self._settings = settings
+        self._detector = detector
+        self._aligner = aligner
+        self._embedder = embedder
+
+    @property
+    def id(self) -> str:
+        """The name of the embedding space."""
+        return self._settings.embedding_space
+
+    def encode(self, images: Sequence[Image]) -> list[list[Face]]:
+        """Find and embed the faces of each frame.
+
+        What is found in a frame does not depend on the other frames of the batch.
+
+        Args:
+            images: Full-size upright BGR frames, of any sizes.
+
+        Returns:
+            For each frame its faces, highest score first; boxes and landmarks in pixels
+            of the frame.
+        """
+        found = self._detect(images)
+        chips: list[NDArray[np.uint8]] = []
+        points: list[Landmarks] = []
+        for image, detections in zip(images, found, strict=True):
+            for detection in detections:
+                chip, corners = self._aligner.align(image, detection.box)
+                chips.append(chip)
+                points.append(corners)
+        embeddings = self._embed(chips)
+        of_face = iter(zip(chips, points, embeddings, strict=True))
+        return [
+            [_face(detection, *next(of_face)) for detection in detections] for detections in found
+        ]
+
+    def _detect(self, images: Sequence[Image]) -> list[list[Detection]]:
+        """Detect in reduced copies; the result is in pixels of the full-size frames."""
+        frames_of_size: defaultdict[tuple[int, ...], list[int]] = defaultdict(list)
+        for index, image in enumerate(images):
+            frames_of_size[image.shape].append(index)
+        found: list[list[Detection]] = [[] for _ in images]
+        smallest = self._settings.min_face_px
+        for (height, width, *_), indices in frames_of_size.items():
+            size = reduced_size(width, height, self._settings.max_width, self._settings.max_height)
+            copies = [reduce(images[index], size) for index in indices]
+            across, down = width / size[0], height / size[1]
+            per_copy = self._detector.detect(copies, smallest / max(across, down))
+            for index, detections in zip(indices, per_copy, strict=True):
+                enlarged = (_enlarge(detection, across, down) for detection in detections)
+                found[index] = [
+                    face for face in enlarged if min(face.box.width, face.box.height) >= smallest
+                ]
+        return found
+
+    def _embed(self, chips: Sequence[NDArray[np.uint8]]) -> Embeddings:
+        if not chips:
+            return np.empty((0, EMBEDDING_SIZE), np.float32)
+        upright: Chips = np.stack(chips)
+        if not self._settings.mirror:
+            return self._embedder.embed(upright)
+        mirrored = np.ascontiguousarray(upright[:, :, ::-1])
+        both = self._embedder.embed(np.concatenate([upright, mirrored]))
+        return (both[: len(chips)] + both[len(chips) :]) / np.float32(2)
+
+
+def reduced_size(width: int, height: int, max_width: int, max_height: int) -> tuple[int, int]:
+    """The largest size with the frame's aspect that fits, never above the frame's own.
+
+    Returns:
+        Width and height in pixels, at least 1 each.
+    """
+    scale = min(1.0, max_width / width, max_height / height)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def reduce(image: Image, size: tuple[int, int]) -> Image:
+    """Shrink a picture to a width and height, or pass it on where it has them.
+
+    Whole factors by averaging, the rest by interpolation: as smooth as averaging alone, and
+    seven times faster on 1080p.
+    """
+    if (image.shape[1], image.shape[0]) == size:
+        return np.ascontiguousarray(image)
+    whole = min(image.shape[1] // size[0], image.shape[0] // size[1])
+    if whole > 1:
+        part = (image.shape[1] // whole, image.shape[0] // whole)
+        # Without the few columns and rows that do not make a whole pixel: OpenCV averages
+        # whole factors many times faster.
+        image = image[: part[1] * whole, : part[0] * whole]
+        image = np.asarray(cv2.resize(image, part, interpolation=cv2.INTER_AREA), np.uint8)
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def _enlarge(detection: Detection, across: float, down: float) -> Detection:
+    box, points = detection.box, detection.landmarks
+    return Detection(
+        box=Box(
+            round(box.left * across),
+            round(box.top * down),
+            round(box.right * across),
+            round(box.bottom * down),
+        ),
+        score=detection.score,
+        landmarks=points and tuple((x * across, y * down) for x, y in points),
+        confidence=detection.confidence,
+    )
+
+
+def _face(
+    detection: Detection,
+    chip: NDArray[np.uint8],
+    corners: Landmarks,
+    embedding: NDArray[np.float32],
+) -> Face:
+    """A detector's own landmarks come first: it saw the face, dlib's points only its box."""
+    own = detection.landmarks
+    frontal = quality.frontal_of_centres(own) if own else quality.frontal_of_corners(corners)
+    return Face(
+        box=detection.box,
+        score=detection.score,
+        landmarks=own or corners,
+        embedding=embedding,
+        quality=quality.measure(detection.box, chip, frontal, detection.confidence),
+    )

@@ -1,0 +1,1 @@
+"""Model files: where they are, how they are fetched, converted and checked."""

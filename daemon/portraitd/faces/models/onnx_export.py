@@ -1,0 +1,303 @@
+"""The networks as ONNX graphs: the same numbers, laid out for a modern runtime.
+
+All take pictures as they lie in memory, uint8 ``(n, height, width, 3)``. What dlib does in
+separate steps is folded into the convolutions: scaling and centring of the input, and the
+gain and offset after each convolution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from portraitd.faces.detectors.mmod import WINDOW
+from portraitd.faces.models.dlib_dat import (
+    AddPrevious,
+    Affine,
+    Convolution,
+    Dense,
+    Network,
+    Pool,
+    Relu,
+)
+from portraitd.model.errors import ModelError
+
+OPSET = 17
+IR_VERSION = 8
+
+# Runtimes lay channels out in blocks of 16 floats; 45 channels would leave the fast path.
+CHANNEL_BLOCK = 16
+
+# The detector's last layer has one channel only. Computing a patch of 4 by 4 outputs as 16
+# channels fills a block: 16 times the arithmetic of one output, for 16 outputs.
+PATCH = 4
+
+Weights = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Filters:
+    """A convolution with everything folded into it, in double precision."""
+
+    weights: Weights
+    biases: Weights
+    stride: int
+    padding: int
+
+
+def detector_graph(network: Network) -> bytes:
+    """MMOD: pictures ``(n, h, w, 3)`` in BGR to scores ``(n, 1, rows, columns)``.
+
+    The score in row ``r`` and column ``c`` is that of the window centred on pixel
+    ``(8c + 14, 8r + 14)``. Rows and columns may exceed those of the original network by up
+    to three, and mean nothing there.
+
+    Raises:
+        ModelError: If it is another network.
+    """
+    kinds = [type(layer) for layer in network.layers]
+    if network.window != WINDOW or kinds != [Convolution, Affine, Relu] * 6 + [Convolution]:
+        raise ModelError("the detector is not the network that portraitd knows")
+    filters = _fold(network)
+    filters[0] = _bgr(filters[0])
+    for index in range(len(filters) - 1):
+        filters[index], filters[index + 1] = _filled(filters[index], filters[index + 1])
+    graph = _Graph()
+    x = graph.pixels("pictures")
+    for convolution in filters[:-1]:
+        x = graph.relu(graph.convolution(x, convolution))
+    x = graph.convolution(x, _patches(filters[-1]), right_padding=filters[-1].padding + PATCH - 1)
+    graph.node("DepthToSpace", [x], "scores", blocksize=PATCH, mode="DCR")
+    return graph.model("mmod", "pictures", ["n", "h", "w", 3], "scores")
+
+
+def embedder_graph(network: Network) -> bytes:
+    """ResNet: chips ``(n, 150, 150, 3)`` in RGB to vectors ``(n, 128)``.
+
+    Raises:
+        ModelError: If it is another network.
+    """
+    layers = network.layers
+    if [type(layer) for layer in layers] != _RESNET:
+        raise ModelError("the embedding is not the network that portraitd knows")
+    filters = iter(_fold(network))
+    halvings = iter(_halvings(layers))
+    dense = layers[-1]
+    assert isinstance(dense, Dense)
+    graph = _Graph()
+    x = graph.relu(graph.convolution(graph.pixels("chips"), next(filters)))
+    x = graph.node("MaxPool", [x], kernel_shape=[3, 3], strides=[2, 2])
+    size = 35
+    for halving in halvings:
+        first, second = next(filters), next(filters)
+        inner = graph.convolution(graph.relu(graph.convolution(x, first)), second)
+        shortcut = x
+        if halving:
+            computed, size = (size - 3) // 2 + 1, size // 2
+            shortcut = graph.convolution(x, _average(first))
+            if computed < size:
+                # dlib counts the rows and columns that the convolution lacks as zeros.
+                inner = graph.pad(inner, size - computed)
+        x = graph.relu(graph.node("Add", [inner, shortcut]))
+    x = graph.node("GlobalAveragePool", [x])
+    x = graph.node("Flatten", [x])
+    graph.node("MatMul", [x, graph.constant(dense.matrix)], "vectors")
+    return graph.model("resnet", "chips", ["n", 150, 150, 3], "vectors")
+
+
+def yunet_graph(content: bytes) -> bytes:
+    """YuNet: pictures ``(n, h, w, 3)`` in BGR to ``(n, cells, 16)``.
+
+    Height and width must be multiples of 32. Of each cell: face, object, box (4), landmarks
+    (10); the cells of stride 8 row by row, then those of 16 and 32.
+
+    Args:
+        content: The file of OpenCV's model zoo, made for pictures of one size.
+
+    Raises:
+        ModelError: If it is something else.
+    """
+    try:
+        source = onnx.load_model_from_string(content).graph
+    except Exception as error:
+        raise ModelError(f"YuNet's file cannot be read: {error}") from error
+    wanted = [f"{part}_{stride}" for stride in (8, 16, 32) for part in _YUNET_PARTS]
+    if {output.name for output in source.output} != set(wanted) or len(source.input) != 1:
+        raise ModelError("YuNet's file is not the network that portraitd knows")
+    graph = _Graph()
+    graph.pixels("pictures", source.input[0].name)
+    graph.adopt(source)
+    cells = [
+        graph.node("Concat", wanted[start : start + len(_YUNET_PARTS)], axis=2)
+        for start in range(0, len(wanted), len(_YUNET_PARTS))
+    ]
+    graph.node("Concat", cells, "cells", axis=1)
+    return graph.model("yunet", "pictures", ["n", "h", "w", 3], "cells")
+
+
+_YUNET_PARTS = ("cls", "obj", "bbox", "kps")
+
+_PLAIN = [Convolution, Affine, Relu, Convolution, Affine, AddPrevious, Relu]
+_HALVING = [Convolution, Affine, Relu, Convolution, Affine, Pool, AddPrevious, Relu]
+_RESNET = (
+    [Convolution, Affine, Relu, Pool]
+    + _PLAIN * 3
+    + (_HALVING + _PLAIN * 3)
+    + (_HALVING + _PLAIN * 2)
+    + (_HALVING + _PLAIN * 2)
+    + (_HALVING + [Pool, Dense])
+)
+
+
+def _halvings(layers: Sequence[object]) -> list[bool]:
+    """For each residual block whether it halves the picture."""
+    return [
+        isinstance(before, Pool)
+        for before, layer in pairwise(layers)
+        if isinstance(layer, AddPrevious)
+    ]
+
+
+def _fold(network: Network) -> list[_Filters]:
+    """The convolutions, each with the gain and offset that follow it."""
+    folded: list[_Filters] = []
+    for layer, after in zip(network.layers, (*network.layers[1:], None), strict=True):
+        if not isinstance(layer, Convolution):
+            continue
+        weights, biases = layer.filters.astype(np.float64), layer.biases.astype(np.float64)
+        if isinstance(after, Affine):
+            weights = weights * after.gain[:, None, None, None]
+            biases = biases * after.gain + after.offset
+        if not folded:
+            # (pixel - mean) / 256, exactly, since the first layer pads nothing.
+            weights = weights / 256
+            means = np.asarray(network.means)
+            biases = biases - np.einsum("fchw,c->f", weights, means)
+        folded.append(_Filters(weights, biases, layer.stride, layer.padding))
+    return folded
+
+
+def _bgr(filters: _Filters) -> _Filters:
+    return _Filters(filters.weights[:, ::-1], filters.biases, filters.stride, filters.padding)
+
+
+def _filled(filters: _Filters, after: _Filters) -> tuple[_Filters, _Filters]:
+    """Add channels of zeros up to a full block, and filters that take no notice of them."""
+    missing = -len(filters.biases) % CHANNEL_BLOCK
+    return (
+        _Filters(
+            np.pad(filters.weights, [(0, missing), (0, 0), (0, 0), (0, 0)]),
+            np.pad(filters.biases, (0, missing)),
+            filters.stride,
+            filters.padding,
+        ),
+        _Filters(
+            np.pad(after.weights, [(0, 0), (0, missing), (0, 0), (0, 0)]),
+            after.biases,
+            after.stride,
+            after.padding,
+        ),
+    )
+
+
+def _patches(filters: _Filters) -> _Filters:
+    """One output channel at stride 1 as ``PATCH``² channels at stride ``PATCH``."""
+    _, channels, height, width = filters.weights.shape
+    shape = (PATCH, PATCH, channels, height + PATCH - 1, width + PATCH - 1)
+    shifted = np.zeros(shape)
+    for down in range(PATCH):
+        for across in range(PATCH):
+            area = shifted[down, across, :, down : down + height, across : across + width]
+            area[...] = filters.weights[0]
+    return _Filters(
+        shifted.reshape(PATCH * PATCH, *shape[2:]),
+        np.repeat(filters.biases, PATCH * PATCH),
+        PATCH,
+        filters.padding,
+    )
+
+
+def _average(filters: _Filters) -> _Filters:
+    """The mean of 2 by 2 pixels as a convolution to as many channels as ``filters`` has.
+
+    Channels that the input lacks are zeros, as in dlib.
+    """
+    outputs, inputs = filters.weights.shape[:2]
+    weights = np.broadcast_to(
+        np.eye(outputs, inputs)[:, :, None, None] / 4, (outputs, inputs, 2, 2)
+    )
+    return _Filters(weights, np.zeros(outputs), 2, 0)
+
+
+class _Graph:
+    """Nodes and constants under construction; every method returns the name of a value."""
+
+    def __init__(self) -> None:
+        self._nodes: list[onnx.NodeProto] = []
+        self._constants: list[onnx.TensorProto] = []
+
+    def node(self, kind: str, inputs: list[str], output: str = "", **attributes: Any) -> str:
+        name = output or f"{kind}{len(self._nodes)}"
+        self._nodes.append(helper.make_node(kind, inputs, [name], **attributes))
+        return name
+
+    def constant(self, values: NDArray[np.float64] | NDArray[np.float32] | list[int]) -> str:
+        name = f"constant{len(self._constants)}"
+        kind = np.int64 if isinstance(values, list) else np.float32
+        self._constants.append(numpy_helper.from_array(np.ascontiguousarray(values, kind), name))
+        return name
+
+    def pixels(self, name: str, output: str = "") -> str:
+        """The input, uint8 ``(n, h, w, 3)``, as float32 ``(n, 3, h, w)``."""
+        planes = self.node("Transpose", [name], perm=[0, 3, 1, 2])
+        return self.node("Cast", [planes], output, to=TensorProto.FLOAT)
+
+    def adopt(self, source: onnx.GraphProto) -> None:
+        """Take over a graph made for batches of one, for batches of any size."""
+        shapes = {node.input[1] for node in source.node if node.op_type == "Reshape"}
+        for constant in source.initializer:
+            if constant.name not in shapes:
+                self._constants.append(constant)
+                continue
+            # Zero says: as many as there are.
+            shape = np.array([0, *numpy_helper.to_array(constant)[1:]], np.int64)
+            self._constants.append(numpy_helper.from_array(shape, constant.name))
+        self._nodes.extend(source.node)
+
+    def convolution(self, x: str, filters: _Filters, right_padding: int | None = None) -> str:
+        after = filters.padding if right_padding is None else right_padding
+        return self.node(
+            "Conv",
+            [x, self.constant(filters.weights), self.constant(filters.biases)],
+            kernel_shape=list(filters.weights.shape[2:]),
+            strides=[filters.stride] * 2,
+            pads=[filters.padding] * 2 + [after] * 2,
+        )
+
+    def relu(self, x: str) -> str:
+        return self.node("Relu", [x])
+
+    def pad(self, x: str, missing: int) -> str:
+        """Add rows and columns of zeros at the end."""
+        return self.node("Pad", [x, self.constant([0, 0, 0, 0, 0, 0, missing, missing])])
+
+    def model(self, name: str, source: str, shape: list[str | int], result: str) -> bytes:
+        graph = helper.make_graph(
+            self._nodes,
+            name,
+            [helper.make_tensor_value_info(source, TensorProto.UINT8, shape)],
+            [helper.make_tensor_value_info(result, TensorProto.FLOAT, None)],
+            self._constants,
+        )
+        model = helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="portraitd"
+        )
+        model.ir_version = IR_VERSION
+        return bytes(model.SerializeToString())

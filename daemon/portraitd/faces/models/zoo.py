@@ -1,0 +1,160 @@
+"""Models that portraitd may use but does not bring: added and removed by the user's word.
+
+Nothing is fetched unless ``add`` is called, and nothing is kept whose hash is not known.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from portraitd.faces.models.weights import ModelFile
+from portraitd.media.fs import write_whole
+from portraitd.model.errors import ConfigError, ModelError
+
+TIMEOUT_S = 30.0
+"""How long a server may stay silent."""
+
+
+@dataclass(frozen=True, slots=True)
+class ZooModel:
+    """A model that can be added.
+
+    Attributes:
+        name: What the user calls it.
+        file: Name and hash of its file.
+        size: In bytes.
+        licence: Of the weights, and where it is stated.
+        url: Where ``add`` fetches it.
+        purpose: One line for a list.
+    """
+
+    name: str
+    file: ModelFile
+    size: int
+    licence: str
+    url: str
+    purpose: str
+
+
+YUNET = ZooModel(
+    name="yunet",
+    file=ModelFile(
+        "face_detection_yunet_2023mar.onnx",
+        "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
+        "run: portraitd models add yunet",
+    ),
+    size=232_589,
+    licence="MIT (opencv_zoo, models/face_detection_yunet)",
+    url=(
+        "https://github.com/opencv/opencv_zoo/raw/main/"
+        "models/face_detection_yunet/face_detection_yunet_2023mar.onnx"
+    ),
+    purpose="face detector, many times faster than mmod, with landmarks",
+)
+
+MODELS = {YUNET.name: YUNET}
+
+
+def model(name: str) -> ZooModel:
+    """The model of this name.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    try:
+        return MODELS[name]
+    except KeyError:
+        known = ", ".join(sorted(MODELS))
+        raise ConfigError(f"there is no model {name!r}; there is: {known}") from None
+
+
+def path(of: ZooModel, models_dir: Path) -> Path:
+    """Where the model lies once it was added."""
+    return models_dir / of.file.name
+
+
+def is_added(of: ZooModel, models_dir: Path) -> bool:
+    """Whether the model was added. Its content is looked at when it is used."""
+    return path(of, models_dir).is_file()
+
+
+def added(of: ZooModel, models_dir: Path) -> Path:
+    """The file of a model that was added.
+
+    Raises:
+        ModelError: If it was not.
+    """
+    if not is_added(of, models_dir):
+        raise ModelError(f"{of.name} is not there; run: portraitd models add {of.name}")
+    return path(of, models_dir)
+
+
+def add(
+    wanted: ZooModel, models_dir: Path, from_file: Path | None = None, url: str | None = None
+) -> Path:
+    """Fetch a model, or take it from a file, and keep it. Adding it twice does no harm.
+
+    Args:
+        wanted: See ``model``.
+        models_dir: Created when needed.
+        from_file: A file with the model; then nothing is fetched.
+        url: Another place to fetch it from; the hash stays the same.
+
+    Returns:
+        Where it lies now.
+
+    Raises:
+        ModelError: If it cannot be had, is not the one expected, or cannot be written.
+    """
+    source = str(from_file) if from_file else url or wanted.url
+    content = _read(from_file, wanted) if from_file else _fetch(source, wanted)
+    if hashlib.sha256(content).hexdigest() != wanted.file.sha256:
+        raise ModelError(
+            f"{source} is not {wanted.file.name} ({wanted.size} bytes, SHA-256 "
+            f"{wanted.file.sha256}); nothing was added"
+        )
+    write_whole(path(wanted, models_dir), content)
+    return path(wanted, models_dir)
+
+
+def remove(unwanted: ZooModel, models_dir: Path) -> bool:
+    """Remove a model that was added; False if there was nothing to remove.
+
+    Raises:
+        ModelError: If the file cannot be removed.
+    """
+    kept = path(unwanted, models_dir)
+    try:
+        kept.unlink()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise ModelError(f"{kept} cannot be removed: {error.strerror}") from error
+    return True
+
+
+def _read(file: Path, wanted: ZooModel) -> bytes:
+    try:
+        with file.open("rb") as stream:
+            return stream.read(wanted.size + 1)
+    except OSError as error:
+        raise ModelError(f"{file} cannot be read: {error.strerror}") from error
+
+
+def _fetch(url: str, wanted: ZooModel) -> bytes:
+    # One byte more than expected is enough to see that it is too long.
+    if not url.startswith(("https://", "http://127.0.0.1:", "http://localhost:")):
+        raise ModelError(f"{url} is not fetched: write an address that starts with https://")
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:  # noqa: S310
+            return bytes(response.read(wanted.size + 1))
+    except (OSError, ValueError) as error:
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        raise ModelError(
+            f"{url} cannot be fetched: {reason}; fetch it elsewhere and run: "
+            f"portraitd models add {wanted.name} --from FILE"
+        ) from error

@@ -1,0 +1,282 @@
+"""Keeps the workers busy: claims files and slices, hands them out, records what comes back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, Future
+from pathlib import Path
+from types import MappingProxyType
+
+import structlog
+
+from portraitd.config import Settings
+from portraitd.faces.interface import EncoderSettings
+from portraitd.ingest import media_jobs
+from portraitd.ingest.media_jobs import EncodeSettings
+from portraitd.model.errors import FileChanged, VideoError, WorkerDied, WorkersAway
+from portraitd.model.face import SliceFaces
+from portraitd.model.media_file import FileState, MediaFacts, VideoState
+from portraitd.store import Files, KnownFile, Ticket, Work
+from portraitd.store.files import INBOX, shown
+from portraitd.store.frame_cache import Pool
+from portraitd.store.slices import Outcome
+
+log = structlog.get_logger(stage="encoding")
+
+
+class Dispatcher:
+    """Moves files to videos and slices to faces.
+
+    Args:
+        files: The files that wait to be looked into.
+        work: The slices that wait to be encoded.
+        executor: Where jobs run.
+        places: How many jobs may be out at once. No more than there are workers: an
+            attempt is counted when a job goes out.
+        ring: Called, from any thread, when a job has come back.
+        settings: What decides which faces are found.
+        slice_s: Seconds of footage in a slice.
+        attempts: How often a job that kills its worker is tried.
+        is_lost: Whether a file cannot be read because its folder is away. Nothing that a job
+            says of it counts then.
+        pool: Where frames are put that workers hand back to be kept.
+        slice_places: How many slices may be out on other machines; without it they take
+            ``places`` as everything does.
+        priorities: Of the files below a folder of the inbox; slices of a higher one go first.
+    """
+
+    def __init__(
+        self,
+        files: Files,
+        work: Work,
+        executor: Executor,
+        places: int,
+        ring: Callable[[], None],
+        settings: EncodeSettings,
+        slice_s: float,
+        attempts: int,
+        is_lost: Callable[[Path], bool] = lambda path: False,
+        pool: Pool | None = None,
+        slice_places: Callable[[], int] | None = None,
+        priorities: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
+        self._files = files
+        self._work = work
+        self._executor = executor
+        self._places = places
+        self._ring = ring
+        self._settings = settings
+        self._slice_s = slice_s
+        self._attempts = attempts
+        self._slice_places = slice_places
+        self._priorities = priorities
+        self._is_lost = is_lost
+        self._pool = pool
+        self._probes: dict[Future[MediaFacts], KnownFile] = {}
+        self._slices: dict[Future[SliceFaces], Ticket] = {}
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job is out."""
+        return bool(self._probes or self._slices)
+
+    @property
+    def strays(self) -> bool:
+        """Whether a worker looks at a video that was forgotten meanwhile."""
+        return any(not self._work.is_queued(ticket) for ticket in self._slices.values())
+
+    def warm_up(self) -> None:
+        """Have every worker load its models, and wait for it."""
+        loads = [
+            self._executor.submit(media_jobs.warm_up, self._settings.encoder)
+            for _ in range(self._places)
+        ]
+        for load in loads:
+            load.result()
+
+    def fill(self, now_s: float) -> None:
+        """Hand out jobs until every place is taken."""
+        while self._probe(now_s) or self._encode():
+            pass
+
+    def _probe(self, now_s: float) -> bool:
+        """Have a file looked into, if there is a place and a file."""
+        taken = len(self._probes) + (0 if self._slice_places else len(self._slices))
+        arrival = self._work.claim_file(now_s) if taken < self._places else None
+        if arrival is None:
+            return False
+        probe = self._executor.submit(
+            media_jobs.probe, self._files.source(arrival.file), arrival.beginnings
+        )
+        self._probes[probe] = arrival.file
+        probe.add_done_callback(lambda _: self._ring())
+        return True
+
+    def _encode(self) -> bool:
+        """Have a slice encoded, if there is a place and a slice."""
+        if self._slice_places:
+            free = self._slice_places() - len(self._slices)
+        else:
+            free = self._places - len(self._probes) - len(self._slices)
+        ticket = self._work.claim() if free > 0 else None
+        if ticket is None:
+            return False
+        log.info("slice_started", **_slice(ticket), attempt=ticket.attempts)
+        encode = self._executor.submit(media_jobs.encode, ticket.piece, self._settings)
+        self._slices[encode] = ticket
+        encode.add_done_callback(lambda _: self._ring())
+        return True
+
+    def collect(self, now_s: float) -> None:
+        """Record every job that has come back."""
+        # Dropped only once it is recorded: a full disk must not lose an answer.
+        for probe in [future for future in self._probes if future.done()]:
+            self._collect_probe(self._probes[probe], probe, now_s)
+            del self._probes[probe]
+        for encode in [future for future in self._slices if future.done()]:
+            self._collect_slice(self._slices[encode], encode, now_s)
+            del self._slices[encode]
+
+    def park(self) -> None:
+        """Give back what is still out, unattempted: the daemon is stopping."""
+        for file in self._probes.values():
+            self._files.release(file.id)
+        for ticket in self._slices.values():
+            self._work.release(ticket)
+        self._probes.clear()
+        self._slices.clear()
+
+    def _collect_probe(self, file: KnownFile, probe: Future[MediaFacts], now_s: float) -> None:
+        if self._files.get(file.id).stamp != file.stamp:
+            # Replaced while it was read: the answer is about a content that is no longer there.
+            return
+        if probe.exception() and self._is_lost(self._files.place(file)):
+            self._files.release(file.id)
+            return
+        try:
+            facts = probe.result()
+        except FileChanged as error:
+            self._move(file, FileState.GONE, str(error), now_s)
+        except VideoError as error:
+            self._move(file, FileState.FAILED, str(error), now_s)
+        except Exception as error:
+            state = FileState.READY if file.attempts < self._attempts else FileState.FAILED
+            self._move(file, state, _reason(error), now_s)
+        else:
+            priority = 0 if file.root != INBOX else priority_of(file.path, self._priorities)
+            state = self._work.admit(file, facts, self._slice_s, now_s, priority)
+            log.info(
+                "file_" + state,
+                path=shown(file.path),
+                sha256=facts.sha256[:12],
+                kind=facts.kind,
+                duration_s=_finite(facts.duration_s),
+                size_px=f"{facts.width_px}x{facts.height_px}",
+            )
+
+    def _collect_slice(self, ticket: Ticket, encode: Future[SliceFaces], now_s: float) -> None:
+        if encode.exception() and self._is_lost(ticket.piece.source.path):
+            self._work.release(ticket)
+            return
+        outcome: Outcome | None = None
+        try:
+            result = encode.result()
+        except FileChanged as error:
+            log.warning("video_changed", **_slice(ticket), reason=str(error))
+            self._work.forget_changed(ticket, FileState.GONE, str(error), now_s)
+        except VideoError as error:
+            outcome = self._work.reject(ticket, str(error), now_s)
+        except WorkersAway:
+            self._work.release(ticket)
+        except Exception as error:
+            reason = _reason(error)
+            log.warning("slice_lost", **_slice(ticket), attempt=ticket.attempts, reason=reason)
+            outcome = self._work.lose(ticket, reason, self._attempts, now_s)
+        else:
+            if self._pool and result.kept:
+                # First: a slice that is recorded is not looked at again.
+                self._pool.keep(ticket.piece.sha256, self._keepable(ticket, result))
+            encoder = self._settings.encoder.embedding_space
+            outcome = self._work.record(ticket, result, encoder, now_s)
+            log.info(
+                "slice_encoded",
+                **_slice(ticket),
+                faces=len(result.sightings),
+                frames=result.sampled,
+                seconds=round(result.seconds, 2),
+            )
+        if outcome:
+            say = log.warning if outcome.state is VideoState.FAILED else log.info
+            say(
+                "video_" + outcome.state,
+                video=outcome.video_id,
+                faces=outcome.faces,
+                seconds=round(outcome.seconds, 1),
+                reason=outcome.reason,
+            )
+
+    def _keepable(self, ticket: Ticket, result: SliceFaces) -> list[tuple[float, bytes]]:
+        """A worker that keeps frames for training sets does not know who was forgotten."""
+        unwanted = self._work.unwanted(ticket, [t_s for t_s, _ in result.kept])
+        return [(t_s, jpeg) for t_s, jpeg in result.kept if t_s not in unwanted]
+
+    def _move(self, file: KnownFile, state: FileState, reason: str, now_s: float) -> None:
+        self._files.move_on(file.id, state, now_s, reason)
+        say = log.warning if state is FileState.FAILED else log.info
+        say("file_" + state, path=shown(file.path), reason=reason)
+
+
+def slice_s(settings: Settings) -> float:
+    """Seconds of footage in a slice."""
+    # Among keyframes alone OpenCV cannot seek: such a video is one slice.
+    return math.inf if settings.sampling.mode == "keyframes" else settings.workers.slice_s
+
+
+def encode_settings(settings: Settings) -> EncodeSettings:
+    """What decides which faces are found, for a worker."""
+    return EncodeSettings(
+        settings.sampling.fps,
+        settings.sampling.mode == "keyframes",
+        settings.sampling.reuse_unchanged,
+        EncoderSettings(
+            models_dir=settings.models_dir,
+            kind=settings.encoder.kind,
+            detector=settings.encoder.detector,
+            max_width=settings.detection.max_width,
+            max_height=settings.detection.max_height,
+            upsample=settings.detection.upsample,
+            mirror=settings.encoder.mirror,
+            min_face_px=settings.encoder.min_face_px,
+            runtime=settings.encoder.runtime,
+        ),
+        settings.people.portrait_width,
+        settings.dataset.frames == "keep",
+    )
+
+
+def priority_of(path: Path, priorities: Mapping[str, int]) -> int:
+    """The priority of the deepest folder above a file that has one; 0 if none has."""
+    for folder in path.parents:
+        if (name := folder.as_posix()) in priorities:
+            return priorities[name]
+    return 0
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, WorkerDied):
+        return str(error)
+    return f"unexpected {type(error).__name__}: {error}"
+
+
+def _slice(ticket: Ticket) -> dict[str, object]:
+    return {
+        "video": ticket.video_id,
+        "start_s": round(ticket.piece.start_s, 1),
+        "stop_s": _finite(ticket.piece.stop_s),
+    }
+
+
+def _finite(seconds: float) -> float | None:
+    """JSON knows no infinity."""
+    return round(seconds, 1) if math.isfinite(seconds) else None

@@ -1,0 +1,380 @@
+"""Video and photos: opening files that nobody vouches for, and the frames to look at.
+
+A file is opened once, without following a link, and the decoder reads that descriptor. What is
+checked is what is read, no name is ever interpreted, and a playlist cannot reach for another
+file: there is no protocol that would open one.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import math
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from portraitd.media import container
+from portraitd.media.opencv import CAPTURE_OPTIONS, cv2
+from portraitd.model.errors import FileChanged, NotMedia, UnreadableVideo, UnsafeFile
+from portraitd.model.face import Frame, Image
+from portraitd.model.media_file import MediaFacts, MediaKind, Source, Stamp
+from portraitd.workers.file_broker import open_to_read
+
+MAX_PIXELS = 50_000_000
+"""Larger frames are refused: one such frame already takes 150 MB."""
+
+PHOTO_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\0", b"MM\0*")
+
+SEEK_MARGIN_S = 2.0
+
+_PIECE_BYTES = 1 << 20
+
+TIE_S = 0.0001
+"""Two frames whose distances differ by less are equally near: time stamps are rounded."""
+
+LONGEST_S = 30 * 24 * 3600.0
+FEWEST_BYTES_PER_S = 20.0
+"""A container that declares less data a second than this is not believed."""
+
+
+@contextmanager
+def opened(source: Source) -> Iterator[int]:
+    """A descriptor of a file that is still what it was when it was taken.
+
+    Raises:
+        UnsafeFile: It is a link, pipe, socket, device or folder.
+        FileChanged: Its stamp differs, before or after the reading.
+        NotMedia: It may not be read.
+    """
+    try:
+        fd = open_to_read(source.path)
+    except FileNotFoundError:
+        raise FileChanged("removed before it could be read") from None
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise UnsafeFile("a symbolic link; portraitd reads regular files only") from None
+        if error.errno == errno.ENXIO:
+            raise UnsafeFile("not a regular file") from None
+        raise NotMedia(f"cannot be opened: {error.strerror}") from None
+    try:
+        _expect(source, fd)
+        yield fd
+        _expect(source, fd)
+    finally:
+        os.close(fd)
+
+
+def probe(source: Source, beginnings: Sequence[tuple[int, str]] = ()) -> MediaFacts:
+    """Fingerprint a file and find out what it is, by its content.
+
+    Args:
+        source: The file.
+        beginnings: Size and SHA-256 of contents that it may begin with.
+
+    Raises:
+        VideoError: It is empty, no media, or not readable; the message says which.
+    """
+    with opened(source) as fd:
+        if source.stamp.size == 0:
+            raise NotMedia("the file is empty")
+        digest, extends = _fingerprint(fd, beginnings)
+        if _is_photo(fd):
+            height, width = _photo(fd).shape[:2]
+            return MediaFacts(digest, MediaKind.PHOTO, 0.0, 0.0, width, height)
+        if container.is_encrypted(fd):
+            raise UnreadableVideo("its pictures are encrypted; drop a copy without protection")
+        with _capture(fd) as capture:
+            fps = float(capture.get(cv2.CAP_PROP_FPS))
+            frames = float(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+            fps = fps if math.isfinite(fps) and 0.001 <= fps <= 1000 else 0.0
+            first = _retrieved(capture) if capture.grab() else None
+            if first is None:
+                raise UnreadableVideo(_no_frame(capture))
+            height, width = first.shape[:2]
+        duration = frames / fps if fps and frames > 0 else math.inf
+        return MediaFacts(
+            digest,
+            MediaKind.VIDEO,
+            _believed(duration, source.stamp.size),
+            fps,
+            width,
+            height,
+            extends,
+        )
+
+
+@dataclass(slots=True)
+class SampledFrames:
+    """The frames of a stretch that a sampling rate picks, and what reading them came to.
+
+    Of each multiple of ``1 / fps`` the frame nearest to it is picked: frame ``i`` if a multiple
+    lies in ``(t[i-1] + h, t[i] + h]``, where ``h`` is half a frame at the declared rate, and
+    the very first; of two that are equally near, the later. That depends on the two timestamps
+    alone, so it does not matter where a video is cut into slices.
+
+    With ``keyframes`` the same rule picks among the keyframes alone, which cost next to
+    nothing to reach. OpenCV cannot seek among them: the file is read from its beginning.
+
+    Attributes:
+        source: The file.
+        kind: Whether it holds moving pictures or one.
+        start_s, stop_s: The half-open stretch.
+        fps: Frames to pick a second.
+        keyframes: Whether to skim, looking at keyframes alone.
+        decoded: Frames of the stretch that were read.
+        ended_s: Timestamp of the last of them.
+    """
+
+    source: Source
+    kind: MediaKind
+    start_s: float
+    stop_s: float
+    fps: float
+    keyframes: bool = False
+    decoded: int = 0
+    ended_s: float | None = field(default=None)
+
+    def __iter__(self) -> Iterator[Frame]:
+        """
+        Raises:
+            VideoError: Nothing can be decoded, or the file changed under the reading.
+        """
+        with opened(self.source) as fd:
+            if self.kind is MediaKind.PHOTO:
+                self.decoded, self.ended_s = 1, 0.0
+                yield Frame(0.0, _photo(fd))
+                return
+            yield from self._of_video(fd)
+        if self.decoded == 0 and self.start_s == 0:
+            raise UnreadableVideo("no frame could be decoded; try re-encoding it")
+
+    def _of_video(self, fd: int) -> Iterator[Frame]:
+        if self.start_s > SEEK_MARGIN_S and not self.keyframes:
+            with _capture(fd) as capture:
+                before_s = _sought(capture, self.start_s)
+                if before_s is not None:
+                    yield from self._picked(capture, before_s)
+                    return
+        # The beginning is read, never sought: MPEG-TS would land on its second key frame.
+        with _capture(fd, self.keyframes) as capture:
+            yield from self._picked(capture, -math.inf)
+
+    def _picked(self, capture: cv2.VideoCapture, last_s: float) -> Iterator[Frame]:
+        """The frames to look at among those that follow the one at ``last_s``."""
+        half_s = _frame_s(capture) / 2 - TIE_S
+        previous = -1 if last_s < 0 else math.floor((last_s + half_s) * self.fps)
+        for t_s in _times(capture, last_s):
+            if t_s >= self.stop_s:
+                return
+            mark = math.floor((t_s + half_s) * self.fps)
+            if t_s >= self.start_s:
+                self.decoded += 1
+                self.ended_s = t_s
+                if mark > previous:
+                    image = _retrieved(capture)
+                    if image is not None:
+                        yield Frame(t_s, image)
+            previous = max(previous, mark)
+
+
+@dataclass(frozen=True, slots=True)
+class FramesAt:
+    """Certain frames of a stretch once more, found as ``SampledFrames`` found them.
+
+    The stretch must begin where that one began, so that a stream without usable times counts
+    its frames in the same way.
+
+    Attributes:
+        source: The file.
+        kind: Whether it holds moving pictures or one.
+        start_s: Where the stretch begins.
+        times_s: The frames asked for, rising.
+        tolerance_s: A frame that comes up to so much later stands for one that is not met.
+    """
+
+    source: Source
+    kind: MediaKind
+    start_s: float
+    times_s: Sequence[float]
+    tolerance_s: float = 0.0
+
+    def __iter__(self) -> Iterator[tuple[float, Frame]]:
+        """Each moment that was asked for with its frame; those that are not met are left out.
+
+        Raises:
+            VideoError: Nothing can be decoded, or the file changed under the reading.
+        """
+        with opened(self.source) as fd:
+            if self.kind is MediaKind.PHOTO:
+                image = _photo(fd)
+                yield from ((t_s, Frame(0.0, image)) for t_s in self.times_s)
+                return
+            if self.start_s > SEEK_MARGIN_S:
+                with _capture(fd) as capture:
+                    before_s = _sought(capture, self.start_s)
+                    if before_s is not None:
+                        yield from self._met(capture, before_s)
+                        return
+            with _capture(fd) as capture:
+                yield from self._met(capture, -math.inf)
+
+    def _met(self, capture: cv2.VideoCapture, last_s: float) -> Iterator[tuple[float, Frame]]:
+        left = list(reversed(self.times_s))
+        for t_s in _times(capture, last_s):
+            # A thousandth: times are kept as they were read, and read as they were.
+            while left and left[-1] + self.tolerance_s < t_s - 0.001:
+                left.pop()
+            if not left:
+                return
+            if t_s >= left[-1] - 0.001:
+                image = _retrieved(capture)
+                if image is not None:
+                    yield left.pop(), Frame(t_s, image)
+
+
+def _no_frame(capture: cv2.VideoCapture) -> str:
+    """What may be wrong with a container that opens and gives no frame."""
+    code = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=True)
+    name = code.decode("ascii", "replace").strip()
+    form = f" ({name})" if name.isalnum() else ""
+    return (
+        f"no frame could be decoded{form}: it is encrypted, damaged, or in a format for which "
+        "there is no decoder here; try re-encoding it"
+    )
+
+
+def _sought(capture: cv2.VideoCapture, start_s: float) -> float | None:
+    """Seek to a frame before ``start_s`` and grab it: its time, or None if none was met.
+
+    Early, to read on from there: the frame that a seek lands on is not always the one asked for.
+    """
+    margin_s = SEEK_MARGIN_S
+    while margin_s < start_s:
+        capture.set(cv2.CAP_PROP_POS_MSEC, (start_s - margin_s) * 1000)
+        if capture.grab():
+            first_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            if 0 <= first_s < start_s:
+                return first_s
+        margin_s *= 4
+    return None
+
+
+def _times(capture: cv2.VideoCapture, last_s: float) -> Iterator[float]:
+    """The time of each frame that follows, always rising."""
+    step_s = _frame_s(capture)
+    while capture.grab():
+        t_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        if not math.isfinite(t_s) or t_s < 0:
+            t_s = 0.0
+        # Some streams carry no usable time, or one that jumps back: go on by one frame then.
+        if t_s <= last_s:
+            t_s = last_s + step_s
+        last_s = t_s
+        yield t_s
+
+
+def _frame_s(capture: cv2.VideoCapture) -> float:
+    """How long a frame stands, as declared; 0.04 where that cannot be believed."""
+    fps = capture.get(cv2.CAP_PROP_FPS)
+    return 1 / fps if math.isfinite(fps) and 1 <= fps <= 1000 else 0.04
+
+
+@contextmanager
+def _capture(fd: int, keyframes: bool = False) -> Iterator[cv2.VideoCapture]:
+    os.lseek(fd, 0, os.SEEK_SET)
+    # Read at each opening; there is no other way to hand it over.
+    options = f"{CAPTURE_OPTIONS}|fd;{fd}"
+    os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = (
+        f"{options}|avdiscard;nonkey" if keyframes else options
+    )
+    capture = cv2.VideoCapture("fd:", cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+    try:
+        if not capture.isOpened():
+            raise NotMedia(container.why_unreadable(fd))
+        pixels = capture.get(cv2.CAP_PROP_FRAME_WIDTH) * capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
+        if pixels > MAX_PIXELS:
+            raise NotMedia(f"frames of {pixels / 1e6:.0f} megapixels; the limit is 50")
+        yield capture
+    finally:
+        capture.release()
+
+
+def _retrieved(capture: cv2.VideoCapture) -> Image | None:
+    """The frame grabbed last, upright, with square pixels; None if it cannot be converted."""
+    ok, image = capture.retrieve()
+    if not ok or image is None or image.size == 0:
+        return None
+    if image.ndim == 2:
+        image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+    return _with_square_pixels(np.asarray(image, np.uint8), capture)
+
+
+def _with_square_pixels(image: Image, capture: cv2.VideoCapture) -> Image:
+    """A frame as wide as it is meant to be seen: some containers ask for stretched pixels."""
+    across, down = capture.get(cv2.CAP_PROP_SAR_NUM), capture.get(cv2.CAP_PROP_SAR_DEN)
+    aspect = across / down if across > 0 and down > 0 else 1.0
+    if aspect == 1.0 or not 1 / 8 <= aspect <= 8:
+        return image
+    height, width = image.shape[:2]
+    # The aspect is that of the stored frame; a frame turned by a quarter has it the other way.
+    if capture.get(cv2.CAP_PROP_ORIENTATION_META) % 180 == 90:
+        size = (width, max(1, round(height * aspect)))
+    else:
+        size = (max(1, round(width * aspect)), height)
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def _is_photo(fd: int) -> bool:
+    head = os.pread(fd, 16, 0)
+    return head.startswith(PHOTO_SIGNATURES) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+
+
+def _photo(fd: int) -> Image:
+    """A photo, turned upright as its EXIF orientation says."""
+    size = os.fstat(fd).st_size
+    data = np.frombuffer(os.pread(fd, size, 0), np.uint8)
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    except cv2.error:
+        image = None
+    if image is None:
+        raise UnreadableVideo("a photo that cannot be decoded (damaged, or too large)")
+    return np.asarray(image, np.uint8)
+
+
+def _fingerprint(fd: int, beginnings: Sequence[tuple[int, str]]) -> tuple[str, str]:
+    """SHA-256 of a file, and that of the longest known content it begins with."""
+    known: dict[int, set[str]] = {}
+    for size, digest in beginnings:
+        known.setdefault(size, set()).add(digest)
+    whole, extends, at = hashlib.sha256(), "", 0
+    for mark in [*sorted(known), math.inf]:
+        while at < mark:
+            piece = os.pread(fd, int(min(_PIECE_BYTES, mark - at)), at)
+            if not piece:
+                return whole.hexdigest(), extends
+            whole.update(piece)
+            at += len(piece)
+        if at == mark and whole.hexdigest() in known[at]:
+            extends = whole.hexdigest()
+    return whole.hexdigest(), extends
+
+
+def _believed(duration_s: float, size: int) -> float:
+    """A declared duration, or infinity where the file is too small for it to be true."""
+    if 0 < duration_s <= LONGEST_S and size / duration_s >= FEWEST_BYTES_PER_S:
+        return duration_s
+    return math.inf
+
+
+def _expect(source: Source, fd: int) -> None:
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
+        raise UnsafeFile("not a regular file")
+    if Stamp(status.st_size, status.st_mtime_ns, status.st_ino) != source.stamp:
+        raise FileChanged("written or replaced while it was read")

@@ -1,0 +1,85 @@
+"""Telling the people who look at the share what is being done: STATUS.html."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from portraitd.people.pages import assets
+from portraitd.people.pages.status_page import Notice, Stage, notice_page, notice_script
+from portraitd.people.tree.folder_fs import digest
+from portraitd.people.tree.owned_files import ROOT, Shelf
+from portraitd.store import Crew, Database, People, Standing, Work
+
+GAP_S = 4.0
+"""Between two writings while work goes on; a browser looks every five seconds."""
+
+MOST_LISTED = 50
+
+
+class Noticeboard:
+    """Keeps STATUS.html and the line on the page of all people true.
+
+    Args:
+        database: What is being worked on, what waits, what failed.
+        work: How much footage is done.
+        people: When they were last grouped.
+        people_dir: The root of the tree.
+        processes: How many workers there are here, for the time left.
+    """
+
+    def __init__(
+        self, database: Database, work: Work, people: People, people_dir: Path, processes: int
+    ) -> None:
+        self._standing = Standing(database)
+        self._crew = Crew(database)
+        self._work = work
+        self._people = people
+        self._processes = processes
+        self._shelf = Shelf(people_dir, "status")
+        self._shown: Notice | None = None
+        self._shown_s = 0.0
+
+    def refresh(self, stage: Stage, now_s: float) -> None:
+        """Write what changed, at most every few seconds; at once when work begins or ends.
+
+        Raises:
+            PublishError: The tree cannot be written.
+        """
+        turned = self._shown is None or self._shown.stage != stage
+        # A clock set back must not silence it.
+        if not turned and 0 <= now_s - self._shown_s < GAP_S:
+            return
+        notice = self._read(stage)
+        self._shown_s = now_s
+        if notice != self._shown:
+            self._put(notice, now_s)
+            self._shown = notice
+
+    def _read(self, stage: Stage) -> Notice:
+        footage = self._work.progress()
+        census = self._people.last_census()
+        waiting, waiting_count = self._standing.waiting(MOST_LISTED)
+        failed, failed_count = self._standing.failed(MOST_LISTED)
+        return Notice(
+            stage=stage,
+            running=tuple(self._standing.running(MOST_LISTED)),
+            waiting=tuple(waiting),
+            waiting_count=waiting_count,
+            failed=tuple(failed),
+            failed_count=failed_count,
+            done_s=footage.footage_done_s,
+            open_s=footage.footage_open_s,
+            eta_s=footage.eta_s(self._crew.at_once(self._processes)),
+            census_at=census.finished_at if census else None,
+        )
+
+    def _put(self, notice: Notice, now_s: float) -> None:
+        files = {
+            ROOT: {"STATUS.html": notice_page(notice, now_s)},
+            "gallery/data": {"status.js": notice_script(notice, now_s)},
+        }
+        # Not the time alone: a new start that finds everything as it was says nothing new.
+        identity = digest(repr((assets.look(), notice)).encode())[:16]
+        for location, contents in files.items():
+            wanted = dict.fromkeys(contents, identity)
+            self._shelf.put(location, wanted, contents.__getitem__)

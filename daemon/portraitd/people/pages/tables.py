@@ -1,0 +1,34 @@
+"""Appearances as tables, for editors and spreadsheets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from portraitd.model.appearance import Appearance, Clip, clock
+from portraitd.people.pages.escaping import readable, table
+
+WHERE = ("video", "start_s", "end_s", "start", "end", "faces")
+
+Seen = tuple[Clip, Sequence[Appearance]]
+
+
+def person_table(seen: Iterable[Seen]) -> bytes:
+    """One line for each appearance of a person; a photo has one, of no length."""
+    return table(WHERE, _lines(seen))
+
+
+def whole_table(people: Iterable[tuple[int, str, Iterable[Seen]]]) -> bytes:
+    """The appearances of all people: number, name, and where they are seen."""
+    rows = (
+        (person_id, readable(name), *line)
+        for person_id, name, seen in people
+        for line in _lines(seen)
+    )
+    return table(("person", "name", *WHERE), rows)
+
+
+def _lines(seen: Iterable[Seen]) -> Iterable[tuple[object, ...]]:
+    for clip, stretches in seen:
+        for start_s, stop_s, faces in stretches:
+            times = (f"{start_s:.3f}", f"{stop_s:.3f}", clock(start_s), clock(stop_s))
+            yield (clip.name, *times, faces)

@@ -1,0 +1,173 @@
+"""When the people tree is out of date, and bringing it up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, Future
+
+import structlog
+
+from portraitd.faces.selection import pick_different
+from portraitd.model.errors import PublishError, StoreError
+from portraitd.model.person import PersonFolder
+from portraitd.people import montage_job
+from portraitd.people.tree.people_tree import Tree
+from portraitd.store import Faces, Ledger, People, Showing
+from portraitd.store.publications import Limits, Publication
+
+log = structlog.get_logger(stage="publisher")
+
+LOOK = "2"
+"""Raised when portraits, annotations or montages come to look different."""
+
+MONTAGE_TILES = 25
+
+BACK_OFF_S = 15.0
+
+
+class Publisher:
+    """Makes the people tree show the census in force, and what people said since.
+
+    Montages are pictures, so workers make them; a publish begins by ordering those that are
+    stale and ends when the last of them is in its folder.
+
+    Args:
+        faces: The portraits.
+        people: The census in force.
+        ledger: What people did.
+        showing: What is to be shown, and what is.
+        executor: Where montages are made.
+        ring: Called, from any thread, when one has come back.
+        tree: The people tree.
+        limits: How many portraits are shown.
+    """
+
+    def __init__(
+        self,
+        faces: Faces,
+        people: People,
+        ledger: Ledger,
+        showing: Showing,
+        executor: Executor,
+        ring: Callable[[], None],
+        tree: Tree,
+        limits: Limits,
+    ) -> None:
+        self._faces = faces
+        self._people = people
+        self._ledger = ledger
+        self._showing = showing
+        self._executor = executor
+        self._ring = ring
+        self._tree = tree
+        # Once there was a tree, an empty folder is the place where a share is missing.
+        self._tree.create(anew=not showing.last().census_id)
+        self._limits = limits
+        self._look = f"{LOOK}/{limits.per_track}/{limits.unsorted}"
+        self._ordered: dict[int, Future[bytes]] = {}
+        self._ordered_for: Publication | None = None
+        self._not_before_s = 0.0
+        self._trouble = ""
+        self._accepts_losses = False
+
+    @property
+    def pending(self) -> bool:
+        """Whether the tree does not show what it should."""
+        return self._due() is not None
+
+    def refresh(self, now_s: float) -> None:
+        """Order montages, or publish when they are there.
+
+        Raises:
+            PublishError: The tree cannot be read or written, or could not a moment ago.
+        """
+        due = self._due()
+        if due is None:
+            return
+        # A share that is away is not asked at every turn; a clock set back does not matter.
+        if 0 < self._not_before_s - now_s <= BACK_OFF_S:
+            raise PublishError(self._trouble)
+        try:
+            self._advance(due, now_s)
+        except (PublishError, StoreError) as error:
+            self._not_before_s, self._trouble = now_s + BACK_OFF_S, str(error)
+            raise
+
+    def accept(self) -> None:
+        """Nearly everything may go from the tree, once."""
+        self._accepts_losses = True
+        self._not_before_s = 0.0
+
+    def park(self) -> None:
+        """Forget what was ordered; the next start orders it again."""
+        self._ordered.clear()
+        self._ordered_for = None
+
+    def _due(self) -> Publication | None:
+        """What the tree should be made from, if it is not."""
+        census = self._people.last_census()
+        if census is None:
+            return None
+        wanted = Publication(census.id, self._ledger.last_id(), self._look)
+        return wanted if self._showing.last() != wanted else None
+
+    def _advance(self, due: Publication, now_s: float) -> None:
+        if self._ordered_for != due:
+            self._order(due)
+        if all(order.done() for order in self._ordered.values()):
+            self._publish(due, now_s)
+            self.park()
+
+    def _order(self, due: Publication) -> None:
+        folders = self._showing.wanted(self._limits).folders
+        stale = set(self._tree.stale_montages(folders))
+        self._ordered = {
+            folder.person_id: self._executor.submit(montage_job.montage, self._best(folder))
+            for folder in folders
+            if folder.person_id in stale
+        }
+        for order in self._ordered.values():
+            order.add_done_callback(lambda _: self._ring())
+        self._ordered_for = due
+
+    def _best(self, folder: PersonFolder) -> list[bytes]:
+        face_ids = [face.face_id for face in folder.faces]
+        chosen = pick_different(
+            self._faces.embeddings_of(face_ids), self._faces.goodness(face_ids), MONTAGE_TILES
+        )
+        return [self._faces.portrait(face_ids[index]) for index in chosen]
+
+    def _publish(self, due: Publication, now_s: float) -> None:
+        # Asked again: a video may have been forgotten while the montages were made.
+        wanted = self._showing.wanted(self._limits)
+        published = self._tree.publish(
+            wanted.folders,
+            wanted.unsorted,
+            self._faces.portrait,
+            self._montages(),
+            ignored=wanted.ignored,
+            ignored_faces=wanted.ignored_faces,
+            accept_losses=self._accepts_losses,
+        )
+        self._accepts_losses = False
+        self._showing.note(due, wanted.places(), now_s)
+        log.info(
+            "people_published",
+            census=due.census_id,
+            row=due.ledger_id,
+            folders=len(published.folders),
+            written=published.written,
+            removed=published.removed,
+            unchanged=published.unchanged,
+        )
+
+    def _montages(self) -> Mapping[int, bytes]:
+        """Those that were made. A worker that died over one leaves the old montage in place."""
+        made = {}
+        for person_id, order in self._ordered.items():
+            error = order.exception()
+            if error is None:
+                made[person_id] = order.result()
+            else:
+                log.warning("montage_failed", person=person_id, reason=str(error))
+        return made

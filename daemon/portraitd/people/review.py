@@ -1,0 +1,234 @@
+"""Reads what people did in the people tree, and puts it in force.
+
+A file manager moves many files one after the other, so a gesture counts only when two readings
+some time apart agree on it. Nothing is decided while much more is gone than a person removes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from portraitd.model.edit import Gesture, Split
+from portraitd.model.errors import MassDisappearance, PublishError
+from portraitd.people.tree.diff import Known
+from portraitd.store import Faces, Ledger, People, Showing, Troubles, Verdicts
+from portraitd.store.corrections.replay import Entry, Hidden
+from portraitd.store.publications import IGNORED
+
+log = structlog.get_logger(stage="review")
+
+ROOM = "review"
+
+LEAST_GAP_S = 1.0
+"""Between two readings, however often it rings."""
+
+
+class Reader(Protocol):
+    """The people tree, as far as it is read here."""
+
+    def create(self) -> None:
+        """Mark the root as ours."""
+
+    def gestures(self, known: Known, accept_losses: bool = False) -> Sequence[Gesture]:
+        """What people did.
+
+        Raises:
+            MassDisappearance: Too much is gone to believe it, unless that was accepted.
+            PublishError: The tree cannot be read.
+        """
+
+    def adopt(self, location: str, person_id: int) -> None:
+        """Make a folder that somebody made this person's."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewPace:
+    """When the tree is read.
+
+    Attributes:
+        scan_s: The longest time between two readings.
+        settle_s: Two readings this far apart must agree.
+    """
+
+    scan_s: float
+    settle_s: float
+
+
+class Review:
+    """What people did, from the tree into the ledger.
+
+    Args:
+        reader: The tree.
+        verdicts: Puts gestures in force.
+        ledger: What was done before.
+        showing: What the tree was left with.
+        faces, people: Whose is what.
+        troubles: Where a disappearance is noted.
+        pace: When.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        verdicts: Verdicts,
+        ledger: Ledger,
+        showing: Showing,
+        faces: Faces,
+        people: People,
+        troubles: Troubles,
+        pace: ReviewPace,
+    ) -> None:
+        self._reader = reader
+        self._verdicts = verdicts
+        self._ledger = ledger
+        self._showing = showing
+        self._faces = faces
+        self._people = people
+        self._troubles = troubles
+        self._pace = pace
+        self._seen: dict[Gesture, float] = {}
+        # They lie there until the tree is published, which nothing may keep from happening that
+        # was done already. What was known then: after another decision they may say something new.
+        self._in_force: dict[Gesture, tuple[int, int]] = {}
+        self._read_s = float("-inf")
+        self._is_wanted = True
+        self._trouble: PublishError | None = None
+        self._accepts_losses = False
+
+    @property
+    def pending(self) -> bool:
+        """Whether something was seen that does not count yet, or nothing was looked at yet."""
+        return bool(self._seen) or self._read_s == float("-inf")
+
+    def allows_publishing(self, steady_s: float) -> bool:
+        """Whether the tree was read just now and nothing in it waits to be put in force.
+
+        What was moved would be put back beside it, and look like a copy from then on.
+        """
+        return self._read_s == steady_s and not self._seen
+
+    def wake(self) -> None:
+        """Something happened in the tree: look at the next turn."""
+        self._is_wanted = True
+
+    def accept(self) -> None:
+        """What is gone is meant to be gone, and the root is the right one: believe it once."""
+        self._accepts_losses = True
+        self._is_wanted = True
+
+    def undo(self, row: int | None, now_s: float) -> Entry:
+        """Take back a row of the ledger; the next publish moves things back.
+
+        Raises:
+            ConfigError: There is nothing to undo.
+        """
+        undone = self._verdicts.undo(row, now_s)
+        self._seen.clear()
+        log.info("undone", row=undone.id, kind=str(undone.kind))
+        return undone
+
+    def wait_s(self, steady_s: float) -> float:
+        """Seconds until a reading is due, if nothing happens."""
+        return self._read_s + self._gap_s() - steady_s
+
+    def refresh(self, now_s: float, steady_s: float) -> None:
+        """Read the tree if that is due, and put in force what two readings agree on.
+
+        Raises:
+            MassDisappearance: Much is gone; nothing is decided until somebody accepts it.
+            PublishError: The tree cannot be read.
+        """
+        if self.wait_s(steady_s) > 0:
+            if self._trouble is not None:
+                raise self._trouble
+            return
+        self._is_wanted = False
+        self._read_s = steady_s
+        # A tree in which nothing was ever shown says nothing.
+        gestures = self._read(now_s) if self._showing.last().census_id else []
+        known_at = self._known_at()
+        waiting = [gesture for gesture in gestures if self._in_force.get(gesture) != known_at]
+        settled = [
+            gesture
+            for gesture in waiting
+            if steady_s - self._seen.get(gesture, float("inf")) >= self._pace.settle_s
+        ]
+        self._seen = {
+            gesture: self._seen.get(gesture, steady_s)
+            for gesture in waiting
+            if gesture not in settled
+        }
+        if settled:
+            self._put_in_force(settled, now_s)
+            self._in_force |= dict.fromkeys(settled, self._known_at())
+        self._in_force = {
+            gesture: self._in_force[gesture] for gesture in gestures if gesture in self._in_force
+        }
+        if not self._seen:
+            self._accepts_losses = False
+
+    def _known_at(self) -> tuple[int, int]:
+        """The newest decision of a human, and the newest of a census."""
+        census = self._people.last_census()
+        return self._ledger.last_id(), census.id if census else 0
+
+    def _gap_s(self) -> float:
+        if self._is_wanted or self._seen:
+            return min(LEAST_GAP_S, self._pace.scan_s)
+        return self._pace.scan_s
+
+    def _read(self, now_s: float) -> list[Gesture]:
+        try:
+            if self._accepts_losses:
+                self._reader.create()
+            gestures = self._reader.gestures(self._known(), self._accepts_losses)
+        except PublishError as error:
+            self._seen.clear()
+            self._trouble = error
+            if isinstance(error, MassDisappearance) and self._troubles.note(
+                ROOM, str(error), now_s
+            ):
+                log.error("portraits_disappeared", reason=str(error))
+            raise
+        self._trouble = None
+        if self._troubles.clear(ROOM):
+            log.info("review_goes_on")
+        return self._verdicts.still_lying(gestures, self._showing.last().ledger_id)
+
+    def _put_in_force(self, gestures: Sequence[Gesture], now_s: float) -> None:
+        for done in self._verdicts.apply(gestures, now_s):
+            if isinstance(done.gesture, Split) and done.person_id is not None:
+                self._reader.adopt(done.gesture.location, done.person_id)
+            if done.row:
+                log.info(
+                    "gesture",
+                    row=done.row,
+                    what=type(done.gesture).__name__,
+                    person=done.person_id or getattr(done.gesture, "person_id", None),
+                    portraits=len(getattr(done.gesture, "face_ids", ())) or None,
+                )
+
+    def _known(self) -> Known:
+        held, shown = self._ledger.corrections(), self._showing.shown()
+        ignored = [face for face, place in shown.items() if place == IGNORED]
+        persons = self._faces.persons_of(ignored)
+        person_of = {
+            face: persons.get(face) if place == IGNORED else place or None
+            for face, place in shown.items()
+        }
+        excluded = {f for f, fate in held.fates.items() if fate.hidden is Hidden.EXCLUDED}
+        for face in excluded:
+            former = held.fates[face].was
+            person_of.setdefault(face, held.who(former) if former else None)
+        return Known(
+            person_of=person_of,
+            excluded=excluded,
+            ignored_faces={f for f, fate in held.fates.items() if fate.hidden is Hidden.IGNORED},
+            ignored_people=self._people.ignored(),
+            names={person.id: person.name for person in self._people.present()},
+            empty=self._people.empty(),
+        )

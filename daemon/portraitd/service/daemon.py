@@ -1,0 +1,182 @@
+"""How the service starts, runs and ends: as a daemon, or until what was named is done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import structlog
+
+from portraitd import __version__
+from portraitd.config import Settings
+from portraitd.ingest.dispatcher import encode_settings
+from portraitd.ingest.watcher import Watch
+from portraitd.model.errors import PublishError, StoreError
+from portraitd.service.executors import open_workplace
+from portraitd.service.home import make_home
+from portraitd.service.pipeline import Now, Service
+from portraitd.service.share_probe import Reach
+from portraitd.service.systemd import Notifier
+from portraitd.service.wakeup import Button, Doorbell, stop_signals
+from portraitd.store import Database, StoreLock
+from portraitd.store.database import SQLITE_VERSION
+
+log = structlog.get_logger(stage="service")
+
+GRACE_S = 15.0
+"""How long a stop waits for running slices."""
+
+
+@contextmanager
+def open_service(settings: Settings, doorbell: Doorbell) -> Iterator[Service]:
+    """A service that holds the home's lock and a pool of workers.
+
+    On the way out running slices get ``GRACE_S`` to finish; the rest is given back.
+
+    Raises:
+        AlreadyRunning: Another portraitd works on this home.
+        StoreError: The database cannot be used, or a share does not answer.
+    """
+    for folder in (settings.people_dir, settings.inbox_dir):
+        if away := Reach(folder).trouble():
+            raise StoreError(away)
+    make_home(settings)
+    with ExitStack() as stack:
+        stack.enter_context(StoreLock(settings.state_dir))
+        database = Database.open(settings.state_dir)
+        stack.callback(database.close)
+        encoder = encode_settings(settings).encoder
+        workplace = stack.enter_context(
+            open_workplace(settings, encoder, lambda: doorbell.ring("job"))
+        )
+        service = Service(
+            settings, database, workplace.executor, workplace.places, doorbell, workplace
+        )
+        try:
+            yield service
+        finally:
+            _wind_down(service, doorbell)
+
+
+def _wind_down(service: Service, doorbell: Doorbell) -> None:
+    deadline_s = time.monotonic() + GRACE_S
+    while service.dispatcher.busy and (left_s := deadline_s - time.monotonic()) > 0:
+        doorbell.wait(min(left_s, 1.0))
+        try:
+            service.dispatcher.collect(time.time())
+        except StoreError as error:
+            log.error("blocked", reason=str(error))
+            break
+    try:
+        service.park()
+        service.noticeboard.refresh("stopped", time.time())
+    except (StoreError, PublishError) as error:
+        # Its rows say running; the next start queues them again.
+        log.error("blocked", reason=str(error))
+
+
+def run(
+    settings: Settings,
+    until_idle: bool = False,
+    attend: Callable[[Service, Now], bool] = lambda service, now: False,
+    doorbell: Doorbell | None = None,
+    stopping: Callable[[], bool] | None = None,
+) -> None:
+    """Run the service until a signal asks it to stop, or until there is nothing left to do.
+
+    Args:
+        settings: What is in force.
+        until_idle: Whether to end when there is nothing left to do.
+        attend: Called after every turn; says whether to end so as to begin anew.
+        doorbell: Rung by whatever calls for a turn.
+        stopping: Whether a signal came, for a caller that listens itself.
+
+    Raises:
+        AlreadyRunning: Another portraitd works on this home.
+        StoreError: The database cannot be opened.
+    """
+    doorbell, notifier = doorbell or Doorbell(), Notifier()
+    with ExitStack() as stack:
+        stopping = stopping or stack.enter_context(stop_signals(doorbell))
+        service = stack.enter_context(open_service(settings, doorbell))
+        watch = Watch([settings.inbox_dir, settings.requests_dir], doorbell, settings.inbox.watch)
+        people_watch = Watch(
+            [settings.people_dir], Button(doorbell, service.review.wake), settings.inbox.watch
+        )
+        watch.start()
+        people_watch.start()
+        try:
+            log.info(
+                "service_started",
+                version=__version__,
+                home=str(settings.home_dir),
+                workers=settings.workers.processes,
+                watching="events and scan" if watch.event_roots and watch.alive() else "scan",
+                sqlite=SQLITE_VERSION,
+            )
+            notifier.ready()
+            rung = True
+            while not stopping():
+                now = Now.read()
+                service.turn(now, rung)
+                notifier.alive(now.steady_s)
+                if attend(service, now):
+                    notifier.reloading(now.steady_s)
+                    break
+                if until_idle and service.idle:
+                    break
+                watch.ensure()
+                people_watch.ensure()
+                timeout_s = service.next_turn_s(now)
+                if notifier.period_s:
+                    timeout_s = min(timeout_s, notifier.period_s)
+                rung = doorbell.wait(timeout_s)
+        finally:
+            watch.stop()
+            people_watch.stop()
+            if not notifier.is_reloading:
+                notifier.stopping()
+            log.info("service_stopping")
+
+
+def process(
+    settings: Settings,
+    paths: list[Path],
+    watch_progress: Callable[[Service], None],
+    rebuild: bool = False,
+) -> list[int]:
+    """Process files and folders now, and return when the people tree is fresh.
+
+    Args:
+        settings: What is in force.
+        paths: Files and folders; none at all regroups everything from the beginning.
+        watch_progress: Called after every turn.
+        rebuild: Look at every video again instead.
+
+    Returns:
+        The ids of the files that were named.
+
+    Raises:
+        AlreadyRunning: Another portraitd works on this home.
+        StoreError: The database cannot be opened.
+    """
+    doorbell = Doorbell()
+    now_settings = settings.model_copy(
+        update={"grouping": settings.grouping.model_copy(update={"settle_s": 0.0})}
+    )
+    with stop_signals(doorbell) as stopping, open_service(now_settings, doorbell) as service:
+        service.leave_inbox()
+        if rebuild:
+            service.rebuilding.begin(time.time())
+        elif not paths:
+            service.census.force()
+        named = service.admission.register(paths, time.time())
+        while not stopping():
+            service.turn(Now.read())
+            watch_progress(service)
+            if service.idle:
+                return named
+            doorbell.wait(1.0)
+        raise KeyboardInterrupt

@@ -1,0 +1,1 @@
+"""Encoding workers on other machines, found and reached through Dask."""

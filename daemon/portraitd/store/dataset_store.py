@@ -1,0 +1,289 @@
+"""What training sets are made from, and what they may never forget: classes and splits."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from portraitd.model.face import EMBEDDING_SIZE, Box, Embeddings, Landmarks
+from portraitd.model.media_file import FileState, MediaKind, Source
+from portraitd.store.database import Database
+from portraitd.store.erasure.tombstones import Tombstones
+from portraitd.store.files import Files
+
+ClassKind = Literal["person", "unknown"]
+
+# The one place that says which faces must not be seen in a training set at all, whatever else
+# is in their frame: an SQL expression over a row of `faces`, true or false.
+HIDDEN = "(hidden <> 0 or person_id in (select id from people where ignored))"
+
+# Whom a training set may name: an SQL expression over a row of `people`.
+ELIGIBLE = "(not ignored)"
+
+
+@dataclass(frozen=True, slots=True)
+class ClassRow:
+    """A class, and whom it stands for now.
+
+    Attributes:
+        id: From 0; never given to anybody else.
+        kind: Whether it is a person's, or that of all unknown faces.
+        person_id: Who held it last; None for ``unknown``, and for somebody who was forgotten.
+        name: As it was noted last.
+    """
+
+    id: int
+    kind: ClassKind
+    person_id: int | None
+    name: str
+
+
+class NamedPerson(NamedTuple):
+    """A person whom a training set may hold."""
+
+    id: int
+    name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SeenFace:
+    """A face with all that a training set needs of it, except for its embedding.
+
+    Attributes:
+        hidden: Excluded or ignored: it must not be seen in any picture of a set.
+    """
+
+    id: int
+    video_id: int
+    t_s: float
+    box: Box
+    score: float
+    size_px: float
+    landmarks: Landmarks | None
+    track_id: int | None
+    person_id: int | None
+    hidden: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A video or photo whose faces are known.
+
+    Attributes:
+        sources: Where its content lies, or lay; the best bet first.
+        slices: The beginning and end of each slice it was worked on in, in seconds.
+    """
+
+    id: int
+    sha256: str
+    kind: MediaKind
+    fps: float
+    duration_s: float
+    width_px: int
+    height_px: int
+    sources: tuple[Source, ...]
+    slices: tuple[tuple[float, float], ...]
+
+
+class Enrolment(NamedTuple):
+    """What a plan wants to be remembered for ever.
+
+    Attributes:
+        new_classes: Number and kind.
+        holders: Class, person (None for unknown faces) and name, where that is new.
+        splits: Side by key, where it was not known.
+    """
+
+    new_classes: Sequence[tuple[int, ClassKind]]
+    holders: Sequence[tuple[int, int | None, str]]
+    splits: Mapping[str, str]
+
+    def __bool__(self) -> bool:
+        return bool(self.new_classes or self.holders or self.splits)
+
+
+class DatasetStore:
+    """Reads the truth of training sets; writes classes and splits, which only grow."""
+
+    def __init__(self, database: Database, files: Files) -> None:
+        self._db = database
+        self._files = files
+        self._tombstones = Tombstones(database)
+
+    def fingerprint(self) -> str:
+        """Another text whenever a training set may have to change."""
+        row = self._db.execute(
+            f"""
+            select (select coalesce(max(id), 0) from censuses) as census,
+                (select count(*) from people) as people,
+                (select count(*) from forgettings where finished_at is not null) as forgotten,
+                (select coalesce(sum(id), 0) from standing_faces where {HIDDEN}) as hidden
+            """  # noqa: S608
+        ).fetchone()
+        names = self._db.execute(
+            f"select id, name from people where name is not null and {ELIGIBLE} order by id"  # noqa: S608
+        )
+        who = ";".join(f"{name['id']}={name['name']}" for name in names)
+        forgotten = f" {row['forgotten']} forgotten" if row["forgotten"] else ""
+        return f"{row['census']} {row['people']} {row['hidden']}{forgotten} {who}"
+
+    def persons(self, named_only: bool) -> list[NamedPerson]:
+        """The people a set may hold who have a face, by id."""
+        rows = self._db.execute(
+            f"""
+            select id, name from people
+            where (name is not null or not ?) and {ELIGIBLE}
+                and exists
+                    (select 1 from standing_faces where person_id = people.id and not {HIDDEN})
+            order by id
+            """,  # noqa: S608
+            (named_only,),
+        )
+        return [NamedPerson(row["id"], row["name"]) for row in rows]
+
+    def classes(self) -> list[ClassRow]:
+        """Every class there ever was, by number."""
+        rows = self._db.execute(
+            """
+            select classes.id, kind, person_id, name from classes
+            join class_holders on class_holders.id =
+                (select max(id) from class_holders where class_id = classes.id)
+            order by classes.id
+            """
+        )
+        return [ClassRow(row["id"], row["kind"], row["person_id"], row["name"]) for row in rows]
+
+    def splits(self) -> dict[str, str]:
+        """On which side everything lies that was ever given one."""
+        return {row["key"]: row["split"] for row in self._db.execute("select * from splits")}
+
+    def enrol(self, enrolment: Enrolment, now_s: float) -> None:
+        """Remember new classes, names and splits, in one transaction.
+
+        Raises:
+            StoreError: A class or key is taken already; then nothing is remembered.
+        """
+        with self._db.transaction():
+            self._db.executemany(
+                "insert into classes values (?, ?, ?)",
+                [(number, kind, now_s) for number, kind in enrolment.new_classes],
+            )
+            self._db.executemany(
+                "insert into class_holders (class_id, person_id, name, since) values (?, ?, ?, ?)",
+                [(*holder, now_s) for holder in enrolment.holders],
+            )
+            self._db.executemany(
+                "insert into splits values (?, ?, ?)",
+                [(key, split, now_s) for key, split in enrolment.splits.items()],
+            )
+
+    def faces_beside(self, person_ids: Sequence[int]) -> Iterator[SeenFace]:
+        """All faces of the recordings that these people are in, by recording and time."""
+        rows = self._db.execute(
+            f"""
+            select *, {HIDDEN} as unseen from standing_faces
+            where video_id in (select video_id from standing_faces
+                where person_id in (select value from json_each(?)))
+            order by video_id, t_s, id
+            """,  # noqa: S608
+            (json.dumps(list(person_ids)),),
+        )
+        return map(_seen, rows)
+
+    def embeddings_of(self, face_ids: Sequence[int]) -> Embeddings:
+        """Shape ``(len(face_ids), 128)``, in the order asked for."""
+        found = [
+            self._db.execute(
+                "select embedding from standing_faces where id = ?", (face_id,)
+            ).fetchone()
+            for face_id in face_ids
+        ]
+        joined = b"".join(row["embedding"] for row in found)
+        return np.frombuffer(joined, "<f4").reshape(len(found), EMBEDDING_SIZE)
+
+    def portrait(self, face_id: int) -> tuple[Box, bytes]:
+        """The portrait of a face: the part of the frame it shows, and its JPEG.
+
+        Raises:
+            KeyError: There is none.
+        """
+        row = self._db.execute("select * from portraits where face_id = ?", (face_id,)).fetchone()
+        if row is None:
+            raise KeyError(face_id)
+        area = Box(row["area_left"], row["area_top"], row["area_right"], row["area_bottom"])
+        return area, bytes(row["jpeg"])
+
+    def recording(self, video_id: int) -> Recording:
+        """A video or photo.
+
+        Raises:
+            KeyError: It was forgotten.
+        """
+        row = self._db.execute("select * from videos where id = ?", (video_id,)).fetchone()
+        if row is None:
+            raise KeyError(video_id)
+        slices = self._db.execute(
+            "select start_s, stop_s from jobs where video_id = ? order by start_s", (video_id,)
+        )
+        names = self._files.of_video(video_id)
+        names.sort(key=lambda known: known.state is FileState.GONE)
+        return Recording(
+            id=row["id"],
+            sha256=row["sha256"],
+            kind=MediaKind(row["kind"]),
+            fps=row["fps"],
+            duration_s=row["duration_s"],
+            width_px=row["width_px"],
+            height_px=row["height_px"],
+            sources=tuple(self._files.source(known) for known in names),
+            slices=tuple((piece["start_s"], piece["stop_s"]) for piece in slices),
+        )
+
+    def videos_done(self) -> list[int]:
+        """Moving pictures that were looked at to the end, by id; photos are not among them."""
+        rows = self._db.execute(
+            """
+            select id from videos where kind = 'video' and state = 'done' and replaces is null
+            order by id
+            """
+        )
+        return [row["id"] for row in rows]
+
+    def face_times(self, video_id: int) -> list[float]:
+        """When faces were seen in a recording, whosever, rising."""
+        rows = self._db.execute(
+            "select distinct t_s from standing_faces where video_id = ? order by t_s", (video_id,)
+        )
+        return [row["t_s"] for row in rows]
+
+    def is_forgotten(self, sha256: str, t_s: float, within_s: float) -> bool:
+        """Whether somebody was forgotten who was seen so near to a moment of a recording.
+
+        No box says where they are in the frame, so that nothing can be blurred.
+        """
+        return self._tombstones.has_moment(sha256, t_s, within_s)
+
+    def contents(self) -> set[str]:
+        """The SHA-256 of every recording that is known."""
+        return {row["sha256"] for row in self._db.execute("select sha256 from videos")}
+
+
+def _seen(row: sqlite3.Row) -> SeenFace:
+    points = np.frombuffer(row["landmarks"], "<f4").reshape(-1, 2) if row["landmarks"] else None
+    return SeenFace(
+        id=row["id"],
+        video_id=row["video_id"],
+        t_s=row["t_s"],
+        box=Box(row["box_left"], row["box_top"], row["box_right"], row["box_bottom"]),
+        score=row["score"],
+        size_px=row["size_px"],
+        landmarks=None if points is None else tuple((float(x), float(y)) for x, y in points),
+        track_id=row["track_id"],
+        person_id=row["person_id"],
+        hidden=bool(row["unseen"]),
+    )

@@ -1,0 +1,369 @@
+"""Forgetting people, videos and whatever is older than a day, so that no byte of a face stays.
+
+The rows go in one transaction, together with the tombstones and with a note of what is still
+to be removed outside of the database. A crash later on leaves that note.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from portraitd.model.errors import ConfigError, StoreError
+from portraitd.model.face import Box
+from portraitd.model.fingerprints import content_stem, ending_of, frame_stem
+from portraitd.store.corrections.ledger import Ledger
+from portraitd.store.corrections.rematching import CONTENT_SQL
+from portraitd.store.corrections.replay import Hidden
+from portraitd.store.database import Database
+from portraitd.store.erasure.redaction import Mentions
+from portraitd.store.erasure.tombstones import Tombstones
+from portraitd.store.files import shown
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What one word means, before anything is done.
+
+    Attributes:
+        what: ``person``, ``video``, ``before`` or ``restored``; no name, it is kept and logged.
+        face_ids: Faces that go, rising.
+        video_ids: Videos that go as a whole, rising.
+        person_ids: People whose rows lose their names.
+        names: What a person is shown of it.
+    """
+
+    what: str
+    face_ids: tuple[int, ...]
+    video_ids: tuple[int, ...] = ()
+    person_ids: tuple[int, ...] = ()
+    names: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.face_ids or self.video_ids or self.person_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """A forgetting that has yet to reach what lies outside of the database.
+
+    Attributes:
+        id: Of the forgetting.
+        what: As in ``Scope``.
+        endings: By face, what the file of its portrait is known by.
+        stems: What names of files of training sets begin with, or hold.
+    """
+
+    id: int
+    what: str
+    endings: dict[int, bytes]
+    stems: tuple[str, ...]
+
+
+class Forgetting:
+    """Finds what is to be forgotten, and takes it out of the store."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+        self._tombstones = Tombstones(database)
+        self._mentions = Mentions(database)
+
+    @property
+    def store(self) -> str:
+        """Whose faces these are; see ``Database.name``."""
+        return self._db.name
+
+    def person(self, word: str) -> Scope:
+        """Everybody of a name, or the person of a number.
+
+        Raises:
+            ConfigError: There is nobody like that.
+        """
+        number = int(word) if word.isdecimal() else 0
+        found = self._db.execute(
+            "select id, name from people where id = ? or name = ? collate nocase order by id",
+            (number, word),
+        ).fetchall()
+        if not found:
+            raise ConfigError(f"there is no person {word!r}; `portraitd faces` lists them")
+        people = [row["id"] for row in found]
+        # Somebody who was merged into this person, and so on: the same human.
+        for merged in self._db.execute(
+            "select id, merged_into from people where merged_into is not null order by id desc"
+        ).fetchall():
+            if merged["merged_into"] in people and merged["id"] not in people:
+                people.append(merged["id"])
+        faces = [
+            row["id"]
+            for person in people
+            for row in self._db.execute("select id from faces where person_id = ?", (person,))
+        ]
+        faces += self._excluded_from(frozenset(people))
+        names = tuple(row["name"] or f"person {row['id']}" for row in found)
+        return Scope("person", tuple(sorted(set(faces))), (), tuple(sorted(people)), names)
+
+    def video(self, word: str) -> Scope:
+        """The video of a path in the inbox, of a whole path, or of the beginning of a SHA-256.
+
+        Raises:
+            ConfigError: There is none, or several contents begin like that.
+        """
+        given = os.fsencode(word)
+        rows = self._db.execute(
+            """
+            select distinct video_id as id from files
+            where video_id is not null and (path = ?1 or root || x'2f' || path = ?1)
+            """,
+            (given,),
+        ).fetchall()
+        if not rows and len(word) >= 8:
+            rows = self._db.execute(
+                "select id from videos where substr(sha256, 1, ?) = ? and replaces is null",
+                (len(word), word.lower()),
+            ).fetchall()
+        if not rows:
+            raise ConfigError(
+                f"there is no video {word!r}; write its path as `portraitd faces` shows it, or "
+                "the beginning of its SHA-256"
+            )
+        if len(rows) > 1:
+            raise ConfigError(f"{word!r} may be {len(rows)} videos; write more of the SHA-256")
+        return self._videos("video", [row["id"] for row in rows])
+
+    def before(self, limit_s: float) -> Scope:
+        """Every video that was taken up before a moment, in seconds since 1970."""
+        rows = self._db.execute(
+            "select id from videos where added_at < ? and replaces is null order by id", (limit_s,)
+        )
+        return self._videos("before", [row["id"] for row in rows.fetchall()])
+
+    def restored(self) -> Scope:
+        """What an older copy of the store brought back although it was forgotten."""
+        if self._db.execute("select 1 from tombstones limit 1").fetchone() is None:
+            return Scope("restored", ())
+        rows = self._db.execute("select id, sha256 from videos order by id").fetchall()
+        gone = [row["id"] for row in rows if self._tombstones.has_content(row["sha256"])]
+        whole = self._videos("restored", gone)
+        faces = set(whole.face_ids)
+        for row in self._face_rows(""):
+            size_px = (row["width_px"], row["height_px"])
+            # The very same rows: what lies next to them is somebody else's.
+            face = (row["sha256"], row["t_s"], _box(row), size_px)
+            if self._tombstones.has_face(*face, nearby=False):
+                faces.add(row["id"])
+        people = [
+            row["id"]
+            for row in self._db.execute("select id, created_at from people").fetchall()
+            if self._tombstones.has_person(row["id"], row["created_at"])
+        ]
+        return Scope("restored", tuple(sorted(faces)), whole.video_ids, tuple(people), whole.names)
+
+    def carry_out(self, scope: Scope, now_s: float) -> int:
+        """Take it out of the database, in one transaction. Returns the forgetting's number."""
+        with self._db.transaction():
+            number = self._begin(scope, now_s)
+            self._let_go_of_faces(scope.face_ids, number, now_s)
+            self._let_go_of_faces(self._found_again(scope.face_ids), number, now_s)
+            self._let_go_of_videos(scope, number, now_s)
+            self._let_go_of_people(scope, now_s)
+            # What a census remembers is made of these faces too: the next one begins anew.
+            self._db.execute("update censuses set memory = ''")
+            # The tree shows them: it is out of date.
+            self._db.execute("update publications set look = ''")
+        return number
+
+    def open_erasures(self) -> list[Erasure]:
+        """Forgettings that have not reached everything yet, oldest first."""
+        numbers = self._db.execute(
+            "select id, what from forgettings where finished_at is null order by id"
+        ).fetchall()
+        return [
+            Erasure(
+                row["id"],
+                row["what"],
+                {
+                    entry["face_id"]: bytes(entry["ending"])
+                    for entry in self._db.execute(
+                        "select face_id, ending from erasures where forgetting_id = ?", (row["id"],)
+                    ).fetchall()
+                },
+                tuple(
+                    entry["stem"]
+                    for entry in self._db.execute(
+                        "select stem from erased_pictures where forgetting_id = ?", (row["id"],)
+                    ).fetchall()
+                ),
+            )
+            for row in numbers
+        ]
+
+    @property
+    def pending(self) -> bool:
+        """Whether a forgetting has not reached everything yet."""
+        row = self._db.execute("select 1 from forgettings where finished_at is null limit 1")
+        return row.fetchone() is not None
+
+    def finish(self, number: int, now_s: float) -> None:
+        """Nothing is left of it anywhere."""
+        with self._db.transaction():
+            self._db.execute("delete from erasures where forgetting_id = ?", (number,))
+            self._db.execute("delete from erased_pictures where forgetting_id = ?", (number,))
+            self._db.execute("update forgettings set finished_at = ? where id = ?", (now_s, number))
+
+    def is_forgotten(self, sha256: str, t_s: float, box: Box) -> bool:
+        """Whether a portrait that says where it is from is of a forgotten face.
+
+        So even a copy is known that somebody made of a portrait long ago, before its video was
+        looked at again and its face got another number.
+        """
+        if self._tombstones.has_content(sha256):
+            return True
+        video = self._db.execute("select * from videos where sha256 = ?", (sha256,)).fetchone()
+        if video is None:
+            return False
+        size_px = (video["width_px"], video["height_px"])
+        return self._tombstones.has_face(sha256, t_s, box, size_px)
+
+    def is_there(self, face_id: int) -> bool:
+        """Whether the store holds a face."""
+        found = self._db.execute("select 1 from faces where id = ?", (face_id,))
+        return found.fetchone() is not None
+
+    def empty_journal(self) -> None:
+        """Leave no copy of an old page beside the database.
+
+        Raises:
+            StoreError: Somebody reads just now, so that the journal must stay; try again.
+        """
+        busy = self._db.execute("pragma wal_checkpoint(truncate)").fetchone()[0]
+        if busy:
+            raise StoreError("the journal of the database is in use; a forgetting waits for it")
+
+    def count(self) -> int:
+        """How often something was forgotten."""
+        return int(self._db.execute("select count(*) from forgettings").fetchone()[0])
+
+    def _videos(self, what: str, video_ids: Sequence[int]) -> Scope:
+        faces: list[int] = []
+        names: list[str] = []
+        for video in video_ids:
+            rows = self._db.execute("select id from faces where video_id = ?", (video,))
+            faces += [row["id"] for row in rows]
+            files = self._db.execute(
+                "select path from files where video_id = ? order by state = 'duplicate', id",
+                (video,),
+            )
+            names += [shown(row["path"]) for row in files] or [f"video {video}"]
+        return Scope(what, tuple(sorted(faces)), tuple(video_ids), (), tuple(names))
+
+    def _begin(self, scope: Scope, now_s: float) -> int:
+        people = len(scope.person_ids)
+        row = self._db.execute(
+            """
+            insert into forgettings (what, faces, videos, people, at) values (?, ?, ?, ?, ?)
+            returning id
+            """,
+            (scope.what, len(scope.face_ids), len(scope.video_ids), people, now_s),
+        ).fetchone()
+        return int(row["id"])
+
+    def _face_rows(self, condition: str, parameters: Sequence[int] = ()) -> list[sqlite3.Row]:
+        columns = "faces.id, t_s, box_left, box_top, box_right, box_bottom"
+        rows = self._db.execute(
+            f"select {columns}, {CONTENT_SQL} as sha256, width_px, height_px "  # noqa: S608
+            f"from faces join videos on videos.id = video_id {condition}",
+            parameters,
+        )
+        return rows.fetchall()
+
+    def _excluded_from(self, person_ids: frozenset[int]) -> list[int]:
+        """Faces that somebody took from these people, to be seen no more: they may be theirs."""
+        held = Ledger(self._db).corrections()
+        return [
+            face_id
+            for face_id, fate in held.fates.items()
+            if fate.hidden is Hidden.EXCLUDED
+            and fate.was is not None
+            and held.who(fate.was) in person_ids
+        ]
+
+    def _found_again(self, face_ids: Sequence[int]) -> list[int]:
+        """The same faces in videos that are just being looked at again. After their tombstones."""
+        if self._db.execute("select 1 from videos where replaces is not null").fetchone() is None:
+            return []
+        return [
+            row["id"]
+            for row in self._face_rows("where replaces is not null")
+            if self._tombstones.has_face(
+                row["sha256"], row["t_s"], _box(row), (row["width_px"], row["height_px"])
+            )
+        ]
+
+    def _let_go_of_faces(self, face_ids: Sequence[int], number: int, now_s: float) -> None:
+        stems = set()
+        for face in face_ids:
+            (row,) = self._face_rows("where faces.id = ?", (face,))
+            size_px = (row["width_px"], row["height_px"])
+            self._tombstones.set_face(row["sha256"], row["t_s"], _box(row), size_px, now_s)
+            stems.add(frame_stem(row["sha256"], row["t_s"]))
+            portrait = self._db.execute(
+                "select jpeg from portraits where face_id = ?", (face,)
+            ).fetchone()
+            self._db.execute(
+                "insert into erasures values (?, ?, ?)",
+                (number, face, ending_of(bytes(portrait["jpeg"]) if portrait else b"")),
+            )
+        # A track is made of its faces: the mean of the others alone is another one.
+        self._db.executemany(
+            """
+            update videos set tracked = 0 where id = (select video_id from faces where id = ?)
+                and state <> 'queued'
+            """,
+            [(face,) for face in face_ids],
+        )
+        self._mentions.let_go_of_faces(face_ids)
+        self._mentions.let_go_of_moments(sorted(stems))
+        self._remove_later(number, stems)
+        self._db.executemany(
+            "delete from tracks where id = (select track_id from faces where id = ?)",
+            [(face,) for face in face_ids],
+        )
+        self._db.executemany("delete from faces where id = ?", [(face,) for face in face_ids])
+
+    def _let_go_of_people(self, scope: Scope, now_s: float) -> None:
+        for person in scope.person_ids:
+            row = self._db.execute("select * from people where id = ?", (person,)).fetchone()
+            self._tombstones.set_person(person, row["created_at"], now_s)
+        self._mentions.let_go_of_people(scope.person_ids)
+
+    def _remove_later(self, number: int, stems: Collection[str]) -> None:
+        self._db.executemany(
+            "insert or ignore into erased_pictures values (?, ?)",
+            [(number, stem) for stem in sorted(stems)],
+        )
+
+    def _let_go_of_videos(self, scope: Scope, number: int, now_s: float) -> None:
+        day = datetime.fromtimestamp(now_s, UTC).date()
+        for video in scope.video_ids:
+            row = self._db.execute("select sha256 from videos where id = ?", (video,)).fetchone()
+            begun = self._db.execute("select sha256 from beginnings where video_id = ?", (video,))
+            # Copies that were broken off are the same video.
+            for sha256 in (row["sha256"], *(one["sha256"] for one in begun.fetchall())):
+                self._tombstones.set_content(sha256, now_s)
+                self._mentions.let_go_of_contents([sha256])
+                self._remove_later(number, [content_stem(sha256)])
+            self._db.execute(
+                """
+                update files set state = 'forgotten', reason = ?, changed_at = ?
+                where video_id = ?
+                """,
+                (f"forgotten on {day}", now_s, video),
+            )
+            self._db.execute("delete from videos where id = ?", (video,))
+
+
+def _box(row: sqlite3.Row) -> Box:
+    return Box(*(row[f"box_{side}"] for side in ("left", "top", "right", "bottom")))

@@ -1,0 +1,1 @@
+"""Back up the database, restore it, and check its integrity."""

@@ -1,0 +1,191 @@
+"""Looking at every video again: what is found stands beside the old until all of it is there.
+
+A video that is looked at again gets a row of its own, with its own slices, faces and tracks,
+that names the one it will replace. Until the last of them has ended, nothing of it is counted,
+grouped or shown. Then all take the place of the old in one transaction. Rows are enough to go on
+after a crash, and people are never seen half-empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from portraitd.model.media_file import MediaFacts, MediaKind
+from portraitd.store.corrections.face_fingerprints import recognised
+from portraitd.store.corrections.rematching import STEP_SQL, marks_of
+from portraitd.store.database import Database
+from portraitd.store.files import Files, KnownFile
+from portraitd.store.slices import cut
+from portraitd.store.tracks import TrackStore
+
+
+class Begun(NamedTuple):
+    """How many videos are looked at again, and how many stay as they are: their file is gone."""
+
+    videos: int
+    left_out: int
+
+
+class Rebuild:
+    """The videos that are looked at again."""
+
+    def __init__(self, database: Database, files: Files, tracks: TrackStore) -> None:
+        self._db = database
+        self._files = files
+        self._tracks = tracks
+
+    def begin(self, is_there: Callable[[KnownFile], bool], slice_s: float, now_s: float) -> Begun:
+        """Queue every video again whose file is there; what was begun before is forgotten.
+
+        Args:
+            is_there: Whether a file is still the one that was read.
+            slice_s: Seconds of footage in a slice.
+            now_s: When.
+        """
+        with self._db.transaction():
+            self._db.execute("delete from videos where replaces is not null")
+            videos = self._db.execute("select * from videos where state <> 'queued'").fetchall()
+            there = [
+                video for video in videos if any(map(is_there, self._files.of_video(video["id"])))
+            ]
+            for video in there:
+                self._queue(video["id"], slice_s, now_s)
+        return Begun(len(there), len(videos) - len(there))
+
+    def progress(self) -> tuple[int, int]:
+        """Videos that were looked at again, and how many there are in all; (0, 0) if none."""
+        row = self._db.execute(
+            """
+            select count(*) as n, total(state <> 'queued' and tracked) as ended
+            from videos where replaces is not null
+            """
+        ).fetchone()
+        return int(row["ended"]), int(row["n"])
+
+    def retry_others(self, encoder: str, slice_s: float, now_s: float) -> int:
+        """Queue those again that were looked at with another encoder. Returns how many."""
+        with self._db.transaction():
+            rows = self._db.execute(
+                """
+                select distinct videos.replaces from videos join faces on video_id = videos.id
+                where videos.replaces is not null and encoder <> ?
+                """,
+                (encoder,),
+            ).fetchall()
+            for row in rows:
+                self._db.execute("delete from videos where replaces = ?", (row["replaces"],))
+                self._queue(row["replaces"], slice_s, now_s)
+        return len(rows)
+
+    def replace(self) -> Begun:
+        """Let all that was found take the place of the old, and have everything grouped anew.
+
+        Faces keep their person where they are recognised. A video that could not be looked at
+        again stays as it is; where its embeddings can no longer be compared it is frozen.
+        """
+        with self._db.transaction():
+            done = self._db.execute(
+                "select * from videos where replaces is not null and state = 'done'"
+            ).fetchall()
+            for video in done:
+                self._replace(video["id"], video["replaces"])
+            self._db.execute("delete from videos where replaces is not null")
+            replaced = {video["replaces"] for video in done}
+            frozen = self._freeze(replaced)
+            # The census in force is of faces that are gone: everything has come since. It has been
+            # shown before, so the pages must not call it new.
+            self._db.execute("update censuses set parameters = '', memory = ''")
+            self._db.execute("delete from showings")
+        return Begun(len(done), frozen)
+
+    def _queue(self, video_id: int, slice_s: float, now_s: float) -> None:
+        new = self._db.execute(
+            """
+            insert into videos (sha256, kind, duration_s, fps, width_px, height_px, state,
+                added_at, replaces)
+            select 'again ' || sha256, kind, duration_s, fps, width_px, height_px, 'queued', ?, id
+            from videos where id = ? returning *
+            """,
+            (now_s, video_id),
+        ).fetchone()
+        facts = MediaFacts(
+            new["sha256"],
+            MediaKind(new["kind"]),
+            new["duration_s"],
+            new["fps"],
+            new["width_px"],
+            new["height_px"],
+        )
+        self._db.executemany(
+            "insert into jobs (video_id, start_s, stop_s, state) values (?, ?, ?, 'queued')",
+            [(new["id"], start, stop) for start, stop in cut(facts, slice_s)],
+        )
+
+    def _replace(self, new_id: int, old_id: int) -> None:
+        self._hand_on_people(new_id, old_id)
+        # With the slices go their faces and portraits.
+        self._db.execute("delete from jobs where video_id = ?", (old_id,))
+        self._db.execute("delete from tracks where video_id = ?", (old_id,))
+        for statement in (
+            "update jobs set video_id = ? where video_id = ?",
+            "update faces set video_id = ? where video_id = ?",
+            "update tracks set video_id = ? where video_id = ?",
+        ):
+            self._db.execute(statement, (old_id, new_id))
+        self._db.execute(
+            """
+            update videos set (state, reason, finished_at, tracked, frozen) = (
+                select state, reason, finished_at, 1, 0 from videos as new where new.id = ?)
+            where id = ?
+            """,
+            (new_id, old_id),
+        )
+        self._db.execute("delete from videos where id = ?", (new_id,))
+        self._db.execute(
+            "update files set state = 'done', reason = '' where video_id = ? and state = 'failed'",
+            (old_id,),
+        )
+        self._tracks.recognise(old_id)
+
+    def _hand_on_people(self, new_id: int, old_id: int) -> None:
+        old, new = (
+            self._db.execute(
+                f"""
+                select faces.*, {STEP_SQL} as step_s from faces
+                join videos on videos.id = video_id where video_id = ? order by faces.id
+                """,  # noqa: S608 - a constant
+                (video_id,),
+            ).fetchall()
+            for video_id in (old_id, new_id)
+        )
+        found = recognised(marks_of(old), marks_of(new)).tolist()
+        self._db.executemany(
+            "update faces set person_id = ? where id = ?",
+            [
+                (before["person_id"], new[at]["id"])
+                for before, at in zip(old, found, strict=True)
+                if at >= 0 and before["person_id"] is not None
+            ],
+        )
+
+    def _freeze(self, replaced: set[int]) -> int:
+        """Take those out of all censuses that cannot be compared with what was replaced."""
+        encoders = {
+            row["encoder"]: row["video_id"]
+            for video_id in replaced
+            for row in self._db.execute(
+                "select encoder, video_id from faces where video_id = ? limit 1", (video_id,)
+            )
+        }
+        if len(encoders) != 1:
+            return 0
+        self._db.execute(
+            """
+            update videos set frozen = exists (
+                select 1 from faces where video_id = videos.id and encoder <> ?)
+            """,
+            tuple(encoders),
+        )
+        row = self._db.execute("select count(*) from videos where frozen").fetchone()
+        return int(row[0])

@@ -1,0 +1,382 @@
+"""Videos and the slices they are worked on in: what is to do, by whom, how often tried."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from portraitd.model.face import SliceFaces
+from portraitd.model.media_file import FileState, JobState, MediaFacts, MediaKind, Slice, VideoState
+from portraitd.store.corrections.rematching import CONTENT_SQL
+from portraitd.store.database import Database
+from portraitd.store.detections import Sightings
+from portraitd.store.erasure.tombstones import Tombstones
+from portraitd.store.files import Files, KnownFile, shown
+from portraitd.store.partial_copies import Beginnings
+from portraitd.store.slice_order import Order
+
+FORGOTTEN_REASON = "this content was forgotten at somebody's word; privacy.dropped_again says more"
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A claimed slice: what to do, and which row to report to."""
+
+    job_id: int
+    video_id: int
+    attempts: int
+    piece: Slice
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a finished video came to."""
+
+    video_id: int
+    state: VideoState
+    reason: str
+    faces: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Seconds of footage, known so far: done, still to do, and the work they took."""
+
+    footage_done_s: float
+    footage_open_s: float
+    work_s: float
+
+    @property
+    def speed(self) -> float:
+        """Seconds of footage a worker gets through in a second; 0 if unknown."""
+        return self.footage_done_s / self.work_s if self.work_s else 0.0
+
+    def eta_s(self, processes: int) -> float | None:
+        """Seconds of work left on so many workers; None while nothing tells how fast they are."""
+        if not self.footage_open_s:
+            return 0.0
+        pace = self.speed * processes
+        return self.footage_open_s / pace if pace else None
+
+
+def cut(facts: MediaFacts, slice_s: float) -> list[tuple[float, float]]:
+    """The slices of a video: equal stretches of about ``slice_s``, the last one open-ended.
+
+    A duration that cannot be believed gives one slice that reads to the end.
+    """
+    if facts.kind is MediaKind.PHOTO or not math.isfinite(facts.duration_s):
+        return [(0.0, math.inf)]
+    count = max(1, round(facts.duration_s / slice_s))
+    starts = [index * facts.duration_s / count for index in range(count)]
+    return list(zip(starts, [*starts[1:], math.inf], strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A file to be looked into, with size and SHA-256 of what it may be the whole of."""
+
+    file: KnownFile
+    beginnings: tuple[tuple[int, str], ...]
+
+
+class Work:
+    """The queue of slices.
+
+    Args:
+        database: Where it lies.
+        files: Where the contents come from.
+        refuse_forgotten: Whether a content that was forgotten as a whole is not taken again.
+            If it is, the faces that were forgotten in it are left out.
+    """
+
+    def __init__(self, database: Database, files: Files, refuse_forgotten: bool = True) -> None:
+        self._db = database
+        self._files = files
+        self._order = Order(database)
+        self._beginnings = Beginnings(database)
+        self._refuse_forgotten = refuse_forgotten
+        self._tombstones = Tombstones(database)
+        self._sightings = Sightings(database, self._tombstones)
+
+    def claim_file(self, now_s: float) -> Arrival | None:
+        """Take the oldest file that nobody has looked into, counting the attempt before it."""
+        with self._db.transaction():
+            file = self._files.claim(now_s)
+            return Arrival(file, self._beginnings.known(file.stamp.size)) if file else None
+
+    def admit(
+        self, file: KnownFile, facts: MediaFacts, slice_s: float, now_s: float, priority: int = 0
+    ) -> FileState:
+        """Turn a file that was looked into into a video with slices, or into a duplicate."""
+        with self._db.transaction():
+            known = self._db.execute(
+                "select id, state, reason from videos where sha256 = ?", (facts.sha256,)
+            ).fetchone()
+            if known:
+                state, reason = self._duplicate(file, known)
+                self._files.move_on(file.id, state, now_s, reason, known["id"])
+                return state
+            if self._refuse_forgotten and self._tombstones.has_content(facts.sha256):
+                self._files.move_on(file.id, FileState.FORGOTTEN, now_s, FORGOTTEN_REASON)
+                return FileState.FORGOTTEN
+            if whole := self._beginnings.whole_of(facts.sha256):
+                reason = f"the beginning of {self._name(whole, file)}"
+                self._files.move_on(file.id, FileState.DUPLICATE, now_s, reason, whole)
+                return FileState.DUPLICATE
+            pieces = cut(facts, slice_s)
+            if facts.extends and (whole := self._beginnings.extend(facts, file.stamp.size, pieces)):
+                for earlier in self._files.of_video(whole):
+                    reason = f"the beginning of {shown(file.path)}"
+                    self._files.move_on(earlier.id, FileState.DUPLICATE, now_s, reason)
+                self._files.move_on(file.id, FileState.ENCODING, now_s, "", whole)
+                return FileState.ENCODING
+            video_id = self._db.execute(
+                """
+                insert into videos
+                    (sha256, kind, duration_s, fps, width_px, height_px, content_size, state,
+                        added_at)
+                values (?, ?, ?, ?, ?, ?, ?, 'queued', ?)
+                """,
+                (
+                    facts.sha256,
+                    facts.kind,
+                    facts.duration_s,
+                    facts.fps,
+                    facts.width_px,
+                    facts.height_px,
+                    file.stamp.size,
+                    now_s,
+                ),
+            ).lastrowid
+            self._db.executemany(
+                """
+                insert into jobs (video_id, start_s, stop_s, state, priority)
+                values (?, ?, ?, 'queued', ?)
+                """,
+                [(video_id, start, stop, priority) for start, stop in pieces],
+            )
+            self._files.move_on(file.id, FileState.ENCODING, now_s, "", video_id)
+            return FileState.ENCODING
+
+    def claim(self) -> Ticket | None:
+        """Take the slice that is next in order, counting the attempt before it is made."""
+        with self._db.transaction():
+            job_id = self._order.pick()
+            if job_id is None:
+                return None
+            row = self._db.execute(
+                """
+                update jobs set state = 'running', attempts = attempts + 1 where id = ?
+                returning id, video_id, attempts, start_s, stop_s
+                """,
+                (job_id,),
+            ).fetchone()
+            # A video that is looked at again has the content of the one it is to replace.
+            video = self._db.execute(
+                f"""
+                select kind, {CONTENT_SQL} as sha256, coalesce(replaces, id) as origin
+                from videos where id = ?
+                """,  # noqa: S608 - a constant
+                (row["video_id"],),
+            ).fetchone()
+            source = self._files.source(self._files.of_video(video["origin"])[0])
+        kind = MediaKind(video["kind"])
+        piece = Slice(source, kind, row["start_s"], row["stop_s"], video["sha256"])
+        return Ticket(row["id"], row["video_id"], row["attempts"], piece)
+
+    def release(self, ticket: Ticket) -> None:
+        """Give a slice back unattempted: the daemon stopped while it ran."""
+        self._db.execute(
+            """
+            update jobs set state = 'queued', attempts = attempts - 1
+            where id = ? and state = 'running'
+            """,
+            (ticket.job_id,),
+        )
+
+    def reclaim(self) -> int:
+        """After a restart: running slices are queued again. Returns how many."""
+        return self._db.execute("update jobs set state = 'queued' where state = 'running'").rowcount
+
+    def record(
+        self, ticket: Ticket, result: SliceFaces, encoder: str, now_s: float
+    ) -> Outcome | None:
+        """Store what a slice gave, in one transaction; an answer that comes twice counts once.
+
+        Returns:
+            The video's outcome if this was its last slice.
+        """
+        with self._db.transaction():
+            taken = self._db.execute(
+                """
+                update jobs set state = 'done', reason = '', sampled = ?, decoded = ?, ended_s = ?,
+                    seconds = ?, finished_at = ?
+                where id = ? and state = 'running'
+                """,
+                (
+                    result.sampled,
+                    result.decoded,
+                    result.ended_s,
+                    result.seconds,
+                    now_s,
+                    ticket.job_id,
+                ),
+            )
+            if taken.rowcount == 0:
+                return None
+            self._sightings.put(ticket.video_id, ticket.job_id, result, encoder, now_s)
+            return self._finish(ticket.video_id, now_s)
+
+    def lose(self, ticket: Ticket, reason: str, attempts: int, now_s: float) -> Outcome | None:
+        """A worker died on a slice: queue it again, or give it up after so many attempts."""
+        with self._db.transaction():
+            given_up = ticket.attempts >= attempts
+            self._db.execute(
+                "update jobs set state = ?, reason = ? where id = ? and state = 'running'",
+                (JobState.FAILED if given_up else JobState.QUEUED, reason, ticket.job_id),
+            )
+            return self._finish(ticket.video_id, now_s) if given_up else None
+
+    def reject(self, ticket: Ticket, reason: str, now_s: float) -> Outcome | None:
+        """The content is at fault: no other slice of it is tried."""
+        with self._db.transaction():
+            self._db.execute(
+                """
+                update jobs set state = 'failed', reason = ?
+                where video_id = ? and (id = ? or state = 'queued')
+                """,
+                (reason, ticket.video_id, ticket.job_id),
+            )
+            return self._finish(ticket.video_id, now_s)
+
+    def forget_changed(self, ticket: Ticket, state: FileState, reason: str, now_s: float) -> None:
+        """The file was written or removed while it was read: nothing found in it counts."""
+        with self._db.transaction():
+            names = self._files.of_video(ticket.video_id)
+            if not self._beginnings.revert(ticket.video_id):
+                self._db.execute("delete from videos where id = ?", (ticket.video_id,))
+            for known in names:
+                other_name = known.state is FileState.DUPLICATE
+                self._files.move_on(
+                    known.id,
+                    FileState.READY if other_name else state,
+                    now_s,
+                    "" if other_name else reason,
+                )
+
+    def retry(self, now_s: float) -> int:
+        """Failed videos are queued again, their failed slices only. Returns how many videos."""
+        with self._db.transaction():
+            self._db.execute(
+                "update jobs set state = 'queued', attempts = 0, reason = '' where state = 'failed'"
+            )
+            self._db.execute(
+                """
+                update files set state = 'encoding', reason = '', changed_at = ?
+                where state = 'failed'
+                    and video_id in (select id from videos where state = 'failed')
+                """,
+                (now_s,),
+            )
+            return self._db.execute(
+                "update videos set state = 'queued', reason = '' where state = 'failed'"
+            ).rowcount
+
+    def any_open(self) -> bool:
+        """Whether a slice is queued or running."""
+        row = self._db.execute(
+            "select 1 from jobs where state in ('queued', 'running') limit 1"
+        ).fetchone()
+        return row is not None
+
+    def counts(self) -> dict[str, int]:
+        """Videos by state."""
+        rows = self._db.execute(
+            "select state, count(*) as n from videos where replaces is null group by state"
+        )
+        return {row["state"]: row["n"] for row in rows}
+
+    def progress(self) -> Progress:
+        """How much footage is done and how much is left."""
+        row = self._db.execute(
+            """
+            select
+                total(length_s) filter (where state = 'done') as done,
+                total(length_s) filter (where state in ('queued', 'running')) as left_over,
+                total(seconds) as work
+            from (select jobs.state, jobs.seconds, max(0.5,
+                    min(stop_s, iif(duration_s < 9e99, duration_s, start_s + 60)) - start_s)
+                        as length_s
+                  from jobs join videos on videos.id = jobs.video_id)
+            """
+        ).fetchone()
+        return Progress(row["done"], row["left_over"], row["work"])
+
+    def unwanted(self, ticket: Ticket, times_s: Sequence[float]) -> list[float]:
+        """The moments of a slice of which no picture may be kept.
+
+        All of them where the video was forgotten while a worker looked at it.
+        """
+        if not self.is_queued(ticket):
+            return list(times_s)
+        contents = self._sightings.contents(ticket.video_id)
+        is_forgotten = self._tombstones.has_moment
+        return [t for t in times_s if any(is_forgotten(sha256, t) for sha256 in contents)]
+
+    def is_queued(self, ticket: Ticket) -> bool:
+        """Whether a slice that is out is still one of the store's."""
+        found = self._db.execute("select 1 from jobs where id = ?", (ticket.job_id,))
+        return found.fetchone() is not None
+
+    def _duplicate(self, file: KnownFile, video: sqlite3.Row) -> tuple[FileState, str]:
+        name = self._name(video["id"], file)
+        if video["state"] == VideoState.FAILED:
+            return FileState.FAILED, f"same content as {name}, which failed: {video['reason']}"
+        return FileState.DUPLICATE, f"same content as {name}"
+
+    def _name(self, video_id: int, file: KnownFile) -> str:
+        """Another name of a content, in words."""
+        names = [known for known in self._files.of_video(video_id) if known.id != file.id]
+        return shown(names[0].path) if names else "an earlier file"
+
+    def _finish(self, video_id: int, now_s: float) -> Outcome | None:
+        """Close a video whose last slice has ended, and the files it came from."""
+        jobs = self._db.execute("select * from jobs where video_id = ?", (video_id,)).fetchall()
+        # None at all: the video was forgotten while this slice was out.
+        if not jobs or any(job["state"] in (JobState.QUEUED, JobState.RUNNING) for job in jobs):
+            return None
+        video = self._db.execute("select * from videos where id = ?", (video_id,)).fetchone()
+        state, reason = _judge(video, jobs)
+        self._db.execute(
+            """
+            update videos set state = ?, reason = ?, finished_at = ?, tracked = 0 where id = ?
+            """,
+            (state, reason, now_s, video_id),
+        )
+        self._db.execute(
+            """
+            update files set state = ?, reason = ?, changed_at = ?
+            where video_id = ? and state = 'encoding'
+            """,
+            (state, reason, now_s, video_id),
+        )
+        faces = self._db.execute(
+            "select count(*) from faces where video_id = ?", (video_id,)
+        ).fetchone()[0]
+        return Outcome(video_id, state, reason, faces, sum(job["seconds"] for job in jobs))
+
+
+def _judge(video: sqlite3.Row, jobs: Sequence[sqlite3.Row]) -> tuple[VideoState, str]:
+    """Failed with a slice's reason, or done, with a note where the end was not reached."""
+    failed = [job for job in jobs if job["state"] == JobState.FAILED]
+    if failed:
+        return VideoState.FAILED, failed[0]["reason"]
+    ended = max((job["ended_s"] for job in jobs if job["ended_s"] is not None), default=0.0)
+    duration = video["duration_s"]
+    frame_s = 1.0 / video["fps"] if video["fps"] > 0 else 1.0
+    if math.isfinite(duration) and ended + 2 * frame_s < 0.95 * duration:
+        return VideoState.DONE, f"only {ended:.1f} s of {duration:.1f} s could be decoded"
+    return VideoState.DONE, ""

@@ -1,0 +1,1 @@
+"""A pool of sandboxed worker processes. It knows no job and no stage."""
