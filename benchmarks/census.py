@@ -1,11 +1,11 @@
-"""What a census costs: take 500 new tracks into a store of 10^4, 10^5 and 10^6.
+"""What a grouping costs: take 500 new tracks into a store of 10^4, 10^5 and 10^6.
 
-    python benchmarks/census.py                          # prints one JSON line for each size
-    python benchmarks/census.py --plot /tmp/census.png
-    python benchmarks/census.py --embeddings faces.npy   # real ones, shape (n, 128)
+    python benchmarks/grouping.py                          # prints one JSON line for each size
+    python benchmarks/grouping.py --plot /tmp/grouping.png
+    python benchmarks/grouping.py --embeddings faces.npy   # real ones, shape (n, 128)
 
 The people are synthetic, with the spread of dlib's embeddings as measured on 904 labelled
-photographs of 40 people, levelled to a length of 1.4: between people a total variance of 0.23
+photographs of 40 people, l2_normalised to a length of 1.4: between people a total variance of 0.23
 in about 23 directions, within a person 0.09 in about 54 (total variance squared over the sum
 of squared eigenvalues, corrected for the number of people). How often somebody is seen goes
 down with their rank (Zipf), a hundred tracks to a person on average.
@@ -13,7 +13,7 @@ down with their rank (Zipf), a hundred tracks to a person on average.
 Each line has medians of rounds, each in processes of its own, with one look at the files before
 (so that the disk is not what is measured): ``density_s``, the density step alone; ``census_s``,
 all steps; ``job_s``, the job that a worker is given, which also reads and writes the memory of
-the census and looks for people who lie close; ``job_cpu_s``, its processor time over all threads,
+the grouping and looks for people who lie close; ``job_cpu_s``, its processor time over all threads,
 which a busy machine changes least; ``peak_mb``, the most memory that job ever used.
 And how long scikit-learn's DBSCAN takes for all tracks from scratch, where that fits; the ratios
 to it; and the load of the machine. The store itself is prepared person by person: a pair of
@@ -38,11 +38,11 @@ from numpy.typing import NDArray
 
 from portraitd.clustering import grouping_jobs
 from portraitd.clustering.agglomeration import TrackTable
-from portraitd.clustering.dbscan import Density
+from portraitd.clustering.dbscan import IncrementalDbscan
 from portraitd.clustering.grouping import Grouping, GroupingRule
 from portraitd.clustering.grouping_methods import REACH
-from portraitd.clustering.grouping_snapshot import remember, remembered
-from portraitd.model.track import VECTOR_LENGTH, levelled
+from portraitd.clustering.grouping_snapshot import load_snapshot, save_snapshot
+from portraitd.model.track import VECTOR_LENGTH, l2_normalised
 
 WIDTH = 128
 NEW = 500
@@ -72,7 +72,7 @@ def synthetic(size: int, seed: int = 0) -> tuple[Vectors, NDArray[np.int64]]:
     for start in range(0, size, 50_000):
         some = who[start : start + 50_000]
         noise = random.standard_normal((len(some), WIDTH)) * deviations(WITHIN, WITHIN_DECAY)
-        vectors[start : start + 50_000] = levelled(
+        vectors[start : start + 50_000] = l2_normalised(
             (centres[some] + noise @ turned).astype(np.float32)
         )
     return vectors, who
@@ -104,31 +104,31 @@ def prepare(folder: Path, vectors: Vectors, who: NDArray[np.int64]) -> str:
     components, anchors = np.full(stored, -1), np.full(stored, -1)
     order = np.argsort(who[:stored], kind="stable")
     for rows in np.split(order, np.flatnonzero(np.diff(who[order])) + 1):
-        part = Density.empty().insert(vectors[rows], np.arange(len(rows)), RULE.density)
+        part = IncrementalDbscan.empty().insert(vectors[rows], np.arange(len(rows)), RULE.density)
         counts[rows] = part.counts
         components[rows] = np.where(part.components >= 0, rows[part.components], -1)
         anchors[rows] = np.where(part.anchors >= 0, rows[part.anchors], -1)
-    density = Density(counts, components, anchors)
+    density = IncrementalDbscan(counts, components, anchors)
     empty = Grouping.empty()
     tracks = table(vectors[:stored])
     assembly = empty.assembly.updated(density, tracks, RULE.density, RULE.assembly)
     poor = np.zeros(stored, dtype=np.bool_)
     joining = empty.joining.updated(poor, ~poor, assembly, tracks, RULE.joining)
     vectors.tofile(folder / MATRIX)
-    return remember(folder, Grouping(density, assembly, joining))
+    return save_snapshot(folder, Grouping(density, assembly, joining))
 
 
-def look_at(folder: Path, memory: str, size: int) -> tuple[Grouping, Vectors]:
+def look_at(folder: Path, snapshot: str, size: int) -> tuple[Grouping, Vectors]:
     """The memory and all vectors, read once, so that the disk is not what is measured."""
     vectors = np.memmap(folder / MATRIX, dtype=np.float32, mode="r", shape=(size + NEW, WIDTH))
     for start in range(0, len(vectors), 65_536):
         vectors[start : start + 65_536].max()
-    return remembered(folder, memory), vectors
+    return load_snapshot(folder, snapshot), vectors
 
 
-def take_steps(folder: Path, memory: str, size: int) -> Figures:
-    """The density step alone and all steps of a census, in a process that did nothing else."""
-    grouping, vectors = look_at(folder, memory, size)
+def take_steps(folder: Path, snapshot: str, size: int) -> Figures:
+    """The density step alone and all steps of a grouping, in a process that did nothing else."""
+    grouping, vectors = look_at(folder, snapshot, size)
     new = np.arange(size, size + NEW)
     started = time.perf_counter()
     grouping.density.insert(vectors, new, RULE.density)
@@ -146,28 +146,28 @@ def take_steps(folder: Path, memory: str, size: int) -> Figures:
     }
 
 
-def take_job(folder: Path, memory: str, size: int) -> Figures:
+def take_job(folder: Path, snapshot: str, size: int) -> Figures:
     """The job that a worker is given: as well reading and writing the memory, and close pairs."""
-    for path in (folder / MATRIX, folder / memory):
+    for path in (folder / MATRIX, folder / snapshot):
         with path.open("rb") as file:
             while file.read(1 << 24):
                 pass
     ones = np.ones(size + NEW)
     tracks = {
-        "spreads": np.zeros(size + NEW),
-        "goodness": ones,
+        "variances": np.zeros(size + NEW),
+        "quality": ones,
         "faces": ones.astype(np.int64),
         "placed": np.zeros(size + NEW, np.int64),
         "gone": np.zeros(size + NEW, np.bool_),
-        "apart": np.empty((0, 2), np.int64),
-        "speakers": np.empty(0, np.int64),
+        "cannot_link": np.empty((0, 2), np.int64),
+        "seeds": np.empty(0, np.int64),
     }
     reach = RULE.assembly.max_distance + REACH
-    request = grouping_jobs.GroupRequest(folder, folder / MATRIX, tracks, memory, RULE, reach)
+    request = grouping_jobs.GroupRequest(folder, folder / MATRIX, tracks, snapshot, RULE, reach)
     started, began = time.perf_counter(), time.process_time()
     answer = grouping_jobs.group(request)
     seconds, busy = time.perf_counter() - started, time.process_time() - began
-    (folder / answer.memory).unlink()
+    (folder / answer.snapshot).unlink()
     return {"job_s": seconds, "job_cpu_s": busy, "peak_mb": peak_mb()}
 
 
@@ -199,19 +199,19 @@ def measure(vectors: Vectors, who: NDArray[np.int64], largest: int, rounds: int)
     context = multiprocessing.get_context("spawn")
     taken: list[Figures] = []
     with tempfile.TemporaryDirectory() as folder:
-        memory = prepare(Path(folder), vectors, who)
+        snapshot = prepare(Path(folder), vectors, who)
         for _ in range(rounds):
             figures: Figures = {}
             for take in (take_steps, take_job):
                 with ProcessPoolExecutor(1, mp_context=context) as worker:
-                    figures |= worker.submit(take, Path(folder), memory, size).result()
+                    figures |= worker.submit(take, Path(folder), snapshot, size).result()
             taken.append(figures)
     found: Figures = {"stored": size, "new": NEW, "rounds": rounds}
     found |= {key: round(median(one[key] for one in taken), 3) for key in taken[0]}
     if size <= largest:
         scratch_s = from_scratch(vectors)
         found["sklearn_s"] = round(scratch_s, 3)
-        for step in ("density", "census", "job"):
+        for step in ("density", "grouping", "job"):
             found[f"ratio_{step}"] = round(scratch_s / found[f"{step}_s"], 1)
     found["load"] = round(os.getloadavg()[0], 1)
     return found
@@ -224,8 +224,8 @@ def plot(lines: Sequence[Figures], path: Path) -> None:
     figure, axes = plt.subplots()
     for key, label in (
         ("sklearn_s", "scikit-learn from scratch"),
-        ("job_s", "census job"),
-        ("census_s", "all steps of a census"),
+        ("job_s", "grouping job"),
+        ("census_s", "all steps of a grouping"),
         ("density_s", "density step alone"),
     ):
         known = [line for line in lines if key in line]
@@ -248,7 +248,7 @@ def main() -> None:
     arguments = parser.parse_args()
     lines = []
     if arguments.embeddings:
-        real = levelled(np.load(arguments.embeddings))
+        real = l2_normalised(np.load(arguments.embeddings))
         everybody = np.zeros(len(real), dtype=np.int64)
         print(
             json.dumps(measure(real, everybody, len(real), arguments.rounds) | {"people": "real"}),

@@ -23,16 +23,17 @@ from concurrent.futures import Executor
 from pathlib import Path
 
 from portraitd.cluster_place import ClusterPlace
+
 from portraitd.faces.interface import EncoderSettings
 from portraitd.ingest import media_jobs
 from portraitd.ingest.media_jobs import EncodeSettings
 from portraitd.model.face import SliceFaces
 from portraitd.model.media_file import FileState, MediaFacts, Slice, Source, Stamp
-from portraitd.service.remote.agent import Proof
+from portraitd.service.remote.agent import SharedFolderCheck
 from portraitd.service.remote.dask_client import Cluster
-from portraitd.service.remote.registry import Terms
+from portraitd.service.remote.registry import Requirements
 from portraitd.service.remote.remote_executor import DaskExecutor
-from portraitd.store import Database, Files, Ticket, Work
+from portraitd.store import ClaimedSlice, Database, Files, SliceQueue
 from portraitd.store.files import INBOX
 from portraitd.store.slices import cut
 from portraitd.workers.pool import LocalExecutor
@@ -70,10 +71,10 @@ def measure(clips: Sequence[Path], rounds: int, slice_s: float, cores: int, fold
     try:
         place = ClusterPlace(scheduler_file=folder / "scheduler.json")
         identity = local.submit(media_jobs.encoder_identity, settings.encoder).result()
-        proof = Proof(clips_facts[0][0], clips_facts[0][1].sha256)
+        proof = SharedFolderCheck(clips_facts[0][0], clips_facts[0][1].sha256)
         far = DaskExecutor(
             Cluster(place),
-            Terms(LIMITS, settings.encoder, identity, proof, 1, 10**10, 900.0),
+            Requirements(LIMITS, settings.encoder, identity, proof, 1, 10**10, 900.0),
             look_s=0.2,
         )
         while sum(member.state == "accepted" for member in far.members()) < cores:
@@ -111,7 +112,7 @@ def report(
     """What a slice costs the coordinator, and the wire."""
     work_s = sum(answer.seconds for answer in answers)
     footage_s = sum(facts.duration_s for _, facts in clips)
-    faces_per_s = sum(len(answer.sightings) for answer in answers) / footage_s
+    faces_per_s = sum(len(answer.detections) for answer in answers) / footage_s
     print(f"a core: {footage_s / work_s:.2f} s of footage a second, {len(pieces)} slices")
     print(f"footage: {faces_per_s:.2f} faces a second of it")
     # One process of the coordinator does all of this; so processor time, not what others leave.
@@ -151,22 +152,26 @@ def record(
     state.mkdir()
     database = Database.open(state)
     files = Files(database, folder)
-    work = Work(database, files)
+    slice_queue = SliceQueue(database, files)
     slices_of = Counter(piece.sha256 for piece in pieces)
     for number, (source, facts) in enumerate(clips):
         stamp = Stamp(number, 1, 1)
         file_id = files.note(INBOX, source.path, stamp, FileState.PROBING, 1.0)
-        work.admit(files.get(file_id), facts, facts.duration_s / slices_of[facts.sha256], 1.0)
+        slice_queue.admit(
+            files.get(file_id), facts, facts.duration_s / slices_of[facts.sha256], 1.0
+        )
     by_place = {
         (piece.sha256, piece.start_s): answer for piece, answer in zip(pieces, answers, strict=True)
     }
     for _ in pieces:
-        ticket = work.claim()
-        assert isinstance(ticket, Ticket)
-        piece = ticket.piece
-        work.record(ticket, checked(piece, by_place[piece.sha256, piece.start_s]), "bench", 2.0)
+        claimed = slice_queue.claim()
+        assert isinstance(claimed, ClaimedSlice)
+        piece = claimed.piece
+        slice_queue.record(
+            claimed, checked(piece, by_place[piece.sha256, piece.start_s]), "bench", 2.0
+        )
     database.close()
-    return sum(len(answer.sightings) for answer in answers)
+    return sum(len(answer.detections) for answer in answers)
 
 
 def timed(

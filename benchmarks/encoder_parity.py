@@ -21,6 +21,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from portraitd.faces import graph_cache, zoo
 from portraitd.faces.alignment import Aligner
 from portraitd.faces.detectors.mmod import MmodDetector
 from portraitd.faces.detectors.yunet import YunetDetector
@@ -28,7 +29,6 @@ from portraitd.faces.dlib_backend import CnnDetector, DlibEmbedder
 from portraitd.faces.embedders.resnet import ResnetEmbedder
 from portraitd.faces.encoder import reduce, reduced_size
 from portraitd.faces.interface import Detector, Embedder
-from portraitd.faces.models import model_cache, zoo
 from portraitd.faces.models.weights import FIVE_POINTS, MMOD, RESNET, find
 from portraitd.faces.runtime import Engine, has_bfloat16, has_openvino, open_session
 from portraitd.faces.runtime_choice import machine
@@ -57,10 +57,10 @@ def main() -> None:
     }
     for engine in engines():
         detector = MmodDetector(
-            open_session(model_cache.mmod(arguments.models), engine), upsample=1
+            open_session(graph_cache.mmod(arguments.models), engine), upsample=1
         )
         found, frame_ms = searched(detector, frames)
-        embedder = ResnetEmbedder(open_session(model_cache.resnet(arguments.models), engine))
+        embedder = ResnetEmbedder(open_session(graph_cache.resnet(arguments.models), engine))
         mine, chip_ms = embedded(embedder, chips)
         drift = [np.abs(one - other).max() for one, other in zip(vectors, mine, strict=True)]
         result[engine] = {
@@ -72,7 +72,7 @@ def main() -> None:
             **agreement(dlibs, found),
         }
         if zoo.is_added(zoo.YUNET, arguments.models):
-            yunet = YunetDetector(open_session(model_cache.yunet(arguments.models), engine))
+            yunet = YunetDetector(open_session(graph_cache.yunet(arguments.models), engine))
             _, yunet_ms = searched(yunet, frames)
             result[engine]["yunet_ms_a_frame"] = yunet_ms
     print(json.dumps(result))

@@ -11,8 +11,8 @@ none that holds several. Who is who is taken from one more order in which nobody
 
 Prints one JSON line. ``pair_f``: of every two orders, the pairwise F of their final partitions
 over all faces, a face of nobody being alone. ``named_changed``: named people of whom, after any
-later census, somebody else had more of the faces they had when they were named. ``names_lost``
-and ``twice_in_a_frame`` are sums over all censuses.
+later grouping, somebody else had more of the faces they had when they were named. ``names_lost``
+and ``twice_in_a_frame`` are sums over all grouping_runs.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def drop(
     arguments: argparse.Namespace,
     known: Partition,
 ) -> Outcome:
-    """Drop files one by one into a fresh home, with a census after each.
+    """Drop files one by one into a fresh home, with a grouping after each.
 
     Args:
         files: In this order.
@@ -149,10 +149,10 @@ def drop(
         for number, path in enumerate(files, start=1):
             service.admission.register([path], START_S + next(clock))
             _turn_until_idle(service, clock)
-            census = service.people.last_census()
-            if census:
-                lost, churn = lost + census.names_lost, churn + census.churn
-                violations += census.violations
+            grouping_run = service.people.last_grouping_run()
+            if grouping_run:
+                lost, churn = lost + grouping_run.names_lost, churn + grouping_run.churn
+                violations += grouping_run.violations
             people = partition(service)
             changed |= {person for person, had in named.items() if not _keeps(person, had, people)}
             if number == NAMED_AFTER and known:

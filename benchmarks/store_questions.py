@@ -4,22 +4,22 @@ from __future__ import annotations
 
 WORK = (
     "select 1 from files where state in ('waiting', 'ready', 'probing', 'encoding')",
-    "select 1 from jobs where state in ('queued', 'running')",
+    "select 1 from slices where state in ('queued', 'running')",
     "select 1 from videos where tracked = 0",
-    "select 1 from forgettings where finished_at is null",
+    "select 1 from erasures where finished_at is null",
     """
-    select 1 from censuses where id = (select max(id) from censuses)
-        and (tracks > (select count(*) from tracks_in_force)
-            or last_id < (select coalesce(max(id), 0) from tracks_in_force)
+    select 1 from grouping_runs where id = (select max(id) from grouping_runs)
+        and (tracks > (select count(*) from grouped_tracks)
+            or last_id < (select coalesce(max(id), 0) from grouped_tracks)
             or ledger_id < (select coalesce(max(id), 0) from ledger))
     """,
     """
-    select 1 where (select max(id) from censuses) is not (select census_id from publications
+    select 1 where (select max(id) from grouping_runs) is not (select grouping_run_id from publications
         where look <> '' and ledger_id = (select coalesce(max(id), 0) from ledger))
     """,
     """
     select 1 from publications where finished_at is not
-        (select published_at from showings order by id desc limit 1)
+        (select published_at from gallery_versions order by id desc limit 1)
     """,
 )
 """Each gives a row while there is something left to do."""

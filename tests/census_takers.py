@@ -1,4 +1,4 @@
-"""A taker of censuses over a store of made-up faces."""
+"""A taker of grouping_runs over a store of made-up faces."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portraitd.clustering.grouping_methods import make_method
-from portraitd.clustering.grouping_stage import CensusTaker, Pace
+from portraitd.clustering.grouping_stage import GroupingStage, Pace
 from portraitd.config import GroupingSettings
 from portraitd.workers.pool import InlineExecutor
 from stores import Store, embedding
@@ -26,7 +26,7 @@ def taker(
     method: MethodName,
     executor: Executor | None = None,
     **numbers: Any,
-) -> CensusTaker:
+) -> GroupingStage:
     settings = GroupingSettings(method=method, **{"min_samples": 2} | numbers)
     made = make_method(
         settings,
@@ -37,7 +37,7 @@ def taker(
         executor or InlineExecutor(),
         tmp_path,
     )
-    return CensusTaker(store.people, made, lambda: None, PACE)
+    return GroupingStage(store.people, made, lambda: None, PACE)
 
 
 def near(seed: int, shift: float) -> NDArray[np.float32]:

@@ -15,7 +15,7 @@ from typing import Any, Self
 from daemons import environment
 from portraitd.config import SchedulerAddress
 from portraitd.service.remote.dask_client import Cluster
-from portraitd.service.remote.registry import Terms
+from portraitd.service.remote.registry import Requirements
 from portraitd.service.remote.remote_executor import DaskExecutor
 from portraitd.workers.process import WorkerLimits
 from processes import children, is_alive, wait_until
@@ -30,7 +30,7 @@ QUICK_LOSS = {
 """Who is cut off is given up after seconds, not minutes."""
 
 
-def terms(**changed: Any) -> Terms:
+def terms(**changed: Any) -> Requirements:
     """What is asked of a worker that runs simple jobs."""
     asked: dict[str, Any] = {
         "limits": LIMITS,
@@ -41,7 +41,7 @@ def terms(**changed: Any) -> Terms:
         "cache_bytes": 10**9,
         "answer_limit_s": 60.0,
     }
-    return Terms(**asked | changed)
+    return Requirements(**asked | changed)
 
 
 def free_port() -> int:

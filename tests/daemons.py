@@ -137,9 +137,9 @@ class Daemon:
         events = self.events()
         return (
             events.count("video_done") == events.count("file_encoding") > 0
-            and events.count("people_published") == events.count("census_taken") > 0
+            and events.count("people_published") == events.count("grouping_finished") > 0
             and not {"waiting", "ready", "probing", "encoding"} & self.status()["files"].keys()
-            and self.status()["census"]["faces"] == self.status()["faces"]
+            and self.status()["grouping"]["faces"] == self.status()["faces"]
         )
 
     def status(self) -> dict[str, Any]:

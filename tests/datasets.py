@@ -19,7 +19,7 @@ from portraitd.datasets.writer import Assembled
 from portraitd.model.face import Image
 from portraitd.service.pipeline import dataset_place, dataset_rule
 from portraitd.store import Database, Files
-from portraitd.store.dataset_store import DatasetStore, Enrolment
+from portraitd.store.dataset_store import ClassRegistration, DatasetStore
 from portraitd.workers.pool import InlineExecutor
 
 ANN, BEA = "Ann", "Béa (née X)"
@@ -56,7 +56,7 @@ def stepped(home: Home) -> Assembled:
     try:
         store = DatasetStore(database, Files(database, settings.inbox_dir))
 
-        def enrol(enrolment: Enrolment) -> None:
+        def enrol(enrolment: ClassRegistration) -> None:
             store.enrol(enrolment, time.time())
 
         build = Build(

@@ -10,15 +10,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.model.face import Box, Face, Portrait, Quality, Sighting, SliceFaces
+from portraitd.model.face import Box, DetectedFace, Face, Portrait, Quality, SliceFaces
 from portraitd.model.person import CarriedOver
 from portraitd.model.track import Tracks
 from portraitd.people.pages.gallery import Gallery
-from portraitd.people.pages.status_stage import Noticeboard
-from portraitd.people.tree.people_tree import Published, Tree
+from portraitd.people.pages.status_stage import StatusPageStage
+from portraitd.people.tree.people_tree import PeopleTree, Published
 from portraitd.store import Database
 from portraitd.store.people import Grouped
-from portraitd.store.publications import Limits, Publication, Showing
+from portraitd.store.publications import Limits, Publication, Publications
 from stores import ENCODER, Store, video_facts
 
 BOX = Box(84, 120, 204, 240)
@@ -33,10 +33,10 @@ class Exhibition(Store):
     def __init__(self, database: Database, root: Path) -> None:
         super().__init__(database)
         self.root = root
-        self.tree = Tree(root)
+        self.tree = PeopleTree(root)
         self.tree.create()
         self.gallery = Gallery(database, self.people, self.faces, root)
-        self.board = Noticeboard(database, self.work, self.people, root, 2)
+        self.board = StatusPageStage(database, self.slice_queue, self.people, root, 2)
         self.person_of: list[int] = []
         self.montages: dict[int, bytes] = {}
 
@@ -62,16 +62,16 @@ class Exhibition(Store):
         seen = [seen[index] for index in order]
         file = self.file(clip)
         facts = video_facts(duration_s, f"sha of {clip}")
-        self.work.admit(file, facts, duration_s, at_s)
-        sightings = [
+        self.slice_queue.admit(file, facts, duration_s, at_s)
+        detections = [
             _sighting(like, t_s, index)
             for index, ((_, t_s), like) in enumerate(zip(seen, alike, strict=True))
         ]
         before = self.faces.ids()
-        ticket = self.work.claim()
-        assert ticket
-        found = SliceFaces(sightings, round(duration_s), round(25 * duration_s), duration_s, 2.0)
-        self.work.record(ticket, found, ENCODER, at_s)
+        claimed = self.slice_queue.claim()
+        assert claimed
+        found = SliceFaces(detections, round(duration_s), round(25 * duration_s), duration_s, 2.0)
+        self.slice_queue.record(claimed, found, ENCODER, at_s)
         ids = np.setdiff1d(self.faces.ids(), before)
         keys = [(person, like) for (person, _), like in zip(seen, alike, strict=True)]
         tracks = sorted(set(keys))
@@ -79,17 +79,19 @@ class Exhibition(Store):
         of_face = np.array([number[key] for key in keys], np.int64)
         first = np.array([keys.index(key) for key in tracks], np.int64)
         summary = Tracks(
-            np.array([sightings[row].face.embedding for row in first], np.float32),
+            np.array([detections[row].face.embedding for row in first], np.float32),
             np.zeros(len(tracks)),
             np.bincount(of_face, minlength=len(tracks)),
             np.ones(len(tracks)),
             first,
         )
         nobody = np.empty((0, 2), np.int64)
-        assert self.tracks.record(ticket.video_id, ids, of_face, summary, nobody)
+        assert self.tracks.record(claimed.video_id, ids, of_face, summary, nobody)
         self.person_of += [person for person, _ in tracks]
 
-    def census(self, close: Sequence[tuple[int, int, float]] = (), now_s: float = 2000.0) -> None:
+    def grouping_run(
+        self, close: Sequence[tuple[int, int, float]] = (), now_s: float = 2000.0
+    ) -> None:
         """Put in force that everybody is who the test says."""
         rows = self.tracks.rows()
         people = np.array(self.person_of, np.int64)
@@ -99,25 +101,25 @@ class Exhibition(Store):
 
     def publish(self, now_s: float) -> Published:
         """Bring the tree up to date, and then the gallery."""
-        wanted = Showing(self.database).wanted(EVERYTHING)
+        wanted = Publications(self.database).wanted(EVERYTHING)
         done = self.tree.publish(wanted.folders, [], self.faces.portrait, self.montages)
-        census = self.people.last_census()
-        assert census
-        self.note_publication(Publication(census.id, 0, "1"), now_s)
+        grouping_run = self.people.last_grouping_run()
+        assert grouping_run
+        self.note_publication(Publication(grouping_run.id, 0, "1"), now_s)
         self.gallery.refresh(now_s)
         return done
 
     def note_publication(self, publication: Publication, now_s: float) -> None:
         """Say that the tree shows everybody."""
-        showing = Showing(self.database)
-        showing.note(publication, showing.wanted(EVERYTHING).places(), now_s)
+        publications = Publications(self.database)
+        publications.note(publication, publications.wanted(EVERYTHING).places(), now_s)
 
 
-def _sighting(person: int, t_s: float, salt: int) -> Sighting:
+def _sighting(person: int, t_s: float, salt: int) -> DetectedFace:
     random = np.random.default_rng((person, salt))
     vector = identity(person) + random.normal(0, 0.01, 128)
     face = Face(BOX, 1.0, None, vector.astype(np.float32), Quality(120.0, 50.0, 0.9))
-    return Sighting(t_s, face, Portrait(AREA, drawn_face(person % 23)))
+    return DetectedFace(t_s, face, Portrait(AREA, drawn_face(person % 23)))
 
 
 def identity(person: int) -> NDArray[np.float64]:

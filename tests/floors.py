@@ -10,9 +10,9 @@ from typing import Any
 from clusters import terms
 from portraitd import __version__
 from portraitd.service.remote import agent
-from portraitd.service.remote.agent import Introduction, Order
+from portraitd.service.remote.agent import Handshake, RemoteJob
 from portraitd.service.remote.file_cache import Received
-from portraitd.service.remote.registry import Presence, Roll
+from portraitd.service.remote.registry import Heartbeat, Roster
 from portraitd.service.remote.remote_executor import DaskExecutor
 
 NAME = "dlib-resnet-v1 by dlib, hog"
@@ -28,20 +28,20 @@ class Table:
         self.there: dict[str, int] | None = {}
         self.births: dict[str, str] = {}
         self.session = 0
-        self.started: list[tuple[str, Order, Future[Any]]] = []
+        self.started: list[tuple[str, RemoteJob, Future[Any]]] = []
         self.forgotten: list[Future[Any]] = []
-        self.introductions: dict[str, Introduction] = {}
+        self.introductions: dict[str, Handshake] = {}
         self.asked: dict[str, Future[Any]] = {}
         self.received = Received(folder / "received")
         self.calls: list[tuple[str, int]] = []
 
-    def workers(self) -> Roll | None:
+    def workers(self) -> Roster | None:
         if self.there is None:
             return None
-        return Roll(
+        return Roster(
             self.session,
             {
-                address: Presence(threads, self.births.get(address, ""))
+                address: Heartbeat(threads, self.births.get(address, ""))
                 for address, threads in self.there.items()
             },
         )
@@ -70,7 +70,7 @@ class Table:
     def close(self) -> None:
         self.there = None
 
-    def on(self, address: str) -> list[Order]:
+    def on(self, address: str) -> list[RemoteJob]:
         """What a worker was given."""
         return [order for place, order, _ in self.started if place == address]
 
@@ -95,7 +95,7 @@ class Floor:
 
     def meet(self, address: str, processes: int = 1, **said: Any) -> None:
         """A worker comes and says who it is."""
-        usual = Introduction(f"host of {address}", __version__, NAME, True, "")
+        usual = Handshake(f"host of {address}", __version__, NAME, True, "")
         self.table.introductions[address] = usual._replace(**said)
         self.table.there = (self.table.there or {}) | {address: processes}
         self.executor.look()

@@ -111,7 +111,7 @@ class Home:
     def troubles(self) -> dict[str, str]:
         """What stands in the way, by room."""
         with closing(connect(self.settings.state_dir)) as connection:
-            return dict(connection.execute("select room, reason from troubles").fetchall())
+            return dict(connection.execute("select stage, reason from blocked_stages").fetchall())
 
     def states(self) -> dict[str, str]:
         """State of each file by path."""
@@ -179,7 +179,7 @@ def dump(home: Settings) -> Dump:
                 (sha256[row["video_id"]], row["start_s"], row["stop_s"]): (
                     row["state"], row["sampled"], row["decoded"], row["ended_s"]
                 )
-                for row in db.execute("select * from jobs")
+                for row in db.execute("select * from slices")
             },
             faces=faces,
             people=frozenset(map(frozenset, people.values())),
@@ -209,7 +209,7 @@ def assert_sound(home: Settings) -> None:
     with closing(connect(home.state_dir)) as db:
         assert ["ok"] == [row[0] for row in db.execute("pragma integrity_check")]
         assert [] == [tuple(row) for row in db.execute("pragma foreign_key_check")]
-        assert [] == db.execute("select * from jobs where state = 'running'").fetchall()
+        assert [] == db.execute("select * from slices where state = 'running'").fetchall()
         seen = db.execute("select * from portraits join faces on id = face_id where hidden <> 1")
         kept = {row["face_id"]: row["jpeg"] for row in seen}
         published = dict(db.execute("select id, person_id from faces").fetchall())
@@ -223,4 +223,4 @@ def assert_sound(home: Settings) -> None:
     assert kept.keys() == shown.keys()
     hidden = {path.name for path in home.people_dir.rglob(".*")}
     assert hidden <= {".portraitd-root", ".person.json", ".portraitd-gallery", ".portraitd-status"}
-    assert [] == list(home.state_dir.glob("census*"))
+    assert [] == list(home.state_dir.glob("faces*"))

@@ -21,7 +21,7 @@ from portraitd.ingest import media_jobs
 from portraitd.media.opencv import cv2
 from portraitd.people.tree.manifest import ROOT_NOTE
 from portraitd.service.control import BUILD_DATASET
-from portraitd.service.control_files import Request, Requests
+from portraitd.service.control_files import ControlFiles, ControlRequest
 from portraitd.service.erasure_stage import REQUEST
 from portraitd.store import StoreLock
 from portraitd.store.database import FILE_NAME
@@ -78,7 +78,7 @@ def home_at(folder: Path) -> Home:
     return home
 
 
-def work(folder: Path) -> None:
+def slice_queue(folder: Path) -> None:
     """Until there is nothing left to do."""
     home = home_at(folder)
     with home.opened(executor=EXECUTOR) as service:
@@ -103,7 +103,7 @@ def drop_first(folder: Path) -> None:
 
 def worked_on(folder: Path) -> None:
     drop_first(folder)
-    work(folder)
+    slice_queue(folder)
     people = Counter(row["person_id"] for row in home_at(folder).rows("faces"))
     assert {1: 2, None: 1} == people, people
 
@@ -116,10 +116,10 @@ def worked_on_and_more(folder: Path) -> None:
 
 
 def forget_first(folder: Path) -> None:
-    requests = Requests(folder / "state" / "requests")
+    requests = ControlFiles(folder / "state" / "requests")
     if not requests.waiting():
-        requests.leave(Request(REQUEST, words=("person", "1")))
-    work(folder)
+        requests.leave(ControlRequest(REQUEST, words=("person", "1")))
+    slice_queue(folder)
 
 
 def old_store(folder: Path) -> None:
@@ -146,7 +146,7 @@ def copy_store(folder: Path) -> None:
 
 def copy_and_work(folder: Path) -> None:
     copy_store(folder)
-    work(folder)
+    slice_queue(folder)
 
 
 def with_gestures(folder: Path) -> None:
@@ -162,7 +162,7 @@ def with_gestures(folder: Path) -> None:
 
 
 def same_ledger(folder: Path, calm: Path) -> None:
-    """Every gesture counts once."""
+    """Every edit counts once."""
     assert ledger_of(calm) == ledger_of(folder)
     assert {"exclude", "name", "split"} == {kind for kind, _ in ledger_of(folder)}
 
@@ -178,19 +178,19 @@ def named(folder: Path) -> None:
     for number in (0, 1):
         for scale in (0.5, 0.6, 0.8, 1.0):
             home.drop(picture(number, scale), f"{number}-{scale}.jpg")
-    work(folder)
+    slice_queue(folder)
     (home.people / "person-0001").rename(home.people / ANNABELLE)
     (home.people / "person-0002").rename(home.people / "Bob")
-    work(folder)
+    slice_queue(folder)
 
 
 def build_set(folder: Path) -> None:
     """After a look at the inbox: in a copy of a home files are others until they were read."""
-    requests = Requests(folder / "state" / "requests")
+    requests = ControlFiles(folder / "state" / "requests")
     if not requests.waiting():
-        work(folder)
-        requests.leave(Request(BUILD_DATASET))
-    work(folder)
+        slice_queue(folder)
+        requests.leave(ControlRequest(BUILD_DATASET))
+    slice_queue(folder)
     for name in [path.stem for path in requests.folder.glob("*.answer")]:
         _, is_built = requests.answer_to(name) or ("", False)
         assert is_built
@@ -221,7 +221,7 @@ def with_copy(folder: Path) -> None:
     worked_on(folder)
     copy_store(folder)
     home_at(folder).drop(picture(1, 0.8), "d.jpg")
-    work(folder)
+    slice_queue(folder)
 
 
 def go_back(folder: Path) -> None:
@@ -233,7 +233,7 @@ def go_back_again(folder: Path) -> None:
     """There is a store at every moment, the old one or the new; and going back can be repeated."""
     inspect(folder / "state" / FILE_NAME)
     go_back(folder)
-    work(folder)
+    slice_queue(folder)
 
 
 def nothing_more(folder: Path, calm: Path) -> None:
@@ -243,7 +243,7 @@ def nothing_more(folder: Path, calm: Path) -> None:
 def nobody_left(folder: Path, calm: Path) -> None:
     """No piece of an embedding of the forgotten, and no request that was answered twice."""
     with closing(connect(folder / "state")) as db:
-        assert not db.execute("select 1 from forgettings where finished_at is null").fetchall()
+        assert not db.execute("select 1 from erasures where finished_at is null").fetchall()
     for path in folder.rglob("*"):
         if path.is_file() and "inbox" not in path.parts:
             data = path.read_bytes()
@@ -281,11 +281,11 @@ def remember_secrets(folder: Path) -> None:
 
 
 SCENARIOS = {
-    "ingest": Scenario(drop_first, work, work, nothing_more),
-    "more": Scenario(worked_on_and_more, work, work, nothing_more),
-    "review": Scenario(with_gestures, work, work, same_ledger),
+    "ingest": Scenario(drop_first, slice_queue, slice_queue, nothing_more),
+    "more": Scenario(worked_on_and_more, slice_queue, slice_queue, nothing_more),
+    "review": Scenario(with_gestures, slice_queue, slice_queue, same_ledger),
     "dataset": Scenario(named, build_set, build_set, same_set),
-    "migrate": Scenario(old_store, work, work, nothing_more),
+    "migrate": Scenario(old_store, slice_queue, slice_queue, nothing_more),
     "forget": Scenario(remember_secrets, forget_first, forget_first, nobody_left),
     "backup": Scenario(worked_on, copy_store, copy_and_work, copy_is_sound),
     "restore": Scenario(with_copy, go_back, go_back_again, nothing_more),

@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 
 from portraitd.clustering import grouping_jobs
 from portraitd.clustering.identity import carry_over
-from portraitd.model.face import Box, Face, Portrait, Quality, Sighting, SliceFaces
+from portraitd.model.face import Box, DetectedFace, Face, Portrait, Quality, SliceFaces
 from portraitd.model.media_file import FileState, MediaFacts, MediaKind, Stamp
 from portraitd.store import (
-    Census,
     Database,
     Faces,
     Files,
+    GroupingRun,
     KnownFile,
     Ledger,
     People,
+    SliceQueue,
     TrackStore,
-    Work,
 )
 from portraitd.store.files import INBOX
 from portraitd.store.people import Grouped
@@ -40,7 +40,7 @@ class Store:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.files = Files(database, Path("/inbox"))
-        self.work = Work(database, self.files)
+        self.slice_queue = SliceQueue(database, self.files)
         self.faces = Faces(database)
         self.people = People(database)
         self.tracks = TrackStore(database)
@@ -55,7 +55,7 @@ class Store:
         """A file whose content is new, cut into slices of one minute."""
         file = self.file(name)
         facts = video_facts(60.0 * slices, sha256 or f"sha of {name}")
-        assert FileState.ENCODING is self.work.admit(file, facts, 60.0, 2.0)
+        assert FileState.ENCODING is self.slice_queue.admit(file, facts, 60.0, 2.0)
         return self.files.get(file.id)
 
     def see(self, *embeddings: NDArray[np.float32], at_s: float = 3.0) -> list[int]:
@@ -63,9 +63,9 @@ class Store:
         before = set(self.faces.ids().tolist())
         number = sum(self.files.counts().values())
         self.video(f"video {number}.mp4", sha256=f"sha {number}")
-        ticket = self.work.claim()
-        assert ticket
-        self.work.record(ticket, slice_faces(*embeddings), ENCODER, at_s)
+        claimed = self.slice_queue.claim()
+        assert claimed
+        self.slice_queue.record(claimed, slice_faces(*embeddings), ENCODER, at_s)
         return sorted(set(self.faces.ids().tolist()) - before)
 
     def track(self) -> None:
@@ -73,14 +73,14 @@ class Store:
         while (video_id := self.tracks.untracked()) is not None:
             face_ids, faces = self.tracks.faces_of(video_id)
             found = grouping_jobs.track(
-                faces, grouping_jobs.Said(*self.tracks.said_of(video_id, face_ids))
+                faces, grouping_jobs.TrackConstraints(*self.tracks.said_of(video_id, face_ids))
             )
             assert self.tracks.record(
-                video_id, face_ids, found.tracks, found.summary, found.apart, found.ranks
+                video_id, face_ids, found.tracks, found.summary, found.cannot_link, found.ranks
             )
 
     def grouped(self, groups: list[int], parameters: str = "p") -> Grouped:
-        """What a census says that found these groups of faces, -1 for none."""
+        """What a grouping says that found these groups of faces, -1 for none."""
         carried = carry_over(
             np.array(groups, np.int64),
             self.faces.persons(),
@@ -90,7 +90,7 @@ class Store:
         )
         return Grouped("faces", self.faces.ids(), carried, parameters)
 
-    def group(self, groups: list[int], parameters: str = "p") -> Census:
+    def group(self, groups: list[int], parameters: str = "p") -> GroupingRun:
         """Put these groups of faces in force."""
         return self.people.record(self.grouped(groups, parameters), 1.5, 9.0)
 
@@ -103,7 +103,7 @@ def photo_facts(sha256: str = "sha") -> MediaFacts:
     return MediaFacts(sha256, MediaKind.PHOTO, 0.0, 0.0, 640, 480)
 
 
-def sighting(embedding: NDArray[np.float32], t_s: float = 0.0) -> Sighting:
+def detection(embedding: NDArray[np.float32], t_s: float = 0.0) -> DetectedFace:
     face = Face(
         Box(10, 20, 110, 130),
         1.25,
@@ -111,13 +111,13 @@ def sighting(embedding: NDArray[np.float32], t_s: float = 0.0) -> Sighting:
         embedding,
         Quality(100.0, 55.5, 0.75),
     )
-    return Sighting(t_s, face, Portrait(Box(0, 0, 200, 240), b"jpeg of %f" % t_s))
+    return DetectedFace(t_s, face, Portrait(Box(0, 0, 200, 240), b"jpeg of %f" % t_s))
 
 
 def slice_faces(*embeddings: NDArray[np.float32], ended_s: float | None = 60.0) -> SliceFaces:
     """What a worker hands back, with one face a second."""
-    sightings = [sighting(embedding, float(t)) for t, embedding in enumerate(embeddings)]
-    return SliceFaces(sightings, 60, 1500, ended_s, 2.5)
+    detections = [detection(embedding, float(t)) for t, embedding in enumerate(embeddings)]
+    return SliceFaces(detections, 60, 1500, ended_s, 2.5)
 
 
 def embedding(seed: int) -> NDArray[np.float32]:

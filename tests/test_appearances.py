@@ -21,7 +21,7 @@ def shown(tmp_path: Path) -> Exhibition:
     exhibition = Exhibition(Database.open(tmp_path), tmp_path / "people")
     exhibition.show("a.mp4", [(1, 3.0), (2, 3.0), (1, 4.0), (1, 20.0)], at_s=100.0)
     exhibition.show("b.mp4", [(1, 7.0)], at_s=200.0)
-    exhibition.census()
+    exhibition.grouping_run()
     return exhibition
 
 
@@ -73,7 +73,7 @@ def test_people_are_counted_by_video(shown: Exhibition) -> None:
 def test_faces_of_nobody_are_nowhere(shown: Exhibition) -> None:
     """What is excluded or not assigned shows in no query."""
     shown.person_of[-1] = 0
-    shown.census()
+    shown.grouping_run()
     store = Appearances(shown.database)
 
     assert [1] == [one.clip_id for one in store.counted()[1]]
@@ -119,7 +119,7 @@ def test_a_video_whose_file_is_forgotten_has_a_number(shown: Exhibition) -> None
 
 
 def test_what_came_since_is_counted(shown: Exhibition) -> None:
-    """By tracks or by faces, as the census counted."""
+    """By tracks or by faces, as the grouping counted."""
     store = Appearances(shown.database)
 
     assert {1: 1} == store.since(2, "tracks")

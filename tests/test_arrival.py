@@ -15,16 +15,16 @@ from pathlib import Path
 import pytest
 
 from portraitd.ingest.stability import (
-    Hindrances,
-    Patience,
+    BlockReasons,
+    StabilityPolicy,
     Writer,
-    hindrance,
+    block_reason,
     unfinished,
     writer_of,
 )
 from samples import boxes, with_index_first, write_pattern_clip
 
-PATIENT = Patience(unknown_writer_s=60.0, unfinished_s=600.0)
+PATIENT = StabilityPolicy(unknown_writer_s=60.0, unfinished_s=600.0)
 
 
 @contextmanager
@@ -89,9 +89,9 @@ def test_of_a_file_of_somebody_else_nothing_is_known(open_path: Path) -> None:
     clip.write_bytes(b"video")
     os.chown(clip, 12345, 12345)
     script = (
-        "import sys, pathlib; from portraitd.ingest.stability import Patience, hindrance\n"
+        "import sys, pathlib; from portraitd.ingest.stability import StabilityPolicy, hindrance\n"
         "for still_s in (59.0, 61.0):\n"
-        "    print(hindrance(pathlib.Path(sys.argv[1]), still_s, Patience(60.0, 0.0)))\n"
+        "    print(hindrance(pathlib.Path(sys.argv[1]), still_s, StabilityPolicy(60.0, 0.0)))\n"
     )
 
     answer = subprocess.run(
@@ -180,15 +180,15 @@ def test_a_file_that_lacks_something_is_not_waited_for_for_ever(tmp_path: Path) 
     clip = tmp_path / "clip.mp4"
     clip.write_bytes(b"")
 
-    assert "not whole yet: empty so far" == hindrance(clip, 599.0, PATIENT)
-    assert "" == hindrance(clip, 600.0, PATIENT)
+    assert "not whole yet: empty so far" == block_reason(clip, 599.0, PATIENT)
+    assert "" == block_reason(clip, 600.0, PATIENT)
 
 
 def test_a_file_is_asked_again_after_ever_longer_times(tmp_path: Path) -> None:
     """But at once when it changed, and when a time is over."""
     clip = tmp_path / "clip.mp4"
     clip.write_bytes(b"")
-    hindrances = Hindrances(PATIENT)
+    hindrances = BlockReasons(PATIENT)
     assert "not whole yet: empty so far" == hindrances.of(clip, 0.0, 5.0)
     clip.write_bytes(b"text")
 
@@ -200,4 +200,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     """Opening one for reading must not stand still until somebody writes."""
     os.mkfifo(tmp_path / "clip.mp4")
 
-    assert hindrance(tmp_path / "clip.mp4", 100.0, PATIENT) in ("", "not whole yet: empty so far")
+    assert block_reason(tmp_path / "clip.mp4", 100.0, PATIENT) in (
+        "",
+        "not whole yet: empty so far",
+    )

@@ -10,37 +10,37 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from portraitd.clustering.agglomeration import Assembly, AssemblyRule, TrackTable
+from portraitd.clustering.agglomeration import Agglomeration, AgglomerationRule, TrackTable
 from portraitd.clustering.constraints import Claims
-from portraitd.clustering.dbscan import Density
+from portraitd.clustering.dbscan import IncrementalDbscan
 from portraitd.clustering.group_statistics import Merging, measure
 from portraitd.clustering.seeds import clumps_of
 from track_tables import DENSE, RULE, Rows, fresh, part, partition, spots, stores
 
 
-def clumped(tracks: TrackTable, density: Density, rows: Rows) -> Rows:
+def clumped(tracks: TrackTable, density: IncrementalDbscan, rows: Rows) -> Rows:
     """The clump of each of these rows."""
-    claims = Claims.of(density.labels, tracks.placed, tracks.speakers)
+    claims = Claims.of(density.labels, tracks.pinned, tracks.seeds)
     units = claims.units(density.taking_part)
-    return clumps_of(tracks.vectors, rows, units, claims, tracks.apart, DENSE)
+    return clumps_of(tracks.vectors, rows, units, claims, tracks.cannot_link, DENSE)
 
 
 def by_definition(tracks: TrackTable, rows: Rows) -> set[frozenset[int]]:
     """Average linkage with every pair of faces looked at and every pair of groups compared."""
-    density = Density.empty().insert(tracks.vectors, rows, DENSE)
+    density = IncrementalDbscan.empty().insert(tracks.vectors, rows, DENSE)
     clumps = clumped(tracks, density, rows)
     groups = [rows[clumps == clump] for clump in np.unique(clumps)]
     exact = tracks.vectors.astype(np.float64)
     squared = ((exact[:, None] - exact[None]) ** 2).sum(axis=2)
-    squared += tracks.spreads[:, None] + tracks.spreads[None]
-    apart = {tuple(pair) for pair in tracks.apart.tolist()}
+    squared += tracks.variances[:, None] + tracks.variances[None]
+    cannot_link = {tuple(pair) for pair in tracks.cannot_link.tolist()}
 
     def inner(group: Rows) -> float:
-        return float(squared[np.ix_(group, group)].mean() - tracks.spreads[group].mean() * 2) / 2
+        return float(squared[np.ix_(group, group)].mean() - tracks.variances[group].mean() * 2) / 2
 
     def distance(left: Rows, right: Rows) -> float:
-        owners = set(tracks.placed[np.concatenate([left, right])].tolist()) - {0}
-        beside = any((min(a, b), max(a, b)) in apart for a in left for b in right)
+        owners = set(tracks.pinned[np.concatenate([left, right])].tolist()) - {0}
+        beside = any((min(a, b), max(a, b)) in cannot_link for a in left for b in right)
         if beside or (len(owners) > 1):
             return np.inf
         return float(squared[np.ix_(left, right)].mean())
@@ -73,8 +73,12 @@ def test_changing_a_store_gives_what_a_fresh_start_gives(
     """TrackTable come, go and are placed by hand in any order; only the last state matters."""
     size = len(tracks.vectors)
     order = data.draw(st.permutations(range(size)))
-    density, assembly, inside = Density.empty(), Assembly.empty(128), np.zeros(size, np.bool_)
-    seen, placed = 0, np.zeros(size, dtype=np.int64)
+    density, assembly, inside = (
+        IncrementalDbscan.empty(),
+        Agglomeration.empty(128),
+        np.zeros(size, np.bool_),
+    )
+    seen, pinned = 0, np.zeros(size, dtype=np.int64)
     for _ in range(data.draw(st.integers(1, 6))):
         outside = [row for row in order if not inside[row]]
         coming = np.array(outside[: data.draw(st.integers(0, len(outside)))], dtype=np.int64)
@@ -82,11 +86,11 @@ def test_changing_a_store_gives_what_a_fresh_start_gives(
         going = present[: data.draw(st.integers(0, len(present)))]
         inside[coming], inside[going] = True, False
         seen = max(seen, int(coming.max(initial=-1)) + 1)
-        placed = np.where(np.arange(size) % data.draw(st.integers(1, 3)) == 0, tracks.placed, 0)
-        now = part(tracks, seen, placed)
+        pinned = np.where(np.arange(size) % data.draw(st.integers(1, 3)) == 0, tracks.pinned, 0)
+        now = part(tracks, seen, pinned)
         density = density.remove(now.vectors, going, DENSE).insert(now.vectors, coming, DENSE)
         assembly = assembly.updated(density, now, DENSE, RULE)
-    again = fresh(part(tracks, seen, placed), np.flatnonzero(inside[:seen]))
+    again = fresh(part(tracks, seen, pinned), np.flatnonzero(inside[:seen]))
 
     assert partition(again.groups) == partition(assembly.groups)
     assert again.clumps.tolist() == assembly.clumps.tolist()
@@ -101,11 +105,11 @@ def test_told_apart_later_is_the_same_as_told_at_once(
 ) -> None:
     """Constraints may come and go without any track changing."""
     rows = np.arange(len(tracks.vectors))
-    density = Density.empty().insert(tracks.vectors, rows, DENSE)
-    assembly = Assembly.empty(128)
+    density = IncrementalDbscan.empty().insert(tracks.vectors, rows, DENSE)
+    assembly = Agglomeration.empty(128)
     for _ in range(3):
-        some = np.array([data.draw(st.booleans()) for _ in tracks.apart], dtype=np.bool_)
-        told = replace(tracks, apart=tracks.apart[some])
+        some = np.array([data.draw(st.booleans()) for _ in tracks.cannot_link], dtype=np.bool_)
+        told = replace(tracks, cannot_link=tracks.cannot_link[some])
         assembly = assembly.updated(density, told, DENSE, RULE)
 
     assert partition(fresh(told, rows).groups) == partition(assembly.groups)
@@ -115,16 +119,16 @@ def test_told_apart_later_is_the_same_as_told_at_once(
 def test_nobody_is_in_one_frame_twice(tracks: TrackTable) -> None:
     """Whatever is near, tracks that are apart end apart, but for somebody's own word."""
     groups = fresh(tracks, np.arange(len(tracks.vectors))).groups
-    for a, b in tracks.apart:
-        assert groups[a] != groups[b] or tracks.placed[a] == tracks.placed[b] > 0
+    for a, b in tracks.cannot_link:
+        assert groups[a] != groups[b] or tracks.pinned[a] == tracks.pinned[b] > 0
 
 
 @given(stores())
 def test_what_was_placed_with_one_person_is_in_one_group(tracks: TrackTable) -> None:
     """However far apart; and never with what was placed with another."""
     groups = fresh(tracks, np.arange(len(tracks.vectors))).groups
-    placed = np.flatnonzero(tracks.placed)
-    pairs = set(zip(tracks.placed[placed].tolist(), groups[placed].tolist(), strict=True))
+    pinned = np.flatnonzero(tracks.pinned)
+    pairs = set(zip(tracks.pinned[pinned].tolist(), groups[pinned].tolist(), strict=True))
 
     assert len(pairs) == len({person for person, _ in pairs})
     assert len(pairs) == len({group for _, group in pairs})
@@ -138,10 +142,10 @@ def test_the_order_of_rows_changes_nothing(tracks: TrackTable, seed: int) -> Non
     place = np.argsort(order)
     shuffled = TrackTable(
         tracks.vectors[order],
-        tracks.spreads[order],
-        tracks.placed[order],
-        np.sort(place[tracks.apart], axis=1),
-        np.sort(place[tracks.speakers]),
+        tracks.variances[order],
+        tracks.pinned[order],
+        np.sort(place[tracks.cannot_link], axis=1),
+        np.sort(place[tracks.seeds]),
     )
     groups = fresh(shuffled, np.arange(size)).groups[place]
 
@@ -152,7 +156,7 @@ def test_an_old_group_gives_way_where_it_would_have_grown_otherwise() -> None:
     """A newcomer between two lone tracks takes the nearer; the third is left alone."""
     tracks = spots((0.0, 1), (0.5, 1), (-0.2, 1), (-0.62, 1))
     before = fresh(part(tracks, 2), np.arange(2))
-    density = Density.empty().insert(tracks.vectors, np.arange(4), DENSE)
+    density = IncrementalDbscan.empty().insert(tracks.vectors, np.arange(4), DENSE)
     after = before.updated(density, tracks, DENSE, RULE)
 
     assert {frozenset({0, 1})} == partition(before.groups)
@@ -163,8 +167,8 @@ def test_a_cluster_of_two_people_is_parted_by_density() -> None:
     """A chain between two people breaks where it is thin, not where it happens to begin."""
     line = np.concatenate([np.linspace(0, 0.2, 20), np.linspace(0.5, 0.7, 20)])
     tracks = spots(*[(place, 1) for place in line])
-    tracks = replace(tracks, apart=np.array([[3, 30]]))
-    density = Density.empty().insert(tracks.vectors, np.arange(40), DENSE)
+    tracks = replace(tracks, cannot_link=np.array([[3, 30]]))
+    density = IncrementalDbscan.empty().insert(tracks.vectors, np.arange(40), DENSE)
     clumps = clumped(tracks, density, np.arange(40))
 
     assert {0} == set(density.labels.tolist())
@@ -173,8 +177,8 @@ def test_a_cluster_of_two_people_is_parted_by_density() -> None:
 
 def test_what_density_cannot_part_is_parted_by_force() -> None:
     """Twins in one frame, closer than any eps: both leave, the rest stays whole."""
-    tracks = replace(spots((0.0, 10)), apart=np.array([[2, 7]]))
-    density = Density.empty().insert(tracks.vectors, np.arange(10), DENSE)
+    tracks = replace(spots((0.0, 10)), cannot_link=np.array([[2, 7]]))
+    density = IncrementalDbscan.empty().insert(tracks.vectors, np.arange(10), DENSE)
     clumps = clumped(tracks, density, np.arange(10))
 
     assert [0, 0, 2, 0, 0, 0, 0, 7, 0, 0] == clumps.tolist()
@@ -183,10 +187,10 @@ def test_what_density_cannot_part_is_parted_by_force() -> None:
 def test_long_tracks_are_compared_by_their_faces() -> None:
     """Two means as near as the limit are farther when their faces are spread."""
     tracks = spots((0.0, 1), (0.53, 1))
-    spread = replace(tracks, spreads=np.array([0.01, 0.01]))
+    variance = replace(tracks, variances=np.array([0.01, 0.01]))
 
     assert 1 == len(partition(fresh(tracks, np.arange(2)).groups))
-    assert 2 == len(partition(fresh(spread, np.arange(2)).groups))
+    assert 2 == len(partition(fresh(variance, np.arange(2)).groups))
 
 
 @given(stores())
@@ -194,12 +198,12 @@ def test_three_figures_stand_for_all_faces(tracks: TrackTable) -> None:
     """The mean squared distance of two groups, and of what they merge to, from statistics."""
     size = len(tracks.vectors)
     names = np.arange(size) % 3
-    state = Merging.of(measure(tracks.vectors, tracks.spreads, np.arange(size), names))
+    state = Merging.of(measure(tracks.vectors, tracks.variances, np.arange(size), names))
     exact = tracks.vectors.astype(np.float64)
 
     def directly(left: Rows, right: Rows) -> float:
         gaps = exact[left][:, None] - exact[right][None]
-        inner = tracks.spreads[left].mean() + tracks.spreads[right].mean()
+        inner = tracks.variances[left].mean() + tracks.variances[right].mean()
         return float((gaps**2).sum(axis=2).mean() + inner)
 
     if size >= 3:
@@ -212,12 +216,12 @@ def test_three_figures_stand_for_all_faces(tracks: TrackTable) -> None:
 
 def test_two_lone_pictures_are_merged_only_when_close() -> None:
     """One distance is thin evidence; with a third picture beside them it is not."""
-    rule = AssemblyRule(0.54, thin_tracks=3, thin_distance=0.5)
+    rule = AgglomerationRule(0.54, thin_tracks=3, thin_distance=0.5)
 
     def groups(*places: float) -> set[frozenset[int]]:
         tracks = spots(*[(place, 1) for place in places])
-        density = Density.empty().insert(tracks.vectors, np.arange(len(places)), DENSE)
-        return partition(Assembly.empty(128).updated(density, tracks, DENSE, rule).groups)
+        density = IncrementalDbscan.empty().insert(tracks.vectors, np.arange(len(places)), DENSE)
+        return partition(Agglomeration.empty(128).updated(density, tracks, DENSE, rule).groups)
 
     assert {frozenset({0}), frozenset({1})} == groups(0.0, 0.52)
     assert {frozenset({0, 1})} == groups(0.0, 0.48)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from portraitd.model.errors import ConfigError, StoreError
-from portraitd.store import Database, Forgetting
+from portraitd.store import Database, Eraser
 from portraitd.store.database import FILE_NAME, newest_schema
 from portraitd.store.erasure.eraser import Scope
 from portraitd.store.maintenance.backup import back_up, inspect, listed, restore
@@ -98,7 +98,7 @@ def test_a_damaged_store_gives_no_copy(two: Two) -> None:
 
 
 def test_a_restored_store_is_the_one_that_was_copied(two: Two) -> None:
-    """The newer one is kept aside; what censuses remember is dropped."""
+    """The newer one is kept aside; what grouping_runs remember is dropped."""
     back_up(two.state, two.copy, 5.0)
     two.store.see(embedding(3))
     two.store.database.close()
@@ -166,10 +166,10 @@ def test_what_was_forgotten_since_is_forgotten_in_the_copy(two: Two) -> None:
     """A video and a face of another one; the key comes with the tombstones."""
     extra = two.store.see(embedding(7), embedding(8))
     back_up(two.state, two.copy, 5.0)
-    forgetting = Forgetting(two.store.database)
+    eraser = Eraser(two.store.database)
     (first, *_) = two.store.faces.ids().tolist()
-    forgetting.carry_out(forgetting.video("video 0.mp4"), 6.0)
-    forgetting.carry_out(Scope("person", (extra[0],)), 7.0)
+    eraser.carry_out(eraser.video("video 0.mp4"), 6.0)
+    eraser.carry_out(Scope("person", (extra[0],)), 7.0)
     two.store.database.close()
     done = restore(two.state, two.copy, 8.0)
 

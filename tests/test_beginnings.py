@@ -12,7 +12,7 @@ from datasets import stepped, with_dataset
 from homes import Home, assert_sound, connect, person_folders
 from portraitd.media.video import probe
 from portraitd.store import Database, Files
-from portraitd.store.dataset_store import DatasetStore, Enrolment
+from portraitd.store.dataset_store import ClassRegistration, DatasetStore
 from samples import source_of, with_index_first
 
 
@@ -87,7 +87,7 @@ def test_what_was_decided_on_a_beginning_holds_for_its_whole(home: Home, whole: 
     home.drop(whole, "clip.mp4")
     home.run()
     with home.opened() as service:
-        assert (1, 0) == service.rebuilding.begin(home.now.wall_s)
+        assert (1, 0) == service.reprocessing.begin(home.now.wall_s)
         home.run_until_idle(service)
 
     found = home.rows("faces")
@@ -108,7 +108,7 @@ def test_what_was_held_back_of_a_beginning_is_held_back_of_its_whole(
     with closing(Database.open(home.settings.state_dir)) as database:
         store = DatasetStore(database, Files(database, home.inbox))
         # As of somebody who is in no other video.
-        store.enrol(Enrolment((), (), {f"track {known[:12]}-t00001000-1": "val"}), 1.0)
+        store.enrol(ClassRegistration((), (), {f"track {known[:12]}-t00001000-1": "val"}), 1.0)
     before = sides(home)
     assert any(known in key for key in before)
 
@@ -132,7 +132,7 @@ def test_a_whole_that_comes_while_its_beginning_is_rebuilt_loses_nothing(
         # At the next turn it has stood still for long enough.
         home.turn(service)
         home.turn(service)
-        service.rebuilding.begin(home.now.wall_s)
+        service.reprocessing.begin(home.now.wall_s)
         home.run_until_idle(service)
 
     videos = {row["content_size"]: row["id"] for row in home.rows("videos")}
@@ -174,10 +174,10 @@ def test_a_whole_that_goes_away_leaves_its_beginning(home: Home, whole: bytes) -
         while "encoding" not in home.states().values():
             service.admission.refresh(home.now.wall_s, home.steady_s)
             home.steady_s += 1.0
-            if arrival := service.work.claim_file(0.0):
+            if arrival := service.slice_queue.claim_file(0.0):
                 source = service.files.source(arrival.file)
-                facts = probe(source, arrival.beginnings)
-                service.work.admit(arrival.file, facts, 5.0, 0.0)
+                facts = probe(source, arrival.partial_copies)
+                service.slice_queue.admit(arrival.file, facts, 5.0, 0.0)
         home.drop(b"something else\n" * 100, "clip.mp4")
         home.run_until_idle(service)
 

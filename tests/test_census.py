@@ -62,7 +62,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture(params=["people", "dbscan"])
 def method(request: pytest.FixtureRequest) -> MethodName:
-    """What is said of a census is true of both ways to group."""
+    """What is said of a grouping is true of both ways to group."""
     name: MethodName = request.param
     return name
 
@@ -73,7 +73,7 @@ def track_one(store: Store) -> None:
     assert video_id
     face_ids, faces = store.tracks.faces_of(video_id)
     found = grouping_jobs.track(faces)
-    store.tracks.record(video_id, face_ids, found.tracks, found.summary, found.apart)
+    store.tracks.record(video_id, face_ids, found.tracks, found.summary, found.cannot_link)
 
 
 def test_a_census_makes_people_of_neighbours(
@@ -102,31 +102,31 @@ def test_without_new_faces_there_is_no_census(
     store: Store, tmp_path: Path, method: MethodName
 ) -> None:
     """Neither at first nor again."""
-    census = taker(store, tmp_path, method)
-    census.refresh(1000.0, working=False)
-    assert store.people.last_census() is None
+    grouping_run = taker(store, tmp_path, method)
+    grouping_run.refresh(1000.0, working=False)
+    assert store.people.last_grouping_run() is None
     see(store, near(1, 0), near(1, 0.01), at_s=1000.0)
-    census.refresh(1015.0, working=False)
+    grouping_run.refresh(1015.0, working=False)
 
-    census.refresh(5000.0, working=False)
+    grouping_run.refresh(5000.0, working=False)
 
-    last = store.people.last_census()
+    last = store.people.last_grouping_run()
     assert last
     assert 1 == last.id
-    assert not census.pending
+    assert not grouping_run.pending
 
 
 def test_faces_without_tracks_are_not_grouped_as_people(store: Store, tmp_path: Path) -> None:
-    """They call for no census before they have some."""
+    """They call for no grouping before they have some."""
     store.see(near(1, 0), near(1, 0.01), at_s=100.0)
-    census = taker(store, tmp_path, "people")
-    census.refresh(115.0, working=False)
-    assert store.people.last_census() is None
-    assert not census.pending
+    grouping_run = taker(store, tmp_path, "people")
+    grouping_run.refresh(115.0, working=False)
+    assert store.people.last_grouping_run() is None
+    assert not grouping_run.pending
     store.track()
-    assert census.pending
+    assert grouping_run.pending
 
-    census.refresh(115.0, working=False)
+    grouping_run.refresh(115.0, working=False)
 
     assert [1, 1] == store.faces.persons().tolist()
 
@@ -136,63 +136,63 @@ def test_fewer_faces_than_a_cluster_needs_are_nobody(
 ) -> None:
     """All noise is a result too."""
     see(store, near(1, 0), near(2, 0), at_s=100.0)
-    census = taker(store, tmp_path, method)
+    grouping_run = taker(store, tmp_path, method)
 
-    census.refresh(115.0, working=False)
+    grouping_run.refresh(115.0, working=False)
 
     assert [0, 0] == store.faces.persons().tolist()
-    assert not census.pending
+    assert not grouping_run.pending
 
 
 def test_the_last_face_may_be_forgotten(store: Store, tmp_path: Path, method: MethodName) -> None:
-    """Then there are no people, and no endless census."""
+    """Then there are no people, and no endless grouping."""
     see(store, near(1, 0), near(1, 0.01), at_s=100.0)
-    census = taker(store, tmp_path, method)
-    census.refresh(115.0, working=False)
+    grouping_run = taker(store, tmp_path, method)
+    grouping_run.refresh(115.0, working=False)
     store.database.execute("delete from videos")
 
-    census.refresh(116.0, working=False)
+    grouping_run.refresh(116.0, working=False)
 
-    last = store.people.last_census()
+    last = store.people.last_grouping_run()
     assert last
     assert (2, 0, 0) == (last.id, last.faces, last.tracks)
     assert [] == store.people.present()
-    assert not census.pending
+    assert not grouping_run.pending
 
 
 def test_tracks_of_old_videos_are_grouped_together(store: Store, tmp_path: Path) -> None:
     """As after a migration: they wait for each other, but no longer than a new face does."""
     for _ in range(4):
         store.see(near(1, 0), at_s=100.0)
-    census = taker(store, tmp_path, "people")
+    grouping_run = taker(store, tmp_path, "people")
     for now_s in (10_000.0, 10_100.0, 10_599.0):
         track_one(store)
-        census.refresh(now_s, working=True)
-        assert store.people.last_census() is None
-    census.refresh(10_600.0, working=True)
+        grouping_run.refresh(now_s, working=True)
+        assert store.people.last_grouping_run() is None
+    grouping_run.refresh(10_600.0, working=True)
     assert [1, 1, 1, 0] == store.faces.persons().tolist()
     track_one(store)
-    census.refresh(10_601.0, working=True)
+    grouping_run.refresh(10_601.0, working=True)
     assert [1, 1, 1, 0] == store.faces.persons().tolist()
 
-    census.refresh(10_602.0, working=False)
+    grouping_run.refresh(10_602.0, working=False)
 
     assert [1, 1, 1, 1] == store.faces.persons().tolist()
 
 
 def test_a_census_leaves_nothing_of_tracks_that_are_gone(store: Store, tmp_path: Path) -> None:
-    """Their rows are erased as soon as no census needs them, and the next one goes on."""
+    """Their rows are erased as soon as no grouping needs them, and the next one goes on."""
     for shift in (0, 0.01, 0.02):
         see(store, near(1, shift), at_s=100.0)
-    census = taker(store, tmp_path, "people")
-    census.refresh(115.0, working=False)
+    grouping_run = taker(store, tmp_path, "people")
+    grouping_run.refresh(115.0, working=False)
     store.database.execute("delete from videos where id = 2")
-    census.refresh(116.0, working=False)
+    grouping_run.refresh(116.0, working=False)
     rows = np.fromfile(tmp_path / "tracks.f32", "<f4").reshape(-1, 128)
     assert [True, False, True] == rows.any(axis=1).tolist()
     see(store, near(1, 0.03), at_s=200.0)
 
-    census.refresh(215.0, working=False)
+    grouping_run.refresh(215.0, working=False)
 
     assert [1, 1, 1] == store.faces.persons().tolist()
 
@@ -201,29 +201,29 @@ def test_the_matrix_of_faces_is_removed_afterwards(store: Store, tmp_path: Path)
     """Embeddings lie in one place only."""
     see(store, near(1, 0), near(1, 0.01), at_s=100.0)
     held = Held()
-    census = taker(store, tmp_path, "dbscan", held)
-    census.refresh(115.0, working=False)
-    assert 2 * 512 == (tmp_path / "census.f32").stat().st_size
+    grouping_run = taker(store, tmp_path, "dbscan", held)
+    grouping_run.refresh(115.0, working=False)
+    assert 2 * 512 == (tmp_path / "faces.f32").stat().st_size
     held.answer()
 
-    census.refresh(116.0, working=False)
+    grouping_run.refresh(116.0, working=False)
 
-    assert not (tmp_path / "census.f32").exists()
+    assert not (tmp_path / "faces.f32").exists()
 
 
 def test_the_memory_of_the_census_in_force_alone_is_kept(store: Store, tmp_path: Path) -> None:
-    """Beside the matrix of tracks, which the next census goes on with."""
+    """Beside the matrix of tracks, which the next grouping goes on with."""
     held = Held()
-    census = taker(store, tmp_path, "people", held)
+    grouping_run = taker(store, tmp_path, "people", held)
     for number in range(3):
         see(store, near(1, 0.01 * number), at_s=100.0 * number)
-        census.refresh(100.0 * number + 15.0, working=False)
+        grouping_run.refresh(100.0 * number + 15.0, working=False)
         held.answer()
-        census.refresh(100.0 * number + 15.0, working=False)
+        grouping_run.refresh(100.0 * number + 15.0, working=False)
 
-    last = store.people.last_census()
+    last = store.people.last_grouping_run()
     assert last
-    assert [last.memory] == [path.name for path in tmp_path.glob("*grouping-*")]
+    assert [last.snapshot] == [path.name for path in tmp_path.glob("*grouping-*")]
     assert 3 * 512 == (tmp_path / "tracks.f32").stat().st_size
 
 
@@ -262,7 +262,7 @@ def test_another_method_calls_for_a_census_and_keeps_people(
 
     other.refresh(116.0, working=False)
 
-    last = store.people.last_census()
+    last = store.people.last_grouping_run()
     assert last
     assert [1, 1, 2, 2] == before
     assert before == store.faces.persons().tolist()

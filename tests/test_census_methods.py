@@ -1,4 +1,4 @@
-"""Census after census, with crashes and lost files between: always the people of a fresh start."""
+"""Census after grouping, with crashes and lost files between: always the people of a fresh start."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from portraitd.clustering.dbscan import DensityRule
+from portraitd.clustering.dbscan import DbscanRule
 from portraitd.clustering.grouping_methods import Method, PeopleMethod, arrays_by_row, make_method
 from portraitd.clustering.must_link import said_of_tracks
 from portraitd.config import GroupingSettings
-from portraitd.store import Census, Database
+from portraitd.store import Database, GroupingRun
 from portraitd.store.database import FILE_NAME
 from portraitd.workers.pool import InlineExecutor
-from stores import ENCODER, Store, embedding, sighting, slice_faces
+from stores import ENCODER, Store, detection, embedding, slice_faces
 
 Faces = list[NDArray[np.float32]]
 Partition = frozenset[frozenset[int]]
@@ -75,19 +75,19 @@ class Household:
         rows = self.store.database.execute("select id from videos order by id")
         return [row[0] for row in rows]
 
-    def census(self) -> Census:
-        """Begin, end and record one, as ``CensusTaker`` does."""
-        answer = self.method.begin(self.store.people.last_census()).result()
-        census = self.store.people.record(self.method.finish(answer), 1.0, 9.0)
-        self.method.tidy(census.memory)
-        return census
+    def grouping_run(self) -> GroupingRun:
+        """Begin, end and record one, as ``GroupingStage`` does."""
+        answer = self.method.begin(self.store.people.last_grouping_run()).result()
+        grouping_run = self.store.people.record(self.method.finish(answer), 1.0, 9.0)
+        self.method.tidy(grouping_run.snapshot)
+        return grouping_run
 
     def people(self) -> Partition:
         """Who is together, by the numbers of the faces."""
         return together(self.store.faces.ids(), self.store.faces.persons())
 
     def people_from_scratch(self, folder: Path) -> Partition:
-        """The same if this were the first census there ever was."""
+        """The same if this were the first grouping there ever was."""
         folder.mkdir()
         method = self.make(folder)
         grouped = method.finish(method.begin(None).result())
@@ -115,11 +115,11 @@ def home(tmp_path: Path) -> Household:
 
 
 def full(home: Household, videos: int = 6) -> Household:
-    """Some videos, and a census after each."""
+    """Some videos, and a grouping after each."""
     random = np.random.default_rng(11)
     for _ in range(videos):
         home.see(*somebody(random, 7))
-        home.census()
+        home.grouping_run()
     return home
 
 
@@ -134,7 +134,7 @@ def test_census_after_census_is_one_census(
     home = Household(folder, method=method)
     random = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     steps = data.draw(
-        st.lists(st.sampled_from(["see", "see", "forget", "restart", "census"]), max_size=12)
+        st.lists(st.sampled_from(["see", "see", "forget", "restart", "grouping"]), max_size=12)
     )
     for step in [*steps, "see"]:
         if step == "see":
@@ -143,10 +143,10 @@ def test_census_after_census_is_one_census(
             home.forget(int(random.choice(home.videos())))
         elif step == "restart":
             home.crash()
-        elif step == "census":
-            home.census()
+        elif step == "grouping":
+            home.grouping_run()
 
-    home.census()
+    home.grouping_run()
 
     assert home.people_from_scratch(folder / "scratch") == home.people()
     home.store.database.close()
@@ -165,10 +165,10 @@ def test_people_are_found_at_all(home: Household) -> None:
 
 def test_a_census_goes_on_from_the_last_one(home: Household) -> None:
     """What it remembers is one file, replaced each time."""
-    census = full(home, 2).census()
+    grouping_run = full(home, 2).grouping_run()
 
-    assert [census.memory] == [path.name for path in home.memories]
-    assert census == home.store.people.last_census()
+    assert [grouping_run.snapshot] == [path.name for path in home.memories]
+    assert grouping_run == home.store.people.last_grouping_run()
 
 
 def lose(home: Household) -> None:
@@ -196,7 +196,7 @@ def lose_both(home: Household) -> None:
 def test_lost_and_damaged_files_change_nobody(
     home: Household, mishap: object, restarted: bool, forgotten: list[int]
 ) -> None:
-    """The next census takes longer, and finds the same people under the same numbers."""
+    """The next grouping takes longer, and finds the same people under the same numbers."""
     assert callable(mishap)
     full(home)
     for video_id in forgotten:
@@ -207,15 +207,15 @@ def test_lost_and_damaged_files_change_nobody(
         home.crash()
     persons = dict(zip(home.store.faces.ids().tolist(), home.store.faces.persons(), strict=True))
 
-    census = home.census()
+    grouping_run = home.grouping_run()
 
     assert twin == home.people()
     if not forgotten:
         after = dict(zip(home.store.faces.ids().tolist(), home.store.faces.persons(), strict=True))
         assert persons == after
-        assert 0 == census.churn
+        assert 0 == grouping_run.churn
     home.see(*somebody(np.random.default_rng(12), 5))
-    home.census()
+    home.grouping_run()
     assert home.people_from_scratch(home.folder / "after") == home.people()
 
 
@@ -228,21 +228,21 @@ def test_rows_that_cannot_be_read_any_more_are_let_go_all_the_same(home: Househo
         face = np.zeros(128, np.float32)
         face[:2] = 1.4 * np.cos(angle), 1.4 * np.sin(angle)
         home.see(face)
-    home.census()
+    home.grouping_run()
     assert frozenset({frozenset(range(1, 9))}) == home.people()
     for video_id in (1, 2, 3, 4):
         home.forget(video_id)
     lose_matrix(home)
 
-    home.census()
+    home.grouping_run()
 
     assert frozenset({frozenset({5, 6}), frozenset({7, 8})}) == home.people()
 
 
 def test_a_crash_between_answer_and_record_leaves_old_people_in_force(home: Household) -> None:
-    """Nothing of the answer counts; the next census is right, and clears up after it."""
+    """Nothing of the answer counts; the next grouping is right, and clears up after it."""
     full(home, 3)
-    before, last = home.people(), home.store.people.last_census()
+    before, last = home.people(), home.store.people.last_grouping_run()
     persons = home.store.faces.persons().tolist()
     home.see(*somebody(np.random.default_rng(14), 7))
     home.method.begin(last).result()
@@ -252,11 +252,11 @@ def test_a_crash_between_answer_and_record_leaves_old_people_in_force(home: Hous
 
     assert before == home.people()
     assert [*persons, *[0] * 7] == home.store.faces.persons().tolist()
-    assert last == home.store.people.last_census()
+    assert last == home.store.people.last_grouping_run()
     assert home.method.arrivals().stale
-    census = home.census()
+    grouping_run = home.grouping_run()
     assert home.people_from_scratch(home.folder / "scratch") == home.people()
-    assert [census.memory] == [path.name for path in home.memories]
+    assert [grouping_run.snapshot] == [path.name for path in home.memories]
     assert not home.method.arrivals().stale
 
 
@@ -264,16 +264,16 @@ def test_a_crash_between_record_and_tidying_is_cleared_up_later(home: Household)
     """The memory in force is the one that was recorded; the older one goes with the next."""
     full(home, 3)
     home.see(*somebody(np.random.default_rng(15), 7))
-    answer = home.method.begin(home.store.people.last_census()).result()
+    answer = home.method.begin(home.store.people.last_grouping_run()).result()
     recorded = home.store.people.record(home.method.finish(answer), 1.0, 9.0)
     home.crash()
     assert 2 == len(home.memories)
-    assert recorded == home.store.people.last_census()
+    assert recorded == home.store.people.last_grouping_run()
 
     home.see(*somebody(np.random.default_rng(16), 7))
-    census = home.census()
+    grouping_run = home.grouping_run()
 
-    assert [census.memory] == [path.name for path in home.memories]
+    assert [grouping_run.snapshot] == [path.name for path in home.memories]
     assert home.people_from_scratch(home.folder / "scratch") == home.people()
 
 
@@ -285,14 +285,14 @@ def test_a_store_put_back_from_a_backup_goes_on(home: Household, tmp_path: Path)
     random = np.random.default_rng(17)
     for _ in range(3):
         home.see(*somebody(random, 7))
-        home.census()
+        home.grouping_run()
     home.store.database.close()
     shutil.copyfile(tmp_path / "backup", home.folder / FILE_NAME)
     home.start()
     for _ in range(4):
         home.see(*somebody(random, 7))
 
-    home.census()
+    home.grouping_run()
 
     assert home.people_from_scratch(home.folder / "scratch") == home.people()
 
@@ -301,32 +301,32 @@ def test_a_retried_video_is_grouped_with_all_its_faces(home: Household) -> None:
     """Its tracks have new numbers; its people keep theirs."""
     face = embedding(18)
     home.store.video("two.mp4", slices=2)
-    first, second = home.store.work.claim(), home.store.work.claim()
+    first, second = home.store.slice_queue.claim(), home.store.slice_queue.claim()
     assert first
     assert second
-    home.store.work.record(first, slice_faces(*[face] * 6), ENCODER, 5.0)
-    home.store.work.lose(second, "died", 1, 6.0)
+    home.store.slice_queue.record(first, slice_faces(*[face] * 6), ENCODER, 5.0)
+    home.store.slice_queue.lose(second, "died", 1, 6.0)
     home.store.track()
-    home.census()
+    home.grouping_run()
     before = home.store.faces.persons().tolist()
-    home.store.work.retry(7.0)
-    ticket = home.store.work.claim()
-    assert ticket
-    late = [sighting(face, 60.0 + t_s) for t_s in range(3)]
-    home.store.work.record(ticket, replace(slice_faces(), sightings=late), ENCODER, 8.0)
+    home.store.slice_queue.retry(7.0)
+    claimed = home.store.slice_queue.claim()
+    assert claimed
+    late = [detection(face, 60.0 + t_s) for t_s in range(3)]
+    home.store.slice_queue.record(claimed, replace(slice_faces(), detections=late), ENCODER, 8.0)
     home.store.track()
     assert home.method.arrivals().stale
 
-    census = home.census()
+    grouping_run = home.grouping_run()
 
     assert {1} == set(before)
     assert [1] * 9 == home.store.faces.persons().tolist()
-    assert 0 == census.churn
+    assert 0 == grouping_run.churn
     assert not home.method.arrivals().stale
 
 
 def test_people_seen_in_one_frame_are_two(home: Household) -> None:
-    """However alike they are; a census counts it if anybody is in one frame twice."""
+    """However alike they are; a grouping counts it if anybody is in one frame twice."""
     (face,) = somebody(np.random.default_rng(19), 1)
     home.see(face)
     home.see(face)
@@ -334,10 +334,10 @@ def test_people_seen_in_one_frame_are_two(home: Household) -> None:
     home.store.database.execute("update videos set tracked = 0")
     home.store.track()
 
-    census = home.census()
+    grouping_run = home.grouping_run()
 
-    assert [[3, 4]] == home.store.tracks.apart().tolist()
-    assert 0 == census.violations
+    assert [[3, 4]] == home.store.tracks.cannot_link().tolist()
+    assert 0 == grouping_run.violations
     assert frozenset() == home.people()
 
 
@@ -346,16 +346,16 @@ def test_a_named_person_is_never_lost(home: Household) -> None:
     ann, bob = embedding(1), embedding(2)
     for face in (ann, bob, ann + np.float32(0.01), bob + np.float32(0.01)):
         home.see(face)
-    home.census()
+    home.grouping_run()
     assert [1, 2, 1, 2] == home.store.faces.persons().tolist()
     home.store.database.execute("update people set name = 'Bob' where id = 2")
     home.settings = GroupingSettings(eps=0.001, linkage=0.001)
     home.crash()
 
-    census = home.census()
+    grouping_run = home.grouping_run()
 
     assert [0, 2, 0, 2] == home.store.faces.persons().tolist()
-    assert 0 == census.names_lost
+    assert 0 == grouping_run.names_lost
 
 
 def test_the_settings_name_the_method(home: Household) -> None:
@@ -363,7 +363,7 @@ def test_the_settings_name_the_method(home: Household) -> None:
     home.settings = GroupingSettings()
     people = home.make(home.folder)
     assert isinstance(people, PeopleMethod)
-    assert DensityRule(0.36, 3) == people.rule.density
+    assert DbscanRule(0.36, 3) == people.rule.density
     assert 0.55 == people.rule.assembly.max_distance
     assert GroupingSettings(method="dbscan").density == (0.5, 5)
     assert GroupingSettings(method="dbscan", eps=0.4, min_samples=2).density == (0.4, 2)
@@ -382,6 +382,6 @@ def test_what_is_known_of_tracks_lies_in_their_rows(home: Household) -> None:
 
     assert [False, True, False, True] == rows["gone"].tolist()
     assert [1, 0, 1, 0] == rows["faces"].tolist()
-    assert [1.0, 0.0, 1.0, 0.0] == rows["goodness"].tolist()
-    assert [0, 0, 0, 0] == rows["placed"].tolist()
-    assert [[0, 2]] == rows["apart"].tolist()
+    assert [1.0, 0.0, 1.0, 0.0] == rows["quality"].tolist()
+    assert [0, 0, 0, 0] == rows["pinned"].tolist()
+    assert [[0, 2]] == rows["cannot_link"].tolist()

@@ -9,16 +9,16 @@ from hypothesis import given
 
 from portraitd.clustering.agglomeration import TrackTable
 from portraitd.clustering.constraints import Claims
-from portraitd.clustering.dbscan import Density
+from portraitd.clustering.dbscan import IncrementalDbscan
 from portraitd.clustering.seeds import told_groups
 from track_tables import DENSE, Rows, fresh, partition, spots, stores
 
 
-def placed(tracks: TrackTable, people: dict[int, int], speakers: list[int]) -> TrackTable:
+def pinned(tracks: TrackTable, people: dict[int, int], seeds: list[int]) -> TrackTable:
     """The same tracks, some of them placed with people."""
     of = np.zeros(len(tracks.vectors), np.int64)
     of[list(people)] = list(people.values())
-    return replace(tracks, placed=of, speakers=np.array(speakers, np.int64))
+    return replace(tracks, pinned=of, seeds=np.array(seeds, np.int64))
 
 
 def groups(tracks: TrackTable) -> set[frozenset[int]]:
@@ -30,14 +30,14 @@ def test_a_speaker_brings_its_cluster() -> None:
     tracks = spots((0.0, 5), (5.0, 1))
 
     assert {frozenset({0, 1, 2, 3, 4}), frozenset({5})} == groups(tracks)
-    assert {frozenset(range(6))} == groups(placed(tracks, {0: 1, 5: 1}, [0]))
+    assert {frozenset(range(6))} == groups(pinned(tracks, {0: 1, 5: 1}, [0]))
 
 
 def test_a_moved_track_leaves_its_cluster_behind() -> None:
     """It goes to the other person; those around it stay."""
     tracks = spots((0.0, 5), (5.0, 5))
 
-    found = groups(placed(tracks, {4: 2, 5: 2}, [5]))
+    found = groups(pinned(tracks, {4: 2, 5: 2}, [5]))
 
     assert {frozenset({0, 1, 2, 3}), frozenset({4, 5, 6, 7, 8, 9})} == found
 
@@ -48,21 +48,25 @@ def test_two_people_who_claim_one_cluster_part_it() -> None:
     tracks = spots(*[(place, 1) for place in line])
     assert 1 == len(groups(tracks))
 
-    found = groups(placed(tracks, {3: 1, 30: 2}, [3, 30]))
+    found = groups(pinned(tracks, {3: 1, 30: 2}, [3, 30]))
 
     assert {frozenset(range(20)), frozenset(range(20, 40))} == found
 
 
 def test_who_was_seen_beside_one_that_was_placed_stays_out() -> None:
     """The track that somebody placed remains; the one nobody placed gives way."""
-    tracks = replace(placed(spots((0.0, 5), (5.0, 1)), {0: 1, 5: 1}, [0]), apart=np.array([[2, 5]]))
+    tracks = replace(
+        pinned(spots((0.0, 5), (5.0, 1)), {0: 1, 5: 1}, [0]), cannot_link=np.array([[2, 5]])
+    )
 
     assert {frozenset({0, 1, 3, 4, 5}), frozenset({2})} == groups(tracks)
 
 
 def test_what_somebody_put_together_stays_though_seen_side_by_side() -> None:
     """They could tell."""
-    tracks = replace(placed(spots((0.0, 5), (5.0, 1)), {0: 1, 5: 1}, [0]), apart=np.array([[0, 5]]))
+    tracks = replace(
+        pinned(spots((0.0, 5), (5.0, 1)), {0: 1, 5: 1}, [0]), cannot_link=np.array([[0, 5]])
+    )
 
     assert {frozenset(range(6))} == groups(tracks)
 
@@ -71,28 +75,32 @@ def test_what_somebody_put_together_stays_though_seen_side_by_side() -> None:
 def test_nobody_who_was_not_placed_is_beside_their_person(tracks: TrackTable) -> None:
     """Whatever clusters are claimed."""
     found = fresh(tracks, np.arange(len(tracks.vectors))).groups
-    for one, other in tracks.apart.tolist():
-        both = tracks.placed[[one, other]]
+    for one, other in tracks.cannot_link.tolist():
+        both = tracks.pinned[[one, other]]
         assert found[one] != found[other] or (both[0] == both[1] > 0)
 
 
 def dbscan_with(tracks: TrackTable) -> Rows:
     """The original method, bound by what was said."""
-    labels = Density.empty().insert(tracks.vectors, np.arange(len(tracks.vectors)), DENSE).labels
-    claims = Claims.of(labels, tracks.placed, tracks.speakers)
-    return told_groups(tracks.vectors, labels, claims, tracks.apart, DENSE)
+    labels = (
+        IncrementalDbscan.empty()
+        .insert(tracks.vectors, np.arange(len(tracks.vectors)), DENSE)
+        .labels
+    )
+    claims = Claims.of(labels, tracks.pinned, tracks.seeds)
+    return told_groups(tracks.vectors, labels, claims, tracks.cannot_link, DENSE)
 
 
 @given(stores())
 def test_plain_clusters_respect_what_was_said_too(tracks: TrackTable) -> None:
     """What was placed with one person is one group, and in no other's."""
     found = dbscan_with(tracks)
-    rows = np.flatnonzero(tracks.placed)
-    pairs = set(zip(tracks.placed[rows].tolist(), found[rows].tolist(), strict=True))
+    rows = np.flatnonzero(tracks.pinned)
+    pairs = set(zip(tracks.pinned[rows].tolist(), found[rows].tolist(), strict=True))
 
     assert len(pairs) == len({person for person, _ in pairs}) == len({g for _, g in pairs})
-    for one, other in tracks.apart.tolist():
-        both = tracks.placed[[one, other]]
+    for one, other in tracks.cannot_link.tolist():
+        both = tracks.pinned[[one, other]]
         assert found[one] != found[other] or found[one] < 0 or both[0] == both[1] > 0
 
 
@@ -101,10 +109,14 @@ def test_where_nothing_was_said_plain_clusters_are_plain(tracks: TrackTable) -> 
     """Not a face goes elsewhere."""
     nothing = replace(
         tracks,
-        placed=np.zeros_like(tracks.placed),
-        speakers=np.empty(0, np.int64),
-        apart=np.empty((0, 2), np.int64),
+        pinned=np.zeros_like(tracks.pinned),
+        seeds=np.empty(0, np.int64),
+        cannot_link=np.empty((0, 2), np.int64),
     )
-    labels = Density.empty().insert(tracks.vectors, np.arange(len(tracks.vectors)), DENSE).labels
+    labels = (
+        IncrementalDbscan.empty()
+        .insert(tracks.vectors, np.arange(len(tracks.vectors)), DENSE)
+        .labels
+    )
 
     assert partition(labels) == partition(dbscan_with(nothing))

@@ -137,10 +137,10 @@ def _slices(home: Path, state: str) -> int:
     if not (home / "state" / "portraitd.sqlite3").exists():
         return 0
     with closing(connect(home / "state")) as db:
-        tables = db.execute("select 1 from sqlite_master where name = 'jobs'").fetchone()
+        tables = db.execute("select 1 from sqlite_master where name = 'slices'").fetchone()
         if not tables:
             return 0
-        found = db.execute("select count(*) from jobs where state = ?", (state,)).fetchone()
+        found = db.execute("select count(*) from slices where state = ?", (state,)).fetchone()
         return int(found[0])
 
 
@@ -209,7 +209,7 @@ def test_status_is_json_for_scripts(processed: Processed) -> None:
     found = json.loads(answer.stdout)
     assert 2 == found["files"]["done"]
     assert {"done": 2} == found["videos"]
-    assert len(processed.faces()) == found["faces"] == found["census"]["faces"]
+    assert len(processed.faces()) == found["faces"] == found["grouping"]["faces"]
     assert 2 == found["people"]
     assert (0.0, 0.0) == (found["footage_open_s"], found["eta_s"])
     assert 0 < found["footage_per_work_s"]

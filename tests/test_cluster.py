@@ -186,14 +186,14 @@ def test_a_sent_file_gives_the_same_faces(tmp_path: Path, two_people: Path) -> N
         there = executor.submit(media_jobs.encode, piece, settings).result(ANSWER_S)
 
         executor.shutdown(cancel_futures=True)
-    assert member.sends
-    assert here.sightings
+    assert member.receives_files
+    assert here.detections
     assert (here.sampled, here.decoded, here.ended_s) == (
         there.sampled,
         there.decoded,
         there.ended_s,
     )
-    for mine, theirs in zip(here.sightings, there.sightings, strict=True):
+    for mine, theirs in zip(here.detections, there.detections, strict=True):
         assert (mine.t_s, mine.portrait) == (theirs.t_s, theirs.portrait)
         assert (mine.face.box, mine.face.quality) == (theirs.face.box, theirs.face.quality)
         assert np.array_equal(mine.face.embedding, theirs.face.embedding)

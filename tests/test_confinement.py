@@ -22,7 +22,7 @@ from portraitd.model.media_file import MediaKind, Slice, Source
 from portraitd.service.pools import decoding_seclusion
 from portraitd.workers import sandbox
 from portraitd.workers.pool import LocalExecutor
-from portraitd.workers.process import Seclusion, WorkerLimits
+from portraitd.workers.process import SandboxPolicy, WorkerLimits
 from portraitd.workers.sandbox import Confinement, calls, landlock
 from portraitd.workers.sandbox.trial import held
 from samples import source_of
@@ -44,8 +44,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def closed(cache: Path) -> Iterator[LocalExecutor]:
     """One worker that wrote a file, then was closed."""
-    seclusion = Seclusion(Confinement((), (cache,)), (faulty.touch, (cache / "built",)))
-    executor = LocalExecutor(1, LIMITS, seclusion)
+    policy = SandboxPolicy(Confinement((), (cache,)), (faulty.touch, (cache / "built",)))
+    executor = LocalExecutor(1, LIMITS, policy)
     yield executor
     executor.shutdown(cancel_futures=True)
 
@@ -188,12 +188,12 @@ def test_a_closed_worker_finds_the_same_faces(
     executor.shutdown()
     free = media_jobs.encode(piece, encoding)
     assert MediaKind.VIDEO is facts.kind
-    assert len(confined.sightings) > 0
+    assert len(confined.detections) > 0
     assert _embeddings(free) == _embeddings(confined)
 
 
 def _embeddings(found: media_jobs.SliceFaces) -> list[list[float]]:
-    rows: list[Embeddings] = [sighting.face.embedding for sighting in found.sightings]
+    rows: list[Embeddings] = [detection.face.embedding for detection in found.detections]
     return [[round(float(value), 3) for value in row] for row in rows]
 
 
@@ -232,11 +232,11 @@ import faulty
 from portraitd import confinement
 from portraitd.workers.sandbox import Confinement
 from portraitd.workers.pool import LocalExecutor
-from portraitd.workers.process import Seclusion, WorkerLimits
+from portraitd.workers.process import SandboxPolicy, WorkerLimits
 
 if __name__ == "__main__":
     print(*confinement.missing(), sep="\\n")
-    seclusion = Seclusion(Confinement((), (pathlib.Path(sys.argv[1]),)))
+    seclusion = SandboxPolicy(Confinement((), (pathlib.Path(sys.argv[1]),)))
     executor = LocalExecutor(1, WorkerLimits(0, 0, 60.0), seclusion)
     print(executor.submit(faulty.add, 2, 3).result())
     executor.shutdown()

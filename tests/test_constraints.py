@@ -1,4 +1,4 @@
-"""What people said binds every later census, whichever way it groups."""
+"""What people said binds every later grouping, whichever way it groups."""
 
 from __future__ import annotations
 
@@ -10,10 +10,18 @@ from numpy.typing import NDArray
 
 from held import Held
 from portraitd.clustering.grouping_methods import make_method
-from portraitd.clustering.grouping_stage import CensusTaker, Pace
+from portraitd.clustering.grouping_stage import GroupingStage, Pace
 from portraitd.config import GroupingSettings
-from portraitd.model.edit import Exclude, Gesture, IgnorePerson, Merge, Name, Place, Split
-from portraitd.store import Census, Database, Showing, Verdicts
+from portraitd.model.edit import (
+    AssignFaces,
+    Edit,
+    ExcludeFaces,
+    IgnorePerson,
+    MergePeople,
+    NamePerson,
+    SplitPerson,
+)
+from portraitd.store import Database, EditRecorder, GroupingRun, Publications
 from portraitd.workers.pool import InlineExecutor
 from stores import Store, embedding
 
@@ -27,13 +35,13 @@ def near(seed: int, number: int) -> Vector:
 
 
 class Household:
-    """Videos of one face each, and censuses of them."""
+    """Videos of one face each, and grouping_runs of them."""
 
     def __init__(self, folder: Path, **grouping: object) -> None:
         self.folder = folder
         self.store = Store(Database.open(folder))
-        self.verdicts = Verdicts(
-            self.store.database, self.store.ledger, Showing(self.store.database), True
+        self.recorder = EditRecorder(
+            self.store.database, self.store.ledger, Publications(self.store.database), True
         )
         self.settings = GroupingSettings.model_validate({"min_samples": 2} | grouping)
 
@@ -43,10 +51,10 @@ class Household:
         self.store.track()
         return ids
 
-    def do(self, *gestures: Gesture) -> None:
-        self.verdicts.apply(gestures, 50.0)
+    def do(self, *edits: Edit) -> None:
+        self.recorder.apply(edits, 50.0)
 
-    def census(self) -> Census:
+    def grouping_run(self) -> GroupingRun:
         store = self.store
         method = make_method(
             self.settings,
@@ -57,10 +65,10 @@ class Household:
             InlineExecutor(),
             self.folder,
         )
-        answer = method.begin(store.people.last_census()).result()
-        census = store.people.record(method.finish(answer), 1.0, 60.0)
-        method.tidy(census.memory)
-        return census
+        answer = method.begin(store.people.last_grouping_run()).result()
+        grouping_run = store.people.record(method.finish(answer), 1.0, 60.0)
+        method.tidy(grouping_run.snapshot)
+        return grouping_run
 
     def person(self, face_id: int) -> int:
         row = self.store.database.execute(
@@ -77,79 +85,79 @@ ANN, BOB, EVE = 1, 2, 3
 
 @pytest.fixture(params=["people", "dbscan"])
 def home(request: pytest.FixtureRequest, memory_path: Path) -> Household:
-    """Ann, 1 to 4, and Bob, 5 to 8; found by a census."""
+    """Ann, 1 to 4, and Bob, 5 to 8; found by a grouping."""
     home = Household(memory_path, method=request.param)
     home.see(*(near(ANN, number) for number in range(4)))
     home.see(*(near(BOB, number) for number in range(4)))
-    home.census()
+    home.grouping_run()
     assert [1, 1, 1, 1, 2, 2, 2, 2] == home.persons(*range(1, 9))
     return home
 
 
 def test_what_was_placed_stays_and_so_do_all_others(home: Household) -> None:
     """A face of Bob is put with Ann: it is hers, Bob stays Bob and Ann stays Ann."""
-    home.do(Place((5,), 1))
+    home.do(AssignFaces((5,), 1))
 
-    home.census()
+    home.grouping_run()
     home.see(near(ANN, 9), near(BOB, 9))
-    home.census()
+    home.grouping_run()
 
     assert [1, 1, 1, 1, 1, 2, 2, 2, 1, 2] == home.persons(*range(1, 11))
 
 
 def test_a_merge_holds_for_those_who_come_later(home: Household) -> None:
     """However far apart the two look."""
-    home.do(Merge(2, 1))
+    home.do(MergePeople(2, 1))
 
-    home.census()
+    home.grouping_run()
     home.see(near(ANN, 9), near(BOB, 9))
-    census = home.census()
+    grouping_run = home.grouping_run()
 
     assert [1] * 10 == home.persons(*range(1, 11))
-    assert 1 == census.people
+    assert 1 == grouping_run.people
 
 
 def test_a_merge_that_was_undone_is_undone(home: Household) -> None:
     """Both are who they were, also for those who came in between."""
-    home.do(Merge(2, 1))
-    home.census()
+    home.do(MergePeople(2, 1))
+    home.grouping_run()
     home.see(near(BOB, 9))
-    home.census()
+    home.grouping_run()
     assert 1 == home.person(9)
 
-    home.verdicts.undo(None, 70.0)
-    home.census()
+    home.recorder.undo(None, 70.0)
+    home.grouping_run()
 
     assert [1, 1, 1, 1, 2, 2, 2, 2, 2] == home.persons(*range(1, 10))
 
 
 def test_a_person_who_was_split_off_stays_one(home: Household) -> None:
     """Two of Ann's four are somebody else, though nobody could see it in the numbers."""
-    home.do(Split((3, 4), "Eve", "Eve"))
+    home.do(SplitPerson((3, 4), "Eve", "Eve"))
 
-    home.census()
-    census = home.census()
+    home.grouping_run()
+    grouping_run = home.grouping_run()
 
     assert [1, 1, 3, 3] == home.persons(1, 2, 3, 4)
-    assert 0 == census.names_lost
-    assert 0 == census.churn
+    assert 0 == grouping_run.names_lost
+    assert 0 == grouping_run.churn
 
 
 def test_what_was_excluded_stays_excluded(home: Household) -> None:
     """It is nobody's, and holds nobody together."""
-    home.do(Exclude((5, 6)))
+    home.do(ExcludeFaces((5, 6)))
 
-    census = home.census()
+    grouping_run = home.grouping_run()
 
     assert [0, 0, 2, 2] == home.persons(5, 6, 7, 8)
-    assert 0 == census.unassigned
+    assert 0 == grouping_run.unassigned
 
 
 def test_nobody_known_is_nobody(home: Household) -> None:
     """A face in _unsorted that looks like Bob is not given back to him."""
-    home.do(Place((5,), None))
+    home.do(AssignFaces((5,), None))
 
-    home.census()
+    home.grouping_run()
 
     assert [0, 2, 2, 2] == home.persons(5, 6, 7, 8)
 
@@ -159,7 +167,7 @@ def test_an_ignored_person_is_known_again(home: Household) -> None:
     home.do(IgnorePerson(2))
 
     home.see(near(BOB, 9))
-    home.census()
+    home.grouping_run()
 
     assert 2 == home.person(9)
     assert {2} == home.store.people.ignored()
@@ -167,36 +175,43 @@ def test_an_ignored_person_is_known_again(home: Household) -> None:
 
 def test_two_with_a_name_never_become_one(home: Household) -> None:
     """Under numbers that throw everybody together."""
-    home.do(Name(1, "Ann"), Name(2, "Bob"))
+    home.do(NamePerson(1, "Ann"), NamePerson(2, "Bob"))
     home.settings = home.settings.model_copy(update={"eps": 100.0, "linkage": 100.0})
 
-    census = home.census()
+    grouping_run = home.grouping_run()
 
     assert [1, 1, 1, 1, 2, 2, 2, 2] == home.persons(*range(1, 9))
-    assert (0, 0) == (census.names_lost, census.churn)
+    assert (0, 0) == (grouping_run.names_lost, grouping_run.churn)
 
 
 def test_words_hold_under_other_numbers(home: Household) -> None:
     """So strict that nobody is anybody, or so loose that everybody is."""
-    home.do(Place((5,), 1), Name(2, "Bob"), Split((4,), "Eve", "Eve"), Exclude((8,)))
+    home.do(
+        AssignFaces((5,), 1),
+        NamePerson(2, "Bob"),
+        SplitPerson((4,), "Eve", "Eve"),
+        ExcludeFaces((8,)),
+    )
     for eps in (0.0001, 100.0, 0.36):
         home.settings = home.settings.model_copy(update={"eps": eps, "linkage": eps})
 
-        census = home.census()
+        grouping_run = home.grouping_run()
 
         assert [1, 3, 0] == home.persons(5, 4, 8)
         assert 2 in home.persons(6, 7)
-        assert 0 == census.names_lost
+        assert 0 == grouping_run.names_lost
 
 
 def test_words_hold_in_the_other_method(home: Household) -> None:
     """A home may be grouped in one way and then in the other."""
-    home.do(Place((5,), 1), Merge(2, 1), Split((4,), "Eve", "Eve"), Exclude((8,)))
-    home.census()
+    home.do(
+        AssignFaces((5,), 1), MergePeople(2, 1), SplitPerson((4,), "Eve", "Eve"), ExcludeFaces((8,))
+    )
+    home.grouping_run()
     other = {"people": "dbscan", "dbscan": "people"}[home.settings.method]
     home.settings = home.settings.model_copy(update={"method": other})
 
-    home.census()
+    home.grouping_run()
 
     assert [1, 1, 1, 3, 1, 1, 1, 0] == home.persons(*range(1, 9))
 
@@ -208,11 +223,11 @@ def test_who_somebody_is_not_is_remembered_for_those_around(memory_path: Path) -
     home.see(*(near(ANN, number) for number in range(6)))
     home.see(*((stranger + near(9, n) * np.float32(0.01)).astype(np.float32) for n in range(3)))
     home.settings = home.settings.model_copy(update={"linkage": 5.0, "eps": 0.2})
-    home.census()
+    home.grouping_run()
     assert {1} == set(home.persons(*range(1, 10)))
 
-    home.do(Split((7, 8), "Eve", "Eve"))
-    home.census()
+    home.do(SplitPerson((7, 8), "Eve", "Eve"))
+    home.grouping_run()
 
     assert [1] * 6 == home.persons(*range(1, 7))
     assert [2, 2] == home.persons(7, 8)
@@ -227,21 +242,21 @@ def test_somebody_may_be_twice_in_a_frame_by_a_persons_word(home: Household) -> 
         (ids[0], ids[0], *ids),
     )
     home.store.track()
-    home.census()
+    home.grouping_run()
     assert [1, 2] == home.persons(*ids)
 
-    home.do(Place((ids[1],), 1), Place((ids[0],), 1))
-    census = home.census()
+    home.do(AssignFaces((ids[1],), 1), AssignFaces((ids[0],), 1))
+    grouping_run = home.grouping_run()
 
     assert [1, 1] == home.persons(*ids)
-    assert (0, 1) == (census.violations, census.forced)
+    assert (0, 1) == (grouping_run.violations, grouping_run.forced)
 
 
 def test_a_census_that_was_overtaken_is_repeated(memory_path: Path) -> None:
     """What was said while it was out is not undone by an answer that knew nothing of it."""
     home = Household(memory_path)
     home.see(*(near(ANN, number) for number in range(4)))
-    home.census()
+    home.grouping_run()
     home.see(*(near(BOB, number) for number in range(4)))
     store, executor = home.store, Held()
     method = make_method(
@@ -253,14 +268,14 @@ def test_a_census_that_was_overtaken_is_repeated(memory_path: Path) -> None:
         executor,
         memory_path,
     )
-    taker = CensusTaker(store.people, method, lambda: None, Pace(0.0, 600.0))
+    taker = GroupingStage(store.people, method, lambda: None, Pace(0.0, 600.0))
     taker.refresh(100.0, False)
-    home.do(Place((5,), 1))
+    home.do(AssignFaces((5,), 1))
 
     executor.answer()
     taker.refresh(101.0, False)
 
-    last = store.people.last_census()
+    last = store.people.last_grouping_run()
     assert last
     assert 1 == last.id
     assert taker.pending

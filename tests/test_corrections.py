@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portraitd.store.corrections.replay import Entry, Hidden, Kind, Role, Touched, replay, undone_by
+from portraitd.model.edit import Hidden
+from portraitd.store.corrections.replay import Entry, Kind, Role, Touched, replay, undone_by
 
 
 def entry(
@@ -13,7 +14,7 @@ def entry(
     kind: Kind,
     person_id: int | None = None,
     moved: tuple[int, ...] = (),
-    anchors: tuple[int, ...] = (),
+    exemplars: tuple[int, ...] = (),
     against: tuple[tuple[int, int], ...] = (),
     into_id: int | None = None,
     name: str | None = None,
@@ -22,7 +23,7 @@ def entry(
     """A row; every face is a track of its own."""
     faces = [Touched(face, face, Role.MOVED, None, True) for face in moved]
     standing = into_id or person_id
-    faces += [Touched(face, face, Role.ANCHOR, standing, True) for face in anchors]
+    faces += [Touched(face, face, Role.ANCHOR, standing, True) for face in exemplars]
     faces += [Touched(face, face, Role.AGAINST, person, True) for face, person in against]
     return Entry(row, kind, person_id, into_id, name, undoes, faces)
 
@@ -38,7 +39,7 @@ def test_what_was_placed_follows_its_person_into_another() -> None:
     """And what is said of the one afterwards is said of the other."""
     held = replay(
         [
-            entry(1, Kind.PLACE, 5, moved=(1,), anchors=(7,)),
+            entry(1, Kind.PLACE, 5, moved=(1,), exemplars=(7,)),
             entry(2, Kind.NAME, 5, name="Ann"),
             entry(3, Kind.MERGE, 5, into_id=6),
             entry(4, Kind.PLACE, 5, moved=(2,)),
@@ -46,7 +47,7 @@ def test_what_was_placed_follows_its_person_into_another() -> None:
     )
 
     assert {1: 6, 2: 6} == {face: fate.person for face, fate in held.fates.items()}
-    assert {7: 6} == held.anchors
+    assert {7: 6} == held.exemplars
     assert {6: "Ann"} == held.names
     assert 6 == held.who(5)
 
@@ -105,7 +106,7 @@ def ledgers(draw: st.DrawFn) -> list[Entry]:
                 kind,
                 draw(PEOPLE),
                 moved=draw(FACES) if of_faces else (),
-                anchors=draw(FACES) if not of_faces else (),
+                exemplars=draw(FACES) if not of_faces else (),
                 into_id=draw(PEOPLE) if kind is Kind.MERGE else None,
                 name=draw(st.sampled_from(["Ann", "Bob"])),
             )
@@ -124,7 +125,7 @@ def test_undoing_the_last_row_gives_what_was_before(rows: list[Entry]) -> None:
         after = replay([*rows, entry(99, Kind.UNDO, undoes=last.id)])
 
         assert before.fates == after.fates
-        assert before.anchors == after.anchors
+        assert before.exemplars == after.exemplars
         assert before.names == after.names
         assert before.merged == after.merged
         assert before.ignored == after.ignored
@@ -137,6 +138,6 @@ def test_nobody_is_somebody_who_became_another(rows: list[Entry]) -> None:
 
     for fate in held.fates.values():
         assert not fate.person or held.who(fate.person) == fate.person
-    assert all(held.who(person) == person for person in held.anchors.values())
+    assert all(held.who(person) == person for person in held.exemplars.values())
     assert not set(held.names) & set(held.merged)
-    assert not set(held.anchors) & set(held.fates)
+    assert not set(held.exemplars) & set(held.fates)

@@ -12,10 +12,10 @@ from rich.console import Console
 
 from homes import Home
 from portraitd.service.status import described, print_json, print_table, read_status
-from portraitd.store import ClusterState, Crew, CrewMember, Database
+from portraitd.store import ClusterState, Database, RemoteWorker, RemoteWorkers
 
-FAST = CrewMember("tcp://a:1", "alpha", "accepted", "", 4, 5, 20, 600.0, 300.0, False)
-REFUSED = CrewMember("tcp://b:1", "beta", "refused", "another encoder", 4, 0, 0, 0.0, 0.0, True)
+FAST = RemoteWorker("tcp://a:1", "alpha", "accepted", "", 4, 5, 20, 600.0, 300.0, False)
+REFUSED = RemoteWorker("tcp://b:1", "beta", "refused", "another encoder", 4, 0, 0, 0.0, 0.0, True)
 CLUSTER = ClusterState("tcp://c:8786", "http://c:8787/status", True, 9.0)
 
 
@@ -24,23 +24,23 @@ def home(tmp_path: Path) -> Home:
     """A home whose workers are on other machines, with one slice open."""
     found = Home(tmp_path, workers={"kind": "dask", "address": "tcp://127.0.0.1:1"})
     database = Database.open(found.settings.state_dir)
-    Crew(database).note(CLUSTER, [REFUSED, FAST])
+    RemoteWorkers(database).note(CLUSTER, [REFUSED, FAST])
     database.close()
     return found
 
 
 def test_the_last_note_is_what_is_known(tmp_path: Path) -> None:
     """By address; without a cluster there is none."""
-    crew = Crew(Database.open(tmp_path))
-    assert (None, []) == (crew.cluster(), crew.members())
+    remote_workers = RemoteWorkers(Database.open(tmp_path))
+    assert (None, []) == (remote_workers.cluster(), remote_workers.members())
 
-    crew.note(CLUSTER, [FAST])
-    crew.note(replace(CLUSTER, reached=False), [REFUSED, FAST])
+    remote_workers.note(CLUSTER, [FAST])
+    remote_workers.note(replace(CLUSTER, reached=False), [REFUSED, FAST])
 
-    assert replace(CLUSTER, reached=False) == crew.cluster()
-    assert [FAST, REFUSED] == crew.members()
-    crew.clear()
-    assert (None, []) == (crew.cluster(), crew.members())
+    assert replace(CLUSTER, reached=False) == remote_workers.cluster()
+    assert [FAST, REFUSED] == remote_workers.members()
+    remote_workers.clear()
+    assert (None, []) == (remote_workers.cluster(), remote_workers.members())
 
 
 def test_status_names_each_worker_and_its_speed(home: Home) -> None:
@@ -65,7 +65,7 @@ def test_status_for_scripts_has_the_workers(home: Home, capsys: pytest.CaptureFi
 
 def test_a_worker_that_is_sent_files_says_so() -> None:
     """The wire may be what limits it."""
-    assert described(replace(FAST, sends=True)).endswith("files are sent")
+    assert described(replace(FAST, receives_files=True)).endswith("files are sent")
 
 
 def test_a_service_without_a_cluster_forgets_the_last_one(home: Home) -> None:

@@ -10,7 +10,7 @@ from homes import Home
 from portraitd.datasets.output import held
 from portraitd.datasets.writer import Assembled
 from portraitd.service.control import BUILD_DATASET
-from portraitd.service.control_files import Request, Requests
+from portraitd.service.control_files import ControlFiles, ControlRequest
 
 AUTO = SECTIONS | {
     "dataset": {"auto": True, "near_duplicate": 0.0, "formats": ("coco", "chips150")}
@@ -56,8 +56,8 @@ def test_without_auto_nothing_is_made_unasked(tmp_path: Path, photographs: list[
     home.run()
     assert not home.settings.dataset_dir.exists()
 
-    requests = Requests(home.settings.requests_dir)
-    name = requests.leave(Request(BUILD_DATASET))
+    requests = ControlFiles(home.settings.requests_dir)
+    name = requests.leave(ControlRequest(BUILD_DATASET))
     home.run()
 
     text, is_built = requests.answer_to(name) or ("", False)
@@ -75,7 +75,7 @@ def test_a_build_that_fails_is_tried_again_later(tmp_path: Path, photographs: li
         with held(home.settings.dataset_dir):
             for _ in range(5):
                 home.turn(service)
-        assert service.curator.pending
+        assert service.dataset_stage.pending
         assert not (home.settings.dataset_dir / "coco").exists()
         home.steady_s += 60
         home.run_until_idle(service)

@@ -18,10 +18,10 @@ from portraitd.ingest import media_jobs
 from portraitd.model.errors import FileChanged, NotMedia, WorkerDied
 from portraitd.model.face import Box, Portrait, SliceFaces
 from portraitd.model.media_file import MediaKind, Slice
-from portraitd.service.remote.agent import Answer
+from portraitd.service.remote.agent import JobResult
 from processes import wait_until
 from samples import source_of
-from stores import embedding, sighting, slice_faces
+from stores import detection, embedding, slice_faces
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_a_file_that_takes_long_is_no_silence(floor: Floor, piece: Slice) -> Non
 
     answer = floor.executor.submit(media_jobs.encode, piece)
     wait_until(lambda: floor.table.started, "it was started")
-    floor.table.started[0][2].set_result(Answer(slice_faces()))
+    floor.table.started[0][2].set_result(JobResult(slice_faces()))
 
     assert 120.0 <= floor.now_s
     assert slice_faces().decoded == answer.result(5).decoded
@@ -62,8 +62,8 @@ def test_errors_of_a_job_arrive_as_they_are(floor: Floor) -> None:
     """By the name of their class; a name that is none of ours is a worker's mistake."""
     floor.meet("a", 9)
     ours, theirs, broken = (floor.executor.submit(faulty.add, number) for number in range(3))
-    floor.table.started[0][2].set_result(Answer(error="NotMedia", message="text"))
-    floor.table.started[1][2].set_result(Answer(error="SystemExit", message="odd"))
+    floor.table.started[0][2].set_result(JobResult(error="NotMedia", message="text"))
+    floor.table.started[1][2].set_result(JobResult(error="SystemExit", message="odd"))
     floor.table.started[2][2].set_result("not an answer at all")
 
     assert (NotMedia, "text") == (type(ours.exception(0)), str(ours.exception(0)))
@@ -73,7 +73,7 @@ def test_errors_of_a_job_arrive_as_they_are(floor: Floor) -> None:
 
 def nonsense() -> Iterator[tuple[str, object]]:
     """Answers that no slice can have, and a word of what is said about each."""
-    good = sighting(embedding(1), 1.0)
+    good = detection(embedding(1), 1.0)
     face, portrait = good.face, replace(good.portrait, jpeg=b"\xff\xd8\xff" + b"x" * 100)
     good = replace(good, portrait=portrait)
 
@@ -103,7 +103,7 @@ def test_an_answer_that_makes_no_sense_is_not_taken(
     answer = floor.executor.submit(media_jobs.encode, piece)
     wait_until(lambda: floor.table.started, "it was started")
 
-    floor.table.started[0][2].set_result(Answer(value))
+    floor.table.started[0][2].set_result(JobResult(value))
 
     with pytest.raises(WorkerDied, match=f"makes no sense: .*{word}"):
         answer.result(0)
@@ -135,7 +135,7 @@ def test_a_file_is_sent_once_to_a_worker_that_does_not_see_it(floor: Floor, piec
     assert {piece.sha256} == {order.sent for _, order, _ in floor.table.started}
     assert piece.source.path.read_bytes() == floor.table.received.path(piece.sha256).read_bytes()
     for _, _, future in floor.table.started:
-        future.set_result(Answer(slice_faces()))
+        future.set_result(JobResult(slice_faces()))
     assert 4 == len([answer.result(5) for answer in answers])
 
 
@@ -145,9 +145,9 @@ def test_a_file_that_had_to_make_room_is_sent_again(floor: Floor, piece: Slice) 
     answer = floor.executor.submit(media_jobs.encode, piece)
     wait_until(lambda: floor.table.started, "it was started")
 
-    floor.table.started[0][2].set_result(Answer(error="WorkerDied", missing=True))
+    floor.table.started[0][2].set_result(JobResult(error="WorkerDied", missing=True))
     wait_until(lambda: len(floor.table.started) == 2, "it was started again")
-    floor.table.started[1][2].set_result(Answer(slice_faces()))
+    floor.table.started[1][2].set_result(JobResult(slice_faces()))
 
     assert slice_faces().decoded == answer.result(5).decoded
 

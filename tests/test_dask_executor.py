@@ -11,7 +11,7 @@ import faulty
 from floors import NAME, Floor
 from portraitd import __version__
 from portraitd.model.errors import WorkerDied, WorkersAway
-from portraitd.service.remote.agent import Answer, Introduction
+from portraitd.service.remote.agent import Handshake, JobResult
 from portraitd.service.remote.remote_executor import MOST_MOVES
 
 
@@ -29,12 +29,12 @@ def test_a_worker_gets_no_job_before_it_has_said_who_it_is(floor: Floor) -> None
     answer = floor.executor.submit(faulty.add, 1)
     assert ([], 0) == (floor.table.started, floor.executor.places)
 
-    usual = Introduction("host", __version__, NAME, True, "")
+    usual = Handshake("host", __version__, NAME, True, "")
     floor.table.asked["a"].set_result(usual)
 
     assert 1 == len(floor.table.on("a"))
     assert 3 == floor.executor.places
-    floor.table.started[0][2].set_result(Answer(1))
+    floor.table.started[0][2].set_result(JobResult(1))
     assert 1 == answer.result(0)
 
 
@@ -87,7 +87,7 @@ def test_no_worker_gets_more_than_it_has_places(floor: Floor) -> None:
 
     for _ in range(10):
         _, order, future = next(one for one in floor.table.started if not one[2].done())
-        future.set_result(Answer(order.args[0]))
+        future.set_result(JobResult(order.args[0]))
 
     assert list(range(10)) == [answer.result(0) for answer in answers]
 
@@ -111,10 +111,10 @@ def test_what_a_lost_worker_had_goes_to_the_others(floor: Floor) -> None:
     floor.meet("b", 1)
     floor.lose("a")
     assert [late] == floor.table.forgotten
-    late.set_result(Answer("from the lost one"))
+    late.set_result(JobResult("from the lost one"))
     assert not answer.done()
 
-    floor.table.started[1][2].set_result(Answer("from the other"))
+    floor.table.started[1][2].set_result(JobResult("from the other"))
 
     assert "b" == floor.table.started[1][0]
     assert "from the other" == answer.result(0)
@@ -126,10 +126,10 @@ def test_an_answer_that_comes_twice_counts_once(floor: Floor) -> None:
     answer = floor.executor.submit(faulty.add, 1)
     floor.meet("b", 1)
     floor.lose("a")
-    floor.table.started[1][2].set_result(Answer("first"))
+    floor.table.started[1][2].set_result(JobResult("first"))
     floor.meet("a", 1)
 
-    floor.table.started[0][2].set_result(Answer("second"))
+    floor.table.started[0][2].set_result(JobResult("second"))
 
     assert "first" == answer.result(0)
     assert 1 == sum(member.slices_done for member in floor.executor.members())
@@ -160,7 +160,7 @@ def test_a_scheduler_that_restarts_is_no_fault_of_a_job(floor: Floor) -> None:
 
     floor.table.there = {}
     floor.meet("last")
-    floor.table.started[-1][2].set_result(Answer("at last"))
+    floor.table.started[-1][2].set_result(JobResult("at last"))
 
     assert "at last" == answer.result(0)
 
@@ -176,7 +176,7 @@ def test_a_connection_that_breaks_and_comes_back_is_no_fault_of_a_job(floor: Flo
         floor.executor.look()
         assert number + 2 == len(floor.table.started)
 
-    floor.table.started[-1][2].set_result(Answer("at last"))
+    floor.table.started[-1][2].set_result(JobResult("at last"))
 
     assert "at last" == answer.result(0)
 
@@ -191,9 +191,9 @@ def test_a_connection_that_was_made_anew_unseen_costs_time_alone(floor: Floor) -
 
     (_, _, before), (_, _, after) = floor.table.started
     assert [before] == floor.table.forgotten
-    before.set_result(Answer("late"))
+    before.set_result(JobResult("late"))
     assert not answer.done()
-    after.set_result(Answer("again"))
+    after.set_result(JobResult("again"))
     assert "again" == answer.result(0)
 
 
@@ -251,7 +251,7 @@ def test_a_job_that_is_never_answered_is_given_up_in_time(floor: Floor) -> None:
         answer.result(0)
     floor.executor.submit(faulty.add, 2)
     assert (1, 0) == (len(floor.table.started), floor.executor.places)
-    floor.table.asked["a"].set_result(Introduction("host", __version__, NAME, True, ""))
+    floor.table.asked["a"].set_result(Handshake("host", __version__, NAME, True, ""))
     assert (2, 2) == (len(floor.table.started), floor.executor.places)
 
 

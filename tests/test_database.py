@@ -32,8 +32,8 @@ def test_a_new_file_has_the_newest_schema(tmp_path: Path, database: Database) ->
     """Every migration was applied, and the file says whose it is."""
     tables = {row[0] for row in database.execute("select name from sqlite_master")}
 
-    assert {"files", "videos", "jobs", "faces", "portraits", "people", "censuses"} <= tables
-    assert {"tracks", "apart"} <= tables
+    assert {"files", "videos", "slices", "faces", "portraits", "people", "grouping_runs"} <= tables
+    assert {"tracks", "cannot_link"} <= tables
     assert newest_schema() == scalar(database, "pragma user_version")
     assert APPLICATION_ID == scalar(database, "pragma application_id")
     assert [] == database.problems()
@@ -169,7 +169,7 @@ def test_a_full_disk_is_the_machines_fault_and_passes(database: Database) -> Non
         for _ in range(10):
             database.execute(
                 """
-                insert into censuses (parameters, last_id, faces, people, unassigned, churn,
+                insert into grouping_runs (parameters, last_id, faces, people, unassigned, churn,
                     seconds, finished_at)
                 values (?, 1, 1, 1, 1, 1, 1, 1)
                 """,
@@ -180,7 +180,7 @@ def test_a_full_disk_is_the_machines_fault_and_passes(database: Database) -> Non
     with database.transaction():
         database.execute("insert into people (created_at) values (1.0)")
 
-    assert 0 == scalar(database, "select count(*) from censuses")
+    assert 0 == scalar(database, "select count(*) from grouping_runs")
     assert 1 == scalar(database, "select count(*) from people")
 
 
@@ -200,11 +200,13 @@ def test_deleted_bytes_are_gone(tmp_path: Path, database: Database) -> None:
 def test_problems_name_a_row_that_lost_its_video(database: Database) -> None:
     """SQLite's own checks are asked, foreign keys too."""
     database.execute("pragma foreign_keys = off")
-    database.execute("insert into jobs (video_id, start_s, stop_s, state) values (9, 0, 1, 'done')")
+    database.execute(
+        "insert into slices (video_id, start_s, stop_s, state) values (9, 0, 1, 'done')"
+    )
 
     (problem,) = database.problems()
 
-    assert "jobs" in problem
+    assert "slices" in problem
 
 
 def test_a_second_lock_is_refused_with_the_holders_number(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from portraitd.datasets.classes import enrolled, labels
 from portraitd.model.errors import StoreError
 from portraitd.store import Database
-from portraitd.store.dataset_store import ClassRow, DatasetStore, Enrolment, NamedPerson
+from portraitd.store.dataset_store import ClassRegistration, ClassRow, DatasetStore, NamedPerson
 from stores import Store
 
 ANN, BOB, CY = NamedPerson(1, "Ann"), NamedPerson(2, "Bob"), NamedPerson(7, "Cy")
@@ -29,7 +29,7 @@ def test_a_new_person_renumbers_nobody() -> None:
 
     assert [(0, 2), (1, 7), (2, None)] == [(row.id, row.person_id) for row in first]
     assert first == then[:3]
-    assert Enrolment([(3, "person")], [(3, 1, "Ann")], {}) == new
+    assert ClassRegistration([(3, "person")], [(3, 1, "Ann")], {}) == new
 
 
 def test_nothing_new_is_nothing_to_remember() -> None:
@@ -45,7 +45,7 @@ def test_somebody_who_is_called_differently_keeps_their_number() -> None:
 
     _, new = enrolled(rows, [ANN._replace(name="Anna"), BOB], with_unknown=False)
 
-    assert Enrolment([], [(0, 1, "Anna")], {}) == new
+    assert ClassRegistration([], [(0, 1, "Anna")], {}) == new
 
 
 def test_a_class_outlives_the_number_of_its_person() -> None:
@@ -55,7 +55,7 @@ def test_a_class_outlives_the_number_of_its_person() -> None:
     again, new = enrolled(rows, [NamedPerson(12, "ann")], with_unknown=False)
 
     assert ClassRow(0, "person", 12, "ann") == again[0]
-    assert Enrolment([], [(0, 12, "ann")], {}) == new
+    assert ClassRegistration([], [(0, 12, "ann")], {}) == new
 
 
 def test_labels_are_distinct_and_leave_no_gap() -> None:
@@ -81,8 +81,10 @@ def test_people_without_a_name_are_called_by_their_number() -> None:
 
 def test_the_store_remembers_classes_and_names(store: DatasetStore) -> None:
     """The newest name of each holds."""
-    store.enrol(Enrolment([(0, "person"), (1, "unknown")], [(0, 3, "Ann"), (1, None, "u")], {}), 1)
-    store.enrol(Enrolment([], [(0, 4, "Anna")], {"video x": "val"}), 2)
+    store.enrol(
+        ClassRegistration([(0, "person"), (1, "unknown")], [(0, 3, "Ann"), (1, None, "u")], {}), 1
+    )
+    store.enrol(ClassRegistration([], [(0, 4, "Anna")], {"video x": "val"}), 2)
 
     assert [
         ClassRow(0, "person", 4, "Anna"),
@@ -104,7 +106,7 @@ def test_the_table_of_classes_only_grows(
     store: DatasetStore, tmp_path: Path, statement: str
 ) -> None:
     """SQLite itself refuses anything else."""
-    store.enrol(Enrolment([(0, "person")], [(0, 3, "Ann")], {}), 1)
+    store.enrol(ClassRegistration([(0, "person")], [(0, 3, "Ann")], {}), 1)
 
     with pytest.raises(StoreError, match="never"):
         Database.open(tmp_path).execute(statement)
@@ -112,10 +114,10 @@ def test_the_table_of_classes_only_grows(
 
 def test_a_number_is_not_given_twice(store: DatasetStore) -> None:
     """All of an enrolment is refused then."""
-    store.enrol(Enrolment([(0, "person")], [(0, 3, "Ann")], {}), 1)
+    store.enrol(ClassRegistration([(0, "person")], [(0, 3, "Ann")], {}), 1)
 
     with pytest.raises(StoreError):
-        store.enrol(Enrolment([(0, "person")], [(0, 4, "Bob")], {"video y": "val"}), 2)
+        store.enrol(ClassRegistration([(0, "person")], [(0, 4, "Bob")], {"video y": "val"}), 2)
 
     assert [ClassRow(0, "person", 3, "Ann")] == store.classes()
     assert {} == store.splits()

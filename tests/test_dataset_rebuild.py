@@ -200,7 +200,7 @@ def test_a_rebuild_keeps_frames_under_the_same_names(tmp_path: Path, two_people:
     kept = below(home.settings.state_dir / "frames").keys()
 
     with home.opened() as service:
-        service.rebuilding.begin(home.now.wall_s)
+        service.reprocessing.begin(home.now.wall_s)
         home.run_until_idle(service)
 
     assert kept == below(home.settings.state_dir / "frames").keys()

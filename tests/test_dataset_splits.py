@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portraitd.datasets.split_assignment import CUT, GAP_S, SeenIn, Sides
+from portraitd.datasets.split_assignment import CUT, GAP_S, SplitAssignment, SplitRecording
 from portraitd.datasets.split_units import Stretch, Unit, assigned, stretches
 from portraitd.model.face import Box
 from portraitd.store.dataset_store import SeenFace
@@ -18,7 +18,7 @@ units = st.lists(people, min_size=1, max_size=30).map(
 )
 
 
-def seen(video: int, *faces: tuple[int, int, float]) -> SeenIn:
+def seen(video: int, *faces: tuple[int, int, float]) -> SplitRecording:
     """A recording with faces of (person, track, moment)."""
     found = [
         SeenFace(
@@ -27,7 +27,7 @@ def seen(video: int, *faces: tuple[int, int, float]) -> SeenIn:
         )
         for number, (person, track, t_s) in enumerate(faces)
     ]  # fmt: skip
-    return SeenIn(video, f"sha {video}", found, found)
+    return SplitRecording(video, f"sha {video}", found, found)
 
 
 def moments(person: int, track: int, start_s: int, stop_s: int) -> list[tuple[int, int, float]]:
@@ -90,7 +90,7 @@ def test_a_recording_is_cut_where_no_track_crosses() -> None:
 def test_a_recording_of_people_seen_elsewhere_lies_on_one_side() -> None:
     """All its moments do."""
     both = [seen(video, *moments(1, 1, 0, 5), *moments(2, 2, 8, 12)) for video in range(6)]
-    sides = Sides(both, {}, 0.2)
+    sides = SplitAssignment(both, {}, 0.2)
 
     for video in range(6):
         assert 1 == len({sides.of_moment(video, float(t)) for t in range(12)})
@@ -101,7 +101,7 @@ def test_a_recording_of_people_seen_elsewhere_lies_on_one_side() -> None:
 def test_somebody_seen_in_one_recording_alone_is_parted_by_tracks() -> None:
     """No track is on both sides."""
     many = [(1, track, 10.0 * track + t) for track in range(8) for t in range(5)]
-    sides = Sides([seen(1, *many)], {}, 0.25)
+    sides = SplitAssignment([seen(1, *many)], {}, 0.25)
     faces = seen(1, *many).faces
     by_track = {face.track_id: sides.of_face(face) for face in faces}
 
@@ -116,7 +116,7 @@ def test_faces_of_others_do_not_leak_through_a_cut_recording() -> None:
     alone = [(1, track, 10.0 * track) for track in range(8)]
     guest = [(2, 50 + track, 10.0 * track) for track in range(8)]
     cut, other = seen(1, *alone, *guest), [seen(n, *moments(2, 1, 0, 4)) for n in (2, 3, 4)]
-    sides = Sides([cut, *other], {}, 0.25)
+    sides = SplitAssignment([cut, *other], {}, 0.25)
     guest_sides = {sides.of_face(face) for face in cut.faces if face.person_id == 2}
 
     assert {None, "train"} == guest_sides
@@ -127,9 +127,11 @@ def test_what_was_remembered_holds_when_more_arrives() -> None:
     """Nobody goes from one side to the other, not even somebody who is now seen elsewhere."""
     many = [(1, track, 10.0 * track + t) for track in range(8) for t in range(5)]
     first = seen(1, *many)
-    before = Sides([first], {}, 0.25)
+    before = SplitAssignment([first], {}, 0.25)
     remembered = dict(before.new)
-    now = Sides([first, *(seen(n, *moments(1, 1, 0, 9)) for n in (2, 3, 4))], remembered, 0.25)
+    now = SplitAssignment(
+        [first, *(seen(n, *moments(1, 1, 0, 9)) for n in (2, 3, 4))], remembered, 0.25
+    )
 
     for face in first.faces:
         assert now.of_moment(1, face.t_s) == before.of_moment(1, face.t_s)
@@ -140,10 +142,10 @@ def test_what_was_remembered_holds_when_more_arrives() -> None:
 def test_where_there_is_one_shot_alone_it_is_cut_in_time() -> None:
     """A set without a val does not load; that it leaks is said."""
     shot = seen(1, *moments(1, 1, 0, 40))
-    sides = Sides([shot], {}, 0.25)
+    sides = SplitAssignment([shot], {}, 0.25)
     at = [sides.of_moment(1, float(t)) for t in range(40)]
 
     assert sides.cut_in_time
     assert ["train", None, "val"] == list(dict.fromkeys(at))
     assert GAP_S == at.count(None)
-    assert Sides([shot], sides.new, 0.25).cut_in_time
+    assert SplitAssignment([shot], sides.new, 0.25).cut_in_time

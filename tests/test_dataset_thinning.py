@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from portraitd.datasets.annotations import are_corners
-from portraitd.datasets.dedup import kept
+from portraitd.datasets.dedup import deduplicated
 
 LINE = np.zeros((6, 128), np.float32)
 LINE[:, 0] = [0.0, 0.05, 0.5, 0.54, 1.0, 0.01]
@@ -17,7 +17,9 @@ LINE[:, 0] = [0.0, 0.05, 0.5, 0.54, 1.0, 0.01]
 def thinned(
     vectors: NDArray[np.float32], tracks: list[int], times: list[float], near: float, apart: float
 ) -> list[bool]:
-    return kept(vectors, np.array(tracks), np.array(times, np.float64), near, apart).tolist()
+    return deduplicated(
+        vectors, np.array(tracks), np.array(times, np.float64), near, apart
+    ).tolist()
 
 
 def test_faces_that_are_nearly_the_same_are_one() -> None:

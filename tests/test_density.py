@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import DBSCAN
 
 from portraitd.clustering.connected import connected
-from portraitd.clustering.dbscan import Density, DensityRule
+from portraitd.clustering.dbscan import DbscanRule, IncrementalDbscan
 from portraitd.clustering.dbscan_removal import broken_parts, pieces
 from portraitd.clustering.neighbours import near, squared_distances
 
@@ -21,7 +21,7 @@ Rows = NDArray[np.int64]
 
 
 @st.composite
-def lattices(draw: st.DrawFn) -> tuple[Floats, DensityRule]:
+def lattices(draw: st.DrawFn) -> tuple[Floats, DbscanRule]:
     """Points on a grid whose step divides eps, so ties at eps and duplicates abound."""
     size = draw(st.integers(1, 45))
     reach = draw(st.integers(1, 7))
@@ -33,17 +33,17 @@ def lattices(draw: st.DrawFn) -> tuple[Floats, DensityRule]:
     # The float above the root of 3: the square of the root itself rounds to less than 3, and
     # scikit-learn then decides by the place of the points in its tree.
     steps = draw(st.sampled_from([1.0, 2**0.5, math.nextafter(3**0.5, 2.0), 2.0]))
-    return points, DensityRule(0.25 * steps, draw(st.integers(1, 5)))
+    return points, DbscanRule(0.25 * steps, draw(st.integers(1, 5)))
 
 
 @st.composite
-def clouds(draw: st.DrawFn) -> tuple[Floats, DensityRule]:
+def clouds(draw: st.DrawFn) -> tuple[Floats, DbscanRule]:
     """A few bunches in 128 dimensions, with bridges between them."""
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     centres = random.normal(0, 0.03, (draw(st.integers(1, 4)), 128))
     size = draw(st.integers(1, 60))
     points = centres[random.integers(0, len(centres), size)] + random.normal(0, 0.02, (size, 128))
-    return points.astype(np.float32), DensityRule(0.33, draw(st.integers(1, 5)))
+    return points.astype(np.float32), DbscanRule(0.33, draw(st.integers(1, 5)))
 
 
 @st.composite
@@ -66,9 +66,9 @@ def histories(draw: st.DrawFn, size: int) -> list[tuple[str, Rows]]:
     return steps
 
 
-def replay(points: Floats, rule: DensityRule, steps: list[tuple[str, Rows]]) -> Density:
+def replay(points: Floats, rule: DbscanRule, steps: list[tuple[str, Rows]]) -> IncrementalDbscan:
     """Carry the steps out, handing over no more rows than have been needed so far."""
-    result, seen = Density.empty(), 0
+    result, seen = IncrementalDbscan.empty(), 0
     for what, rows in steps:
         seen = max(seen, int(rows.max()) + 1)
         change = result.insert if what == "insert" else result.remove
@@ -80,7 +80,7 @@ def partition(labels: Rows) -> set[frozenset[int]]:
     return {frozenset(np.flatnonzero(labels == one).tolist()) for one in np.unique(labels)}
 
 
-def assert_as_fresh(result: Density, points: Floats, rule: DensityRule) -> None:
+def assert_as_fresh(result: IncrementalDbscan, points: Floats, rule: DbscanRule) -> None:
     rows = np.flatnonzero(result.taking_part)
     labels = result.labels
     assert (labels[~result.taking_part] == -1).all()
@@ -106,7 +106,7 @@ def assert_as_fresh(result: Density, points: Floats, rule: DensityRule) -> None:
 
 @given(st.one_of(lattices(), clouds()), st.data())
 def test_any_history_gives_what_scikit_learn_gives(
-    case: tuple[Floats, DensityRule], data: st.DataObject
+    case: tuple[Floats, DbscanRule], data: st.DataObject
 ) -> None:
     """Cores, their partition, borders at the nearest core: equal, with ties and duplicates."""
     points, rule = case
@@ -117,13 +117,13 @@ def test_any_history_gives_what_scikit_learn_gives(
 
 @given(st.one_of(lattices(), clouds()), st.data())
 def test_the_state_does_not_depend_on_the_order(
-    case: tuple[Floats, DensityRule], data: st.DataObject
+    case: tuple[Floats, DbscanRule], data: st.DataObject
 ) -> None:
     """What is remembered is a function of who takes part, not of how they came to."""
     points, rule = case
     steps = data.draw(histories(len(points)))
     result = replay(points, rule, steps)
-    at_once = Density.empty().insert(points, np.flatnonzero(result.taking_part), rule)
+    at_once = IncrementalDbscan.empty().insert(points, np.flatnonzero(result.taking_part), rule)
 
     assert np.array_equal(at_once.counts[: len(result.counts)], result.counts)
     assert np.array_equal(at_once.components[: len(result.counts)], result.components)
@@ -136,19 +136,19 @@ def test_more_rows_than_a_chunk_are_taken_in_portions() -> None:
     centres = random.normal(0, 0.04, (40, 128))
     spread = random.normal(0, 0.024, (6000, 128))
     points = (centres[random.integers(0, 40, 6000)] + spread).astype(np.float32)
-    rule = DensityRule(0.36, 4)
-    result = Density.empty().insert(points, np.arange(6000), rule)
+    rule = DbscanRule(0.36, 4)
+    result = IncrementalDbscan.empty().insert(points, np.arange(6000), rule)
     result = result.remove(points, np.arange(0, 6000, 2), rule)
 
     assert len(np.unique(result.labels)) > 10
     assert_as_fresh(result, points, rule)
 
 
-def border_between(left: float, right: float) -> tuple[Floats, DensityRule]:
+def border_between(left: float, right: float) -> tuple[Floats, DbscanRule]:
     """Two bunches of four, and last a point with so few neighbours that it is no core."""
     points = np.zeros((9, 128), dtype=np.float32)
     points[:8, 0] = [left - 0.25, left - 0.25, left - 0.25, left] + [right + 0.25] * 3 + [right]
-    return points, DensityRule(0.5, 4)
+    return points, DbscanRule(0.5, 4)
 
 
 def test_a_border_point_goes_to_the_nearest_core() -> None:
@@ -156,7 +156,7 @@ def test_a_border_point_goes_to_the_nearest_core() -> None:
     for left, right, label in [(-0.5, 0.5, 0), (-0.375, 0.5, 0), (-0.5, 0.375, 4)]:
         points, rule = border_between(left, right)
         for order in ([0, 1, 2, 3, 8, 4, 5, 6, 7], [4, 5, 6, 7, 8, 0, 1, 2, 3], list(range(9))):
-            result = Density.empty()
+            result = IncrementalDbscan.empty()
             for row in order:
                 result = result.insert(points, np.array([row]), rule)
 
@@ -168,8 +168,8 @@ def test_a_chain_breaks_where_its_middle_is_removed() -> None:
     """A split is seen although each half is long and its ends are far from the break."""
     points = np.zeros((3000, 128), dtype=np.float32)
     points[:, 0] = np.arange(3000) * 0.25
-    rule = DensityRule(0.25, 2)
-    whole = Density.empty().insert(points, np.arange(3000), rule)
+    rule = DbscanRule(0.25, 2)
+    whole = IncrementalDbscan.empty().insert(points, np.arange(3000), rule)
     parted = whole.remove(points, np.array([1000]), rule)
     mended = parted.insert(points, np.array([1000]), rule)
 
@@ -183,8 +183,8 @@ def test_a_ring_survives_one_break_and_not_two() -> None:
     angles = np.linspace(0, 2 * np.pi, 400, endpoint=False)
     points = np.zeros((400, 128), dtype=np.float32)
     points[:, 0], points[:, 1] = 10 * np.cos(angles), 10 * np.sin(angles)
-    rule = DensityRule(0.2, 2)
-    ring = Density.empty().insert(points, np.arange(400), rule)
+    rule = DbscanRule(0.2, 2)
+    ring = IncrementalDbscan.empty().insert(points, np.arange(400), rule)
     once = ring.remove(points, np.array([7]), rule)
     twice = once.remove(points, np.array([200]), rule)
 
@@ -194,7 +194,7 @@ def test_a_ring_survives_one_break_and_not_two() -> None:
 
 @given(lattices(), st.data())
 def test_broken_parts_are_the_connected_parts(
-    case: tuple[Floats, DensityRule], data: st.DataObject
+    case: tuple[Floats, DbscanRule], data: st.DataObject
 ) -> None:
     """Looking beside the gaps finds what walking everywhere finds."""
     points, rule = case
@@ -210,7 +210,7 @@ def test_broken_parts_are_the_connected_parts(
 
 @given(clouds(), st.floats(0.0, 0.5), st.integers(0, 2**32 - 1))
 def test_near_finds_what_subtraction_finds(
-    case: tuple[Floats, DensityRule], limit: float, seed: int
+    case: tuple[Floats, DbscanRule], limit: float, seed: int
 ) -> None:
     """With offsets and rows left out, no pair is missed and none is invented."""
     points, _ = case
@@ -236,9 +236,9 @@ def test_a_memory_mapped_array_will_do(tmp_path_factory: pytest.TempPathFactory)
     points = np.random.default_rng(1).normal(0, 0.02, (50, 128)).astype(np.float32)
     points.tofile(path)
     mapped = np.memmap(path, dtype=np.float32, mode="r", shape=(50, 128))
-    rule = DensityRule(0.33, 3)
+    rule = DbscanRule(0.33, 3)
 
-    assert_as_fresh(Density.empty().insert(mapped, np.arange(50), rule), points, rule)
+    assert_as_fresh(IncrementalDbscan.empty().insert(mapped, np.arange(50), rule), points, rule)
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=60))
@@ -255,8 +255,8 @@ def test_connected_names_the_lowest_node_reached(edges: list[tuple[int, int]]) -
 def test_misuse_is_refused() -> None:
     """Rows go in once, come out once, and exist; rules are positive."""
     points = np.zeros((3, 128), dtype=np.float32)
-    rule = DensityRule(0.36, 2)
-    two = Density.empty().insert(points, np.array([0, 1]), rule)
+    rule = DbscanRule(0.36, 2)
+    two = IncrementalDbscan.empty().insert(points, np.array([0, 1]), rule)
 
     for change, row in [(two.insert, 1), (two.insert, 3), (two.remove, 2), (two.remove, -1)]:
         with pytest.raises(ValueError, match="only"):
@@ -264,13 +264,15 @@ def test_misuse_is_refused() -> None:
     with pytest.raises(ValueError, match="appended"):
         two.insert(points[:1], np.array([0]), rule)
     with pytest.raises(ValueError, match="positive"):
-        DensityRule(0.0, 2)
+        DbscanRule(0.0, 2)
 
 
 def test_no_rows_are_no_change() -> None:
     """Inserting and removing nothing is allowed, also into nothing."""
     none = np.empty(0, dtype=np.int64)
-    rule = DensityRule(0.36, 2)
+    rule = DbscanRule(0.36, 2)
     points = np.empty((0, 128), dtype=np.float32)
 
-    assert 0 == len(Density.empty().insert(points, none, rule).remove(points, none, rule).labels)
+    assert 0 == len(
+        IncrementalDbscan.empty().insert(points, none, rule).remove(points, none, rule).labels
+    )

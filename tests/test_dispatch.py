@@ -49,10 +49,10 @@ class Floor:
         self.rings = 0
         self.dispatcher = Dispatcher(
             store.files,
-            store.work,
+            store.slice_queue,
             self.workers,
             places=2,
-            ring=self._ring,
+            wake=self._ring,
             settings=EncodeSettings(1.0, False, True, EncoderSettings(Path("/models")), 400),
             slice_s=60.0,
             attempts=3,
@@ -203,8 +203,8 @@ def test_a_video_that_changes_is_forgotten_whatever_else_comes(
     """Its other slices were out; their answers are about nothing."""
     store.video(slices=2)
     for _ in range(2):
-        store.work.claim()
-    store.database.execute("update jobs set state = 'queued', attempts = 2")
+        store.slice_queue.claim()
+    store.database.execute("update slices set state = 'queued', attempts = 2")
     floor.turn()
     floor.workers.slices[0].set_exception(FileChanged("written"))
     if isinstance(second, Exception):
@@ -216,7 +216,7 @@ def test_a_video_that_changes_is_forgotten_whatever_else_comes(
 
     assert (FileState.GONE, "written") == (floor.state(), floor.reason())
     assert 0 == store.faces.count()
-    assert {} == store.work.counts()
+    assert {} == store.slice_queue.counts()
     assert not floor.dispatcher.busy
 
 
@@ -238,7 +238,7 @@ def test_an_answer_about_a_file_that_was_replaced_meanwhile_does_not_count(
     floor.turn()
 
     assert (FileState.WAITING, "still growing") == (floor.state(), floor.reason())
-    assert {} == store.work.counts()
+    assert {} == store.slice_queue.counts()
     assert not floor.dispatcher.busy
 
 
@@ -267,12 +267,12 @@ def test_what_is_out_is_given_back_when_the_daemon_stops(store: Store, floor: Fl
     store.file("photo.jpg", FileState.READY)
     floor.turn()
 
-    floor.dispatcher.park()
+    floor.dispatcher.release()
 
     assert FileState.READY is floor.state("photo.jpg")
-    ticket = store.work.claim()
-    assert ticket
-    assert 1 == ticket.attempts
+    claimed = store.slice_queue.claim()
+    assert claimed
+    assert 1 == claimed.attempts
     assert 0 == store.files.below(INBOX)[Path("photo.jpg")].attempts
     assert not floor.dispatcher.busy
 

@@ -80,5 +80,5 @@ def test_in_whichever_order_files_come_the_people_are_the_same(
     assert {clip: 5, other: 1} == Counter(face.sha256 for face in second)
     assert {0.0, 2.0, 4.0, 6.0, 8.0} == {face.t_s for face in first}
     assert {0.0, 10.0, 12.0, 14.0, 16.0, 18.0} == {face.t_s for face in second}
-    assert 0 == sum(row["churn"] + row["names_lost"] for row in home.rows("censuses"))
+    assert 0 == sum(row["churn"] + row["names_lost"] for row in home.rows("grouping_runs"))
     assert 2 == len(home.rows("people"))

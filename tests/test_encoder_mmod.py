@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pictures import SHARED, admiral, astronaut, resized
+from portraitd.faces import graph_cache, parity
 from portraitd.faces.detectors import pyramid
 from portraitd.faces.detectors.mmod import WINDOW, MmodDetector, suppressed
 from portraitd.faces.dlib_backend import CnnDetector
 from portraitd.faces.encoder import reduce, reduced_size
-from portraitd.faces.models import model_cache, parity
 from portraitd.faces.models.weights import MMOD, find
 from portraitd.faces.runtime import OnnxRuntimeSession, Pictures, Session
 from portraitd.model.face import Box, Image
@@ -27,7 +27,7 @@ from portraitd.model.face import Box, Image
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
     """The network, built once for all tests here."""
-    return OnnxRuntimeSession(model_cache.mmod(tmp_path_factory.mktemp("models")))
+    return OnnxRuntimeSession(graph_cache.mmod(tmp_path_factory.mktemp("models")))
 
 
 class Counting:

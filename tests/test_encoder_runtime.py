@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from portraitd.faces import graph_cache, parity
 from portraitd.faces.detectors.mmod import MmodDetector
-from portraitd.faces.models import model_cache, parity
 from portraitd.faces.runtime import MOST_SHAPES, Engine, has_bfloat16, has_openvino, open_session
 from portraitd.faces.runtime_choice import Engines, machine
 from portraitd.model.errors import ConfigError, ModelError
@@ -34,7 +34,7 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def resnet(models_dir: Path) -> Path:
     """The graph of the embedding."""
-    return model_cache.resnet(models_dir)
+    return graph_cache.resnet(models_dir)
 
 
 @needs_openvino
@@ -57,8 +57,8 @@ def test_every_engine_gives_one_answer(resnet: Path, engine: Engine, within: flo
 @needs_openvino
 def test_openvino_finds_the_drawn_face(models_dir: Path) -> None:
     """Whatever it computes in."""
-    engine = Engines("openvino", models_dir).engine(model_cache.mmod(models_dir), SAMPLE)
-    detector = MmodDetector(open_session(model_cache.mmod(models_dir), engine), upsample=0)
+    engine = Engines("openvino", models_dir).engine(graph_cache.mmod(models_dir), SAMPLE)
+    detector = MmodDetector(open_session(graph_cache.mmod(models_dir), engine), upsample=0)
 
     assert parity.score_difference(detector) < 0.02
 
@@ -66,7 +66,7 @@ def test_openvino_finds_the_drawn_face(models_dir: Path) -> None:
 @needs_openvino
 def test_many_shapes_change_nothing(models_dir: Path) -> None:
     """What OpenVINO keeps for each is dropped now and then."""
-    session = open_session(model_cache.mmod(models_dir), "openvino")
+    session = open_session(graph_cache.mmod(models_dir), "openvino")
     face = parity.drawn_face(120)[None]
     before = session.run(face)
 

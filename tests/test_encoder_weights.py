@@ -16,8 +16,8 @@ from portraitd.faces.dlib_backend import DlibEmbedder
 from portraitd.faces.embedders.resnet import ResnetEmbedder
 from portraitd.faces.factory import parity as parity_of
 from portraitd.faces.interface import Chips
-from portraitd.faces.models import dlib_dat, model_cache, onnx_export, parity
-from portraitd.faces.models.dlib_dat import Affine, Convolution, Network
+from portraitd.faces.models import dlib_dat, graph_cache, onnx_export, parity
+from portraitd.faces.models.dlib_dat import Affine, Convolution, DlibNetwork
 from portraitd.faces.models.weights import FIVE_POINTS, MMOD, RESNET, ModelFile, find, verified
 from portraitd.faces.runtime import OnnxRuntimeSession
 from portraitd.model.errors import ModelError
@@ -30,7 +30,7 @@ def content(model: ModelFile) -> bytes:
 
 
 @cache
-def network(model: ModelFile) -> Network:
+def network(model: ModelFile) -> DlibNetwork:
     return dlib_dat.parse(content(model), model.name)
 
 
@@ -43,7 +43,7 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def embedder(models_dir: Path) -> ResnetEmbedder:
     """The fast embedding."""
-    return ResnetEmbedder(OnnxRuntimeSession(model_cache.resnet(models_dir)))
+    return ResnetEmbedder(OnnxRuntimeSession(graph_cache.resnet(models_dir)))
 
 
 def test_every_byte_of_the_detector_is_understood() -> None:
@@ -149,10 +149,10 @@ def test_one_network_is_not_taken_for_the_other() -> None:
 
 def test_a_graph_is_built_once(models_dir: Path) -> None:
     """Its name carries the hash of its source."""
-    first = model_cache.mmod(models_dir)
+    first = graph_cache.mmod(models_dir)
     written_ns = first.stat().st_mtime_ns
 
-    assert first == model_cache.mmod(models_dir)
+    assert first == graph_cache.mmod(models_dir)
     assert written_ns == first.stat().st_mtime_ns
     assert MMOD.sha256[:16] in first.name
     assert [first] == [path for path in first.parent.iterdir() if "mmod" in path.name]
@@ -163,7 +163,7 @@ def test_a_folder_that_cannot_be_written_is_an_error_to_act_on(tmp_path: Path) -
     (tmp_path / "built").write_text("")
 
     with pytest.raises(ModelError, match="cannot be written"):
-        model_cache.mmod(tmp_path)
+        graph_cache.mmod(tmp_path)
 
 
 def test_a_graph_that_is_no_graph_is_an_error_to_act_on(tmp_path: Path) -> None:

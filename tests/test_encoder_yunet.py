@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from pictures import YUNET_FILE, admiral, astronaut, bricks, mirrored, resized
+from portraitd.faces import graph_cache, zoo
 from portraitd.faces.detectors.yunet import YunetDetector
-from portraitd.faces.models import model_cache, zoo
 from portraitd.faces.models.weights import ModelFile
 from portraitd.faces.models.zoo import ZooModel
 from portraitd.faces.runtime import OnnxRuntimeSession
@@ -29,7 +29,7 @@ def detector(tmp_path_factory: pytest.TempPathFactory) -> YunetDetector:
     """The network, built once for all tests here."""
     models = tmp_path_factory.mktemp("models")
     zoo.add(zoo.YUNET, models, from_file=YUNET_FILE)
-    return YunetDetector(OnnxRuntimeSession(model_cache.yunet(models)))
+    return YunetDetector(OnnxRuntimeSession(graph_cache.yunet(models)))
 
 
 @needs_model
@@ -162,7 +162,7 @@ def test_a_damaged_model_is_refused_when_it_is_used(tmp_path: Path) -> None:
     zoo.path(zoo.YUNET, tmp_path).write_bytes(b"rotten")
 
     with pytest.raises(ModelError, match="portraitd models add yunet"):
-        model_cache.yunet(tmp_path)
+        graph_cache.yunet(tmp_path)
 
 
 def test_models_have_names() -> None:

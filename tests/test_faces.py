@@ -90,19 +90,19 @@ def test_a_larger_sharper_more_frontal_face_is_better(store: Store) -> None:
     for face_id, change in zip(ids[1:], changes, strict=True):
         store.database.execute(f"update faces set {change} where id = ?", (face_id,))
 
-    plain, *better = store.faces.goodness(ids).tolist()
+    plain, *better = store.faces.quality(ids).tolist()
 
-    assert all(goodness > plain for goodness in better)
+    assert all(quality > plain for quality in better)
 
 
 def test_the_listing_says_where_and_who(store: Store) -> None:
     """By video and time, with the name under which the content was read."""
     file = store.video("a/clip.mp4", sha256="same")
     copy = store.file("copy.mp4")
-    store.work.admit(copy, video_facts(sha256="same"), 60.0, 3.0)
-    ticket = store.work.claim()
-    assert ticket
-    store.work.record(ticket, slice_faces(embedding(1), embedding(2)), ENCODER, 4.0)
+    store.slice_queue.admit(copy, video_facts(sha256="same"), 60.0, 3.0)
+    claimed = store.slice_queue.claim()
+    assert claimed
+    store.slice_queue.record(claimed, slice_faces(embedding(1), embedding(2)), ENCODER, 4.0)
     store.group([0, -1])
 
     first, second = store.faces.listing()
@@ -129,10 +129,10 @@ def test_the_listing_knows_names_that_are_not_utf8(store: Store) -> None:
     """The very bytes."""
     path = Path(os.fsdecode(b"caf\xe9.mp4"))
     file_id = store.files.note(INBOX, path, Stamp(1, 2, 3), FileState.PROBING, 1.0)
-    store.work.admit(store.files.get(file_id), video_facts(), 60.0, 2.0)
-    ticket = store.work.claim()
-    assert ticket
-    store.work.record(ticket, slice_faces(embedding(1)), ENCODER, 4.0)
+    store.slice_queue.admit(store.files.get(file_id), video_facts(), 60.0, 2.0)
+    claimed = store.slice_queue.claim()
+    assert claimed
+    store.slice_queue.record(claimed, slice_faces(embedding(1)), ENCODER, 4.0)
 
     (face,) = store.faces.listing()
 
@@ -142,11 +142,11 @@ def test_the_listing_knows_names_that_are_not_utf8(store: Store) -> None:
 def test_ids_of_faces_are_never_used_again(store: Store) -> None:
     """A portrait is named by its face's number: another face must not take it."""
     store.video()
-    ticket = store.work.claim()
-    assert ticket
-    store.work.record(ticket, slice_faces(embedding(1), embedding(2)), ENCODER, 4.0)
+    claimed = store.slice_queue.claim()
+    assert claimed
+    store.slice_queue.record(claimed, slice_faces(embedding(1), embedding(2)), ENCODER, 4.0)
     before = store.faces.ids().tolist()
-    store.work.forget_changed(ticket, FileState.GONE, "removed", 5.0)
+    store.slice_queue.forget_changed(claimed, FileState.GONE, "removed", 5.0)
 
     after = store.see(embedding(1), embedding(2))
 

@@ -18,7 +18,7 @@ from portraitd.service.daemon import open_service
 from portraitd.service.health import FILE_NAME as HEALTH
 from portraitd.service.health import Health, tell
 from portraitd.service.pipeline import Service
-from portraitd.service.share_probe import Reach
+from portraitd.service.share_probe import ShareProbe
 from portraitd.service.wakeup import Doorbell
 from processes import wait_until
 
@@ -102,17 +102,17 @@ def test_a_full_state_disk_blocks_until_there_is_room(
         filler = fill(state)
         home.drop(two_people, "clip.mp4")
         turns(home, service, 30)
-        trouble, idle = service.trouble, service.idle
-        tell(state, Health(1, 2.0, trouble, 1.0))
+        blocked, idle = service.blocked, service.idle
+        tell(state, Health(1, 2.0, blocked, 1.0))
         said = (state / HEALTH).read_text()
         filler.unlink()
         home.run_until_idle(service)
 
-    assert "full" in trouble
+    assert "full" in blocked
     assert not idle
-    assert trouble in said
+    assert blocked in said
     assert [] == failed(home)
-    assert "" == service.trouble
+    assert "" == service.blocked
     assert 2 == len(person_folders(home.people))
     assert_sound(home.settings)
 
@@ -127,13 +127,13 @@ def test_a_full_people_disk_blocks_the_tree_alone(
     with home.opened() as service:
         filler = fill(people)
         turns(home, service, 40)
-        trouble, censuses = service.trouble, len(home.rows("censuses"))
+        blocked, grouping_runs = service.blocked, len(home.rows("grouping_runs"))
         filler.unlink()
         mount("people", "-o", "remount,size=64m")
         home.run_until_idle(service)
 
-    assert "No space left" in trouble
-    assert 1 == censuses
+    assert "No space left" in blocked
+    assert 1 == grouping_runs
     assert [] == failed(home)
     assert 2 == len(person_folders(people))
     assert_sound(home.settings)
@@ -149,11 +149,11 @@ def test_a_tree_that_is_read_only_is_written_when_it_is_not(
         mount("people", "-o", "remount,ro")
         home.drop(two_people, "clip.mp4")
         turns(home, service, 30)
-        trouble = service.trouble
+        blocked = service.blocked
         mount("people", "-o", "remount,rw")
         home.run_until_idle(service)
 
-    assert "Read-only" in trouble
+    assert "Read-only" in blocked
     assert 2 == len(person_folders(people))
     assert_sound(home.settings)
 
@@ -172,10 +172,10 @@ def test_a_share_that_is_away_gets_nothing_written_in_its_place(
         subprocess.run(["umount", "-l", str(people)], check=True)
         home.drop(two_people, "clip.mp4")
         turns(home, service, 30)
-        running = service.trouble
+        running = service.blocked
     with home.opened() as service:
         turns(home, service, 30)
-        started = service.trouble
+        started = service.blocked
         in_its_place = os.listdir(people)
         mount("people", "--bind", str(server))
         home.run_until_idle(service)
@@ -196,18 +196,18 @@ def test_a_share_that_hangs_stops_nothing_else(
     home = Home(tmp_path / "home", inbox={"quiet_s": 0.0})
     server = fuse(home.people)
     with home.opened() as service:
-        service._people_reach = Reach(home.people, patience_s=0.3)
+        service._people_reach = ShareProbe(home.people, patience_s=0.3)
         home.turn(service)
         server.send_signal(signal.SIGSTOP)
         home.drop(two_people, "clip.mp4")
         turns(home, service, 30)
-        trouble, censuses = service.trouble, len(home.rows("censuses"))
+        blocked, grouping_runs = service.blocked, len(home.rows("grouping_runs"))
         server.send_signal(signal.SIGCONT)
-        wait_until(lambda: not service._people_reach.trouble(), "the share answers")
+        wait_until(lambda: not service._people_reach.blocked(), "the share answers")
         home.run_until_idle(service)
 
-    assert "does not answer" in trouble
-    assert 1 == censuses
+    assert "does not answer" in blocked
+    assert 1 == grouping_runs
     assert 2 == len(person_folders(home.people))
     assert_sound(home.settings)
 
@@ -219,17 +219,17 @@ def test_an_inbox_that_hangs_lets_the_rest_go_on(
     home = Home(tmp_path / "home", inbox={"quiet_s": 0.0})
     server = fuse(home.inbox)
     with home.opened() as service:
-        service._inbox_reach = Reach(home.inbox, patience_s=0.3)
+        service._inbox_reach = ShareProbe(home.inbox, patience_s=0.3)
         home.turn(service)
         home.drop(photographs[0], "photo.jpg")
         server.send_signal(signal.SIGSTOP)
         turns(home, service, 12)
-        trouble = service.trouble
+        blocked = service.blocked
         server.send_signal(signal.SIGCONT)
-        wait_until(lambda: not service._inbox_reach.trouble(), "the share answers")
+        wait_until(lambda: not service._inbox_reach.blocked(), "the share answers")
         home.run_until_idle(service)
 
-    assert "does not answer" in trouble
+    assert "does not answer" in blocked
     assert {"photo.jpg": "done"} == home.states()
 
 
@@ -247,13 +247,13 @@ def test_a_share_whose_server_died_is_away(
         server.wait()
         home.drop(two_people, "clip.mp4")
         turns(home, service, 30)
-        trouble = service.trouble
+        blocked = service.blocked
         subprocess.run(["umount", "-l", str(home.people)], check=True)
         home.people.rmdir()
         home.people.with_name("people on the server").rename(home.people)
         home.run_until_idle(service)
 
-    assert "not connected" in trouble
+    assert "not connected" in blocked
     assert 2 == len(person_folders(home.people))
     assert_sound(home.settings)
 
@@ -276,7 +276,7 @@ def test_a_service_does_not_start_on_a_share_that_hangs(
 def test_a_census_that_cannot_write_says_so(
     tmp_path: Path, mount: Mount, photographs: list[Path]
 ) -> None:
-    """The reason stands in the status until a census succeeds; the old people stay."""
+    """The reason stands in the status until a grouping succeeds; the old people stay."""
     state = mount("state", "-t", "tmpfs", "-o", "size=12m", "tmpfs")
     home = Home(
         tmp_path / "home",
@@ -289,13 +289,13 @@ def test_a_census_that_cannot_write_says_so(
         turns(home, service, 20)
         filler = fill(state)
         turns(home, service, 120)
-        trouble = service.trouble
+        blocked = service.blocked
         filler.unlink()
         turns(home, service, 120)
-        after = service.trouble
+        after = service.blocked
 
     with closing(connect(state)) as db:
-        censuses = db.execute("select count(*) from censuses").fetchone()[0]
-    assert trouble
+        grouping_runs = db.execute("select count(*) from grouping_runs").fetchone()[0]
+    assert blocked
     assert "" == after
-    assert 1 == censuses
+    assert 1 == grouping_runs

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from portraitd.model.media_file import FileState, Stamp
 from portraitd.store import Database
-from portraitd.store.files import INBOX, shown
+from portraitd.store.files import INBOX, display_path
 from stores import Store, slice_faces, video_facts
 
 LATIN = Path(os.fsdecode(b"folder/caf\xe9 \xff.mp4"))
@@ -49,7 +49,7 @@ def test_a_name_that_is_not_utf8_survives(store: Store) -> None:
     known = store.files.get(file_id)
 
     assert b"folder/caf\xe9 \xff.mp4" == os.fsencode(known.path)
-    assert "folder/caf\\xe9 \\xff.mp4" == shown(known.path)
+    assert "folder/caf\\xe9 \\xff.mp4" == display_path(known.path)
 
 
 @given(
@@ -150,41 +150,41 @@ def test_another_content_under_the_same_path_begins_anew(store: Store) -> None:
 def test_a_replaced_file_takes_its_unfinished_video_with_it(store: Store) -> None:
     """There is nothing left to read its other slices from."""
     file = store.video(slices=3)
-    ticket = store.work.claim()
-    assert ticket
+    claimed = store.slice_queue.claim()
+    assert claimed
 
     store.files.note(INBOX, file.path, Stamp(99, 99, 99), FileState.WAITING, 9.0)
 
-    assert store.work.claim() is None
-    assert not store.work.any_open()
-    assert {} == store.work.counts()
-    assert store.work.record(ticket, slice_faces(), "x", 9.0) is None
+    assert store.slice_queue.claim() is None
+    assert not store.slice_queue.any_open()
+    assert {} == store.slice_queue.counts()
+    assert store.slice_queue.record(claimed, slice_faces(), "x", 9.0) is None
 
 
 def test_a_replaced_file_leaves_a_video_that_has_another_name(store: Store) -> None:
     """The rest is read from the copy."""
     file = store.video(slices=2)
     copy = store.file("copy.mp4")
-    store.work.admit(copy, video_facts(120.0, "sha of clip.mp4"), 60.0, 3.0)
+    store.slice_queue.admit(copy, video_facts(120.0, "sha of clip.mp4"), 60.0, 3.0)
     store.files.note(INBOX, file.path, Stamp(99, 99, 99), FileState.WAITING, 9.0)
 
-    ticket = store.work.claim()
+    claimed = store.slice_queue.claim()
 
-    assert ticket
-    assert Path("/inbox/copy.mp4") == ticket.piece.source.path
-    assert copy.stamp == ticket.piece.source.stamp
+    assert claimed
+    assert Path("/inbox/copy.mp4") == claimed.piece.source.path
+    assert copy.stamp == claimed.piece.source.stamp
 
 
 def test_a_replaced_file_leaves_a_video_that_is_done(store: Store) -> None:
     """What was found stays found."""
     file = store.video()
-    ticket = store.work.claim()
-    assert ticket
-    store.work.record(ticket, slice_faces(), "x", 9.0)
+    claimed = store.slice_queue.claim()
+    assert claimed
+    store.slice_queue.record(claimed, slice_faces(), "x", 9.0)
 
     store.files.note(INBOX, file.path, Stamp(99, 99, 99), FileState.WAITING, 9.0)
 
-    assert {"done": 1} == store.work.counts()
+    assert {"done": 1} == store.slice_queue.counts()
 
 
 def test_only_files_without_a_video_are_retried_as_files(store: Store) -> None:

@@ -186,7 +186,7 @@ def test_a_second_run_does_nothing(tmp_path: Path, photographs: list[Path], meth
         home.drop(as_jpeg(photograph), f"{number} again.jpg")
     home.run()
     assert 2 == len(person_folders(home.people))
-    tables = ("files", "jobs", "tracks", "censuses")
+    tables = ("files", "slices", "tracks", "grouping_runs")
     before = (modified(home), *map(home.rows, tables))
 
     home.run()
@@ -210,7 +210,7 @@ def test_the_same_content_again_is_a_duplicate(tmp_path: Path, photographs: list
     } == home.states()
     assert "same content as a.jpg" == home.reasons()["later/a.png"]
     assert 1 == len(home.rows("faces"))
-    assert 1 == len(home.rows("jobs"))
+    assert 1 == len(home.rows("slices"))
 
 
 def test_people_keep_their_folder_when_more_is_dropped(
@@ -250,7 +250,7 @@ def test_a_done_file_may_be_removed(tmp_path: Path, photographs: list[Path]) -> 
 
 
 def test_other_grouping_numbers_group_again(tmp_path: Path, photographs: list[Path]) -> None:
-    """A census is stale when it used other parameters."""
+    """A grouping is stale when it used other parameters."""
     home = Home(tmp_path, grouping={"method": "dbscan", "min_samples": 1})
     for number, photograph in enumerate(photographs):
         home.drop(photograph, f"{number}.jpg")
@@ -275,12 +275,12 @@ def test_stopping_after_every_turn_changes_nothing(undisturbed: Home, disturbed:
             disturbed.turn(service)
             # As on SIGTERM: what has come back is recorded, the rest given back.
             service.dispatcher.collect(disturbed.now.wall_s)
-            service.park()
+            service.release()
             if service.idle:
                 break
 
     assert dump(undisturbed.settings) == dump(disturbed.settings)
-    assert {1} == {row["attempts"] for row in disturbed.rows("jobs")}
+    assert {1} == {row["attempts"] for row in disturbed.rows("slices")}
     assert_sound(disturbed.settings)
 
 

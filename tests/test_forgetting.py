@@ -11,9 +11,9 @@ import pytest
 from byte_search import secrets_of, surviving, traces
 from homes import START_S, Home, assert_sound, connect, dump, person_folders
 from portraitd.model.errors import ConfigError
-from portraitd.service.control_files import Request, Requests
+from portraitd.service.control_files import ControlFiles, ControlRequest
 from portraitd.service.erasure_stage import REQUEST, find, moment
-from portraitd.store import Forgetting
+from portraitd.store import Eraser
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def home(tmp_path: Path, worked_on: Path) -> Home:
 
 def forget(home: Home, kind: str, word: str) -> None:
     """As the command does where no service runs; then the service works until it is idle."""
-    Requests(home.settings.requests_dir).leave(Request(REQUEST, words=(kind, word)))
+    ControlFiles(home.settings.requests_dir).leave(ControlRequest(REQUEST, words=(kind, word)))
     home.run()
 
 
@@ -154,8 +154,8 @@ def test_a_forgotten_person_stays_out_of_the_same_video(home: Home, two_people: 
     """Looked at anew, it gives the other person alone."""
     with home.opened() as service:
         before = dump(home.settings).faces
-        forgetting = service.forgetter
-        forgetting.forget(find(_store(service), "person", "1"), START_S + 900.0)
+        eraser = service.forgetter
+        eraser.forget(find(_store(service), "person", "1"), START_S + 900.0)
         home.run_until_idle(service)
         after = dump(home.settings).faces
         video = next(row for row in home.rows("videos") if row["kind"] == "video")
@@ -245,7 +245,7 @@ def test_a_day_begins_where_people_live() -> None:
     assert moment("2026-03-31") == moment("2026-03-31 00:00")
 
 
-def _store(service: object) -> Forgetting:
+def _store(service: object) -> Eraser:
     store = service.forgetter._forgetting  # type: ignore[attr-defined]
-    assert isinstance(store, Forgetting)
+    assert isinstance(store, Eraser)
     return store

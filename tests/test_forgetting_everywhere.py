@@ -20,9 +20,9 @@ from homes import START_S, Home, connect
 from portraitd.cli.export import export_person
 from portraitd.datasets.set_erasure import building
 from portraitd.service.control import BUILD_DATASET
-from portraitd.service.control_files import Request, Requests
-from portraitd.service.erasure_stage import REQUEST, Forgetter, Places
-from portraitd.store import Database, Forgetting, StoreLock
+from portraitd.service.control_files import ControlFiles, ControlRequest
+from portraitd.service.erasure_stage import REQUEST, ErasureStage, Places
+from portraitd.store import Database, Eraser, StoreLock
 from portraitd.store.maintenance.backup import back_up, restore
 
 NAME = "Annabelle Archer"
@@ -33,9 +33,9 @@ KEEPING = SECTIONS | {
 }
 
 
-def ask(home: Home, request: Request) -> tuple[str, bool]:
+def ask(home: Home, request: ControlRequest) -> tuple[str, bool]:
     """As a command does; the service works until it is idle."""
-    requests = Requests(home.settings.requests_dir)
+    requests = ControlFiles(home.settings.requests_dir)
     name = requests.leave(request)
     home.run()
     answer = requests.answer_to(name)
@@ -44,11 +44,11 @@ def ask(home: Home, request: Request) -> tuple[str, bool]:
 
 
 def build_set(home: Home) -> None:
-    assert ask(home, Request(BUILD_DATASET))[1]
+    assert ask(home, ControlRequest(BUILD_DATASET))[1]
 
 
 def forget(home: Home, kind: str, word: str) -> None:
-    assert ask(home, Request(REQUEST, words=(kind, word)))[1]
+    assert ask(home, ControlRequest(REQUEST, words=(kind, word)))[1]
 
 
 def ledger(home: Home) -> list[tuple[str, int | None, str | None]]:
@@ -132,7 +132,7 @@ def excluded_of(home: Home, person: int) -> str:
     with closing(connect(home.settings.state_dir)) as db:
         rows = db.execute(
             "select face_id from ledger join ledger_faces on ledger_id = ledger.id "
-            "join key_faces using (key_id) where kind = 'exclude' and role = 'moved' "
+            "join fingerprint_matches using (fingerprint_id) where kind = 'exclude' and role = 'moved' "
             f"and ledger_faces.person_id = {person}"
         )
         return ",".join(str(row[0]) for row in rows)
@@ -192,7 +192,7 @@ def test_nothing_of_a_forgotten_person_is_left_anywhere(home: Home) -> None:
 
     assert {} == surviving(home, secrets)
     assert ["holiday.jpg"] == [path.name for path in apart.iterdir()]
-    assert 0 == count(home, "select count(*) from being_forgotten")
+    assert 0 == count(home, "select count(*) from erasure_in_progress")
     assert 0 == count(home, "select count(*) from erased_pictures")
 
 
@@ -265,7 +265,7 @@ def test_a_forgotten_video_leaves_neither_keys_nor_sides(home: Home) -> None:
     """What people said about faces in it goes with it, and so does its side of the set."""
     with closing(connect(home.settings.state_dir)) as db:
         (sha256,) = db.execute("select sha256 from videos where kind = 'video'").fetchone()
-    said = f"select count(*) from face_keys where sha256 = '{sha256}'"
+    said = f"select count(*) from face_fingerprints where sha256 = '{sha256}'"
     sides = f"select count(*) from splits where instr(key, '{sha256[:12]}')"
     before = count(home, said) + count(home, sides)
 
@@ -303,13 +303,13 @@ def test_somebody_who_is_just_looked_for_again_is_forgotten_there_too(home: Home
     """A rebuild is under way: the new faces belong to nobody yet, and lie beside the old."""
     secrets = everything_of(home, 1)
     with home.opened() as service:
-        service.rebuilding.begin(START_S + home.steady_s)
+        service.reprocessing.begin(START_S + home.steady_s)
         for _ in range(60):
             home.turn(service)
             if count(home, "select count(*) from faces join videos on videos.id = video_id "
                      "where replaces is not null and t_s > 4"):  # fmt: skip
                 break
-        assert service.rebuilding.pending
+        assert service.reprocessing.pending
         clips = "select id from videos where kind = 'video'"
         times = f"select t_s from faces where person_id = 1 and video_id in ({clips})"
         secrets |= secrets_of(
@@ -353,7 +353,7 @@ def test_forgetting_waits_for_a_set_that_is_being_built(home: Home) -> None:
             service.forgetter.answer("person", "1", START_S + 2000.0)
             home.turn(service)
             assert service.forgetter.pending
-            assert "being built" in service.trouble
+            assert "being built" in service.blocked
         home.run_until_idle(service)
 
     assert {} == surviving(home, secrets)
@@ -376,7 +376,7 @@ def test_a_name_is_gone_at_once_also_where_no_service_runs(home: Home) -> None:
     """The folder goes with the command; what somebody put into one keeps it."""
     (home.people / "Bob" / "my notes.txt").write_text("about Bob")
     with closing(Database.open(home.settings.state_dir)) as database:
-        forgetter = Forgetter(Forgetting(database), Places.of(home.settings), keep_days=0.0)
+        forgetter = ErasureStage(Eraser(database), Places.of(home.settings), keep_days=0.0)
         forgetter.answer("person", NAME, START_S)
         forgetter.answer("person", "Bob", START_S)
         forgetter.finish(START_S)

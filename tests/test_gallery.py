@@ -30,7 +30,7 @@ def some_people(exhibition: Exhibition, count: int = 3, now_s: float = 3000.0) -
     """People of whom each is seen three times in one video."""
     seen = [(person, 10.0 * person + t) for person in range(1, count + 1) for t in range(3)]
     exhibition.show("a.mp4", seen, duration_s=60.0 + 10 * count, at_s=1000.0)
-    exhibition.census()
+    exhibition.grouping_run()
     exhibition.publish(now_s)
 
 
@@ -76,7 +76,7 @@ def test_everybody_has_a_card(exhibition: Exhibition) -> None:
     exhibition.montages = {2: drawn_montage(1)}
     exhibition.show("a.mp4", [(1, 3.0), *[(2, float(t)) for t in range(30)]], at_s=100.0)
     exhibition.show("b.mp4", [(2, 7.0)], at_s=200.0)
-    exhibition.census()
+    exhibition.grouping_run()
     exhibition.publish(3000.0)
 
     assert {
@@ -95,7 +95,7 @@ def test_a_page_says_where_somebody_is_seen(exhibition: Exhibition) -> None:
     """Videos with their stretches, and each portrait with its video and time."""
     exhibition.show("a.mp4", [(1, 3.0), (1, 4.0), (1, 20.0)], at_s=100.0)
     exhibition.show("b.mp4", [(1, 7.0)], duration_s=30.0, at_s=200.0)
-    exhibition.census()
+    exhibition.grouping_run()
     exhibition.publish(3000.0)
     found = person(exhibition, 1)
 
@@ -123,7 +123,7 @@ def test_a_new_video_costs_those_it_shows(exhibition: Exhibition) -> None:
     some_people(exhibition, 600)
     before = snapshot(exhibition.root)
     exhibition.show("b.mp4", [(p, float(p % 50)) for p in (3, 7, 8, 9, 251)], at_s=5000.0)
-    exhibition.census()
+    exhibition.grouping_run()
     exhibition.publish(6000.0)
 
     people = (3, 7, 8, 9, 251)
@@ -142,7 +142,7 @@ def test_what_is_new_is_counted_from_last_time(exhibition: Exhibition) -> None:
     some_people(exhibition)
     assert 0 == read(exhibition, "summary.js")["since"]
     exhibition.show("b.mp4", [(2, 7.0), (2, 8.0), (4, 9.0)], at_s=5000.0)
-    exhibition.census()
+    exhibition.grouping_run()
     exhibition.publish(6000.0)
 
     summary = read(exhibition, "summary.js")
@@ -155,13 +155,13 @@ def test_what_is_new_stays_new_until_more_comes(exhibition: Exhibition) -> None:
     """A publication after a human's word, or a regroup, brings no faces."""
     some_people(exhibition)
     exhibition.show("b.mp4", [(2, 7.0)], at_s=5000.0)
-    exhibition.census()
+    exhibition.grouping_run()
     exhibition.publish(6000.0)
-    exhibition.census()
+    exhibition.grouping_run()
     exhibition.publish(7000.0)
     assert 1 == cards(exhibition)[2]["fresh"]
     exhibition.show("c.mp4", [(3, 7.0)], at_s=8000.0)
-    exhibition.census()
+    exhibition.grouping_run()
     exhibition.publish(9000.0)
 
     assert {1: 0, 2: 0, 3: 1} == {n: one["fresh"] for n, one in cards(exhibition).items()}
@@ -169,21 +169,21 @@ def test_what_is_new_stays_new_until_more_comes(exhibition: Exhibition) -> None:
 
 
 def test_what_was_only_looked_at_again_is_not_new(exhibition: Exhibition) -> None:
-    """Neither before the census that follows a rebuild, nor after it."""
+    """Neither before the grouping that follows a rebuild, nor after it."""
     some_people(exhibition)
     exhibition.show("b.mp4", [(2, 7.0)], at_s=5000.0)
-    exhibition.census()
+    exhibition.grouping_run()
     exhibition.publish(6000.0)
     assert 1 == cards(exhibition)[2]["fresh"]
     Rebuild(exhibition.database, exhibition.files, exhibition.tracks).replace()
 
     exhibition.publish(7000.0)
     assert {1: 0, 2: 0, 3: 0} == {n: one["fresh"] for n, one in cards(exhibition).items()}
-    exhibition.census()
+    exhibition.grouping_run()
     exhibition.publish(8000.0)
     assert {1: 0, 2: 0, 3: 0} == {n: one["fresh"] for n, one in cards(exhibition).items()}
     exhibition.show("c.mp4", [(3, 7.0)], at_s=8000.0)
-    exhibition.census()
+    exhibition.grouping_run()
     exhibition.publish(9000.0)
 
     assert {1: 0, 2: 0, 3: 1} == {n: one["fresh"] for n, one in cards(exhibition).items()}
@@ -194,12 +194,12 @@ def test_who_does_not_belong_is_shown_with_a_portrait(exhibition: Exhibition) ->
     for number in range(6):
         exhibition.show(f"{number}.mp4", [(1, 5.0), (2, 9.0)])
     exhibition.show("odd.mp4", [(1, 30.0)], looks=[9])
-    exhibition.census()
+    exhibition.grouping_run()
     exhibition.publish(3000.0)
     found = person(exhibition, 1)
 
     assert (1, 0) == (cards(exhibition)[1]["doubtful"], cards(exhibition)[2]["doubtful"])
-    [[index, distance, usual]] = found["intruders"]
+    [[index, distance, usual]] = found["outliers"]
     assert "odd.mp4" == found["videos"][found["portraits"][index][1]][0]
     assert distance > 1.0 > usual
 
@@ -208,7 +208,7 @@ def test_people_who_may_be_one_name_each_other(exhibition: Exhibition) -> None:
     """With the distance, and with the folder as it is called now."""
     some_people(exhibition)
     (exhibition.root / "person-0002").rename(exhibition.root / "Anna & Co")
-    exhibition.census([(1, 2, 0.56), (1, 3, 0.58)])
+    exhibition.grouping_run([(1, 2, 0.56), (1, 3, 0.58)])
     exhibition.publish(4000.0)
 
     close = person(exhibition, 1)["close"]
@@ -331,7 +331,7 @@ def test_many_people_are_blocks_that_never_shift(exhibition: Exhibition) -> None
     """Whose block it is follows from the number, also where somebody is gone."""
     some_people(exhibition, 260)
     exhibition.person_of = [0 if one == 5 else one for one in exhibition.person_of]
-    exhibition.census()
+    exhibition.grouping_run()
     exhibition.publish(4000.0)
 
     assert (249, 10) == (len(cards(exhibition, 1)), len(cards(exhibition, 2)))

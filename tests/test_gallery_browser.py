@@ -58,7 +58,7 @@ def people() -> Iterator[Path]:
             person: drawn_montage(person % 23, 25 if person <= 200 else 9)
             for person in range(1, 401)
         }
-        exhibition.census()
+        exhibition.grouping_run()
         exhibition.publish(1.7665e9)
         for person, name in enumerate(HOSTILE, 41):
             (root / f"person-{person:04d}").rename(root / name)
@@ -67,12 +67,14 @@ def people() -> Iterator[Path]:
             (root / f"person-{person:04d}").rename(root / name)
         (root / "person-0001").rename(root / "Grete Weiß")
         exhibition.show("new.mp4", [(1, 7.0), (2, 9.0), (PEOPLE + 1, 3.0)], 60.0, 1.7672e9)
-        exhibition.census([(person, person + 3, 0.5 + person / 1000) for person in range(1, 40, 9)])
+        exhibition.grouping_run(
+            [(person, person + 3, 0.5 + person / 1000) for person in range(1, 40, 9)]
+        )
         exhibition.publish(1.7673e9)
         broken = exhibition.file("broken film.mp4")
         exhibition.files.move_on(broken.id, "failed", 1.7673e9, "no frame could be decoded")
         exhibition.video("wedding.mp4", slices=4)
-        exhibition.work.claim()
+        exhibition.slice_queue.claim()
         exhibition.video("birthday <b>.mp4", slices=2)
         exhibition.board.refresh("faces", 1.7673e9)
         yield root

@@ -1,4 +1,4 @@
-"""A census as a whole: what is new comes in, what is gone leaves, and a restart loses nothing."""
+"""A grouping as a whole: what is new comes in, what is gone leaves, and a restart loses nothing."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def table(seed: int, size: int) -> tuple[TrackTable, NDArray[np.float64], Rows]:
     pairs = random.integers(0, max(size, 1), (size // 4, 2))
     tracks = TrackTable(
         vectors=vectors.astype(np.float32),
-        spreads=random.uniform(0, 0.02, size),
-        placed=np.where(random.random(size) < 0.05, random.integers(1, 3, size), 0),
-        apart=np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0),
+        variances=random.uniform(0, 0.02, size),
+        pinned=np.where(random.random(size) < 0.05, random.integers(1, 3, size), 0),
+        cannot_link=np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0),
     )
     return tracks, random.random(size), random.integers(1, 4, size)
 
@@ -35,25 +35,25 @@ def table(seed: int, size: int) -> tuple[TrackTable, NDArray[np.float64], Rows]:
 def first(tracks: TrackTable, size: int) -> TrackTable:
     return TrackTable(
         tracks.vectors[:size],
-        tracks.spreads[:size],
-        tracks.placed[:size],
-        tracks.apart[(tracks.apart < size).all(axis=1)],
+        tracks.variances[:size],
+        tracks.pinned[:size],
+        tracks.cannot_link[(tracks.cannot_link < size).all(axis=1)],
     )
 
 
 @given(st.integers(0, 2**32 - 1), st.lists(st.integers(0, 60), min_size=1, max_size=5))
 def test_many_censuses_end_where_one_would(seed: int, sizes: list[int]) -> None:
-    """However the tracks were spread over censuses, and whatever was deleted between."""
+    """However the tracks were spread over grouping_runs, and whatever was deleted between."""
     sizes.sort()
-    tracks, goodness, faces = table(seed, sizes[-1])
+    tracks, quality, faces = table(seed, sizes[-1])
     gone = np.random.default_rng(seed).random(sizes[-1]) < 0.15
     grouping = Grouping.empty()
     for number, size in enumerate(sizes):
         gone_now = gone[:size] if number == len(sizes) - 1 else np.zeros(size, np.bool_)
         grouping = grouping.updated(
-            first(tracks, size), goodness[:size], faces[:size], gone_now, RULE
+            first(tracks, size), quality[:size], faces[:size], gone_now, RULE
         )
-    at_once = Grouping.empty().updated(tracks, goodness, faces, gone, RULE)
+    at_once = Grouping.empty().updated(tracks, quality, faces, gone, RULE)
 
     assert at_once.groups(faces, RULE).tolist() == grouping.groups(faces, RULE).tolist()
     assert (grouping.groups(faces, RULE)[gone] == -1).all()
@@ -62,13 +62,11 @@ def test_many_censuses_end_where_one_would(seed: int, sizes: list[int]) -> None:
 @given(st.integers(0, 2**32 - 1))
 def test_a_restart_changes_nothing(seed: int) -> None:
     """What was saved is all there is."""
-    tracks, goodness, faces = table(seed, 50)
+    tracks, quality, faces = table(seed, 50)
     gone = np.zeros(50, np.bool_)
-    before = Grouping.empty().updated(first(tracks, 30), goodness[:30], faces[:30], gone[:30], RULE)
+    before = Grouping.empty().updated(first(tracks, 30), quality[:30], faces[:30], gone[:30], RULE)
     restored = from_arrays(to_arrays(before))
-    one, other = (
-        state.updated(tracks, goodness, faces, gone, RULE) for state in (before, restored)
-    )
+    one, other = (state.updated(tracks, quality, faces, gone, RULE) for state in (before, restored))
 
     assert one.groups(faces, RULE).tolist() == other.groups(faces, RULE).tolist()
     for left, right in zip(to_arrays(one).values(), to_arrays(other).values(), strict=True):
@@ -77,8 +75,8 @@ def test_a_restart_changes_nothing(seed: int) -> None:
 
 def test_a_state_is_saved_without_pickle(tmp_path: Path) -> None:
     """Plain arrays in a file that numpy reads with pickle forbidden."""
-    tracks, goodness, faces = table(5, 40)
-    state = Grouping.empty().updated(tracks, goodness, faces, np.zeros(40, np.bool_), RULE)
+    tracks, quality, faces = table(5, 40)
+    state = Grouping.empty().updated(tracks, quality, faces, np.zeros(40, np.bool_), RULE)
     np.savez(tmp_path / "state.npz", allow_pickle=False, **to_arrays(state))
     with np.load(tmp_path / "state.npz", allow_pickle=False) as arrays:
         restored = from_arrays(arrays)
@@ -86,17 +84,17 @@ def test_a_state_is_saved_without_pickle(tmp_path: Path) -> None:
     assert state.groups(faces, RULE).tolist() == restored.groups(faces, RULE).tolist()
 
 
-def lone(goodness: list[float], faces: list[int], placed: list[int] | None = None) -> Rows:
+def lone(quality: list[float], faces: list[int], pinned: list[int] | None = None) -> Rows:
     """Groups of tracks that all show the same person, of whom nothing else is known."""
-    size = len(goodness)
+    size = len(quality)
     tracks = TrackTable(
         np.full((size, 128), 0.1, dtype=np.float32),
         np.zeros(size),
-        np.array(placed or [0] * size),
+        np.array(pinned or [0] * size),
         np.empty((0, 2), dtype=np.int64),
     )
     gone = np.zeros(size, dtype=np.bool_)
-    grouping = Grouping.empty().updated(tracks, np.array(goodness), np.array(faces), gone, RULE)
+    grouping = Grouping.empty().updated(tracks, np.array(quality), np.array(faces), gone, RULE)
     return grouping.groups(np.array(faces), RULE)
 
 
@@ -122,4 +120,4 @@ def test_a_person_needs_faces_of_good_tracks() -> None:
 
 def test_a_placed_track_is_good_enough() -> None:
     """Whoever placed it could see who it is."""
-    assert [0, 0] == lone([0.1, 0.1], [2, 2], placed=[4, 0]).tolist()
+    assert [0, 0] == lone([0.1, 0.1], [2, 2], pinned=[4, 0]).tolist()

@@ -1,4 +1,4 @@
-"""People keep their ids and names whatever a census makes of their faces."""
+"""People keep their ids and names whatever a grouping makes of their faces."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Case:
-    """A census with people from the one before."""
+    """A grouping with people from the one before."""
 
     groups: Rows
     previous: Rows
     faces: Rows
     kept: frozenset[int]
-    placed: Rows
+    pinned: Rows
     next_id: int
 
     def carried(self) -> CarriedOver:
@@ -34,7 +34,7 @@ class Case:
             self.faces,
             self.next_id,
             kept=self.kept,
-            placed=self.placed,
+            pinned=self.pinned,
         )
 
 
@@ -47,13 +47,13 @@ def cases(draw: st.DrawFn) -> Case:
         values = st.lists(st.integers(low, high), min_size=size, max_size=size)
         return np.array(draw(values), dtype=np.int64)
 
-    placed = column(-12, 6)
+    pinned = column(-12, 6)
     return Case(
         groups=column(-1, 6),
         previous=column(0, 7),
         faces=column(1, 4),
         kept=frozenset(draw(st.sets(st.integers(1, 7), max_size=4))),
-        placed=np.maximum(placed, 0),
+        pinned=np.maximum(pinned, 0),
         next_id=draw(st.integers(8, 12)),
     )
 
@@ -68,7 +68,7 @@ def grouped(*counts: tuple[int, int, int]) -> tuple[Rows, Rows, Rows]:
 def test_ids_are_never_reused(case: Case) -> None:
     """Everybody is somebody known, or has an id that nobody ever had."""
     result = case.carried()
-    known = set(case.previous.tolist()) | set(case.placed.tolist()) | {0}
+    known = set(case.previous.tolist()) | set(case.pinned.tolist()) | {0}
     new = set(result.people.tolist()) - known
 
     assert new <= set(range(case.next_id, result.next_id))
@@ -83,7 +83,7 @@ def test_names_are_never_lost(case: Case) -> None:
     result = case.carried()
     for person in case.kept:
         theirs = case.previous == person
-        moved_away = case.placed[theirs] > 0
+        moved_away = case.pinned[theirs] > 0
         if theirs.any() and not moved_away.all():
             assert person in result.people
     assert set(result.names_lost) <= case.kept
@@ -92,10 +92,10 @@ def test_names_are_never_lost(case: Case) -> None:
 
 @given(cases())
 def test_what_was_placed_stays(case: Case) -> None:
-    """A census never moves a track that somebody put where it is."""
+    """A grouping never moves a track that somebody put where it is."""
     people = case.carried().people
 
-    assert (people[case.placed > 0] == case.placed[case.placed > 0]).all()
+    assert (people[case.pinned > 0] == case.pinned[case.pinned > 0]).all()
 
 
 @given(cases())
@@ -103,7 +103,7 @@ def test_a_group_is_one_person(case: Case) -> None:
     """But for what was placed and for kept people who leave; and no two groups are one."""
     result = case.carried()
     given_back = np.isin(result.people, list(case.kept)) & (result.people == case.previous)
-    free = (case.placed == 0) & ~given_back
+    free = (case.pinned == 0) & ~given_back
     groups, people = case.groups[free], result.people[free]
     pairs = set(zip(groups.tolist(), people.tolist(), strict=True))
 
@@ -115,14 +115,14 @@ def test_a_group_is_one_person(case: Case) -> None:
 
 @given(cases())
 def test_a_census_that_changes_nothing_changes_nobody(case: Case) -> None:
-    """With the people found as its groups, a census gives the same people again."""
+    """With the people found as its groups, a grouping gives the same people again."""
     first = case.carried()
     again = Case(
         groups=np.where(first.people > 0, first.people, -1),
         previous=first.people,
         faces=case.faces,
         kept=case.kept,
-        placed=case.placed,
+        pinned=case.pinned,
         next_id=first.next_id,
     ).carried()
 
@@ -215,9 +215,9 @@ def test_a_name_stays_when_its_faces_are_noise_now() -> None:
 
 
 def test_a_group_belongs_to_whom_its_faces_were_placed_with() -> None:
-    """One face put there by hand says more than ten that a census put elsewhere."""
-    placed = np.array([0] * 10 + [7])
-    result = carry_over(*grouped((0, 4, 10), (0, 0, 1)), next_id=9, kept={4}, placed=placed)
+    """One face put there by hand says more than ten that a grouping put elsewhere."""
+    pinned = np.array([0] * 10 + [7])
+    result = carry_over(*grouped((0, 4, 10), (0, 0, 1)), next_id=9, kept={4}, pinned=pinned)
 
     assert 7 == result.people[10]
     assert [4] * 10 == result.people[:10].tolist()
@@ -225,10 +225,10 @@ def test_a_group_belongs_to_whom_its_faces_were_placed_with() -> None:
 
 def test_what_was_placed_elsewhere_does_not_keep_an_id() -> None:
     """Somebody moved most of person 4 to 7; the rest is 4, not what else is beside those."""
-    placed = np.array([7] * 5 + [0] * 5)
-    result = carry_over(*grouped((0, 4, 5), (1, 0, 2), (2, 4, 3)), next_id=9, placed=placed)
+    pinned = np.array([7] * 5 + [0] * 5)
+    result = carry_over(*grouped((0, 4, 5), (1, 0, 2), (2, 4, 3)), next_id=9, pinned=pinned)
     torn = carry_over(
-        *grouped((0, 4, 4), (1, 4, 1), (0, 0, 2), (2, 4, 3)), next_id=9, placed=placed
+        *grouped((0, 4, 4), (1, 4, 1), (0, 0, 2), (2, 4, 3)), next_id=9, pinned=pinned
     )
 
     assert [7] * 5 + [9] * 2 + [4] * 3 == result.people.tolist()

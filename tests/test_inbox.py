@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portraitd.ingest.mounts import file_system_type, needs_polling
-from portraitd.ingest.scanner import Found, Settling, is_ignored, look
+from portraitd.ingest.scanner import Found, StabilityTracker, is_ignored, scan_folder
 from portraitd.model.media_file import Stamp
 
 CLIP = Path("clip.mp4")
@@ -59,7 +59,7 @@ def test_files_in_subfolders_are_found_with_their_stamps(tmp_path: Path) -> None
     (tmp_path / "b" / "deep" / "two.mp4").write_bytes(b"22")
     (tmp_path / "one.mp4").write_bytes(b"1")
 
-    found = list(look(tmp_path))
+    found = list(scan_folder(tmp_path))
 
     facts = (tmp_path / "one.mp4").stat()
     assert [Path("one.mp4"), Path("b/deep/two.mp4")] == paths(iter(found))
@@ -72,7 +72,7 @@ def test_ignored_and_skipped_paths_are_not_looked_into(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "clip.mp4").write_bytes(b"x")
 
-    assert [Path("b/processed/clip.mp4")] == paths(look(tmp_path, skip=[Path("processed")]))
+    assert [Path("b/processed/clip.mp4")] == paths(scan_folder(tmp_path, skip=[Path("processed")]))
 
 
 def test_what_is_no_regular_file_has_a_reason(
@@ -87,7 +87,7 @@ def test_what_is_no_regular_file_has_a_reason(
     monkeypatch.chdir(tmp_path)  # the path of a socket may not be long
     listening.bind("socket.mp4")
 
-    found = reasons(look(tmp_path))
+    found = reasons(scan_folder(tmp_path))
 
     listening.close()
     assert {
@@ -106,7 +106,7 @@ def test_a_device_has_a_reason(tmp_path: Path) -> None:
     except PermissionError:
         pytest.skip("only root may make devices")
 
-    assert {"null.mp4": "a device"} == reasons(look(tmp_path))
+    assert {"null.mp4": "a device"} == reasons(scan_folder(tmp_path))
 
 
 def test_a_loop_of_links_ends(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_loop_of_links_ends(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "up").symlink_to("..")
 
-    assert [Path("a/up")] == paths(look(tmp_path))
+    assert [Path("a/up")] == paths(scan_folder(tmp_path))
 
 
 def test_names_that_are_not_utf8_survive(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_names_that_are_not_utf8_survive(tmp_path: Path) -> None:
     with open(raw, "wb") as file:
         file.write(b"latin")
 
-    (found,) = look(tmp_path)
+    (found,) = scan_folder(tmp_path)
 
     assert b"caf\xe9.mp4" == os.fsencode(found.path)
     assert b"latin" == (tmp_path / found.path).read_bytes()
@@ -131,7 +131,7 @@ def test_names_that_are_not_utf8_survive(tmp_path: Path) -> None:
 
 def test_a_missing_root_is_a_reason(tmp_path: Path) -> None:
     """A share that went away is a finding about the root itself."""
-    (found,) = look(tmp_path / "away")
+    (found,) = scan_folder(tmp_path / "away")
 
     assert Found(Path(), None, "cannot be listed: No such file or directory") == found
 
@@ -146,7 +146,7 @@ def test_what_may_not_be_read_has_a_reason_and_the_rest_goes_on(tmp_path: Path) 
     (tmp_path / "secret.mp4").chmod(0)
     (tmp_path / "closed").chmod(0)
 
-    found = reasons(look(tmp_path))
+    found = reasons(scan_folder(tmp_path))
 
     (tmp_path / "closed").chmod(0o700)
     assert {
@@ -165,7 +165,7 @@ def test_a_folder_that_becomes_a_link_while_looking_is_not_followed(tmp_path: Pa
     (inbox / "folder").mkdir(parents=True)
     (inbox / "z.mp4").write_bytes(b"x")
 
-    looking = look(inbox)
+    looking = scan_folder(inbox)
     assert Path("z.mp4") == next(looking).path
     (inbox / "folder").rmdir()
     (inbox / "folder").symlink_to(outside)
@@ -185,7 +185,7 @@ def test_a_deep_tree_is_looked_through(tmp_path: Path) -> None:
     os.close(os.open("clip.mp4", os.O_CREAT | os.O_WRONLY, dir_fd=fd))
     os.close(fd)
 
-    (found,) = look(tmp_path)
+    (found,) = scan_folder(tmp_path)
 
     # Too deep for the recursion of pytest's own cleaning up.
     subprocess.run(["rm", "-rf", tmp_path / "d"], check=True)
@@ -194,7 +194,7 @@ def test_a_deep_tree_is_looked_through(tmp_path: Path) -> None:
 
 def test_a_growing_file_is_left_alone() -> None:
     """A file is taken only after it has stood still for the quiet period."""
-    settling = Settling(quiet_s=5.0)
+    settling = StabilityTracker(quiet_s=5.0)
 
     assert [] == settling.observe({CLIP: Stamp(10, 1, 7)}, now_s=0.0)
     assert [] == settling.observe({CLIP: Stamp(20, 2, 7)}, now_s=4.0)
@@ -204,7 +204,7 @@ def test_a_growing_file_is_left_alone() -> None:
 
 def test_a_file_replaced_by_rename_starts_anew() -> None:
     """Same size and time, another inode: another file."""
-    settling = Settling(quiet_s=5.0)
+    settling = StabilityTracker(quiet_s=5.0)
     settling.observe({CLIP: Stamp(10, 1, 7)}, now_s=0.0)
 
     assert [] == settling.observe({CLIP: Stamp(10, 1, 8)}, now_s=5.0)
@@ -212,7 +212,7 @@ def test_a_file_replaced_by_rename_starts_anew() -> None:
 
 def test_a_settled_file_is_named_until_it_is_forgotten() -> None:
     """Forgetting starts the quiet time again."""
-    settling = Settling(quiet_s=5.0)
+    settling = StabilityTracker(quiet_s=5.0)
     found = {CLIP: Stamp(0, 1, 7)}
     settling.observe(found, now_s=0.0)
     assert [CLIP] == settling.observe(found, now_s=5.0)
@@ -226,7 +226,7 @@ def test_a_settled_file_is_named_until_it_is_forgotten() -> None:
 
 def test_a_vanished_file_is_dropped() -> None:
     """A file that comes back has to stand still once more."""
-    settling = Settling(quiet_s=5.0)
+    settling = StabilityTracker(quiet_s=5.0)
     found = {CLIP: Stamp(10, 1, 7)}
     settling.observe(found, now_s=0.0)
     settling.observe({}, now_s=3.0)
@@ -236,7 +236,7 @@ def test_a_vanished_file_is_dropped() -> None:
 
 def test_the_next_settling_can_be_waited_for() -> None:
     """The service sleeps no longer than until a file can have settled."""
-    settling = Settling(quiet_s=5.0)
+    settling = StabilityTracker(quiet_s=5.0)
     assert settling.next_in_s(now_s=0.0) is None
     settling.observe({CLIP: Stamp(10, 1, 7), Path("b"): Stamp(1, 1, 8)}, now_s=1.0)
     settling.observe({CLIP: Stamp(10, 1, 7), Path("b"): Stamp(2, 2, 8)}, now_s=4.0)
@@ -248,7 +248,7 @@ def test_the_next_settling_can_be_waited_for() -> None:
 @given(st.lists(st.tuples(st.floats(0, 10), st.sampled_from([1, 2, 3])), min_size=1, max_size=20))
 def test_no_file_settles_before_its_time(story: list[tuple[float, int]]) -> None:
     """Whatever happens, a file named has been seen unchanged over the quiet time."""
-    settling = Settling(quiet_s=5.0)
+    settling = StabilityTracker(quiet_s=5.0)
     now_s = 0.0
     seen: list[tuple[float, int]] = []
     for pause_s, size in story:

@@ -15,7 +15,7 @@ from daemons import portraitd
 from portraitd.cli.install import Installation, config, described, planned, samba, unit
 from portraitd.config import load
 
-SHIPPED = Path(__file__).parents[1] / "systemd" / "portraitd.service.pipeline"
+SHIPPED = Path(__file__).parents[1] / "systemd" / "portraitd.service"
 
 MOST_EXPOSURE = 1.0
 
@@ -105,7 +105,7 @@ def test_the_printed_commands_are_shell(tmp_path: Path) -> None:
 def test_systemd_understands_the_unit(tmp_path: Path) -> None:
     """Every line, without a warning."""
     plan = Installation(program=Path(sys.executable), home=tmp_path, config=tmp_path / "c.toml")
-    place = tmp_path / "portraitd.service.pipeline"
+    place = tmp_path / "portraitd.service"
     place.write_text(unit(plan))
 
     answer = subprocess.run(
@@ -121,7 +121,7 @@ def test_systemd_understands_the_unit(tmp_path: Path) -> None:
 @pytest.mark.parametrize("openvino", [False, True])
 def test_the_unit_is_tight(tmp_path: Path, home: str, openvino: bool) -> None:
     """The exposure that systemd finds, from 0 to 10."""
-    place = tmp_path / "portraitd.service.pipeline"
+    place = tmp_path / "portraitd.service"
     place.write_text(unit(Installation(home=Path(home), openvino=openvino)))
 
     answer = subprocess.run(

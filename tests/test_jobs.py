@@ -16,7 +16,7 @@ from portraitd.faces.interface import EncoderSettings
 from portraitd.ingest import media_jobs
 from portraitd.ingest.media_jobs import EncodeSettings
 from portraitd.model.errors import FileChanged
-from portraitd.model.face import Sighting, SliceFaces
+from portraitd.model.face import DetectedFace, SliceFaces
 from portraitd.model.media_file import MediaKind, Slice
 from samples import source_of
 from stores import embedding
@@ -37,7 +37,7 @@ def encode(
     return media_jobs.encode(Slice(source_of(path), kind, start_s, stop_s), how)
 
 
-def values(sightings: list[Sighting]) -> list[tuple[object, ...]]:
+def values(detections: list[DetectedFace]) -> list[tuple[object, ...]]:
     """Everything that is stored of each face."""
     return [
         (
@@ -50,7 +50,7 @@ def values(sightings: list[Sighting]) -> list[tuple[object, ...]]:
             one.portrait.area,
             hashlib.sha256(one.portrait.jpeg).hexdigest(),
         )
-        for one in sightings
+        for one in detections
     ]
 
 
@@ -69,8 +69,8 @@ def test_cutting_differently_finds_the_same_faces(
 
     pieces = [encode(two_people, settings(tmp_path), a, b) for a, b in pairwise(edges)]
 
-    assert values(list(whole.sightings)) == values(
-        [one for piece in pieces for one in piece.sightings]
+    assert values(list(whole.detections)) == values(
+        [one for piece in pieces for one in piece.detections]
     )
     assert whole.sampled == sum(piece.sampled for piece in pieces)
     assert whole.decoded == sum(piece.decoded for piece in pieces)
@@ -85,7 +85,7 @@ def test_a_slice_tells_what_it_read(whole: SliceFaces) -> None:
 
 def test_a_face_is_a_vector_and_a_picture(whole: SliceFaces) -> None:
     """128 float32 and a JPEG of the width asked for."""
-    for one in whole.sightings:
+    for one in whole.detections:
         picture = cv2.imdecode(np.frombuffer(one.portrait.jpeg, np.uint8), cv2.IMREAD_COLOR)
         assert ((128,), np.float32) == (one.face.embedding.shape, one.face.embedding.dtype)
         assert picture is not None
@@ -107,15 +107,15 @@ def test_a_still_is_looked_at_once_and_found_as_often(
     reused = encode(clip, settings(tmp_path))
     looked_again = encode(clip, settings(tmp_path, reuse_unchanged=False))
 
-    assert {0.0, 2.0, 4.0, 6.0} == {one.t_s for one in reused.sightings}
-    assert values(list(looked_again.sightings)) == values(list(reused.sightings))
+    assert {0.0, 2.0, 4.0, 6.0} == {one.t_s for one in reused.detections}
+    assert values(list(looked_again.detections)) == values(list(reused.detections))
 
 
 def test_a_photo_is_one_frame(tmp_path: Path, photographs: list[Path]) -> None:
     """At time 0."""
     found = encode(photographs[0], settings(tmp_path), kind=MediaKind.PHOTO)
 
-    assert [0.0] == [one.t_s for one in found.sightings]
+    assert [0.0] == [one.t_s for one in found.detections]
     assert (1, 1, 0.0) == (found.sampled, found.decoded, found.ended_s)
 
 

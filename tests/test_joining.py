@@ -9,16 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from portraitd.clustering.agglomeration import Assembly, TrackTable
-from portraitd.clustering.assignment import Joining, JoiningRule
-from portraitd.clustering.dbscan import Density
-from portraitd.clustering.merge_candidates import tight_pairs
+from portraitd.clustering.agglomeration import Agglomeration, TrackTable
+from portraitd.clustering.assignment import Assignment, AssignmentRule
+from portraitd.clustering.dbscan import IncrementalDbscan
+from portraitd.clustering.merge_candidates import merge_candidates
 from track_tables import DENSE, RULE, fresh, spots, stores
 
-JOIN = JoiningRule(0.54, thin_tracks=4, thin_distance=0.45)
+JOIN = AssignmentRule(0.54, thin_tracks=4, thin_distance=0.45)
 
 
-def several(assembly: Assembly) -> NDArray[np.bool_]:
+def several(assembly: Agglomeration) -> NDArray[np.bool_]:
     """Groups of more than one track, by the row they are named after."""
     groups = assembly.groups
     return np.bincount(groups[groups >= 0], minlength=len(groups)) > 1
@@ -31,14 +31,18 @@ def test_asking_poor_tracks_again_gives_what_asking_all_gives(
     """Also for those whose group, or whose rival's group, changed."""
     random = np.random.default_rng(seed)
     size = len(tracks.vectors)
-    tracks = replace(tracks, placed=np.zeros(size, dtype=np.int64))
+    tracks = replace(tracks, pinned=np.zeros(size, dtype=np.int64))
     poor = random.random(size) < 0.4
-    density, assembly, joining = Density.empty(), Assembly.empty(128), Joining.empty()
+    density, assembly, joining = (
+        IncrementalDbscan.empty(),
+        Agglomeration.empty(128),
+        Assignment.empty(),
+    )
     for some in np.array_split(random.permutation(np.flatnonzero(~poor)), 4):
         density = density.insert(tracks.vectors, some, DENSE)
         assembly = assembly.updated(density, tracks, DENSE, RULE)
         joining = joining.updated(poor, several(assembly), assembly, tracks, JOIN)
-    again = Joining.empty().updated(poor, several(assembly), assembly, tracks, JOIN)
+    again = Assignment.empty().updated(poor, several(assembly), assembly, tracks, JOIN)
 
     assert again.homes.tolist() == joining.homes.tolist()
 
@@ -49,20 +53,22 @@ def test_poor_tracks_join_the_nearest_group_that_may_be_theirs(
 ) -> None:
     """By definition; with nobody twice in one frame; and no group changes by it."""
     size = len(tracks.vectors)
-    tracks = replace(tracks, placed=np.zeros(size, dtype=np.int64))
+    tracks = replace(tracks, pinned=np.zeros(size, dtype=np.int64))
     poor = np.random.default_rng(seed).random(size) < 0.4
     assembly = fresh(tracks, np.flatnonzero(~poor))
-    homes = Joining.empty().updated(poor, several(assembly), assembly, tracks, JOIN).homes
+    homes = Assignment.empty().updated(poor, several(assembly), assembly, tracks, JOIN).homes
     groups = assembly.groups
     exact = tracks.vectors.astype(np.float64)
     everyone = np.where(poor, homes, groups)
-    for a, b in tracks.apart:
+    for a, b in tracks.cannot_link:
         assert everyone[a] != everyone[b] or everyone[a] < 0
 
     def distance(row: np.int64, group: int) -> float:
         members = np.flatnonzero(groups == group)
         gaps = exact[members] - exact[row]
-        return float((gaps**2).sum(1).mean() + tracks.spreads[members].mean() + tracks.spreads[row])
+        return float(
+            (gaps**2).sum(1).mean() + tracks.variances[members].mean() + tracks.variances[row]
+        )
 
     def limit(group: int) -> float:
         size = (groups == group).sum()
@@ -70,7 +76,7 @@ def test_poor_tracks_join_the_nearest_group_that_may_be_theirs(
         return float(JOIN.thin_distance if size < JOIN.thin_tracks else JOIN.max_distance) ** 2
 
     for row in np.flatnonzero(poor):
-        beside = {int(b if a == row else a) for a, b in tracks.apart if row in {a, b}}
+        beside = {int(b if a == row else a) for a, b in tracks.cannot_link if row in {a, b}}
         mine = distance(row, homes[row]) if homes[row] >= 0 else np.inf
         assert homes[row] < 0 or mine <= limit(homes[row]) + 1e-6
         for group in set(groups[groups >= 0].tolist()) - set(everyone[list(beside)].tolist()):
@@ -86,11 +92,11 @@ def test_a_poor_track_moves_up_when_its_rival_leaves() -> None:
     rivals = np.array([[0, 0.32], [0.34, 0]])
     vectors = np.zeros((14, 128), dtype=np.float32)
     vectors[:, :2] = np.concatenate([places, rivals])
-    apart, poor = np.array([[12, 13]]), np.arange(14) >= 12
-    tracks = TrackTable(vectors, np.zeros(14), np.zeros(14, np.int64), apart)
-    density = Density.empty().insert(vectors, np.arange(8), DENSE)
-    assembly = Assembly.empty(128).updated(density, tracks, DENSE, RULE)
-    before = Joining.empty().updated(poor, several(assembly), assembly, tracks, JOIN)
+    cannot_link, poor = np.array([[12, 13]]), np.arange(14) >= 12
+    tracks = TrackTable(vectors, np.zeros(14), np.zeros(14, np.int64), cannot_link)
+    density = IncrementalDbscan.empty().insert(vectors, np.arange(8), DENSE)
+    assembly = Agglomeration.empty(128).updated(density, tracks, DENSE, RULE)
+    before = Assignment.empty().updated(poor, several(assembly), assembly, tracks, JOIN)
     density = density.insert(vectors, np.arange(8, 12), DENSE)
     assembly = assembly.updated(density, tracks, DENSE, RULE)
     after = before.updated(poor, several(assembly), assembly, tracks, JOIN)
@@ -102,14 +108,14 @@ def test_a_poor_track_moves_up_when_its_rival_leaves() -> None:
 def test_tight_pairs_are_those_somebody_should_look_at() -> None:
     """The nearest other group within reach, unless it is known to be somebody else."""
     tracks = spots((0.0, 4), (0.57, 4), (1.9, 4), (2.45, 4), (9.0, 1))
-    tracks = replace(tracks, apart=np.array([[8, 12]]))
+    tracks = replace(tracks, cannot_link=np.array([[8, 12]]))
     assembly = fresh(tracks, np.arange(17))
-    found = tight_pairs(assembly, tracks, 0.6)
-    density = Density.empty().insert(tracks.vectors, np.arange(17), DENSE)
+    found = merge_candidates(assembly, tracks, 0.6)
+    density = IncrementalDbscan.empty().insert(tracks.vectors, np.arange(17), DENSE)
     settled = assembly.updated(density, tracks, DENSE, RULE)
 
     assert [[0, 4]] == found.groups.tolist()
     assert [[4, 4]] == found.tracks.tolist()
     assert np.allclose([0.57], found.distances)
-    assert 0 == len(tight_pairs(settled, tracks, 0.6).groups)
-    assert 1 == len(tight_pairs(settled, tracks, 0.6, everywhere=True).groups)
+    assert 0 == len(merge_candidates(settled, tracks, 0.6).groups)
+    assert 1 == len(merge_candidates(settled, tracks, 0.6, everywhere=True).groups)

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from daemons import Daemon, make_home, portraitd
-from portraitd.service.control_files import Request, Requests
+from portraitd.service.control_files import ControlFiles, ControlRequest
 from processes import wait_until
 
 
@@ -24,7 +24,7 @@ def test_what_people_do_is_listed_and_undone(tmp_path: Path, two_people: Path) -
     with Daemon(home) as daemon:
         wait_until(daemon.has_settled, "everything is shown", 120.0)
         (home / "people" / "person-0001").rename(home / "people" / "Ann")
-        daemon.wait_for("gesture")
+        daemon.wait_for("edit")
 
         assert [("name", 1, "Ann", False)] == [
             (row["kind"], row["person_id"], row["name"], row["is_undone"]) for row in rows(home)
@@ -58,11 +58,14 @@ def test_a_home_without_a_store_has_no_ledger(tmp_path: Path) -> None:
 
 def test_requests_are_answered_in_their_order(tmp_path: Path) -> None:
     """What is no request is removed; an answer is read once."""
-    requests = Requests(tmp_path / "requests")
-    first = requests.leave(Request("undo", 3))
-    second = requests.leave(Request("accept"))
+    requests = ControlFiles(tmp_path / "requests")
+    first = requests.leave(ControlRequest("undo", 3))
+    second = requests.leave(ControlRequest("accept"))
     (tmp_path / "requests" / "0.request").write_text("nonsense")
-    assert {first: Request("undo", 3), second: Request("accept")} == requests.waiting()
+    assert {
+        first: ControlRequest("undo", 3),
+        second: ControlRequest("accept"),
+    } == requests.waiting()
 
     requests.answer(first, "no", granted=False)
 

@@ -177,7 +177,7 @@ def test_gaps_between_two_times_are_kept(store: Store, path: Path) -> None:
 def test_when_the_newest_tracks_are_gone_their_rows_stay(
     store: Store, path: Path, restarted: bool
 ) -> None:
-    """A census still has to let them go; and nobody else gets their rows."""
+    """A grouping still has to let them go; and nobody else gets their rows."""
     see(store, 1)
     see(store, 2)
     matrix = Matrix(path, store.tracks)
@@ -213,7 +213,7 @@ def test_rows_that_nobody_needs_are_erased(store: Store, path: Path) -> None:
 
 
 def test_a_file_that_is_lost_covers_every_track_there_ever_was(store: Store, path: Path) -> None:
-    """Also when the newest are gone: what a census remembers of them has its place."""
+    """Also when the newest are gone: what a grouping remembers of them has its place."""
     see(store, 1)
     see(store, 2)
     matrix = Matrix(path, store.tracks)

@@ -1,4 +1,4 @@
-"""What a census remembers is read back as it was written, or not at all."""
+"""What a grouping remembers is read back as it was written, or not at all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from portraitd.clustering.agglomeration import TrackTable
 from portraitd.clustering.grouping import Grouping, GroupingRule, to_arrays
-from portraitd.clustering.grouping_snapshot import forget_all_but, remember, remembered
+from portraitd.clustering.grouping_snapshot import forget_all_but, load_snapshot, save_snapshot
 
 RULE = GroupingRule()
 
@@ -47,15 +47,15 @@ def groups(grouping: Grouping, size: int = 40) -> list[int]:
 def test_what_was_remembered_is_the_same(tmp_path: Path) -> None:
     """To the last bit, also of nothing."""
     for grouping in (Grouping.empty(), updated(Grouping.empty())):
-        name = remember(tmp_path, grouping)
+        name = save_snapshot(tmp_path, grouping)
 
-        assert values(grouping) == values(remembered(tmp_path, name))
+        assert values(grouping) == values(load_snapshot(tmp_path, name))
 
 
 def test_going_on_from_a_memory_is_going_on(tmp_path: Path) -> None:
-    """A restart between two censuses makes no difference."""
+    """A restart between two grouping_runs makes no difference."""
     first = updated(Grouping.empty(), 25)
-    read = remembered(tmp_path, remember(tmp_path, first))
+    read = load_snapshot(tmp_path, save_snapshot(tmp_path, first))
 
     assert groups(updated(first)) == groups(updated(read))
     assert groups(updated(Grouping.empty())) == groups(updated(read))
@@ -63,14 +63,14 @@ def test_going_on_from_a_memory_is_going_on(tmp_path: Path) -> None:
 
 def test_without_a_memory_it_begins_anew(tmp_path: Path) -> None:
     """No name, or a name of nothing."""
-    assert values(Grouping.empty()) == values(remembered(tmp_path, ""))
-    assert values(Grouping.empty()) == values(remembered(tmp_path, "grouping-gone.npz"))
+    assert values(Grouping.empty()) == values(load_snapshot(tmp_path, ""))
+    assert values(Grouping.empty()) == values(load_snapshot(tmp_path, "grouping-gone.npz"))
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("memory")
-    return folder / remember(folder, updated(Grouping.empty()))
+    return folder / save_snapshot(folder, updated(Grouping.empty()))
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 30, 1000, -1, -30])
@@ -78,10 +78,10 @@ def test_a_memory_cut_off_begins_anew(tmp_path: Path, whole: Path, size: int) ->
     """However much of it is left; the people are the same."""
     (tmp_path / whole.name).write_bytes(whole.read_bytes()[:size])
 
-    read = remembered(tmp_path, whole.name)
+    read = load_snapshot(tmp_path, whole.name)
 
     assert values(Grouping.empty()) == values(read)
-    assert groups(remembered(whole.parent, whole.name)) == groups(updated(read))
+    assert groups(load_snapshot(whole.parent, whole.name)) == groups(updated(read))
 
 
 @settings(max_examples=300)
@@ -96,9 +96,9 @@ def test_a_damaged_memory_is_never_believed(
     folder = tmp_path_factory.mktemp("damaged")
     (folder / whole.name).write_bytes(content)
 
-    read = values(remembered(folder, whole.name))
+    read = values(load_snapshot(folder, whole.name))
 
-    expected = (values(Grouping.empty()), values(remembered(whole.parent, whole.name)))
+    expected = (values(Grouping.empty()), values(load_snapshot(whole.parent, whole.name)))
     assert read in expected
 
 
@@ -109,13 +109,13 @@ def test_a_memory_of_another_version_begins_anew(tmp_path: Path, whole: Path) ->
         for entry in old.namelist()[1:]:
             new.writestr(entry, old.read(entry))
 
-    assert values(Grouping.empty()) == values(remembered(tmp_path, name))
+    assert values(Grouping.empty()) == values(load_snapshot(tmp_path, name))
 
 
 def test_all_other_memories_are_forgotten(tmp_path: Path) -> None:
     """Those half written too; no other file is touched."""
-    kept = remember(tmp_path, Grouping.empty())
-    remember(tmp_path, Grouping.empty())
+    kept = save_snapshot(tmp_path, Grouping.empty())
+    save_snapshot(tmp_path, Grouping.empty())
     (tmp_path / ".grouping-half.npz").write_bytes(b"half")
     (tmp_path / "tracks.f32").write_bytes(b"")
 
@@ -128,7 +128,7 @@ def test_all_other_memories_are_forgotten(tmp_path: Path) -> None:
 
 def test_a_memory_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     """Each has a name of its own, and nothing is left beside it."""
-    names = {remember(tmp_path, Grouping.empty()) for _ in range(3)}
+    names = {save_snapshot(tmp_path, Grouping.empty()) for _ in range(3)}
 
     assert names == {path.name for path in tmp_path.iterdir()}
     assert 3 == len(names)

@@ -9,17 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from old_schemas import column_of_today, table_of_today
 from portraitd.clustering.grouping_methods import make_method
 from portraitd.config import GroupingSettings
 from portraitd.model.media_file import FileState
 from portraitd.store import Database
 from portraitd.store.database import APPLICATION_ID, FILE_NAME, newest_schema
-from portraitd.store.publications import Publication, Showing
+from portraitd.store.publications import Publication, Publications
 from portraitd.workers.pool import InlineExecutor
 from stores import ENCODER, Store, embedding, slice_faces
 
 COPIED = ("files", "videos", "jobs", "faces", "portraits", "people", "publications")
-"""Tables that have the same columns, or more of them, in all later schemas."""
+"""Tables of the first schema that have the same columns, or more of them, in all later schemas."""
 
 
 def first_store(folder: Path, source: Path) -> None:
@@ -31,8 +32,11 @@ def first_store(folder: Path, source: Path) -> None:
         old.execute(f"pragma application_id = {APPLICATION_ID}")
         old.execute("attach ? as today", (str(source / FILE_NAME),))
         for table in COPIED:
-            columns = ", ".join(row[1] for row in old.execute(f"pragma table_info({table})"))
-            old.execute(f"insert into {table} ({columns}) select {columns} from today.{table}")
+            names = [row[1] for row in old.execute(f"pragma table_info({table})")]
+            old.execute(
+                f"insert into {table} ({', '.join(names)}) "
+                f"select {', '.join((column_of_today(table, name) for name in names))} from today.{table_of_today(table)}"
+            )
         old.execute(
             """
             insert into censuses values (7, '{"eps": 0.5}', 6, 6, 2, 1, 0, 1.5, 99.0)
@@ -46,10 +50,13 @@ def content(path: Path) -> dict[str, list[dict[str, object]]]:
         db.row_factory = sqlite3.Row
         new = {"track_id", "tracked", "locked", "split_from", "hidden", "rank", "ignored"}
         new |= {"ledger_id", "replaces", "frozen", "confidence", "priority", "content_size"}
+        present = {row[0] for row in db.execute("select name from sqlite_master")}
         return {
             table: [
-                {key: row[key] for key in row.keys() if key not in new}  # noqa: SIM118
-                for row in db.execute(f"select * from {table} order by 1")
+                {column_of_today(table, key): row[key] for key in row.keys() if key not in new}  # noqa: SIM118
+                for row in db.execute(
+                    f"select * from {table if table in present else table_of_today(table)} order by 1"
+                )
             ]
             for table in COPIED
         }
@@ -67,15 +74,15 @@ def old(tmp_path: Path) -> Path:
     store.see(ann, embedding(3))
     store.group([0, 1, 0, -1])
     store.database.execute("update people set name = 'Ann' where id = 1")
-    Showing(store.database).note(Publication(7, 0, "1"), {}, 100.0)
+    Publications(store.database).note(Publication(7, 0, "1"), {}, 100.0)
     for name in ("failed.mp4", "half.mp4"):
         store.video(name, slices=2)
-        first, second = store.work.claim(), store.work.claim()
+        first, second = store.slice_queue.claim(), store.slice_queue.claim()
         assert first
         assert second
-        store.work.record(first, slice_faces(bob), ENCODER, 50.0)
+        store.slice_queue.record(first, slice_faces(bob), ENCODER, 50.0)
         if name == "failed.mp4":
-            store.work.lose(second, "died", 1, 51.0)
+            store.slice_queue.lose(second, "died", 1, 51.0)
     store.file("text.txt", FileState.FAILED)
     store.database.execute("pragma wal_checkpoint(truncate)")
     store.database.close()
@@ -110,14 +117,14 @@ def test_a_store_made_anew_has_the_same_schema(old: Path, tmp_path: Path) -> Non
 
 def test_the_last_census_is_still_known(old: Path) -> None:
     """With what it said then; it had no tracks."""
-    last = Store(Database.open(old)).people.last_census()
+    last = Store(Database.open(old)).people.last_grouping_run()
 
     assert last
     assert (7, '{"eps": 0.5}', 6) == (last.id, last.parameters, last.last_id)
     assert (6, 0, 2, 1, 0, 0) == (
         last.faces, last.tracks, last.people, last.unassigned, last.names_lost, last.violations
     )  # fmt: skip
-    assert (99.0, "") == (last.finished_at, last.memory)
+    assert (99.0, "") == (last.finished_at, last.snapshot)
 
 
 def test_finished_videos_wait_for_their_tracks(old: Path) -> None:
@@ -138,11 +145,11 @@ def test_finished_videos_wait_for_their_tracks(old: Path) -> None:
 
 @pytest.mark.parametrize("method", ["people", "dbscan"])
 def test_people_keep_their_numbers_and_names(old: Path, method: str) -> None:
-    """The next census, in whichever way, calls the same people by the same numbers."""
+    """The next grouping, in whichever way, calls the same people by the same numbers."""
     store = Store(Database.open(old))
     store.track()
     settings = GroupingSettings.model_validate({"method": method, "min_samples": 2})
-    census = make_method(
+    grouping_run = make_method(
         settings,
         store.faces,
         store.tracks,
@@ -151,14 +158,14 @@ def test_people_keep_their_numbers_and_names(old: Path, method: str) -> None:
         InlineExecutor(),
         old,
     )
-    assert census.arrivals().stale
+    assert grouping_run.arrivals().stale
 
-    answer = census.begin(store.people.last_census()).result()
-    taken = store.people.record(census.finish(answer), 1.0, 200.0)
+    answer = grouping_run.begin(store.people.last_grouping_run()).result()
+    taken = store.people.record(grouping_run.finish(answer), 1.0, 200.0)
 
     # Of the video that is half done there are no tracks yet.
     half = 2 if method == "dbscan" else 0
     assert [1, 2, 1, 0, 2, half] == store.faces.persons().tolist()
     assert [(1, "Ann"), (2, None)] == [(one.id, one.name) for one in store.people.present()]
     assert (8, 0, 0) == (taken.id, taken.churn, taken.names_lost)
-    assert not census.arrivals().stale
+    assert not grouping_run.arrivals().stale

@@ -9,7 +9,7 @@ import pytest
 from exhibition import Exhibition
 from portraitd.model.media_file import FileState, JobState
 from portraitd.people.pages.status_stage import GAP_S
-from portraitd.store import Database, Standing
+from portraitd.store import Database, QueueStats
 from stores import embedding, slice_faces
 from tree_samples import snapshot
 
@@ -25,21 +25,21 @@ def page(exhibition: Exhibition) -> str:
 
 def a_slice(exhibition: Exhibition) -> None:
     """One slice more is done, in two and a half seconds."""
-    ticket = exhibition.work.claim()
-    assert ticket
-    exhibition.work.record(ticket, slice_faces(embedding(1)), "e", 3.0)
+    claimed = exhibition.slice_queue.claim()
+    assert claimed
+    exhibition.slice_queue.record(claimed, slice_faces(embedding(1)), "e", 3.0)
 
 
 def test_files_are_shown_as_far_as_they_are(exhibition: Exhibition) -> None:
     """In work with its share, waiting with its reason, failed with why."""
     exhibition.video("half.mp4", slices=4)
     a_slice(exhibition)
-    exhibition.work.claim()
+    exhibition.slice_queue.claim()
     exhibition.video("next.mp4")
     exhibition.file("new.mp4", FileState.READY)
     broken = exhibition.file("broken.mp4")
     exhibition.files.move_on(broken.id, FileState.FAILED, 9.0, "no frame could be decoded")
-    standing = Standing(exhibition.database)
+    standing = QueueStats(exhibition.database)
 
     assert [("half.mp4", 0.25)] == standing.running(9)
     assert ([("next.mp4", ""), ("new.mp4", "")], 2) == standing.waiting(9)
@@ -50,9 +50,9 @@ def test_files_are_shown_as_far_as_they_are(exhibition: Exhibition) -> None:
 def test_the_time_left_follows_from_the_slices_done(exhibition: Exhibition) -> None:
     """A minute of footage took 2.5 s; three are left for two workers."""
     exhibition.video("a.mp4", slices=4)
-    before = exhibition.work.progress()
+    before = exhibition.slice_queue.progress()
     a_slice(exhibition)
-    after = exhibition.work.progress()
+    after = exhibition.slice_queue.progress()
 
     assert (None, 3.75) == (before.eta_s(2), after.eta_s(2))
     exhibition.board.refresh("faces", 10.0)
@@ -100,7 +100,7 @@ def test_the_gallery_leaves_it_alone(exhibition: Exhibition) -> None:
     """Both write to one folder."""
     exhibition.board.refresh("idle", 10.0)
     exhibition.show("a.mp4", [(1, 3.0)])
-    exhibition.census()
+    exhibition.grouping_run()
     exhibition.publish(3000.0)
 
     assert (exhibition.root / "gallery/data/status.js").exists()

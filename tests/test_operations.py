@@ -20,7 +20,7 @@ from portraitd.service.log_repetition import REMEMBERED, Repetition
 from portraitd.service.metrics import Metric, MetricsFile, label, rendered
 from portraitd.service.reloading import differences
 from portraitd.service.status import read_status
-from portraitd.service.supervisor import Attendant
+from portraitd.service.supervisor import Supervisor
 from portraitd.store import StoreLock
 from processes import wait_until
 
@@ -160,12 +160,12 @@ def test_differences_name_each_key_with_both_values() -> None:
 
 def test_a_blocked_service_says_so_until_it_is_not(home: Home) -> None:
     """In the health file: why, and since when."""
-    attendant = Attendant(home.settings, Settings, lambda: False)
+    attendant = Supervisor(home.settings, Settings, lambda: False)
     with home.opened() as service:
         attendant.attend(service, home.now)
         calm = json.loads((home.settings.state_dir / FILE_NAME).read_bytes())
         since_s = home.now.wall_s
-        service.census.trouble = "the grouping failed"
+        service.grouping_run.blocked = "the grouping failed"
         attendant.attend(service, home.now)
         home.steady_s += 100.0
         attendant.attend(service, home.now)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from portraitd.model.media_file import FileState
-from portraitd.store import Database, Ticket
+from portraitd.store import ClaimedSlice, Database
 from stores import ENCODER, Store, slice_faces, video_facts
 
 
@@ -22,13 +22,13 @@ def add(store: Store, name: str, slices: int, priority: int = 0) -> int:
     """A video that waits. Returns its id."""
     facts = video_facts(60.0 * slices, f"sha of {name}")
     file = store.file(name)
-    assert FileState.ENCODING is store.work.admit(file, facts, 60.0, 2.0, priority)
+    assert FileState.ENCODING is store.slice_queue.admit(file, facts, 60.0, 2.0, priority)
     return int(store.files.get(file.id).video_id or 0)
 
 
-def claim(store: Store, count: int) -> list[Ticket]:
-    tickets = [store.work.claim() for _ in range(count)]
-    return [ticket for ticket in tickets if ticket]
+def claim(store: Store, count: int) -> list[ClaimedSlice]:
+    tickets = [store.slice_queue.claim() for _ in range(count)]
+    return [claimed for claimed in tickets if claimed]
 
 
 def test_two_long_films_share_the_workers(store: Store) -> None:
@@ -38,10 +38,10 @@ def test_two_long_films_share_the_workers(store: Store) -> None:
     tickets = claim(store, 8)
 
     assert {first: 4, second: 4} == {
-        video: [ticket.video_id for ticket in tickets].count(video) for video in (first, second)
+        video: [claimed.video_id for claimed in tickets].count(video) for video in (first, second)
     }
     for video in (first, second):
-        starts = [ticket.piece.start_s for ticket in tickets if ticket.video_id == video]
+        starts = [claimed.piece.start_s for claimed in tickets if claimed.video_id == video]
         assert [0.0, 60.0, 120.0, 180.0] == starts
 
 
@@ -52,7 +52,7 @@ def test_the_newest_drop_does_not_wait_behind_a_backlog(store: Store) -> None:
     claim(store, 4)
     newest = add(store, "just-now.mp4", 3)
 
-    following = [ticket.video_id for ticket in claim(store, 6)]
+    following = [claimed.video_id for claimed in claim(store, 6)]
 
     assert 3 == following.count(newest)
 
@@ -63,9 +63,9 @@ def test_a_backlog_is_not_starved_by_new_drops(store: Store) -> None:
     done = 0
     for number in range(12):
         add(store, f"{number}.mp4", 5)
-        for ticket in claim(store, 1):
-            done += ticket.video_id == old
-            store.work.record(ticket, slice_faces(), ENCODER, 3.0)
+        for claimed in claim(store, 1):
+            done += claimed.video_id == old
+            store.slice_queue.record(claimed, slice_faces(), ENCODER, 3.0)
 
     assert done >= 5
 
@@ -76,7 +76,7 @@ def test_urgent_slices_go_first(store: Store) -> None:
     urgent = add(store, "urgent.mp4", 3, priority=10)
     idle = add(store, "idle.mp4", 2, priority=-5)
 
-    order = [ticket.video_id for ticket in claim(store, 9)]
+    order = [claimed.video_id for claimed in claim(store, 9)]
 
     assert [urgent] * 3 + [ordinary] * 3 + [idle] * 2 == order
 
@@ -85,10 +85,10 @@ def test_a_slice_names_the_content_it_is_from(store: Store) -> None:
     """So that a worker that does not see the file can be sent it."""
     add(store, "a.mp4", 1)
 
-    (ticket,) = claim(store, 1)
+    (claimed,) = claim(store, 1)
 
-    assert "sha of a.mp4" == ticket.piece.sha256
-    assert math.inf == ticket.piece.stop_s
+    assert "sha of a.mp4" == claimed.piece.sha256
+    assert math.inf == claimed.piece.stop_s
 
 
 def test_a_claim_costs_the_same_however_much_waits(store: Store) -> None:

@@ -1,4 +1,4 @@
-"""People and the censuses that found them."""
+"""People and the grouping_runs that found them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from portraitd.clustering.identity import carry_over
-from portraitd.store import Census, Database
+from portraitd.store import Database, GroupingRun
 from portraitd.store.people import Arrivals, Grouped
 from stores import Store, embedding
 
@@ -23,12 +23,12 @@ def test_the_first_census_makes_people(store: Store) -> None:
     """One for each cluster; noise is nobody."""
     store.see(*(embedding(seed) for seed in range(5)))
 
-    census = store.group([0, 0, 1, -1, 1])
+    grouping_run = store.group([0, 0, 1, -1, 1])
 
     assert [1, 1, 2, 0, 2] == store.faces.persons().tolist()
     assert [1, 2] == [person.id for person in store.people.present()]
-    assert Census(1, "p", 5, 5, 0, 2, 1, 0, 0, 0, 1.5, 9.0, "") == census
-    assert census == store.people.last_census()
+    assert GroupingRun(1, "p", 5, 5, 0, 2, 1, 0, 0, 0, 1.5, 9.0, "") == grouping_run
+    assert grouping_run == store.people.last_grouping_run()
 
 
 def test_a_known_person_keeps_their_id(store: Store) -> None:
@@ -36,10 +36,10 @@ def test_a_known_person_keeps_their_id(store: Store) -> None:
     store.see(*(embedding(seed) for seed in range(4)))
     store.group([0, 0, 1, 1])
 
-    census = store.group([7, 7, 3, 3])
+    grouping_run = store.group([7, 7, 3, 3])
 
     assert [1, 1, 2, 2] == store.faces.persons().tolist()
-    assert 0 == census.churn
+    assert 0 == grouping_run.churn
 
 
 def test_a_face_that_changes_person_is_churn(store: Store) -> None:
@@ -47,11 +47,11 @@ def test_a_face_that_changes_person_is_churn(store: Store) -> None:
     store.see(*(embedding(seed) for seed in range(5)))
     store.group([0, 0, 1, 1, -1])
 
-    census = store.group([0, 1, 1, -1, 0])
+    grouping_run = store.group([0, 1, 1, -1, 0])
 
     assert [1, 2, 2, 0, 1] == store.faces.persons().tolist()
-    assert 2 == census.churn
-    assert 1 == census.unassigned
+    assert 2 == grouping_run.churn
+    assert 1 == grouping_run.unassigned
 
 
 def test_a_person_without_faces_is_not_present(store: Store) -> None:
@@ -67,7 +67,7 @@ def test_a_person_without_faces_is_not_present(store: Store) -> None:
 
 
 def test_a_face_forgotten_during_the_census_is_not_brought_back(store: Store) -> None:
-    """And the census is stale at once: it knew more faces than there are."""
+    """And the grouping is stale at once: it knew more faces than there are."""
     ids = store.see(embedding(1), embedding(2))
     grouped = store.grouped([0, 0])
     store.database.execute("delete from faces where id = ?", (ids[0],))
@@ -93,7 +93,7 @@ def test_faces_that_no_census_saw_are_arrivals(store: Store) -> None:
 
 
 def test_other_parameters_make_every_face_an_arrival(store: Store) -> None:
-    """A census under other numbers says nothing."""
+    """A grouping under other numbers says nothing."""
     store.see(embedding(1), at_s=3.0)
     store.group([0])
 
@@ -111,14 +111,19 @@ def test_a_forgotten_video_makes_a_census_stale(store: Store) -> None:
 
 def test_a_census_of_nothing_is_a_census(store: Store) -> None:
     """After the last video was forgotten."""
-    census = store.group([])
+    grouping_run = store.group([])
 
-    assert (0, 0, 0, 0) == (census.last_id, census.faces, census.people, census.unassigned)
+    assert (0, 0, 0, 0) == (
+        grouping_run.last_id,
+        grouping_run.faces,
+        grouping_run.people,
+        grouping_run.unassigned,
+    )
     assert not store.people.arrivals("p", "faces").stale
 
 
 def test_a_census_that_fails_changes_nothing(store: Store) -> None:
-    """In one transaction: no person without a census."""
+    """In one transaction: no person without a grouping."""
     store.see(embedding(1), embedding(2))
 
     grouped = store.grouped([0, 1])
@@ -128,7 +133,7 @@ def test_a_census_that_fails_changes_nothing(store: Store) -> None:
 
     assert [0, 0] == store.faces.persons().tolist()
     assert [] == store.people.present()
-    assert store.people.last_census() is None
+    assert store.people.last_grouping_run() is None
     assert 0 == store.database.execute("select count(*) from people").fetchone()[0]
     store.people.record(grouped, 1.0, 9.0)
     assert [1, 2] == store.faces.persons().tolist()
@@ -141,7 +146,7 @@ def tracked(store: Store, *seeds: int, at_s: float = 3.0) -> None:
 
 
 def grouped_tracks(store: Store, people: list[int]) -> Grouped:
-    """What a census of tracks says, by the person of each."""
+    """What a grouping of tracks says, by the person of each."""
     rows = store.tracks.rows()
     previous, faces = rows.persons, rows.faces
     carried = carry_over(np.array(people), previous, faces, store.people.next_id())
@@ -154,11 +159,11 @@ def test_a_census_of_tracks_moves_all_their_faces(store: Store) -> None:
     store.track()
     store.see(embedding(1))
 
-    census = store.people.record(grouped_tracks(store, [0, -1]), 1.5, 9.0)
+    grouping_run = store.people.record(grouped_tracks(store, [0, -1]), 1.5, 9.0)
 
     assert [1, 1, 0, 0] == store.faces.persons().tolist()
-    assert Census(1, "p", 2, 4, 2, 1, 2, 0, 0, 0, 1.5, 9.0, "memory.npz") == census
-    assert census == store.people.last_census()
+    assert GroupingRun(1, "p", 2, 4, 2, 1, 2, 0, 0, 0, 1.5, 9.0, "memory.npz") == grouping_run
+    assert grouping_run == store.people.last_grouping_run()
 
 
 def test_tracks_that_no_census_saw_are_arrivals(store: Store) -> None:
@@ -238,11 +243,11 @@ def test_people_with_a_name_or_a_lock_are_kept(store: Store) -> None:
     store.database.execute("update people set name = 'Ann' where id = 1")
     store.database.execute("update people set locked = 1 where id = 2")
 
-    census = store.group([0, 0, 0])
+    grouping_run = store.group([0, 0, 0])
 
     assert [1, 2] == sorted(store.people.kept())
     assert {1, 2} == set(store.faces.persons().tolist())
-    assert 0 == census.names_lost
+    assert 0 == grouping_run.names_lost
 
 
 def test_the_next_id_was_never_used(store: Store) -> None:

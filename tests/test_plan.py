@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from portraitd.model.edit import Placement
 from portraitd.people.names import OWN_NAMES, folded
 from portraitd.people.tree.plan import (
-    UNSORTED,
     Forget,
     MakeFolder,
     Owner,
@@ -123,7 +123,9 @@ wanted_folders = st.builds(
 wanted_trees = st.dictionaries(st.integers(1, 4), wanted_folders, max_size=4).flatmap(
     lambda people: st.one_of(
         st.just(people),
-        wanted_folders.map(lambda one: people | {UNSORTED: WantedFolder("_unsorted", one.files)}),
+        wanted_folders.map(
+            lambda one: people | {Placement.UNSORTED: WantedFolder("_unsorted", one.files)}
+        ),
     )
 )
 edits = st.lists(
@@ -139,13 +141,13 @@ others = st.sets(st.sampled_from(["Anna", "person-0001", "notes", "_unsorted"]),
 
 def edit(tree: ModelTree, changes: list[tuple[str, int, str, str]]) -> None:
     """What a human may do to the tree between two publishes."""
-    for gesture, number, name, content in changes:
+    for edit, number, name, content in changes:
         folder = tree.folders.get(number)
         if folder is None:
             continue
-        if gesture == "put":
+        if edit == "put":
             folder.present[name] = f"human {content}" if content == "red" else content
-        elif gesture == "drop":
+        elif edit == "drop":
             folder.present.pop(name, None)
         else:
             folder.name = f"{name} renamed {number}"
@@ -153,12 +155,12 @@ def edit(tree: ModelTree, changes: list[tuple[str, int, str, str]]) -> None:
 
 @example(
     [
-        ({UNSORTED: WantedFolder("_unsorted", {})}, []),
+        ({Placement.UNSORTED: WantedFolder("_unsorted", {})}, []),
         (
-            {UNSORTED: WantedFolder("_unsorted", {NAMES[0]: "red", NAMES[1]: "red"})},
+            {Placement.UNSORTED: WantedFolder("_unsorted", {NAMES[0]: "red", NAMES[1]: "red"})},
             [("put", 0, NAMES[1], "green")],
         ),
-        ({UNSORTED: WantedFolder("_unsorted", {NAMES[1]: "green"})}, []),
+        ({Placement.UNSORTED: WantedFolder("_unsorted", {NAMES[1]: "green"})}, []),
     ],
     set(),
 )
@@ -231,7 +233,7 @@ def test_no_two_folders_have_one_name(
 
     names = [folded(folder.name) for folder in tree.folders.values()]
     own = {folded(name) for name in OWN_NAMES}
-    people = [folded(f.name) for number, f in tree.folders.items() if number != UNSORTED]
+    people = [folded(f.name) for number, f in tree.folders.items() if number != Placement.UNSORTED]
     assert len(names) == len(set(names))
     assert not set(names) & {folded(name) for name in foreign}
     assert not own & set(people)

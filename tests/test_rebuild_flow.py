@@ -35,11 +35,11 @@ def test_a_rebuild_keeps_people_names_and_words(home: Home, photographs: list[Pa
         encoder={"mirror": False},
     )
     with again.opened() as service:
-        service.rebuilding.begin(again.now.wall_s)
+        service.reprocessing.begin(again.now.wall_s)
         shown = folders(again)
         for _ in range(6):
             again.turn(service)
-            assert shown == folders(again) or not service.rebuilding.pending
+            assert shown == folders(again) or not service.reprocessing.pending
     again.run()
 
     after = again.rows("faces")
@@ -60,7 +60,7 @@ def rebuilt_while_one_comes(home: Home, photograph: Path, name: str) -> set[int]
         home.drop(as_jpeg(photograph), name)
         home.turn(service)
         home.turn(service)
-        service.rebuilding.begin(home.now.wall_s)
+        service.reprocessing.begin(home.now.wall_s)
         home.run_until_idle(service)
     assert "done" == home.states()[name]
     assert_sound(home.settings)
@@ -91,7 +91,7 @@ def test_a_video_whose_file_is_gone_keeps_its_people(home: Home) -> None:
     (home.inbox / "clip.mp4").unlink()
     again = Home(home.settings.home_dir, grouping={"method": "people"}, encoder={"mirror": False})
     with again.opened() as service:
-        begun = service.rebuilding.begin(again.now.wall_s)
+        begun = service.reprocessing.begin(again.now.wall_s)
         again.run_until_idle(service)
 
     assert (0, 1) == begun

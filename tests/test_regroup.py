@@ -9,7 +9,7 @@ import pytest
 
 from homes import Home, dump
 from portraitd.clustering.dry_run import propose
-from portraitd.clustering.grouping_snapshot import remember, remembered
+from portraitd.clustering.grouping_snapshot import load_snapshot, save_snapshot
 from portraitd.clustering.verification import curves, described, grouping_problems
 from portraitd.store import Database, People
 
@@ -24,7 +24,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, two_people: Path) -> Home:
 
 
 def test_a_proposal_with_the_same_numbers_changes_nothing(home: Home) -> None:
-    """Grouping from the beginning finds what census after census found."""
+    """Grouping from the beginning finds what grouping after grouping found."""
     proposal = propose(home.settings)
 
     assert 2 == proposal.people_before == proposal.people_after
@@ -46,7 +46,7 @@ def test_a_proposal_says_what_would_change_and_changes_nothing(home: Home) -> No
 
 
 def test_the_density_in_force_is_scikit_learns(home: Home) -> None:
-    """Equal, as long as nothing is wrong with what the census remembers."""
+    """Equal, as long as nothing is wrong with what the grouping remembers."""
     assert [] == grouping_problems(home.settings)
 
 
@@ -54,15 +54,15 @@ def test_a_density_that_is_wrong_is_found(home: Home) -> None:
     """One track that is said to be a core, or not to be one."""
     state_dir = home.settings.state_dir
     database = Database.open_to_read(state_dir)
-    census = People(database).last_census()
+    grouping_run = People(database).last_grouping_run()
     database.close()
-    assert census
-    path = state_dir / census.memory
+    assert grouping_run
+    path = state_dir / grouping_run.snapshot
     whole = path.read_bytes()
-    grouping = remembered(state_dir, census.memory)
+    grouping = load_snapshot(state_dir, grouping_run.snapshot)
     components = grouping.density.components
     components[0] = -1 if components[0] >= 0 else 0
-    (state_dir / remember(state_dir, grouping)).rename(path)
+    (state_dir / save_snapshot(state_dir, grouping)).rename(path)
 
     assert [] != grouping_problems(home.settings)
 

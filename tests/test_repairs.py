@@ -34,7 +34,7 @@ def home(tmp_path: Path, sound: Path) -> Home:
     shutil.copytree(sound, tmp_path / "home")
     home = Home(tmp_path / "home", workers={"count": 1, "nice": 0})
     # A copy has other inodes: a publish makes its notes those of this tree.
-    sql(home, "update publications set look = ''")
+    sql(home, "update publications set render_version = ''")
     home.run()
     return home
 
@@ -68,7 +68,7 @@ def leave_unfinished(home: Home) -> None:
 
 
 def leave_half_a_census(home: Home) -> None:
-    for name in ("census.f32", ".grouping-1.npz", "grouping-2.npz", f".{FILE_NAME}.new-restore"):
+    for name in ("faces.f32", ".grouping-1.npz", "grouping-2.npz", f".{FILE_NAME}.new-restore"):
         path = home.settings.state_dir / name
         path.write_bytes(b"half")
         path.chmod(0o600)

@@ -1,4 +1,4 @@
-"""Requests: files that a command leaves, and the service answers."""
+"""ControlFiles: files that a command leaves, and the service answers."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from pathlib import Path
 import pytest
 
 from portraitd.model.errors import StoreError
-from portraitd.service.control_files import Request, Requests
+from portraitd.service.control_files import ControlFiles, ControlRequest
 
 
 def test_a_request_is_read_as_it_was_left_and_answered_once(tmp_path: Path) -> None:
     """The oldest first; the answer is taken away by whoever reads it."""
-    requests = Requests(tmp_path / "requests")
-    first = requests.leave(Request("forget", words=("person", "Zoë")))
-    second = requests.leave(Request("undo", row=7))
+    requests = ControlFiles(tmp_path / "requests")
+    first = requests.leave(ControlRequest("forget", words=("person", "Zoë")))
+    second = requests.leave(ControlRequest("undo", row=7))
 
     waiting = list(requests.waiting().items())
     assert [
-        (first, Request("forget", None, ("person", "Zoë"))),
-        (second, Request("undo", 7)),
+        (first, ControlRequest("forget", None, ("person", "Zoë"))),
+        (second, ControlRequest("undo", 7)),
     ] == waiting
     assert requests.answer_to(first) is None
     requests.answer(first, "4 faces forgotten")
@@ -31,7 +31,7 @@ def test_a_request_is_read_as_it_was_left_and_answered_once(tmp_path: Path) -> N
 
 def test_a_request_that_is_just_being_written_is_left_alone(tmp_path: Path) -> None:
     """Taken for a broken one, it would be gone before it has its name."""
-    requests = Requests(tmp_path)
+    requests = ControlFiles(tmp_path)
     beside = tmp_path / ".00000000000000000001-abcd.request"
     beside.write_text('{"what": "un')
 
@@ -41,7 +41,7 @@ def test_a_request_that_is_just_being_written_is_left_alone(tmp_path: Path) -> N
 
 def test_what_is_no_request_is_removed(tmp_path: Path) -> None:
     """It would be looked at for ever."""
-    requests = Requests(tmp_path)
+    requests = ControlFiles(tmp_path)
     (tmp_path / "1.request").write_text("[]")
     (tmp_path / "2.request").write_text('{"what": "undo", "row": "last"}')
 
@@ -51,8 +51,11 @@ def test_what_is_no_request_is_removed(tmp_path: Path) -> None:
 
 def test_nobody_waits_for_what_was_withdrawn(tmp_path: Path) -> None:
     """Whether it was answered or not."""
-    requests = Requests(tmp_path)
-    answered, open_ = requests.leave(Request("dataset")), requests.leave(Request("dataset"))
+    requests = ControlFiles(tmp_path)
+    answered, open_ = (
+        requests.leave(ControlRequest("dataset")),
+        requests.leave(ControlRequest("dataset")),
+    )
     requests.answer(answered, "{}")
     for name in (answered, open_):
         requests.withdraw(name)
@@ -62,11 +65,11 @@ def test_nobody_waits_for_what_was_withdrawn(tmp_path: Path) -> None:
 
 def test_requests_are_for_their_owner_alone(tmp_path: Path) -> None:
     """They may hold a name. One that cannot be written says where."""
-    requests = Requests(tmp_path / "requests")
-    name = requests.leave(Request("undo"))
+    requests = ControlFiles(tmp_path / "requests")
+    name = requests.leave(ControlRequest("undo"))
     (tmp_path / "file").write_text("")
 
     assert 0o700 == stat.S_IMODE(requests.folder.stat().st_mode)
     assert 0o600 == stat.S_IMODE((requests.folder / f"{name}.request").stat().st_mode)
     with pytest.raises(StoreError, match="file"):
-        Requests(tmp_path / "file").leave(Request("undo"))
+        ControlFiles(tmp_path / "file").leave(ControlRequest("undo"))

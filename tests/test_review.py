@@ -7,12 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from portraitd.model.edit import Exclude, Gesture, IgnoreFaces, Name, Place, Split
+from portraitd.model.edit import (
+    AssignFaces,
+    Edit,
+    ExcludeFaces,
+    IgnoreFaces,
+    NamePerson,
+    Placement,
+    SplitPerson,
+)
 from portraitd.model.errors import MassDisappearance, PublishError
 from portraitd.people.review import Review, ReviewPace
 from portraitd.people.tree.diff import Known
-from portraitd.store import Database, Showing, Troubles, Verdicts
-from portraitd.store.publications import IGNORED, UNSORTED, Publication
+from portraitd.store import BlockedStages, Database, EditRecorder, Publications
+from portraitd.store.publications import Publication
 from stores import Store, embedding
 
 
@@ -20,7 +28,7 @@ class Tree:
     """A tree in which lies what a test says."""
 
     def __init__(self) -> None:
-        self.lies_there: list[Gesture] = []
+        self.lies_there: list[Edit] = []
         self.error: Exception | None = None
         self.readings = 0
         self.known: Known | None = None
@@ -30,7 +38,7 @@ class Tree:
     def create(self) -> None:
         self.error = None
 
-    def gestures(self, known: Known, accept_losses: bool = False) -> Sequence[Gesture]:
+    def edits(self, known: Known, accept_losses: bool = False) -> Sequence[Edit]:
         self.readings += 1
         self.known, self.accepts = known, accept_losses
         if self.error is not None:
@@ -50,18 +58,18 @@ class Desk:
             self.store.see(embedding(seed))
         self.store.track()
         self.store.group([0, 0, 1, 1])
-        self.tree, self.showing = Tree(), Showing(self.store.database)
+        self.tree, self.publications = Tree(), Publications(self.store.database)
         self.show({1: 1, 2: 1, 3: 2, 4: 2})
-        self.troubles = Troubles(self.store.database)
+        self.troubles = BlockedStages(self.store.database)
         self.start()
 
     def start(self) -> None:
         database = self.store.database
         self.review = Review(
             self.tree,
-            Verdicts(database, self.store.ledger, self.showing, True),
+            EditRecorder(database, self.store.ledger, self.publications, True),
             self.store.ledger,
-            self.showing,
+            self.publications,
             self.store.faces,
             self.store.people,
             self.troubles,
@@ -70,7 +78,7 @@ class Desk:
 
     def show(self, places: dict[int, int]) -> None:
         """The tree shows what was done so far."""
-        self.showing.note(Publication(1, self.store.ledger.last_id(), "look"), places, 1.0)
+        self.publications.note(Publication(1, self.store.ledger.last_id(), "look"), places, 1.0)
 
     def at(self, *times_s: float) -> None:
         for steady_s in times_s:
@@ -87,7 +95,7 @@ def desk(memory_path: Path) -> Desk:
 
 def test_a_gesture_counts_when_two_readings_agree(desk: Desk) -> None:
     """The settling time apart, and not before."""
-    desk.tree.lies_there = [Place((3,), 1)]
+    desk.tree.lies_there = [AssignFaces((3,), 1)]
 
     desk.at(0.0, 1.0)
     assert [] == desk.rows()
@@ -101,9 +109,9 @@ def test_a_gesture_counts_when_two_readings_agree(desk: Desk) -> None:
 
 def test_one_that_goes_on_is_waited_for(desk: Desk) -> None:
     """A file manager moves the second file a moment after the first."""
-    desk.tree.lies_there = [Place((3,), 1)]
+    desk.tree.lies_there = [AssignFaces((3,), 1)]
     desk.at(0.0, 1.0)
-    desk.tree.lies_there = [Place((3, 4), 1)]
+    desk.tree.lies_there = [AssignFaces((3, 4), 1)]
     desk.at(2.0, 3.0)
     assert [] == desk.rows()
 
@@ -115,19 +123,19 @@ def test_one_that_goes_on_is_waited_for(desk: Desk) -> None:
 
 def test_one_that_was_on_its_way_is_forgotten(desk: Desk) -> None:
     """Cut here, pasted there: for a moment the portrait was nowhere."""
-    desk.tree.lies_there = [Exclude((3,))]
+    desk.tree.lies_there = [ExcludeFaces((3,))]
     desk.at(0.0)
     desk.tree.lies_there = []
     desk.at(1.0, 2.0, 30.0)
-    desk.tree.lies_there = [Exclude((3,))]
+    desk.tree.lies_there = [ExcludeFaces((3,))]
     desk.at(40.0, 41.0)
 
     assert [] == desk.rows()
 
 
 def test_the_same_reading_again_and_again_leaves_one_row(desk: Desk) -> None:
-    """Until the tree shows it, a gesture lies there."""
-    desk.tree.lies_there = [Name(1, "Ann"), IgnoreFaces((3,))]
+    """Until the tree shows it, a edit lies there."""
+    desk.tree.lies_there = [NamePerson(1, "Ann"), IgnoreFaces((3,))]
 
     desk.at(*range(60))
 
@@ -168,7 +176,7 @@ def test_nothing_is_published_over_what_was_not_put_in_force(desk: Desk) -> None
     desk.at(0.0)
     assert desk.review.allows_publishing(0.0)
 
-    desk.tree.lies_there = [Place((3,), 1)]
+    desk.tree.lies_there = [AssignFaces((3,), 1)]
     desk.at(10.0)
     assert not desk.review.allows_publishing(10.0)
     desk.at(11.0, 12.0)
@@ -179,9 +187,9 @@ def test_nothing_is_published_over_what_was_not_put_in_force(desk: Desk) -> None
 
 def test_what_is_in_force_holds_no_publishing_up(desk: Desk) -> None:
     """Two moves some time apart lie in the tree until it is published; neither is new again."""
-    desk.tree.lies_there = [Place((3,), 1)]
+    desk.tree.lies_there = [AssignFaces((3,), 1)]
     desk.at(0.0, 1.0, 2.0, 3.0)
-    desk.tree.lies_there = [Place((3,), 1), Place((4,), 1)]
+    desk.tree.lies_there = [AssignFaces((3,), 1), AssignFaces((4,), 1)]
     for second in range(4, 20):
         desk.review.wake()
         desk.at(float(second))
@@ -210,7 +218,7 @@ def test_accepting_holds_for_what_is_gone_and_no_longer(desk: Desk) -> None:
     desk.tree.error = MassDisappearance("gone")
     with pytest.raises(MassDisappearance):
         desk.at(0.0)
-    desk.tree.lies_there = [Exclude((3, 4))]
+    desk.tree.lies_there = [ExcludeFaces((3, 4))]
 
     desk.review.accept()
     desk.at(1.0, 2.0)
@@ -226,7 +234,7 @@ def test_accepting_holds_for_what_is_gone_and_no_longer(desk: Desk) -> None:
 
 def test_a_tree_that_cannot_be_read_forgets_what_was_half_seen(desk: Desk) -> None:
     """Two readings agree only with nothing between them."""
-    desk.tree.lies_there = [Exclude((3,))]
+    desk.tree.lies_there = [ExcludeFaces((3,))]
     desk.at(0.0)
     desk.tree.error = PublishError("away")
     with pytest.raises(PublishError):
@@ -241,7 +249,7 @@ def test_a_tree_that_cannot_be_read_forgets_what_was_half_seen(desk: Desk) -> No
 
 def test_a_folder_becomes_the_new_persons(desk: Desk) -> None:
     """Also when a stop came between the row and the folder."""
-    desk.tree.lies_there = [Split((3,), "Eve", "Eve")]
+    desk.tree.lies_there = [SplitPerson((3,), "Eve", "Eve")]
     desk.at(0.0, 2.0)
     assert [("Eve", 3)] == desk.tree.adopted
 
@@ -255,8 +263,8 @@ def test_a_folder_becomes_the_new_persons(desk: Desk) -> None:
 
 def test_the_tree_is_told_what_is_known(desk: Desk) -> None:
     """Where each portrait was left, and what was heard already."""
-    desk.show({1: 1, 2: UNSORTED, 3: IGNORED, 4: 2})
-    desk.tree.lies_there = [Exclude((1,)), Name(2, "Bob")]
+    desk.show({1: 1, 2: Placement.UNSORTED, 3: Placement.IGNORED, 4: 2})
+    desk.tree.lies_there = [ExcludeFaces((1,)), NamePerson(2, "Bob")]
     desk.at(0.0, 2.0)
     desk.tree.lies_there = []
 

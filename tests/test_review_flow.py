@@ -14,7 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from homes import QUICK, Home, assert_sound, person_folders
-from portraitd.service.control_files import Request, Requests
+from portraitd.service.control_files import ControlFiles, ControlRequest
 from portraitd.service.pipeline import Service
 from portraitd.store import Database, Ledger
 from reviews import ANN, BOB, copied, faces, folders, ledger, move, portraits
@@ -44,7 +44,7 @@ def test_renaming_a_folder_names_the_person(home: Home, photographs: list[Path])
 
 
 def test_a_moved_portrait_takes_its_track_along(home: Home, photographs: list[Path]) -> None:
-    """Ten seconds of one clip with one drag; the census that follows agrees."""
+    """Ten seconds of one clip with one drag; the grouping that follows agrees."""
     everyone = sum(faces(home).values())
 
     move(portraits(home, BOB)[0], home.people / ANN)
@@ -132,43 +132,43 @@ def test_a_deleted_folder_is_ignored_and_nothing_is_lost(home: Home) -> None:
     assert ["ignore-person"] == ledger(home)
     assert before[BOB] == folders(home)[f"_ignored/{BOB}"]
 
-    Requests(home.settings.requests_dir).leave(Request("undo"))
+    ControlFiles(home.settings.requests_dir).leave(ControlRequest("undo"))
     home.run()
 
     assert before[BOB] == folders(home)[BOB]
     assert ["ignore-person", "undo"] == ledger(home)
 
 
-@pytest.mark.parametrize("gesture", ["name", "place", "split", "merge", "exclude"])
-def test_undo_moves_things_back(home: Home, gesture: str) -> None:
-    """And they stay back: what lay there before the undo is no new gesture."""
+@pytest.mark.parametrize("edit", ["name", "place", "split", "merge", "exclude"])
+def test_undo_moves_things_back(home: Home, edit: str) -> None:
+    """And they stay back: what lay there before the undo is no new edit."""
     before, persons = folders(home), faces(home)
     bob = home.people / BOB
-    if gesture == "name":
+    if edit == "name":
         bob.rename(home.people / "Bob")
-    elif gesture == "place":
+    elif edit == "place":
         move(portraits(home, BOB)[0], home.people / ANN)
-    elif gesture == "split":
+    elif edit == "split":
         move(portraits(home, BOB)[0], home.people / "Eve")
-    elif gesture == "merge":
+    elif edit == "merge":
         bob.rename(home.people / ANN / BOB)
     else:
         portraits(home, BOB)[0].unlink()
     home.run()
-    assert [gesture] == ledger(home)
+    assert [edit] == ledger(home)
     assert before != folders(home)
 
-    Requests(home.settings.requests_dir).leave(Request("undo"))
+    ControlFiles(home.settings.requests_dir).leave(ControlRequest("undo"))
     home.run()
     home.run()
 
-    assert [gesture, "undo"] == ledger(home)
+    assert [edit, "undo"] == ledger(home)
     assert persons == faces(home)
     assert before == folders(home)
 
 
 def test_an_undo_before_the_tree_shows_the_gesture_holds(home: Home) -> None:
-    """The portrait still lies where it was put; that is not a gesture a second time."""
+    """The portrait still lies where it was put; that is not a edit a second time."""
     before, persons = folders(home), faces(home)
     move(portraits(home, BOB)[0], home.people / ANN)
     with home.opened() as service:
@@ -239,7 +239,7 @@ def test_much_that_is_gone_at_once_decides_nothing(home: Home, two_people: Path)
         assert not service.idle
         assert "gone" in home.troubles()["review"]
 
-        Requests(home.settings.requests_dir).leave(Request("accept"))
+        ControlFiles(home.settings.requests_dir).leave(ControlRequest("accept"))
         home.run_until_idle(service)
 
     assert 1 == [line["event"] for line in logs].count("portraits_disappeared")
@@ -256,7 +256,7 @@ def with_many(home: Home, clip: Path) -> Home:
         sampling={"fps": 4.0},
     )
     with more.opened() as service:
-        service.rebuilding.begin(more.now.wall_s)
+        service.reprocessing.begin(more.now.wall_s)
         more.run_until_idle(service)
     return more
 

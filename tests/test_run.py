@@ -149,7 +149,7 @@ def test_bad_files_harm_nobody(day: Day) -> None:
 def test_every_line_of_the_log_is_json(day: Day) -> None:
     """For the journal: each names its room, and no library's warning is among them."""
     assert len(day.text.splitlines()) == len(day.log)
-    assert all({"event", "level", "timestamp", "room"} <= line.keys() for line in day.log)
+    assert all({"event", "level", "timestamp", "stage"} <= line.keys() for line in day.log)
     assert {"info", "warning"} == {line["level"] for line in day.log}
 
 
@@ -209,14 +209,14 @@ def test_a_signal_parks_the_work(home: Path, day: Day) -> None:
         stop_s = time.monotonic() - began_s
         wait_until(lambda: not any(map(is_alive, family)), "its workers have ended")
     with closing(connect(load(home).state_dir)) as db:
-        running = db.execute("select * from jobs where state = 'running'").fetchall()
+        running = db.execute("select * from slices where state = 'running'").fetchall()
     finish(home)
 
     assert 0 == exit_code
     assert 20.0 > stop_s
     assert [] == running
     with closing(connect(load(home).state_dir)) as db:
-        assert {1} == {row["attempts"] for row in db.execute("select * from jobs")}
+        assert {1} == {row["attempts"] for row in db.execute("select * from slices")}
     assert without_names(day.found) == without_names(dump(load(home)))
     assert_sound(load(home))
 
@@ -224,7 +224,7 @@ def test_a_signal_parks_the_work(home: Path, day: Day) -> None:
 @pytest.mark.slow
 def test_killed_again_and_again_nothing_is_lost_or_doubled(home: Path, day: Day) -> None:
     """``kill -9`` after each kind of step; in the end it is as on a quiet day."""
-    for event in ("file_encoding", "slice_started", "slice_encoded", "census_taken"):
+    for event in ("file_encoding", "slice_started", "slice_encoded", "grouping_finished"):
         with Daemon(home) as daemon:
             daemon.wait_for(event)
             family = children(daemon.process.pid)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from old_schemas import column_of_today, table_of_today
 from portraitd.store import Database
 from portraitd.store import database as database_module
 from portraitd.store.database import APPLICATION_ID, FILE_NAME, newest_schema
@@ -34,7 +35,7 @@ def columns_of(db: sqlite3.Connection, table: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def today(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with files, videos, slices, faces, tracks, people and a census."""
+    """A store with files, videos, slices, faces, tracks, people and a grouping."""
     folder = tmp_path_factory.mktemp("today")
     store = Store(Database.open(folder))
     ann, bob = embedding(1), embedding(2)
@@ -67,14 +68,20 @@ def test_every_schema_is_brought_up_to_date(tmp_path: Path, today: Path, schema:
             )
         ]
         for table in names:
-            known = [row[1] for row in old.execute(f"pragma today.table_info({table})")]
-            columns = [name for name in columns_of(old, table) if name in known]
-            if columns == columns_of(old, table):
+            later = table_of_today(table, schema)
+            known = [row[1] for row in old.execute(f"pragma today.table_info({later})")]
+            columns = {
+                name: column_of_today(table, name, schema) for name in columns_of(old, table)
+            }
+            columns = {name: new for name, new in columns.items() if new in known}
+            if list(columns) == columns_of(old, table):
                 # What a script put in, such as a store's name, is as it is today.
                 old.execute(f"delete from {table}")
-                listed = ", ".join(columns)
-                old.execute(f"insert into {table} ({listed}) select {listed} from today.{table}")
-            before[table] = (columns, rows(old, table, columns))
+                old.execute(
+                    f"insert into {table} ({', '.join(columns)}) "
+                    f"select {', '.join(columns.values())} from today.{later}"
+                )
+            before[later] = (list(columns.values()), rows(old, table, list(columns)))
     Database.open(tmp_path).close()
 
     assert 4 == len(before["faces"][1])

@@ -67,7 +67,7 @@ class Story:
 
     def rebuild(self) -> None:
         """Look at every video again."""
-        self.service.rebuilding.begin(self.home.now.wall_s)
+        self.service.reprocessing.begin(self.home.now.wall_s)
 
     def undo(self) -> None:
         self.service.review.undo(None, self.home.now.wall_s)

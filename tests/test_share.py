@@ -10,16 +10,16 @@ import pytest
 
 from portraitd.media.xmp import without_mark
 from portraitd.model.edit import (
-    Exclude,
+    AssignFaces,
+    ExcludeFaces,
     IgnoreFaces,
     IgnorePerson,
-    Merge,
-    Name,
-    Place,
+    MergePeople,
+    NamePerson,
     RecallPerson,
-    Split,
+    SplitPerson,
 )
-from portraitd.people.tree.people_tree import Tree
+from portraitd.people.tree.people_tree import PeopleTree
 from share import MISSING, Share, shared
 from tree_samples import (
     ANNA,
@@ -48,7 +48,7 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def tree(root: Path) -> Tree:
+def tree(root: Path) -> PeopleTree:
     """Three people and two faces of nobody, and a file that somebody put beside them."""
     fresh = three_people(root)
     (root / "Anna/holiday plans.txt").write_text("mine")
@@ -56,14 +56,14 @@ def tree(root: Path) -> Tree:
 
 
 @pytest.fixture
-def share(tree: Tree, root: Path, tmp_path: Path) -> Iterator[Share]:
+def share(tree: PeopleTree, root: Path, tmp_path: Path) -> Iterator[Share]:
     own = tmp_path / "samba"
     own.mkdir()
     with shared(root, own) as running:
         yield running
 
 
-def test_every_gesture_comes_through_the_share(tree: Tree, root: Path, share: Share) -> None:
+def test_every_gesture_comes_through_the_share(tree: PeopleTree, root: Path, share: Share) -> None:
     """All rows of the table in one review, with a publish before anything of it was read."""
     share.do(
         'rename "person-0002" "Müller & Söhne"',
@@ -79,14 +79,14 @@ def test_every_gesture_comes_through_the_share(tree: Tree, root: Path, share: Sh
     tree.publish(PEOPLE, UNSORTED, refuse, {})
 
     assert [
-        Name(2, "Müller & Söhne"),
-        Merge(3, 1),
+        NamePerson(2, "Müller & Söhne"),
+        MergePeople(3, 1),
         IgnoreFaces((3,)),
-        Place((8,), 1),
-        Place((1,), 2),
-        Split((9,), "New folder", "New folder"),
-        Exclude((2,)),
-    ] == tree.gestures(KNOWN)
+        AssignFaces((8,), 1),
+        AssignFaces((1,), 2),
+        SplitPerson((9,), "New folder", "New folder"),
+        ExcludeFaces((2,)),
+    ] == tree.edits(KNOWN)
 
     tree.adopt("New folder", 4)
     people = [
@@ -101,49 +101,49 @@ def test_every_gesture_comes_through_the_share(tree: Tree, root: Path, share: Sh
     assert not (root / "Anna/person-0003").exists()
     assert "mine" == (root / "Anna/holiday plans.txt").read_text()
     everything = known(*people, excluded=[2], ignored_faces=[3])
-    assert [] == tree.gestures(everything)
+    assert [] == tree.edits(everything)
     assert 0 == tree.publish(people, [], refuse, {}, ignored_faces=[face(3)]).written
 
 
-def test_a_person_goes_out_of_sight_and_comes_back(tree: Tree, share: Share) -> None:
+def test_a_person_goes_out_of_sight_and_comes_back(tree: PeopleTree, share: Share) -> None:
     """A folder that was deleted lies in ``_ignored`` then, from where it is recalled."""
     share.do("deltree person-0002")
-    assert [IgnorePerson(2)] == tree.gestures(KNOWN)
+    assert [IgnorePerson(2)] == tree.edits(KNOWN)
     tree.publish([ANNA, CARL], UNSORTED, picture_of, {}, ignored=[BOB])
 
     share.do(r'rename "_ignored\person-0002" "person-0002"')
 
     heard = known(*PEOPLE, unsorted=[8, 9], ignored_people=[2])
-    assert [RecallPerson(2)] == tree.gestures(heard)
+    assert [RecallPerson(2)] == tree.edits(heard)
     assert {1, 2, 3} == tree.publish(PEOPLE, UNSORTED, picture_of, {}).folders.keys()
 
 
-def test_a_portrait_goes_out_and_comes_back(tree: Tree, share: Share, tmp_path: Path) -> None:
+def test_a_portrait_goes_out_and_comes_back(tree: PeopleTree, share: Share, tmp_path: Path) -> None:
     """Fetched through the share, deleted there, and put back under another name."""
     kept = tmp_path / "kept.jpg"
     share.do(rf'get "Anna\000002.jpg" {kept}', r'del "Anna\000002.jpg"')
     assert picture_of(2) == without_mark(kept.read_bytes())
-    assert [Exclude((2,))] == tree.gestures(KNOWN)
+    assert [ExcludeFaces((2,))] == tree.edits(KNOWN)
     tree.publish([person(1, 1, 3, name="Anna"), BOB, CARL], UNSORTED, picture_of, {})
 
     share.do(rf'put {kept} "Anna\not so bad.jpg"')
 
-    assert [Place((2,), 1)] == tree.gestures(known(*PEOPLE, unsorted=[8, 9], excluded=[2]))
+    assert [AssignFaces((2,), 1)] == tree.edits(known(*PEOPLE, unsorted=[8, 9], excluded=[2]))
     done = tree.publish(PEOPLE, UNSORTED, picture_of, {})
     assert ("Anna/not so bad.jpg", 1) == (done.portraits[2], done.written)
 
 
-def test_a_copy_through_the_share_means_nothing(tree: Tree, share: Share) -> None:
+def test_a_copy_through_the_share_means_nothing(tree: PeopleTree, share: Share) -> None:
     """Made by the server itself, as file managers ask it to."""
     share.do(
         r'scopy "Anna\000001.jpg" "person-0002\000001.jpg"',
         r'scopy "Anna\000001.jpg" "Anna\Copy of 000001.jpg"',
     )
 
-    assert [] == tree.gestures(KNOWN)
+    assert [] == tree.edits(KNOWN)
 
 
-def test_renaming_while_portraits_are_written(tree: Tree, root: Path, share: Share) -> None:
+def test_renaming_while_portraits_are_written(tree: PeopleTree, root: Path, share: Share) -> None:
     """A folder is renamed in the middle of a publish into it, and a portrait deleted."""
     more = person(1, 1, 2, 3, *range(20, 40), name="Anna")
 
@@ -157,12 +157,12 @@ def test_renaming_while_portraits_are_written(tree: Tree, root: Path, share: Sha
     assert "Mum" == done.folders[1]
     assert not (root / "Anna").exists()
     assert 22 == len(list((root / "Mum").glob("0*.jpg")))
-    expected = [Name(1, "Mum"), Exclude((1,))]
-    assert expected == tree.gestures(known(more, BOB, CARL, unsorted=[8, 9]))
+    expected = [NamePerson(1, "Mum"), ExcludeFaces((1,))]
+    assert expected == tree.edits(known(more, BOB, CARL, unsorted=[8, 9]))
 
 
 def test_a_portrait_that_is_open_can_be_moved_by_portraitd(
-    tree: Tree, root: Path, share: Share
+    tree: PeopleTree, root: Path, share: Share
 ) -> None:
     """A viewer that holds a file on the share does not stop a publish, nor lose the file."""
     session = share.session()
@@ -178,12 +178,12 @@ def test_a_portrait_that_is_open_can_be_moved_by_portraitd(
     session.communicate("quit\n", timeout=30)
     assert (root / "person-0002/000001.jpg").is_file()
     assert (root / "Anne/000002.jpg").is_file()
-    assert [] == tree.gestures(
+    assert [] == tree.edits(
         known(person(1, 2, 3, name="Anne"), person(2, 1, 4, 5), CARL, unsorted=[8, 9])
     )
 
 
-def test_two_people_who_work_at_once(tree: Tree, root: Path, share: Share) -> None:
+def test_two_people_who_work_at_once(tree: PeopleTree, root: Path, share: Share) -> None:
     """Each deed of either counts, in whatever order they come, and nothing foreign is touched."""
     first, second = share.session(), share.session()
     for number, session in enumerate((first, second)):
@@ -201,23 +201,23 @@ def test_two_people_who_work_at_once(tree: Tree, root: Path, share: Share) -> No
         said, _ = session.communicate("quit\n", timeout=60)
         assert "NT_STATUS" not in said
 
-    assert [Place((1, 2), 2)] == tree.gestures(KNOWN)
+    assert [AssignFaces((1, 2), 2)] == tree.edits(KNOWN)
     assert 40 == len([path for path in root.iterdir() if path.name[0] in "01"])
     assert "mine" == (root / "Anna/holiday plans.txt").read_text()
 
 
 def test_a_share_that_goes_away_takes_nothing_with_it(
-    tree: Tree, root: Path, share: Share, tmp_path: Path
+    tree: PeopleTree, root: Path, share: Share, tmp_path: Path
 ) -> None:
     """What is read before, while and after the folder behind it was replaced."""
     away = tmp_path / "away"
     root.rename(away)
     root.mkdir()
     with pytest.raises(Exception, match="the share may be away"):
-        tree.gestures(KNOWN)
+        tree.edits(KNOWN)
     shutil.rmtree(root)
     away.rename(root)
 
-    assert [] == tree.gestures(KNOWN)
+    assert [] == tree.edits(KNOWN)
     share.do(r'del "Anna\000002.jpg"')
-    assert [Exclude((2,))] == tree.gestures(KNOWN)
+    assert [ExcludeFaces((2,))] == tree.edits(KNOWN)

@@ -8,21 +8,21 @@ from pathlib import Path
 import pytest
 
 from portraitd.model.errors import PublishError
-from portraitd.people.tree.owned_files import ROOT, Shelf, Shelved
-from portraitd.people.tree.people_tree import Tree
+from portraitd.people.tree.owned_files import ROOT, OwnedFiles, Shelved
+from portraitd.people.tree.people_tree import PeopleTree
 from tree_samples import jpeg_of, person, snapshot, visible
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    Tree(tmp_path / "people").create()
+    PeopleTree(tmp_path / "people").create()
     return tmp_path / "people"
 
 
 def put(root: Path, location: str, owner: str = "gallery", **files: str) -> Shelved:
     """Files by name without their ending; each one's text is its identity as well."""
     wanted = {f"{name}.js": text for name, text in files.items()}
-    return Shelf(root, owner).put(location, wanted, lambda name: wanted[name].encode())
+    return OwnedFiles(root, owner).put(location, wanted, lambda name: wanted[name].encode())
 
 
 def test_files_lie_where_they_are_put(root: Path) -> None:
@@ -39,7 +39,9 @@ def test_what_is_as_wanted_is_not_written(root: Path) -> None:
     put(root, "gallery", a="1", b="2")
     before = snapshot(root)
 
-    done = Shelf(root, "gallery").put("gallery", {"a.js": "1", "b.js": "2"}, lambda name: b"never")
+    done = OwnedFiles(root, "gallery").put(
+        "gallery", {"a.js": "1", "b.js": "2"}, lambda name: b"never"
+    )
 
     assert Shelved(0, 0) == done
     assert before == snapshot(root)
@@ -92,7 +94,7 @@ def test_two_owners_share_a_folder(root: Path) -> None:
 
 def test_the_root_keeps_what_the_tree_put_there(root: Path) -> None:
     """And the tree keeps what lies beside its folders."""
-    tree = Tree(root)
+    tree = PeopleTree(root)
     tree.publish([person(1, 1)], [], jpeg_of, {})
     put(root, ROOT, index="1")
     before = snapshot(root)

@@ -11,13 +11,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from portraitd.model.edit import Exclude, IgnoreFaces, IgnorePerson, Name, Place
+from portraitd.model.edit import (
+    AssignFaces,
+    ExcludeFaces,
+    IgnoreFaces,
+    IgnorePerson,
+    NamePerson,
+    Placement,
+)
 from portraitd.model.face import Box
 from portraitd.model.person import PersonFolder, PublishedFace
 from portraitd.people.publisher import Publisher
-from portraitd.people.tree.people_tree import Tree
-from portraitd.store import Database, Showing, Verdicts
-from portraitd.store.publications import IGNORED, UNSORTED, Limits, Publication, Wanted
+from portraitd.people.tree.people_tree import PeopleTree
+from portraitd.store import Database, EditRecorder, Publications
+from portraitd.store.publications import DesiredTree, Limits, Publication
 from portraitd.workers.pool import InlineExecutor
 from stores import Store, embedding
 
@@ -40,8 +47,8 @@ class Desk:
     def __init__(self, folder: Path) -> None:
         self.database = Counting.open(folder)
         self.store = Store(self.database)
-        self.showing = Showing(self.database)
-        self.verdicts = Verdicts(self.database, self.store.ledger, self.showing, True)
+        self.publications = Publications(self.database)
+        self.recorder = EditRecorder(self.database, self.store.ledger, self.publications, True)
 
     def see(self, seed: int, frames: int, blur: float = 0.03) -> None:
         """A video with one track, of a face that moves."""
@@ -50,8 +57,8 @@ class Desk:
         self.store.see(*(embedding(seed) / np.float32(8) + noise))
         self.store.track()
 
-    def wanted(self, limits: Limits = THREE) -> Wanted:
-        return self.showing.wanted(limits)
+    def wanted(self, limits: Limits = THREE) -> DesiredTree:
+        return self.publications.wanted(limits)
 
 
 @pytest.fixture
@@ -98,7 +105,7 @@ def test_of_nobody_the_best_are_shown(desk: Desk) -> None:
     for seed in range(1, 5):
         desk.see(seed, 2)
     desk.store.group([-1] * 8)
-    desk.database.execute("update tracks set goodness = id / 10.0")
+    desk.database.execute("update tracks set quality = id / 10.0")
 
     unsorted = desk.wanted().unsorted
 
@@ -112,7 +119,7 @@ def test_what_is_out_of_sight_is_shown_apart(desk: Desk) -> None:
         desk.see(seed, 1)
     desk.store.group([0, 0, 1, 1])
 
-    desk.verdicts.apply([Exclude((1,)), IgnoreFaces((2,)), IgnorePerson(2)], 5.0)
+    desk.recorder.apply([ExcludeFaces((1,)), IgnoreFaces((2,)), IgnorePerson(2)], 5.0)
     wanted = desk.wanted()
 
     assert () == wanted.unsorted
@@ -121,7 +128,7 @@ def test_what_is_out_of_sight_is_shown_apart(desk: Desk) -> None:
         (folder.person_id, [face.face_id for face in folder.faces]) for folder in wanted.ignored
     ]
     assert [2] == [face.face_id for face in wanted.ignored_faces]
-    assert {2: IGNORED, 3: 2, 4: 2} == wanted.places()
+    assert {2: Placement.IGNORED, 3: 2, 4: 2} == wanted.places()
 
 
 def test_where_everything_lies_is_remembered(desk: Desk) -> None:
@@ -129,13 +136,13 @@ def test_where_everything_lies_is_remembered(desk: Desk) -> None:
     for seed in (1, 1, 2):
         desk.see(seed, 1)
     desk.store.group([0, 0, -1])
-    desk.showing.note(Publication(1, 0, "look"), desk.wanted().places(), 5.0)
-    assert {1: 1, 2: 1, 3: UNSORTED} == Showing(desk.database).shown()
+    desk.publications.note(Publication(1, 0, "look"), desk.wanted().places(), 5.0)
+    assert {1: 1, 2: 1, 3: Placement.UNSORTED} == Publications(desk.database).shown()
 
-    desk.verdicts.apply([Place((3,), 1), Exclude((2,))], 6.0)
+    desk.recorder.apply([AssignFaces((3,), 1), ExcludeFaces((2,))], 6.0)
 
-    assert {1: 1, 3: 1} == desk.showing.shown() == Showing(desk.database).shown()
-    assert Publication(1, 0, "look") == Showing(desk.database).last()
+    assert {1: 1, 3: 1} == desk.publications.shown() == Publications(desk.database).shown()
+    assert Publication(1, 0, "look") == Publications(desk.database).last()
 
 
 def many(desk: Desk, people: int) -> None:
@@ -164,10 +171,10 @@ def publisher(desk: Desk, folder: Path) -> Publisher:
         store.faces,
         store.people,
         store.ledger,
-        desk.showing,
+        desk.publications,
         InlineExecutor(),
         lambda: None,
-        Tree(folder),
+        PeopleTree(folder),
         Limits(3, 5),
     )
 
@@ -189,11 +196,11 @@ def test_publishing_touches_what_changed(desk: Desk, memory_path: Path) -> None:
     """Five of two hundred people are seen again; the second publish asks whether, and no more."""
     many(desk, 200)
     folder = memory_path / "people"
-    room = publisher(desk, folder)
-    room.refresh(10.0)
-    assert not room.pending
+    stage = publisher(desk, folder)
+    stage.refresh(10.0)
+    assert not stage.pending
     before, asked = files(folder), desk.database.asked
-    room.refresh(11.0)
+    stage.refresh(11.0)
     assert before == files(folder)
     assert 4 >= desk.database.asked - asked
 
@@ -202,23 +209,23 @@ def test_publishing_touches_what_changed(desk: Desk, memory_path: Path) -> None:
     persons = desk.store.faces.persons()
     desk.store.group([*(persons - 1).tolist()[:600], 0, 1, 2, 3, 4])
     asked = desk.database.asked
-    room.refresh(12.0)
+    stage.refresh(12.0)
 
     assert {f"person-{number:04d}" for number in range(1, 6)} == written_since(folder, before)
     assert 200 > desk.database.asked - asked
 
 
 def test_a_name_touches_one_folder(desk: Desk, memory_path: Path) -> None:
-    """And is shown without a census."""
+    """And is shown without a grouping."""
     many(desk, 20)
     folder = memory_path / "people"
-    room = publisher(desk, folder)
-    room.refresh(10.0)
+    stage = publisher(desk, folder)
+    stage.refresh(10.0)
     before = files(folder)
 
-    desk.verdicts.apply([Name(7, "Ann")], 11.0)
-    assert room.pending
-    room.refresh(12.0)
+    desk.recorder.apply([NamePerson(7, "Ann")], 11.0)
+    assert stage.pending
+    stage.refresh(12.0)
 
-    assert not room.pending
+    assert not stage.pending
     assert {"Ann"} == written_since(folder, before)

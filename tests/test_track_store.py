@@ -12,10 +12,10 @@ from portraitd.clustering import grouping_jobs
 from portraitd.clustering.grouping_jobs import VideoTracks
 from portraitd.model.errors import StoreError
 from portraitd.model.media_file import FileState
-from portraitd.model.track import goodness, levelled
+from portraitd.model.track import face_quality, l2_normalised
 from portraitd.store import Database
 from portraitd.store.tracks import Indices
-from stores import ENCODER, Store, embedding, sighting, slice_faces
+from stores import ENCODER, Store, detection, embedding, slice_faces
 
 ANN, BOB, EVE = (embedding(seed) for seed in (1, 2, 3))
 
@@ -32,7 +32,9 @@ def found(store: Store, video_id: int = 1) -> tuple[Indices, VideoTracks]:
 
 
 def record(store: Store, face_ids: Indices, tracks: VideoTracks, video_id: int = 1) -> bool:
-    return store.tracks.record(video_id, face_ids, tracks.tracks, tracks.summary, tracks.apart)
+    return store.tracks.record(
+        video_id, face_ids, tracks.tracks, tracks.summary, tracks.cannot_link
+    )
 
 
 def track_ids(store: Store) -> list[int | None]:
@@ -43,10 +45,10 @@ def track_ids(store: Store) -> list[int | None]:
 def together(store: Store) -> None:
     """A finished video in which two people are in one frame."""
     store.video()
-    ticket = store.work.claim()
-    assert ticket
-    seen = replace(slice_faces(), sightings=[sighting(ANN, 1.0), sighting(BOB, 1.0)])
-    store.work.record(ticket, seen, ENCODER, 5.0)
+    claimed = store.slice_queue.claim()
+    assert claimed
+    seen = replace(slice_faces(), detections=[detection(ANN, 1.0), detection(BOB, 1.0)])
+    store.slice_queue.record(claimed, seen, ENCODER, 5.0)
 
 
 def test_every_face_gets_its_track(store: Store) -> None:
@@ -60,25 +62,25 @@ def test_every_face_gets_its_track(store: Store) -> None:
     rows = store.tracks.rows()
     assert [1, 2] == rows.ids.tolist()
     assert [2, 1] == rows.faces.tolist()
-    assert [1.0, 1.0] == rows.goodness.tolist()
+    assert [1.0, 1.0] == rows.quality.tolist()
     assert [0, 0] == rows.persons.tolist()
-    assert np.allclose(0.0, rows.spreads, atol=1e-9)
+    assert np.allclose(0.0, rows.variances, atol=1e-9)
     best = store.database.execute("select best_face_id from tracks order by id").fetchall()
     assert [3, 2] == [row[0] for row in best]
     ((ids, embeddings),) = store.tracks.embeddings(0)
     assert [1, 2] == ids.tolist()
-    assert np.allclose(levelled(np.stack([ANN, BOB])), embeddings, atol=1e-6)
+    assert np.allclose(l2_normalised(np.stack([ANN, BOB])), embeddings, atol=1e-6)
 
 
 def test_what_tracking_reads_is_what_was_seen(store: Store) -> None:
     """In the order of time, whichever slice was stored first."""
     store.video(slices=2)
-    first, second = store.work.claim(), store.work.claim()
+    first, second = store.slice_queue.claim(), store.slice_queue.claim()
     assert first
     assert second
-    late = replace(slice_faces(), sightings=[sighting(BOB, 70.0)])
-    store.work.record(second, late, ENCODER, 5.0)
-    store.work.record(first, slice_faces(ANN), ENCODER, 6.0)
+    late = replace(slice_faces(), detections=[detection(BOB, 70.0)])
+    store.slice_queue.record(second, late, ENCODER, 5.0)
+    store.slice_queue.record(first, slice_faces(ANN), ENCODER, 6.0)
 
     face_ids, faces = store.tracks.faces_of(1)
 
@@ -87,18 +89,18 @@ def test_what_tracking_reads_is_what_was_seen(store: Store) -> None:
     assert np.stack([ANN, BOB]).tobytes() == faces.embeddings.tobytes()
     assert [[10, 20, 110, 130]] * 2 == faces.boxes.tolist()
     quality = (np.full(2, 100.0), np.full(2, 55.5), np.full(2, 0.75), np.ones(2))
-    assert goodness(*quality).tolist() == faces.goodness.tolist()
+    assert face_quality(*quality).tolist() == faces.quality.tolist()
 
 
 def test_a_video_is_tracked_when_all_of_it_was_looked_at(store: Store) -> None:
     """Not while a slice is missing; a failed one counts for what it has; and once only."""
     store.video(slices=2)
-    first, second = store.work.claim(), store.work.claim()
+    first, second = store.slice_queue.claim(), store.slice_queue.claim()
     assert first
     assert second
-    store.work.record(first, slice_faces(ANN), ENCODER, 5.0)
+    store.slice_queue.record(first, slice_faces(ANN), ENCODER, 5.0)
     assert store.tracks.untracked() is None
-    store.work.lose(second, "died", 1, 6.0)
+    store.slice_queue.lose(second, "died", 1, 6.0)
     assert 1 == store.tracks.untracked()
 
     store.track()
@@ -126,7 +128,7 @@ def test_a_video_without_faces_has_no_tracks(store: Store) -> None:
 
     assert store.tracks.untracked() is None
     assert [] == store.tracks.rows().ids.tolist()
-    assert (0, 2) == store.tracks.apart().shape
+    assert (0, 2) == store.tracks.cannot_link().shape
     assert [] == list(store.tracks.embeddings(0))
     assert 0 == store.tracks.last_id()
 
@@ -138,9 +140,9 @@ def test_people_of_one_frame_are_apart(store: Store) -> None:
     together(store)
     store.track()
 
-    assert [[2, 3]] == store.tracks.apart().tolist()
+    assert [[2, 3]] == store.tracks.cannot_link().tolist()
     store.database.execute("delete from tracks where id = 3")
-    assert (0, 2) == store.tracks.apart().shape
+    assert (0, 2) == store.tracks.cannot_link().shape
 
 
 def test_tracks_of_faces_that_are_no_longer_the_same_are_refused(store: Store) -> None:
@@ -170,13 +172,13 @@ def test_tracks_of_a_forgotten_video_are_refused(store: Store) -> None:
 def retried(store: Store) -> None:
     """A video that failed in its second slice, has tracks, and is worked on once more."""
     store.video(slices=2)
-    first, second = store.work.claim(), store.work.claim()
+    first, second = store.slice_queue.claim(), store.slice_queue.claim()
     assert first
     assert second
-    store.work.record(first, slice_faces(ANN, BOB), ENCODER, 5.0)
-    store.work.lose(second, "died", 1, 6.0)
+    store.slice_queue.record(first, slice_faces(ANN, BOB), ENCODER, 5.0)
+    store.slice_queue.lose(second, "died", 1, 6.0)
     store.track()
-    store.work.retry(7.0)
+    store.slice_queue.retry(7.0)
 
 
 def test_a_retried_video_is_tracked_again(store: Store) -> None:
@@ -184,27 +186,27 @@ def test_a_retried_video_is_tracked_again(store: Store) -> None:
     retried(store)
     assert [1, 2] == track_ids(store)
     assert store.tracks.untracked() is None
-    ticket = store.work.claim()
-    assert ticket
-    more = replace(slice_faces(), sightings=[sighting(BOB, 2.0)])
-    store.work.record(ticket, more, ENCODER, 8.0)
+    claimed = store.slice_queue.claim()
+    assert claimed
+    more = replace(slice_faces(), detections=[detection(BOB, 2.0)])
+    store.slice_queue.record(claimed, more, ENCODER, 8.0)
     assert 1 == store.tracks.untracked()
 
     store.track()
 
-    # Another number for the same: a census must look at it again.
+    # Another number for the same: a grouping must look at it again.
     assert [3, 4, 4] == track_ids(store)
     assert [3, 4] == store.tracks.rows().ids.tolist()
     assert [1, 2] == store.tracks.rows().faces.tolist()
 
 
 def test_faces_that_are_tracked_again_keep_their_person(store: Store) -> None:
-    """The people in force stay until a census says otherwise."""
+    """The people in force stay until a grouping says otherwise."""
     retried(store)
     store.group([0, 1])
-    ticket = store.work.claim()
-    assert ticket
-    store.work.record(ticket, slice_faces(), ENCODER, 8.0)
+    claimed = store.slice_queue.claim()
+    assert claimed
+    store.slice_queue.record(claimed, slice_faces(), ENCODER, 8.0)
 
     store.track()
 
@@ -230,12 +232,12 @@ def test_ids_of_tracks_are_never_used_again(store: Store) -> None:
 def test_recording_that_fails_changes_nothing(store: Store) -> None:
     """In one transaction: the old tracks stay, every face with its own."""
     retried(store)
-    ticket = store.work.claim()
-    assert ticket
-    store.work.record(ticket, slice_faces(), ENCODER, 8.0)
+    claimed = store.slice_queue.claim()
+    assert claimed
+    store.slice_queue.record(claimed, slice_faces(), ENCODER, 8.0)
     face_ids, tracks = found(store)
     # A track that is apart from itself is written twice.
-    wrong = tracks._replace(apart=np.array([[0, 1], [0, 1]]))
+    wrong = tracks._replace(cannot_link=np.array([[0, 1], [0, 1]]))
 
     with pytest.raises(StoreError, match="UNIQUE"):
         record(store, face_ids, wrong)
@@ -257,7 +259,7 @@ def test_a_track_goes_with_its_video(store: Store) -> None:
     store.database.execute("delete from videos where id = ?", (ticket_video,))
 
     assert [3] == store.tracks.rows().ids.tolist()
-    assert (0, 2) == store.tracks.apart().shape
+    assert (0, 2) == store.tracks.cannot_link().shape
     assert [] == store.database.problems()
 
 
@@ -273,7 +275,7 @@ def test_the_next_track_after_one_is_found(store: Store) -> None:
 
     assert after_first
     assert 3 == after_first[0]
-    assert np.allclose(levelled(EVE[None])[0], after_first[1], atol=1e-6)
+    assert np.allclose(l2_normalised(EVE[None])[0], after_first[1], atol=1e-6)
     assert store.tracks.next_after(3) is None
     ((ids, _),) = store.tracks.embeddings(1)
     assert [3] == ids.tolist()
@@ -282,14 +284,14 @@ def test_the_next_track_after_one_is_found(store: Store) -> None:
 def test_a_changed_file_takes_its_tracks_with_it(store: Store) -> None:
     """Nothing found in it counts."""
     store.video(slices=2)
-    first, second = store.work.claim(), store.work.claim()
+    first, second = store.slice_queue.claim(), store.slice_queue.claim()
     assert first
     assert second
-    store.work.record(first, slice_faces(ANN), ENCODER, 5.0)
-    store.work.lose(second, "died", 1, 6.0)
+    store.slice_queue.record(first, slice_faces(ANN), ENCODER, 5.0)
+    store.slice_queue.lose(second, "died", 1, 6.0)
     store.track()
 
-    store.work.forget_changed(first, FileState.GONE, "removed", 7.0)
+    store.slice_queue.forget_changed(first, FileState.GONE, "removed", 7.0)
 
     assert [] == store.tracks.rows().ids.tolist()
     assert store.tracks.untracked() is None

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from portraitd.clustering.track_building import TrackRule, follow, in_one_frame, summarise
-from portraitd.model.track import VideoFaces, goodness, levelled
+from portraitd.model.track import VideoFaces, face_quality, l2_normalised
 
 RULE = TrackRule()
 ANN, BOB, EVE = np.eye(128, dtype=np.float32)[:3] * 1.4
@@ -52,7 +52,7 @@ def videos(draw: st.DrawFn) -> VideoFaces:
 
 def taken(faces: VideoFaces, rows: NDArray[np.int64]) -> VideoFaces:
     return VideoFaces(
-        faces.times_s[rows], faces.boxes[rows], faces.embeddings[rows], faces.goodness[rows]
+        faces.times_s[rows], faces.boxes[rows], faces.embeddings[rows], faces.quality[rows]
     )
 
 
@@ -97,16 +97,16 @@ def test_links_keep_the_rule(faces: VideoFaces) -> None:
 
 @given(videos())
 def test_a_track_lies_between_its_faces(faces: VideoFaces) -> None:
-    """The mean is inside the box around its levelled faces; the figures add up."""
+    """The mean is inside the box around its l2_normalised faces; the figures add up."""
     tracks = follow(faces, RULE)
     summary = summarise(faces, tracks)
     assert len(tracks) == summary.faces.sum()
     for number, mean in enumerate(summary.embeddings):
-        own = levelled(faces.embeddings[tracks == number])
+        own = l2_normalised(faces.embeddings[tracks == number])
         assert (mean >= own.min(axis=0) - 1e-6).all()
         assert (mean <= own.max(axis=0) + 1e-6).all()
-        assert 0 <= summary.spreads[number] <= np.square(own - own[0]).sum(axis=1).max() + 1e-6
-        assert faces.goodness[tracks == number].max() == summary.goodness[number]
+        assert 0 <= summary.variances[number] <= np.square(own - own[0]).sum(axis=1).max() + 1e-6
+        assert faces.quality[tracks == number].max() == summary.quality[number]
         assert tracks[summary.best[number]] == number
 
 
@@ -160,10 +160,10 @@ def test_poor_faces_weigh_less_in_the_mean() -> None:
     faces = VideoFaces(faces.times_s, faces.boxes, faces.embeddings, np.array([1.0, 0.0]))
     track = summarise(faces, np.array([0, 0]))
     mean = (ANN + 0.1 * BOB) / 1.1
-    apart = np.square(ANN - mean).sum(), np.square(BOB - mean).sum()
+    cannot_link = np.square(ANN - mean).sum(), np.square(BOB - mean).sum()
 
     assert np.allclose(track.embeddings[0], mean, atol=1e-6)
-    assert np.isclose(track.spreads[0], (apart[0] + 0.1 * apart[1]) / 1.1)
+    assert np.isclose(track.variances[0], (cannot_link[0] + 0.1 * cannot_link[1]) / 1.1)
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0.1, 10))
@@ -171,10 +171,10 @@ def test_levelled_vectors_differ_in_direction_only(seed: int, factor: float) -> 
     """All have dlib's average length, whatever theirs was; zeros stay zeros."""
     vectors = np.random.default_rng(seed).normal(0, 0.1, (5, 128)).astype(np.float32)
     vectors[2] = 0
-    level = levelled(vectors)
+    level = l2_normalised(vectors)
 
     assert np.allclose(np.linalg.norm(level, axis=1), [1.4, 1.4, 0, 1.4, 1.4], atol=1e-6)
-    assert np.allclose(levelled(vectors * np.float32(factor)), level, atol=1e-6)
+    assert np.allclose(l2_normalised(vectors * np.float32(factor)), level, atol=1e-6)
 
 
 def test_goodness_is_the_worst_of_all() -> None:
@@ -183,5 +183,5 @@ def test_goodness_is_the_worst_of_all() -> None:
 
     sharpness, sure = np.full(4, 50.0), np.ones(4)
 
-    assert [1.0, 0.0, 0.5, 0.0] == goodness(size_px, sharpness, frontal, sure).tolist()
-    assert [0.3, 0.0, 0.3, 0.0] == goodness(size_px, sharpness, frontal, 0.3 * sure).tolist()
+    assert [1.0, 0.0, 0.5, 0.0] == face_quality(size_px, sharpness, frontal, sure).tolist()
+    assert [0.3, 0.0, 0.3, 0.0] == face_quality(size_px, sharpness, frontal, 0.3 * sure).tolist()

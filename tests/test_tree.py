@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from portraitd.model.errors import PublishError
-from portraitd.people.tree.people_tree import Tree
+from portraitd.people.tree.people_tree import PeopleTree
 from tree_samples import face, jpeg_of, person, refuse, snapshot, visible
 
 
@@ -21,13 +21,13 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def tree(root: Path) -> Tree:
-    fresh = Tree(root)
+def tree(root: Path) -> PeopleTree:
+    fresh = PeopleTree(root)
     fresh.create()
     return fresh
 
 
-def test_a_tree_is_published(tree: Tree, root: Path) -> None:
+def test_a_tree_is_published(tree: PeopleTree, root: Path) -> None:
     """Folders, portraits, annotations, montage and README, all where they are said to be."""
     done = tree.publish([person(1, 1, 2), person(2, 3, name="Anna")], [face(9)], jpeg_of, {1: b"m"})
 
@@ -45,7 +45,7 @@ def test_a_tree_is_published(tree: Tree, root: Path) -> None:
     assert 2 == json.loads((root / "Anna/.person.json").read_text())["person"]
 
 
-def test_a_second_publish_writes_nothing(tree: Tree, root: Path) -> None:
+def test_a_second_publish_writes_nothing(tree: PeopleTree, root: Path) -> None:
     """Same bytes, same times, and no portrait is even asked for."""
     people, unsorted = [person(1, 1, 2), person(2, 3)], [face(9)]
     tree.publish(people, unsorted, jpeg_of, {1: b"m"})
@@ -57,7 +57,7 @@ def test_a_second_publish_writes_nothing(tree: Tree, root: Path) -> None:
     assert before == snapshot(root)
 
 
-def test_only_what_changed_is_written(tree: Tree, root: Path) -> None:
+def test_only_what_changed_is_written(tree: PeopleTree, root: Path) -> None:
     """A new face of one person touches that person's folder alone."""
     tree.publish([person(1, 1), person(2, 2)], [], jpeg_of, {})
     before = snapshot(root)
@@ -76,7 +76,7 @@ def test_only_what_changed_is_written(tree: Tree, root: Path) -> None:
     } == {path for path in after if before.get(path) != after[path]}  # fmt: skip
 
 
-def test_a_face_that_changes_person_moves(tree: Tree, root: Path) -> None:
+def test_a_face_that_changes_person_moves(tree: PeopleTree, root: Path) -> None:
     """Its old folder, empty now, goes; the class in the annotation is the new person's."""
     tree.publish([person(1, 1), person(2, 2)], [], jpeg_of, {})
 
@@ -92,7 +92,7 @@ def test_rights_are_set_whatever_the_umask(tmp_path: Path) -> None:
     """The group may review; nobody else may look."""
     before = os.umask(0o077)
     try:
-        tree = Tree(tmp_path / "people")
+        tree = PeopleTree(tmp_path / "people")
         tree.create()
         tree.publish([person(1, 1)], [], jpeg_of, {})
     finally:
@@ -111,15 +111,15 @@ def test_without_its_marker_nothing_is_published(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
 
     with pytest.raises(PublishError, match="the share may be away"):
-        Tree(tmp_path / "empty").publish([person(1, 1)], [], jpeg_of, {})
+        PeopleTree(tmp_path / "empty").publish([person(1, 1)], [], jpeg_of, {})
     with pytest.raises(PublishError, match="No such file or directory"):
-        Tree(tmp_path / "none").publish([person(1, 1)], [], jpeg_of, {})
+        PeopleTree(tmp_path / "none").publish([person(1, 1)], [], jpeg_of, {})
 
     assert ["empty"] == os.listdir(tmp_path)
     assert [] == os.listdir(tmp_path / "empty")
 
 
-def test_creating_again_changes_nothing(tree: Tree, root: Path) -> None:
+def test_creating_again_changes_nothing(tree: PeopleTree, root: Path) -> None:
     """The marker and what it remembers stay."""
     tree.publish([person(1, 1)], [], jpeg_of, {})
     before = snapshot(root)
@@ -129,7 +129,7 @@ def test_creating_again_changes_nothing(tree: Tree, root: Path) -> None:
     assert before == snapshot(root)
 
 
-def test_a_folder_that_portraitd_named_follows_the_name(tree: Tree, root: Path) -> None:
+def test_a_folder_that_portraitd_named_follows_the_name(tree: PeopleTree, root: Path) -> None:
     """A name given elsewhere reaches the folder; files that do not say it stay as they are."""
     tree.publish([person(1, 1)], [], jpeg_of, {})
     before = (root / "person-0001/000001.jpg").stat()
@@ -142,7 +142,7 @@ def test_a_folder_that_portraitd_named_follows_the_name(tree: Tree, root: Path) 
     assert not (root / "person-0001").exists()
 
 
-def test_a_new_folder_appears_complete(tree: Tree, root: Path) -> None:
+def test_a_new_folder_appears_complete(tree: PeopleTree, root: Path) -> None:
     """While it is being filled nobody sees it."""
     seen: list[str] = []
 
@@ -160,7 +160,7 @@ class StopError(Exception):
     """As if the daemon were told to stop in the middle."""
 
 
-def test_an_interrupted_publish_is_completed(tree: Tree, root: Path) -> None:
+def test_an_interrupted_publish_is_completed(tree: PeopleTree, root: Path) -> None:
     """What was written counts, what was unfinished is swept, nothing is there twice."""
     tree.publish([person(1, 1)], [], jpeg_of, {1: b"m"})
     wanted = [person(1, 1, 2, 3), person(2, 4, 5)]
@@ -186,7 +186,9 @@ def test_an_interrupted_publish_is_completed(tree: Tree, root: Path) -> None:
     }
 
 
-def test_restored_from_a_backup_nothing_is_written(tree: Tree, root: Path, tmp_path: Path) -> None:
+def test_restored_from_a_backup_nothing_is_written(
+    tree: PeopleTree, root: Path, tmp_path: Path
+) -> None:
     """Other inodes and times, same content: nobody changed anything."""
     tree.publish([person(1, 1, 2)], [face(3)], jpeg_of, {1: b"m"})
     shutil.copytree(root, tmp_path / "backup", copy_function=shutil.copyfile)
@@ -197,7 +199,7 @@ def test_restored_from_a_backup_nothing_is_written(tree: Tree, root: Path, tmp_p
     assert 2 == tree.publish([person(1, 1)], [face(3)], refuse, {}).removed
 
 
-def test_stale_montages_are_named(tree: Tree, root: Path) -> None:
+def test_stale_montages_are_named(tree: PeopleTree, root: Path) -> None:
     """A montage is due when the person's faces changed or it is gone, and only then."""
     people = [person(1, 1), person(2, 2), person(3)]
     assert [1, 2] == tree.stale_montages(people)
@@ -213,7 +215,7 @@ def test_stale_montages_are_named(tree: Tree, root: Path) -> None:
     assert not (root / "person-0002/montage.jpg").exists()
 
 
-def test_the_class_is_the_callers(tree: Tree, root: Path) -> None:
+def test_the_class_is_the_callers(tree: PeopleTree, root: Path) -> None:
     """A new numbering rewrites the annotations and no portrait."""
     tree.publish([person(1, 1)], [], jpeg_of, {})
 
@@ -224,7 +226,7 @@ def test_the_class_is_the_callers(tree: Tree, root: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_one_closed_folder_does_not_stop_the_others(tree: Tree, root: Path) -> None:
+def test_one_closed_folder_does_not_stop_the_others(tree: PeopleTree, root: Path) -> None:
     """It is reported after everything else was written, and nothing was removed."""
     tree.publish([person(1, 1), person(2, 2, 3)], [], jpeg_of, {})
     (root / "person-0001").chmod(0o500)

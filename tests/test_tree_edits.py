@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from portraitd.model.edit import Exclude
+from portraitd.model.edit import ExcludeFaces
 from portraitd.model.face import Box
 from portraitd.model.person import PersonFolder
-from portraitd.people.tree.people_tree import Published, Tree
+from portraitd.people.tree.people_tree import PeopleTree, Published
 from tree_samples import face, jpeg_of, known, person, refuse, snapshot, visible
 
 
@@ -27,13 +27,13 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def tree(root: Path) -> Tree:
-    fresh = Tree(root)
+def tree(root: Path) -> PeopleTree:
+    fresh = PeopleTree(root)
     fresh.create()
     return fresh
 
 
-def test_a_renamed_folder_keeps_its_name_and_gets_its_writes(tree: Tree, root: Path) -> None:
+def test_a_renamed_folder_keeps_its_name_and_gets_its_writes(tree: PeopleTree, root: Path) -> None:
     """The folder is found by its note. Its name is the human's."""
     tree.publish([person(1, 1)], [], jpeg_of, {})
     (root / "person-0001").rename(root / "Mum")
@@ -45,7 +45,7 @@ def test_a_renamed_folder_keeps_its_name_and_gets_its_writes(tree: Tree, root: P
     assert not (root / "Anna").exists()
 
 
-def test_a_folder_put_into_ignored_stays_there(tree: Tree, root: Path) -> None:
+def test_a_folder_put_into_ignored_stays_there(tree: PeopleTree, root: Path) -> None:
     """It is not made a second time where it can be seen."""
     tree.publish([person(1, 1)], [], jpeg_of, {})
     (root / "person-0001").rename(root / "_ignored/person-0001")
@@ -56,7 +56,7 @@ def test_a_folder_put_into_ignored_stays_there(tree: Tree, root: Path) -> None:
     assert not (root / "person-0001").exists()
 
 
-def test_a_copied_folder_is_a_humans(tree: Tree, root: Path) -> None:
+def test_a_copied_folder_is_a_humans(tree: PeopleTree, root: Path) -> None:
     """Of a folder and its copy the original is published to, even after both were renamed."""
     tree.publish([person(1, 1)], [], jpeg_of, {})
     shutil.copytree(root / "person-0001", root / "A copy")
@@ -69,7 +69,7 @@ def test_a_copied_folder_is_a_humans(tree: Tree, root: Path) -> None:
     assert before == snapshot(root / "A copy")
 
 
-def test_a_rename_in_mid_publish_takes_the_writes_along(tree: Tree, root: Path) -> None:
+def test_a_rename_in_mid_publish_takes_the_writes_along(tree: PeopleTree, root: Path) -> None:
     """What is being written lands in the renamed folder; no second folder appears."""
     tree.publish([person(1, 1)], [], jpeg_of, {})
 
@@ -88,7 +88,7 @@ def test_a_rename_in_mid_publish_takes_the_writes_along(tree: Tree, root: Path) 
     assert 0 == again.written
 
 
-def test_a_rename_before_its_turn_is_noticed(tree: Tree, root: Path) -> None:
+def test_a_rename_before_its_turn_is_noticed(tree: PeopleTree, root: Path) -> None:
     """A folder renamed after it was found, before it is written to, is found again."""
     tree.publish([person(1, 1), person(2, 2)], [], jpeg_of, {})
 
@@ -103,7 +103,7 @@ def test_a_rename_before_its_turn_is_noticed(tree: Tree, root: Path) -> None:
     assert not (root / "person-0002").exists()
 
 
-def test_a_folder_removed_in_mid_publish_is_made_next_time(tree: Tree, root: Path) -> None:
+def test_a_folder_removed_in_mid_publish_is_made_next_time(tree: PeopleTree, root: Path) -> None:
     """One folder taken away does not stop the others."""
     tree.publish([person(1, 1), person(2, 2)], [], jpeg_of, {})
 
@@ -120,7 +120,7 @@ def test_a_folder_removed_in_mid_publish_is_made_next_time(tree: Tree, root: Pat
     assert "person-0002" == again.folders[2]
 
 
-def test_a_changed_portrait_is_kept(tree: Tree, root: Path) -> None:
+def test_a_changed_portrait_is_kept(tree: PeopleTree, root: Path) -> None:
     """A human's change stays; a newer montage of ours is put beside it, once."""
     tree.publish([person(1, 1)], [], jpeg_of, {1: b"first"})
     (root / "person-0001/montage.jpg").write_bytes(b"drawn on by hand")
@@ -143,7 +143,7 @@ def moved(folder: PersonFolder) -> PersonFolder:
     return replace(folder, faces=wider)
 
 
-def test_a_portrait_cut_anew_replaces_the_old_one(tree: Tree, root: Path) -> None:
+def test_a_portrait_cut_anew_replaces_the_old_one(tree: PeopleTree, root: Path) -> None:
     """Unless its bytes are the same: then not even its time changes."""
     tree.publish([person(1, 1, 2)], [], jpeg_of, {})
     before = snapshot(root)
@@ -158,7 +158,7 @@ def test_a_portrait_cut_anew_replaces_the_old_one(tree: Tree, root: Path) -> Non
     assert 3 == done.written
 
 
-def test_a_change_of_the_same_size_is_a_change(tree: Tree, root: Path) -> None:
+def test_a_change_of_the_same_size_is_a_change(tree: PeopleTree, root: Path) -> None:
     """Another time and other bytes: the portrait is a human's."""
     tree.publish([person(1, 1)], [], jpeg_of, {})
     portrait = root / "person-0001/000001.jpg"
@@ -171,7 +171,7 @@ def test_a_change_of_the_same_size_is_a_change(tree: Tree, root: Path) -> None:
     assert b"portrait 1" == portrait.with_name("000001 (portraitd).jpg").read_bytes()
 
 
-def test_a_change_in_mid_publish_is_kept(tree: Tree, root: Path) -> None:
+def test_a_change_in_mid_publish_is_kept(tree: PeopleTree, root: Path) -> None:
     """A file a human changes or puts there after planning is not overwritten."""
     tree.publish([person(1, 1)], [], jpeg_of, {})
 
@@ -188,7 +188,7 @@ def test_a_change_in_mid_publish_is_kept(tree: Tree, root: Path) -> None:
     assert b"portrait 2" == (root / "person-0001/000002 (portraitd).jpg").read_bytes()
 
 
-def test_foreign_files_survive_their_folder(tree: Tree, root: Path) -> None:
+def test_foreign_files_survive_their_folder(tree: PeopleTree, root: Path) -> None:
     """A person goes, our files go, everything else stays where it was put."""
     tree.publish([person(1, 1), person(2, 2)], [], jpeg_of, {})
     folder = root / "person-0001"
@@ -207,7 +207,7 @@ def test_foreign_files_survive_their_folder(tree: Tree, root: Path) -> None:
 
 
 @pytest.mark.parametrize("taken", ["Anna", "ANNA", "anna"])
-def test_a_name_that_is_taken_is_not_used(tree: Tree, root: Path, taken: str) -> None:
+def test_a_name_that_is_taken_is_not_used(tree: PeopleTree, root: Path, taken: str) -> None:
     """A human's folder of that name is not ours, in whatever case."""
     (root / taken).mkdir()
 
@@ -217,12 +217,12 @@ def test_a_name_that_is_taken_is_not_used(tree: Tree, root: Path, taken: str) ->
     assert [] == os.listdir(root / taken)
 
 
-def test_a_removed_portrait_is_put_back(tree: Tree, root: Path) -> None:
+def test_a_removed_portrait_is_put_back(tree: PeopleTree, root: Path) -> None:
     """When its absence was read, and the store says all the same that it is to be seen."""
     tree.publish([person(1, 1, 2)], [], jpeg_of, {})
     (root / "person-0001/000002.jpg").unlink()
     assert 0 == tree.publish([person(1, 1, 2)], [], jpeg_of, {}).written
-    assert [Exclude((2,))] == tree.gestures(known(person(1, 1, 2)))
+    assert [ExcludeFaces((2,))] == tree.edits(known(person(1, 1, 2)))
 
     done = tree.publish([person(1, 1, 2)], [], jpeg_of, {})
 
@@ -230,7 +230,7 @@ def test_a_removed_portrait_is_put_back(tree: Tree, root: Path) -> None:
     assert b"portrait 2" == (root / "person-0001/000002.jpg").read_bytes()
 
 
-def test_links_are_never_followed(tree: Tree, root: Path, tmp_path: Path) -> None:
+def test_links_are_never_followed(tree: PeopleTree, root: Path, tmp_path: Path) -> None:
     """Neither a folder nor a file that is a link leads a write out of the tree."""
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -243,7 +243,7 @@ def test_links_are_never_followed(tree: Tree, root: Path, tmp_path: Path) -> Non
     (root / "person-0002/montage.jpg").unlink()
     (root / "person-0002/montage.jpg").symlink_to(outside / "file.jpg")
     before = snapshot(outside)
-    tree.gestures(known(person(1, 1), person(2, 2)))
+    tree.edits(known(person(1, 1), person(2, 2)))
 
     done = tree.publish([person(1, 1), person(2, 2, 3)], [], jpeg_of, {2: b"n"})
 
@@ -253,7 +253,7 @@ def test_links_are_never_followed(tree: Tree, root: Path, tmp_path: Path) -> Non
     assert b"n" == (root / "person-0002/montage (portraitd).jpg").read_bytes()
 
 
-def test_a_note_cannot_lead_out_of_its_folder(tree: Tree, root: Path) -> None:
+def test_a_note_cannot_lead_out_of_its_folder(tree: PeopleTree, root: Path) -> None:
     """Whoever may write in the tree may not make portraitd remove files elsewhere."""
     tree.publish([person(1, 1), person(2, 2)], [], jpeg_of, {})
     note_path = root / "person-0001/.person.json"
@@ -273,7 +273,7 @@ def test_a_note_cannot_lead_out_of_its_folder(tree: Tree, root: Path) -> None:
     "damage", [b"", b"{", b"[]", b"null", b'{"portraitd": 1}', b'{"portraitd": 2, "person": 1}',
                b"\xff\xfe", b"[" * 100_000]
 )  # fmt: skip
-def test_a_damaged_note_is_written_anew(tree: Tree, root: Path, damage: bytes) -> None:
+def test_a_damaged_note_is_written_anew(tree: PeopleTree, root: Path, damage: bytes) -> None:
     """The folder is known by its name and inode, and what is as wanted is not written again."""
     tree.publish([person(1, 1)], [], jpeg_of, {})
     (root / "person-0001/.person.json").write_bytes(damage)
@@ -285,12 +285,14 @@ def test_a_damaged_note_is_written_anew(tree: Tree, root: Path, damage: bytes) -
     assert 1 == json.loads((root / "person-0001/.person.json").read_text())["person"]
 
 
-def test_a_folder_with_a_damaged_note_and_a_new_name_is_a_humans(tree: Tree, root: Path) -> None:
+def test_a_folder_with_a_damaged_note_and_a_new_name_is_a_humans(
+    tree: PeopleTree, root: Path
+) -> None:
     """It stays as it is, and the person gets a folder beside it once that was read."""
     tree.publish([person(1, 1)], [], jpeg_of, {})
     (root / "person-0001/.person.json").write_bytes(b"{")
     (root / "person-0001").rename(root / "Mum")
-    tree.gestures(known(person(1, 1)))
+    tree.edits(known(person(1, 1)))
 
     done = tree.publish([person(1, 1)], [], jpeg_of, {})
 
@@ -298,7 +300,7 @@ def test_a_folder_with_a_damaged_note_and_a_new_name_is_a_humans(tree: Tree, roo
     assert ["000001.jpg", "000001.txt"] == visible(root / "Mum")
 
 
-def test_a_pipe_for_a_note_does_not_hang(tree: Tree, root: Path) -> None:
+def test_a_pipe_for_a_note_does_not_hang(tree: PeopleTree, root: Path) -> None:
     """Nothing in the tree is opened in a way that waits."""
     (root / "trap").mkdir()
     os.mkfifo(root / "trap/.person.json")
@@ -368,14 +370,14 @@ def test_the_laws_hold_on_a_real_disk(
     """Publishing twice writes nothing, and no byte of a human's is ever lost."""
     root = scratch / "people"
     shutil.rmtree(root, ignore_errors=True)
-    tree = Tree(root)
+    tree = PeopleTree(root)
     tree.create()
     wanted: list[PersonFolder] = []
     for people, changes in story:
         for change in changes:
             change(root)
         theirs = _human_contents(root)
-        tree.gestures(known(*wanted, unsorted=[99]))
+        tree.edits(known(*wanted, unsorted=[99]))
         wanted = [person(number, *sorted(faces)) for number, faces in people.items()]
 
         done = tree.publish(wanted, [face(99)], jpeg_of, {})

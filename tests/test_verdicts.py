@@ -9,19 +9,19 @@ import pytest
 from numpy.typing import NDArray
 
 from portraitd.model.edit import (
-    Exclude,
-    Gesture,
+    AssignFaces,
+    Edit,
+    ExcludeFaces,
+    Hidden,
     IgnoreFaces,
     IgnorePerson,
-    Merge,
-    Name,
-    Place,
+    MergePeople,
+    NamePerson,
     RecallPerson,
-    Split,
+    SplitPerson,
 )
 from portraitd.model.errors import ConfigError, StoreError
-from portraitd.store import Database, Showing, Verdicts
-from portraitd.store.corrections.replay import Hidden
+from portraitd.store import Database, EditRecorder, Publications
 from stores import Store, embedding
 
 
@@ -30,8 +30,10 @@ class Desk:
 
     def __init__(self, folder: Path, whole_tracks: bool = True) -> None:
         self.store = Store(Database.open(folder))
-        self.showing = Showing(self.store.database)
-        self.verdicts = Verdicts(self.store.database, self.store.ledger, self.showing, whole_tracks)
+        self.publications = Publications(self.store.database)
+        self.recorder = EditRecorder(
+            self.store.database, self.store.ledger, self.publications, whole_tracks
+        )
         for number in range(3):
             self.see(1, number)
             self.see(2, number)
@@ -43,14 +45,14 @@ class Desk:
         self.store.see(embedding(seed) + shift, embedding(seed) + shift)
         self.store.track()
 
-    def do(self, *gestures: Gesture) -> list[int]:
+    def do(self, *edits: Edit) -> list[int]:
         """Returns the rows it made."""
         self.now_s += 1.0
-        return [done.row for done in self.verdicts.apply(gestures, self.now_s)]
+        return [done.row for done in self.recorder.apply(edits, self.now_s)]
 
     def undo(self, row: int | None = None) -> None:
         self.now_s += 1.0
-        self.verdicts.undo(row, self.now_s)
+        self.recorder.undo(row, self.now_s)
 
     def persons(self) -> list[int]:
         """The person of each face; minus one for those that were excluded."""
@@ -75,7 +77,7 @@ def desk(memory_path: Path) -> Desk:
 
 def test_a_portrait_stands_for_its_track(desk: Desk) -> None:
     """One of two faces is moved; both are the other person's at once."""
-    assert [1] == desk.do(Place((3,), 1))
+    assert [1] == desk.do(AssignFaces((3,), 1))
 
     assert [1, 1, 1, 1, *BEFORE[4:]] == desk.persons()
 
@@ -83,7 +85,7 @@ def test_a_portrait_stands_for_its_track(desk: Desk) -> None:
 def test_a_single_face_leaves_its_track(tmp_path: Path) -> None:
     """Where that is the unit, the other face stays, and each is a track of its own."""
     desk = Desk(tmp_path, whole_tracks=False)
-    desk.do(Place((3,), 1))
+    desk.do(AssignFaces((3,), 1))
     assert [1, 1, 1, 2, *BEFORE[4:]] == desk.persons()
     assert 2 == desk.store.tracks.untracked()
 
@@ -95,48 +97,46 @@ def test_a_single_face_leaves_its_track(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "gesture",
+    "edit",
     [
-        Name(1, "Ann"),
-        Merge(2, 1),
-        Place((3,), 1),
-        Place((3,), None),
-        Split((3, 7), "Eve", "Eve"),
-        Exclude((3,)),
+        NamePerson(1, "Ann"),
+        MergePeople(2, 1),
+        AssignFaces((3,), 1),
+        AssignFaces((3,), None),
+        SplitPerson((3, 7), "Eve", "Eve"),
+        ExcludeFaces((3,)),
         IgnoreFaces((3,)),
         IgnorePerson(2),
     ],
-    ids=lambda gesture: type(gesture).__name__,
+    ids=lambda edit: type(edit).__name__,
 )
-def test_a_gesture_that_holds_leaves_no_row(desk: Desk, gesture: Gesture) -> None:
+def test_a_gesture_that_holds_leaves_no_row(desk: Desk, edit: Edit) -> None:
     """The tree may be read any number of times."""
-    assert [1] == desk.do(gesture)
+    assert [1] == desk.do(edit)
     after = desk.persons()
 
-    again = desk.verdicts.apply([gesture], 200.0)
+    again = desk.recorder.apply([edit], 200.0)
 
-    assert [0] * isinstance(gesture, Split) == [done.row for done in again]
+    assert [0] * isinstance(edit, SplitPerson) == [done.row for done in again]
     assert 1 == desk.store.ledger.last_id()
     assert after == desk.persons()
 
 
 @pytest.mark.parametrize(
-    "gesture",
+    "edit",
     [
-        Name(1, "Ann"),
-        Merge(2, 1),
-        Place((3,), 1),
-        Place((3,), None),
-        Split((3, 7), "Eve", "Eve"),
-        Exclude((3,)),
+        NamePerson(1, "Ann"),
+        MergePeople(2, 1),
+        AssignFaces((3,), 1),
+        AssignFaces((3,), None),
+        SplitPerson((3, 7), "Eve", "Eve"),
+        ExcludeFaces((3,)),
         IgnoreFaces((3,)),
         IgnorePerson(2),
     ],
-    ids=lambda gesture: type(gesture).__name__,
+    ids=lambda edit: type(edit).__name__,
 )
-def test_undoing_gives_what_was_before_and_redoing_what_was_after(
-    desk: Desk, gesture: Gesture
-) -> None:
+def test_undoing_gives_what_was_before_and_redoing_what_was_after(desk: Desk, edit: Edit) -> None:
     """Of persons, names and what is out of sight."""
 
     def everything() -> tuple[object, ...]:
@@ -146,7 +146,7 @@ def test_undoing_gives_what_was_before_and_redoing_what_was_after(
         return desk.persons(), desk.hidden(), [tuple(row) for row in rows]
 
     before = everything()
-    desk.do(gesture)
+    desk.do(edit)
     after = everything()
 
     desk.undo()
@@ -158,9 +158,9 @@ def test_undoing_gives_what_was_before_and_redoing_what_was_after(
 
 def test_a_merge_moves_everybody_and_keeps_the_name(desk: Desk) -> None:
     """A person without a name gets that of the one who goes."""
-    desk.do(Name(2, "Bob"))
+    desk.do(NamePerson(2, "Bob"))
 
-    desk.do(Merge(2, 1))
+    desk.do(MergePeople(2, 1))
 
     assert [1] * 12 == desk.persons()
     assert {1: "Bob"} == desk.names()
@@ -168,7 +168,7 @@ def test_a_merge_moves_everybody_and_keeps_the_name(desk: Desk) -> None:
 
 def test_a_split_makes_a_person_with_the_folders_name(desk: Desk) -> None:
     """And with nobody's old number."""
-    (done,) = desk.verdicts.apply([Split((3, 7), "Eve", "Eve")], 100.0)
+    (done,) = desk.recorder.apply([SplitPerson((3, 7), "Eve", "Eve")], 100.0)
 
     assert 3 == done.person_id
     assert [1, 1, 3, 3, 1, 1, 3, 3, 1, 1, 2, 2] == desk.persons()
@@ -176,8 +176,8 @@ def test_a_split_makes_a_person_with_the_folders_name(desk: Desk) -> None:
 
 
 def test_excluded_faces_are_nobodys(desk: Desk) -> None:
-    """Nor do they take part in a census any more."""
-    desk.do(Exclude((3,)))
+    """Nor do they take part in a grouping any more."""
+    desk.do(ExcludeFaces((3,)))
 
     assert [1, 1, -1, -1, *BEFORE[4:]] == desk.persons()
     assert [1, 2, 5, 6, 7, 8, 9, 10, 11, 12] == desk.store.faces.ids().tolist()
@@ -185,9 +185,9 @@ def test_excluded_faces_are_nobodys(desk: Desk) -> None:
 
 def test_what_was_excluded_can_be_put_back(desk: Desk) -> None:
     """A portrait found again in the bin."""
-    desk.do(Exclude((3,)))
+    desk.do(ExcludeFaces((3,)))
 
-    desk.do(Place((3,), 2))
+    desk.do(AssignFaces((3,), 2))
 
     assert BEFORE == desk.persons()
 
@@ -198,15 +198,15 @@ def test_ignored_faces_stay_with_their_person(desk: Desk) -> None:
     assert BEFORE == desk.persons()
     assert [3, 4] == desk.hidden()
 
-    desk.do(Place((3,), 2))
+    desk.do(AssignFaces((3,), 2))
 
     assert [] == desk.hidden()
 
 
 def test_a_later_word_wins(desk: Desk) -> None:
     """About the same faces; undone, the earlier one holds again."""
-    desk.do(Place((3,), 1))
-    desk.do(Split((3,), "Eve", "Eve"))
+    desk.do(AssignFaces((3,), 1))
+    desk.do(SplitPerson((3,), "Eve", "Eve"))
     assert 3 == desk.persons()[2]
 
     desk.undo()
@@ -228,7 +228,7 @@ def test_a_person_comes_back_from_being_ignored(desk: Desk) -> None:
 
 def test_of_one_track_part_may_be_removed_and_part_moved(desk: Desk) -> None:
     """Each portrait counts for itself then, and neither comes back with the other."""
-    desk.do(Exclude((3,)), Place((4,), 1))
+    desk.do(ExcludeFaces((3,)), AssignFaces((4,), 1))
     assert [1, 1, -1, 1, *BEFORE[4:]] == desk.persons()
 
     desk.store.track()
@@ -240,7 +240,7 @@ def test_what_cannot_be_undone_is_said(desk: Desk) -> None:
     """In words."""
     with pytest.raises(ConfigError, match="nothing to undo"):
         desk.undo()
-    desk.do(Name(1, "Ann"))
+    desk.do(NamePerson(1, "Ann"))
     with pytest.raises(ConfigError, match="no row 7"):
         desk.undo(7)
     desk.undo(1)
@@ -254,12 +254,12 @@ def test_what_cannot_be_undone_is_said(desk: Desk) -> None:
         "update ledger set name = 'Eve'",
         "delete from ledger",
         "delete from ledger_faces",
-        "update face_keys set t_s = 0",
+        "update face_fingerprints set t_s = 0",
     ],
 )
 def test_the_ledger_cannot_be_changed(desk: Desk, statement: str) -> None:
     """Not even by portraitd itself."""
-    desk.do(Name(1, "Ann"))
+    desk.do(NamePerson(1, "Ann"))
 
     with pytest.raises(StoreError, match="append-only"):
         desk.store.database.execute(statement)
@@ -267,8 +267,8 @@ def test_the_ledger_cannot_be_changed(desk: Desk, statement: str) -> None:
 
 def test_the_ledger_reads_like_what_was_done(desk: Desk) -> None:
     """Who, what, how many faces, and whether it still counts."""
-    desk.do(Name(1, "Ann"))
-    desk.do(Place((3,), 1))
+    desk.do(NamePerson(1, "Ann"))
+    desk.do(AssignFaces((3,), 1))
     desk.undo()
 
     told = [
@@ -284,14 +284,20 @@ def test_the_ledger_reads_like_what_was_done(desk: Desk) -> None:
 
 def test_until_the_tree_shows_an_undo_the_gesture_still_lies_there(desk: Desk) -> None:
     """It does not count a second time; what else was done does."""
-    desk.do(Place((3,), 1), Name(1, "Ann"))
+    desk.do(AssignFaces((3,), 1), NamePerson(1, "Ann"))
     desk.undo(1)
     desk.undo(2)
 
-    left = desk.verdicts.still_lying([Place((3, 7), 1), Name(1, "Ann"), Exclude((3,))], 2)
+    left = desk.recorder.still_lying(
+        [AssignFaces((3, 7), 1), NamePerson(1, "Ann"), ExcludeFaces((3,))], 2
+    )
 
-    assert [Place((7,), 1), Exclude((3,))] == left
-    assert 3 == len(desk.verdicts.still_lying([Place((3, 7), 1), Name(1, "Ann"), Exclude((3,))], 4))
+    assert [AssignFaces((7,), 1), ExcludeFaces((3,))] == left
+    assert 3 == len(
+        desk.recorder.still_lying(
+            [AssignFaces((3, 7), 1), NamePerson(1, "Ann"), ExcludeFaces((3,))], 4
+        )
+    )
 
 
 def near(seed: int, number: int) -> NDArray[np.float32]:
@@ -300,14 +306,14 @@ def near(seed: int, number: int) -> NDArray[np.float32]:
 
 def test_a_word_outlives_finding_everything_anew(desk: Desk) -> None:
     """The faces of a video are forgotten and found again, a little beside where they were."""
-    desk.do(Place((3,), 1), Exclude((7,)))
+    desk.do(AssignFaces((3,), 1), ExcludeFaces((7,)))
     database = desk.store.database
     database.execute("pragma foreign_keys = off")
     database.execute(
         """
-        insert into faces (video_id, job_id, t_s, box_left, box_top, box_right, box_bottom, score,
+        insert into faces (video_id, slice_id, t_s, box_left, box_top, box_right, box_bottom, score,
             size_px, sharpness, frontal, encoder, embedding, added_at)
-        select video_id, job_id, t_s + 0.04, box_left + 4, box_top - 5, box_right, box_bottom,
+        select video_id, slice_id, t_s + 0.04, box_left + 4, box_top - 5, box_right, box_bottom,
             score, size_px, sharpness, frontal, 'another', embedding, added_at
         from faces where id in (3, 4, 7, 8) order by id
         """

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from portraitd.ingest.scanner import look
+from portraitd.ingest.scanner import scan_folder
 from portraitd.ingest.watcher import Watch
 from portraitd.service.wakeup import Doorbell
 
@@ -22,7 +22,7 @@ def test_a_ring_before_the_wait_is_not_lost() -> None:
     """Whoever comes late hears it at once; then it is silent."""
     doorbell = Doorbell()
     for _ in range(3):
-        doorbell.ring("again")
+        doorbell.wake("again")
 
     assert doorbell.wait(LONG_S)
     assert not doorbell.wait(0.0)
@@ -32,7 +32,7 @@ def test_a_ring_before_the_wait_is_not_lost() -> None:
 def test_another_thread_ends_the_wait() -> None:
     """The wait ends when rung, not when its time is up."""
     doorbell = Doorbell()
-    thread = threading.Thread(target=doorbell.ring, args=("thread",))
+    thread = threading.Thread(target=doorbell.wake, args=("thread",))
     thread.start()
 
     assert doorbell.wait(LONG_S)
@@ -42,7 +42,7 @@ def test_another_thread_ends_the_wait() -> None:
 def test_a_signal_handler_may_ring() -> None:
     """A signal that interrupts the wait rings without blocking on itself."""
     doorbell = Doorbell()
-    before = signal.signal(signal.SIGALRM, lambda *_: doorbell.ring("signal"))
+    before = signal.signal(signal.SIGALRM, lambda *_: doorbell.wake("signal"))
     signal.setitimer(signal.ITIMER_REAL, 0.05)
     try:
         assert doorbell.wait(LONG_S)
@@ -110,7 +110,7 @@ def test_our_own_looking_does_not_ring(watch: Watch, doorbell: Doorbell, inbox: 
     while doorbell.wait(SHORT_S):
         pass
 
-    list(look(inbox))
+    list(scan_folder(inbox))
     (inbox / "clip.mp4").read_bytes()
 
     assert not doorbell.wait(SHORT_S)

@@ -13,7 +13,13 @@ import faulty
 from portraitd.faces.interface import EncoderSettings
 from portraitd.model.errors import NotMedia
 from portraitd.service.remote import agent
-from portraitd.service.remote.agent import FOLDER_VARIABLE, MOST_ENDED, Answer, Order, carry_out
+from portraitd.service.remote.agent import (
+    FOLDER_VARIABLE,
+    MOST_ENDED,
+    JobResult,
+    RemoteJob,
+    carry_out,
+)
 from portraitd.workers import sandbox
 from portraitd.workers.process import WorkerLimits
 from processes import wait_until
@@ -28,16 +34,16 @@ def processes() -> Iterator[None]:
     agent.end()
 
 
-def ordered(name: str, fn: Any, *args: Any) -> Order:
-    return Order(name, fn, args, {}, 2, LIMITS)
+def ordered(name: str, fn: Any, *args: Any) -> RemoteJob:
+    return RemoteJob(name, fn, args, {}, 2, LIMITS)
 
 
 def test_an_order_that_comes_twice_is_carried_out_once(tmp_path: Path) -> None:
     """The connection broke before the answer was taken; another job of its kind is its own."""
     order = ordered("one", faulty.count, tmp_path / "runs")
 
-    assert [Answer(1), Answer(1)] == [carry_out(order), carry_out(order)]
-    assert Answer(2) == carry_out(order._replace(name="two"))
+    assert [JobResult(1), JobResult(1)] == [carry_out(order), carry_out(order)]
+    assert JobResult(2) == carry_out(order._replace(name="two"))
 
 
 def test_an_order_that_comes_while_it_is_carried_out_waits_for_it(tmp_path: Path) -> None:
@@ -49,7 +55,7 @@ def test_an_order_that_comes_while_it_is_carried_out_waits_for_it(tmp_path: Path
         wait_until(lambda: first.running() and second.running(), "both wait")
         faulty.tell(news, "go on")
 
-        assert [Answer("go on")] * 2 == [first.result(), second.result()]
+        assert [JobResult("go on")] * 2 == [first.result(), second.result()]
 
 
 def test_an_error_is_what_a_job_came_to() -> None:
@@ -69,7 +75,7 @@ def test_answers_are_kept_for_a_while_only(tmp_path: Path) -> None:
     for number in range(MOST_ENDED + 1):
         carry_out(ordered(f"new {number}", faulty.add, number))
 
-    assert Answer(2) == carry_out(order)
+    assert JobResult(2) == carry_out(order)
 
 
 @pytest.mark.skipif(bool(list(sandbox.missing())), reason="this kernel cannot close workers")

@@ -17,8 +17,8 @@ import faulty
 import portraitd
 from datasets import SECTIONS, name_two, with_photos
 from homes import Home, connect
-from portraitd.datasets.crop_jobs import run_orders
-from portraitd.datasets.crop_requests import Cut, Picture
+from portraitd.datasets.crop_jobs import crop_frames
+from portraitd.datasets.crop_requests import CroppedPicture, CropResult
 from portraitd.ingest.dispatcher import encode_settings
 from portraitd.model.errors import PublishError
 from portraitd.service.pools import (
@@ -30,10 +30,10 @@ from portraitd.service.pools import (
     make_workers,
     worker_limits,
 )
-from portraitd.store.frame_cache import Pool
+from portraitd.store.frame_cache import FrameCache
 from portraitd.workers import sandbox
 from portraitd.workers.pool import InlineExecutor, LocalExecutor, RoutedExecutor
-from portraitd.workers.process import Seclusion, WorkerLimits
+from portraitd.workers.process import SandboxPolicy, WorkerLimits
 from portraitd.workers.sandbox.trial import held
 
 T = TypeVar("T")
@@ -221,9 +221,9 @@ closing = pytest.mark.skipif(
 )
 
 
-def tried(seclusion: Seclusion, unreadable: Path) -> dict[str, bool]:
+def tried(policy: SandboxPolicy, unreadable: Path) -> dict[str, bool]:
     """What was refused in a worker."""
-    executor = LocalExecutor(1, LIMITS, seclusion)
+    executor = LocalExecutor(1, LIMITS, policy)
     try:
         return executor.submit(held, unreadable).result()
     finally:
@@ -265,16 +265,18 @@ class Tampering(InlineExecutor):
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """The answer, as a worker gives it that is no longer ours."""
         future: Future[Any] = super().submit(fn, *args, **kwargs)
-        if fn is not run_orders:
+        if fn is not crop_frames:
             return future
         changed: Future[Any] = Future()
         changed.set_result([self._tampered(cut) for cut in future.result()])
         return changed
 
-    def _tampered(self, cut: Cut) -> Cut:
+    def _tampered(self, cut: CropResult) -> CropResult:
         jpeg = cut.pictures[0].jpeg
         foreign = ("../../../escaped.jpg", "nobody-ordered-it.jpg")
-        return Cut((*cut.pictures, *(Picture(name, jpeg) for name in foreign)), cut.reason)
+        return CropResult(
+            (*cut.pictures, *(CroppedPicture(name, jpeg) for name in foreign)), cut.reason
+        )
 
 
 def test_only_what_was_ordered_comes_into_the_pool(tmp_path: Path, photographs: list[Path]) -> None:
@@ -299,7 +301,7 @@ def test_only_what_was_ordered_comes_into_the_pool(tmp_path: Path, photographs: 
 
 def test_only_pictures_come_into_the_pool(tmp_path: Path) -> None:
     """Other programs will read them; and a moment that is none has no name."""
-    pool = Pool(tmp_path)
+    pool = FrameCache(tmp_path)
 
     with pytest.raises(PublishError, match=r"a\.jpg is no picture"):
         pool.put("0" * 64, "a.jpg", b"II*\0 something else")

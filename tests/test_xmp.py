@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portraitd.media.xmp import Mark, read_mark, with_mark, without_mark
-from portraitd.model.edit import Place
+from portraitd.model.edit import AssignFaces
 from portraitd.model.face import Box
-from portraitd.people.tree.people_tree import Tree
+from portraitd.people.tree.people_tree import PeopleTree
 from tree_samples import face, known, person, picture_of
 
 ANNA = replace(face(7), t_s=12.5, source="Urlaub <2019> & mehr.mp4")
@@ -127,7 +127,7 @@ def exif(path: Path) -> dict[str, object]:
 def root(tmp_path: Path) -> Path:
     """A tree with two people."""
     root = tmp_path / "people"
-    tree = Tree(root, store="store-a")
+    tree = PeopleTree(root, store="store-a")
     tree.create()
     tree.publish([person(1, 1, name="Zoë <M>"), person(2, 2)], [face(3)], picture_of, {})
     return root
@@ -177,9 +177,9 @@ def test_a_portrait_that_others_wrote_to_is_known(root: Path, change: list[str])
     (root / "Zoë -M-/000001.jpg").rename(moved)
     subprocess.run(["exiftool", "-q", "-overwrite_original", *change, moved], check=True)
     before = moved.read_bytes()
-    tree = Tree(root, store="store-a")
+    tree = PeopleTree(root, store="store-a")
 
-    assert [Place((1,), 2)] == tree.gestures(known(person(1, 1), person(2, 2), unsorted=[3]))
+    assert [AssignFaces((1,), 2)] == tree.edits(known(person(1, 1), person(2, 2), unsorted=[3]))
 
     done = tree.publish([person(2, 1, 2)], [face(3)], picture_of, {})
     assert "person-0002/somebody.jpg" == done.portraits[1]
@@ -188,7 +188,7 @@ def test_a_portrait_that_others_wrote_to_is_known(root: Path, change: list[str])
 
 def test_a_new_name_is_written_into_each_portrait(root: Path) -> None:
     """Once; and nothing else is rewritten."""
-    tree = Tree(root, store="store-a")
+    tree = PeopleTree(root, store="store-a")
     people = [person(1, 1, name="Anna"), person(2, 2)]
 
     done = tree.publish(people, [face(3)], picture_of, {})
@@ -203,14 +203,14 @@ def test_a_new_name_is_written_into_each_portrait(root: Path) -> None:
 def test_an_old_tree_is_marked_once(tmp_path: Path) -> None:
     """Portraits of a version that wrote no marks get theirs; those a human changed do not."""
     root = tmp_path / "people"
-    tree = Tree(root)
+    tree = PeopleTree(root)
     tree.create()
     tree.publish([person(1, 1, 2)], [], picture_of, {})
     for number in (1, 2):
         _as_of_old(root / "person-0001", f"00000{number}.jpg", picture_of(number))
     changed = picture_of(2) + b"changed by hand"
     (root / "person-0001/000002.jpg").write_bytes(changed)
-    tree = Tree(root)
+    tree = PeopleTree(root)
 
     done = tree.publish([person(1, 1, 2)], [], picture_of, {})
 
@@ -235,14 +235,14 @@ def _as_of_old(folder: Path, name: str, plain: bytes) -> None:
 def test_a_portrait_without_a_mark_is_known_by_its_bytes(tmp_path: Path) -> None:
     """One of an old tree, moved and renamed before it could be marked."""
     root = tmp_path / "people"
-    tree = Tree(root)
+    tree = PeopleTree(root)
     tree.create()
     tree.publish([person(1, 1, 2), person(2, 3)], [], picture_of, {})
     _as_of_old(root / "person-0001", "000001.jpg", picture_of(1))
     (root / "person-0001/000001.jpg").rename(root / "person-0002/x.jpg")
 
     people = known(person(1, 1, 2), person(2, 3))
-    assert [Place((1,), 2)] == Tree(root).gestures(people)
+    assert [AssignFaces((1,), 2)] == PeopleTree(root).edits(people)
 
 
 def test_random_bytes_cost_no_time(tmp_path: Path) -> None:

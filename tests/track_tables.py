@@ -6,13 +6,13 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from portraitd.clustering.agglomeration import Assembly, AssemblyRule, TrackTable
-from portraitd.clustering.dbscan import Density, DensityRule
+from portraitd.clustering.agglomeration import Agglomeration, AgglomerationRule, TrackTable
+from portraitd.clustering.dbscan import DbscanRule, IncrementalDbscan
 
 Rows = NDArray[np.int64]
 
-DENSE = DensityRule(0.36, 3)
-RULE = AssemblyRule(0.54, thin_tracks=1)
+DENSE = DbscanRule(0.36, 3)
+RULE = AgglomerationRule(0.54, thin_tracks=1)
 
 
 @st.composite
@@ -28,32 +28,32 @@ def stores(draw: st.DrawFn) -> TrackTable:
     vectors[:, :width] = centres[random.integers(0, people, size)]
     vectors[:, :width] += random.normal(0, draw(st.sampled_from([0.1, 0.2])), (size, width))
     pairs = random.integers(0, size, (draw(st.integers(0, 12)), 2))
-    placed = np.where(random.random(size) < 0.1, random.integers(1, 4, size), 0)
+    pinned = np.where(random.random(size) < 0.1, random.integers(1, 4, size), 0)
     return TrackTable(
         vectors=vectors,
-        spreads=random.uniform(0, 0.05, size),
-        placed=placed,
-        apart=np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0),
-        speakers=np.flatnonzero((placed > 0) & (random.random(size) < 0.5)),
+        variances=random.uniform(0, 0.05, size),
+        pinned=pinned,
+        cannot_link=np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0),
+        seeds=np.flatnonzero((pinned > 0) & (random.random(size) < 0.5)),
     )
 
 
-def part(tracks: TrackTable, size: int, placed: Rows | None = None) -> TrackTable:
+def part(tracks: TrackTable, size: int, pinned: Rows | None = None) -> TrackTable:
     """The first rows alone."""
-    placed = (tracks.placed if placed is None else placed)[:size]
-    speakers = tracks.speakers[tracks.speakers < size]
+    pinned = (tracks.pinned if pinned is None else pinned)[:size]
+    seeds = tracks.seeds[tracks.seeds < size]
     return TrackTable(
         tracks.vectors[:size],
-        tracks.spreads[:size],
-        placed,
-        tracks.apart[(tracks.apart < size).all(axis=1)],
-        speakers[placed[speakers] > 0],
+        tracks.variances[:size],
+        pinned,
+        tracks.cannot_link[(tracks.cannot_link < size).all(axis=1)],
+        seeds[pinned[seeds] > 0],
     )
 
 
-def fresh(tracks: TrackTable, rows: Rows) -> Assembly:
-    density = Density.empty().insert(tracks.vectors, rows, DENSE)
-    return Assembly.empty(128).updated(density, tracks, DENSE, RULE)
+def fresh(tracks: TrackTable, rows: Rows) -> Agglomeration:
+    density = IncrementalDbscan.empty().insert(tracks.vectors, rows, DENSE)
+    return Agglomeration.empty(128).updated(density, tracks, DENSE, RULE)
 
 
 def partition(names: Rows) -> set[frozenset[int]]:

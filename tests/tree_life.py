@@ -2,7 +2,7 @@
 
 Its ``Hands`` do things with folders and files as a human would, and keep their own account of what
 each of them means. The store here is nothing but that account's counterpart: it hears of a deed
-only through the gestures that the tree reads back.
+only through the edits that the tree reads back.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 from portraitd.model.edit import (
-    Exclude,
-    Gesture,
+    AssignFaces,
+    Edit,
+    ExcludeFaces,
     IgnoreFaces,
     IgnorePerson,
-    Merge,
-    Name,
-    Place,
+    MergePeople,
+    NamePerson,
     RecallPerson,
-    Split,
+    SplitPerson,
 )
 from portraitd.people.tree.diff import Known
-from portraitd.people.tree.people_tree import Published, Tree
+from portraitd.people.tree.people_tree import PeopleTree, Published
 from tree_hands import Hands
 from tree_samples import face, picture_of, refuse
 
@@ -32,7 +32,7 @@ class Life(Hands):
 
     def __init__(self, root: Path, seed: int) -> None:
         super().__init__(root, seed)
-        self.tree = Tree(root, store="one")
+        self.tree = PeopleTree(root, store="one")
         self.tree.create()
         self._next_face = 1
 
@@ -55,7 +55,7 @@ class Life(Hands):
         return number
 
     def restart(self) -> None:
-        self.tree = Tree(self.root, store="one")
+        self.tree = PeopleTree(self.root, store="one")
 
     def publish(self, content: Callable[[int], bytes] = picture_of) -> Published:
         store = self.store
@@ -79,22 +79,22 @@ class Life(Hands):
         )
 
     def hear(self) -> None:
-        """Read the gestures and do as they say."""
-        for gesture in self.tree.gestures(self.known(), accept_losses=True):
-            self.deeds.append(f"    heard {gesture}")
-            self._apply(gesture)
+        """Read the edits and do as they say."""
+        for edit in self.tree.edits(self.known(), accept_losses=True):
+            self.deeds.append(f"    heard {edit}")
+            self._apply(edit)
 
-    def _apply(self, gesture: Gesture) -> None:
+    def _apply(self, edit: Edit) -> None:
         store = self.store
-        match gesture:
-            case Name(person_id, name):
+        match edit:
+            case NamePerson(person_id, name):
                 store.names[person_id] = name
-            case Merge(person_id, into_id):
+            case MergePeople(person_id, into_id):
                 store.merge(person_id, into_id)
-            case Place(face_ids, person_id):
+            case AssignFaces(face_ids, person_id):
                 for one in face_ids:
                     store.place(one, person_id)
-            case Split(face_ids, name, location):
+            case SplitPerson(face_ids, name, location):
                 # The truth counted this person already, by the same name.
                 number = next(n for n, label in self.truth.names.items() if label == name)
                 store.names[number] = name
@@ -102,7 +102,7 @@ class Life(Hands):
                     store.place(one, number)
                 if self.random.random() < 0.7:
                     self.tree.adopt(location, number)
-            case Exclude(face_ids):
+            case ExcludeFaces(face_ids):
                 store.excluded |= set(face_ids)
             case IgnoreFaces(face_ids):
                 store.ignored_faces |= set(face_ids)
@@ -130,7 +130,7 @@ class Life(Hands):
         story = "\n".join(self.deeds[-12:])
         assert self.truth == self.store, story
         self.check(self.done, story)
-        assert [] == self.tree.gestures(self.known(), accept_losses=True), story
+        assert [] == self.tree.edits(self.known(), accept_losses=True), story
         again = self.publish(refuse)
         assert (0, 0) == (again.written, again.removed), story
         assert self.done.portraits == again.portraits, story

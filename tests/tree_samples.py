@@ -13,7 +13,7 @@ import numpy as np
 from portraitd.model.face import Box
 from portraitd.model.person import PersonFolder, PublishedFace
 from portraitd.people.tree.diff import Known
-from portraitd.people.tree.people_tree import Tree
+from portraitd.people.tree.people_tree import PeopleTree
 
 Snapshot = dict[str, tuple[int, bytes]]
 
@@ -68,9 +68,9 @@ def refuse(face_id: int) -> bytes:
     raise AssertionError(f"face {face_id} was asked for without need")
 
 
-def three_people(root: Path) -> Tree:
+def three_people(root: Path) -> PeopleTree:
     """Those three, and two faces of nobody, just published."""
-    tree = Tree(root, store="store-a")
+    tree = PeopleTree(root, store="store-a")
     tree.create()
     tree.publish(PEOPLE, UNSORTED, picture_of, {1: b"montage"})
     return tree

@@ -13,7 +13,7 @@ from portraitd.faces.interface import EncoderSettings
 from portraitd.ingest.dispatcher import encode_settings
 from portraitd.ingest.mounts import file_system_type, needs_polling
 from portraitd.model.errors import ConfigError, PortraitdError, StoreError
-from portraitd.service.pools import what_holds
+from portraitd.service.pools import self_test
 from portraitd.service.repair import faults
 from portraitd.store import Database
 from portraitd.store.database import SQLITE_VERSION
@@ -81,7 +81,7 @@ def _versions() -> Iterator[Finding]:
 def _encoder(settings: EncoderSettings) -> Iterator[Finding]:
     """Whether the engine in use gives what dlib gives. Imported here: it loads the networks."""
     from portraitd.faces.factory import detector_name, parity
-    from portraitd.faces.models.parity import EMBEDDING_LIMIT, SCORE_LIMIT
+    from portraitd.faces.parity import EMBEDDING_LIMIT, SCORE_LIMIT
 
     try:
         exact = parity(replace(settings, runtime="onnxruntime"))
@@ -111,7 +111,7 @@ def _workers(settings: Settings) -> Iterator[Finding]:
     for reason in lacking:
         yield Finding(True, "workers, on this kernel", reason)
     try:
-        tried = what_holds(settings, encode_settings(settings).encoder)
+        tried = self_test(settings, encode_settings(settings).encoder)
     except PortraitdError as error:
         yield Finding(False, "workers", str(error))
         return

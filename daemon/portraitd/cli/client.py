@@ -6,14 +6,14 @@ import time
 
 from portraitd.config import Settings
 from portraitd.model.errors import AlreadyRunning, ConfigError, StoreError
-from portraitd.service.control_files import Request, Requests
-from portraitd.store import Database, Ledger, Showing, StoreLock, Verdicts
+from portraitd.service.control_files import ControlFiles, ControlRequest
+from portraitd.store import Database, EditRecorder, Ledger, Publications, StoreLock
 
 PATIENCE_S = 30.0
 LOOK_S = 0.1
 
 
-def ask(settings: Settings, request: Request, or_leave: bool = False) -> str | None:
+def ask(settings: Settings, request: ControlRequest, or_leave: bool = False) -> str | None:
     """Ask the running service, and wait for its answer.
 
     Args:
@@ -30,7 +30,7 @@ def ask(settings: Settings, request: Request, or_leave: bool = False) -> str | N
     """
     if not settings.state_dir.is_dir():
         raise StoreError(f"{settings.state_dir}: nothing has been processed in this home yet")
-    requests = Requests(settings.requests_dir)
+    requests = ControlFiles(settings.requests_dir)
     try:
         with StoreLock(settings.state_dir):
             if not or_leave:
@@ -61,8 +61,8 @@ def undo_here(settings: Settings, row: int | None) -> str:
         database = Database.open(settings.state_dir)
         try:
             ledger, is_whole = Ledger(database), settings.review.unit == "track"
-            verdicts = Verdicts(database, ledger, Showing(database), is_whole)
-            undone = verdicts.undo(row, time.time())
+            recorder = EditRecorder(database, ledger, Publications(database), is_whole)
+            undone = recorder.undo(row, time.time())
         finally:
             database.close()
     return f"row {undone.id} ({undone.kind}) is undone; `portraitd run` moves things back"

@@ -15,12 +15,12 @@ from portraitd.datasets.writer import Assembled
 from portraitd.ingest.dispatcher import encode_settings
 from portraitd.model.errors import AlreadyRunning, ConfigError, PublishError, StoreError
 from portraitd.service.control import BUILD_DATASET
-from portraitd.service.control_files import Request, Requests
+from portraitd.service.control_files import ControlFiles, ControlRequest
 from portraitd.service.pipeline import dataset_place, dataset_rule
 from portraitd.service.pools import make_workers
 from portraitd.service.wakeup import Doorbell
 from portraitd.store import Database, Files, StoreLock
-from portraitd.store.dataset_store import DatasetStore, Enrolment
+from portraitd.store.dataset_store import ClassRegistration, DatasetStore
 
 ASK_S = 1.0
 """How often a request to the daemon is looked after."""
@@ -116,7 +116,7 @@ def check_line(found: Checked) -> str:
 def _build_here(settings: Settings, progress: Progress, doorbell: Doorbell) -> Assembled:
     """In workers of our own. The store is locked for a moment only, so the daemon may start."""
 
-    def enrol(enrolment: Enrolment) -> None:
+    def enrol(enrolment: ClassRegistration) -> None:
         with StoreLock(settings.state_dir):
             database = Database.open(settings.state_dir)
             try:
@@ -132,7 +132,7 @@ def _build_here(settings: Settings, progress: Progress, doorbell: Doorbell) -> A
             dataset_rule(settings),
             settings.dataset.frames == "keep",
             executor,
-            lambda: doorbell.ring("job"),
+            lambda: doorbell.wake("job"),
             enrol,
         )
         try:
@@ -146,8 +146,8 @@ def _build_here(settings: Settings, progress: Progress, doorbell: Doorbell) -> A
 
 def _have_it_built(settings: Settings, doorbell: Doorbell) -> Assembled:
     """By the daemon: it alone writes to the store. It takes the request up at its next turn."""
-    requests = Requests(settings.requests_dir)
-    name = requests.leave(Request(BUILD_DATASET))
+    requests = ControlFiles(settings.requests_dir)
+    name = requests.leave(ControlRequest(BUILD_DATASET))
     try:
         while (answer := requests.answer_to(name)) is None:
             doorbell.wait(ASK_S)

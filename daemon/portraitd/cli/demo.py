@@ -15,11 +15,11 @@ from rich.console import Console
 
 from portraitd.config import Settings
 from portraitd.model.errors import ConfigError
-from portraitd.people.tree.people_tree import Tree
+from portraitd.people.tree.people_tree import PeopleTree
 from portraitd.people.tree.plan import UNSORTED_NAME
 from portraitd.service import daemon
 from portraitd.service.home import make_home
-from portraitd.store.files import shown
+from portraitd.store.files import display_path
 from portraitd.workers.pool import LocalExecutor
 from portraitd.workers.process import WorkerLimits
 
@@ -47,14 +47,16 @@ def run_demo(settings: Settings, console: Console) -> None:
     executor = LocalExecutor(1, WorkerLimits(nice=0, memory_mb=0, time_limit_s=300))
     executor.submit(make_clip, photographs, clip).result()
     executor.shutdown()
-    console.print(f"Made {shown(clip)}: {2 * SECONDS_EACH} s, two people. Running the service …")
+    console.print(
+        f"Made {display_path(clip)}: {2 * SECONDS_EACH} s, two people. Running the service …"
+    )
     daemon.run(settings, until_idle=True)
-    portraits = Tree(settings.people_dir).portraits().values()
+    portraits = PeopleTree(settings.people_dir).portraits().values()
     folders = Counter(path.partition("/")[0] for path in portraits)
     del folders[UNSORTED_NAME]
     console.print(f"\nFound {len(folders)} people. One folder each, with portraits and a montage:")
     for name, count in sorted(folders.items()):
-        folder = shown(settings.people_dir / name)
+        folder = display_path(settings.people_dir / name)
         console.print(f"  {folder}  portraits: {count}", markup=False, highlight=False)
     index = settings.people_dir / "index.html"
     console.print(f"Look at them with a browser:  {index}", markup=False, highlight=False)

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from portraitd.config import Settings
 from portraitd.ingest.mounts import MARKER, is_marked
-from portraitd.ingest.scanner import Found, is_ignored, look_at
+from portraitd.ingest.scanner import Found, is_ignored, scan_file
 from portraitd.model.errors import StoreError
 from portraitd.model.media_file import FileState, Stamp
 from portraitd.store import Database, Files, KnownFile
-from portraitd.store.files import INBOX, shown
-from portraitd.store.media_history import Content, History, Step
+from portraitd.store.files import INBOX, display_path
+from portraitd.store.media_history import ContentHistory, History, Step
 
 
 def explain(settings: Settings, path: Path) -> Iterator[str]:
@@ -26,8 +26,8 @@ def explain(settings: Settings, path: Path) -> Iterator[str]:
         path: As somebody types it: absolute, from here, or below the inbox.
     """
     place = _place(settings, path)
-    yield shown(place)
-    found = look_at(place)
+    yield display_path(place)
+    found = scan_file(place)
     known, content, steps = _known(settings, place)
     if known is None:
         yield from _of_unknown(settings, place, found)
@@ -55,7 +55,9 @@ def _place(settings: Settings, path: Path) -> Path:
     return below if not path.is_absolute() and os.path.lexists(below) else path.absolute()
 
 
-def _known(settings: Settings, place: Path) -> tuple[KnownFile | None, Content | None, _Steps]:
+def _known(
+    settings: Settings, place: Path
+) -> tuple[KnownFile | None, ContentHistory | None, _Steps]:
     nothing = None, None, _Steps([], 0)
     try:
         database = Database.open_to_read(settings.state_dir)
@@ -99,7 +101,7 @@ def _of_unknown(settings: Settings, place: Path, found: Found | None) -> Iterato
     elif not os.path.lexists(place):
         yield "state    unknown: there is no such file, and there never was one that was taken"
     elif not inside:
-        yield f"state    unknown: it does not lie in the inbox, {shown(settings.inbox_dir)}"
+        yield f"state    unknown: it does not lie in the inbox, {display_path(settings.inbox_dir)}"
         yield "next     nothing; drop it there, or name it to `portraitd process`"
     elif not is_marked(settings.inbox_dir):
         yield f"state    unknown: {_no_marker(settings)}"
@@ -113,12 +115,12 @@ def _of_unknown(settings: Settings, place: Path, found: Found | None) -> Iterato
 
 def _no_marker(settings: Settings) -> str:
     return (
-        f"the inbox has no marker {MARKER}: is the share mounted? If {shown(settings.inbox_dir)} "
+        f"the inbox has no marker {MARKER}: is the share mounted? If {display_path(settings.inbox_dir)} "
         "is the inbox, run `portraitd init`"
     )
 
 
-def _described(content: Content) -> str:
+def _described(content: ContentHistory) -> str:
     length = (
         f"{content.duration_s:.1f} s" if math.isfinite(content.duration_s) else "of unknown length"
     )
@@ -133,7 +135,11 @@ def _described(content: Content) -> str:
 
 
 def _next(
-    settings: Settings, known: KnownFile, content: Content | None, found: Found | None, ahead: int
+    settings: Settings,
+    known: KnownFile,
+    content: ContentHistory | None,
+    found: Found | None,
+    ahead: int,
 ) -> str:
     inbox, attempts = settings.inbox, settings.workers.attempts
     if known.state is FileState.WAITING:
@@ -147,9 +153,9 @@ def _next(
         FileState.GONE: "taken anew when it is there again",
     }
     if content and known.state is FileState.ENCODING:
-        trouble = f"; lost last: {content.trouble}" if content.trouble else ""
+        blocked = f"; lost last: {content.blocked}" if content.blocked else ""
         tries = f"attempt {content.attempts} of {attempts}"
-        return f"{content.slices_running} slices are being worked on, {tries}{trouble}"
+        return f"{content.slices_running} slices are being worked on, {tries}{blocked}"
     return after.get(known.state, "nothing; a changed file is taken anew")
 
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from portraitd.config import Settings
 from portraitd.model.errors import ConfigError, StoreError
-from portraitd.store import Database, Faces, Forgetting, Ledger
+from portraitd.store import Database, Eraser, Faces, Ledger
 from portraitd.store.erasure.derived_files import private
-from portraitd.store.files import shown
+from portraitd.store.files import display_path
 
 ABOUT = """\
 What is in this archive
@@ -57,7 +57,7 @@ def export_person(settings: Settings, word: str, target: Path, now_s: float) -> 
     if target.exists():
         raise ConfigError(f"{target}: is there already; name another file")
     with closing(Database.open_to_read(settings.state_dir)) as database:
-        scope = Forgetting(database).person(word)
+        scope = Eraser(database).person(word)
         faces = Faces(database)
         wanted = frozenset(scope.face_ids)
         rows = list(_rows(faces, wanted))
@@ -94,7 +94,7 @@ def _rows(faces: Faces, wanted: frozenset[int]) -> Iterator[dict[str, Any]]:
             place = dict(zip(("left", "top", "right", "bottom"), face.box, strict=True))
             yield {
                 "face": face.id,
-                "source": shown(os.fsencode(face.source)),
+                "source": display_path(os.fsencode(face.source)),
                 "sha256": face.sha256,
                 "t_s": round(face.t_s, 3),
                 **place,

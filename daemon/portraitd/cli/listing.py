@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from portraitd.config import Settings
-from portraitd.people.tree.people_tree import Tree
+from portraitd.people.tree.people_tree import PeopleTree
 from portraitd.store import Database, Faces, Ledger
 from portraitd.store.corrections.ledger import LedgerRow
-from portraitd.store.files import shown
+from portraitd.store.files import display_path
 
 COLUMNS = (
     "face", "source", "sha256", "t", "box", "score", "track", "person", "name", "portrait",
@@ -33,7 +33,7 @@ def print_faces(settings: Settings, form: str, out: TextIO) -> None:
     """
     database = Database.open_to_read(settings.state_dir)
     try:
-        rows = _rows(database, Tree(settings.people_dir).portraits())
+        rows = _rows(database, PeopleTree(settings.people_dir).portraits())
         if form == "jsonl":
             for row in rows:
                 out.write(json.dumps(row, ensure_ascii=False) + "\n")
@@ -53,7 +53,7 @@ def _rows(database: Database, portraits: dict[int, str]) -> Iterator[dict[str, A
     for face in Faces(database).listing():
         yield {
             "face": face.id,
-            "source": shown(face.source),
+            "source": display_path(face.source),
             "sha256": face.sha256,
             "t": round(face.t_s, 3),
             "box": list(face.box),

@@ -28,7 +28,7 @@ from portraitd.config import Settings
 from portraitd.model.errors import AlreadyRunning, ConfigError, PortraitdError, StoreError
 from portraitd.model.media_file import FileState
 from portraitd.service import log_setup
-from portraitd.service.control_files import Request
+from portraitd.service.control_files import ControlRequest
 
 
 class Commands(click.Group):
@@ -82,14 +82,14 @@ def main() -> None:
 def init(settings: Settings) -> None:
     """Make a home: inbox, people and state."""
     from portraitd.ingest.mounts import mark
-    from portraitd.people.tree.people_tree import Tree
+    from portraitd.people.tree.people_tree import PeopleTree
     from portraitd.service.home import make_home
     from portraitd.store import Database, StoreLock
 
     make_home(settings)
     with suppress(OSError):
         mark(settings.inbox_dir)
-    Tree(settings.people_dir).create()
+    PeopleTree(settings.people_dir).create()
     with StoreLock(settings.state_dir):
         Database.open(settings.state_dir).close()
     click.echo(f"Drop videos into  {settings.inbox_dir}")
@@ -170,14 +170,14 @@ def retry(settings: Settings) -> None:
     """Try failed files again, at the next turn of the service or of `process`."""
     import time
 
-    from portraitd.store import Database, Files, StoreLock, Work
+    from portraitd.store import Database, Files, SliceQueue, StoreLock
 
     if not settings.state_dir.is_dir():
         raise StoreError(f"{settings.state_dir}: nothing has been processed in this home yet")
     with StoreLock(settings.state_dir):
         database = Database.open(settings.state_dir)
         files = Files(database, settings.inbox_dir)
-        count = Work(database, files).retry(time.time()) + files.retry(time.time())
+        count = SliceQueue(database, files).retry(time.time()) + files.retry(time.time())
         database.close()
     click.echo(f"{count} to try again; start `portraitd run`")
 
@@ -208,7 +208,7 @@ def rebuild(settings: Settings) -> None:
     from portraitd.cli.progress import ProgressBar
     from portraitd.service import daemon
 
-    answer = ask(settings, Request("rebuild"))
+    answer = ask(settings, ControlRequest("rebuild"))
     if answer is not None:
         click.echo(answer)
         return
@@ -234,7 +234,7 @@ def undo(settings: Settings, row: int | None) -> None:
     """Take back the last thing that was done in the people folder, or ROW of the ledger."""
     from portraitd.cli.client import ask, undo_here
 
-    click.echo(ask(settings, Request("undo", row)) or undo_here(settings, row))
+    click.echo(ask(settings, ControlRequest("undo", row)) or undo_here(settings, row))
 
 
 @commands.command()
@@ -243,7 +243,7 @@ def accept(settings: Settings) -> None:
     """Believe once that what is gone from the people folder was removed on purpose."""
     from portraitd.cli.client import ask
 
-    click.echo(ask(settings, Request("accept"), or_leave=True))
+    click.echo(ask(settings, ControlRequest("accept"), or_leave=True))
 
 
 @commands.command()
@@ -339,20 +339,22 @@ def _say_frames(done: int, ordered: int) -> None:
 def _print_summary(settings: Settings, named: list[int], console: Console) -> int:
     """What came of the files that were named. Returns how many failed."""
     from portraitd.store import Database, Files, People
-    from portraitd.store.files import shown
+    from portraitd.store.files import display_path
 
     database = Database.open_to_read(settings.state_dir)
     try:
         files = Files(database, settings.inbox_dir)
         rows = [files.get(file_id) for file_id in named]
-        census = People(database).last_census()
+        grouping_run = People(database).last_grouping_run()
     finally:
         database.close()
     failed = [row for row in rows if row.state in (FileState.FAILED, FileState.GONE)]
     for row in rows:
         if row.reason:
-            console.print(f"{row.state}: {shown(row.path)}: {row.reason}", markup=False)
-    counts = f"{census.people} people, {census.faces} faces" if census else "no faces"
+            console.print(f"{row.state}: {display_path(row.path)}: {row.reason}", markup=False)
+    counts = (
+        f"{grouping_run.people} people, {grouping_run.faces} faces" if grouping_run else "no faces"
+    )
     console.print(
         f"{len(rows) - len(failed)} of {len(rows)} files, {counts}: {settings.people_dir}",
         markup=False,

@@ -118,31 +118,31 @@ def repair_home(settings: Settings) -> None:
 def _forget(settings: Settings, kind: str, word: str, yes: bool) -> None:
     """Show what goes, ask, and do it: here, or by the service that runs."""
     from portraitd.cli.client import ask
-    from portraitd.service.control_files import Request
+    from portraitd.service.control_files import ControlRequest
     from portraitd.service.erasure_stage import REQUEST, find
-    from portraitd.store import Database, Forgetting
+    from portraitd.store import Database, Eraser
 
     with closing(Database.open_to_read(settings.state_dir)) as database:
-        scope = find(Forgetting(database), kind, word)
+        scope = find(Eraser(database), kind, word)
     if not scope:
         click.echo("nothing to forget")
         return
     _show(settings, scope.names, len(scope.face_ids), kind)
     if not yes:
         click.confirm("Forget it for good?", abort=True)
-    answer = ask(settings, Request(REQUEST, words=(kind, word)))
+    answer = ask(settings, ControlRequest(REQUEST, words=(kind, word)))
     click.echo(answer) if answer is not None else _forget_here(settings, kind, word)
 
 
 def _forget_here(settings: Settings, kind: str, word: str) -> None:
-    from portraitd.service.erasure_stage import Forgetter, Places, find, said
-    from portraitd.store import Database, Forgetting, StoreLock
+    from portraitd.service.erasure_stage import ErasureStage, Places, find, said
+    from portraitd.store import Database, Eraser, StoreLock
 
     with StoreLock(settings.state_dir), closing(Database.open(settings.state_dir)) as database:
-        forgetting = Forgetting(database)
-        forgetter = Forgetter(forgetting, Places.of(settings), keep_days=0.0)
+        eraser = Eraser(database)
+        forgetter = ErasureStage(eraser, Places.of(settings), keep_days=0.0)
         # Once more: the service may have worked on between the question and the answer.
-        scope = find(forgetting, kind, word)
+        scope = find(eraser, kind, word)
         forgetter.forget(scope, time.time())
         try:
             erased = forgetter.finish(time.time())

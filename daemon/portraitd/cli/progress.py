@@ -49,7 +49,7 @@ class ProgressBar:
 
     def follow(self, service: Service) -> None:
         """Show where a service stands."""
-        footage = service.work.progress()
+        footage = service.slice_queue.progress()
         known_s = footage.footage_done_s + footage.footage_open_s
         description = STAGES[service.stage]
         self._progress.update(

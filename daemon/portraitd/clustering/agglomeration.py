@@ -5,7 +5,7 @@ merges. When tracks come and go, the groups of the clumps they changed are taken
 merged anew, and every old group nearby that would not have grown as it did beside the new
 ones as well. So the result is the one that a fresh assembly gives, exactly, with two
 exceptions: where two distances are equal to the last bit, either may be merged first; and
-people of more clumps than ``AssemblyRule.bulk`` change at the edges only, until they have
+people of more clumps than ``AgglomerationRule.bulk`` change at the edges only, until they have
 changed enough to be put together anew (``pieces`` says when).
 """
 
@@ -18,22 +18,22 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.clustering.average_linkage import Tree
+from portraitd.clustering.average_linkage import Dendrogram
 from portraitd.clustering.connected import Indices
 from portraitd.clustering.constraints import NO_ONE, Claims
-from portraitd.clustering.dbscan import Density, DensityRule
+from portraitd.clustering.dbscan import DbscanRule, IncrementalDbscan
 from portraitd.clustering.group_statistics import Floats, Statistics
-from portraitd.clustering.incremental_linkage import NO_LIFE, Regrowth, marks_of, replay
+from portraitd.clustering.incremental_linkage import NO_LIFE, IncrementalLinkage, marks_of, replay
 from portraitd.clustering.neighbours import Vectors
-from portraitd.clustering.reuse import FORGOTTEN, Forest, Pieces, settled_in, taken_apart
-from portraitd.clustering.running_sums import Ledger
+from portraitd.clustering.reuse import FORGOTTEN, Forest, ReusableParts, settled_in, taken_apart
+from portraitd.clustering.running_sums import RunningSums
 from portraitd.clustering.seeds import NO_UNIT, changed_between, clumps_of
 
 NO_CLUMP = -1
 
 
 @dataclass(frozen=True, slots=True)
-class AssemblyRule:
+class AgglomerationRule:
     """When groups are one person.
 
     Attributes:
@@ -58,28 +58,28 @@ class AssemblyRule:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrackTable:
-    """What a census knows of the tracks; row ``i`` is one track.
+    """What a grouping knows of the tracks; row ``i`` is one track.
 
     Attributes:
         vectors: Shape ``(n, 128)``, float32; may be memory-mapped. Rows are appended only.
-        spreads: Shape ``(n,)``; within each track, as ``tracks.summarise`` gives it.
-        placed: Shape ``(n,)``; the person somebody put the track with, 0 for nobody. These
-            stay together, and apart from what was placed with others.
+        variances: Shape ``(n,)``; within each track, as ``tracks.summarise`` gives it.
+        pinned: Shape ``(n,)``; the person somebody put the track with, 0 for nobody. These
+            stay together, and apart from what was pinned with others.
         apart: Shape ``(m, 2)``; pairs of rows that are different people: seen in one frame,
             or told apart by somebody.
-        speakers: Rows that bring their whole density cluster to the person they were placed
+        seeds: Rows that bring their whole density cluster to the person they were pinned
             with.
     """
 
     vectors: Vectors
-    spreads: Floats
-    placed: Indices
-    apart: Indices
-    speakers: Indices = field(default_factory=lambda: NO_ONE)
+    variances: Floats
+    pinned: Indices
+    cannot_link: Indices
+    seeds: Indices = field(default_factory=lambda: NO_ONE)
 
 
 @dataclass(frozen=True, eq=False)
-class Assembly:
+class Agglomeration:
     """Groups of tracks, and what is remembered to change them.
 
     Without slots, so that what follows from the rest is worked out once.
@@ -93,15 +93,15 @@ class Assembly:
         forest: How the clumps were merged.
         founders: Shape ``(g,)``; the clump, by position, after which each one's group is
             named. Not always the root of its tree: a thin group is parted.
-        rebuilt: Shape ``(n,)``; whether the row's group may have changed in this census.
+        rebuilt: Shape ``(n,)``; whether the row's group may have changed in this grouping.
         told_apart: Shape ``(n,)``; whether a constraint of the row came or went in this one.
     """
 
     units: Indices
     claims: Claims
     clumps: Indices
-    apart: Indices
-    ledger: Ledger
+    cannot_link: Indices
+    ledger: RunningSums
     forest: Forest
     founders: Indices
     rebuilt: NDArray[np.bool_]
@@ -109,7 +109,7 @@ class Assembly:
 
     @classmethod
     def empty(cls, width: int) -> Self:
-        """Before the first census."""
+        """Before the first grouping."""
         none = np.empty(0, dtype=np.int64)
         no_pairs = np.empty((0, 2), dtype=np.int64)
         no_flags = np.empty(0, dtype=np.bool_)
@@ -117,8 +117,8 @@ class Assembly:
             units=none,
             claims=Claims(none, none),
             clumps=none,
-            apart=no_pairs,
-            ledger=Ledger.empty(width),
+            cannot_link=no_pairs,
+            ledger=RunningSums.empty(width),
             forest=Forest.empty(width),
             founders=none,
             rebuilt=no_flags,
@@ -140,41 +140,51 @@ class Assembly:
         return self.forest.statistics.combined(self.founders)
 
     def updated(
-        self, density: Density, tracks: TrackTable, density_rule: DensityRule, rule: AssemblyRule
-    ) -> Assembly:
+        self,
+        density: IncrementalDbscan,
+        tracks: TrackTable,
+        density_rule: DbscanRule,
+        rule: AgglomerationRule,
+    ) -> Agglomeration:
         """The groups after tracks, clusters or constraints changed.
 
         Args:
             density: Of all rows; rows that take no part are in no group.
-            tracks: All rows, with the same vectors and spreads as ever for the old ones.
+            tracks: All rows, with the same vectors and variances as ever for the old ones.
             density_rule: The same in every call.
             rule: The same in every call.
         """
-        claims = Claims.of(density.labels, tracks.placed, tracks.speakers)
+        claims = Claims.of(density.labels, tracks.pinned, tracks.seeds)
         units = claims.units(density.taking_part)
-        told = _differing(self.apart, tracks.apart)
+        told = _differing(self.cannot_link, tracks.cannot_link)
         changed = _changed_rows(self.units, units, told) | _claimed_anew(self.claims, claims, units)
         rows = np.flatnonzero(changed & (units != NO_UNIT))
         before = np.pad(self.clumps, (0, len(units) - len(self.clumps)), constant_values=NO_CLUMP)
         clumps = np.where(changed, NO_CLUMP, before)
-        clumps[rows] = clumps_of(tracks.vectors, rows, units, claims, tracks.apart, density_rule)
+        clumps[rows] = clumps_of(
+            tracks.vectors, rows, units, claims, tracks.cannot_link, density_rule
+        )
         stale = np.isin(self.forest.names, before[changed])
-        ledger = self.ledger.updated(tracks.vectors, tracks.spreads, before, clumps)
-        fresh = ledger.measure(tracks.vectors, tracks.spreads, rows, clumps[rows])
+        ledger = self.ledger.updated(tracks.vectors, tracks.variances, before, clumps)
+        fresh = ledger.measure(tracks.vectors, tracks.variances, rows, clumps[rows])
         now = self.forest.with_clumps(~stale, np.unique(clumps[rows]), fresh)
 
-        apart = _between(tracks.apart, clumps, now.names)
+        cannot_link = _between(tracks.cannot_link, clumps, now.names)
         told_apart = np.isin(now.names, clumps[told])
-        pieces, opened = taken_apart(self.forest, now, stale, told_apart, apart, bulk=rule.bulk)
+        pieces, opened = taken_apart(
+            self.forest, now, stale, told_apart, cannot_link, bulk=rule.bulk
+        )
         owners = np.zeros(len(now.names), dtype=np.int64)
         spoken_for = np.flatnonzero((claims.told != 0) & (clumps >= 0))
-        owners[np.searchsorted(now.names, clumps[spoken_for])] = claims.placed[spoken_for]
-        tree, loose = _grown(self.forest[opened], now, pieces, owners, apart, limit=rule.limit)
-        return Assembly(
+        owners[np.searchsorted(now.names, clumps[spoken_for])] = claims.pinned[spoken_for]
+        tree, loose = _grown(
+            self.forest[opened], now, pieces, owners, cannot_link, limit=rule.limit
+        )
+        return Agglomeration(
             units=units,
             claims=claims,
             clumps=clumps,
-            apart=tracks.apart,
+            cannot_link=tracks.cannot_link,
             ledger=ledger,
             forest=replace(now, tree=tree, settled=settled_in(pieces, tree, now.statistics.counts)),
             founders=_founders(tree, now.statistics.counts, rule),
@@ -184,8 +194,14 @@ class Assembly:
 
 
 def _grown(
-    opened: Forest, now: Forest, pieces: Pieces, owners: Indices, apart: Indices, *, limit: float
-) -> tuple[Tree, NDArray[np.bool_]]:
+    opened: Forest,
+    now: Forest,
+    pieces: ReusableParts,
+    owners: Indices,
+    cannot_link: Indices,
+    *,
+    limit: float,
+) -> tuple[Dendrogram, NDArray[np.bool_]]:
     """Merge the pieces; give the tree of all clumps, and which of them were loose.
 
     Args:
@@ -201,21 +217,23 @@ def _grown(
     np.maximum.at(piece_owners, at, owners)
     loose = pieces.loose[reps]
     into = np.where(loose, reps, pieces.tree.into[reps])
-    growth = Regrowth(
+    growth = IncrementalLinkage(
         statistics=now.statistics.combined(pieces.piece),
         owners=piece_owners,
         marks=np.where(
             pieces.changed[reps], marks_of(now.names[reps], salt=1), marks_of(now.names[reps])
         ),
-        tree=Tree(np.searchsorted(reps, into), np.where(loose, np.inf, pieces.tree.heights[reps])),
+        tree=Dendrogram(
+            np.searchsorted(reps, into), np.where(loose, np.inf, pieces.tree.heights[reps])
+        ),
         loose=loose,
         limit=limit,
     )
     old = replay(opened.statistics, opened.tree, marks_of(opened.names), limit)
-    growth.grow(at[apart], NO_LIFE.and_of(old))
+    growth.grow(at[cannot_link], NO_LIFE.and_of(old))
     into, heights = pieces.piece.copy(), np.full(len(now.names), FORGOTTEN)
     into[reps], heights[reps] = reps[growth.tree.into], growth.tree.heights
-    return Tree(into, heights), growth.loose[at]
+    return Dendrogram(into, heights), growth.loose[at]
 
 
 def _changed_rows(before: Indices, units: Indices, told: Indices) -> NDArray[np.bool_]:
@@ -236,12 +254,12 @@ def _claimed_anew(before: Claims, claims: Claims, units: Indices) -> NDArray[np.
     return result
 
 
-def _founders(tree: Tree, counts: Indices, rule: AssemblyRule) -> Indices:
+def _founders(tree: Dendrogram, counts: Indices, rule: AgglomerationRule) -> Indices:
     """Part what was merged on thin evidence; name each group after its lowest clump."""
     roots = tree.roots
     thin = np.bincount(roots, counts, minlength=len(roots))[roots] < rule.thin_tracks
     parted = thin & (tree.heights > rule.thin_distance**2)
-    return Tree(np.where(parted, np.arange(len(roots)), tree.into), tree.heights).roots
+    return Dendrogram(np.where(parted, np.arange(len(roots)), tree.into), tree.heights).roots
 
 
 def _differing(before: Indices, after: Indices) -> Indices:
@@ -251,9 +269,9 @@ def _differing(before: Indices, after: Indices) -> Indices:
     return np.stack(np.divmod(np.setxor1d(one, other), size), axis=1)
 
 
-def _between(apart: Indices, clumps: Indices, names: Indices) -> Indices:
+def _between(cannot_link: Indices, clumps: Indices, names: Indices) -> Indices:
     """Pairs of clumps, by position in ``names``, that hold a pair of rows that are apart."""
-    pairs = clumps[apart]
+    pairs = clumps[cannot_link]
     pairs = pairs[(pairs >= 0).all(axis=1) & (pairs[:, 0] != pairs[:, 1])]
     found: Indices = np.searchsorted(names, pairs)
     return found

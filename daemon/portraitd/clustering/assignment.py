@@ -14,7 +14,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.clustering.agglomeration import Assembly, TrackTable
+from portraitd.clustering.agglomeration import Agglomeration, TrackTable
 from portraitd.clustering.connected import Indices, connected
 from portraitd.clustering.group_statistics import Floats, Merging, Statistics
 from portraitd.clustering.neighbours import near
@@ -25,7 +25,7 @@ CHUNK_TRACKS = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class JoiningRule:
+class AssignmentRule:
     """How near a person must be for a poor track to join them.
 
     Attributes:
@@ -38,14 +38,14 @@ class JoiningRule:
     thin_tracks: int = 6
     thin_distance: float = 0.48
 
-    def within(self, distance: float) -> JoiningRule:
+    def within(self, distance: float) -> AssignmentRule:
         """This rule where no distance may be larger than one."""
         nearer = min(self.max_distance, distance)
         return replace(self, max_distance=nearer, thin_distance=min(self.thin_distance, nearer))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Joining:
+class Assignment:
     """Where the poor tracks went.
 
     Attributes:
@@ -57,17 +57,17 @@ class Joining:
 
     @classmethod
     def empty(cls) -> Self:
-        """Before the first census."""
+        """Before the first grouping."""
         return cls(np.empty(0, dtype=np.int64))
 
     def updated(
         self,
         poor: NDArray[np.bool_],
         people: NDArray[np.bool_],
-        assembly: Assembly,
+        assembly: Agglomeration,
         tracks: TrackTable,
-        rule: JoiningRule,
-    ) -> Joining:
+        rule: AssignmentRule,
+    ) -> Assignment:
         """Ask the poor tracks again whose groups may have changed, and the new ones.
 
         Gives what asking all of them would give.
@@ -76,7 +76,7 @@ class Joining:
             poor: Shape ``(n,)``; rows that may join a group. None of them is in one.
             people: Shape ``(n,)``; whether the group named after a row may be joined. That may
                 change only with the group.
-            assembly: As of this census.
+            assembly: As of this grouping.
             tracks: The same that the assembly was made of.
             rule: The same in every call.
         """
@@ -95,8 +95,8 @@ class Joining:
         ask[_candidates(rows, statistics[rebuilt], tracks, rule)[0]] = True
         # Who was told apart from whom changed, or a rival is gone or was found good.
         ask |= assembly.told_apart[rows]
-        ask |= np.isin(rows, tracks.apart[left[tracks.apart].any(axis=1)])
-        rivals = np.searchsorted(rows, tracks.apart[poor[tracks.apart].all(axis=1)])
+        ask |= np.isin(rows, tracks.cannot_link[left[tracks.cannot_link].any(axis=1)])
+        rivals = np.searchsorted(rows, tracks.cannot_link[poor[tracks.cannot_link].all(axis=1)])
         # Who goes where can depend on where those seen beside them go, and so on.
         rivalry = connected(rivals, len(rows))
         ask = np.isin(rivalry, rivalry[ask])
@@ -104,15 +104,17 @@ class Joining:
         asked = rows[ask]
         homes[asked] = NO_HOME
         track, group, distances = _candidates(asked, statistics, tracks, rule)
-        allowed = people[names[group]] & ~_beside(asked[track], names[group], groups, tracks.apart)
+        allowed = people[names[group]] & ~_beside(
+            asked[track], names[group], groups, tracks.cannot_link
+        )
         order = np.lexsort((group[allowed], track[allowed], distances[allowed]))
         offers = np.stack([asked[track[allowed]], names[group[allowed]]], axis=1)[order]
         _settle(homes, offers, rows[rivals])
-        return Joining(homes)
+        return Assignment(homes)
 
 
 def _candidates(
-    rows: Indices, groups: Statistics, tracks: TrackTable, rule: JoiningRule
+    rows: Indices, groups: Statistics, tracks: TrackTable, rule: AssignmentRule
 ) -> tuple[Indices, Indices, Floats]:
     """Which rows are near enough to which groups, both by position, and how near."""
     limit = rule.max_distance**2
@@ -120,12 +122,12 @@ def _candidates(
     for start in range(0, len(rows), CHUNK_TRACKS):
         some = rows[start : start + CHUNK_TRACKS]
         pairs = near(
-            tracks.vectors[some], groups.means, limit, tracks.spreads[some], groups.spreads
+            tracks.vectors[some], groups.means, limit, tracks.variances[some], groups.variances
         )
         found += [np.stack([track + start, group], axis=1) for track, group in pairs]
     track, group = np.concatenate(found).T
     lone = Statistics(
-        np.ones(len(track), np.int64), tracks.vectors[rows[track]], tracks.spreads[rows[track]]
+        np.ones(len(track), np.int64), tracks.vectors[rows[track]], tracks.variances[rows[track]]
     )
     both = Merging.of(lone.followed_by(groups[group]))
     count = np.arange(len(track))
@@ -135,10 +137,12 @@ def _candidates(
     return track[enough], group[enough], distances[enough]
 
 
-def _beside(rows: Indices, names: Indices, groups: Indices, apart: Indices) -> NDArray[np.bool_]:
+def _beside(
+    rows: Indices, names: Indices, groups: Indices, cannot_link: Indices
+) -> NDArray[np.bool_]:
     """Whether the group holds a good track that is apart from the row."""
     size = len(groups) + 1
-    both_ways = np.concatenate([apart, apart[:, ::-1]])
+    both_ways = np.concatenate([cannot_link, cannot_link[:, ::-1]])
     barred = np.unique(both_ways[:, 0] * size + groups[both_ways[:, 1]] + 1)
     beside: NDArray[np.bool_] = np.isin(rows * size + names + 1, barred)
     return beside

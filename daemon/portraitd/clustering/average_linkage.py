@@ -32,7 +32,7 @@ ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Tree:
+class Dendrogram:
     """How groups were merged: each into one of a lower number, once.
 
     Attributes:
@@ -51,16 +51,18 @@ class Tree:
             roots = roots[roots]
         return roots
 
-    def part(self, which: Indices) -> Tree:
+    def part(self, which: Indices) -> Dendrogram:
         """The trees of some groups, renumbered; all groups of a tree or none of them.
 
         Args:
             which: Ascending.
         """
-        return Tree(np.searchsorted(which, self.into[which]), self.heights[which])
+        return Dendrogram(np.searchsorted(which, self.into[which]), self.heights[which])
 
 
-def agglomerate(groups: Statistics, apart: Indices, owners: Indices, limit: float) -> Tree:
+def agglomerate(
+    groups: Statistics, cannot_link: Indices, owners: Indices, limit: float
+) -> Dendrogram:
     """Merge the nearest groups first, up to a limit.
 
     Merges below a lower limit need only the pairs within that one. So a large number of
@@ -74,7 +76,7 @@ def agglomerate(groups: Statistics, apart: Indices, owners: Indices, limit: floa
             0 for nobody.
         limit: Largest squared distance.
     """
-    draft = _Draft(groups, apart, owners)
+    draft = _Draft(groups, cannot_link, owners)
     for step in STEPS if len(groups) > STEPWISE_GROUPS else STEPS[-1:]:
         active = np.flatnonzero(draft.tree.into == np.arange(len(groups)))
         edges = active[_pairs_within(draft.state.frozen(active), step * limit)]
@@ -90,14 +92,14 @@ def slightly_beyond(limit: float) -> float:
 class _Draft:
     """Groups on their way."""
 
-    def __init__(self, groups: Statistics, apart: Indices, owners: Indices) -> None:
+    def __init__(self, groups: Statistics, cannot_link: Indices, owners: Indices) -> None:
         size = len(groups)
         self.state = Merging.of(groups)
-        self.tree = Tree(np.arange(size), np.full(size, np.inf))
+        self.tree = Dendrogram(np.arange(size), np.full(size, np.inf))
         self._size = size
         self._owners = owners.copy()
         self._risen = np.zeros(size)
-        self._forbidden = _keys(apart, size)
+        self._forbidden = _keys(cannot_link, size)
 
     def merge(self, edges: Indices, limit: float) -> None:
         """Merge whatever is within the limit; all pairs that are must be among the edges."""
@@ -149,8 +151,8 @@ def _pairs_within(groups: Statistics, limit: float) -> Indices:
             groups.means[some],
             groups.means[rest],
             slightly_beyond(limit),
-            groups.spreads[some],
-            groups.spreads[rest],
+            groups.variances[some],
+            groups.variances[rest],
         )
         found += [np.stack(pair, axis=1) + start for pair in pairs]
     return np.concatenate(found)

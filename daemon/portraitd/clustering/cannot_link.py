@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from portraitd.clustering.connected import Indices
-from portraitd.clustering.dbscan import Density, DensityRule
+from portraitd.clustering.dbscan import DbscanRule, IncrementalDbscan
 from portraitd.clustering.neighbours import Vectors
 
 SHRINK = 0.8
@@ -18,7 +18,7 @@ SHRINKINGS = 5
 LARGEST_PARTED = 5_000
 
 
-def parted(vectors: Vectors, apart: Indices, rule: DensityRule) -> Indices:
+def parted(vectors: Vectors, cannot_link: Indices, rule: DbscanRule) -> Indices:
     """Number the parts of one cluster such that no part holds a pair.
 
     Args:
@@ -29,16 +29,18 @@ def parted(vectors: Vectors, apart: Indices, rule: DensityRule) -> Indices:
     size = len(vectors)
     parts = np.zeros(size, dtype=np.int64)
     for step in range(1, SHRINKINGS + 1):
-        broken = parts[apart[parts[apart[:, 0]] == parts[apart[:, 1]], 0]]
+        broken = parts[cannot_link[parts[cannot_link[:, 0]] == parts[cannot_link[:, 1]], 0]]
         if not len(broken) or size > LARGEST_PARTED:
             break
-        smaller = DensityRule(rule.eps * SHRINK**step, rule.min_samples)
+        smaller = DbscanRule(rule.eps * SHRINK**step, rule.min_samples)
         for part in np.unique(broken):
             members = np.flatnonzero(parts == part)
-            finer = Density.empty().insert(vectors[members], np.arange(len(members)), smaller)
+            finer = IncrementalDbscan.empty().insert(
+                vectors[members], np.arange(len(members)), smaller
+            )
             labels = np.where(finer.labels >= 0, finer.labels, np.arange(len(members)))
             # Parts of different parts stay different: each is named after one of its rows.
             parts[members] = size * step + members[labels]
-    beside = apart[parts[apart[:, 0]] == parts[apart[:, 1]]].ravel()
+    beside = cannot_link[parts[cannot_link[:, 0]] == parts[cannot_link[:, 1]]].ravel()
     parts[beside] = -1 - beside
     return parts

@@ -1,8 +1,8 @@
 """Clusters that a person claims: those around tracks of which somebody said whose they are.
 
-A placed track brings itself. A speaker brings its whole density cluster, unless that cluster
-holds speakers of two people, or tracks seen side by side: then it is parted first, and each
-person gets the parts around their own. Tracks seen beside one that was placed stay out.
+A pinned track brings itself. A speaker brings its whole density cluster, unless that cluster
+holds seeds of two people, or tracks seen side by side: then it is parted first, and each
+person gets the parts around their own. Tracks seen beside one that was pinned stay out.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from portraitd.clustering.cannot_link import parted
 from portraitd.clustering.connected import Indices, connected
-from portraitd.clustering.dbscan import DensityRule
+from portraitd.clustering.dbscan import DbscanRule
 from portraitd.clustering.neighbours import Vectors
 
 NO_ONE = np.empty(0, dtype=np.int64)
@@ -28,31 +28,31 @@ class Claims:
 
     Attributes:
         clusters: Shape ``(n,)``; the cluster of each row, or the row itself.
-        told: Shape ``(n,)``; the person a row was placed with if it is a speaker, minus the
-            person if it is not, 0 for rows nobody placed.
+        told: Shape ``(n,)``; the person a row was pinned with if it is a speaker, minus the
+            person if it is not, 0 for rows nobody pinned.
     """
 
     clusters: Indices
     told: Indices
 
     @classmethod
-    def of(cls, labels: Indices, placed: Indices, speakers: Indices) -> Claims:
+    def of(cls, labels: Indices, pinned: Indices, seeds: Indices) -> Claims:
         """Put together what is known of each row.
 
         Args:
             labels: Shape ``(n,)``; density clusters, -1 for none.
-            placed: Shape ``(n,)``; the person somebody put the track with, 0 for nobody.
-            speakers: Rows that bring their cluster; those not placed are none.
+            pinned: Shape ``(n,)``; the person somebody put the track with, 0 for nobody.
+            seeds: Rows that bring their cluster; those not pinned are none.
         """
-        told = -placed
-        told[speakers] = placed[speakers]
+        told = -pinned
+        told[seeds] = pinned[seeds]
         return cls(np.where(labels >= 0, labels, np.arange(len(labels))), told)
 
     @property
-    def placed(self) -> Indices:
+    def pinned(self) -> Indices:
         """Shape ``(n,)``; the person of each row, 0 for nobody."""
-        placed: Indices = np.abs(self.told)
-        return placed
+        pinned: Indices = np.abs(self.told)
+        return pinned
 
     def units(self, taking_part: Flags) -> Indices:
         """Name what each row belongs to before anything is parted.
@@ -64,9 +64,9 @@ class Claims:
             no part.
         """
         # One below, so that nobody's name is that of no unit.
-        units = np.where(self.told != 0, -1 - self.placed, self.clusters)
-        speakers = np.flatnonzero((self.told > 0) & taking_part)
-        edges = np.concatenate([-1 - self.told[speakers], self.clusters[speakers]])
+        units = np.where(self.told != 0, -1 - self.pinned, self.clusters)
+        seeds = np.flatnonzero((self.told > 0) & taking_part)
+        edges = np.concatenate([-1 - self.told[seeds], self.clusters[seeds]])
         names, nodes = np.unique(edges, return_inverse=True)
         if len(names):
             # The lowest name of each component is that of a person.
@@ -76,7 +76,7 @@ class Claims:
         return np.where(taking_part, units, -1)
 
     def divided(
-        self, vectors: Vectors, rows: Indices, apart: Indices, rule: DensityRule
+        self, vectors: Vectors, rows: Indices, cannot_link: Indices, rule: DbscanRule
     ) -> Indices:
         """Divide a unit that people claim.
 
@@ -90,12 +90,12 @@ class Claims:
             Shape ``(k,)``; minus one minus the person who got the row, or any other number for
             each part that nobody got.
         """
-        told, clusters, placed = self.told[rows], self.clusters[rows], self.placed[rows]
-        result = np.where(placed > 0, -1 - placed, np.arange(len(rows)))
+        told, clusters, pinned = self.told[rows], self.clusters[rows], self.pinned[rows]
+        result = np.where(pinned > 0, -1 - pinned, np.arange(len(rows)))
         for cluster in np.unique(clusters[told == 0]).tolist():
             inside = np.flatnonzero((clusters == cluster) & (told >= 0))
-            pairs = np.concatenate([_within(inside, apart), _rivals(told[inside])])
-            # Whoever placed both with one person knew better.
+            pairs = np.concatenate([_within(inside, cannot_link), _rivals(told[inside])])
+            # Whoever pinned both with one person knew better.
             same = (told[inside[pairs]] > 0).all(axis=1) & (
                 told[inside[pairs[:, 0]]] == told[inside[pairs[:, 1]]]
             )
@@ -105,27 +105,27 @@ class Claims:
                 people = np.unique(told[members][told[members] > 0])
                 free = members[told[members] == 0]
                 result[free] = -1 - people[0] if len(people) == 1 else free.min(initial=len(rows))
-        _step_aside(result, placed, apart)
+        _step_aside(result, pinned, cannot_link)
         return result
 
 
-def _within(inside: Indices, apart: Indices) -> Indices:
+def _within(inside: Indices, cannot_link: Indices) -> Indices:
     """The pairs of which both are inside, by their position there."""
-    pairs: Indices = np.searchsorted(inside, apart[np.isin(apart, inside).all(axis=1)])
+    pairs: Indices = np.searchsorted(inside, cannot_link[np.isin(cannot_link, inside).all(axis=1)])
     return pairs
 
 
 def _rivals(told: Indices) -> Indices:
-    """Every two speakers of different people."""
-    speakers = np.flatnonzero(told > 0)
-    one, other = np.triu_indices(len(speakers), 1)
-    pairs = np.stack([speakers[one], speakers[other]], axis=1)
+    """Every two seeds of different people."""
+    seeds = np.flatnonzero(told > 0)
+    one, other = np.triu_indices(len(seeds), 1)
+    pairs = np.stack([seeds[one], seeds[other]], axis=1)
     rivals: Indices = pairs[told[pairs[:, 0]] != told[pairs[:, 1]]]
     return rivals
 
 
-def _step_aside(result: Indices, placed: Indices, apart: Indices) -> None:
-    """Rows that nobody placed leave a person whom somebody beside them belongs to."""
-    together = apart[(result[apart[:, 0]] == result[apart[:, 1]])]
-    leaving = np.unique(together[placed[together] == 0])
+def _step_aside(result: Indices, pinned: Indices, cannot_link: Indices) -> None:
+    """Rows that nobody pinned leave a person whom somebody beside them belongs to."""
+    together = cannot_link[(result[cannot_link[:, 0]] == result[cannot_link[:, 1]])]
+    leaving = np.unique(together[pinned[together] == 0])
     result[leaving] = leaving

@@ -30,7 +30,7 @@ CHUNK_ROWS = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class DensityRule:
+class DbscanRule:
     """A point with ``min_samples`` points within ``eps``, itself included, is core.
 
     Attributes:
@@ -47,8 +47,8 @@ class DensityRule:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Density:
-    """What is remembered between two censuses; row ``i`` belongs to vector ``i``.
+class IncrementalDbscan:
+    """What is remembered between two grouping_runs; row ``i`` belongs to vector ``i``.
 
     Attributes:
         counts: Shape ``(n,)``, int32. Points within eps, itself included; 0 for a row that
@@ -80,7 +80,7 @@ class Density:
         """Shape ``(n,)``: inserted and not removed."""
         return self.counts > 0
 
-    def insert(self, vectors: Vectors, rows: Indices, rule: DensityRule) -> Density:
+    def insert(self, vectors: Vectors, rows: Indices, rule: DbscanRule) -> IncrementalDbscan:
         """Let more rows take part.
 
         Args:
@@ -98,9 +98,9 @@ class Density:
             raise ValueError("only existing rows that take no part can be inserted")
         for start in range(0, len(rows), CHUNK_ROWS):
             draft.insert(rows[start : start + CHUNK_ROWS])
-        return Density(draft.counts, draft.components, draft.anchors)
+        return IncrementalDbscan(draft.counts, draft.components, draft.anchors)
 
-    def remove(self, vectors: Vectors, rows: Indices, rule: DensityRule) -> Density:
+    def remove(self, vectors: Vectors, rows: Indices, rule: DbscanRule) -> IncrementalDbscan:
         """Let rows take part no longer; they may be inserted again.
 
         Args:
@@ -117,13 +117,13 @@ class Density:
             raise ValueError("only rows that take part can be removed")
         for start in range(0, len(rows), CHUNK_ROWS):
             draft.remove(rows[start : start + CHUNK_ROWS])
-        return Density(draft.counts, draft.components, draft.anchors)
+        return IncrementalDbscan(draft.counts, draft.components, draft.anchors)
 
 
 class _Draft:
     """A copy that is worked on, one chunk of rows after the other."""
 
-    def __init__(self, before: Density, vectors: Vectors, rule: DensityRule) -> None:
+    def __init__(self, before: IncrementalDbscan, vectors: Vectors, rule: DbscanRule) -> None:
         missing = len(vectors) - len(before.counts)
         if missing < 0:
             raise ValueError("vectors are appended, never taken away")
@@ -242,7 +242,7 @@ class _Links:
         keys = points[was_core] * self._size + self._components[rows[was_core]]
         self._keys.append(np.unique(keys))
 
-    def of_cores(self, counts: NDArray[np.int32], rule: DensityRule) -> Indices:
+    def of_cores(self, counts: NDArray[np.int32], rule: DbscanRule) -> Indices:
         """Shape ``(k, 2)``: point and component, for the points that are core."""
         keys = np.unique(np.concatenate([np.empty(0, np.int64), *self._keys]))
         links = np.stack(np.divmod(keys, self._size), axis=1)

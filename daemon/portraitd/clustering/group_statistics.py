@@ -29,19 +29,19 @@ class Statistics:
     Attributes:
         counts: Shape ``(g,)``; tracks, each counting once however long it is.
         means: Shape ``(g, d)``, float32.
-        spreads: Shape ``(g,)``; mean squared distance of the faces from the mean.
+        variances: Shape ``(g,)``; mean squared distance of the faces from the mean.
     """
 
     counts: Indices
     means: Vectors
-    spreads: Floats
+    variances: Floats
 
     def __len__(self) -> int:
         return len(self.counts)
 
     def __getitem__(self, which: Indices | NDArray[np.bool_]) -> Statistics:
         """The groups picked by index or by mask."""
-        return Statistics(self.counts[which], self.means[which], self.spreads[which])
+        return Statistics(self.counts[which], self.means[which], self.variances[which])
 
     @classmethod
     def empty(cls, width: int) -> Self:
@@ -68,8 +68,8 @@ class Statistics:
             means = _sums(self.means[order] * share[:, None].astype(np.float32), starts)
             result.counts[to], result.means[to] = counts, means
             gaps = self.means[order] - result.means[at[order]]
-            spreads = self.spreads[order] + np.einsum("ij,ij->i", gaps, gaps)
-            result.spreads[to] = np.add.reduceat(share * spreads, starts)
+            variances = self.variances[order] + np.einsum("ij,ij->i", gaps, gaps)
+            result.variances[to] = np.add.reduceat(share * variances, starts)
         return result
 
     def followed_by(self, others: Statistics) -> Statistics:
@@ -77,11 +77,11 @@ class Statistics:
         return Statistics(
             np.concatenate([self.counts, others.counts]),
             np.concatenate([self.means, others.means]),
-            np.concatenate([self.spreads, others.spreads]),
+            np.concatenate([self.variances, others.variances]),
         )
 
 
-def measure(vectors: Vectors, spreads: Floats, rows: Indices, groups: Indices) -> Statistics:
+def measure(vectors: Vectors, variances: Floats, rows: Indices, groups: Indices) -> Statistics:
     """Statistics of groups of rows, in ascending order of the groups' names.
 
     A group is summed in ascending order of its rows and apart from all others, so its
@@ -89,7 +89,7 @@ def measure(vectors: Vectors, spreads: Floats, rows: Indices, groups: Indices) -
 
     Args:
         vectors: Shape ``(n, d)``; may be memory-mapped.
-        spreads: Shape ``(n,)``; that of each row, as in ``tracks.Tracks``.
+        variances: Shape ``(n,)``; that of each row, as in ``tracks.Tracks``.
         rows: Shape ``(k,)``.
         groups: Shape ``(k,)``; the name of the group each of these rows is in.
     """
@@ -105,7 +105,7 @@ def measure(vectors: Vectors, spreads: Floats, rows: Indices, groups: Indices) -
         at = starts[part] - inside.start
         means[part] = _sums(found, at) / counts[part, None]
         found -= means[part].repeat(counts[part], axis=0)
-        squares = np.einsum("ij,ij->i", found, found) + spreads[rows[inside]]
+        squares = np.einsum("ij,ij->i", found, found) + variances[rows[inside]]
         deviations[part] = np.add.reduceat(squares, at) / counts[part]
     return Statistics(counts, means, deviations)
 
@@ -139,7 +139,7 @@ class Merging:
 
     counts: Floats
     means: Floats
-    spreads: Floats
+    variances: Floats
 
     @classmethod
     def of(cls, statistics: Statistics) -> Self:
@@ -147,7 +147,7 @@ class Merging:
         return cls(
             statistics.counts.astype(np.float64),
             statistics.means.astype(np.float64),
-            statistics.spreads.copy(),
+            statistics.variances.copy(),
         )
 
     def merge(self, left: Indices, right: Indices) -> None:
@@ -155,10 +155,10 @@ class Merging:
         counts = self.counts[left] + self.counts[right]
         share = (self.counts[right] / counts)[:, None]
         gap = self.means[right] - self.means[left]
-        inner = (1 - share[:, 0]) * self.spreads[left] + share[:, 0] * self.spreads[right]
+        inner = (1 - share[:, 0]) * self.variances[left] + share[:, 0] * self.variances[right]
         between = share[:, 0] * (1 - share[:, 0]) * np.einsum("ij,ij->i", gap, gap)
         self.means[left] += share * gap
-        self.spreads[left] = inner + between
+        self.variances[left] = inner + between
         self.counts[left] = counts
 
     def distances(self, pairs: Indices) -> Floats:
@@ -169,7 +169,7 @@ class Merging:
             gap = self.means[left] - self.means[right]
             squares = np.einsum("ij,ij->i", gap, gap)
             result[start : start + CHUNK_PAIRS] = squares + (
-                self.spreads[left] + self.spreads[right]
+                self.variances[left] + self.variances[right]
             )
         return result
 
@@ -178,5 +178,5 @@ class Merging:
         return Statistics(
             self.counts[which].astype(np.int64),
             self.means[which].astype(np.float32),
-            self.spreads[which],
+            self.variances[which],
         )

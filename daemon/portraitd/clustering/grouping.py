@@ -1,6 +1,6 @@
-"""The steps of one census in their order: density, assembly, joining, and who is a person.
+"""The steps of one grouping in their order: density, assembly, joining, and who is a person.
 
-Everything that is remembered between two censuses is in ``Grouping``, as plain arrays, so a
+Everything that is remembered between two grouping_runs is in ``Grouping``, as plain arrays, so a
 restart computes nothing again and a crash leaves the last one in force.
 """
 
@@ -13,10 +13,10 @@ from typing import Any, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.clustering.agglomeration import Assembly, AssemblyRule, TrackTable
-from portraitd.clustering.assignment import Joining, JoiningRule
+from portraitd.clustering.agglomeration import Agglomeration, AgglomerationRule, TrackTable
+from portraitd.clustering.assignment import Assignment, AssignmentRule
 from portraitd.clustering.connected import Indices
-from portraitd.clustering.dbscan import Density, DensityRule
+from portraitd.clustering.dbscan import DbscanRule, IncrementalDbscan
 from portraitd.clustering.group_statistics import Floats
 
 NO_GROUP = -1
@@ -37,23 +37,23 @@ class GroupingRule:
         least_faces: A group of fewer faces, those of poor tracks not counted, is nobody yet.
     """
 
-    density: DensityRule = field(default_factory=lambda: DensityRule(eps=0.36, min_samples=3))
-    assembly: AssemblyRule = field(default_factory=AssemblyRule)
-    joining: JoiningRule = field(default_factory=JoiningRule)
+    density: DbscanRule = field(default_factory=lambda: DbscanRule(eps=0.36, min_samples=3))
+    assembly: AgglomerationRule = field(default_factory=AgglomerationRule)
+    joining: AssignmentRule = field(default_factory=AssignmentRule)
     poor_goodness: float = 0.2
     fleeting_goodness: float = 0.4
     fleeting_faces: int = 4
     least_faces: int = 2
 
-    def good(self, goodness: Floats, faces: Indices) -> NDArray[np.bool_]:
+    def good(self, quality: Floats, faces: Indices) -> NDArray[np.bool_]:
         """Which tracks may found a person.
 
         Args:
-            goodness: Shape ``(n,)``; as in ``tracks.Tracks``.
+            quality: Shape ``(n,)``; as in ``tracks.Tracks``.
             faces: Shape ``(n,)``; how many faces each track has.
         """
-        fleeting = (faces < self.fleeting_faces) & (goodness < self.fleeting_goodness)
-        good: NDArray[np.bool_] = (goodness >= self.poor_goodness) & ~fleeting
+        fleeting = (faces < self.fleeting_faces) & (quality < self.fleeting_goodness)
+        good: NDArray[np.bool_] = (quality >= self.poor_goodness) & ~fleeting
         return good
 
 
@@ -67,14 +67,14 @@ class Grouping:
         joining: The groups that poor tracks joined.
     """
 
-    density: Density
-    assembly: Assembly
-    joining: Joining
+    density: IncrementalDbscan
+    assembly: Agglomeration
+    joining: Assignment
 
     @classmethod
     def empty(cls, width: int = 128) -> Self:
-        """Before the first census."""
-        return cls(Density.empty(), Assembly.empty(width), Joining.empty())
+        """Before the first grouping."""
+        return cls(IncrementalDbscan.empty(), Agglomeration.empty(width), Assignment.empty())
 
     def can_go_on(self, tracks: TrackTable, gone: NDArray[np.bool_]) -> bool:
         """Whether every row it still counts on can be read, also where that is gone.
@@ -90,22 +90,22 @@ class Grouping:
     def updated(
         self,
         tracks: TrackTable,
-        goodness: Floats,
+        quality: Floats,
         faces: Indices,
         gone: NDArray[np.bool_],
         rule: GroupingRule,
     ) -> Grouping:
-        """One census: take in what is new, let go what is gone, group what that changed.
+        """One grouping: take in what is new, let go what is gone, group what that changed.
 
         Args:
-            tracks: All rows; new ones behind the old, which keep their vectors and spreads.
-            goodness: Shape ``(n,)``; as in ``tracks.Tracks``.
+            tracks: All rows; new ones behind the old, which keep their vectors and variances.
+            quality: Shape ``(n,)``; as in ``tracks.Tracks``.
             faces: Shape ``(n,)``; how many faces each track has.
             gone: Shape ``(n,)``; rows that were deleted or excluded.
             rule: The same in every call.
         """
-        # What somebody placed counts as good: they could tell who it is.
-        good = (rule.good(goodness, faces) | (tracks.placed > 0)) & ~gone
+        # What somebody pinned counts as good: they could tell who it is.
+        good = (rule.good(quality, faces) | (tracks.pinned > 0)) & ~gone
         was_in = np.zeros(len(good), dtype=np.bool_)
         was_in[: len(self.density.counts)] = self.density.taking_part
         density = self.density.remove(

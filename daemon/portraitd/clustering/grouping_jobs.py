@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 
 from portraitd.clustering.agglomeration import TrackTable
 from portraitd.clustering.constraints import Claims
-from portraitd.clustering.dbscan import DensityRule
+from portraitd.clustering.dbscan import DbscanRule
 from portraitd.clustering.grouping import Grouping, GroupingRule
-from portraitd.clustering.grouping_snapshot import remember, remembered
-from portraitd.clustering.merge_candidates import TightPairs, tight_pairs
+from portraitd.clustering.grouping_snapshot import load_snapshot, save_snapshot
+from portraitd.clustering.merge_candidates import MergeCandidates, merge_candidates
 from portraitd.clustering.seeds import told_groups
 from portraitd.clustering.track_building import (
     TrackRule,
     divided,
     follow,
     in_one_frame,
-    stand_ins,
+    representatives,
     summarise,
 )
 from portraitd.model.face import EMBEDDING_SIZE
@@ -38,18 +38,18 @@ class VideoTracks(NamedTuple):
 
     tracks: NDArray[np.int64]
     summary: Tracks
-    apart: NDArray[np.int64]
+    cannot_link: NDArray[np.int64]
     ranks: NDArray[np.int64]
 
 
-class Said(NamedTuple):
+class TrackConstraints(NamedTuple):
     """What people said about the faces of a video; see ``tracks.divided``."""
 
     labels: NDArray[np.int64]
     whole: NDArray[np.bool_]
 
 
-def track(faces: VideoFaces, said: Said | None = None) -> VideoTracks:
+def track(faces: VideoFaces, said: TrackConstraints | None = None) -> VideoTracks:
     """Follow every face of a video; see ``portraitd.clustering.track_building``."""
     tracks = follow(faces, TrackRule())
     if said is not None:
@@ -58,7 +58,7 @@ def track(faces: VideoFaces, said: Said | None = None) -> VideoTracks:
         tracks,
         summarise(faces, tracks),
         in_one_frame(faces, tracks),
-        stand_ins(faces, tracks),
+        representatives(faces, tracks),
     )
 
 
@@ -69,30 +69,30 @@ def track_singly(faces: VideoFaces) -> VideoTracks:
         tracks,
         summarise(faces, tracks),
         in_one_frame(faces, tracks),
-        stand_ins(faces, tracks),
+        representatives(faces, tracks),
     )
 
 
-class Told(NamedTuple):
+class GroupingConstraints(NamedTuple):
     """What people said, by row.
 
     Attributes:
-        placed: Shape ``(n,)``; the person somebody put the row with, 0 for nobody.
-        speakers: Rows that bring their cluster to that person.
+        pinned: Shape ``(n,)``; the person somebody put the row with, 0 for nobody.
+        seeds: Rows that bring their cluster to that person.
         against: Shape ``(m, 2)``; pairs of rows that were told apart.
         aside: Shape ``(n,)``; rows that are nobody known.
         gone: Shape ``(n,)``; rows that take no part: those, and what was excluded.
     """
 
-    placed: NDArray[np.int64]
-    speakers: NDArray[np.int64]
+    pinned: NDArray[np.int64]
+    seeds: NDArray[np.int64]
     against: NDArray[np.int64]
     aside: NDArray[np.bool_]
     gone: NDArray[np.bool_]
 
 
 def cluster(
-    matrix: Path, eps: float, min_samples: int, told: Told | None = None
+    matrix: Path, eps: float, min_samples: int, told: GroupingConstraints | None = None
 ) -> NDArray[np.int64]:
     """DBSCAN over all embeddings (Ester et al., 1996), Euclidean distance.
 
@@ -114,21 +114,21 @@ def cluster(
     labels = np.full(len(vectors), -1, np.int64)
     if len(inside):
         labels[inside] = DBSCAN(eps=eps, min_samples=min_samples).fit_predict(vectors[inside])
-    if told is None or not (told.placed.any() or len(told.against)):
+    if told is None or not (told.pinned.any() or len(told.against)):
         return labels
-    claims = Claims.of(labels, told.placed, told.speakers)
-    return told_groups(vectors, labels, claims, told.against, DensityRule(eps, min_samples))
+    claims = Claims.of(labels, told.pinned, told.seeds)
+    return told_groups(vectors, labels, claims, told.against, DbscanRule(eps, min_samples))
 
 
 class GroupRequest(NamedTuple):
-    """What a census is asked: all tracks, what the last one remembers, and the rule.
+    """What a grouping is asked: all tracks, what the last one remembers, and the rule.
 
     Attributes:
         folder: Where ``memory`` lies, and the new one is written.
         matrix: A file of little-endian float32 rows of 128; row ``i`` is one track.
-        tracks: Arrays by row: ``spreads``, ``goodness``, ``faces``, ``gone``, ``placed``; and
-            ``apart``, pairs of rows that are different people, and ``speakers``, rows.
-        memory: Name of the file that the last census wrote; empty to begin anew.
+        tracks: Arrays by row: ``variances``, ``quality``, ``faces``, ``gone``, ``pinned``; and
+            ``apart``, pairs of rows that are different people, and ``seeds``, rows.
+        memory: Name of the file that the last grouping wrote; empty to begin anew.
         rule: As ``Grouping.updated`` takes it.
         reach: How near two groups must be to be reported as tight.
     """
@@ -136,43 +136,43 @@ class GroupRequest(NamedTuple):
     folder: Path
     matrix: Path
     tracks: dict[str, NDArray[Any]]
-    memory: str
+    snapshot: str
     rule: GroupingRule
     reach: float
 
 
 class GroupAnswer(NamedTuple):
-    """What a census found.
+    """What a grouping found.
 
     Attributes:
         groups: Shape ``(rows,)``; the group of each track, -1 for none.
         tight: Pairs of groups that lie close.
-        memory: Name of the file that the next census goes on from.
+        memory: Name of the file that the next grouping goes on from.
     """
 
     groups: NDArray[np.int64]
-    tight: TightPairs
-    memory: str
+    candidates: MergeCandidates
+    snapshot: str
 
 
 def group(request: GroupRequest) -> GroupAnswer:
     """Group tracks into people; see ``portraitd.clustering``. Costs what is new."""
     tracks = request.tracks
-    rows = len(tracks["spreads"])
+    rows = len(tracks["variances"])
     vectors = (
         np.memmap(request.matrix, "<f4", mode="r", shape=(rows, EMBEDDING_SIZE))
         if rows
         else np.empty((0, EMBEDDING_SIZE), np.float32)
     )
     table = TrackTable(
-        vectors, tracks["spreads"], tracks["placed"], tracks["apart"], tracks["speakers"]
+        vectors, tracks["variances"], tracks["pinned"], tracks["cannot_link"], tracks["seeds"]
     )
-    before = remembered(request.folder, request.memory)
+    before = load_snapshot(request.folder, request.snapshot)
     if not before.can_go_on(table, tracks["gone"]):
         before = Grouping.empty()
-    now = before.updated(table, tracks["goodness"], tracks["faces"], tracks["gone"], request.rule)
+    now = before.updated(table, tracks["quality"], tracks["faces"], tracks["gone"], request.rule)
     return GroupAnswer(
         now.groups(tracks["faces"], request.rule),
-        tight_pairs(now.assembly, table, request.reach, everywhere=True),
-        remember(request.folder, now),
+        merge_candidates(now.assembly, table, request.reach, everywhere=True),
+        save_snapshot(request.folder, now),
     )

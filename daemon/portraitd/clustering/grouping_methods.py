@@ -1,6 +1,6 @@
 """The two ways from faces to people: tracks, density and assembly, or DBSCAN alone.
 
-Each says what is new since the last census, hands the grouping to a worker, and turns its
+Each says what is new since the last grouping, hands the grouping to a worker, and turns its
 answer into who everybody is. Nothing is put in force here.
 """
 
@@ -17,16 +17,16 @@ import structlog
 from numpy.typing import NDArray
 
 from portraitd.clustering import grouping_jobs
-from portraitd.clustering.agglomeration import AssemblyRule
-from portraitd.clustering.dbscan import DensityRule
+from portraitd.clustering.agglomeration import AgglomerationRule
+from portraitd.clustering.dbscan import DbscanRule
 from portraitd.clustering.grouping import GroupingRule
-from portraitd.clustering.grouping_jobs import Told
+from portraitd.clustering.grouping_jobs import GroupingConstraints
 from portraitd.clustering.grouping_snapshot import forget_all_but
 from portraitd.clustering.identity import carry_over
-from portraitd.clustering.must_link import Said, said_of_faces, said_of_tracks
+from portraitd.clustering.must_link import StoredConstraints, said_of_faces, said_of_tracks
 from portraitd.config import GroupingSettings
 from portraitd.model.errors import StoreError
-from portraitd.store import Census, Faces, Ledger, People, TrackStore
+from portraitd.store import Faces, GroupingRun, Ledger, People, TrackStore
 from portraitd.store.erasure.derived_files import private
 from portraitd.store.people import Arrivals, Grouped
 from portraitd.store.track_matrix import Matrix
@@ -42,12 +42,12 @@ class Method(Protocol):
     """A way from faces to people."""
 
     def arrivals(self) -> Arrivals:
-        """What has come since the census in force."""
+        """What has come since the grouping in force."""
 
     def overtaken(self) -> bool:
         """Whether people said something since the last ``begin``: its answer must not count."""
 
-    def begin(self, last: Census | None) -> Future[Any]:
+    def begin(self, last: GroupingRun | None) -> Future[Any]:
         """Hand the grouping to a worker.
 
         Raises:
@@ -57,8 +57,8 @@ class Method(Protocol):
     def finish(self, answer: Any) -> Grouped:
         """Turn a worker's answer into who everybody is."""
 
-    def tidy(self, memory: str) -> None:
-        """Remove what was written for a census, but not what the next one goes on from."""
+    def tidy(self, snapshot: str) -> None:
+        """Remove what was written for a grouping, but not what the next one goes on from."""
 
 
 def make_method(
@@ -94,9 +94,9 @@ class DbscanMethod:
         self._people = people
         self._ledger = ledger
         self._executor = executor
-        self._matrix = state_dir / "census.f32"
+        self._matrix = state_dir / "faces.f32"
         self._ids = np.empty(0, np.int64)
-        self._said = Said.nothing()
+        self._said = StoredConstraints.nothing()
 
     def arrivals(self) -> Arrivals:
         """See ``Method``."""
@@ -106,7 +106,7 @@ class DbscanMethod:
         """See ``Method``."""
         return self._ledger.last_id() != self._said.ledger_id
 
-    def begin(self, last: Census | None) -> Future[NDArray[np.int64]]:
+    def begin(self, last: GroupingRun | None) -> Future[NDArray[np.int64]]:
         """See ``Method``."""
         require_one_encoder(self._faces)
         self._ids = self._faces.ids()
@@ -131,7 +131,7 @@ class DbscanMethod:
             np.ones(len(self._ids), np.int64),
             self._people.next_id(),
             kept=self._people.kept(),
-            placed=self._said.told.placed,
+            pinned=self._said.told.pinned,
             aside=self._said.told.aside,
         )
         return Grouped(
@@ -140,10 +140,10 @@ class DbscanMethod:
             carried,
             self._parameters,
             ledger_id=self._said.ledger_id,
-            told=self._said.told.placed > 0,
+            told=self._said.told.pinned > 0,
         )
 
-    def tidy(self, memory: str) -> None:
+    def tidy(self, snapshot: str) -> None:
         """See ``Method``."""
         self._matrix.unlink(missing_ok=True)
 
@@ -163,7 +163,7 @@ class PeopleMethod:
     ) -> None:
         eps, min_samples = settings.density
         self.rule = GroupingRule(
-            DensityRule(eps, min_samples), AssemblyRule(max_distance=settings.linkage)
+            DbscanRule(eps, min_samples), AgglomerationRule(max_distance=settings.linkage)
         )
         # All of it: a memory made with one rule is of no use to another.
         self._parameters = json.dumps(["people", asdict(self.rule)])
@@ -178,7 +178,7 @@ class PeopleMethod:
         self._absent = np.empty(0, np.bool_)
         self._let_go = self._absent
         self._memory = ""
-        self._said = Said.nothing()
+        self._said = StoredConstraints.nothing()
 
     def arrivals(self) -> Arrivals:
         """See ``Method``."""
@@ -188,7 +188,7 @@ class PeopleMethod:
         """See ``Method``."""
         return self._ledger.last_id() != self._said.ledger_id
 
-    def begin(self, last: Census | None) -> Future[grouping_jobs.GroupAnswer]:
+    def begin(self, last: GroupingRun | None) -> Future[grouping_jobs.GroupAnswer]:
         """See ``Method``."""
         require_one_encoder(self._faces)
         self._rows = self._tracks.rows()
@@ -200,13 +200,13 @@ class PeopleMethod:
         # Not those that only take no part: whoever is excluded may be wanted back.
         self._absent = np.ones(size, np.bool_)
         self._absent[self._tracks.ids() - 1] = False
-        tracks = arrays_by_row(self._rows, self._tracks.apart(), size, self._said.told)
+        tracks = arrays_by_row(self._rows, self._tracks.cannot_link(), size, self._said.told)
         same_rule = last is not None and last.parameters == self._parameters
         request = grouping_jobs.GroupRequest(
             folder=self._folder,
             matrix=self._matrix.path,
             tracks=tracks,
-            memory=last.memory if last and same_rule else "",
+            snapshot=last.snapshot if last and same_rule else "",
             rule=self.rule,
             reach=self.rule.assembly.max_distance + REACH,
         )
@@ -224,30 +224,30 @@ class PeopleMethod:
             self._rows.faces,
             self._people.next_id(),
             kept=self._people.kept(),
-            placed=np.where(told.gone[at], 0, told.placed[at]),
+            pinned=np.where(told.gone[at], 0, told.pinned[at]),
             aside=told.aside[at],
         )
-        self._let_go, self._memory = self._absent, answer.memory
+        self._let_go, self._memory = self._absent, answer.snapshot
         return Grouped(
             "tracks",
             self._rows.ids,
             carried,
             self._parameters,
-            answer.memory,
+            answer.snapshot,
             _close(answer, at, carried.people),
             self._said.ledger_id,
-            told.placed[at] > 0,
+            told.pinned[at] > 0,
         )
 
-    def tidy(self, memory: str) -> None:
+    def tidy(self, snapshot: str) -> None:
         """See ``Method``."""
-        forget_all_but(self._folder, memory)
-        if memory and memory == self._memory:
-            # What this census let go, no later one reads.
+        forget_all_but(self._folder, snapshot)
+        if snapshot and snapshot == self._memory:
+            # What this grouping let go, no later one reads.
             try:
                 self._matrix.erase(self._let_go)
             except OSError as error:
-                # The census is in force; the next one tries again.
+                # The grouping is in force; the next one tries again.
                 log.warning("rows_not_erased", path=str(self._matrix.path), reason=error.strerror)
 
 
@@ -257,7 +257,9 @@ def _close(
     """Pairs of groups that lie close, as pairs of people; the nearest distance of each."""
     person_of = dict(zip(answer.groups[rows].tolist(), people.tolist(), strict=True))
     found: dict[tuple[int, int], float] = {}
-    pairs = zip(answer.tight.groups.tolist(), answer.tight.distances.tolist(), strict=True)
+    pairs = zip(
+        answer.candidates.groups.tolist(), answer.candidates.distances.tolist(), strict=True
+    )
     for (one, other), distance in pairs:
         lower, higher = sorted((person_of.get(one, 0), person_of.get(other, 0)))
         if lower and lower != higher:
@@ -266,21 +268,21 @@ def _close(
 
 
 def arrays_by_row(
-    rows: TrackRows, apart: NDArray[np.int64], size: int, told: Told
+    rows: TrackRows, cannot_link: NDArray[np.int64], size: int, told: GroupingConstraints
 ) -> dict[str, Any]:
     """Spread what is known of the tracks over the rows of the matrix; a gap is a track gone."""
     at = rows.ids - 1
     arrays: dict[str, Any] = {
-        "spreads": np.zeros(size),
-        "goodness": np.zeros(size),
+        "variances": np.zeros(size),
+        "quality": np.zeros(size),
         "faces": np.zeros(size, np.int64),
-        "placed": told.placed,
-        "speakers": told.speakers,
+        "pinned": told.pinned,
+        "seeds": told.seeds,
         "gone": np.ones(size, np.bool_),
-        "apart": np.concatenate([apart - 1, told.against]),
+        "cannot_link": np.concatenate([cannot_link - 1, told.against]),
     }
-    arrays["spreads"][at] = rows.spreads
-    arrays["goodness"][at] = rows.goodness
+    arrays["variances"][at] = rows.variances
+    arrays["quality"][at] = rows.quality
     arrays["faces"][at] = rows.faces
     arrays["gone"][at] = told.gone[at]
     return arrays

@@ -1,4 +1,4 @@
-"""What a census remembers, as a file: plain arrays, so that a restart computes nothing again."""
+"""What a grouping remembers, as a file: plain arrays, so that a restart computes nothing again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from portraitd.clustering.grouping import Grouping, from_arrays, to_arrays
 ENDING = ".npz"
 
 
-def remember(folder: Path, grouping: Grouping) -> str:
+def save_snapshot(folder: Path, grouping: Grouping) -> str:
     """Write a grouping to a file of its own, whole or not at all; returns the file's name."""
     name = f"grouping-{uuid.uuid4().hex}{ENDING}"
     beside = folder / f".{name}"
@@ -29,7 +29,7 @@ def remember(folder: Path, grouping: Grouping) -> str:
     return name
 
 
-def remembered(folder: Path, name: str) -> Grouping:
+def load_snapshot(folder: Path, name: str) -> Grouping:
     """Read a grouping back; an empty one where there is none that can be read.
 
     Beginning anew costs time and gives the same result.
@@ -46,9 +46,9 @@ def remembered(folder: Path, name: str) -> Grouping:
 
 
 def forget_all_but(folder: Path, name: str) -> None:
-    """Remove the memories of earlier censuses, and of those that were never recorded."""
+    """Remove the memories of earlier grouping_runs, and of those that were never recorded."""
     for path in [*folder.glob(f"grouping-*{ENDING}"), *folder.glob(f".grouping-*{ENDING}")]:
-        # What cannot be removed now is removed after the next census.
+        # What cannot be removed now is removed after the next grouping.
         with contextlib.suppress(OSError):
             if path.name != name:
                 path.unlink()

@@ -20,7 +20,7 @@ BACK_OFF_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """When new faces call for a census.
+    """When new faces call for a grouping.
 
     Attributes:
         settle_s: Seconds without a new face, once nothing is left to encode.
@@ -37,7 +37,7 @@ def is_due(newest_s: float, oldest_s: float, now_s: float, working: bool, pace: 
     return settled or now_s - oldest_s >= pace.max_wait_s
 
 
-class CensusTaker:
+class GroupingStage:
     """Groups everything stored, in a worker, and records who is who.
 
     Args:
@@ -51,18 +51,18 @@ class CensusTaker:
     """
 
     def __init__(
-        self, people: People, method: Method, ring: Callable[[], None], pace: Pace
+        self, people: People, method: Method, wake: Callable[[], None], pace: Pace
     ) -> None:
         self._people = people
         self._method = method
-        self._ring = ring
+        self._ring = wake
         self._pace = pace
         self._running: Future[Any] | None = None
         self._began_s = 0.0
         self._not_before_s = 0.0
         self._stale_since_s: float | None = None
         self._is_forced = False
-        self.trouble = ""
+        self.blocked = ""
         self._was_forced = False
 
     def force(self) -> None:
@@ -71,7 +71,7 @@ class CensusTaker:
 
     @property
     def pending(self) -> bool:
-        """Whether there is something that the census in force does not know."""
+        """Whether there is something that the grouping in force does not know."""
         return self._is_forced or self._running is not None or self._method.arrivals().stale
 
     @property
@@ -80,12 +80,12 @@ class CensusTaker:
         return self._running is not None
 
     def refresh(self, now_s: float, working: bool) -> None:
-        """Begin a census that is due, and record one that has come back."""
+        """Begin a grouping that is due, and record one that has come back."""
         if self._running is None and self._is_due(now_s, working):
             self._began_s = now_s
             self._stale_since_s = None
             self._was_forced = self._is_forced
-            last = None if self._is_forced else self._people.last_census()
+            last = None if self._is_forced else self._people.last_grouping_run()
             self._running = self._method.begin(last)
             self._is_forced = False
             self._running.add_done_callback(lambda _: self._ring())
@@ -98,13 +98,13 @@ class CensusTaker:
 
     def _discard(self) -> None:
         """What people said while it was out is in force; an answer without it would undo that."""
-        last = self._people.last_census()
-        self._method.tidy(last.memory if last else "")
+        last = self._people.last_grouping_run()
+        self._method.tidy(last.snapshot if last else "")
         self._is_forced |= self._was_forced
-        log.info("census_overtaken")
+        log.info("grouping_superseded")
 
-    def park(self) -> None:
-        """Forget a census that is out: the old people stay in force."""
+    def release(self) -> None:
+        """Forget a grouping that is out: the old people stay in force."""
         self._running = None
 
     def _is_due(self, now_s: float, working: bool) -> bool:
@@ -132,25 +132,25 @@ class CensusTaker:
         except Exception as error:
             # The old people stay in force; the next turn after the pause tries again.
             self._not_before_s = now_s + BACK_OFF_S
-            self.trouble = f"the grouping failed: {error}"
-            log.error("census_failed", reason=f"{type(error).__name__}: {error}")
-            last = self._people.last_census()
-            self._method.tidy(last.memory if last else "")
+            self.blocked = f"the grouping failed: {error}"
+            log.error("grouping_failed", reason=f"{type(error).__name__}: {error}")
+            last = self._people.last_grouping_run()
+            self._method.tidy(last.snapshot if last else "")
             return
-        census = self._people.record(grouped, now_s - self._began_s, now_s)
-        self._method.tidy(census.memory)
-        self.trouble = ""
-        say = log.error if census.names_lost or census.violations else log.info
+        grouping_run = self._people.record(grouped, now_s - self._began_s, now_s)
+        self._method.tidy(grouping_run.snapshot)
+        self.blocked = ""
+        say = log.error if grouping_run.names_lost or grouping_run.violations else log.info
         say(
-            "census_taken",
-            census=census.id,
-            faces=census.faces,
-            tracks=census.tracks,
-            people=census.people,
-            unassigned=census.unassigned,
-            churn=census.churn,
-            names_lost=census.names_lost,
-            one_person_twice_in_a_frame=census.violations,
-            put_there_by_people=census.forced,
-            seconds=round(census.seconds, 2),
+            "grouping_finished",
+            grouping_run=grouping_run.id,
+            faces=grouping_run.faces,
+            tracks=grouping_run.tracks,
+            people=grouping_run.people,
+            unassigned=grouping_run.unassigned,
+            churn=grouping_run.churn,
+            names_lost=grouping_run.names_lost,
+            one_person_twice_in_a_frame=grouping_run.violations,
+            put_there_by_people=grouping_run.forced,
+            seconds=round(grouping_run.seconds, 2),
         )

@@ -1,8 +1,8 @@
 """People outlive clusterings: which known person each new group continues.
 
-A census gives groups without names. People own what they were shown with, so a group is
+A grouping gives groups without names. People own what they were shown with, so a group is
 matched to the person with whom it shares most. What somebody said by hand beats what a
-census thinks: a named person never disappears into another, and what was placed stays.
+grouping thinks: a named person never disappears into another, and what was pinned stays.
 """
 
 from __future__ import annotations
@@ -26,44 +26,44 @@ def carry_over(
     next_id: int,
     *,
     kept: Collection[int] = (),
-    placed: Indices | None = None,
+    pinned: Indices | None = None,
     aside: NDArray[np.bool_] | None = None,
 ) -> CarriedOver:
     """Match new groups to known people by the faces they share.
 
     The pair that shares most is matched first, and each side is used once, so a person who
     splits keeps their id on the larger part, and the older id wins a tie. Three things go
-    before that: a group with tracks that somebody placed belongs to that person; kept people
+    before that: a group with tracks that somebody pinned belongs to that person; kept people
     are matched before the others, so a name outlives a merge; and where a group holds the
     tracks of several kept people, each leaves it with those they had.
 
     Args:
-        groups: Shape ``(n,)``; this census' group of each track, -1 for none.
+        groups: Shape ``(n,)``; this grouping' group of each track, -1 for none.
         previous: Shape ``(n,)``; the person each track belonged to, 0 for nobody.
         faces: Shape ``(n,)``; how many faces each track stands for.
         next_id: The lowest id never used; new people are numbered from here.
         kept: People with a name, or locked.
-        placed: Shape ``(n,)``; the person somebody put the track with, 0 for nobody.
+        pinned: Shape ``(n,)``; the person somebody put the track with, 0 for nobody.
         aside: Shape ``(n,)``; tracks of which somebody said that they are nobody known.
 
     Raises:
         ValueError: If the arrays differ in length, or an id is not below ``next_id``.
     """
-    placed = np.zeros_like(previous) if placed is None else placed
-    if not len(groups) == len(previous) == len(faces) == len(placed):
-        raise ValueError("groups, previous, faces and placed must have one entry per track")
-    if max(previous.max(initial=0), placed.max(initial=0), *kept, 0) >= next_id:
+    pinned = np.zeros_like(previous) if pinned is None else pinned
+    if not len(groups) == len(previous) == len(faces) == len(pinned):
+        raise ValueError("groups, previous, faces and pinned must have one entry per track")
+    if max(previous.max(initial=0), pinned.max(initial=0), *kept, 0) >= next_id:
         raise ValueError("next_id must be above every id in use")
 
     person_of_group: dict[int, int] = {}
-    # What was placed says where it is, and no longer where it was.
-    for votes, first in ((placed, ()), (np.where(placed, NOBODY, previous), kept)):
+    # What was pinned says where it is, and no longer where it was.
+    for votes, first in ((pinned, ()), (np.where(pinned, NOBODY, previous), kept)):
         _match(person_of_group, _shared(groups, votes, faces), first)
     newborn = _first_seen(groups, person_of_group)
     person_of_group |= {group: next_id + order for order, group in enumerate(newborn)}
 
-    people = np.where(placed, placed, _looked_up(groups, person_of_group))
-    _keep(people, np.where(placed, NOBODY, previous), kept)
+    people = np.where(pinned, pinned, _looked_up(groups, person_of_group))
+    _keep(people, np.where(pinned, NOBODY, previous), kept)
     if aside is not None:
         people[aside] = NOBODY
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.clustering.average_linkage import Tree, agglomerate, slightly_beyond
+from portraitd.clustering.average_linkage import Dendrogram, agglomerate, slightly_beyond
 from portraitd.clustering.connected import Indices
 from portraitd.clustering.group_statistics import Floats, Merging, Statistics
 from portraitd.clustering.neighbours import near
@@ -32,7 +32,7 @@ class Nodes:
 
     Attributes:
         means: Shape ``(k, d)``, float64.
-        spreads: Shape ``(k,)``.
+        variances: Shape ``(k,)``.
         ends: Shape ``(k,)``; squared distance at which it became part of another, the limit
             for those that stayed.
         roots: Shape ``(k,)``; the group in which it ended.
@@ -41,7 +41,7 @@ class Nodes:
     """
 
     means: Floats
-    spreads: Floats
+    variances: Floats
     ends: Floats
     roots: Indices
     marks: Marks
@@ -50,7 +50,7 @@ class Nodes:
         """Some of the nodes."""
         return Nodes(
             self.means[which],
-            self.spreads[which],
+            self.variances[which],
             self.ends[which],
             self.roots[which],
             self.marks[which],
@@ -58,7 +58,7 @@ class Nodes:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Life:
+class NodeLifetime:
     """When nodes ended that were found not to disturb the trees that stand firm.
 
     Attributes:
@@ -69,13 +69,13 @@ class Life:
     marks: Marks
     ends: Floats
 
-    def and_of(self, nodes: Nodes) -> Life:
+    def and_of(self, nodes: Nodes) -> NodeLifetime:
         """These and more."""
         marks = np.concatenate([self.marks, nodes.marks])
         ends = np.concatenate([self.ends, nodes.ends])
         order = np.lexsort((-ends, marks))
         marks, first = np.unique(marks[order], return_index=True)
-        return Life(marks, ends[order[first]])
+        return NodeLifetime(marks, ends[order[first]])
 
     def lacks(self, nodes: Nodes) -> NDArray[np.bool_]:
         """Which nodes are new, or lasted longer than they did."""
@@ -87,7 +87,7 @@ class Life:
         return lacking
 
 
-NO_LIFE = Life(np.empty(0, np.uint64), np.empty(0))
+NO_LIFE = NodeLifetime(np.empty(0, np.uint64), np.empty(0))
 
 
 def marks_of(names: Indices, salt: int = 0) -> Marks:
@@ -105,7 +105,7 @@ def marks_of(names: Indices, salt: int = 0) -> Marks:
     return mixed ^ (mixed >> np.uint64(31))
 
 
-def replay(groups: Statistics, tree: Tree, marks: Marks, limit: float) -> Nodes:
+def replay(groups: Statistics, tree: Dendrogram, marks: Marks, limit: float) -> Nodes:
     """List the groups that existed on the way, from the ones at the start to those that stayed.
 
     Args:
@@ -125,15 +125,17 @@ def replay(groups: Statistics, tree: Tree, marks: Marks, limit: float) -> Nodes:
     for step in steps:
         both = np.concatenate([tree.into[step], step])
         ends = np.tile(tree.heights[step], 2)
-        found.append(Nodes(state.means[both], state.spreads[both], ends, roots[both], marks[both]))
+        found.append(
+            Nodes(state.means[both], state.variances[both], ends, roots[both], marks[both])
+        )
         state.merge(tree.into[step], step)
         marks[tree.into[step]] += marks[step]
     stayed = np.unique(roots)
     ends = np.full(len(stayed), limit)
-    found.append(Nodes(state.means[stayed], state.spreads[stayed], ends, stayed, marks[stayed]))
+    found.append(Nodes(state.means[stayed], state.variances[stayed], ends, stayed, marks[stayed]))
     return Nodes(
         np.concatenate([nodes.means for nodes in found]),
-        np.concatenate([nodes.spreads for nodes in found]),
+        np.concatenate([nodes.variances for nodes in found]),
         np.concatenate([nodes.ends for nodes in found]),
         np.concatenate([nodes.roots for nodes in found]),
         np.concatenate([nodes.marks for nodes in found]),
@@ -141,7 +143,7 @@ def replay(groups: Statistics, tree: Tree, marks: Marks, limit: float) -> Nodes:
 
 
 @dataclass(slots=True, eq=False)
-class Regrowth:
+class IncrementalLinkage:
     """Groups of which some are loose: in no valid tree yet.
 
     Attributes:
@@ -156,11 +158,11 @@ class Regrowth:
     statistics: Statistics
     owners: Indices
     marks: Marks
-    tree: Tree
+    tree: Dendrogram
     loose: NDArray[np.bool_]
     limit: float
 
-    def grow(self, apart: Indices, known: Life) -> None:
+    def grow(self, cannot_link: Indices, known: NodeLifetime) -> None:
         """Merge the loose groups, loosening firm trees until none objects.
 
         Args:
@@ -171,7 +173,7 @@ class Regrowth:
         more = self.loose.any()
         while more:
             loose = np.flatnonzero(self.loose)
-            self._merge(loose, apart)
+            self._merge(loose, cannot_link)
             nodes = self._nodes(loose)
             unseen = nodes[known.lacks(nodes)]
             asked = np.flatnonzero(np.isin(roots, roots[self._beside(unseen)]) & ~self.loose)
@@ -181,11 +183,11 @@ class Regrowth:
             self.loose |= np.isin(roots, firm.roots[objecting])
             more = objecting.any()
 
-    def _merge(self, loose: Indices, apart: Indices) -> None:
-        inside = self.loose[apart].all(axis=1)
+    def _merge(self, loose: Indices, cannot_link: Indices) -> None:
+        inside = self.loose[cannot_link].all(axis=1)
         tree = agglomerate(
             self.statistics[loose],
-            np.searchsorted(loose, apart[inside]),
+            np.searchsorted(loose, cannot_link[inside]),
             self.owners[loose],
             self.limit,
         )
@@ -196,7 +198,7 @@ class Regrowth:
         """Of whole trees; their roots count all groups."""
         part = self.tree.part(which)
         nodes = replay(self.statistics[which], part, self.marks[which], self.limit)
-        return Nodes(nodes.means, nodes.spreads, nodes.ends, which[nodes.roots], nodes.marks)
+        return Nodes(nodes.means, nodes.variances, nodes.ends, which[nodes.roots], nodes.marks)
 
     def _beside(self, nodes: Nodes) -> Indices:
         """Firm groups within the limit of a node, each once.
@@ -212,8 +214,8 @@ class Regrowth:
                 nodes.means[some].astype(np.float32),
                 others.means,
                 slightly_beyond(self.limit),
-                nodes.spreads[some],
-                others.spreads,
+                nodes.variances[some],
+                others.variances,
             )
             for _, found in pairs:
                 near_by[found] = True
@@ -232,12 +234,12 @@ def _disturbed(firm: Nodes, new: Nodes, limit: float) -> Indices:
             some.means.astype(np.float32),
             firm.means.astype(np.float32),
             slightly_beyond(limit),
-            some.spreads,
-            firm.spreads,
+            some.variances,
+            firm.variances,
         )
         for i, j in pairs:
             gaps = some.means[i] - firm.means[j]
-            squared = np.einsum("ij,ij->i", gaps, gaps) + some.spreads[i] + firm.spreads[j]
+            squared = np.einsum("ij,ij->i", gaps, gaps) + some.variances[i] + firm.variances[j]
             nearer = squared <= np.minimum(some.ends[i], firm.ends[j]) * (1 + SLACK)
             found.append(firm.roots[j[nearer]])
     return np.unique(np.concatenate(found))

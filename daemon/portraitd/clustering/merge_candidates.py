@@ -2,7 +2,7 @@
 
 Some faces lie closer together than the limit, children's and those of people the network saw
 few of, and some people change more than it allows. Where a distance falls near the limit, a
-census decides for two folders, and this says which two to show side by side.
+grouping decides for two folders, and this says which two to show side by side.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from portraitd.clustering.agglomeration import Assembly, TrackTable
+from portraitd.clustering.agglomeration import Agglomeration, TrackTable
 from portraitd.clustering.connected import Indices
 from portraitd.clustering.group_statistics import Floats, Merging, Statistics
 from portraitd.clustering.neighbours import near
@@ -20,7 +20,7 @@ CHUNK_GROUPS = 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TightPairs:
+class MergeCandidates:
     """Pairs of groups that may be one person, the nearest first.
 
     Attributes:
@@ -34,16 +34,16 @@ class TightPairs:
     tracks: Indices
 
 
-def tight_pairs(
-    assembly: Assembly, tracks: TrackTable, reach: float, *, everywhere: bool = False
-) -> TightPairs:
+def merge_candidates(
+    assembly: Agglomeration, tracks: TrackTable, reach: float, *, everywhere: bool = False
+) -> MergeCandidates:
     """Find for each group the nearest other one that is not known to be somebody else.
 
     Args:
-        assembly: As of this census.
+        assembly: As of this grouping.
         tracks: The same that the assembly was made of.
-        reach: Largest distance; somewhat above ``AssemblyRule.max_distance``.
-        everywhere: Look around all groups, not only those that were rebuilt in this census.
+        reach: Largest distance; somewhat above ``AgglomerationRule.max_distance``.
+        everywhere: Look around all groups, not only those that were rebuilt in this grouping.
     """
     groups = assembly.groups
     names, first = np.unique(groups, return_index=True)
@@ -52,11 +52,11 @@ def tight_pairs(
     owners = np.zeros(len(names), dtype=np.int64)
     inside = np.flatnonzero(groups >= 0)
     position = np.searchsorted(names, groups[inside])
-    np.maximum.at(owners, position, assembly.claims.placed[inside])
+    np.maximum.at(owners, position, assembly.claims.pinned[inside])
 
     statistics = assembly.statistics
     pairs = _within(statistics, which, reach**2)
-    beside = np.sort(groups[tracks.apart], axis=1)
+    beside = np.sort(groups[tracks.cannot_link], axis=1)
     size = len(groups) + 1
     barred = np.unique(beside[:, 0] * size + beside[:, 1])
     keys = names[pairs.min(axis=1)] * size + names[pairs.max(axis=1)]
@@ -73,7 +73,7 @@ def tight_pairs(
     found = order[nearest[asked]] % max(len(pairs), 1)
     chosen, once = np.unique(np.sort(pairs[found], axis=1), axis=0, return_index=True)
     ranked = np.argsort(distances[found[once]], kind="stable")
-    return TightPairs(
+    return MergeCandidates(
         groups=names[chosen][ranked],
         distances=distances[found[once]][ranked],
         tracks=statistics.counts[chosen][ranked],
@@ -90,7 +90,7 @@ def _within(groups: Statistics, which: Indices, limit: float) -> Indices:
     picked[which] = True
     for start in range(0, len(which), CHUNK_GROUPS):
         some = groups[which[start : start + CHUNK_GROUPS]]
-        for one, other in near(some.means, groups.means, limit, some.spreads, groups.spreads):
+        for one, other in near(some.means, groups.means, limit, some.variances, groups.variances):
             pairs = np.sort(np.stack([which[one + start], other], axis=1), axis=1)
             # Of two that were picked, the lower finds the higher.
             found.append(pairs[(pairs[:, 0] == which[one + start]) | ~picked[pairs[:, 0]]])

@@ -1,4 +1,4 @@
-"""What people said, spread over the rows of a census: constraints, and never a patch."""
+"""What people said, spread over the rows of a grouping: constraints, and never a patch."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.clustering.grouping_jobs import Told
+from portraitd.clustering.grouping_jobs import GroupingConstraints
+from portraitd.model.edit import Hidden
 from portraitd.store import Ledger
-from portraitd.store.corrections.replay import NOBODY, Corrections, Fate, Hidden
+from portraitd.store.corrections.replay import NOBODY, Corrections, Fate
 
 Indices = NDArray[np.int64]
 
 
-class Said(NamedTuple):
-    """What the ledger comes to at the time of a census.
+class StoredConstraints(NamedTuple):
+    """What the ledger comes to at the time of a grouping.
 
     Attributes:
         ledger_id: The newest row that was read.
-        told: By row of the census.
+        told: By row of the grouping.
     """
 
     ledger_id: int
-    told: Told
+    told: GroupingConstraints
 
     @classmethod
     def nothing(cls, size: int = 0) -> Self:
@@ -32,7 +33,7 @@ class Said(NamedTuple):
         return cls(0, _nothing_told(size))
 
 
-def said_of_tracks(ledger: Ledger, size: int) -> Said:
+def said_of_tracks(ledger: Ledger, size: int) -> StoredConstraints:
     """By row of the matrix: a track's id less one.
 
     Args:
@@ -46,10 +47,10 @@ def said_of_tracks(ledger: Ledger, size: int) -> Said:
         return -1 if track_id is None else track_id - 1
 
     fates = {track_id - 1: fate for track_id, fate in held.by_track().items()}
-    return Said(ledger.last_id(), _spread(held, fates, row_of, size))
+    return StoredConstraints(ledger.last_id(), _spread(held, fates, row_of, size))
 
 
-def said_of_faces(ledger: Ledger, face_ids: Indices, tracks: Indices) -> Said:
+def said_of_faces(ledger: Ledger, face_ids: Indices, tracks: Indices) -> StoredConstraints:
     """By position among some faces.
 
     Args:
@@ -65,14 +66,14 @@ def said_of_faces(ledger: Ledger, face_ids: Indices, tracks: Indices) -> Said:
         fate = by_track[int(tracks[row])]
         if fate.whole:
             fates.setdefault(row, fate)
-    return Said(
+    return StoredConstraints(
         ledger.last_id(), _spread(held, fates, lambda face: rows.get(face, -1), len(face_ids))
     )
 
 
 def _spread(
     held: Corrections, fates: dict[int, Fate], row_of: Callable[[int], int], size: int
-) -> Told:
+) -> GroupingConstraints:
     told = _nothing_told(size)
     for row, fate in fates.items():
         # A track of nobody known takes no part: who is near it may still be anybody.
@@ -80,13 +81,13 @@ def _spread(
         if told.gone[row]:
             told.aside[row] = fate.hidden is not Hidden.EXCLUDED
         elif fate.person is not None:
-            told.placed[row] = fate.person
-    speakers = set()
-    for face_id, person in held.anchors.items():
+            told.pinned[row] = fate.person
+    seeds = set()
+    for face_id, person in held.exemplars.items():
         row = row_of(face_id)
         if row >= 0 and row not in fates:
-            told.placed[row] = person
-            speakers.add(row)
+            told.pinned[row] = person
+            seeds.add(row)
     pairs = {
         (min(pair), max(pair))
         for face_id, others in held.against.items()
@@ -94,7 +95,7 @@ def _spread(
         if (pair := (row_of(face_id), row_of(other)))[0] != pair[1] and min(pair) >= 0
     }
     return told._replace(
-        speakers=np.array(sorted(speakers), np.int64),
+        seeds=np.array(sorted(seeds), np.int64),
         against=np.array(sorted(pairs), np.int64).reshape(-1, 2),
     )
 
@@ -103,8 +104,8 @@ def _all(sets: Iterable[set[int]]) -> Iterable[int]:
     return (one for some in sets for one in some)
 
 
-def _nothing_told(size: int) -> Told:
-    return Told(
+def _nothing_told(size: int) -> GroupingConstraints:
+    return GroupingConstraints(
         np.zeros(size, np.int64),
         np.empty(0, np.int64),
         np.empty((0, 2), np.int64),

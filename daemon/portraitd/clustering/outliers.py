@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portraitd.model.face import Embeddings
-from portraitd.model.track import levelled
+from portraitd.model.track import l2_normalised
 
 FEWEST = 5
 """Among fewer tracks nobody can say which is the odd one."""
@@ -21,7 +21,7 @@ those and doubt 0.010 of the others (3 deviations: 0.84 and 0.010)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Intruders:
+class Outliers:
     """Tracks that are likely somebody else.
 
     Attributes:
@@ -35,7 +35,7 @@ class Intruders:
     usual: float
 
 
-def find_intruders(embeddings: Embeddings) -> Intruders:
+def find_outliers(embeddings: Embeddings) -> Outliers:
     """Say which tracks of a person lie far from the rest.
 
     The middle is the mean of the nearer half of the tracks, so that intruders do not move it.
@@ -46,8 +46,8 @@ def find_intruders(embeddings: Embeddings) -> Intruders:
         embeddings: Shape ``(n, 128)``; the mean of each track.
     """
     if len(embeddings) < FEWEST:
-        return Intruders(np.empty(0, np.int64), np.empty(0), 0.0)
-    vectors = levelled(embeddings).astype(np.float64)
+        return Outliers(np.empty(0, np.int64), np.empty(0), 0.0)
+    vectors = l2_normalised(embeddings).astype(np.float64)
     distances = np.linalg.norm(vectors - np.median(vectors, axis=0), axis=1)
     for _ in range(2):
         nearer = np.argsort(distances, kind="stable")[: len(vectors) // 2]
@@ -56,4 +56,4 @@ def find_intruders(embeddings: Embeddings) -> Intruders:
     deviation = 1.4826 * float(np.median(np.abs(distances - usual)))
     far = np.flatnonzero(distances > max(usual + DEVIATIONS * deviation, FARTHER_THAN))
     rows = far[np.argsort(-distances[far], kind="stable")]
-    return Intruders(rows, distances[rows], usual)
+    return Outliers(rows, distances[rows], usual)

@@ -1,7 +1,7 @@
 """What may stay as it was when clumps changed, and what has to be merged anew.
 
 A group is taken apart when any of its clumps changed. The exception is a bulky one: a person
-of very many clumps is kept as one piece while little about it changes, because each census
+of very many clumps is kept as one piece while little about it changes, because each grouping
 brings somebody like that a few more tracks. It counts as settled until a tenth of its tracks
 came or went, one of its clumps moved, or tracks in it turned out to be different people.
 """
@@ -14,7 +14,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.clustering.average_linkage import Tree
+from portraitd.clustering.average_linkage import Dendrogram
 from portraitd.clustering.connected import Indices
 from portraitd.clustering.group_statistics import Statistics
 
@@ -40,14 +40,14 @@ class Forest:
 
     names: Indices
     statistics: Statistics
-    tree: Tree
+    tree: Dendrogram
     settled: Indices
 
     @classmethod
     def empty(cls, width: int) -> Self:
         """No clumps of ``width`` dimensions."""
         none = np.empty(0, dtype=np.int64)
-        return cls(none, Statistics.empty(width), Tree(none, np.empty(0)), none)
+        return cls(none, Statistics.empty(width), Dendrogram(none, np.empty(0)), none)
 
     def with_clumps(self, kept: Flags, names: Indices, statistics: Statistics) -> Forest:
         """Some of these clumps and new ones, each alone.
@@ -60,7 +60,7 @@ class Forest:
         every = np.concatenate([self.names[kept], names])
         order = np.argsort(every)
         every_statistics = self.statistics[kept].followed_by(statistics)[order]
-        alone = Tree(np.arange(len(every)), np.full(len(every), np.inf))
+        alone = Dendrogram(np.arange(len(every)), np.full(len(every), np.inf))
         return Forest(every[order], every_statistics, alone, every_statistics.counts)
 
     def __getitem__(self, which: Indices) -> Forest:
@@ -71,7 +71,7 @@ class Forest:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pieces:
+class ReusableParts:
     """What the clumps of now are before they are merged; all by clump.
 
     Attributes:
@@ -85,17 +85,17 @@ class Pieces:
     piece: Indices
     changed: Flags
     loose: Flags
-    tree: Tree
+    tree: Dendrogram
     settled: Indices
 
 
 def taken_apart(
-    before: Forest, now: Forest, stale: Flags, told_apart: Flags, apart: Indices, *, bulk: int
-) -> tuple[Pieces, Indices]:
+    before: Forest, now: Forest, stale: Flags, told_apart: Flags, cannot_link: Indices, *, bulk: int
+) -> tuple[ReusableParts, Indices]:
     """Decide what stays.
 
     Args:
-        before: As the last census left it.
+        before: As the last grouping left it.
         now: The clumps there are now; of its tree nothing is read.
         stale: Shape ``(g before,)``; clumps that are gone, or have other tracks now.
         told_apart: Shape ``(g now,)``; clumps between which constraints came or went.
@@ -118,8 +118,10 @@ def taken_apart(
     moved[then[other]] |= far
     group_now = np.full(len(now.names), -1, dtype=np.int64)
     group_now[known] = group_then[then]
-    within = (group_now[apart[:, 0]] == group_now[apart[:, 1]]) & (group_now[apart[:, 0]] >= 0)
-    moved[group_now[apart[within, 0]]] = True
+    within = (group_now[cannot_link[:, 0]] == group_now[cannot_link[:, 1]]) & (
+        group_now[cannot_link[:, 0]] >= 0
+    )
+    moved[group_now[cannot_link[within, 0]]] = True
 
     def anywhere(flags: Flags) -> Flags:
         """Spread flags of clumps over their groups."""
@@ -144,14 +146,14 @@ def taken_apart(
 
     place = np.full(len(before.names), -1, dtype=np.int64)
     place[then] = here
-    tree = Tree(np.arange(len(now.names)), np.full(len(now.names), np.inf))
+    tree = Dendrogram(np.arange(len(now.names)), np.full(len(now.names), np.inf))
     tree.into[known], tree.heights[known] = place[before.tree.into[then]], before.tree.heights[then]
     settled = np.zeros(len(now.names), dtype=np.int64)
     settled[known] = before.settled[then]
-    return Pieces(piece, changed, loose, tree, settled), np.flatnonzero(touched & ~forgotten)
+    return ReusableParts(piece, changed, loose, tree, settled), np.flatnonzero(touched & ~forgotten)
 
 
-def settled_in(pieces: Pieces, tree: Tree, counts: Indices) -> Indices:
+def settled_in(pieces: ReusableParts, tree: Dendrogram, counts: Indices) -> Indices:
     """Shape ``(g,)``: for each clump the tracks of its group when that was last put together."""
     roots = tree.roots
     total = np.bincount(roots, counts, minlength=len(roots)).astype(np.int64)
@@ -164,6 +166,6 @@ def settled_in(pieces: Pieces, tree: Tree, counts: Indices) -> Indices:
 
 def _far(before: Statistics, now: Statistics) -> Flags:
     gaps = now.means.astype(np.float64) - before.means
-    shift = np.maximum(np.einsum("ij,ij->i", gaps, gaps), np.abs(now.spreads - before.spreads))
+    shift = np.maximum(np.einsum("ij,ij->i", gaps, gaps), np.abs(now.variances - before.variances))
     far: Flags = shift > SETTLED_DISTANCE**2
     return far

@@ -1,6 +1,6 @@
 """Running sums of large clumps, so that one more track costs one addition.
 
-Each census brings a few tracks to people with tens of thousands of them. Summing those anew
+Each grouping brings a few tracks to people with tens of thousands of them. Summing those anew
 would read half of the store for nothing.
 """
 
@@ -19,14 +19,14 @@ LARGE_ROWS = 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Ledger:
+class RunningSums:
     """The clumps of at least ``LARGE_ROWS`` tracks.
 
     Attributes:
         names: Shape ``(b,)``; ascending.
         counts: Shape ``(b,)``.
         sums: Shape ``(b, d)``, float64; of the vectors.
-        squares: Shape ``(b,)``, float64; of their squared lengths and spreads.
+        squares: Shape ``(b,)``, float64; of their squared lengths and variances.
     """
 
     names: Indices
@@ -40,12 +40,14 @@ class Ledger:
         none = np.empty(0, dtype=np.int64)
         return cls(none, none, np.empty((0, width)), np.empty(0))
 
-    def updated(self, vectors: Vectors, spreads: Floats, before: Indices, after: Indices) -> Ledger:
+    def updated(
+        self, vectors: Vectors, variances: Floats, before: Indices, after: Indices
+    ) -> RunningSums:
         """Take in what moved.
 
         Args:
             vectors: Shape ``(n, d)``; the rows that were summed have not changed.
-            spreads: Shape ``(n,)``.
+            variances: Shape ``(n,)``.
             before: Shape ``(n,)``; the clump of each row when these sums were made, -1 for
                 none.
             after: Shape ``(n,)``; the clump of each row now.
@@ -70,15 +72,17 @@ class Ledger:
                 found = vectors[some].astype(np.float64)
                 at = np.searchsorted(names, clumps[some])
                 np.add.at(sums, at, sign * found)
-                np.add.at(squares, at, sign * (np.einsum("ij,ij->i", found, found) + spreads[some]))
-        return Ledger(names, sizes[names], sums, squares)
+                np.add.at(
+                    squares, at, sign * (np.einsum("ij,ij->i", found, found) + variances[some])
+                )
+        return RunningSums(names, sizes[names], sums, squares)
 
     def measure(
-        self, vectors: Vectors, spreads: Floats, rows: Indices, clumps: Indices
+        self, vectors: Vectors, variances: Floats, rows: Indices, clumps: Indices
     ) -> Statistics:
         """Statistics of clumps of rows, as ``groups.measure``, which does the small ones."""
         large = np.isin(clumps, self.names)
-        small = measure(vectors, spreads, rows[~large], clumps[~large])
+        small = measure(vectors, variances, rows[~large], clumps[~large])
         at = np.flatnonzero(np.isin(self.names, clumps[large]))
         means = self.sums[at] / self.counts[at, None]
         deviations = self.squares[at] / self.counts[at] - np.einsum("ij,ij->i", means, means)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from portraitd.clustering.cannot_link import parted
 from portraitd.clustering.connected import Indices
 from portraitd.clustering.constraints import Claims
-from portraitd.clustering.dbscan import DensityRule
+from portraitd.clustering.dbscan import DbscanRule
 from portraitd.clustering.neighbours import Vectors
 
 NO_UNIT = -1
@@ -24,8 +24,8 @@ def clumps_of(
     rows: Indices,
     units: Indices,
     claims: Claims,
-    apart: Indices,
-    rule: DensityRule,
+    cannot_link: Indices,
+    rule: DbscanRule,
 ) -> Indices:
     """Put rows into clumps, each named after its lowest row.
 
@@ -43,11 +43,11 @@ def clumps_of(
     clumps = np.full(len(units), -1, dtype=np.int64)
     _, first, unit = np.unique(units[rows], return_index=True, return_inverse=True)
     clumps[rows] = rows[first][unit]
-    inside = apart[units[apart[:, 0]] == units[apart[:, 1]]]
+    inside = cannot_link[units[cannot_link[:, 0]] == units[cannot_link[:, 1]]]
     inside = inside[clumps[inside[:, 0]] >= 0]
     broken = units[inside[:, 0]]
-    # People's units that hold more than what was placed with one of them.
-    shared = units[rows][-1 - claims.placed[rows] > units[rows]]
+    # People's units that hold more than what was pinned with one of them.
+    shared = units[rows][-1 - claims.pinned[rows] > units[rows]]
     for name in np.unique(np.concatenate([broken[broken >= 0], shared])).tolist():
         members = rows[units[rows] == name]
         pairs = np.searchsorted(members, inside[units[inside[:, 0]] == name])
@@ -62,7 +62,7 @@ def clumps_of(
 
 
 def told_groups(
-    vectors: Vectors, labels: Indices, claims: Claims, apart: Indices, rule: DensityRule
+    vectors: Vectors, labels: Indices, claims: Claims, cannot_link: Indices, rule: DbscanRule
 ) -> Indices:
     """Clusters as they are once what somebody said is respected; nothing is merged otherwise.
 
@@ -78,9 +78,9 @@ def told_groups(
     """
     rows = np.arange(len(labels))
     units = claims.units(np.ones(len(labels), np.bool_))
-    clumps = clumps_of(vectors, rows, units, claims, apart, rule)
+    clumps = clumps_of(vectors, rows, units, claims, cannot_link, rule)
     _, at, sizes = np.unique(clumps, return_inverse=True, return_counts=True)
-    alone = (sizes[at] == 1) & (claims.told == 0) & (np.isin(rows, apart) | (labels < 0))
+    alone = (sizes[at] == 1) & (claims.told == 0) & (np.isin(rows, cannot_link) | (labels < 0))
     groups: Indices = np.where(alone, NO_UNIT, clumps)
     return groups
 

@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.model.track import Floats, Indices, Tracks, VideoFaces, levelled
+from portraitd.model.track import Floats, Indices, Tracks, VideoFaces, l2_normalised
 
 Flags = NDArray[np.bool_]
 LEAST_WEIGHT = 0.1
-MOST_STAND_INS = 9
-# Of the goodness of a track's best face.
+MAX_REPRESENTATIVES = 9
+# Of the quality of a track's best face.
 LEAST_SHARE = 0.5
 # About the distance between two samples of a face that moves.
 DIFFERENT = 0.25
@@ -57,7 +57,7 @@ def follow(faces: VideoFaces, rule: TrackRule) -> Indices:
         Shape ``(n,)``; tracks are numbered from 0 in the order in which they begin.
     """
     tracks = np.full(len(faces.times_s), -1, dtype=np.int64)
-    faces = replace(faces, embeddings=levelled(faces.embeddings))
+    faces = replace(faces, embeddings=l2_normalised(faces.embeddings))
     order = np.lexsort((*faces.boxes.T, faces.times_s))
     times = faces.times_s[order]
     starts = np.flatnonzero(np.diff(times, prepend=-np.inf))
@@ -114,7 +114,7 @@ def divided(faces: VideoFaces, tracks: Indices, labels: Indices, whole: Flags) -
     return numbers
 
 
-def stand_ins(faces: VideoFaces, tracks: Indices) -> Indices:
+def representatives(faces: VideoFaces, tracks: Indices) -> Indices:
     """Choose the portraits that stand for each track: good ones that differ from each other.
 
     The best face comes first, then always the one farthest from those chosen before, among the
@@ -124,13 +124,13 @@ def stand_ins(faces: VideoFaces, tracks: Indices) -> Indices:
         Shape ``(n,)``; the place of each face in that order, -1 for those not chosen.
     """
     ranks = np.full(len(tracks), -1, dtype=np.int64)
-    order = np.lexsort((*faces.boxes.T, faces.times_s, -faces.goodness, tracks))
+    order = np.lexsort((*faces.boxes.T, faces.times_s, -faces.quality, tracks))
     starts = np.flatnonzero(np.diff(tracks[order], prepend=-1))
-    vectors = levelled(faces.embeddings).astype(np.float64)
+    vectors = l2_normalised(faces.embeddings).astype(np.float64)
     for members in np.split(order, starts[1:]) if len(order) else []:
-        good = members[faces.goodness[members] >= LEAST_SHARE * faces.goodness[members[0]]]
+        good = members[faces.quality[members] >= LEAST_SHARE * faces.quality[members[0]]]
         chosen, nearest = 0, np.full(len(good), np.inf)
-        for rank in range(min(MOST_STAND_INS, len(good))):
+        for rank in range(min(MAX_REPRESENTATIVES, len(good))):
             ranks[good[chosen]] = rank
             gaps = np.linalg.norm(vectors[good] - vectors[good[chosen]], axis=1)
             nearest = np.minimum(nearest, gaps)
@@ -145,22 +145,22 @@ def summarise(faces: VideoFaces, tracks: Indices) -> Tracks:
     count = int(tracks.max(initial=-1)) + 1
     # Summed in the order of time, so that the order of storing cannot change a bit.
     order = np.lexsort((*faces.boxes.T, faces.times_s))
-    of, weights = tracks[order], _weights(faces.goodness[order])
-    vectors = levelled(faces.embeddings[order]).astype(np.float64)
+    of, weights = tracks[order], _weights(faces.quality[order])
+    vectors = l2_normalised(faces.embeddings[order]).astype(np.float64)
     total = np.bincount(of, weights, minlength=count)
     means = np.zeros((count, vectors.shape[1]))
     np.add.at(means, of, vectors * weights[:, None])
     means /= total[:, None]
     deviations = np.square(vectors - means[of]).sum(axis=1)
-    spreads = np.bincount(of, weights * deviations, minlength=count) / total
-    order = np.lexsort((*faces.boxes.T, faces.times_s, -faces.goodness, tracks))
+    variances = np.bincount(of, weights * deviations, minlength=count) / total
+    order = np.lexsort((*faces.boxes.T, faces.times_s, -faces.quality, tracks))
     _, first = np.unique(tracks[order], return_index=True)
     best = order[first]
     return Tracks(
         embeddings=means.astype(np.float32),
-        spreads=spreads,
+        variances=variances,
         faces=np.bincount(tracks, minlength=count),
-        goodness=faces.goodness[best],
+        quality=faces.quality[best],
         best=best,
     )
 
@@ -192,7 +192,7 @@ class _Open:
     last_face: int = -1
 
     def take(self, faces: VideoFaces, face: int) -> None:
-        weight = float(_weights(faces.goodness[face]))
+        weight = float(_weights(faces.quality[face]))
         self.total += faces.embeddings[face] * weight
         self.weight += weight
         self.last_s = float(faces.times_s[face])

@@ -10,7 +10,7 @@ import numpy as np
 import structlog
 
 from portraitd.clustering import grouping_jobs
-from portraitd.clustering.grouping_jobs import Said, VideoTracks
+from portraitd.clustering.grouping_jobs import TrackConstraints, VideoTracks
 from portraitd.store.tracks import Indices, TrackStore
 
 log = structlog.get_logger(stage="tracking")
@@ -18,7 +18,7 @@ log = structlog.get_logger(stage="tracking")
 BACK_OFF_S = 60.0
 
 
-class Tracker:
+class TrackingStage:
     """Follows faces through the videos whose slices have all ended, one video at a time.
 
     A video whose job dies waits a minute, and the others go on. After so many attempts its faces
@@ -36,11 +36,11 @@ class Tracker:
     """
 
     def __init__(
-        self, tracks: TrackStore, executor: Executor, ring: Callable[[], None], attempts: int
+        self, tracks: TrackStore, executor: Executor, wake: Callable[[], None], attempts: int
     ) -> None:
         self._tracks = tracks
         self._executor = executor
-        self._ring = ring
+        self._ring = wake
         self._attempts = attempts
         self._running: Future[VideoTracks] | None = None
         self._video_id = 0
@@ -49,7 +49,7 @@ class Tracker:
         self._died: Counter[int] = Counter()
         self._not_before_s: dict[int, float] = {}
         self._given_up: set[int] = set()
-        self.trouble = ""
+        self.blocked = ""
 
     @property
     def pending(self) -> bool:
@@ -64,7 +64,7 @@ class Tracker:
             self._record(self._running, now_s)
             self._running = None
 
-    def park(self) -> None:
+    def release(self) -> None:
         """Forget what is out; the next start does it again."""
         self._running = None
 
@@ -78,7 +78,7 @@ class Tracker:
             return False
         self._video_id = video_id
         self._face_ids, faces = self._tracks.faces_of(video_id)
-        said = Said(*self._tracks.said_of(video_id, self._face_ids))
+        said = TrackConstraints(*self._tracks.said_of(video_id, self._face_ids))
         if self._died[video_id] < self._attempts:
             self._running = self._executor.submit(grouping_jobs.track, faces, said)
         else:
@@ -92,13 +92,13 @@ class Tracker:
         except Exception as error:
             self._lose(f"{type(error).__name__}: {error}", now_s)
             return
-        self.trouble = ""
+        self.blocked = ""
         kept = self._tracks.record(
             self._video_id,
             self._face_ids,
             found.tracks,
             found.summary,
-            found.apart,
+            found.cannot_link,
             found.ranks,
         )
         if kept:
@@ -109,7 +109,7 @@ class Tracker:
         video = self._video_id
         self._died[video] += 1
         self._not_before_s[video] = now_s + BACK_OFF_S
-        self.trouble = f"the tracks of video {video} failed: {reason}"
+        self.blocked = f"the tracks of video {video} failed: {reason}"
         log.error("tracking_failed", video=video, attempt=self._died[video], reason=reason)
         if self._died[video] == 2 * self._attempts:
             self._given_up.add(video)

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.clustering.dbscan import Density
+from portraitd.clustering.dbscan import IncrementalDbscan
 from portraitd.clustering.grouping_methods import PeopleMethod, arrays_by_row
-from portraitd.clustering.grouping_snapshot import remembered
+from portraitd.clustering.grouping_snapshot import load_snapshot
 from portraitd.clustering.must_link import said_of_tracks
 from portraitd.config import Settings
 from portraitd.model.face import EMBEDDING_SIZE
@@ -49,8 +49,8 @@ def grouping_problems(settings: Settings) -> list[str]:
     database = Database.open_to_read(settings.state_dir)
     try:
         tracks, people = TrackStore(database), People(database)
-        last = people.last_census()
-        if last is None or not last.memory:
+        last = people.last_grouping_run()
+        if last is None or not last.snapshot:
             return []
         method = PeopleMethod(
             settings.grouping,
@@ -66,13 +66,13 @@ def grouping_problems(settings: Settings) -> list[str]:
         vectors = np.zeros((size, EMBEDDING_SIZE), np.float32)
         for ids, embeddings in tracks.embeddings(0):
             vectors[ids - 1] = embeddings
-        density = remembered(settings.state_dir, last.memory).density
+        density = load_snapshot(settings.state_dir, last.snapshot).density
         if len(density.counts) > size:
-            return ["the memory of the census knows tracks that the store does not"]
-        table = arrays_by_row(rows, tracks.apart(), size, said_of_tracks(ledger, size).told)
+            return ["the memory of the grouping knows tracks that the store does not"]
+        table = arrays_by_row(rows, tracks.cannot_link(), size, said_of_tracks(ledger, size).told)
     finally:
         database.close()
-    good = method.rule.good(table["goodness"], table["faces"]) | (table["placed"] > 0)
+    good = method.rule.good(table["quality"], table["faces"]) | (table["pinned"] > 0)
     good &= ~table["gone"]
     good[len(density.counts) :] = False
     inside = np.flatnonzero(good)
@@ -100,11 +100,11 @@ def curves(settings: Settings) -> Curves:
         vectors = np.zeros((size, EMBEDDING_SIZE), np.float64)
         for ids, embeddings in store.embeddings(0):
             vectors[ids - 1] = embeddings
-        apart = store.apart() - 1
+        cannot_link = store.cannot_link() - 1
         same = faces.neighbour_distances()
     finally:
         database.close()
-    gaps = vectors[apart[:, 0]] - vectors[apart[:, 1]]
+    gaps = vectors[cannot_link[:, 0]] - vectors[cannot_link[:, 1]]
     return Curves(same, np.linalg.norm(gaps, axis=1))
 
 
@@ -135,7 +135,7 @@ def _row(name: str, distances: NDArray[np.float64]) -> str:
 
 
 def _differences(
-    density: Density,
+    density: IncrementalDbscan,
     inside: NDArray[np.int64],
     cores: NDArray[np.bool_],
     labels: NDArray[np.int64],

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 
 from portraitd.model.face import Box, Landmarks
 from portraitd.model.fingerprints import frame_stem
-from portraitd.store.dataset_store import ClassKind, Enrolment, Recording, SeenFace
+from portraitd.store.dataset_store import ClassKind, ClassRegistration, Recording, SeenFace
 
 Split = Literal["train", "val"]
 SPLITS: tuple[Split, Split] = ("train", "val")
@@ -24,7 +24,7 @@ DETECTION: tuple[Format, ...] = ("yolo", "darknet", "coco")
 FACE_FOLDERS: tuple[Format, ...] = ("imagefolder", "chips150", "chips112")
 
 UnknownFaces = Literal["class", "blur", "leave_out"]
-Standing = Literal["person", "unknown", "hidden"]
+QueueStats = Literal["person", "unknown", "hidden"]
 
 UNKNOWN_NAME = "unknown"
 
@@ -149,7 +149,7 @@ class Plan:
     rule: DatasetRule
     fingerprint: str
     classes: tuple[ClassLabel, ...]
-    enrolment: Enrolment
+    enrolment: ClassRegistration
     recordings: Mapping[int, Recording]
     frames: tuple[PlannedFrame, ...]
     crops: tuple[PlannedCrop, ...]
@@ -160,7 +160,7 @@ class Plan:
     left_out: int
 
 
-def standing_of(face: SeenFace, classes: Mapping[int, int]) -> Standing:
+def standing_of(face: SeenFace, classes: Mapping[int, int]) -> QueueStats:
     """What a face is to a set.
 
     Args:

@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 
 from portraitd.datasets.annotations import DatasetRule, PlannedFrame, Split
-from portraitd.datasets.split_assignment import Sides, background_side
+from portraitd.datasets.split_assignment import SplitAssignment, background_side
 from portraitd.datasets.split_units import chance
 from portraitd.model.fingerprints import frame_stem
 from portraitd.store.dataset_store import DatasetStore, Recording
@@ -22,7 +22,7 @@ EVERY_S = 5.0
 def planned_backgrounds(
     store: DatasetStore,
     known: Mapping[str, str],
-    sides: Sides,
+    sides: SplitAssignment,
     with_ours: set[int],
     frames: int,
     rule: DatasetRule,

@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from portraitd.datasets.annotations import DatasetRule, Plan
-from portraitd.datasets.crop_jobs import batches, cut_orders, run_orders
-from portraitd.datasets.crop_requests import Cut, CutOrder
+from portraitd.datasets.crop_jobs import batches, crop_frames, crop_requests
+from portraitd.datasets.crop_requests import CropRequest, CropResult
 from portraitd.datasets.planner import PlanRequest, plan
 from portraitd.datasets.writer import Assembled, AssembleRequest, assemble
 from portraitd.model.errors import PortraitdError
-from portraitd.store.dataset_store import Enrolment
-from portraitd.store.frame_cache import Pool
+from portraitd.store.dataset_store import ClassRegistration
+from portraitd.store.frame_cache import FrameCache
 
 FRAMES_PER_JOB = 60
 
 
-class Place(NamedTuple):
+class DatasetPaths(NamedTuple):
     """Where a home keeps what a set is made from, and the set."""
 
     state_dir: Path
@@ -42,22 +42,22 @@ class Build:
 
     def __init__(
         self,
-        place: Place,
+        place: DatasetPaths,
         rule: DatasetRule,
         keeps_frames: bool,
         executor: Executor,
-        ring: Callable[[], None],
-        enrol: Callable[[Enrolment], None],
+        wake: Callable[[], None],
+        enrol: Callable[[ClassRegistration], None],
     ) -> None:
         self._place = place
         self._rule = rule
         self._keeps_frames = keeps_frames
         self._executor = executor
-        self._ring = ring
+        self._ring = wake
         self._enrol = enrol
         self._plan: Plan | None = None
-        self._cuts: dict[Future[list[Cut]], list[CutOrder]] = {}
-        self._pool = Pool(place.state_dir)
+        self._cuts: dict[Future[list[CropResult]], list[CropRequest]] = {}
+        self._pool = FrameCache(place.state_dir)
         self._missing: set[str] = set()
         self._lost = 0
         self.frames_ordered = 0
@@ -95,10 +95,10 @@ class Build:
     def _begin_cutting(self, planned: Plan) -> None:
         if planned.enrolment:
             self._enrol(planned.enrolment)
-        self._plan = replace(planned, enrolment=Enrolment((), (), {}))
-        orders = cut_orders(planned, self._place.state_dir)
+        self._plan = replace(planned, enrolment=ClassRegistration((), (), {}))
+        orders = crop_requests(planned, self._place.state_dir)
         for batch in batches(orders, FRAMES_PER_JOB):
-            self._cuts[self._submit(run_orders, batch)] = batch
+            self._cuts[self._submit(crop_frames, batch)] = batch
             self.frames_ordered += _frames(batch)
 
     def _collect(self) -> None:
@@ -113,7 +113,7 @@ class Build:
                 self._missing.add(str(error))
                 self._lost += 1
 
-    def _take(self, order: CutOrder, cut: Cut) -> None:
+    def _take(self, order: CropRequest, cut: CropResult) -> None:
         """Put what was cut into the pool: under names that were ordered, whoever answered."""
         wanted = order.names
         for picture in cut.pictures:
@@ -135,5 +135,5 @@ class Build:
         return future
 
 
-def _frames(orders: Sequence[CutOrder]) -> int:
+def _frames(orders: Sequence[CropRequest]) -> int:
     return sum(len(order.frames) for order in orders)

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from portraitd.datasets.annotations import UNKNOWN_NAME, ClassLabel
 from portraitd.people.names import folded, folder_name, unique_name
-from portraitd.store.dataset_store import ClassKind, ClassRow, Enrolment, NamedPerson
+from portraitd.store.dataset_store import ClassKind, ClassRegistration, ClassRow, NamedPerson
 
 
 def enrolled(
     rows: Sequence[ClassRow], people: Sequence[NamedPerson], with_unknown: bool
-) -> tuple[list[ClassRow], Enrolment]:
+) -> tuple[list[ClassRow], ClassRegistration]:
     """Give everybody a class who has none, and note who is called differently now.
 
     A class whose person is gone goes to a newcomer of the same name: after a store was made
@@ -56,7 +56,7 @@ def enrolled(
             note(number, "person", person.id, name)
     if with_unknown and not any(row.kind == "unknown" for row in known.values()):
         add("unknown", None, UNKNOWN_NAME)
-    return [known[number] for number in sorted(known)], Enrolment(new, holders, {})
+    return [known[number] for number in sorted(known)], ClassRegistration(new, holders, {})
 
 
 def labels(rows: Sequence[ClassRow], people: Sequence[NamedPerson]) -> tuple[ClassLabel, ...]:

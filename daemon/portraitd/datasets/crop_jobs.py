@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from portraitd.datasets.annotations import DETECTION, Plan, chip_picture
-from portraitd.datasets.crop_requests import ChipOrder, Cut, CutOrder, FrameOrder
+from portraitd.datasets.crop_requests import ChipRequest, CropRequest, CropResult, FrameRequest
 from portraitd.model.face import Box
 from portraitd.store.dataset_store import Recording
-from portraitd.store.frame_cache import Pool, frame_picture
+from portraitd.store.frame_cache import FrameCache, frame_picture
 
 
-def run_orders(orders: Sequence[CutOrder]) -> list[Cut]:
+def crop_frames(orders: Sequence[CropRequest]) -> list[CropResult]:
     """Carry out some orders. For a worker, which hands back pictures and writes nothing."""
     from portraitd.datasets.cropping import cut
 
@@ -27,12 +27,12 @@ class _Wanted:
     name: str = ""
     blurred: tuple[Box, ...] = ()
     labelled: tuple[Box, ...] = ()
-    chips: list[ChipOrder] = field(default_factory=list)
+    chips: list[ChipRequest] = field(default_factory=list)
 
 
-def cut_orders(plan: Plan, state_dir: Path) -> list[CutOrder]:
+def crop_requests(plan: Plan, state_dir: Path) -> list[CropRequest]:
     """What has to be cut for a plan, one order for each slice of a recording."""
-    pool = Pool(state_dir)
+    pool = FrameCache(state_dir)
     wanted: defaultdict[int, dict[float, _Wanted]] = defaultdict(dict)
     there = {one.id: pool.names(one.sha256) for one in plan.recordings.values()}
     if any(form in plan.rule.formats for form in DETECTION):
@@ -50,7 +50,7 @@ def cut_orders(plan: Plan, state_dir: Path) -> list[CutOrder]:
             for form, name in zip(("chips150", "chips112"), names, strict=True)
         ]
         if any(missing):
-            order = ChipOrder(face.box, face.landmarks, *missing)
+            order = ChipRequest(face.box, face.landmarks, *missing)
             wanted[face.video_id].setdefault(face.t_s, _Wanted()).chips.append(order)
     orders = []
     for video_id, moments in wanted.items():
@@ -60,9 +60,9 @@ def cut_orders(plan: Plan, state_dir: Path) -> list[CutOrder]:
     return orders
 
 
-def batches(orders: Sequence[CutOrder], frames: int) -> Iterable[list[CutOrder]]:
+def batches(orders: Sequence[CropRequest], frames: int) -> Iterable[list[CropRequest]]:
     """Orders in jobs of so many frames or a little more: a photo alone is not worth a job."""
-    batch: list[CutOrder] = []
+    batch: list[CropRequest] = []
     for order in orders:
         batch.append(order)
         if sum(len(one.frames) for one in batch) >= frames:
@@ -74,14 +74,14 @@ def batches(orders: Sequence[CutOrder], frames: int) -> Iterable[list[CutOrder]]
 
 def _of_recording(
     recording: Recording, moments: dict[float, _Wanted], kept: Mapping[str, Path]
-) -> list[CutOrder]:
+) -> list[CropRequest]:
     size = (recording.width_px, recording.height_px)
     starts = [start_s for start_s, _ in recording.slices] or [0.0]
-    by_start: defaultdict[float, list[FrameOrder]] = defaultdict(list)
+    by_start: defaultdict[float, list[FrameRequest]] = defaultdict(list)
     for t_s, one in sorted(moments.items()):
         start_s = max((start for start in starts if start <= t_s), default=0.0)
         by_start[start_s].append(
-            FrameOrder(
+            FrameRequest(
                 t_s,
                 one.is_exact,
                 size,
@@ -93,7 +93,7 @@ def _of_recording(
             )
         )
     return [
-        CutOrder(
+        CropRequest(
             recording.id,
             recording.sha256,
             recording.sources,

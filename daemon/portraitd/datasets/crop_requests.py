@@ -9,7 +9,7 @@ from portraitd.model.face import Box, Landmarks
 from portraitd.model.media_file import MediaKind, Source
 
 
-class ChipOrder(NamedTuple):
+class ChipRequest(NamedTuple):
     """Chips of one face; an empty name is not wanted."""
 
     box: Box
@@ -18,7 +18,7 @@ class ChipOrder(NamedTuple):
     name_112: str
 
 
-class FrameOrder(NamedTuple):
+class FrameRequest(NamedTuple):
     """Pictures of one frame.
 
     Attributes:
@@ -38,18 +38,18 @@ class FrameOrder(NamedTuple):
     name: str
     blurred: tuple[Box, ...]
     labelled: tuple[Box, ...]
-    chips: tuple[ChipOrder, ...]
+    chips: tuple[ChipRequest, ...]
     kept: Path | None = None
 
 
-class Picture(NamedTuple):
+class CroppedPicture(NamedTuple):
     """A picture for the pool, as JPEG."""
 
     name: str
     jpeg: bytes
 
 
-class CutOrder(NamedTuple):
+class CropRequest(NamedTuple):
     """Frames of one slice of a recording: one job."""
 
     video_id: int
@@ -57,7 +57,7 @@ class CutOrder(NamedTuple):
     sources: tuple[Source, ...]
     kind: MediaKind
     start_s: float
-    frames: tuple[FrameOrder, ...]
+    frames: tuple[FrameRequest, ...]
 
     @property
     def reads(self) -> tuple[Path, ...]:
@@ -73,8 +73,8 @@ class CutOrder(NamedTuple):
         return (names | {frame.name for frame in self.frames}) - {""}
 
 
-class Cut(NamedTuple):
+class CropResult(NamedTuple):
     """What came of an order: the pictures that were made, and why others were not."""
 
-    pictures: tuple[Picture, ...]
+    pictures: tuple[CroppedPicture, ...]
     reason: str

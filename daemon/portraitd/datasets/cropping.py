@@ -13,7 +13,13 @@ from typing import Any
 import numpy as np
 
 from portraitd.datasets.annotations import are_corners
-from portraitd.datasets.crop_requests import ChipOrder, Cut, CutOrder, FrameOrder, Picture
+from portraitd.datasets.crop_requests import (
+    ChipRequest,
+    CroppedPicture,
+    CropRequest,
+    CropResult,
+    FrameRequest,
+)
 from portraitd.faces.alignment import Aligner
 from portraitd.faces.models.weights import FIVE_POINTS, find, verified
 from portraitd.media.jpeg import TRAINING_QUALITY, encode_jpeg
@@ -36,7 +42,7 @@ ARCFACE_CORNERS = np.array(
 """Where dlib's five points lie in such chips: corners of the eyes and the base of the nose.
 
 The medians over 1,047 photographed faces whose chips were cut by YuNet's points; each coordinate
-spreads by 2 to 3 pixels.
+variances by 2 to 3 pixels.
 """
 
 BACKGROUND_TOLERANCE_S = 1.0
@@ -45,9 +51,9 @@ _BLURRED_BLOCKS = 5
 """A blurred face keeps so many spots of colour across: nobody is recognised by them."""
 
 
-def cut(order: CutOrder) -> Cut:
+def cut(order: CropRequest) -> CropResult:
     """Make every picture that is ordered, as far as it can be had. Writes nothing."""
-    done: list[Picture] = []
+    done: list[CroppedPicture] = []
     left = []
     for frame in order.frames:
         image = _kept_frame(frame)
@@ -56,7 +62,7 @@ def cut(order: CutOrder) -> Cut:
         else:
             done += _pictures(frame, image)
     if not left:
-        return Cut(tuple(done), "")
+        return CropResult(tuple(done), "")
     reason = "the file is not there any more"
     for source in order.sources:
         exact = [frame for frame in left if frame.is_exact]
@@ -71,11 +77,11 @@ def cut(order: CutOrder) -> Cut:
         except VideoError as error:
             reason = str(error)
             continue
-        return Cut(tuple(done), f"{len(left)} frames were not met again" if left else "")
-    return Cut(tuple(done), reason)
+        return CropResult(tuple(done), f"{len(left)} frames were not met again" if left else "")
+    return CropResult(tuple(done), reason)
 
 
-def _kept_frame(frame: FrameOrder) -> Image | None:
+def _kept_frame(frame: FrameRequest) -> Image | None:
     """A frame that was kept as it was seen."""
     if frame.kept is None:
         return None
@@ -88,23 +94,23 @@ def _kept_frame(frame: FrameOrder) -> Image | None:
     return None if image is None else np.asarray(image, np.uint8)
 
 
-def _pictures(order: FrameOrder, image: Image) -> list[Picture]:
+def _pictures(order: FrameRequest, image: Image) -> list[CroppedPicture]:
     """The pictures of one frame; none if the frame has another size."""
     if (image.shape[1], image.shape[0]) != order.size_px:
         return []
     # The frame last: where it is there, chips are cut from it, and not from the video as these.
     made = [
-        Picture(name, encode_jpeg(picture, TRAINING_QUALITY))
+        CroppedPicture(name, encode_jpeg(picture, TRAINING_QUALITY))
         for chip in order.chips
         for name, picture in _chips(image, chip)
     ]
     if order.name:
         shown = blurred(image, order.blurred, order.labelled) if order.blurred else image
-        made.append(Picture(order.name, encode_jpeg(shown, TRAINING_QUALITY)))
+        made.append(CroppedPicture(order.name, encode_jpeg(shown, TRAINING_QUALITY)))
     return made
 
 
-def _chips(image: Image, order: ChipOrder) -> list[tuple[str, Image]]:
+def _chips(image: Image, order: ChipRequest) -> list[tuple[str, Image]]:
     made = []
     if order.name_150:
         chip, _ = _aligner().align(image, order.box)

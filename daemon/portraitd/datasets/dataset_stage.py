@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import structlog
 
 from portraitd.datasets.annotations import DatasetRule, marked
-from portraitd.datasets.build import Build, Place
+from portraitd.datasets.build import Build, DatasetPaths
 from portraitd.datasets.output import read_note
 from portraitd.datasets.writer import Assembled
 from portraitd.model.errors import PortraitdError, StoreError
-from portraitd.store.dataset_store import DatasetStore, Enrolment
+from portraitd.store.dataset_store import ClassRegistration, DatasetStore
 
 log = structlog.get_logger(stage="dataset")
 
@@ -36,8 +36,8 @@ class BuildAnswer:
     granted: bool
 
 
-class Curator:
-    """Builds the training set after each census, or when somebody asks for it.
+class DatasetStage:
+    """Builds the training set after each grouping, or when somebody asks for it.
 
     Args:
         store: What sets are made from.
@@ -52,10 +52,10 @@ class Curator:
     def __init__(
         self,
         store: DatasetStore,
-        place: Place,
+        place: DatasetPaths,
         rule: DatasetRule,
         executor: Executor,
-        ring: Callable[[], None],
+        wake: Callable[[], None],
         is_auto: bool,
         keeps_frames: bool,
     ) -> None:
@@ -63,7 +63,7 @@ class Curator:
         self._place = place
         self._rule = rule
         self._executor = executor
-        self._ring = ring
+        self._ring = wake
         self._is_auto = is_auto
         self._keeps_frames = keeps_frames
         note = read_note(place.dataset_dir) if is_auto else None
@@ -127,7 +127,7 @@ class Curator:
         if done is not None:
             self._finish(done)
 
-    def park(self) -> None:
+    def release(self) -> None:
         """Forget a build that is out; the next start begins it again."""
         self._build = None
 
@@ -158,9 +158,9 @@ class Curator:
         )
         self._answer(done, "")
 
-    def _answer(self, done: Assembled | None, trouble: str) -> None:
+    def _answer(self, done: Assembled | None, blocked: str) -> None:
         """Tell those who asked before the build began; who asked later waits for the next."""
-        text = trouble if done is None else json.dumps(done._asdict())
+        text = blocked if done is None else json.dumps(done._asdict())
         self._answers += [BuildAnswer(name, text, done is not None) for name in self._asked]
         self._requested = tuple(name for name in self._requested if name not in self._asked)
         if self._asked:
@@ -175,5 +175,5 @@ class Curator:
         nobody = not self._made_from and not self._store.persons(self._rule.people == "named")
         return not nobody and self._made_from != marked(fingerprint, self._rule)
 
-    def _enrol(self, enrolment: Enrolment) -> None:
+    def _enrol(self, enrolment: ClassRegistration) -> None:
         self._store.enrol(enrolment, self._now_s)

@@ -31,7 +31,7 @@ _UNFINISHED = ".portraitd-new-"
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class SetFile:
     """A file as it was written."""
 
     identity: str
@@ -40,7 +40,7 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class SetManifest:
     """What a folder was last made into.
 
     Attributes:
@@ -51,11 +51,11 @@ class Note:
 
     fingerprint: str
     summary: Mapping[str, Any]
-    files: Mapping[str, Record]
+    files: Mapping[str, SetFile]
 
 
 @dataclass(slots=True)
-class Changes:
+class OutputChanges:
     """What a publish did to files."""
 
     written: int = 0
@@ -64,12 +64,12 @@ class Changes:
     put_aside: int = 0
 
 
-def read_note(root: Path) -> Note | None:
+def read_note(root: Path) -> SetManifest | None:
     """What a folder was last made into; None if nothing was, or its note is damaged."""
     try:
         content = json.loads((root / NOTE_NAME).read_text(encoding="utf-8"))
-        files = {path: Record(*record) for path, record in content["files"].items()}
-        return Note(str(content["fingerprint"]), content["summary"], files)
+        files = {path: SetFile(*record) for path, record in content["files"].items()}
+        return SetManifest(str(content["fingerprint"]), content["summary"], files)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -96,7 +96,7 @@ def held(root: Path) -> Iterator[None]:
         os.close(fd)
 
 
-def publish(root: Path, wanted: Mapping[str, Content]) -> Changes:
+def publish(root: Path, wanted: Mapping[str, Content]) -> OutputChanges:
     """Make the folder hold these files and none of its own besides.
 
     Files that portraitd never wrote stay where they are. Call it within ``held``, and
@@ -141,7 +141,7 @@ class _Publishing:
         self._before = dict(note.files) if note else {}
         self._after = dict(self._before)
         self._sound: set[PurePosixPath] = set()
-        self.changes = Changes()
+        self.changes = OutputChanges()
 
     def run(self, wanted: Mapping[str, Content]) -> None:
         for path, content in wanted.items():
@@ -182,10 +182,10 @@ class _Publishing:
         # Two links to one file: renaming one over the other does nothing.
         beside.unlink(missing_ok=True)
         facts = target.stat()
-        self._after[path] = Record(content.identity, facts.st_size, facts.st_mtime_ns)
+        self._after[path] = SetFile(content.identity, facts.st_size, facts.st_mtime_ns)
         self.changes.written += 1
 
-    def _make_way(self, path: str, target: Path, record: Record | None, content: Content) -> None:
+    def _make_way(self, path: str, target: Path, record: SetFile | None, content: Content) -> None:
         """Make the folders of a file, and put aside what lies there and is not ours."""
         self._make_folders(PurePosixPath(path).parent)
         if not os.path.lexists(target):
@@ -243,7 +243,7 @@ class _Publishing:
                 (self._root / "yolo" / "labels" / f"{split}.cache").unlink(missing_ok=True)
 
 
-def _is_as(target: Path, record: Record) -> bool:
+def _is_as(target: Path, record: SetFile) -> bool:
     try:
         facts = target.lstat()
     except FileNotFoundError:

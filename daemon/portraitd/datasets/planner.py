@@ -25,13 +25,19 @@ from portraitd.datasets.annotations import (
 )
 from portraitd.datasets.backgrounds import planned_backgrounds
 from portraitd.datasets.classes import enrolled, labels
-from portraitd.datasets.dedup import kept
-from portraitd.datasets.split_assignment import SeenIn, Sides
+from portraitd.datasets.dedup import deduplicated
+from portraitd.datasets.split_assignment import SplitAssignment, SplitRecording
 from portraitd.model.face import Box
 from portraitd.model.fingerprints import frame_stem
 from portraitd.model.media_file import MediaKind
 from portraitd.store import Database, Files
-from portraitd.store.dataset_store import ClassRow, DatasetStore, Enrolment, Recording, SeenFace
+from portraitd.store.dataset_store import (
+    ClassRegistration,
+    ClassRow,
+    DatasetStore,
+    Recording,
+    SeenFace,
+)
 
 FORGOTTEN_NEAR_S = 0.5
 """So far from a moment at which somebody was forgotten, pictures may be in a set again."""
@@ -86,7 +92,7 @@ def planned(store: DatasetStore, rule: DatasetRule) -> Plan:
     }
     known = store.splits()
     seen = [
-        SeenIn(
+        SplitRecording(
             video_id,
             recordings[video_id].sha256,
             faces,
@@ -94,7 +100,7 @@ def planned(store: DatasetStore, rule: DatasetRule) -> Plan:
         )
         for video_id, faces in ours.items()
     ]
-    sides = Sides(seen, known, rule.val_share)
+    sides = SplitAssignment(seen, known, rule.val_share)
     crops, alone = _crops(recordings, by_video, ours, staying, sides, classes)
     unknown = next((row.id for row in rows if row.kind == "unknown"), None)
     frames, left_out = _frames(recordings, by_video, staying, sides, classes, unknown, rule)
@@ -109,7 +115,7 @@ def planned(store: DatasetStore, rule: DatasetRule) -> Plan:
         rule=rule,
         fingerprint=fingerprint,
         classes=all_labels,
-        enrolment=Enrolment(enrolment.new_classes, enrolment.holders, sides.new),
+        enrolment=ClassRegistration(enrolment.new_classes, enrolment.holders, sides.new),
         recordings=recordings,
         frames=(*frames, *backgrounds) if wants_frames else (),
         crops=crops,
@@ -135,7 +141,7 @@ def _thinned(
     staying: set[int] = set()
     counts = {}
     for person, faces in of_person.items():
-        keeps = kept(
+        keeps = deduplicated(
             store.embeddings_of([face.id for face in faces]),
             np.array([face.track_id or -face.id for face in faces], np.int64),
             np.array([face.t_s for face in faces], np.float64),
@@ -152,7 +158,7 @@ def _crops(
     by_video: Mapping[int, Sequence[SeenFace]],
     ours: Mapping[int, Sequence[SeenFace]],
     staying: set[int],
-    sides: Sides,
+    sides: SplitAssignment,
     classes: Mapping[int, int],
 ) -> tuple[tuple[PlannedCrop, ...], list[int]]:
     """The faces of the folders, and the classes that have no folder.
@@ -188,7 +194,7 @@ def _frames(
     recordings: Mapping[int, Recording],
     by_video: Mapping[int, Sequence[SeenFace]],
     staying: set[int],
-    sides: Sides,
+    sides: SplitAssignment,
     classes: Mapping[int, int],
     unknown: int | None,
     rule: DatasetRule,

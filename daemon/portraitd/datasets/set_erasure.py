@@ -11,7 +11,7 @@ from pathlib import Path
 
 from portraitd.datasets.output import NOTE_NAME, held, read_note
 from portraitd.model.errors import AlreadyRunning, PublishError, StoreError
-from portraitd.store.frame_cache import Pool
+from portraitd.store.frame_cache import FrameCache
 
 BUILD_LOCK = "dataset.lock"
 
@@ -54,7 +54,7 @@ def erase_sets(state_dir: Path, root: Path, stems: Collection[str]) -> int:
     Raises:
         PublishError: One of them cannot be removed, or another portraitd writes there.
     """
-    removed = Pool(state_dir).discard(stems)
+    removed = FrameCache(state_dir).discard(stems)
     if not root.is_dir():
         return removed
     try:

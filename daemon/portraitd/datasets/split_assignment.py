@@ -26,7 +26,7 @@ GAP_S = 2.0
 """Before such a moment so much is left out."""
 
 
-class SeenIn(NamedTuple):
+class SplitRecording(NamedTuple):
     """A recording: its content and its faces of people who are in the set, by time.
 
     Attributes:
@@ -40,7 +40,7 @@ class SeenIn(NamedTuple):
     kept: Sequence[SeenFace]
 
 
-class Sides:
+class SplitAssignment:
     """Where everything lies, made of what was remembered and what is new.
 
     Args:
@@ -49,7 +49,9 @@ class Sides:
         share: Of the faces that val should hold.
     """
 
-    def __init__(self, seen: Sequence[SeenIn], known: Mapping[str, str], share: float) -> None:
+    def __init__(
+        self, seen: Sequence[SplitRecording], known: Mapping[str, str], share: float
+    ) -> None:
         self._known = dict(known)
         self._share = share
         self.new: dict[str, str] = {}
@@ -94,12 +96,12 @@ class Sides:
             return None
         return side
 
-    def _decide(self, seen: Sequence[SeenIn]) -> None:
+    def _decide(self, seen: Sequence[SplitRecording]) -> None:
         held: dict[Split, Counter[int]] = {"train": Counter(), "val": Counter()}
         only = set(self._only_in.values())
         pieces: list[Unit] = []
         wholes: list[Unit] = []
-        cut: list[SeenIn] = []
+        cut: list[SplitRecording] = []
         for one in seen:
             key = _video_key(one.sha256)
             parts = self._stretches[one.video_id]
@@ -124,7 +126,7 @@ class Sides:
             self._cut_if_nothing_is_held_back(seen, new)
         self._part_tracks(seen)
 
-    def _pieces(self, one: SeenIn) -> list[Unit]:
+    def _pieces(self, one: SplitRecording) -> list[Unit]:
         """The stretches of a recording, with the people who are seen nowhere else."""
         faces: defaultdict[Stretch, Counter[int]] = defaultdict(Counter)
         for face in one.kept:
@@ -134,7 +136,7 @@ class Sides:
         return [Unit(_stretch_key(one.sha256, part), faces[part]) for part in parts]
 
     def _cut_if_nothing_is_held_back(
-        self, seen: Sequence[SeenIn], new: Mapping[str, Split]
+        self, seen: Sequence[SplitRecording], new: Mapping[str, Split]
     ) -> None:
         """Without a val no detector trains: cut the new recordings in time then."""
         sides = {self._known.get(_video_key(one.sha256), "") for one in seen}
@@ -149,7 +151,7 @@ class Sides:
                 self._known[key] = self.new[key] = f"{CUT_AT}{round(cut_s * 1000)}"
                 self.cut_in_time = True
 
-    def _part_tracks(self, seen: Sequence[SeenIn]) -> None:
+    def _part_tracks(self, seen: Sequence[SplitRecording]) -> None:
         """Part the tracks of somebody whose only recording lies on one side."""
         for one in seen:
             faces: defaultdict[int, dict[str, int]] = defaultdict(Counter)

@@ -29,7 +29,7 @@ from portraitd.datasets.output import finish, held, publish
 from portraitd.datasets.report import report_files, warnings
 from portraitd.store import Database, Files
 from portraitd.store.dataset_store import DatasetStore
-from portraitd.store.frame_cache import Pool
+from portraitd.store.frame_cache import FrameCache
 
 README = """This folder is made by portraitd and made anew whenever people change: do not edit it.
 Correct people in the people folder; correct boxes with the files in cvat/.
@@ -101,7 +101,7 @@ def assemble(request: AssembleRequest) -> Assembled:
     from portraitd.datasets.contact_sheet import contact_sheet, without
 
     plan = request.plan
-    pool = Pool(request.state_dir)
+    pool = FrameCache(request.state_dir)
     sha256 = {one.id: one.sha256 for one in plan.recordings.values()}
     names = {video_id: pool.names(digest) for video_id, digest in sha256.items()}
     pictures = Pictures.of(

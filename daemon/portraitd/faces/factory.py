@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from portraitd.faces import dlib_backend
+from portraitd.faces import dlib_backend, graph_cache
+from portraitd.faces.models import zoo
 from portraitd.faces.alignment import Aligner
 from portraitd.faces.detectors.mmod import MmodDetector
 from portraitd.faces.detectors.yunet import YunetDetector
@@ -12,9 +13,8 @@ from portraitd.faces.dlib_backend import CnnDetector, DlibEmbedder, HogDetector
 from portraitd.faces.embedders.resnet import ResnetEmbedder
 from portraitd.faces.encoder import Encoder
 from portraitd.faces.interface import CHIP_PX, Detector, DetectorName, Embedder, EncoderSettings
-from portraitd.faces.models import model_cache, zoo
-from portraitd.faces.models.parity import Parity, embedding_difference, score_difference
 from portraitd.faces.models.weights import FIVE_POINTS, MMOD, RESNET, find, verified
+from portraitd.faces.parity import Parity, embedding_difference, score_difference
 from portraitd.faces.runtime_choice import Engines
 from portraitd.model.errors import ConfigError
 
@@ -63,13 +63,13 @@ def _detector(settings: EncoderSettings) -> Detector:
     engines = Engines(settings.runtime, models_dir)
     match detector_name(settings):
         case "yunet":
-            return YunetDetector(engines.open(model_cache.yunet(models_dir), _YUNET_SAMPLE))
+            return YunetDetector(engines.open(graph_cache.yunet(models_dir), _YUNET_SAMPLE))
         case "hog":
             return HogDetector.load(settings.upsample)
         case "cnn":
             return CnnDetector.load(find(MMOD), settings.upsample)
         case _:
-            session = engines.open(model_cache.mmod(models_dir), _MMOD_SAMPLE)
+            session = engines.open(graph_cache.mmod(models_dir), _MMOD_SAMPLE)
             return MmodDetector(session, settings.upsample)
 
 
@@ -77,7 +77,7 @@ def _embedder(settings: EncoderSettings) -> Embedder:
     if settings.kind == "dlib":
         return DlibEmbedder.load(find(RESNET))
     engines = Engines(settings.runtime, settings.models_dir)
-    return ResnetEmbedder(engines.open(model_cache.resnet(settings.models_dir), (CHIP_PX, CHIP_PX)))
+    return ResnetEmbedder(engines.open(graph_cache.resnet(settings.models_dir), (CHIP_PX, CHIP_PX)))
 
 
 def _reference(settings: EncoderSettings) -> Encoder:

@@ -12,11 +12,11 @@ import structlog
 
 from portraitd.config import Settings
 from portraitd.ingest.mounts import MARKER, file_system_type, is_marked, mark, needs_polling
-from portraitd.ingest.scanner import Found, Settling, is_ignored, look, look_at
-from portraitd.ingest.stability import Hindrances, Patience
+from portraitd.ingest.scanner import Found, StabilityTracker, is_ignored, scan_file, scan_folder
+from portraitd.ingest.stability import BlockReasons, StabilityPolicy
 from portraitd.model.media_file import FileState, Stamp
 from portraitd.store import Files, KnownFile
-from portraitd.store.files import INBOX, shown
+from portraitd.store.files import INBOX, display_path
 
 log = structlog.get_logger(stage="admission")
 
@@ -67,8 +67,8 @@ class Admission:
         self._files = files
         self._inbox_dir = inbox_dir
         self._pace = pace
-        self._settling = Settling(pace.quiet_s)
-        self._hindrances = Hindrances(Patience(pace.quiet_remote_s, pace.unfinished_s))
+        self._settling = StabilityTracker(pace.quiet_s)
+        self._hindrances = BlockReasons(StabilityPolicy(pace.quiet_remote_s, pace.unfinished_s))
         self._after = after
         self._settling_now = 0
         self._away = ""
@@ -92,9 +92,11 @@ class Admission:
         return path.is_relative_to(self._inbox_dir) and self.away
 
     @property
-    def trouble(self) -> str:
+    def blocked(self) -> str:
         """Why the inbox cannot be looked at; empty if it can."""
-        return self.hangs or (f"{shown(self._inbox_dir)}: {self._away}" if self._away else "")
+        return self.hangs or (
+            f"{display_path(self._inbox_dir)}: {self._away}" if self._away else ""
+        )
 
     def refresh(self, now_s: float, steady_s: float) -> None:
         """Look once.
@@ -106,7 +108,7 @@ class Admission:
         known = self._files.below(INBOX)
         stamps: dict[Path, Stamp] = {}
         seen: set[Path] = set()
-        for found in look(self._inbox_dir, skip=(PROCESSED,)):
+        for found in scan_folder(self._inbox_dir, skip=(PROCESSED,)):
             if found.path == Path():
                 self._note_away(found.reason or "")
                 return
@@ -131,7 +133,7 @@ class Admission:
         for path, file in known.items():
             if path not in seen and file.state in (FileState.WAITING, FileState.READY):
                 self._files.move_on(file.id, FileState.GONE, now_s, "no longer in the inbox")
-                log.info("file_gone", path=shown(path))
+                log.info("file_gone", path=display_path(path))
         if self._after == "move":
             self._dispose(known.keys(), seen)
 
@@ -147,11 +149,11 @@ class Admission:
         for path in paths:
             place = path.absolute()
             if place.is_dir() and not place.is_symlink():
-                root, listed = place, list(look(place))
+                root, listed = place, list(scan_folder(place))
             else:
                 reason = "ignored by its name" if is_ignored(place.name) else "no such file"
                 root = place.parent
-                listed = [look_at(place) or Found(Path(place.name), None, reason)]
+                listed = [scan_file(place) or Found(Path(place.name), None, reason)]
             taken += [self._register(os.fsencode(root), found, now_s) for found in listed]
         return taken
 
@@ -220,7 +222,7 @@ class Admission:
         self, path: Path, stamp: Stamp, state: FileState, now_s: float, reason: str = ""
     ) -> None:
         self._files.note(INBOX, path, stamp, state, now_s, reason)
-        log.info("file_" + state, path=shown(path), size=stamp.size, reason=reason)
+        log.info("file_" + state, path=display_path(path), size=stamp.size, reason=reason)
 
     def _note_unfit(self, found: Found, known: KnownFile | None, now_s: float) -> None:
         """Not a regular file, or not readable: said once, and again when the reason changes."""
@@ -231,13 +233,13 @@ class Admission:
         waits = reason.startswith("cannot")
         state = FileState.WAITING if waits else FileState.FAILED
         self._files.note(INBOX, found.path, NO_STAMP, state, now_s, reason)
-        log.warning("file_" + state, path=shown(found.path), reason=reason)
+        log.warning("file_" + state, path=display_path(found.path), reason=reason)
 
     def _note_away(self, reason: str) -> None:
         if reason and reason != self._away:
-            log.error("inbox_away", path=shown(self._inbox_dir), reason=reason)
+            log.error("inbox_away", path=display_path(self._inbox_dir), reason=reason)
         elif self._away and not reason:
-            log.info("inbox_back", path=shown(self._inbox_dir))
+            log.info("inbox_back", path=display_path(self._inbox_dir))
         self._away = reason
 
     def _dispose(self, known: Collection[Path], seen: Collection[Path]) -> None:
@@ -251,10 +253,10 @@ class Admission:
                 place.parent.mkdir(parents=True, exist_ok=True)
                 (self._inbox_dir / file.path).rename(place)
             except OSError as error:
-                log.warning("file_not_moved", path=shown(file.path), reason=error.strerror)
+                log.warning("file_not_moved", path=display_path(file.path), reason=error.strerror)
                 continue
             self._files.rename(file.id, target)
-            log.info("file_moved", path=shown(file.path), to=shown(target))
+            log.info("file_moved", path=display_path(file.path), to=display_path(target))
 
     def _free(self, target: Path, known: Collection[Path]) -> Path:
         """The path itself, or the first ``name (2).mp4`` that nobody uses or used."""

@@ -17,10 +17,10 @@ from portraitd.ingest.media_jobs import EncodeSettings
 from portraitd.model.errors import FileChanged, VideoError, WorkerDied, WorkersAway
 from portraitd.model.face import SliceFaces
 from portraitd.model.media_file import FileState, MediaFacts, VideoState
-from portraitd.store import Files, KnownFile, Ticket, Work
-from portraitd.store.files import INBOX, shown
-from portraitd.store.frame_cache import Pool
-from portraitd.store.slices import Outcome
+from portraitd.store import ClaimedSlice, Files, KnownFile, SliceQueue
+from portraitd.store.files import INBOX, display_path
+from portraitd.store.frame_cache import FrameCache
+from portraitd.store.slices import VideoOutcome
 
 log = structlog.get_logger(stage="encoding")
 
@@ -49,23 +49,23 @@ class Dispatcher:
     def __init__(
         self,
         files: Files,
-        work: Work,
+        slice_queue: SliceQueue,
         executor: Executor,
         places: int,
-        ring: Callable[[], None],
+        wake: Callable[[], None],
         settings: EncodeSettings,
         slice_s: float,
         attempts: int,
         is_lost: Callable[[Path], bool] = lambda path: False,
-        pool: Pool | None = None,
+        pool: FrameCache | None = None,
         slice_places: Callable[[], int] | None = None,
         priorities: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         self._files = files
-        self._work = work
+        self._work = slice_queue
         self._executor = executor
         self._places = places
-        self._ring = ring
+        self._ring = wake
         self._settings = settings
         self._slice_s = slice_s
         self._attempts = attempts
@@ -74,7 +74,7 @@ class Dispatcher:
         self._is_lost = is_lost
         self._pool = pool
         self._probes: dict[Future[MediaFacts], KnownFile] = {}
-        self._slices: dict[Future[SliceFaces], Ticket] = {}
+        self._slices: dict[Future[SliceFaces], ClaimedSlice] = {}
 
     @property
     def busy(self) -> bool:
@@ -82,9 +82,9 @@ class Dispatcher:
         return bool(self._probes or self._slices)
 
     @property
-    def strays(self) -> bool:
+    def late_jobs(self) -> bool:
         """Whether a worker looks at a video that was forgotten meanwhile."""
-        return any(not self._work.is_queued(ticket) for ticket in self._slices.values())
+        return any(not self._work.is_queued(claimed) for claimed in self._slices.values())
 
     def warm_up(self) -> None:
         """Have every worker load its models, and wait for it."""
@@ -107,7 +107,7 @@ class Dispatcher:
         if arrival is None:
             return False
         probe = self._executor.submit(
-            media_jobs.probe, self._files.source(arrival.file), arrival.beginnings
+            media_jobs.probe, self._files.source(arrival.file), arrival.partial_copies
         )
         self._probes[probe] = arrival.file
         probe.add_done_callback(lambda _: self._ring())
@@ -119,12 +119,12 @@ class Dispatcher:
             free = self._slice_places() - len(self._slices)
         else:
             free = self._places - len(self._probes) - len(self._slices)
-        ticket = self._work.claim() if free > 0 else None
-        if ticket is None:
+        claimed = self._work.claim() if free > 0 else None
+        if claimed is None:
             return False
-        log.info("slice_started", **_slice(ticket), attempt=ticket.attempts)
-        encode = self._executor.submit(media_jobs.encode, ticket.piece, self._settings)
-        self._slices[encode] = ticket
+        log.info("slice_started", **_slice(claimed), attempt=claimed.attempts)
+        encode = self._executor.submit(media_jobs.encode, claimed.piece, self._settings)
+        self._slices[encode] = claimed
         encode.add_done_callback(lambda _: self._ring())
         return True
 
@@ -138,12 +138,12 @@ class Dispatcher:
             self._collect_slice(self._slices[encode], encode, now_s)
             del self._slices[encode]
 
-    def park(self) -> None:
+    def release(self) -> None:
         """Give back what is still out, unattempted: the daemon is stopping."""
         for file in self._probes.values():
             self._files.release(file.id)
-        for ticket in self._slices.values():
-            self._work.release(ticket)
+        for claimed in self._slices.values():
+            self._work.release(claimed)
         self._probes.clear()
         self._slices.clear()
 
@@ -168,41 +168,43 @@ class Dispatcher:
             state = self._work.admit(file, facts, self._slice_s, now_s, priority)
             log.info(
                 "file_" + state,
-                path=shown(file.path),
+                path=display_path(file.path),
                 sha256=facts.sha256[:12],
                 kind=facts.kind,
                 duration_s=_finite(facts.duration_s),
                 size_px=f"{facts.width_px}x{facts.height_px}",
             )
 
-    def _collect_slice(self, ticket: Ticket, encode: Future[SliceFaces], now_s: float) -> None:
-        if encode.exception() and self._is_lost(ticket.piece.source.path):
-            self._work.release(ticket)
+    def _collect_slice(
+        self, claimed: ClaimedSlice, encode: Future[SliceFaces], now_s: float
+    ) -> None:
+        if encode.exception() and self._is_lost(claimed.piece.source.path):
+            self._work.release(claimed)
             return
-        outcome: Outcome | None = None
+        outcome: VideoOutcome | None = None
         try:
             result = encode.result()
         except FileChanged as error:
-            log.warning("video_changed", **_slice(ticket), reason=str(error))
-            self._work.forget_changed(ticket, FileState.GONE, str(error), now_s)
+            log.warning("video_changed", **_slice(claimed), reason=str(error))
+            self._work.forget_changed(claimed, FileState.GONE, str(error), now_s)
         except VideoError as error:
-            outcome = self._work.reject(ticket, str(error), now_s)
+            outcome = self._work.reject(claimed, str(error), now_s)
         except WorkersAway:
-            self._work.release(ticket)
+            self._work.release(claimed)
         except Exception as error:
             reason = _reason(error)
-            log.warning("slice_lost", **_slice(ticket), attempt=ticket.attempts, reason=reason)
-            outcome = self._work.lose(ticket, reason, self._attempts, now_s)
+            log.warning("slice_lost", **_slice(claimed), attempt=claimed.attempts, reason=reason)
+            outcome = self._work.lose(claimed, reason, self._attempts, now_s)
         else:
             if self._pool and result.kept:
                 # First: a slice that is recorded is not looked at again.
-                self._pool.keep(ticket.piece.sha256, self._keepable(ticket, result))
+                self._pool.keep(claimed.piece.sha256, self._keepable(claimed, result))
             encoder = self._settings.encoder.embedding_space
-            outcome = self._work.record(ticket, result, encoder, now_s)
+            outcome = self._work.record(claimed, result, encoder, now_s)
             log.info(
                 "slice_encoded",
-                **_slice(ticket),
-                faces=len(result.sightings),
+                **_slice(claimed),
+                faces=len(result.detections),
                 frames=result.sampled,
                 seconds=round(result.seconds, 2),
             )
@@ -216,15 +218,15 @@ class Dispatcher:
                 reason=outcome.reason,
             )
 
-    def _keepable(self, ticket: Ticket, result: SliceFaces) -> list[tuple[float, bytes]]:
+    def _keepable(self, claimed: ClaimedSlice, result: SliceFaces) -> list[tuple[float, bytes]]:
         """A worker that keeps frames for training sets does not know who was forgotten."""
-        unwanted = self._work.unwanted(ticket, [t_s for t_s, _ in result.kept])
+        unwanted = self._work.unwanted(claimed, [t_s for t_s, _ in result.kept])
         return [(t_s, jpeg) for t_s, jpeg in result.kept if t_s not in unwanted]
 
     def _move(self, file: KnownFile, state: FileState, reason: str, now_s: float) -> None:
         self._files.move_on(file.id, state, now_s, reason)
         say = log.warning if state is FileState.FAILED else log.info
-        say("file_" + state, path=shown(file.path), reason=reason)
+        say("file_" + state, path=display_path(file.path), reason=reason)
 
 
 def slice_s(settings: Settings) -> float:
@@ -269,11 +271,11 @@ def _reason(error: Exception) -> str:
     return f"unexpected {type(error).__name__}: {error}"
 
 
-def _slice(ticket: Ticket) -> dict[str, object]:
+def _slice(claimed: ClaimedSlice) -> dict[str, object]:
     return {
-        "video": ticket.video_id,
-        "start_s": round(ticket.piece.start_s, 1),
-        "stop_s": _finite(ticket.piece.stop_s),
+        "video": claimed.video_id,
+        "start_s": round(claimed.piece.start_s, 1),
+        "stop_s": _finite(claimed.piece.stop_s),
     }
 
 

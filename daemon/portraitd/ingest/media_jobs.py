@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from portraitd.faces.interface import EncoderSettings
-from portraitd.model.face import Face, Image, Portrait, Sighting, SliceFaces
+from portraitd.model.face import DetectedFace, Face, Image, Portrait, SliceFaces
 from portraitd.model.media_file import MediaFacts, Slice, Source
 
 if TYPE_CHECKING:
@@ -35,19 +35,19 @@ class EncodeSettings(NamedTuple):
     keeps_frames: bool = False
 
 
-def probe(source: Source, beginnings: tuple[tuple[int, str], ...] = ()) -> MediaFacts:
+def probe(source: Source, partial_copies: tuple[tuple[int, str], ...] = ()) -> MediaFacts:
     """Fingerprint a file and find out what it is.
 
     Args:
         source: The file.
-        beginnings: Size and SHA-256 of contents that it may begin with.
+        partial_copies: Size and SHA-256 of contents that it may begin with.
 
     Raises:
         VideoError: It is no media, or changed while it was read.
     """
     from portraitd.media import video
 
-    return video.probe(source, beginnings)
+    return video.probe(source, partial_copies)
 
 
 def encode(piece: Slice, settings: EncodeSettings) -> SliceFaces:
@@ -68,7 +68,7 @@ def encode(piece: Slice, settings: EncodeSettings) -> SliceFaces:
         piece.source, piece.kind, piece.start_s, piece.stop_s, settings.fps, settings.keyframes
     )
     sampled = 0
-    sightings: list[Sighting] = []
+    detections: list[DetectedFace] = []
     found: list[tuple[Face, Portrait]] = []
     kept: list[tuple[float, bytes]] = []
     before: Image | None = None
@@ -82,11 +82,11 @@ def encode(piece: Slice, settings: EncodeSettings) -> SliceFaces:
                 for face in faces
             ]
         before = frame.image if settings.reuse_unchanged else None
-        sightings += (Sighting(frame.t_s, face, portrait) for face, portrait in found)
+        detections += (DetectedFace(frame.t_s, face, portrait) for face, portrait in found)
         if found and settings.keeps_frames:
             kept.append((frame.t_s, encode_jpeg(frame.image, TRAINING_QUALITY)))
     return SliceFaces(
-        sightings, sampled, frames.decoded, frames.ended_s, time.monotonic() - began, kept
+        detections, sampled, frames.decoded, frames.ended_s, time.monotonic() - began, kept
     )
 
 

@@ -14,7 +14,7 @@ from portraitd.store.reprocess import Begun, Rebuild
 log = structlog.get_logger(stage="reprocessing")
 
 
-class Rebuilding:
+class ReprocessingStage:
     """Begins a rebuild, and ends it when everything is there.
 
     Args:

@@ -70,7 +70,7 @@ def is_ignored(name: str) -> bool:
     return any(_IGNORED.match(part.lower()) for part in name.split("/") if part not in ("", "."))
 
 
-def look(root: Path, skip: Collection[Path] = ()) -> Iterator[Found]:
+def scan_folder(root: Path, skip: Collection[Path] = ()) -> Iterator[Found]:
     """Everything below a folder that is not ignored, in the order of names.
 
     A folder that cannot be listed is one finding with a reason; the others go on. What
@@ -95,8 +95,8 @@ def look(root: Path, skip: Collection[Path] = ()) -> Iterator[Found]:
         os.close(root_fd)
 
 
-def look_at(path: Path) -> Found | None:
-    """What ``look`` would find under one name in a folder; nothing else in it is looked at.
+def scan_file(path: Path) -> Found | None:
+    """What ``scan_folder`` would find under one name in a folder; nothing else in it is looked at.
 
     Returns:
         With the bare name as its path; None if nothing lies there, or its name is ignored.
@@ -191,7 +191,7 @@ def _cannot_be_read(error: OSError) -> str:
     return f"cannot be read: {error.strerror or error}"
 
 
-class Settling:
+class StabilityTracker:
     """Which files have stood still for the quiet time. Looks at nothing; is told.
 
     Attributes:

@@ -57,7 +57,7 @@ def unfinished(descriptor: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class StabilityPolicy:
     """How long to wait for what.
 
     Attributes:
@@ -70,7 +70,7 @@ class Patience:
     unfinished_s: float
 
 
-def hindrance(path: Path, still_s: float, patience: Patience) -> str:
+def block_reason(path: Path, still_s: float, patience: StabilityPolicy) -> str:
     """Why a file that stands still may not be taken yet, in words; empty if it may.
 
     Args:
@@ -99,19 +99,19 @@ def hindrance(path: Path, still_s: float, patience: Patience) -> str:
         os.close(descriptor)
 
 
-class Hindrances:
+class BlockReasons:
     """When to ask again about files that stand still and may not be taken yet.
 
     Args:
         patience: How long to wait for what.
     """
 
-    def __init__(self, patience: Patience) -> None:
+    def __init__(self, patience: StabilityPolicy) -> None:
         self._patience = patience
         self._known: dict[Path, tuple[float, float, str]] = {}
 
     def of(self, path: Path, since_s: float, now_s: float) -> str:
-        """As ``hindrance``; asked anew after ten seconds, then after ever longer times.
+        """As ``block_reason``; asked anew after ten seconds, then after ever longer times.
 
         Args:
             path: The file.
@@ -128,7 +128,7 @@ class Hindrances:
         ]
         if reason and since_s <= asked_s and now_s - asked_s < gap_s and not passed:
             return reason
-        reason = hindrance(path, now_s - since_s, patience)
+        reason = block_reason(path, now_s - since_s, patience)
         if reason:
             longer_s = min(max(_FIRST_GAP_S, 2 * gap_s), _LONGEST_GAP_S)
             self._known[path] = (now_s, longer_s, reason)

@@ -50,11 +50,11 @@ _INTERESTING: list[type[FileSystemEvent]] = [
 
 
 class _Ringer(FileSystemEventHandler):
-    def __init__(self, doorbell: Bell) -> None:
+    def __init__(self, doorbell: Wakeable) -> None:
         self._doorbell = doorbell
 
     def on_any_event(self, event: FileSystemEvent) -> None:
-        self._doorbell.ring(event.event_type)
+        self._doorbell.wake(event.event_type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Watch:
     periodic look finds its files, and ``ensure`` tries again.
     """
 
-    def __init__(self, roots: Sequence[Path], doorbell: Bell, mode: WatchMode = "auto") -> None:
+    def __init__(self, roots: Sequence[Path], doorbell: Wakeable, mode: WatchMode = "auto") -> None:
         self._roots = tuple(roots)
         self._doorbell = doorbell
         self._mode = mode
@@ -136,7 +136,7 @@ class Watch:
                 self._watched[root] = fresh
                 renewed.append(root)
         if renewed:
-            self._doorbell.ring("watching")
+            self._doorbell.wake("watching")
         return renewed
 
     def _wants_events(self, root: Path) -> bool:
@@ -177,8 +177,8 @@ def _identity(root: Path) -> tuple[int, int] | None:
     return facts.st_dev, facts.st_ino
 
 
-class Bell(Protocol):
+class Wakeable(Protocol):
     """What can be rung from any thread."""
 
-    def ring(self, reason: str) -> None:
+    def wake(self, reason: str) -> None:
         """Something happened."""

@@ -69,12 +69,12 @@ def opened(source: Source) -> Iterator[int]:
         os.close(fd)
 
 
-def probe(source: Source, beginnings: Sequence[tuple[int, str]] = ()) -> MediaFacts:
+def probe(source: Source, partial_copies: Sequence[tuple[int, str]] = ()) -> MediaFacts:
     """Fingerprint a file and find out what it is, by its content.
 
     Args:
         source: The file.
-        beginnings: Size and SHA-256 of contents that it may begin with.
+        partial_copies: Size and SHA-256 of contents that it may begin with.
 
     Raises:
         VideoError: It is empty, no media, or not readable; the message says which.
@@ -82,7 +82,7 @@ def probe(source: Source, beginnings: Sequence[tuple[int, str]] = ()) -> MediaFa
     with opened(source) as fd:
         if source.stamp.size == 0:
             raise NotMedia("the file is empty")
-        digest, extends = _fingerprint(fd, beginnings)
+        digest, extends = _fingerprint(fd, partial_copies)
         if _is_photo(fd):
             height, width = _photo(fd).shape[:2]
             return MediaFacts(digest, MediaKind.PHOTO, 0.0, 0.0, width, height)
@@ -347,10 +347,10 @@ def _photo(fd: int) -> Image:
     return np.asarray(image, np.uint8)
 
 
-def _fingerprint(fd: int, beginnings: Sequence[tuple[int, str]]) -> tuple[str, str]:
+def _fingerprint(fd: int, partial_copies: Sequence[tuple[int, str]]) -> tuple[str, str]:
     """SHA-256 of a file, and that of the longest known content it begins with."""
     known: dict[int, set[str]] = {}
-    for size, digest in beginnings:
+    for size, digest in partial_copies:
         known.setdefault(size, set()).add(digest)
     whole, extends, at = hashlib.sha256(), "", 0
     for mark in [*sorted(known), math.inf]:

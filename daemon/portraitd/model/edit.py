@@ -1,17 +1,33 @@
 """What people do in the tree, as values: read there by ``people``, kept by the ledger.
 
-A portrait stands for its face, and with ``review.unit = "track"`` for the whole track. A gesture
-says what is, not what moved: reading the same tree twice gives the same gestures, and one that
+A portrait stands for its face, and with ``review.unit = "track"`` for the whole track. A edit
+says what is, not what moved: reading the same tree twice gives the same edits, and one that
 already holds changes nothing.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Placement(IntEnum):
+    """Where a portrait belongs that is in no person's folder; a person's id is positive."""
+
+    UNSORTED = 0
+    IGNORED = -1
+
+
+class Hidden(IntEnum):
+    """Whether a face is kept out of the tree, and why."""
+
+    NO = 0
+    EXCLUDED = 1
+    IGNORED = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Name:
+class NamePerson:
     """A person's folder has a name that a human gave it."""
 
     person_id: int
@@ -19,7 +35,7 @@ class Name:
 
 
 @dataclass(frozen=True, slots=True)
-class Merge:
+class MergePeople:
     """A person's folder lies in another's, or has the same name: the two are one.
 
     The one named ``into_id`` remains.
@@ -30,7 +46,7 @@ class Merge:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class AssignFaces:
     """Portraits lie in the folder of a person who is not theirs: these faces are that person.
 
     Attributes:
@@ -43,7 +59,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class SplitPerson:
     """Portraits lie in a folder that is nobody's: they are a person of their own.
 
     Attributes:
@@ -58,7 +74,7 @@ class Split:
 
 
 @dataclass(frozen=True, slots=True)
-class Exclude:
+class ExcludeFaces:
     """Portraits are gone: never to be shown again, and in no dataset."""
 
     face_ids: tuple[int, ...]
@@ -85,4 +101,13 @@ class RecallPerson:
     person_id: int
 
 
-Gesture = Name | Merge | Place | Split | Exclude | IgnoreFaces | IgnorePerson | RecallPerson
+Edit = (
+    NamePerson
+    | MergePeople
+    | AssignFaces
+    | SplitPerson
+    | ExcludeFaces
+    | IgnoreFaces
+    | IgnorePerson
+    | RecallPerson
+)

@@ -117,7 +117,7 @@ class Face:
         score: The detector's confidence.
         landmarks: Five points in pixels of the full-size frame.
         embedding: Shape ``(128,)``, float32.
-        quality: What a census may weigh.
+        quality: What a grouping may weigh.
     """
 
     box: Box
@@ -136,7 +136,7 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sighting:
+class DetectedFace:
     """A face, when it was seen, and its portrait: what a worker hands back."""
 
     t_s: float
@@ -149,7 +149,7 @@ class SliceFaces:
     """What one slice gave.
 
     Attributes:
-        sightings: Every face, in the order of time.
+        detections: Every face, in the order of time.
         sampled: Frames looked at.
         decoded: Frames read from the file, looked at or not.
         ended_s: Timestamp of the last frame read; None if there was none.
@@ -157,7 +157,7 @@ class SliceFaces:
         kept: Time and JPEG of each frame with a face, if they are to be kept.
     """
 
-    sightings: Sequence[Sighting]
+    detections: Sequence[DetectedFace]
     sampled: int
     decoded: int
     ended_s: float | None

@@ -43,7 +43,7 @@ class PersonFolder:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CarriedOver:
-    """Who everybody is after a census, and what became of those who were there before.
+    """Who everybody is after a grouping, and what became of those who were there before.
 
     Attributes:
         people: Shape ``(n,)``; person of each track, 0 for nobody.

@@ -26,7 +26,7 @@ class VideoFaces:
         times_s: Shape ``(n,)``; faces of one frame have the very same time.
         boxes: Shape ``(n, 4)``; left, top, right, bottom in pixels of the full-size frame.
         embeddings: Shape ``(n, 128)``, as the encoder gives them.
-        goodness: Shape ``(n,)``; as ``goodness`` gives it.
+        quality: Shape ``(n,)``; as ``face_quality`` gives it.
         shots: Shape ``(n,)``; a number for each stretch between two cuts, where the decoder
             knows them. None otherwise: a cut then shows in the boxes and the embeddings.
     """
@@ -34,7 +34,7 @@ class VideoFaces:
     times_s: Floats
     boxes: Floats
     embeddings: Embeddings
-    goodness: Floats
+    quality: Floats
     shots: Indices | None = None
 
 
@@ -43,24 +43,24 @@ class Tracks:
     """What grouping needs of each track, by track number.
 
     Attributes:
-        embeddings: Shape ``(k, 128)``, float32; the mean of the levelled embeddings, in which
+        embeddings: Shape ``(k, 128)``, float32; the mean of the l2_normalised embeddings, in which
             poor faces weigh less. Shorter than they are, the more its faces differ.
-        spreads: Shape ``(k,)``; mean squared distance of the faces from that mean, 0 for a
+        variances: Shape ``(k,)``; mean squared distance of the faces from that mean, 0 for a
             single face. Added to squared distances of means it gives those of faces, so one
             threshold fits photographs and tracks of a hundred frames.
         faces: Shape ``(k,)``; how many faces.
-        goodness: Shape ``(k,)``; of the best face.
+        quality: Shape ``(k,)``; of the best face.
         best: Shape ``(k,)``; index of the best face, the earliest of equals.
     """
 
     embeddings: Embeddings
-    spreads: Floats
+    variances: Floats
     faces: Indices
-    goodness: Floats
+    quality: Floats
     best: Indices
 
 
-def goodness(size_px: Floats, sharpness: Floats, frontal: Floats, confidence: Floats) -> Floats:
+def face_quality(size_px: Floats, sharpness: Floats, frontal: Floats, confidence: Floats) -> Floats:
     """How much faces say about whose they are: 1 for enough of everything, 0 for nothing.
 
     The worst of three ramps and of the detector's confidence. At the ramps' upper ends, on
@@ -78,7 +78,7 @@ def goodness(size_px: Floats, sharpness: Floats, frontal: Floats, confidence: Fl
     return np.asarray(np.minimum.reduce([*parts, confidence]), dtype=np.float64)
 
 
-def levelled(embeddings: Embeddings) -> Embeddings:
+def l2_normalised(embeddings: Embeddings) -> Embeddings:
     """Scale every vector to dlib's average length, so that distances keep their meaning.
 
     How long a vector is says more about the picture than about the person: on labelled

@@ -11,13 +11,13 @@ from portraitd.faces.selection import pick_different
 from portraitd.model.errors import PublishError, StoreError
 from portraitd.model.person import PersonFolder
 from portraitd.people import montage_job
-from portraitd.people.tree.people_tree import Tree
-from portraitd.store import Faces, Ledger, People, Showing
+from portraitd.people.tree.people_tree import PeopleTree
+from portraitd.store import Faces, Ledger, People, Publications
 from portraitd.store.publications import Limits, Publication
 
 log = structlog.get_logger(stage="publisher")
 
-LOOK = "2"
+RENDER_VERSION = "2"
 """Raised when portraits, annotations or montages come to look different."""
 
 MONTAGE_TILES = 25
@@ -26,14 +26,14 @@ BACK_OFF_S = 15.0
 
 
 class Publisher:
-    """Makes the people tree show the census in force, and what people said since.
+    """Makes the people tree show the grouping in force, and what people said since.
 
     Montages are pictures, so workers make them; a publish begins by ordering those that are
     stale and ends when the last of them is in its folder.
 
     Args:
         faces: The portraits.
-        people: The census in force.
+        people: The grouping in force.
         ledger: What people did.
         showing: What is to be shown, and what is.
         executor: Where montages are made.
@@ -47,23 +47,23 @@ class Publisher:
         faces: Faces,
         people: People,
         ledger: Ledger,
-        showing: Showing,
+        publications: Publications,
         executor: Executor,
-        ring: Callable[[], None],
-        tree: Tree,
+        wake: Callable[[], None],
+        tree: PeopleTree,
         limits: Limits,
     ) -> None:
         self._faces = faces
         self._people = people
         self._ledger = ledger
-        self._showing = showing
+        self._showing = publications
         self._executor = executor
-        self._ring = ring
+        self._ring = wake
         self._tree = tree
         # Once there was a tree, an empty folder is the place where a share is missing.
-        self._tree.create(anew=not showing.last().census_id)
+        self._tree.create(anew=not publications.last().grouping_run_id)
         self._limits = limits
-        self._look = f"{LOOK}/{limits.per_track}/{limits.unsorted}"
+        self._look = f"{RENDER_VERSION}/{limits.per_track}/{limits.unsorted}"
         self._ordered: dict[int, Future[bytes]] = {}
         self._ordered_for: Publication | None = None
         self._not_before_s = 0.0
@@ -98,17 +98,17 @@ class Publisher:
         self._accepts_losses = True
         self._not_before_s = 0.0
 
-    def park(self) -> None:
+    def release(self) -> None:
         """Forget what was ordered; the next start orders it again."""
         self._ordered.clear()
         self._ordered_for = None
 
     def _due(self) -> Publication | None:
         """What the tree should be made from, if it is not."""
-        census = self._people.last_census()
-        if census is None:
+        grouping_run = self._people.last_grouping_run()
+        if grouping_run is None:
             return None
-        wanted = Publication(census.id, self._ledger.last_id(), self._look)
+        wanted = Publication(grouping_run.id, self._ledger.last_id(), self._look)
         return wanted if self._showing.last() != wanted else None
 
     def _advance(self, due: Publication, now_s: float) -> None:
@@ -116,7 +116,7 @@ class Publisher:
             self._order(due)
         if all(order.done() for order in self._ordered.values()):
             self._publish(due, now_s)
-            self.park()
+            self.release()
 
     def _order(self, due: Publication) -> None:
         folders = self._showing.wanted(self._limits).folders
@@ -133,7 +133,7 @@ class Publisher:
     def _best(self, folder: PersonFolder) -> list[bytes]:
         face_ids = [face.face_id for face in folder.faces]
         chosen = pick_different(
-            self._faces.embeddings_of(face_ids), self._faces.goodness(face_ids), MONTAGE_TILES
+            self._faces.embeddings_of(face_ids), self._faces.quality(face_ids), MONTAGE_TILES
         )
         return [self._faces.portrait(face_ids[index]) for index in chosen]
 
@@ -153,7 +153,7 @@ class Publisher:
         self._showing.note(due, wanted.places(), now_s)
         log.info(
             "people_published",
-            census=due.census_id,
+            grouping_run=due.grouping_run_id,
             row=due.ledger_id,
             folders=len(published.folders),
             written=published.written,

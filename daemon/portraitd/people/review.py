@@ -1,6 +1,6 @@
 """Reads what people did in the people tree, and puts it in force.
 
-A file manager moves many files one after the other, so a gesture counts only when two readings
+A file manager moves many files one after the other, so a edit counts only when two readings
 some time apart agree on it. Nothing is decided while much more is gone than a person removes.
 """
 
@@ -12,12 +12,11 @@ from typing import Protocol
 
 import structlog
 
-from portraitd.model.edit import Gesture, Split
+from portraitd.model.edit import Edit, Hidden, Placement, SplitPerson
 from portraitd.model.errors import MassDisappearance, PublishError
 from portraitd.people.tree.diff import Known
-from portraitd.store import Faces, Ledger, People, Showing, Troubles, Verdicts
-from portraitd.store.corrections.replay import Entry, Hidden
-from portraitd.store.publications import IGNORED
+from portraitd.store import BlockedStages, EditRecorder, Faces, Ledger, People, Publications
+from portraitd.store.corrections.replay import Entry
 
 log = structlog.get_logger(stage="review")
 
@@ -33,7 +32,7 @@ class Reader(Protocol):
     def create(self) -> None:
         """Mark the root as ours."""
 
-    def gestures(self, known: Known, accept_losses: bool = False) -> Sequence[Gesture]:
+    def edits(self, known: Known, accept_losses: bool = False) -> Sequence[Edit]:
         """What people did.
 
         Raises:
@@ -63,37 +62,37 @@ class Review:
 
     Args:
         reader: The tree.
-        verdicts: Puts gestures in force.
+        verdicts: Puts edits in force.
         ledger: What was done before.
         showing: What the tree was left with.
         faces, people: Whose is what.
-        troubles: Where a disappearance is noted.
+        blocked_stages: Where a disappearance is noted.
         pace: When.
     """
 
     def __init__(
         self,
         reader: Reader,
-        verdicts: Verdicts,
+        recorder: EditRecorder,
         ledger: Ledger,
-        showing: Showing,
+        publications: Publications,
         faces: Faces,
         people: People,
-        troubles: Troubles,
+        troubles: BlockedStages,
         pace: ReviewPace,
     ) -> None:
         self._reader = reader
-        self._verdicts = verdicts
+        self._verdicts = recorder
         self._ledger = ledger
-        self._showing = showing
+        self._showing = publications
         self._faces = faces
         self._people = people
         self._troubles = troubles
         self._pace = pace
-        self._seen: dict[Gesture, float] = {}
+        self._seen: dict[Edit, float] = {}
         # They lie there until the tree is published, which nothing may keep from happening that
         # was done already. What was known then: after another decision they may say something new.
-        self._in_force: dict[Gesture, tuple[int, int]] = {}
+        self._in_force: dict[Edit, tuple[int, int]] = {}
         self._read_s = float("-inf")
         self._is_wanted = True
         self._trouble: PublishError | None = None
@@ -149,43 +148,39 @@ class Review:
         self._is_wanted = False
         self._read_s = steady_s
         # A tree in which nothing was ever shown says nothing.
-        gestures = self._read(now_s) if self._showing.last().census_id else []
+        edits = self._read(now_s) if self._showing.last().grouping_run_id else []
         known_at = self._known_at()
-        waiting = [gesture for gesture in gestures if self._in_force.get(gesture) != known_at]
+        waiting = [edit for edit in edits if self._in_force.get(edit) != known_at]
         settled = [
-            gesture
-            for gesture in waiting
-            if steady_s - self._seen.get(gesture, float("inf")) >= self._pace.settle_s
+            edit
+            for edit in waiting
+            if steady_s - self._seen.get(edit, float("inf")) >= self._pace.settle_s
         ]
         self._seen = {
-            gesture: self._seen.get(gesture, steady_s)
-            for gesture in waiting
-            if gesture not in settled
+            edit: self._seen.get(edit, steady_s) for edit in waiting if edit not in settled
         }
         if settled:
             self._put_in_force(settled, now_s)
             self._in_force |= dict.fromkeys(settled, self._known_at())
-        self._in_force = {
-            gesture: self._in_force[gesture] for gesture in gestures if gesture in self._in_force
-        }
+        self._in_force = {edit: self._in_force[edit] for edit in edits if edit in self._in_force}
         if not self._seen:
             self._accepts_losses = False
 
     def _known_at(self) -> tuple[int, int]:
-        """The newest decision of a human, and the newest of a census."""
-        census = self._people.last_census()
-        return self._ledger.last_id(), census.id if census else 0
+        """The newest decision of a human, and the newest of a grouping."""
+        grouping_run = self._people.last_grouping_run()
+        return self._ledger.last_id(), grouping_run.id if grouping_run else 0
 
     def _gap_s(self) -> float:
         if self._is_wanted or self._seen:
             return min(LEAST_GAP_S, self._pace.scan_s)
         return self._pace.scan_s
 
-    def _read(self, now_s: float) -> list[Gesture]:
+    def _read(self, now_s: float) -> list[Edit]:
         try:
             if self._accepts_losses:
                 self._reader.create()
-            gestures = self._reader.gestures(self._known(), self._accepts_losses)
+            edits = self._reader.edits(self._known(), self._accepts_losses)
         except PublishError as error:
             self._seen.clear()
             self._trouble = error
@@ -197,27 +192,27 @@ class Review:
         self._trouble = None
         if self._troubles.clear(ROOM):
             log.info("review_goes_on")
-        return self._verdicts.still_lying(gestures, self._showing.last().ledger_id)
+        return self._verdicts.still_lying(edits, self._showing.last().ledger_id)
 
-    def _put_in_force(self, gestures: Sequence[Gesture], now_s: float) -> None:
-        for done in self._verdicts.apply(gestures, now_s):
-            if isinstance(done.gesture, Split) and done.person_id is not None:
-                self._reader.adopt(done.gesture.location, done.person_id)
+    def _put_in_force(self, edits: Sequence[Edit], now_s: float) -> None:
+        for done in self._verdicts.apply(edits, now_s):
+            if isinstance(done.edit, SplitPerson) and done.person_id is not None:
+                self._reader.adopt(done.edit.location, done.person_id)
             if done.row:
                 log.info(
-                    "gesture",
+                    "edit",
                     row=done.row,
-                    what=type(done.gesture).__name__,
-                    person=done.person_id or getattr(done.gesture, "person_id", None),
-                    portraits=len(getattr(done.gesture, "face_ids", ())) or None,
+                    what=type(done.edit).__name__,
+                    person=done.person_id or getattr(done.edit, "person_id", None),
+                    portraits=len(getattr(done.edit, "face_ids", ())) or None,
                 )
 
     def _known(self) -> Known:
         held, shown = self._ledger.corrections(), self._showing.shown()
-        ignored = [face for face, place in shown.items() if place == IGNORED]
+        ignored = [face for face, place in shown.items() if place == Placement.IGNORED]
         persons = self._faces.persons_of(ignored)
         person_of = {
-            face: persons.get(face) if place == IGNORED else place or None
+            face: persons.get(face) if place == Placement.IGNORED else place or None
             for face, place in shown.items()
         }
         excluded = {f for f, fate in held.fates.items() if fate.hidden is Hidden.EXCLUDED}

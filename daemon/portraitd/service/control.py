@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from portraitd.datasets.dataset_stage import Curator
-from portraitd.ingest.reprocessing import Rebuilding
+from portraitd.datasets.dataset_stage import DatasetStage
+from portraitd.ingest.reprocessing import ReprocessingStage
 from portraitd.model.errors import ConfigError
 from portraitd.people.publisher import Publisher
 from portraitd.people.review import Review
 from portraitd.service import erasure_stage
-from portraitd.service.control_files import Request, Requests
-from portraitd.service.erasure_stage import Forgetter
+from portraitd.service.control_files import ControlFiles, ControlRequest
+from portraitd.service.erasure_stage import ErasureStage
 
 BUILD_DATASET = "dataset"
 """The request for a training set. Its answer comes when the set is built."""
 
 
-class Errands:
+class ControlStage:
     """Does what commands left as requests.
 
     Args:
@@ -29,19 +29,19 @@ class Errands:
 
     def __init__(
         self,
-        requests: Requests,
+        requests: ControlFiles,
         review: Review,
         publisher: Publisher,
-        rebuilding: Rebuilding,
-        forgetter: Forgetter,
-        curator: Curator,
+        reprocessing: ReprocessingStage,
+        forgetter: ErasureStage,
+        dataset_stage: DatasetStage,
     ) -> None:
         self._requests = requests
         self._review = review
         self._publisher = publisher
-        self._rebuilding = rebuilding
+        self._rebuilding = reprocessing
         self._forgetter = forgetter
-        self._curator = curator
+        self._curator = dataset_stage
 
     @property
     def pending(self) -> bool:
@@ -69,7 +69,7 @@ class Errands:
             except ConfigError as error:
                 self._requests.answer(name, str(error), granted=False)
 
-    def _grant(self, request: Request, now_s: float) -> str:
+    def _grant(self, request: ControlRequest, now_s: float) -> str:
         if request.what == "undo":
             undone = self._review.undo(request.row, now_s)
             return f"row {undone.id} ({undone.kind}) is undone"

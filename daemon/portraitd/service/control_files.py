@@ -1,4 +1,4 @@
-"""Requests to a running service: small files that a command leaves and the service answers.
+"""ControlFiles to a running service: small files that a command leaves and the service answers.
 
 The service holds the only connection that writes, so a command asks it. Written whole and
 renamed, so half a request is never seen; a request that nobody answers stays until a service
@@ -22,7 +22,7 @@ ASKED, ANSWERED = ".request", ".answer"
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ControlRequest:
     """What is asked.
 
     Attributes:
@@ -36,7 +36,7 @@ class Request:
     words: tuple[str, ...] = ()
 
 
-class Requests:
+class ControlFiles:
     """The folder where requests lie.
 
     Args:
@@ -46,7 +46,7 @@ class Requests:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def leave(self, request: Request) -> str:
+    def leave(self, request: ControlRequest) -> str:
         """Ask. Returns the name under which the answer will be found.
 
         Raises:
@@ -57,7 +57,7 @@ class Requests:
         self._write(name + ASKED, facts)
         return name
 
-    def waiting(self) -> dict[str, Request]:
+    def waiting(self) -> dict[str, ControlRequest]:
         """What is asked and not answered, the oldest first; what is no request is removed."""
         found = {}
         for path in sorted(self.folder.glob(f"*{ASKED}")):
@@ -69,7 +69,7 @@ class Requests:
                 row = facts["row"]
                 words = tuple(str(word) for word in facts.get("words", ()))
                 number = None if row is None else int(row)
-                found[path.stem] = Request(str(facts["what"]), number, words)
+                found[path.stem] = ControlRequest(str(facts["what"]), number, words)
             except (OSError, ValueError, TypeError, KeyError, AttributeError):
                 with suppress(OSError):
                     path.unlink(missing_ok=True)

@@ -17,7 +17,7 @@ from portraitd.model.errors import PublishError, StoreError
 from portraitd.service.executors import open_workplace
 from portraitd.service.home import make_home
 from portraitd.service.pipeline import Now, Service
-from portraitd.service.share_probe import Reach
+from portraitd.service.share_probe import ShareProbe
 from portraitd.service.systemd import Notifier
 from portraitd.service.wakeup import Button, Doorbell, stop_signals
 from portraitd.store import Database, StoreLock
@@ -40,7 +40,7 @@ def open_service(settings: Settings, doorbell: Doorbell) -> Iterator[Service]:
         StoreError: The database cannot be used, or a share does not answer.
     """
     for folder in (settings.people_dir, settings.inbox_dir):
-        if away := Reach(folder).trouble():
+        if away := ShareProbe(folder).blocked():
             raise StoreError(away)
     make_home(settings)
     with ExitStack() as stack:
@@ -48,11 +48,11 @@ def open_service(settings: Settings, doorbell: Doorbell) -> Iterator[Service]:
         database = Database.open(settings.state_dir)
         stack.callback(database.close)
         encoder = encode_settings(settings).encoder
-        workplace = stack.enter_context(
-            open_workplace(settings, encoder, lambda: doorbell.ring("job"))
+        executors = stack.enter_context(
+            open_workplace(settings, encoder, lambda: doorbell.wake("job"))
         )
         service = Service(
-            settings, database, workplace.executor, workplace.places, doorbell, workplace
+            settings, database, executors.executor, executors.places, doorbell, executors
         )
         try:
             yield service
@@ -70,8 +70,8 @@ def _wind_down(service: Service, doorbell: Doorbell) -> None:
             log.error("blocked", reason=str(error))
             break
     try:
-        service.park()
-        service.noticeboard.refresh("stopped", time.time())
+        service.release()
+        service.status_page.refresh("stopped", time.time())
     except (StoreError, PublishError) as error:
         # Its rows say running; the next start queues them again.
         log.error("blocked", reason=str(error))
@@ -169,9 +169,9 @@ def process(
     with stop_signals(doorbell) as stopping, open_service(now_settings, doorbell) as service:
         service.leave_inbox()
         if rebuild:
-            service.rebuilding.begin(time.time())
+            service.reprocessing.begin(time.time())
         elif not paths:
-            service.census.force()
+            service.grouping_run.force()
         named = service.admission.register(paths, time.time())
         while not stopping():
             service.turn(Now.read())

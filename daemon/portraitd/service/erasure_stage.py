@@ -14,9 +14,9 @@ from portraitd.config import Settings
 from portraitd.datasets.set_erasure import building, erase_sets
 from portraitd.media.xmp import Mark
 from portraitd.model.errors import ConfigError
-from portraitd.people.tree.tree_erasure import Erased, Wanted, erase_portraits
+from portraitd.people.tree.tree_erasure import Erased, ErasureTarget, erase_portraits
 from portraitd.store.erasure.derived_files import destroy_copies
-from portraitd.store.erasure.eraser import Erasure, Forgetting, Scope
+from portraitd.store.erasure.eraser import Eraser, Erasure, Scope
 
 log = structlog.get_logger(stage="erasure")
 
@@ -31,7 +31,7 @@ class Places:
     """Where faces may lie besides the database.
 
     Attributes:
-        state: Copies that censuses and training sets keep.
+        state: Copies that grouping_runs and training sets keep.
         people: The tree people look at.
         dataset: Training sets, where there are any.
     """
@@ -46,7 +46,7 @@ class Places:
         return cls(settings.state_dir, settings.people_dir, settings.dataset_dir)
 
 
-class Forgetter:
+class ErasureStage:
     """Does what was asked, and what retention asks once a day.
 
     Each forgetting is one transaction; what it must still reach outside of the database stands
@@ -63,13 +63,13 @@ class Forgetter:
 
     def __init__(
         self,
-        forgetting: Forgetting,
+        eraser: Eraser,
         places: Places,
         keep_days: float,
         hinders: Callable[[], bool] = lambda: False,
         on_forgotten: Callable[[], None] = lambda: None,
     ) -> None:
-        self._forgetting = forgetting
+        self._forgetting = eraser
         self._places = places
         self._keep_days = keep_days
         self._hinders = hinders
@@ -155,7 +155,7 @@ class Forgetter:
             self._forgetting.empty_journal()
         return done
 
-    def _wanted(self, erasure: Erasure) -> Wanted:
+    def _wanted(self, erasure: Erasure) -> ErasureTarget:
         def is_forgotten(mark: Mark) -> bool:
             if mark.store == self._forgetting.store and mark.face_id in erasure.endings:
                 return True
@@ -164,21 +164,23 @@ class Forgetter:
                 return False
             return self._forgetting.is_forgotten(mark.sha256, mark.t_s, mark.box)
 
-        return Wanted(erasure.endings.keys(), frozenset(erasure.endings.values()), is_forgotten)
+        return ErasureTarget(
+            erasure.endings.keys(), frozenset(erasure.endings.values()), is_forgotten
+        )
 
 
-def find(forgetting: Forgetting, kind: str, word: str) -> Scope:
+def find(eraser: Eraser, kind: str, word: str) -> Scope:
     """What ``forget KIND WORD`` means.
 
     Raises:
         ConfigError: Nothing is called like that, or it is no day.
     """
     if kind == "person":
-        return forgetting.person(word)
+        return eraser.person(word)
     if kind == "video":
-        return forgetting.video(word)
+        return eraser.video(word)
     if kind == "before":
-        return forgetting.before(moment(word))
+        return eraser.before(moment(word))
     raise ConfigError(f"forget {kind}: write person, video or before")
 
 

@@ -23,7 +23,7 @@ from portraitd.service.pools import (
     make_workers,
     worker_limits,
 )
-from portraitd.store import ClusterState, Crew, Database
+from portraitd.store import ClusterState, Database, RemoteWorkers
 from portraitd.workers.pool import RoutedExecutor
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ NEAR_JOBS: frozenset[Job] = (MEDIA_JOBS | NUMBER_JOBS | SET_JOBS) - FAR_JOBS
 
 
 @dataclass(frozen=True, slots=True)
-class Workplace:
+class Executors:
     """Where jobs run.
 
     Attributes:
@@ -60,8 +60,8 @@ class Workplace:
 
 @contextmanager
 def open_workplace(
-    settings: Settings, encoder: EncoderSettings, ring: Callable[[], None]
-) -> Iterator[Workplace]:
+    settings: Settings, encoder: EncoderSettings, wake: Callable[[], None]
+) -> Iterator[Executors]:
     """Begin the workers of this machine, and connect to those of others.
 
     Raises:
@@ -71,12 +71,12 @@ def open_workplace(
     if workers.kind == "local":
         local = make_workers(settings, encoder)
         try:
-            yield Workplace(local, workers.processes)
+            yield Executors(local, workers.processes)
         finally:
             local.shutdown(wait=True, cancel_futures=True)
         return
     from portraitd.service.remote.dask_client import Cluster
-    from portraitd.service.remote.registry import Terms
+    from portraitd.service.remote.registry import Requirements
     from portraitd.service.remote.remote_executor import DaskExecutor
 
     network = Cluster(workers.cluster)
@@ -86,7 +86,7 @@ def open_workplace(
     try:
         identity = near.submit(media_jobs.encoder_identity, encoder).result()
         with _proof(settings.inbox_dir) as proof:
-            terms = Terms(
+            terms = Requirements(
                 limits=limits,
                 encoder=encoder,
                 identity=identity,
@@ -95,17 +95,17 @@ def open_workplace(
                 cache_bytes=workers.cache_mb * 10**6,
                 answer_limit_s=2 * workers.time_limit_s + 60.0,
             )
-            far = DaskExecutor(network, terms, ring)
+            far = DaskExecutor(network, terms, wake)
             routed = RoutedExecutor(dict.fromkeys(NEAR_JOBS, near) | dict.fromkeys(FAR_JOBS, far))
             try:
-                yield Workplace(routed, workers.processes, far)
+                yield Executors(routed, workers.processes, far)
             finally:
                 far.shutdown(cancel_futures=True)
     finally:
         near.shutdown(wait=True, cancel_futures=True)
 
 
-class CrewNotes:
+class RemoteWorkerRecorder:
     """Keeps what ``status`` shows of other machines up to date, every two seconds.
 
     Args:
@@ -114,7 +114,7 @@ class CrewNotes:
     """
 
     def __init__(self, database: Database, cluster: DaskExecutor | None) -> None:
-        self._crew = Crew(database)
+        self._crew = RemoteWorkers(database)
         self._cluster = cluster
         self._noted_s = float("-inf")
         self._crew.clear()
@@ -132,7 +132,7 @@ class CrewNotes:
 @contextmanager
 def _proof(folder: Path) -> Iterator[Any]:
     """A hidden file in the inbox, by which a worker can show that it sees the same folder."""
-    from portraitd.service.remote.agent import Proof
+    from portraitd.service.remote.agent import SharedFolderCheck
 
     path = folder / f".portraitd-{secrets.token_hex(8)}"
     content = secrets.token_bytes(64)
@@ -145,7 +145,7 @@ def _proof(folder: Path) -> Iterator[Any]:
         return
     try:
         stamp = Stamp(facts.st_size, facts.st_mtime_ns, facts.st_ino)
-        yield Proof(Source(path, stamp), hashlib.sha256(content).hexdigest())
+        yield SharedFolderCheck(Source(path, stamp), hashlib.sha256(content).hexdigest())
     finally:
         with suppress(OSError):
             path.unlink()

@@ -78,18 +78,22 @@ def of_status(status: Status) -> Iterator[Metric]:
         "Age of the oldest file that is not finished; 0 if there is none.",
         status.oldest_open_s,
     )
-    census = status.census
+    grouping_run = status.grouping
     yield _one(
         "portraitd_census_timestamp_seconds",
         "When people were last grouped.",
-        census.finished_at if census else 0.0,
+        grouping_run.finished_at if grouping_run else 0.0,
     )
     yield _one(
         "portraitd_census_duration_seconds",
         "What the last grouping took.",
-        census.seconds if census else 0.0,
+        grouping_run.seconds if grouping_run else 0.0,
     )
-    yield _one("portraitd_faces_unassigned", "Faces of nobody.", census.unassigned if census else 0)
+    yield _one(
+        "portraitd_faces_unassigned",
+        "Faces of nobody.",
+        grouping_run.unassigned if grouping_run else 0,
+    )
     yield _one(
         "portraitd_publication_pending",
         "1 while the people folders do not show the last grouping.",

@@ -10,49 +10,49 @@ from typing import Self
 import structlog
 
 from portraitd.clustering.grouping_methods import make_method
-from portraitd.clustering.grouping_stage import CensusTaker, Pace
-from portraitd.clustering.tracking_stage import Tracker
+from portraitd.clustering.grouping_stage import GroupingStage, Pace
+from portraitd.clustering.tracking_stage import TrackingStage
 from portraitd.config import Settings
 from portraitd.datasets.annotations import DatasetRule
-from portraitd.datasets.build import Place
-from portraitd.datasets.dataset_stage import Curator
+from portraitd.datasets.build import DatasetPaths
+from portraitd.datasets.dataset_stage import DatasetStage
 from portraitd.ingest.admission import Admission, inbox_pace
 from portraitd.ingest.dispatcher import Dispatcher, encode_settings, slice_s
-from portraitd.ingest.reprocessing import Rebuilding
+from portraitd.ingest.reprocessing import ReprocessingStage
 from portraitd.model.errors import PublishError, StoreError
 from portraitd.people.pages.gallery import Gallery
 from portraitd.people.pages.status_page import Stage
-from portraitd.people.pages.status_stage import Noticeboard
+from portraitd.people.pages.status_stage import StatusPageStage
 from portraitd.people.publisher import Publisher
 from portraitd.people.review import Review, ReviewPace
-from portraitd.people.tree.people_tree import Tree
-from portraitd.service.control import Errands
-from portraitd.service.control_files import Requests
-from portraitd.service.erasure_stage import Forgetter, Places
-from portraitd.service.executors import CrewNotes, Workplace
-from portraitd.service.share_probe import Reach
+from portraitd.people.tree.people_tree import PeopleTree
+from portraitd.service.control import ControlStage
+from portraitd.service.control_files import ControlFiles
+from portraitd.service.erasure_stage import ErasureStage, Places
+from portraitd.service.executors import Executors, RemoteWorkerRecorder
+from portraitd.service.share_probe import ShareProbe
 from portraitd.service.wakeup import Doorbell
 from portraitd.store import (
+    BlockedStages,
     Database,
+    EditRecorder,
+    Eraser,
     Faces,
     Files,
-    Forgetting,
     Ledger,
     People,
-    Showing,
+    Publications,
+    SliceQueue,
     TrackStore,
-    Troubles,
-    Verdicts,
-    Work,
 )
 from portraitd.store.dataset_store import DatasetStore
-from portraitd.store.frame_cache import Pool
+from portraitd.store.frame_cache import FrameCache
 from portraitd.store.publications import Limits
 from portraitd.store.reprocess import Rebuild
 
 log = structlog.get_logger(stage="service")
 
-SAY_AGAIN_S = 60.0
+REPEAT_S = 60.0
 
 LOOK_GAP_S = 1.0
 """Events ring often while a file is copied; looking once a second is enough."""
@@ -83,19 +83,19 @@ class Service:
         executor: Executor,
         places: int,
         doorbell: Doorbell,
-        workplace: Workplace | None = None,
+        executors: Executors | None = None,
     ) -> None:
         files = Files(database, settings.inbox_dir)
         faces = Faces(database)
         people = People(database)
         tracks = TrackStore(database)
 
-        def ring() -> None:
-            doorbell.ring("job")
+        def wake() -> None:
+            doorbell.wake("job")
 
         self.database = database
         self.files = files
-        self.work = Work(database, files, settings.privacy.dropped_again == "refuse")
+        self.slice_queue = SliceQueue(database, files, settings.privacy.dropped_again == "refuse")
         self.faces = faces
         self.people = people
         self.admission = Admission(
@@ -103,80 +103,87 @@ class Service:
         )
         self.dispatcher = Dispatcher(
             files,
-            self.work,
+            self.slice_queue,
             executor,
             places,
-            ring,
+            wake,
             encode_settings(settings),
             slice_s(settings),
             settings.workers.attempts,
             self.admission.has_lost,
-            Pool(settings.state_dir) if settings.dataset.frames == "keep" else None,
-            workplace.slice_places if workplace else None,
+            FrameCache(settings.state_dir) if settings.dataset.frames == "keep" else None,
+            executors.slice_places if executors else None,
             settings.priorities,
         )
-        self._crew = CrewNotes(database, workplace.cluster if workplace else None)
-        self.tracker = Tracker(tracks, executor, ring, settings.workers.attempts)
+        self._crew = RemoteWorkerRecorder(database, executors.cluster if executors else None)
+        self.tracker = TrackingStage(tracks, executor, wake, settings.workers.attempts)
         ledger = Ledger(database)
         method = make_method(
             settings.grouping, faces, tracks, people, ledger, executor, settings.state_dir
         )
-        self.census = CensusTaker(
-            people, method, ring, Pace(settings.grouping.settle_s, settings.grouping.max_wait_s)
+        self.grouping_run = GroupingStage(
+            people, method, wake, Pace(settings.grouping.settle_s, settings.grouping.max_wait_s)
         )
-        requests = Requests(settings.requests_dir)
-        tree = Tree(settings.people_dir, store=database.name)
-        showing = Showing(database)
+        requests = ControlFiles(settings.requests_dir)
+        tree = PeopleTree(settings.people_dir, store=database.name)
+        publications = Publications(database)
         self.publisher = Publisher(
             faces,
             people,
             ledger,
-            showing,
+            publications,
             executor,
-            ring,
+            wake,
             tree,
             Limits(settings.review.portraits_per_track, settings.review.unsorted_portraits),
         )
         self.review = Review(
             tree,
-            Verdicts(database, ledger, showing, settings.review.unit == "track"),
+            EditRecorder(database, ledger, publications, settings.review.unit == "track"),
             ledger,
-            showing,
+            publications,
             faces,
             people,
-            Troubles(database),
+            BlockedStages(database),
             ReviewPace(settings.review.scan_s, settings.review.settle_s),
         )
-        self.rebuilding = Rebuilding(
+        self.reprocessing = ReprocessingStage(
             Rebuild(database, files, tracks),
             files,
             slice_s(settings),
             encode_settings(settings).encoder.embedding_space,
         )
         self.gallery = Gallery(database, people, faces, settings.people_dir)
-        self.noticeboard = Noticeboard(database, self.work, people, settings.people_dir, places)
-        self.curator = Curator(
+        self.status_page = StatusPageStage(
+            database, self.slice_queue, people, settings.people_dir, places
+        )
+        self.dataset_stage = DatasetStage(
             DatasetStore(database, files),
             dataset_place(settings),
             dataset_rule(settings),
             executor,
-            ring,
+            wake,
             settings.dataset.auto,
             settings.dataset.frames == "keep",
         )
-        self.forgetter = Forgetter(
-            Forgetting(database),
+        self.forgetter = ErasureStage(
+            Eraser(database),
             Places.of(settings),
             settings.privacy.keep_days,
             self._is_held,
             self._let_go,
         )
-        self.errands = Errands(
-            requests, self.review, self.publisher, self.rebuilding, self.forgetter, self.curator
+        self.control = ControlStage(
+            requests,
+            self.review,
+            self.publisher,
+            self.reprocessing,
+            self.forgetter,
+            self.dataset_stage,
         )
         self._people_reach, self._inbox_reach = (
-            Reach(settings.people_dir),
-            Reach(settings.inbox_dir),
+            ShareProbe(settings.people_dir),
+            ShareProbe(settings.inbox_dir),
         )
         self._people_away = ""
         self._scan_s = settings.inbox.scan_s
@@ -187,7 +194,7 @@ class Service:
         self._said_s = float("-inf")
         # What a crash left half-done is queued again: rows are enough to go on.
         files.reclaim()
-        reclaimed = self.work.reclaim()
+        reclaimed = self.slice_queue.reclaim()
         log.info("store_opened", faces=faces.count(), slices_reclaimed=reclaimed)
 
     def leave_inbox(self) -> None:
@@ -200,10 +207,10 @@ class Service:
         return self.dispatcher.busy or self.files.any_open() or self.tracker.pending
 
     @property
-    def trouble(self) -> str:
+    def blocked(self) -> str:
         """What stands in the way of something just now; empty if nothing does."""
-        rooms = (self.admission, self.census, self.tracker)
-        return self._trouble or next(filter(None, (room.trouble for room in rooms)), "")
+        stages = (self.admission, self.grouping_run, self.tracker)
+        return self._trouble or next(filter(None, (stage.blocked for stage in stages)), "")
 
     @property
     def idle(self) -> bool:
@@ -212,14 +219,14 @@ class Service:
         return looked and not (
             self.admission.pending
             or self.working
-            or self.census.pending
+            or self.grouping_run.pending
             or self.publisher.pending
             or self.forgetter.pending
             or self.review.pending
-            or self.errands.pending
-            or self.rebuilding.pending
+            or self.control.pending
+            or self.reprocessing.pending
             or self.gallery.pending
-            or self.curator.pending
+            or self.dataset_stage.pending
             or self._trouble
         )
 
@@ -228,7 +235,7 @@ class Service:
         """What is being done, in a word."""
         if self.admission.pending or self.working:
             return "faces"
-        if self.census.pending:
+        if self.grouping_run.pending:
             return "grouping"
         return "folders" if self.publisher.pending or self.gallery.pending else "idle"
 
@@ -240,10 +247,10 @@ class Service:
             rung: Whether something happened; if not, the inbox is looked at when it is due.
         """
         self._look_wanted |= rung
-        self._people_away = self._people_reach.trouble()
-        self.admission.hangs = self._inbox_reach.trouble()
+        self._people_away = self._people_reach.blocked()
+        self.admission.hangs = self._inbox_reach.blocked()
         troubles = []
-        # Where one cannot go on, the others can: what people do counts also without a census.
+        # Where one cannot go on, the others can: what people do counts also without a grouping.
         steps = (
             self._work_on,
             self._group,
@@ -265,17 +272,22 @@ class Service:
 
     def next_turn_s(self, now: Now) -> float:
         """Seconds until a turn is worth it, if nothing rings."""
-        soon = self._look_wanted or self.admission.pending or self.census.pending or self._trouble
+        soon = (
+            self._look_wanted
+            or self.admission.pending
+            or self.grouping_run.pending
+            or self._trouble
+        )
         wait = self._looked_s + (LOOK_GAP_S if soon else self._scan_s) - now.steady_s
         return min(max(min(wait, self.review.wait_s(now.steady_s)), 0.05), 30.0)
 
-    def park(self) -> None:
+    def release(self) -> None:
         """Give back what is out; the next start takes it up."""
-        self.dispatcher.park()
-        self.tracker.park()
-        self.census.park()
-        self.publisher.park()
-        self.curator.park()
+        self.dispatcher.release()
+        self.tracker.release()
+        self.grouping_run.release()
+        self.publisher.release()
+        self.dataset_stage.release()
 
     def _work_on(self, now: Now) -> None:
         self._look(now)
@@ -286,10 +298,10 @@ class Service:
 
     def _group(self, now: Now) -> None:
         self.tracker.refresh(now.wall_s)
-        self.census.refresh(now.wall_s, self.working)
+        self.grouping_run.refresh(now.wall_s, self.working)
 
     def _answer(self, now: Now) -> None:
-        self.errands.refresh(now.wall_s)
+        self.control.refresh(now.wall_s)
 
     def _forget(self, now: Now) -> None:
         self._require_people()
@@ -308,42 +320,42 @@ class Service:
     def _show(self, now: Now) -> None:
         """Read what people did, and show what came of it; never over what was not read."""
         self._require_people()
-        if self.publisher.pending or self.rebuilding.ready:
+        if self.publisher.pending or self.reprocessing.ready:
             self.review.wake()
         self.review.refresh(now.wall_s, now.steady_s)
         if self.review.allows_publishing(now.steady_s):
-            if self.rebuilding.refresh(now.wall_s):
-                self.census.park()
+            if self.reprocessing.refresh(now.wall_s):
+                self.grouping_run.release()
             self.publisher.refresh(now.wall_s)
             self.gallery.refresh(now.wall_s)
 
     def _collect(self, now: Now) -> None:
-        self.curator.refresh(now.wall_s, self.working or self.census.pending)
+        self.dataset_stage.refresh(now.wall_s, self.working or self.grouping_run.pending)
 
     def _tell(self, now: Now) -> None:
         self._require_people()
-        self.noticeboard.refresh(self.stage, now.wall_s)
+        self.status_page.refresh(self.stage, now.wall_s)
 
     def _is_held(self) -> bool:
         """Whether a worker has faces and will write them down: groups, a set, kept frames."""
-        return self.census.running or self.curator.busy or self.dispatcher.strays
+        return self.grouping_run.running or self.dataset_stage.busy or self.dispatcher.late_jobs
 
     def _let_go(self) -> None:
         """Somebody was forgotten: what workers make of the faces of before is not wanted."""
-        self.tracker.park()
-        self.publisher.park()
+        self.tracker.release()
+        self.publisher.release()
 
     def _require_people(self) -> None:
         """Touch no tree on a share that hangs."""
         if self._people_away:
             raise PublishError(self._people_away)
 
-    def _complain(self, trouble: str, now: Now) -> None:
+    def _complain(self, blocked: str, now: Now) -> None:
         """Say it when it is new, and once a minute while it lasts."""
-        if trouble != self._trouble or now.steady_s - self._said_s >= SAY_AGAIN_S:
-            log.error("blocked", reason=trouble)
+        if blocked != self._trouble or now.steady_s - self._said_s >= REPEAT_S:
+            log.error("blocked", reason=blocked)
             self._said_s = now.steady_s
-        self._trouble = trouble
+        self._trouble = blocked
 
     def _recover(self) -> None:
         if self._trouble:
@@ -351,9 +363,9 @@ class Service:
         self._trouble = ""
 
 
-def dataset_place(settings: Settings) -> Place:
+def dataset_place(settings: Settings) -> DatasetPaths:
     """Where training sets come from, and go to."""
-    return Place(settings.state_dir, settings.inbox_dir, settings.dataset_dir)
+    return DatasetPaths(settings.state_dir, settings.inbox_dir, settings.dataset_dir)
 
 
 def dataset_rule(settings: Settings) -> DatasetRule:

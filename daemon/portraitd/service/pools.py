@@ -11,7 +11,7 @@ import structlog
 
 from portraitd.clustering import grouping_jobs
 from portraitd.config import Settings
-from portraitd.datasets.crop_jobs import run_orders
+from portraitd.datasets.crop_jobs import crop_frames
 from portraitd.datasets.planner import plan
 from portraitd.datasets.writer import assemble
 from portraitd.faces.interface import EncoderSettings
@@ -19,7 +19,7 @@ from portraitd.ingest import media_jobs
 from portraitd.people import montage_job
 from portraitd.workers import sandbox
 from portraitd.workers.pool import LocalExecutor, RoutedExecutor
-from portraitd.workers.process import Seclusion, WorkerLimits
+from portraitd.workers.process import SandboxPolicy, WorkerLimits
 from portraitd.workers.sandbox import Confinement
 from portraitd.workers.sandbox.trial import held
 
@@ -34,7 +34,7 @@ MEDIA_JOBS: frozenset[Job] = frozenset(
         media_jobs.encode,
         media_jobs.decode,
         montage_job.montage,
-        run_orders,
+        crop_frames,
     }
 )
 """They decode what others made: dropped files, frames and portraits cut from them. Files come by
@@ -55,7 +55,7 @@ SET_JOBS: frozenset[Job] = frozenset({plan, assemble})
 """They read the store, and write the folder of a training set wherever it lies."""
 
 NUMBER_PLACES = 2
-"""One may be busy for minutes with a census while another follows the faces of a video."""
+"""One may be busy for minutes with a grouping while another follows the faces of a video."""
 
 
 def make_workers(settings: Settings, encoder: EncoderSettings, loads: bool = True) -> Executor:
@@ -72,7 +72,7 @@ def make_workers(settings: Settings, encoder: EncoderSettings, loads: bool = Tru
     for reason in sandbox.missing():
         log.warning("workers_less_confined", reason=reason)
     limits = worker_limits(settings)
-    media = decoding_seclusion(encoder) if loads else Seclusion(Confinement((), ()))
+    media = decoding_seclusion(encoder) if loads else SandboxPolicy(Confinement((), ()))
     decoding = LocalExecutor(settings.workers.processes, limits, media)
     computing = LocalExecutor(NUMBER_PLACES, limits, computing_seclusion(settings))
     assembling = LocalExecutor(1, limits, assembling_seclusion())
@@ -83,22 +83,22 @@ def make_workers(settings: Settings, encoder: EncoderSettings, loads: bool = Tru
     )
 
 
-def decoding_seclusion(encoder: EncoderSettings) -> Seclusion:
+def decoding_seclusion(encoder: EncoderSettings) -> SandboxPolicy:
     """Of workers that see foreign files."""
-    return Seclusion(Confinement((), (encoder.models_dir,)), (media_jobs.warm_up, (encoder,)))
+    return SandboxPolicy(Confinement((), (encoder.models_dir,)), (media_jobs.warm_up, (encoder,)))
 
 
-def computing_seclusion(settings: Settings) -> Seclusion:
+def computing_seclusion(settings: Settings) -> SandboxPolicy:
     """Of workers that compute: below the state they read and write, elsewhere nothing."""
-    return Seclusion(Confinement((), (settings.state_dir,), keeps_writing=True))
+    return SandboxPolicy(Confinement((), (settings.state_dir,), keeps_writing=True))
 
 
-def assembling_seclusion() -> Seclusion:
+def assembling_seclusion() -> SandboxPolicy:
     """Of workers that write training sets: files as the service, no network and no programs.
 
     The set's folder may be on any disk, and people remove it to have it made anew.
     """
-    return Seclusion(Confinement((), (Path("/"),), keeps_writing=True))
+    return SandboxPolicy(Confinement((), (Path("/"),), keeps_writing=True))
 
 
 def worker_limits(settings: Settings) -> WorkerLimits:
@@ -107,7 +107,7 @@ def worker_limits(settings: Settings) -> WorkerLimits:
     return WorkerLimits(workers.nice, workers.memory_mb, workers.time_limit_s)
 
 
-def what_holds(settings: Settings, encoder: EncoderSettings) -> dict[str, bool]:
+def self_test(settings: Settings, encoder: EncoderSettings) -> dict[str, bool]:
     """Try in a worker what it must not be able to do: for each thing, whether it was refused.
 
     The settings' own state is the file that it tries to read, if there is one yet.

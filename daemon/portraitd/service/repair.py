@@ -21,7 +21,7 @@ from portraitd.service.daemon import open_service
 from portraitd.service.health import holder
 from portraitd.service.pipeline import Now, Service
 from portraitd.service.wakeup import Doorbell
-from portraitd.store import Database, Showing, StoreLock
+from portraitd.store import Database, Publications, StoreLock
 from portraitd.store.database import FILE_NAME
 from portraitd.store.maintenance.integrity import Soundness
 
@@ -59,10 +59,10 @@ def faults(settings: Settings) -> list[Fault]:
 
 
 def found_memory(settings: Settings) -> str:
-    """The file that the next census goes on from; empty where the store cannot tell."""
+    """The file that the next grouping goes on from; empty where the store cannot tell."""
     try:
         with closing(Database.open_to_read(settings.state_dir)) as database:
-            return Soundness(database).memory()
+            return Soundness(database).snapshot()
     except StoreError:
         return ""
 
@@ -140,15 +140,15 @@ def _of_store(soundness: Soundness, settings: Settings) -> Iterator[Fault]:
     matrix = state_dir / "tracks.f32"
     if problem := soundness.matrix_problem(matrix):
         yield Fault("tracks.f32", problem, lambda: matrix.unlink(missing_ok=True))
-    memory = soundness.memory()
-    if memory and not _is_whole(state_dir / memory):
+    snapshot = soundness.snapshot()
+    if snapshot and not _is_whole(state_dir / snapshot):
         forget = writing(Soundness.forget_memory)
 
         def begin_anew() -> None:
             forget()
-            (state_dir / memory).unlink(missing_ok=True)
+            (state_dir / snapshot).unlink(missing_ok=True)
 
-        yield Fault("memory", f"{memory} cannot be read", begin_anew)
+        yield Fault("memory", f"{snapshot} cannot be read", begin_anew)
 
 
 def _nothing() -> None:
@@ -163,13 +163,19 @@ def _is_whole(path: Path) -> bool:
         return False
 
 
-def _leftovers(state_dir: Path, memory: str) -> Iterator[Fault]:
+def _leftovers(state_dir: Path, snapshot: str) -> Iterator[Fault]:
     """What a process left that ended in the middle of something."""
-    patterns = ("census.f32", "grouping-*.npz", ".grouping-*.npz", f".{FILE_NAME}.new-*")
+    patterns = (
+        "faces.f32",
+        "census.f32",
+        "grouping-*.npz",
+        ".grouping-*.npz",
+        f".{FILE_NAME}.new-*",
+    )
     paths = [path for pattern in patterns for path in sorted(state_dir.glob(pattern))]
     paths += sorted(state_dir.glob("requests/.*"))
     for path in paths:
-        if path.name != memory:
+        if path.name != snapshot:
             yield Fault("leftover", os.fspath(path), lambda path=path: path.unlink())  # type: ignore[misc]
 
 
@@ -178,7 +184,7 @@ def _of_tree(database: Database, settings: Settings) -> Iterator[Fault]:
         with closing(Database.open(settings.state_dir)) as store:
             Soundness(store).show_again()
 
-    if not Showing(database).last().census_id:
+    if not Publications(database).last().grouping_run_id:
         return
     try:
         seen = survey_tree(settings.people_dir, database.name)
@@ -200,22 +206,28 @@ def _publish(settings: Settings) -> None:
     doorbell = Doorbell()
     with open_service(settings, doorbell) as running:
         running.leave_inbox()
-        # At least one turn: what is asked of the census stands in its rows.
+        # At least one turn: what is asked of the grouping stands in its rows.
         running.turn(Now.read())
-        rooms = (
-            running.census,
+        stages = (
+            running.grouping_run,
             running.publisher,
             running.tracker,
             running.review,
             running.gallery,
         )
-        while any(room.pending for room in rooms):
-            if running.trouble:
-                raise PublishError(running.trouble)
+        while any(stage.pending for stage in stages):
+            if running.blocked:
+                raise PublishError(running.blocked)
             doorbell.wait(0.5)
             running.turn(Now(time.time(), time.monotonic()))
 
 
 def _is_out_of_date(running: Service) -> bool:
-    rooms = (running.census, running.publisher, running.tracker, running.review, running.gallery)
-    return any(room.pending for room in rooms)
+    stages = (
+        running.grouping_run,
+        running.publisher,
+        running.tracker,
+        running.review,
+        running.gallery,
+    )
+    return any(stage.pending for stage in stages)

@@ -11,7 +11,7 @@ from pathlib import Path
 PATIENCE_S = 5.0
 
 
-class Reach:
+class ShareProbe:
     """Asks a folder in a thread of its own, so that only the thread waits for ever.
 
     Args:
@@ -24,7 +24,7 @@ class Reach:
         self._patience_s = patience_s
         self._asked: Future[None] | None = None
 
-    def trouble(self) -> str:
+    def blocked(self) -> str:
         """Why the folder must not be touched now; empty if it may be.
 
         While one question is without an answer no other is asked, and nobody waits for it again.

@@ -14,22 +14,22 @@ from portraitd.config import Settings
 from portraitd.model.media_file import FileState
 from portraitd.service.health import Health, heard
 from portraitd.store import (
-    Census,
+    BlockedStages,
     ClusterState,
-    Crew,
-    CrewMember,
     Database,
+    Eraser,
     Faces,
     Files,
-    Forgetting,
+    GroupingRun,
     Ledger,
     People,
-    Showing,
+    Publications,
+    RemoteWorker,
+    RemoteWorkers,
+    SliceQueue,
     TrackStore,
-    Troubles,
-    Work,
 )
-from portraitd.store.files import shown
+from portraitd.store.files import display_path
 from portraitd.store.reprocess import Rebuild
 
 
@@ -45,13 +45,13 @@ class Status:
         footage_done_s, footage_open_s: Seconds of footage encoded, and still to do.
         footage_per_work_s: Seconds of footage a worker gets through in a second; 0 if unknown.
         eta_s: Seconds of work left on all workers; 0 if nothing is left, None if unknown.
-        census: The grouping in force.
-        close_people: Pairs of people who may be one, and the distance between them.
-        troubles: What stands in the way until somebody acts, by room.
+        grouping: The grouping in force.
+        merge_candidates: Pairs of people who may be one, and the distance between them.
+        blocked_stages: What stands in the way until somebody acts, by room.
         rebuild: Videos that were looked at again, and how many there are to be.
         problems: Path and reason of files that failed or wait for something.
         oldest_open_s: Age of the oldest file that is not finished; 0 if there is none.
-        publication_pending: Whether the people tree does not show the census in force, and what
+        publication_pending: Whether the people tree does not show the grouping in force, and what
             people said since.
         forgetting_pending: Whether a forgetting has not reached everything.
         service: What a running service says of itself; its process is 0 if none runs.
@@ -68,8 +68,8 @@ class Status:
     footage_open_s: float
     footage_per_work_s: float
     eta_s: float | None
-    census: Census | None
-    close_people: list[tuple[int, int, float]]
+    grouping: GroupingRun | None
+    merge_candidates: list[tuple[int, int, float]]
     troubles: dict[str, str]
     rebuild: tuple[int, int]
     problems: list[tuple[str, str]]
@@ -79,7 +79,7 @@ class Status:
     service: Health
     healthy: bool
     cluster: ClusterState | None = None
-    workers: list[CrewMember] = field(default_factory=list)
+    workers: list[RemoteWorker] = field(default_factory=list)
 
 
 def read_status(settings: Settings) -> Status:
@@ -98,38 +98,38 @@ def read_status(settings: Settings) -> Status:
 def status_of(database: Database, settings: Settings, now_s: float) -> Status:
     """As ``read_status``, from a store that is open."""
     files, people = Files(database, settings.inbox_dir), People(database)
-    work, crew = Work(database, files), Crew(database)
-    footage = work.progress()
+    slice_queue, remote_workers = SliceQueue(database, files), RemoteWorkers(database)
+    footage = slice_queue.progress()
     problems = [
-        (shown(file.path), file.reason)
+        (display_path(file.path), file.reason)
         for state in (FileState.FAILED, FileState.WAITING)
         for file in files.in_state(state)
         if file.reason
     ]
-    census, service = people.last_census(), heard(settings.state_dir)
-    troubles, shown_now = Troubles(database).all(), Showing(database).last()
-    in_force = (census.id if census else 0, Ledger(database).last_id())
+    grouping_run, service = people.last_grouping_run(), heard(settings.state_dir)
+    troubles, shown_now = BlockedStages(database).all(), Publications(database).last()
+    in_force = (grouping_run.id if grouping_run else 0, Ledger(database).last_id())
     return Status(
         files=files.counts(),
-        videos=work.counts(),
+        videos=slice_queue.counts(),
         faces=Faces(database).count(),
         people=len(people.present()),
         footage_done_s=footage.footage_done_s,
         footage_open_s=footage.footage_open_s,
         footage_per_work_s=footage.speed,
-        eta_s=footage.eta_s(crew.at_once(settings.workers.processes)),
-        census=census,
-        close_people=people.close(),
+        eta_s=footage.eta_s(remote_workers.at_once(settings.workers.processes)),
+        grouping=grouping_run,
+        merge_candidates=people.close(),
         troubles=troubles,
         rebuild=Rebuild(database, files, TrackStore(database)).progress(),
         problems=problems,
         oldest_open_s=max(0.0, now_s - oldest_s) if (oldest_s := files.oldest_open_s()) else 0,
-        publication_pending=census is not None and shown_now[:2] != in_force,
-        forgetting_pending=Forgetting(database).pending,
+        publication_pending=grouping_run is not None and shown_now[:2] != in_force,
+        forgetting_pending=Eraser(database).pending,
         service=service,
         healthy=not service.blocked and not troubles,
-        cluster=crew.cluster(),
-        workers=crew.members(),
+        cluster=remote_workers.cluster(),
+        workers=remote_workers.members(),
     )
 
 
@@ -153,17 +153,19 @@ def print_table(status: Status, console: Console) -> None:
     elif status.eta_s:
         left = f"{status.footage_open_s:.0f} s of footage, about {_spoken(status.eta_s)}"
         table.add_row("left", left)
-    if status.census:
-        census = status.census
+    if status.grouping:
+        grouping_run = status.grouping
         table.add_row(
-            "last census",
-            f"{census.people} people, {census.unassigned} of {census.faces} faces unassigned, "
-            f"{census.churn} changed person, {census.names_lost} names lost, "
-            f"{census.violations} times one person twice in a frame",
+            "last grouping",
+            f"{grouping_run.people} people, {grouping_run.unassigned} of {grouping_run.faces} faces unassigned, "
+            f"{grouping_run.churn} changed person, {grouping_run.names_lost} names lost, "
+            f"{grouping_run.violations} times one person twice in a frame",
         )
-    if status.close_people:
-        shown_pairs = [f"{one} and {other} ({d:.2f})" for one, other, d in status.close_people[:8]]
-        more = len(status.close_people) - len(shown_pairs)
+    if status.merge_candidates:
+        shown_pairs = [
+            f"{one} and {other} ({d:.2f})" for one, other, d in status.merge_candidates[:8]
+        ]
+        more = len(status.merge_candidates) - len(shown_pairs)
         table.add_row("may be one", ", ".join(shown_pairs) + (f", {more} more" if more > 0 else ""))
     if status.rebuild[1]:
         table.add_row("rebuild", "{} of {} videos looked at again".format(*status.rebuild))
@@ -175,13 +177,13 @@ def print_table(status: Status, console: Console) -> None:
     for member in status.workers:
         table.add_row("worker", described(member))
     console.print(table)
-    for room, reason in status.troubles.items():
-        console.print(f"  {room} cannot go on: {reason}", style="red", markup=False)
+    for stage, reason in status.troubles.items():
+        console.print(f"  {stage} cannot go on: {reason}", style="red", markup=False)
     for path, reason in status.problems:
         console.print(f"  {path}: {reason}", markup=False, highlight=False)
 
 
-def described(member: CrewMember) -> str:
+def described(member: RemoteWorker) -> str:
     """A worker of another machine in one line."""
     name = f"{member.host or 'unknown'} {member.address}"
     if member.state != "accepted":
@@ -191,7 +193,7 @@ def described(member: CrewMember) -> str:
         f"{name}: {member.processes} at once, {member.slices_out} slices out, "
         f"{member.slices_done} done"
         + (f", {speed:.1f} s of footage a second" if speed else "")
-        + (", files are sent" if member.sends else "")
+        + (", files are sent" if member.receives_files else "")
     )
 
 

@@ -26,7 +26,7 @@ log = structlog.get_logger(stage="service")
 TELL_EVERY_S = 10.0
 
 
-class Attendant:
+class Supervisor:
     """Stands beside a running service, and sees to what is not its work.
 
     Args:
@@ -51,13 +51,13 @@ class Attendant:
     def attend(self, service: Service, now: Now) -> bool:
         """After every turn. Returns whether the service is to end, to begin anew."""
         self.begun = True
-        self._tell(service.trouble, now)
+        self._tell(service.blocked, now)
         if self._metrics is None:
             self._metrics = MetricsFile(
                 self._settings,
                 lambda: status_of(service.database, self._settings, time.time()),
             )
-        blocked_s = now.steady_s - self._blocked_since[1] if service.trouble else 0.0
+        blocked_s = now.steady_s - self._blocked_since[1] if service.blocked else 0.0
         self._metrics.refresh(now.steady_s, blocked_s)
         if self._asked():
             self._take_up_new()
@@ -68,15 +68,15 @@ class Attendant:
         if self._metrics is not None:
             self._metrics.remove()
 
-    def _tell(self, trouble: str, now: Now) -> None:
+    def _tell(self, blocked: str, now: Now) -> None:
         """When it changes, and now and then: one that grows old tells of a service that hangs."""
-        if trouble and not self._told:
+        if blocked and not self._told:
             self._blocked_since = (now.wall_s, now.steady_s)
-        if trouble != self._told or now.steady_s - self._told_s >= TELL_EVERY_S:
-            since_s = self._blocked_since[0] if trouble else 0.0
-            health = Health(os.getpid(), now.wall_s, trouble, since_s)
+        if blocked != self._told or now.steady_s - self._told_s >= TELL_EVERY_S:
+            since_s = self._blocked_since[0] if blocked else 0.0
+            health = Health(os.getpid(), now.wall_s, blocked, since_s)
             tell(self._settings.state_dir, health)
-            self._told, self._told_s = trouble, now.steady_s
+            self._told, self._told_s = blocked, now.steady_s
 
     def _take_up_new(self) -> None:
         try:
@@ -105,7 +105,7 @@ def run(settings: Settings, reload: Callable[[], Settings], until_idle: bool = F
     # Listening to the end: a stop may be asked while the work of before is ended.
     with stop_signals(doorbell) as stopping, _reload_signal(doorbell) as asked:
         while True:
-            attendant = Attendant(settings, reload, asked)
+            attendant = Supervisor(settings, reload, asked)
             try:
                 daemon.run(settings, until_idle, attendant.attend, doorbell, stopping)
             except PortraitdError as error:
@@ -128,7 +128,7 @@ def _reload_signal(doorbell: Doorbell) -> Iterator[Callable[[], bool]]:
 
     def note(number: int, frame: FrameType | None) -> None:
         received.append(number)
-        doorbell.ring("reload")
+        doorbell.wake("reload")
 
     def asked() -> bool:
         wanted = bool(received)

@@ -18,7 +18,7 @@ class Doorbell:
         # wait() it would wait for itself. SimpleQueue.put is reentrant.
         self._rings: queue.SimpleQueue[str] = queue.SimpleQueue()
 
-    def ring(self, reason: str) -> None:
+    def wake(self, reason: str) -> None:
         """End the wait that is going on, or else the next one."""
         # One ring is as good as a thousand: the look that follows it sees everything.
         if self._rings.empty():
@@ -53,10 +53,10 @@ class Button:
         self._doorbell = doorbell
         self._pressed = pressed
 
-    def ring(self, reason: str) -> None:
+    def wake(self, reason: str) -> None:
         """Something happened."""
         self._pressed()
-        self._doorbell.ring(reason)
+        self._doorbell.wake(reason)
 
 
 @contextmanager
@@ -71,7 +71,7 @@ def stop_signals(doorbell: Doorbell) -> Iterator[Callable[[], bool]]:
         if received:
             os._exit(128 + number)
         received.append(number)
-        doorbell.ring("stop")
+        doorbell.wake("stop")
 
     with handled_by(stop, signal.SIGTERM, signal.SIGINT):
         yield lambda: bool(received)

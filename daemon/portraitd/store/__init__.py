@@ -1,42 +1,42 @@
 """What portraitd remembers: one SQLite file on a local disk, one writer. All SQL lives here."""
 
-from portraitd.store.alerts import Troubles
 from portraitd.store.appearances import Appearances
-from portraitd.store.corrections.edit_recorder import Verdicts
+from portraitd.store.blocked_stages import BlockedStages
+from portraitd.store.corrections.edit_recorder import EditRecorder
 from portraitd.store.corrections.ledger import Ledger
 from portraitd.store.database import Database, StoreLock
-from portraitd.store.erasure.eraser import Forgetting
+from portraitd.store.erasure.eraser import Eraser
 from portraitd.store.faces import Faces, StoredFace
 from portraitd.store.files import Files, KnownFile
-from portraitd.store.gallery_history import Showings
-from portraitd.store.people import Census, People
-from portraitd.store.publications import Showing
-from portraitd.store.queue_stats import Standing
-from portraitd.store.remote_workers import ClusterState, Crew, CrewMember
-from portraitd.store.slices import Ticket, Work
+from portraitd.store.gallery_history import GalleryHistory
+from portraitd.store.people import GroupingRun, People
+from portraitd.store.publications import Publications
+from portraitd.store.queue_stats import QueueStats
+from portraitd.store.remote_workers import ClusterState, RemoteWorker, RemoteWorkers
+from portraitd.store.slices import ClaimedSlice, SliceQueue
 from portraitd.store.tracks import TrackStore
 
 __all__ = [
     "Appearances",
-    "Census",
+    "GroupingRun",
     "ClusterState",
-    "Crew",
-    "CrewMember",
+    "RemoteWorkers",
+    "RemoteWorker",
     "Database",
     "Faces",
     "Files",
-    "Forgetting",
+    "Eraser",
     "KnownFile",
     "Ledger",
     "People",
-    "Showing",
-    "Showings",
-    "Standing",
+    "Publications",
+    "GalleryHistory",
+    "QueueStats",
     "StoreLock",
     "StoredFace",
-    "Ticket",
+    "ClaimedSlice",
     "TrackStore",
-    "Troubles",
-    "Verdicts",
-    "Work",
+    "BlockedStages",
+    "EditRecorder",
+    "SliceQueue",
 ]

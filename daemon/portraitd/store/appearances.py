@@ -21,7 +21,7 @@ from portraitd.model.appearance import Clip
 from portraitd.model.face import EMBEDDING_SIZE, Embeddings
 from portraitd.model.media_file import MediaKind
 from portraitd.store.database import Database
-from portraitd.store.files import shown
+from portraitd.store.files import display_path
 from portraitd.store.people import Unit
 
 LONGEST_STEP_S = 10.0
@@ -30,7 +30,7 @@ _OWN_SHELF = "processed/"
 """Where portraitd itself moves files: not part of the name that people know."""
 
 
-class SeenIn(NamedTuple):
+class RecordingSightings(NamedTuple):
     """A person in one video, counted.
 
     Attributes:
@@ -72,8 +72,8 @@ class Appearances:
             select videos.*,
                 (select path from files where files.video_id = videos.id
                  order by state = 'duplicate', id limit 1) as path,
-                (select total(sampled) from jobs where video_id = videos.id) as sampled,
-                (select max(ended_s) from jobs where video_id = videos.id) as ended_s
+                (select total(sampled) from slices where video_id = videos.id) as sampled,
+                (select max(ended_s) from slices where video_id = videos.id) as ended_s
             from videos
             """
         )
@@ -82,7 +82,7 @@ class Appearances:
             known = math.isfinite(row["duration_s"])
             duration_s = row["duration_s"] if known else row["ended_s"] or 0.0
             step_s = duration_s / row["sampled"] if row["sampled"] and duration_s else 1.0
-            name = shown(Path(os.fsdecode(row["path"] or b"")))
+            name = display_path(Path(os.fsdecode(row["path"] or b"")))
             is_photo = row["kind"] == MediaKind.PHOTO
             clips[row["id"]] = Clip(
                 row["id"],
@@ -94,7 +94,7 @@ class Appearances:
             )
         return clips
 
-    def counted(self) -> dict[int, list[SeenIn]]:
+    def counted(self) -> dict[int, list[RecordingSightings]]:
         """In which videos each person is seen, and how often; one pass over an index."""
         rows = self._db.execute(
             """
@@ -105,7 +105,7 @@ class Appearances:
             """
         )
         return {
-            person: [SeenIn(*row[1:]) for row in group]
+            person: [RecordingSightings(*row[1:]) for row in group]
             for person, group in groupby(map(tuple, rows), lambda row: row[0])
         }
 

@@ -90,7 +90,7 @@ class Recording:
     slices: tuple[tuple[float, float], ...]
 
 
-class Enrolment(NamedTuple):
+class ClassRegistration(NamedTuple):
     """What a plan wants to be remembered for ever.
 
     Attributes:
@@ -119,10 +119,10 @@ class DatasetStore:
         """Another text whenever a training set may have to change."""
         row = self._db.execute(
             f"""
-            select (select coalesce(max(id), 0) from censuses) as census,
+            select (select coalesce(max(id), 0) from grouping_runs) as grouping_run,
                 (select count(*) from people) as people,
-                (select count(*) from forgettings where finished_at is not null) as forgotten,
-                (select coalesce(sum(id), 0) from standing_faces where {HIDDEN}) as hidden
+                (select count(*) from erasures where finished_at is not null) as forgotten,
+                (select coalesce(sum(id), 0) from current_faces where {HIDDEN}) as hidden
             """  # noqa: S608
         ).fetchone()
         names = self._db.execute(
@@ -130,7 +130,7 @@ class DatasetStore:
         )
         who = ";".join(f"{name['id']}={name['name']}" for name in names)
         forgotten = f" {row['forgotten']} forgotten" if row["forgotten"] else ""
-        return f"{row['census']} {row['people']} {row['hidden']}{forgotten} {who}"
+        return f"{row['grouping_run']} {row['people']} {row['hidden']}{forgotten} {who}"
 
     def persons(self, named_only: bool) -> list[NamedPerson]:
         """The people a set may hold who have a face, by id."""
@@ -139,7 +139,7 @@ class DatasetStore:
             select id, name from people
             where (name is not null or not ?) and {ELIGIBLE}
                 and exists
-                    (select 1 from standing_faces where person_id = people.id and not {HIDDEN})
+                    (select 1 from current_faces where person_id = people.id and not {HIDDEN})
             order by id
             """,  # noqa: S608
             (named_only,),
@@ -162,7 +162,7 @@ class DatasetStore:
         """On which side everything lies that was ever given one."""
         return {row["key"]: row["split"] for row in self._db.execute("select * from splits")}
 
-    def enrol(self, enrolment: Enrolment, now_s: float) -> None:
+    def enrol(self, enrolment: ClassRegistration, now_s: float) -> None:
         """Remember new classes, names and splits, in one transaction.
 
         Raises:
@@ -186,8 +186,8 @@ class DatasetStore:
         """All faces of the recordings that these people are in, by recording and time."""
         rows = self._db.execute(
             f"""
-            select *, {HIDDEN} as unseen from standing_faces
-            where video_id in (select video_id from standing_faces
+            select *, {HIDDEN} as unseen from current_faces
+            where video_id in (select video_id from current_faces
                 where person_id in (select value from json_each(?)))
             order by video_id, t_s, id
             """,  # noqa: S608
@@ -199,7 +199,7 @@ class DatasetStore:
         """Shape ``(len(face_ids), 128)``, in the order asked for."""
         found = [
             self._db.execute(
-                "select embedding from standing_faces where id = ?", (face_id,)
+                "select embedding from current_faces where id = ?", (face_id,)
             ).fetchone()
             for face_id in face_ids
         ]
@@ -228,7 +228,7 @@ class DatasetStore:
         if row is None:
             raise KeyError(video_id)
         slices = self._db.execute(
-            "select start_s, stop_s from jobs where video_id = ? order by start_s", (video_id,)
+            "select start_s, stop_s from slices where video_id = ? order by start_s", (video_id,)
         )
         names = self._files.of_video(video_id)
         names.sort(key=lambda known: known.state is FileState.GONE)
@@ -257,7 +257,7 @@ class DatasetStore:
     def face_times(self, video_id: int) -> list[float]:
         """When faces were seen in a recording, whosever, rising."""
         rows = self._db.execute(
-            "select distinct t_s from standing_faces where video_id = ? order by t_s", (video_id,)
+            "select distinct t_s from current_faces where video_id = ? order by t_s", (video_id,)
         )
         return [row["t_s"] for row in rows]
 

@@ -12,7 +12,7 @@ from portraitd.store.database import Database
 from portraitd.store.erasure.tombstones import Tombstones
 
 
-class Sightings:
+class Detections:
     """Writes faces, without those that were forgotten.
 
     Args:
@@ -25,34 +25,34 @@ class Sightings:
         self._tombstones = tombstones
 
     def put(
-        self, video_id: int, job_id: int, result: SliceFaces, encoder: str, now_s: float
+        self, video_id: int, slice_id: int, result: SliceFaces, encoder: str, now_s: float
     ) -> None:
         """Store what one slice shows, inside the caller's transaction.
 
         Args:
             video_id: The video or photo.
-            job_id: The slice of it.
+            slice_id: The slice of it.
             result: What a worker found there.
             encoder: The space in which its embeddings lie.
             now_s: The time.
         """
         video = self._db.execute("select * from videos where id = ?", (video_id,)).fetchone()
-        size_px, remembered = (video["width_px"], video["height_px"]), list(result.sightings)
+        size_px, remembered = (video["width_px"], video["height_px"]), list(result.detections)
         for sha256 in self.contents(video_id):
             remembered = self._tombstones.without_forgotten(sha256, size_px, remembered)
-        for sighting in remembered:
-            face, portrait = sighting.face, sighting.portrait
+        for detection in remembered:
+            face, portrait = detection.face, detection.portrait
             face_id = self._db.execute(
                 """
-                insert into faces (video_id, job_id, t_s, box_left, box_top, box_right,
+                insert into faces (video_id, slice_id, t_s, box_left, box_top, box_right,
                     box_bottom, score, landmarks, size_px, sharpness, frontal, confidence,
                     encoder, embedding, added_at)
                 values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                 """,
                 (
                     video_id,
-                    job_id,
-                    sighting.t_s,
+                    slice_id,
+                    detection.t_s,
                     *face.box,
                     face.score,
                     _packed(face.landmarks),
@@ -75,7 +75,7 @@ class Sightings:
         rows = self._db.execute(
             f"""
             select {CONTENT_SQL} as sha256 from videos where id = ?1
-            union select sha256 from beginnings where video_id =
+            union select sha256 from partial_copies where video_id =
                 (select coalesce(replaces, id) from videos where id = ?1)
             """,  # noqa: S608 - a constant
             (video_id,),

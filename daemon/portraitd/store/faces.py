@@ -1,4 +1,4 @@
-"""The faces that were found: reading them back for a census, for people, for scripts."""
+"""The faces that were found: reading them back for a grouping, for people, for scripts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portraitd.model.face import EMBEDDING_SIZE, Box, Embeddings
-from portraitd.model.track import levelled
+from portraitd.model.track import l2_normalised
 from portraitd.store.database import Database
 
 CHUNK = 4096
@@ -44,19 +44,17 @@ class Faces:
 
     def encoders(self) -> list[str]:
         """The embedding spaces in use; more than one cannot be grouped together."""
-        rows = self._db.execute("select distinct encoder from faces_in_force order by encoder")
+        rows = self._db.execute("select distinct encoder from grouped_faces order by encoder")
         return [row["encoder"] for row in rows]
 
     def ids(self) -> NDArray[np.int64]:
-        """Of every face that takes part in a census, rising."""
-        rows = self._db.execute("select id from faces_in_force order by id").fetchall()
+        """Of every face that takes part in a grouping, rising."""
+        rows = self._db.execute("select id from grouped_faces order by id").fetchall()
         return np.fromiter((row["id"] for row in rows), np.int64, len(rows))
 
     def persons(self) -> NDArray[np.int64]:
         """The person of every face in the order of ``ids``; 0 for none."""
-        rows = self._db.execute(
-            "select coalesce(person_id, 0) as p from faces_in_force order by id"
-        )
+        rows = self._db.execute("select coalesce(person_id, 0) as p from grouped_faces order by id")
         return np.fromiter((row["p"] for row in rows), np.int64)
 
     def persons_of(self, face_ids: Iterable[int]) -> dict[int, int | None]:
@@ -73,13 +71,13 @@ class Faces:
     def tracks(self) -> NDArray[np.int64]:
         """The track of every face in the order of ``ids``; 0 while it has none."""
         rows = self._db.execute(
-            "select coalesce(track_id, 0) as t from faces_in_force order by id"
+            "select coalesce(track_id, 0) as t from grouped_faces order by id"
         ).fetchall()
         return np.fromiter((row["t"] for row in rows), np.int64, len(rows))
 
     def embeddings(self) -> Iterator[Embeddings]:
         """All embeddings in the order of ``ids``, some thousand rows at a time."""
-        cursor = self._db.execute("select embedding from faces_in_force order by id")
+        cursor = self._db.execute("select embedding from grouped_faces order by id")
         while rows := cursor.fetchmany(CHUNK):
             yield _matrix(rows)
 
@@ -103,7 +101,9 @@ class Faces:
         distances = []
         before: tuple[int, NDArray[np.float64]] | None = None
         for row in rows:
-            vector = levelled(np.frombuffer(row["embedding"], "<f4")[None])[0].astype(np.float64)
+            vector = l2_normalised(np.frombuffer(row["embedding"], "<f4")[None])[0].astype(
+                np.float64
+            )
             if before and before[0] == row["track_id"]:
                 distances.append(float(np.linalg.norm(vector - before[1])))
             before = (row["track_id"], vector)
@@ -122,7 +122,7 @@ class Faces:
             raise KeyError(face_id)
         return bytes(row["jpeg"])
 
-    def goodness(self, face_ids: list[int]) -> NDArray[np.float64]:
+    def quality(self, face_ids: list[int]) -> NDArray[np.float64]:
         """How well each face would stand for its person: large, sharp, frontal; any scale."""
         rows = [
             self._db.execute(

@@ -18,7 +18,7 @@ INBOX = b""
 OPEN_STATES = (FileState.WAITING, FileState.READY, FileState.PROBING, FileState.ENCODING)
 
 
-def shown(path: bytes | Path) -> str:
+def display_path(path: bytes | Path) -> str:
     """A path as text that can be printed, whatever bytes it holds."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 

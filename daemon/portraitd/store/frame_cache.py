@@ -29,7 +29,7 @@ def frame_picture(sha256: str, t_s: float) -> str:
     return f"{frame_stem(sha256, t_s)}.jpg"
 
 
-class Pool:
+class FrameCache:
     """A folder of pictures, in one folder for each recording.
 
     Args:

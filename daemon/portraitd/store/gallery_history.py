@@ -7,22 +7,22 @@ from typing import NamedTuple
 from portraitd.store.database import Database
 
 NOT_KNOWN = -1
-"""In place of the newest face or track: between a rebuild and the census that follows it."""
+"""In place of the newest face or track: between a rebuild and the grouping that follows it."""
 
 
-class Showing(NamedTuple):
+class GalleryVersion(NamedTuple):
     """What the gallery showed at one time.
 
     Attributes:
-        last_id: The newest face or track that the census in force knew.
-        shown_at: When these faces came into sight.
+        last_id: The newest face or track that the grouping in force knew.
+        written_at: When these faces came into sight.
     """
 
     last_id: int
-    shown_at: float
+    written_at: float
 
 
-class Showings:
+class GalleryHistory:
     """The gallery's own memory: of which publication it is, and what was new in it."""
 
     def __init__(self, database: Database) -> None:
@@ -34,13 +34,13 @@ class Showings:
         return float(row["finished_at"]) if row else 0.0
 
     def last(self) -> tuple[float, str] | None:
-        """The publication and the look that the gallery was last made from."""
+        """The publication and the render_version that the gallery was last made from."""
         row = self._db.execute(
-            "select published_at, look from showings order by id desc limit 1"
+            "select published_at, render_version from gallery_versions order by id desc limit 1"
         ).fetchone()
-        return row and (row["published_at"], row["look"])
+        return row and (row["published_at"], row["render_version"])
 
-    def before(self, last_id: int) -> Showing | None:
+    def before(self, last_id: int) -> GalleryVersion | None:
         """What was shown before faces came into sight up to this one; None at the first time.
 
         A publication that brings no new face, such as after a word of a human, does not count:
@@ -48,30 +48,32 @@ class Showings:
         """
         row = self._db.execute(
             """
-            select last_id, shown_at from showings
+            select last_id, written_at from gallery_versions
             where last_id not in (?, ?) and published_at > 0 order by id desc limit 1
             """,
             (last_id, NOT_KNOWN),
         ).fetchone()
-        return Showing(row["last_id"], row["shown_at"]) if row else None
+        return GalleryVersion(row["last_id"], row["written_at"]) if row else None
 
-    def note(self, published_at: float, look: str, last_id: int, now_s: float) -> None:
+    def note(self, published_at: float, render_version: str, last_id: int, now_s: float) -> None:
         """The gallery now shows this publication."""
         with self._db.transaction():
             known = self._db.execute(
                 """
-                update showings set published_at = ?, look = ?
-                where id = (select max(id) from showings) and last_id = ?
+                update gallery_versions set published_at = ?, render_version = ?
+                where id = (select max(id) from gallery_versions) and last_id = ?
                 """,
-                (published_at, look, last_id),
+                (published_at, render_version, last_id),
             )
             if known.rowcount == 0:
                 self._db.execute(
                     """
-                    insert into showings (published_at, look, last_id, shown_at)
+                    insert into gallery_versions (published_at, render_version, last_id, written_at)
                     values (?, ?, ?, ?)
                     """,
-                    (published_at, look, last_id, now_s),
+                    (published_at, render_version, last_id, now_s),
                 )
             # Two are enough: what is shown, and what was shown before.
-            self._db.execute("delete from showings where id < (select max(id) from showings) - 1")
+            self._db.execute(
+                "delete from gallery_versions where id < (select max(id) from gallery_versions) - 1"
+            )

@@ -24,7 +24,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
+class ContentHistory:
     """What is known of the content of a file, and how far it has got.
 
     Attributes:
@@ -47,7 +47,7 @@ class Content:
     slices_done: int
     slices_running: int
     attempts: int
-    trouble: str
+    blocked: str
     faces: int
 
 
@@ -65,25 +65,25 @@ class History:
         )
         return [Step(row["at"], row["state"], row["reason"], row["size"]) for row in rows]
 
-    def of_content(self, video_id: int) -> Content | None:
+    def of_content(self, video_id: int) -> ContentHistory | None:
         """How far a content has got; None if it was forgotten."""
         row = self._db.execute(
             """
             select videos.*,
                 (select count(*) from faces where video_id = videos.id) as faces,
-                count(jobs.id) as slices,
-                count(jobs.id) filter (where jobs.state = 'done') as slices_done,
-                count(jobs.id) filter (where jobs.state = 'running') as slices_running,
-                coalesce(max(jobs.attempts), 0) as attempts,
-                coalesce(max(jobs.reason), '') as trouble
-            from videos left join jobs on jobs.video_id = videos.id
+                count(slices.id) as slices,
+                count(slices.id) filter (where slices.state = 'done') as slices_done,
+                count(slices.id) filter (where slices.state = 'running') as slices_running,
+                coalesce(max(slices.attempts), 0) as attempts,
+                coalesce(max(slices.reason), '') as trouble
+            from videos left join slices on slices.video_id = videos.id
             where videos.id = ? group by videos.id
             """,
             (video_id,),
         ).fetchone()
         if row is None:
             return None
-        return Content(**{name: row[name] for name in Content.__slots__})
+        return ContentHistory(**{name: row[name] for name in ContentHistory.__slots__})
 
     def ready_before(self, file_id: int) -> int:
         """How many files are looked into before this one."""

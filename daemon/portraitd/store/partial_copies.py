@@ -41,7 +41,7 @@ class Beginnings:
     def whole_of(self, sha256: str) -> int | None:
         """The video that begins with a content, if it was broken off once."""
         row = self._db.execute(
-            "select video_id from beginnings where sha256 = ?", (sha256,)
+            "select video_id from partial_copies where sha256 = ?", (sha256,)
         ).fetchone()
         return row and int(row[0])
 
@@ -78,10 +78,10 @@ class Beginnings:
             """,
             (facts.sha256, facts.duration_s, facts.fps, size, video_id),
         )
-        self._db.execute("delete from jobs where video_id = ? and state <> 'done'", (video_id,))
+        self._db.execute("delete from slices where video_id = ? and state <> 'done'", (video_id,))
         from_s = self._resumed(video_id, facts.fps)
         self._db.executemany(
-            "insert into jobs (video_id, start_s, stop_s, state) values (?, ?, ?, 'queued')",
+            "insert into slices (video_id, start_s, stop_s, state) values (?, ?, ?, 'queued')",
             [(video_id, max(start, from_s), stop) for start, stop in pieces if stop > from_s],
         )
         return video_id
@@ -93,13 +93,13 @@ class Beginnings:
             Whether it was one.
         """
         old = self._db.execute(
-            "select * from beginnings where video_id = ? order by content_size desc limit 1",
+            "select * from partial_copies where video_id = ? order by content_size desc limit 1",
             (video_id,),
         ).fetchone()
         if old is None:
             return False
-        self._db.execute("delete from beginnings where sha256 = ?", (old["sha256"],))
-        self._db.execute("delete from jobs where video_id = ? and state <> 'done'", (video_id,))
+        self._db.execute("delete from partial_copies where sha256 = ?", (old["sha256"],))
+        self._db.execute("delete from slices where video_id = ? and state <> 'done'", (video_id,))
         self._db.execute(
             """
             update videos set sha256 = ?, duration_s = ?, fps = ?, content_size = ?,
@@ -120,7 +120,7 @@ class Beginnings:
     def _remember(self, old: sqlite3.Row) -> None:
         self._db.execute(
             """
-            insert into beginnings (sha256, video_id, content_size, duration_s, fps, reason)
+            insert into partial_copies (sha256, video_id, content_size, duration_s, fps, reason)
             values (?, ?, ?, ?, ?, ?)
             """,
             (
@@ -147,13 +147,13 @@ class Beginnings:
     def _resumed(self, video_id: int, fps: float) -> float:
         """From when on there is something new; what is done ends there."""
         row = self._db.execute(
-            "select max(ended_s) from jobs where video_id = ? and state = 'done'", (video_id,)
+            "select max(ended_s) from slices where video_id = ? and state = 'done'", (video_id,)
         ).fetchone()
         if row[0] is None:
             return 0.0
         from_s = float(row[0]) + (0.5 / fps if fps > 0 else 0.001)
         self._db.execute(
-            "update jobs set stop_s = ? where video_id = ? and stop_s > ?",
+            "update slices set stop_s = ? where video_id = ? and stop_s > ?",
             (from_s, video_id, from_s),
         )
         return from_s if math.isfinite(from_s) else 0.0

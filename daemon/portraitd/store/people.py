@@ -1,4 +1,4 @@
-"""People and the censuses that found them."""
+"""People and the grouping_runs that found them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from portraitd.model.person import CarriedOver
 from portraitd.store.database import Database
 
 Unit = Literal["faces", "tracks"]
-"""What a census counts as one."""
+"""What a grouping counts as one."""
 
 
 @dataclass(frozen=True, slots=True)
-class Census:
+class GroupingRun:
     """What one grouping of all faces came to.
 
     Attributes:
@@ -33,7 +33,7 @@ class Census:
         violations: Faces of one person in one frame, beyond the first; must be 0.
         seconds: What it took.
         finished_at: When.
-        memory: Name of the file that the next census goes on from.
+        snapshot: Name of the file that the next grouping goes on from.
         ledger_id: The newest row of the ledger it knew.
         forced: As violations, but because somebody put both there.
     """
@@ -50,21 +50,21 @@ class Census:
     violations: int
     seconds: float
     finished_at: float
-    memory: str
+    snapshot: str
     ledger_id: int = 0
     forced: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Grouped:
-    """Who everybody is, as a census says.
+    """Who everybody is, as a grouping says.
 
     Attributes:
         unit: Whether ``ids`` are those of faces or of tracks.
         ids: Shape ``(n,)``, rising.
         carried: The person of each, and what became of people.
         parameters: What it was grouped with.
-        memory: Name of the file that the next census goes on from.
+        snapshot: Name of the file that the next grouping goes on from.
         close: Two people, and the distance between them, who may be one.
         ledger_id: The newest row of the ledger it knew.
         told: Shape ``(n,)``; which of them somebody placed. None for none.
@@ -74,7 +74,7 @@ class Grouped:
     ids: NDArray[np.int64]
     carried: CarriedOver
     parameters: str
-    memory: str = ""
+    snapshot: str = ""
     close: Sequence[tuple[int, int, float]] = ()
     ledger_id: int = 0
     told: NDArray[np.bool_] | None = None
@@ -82,7 +82,7 @@ class Grouped:
 
 @dataclass(frozen=True, slots=True)
 class Arrivals:
-    """Faces that no census with these parameters has seen.
+    """Faces that no grouping with these parameters has seen.
 
     Attributes:
         stale: Whether anything is new at all.
@@ -108,36 +108,38 @@ class People:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def last_census(self) -> Census | None:
-        """The census in force."""
-        row = self._db.execute("select * from censuses order by id desc limit 1").fetchone()
+    def last_grouping_run(self) -> GroupingRun | None:
+        """The grouping in force."""
+        row = self._db.execute("select * from grouping_runs order by id desc limit 1").fetchone()
         return _census(row) if row else None
 
     def arrivals(self, parameters: str, unit: Unit) -> Arrivals:
-        """What has come since the last census; everything, if it used other parameters."""
-        census = self.last_census()
-        since = census.last_id if census and census.parameters == parameters else 0
-        known = census and (census.faces if unit == "faces" else census.tracks)
+        """What has come since the last grouping; everything, if it used other parameters."""
+        grouping_run = self.last_grouping_run()
+        since = (
+            grouping_run.last_id if grouping_run and grouping_run.parameters == parameters else 0
+        )
+        known = grouping_run and (grouping_run.faces if unit == "faces" else grouping_run.tracks)
         # The two statements differ in their table; both are written out to be read.
         newer = {
             "faces": """
                 select min(added_at) as oldest, max(added_at) as newest,
-                    (select count(*) from faces_in_force) as total
-                from faces_in_force where id > ?
+                    (select count(*) from grouped_faces) as total
+                from grouped_faces where id > ?
                 """,
             "tracks": """
                 select min(videos.finished_at) as oldest, max(videos.finished_at) as newest,
-                    (select count(*) from tracks_in_force) as total
-                from tracks_in_force as tracks join videos on videos.id = video_id
+                    (select count(*) from grouped_tracks) as total
+                from grouped_tracks as tracks join videos on videos.id = video_id
                 where tracks.id > ?
                 """,
         }
         row = self._db.execute(newer[unit], (since,)).fetchone()
         said = self._db.execute(
             "select min(at) as oldest, max(at) as newest from ledger where id > ?",
-            (census.ledger_id if census else 0,),
+            (grouping_run.ledger_id if grouping_run else 0,),
         ).fetchone()
-        # Fewer than the census knew: a video was forgotten, or a face excluded.
+        # Fewer than the grouping knew: a video was forgotten, or a face excluded.
         stale = row["total"] < (known or 0)
         times = [one for one in (*row[:2], *said) if one is not None]
         return Arrivals(stale or bool(times), min(times, default=0.0), max(times, default=0.0))
@@ -161,7 +163,7 @@ class People:
         """People who were put out of sight."""
         return {row["id"] for row in self._db.execute("select id from people where ignored")}
 
-    def record(self, grouped: Grouped, seconds: float, now_s: float) -> Census:
+    def record(self, grouped: Grouped, seconds: float, now_s: float) -> GroupingRun:
         """Put a grouping in force, in one transaction.
 
         Args:
@@ -185,8 +187,8 @@ class People:
             self._move(grouped)
             twice, forced = self._twice_in_a_frame(grouped.unit)
             self._db.execute("drop table wanted")
-            self._db.execute("delete from close_people")
-            self._db.executemany("insert into close_people values (?, ?, ?)", grouped.close)
+            self._db.execute("delete from merge_candidates")
+            self._db.executemany("insert into merge_candidates values (?, ?, ?)", grouped.close)
             self._db.execute(
                 """
                 update people set merged_into = null where merged_into is not null
@@ -195,12 +197,12 @@ class People:
             )
             row = self._db.execute(
                 """
-                insert into censuses (parameters, last_id, faces, tracks, people, unassigned,
-                    churn, names_lost, violations, seconds, finished_at, memory, ledger_id,
+                insert into grouping_runs (parameters, last_id, faces, tracks, people, unassigned,
+                    churn, names_lost, violations, seconds, finished_at, snapshot, ledger_id,
                     forced)
                 values (?, ?,
-                    coalesce(?, (select count(*) from faces_in_force)),
-                    coalesce(?, (select count(*) from tracks_in_force)),
+                    coalesce(?, (select count(*) from grouped_faces)),
+                    coalesce(?, (select count(*) from grouped_tracks)),
                     (select count(distinct person_id) from faces),
                     (select count(*) from faces where person_id is null and hidden <> 1
                         and video_id not in (select id from videos where replaces is not null)),
@@ -218,7 +220,7 @@ class People:
                     twice - forced,
                     seconds,
                     now_s,
-                    grouped.memory,
+                    grouped.snapshot,
                     grouped.ledger_id,
                     forced,
                 ),
@@ -264,7 +266,7 @@ class People:
 
     def close(self) -> list[tuple[int, int, float]]:
         """Pairs of people who may be one, and the distance between them, the nearest first."""
-        rows = self._db.execute("select * from close_people order by distance")
+        rows = self._db.execute("select * from merge_candidates order by distance")
         return [tuple(row) for row in rows]
 
     def empty(self) -> set[int]:
@@ -287,5 +289,5 @@ class People:
         return [Person(row["id"], row["name"]) for row in rows]
 
 
-def _census(row: sqlite3.Row) -> Census:
-    return Census(**{key: row[key] for key in Census.__dataclass_fields__})
+def _census(row: sqlite3.Row) -> GroupingRun:
+    return GroupingRun(**{key: row[key] for key in GroupingRun.__dataclass_fields__})

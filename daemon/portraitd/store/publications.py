@@ -10,27 +10,23 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
+from portraitd.model.edit import Hidden, Placement
 from portraitd.model.face import Box
 from portraitd.model.person import PersonFolder, PublishedFace
-from portraitd.store.corrections.replay import Hidden
 from portraitd.store.database import Database
-
-UNSORTED = 0
-IGNORED = -1
-"""Places of portraits that lie in no person's folder."""
 
 
 class Publication(NamedTuple):
     """What the tree was last made from; all zero if it never was."""
 
-    census_id: int
+    grouping_run_id: int
     ledger_id: int
-    look: str
+    render_version: str
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How many portraits are shown.
+    """How many portraits are published.
 
     Attributes:
         per_track: Of each track; 0 for every face.
@@ -42,7 +38,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class DesiredTree:
     """The tree as it should be.
 
     Attributes:
@@ -58,16 +54,16 @@ class Wanted:
     ignored_faces: tuple[PublishedFace, ...]
 
     def places(self) -> dict[int, int]:
-        """Where each portrait belongs: a person's id, ``UNSORTED`` or ``IGNORED``."""
+        """Where each portrait belongs: a person's id, ``Placement.UNSORTED`` or ``Placement.IGNORED``."""
         people = (*self.folders, *self.ignored)
         return {
-            **{face.face_id: UNSORTED for face in self.unsorted},
-            **{face.face_id: IGNORED for face in self.ignored_faces},
+            **{face.face_id: Placement.UNSORTED for face in self.unsorted},
+            **{face.face_id: Placement.IGNORED for face in self.ignored_faces},
             **{face.face_id: folder.person_id for folder in people for face in folder.faces},
         }
 
 
-class Showing:
+class Publications:
     """The tree as it should be and as it was left."""
 
     def __init__(self, database: Database) -> None:
@@ -76,11 +72,13 @@ class Showing:
 
     def last(self) -> Publication:
         """What the tree was last made from."""
-        row = self._db.execute("select census_id, ledger_id, look from publications").fetchone()
+        row = self._db.execute(
+            "select grouping_run_id, ledger_id, render_version from publications"
+        ).fetchone()
         return Publication(*row) if row else Publication(0, 0, "")
 
-    def wanted(self, limits: Limits) -> Wanted:
-        """What is to be shown now, in as many queries whatever the number of people."""
+    def wanted(self, limits: Limits) -> DesiredTree:
+        """What is to be published now, in as many queries whatever the number of people."""
         sources = {
             row["video_id"]: (Path(os.fsdecode(row["path"])).name, row["sha256"])
             for row in self._db.execute(
@@ -113,23 +111,25 @@ class Showing:
             if merged_into is None:
                 (ignored if is_ignored else visible).append(PersonFolder(person_id, name, ()))
         unsorted = [_published(row, sources) for row in self._faces_of_nobody(limits)]
-        return Wanted(tuple(visible), tuple(ignored), tuple(unsorted), tuple(hidden))
+        return DesiredTree(tuple(visible), tuple(ignored), tuple(unsorted), tuple(hidden))
 
     def shown(self) -> dict[int, int]:
         """Where each portrait lies, by face; see ``Wanted.places``. Not to be changed."""
         if self._shown is None:
-            rows = self._db.execute("select face_id, place from shown")
-            self._shown = {row["face_id"]: row["place"] for row in rows}
+            rows = self._db.execute("select face_id, placement from published_faces")
+            self._shown = {row["face_id"]: row["placement"] for row in rows}
         return self._shown
 
     def lie(self, face_ids: Iterable[int], place: int | None) -> None:
         """Somebody put portraits somewhere, or away. Within the caller's transaction."""
         self._shown = None
         faces = list(face_ids)
-        self._db.executemany("delete from shown where face_id = ?", [(one,) for one in faces])
+        self._db.executemany(
+            "delete from published_faces where face_id = ?", [(one,) for one in faces]
+        )
         if place is not None:
             self._db.executemany(
-                "insert into shown select id, ? from faces where id = ?",
+                "insert into published_faces select id, ? from faces where id = ?",
                 [(place, one) for one in faces],
             )
 
@@ -149,19 +149,19 @@ class Showing:
         before, self._shown = self.shown(), None
         with self._db.transaction():
             self._db.executemany(
-                "delete from shown where face_id = ?",
+                "delete from published_faces where face_id = ?",
                 [(face_id,) for face_id in before if face_id not in places],
             )
             self._db.executemany(
-                "insert or replace into shown values (?, ?)",
+                "insert or replace into published_faces values (?, ?)",
                 [one for one in places.items() if before.get(one[0]) != one[1]],
             )
             self._db.execute(
                 """
-                insert into publications (id, census_id, ledger_id, look, finished_at)
+                insert into publications (id, grouping_run_id, ledger_id, render_version, finished_at)
                 values (1, ?, ?, ?, ?) on conflict (id) do update set
-                    census_id = excluded.census_id, ledger_id = excluded.ledger_id,
-                    look = excluded.look, finished_at = excluded.finished_at
+                    grouping_run_id = excluded.grouping_run_id, ledger_id = excluded.ledger_id,
+                    render_version = excluded.render_version, finished_at = excluded.finished_at
                 """,
                 (*publication, now_s),
             )
@@ -187,7 +187,7 @@ class Showing:
             select faces.id from faces left join tracks on tracks.id = track_id
             where {in_sight} and person_id is null and hidden = 0 and faces.video_id not in
                 (select id from videos where replaces is not null)
-            order by tracks.goodness desc, faces.id limit ?
+            order by tracks.quality desc, faces.id limit ?
             """,  # noqa: S608 - one of two constants
             (min(limits.per_track, 1), limits.unsorted or -1),
         ).fetchall()

@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 
 from portraitd.store.database import Database
-from portraitd.store.files import shown
+from portraitd.store.files import display_path
 
 
-class Standing:
+class QueueStats:
     """What people who wait for their videos want to know."""
 
     def __init__(self, database: Database) -> None:
@@ -19,11 +19,11 @@ class Standing:
         """The files that are being looked through, and the share of each that is done, 0 to 1."""
         rows = self._db.execute(
             """
-            select path, avg(jobs.state in ('done', 'failed')) as share
-            from jobs join files on files.video_id = jobs.video_id
+            select path, avg(slices.state in ('done', 'failed')) as share
+            from slices join files on files.video_id = slices.video_id
             where files.state = 'encoding' and exists
-                (select 1 from jobs as begun
-                 where begun.video_id = jobs.video_id and begun.state <> 'queued')
+                (select 1 from slices as begun
+                 where begun.video_id = slices.video_id and begun.state <> 'queued')
             group by files.id order by files.id limit ?
             """,
             (limit,),
@@ -37,8 +37,8 @@ class Standing:
         """
         condition = """
             state in ('waiting', 'ready', 'probing') or state = 'encoding' and not exists
-                (select 1 from jobs
-                 where jobs.video_id = files.video_id and jobs.state <> 'queued')
+                (select 1 from slices
+                 where slices.video_id = files.video_id and slices.state <> 'queued')
             """
         return self._files(condition, limit)
 
@@ -60,4 +60,4 @@ class Standing:
 
 
 def _name(path: bytes) -> str:
-    return shown(Path(os.fsdecode(path)))
+    return display_path(Path(os.fsdecode(path)))

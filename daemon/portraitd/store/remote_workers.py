@@ -9,7 +9,7 @@ from portraitd.store.database import Database
 
 
 @dataclass(frozen=True, slots=True)
-class CrewMember:
+class RemoteWorker:
     """A worker.
 
     Attributes:
@@ -22,7 +22,7 @@ class CrewMember:
         slices_done: Slices it has answered.
         footage_s: Seconds of footage in those.
         work_s: Seconds its processes took for them.
-        sends: Whether files are sent to it; else it reads them under the same path.
+        receives_files: Whether files are sent to it; else it reads them under the same path.
     """
 
     address: str
@@ -34,7 +34,7 @@ class CrewMember:
     slices_done: int
     footage_s: float
     work_s: float
-    sends: bool
+    receives_files: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,25 +54,26 @@ class ClusterState:
     seen_at: float
 
 
-class Crew:
+class RemoteWorkers:
     """The last note about the workers; it replaces the one before."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def note(self, cluster: ClusterState, members: Sequence[CrewMember]) -> None:
+    def note(self, cluster: ClusterState, members: Sequence[RemoteWorker]) -> None:
         """Write down how things stand."""
         with self._db.transaction():
             self.clear()
             self._db.execute("insert into cluster values (1, ?, ?, ?, ?)", astuple(cluster))
             self._db.executemany(
-                "insert into crew values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", map(astuple, members)
+                "insert into remote_workers values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                map(astuple, members),
             )
 
     def clear(self) -> None:
         """Forget the note: the service uses no cluster, or has ended."""
         self._db.execute("delete from cluster")
-        self._db.execute("delete from crew")
+        self._db.execute("delete from remote_workers")
 
     def cluster(self) -> ClusterState | None:
         """The scheduler, if one is used."""
@@ -86,16 +87,16 @@ class Crew:
         row = self._db.execute(
             """
             select exists (select 1 from cluster),
-                coalesce((select sum(processes) from crew where state = 'accepted'), 0)
+                coalesce((select sum(processes) from remote_workers where state = 'accepted'), 0)
             """
         ).fetchone()
         return int(row[1]) if row[0] else here
 
-    def members(self) -> list[CrewMember]:
+    def members(self) -> list[RemoteWorker]:
         """The workers, by address."""
-        rows = self._db.execute("select * from crew order by address")
+        rows = self._db.execute("select * from remote_workers order by address")
         return [
-            CrewMember(
+            RemoteWorker(
                 row["address"],
                 row["host"],
                 row["state"],
@@ -105,7 +106,7 @@ class Crew:
                 row["slices_done"],
                 row["footage_s"],
                 row["work_s"],
-                bool(row["sends"]),
+                bool(row["receives_files"]),
             )
             for row in rows
         ]

@@ -93,10 +93,10 @@ class Rebuild:
             self._db.execute("delete from videos where replaces is not null")
             replaced = {video["replaces"] for video in done}
             frozen = self._freeze(replaced)
-            # The census in force is of faces that are gone: everything has come since. It has been
+            # The grouping in force is of faces that are gone: everything has come since. It has been
             # shown before, so the pages must not call it new.
-            self._db.execute("update censuses set parameters = '', memory = ''")
-            self._db.execute("delete from showings")
+            self._db.execute("update grouping_runs set parameters = '', snapshot = ''")
+            self._db.execute("delete from gallery_versions")
         return Begun(len(done), frozen)
 
     def _queue(self, video_id: int, slice_s: float, now_s: float) -> None:
@@ -118,17 +118,17 @@ class Rebuild:
             new["height_px"],
         )
         self._db.executemany(
-            "insert into jobs (video_id, start_s, stop_s, state) values (?, ?, ?, 'queued')",
+            "insert into slices (video_id, start_s, stop_s, state) values (?, ?, ?, 'queued')",
             [(new["id"], start, stop) for start, stop in cut(facts, slice_s)],
         )
 
     def _replace(self, new_id: int, old_id: int) -> None:
         self._hand_on_people(new_id, old_id)
         # With the slices go their faces and portraits.
-        self._db.execute("delete from jobs where video_id = ?", (old_id,))
+        self._db.execute("delete from slices where video_id = ?", (old_id,))
         self._db.execute("delete from tracks where video_id = ?", (old_id,))
         for statement in (
-            "update jobs set video_id = ? where video_id = ?",
+            "update slices set video_id = ? where video_id = ?",
             "update faces set video_id = ? where video_id = ?",
             "update tracks set video_id = ? where video_id = ?",
         ):
@@ -170,7 +170,7 @@ class Rebuild:
         )
 
     def _freeze(self, replaced: set[int]) -> int:
-        """Take those out of all censuses that cannot be compared with what was replaced."""
+        """Take those out of all grouping_runs that cannot be compared with what was replaced."""
         encoders = {
             row["encoder"]: row["video_id"]
             for video_id in replaced

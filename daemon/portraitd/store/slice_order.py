@@ -5,7 +5,7 @@ from __future__ import annotations
 from portraitd.store.database import Database
 
 
-class Order:
+class SliceOrder:
     """Picks among the slices that wait.
 
     Slices of the highest priority go first. Among them every other pick goes to the newest
@@ -21,7 +21,7 @@ class Order:
     def pick(self) -> int | None:
         """The row of the next slice; None if none waits."""
         top = self._db.execute(
-            "select max(priority) from jobs where state = 'queued'"
+            "select max(priority) from slices where state = 'queued'"
         ).fetchone()[0]  # fmt: skip
         if top is None:
             return None
@@ -29,7 +29,7 @@ class Order:
         self._newest_next = not self._newest_next
         row = self._db.execute(
             """
-            select min(id) from jobs where state = 'queued' and priority = ? and video_id = ?
+            select min(id) from slices where state = 'queued' and priority = ? and video_id = ?
             """,
             (top, video_id),
         ).fetchone()
@@ -37,7 +37,7 @@ class Order:
 
     def _newest(self, priority: int) -> int:
         row = self._db.execute(
-            "select max(video_id) from jobs where state = 'queued' and priority = ?", (priority,)
+            "select max(video_id) from slices where state = 'queued' and priority = ?", (priority,)
         ).fetchone()
         return int(row[0])
 
@@ -46,15 +46,15 @@ class Order:
         row = self._db.execute(
             """
             with served as (
-                select video_id, count(*) as slices from jobs where state = 'running'
+                select video_id, count(*) as slices from slices where state = 'running'
                 group by video_id
             )
             select coalesce(
-                (select video_id from jobs where state = 'queued' and priority = ?1
+                (select video_id from slices where state = 'queued' and priority = ?1
                     and video_id not in (select video_id from served)
                     order by video_id limit 1),
                 (select video_id from served
-                    where exists (select 1 from jobs where state = 'queued' and priority = ?1
+                    where exists (select 1 from slices where state = 'queued' and priority = ?1
                         and video_id = served.video_id)
                     order by slices, video_id limit 1))
             """,

@@ -11,27 +11,27 @@ from portraitd.model.face import SliceFaces
 from portraitd.model.media_file import FileState, JobState, MediaFacts, MediaKind, Slice, VideoState
 from portraitd.store.corrections.rematching import CONTENT_SQL
 from portraitd.store.database import Database
-from portraitd.store.detections import Sightings
+from portraitd.store.detections import Detections
 from portraitd.store.erasure.tombstones import Tombstones
-from portraitd.store.files import Files, KnownFile, shown
+from portraitd.store.files import Files, KnownFile, display_path
 from portraitd.store.partial_copies import Beginnings
-from portraitd.store.slice_order import Order
+from portraitd.store.slice_order import SliceOrder
 
 FORGOTTEN_REASON = "this content was forgotten at somebody's word; privacy.dropped_again says more"
 
 
 @dataclass(frozen=True, slots=True)
-class Ticket:
+class ClaimedSlice:
     """A claimed slice: what to do, and which row to report to."""
 
-    job_id: int
+    slice_id: int
     video_id: int
     attempts: int
     piece: Slice
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class VideoOutcome:
     """What a finished video came to."""
 
     video_id: int
@@ -79,10 +79,10 @@ class Arrival:
     """A file to be looked into, with size and SHA-256 of what it may be the whole of."""
 
     file: KnownFile
-    beginnings: tuple[tuple[int, str], ...]
+    partial_copies: tuple[tuple[int, str], ...]
 
 
-class Work:
+class SliceQueue:
     """The queue of slices.
 
     Args:
@@ -95,11 +95,11 @@ class Work:
     def __init__(self, database: Database, files: Files, refuse_forgotten: bool = True) -> None:
         self._db = database
         self._files = files
-        self._order = Order(database)
+        self._order = SliceOrder(database)
         self._beginnings = Beginnings(database)
         self._refuse_forgotten = refuse_forgotten
         self._tombstones = Tombstones(database)
-        self._sightings = Sightings(database, self._tombstones)
+        self._sightings = Detections(database, self._tombstones)
 
     def claim_file(self, now_s: float) -> Arrival | None:
         """Take the oldest file that nobody has looked into, counting the attempt before it."""
@@ -129,7 +129,7 @@ class Work:
             pieces = cut(facts, slice_s)
             if facts.extends and (whole := self._beginnings.extend(facts, file.stamp.size, pieces)):
                 for earlier in self._files.of_video(whole):
-                    reason = f"the beginning of {shown(file.path)}"
+                    reason = f"the beginning of {display_path(file.path)}"
                     self._files.move_on(earlier.id, FileState.DUPLICATE, now_s, reason)
                 self._files.move_on(file.id, FileState.ENCODING, now_s, "", whole)
                 return FileState.ENCODING
@@ -153,7 +153,7 @@ class Work:
             ).lastrowid
             self._db.executemany(
                 """
-                insert into jobs (video_id, start_s, stop_s, state, priority)
+                insert into slices (video_id, start_s, stop_s, state, priority)
                 values (?, ?, ?, 'queued', ?)
                 """,
                 [(video_id, start, stop, priority) for start, stop in pieces],
@@ -161,18 +161,18 @@ class Work:
             self._files.move_on(file.id, FileState.ENCODING, now_s, "", video_id)
             return FileState.ENCODING
 
-    def claim(self) -> Ticket | None:
+    def claim(self) -> ClaimedSlice | None:
         """Take the slice that is next in order, counting the attempt before it is made."""
         with self._db.transaction():
-            job_id = self._order.pick()
-            if job_id is None:
+            slice_id = self._order.pick()
+            if slice_id is None:
                 return None
             row = self._db.execute(
                 """
-                update jobs set state = 'running', attempts = attempts + 1 where id = ?
+                update slices set state = 'running', attempts = attempts + 1 where id = ?
                 returning id, video_id, attempts, start_s, stop_s
                 """,
-                (job_id,),
+                (slice_id,),
             ).fetchone()
             # A video that is looked at again has the content of the one it is to replace.
             video = self._db.execute(
@@ -185,25 +185,27 @@ class Work:
             source = self._files.source(self._files.of_video(video["origin"])[0])
         kind = MediaKind(video["kind"])
         piece = Slice(source, kind, row["start_s"], row["stop_s"], video["sha256"])
-        return Ticket(row["id"], row["video_id"], row["attempts"], piece)
+        return ClaimedSlice(row["id"], row["video_id"], row["attempts"], piece)
 
-    def release(self, ticket: Ticket) -> None:
+    def release(self, claimed: ClaimedSlice) -> None:
         """Give a slice back unattempted: the daemon stopped while it ran."""
         self._db.execute(
             """
-            update jobs set state = 'queued', attempts = attempts - 1
+            update slices set state = 'queued', attempts = attempts - 1
             where id = ? and state = 'running'
             """,
-            (ticket.job_id,),
+            (claimed.slice_id,),
         )
 
     def reclaim(self) -> int:
         """After a restart: running slices are queued again. Returns how many."""
-        return self._db.execute("update jobs set state = 'queued' where state = 'running'").rowcount
+        return self._db.execute(
+            "update slices set state = 'queued' where state = 'running'"
+        ).rowcount
 
     def record(
-        self, ticket: Ticket, result: SliceFaces, encoder: str, now_s: float
-    ) -> Outcome | None:
+        self, claimed: ClaimedSlice, result: SliceFaces, encoder: str, now_s: float
+    ) -> VideoOutcome | None:
         """Store what a slice gave, in one transaction; an answer that comes twice counts once.
 
         Returns:
@@ -212,7 +214,7 @@ class Work:
         with self._db.transaction():
             taken = self._db.execute(
                 """
-                update jobs set state = 'done', reason = '', sampled = ?, decoded = ?, ended_s = ?,
+                update slices set state = 'done', reason = '', sampled = ?, decoded = ?, ended_s = ?,
                     seconds = ?, finished_at = ?
                 where id = ? and state = 'running'
                 """,
@@ -222,42 +224,46 @@ class Work:
                     result.ended_s,
                     result.seconds,
                     now_s,
-                    ticket.job_id,
+                    claimed.slice_id,
                 ),
             )
             if taken.rowcount == 0:
                 return None
-            self._sightings.put(ticket.video_id, ticket.job_id, result, encoder, now_s)
-            return self._finish(ticket.video_id, now_s)
+            self._sightings.put(claimed.video_id, claimed.slice_id, result, encoder, now_s)
+            return self._finish(claimed.video_id, now_s)
 
-    def lose(self, ticket: Ticket, reason: str, attempts: int, now_s: float) -> Outcome | None:
+    def lose(
+        self, claimed: ClaimedSlice, reason: str, attempts: int, now_s: float
+    ) -> VideoOutcome | None:
         """A worker died on a slice: queue it again, or give it up after so many attempts."""
         with self._db.transaction():
-            given_up = ticket.attempts >= attempts
+            given_up = claimed.attempts >= attempts
             self._db.execute(
-                "update jobs set state = ?, reason = ? where id = ? and state = 'running'",
-                (JobState.FAILED if given_up else JobState.QUEUED, reason, ticket.job_id),
+                "update slices set state = ?, reason = ? where id = ? and state = 'running'",
+                (JobState.FAILED if given_up else JobState.QUEUED, reason, claimed.slice_id),
             )
-            return self._finish(ticket.video_id, now_s) if given_up else None
+            return self._finish(claimed.video_id, now_s) if given_up else None
 
-    def reject(self, ticket: Ticket, reason: str, now_s: float) -> Outcome | None:
+    def reject(self, claimed: ClaimedSlice, reason: str, now_s: float) -> VideoOutcome | None:
         """The content is at fault: no other slice of it is tried."""
         with self._db.transaction():
             self._db.execute(
                 """
-                update jobs set state = 'failed', reason = ?
+                update slices set state = 'failed', reason = ?
                 where video_id = ? and (id = ? or state = 'queued')
                 """,
-                (reason, ticket.video_id, ticket.job_id),
+                (reason, claimed.video_id, claimed.slice_id),
             )
-            return self._finish(ticket.video_id, now_s)
+            return self._finish(claimed.video_id, now_s)
 
-    def forget_changed(self, ticket: Ticket, state: FileState, reason: str, now_s: float) -> None:
+    def forget_changed(
+        self, claimed: ClaimedSlice, state: FileState, reason: str, now_s: float
+    ) -> None:
         """The file was written or removed while it was read: nothing found in it counts."""
         with self._db.transaction():
-            names = self._files.of_video(ticket.video_id)
-            if not self._beginnings.revert(ticket.video_id):
-                self._db.execute("delete from videos where id = ?", (ticket.video_id,))
+            names = self._files.of_video(claimed.video_id)
+            if not self._beginnings.revert(claimed.video_id):
+                self._db.execute("delete from videos where id = ?", (claimed.video_id,))
             for known in names:
                 other_name = known.state is FileState.DUPLICATE
                 self._files.move_on(
@@ -271,7 +277,7 @@ class Work:
         """Failed videos are queued again, their failed slices only. Returns how many videos."""
         with self._db.transaction():
             self._db.execute(
-                "update jobs set state = 'queued', attempts = 0, reason = '' where state = 'failed'"
+                "update slices set state = 'queued', attempts = 0, reason = '' where state = 'failed'"
             )
             self._db.execute(
                 """
@@ -288,7 +294,7 @@ class Work:
     def any_open(self) -> bool:
         """Whether a slice is queued or running."""
         row = self._db.execute(
-            "select 1 from jobs where state in ('queued', 'running') limit 1"
+            "select 1 from slices where state in ('queued', 'running') limit 1"
         ).fetchone()
         return row is not None
 
@@ -307,28 +313,28 @@ class Work:
                 total(length_s) filter (where state = 'done') as done,
                 total(length_s) filter (where state in ('queued', 'running')) as left_over,
                 total(seconds) as work
-            from (select jobs.state, jobs.seconds, max(0.5,
+            from (select slices.state, slices.seconds, max(0.5,
                     min(stop_s, iif(duration_s < 9e99, duration_s, start_s + 60)) - start_s)
                         as length_s
-                  from jobs join videos on videos.id = jobs.video_id)
+                  from slices join videos on videos.id = slices.video_id)
             """
         ).fetchone()
         return Progress(row["done"], row["left_over"], row["work"])
 
-    def unwanted(self, ticket: Ticket, times_s: Sequence[float]) -> list[float]:
+    def unwanted(self, claimed: ClaimedSlice, times_s: Sequence[float]) -> list[float]:
         """The moments of a slice of which no picture may be kept.
 
         All of them where the video was forgotten while a worker looked at it.
         """
-        if not self.is_queued(ticket):
+        if not self.is_queued(claimed):
             return list(times_s)
-        contents = self._sightings.contents(ticket.video_id)
+        contents = self._sightings.contents(claimed.video_id)
         is_forgotten = self._tombstones.has_moment
         return [t for t in times_s if any(is_forgotten(sha256, t) for sha256 in contents)]
 
-    def is_queued(self, ticket: Ticket) -> bool:
+    def is_queued(self, claimed: ClaimedSlice) -> bool:
         """Whether a slice that is out is still one of the store's."""
-        found = self._db.execute("select 1 from jobs where id = ?", (ticket.job_id,))
+        found = self._db.execute("select 1 from slices where id = ?", (claimed.slice_id,))
         return found.fetchone() is not None
 
     def _duplicate(self, file: KnownFile, video: sqlite3.Row) -> tuple[FileState, str]:
@@ -340,16 +346,16 @@ class Work:
     def _name(self, video_id: int, file: KnownFile) -> str:
         """Another name of a content, in words."""
         names = [known for known in self._files.of_video(video_id) if known.id != file.id]
-        return shown(names[0].path) if names else "an earlier file"
+        return display_path(names[0].path) if names else "an earlier file"
 
-    def _finish(self, video_id: int, now_s: float) -> Outcome | None:
+    def _finish(self, video_id: int, now_s: float) -> VideoOutcome | None:
         """Close a video whose last slice has ended, and the files it came from."""
-        jobs = self._db.execute("select * from jobs where video_id = ?", (video_id,)).fetchall()
+        slices = self._db.execute("select * from slices where video_id = ?", (video_id,)).fetchall()
         # None at all: the video was forgotten while this slice was out.
-        if not jobs or any(job["state"] in (JobState.QUEUED, JobState.RUNNING) for job in jobs):
+        if not slices or any(job["state"] in (JobState.QUEUED, JobState.RUNNING) for job in slices):
             return None
         video = self._db.execute("select * from videos where id = ?", (video_id,)).fetchone()
-        state, reason = _judge(video, jobs)
+        state, reason = _judge(video, slices)
         self._db.execute(
             """
             update videos set state = ?, reason = ?, finished_at = ?, tracked = 0 where id = ?
@@ -366,15 +372,15 @@ class Work:
         faces = self._db.execute(
             "select count(*) from faces where video_id = ?", (video_id,)
         ).fetchone()[0]
-        return Outcome(video_id, state, reason, faces, sum(job["seconds"] for job in jobs))
+        return VideoOutcome(video_id, state, reason, faces, sum(job["seconds"] for job in slices))
 
 
-def _judge(video: sqlite3.Row, jobs: Sequence[sqlite3.Row]) -> tuple[VideoState, str]:
+def _judge(video: sqlite3.Row, slices: Sequence[sqlite3.Row]) -> tuple[VideoState, str]:
     """Failed with a slice's reason, or done, with a note where the end was not reached."""
-    failed = [job for job in jobs if job["state"] == JobState.FAILED]
+    failed = [job for job in slices if job["state"] == JobState.FAILED]
     if failed:
         return VideoState.FAILED, failed[0]["reason"]
-    ended = max((job["ended_s"] for job in jobs if job["ended_s"] is not None), default=0.0)
+    ended = max((job["ended_s"] for job in slices if job["ended_s"] is not None), default=0.0)
     duration = video["duration_s"]
     frame_s = 1.0 / video["fps"] if video["fps"] > 0 else 1.0
     if math.isfinite(duration) and ended + 2 * frame_s < 0.95 * duration:

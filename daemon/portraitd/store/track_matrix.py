@@ -1,8 +1,8 @@
-"""The mean embeddings of all tracks as one file that a census maps into memory.
+"""The mean embeddings of all tracks as one file that a grouping maps into memory.
 
 A copy of what the database holds, kept because reading a million rows out of it takes longer
 than grouping what is new. Row ``i`` is track ``i + 1``; the row of a track that is gone is zero,
-from the census on that let it go.
+from the grouping on that let it go.
 """
 
 from __future__ import annotations
@@ -57,12 +57,12 @@ class Matrix:
                 block[ids - rows - 1] = embeddings
                 file.write(block.tobytes())
                 rows = int(ids[-1])
-            # The newest tracks may be gone; a census may still remember them.
+            # The newest tracks may be gone; a grouping may still remember them.
             file.truncate(last * ROW_BYTES)
         return last
 
     def erase(self, gone: NDArray[np.bool_]) -> None:
-        """Overwrite the rows of tracks that are gone, once no census has to let them go.
+        """Overwrite the rows of tracks that are gone, once no grouping has to let them go.
 
         Args:
             gone: Shape ``(rows,)``; may be shorter than the file is.

@@ -1,4 +1,4 @@
-"""Tracks of faces: which videos still need them, and what a census reads of them."""
+"""Tracks of faces: which videos still need them, and what a grouping reads of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portraitd.model.face import EMBEDDING_SIZE, Embeddings
-from portraitd.model.track import Tracks, VideoFaces, goodness
+from portraitd.model.track import Tracks, VideoFaces, face_quality
 from portraitd.store.corrections.ledger import Ledger
 from portraitd.store.database import Database
 from portraitd.store.faces import CHUNK
@@ -27,15 +27,15 @@ class TrackRows:
     Attributes:
         ids: Shape ``(k,)``.
         faces: Shape ``(k,)``; how many faces each stands for.
-        goodness: Shape ``(k,)``; of its best face.
-        spreads: Shape ``(k,)``; mean squared distance of its faces from their mean.
+        quality: Shape ``(k,)``; of its best face.
+        variances: Shape ``(k,)``; mean squared distance of its faces from their mean.
         persons: Shape ``(k,)``; the person of its best face, 0 for nobody.
     """
 
     ids: Indices
     faces: Indices
-    goodness: Floats
-    spreads: Floats
+    quality: Floats
+    variances: Floats
     persons: Indices
 
 
@@ -88,7 +88,7 @@ class TrackStore:
             times_s=columns["t_s"],
             boxes=np.array(boxes, np.float64).reshape(-1, 4),
             embeddings=vectors.reshape(-1, EMBEDDING_SIZE),
-            goodness=goodness(
+            quality=face_quality(
                 columns["size_px"],
                 columns["sharpness"],
                 columns["frontal"],
@@ -106,7 +106,7 @@ class TrackStore:
         face_ids: Indices,
         tracks: Indices,
         found: Tracks,
-        apart: Indices,
+        cannot_link: Indices,
         ranks: Indices | None = None,
     ) -> bool:
         """Store the tracks of a video in one transaction, instead of any it had.
@@ -116,8 +116,8 @@ class TrackStore:
             face_ids: Shape ``(n,)``; the faces they were made of.
             tracks: Shape ``(n,)``; the track of each, from 0.
             found: What each track is like.
-            apart: Shape ``(m, 2)``; pairs of tracks that were seen in one frame.
-            ranks: Shape ``(n,)``; as ``tracks.stand_ins`` gives them; without, the best face
+            cannot_link: Shape ``(m, 2)``; pairs of tracks that were seen in one frame.
+            ranks: Shape ``(n,)``; as ``tracks.representatives`` gives them; without, the best face
                 stands for its track.
 
         Returns:
@@ -133,15 +133,15 @@ class TrackStore:
             ids = [
                 self._db.execute(
                     """
-                    insert into tracks (video_id, faces, goodness, best_face_id, spread, embedding)
+                    insert into tracks (video_id, faces, quality, best_face_id, variance, embedding)
                     values (?, ?, ?, ?, ?, ?)
                     """,
                     (
                         video_id,
                         int(found.faces[number]),
-                        float(found.goodness[number]),
+                        float(found.quality[number]),
                         int(face_ids[found.best[number]]),
-                        float(found.spreads[number]),
+                        float(found.variances[number]),
                         found.embeddings[number].astype("<f4").tobytes(),
                     ),
                 ).lastrowid
@@ -155,8 +155,8 @@ class TrackStore:
                 ],
             )
             self._db.executemany(
-                "insert into apart values (?, ?)",
-                [(ids[lower], ids[higher]) for lower, higher in apart.tolist()],
+                "insert into cannot_link values (?, ?)",
+                [(ids[lower], ids[higher]) for lower, higher in cannot_link.tolist()],
             )
             if ranks is None:
                 ranks = np.full(len(face_ids), -1)
@@ -203,30 +203,30 @@ class TrackStore:
         return row is not None and row["replaces"] is not None
 
     def rows(self) -> TrackRows:
-        """What a census needs of every track."""
+        """What a grouping needs of every track."""
         rows = self._db.execute(
             """
-            select tracks.id, faces, goodness, spread, coalesce(person_id, 0) as person
-            from tracks_in_force as tracks join faces as best on best.id = best_face_id
+            select tracks.id, faces, quality, variance, coalesce(person_id, 0) as person
+            from grouped_tracks as tracks join faces as best on best.id = best_face_id
             order by tracks.id
             """
         ).fetchall()
         return TrackRows(
             ids=np.array([row["id"] for row in rows], np.int64),
             faces=np.array([row["faces"] for row in rows], np.int64),
-            goodness=np.array([row["goodness"] for row in rows], np.float64),
-            spreads=np.array([row["spread"] for row in rows], np.float64),
+            quality=np.array([row["quality"] for row in rows], np.float64),
+            variances=np.array([row["variance"] for row in rows], np.float64),
             persons=np.array([row["person"] for row in rows], np.int64),
         )
 
     def ids(self) -> Indices:
-        """Shape ``(n,)``, rising: every track there is, whether a census counts it or not."""
+        """Shape ``(n,)``, rising: every track there is, whether a grouping counts it or not."""
         rows = self._db.execute("select id from tracks order by id")
         return np.array([row["id"] for row in rows], np.int64)
 
-    def apart(self) -> Indices:
+    def cannot_link(self) -> Indices:
         """Shape ``(m, 2)``: ids of tracks that were seen in one frame, the lower first."""
-        rows = self._db.execute("select * from apart order by lower_id, higher_id").fetchall()
+        rows = self._db.execute("select * from cannot_link order by lower_id, higher_id").fetchall()
         return np.array([tuple(row) for row in rows], np.int64).reshape(-1, 2)
 
     def embeddings(self, after_id: int) -> Iterator[tuple[Indices, Embeddings]]:

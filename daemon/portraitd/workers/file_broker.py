@@ -57,7 +57,7 @@ def ask(introduction: socket.socket) -> None:
     _asking.socket = ours
 
 
-class Desk:
+class FileBroker:
     """Opens files for workers, in a thread of its own.
 
     Attributes:

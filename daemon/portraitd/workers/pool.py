@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from portraitd.model.errors import WorkerDied
 from portraitd.model.media_file import Slice, Source
 from portraitd.workers import file_broker
-from portraitd.workers.process import Preparation, Seclusion, WorkerLimits, WorkerProcess, run
+from portraitd.workers.process import Preparation, SandboxPolicy, WorkerLimits, WorkerProcess, run
 
 T = TypeVar("T")
 
@@ -53,16 +53,16 @@ class LocalExecutor(Executor):
     """
 
     def __init__(
-        self, processes: int, limits: WorkerLimits, seclusion: Seclusion | None = None
+        self, processes: int, limits: WorkerLimits, policy: SandboxPolicy | None = None
     ) -> None:
         self.processes = processes
-        self._desk = file_broker.Desk() if seclusion else None
+        self._desk = file_broker.FileBroker() if policy else None
         # One thread each: the workers are the parallelism. Read when a library is loaded, so
         # a worker must find it in its environment.
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ.setdefault(name, "1")
         introduction = self._desk.introduction if self._desk else None
-        self._preparation = Preparation(limits, seclusion, introduction)
+        self._preparation = Preparation(limits, policy, introduction)
         self._jobs = queue.SimpleQueue[_Job | None]()
         self._is_shut = False
         self._beginning = threading.Lock()

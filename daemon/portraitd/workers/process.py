@@ -65,7 +65,7 @@ class WorkerLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class Seclusion:
+class SandboxPolicy:
     """How workers are shut off before they see a foreign byte.
 
     Attributes:
@@ -87,7 +87,7 @@ class Preparation(NamedTuple):
     """
 
     limits: WorkerLimits
-    seclusion: Seclusion | None = None
+    policy: SandboxPolicy | None = None
     introduction: socket.socket | None = None
 
 
@@ -142,7 +142,7 @@ class WorkerProcess:
         job = bytes(ForkingPickler.dumps((fn, args, kwargs)))
         hung = "the worker took more than {:.0f} s and was ended"
         outcome = unpacked(self._hear(self._limits.time_limit_s, hung, job))
-        if not isinstance(outcome, Outcome):
+        if not isinstance(outcome, JobOutcome):
             raise WorkerDied("the worker's answer is not believed: it is no outcome of a job")
         if isinstance(outcome.error, MemoryError):
             raise WorkerDied("the worker ran out of memory")
@@ -213,7 +213,7 @@ class WorkerProcess:
             return self._process.exitcode
 
 
-class Outcome(NamedTuple):
+class JobOutcome(NamedTuple):
     """What a job came to.
 
     Attributes:
@@ -252,7 +252,7 @@ class _Worker:
     """What a process does that was made a worker."""
 
     def __init__(self, preparation: Preparation) -> None:
-        self._seclusion = preparation.seclusion
+        self._seclusion = preparation.policy
         self._time_limit_s = preparation.limits.time_limit_s
 
     def answer(self, job: bytes) -> bytes:
@@ -260,9 +260,9 @@ class _Worker:
         try:
             self._close()
             _limit_cpu(self._time_limit_s)
-            return packed(Outcome(run(_carry_out, (job,), {})))
+            return packed(JobOutcome(run(_carry_out, (job,), {})))
         except (PortraitdError, MemoryError) as error:
-            return packed(Outcome(error=error))
+            return packed(JobOutcome(error=error))
 
     def _close(self) -> None:
         """Load what is needed, then shut off the world; fails as the loading does."""
@@ -296,7 +296,7 @@ def _carry_out(job: bytes) -> Any:
 
 def _prepare(daemon: int, preparation: Preparation) -> None:
     """Make a fresh process a worker: humble, limited, and gone when the daemon is."""
-    limits, seclusion, introduction = preparation
+    limits, policy, introduction = preparation
     # Ctrl-C reaches the whole group; the daemon decides what becomes of the work.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -308,10 +308,10 @@ def _prepare(daemon: int, preparation: Preparation) -> None:
     if limits.memory_mb:
         limit = limits.memory_mb << 20
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    if seclusion:
+    if policy:
         assert introduction is not None
         file_broker.ask(introduction)
-        sandbox.enter(seclusion.confinement)
+        sandbox.enter(policy.confinement)
 
 
 def _limit_cpu(seconds: float) -> None:

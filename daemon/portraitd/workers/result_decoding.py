@@ -21,7 +21,15 @@ from typing import Any
 import numpy as np
 
 from portraitd.model.errors import PortraitdError, WorkerDied
-from portraitd.model.face import EMBEDDING_SIZE, Box, Face, Portrait, Quality, Sighting, SliceFaces
+from portraitd.model.face import (
+    EMBEDDING_SIZE,
+    Box,
+    DetectedFace,
+    Face,
+    Portrait,
+    Quality,
+    SliceFaces,
+)
 from portraitd.model.media_file import MediaKind, Slice
 
 _NAMED = frozenset({
@@ -112,7 +120,7 @@ def checked(piece: Slice, answer: Any) -> SliceFaces:
 
 
 def _problem(piece: Slice, answer: Any) -> str:
-    if not isinstance(answer, SliceFaces) or not isinstance(answer.sightings, Sequence):
+    if not isinstance(answer, SliceFaces) or not isinstance(answer.detections, Sequence):
         return f"a {type(answer).__name__}, not faces"
     counts = (answer.sampled, answer.decoded)
     if not all(isinstance(count, int) and count >= 0 for count in counts):
@@ -123,16 +131,16 @@ def _problem(piece: Slice, answer: Any) -> str:
         return f"it ended at {answer.ended_s} s"
     if not isinstance(answer.kept, Sequence) or not all(map(_is_frame, answer.kept)):
         return "a frame to keep"
-    problems = (_sighting_problem(piece, sighting) for sighting in answer.sightings)
+    problems = (_sighting_problem(piece, detection) for detection in answer.detections)
     return next(filter(None, problems), "")
 
 
-def _sighting_problem(piece: Slice, sighting: Any) -> str:
-    if not isinstance(sighting, Sighting) or not isinstance(sighting.face, Face):
-        return f"a {type(sighting).__name__} among its faces"
-    face, portrait = sighting.face, sighting.portrait
+def _sighting_problem(piece: Slice, detection: Any) -> str:
+    if not isinstance(detection, DetectedFace) or not isinstance(detection.face, Face):
+        return f"a {type(detection).__name__} among its faces"
+    face, portrait = detection.face, detection.portrait
     doubts = (
-        (_within(piece, sighting.t_s), f"a face at {sighting.t_s} s"),
+        (_within(piece, detection.t_s), f"a face at {detection.t_s} s"),
         (_is_box(face.box), "a face's place"),
         (_is_vector(face.embedding), "an embedding"),
         (_finite(face.score) and _is_quality(face.quality), "a face's score"),

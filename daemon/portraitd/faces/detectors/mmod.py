@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 
 from portraitd.faces.detectors import pyramid
 from portraitd.faces.detectors.pyramid import CELL_PX, FIRST_CELL_PX, Level
-from portraitd.faces.models.dlib_dat import WindowOptions
+from portraitd.faces.models.dlib_dat import WINDOW
 from portraitd.faces.quality import confidence
 from portraitd.faces.runtime import Session
 from portraitd.model.face import Box, Detection, Image
 
-WINDOW = WindowOptions(size_px=80, overlap=0.3382761351109955, covered=1.0)
 """What the weights file says of the sliding window, and is checked against."""
 
 # Small levels of several frames run together; a large one alone fills the caches.

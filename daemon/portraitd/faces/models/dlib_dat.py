@@ -50,7 +50,7 @@ class Relu:
 
 
 @dataclass(frozen=True, slots=True)
-class Pool:
+class PoolLayer:
     """A pooling layer; a window of size 0 spans the whole picture."""
 
     kind: Literal["max", "average"]
@@ -71,7 +71,7 @@ class Dense:
     matrix: Tensor
 
 
-Layer = Convolution | Affine | Relu | Pool | AddPrevious | Dense
+Layer = Convolution | Affine | Relu | PoolLayer | AddPrevious | Dense
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +89,11 @@ class WindowOptions:
     covered: float
 
 
+WINDOW = WindowOptions(size_px=80, overlap=0.3382761351109955, covered=1.0)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class Network:
+class DlibNetwork:
     """A network as it lies in a file.
 
     Attributes:
@@ -104,7 +107,7 @@ class Network:
     window: WindowOptions | None
 
 
-def parse(content: bytes, name: str) -> Network:
+def parse(content: bytes, name: str) -> DlibNetwork:
     """Read a network from the content of a .dat file.
 
     Args:
@@ -201,7 +204,7 @@ class _Reader:
             raise _UnexpectedError("the file goes on")
 
 
-def _network(reader: _Reader) -> Network:
+def _network(reader: _Reader) -> DlibNetwork:
     """Wrappers from the outside in, the input, then the layers from the inside out."""
     reader.expect(1)
     window = None
@@ -218,7 +221,7 @@ def _network(reader: _Reader) -> Network:
     first = _layer(reader)
     # The layer on the input also says how many tensors one picture becomes.
     reader.expect(1)
-    return Network(means, (first, *(_layer(reader) for _ in range(count - 1))), window)
+    return DlibNetwork(means, (first, *(_layer(reader) for _ in range(count - 1))), window)
 
 
 def _window_options(reader: _Reader) -> WindowOptions:
@@ -313,19 +316,19 @@ def _gain_and_offset(reader: _Reader) -> Affine:
     return Affine(parameters[: gain[1]], parameters[gain[1] :])
 
 
-def _max_pool(reader: _Reader) -> Pool:
+def _max_pool(reader: _Reader) -> PoolLayer:
     return _pool("max", reader)
 
 
-def _average_pool(reader: _Reader) -> Pool:
+def _average_pool(reader: _Reader) -> PoolLayer:
     return _pool("average", reader)
 
 
-def _pool(kind: Literal["max", "average"], reader: _Reader) -> Pool:
+def _pool(kind: Literal["max", "average"], reader: _Reader) -> PoolLayer:
     height, width, down, across, above, beside = (reader.size() for _ in range(6))
     if (height, down, above) != (width, across, beside):
         raise _UnexpectedError("a pooling window is not square")
-    return Pool(kind, height, down, above)
+    return PoolLayer(kind, height, down, above)
 
 
 def _dense(reader: _Reader) -> Dense:

@@ -17,14 +17,14 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from portraitd.faces.detectors.mmod import WINDOW
 from portraitd.faces.models.dlib_dat import (
+    WINDOW,
     AddPrevious,
     Affine,
     Convolution,
     Dense,
-    Network,
-    Pool,
+    DlibNetwork,
+    PoolLayer,
     Relu,
 )
 from portraitd.model.errors import ModelError
@@ -52,7 +52,7 @@ class _Filters:
     padding: int
 
 
-def detector_graph(network: Network) -> bytes:
+def detector_graph(network: DlibNetwork) -> bytes:
     """MMOD: pictures ``(n, h, w, 3)`` in BGR to scores ``(n, 1, rows, columns)``.
 
     The score in row ``r`` and column ``c`` is that of the window centred on pixel
@@ -78,7 +78,7 @@ def detector_graph(network: Network) -> bytes:
     return graph.model("mmod", "pictures", ["n", "h", "w", 3], "scores")
 
 
-def embedder_graph(network: Network) -> bytes:
+def embedder_graph(network: DlibNetwork) -> bytes:
     """ResNet: chips ``(n, 150, 150, 3)`` in RGB to vectors ``(n, 128)``.
 
     Raises:
@@ -145,27 +145,27 @@ def yunet_graph(content: bytes) -> bytes:
 _YUNET_PARTS = ("cls", "obj", "bbox", "kps")
 
 _PLAIN = [Convolution, Affine, Relu, Convolution, Affine, AddPrevious, Relu]
-_HALVING = [Convolution, Affine, Relu, Convolution, Affine, Pool, AddPrevious, Relu]
+_HALVING = [Convolution, Affine, Relu, Convolution, Affine, PoolLayer, AddPrevious, Relu]
 _RESNET = (
-    [Convolution, Affine, Relu, Pool]
+    [Convolution, Affine, Relu, PoolLayer]
     + _PLAIN * 3
     + (_HALVING + _PLAIN * 3)
     + (_HALVING + _PLAIN * 2)
     + (_HALVING + _PLAIN * 2)
-    + (_HALVING + [Pool, Dense])
+    + (_HALVING + [PoolLayer, Dense])
 )
 
 
 def _halvings(layers: Sequence[object]) -> list[bool]:
     """For each residual block whether it halves the picture."""
     return [
-        isinstance(before, Pool)
+        isinstance(before, PoolLayer)
         for before, layer in pairwise(layers)
         if isinstance(layer, AddPrevious)
     ]
 
 
-def _fold(network: Network) -> list[_Filters]:
+def _fold(network: DlibNetwork) -> list[_Filters]:
     """The convolutions, each with the gain and offset that follow it."""
     folded: list[_Filters] = []
     for layer, after in zip(network.layers, (*network.layers[1:], None), strict=True):

@@ -19,12 +19,12 @@ from portraitd.people.pages.page_data import (
 )
 from portraitd.people.pages.page_data import table_name as person_table_name
 from portraitd.people.pages.tables import person_table, whole_table
-from portraitd.people.pages.view_models import NOTHING_NEW, Doubts, Exhibits, News
+from portraitd.people.pages.view_models import NOTHING_NEW, Doubts, GalleryViews, News
 from portraitd.people.tree.folder_fs import digest
 from portraitd.people.tree.locations import find_people
-from portraitd.people.tree.owned_files import ROOT, Shelf
+from portraitd.people.tree.owned_files import ROOT, OwnedFiles
 from portraitd.people.tree.scan import Memory
-from portraitd.store import Appearances, Census, Database, Faces, People, Showings
+from portraitd.store import Appearances, Database, Faces, GalleryHistory, GroupingRun, People
 from portraitd.store.gallery_history import NOT_KNOWN
 from portraitd.store.people import Unit
 
@@ -36,7 +36,7 @@ LOOK = "1"
 BACK_OFF_S = 15.0
 
 
-class Content(NamedTuple):
+class GalleryContent(NamedTuple):
     """A file as it should be: what its content follows from, and how to make it."""
 
     identity: str
@@ -55,11 +55,11 @@ class Gallery:
 
     def __init__(self, database: Database, people: People, faces: Faces, people_dir: Path) -> None:
         self._appearances = Appearances(database)
-        self._showings = Showings(database)
+        self._showings = GalleryHistory(database)
         self._people = people
         self._faces = faces
         self._people_dir = people_dir
-        self._shelf = Shelf(people_dir, "gallery")
+        self._shelf = OwnedFiles(people_dir, "gallery")
         self._memory = Memory("")
         self._doubts = Doubts(self._appearances)
         self._look = f"{LOOK} {assets.look()}"
@@ -90,15 +90,15 @@ class Gallery:
 
     def _show(self, now_s: float) -> None:
         published_at = self._showings.published_at()
-        census = self._people.last_census() if published_at else None
-        exhibits = Exhibits(
+        grouping_run = self._people.last_grouping_run() if published_at else None
+        exhibits = GalleryViews(
             self._appearances,
             self._faces,
             self._doubts,
-            self._people.present() if census else [],
+            self._people.present() if grouping_run else [],
             find_people(self._people_dir, self._memory),
             self._people.close(),
-            self._news(census) if census else NOTHING_NEW,
+            self._news(grouping_run) if grouping_run else NOTHING_NEW,
             published_at,
         )
         data = _data(exhibits)
@@ -113,73 +113,73 @@ class Gallery:
         for location, files in folders.items():
             done = self._put(location, files)
             written, removed = written + done[0], removed + done[1]
-        self._showings.note(published_at, self._look, _newest(census), now_s)
+        self._showings.note(published_at, self._look, _newest(grouping_run), now_s)
         log.info("gallery_shown", people=len(exhibits.everybody), written=written, removed=removed)
 
-    def _news(self, census: Census) -> News:
-        before = self._showings.before(census.last_id)
-        if before is None or not census.parameters:
+    def _news(self, grouping_run: GroupingRun) -> News:
+        before = self._showings.before(grouping_run.last_id)
+        if before is None or not grouping_run.parameters:
             # After everything was looked at again, the next video brings what is new.
             return NOTHING_NEW
-        unit = _unit(census)
+        unit = _unit(grouping_run)
         faces = self._appearances.since(before.last_id, unit)
-        return News(faces, before.last_id, unit == "tracks", before.shown_at)
+        return News(faces, before.last_id, unit == "tracks", before.written_at)
 
-    def _put(self, location: str, files: Mapping[str, Content]) -> tuple[int, int]:
+    def _put(self, location: str, files: Mapping[str, GalleryContent]) -> tuple[int, int]:
         wanted = {name: content.identity for name, content in files.items()}
         done = self._shelf.put(location, wanted, lambda name: files[name].make())
         return done.written, done.removed
 
 
-def _newest(census: Census | None) -> int:
+def _newest(grouping_run: GroupingRun | None) -> int:
     """The newest face or track that the pages show."""
-    if census is None:
+    if grouping_run is None:
         return 0
-    return census.last_id if census.parameters else NOT_KNOWN
+    return grouping_run.last_id if grouping_run.parameters else NOT_KNOWN
 
 
-def _unit(census: Census) -> Unit:
-    # Of a census that was overtaken by a rebuild nothing is known any more.
-    method = json.loads(census.parameters)[0] if census.parameters else ""
+def _unit(grouping_run: GroupingRun) -> Unit:
+    # Of a grouping that was overtaken by a rebuild nothing is known any more.
+    method = json.loads(grouping_run.parameters)[0] if grouping_run.parameters else ""
     return "faces" if method == "dbscan" else "tracks"
 
 
-def _fixed() -> dict[str, Content]:
+def _fixed() -> dict[str, GalleryContent]:
     return {name: _ready(data) for name, data in assets.assets().items()}
 
 
-def _index(blocks: int) -> dict[str, Content]:
+def _index(blocks: int) -> dict[str, GalleryContent]:
     return {"index.html": _ready(assets.index_page(blocks))}
 
 
-def _ready(data: bytes) -> Content:
-    return Content(digest(data)[:16], lambda: data)
+def _ready(data: bytes) -> GalleryContent:
+    return GalleryContent(digest(data)[:16], lambda: data)
 
 
-def _data(exhibits: Exhibits) -> dict[str, Content]:
+def _data(exhibits: GalleryViews) -> dict[str, GalleryContent]:
     """What the scripts of the pages load."""
     files = {}
     for number, people in exhibits.blocks.items():
-        files[assets.block_name(number)] = Content(
+        files[assets.block_name(number)] = GalleryContent(
             _joined([exhibits.traces[one.id] for one in people]),
             lambda people=people: people_script([exhibits.card(one) for one in people]),  # type: ignore[misc]
         )
     summary = exhibits.summary()
     # Not the time alone: what says the same is not written again.
     facts = [summary.people, summary.clips, summary.since, *(c.identity for c in files.values())]
-    files["summary.js"] = Content(_joined(facts), lambda: summary_script(summary))
+    files["summary.js"] = GalleryContent(_joined(facts), lambda: summary_script(summary))
     for person_id in exhibits.everybody:
-        files[person_name(person_id)] = Content(
+        files[person_name(person_id)] = GalleryContent(
             _joined([exhibits.traces[person_id]]),
             lambda person_id=person_id: person_script(exhibits.page(person_id)),  # type: ignore[misc]
         )
     return files
 
 
-def _tables(exhibits: Exhibits) -> dict[str, Content]:
+def _tables(exhibits: GalleryViews) -> dict[str, GalleryContent]:
     """The appearances of each person."""
     return {
-        person_table_name(person_id): Content(
+        person_table_name(person_id): GalleryContent(
             _joined([exhibits.seen_traces[person_id]]),
             lambda person_id=person_id: person_table(exhibits.seen(person_id)),  # type: ignore[misc]
         )
@@ -187,9 +187,13 @@ def _tables(exhibits: Exhibits) -> dict[str, Content]:
     }
 
 
-def _whole_table(exhibits: Exhibits) -> dict[str, Content]:
+def _whole_table(exhibits: GalleryViews) -> dict[str, GalleryContent]:
     facts = [(one.name, exhibits.seen_traces[one.id]) for one in exhibits.everybody.values()]
-    return {"appearances.csv": Content(_joined(facts), lambda: whole_table(exhibits.seen_by_all()))}
+    return {
+        "appearances.csv": GalleryContent(
+            _joined(facts), lambda: whole_table(exhibits.seen_by_all())
+        )
+    }
 
 
 def _joined(facts: object) -> str:

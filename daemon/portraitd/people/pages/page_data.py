@@ -13,7 +13,7 @@ PER_BLOCK = 250
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class PagePicture:
     """What stands for a person at one glance.
 
     Attributes:
@@ -42,7 +42,7 @@ class Card:
     name: str
     is_named: bool
     folder: str
-    picture: Picture
+    picture: PagePicture
     portraits: int
     faces: int
     clips: int
@@ -85,7 +85,7 @@ class Close:
     id: int
     name: str
     folder: str
-    picture: Picture
+    picture: PagePicture
     distance: float
 
 
@@ -177,7 +177,7 @@ def person_script(page: PersonPage) -> bytes:
             "last": _seen(page, first=False),
             "videos": [_video(clip, stretches) for clip, stretches in page.clips],
             "portraits": [_portrait(one) for one in page.portraits],
-            "intruders": [
+            "outliers": [
                 [doubt.portrait, round(doubt.distance, 3), round(doubt.usual, 3)]
                 for doubt in page.doubts
             ],

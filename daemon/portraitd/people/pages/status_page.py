@@ -115,13 +115,13 @@ def _progress(notice: Notice) -> str:
 
 
 def _figures(notice: Notice) -> str:
-    census = _time(notice.census_at) if notice.census_at else f"<span {_said('never')}</span>"
+    grouping_run = _time(notice.census_at) if notice.census_at else f"<span {_said('never')}</span>"
     figures = [
         ("eta", _left(notice)),
         ("waiting_count", f"{notice.waiting_count:,}"),
         ("failed_count", f"{notice.failed_count:,}"),
         ("done", _span(notice.done_s)),
-        ("census", f'<span class="small">{census}</span>'),
+        ("grouping", f'<span class="small">{grouping_run}</span>'),
     ]
     cells = [f"<div><dt {_said(key)}</dt><dd>{value}</dd></div>" for key, value in figures]
     return f'<dl class="stages">{"".join(cells)}</dl>'

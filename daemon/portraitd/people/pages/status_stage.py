@@ -7,8 +7,8 @@ from pathlib import Path
 from portraitd.people.pages import assets
 from portraitd.people.pages.status_page import Notice, Stage, notice_page, notice_script
 from portraitd.people.tree.folder_fs import digest
-from portraitd.people.tree.owned_files import ROOT, Shelf
-from portraitd.store import Crew, Database, People, Standing, Work
+from portraitd.people.tree.owned_files import ROOT, OwnedFiles
+from portraitd.store import Database, People, QueueStats, RemoteWorkers, SliceQueue
 
 GAP_S = 4.0
 """Between two writings while work goes on; a browser looks every five seconds."""
@@ -16,7 +16,7 @@ GAP_S = 4.0
 MOST_LISTED = 50
 
 
-class Noticeboard:
+class StatusPageStage:
     """Keeps STATUS.html and the line on the page of all people true.
 
     Args:
@@ -28,14 +28,19 @@ class Noticeboard:
     """
 
     def __init__(
-        self, database: Database, work: Work, people: People, people_dir: Path, processes: int
+        self,
+        database: Database,
+        slice_queue: SliceQueue,
+        people: People,
+        people_dir: Path,
+        processes: int,
     ) -> None:
-        self._standing = Standing(database)
-        self._crew = Crew(database)
-        self._work = work
+        self._standing = QueueStats(database)
+        self._crew = RemoteWorkers(database)
+        self._work = slice_queue
         self._people = people
         self._processes = processes
-        self._shelf = Shelf(people_dir, "status")
+        self._shelf = OwnedFiles(people_dir, "status")
         self._shown: Notice | None = None
         self._shown_s = 0.0
 
@@ -57,7 +62,7 @@ class Noticeboard:
 
     def _read(self, stage: Stage) -> Notice:
         footage = self._work.progress()
-        census = self._people.last_census()
+        grouping_run = self._people.last_grouping_run()
         waiting, waiting_count = self._standing.waiting(MOST_LISTED)
         failed, failed_count = self._standing.failed(MOST_LISTED)
         return Notice(
@@ -70,7 +75,7 @@ class Noticeboard:
             done_s=footage.footage_done_s,
             open_s=footage.footage_open_s,
             eta_s=footage.eta_s(self._crew.at_once(self._processes)),
-            census_at=census.finished_at if census else None,
+            census_at=grouping_run.finished_at if grouping_run else None,
         )
 
     def _put(self, notice: Notice, now_s: float) -> None:

@@ -12,15 +12,15 @@ from functools import cached_property
 
 import numpy as np
 
-from portraitd.clustering.outliers import find_intruders
+from portraitd.clustering.outliers import find_outliers
 from portraitd.model.appearance import Appearance, Clip, appearances
 from portraitd.people.names import folder_name
 from portraitd.people.pages.page_data import (
     Card,
     Close,
     Doubt,
+    PagePicture,
     PersonPage,
-    Picture,
     ShownPortrait,
     Summary,
     block_of,
@@ -28,7 +28,7 @@ from portraitd.people.pages.page_data import (
 from portraitd.people.tree.folder_fs import digest
 from portraitd.people.tree.locations import Whereabouts
 from portraitd.store import Appearances, Faces
-from portraitd.store.appearances import SeenIn
+from portraitd.store.appearances import RecordingSightings
 from portraitd.store.people import Person
 
 MOST_DOUBTS = 24
@@ -55,7 +55,7 @@ class Someone:
     name: str
     is_named: bool
     place: Whereabouts
-    seen: Sequence[SeenIn]
+    seen: Sequence[RecordingSightings]
     fresh: int
     close: Sequence[tuple[int, float]]
 
@@ -97,21 +97,21 @@ class Doubts:
         known = self._known.get(someone.id)
         if known is None or known[0] != trace:
             track_ids, embeddings = self._store.tracks(someone.id)
-            found = find_intruders(embeddings)
+            found = find_outliers(embeddings)
             far = zip(track_ids[found.rows].tolist(), found.distances.tolist(), strict=True)
             known = trace, [(track, distance, found.usual) for track, distance in far]
             self._known[someone.id] = known
         return known[1]
 
 
-class Exhibits:
+class GalleryViews:
     """Everybody who is in sight at one time.
 
     Args:
         store: Where people are seen.
         faces: For choosing the best portrait.
         doubts: Kept from one time to the next.
-        present: The people that the census in force knows.
+        present: The people that the grouping in force knows.
         places: Where their folders lie.
         close: Pairs of people who may be one, and the distance, the nearest first.
         news: What is new.
@@ -300,18 +300,18 @@ class Exhibits:
         picture = self._picture(other)
         return Close(other.id, other.name, other.place.location, picture, distance)
 
-    def _picture(self, someone: Someone) -> Picture:
+    def _picture(self, someone: Someone) -> PagePicture:
         place = someone.place
         full = next((side for n, side in _FILLED if len(place.portraits) >= n), 0)
         if full and place.montage:
-            return Picture(place.montage, full)
+            return PagePicture(place.montage, full)
         # A video may have been forgotten since its portraits were written.
         known = set(self._store.faces(someone.id).ids.tolist())
         face_ids = [face for face in sorted(place.portraits) if face in known][:_LOOKED_AT]
         if not face_ids:
-            return Picture("", 0)
-        best = face_ids[int(np.argmax(self._faces.goodness(face_ids)))]
-        return Picture(place.portraits[best], 0)
+            return PagePicture("", 0)
+        best = face_ids[int(np.argmax(self._faces.quality(face_ids)))]
+        return PagePicture(place.portraits[best], 0)
 
 
 def _digest(value: object) -> str:

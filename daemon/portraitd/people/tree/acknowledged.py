@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from portraitd.people.tree.tree_snapshot import Home, Lying, Scene, SeenHome
+from portraitd.people.tree.tree_snapshot import Home, Lying, SeenHome, TreeSnapshot
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class AcknowledgedEdits:
     """The differences between notes and tree that a reading has seen.
 
     Attributes:
@@ -30,7 +30,7 @@ class Heard:
     moved: frozenset[tuple[Home, str]] = frozenset()
 
     @classmethod
-    def of(cls, scene: Scene) -> Heard:
+    def of(cls, scene: TreeSnapshot) -> AcknowledgedEdits:
         """Everything there is to see in a scene."""
         return cls(
             frozenset((home.home, face) for home in scene.homes for face in home.absent),
@@ -43,14 +43,14 @@ class Heard:
             ),
         )
 
-    def unread(self, scene: Scene, home_of: Mapping[int, Home]) -> set[int]:
+    def unread(self, scene: TreeSnapshot, home_of: Mapping[int, Home]) -> set[int]:
         """The faces whose portraits people moved or took away since.
 
         Args:
             scene: The tree as it is now.
             home_of: Where each face is wanted.
         """
-        now = Heard.of(scene)
+        now = AcknowledgedEdits.of(scene)
         shown = {face for home in scene.homes for face in home.shown}
         noted: dict[int, set[Home]] = {}
         for home, face in now.absent:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from portraitd.media.xmp import with_mark
+from portraitd.model.edit import Placement
 from portraitd.model.person import PersonFolder, PublishedFace
 from portraitd.people.names import folded, folder_name
 from portraitd.people.tree.darknet import darknet_line
@@ -22,12 +23,10 @@ from portraitd.people.tree.folder_fs import (
     is_as_written,
     read_regular,
 )
-from portraitd.people.tree.inventory import Place, reopened
-from portraitd.people.tree.manifest import Record, face_of
+from portraitd.people.tree.inventory import FolderLocation, reopened
+from portraitd.people.tree.manifest import ManifestEntry, face_of
 from portraitd.people.tree.plan import (
-    IGNORED,
     IGNORED_NAME,
-    UNSORTED,
     UNSORTED_NAME,
     WantedFolder,
     Write,
@@ -48,7 +47,7 @@ class Shown:
     """A folder that is to be seen.
 
     Attributes:
-        number: The person's id, ``UNSORTED`` or ``IGNORED``.
+        number: The person's id, ``Placement.UNSORTED`` or ``Placement.IGNORED``.
         name: The person's.
         class_number: For the annotations; None for those that have none.
     """
@@ -61,7 +60,7 @@ class Shown:
 
     @property
     def label(self) -> str:
-        own = {UNSORTED: UNSORTED_NAME, IGNORED: IGNORED_NAME}
+        own: dict[int, str] = {Placement.UNSORTED: UNSORTED_NAME, Placement.IGNORED: IGNORED_NAME}
         return own.get(self.number) or folder_name(self.number, self.name)
 
 
@@ -75,8 +74,8 @@ def shown(
     """Every folder there should be. A person without faces gets none."""
     people = [(folder, False) for folder in folders] + [(folder, True) for folder in ignored]
     return [
-        Shown(IGNORED, None, ignored_faces),
-        Shown(UNSORTED, None, unsorted),
+        Shown(Placement.IGNORED, None, ignored_faces),
+        Shown(Placement.UNSORTED, None, unsorted),
         *(
             Shown(one.person_id, one.name, one.faces, class_of(one.person_id), is_ignored)
             for one, is_ignored in people
@@ -103,7 +102,7 @@ def montage_identity(faces: Collection[PublishedFace]) -> str:
     return f"montage {digest(repr(numbers).encode())[:16]}"
 
 
-def montage_published(place: Place | None) -> str | None:
+def montage_published(place: FolderLocation | None) -> str | None:
     """What the montage that lies there was made for."""
     if place is None or MONTAGE_NAME not in place.names:
         return None
@@ -122,7 +121,7 @@ class Wants:
         changed: Numbers of the places whose note changed on the way.
     """
 
-    places: dict[int, Place]
+    places: dict[int, FolderLocation]
     root_fd: int
     store: str
     content: Callable[[int], bytes]
@@ -130,7 +129,7 @@ class Wants:
     changed: set[int] = field(default_factory=set)
     _lie_in: dict[int, list[tuple[int, str]]] = field(default_factory=dict)
     _says: dict[int, tuple[PublishedFace, str | None]] = field(default_factory=dict)
-    _records: dict[int, list[Record]] = field(default_factory=dict)
+    _records: dict[int, list[ManifestEntry]] = field(default_factory=dict)
     _texts: set[tuple[str, str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -157,7 +156,9 @@ class Wants:
                             self._bring(face, source, name, self.places[one.number])
                             break
 
-    def _bring(self, face: PublishedFace, source: Place, name: str, target: Place) -> None:
+    def _bring(
+        self, face: PublishedFace, source: FolderLocation, name: str, target: FolderLocation
+    ) -> None:
         taken = {folded(present) for present in target.names}
         new_name = next(one for one in names_beside(name) if folded(one) not in taken)
         with reopened(source, self.root_fd) as old_fd, reopened(target, self.root_fd) as new_fd:
@@ -165,7 +166,7 @@ class Wants:
                 return
             os.rename(name, new_name, src_dir_fd=old_fd, dst_dir_fd=new_fd)
         record = source.note.files.pop(name)
-        target.note.files[new_name] = Record(record.identity, HUMANS)
+        target.note.files[new_name] = ManifestEntry(record.identity, HUMANS)
         self.places[source.number] = without_name(source, name)
         self.places[target.number] = with_name(target, new_name)
         self.changed |= {source.number, target.number}
@@ -207,7 +208,7 @@ class Wants:
         return with_mark(self.content(face_id), face, name, self.store)
 
     def _portrait(
-        self, face: PublishedFace, one: Shown, place: Place | None, lying: Sequence[str]
+        self, face: PublishedFace, one: Shown, place: FolderLocation | None, lying: Sequence[str]
     ) -> tuple[str, str]:
         """Under which name a portrait is wanted, and its identity."""
         self._says[face.face_id] = face, one.name
@@ -234,48 +235,50 @@ class Wants:
         names = {folded(name) for name in place.names}
         return next(name for name in names_beside(usual) if folded(name) not in names), identity
 
-    def _accept(self, face: PublishedFace, identity: str, place: Place, name: str) -> Record:
+    def _accept(
+        self, face: PublishedFace, identity: str, place: FolderLocation, name: str
+    ) -> ManifestEntry:
         """Note a portrait that a human put where it belongs, and its annotation with it."""
-        record = Record(identity, HUMANS)
+        record = ManifestEntry(identity, HUMANS)
         with reopened(place, self.root_fd) as fd:
             data = read_regular(fd, name) or b""
             written = as_written(fd, name, data)
             for known in self._records.get(face.face_id, ()):
                 if known.written.sha256 == written.sha256:
-                    record = Record(known.identity, written)
+                    record = ManifestEntry(known.identity, written)
             if record.written == HUMANS and data == self._marked(face.face_id):
-                record = Record(identity, written)
+                record = ManifestEntry(identity, written)
             text = name.rpartition(".")[0] + ".txt"
             if text in place.names and text not in place.note.files:
                 content = read_regular(fd, text) or b""
                 if (text, digest(content)) in self._texts:
-                    place.note.files[text] = Record("", as_written(fd, text, content))
+                    place.note.files[text] = ManifestEntry("", as_written(fd, text, content))
         place.note.files[name] = record
         self.changed.add(place.number)
         return record
 
-    def _is_left(self, face: PublishedFace, place: Place) -> bool:
+    def _is_left(self, face: PublishedFace, place: FolderLocation) -> bool:
         """Whether an earlier publish wrote a portrait and did not come to noting it."""
         usual = f"{face.face_id:06d}.jpg"
         with reopened(place, self.root_fd) as fd:
             return read_regular(fd, usual) == self._marked(face.face_id)
 
-    def _is_ours(self, place: Place, name: str, record: Record) -> bool:
+    def _is_ours(self, place: FolderLocation, name: str, record: ManifestEntry) -> bool:
         with reopened(place, self.root_fd) as fd:
             return is_as_written(fd, name, record.written)
 
 
-def without_name(place: Place, name: str) -> Place:
+def without_name(place: FolderLocation, name: str) -> FolderLocation:
     """A place after something was taken out of it."""
     return replace(place, names=tuple(one for one in place.names if one != name))
 
 
-def with_name(place: Place, name: str) -> Place:
+def with_name(place: FolderLocation, name: str) -> FolderLocation:
     """A place after something was put into it."""
     return replace(place, names=tuple(sorted([*place.names, name])))
 
 
-def _lying(place: Place) -> dict[int, list[str]]:
+def _lying(place: FolderLocation) -> dict[int, list[str]]:
     """Under which names the portrait of each face lies in a place."""
     names: dict[int, list[str]] = {}
     present = set(place.names)

@@ -1,7 +1,7 @@
-"""What people did in the tree since portraitd last wrote there. Pure: values in, gestures out.
+"""What people did in the tree since portraitd last wrote there. Pure: values in, edits out.
 
 Three things are compared: what the notes say was published, what lies there now, and what the
-store knows already. Only the first two can tell a gesture, for the store may have changed since;
+store knows already. Only the first two can tell a edit, for the store may have changed since;
 it tells what has been heard.
 """
 
@@ -11,19 +11,20 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from portraitd.model.edit import (
-    Exclude,
-    Gesture,
+    AssignFaces,
+    Edit,
+    ExcludeFaces,
     IgnoreFaces,
     IgnorePerson,
-    Merge,
-    Name,
-    Place,
+    MergePeople,
+    NamePerson,
+    Placement,
     RecallPerson,
-    Split,
+    SplitPerson,
 )
 from portraitd.people.names import folded, folder_name, is_numbered, safe_name
-from portraitd.people.tree.plan import IGNORED, UNSORTED, in_ignored
-from portraitd.people.tree.tree_snapshot import Home, Scene, SeenHome
+from portraitd.people.tree.plan import in_ignored
+from portraitd.people.tree.tree_snapshot import Home, SeenHome, TreeSnapshot
 
 LEAST_LOSS = 20
 LARGEST_LOSS = 0.2
@@ -59,12 +60,12 @@ class Reading:
     """What a scene says.
 
     Attributes:
-        gestures: Names and people first, then faces, so that they can be applied in order.
+        edits: Names and people first, then faces, so that they can be applied in order.
         vanished: Portraits that are nowhere any more.
         published: Portraits that should be there.
     """
 
-    gestures: tuple[Gesture, ...]
+    edits: tuple[Edit, ...]
     vanished: int
     published: int
 
@@ -75,16 +76,16 @@ class Reading:
     @property
     def takes_away(self) -> bool:
         """Whether anything is taken for gone."""
-        return any(isinstance(one, Exclude | IgnorePerson) for one in self.gestures)
+        return any(isinstance(one, ExcludeFaces | IgnorePerson) for one in self.edits)
 
 
-def read(scene: Scene, known: Known) -> Reading:
+def read(scene: TreeSnapshot, known: Known) -> Reading:
     """What people did, so that the tree became as it is."""
     return _Comparison(scene, known).reading()
 
 
 class _Comparison:
-    def __init__(self, scene: Scene, known: Known) -> None:
+    def __init__(self, scene: TreeSnapshot, known: Known) -> None:
         self._scene = scene
         self._known = known
         self._folders: dict[int, SeenHome] = {
@@ -110,23 +111,23 @@ class _Comparison:
     def reading(self) -> Reading:
         moves = self._moves()
         emptied = self._emptied(moves)
-        gestures: list[Gesture] = self._people()
+        edits: list[Edit] = self._people()
         for person, heir in sorted(emptied.items()):
-            gestures.append(Merge(person, heir))
+            edits.append(MergePeople(person, heir))
         heirs = {
             face: emptied[person]
             for face, person in self._known.person_of.items()
             if person in emptied
         }
-        gestures += self._placed({f: home for f, home in moves.items() if heirs.get(f) != home})
+        edits += self._placed({f: home for f, home in moves.items() if heirs.get(f) != home})
         lost = self._lost()
-        gestures += [Exclude(tuple(sorted(faces))) for _, faces in sorted(lost.items())]
+        edits += [ExcludeFaces(tuple(sorted(faces))) for _, faces in sorted(lost.items())]
         left = sorted(self._gone - set(emptied))
         if not self._scene.is_partial:
-            gestures += [IgnorePerson(person) for person in left]
+            edits += [IgnorePerson(person) for person in left]
         with_them = self._nowhere(set(left))
         vanished = sum(map(len, lost.values())) + with_them
-        return Reading(tuple(gestures), vanished, len(self._noted) + with_them)
+        return Reading(tuple(edits), vanished, len(self._noted) + with_them)
 
     # Faces
 
@@ -158,7 +159,7 @@ class _Comparison:
                 for home in candidates
                 if isinstance(home.home, int) and home.home > 0 and face not in home.strays
             )
-        expected = self._known.person_of[face] or UNSORTED
+        expected = self._known.person_of[face] or Placement.UNSORTED
         # While there is a note it is believed: not listed there, this is an old copy.
         is_there = any(home.home == expected for home in homes)
         if is_there or not self._has_lost_its_note(expected):
@@ -180,7 +181,7 @@ class _Comparison:
     def _is_heard(self, face: int, home: Home) -> bool:
         """Whether the store did this, and the tree does not show it yet."""
         known = self._known
-        if home == IGNORED:
+        if home == Placement.IGNORED:
             return face in known.ignored_faces
         if isinstance(home, int):
             return False
@@ -191,18 +192,20 @@ class _Comparison:
         label = folder_name(person, known.names.get(person))
         return person in known.names and folder_name(person, _leaf(home)) == label
 
-    def _placed(self, moves: Mapping[int, Home]) -> list[Gesture]:
+    def _placed(self, moves: Mapping[int, Home]) -> list[Edit]:
         by_home: dict[Home, list[int]] = {}
         for face, home in sorted(moves.items()):
             by_home.setdefault(home, []).append(face)
-        placed: list[Gesture] = []
+        placed: list[Edit] = []
         for home, faces in sorted(by_home.items(), key=lambda one: str(one[0])):
             if isinstance(home, str):
-                placed.append(Split(tuple(faces), safe_name(_leaf(home)), home))
-            elif home == IGNORED:
+                placed.append(SplitPerson(tuple(faces), safe_name(_leaf(home)), home))
+            elif home == Placement.IGNORED:
                 placed.append(IgnoreFaces(tuple(faces)))
             else:
-                placed.append(Place(tuple(faces), home if home != UNSORTED else None))
+                placed.append(
+                    AssignFaces(tuple(faces), home if home != Placement.UNSORTED else None)
+                )
         return placed
 
     def _lost(self) -> dict[int, set[int]]:
@@ -220,7 +223,10 @@ class _Comparison:
     def _nowhere(self, people: Collection[int]) -> int:
         """How many faces went with the folders of these people, or with that of the unsorted."""
         known = self._known
-        gone = {None if number == UNSORTED else number for number in self._scene.gone & {UNSORTED}}
+        gone = {
+            None if number == Placement.UNSORTED else number
+            for number in self._scene.gone & {Placement.UNSORTED}
+        }
         return sum(
             (person in people or person in gone)
             and not (face in self._noted or face in self._arrived)
@@ -249,10 +255,10 @@ class _Comparison:
                     heirs[person] = home
         return heirs
 
-    def _people(self) -> list[Gesture]:
-        names: list[Gesture] = []
-        merges: list[tuple[int, Gesture]] = []
-        sight: list[Gesture] = []
+    def _people(self) -> list[Edit]:
+        names: list[Edit] = []
+        merges: list[tuple[int, Edit]] = []
+        sight: list[Edit] = []
         for person, home in sorted(self._folders.items()):
             if person <= 0 or home.noted_at in (None, home.location) or not self._counts(person):
                 continue
@@ -261,11 +267,11 @@ class _Comparison:
             heir = self._heir(person, expected)
             if heir is not None:
                 # What lies deepest first, so that each is merged into somebody who is there.
-                merges.append((-home.location.count("/"), Merge(person, heir)))
+                merges.append((-home.location.count("/"), MergePeople(person, heir)))
                 continue
             name = self._name(person, home)
             if name is not None:
-                names.append(Name(person, name))
+                names.append(NamePerson(person, name))
             is_ignored = person in self._known.ignored_people
             was, now = in_ignored(noted_at), in_ignored(home.location)
             if now and not was and not is_ignored:

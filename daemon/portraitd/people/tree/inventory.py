@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from portraitd.model.edit import Placement
 from portraitd.model.errors import PublishError
 from portraitd.people.tree.folder_fs import (
     Written,
@@ -17,29 +18,33 @@ from portraitd.people.tree.folder_fs import (
     opened,
     read_regular,
 )
-from portraitd.people.tree.manifest import ROOT_NOTE, Note, Record, face_of, read_note
+from portraitd.people.tree.manifest import (
+    ROOT_NOTE,
+    FolderManifest,
+    ManifestEntry,
+    face_of,
+    read_note,
+)
 from portraitd.people.tree.plan import (
-    IGNORED,
     IGNORED_NAME,
-    UNSORTED,
     UNSORTED_NAME,
     Owner,
     SeenFolder,
 )
 from portraitd.people.tree.scan import NOT_OURS, Folder, Ground, locations
 
-_OWN = {UNSORTED_NAME: UNSORTED, IGNORED_NAME: IGNORED}
+_OWN = {UNSORTED_NAME: Placement.UNSORTED, IGNORED_NAME: Placement.IGNORED}
 
 Homes = Mapping[int, tuple[str, int]]
 """Where each folder lay after the last publish, and its inode, by its number."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class FolderLocation:
     """One of portraitd's folders, and what lies in it.
 
     Attributes:
-        number: Whose: a person's id, ``UNSORTED`` or ``IGNORED``.
+        number: Whose: a person's id, ``Placement.UNSORTED`` or ``Placement.IGNORED``.
         has_note: Whether its own note lies in it; a note that a human deleted, or replaced by
             another person's, has to be written anew.
         pictures: As in ``Folder``.
@@ -48,7 +53,7 @@ class Place:
     number: int
     location: str
     inode: int
-    note: Note
+    note: FolderManifest
     has_note: bool
     names: tuple[str, ...]
     pictures: Mapping[str, int]
@@ -74,14 +79,14 @@ class Survey:
     """The tree, each folder with its owner.
 
     Attributes:
-        places: Portraitd's own folders by number: a person's id, ``UNSORTED`` or ``IGNORED``.
+        places: Portraitd's own folders by number: a person's id, ``Placement.UNSORTED`` or ``Placement.IGNORED``.
         nobodys: The root, and folders that people made.
         copies: Locations of folders that are a copy of one of ours: nobody's, and without meaning.
         gone: Numbers of the folders that were there after the last publish and are not.
         is_partial: Whether one of ours may lie where we may not look.
     """
 
-    places: Mapping[int, Place]
+    places: Mapping[int, FolderLocation]
     nobodys: tuple[Folder, ...]
     copies: frozenset[str]
     gone: frozenset[int]
@@ -110,7 +115,7 @@ class Listing(Mapping[str, Owner]):
         return len(self._names)
 
 
-def root_note(root_fd: int, root: Path) -> Note:
+def root_note(root_fd: int, root: Path) -> FolderManifest:
     """The note that marks the root of the tree.
 
     Raises:
@@ -132,7 +137,7 @@ def surveyed(ground: Ground, homes: Homes) -> Survey:
     is gone, or is another folder's, the folder is known by its name and inode.
     """
     lay_at = {home: number for number, home in homes.items()}
-    found: dict[int, list[Place]] = {}
+    found: dict[int, list[FolderLocation]] = {}
     for folder in ground.folders[1:]:
         number = _noted(folder, lay_at)
         # What is left of somebody who has no folder any more is a copy that a human made.
@@ -174,7 +179,7 @@ def _noted(folder: Folder, lay_at: Mapping[tuple[str, int], int]) -> int | None:
     return note.person
 
 
-def placed(number: int, folder: Folder) -> Place:
+def placed(number: int, folder: Folder) -> FolderLocation:
     """A folder as the one of this number, whatever its note says."""
     note, pictures = folder.note, dict(folder.pictures)
     has_note = note is not None and (note.person or _OWN.get(note.label)) == number
@@ -185,12 +190,12 @@ def placed(number: int, folder: Folder) -> Place:
             if face_id is not None and name in folder.names:
                 pictures[name] = face_id
         person = number if number > 0 else None
-        note = Note(person, folder.name, folder.location, folder.inode)
+        note = FolderManifest(person, folder.name, folder.location, folder.inode)
     for name in folder.emptied & note.files.keys():
         # A power cut took the content: ours still, and of no use to anybody.
-        note.files[name] = Record("", Written(digest(b""), 0, 0))
+        note.files[name] = ManifestEntry("", Written(digest(b""), 0, 0))
     names = folder.names
-    return Place(number, folder.location, folder.inode, note, has_note, names, pictures)
+    return FolderLocation(number, folder.location, folder.inode, note, has_note, names, pictures)
 
 
 def _is_below(location: str, others: Collection[str]) -> bool:
@@ -198,14 +203,14 @@ def _is_below(location: str, others: Collection[str]) -> bool:
     return any("/".join(parents[:depth]) in others for depth in range(1, len(parents)))
 
 
-def _strangeness(place: Place) -> tuple[int, bool, str]:
+def _strangeness(place: FolderLocation) -> tuple[int, bool, str]:
     """Least for the original of a folder, more where its note is lost, most for its copies."""
     is_original = place.has_note and place.inode == place.note.inode
     rank = 0 if is_original else 2 if place.has_note else 1
     return rank, not place.is_settled, place.location
 
 
-def as_seen(place: Place, root_fd: int, *, is_heard: bool) -> SeenFolder:
+def as_seen(place: FolderLocation, root_fd: int, *, is_heard: bool) -> SeenFolder:
     """A place as the plan wants it."""
 
     def owner_of(name: str) -> Owner:
@@ -228,7 +233,7 @@ def as_seen(place: Place, root_fd: int, *, is_heard: bool) -> SeenFolder:
 
 
 @contextmanager
-def reopened(place: Place, root_fd: int) -> Iterator[int]:
+def reopened(place: FolderLocation, root_fd: int) -> Iterator[int]:
     """The descriptor of a place, wherever a human moved it since it was found.
 
     Raises:
@@ -248,6 +253,6 @@ def reopened(place: Place, root_fd: int) -> Iterator[int]:
     raise FileNotFoundError(errno.ENOENT, "a folder was taken away", place.location)
 
 
-def _candidates(place: Place, root_fd: int) -> Iterator[str]:
+def _candidates(place: FolderLocation, root_fd: int) -> Iterator[str]:
     yield place.location
     yield from (location for location, inode in locations(root_fd) if inode == place.inode)

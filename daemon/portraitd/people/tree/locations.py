@@ -10,7 +10,7 @@ from portraitd.model.errors import PublishError
 from portraitd.people.names import folder_name
 from portraitd.people.tree.desired import MONTAGE_NAME
 from portraitd.people.tree.folder_fs import opened_root
-from portraitd.people.tree.inventory import Place, root_note, surveyed
+from portraitd.people.tree.inventory import FolderLocation, root_note, surveyed
 from portraitd.people.tree.manifest import face_of
 from portraitd.people.tree.plan import IGNORED_NAME
 from portraitd.people.tree.scan import Memory, walked
@@ -57,7 +57,7 @@ def find_people(root: Path, memory: Memory) -> dict[int, Whereabouts]:
     }
 
 
-def _whereabouts(number: int, place: Place) -> Whereabouts:
+def _whereabouts(number: int, place: FolderLocation) -> Whereabouts:
     names = set(place.names)
     found = {
         face_of(record.identity): name for name, record in place.note.files.items() if name in names

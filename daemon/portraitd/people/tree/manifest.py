@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 
+from portraitd.model.edit import Placement
 from portraitd.people.tree.folder_fs import Written
 
 PERSON_NOTE = ".person.json"
@@ -18,9 +19,12 @@ ROOT_NOTE = ".portraitd-root"
 
 NOTES = frozenset({PERSON_NOTE, ROOT_NOTE})
 
+_IGNORED_BEFORE = {-2: int(Placement.IGNORED)}
+"""portraitd 0.1 wrote another number for ``_ignored``."""
+
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class ManifestEntry:
     """A file we wrote: which content it was meant to have, and how it then lay there."""
 
     identity: str
@@ -28,7 +32,7 @@ class Record:
 
 
 @dataclass(slots=True)
-class Note:
+class FolderManifest:
     """What portraitd remembers about one folder, in that folder.
 
     Attributes:
@@ -47,7 +51,7 @@ class Note:
     label: str
     name: str
     inode: int
-    files: dict[str, Record] = field(default_factory=dict)
+    files: dict[str, ManifestEntry] = field(default_factory=dict)
     strays: dict[str, int] = field(default_factory=dict)
     store: str = ""
     homes: dict[int, tuple[str, int]] = field(default_factory=dict)
@@ -70,14 +74,14 @@ class Note:
         return "".join([head, ', "files": {\n', ",\n".join(lines), "\n}}\n"]).encode()
 
 
-def read_note(data: bytes | None) -> Note | None:
+def read_note(data: bytes | None) -> FolderManifest | None:
     """The note, or None where it is missing, damaged or not ours: a human's folder then."""
     try:
         facts = json.loads(data or b"")
         person, files = facts["person"], facts["files"]
         if facts["portraitd"] != 1 or not (person is None or _is_person(person)):
             return None
-        return Note(
+        return FolderManifest(
             person,
             str(facts["label"]),
             str(facts["folder"]),
@@ -85,7 +89,10 @@ def read_note(data: bytes | None) -> Note | None:
             {name: _record(entry) for name, entry in files.items() if _is_plain(name)},
             {name: int(face) for name, face in facts.get("strays", {}).items() if _is_plain(name)},
             str(facts.get("store", "")),
-            {int(n): (str(at), int(inode)) for n, (at, inode) in facts.get("homes", {}).items()},
+            {
+                _IGNORED_BEFORE.get(int(number), int(number)): (str(at), int(inode))
+                for number, (at, inode) in facts.get("homes", {}).items()
+            },
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
@@ -100,11 +107,11 @@ def face_of(identity: str) -> int | None:
     return int(number) if is_number else None
 
 
-def _record(entry: list[object]) -> Record:
+def _record(entry: list[object]) -> ManifestEntry:
     identity, sha256, size, mtime_ns = entry
     if not isinstance(size, int) or not isinstance(mtime_ns, int):
         raise TypeError("size and time are whole numbers")
-    return Record(str(identity), Written(str(sha256), size, mtime_ns))
+    return ManifestEntry(str(identity), Written(str(sha256), size, mtime_ns))
 
 
 def _is_person(value: object) -> bool:

@@ -22,7 +22,7 @@ from portraitd.people.tree.folder_fs import (
     sweep,
 )
 from portraitd.people.tree.inventory import root_note
-from portraitd.people.tree.manifest import Note, read_note
+from portraitd.people.tree.manifest import FolderManifest, read_note
 from portraitd.people.tree.plan import plan_files
 from portraitd.people.tree.plan_executor import Carrier, Modes
 from portraitd.people.tree.scan import names_in
@@ -42,7 +42,7 @@ class Shelved:
     removed: int
 
 
-class Shelf:
+class OwnedFiles:
     """Keeps files in folders of the tree that belong to nobody.
 
     Two shelves with different owners may keep files in one folder; neither touches the other's.
@@ -87,7 +87,7 @@ class Shelf:
     def _put(
         self, root_fd: int, fd: int, wanted: Mapping[str, str], content: Callable[[str], bytes]
     ) -> Shelved:
-        note = read_note(read_regular(fd, self._note_name)) or Note(None, "", "", 0)
+        note = read_note(read_regular(fd, self._note_name)) or FolderManifest(None, "", "", 0)
         carrier = Carrier(root_fd, {}, self._modes, lambda step: content(step.name))
         published = {name: record.identity for name, record in note.files.items()}
         present = carrier.listing(fd, note, names_in(fd))

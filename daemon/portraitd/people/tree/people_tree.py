@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from portraitd.model.edit import Gesture
+from portraitd.model.edit import Edit
 from portraitd.model.errors import ForeignTree, MassDisappearance, PublishError
 from portraitd.model.person import PersonFolder, PublishedFace
 from portraitd.people.names import safe_name
-from portraitd.people.tree.acknowledged import Heard
+from portraitd.people.tree.acknowledged import AcknowledgedEdits
 from portraitd.people.tree.content_match import recognised
 from portraitd.people.tree.desired import (
     Shown,
@@ -28,7 +28,7 @@ from portraitd.people.tree.desired import (
 from portraitd.people.tree.diff import LEAST_LOSS, Known, read
 from portraitd.people.tree.folder_fs import opened_root, read_regular, remove_emptied
 from portraitd.people.tree.inventory import Survey, placed, root_note, surveyed
-from portraitd.people.tree.manifest import ROOT_NOTE, Note, read_note
+from portraitd.people.tree.manifest import ROOT_NOTE, FolderManifest, read_note
 from portraitd.people.tree.plan import Write
 from portraitd.people.tree.plan_executor import Carrier, Modes
 from portraitd.people.tree.publish import Publish, Published, is_nearly_emptied, places_for
@@ -36,7 +36,7 @@ from portraitd.people.tree.scan import Ground, Memory, walked
 from portraitd.people.tree.tree_snapshot import (
     Copies,
     Lying,
-    Scene,
+    TreeSnapshot,
     copies_in,
     scene_of,
     with_copies,
@@ -51,7 +51,7 @@ def class_of_person(person_id: int) -> int:
     return person_id - 1
 
 
-class Tree:
+class PeopleTree:
     """The folder where people look at portraits and may change what they see.
 
     Every method raises PublishError if the tree cannot be read or written, and ForeignTree if
@@ -68,7 +68,7 @@ class Tree:
         self._modes = modes or Modes()
         self._store = store
         self._memory = Memory(store)
-        self._heard = Heard()
+        self._heard = AcknowledgedEdits()
         self._copies: Copies = frozenset()
 
     def create(self, anew: bool = True) -> None:
@@ -89,7 +89,7 @@ class Tree:
                 found = read_note(read_regular(root_fd, ROOT_NOTE))
                 if found is None and not anew:
                     return
-                note = found or Note(None, "", "", 0)
+                note = found or FolderManifest(None, "", "", 0)
                 before = note.to_bytes()
                 # A tree from before stores had names belongs to the one that finds it.
                 note.store = note.store or self._store
@@ -97,10 +97,10 @@ class Tree:
                     Carrier(root_fd, {}, self._modes, _no_content).save(root_fd, ROOT_NOTE, note)
                 self._check_store(note)
 
-    def gestures(self, known: Known, accept_losses: bool = False) -> list[Gesture]:
+    def edits(self, known: Known, accept_losses: bool = False) -> list[Edit]:
         """What people did since the last publish, in an order in which it can be applied.
 
-        The same tree gives the same gestures again until a publish shows what came of them.
+        The same tree gives the same edits again until a publish shows what came of them.
         Nothing is taken for gone in a tree that changes while it is looked at. A publish leaves
         alone what was done after the last reading.
 
@@ -134,13 +134,13 @@ class Tree:
                 self._note_copies(root_fd, survey)
         if not is_believed:
             # Nor is anything made anew in the meantime.
-            self._heard = Heard()
+            self._heard = AcknowledgedEdits()
             raise MassDisappearance(
                 f"{self._root}: {reading.vanished} of {reading.published} portraits are gone; the "
                 "share may be away. If they were deleted on purpose, run `portraitd accept`"
             )
-        self._heard = Heard.of(scene)
-        return list(reading.gestures)
+        self._heard = AcknowledgedEdits.of(scene)
+        return list(reading.edits)
 
     def adopt(self, location: str, person_id: int) -> None:
         """Make a folder that a human made this person's. Does nothing if it is gone, or ours."""
@@ -190,7 +190,7 @@ class Tree:
     ) -> Published:
         """Make the tree show these people; write and remove only what differs.
 
-        What people did that ``gestures`` has not read yet stays as it is: a portrait that is
+        What people did that ``edits`` has not read yet stays as it is: a portrait that is
         missing is put back only after its absence was read.
 
         An exception from ``content`` ends the publish and passes through. What was written
@@ -221,13 +221,13 @@ class Tree:
             wants = Wants(places, root_fd, root_note.store, content, montages)
             publish = Publish(root_fd, root_note, ground, survey, self._heard, self._modes)
             done = publish.carried_out(everything, wants, resting(folders, ignored))
-        self._heard = Heard()
+        self._heard = AcknowledgedEdits()
         return done
 
     def _ground(self, root_fd: int, *, sweeps: bool = False) -> Ground:
         return recognised(walked(root_fd, self._memory, sweeps=sweeps), root_fd)
 
-    def _survey(self, root_fd: int, root_note: Note) -> Survey:
+    def _survey(self, root_fd: int, root_note: FolderManifest) -> Survey:
         return surveyed(self._ground(root_fd), root_note.homes)
 
     def _refuse_to_empty(self, survey: Survey, everything: Sequence[Shown]) -> None:
@@ -237,7 +237,7 @@ class Tree:
                 "and they are meant to go, run `portraitd accept`"
             )
 
-    def _scene(self, survey: Survey) -> Scene:
+    def _scene(self, survey: Survey) -> TreeSnapshot:
         return with_copies(scene_of(survey), self._copies)
 
     def _note_copies(self, root_fd: int, survey: Survey) -> None:
@@ -255,12 +255,12 @@ class Tree:
                 with suppress(OSError):
                     carrier.save_note(number)
 
-    def _root_note(self, root_fd: int) -> Note:
+    def _root_note(self, root_fd: int) -> FolderManifest:
         note = root_note(root_fd, self._root)
         self._check_store(note)
         return note
 
-    def _check_store(self, note: Note) -> None:
+    def _check_store(self, note: FolderManifest) -> None:
         if self._store and note.store and note.store != self._store:
             raise ForeignTree(
                 f"{self._root}: these people are from another portraitd, and their numbers mean "

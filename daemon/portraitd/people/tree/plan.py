@@ -12,13 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import count
 
+from portraitd.model.edit import Placement
 from portraitd.people.names import folded, is_numbered, safe_name, unique_name
-
-UNSORTED = 0
-"""The folder of the faces that belong to nobody; people have positive numbers."""
-
-IGNORED = -2
-"""The folder of what is kept out of sight."""
 
 UNSORTED_NAME = "_unsorted"
 IGNORED_NAME = "_ignored"
@@ -152,7 +147,7 @@ def plan(
     that is new has been written, so a face that changes folders is never in none.
 
     Args:
-        wanted: By person; ``UNSORTED`` for the faces of nobody, ``IGNORED`` for single faces that
+        wanted: By person; ``Placement.UNSORTED`` for the faces of nobody, ``Placement.IGNORED`` for single faces that
             are out of sight.
         seen: Every folder that is ours, by person.
         taken: The names of everything in a folder, whosever it is, by the folder's location.
@@ -168,7 +163,7 @@ def plan(
     for number, folder in sorted(wanted.items()):
         known = seen.get(number)
         if known is None:
-            making = first if number == IGNORED else writes
+            making = first if number == Placement.IGNORED else writes
             parent = IGNORED_NAME if folder.is_ignored else ""
             location = names.give(parent, folder.label, is_own=number <= 0)
             making.append(MakeFolder(number, location, folder.label))

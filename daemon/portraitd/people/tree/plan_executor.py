@@ -23,8 +23,8 @@ from portraitd.people.tree.folder_fs import (
     read_regular,
     write_whole,
 )
-from portraitd.people.tree.inventory import Listing, Place, reopened
-from portraitd.people.tree.manifest import PERSON_NOTE, Note, Record
+from portraitd.people.tree.inventory import FolderLocation, Listing, reopened
+from portraitd.people.tree.manifest import PERSON_NOTE, FolderManifest, ManifestEntry
 from portraitd.people.tree.plan import (
     Forget,
     MakeFolder,
@@ -66,7 +66,7 @@ class Carrier:
     def __init__(
         self,
         root_fd: int,
-        places: Mapping[int, Place],
+        places: Mapping[int, FolderLocation],
         modes: Modes,
         data_of: Callable[[Write], bytes],
     ) -> None:
@@ -123,7 +123,11 @@ class Carrier:
             self.save(fd, PERSON_NOTE, place.note)
 
     def change(
-        self, fd: int, note_name: str, note: Note, steps: Iterable[Write | Remove | Forget]
+        self,
+        fd: int,
+        note_name: str,
+        note: FolderManifest,
+        steps: Iterable[Write | Remove | Forget],
     ) -> None:
         """Do steps within one open folder, and bring its note up to date.
 
@@ -150,11 +154,11 @@ class Carrier:
                 self._remove(fd, note, step)
             self.save(fd, note_name, note)
 
-    def save(self, fd: int, note_name: str, note: Note) -> None:
+    def save(self, fd: int, note_name: str, note: FolderManifest) -> None:
         """Write a note, and make it last."""
         write_whole(fd, note_name, note.to_bytes(), self._modes.file, lasts=True)
 
-    def listing(self, fd: int, note: Note, names: Sequence[str]) -> Listing:
+    def listing(self, fd: int, note: FolderManifest, names: Sequence[str]) -> Listing:
         """Whose the files of an open folder are."""
 
         def owner_of(name: str) -> Owner:
@@ -175,7 +179,7 @@ class Carrier:
         with opened(hidden, self._root_fd) as fd:
             inode = identity(fd)
             person = None if step.folder <= 0 else step.folder
-            note = Note(person, step.label, step.location, inode)
+            note = FolderManifest(person, step.label, step.location, inode)
             self.change(fd, PERSON_NOTE, note, [one for one in writes if isinstance(one, Write)])
         with self._parent(step.location) as (parent_fd, name):
             if exists(parent_fd, name):
@@ -186,7 +190,7 @@ class Carrier:
         self.inodes[step.folder] = inode
         self.notes[step.folder] = note
 
-    def _rename(self, place: Place, step: RenameFolder) -> None:
+    def _rename(self, place: FolderLocation, step: RenameFolder) -> None:
         old, new = step.old_location, step.new_location
         with self._parent(old) as (old_fd, old_name), self._parent(new) as (new_fd, new_name):
             is_case_only = folded(old) == folded(new)
@@ -203,11 +207,11 @@ class Carrier:
         with contextlib.suppress(FileNotFoundError), reopened(place, self._root_fd) as fd:
             self.save(fd, PERSON_NOTE, place.note)
 
-    def _write(self, fd: int, note: Note, step: Write) -> None:
+    def _write(self, fd: int, note: FolderManifest, step: Write) -> None:
         data = self._data_of(step)
         if step.target != step.name and read_regular(fd, step.name) == data:
             # Ours after all: the note was lost, or a publish ended before it was written.
-            note.files[step.name] = Record(step.identity, as_written(fd, step.name, data))
+            note.files[step.name] = ManifestEntry(step.identity, as_written(fd, step.name, data))
             self._remove(fd, note, Remove(step.folder, step.target))
             return
         if exists(fd, step.target):
@@ -215,13 +219,13 @@ class Carrier:
                 return
             known = note.files[step.target].written
             if known.sha256 == digest(data):
-                note.files[step.target] = Record(step.identity, known)
+                note.files[step.target] = ManifestEntry(step.identity, known)
                 return
         written = write_whole(fd, step.target, data, self._modes.file)
-        note.files[step.target] = Record(step.identity, written)
+        note.files[step.target] = ManifestEntry(step.identity, written)
         self.written += 1
 
-    def _remove(self, fd: int, note: Note, step: Remove) -> None:
+    def _remove(self, fd: int, note: FolderManifest, step: Remove) -> None:
         if self._is_ours(fd, note, step.target):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(step.target, dir_fd=fd)
@@ -229,7 +233,7 @@ class Carrier:
         note.files.pop(step.target, None)
 
     @staticmethod
-    def _is_ours(fd: int, note: Note, name: str) -> bool:
+    def _is_ours(fd: int, note: FolderManifest, name: str) -> bool:
         record = note.files.get(name)
         return record is not None and is_as_written(fd, name, record.written)
 

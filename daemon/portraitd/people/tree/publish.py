@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 from portraitd.people.names import is_numbered, safe_name
-from portraitd.people.tree.acknowledged import Heard
+from portraitd.people.tree.acknowledged import AcknowledgedEdits
 from portraitd.people.tree.desired import Shown, Wants
 from portraitd.people.tree.folder_fs import digest
-from portraitd.people.tree.inventory import Place, Survey, as_seen, placed, reopened
-from portraitd.people.tree.manifest import ROOT_NOTE, Note, face_of
+from portraitd.people.tree.inventory import FolderLocation, Survey, as_seen, placed, reopened
+from portraitd.people.tree.manifest import ROOT_NOTE, FolderManifest, face_of
 from portraitd.people.tree.plan import (
     Forget,
     Release,
@@ -67,10 +67,10 @@ class Publish:
     def __init__(
         self,
         root_fd: int,
-        root_note: Note,
+        root_note: FolderManifest,
         ground: Ground,
         survey: Survey,
-        heard: Heard,
+        heard: AcknowledgedEdits,
         modes: Modes,
     ) -> None:
         self._root_fd = root_fd
@@ -121,7 +121,7 @@ class Publish:
         self._remember(kept, lying, carrier)
         return _published(wanted, lying, carrier)
 
-    def _seen(self, place: Place, unread: Collection[int]) -> SeenFolder:
+    def _seen(self, place: FolderLocation, unread: Collection[int]) -> SeenFolder:
         """A place as the plan wants it, without what is left to the next reading."""
         is_heard = (place.number, place.location) in self._heard.moved
         seen = as_seen(place, self._root_fd, is_heard=is_heard)
@@ -133,7 +133,7 @@ class Publish:
         return replace(seen, published=published, removable=False)
 
     def _left_lying(
-        self, places: Mapping[int, Place], steps: Sequence[Step]
+        self, places: Mapping[int, FolderLocation], steps: Sequence[Step]
     ) -> set[tuple[int, Lying]]:
         """The portraits that a folder is to forget, and that stay because a human made them."""
         left = set()
@@ -175,7 +175,7 @@ class Publish:
             carrier.save(self._root_fd, ROOT_NOTE, self._root_note)
 
 
-def places_for(survey: Survey, everything: Sequence[Shown]) -> dict[int, Place]:
+def places_for(survey: Survey, everything: Sequence[Shown]) -> dict[int, FolderLocation]:
     """Portraitd's own folders, and those people made that are a new person's.
 
     A folder that became a person's by a word of the store, and has no note yet, has the
@@ -203,7 +203,9 @@ def is_nearly_emptied(survey: Survey, everything: Sequence[Shown], least: int) -
     return portraits >= least and left * 5 < len(people)
 
 
-def _is_taken_apart(one: Shown, places: Mapping[int, Place], unread: Collection[int]) -> bool:
+def _is_taken_apart(
+    one: Shown, places: Mapping[int, FolderLocation], unread: Collection[int]
+) -> bool:
     """Whether people moved portraits out of a folder, and its note with them or away."""
     place = places.get(one.number)
     is_noted = place is None or place.has_note
@@ -235,7 +237,9 @@ def _published(
 
 
 def _update_strays(
-    places: Mapping[int, Place], heard: Heard, left: Collection[tuple[int, Lying]]
+    places: Mapping[int, FolderLocation],
+    heard: AcknowledgedEdits,
+    left: Collection[tuple[int, Lying]],
 ) -> set[int]:
     """Note which portraits lie in a folder beside its own; returns where that is news.
 
@@ -261,7 +265,7 @@ def _update_strays(
     return changed
 
 
-def _settle(place: Place) -> bool:
+def _settle(place: FolderLocation) -> bool:
     """Make the note that of this folder; whether it was not. So it is for one from a backup."""
     is_settled = place.has_note and place.note.inode == place.inode
     place.note.inode = place.inode

@@ -22,7 +22,7 @@ from portraitd.people.tree.folder_fs import (
     reading,
     sweep,
 )
-from portraitd.people.tree.manifest import NOTES, PERSON_NOTE, Note, read_note
+from portraitd.people.tree.manifest import NOTES, PERSON_NOTE, FolderManifest, read_note
 
 DEEPEST = 6
 """Folders farther below the root are not looked into."""
@@ -62,7 +62,7 @@ class Folder:
     location: str
     inode: int
     names: tuple[str, ...]
-    note: Note | None
+    note: FolderManifest | None
     pictures: Mapping[str, int]
     unknown: Mapping[str, int]
     emptied: frozenset[str] = frozenset()
@@ -102,7 +102,7 @@ class Memory:
     """
 
     store: str
-    notes: dict[int, tuple[Stamp, Note | None]] = field(default_factory=dict)
+    notes: dict[int, tuple[Stamp, FolderManifest | None]] = field(default_factory=dict)
     pictures: dict[int, tuple[Stamp, int | None]] = field(default_factory=dict)
     is_thorough: bool = True
 
@@ -174,7 +174,7 @@ class _Walk:
         self._sweeps = sweeps
         self.folders: list[Folder] = []
         self.closed: set[str] = set()
-        self.notes: dict[int, tuple[Stamp, Note | None]] = {}
+        self.notes: dict[int, tuple[Stamp, FolderManifest | None]] = {}
         self.pictures: dict[int, tuple[Stamp, int | None]] = {}
 
     def into(self, location: str, fd: int, depth: int) -> None:
@@ -219,7 +219,7 @@ class _Walk:
         names = tuple(sorted(name for name in listed if _counts(name)))
         return Folder(location, identity(fd), names, note, pictures, unknown, frozenset(emptied))
 
-    def _note(self, fd: int, entry: os.DirEntry[str] | None) -> Note | None:
+    def _note(self, fd: int, entry: os.DirEntry[str] | None) -> FolderManifest | None:
         stamp = _stamp(entry) if entry else None
         if stamp is None:
             return None

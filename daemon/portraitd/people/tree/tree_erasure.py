@@ -28,7 +28,14 @@ from portraitd.people.tree.folder_fs import (
     reading,
     write_whole,
 )
-from portraitd.people.tree.manifest import NOTES, PERSON_NOTE, ROOT_NOTE, Note, face_of, read_note
+from portraitd.people.tree.manifest import (
+    NOTES,
+    PERSON_NOTE,
+    ROOT_NOTE,
+    FolderManifest,
+    face_of,
+    read_note,
+)
 from portraitd.people.tree.scan import is_clutter
 
 PICTURES = (".jpg", ".jpeg", ".jpe", ".png", ".webp")
@@ -46,7 +53,7 @@ _ERASED = "erased"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class Wanted(NamedTuple):
+class ErasureTarget(NamedTuple):
     """What an erasing looks for.
 
     Attributes:
@@ -73,7 +80,7 @@ class Erased:
     left: tuple[str, ...]
 
 
-def erase_portraits(root: Path, wanted: Wanted) -> Erased:
+def erase_portraits(root: Path, wanted: ErasureTarget) -> Erased:
     """Remove every file below a people tree that shows one of these faces.
 
     Raises:
@@ -136,7 +143,7 @@ def _erase_pages(fd: int, names: Collection[str]) -> int:
     return len(present)
 
 
-def _erase_in(fd: int, names: Collection[str], wanted: Wanted) -> list[str]:
+def _erase_in(fd: int, names: Collection[str], wanted: ErasureTarget) -> list[str]:
     """Erase in one folder; its note forgets what went."""
     note = read_note(read_regular(fd, PERSON_NOTE))
     published = {name: record.identity for name, record in note.files.items()} if note else {}
@@ -208,13 +215,13 @@ def _remove_folders(root_fd: int, emptied: Mapping[str, int]) -> None:
             os.rmdir(name, dir_fd=fd)
 
 
-def _is_published_for(identity: str, wanted: Wanted) -> bool:
+def _is_published_for(identity: str, wanted: ErasureTarget) -> bool:
     """Whether a note says that a file was published for one of the faces, or was to go already."""
     face = face_of(identity)
     return identity.startswith(f"{_ERASED} ") or (face is not None and face in wanted.face_ids)
 
 
-def _shows(fd: int, name: str, wanted: Wanted) -> bool:
+def _shows(fd: int, name: str, wanted: ErasureTarget) -> bool:
     """Whether a file shows one of the faces, by its own bytes."""
     with reading(fd, name) as file:
         if file is None:
@@ -233,7 +240,7 @@ def _unlink(fd: int, names: Collection[str]) -> None:
             os.unlink(name, dir_fd=fd)
 
 
-def _save(fd: int, note: Note, name: str = PERSON_NOTE) -> None:
+def _save(fd: int, note: FolderManifest, name: str = PERSON_NOTE) -> None:
     mode = stat.S_IMODE(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode)
     write_whole(fd, name, note.to_bytes(), mode, lasts=True)
 

@@ -1,4 +1,4 @@
-"""The tree at one moment, as far as people's gestures show in it: where each portrait lies."""
+"""The tree at one moment, as far as people's edits show in it: where each portrait lies."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from portraitd.model.edit import Placement
 from portraitd.people.tree.inventory import Survey
-from portraitd.people.tree.plan import IGNORED, UNSORTED, in_ignored
+from portraitd.people.tree.plan import in_ignored
 
 Home = int | str
-"""Where a portrait lies: with a person, ``UNSORTED``, ``IGNORED``, or in a folder of nobody's,
+"""Where a portrait lies: with a person, ``Placement.UNSORTED``, ``Placement.IGNORED``, or in a folder of nobody's,
 which is named by its location."""
 
 
@@ -55,12 +56,12 @@ class SeenHome:
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class TreeSnapshot:
     """The tree at one moment.
 
     Attributes:
         homes: Every folder that counts; copies do not.
-        gone: People, and ``UNSORTED``, whose folder was there after the last publish and is not.
+        gone: People, and ``Placement.UNSORTED``, whose folder was there after the last publish and is not.
         is_partial: Whether something may lie where we may not look; then nothing is taken for gone.
     """
 
@@ -69,8 +70,8 @@ class Scene:
     is_partial: bool = False
 
 
-def scene_of(survey: Survey) -> Scene:
-    """A survey as far as gestures need it."""
+def scene_of(survey: Survey) -> TreeSnapshot:
+    """A survey as far as edits need it."""
     homes = []
     for number, place in survey.places.items():
         noted = place.portraits
@@ -93,10 +94,10 @@ def scene_of(survey: Survey) -> Scene:
             home = _home_of_nobodys(folder.location)
             pictures = frozenset(Lying(face, name) for name, face in folder.pictures.items())
             homes.append(SeenHome(folder.location, home, pictures=pictures))
-    return Scene(tuple(homes), survey.gone, survey.is_partial)
+    return TreeSnapshot(tuple(homes), survey.gone, survey.is_partial)
 
 
-def copies_in(scene: Scene, before: Copies) -> Copies:
+def copies_in(scene: TreeSnapshot, before: Copies) -> Copies:
     """Which portraits are copies: they lie beside an original that is still in its place.
 
     Args:
@@ -113,7 +114,7 @@ def copies_in(scene: Scene, before: Copies) -> Copies:
     )
 
 
-def with_copies(scene: Scene, copies: Copies) -> Scene:
+def with_copies(scene: TreeSnapshot, copies: Copies) -> TreeSnapshot:
     """The scene in which these lay there before."""
     counted: dict[Home, Counter[int]] = {}
     for at, one in copies:
@@ -138,5 +139,5 @@ def _no_more_than(before: Mapping[int, int], pictures: Iterable[Lying]) -> froze
 def _home_of_nobodys(location: str) -> Home:
     if not location:
         # Taken out of a folder and put into none.
-        return UNSORTED
-    return IGNORED if in_ignored(location) else location
+        return Placement.UNSORTED
+    return Placement.IGNORED if in_ignored(location) else location

@@ -30,7 +30,7 @@ from portraitd.model.media_file import Slice, Source, Stamp
 from portraitd.service.pools import decoding_seclusion
 from portraitd.service.remote.file_cache import Received
 from portraitd.workers.pool import LocalExecutor
-from portraitd.workers.process import Seclusion, WorkerLimits
+from portraitd.workers.process import SandboxPolicy, WorkerLimits
 
 FOLDER_VARIABLE = "PORTRAITD_WORKER_DIR"
 
@@ -38,7 +38,7 @@ MOST_ENDED = 16
 """So many answers are kept for whoever could not be told, of a few megabytes each."""
 
 
-class Order(NamedTuple):
+class RemoteJob(NamedTuple):
     """A job, and what the worker must know to carry it out.
 
     Attributes:
@@ -63,7 +63,7 @@ class Order(NamedTuple):
     sent: str = ""
 
 
-class Answer(NamedTuple):
+class JobResult(NamedTuple):
     """What a job came to: a value, or one of portraitd's own errors by name."""
 
     value: Any = None
@@ -92,14 +92,14 @@ class Answer(NamedTuple):
         raise kind(self.message)
 
 
-class Proof(NamedTuple):
+class SharedFolderCheck(NamedTuple):
     """A file that the coordinator laid down, to see whether a worker sees the same folder."""
 
     source: Source
     sha256: str
 
 
-class Introduction(NamedTuple):
+class Handshake(NamedTuple):
     """Who a worker is.
 
     Attributes:
@@ -114,28 +114,31 @@ class Introduction(NamedTuple):
     version: str
     encoder: str
     shares: bool
-    trouble: str
+    blocked: str
 
 
 async def introduce(
-    processes: int, limits: WorkerLimits, encoder: EncoderSettings | None, proof: Proof | None
-) -> Introduction:
+    processes: int,
+    limits: WorkerLimits,
+    encoder: EncoderSettings | None,
+    proof: SharedFolderCheck | None,
+) -> Handshake:
     """Say who this worker is, with its models loaded in each of its processes."""
-    identity, trouble = "", ""
+    identity, blocked = "", ""
     if encoder is not None:
-        identity, trouble = await asyncio.to_thread(_identity, processes, limits, encoder)
+        identity, blocked = await asyncio.to_thread(_identity, processes, limits, encoder)
     shares = proof is not None and _sees(proof)
-    return Introduction(socket.gethostname(), __version__, identity, shares, trouble)
+    return Handshake(socket.gethostname(), __version__, identity, shares, blocked)
 
 
-def carry_out(order: Order) -> Answer:
+def carry_out(order: RemoteJob) -> JobResult:
     """Run a job in one of this worker's processes, once however often it is ordered."""
     try:
-        return Answer(_begun(order).result())
+        return JobResult(_begun(order).result())
     except FileNotFoundError:
-        return Answer(error="WorkerDied", message="the file sent is gone again", missing=True)
+        return JobResult(error="WorkerDied", message="the file sent is gone again", missing=True)
     except PortraitdError as error:
-        return Answer.of(error)
+        return JobResult.of(error)
 
 
 def take_chunk(sha256: str, size: int, offset: int, data: bytes, limit_bytes: int) -> int:
@@ -185,7 +188,7 @@ def _here(argument: Any, sent: str) -> Any:
     return argument
 
 
-def _sees(proof: Proof) -> bool:
+def _sees(proof: SharedFolderCheck) -> bool:
     """Whether the file lies here under the same path, with the same stamp and content."""
     import hashlib
 
@@ -202,7 +205,7 @@ _orders: dict[str, Future[Any]] = {}
 _orders_lock = threading.Lock()
 
 
-def _begun(order: Order) -> Future[Any]:
+def _begun(order: RemoteJob) -> Future[Any]:
     """What a job comes to; begun, unless it was before the connection broke.
 
     Raises:
@@ -251,13 +254,13 @@ def _pool(processes: int, limits: WorkerLimits, encoder: EncoderSettings | None)
     with _pools_lock:
         key = processes, limits, encoder
         if key not in _pools:
-            seclusion = None if encoder is None else decoding_seclusion(_here(encoder, ""))
-            _pools[key] = _made(processes, limits, seclusion)
+            policy = None if encoder is None else decoding_seclusion(_here(encoder, ""))
+            _pools[key] = _made(processes, limits, policy)
         return _pools[key]
 
 
-def _made(processes: int, limits: WorkerLimits, seclusion: Seclusion | None) -> LocalExecutor:
+def _made(processes: int, limits: WorkerLimits, policy: SandboxPolicy | None) -> LocalExecutor:
     # A worker below one of Dask's nannies is marked as one that has no children.
     with suppress(AssertionError):
         multiprocessing.current_process().daemon = False
-    return LocalExecutor(processes, limits, seclusion)
+    return LocalExecutor(processes, limits, policy)

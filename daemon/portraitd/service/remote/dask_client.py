@@ -23,7 +23,7 @@ import structlog
 
 from portraitd.config import SchedulerAddress
 from portraitd.model.errors import ConfigError, PortraitdError, WorkersAway
-from portraitd.service.remote.registry import Presence, Roll
+from portraitd.service.remote.registry import Heartbeat, Roster
 
 if TYPE_CHECKING:
     from distributed import Client, Security
@@ -107,7 +107,7 @@ class Cluster:
         except (KeyError, AttributeError, ValueError):
             return ""
 
-    def workers(self) -> Roll | None:
+    def workers(self) -> Roster | None:
         """Who the scheduler knows; None if it is away.
 
         Connects where there is no connection. Dask makes a connection again by itself, and lets
@@ -124,11 +124,11 @@ class Cluster:
         if mark[0] != self._mark[0] or mark[1] is not self._mark[1]:
             self._session += 1
             self._mark = mark
-        return Roll(
+        return Roster(
             self._session,
             {
                 # Each worker that begins makes a folder of its own.
-                address: Presence(int(facts["nthreads"]), str(facts["local_directory"]))
+                address: Heartbeat(int(facts["nthreads"]), str(facts["local_directory"]))
                 for address, facts in identity["workers"].items()
             },
         )

@@ -13,12 +13,12 @@ from portraitd.faces.interface import EncoderSettings
 from portraitd.model.errors import PortraitdError
 from portraitd.model.face import SliceFaces
 from portraitd.model.media_file import Slice
-from portraitd.service.remote.agent import Answer, Introduction, Proof
-from portraitd.store import CrewMember
+from portraitd.service.remote.agent import Handshake, JobResult, SharedFolderCheck
+from portraitd.store import RemoteWorker
 from portraitd.workers.process import WorkerLimits
 
 
-class Presence(NamedTuple):
+class Heartbeat(NamedTuple):
     """A worker that is there.
 
     Attributes:
@@ -30,7 +30,7 @@ class Presence(NamedTuple):
     birth: str
 
 
-class Roll(NamedTuple):
+class Roster(NamedTuple):
     """Who is there, by address.
 
     Attributes:
@@ -40,10 +40,10 @@ class Roll(NamedTuple):
     """
 
     session: int
-    workers: dict[str, Presence]
+    workers: dict[str, Heartbeat]
 
 
-class Network(Protocol):
+class WorkerNetwork(Protocol):
     """What ``dask_door.Cluster`` does."""
 
     address: str
@@ -51,7 +51,7 @@ class Network(Protocol):
     @property
     def dashboard(self) -> str: ...
 
-    def workers(self) -> Roll | None: ...
+    def workers(self) -> Roster | None: ...
 
     def ask(self, address: str, fn: Callable[..., Any], *args: Any) -> Future[Any]: ...
 
@@ -64,7 +64,7 @@ class Network(Protocol):
     def close(self) -> None: ...
 
 
-class Terms(NamedTuple):
+class Requirements(NamedTuple):
     """What is asked of every worker.
 
     Attributes:
@@ -81,7 +81,7 @@ class Terms(NamedTuple):
     limits: WorkerLimits
     encoder: EncoderSettings | None
     identity: str
-    proof: Proof | None
+    proof: SharedFolderCheck | None
     ahead: int
     cache_bytes: int
     answer_limit_s: float
@@ -113,7 +113,7 @@ class Worker:
         """How many jobs it may have at once."""
         return self.processes + ahead if self.state == "accepted" else 0
 
-    def meet(self, said: Introduction, identity: str) -> None:
+    def meet(self, said: Handshake, identity: str) -> None:
         """Take it in, or refuse it with a reason."""
         self.host, self.shares = said.host, said.shares
         self.reason = _objection(said, identity)
@@ -126,9 +126,9 @@ class Worker:
             self.work_s += value.seconds
             self.footage_s += max(0.0, (value.ended_s or 0.0) - piece.start_s)
 
-    def member(self) -> CrewMember:
+    def member(self) -> RemoteWorker:
         """As people are shown it."""
-        return CrewMember(
+        return RemoteWorker(
             self.address,
             self.host,
             self.state,
@@ -163,7 +163,7 @@ class Job:
         """The slice it is about, if it is about one."""
         return next((argument for argument in self.args if isinstance(argument, Slice)), None)
 
-    def settle(self, answer: Answer) -> None:
+    def settle(self, answer: JobResult) -> None:
         """Answer whoever asked; they may have gone."""
         if self.asked.done():
             return
@@ -173,7 +173,7 @@ class Job:
             self.asked.set_exception(error)
 
 
-class Changes(NamedTuple):
+class WorkerChanges(NamedTuple):
     """Workers that are not there any more, that must say anew who they are, and that came."""
 
     gone: list[Worker]
@@ -181,7 +181,9 @@ class Changes(NamedTuple):
     new: list[Worker]
 
 
-def update(workers: dict[str, Worker], there: Mapping[str, Presence], *, afresh: bool) -> Changes:
+def update(
+    workers: dict[str, Worker], there: Mapping[str, Heartbeat], *, afresh: bool
+) -> WorkerChanges:
     """Bring the workers up to date with who is there.
 
     Args:
@@ -205,7 +207,7 @@ def update(workers: dict[str, Worker], there: Mapping[str, Presence], *, afresh:
         if address not in workers
     ]
     workers |= {worker.address: worker for worker in new}
-    return Changes(gone, back, new)
+    return WorkerChanges(gone, back, new)
 
 
 def roomiest(workers: Iterable[Worker], job: Job, ahead: int) -> Worker | None:
@@ -227,10 +229,10 @@ def roomiest(workers: Iterable[Worker], job: Job, ahead: int) -> Worker | None:
     )
 
 
-def _objection(said: Introduction, identity: str) -> str:
+def _objection(said: Handshake, identity: str) -> str:
     """Why a worker gets no jobs; empty if it does."""
-    if said.trouble:
-        return said.trouble
+    if said.blocked:
+        return said.blocked
     if said.version != __version__:
         return f"portraitd {said.version} there, {__version__} here; install the same"
     if said.encoder != identity:

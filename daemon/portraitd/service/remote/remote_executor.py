@@ -18,10 +18,18 @@ import structlog
 
 from portraitd.model.errors import StoreError, WorkerDied, WorkersAway
 from portraitd.service.remote import agent
-from portraitd.service.remote.agent import Answer, Introduction, Order
-from portraitd.service.remote.registry import Job, Network, Roll, Terms, Worker, roomiest, update
+from portraitd.service.remote.agent import Handshake, JobResult, RemoteJob
+from portraitd.service.remote.registry import (
+    Job,
+    Requirements,
+    Roster,
+    Worker,
+    WorkerNetwork,
+    roomiest,
+    update,
+)
 from portraitd.service.remote.transfer import deliver
-from portraitd.store import CrewMember
+from portraitd.store import RemoteWorker
 from portraitd.workers.result_decoding import checked
 
 T = TypeVar("T")
@@ -54,15 +62,15 @@ class DaskExecutor(Executor):
 
     def __init__(
         self,
-        network: Network,
-        terms: Terms,
-        ring: Callable[[], None] = lambda: None,
+        network: WorkerNetwork,
+        terms: Requirements,
+        wake: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         look_s: float = LOOK_S,
     ) -> None:
         self._network = network
         self._terms = terms
-        self._ring = ring
+        self._ring = wake
         self._clock = clock
         self._lock = threading.RLock()
         self._workers: dict[str, Worker] = {}
@@ -98,7 +106,7 @@ class DaskExecutor(Executor):
         """The scheduler's page for people; empty if there is none."""
         return self._network.dashboard if self.reached else ""
 
-    def members(self) -> list[CrewMember]:
+    def members(self) -> list[RemoteWorker]:
         """The workers, for people."""
         with self._lock:
             return [worker.member() for worker in self._workers.values()]
@@ -138,7 +146,7 @@ class DaskExecutor(Executor):
         if turned:
             self._ring()
 
-    def _see(self, found: Roll, passed_s: float) -> None:
+    def _see(self, found: Roster, passed_s: float) -> None:
         # What a lost connection took with it is nobody's fault.
         counted = found.session == self._session
         self._session = found.session
@@ -172,7 +180,7 @@ class DaskExecutor(Executor):
         self._network.close()
         self._senders.shutdown(wait=False, cancel_futures=True)
         for job in left:
-            job.settle(Answer(error="WorkersAway", message="the service is stopping"))
+            job.settle(JobResult(error="WorkersAway", message="the service is stopping"))
 
     def _keep_looking(self, look_s: float) -> None:
         while not self._closing.is_set():
@@ -213,7 +221,7 @@ class DaskExecutor(Executor):
                 # Not heard; the next look asks again.
                 worker.state = "lost"
                 return
-        said = Introduction("", "", "", False, str(error)) if error else done.result()
+        said = Handshake("", "", "", False, str(error)) if error else done.result()
         with self._lock:
             worker.meet(said, self._terms.identity)
         if worker.reason:
@@ -281,16 +289,16 @@ class DaskExecutor(Executor):
         except WorkersAway:
             self._doubt(job, turn)
         except StoreError as error:
-            self._answer(job, turn, Answer.of(WorkerDied(f"{worker.address}: {error}")))
+            self._answer(job, turn, JobResult.of(WorkerDied(f"{worker.address}: {error}")))
         except Exception as error:
-            self._answer(job, turn, Answer.of(error))
+            self._answer(job, turn, JobResult.of(error))
         else:
             self._start(job, worker, turn, piece.sha256)
 
     def _start(self, job: Job, worker: Worker, turn: int, sent: str) -> None:
         name = f"{self._name} {job.number}"
         asked = self._terms.limits, self._terms.encoder
-        order = Order(name, job.fn, job.args, job.kwargs, worker.processes, *asked, sent)
+        order = RemoteJob(name, job.fn, job.args, job.kwargs, worker.processes, *asked, sent)
         running = self._network.start(worker.address, agent.carry_out, order)
         with self._lock:
             if self._is_out(job, turn):
@@ -307,16 +315,16 @@ class DaskExecutor(Executor):
         if isinstance(error, WorkersAway):
             self._doubt(job, turn)
             return
-        answer = Answer.of(error) if error else done.result()
-        if not isinstance(answer, Answer):
-            answer = Answer(error="WorkerDied", message="the worker's answer makes no sense")
+        answer = JobResult.of(error) if error else done.result()
+        if not isinstance(answer, JobResult):
+            answer = JobResult(error="WorkerDied", message="the worker's answer makes no sense")
         if answer.missing and job.piece and job.worker:
             job.worker.has.discard(job.piece.sha256)
             self._move(job, turn, answer.message, counted=True)
             return
         self._answer(job, turn, answer)
 
-    def _answer(self, job: Job, turn: int, answer: Answer) -> None:
+    def _answer(self, job: Job, turn: int, answer: JobResult) -> None:
         """Hand the answer to whoever asked; a second one, or one from before, is dropped."""
         with self._lock:
             if not self._is_out(job, turn) or job.worker is None:
@@ -328,7 +336,7 @@ class DaskExecutor(Executor):
             try:
                 checked(piece, answer.value)
             except WorkerDied as error:
-                answer = Answer.of(error)
+                answer = JobResult.of(error)
         with self._lock:
             worker.credit(piece, answer.value)
         job.settle(answer)
@@ -368,7 +376,7 @@ class DaskExecutor(Executor):
                 self._waiting.appendleft(job)
         if given_up:
             message = f"{job.moves} workers were lost while they had it, the last one: {reason}"
-            job.settle(Answer(error="WorkerDied", message=message))
+            job.settle(JobResult(error="WorkerDied", message=message))
         else:
             self._fill()
 
@@ -396,7 +404,7 @@ class DaskExecutor(Executor):
             if job.running is not None:
                 self._network.forget(job.running)
             message = f"no answer from {worker.address} within {limit_s:.0f} s"
-            self._answer(job, job.turn, Answer(error="WorkerDied", message=message))
+            self._answer(job, job.turn, JobResult(error="WorkerDied", message=message))
         for worker in silent.values():
             log.warning("worker_silent", worker=worker.address, seconds=limit_s)
             self._ask(worker)

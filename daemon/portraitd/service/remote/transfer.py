@@ -12,7 +12,7 @@ import structlog
 from portraitd.model.errors import FileChanged, WorkerDied
 from portraitd.model.media_file import Slice, Source, Stamp
 from portraitd.service.remote import agent
-from portraitd.service.remote.registry import Network, Worker
+from portraitd.service.remote.registry import Worker, WorkerNetwork
 
 log = structlog.get_logger(stage="remote_workers")
 
@@ -25,7 +25,11 @@ MOST_REFUSALS = 3
 
 
 def deliver(
-    network: Network, worker: Worker, piece: Slice, cache_bytes: int, moved: Callable[[], None]
+    network: WorkerNetwork,
+    worker: Worker,
+    piece: Slice,
+    cache_bytes: int,
+    moved: Callable[[], None],
 ) -> None:
     """Have a worker hold the file of a slice, sent once however many of its slices wait for it.
 

@@ -1,7 +1,7 @@
 """Puts in force what people did: a row in the ledger, and its effect on the store at once.
 
-One transaction for everything that was read together. A publish before the next census then
-shows what was done, and the census confirms it, because the same rows bind it.
+One transaction for everything that was read together. A publish before the next grouping then
+shows what was done, and the grouping confirms it, because the same rows bind it.
 """
 
 from __future__ import annotations
@@ -11,31 +11,33 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from portraitd.model.edit import (
-    Exclude,
-    Gesture,
+    AssignFaces,
+    Edit,
+    ExcludeFaces,
+    Hidden,
     IgnoreFaces,
     IgnorePerson,
-    Merge,
-    Name,
-    Place,
+    MergePeople,
+    NamePerson,
+    Placement,
     RecallPerson,
-    Split,
+    SplitPerson,
 )
 from portraitd.model.errors import ConfigError
 from portraitd.store.corrections.effects import LEAVE, Affected, Effects
-from portraitd.store.corrections.exemplars import Anchors
+from portraitd.store.corrections.exemplars import Exemplars
 from portraitd.store.corrections.ledger import Ledger, Mention
-from portraitd.store.corrections.replay import NOBODY, Corrections, Entry, Hidden, Kind, Role
-from portraitd.store.corrections.scope import Moved, Reach
+from portraitd.store.corrections.replay import NOBODY, Corrections, Entry, Kind, Role
+from portraitd.store.corrections.scope import EditScope, Moved
 from portraitd.store.database import Database
-from portraitd.store.publications import IGNORED, Showing
+from portraitd.store.publications import Publications
 
 _KINDS: dict[type, Kind] = {
-    Name: Kind.NAME,
-    Merge: Kind.MERGE,
-    Place: Kind.PLACE,
-    Split: Kind.SPLIT,
-    Exclude: Kind.EXCLUDE,
+    NamePerson: Kind.NAME,
+    MergePeople: Kind.MERGE,
+    AssignFaces: Kind.PLACE,
+    SplitPerson: Kind.SPLIT,
+    ExcludeFaces: Kind.EXCLUDE,
     IgnoreFaces: Kind.IGNORE_FACES,
     IgnorePerson: Kind.IGNORE_PERSON,
     RecallPerson: Kind.RECALL_PERSON,
@@ -43,16 +45,16 @@ _KINDS: dict[type, Kind] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
-    """A gesture that was put in force.
+class RecordedEdit:
+    """A edit that was put in force.
 
     Attributes:
-        gesture: Which.
+        edit: Which.
         row: The ledger's; 0 where it held already and only the folder has to be adopted.
         person_id: Of a split, the new person.
     """
 
-    gesture: Gesture
+    edit: Edit
     row: int
     person_id: int | None = None
 
@@ -62,33 +64,37 @@ class _Reading:
     """Gestures that were read together, on their way into the ledger."""
 
     held: Corrections
-    reach: Reach
+    reach: EditScope
     affected: Affected
     now_s: float
 
 
-def without(gesture: Gesture, taken_back: Sequence[Entry]) -> Gesture | None:
-    """A gesture without what these rows said, None if nothing is left."""
+def without(edit: Edit, taken_back: Sequence[Entry]) -> Edit | None:
+    """A edit without what these rows said, None if nothing is left."""
     for entry in taken_back:
-        match gesture:
-            case Name(person_id=one) | IgnorePerson(person_id=one) | RecallPerson(person_id=one):
-                if entry.kind is _KINDS[type(gesture)] and entry.person_id == one:
+        match edit:
+            case (
+                NamePerson(person_id=one)
+                | IgnorePerson(person_id=one)
+                | RecallPerson(person_id=one)
+            ):
+                if entry.kind is _KINDS[type(edit)] and entry.person_id == one:
                     return None
-            case Merge():
-                if (entry.person_id, entry.into_id) == (gesture.person_id, gesture.into_id):
+            case MergePeople():
+                if (entry.person_id, entry.into_id) == (edit.person_id, edit.into_id):
                     return None
             case _:
-                where = gesture.person_id if isinstance(gesture, Place) else entry.person_id
-                if entry.kind is _KINDS[type(gesture)] and entry.person_id == where:
+                where = edit.person_id if isinstance(edit, AssignFaces) else entry.person_id
+                if entry.kind is _KINDS[type(edit)] and entry.person_id == where:
                     moved = {one.face_id for one in entry.faces if one.role is Role.MOVED}
-                    left = tuple(face for face in gesture.face_ids if face not in moved)
+                    left = tuple(face for face in edit.face_ids if face not in moved)
                     if not left:
                         return None
-                    gesture = replace(gesture, face_ids=left)
-    return gesture
+                    edit = replace(edit, face_ids=left)
+    return edit
 
 
-class Verdicts:
+class EditRecorder:
     """What people did, put in force.
 
     Args:
@@ -99,32 +105,32 @@ class Verdicts:
     """
 
     def __init__(
-        self, database: Database, ledger: Ledger, showing: Showing, whole_tracks: bool
+        self, database: Database, ledger: Ledger, publications: Publications, whole_tracks: bool
     ) -> None:
         self._db = database
-        self._showing = showing
+        self._showing = publications
         self._ledger = ledger
-        self._anchors = Anchors(database)
+        self._anchors = Exemplars(database)
         self._effects = Effects(database)
         self._whole_tracks = whole_tracks
-        self._write: dict[type, Callable[[Any, _Reading], Done | None]] = {
-            Name: self._name,
-            Merge: self._merge,
-            Place: self._place,
-            Split: self._split,
-            Exclude: self._exclude,
+        self._write: dict[type, Callable[[Any, _Reading], RecordedEdit | None]] = {
+            NamePerson: self._name,
+            MergePeople: self._merge,
+            AssignFaces: self._place,
+            SplitPerson: self._split,
+            ExcludeFaces: self._exclude,
             IgnoreFaces: self._ignore_faces,
             IgnorePerson: self._ignore_person,
             RecallPerson: self._recall_person,
         }
 
-    def apply(self, gestures: Sequence[Gesture], now_s: float) -> list[Done]:
-        """Put gestures in force, all or none; those that hold already leave no row."""
+    def apply(self, edits: Sequence[Edit], now_s: float) -> list[RecordedEdit]:
+        """Put edits in force, all or none; those that hold already leave no row."""
         held = self._ledger.corrections()
         with self._db.transaction():
-            reach = Reach(self._db, gestures, self._whole_tracks)
+            reach = EditScope(self._db, edits, self._whole_tracks)
             reading = _Reading(held, reach, Affected(), now_s)
-            done = [self._write[type(gesture)](gesture, reading) for gesture in gestures]
+            done = [self._write[type(edit)](edit, reading) for edit in edits]
             if any(done):
                 self._effects.enforce(held, self._ledger.corrections(), reading.affected)
         if any(done):
@@ -161,7 +167,7 @@ class Verdicts:
             self._effects.enforce(held, self._ledger.corrections(), affected)
         return entries[row]
 
-    def still_lying(self, gestures: Sequence[Gesture], since_row: int) -> list[Gesture]:
+    def still_lying(self, edits: Sequence[Edit], since_row: int) -> list[Edit]:
         """Gestures without those that were undone after a row.
 
         Until the tree shows that row, it lies there as people left it before the undo.
@@ -173,105 +179,103 @@ class Verdicts:
             for entry in entries.values()
             if entry.undoes is not None and entry.id > since_row and entry.id not in undone
         ]
-        left = (without(gesture, taken_back) for gesture in gestures)
-        return [gesture for gesture in left if gesture is not None]
+        left = (without(edit, taken_back) for edit in edits)
+        return [edit for edit in left if edit is not None]
 
-    # --- One gesture each: whether it says something new, its row, and what that is about.
+    # --- One edit each: whether it says something new, its row, and what that is about.
 
-    def _name(self, gesture: Name, at: _Reading) -> Done | None:
-        person = at.held.who(gesture.person_id)
-        if self._fact("name", person) in (None, (gesture.name,)):
+    def _name(self, edit: NamePerson, at: _Reading) -> RecordedEdit | None:
+        person = at.held.who(edit.person_id)
+        if self._fact("name", person) in (None, (edit.name,)):
             return None
         at.affected.people.add(person)
         row = self._ledger.write(
-            Kind.NAME, at.now_s, self._standing(person), person_id=person, name=gesture.name
+            Kind.NAME, at.now_s, self._standing(person), person_id=person, name=edit.name
         )
-        return Done(gesture, row)
+        return RecordedEdit(edit, row)
 
-    def _merge(self, gesture: Merge, at: _Reading) -> Done | None:
-        one, into = at.held.who(gesture.person_id), at.held.who(gesture.into_id)
+    def _merge(self, edit: MergePeople, at: _Reading) -> RecordedEdit | None:
+        one, into = at.held.who(edit.person_id), at.held.who(edit.into_id)
         if one == into or None in (self._fact("id", one), self._fact("id", into)):
             return None
         at.affected.people |= {one, into}
         members = [Mention(face, Role.MEMBER, one) for face in self._anchors.all_of(one)]
         mentions = [*self._standing(one), *self._standing(into), *members]
         row = self._ledger.write(Kind.MERGE, at.now_s, mentions, person_id=one, into_id=into)
-        return Done(gesture, row)
+        return RecordedEdit(edit, row)
 
-    def _place(self, gesture: Place, at: _Reading) -> Done | None:
-        person = NOBODY if gesture.person_id is None else at.held.who(gesture.person_id)
+    def _place(self, edit: AssignFaces, at: _Reading) -> RecordedEdit | None:
+        person = NOBODY if edit.person_id is None else at.held.who(edit.person_id)
         if person and self._fact("id", person) is None:
             return None
-        self._showing.lie(gesture.face_ids, person)
+        self._showing.lie(edit.face_ids, person)
         news = [
             face
-            for face in gesture.face_ids
+            for face in edit.face_ids
             if face not in at.held.fates or at.held.fates[face].verdict != (person, Hidden.NO)
         ]
-        moved = at.reach.of(gesture, news)
+        moved = at.reach.of(edit, news)
         if not moved:
             return None
         mentions = self._moving(moved, person, at)
         row = self._ledger.write(Kind.PLACE, at.now_s, mentions, person_id=person or None)
-        return Done(gesture, row)
+        return RecordedEdit(edit, row)
 
-    def _split(self, gesture: Split, at: _Reading) -> Done | None:
-        if (begun := self._begun(gesture, at.held)) is not None:
+    def _split(self, edit: SplitPerson, at: _Reading) -> RecordedEdit | None:
+        if (begun := self._begun(edit, at.held)) is not None:
             # A stop came between the row and the folder's note.
-            return Done(gesture, 0, begun)
-        moved = at.reach.of(gesture, gesture.face_ids)
+            return RecordedEdit(edit, 0, begun)
+        moved = at.reach.of(edit, edit.face_ids)
         if not moved:
             return None
         person = self._db.execute(
             "insert into people (created_at, name) values (?, ?) returning id",
-            (at.now_s, gesture.name),
+            (at.now_s, edit.name),
         ).fetchone()["id"]
         at.affected.people.add(person)
-        self._showing.lie(gesture.face_ids, person)
+        self._showing.lie(edit.face_ids, person)
         mentions = self._moving(moved, person, at)
-        row = self._ledger.write(
-            Kind.SPLIT, at.now_s, mentions, person_id=person, name=gesture.name
-        )
-        return Done(gesture, row, person)
+        row = self._ledger.write(Kind.SPLIT, at.now_s, mentions, person_id=person, name=edit.name)
+        return RecordedEdit(edit, row, person)
 
-    def _exclude(self, gesture: Exclude, at: _Reading) -> Done | None:
-        self._showing.lie(gesture.face_ids, None)
-        return self._hide(gesture, Kind.EXCLUDE, Hidden.EXCLUDED, at)
+    def _exclude(self, edit: ExcludeFaces, at: _Reading) -> RecordedEdit | None:
+        self._showing.lie(edit.face_ids, None)
+        return self._hide(edit, Kind.EXCLUDE, Hidden.EXCLUDED, at)
 
-    def _ignore_faces(self, gesture: IgnoreFaces, at: _Reading) -> Done | None:
-        self._showing.lie(gesture.face_ids, IGNORED)
-        return self._hide(gesture, Kind.IGNORE_FACES, Hidden.IGNORED, at)
+    def _ignore_faces(self, edit: IgnoreFaces, at: _Reading) -> RecordedEdit | None:
+        self._showing.lie(edit.face_ids, Placement.IGNORED)
+        return self._hide(edit, Kind.IGNORE_FACES, Hidden.IGNORED, at)
 
     def _hide(
-        self, gesture: Exclude | IgnoreFaces, kind: Kind, hidden: Hidden, at: _Reading
-    ) -> Done | None:
+        self, edit: ExcludeFaces | IgnoreFaces, kind: Kind, hidden: Hidden, at: _Reading
+    ) -> RecordedEdit | None:
         news = [
             face
-            for face in gesture.face_ids
+            for face in edit.face_ids
             if face not in at.held.fates or at.held.fates[face].hidden is not hidden
         ]
-        moved = at.reach.of(gesture, news)
+        moved = at.reach.of(edit, news)
         if not moved:
             return None
         at.affected.faces.update((one.face_id, LEAVE) for one in moved)
         mentions = [Mention(one.face_id, Role.MOVED, one.person_id, one.whole) for one in moved]
-        return Done(gesture, self._ledger.write(kind, at.now_s, mentions))
+        return RecordedEdit(edit, self._ledger.write(kind, at.now_s, mentions))
 
-    def _ignore_person(self, gesture: IgnorePerson, at: _Reading) -> Done | None:
-        return self._put_out_of_sight(gesture, Kind.IGNORE_PERSON, at)
+    def _ignore_person(self, edit: IgnorePerson, at: _Reading) -> RecordedEdit | None:
+        return self._put_out_of_sight(edit, Kind.IGNORE_PERSON, at)
 
-    def _recall_person(self, gesture: RecallPerson, at: _Reading) -> Done | None:
-        return self._put_out_of_sight(gesture, Kind.RECALL_PERSON, at)
+    def _recall_person(self, edit: RecallPerson, at: _Reading) -> RecordedEdit | None:
+        return self._put_out_of_sight(edit, Kind.RECALL_PERSON, at)
 
     def _put_out_of_sight(
-        self, gesture: IgnorePerson | RecallPerson, kind: Kind, at: _Reading
-    ) -> Done | None:
-        person, is_ignored = at.held.who(gesture.person_id), kind is Kind.IGNORE_PERSON
+        self, edit: IgnorePerson | RecallPerson, kind: Kind, at: _Reading
+    ) -> RecordedEdit | None:
+        person, is_ignored = at.held.who(edit.person_id), kind is Kind.IGNORE_PERSON
         if self._fact("ignored", person) in (None, (is_ignored,)):
             return None
         at.affected.people.add(person)
         row = self._ledger.write(kind, at.now_s, self._standing(person), person_id=person)
-        return Done(gesture, row)
+        return RecordedEdit(edit, row)
 
     # ---
 
@@ -291,13 +295,11 @@ class Verdicts:
     def _standing(self, person: int) -> list[Mention]:
         return [Mention(face, Role.ANCHOR, person) for face in self._anchors.of(person)]
 
-    def _begun(self, gesture: Split, held: Corrections) -> int | None:
+    def _begun(self, edit: SplitPerson, held: Corrections) -> int | None:
         """The person that this very split has made, if it was recorded before."""
-        people = {
-            held.fates[face].person if face in held.fates else None for face in gesture.face_ids
-        }
+        people = {held.fates[face].person if face in held.fates else None for face in edit.face_ids}
         person = people.pop() if len(people) == 1 else None
-        return person if person and held.names.get(person) == gesture.name else None
+        return person if person and held.names.get(person) == edit.name else None
 
     def _fact(self, column: str, person: int) -> tuple[object, ...] | None:
         """One column of a person; None if there is no such person."""

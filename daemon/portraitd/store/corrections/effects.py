@@ -1,11 +1,12 @@
-"""What a row of the ledger does to the store at once, before any census."""
+"""What a row of the ledger does to the store at once, before any grouping."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from portraitd.store.corrections.replay import NOBODY, Corrections, Entry, Fate, Hidden, Kind, Role
+from portraitd.model.edit import Hidden
+from portraitd.store.corrections.replay import NOBODY, Corrections, Entry, Fate, Kind, Role
 from portraitd.store.database import Database
 
 
@@ -124,5 +125,5 @@ class Effects:
                 videos[row["track_id"]] = row["video_id"]
         self._db.executemany(
             "update videos set tracked = 0 where id = ?",
-            sorted({(videos[track],) for track, verdicts in tracks.items() if len(verdicts) > 1}),
+            sorted({(videos[track],) for track, recorder in tracks.items() if len(recorder) > 1}),
         )

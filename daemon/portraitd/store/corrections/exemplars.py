@@ -7,14 +7,14 @@ from collections.abc import Collection
 import numpy as np
 
 from portraitd.model.face import EMBEDDING_SIZE
-from portraitd.model.track import levelled
+from portraitd.model.track import l2_normalised
 from portraitd.store.database import Database
 
 MOST = 9
 CANDIDATES = 200
 
 
-class Anchors:
+class Exemplars:
     """Chooses faces that stand for people."""
 
     def __init__(self, database: Database) -> None:
@@ -40,7 +40,7 @@ class Anchors:
         if not rows:
             return []
         joined = np.frombuffer(b"".join(row["embedding"] for row in rows), "<f4")
-        vectors = levelled(joined.reshape(-1, EMBEDDING_SIZE)).astype(np.float64)
+        vectors = l2_normalised(joined.reshape(-1, EMBEDDING_SIZE)).astype(np.float64)
         # The one with the nearest neighbours, in the middle of where most are.
         gaps = np.linalg.norm(vectors[:, None] - vectors[None], axis=2)
         near = np.sort(gaps, axis=1)[:, : len(rows) // 2 + 1].mean(axis=1)

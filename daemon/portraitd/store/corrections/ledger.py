@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.store.corrections.rematching import Recognition
+from portraitd.store.corrections.rematching import Rematching
 from portraitd.store.corrections.replay import (
     Corrections,
     Entry,
@@ -67,7 +67,7 @@ class Ledger:
 
     def __init__(self, database: Database) -> None:
         self._db = database
-        self._recognition = Recognition(database)
+        self._recognition = Rematching(database)
         self._read_at = -1
         self._corrections = Corrections()
 
@@ -85,9 +85,9 @@ class Ledger:
         """Every row, the oldest first."""
         rows = self._db.execute(
             """
-            select ledger.*, count(key_id) as faces, count(face_id) as recognised
+            select ledger.*, count(fingerprint_id) as faces, count(face_id) as recognised
             from ledger left join ledger_faces on ledger_id = ledger.id and role = 'moved'
-            left join key_faces using (key_id)
+            left join fingerprint_matches using (fingerprint_id)
             group by ledger.id order by ledger.id
             """
         ).fetchall()
@@ -117,7 +117,7 @@ class Ledger:
         touched = self._db.execute(
             """
             select ledger_id, role, ledger_faces.person_id, whole, face_id, track_id
-            from ledger_faces join key_faces using (key_id) join faces on faces.id = face_id
+            from ledger_faces join fingerprint_matches using (fingerprint_id) join faces on faces.id = face_id
             order by ledger_id, face_id
             """
         )
@@ -192,8 +192,8 @@ class Ledger:
         if matched:
             at = {face_id: index for index, face_id in enumerate(face_ids.tolist())}
             numbers: dict[object, int] = {}
-            for key_id, fate in replay(self._entries_by_key(list(matched))).fates.items():
-                face_id = matched[key_id]
+            for fingerprint_id, fate in replay(self._entries_by_key(list(matched))).fates.items():
+                face_id = matched[fingerprint_id]
                 if face_id is not None:
                     labels[at[face_id]] = numbers.setdefault(fate.verdict, len(numbers) + 1)
                     whole[at[face_id]] = fate.whole
@@ -202,13 +202,13 @@ class Ledger:
     def _entries_by_key(self, key_ids: list[int]) -> list[Entry]:
         """Every row with these faces, by their keys: also those that are not in the store."""
         faces: dict[int, list[Touched]] = defaultdict(list)
-        for key_id in key_ids:
+        for fingerprint_id in key_ids:
             rows = self._db.execute(
-                "select ledger_id, role, person_id, whole from ledger_faces where key_id = ?",
-                (key_id,),
+                "select ledger_id, role, person_id, whole from ledger_faces where fingerprint_id = ?",
+                (fingerprint_id,),
             )
             for row in rows:
-                faces[row["ledger_id"]].append(_touched(row, key_id, None))
+                faces[row["ledger_id"]].append(_touched(row, fingerprint_id, None))
         return self._filled(faces)
 
     def _filled(self, faces: Mapping[int, Sequence[Touched]]) -> list[Entry]:

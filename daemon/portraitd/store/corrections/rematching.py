@@ -9,7 +9,7 @@ from portraitd.store.database import Database
 
 STEP_SQL = """
     (select iif(sum(sampled) > 1, max(ended_s) / (sum(sampled) - 1), 0.0)
-     from jobs where jobs.video_id = videos.id)
+     from slices where slices.video_id = videos.id)
 """
 """Seconds between the samples of a video."""
 
@@ -20,14 +20,14 @@ CONTENT_SQL = """
 
 CONTENTS_SQL = f"""
     select {CONTENT_SQL} from videos where id = ?1 union
-    select beginnings.sha256 from videos join beginnings
-        on beginnings.video_id = coalesce(videos.replaces, videos.id)
+    select partial_copies.sha256 from videos join partial_copies
+        on partial_copies.video_id = coalesce(videos.replaces, videos.id)
     where videos.id = ?1
 """  # noqa: S608 - both are constants of this module
 """All contents that a video ever had: copies of it that were broken off are the same video."""
 
 
-class Recognition:
+class Rematching:
     """Keys of faces. Everything that writes does so within the caller's transaction."""
 
     def __init__(self, database: Database) -> None:
@@ -36,10 +36,10 @@ class Recognition:
     def key(self, face_id: int) -> int:
         """The key by which a face is known, made when it is new."""
         known = self._db.execute(
-            "select key_id from key_faces where face_id = ?", (face_id,)
+            "select fingerprint_id from fingerprint_matches where face_id = ?", (face_id,)
         ).fetchone()
         if known:
-            return int(known["key_id"])
+            return int(known["fingerprint_id"])
         facts = self._db.execute(
             f"""
             select {CONTENT_SQL} as sha256, t_s, box_left, box_top, box_right, box_bottom,
@@ -50,28 +50,32 @@ class Recognition:
         ).fetchone()
         self._db.execute(
             """
-            insert into face_keys
+            insert into face_fingerprints
                 (sha256, t_s, box_left, box_top, box_right, box_bottom, step_s)
             values (?, ?, ?, ?, ?, ?, ?) on conflict do nothing
             """,
             tuple(facts),
         )
-        key_id = self._db.execute(
+        fingerprint_id = self._db.execute(
             """
-            select id from face_keys where sha256 = ? and t_s = ? and box_left = ?
+            select id from face_fingerprints where sha256 = ? and t_s = ? and box_left = ?
                 and box_top = ? and box_right = ? and box_bottom = ?
             """,
             tuple(facts)[:-1],
         ).fetchone()["id"]
-        self._db.execute("insert or replace into key_faces values (?, ?)", (key_id, face_id))
-        return int(key_id)
+        self._db.execute(
+            "insert or replace into fingerprint_matches values (?, ?)", (fingerprint_id, face_id)
+        )
+        return int(fingerprint_id)
 
     def rematch(self, video_id: int) -> bool:
         """Recognise the faces of a video anew. Returns whether any key is about it."""
         matched = self.matched(video_id)
-        self._db.executemany("delete from key_faces where key_id = ?", [(key,) for key in matched])
         self._db.executemany(
-            "insert into key_faces values (?, ?)",
+            "delete from fingerprint_matches where fingerprint_id = ?", [(key,) for key in matched]
+        )
+        self._db.executemany(
+            "insert into fingerprint_matches values (?, ?)",
             [(key, face) for key, face in matched.items() if face is not None],
         )
         return bool(matched)
@@ -79,7 +83,7 @@ class Recognition:
     def matched(self, video_id: int) -> dict[int, int | None]:
         """Every key of a video's contents, and the face it means now; None if there is none."""
         keys = self._db.execute(
-            f"select * from face_keys where sha256 in ({CONTENTS_SQL}) order by id",  # noqa: S608
+            f"select * from face_fingerprints where sha256 in ({CONTENTS_SQL}) order by id",  # noqa: S608
             (video_id,),
         ).fetchall()
         if not keys:

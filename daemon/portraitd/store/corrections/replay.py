@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from typing import NamedTuple
+
+from portraitd.model.edit import Hidden
 
 NOBODY = 0
 
@@ -34,20 +36,12 @@ class Role(StrEnum):
 
     MOVED = "moved"
     """It is what the row is about."""
-    ANCHOR = "anchor"
+    ANCHOR = "exemplar"
     """It stands for a person, so that they stay who they were then."""
     AGAINST = "against"
     """It stands for a person whom the moved ones are not."""
     MEMBER = "member"
     """It was a merged person's, and would be again."""
-
-
-class Hidden(IntEnum):
-    """Whether a face is out of sight."""
-
-    NO = 0
-    EXCLUDED = 1
-    IGNORED = 2
 
 
 class Touched(NamedTuple):
@@ -85,7 +79,7 @@ class Fate:
     """What people said about a face, all in all.
 
     Attributes:
-        person: Who it is; ``NOBODY`` for nobody known, None if that was left to the census.
+        person: Who it is; ``NOBODY`` for nobody known, None if that was left to the grouping.
         hidden: Whether it is out of sight.
         whole: Whether that is said of its whole track.
         row: The last row that said so.
@@ -120,7 +114,7 @@ class Corrections:
     """
 
     fates: dict[int, Fate] = field(default_factory=dict)
-    anchors: dict[int, int] = field(default_factory=dict)
+    exemplars: dict[int, int] = field(default_factory=dict)
     against: dict[int, dict[int, set[int]]] = field(default_factory=lambda: defaultdict(dict))
     track_of: dict[int, int | None] = field(default_factory=dict)
     names: dict[int, str | None] = field(default_factory=dict)
@@ -172,7 +166,7 @@ def replay(entries: Sequence[Entry]) -> Corrections:
             _READ[entry.kind](held, entry)
     for face_id in held.fates:
         # What was moved itself needs nobody to stand for its old person.
-        held.anchors.pop(face_id, None)
+        held.exemplars.pop(face_id, None)
     return held
 
 
@@ -194,8 +188,8 @@ def _merge(held: Corrections, entry: Entry) -> None:
         held.ignored.pop(one, None)
         for fate in held.fates.values():
             fate.person = into if fate.person == one else fate.person
-        for face_id, person in held.anchors.items():
-            held.anchors[face_id] = into if person == one else person
+        for face_id, person in held.exemplars.items():
+            held.exemplars[face_id] = into if person == one else person
         for face_id, others in held.against.items():
             if one in others:
                 others.setdefault(into, set()).update(others.pop(one))
@@ -249,7 +243,7 @@ def _moved(entry: Entry) -> list[Touched]:
 def _anchor(held: Corrections, entry: Entry) -> None:
     for touched in entry.faces:
         if touched.role is Role.ANCHOR and touched.person_id is not None:
-            held.anchors[touched.face_id] = held.who(touched.person_id)
+            held.exemplars[touched.face_id] = held.who(touched.person_id)
 
 
 def _hold_apart(held: Corrections, entry: Entry) -> None:

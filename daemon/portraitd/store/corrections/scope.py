@@ -1,4 +1,4 @@
-"""How far a gesture reaches: the faces it acts on, where a portrait stands for its track."""
+"""How far a edit reaches: the faces it acts on, where a portrait stands for its track."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from portraitd.model.edit import Exclude, Gesture, IgnoreFaces, Place, Split
+from portraitd.model.edit import AssignFaces, Edit, ExcludeFaces, IgnoreFaces, SplitPerson
 from portraitd.store.database import Database
 
-OF_FACES = (Exclude, IgnoreFaces, Place, Split)
+OF_FACES = (ExcludeFaces, IgnoreFaces, AssignFaces, SplitPerson)
 
 
 class Moved(NamedTuple):
-    """A face that a gesture acts on.
+    """A face that a edit acts on.
 
     Attributes:
         face_id: Which.
         person_id: Whose it is before.
-        whole: Whether the gesture is about its whole track.
+        whole: Whether the edit is about its whole track.
     """
 
     face_id: int
@@ -26,45 +26,43 @@ class Moved(NamedTuple):
     whole: bool
 
 
-class Reach:
-    """Which faces each of some gestures acts on that were read together.
+class EditScope:
+    """Which faces each of some edits acts on that were read together.
 
     Args:
         database: Where the tracks are.
-        gestures: All of them.
+        edits: All of them.
         whole_tracks: Whether a portrait stands for its track.
     """
 
-    def __init__(self, database: Database, gestures: Sequence[Gesture], whole_tracks: bool) -> None:
+    def __init__(self, database: Database, edits: Sequence[Edit], whole_tracks: bool) -> None:
         self._db = database
         self._whole_tracks = whole_tracks
-        self._named: dict[int, Gesture] = {}
-        self._askers: dict[int, set[Gesture]] = defaultdict(set)
-        for gesture in gestures:
-            if isinstance(gesture, OF_FACES):
-                for face_id in gesture.face_ids:
-                    self._named[face_id] = gesture
+        self._named: dict[int, Edit] = {}
+        self._askers: dict[int, set[Edit]] = defaultdict(set)
+        for edit in edits:
+            if isinstance(edit, OF_FACES):
+                for face_id in edit.face_ids:
+                    self._named[face_id] = edit
                     if (track_id := self._track(face_id)) is not None:
-                        self._askers[track_id].add(gesture)
+                        self._askers[track_id].add(edit)
 
-    def of(self, gesture: Gesture, face_ids: Collection[int]) -> list[Moved]:
-        """The faces that a gesture acts on, beginning with those it names.
+    def of(self, edit: Edit, face_ids: Collection[int]) -> list[Moved]:
+        """The faces that a edit acts on, beginning with those it names.
 
-        Where others are named of the same track by another gesture, each acts on what it names,
+        Where others are named of the same track by another edit, each acts on what it names,
         and the rest of the track follows the only one that moves it, if there is one.
         """
         found: dict[int, Moved] = {}
         for face_id in face_ids:
-            if self._named.get(face_id) != gesture:
+            if self._named.get(face_id) != edit:
                 continue
             track_id = self._track(face_id)
             contested = track_id is not None and len(self._askers[track_id]) > 1
             members = [face_id]
-            if track_id is not None and self._whole_tracks and self._leads(gesture, track_id):
+            if track_id is not None and self._whole_tracks and self._leads(edit, track_id):
                 members = [
-                    one
-                    for one in self._members(track_id)
-                    if self._named.get(one, gesture) == gesture
+                    one for one in self._members(track_id) if self._named.get(one, edit) == edit
                 ]
             for one in members:
                 person = self._db.execute(
@@ -75,12 +73,12 @@ class Reach:
                     found[one] = Moved(one, person["person_id"], whole)
         return list(found.values())
 
-    def _leads(self, gesture: Gesture, track_id: int) -> bool:
+    def _leads(self, edit: Edit, track_id: int) -> bool:
         askers = self._askers[track_id]
         if len(askers) == 1:
             return True
-        moving = [one for one in askers if isinstance(one, Place | Split)]
-        return len(moving) == 1 and moving[0] == gesture
+        moving = [one for one in askers if isinstance(one, AssignFaces | SplitPerson)]
+        return len(moving) == 1 and moving[0] == edit
 
     def _track(self, face_id: int) -> int | None:
         row = self._db.execute("select track_id from faces where id = ?", (face_id,)).fetchone()

@@ -11,8 +11,8 @@ from pathlib import Path
 from portraitd.model.errors import StoreError
 from portraitd.store.database import FILE_NAME
 
-PATTERNS = ("tracks.f32", "census.f32", "grouping-*.npz", ".grouping-*.npz")
-"""What censuses write: embeddings, and means of them."""
+PATTERNS = ("tracks.f32", "faces.f32", "census.f32", "grouping-*.npz", ".grouping-*.npz")
+"""What grouping_runs write: embeddings, and means of them."""
 
 OLD_STORES = (f"{FILE_NAME}.old-*", f".{FILE_NAME}.new-*", "backup-before-*.sqlite3*")
 """Stores that were put aside, or not finished."""

@@ -12,16 +12,16 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from portraitd.model.edit import Hidden
 from portraitd.model.errors import ConfigError, StoreError
 from portraitd.model.face import Box
 from portraitd.model.fingerprints import content_stem, ending_of, frame_stem
 from portraitd.store.corrections.ledger import Ledger
 from portraitd.store.corrections.rematching import CONTENT_SQL
-from portraitd.store.corrections.replay import Hidden
 from portraitd.store.database import Database
 from portraitd.store.erasure.redaction import Mentions
 from portraitd.store.erasure.tombstones import Tombstones
-from portraitd.store.files import shown
+from portraitd.store.files import display_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Erasure:
     stems: tuple[str, ...]
 
 
-class Forgetting:
+class Eraser:
     """Finds what is to be forgotten, and takes it out of the store."""
 
     def __init__(self, database: Database) -> None:
@@ -169,16 +169,16 @@ class Forgetting:
             self._let_go_of_faces(self._found_again(scope.face_ids), number, now_s)
             self._let_go_of_videos(scope, number, now_s)
             self._let_go_of_people(scope, now_s)
-            # What a census remembers is made of these faces too: the next one begins anew.
-            self._db.execute("update censuses set memory = ''")
+            # What a grouping remembers is made of these faces too: the next one begins anew.
+            self._db.execute("update grouping_runs set snapshot = ''")
             # The tree shows them: it is out of date.
-            self._db.execute("update publications set look = ''")
+            self._db.execute("update publications set render_version = ''")
         return number
 
     def open_erasures(self) -> list[Erasure]:
         """Forgettings that have not reached everything yet, oldest first."""
         numbers = self._db.execute(
-            "select id, what from forgettings where finished_at is null order by id"
+            "select id, what from erasures where finished_at is null order by id"
         ).fetchall()
         return [
             Erasure(
@@ -187,13 +187,14 @@ class Forgetting:
                 {
                     entry["face_id"]: bytes(entry["ending"])
                     for entry in self._db.execute(
-                        "select face_id, ending from erasures where forgetting_id = ?", (row["id"],)
+                        "select face_id, ending from erased_portraits where erasure_id = ?",
+                        (row["id"],),
                     ).fetchall()
                 },
                 tuple(
                     entry["stem"]
                     for entry in self._db.execute(
-                        "select stem from erased_pictures where forgetting_id = ?", (row["id"],)
+                        "select stem from erased_pictures where erasure_id = ?", (row["id"],)
                     ).fetchall()
                 ),
             )
@@ -203,15 +204,15 @@ class Forgetting:
     @property
     def pending(self) -> bool:
         """Whether a forgetting has not reached everything yet."""
-        row = self._db.execute("select 1 from forgettings where finished_at is null limit 1")
+        row = self._db.execute("select 1 from erasures where finished_at is null limit 1")
         return row.fetchone() is not None
 
     def finish(self, number: int, now_s: float) -> None:
         """Nothing is left of it anywhere."""
         with self._db.transaction():
-            self._db.execute("delete from erasures where forgetting_id = ?", (number,))
-            self._db.execute("delete from erased_pictures where forgetting_id = ?", (number,))
-            self._db.execute("update forgettings set finished_at = ? where id = ?", (now_s, number))
+            self._db.execute("delete from erased_portraits where erasure_id = ?", (number,))
+            self._db.execute("delete from erased_pictures where erasure_id = ?", (number,))
+            self._db.execute("update erasures set finished_at = ? where id = ?", (now_s, number))
 
     def is_forgotten(self, sha256: str, t_s: float, box: Box) -> bool:
         """Whether a portrait that says where it is from is of a forgotten face.
@@ -244,7 +245,7 @@ class Forgetting:
 
     def count(self) -> int:
         """How often something was forgotten."""
-        return int(self._db.execute("select count(*) from forgettings").fetchone()[0])
+        return int(self._db.execute("select count(*) from erasures").fetchone()[0])
 
     def _videos(self, what: str, video_ids: Sequence[int]) -> Scope:
         faces: list[int] = []
@@ -256,14 +257,14 @@ class Forgetting:
                 "select path from files where video_id = ? order by state = 'duplicate', id",
                 (video,),
             )
-            names += [shown(row["path"]) for row in files] or [f"video {video}"]
+            names += [display_path(row["path"]) for row in files] or [f"video {video}"]
         return Scope(what, tuple(sorted(faces)), tuple(video_ids), (), tuple(names))
 
     def _begin(self, scope: Scope, now_s: float) -> int:
         people = len(scope.person_ids)
         row = self._db.execute(
             """
-            insert into forgettings (what, faces, videos, people, at) values (?, ?, ?, ?, ?)
+            insert into erasures (what, faces, videos, people, at) values (?, ?, ?, ?, ?)
             returning id
             """,
             (scope.what, len(scope.face_ids), len(scope.video_ids), people, now_s),
@@ -313,7 +314,7 @@ class Forgetting:
                 "select jpeg from portraits where face_id = ?", (face,)
             ).fetchone()
             self._db.execute(
-                "insert into erasures values (?, ?, ?)",
+                "insert into erased_portraits values (?, ?, ?)",
                 (number, face, ending_of(bytes(portrait["jpeg"]) if portrait else b"")),
             )
         # A track is made of its faces: the mean of the others alone is another one.
@@ -349,7 +350,9 @@ class Forgetting:
         day = datetime.fromtimestamp(now_s, UTC).date()
         for video in scope.video_ids:
             row = self._db.execute("select sha256 from videos where id = ?", (video,)).fetchone()
-            begun = self._db.execute("select sha256 from beginnings where video_id = ?", (video,))
+            begun = self._db.execute(
+                "select sha256 from partial_copies where video_id = ?", (video,)
+            )
             # Copies that were broken off are the same video.
             for sha256 in (row["sha256"], *(one["sha256"] for one in begun.fetchall())):
                 self._tombstones.set_content(sha256, now_s)

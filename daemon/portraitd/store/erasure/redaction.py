@@ -25,16 +25,18 @@ class Mentions:
     def let_go_of_faces(self, face_ids: Sequence[int]) -> None:
         """The keys by which the ledger knows these faces. Before the faces themselves go."""
         keys = [
-            row["key_id"]
+            row["fingerprint_id"]
             for face in face_ids
-            for row in self._db.execute("select key_id from key_faces where face_id = ?", (face,))
+            for row in self._db.execute(
+                "select fingerprint_id from fingerprint_matches where face_id = ?", (face,)
+            )
         ]
         self._let_go_of_keys(keys)
 
     def let_go_of_contents(self, contents: Sequence[str]) -> None:
         """Everything that is known by the hash of a content."""
         for sha256 in contents:
-            rows = self._db.execute("select id from face_keys where sha256 = ?", (sha256,))
+            rows = self._db.execute("select id from face_fingerprints where sha256 = ?", (sha256,))
             self._let_go_of_keys([row["id"] for row in rows.fetchall()])
             self._db.execute(
                 "delete from splits where instr(key, ?) or instr(key, ?)",
@@ -54,17 +56,17 @@ class Mentions:
                 "update people set name = null, locked = 0, ignored = 0 where id = ?", (person,)
             )
             self._db.execute(
-                "delete from close_people where ?1 in (lower_id, higher_id)", (person,)
+                "delete from merge_candidates where ?1 in (lower_id, higher_id)", (person,)
             )
             keys = self._db.execute(
                 """
-                select distinct key_id from ledger_faces join ledger on ledger.id = ledger_id
-                where key_id not in (select key_id from key_faces)
+                select distinct fingerprint_id from ledger_faces join ledger on ledger.id = ledger_id
+                where fingerprint_id not in (select fingerprint_id from fingerprint_matches)
                     and ?1 in (ledger_faces.person_id, iif(role = 'moved', ledger.person_id, 0))
                 """,
                 (person,),
             ).fetchall()
-            self._let_go_of_keys([row["key_id"] for row in keys])
+            self._let_go_of_keys([row["fingerprint_id"] for row in keys])
             with self._allowed():
                 self._db.execute(
                     "update ledger set name = null where ?1 in (person_id, into_id)", (person,)
@@ -78,13 +80,13 @@ class Mentions:
     def _let_go_of_keys(self, key_ids: Sequence[int]) -> None:
         rows = [(key,) for key in key_ids]
         with self._allowed():
-            self._db.executemany("delete from key_faces where key_id = ?", rows)
-            self._db.executemany("delete from ledger_faces where key_id = ?", rows)
-            self._db.executemany("delete from face_keys where id = ?", rows)
+            self._db.executemany("delete from fingerprint_matches where fingerprint_id = ?", rows)
+            self._db.executemany("delete from ledger_faces where fingerprint_id = ?", rows)
+            self._db.executemany("delete from face_fingerprints where id = ?", rows)
 
     @contextmanager
     def _allowed(self) -> Iterator[None]:
         """Lift the guards of what is only added to; no other connection ever sees them lifted."""
-        self._db.execute("insert into being_forgotten values (1)")
+        self._db.execute("insert into erasure_in_progress values (1)")
         yield
-        self._db.execute("delete from being_forgotten")
+        self._db.execute("delete from erasure_in_progress")

@@ -8,7 +8,7 @@ import itertools
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 
-from portraitd.model.face import Box, Sighting
+from portraitd.model.face import Box, DetectedFace
 from portraitd.store.database import Database
 
 KEY_BYTES = 32
@@ -76,13 +76,13 @@ class Tombstones:
         return self._any(digests, "face")
 
     def without_forgotten(
-        self, sha256: str, size_px: tuple[int, int], sightings: Sequence[Sighting]
-    ) -> list[Sighting]:
-        """The sightings that may be stored."""
+        self, sha256: str, size_px: tuple[int, int], detections: Sequence[DetectedFace]
+    ) -> list[DetectedFace]:
+        """The detections that may be stored."""
         if not self._keys():
-            return list(sightings)
+            return list(detections)
         return [
-            one for one in sightings if not self.has_face(sha256, one.t_s, one.face.box, size_px)
+            one for one in detections if not self.has_face(sha256, one.t_s, one.face.box, size_px)
         ]
 
     def adopt(self, other: Database) -> int:

@@ -16,7 +16,7 @@ from pathlib import Path
 from portraitd.model.errors import ConfigError, StoreError
 from portraitd.store.database import APPLICATION_ID, FILE_NAME, Database, newest_schema
 from portraitd.store.erasure.derived_files import PATTERNS, private
-from portraitd.store.erasure.eraser import Forgetting
+from portraitd.store.erasure.eraser import Eraser
 from portraitd.store.erasure.tombstones import Tombstones
 
 LIST_NAME = "backups.jsonl"
@@ -131,7 +131,7 @@ def restore(state_dir: Path, source: Path, now_s: float) -> Restored:
     """Put a copy in force. The caller holds the store's lock.
 
     What is in force now is put aside, not removed. What was forgotten since the copy was made is
-    forgotten in it as well. Copies of embeddings are dropped: the next census makes them anew.
+    forgotten in it as well. Copies of embeddings are dropped: the next grouping makes them anew.
 
     Raises:
         StoreError: The copy is not sound, or something cannot be written; then nothing changed.
@@ -190,14 +190,14 @@ def _forget_again(beside: Path, current: Path, state_dir: Path, now_s: float) ->
                 database.transaction(),
             ):
                 Tombstones(database).adopt(before)
-        forgetting = Forgetting(database)
-        scope = forgetting.restored()
+        eraser = Eraser(database)
+        scope = eraser.restored()
         if scope:
-            forgetting.carry_out(scope, now_s)
+            eraser.carry_out(scope, now_s)
         # The tree was made from another store: it is out of date whatever it shows.
-        database.execute("update publications set look = ''")
-        database.execute("update censuses set memory = ''")
-        forgetting.empty_journal()
+        database.execute("update publications set render_version = ''")
+        database.execute("update grouping_runs set snapshot = ''")
+        eraser.empty_journal()
         database.execute("pragma journal_mode = delete")
     return len(scope.face_ids)
 

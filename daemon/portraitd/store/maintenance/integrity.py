@@ -50,7 +50,7 @@ class Soundness:
         """Slices and files that count as being worked on."""
         row = self._db.execute(
             """
-            select (select count(*) from jobs where state = 'running')
+            select (select count(*) from slices where state = 'running')
                 + (select count(*) from files where state = 'probing')
             """
         ).fetchone()
@@ -86,18 +86,20 @@ class Soundness:
         ).fetchall()
         return [row["video"] for row in rows]
 
-    def memory(self) -> str:
-        """The file that the next census goes on from."""
-        row = self._db.execute("select memory from censuses order by id desc limit 1").fetchone()
-        return str(row["memory"]) if row else ""
+    def snapshot(self) -> str:
+        """The file that the next grouping goes on from."""
+        row = self._db.execute(
+            "select snapshot from grouping_runs order by id desc limit 1"
+        ).fetchone()
+        return str(row["snapshot"]) if row else ""
 
     def forget_memory(self) -> None:
-        """Have the next census begin anew."""
-        self._db.execute("update censuses set memory = ''")
+        """Have the next grouping begin anew."""
+        self._db.execute("update grouping_runs set snapshot = ''")
 
     def show_again(self) -> None:
         """Have the people tree compared and brought up to date."""
-        self._db.execute("update publications set look = ''")
+        self._db.execute("update publications set render_version = ''")
 
     def matrix_problem(self, path: Path) -> str:
         """What is wrong with the copy of the tracks' embeddings; every row is compared."""

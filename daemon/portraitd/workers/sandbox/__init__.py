@@ -22,7 +22,7 @@ _PR_SET_MDWE, _PR_GET_MDWE = 65, 66
 _REFUSE_GAIN = 1
 
 WRITTEN_BYTES = 1 << 30
-"""The largest file that may be written before a worker is closed: a built network, a census."""
+"""The largest file that may be written before a worker is closed: a built network, a grouping."""
 
 _SYSTEM = (
     "/usr", "/lib", "/lib32", "/lib64",

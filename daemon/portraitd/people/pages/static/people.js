@@ -83,7 +83,7 @@
     const source = one.picture ? `${one.folder}/${one.picture}` : "";
     const marks = [];
     if (one.fresh) marks.push(make("span", { class: "mark" }, newness(one)));
-    if (one.doubtful) marks.push(make("span", { class: "mark check" }, say("mark_intruders", { n: one.doubtful })));
+    if (one.doubtful) marks.push(make("span", { class: "mark check" }, say("mark_outliers", { n: one.doubtful })));
     if (one.close) marks.push(make("span", { class: "mark check" }, say("mark_close", { n: one.close })));
     const link = make(
       "a",

@@ -41,7 +41,7 @@
       ...[
         head(),
         part("close", "close_why", person.close.length && list("likely", person.close.map(other))),
-        part("intruders", "intruders_why", person.intruders.length && list("likely", person.intruders.map(intruder))),
+        part("outliers", "outliers_why", person.intruders.length && list("likely", person.intruders.map(intruder))),
         part("times", "", videos.length && inSteps("times", videos, VIDEOS_AT_ONCE, (video) => timeline(person, video))),
         part("photos", "", photos()),
         part(

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from portraitd.faces import parity
 from portraitd.faces.detectors.mmod import MmodDetector
 from portraitd.faces.embedders.resnet import ResnetEmbedder
-from portraitd.faces.models import parity
 from portraitd.faces.models.weights import MMOD, RESNET, ModelFile, find, verified
 from portraitd.faces.models.zoo import YUNET, added
 from portraitd.faces.runtime import OnnxRuntimeSession
