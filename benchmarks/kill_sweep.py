@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-SWEEP = Path(__file__).absolute().parents[1] / "tests" / "kill_sweep.py"
+SWEEP = Path(__file__).absolute().parents[1] / "tests" / "support" / "kill_sweep.py"
 
 SCENARIOS = ("ingest", "more", "review", "dataset", "forget", "migrate", "backup", "restore")
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from datasets import SECTIONS, Built, name_two, stepped, with_photos
-from homes import Home, person_folders
 from portraitd.cli.demo import demo_photographs, make_clip
-from reviews import ANN, BOB
-from samples import write_pattern_clip
+from support.dataset_home import SECTIONS, Built, name_two, stepped, with_photos
+from support.home import Home, person_folders
+from support.media import write_pattern_clip
+from support.reviews import ANN, BOB
 
 MEDIA_DIR = Path(__file__).absolute().parents[2] / "shared" / "media"
 """Labelled videos and photos beside the repository; never part of it."""

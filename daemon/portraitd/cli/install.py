@@ -79,7 +79,7 @@ def described(plan: Installation) -> Iterator[str]:
     yield from commands(plan)
     yield f"\n# 2. {plan.config}"
     yield from config(plan)
-    yield "\n# 3. /etc/systemd/system/portraitd.service.pipeline"
+    yield "\n# 3. /etc/systemd/system/portraitd.service"
     yield unit(plan)
     yield "# 4. Start it"
     yield "systemctl daemon-reload && systemctl enable --now portraitd"
@@ -136,7 +136,7 @@ def samba(plan: Installation) -> str:
 
 
 def unit(plan: Installation) -> str:
-    """The unit. ``systemd/portraitd.service.pipeline`` is this with the usual places."""
+    """The unit. ``systemd/portraitd.service`` is this with the usual places."""
     shared = _outermost([plan.home, plan.inbox, plan.people])
     below_lib = plan.state == STATE
     written = shared if below_lib else _outermost([*shared, plan.state])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from portraitd.faces import dlib_backend, graph_cache
-from portraitd.faces.models import zoo
 from portraitd.faces.alignment import Aligner
 from portraitd.faces.detectors.mmod import MmodDetector
 from portraitd.faces.detectors.yunet import YunetDetector
@@ -13,6 +12,7 @@ from portraitd.faces.dlib_backend import CnnDetector, DlibEmbedder, HogDetector
 from portraitd.faces.embedders.resnet import ResnetEmbedder
 from portraitd.faces.encoder import Encoder
 from portraitd.faces.interface import CHIP_PX, Detector, DetectorName, Embedder, EncoderSettings
+from portraitd.faces.models import zoo
 from portraitd.faces.models.weights import FIVE_POINTS, MMOD, RESNET, find, verified
 from portraitd.faces.parity import Parity, embedding_difference, score_difference
 from portraitd.faces.runtime_choice import Engines

@@ -1,0 +1,144 @@
+"""``portraitd dataset`` as people and scripts run it."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from portraitd.store import Database
+from support.daemon import environment, make_home, portraitd
+from support.dataset_home import with_photos
+from support.home import Home
+from support.processes import wait_until
+
+SETTINGS = """
+[dataset]
+near_duplicate = 0.0
+formats = ["yolo", "imagefolder"]
+"""
+
+
+@pytest.fixture(scope="module")
+def processed(tmp_path_factory: pytest.TempPathFactory, photographs: list[Path]) -> Path:
+    """A home with photographs of two people, who have no names yet."""
+    home = make_home(tmp_path_factory.mktemp("processed") / "home")
+    with (home / "config.toml").open("a") as config:
+        config.write(SETTINGS)
+    with_photos(Home(home), photographs, count=4)
+    answer = portraitd("process", home / "inbox", "--home", home)
+    assert 0 == answer.returncode, answer.stderr
+    return home
+
+
+@pytest.fixture
+def home(processed: Path, tmp_path: Path) -> Path:
+    """A copy of it, in which both have names."""
+    copy = tmp_path / "home"
+    shutil.copytree(processed, copy)
+    database = Database.open(copy / "state")
+    database.execute("update people set name = 'Person ' || id")
+    # The photographs were processed where they lay; here they lie elsewhere.
+    database.execute("update files set root = ?", (str(copy / "inbox").encode(),))
+    for path in (copy / "inbox").iterdir():
+        facts = path.stat()
+        database.execute(
+            "update files set inode = ?, mtime_ns = ? where path = ?",
+            (facts.st_ino, facts.st_mtime_ns, path.name.encode()),
+        )
+    database.close()
+    return copy
+
+
+def test_without_names_the_command_says_what_to_do(processed: Path) -> None:
+    """And makes no folder of a person."""
+    answer = portraitd("dataset", "build", "--home", processed)
+
+    assert 0 == answer.returncode, answer.stderr
+    assert "Nobody has a name yet" in answer.stdout
+    assert not list((processed / "dataset").glob("imagefolder/*/*"))
+
+
+def test_build_then_check(home: Path) -> None:
+    """Numbers for people, a line for each format, and code 0."""
+    built = portraitd("dataset", "build", "--home", home)
+    assert 0 == built.returncode, built.stderr
+    checked = portraitd("dataset", "check", "--home", home)
+    again = portraitd("dataset", "build", "--home", home)
+
+    assert "report/index.html" in built.stdout
+    assert 2 == checked.stdout.count("dropped images: 0")
+    assert 0 == checked.returncode, checked.stdout
+    assert "files   0 written, 0 removed" in again.stdout
+
+
+def test_check_fails_if_a_picture_would_be_dropped(home: Path) -> None:
+    """And names it."""
+    portraitd("dataset", "build", "--home", home)
+    label = next(home.glob("dataset/yolo/labels/train/*.txt"))
+    label.write_text("99 0.5 0.5 0.1 0.1\n")
+
+    answer = portraitd("dataset", "check", "--home", home)
+
+    assert 1 == answer.returncode
+    assert "dropped images: 1" in answer.stdout
+    assert label.stem in answer.stdout
+
+
+def test_check_before_build_says_what_to_do(processed: Path, tmp_path: Path) -> None:
+    """As does a home in which nothing was processed."""
+    elsewhere = f"paths.dataset={tmp_path / 'none'}"
+    answer = portraitd("dataset", "check", "--home", processed, "--set", elsewhere)
+    nothing = portraitd("dataset", "build", "--home", tmp_path / "new")
+
+    assert "run `portraitd dataset build`" in answer.stderr
+    assert "nothing has been processed" in nothing.stderr
+    assert answer.returncode != 0 != nothing.returncode
+
+
+def test_a_running_service_builds_what_is_asked_for(home: Path) -> None:
+    """The command waits for it and prints what came of it."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "portraitd", "run", "--home", home],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment(),
+    ) as service:
+        try:
+            lock, number = home / "state" / "lock", str(service.pid)
+            wait_until(lambda: lock.read_text().strip() == number, "the service")
+            answer = portraitd("dataset", "build", "--home", home)
+        finally:
+            service.send_signal(signal.SIGTERM)
+            service.wait(60)
+
+    assert 0 == answer.returncode, answer.stderr
+    assert "people  " in answer.stdout
+    assert (home / "dataset" / "yolo" / "data.yaml").is_file()
+    assert not (home / "state" / "dataset.wanted").exists()
+
+
+def test_watch_builds_again_when_somebody_is_named(home: Path) -> None:
+    """Until it is stopped."""
+    yaml = home / "dataset" / "yolo" / "data.yaml"
+    with subprocess.Popen(
+        [sys.executable, "-m", "portraitd", "dataset", "watch", "--every", "0.2", "--home", home],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment(),
+    ) as watching:
+        try:
+            wait_until(yaml.is_file, "the first set")
+            database = Database.open(home / "state")
+            database.execute("update people set name = 'Zoë' where id = 1")
+            database.close()
+            wait_until(lambda: "Zoë" in yaml.read_text(), "the second set")
+        finally:
+            watching.send_signal(signal.SIGINT)
+            watching.wait(60)
+
+    assert 130 == watching.returncode

@@ -1,0 +1,127 @@
+"""``portraitd explain``: nobody has to wonder why nothing happens."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from portraitd.cli.explain import explain
+from portraitd.ingest.mounts import MARKER
+from portraitd.model.media_file import FileState, Stamp
+from portraitd.store.files import INBOX
+from support.home import Home
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "home", inbox={"unfinished_s": 600.0, "quiet_remote_s": 5.0})
+
+
+def said(home: Home, path: Path | str) -> dict[str, str]:
+    """What is said, by its first word; the first line is the path."""
+    lines = list(explain(home.settings, Path(path)))[1:]
+    return {
+        line.partition(" ")[0]: line.partition(" ")[2].strip() for line in lines if line[0] != " "
+    }
+
+
+def steps(home: Home, path: Path | str) -> list[str]:
+    """The states of the history."""
+    return [line.split()[2] for line in explain(home.settings, Path(path)) if line.startswith("  ")]
+
+
+def test_a_file_is_explained_from_drop_to_done(home: Home, nobody: Path) -> None:
+    """State, reason, what is next, and how it came there."""
+    with home.opened() as service:
+        home.turn(service)
+        place = home.drop(nobody, "clip.mp4")
+        assert "unknown: not looked at yet" == said(home, place)["state"]
+        home.turn(service)
+        assert "waiting: still being written?" == said(home, place)["state"]
+        assert "taken when it has stood still for 2 s" == said(home, place)["next"]
+        home.run_until_idle(service)
+        found = said(home, place)
+
+    assert "done" == found["state"]
+    assert "video, 6.0 s, 64x48, 1 of 1 slices done, 0 faces" in found["content"]
+    assert "nothing; a changed file is taken anew" == found["next"]
+    assert ["waiting", "ready", "probing", "encoding", "done"] == steps(home, place)
+    place.write_bytes(b"another")
+    assert said(home, place)["next"].startswith("it has changed since")
+
+
+def test_a_file_that_is_not_whole_says_what_is_missing(home: Home, nobody: Path) -> None:
+    """And for how long it is waited for."""
+    home.drop(nobody.read_bytes()[:-10], "clip.mp4")
+    with home.opened() as service:
+        for _ in range(5):
+            home.turn(service)
+
+    found = said(home, "clip.mp4")
+
+    assert found["state"].startswith("waiting: not whole yet: ")
+    assert found["next"].endswith("as it is after 600 s without change")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "state"),
+    [
+        ("text.mp4", b"hello\n" * 100, "failed: text, not a video or photo"),
+        (".hidden.mp4", b"x", "ignored: its name says that it is hidden, temporary or litter"),
+        ("clip.mp4.part", b"x", "ignored: its name says that it is hidden, temporary or litter"),
+    ],
+)
+def test_what_is_not_processed_says_why(home: Home, name: str, content: bytes, state: str) -> None:
+    """In the words of the log."""
+    place = home.drop(content, name)
+    home.run()
+
+    assert state == said(home, place)["state"]
+
+
+def test_a_duplicate_says_of_what(home: Home, nobody: Path) -> None:
+    """By name."""
+    home.drop(nobody, "a.mp4")
+    home.drop(nobody, "b.mp4")
+    home.run()
+
+    assert "duplicate: same content as a.mp4" == said(home, "b.mp4")["state"]
+
+
+def test_a_path_elsewhere_is_explained_too(home: Home, tmp_path: Path, nobody: Path) -> None:
+    """Somebody may look in the wrong place."""
+    assert "does not lie in the inbox" in said(home, nobody)["state"]
+    assert "no such file" in said(home, tmp_path / "none.mp4")["state"]
+    with home.opened() as service:
+        service.leave_inbox()
+        service.admission.register([nobody], 0.0)
+        assert "ready" == said(home, nobody)["state"]
+
+
+def test_an_inbox_without_its_marker_is_the_reason(home: Home, nobody: Path) -> None:
+    """Nothing else that is said would help."""
+    home.drop(nobody, "clip.mp4")
+    home.run()
+    (home.inbox / MARKER).unlink()
+
+    assert "is the share mounted?" in said(home, "clip.mp4")["but"]
+
+
+def test_a_name_that_is_not_text_is_explained(home: Home, nobody: Path) -> None:
+    """As it is printed everywhere else."""
+    place = home.drop(nobody, os.fsdecode(b"\xff.mp4"))
+
+    assert "\\xff.mp4" in next(iter(explain(home.settings, place)))
+
+
+def test_the_history_of_a_file_is_bounded(home: Home) -> None:
+    """A file that is written again and again fills no disk."""
+    home.drop(b"x", "clip.mp4")
+    with home.opened() as service:
+        for number in range(200):
+            stamp = Stamp(number, number, 1)
+            service.files.note(INBOX, Path("clip.mp4"), stamp, FileState.WAITING, number)
+
+    assert 50 == len(steps(home, "clip.mp4"))

@@ -1,0 +1,160 @@
+"""What is printed for an installation agrees with itself, and systemd finds it tight."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from portraitd.cli.install import Installation, config, described, planned, samba, unit
+from portraitd.config import load
+from support.daemon import portraitd
+
+SHIPPED = Path(__file__).parents[2] / "systemd" / "portraitd.service"
+
+MOST_EXPOSURE = 1.0
+
+needs_systemd = pytest.mark.skipif(
+    not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed"
+)
+needs_strace = pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
+
+
+def test_the_shipped_unit_is_what_is_printed() -> None:
+    """One template: they cannot disagree."""
+    assert unit(Installation()) == SHIPPED.read_text()
+
+
+def test_without_settings_the_usual_places_are_printed(tmp_path: Path) -> None:
+    """Not the home of whoever happens to run the command."""
+    answer = portraitd("install-service", "--print", HOME=str(tmp_path))
+
+    assert 0 == answer.returncode
+    assert "ReadWritePaths=/srv/portraits\n" in answer.stdout
+    assert str(tmp_path) not in answer.stdout
+    assert "path = /srv/portraits/inbox" in answer.stdout
+    assert "useradd" in answer.stdout
+
+
+def test_a_home_that_is_given_is_used_throughout(tmp_path: Path) -> None:
+    """Unit, folders, settings and shares name the same places."""
+    home = tmp_path / "faces"
+    text = portraitd("install-service", "--print", "--home", home).stdout
+
+    assert f"ReadWritePaths={home}\n" in text
+    assert f"RequiresMountsFor={home}\n" in text
+    assert f"path = {home}/inbox" in text
+    assert f'state = "{home}/state"' in text
+    assert "StateDirectory=" not in text
+    assert "/srv/portraits" not in text
+
+
+def test_nothing_is_changed_and_nothing_without_being_asked(tmp_path: Path) -> None:
+    """It prints, and does not even make the home."""
+    home = tmp_path / "faces"
+    printed = portraitd("install-service", "--print", "--home", home)
+    refused = portraitd("install-service", "--home", home)
+
+    assert (0, 64) == (printed.returncode, refused.returncode)
+    assert "--print" in refused.stderr
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_the_printed_settings_are_valid_and_name_the_same_places(tmp_path: Path) -> None:
+    """They can be pasted."""
+    plan = planned(load(home=tmp_path / "with space", assignments=["paths.inbox=/mnt/drop"]), None)
+    file = tmp_path / "config.toml"
+    file.write_text("\n".join(config(plan)))
+
+    settings = load(config=file)
+
+    assert (plan.inbox, plan.people, plan.state) == (
+        settings.inbox_dir,
+        settings.people_dir,
+        settings.state_dir,
+    )
+    assert f'ReadWritePaths="{tmp_path}/with space" /mnt/drop' in unit(plan)
+
+
+def test_a_home_below_people_s_homes_can_be_reached() -> None:
+    """They are hidden from the service unless it lives there."""
+    assert "ProtectHome=yes" in unit(Installation())
+    assert "ProtectHome=read-only" in unit(Installation(home=Path("/home/ada/portraits")))
+
+
+def test_dropped_files_belong_to_the_service() -> None:
+    """Else the kernel would not say whether somebody still writes them."""
+    assert 2 == samba(Installation()).count("force user = portraitd")
+
+
+def test_the_printed_commands_are_shell(tmp_path: Path) -> None:
+    """The first part is for pasting: the shell reads it without complaint."""
+    text = "\n".join(described(Installation(inbox=Path("/mnt/it's here"))))
+    script = tmp_path / "steps.sh"
+    script.write_text(text[: text.index("\n# 2.")])
+
+    subprocess.run(["bash", "-n", script], check=True)
+
+
+@needs_systemd
+def test_systemd_understands_the_unit(tmp_path: Path) -> None:
+    """Every line, without a warning."""
+    plan = Installation(program=Path(sys.executable), home=tmp_path, config=tmp_path / "c.toml")
+    place = tmp_path / "portraitd.service"
+    place.write_text(unit(plan))
+
+    answer = subprocess.run(
+        ["systemd-analyze", "verify", place], capture_output=True, text=True, check=False
+    )
+
+    ours = [line for line in answer.stderr.splitlines() if "portraitd" in line]
+    assert [] == [line for line in ours if "Failed to open /dev/" not in line]
+
+
+@needs_systemd
+@pytest.mark.parametrize("home", ["/srv/portraits", "/home/ada/portraits"])
+@pytest.mark.parametrize("openvino", [False, True])
+def test_the_unit_is_tight(tmp_path: Path, home: str, openvino: bool) -> None:
+    """The exposure that systemd finds, from 0 to 10."""
+    place = tmp_path / "portraitd.service"
+    place.write_text(unit(Installation(home=Path(home), openvino=openvino)))
+
+    answer = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--no-pager",
+         f"--threshold={MOST_EXPOSURE * 10:.0f}", place],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    found = re.search(r"exposure level for .*: ([\d.]+)", answer.stdout)
+    assert found, answer.stdout + answer.stderr
+    assert float(found[1]) <= MOST_EXPOSURE
+    assert 0 == answer.returncode
+
+
+FOLDER = """
+import os, sys
+from portraitd.people.tree.folder_fs import make_hidden
+os.umask(0o007)
+root = os.open(sys.argv[1], os.O_RDONLY)
+print(make_hidden(1, root, 0o2770))
+"""
+
+
+@needs_strace
+def test_folders_can_be_shared_where_no_set_group_id_bit_may_be_set(tmp_path: Path) -> None:
+    """As under the unit's RestrictSUIDSGID: the bit comes from the folder above."""
+    tmp_path.chmod(0o2770)
+    answer = subprocess.run(
+        ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=fchmod,chmod:error=EPERM",
+         sys.executable, "-c", FOLDER, tmp_path],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+    made = tmp_path / answer.stdout.strip()
+    assert 0o2770 == made.stat().st_mode & 0o7777
+    assert made.stat().st_gid == os.stat(tmp_path).st_gid

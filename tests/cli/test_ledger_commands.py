@@ -1,0 +1,75 @@
+"""The ledger's commands, beside a running service and without one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from portraitd.service.control_files import ControlFiles, ControlRequest
+from support.daemon import Daemon, make_home, portraitd
+from support.processes import wait_until
+
+
+def rows(home: Path) -> list[dict[str, object]]:
+    answer = portraitd("ledger", "--json", "--home", home)
+    assert 0 == answer.returncode, answer.stderr
+    return [json.loads(line) for line in answer.stdout.splitlines()]
+
+
+def test_what_people_do_is_listed_and_undone(tmp_path: Path, two_people: Path) -> None:
+    """While the service runs, and after it was stopped."""
+    home = make_home(tmp_path / "home")
+    shutil.copyfile(two_people, home / "inbox" / "clip.mp4")
+    with Daemon(home) as daemon:
+        wait_until(daemon.has_settled, "everything is shown", 120.0)
+        (home / "people" / "person-0001").rename(home / "people" / "Ann")
+        daemon.wait_for("edit")
+
+        assert [("name", 1, "Ann", False)] == [
+            (row["kind"], row["person_id"], row["name"], row["is_undone"]) for row in rows(home)
+        ]
+        assert "person 1 is called 'Ann'" in portraitd("ledger", "--home", home).stdout
+
+        answer = portraitd("undo", "--home", home)
+        assert "row 1 (name) is undone\n" == answer.stdout
+        wait_until((home / "people" / "person-0001").is_dir, "the folder has its number again")
+
+        refused = portraitd("undo", "99", "--home", home)
+        assert 78 == refused.returncode
+        assert "there is no row 99" in refused.stderr
+        assert 0 == daemon.stop()
+
+    answer = portraitd("undo", "2", "--home", home)
+    assert "row 2 (undo) is undone" in answer.stdout
+    assert [False, True, False] == [row["is_undone"] for row in rows(home)]
+    answer = portraitd("accept", "--home", home)
+    assert "when `portraitd run` starts" in answer.stdout
+
+
+def test_a_home_without_a_store_has_no_ledger(tmp_path: Path) -> None:
+    """Said in one line."""
+    for command in ("ledger", "undo", "accept", "rebuild"):
+        answer = portraitd(command, "--home", tmp_path / "none")
+
+        assert 74 == answer.returncode
+        assert "nothing has been processed in this home yet" in answer.stderr
+
+
+def test_requests_are_answered_in_their_order(tmp_path: Path) -> None:
+    """What is no request is removed; an answer is read once."""
+    requests = ControlFiles(tmp_path / "requests")
+    first = requests.leave(ControlRequest("undo", 3))
+    second = requests.leave(ControlRequest("accept"))
+    (tmp_path / "requests" / "0.request").write_text("nonsense")
+    assert {
+        first: ControlRequest("undo", 3),
+        second: ControlRequest("accept"),
+    } == requests.waiting()
+
+    requests.answer(first, "no", granted=False)
+
+    assert [second] == list(requests.waiting())
+    assert requests.answer_to(second) is None
+    assert ("no", False) == requests.answer_to(first)
+    assert requests.answer_to(first) is None

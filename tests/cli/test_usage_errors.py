@@ -1,0 +1,82 @@
+"""What is written wrongly, on the command line or in a config file, is said in a line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from support.commands import Run, runner, said
+
+
+@pytest.fixture
+def here(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Run:
+    """A command run in this process, in the name of somebody without a home."""
+    return runner(monkeypatch, capsys, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "line"),
+    [
+        ("grouping.epz=0.4", "grouping.epz: there is no such setting"),
+        ("groping.eps=0.4", "groping: there is no such setting"),
+        ("grouping.eps=big", "grouping.eps = 'big'"),
+        ("grouping.eps=-1", "grouping.eps = -1"),
+        ("grouping=1", "grouping = 1"),
+        ("grouping.eps", "write section.key=value"),
+        ("home=5", "home"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_and_code_78(
+    here: Run, tmp_path: Path, assignment: str, line: str
+) -> None:
+    """Before anything is made; systemd does not start it again."""
+    answer = here("run", "--set", assignment)
+
+    assert 78 == answer.returncode, answer.stderr
+    assert line in said(answer)
+    assert 1 == len(answer.stderr.splitlines())
+    assert [] == list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("content", "line"), [("[inbox\n", "config.toml"), ("[inbox]\nquite_s = 1\n", "inbox.quite_s")]
+)
+def test_a_wrong_config_file_is_one_line_and_code_78(
+    here: Run, tmp_path: Path, content: str, line: str
+) -> None:
+    """With the file's or the key's name."""
+    (tmp_path / "config.toml").write_text(content)
+
+    answer = here("status", "--home", tmp_path)
+
+    assert 78 == answer.returncode
+    assert line in said(answer)
+
+
+def test_a_missing_config_file_is_named(here: Run, tmp_path: Path) -> None:
+    """Named on the command line, it must be there."""
+    answer = here("status", "--config", tmp_path / "none.toml")
+
+    assert 78 == answer.returncode
+    assert "none.toml: there is no such config file" in said(answer)
+
+
+@pytest.mark.parametrize("arguments", [["no-such-command"], ["process"], ["run", "--no-such"]])
+def test_a_wrong_command_line_is_code_64(here: Run, arguments: list[str]) -> None:
+    """With the usage."""
+    answer = here(*arguments)
+
+    assert 64 == answer.returncode
+    assert "Usage" in said(answer)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "-h"], ["--version"]])
+def test_asking_for_help_is_no_error(here: Run, arguments: list[str]) -> None:
+    """And needs no home."""
+    answer = here(*arguments)
+
+    assert 0 == answer.returncode
+    assert "portraitd" in answer.stdout

@@ -1,0 +1,121 @@
+"""Poor tracks join and move nothing; groups that lie close are pointed out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from portraitd.clustering.agglomeration import Agglomeration, TrackTable
+from portraitd.clustering.assignment import Assignment, AssignmentRule
+from portraitd.clustering.dbscan import IncrementalDbscan
+from portraitd.clustering.merge_candidates import merge_candidates
+from support.track_tables import DENSE, RULE, fresh, spots, stores
+
+JOIN = AssignmentRule(0.54, thin_tracks=4, thin_distance=0.45)
+
+
+def several(assembly: Agglomeration) -> NDArray[np.bool_]:
+    """Groups of more than one track, by the row they are named after."""
+    groups = assembly.groups
+    return np.bincount(groups[groups >= 0], minlength=len(groups)) > 1
+
+
+@given(stores(), st.integers(0, 2**32 - 1))
+def test_asking_poor_tracks_again_gives_what_asking_all_gives(
+    tracks: TrackTable, seed: int
+) -> None:
+    """Also for those whose group, or whose rival's group, changed."""
+    random = np.random.default_rng(seed)
+    size = len(tracks.vectors)
+    tracks = replace(tracks, pinned=np.zeros(size, dtype=np.int64))
+    poor = random.random(size) < 0.4
+    density, assembly, joining = (
+        IncrementalDbscan.empty(),
+        Agglomeration.empty(128),
+        Assignment.empty(),
+    )
+    for some in np.array_split(random.permutation(np.flatnonzero(~poor)), 4):
+        density = density.insert(tracks.vectors, some, DENSE)
+        assembly = assembly.updated(density, tracks, DENSE, RULE)
+        joining = joining.updated(poor, several(assembly), assembly, tracks, JOIN)
+    again = Assignment.empty().updated(poor, several(assembly), assembly, tracks, JOIN)
+
+    assert again.homes.tolist() == joining.homes.tolist()
+
+
+@given(stores(), st.integers(0, 2**32 - 1))
+def test_poor_tracks_join_the_nearest_group_that_may_be_theirs(
+    tracks: TrackTable, seed: int
+) -> None:
+    """By definition; with nobody twice in one frame; and no group changes by it."""
+    size = len(tracks.vectors)
+    tracks = replace(tracks, pinned=np.zeros(size, dtype=np.int64))
+    poor = np.random.default_rng(seed).random(size) < 0.4
+    assembly = fresh(tracks, np.flatnonzero(~poor))
+    homes = Assignment.empty().updated(poor, several(assembly), assembly, tracks, JOIN).homes
+    groups = assembly.groups
+    exact = tracks.vectors.astype(np.float64)
+    everyone = np.where(poor, homes, groups)
+    for a, b in tracks.cannot_link:
+        assert everyone[a] != everyone[b] or everyone[a] < 0
+
+    def distance(row: np.int64, group: int) -> float:
+        members = np.flatnonzero(groups == group)
+        gaps = exact[members] - exact[row]
+        return float(
+            (gaps**2).sum(1).mean() + tracks.variances[members].mean() + tracks.variances[row]
+        )
+
+    def limit(group: int) -> float:
+        size = (groups == group).sum()
+        assert size > 1
+        return float(JOIN.thin_distance if size < JOIN.thin_tracks else JOIN.max_distance) ** 2
+
+    for row in np.flatnonzero(poor):
+        beside = {int(b if a == row else a) for a, b in tracks.cannot_link if row in {a, b}}
+        mine = distance(row, homes[row]) if homes[row] >= 0 else np.inf
+        assert homes[row] < 0 or mine <= limit(homes[row]) + 1e-6
+        for group in set(groups[groups >= 0].tolist()) - set(everyone[list(beside)].tolist()):
+            if (groups == group).sum() > 1:
+                assert distance(row, group) >= min(mine, limit(group)) - 1e-6
+    assert (homes[~poor] == -2).all()
+    assert (groups[poor] == -1).all()
+
+
+def test_a_poor_track_moves_up_when_its_rival_leaves() -> None:
+    """Neither its own group nor anything near it changed; only who was seen beside it moved."""
+    places = np.array([[0, 0], [0.7, 0], [0, 0.6]]).repeat(4, axis=0)
+    rivals = np.array([[0, 0.32], [0.34, 0]])
+    vectors = np.zeros((14, 128), dtype=np.float32)
+    vectors[:, :2] = np.concatenate([places, rivals])
+    cannot_link, poor = np.array([[12, 13]]), np.arange(14) >= 12
+    tracks = TrackTable(vectors, np.zeros(14), np.zeros(14, np.int64), cannot_link)
+    density = IncrementalDbscan.empty().insert(vectors, np.arange(8), DENSE)
+    assembly = Agglomeration.empty(128).updated(density, tracks, DENSE, RULE)
+    before = Assignment.empty().updated(poor, several(assembly), assembly, tracks, JOIN)
+    density = density.insert(vectors, np.arange(8, 12), DENSE)
+    assembly = assembly.updated(density, tracks, DENSE, RULE)
+    after = before.updated(poor, several(assembly), assembly, tracks, JOIN)
+
+    assert [0, 4] == before.homes[12:].tolist()
+    assert [8, 0] == after.homes[12:].tolist()
+
+
+def test_tight_pairs_are_those_somebody_should_look_at() -> None:
+    """The nearest other group within reach, unless it is known to be somebody else."""
+    tracks = spots((0.0, 4), (0.57, 4), (1.9, 4), (2.45, 4), (9.0, 1))
+    tracks = replace(tracks, cannot_link=np.array([[8, 12]]))
+    assembly = fresh(tracks, np.arange(17))
+    found = merge_candidates(assembly, tracks, 0.6)
+    density = IncrementalDbscan.empty().insert(tracks.vectors, np.arange(17), DENSE)
+    settled = assembly.updated(density, tracks, DENSE, RULE)
+
+    assert [[0, 4]] == found.groups.tolist()
+    assert [[4, 4]] == found.tracks.tolist()
+    assert np.allclose([0.57], found.distances)
+    assert 0 == len(merge_candidates(settled, tracks, 0.6).groups)
+    assert 1 == len(merge_candidates(settled, tracks, 0.6, everywhere=True).groups)

@@ -1,0 +1,122 @@
+"""What somebody said about a few tracks holds their clusters together, and parts them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from hypothesis import given
+
+from portraitd.clustering.agglomeration import TrackTable
+from portraitd.clustering.constraints import Claims
+from portraitd.clustering.dbscan import IncrementalDbscan
+from portraitd.clustering.seeds import told_groups
+from support.track_tables import DENSE, Rows, fresh, partition, spots, stores
+
+
+def pinned(tracks: TrackTable, people: dict[int, int], seeds: list[int]) -> TrackTable:
+    """The same tracks, some of them placed with people."""
+    of = np.zeros(len(tracks.vectors), np.int64)
+    of[list(people)] = list(people.values())
+    return replace(tracks, pinned=of, seeds=np.array(seeds, np.int64))
+
+
+def groups(tracks: TrackTable) -> set[frozenset[int]]:
+    return partition(fresh(tracks, np.arange(len(tracks.vectors))).groups)
+
+
+def test_a_speaker_brings_its_cluster() -> None:
+    """A track from far away is put with somebody: all of them are one."""
+    tracks = spots((0.0, 5), (5.0, 1))
+
+    assert {frozenset({0, 1, 2, 3, 4}), frozenset({5})} == groups(tracks)
+    assert {frozenset(range(6))} == groups(pinned(tracks, {0: 1, 5: 1}, [0]))
+
+
+def test_a_moved_track_leaves_its_cluster_behind() -> None:
+    """It goes to the other person; those around it stay."""
+    tracks = spots((0.0, 5), (5.0, 5))
+
+    found = groups(pinned(tracks, {4: 2, 5: 2}, [5]))
+
+    assert {frozenset({0, 1, 2, 3}), frozenset({4, 5, 6, 7, 8, 9})} == found
+
+
+def test_two_people_who_claim_one_cluster_part_it() -> None:
+    """Where it is thin: each gets the part around their own."""
+    line = np.concatenate([np.linspace(0, 0.2, 20), np.linspace(0.5, 0.7, 20)])
+    tracks = spots(*[(place, 1) for place in line])
+    assert 1 == len(groups(tracks))
+
+    found = groups(pinned(tracks, {3: 1, 30: 2}, [3, 30]))
+
+    assert {frozenset(range(20)), frozenset(range(20, 40))} == found
+
+
+def test_who_was_seen_beside_one_that_was_placed_stays_out() -> None:
+    """The track that somebody placed remains; the one nobody placed gives way."""
+    tracks = replace(
+        pinned(spots((0.0, 5), (5.0, 1)), {0: 1, 5: 1}, [0]), cannot_link=np.array([[2, 5]])
+    )
+
+    assert {frozenset({0, 1, 3, 4, 5}), frozenset({2})} == groups(tracks)
+
+
+def test_what_somebody_put_together_stays_though_seen_side_by_side() -> None:
+    """They could tell."""
+    tracks = replace(
+        pinned(spots((0.0, 5), (5.0, 1)), {0: 1, 5: 1}, [0]), cannot_link=np.array([[0, 5]])
+    )
+
+    assert {frozenset(range(6))} == groups(tracks)
+
+
+@given(stores())
+def test_nobody_who_was_not_placed_is_beside_their_person(tracks: TrackTable) -> None:
+    """Whatever clusters are claimed."""
+    found = fresh(tracks, np.arange(len(tracks.vectors))).groups
+    for one, other in tracks.cannot_link.tolist():
+        both = tracks.pinned[[one, other]]
+        assert found[one] != found[other] or (both[0] == both[1] > 0)
+
+
+def dbscan_with(tracks: TrackTable) -> Rows:
+    """The original method, bound by what was said."""
+    labels = (
+        IncrementalDbscan.empty()
+        .insert(tracks.vectors, np.arange(len(tracks.vectors)), DENSE)
+        .labels
+    )
+    claims = Claims.of(labels, tracks.pinned, tracks.seeds)
+    return told_groups(tracks.vectors, labels, claims, tracks.cannot_link, DENSE)
+
+
+@given(stores())
+def test_plain_clusters_respect_what_was_said_too(tracks: TrackTable) -> None:
+    """What was placed with one person is one group, and in no other's."""
+    found = dbscan_with(tracks)
+    rows = np.flatnonzero(tracks.pinned)
+    pairs = set(zip(tracks.pinned[rows].tolist(), found[rows].tolist(), strict=True))
+
+    assert len(pairs) == len({person for person, _ in pairs}) == len({g for _, g in pairs})
+    for one, other in tracks.cannot_link.tolist():
+        both = tracks.pinned[[one, other]]
+        assert found[one] != found[other] or found[one] < 0 or both[0] == both[1] > 0
+
+
+@given(stores())
+def test_where_nothing_was_said_plain_clusters_are_plain(tracks: TrackTable) -> None:
+    """Not a face goes elsewhere."""
+    nothing = replace(
+        tracks,
+        pinned=np.zeros_like(tracks.pinned),
+        seeds=np.empty(0, np.int64),
+        cannot_link=np.empty((0, 2), np.int64),
+    )
+    labels = (
+        IncrementalDbscan.empty()
+        .insert(tracks.vectors, np.arange(len(tracks.vectors)), DENSE)
+        .labels
+    )
+
+    assert partition(labels) == partition(dbscan_with(nothing))

@@ -1,0 +1,198 @@
+"""What comes in the way of a grouping while it runs, and what is left of one that fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from portraitd.model.errors import StoreError, WorkerDied
+from portraitd.store import Database
+from support.grouping import MethodName, near, see, taker
+from support.held_executor import Held
+from support.store import Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(Database.open(tmp_path))
+
+
+@pytest.fixture(params=["people", "dbscan"])
+def method(request: pytest.FixtureRequest) -> MethodName:
+    """What is said of a grouping is true of both ways to group."""
+    name: MethodName = request.param
+    return name
+
+
+MATRIX: dict[MethodName, str] = {"people": "tracks.f32", "dbscan": "faces.f32"}
+
+
+def test_faces_that_come_during_a_census_wait_for_the_next(
+    store: Store, tmp_path: Path, method: MethodName
+) -> None:
+    """It speaks of those it was given."""
+    see(store, near(1, 0), near(1, 0.01), at_s=100.0)
+    held = Held()
+    grouping_run = taker(store, tmp_path, method, held)
+    grouping_run.refresh(115.0, working=False)
+    see(store, near(1, 0.02), at_s=116.0)
+    held.answer()
+
+    grouping_run.refresh(117.0, working=False)
+
+    assert [1, 1, 0] == store.faces.persons().tolist()
+    assert grouping_run.pending
+    grouping_run.refresh(131.0, working=False)
+    held.answer()
+    grouping_run.refresh(132.0, working=False)
+    assert [1, 1, 1] == store.faces.persons().tolist()
+    assert not grouping_run.pending
+
+
+def test_faces_forgotten_during_a_census_stay_forgotten(
+    store: Store, tmp_path: Path, method: MethodName
+) -> None:
+    """The others get their people all the same, and the next grouping counts without them."""
+    ids = [see(store, near(1, shift), at_s=100.0)[0] for shift in (0, 0.01, 0.02)]
+    held = Held()
+    grouping_run = taker(store, tmp_path, method, held)
+    grouping_run.refresh(115.0, working=False)
+    store.database.execute("delete from videos where id = 1")
+    held.answer()
+
+    grouping_run.refresh(117.0, working=False)
+
+    assert ids[1:] == store.faces.ids().tolist()
+    assert [1, 1] == store.faces.persons().tolist()
+    assert grouping_run.pending
+    grouping_run.refresh(118.0, working=False)
+    held.answer()
+    grouping_run.refresh(118.0, working=False)
+    assert [1, 1] == store.faces.persons().tolist()
+    assert not grouping_run.pending
+
+
+def test_a_bridge_that_is_forgotten_during_a_census_parts_people_in_the_next(
+    store: Store, tmp_path: Path
+) -> None:
+    """What was grouped through a face that is gone is looked at again."""
+    # In steps of 0.45: neighbours are within eps, their neighbours are not.
+    for shift in (0.0, 0.04, 0.08):
+        see(store, near(1, shift), at_s=100.0)
+    held = Held()
+    grouping_run = taker(store, tmp_path, "dbscan", held)
+    grouping_run.refresh(115.0, working=False)
+    store.database.execute("delete from videos where id = 2")
+    held.answer()
+    grouping_run.refresh(116.0, working=False)
+    assert [1, 1] == store.faces.persons().tolist()
+
+    grouping_run.refresh(117.0, working=False)
+    held.answer()
+    grouping_run.refresh(118.0, working=False)
+
+    assert [0, 0] == store.faces.persons().tolist()
+
+
+def test_one_census_at_a_time(store: Store, tmp_path: Path, method: MethodName) -> None:
+    """However long it takes."""
+    see(store, near(1, 0), at_s=100.0)
+    held = Held()
+    grouping_run = taker(store, tmp_path, method, held)
+    for now_s in (115.0, 116.0, 5000.0):
+        grouping_run.refresh(now_s, working=False)
+
+    assert 1 == len(held.jobs)
+    assert grouping_run.pending
+
+
+def test_a_census_that_dies_leaves_people_as_they_are(
+    store: Store, tmp_path: Path, method: MethodName
+) -> None:
+    """It is tried again after a minute, not at every turn."""
+    see(store, near(1, 0), near(1, 0.01), at_s=100.0)
+    held = Held()
+    grouping_run = taker(store, tmp_path, method, held)
+    grouping_run.refresh(115.0, working=False)
+    held.fail(WorkerDied("the worker ran out of memory"))
+
+    grouping_run.refresh(116.0, working=False)
+    grouping_run.refresh(175.0, working=False)
+    assert 0 == len(held.jobs)
+    assert store.people.last_grouping_run() is None
+    grouping_run.refresh(176.0, working=False)
+
+    assert 1 == len(held.jobs)
+
+
+def test_a_census_that_dies_leaves_no_matrix_of_faces(store: Store, tmp_path: Path) -> None:
+    """Embeddings lie in one place only, also while it waits to be tried again."""
+    see(store, near(1, 0), near(1, 0.01), at_s=100.0)
+    held = Held()
+    grouping_run = taker(store, tmp_path, "dbscan", held)
+    grouping_run.refresh(115.0, working=False)
+    assert (tmp_path / "faces.f32").exists()
+    held.fail(WorkerDied("the worker ran out of memory"))
+
+    grouping_run.refresh(116.0, working=False)
+
+    assert not (tmp_path / "faces.f32").exists()
+
+
+def test_after_a_clock_set_back_a_failed_census_does_not_wait_for_hours(
+    store: Store, tmp_path: Path, method: MethodName
+) -> None:
+    """A minute is a minute, whatever the clock says."""
+    see(store, near(1, 0), near(1, 0.01), at_s=10_000.0)
+    held = Held()
+    grouping_run = taker(store, tmp_path, method, held)
+    grouping_run.refresh(10_015.0, working=False)
+    held.fail(WorkerDied("died"))
+    grouping_run.refresh(10_016.0, working=False)
+
+    grouping_run.refresh(6000.0, working=False)
+
+    assert 1 == len(held.jobs)
+
+
+def test_a_parked_census_is_begun_again(store: Store, tmp_path: Path, method: MethodName) -> None:
+    """The daemon stopped; its late answer is nobody's."""
+    see(store, near(1, 0), near(1, 0.01), at_s=100.0)
+    held = Held()
+    grouping_run = taker(store, tmp_path, method, held)
+    grouping_run.refresh(115.0, working=False)
+
+    grouping_run.release()
+
+    held.answer()
+    assert store.people.last_grouping_run() is None
+    assert grouping_run.pending
+
+
+def test_faces_of_two_encoders_are_not_compared(
+    store: Store, tmp_path: Path, method: MethodName
+) -> None:
+    """Distances between two spaces mean nothing; the operator is told what to do."""
+    see(store, near(1, 0), at_s=100.0)
+    store.database.execute("update faces set encoder = 'another'")
+    see(store, near(1, 0.01), at_s=100.0)
+
+    with pytest.raises(StoreError, match=r"another, dlib.*portraitd rebuild"):
+        taker(store, tmp_path, method).refresh(115.0, working=False)
+
+
+def test_a_matrix_that_cannot_be_written_is_the_machines_fault(
+    store: Store, tmp_path: Path, method: MethodName
+) -> None:
+    """A full disk blocks the grouping; it does not end the daemon."""
+    see(store, near(1, 0), near(1, 0.01), at_s=100.0)
+    (tmp_path / MATRIX[method]).mkdir()
+    grouping_run = taker(store, tmp_path, method)
+    with pytest.raises(StoreError, match=MATRIX[method]):
+        grouping_run.refresh(115.0, working=False)
+    (tmp_path / MATRIX[method]).rmdir()
+
+    grouping_run.refresh(116.0, working=False)
+
+    assert [1, 1] == store.faces.persons().tolist()

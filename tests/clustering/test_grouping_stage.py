@@ -1,0 +1,270 @@
+"""When faces are grouped again, and what becomes of the result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from portraitd.clustering import grouping_jobs
+from portraitd.clustering.grouping_stage import is_due
+from portraitd.store import Database
+from support.grouping import PACE, MethodName, near, see, taker
+from support.held_executor import Held
+from support.store import Store
+
+
+@pytest.mark.parametrize(
+    ("newest_s", "oldest_s", "now_s", "working", "expected"),
+    [
+        # Nothing is left to encode: as soon as the faces have settled.
+        (100.0, 100.0, 114.9, False, False),
+        (100.0, 100.0, 115.0, False, True),
+        (100.0, 0.0, 114.9, False, False),
+        # There is more to come: not before somebody has waited too long.
+        (100.0, 100.0, 115.0, True, False),
+        (100.0, 100.0, 699.9, True, False),
+        (100.0, 100.0, 700.0, True, True),
+        (699.0, 100.0, 700.0, True, True),
+        (699.0, 100.0, 700.0, False, True),
+        # The clock was set back: faces from the future do not hold anything up.
+        (100.0, 100.0, 99.9, False, True),
+        (100.0, 100.0, -5000.0, False, True),
+        (100.0, 100.0, 99.9, True, False),
+    ],
+)
+def test_a_census_is_due_when_faces_have_settled_or_waited(
+    newest_s: float, oldest_s: float, now_s: float, working: bool, expected: bool
+) -> None:
+    """The whole table."""
+    assert expected == is_due(newest_s, oldest_s, now_s, working, PACE)
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(-(10**6), 10**6))
+def test_idle_faces_never_wait_longer_than_the_settling(
+    newest_s: int, age_s: int, now_s: int
+) -> None:
+    """Whatever the clock does, it is due within the settling time of any reading."""
+    oldest_s = newest_s - age_s
+    # Adding and subtracting the same floats may lose the last digit.
+    settled_s = max(now_s, newest_s) + 15.0 + 1e-6
+
+    assert is_due(newest_s, oldest_s, settled_s, False, PACE)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(Database.open(tmp_path))
+
+
+@pytest.fixture(params=["people", "dbscan"])
+def method(request: pytest.FixtureRequest) -> MethodName:
+    """What is said of a grouping is true of both ways to group."""
+    name: MethodName = request.param
+    return name
+
+
+def track_one(store: Store) -> None:
+    """Give the oldest video without tracks its own."""
+    video_id = store.tracks.untracked()
+    assert video_id
+    face_ids, faces = store.tracks.faces_of(video_id)
+    found = grouping_jobs.track(faces)
+    store.tracks.record(video_id, face_ids, found.tracks, found.summary, found.cannot_link)
+
+
+def test_a_census_makes_people_of_neighbours(
+    store: Store, tmp_path: Path, method: MethodName
+) -> None:
+    """Two near each other are one person; one alone is nobody."""
+    see(store, near(1, 0), near(2, 0), near(1, 0.01), at_s=100.0)
+
+    taker(store, tmp_path, method).refresh(115.0, working=False)
+
+    assert [1, 0, 1] == store.faces.persons().tolist()
+
+
+def test_people_are_found_across_videos(store: Store, tmp_path: Path, method: MethodName) -> None:
+    """In whichever of them somebody was seen."""
+    see(store, near(1, 0), at_s=100.0)
+    see(store, near(2, 0), near(3, 0), at_s=100.0)
+    see(store, near(1, 0.01), near(2, 0.01), at_s=100.0)
+
+    taker(store, tmp_path, method).refresh(115.0, working=False)
+
+    assert [1, 2, 0, 1, 2] == store.faces.persons().tolist()
+
+
+def test_without_new_faces_there_is_no_census(
+    store: Store, tmp_path: Path, method: MethodName
+) -> None:
+    """Neither at first nor again."""
+    grouping_run = taker(store, tmp_path, method)
+    grouping_run.refresh(1000.0, working=False)
+    assert store.people.last_grouping_run() is None
+    see(store, near(1, 0), near(1, 0.01), at_s=1000.0)
+    grouping_run.refresh(1015.0, working=False)
+
+    grouping_run.refresh(5000.0, working=False)
+
+    last = store.people.last_grouping_run()
+    assert last
+    assert 1 == last.id
+    assert not grouping_run.pending
+
+
+def test_faces_without_tracks_are_not_grouped_as_people(store: Store, tmp_path: Path) -> None:
+    """They call for no grouping before they have some."""
+    store.see(near(1, 0), near(1, 0.01), at_s=100.0)
+    grouping_run = taker(store, tmp_path, "people")
+    grouping_run.refresh(115.0, working=False)
+    assert store.people.last_grouping_run() is None
+    assert not grouping_run.pending
+    store.track()
+    assert grouping_run.pending
+
+    grouping_run.refresh(115.0, working=False)
+
+    assert [1, 1] == store.faces.persons().tolist()
+
+
+def test_fewer_faces_than_a_cluster_needs_are_nobody(
+    store: Store, tmp_path: Path, method: MethodName
+) -> None:
+    """All noise is a result too."""
+    see(store, near(1, 0), near(2, 0), at_s=100.0)
+    grouping_run = taker(store, tmp_path, method)
+
+    grouping_run.refresh(115.0, working=False)
+
+    assert [0, 0] == store.faces.persons().tolist()
+    assert not grouping_run.pending
+
+
+def test_the_last_face_may_be_forgotten(store: Store, tmp_path: Path, method: MethodName) -> None:
+    """Then there are no people, and no endless grouping."""
+    see(store, near(1, 0), near(1, 0.01), at_s=100.0)
+    grouping_run = taker(store, tmp_path, method)
+    grouping_run.refresh(115.0, working=False)
+    store.database.execute("delete from videos")
+
+    grouping_run.refresh(116.0, working=False)
+
+    last = store.people.last_grouping_run()
+    assert last
+    assert (2, 0, 0) == (last.id, last.faces, last.tracks)
+    assert [] == store.people.present()
+    assert not grouping_run.pending
+
+
+def test_tracks_of_old_videos_are_grouped_together(store: Store, tmp_path: Path) -> None:
+    """As after a migration: they wait for each other, but no longer than a new face does."""
+    for _ in range(4):
+        store.see(near(1, 0), at_s=100.0)
+    grouping_run = taker(store, tmp_path, "people")
+    for now_s in (10_000.0, 10_100.0, 10_599.0):
+        track_one(store)
+        grouping_run.refresh(now_s, working=True)
+        assert store.people.last_grouping_run() is None
+    grouping_run.refresh(10_600.0, working=True)
+    assert [1, 1, 1, 0] == store.faces.persons().tolist()
+    track_one(store)
+    grouping_run.refresh(10_601.0, working=True)
+    assert [1, 1, 1, 0] == store.faces.persons().tolist()
+
+    grouping_run.refresh(10_602.0, working=False)
+
+    assert [1, 1, 1, 1] == store.faces.persons().tolist()
+
+
+def test_a_census_leaves_nothing_of_tracks_that_are_gone(store: Store, tmp_path: Path) -> None:
+    """Their rows are erased as soon as no grouping needs them, and the next one goes on."""
+    for shift in (0, 0.01, 0.02):
+        see(store, near(1, shift), at_s=100.0)
+    grouping_run = taker(store, tmp_path, "people")
+    grouping_run.refresh(115.0, working=False)
+    store.database.execute("delete from videos where id = 2")
+    grouping_run.refresh(116.0, working=False)
+    rows = np.fromfile(tmp_path / "tracks.f32", "<f4").reshape(-1, 128)
+    assert [True, False, True] == rows.any(axis=1).tolist()
+    see(store, near(1, 0.03), at_s=200.0)
+
+    grouping_run.refresh(215.0, working=False)
+
+    assert [1, 1, 1] == store.faces.persons().tolist()
+
+
+def test_the_matrix_of_faces_is_removed_afterwards(store: Store, tmp_path: Path) -> None:
+    """Embeddings lie in one place only."""
+    see(store, near(1, 0), near(1, 0.01), at_s=100.0)
+    held = Held()
+    grouping_run = taker(store, tmp_path, "dbscan", held)
+    grouping_run.refresh(115.0, working=False)
+    assert 2 * 512 == (tmp_path / "faces.f32").stat().st_size
+    held.answer()
+
+    grouping_run.refresh(116.0, working=False)
+
+    assert not (tmp_path / "faces.f32").exists()
+
+
+def test_the_memory_of_the_census_in_force_alone_is_kept(store: Store, tmp_path: Path) -> None:
+    """Beside the matrix of tracks, which the next grouping goes on with."""
+    held = Held()
+    grouping_run = taker(store, tmp_path, "people", held)
+    for number in range(3):
+        see(store, near(1, 0.01 * number), at_s=100.0 * number)
+        grouping_run.refresh(100.0 * number + 15.0, working=False)
+        held.answer()
+        grouping_run.refresh(100.0 * number + 15.0, working=False)
+
+    last = store.people.last_grouping_run()
+    assert last
+    assert [last.snapshot] == [path.name for path in tmp_path.glob("*grouping-*")]
+    assert 3 * 512 == (tmp_path / "tracks.f32").stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("method", "numbers"),
+    [("dbscan", {"eps": 0.001}), ("people", {"eps": 0.001, "linkage": 0.001})],
+)
+def test_other_numbers_call_for_a_census(
+    store: Store, tmp_path: Path, method: MethodName, numbers: dict[str, float]
+) -> None:
+    """What it depends on is written down with it."""
+    see(store, near(1, 0), at_s=100.0)
+    see(store, near(1, 0.01), at_s=100.0)
+    taker(store, tmp_path, method).refresh(115.0, working=False)
+    assert [1, 1] == store.faces.persons().tolist()
+    strict = taker(store, tmp_path, method, **numbers)
+    assert strict.pending
+
+    strict.refresh(116.0, working=False)
+
+    assert [0, 0] == store.faces.persons().tolist()
+    assert not strict.pending
+
+
+@pytest.mark.parametrize(("first", "second"), [("people", "dbscan"), ("dbscan", "people")])
+def test_another_method_calls_for_a_census_and_keeps_people(
+    store: Store, tmp_path: Path, first: MethodName, second: MethodName
+) -> None:
+    """Who was found in one way is the same person in the other."""
+    see(store, near(1, 0), near(1, 0.01), near(2, 0), at_s=100.0)
+    see(store, near(2, 0.01), at_s=100.0)
+    taker(store, tmp_path, first).refresh(115.0, working=False)
+    before = store.faces.persons().tolist()
+    other = taker(store, tmp_path, second)
+    assert other.pending
+
+    other.refresh(116.0, working=False)
+
+    last = store.people.last_grouping_run()
+    assert last
+    assert [1, 1, 2, 2] == before
+    assert before == store.faces.persons().tolist()
+    assert (2, 0) == (last.id, last.churn)
+    assert not other.pending

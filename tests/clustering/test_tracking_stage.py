@@ -1,0 +1,288 @@
+"""The room that gives videos their tracks: each once, and whatever happens to a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Executor
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from portraitd.clustering.tracking_stage import TrackingStage
+from portraitd.model.errors import StoreError, WorkerDied
+from portraitd.store import Database
+from portraitd.workers.pool import InlineExecutor
+from support.held_executor import Held
+from support.store import ENCODER, Store, embedding, slice_faces
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(Database.open(tmp_path))
+
+
+@pytest.fixture
+def held() -> Held:
+    return Held()
+
+
+def tracker(
+    store: Store, executor: Executor, wake: Callable[[], None] = lambda: None
+) -> TrackingStage:
+    return TrackingStage(store.tracks, executor, wake, attempts=2)
+
+
+def tracked(store: Store) -> list[int]:
+    """The videos that have tracks."""
+    rows = store.database.execute("select distinct video_id from tracks order by video_id")
+    return [row[0] for row in rows]
+
+
+def test_finished_videos_get_their_tracks(store: Store) -> None:
+    """All of them at one turn, where the answers are there at once."""
+    for seed in range(3):
+        store.see(embedding(seed))
+    stage = tracker(store, InlineExecutor())
+    assert stage.pending
+
+    stage.refresh(10.0)
+
+    assert [1, 2, 3] == tracked(store)
+    assert [1, 2, 3] == store.tracks.rows().ids.tolist()
+    assert not stage.pending
+
+
+def test_a_video_gets_its_tracks_once(store: Store) -> None:
+    """Later turns make nothing anew."""
+    store.see(embedding(1))
+    stage = tracker(store, InlineExecutor())
+    stage.refresh(10.0)
+
+    with capture_logs() as logs:
+        stage.refresh(11.0)
+        tracker(store, InlineExecutor()).refresh(12.0)
+
+    assert [] == logs
+    assert [1] == store.tracks.rows().ids.tolist()
+
+
+def test_one_video_at_a_time(store: Store, held: Held) -> None:
+    """The workers are there for the faces first; the next begins as soon as one is back."""
+    store.see(embedding(1))
+    store.see(embedding(2))
+    stage = tracker(store, held)
+    for now_s in (10.0, 11.0, 12.0):
+        stage.refresh(now_s)
+        assert 1 == len(held.jobs)
+    held.answer()
+
+    stage.refresh(13.0)
+
+    assert [1] == tracked(store)
+    assert 1 == len(held.jobs)
+    assert stage.pending
+
+
+def test_an_answer_rings(store: Store, held: Held) -> None:
+    """So that it is not waited for until the next scan."""
+    rings: list[str] = []
+    store.see(embedding(1))
+    stage = tracker(store, held, lambda: rings.append("rung"))
+    stage.refresh(10.0)
+    assert [] == rings
+
+    held.answer()
+
+    assert ["rung"] == rings
+
+
+def test_a_video_that_is_still_looked_at_waits(store: Store, held: Held) -> None:
+    """A track runs through all its slices."""
+    store.video(slices=2)
+    claimed = store.slice_queue.claim()
+    assert claimed
+    store.slice_queue.record(claimed, slice_faces(embedding(1)), ENCODER, 5.0)
+    stage = tracker(store, held)
+
+    stage.refresh(10.0)
+
+    assert [] == held.jobs
+    assert not stage.pending
+
+
+@pytest.mark.parametrize(
+    "error", [WorkerDied("the worker ran out of memory"), ValueError("a mistake of ours")]
+)
+def test_a_job_that_dies_is_tried_again_after_a_minute(
+    store: Store, held: Held, error: Exception
+) -> None:
+    """Not at every turn, and it ends nothing but itself."""
+    store.see(embedding(1))
+    stage = tracker(store, held)
+    stage.refresh(10.0)
+    held.fail(error)
+    with capture_logs() as logs:
+        stage.refresh(11.0)
+    assert [("tracking_failed", 1)] == [(line["event"], line["video"]) for line in logs]
+    stage.refresh(70.0)
+    assert [] == held.jobs
+    assert stage.pending
+
+    stage.refresh(71.0)
+    held.answer()
+    stage.refresh(72.0)
+
+    assert [1] == tracked(store)
+    assert not stage.pending
+
+
+def test_a_job_that_dies_holds_no_other_video_up(store: Store, held: Held) -> None:
+    """They have their turn while it waits for its next one."""
+    store.see(embedding(1))
+    store.see(embedding(2))
+    stage = tracker(store, held)
+    stage.refresh(10.0)
+    held.fail(WorkerDied("died"))
+
+    stage.refresh(11.0)
+    held.answer()
+    stage.refresh(12.0)
+
+    assert [2] == tracked(store)
+    assert stage.pending
+
+
+def test_a_job_that_always_dies_leaves_each_face_a_track_of_its_own(
+    store: Store, held: Held
+) -> None:
+    """So that its people are found all the same."""
+    store.see(embedding(1), embedding(1))
+    stage = tracker(store, held)
+    for now_s in (10.0, 100.0):
+        stage.refresh(now_s)
+        held.fail(WorkerDied("died"))
+        stage.refresh(now_s + 1)
+
+    stage.refresh(200.0)
+    held.answer()
+    stage.refresh(201.0)
+
+    assert [1, 1] == store.tracks.rows().faces.tolist()
+    assert not stage.pending
+
+
+def test_a_video_that_cannot_be_given_tracks_is_left_with_the_reason(
+    store: Store, held: Held
+) -> None:
+    """Nothing waits for it any more, until the next start tries again."""
+    store.see(embedding(1))
+    stage = tracker(store, held)
+    for now_s in (10.0, 100.0, 200.0, 300.0):
+        stage.refresh(now_s)
+        held.fail(WorkerDied("the worker ran out of memory"))
+        stage.refresh(now_s + 1)
+    stage.refresh(400.0)
+
+    assert [] == held.jobs
+    assert not stage.pending
+    (reason,) = store.database.execute("select reason from videos").fetchone()
+    assert "ran out of memory" in reason
+    assert tracker(store, held).pending
+
+
+def test_after_a_clock_set_back_a_failed_job_does_not_wait_for_hours(
+    store: Store, held: Held
+) -> None:
+    """A minute is a minute, whatever the clock says."""
+    store.see(embedding(1))
+    stage = tracker(store, held)
+    stage.refresh(10_000.0)
+    held.fail(WorkerDied("died"))
+    stage.refresh(10_001.0)
+
+    stage.refresh(6000.0)
+
+    assert 1 == len(held.jobs)
+
+
+def test_parked_work_is_done_again(store: Store, held: Held) -> None:
+    """The daemon stopped; its late answer is nobody's, and the next start begins anew."""
+    store.see(embedding(1))
+    stage = tracker(store, held)
+    stage.refresh(10.0)
+    stage.release()
+    held.answer()
+    assert [] == tracked(store)
+
+    again = tracker(store, held)
+    assert again.pending
+    again.refresh(11.0)
+    held.answer()
+    again.refresh(12.0)
+
+    assert [1] == tracked(store)
+    assert [1] == store.tracks.rows().ids.tolist()
+
+
+def test_a_video_that_was_forgotten_meanwhile_is_no_trouble(store: Store, held: Held) -> None:
+    """Its answer is dropped, and the next video has its turn."""
+    store.see(embedding(1))
+    store.see(embedding(2))
+    stage = tracker(store, held)
+    stage.refresh(10.0)
+    store.database.execute("delete from videos where id = 1")
+    held.answer()
+
+    stage.refresh(11.0)
+    held.answer()
+    stage.refresh(12.0)
+
+    assert [2] == tracked(store)
+    assert not stage.pending
+
+
+def test_a_video_with_more_faces_meanwhile_is_tracked_again(store: Store, held: Held) -> None:
+    """It was retried while its tracks were made: those of all its faces count."""
+    store.video(slices=2)
+    first, second = store.slice_queue.claim(), store.slice_queue.claim()
+    assert first
+    assert second
+    store.slice_queue.record(first, slice_faces(embedding(1)), ENCODER, 5.0)
+    store.slice_queue.lose(second, "died", 1, 6.0)
+    stage = tracker(store, held)
+    stage.refresh(10.0)
+    store.slice_queue.retry(11.0)
+    claimed = store.slice_queue.claim()
+    assert claimed
+    store.slice_queue.record(claimed, slice_faces(embedding(1)), ENCODER, 12.0)
+    held.answer()
+
+    stage.refresh(13.0)
+    assert [] == tracked(store)
+    held.answer()
+    stage.refresh(14.0)
+
+    # Both at the same time of the video: two tracks.
+    assert [1, 1] == store.tracks.rows().faces.tolist()
+    assert not stage.pending
+
+
+def test_an_answer_is_not_lost_while_the_store_is_full(store: Store, held: Held) -> None:
+    """The service says so and goes on; the answer is written when there is room."""
+    store.see(*(embedding(seed) for seed in range(40)))
+    stage = tracker(store, held)
+    stage.refresh(10.0)
+    held.answer()
+    pages = store.database.execute("pragma page_count").fetchone()[0]
+    store.database.execute(f"pragma max_page_count = {pages}")
+    with pytest.raises(StoreError, match="full"):
+        stage.refresh(11.0)
+    assert [] == tracked(store)
+    store.database.execute("pragma max_page_count = 1000000")
+
+    stage.refresh(12.0)
+
+    assert [] == held.jobs
+    assert [1] == tracked(store)
+    assert 40 == len(store.tracks.rows().ids)

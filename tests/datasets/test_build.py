@@ -1,0 +1,324 @@
+"""A whole set from real pictures: what is in it, and that it loads."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from portraitd.datasets.validate import checked
+from portraitd.media.jpeg import jpeg_size
+from support.dataset_home import (
+    ANN,
+    BEA,
+    FORMATS,
+    UNKNOWN,
+    Built,
+    MakeHome,
+    below,
+    copy_of,
+    labels,
+    stepped,
+)
+from support.dataset_loaders import loaded
+from support.home import Home
+
+
+@pytest.fixture
+def copied(named_home: Home, built: Built, tmp_path: Path) -> MakeHome:
+    """The same home in another place, to be changed."""
+    return partial(copy_of, named_home, tmp_path / "copy")
+
+
+# --- What is in it.
+
+
+def test_every_format_loads_by_its_rules(built: Built) -> None:
+    """No picture would be dropped, and there are some."""
+    for form in FORMATS:
+        found = checked(built.root, form)
+
+        assert found.sound, (found.dropped, found.problems)
+        assert found.images > 0, form
+        assert found.faces > 0, form
+
+
+def test_the_formats_tell_one_truth(built: Built) -> None:
+    """The same pictures with the same boxes on the same sides."""
+    for split in ("train", "val"):
+        coco = json.loads((built.root / f"coco/annotations/instances_{split}.json").read_text())
+        yolo = {path.stem for path in built.root.glob(f"yolo/images/{split}/*.jpg")}
+        folder = {"train": "obj_train_data", "val": "obj_valid_data"}[split]
+        darknet = {path.stem for path in built.root.glob(f"darknet/{folder}/*.jpg")}
+
+        assert yolo == darknet == {Path(one["file_name"]).stem for one in coco["images"]}
+        of_image: dict[str, list[list[float]]] = {stem: [] for stem in yolo}
+        size = {one["id"]: one for one in coco["images"]}
+        for one in coco["annotations"]:
+            image = size[one["image_id"]]
+            x, y, width, height = one["bbox"]
+            of_image[Path(image["file_name"]).stem].append(
+                [
+                    one["category_id"] - 1,
+                    (x + width / 2) / image["width"],
+                    (y + height / 2) / image["height"],
+                    width / image["width"],
+                    height / image["height"],
+                ]
+            )
+        for stem, lines in of_image.items():
+            assert np.allclose(sorted(lines), sorted(labels(built.root)[stem]), atol=1e-5)
+            label = f"yolo/labels/{split}/{stem}.txt"
+            assert (built.root / label).read_bytes() == (
+                built.root / f"darknet/{folder}/{stem}.txt"
+            ).read_bytes()
+
+
+def test_boxes_lie_on_faces(built: Built) -> None:
+    """A detector of its own finds a face within each box that is not thrown about."""
+    import dlib
+
+    detector = dlib.get_frontal_face_detector()
+    hits = []
+    for stem, lines in labels(built.root).items():
+        image = cv2.imread(str(next(built.root.glob(f"yolo/images/*/{stem}.jpg"))))
+        assert image is not None
+        height, width = image.shape[:2]
+        middles = [((f.left() + f.right()) / 2, (f.top() + f.bottom()) / 2)
+                   for f in detector(image[:, :, ::-1].copy(), 0)]  # fmt: skip
+        for number, x, y, across, down in lines:
+            if number == UNKNOWN:
+                continue
+            hits.append(
+                any(
+                    abs(mx / width - x) < across / 2 and abs(my / height - y) < down / 2
+                    for mx, my in middles
+                )
+            )
+
+    assert len(hits) >= 12
+    assert sum(hits) >= 0.9 * len(hits)
+
+
+def test_nobody_is_on_both_sides_by_one_recording(built: Built) -> None:
+    """The first part of a stem is the recording."""
+    sides = {
+        split: {path.stem.split("-")[0] for path in built.root.glob(f"imagefolder/{split}/*/*.jpg")}
+        for split in ("train", "val")
+    }
+
+    assert not sides["train"] & sides["val"]
+    assert sides["train"]
+    assert sides["val"]
+
+
+def test_frames_without_a_face_are_backgrounds(copied: MakeHome) -> None:
+    """Of the clip of nobody, with an empty label."""
+    home = copied(background_share=0.2)
+    done = stepped(home)
+    sha256 = next(r["sha256"] for r in home.rows("videos") if r["width_px"] == 64)
+    stems = [path.stem for path in home.settings.dataset_dir.glob("yolo/images/*/*.jpg")]
+    empty = [stem for stem, lines in labels(home.settings.dataset_dir).items() if not lines]
+
+    assert sum(done.backgrounds.values()) == len(empty) > 0
+    assert {sha256[:12]} == {stem.split("-")[0] for stem in empty}
+    assert set(empty) <= set(stems)
+
+
+def test_folders_are_called_by_names(built: Built) -> None:
+    """The same in train and val, and in the index beside."""
+    for form in ("imagefolder", "chips150", "chips112"):
+        for split in ("train", "val"):
+            folders = sorted(path.name for path in (built.root / form / split).iterdir())
+            assert [ANN, BEA] == folders
+    index = json.loads((built.root / "class_index.json").read_text())
+
+    assert [(0, ANN, 1, 0), (1, BEA, 2, 1)] == [
+        (one["class"], one["name"], one["coco_category"], one["imagefolder_index"])
+        for one in index[:2]
+    ]
+
+
+def test_chips_have_the_sizes_of_their_names(built: Built) -> None:
+    """And show somebody with eyes where ArcFace wants them."""
+    import dlib
+
+    detector = dlib.get_frontal_face_detector()
+    for size in (150, 112):
+        chips = list(built.root.glob(f"chips{size}/*/*/*.jpg"))
+        assert {(size, size)} == {jpeg_size(chip) for chip in chips}
+        found = [len(detector(cv2.imread(str(chip)), 1)) for chip in chips]
+        assert sum(count == 1 for count in found) >= 0.8 * len(found)
+
+
+def test_the_report_names_everybody_and_shows_them(built: Built) -> None:
+    """A page without anything from elsewhere, and a PNG for each."""
+    page = (built.root / "report" / "index.html").read_text()
+
+    assert ANN in page
+    assert "Béa (née X)" in page
+    assert "http" not in page
+    assert [f"0000-{ANN}.png", f"0001-{BEA}.png"] == sorted(
+        path.name for path in built.root.glob("report/*.png")
+    )
+    sheet = cv2.imread(str(next(built.root.glob("report/0000*.png"))))
+    assert sheet is not None
+    assert sheet.shape[0] > 100
+
+
+# --- Unknown faces.
+
+
+def test_unknown_faces_are_labelled_as_such(built: Built) -> None:
+    """In the frames of people who have a name, and in no folder."""
+    found = [line for lines in labels(built.root).values() for line in lines]
+
+    assert 0 < sum(line[0] == UNKNOWN for line in found) < len(found) / 2
+    assert not list(built.root.glob("imagefolder/*/unknown"))
+
+
+def test_unknown_faces_can_be_blurred(built: Built, copied: MakeHome) -> None:
+    """In all frames they are in, and nothing else is changed there."""
+    home = copied(unknown="blur")
+    stepped(home)
+    root = home.settings.dataset_dir
+    with_unknown = {
+        stem: [line for line in lines if line[0] == UNKNOWN]
+        for stem, lines in labels(built.root).items()
+        if any(line[0] == UNKNOWN for line in lines)
+    }
+    assert with_unknown
+
+    assert labels(built.root).keys() == labels(root).keys()
+    assert not [line for lines in labels(root).values() for line in lines if line[0] == UNKNOWN]
+    for stem in labels(root):
+        before = cv2.imread(str(next(built.root.glob(f"coco/*/{stem}.jpg"))))
+        after = cv2.imread(str(next(root.glob(f"coco/*/{stem}.jpg"))))
+        assert before is not None
+        assert after is not None
+        if stem not in with_unknown:
+            assert np.array_equal(before, after)
+        for _, x, y, across, down in with_unknown.get(stem, []):
+            height, width = before.shape[:2]
+            top, bottom = round((y - down / 2) * height), round((y + down / 2) * height)
+            left, right = round((x - across / 2) * width), round((x + across / 2) * width)
+            sharp, soft = (
+                cv2.Laplacian(one[top:bottom, left:right], cv2.CV_64F).var()
+                for one in (before, after)
+            )
+            assert soft < sharp / 5
+
+
+def test_frames_with_unknown_faces_can_be_left_out(built: Built, copied: MakeHome) -> None:
+    """The folders of faces lose nothing by it."""
+    home = copied(unknown="leave_out")
+    done = stepped(home)
+    root = home.settings.dataset_dir
+    without = {
+        stem
+        for stem, lines in labels(built.root).items()
+        if lines and all(line[0] != UNKNOWN for line in lines)
+    }
+
+    assert without == {stem for stem, lines in labels(root).items() if lines}
+    assert built.done.faces == done.faces
+    assert any("left out" in sentence for sentence in done.warnings)
+
+
+def test_on_one_disk_a_picture_takes_its_room_once(built: Built) -> None:
+    """YOLO, Darknet and COCO hold links to the same file."""
+    for image in built.root.glob("yolo/images/val/*.jpg"):
+        others = [built.root / "coco/val" / image.name]
+        others.append(built.root / "darknet/obj_valid_data" / image.name)
+
+        assert all(image.samefile(other) for other in others)
+
+
+def test_frames_are_cut_as_they_were_seen(built: Built) -> None:
+    """A portrait, scaled to its part of the frame, is that part of the frame."""
+    import sqlite3
+
+    db = sqlite3.connect(built.home.settings.state_dir / "portraitd.sqlite3")
+    rows = db.execute(
+        """
+        select sha256, t_s, area_left, area_top, area_right, area_bottom, jpeg from faces
+        join portraits on face_id = faces.id join videos on videos.id = video_id
+        """
+    ).fetchall()
+    db.close()
+    compared = 0
+    for sha256, t_s, left, top, right, bottom, jpeg in rows:
+        path = next(built.root.glob(f"coco/*/{sha256[:12]}-{round(t_s * 1000):09d}.jpg"), None)
+        if path is None:
+            continue
+        frame, portrait = cv2.imread(str(path)), cv2.imdecode(np.frombuffer(jpeg, np.uint8), 1)
+        assert frame is not None
+        assert portrait is not None
+        part = cv2.resize(portrait, (right - left, bottom - top), interpolation=cv2.INTER_AREA)
+        difference = np.abs(frame[top:bottom, left:right].astype(int) - part.astype(int)).mean()
+        assert difference < 6, path.name
+        compared += 1
+    assert compared >= 12
+
+
+# --- The loaders themselves.
+
+
+def test_pycocotools_reads_every_box(built: Built, tmp_path: Path) -> None:
+    """With the sizes and categories an evaluation asks for."""
+    found = loaded("pycocotools", built.root, tmp_path)
+    ours = checked(built.root, "coco")
+
+    assert ours.images == sum(found[split]["images"] for split in ("train", "val"))
+    assert ours.faces == sum(found[split]["boxes"] for split in ("train", "val"))
+    assert [] == found["train"]["missing"] + found["val"]["missing"]
+    assert [ANN, BEA] == found["names"][:2]
+
+
+def test_supervision_reads_every_format(built: Built, tmp_path: Path) -> None:
+    """Detection sets and folders."""
+    found = loaded("supervision", built.root, tmp_path)
+
+    for form in ("yolo", "coco"):
+        ours = checked(built.root, form)
+        sides = [found[f"{form} {split}"] for split in ("train", "val")]
+        assert (ours.images, ours.faces) == (
+            sum(side["images"] for side in sides),
+            sum(side["boxes"] for side in sides),
+        )
+        assert [ANN, BEA] == found[f"{form} names"][:2]
+    for form in ("imagefolder", "chips150", "chips112"):
+        sides = [found[f"{form} {split}"] for split in ("train", "val")]
+        assert checked(built.root, form).images == sum(side["images"] for side in sides)  # type: ignore[arg-type]
+        assert [[ANN, BEA]] * 2 == [side["names"] for side in sides]
+
+
+def test_torchvision_numbers_both_sides_alike(built: Built, tmp_path: Path) -> None:
+    """A class has one number in train and val."""
+    found = loaded("torchvision", built.root, tmp_path)
+
+    for form in ("imagefolder", "chips150", "chips112"):
+        assert found[f"{form} train"]["numbers"] == found[f"{form} val"]["numbers"]
+        assert {ANN: 0, BEA: 1} == found[f"{form} val"]["numbers"]
+    assert [[112, 112]] == found["chips112 train"]["sizes"]
+
+
+def test_ultralytics_drops_nothing(built: Built, tmp_path: Path) -> None:
+    """Neither a picture nor a box, and it rewrites nothing."""
+    copy = tmp_path / "set"
+    shutil.copytree(built.root, copy)
+    before = below(copy)
+
+    found = loaded("ultralytics", copy, tmp_path)
+
+    ours = checked(built.root, "yolo")
+    assert ours.images == sum(found[split]["images"] for split in ("train", "val"))
+    assert ours.faces == sum(found[split]["boxes"] for split in ("train", "val"))
+    assert [ANN, BEA] == found["names"][:2]
+    assert 2 == found["classify"]
+    assert before.items() <= below(copy).items()

@@ -1,0 +1,129 @@
+"""What is drawn and written of faces: chips, blurred faces, tracks for CVAT, hidden people."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from portraitd.datasets.annotations import ClassLabel, PlannedTrack, standing_of
+from portraitd.datasets.contact_sheet import without
+from portraitd.datasets.cropping import ARCFACE, ARCFACE_CORNERS, arcface_chip, blurred, similarity
+from portraitd.datasets.formats.cvat import video_annotations
+from portraitd.media.jpeg import TRAINING_QUALITY, encode_jpeg
+from portraitd.model.face import Box
+from portraitd.model.media_file import MediaKind
+from portraitd.store.dataset_store import Recording, SeenFace
+from support.pictures import astronaut
+
+FACE = Box(180, 70, 270, 160)
+
+
+def face(person: int | None, hidden: bool = False) -> SeenFace:
+    return SeenFace(1, 1, 0.0, FACE, 1.0, 90.0, None, None, person, hidden)
+
+
+@given(st.floats(-3, 3), st.floats(0.1, 8), st.floats(-900, 900), st.floats(-900, 900))
+def test_a_similarity_is_found_exactly(angle: float, scale: float, x: float, y: float) -> None:
+    """Where there is one."""
+    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    target = ARCFACE @ turn.T + (x, y)
+
+    found = similarity(ARCFACE, target)
+
+    assert np.allclose(np.column_stack([turn, (x, y)]), found, atol=1e-6 * max(1.0, scale))
+
+
+@pytest.mark.parametrize("template", [ARCFACE, ARCFACE_CORNERS], ids=["centres", "corners"])
+@pytest.mark.parametrize(("angle", "scale"), [(0.0, 1.0), (0.5, 2.0), (-1.2, 4.0)])
+def test_an_arcface_chip_has_its_points_in_their_places(
+    angle: float, scale: float, template: NDArray[np.float64]
+) -> None:
+    """Bright spots in a dark picture come to lie on the template, whoever found them."""
+    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    points = template @ turn.T + (300, 250)
+    image = np.zeros((900, 900, 3), np.uint8)
+    for x, y in points:
+        cv2.circle(image, (round(x), round(y)), round(3 * scale), (255, 255, 255), -1)
+
+    chip = arcface_chip(image, tuple((float(x), float(y)) for x, y in points))
+
+    assert (112, 112, 3) == chip.shape
+    _, _, _, middles = cv2.connectedComponentsWithStats((chip[:, :, 0] > 90).astype(np.uint8))
+    found = sorted(map(tuple, middles[1:]))
+    assert np.allclose(sorted(map(tuple, template)), found, atol=1.0)
+
+
+def test_a_blurred_face_is_found_by_nobody() -> None:
+    """The rest of the picture is untouched, and so is a face beside it."""
+    import dlib
+
+    detector = dlib.get_frontal_face_detector()
+    image = astronaut()
+    other = Box(270, 60, 340, 120)
+    after = blurred(image, [FACE], [other])
+
+    assert 1 == len([one for one in detector(image, 0) if FACE.left < one.center().x < FACE.right])
+    assert not [one for one in detector(after, 0) if FACE.left < one.center().x < FACE.right]
+    spared = np.s_[other.top : other.bottom, other.left : other.right]
+    assert np.array_equal(image[spared], after[spared])
+    assert np.array_equal(image[260:], after[260:])
+
+
+def test_a_face_at_the_edge_is_blurred_as_well() -> None:
+    """Also one that reaches beyond the picture."""
+    image = astronaut()
+
+    after = blurred(image, [Box(-40, -30, 60, 70)])
+
+    assert not np.array_equal(image[:70, :60], after[:70, :60])
+
+
+def test_somebody_hidden_is_blurred_in_the_portrait_of_another() -> None:
+    """Whose own face stays."""
+    image = astronaut()
+    area, hidden = Box(100, 0, 400, 300), Box(300, 40, 380, 120)
+
+    jpeg = without(encode_jpeg(image[0:300, 100:400], TRAINING_QUALITY), area, FACE, [hidden])
+    after = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+
+    assert after is not None
+    before = image[0:300, 100:400]
+    own, gone = np.s_[70:160, 80:170], np.s_[40:120, 200:280]
+    assert np.abs(before[own].astype(int) - after[own]).mean() < 4
+    sharp, soft = (cv2.Laplacian(one[gone], cv2.CV_64F).var() for one in (before, after))
+    assert soft < sharp / 3
+
+
+def test_hidden_is_stronger_than_a_name() -> None:
+    """Somebody with a name, somebody without, and either of them hidden."""
+    classes = {7: 0}
+
+    assert "person" == standing_of(face(7), classes)
+    assert "unknown" == standing_of(face(8), classes)
+    assert "unknown" == standing_of(face(None), classes)
+    assert "hidden" == standing_of(face(7, hidden=True), classes)
+    assert "hidden" == standing_of(face(None, hidden=True), classes)
+
+
+def test_a_track_ends_where_nobody_was_seen() -> None:
+    """For CVAT: outside after the last sighting, and in a long gap; labels are escaped."""
+    recording = Recording(1, "ab" * 32, MediaKind.VIDEO, 25.0, 60.0, 640, 360, (), ())
+    times = [0.0, 1.0, 2.0, 30.0, 31.0]
+    track = PlannedTrack(0, tuple((t_s, Box(10, 20, 110, 130)) for t_s in times))
+    document = ET.fromstring(
+        video_annotations(recording, (track,), (ClassLabel(0, "A & <B>", "person", 3),))
+    )
+    boxes = [(int(box.attrib["frame"]), box.attrib["outside"]) for box in document.iter("box")]
+
+    assert [
+        (0, "0"), (25, "0"), (50, "0"), (75, "1"), (750, "0"), (775, "0"), (800, "1"),
+    ] == boxes  # fmt: skip
+    assert "1500" == document.findtext("meta/task/size")
+    assert ["A & <B>"] == [one.get("label") for one in document.iter("track")]
+    assert ["A & <B>"] == [one.findtext("name") for one in document.iter("label")]

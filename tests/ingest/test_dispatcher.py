@@ -1,0 +1,295 @@
+"""Files and slices on their way through workers, and whatever may come back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from portraitd.faces.interface import EncoderSettings
+from portraitd.ingest import media_jobs
+from portraitd.ingest.dispatcher import Dispatcher
+from portraitd.ingest.media_jobs import EncodeSettings
+from portraitd.model.errors import FileChanged, NotMedia, StoreError, UnreadableVideo, WorkerDied
+from portraitd.model.media_file import FileState, Stamp
+from portraitd.store import Database
+from portraitd.store.files import INBOX
+from support.store import Store, embedding, slice_faces, video_facts
+
+
+class Workers(Executor):
+    """Takes jobs, and answers as the test says."""
+
+    def __init__(self) -> None:
+        self.probes: list[Future[Any]] = []
+        self.slices: list[Future[Any]] = []
+        self.pieces: list[tuple[float, float]] = []
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        if fn is media_jobs.probe:
+            self.probes.append(future)
+        else:
+            assert fn is media_jobs.encode
+            self.slices.append(future)
+            self.pieces.append((args[0].start_s, args[0].stop_s))
+        return future
+
+
+class Floor:
+    """A dispatcher with two places, its workers and its store."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.workers = Workers()
+        self.rings = 0
+        self.dispatcher = Dispatcher(
+            store.files,
+            store.slice_queue,
+            self.workers,
+            places=2,
+            wake=self._ring,
+            settings=EncodeSettings(1.0, False, True, EncoderSettings(Path("/models")), 400),
+            slice_s=60.0,
+            attempts=3,
+        )
+
+    def _ring(self) -> None:
+        self.rings += 1
+
+    def turn(self, now_s: float = 10.0) -> None:
+        self.dispatcher.collect(now_s)
+        self.dispatcher.fill(now_s)
+
+    def state(self, name: str = "clip.mp4") -> FileState:
+        return self.store.files.below(INBOX)[Path(name)].state
+
+    def reason(self, name: str = "clip.mp4") -> str:
+        return self.store.files.below(INBOX)[Path(name)].reason
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(Database.open(tmp_path))
+
+
+@pytest.fixture
+def floor(store: Store) -> Floor:
+    return Floor(store)
+
+
+def test_a_ready_file_is_probed_and_then_encoded(store: Store, floor: Floor) -> None:
+    """As many slices are out as there are places; each answer rings."""
+    store.file(state=FileState.READY)
+    floor.turn()
+    assert FileState.PROBING is floor.state()
+    floor.workers.probes[0].set_result(video_facts(180.0))
+    floor.turn()
+    assert FileState.ENCODING is floor.state()
+    assert [(0.0, 60.0), (60.0, 120.0)] == floor.workers.pieces
+    floor.workers.slices[0].set_result(slice_faces(embedding(1)))
+    floor.turn()
+    assert (120.0, math.inf) == floor.workers.pieces[2]
+    floor.workers.slices[1].set_result(slice_faces())
+    floor.workers.slices[2].set_result(slice_faces(embedding(2), ended_s=180.0))
+    floor.turn()
+
+    assert FileState.DONE is floor.state()
+    assert 2 == store.faces.count()
+    assert 4 == floor.rings
+    assert not floor.dispatcher.busy
+
+
+def test_files_are_probed_before_slices_are_encoded(store: Store, floor: Floor) -> None:
+    """So that a short photo does not wait for a long film."""
+    store.video("film.mp4", slices=9)
+    floor.turn()
+    store.file("photo.jpg", FileState.READY)
+    floor.workers.slices[0].set_result(slice_faces())
+
+    floor.turn()
+
+    assert 1 == len(floor.workers.probes)
+    assert 2 == len(floor.workers.slices)
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [
+        (NotMedia("text"), FileState.FAILED),
+        (UnreadableVideo("no frame"), FileState.FAILED),
+        (FileChanged("written or replaced"), FileState.GONE),
+    ],
+)
+def test_a_file_that_cannot_be_probed_says_why(
+    store: Store, floor: Floor, error: Exception, state: FileState
+) -> None:
+    """One that changed is looked at again when it has stood still."""
+    store.file(state=FileState.READY)
+    floor.turn()
+    floor.workers.probes[0].set_exception(error)
+
+    floor.turn()
+
+    assert (state, str(error)) == (floor.state(), floor.reason())
+    assert 1 == len(floor.workers.probes)
+
+
+@pytest.mark.parametrize("error", [WorkerDied("ended by SIGSEGV"), RuntimeError("pool is broken")])
+def test_a_file_whose_worker_dies_is_probed_three_times(
+    store: Store, floor: Floor, error: Exception
+) -> None:
+    """Then it has failed, with the reason of the last time."""
+    store.file(state=FileState.READY)
+    for attempt in range(3):
+        floor.turn()
+        floor.workers.probes[attempt].set_exception(error)
+
+    floor.turn()
+
+    assert 3 == len(floor.workers.probes)
+    assert FileState.FAILED is floor.state()
+    assert str(error) in floor.reason()
+
+
+def test_a_slice_whose_worker_dies_is_encoded_three_times(store: Store, floor: Floor) -> None:
+    """Then the video has failed; another one has not."""
+    store.video("bad.mp4")
+    store.video("good.mp4")
+    floor.turn()
+    bad, good = floor.workers.slices
+    good.set_result(slice_faces(embedding(1)))
+    for _ in range(3):
+        bad.set_exception(WorkerDied("ended by SIGSEGV"))
+        floor.turn()
+        bad = floor.workers.slices[-1]
+
+    assert 4 == len(floor.workers.slices)
+    assert FileState.FAILED is floor.state("bad.mp4")
+    assert "ended by SIGSEGV" == floor.reason("bad.mp4")
+    assert FileState.DONE is floor.state("good.mp4")
+    assert 1 == store.faces.count()
+
+
+def test_a_video_that_cannot_be_decoded_is_given_up_at_once(store: Store, floor: Floor) -> None:
+    """It is at fault, not the worker."""
+    store.video(slices=9)
+    floor.turn()
+    floor.workers.slices[0].set_exception(UnreadableVideo("no frame"))
+    floor.workers.slices[1].set_exception(UnreadableVideo("no frame"))
+
+    floor.turn()
+
+    assert 2 == len(floor.workers.slices)
+    assert (FileState.FAILED, "no frame") == (floor.state(), floor.reason())
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        FileChanged("written"),
+        UnreadableVideo("no frame"),
+        WorkerDied("died"),
+        slice_faces(embedding(1)),
+    ],
+)
+def test_a_video_that_changes_is_forgotten_whatever_else_comes(
+    store: Store, floor: Floor, second: Any
+) -> None:
+    """Its other slices were out; their answers are about nothing."""
+    store.video(slices=2)
+    for _ in range(2):
+        store.slice_queue.claim()
+    store.database.execute("update slices set state = 'queued', attempts = 2")
+    floor.turn()
+    floor.workers.slices[0].set_exception(FileChanged("written"))
+    if isinstance(second, Exception):
+        floor.workers.slices[1].set_exception(second)
+    else:
+        floor.workers.slices[1].set_result(second)
+
+    floor.turn()
+
+    assert (FileState.GONE, "written") == (floor.state(), floor.reason())
+    assert 0 == store.faces.count()
+    assert {} == store.slice_queue.counts()
+    assert not floor.dispatcher.busy
+
+
+@pytest.mark.parametrize(
+    "answer", [video_facts(), NotMedia("text"), FileChanged("written"), WorkerDied("died")]
+)
+def test_an_answer_about_a_file_that_was_replaced_meanwhile_does_not_count(
+    store: Store, floor: Floor, answer: Any
+) -> None:
+    """It is about the old content; the new one has to stand still first."""
+    file = store.file(state=FileState.READY)
+    floor.turn()
+    store.files.note(INBOX, file.path, Stamp(99, 99, 99), FileState.WAITING, 11.0, "still growing")
+    if isinstance(answer, Exception):
+        floor.workers.probes[0].set_exception(answer)
+    else:
+        floor.workers.probes[0].set_result(answer)
+
+    floor.turn()
+
+    assert (FileState.WAITING, "still growing") == (floor.state(), floor.reason())
+    assert {} == store.slice_queue.counts()
+    assert not floor.dispatcher.busy
+
+
+def test_a_file_replaced_while_it_is_encoded_stops_no_other(store: Store, floor: Floor) -> None:
+    """Its slices that wait are dropped with it."""
+    file = store.video(slices=9)
+    floor.turn()
+    store.video("other.mp4")
+    store.files.note(INBOX, file.path, Stamp(99, 99, 99), FileState.WAITING, 11.0)
+    for future in floor.workers.slices[:2]:
+        future.set_result(slice_faces(embedding(1)))
+
+    floor.turn()
+    floor.workers.slices[2].set_result(slice_faces(embedding(2)))
+    floor.turn()
+
+    assert 3 == len(floor.workers.slices)
+    assert FileState.DONE is floor.state("other.mp4")
+    assert FileState.WAITING is floor.state()
+    assert 1 == store.faces.count()
+
+
+def test_what_is_out_is_given_back_when_the_daemon_stops(store: Store, floor: Floor) -> None:
+    """As if it had never been claimed."""
+    store.video("film.mp4")
+    store.file("photo.jpg", FileState.READY)
+    floor.turn()
+
+    floor.dispatcher.release()
+
+    assert FileState.READY is floor.state("photo.jpg")
+    claimed = store.slice_queue.claim()
+    assert claimed
+    assert 1 == claimed.attempts
+    assert 0 == store.files.below(INBOX)[Path("photo.jpg")].attempts
+    assert not floor.dispatcher.busy
+
+
+def test_an_answer_is_kept_until_it_is_recorded(store: Store, floor: Floor, tmp_path: Path) -> None:
+    """A disk that is full when it comes does not lose it."""
+    store.video()
+    floor.turn()
+    pages = store.database.execute("pragma page_count").fetchone()[0]
+    store.database.execute(f"pragma max_page_count = {pages}")
+    floor.workers.slices[0].set_result(slice_faces(*(embedding(seed) for seed in range(100))))
+    with pytest.raises(StoreError, match="full"):
+        floor.turn()
+    store.database.execute("pragma max_page_count = 1000000")
+
+    floor.turn()
+
+    assert FileState.DONE is floor.state()
+    assert 100 == store.faces.count()
+    assert 1 == len(floor.workers.slices)

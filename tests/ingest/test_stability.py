@@ -1,0 +1,206 @@
+"""Whether a file that stands still is all there."""
+
+from __future__ import annotations
+
+import os
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from portraitd.ingest.stability import (
+    BlockReasons,
+    StabilityPolicy,
+    Writer,
+    block_reason,
+    unfinished,
+    writer_of,
+)
+from support.media import boxes, with_index_first, write_pattern_clip
+
+PATIENT = StabilityPolicy(unknown_writer_s=60.0, unfinished_s=600.0)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def lacking(path: Path) -> str:
+    with opened(path) as descriptor:
+        return unfinished(descriptor)
+
+
+# --- Who writes.
+
+
+def test_a_writer_is_noticed(tmp_path: Path) -> None:
+    """As long as a program has the file open for writing, whatever it does with it."""
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(b"video")
+    with opened(clip) as reading:
+        if writer_of(reading) is Writer.UNKNOWN:
+            pytest.skip("this file system knows no leases")
+        with clip.open("r+b"):
+            assert Writer.OPEN is writer_of(reading)
+
+        assert Writer.NONE is writer_of(reading)
+
+
+def test_asking_disturbs_no_writer(tmp_path: Path) -> None:
+    """Whoever opens the file meanwhile waits for nothing, and no signal ends this process."""
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(b"video")
+    script = "import sys\nfor _ in range(300):\n    open(sys.argv[1], 'r+b').close()\nprint('done')"
+    with (
+        opened(clip) as reading,
+        subprocess.Popen([sys.executable, "-c", script, clip], stdout=subprocess.PIPE) as writer,
+    ):
+        while writer.poll() is None:
+            writer_of(reading)
+        assert writer.stdout
+
+        assert b"done\n" == writer.stdout.read()
+    assert signal.SIG_DFL == signal.getsignal(signal.SIGIO)
+
+
+@pytest.fixture
+def open_path() -> Iterator[Path]:
+    """A folder that everybody may look into; those of the tests are their own user's."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_of_a_file_of_somebody_else_nothing_is_known(open_path: Path) -> None:
+    """Then the longer time counts: unknown is not free."""
+    clip = open_path / "clip.mp4"
+    clip.write_bytes(b"video")
+    os.chown(clip, 12345, 12345)
+    script = (
+        "import sys, pathlib; from portraitd.ingest.stability import StabilityPolicy, hindrance\n"
+        "for still_s in (59.0, 61.0):\n"
+        "    print(hindrance(pathlib.Path(sys.argv[1]), still_s, StabilityPolicy(60.0, 0.0)))\n"
+    )
+
+    answer = subprocess.run(
+        ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all",
+         sys.executable, "-c", script, clip],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    if "Permission denied" in answer.stderr or "No module named" in answer.stderr:
+        pytest.skip("the interpreter or its packages may not be read by others")
+    assert ["nobody can say here whether it is still being written", ""] == (
+        answer.stdout.splitlines()
+    )
+
+
+# --- What is missing.
+
+
+def test_a_whole_file_lacks_nothing(tmp_path: Path, nobody: Path) -> None:
+    """Whatever container it is in."""
+    avi = write_pattern_clip(tmp_path / "clip.avi", 20, codec="MJPG")
+
+    assert ("", "") == (lacking(nobody), lacking(avi))
+
+
+def test_a_cut_off_file_says_how_much_is_missing(tmp_path: Path, nobody: Path) -> None:
+    """MP4 with its index first, AVI; and MP4 with its index last, that it is missing."""
+    first, last, avi = tmp_path / "first.mp4", tmp_path / "last.mp4", tmp_path / "clip.avi"
+    data = nobody.read_bytes()
+    first.write_bytes(with_index_first(data)[:-1000])
+    last.write_bytes(data[: next(at for kind, at, _ in boxes(data) if kind == b"moov")])
+    whole = write_pattern_clip(avi, 20, codec="MJPG").read_bytes()
+    avi.write_bytes(whole[:-500])
+
+    assert "1,000 bytes are missing at the end" == lacking(first)
+    assert "its index, which comes last, is missing" == lacking(last)
+    assert "500 bytes are missing at the end" == lacking(avi)
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"), [(1000, "500 bytes are missing at the end"), (500, "")]
+)
+def test_a_matroska_file_says_how_long_it_is(tmp_path: Path, said: int, wanted: str) -> None:
+    """Unless it was written to a pipe: then nobody knows."""
+    clip = tmp_path / "clip.mkv"
+    header = b"\x1a\x45\xdf\xa3" + b"\x84" + b"\x42\x86\x81\x01"
+    segment = b"\x18\x53\x80\x67\x01" + struct.pack(">Q", said)[1:]
+    clip.write_bytes(header + segment + b"x" * 500)
+    assert wanted == lacking(clip)
+
+    clip.write_bytes(header + b"\x18\x53\x80\x67\x01" + b"\xff" * 7 + b"x" * 500)
+    assert "" == lacking(clip)
+
+
+def test_what_follows_a_whole_video_is_not_missing(tmp_path: Path, nobody: Path) -> None:
+    """Garbage after the last box does not announce gigabytes."""
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(nobody.read_bytes() + b"\xf0" * 5000)
+
+    assert "" == lacking(clip)
+
+
+def test_space_that_was_set_aside_is_not_content(tmp_path: Path) -> None:
+    """A file server shows the final size at once."""
+    clip = tmp_path / "clip.mp4"
+    with clip.open("wb") as file:
+        file.write(b"\0\0\0\x18ftypmp42" + b"x" * 2000)
+        file.truncate(1 << 24)
+
+    assert "space was set aside" in lacking(clip)
+
+
+def test_zeros_at_the_beginning_were_never_written(tmp_path: Path) -> None:
+    """A copy that was begun: its blocks are there, its content is not."""
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(b"\0" * 20_000)
+
+    assert "it begins with nothing but zeros" == lacking(clip)
+
+
+# --- Waiting.
+
+
+def test_a_file_that_lacks_something_is_not_waited_for_for_ever(tmp_path: Path) -> None:
+    """Perhaps it is all there will ever be."""
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(b"")
+
+    assert "not whole yet: empty so far" == block_reason(clip, 599.0, PATIENT)
+    assert "" == block_reason(clip, 600.0, PATIENT)
+
+
+def test_a_file_is_asked_again_after_ever_longer_times(tmp_path: Path) -> None:
+    """But at once when it changed, and when a time is over."""
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(b"")
+    hindrances = BlockReasons(PATIENT)
+    assert "not whole yet: empty so far" == hindrances.of(clip, 0.0, 5.0)
+    clip.write_bytes(b"text")
+
+    assert "not whole yet: empty so far" == hindrances.of(clip, 0.0, 14.0)
+    assert "" == hindrances.of(clip, 0.0, 15.0)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    """Opening one for reading must not stand still until somebody writes."""
+    os.mkfifo(tmp_path / "clip.mp4")
+
+    assert block_reason(tmp_path / "clip.mp4", 100.0, PATIENT) in (
+        "",
+        "not whole yet: empty so far",
+    )

@@ -1,0 +1,134 @@
+"""Files of portraitd's own beside people's folders, on a real disk."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from portraitd.model.errors import PublishError
+from portraitd.people.tree.owned_files import ROOT, OwnedFiles, Shelved
+from portraitd.people.tree.people_tree import PeopleTree
+from support.tree import jpeg_of, person, snapshot, visible
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    PeopleTree(tmp_path / "people").create()
+    return tmp_path / "people"
+
+
+def put(root: Path, location: str, owner: str = "gallery", **files: str) -> Shelved:
+    """Files by name without their ending; each one's text is its identity as well."""
+    wanted = {f"{name}.js": text for name, text in files.items()}
+    return OwnedFiles(root, owner).put(location, wanted, lambda name: wanted[name].encode())
+
+
+def test_files_lie_where_they_are_put(root: Path) -> None:
+    """The folder is made on the way, and what is there is complete."""
+    done = put(root, "gallery/data", a="1", b="2")
+
+    assert ["gallery", "gallery/data", "gallery/data/a.js", "gallery/data/b.js"] == visible(root)
+    assert (2, 0) == (done.written, done.removed)
+    assert "2" == (root / "gallery/data/b.js").read_text()
+
+
+def test_what_is_as_wanted_is_not_written(root: Path) -> None:
+    """Nor even made."""
+    put(root, "gallery", a="1", b="2")
+    before = snapshot(root)
+
+    done = OwnedFiles(root, "gallery").put(
+        "gallery", {"a.js": "1", "b.js": "2"}, lambda name: b"never"
+    )
+
+    assert Shelved(0, 0) == done
+    assert before == snapshot(root)
+
+
+def test_only_what_changed_changes(root: Path) -> None:
+    """One is written, one goes, one stays as it is."""
+    put(root, "gallery", a="1", b="2", c="3")
+    before = snapshot(root)
+
+    assert Shelved(1, 1) == put(root, "gallery", a="1", b="new")
+
+    after = snapshot(root)
+    assert "new" == (root / "gallery/b.js").read_text()
+    assert before["gallery/a.js"] == after["gallery/a.js"]
+    assert "gallery/c.js" not in after
+
+
+def test_what_a_human_changed_stays(root: Path) -> None:
+    """Ours goes beside it; and what they put there is not touched."""
+    put(root, "gallery", a="1")
+    (root / "gallery/a.js").write_text("my own")
+    (root / "gallery/b.js").write_text("mine too")
+
+    put(root, "gallery", a="2", b="3")
+
+    assert "my own" == (root / "gallery/a.js").read_text()
+    assert "mine too" == (root / "gallery/b.js").read_text()
+    assert "2" == (root / "gallery/a (portraitd).js").read_text()
+
+
+def test_what_a_human_removed_comes_back(root: Path) -> None:
+    """A page holds no decision."""
+    put(root, "gallery", a="1")
+    (root / "gallery/a.js").unlink()
+
+    put(root, "gallery", a="1")
+
+    assert "1" == (root / "gallery/a.js").read_text()
+
+
+def test_two_owners_share_a_folder(root: Path) -> None:
+    """Neither takes away what the other put there."""
+    put(root, "gallery", "gallery", a="1")
+    put(root, "gallery", "status", b="2")
+    put(root, "gallery", "gallery", c="3")
+
+    assert ["b.js", "c.js"] == sorted(path.name for path in (root / "gallery").glob("*.js"))
+
+
+def test_the_root_keeps_what_the_tree_put_there(root: Path) -> None:
+    """And the tree keeps what lies beside its folders."""
+    tree = PeopleTree(root)
+    tree.publish([person(1, 1)], [], jpeg_of, {})
+    put(root, ROOT, index="1")
+    before = snapshot(root)
+
+    tree.publish([person(1, 1)], [], jpeg_of, {})
+
+    assert before == snapshot(root)
+    assert {"README.txt", "index.js", "person-0001"} <= set(os.listdir(root))
+
+
+def test_an_interrupted_write_leaves_nothing(root: Path) -> None:
+    """What was begun is swept away, and the rest is written."""
+    put(root, "gallery", a="1")
+    (root / "gallery/.portraitd-new-a.js").write_text("half")
+
+    put(root, "gallery", a="2")
+
+    assert [".portraitd-gallery", "a.js"] == sorted(os.listdir(root / "gallery"))
+
+
+def test_a_link_in_the_way_is_not_followed(root: Path, tmp_path: Path) -> None:
+    """It could lead anywhere."""
+    (tmp_path / "elsewhere").mkdir()
+    (root / "gallery").symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(PublishError, match="gallery"):
+        put(root, "gallery", a="1")
+
+    assert [] == os.listdir(tmp_path / "elsewhere")
+
+
+def test_without_the_marker_nothing_is_put(tmp_path: Path) -> None:
+    """An empty folder may be the place where a share is missing."""
+    with pytest.raises(PublishError, match="the share may be away"):
+        put(tmp_path, "gallery", a="1")
+
+    assert [] == os.listdir(tmp_path)

@@ -1,0 +1,239 @@
+"""The people tree on a real disk: what is published."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+from pathlib import Path
+
+import pytest
+
+from portraitd.model.errors import PublishError
+from portraitd.people.tree.people_tree import PeopleTree
+from support.tree import face, jpeg_of, person, refuse, snapshot, visible
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "people"
+
+
+@pytest.fixture
+def tree(root: Path) -> PeopleTree:
+    fresh = PeopleTree(root)
+    fresh.create()
+    return fresh
+
+
+def test_a_tree_is_published(tree: PeopleTree, root: Path) -> None:
+    """Folders, portraits, annotations, montage and README, all where they are said to be."""
+    done = tree.publish([person(1, 1, 2), person(2, 3, name="Anna")], [face(9)], jpeg_of, {1: b"m"})
+
+    assert [
+        "Anna", "Anna/000003.jpg", "Anna/000003.txt", "README.txt", "_ignored",
+        "_unsorted", "_unsorted/000009.jpg", "person-0001", "person-0001/000001.jpg",
+        "person-0001/000001.txt", "person-0001/000002.jpg", "person-0001/000002.txt",
+        "person-0001/montage.jpg",
+    ] == visible(root)  # fmt: skip
+    assert b"portrait 3" == (root / done.portraits[3]).read_bytes()
+    assert b"portrait 9" == (root / done.portraits[9]).read_bytes()
+    assert {1: "person-0001", 2: "Anna"} == done.folders
+    assert "1 0.500000 0.500000 0.416667 0.333333\n" == (root / "Anna/000003.txt").read_text()
+    assert (9, 0, 0) == (done.written, done.removed, done.unchanged)
+    assert 2 == json.loads((root / "Anna/.person.json").read_text())["person"]
+
+
+def test_a_second_publish_writes_nothing(tree: PeopleTree, root: Path) -> None:
+    """Same bytes, same times, and no portrait is even asked for."""
+    people, unsorted = [person(1, 1, 2), person(2, 3)], [face(9)]
+    tree.publish(people, unsorted, jpeg_of, {1: b"m"})
+    before = snapshot(root)
+
+    done = tree.publish(people, unsorted, refuse, {})
+
+    assert (0, 0, 9) == (done.written, done.removed, done.unchanged)
+    assert before == snapshot(root)
+
+
+def test_only_what_changed_is_written(tree: PeopleTree, root: Path) -> None:
+    """A new face of one person touches that person's folder alone."""
+    tree.publish([person(1, 1), person(2, 2)], [], jpeg_of, {})
+    before = snapshot(root)
+    asked: list[int] = []
+
+    def content(face_id: int) -> bytes:
+        asked.append(face_id)
+        return jpeg_of(face_id)
+
+    tree.publish([person(1, 1), person(2, 2, 3)], [], content, {})
+
+    after = snapshot(root)
+    assert [3] == asked
+    assert {
+        "person-0002/.person.json", "person-0002/000003.jpg", "person-0002/000003.txt"
+    } == {path for path in after if before.get(path) != after[path]}  # fmt: skip
+
+
+def test_a_face_that_changes_person_moves(tree: PeopleTree, root: Path) -> None:
+    """Its old folder, empty now, goes; the class in the annotation is the new person's."""
+    tree.publish([person(1, 1), person(2, 2)], [], jpeg_of, {})
+
+    done = tree.publish([person(2, 1, 2)], [], jpeg_of, {})
+
+    assert "person-0002/000001.jpg" == done.portraits[1]
+    assert (root / "person-0002/000001.txt").read_text().startswith("1 ")
+    assert not (root / "person-0001").exists()
+    assert (2, 2) == (done.written, done.removed)
+
+
+def test_rights_are_set_whatever_the_umask(tmp_path: Path) -> None:
+    """The group may review; nobody else may look."""
+    before = os.umask(0o077)
+    try:
+        tree = PeopleTree(tmp_path / "people")
+        tree.create()
+        tree.publish([person(1, 1)], [], jpeg_of, {})
+    finally:
+        os.umask(before)
+
+    modes = {
+        os.fspath(path.relative_to(tmp_path)): oct(stat.S_IMODE(path.stat().st_mode))
+        for path in tmp_path.rglob("*")
+    }
+    assert {"0o2770"} == {modes["people"], modes["people/person-0001"]}
+    assert {"0o660"} == {mode for mode in modes.values() if mode != "0o2770"}
+
+
+def test_without_its_marker_nothing_is_published(tmp_path: Path) -> None:
+    """An empty folder where the share should be is not filled, a missing one not made."""
+    (tmp_path / "empty").mkdir()
+
+    with pytest.raises(PublishError, match="the share may be away"):
+        PeopleTree(tmp_path / "empty").publish([person(1, 1)], [], jpeg_of, {})
+    with pytest.raises(PublishError, match="No such file or directory"):
+        PeopleTree(tmp_path / "none").publish([person(1, 1)], [], jpeg_of, {})
+
+    assert ["empty"] == os.listdir(tmp_path)
+    assert [] == os.listdir(tmp_path / "empty")
+
+
+def test_creating_again_changes_nothing(tree: PeopleTree, root: Path) -> None:
+    """The marker and what it remembers stay."""
+    tree.publish([person(1, 1)], [], jpeg_of, {})
+    before = snapshot(root)
+
+    tree.create()
+
+    assert before == snapshot(root)
+
+
+def test_a_folder_that_portraitd_named_follows_the_name(tree: PeopleTree, root: Path) -> None:
+    """A name given elsewhere reaches the folder; files that do not say it stay as they are."""
+    tree.publish([person(1, 1)], [], jpeg_of, {})
+    before = (root / "person-0001/000001.jpg").stat()
+
+    done = tree.publish([person(1, 1, name="Anna")], [], jpeg_of, {})
+
+    assert {1: "Anna"} == done.folders
+    after = (root / "Anna/000001.jpg").stat()
+    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+    assert not (root / "person-0001").exists()
+
+
+def test_a_new_folder_appears_complete(tree: PeopleTree, root: Path) -> None:
+    """While it is being filled nobody sees it."""
+    seen: list[str] = []
+
+    def content(face_id: int) -> bytes:
+        seen.extend(name for name in os.listdir(root) if not name.startswith("."))
+        return jpeg_of(face_id)
+
+    tree.publish([person(1, 1, 2, 3)], [face(4)], content, {})
+
+    assert {"README.txt", "_ignored", "_unsorted"} >= set(seen)
+    assert (root / "person-0001/000003.jpg").exists()
+
+
+class StopError(Exception):
+    """As if the daemon were told to stop in the middle."""
+
+
+def test_an_interrupted_publish_is_completed(tree: PeopleTree, root: Path) -> None:
+    """What was written counts, what was unfinished is swept, nothing is there twice."""
+    tree.publish([person(1, 1)], [], jpeg_of, {1: b"m"})
+    wanted = [person(1, 1, 2, 3), person(2, 4, 5)]
+
+    for stop_at in (3, 5):
+
+        def content(face_id: int, stop_at: int = stop_at) -> bytes:
+            if face_id == stop_at:
+                raise StopError
+            return jpeg_of(face_id)
+
+        with pytest.raises(StopError):
+            tree.publish(wanted, [], content, {1: b"n"})
+    (root / "person-0001/.portraitd-new-000009.jpg").write_bytes(b"half")
+
+    tree.publish(wanted, [], jpeg_of, {1: b"n"})
+
+    names = [path.name for path in root.rglob("*")]
+    assert not [name for name in names if "(portraitd" in name or name.startswith(".portraitd-new")]
+    assert 0 == tree.publish(wanted, [], refuse, {}).written
+    assert {"000001", "000002", "000003"} == {
+        path.stem for path in (root / "person-0001").glob("0*.jpg")
+    }
+
+
+def test_restored_from_a_backup_nothing_is_written(
+    tree: PeopleTree, root: Path, tmp_path: Path
+) -> None:
+    """Other inodes and times, same content: nobody changed anything."""
+    tree.publish([person(1, 1, 2)], [face(3)], jpeg_of, {1: b"m"})
+    shutil.copytree(root, tmp_path / "backup", copy_function=shutil.copyfile)
+    shutil.rmtree(root)
+    (tmp_path / "backup").rename(root)
+
+    assert 0 == tree.publish([person(1, 1, 2)], [face(3)], refuse, {}).written
+    assert 2 == tree.publish([person(1, 1)], [face(3)], refuse, {}).removed
+
+
+def test_stale_montages_are_named(tree: PeopleTree, root: Path) -> None:
+    """A montage is due when the person's faces changed or it is gone, and only then."""
+    people = [person(1, 1), person(2, 2), person(3)]
+    assert [1, 2] == tree.stale_montages(people)
+    tree.publish(people, [], jpeg_of, {1: b"one", 2: b"two"})
+    assert [] == tree.stale_montages(people)
+    (root / "person-0002/montage.jpg").unlink()
+
+    more = [person(1, 1, 4), person(2, 2)]
+    tree.publish(more, [], jpeg_of, {})
+
+    assert [1, 2] == tree.stale_montages(more)
+    assert b"one" == (root / "person-0001/montage.jpg").read_bytes()
+    assert not (root / "person-0002/montage.jpg").exists()
+
+
+def test_the_class_is_the_callers(tree: PeopleTree, root: Path) -> None:
+    """A new numbering rewrites the annotations and no portrait."""
+    tree.publish([person(1, 1)], [], jpeg_of, {})
+
+    done = tree.publish([person(1, 1)], [], refuse, {}, class_of=lambda person_id: 40 + person_id)
+
+    assert (root / "person-0001/000001.txt").read_text().startswith("41 ")
+    assert 1 == done.written
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_one_closed_folder_does_not_stop_the_others(tree: PeopleTree, root: Path) -> None:
+    """It is reported after everything else was written, and nothing was removed."""
+    tree.publish([person(1, 1), person(2, 2, 3)], [], jpeg_of, {})
+    (root / "person-0001").chmod(0o500)
+
+    with pytest.raises(PublishError, match="Permission denied"):
+        tree.publish([person(1, 1, 3), person(2, 2, 4)], [], jpeg_of, {})
+
+    (root / "person-0001").chmod(0o700)
+    assert (root / "person-0002/000004.jpg").exists()
+    assert (root / "person-0002/000003.jpg").exists()

@@ -1,0 +1,221 @@
+"""What keeps the tree whole: ends in between, power cuts, closed folders, clutter, other hands."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from portraitd.model.edit import AssignFaces, ExcludeFaces, IgnorePerson, NamePerson
+from portraitd.people.tree.diff import read
+from portraitd.people.tree.people_tree import PeopleTree
+from portraitd.people.tree.tree_snapshot import SeenHome, TreeSnapshot
+from support.crash import CutShortError, cut_short
+from support.tree import face, known, person, picture_of, refuse, visible
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "people"
+
+
+@pytest.fixture
+def tree(root: Path) -> PeopleTree:
+    fresh = PeopleTree(root, store="store-a")
+    fresh.create()
+    return fresh
+
+
+def files_in(root: Path) -> list[str]:
+    """All that is to be seen but folders; an end may leave an empty one."""
+    return [name for name in visible(root) if (root / name).is_file()]
+
+
+@pytest.mark.slow
+def test_an_end_in_between_is_nobodys_deed(tmp_path: Path) -> None:
+    """Wherever a publish is cut short, nothing of it is read as a edit, and the next ends it."""
+    before = [person(1, 1, 2, 3), person(2, 4, 5), person(3, 6), person(5, 11)]
+    after = [person(1, 1, 4, name="Anna"), person(4, 9, 10)]
+    heard = known(*after, person(2, 5), unsorted=[2, 8], excluded=[6], ignored_people=[2])
+
+    def to_end(tree: PeopleTree) -> None:
+        tree.publish(after, [face(2), face(8)], picture_of, {4: b"m"}, ignored=[person(2, 5)])
+
+    made = tmp_path / "made"
+    PeopleTree(made, store="a").create()
+    PeopleTree(made, store="a").publish(before, [face(8)], picture_of, {1: b"m", 3: b"m"})
+    whole = tmp_path / "whole"
+    shutil.copytree(made, whole)
+    to_end(PeopleTree(whole, store="a"))
+
+    cuts = 0
+    while True:
+        root = tmp_path / f"cut {cuts}"
+        shutil.copytree(made, root)
+        # A copy has other inodes: let the tree settle on them first.
+        PeopleTree(root, store="a").publish(before, [face(8)], refuse, {})
+        try:
+            with cut_short(cuts):
+                to_end(PeopleTree(root, store="a"))
+        except CutShortError:
+            pass
+        else:
+            break
+        assert [] == PeopleTree(root, store="a").edits(heard), f"after {cuts} changes"
+        tree = PeopleTree(root, store="a")
+        tree.edits(heard)
+        to_end(tree)
+        assert files_in(whole) == files_in(root), f"after {cuts} changes"
+        assert [] == tree.edits(heard)
+        shutil.rmtree(root)
+        cuts += 1
+
+    assert cuts > 40
+
+
+def test_what_a_power_cut_emptied_is_made_anew(tree: PeopleTree, root: Path) -> None:
+    """It is nobody's deed, and seen at the next start."""
+    people = [person(1, 1, 2), person(2, 3)]
+    tree.publish(people, [], picture_of, {})
+    before = (root / "person-0001/000001.jpg").read_bytes()
+    for name in ("000001.jpg", "000002.txt"):
+        (root / "person-0001" / name).write_bytes(b"")
+    again = PeopleTree(root, store="store-a")
+
+    assert [] == again.edits(known(*people))
+    assert 2 == again.publish(people, [], picture_of, {}).written
+    assert before == (root / "person-0001/000001.jpg").read_bytes()
+
+
+def test_where_nobody_may_look_nothing_is_gone() -> None:
+    """A person's folder that was closed may hold what is missing elsewhere."""
+    homes = (SeenHome("Anna", 1, "Anna", frozenset({1}), frozenset({2})),)
+    people = known(person(1, 1, 2), person(2, 3))
+
+    assert (ExcludeFaces((2,)), IgnorePerson(2)) == read(
+        TreeSnapshot(homes, frozenset({2})), people
+    ).edits
+    assert () == read(TreeSnapshot(homes, frozenset({2}), is_partial=True), people).edits
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may look everywhere")
+def test_a_folder_that_is_closed_is_not_gone(tree: PeopleTree, root: Path) -> None:
+    """Neither is what might lie in it."""
+    people = [person(1, 1, 2), person(2, 3)]
+    tree.publish(people, [], picture_of, {})
+    (root / "person-0001/000001.jpg").unlink()
+    (root / "person-0002").chmod(0)
+
+    try:
+        assert [] == tree.edits(known(*people))
+    finally:
+        (root / "person-0002").chmod(0o700)
+
+
+def test_clutter_keeps_no_folder(tree: PeopleTree, root: Path) -> None:
+    """What file managers leave goes with the folder; a human's file keeps it."""
+    tree.publish([person(1, 1), person(2, 2), person(3, 3)], [], picture_of, {})
+    for name in (".DS_Store", "Thumbs.db", "desktop.ini", "._000001.jpg"):
+        (root / "person-0001" / name).write_bytes(b"clutter")
+        (root / "person-0002" / name).write_bytes(b"clutter")
+    (root / "person-0002/plan.txt").write_text("mine")
+
+    tree.publish([person(3, 1, 2, 3)], [], picture_of, {})
+
+    assert not (root / "person-0001").exists()
+    assert {"desktop.ini", "Thumbs.db", "plan.txt"} <= set(os.listdir(root / "person-0002"))
+
+
+def test_a_new_folder_becomes_a_persons(tree: PeopleTree, root: Path) -> None:
+    """What lies in it is accepted where it lies, with the human's own file."""
+    tree.publish([person(1, 1, 2, 3)], [], picture_of, {})
+    (root / "Zoe").mkdir()
+    (root / "Zoe/plan.txt").write_text("mine")
+    (root / "person-0001/000001.jpg").rename(root / "Zoe/nice.jpg")
+    before = (root / "Zoe/nice.jpg").stat().st_ino
+    tree.edits(known(person(1, 1, 2, 3)))
+
+    tree.adopt("Zoe", 7)
+    people = [person(1, 2, 3), person(7, 1, name="Zoe")]
+    done = tree.publish(people, [], picture_of, {})
+
+    assert {1: "person-0001", 7: "Zoe"} == done.folders
+    assert "Zoe/nice.jpg" == done.portraits[1]
+    assert ["nice.jpg", "nice.txt", "plan.txt"] == visible(root / "Zoe")
+    assert [] == tree.edits(known(*people))
+    assert before != 0
+
+
+def test_a_folder_is_adopted_without_being_told(tree: PeopleTree, root: Path) -> None:
+    """An end between the store's word and the note is made up for by the next publish."""
+    tree.publish([person(1, 1, 2, 3)], [], picture_of, {})
+    (root / "Zoe").mkdir()
+    (root / "person-0001/000001.jpg").rename(root / "Zoe/000001.jpg")
+    tree.edits(known(person(1, 1, 2, 3)))
+    people = [person(1, 2, 3), person(7, 1, name="Zoe")]
+    again = PeopleTree(root, store="store-a")
+    assert [] == again.edits(known(*people))
+
+    done = again.publish(people, [], picture_of, {})
+
+    assert {1: "person-0001", 7: "Zoe"} == done.folders
+    assert ["000001.jpg", "000001.txt"] == visible(root / "Zoe")
+
+
+@pytest.mark.parametrize("location", ["", "Nowhere", "person-0001", "../outside", "_unsorted"])
+def test_what_cannot_be_adopted_is_left(tree: PeopleTree, root: Path, location: str) -> None:
+    """The root, what is not there, what is ours."""
+    tree.publish([person(1, 1)], [face(2)], picture_of, {})
+    (root.parent / "outside").mkdir()
+    before = visible(root.parent)
+
+    tree.adopt(location, 7)
+
+    assert before == visible(root.parent)
+    assert not (root.parent / "outside/.person.json").exists()
+
+
+def test_deeds_between_reading_and_publish_wait(tree: PeopleTree, root: Path) -> None:
+    """A portrait moved on after the first move was read is where it was put last."""
+    people = [person(1, 1, 2), person(2, 3), person(3, 4)]
+    tree.publish(people, [], picture_of, {})
+    (root / "person-0001/000001.jpg").rename(root / "person-0002/000001.jpg")
+    assert [AssignFaces((1,), 2)] == tree.edits(known(*people))
+    (root / "person-0002/000001.jpg").rename(root / "person-0003/000001.jpg")
+    (root / "person-0002").rename(root / "Bob")
+
+    after = [person(1, 2), person(2, 1, 3), person(3, 4)]
+    tree.publish(after, [], picture_of, {})
+
+    assert not (root / "Bob/000001.jpg").exists()
+    assert [NamePerson(2, "Bob"), AssignFaces((1,), 3)] == tree.edits(known(*after))
+
+
+def test_a_changed_portrait_goes_along(tree: PeopleTree, root: Path) -> None:
+    """To where its face belongs; the human's version is the one that is shown."""
+    tree.publish([person(1, 1, 2), person(2, 3)], [], picture_of, {})
+    path = root / "person-0001/000001.jpg"
+    changed = path.read_bytes() + b"by hand"
+    path.write_bytes(changed)
+
+    done = tree.publish([person(1, 2), person(2, 1, 3)], [], picture_of, {})
+
+    assert changed == (root / "person-0002/000001.jpg").read_bytes()
+    assert "person-0002/000001.jpg" == done.portraits[1]
+    assert not path.exists()
+    assert 0 == tree.publish([person(1, 2), person(2, 1, 3)], [], refuse, {}).written
+
+
+def test_a_copied_folder_stays_whole_when_the_person_goes(tree: PeopleTree, root: Path) -> None:
+    """It is a human's."""
+    tree.publish([person(1, 1), person(2, 2)], [], picture_of, {})
+    shutil.copytree(root / "person-0001", root / "Backup")
+    before = visible(root / "Backup")
+
+    for _ in range(2):
+        tree.publish([person(2, 1, 2)], [], picture_of, {})
+
+    assert before == visible(root / "Backup")
+    assert not (root / "person-0001").exists()

@@ -1,0 +1,281 @@
+"""When what lies in the tree counts: turn by turn, with a tree that says what a test says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from portraitd.model.edit import (
+    AssignFaces,
+    Edit,
+    ExcludeFaces,
+    IgnoreFaces,
+    NamePerson,
+    Placement,
+    SplitPerson,
+)
+from portraitd.model.errors import MassDisappearance, PublishError
+from portraitd.people.review import Review, ReviewPace
+from portraitd.people.tree.diff import Known
+from portraitd.store import BlockedStages, Database, EditRecorder, Publications
+from portraitd.store.publications import Publication
+from support.store import Store, embedding
+
+
+class Tree:
+    """A tree in which lies what a test says."""
+
+    def __init__(self) -> None:
+        self.lies_there: list[Edit] = []
+        self.error: Exception | None = None
+        self.readings = 0
+        self.known: Known | None = None
+        self.adopted: list[tuple[str, int]] = []
+        self.accepts = False
+
+    def create(self) -> None:
+        self.error = None
+
+    def edits(self, known: Known, accept_losses: bool = False) -> Sequence[Edit]:
+        self.readings += 1
+        self.known, self.accepts = known, accept_losses
+        if self.error is not None:
+            raise self.error
+        return list(self.lies_there)
+
+    def adopt(self, location: str, person_id: int) -> None:
+        self.adopted.append((location, person_id))
+
+
+class Desk:
+    """Two people whose four faces are shown, and the room that reads what is done to them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = Store(Database.open(folder))
+        for seed in (1, 1, 2, 2):
+            self.store.see(embedding(seed))
+        self.store.track()
+        self.store.group([0, 0, 1, 1])
+        self.tree, self.publications = Tree(), Publications(self.store.database)
+        self.show({1: 1, 2: 1, 3: 2, 4: 2})
+        self.troubles = BlockedStages(self.store.database)
+        self.start()
+
+    def start(self) -> None:
+        database = self.store.database
+        self.review = Review(
+            self.tree,
+            EditRecorder(database, self.store.ledger, self.publications, True),
+            self.store.ledger,
+            self.publications,
+            self.store.faces,
+            self.store.people,
+            self.troubles,
+            ReviewPace(scan_s=10.0, settle_s=2.0),
+        )
+
+    def show(self, places: dict[int, int]) -> None:
+        """The tree shows what was done so far."""
+        self.publications.note(Publication(1, self.store.ledger.last_id(), "look"), places, 1.0)
+
+    def at(self, *times_s: float) -> None:
+        for steady_s in times_s:
+            self.review.refresh(1000.0 + steady_s, steady_s)
+
+    def rows(self) -> list[str]:
+        return [row.kind for row in self.store.ledger.rows()]
+
+
+@pytest.fixture
+def desk(memory_path: Path) -> Desk:
+    return Desk(memory_path)
+
+
+def test_a_gesture_counts_when_two_readings_agree(desk: Desk) -> None:
+    """The settling time apart, and not before."""
+    desk.tree.lies_there = [AssignFaces((3,), 1)]
+
+    desk.at(0.0, 1.0)
+    assert [] == desk.rows()
+    assert desk.review.pending
+    desk.at(2.0)
+
+    assert ["place"] == desk.rows()
+    assert [1, 1, 1, 2] == desk.store.faces.persons().tolist()
+    assert not desk.review.pending
+
+
+def test_one_that_goes_on_is_waited_for(desk: Desk) -> None:
+    """A file manager moves the second file a moment after the first."""
+    desk.tree.lies_there = [AssignFaces((3,), 1)]
+    desk.at(0.0, 1.0)
+    desk.tree.lies_there = [AssignFaces((3, 4), 1)]
+    desk.at(2.0, 3.0)
+    assert [] == desk.rows()
+
+    desk.at(4.0)
+
+    assert ["place"] == desk.rows()
+    assert [1, 1, 1, 1] == desk.store.faces.persons().tolist()
+
+
+def test_one_that_was_on_its_way_is_forgotten(desk: Desk) -> None:
+    """Cut here, pasted there: for a moment the portrait was nowhere."""
+    desk.tree.lies_there = [ExcludeFaces((3,))]
+    desk.at(0.0)
+    desk.tree.lies_there = []
+    desk.at(1.0, 2.0, 30.0)
+    desk.tree.lies_there = [ExcludeFaces((3,))]
+    desk.at(40.0, 41.0)
+
+    assert [] == desk.rows()
+
+
+def test_the_same_reading_again_and_again_leaves_one_row(desk: Desk) -> None:
+    """Until the tree shows it, a edit lies there."""
+    desk.tree.lies_there = [NamePerson(1, "Ann"), IgnoreFaces((3,))]
+
+    desk.at(*range(60))
+
+    assert ["name", "ignore-faces"] == desk.rows()
+
+
+def test_the_tree_is_read_at_each_scan_or_when_it_rings(desk: Desk) -> None:
+    """And no more than once a second."""
+    desk.at(0.0)
+    assert 1 == desk.tree.readings
+    desk.at(1.0, 5.0, 9.9)
+    assert 1 == desk.tree.readings
+    assert 0.5 == desk.review.wait_s(9.5)
+
+    desk.at(10.0)
+    desk.review.wake()
+    desk.at(10.5)
+    assert 2 == desk.tree.readings
+
+    desk.at(11.0)
+    assert 3 == desk.tree.readings
+
+
+def test_a_tree_that_never_showed_anything_says_nothing(memory_path: Path) -> None:
+    """Every portrait is missing in it."""
+    desk = Desk(memory_path)
+    desk.store.database.execute("delete from publications")
+
+    desk.at(0.0, 10.0, 20.0)
+
+    assert 0 == desk.tree.readings
+    assert desk.review.allows_publishing(20.0)
+
+
+def test_nothing_is_published_over_what_was_not_put_in_force(desk: Desk) -> None:
+    """Nor before the tree was read at all."""
+    assert not desk.review.allows_publishing(0.0)
+    desk.at(0.0)
+    assert desk.review.allows_publishing(0.0)
+
+    desk.tree.lies_there = [AssignFaces((3,), 1)]
+    desk.at(10.0)
+    assert not desk.review.allows_publishing(10.0)
+    desk.at(11.0, 12.0)
+
+    assert desk.review.allows_publishing(12.0)
+    assert not desk.review.allows_publishing(12.5)
+
+
+def test_what_is_in_force_holds_no_publishing_up(desk: Desk) -> None:
+    """Two moves some time apart lie in the tree until it is published; neither is new again."""
+    desk.tree.lies_there = [AssignFaces((3,), 1)]
+    desk.at(0.0, 1.0, 2.0, 3.0)
+    desk.tree.lies_there = [AssignFaces((3,), 1), AssignFaces((4,), 1)]
+    for second in range(4, 20):
+        desk.review.wake()
+        desk.at(float(second))
+
+    assert ["place", "place"] == desk.rows()
+    assert desk.review.allows_publishing(19.0)
+
+
+def test_a_mass_disappearance_is_kept_until_it_is_over(desk: Desk) -> None:
+    """In the store, for whoever asks; and no publish comes between two readings."""
+    desk.tree.error = MassDisappearance("3 of 4 portraits are gone")
+    for steady_s in (0.0, 1.0, 5.0):
+        with pytest.raises(MassDisappearance):
+            desk.at(steady_s)
+    assert {"review": "3 of 4 portraits are gone"} == desk.troubles.all()
+    assert 1 == desk.tree.readings
+
+    desk.tree.error = None
+    desk.at(10.0)
+
+    assert {} == desk.troubles.all()
+
+
+def test_accepting_holds_for_what_is_gone_and_no_longer(desk: Desk) -> None:
+    """The next disappearance is asked about again."""
+    desk.tree.error = MassDisappearance("gone")
+    with pytest.raises(MassDisappearance):
+        desk.at(0.0)
+    desk.tree.lies_there = [ExcludeFaces((3, 4))]
+
+    desk.review.accept()
+    desk.at(1.0, 2.0)
+    assert desk.tree.accepts
+    desk.at(3.0)
+
+    assert ["exclude"] == desk.rows()
+    desk.tree.lies_there = []
+    desk.at(14.0)
+    desk.at(25.0)
+    assert not desk.tree.accepts
+
+
+def test_a_tree_that_cannot_be_read_forgets_what_was_half_seen(desk: Desk) -> None:
+    """Two readings agree only with nothing between them."""
+    desk.tree.lies_there = [ExcludeFaces((3,))]
+    desk.at(0.0)
+    desk.tree.error = PublishError("away")
+    with pytest.raises(PublishError):
+        desk.at(1.0)
+    desk.tree.error = None
+
+    desk.at(11.0)
+
+    assert [] == desk.rows()
+    assert {} == desk.troubles.all()
+
+
+def test_a_folder_becomes_the_new_persons(desk: Desk) -> None:
+    """Also when a stop came between the row and the folder."""
+    desk.tree.lies_there = [SplitPerson((3,), "Eve", "Eve")]
+    desk.at(0.0, 2.0)
+    assert [("Eve", 3)] == desk.tree.adopted
+
+    desk.start()
+    desk.at(0.0, 2.0)
+
+    assert [("Eve", 3)] * 2 == desk.tree.adopted
+    assert ["split"] == desk.rows()
+    assert 3 == len(desk.store.people.present())
+
+
+def test_the_tree_is_told_what_is_known(desk: Desk) -> None:
+    """Where each portrait was left, and what was heard already."""
+    desk.show({1: 1, 2: Placement.UNSORTED, 3: Placement.IGNORED, 4: 2})
+    desk.tree.lies_there = [ExcludeFaces((1,)), NamePerson(2, "Bob")]
+    desk.at(0.0, 2.0)
+    desk.tree.lies_there = []
+
+    desk.at(13.0)
+
+    expected = Known(
+        person_of={1: 1, 2: None, 3: 2, 4: 2},
+        excluded={1},
+        ignored_faces=set(),
+        ignored_people=set(),
+        names={1: None, 2: "Bob"},
+        empty=set(),
+    )
+    assert expected == desk.tree.known

@@ -1,0 +1,164 @@
+"""One turn of the service: what it says about trouble, and when it is worth another turn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+from structlog.typing import EventDict
+
+from portraitd.service.pipeline import Now
+from support.home import START_S, Home, assert_sound, person_folders
+from support.tree import snapshot
+
+MARKER = ".portraitd-root"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path, grouping={"method": "dbscan", "min_samples": 1})
+
+
+def troubles(logs: list[EventDict]) -> list[str]:
+    """What was said about trouble, in order."""
+    return [line["event"] for line in logs if line["event"] in ("blocked", "recovered")]
+
+
+def test_a_people_tree_that_is_away_is_said_once_a_minute(
+    home: Home, photographs: list[Path]
+) -> None:
+    """And that it is back, when it is back: not while the service holds its breath."""
+    home.drop(photographs[0], "a.jpg")
+    with home.opened() as service, capture_logs() as logs:
+        (home.people / MARKER).rename(home.people.with_name("away"))
+        for _ in range(100):
+            home.turn(service)
+        assert ["blocked"] * 2 == troubles(logs)
+        assert not service.idle
+        assert [] == person_folders(home.people)
+        home.people.with_name("away").rename(home.people / MARKER)
+        home.run_until_idle(service)
+
+    assert ["blocked", "blocked", "recovered"] == troubles(logs)
+    assert 1 == len(person_folders(home.people))
+    assert_sound(home.settings)
+
+
+def test_work_goes_on_while_the_people_tree_is_away(home: Home, photographs: list[Path]) -> None:
+    """Faces are found; they are shown when there is a place to show them."""
+    home.drop(photographs[0], "a.jpg")
+    with home.opened() as service:
+        (home.people / MARKER).rename(home.people.with_name("away"))
+        for _ in range(20):
+            home.turn(service)
+        home.drop(photographs[1], "b.jpg")
+        for _ in range(20):
+            home.turn(service)
+
+    assert {"a.jpg": "done", "b.jpg": "done"} == home.states()
+    assert 2 == len(home.rows("people"))
+
+
+def test_a_share_that_comes_back_after_a_clock_set_back_is_used(
+    home: Home, photographs: list[Path]
+) -> None:
+    """The pause after trouble is seconds, whatever the wall clock does."""
+    home.drop(photographs[0], "a.jpg")
+    with home.opened() as service:
+        (home.people / MARKER).rename(home.people.with_name("away"))
+        for _ in range(12):
+            home.turn(service)
+        home.people.with_name("away").rename(home.people / MARKER)
+        for _ in range(20):
+            home.steady_s += 1.0
+            service.turn(Now(START_S - 7200.0 + home.steady_s, home.steady_s))
+
+    assert 1 == len(person_folders(home.people))
+
+
+def test_a_service_with_nothing_to_do_is_idle(home: Home) -> None:
+    """But not before it has looked."""
+    with home.opened() as service:
+        assert not service.idle
+
+        home.turn(service)
+
+        assert service.idle
+
+
+def test_nothing_is_idle_while_a_file_settles(home: Home, photographs: list[Path]) -> None:
+    """Nor while it is on its way to faces, to people and to a folder."""
+    home.drop(photographs[0], "a.jpg")
+    seen = []
+    with home.opened() as service:
+        while not service.idle:
+            home.turn(service)
+            seen.append(len(list(home.people.glob("*/montage.jpg"))))
+
+    assert 1 == seen[-1]
+    assert {0} == set(seen[:-1])
+
+
+def test_an_idle_service_sleeps_until_the_next_scan(home: Home, photographs: list[Path]) -> None:
+    """And looks every second while a file settles."""
+    with home.opened() as service:
+        home.turn(service)
+        assert 10.0 == service.next_turn_s(home.now)
+        home.drop(photographs[0], "a.jpg")
+        home.turn(service)
+
+        assert 1.0 == service.next_turn_s(home.now)
+
+
+def test_a_ring_between_two_looks_is_not_forgotten(home: Home, photographs: list[Path]) -> None:
+    """Looking once a second is enough, but it must be looked."""
+    with home.opened() as service:
+        home.turn(service)
+        home.drop(photographs[0], "a.jpg")
+        soon = Now(home.now.wall_s + 0.3, home.now.steady_s + 0.3)
+        service.turn(soon, rung=True)
+        assert {} == home.states()
+
+        assert service.next_turn_s(soon) <= 1.0
+        later = Now(soon.wall_s + 0.7, soon.steady_s + 0.7)
+        service.turn(later, rung=False)
+
+    assert {"a.jpg": "waiting"} == home.states()
+
+
+def test_the_share_says_how_things_stand(home: Home, photographs: list[Path]) -> None:
+    """From the first turn on, while there is work, and when it is done."""
+    with home.opened() as service:
+        home.turn(service)
+        assert "Everything is done" in (home.people / "STATUS.html").read_text()
+        assert (home.people / "index.html").exists()
+        home.drop(photographs[0], "a.jpg")
+        home.drop(b"no media", "b.mp4")
+        home.turn(service)
+        assert "Finding faces" in (home.people / "STATUS.html").read_text()
+        home.run_until_idle(service)
+
+    status = (home.people / "STATUS.html").read_text()
+    assert "Everything is done" in status
+    assert "b.mp4" in status
+    assert "a.jpg" not in status
+    table = (home.people / "gallery/appearances.csv").read_text("utf-8-sig")
+    assert ["1,person-0001,a.jpg,0.000,0.000,00:00:00.000,00:00:00.000,1"] == (
+        table.splitlines()[1:]
+    )
+    assert_sound(home.settings)
+
+
+def test_what_says_nothing_new_is_not_written(home: Home, photographs: list[Path]) -> None:
+    """An idle service leaves the share alone, however often it turns, and so does a new start."""
+    home.drop(photographs[0], "a.jpg")
+    with home.opened() as service:
+        home.run_until_idle(service)
+        before = snapshot(home.people)
+        for _ in range(30):
+            home.turn(service)
+    with home.opened() as service:
+        home.run_until_idle(service)
+
+    assert before == snapshot(home.people)

@@ -1,0 +1,76 @@
+"""What ``status`` says of workers on other machines."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from portraitd.service.status import described, print_json, print_table, read_status
+from portraitd.store import ClusterState, Database, RemoteWorker, RemoteWorkers
+from support.home import Home
+
+FAST = RemoteWorker("tcp://a:1", "alpha", "accepted", "", 4, 5, 20, 600.0, 300.0, False)
+REFUSED = RemoteWorker("tcp://b:1", "beta", "refused", "another encoder", 4, 0, 0, 0.0, 0.0, True)
+CLUSTER = ClusterState("tcp://c:8786", "http://c:8787/status", True, 9.0)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """A home whose workers are on other machines, with one slice open."""
+    found = Home(tmp_path, workers={"kind": "dask", "address": "tcp://127.0.0.1:1"})
+    database = Database.open(found.settings.state_dir)
+    RemoteWorkers(database).note(CLUSTER, [REFUSED, FAST])
+    database.close()
+    return found
+
+
+def test_the_last_note_is_what_is_known(tmp_path: Path) -> None:
+    """By address; without a cluster there is none."""
+    remote_workers = RemoteWorkers(Database.open(tmp_path))
+    assert (None, []) == (remote_workers.cluster(), remote_workers.members())
+
+    remote_workers.note(CLUSTER, [FAST])
+    remote_workers.note(replace(CLUSTER, reached=False), [REFUSED, FAST])
+
+    assert replace(CLUSTER, reached=False) == remote_workers.cluster()
+    assert [FAST, REFUSED] == remote_workers.members()
+    remote_workers.clear()
+    assert (None, []) == (remote_workers.cluster(), remote_workers.members())
+
+
+def test_status_names_each_worker_and_its_speed(home: Home) -> None:
+    """And what it would take to use one that was refused, and where the dashboard is."""
+    out = io.StringIO()
+    print_table(read_status(home.settings), Console(file=out, width=200))
+
+    said = out.getvalue()
+    assert "http://c:8787/status" in said
+    assert "alpha tcp://a:1: 4 at once, 5 slices out, 20 done, 8.0 s of footage a second" in said
+    assert "beta tcp://b:1: refused, another encoder" in said
+
+
+def test_status_for_scripts_has_the_workers(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every figure by its name."""
+    print_json(read_status(home.settings))
+
+    said = json.loads(capsys.readouterr().out)
+    assert [5, 0] == [worker["slices_out"] for worker in said["workers"]]
+    assert "http://c:8787/status" == said["cluster"]["dashboard"]
+
+
+def test_a_worker_that_is_sent_files_says_so() -> None:
+    """The wire may be what limits it."""
+    assert described(replace(FAST, receives_files=True)).endswith("files are sent")
+
+
+def test_a_service_without_a_cluster_forgets_the_last_one(home: Home) -> None:
+    """Workers of yesterday are no news."""
+    with home.opened() as service:
+        home.turn(service)
+
+    assert ([], None) == (read_status(home.settings).workers, read_status(home.settings).cluster)

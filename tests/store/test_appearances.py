@@ -1,0 +1,138 @@
+"""Where people are seen: faces joined to stretches, and what the store says of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from portraitd.model.appearance import appearances, clock
+from portraitd.model.media_file import FileState
+from portraitd.store import Appearances, Database
+from support.gallery import Exhibition
+
+
+@pytest.fixture
+def shown(tmp_path: Path) -> Exhibition:
+    """Two people in two videos; the first of them in both."""
+    exhibition = Exhibition(Database.open(tmp_path), tmp_path / "people")
+    exhibition.show("a.mp4", [(1, 3.0), (2, 3.0), (1, 4.0), (1, 20.0)], at_s=100.0)
+    exhibition.show("b.mp4", [(1, 7.0)], at_s=200.0)
+    exhibition.grouping_run()
+    return exhibition
+
+
+def test_faces_near_each_other_are_one_appearance() -> None:
+    """It begins with the first face and lasts until the frame after the last."""
+    assert [(3.0, 6.0, 3), (20.0, 21.0, 1)] == appearances([3.0, 4.0, 5.0, 20.0], step_s=1.0)
+
+
+def test_looking_away_is_not_leaving() -> None:
+    """Three seconds are bridged, more are not; where frames are rarer, two of them are."""
+    assert [(0.0, 4.0, 2)] == appearances([0.0, 3.0], step_s=1.0)
+    assert [(0.0, 1.0, 1), (3.5, 4.5, 1)] == appearances([0.0, 3.5], step_s=1.0)
+    assert [(0.0, 30.0, 2)] == appearances([0.0, 20.0], step_s=10.0)
+
+
+def test_nobody_is_seen_after_the_end() -> None:
+    """Unless the end is not where it was said to be."""
+    assert [(58.0, 60.0, 2)] == appearances([58.0, 59.5], step_s=1.0, duration_s=60.0)
+    assert [(61.0, 61.0, 1)] == appearances([61.0], step_s=1.0, duration_s=60.0)
+
+
+@given(st.lists(st.integers(0, 500), max_size=40), st.sampled_from([0.2, 1.0, 5.0]))
+def test_every_face_is_in_one_appearance(times: list[int], step_s: float) -> None:
+    """They do not overlap, stand in order, and count every face."""
+    found = appearances(sorted(times), step_s)
+
+    assert len(times) == sum(one.faces for one in found)
+    edges = [edge for one in found for edge in (one.start_s, one.stop_s)]
+    assert sorted(edges) == edges
+    for time in times:
+        assert 1 == sum(one.start_s <= time < one.stop_s for one in found)
+
+
+def test_a_clock_counts_hours_and_milliseconds() -> None:
+    """Rounded once, so that no second has sixty."""
+    assert "01:02:05.400" == clock(3725.4)
+    assert "00:01:00.000" == clock(59.9999)
+    assert "00:00:00.000" == clock(0.0)
+
+
+def test_people_are_counted_by_video(shown: Exhibition) -> None:
+    """How many faces, and when the first and the last was seen."""
+    counted = Appearances(shown.database).counted()
+
+    seen = {person: [tuple(one[:4]) for one in clips] for person, clips in counted.items()}
+    assert {1: [(1, 3, 3.0, 20.0), (2, 1, 7.0, 7.0)], 2: [(1, 1, 3.0, 3.0)]} == seen
+
+
+def test_faces_of_nobody_are_nowhere(shown: Exhibition) -> None:
+    """What is excluded or not assigned shows in no query."""
+    shown.person_of[-1] = 0
+    shown.grouping_run()
+    store = Appearances(shown.database)
+
+    assert [1] == [one.clip_id for one in store.counted()[1]]
+    assert [(1, 1), (2, 1)] == [(person, clip) for person, clip, _ in store.times()]
+    assert 3 == len(store.faces(1).ids)
+    assert 1 == len(store.tracks(1)[0])
+
+
+def test_counting_reads_no_embeddings(shown: Exhibition) -> None:
+    """An index holds all it takes, so a million faces are counted in a second."""
+    shown.database.execute("analyze")
+    plan = shown.database.execute(
+        """
+        explain query plan select person_id, video_id, count(*), min(t_s), max(t_s),
+            sum(id * (1 + id % 31) + coalesce(track_id, 0))
+        from faces where person_id is not null
+        group by person_id, video_id order by person_id, video_id
+        """
+    )
+
+    assert ["SEARCH faces USING COVERING INDEX faces_by_appearance (person_id>?)"] == [
+        row["detail"] for row in plan
+    ]
+
+
+def test_a_video_is_called_as_people_call_it(shown: Exhibition) -> None:
+    """That portraitd moved it to its own shelf does not change its name."""
+    file = next(iter(shown.files.below(b"").values()))
+    shown.files.rename(file.id, Path("processed/a.mp4"))
+    clips = Appearances(shown.database).clips()
+
+    assert ["a.mp4", "b.mp4"] == [clip.name for clip in clips.values()]
+    assert [(60.0, 1.0, 100.0), (60.0, 1.0, 200.0)] == [
+        (clip.duration_s, clip.step_s, clip.added_at) for clip in clips.values()
+    ]
+
+
+def test_a_video_whose_file_is_forgotten_has_a_number(shown: Exhibition) -> None:
+    """Its faces are still there."""
+    shown.files.note(b"", Path("a.mp4"), shown.file("other").stamp, FileState.READY, 3.0)
+
+    assert "video 1" == Appearances(shown.database).clips()[1].name
+
+
+def test_what_came_since_is_counted(shown: Exhibition) -> None:
+    """By tracks or by faces, as the grouping counted."""
+    store = Appearances(shown.database)
+
+    assert {1: 1} == store.since(2, "tracks")
+    assert {1: 2} == store.since(3, "faces")
+    assert {} == store.since(99, "tracks")
+
+
+def test_times_and_faces_agree(shown: Exhibition) -> None:
+    """The stream over everybody says what is said of each."""
+    store = Appearances(shown.database)
+    streamed = {(person, clip): times for person, clip, times in store.times()}
+    faces = store.faces(1)
+
+    assert {(1, 1): [3.0, 4.0, 20.0], (1, 2): [7.0], (2, 1): [3.0]} == streamed
+    assert [3.0, 4.0, 20.0, 7.0] == faces.times_s.tolist()
+    assert np.array_equal([1, 1, 1, 2], faces.clip_ids)

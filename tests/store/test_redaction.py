@@ -1,0 +1,58 @@
+"""What a store knows of those who were forgotten."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from portraitd.datasets.annotations import DatasetRule
+from portraitd.datasets.backgrounds import planned_backgrounds
+from portraitd.datasets.split_assignment import SplitAssignment
+from portraitd.model.media_file import FileState
+from portraitd.store import Database, Eraser
+from portraitd.store.dataset_store import DatasetStore
+from portraitd.store.detections import Detections
+from portraitd.store.erasure.eraser import Scope
+from portraitd.store.erasure.tombstones import Tombstones
+from support.home import START_S
+from support.store import ENCODER, Store, embedding, slice_faces, video_facts
+
+
+def test_where_somebody_was_forgotten_is_no_background(tmp_path: Path) -> None:
+    """No face is known there any more, and one is seen all the same."""
+    store = Store(Database.open(tmp_path))
+    faces = store.see(*(embedding(number) for number in range(8)))
+    eraser = Eraser(store.database)
+    eraser.carry_out(Scope("person", tuple(faces)), START_S)
+
+    sets = DatasetStore(store.database, store.files)
+    rule = DatasetRule((), "named", "class", 0.2, 0.0, 1.0, 1.0)
+    found = planned_backgrounds(sets, {}, SplitAssignment([], {}, 0.2), set(), 100, rule)
+
+    assert [12.5, 17.5] == sorted(frame.t_s for frame in found)[:2]
+    store.database.close()
+
+
+def test_a_copy_that_was_broken_off_is_forgotten_with_its_whole(tmp_path: Path) -> None:
+    """Dropped again it is refused; and a face of it is known in the whole."""
+    store = Store(Database.open(tmp_path))
+    (face,) = store.see(embedding(1))
+    store.see(embedding(2))
+    eraser = Eraser(store.database)
+    eraser.carry_out(Scope("person", (face,)), START_S)
+    store.database.execute(
+        """
+        insert into partial_copies values
+            ('sha 0', 1, 10, 5.0, 25.0, ''), ('sha 1b', 2, 9, 5.0, 25.0, '')
+        """
+    )
+    store.database.execute("update videos set sha256 = 'whole' where id = 1")
+    again = slice_faces(embedding(1))
+    job = store.database.execute("select id from slices where video_id = 1").fetchone()[0]
+    Detections(store.database, Tombstones(store.database)).put(1, job, again, ENCODER, 9.0)
+    eraser.carry_out(Scope("video", (), (2,)), START_S)
+
+    assert [] == store.database.execute("select id from faces where video_id = 1").fetchall()
+    assert FileState.FORGOTTEN is store.slice_queue.admit(
+        store.file("again.mp4"), video_facts(60.0, "sha 1b"), 60.0, 9.0
+    )
+    store.database.close()

@@ -1,0 +1,191 @@
+"""A real scheduler and real workers on this machine, ended only by whoever began them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from portraitd.config import SchedulerAddress
+from portraitd.service.remote.dask_client import Cluster
+from portraitd.service.remote.registry import Requirements
+from portraitd.service.remote.remote_executor import DaskExecutor
+from portraitd.workers.process import WorkerLimits
+from support.daemon import environment
+from support.processes import children, is_alive, wait_until
+
+TESTS = Path(__file__).parents[1]
+LIMITS = WorkerLimits(nice=3, memory_mb=4000, time_limit_s=3.0)
+QUICK_LOSS = {
+    "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "12s",
+    "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "4s",
+    "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "6s",
+}
+"""Who is cut off is given up after seconds, not minutes."""
+
+
+def terms(**changed: Any) -> Requirements:
+    """What is asked of a worker that runs simple jobs."""
+    asked: dict[str, Any] = {
+        "limits": LIMITS,
+        "encoder": None,
+        "identity": "",
+        "proof": None,
+        "ahead": 1,
+        "cache_bytes": 10**9,
+        "answer_limit_s": 60.0,
+    }
+    return Requirements(**asked | changed)
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Process:
+    """A program that is part of the cluster, with what it says in a file."""
+
+    def __init__(self, log: Path, command: Sequence[str | Path], **more: str) -> None:
+        self.log = log
+        path = os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
+        with log.open("ab") as out:
+            self.process = subprocess.Popen(
+                command, stdout=out, stderr=out, env=environment(PYTHONPATH=path, **more)
+            )
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it at once, and see that nothing it began is left."""
+        family = self._family()
+        self.process.kill()
+        self.process.wait()
+        wait_until(lambda: not any(map(is_alive, family)), f"what {self.log.name} began has ended")
+
+    def _family(self) -> set[int]:
+        found, new = set(), {self.pid}
+        while new:
+            new = {child for pid in new for child in children(pid)} - found
+            found |= new
+        return found
+
+
+class TestCluster:
+    """A scheduler on loopback and the workers that were added to it."""
+
+    __test__ = False
+    host_address = "127.0.0.1"
+
+    def __init__(
+        self,
+        folder: Path,
+        port: int = 0,
+        scheduler_options: Sequence[str] = (),
+        **more: str,
+    ) -> None:
+        self.folder = folder
+        self._more = more
+        self._options = scheduler_options
+        self.port = port or free_port()
+        self.file = folder / "scheduler.json"
+        self.workers: list[Process] = []
+        self.scheduler = self._scheduler()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for process in [*self.workers, self.scheduler]:
+            if process.process.poll() is None:
+                process.signal(signal.SIGCONT)
+                process.kill()
+        if error is not None:
+            for log in sorted(self.folder.glob("*.log")):
+                print(f"--- {log.name}\n{log.read_text()[-3000:]}")
+
+    @property
+    def place(self) -> SchedulerAddress:
+        return SchedulerAddress(f"tcp://{self.host_address}:{self.port}")
+
+    def _scheduler(self) -> Process:
+        self.file.unlink(missing_ok=True)
+        scheduler = Process(
+            self.folder / "scheduler.log",
+            [
+                *(sys.executable, "-m", "distributed.cli.dask_scheduler"),
+                *("--host", self.host_address, "--port", str(self.port)),
+                *("--dashboard-address", "127.0.0.1:0", "--scheduler-file", self.file),
+                *self._options,
+            ],
+            **self._more,
+        )
+        # It is there before anything is in it.
+        wait_until(lambda: self.file.exists() and self.file.read_text().endswith("}"), "scheduler")
+        return scheduler
+
+    def restart_scheduler(self) -> None:
+        """End it without a word, and begin another one in its place."""
+        self.scheduler.kill()
+        self.scheduler = self._scheduler()
+
+    def add_worker(
+        self, *options: str, processes: int = 1, address: str = "", **more: str
+    ) -> Process:
+        """``portraitd worker`` with a folder of its own."""
+        number = len(self.workers)
+        worker = Process(
+            self.folder / f"worker-{number}.log",
+            [
+                *(sys.executable, "-m", "portraitd", "worker", address or self.place.address),
+                *("--processes", str(processes), "--folder", self.folder / f"worker-{number}"),
+                *options,
+            ],
+            **self._more,
+            **more,
+        )
+        self.workers.append(worker)
+        return worker
+
+    def add_plain_worker(self) -> Process:
+        """``dask worker``, with the nanny it has by itself."""
+        number = len(self.workers)
+        worker = Process(
+            self.folder / f"worker-{number}.log",
+            [
+                *(sys.executable, "-m", "distributed.cli.dask_worker"),
+                *(f"tcp://127.0.0.1:{self.port}", "--nthreads", "1", "--no-dashboard"),
+                *("--local-directory", self.folder / "scratch"),
+            ],
+            PORTRAITD_WORKER_DIR=str(self.folder / f"worker-{number}"),
+            **self._more,
+        )
+        self.workers.append(worker)
+        return worker
+
+    def executor(self, **changed: Any) -> DaskExecutor:
+        """Ours, connected to it."""
+        return DaskExecutor(Cluster(self.place), terms(**changed), look_s=0.2)
+
+
+def accepted(executor: DaskExecutor) -> list[str]:
+    """The addresses of workers that get jobs."""
+    return [member.address for member in executor.members() if member.state == "accepted"]

@@ -1,0 +1,146 @@
+"""A home with two named people, in a clip and in photographs, and sets built of it."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from portraitd.datasets.annotations import Format
+from portraitd.datasets.build import Build
+from portraitd.datasets.writer import Assembled
+from portraitd.model.face import Image
+from portraitd.service.pipeline import dataset_place, dataset_rule
+from portraitd.store import Database, Files
+from portraitd.store.dataset_store import ClassRegistration, DatasetStore
+from portraitd.workers.pool import InlineExecutor
+from support.home import Home
+
+ANN, BEA = "Ann", "Béa (née X)"
+
+UNKNOWN = 2
+"""The detector takes a part of a space suit for a face: somebody nobody gave a name."""
+
+FORMATS: tuple[Format, ...] = (
+    "yolo", "darknet", "coco", "imagefolder", "chips150", "chips112", "cvat",
+)  # fmt: skip
+
+MakeHome = Callable[..., Home]
+
+SECTIONS: dict[str, dict[str, Any]] = {
+    "sampling": {"fps": 1.0},
+    # The photographs do not move: what is nearly the same is wanted here.
+    "dataset": {"near_duplicate": 0.0},
+}
+
+
+class Built:
+    """A home, its set, and what building it came to."""
+
+    def __init__(self, home: Home, done: Assembled) -> None:
+        self.home = home
+        self.done = done
+        self.root = home.settings.dataset_dir
+
+
+def stepped(home: Home) -> Assembled:
+    """Build a set of a home that nobody works on, inline."""
+    settings = home.settings
+    database = Database.open(settings.state_dir)
+    try:
+        store = DatasetStore(database, Files(database, settings.inbox_dir))
+
+        def enrol(enrolment: ClassRegistration) -> None:
+            store.enrol(enrolment, time.time())
+
+        build = Build(
+            dataset_place(settings),
+            dataset_rule(settings),
+            settings.dataset.frames == "keep",
+            InlineExecutor(),
+            lambda: None,
+            enrol,
+        )
+        done = build.advance()
+        assert done
+        return done
+    finally:
+        database.close()
+
+
+def with_dataset(home: Home, **changes: Any) -> Home:
+    """The same home with other settings of its sets."""
+    dataset = home.settings.dataset.model_copy(update=changes)
+    home.settings = home.settings.model_copy(update={"dataset": dataset})
+    return home
+
+
+def copy_of(home: Home, folder: Path, **changes: Any) -> Home:
+    """The same home in another place, to be changed, with other settings of its sets."""
+    shutil.copytree(home.settings.home_dir, folder, symlinks=True)
+    return with_dataset(Home(folder, **SECTIONS), **changes)
+
+
+def name(home: Home, person_id: int, called: str | None) -> None:
+    """What renaming a folder does."""
+    database = Database.open(home.settings.state_dir)
+    database.execute("update people set name = ? where id = ?", (called, person_id))
+    database.close()
+
+
+def name_two(home: Home) -> None:
+    """Give names to the two who are seen most; the clip begins with the first."""
+    seen = Counter(row["person_id"] for row in home.rows("faces") if row["person_id"])
+    people = sorted(person for person, _ in seen.most_common(2))
+    for person, called in zip(people, (ANN, BEA), strict=True):
+        name(home, person, called)
+
+
+def ann(home: Home) -> int:
+    """The number of the first of the two."""
+    return next(int(row["id"]) for row in home.rows("people") if row["name"] == ANN)
+
+
+def varied(image: Image, number: int) -> Image:
+    """The same person in another picture: brighter or darker, nearer or farther."""
+    height, width = image.shape[:2]
+    cut = 6 * number
+    part = image[cut : height - cut, cut : width - cut]
+    bright = np.clip(part.astype(np.int16) + 8 * (number - 3), 0, 255).astype(np.uint8)
+    return np.asarray(cv2.resize(bright, (width, height)), np.uint8)
+
+
+def with_photos(home: Home, photographs: list[Path], count: int = 6) -> None:
+    """Drop several pictures of each of the two."""
+    for who, photograph in enumerate(photographs):
+        image = cv2.imread(str(photograph))
+        assert image is not None
+        for number in range(count):
+            done, data = cv2.imencode(".jpg", varied(np.asarray(image, np.uint8), number))
+            assert done
+            home.drop(data.tobytes(), f"{who}-{number}.jpg")
+
+
+def below(root: Path) -> dict[str, tuple[int, int]]:
+    """Every file of a set, with what changes when it is written."""
+    return {
+        str(path.relative_to(root)): (path.stat().st_ino, path.stat().st_mtime_ns)
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and not path.name.startswith(".portraitd")
+    }
+
+
+def labels(root: Path) -> dict[str, list[list[float]]]:
+    """The lines of every label, by the stem of its picture."""
+    return {
+        path.stem: [
+            [float(value) for value in line.split()] for line in path.read_text().splitlines()
+        ]
+        for path in root.glob("yolo/labels/*/*.txt")
+    }

@@ -1,0 +1,124 @@
+"""The real loaders, each in a process of its own: `python loaders.py NAME SET` prints JSON.
+
+They warn, patch what they import and write settings, none of which a test run should see.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PACKAGES = {
+    "pycocotools": "pycocotools",
+    "supervision": "supervision",
+    "torchvision": "torchvision",
+    "ultralytics": "ultralytics",
+}
+
+
+def loaded(name: str, root: Path, scratch: Path) -> dict[str, Any]:
+    """What a loader makes of a set; skips the test where the loader is not installed."""
+    if importlib.util.find_spec(PACKAGES[name]) is None:
+        pytest.skip(f"{name} is not installed; `uv sync --group yolo` brings torch and its kin")
+    answer = subprocess.run(
+        [sys.executable, "-W", "ignore", __file__, name, str(root)],
+        env={**os.environ, "YOLO_CONFIG_DIR": str(scratch), "YOLO_OFFLINE": "true"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert 0 == answer.returncode, answer.stderr
+    return dict(json.loads(answer.stdout.splitlines()[-1]))
+
+
+def pycocotools(root: Path) -> dict[str, Any]:
+    """Images, boxes and categories of each split, asked for as an evaluation does."""
+    from pycocotools.coco import COCO
+
+    found = {}
+    for split in ("train", "val"):
+        with contextlib.redirect_stdout(io.StringIO()):
+            coco = COCO(str(root / "coco" / "annotations" / f"instances_{split}.json"))
+        files = [image["file_name"] for image in coco.loadImgs(coco.getImgIds())]
+        boxes = coco.getAnnIds(areaRng=[0, 1e9], iscrowd=False)
+        names = [one["name"] for one in coco.loadCats(coco.getCatIds(supNms=["face"]))]
+        missing = [name for name in files if not (root / "coco" / split / name).is_file()]
+        found[split] = {"images": len(files), "boxes": len(boxes), "missing": missing}
+        found["names"] = names
+    return found
+
+
+def supervision(root: Path) -> dict[str, Any]:
+    """Images and boxes of each split, by format."""
+    import supervision as sv
+
+    found: dict[str, Any] = {}
+    for split in ("train", "val"):
+        coco = sv.DetectionDataset.from_coco(
+            str(root / "coco" / split),
+            str(root / "coco" / "annotations" / f"instances_{split}.json"),
+        )
+        yolo = sv.DetectionDataset.from_yolo(
+            str(root / "yolo" / "images" / split),
+            str(root / "yolo" / "labels" / split),
+            str(root / "yolo" / "data.yaml"),
+        )
+        for form, one in (("coco", coco), ("yolo", yolo)):
+            boxes = sum(len(detections) for detections in one.annotations.values())
+            found[f"{form} {split}"] = {"images": len(one), "boxes": boxes}
+        found["coco names"], found["yolo names"] = coco.classes, yolo.classes
+        for form in ("imagefolder", "chips150", "chips112"):
+            folders = sv.ClassificationDataset.from_folder_structure(str(root / form / split))
+            found[f"{form} {split}"] = {"images": len(folders), "names": folders.classes}
+    return found
+
+
+def torchvision(root: Path) -> dict[str, Any]:
+    """Images and numbers of each split of the folders of faces."""
+    from torchvision.datasets import ImageFolder
+
+    found = {}
+    for form in ("imagefolder", "chips150", "chips112"):
+        for split in ("train", "val"):
+            folder = ImageFolder(root / form / split)
+            sizes = {folder[number][0].size for number in range(len(folder))}
+            found[f"{form} {split}"] = {
+                "images": len(folder),
+                "numbers": folder.class_to_idx,
+                "sizes": sorted(sizes),
+            }
+    return found
+
+
+def ultralytics(root: Path) -> dict[str, Any]:
+    """Images and boxes after its own scan, and whether it read every one."""
+    from ultralytics.data.dataset import YOLODataset
+    from ultralytics.data.utils import check_cls_dataset, check_det_dataset
+
+    data = check_det_dataset(str(root / "yolo" / "data.yaml"), autodownload=False)
+    found: dict[str, Any] = {"names": list(data["names"].values())}
+    for split in ("train", "val"):
+        scan = YOLODataset(img_path=data[split], data=data, task="detect", imgsz=64, augment=False)
+        boxes = sum(len(label["cls"]) for label in scan.labels)
+        found[split] = {"images": len(scan.labels), "boxes": boxes}
+    found["classify"] = check_cls_dataset(str(root / "imagefolder"))["nc"]
+    return found
+
+
+if __name__ == "__main__":
+    # Functions here have the names of packages, which this folder must not hide.
+    sys.path = [
+        entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).parent
+    ]
+    loader = {"pycocotools": pycocotools, "supervision": supervision,
+              "torchvision": torchvision, "ultralytics": ultralytics}[sys.argv[1]]  # fmt: skip
+    print("\n" + json.dumps(loader(Path(sys.argv[2]))))

@@ -1,0 +1,19 @@
+"""The frames of a file that are looked at, and what they show."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from pathlib import Path
+
+from portraitd.media.video import SampledFrames
+from portraitd.model.media_file import MediaKind
+from support.media import source_of
+
+Shown = list[tuple[float, str]]
+"""Time and content of each frame."""
+
+
+def sampled(path: Path, start_s: float = 0.0, stop_s: float = math.inf, fps: float = 1.0) -> Shown:
+    frames = SampledFrames(source_of(path), MediaKind.VIDEO, start_s, stop_s, fps)
+    return [(frame.t_s, hashlib.sha256(frame.image).hexdigest()) for frame in frames]

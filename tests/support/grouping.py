@@ -1,0 +1,52 @@
+"""A taker of grouping_runs over a store of made-up faces."""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portraitd.clustering.grouping_methods import make_method
+from portraitd.clustering.grouping_stage import GroupingStage, Pace
+from portraitd.config import GroupingSettings
+from portraitd.workers.pool import InlineExecutor
+from support.store import Store, embedding
+
+PACE = Pace(settle_s=15.0, max_wait_s=600.0)
+
+MethodName = Literal["people", "dbscan"]
+
+
+def taker(
+    store: Store,
+    tmp_path: Path,
+    method: MethodName,
+    executor: Executor | None = None,
+    **numbers: Any,
+) -> GroupingStage:
+    settings = GroupingSettings(method=method, **{"min_samples": 2} | numbers)
+    made = make_method(
+        settings,
+        store.faces,
+        store.tracks,
+        store.people,
+        store.ledger,
+        executor or InlineExecutor(),
+        tmp_path,
+    )
+    return GroupingStage(store.people, made, lambda: None, PACE)
+
+
+def near(seed: int, shift: float) -> NDArray[np.float32]:
+    """A vector, moved by a hair."""
+    return (embedding(seed) + np.float32(shift)).astype(np.float32)
+
+
+def see(store: Store, *embeddings: NDArray[np.float32], at_s: float) -> list[int]:
+    """A finished video with these faces and their tracks."""
+    ids = store.see(*embeddings, at_s=at_s)
+    store.track()
+    return ids

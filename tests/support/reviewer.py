@@ -1,0 +1,252 @@
+"""Somebody at work in the folders of a home, and a model of what they said."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import sqlite3
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from portraitd.model.face import Box
+from support.home import Home, connect
+
+EXCLUDED, IGNORED = -1, -2
+UNSORTED = 0
+
+
+class Key(NamedTuple):
+    """A face by what it is."""
+
+    sha256: str
+    t_s: float
+    box: Box
+
+
+@dataclass
+class Truth:
+    """What people said, and what therefore must hold."""
+
+    places: dict[Key, int] = field(default_factory=dict)
+    names: dict[int, str] = field(default_factory=dict)
+    ignored: set[int] = field(default_factory=set)
+
+    def put(self, keys: list[Key], place: int) -> None:
+        self.places |= dict.fromkeys(keys, place)
+
+    def merge(self, person: int, into: int) -> None:
+        for key, place in self.places.items():
+            if place == person:
+                self.places[key] = into
+        name = self.names.pop(person, None)
+        if name and into not in self.names:
+            self.names[into] = name
+        self.ignored.discard(person)
+
+
+class Reviewer:
+    """Somebody at work in the folders of one home, and the model of what they said."""
+
+    def __init__(self, home: Home, seed: int) -> None:
+        self.home = home
+        self.random = random.Random(seed)
+        self.truth = Truth()
+        self.foreign: dict[bytes, int] = {}
+        self.copies: dict[str, int] = {}
+        self.done: Counter[str] = Counter()
+        self.number = 0
+        self.settle: Callable[[], None] = lambda: None
+
+    # --- What there is.
+
+    def folders(self, below: str = "") -> dict[int, Path]:
+        """Folder by person."""
+        found = {}
+        for note in (self.home.people / below).glob("*/.person.json"):
+            person = json.loads(note.read_text())["person"]
+            if person is not None:
+                found[person] = note.parent
+        return found
+
+    def portraits(self, folder: Path) -> list[Path]:
+        return sorted(folder.glob("[0-9]*.jpg"))
+
+    def keys_of_track(self, portrait: Path) -> list[Key]:
+        """Every face that a portrait stands for."""
+        with closing(connect(self.home.settings.state_dir)) as db:
+            rows = db.execute(
+                """
+                select sha256, faces.* from faces join videos on videos.id = video_id
+                where track_id = (select track_id from faces where id = ?)
+                """,
+                (int(portrait.stem[:6]),),
+            ).fetchall()
+        assert rows, f"{portrait} stands for no face"
+        return [Key(row["sha256"], row["t_s"], box_of(row)) for row in rows]
+
+    # --- What people do. Each says whether it could be done.
+
+    def name(self) -> bool:
+        person, folder = self.any_folder()
+        self.number += 1
+        name = self.random.choice(["Anna", "José", "小林", "O'Neill", "x#y%z", "Zoë & Co"])
+        name = f"{name} {self.number}"
+        folder.rename(folder.with_name(name))
+        self.truth.names[person] = name
+        return True
+
+    def merge(self) -> bool:
+        folders = self.folders()
+        if len(folders) < 6:
+            return False
+        person, into = self.random.sample(sorted(folders), 2)
+        folders[person].rename(folders[into] / folders[person].name)
+        self.truth.merge(person, into)
+        return True
+
+    def place(self) -> bool:
+        if not self.shown():
+            return False
+        source, portrait = self.any_portrait()
+        person, target = self.any_folder()
+        if person == source:
+            return False
+        self.truth.put(self.keys_of_track(portrait), person)
+        portrait.rename(target / portrait.name)
+        return True
+
+    def split(self) -> bool:
+        person, folder = self.any_folder()
+        portraits = self.portraits(folder)
+        if len(portraits) < 4:
+            return False
+        chosen = self.random.sample(portraits, 2)
+        self.number += 1
+        target = self.home.people / f"Somebody {self.number}"
+        target.mkdir()
+        keys = [key for portrait in chosen for key in self.keys_of_track(portrait)]
+        for portrait in chosen:
+            portrait.rename(target / portrait.name)
+        self.settle()
+        (created,) = [one for one, at in self.folders().items() if at == target]
+        assert created != person, f"{target.name} was made of {folder} and is the same person"
+        self.truth.put(keys, created)
+        self.truth.names[created] = target.name
+        return True
+
+    def exclude(self) -> bool:
+        """Delete a portrait, and its copies: one that is left would say where it went."""
+        if len(self.shown()) < 12:
+            return False
+        _, portrait = self.any_portrait()
+        self.truth.put(self.keys_of_track(portrait), EXCLUDED)
+        for path in [portrait, *self.copies_of(portrait)]:
+            path.unlink()
+        return True
+
+    def move_by_copy(self) -> bool:
+        """Copy a portrait to somebody, and delete it some time later where it was."""
+        if not self.shown():
+            return False
+        source, portrait = self.any_portrait()
+        person, target = self.any_folder()
+        if person == source or self.copies_of(portrait):
+            return False
+        keys = self.keys_of_track(portrait)
+        shutil.copy(portrait, target / portrait.name)
+        self.settle()
+        portrait.unlink()
+        self.truth.put(keys, person)
+        return True
+
+    def ignore_face(self) -> bool:
+        if len(self.shown()) < 12:
+            return False
+        _, portrait = self.any_portrait()
+        self.truth.put(self.keys_of_track(portrait), IGNORED)
+        self.ignored_dir.mkdir(exist_ok=True)
+        portrait.rename(self.ignored_dir / portrait.name)
+        return True
+
+    def ignore_person(self) -> bool:
+        person, folder = self.any_folder()
+        if len(self.folders()) < 5:
+            return False
+        self.ignored_dir.mkdir(exist_ok=True)
+        folder.rename(self.ignored_dir / folder.name)
+        self.truth.ignored.add(person)
+        return True
+
+    def recall(self) -> bool:
+        hidden = self.folders("_ignored")
+        if not hidden:
+            return False
+        person = self.random.choice(sorted(hidden))
+        hidden[person].rename(self.home.people / hidden[person].name)
+        self.truth.ignored.discard(person)
+        return True
+
+    def recall_face(self) -> bool:
+        hidden = self.portraits(self.ignored_dir)
+        if not hidden:
+            return False
+        portrait = self.random.choice(hidden)
+        person, target = self.any_folder()
+        self.truth.put(self.keys_of_track(portrait), person)
+        portrait.rename(target / portrait.name)
+        return True
+
+    def copy(self) -> bool:
+        if not self.shown():
+            return False
+        _, portrait = self.any_portrait()
+        _, target = self.any_folder()
+        self.number += 1
+        name = f"copy {self.number}.jpg"
+        shutil.copy(portrait, target / name)
+        self.copies[name] = int(portrait.stem[:6])
+        return True
+
+    def add_foreign(self) -> bool:
+        folder = self.random.choice([self.home.people, *self.folders().values()])
+        self.number += 1
+        content = f"mine, {self.number}".encode()
+        (folder / f"note {self.number}.txt").write_bytes(content)
+        self.foreign[content] = self.number
+        return True
+
+    # --- Choosing.
+
+    def copies_of(self, portrait: Path) -> list[Path]:
+        names = [name for name, face in self.copies.items() if face == int(portrait.stem[:6])]
+        return [path for name in names for path in self.home.people.rglob(name)]
+
+    @property
+    def ignored_dir(self) -> Path:
+        return self.home.people / "_ignored"
+
+    def any_folder(self) -> tuple[int, Path]:
+        return self.random.choice(sorted(self.folders().items()))
+
+    def any_portrait(self) -> tuple[int, Path]:
+        return self.random.choice(self.shown())
+
+    def shown(self) -> list[tuple[int, Path]]:
+        """The portraits of people who have others too, and those that are unsorted."""
+        found = [
+            (person, portrait)
+            for person, folder in self.folders().items()
+            if len(portraits := self.portraits(folder)) > 1
+            for portrait in portraits
+        ]
+        unsorted = self.portraits(self.home.people / "_unsorted")
+        return found + [(UNSORTED, portrait) for portrait in unsorted]
+
+
+def box_of(row: sqlite3.Row) -> Box:
+    return Box(*(row[f"box_{side}"] for side in ("left", "top", "right", "bottom")))

@@ -1,0 +1,360 @@
+"""Hands that do in a tree what people do in file managers, at random, and account for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+from pathlib import Path
+
+from portraitd.people.tree.people_tree import Published
+from support.accounts import Account
+
+
+class Hands:
+    """Somebody at work in one tree.
+
+    Attributes:
+        store: What the daemon knows.
+        truth: What the human meant.
+        foreign: Every content that is the human's, and must be there as long as they keep it.
+        deeds: What was done, for a failed test to tell.
+        done: What was published last.
+    """
+
+    def __init__(self, root: Path, seed: int) -> None:
+        self.root = root
+        self.random = random.Random(seed)
+        self.store, self.truth = Account(), Account()
+        self.foreign: set[bytes] = set()
+        self.deeds: list[str] = []
+        self.kept = root.parent / "kept"
+        self.kept.mkdir()
+        self.copied: set[int] = set()
+        self.copied_people: set[int] = set()
+        self.done: Published | None = None
+        self._next_person = 1
+        self._names_given = 0
+        self._busy: set[int] = set()
+        self._busy_people: set[int] = set()
+
+    # What there is
+
+    def folder_of(self, person: int) -> Path | None:
+        """The person's folder, as its note says; of copies the one that is no copy."""
+        for note in sorted(self.root.rglob(".person.json")):
+            facts = json.loads(note.read_text())
+            if facts["person"] == person and facts["inode"] == note.parent.stat().st_ino:
+                return note.parent
+        return None
+
+    def person(self, *, ignored: bool = False) -> int | None:
+        people = [
+            number
+            for number in self.truth.names
+            if (number in self.truth.ignored_people) is ignored
+            and number not in self._busy_people
+            and self.truth.faces(number)
+            and self.folder_of(number)
+        ]
+        return self._one(people)
+
+    def _one(self, choices: list[int]) -> int | None:
+        return self.random.choice(sorted(choices)) if choices else None
+
+    def portrait(self) -> tuple[int, Path] | None:
+        """A face that is seen, and where it lies; each once in a turn."""
+        if self.done is None:
+            return None
+        choices = []
+        for one in self.done.portraits:
+            person = self.truth.person_of[one]
+            is_free = one not in self._busy and person not in self._busy_people
+            if one in self.truth.excluded | self.truth.ignored_faces | self.copied or not is_free:
+                continue
+            if person in self.truth.ignored_people:
+                continue
+            choices.append(one)
+        one = self._one(choices)
+        if one is None:
+            return None
+        person = self.truth.person_of[one]
+        folder = self.folder_of(person) if person else self.root / "_unsorted"
+        if folder is None:
+            return None
+        path = folder / Path(self.done.portraits[one]).name
+        assert path.is_file(), f"{path}: " + "\n".join(self.deeds[-12:])
+        self._busy.add(one)
+        if person:
+            # Nobody merges or deletes a folder from which they moved something a moment ago.
+            self._busy_people.add(person)
+        return one, path
+
+    # What a human does
+
+    def move_portrait(self) -> None:
+        found, target = self.portrait(), self.person()
+        if found and target:
+            one, path = found
+            folder = self.folder_of(target)
+            assert folder
+            name = path.name if self.random.random() < 0.7 else f"seen {one}.JPG"
+            self._moved(path, folder / name)
+            self._busy_people.add(target)
+            self.truth.place(one, target)
+
+    def _moved(self, path: Path, target: Path) -> None:
+        self.deeds.append(f"  {path} -> {target}")
+        path.rename(target)
+        if self.random.random() < 0.5 and path.with_suffix(".txt").is_file():
+            path.with_suffix(".txt").rename(target.with_suffix(".txt"))
+
+    def rename_portrait(self) -> None:
+        found = self.portrait()
+        if found:
+            one, path = found
+            self._moved(path, path.with_name(f"nice {one} {self.random.randint(0, 99)}.jpg"))
+
+    def unsort(self) -> None:
+        found = self.portrait()
+        if found and self.truth.person_of[found[0]]:
+            self._moved(found[1], self.root / "_unsorted" / found[1].name)
+            self.truth.place(found[0], None)
+
+    def name(self) -> None:
+        person = self.person()
+        if person:
+            name = self._new_name("Name")
+            self._rename(person, self.root / name)
+            self.truth.names[person] = name
+
+    def _rename(self, person: int, to: Path) -> None:
+        folder = self.folder_of(person)
+        assert folder
+        self.deeds.append(f"  {folder} -> {to}")
+        folder.rename(to)
+        self._busy_people.add(person)
+
+    def file_away(self) -> None:
+        """A folder of people's folders means nothing."""
+        person = self.person()
+        folder = person and self.folder_of(person)
+        if person and folder and folder.parent == self.root:
+            (self.root / "Family").mkdir(exist_ok=True)
+            self._rename(person, self.root / "Family" / folder.name)
+
+    def _two(self) -> tuple[int, int] | None:
+        one = self.person()
+        if one is None:
+            return None
+        self._busy_people.add(one)
+        other = self.person()
+        if other is None:
+            return None
+        self._busy_people.add(other)
+        return one, other
+
+    def nest(self) -> None:
+        pair = self._two()
+        if pair:
+            inner, outer = map(self.folder_of, pair)
+            assert inner
+            assert outer
+            if outer not in inner.parents and inner not in outer.parents:
+                self._rename(pair[0], outer / inner.name)
+                self.truth.merge(*pair)
+
+    def rename_over(self) -> None:
+        """Another case is the same name to most people."""
+        pair = self._two()
+        if pair:
+            folder = self.folder_of(pair[1])
+            assert folder
+            name = folder.with_name(folder.name.swapcase())
+            if not name.exists():
+                self._rename(pair[0], name)
+                self.truth.merge(*pair)
+
+    def merge_files(self) -> None:
+        """As a file manager does when it is told to merge two folders."""
+        pair = self._two()
+        # With the folder gone, its copy would be taken for it.
+        if pair and pair[0] not in self.copied_people and not self._inside(pair[0]):
+            source, target = map(self.folder_of, pair)
+            assert source
+            assert target
+            with_note = self.random.random() < 0.5
+            for path in sorted(source.iterdir()):
+                if path.name != ".person.json" or with_note:
+                    path.replace(target / path.name) if path.is_file() else path.rename(
+                        target / f"{path.name} {self.random.random()}"
+                    )
+            shutil.rmtree(source)
+            self.truth.merge(*pair)
+
+    def split(self) -> None:
+        found = [one for one in (self.portrait(), self.portrait()) if one]
+        if found:
+            name = self._new_name("Split")
+            parent = self.random.choice([self.root, self.root, found[0][1].parent])
+            (parent / name).mkdir()
+            number = self._next_person
+            self._next_person += 1
+            self.truth.names[number] = name
+            self._busy_people.add(number)
+            for one, path in found:
+                self._moved(path, parent / name / path.name)
+                self.truth.place(one, number)
+
+    def _delete(self, path: Path) -> None:
+        self.deeds.append(f"  delete {path}")
+        if path.is_dir():
+            self.foreign -= {one.read_bytes() for one in path.rglob("*") if one.is_file()}
+            shutil.rmtree(path)
+        else:
+            self.foreign.discard(path.read_bytes())
+            path.unlink()
+
+    def exclude(self) -> None:
+        found = self.portrait()
+        if found:
+            one, path = found
+            shutil.copy(path, self.kept / f"{one}.jpg")
+            self._delete(path)
+            self.truth.excluded.add(one)
+
+    def ignore_face(self) -> None:
+        found = self.portrait()
+        if found:
+            one, path = found
+            self._moved(path, self.root / "_ignored" / path.name)
+            self.truth.ignored_faces.add(one)
+
+    def recall_face(self) -> None:
+        ignored = [
+            one for one in self.truth.ignored_faces - self.truth.excluded if one not in self._busy
+        ]
+        one, target = self._one(ignored), self.person()
+        if one and target and self.done and one in self.done.portraits:
+            folder = self.folder_of(target)
+            path = self.root / self.done.portraits[one]
+            assert folder
+            if path.is_file():
+                self._moved(path, folder / path.name)
+                self._busy.add(one)
+                self._busy_people.add(target)
+                self.truth.place(one, target)
+
+    def bring_back(self) -> None:
+        """A portrait that was deleted comes from where a copy was kept."""
+        kept = [
+            one for one in self.truth.excluded - self._busy if (self.kept / f"{one}.jpg").exists()
+        ]
+        one, target = self._one(kept), self.person()
+        if one and target and one in self.store.excluded:
+            folder = self.folder_of(target)
+            assert folder
+            self.deeds.append(f"  kept {one} -> {folder}")
+            shutil.copy(self.kept / f"{one}.jpg", folder / f"back {one}.jpg")
+            self._busy.add(one)
+            self._busy_people.add(target)
+            self.truth.place(one, target)
+
+    def _with_all_inside(self, person: int) -> set[int]:
+        """The person, and those whose folder lies in theirs."""
+        inside = self._inside(person)
+        self._busy_people |= inside
+        return inside | {person}
+
+    def _inside(self, person: int) -> set[int]:
+        own = self.folder_of(person)
+        folders = {number: self.folder_of(number) for number in self.truth.names}
+        return {number for number, folder in folders.items() if folder and own in folder.parents}
+
+    def ignore_person(self) -> None:
+        person = self.person()
+        folder = person and self.folder_of(person)
+        if person and folder:
+            people = self._with_all_inside(person)
+            self._rename(person, self.root / "_ignored" / folder.name)
+            self.truth.ignored_people |= people
+
+    def delete_person(self) -> None:
+        person = self.person()
+        folder = person and self.folder_of(person)
+        # What else lies deep in there would go too, and mean more than one thing.
+        # A copy that lies somewhere would take the original's place.
+        is_lone = person not in self.copied_people and not (
+            self.copied & {one for one, owner in self.truth.person_of.items() if owner == person}
+        )
+        if person and folder and is_lone and not list(folder.glob("*/**/*.jpg")):
+            self._delete(folder)
+            self._busy_people.add(person)
+            self.truth.ignored_people.add(person)
+
+    def recall_person(self) -> None:
+        person = self.person(ignored=True)
+        folder = person and self.folder_of(person)
+        if person and folder and not (self.root / folder.name).exists():
+            people = self._with_all_inside(person)
+            self._rename(person, self.root / folder.name)
+            self.truth.ignored_people -= people
+
+    def copy_portrait(self) -> None:
+        """Into the same folder. A copy takes the original's place when that goes: it stays."""
+        found = self.portrait()
+        if found:
+            copy = found[1].with_name(f"copy {self.random.randint(0, 99)}.jpg")
+            if not copy.exists():
+                shutil.copy(found[1], copy)
+                self.copied.add(found[0])
+
+    def copy_folder(self) -> None:
+        person = self.person()
+        folder = person and self.folder_of(person)
+        if folder and len(list(self.root.glob("Copy*"))) < 3:
+            assert person
+            self.copied_people |= {person, *self._inside(person)}
+            shutil.copytree(folder, self.root / self._new_name("Copy"))
+
+    def write_note(self) -> None:
+        self._write_foreign("note {}.txt", b"written by hand %d")
+
+    def write_picture(self) -> None:
+        self._write_foreign("IMG_{}.jpg", b"\xff\xd8 a photo of a cake %d")
+
+    def _write_foreign(self, name: str, content: bytes) -> None:
+        person = self.person()
+        folder = self.folder_of(person) if person else self.root
+        if folder:
+            number = self.random.randint(0, 10_000)
+            (folder / name.format(number)).write_bytes(content % number)
+            self.foreign.add(content % number)
+
+    def edit(self) -> None:
+        """As a picture editor does: another content, the mark is kept."""
+        found = self.portrait()
+        if found:
+            path = found[1]
+            self.foreign.discard(path.read_bytes())
+            content = path.read_bytes() + b"edited %d" % self.random.randint(0, 10_000)
+            path.write_bytes(content)
+            self.foreign.add(content)
+
+    def make_clutter(self) -> None:
+        person = self.person()
+        folder = person and self.folder_of(person)
+        if folder:
+            for name in ("Thumbs.db", ".DS_Store", "._000001.jpg"):
+                (folder / name).write_bytes(b"clutter")
+
+    def delete_ours(self) -> None:
+        """What means nothing: annotations and the README."""
+        for path in [*self.root.rglob("0*.txt"), self.root / "README.txt"]:
+            if self.random.random() < 0.1 and path.exists():
+                os.unlink(path)
+
+    def _new_name(self, kind: str) -> str:
+        self._names_given += 1
+        return f"{kind} {self._names_given}"

@@ -1,0 +1,170 @@
+"""A tree in which somebody works at random, and what must be true of it whatever they do.
+
+Its ``Hands`` do things with folders and files as a human would, and keep their own account of what
+each of them means. The store here is nothing but that account's counterpart: it hears of a deed
+only through the edits that the tree reads back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from portraitd.model.edit import (
+    AssignFaces,
+    Edit,
+    ExcludeFaces,
+    IgnoreFaces,
+    IgnorePerson,
+    MergePeople,
+    NamePerson,
+    RecallPerson,
+    SplitPerson,
+)
+from portraitd.people.tree.diff import Known
+from portraitd.people.tree.people_tree import PeopleTree, Published
+from support.tree import face, picture_of, refuse
+from support.tree_reviewer import Hands
+
+
+class Life(Hands):
+    """One tree's life: the hands in it, and the daemon that hears of them."""
+
+    def __init__(self, root: Path, seed: int) -> None:
+        super().__init__(root, seed)
+        self.tree = PeopleTree(root, store="one")
+        self.tree.create()
+        self._next_face = 1
+
+    # What the daemon does
+
+    def video(self) -> None:
+        """A video shows somebody new, somebody known and a face of nobody."""
+        known = [number for number in self.store.names if number not in self._busy_people]
+        people = [self._new_person(), *self.random.sample(known, min(2, len(known))), None]
+        for person in people:
+            for _ in range(self.random.randint(1, 4)):
+                for account in (self.store, self.truth):
+                    account.person_of[self._next_face] = person
+                self._next_face += 1
+
+    def _new_person(self) -> int:
+        number = self._next_person
+        self._next_person += 1
+        self.store.names[number] = self.truth.names[number] = None
+        return number
+
+    def restart(self) -> None:
+        self.tree = PeopleTree(self.root, store="one")
+
+    def publish(self, content: Callable[[int], bytes] = picture_of) -> Published:
+        store = self.store
+        return self.tree.publish(
+            store.folders(ignored=False),
+            [face(one) for one in store.faces(None)],
+            content,
+            {},
+            ignored=store.folders(ignored=True),
+            ignored_faces=[face(one) for one in sorted(store.ignored_faces - store.excluded)],
+            accept_losses=True,
+        )
+
+    def known(self) -> Known:
+        store = self.store
+        published = self.done.portraits.keys() if self.done else set()
+        published |= store.excluded | store.ignored_faces
+        person_of = {one: store.person_of[one] for one in published}
+        return Known(
+            person_of, store.excluded, store.ignored_faces, store.ignored_people, store.names
+        )
+
+    def hear(self) -> None:
+        """Read the edits and do as they say."""
+        for edit in self.tree.edits(self.known(), accept_losses=True):
+            self.deeds.append(f"    heard {edit}")
+            self._apply(edit)
+
+    def _apply(self, edit: Edit) -> None:
+        store = self.store
+        match edit:
+            case NamePerson(person_id, name):
+                store.names[person_id] = name
+            case MergePeople(person_id, into_id):
+                store.merge(person_id, into_id)
+            case AssignFaces(face_ids, person_id):
+                for one in face_ids:
+                    store.place(one, person_id)
+            case SplitPerson(face_ids, name, location):
+                # The truth counted this person already, by the same name.
+                number = next(n for n, label in self.truth.names.items() if label == name)
+                store.names[number] = name
+                for one in face_ids:
+                    store.place(one, number)
+                if self.random.random() < 0.7:
+                    self.tree.adopt(location, number)
+            case ExcludeFaces(face_ids):
+                store.excluded |= set(face_ids)
+            case IgnoreFaces(face_ids):
+                store.ignored_faces |= set(face_ids)
+            case IgnorePerson(person_id):
+                store.ignored_people.add(person_id)
+            case RecallPerson(person_id):
+                store.ignored_people.discard(person_id)
+
+    def turn(self) -> None:
+        """Some deeds of a human, then a turn of the daemon; everything must be as it was meant."""
+        self._busy, self._busy_people = set(), set()
+        for _ in range(self.random.randint(1, 3)):
+            self.do_something()
+        if self.random.random() < 0.2:
+            self.restart()
+        if self.random.random() < 0.2:
+            # One that comes before the reading.
+            self.publish()
+        self.hear()
+        self.settle()
+
+    def settle(self) -> None:
+        """Publish, and check all that must be true."""
+        self.done = self.publish()
+        story = "\n".join(self.deeds[-12:])
+        assert self.truth == self.store, story
+        self.check(self.done, story)
+        assert [] == self.tree.edits(self.known(), accept_losses=True), story
+        again = self.publish(refuse)
+        assert (0, 0) == (again.written, again.removed), story
+        assert self.done.portraits == again.portraits, story
+
+    def check(self, done: Published, story: str) -> None:
+        store = self.store
+        for number in store.names:
+            for one in store.faces(number):
+                path = self.root / done.portraits[one]
+                assert path.is_file(), story
+                assert path.parent == self.root / done.folders[number], story
+                assert path.with_suffix(".txt").is_file(), story
+        seen = {one for number in [*store.names, None] for one in store.faces(number)}
+        seen |= store.ignored_faces - store.excluded
+        assert seen == done.portraits.keys(), story
+        for number, folder in done.folders.items():
+            assert folder.startswith("_ignored/") is (number in store.ignored_people), story
+        lost = self.foreign - {p.read_bytes() for p in self.root.rglob("*") if p.is_file()}
+        assert not lost, story
+
+    # What happens
+
+    def do_something(self) -> None:
+        deeds = [
+            *([self.move_portrait] * 5), self.unsort, self.name, self.name, self.nest,
+            self.rename_over, self.merge_files, self.split, self.split, self.exclude,
+            self.exclude, self.ignore_face, self.ignore_person, self.delete_person,
+            self.recall_person, self.recall_face, self.bring_back, self.copy_portrait,
+            self.copy_folder, self.write_note, self.write_picture, self.edit, self.make_clutter,
+            self.delete_ours, self.rename_portrait, self.file_away, self.video_comes,
+        ]  # fmt: skip
+        deed = self.random.choice(deeds)
+        self.deeds.append(deed.__name__)
+        deed()
+
+    def video_comes(self) -> None:
+        self.video()

@@ -1,0 +1,301 @@
+"""Disks that are full, shares that are away, read-only or hang: said, survived, and gone again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from portraitd.model.errors import StoreError
+from portraitd.service.daemon import open_service
+from portraitd.service.health import FILE_NAME as HEALTH
+from portraitd.service.health import Health, tell
+from portraitd.service.pipeline import Service
+from portraitd.service.share_probe import ShareProbe
+from portraitd.service.wakeup import Doorbell
+from support.home import Home, assert_sound, connect, person_folders
+from support.processes import wait_until
+
+Mount = Callable[..., Path]
+
+
+@pytest.fixture
+def mount(tmp_path: Path) -> Iterator[Mount]:
+    """Mounts something on a folder; taken away again afterwards."""
+    if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], check=False).returncode:
+        pytest.skip("mounting needs root")
+    mounted: list[Path] = []
+
+    def carry_out(name: str, *arguments: str) -> Path:
+        folder = tmp_path / name
+        folder.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["mount", *arguments, str(folder)], check=True, capture_output=True)
+        mounted.append(folder)
+        return folder
+
+    yield carry_out
+    for folder in reversed(mounted):
+        subprocess.run(["umount", "-l", str(folder)], check=False, capture_output=True)
+
+
+@pytest.fixture
+def fuse(tmp_path: Path) -> Iterator[Callable[[Path], subprocess.Popen[bytes]]]:
+    """Shows a folder through a file system that another process serves, as a share is."""
+    if shutil.which("bindfs") is None or not os.access("/dev/fuse", os.W_OK):
+        pytest.skip("needs bindfs, and FUSE")
+    served: list[tuple[subprocess.Popen[bytes], Path]] = []
+
+    def serve(folder: Path) -> subprocess.Popen[bytes]:
+        backing = folder.rename(folder.with_name(f"{folder.name} on the server"))
+        folder.mkdir()
+        server = subprocess.Popen(["bindfs", "-f", str(backing), str(folder)])
+        served.append((server, folder))
+        wait_until(lambda: os.path.ismount(folder), "the share is mounted")
+        return server
+
+    yield serve
+    for server, folder in served:
+        server.send_signal(signal.SIGCONT)
+        subprocess.run(["umount", "-l", str(folder)], check=False, capture_output=True)
+        server.kill()
+        server.wait()
+
+
+def fill(folder: Path) -> Path:
+    """Leave no room at all."""
+    filler = folder / "filler"
+    with filler.open("wb", buffering=0) as file:
+        for size in (1 << 16, 1 << 12, 1):
+            try:
+                while file.write(b"\0" * size) == size:
+                    pass
+            except OSError:
+                continue
+    return filler
+
+
+def turns(home: Home, service: Service, count: int) -> None:
+    for _ in range(count):
+        home.turn(service)
+
+
+def failed(home: Home) -> list[str]:
+    return [path for path, state in home.states().items() if state == "failed"]
+
+
+def test_a_full_state_disk_blocks_until_there_is_room(
+    tmp_path: Path, mount: Mount, two_people: Path, photographs: list[Path]
+) -> None:
+    """Nothing is marked failed; the reason is said, also in a file on that disk."""
+    state = mount("state", "-t", "tmpfs", "-o", "size=12m", "tmpfs")
+    home = Home(tmp_path / "home", paths={"state": state}, inbox={"quiet_s": 0.0})
+    home.drop(photographs[0], "photo.jpg")
+    with home.opened() as service:
+        home.run_until_idle(service)
+        tell(state, Health(1, 1.0))
+        filler = fill(state)
+        home.drop(two_people, "clip.mp4")
+        turns(home, service, 30)
+        blocked, idle = service.blocked, service.idle
+        tell(state, Health(1, 2.0, blocked, 1.0))
+        said = (state / HEALTH).read_text()
+        filler.unlink()
+        home.run_until_idle(service)
+
+    assert "full" in blocked
+    assert not idle
+    assert blocked in said
+    assert [] == failed(home)
+    assert "" == service.blocked
+    assert 2 == len(person_folders(home.people))
+    assert_sound(home.settings)
+
+
+def test_a_full_people_disk_blocks_the_tree_alone(
+    tmp_path: Path, mount: Mount, two_people: Path
+) -> None:
+    """Faces are found and grouped; the tree follows when there is room."""
+    people = mount("people", "-t", "tmpfs", "-o", "size=1m", "tmpfs")
+    home = Home(tmp_path / "home", paths={"people": people}, inbox={"quiet_s": 0.0})
+    home.drop(two_people, "clip.mp4")
+    with home.opened() as service:
+        filler = fill(people)
+        turns(home, service, 40)
+        blocked, grouping_runs = service.blocked, len(home.rows("grouping_runs"))
+        filler.unlink()
+        mount("people", "-o", "remount,size=64m")
+        home.run_until_idle(service)
+
+    assert "No space left" in blocked
+    assert 1 == grouping_runs
+    assert [] == failed(home)
+    assert 2 == len(person_folders(people))
+    assert_sound(home.settings)
+
+
+def test_a_tree_that_is_read_only_is_written_when_it_is_not(
+    tmp_path: Path, mount: Mount, two_people: Path
+) -> None:
+    """As after an error of the disk, or a share mounted by mistake."""
+    people = mount("people", "-t", "tmpfs", "tmpfs")
+    home = Home(tmp_path / "home", paths={"people": people}, inbox={"quiet_s": 0.0})
+    with home.opened() as service:
+        mount("people", "-o", "remount,ro")
+        home.drop(two_people, "clip.mp4")
+        turns(home, service, 30)
+        blocked = service.blocked
+        mount("people", "-o", "remount,rw")
+        home.run_until_idle(service)
+
+    assert "Read-only" in blocked
+    assert 2 == len(person_folders(people))
+    assert_sound(home.settings)
+
+
+def test_a_share_that_is_away_gets_nothing_written_in_its_place(
+    tmp_path: Path, mount: Mount, two_people: Path, photographs: list[Path]
+) -> None:
+    """Neither while the service runs, nor when it is started meanwhile."""
+    server = tmp_path / "server"
+    server.mkdir()
+    people = mount("people", "--bind", str(server))
+    home = Home(tmp_path / "home", paths={"people": people}, inbox={"quiet_s": 0.0})
+    home.drop(photographs[0], "photo.jpg")
+    with home.opened() as service:
+        home.run_until_idle(service)
+        subprocess.run(["umount", "-l", str(people)], check=True)
+        home.drop(two_people, "clip.mp4")
+        turns(home, service, 30)
+        running = service.blocked
+    with home.opened() as service:
+        turns(home, service, 30)
+        started = service.blocked
+        in_its_place = os.listdir(people)
+        mount("people", "--bind", str(server))
+        home.run_until_idle(service)
+
+    assert "the share may be away" in running
+    assert "the share may be away" in started
+    assert [] == in_its_place
+    assert 2 == len(person_folders(people))
+    assert_sound(home.settings)
+
+
+def test_a_share_that_hangs_stops_nothing_else(
+    tmp_path: Path,
+    fuse: Callable[[Path], subprocess.Popen[bytes]],
+    two_people: Path,
+) -> None:
+    """The loop turns, faces are found; the tree follows when the share answers again."""
+    home = Home(tmp_path / "home", inbox={"quiet_s": 0.0})
+    server = fuse(home.people)
+    with home.opened() as service:
+        service._people_reach = ShareProbe(home.people, patience_s=0.3)
+        home.turn(service)
+        server.send_signal(signal.SIGSTOP)
+        home.drop(two_people, "clip.mp4")
+        turns(home, service, 30)
+        blocked, grouping_runs = service.blocked, len(home.rows("grouping_runs"))
+        server.send_signal(signal.SIGCONT)
+        wait_until(lambda: not service._people_reach.blocked(), "the share answers")
+        home.run_until_idle(service)
+
+    assert "does not answer" in blocked
+    assert 1 == grouping_runs
+    assert 2 == len(person_folders(home.people))
+    assert_sound(home.settings)
+
+
+def test_an_inbox_that_hangs_lets_the_rest_go_on(
+    tmp_path: Path, fuse: Callable[[Path], subprocess.Popen[bytes]], photographs: list[Path]
+) -> None:
+    """What lies in it is taken when it answers again."""
+    home = Home(tmp_path / "home", inbox={"quiet_s": 0.0})
+    server = fuse(home.inbox)
+    with home.opened() as service:
+        service._inbox_reach = ShareProbe(home.inbox, patience_s=0.3)
+        home.turn(service)
+        home.drop(photographs[0], "photo.jpg")
+        server.send_signal(signal.SIGSTOP)
+        turns(home, service, 12)
+        blocked = service.blocked
+        server.send_signal(signal.SIGCONT)
+        wait_until(lambda: not service._inbox_reach.blocked(), "the share answers")
+        home.run_until_idle(service)
+
+    assert "does not answer" in blocked
+    assert {"photo.jpg": "done"} == home.states()
+
+
+def test_a_share_whose_server_died_is_away(
+    tmp_path: Path,
+    fuse: Callable[[Path], subprocess.Popen[bytes]],
+    two_people: Path,
+) -> None:
+    """Every call fails at once (ENOTCONN): blocked, and nothing is taken for removed."""
+    home = Home(tmp_path / "home", inbox={"quiet_s": 0.0})
+    server = fuse(home.people)
+    with home.opened() as service:
+        home.turn(service)
+        server.kill()
+        server.wait()
+        home.drop(two_people, "clip.mp4")
+        turns(home, service, 30)
+        blocked = service.blocked
+        subprocess.run(["umount", "-l", str(home.people)], check=True)
+        home.people.rmdir()
+        home.people.with_name("people on the server").rename(home.people)
+        home.run_until_idle(service)
+
+    assert "not connected" in blocked
+    assert 2 == len(person_folders(home.people))
+    assert_sound(home.settings)
+
+
+def test_a_service_does_not_start_on_a_share_that_hangs(
+    tmp_path: Path, fuse: Callable[[Path], subprocess.Popen[bytes]]
+) -> None:
+    """It ends with a line that says why, and systemd tries again."""
+    home = Home(tmp_path / "home")
+    server = fuse(home.people)
+    server.send_signal(signal.SIGSTOP)
+
+    with (
+        pytest.raises(StoreError, match="does not answer"),
+        open_service(home.settings, Doorbell()),
+    ):
+        pass
+
+
+def test_a_census_that_cannot_write_says_so(
+    tmp_path: Path, mount: Mount, photographs: list[Path]
+) -> None:
+    """The reason stands in the status until a grouping succeeds; the old people stay."""
+    state = mount("state", "-t", "tmpfs", "-o", "size=12m", "tmpfs")
+    home = Home(
+        tmp_path / "home",
+        paths={"state": state},
+        inbox={"quiet_s": 0.0},
+        grouping={"settle_s": 90.0},
+    )
+    home.drop(photographs[0], "photo.jpg")
+    with home.opened() as service:
+        turns(home, service, 20)
+        filler = fill(state)
+        turns(home, service, 120)
+        blocked = service.blocked
+        filler.unlink()
+        turns(home, service, 120)
+        after = service.blocked
+
+    with closing(connect(state)) as db:
+        grouping_runs = db.execute("select count(*) from grouping_runs").fetchone()[0]
+    assert blocked
+    assert "" == after
+    assert 1 == grouping_runs

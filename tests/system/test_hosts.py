@@ -1,0 +1,109 @@
+"""A network as it is: two worker hosts, one cut off in the middle, one slow."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from portraitd.config import load
+from support import netns
+from support.daemon import Daemon, make_home, portraitd
+from support.dask_cluster import QUICK_LOSS, Process, TestCluster
+from support.home import Home, dump
+from support.netns import BRIDGE_ADDRESS, Host, Hosts
+from support.processes import wait_until
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.usefixtures("given_up_calls"),
+]
+
+SLOW = "16mbit"
+
+
+@pytest.fixture(autouse=True)
+def namespaces() -> None:
+    if reason := netns.why_not():
+        pytest.skip(reason)
+
+
+class Bridged(TestCluster):
+    """A scheduler that listens on the bridge, and workers on hosts of their own."""
+
+    __test__ = False
+    host_address = BRIDGE_ADDRESS
+
+    def add_host(self, host: Host, hidden: Path) -> Process:
+        """``portraitd worker`` as it would be begun over there, where one folder is empty."""
+        worker = Process(
+            self.folder / f"{host.name}.log",
+            host.command(
+                *("unshare", "--mount", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"'),
+                str(hidden),
+                *(sys.executable, "-m", "portraitd", "worker"),
+                *(self.place.address, "--insecure-address", "--processes", "1"),
+                *("--folder", str(self.folder / host.name), "--name", host.name),
+            ),
+            **QUICK_LOSS,
+        )
+        self.workers.append(worker)
+        return worker
+
+
+def test_a_host_cut_off_and_a_slow_one_lose_and_double_nothing(
+    tmp_path: Path, two_people: Path, photographs: list[Path], nobody: Path
+) -> None:
+    """The faces are those found here in peace; a slow line only takes longer.
+
+    Neither host sees the inbox: both are sent what they work on.
+    """
+    files = [two_people, *photographs, nobody]
+    peace = Home(tmp_path / "peace")
+    for file in files:
+        peace.drop(file, file.name)
+    peace.run()
+    home = make_home(tmp_path / "home")
+    with Hosts("fast", "slow") as network, Bridged(tmp_path, **QUICK_LOSS) as cluster:
+        cut, slow = network.hosts
+        slow.slow_down(SLOW)
+        cluster.add_host(cut, home / "inbox")
+        cluster.add_host(slow, home / "inbox")
+        settings = (
+            *("--set", "workers.kind=dask", "--set", "workers.insecure_address=true"),
+            *("--set", f"workers.address={cluster.place.address}"),
+        )
+        with Daemon(home, *settings, **QUICK_LOSS) as daemon:
+            daemon.wait_for("worker_accepted", 2)
+            for file in files:
+                shutil.copy(file, home / "inbox" / f".{file.name}")
+                (home / "inbox" / f".{file.name}").rename(home / "inbox" / file.name)
+            daemon.wait_for("slice_encoded", 1)
+            wait_until(lambda: out_at(home, cut) > 0, "the host that is cut off has a slice")
+
+            cut.cut_off()
+
+            daemon.wait_for("worker_gone", seconds=180)
+            wait_until(daemon.has_settled, "everything has settled", 240)
+            events = daemon.events()
+            assert 0 == daemon.stop()
+
+    got, expected = dump(load(home)), dump(peace.settings)
+    assert expected.faces == got.faces
+    assert expected.slices == got.slices
+    assert expected.videos == got.videos
+    assert len(got.slices) == events.count("slice_encoded")
+    assert 0 == events.count("slice_lost")
+    assert 2 <= events.count("file_sent")
+
+
+def out_at(home: Path, host: Host) -> int:
+    """Slices out at a host, as ``status`` says."""
+    said = json.loads(portraitd("status", "--json", "--home", home).stdout)
+    return sum(
+        worker["slices_out"] for worker in said["workers"] if host.address in worker["address"]
+    )

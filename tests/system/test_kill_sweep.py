@@ -1,0 +1,54 @@
+"""A process that is killed at a system call is made good by the next start."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support.daemon import environment
+
+SWEEP = Path(__file__).parents[1] / "support" / "kill_sweep.py"
+
+EVERY = {
+    "ingest": 90,
+    "more": 70,
+    "review": 70,
+    "dataset": 150,
+    "forget": 150,
+    "migrate": 70,
+    "backup": 20,
+    "restore": 30,
+}
+"""Each so many-th call of a kind, and always the first and the last of it."""
+
+
+def sweep(folder: Path, scenario: str, every: int) -> dict[str, object]:
+    answer = subprocess.run(
+        [sys.executable, SWEEP, folder, scenario, str(every)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(OMP_NUM_THREADS="1", OPENCV_LOG_LEVEL="ERROR"),
+    )
+    assert 0 == answer.returncode, answer.stderr[-3000:]
+    found: dict[str, object] = json.loads(answer.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.mark.skipif(
+    shutil.which("strace") is None or os.geteuid() != 0,
+    reason="needs strace, and the right to watch another process",
+)
+@pytest.mark.parametrize("scenario", EVERY)
+def test_nothing_is_lost_wherever_it_is_killed(memory_path: Path, scenario: str) -> None:
+    """At some calls of each kind. `python benchmarks/kill_sweep.py` does all of them."""
+    found = sweep(memory_path, scenario, EVERY[scenario])
+
+    assert {} == found["failures"]
+    assert found["points"] == found["killed"]

@@ -1,0 +1,324 @@
+"""Where jobs run: what every executor promises, and what a bad job costs in real processes."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import pickle
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from contextlib import suppress
+from multiprocessing.connection import wait
+from pathlib import Path
+
+import pytest
+
+from portraitd.model import errors
+from portraitd.model.errors import PortraitdError, WorkerDied
+from portraitd.service.remote.remote_executor import DaskExecutor
+from portraitd.workers.pool import InlineExecutor, LocalExecutor
+from portraitd.workers.process import Preparation, WorkerLimits, WorkerProcess
+from support import bad_jobs
+from support.dask_cluster import TestCluster, accepted
+from support.processes import children, is_alive, wait_until
+
+ANSWER_S = 60.0
+TIME_LIMIT_S = 3.0
+
+ALL_ERRORS = [
+    kind
+    for _, kind in inspect.getmembers(errors, inspect.isclass)
+    if issubclass(kind, PortraitdError)
+]
+
+
+@pytest.fixture(scope="module")
+def local() -> Iterator[LocalExecutor]:
+    """Two workers, and three seconds for a job."""
+    executor = LocalExecutor(2, WorkerLimits(nice=3, memory_mb=4000, time_limit_s=TIME_LIMIT_S))
+    yield executor
+    executor.shutdown(cancel_futures=True)
+
+
+@pytest.fixture(scope="module")
+def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskExecutor]:
+    """A scheduler and a worker with two processes, and three seconds for a job."""
+    with TestCluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        cluster.add_worker(processes=2)
+        executor = cluster.executor()
+        wait_until(lambda: accepted(executor), "the worker was accepted")
+        yield executor
+        executor.shutdown(cancel_futures=True)
+
+
+DASK = pytest.param("dask", marks=pytest.mark.slow)
+
+
+@pytest.fixture(params=["inline", "local", DASK])
+def executor(request: pytest.FixtureRequest) -> Executor:
+    """Each place where jobs run."""
+    if request.param == "inline":
+        return InlineExecutor()
+    found: Executor = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture(params=["local", DASK])
+def processes(request: pytest.FixtureRequest) -> Executor:
+    """Each place where a job has a process of its own to end."""
+    found: Executor = request.getfixturevalue(request.param)
+    return found
+
+
+# --- What all executors promise.
+
+
+def test_a_job_is_answered(executor: Executor) -> None:
+    """With what the function returns."""
+    assert 5 == executor.submit(bad_jobs.add, 2, b=3).result(ANSWER_S)
+
+
+def test_whoever_asks_to_be_told_is_told(executor: Executor) -> None:
+    """When the answer is there; also if it was there before."""
+    told: list[int] = []
+    future = executor.submit(bad_jobs.add, 2)
+    future.result(ANSWER_S)
+
+    future.add_done_callback(lambda done: told.append(done.result()))
+
+    assert [2] == told
+
+
+@pytest.mark.parametrize("kind", ALL_ERRORS)
+def test_our_errors_arrive_as_they_are(executor: Executor, kind: type[PortraitdError]) -> None:
+    """The class decides what becomes of a file, the message is for whoever dropped it."""
+    error = executor.submit(bad_jobs.fail, kind.__name__, "what to do").exception(ANSWER_S)
+
+    assert type(error) is kind
+    assert "what to do" == str(error)
+
+
+@pytest.mark.parametrize("kind", ALL_ERRORS)
+def test_our_errors_carry_one_message(kind: type[PortraitdError]) -> None:
+    """One that takes more cannot be read on the other side, and ends the whole pool."""
+    error = pickle.loads(pickle.dumps(kind("what to do")))
+
+    assert kind is type(error)
+    assert ("what to do",) == error.args
+
+
+def test_an_error_nobody_expected_says_what_it_was(executor: Executor) -> None:
+    """A mistake of ours fails the job, in words."""
+    error = executor.submit(bad_jobs.fail, "ZeroDivisionError", "by us").exception(ANSWER_S)
+
+    assert isinstance(error, WorkerDied)
+    assert "unexpected ZeroDivisionError: by us" == str(error)
+
+
+def test_an_error_that_cannot_be_sent_says_what_it_was(executor: Executor) -> None:
+    """Libraries raise what they like; the next job must not suffer for it."""
+    error = executor.submit(bad_jobs.fail_awkwardly).exception(ANSWER_S)
+
+    assert "unexpected Awkward: clip.mp4: odd" == str(error)
+    assert 5 == executor.submit(bad_jobs.add, 2, 3).result(ANSWER_S)
+
+
+# --- What a bad job costs: itself.
+
+
+@pytest.mark.parametrize(
+    ("job", "arguments", "reason"),
+    [
+        (bad_jobs.segfault, (), "the worker was ended by SIGSEGV"),
+        (bad_jobs.be_killed, (), "the worker was ended by SIGKILL"),
+        (bad_jobs.leave, (3,), r"ended without an answer \(exit code 3\)"),
+        (bad_jobs.answer_awkwardly, (), "ended without an answer"),
+        (bad_jobs.eat_memory, (), "the worker ran out of memory"),
+        (bad_jobs.leave, (0,), r"ended without an answer \(exit code 0\)"),
+        (bad_jobs.hang, (), "took more than 3 s and was ended"),
+        (bad_jobs.spin, (), "took more than 3 s and was ended"),
+        pytest.param(bad_jobs.stop, (), "took more than 3 s", marks=pytest.mark.slow),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_a_bad_job_fails_alone(
+    tmp_path: Path,
+    processes: Executor,
+    job: Callable[..., object],
+    arguments: tuple[int, ...],
+    reason: str,
+) -> None:
+    """It says how its worker ended; a job in the other worker and those that wait go on."""
+    news = tmp_path / "news"
+    bad = processes.submit(job, *arguments)
+    # Begun beside the bad one, and still at work when that has failed quickly.
+    beside = processes.submit(bad_jobs.wait_for, news)
+    waiting = [processes.submit(bad_jobs.add, number) for number in range(3)]
+    if "took more" in reason:
+        bad_jobs.tell(news, "go on")
+
+    with pytest.raises(WorkerDied, match=reason):
+        bad.result(ANSWER_S)
+
+    bad_jobs.tell(news, "go on")
+    assert "go on" == beside.result(ANSWER_S)
+    assert [0, 1, 2] == [future.result(ANSWER_S) for future in waiting]
+
+
+def test_a_worker_killed_from_outside_costs_its_job(tmp_path: Path, processes: Executor) -> None:
+    """As the kernel does when memory runs out."""
+    pid_file = tmp_path / "pid"
+    hanging = processes.submit(bad_jobs.tell_and_hang, pid_file)
+    wait_until(pid_file.exists, "the job began")
+
+    os.kill(int(pid_file.read_text()), signal.SIGKILL)
+
+    assert "the worker was ended by SIGKILL" == str(hanging.exception(ANSWER_S))
+
+
+def test_workers_killed_while_they_have_nothing_to_do_cost_nothing() -> None:
+    """As when the machine runs out of memory: whoever asks next has new workers."""
+    before = children(os.getpid())
+    executor = LocalExecutor(2, WorkerLimits(nice=0, memory_mb=0, time_limit_s=20))
+    assert 25 == executor.submit(bad_jobs.add, 20, 5).result(ANSWER_S)
+    workers = [pid for pid in children(os.getpid()) - before if not is_tracker(pid)]
+    for pid in workers:
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not any(map(is_alive, workers)), "they are gone")
+
+    assert 36 == executor.submit(bad_jobs.add, 30, 6).result(ANSWER_S)
+    executor.shutdown()
+
+
+def test_a_worker_that_is_ready_early_is_not_begun_twice() -> None:
+    """Whoever begins it need not wait for that."""
+    worker = WorkerProcess(Preparation(WorkerLimits(nice=0, memory_mb=0, time_limit_s=20)))
+    assert wait([worker._line], ANSWER_S)
+
+    assert worker.is_waiting
+    first, second = (worker.do(os.getpid, (), {}) for _ in range(2))
+    assert first == second
+    assert worker.is_waiting
+    worker.leave()
+    assert not worker.is_waiting
+    assert not is_alive(first)
+
+
+def test_workers_killed_at_any_moment_cost_their_jobs_alone() -> None:
+    """Also while they begin, take a job or answer: every job has an end, and the pool goes on."""
+    chance = random.Random(1)
+    before = children(os.getpid())
+    executor = LocalExecutor(2, WorkerLimits(nice=0, memory_mb=0, time_limit_s=20))
+
+    def kill_one(_: object = None) -> None:
+        workers = [pid for pid in children(os.getpid()) - before if not is_tracker(pid)]
+        with suppress(ProcessLookupError, IndexError):
+            os.kill(chance.choice(workers), signal.SIGKILL)
+
+    for _ in range(25):
+        futures = [executor.submit(bad_jobs.add, number) for number in range(chance.randrange(5))]
+        if futures and chance.random() < 0.5:
+            chance.choice(futures).add_done_callback(kill_one)
+        else:
+            kill_one()
+        for number, future in enumerate(futures):
+            if error := future.exception(ANSWER_S):
+                assert "the worker was ended by SIGKILL" == str(error)
+            else:
+                assert number == future.result()
+    # The last kill may come a moment after the answer that called for it.
+    wait_until(lambda: executor.submit(bad_jobs.add, 1).exception(ANSWER_S) is None, "it goes on")
+    executor.shutdown()
+
+
+def is_tracker(pid: int) -> bool:
+    """Whether it is a helper of Python's own."""
+    try:
+        return b"resource_tracker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return False
+
+
+def test_a_worker_is_humble(processes: Executor) -> None:
+    """Nice to people's own programs, limited, without core dumps, and deaf to Ctrl-C."""
+    found = processes.submit(bad_jobs.limits).result(ANSWER_S)
+
+    assert {
+        "nice": os.nice(0) + 3,
+        "core": (0, 0),
+        "memory": 4000 << 20,
+        "threads": "1",
+        "interrupt": True,
+    } == found
+
+
+def test_a_worker_shares_nothing_with_us(processes: Executor) -> None:
+    """Spawned, not forked: a fork would copy locks that other threads hold."""
+    bad_jobs.seen.append("here")
+
+    assert [] == processes.submit(bad_jobs.what_was_seen).result(ANSWER_S)
+
+
+def test_shutting_down_waits_for_the_jobs() -> None:
+    """Unless asked not to; then no worker is left, at once."""
+    limits = WorkerLimits(nice=0, memory_mb=0, time_limit_s=60.0)
+    patient = LocalExecutor(1, limits)
+    answers = [patient.submit(bad_jobs.add, number) for number in range(5)]
+    patient.shutdown()
+    assert [0, 1, 2, 3, 4] == [answer.result(0) for answer in answers]
+
+    before = children(os.getpid())
+    hasty = LocalExecutor(1, limits)
+    hasty.submit(bad_jobs.add, 1).result(ANSWER_S)
+    hasty.submit(bad_jobs.hang)
+    began_s = time.monotonic()
+    hasty.shutdown(cancel_futures=True)
+
+    assert 15.0 > time.monotonic() - began_s
+    assert not [pid for pid in children(os.getpid()) - before if is_alive(pid)]
+
+
+PARENT = """
+import multiprocessing, pathlib, sys, time
+import faulty
+from portraitd.workers.pool import LocalExecutor
+from portraitd.workers.process import Preparation, WorkerLimits, WorkerProcess
+
+if __name__ == "__main__":
+    told = pathlib.Path(sys.argv[2])
+    executor = LocalExecutor(2, WorkerLimits(nice=0, memory_mb=0, time_limit_s=600.0))
+    for number in range(2):
+        if sys.argv[1] == "idle":
+            executor.submit(faulty.add, number).result()
+        else:
+            executor.submit(faulty.tell_and_hang, told / str(number))
+    while sys.argv[1] == "busy" and len(list(told.iterdir())) < 2:
+        time.sleep(0.01)
+    print("ready", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("workers", ["busy", "idle", "just begun"])
+def test_workers_die_with_the_daemon(tmp_path: Path, workers: str) -> None:
+    """``kill -9`` leaves no orphan that would work on in a home with a new daemon."""
+    script, told = tmp_path / "parent.py", tmp_path / "told"
+    script.write_text(PARENT)
+    told.mkdir()
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        [sys.executable, script, workers, told], stdout=subprocess.PIPE, env=environment
+    ) as parent:
+        assert parent.stdout
+        assert b"ready\n" == parent.stdout.readline()
+        family = children(parent.pid)
+        assert len(family) >= 2
+
+        parent.kill()
+
+        wait_until(lambda: not any(map(is_alive, family)), f"{family} have ended")

@@ -1,0 +1,292 @@
+"""What a worker can reach once it is closed: the files it was handed, and its pipe."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from portraitd.faces.interface import EncoderSettings
+from portraitd.ingest import media_jobs
+from portraitd.model.errors import WorkerDied
+from portraitd.model.face import Embeddings
+from portraitd.model.media_file import MediaKind, Slice, Source
+from portraitd.service.pools import decoding_seclusion
+from portraitd.workers import sandbox
+from portraitd.workers.pool import LocalExecutor
+from portraitd.workers.process import SandboxPolicy, WorkerLimits
+from portraitd.workers.sandbox import Confinement, calls, landlock
+from portraitd.workers.sandbox.trial import held
+from support import bad_jobs
+from support.media import source_of
+
+ANSWER_S = 240.0
+LIMITS = WorkerLimits(nice=0, memory_mb=4000, time_limit_s=120.0)
+
+pytestmark = pytest.mark.skipif(
+    bool(list(sandbox.missing())), reason=f"not offered here: {list(sandbox.missing())}"
+)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the workers below may write until they are closed."""
+    return tmp_path_factory.mktemp("confined") / "cache"
+
+
+@pytest.fixture(scope="module")
+def closed(cache: Path) -> Iterator[LocalExecutor]:
+    """One worker that wrote a file, then was closed."""
+    policy = SandboxPolicy(Confinement((), (cache,)), (bad_jobs.touch, (cache / "built",)))
+    executor = LocalExecutor(1, LIMITS, policy)
+    yield executor
+    executor.shutdown(cancel_futures=True)
+
+
+def test_a_closed_worker_reaches_nothing(closed: LocalExecutor, tmp_path: Path) -> None:
+    """Neither the network nor other files, programs or processes."""
+    secret = tmp_path / "portraitd.sqlite3"
+    secret.write_text("faces")
+
+    found = closed.submit(held, secret).result(ANSWER_S)
+
+    assert dict.fromkeys(found, True) == found
+    assert 5 == len(found)
+
+
+def test_the_same_things_work_where_nobody_closed(tmp_path: Path) -> None:
+    """Else the test above would prove nothing."""
+    other = tmp_path / "other"
+    other.write_text("")
+    executor = LocalExecutor(1, LIMITS)
+
+    found = executor.submit(held, other).result(ANSWER_S)
+
+    executor.shutdown()
+    assert dict.fromkeys(found, False) == found
+
+
+def test_a_closed_worker_starts_and_changes_nothing(closed: LocalExecutor) -> None:
+    """Each way is refused on its own."""
+    assert dict.fromkeys(
+        ["fork", "run", "kill", "grow", "connect", "pair", "remove", "mode", "passwords"],
+        "PermissionError",
+    ) == closed.submit(bad_jobs.starts).result(ANSWER_S)
+
+
+def test_a_closed_worker_may_start_threads(closed: LocalExecutor) -> None:
+    """Libraries do."""
+    assert "started" == closed.submit(bad_jobs.thread_says).result(ANSWER_S)
+
+
+def test_what_is_needed_is_written_before_the_worker_closes(
+    closed: LocalExecutor, cache: Path
+) -> None:
+    """A network is built by the first worker; afterwards nothing is written there either."""
+    with pytest.raises(WorkerDied, match="PermissionError"):
+        closed.submit(bad_jobs.touch, cache / "later").result(ANSWER_S)
+
+    assert "made before" == (cache / "built").read_text()
+
+
+def test_a_worker_is_handed_the_file_of_its_job(closed: LocalExecutor, tmp_path: Path) -> None:
+    """By descriptor; any other file is refused, also one beside it."""
+    clip, other = tmp_path / "clip.mp4", tmp_path / "other.mp4"
+    clip.write_bytes(b"of the job")
+    other.write_bytes(b"of nobody")
+
+    assert b"of the job" == closed.submit(bad_jobs.open_source, source_of(clip)).result(ANSWER_S)
+    with pytest.raises(WorkerDied, match="Permission denied"):
+        closed.submit(bad_jobs.open_other, source_of(clip), other).result(ANSWER_S)
+    assert b"of nobody" == closed.submit(bad_jobs.open_source, source_of(other)).result(ANSWER_S)
+
+
+def test_a_link_is_not_handed_over(closed: LocalExecutor, tmp_path: Path) -> None:
+    """Whoever can write into the inbox must not choose what is read."""
+    target, link = tmp_path / "target", tmp_path / "link.mp4"
+    target.write_text("secret")
+    link.symlink_to(target)
+
+    with pytest.raises(WorkerDied, match="symbolic links"):
+        closed.submit(bad_jobs.open_source, Source(link, source_of(target).stamp)).result(ANSWER_S)
+
+
+# --- What the daemon believes.
+
+
+def test_an_answer_that_would_be_a_program_is_not_read(
+    closed: LocalExecutor, tmp_path: Path
+) -> None:
+    """Its job fails, the next one does not."""
+    with pytest.raises(WorkerDied, match=r"posix\.mkdir is no value"):
+        closed.submit(bad_jobs.answer_hostilely, tmp_path / "pwned").result(ANSWER_S)
+
+    assert not (tmp_path / "pwned").exists()
+    assert 3 == closed.submit(bad_jobs.add, 1, 2).result(ANSWER_S)
+
+
+def test_a_message_that_would_be_a_program_is_not_read(
+    closed: LocalExecutor, tmp_path: Path
+) -> None:
+    """Neither past the job; and what the worker says after it is not heard."""
+    with pytest.raises(WorkerDied, match=r"posix\.mkdir is no value"):
+        closed.submit(bad_jobs.send_hostilely, tmp_path / "pwned").result(ANSWER_S)
+
+    assert not (tmp_path / "pwned").exists()
+    assert 3 == closed.submit(bad_jobs.add, 1, 2).result(ANSWER_S)
+
+
+# --- The work can still be done.
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "detector", "runtime"),
+    [
+        ("dlib", "hog", "auto"),
+        ("dlib", "cnn", "auto"),
+        ("onnx", "mmod", "onnxruntime"),
+        ("onnx", "hog", "onnxruntime"),
+        ("onnx", "mmod", "openvino"),
+        ("onnx", "mmod", "auto"),
+    ],
+)
+@pytest.mark.timeout(600)
+def test_a_closed_worker_finds_the_same_faces(
+    tmp_path: Path, two_people: Path, kind: str, detector: str, runtime: str
+) -> None:
+    """Decoding, detecting and embedding need nothing from outside; networks are built before."""
+    if runtime == "openvino":
+        pytest.importorskip("openvino", reason="the extra openvino is not installed")
+    settings = EncoderSettings(
+        models_dir=tmp_path / "models",
+        kind=kind,
+        detector=detector,
+        max_width=700,
+        max_height=500,
+        upsample=0,
+        mirror=False,
+        min_face_px=24,
+        runtime=runtime,
+    )
+    limits = WorkerLimits(nice=0, memory_mb=3000, time_limit_s=400.0)
+    executor = LocalExecutor(1, limits, decoding_seclusion(settings))
+    source = source_of(two_people)
+    encoding = media_jobs.EncodeSettings(0.5, False, True, settings, 100)
+    piece = Slice(source, MediaKind.VIDEO, 0.0, 6.0)
+
+    facts = executor.submit(media_jobs.probe, source).result(600)
+    confined = executor.submit(media_jobs.encode, piece, encoding).result(600)
+
+    executor.shutdown()
+    free = media_jobs.encode(piece, encoding)
+    assert MediaKind.VIDEO is facts.kind
+    assert len(confined.detections) > 0
+    assert _embeddings(free) == _embeddings(confined)
+
+
+def _embeddings(found: media_jobs.SliceFaces) -> list[list[float]]:
+    rows: list[Embeddings] = [detection.face.embedding for detection in found.detections]
+    return [[round(float(value), 3) for value in row] for row in rows]
+
+
+def test_the_filter_is_known_for_both_architectures() -> None:
+    """On arm64 the same calls have other numbers, and some are not there."""
+    for machine in ("x86_64", "aarch64"):
+        strict = calls._program(machine, os.getpid(), may_write=False)
+        assert {8} == {len(step) for step in strict}
+        assert len(strict) < 4096
+
+    assert platform.machine() in ("x86_64", "aarch64")
+    assert landlock.version() >= 1
+
+
+# --- Limits, and kernels that offer less.
+
+
+def test_a_closed_worker_has_limits(closed: LocalExecutor) -> None:
+    """CPU time for this job alone, small files, few descriptors."""
+    found = closed.submit(bad_jobs.resource_limits).result(ANSWER_S)
+
+    assert 1 << 20 == found["file"]
+    assert 256 == found["open"]
+    assert LIMITS.time_limit_s <= found["cpu"] - found["used"] <= LIMITS.time_limit_s + 10
+
+
+def test_a_worker_that_spins_is_ended_by_the_kernel(closed: LocalExecutor) -> None:
+    """Should the daemon not do it."""
+    with pytest.raises(WorkerDied, match="computed for longer than its limit"):
+        closed.submit(bad_jobs.exceed_cpu).result(ANSWER_S)
+
+
+LESS = """
+import pathlib, sys
+import faulty
+from portraitd import confinement
+from portraitd.workers.sandbox import Confinement
+from portraitd.workers.pool import LocalExecutor
+from portraitd.workers.process import SandboxPolicy, WorkerLimits
+
+if __name__ == "__main__":
+    print(*confinement.missing(), sep="\\n")
+    seclusion = SandboxPolicy(Confinement((), (pathlib.Path(sys.argv[1]),)))
+    executor = LocalExecutor(1, WorkerLimits(0, 0, 60.0), seclusion)
+    print(executor.submit(faulty.add, 2, 3).result())
+    executor.shutdown()
+"""
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
+def test_where_the_kernel_offers_nothing_the_work_goes_on(tmp_path: Path) -> None:
+    """As in a container that forbids it; and it is said."""
+    script = tmp_path / "less.py"
+    script.write_text(LESS)
+    answer = subprocess.run(
+        ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=landlock_create_ruleset,seccomp",
+         "-e", "inject=landlock_create_ruleset:error=EPERM", "-e", "inject=seccomp:error=EPERM",
+         sys.executable, script, tmp_path / "cache"],
+        capture_output=True, text=True, check=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+
+    assert "no Landlock: workers can read every file" in answer.stdout
+    assert "no filter on system calls" in answer.stdout
+    assert answer.stdout.endswith("\n5\n")
+
+
+@pytest.mark.parametrize(
+    ("header", "column"),
+    [("x86_64-linux-gnu/asm/unistd_64.h", 0), ("asm-generic/unistd.h", 1)],
+    ids=["x86-64", "arm64"],
+)
+def test_the_numbers_are_those_of_the_kernel(header: str, column: int) -> None:
+    """A wrong number would let one call through and break another."""
+    place = Path("/usr/include") / header
+    if not place.is_file():
+        pytest.skip(f"no {place}")
+    defined = re.findall(r"#define __NR(?:3264)?_(\w+) (\d+)", place.read_text())
+    wanted = {name: int(number) for name, number in defined}
+    single = {
+        "clone": calls._CLONE, "clone3": calls._CLONE3, "open": calls._OPEN,
+        "openat": calls._OPENAT, "openat2": calls._OPENAT2, "kill": calls._KILL_CALL,
+        "tgkill": calls._TGKILL, "prlimit64": calls._PRLIMIT, "ioctl": calls._IOCTL,
+        "fcntl": calls._FCNTL,
+    }  # fmt: skip
+    ours = {name: numbers[column] for name, numbers in (*calls._TO_OTHERS.items(),
+            *calls._ON_FILES.items(), *single.items())}  # fmt: skip
+
+    wrong = {
+        name: (number, wanted.get(name))
+        for name, number in ours.items()
+        # Headers may be older than a call.
+        if wanted.get(name, number) != number
+    }
+    assert {} == wrong
+    assert [] == [name for name, number in ours.items() if number is None and name in wanted]
