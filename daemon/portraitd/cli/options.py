@@ -1,36 +1,67 @@
-"""What every command shares: how it gets its settings, and what its exit code means."""
+"""Options and exit codes that all commands share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial, wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from portraitd.config import Settings, load
+if TYPE_CHECKING:
+    from portraitd.config import Settings
 
-# As sysexits.h has them where it has one; docs/operations.md explains each.
+# As in sysexits.h where it has a code; docs/operations.md explains each.
 EXIT_FAILED_FILES = 1
 EXIT_USAGE = 64
-EXIT_TROUBLE = 74
+EXIT_UNAVAILABLE = 74
 EXIT_LOCKED = 75
 EXIT_CONFIG = 78
 
 _RELOAD = "portraitd.reload"
 
+_OPTIONS = (
+    click.option(
+        "--home",
+        type=click.Path(path_type=Path),
+        show_default="~/portraits",
+        help="Home folder, which holds inbox/, people/ and state/.",
+    ),
+    click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        show_default="HOME/config.toml, or else /etc/portraitd/config.toml",
+        help="Settings file (TOML).",
+    ),
+    click.option(
+        "--set",
+        "assignments",
+        multiple=True,
+        metavar="SECTION.KEY=VALUE",
+        help="Override a setting for this run, e.g. grouping.eps=0.4. Repeatable.",
+    ),
+)
+
+
+def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options --home, --config and --set."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
 
 def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command --home, --config and --set, and hand it the settings they make."""
+    """Give a command --home, --config and --set, and pass it the settings they result in."""
 
-    @click.option("--home", type=click.Path(path_type=Path), help="Holds inbox, people and state.")
-    @click.option("--config", type=click.Path(path_type=Path), help="Settings, in TOML.")
-    @click.option("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE")
+    @settings_options
     @wraps(command)
     def configured(
         home: Path | None, config: Path | None, assignments: tuple[str, ...], **rest: Any
     ) -> Any:
+        # Imported here: pydantic takes longer to load than `portraitd --help` takes to print.
+        from portraitd.config import load
+
         click.get_current_context().meta[_RELOAD] = partial(load, home, config, assignments)
         return command(load(home, config, assignments), **rest)
 
@@ -38,6 +69,6 @@ def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def reloader() -> Callable[[], Settings]:
-    """Reads the settings of the running command again, from the same places."""
+    """Return a function that reads the settings of the running command again."""
     again: Callable[[], Settings] = click.get_current_context().meta[_RELOAD]
     return again

@@ -1,30 +1,67 @@
-"""Commands for whoever sets it up: the service, and models that it may use."""
+"""``portraitd init``, ``install-service`` and ``models``: commands that set a home up."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from portraitd.cli.options import with_settings
-from portraitd.config import Settings, load
+from portraitd.cli.options import settings_options, with_settings
+
+if TYPE_CHECKING:
+    from portraitd.config import Settings
+
+
+@click.command()
+@with_settings
+def init(settings: Settings) -> None:
+    """Create the home folder.
+
+    Creates inbox/, people/ and state/ where they do not exist, and marks the first two so that
+    portraitd notices when a share is not mounted.
+    """
+    from contextlib import suppress
+
+    from portraitd.ingest.mounts import mark
+    from portraitd.people.tree.people_tree import PeopleTree
+    from portraitd.service.home import make_home
+    from portraitd.store.database import Database, StoreLock
+
+    make_home(settings)
+    with suppress(OSError):
+        mark(settings.inbox_dir)
+    PeopleTree(settings.people_dir).create()
+    with StoreLock(settings.state_dir):
+        Database.open(settings.state_dir).close()
+    click.echo(f"Drop videos into  {settings.inbox_dir}")
+    click.echo(f"Find people in    {settings.people_dir}")
+    click.echo(f"Start with        portraitd run --home {settings.home_dir}")
 
 
 @click.command("install-service")
-@click.option("--home", type=click.Path(path_type=Path), help="Holds inbox and people.")
-@click.option("--config", type=click.Path(path_type=Path), help="Settings, in TOML.")
-@click.option("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE")
-@click.option("--print", "asked", is_flag=True, required=True, help="The only thing it does.")
-@click.option("--unit", "unit_alone", is_flag=True, help="The unit alone, for a file.")
+@settings_options
+@click.option(
+    "--print",
+    "prints",
+    is_flag=True,
+    required=True,
+    help="Required: print the instructions. The command itself installs nothing.",
+)
+@click.option("--unit", "unit_alone", is_flag=True, help="Print only the systemd unit.")
 def install_service(
     home: Path | None,
     config: Path | None,
     assignments: tuple[str, ...],
-    asked: bool,
+    prints: bool,
     unit_alone: bool,
 ) -> None:
-    """Print what makes it a systemd service: user, folders, settings, unit and shares."""
+    """Print systemd, user and Samba set-up.
+
+    Without --home the service uses /srv/portraits and /var/lib/portraitd.
+    """
     from portraitd.cli.install import described, planned, unit
+    from portraitd.config import load
 
     existing = config if config and config.exists() else None
     plan = planned(load(home, existing, assignments), config)
@@ -33,13 +70,13 @@ def install_service(
 
 @click.group()
 def models() -> None:
-    """Models that portraitd may use and does not bring."""
+    """List and download optional models."""
 
 
 @models.command("list")
 @with_settings
 def list_models(settings: Settings) -> None:
-    """What can be added, and what was."""
+    """List the optional models."""
     from portraitd.faces.models import zoo
 
     for model in zoo.MODELS.values():
@@ -51,10 +88,15 @@ def list_models(settings: Settings) -> None:
 @models.command("add")
 @with_settings
 @click.argument("name")
-@click.option("--from", "from_file", type=click.Path(path_type=Path), help="Fetch nothing.")
-@click.option("--url", help="Fetch it from another place; its hash must be the same.")
+@click.option(
+    "--from",
+    "from_file",
+    type=click.Path(path_type=Path),
+    help="Read the model from this file instead of downloading it.",
+)
+@click.option("--url", help="Download it from this address; the SHA-256 must be the same.")
 def add_model(settings: Settings, name: str, from_file: Path | None, url: str | None) -> None:
-    """Fetch a model once, or take it from a file; its SHA-256 is checked."""
+    """Download a model and check its SHA-256."""
     from portraitd.faces.models import zoo
 
     place = zoo.add(zoo.model(name), settings.models_dir, from_file, url)
@@ -69,4 +111,4 @@ def remove_model(settings: Settings, name: str) -> None:
     from portraitd.faces.models import zoo
 
     removed = zoo.remove(zoo.model(name), settings.models_dir)
-    click.echo(f"removed {name}" if removed else f"{name} was not there")
+    click.echo(f"removed {name}" if removed else f"{name} was not added")

@@ -1,0 +1,83 @@
+"""``portraitd dataset``: build, check and watch training sets."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from portraitd.cli.options import EXIT_FAILED_FILES, with_settings
+
+if TYPE_CHECKING:
+    from portraitd.config import Settings
+
+
+@click.group()
+def dataset() -> None:
+    """Build and check training sets."""
+
+
+@dataset.command("build")
+@with_settings
+def build_dataset(settings: Settings) -> None:
+    """Build the training set, or update it.
+
+    Only what changed is written. If the service runs, it does the work.
+    """
+    from portraitd.cli import dataset_builds
+
+    for line in dataset_builds.summary_lines(
+        dataset_builds.build_dataset(settings, _print_progress)
+    ):
+        click.echo(line)
+    click.echo(f"report  {settings.dataset_dir / 'report' / 'index.html'}")
+
+
+@dataset.command("check")
+@with_settings
+@click.option("--verbose", "-v", is_flag=True, help="List every image that would be dropped.")
+def check_dataset(settings: Settings, verbose: bool) -> None:
+    """Check the training set by the rules of its loaders.
+
+    Exits with status 1 if a loader would drop an image.
+    """
+    from portraitd.cli import dataset_builds
+
+    found = dataset_builds.check_dataset(settings)
+    for one in found:
+        click.echo(dataset_builds.format_check(one))
+        for line in one.problems + (one.dropped if verbose else one.dropped[:3]):
+            click.echo(f"    {line}")
+    if not all(one.sound for one in found):
+        raise click.exceptions.Exit(EXIT_FAILED_FILES)
+
+
+@dataset.command("watch")
+@with_settings
+@click.option(
+    "--every",
+    "every_s",
+    type=click.FloatRange(0.1),
+    default=10.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How often to check whether people have changed.",
+)
+def watch_dataset(settings: Settings, every_s: float) -> None:
+    """Build the training set whenever people change.
+
+    Runs until it is stopped.
+    """
+    from portraitd.cli import dataset_builds
+
+    for done in dataset_builds.watch_dataset(settings, every_s, _print_progress):
+        for line in dataset_builds.summary_lines(done):
+            click.echo(line)
+
+
+def _print_progress(done: int, ordered: int) -> None:
+    """On a terminal, print how many frames were cut."""
+    if ordered and sys.stderr.isatty():
+        end = "\n" if done == ordered else ""
+        print(f"\rframes  {done:,} of {ordered:,} cut", end=end, file=sys.stderr, flush=True)

@@ -1,0 +1,112 @@
+"""``portraitd undo``, ``accept``, ``retry``, ``regroup`` and ``rebuild``: commands that correct."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from portraitd.cli.options import with_settings
+
+if TYPE_CHECKING:
+    from portraitd.config import Settings
+
+
+@click.command()
+@with_settings
+@click.argument("entry", required=False, type=int)
+def undo(settings: Settings, entry: int | None) -> None:
+    """Undo the last edit made in people/.
+
+    Or the edit with the number ENTRY, as `portraitd ledger` lists it. An undo can be undone.
+    """
+    from portraitd.cli.client import ask, undo_here
+    from portraitd.service.control_files import ControlRequest
+
+    click.echo(ask(settings, ControlRequest("undo", entry)) or undo_here(settings, entry))
+
+
+@click.command()
+@with_settings
+def accept(settings: Settings) -> None:
+    """Confirm that the missing portraits were deleted.
+
+    Run it when portraitd has stopped reading people/ because many portraits disappeared at once,
+    and they were in fact deleted on purpose.
+    """
+    from portraitd.cli.client import ask
+    from portraitd.service.control_files import ControlRequest
+
+    click.echo(ask(settings, ControlRequest("accept"), or_leave=True))
+
+
+@click.command()
+@with_settings
+def retry(settings: Settings) -> None:
+    """Retry the files that failed.
+
+    The service must be stopped; it retries them when it starts.
+    """
+    import time
+
+    from portraitd.model.errors import StoreError
+    from portraitd.model.wording import counted
+    from portraitd.store.database import Database, StoreLock
+    from portraitd.store.files import Files
+    from portraitd.store.slices import SliceQueue
+
+    if not settings.state_dir.is_dir():
+        raise StoreError(f"{settings.state_dir}: nothing has been processed in this home yet")
+    with StoreLock(settings.state_dir):
+        database = Database.open(settings.state_dir)
+        files = Files(database, settings.inbox_dir)
+        count = SliceQueue(database, files).retry(time.time()) + files.retry(time.time())
+        database.close()
+    click.echo(f"{counted(count, 'file')} to retry; start `portraitd run`")
+
+
+@click.command()
+@with_settings
+@click.option("--dry-run", is_flag=True, help="Only print what would change.")
+def regroup(settings: Settings, dry_run: bool) -> None:
+    """Regroup all faces from scratch.
+
+    For instance with another threshold: --set grouping.linkage=0.5. Names and corrections are
+    kept. Without --dry-run, the service must be stopped.
+    """
+    from rich.console import Console
+
+    from portraitd.cli.progress import ProgressBar
+    from portraitd.clustering.dry_run import described, propose
+    from portraitd.service import daemon, log_setup
+
+    for line in described(propose(settings)):
+        click.echo(line)
+    if not dry_run:
+        log_setup.quiet()
+        with ProgressBar(Console(stderr=True)) as bar:
+            daemon.process(settings, [], bar.follow)
+
+
+@click.command()
+@with_settings
+def rebuild(settings: Settings) -> None:
+    """Reprocess every video with the current settings.
+
+    Names and corrections are kept. The old people stay visible until the last video is done. If
+    the service runs, it does the work.
+    """
+    from rich.console import Console
+
+    from portraitd.cli.client import ask
+    from portraitd.cli.progress import ProgressBar
+    from portraitd.service import daemon, log_setup
+    from portraitd.service.control_files import ControlRequest
+
+    answer = ask(settings, ControlRequest("rebuild"))
+    if answer is not None:
+        click.echo(answer)
+        return
+    log_setup.quiet()
+    with ProgressBar(Console(stderr=True)) as bar:
+        daemon.process(settings, [], bar.follow, rebuild=True)
