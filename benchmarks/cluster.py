@@ -33,9 +33,9 @@ from portraitd.service.remote.agent import SharedFolderCheck
 from portraitd.service.remote.dask_client import Cluster
 from portraitd.service.remote.registry import Requirements
 from portraitd.service.remote.remote_executor import DaskExecutor
-from portraitd.store import ClaimedSlice, Database, Files, SliceQueue
-from portraitd.store.files import INBOX
-from portraitd.store.slices import cut
+from portraitd.store.database import Database
+from portraitd.store.files import INBOX, Files
+from portraitd.store.slices import ClaimedSlice, SliceQueue, cut
 from portraitd.workers.pool import LocalExecutor
 from portraitd.workers.process import WorkerLimits
 from portraitd.workers.result_decoding import checked

@@ -32,13 +32,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from portraitd.config import Settings, load
-from portraitd.faces.models import zoo
+from portraitd.faces.models import model_registry
 from portraitd.ingest import media_jobs
 from portraitd.service import log_setup
 from portraitd.service.home import make_home
 from portraitd.service.pipeline import Now, Service
 from portraitd.service.wakeup import Doorbell
-from portraitd.store import Database
+from portraitd.store.database import Database
 from portraitd.workers.pool import InlineExecutor
 
 NAMED_AFTER = 2
@@ -138,7 +138,7 @@ def drop(
     """
     make_home(settings)
     for name, path in arguments.models:
-        zoo.add(zoo.model(name), settings.models_dir, path)
+        model_registry.add_model(model_registry.find_model(name), settings.models_dir, path)
     named: dict[int, set[Place]] = {}
     changed: set[int] = set()
     lost = violations = churn = 0

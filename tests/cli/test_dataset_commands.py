@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from portraitd.store import Database
+from portraitd.store.database import Database
 from support.daemon import environment, make_home, portraitd
 from support.dataset_home import with_photos
 from support.home import Home

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from portraitd.store import StoreLock
+from portraitd.store.database import StoreLock
 from support.commands import Answer, Run, runner, said
 from support.daemon import environment, make_home, portraitd
 from support.processes import wait_until

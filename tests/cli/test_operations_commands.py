@@ -19,7 +19,7 @@ from portraitd.service.metrics import Metric, MetricsFile, label, rendered
 from portraitd.service.reloading import differences
 from portraitd.service.status import read_status
 from portraitd.service.supervisor import Supervisor
-from portraitd.store import StoreLock
+from portraitd.store.database import StoreLock
 from support.daemon import Daemon, make_home, portraitd
 from support.home import Home
 from support.processes import wait_until

@@ -9,8 +9,9 @@ import pytest
 
 from portraitd.clustering.dry_run import propose
 from portraitd.clustering.grouping_snapshot import load_snapshot, save_snapshot
-from portraitd.clustering.verification import curves, described, grouping_problems
-from portraitd.store import Database, People
+from portraitd.clustering.verification import measure_pair_distances, describe_distances, verify_grouping
+from portraitd.store.database import Database
+from portraitd.store.people import People
 from support.home import Home, dump
 
 
@@ -47,7 +48,7 @@ def test_a_proposal_says_what_would_change_and_changes_nothing(home: Home) -> No
 
 def test_the_density_in_force_is_scikit_learns(home: Home) -> None:
     """Equal, as long as nothing is wrong with what the grouping remembers."""
-    assert [] == grouping_problems(home.settings)
+    assert [] == verify_grouping(home.settings)
 
 
 def test_a_density_that_is_wrong_is_found(home: Home) -> None:
@@ -64,15 +65,15 @@ def test_a_density_that_is_wrong_is_found(home: Home) -> None:
     components[0] = -1 if components[0] >= 0 else 0
     (state_dir / save_snapshot(state_dir, grouping)).rename(path)
 
-    assert [] != grouping_problems(home.settings)
+    assert [] != verify_grouping(home.settings)
 
     path.write_bytes(whole)
 
 
 def test_the_curves_come_from_the_videos_themselves(home: Home) -> None:
     """Neighbours in a track are near; what was seen beside somebody is far."""
-    measured = curves(home.settings)
-    told = described(measured, home.settings)
+    measured = measure_pair_distances(home.settings)
+    told = describe_distances(measured, home.settings)
 
     assert len(measured.same) > 3
     assert np.median(measured.same) < 0.36

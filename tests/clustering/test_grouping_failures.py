@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from portraitd.model.errors import StoreError, WorkerDied
-from portraitd.store import Database
+from portraitd.store.database import Database
 from support.grouping import MethodName, near, see, taker
 from support.held_executor import Held
 from support.store import Store

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from portraitd.clustering.dbscan import DbscanRule
-from portraitd.clustering.grouping_methods import Method, PeopleMethod, arrays_by_row, make_method
-from portraitd.clustering.must_link import said_of_tracks
+from portraitd.clustering.grouping_methods import GroupingMethod, PeopleMethod, arrays_by_row, make_method
+from portraitd.clustering.ledger_constraints import read_track_constraints
 from portraitd.config import GroupingSettings
-from portraitd.store import Database, GroupingRun
-from portraitd.store.database import FILE_NAME
+from portraitd.store.database import FILE_NAME, Database
+from portraitd.store.people import GroupingRun
 from portraitd.workers.pool import InlineExecutor
 from support.store import ENCODER, Store, detection, embedding, slice_faces
 
@@ -52,7 +52,7 @@ class Household:
         self.store.database.close()
         self.start()
 
-    def make(self, folder: Path) -> Method:
+    def make(self, folder: Path) -> GroupingMethod:
         store = self.store
         return make_method(
             self.settings,
@@ -377,7 +377,7 @@ def test_what_is_known_of_tracks_lies_in_their_rows(home: Household) -> None:
     home.store.database.execute("delete from videos where id = 2")
 
     rows = arrays_by_row(
-        home.store.tracks.rows(), np.array([[1, 3]]), 4, said_of_tracks(home.store.ledger, 4).told
+        home.store.tracks.rows(), np.array([[1, 3]]), 4, read_track_constraints(home.store.ledger, 4).told
     )
 
     assert [False, True, False, True] == rows["gone"].tolist()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from portraitd.clustering import grouping_jobs
 from portraitd.clustering.grouping_stage import is_due
-from portraitd.store import Database
+from portraitd.store.database import Database
 from support.grouping import PACE, MethodName, near, see, taker
 from support.held_executor import Held
 from support.store import Store

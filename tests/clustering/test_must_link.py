@@ -20,7 +20,10 @@ from portraitd.model.edit import (
     NamePerson,
     SplitPerson,
 )
-from portraitd.store import Database, EditRecorder, GroupingRun, Publications
+from portraitd.store.corrections.edit_recorder import EditRecorder
+from portraitd.store.database import Database
+from portraitd.store.people import GroupingRun
+from portraitd.store.publications import Publications
 from portraitd.workers.pool import InlineExecutor
 from support.held_executor import Held
 from support.store import Store, embedding

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from portraitd.clustering.tracking_stage import TrackingStage
 from portraitd.model.errors import StoreError, WorkerDied
-from portraitd.store import Database
+from portraitd.store.database import Database
 from portraitd.workers.pool import InlineExecutor
 from support.held_executor import Held
 from support.store import ENCODER, Store, embedding, slice_faces

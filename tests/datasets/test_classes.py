@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from portraitd.datasets.classes import enrolled, labels
+from portraitd.datasets.classes import class_labels, register_classes
 from portraitd.model.errors import StoreError
-from portraitd.store import Database
+from portraitd.store.database import Database
 from portraitd.store.dataset_store import ClassRegistration, ClassRow, DatasetStore, NamedPerson
 from support.store import Store
 
@@ -23,9 +23,9 @@ def store(tmp_path: Path) -> DatasetStore:
 
 def test_a_new_person_renumbers_nobody() -> None:
     """Also one who comes before the others by any order, and one who is gone meanwhile."""
-    first, _ = enrolled([], [BOB, CY], with_unknown=True)
+    first, _ = register_classes([], [BOB, CY], with_unknown=True)
 
-    then, new = enrolled(first, [ANN, CY], with_unknown=True)
+    then, new = register_classes(first, [ANN, CY], with_unknown=True)
 
     assert [(0, 2), (1, 7), (2, None)] == [(row.id, row.person_id) for row in first]
     assert first == then[:3]
@@ -34,25 +34,25 @@ def test_a_new_person_renumbers_nobody() -> None:
 
 def test_nothing_new_is_nothing_to_remember() -> None:
     """The same people once more."""
-    rows, _ = enrolled([], [ANN, BOB], with_unknown=False)
+    rows, _ = register_classes([], [ANN, BOB], with_unknown=False)
 
-    assert not enrolled(rows, [ANN, BOB], with_unknown=False)[1]
+    assert not register_classes(rows, [ANN, BOB], with_unknown=False)[1]
 
 
 def test_somebody_who_is_called_differently_keeps_their_number() -> None:
     """Only the name is noted anew."""
-    rows, _ = enrolled([], [ANN, BOB], with_unknown=False)
+    rows, _ = register_classes([], [ANN, BOB], with_unknown=False)
 
-    _, new = enrolled(rows, [ANN._replace(name="Anna"), BOB], with_unknown=False)
+    _, new = register_classes(rows, [ANN._replace(name="Anna"), BOB], with_unknown=False)
 
     assert ClassRegistration([], [(0, 1, "Anna")], {}) == new
 
 
 def test_a_class_outlives_the_number_of_its_person() -> None:
     """After a store was made anew, Ann is person 12 and still class 0."""
-    rows, _ = enrolled([], [ANN, BOB], with_unknown=False)
+    rows, _ = register_classes([], [ANN, BOB], with_unknown=False)
 
-    again, new = enrolled(rows, [NamedPerson(12, "ann")], with_unknown=False)
+    again, new = register_classes(rows, [NamedPerson(12, "ann")], with_unknown=False)
 
     assert ClassRow(0, "person", 12, "ann") == again[0]
     assert ClassRegistration([], [(0, 12, "ann")], {}) == new
@@ -61,8 +61,8 @@ def test_a_class_outlives_the_number_of_its_person() -> None:
 def test_labels_are_distinct_and_leave_no_gap() -> None:
     """Whatever people are called; a class nobody holds says nothing about who held it."""
     people = [NamedPerson(1, "unknown"), NamedPerson(2, "a/b"), NamedPerson(3, "A-B"), CY]
-    rows, _ = enrolled([], people, with_unknown=True)
-    written = labels(rows, people[:3])
+    rows, _ = register_classes([], people, with_unknown=True)
+    written = class_labels(rows, people[:3])
 
     assert ["unknown (2)", "a-b", "A-B (2)", "unused-3", "unknown"] == [
         label.label for label in written
@@ -75,16 +75,17 @@ def test_people_without_a_name_are_called_by_their_number() -> None:
     people = [NamedPerson(5, None)]
 
     assert ["person-0005"] == [
-        label.label for label in labels(enrolled([], people, with_unknown=False)[0], people)
+        label.label
+        for label in class_labels(register_classes([], people, with_unknown=False)[0], people)
     ]
 
 
 def test_the_store_remembers_classes_and_names(store: DatasetStore) -> None:
     """The newest name of each holds."""
-    store.enrol(
+    store.register(
         ClassRegistration([(0, "person"), (1, "unknown")], [(0, 3, "Ann"), (1, None, "u")], {}), 1
     )
-    store.enrol(ClassRegistration([], [(0, 4, "Anna")], {"video x": "val"}), 2)
+    store.register(ClassRegistration([], [(0, 4, "Anna")], {"video x": "val"}), 2)
 
     assert [
         ClassRow(0, "person", 4, "Anna"),
@@ -106,7 +107,7 @@ def test_the_table_of_classes_only_grows(
     store: DatasetStore, tmp_path: Path, statement: str
 ) -> None:
     """SQLite itself refuses anything else."""
-    store.enrol(ClassRegistration([(0, "person")], [(0, 3, "Ann")], {}), 1)
+    store.register(ClassRegistration([(0, "person")], [(0, 3, "Ann")], {}), 1)
 
     with pytest.raises(StoreError, match="never"):
         Database.open(tmp_path).execute(statement)
@@ -114,10 +115,10 @@ def test_the_table_of_classes_only_grows(
 
 def test_a_number_is_not_given_twice(store: DatasetStore) -> None:
     """All of an enrolment is refused then."""
-    store.enrol(ClassRegistration([(0, "person")], [(0, 3, "Ann")], {}), 1)
+    store.register(ClassRegistration([(0, "person")], [(0, 3, "Ann")], {}), 1)
 
     with pytest.raises(StoreError):
-        store.enrol(ClassRegistration([(0, "person")], [(0, 4, "Bob")], {"video y": "val"}), 2)
+        store.register(ClassRegistration([(0, "person")], [(0, 4, "Bob")], {"video y": "val"}), 2)
 
     assert [ClassRow(0, "person", 3, "Ann")] == store.classes()
     assert {} == store.splits()

@@ -16,7 +16,7 @@ from portraitd.ingest.dispatcher import Dispatcher
 from portraitd.ingest.media_jobs import EncodeSettings
 from portraitd.model.errors import FileChanged, NotMedia, StoreError, UnreadableVideo, WorkerDied
 from portraitd.model.media_file import FileState, Stamp
-from portraitd.store import Database
+from portraitd.store.database import Database
 from portraitd.store.files import INBOX
 from support.store import Store, embedding, slice_faces, video_facts
 

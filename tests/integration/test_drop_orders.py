@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from portraitd.store import Database
+from portraitd.store.database import Database
 from support.home import Home, SeenFace, assert_sound, dump
 from support.media import as_jpeg
 from support.recalling_executor import Recalling

@@ -15,11 +15,12 @@ import cv2
 import pytest
 
 from portraitd.cli.export import export_person
-from portraitd.datasets.set_erasure import building
+from portraitd.datasets.set_erasure import build_lock
 from portraitd.service.control import BUILD_DATASET
 from portraitd.service.control_files import ControlFiles, ControlRequest
 from portraitd.service.erasure_stage import REQUEST, ErasureStage, Places
-from portraitd.store import Database, Eraser, StoreLock
+from portraitd.store.database import Database, StoreLock
+from portraitd.store.erasure.eraser import Eraser
 from portraitd.store.maintenance.backup import back_up, restore
 from support.byte_search import secrets_of, slivers_of_file, surviving, traces
 from support.dataset_home import SECTIONS, with_photos
@@ -349,7 +350,7 @@ def test_forgetting_waits_for_a_set_that_is_being_built(home: Home) -> None:
     """By a command beside the service: it would write down what it read before."""
     secrets = everything_of(home, 1)
     with home.opened() as service:
-        with building(home.settings.state_dir):
+        with build_lock(home.settings.state_dir):
             service.forgetter.answer("person", "1", START_S + 2000.0)
             home.turn(service)
             assert service.forgetter.pending

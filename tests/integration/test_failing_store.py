@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from portraitd.model.errors import StoreError
-from portraitd.store import Database
+from portraitd.store.database import Database
 from support.home import Dump, Home, assert_sound, dump
 from support.media import as_jpeg
 from support.recalling_executor import Recalling

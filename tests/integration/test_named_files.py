@@ -11,7 +11,8 @@ import pytest
 
 from portraitd.ingest.admission import Admission, InboxPace
 from portraitd.model.media_file import FileState
-from portraitd.store import Database, Files
+from portraitd.store.database import Database
+from portraitd.store.files import Files
 from support.inbox_fixture import QUIET_S, Desk
 
 

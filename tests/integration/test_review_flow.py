@@ -15,7 +15,8 @@ from structlog.testing import capture_logs
 
 from portraitd.service.control_files import ControlFiles, ControlRequest
 from portraitd.service.pipeline import Service
-from portraitd.store import Database, Ledger
+from portraitd.store.corrections.ledger import Ledger
+from portraitd.store.database import Database
 from support.home import QUICK, Home, assert_sound, person_folders
 from support.media import as_jpeg
 from support.reviews import ANN, BOB, copied, faces, folders, ledger, move, portraits

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from portraitd.model.errors import PublishError
-from portraitd.store import Database
+from portraitd.store.database import Database
 from portraitd.store.publications import Publication
 from portraitd.store.reprocess import Rebuild
 from support.gallery import HOSTILE, Exhibition, drawn_montage

@@ -19,8 +19,10 @@ from portraitd.model.edit import (
 from portraitd.model.errors import MassDisappearance, PublishError
 from portraitd.people.review import Review, ReviewPace
 from portraitd.people.tree.diff import Known
-from portraitd.store import BlockedStages, Database, EditRecorder, Publications
-from portraitd.store.publications import Publication
+from portraitd.store.blocked_stages import BlockedStages
+from portraitd.store.corrections.edit_recorder import EditRecorder
+from portraitd.store.database import Database
+from portraitd.store.publications import Publication, Publications
 from support.store import Store, embedding
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from portraitd.model.media_file import FileState, JobState
 from portraitd.people.pages.status_stage import GAP_S
-from portraitd.store import Database, QueueStats
+from portraitd.store.database import Database
+from portraitd.store.queue_stats import QueueStats
 from support.gallery import Exhibition
 from support.store import embedding, slice_faces
 from support.tree import snapshot

@@ -11,7 +11,8 @@ import pytest
 from rich.console import Console
 
 from portraitd.service.status import described, print_json, print_table, read_status
-from portraitd.store import ClusterState, Database, RemoteWorker, RemoteWorkers
+from portraitd.store.database import Database
+from portraitd.store.remote_workers import ClusterState, RemoteWorker, RemoteWorkers
 from support.home import Home
 
 FAST = RemoteWorker("tcp://a:1", "alpha", "accepted", "", 4, 5, 20, 600.0, 300.0, False)

@@ -13,8 +13,7 @@ import pytest
 
 from portraitd.model.errors import AlreadyRunning, StoreError
 from portraitd.service.repair import faults, repair
-from portraitd.store import StoreLock
-from portraitd.store.database import FILE_NAME
+from portraitd.store.database import FILE_NAME, StoreLock
 from support.home import Home, assert_sound, dump, person_folders
 
 

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portraitd.model.appearance import appearances, clock
+from portraitd.model.appearance import format_clock, join_appearances
 from portraitd.model.media_file import FileState
-from portraitd.store import Appearances, Database
+from portraitd.store.appearances import Appearances
+from portraitd.store.database import Database
 from support.gallery import Exhibition
 
 
@@ -27,26 +28,26 @@ def shown(tmp_path: Path) -> Exhibition:
 
 def test_faces_near_each_other_are_one_appearance() -> None:
     """It begins with the first face and lasts until the frame after the last."""
-    assert [(3.0, 6.0, 3), (20.0, 21.0, 1)] == appearances([3.0, 4.0, 5.0, 20.0], step_s=1.0)
+    assert [(3.0, 6.0, 3), (20.0, 21.0, 1)] == join_appearances([3.0, 4.0, 5.0, 20.0], step_s=1.0)
 
 
 def test_looking_away_is_not_leaving() -> None:
     """Three seconds are bridged, more are not; where frames are rarer, two of them are."""
-    assert [(0.0, 4.0, 2)] == appearances([0.0, 3.0], step_s=1.0)
-    assert [(0.0, 1.0, 1), (3.5, 4.5, 1)] == appearances([0.0, 3.5], step_s=1.0)
-    assert [(0.0, 30.0, 2)] == appearances([0.0, 20.0], step_s=10.0)
+    assert [(0.0, 4.0, 2)] == join_appearances([0.0, 3.0], step_s=1.0)
+    assert [(0.0, 1.0, 1), (3.5, 4.5, 1)] == join_appearances([0.0, 3.5], step_s=1.0)
+    assert [(0.0, 30.0, 2)] == join_appearances([0.0, 20.0], step_s=10.0)
 
 
 def test_nobody_is_seen_after_the_end() -> None:
     """Unless the end is not where it was said to be."""
-    assert [(58.0, 60.0, 2)] == appearances([58.0, 59.5], step_s=1.0, duration_s=60.0)
-    assert [(61.0, 61.0, 1)] == appearances([61.0], step_s=1.0, duration_s=60.0)
+    assert [(58.0, 60.0, 2)] == join_appearances([58.0, 59.5], step_s=1.0, duration_s=60.0)
+    assert [(61.0, 61.0, 1)] == join_appearances([61.0], step_s=1.0, duration_s=60.0)
 
 
 @given(st.lists(st.integers(0, 500), max_size=40), st.sampled_from([0.2, 1.0, 5.0]))
 def test_every_face_is_in_one_appearance(times: list[int], step_s: float) -> None:
     """They do not overlap, stand in order, and count every face."""
-    found = appearances(sorted(times), step_s)
+    found = join_appearances(sorted(times), step_s)
 
     assert len(times) == sum(one.faces for one in found)
     edges = [edge for one in found for edge in (one.start_s, one.stop_s)]
@@ -57,16 +58,16 @@ def test_every_face_is_in_one_appearance(times: list[int], step_s: float) -> Non
 
 def test_a_clock_counts_hours_and_milliseconds() -> None:
     """Rounded once, so that no second has sixty."""
-    assert "01:02:05.400" == clock(3725.4)
-    assert "00:01:00.000" == clock(59.9999)
-    assert "00:00:00.000" == clock(0.0)
+    assert "01:02:05.400" == format_clock(3725.4)
+    assert "00:01:00.000" == format_clock(59.9999)
+    assert "00:00:00.000" == format_clock(0.0)
 
 
 def test_people_are_counted_by_video(shown: Exhibition) -> None:
     """How many faces, and when the first and the last was seen."""
-    counted = Appearances(shown.database).counted()
+    count_by_person = Appearances(shown.database).count_by_person()
 
-    seen = {person: [tuple(one[:4]) for one in clips] for person, clips in counted.items()}
+    seen = {person: [tuple(one[:4]) for one in clips] for person, clips in count_by_person.items()}
     assert {1: [(1, 3, 3.0, 20.0), (2, 1, 7.0, 7.0)], 2: [(1, 1, 3.0, 3.0)]} == seen
 
 
@@ -76,7 +77,7 @@ def test_faces_of_nobody_are_nowhere(shown: Exhibition) -> None:
     shown.grouping_run()
     store = Appearances(shown.database)
 
-    assert [1] == [one.clip_id for one in store.counted()[1]]
+    assert [1] == [one.clip_id for one in store.count_by_person()[1]]
     assert [(1, 1), (2, 1)] == [(person, clip) for person, clip, _ in store.times()]
     assert 3 == len(store.faces(1).ids)
     assert 1 == len(store.tracks(1)[0])
@@ -122,9 +123,9 @@ def test_what_came_since_is_counted(shown: Exhibition) -> None:
     """By tracks or by faces, as the grouping counted."""
     store = Appearances(shown.database)
 
-    assert {1: 1} == store.since(2, "tracks")
-    assert {1: 2} == store.since(3, "faces")
-    assert {} == store.since(99, "tracks")
+    assert {1: 1} == store.count_since(2, "tracks")
+    assert {1: 2} == store.count_since(3, "faces")
+    assert {} == store.count_since(99, "tracks")
 
 
 def test_times_and_faces_agree(shown: Exhibition) -> None:

@@ -12,9 +12,8 @@ from typing import NamedTuple
 import pytest
 
 from portraitd.model.errors import ConfigError, StoreError
-from portraitd.store import Database, Eraser
-from portraitd.store.database import FILE_NAME, newest_schema
-from portraitd.store.erasure.eraser import Scope
+from portraitd.store.database import FILE_NAME, Database, newest_schema
+from portraitd.store.erasure.eraser import Eraser, Scope
 from portraitd.store.maintenance.backup import back_up, inspect, listed, restore
 from support.old_schemas import first_store
 from support.store import Store, embedding

@@ -13,8 +13,7 @@ import pytest
 
 import portraitd
 from portraitd.model.errors import AlreadyRunning, StoreError
-from portraitd.store import Database, StoreLock
-from portraitd.store.database import APPLICATION_ID, FILE_NAME, newest_schema
+from portraitd.store.database import APPLICATION_ID, FILE_NAME, Database, StoreLock, newest_schema
 
 MIGRATIONS = sorted((Path(portraitd.__file__).parent / "store" / "migrations").glob("*.sql"))
 
@@ -232,7 +231,7 @@ def test_a_lock_can_be_taken_again(tmp_path: Path) -> None:
 def test_a_dead_process_holds_no_lock(tmp_path: Path) -> None:
     """The lock ends with the process, not with what it wrote into the file."""
     code = (
-        "import os, pathlib, sys; from portraitd.store import StoreLock\n"
+        "import os, pathlib, sys; from portraitd.store.database import StoreLock\n"
         "with StoreLock(pathlib.Path(sys.argv[1])): os._exit(9)"
     )
     ended = subprocess.run([sys.executable, "-c", code, tmp_path], check=False)

@@ -21,7 +21,9 @@ from portraitd.model.edit import (
     SplitPerson,
 )
 from portraitd.model.errors import ConfigError, StoreError
-from portraitd.store import Database, EditRecorder, Publications
+from portraitd.store.corrections.edit_recorder import EditRecorder
+from portraitd.store.database import Database
+from portraitd.store.publications import Publications
 from support.store import Store, embedding
 
 

@@ -11,7 +11,7 @@ import pytest
 from portraitd.model.errors import ConfigError
 from portraitd.service.control_files import ControlFiles, ControlRequest
 from portraitd.service.erasure_stage import REQUEST, find, moment
-from portraitd.store import Eraser
+from portraitd.store.erasure.eraser import Eraser
 from support.byte_search import secrets_of, surviving, traces
 from support.home import START_S, Home, assert_sound, connect, dump, person_folders
 

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as st_numpy
 
 from portraitd.model.face import Box
 from portraitd.model.media_file import FileState, Stamp
-from portraitd.store import Database
+from portraitd.store.database import Database
 from portraitd.store.files import INBOX
 from support.store import ENCODER, Store, embedding, slice_faces, video_facts
 

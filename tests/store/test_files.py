@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portraitd.model.media_file import FileState, Stamp
-from portraitd.store import Database
+from portraitd.store.database import Database
 from portraitd.store.files import INBOX, display_path
 from support.store import Store, slice_faces, video_facts
 

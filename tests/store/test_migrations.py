@@ -11,8 +11,7 @@ import pytest
 from portraitd.clustering.grouping_methods import make_method
 from portraitd.config import GroupingSettings
 from portraitd.model.media_file import FileState
-from portraitd.store import Database
-from portraitd.store.database import FILE_NAME, newest_schema
+from portraitd.store.database import FILE_NAME, Database, newest_schema
 from portraitd.store.publications import Publication, Publications
 from portraitd.workers.pool import InlineExecutor
 from support.old_schemas import COPIED, column_of_today, first_store, table_of_today

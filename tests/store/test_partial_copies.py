@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from portraitd.media.video import probe
-from portraitd.store import Database, Files
+from portraitd.store.database import Database
 from portraitd.store.dataset_store import ClassRegistration, DatasetStore
+from portraitd.store.files import Files
 from support.dataset_home import stepped, with_dataset
 from support.home import Home, assert_sound, connect, person_folders
 from support.media import source_of, with_index_first
@@ -108,7 +109,7 @@ def test_what_was_held_back_of_a_beginning_is_held_back_of_its_whole(
     with closing(Database.open(home.settings.state_dir)) as database:
         store = DatasetStore(database, Files(database, home.inbox))
         # As of somebody who is in no other video.
-        store.enrol(ClassRegistration((), (), {f"track {known[:12]}-t00001000-1": "val"}), 1.0)
+        store.register(ClassRegistration((), (), {f"track {known[:12]}-t00001000-1": "val"}), 1.0)
     before = sides(home)
     assert any(known in key for key in before)
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from portraitd.clustering.identity import carry_over
-from portraitd.store import Database, GroupingRun
-from portraitd.store.people import Arrivals, Grouped
+from portraitd.store.database import Database
+from portraitd.store.people import Arrivals, Grouped, GroupingRun
 from support.store import Store, embedding
 
 

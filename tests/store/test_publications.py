@@ -23,8 +23,9 @@ from portraitd.model.face import Box
 from portraitd.model.person import PersonFolder, PublishedFace
 from portraitd.people.publisher import Publisher
 from portraitd.people.tree.people_tree import PeopleTree
-from portraitd.store import Database, EditRecorder, Publications
-from portraitd.store.publications import DesiredTree, Limits, Publication
+from portraitd.store.corrections.edit_recorder import EditRecorder
+from portraitd.store.database import Database
+from portraitd.store.publications import DesiredTree, Limits, Publication, Publications
 from portraitd.workers.pool import InlineExecutor
 from support.store import Store, embedding
 

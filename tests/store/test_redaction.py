@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from portraitd.datasets.annotations import DatasetRule
-from portraitd.datasets.backgrounds import planned_backgrounds
+from portraitd.datasets.backgrounds import plan_backgrounds
 from portraitd.datasets.split_assignment import SplitAssignment
 from portraitd.model.media_file import FileState
-from portraitd.store import Database, Eraser
+from portraitd.store.database import Database
 from portraitd.store.dataset_store import DatasetStore
 from portraitd.store.detections import Detections
-from portraitd.store.erasure.eraser import Scope
+from portraitd.store.erasure.eraser import Eraser, Scope
 from portraitd.store.erasure.tombstones import Tombstones
 from support.home import START_S
 from support.store import ENCODER, Store, embedding, slice_faces, video_facts
@@ -26,7 +26,7 @@ def test_where_somebody_was_forgotten_is_no_background(tmp_path: Path) -> None:
 
     sets = DatasetStore(store.database, store.files)
     rule = DatasetRule((), "named", "class", 0.2, 0.0, 1.0, 1.0)
-    found = planned_backgrounds(sets, {}, SplitAssignment([], {}, 0.2), set(), 100, rule)
+    found = plan_backgrounds(sets, {}, SplitAssignment([], {}, 0.2), set(), 100, rule)
 
     assert [12.5, 17.5] == sorted(frame.t_s for frame in found)[:2]
     store.database.close()

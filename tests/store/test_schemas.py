@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from portraitd.store import Database
 from portraitd.store import database as database_module
-from portraitd.store.database import APPLICATION_ID, FILE_NAME, newest_schema
+from portraitd.store.database import APPLICATION_ID, FILE_NAME, Database, newest_schema
 from support.old_schemas import column_of_today, table_of_today
 from support.store import Store, embedding
 

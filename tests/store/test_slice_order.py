@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from portraitd.model.media_file import FileState
-from portraitd.store import ClaimedSlice, Database
+from portraitd.store.database import Database
+from portraitd.store.slices import ClaimedSlice
 from support.store import ENCODER, Store, slice_faces, video_facts
 
 

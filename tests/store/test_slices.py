@@ -11,8 +11,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from portraitd.model.media_file import FileState, MediaFacts, MediaKind, VideoState
-from portraitd.store import ClaimedSlice, Database
-from portraitd.store.slices import cut
+from portraitd.store.database import Database
+from portraitd.store.slices import ClaimedSlice, cut
 from support.store import ENCODER, Store, embedding, endless, photo_facts, slice_faces, video_facts
 
 HOUR_S = 3600.0

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from portraitd.model.face import EMBEDDING_SIZE, Embeddings
-from portraitd.store import Database
+from portraitd.store.database import Database
 from portraitd.store.track_matrix import PROBES, ROW_BYTES, Matrix
 from support.store import Store, embedding
 

@@ -13,7 +13,7 @@ from portraitd.clustering.grouping_jobs import VideoTracks
 from portraitd.model.errors import StoreError
 from portraitd.model.media_file import FileState
 from portraitd.model.track import face_quality, l2_normalised
-from portraitd.store import Database
+from portraitd.store.database import Database
 from portraitd.store.tracks import Indices
 from support.store import ENCODER, Store, detection, embedding, slice_faces
 

@@ -13,12 +13,13 @@ import cv2
 import numpy as np
 
 from portraitd.datasets.annotations import Format
-from portraitd.datasets.build import Build
-from portraitd.datasets.writer import Assembled
+from portraitd.datasets.build import DatasetBuild
+from portraitd.datasets.writer import DatasetSummary
 from portraitd.model.face import Image
-from portraitd.service.pipeline import dataset_place, dataset_rule
-from portraitd.store import Database, Files
+from portraitd.service.pipeline import dataset_paths, dataset_rule
+from portraitd.store.database import Database
 from portraitd.store.dataset_store import ClassRegistration, DatasetStore
+from portraitd.store.files import Files
 from portraitd.workers.pool import InlineExecutor
 from support.home import Home
 
@@ -43,29 +44,29 @@ SECTIONS: dict[str, dict[str, Any]] = {
 class Built:
     """A home, its set, and what building it came to."""
 
-    def __init__(self, home: Home, done: Assembled) -> None:
+    def __init__(self, home: Home, done: DatasetSummary) -> None:
         self.home = home
         self.done = done
         self.root = home.settings.dataset_dir
 
 
-def stepped(home: Home) -> Assembled:
+def stepped(home: Home) -> DatasetSummary:
     """Build a set of a home that nobody works on, inline."""
     settings = home.settings
     database = Database.open(settings.state_dir)
     try:
         store = DatasetStore(database, Files(database, settings.inbox_dir))
 
-        def enrol(enrolment: ClassRegistration) -> None:
-            store.enrol(enrolment, time.time())
+        def register(registration: ClassRegistration) -> None:
+            store.register(registration, time.time())
 
-        build = Build(
-            dataset_place(settings),
+        build = DatasetBuild(
+            dataset_paths(settings),
             dataset_rule(settings),
             settings.dataset.frames == "keep",
             InlineExecutor(),
             lambda: None,
-            enrol,
+            register,
         )
         done = build.advance()
         assert done

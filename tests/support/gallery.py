@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from portraitd.model.face import Box, DetectedFace, Face, Portrait, Quality, SliceFaces
 from portraitd.model.person import CarriedOver
-from portraitd.model.track import Tracks
+from portraitd.model.track import TrackSummaries
 from portraitd.people.pages.gallery import Gallery
 from portraitd.people.pages.status_stage import StatusPageStage
 from portraitd.people.tree.people_tree import PeopleTree, Published
-from portraitd.store import Database
+from portraitd.store.database import Database
 from portraitd.store.people import Grouped
 from portraitd.store.publications import Limits, Publication, Publications
 from support.store import ENCODER, Store, video_facts
@@ -78,7 +78,7 @@ class Exhibition(Store):
         number = {key: index for index, key in enumerate(tracks)}
         of_face = np.array([number[key] for key in keys], np.int64)
         first = np.array([keys.index(key) for key in tracks], np.int64)
-        summary = Tracks(
+        summary = TrackSummaries(
             np.array([detections[row].face.embedding for row in first], np.float32),
             np.zeros(len(tracks)),
             np.bincount(of_face, minlength=len(tracks)),

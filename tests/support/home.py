@@ -20,7 +20,7 @@ from portraitd.media.xmp import without_mark
 from portraitd.service.home import make_home
 from portraitd.service.pipeline import Now, Service
 from portraitd.service.wakeup import Doorbell
-from portraitd.store import Database, StoreLock
+from portraitd.store.database import Database, StoreLock
 from portraitd.workers.pool import InlineExecutor
 
 START_S = 1_000_000_000.0

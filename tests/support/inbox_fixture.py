@@ -7,8 +7,8 @@ from pathlib import Path
 
 from portraitd.ingest.admission import Admission, InboxPace
 from portraitd.model.media_file import FileState
-from portraitd.store import Database, Files, KnownFile
-from portraitd.store.files import INBOX
+from portraitd.store.database import Database
+from portraitd.store.files import INBOX, Files, KnownFile
 
 QUIET_S = 5.0
 

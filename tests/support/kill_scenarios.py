@@ -22,8 +22,7 @@ from portraitd.people.tree.manifest import ROOT_NOTE
 from portraitd.service.control import BUILD_DATASET
 from portraitd.service.control_files import ControlFiles, ControlRequest
 from portraitd.service.erasure_stage import REQUEST
-from portraitd.store import StoreLock
-from portraitd.store.database import FILE_NAME
+from portraitd.store.database import FILE_NAME, StoreLock
 from portraitd.store.maintenance.backup import back_up, inspect, restore
 from portraitd.workers.pool import InlineExecutor
 from support.home import Home, connect, digest

@@ -13,19 +13,13 @@ from portraitd.clustering import grouping_jobs
 from portraitd.clustering.identity import carry_over
 from portraitd.model.face import Box, DetectedFace, Face, Portrait, Quality, SliceFaces
 from portraitd.model.media_file import FileState, MediaFacts, MediaKind, Stamp
-from portraitd.store import (
-    Database,
-    Faces,
-    Files,
-    GroupingRun,
-    KnownFile,
-    Ledger,
-    People,
-    SliceQueue,
-    TrackStore,
-)
-from portraitd.store.files import INBOX
-from portraitd.store.people import Grouped
+from portraitd.store.corrections.ledger import Ledger
+from portraitd.store.database import Database
+from portraitd.store.faces import Faces
+from portraitd.store.files import INBOX, Files, KnownFile
+from portraitd.store.people import Grouped, GroupingRun, People
+from portraitd.store.slices import SliceQueue
+from portraitd.store.tracks import TrackStore
 
 ENCODER = "dlib-resnet-v1"
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
-from portraitd.store import Database
+from portraitd.store.database import Database
 from support.browser import (
     CHROMIUM,
     CONTRASTS,

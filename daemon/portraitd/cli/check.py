@@ -1,4 +1,4 @@
-"""``portraitd check``: whether a home and an installation are sound."""
+"""``portraitd check``: find problems of a home folder and of the installation."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ from portraitd.ingest.mounts import file_system_type, needs_polling
 from portraitd.model.errors import ConfigError, PortraitdError, StoreError
 from portraitd.service.pools import self_test
 from portraitd.service.repair import faults
-from portraitd.store import Database
-from portraitd.store.database import SQLITE_VERSION
+from portraitd.store.database import SQLITE_VERSION, Database
 from portraitd.workers import sandbox
 
 LOW_DISK_BYTES = 1 << 30
 
 REDUCED_LIMIT = 0.01
-"""Largest difference of an embedding in bfloat16. A hundredth of the distance between two
-people: measured on labelled photographs, it changes no figure by more than 0.0005."""
+"""Largest accepted difference of an embedding in bfloat16: a hundredth of the distance between two
+people. On labelled photographs it changes no figure by more than 0.0005."""
 
 PACKAGES = (
     "dlib-bin",
@@ -37,7 +36,7 @@ PACKAGES = (
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     sound: bool
     what: str
@@ -45,7 +44,7 @@ class Finding:
 
 
 def findings(settings: Settings) -> Iterator[Finding]:
-    """Look at everything, one finding after the other."""
+    """Run all checks, and yield each result."""
     yield from _versions()
     for what, folder in (
         ("inbox", settings.inbox_dir),
@@ -62,11 +61,11 @@ def findings(settings: Settings) -> Iterator[Finding]:
 
 
 def grouping_findings(settings: Settings) -> Iterator[Finding]:
-    """Whether the density in force is what scikit-learn finds from scratch."""
-    from portraitd.clustering.verification import grouping_problems
+    """Check that the current clusters are those that scikit-learn finds from scratch."""
+    from portraitd.clustering.verification import verify_grouping
 
-    problems = grouping_problems(settings)
-    yield Finding(not problems, "density against scikit-learn", "; ".join(problems) or "equal")
+    problems = verify_grouping(settings)
+    yield Finding(not problems, "DBSCAN against scikit-learn", "; ".join(problems) or "equal")
 
 
 def _versions() -> Iterator[Finding]:
@@ -79,13 +78,13 @@ def _versions() -> Iterator[Finding]:
 
 
 def _encoder(settings: EncoderSettings) -> Iterator[Finding]:
-    """Whether the engine in use gives what dlib gives. Imported here: it loads the networks."""
-    from portraitd.faces.factory import detector_name, parity
-    from portraitd.faces.parity import EMBEDDING_LIMIT, SCORE_LIMIT
+    """Check that the runtime in use gives what dlib gives. Loads the networks."""
+    from portraitd.faces.factory import resolve_detector, compare_with_dlib
+    from portraitd.faces.dlib_comparison import EMBEDDING_LIMIT, SCORE_LIMIT
 
     try:
-        exact = parity(replace(settings, runtime="onnxruntime"))
-        in_use = parity(settings)
+        exact = compare_with_dlib(replace(settings, runtime="onnxruntime"))
+        in_use = compare_with_dlib(settings)
     except ConfigError as error:
         yield Finding(False, "encoder", str(error))
         return
@@ -95,41 +94,44 @@ def _encoder(settings: EncoderSettings) -> Iterator[Finding]:
         f"largest difference {exact.embedding:.1e} ({settings.kind})",
     )
     if exact.score is not None:
-        detail = f"score differs by {exact.score:.1e} on a drawn face"
+        detail = f"scores differ by {exact.score:.1e} on a drawn face"
         yield Finding(exact.score <= SCORE_LIMIT, "detector against dlib", detail)
     yield Finding(
         in_use.embedding <= REDUCED_LIMIT,
-        "engine in use against dlib",
+        "runtime in use against dlib",
         f"largest difference {in_use.embedding:.1e}",
     )
-    yield Finding(True, "detector", detector_name(settings))
+    yield Finding(True, "detector", resolve_detector(settings))
 
 
 def _workers(settings: Settings) -> Iterator[Finding]:
-    """What a worker that a hostile file took over could do. What the kernel lacks is no fault."""
+    """Check what a worker taken over by a hostile file could do.
+
+    What this kernel does not support is reported, but is not a fault.
+    """
     lacking = list(sandbox.missing())
     for reason in lacking:
-        yield Finding(True, "workers, on this kernel", reason)
+        yield Finding(True, "sandbox, on this kernel", reason)
     try:
         tried = self_test(settings, encode_settings(settings).encoder)
     except PortraitdError as error:
         yield Finding(False, "workers", str(error))
         return
     for what, refused in tried.items():
-        detail = "refused" if refused else "it can; see docs/security.md"
+        detail = "blocked" if refused else "NOT blocked; see docs/security.md"
         yield Finding(refused or bool(lacking), f"a worker cannot {what}", detail)
 
 
 def _folder(what: str, folder: Path) -> Finding:
     if not folder.is_dir():
-        return Finding(False, what, f"{folder} is missing; `portraitd init` makes it")
+        return Finding(False, what, f"{folder} does not exist; run `portraitd init` to create it")
     free = shutil.disk_usage(folder).free
     detail = f"{folder} ({file_system_type(folder)}, {free / 1e9:.1f} GB free)"
     return Finding(free >= LOW_DISK_BYTES, what, detail)
 
 
 def _local(state_dir: Path) -> Finding:
-    """SQLite's locks and shared memory cannot be trusted over a network."""
+    """Check that the state is on a local disk: SQLite's locks are unreliable on network mounts."""
     kind = file_system_type(state_dir)
     remote = needs_polling(kind)
     detail = f"{kind}; set paths.state to a local disk" if remote else kind
@@ -137,15 +139,15 @@ def _local(state_dir: Path) -> Finding:
 
 
 def _home(settings: Settings) -> Iterator[Finding]:
-    """What `portraitd check --repair` would look at."""
+    """Run the checks of `portraitd check --repair`."""
     try:
         found = faults(settings)
     except StoreError:
-        # Said already.
+        # Reported by the check of the database.
         return
     for fault in found:
         if fault.what != "database":
-            hint = "; `portraitd check --repair` sets it right" if fault.repair else ""
+            hint = "; `portraitd check --repair` repairs it" if fault.repair else ""
             yield Finding(False, fault.what, fault.detail + hint)
 
 
@@ -159,4 +161,4 @@ def _store(state_dir: Path) -> Iterator[Finding]:
         problems = database.problems()
     finally:
         database.close()
-    yield Finding(not problems, "database", "; ".join(problems) or "sound")
+    yield Finding(not problems, "database", "; ".join(problems) or "intact")

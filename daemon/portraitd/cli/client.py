@@ -1,4 +1,4 @@
-"""How a command gets done what only the holder of the store may do."""
+"""Client side of control requests: ask the running service to do what needs the store lock."""
 
 from __future__ import annotations
 
@@ -7,62 +7,68 @@ import time
 from portraitd.config import Settings
 from portraitd.model.errors import AlreadyRunning, ConfigError, StoreError
 from portraitd.service.control_files import ControlFiles, ControlRequest
-from portraitd.store import Database, EditRecorder, Ledger, Publications, StoreLock
+from portraitd.store.corrections.edit_recorder import EditRecorder
+from portraitd.store.corrections.ledger import Ledger
+from portraitd.store.database import Database, StoreLock
+from portraitd.store.publications import Publications
 
-PATIENCE_S = 30.0
-LOOK_S = 0.1
+ANSWER_TIMEOUT_S = 30.0
+POLL_S = 0.1
 
 
-def ask(settings: Settings, request: ControlRequest, or_leave: bool = False) -> str | None:
-    """Ask the running service, and wait for its answer.
+def ask(settings: Settings, request: ControlRequest, or_queue: bool = False) -> str | None:
+    """Send a request to the running service and wait for its answer.
 
     Args:
-        settings: Whose home.
-        request: What is wanted.
-        or_leave: Leave the request for the next start, if no service runs.
+        settings: The home.
+        request: What the service is asked to do.
+        or_queue: If no service runs, queue the request for its next start.
 
     Returns:
-        The answer, or None if no service runs.
+        The answer, or None if no service runs and the request was not queued.
 
     Raises:
-        ConfigError: The service refused; its reason.
-        StoreError: There is no store yet.
+        ConfigError: The service refused the request; the message is its reason.
+        StoreError: Nothing has been processed in this home yet.
     """
     if not settings.state_dir.is_dir():
         raise StoreError(f"{settings.state_dir}: nothing has been processed in this home yet")
     requests = ControlFiles(settings.requests_dir)
     try:
         with StoreLock(settings.state_dir):
-            if not or_leave:
+            if not or_queue:
                 return None
             requests.leave(request)
-            return "nobody is at work; it will be done when `portraitd run` starts"
+            return (
+                "The service is not running. The request is queued and will be carried out when "
+                "`portraitd run` starts."
+            )
     except AlreadyRunning:
         name = requests.leave(request)
-    deadline_s = time.monotonic() + PATIENCE_S
+    deadline_s = time.monotonic() + ANSWER_TIMEOUT_S
     while time.monotonic() < deadline_s:
         if (answer := requests.answer_to(name)) is not None:
             text, is_granted = answer
             if not is_granted:
                 raise ConfigError(text)
             return text
-        time.sleep(LOOK_S)
-    return "the service is busy; it will be done as soon as it can"
+        time.sleep(POLL_S)
+    return "The service is busy. It will carry out the request as soon as it can."
 
 
-def undo_here(settings: Settings, row: int | None) -> str:
-    """Take back a row of the ledger while no service runs.
+def undo_here(settings: Settings, entry: int | None) -> str:
+    """Undo an entry of the ledger while no service runs.
 
     Raises:
         ConfigError: There is nothing to undo.
-        AlreadyRunning: A service was started just now.
+        AlreadyRunning: A service has started in the meantime.
     """
     with StoreLock(settings.state_dir):
         database = Database.open(settings.state_dir)
         try:
             ledger, is_whole = Ledger(database), settings.review.unit == "track"
             recorder = EditRecorder(database, ledger, Publications(database), is_whole)
-            undone = recorder.undo(row, time.time())
+            undone = recorder.undo(entry, time.time())
         finally:
             database.close()
-    return f"row {undone.id} ({undone.kind}) is undone; `portraitd run` moves things back"
+    return f"Undid entry {undone.id} ({undone.kind}); `portraitd run` will update people/."

@@ -6,21 +6,22 @@ import time
 from collections.abc import Callable, Iterator
 
 from portraitd.config import Settings
-from portraitd.datasets.annotations import marked
-from portraitd.datasets.build import Build
+from portraitd.datasets.annotations import set_fingerprint
+from portraitd.datasets.build import DatasetBuild
 from portraitd.datasets.output import read_note
-from portraitd.datasets.set_erasure import building
-from portraitd.datasets.validate import Checked, checked
-from portraitd.datasets.writer import Assembled
+from portraitd.datasets.set_erasure import build_lock
+from portraitd.datasets.validate import FormatCheck, check_format
+from portraitd.datasets.writer import DatasetSummary
 from portraitd.ingest.dispatcher import encode_settings
 from portraitd.model.errors import AlreadyRunning, ConfigError, PublishError, StoreError
 from portraitd.service.control import BUILD_DATASET
 from portraitd.service.control_files import ControlFiles, ControlRequest
-from portraitd.service.pipeline import dataset_place, dataset_rule
+from portraitd.service.pipeline import dataset_paths, dataset_rule
 from portraitd.service.pools import make_workers
 from portraitd.service.wakeup import Doorbell
-from portraitd.store import Database, Files, StoreLock
+from portraitd.store.database import Database, StoreLock
 from portraitd.store.dataset_store import ClassRegistration, DatasetStore
+from portraitd.store.files import Files
 
 ASK_S = 1.0
 """How often a request to the daemon is looked after."""
@@ -29,7 +30,9 @@ Progress = Callable[[int, int], None]
 """Told how many frames were cut, and how many there are to cut."""
 
 
-def build(settings: Settings, progress: Progress, doorbell: Doorbell | None = None) -> Assembled:
+def build_dataset(
+    settings: Settings, progress: Progress, doorbell: Doorbell | None = None
+) -> DatasetSummary:
     """Build the set, or have it built by the portraitd that runs on this home.
 
     Raises:
@@ -48,7 +51,7 @@ def build(settings: Settings, progress: Progress, doorbell: Doorbell | None = No
         return _have_it_built(settings, doorbell)
 
 
-def check(settings: Settings) -> list[Checked]:
+def check_dataset(settings: Settings) -> list[FormatCheck]:
     """What the loaders would make of the set, by format.
 
     Raises:
@@ -58,10 +61,12 @@ def check(settings: Settings) -> list[Checked]:
         raise ConfigError(
             f"{settings.dataset_dir}: there is no training set yet; run `portraitd dataset build`"
         )
-    return [checked(settings.dataset_dir, form) for form in settings.dataset.formats]
+    return [check_format(settings.dataset_dir, form) for form in settings.dataset.formats]
 
 
-def watch(settings: Settings, every_s: float, progress: Progress) -> Iterator[Assembled]:
+def watch_dataset(
+    settings: Settings, every_s: float, progress: Progress
+) -> Iterator[DatasetSummary]:
     """Build the set now, and again whenever people have changed; never ends by itself.
 
     Raises:
@@ -71,7 +76,7 @@ def watch(settings: Settings, every_s: float, progress: Progress) -> Iterator[As
     doorbell = Doorbell()
     while True:
         if is_stale(settings):
-            yield build(settings, progress, doorbell)
+            yield build_dataset(settings, progress, doorbell)
         doorbell.wait(every_s)
 
 
@@ -81,13 +86,13 @@ def is_stale(settings: Settings) -> bool:
     database = Database.open_to_read(settings.state_dir)
     try:
         store = DatasetStore(database, Files(database, settings.inbox_dir))
-        wanted = marked(store.fingerprint(), dataset_rule(settings))
+        wanted = set_fingerprint(store.fingerprint(), dataset_rule(settings))
     finally:
         database.close()
     return note is None or note.fingerprint != wanted
 
 
-def described(done: Assembled) -> list[str]:
+def summary_lines(done: DatasetSummary) -> list[str]:
     """What a build came to, in lines for people."""
     backgrounds = sum(done.backgrounds.values())
     lines = [
@@ -104,7 +109,7 @@ def described(done: Assembled) -> list[str]:
     return lines + [f"note    {sentence}" for sentence in done.warnings]
 
 
-def check_line(found: Checked) -> str:
+def format_check(found: FormatCheck) -> str:
     """What was found of one format, in a line."""
     unit = "videos" if found.form == "cvat" else "images"
     parts = [f"{found.images:,} {unit}", f"{found.faces:,} faces"]
@@ -113,38 +118,38 @@ def check_line(found: Checked) -> str:
     return f"{found.form:<12} {', '.join(parts)}, dropped images: {len(found.dropped)}"
 
 
-def _build_here(settings: Settings, progress: Progress, doorbell: Doorbell) -> Assembled:
+def _build_here(settings: Settings, progress: Progress, doorbell: Doorbell) -> DatasetSummary:
     """In workers of our own. The store is locked for a moment only, so the daemon may start."""
 
-    def enrol(enrolment: ClassRegistration) -> None:
+    def register(registration: ClassRegistration) -> None:
         with StoreLock(settings.state_dir):
             database = Database.open(settings.state_dir)
             try:
                 store = DatasetStore(database, Files(database, settings.inbox_dir))
-                store.enrol(enrolment, time.time())
+                store.register(registration, time.time())
             finally:
                 database.close()
 
-    with building(settings.state_dir):
+    with build_lock(settings.state_dir):
         executor = make_workers(settings, encode_settings(settings).encoder, loads=False)
-        under_way = Build(
-            dataset_place(settings),
+        under_way = DatasetBuild(
+            dataset_paths(settings),
             dataset_rule(settings),
             settings.dataset.frames == "keep",
             executor,
             lambda: doorbell.wake("job"),
-            enrol,
+            register,
         )
         try:
             while (done := under_way.advance()) is None:
-                progress(under_way.frames_done, under_way.frames_ordered)
+                progress(under_way.frames_done, under_way.frames_requested)
                 doorbell.wait(1.0)
             return done
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
 
 
-def _have_it_built(settings: Settings, doorbell: Doorbell) -> Assembled:
+def _have_it_built(settings: Settings, doorbell: Doorbell) -> DatasetSummary:
     """By the daemon: it alone writes to the store. It takes the request up at its next turn."""
     requests = ControlFiles(settings.requests_dir)
     name = requests.leave(ControlRequest(BUILD_DATASET))
@@ -156,4 +161,4 @@ def _have_it_built(settings: Settings, doorbell: Doorbell) -> Assembled:
     text, is_built = answer
     if not is_built:
         raise PublishError(text)
-    return Assembled.from_json(text)
+    return DatasetSummary.from_json(text)

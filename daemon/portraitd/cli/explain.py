@@ -13,8 +13,8 @@ from portraitd.ingest.mounts import MARKER, is_marked
 from portraitd.ingest.scanner import Found, is_ignored, scan_file
 from portraitd.model.errors import StoreError
 from portraitd.model.media_file import FileState, Stamp
-from portraitd.store import Database, Files, KnownFile
-from portraitd.store.files import INBOX, display_path
+from portraitd.store.database import Database
+from portraitd.store.files import INBOX, Files, KnownFile, display_path
 from portraitd.store.media_history import ContentHistory, History, Step
 
 

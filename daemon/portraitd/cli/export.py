@@ -1,4 +1,4 @@
-"""``portraitd export person``: everything that is kept about one person, for that person."""
+"""``portraitd export person``: everything stored about one person, for that person."""
 
 from __future__ import annotations
 
@@ -15,57 +15,62 @@ from typing import Any
 
 from portraitd.config import Settings
 from portraitd.model.errors import ConfigError, StoreError
-from portraitd.store import Database, Eraser, Faces, Ledger
+from portraitd.model.wording import counted
+from portraitd.store.corrections.ledger import Ledger
+from portraitd.store.database import Database
 from portraitd.store.erasure.derived_files import private
+from portraitd.store.erasure.eraser import Eraser
+from portraitd.store.faces import Faces
 from portraitd.store.files import display_path
 
 ABOUT = """\
 What is in this archive
 
-It holds everything that portraitd keeps about {names}, as of {day}.
+Everything that portraitd stores about {names}, as of {day}.
 
-portraits/    {faces} pictures, each cut from a video or photo around a face
-faces.csv     for each of them: from which file it is, at which second, where in the picture
+portraits/    {portraits}, each cut from a video or photo around a face
+faces.csv     for each of them: the file, the second, and the place in the picture
 faces.json    the same, with the embedding: 128 numbers computed from the face. Programs compare
-              them to tell whether two faces are one person; nobody can see a face in them.
-said.csv      what people did about them in the people folders: when, what, and names they gave
+              them to decide whether two faces belong to the same person; the face cannot be seen
+              in them.
+edits.csv     what reviewers did in the folders of people/: when, what, and the names they gave
 
-The videos and photos themselves are not kept by portraitd and are not in here.
+portraitd does not store the videos and photos themselves; they are not in this archive.
 """
 
 COLUMNS = ("face", "source", "sha256", "t_s", "left", "top", "right", "bottom", "portrait")
 
-SAID = ("at", "what", "name", "faces", "taken_back")
+EDIT_COLUMNS = ("at", "what", "name", "faces", "undone")
 
 
 def export_person(settings: Settings, word: str, target: Path, now_s: float) -> int:
-    """Write an archive of everything that is kept about a person.
+    """Write an archive of everything that is stored about a person.
 
     Args:
-        settings: Which home.
+        settings: The home.
         word: The person's number or name.
-        target: A zip file; one that is there is not replaced.
-        now_s: When, to be said in it.
+        target: The zip file to write; an existing file is not replaced.
+        now_s: The current time, for the text in the archive.
 
     Returns:
-        How many faces are in it.
+        The number of faces in the archive.
 
     Raises:
-        ConfigError: There is nobody like that, or the file is there already.
-        StoreError: The store cannot be read, or the file not be written.
+        ConfigError: The person does not exist, or the file exists already.
+        StoreError: The store cannot be read, or the file cannot be written.
     """
     if target.exists():
-        raise ConfigError(f"{target}: is there already; name another file")
+        raise ConfigError(f"{target} exists already; choose another file")
     with closing(Database.open_to_read(settings.state_dir)) as database:
         scope = Eraser(database).person(word)
         faces = Faces(database)
         wanted = frozenset(scope.face_ids)
         rows = list(_rows(faces, wanted))
-        said = list(_said(Ledger(database), frozenset(scope.person_ids)))
+        edits = list(_edits(Ledger(database), frozenset(scope.person_ids)))
         about = ABOUT.format(
             names=", ".join(scope.names),
             day=datetime.fromtimestamp(now_s, UTC).date(),
-            faces=len(rows),
+            portraits=counted(len(rows), "picture"),
         )
         beside = target.with_name(f".{target.name}.new")
         try:
@@ -76,7 +81,7 @@ def export_person(settings: Settings, word: str, target: Path, now_s: float) -> 
                 archive.writestr("README.txt", about)
                 archive.writestr("faces.csv", _as_csv(rows, COLUMNS))
                 archive.writestr("faces.json", json.dumps(rows, ensure_ascii=False, indent=1))
-                archive.writestr("said.csv", _as_csv(said, SAID))
+                archive.writestr("edits.csv", _as_csv(edits, EDIT_COLUMNS))
                 for row in rows:
                     archive.writestr(row["portrait"], faces.portrait(row["face"]))
             beside.replace(target)
@@ -103,7 +108,7 @@ def _rows(faces: Faces, wanted: frozenset[int]) -> Iterator[dict[str, Any]]:
             }
 
 
-def _said(ledger: Ledger, people: frozenset[int]) -> Iterator[dict[str, Any]]:
+def _edits(ledger: Ledger, people: frozenset[int]) -> Iterator[dict[str, Any]]:
     for row in ledger.rows():
         if people & {row.person_id, row.into_id}:
             yield {
@@ -111,7 +116,7 @@ def _said(ledger: Ledger, people: frozenset[int]) -> Iterator[dict[str, Any]]:
                 "what": row.kind,
                 "name": row.name or "",
                 "faces": row.faces,
-                "taken_back": "yes" if row.is_undone else "",
+                "undone": "yes" if row.is_undone else "",
             }
 
 

@@ -1,4 +1,4 @@
-"""``portraitd faces`` and ``portraitd ledger``: every face, and what people did, as lines."""
+"""``portraitd faces`` and ``portraitd ledger``: all faces and all edits, as lines."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from portraitd.config import Settings
+from portraitd.model.wording import counted
 from portraitd.people.tree.people_tree import PeopleTree
-from portraitd.store import Database, Faces, Ledger
-from portraitd.store.corrections.ledger import LedgerRow
+from portraitd.store.corrections.ledger import Ledger, LedgerRow
+from portraitd.store.database import Database
+from portraitd.store.faces import Faces
 from portraitd.store.files import display_path
 
 COLUMNS = (
@@ -21,12 +23,12 @@ COLUMNS = (
 
 
 def print_faces(settings: Settings, form: str, out: TextIO) -> None:
-    """Write every face, by video and time.
+    """Write all faces, sorted by video and time.
 
     Args:
-        settings: Which home.
-        form: ``jsonl``, one object a line, or ``csv`` with the box in four columns.
-        out: Where to.
+        settings: The home.
+        form: ``jsonl``, one object per line, or ``csv``, with the box in four columns.
+        out: The stream to write to.
 
     Raises:
         StoreError: Nothing has been processed in this home yet.
@@ -66,10 +68,10 @@ def _rows(database: Database, portraits: dict[int, str]) -> Iterator[dict[str, A
 
 
 def print_ledger(settings: Settings, as_json: bool, out: TextIO) -> None:
-    """Every row of the ledger, the oldest first.
+    """Write all entries of the ledger, oldest first.
 
     Raises:
-        StoreError: There is no store yet.
+        StoreError: Nothing has been processed in this home yet.
     """
     database = Database.open_to_read(settings.state_dir)
     try:
@@ -82,22 +84,22 @@ def print_ledger(settings: Settings, as_json: bool, out: TextIO) -> None:
         else:
             when = datetime.fromtimestamp(row.at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
             undone = "  (undone)" if row.is_undone else ""
-            out.write(f"{row.id:>6}  {when}  {_told(row)}{undone}\n")
+            out.write(f"{row.id:>6}  {when}  {_described(row)}{undone}\n")
 
 
-def _told(row: LedgerRow) -> str:
-    """A row in words."""
-    who, into = f"person {row.person_id}", f"person {row.into_id}"
-    faces = f"{row.faces} face{'' if row.faces == 1 else 's'}"
+def _described(row: LedgerRow) -> str:
+    """Return an entry in words."""
+    person, into = f"person {row.person_id}", f"person {row.into_id}"
+    faces = counted(row.faces, "face")
     words = {
-        "name": f"{who} is called {row.name!r}",
-        "merge": f"{who} is {into}",
-        "place": f"{faces} belong to {who if row.person_id else 'nobody known'}",
-        "split": f"{faces} are {who}, called {row.name!r}",
-        "exclude": f"{faces} are not to be shown",
-        "ignore-faces": f"{faces} are out of sight",
-        "ignore-person": f"{who} is out of sight",
-        "recall-person": f"{who} is in sight again",
-        "undo": f"row {row.undoes} is undone",
+        "name": f"named {person} {row.name!r}",
+        "merge": f"merged {person} into {into}",
+        "place": f"moved {faces} to {person if row.person_id else '_unsorted'}",
+        "split": f"moved {faces} to a new {person}, {row.name!r}",
+        "exclude": f"deleted {faces}",
+        "ignore-faces": f"ignored {faces}",
+        "ignore-person": f"ignored {person}",
+        "recall-person": f"restored {person} from _ignored",
+        "undo": f"undid entry {row.undoes}",
     }
     return words[row.kind]

@@ -10,7 +10,11 @@ import numpy as np
 
 from portraitd.clustering.grouping_methods import make_method
 from portraitd.config import Settings
-from portraitd.store import Database, Faces, Ledger, People, TrackStore
+from portraitd.store.corrections.ledger import Ledger
+from portraitd.store.database import Database
+from portraitd.store.faces import Faces
+from portraitd.store.people import People
+from portraitd.store.tracks import TrackStore
 from portraitd.workers.pool import InlineExecutor
 
 
@@ -73,7 +77,7 @@ def propose(settings: Settings) -> Proposal:
     )
 
 
-def described(proposal: Proposal) -> list[str]:
+def describe_proposal(proposal: Proposal) -> list[str]:
     """A proposal in lines for people."""
     lines = [
         f"people      {proposal.people_before} -> {proposal.people_after}",

@@ -21,24 +21,25 @@ from portraitd.clustering.agglomeration import AgglomerationRule
 from portraitd.clustering.dbscan import DbscanRule
 from portraitd.clustering.grouping import GroupingRule
 from portraitd.clustering.grouping_jobs import GroupingConstraints
-from portraitd.clustering.grouping_snapshot import forget_all_but
+from portraitd.clustering.grouping_snapshot import delete_other_snapshots
 from portraitd.clustering.identity import carry_over
-from portraitd.clustering.must_link import StoredConstraints, said_of_faces, said_of_tracks
+from portraitd.clustering.ledger_constraints import LedgerConstraints, read_face_constraints, read_track_constraints
 from portraitd.config import GroupingSettings
 from portraitd.model.errors import StoreError
-from portraitd.store import Faces, GroupingRun, Ledger, People, TrackStore
+from portraitd.store.corrections.ledger import Ledger
 from portraitd.store.erasure.derived_files import private
-from portraitd.store.people import Arrivals, Grouped
+from portraitd.store.faces import Faces
+from portraitd.store.people import Arrivals, Grouped, GroupingRun, People
 from portraitd.store.track_matrix import Matrix
-from portraitd.store.tracks import TrackRows
+from portraitd.store.tracks import TrackRows, TrackStore
 
 log = structlog.get_logger(stage="grouping")
 
-REACH = 0.08
+CANDIDATE_MARGIN = 0.08
 """How far beyond the limit two people are still reported as close."""
 
 
-class Method(Protocol):
+class GroupingMethod(Protocol):
     """A way from faces to people."""
 
     def arrivals(self) -> Arrivals:
@@ -69,7 +70,7 @@ def make_method(
     ledger: Ledger,
     executor: Executor,
     state_dir: Path,
-) -> Method:
+) -> GroupingMethod:
     """The method that the settings name."""
     if settings.method == "dbscan":
         return DbscanMethod(settings, faces, people, ledger, executor, state_dir)
@@ -96,21 +97,21 @@ class DbscanMethod:
         self._executor = executor
         self._matrix = state_dir / "faces.f32"
         self._ids = np.empty(0, np.int64)
-        self._said = StoredConstraints.nothing()
+        self._said = LedgerConstraints.nothing()
 
     def arrivals(self) -> Arrivals:
-        """See ``Method``."""
+        """See ``GroupingMethod``."""
         return self._people.arrivals(self._parameters, "faces")
 
     def overtaken(self) -> bool:
-        """See ``Method``."""
+        """See ``GroupingMethod``."""
         return self._ledger.last_id() != self._said.ledger_id
 
     def begin(self, last: GroupingRun | None) -> Future[NDArray[np.int64]]:
-        """See ``Method``."""
+        """See ``GroupingMethod``."""
         require_one_encoder(self._faces)
         self._ids = self._faces.ids()
-        self._said = said_of_faces(self._ledger, self._ids, self._faces.tracks())
+        self._said = read_face_constraints(self._ledger, self._ids, self._faces.tracks())
         try:
             with open(self._matrix, "wb", opener=private) as file:
                 for block in self._faces.embeddings():
@@ -122,7 +123,7 @@ class DbscanMethod:
         )
 
     def finish(self, answer: NDArray[np.int64]) -> Grouped:
-        """See ``Method``."""
+        """See ``GroupingMethod``."""
         before = dict(zip(self._faces.ids().tolist(), self._faces.persons().tolist(), strict=True))
         previous = np.array([before.get(face, 0) for face in self._ids.tolist()], np.int64)
         carried = carry_over(
@@ -144,7 +145,7 @@ class DbscanMethod:
         )
 
     def tidy(self, snapshot: str) -> None:
-        """See ``Method``."""
+        """See ``GroupingMethod``."""
         self._matrix.unlink(missing_ok=True)
 
 
@@ -178,42 +179,42 @@ class PeopleMethod:
         self._absent = np.empty(0, np.bool_)
         self._let_go = self._absent
         self._memory = ""
-        self._said = StoredConstraints.nothing()
+        self._said = LedgerConstraints.nothing()
 
     def arrivals(self) -> Arrivals:
-        """See ``Method``."""
+        """See ``GroupingMethod``."""
         return self._people.arrivals(self._parameters, "tracks")
 
     def overtaken(self) -> bool:
-        """See ``Method``."""
+        """See ``GroupingMethod``."""
         return self._ledger.last_id() != self._said.ledger_id
 
-    def begin(self, last: GroupingRun | None) -> Future[grouping_jobs.GroupAnswer]:
-        """See ``Method``."""
+    def begin(self, last: GroupingRun | None) -> Future[grouping_jobs.GroupingResult]:
+        """See ``GroupingMethod``."""
         require_one_encoder(self._faces)
         self._rows = self._tracks.rows()
         try:
             size = self._matrix.catch_up()
         except OSError as error:
             raise StoreError(f"{self._matrix.path}: {error.strerror}") from error
-        self._said = said_of_tracks(self._ledger, size)
+        self._said = read_track_constraints(self._ledger, size)
         # Not those that only take no part: whoever is excluded may be wanted back.
         self._absent = np.ones(size, np.bool_)
         self._absent[self._tracks.ids() - 1] = False
         tracks = arrays_by_row(self._rows, self._tracks.cannot_link(), size, self._said.told)
         same_rule = last is not None and last.parameters == self._parameters
-        request = grouping_jobs.GroupRequest(
+        request = grouping_jobs.GroupingRequest(
             folder=self._folder,
             matrix=self._matrix.path,
             tracks=tracks,
             snapshot=last.snapshot if last and same_rule else "",
             rule=self.rule,
-            reach=self.rule.assembly.max_distance + REACH,
+            reach=self.rule.assembly.max_distance + CANDIDATE_MARGIN,
         )
         return self._executor.submit(grouping_jobs.group, request)
 
-    def finish(self, answer: grouping_jobs.GroupAnswer) -> Grouped:
-        """See ``Method``."""
+    def finish(self, answer: grouping_jobs.GroupingResult) -> Grouped:
+        """See ``GroupingMethod``."""
         now = self._tracks.rows()
         person_of = dict(zip(now.ids.tolist(), now.persons.tolist(), strict=True))
         previous = np.array([person_of.get(one, 0) for one in self._rows.ids.tolist()], np.int64)
@@ -240,8 +241,8 @@ class PeopleMethod:
         )
 
     def tidy(self, snapshot: str) -> None:
-        """See ``Method``."""
-        forget_all_but(self._folder, snapshot)
+        """See ``GroupingMethod``."""
+        delete_other_snapshots(self._folder, snapshot)
         if snapshot and snapshot == self._memory:
             # What this grouping let go, no later one reads.
             try:
@@ -252,7 +253,7 @@ class PeopleMethod:
 
 
 def _close(
-    answer: grouping_jobs.GroupAnswer, rows: NDArray[np.int64], people: NDArray[np.int64]
+    answer: grouping_jobs.GroupingResult, rows: NDArray[np.int64], people: NDArray[np.int64]
 ) -> list[tuple[int, int, float]]:
     """Pairs of groups that lie close, as pairs of people; the nearest distance of each."""
     person_of = dict(zip(answer.groups[rows].tolist(), people.tolist(), strict=True))

@@ -4,54 +4,51 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
-from portraitd.clustering.grouping_methods import Method
+from portraitd.clustering.grouping_methods import GroupingMethod
+from portraitd.config import GroupingSettings
 from portraitd.model.errors import StoreError
-from portraitd.store import People
+from portraitd.model.stage import BackOff, Now, Stage
+from portraitd.store.people import People
 
 log = structlog.get_logger(stage="grouping")
 
 BACK_OFF_S = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """When new faces call for a grouping.
-
-    Attributes:
-        settle_s: Seconds without a new face, once nothing is left to encode.
-        max_wait_s: The longest a face waits while there is.
-    """
-
-    settle_s: float
-    max_wait_s: float
-
-
-def is_due(newest_s: float, oldest_s: float, now_s: float, working: bool, pace: Pace) -> bool:
-    """Whether to regroup: new faces have settled, or have waited long enough."""
+def is_due(
+    newest_s: float, oldest_s: float, now_s: float, working: bool, pace: GroupingSettings
+) -> bool:
+    """Return whether to regroup: new faces have settled, or have waited long enough."""
     settled = not working and not 0 <= now_s - newest_s < pace.settle_s
     return settled or now_s - oldest_s >= pace.max_wait_s
 
 
-class GroupingStage:
+class GroupingStage(Stage):
     """Groups everything stored, in a worker, and records who is who.
 
     Args:
         people: Where the result goes.
         method: How faces become people.
         ring: Called, from any thread, when a grouping has come back.
-        pace: When.
-
-    Attributes:
-        trouble: Why the last grouping failed; empty if it did not.
+        pace: When: ``settle_s`` seconds after the last new face, once nothing is left to
+            encode; after ``max_wait_s`` while there is.
+        is_working: Returns whether more faces are on their way.
     """
 
+    phase = "grouping"
+    updates_tree = True
+
     def __init__(
-        self, people: People, method: Method, wake: Callable[[], None], pace: Pace
+        self,
+        people: People,
+        method: GroupingMethod,
+        wake: Callable[[], None],
+        pace: GroupingSettings,
+        is_working: Callable[[], bool] = lambda: False,
     ) -> None:
         self._people = people
         self._method = method
@@ -59,10 +56,11 @@ class GroupingStage:
         self._pace = pace
         self._running: Future[Any] | None = None
         self._began_s = 0.0
-        self._not_before_s = 0.0
+        self._is_working = is_working
+        self._back_off = BackOff(BACK_OFF_S)
         self._stale_since_s: float | None = None
         self._is_forced = False
-        self.blocked = ""
+        self._blocked = ""
         self._was_forced = False
 
     def force(self) -> None:
@@ -75,14 +73,19 @@ class GroupingStage:
         return self._is_forced or self._running is not None or self._method.arrivals().stale
 
     @property
+    def blocked(self) -> str:
+        """Return why the last grouping failed; empty if it did not."""
+        return self._blocked
+
+    @property
     def running(self) -> bool:
         """Whether a worker groups just now."""
         return self._running is not None
 
-    def refresh(self, now_s: float, working: bool) -> None:
+    def tick(self, now: Now) -> None:
         """Begin a grouping that is due, and record one that has come back."""
-        if self._running is None and self._is_due(now_s, working):
-            self._began_s = now_s
+        if self._running is None and self._is_due(now):
+            self._began_s = now.wall_s
             self._stale_since_s = None
             self._was_forced = self._is_forced
             last = None if self._is_forced else self._people.last_grouping_run()
@@ -93,7 +96,7 @@ class GroupingStage:
             if self._method.overtaken():
                 self._discard()
             else:
-                self._record(self._running, now_s)
+                self._record(self._running, now)
             self._running = None
 
     def _discard(self) -> None:
@@ -107,10 +110,10 @@ class GroupingStage:
         """Forget a grouping that is out: the old people stay in force."""
         self._running = None
 
-    def _is_due(self, now_s: float, working: bool) -> bool:
-        # A clock that was set back must not make a short pause a long one.
-        if 0 < self._not_before_s - now_s <= BACK_OFF_S:
+    def _is_due(self, now: Now) -> bool:
+        if not self._back_off.ready(now):
             return False
+        now_s, working = now.wall_s, self._is_working()
         new = self._method.arrivals()
         if self._is_forced and not working:
             return True
@@ -124,22 +127,22 @@ class GroupingStage:
         oldest_s = max(new.oldest_s, self._stale_since_s)
         return is_due(new.newest_s, oldest_s, now_s, working, self._pace)
 
-    def _record(self, done: Future[Any], now_s: float) -> None:
+    def _record(self, done: Future[Any], now: Now) -> None:
         try:
             grouped = self._method.finish(done.result())
         except StoreError:
             raise
         except Exception as error:
             # The old people stay in force; the next turn after the pause tries again.
-            self._not_before_s = now_s + BACK_OFF_S
-            self.blocked = f"the grouping failed: {error}"
+            self._back_off.start(now)
+            self._blocked = f"the grouping failed: {error}"
             log.error("grouping_failed", reason=f"{type(error).__name__}: {error}")
             last = self._people.last_grouping_run()
             self._method.tidy(last.snapshot if last else "")
             return
-        grouping_run = self._people.record(grouped, now_s - self._began_s, now_s)
+        grouping_run = self._people.record(grouped, now.wall_s - self._began_s, now.wall_s)
         self._method.tidy(grouping_run.snapshot)
-        self.blocked = ""
+        self._blocked = ""
         say = log.error if grouping_run.names_lost or grouping_run.violations else log.info
         say(
             "grouping_finished",

@@ -16,17 +16,21 @@ from numpy.typing import NDArray
 from portraitd.clustering.dbscan import IncrementalDbscan
 from portraitd.clustering.grouping_methods import PeopleMethod, arrays_by_row
 from portraitd.clustering.grouping_snapshot import load_snapshot
-from portraitd.clustering.must_link import said_of_tracks
+from portraitd.clustering.ledger_constraints import read_track_constraints
 from portraitd.config import Settings
 from portraitd.model.face import EMBEDDING_SIZE
-from portraitd.store import Database, Faces, Ledger, People, TrackStore
+from portraitd.store.corrections.ledger import Ledger
+from portraitd.store.database import Database
+from portraitd.store.faces import Faces
+from portraitd.store.people import People
+from portraitd.store.tracks import TrackStore
 from portraitd.workers.pool import InlineExecutor
 
 PERCENTILES = (0.1, 1, 5, 25, 50, 75, 95, 99, 99.9)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Curves:
+class PairDistances:
     """Distances of pairs that are known to be one person, or two, without a label.
 
     Attributes:
@@ -38,7 +42,7 @@ class Curves:
     different: NDArray[np.float64]
 
 
-def grouping_problems(settings: Settings) -> list[str]:
+def verify_grouping(settings: Settings) -> list[str]:
     """What differs between the density in force and scikit-learn's; empty if nothing.
 
     Raises:
@@ -69,7 +73,7 @@ def grouping_problems(settings: Settings) -> list[str]:
         density = load_snapshot(settings.state_dir, last.snapshot).density
         if len(density.counts) > size:
             return ["the memory of the grouping knows tracks that the store does not"]
-        table = arrays_by_row(rows, tracks.cannot_link(), size, said_of_tracks(ledger, size).told)
+        table = arrays_by_row(rows, tracks.cannot_link(), size, read_track_constraints(ledger, size).told)
     finally:
         database.close()
     good = method.rule.good(table["quality"], table["faces"]) | (table["pinned"] > 0)
@@ -87,7 +91,7 @@ def grouping_problems(settings: Settings) -> list[str]:
     return _differences(density, inside, cores, fresh.labels_)
 
 
-def curves(settings: Settings) -> Curves:
+def measure_pair_distances(settings: Settings) -> PairDistances:
     """Measure the distances of pairs that the videos themselves label.
 
     Raises:
@@ -105,10 +109,10 @@ def curves(settings: Settings) -> Curves:
     finally:
         database.close()
     gaps = vectors[cannot_link[:, 0]] - vectors[cannot_link[:, 1]]
-    return Curves(same, np.linalg.norm(gaps, axis=1))
+    return PairDistances(same, np.linalg.norm(gaps, axis=1))
 
 
-def described(measured: Curves, settings: Settings) -> list[str]:
+def describe_distances(measured: PairDistances, settings: Settings) -> list[str]:
     """Both curves and where the thresholds stand on them, in lines for people."""
     lines = [
         f"{'':14}{'pairs':>8}" + "".join(f"{f'{p:g} %':>8}" for p in PERCENTILES),

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from portraitd.datasets.annotations import (
-    FACE_FOLDERS,
+    FACE_FOLDER_FORMATS,
     SPLITS,
     Format,
     Plan,
     PlannedCrop,
-    chip_picture,
+    chip_name,
 )
-from portraitd.datasets.content import Content, Pictures, Pooled, Text
+from portraitd.datasets.content import AvailableFrames, CachedImage, FileContent, TextFile
 from portraitd.datasets.formats.cvat import cvat_files
 from portraitd.datasets.formats.detection import coco_files, darknet_files, yolo_files
 from portraitd.datasets.formats.imagefolder import (
@@ -26,9 +26,10 @@ from portraitd.datasets.formats.imagefolder import (
     portrait_files,
 )
 from portraitd.datasets.output import finish, held, publish
-from portraitd.datasets.report import report_files, warnings
-from portraitd.store import Database, Files
+from portraitd.datasets.report import find_warnings, report_files
+from portraitd.store.database import Database
 from portraitd.store.dataset_store import DatasetStore
+from portraitd.store.files import Files
 from portraitd.store.frame_cache import FrameCache
 
 README = """This folder is made by portraitd and made anew whenever people change: do not edit it.
@@ -46,7 +47,7 @@ class_index.json  which number each format gives to whom
 """
 
 
-class AssembleRequest(NamedTuple):
+class WriteRequest(NamedTuple):
     """What to write, and where.
 
     Attributes:
@@ -62,7 +63,7 @@ class AssembleRequest(NamedTuple):
     keeps_frames: bool
 
 
-class Assembled(NamedTuple):
+class DatasetSummary(NamedTuple):
     """What a set came to.
 
     Attributes:
@@ -90,7 +91,7 @@ class Assembled(NamedTuple):
         return cls(**(facts | {"warnings": tuple(facts["warnings"])}))
 
 
-def assemble(request: AssembleRequest) -> Assembled:
+def write_dataset(request: WriteRequest) -> DatasetSummary:
     """Make the folder hold the set, and write only what differs.
 
     Raises:
@@ -98,16 +99,16 @@ def assemble(request: AssembleRequest) -> Assembled:
         AlreadyRunning: Somebody else builds it.
         StoreError: The portraits cannot be read.
     """
-    from portraitd.datasets.contact_sheet import contact_sheet, without
+    from portraitd.datasets.contact_sheet import blur_in_portrait, draw_contact_sheet
 
     plan = request.plan
-    pool = FrameCache(request.state_dir)
+    cache = FrameCache(request.state_dir)
     sha256 = {one.id: one.sha256 for one in plan.recordings.values()}
-    names = {video_id: pool.names(digest) for video_id, digest in sha256.items()}
-    pictures = Pictures.of(
+    names = {video_id: cache.names(digest) for video_id, digest in sha256.items()}
+    pictures = AvailableFrames.of(
         plan,
         lambda video_id, name: name in names[video_id],
-        lambda video_id, name: pool.path(sha256[video_id], name),
+        lambda video_id, name: cache.path(sha256[video_id], name),
     )
     database = Database.open_to_read(request.state_dir)
     try:
@@ -116,23 +117,25 @@ def assemble(request: AssembleRequest) -> Assembled:
         def portrait(crop: PlannedCrop) -> bytes:
             area, jpeg = store.portrait(crop.face.id)
             beside = overlapping(area, crop.hidden)
-            return without(jpeg, area, crop.face.box, beside) if beside else jpeg
+            return blur_in_portrait(jpeg, area, crop.face.box, beside) if beside else jpeg
 
         def sheet(crops: Sequence[PlannedCrop]) -> bytes:
             jpegs = [portrait(crop) for crop in crops]
-            return contact_sheet(jpegs, [crop.split == "val" for crop in crops])
+            return draw_contact_sheet(jpegs, [crop.split == "val" for crop in crops])
 
-        def pooled(crop: PlannedCrop, name: str) -> Pooled | None:
+        def cached(crop: PlannedCrop, name: str) -> CachedImage | None:
             video_id = crop.face.video_id
-            return Pooled(pool.path(sha256[video_id], name)) if name in names[video_id] else None
+            return (
+                CachedImage(cache.path(sha256[video_id], name)) if name in names[video_id] else None
+            )
 
-        wanted: dict[str, Content] = {}
+        wanted: dict[str, FileContent] = {}
         if "imagefolder" in plan.rule.formats:
             wanted.update(portrait_files(plan, portrait))
         if "chips150" in plan.rule.formats:
-            wanted.update(chip_files(plan, 150, pooled))
+            wanted.update(chip_files(plan, 150, cached))
         if "chips112" in plan.rule.formats:
-            wanted.update(chip_files(plan, 112, pooled))
+            wanted.update(chip_files(plan, 112, cached))
         if "yolo" in plan.rule.formats:
             wanted.update(yolo_files(pictures))
         if "darknet" in plan.rule.formats:
@@ -143,25 +146,25 @@ def assemble(request: AssembleRequest) -> Assembled:
             wanted.update(cvat_files(plan))
         wanted.update(class_index(plan, _folders(wanted)))
         wanted.update(report_files(pictures, request.missing, sheet))
-        wanted["README.txt"] = Text(README)
+        wanted["README.txt"] = TextFile(README)
         with held(request.dataset_dir):
             changes = publish(request.dataset_dir, wanted)
-            keeping = store.contents() if request.keeps_frames else set()
-            pool.sweep(_pool_names(plan), keeping)
-            answer = Assembled(
+            keeping = store.content_hashes() if request.keeps_frames else set()
+            cache.sweep(_pool_names(plan), keeping)
+            answer = DatasetSummary(
                 frames={split: len(pictures.frames[split]) for split in SPLITS},
                 backgrounds={
                     split: sum(not frame.labels for frame in pictures.frames[split])
                     for split in SPLITS
                 },
                 faces=dict(Counter(crop.split for crop in plan.crops)),
-                people=len(plan.thinned),
-                near_duplicates=sum(one.near_duplicates for one in plan.thinned.values()),
+                people=len(plan.counts),
+                near_duplicates=sum(one.near_duplicates for one in plan.counts.values()),
                 written=changes.written,
                 removed=changes.removed,
                 unchanged=changes.unchanged,
                 put_aside=changes.put_aside,
-                warnings=tuple(warnings(pictures, request.missing)),
+                warnings=tuple(find_warnings(pictures, request.missing)),
             )
             finish(request.dataset_dir, plan.fingerprint, answer._asdict())
             return answer
@@ -169,9 +172,9 @@ def assemble(request: AssembleRequest) -> Assembled:
         database.close()
 
 
-def _folders(wanted: dict[str, Content]) -> dict[Format, set[str]]:
+def _folders(wanted: dict[str, FileContent]) -> dict[Format, set[str]]:
     """The labels that have a folder, by format."""
-    found: dict[Format, set[str]] = {form: set() for form in FACE_FOLDERS}
+    found: dict[Format, set[str]] = {form: set() for form in FACE_FOLDER_FORMATS}
     for path in wanted:
         form, *rest = path.split("/")
         for known, labels in found.items():
@@ -188,7 +191,7 @@ def _pool_names(plan: Plan) -> set[tuple[str, str]]:
     for crop in plan.crops:
         digest = plan.recordings[crop.face.video_id].sha256
         if "chips150" in plan.rule.formats:
-            names.add((digest, chip_picture(crop.stem, 150)))
+            names.add((digest, chip_name(crop.stem, 150)))
         if "chips112" in plan.rule.formats:
-            names.add((digest, chip_picture(crop.stem, 112)))
+            names.add((digest, chip_name(crop.stem, 112)))
     return names

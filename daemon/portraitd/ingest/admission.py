@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +15,8 @@ from portraitd.ingest.mounts import MARKER, file_system_type, is_marked, mark, n
 from portraitd.ingest.scanner import Found, StabilityTracker, is_ignored, scan_file, scan_folder
 from portraitd.ingest.stability import BlockReasons, StabilityPolicy
 from portraitd.model.media_file import FileState, Stamp
-from portraitd.store import Files, KnownFile
-from portraitd.store.files import INBOX, display_path
+from portraitd.model.stage import Now, Stage
+from portraitd.store.files import INBOX, Files, KnownFile, display_path
 
 log = structlog.get_logger(stage="admission")
 
@@ -25,6 +25,9 @@ PROCESSED = Path("processed")
 NO_STAMP = Stamp(0, 0, 0)
 
 STILL_CHANGING = "still being written?"
+
+SCAN_GAP_S = 1.0
+"""Events arrive often while a file is copied; one scan a second is enough."""
 
 _MARK_AGAIN = "If this is the inbox, run `portraitd init`"
 
@@ -50,20 +53,29 @@ def inbox_pace(settings: Settings) -> InboxPace:
     return InboxPace(inbox.quiet_s, inbox.quiet_remote_s, inbox.unfinished_s)
 
 
-class Admission:
-    """Looks at the inbox, and moves what has stood still to ready.
+class Admission(Stage):
+    """Scans the inbox, and moves files that have not changed for long enough to ready.
 
     Args:
         files: Where every file's state is kept.
         inbox_dir: The folder people drop files into.
         pace: How long a file must not have changed.
         after: ``keep`` leaves a done file where it is, ``move`` puts it into processed/.
-
-    Attributes:
-        hangs: Why the inbox must not even be touched; empty if it may be. Said by whoever asks it.
+        scan_s: The longest time between two scans.
+        share_error: Returns why the inbox must not even be touched; empty if it may be.
     """
 
-    def __init__(self, files: Files, inbox_dir: Path, pace: InboxPace, after: str) -> None:
+    phase = "faces"
+
+    def __init__(
+        self,
+        files: Files,
+        inbox_dir: Path,
+        pace: InboxPace,
+        after: str,
+        scan_s: float = 10.0,
+        share_error: Callable[[], str] = lambda: "",
+    ) -> None:
         self._files = files
         self._inbox_dir = inbox_dir
         self._pace = pace
@@ -72,20 +84,44 @@ class Admission:
         self._after = after
         self._settling_now = 0
         self._away = ""
-        self.hangs = ""
+        self._scan_s = scan_s
+        self._share_error = share_error
+        self._scanned_s = float("-inf")
+        self._is_wanted = True
+        self._watches_inbox = True
         self._device = -1
         self._marked = False
 
     @property
     def pending(self) -> bool:
-        """Whether a file has yet to stand still."""
-        return self._settling_now > 0
+        """Return whether a file may still be written to, or the inbox was never scanned."""
+        return self._settling_now > 0 or (
+            self._watches_inbox and self._scanned_s == float("-inf")
+        )
+
+    def wake(self) -> None:
+        """Have the inbox scanned at the next tick: something changed there."""
+        self._is_wanted = True
+
+    def leave_inbox(self) -> None:
+        """Never scan the inbox; only registered files are processed."""
+        self._watches_inbox = False
+
+    def wait_s(self, steady_s: float, soon: bool) -> float:
+        """Return the seconds until the next scan is due.
+
+        Args:
+            steady_s: The steady clock.
+            soon: Whether the service wants a tick soon in any case.
+        """
+        soon = soon or self._is_wanted or self.pending
+        return self._scanned_s + (SCAN_GAP_S if soon else self._scan_s) - steady_s
 
     @property
     def away(self) -> bool:
         """Whether the inbox is not there: neither its files nor their absence mean anything."""
         # One that hangs is not even asked for its marker.
-        return bool(self.hangs or self._away) or (self._marked and not is_marked(self._inbox_dir))
+        return bool(self._share_error() or self._away) or (self._marked and not is_marked(self._inbox_dir))
 
     def has_lost(self, path: Path) -> bool:
         """Whether a file cannot be read because the inbox it lies in is not there."""
@@ -94,17 +130,25 @@ class Admission:
     @property
     def blocked(self) -> str:
         """Why the inbox cannot be looked at; empty if it can."""
-        return self.hangs or (
+        return self._share_error() or (
             f"{display_path(self._inbox_dir)}: {self._away}" if self._away else ""
         )
 
-    def refresh(self, now_s: float, steady_s: float) -> None:
-        """Look once.
+    def tick(self, now: Now) -> None:
+        """Scan the inbox if that is due."""
+        soon = self._is_wanted or self.pending
+        gap_s = min(SCAN_GAP_S if soon else self._scan_s, self._scan_s)
+        if not self._watches_inbox or now.steady_s - self._scanned_s < gap_s:
+            return
+        # Before the scan: an event that arrives during it asks for another one.
+        self._is_wanted = False
+        self._scanned_s = now.steady_s
+        if not self._share_error():
+            self.scan(now)
 
-        Args:
-            now_s: Wall clock, for the records.
-            steady_s: A clock that never jumps, for the quiet time.
-        """
+    def scan(self, now: Now) -> None:
+        """Scan the inbox once."""
+        now_s, steady_s = now.wall_s, now.steady_s
         known = self._files.below(INBOX)
         stamps: dict[Path, Stamp] = {}
         seen: set[Path] = set()

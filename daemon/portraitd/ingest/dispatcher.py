@@ -17,15 +17,15 @@ from portraitd.ingest.media_jobs import EncodeSettings
 from portraitd.model.errors import FileChanged, VideoError, WorkerDied, WorkersAway
 from portraitd.model.face import SliceFaces
 from portraitd.model.media_file import FileState, MediaFacts, VideoState
-from portraitd.store import ClaimedSlice, Files, KnownFile, SliceQueue
-from portraitd.store.files import INBOX, display_path
+from portraitd.model.stage import Now, Stage
+from portraitd.store.files import INBOX, Files, KnownFile, display_path
 from portraitd.store.frame_cache import FrameCache
-from portraitd.store.slices import VideoOutcome
+from portraitd.store.slices import ClaimedSlice, SliceQueue, VideoOutcome
 
 log = structlog.get_logger(stage="encoding")
 
 
-class Dispatcher:
+class Dispatcher(Stage):
     """Moves files to videos and slices to faces.
 
     Args:
@@ -44,7 +44,10 @@ class Dispatcher:
         slice_places: How many slices may be out on other machines; without it they take
             ``places`` as everything does.
         priorities: Of the files below a folder of the inbox; slices of a higher one go first.
+        is_inbox_away: Returns whether the inbox is unavailable. No job goes out then.
     """
+
+    phase = "faces"
 
     def __init__(
         self,
@@ -60,6 +63,7 @@ class Dispatcher:
         pool: FrameCache | None = None,
         slice_places: Callable[[], int] | None = None,
         priorities: Mapping[str, int] = MappingProxyType({}),
+        is_inbox_away: Callable[[], bool] = lambda: False,
     ) -> None:
         self._files = files
         self._work = slice_queue
@@ -72,6 +76,7 @@ class Dispatcher:
         self._slice_places = slice_places
         self._priorities = priorities
         self._is_lost = is_lost
+        self._is_inbox_away = is_inbox_away
         self._pool = pool
         self._probes: dict[Future[MediaFacts], KnownFile] = {}
         self._slices: dict[Future[SliceFaces], ClaimedSlice] = {}
@@ -80,6 +85,17 @@ class Dispatcher:
     def busy(self) -> bool:
         """Whether a job is out."""
         return bool(self._probes or self._slices)
+
+    @property
+    def pending(self) -> bool:
+        """Return whether a job is out, or a file that stands still is not finished."""
+        return self.busy or self._files.any_open()
+
+    def tick(self, now: Now) -> None:
+        """Record the jobs that have come back, and hand out others."""
+        self.collect(now)
+        if not self._is_inbox_away():
+            self.fill(now)
 
     @property
     def late_jobs(self) -> bool:
@@ -95,9 +111,9 @@ class Dispatcher:
         for load in loads:
             load.result()
 
-    def fill(self, now_s: float) -> None:
+    def fill(self, now: Now) -> None:
         """Hand out jobs until every place is taken."""
-        while self._probe(now_s) or self._encode():
+        while self._probe(now.wall_s) or self._encode():
             pass
 
     def _probe(self, now_s: float) -> bool:
@@ -128,14 +144,14 @@ class Dispatcher:
         encode.add_done_callback(lambda _: self._ring())
         return True
 
-    def collect(self, now_s: float) -> None:
+    def collect(self, now: Now) -> None:
         """Record every job that has come back."""
         # Dropped only once it is recorded: a full disk must not lose an answer.
         for probe in [future for future in self._probes if future.done()]:
-            self._collect_probe(self._probes[probe], probe, now_s)
+            self._collect_probe(self._probes[probe], probe, now.wall_s)
             del self._probes[probe]
         for encode in [future for future in self._slices if future.done()]:
-            self._collect_slice(self._slices[encode], encode, now_s)
+            self._collect_slice(self._slices[encode], encode, now.wall_s)
             del self._slices[encode]
 
     def release(self) -> None:

@@ -5,16 +5,19 @@ The old people stay in force, and in sight, until the last video has been looked
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import structlog
 
 from portraitd.model.media_file import Stamp
-from portraitd.store import Files, KnownFile
+from portraitd.model.stage import Now, Stage
+from portraitd.store.files import Files, KnownFile
 from portraitd.store.reprocess import Begun, Rebuild
 
 log = structlog.get_logger(stage="reprocessing")
 
 
-class ReprocessingStage:
+class ReprocessingStage(Stage):
     """Begins a rebuild, and ends it when everything is there.
 
     Args:
@@ -22,13 +25,26 @@ class ReprocessingStage:
         files: Where they lie.
         slice_s: Seconds of footage in a slice.
         encoder: The space in which faces are embedded now.
+        may_replace: Returns whether the people tree was read in this tick and shows no edit
+            that waits.
+        on_replaced: Called when the reprocessed faces have replaced the old ones.
     """
 
-    def __init__(self, rebuild: Rebuild, files: Files, slice_s: float, encoder: str) -> None:
+    def __init__(
+        self,
+        rebuild: Rebuild,
+        files: Files,
+        slice_s: float,
+        encoder: str,
+        may_replace: Callable[[Now], bool],
+        on_replaced: Callable[[], None],
+    ) -> None:
         self._rebuild = rebuild
         self._files = files
         self._slice_s = slice_s
         self._encoder = encoder
+        self._may_replace = may_replace
+        self._on_replaced = on_replaced
 
     @property
     def pending(self) -> bool:
@@ -47,13 +63,15 @@ class ReprocessingStage:
         log.info("rebuild_begun", videos=begun.videos, left_out=begun.left_out)
         return begun
 
-    def refresh(self, now_s: float) -> bool:
-        """Let what was found take the place of the old, when all is there. Whether it did."""
-        if not self.ready or self._rebuild.retry_others(self._encoder, self._slice_s, now_s):
-            return False
+    def tick(self, now: Now) -> None:
+        """Replace the old faces once every video is reprocessed."""
+        if not self._may_replace(now) or not self.ready:
+            return
+        if self._rebuild.retry_others(self._encoder, self._slice_s, now.wall_s):
+            return
         ended = self._rebuild.replace()
         log.info("rebuild_ended", videos=ended.videos, frozen=ended.left_out)
-        return True
+        self._on_replaced()
 
     def _is_there(self, known: KnownFile) -> bool:
         try:

@@ -7,13 +7,16 @@ from concurrent.futures import Executor, Future
 
 import structlog
 
-from portraitd.faces.selection import pick_different
+from portraitd.faces.portrait_selection import pick_diverse
 from portraitd.model.errors import PublishError, StoreError
 from portraitd.model.person import PersonFolder
+from portraitd.model.stage import BackOff, Now, Stage
 from portraitd.people import montage_job
 from portraitd.people.tree.people_tree import PeopleTree
-from portraitd.store import Faces, Ledger, People, Publications
-from portraitd.store.publications import Limits, Publication
+from portraitd.store.corrections.ledger import Ledger
+from portraitd.store.faces import Faces
+from portraitd.store.people import People
+from portraitd.store.publications import Limits, Publication, Publications
 
 log = structlog.get_logger(stage="publisher")
 
@@ -25,7 +28,7 @@ MONTAGE_TILES = 25
 BACK_OFF_S = 15.0
 
 
-class Publisher:
+class Publisher(Stage):
     """Makes the people tree show the grouping in force, and what people said since.
 
     Montages are pictures, so workers make them; a publish begins by ordering those that are
@@ -40,7 +43,11 @@ class Publisher:
         ring: Called, from any thread, when one has come back.
         tree: The people tree.
         limits: How many portraits are shown.
+        may_publish: Returns whether the tree was read in this tick and shows no edit that waits.
     """
+
+    phase = "folders"
+    updates_tree = True
 
     def __init__(
         self,
@@ -52,6 +59,7 @@ class Publisher:
         wake: Callable[[], None],
         tree: PeopleTree,
         limits: Limits,
+        may_publish: Callable[[Now], bool] = lambda now: True,
     ) -> None:
         self._faces = faces
         self._people = people
@@ -66,7 +74,8 @@ class Publisher:
         self._look = f"{RENDER_VERSION}/{limits.per_track}/{limits.unsorted}"
         self._ordered: dict[int, Future[bytes]] = {}
         self._ordered_for: Publication | None = None
-        self._not_before_s = 0.0
+        self._may_publish = may_publish
+        self._back_off = BackOff(BACK_OFF_S)
         self._trouble = ""
         self._accepts_losses = False
 
@@ -75,28 +84,29 @@ class Publisher:
         """Whether the tree does not show what it should."""
         return self._due() is not None
 
-    def refresh(self, now_s: float) -> None:
+    def tick(self, now: Now) -> None:
         """Order montages, or publish when they are there.
 
         Raises:
             PublishError: The tree cannot be read or written, or could not a moment ago.
         """
-        due = self._due()
+        due = self._due() if self._may_publish(now) else None
         if due is None:
             return
-        # A share that is away is not asked at every turn; a clock set back does not matter.
-        if 0 < self._not_before_s - now_s <= BACK_OFF_S:
+        # A share that is not mounted is not asked at every tick.
+        if not self._back_off.ready(now):
             raise PublishError(self._trouble)
         try:
-            self._advance(due, now_s)
+            self._advance(due, now.wall_s)
         except (PublishError, StoreError) as error:
-            self._not_before_s, self._trouble = now_s + BACK_OFF_S, str(error)
+            self._back_off.start(now)
+            self._trouble = str(error)
             raise
 
     def accept(self) -> None:
         """Nearly everything may go from the tree, once."""
         self._accepts_losses = True
-        self._not_before_s = 0.0
+        self._back_off.reset()
 
     def release(self) -> None:
         """Forget what was ordered; the next start orders it again."""
@@ -132,7 +142,7 @@ class Publisher:
 
     def _best(self, folder: PersonFolder) -> list[bytes]:
         face_ids = [face.face_id for face in folder.faces]
-        chosen = pick_different(
+        chosen = pick_diverse(
             self._faces.embeddings_of(face_ids), self._faces.quality(face_ids), MONTAGE_TILES
         )
         return [self._faces.portrait(face_ids[index]) for index in chosen]

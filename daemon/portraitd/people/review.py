@@ -6,7 +6,7 @@ some time apart agree on it. Nothing is decided while much more is gone than a p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,9 +14,15 @@ import structlog
 
 from portraitd.model.edit import Edit, Hidden, Placement, SplitPerson
 from portraitd.model.errors import MassDisappearance, PublishError
+from portraitd.model.stage import Now, Stage
 from portraitd.people.tree.diff import Known
-from portraitd.store import BlockedStages, EditRecorder, Faces, Ledger, People, Publications
+from portraitd.store.blocked_stages import BlockedStages
+from portraitd.store.corrections.edit_recorder import EditRecorder
+from portraitd.store.corrections.ledger import Ledger
 from portraitd.store.corrections.replay import Entry
+from portraitd.store.faces import Faces
+from portraitd.store.people import People
+from portraitd.store.publications import Publications
 
 log = structlog.get_logger(stage="review")
 
@@ -57,7 +63,7 @@ class ReviewPace:
     settle_s: float
 
 
-class Review:
+class Review(Stage):
     """What people did, from the tree into the ledger.
 
     Args:
@@ -68,7 +74,10 @@ class Review:
         faces, people: Whose is what.
         blocked_stages: Where a disappearance is noted.
         pace: When.
+        is_awaited: Returns whether a publication waits until the tree is read.
     """
+
+    updates_tree = True
 
     def __init__(
         self,
@@ -80,6 +89,7 @@ class Review:
         people: People,
         troubles: BlockedStages,
         pace: ReviewPace,
+        is_awaited: Callable[[], bool] = lambda: False,
     ) -> None:
         self._reader = reader
         self._verdicts = recorder
@@ -94,6 +104,8 @@ class Review:
         # was done already. What was known then: after another decision they may say something new.
         self._in_force: dict[Edit, tuple[int, int]] = {}
         self._read_s = float("-inf")
+        self._applied_s = float("-inf")
+        self._is_awaited = is_awaited
         self._is_wanted = True
         self._trouble: PublishError | None = None
         self._accepts_losses = False
@@ -103,12 +115,12 @@ class Review:
         """Whether something was seen that does not count yet, or nothing was looked at yet."""
         return bool(self._seen) or self._read_s == float("-inf")
 
-    def allows_publishing(self, steady_s: float) -> bool:
-        """Whether the tree was read just now and nothing in it waits to be put in force.
+    def allows_publishing(self, now: Now) -> bool:
+        """Return whether the tree was read in this tick and shows no edit that waits.
 
         What was moved would be put back beside it, and look like a copy from then on.
         """
-        return self._read_s == steady_s and not self._seen
+        return self._applied_s == now.steady_s and not self._seen
 
     def wake(self) -> None:
         """Something happened in the tree: look at the next turn."""
@@ -134,13 +146,15 @@ class Review:
         """Seconds until a reading is due, if nothing happens."""
         return self._read_s + self._gap_s() - steady_s
 
-    def refresh(self, now_s: float, steady_s: float) -> None:
+    def tick(self, now: Now) -> None:
         """Read the tree if that is due, and put in force what two readings agree on.
 
         Raises:
             MassDisappearance: Much is gone; nothing is decided until somebody accepts it.
             PublishError: The tree cannot be read.
         """
+        now_s, steady_s = now.wall_s, now.steady_s
+        self._is_wanted |= self._is_awaited()
         if self.wait_s(steady_s) > 0:
             if self._trouble is not None:
                 raise self._trouble
@@ -165,6 +179,7 @@ class Review:
         self._in_force = {edit: self._in_force[edit] for edit in edits if edit in self._in_force}
         if not self._seen:
             self._accepts_losses = False
+        self._applied_s = steady_s
 
     def _known_at(self) -> tuple[int, int]:
         """The newest decision of a human, and the newest of a grouping."""

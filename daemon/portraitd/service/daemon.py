@@ -20,8 +20,7 @@ from portraitd.service.pipeline import Now, Service
 from portraitd.service.share_probe import ShareProbe
 from portraitd.service.systemd import Notifier
 from portraitd.service.wakeup import Button, Doorbell, stop_signals
-from portraitd.store import Database, StoreLock
-from portraitd.store.database import SQLITE_VERSION
+from portraitd.store.database import SQLITE_VERSION, Database, StoreLock
 
 log = structlog.get_logger(stage="service")
 

@@ -15,6 +15,7 @@ from portraitd.config import Settings
 from portraitd.faces.interface import EncoderSettings
 from portraitd.ingest import media_jobs
 from portraitd.model.media_file import Source, Stamp
+from portraitd.model.stage import Now, Stage
 from portraitd.service.pools import (
     MEDIA_JOBS,
     NUMBER_JOBS,
@@ -23,7 +24,8 @@ from portraitd.service.pools import (
     make_workers,
     worker_limits,
 )
-from portraitd.store import ClusterState, Database, RemoteWorkers
+from portraitd.store.database import Database
+from portraitd.store.remote_workers import ClusterState, RemoteWorkers
 from portraitd.workers.pool import RoutedExecutor
 
 if TYPE_CHECKING:
@@ -105,7 +107,7 @@ def open_workplace(
         near.shutdown(wait=True, cancel_futures=True)
 
 
-class RemoteWorkerRecorder:
+class RemoteWorkerRecorder(Stage):
     """Keeps what ``status`` shows of other machines up to date, every two seconds.
 
     Args:
@@ -119,13 +121,13 @@ class RemoteWorkerRecorder:
         self._noted_s = float("-inf")
         self._crew.clear()
 
-    def refresh(self, now_s: float, steady_s: float) -> None:
-        """Write it down, if that is due."""
+    def tick(self, now: Now) -> None:
+        """Record the workers if that is due."""
         cluster = self._cluster
-        if cluster is None or steady_s - self._noted_s < NOTE_GAP_S:
+        if cluster is None or now.steady_s - self._noted_s < NOTE_GAP_S:
             return
-        self._noted_s = steady_s
-        state = ClusterState(cluster.address, cluster.dashboard, cluster.reached, now_s)
+        self._noted_s = now.steady_s
+        state = ClusterState(cluster.address, cluster.dashboard, cluster.reached, now.wall_s)
         self._crew.note(state, cluster.members())
 
 

@@ -32,23 +32,20 @@ from portraitd.service.erasure_stage import ErasureStage, Places
 from portraitd.service.executors import Executors, RemoteWorkerRecorder
 from portraitd.service.share_probe import ShareProbe
 from portraitd.service.wakeup import Doorbell
-from portraitd.store import (
-    BlockedStages,
-    Database,
-    EditRecorder,
-    Eraser,
-    Faces,
-    Files,
-    Ledger,
-    People,
-    Publications,
-    SliceQueue,
-    TrackStore,
-)
+from portraitd.store.blocked_stages import BlockedStages
+from portraitd.store.corrections.edit_recorder import EditRecorder
+from portraitd.store.corrections.ledger import Ledger
+from portraitd.store.database import Database
 from portraitd.store.dataset_store import DatasetStore
+from portraitd.store.erasure.eraser import Eraser
+from portraitd.store.faces import Faces
+from portraitd.store.files import Files
 from portraitd.store.frame_cache import FrameCache
-from portraitd.store.publications import Limits
+from portraitd.store.people import People
+from portraitd.store.publications import Limits, Publications
 from portraitd.store.reprocess import Rebuild
+from portraitd.store.slices import SliceQueue
+from portraitd.store.tracks import TrackStore
 
 log = structlog.get_logger(stage="service")
 
@@ -159,7 +156,7 @@ class Service:
         )
         self.dataset_stage = DatasetStage(
             DatasetStore(database, files),
-            dataset_place(settings),
+            dataset_paths(settings),
             dataset_rule(settings),
             executor,
             wake,
@@ -363,7 +360,7 @@ class Service:
         self._trouble = ""
 
 
-def dataset_place(settings: Settings) -> DatasetPaths:
+def dataset_paths(settings: Settings) -> DatasetPaths:
     """Where training sets come from, and go to."""
     return DatasetPaths(settings.state_dir, settings.inbox_dir, settings.dataset_dir)
 

@@ -21,9 +21,9 @@ from portraitd.service.daemon import open_service
 from portraitd.service.health import holder
 from portraitd.service.pipeline import Now, Service
 from portraitd.service.wakeup import Doorbell
-from portraitd.store import Database, Publications, StoreLock
-from portraitd.store.database import FILE_NAME
+from portraitd.store.database import FILE_NAME, Database, StoreLock
 from portraitd.store.maintenance.integrity import Soundness
+from portraitd.store.publications import Publications
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,24 +13,18 @@ from rich.table import Table
 from portraitd.config import Settings
 from portraitd.model.media_file import FileState
 from portraitd.service.health import Health, heard
-from portraitd.store import (
-    BlockedStages,
-    ClusterState,
-    Database,
-    Eraser,
-    Faces,
-    Files,
-    GroupingRun,
-    Ledger,
-    People,
-    Publications,
-    RemoteWorker,
-    RemoteWorkers,
-    SliceQueue,
-    TrackStore,
-)
-from portraitd.store.files import display_path
+from portraitd.store.blocked_stages import BlockedStages
+from portraitd.store.corrections.ledger import Ledger
+from portraitd.store.database import Database
+from portraitd.store.erasure.eraser import Eraser
+from portraitd.store.faces import Faces
+from portraitd.store.files import Files, display_path
+from portraitd.store.people import GroupingRun, People
+from portraitd.store.publications import Publications
+from portraitd.store.remote_workers import ClusterState, RemoteWorker, RemoteWorkers
 from portraitd.store.reprocess import Rebuild
+from portraitd.store.slices import SliceQueue
+from portraitd.store.tracks import TrackStore
 
 
 @dataclass(frozen=True, slots=True)

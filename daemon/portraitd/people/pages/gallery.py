@@ -10,6 +10,7 @@ from typing import NamedTuple
 import structlog
 
 from portraitd.model.errors import PublishError, StoreError
+from portraitd.model.stage import BackOff, Now, Stage
 from portraitd.people.pages import assets
 from portraitd.people.pages.page_data import (
     people_script,
@@ -24,9 +25,11 @@ from portraitd.people.tree.folder_fs import digest
 from portraitd.people.tree.locations import find_people
 from portraitd.people.tree.owned_files import ROOT, OwnedFiles
 from portraitd.people.tree.scan import Memory
-from portraitd.store import Appearances, Database, Faces, GalleryHistory, GroupingRun, People
-from portraitd.store.gallery_history import NOT_KNOWN
-from portraitd.store.people import Unit
+from portraitd.store.appearances import Appearances
+from portraitd.store.database import Database
+from portraitd.store.faces import Faces
+from portraitd.store.gallery_history import UNKNOWN_LAST_ID, GalleryHistory
+from portraitd.store.people import GroupingRun, People, Unit
 
 log = structlog.get_logger(stage="gallery")
 
@@ -43,7 +46,7 @@ class GalleryContent(NamedTuple):
     make: Callable[[], bytes]
 
 
-class Gallery:
+class Gallery(Stage):
     """Makes index.html and gallery/ show what the people tree shows.
 
     Args:
@@ -51,9 +54,20 @@ class Gallery:
         people: Who there is.
         faces: How good their portraits are.
         people_dir: The root of the tree.
+        may_publish: Returns whether the tree shows what it should, as far as it may be written.
     """
 
-    def __init__(self, database: Database, people: People, faces: Faces, people_dir: Path) -> None:
+    phase = "folders"
+    updates_tree = True
+
+    def __init__(
+        self,
+        database: Database,
+        people: People,
+        faces: Faces,
+        people_dir: Path,
+        may_publish: Callable[[Now], bool] = lambda now: True,
+    ) -> None:
         self._appearances = Appearances(database)
         self._showings = GalleryHistory(database)
         self._people = people
@@ -63,7 +77,8 @@ class Gallery:
         self._memory = Memory("")
         self._doubts = Doubts(self._appearances)
         self._look = f"{LOOK} {assets.look()}"
-        self._not_before_s = 0.0
+        self._may_publish = may_publish
+        self._back_off = BackOff(BACK_OFF_S)
         self._trouble = ""
 
     @property
@@ -71,21 +86,22 @@ class Gallery:
         """Whether the pages show an older publication than the tree."""
         return self._showings.last() != (self._showings.published_at(), self._look)
 
-    def refresh(self, now_s: float) -> None:
+    def tick(self, now: Now) -> None:
         """Bring the pages up to date.
 
         Raises:
             PublishError: The tree cannot be read or written, or could not a moment ago.
         """
-        if not self.pending:
+        if not self._may_publish(now) or not self.pending:
             return
-        # A share that is away is not asked at every turn; a clock set back does not matter.
-        if 0 < self._not_before_s - now_s <= BACK_OFF_S:
+        # A share that is not mounted is not asked at every tick.
+        if not self._back_off.ready(now):
             raise PublishError(self._trouble)
         try:
-            self._show(now_s)
+            self._show(now.wall_s)
         except (PublishError, StoreError) as error:
-            self._not_before_s, self._trouble = now_s + BACK_OFF_S, str(error)
+            self._back_off.start(now)
+            self._trouble = str(error)
             raise
 
     def _show(self, now_s: float) -> None:
@@ -122,7 +138,7 @@ class Gallery:
             # After everything was looked at again, the next video brings what is new.
             return NOTHING_NEW
         unit = _unit(grouping_run)
-        faces = self._appearances.since(before.last_id, unit)
+        faces = self._appearances.count_since(before.last_id, unit)
         return News(faces, before.last_id, unit == "tracks", before.written_at)
 
     def _put(self, location: str, files: Mapping[str, GalleryContent]) -> tuple[int, int]:
@@ -135,7 +151,7 @@ def _newest(grouping_run: GroupingRun | None) -> int:
     """The newest face or track that the pages show."""
     if grouping_run is None:
         return 0
-    return grouping_run.last_id if grouping_run.parameters else NOT_KNOWN
+    return grouping_run.last_id if grouping_run.parameters else UNKNOWN_LAST_ID
 
 
 def _unit(grouping_run: GroupingRun) -> Unit:

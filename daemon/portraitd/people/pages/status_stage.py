@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+from portraitd.model.stage import Now, Phase, Stage
 from portraitd.people.pages import assets
-from portraitd.people.pages.status_page import Notice, Stage, notice_page, notice_script
+from portraitd.people.pages.status_page import Notice, notice_page, notice_script
 from portraitd.people.tree.folder_fs import digest
 from portraitd.people.tree.owned_files import ROOT, OwnedFiles
-from portraitd.store import Database, People, QueueStats, RemoteWorkers, SliceQueue
+from portraitd.store.database import Database
+from portraitd.store.people import People
+from portraitd.store.queue_stats import QueueStats
+from portraitd.store.remote_workers import RemoteWorkers
+from portraitd.store.slices import SliceQueue
 
 GAP_S = 4.0
 """Between two writings while work goes on; a browser looks every five seconds."""
@@ -16,7 +22,7 @@ GAP_S = 4.0
 MOST_LISTED = 50
 
 
-class StatusPageStage:
+class StatusPageStage(Stage):
     """Keeps STATUS.html and the line on the page of all people true.
 
     Args:
@@ -25,6 +31,7 @@ class StatusPageStage:
         people: When they were last grouped.
         people_dir: The root of the tree.
         processes: How many workers there are here, for the time left.
+        phase_now: Returns what the service is doing.
     """
 
     def __init__(
@@ -34,17 +41,27 @@ class StatusPageStage:
         people: People,
         people_dir: Path,
         processes: int,
+        phase_now: Callable[[], Phase],
     ) -> None:
         self._standing = QueueStats(database)
         self._crew = RemoteWorkers(database)
         self._work = slice_queue
         self._people = people
         self._processes = processes
+        self._phase_now = phase_now
         self._shelf = OwnedFiles(people_dir, "status")
         self._shown: Notice | None = None
         self._shown_s = 0.0
 
-    def refresh(self, stage: Stage, now_s: float) -> None:
+    def tick(self, now: Now) -> None:
+        """Write what changed.
+
+        Raises:
+            PublishError: The tree cannot be written.
+        """
+        self.write(self._phase_now(), now.wall_s)
+
+    def write(self, stage: Phase, now_s: float) -> None:
         """Write what changed, at most every few seconds; at once when work begins or ends.
 
         Raises:
@@ -60,7 +77,7 @@ class StatusPageStage:
             self._put(notice, now_s)
             self._shown = notice
 
-    def _read(self, stage: Stage) -> Notice:
+    def _read(self, stage: Phase) -> Notice:
         footage = self._work.progress()
         grouping_run = self._people.last_grouping_run()
         waiting, waiting_count = self._standing.waiting(MOST_LISTED)

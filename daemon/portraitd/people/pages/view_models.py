@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from portraitd.clustering.outliers import find_outliers
-from portraitd.model.appearance import Appearance, Clip, appearances
+from portraitd.model.appearance import Appearance, Clip, join_appearances
 from portraitd.people.names import folder_name
 from portraitd.people.pages.page_data import (
     Card,
@@ -27,8 +27,8 @@ from portraitd.people.pages.page_data import (
 )
 from portraitd.people.tree.folder_fs import digest
 from portraitd.people.tree.locations import Whereabouts
-from portraitd.store import Appearances, Faces
-from portraitd.store.appearances import RecordingSightings
+from portraitd.store.appearances import Appearances, RecordingCount
+from portraitd.store.faces import Faces
 from portraitd.store.people import Person
 
 MOST_DOUBTS = 24
@@ -55,7 +55,7 @@ class Someone:
     name: str
     is_named: bool
     place: Whereabouts
-    seen: Sequence[RecordingSightings]
+    seen: Sequence[RecordingCount]
     fresh: int
     close: Sequence[tuple[int, float]]
 
@@ -135,9 +135,9 @@ class GalleryViews:
         self._news = news
         self._made_at = made_at
         self._clips = store.clips()
-        counted = store.counted()
+        count_by_person = store.count_by_person()
         pairs: dict[int, list[tuple[int, float]]] = {}
-        shown = [one for one in present if one.id in places and one.id in counted]
+        shown = [one for one in present if one.id in places and one.id in count_by_person]
         in_sight = {one.id for one in shown}
         for lower, higher, distance in close:
             if lower in in_sight and higher in in_sight:
@@ -149,7 +149,7 @@ class GalleryViews:
                 person.name or places[person.id].name or folder_name(person.id, None),
                 bool(person.name or places[person.id].name),
                 places[person.id],
-                counted[person.id],
+                count_by_person[person.id],
                 news.faces.get(person.id, 0),
                 pairs.get(person.id, ()),
             )
@@ -274,7 +274,7 @@ class GalleryViews:
 
     def _stretches(self, clip_id: int, times: Sequence[float]) -> tuple[Clip, list[Appearance]]:
         clip = self._clips[clip_id]
-        return clip, appearances(times, clip.step_s, clip.duration_s)
+        return clip, join_appearances(times, clip.step_s, clip.duration_s)
 
     def _trace(self, someone: Someone) -> tuple[object, ...]:
         others = [self.everybody[other] for other, _ in someone.close]

@@ -14,7 +14,7 @@ from portraitd.model.errors import PortraitdError
 from portraitd.model.face import SliceFaces
 from portraitd.model.media_file import Slice
 from portraitd.service.remote.agent import Handshake, JobResult, SharedFolderCheck
-from portraitd.store import RemoteWorker
+from portraitd.store.remote_workers import RemoteWorker
 from portraitd.workers.process import WorkerLimits
 
 

@@ -29,7 +29,7 @@ from portraitd.service.remote.registry import (
     update,
 )
 from portraitd.service.remote.transfer import deliver
-from portraitd.store import RemoteWorker
+from portraitd.store.remote_workers import RemoteWorker
 from portraitd.workers.result_decoding import checked
 
 T = TypeVar("T")
