@@ -109,7 +109,7 @@ def test_a_job_without_a_home_runs_nowhere() -> None:
     routed = RoutedExecutor({bad_jobs.add: InlineExecutor()})
 
     assert 5 == routed.submit(bad_jobs.add, 2, 3).result()
-    with pytest.raises(LookupError, match=r"faulty\.what_was_seen has no workers"):
+    with pytest.raises(LookupError, match=r"support\.bad_jobs\.what_was_seen has no workers"):
         routed.submit(bad_jobs.what_was_seen)
 
 

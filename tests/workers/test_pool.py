@@ -285,7 +285,7 @@ def test_shutting_down_waits_for_the_jobs() -> None:
 
 PARENT = """
 import multiprocessing, pathlib, sys, time
-import faulty
+from support import bad_jobs
 from portraitd.workers.pool import LocalExecutor
 from portraitd.workers.process import Preparation, WorkerLimits, WorkerProcess
 
@@ -294,9 +294,9 @@ if __name__ == "__main__":
     executor = LocalExecutor(2, WorkerLimits(nice=0, memory_mb=0, time_limit_s=600.0))
     for number in range(2):
         if sys.argv[1] == "idle":
-            executor.submit(faulty.add, number).result()
+            executor.submit(bad_jobs.add, number).result()
         else:
-            executor.submit(faulty.tell_and_hang, told / str(number))
+            executor.submit(bad_jobs.tell_and_hang, told / str(number))
     while sys.argv[1] == "busy" and len(list(told.iterdir())) < 2:
         time.sleep(0.01)
     print("ready", flush=True)

@@ -228,17 +228,17 @@ def test_a_worker_that_spins_is_ended_by_the_kernel(closed: LocalExecutor) -> No
 
 LESS = """
 import pathlib, sys
-import faulty
-from portraitd import confinement
+from support import bad_jobs
+from portraitd.workers import sandbox
 from portraitd.workers.sandbox import Confinement
 from portraitd.workers.pool import LocalExecutor
 from portraitd.workers.process import SandboxPolicy, WorkerLimits
 
 if __name__ == "__main__":
-    print(*confinement.missing(), sep="\\n")
-    seclusion = SandboxPolicy(Confinement((), (pathlib.Path(sys.argv[1]),)))
-    executor = LocalExecutor(1, WorkerLimits(0, 0, 60.0), seclusion)
-    print(executor.submit(faulty.add, 2, 3).result())
+    print(*sandbox.missing(), sep="\\n")
+    policy = SandboxPolicy(Confinement((), (pathlib.Path(sys.argv[1]),)))
+    executor = LocalExecutor(1, WorkerLimits(0, 0, 60.0), policy)
+    print(executor.submit(bad_jobs.add, 2, 3).result())
     executor.shutdown()
 """
 

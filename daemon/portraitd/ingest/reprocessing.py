@@ -78,4 +78,4 @@ class ReprocessingStage(Stage):
             facts = self._files.place(known).stat()
         except OSError:
             return False
-        return Stamp(facts.st_size, facts.st_mtime_ns, facts.st_ino) == known.stamp
+        return Stamp.of(facts) == known.stamp

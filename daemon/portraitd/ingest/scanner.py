@@ -176,7 +176,7 @@ def _found(path: Path, facts: os.stat_result, folder_fd: int) -> Found:
     if stat.S_ISREG(facts.st_mode):
         if not os.access(path.name, os.R_OK, dir_fd=folder_fd):
             return Found(path, None, "cannot be read: Permission denied")
-        return Found(path, Stamp(facts.st_size, facts.st_mtime_ns, facts.st_ino), None)
+        return Found(path, Stamp.of(facts), None)
     for is_kind, reason in _UNFIT_KINDS:
         if is_kind(facts.st_mode):
             return Found(path, None, reason)

@@ -1,32 +1,138 @@
-"""Writing a model file so that it is there entirely or not at all."""
+"""The file primitives that all packages share: atomic writes, locks, folders opened without links.
+
+The people tree, which other programs write to as well, works through directory descriptors and
+has its own writer in `people.tree.folder_fs`.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
-import tempfile
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from portraitd.model.errors import ModelError
+from portraitd.model.errors import PortraitdError
+
+UNFINISHED = ".new-"
+"""Files whose name begins with this are being written, or are left from an interrupted write."""
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write beside, then rename; workers that start together may all do so.
+def write_atomically(
+    path: Path,
+    data: bytes,
+    *,
+    mode: int = 0o600,
+    durable: bool = False,
+    concurrent: bool = False,
+    error: type[PortraitdError] | None = None,
+) -> None:
+    """Write a file so that readers see the old content or the new, never a part.
+
+    Args:
+        path: The file; its folder must exist.
+        data: The content.
+        mode: Permissions, whatever the umask is.
+        durable: Whether to return only when the content would survive a power failure.
+        concurrent: Whether other processes may write the same file at the same time.
+        error: Raised instead of ``OSError``, with a message that names the file.
 
     Raises:
-        ModelError: If the folder cannot be written.
+        OSError: The file cannot be written; the old content is unchanged.
     """
-    beside = ""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=f".{path.name}.", delete=False
-        ) as file:
-            beside = file.name
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(beside).replace(path)
-    except OSError as error:
-        if beside:
-            Path(beside).unlink(missing_ok=True)
-        raise ModelError(f"{path} cannot be written: {error.strerror}") from error
+        with replacing(path, mode=mode, durable=durable, concurrent=concurrent) as unfinished:
+            unfinished.write_bytes(data)
+    except OSError as failure:
+        if error is None:
+            raise
+        raise error(f"{path} cannot be written: {failure.strerror or failure}") from failure
+
+
+@contextmanager
+def replacing(
+    path: Path, *, mode: int = 0o600, durable: bool = False, concurrent: bool = False
+) -> Iterator[Path]:
+    """Yield a new, empty file beside ``path``; rename it to ``path`` if the block succeeds.
+
+    For writers that need a file name, such as SQLite or OpenCV; see ``write_atomically``. The
+    name ends like ``path``, because some of them look at the suffix.
+
+    Raises:
+        OSError: The file cannot be written; the old content is unchanged.
+    """
+    tag = f"{secrets.token_hex(6)}-" if concurrent else ""
+    unfinished = path.with_name(f"{UNFINISHED}{tag}{path.name}")
+    if not concurrent:
+        unfinished.unlink(missing_ok=True)
+    fd = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            # A mounted share may not let us: then its own rules apply.
+            with suppress(PermissionError):
+                os.fchmod(fd, mode)
+        finally:
+            os.close(fd)
+        yield unfinished
+        if durable:
+            sync(unfinished)
+        unfinished.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        raise
+    if durable:
+        sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, would survive a power failure."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[int]:
+    """Hold a lock on a file, which is created if it is missing; yield its descriptor.
+
+    The kernel releases the lock when the process ends, however it ends.
+
+    Raises:
+        BlockingIOError: Another process holds the lock.
+        OSError: The file cannot be opened for writing.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def open_below(root_fd: int, parts: Iterable[str]) -> int:
+    """Open a folder below another one, component by component, so that none can be a link.
+
+    Args:
+        root_fd: Descriptor of the folder to start from.
+        parts: Names of the folders on the way; none for the folder itself.
+
+    Returns:
+        A descriptor of its own, which the caller closes.
+
+    Raises:
+        OSError: A component is missing, is not a folder, or is a link.
+    """
+    current = os.open(".", _FOLDER, dir_fd=root_fd)
+    for part in parts:
+        try:
+            following = os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=current)
+        finally:
+            os.close(current)
+        current = following
+    return current

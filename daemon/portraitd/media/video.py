@@ -376,5 +376,5 @@ def _expect(source: Source, fd: int) -> None:
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode):
         raise UnsafeFile("not a regular file")
-    if Stamp(status.st_size, status.st_mtime_ns, status.st_ino) != source.stamp:
+    if Stamp.of(status) != source.stamp:
         raise FileChanged("written or replaced while it was read")

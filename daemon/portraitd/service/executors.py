@@ -146,7 +146,7 @@ def _proof(folder: Path) -> Iterator[Any]:
         yield None
         return
     try:
-        stamp = Stamp(facts.st_size, facts.st_mtime_ns, facts.st_ino)
+        stamp = Stamp.of(facts)
         yield SharedFolderCheck(Source(path, stamp), hashlib.sha256(content).hexdigest())
     finally:
         with suppress(OSError):

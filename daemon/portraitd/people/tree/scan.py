@@ -253,7 +253,7 @@ def _stamp(entry: os.DirEntry[str]) -> Stamp | None:
         facts = entry.stat(follow_symlinks=False)
     except FileNotFoundError:
         return None
-    return Stamp(facts.st_size, facts.st_mtime_ns, facts.st_ino)
+    return Stamp.of(facts)
 
 
 def _size(entry: os.DirEntry[str]) -> int | None:

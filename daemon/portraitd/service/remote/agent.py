@@ -183,7 +183,7 @@ def _here(argument: Any, sent: str) -> Any:
     if isinstance(argument, Slice) and sent:
         path = received().path(sent)
         facts = path.stat()
-        stamp = Stamp(facts.st_size, facts.st_mtime_ns, facts.st_ino)
+        stamp = Stamp.of(facts)
         return replace(argument, source=Source(path, stamp))
     return argument
 
@@ -197,7 +197,7 @@ def _sees(proof: SharedFolderCheck) -> bool:
         content = proof.source.path.read_bytes()
     except OSError:
         return False
-    same_stamp = Stamp(facts.st_size, facts.st_mtime_ns, facts.st_ino) == proof.source.stamp
+    same_stamp = Stamp.of(facts) == proof.source.stamp
     return same_stamp and hashlib.sha256(content).hexdigest() == proof.sha256
 
 

@@ -112,5 +112,5 @@ def send(source: Source, take: Take) -> int:
 
 def _expect(source: Source, fd: int) -> None:
     facts = os.fstat(fd)
-    if Stamp(facts.st_size, facts.st_mtime_ns, facts.st_ino) != source.stamp:
+    if Stamp.of(facts) != source.stamp:
         raise FileChanged("written or replaced while it was sent")
