@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from portraitd.datasets.validate import checked
+from portraitd.datasets.validate import check_format
 from portraitd.media.jpeg import jpeg_size
 from support.dataset_home import (
     ANN,
@@ -41,9 +41,9 @@ def copied(named_home: Home, built: Built, tmp_path: Path) -> MakeHome:
 def test_every_format_loads_by_its_rules(built: Built) -> None:
     """No picture would be dropped, and there are some."""
     for form in FORMATS:
-        found = checked(built.root, form)
+        found = check_format(built.root, form)
 
-        assert found.sound, (found.dropped, found.problems)
+        assert found.is_valid, (found.dropped, found.problems)
         assert found.images > 0, form
         assert found.faces > 0, form
 
@@ -107,14 +107,14 @@ def test_boxes_lie_on_faces(built: Built) -> None:
 
 def test_nobody_is_on_both_sides_by_one_recording(built: Built) -> None:
     """The first part of a stem is the recording."""
-    sides = {
+    splits = {
         split: {path.stem.split("-")[0] for path in built.root.glob(f"imagefolder/{split}/*/*.jpg")}
         for split in ("train", "val")
     }
 
-    assert not sides["train"] & sides["val"]
-    assert sides["train"]
-    assert sides["val"]
+    assert not splits["train"] & splits["val"]
+    assert splits["train"]
+    assert splits["val"]
 
 
 def test_frames_without_a_face_are_backgrounds(copied: MakeHome) -> None:
@@ -272,7 +272,7 @@ def test_frames_are_cut_as_they_were_seen(built: Built) -> None:
 def test_pycocotools_reads_every_box(built: Built, tmp_path: Path) -> None:
     """With the sizes and categories an evaluation asks for."""
     found = loaded("pycocotools", built.root, tmp_path)
-    ours = checked(built.root, "coco")
+    ours = check_format(built.root, "coco")
 
     assert ours.images == sum(found[split]["images"] for split in ("train", "val"))
     assert ours.faces == sum(found[split]["boxes"] for split in ("train", "val"))
@@ -285,17 +285,17 @@ def test_supervision_reads_every_format(built: Built, tmp_path: Path) -> None:
     found = loaded("supervision", built.root, tmp_path)
 
     for form in ("yolo", "coco"):
-        ours = checked(built.root, form)
-        sides = [found[f"{form} {split}"] for split in ("train", "val")]
+        ours = check_format(built.root, form)
+        splits = [found[f"{form} {split}"] for split in ("train", "val")]
         assert (ours.images, ours.faces) == (
-            sum(side["images"] for side in sides),
-            sum(side["boxes"] for side in sides),
+            sum(split["images"] for split in splits),
+            sum(split["boxes"] for split in splits),
         )
         assert [ANN, BEA] == found[f"{form} names"][:2]
     for form in ("imagefolder", "chips150", "chips112"):
-        sides = [found[f"{form} {split}"] for split in ("train", "val")]
-        assert checked(built.root, form).images == sum(side["images"] for side in sides)  # type: ignore[arg-type]
-        assert [[ANN, BEA]] * 2 == [side["names"] for side in sides]
+        splits = [found[f"{form} {split}"] for split in ("train", "val")]
+        assert check_format(built.root, form).images == sum(split["images"] for split in splits)  # type: ignore[arg-type]
+        assert [[ANN, BEA]] * 2 == [split["names"] for split in splits]
 
 
 def test_torchvision_numbers_both_sides_alike(built: Built, tmp_path: Path) -> None:
@@ -316,7 +316,7 @@ def test_ultralytics_drops_nothing(built: Built, tmp_path: Path) -> None:
 
     found = loaded("ultralytics", copy, tmp_path)
 
-    ours = checked(built.root, "yolo")
+    ours = check_format(built.root, "yolo")
     assert ours.images == sum(found[split]["images"] for split in ("train", "val"))
     assert ours.faces == sum(found[split]["boxes"] for split in ("train", "val"))
     assert [ANN, BEA] == found["names"][:2]

@@ -11,35 +11,43 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from portraitd.datasets.annotations import ClassLabel, PlannedTrack, standing_of
-from portraitd.datasets.contact_sheet import without
-from portraitd.datasets.cropping import ARCFACE, ARCFACE_CORNERS, arcface_chip, blurred, similarity
+from portraitd.datasets.annotations import ClassLabel, PlannedTrack, face_role
+from portraitd.datasets.contact_sheet import blur_in_portrait
+from portraitd.datasets.cropping import (
+    ARCFACE_TEMPLATE,
+    ARCFACE_TEMPLATE_DLIB,
+    align_arcface,
+    blur_faces,
+    fit_similarity,
+)
 from portraitd.datasets.formats.cvat import video_annotations
 from portraitd.media.jpeg import TRAINING_QUALITY, encode_jpeg
 from portraitd.model.face import Box
 from portraitd.model.media_file import MediaKind
-from portraitd.store.dataset_store import Recording, SeenFace
+from portraitd.store.dataset_store import DatasetFace, Recording
 from support.pictures import astronaut
 
 FACE = Box(180, 70, 270, 160)
 
 
-def face(person: int | None, hidden: bool = False) -> SeenFace:
-    return SeenFace(1, 1, 0.0, FACE, 1.0, 90.0, None, None, person, hidden)
+def face(person: int | None, hidden: bool = False) -> DatasetFace:
+    return DatasetFace(1, 1, 0.0, FACE, 1.0, 90.0, None, None, person, hidden)
 
 
 @given(st.floats(-3, 3), st.floats(0.1, 8), st.floats(-900, 900), st.floats(-900, 900))
 def test_a_similarity_is_found_exactly(angle: float, scale: float, x: float, y: float) -> None:
     """Where there is one."""
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    target = ARCFACE @ turn.T + (x, y)
+    target = ARCFACE_TEMPLATE @ turn.T + (x, y)
 
-    found = similarity(ARCFACE, target)
+    found = fit_similarity(ARCFACE_TEMPLATE, target)
 
     assert np.allclose(np.column_stack([turn, (x, y)]), found, atol=1e-6 * max(1.0, scale))
 
 
-@pytest.mark.parametrize("template", [ARCFACE, ARCFACE_CORNERS], ids=["centres", "corners"])
+@pytest.mark.parametrize(
+    "template", [ARCFACE_TEMPLATE, ARCFACE_TEMPLATE_DLIB], ids=["centres", "corners"]
+)
 @pytest.mark.parametrize(("angle", "scale"), [(0.0, 1.0), (0.5, 2.0), (-1.2, 4.0)])
 def test_an_arcface_chip_has_its_points_in_their_places(
     angle: float, scale: float, template: NDArray[np.float64]
@@ -51,7 +59,7 @@ def test_an_arcface_chip_has_its_points_in_their_places(
     for x, y in points:
         cv2.circle(image, (round(x), round(y)), round(3 * scale), (255, 255, 255), -1)
 
-    chip = arcface_chip(image, tuple((float(x), float(y)) for x, y in points))
+    chip = align_arcface(image, tuple((float(x), float(y)) for x, y in points))
 
     assert (112, 112, 3) == chip.shape
     _, _, _, middles = cv2.connectedComponentsWithStats((chip[:, :, 0] > 90).astype(np.uint8))
@@ -66,7 +74,7 @@ def test_a_blurred_face_is_found_by_nobody() -> None:
     detector = dlib.get_frontal_face_detector()
     image = astronaut()
     other = Box(270, 60, 340, 120)
-    after = blurred(image, [FACE], [other])
+    after = blur_faces(image, [FACE], [other])
 
     assert 1 == len([one for one in detector(image, 0) if FACE.left < one.center().x < FACE.right])
     assert not [one for one in detector(after, 0) if FACE.left < one.center().x < FACE.right]
@@ -79,7 +87,7 @@ def test_a_face_at_the_edge_is_blurred_as_well() -> None:
     """Also one that reaches beyond the picture."""
     image = astronaut()
 
-    after = blurred(image, [Box(-40, -30, 60, 70)])
+    after = blur_faces(image, [Box(-40, -30, 60, 70)])
 
     assert not np.array_equal(image[:70, :60], after[:70, :60])
 
@@ -89,7 +97,9 @@ def test_somebody_hidden_is_blurred_in_the_portrait_of_another() -> None:
     image = astronaut()
     area, hidden = Box(100, 0, 400, 300), Box(300, 40, 380, 120)
 
-    jpeg = without(encode_jpeg(image[0:300, 100:400], TRAINING_QUALITY), area, FACE, [hidden])
+    jpeg = blur_in_portrait(
+        encode_jpeg(image[0:300, 100:400], TRAINING_QUALITY), area, FACE, [hidden]
+    )
     after = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
 
     assert after is not None
@@ -104,11 +114,11 @@ def test_hidden_is_stronger_than_a_name() -> None:
     """Somebody with a name, somebody without, and either of them hidden."""
     classes = {7: 0}
 
-    assert "person" == standing_of(face(7), classes)
-    assert "unknown" == standing_of(face(8), classes)
-    assert "unknown" == standing_of(face(None), classes)
-    assert "hidden" == standing_of(face(7, hidden=True), classes)
-    assert "hidden" == standing_of(face(None, hidden=True), classes)
+    assert "person" == face_role(face(7), classes)
+    assert "unknown" == face_role(face(8), classes)
+    assert "unknown" == face_role(face(None), classes)
+    assert "hidden" == face_role(face(7, hidden=True), classes)
+    assert "hidden" == face_role(face(None, hidden=True), classes)
 
 
 def test_a_track_ends_where_nobody_was_seen() -> None:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from portraitd.datasets.output import held
-from portraitd.datasets.writer import Assembled
+from portraitd.datasets.writer import DatasetSummary
 from portraitd.service.control import BUILD_DATASET
 from portraitd.service.control_files import ControlFiles, ControlRequest
 from support.dataset_home import SECTIONS, below, name_two, with_photos
@@ -62,7 +62,7 @@ def test_without_auto_nothing_is_made_unasked(tmp_path: Path, photographs: list[
 
     text, is_built = requests.answer_to(name) or ("", False)
     assert is_built
-    assert 2 == Assembled.from_json(text).people
+    assert 2 == DatasetSummary.from_json(text).people
     assert {} == requests.waiting()
     assert json.loads((home.settings.dataset_dir / "class_index.json").read_text())
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from portraitd.datasets.annotations import are_corners
-from portraitd.datasets.dedup import deduplicated
+from portraitd.datasets.annotations import are_dlib_points
+from portraitd.datasets.dedup import select_distinct
 
 LINE = np.zeros((6, 128), np.float32)
 LINE[:, 0] = [0.0, 0.05, 0.5, 0.54, 1.0, 0.01]
@@ -17,7 +17,7 @@ LINE[:, 0] = [0.0, 0.05, 0.5, 0.54, 1.0, 0.01]
 def thinned(
     vectors: NDArray[np.float32], tracks: list[int], times: list[float], near: float, apart: float
 ) -> list[bool]:
-    return deduplicated(
+    return select_distinct(
         vectors, np.array(tracks), np.array(times, np.float64), near, apart
     ).tolist()
 
@@ -60,8 +60,8 @@ def test_centres_of_eyes_are_told_from_corners() -> None:
     yunet = ((103.0, 108.0), (149.0, 106.0), (130.0, 134.0), (110.0, 157.0), (148.0, 155.0))
     dlib = ((150.0, 100.0), (130.0, 102.0), (80.0, 101.0), (100.0, 103.0), (115.0, 135.0))
 
-    assert not are_corners(yunet)
-    assert are_corners(dlib)
+    assert not are_dlib_points(yunet)
+    assert are_dlib_points(dlib)
 
 
 @given(st.floats(-3.1, 3.1), st.floats(0.2, 5), st.booleans())
@@ -75,4 +75,4 @@ def test_a_turned_head_is_told_as_well(angle: float, scale: float, is_yunet: boo
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) * scale
     points = tuple((float(x), float(y)) for x, y in np.array(upright) @ turn.T)
 
-    assert is_yunet != are_corners(points)
+    assert is_yunet != are_dlib_points(points)

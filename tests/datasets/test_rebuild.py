@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from portraitd.datasets.validate import checked
+from portraitd.datasets.validate import check_format
 from portraitd.model.errors import AlreadyRunning
 from support.dataset_home import (
     BEA,
@@ -61,7 +61,7 @@ def test_a_new_name_moves_folders_and_no_number(copied: MakeHome) -> None:
     assert '  0: "Zoë"' in (root / "yolo/data.yaml").read_text()
     kept = [path for path in before if path.startswith(("yolo/labels", "yolo/images", "coco/val"))]
     assert [before[path] for path in kept] == [after[path] for path in kept]
-    assert checked(root, "imagefolder").sound
+    assert check_format(root, "imagefolder").is_valid
 
 
 def test_somebody_without_a_name_is_unknown(copied: MakeHome) -> None:
@@ -83,15 +83,15 @@ def test_more_footage_moves_nobody_to_the_other_side(
     """What was train is train."""
     home = copied()
 
-    def sides() -> dict[str, str]:
+    def splits() -> dict[str, str]:
         found = home.settings.dataset_dir.glob("*/*/*/*.jpg")
         return {path.name: path.parent.parent.name for path in found if "report" not in path.parts}
 
-    before = sides()
+    before = splits()
     with_photos(home, photographs, count=9)
     home.run()
     stepped(home)
-    after = sides()
+    after = splits()
 
     assert len(after) > len(before)
     assert before.items() <= after.items()
@@ -124,7 +124,7 @@ def test_a_format_that_is_not_wanted_any_more_is_removed(copied: MakeHome) -> No
 
     folders = {path.name for path in home.settings.dataset_dir.iterdir() if path.is_dir()}
     assert {"coco", "chips150", "report"} == folders
-    assert checked(home.settings.dataset_dir, "coco").sound
+    assert check_format(home.settings.dataset_dir, "coco").is_valid
 
 
 def test_a_lost_note_is_no_reason_to_write_everything_again(copied: MakeHome) -> None:
@@ -165,7 +165,7 @@ def test_videos_that_are_gone_leave_what_was_cut(copied: MakeHome) -> None:
     assert {"train": 0, "val": 0} == done.frames
     assert "not there" in done.warnings[-1] or "removed" in done.warnings[-1]
     assert sum(done.faces.values()) > 0
-    assert checked(home.settings.dataset_dir, "imagefolder").sound
+    assert check_format(home.settings.dataset_dir, "imagefolder").is_valid
 
 
 def test_kept_frames_need_no_video(
@@ -189,7 +189,7 @@ def test_kept_frames_need_no_video(
     assert sum(done.frames.values()) > 0
     assert not [one for one in done.warnings if "again" in one]
     for form in FORMATS:
-        assert checked(home.settings.dataset_dir, form).sound
+        assert check_format(home.settings.dataset_dir, form).is_valid
 
 
 def test_a_rebuild_keeps_frames_under_the_same_names(tmp_path: Path, two_people: Path) -> None:

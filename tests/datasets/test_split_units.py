@@ -7,21 +7,26 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portraitd.datasets.split_assignment import CUT, GAP_S, SplitAssignment, SplitRecording
-from portraitd.datasets.split_units import Stretch, Unit, assigned, stretches
+from portraitd.datasets.split_assignment import (
+    SPLIT_BY_SEGMENT,
+    SPLIT_GAP_S,
+    SplitAssignment,
+    SplitRecording,
+)
+from portraitd.datasets.split_units import Segment, SplitUnit, assign_splits, find_segments
 from portraitd.model.face import Box
-from portraitd.store.dataset_store import SeenFace
+from portraitd.store.dataset_store import DatasetFace
 
 people = st.dictionaries(st.integers(1, 6), st.integers(1, 20), min_size=1, max_size=3)
 units = st.lists(people, min_size=1, max_size=30).map(
-    lambda many: [Unit(f"unit {number}", faces) for number, faces in enumerate(many)]
+    lambda many: [SplitUnit(f"unit {number}", faces) for number, faces in enumerate(many)]
 )
 
 
 def seen(video: int, *faces: tuple[int, int, float]) -> SplitRecording:
     """A recording with faces of (person, track, moment)."""
     found = [
-        SeenFace(
+        DatasetFace(
             1000 * video + number, video, t_s, Box(10 * person, 0, 10 * person + 9, 9),
             1.0, 9.0, None, 100 * video + track, person, False,
         )
@@ -36,28 +41,28 @@ def moments(person: int, track: int, start_s: int, stop_s: int) -> list[tuple[in
 
 @given(units, units, st.floats(0.05, 0.5))
 def test_a_side_never_changes_when_more_arrives(
-    first: list[Unit], more: list[Unit], share: float
+    first: list[SplitUnit], more: list[SplitUnit], share: float
 ) -> None:
     """What was given a side keeps it; only what is new gets one."""
-    before = assigned(first, {}, share)
-    later = [Unit(f"later {unit.key}", unit.faces) for unit in more]
+    before = assign_splits(first, {}, share)
+    later = [SplitUnit(f"later {unit.key}", unit.faces) for unit in more]
 
-    new = assigned([*first, *later], before, share)
+    new = assign_splits([*first, *later], before, share)
 
     assert {unit.key for unit in later} == new.keys()
 
 
 @given(units, st.floats(0.05, 0.5))
-def test_the_order_of_arrival_does_not_matter(many: list[Unit], share: float) -> None:
+def test_the_order_of_arrival_does_not_matter(many: list[SplitUnit], share: float) -> None:
     """Of what arrives at once."""
-    assert assigned(many, {}, share) == assigned(many[::-1], {}, share)
+    assert assign_splits(many, {}, share) == assign_splits(many[::-1], {}, share)
 
 
 @given(units, st.floats(0.05, 0.5))
-def test_everybody_can_be_trained_on(many: list[Unit], share: float) -> None:
+def test_everybody_can_be_trained_on(many: list[SplitUnit], share: float) -> None:
     """Nobody lies in val alone: what was never learnt cannot be tested."""
-    sides = assigned(many, {}, share)
-    trained = {person for unit in many if sides[unit.key] == "train" for person in unit.faces}
+    splits = assign_splits(many, {}, share)
+    trained = {person for unit in many if splits[unit.key] == "train" for person in unit.faces}
 
     assert {person for unit in many for person in unit.faces} == trained
 
@@ -65,50 +70,50 @@ def test_everybody_can_be_trained_on(many: list[Unit], share: float) -> None:
 @given(st.lists(st.integers(1, 30), min_size=2, max_size=40), st.floats(0.1, 0.4))
 def test_somebody_with_two_units_is_on_both_sides(counts: list[int], share: float) -> None:
     """And val holds no more than half, whatever the sizes, unless two units leave no choice."""
-    many = [Unit(f"unit {number}", {1: count}) for number, count in enumerate(counts)]
-    sides = assigned(many, {}, share)
-    held = Counter(sides.values())
+    many = [SplitUnit(f"unit {number}", {1: count}) for number, count in enumerate(counts)]
+    splits = assign_splits(many, {}, share)
+    held = Counter(splits.values())
 
     assert held["train"] >= 1
     assert held["val"] >= 1
-    val = sum(unit.faces[1] for unit in many if sides[unit.key] == "val")
+    val = sum(unit.faces[1] for unit in many if splits[unit.key] == "val")
     assert val <= max(sum(counts) / 2, min(counts))
 
 
 def test_val_is_about_as_large_as_asked_for() -> None:
     """With many small recordings."""
-    many = [Unit(f"photo {number}", {number % 10: 1}) for number in range(1000)]
+    many = [SplitUnit(f"photo {number}", {number % 10: 1}) for number in range(1000)]
 
-    assert 200 == Counter(assigned(many, {}, 0.2).values())["val"]
+    assert 200 == Counter(assign_splits(many, {}, 0.2).values())["val"]
 
 
 def test_a_recording_is_cut_where_no_track_crosses() -> None:
     """Tracks that overlap stay together."""
-    assert [Stretch(0, 5), Stretch(6, 9)] == stretches([(6, 9), (0, 3), (2, 5)])
+    assert [Segment(0, 5), Segment(6, 9)] == find_segments([(6, 9), (0, 3), (2, 5)])
 
 
 def test_a_recording_of_people_seen_elsewhere_lies_on_one_side() -> None:
     """All its moments do."""
     both = [seen(video, *moments(1, 1, 0, 5), *moments(2, 2, 8, 12)) for video in range(6)]
-    sides = SplitAssignment(both, {}, 0.2)
+    splits = SplitAssignment(both, {}, 0.2)
 
     for video in range(6):
-        assert 1 == len({sides.of_moment(video, float(t)) for t in range(12)})
-    assert {"train", "val"} == {sides.of_moment(video, 0.0) for video in range(6)}
-    assert not sides.cut_in_time
+        assert 1 == len({splits.split_at(video, float(t)) for t in range(12)})
+    assert {"train", "val"} == {splits.split_at(video, 0.0) for video in range(6)}
+    assert not splits.splits_by_time
 
 
 def test_somebody_seen_in_one_recording_alone_is_parted_by_tracks() -> None:
     """No track is on both sides."""
     many = [(1, track, 10.0 * track + t) for track in range(8) for t in range(5)]
-    sides = SplitAssignment([seen(1, *many)], {}, 0.25)
+    splits = SplitAssignment([seen(1, *many)], {}, 0.25)
     faces = seen(1, *many).faces
-    by_track = {face.track_id: sides.of_face(face) for face in faces}
+    by_track = {face.track_id: splits.split_of(face) for face in faces}
 
-    assert CUT == sides.new["video sha 1"]
+    assert SPLIT_BY_SEGMENT == splits.new["video sha 1"]
     assert Counter(train=6, val=2) == Counter(by_track.values())
-    assert all(by_track[face.track_id] == sides.of_face(face) for face in faces)
-    assert all(sides.of_moment(1, face.t_s) == sides.of_face(face) for face in faces)
+    assert all(by_track[face.track_id] == splits.split_of(face) for face in faces)
+    assert all(splits.split_at(1, face.t_s) == splits.split_of(face) for face in faces)
 
 
 def test_faces_of_others_do_not_leak_through_a_cut_recording() -> None:
@@ -116,11 +121,11 @@ def test_faces_of_others_do_not_leak_through_a_cut_recording() -> None:
     alone = [(1, track, 10.0 * track) for track in range(8)]
     guest = [(2, 50 + track, 10.0 * track) for track in range(8)]
     cut, other = seen(1, *alone, *guest), [seen(n, *moments(2, 1, 0, 4)) for n in (2, 3, 4)]
-    sides = SplitAssignment([cut, *other], {}, 0.25)
-    guest_sides = {sides.of_face(face) for face in cut.faces if face.person_id == 2}
+    splits = SplitAssignment([cut, *other], {}, 0.25)
+    guest_sides = {splits.split_of(face) for face in cut.faces if face.person_id == 2}
 
     assert {None, "train"} == guest_sides
-    assert "val" in {sides.of_moment(number, 0.0) for number in (2, 3, 4)}
+    assert "val" in {splits.split_at(number, 0.0) for number in (2, 3, 4)}
 
 
 def test_what_was_remembered_holds_when_more_arrives() -> None:
@@ -134,18 +139,18 @@ def test_what_was_remembered_holds_when_more_arrives() -> None:
     )
 
     for face in first.faces:
-        assert now.of_moment(1, face.t_s) == before.of_moment(1, face.t_s)
-        assert now.of_face(face) in (before.of_face(face), None)
+        assert now.split_at(1, face.t_s) == before.split_at(1, face.t_s)
+        assert now.split_of(face) in (before.split_of(face), None)
     assert not now.new.keys() & remembered.keys()
 
 
 def test_where_there_is_one_shot_alone_it_is_cut_in_time() -> None:
     """A set without a val does not load; that it leaks is said."""
     shot = seen(1, *moments(1, 1, 0, 40))
-    sides = SplitAssignment([shot], {}, 0.25)
-    at = [sides.of_moment(1, float(t)) for t in range(40)]
+    splits = SplitAssignment([shot], {}, 0.25)
+    at = [splits.split_at(1, float(t)) for t in range(40)]
 
-    assert sides.cut_in_time
+    assert splits.splits_by_time
     assert ["train", None, "val"] == list(dict.fromkeys(at))
-    assert GAP_S == at.count(None)
-    assert SplitAssignment([shot], sides.new, 0.25).cut_in_time
+    assert SPLIT_GAP_S == at.count(None)
+    assert SplitAssignment([shot], splits.new, 0.25).splits_by_time

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from portraitd.datasets.validate import Checked, checked
+from portraitd.datasets.validate import FormatCheck, check_format
 from portraitd.media.jpeg import jpeg_problem, jpeg_size
 
 YAML = 'train: images/train\nval: images/val\nnames:\n  0: "ann"\n  1: "bob"\n'
@@ -74,7 +74,7 @@ def cvat(frame: int = 9, right: float = 20, label: str = "ann", outside: str = "
 @pytest.mark.parametrize("form", ["yolo", "darknet", "coco", "imagefolder", "cvat"])
 def test_a_set_that_is_right_has_no_problem(root: Path, form: str) -> None:
     """And every picture is counted."""
-    found: Checked = checked(root, form)  # type: ignore[arg-type]
+    found: FormatCheck = check_format(root, form)  # type: ignore[arg-type]
 
     assert ([], []) == (found.dropped, found.problems)
     assert {"imagefolder": 4, "cvat": 1}.get(form, 2) == found.images == found.faces
@@ -95,7 +95,7 @@ def test_labels_that_make_ultralytics_drop_a_picture(root: Path, label: str, why
     """The whole picture, for one line."""
     (root / "yolo/labels/train/train.txt").write_text("0 0.5 0.5 0.2 0.2\n" + label)
 
-    found = checked(root, "yolo")
+    found = check_format(root, "yolo")
 
     assert 1 == found.images
     assert why in found.dropped[0]
@@ -109,7 +109,7 @@ def test_a_picture_without_labels_is_a_background(root: Path, content: str | Non
     if content is not None:
         label.write_text(content)
 
-    found = checked(root, "yolo")
+    found = check_format(root, "yolo")
 
     assert (2, 1, 0) == (found.images, found.backgrounds, len(found.dropped))
 
@@ -123,7 +123,7 @@ def test_pictures_that_loaders_drop(root: Path) -> None:
     (images / "text.jpg").write_text("text")
 
     assert ["cut.jpg: is cut off at its end", "small.jpg: is 9x30 pixels; 10 are needed",
-            "text.jpg: is no JPEG"] == checked(root, "yolo").dropped  # fmt: skip
+            "text.jpg: is no JPEG"] == check_format(root, "yolo").dropped  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -138,14 +138,14 @@ def test_a_data_yaml_that_misleads(root: Path, yaml: str, why: str) -> None:
     """Each of its traps."""
     (root / "yolo/data.yaml").write_text(yaml)
 
-    assert why in checked(root, "yolo").problems[0]
+    assert why in check_format(root, "yolo").problems[0]
 
 
 def test_a_picture_on_both_sides_is_a_leak(root: Path) -> None:
     """Found by its name."""
     picture(root / "yolo/images/val/train.jpg")
 
-    assert ["train.jpg: is in train as well"] == checked(root, "yolo").dropped
+    assert ["train.jpg: is in train as well"] == check_format(root, "yolo").dropped
 
 
 def spoil(root: Path, change: Callable[[dict[str, list[dict[str, object]]]], object]) -> None:
@@ -172,7 +172,7 @@ def test_what_pycocotools_would_misread(
 ) -> None:
     """Silently, most of it."""
     spoil(root, change)
-    found = checked(root, "coco")
+    found = check_format(root, "coco")
 
     assert why in "; ".join(found.dropped + found.problems)
 
@@ -181,7 +181,7 @@ def test_folders_that_are_numbered_differently(root: Path) -> None:
     """A class in train alone shifts the numbers of all that follow it in val."""
     picture(root / "imagefolder/train/abe/1.jpg")
 
-    assert "other classes (abe)" in checked(root, "imagefolder").problems[0]
+    assert "other classes (abe)" in check_format(root, "imagefolder").problems[0]
 
 
 @pytest.mark.parametrize("stray", ["train/Thumbs.db", "train/ann/classes.txt", "index.json"])
@@ -189,7 +189,7 @@ def test_strays_in_a_folder_of_faces(root: Path, stray: str) -> None:
     """Some loaders take everything for a picture or a class."""
     (root / "imagefolder" / stray).write_text("x")
 
-    assert Path(stray).name in checked(root, "imagefolder").problems[0]
+    assert Path(stray).name in check_format(root, "imagefolder").problems[0]
 
 
 def test_an_empty_folder_stops_torchvision(root: Path) -> None:
@@ -197,7 +197,7 @@ def test_an_empty_folder_stops_torchvision(root: Path) -> None:
     for split in ("train", "val"):
         (root / f"imagefolder/{split}/abe").mkdir()
 
-    assert 2 == len(checked(root, "imagefolder").problems)
+    assert 2 == len(check_format(root, "imagefolder").problems)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_what_cvat_would_refuse(root: Path, text: str, why: str) -> None:
     """By its own rules for videos."""
     (root / "cvat/clip.xml").write_text(text)
 
-    assert why in checked(root, "cvat").dropped[0]
+    assert why in check_format(root, "cvat").dropped[0]
 
 
 def test_a_damaged_file_is_a_problem_and_no_crash(root: Path) -> None:
@@ -225,12 +225,12 @@ def test_a_damaged_file_is_a_problem_and_no_crash(root: Path) -> None:
     (root / "darknet/obj.data").write_text("classes = many\n")
 
     for form in ("coco", "cvat", "darknet"):
-        assert "cannot be read" in checked(root, form).problems[0]  # type: ignore[arg-type]
+        assert "cannot be read" in check_format(root, form).problems[0]  # type: ignore[arg-type]
 
 
 def test_a_format_that_was_not_built_is_a_problem(tmp_path: Path) -> None:
     """Where somebody could train from it."""
-    assert "dataset build" in checked(tmp_path, "yolo").problems[0]
+    assert "dataset build" in check_format(tmp_path, "yolo").problems[0]
 
 
 def test_the_size_of_a_jpeg_is_read_without_decoding(tmp_path: Path) -> None:

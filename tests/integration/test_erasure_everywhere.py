@@ -368,7 +368,7 @@ def test_an_export_says_what_people_did_about_somebody(home: Home, tmp_path: Pat
 
     assert kept == export_person(home.settings, NAME, target, START_S)
     with zipfile.ZipFile(target) as archive:
-        said = list(csv.DictReader(io.StringIO(archive.read("said.csv").decode())))
+        said = list(csv.DictReader(io.StringIO(archive.read("edits.csv").decode())))
     assert ("name", NAME) in [(row["what"], row["name"]) for row in said]
     assert "Bob" not in [row["name"] for row in said]
 

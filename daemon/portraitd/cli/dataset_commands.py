@@ -49,7 +49,7 @@ def check_dataset(settings: Settings, verbose: bool) -> None:
         click.echo(dataset_builds.format_check(one))
         for line in one.problems + (one.dropped if verbose else one.dropped[:3]):
             click.echo(f"    {line}")
-    if not all(one.sound for one in found):
+    if not all(one.is_valid for one in found):
         raise click.exceptions.Exit(EXIT_FAILED_FILES)
 
 

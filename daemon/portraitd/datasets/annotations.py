@@ -14,17 +14,17 @@ from typing import Literal, NamedTuple
 
 from portraitd.model.face import Box, Landmarks
 from portraitd.model.fingerprints import frame_stem
-from portraitd.store.dataset_store import ClassKind, ClassRegistration, Recording, SeenFace
+from portraitd.store.dataset_store import ClassKind, ClassRegistration, DatasetFace, Recording
 
 Split = Literal["train", "val"]
 SPLITS: tuple[Split, Split] = ("train", "val")
 
 Format = Literal["yolo", "darknet", "coco", "imagefolder", "chips150", "chips112", "cvat"]
-DETECTION: tuple[Format, ...] = ("yolo", "darknet", "coco")
-FACE_FOLDERS: tuple[Format, ...] = ("imagefolder", "chips150", "chips112")
+DETECTION_FORMATS: tuple[Format, ...] = ("yolo", "darknet", "coco")
+FACE_FOLDER_FORMATS: tuple[Format, ...] = ("imagefolder", "chips150", "chips112")
 
 UnknownFaces = Literal["class", "blur", "leave_out"]
-QueueStats = Literal["person", "unknown", "hidden"]
+FaceRole = Literal["person", "unknown", "hidden"]
 
 UNKNOWN_NAME = "unknown"
 
@@ -68,10 +68,10 @@ class ClassLabel:
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
+class LabelledFace:
     """A face in a frame, with the class it has there; ``box`` lies inside the frame."""
 
-    face: SeenFace
+    face: DatasetFace
     class_id: int
     box: Box
 
@@ -91,7 +91,7 @@ class PlannedFrame:
     t_s: float
     width_px: int
     height_px: int
-    labels: tuple[Labelled, ...]
+    labels: tuple[LabelledFace, ...]
     blurred: tuple[Box, ...]
 
     @property
@@ -111,7 +111,7 @@ class PlannedCrop:
     stem: str
     split: Split
     class_id: int
-    face: SeenFace
+    face: DatasetFace
     hidden: tuple[Box, ...]
 
 
@@ -124,7 +124,7 @@ class PlannedTrack:
 
 
 @dataclass(frozen=True, slots=True)
-class Thinned:
+class FaceCounts:
     """How many faces of a class there were, and how many were near-duplicates."""
 
     found: int
@@ -149,18 +149,18 @@ class Plan:
     rule: DatasetRule
     fingerprint: str
     classes: tuple[ClassLabel, ...]
-    enrolment: ClassRegistration
+    registration: ClassRegistration
     recordings: Mapping[int, Recording]
     frames: tuple[PlannedFrame, ...]
     crops: tuple[PlannedCrop, ...]
     tracks: Mapping[int, tuple[PlannedTrack, ...]]
-    thinned: Mapping[int, Thinned]
-    alone: tuple[str, ...]
-    cut_in_time: bool
-    left_out: int
+    counts: Mapping[int, FaceCounts]
+    unsplittable: tuple[str, ...]
+    splits_by_time: bool
+    frames_left_out: int
 
 
-def standing_of(face: SeenFace, classes: Mapping[int, int]) -> QueueStats:
+def face_role(face: DatasetFace, classes: Mapping[int, int]) -> FaceRole:
     """What a face is to a set.
 
     Args:
@@ -172,22 +172,22 @@ def standing_of(face: SeenFace, classes: Mapping[int, int]) -> QueueStats:
     return "person" if face.person_id in classes else "unknown"
 
 
-def marked(fingerprint: str, rule: DatasetRule) -> str:
+def set_fingerprint(fingerprint: str, rule: DatasetRule) -> str:
     """What a set is made from: the store as it is, and the rule."""
     return f"{fingerprint} | {rule!r}"
 
 
-def face_stem(sha256: str, face: SeenFace) -> str:
+def face_stem(sha256: str, face: DatasetFace) -> str:
     """The name of a face: that of its frame, and where it is."""
     return f"{frame_stem(sha256, face.t_s)}-{max(face.box.left, 0)}-{max(face.box.top, 0)}"
 
 
-def chip_picture(stem: str, size_px: Literal[150, 112]) -> str:
+def chip_name(stem: str, size_px: Literal[150, 112]) -> str:
     """The name of a chip in the pool."""
     return f"{stem}-chip{size_px}.jpg"
 
 
-def are_corners(landmarks: Landmarks) -> bool:
+def are_dlib_points(landmarks: Landmarks) -> bool:
     """Whether five points are dlib's: corners of the eyes, and the base of the nose.
 
     Four of those lie on one line. Others find centres of eyes, a nose and corners of a mouth.

@@ -7,22 +7,22 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 
 from portraitd.datasets.annotations import DatasetRule, PlannedFrame, Split
-from portraitd.datasets.split_assignment import SplitAssignment, background_side
-from portraitd.datasets.split_units import chance
+from portraitd.datasets.split_assignment import SplitAssignment, background_split
+from portraitd.datasets.split_units import hash_fraction
 from portraitd.model.fingerprints import frame_stem
 from portraitd.store.dataset_store import DatasetStore, Recording
 
-FAR_S = 2.0
+MIN_DISTANCE_S = 2.0
 """So far from any face, in a video, nobody was missed by a frame or two."""
 
-EVERY_S = 5.0
+SPACING_S = 5.0
 """Moments closer together show the same."""
 
 
-def planned_backgrounds(
+def plan_backgrounds(
     store: DatasetStore,
     known: Mapping[str, str],
-    sides: SplitAssignment,
+    splits: SplitAssignment,
     with_ours: set[int],
     frames: int,
     rule: DatasetRule,
@@ -43,22 +43,22 @@ def planned_backgrounds(
     if count < 1:
         return []
     found: list[tuple[float, PlannedFrame]] = []
-    for video_id in store.videos_done():
+    for video_id in store.finished_videos():
         recording = store.recording(video_id)
         for t_s in _moments(recording, store.face_times(video_id)):
             # No face is known there any more, but one may be seen.
-            if store.is_forgotten(recording.sha256, t_s, FAR_S):
+            if store.is_erased_near(recording.sha256, t_s, MIN_DISTANCE_S):
                 continue
             stem = frame_stem(recording.sha256, t_s)
-            side: Split | None
+            split: Split | None
             if video_id in with_ours:
-                side = sides.of_moment(video_id, t_s)
+                split = splits.split_at(video_id, t_s)
             else:
-                side = background_side(recording.sha256, known, rule.val_share)
-            if side is not None:
+                split = background_split(recording.sha256, known, rule.val_share)
+            if split is not None:
                 size = (recording.width_px, recording.height_px)
-                frame = PlannedFrame(stem, side, video_id, t_s, *size, (), ())
-                found.append((chance(stem), frame))
+                frame = PlannedFrame(stem, split, video_id, t_s, *size, (), ())
+                found.append((hash_fraction(stem), frame))
     found.sort(key=lambda pair: pair[0])
     return [frame for _, frame in found[:count]]
 
@@ -67,10 +67,10 @@ def _moments(recording: Recording, faces_s: Sequence[float]) -> list[float]:
     """Moments of a video that are far from every face."""
     stop_s = recording.duration_s if math.isfinite(recording.duration_s) else 0.0
     moments = []
-    for number in range(math.ceil(stop_s / EVERY_S)):
-        t_s = EVERY_S * (number + 0.5)
+    for number in range(math.ceil(stop_s / SPACING_S)):
+        t_s = SPACING_S * (number + 0.5)
         at = bisect_left(faces_s, t_s)
         near = min((abs(face_s - t_s) for face_s in faces_s[max(at - 1, 0) : at + 1]), default=1e9)
-        if near >= FAR_S and t_s < stop_s:
+        if near >= MIN_DISTANCE_S and t_s < stop_s:
             moments.append(t_s)
     return moments

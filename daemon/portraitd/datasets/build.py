@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from portraitd.datasets.annotations import DatasetRule, Plan
-from portraitd.datasets.crop_jobs import batches, crop_frames, crop_requests
+from portraitd.datasets.crop_jobs import batch_requests, crop_frames, make_crop_requests
 from portraitd.datasets.crop_requests import CropRequest, CropResult
-from portraitd.datasets.planner import PlanRequest, plan
-from portraitd.datasets.writer import Assembled, AssembleRequest, assemble
+from portraitd.datasets.planner import PlanRequest, plan_dataset
+from portraitd.datasets.writer import DatasetSummary, WriteRequest, write_dataset
 from portraitd.model.errors import PortraitdError
 from portraitd.store.dataset_store import ClassRegistration
 from portraitd.store.frame_cache import FrameCache
@@ -28,7 +28,7 @@ class DatasetPaths(NamedTuple):
     dataset_dir: Path
 
 
-class Build:
+class DatasetBuild:
     """A build that is under way.
 
     Args:
@@ -42,30 +42,32 @@ class Build:
 
     def __init__(
         self,
-        place: DatasetPaths,
+        paths: DatasetPaths,
         rule: DatasetRule,
         keeps_frames: bool,
         executor: Executor,
         wake: Callable[[], None],
-        enrol: Callable[[ClassRegistration], None],
+        register: Callable[[ClassRegistration], None],
     ) -> None:
-        self._place = place
+        self._paths = paths
         self._rule = rule
         self._keeps_frames = keeps_frames
         self._executor = executor
-        self._ring = wake
-        self._enrol = enrol
+        self._wake = wake
+        self._register = register
         self._plan: Plan | None = None
         self._cuts: dict[Future[list[CropResult]], list[CropRequest]] = {}
-        self._pool = FrameCache(place.state_dir)
+        self._cache = FrameCache(paths.state_dir)
         self._missing: set[str] = set()
         self._lost = 0
-        self.frames_ordered = 0
+        self.frames_requested = 0
         self.frames_done = 0
-        self._planning = self._submit(plan, PlanRequest(place.state_dir, place.inbox_dir, rule))
-        self._assembling: Future[Assembled] | None = None
+        self._planning = self._submit(
+            plan_dataset, PlanRequest(paths.state_dir, paths.inbox_dir, rule)
+        )
+        self._assembling: Future[DatasetSummary] | None = None
 
-    def advance(self) -> Assembled | None:
+    def advance(self) -> DatasetSummary | None:
         """Take the next step if the last one is done. Returns what came of it, at the end.
 
         Raises:
@@ -80,12 +82,12 @@ class Build:
             if self._cuts or self._plan is None:
                 return None
             self._assembling = self._submit(
-                assemble,
-                AssembleRequest(
+                write_dataset,
+                WriteRequest(
                     self._plan,
-                    self._place.state_dir,
-                    self._place.inbox_dir,
-                    self._place.dataset_dir,
+                    self._paths.state_dir,
+                    self._paths.inbox_dir,
+                    self._paths.dataset_dir,
                     self._sentences(),
                     self._keeps_frames,
                 ),
@@ -93,32 +95,32 @@ class Build:
         return self._assembling.result() if self._assembling.done() else None
 
     def _begin_cutting(self, planned: Plan) -> None:
-        if planned.enrolment:
-            self._enrol(planned.enrolment)
-        self._plan = replace(planned, enrolment=ClassRegistration((), (), {}))
-        orders = crop_requests(planned, self._place.state_dir)
-        for batch in batches(orders, FRAMES_PER_JOB):
+        if planned.registration:
+            self._register(planned.registration)
+        self._plan = replace(planned, registration=ClassRegistration((), (), {}))
+        requests = make_crop_requests(planned, self._paths.state_dir)
+        for batch in batch_requests(requests, FRAMES_PER_JOB):
             self._cuts[self._submit(crop_frames, batch)] = batch
-            self.frames_ordered += _frames(batch)
+            self.frames_requested += _frames(batch)
 
     def _collect(self) -> None:
         for job in [job for job in self._cuts if job.done()]:
-            orders = self._cuts.pop(job)
-            self.frames_done += _frames(orders)
+            requests = self._cuts.pop(job)
+            self.frames_done += _frames(requests)
             try:
-                for order, cut in zip(orders, job.result(), strict=True):
-                    self._take(order, cut)
+                for request, cut in zip(requests, job.result(), strict=True):
+                    self._take(request, cut)
             except PortraitdError as error:
                 # What the others cut is in the pool; the next build tries these again.
                 self._missing.add(str(error))
                 self._lost += 1
 
-    def _take(self, order: CropRequest, cut: CropResult) -> None:
+    def _take(self, request: CropRequest, cut: CropResult) -> None:
         """Put what was cut into the pool: under names that were ordered, whoever answered."""
-        wanted = order.names
+        wanted = request.names
         for picture in cut.pictures:
             if picture.name in wanted:
-                self._pool.put(order.sha256, picture.name, picture.jpeg)
+                self._cache.put(request.sha256, picture.name, picture.jpeg)
         if cut.reason:
             self._missing.add(cut.reason)
             self._lost += 1
@@ -131,9 +133,9 @@ class Build:
 
     def _submit(self, job: Callable[..., Any], *arguments: Any) -> Future[Any]:
         future = self._executor.submit(job, *arguments)
-        future.add_done_callback(lambda _: self._ring())
+        future.add_done_callback(lambda _: self._wake())
         return future
 
 
-def _frames(orders: Sequence[CropRequest]) -> int:
-    return sum(len(order.frames) for order in orders)
+def _frames(requests: Sequence[CropRequest]) -> int:
+    return sum(len(request.frames) for request in requests)

@@ -9,7 +9,7 @@ from portraitd.people.names import folded, folder_name, unique_name
 from portraitd.store.dataset_store import ClassKind, ClassRegistration, ClassRow, NamedPerson
 
 
-def enrolled(
+def register_classes(
     rows: Sequence[ClassRow], people: Sequence[NamedPerson], with_unknown: bool
 ) -> tuple[list[ClassRow], ClassRegistration]:
     """Give everybody a class who has none, and note who is called differently now.
@@ -59,7 +59,7 @@ def enrolled(
     return [known[number] for number in sorted(known)], ClassRegistration(new, holders, {})
 
 
-def labels(rows: Sequence[ClassRow], people: Sequence[NamedPerson]) -> tuple[ClassLabel, ...]:
+def class_labels(rows: Sequence[ClassRow], people: Sequence[NamedPerson]) -> tuple[ClassLabel, ...]:
     """The classes as the formats write them; those that nobody holds now keep their place.
 
     Args:

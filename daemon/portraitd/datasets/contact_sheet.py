@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from portraitd.datasets.cropping import blurred
+from portraitd.datasets.cropping import blur_faces
 from portraitd.media.jpeg import TRAINING_QUALITY, encode_jpeg
 from portraitd.media.opencv import cv2
 from portraitd.model.face import Box, Image
@@ -21,7 +21,7 @@ TRAIN, VAL = (150, 110, 40), (40, 140, 240)
 _PAPER = 245
 
 
-def contact_sheet(jpegs: Sequence[bytes], is_val: Sequence[bool]) -> bytes:
+def draw_contact_sheet(jpegs: Sequence[bytes], is_val: Sequence[bool]) -> bytes:
     """A PNG of portraits in rows; those of val are framed in orange, those of train in blue.
 
     Args:
@@ -46,7 +46,7 @@ def contact_sheet(jpegs: Sequence[bytes], is_val: Sequence[bool]) -> bytes:
     return data.tobytes()
 
 
-def without(jpeg: bytes, area: Box, face: Box, hidden: Sequence[Box]) -> bytes:
+def blur_in_portrait(jpeg: bytes, area: Box, face: Box, hidden: Sequence[Box]) -> bytes:
     """A portrait in which other faces are blurred that happen to be in it.
 
     Args:
@@ -69,7 +69,7 @@ def without(jpeg: bytes, area: Box, face: Box, hidden: Sequence[Box]) -> bytes:
         )
 
     return encode_jpeg(
-        blurred(picture, [placed(box) for box in hidden], [placed(face)]), TRAINING_QUALITY
+        blur_faces(picture, [placed(box) for box in hidden], [placed(face)]), TRAINING_QUALITY
     )
 
 

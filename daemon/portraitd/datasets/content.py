@@ -14,7 +14,7 @@ from portraitd.datasets.annotations import Plan, PlannedFrame, Split
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class TextFile:
     """A file with this content."""
 
     content: str
@@ -25,7 +25,7 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class Pooled:
+class CachedImage:
     """A picture of the pool: linked where that can be done, copied where not."""
 
     path: Path
@@ -36,7 +36,7 @@ class Pooled:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class RenderedImage:
     """A picture that is made when it has to be written.
 
     Attributes:
@@ -47,13 +47,13 @@ class Made:
     make: Callable[[], bytes]
 
 
-Content = Text | Pooled | Made
-Files = Iterator[tuple[str, Content]]
+FileContent = TextFile | CachedImage | RenderedImage
+SetFiles = Iterator[tuple[str, FileContent]]
 """Path below the set's root, and content; what others refer to comes first."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pictures:
+class AvailableFrames:
     """The pictures that could be had, of those a plan names.
 
     Attributes:
@@ -68,25 +68,25 @@ class Pictures:
     @classmethod
     def of(
         cls, plan: Plan, has: Callable[[int, str], bool], path: Callable[[int, str], Path]
-    ) -> Pictures:
+    ) -> AvailableFrames:
         """Those of a plan's frames that are there and no smaller than any loader wants them."""
         frames: defaultdict[Split, list[PlannedFrame]] = defaultdict(list)
         for frame in sorted(plan.frames, key=lambda frame: frame.stem):
-            if min(frame.width_px, frame.height_px) >= SMALLEST_PX and has(
+            if min(frame.width_px, frame.height_px) >= MIN_SIDE_PX and has(
                 frame.video_id, frame.picture
             ):
                 frames[frame.split].append(frame)
         return cls(plan, frames, path)
 
-    def of_frame(self, frame: PlannedFrame) -> Pooled:
-        return Pooled(self.path(frame.video_id, frame.picture))
+    def of_frame(self, frame: PlannedFrame) -> CachedImage:
+        return CachedImage(self.path(frame.video_id, frame.picture))
 
 
-SMALLEST_PX = 10
+MIN_SIDE_PX = 10
 """Ultralytics drops pictures with a shorter side."""
 
 
-def darknet_lines(frame: PlannedFrame) -> str:
+def format_labels(frame: PlannedFrame) -> str:
     """The faces of a frame, ``class x_center y_center width height`` each, as shares of it."""
     lines = []
     for label in frame.labels:
@@ -103,16 +103,16 @@ def darknet_lines(frame: PlannedFrame) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def as_json(value: Any) -> str:
+def format_json(value: Any) -> str:
     """For people as well: names are written as they are."""
     return json.dumps(value, ensure_ascii=False, indent=1) + "\n"
 
 
-def quoted(text: str) -> str:
+def quote_text(text: str) -> str:
     """A text as YAML and JSON both read it."""
     return json.dumps(text, ensure_ascii=False)
 
 
-def lines(texts: Sequence[str]) -> str:
+def join_lines(texts: Sequence[str]) -> str:
     """Each with a line end."""
     return "".join(f"{text}\n" for text in texts)

@@ -7,18 +7,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from portraitd.datasets.annotations import DETECTION, Plan, chip_picture
+from portraitd.datasets.annotations import DETECTION_FORMATS, Plan, chip_name
 from portraitd.datasets.crop_requests import ChipRequest, CropRequest, CropResult, FrameRequest
 from portraitd.model.face import Box
 from portraitd.store.dataset_store import Recording
-from portraitd.store.frame_cache import FrameCache, frame_picture
+from portraitd.store.frame_cache import FrameCache, frame_name
 
 
-def crop_frames(orders: Sequence[CropRequest]) -> list[CropResult]:
+def crop_frames(requests: Sequence[CropRequest]) -> list[CropResult]:
     """Carry out some orders. For a worker, which hands back pictures and writes nothing."""
-    from portraitd.datasets.cropping import cut
+    from portraitd.datasets.cropping import crop_images
 
-    return [cut(order) for order in orders]
+    return [crop_images(request) for request in requests]
 
 
 @dataclass(slots=True)
@@ -30,12 +30,12 @@ class _Wanted:
     chips: list[ChipRequest] = field(default_factory=list)
 
 
-def crop_requests(plan: Plan, state_dir: Path) -> list[CropRequest]:
+def make_crop_requests(plan: Plan, state_dir: Path) -> list[CropRequest]:
     """What has to be cut for a plan, one order for each slice of a recording."""
-    pool = FrameCache(state_dir)
+    cache = FrameCache(state_dir)
     wanted: defaultdict[int, dict[float, _Wanted]] = defaultdict(dict)
-    there = {one.id: pool.names(one.sha256) for one in plan.recordings.values()}
-    if any(form in plan.rule.formats for form in DETECTION):
+    there = {one.id: cache.names(one.sha256) for one in plan.recordings.values()}
+    if any(form in plan.rule.formats for form in DETECTION_FORMATS):
         for frame in plan.frames:
             if frame.picture not in there[frame.video_id]:
                 one = wanted[frame.video_id].setdefault(frame.t_s, _Wanted())
@@ -44,27 +44,27 @@ def crop_requests(plan: Plan, state_dir: Path) -> list[CropRequest]:
                 one.is_exact = bool(frame.labels)
     for crop in plan.crops:
         face = crop.face
-        names = (chip_picture(crop.stem, 150), chip_picture(crop.stem, 112))
+        names = (chip_name(crop.stem, 150), chip_name(crop.stem, 112))
         missing = [
             name if form in plan.rule.formats and name not in there[face.video_id] else ""
             for form, name in zip(("chips150", "chips112"), names, strict=True)
         ]
         if any(missing):
-            order = ChipRequest(face.box, face.landmarks, *missing)
-            wanted[face.video_id].setdefault(face.t_s, _Wanted()).chips.append(order)
-    orders = []
+            request = ChipRequest(face.box, face.landmarks, *missing)
+            wanted[face.video_id].setdefault(face.t_s, _Wanted()).chips.append(request)
+    requests = []
     for video_id, moments in wanted.items():
         recording = plan.recordings[video_id]
-        kept = {name: pool.path(recording.sha256, name) for name in there[video_id]}
-        orders += _of_recording(recording, moments, kept)
-    return orders
+        kept = {name: cache.path(recording.sha256, name) for name in there[video_id]}
+        requests += _of_recording(recording, moments, kept)
+    return requests
 
 
-def batches(orders: Sequence[CropRequest], frames: int) -> Iterable[list[CropRequest]]:
+def batch_requests(requests: Sequence[CropRequest], frames: int) -> Iterable[list[CropRequest]]:
     """Orders in jobs of so many frames or a little more: a photo alone is not worth a job."""
     batch: list[CropRequest] = []
-    for order in orders:
-        batch.append(order)
+    for request in requests:
+        batch.append(request)
         if sum(len(one.frames) for one in batch) >= frames:
             yield batch
             batch = []
@@ -89,7 +89,7 @@ def _of_recording(
                 one.blurred,
                 one.labelled,
                 tuple(one.chips),
-                kept.get(frame_picture(recording.sha256, t_s)),
+                kept.get(frame_name(recording.sha256, t_s)),
             )
         )
     return [

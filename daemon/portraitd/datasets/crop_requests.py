@@ -39,7 +39,7 @@ class FrameRequest(NamedTuple):
     blurred: tuple[Box, ...]
     labelled: tuple[Box, ...]
     chips: tuple[ChipRequest, ...]
-    kept: Path | None = None
+    cached_path: Path | None = None
 
 
 class CroppedPicture(NamedTuple):
@@ -62,8 +62,8 @@ class CropRequest(NamedTuple):
     @property
     def reads(self) -> tuple[Path, ...]:
         """The files that a worker needs for it."""
-        kept = (frame.kept for frame in self.frames if frame.kept)
-        return (*(source.path for source in self.sources), *kept)
+        cached_path = (frame.cached_path for frame in self.frames if frame.cached_path)
+        return (*(source.path for source in self.sources), *cached_path)
 
     @property
     def names(self) -> set[str]:

@@ -1,6 +1,6 @@
 """Cuts frames and chips again, from the frames that were kept or from the videos. For workers.
 
-Imports OpenCV and dlib: the daemon process names ``cut`` through ``portraitd.datasets.crop_jobs``.
+Imports OpenCV and dlib: the daemon process names ``crop_images`` through ``portraitd.datasets.crop_jobs``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from portraitd.datasets.annotations import are_corners
+from portraitd.datasets.annotations import are_dlib_points
 from portraitd.datasets.crop_requests import (
     ChipRequest,
     CroppedPicture,
@@ -21,7 +21,7 @@ from portraitd.datasets.crop_requests import (
     FrameRequest,
 )
 from portraitd.faces.alignment import Aligner
-from portraitd.faces.models.weights import FIVE_POINTS, find, verified
+from portraitd.faces.models.weights import FIVE_POINTS, find_weights, read_verified
 from portraitd.media.jpeg import TRAINING_QUALITY, encode_jpeg
 from portraitd.media.opencv import cv2
 from portraitd.media.video import FramesAt
@@ -29,14 +29,14 @@ from portraitd.model.errors import VideoError
 from portraitd.model.face import Box, Image, Landmarks
 from portraitd.workers.file_broker import open_to_read
 
-ARCFACE = np.array(
+ARCFACE_TEMPLATE = np.array(
     [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655),
      (70.7299, 92.2041)],
     np.float64,
 )  # fmt: skip
 """Where ArcFace's training put eyes, nose and corners of the mouth in 112 x 112 pixels."""
 
-ARCFACE_CORNERS = np.array(
+ARCFACE_TEMPLATE_DLIB = np.array(
     [(80.2, 53.2), (66.5, 53.7), (31.4, 52.8), (45.2, 53.5), (55.8, 80.5)], np.float64
 )
 """Where dlib's five points lie in such chips: corners of the eyes and the base of the nose.
@@ -51,11 +51,11 @@ _BLURRED_BLOCKS = 5
 """A blurred face keeps so many spots of colour across: nobody is recognised by them."""
 
 
-def cut(order: CropRequest) -> CropResult:
+def crop_images(request: CropRequest) -> CropResult:
     """Make every picture that is ordered, as far as it can be had. Writes nothing."""
     done: list[CroppedPicture] = []
     left = []
-    for frame in order.frames:
+    for frame in request.frames:
         image = _kept_frame(frame)
         if image is None:
             left.append(frame)
@@ -64,13 +64,15 @@ def cut(order: CropRequest) -> CropResult:
     if not left:
         return CropResult(tuple(done), "")
     reason = "the file is not there any more"
-    for source in order.sources:
+    for source in request.sources:
         exact = [frame for frame in left if frame.is_exact]
         loose = [frame for frame in left if not frame.is_exact]
         try:
             for frames, tolerance_s in ((exact, 0.0), (loose, BACKGROUND_TOLERANCE_S)):
                 by_time = {frame.t_s: frame for frame in frames}
-                wanted = FramesAt(source, order.kind, order.start_s, sorted(by_time), tolerance_s)
+                wanted = FramesAt(
+                    source, request.kind, request.start_s, sorted(by_time), tolerance_s
+                )
                 for t_s, found in wanted if by_time else ():
                     done += _pictures(by_time[t_s], found.image)
                     left.remove(by_time[t_s])
@@ -83,10 +85,10 @@ def cut(order: CropRequest) -> CropResult:
 
 def _kept_frame(frame: FrameRequest) -> Image | None:
     """A frame that was kept as it was seen."""
-    if frame.kept is None:
+    if frame.cached_path is None:
         return None
     try:
-        fd = open_to_read(frame.kept)
+        fd = open_to_read(frame.cached_path)
     except OSError:
         return None
     with os.fdopen(fd, "rb") as file:
@@ -94,33 +96,33 @@ def _kept_frame(frame: FrameRequest) -> Image | None:
     return None if image is None else np.asarray(image, np.uint8)
 
 
-def _pictures(order: FrameRequest, image: Image) -> list[CroppedPicture]:
+def _pictures(request: FrameRequest, image: Image) -> list[CroppedPicture]:
     """The pictures of one frame; none if the frame has another size."""
-    if (image.shape[1], image.shape[0]) != order.size_px:
+    if (image.shape[1], image.shape[0]) != request.size_px:
         return []
     # The frame last: where it is there, chips are cut from it, and not from the video as these.
     made = [
         CroppedPicture(name, encode_jpeg(picture, TRAINING_QUALITY))
-        for chip in order.chips
+        for chip in request.chips
         for name, picture in _chips(image, chip)
     ]
-    if order.name:
-        shown = blurred(image, order.blurred, order.labelled) if order.blurred else image
-        made.append(CroppedPicture(order.name, encode_jpeg(shown, TRAINING_QUALITY)))
+    if request.name:
+        shown = blur_faces(image, request.blurred, request.labelled) if request.blurred else image
+        made.append(CroppedPicture(request.name, encode_jpeg(shown, TRAINING_QUALITY)))
     return made
 
 
-def _chips(image: Image, order: ChipRequest) -> list[tuple[str, Image]]:
+def _chips(image: Image, request: ChipRequest) -> list[tuple[str, Image]]:
     made = []
-    if order.name_150:
-        chip, _ = _aligner().align(image, order.box)
-        made.append((order.name_150, np.asarray(cv2.cvtColor(chip, cv2.COLOR_RGB2BGR), np.uint8)))
-    if order.name_112 and order.landmarks:
-        made.append((order.name_112, arcface_chip(image, order.landmarks)))
+    if request.name_150:
+        chip, _ = _aligner().align(image, request.box)
+        made.append((request.name_150, np.asarray(cv2.cvtColor(chip, cv2.COLOR_RGB2BGR), np.uint8)))
+    if request.name_112 and request.landmarks:
+        made.append((request.name_112, align_arcface(image, request.landmarks)))
     return made
 
 
-def arcface_chip(image: Image, landmarks: Landmarks) -> Image:
+def align_arcface(image: Image, landmarks: Landmarks) -> Image:
     """The face upright in 112 x 112 pixels, as ArcFace and its kin are trained on; BGR.
 
     Args:
@@ -128,8 +130,8 @@ def arcface_chip(image: Image, landmarks: Landmarks) -> Image:
         landmarks: Both eyes, the nose and both corners of the mouth, that on the left of the
             picture first, in pixels of the frame; or dlib's five, which come out less exact.
     """
-    template = ARCFACE_CORNERS if are_corners(landmarks) else ARCFACE
-    turn = similarity(np.asarray(landmarks, np.float64), template)
+    template = ARCFACE_TEMPLATE_DLIB if are_dlib_points(landmarks) else ARCFACE_TEMPLATE
+    turn = fit_similarity(np.asarray(landmarks, np.float64), template)
     scale = float(np.hypot(turn[0, 0], turn[0, 1]))
     if scale < 0.5:
         # Shrinking by more than half skips pixels: average them before.
@@ -138,7 +140,7 @@ def arcface_chip(image: Image, landmarks: Landmarks) -> Image:
     return np.asarray(cv2.warpAffine(image, turn, (112, 112)), np.uint8)
 
 
-def similarity(points: Any, target: Any) -> Any:
+def fit_similarity(points: Any, target: Any) -> Any:
     """The turn, scale and shift that brings points nearest to others, as a 2 x 3 matrix.
 
     Least squares (Umeyama, 1991), without mirroring.
@@ -152,7 +154,7 @@ def similarity(points: Any, target: Any) -> Any:
     return np.hstack([scale * turn, (target_mean - scale * turn @ mean)[:, None]])
 
 
-def blurred(image: Image, faces: Sequence[Box], spared: Sequence[Box] = ()) -> Image:
+def blur_faces(image: Image, faces: Sequence[Box], spared: Sequence[Box] = ()) -> Image:
     """The picture with some faces made unrecognisable, hair and chin as well.
 
     Args:
@@ -189,6 +191,6 @@ def _inside(boxes: Sequence[Box], image: Image) -> list[Box]:
 
 @lru_cache(maxsize=1)
 def _aligner() -> Aligner:
-    points = find(FIVE_POINTS)
-    verified(FIVE_POINTS, points)
+    points = find_weights(FIVE_POINTS)
+    read_verified(FIVE_POINTS, points)
     return Aligner.load(points)

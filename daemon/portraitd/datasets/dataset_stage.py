@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 import structlog
 
-from portraitd.datasets.annotations import DatasetRule, marked
-from portraitd.datasets.build import Build, DatasetPaths
+from portraitd.datasets.annotations import DatasetRule, set_fingerprint
+from portraitd.datasets.build import DatasetBuild, DatasetPaths
 from portraitd.datasets.output import read_note
-from portraitd.datasets.writer import Assembled
+from portraitd.datasets.writer import DatasetSummary
 from portraitd.model.errors import PortraitdError, StoreError
+from portraitd.model.stage import BackOff, Now, Stage
 from portraitd.store.dataset_store import ClassRegistration, DatasetStore
 
 log = structlog.get_logger(stage="dataset")
@@ -36,7 +37,7 @@ class BuildAnswer:
     granted: bool
 
 
-class DatasetStage:
+class DatasetStage(Stage):
     """Builds the training set after each grouping, or when somebody asks for it.
 
     Args:
@@ -47,33 +48,36 @@ class DatasetStage:
         ring: Called, from any thread, when a step has come back.
         is_auto: Whether to build unasked.
         keeps_frames: Whether frames are kept while videos are processed.
+        is_working: Returns whether the people are about to change: then no set is built yet.
     """
 
     def __init__(
         self,
         store: DatasetStore,
-        place: DatasetPaths,
+        paths: DatasetPaths,
         rule: DatasetRule,
         executor: Executor,
         wake: Callable[[], None],
         is_auto: bool,
         keeps_frames: bool,
+        is_working: Callable[[], bool],
     ) -> None:
         self._store = store
-        self._place = place
+        self._paths = paths
         self._rule = rule
         self._executor = executor
-        self._ring = wake
+        self._wake = wake
         self._is_auto = is_auto
         self._keeps_frames = keeps_frames
-        note = read_note(place.dataset_dir) if is_auto else None
+        note = read_note(paths.dataset_dir) if is_auto else None
         self._made_from = note.fingerprint if note else ""
-        self._build: Build | None = None
+        self._build: DatasetBuild | None = None
         self._requested: tuple[str, ...] = ()
         self._asked: tuple[str, ...] = ()
         self._answers: list[BuildAnswer] = []
         self._now_s = 0.0
-        self._not_before_s = 0.0
+        self._is_working = is_working
+        self._back_off = BackOff(BACK_OFF_S)
 
     @property
     def pending(self) -> bool:
@@ -102,15 +106,10 @@ class DatasetStage:
         """Forget an answer that reached the one who asked."""
         self._answers.remove(answer)
 
-    def refresh(self, now_s: float, working: bool) -> None:
-        """Begin a build that is due, or go on with one.
-
-        Args:
-            now_s: The time.
-            working: Whether the people are about to change: then a set is not worth it yet.
-        """
-        self._now_s = now_s
-        if self._build is None and not self._begin(now_s, working):
+    def tick(self, now: Now) -> None:
+        """Begin a build that is due, or continue one."""
+        self._now_s = now.wall_s
+        if self._build is None and not self._begin(now):
             return
         try:
             done = self._build.advance() if self._build else None
@@ -120,7 +119,7 @@ class DatasetStage:
         except Exception as error:
             reason = str(error) if isinstance(error, PortraitdError) else repr(error)
             self._build = None
-            self._not_before_s = now_s + BACK_OFF_S
+            self._back_off.start(now)
             log.error("dataset_failed", reason=reason)
             self._answer(None, reason)
             return
@@ -131,21 +130,20 @@ class DatasetStage:
         """Forget a build that is out; the next start begins it again."""
         self._build = None
 
-    def _begin(self, now_s: float, working: bool) -> bool:
+    def _begin(self, now: Now) -> bool:
         asked = self._requested
-        # A clock that was set back must not make a short pause a long one.
-        pauses = 0 < self._not_before_s - now_s <= BACK_OFF_S
-        if not asked and (working or pauses or not self._is_stale()):
+        waits = self._is_working() or not self._back_off.ready(now)
+        if not asked and (waits or not self._is_stale()):
             return False
         self._asked = asked
-        self._build = Build(
-            self._place, self._rule, self._keeps_frames, self._executor, self._ring, self._enrol
+        self._build = DatasetBuild(
+            self._paths, self._rule, self._keeps_frames, self._executor, self._wake, self._register
         )
         return True
 
-    def _finish(self, done: Assembled) -> None:
+    def _finish(self, done: DatasetSummary) -> None:
         self._build = None
-        note = read_note(self._place.dataset_dir)
+        note = read_note(self._paths.dataset_dir)
         self._made_from = note.fingerprint if note else ""
         log.info(
             "dataset_built",
@@ -158,13 +156,13 @@ class DatasetStage:
         )
         self._answer(done, "")
 
-    def _answer(self, done: Assembled | None, blocked: str) -> None:
+    def _answer(self, done: DatasetSummary | None, blocked: str) -> None:
         """Tell those who asked before the build began; who asked later waits for the next."""
         text = blocked if done is None else json.dumps(done._asdict())
         self._answers += [BuildAnswer(name, text, done is not None) for name in self._asked]
         self._requested = tuple(name for name in self._requested if name not in self._asked)
         if self._asked:
-            self._ring()
+            self._wake()
         self._asked = ()
 
     def _is_stale(self) -> bool:
@@ -173,7 +171,7 @@ class DatasetStage:
         fingerprint = self._store.fingerprint()
         # Where there is neither a set nor anybody to be in it, nothing is made.
         nobody = not self._made_from and not self._store.persons(self._rule.people == "named")
-        return not nobody and self._made_from != marked(fingerprint, self._rule)
+        return not nobody and self._made_from != set_fingerprint(fingerprint, self._rule)
 
-    def _enrol(self, enrolment: ClassRegistration) -> None:
-        self._store.enrol(enrolment, self._now_s)
+    def _register(self, registration: ClassRegistration) -> None:
+        self._store.register(registration, self._now_s)

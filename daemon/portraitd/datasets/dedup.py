@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from portraitd.model.face import Embeddings
 
 
-def deduplicated(
+def select_distinct(
     embeddings: Embeddings,
     tracks: NDArray[np.int64],
     times_s: NDArray[np.float64],

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from portraitd.datasets.content import Content, Pooled, Text
+from portraitd.datasets.content import CachedImage, FileContent, TextFile
 from portraitd.model.errors import AlreadyRunning, PublishError
 
 NOTE_NAME = ".portraitd-dataset.json"
@@ -96,7 +96,7 @@ def held(root: Path) -> Iterator[None]:
         os.close(fd)
 
 
-def publish(root: Path, wanted: Mapping[str, Content]) -> OutputChanges:
+def publish(root: Path, wanted: Mapping[str, FileContent]) -> OutputChanges:
     """Make the folder hold these files and none of its own besides.
 
     Files that portraitd never wrote stay where they are. Call it within ``held``, and
@@ -143,7 +143,7 @@ class _Publishing:
         self._sound: set[PurePosixPath] = set()
         self.changes = OutputChanges()
 
-    def run(self, wanted: Mapping[str, Content]) -> None:
+    def run(self, wanted: Mapping[str, FileContent]) -> None:
         for path, content in wanted.items():
             self._ensure(path, content)
         # Pictures before their labels: a picture without one would be a background.
@@ -162,7 +162,7 @@ class _Publishing:
         beside.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
         beside.replace(self._root / NOTE_NAME)
 
-    def _ensure(self, path: str, content: Content) -> None:
+    def _ensure(self, path: str, content: FileContent) -> None:
         target = self._root / path
         record = self._before.get(path)
         if record and record.identity == content.identity and _is_as(target, record):
@@ -171,10 +171,10 @@ class _Publishing:
         self._make_way(path, target, record, content)
         beside = target.with_name(f"{_UNFINISHED}{target.name[:80]}")
         beside.unlink(missing_ok=True)
-        if isinstance(content, Pooled):
+        if isinstance(content, CachedImage):
             _link_or_copy(content.path, beside)
         else:
-            data = content.content.encode() if isinstance(content, Text) else content.make()
+            data = content.content.encode() if isinstance(content, TextFile) else content.make()
             beside.write_bytes(data)
             with contextlib.suppress(PermissionError):
                 beside.chmod(0o644)
@@ -185,7 +185,9 @@ class _Publishing:
         self._after[path] = SetFile(content.identity, facts.st_size, facts.st_mtime_ns)
         self.changes.written += 1
 
-    def _make_way(self, path: str, target: Path, record: SetFile | None, content: Content) -> None:
+    def _make_way(
+        self, path: str, target: Path, record: SetFile | None, content: FileContent
+    ) -> None:
         """Make the folders of a file, and put aside what lies there and is not ours."""
         self._make_folders(PurePosixPath(path).parent)
         if not os.path.lexists(target):
@@ -235,7 +237,7 @@ class _Publishing:
         (self._root / path).rename(aside)
         self.changes.put_aside += 1
 
-    def _remove_stale_caches(self, wanted: Mapping[str, Content]) -> None:
+    def _remove_stale_caches(self, wanted: Mapping[str, FileContent]) -> None:
         """Ultralytics keeps what it read of labels, and does not notice every change of them."""
         changed = self.changes.written + self.changes.removed
         if changed and any(path.startswith("yolo/") for path in wanted):
@@ -251,13 +253,13 @@ def _is_as(target: Path, record: SetFile) -> bool:
     return (facts.st_size, facts.st_mtime_ns) == (record.size, record.mtime_ns)
 
 
-def _holds(target: Path, content: Content) -> bool:
+def _holds(target: Path, content: FileContent) -> bool:
     """Whether a file that is in no note holds what is to be written: an earlier build did it."""
     if target.is_symlink() or not target.is_file():
         return False
-    if isinstance(content, Text):
+    if isinstance(content, TextFile):
         return target.read_bytes() == content.content.encode()
-    if isinstance(content, Pooled):
+    if isinstance(content, CachedImage):
         return target.samefile(content.path) or (
             target.stat().st_size == content.path.stat().st_size
             and target.read_bytes() == content.path.read_bytes()

@@ -10,10 +10,10 @@ from html import escape
 from urllib.parse import quote
 
 from portraitd.datasets.annotations import SPLITS, ClassLabel, PlannedCrop
-from portraitd.datasets.content import Files, Made, Pictures, Text
-from portraitd.datasets.split_units import chance
+from portraitd.datasets.content import AvailableFrames, RenderedImage, SetFiles, TextFile
+from portraitd.datasets.split_units import hash_fraction
 
-MOST_TILES = 96
+MAX_TILES = 96
 """On a sheet; of more faces a sample is shown."""
 
 _STYLE = """
@@ -31,7 +31,7 @@ img { max-width: 100%; height: auto }
 
 
 @dataclass(frozen=True, slots=True)
-class ClassFigures:
+class ClassStatistics:
     """What a set holds of one class.
 
     Attributes:
@@ -48,7 +48,7 @@ class ClassFigures:
     sizes_px: tuple[float, ...]
 
 
-def figures(pictures: Pictures) -> list[ClassFigures]:
+def class_statistics(pictures: AvailableFrames) -> list[ClassStatistics]:
     """By class number; classes that nobody holds and that hold nothing are left out."""
     plan = pictures.plan
     faces: defaultdict[int, Counter[str]] = defaultdict(Counter)
@@ -63,13 +63,13 @@ def figures(pictures: Pictures) -> list[ClassFigures]:
                 labels[label.class_id][split] += 1
     found = []
     for one in plan.classes:
-        thinned = plan.thinned.get(one.id)
-        if thinned or labels[one.id]:
+        counts = plan.counts.get(one.id)
+        if counts or labels[one.id]:
             found.append(
-                ClassFigures(
+                ClassStatistics(
                     one,
-                    thinned.found if thinned else 0,
-                    thinned.near_duplicates if thinned else 0,
+                    counts.found if counts else 0,
+                    counts.near_duplicates if counts else 0,
                     faces[one.id],
                     labels[one.id],
                     tuple(sorted(sizes[one.id])),
@@ -78,35 +78,35 @@ def figures(pictures: Pictures) -> list[ClassFigures]:
     return found
 
 
-def warnings(pictures: Pictures, missing: Sequence[str]) -> list[str]:
+def find_warnings(pictures: AvailableFrames, missing: Sequence[str]) -> list[str]:
     """What somebody should know before they train, one sentence each."""
     plan, found = pictures.plan, []
-    if not plan.thinned:
+    if not plan.counts:
         found.append(
             "Nobody has a name yet: rename a person's folder, or set dataset.people to all."
         )
     elif plan.frames and not pictures.frames["val"]:
         found.append("There is no val: everybody is in one shot alone. Add a second video.")
-    if plan.cut_in_time:
+    if plan.splits_by_time:
         found.append(
             "Val is cut from the same shots as train, because there is nothing else: scores "
             "will be too good. Add a second video."
         )
-    if plan.alone:
+    if plan.unsplittable:
         found.append(
             "Without a folder, because their faces are of one shot and cannot be parted into "
-            f"train and val: {', '.join(plan.alone)}."
+            f"train and val: {', '.join(plan.unsplittable)}."
         )
-    if plan.left_out:
-        found.append(f"{plan.left_out} frames are left out for the unknown faces in them.")
+    if plan.frames_left_out:
+        found.append(f"{plan.frames_left_out} frames are left out for the unknown faces in them.")
     return found + list(missing)
 
 
 def report_files(
-    pictures: Pictures,
+    pictures: AvailableFrames,
     missing: Sequence[str],
     sheet: Callable[[Sequence[PlannedCrop]], bytes],
-) -> Files:
+) -> SetFiles:
     """``report/index.html`` and a PNG for each class with faces.
 
     Args:
@@ -120,19 +120,19 @@ def report_files(
     sheets = {}
     for number, crops in of_class.items():
         # A sample by chance, the same each time; then val after train, by time.
-        some = sorted(crops, key=lambda crop: chance(crop.stem))[:MOST_TILES]
+        some = sorted(crops, key=lambda crop: hash_fraction(crop.stem))[:MAX_TILES]
         some.sort(key=lambda crop: (crop.split, crop.stem))
         shown = "\n".join(f"{crop.split} {crop.stem} {len(crop.hidden)}" for crop in some)
         path = f"report/{number:04d}-{pictures.plan.classes[number].label}.png"
         sheets[number] = path.removeprefix("report/")
-        yield path, Made(Text(shown).identity, lambda some=some: sheet(some))  # type: ignore[misc]
-    page = _page(pictures, figures(pictures), warnings(pictures, missing), sheets)
-    yield "report/index.html", Text(page)
+        yield path, RenderedImage(TextFile(shown).identity, lambda some=some: sheet(some))  # type: ignore[misc]
+    page = _page(pictures, class_statistics(pictures), find_warnings(pictures, missing), sheets)
+    yield "report/index.html", TextFile(page)
 
 
 def _page(
-    pictures: Pictures,
-    rows: Sequence[ClassFigures],
+    pictures: AvailableFrames,
+    rows: Sequence[ClassStatistics],
     sentences: Sequence[str],
     sheets: dict[int, str],
 ) -> str:
@@ -151,7 +151,7 @@ def _page(
         _row("faces in frames", *(sum(row.labels[s] for row in rows) for s in SPLITS)),
         _row("faces in folders", *(sum(row.faces[s] for row in rows) for s in SPLITS)),
         _row("people in folders", *(sum(row.faces[s] > 0 for row in rows) for s in SPLITS)),
-        f"</table><p>Balance: {escape(balance(rows))}</p><table>",
+        f"</table><p>Balance: {escape(describe_balance(rows))}</p><table>",
         "<tr><th>class</th><th>number</th><th>faces found</th><th>near-duplicates removed</th>"
         "<th class=train>train</th><th class=val>val</th><th class=train>frames train</th>"
         "<th class=val>frames val</th><th>size in px</th><th></th></tr>",
@@ -173,12 +173,12 @@ def _page(
     ]
     parts.append(
         "<p>On the sheets <b class=train>blue</b> is train and <b class=val>orange</b> is val; "
-        f"of more than {MOST_TILES} faces a sample is shown.</p></body></html>"
+        f"of more than {MAX_TILES} faces a sample is shown.</p></body></html>"
     )
     return "\n".join(parts) + "\n"
 
 
-def balance(rows: Sequence[ClassFigures]) -> str:
+def describe_balance(rows: Sequence[ClassStatistics]) -> str:
     """The largest and the smallest person, in words."""
     counts = sorted((sum(row.faces.values()), row.label.label) for row in rows if row.faces)
     if not counts:

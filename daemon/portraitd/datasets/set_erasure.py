@@ -17,7 +17,7 @@ BUILD_LOCK = "dataset.lock"
 
 
 @contextmanager
-def building(state_dir: Path) -> Iterator[None]:
+def build_lock(state_dir: Path) -> Iterator[None]:
     """Nobody is forgotten while a set is planned, cut and written: it would hold them again.
 
     Raises:

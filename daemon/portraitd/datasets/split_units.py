@@ -14,7 +14,7 @@ from typing import NamedTuple
 from portraitd.datasets.annotations import Split
 
 
-class Unit(NamedTuple):
+class SplitUnit(NamedTuple):
     """Something that lies on one side as a whole.
 
     Attributes:
@@ -26,8 +26,8 @@ class Unit(NamedTuple):
     faces: Mapping[int, int]
 
 
-def assigned(
-    units: Sequence[Unit],
+def assign_splits(
+    units: Sequence[SplitUnit],
     known: Mapping[str, str],
     share: float,
     already: Mapping[Split, Mapping[int, int]] | None = None,
@@ -47,30 +47,30 @@ def assigned(
     Returns:
         The side of every unit that is not among ``known``.
     """
-    held: dict[str, Counter[int]] = {
-        side: Counter((already or {}).get(side, {})) for side in ("train", "val")
+    counts: dict[str, Counter[int]] = {
+        split: Counter((already or {}).get(split, {})) for split in ("train", "val")
     }
-    total, left = Counter(held["train"]) + Counter(held["val"]), Counter[int]()
+    total, left = Counter(counts["train"]) + Counter(counts["val"]), Counter[int]()
     new = []
     for unit in sorted(units, key=lambda unit: hashlib.sha256(unit.key.encode()).digest()):
         total.update(unit.faces)
-        side = known.get(unit.key)
-        if side in held:
-            held[side].update(unit.faces)
+        split = known.get(unit.key)
+        if split in counts:
+            counts[split].update(unit.faces)
         else:
             new.append(unit)
             left.update(unit.faces.keys())
     chosen: dict[str, Split] = {}
     for unit in new:
         left.subtract(unit.faces.keys())
-        chosen[unit.key] = side = _side(unit, held, total, left, share)
-        held[side].update(unit.faces)
+        chosen[unit.key] = split = _side(unit, counts, total, left, share)
+        counts[split].update(unit.faces)
     return chosen
 
 
 def _side(
-    unit: Unit,
-    held: Mapping[str, Counter[int]],
+    unit: SplitUnit,
+    counts: Mapping[str, Counter[int]],
     total: Counter[int],
     left: Counter[int],
     share: float,
@@ -78,30 +78,30 @@ def _side(
     """Where one unit goes, given what lies where and how many units are still to come."""
     people = unit.faces.keys()
     if not people:
-        return "val" if chance(unit.key) < share else "train"
-    if any(not held["train"][one] and left[one] <= 0 for one in people):
+        return "val" if hash_fraction(unit.key) < share else "train"
+    if any(not counts["train"][one] and left[one] <= 0 for one in people):
         return "train"
     for one in people:
         is_small = 2 * unit.faces[one] <= total[one]
-        if not held["val"][one] and share > 0 and (is_small or left[one] <= 0):
+        if not counts["val"][one] and share > 0 and (is_small or left[one] <= 0):
             return "val"
-    filled = [(held["val"][one] + unit.faces[one]) / total[one] for one in people]
+    filled = [(counts["val"][one] + unit.faces[one]) / total[one] for one in people]
     return "val" if sum(filled) / len(filled) <= share else "train"
 
 
-def chance(key: str) -> float:
+def hash_fraction(key: str) -> float:
     """A number from 0 to 1 that depends on the key alone."""
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:7]) / (1 << 56)
 
 
-class Stretch(NamedTuple):
+class Segment(NamedTuple):
     """A part of a recording that no track leaves; both ends are inside."""
 
     start_s: float
     stop_s: float
 
 
-def stretches(spans: Iterable[tuple[float, float]]) -> list[Stretch]:
+def find_segments(spans: Iterable[tuple[float, float]]) -> list[Segment]:
     """Cut a recording where no track crosses.
 
     Args:
@@ -110,10 +110,10 @@ def stretches(spans: Iterable[tuple[float, float]]) -> list[Stretch]:
     Returns:
         By time.
     """
-    found: list[Stretch] = []
+    found: list[Segment] = []
     for start_s, stop_s in sorted(spans):
         if found and start_s <= found[-1].stop_s:
-            found[-1] = Stretch(found[-1].start_s, max(stop_s, found[-1].stop_s))
+            found[-1] = Segment(found[-1].start_s, max(stop_s, found[-1].stop_s))
         else:
-            found.append(Stretch(start_s, stop_s))
+            found.append(Segment(start_s, stop_s))
     return found

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from portraitd.datasets.annotations import FACE_FOLDERS, SPLITS, Format
+from portraitd.datasets.annotations import FACE_FOLDER_FORMATS, SPLITS, Format
 from portraitd.media.jpeg import jpeg_problem, jpeg_size
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
@@ -22,7 +22,7 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tif
 
 
 @dataclass(slots=True)
-class Checked:
+class FormatCheck:
     """What a loader would make of a set in one format.
 
     Attributes:
@@ -41,19 +41,19 @@ class Checked:
     problems: list[str] = field(default_factory=list)
 
     @property
-    def sound(self) -> bool:
+    def is_valid(self) -> bool:
         return not self.dropped and not self.problems
 
 
-def checked(root: Path, form: Format) -> Checked:
+def check_format(root: Path, form: Format) -> FormatCheck:
     """Check one format of a set.
 
     Args:
         root: The set's folder.
         form: Which format.
     """
-    found = Checked(form)
-    checks: dict[str, Callable[[Path, Checked], None]] = {
+    found = FormatCheck(form)
+    checks: dict[str, Callable[[Path, FormatCheck], None]] = {
         "yolo": _yolo,
         "darknet": _darknet,
         "coco": _coco,
@@ -61,7 +61,7 @@ def checked(root: Path, form: Format) -> Checked:
     }
     folder = root / form
     if not folder.is_dir():
-        if form in FACE_FOLDERS or form == "cvat":
+        if form in FACE_FOLDER_FORMATS or form == "cvat":
             # Nobody can be parted into train and val, or no video: there is nothing to load.
             return found
         found.problems.append(f"{form}/ is not there; run `portraitd dataset build`")
@@ -73,7 +73,7 @@ def checked(root: Path, form: Format) -> Checked:
     return found
 
 
-def _yolo(folder: Path, found: Checked) -> None:
+def _yolo(folder: Path, found: FormatCheck) -> None:
     """As Ultralytics' ``check_det_dataset`` and ``verify_image_label``."""
     names = _yaml_names(folder / "data.yaml", found)
     seen: dict[str, str] = {}
@@ -90,7 +90,7 @@ def _yolo(folder: Path, found: Checked) -> None:
             _count(found, image, problem, _labelled(label))
 
 
-def _darknet(folder: Path, found: Checked) -> None:
+def _darknet(folder: Path, found: FormatCheck) -> None:
     """As Darknet reads ``obj.data`` from within the folder."""
     keys: dict[str, str] = {}
     for line in (folder / "obj.data").read_text(encoding="utf-8").splitlines():
@@ -111,7 +111,7 @@ def _darknet(folder: Path, found: Checked) -> None:
             _count(found, image, problem, _labelled(label))
 
 
-def _coco(folder: Path, found: Checked) -> None:
+def _coco(folder: Path, found: FormatCheck) -> None:
     """As pycocotools' ``createIndex`` and supervision read ``instances_*.json``."""
     for split in SPLITS:
         content = json.loads(
@@ -160,12 +160,12 @@ def _annotation_problem(
     return ""
 
 
-def _face_folders(folder: Path, found: Checked) -> None:
+def _face_folders(folder: Path, found: FormatCheck) -> None:
     """As torchvision's ImageFolder, Ultralytics' classify and supervision read folders."""
     classes: dict[str, list[str]] = {}
     for split in SPLITS:
-        side = folder / split
-        entries = sorted(side.iterdir()) if side.is_dir() else []
+        split_dir = folder / split
+        entries = sorted(split_dir.iterdir()) if split_dir.is_dir() else []
         for stray in (entry for entry in entries if not entry.is_dir()):
             found.problems.append(f"{folder.name}/{split}/{stray.name} is no folder of a class")
         classes[split] = [entry.name for entry in entries if entry.is_dir()]
@@ -194,7 +194,7 @@ def _face_folders(folder: Path, found: Checked) -> None:
             found.problems.append(f"{folder.name}/{stray.name} does not belong there")
 
 
-def _cvat(folder: Path, found: Checked) -> None:
+def _cvat(folder: Path, found: FormatCheck) -> None:
     """As CVAT reads its video format 1.1."""
     for path in sorted(folder.glob("*.xml")):
         # Our own file, or somebody's correction of it: no entities are wanted in either.
@@ -269,7 +269,7 @@ def _labelled(label: Path) -> int:
     return len(label.read_text(encoding="utf-8").splitlines()) if label.is_file() else 0
 
 
-def _count(found: Checked, path: Path, problem: str, faces: int) -> None:
+def _count(found: FormatCheck, path: Path, problem: str, faces: int) -> None:
     if problem:
         found.dropped.append(f"{path.name}: {problem}")
         return
@@ -278,7 +278,7 @@ def _count(found: Checked, path: Path, problem: str, faces: int) -> None:
     found.backgrounds += not faces
 
 
-def _yaml_names(path: Path, found: Checked) -> list[str]:
+def _yaml_names(path: Path, found: FormatCheck) -> list[str]:
     """The names of ``data.yaml``, of the few shapes of YAML that portraitd writes."""
     names: list[str] = []
     keys: dict[str, str] = {}

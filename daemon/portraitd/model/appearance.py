@@ -44,7 +44,7 @@ class Appearance(NamedTuple):
     faces: int
 
 
-def appearances(
+def join_appearances(
     times_s: Sequence[float] | NDArray[np.float64], step_s: float, duration_s: float = 0.0
 ) -> list[Appearance]:
     """Join the faces of one person in one video to stretches.
@@ -72,7 +72,7 @@ def _end(last_s: float, step_s: float, duration_s: float) -> float:
     return max(last_s, min(end_s, duration_s)) if duration_s else end_s
 
 
-def clock(seconds: float) -> str:
+def format_clock(seconds: float) -> str:
     """``3725.4`` as ``01:02:05.400``."""
     milliseconds = round(seconds * 1000)
     minutes, rest = divmod(milliseconds, 60_000)

@@ -11,12 +11,13 @@ from typing import Self
 import structlog
 
 from portraitd.config import Settings
-from portraitd.datasets.set_erasure import building, erase_sets
+from portraitd.datasets.set_erasure import build_lock, erase_sets
 from portraitd.media.xmp import Mark
 from portraitd.model.errors import ConfigError
+from portraitd.model.stage import Now, Stage
 from portraitd.people.tree.tree_erasure import Erased, ErasureTarget, erase_portraits
 from portraitd.store.erasure.derived_files import destroy_copies
-from portraitd.store.erasure.eraser import Eraser, Erasure, Scope
+from portraitd.store.erasure.eraser import Eraser, PendingErasure, ErasureScope
 
 log = structlog.get_logger(stage="erasure")
 
@@ -46,7 +47,7 @@ class Places:
         return cls(settings.state_dir, settings.people_dir, settings.dataset_dir)
 
 
-class ErasureStage:
+class ErasureStage(Stage):
     """Does what was asked, and what retention asks once a day.
 
     Each forgetting is one transaction; what it must still reach outside of the database stands
@@ -96,7 +97,7 @@ class ErasureStage:
         self.forget(scope, now_s)
         return said(scope)
 
-    def refresh(self, now_s: float) -> None:
+    def tick(self, now: Now) -> None:
         """Forget what is too old, and finish what was begun.
 
         Raises:
@@ -105,13 +106,14 @@ class ErasureStage:
         """
         if not self.is_free:
             return
+        now_s = now.wall_s
         # A clock that was set back must not put a day's look off for ever.
         if self._keep_days and not 0 <= now_s - self._looked_s < DAY_S:
             self._looked_s = now_s
             self.forget(self._forgetting.before(now_s - self._keep_days * DAY_S), now_s)
         self.finish(now_s)
 
-    def forget(self, scope: Scope, now_s: float) -> None:
+    def forget(self, scope: ErasureScope, now_s: float) -> None:
         """Take it out of the database; ``finish`` does the rest."""
         if not scope:
             return
@@ -137,7 +139,7 @@ class ErasureStage:
         done = []
         for erasure in self._forgetting.open_erasures():
             self._forgetting.empty_journal()
-            with building(self._places.state):
+            with build_lock(self._places.state):
                 # The store that a restore put aside had forgotten it already.
                 copies = destroy_copies(self._places.state, erasure.what != "restored")
                 sets = erase_sets(self._places.state, self._places.dataset, erasure.stems)
@@ -155,7 +157,7 @@ class ErasureStage:
             self._forgetting.empty_journal()
         return done
 
-    def _wanted(self, erasure: Erasure) -> ErasureTarget:
+    def _wanted(self, erasure: PendingErasure) -> ErasureTarget:
         def is_forgotten(mark: Mark) -> bool:
             if mark.store == self._forgetting.store and mark.face_id in erasure.endings:
                 return True
@@ -169,7 +171,7 @@ class ErasureStage:
         )
 
 
-def find(eraser: Eraser, kind: str, word: str) -> Scope:
+def find(eraser: Eraser, kind: str, word: str) -> ErasureScope:
     """What ``forget KIND WORD`` means.
 
     Raises:
@@ -196,7 +198,7 @@ def moment(word: str) -> float:
         raise ConfigError(f"{word!r} is no date; write 2026-03-31") from error
 
 
-def said(scope: Scope) -> str:
+def said(scope: ErasureScope) -> str:
     """One line for whoever asked."""
     faces, videos = len(scope.face_ids), len(scope.video_ids)
     parts = [f"{videos} videos", f"{faces} faces"] if videos else [f"{faces} faces"]

@@ -43,7 +43,7 @@ from portraitd.store.files import Files
 from portraitd.store.frame_cache import FrameCache
 from portraitd.store.people import People
 from portraitd.store.publications import Limits, Publications
-from portraitd.store.reprocess import Rebuild
+from portraitd.store.reprocess import ReprocessQueue
 from portraitd.store.slices import SliceQueue
 from portraitd.store.tracks import TrackStore
 
@@ -145,7 +145,7 @@ class Service:
             ReviewPace(settings.review.scan_s, settings.review.settle_s),
         )
         self.reprocessing = ReprocessingStage(
-            Rebuild(database, files, tracks),
+            ReprocessQueue(database, files, tracks),
             files,
             slice_s(settings),
             encode_settings(settings).encoder.embedding_space,

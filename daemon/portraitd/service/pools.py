@@ -12,8 +12,8 @@ import structlog
 from portraitd.clustering import grouping_jobs
 from portraitd.config import Settings
 from portraitd.datasets.crop_jobs import crop_frames
-from portraitd.datasets.planner import plan
-from portraitd.datasets.writer import assemble
+from portraitd.datasets.planner import plan_dataset
+from portraitd.datasets.writer import write_dataset
 from portraitd.faces.interface import EncoderSettings
 from portraitd.ingest import media_jobs
 from portraitd.people import montage_job
@@ -51,7 +51,7 @@ NUMBER_JOBS: frozenset[Job] = frozenset(
 )
 """They compute. Those that group read and write files below the state."""
 
-SET_JOBS: frozenset[Job] = frozenset({plan, assemble})
+SET_JOBS: frozenset[Job] = frozenset({plan_dataset, write_dataset})
 """They read the store, and write the folder of a training set wherever it lies."""
 
 NUMBER_PLACES = 2

@@ -30,7 +30,7 @@ _OWN_SHELF = "processed/"
 """Where portraitd itself moves files: not part of the name that people know."""
 
 
-class RecordingSightings(NamedTuple):
+class RecordingCount(NamedTuple):
     """A person in one video, counted.
 
     Attributes:
@@ -45,7 +45,7 @@ class RecordingSightings(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SeenFaces:
+class PersonFaces:
     """The faces of a person, by video and time.
 
     Attributes:
@@ -94,7 +94,7 @@ class Appearances:
             )
         return clips
 
-    def counted(self) -> dict[int, list[RecordingSightings]]:
+    def count_by_person(self) -> dict[int, list[RecordingCount]]:
         """In which videos each person is seen, and how often; one pass over an index."""
         rows = self._db.execute(
             """
@@ -105,11 +105,11 @@ class Appearances:
             """
         )
         return {
-            person: [RecordingSightings(*row[1:]) for row in group]
+            person: [RecordingCount(*row[1:]) for row in group]
             for person, group in groupby(map(tuple, rows), lambda row: row[0])
         }
 
-    def faces(self, person_id: int) -> SeenFaces:
+    def faces(self, person_id: int) -> PersonFaces:
         """Every face of a person."""
         rows = self._db.execute(
             """
@@ -119,7 +119,7 @@ class Appearances:
             (person_id,),
         ).fetchall()
         ids, clips, tracks, times = zip(*map(tuple, rows), strict=True) if rows else ((),) * 4
-        return SeenFaces(
+        return PersonFaces(
             np.array(ids, np.int64),
             np.array(clips, np.int64),
             np.array(tracks, np.int64),
@@ -150,7 +150,7 @@ class Appearances:
         ids = np.array([row["id"] for row in rows], np.int64)
         return ids, vectors.reshape(-1, EMBEDDING_SIZE)
 
-    def since(self, last_id: int, unit: Unit) -> dict[int, int]:
+    def count_since(self, last_id: int, unit: Unit) -> dict[int, int]:
         """How many faces of each person came after a face or track; costs what came."""
         newer = {
             "faces": """

@@ -51,7 +51,7 @@ class NamedPerson(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class SeenFace:
+class DatasetFace:
     """A face with all that a training set needs of it, except for its embedding.
 
     Attributes:
@@ -162,7 +162,7 @@ class DatasetStore:
         """On which side everything lies that was ever given one."""
         return {row["key"]: row["split"] for row in self._db.execute("select * from splits")}
 
-    def enrol(self, enrolment: ClassRegistration, now_s: float) -> None:
+    def register(self, registration: ClassRegistration, now_s: float) -> None:
         """Remember new classes, names and splits, in one transaction.
 
         Raises:
@@ -171,18 +171,18 @@ class DatasetStore:
         with self._db.transaction():
             self._db.executemany(
                 "insert into classes values (?, ?, ?)",
-                [(number, kind, now_s) for number, kind in enrolment.new_classes],
+                [(number, kind, now_s) for number, kind in registration.new_classes],
             )
             self._db.executemany(
                 "insert into class_holders (class_id, person_id, name, since) values (?, ?, ?, ?)",
-                [(*holder, now_s) for holder in enrolment.holders],
+                [(*holder, now_s) for holder in registration.holders],
             )
             self._db.executemany(
                 "insert into splits values (?, ?, ?)",
-                [(key, split, now_s) for key, split in enrolment.splits.items()],
+                [(key, split, now_s) for key, split in registration.splits.items()],
             )
 
-    def faces_beside(self, person_ids: Sequence[int]) -> Iterator[SeenFace]:
+    def faces_near(self, person_ids: Sequence[int]) -> Iterator[DatasetFace]:
         """All faces of the recordings that these people are in, by recording and time."""
         rows = self._db.execute(
             f"""
@@ -244,7 +244,7 @@ class DatasetStore:
             slices=tuple((piece["start_s"], piece["stop_s"]) for piece in slices),
         )
 
-    def videos_done(self) -> list[int]:
+    def finished_videos(self) -> list[int]:
         """Moving pictures that were looked at to the end, by id; photos are not among them."""
         rows = self._db.execute(
             """
@@ -261,21 +261,21 @@ class DatasetStore:
         )
         return [row["t_s"] for row in rows]
 
-    def is_forgotten(self, sha256: str, t_s: float, within_s: float) -> bool:
+    def is_erased_near(self, sha256: str, t_s: float, within_s: float) -> bool:
         """Whether somebody was forgotten who was seen so near to a moment of a recording.
 
         No box says where they are in the frame, so that nothing can be blurred.
         """
         return self._tombstones.has_moment(sha256, t_s, within_s)
 
-    def contents(self) -> set[str]:
+    def content_hashes(self) -> set[str]:
         """The SHA-256 of every recording that is known."""
         return {row["sha256"] for row in self._db.execute("select sha256 from videos")}
 
 
-def _seen(row: sqlite3.Row) -> SeenFace:
+def _seen(row: sqlite3.Row) -> DatasetFace:
     points = np.frombuffer(row["landmarks"], "<f4").reshape(-1, 2) if row["landmarks"] else None
-    return SeenFace(
+    return DatasetFace(
         id=row["id"],
         video_id=row["video_id"],
         t_s=row["t_s"],

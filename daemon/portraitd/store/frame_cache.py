@@ -16,7 +16,7 @@ from pathlib import Path
 from portraitd.model.errors import PublishError
 from portraitd.model.fingerprints import frame_stem
 
-LOOK = "1"
+RENDER_VERSION = "1"
 """Raised when pictures of the same name come to look different."""
 
 _UNFINISHED = ".new-"
@@ -24,7 +24,7 @@ _UNFINISHED = ".new-"
 _JPEG = b"\xff\xd8\xff"
 
 
-def frame_picture(sha256: str, t_s: float) -> str:
+def frame_name(sha256: str, t_s: float) -> str:
     """The name of a frame as it was seen."""
     return f"{frame_stem(sha256, t_s)}.jpg"
 
@@ -37,7 +37,7 @@ class FrameCache:
     """
 
     def __init__(self, state_dir: Path) -> None:
-        self.folder = state_dir / "frames" / LOOK
+        self.folder = state_dir / "frames" / RENDER_VERSION
 
     def path(self, sha256: str, name: str) -> Path:
         """Where a picture lies, if it is there."""
@@ -81,7 +81,7 @@ class FrameCache:
         for t_s, jpeg in frames:
             if math.isfinite(t_s):
                 with suppress(PublishError):
-                    self.put(sha256, frame_picture(sha256, t_s), jpeg)
+                    self.put(sha256, frame_name(sha256, t_s), jpeg)
 
     def discard(self, stems: Collection[str]) -> int:
         """Remove every picture of some frames, by what their names begin with.

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from portraitd.store.database import Database
 
-NOT_KNOWN = -1
+UNKNOWN_LAST_ID = -1
 """In place of the newest face or track: between a rebuild and the grouping that follows it."""
 
 
@@ -51,7 +51,7 @@ class GalleryHistory:
             select last_id, written_at from gallery_versions
             where last_id not in (?, ?) and published_at > 0 order by id desc limit 1
             """,
-            (last_id, NOT_KNOWN),
+            (last_id, UNKNOWN_LAST_ID),
         ).fetchone()
         return GalleryVersion(row["last_id"], row["written_at"]) if row else None
 

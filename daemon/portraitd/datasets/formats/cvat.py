@@ -10,7 +10,7 @@ from itertools import pairwise
 from xml.sax.saxutils import escape, quoteattr
 
 from portraitd.datasets.annotations import UNKNOWN_NAME, ClassLabel, Plan, PlannedTrack
-from portraitd.datasets.content import Files, Text, lines
+from portraitd.datasets.content import SetFiles, TextFile, join_lines
 from portraitd.model.face import Box
 from portraitd.people.names import folder_name
 from portraitd.store.dataset_store import Recording
@@ -21,14 +21,14 @@ LONGEST_GAP_S = 3.0
 FALLBACK_FPS = 25.0
 
 
-def cvat_files(plan: Plan) -> Files:
+def cvat_files(plan: Plan) -> SetFiles:
     """``cvat/<video>.xml`` for every video with somebody who is in the set."""
     for video_id, tracks in plan.tracks.items():
         recording = plan.recordings[video_id]
         name = recording.sources[0].path.stem if recording.sources else "video"
         safe = folder_name(video_id, name.encode("utf-8", "replace").decode())
         path = f"cvat/{safe[:60]}-{recording.sha256[:12]}.xml"
-        yield path, Text(video_annotations(recording, tracks, plan.classes))
+        yield path, TextFile(video_annotations(recording, tracks, plan.classes))
 
 
 def video_annotations(
@@ -52,7 +52,7 @@ def video_annotations(
         f"<original_size><width>{recording.width_px}</width>"
         f"<height>{recording.height_px}</height></original_size>"
     )
-    return lines(
+    return join_lines(
         [
             '<?xml version="1.0" encoding="utf-8"?>',
             "<annotations>",

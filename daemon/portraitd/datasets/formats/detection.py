@@ -5,11 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from portraitd.datasets.annotations import SPLITS, PlannedFrame
-from portraitd.datasets.content import Files, Pictures, Text, as_json, darknet_lines, lines, quoted
+from portraitd.datasets.content import (
+    AvailableFrames,
+    SetFiles,
+    TextFile,
+    format_json,
+    format_labels,
+    join_lines,
+    quote_text,
+)
 from portraitd.store.dataset_store import Recording
 
 
-def yolo_files(pictures: Pictures) -> Files:
+def yolo_files(pictures: AvailableFrames) -> SetFiles:
     """``data.yaml``, ``images/`` and ``labels/`` as Ultralytics reads them.
 
     ``path`` is left out of ``data.yaml``: the folder it lies in is taken then, so that the set
@@ -18,33 +26,33 @@ def yolo_files(pictures: Pictures) -> Files:
     for split in SPLITS:
         for frame in pictures.frames[split]:
             # The label first: a picture without one would be a background.
-            yield f"yolo/labels/{split}/{frame.stem}.txt", Text(darknet_lines(frame))
+            yield f"yolo/labels/{split}/{frame.stem}.txt", TextFile(format_labels(frame))
             yield f"yolo/images/{split}/{frame.stem}.jpg", pictures.of_frame(frame)
-    names = [f"  {label.id}: {quoted(label.label)}" for label in pictures.plan.classes]
+    names = [f"  {label.id}: {quote_text(label.label)}" for label in pictures.plan.classes]
     head = ["train: images/train", "val: images/val", "names:" if names else "names: {}"]
-    yield "yolo/data.yaml", Text(lines([*head, *names]))
+    yield "yolo/data.yaml", TextFile(join_lines([*head, *names]))
 
 
-def darknet_files(pictures: Pictures) -> Files:
+def darknet_files(pictures: AvailableFrames) -> SetFiles:
     """``obj.data`` and what it names; paths are below ``darknet/``, so train from there."""
     folders = {"train": "obj_train_data", "val": "obj_valid_data"}
     for split in SPLITS:
         for frame in pictures.frames[split]:
             beside = f"darknet/{folders[split]}/{frame.stem}"
-            yield f"{beside}.txt", Text(darknet_lines(frame))
+            yield f"{beside}.txt", TextFile(format_labels(frame))
             yield f"{beside}.jpg", pictures.of_frame(frame)
     for split, name in (("train", "train.txt"), ("val", "valid.txt")):
         stems = [frame.stem for frame in pictures.frames["train" if split == "train" else "val"]]
         paths = [f"{folders[split]}/{stem}.jpg" for stem in stems]
-        yield f"darknet/{name}", Text(lines(paths))
+        yield f"darknet/{name}", TextFile(join_lines(paths))
     classes = pictures.plan.classes
-    yield "darknet/obj.names", Text(lines([label.label for label in classes]))
+    yield "darknet/obj.names", TextFile(join_lines([label.label for label in classes]))
     # Darknet writes its weights there, and does not make the folder.
-    yield "darknet/backup/weights-come-here.txt", Text("Darknet keeps its weights here.\n")
+    yield "darknet/backup/weights-come-here.txt", TextFile("Darknet keeps its weights here.\n")
     yield (
         "darknet/obj.data",
-        Text(
-            lines(
+        TextFile(
+            join_lines(
                 [
                     f"classes = {len(classes)}",
                     "train = train.txt",
@@ -57,7 +65,7 @@ def darknet_files(pictures: Pictures) -> Files:
     )
 
 
-def coco_files(pictures: Pictures) -> Files:
+def coco_files(pictures: AvailableFrames) -> SetFiles:
     """``annotations/instances_train.json`` and ``instances_val.json``, and the pictures.
 
     Categories count from 1, as is the habit: a category is the class and one more.
@@ -75,8 +83,8 @@ def coco_files(pictures: Pictures) -> Files:
             annotations += _annotations(number, frame)
         yield (
             f"coco/annotations/instances_{split}.json",
-            Text(
-                as_json(
+            TextFile(
+                format_json(
                     {
                         "info": {"description": "Faces, by portraitd", "version": "1"},
                         "licenses": [],

@@ -6,29 +6,29 @@ import hashlib
 from collections.abc import Callable
 from typing import Literal
 
-from portraitd.datasets.annotations import Format, Plan, PlannedCrop, Split, chip_picture
-from portraitd.datasets.content import Files, Made, Pooled, Text, as_json
+from portraitd.datasets.annotations import Format, Plan, PlannedCrop, Split, chip_name
+from portraitd.datasets.content import CachedImage, RenderedImage, SetFiles, TextFile, format_json
 from portraitd.model.face import Box
 
 
-def portrait_files(plan: Plan, make: Callable[[PlannedCrop], bytes]) -> Files:
+def portrait_files(plan: Plan, make: Callable[[PlannedCrop], bytes]) -> SetFiles:
     """``imagefolder/train|val/<name>/``, the portraits as they were cut for people."""
     for crop in plan.crops:
         path = f"imagefolder/{crop.split}/{plan.classes[crop.class_id].label}/{crop.stem}.jpg"
-        yield path, Made(_portrait_identity(crop), lambda crop=crop: make(crop))  # type: ignore[misc]
+        yield path, RenderedImage(_portrait_identity(crop), lambda crop=crop: make(crop))  # type: ignore[misc]
 
 
 def chip_files(
-    plan: Plan, size_px: Literal[150, 112], pooled: Callable[[PlannedCrop, str], Pooled | None]
-) -> Files:
+    plan: Plan, size_px: Literal[150, 112], cached: Callable[[PlannedCrop, str], CachedImage | None]
+) -> SetFiles:
     """``chips150/`` or ``chips112/``: faces turned upright, where they could be cut.
 
     A class that has none in one of the splits is in neither: a trainer numbers the folders of
     each split by their order.
     """
-    found: list[tuple[PlannedCrop, Pooled]] = []
+    found: list[tuple[PlannedCrop, CachedImage]] = []
     for crop in plan.crops:
-        picture = pooled(crop, chip_picture(crop.stem, size_px))
+        picture = cached(crop, chip_name(crop.stem, size_px))
         if picture:
             found.append((crop, picture))
     there: set[tuple[int, Split]] = {(crop.class_id, crop.split) for crop, _ in found}
@@ -38,7 +38,7 @@ def chip_files(
             yield f"chips{size_px}/{crop.split}/{label}/{crop.stem}.jpg", picture
 
 
-def class_index(plan: Plan, folders: dict[Format, set[str]]) -> Files:
+def class_index(plan: Plan, folders: dict[Format, set[str]]) -> SetFiles:
     """``class_index.json``: what the number is that each loader gives to each class.
 
     Args:
@@ -59,7 +59,7 @@ def class_index(plan: Plan, folders: dict[Format, set[str]]) -> Files:
         }
         for label in plan.classes
     ]
-    yield "class_index.json", Text(as_json(entries))
+    yield "class_index.json", TextFile(format_json(entries))
 
 
 def overlapping(area: Box, faces: tuple[Box, ...]) -> list[Box]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from portraitd.model.appearance import Appearance, Clip, clock
+from portraitd.model.appearance import Appearance, Clip, format_clock
 from portraitd.people.pages.escaping import readable, table
 
 WHERE = ("video", "start_s", "end_s", "start", "end", "faces")
@@ -30,5 +30,5 @@ def whole_table(people: Iterable[tuple[int, str, Iterable[Seen]]]) -> bytes:
 def _lines(seen: Iterable[Seen]) -> Iterable[tuple[object, ...]]:
     for clip, stretches in seen:
         for start_s, stop_s, faces in stretches:
-            times = (f"{start_s:.3f}", f"{stop_s:.3f}", clock(start_s), clock(stop_s))
+            times = (f"{start_s:.3f}", f"{stop_s:.3f}", format_clock(start_s), format_clock(stop_s))
             yield (clip.name, *times, faces)
