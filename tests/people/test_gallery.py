@@ -14,7 +14,7 @@ import pytest
 from portraitd.model.errors import PublishError
 from portraitd.store.database import Database
 from portraitd.store.publications import Publication
-from portraitd.store.reprocess import Rebuild
+from portraitd.store.reprocess import ReprocessQueue
 from support.gallery import HOSTILE, Exhibition, drawn_montage
 from support.tree import Snapshot, snapshot
 
@@ -175,7 +175,7 @@ def test_what_was_only_looked_at_again_is_not_new(exhibition: Exhibition) -> Non
     exhibition.grouping_run()
     exhibition.publish(6000.0)
     assert 1 == cards(exhibition)[2]["fresh"]
-    Rebuild(exhibition.database, exhibition.files, exhibition.tracks).replace()
+    ReprocessQueue(exhibition.database, exhibition.files, exhibition.tracks).replace()
 
     exhibition.publish(7000.0)
     assert {1: 0, 2: 0, 3: 0} == {n: one["fresh"] for n, one in cards(exhibition).items()}

@@ -13,7 +13,7 @@ import pytest
 
 from portraitd.model.errors import ConfigError, StoreError
 from portraitd.store.database import FILE_NAME, Database, newest_schema
-from portraitd.store.erasure.eraser import Eraser, Scope
+from portraitd.store.erasure.eraser import Eraser, ErasureScope
 from portraitd.store.maintenance.backup import back_up, inspect, listed, restore
 from support.old_schemas import first_store
 from support.store import Store, embedding
@@ -168,7 +168,7 @@ def test_what_was_forgotten_since_is_forgotten_in_the_copy(two: Two) -> None:
     eraser = Eraser(two.store.database)
     (first, *_) = two.store.faces.ids().tolist()
     eraser.carry_out(eraser.video("video 0.mp4"), 6.0)
-    eraser.carry_out(Scope("person", (extra[0],)), 7.0)
+    eraser.carry_out(ErasureScope("person", (extra[0],)), 7.0)
     two.store.database.close()
     done = restore(two.state, two.copy, 8.0)
 

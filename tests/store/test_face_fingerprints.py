@@ -6,11 +6,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portraitd.store.corrections.face_fingerprints import SLACK_S, Marks, recognised
+from portraitd.store.corrections.face_fingerprints import SLACK_S, Fingerprints, match_fingerprints
 
 
 @st.composite
-def scenes(draw: st.DrawFn) -> Marks:
+def scenes(draw: st.DrawFn) -> Fingerprints:
     """Up to four people side by side, each seen at some of the sampling marks."""
     step_s = draw(st.sampled_from([0.5, 1.0, 2.0]))
     rows = []
@@ -19,16 +19,18 @@ def scenes(draw: st.DrawFn) -> Marks:
         size = draw(st.integers(40, 200))
         for mark in draw(st.sets(st.integers(0, 12), max_size=8)):
             rows.append((mark * step_s, left, top, left + size, top + size, step_s))
-    return Marks.of(rows)
+    return Fingerprints.of(rows)
 
 
-def part(marks: Marks, which: list[int]) -> Marks:
-    return Marks(*(column[which] for column in marks))
+def part(marks: Fingerprints, which: list[int]) -> Fingerprints:
+    return Fingerprints(*(column[which] for column in marks))
 
 
-def pairs(keys: Marks, faces: Marks) -> set[tuple[tuple[float, ...], tuple[float, ...]]]:
+def pairs(
+    keys: Fingerprints, faces: Fingerprints
+) -> set[tuple[tuple[float, ...], tuple[float, ...]]]:
     """Who was recognised as whom, whatever their order."""
-    found = recognised(keys, faces).tolist()
+    found = match_fingerprints(keys, faces).tolist()
     return {
         ((*tuple(keys.boxes[key]), keys.times_s[key]), (*faces.boxes[face], faces.times_s[face]))
         for key, face in enumerate(found)
@@ -37,28 +39,28 @@ def pairs(keys: Marks, faces: Marks) -> set[tuple[tuple[float, ...], tuple[float
 
 
 @given(scenes())
-def test_every_face_is_recognised_as_itself(scene: Marks) -> None:
+def test_every_face_is_recognised_as_itself(scene: Fingerprints) -> None:
     """Where nothing was found anew."""
-    assert list(range(len(scene.times_s))) == recognised(scene, scene).tolist()
+    assert list(range(len(scene.times_s))) == match_fingerprints(scene, scene).tolist()
 
 
 @given(scenes(), st.integers(0, 2**32 - 1))
-def test_a_face_found_a_little_beside_is_the_same(scene: Marks, seed: int) -> None:
+def test_a_face_found_a_little_beside_is_the_same(scene: Fingerprints, seed: int) -> None:
     """Another detector cuts boxes otherwise, and the nearest frame to a mark may be another."""
     random = np.random.default_rng(seed)
     sizes = (scene.boxes[:, 2] - scene.boxes[:, 0])[:, None]
-    again = Marks(
+    again = Fingerprints(
         scene.times_s + random.uniform(-SLACK_S, SLACK_S, len(scene.times_s)),
         scene.boxes + random.uniform(-0.08, 0.08, (len(sizes), 4)) * sizes,
         scene.steps_s,
     )
 
-    assert list(range(len(scene.times_s))) == recognised(scene, again).tolist()
+    assert list(range(len(scene.times_s))) == match_fingerprints(scene, again).tolist()
 
 
 @given(scenes(), scenes(), st.randoms())
 def test_the_order_of_keys_and_faces_changes_nothing(
-    keys: Marks, faces: Marks, random: np.random.RandomState
+    keys: Fingerprints, faces: Fingerprints, random: np.random.RandomState
 ) -> None:
     """Who is whom is decided by what they are."""
     some, others = list(range(len(keys.times_s))), list(range(len(faces.times_s)))
@@ -69,9 +71,9 @@ def test_the_order_of_keys_and_faces_changes_nothing(
 
 
 @given(scenes(), scenes())
-def test_nobody_is_recognised_twice_or_from_afar(keys: Marks, faces: Marks) -> None:
+def test_nobody_is_recognised_twice_or_from_afar(keys: Fingerprints, faces: Fingerprints) -> None:
     """Each side once, half a step apart at most, and overlapping by half."""
-    found = recognised(keys, faces)
+    found = match_fingerprints(keys, faces)
     used = found[found >= 0]
 
     assert len(used) == len(np.unique(used))
@@ -85,26 +87,26 @@ def test_nobody_is_recognised_twice_or_from_afar(keys: Marks, faces: Marks) -> N
 
 
 @given(scenes())
-def test_with_twice_the_samples_every_face_is_found(scene: Marks) -> None:
+def test_with_twice_the_samples_every_face_is_found(scene: Fingerprints) -> None:
     """The new ones in between are nobody's."""
-    between = Marks(scene.times_s + scene.steps_s / 2, scene.boxes, scene.steps_s / 2)
-    whole = Marks(*(np.concatenate(both) for both in zip(between, scene, strict=True)))
+    between = Fingerprints(scene.times_s + scene.steps_s / 2, scene.boxes, scene.steps_s / 2)
+    whole = Fingerprints(*(np.concatenate(both) for both in zip(between, scene, strict=True)))
     count = len(scene.times_s)
 
-    assert list(range(count, 2 * count)) == recognised(scene, whole).tolist()
+    assert list(range(count, 2 * count)) == match_fingerprints(scene, whole).tolist()
 
 
 def test_with_fewer_samples_the_nearest_is_taken() -> None:
     """A face between two marks of the new pace is recognised in the one that is nearer."""
-    keys = Marks.of([(1.0, 0, 0, 100, 100, 1.0), (2.0, 0, 0, 100, 100, 1.0)])
-    faces = Marks.of([(0.0, 0, 0, 100, 100, 3.0), (3.0, 0, 0, 100, 100, 3.0)])
+    keys = Fingerprints.of([(1.0, 0, 0, 100, 100, 1.0), (2.0, 0, 0, 100, 100, 1.0)])
+    faces = Fingerprints.of([(0.0, 0, 0, 100, 100, 3.0), (3.0, 0, 0, 100, 100, 3.0)])
 
-    assert [0, 1] == recognised(keys, faces).tolist()
+    assert [0, 1] == match_fingerprints(keys, faces).tolist()
 
 
 def test_somebody_else_in_the_same_place_later_is_not_taken() -> None:
     """Out of reach in time, or beside in the picture."""
-    keys = Marks.of([(1.0, 0, 0, 100, 100, 1.0)])
+    keys = Fingerprints.of([(1.0, 0, 0, 100, 100, 1.0)])
 
-    assert [-1] == recognised(keys, Marks.of([(1.7, 0, 0, 100, 100, 1.0)])).tolist()
-    assert [-1] == recognised(keys, Marks.of([(1.0, 60, 0, 160, 100, 1.0)])).tolist()
+    assert [-1] == match_fingerprints(keys, Fingerprints.of([(1.7, 0, 0, 100, 100, 1.0)])).tolist()
+    assert [-1] == match_fingerprints(keys, Fingerprints.of([(1.0, 60, 0, 160, 100, 1.0)])).tolist()

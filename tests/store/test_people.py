@@ -10,7 +10,7 @@ import pytest
 
 from portraitd.clustering.identity import carry_over
 from portraitd.store.database import Database
-from portraitd.store.people import Arrivals, Grouped, GroupingRun
+from portraitd.store.people import Arrivals, GroupingRun, PersonAssignment
 from support.store import Store, embedding
 
 
@@ -145,12 +145,12 @@ def tracked(store: Store, *seeds: int, at_s: float = 3.0) -> None:
     store.track()
 
 
-def grouped_tracks(store: Store, people: list[int]) -> Grouped:
+def grouped_tracks(store: Store, people: list[int]) -> PersonAssignment:
     """What a grouping of tracks says, by the person of each."""
     rows = store.tracks.rows()
     previous, faces = rows.persons, rows.faces
     carried = carry_over(np.array(people), previous, faces, store.people.next_id())
-    return Grouped("tracks", rows.ids, carried, "p", "memory.npz")
+    return PersonAssignment("tracks", rows.ids, carried, "p", "memory.npz")
 
 
 def test_a_census_of_tracks_moves_all_their_faces(store: Store) -> None:
@@ -229,7 +229,7 @@ def test_what_became_of_people_is_written_down(store: Store) -> None:
     assert [(1, None, None), (2, None, None), (3, 2, 1)] == fates()
 
 
-def back_to(store: Store, people: list[int]) -> Grouped:
+def back_to(store: Store, people: list[int]) -> PersonAssignment:
     """These people and no others."""
     grouped = store.grouped([0] * len(people))
     carried = replace(grouped.carried, people=np.array(people), merged_into={3: 2})

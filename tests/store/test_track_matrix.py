@@ -9,7 +9,7 @@ import pytest
 
 from portraitd.model.face import EMBEDDING_SIZE, Embeddings
 from portraitd.store.database import Database
-from portraitd.store.track_matrix import PROBES, ROW_BYTES, Matrix
+from portraitd.store.track_matrix import PROBES, ROW_BYTES, TrackMatrix
 from support.store import Store, embedding
 
 
@@ -46,13 +46,13 @@ def test_it_holds_every_track_in_its_row(store: Store, path: Path) -> None:
     see(store, 1, 2)
     see(store, 3)
 
-    assert 3 == Matrix(path, store.tracks).catch_up()
+    assert 3 == TrackMatrix(path, store.tracks).catch_up()
     assert expected(store, 3).tobytes() == path.read_bytes()
 
 
 def test_no_tracks_are_no_rows(store: Store, path: Path) -> None:
     """An empty matrix is a matrix."""
-    assert 0 == Matrix(path, store.tracks).catch_up()
+    assert 0 == TrackMatrix(path, store.tracks).catch_up()
     assert b"" == path.read_bytes()
 
 
@@ -61,14 +61,14 @@ def test_more_than_one_block_is_written(store: Store, path: Path) -> None:
     see(store, *range(5000))
     before = expected(store, 5000)
 
-    assert 5000 == Matrix(path, store.tracks).catch_up()
+    assert 5000 == TrackMatrix(path, store.tracks).catch_up()
     assert before.tobytes() == path.read_bytes()
 
 
 def test_only_what_is_new_is_appended(store: Store, path: Path) -> None:
     """A million rows are not written again for one more."""
     see(store, 1, 2)
-    matrix = Matrix(path, store.tracks)
+    matrix = TrackMatrix(path, store.tracks)
     matrix.catch_up()
     with path.open("r+b") as file:
         file.write(b"mark")
@@ -85,11 +85,11 @@ def test_only_what_is_new_is_appended(store: Store, path: Path) -> None:
 def test_a_restart_goes_on_with_the_file_there_is(store: Store, path: Path) -> None:
     """It is looked at, and believed."""
     see(store, 1, 2)
-    Matrix(path, store.tracks).catch_up()
+    TrackMatrix(path, store.tracks).catch_up()
     inode = path.stat().st_ino
     see(store, 3)
 
-    assert 3 == Matrix(path, store.tracks).catch_up()
+    assert 3 == TrackMatrix(path, store.tracks).catch_up()
     assert inode == path.stat().st_ino
     assert expected(store, 3).tobytes() == path.read_bytes()
 
@@ -99,13 +99,13 @@ def test_a_restart_goes_on_with_the_file_there_is(store: Store, path: Path) -> N
 def test_a_torn_row_is_mended(store: Store, path: Path, torn: int, restarted: bool) -> None:
     """Wherever a crash, or a full disk, left the writing."""
     see(store, 1, 2)
-    matrix = Matrix(path, store.tracks)
+    matrix = TrackMatrix(path, store.tracks)
     matrix.catch_up()
     content = path.read_bytes()
     path.write_bytes(content[:torn] if torn < 0 else content + content[:torn])
     see(store, 3)
     if restarted:
-        matrix = Matrix(path, store.tracks)
+        matrix = TrackMatrix(path, store.tracks)
 
     assert 3 == matrix.catch_up()
     assert expected(store, 3).tobytes() == path.read_bytes()
@@ -116,7 +116,7 @@ def other_store(tmp_path: Path, *seeds: int) -> bytes:
     (tmp_path / "other").mkdir()
     other = Store(Database.open(tmp_path / "other"))
     see(other, *seeds)
-    Matrix(tmp_path / "other.f32", other.tracks).catch_up()
+    TrackMatrix(tmp_path / "other.f32", other.tracks).catch_up()
     return (tmp_path / "other.f32").read_bytes()
 
 
@@ -140,7 +140,7 @@ def test_the_file_of_another_store_is_made_anew(
     """Shorter, as long, or longer; as when a database was put back or begun again."""
     path.write_bytes(other_store(tmp_path, *seeds))
     see(store, 1, 2, 3)
-    matrix = Matrix(path, store.tracks)
+    matrix = TrackMatrix(path, store.tracks)
 
     assert 3 == matrix.catch_up()
     assert expected(store, 3).tobytes() == path.read_bytes()
@@ -155,7 +155,7 @@ def test_tracks_that_are_gone_before_they_are_written_are_gaps(store: Store, pat
         see(store, seed)
     store.database.execute("delete from videos where id in (1, 3, 4)")
 
-    assert 6 == Matrix(path, store.tracks).catch_up()
+    assert 6 == TrackMatrix(path, store.tracks).catch_up()
     assert expected(store, 6).tobytes() == path.read_bytes()
     assert [False, True, False, False, True, True] == rows(path).any(axis=1).tolist()
 
@@ -163,7 +163,7 @@ def test_tracks_that_are_gone_before_they_are_written_are_gaps(store: Store, pat
 def test_gaps_between_two_times_are_kept(store: Store, path: Path) -> None:
     """What comes after tracks that were never written has its own row."""
     see(store, 1)
-    matrix = Matrix(path, store.tracks)
+    matrix = TrackMatrix(path, store.tracks)
     matrix.catch_up()
     see(store, 2)
     see(store, 3)
@@ -180,12 +180,12 @@ def test_when_the_newest_tracks_are_gone_their_rows_stay(
     """A grouping still has to let them go; and nobody else gets their rows."""
     see(store, 1)
     see(store, 2)
-    matrix = Matrix(path, store.tracks)
+    matrix = TrackMatrix(path, store.tracks)
     matrix.catch_up()
     before = rows(path)
     store.database.execute("delete from videos where id = 2")
     if restarted:
-        matrix = Matrix(path, store.tracks)
+        matrix = TrackMatrix(path, store.tracks)
 
     assert 2 == matrix.catch_up()
     assert np.array_equal(before, rows(path))
@@ -198,7 +198,7 @@ def test_rows_that_nobody_needs_are_erased(store: Store, path: Path) -> None:
     """For good; the others keep every bit, also those that come later."""
     for seed in range(1, 6):
         see(store, seed)
-    matrix = Matrix(path, store.tracks)
+    matrix = TrackMatrix(path, store.tracks)
     matrix.catch_up()
     store.database.execute("delete from videos where id in (2, 3, 5)")
     gone = np.array([False, True, True, False, True])
@@ -208,7 +208,7 @@ def test_rows_that_nobody_needs_are_erased(store: Store, path: Path) -> None:
     matrix.erase(gone)
 
     assert expected(store, 6).tobytes() == path.read_bytes()
-    assert 6 == Matrix(path, store.tracks).catch_up()
+    assert 6 == TrackMatrix(path, store.tracks).catch_up()
     assert expected(store, 6).tobytes() == path.read_bytes()
 
 
@@ -216,7 +216,7 @@ def test_a_file_that_is_lost_covers_every_track_there_ever_was(store: Store, pat
     """Also when the newest are gone: what a grouping remembers of them has its place."""
     see(store, 1)
     see(store, 2)
-    matrix = Matrix(path, store.tracks)
+    matrix = TrackMatrix(path, store.tracks)
     matrix.catch_up()
     store.database.execute("delete from videos where id = 2")
     path.unlink()

@@ -17,7 +17,7 @@ from portraitd.people.pages.gallery import Gallery
 from portraitd.people.pages.status_stage import StatusPageStage
 from portraitd.people.tree.people_tree import PeopleTree, Published
 from portraitd.store.database import Database
-from portraitd.store.people import Grouped
+from portraitd.store.people import PersonAssignment
 from portraitd.store.publications import Limits, Publication, Publications
 from support.store import ENCODER, Store, video_facts
 
@@ -97,7 +97,9 @@ class Exhibition(Store):
         people = np.array(self.person_of, np.int64)
         next_id = max(self.people.next_id(), int(people.max()) + 1)
         carried = CarriedOver(people, {}, {}, 0, (), next_id)
-        self.people.record(Grouped("tracks", rows.ids, carried, PARAMETERS, "", close), 1.0, now_s)
+        self.people.record(
+            PersonAssignment("tracks", rows.ids, carried, PARAMETERS, "", close), 1.0, now_s
+        )
 
     def publish(self, now_s: float) -> Published:
         """Bring the tree up to date, and then the gallery."""

@@ -17,7 +17,7 @@ from portraitd.store.corrections.ledger import Ledger
 from portraitd.store.database import Database
 from portraitd.store.faces import Faces
 from portraitd.store.files import INBOX, Files, KnownFile
-from portraitd.store.people import Grouped, GroupingRun, People
+from portraitd.store.people import GroupingRun, People, PersonAssignment
 from portraitd.store.slices import SliceQueue
 from portraitd.store.tracks import TrackStore
 
@@ -73,7 +73,7 @@ class Store:
                 video_id, face_ids, found.tracks, found.summary, found.cannot_link, found.ranks
             )
 
-    def grouped(self, groups: list[int], parameters: str = "p") -> Grouped:
+    def grouped(self, groups: list[int], parameters: str = "p") -> PersonAssignment:
         """What a grouping says that found these groups of faces, -1 for none."""
         carried = carry_over(
             np.array(groups, np.int64),
@@ -82,7 +82,7 @@ class Store:
             self.people.next_id(),
             kept=self.people.kept(),
         )
-        return Grouped("faces", self.faces.ids(), carried, parameters)
+        return PersonAssignment("faces", self.faces.ids(), carried, parameters)
 
     def group(self, groups: list[int], parameters: str = "p") -> GroupingRun:
         """Put these groups of faces in force."""

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 from portraitd.config import Settings
 from portraitd.model.wording import counted
 from portraitd.people.tree.people_tree import PeopleTree
-from portraitd.store.corrections.ledger import Ledger, LedgerRow
+from portraitd.store.corrections.ledger import EntrySummary, Ledger
 from portraitd.store.database import Database
 from portraitd.store.faces import Faces
 from portraitd.store.files import display_path
@@ -87,7 +87,7 @@ def print_ledger(settings: Settings, as_json: bool, out: TextIO) -> None:
             out.write(f"{row.id:>6}  {when}  {_described(row)}{undone}\n")
 
 
-def _described(row: LedgerRow) -> str:
+def _described(row: EntrySummary) -> str:
     """Return an entry in words."""
     person, into = f"person {row.person_id}", f"person {row.into_id}"
     faces = counted(row.faces, "face")

@@ -23,14 +23,18 @@ from portraitd.clustering.grouping import GroupingRule
 from portraitd.clustering.grouping_jobs import GroupingConstraints
 from portraitd.clustering.grouping_snapshot import delete_other_snapshots
 from portraitd.clustering.identity import carry_over
-from portraitd.clustering.ledger_constraints import LedgerConstraints, read_face_constraints, read_track_constraints
+from portraitd.clustering.ledger_constraints import (
+    LedgerConstraints,
+    read_face_constraints,
+    read_track_constraints,
+)
 from portraitd.config import GroupingSettings
 from portraitd.model.errors import StoreError
 from portraitd.store.corrections.ledger import Ledger
 from portraitd.store.erasure.derived_files import private
 from portraitd.store.faces import Faces
-from portraitd.store.people import Arrivals, Grouped, GroupingRun, People
-from portraitd.store.track_matrix import Matrix
+from portraitd.store.people import Arrivals, GroupingRun, People, PersonAssignment
+from portraitd.store.track_matrix import TrackMatrix
 from portraitd.store.tracks import TrackRows, TrackStore
 
 log = structlog.get_logger(stage="grouping")
@@ -55,7 +59,7 @@ class GroupingMethod(Protocol):
             StoreError: The faces cannot be grouped together, or not be handed over.
         """
 
-    def finish(self, answer: Any) -> Grouped:
+    def finish(self, answer: Any) -> PersonAssignment:
         """Turn a worker's answer into who everybody is."""
 
     def tidy(self, snapshot: str) -> None:
@@ -122,7 +126,7 @@ class DbscanMethod:
             grouping_jobs.cluster, self._matrix, self._eps, self._min_samples, self._said.told
         )
 
-    def finish(self, answer: NDArray[np.int64]) -> Grouped:
+    def finish(self, answer: NDArray[np.int64]) -> PersonAssignment:
         """See ``GroupingMethod``."""
         before = dict(zip(self._faces.ids().tolist(), self._faces.persons().tolist(), strict=True))
         previous = np.array([before.get(face, 0) for face in self._ids.tolist()], np.int64)
@@ -135,7 +139,7 @@ class DbscanMethod:
             pinned=self._said.told.pinned,
             aside=self._said.told.aside,
         )
-        return Grouped(
+        return PersonAssignment(
             "faces",
             self._ids,
             carried,
@@ -174,7 +178,7 @@ class PeopleMethod:
         self._ledger = ledger
         self._executor = executor
         self._folder = state_dir
-        self._matrix = Matrix(state_dir / "tracks.f32", tracks)
+        self._matrix = TrackMatrix(state_dir / "tracks.f32", tracks)
         self._rows = tracks.rows()
         self._absent = np.empty(0, np.bool_)
         self._let_go = self._absent
@@ -213,7 +217,7 @@ class PeopleMethod:
         )
         return self._executor.submit(grouping_jobs.group, request)
 
-    def finish(self, answer: grouping_jobs.GroupingResult) -> Grouped:
+    def finish(self, answer: grouping_jobs.GroupingResult) -> PersonAssignment:
         """See ``GroupingMethod``."""
         now = self._tracks.rows()
         person_of = dict(zip(now.ids.tolist(), now.persons.tolist(), strict=True))
@@ -229,7 +233,7 @@ class PeopleMethod:
             aside=told.aside[at],
         )
         self._let_go, self._memory = self._absent, answer.snapshot
-        return Grouped(
+        return PersonAssignment(
             "tracks",
             self._rows.ids,
             carried,

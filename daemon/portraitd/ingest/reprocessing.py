@@ -12,7 +12,7 @@ import structlog
 from portraitd.model.media_file import Stamp
 from portraitd.model.stage import Now, Stage
 from portraitd.store.files import Files, KnownFile
-from portraitd.store.reprocess import Begun, Rebuild
+from portraitd.store.reprocess import ReprocessCounts, ReprocessQueue
 
 log = structlog.get_logger(stage="reprocessing")
 
@@ -32,7 +32,7 @@ class ReprocessingStage(Stage):
 
     def __init__(
         self,
-        rebuild: Rebuild,
+        rebuild: ReprocessQueue,
         files: Files,
         slice_s: float,
         encoder: str,
@@ -57,7 +57,7 @@ class ReprocessingStage(Stage):
         ended, every = self._rebuild.progress()
         return 0 < every == ended
 
-    def begin(self, now_s: float) -> Begun:
+    def begin(self, now_s: float) -> ReprocessCounts:
         """Look at every video again."""
         begun = self._rebuild.begin(self._is_there, self._slice_s, now_s)
         log.info("rebuild_begun", videos=begun.videos, left_out=begun.left_out)

@@ -19,7 +19,7 @@ from portraitd.people.tree.diff import Known
 from portraitd.store.blocked_stages import BlockedStages
 from portraitd.store.corrections.edit_recorder import EditRecorder
 from portraitd.store.corrections.ledger import Ledger
-from portraitd.store.corrections.replay import Entry
+from portraitd.store.corrections.replay import LedgerEntry
 from portraitd.store.faces import Faces
 from portraitd.store.people import People
 from portraitd.store.publications import Publications
@@ -131,7 +131,7 @@ class Review(Stage):
         self._accepts_losses = True
         self._is_wanted = True
 
-    def undo(self, row: int | None, now_s: float) -> Entry:
+    def undo(self, row: int | None, now_s: float) -> LedgerEntry:
         """Take back a row of the ledger; the next publish moves things back.
 
         Raises:
@@ -200,9 +200,9 @@ class Review(Stage):
             self._seen.clear()
             self._trouble = error
             if isinstance(error, MassDisappearance) and self._troubles.note(
-                ROOM, str(error), now_s
+                ROOM, error.reason, now_s
             ):
-                log.error("portraits_disappeared", reason=str(error))
+                log.error("portraits_disappeared", reason=str(error), reason_code=error.reason.code)
             raise
         self._trouble = None
         if self._troubles.clear(ROOM):

@@ -17,7 +17,7 @@ from portraitd.model.errors import ConfigError
 from portraitd.model.stage import Now, Stage
 from portraitd.people.tree.tree_erasure import Erased, ErasureTarget, erase_portraits
 from portraitd.store.erasure.derived_files import destroy_copies
-from portraitd.store.erasure.eraser import Eraser, PendingErasure, ErasureScope
+from portraitd.store.erasure.eraser import Eraser, ErasureScope, PendingErasure
 
 log = structlog.get_logger(stage="erasure")
 

@@ -22,7 +22,7 @@ from portraitd.service.health import holder
 from portraitd.service.pipeline import Now, Service
 from portraitd.service.wakeup import Doorbell
 from portraitd.store.database import FILE_NAME, Database, StoreLock
-from portraitd.store.maintenance.integrity import Soundness
+from portraitd.store.maintenance.integrity import IntegrityCheck
 from portraitd.store.publications import Publications
 
 
@@ -50,7 +50,7 @@ def faults(settings: Settings) -> list[Fault]:
     found = [*_modes(settings.state_dir)]
     database = Database.open_to_read(settings.state_dir)
     with closing(database):
-        found += _of_store(Soundness(database), settings)
+        found += _of_store(IntegrityCheck(database), settings)
         if not any(fault.what == "database" and fault.repair is None for fault in found):
             found += _of_tree(database, settings)
     if not holder(settings.state_dir / "lock"):
@@ -62,7 +62,7 @@ def found_memory(settings: Settings) -> str:
     """The file that the next grouping goes on from; empty where the store cannot tell."""
     try:
         with closing(Database.open_to_read(settings.state_dir)) as database:
-            return Soundness(database).snapshot()
+            return IntegrityCheck(database).snapshot()
     except StoreError:
         return ""
 
@@ -103,19 +103,19 @@ def _modes(state_dir: Path) -> Iterator[Fault]:
         )
 
 
-def _of_store(soundness: Soundness, settings: Settings) -> Iterator[Fault]:
+def _of_store(soundness: IntegrityCheck, settings: Settings) -> Iterator[Fault]:
     state_dir = settings.state_dir
 
-    def writing(act: Callable[[Soundness], None]) -> Callable[[], None]:
+    def writing(act: Callable[[IntegrityCheck], None]) -> Callable[[], None]:
         def carry_out() -> None:
             with closing(Database.open(state_dir)) as database:
-                act(Soundness(database))
+                act(IntegrityCheck(database))
 
         return carry_out
 
     problems, only_indexes = soundness.damage()
     if problems:
-        cure = writing(Soundness.rebuild_indexes) if only_indexes else None
+        cure = writing(IntegrityCheck.rebuild_indexes) if only_indexes else None
         advice = "" if cure else "; stop the service and `portraitd restore` your last backup"
         yield Fault("database", "; ".join(problems[:3]) + advice, cure)
         if cure is None:
@@ -142,7 +142,7 @@ def _of_store(soundness: Soundness, settings: Settings) -> Iterator[Fault]:
         yield Fault("tracks.f32", problem, lambda: matrix.unlink(missing_ok=True))
     snapshot = soundness.snapshot()
     if snapshot and not _is_whole(state_dir / snapshot):
-        forget = writing(Soundness.forget_memory)
+        forget = writing(IntegrityCheck.forget_memory)
 
         def begin_anew() -> None:
             forget()
@@ -182,7 +182,7 @@ def _leftovers(state_dir: Path, snapshot: str) -> Iterator[Fault]:
 def _of_tree(database: Database, settings: Settings) -> Iterator[Fault]:
     def again() -> None:
         with closing(Database.open(settings.state_dir)) as store:
-            Soundness(store).show_again()
+            IntegrityCheck(store).show_again()
 
     if not Publications(database).last().grouping_run_id:
         return

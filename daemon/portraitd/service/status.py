@@ -22,7 +22,7 @@ from portraitd.store.files import Files, display_path
 from portraitd.store.people import GroupingRun, People
 from portraitd.store.publications import Publications
 from portraitd.store.remote_workers import ClusterState, RemoteWorker, RemoteWorkers
-from portraitd.store.reprocess import Rebuild
+from portraitd.store.reprocess import ReprocessQueue
 from portraitd.store.slices import SliceQueue
 from portraitd.store.tracks import TrackStore
 
@@ -115,7 +115,7 @@ def status_of(database: Database, settings: Settings, now_s: float) -> Status:
         grouping=grouping_run,
         merge_candidates=people.close(),
         troubles=troubles,
-        rebuild=Rebuild(database, files, TrackStore(database)).progress(),
+        rebuild=ReprocessQueue(database, files, TrackStore(database)).progress(),
         problems=problems,
         oldest_open_s=max(0.0, now_s - oldest_s) if (oldest_s := files.oldest_open_s()) else 0,
         publication_pending=grouping_run is not None and shown_now[:2] != in_force,

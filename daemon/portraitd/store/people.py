@@ -56,7 +56,7 @@ class GroupingRun:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Grouped:
+class PersonAssignment:
     """Who everybody is, as a grouping says.
 
     Attributes:
@@ -163,7 +163,7 @@ class People:
         """People who were put out of sight."""
         return {row["id"] for row in self._db.execute("select id from people where ignored")}
 
-    def record(self, grouped: Grouped, seconds: float, now_s: float) -> GroupingRun:
+    def record(self, grouped: PersonAssignment, seconds: float, now_s: float) -> GroupingRun:
         """Put a grouping in force, in one transaction.
 
         Args:
@@ -227,7 +227,7 @@ class People:
             ).fetchone()
         return _census(row)
 
-    def _move(self, grouped: Grouped) -> None:
+    def _move(self, grouped: PersonAssignment) -> None:
         """Give every face the person it belongs to now; write only where that differs."""
         persons = [person or None for person in grouped.carried.people.tolist()]
         told = grouped.told if grouped.told is not None else np.zeros(len(grouped.ids), np.bool_)

@@ -12,22 +12,22 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from portraitd.model.media_file import MediaFacts, MediaKind
-from portraitd.store.corrections.face_fingerprints import recognised
-from portraitd.store.corrections.rematching import STEP_SQL, marks_of
+from portraitd.store.corrections.face_fingerprints import match_fingerprints
+from portraitd.store.corrections.rematching import STEP_SQL, fingerprints_of
 from portraitd.store.database import Database
 from portraitd.store.files import Files, KnownFile
 from portraitd.store.slices import cut
 from portraitd.store.tracks import TrackStore
 
 
-class Begun(NamedTuple):
+class ReprocessCounts(NamedTuple):
     """How many videos are looked at again, and how many stay as they are: their file is gone."""
 
     videos: int
     left_out: int
 
 
-class Rebuild:
+class ReprocessQueue:
     """The videos that are looked at again."""
 
     def __init__(self, database: Database, files: Files, tracks: TrackStore) -> None:
@@ -35,7 +35,9 @@ class Rebuild:
         self._files = files
         self._tracks = tracks
 
-    def begin(self, is_there: Callable[[KnownFile], bool], slice_s: float, now_s: float) -> Begun:
+    def begin(
+        self, is_there: Callable[[KnownFile], bool], slice_s: float, now_s: float
+    ) -> ReprocessCounts:
         """Queue every video again whose file is there; what was begun before is forgotten.
 
         Args:
@@ -51,7 +53,7 @@ class Rebuild:
             ]
             for video in there:
                 self._queue(video["id"], slice_s, now_s)
-        return Begun(len(there), len(videos) - len(there))
+        return ReprocessCounts(len(there), len(videos) - len(there))
 
     def progress(self) -> tuple[int, int]:
         """Videos that were looked at again, and how many there are in all; (0, 0) if none."""
@@ -78,7 +80,7 @@ class Rebuild:
                 self._queue(row["replaces"], slice_s, now_s)
         return len(rows)
 
-    def replace(self) -> Begun:
+    def replace(self) -> ReprocessCounts:
         """Let all that was found take the place of the old, and have everything grouped anew.
 
         Faces keep their person where they are recognised. A video that could not be looked at
@@ -97,7 +99,7 @@ class Rebuild:
             # shown before, so the pages must not call it new.
             self._db.execute("update grouping_runs set parameters = '', snapshot = ''")
             self._db.execute("delete from gallery_versions")
-        return Begun(len(done), frozen)
+        return ReprocessCounts(len(done), frozen)
 
     def _queue(self, video_id: int, slice_s: float, now_s: float) -> None:
         new = self._db.execute(
@@ -135,15 +137,18 @@ class Rebuild:
             self._db.execute(statement, (old_id, new_id))
         self._db.execute(
             """
-            update videos set (state, reason, finished_at, tracked, frozen) = (
-                select state, reason, finished_at, 1, 0 from videos as new where new.id = ?)
+            update videos set (state, reason, reason_code, finished_at, tracked, frozen) = (
+                select state, reason, reason_code, finished_at, 1, 0 from videos as new where new.id = ?)
             where id = ?
             """,
             (new_id, old_id),
         )
         self._db.execute("delete from videos where id = ?", (new_id,))
         self._db.execute(
-            "update files set state = 'done', reason = '' where video_id = ? and state = 'failed'",
+            """
+            update files set state = 'done', reason = '', reason_code = ''
+            where video_id = ? and state = 'failed'
+            """,
             (old_id,),
         )
         self._tracks.recognise(old_id)
@@ -159,7 +164,7 @@ class Rebuild:
             ).fetchall()
             for video_id in (old_id, new_id)
         )
-        found = recognised(marks_of(old), marks_of(new)).tolist()
+        found = match_fingerprints(fingerprints_of(old), fingerprints_of(new)).tolist()
         self._db.executemany(
             "update faces set person_id = ? where id = ?",
             [

@@ -23,7 +23,7 @@ PROBES = 64
 """Rows compared with the store before the file is believed."""
 
 
-class Matrix:
+class TrackMatrix:
     """The file, kept level with the store.
 
     Args:

@@ -24,23 +24,29 @@ from portraitd.model.edit import (
     SplitPerson,
 )
 from portraitd.model.errors import ConfigError
-from portraitd.store.corrections.effects import LEAVE, Affected, Effects
+from portraitd.store.corrections.effects import KEEP_PERSON, Affected, Effects
 from portraitd.store.corrections.exemplars import Exemplars
 from portraitd.store.corrections.ledger import Ledger, Mention
-from portraitd.store.corrections.replay import NOBODY, Corrections, Entry, Kind, Role
-from portraitd.store.corrections.scope import EditScope, Moved
+from portraitd.store.corrections.replay import (
+    NO_PERSON,
+    Corrections,
+    EditKind,
+    FaceRole,
+    LedgerEntry,
+)
+from portraitd.store.corrections.scope import EditScope, ScopedFace
 from portraitd.store.database import Database
 from portraitd.store.publications import Publications
 
-_KINDS: dict[type, Kind] = {
-    NamePerson: Kind.NAME,
-    MergePeople: Kind.MERGE,
-    AssignFaces: Kind.PLACE,
-    SplitPerson: Kind.SPLIT,
-    ExcludeFaces: Kind.EXCLUDE,
-    IgnoreFaces: Kind.IGNORE_FACES,
-    IgnorePerson: Kind.IGNORE_PERSON,
-    RecallPerson: Kind.RECALL_PERSON,
+_KINDS: dict[type, EditKind] = {
+    NamePerson: EditKind.NAME,
+    MergePeople: EditKind.MERGE,
+    AssignFaces: EditKind.PLACE,
+    SplitPerson: EditKind.SPLIT,
+    ExcludeFaces: EditKind.EXCLUDE,
+    IgnoreFaces: EditKind.IGNORE_FACES,
+    IgnorePerson: EditKind.IGNORE_PERSON,
+    RecallPerson: EditKind.RECALL_PERSON,
 }
 
 
@@ -69,7 +75,7 @@ class _Reading:
     now_s: float
 
 
-def without(edit: Edit, taken_back: Sequence[Entry]) -> Edit | None:
+def without_undone(edit: Edit, taken_back: Sequence[LedgerEntry]) -> Edit | None:
     """A edit without what these rows said, None if nothing is left."""
     for entry in taken_back:
         match edit:
@@ -86,7 +92,7 @@ def without(edit: Edit, taken_back: Sequence[Entry]) -> Edit | None:
             case _:
                 where = edit.person_id if isinstance(edit, AssignFaces) else entry.person_id
                 if entry.kind is _KINDS[type(edit)] and entry.person_id == where:
-                    moved = {one.face_id for one in entry.faces if one.role is Role.MOVED}
+                    moved = {one.face_id for one in entry.faces if one.role is FaceRole.MOVED}
                     left = tuple(face for face in edit.face_ids if face not in moved)
                     if not left:
                         return None
@@ -137,7 +143,7 @@ class EditRecorder:
             self._ledger.keep()
         return [one for one in done if one]
 
-    def undo(self, row: int | None, now_s: float) -> Entry:
+    def undo(self, row: int | None, now_s: float) -> LedgerEntry:
         """Take back a row, or the last one that counts. Returns what was taken back.
 
         Raises:
@@ -149,7 +155,7 @@ class EditRecorder:
             counting = [
                 entry.id
                 for entry in entries.values()
-                if entry.id not in held.undone and entry.kind is not Kind.UNDO
+                if entry.id not in held.undone and entry.kind is not EditKind.UNDO
             ]
             if not counting:
                 raise ConfigError("there is nothing to undo")
@@ -162,7 +168,7 @@ class EditRecorder:
         while meant.undoes is not None:
             meant = entries[meant.undoes]
         with self._db.transaction():
-            self._ledger.write(Kind.UNDO, now_s, undoes=row)
+            self._ledger.write(EditKind.UNDO, now_s, undoes=row)
             affected = self._effects.taken_back(meant)
             self._effects.enforce(held, self._ledger.corrections(), affected)
         return entries[row]
@@ -179,7 +185,7 @@ class EditRecorder:
             for entry in entries.values()
             if entry.undoes is not None and entry.id > since_row and entry.id not in undone
         ]
-        left = (without(edit, taken_back) for edit in edits)
+        left = (without_undone(edit, taken_back) for edit in edits)
         return [edit for edit in left if edit is not None]
 
     # --- One edit each: whether it says something new, its row, and what that is about.
@@ -190,7 +196,7 @@ class EditRecorder:
             return None
         at.affected.people.add(person)
         row = self._ledger.write(
-            Kind.NAME, at.now_s, self._standing(person), person_id=person, name=edit.name
+            EditKind.NAME, at.now_s, self._standing(person), person_id=person, name=edit.name
         )
         return RecordedEdit(edit, row)
 
@@ -199,13 +205,13 @@ class EditRecorder:
         if one == into or None in (self._fact("id", one), self._fact("id", into)):
             return None
         at.affected.people |= {one, into}
-        members = [Mention(face, Role.MEMBER, one) for face in self._anchors.all_of(one)]
+        members = [Mention(face, FaceRole.MEMBER, one) for face in self._anchors.all_of(one)]
         mentions = [*self._standing(one), *self._standing(into), *members]
-        row = self._ledger.write(Kind.MERGE, at.now_s, mentions, person_id=one, into_id=into)
+        row = self._ledger.write(EditKind.MERGE, at.now_s, mentions, person_id=one, into_id=into)
         return RecordedEdit(edit, row)
 
     def _place(self, edit: AssignFaces, at: _Reading) -> RecordedEdit | None:
-        person = NOBODY if edit.person_id is None else at.held.who(edit.person_id)
+        person = NO_PERSON if edit.person_id is None else at.held.who(edit.person_id)
         if person and self._fact("id", person) is None:
             return None
         self._showing.lie(edit.face_ids, person)
@@ -218,7 +224,7 @@ class EditRecorder:
         if not moved:
             return None
         mentions = self._moving(moved, person, at)
-        row = self._ledger.write(Kind.PLACE, at.now_s, mentions, person_id=person or None)
+        row = self._ledger.write(EditKind.PLACE, at.now_s, mentions, person_id=person or None)
         return RecordedEdit(edit, row)
 
     def _split(self, edit: SplitPerson, at: _Reading) -> RecordedEdit | None:
@@ -235,19 +241,21 @@ class EditRecorder:
         at.affected.people.add(person)
         self._showing.lie(edit.face_ids, person)
         mentions = self._moving(moved, person, at)
-        row = self._ledger.write(Kind.SPLIT, at.now_s, mentions, person_id=person, name=edit.name)
+        row = self._ledger.write(
+            EditKind.SPLIT, at.now_s, mentions, person_id=person, name=edit.name
+        )
         return RecordedEdit(edit, row, person)
 
     def _exclude(self, edit: ExcludeFaces, at: _Reading) -> RecordedEdit | None:
         self._showing.lie(edit.face_ids, None)
-        return self._hide(edit, Kind.EXCLUDE, Hidden.EXCLUDED, at)
+        return self._hide(edit, EditKind.EXCLUDE, Hidden.EXCLUDED, at)
 
     def _ignore_faces(self, edit: IgnoreFaces, at: _Reading) -> RecordedEdit | None:
         self._showing.lie(edit.face_ids, Placement.IGNORED)
-        return self._hide(edit, Kind.IGNORE_FACES, Hidden.IGNORED, at)
+        return self._hide(edit, EditKind.IGNORE_FACES, Hidden.IGNORED, at)
 
     def _hide(
-        self, edit: ExcludeFaces | IgnoreFaces, kind: Kind, hidden: Hidden, at: _Reading
+        self, edit: ExcludeFaces | IgnoreFaces, kind: EditKind, hidden: Hidden, at: _Reading
     ) -> RecordedEdit | None:
         news = [
             face
@@ -257,20 +265,20 @@ class EditRecorder:
         moved = at.reach.of(edit, news)
         if not moved:
             return None
-        at.affected.faces.update((one.face_id, LEAVE) for one in moved)
-        mentions = [Mention(one.face_id, Role.MOVED, one.person_id, one.whole) for one in moved]
+        at.affected.faces.update((one.face_id, KEEP_PERSON) for one in moved)
+        mentions = [Mention(one.face_id, FaceRole.MOVED, one.person_id, one.whole) for one in moved]
         return RecordedEdit(edit, self._ledger.write(kind, at.now_s, mentions))
 
     def _ignore_person(self, edit: IgnorePerson, at: _Reading) -> RecordedEdit | None:
-        return self._put_out_of_sight(edit, Kind.IGNORE_PERSON, at)
+        return self._put_out_of_sight(edit, EditKind.IGNORE_PERSON, at)
 
     def _recall_person(self, edit: RecallPerson, at: _Reading) -> RecordedEdit | None:
-        return self._put_out_of_sight(edit, Kind.RECALL_PERSON, at)
+        return self._put_out_of_sight(edit, EditKind.RECALL_PERSON, at)
 
     def _put_out_of_sight(
-        self, edit: IgnorePerson | RecallPerson, kind: Kind, at: _Reading
+        self, edit: IgnorePerson | RecallPerson, kind: EditKind, at: _Reading
     ) -> RecordedEdit | None:
-        person, is_ignored = at.held.who(edit.person_id), kind is Kind.IGNORE_PERSON
+        person, is_ignored = at.held.who(edit.person_id), kind is EditKind.IGNORE_PERSON
         if self._fact("ignored", person) in (None, (is_ignored,)):
             return None
         at.affected.people.add(person)
@@ -279,21 +287,21 @@ class EditRecorder:
 
     # ---
 
-    def _moving(self, moved: Sequence[Moved], person: int, at: _Reading) -> list[Mention]:
+    def _moving(self, moved: Sequence[ScopedFace], person: int, at: _Reading) -> list[Mention]:
         """Who is moved, who stands for whom they belong to, and for whom they are not."""
-        at.affected.faces.update((one.face_id, LEAVE) for one in moved)
-        mentions = [Mention(one.face_id, Role.MOVED, one.person_id, one.whole) for one in moved]
+        at.affected.faces.update((one.face_id, KEEP_PERSON) for one in moved)
+        mentions = [Mention(one.face_id, FaceRole.MOVED, one.person_id, one.whole) for one in moved]
         mine = {one.face_id for one in moved}
         if person:
             mentions += [one for one in self._standing(person) if one.face_id not in mine]
         for former in sorted({one.person_id for one in moved if one.person_id} - {person}):
             mentions += [
-                Mention(face, Role.AGAINST, former) for face in self._anchors.of(former, mine)
+                Mention(face, FaceRole.AGAINST, former) for face in self._anchors.of(former, mine)
             ]
         return mentions
 
     def _standing(self, person: int) -> list[Mention]:
-        return [Mention(face, Role.ANCHOR, person) for face in self._anchors.of(person)]
+        return [Mention(face, FaceRole.ANCHOR, person) for face in self._anchors.of(person)]
 
     def _begun(self, edit: SplitPerson, held: Corrections) -> int | None:
         """The person that this very split has made, if it was recorded before."""

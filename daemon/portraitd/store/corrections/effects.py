@@ -6,7 +6,14 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from portraitd.model.edit import Hidden
-from portraitd.store.corrections.replay import NOBODY, Corrections, Entry, Fate, Kind, Role
+from portraitd.store.corrections.replay import (
+    NO_PERSON,
+    Corrections,
+    EditKind,
+    FaceRole,
+    LedgerEntry,
+    ResolvedCorrection,
+)
 from portraitd.store.database import Database
 
 
@@ -23,7 +30,7 @@ class Affected:
     people: set[int] = field(default_factory=set)
 
 
-LEAVE = -1
+KEEP_PERSON = -1
 
 
 class Effects:
@@ -44,12 +51,14 @@ class Effects:
             self._enforce_person(one, before, now)
         rows = []
         for face_id, fallback in affected.faces.items():
-            fate = now.fates.get(face_id, Fate())
-            person: int | None = fallback if fallback in (LEAVE, NOBODY) else now.who(fallback)
+            fate = now.fates.get(face_id, ResolvedCorrection())
+            person: int | None = (
+                fallback if fallback in (KEEP_PERSON, NO_PERSON) else now.who(fallback)
+            )
             if fate.person is not None:
                 person = fate.person
             if fate.hidden is Hidden.EXCLUDED:
-                person = NOBODY
+                person = NO_PERSON
             rows.append((fate.hidden, person, person, face_id))
         self._db.executemany(
             """
@@ -60,18 +69,18 @@ class Effects:
         )
         self._part_tracks(now, affected)
 
-    def taken_back(self, entry: Entry) -> Affected:
+    def taken_back(self, entry: LedgerEntry) -> Affected:
         """Whom and what undoing a row, or redoing it, is about."""
         affected = Affected()
         affected.people |= {one for one in (entry.person_id, entry.into_id) if one is not None}
         for touched in entry.faces:
-            if touched.role is Role.MOVED:
-                affected.faces[touched.face_id] = touched.person_id or NOBODY
-            elif touched.role is Role.MEMBER and touched.person_id is not None:
+            if touched.role is FaceRole.MOVED:
+                affected.faces[touched.face_id] = touched.person_id or NO_PERSON
+            elif touched.role is FaceRole.MEMBER and touched.person_id is not None:
                 for face_id in self._companions(touched.face_id):
                     affected.faces[face_id] = touched.person_id
-        if entry.kind is Kind.IGNORE_FACES:
-            affected.faces = dict.fromkeys(affected.faces, LEAVE)
+        if entry.kind is EditKind.IGNORE_FACES:
+            affected.faces = dict.fromkeys(affected.faces, KEEP_PERSON)
         return affected
 
     def _enforce_person(self, person: int, before: Corrections, now: Corrections) -> None:

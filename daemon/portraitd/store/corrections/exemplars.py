@@ -10,8 +10,8 @@ from portraitd.model.face import EMBEDDING_SIZE
 from portraitd.model.track import l2_normalised
 from portraitd.store.database import Database
 
-MOST = 9
-CANDIDATES = 200
+MAX_EXEMPLARS = 9
+MAX_CANDIDATES = 200
 
 
 class Exemplars:
@@ -34,7 +34,7 @@ class Exemplars:
             order by size_px * (0.1 + frontal) * (0.1 + confidence) * min(sharpness, 50.0) desc, id
             limit ?
             """,
-            (person_id, CANDIDATES),
+            (person_id, MAX_CANDIDATES),
         ).fetchall()
         rows = [row for row in rows if row["id"] not in without]
         if not rows:
@@ -45,7 +45,7 @@ class Exemplars:
         gaps = np.linalg.norm(vectors[:, None] - vectors[None], axis=2)
         near = np.sort(gaps, axis=1)[:, : len(rows) // 2 + 1].mean(axis=1)
         order = np.argsort(gaps[int(np.argmin(near))], kind="stable")
-        return sorted(int(rows[at]["id"]) for at in order[:MOST].tolist())
+        return sorted(int(rows[at]["id"]) for at in order[:MAX_EXEMPLARS].tolist())
 
     def all_of(self, person_id: int) -> list[int]:
         """One face of each of a person's tracks."""

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
-LEAST_OVERLAP = 0.5
+MIN_IOU = 0.5
 
 SLACK_S = 0.05
 """Of a sampling mark the nearest frame is looked at, which may lie beside it."""
 
 
-class Marks(NamedTuple):
+class Fingerprints(NamedTuple):
     """Some faces of one video.
 
     Attributes:
@@ -35,13 +35,13 @@ class Marks(NamedTuple):
     steps_s: Floats
 
     @classmethod
-    def of(cls, rows: list[tuple[float, float, float, float, float, float]]) -> Marks:
+    def of(cls, rows: list[tuple[float, float, float, float, float, float]]) -> Fingerprints:
         """From rows of time, box and step."""
         table = np.array(rows, np.float64).reshape(-1, 6)
         return cls(table[:, 0], table[:, 1:5], table[:, 5])
 
 
-def recognised(keys: Marks, faces: Marks) -> Indices:
+def match_fingerprints(keys: Fingerprints, faces: Fingerprints) -> Indices:
     """Find each key's face: within half a sampling step, overlapping by half, the nearest first.
 
     Each side is used once. The order of the faces or of the keys changes nothing.
@@ -52,7 +52,7 @@ def recognised(keys: Marks, faces: Marks) -> Indices:
     found = np.full(len(keys.times_s), -1, dtype=np.int64)
     key, face = _neighbours(keys, faces)
     overlap = _overlaps(keys.boxes[key], faces.boxes[face])
-    near = overlap >= LEAST_OVERLAP
+    near = overlap >= MIN_IOU
     key, face, overlap = key[near], face[near], overlap[near]
     gap = np.abs(keys.times_s[key] - faces.times_s[face])
     order = np.lexsort(
@@ -67,7 +67,7 @@ def recognised(keys: Marks, faces: Marks) -> Indices:
     return found
 
 
-def _neighbours(keys: Marks, faces: Marks) -> tuple[Indices, Indices]:
+def _neighbours(keys: Fingerprints, faces: Fingerprints) -> tuple[Indices, Indices]:
     """Every key with every face that is near enough in time."""
     order = np.argsort(faces.times_s, kind="stable")
     times = faces.times_s[order]

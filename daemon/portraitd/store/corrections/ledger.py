@@ -13,15 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.store.corrections.rematching import Rematching
+from portraitd.store.corrections.rematching import FingerprintStore
 from portraitd.store.corrections.replay import (
     Corrections,
-    Entry,
-    Kind,
-    Role,
-    Touched,
+    EditKind,
+    EntryFace,
+    FaceRole,
+    LedgerEntry,
     replay,
-    undone_by,
+    undone_entries,
 )
 from portraitd.store.database import Database
 
@@ -29,7 +29,7 @@ Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class LedgerRow:
+class EntrySummary:
     """A row for people to read.
 
     Attributes:
@@ -54,10 +54,10 @@ class LedgerRow:
 
 @dataclass(frozen=True, slots=True)
 class Mention:
-    """A face as a new row mentions it; see ``Touched``."""
+    """A face as a new row mentions it; see ``EntryFace``."""
 
     face_id: int
-    role: Role
+    role: FaceRole
     person_id: int | None
     whole: bool = True
 
@@ -67,7 +67,7 @@ class Ledger:
 
     def __init__(self, database: Database) -> None:
         self._db = database
-        self._recognition = Rematching(database)
+        self._recognition = FingerprintStore(database)
         self._read_at = -1
         self._corrections = Corrections()
 
@@ -81,7 +81,7 @@ class Ledger:
         row = self._db.execute("select at from ledger order by id desc limit 1").fetchone()
         return float(row["at"]) if row else 0.0
 
-    def rows(self) -> list[LedgerRow]:
+    def rows(self) -> list[EntrySummary]:
         """Every row, the oldest first."""
         rows = self._db.execute(
             """
@@ -91,10 +91,12 @@ class Ledger:
             group by ledger.id order by ledger.id
             """
         ).fetchall()
-        undone = undone_by((row["id"], row["undoes"]) for row in rows)
+        undone = undone_entries((row["id"], row["undoes"]) for row in rows)
         return [
-            LedgerRow(
-                **{key: row[key] for key in LedgerRow.__dataclass_fields__ if key != "is_undone"},
+            EntrySummary(
+                **{
+                    key: row[key] for key in EntrySummary.__dataclass_fields__ if key != "is_undone"
+                },
                 is_undone=row["id"] in undone,
             )
             for row in rows
@@ -111,9 +113,9 @@ class Ledger:
         """What was written since is not about the ledger: what it comes to is as it was read."""
         self._read_at = self._db.changes
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[LedgerEntry]:
         """Every row with the faces that are in the store today."""
-        faces: dict[int, list[Touched]] = defaultdict(list)
+        faces: dict[int, list[EntryFace]] = defaultdict(list)
         touched = self._db.execute(
             """
             select ledger_id, role, ledger_faces.person_id, whole, face_id, track_id
@@ -127,7 +129,7 @@ class Ledger:
 
     def write(
         self,
-        kind: Kind,
+        kind: EditKind,
         now_s: float,
         mentions: Iterable[Mention] = (),
         *,
@@ -199,9 +201,9 @@ class Ledger:
                     whole[at[face_id]] = fate.whole
         return labels, whole
 
-    def _entries_by_key(self, key_ids: list[int]) -> list[Entry]:
+    def _entries_by_key(self, key_ids: list[int]) -> list[LedgerEntry]:
         """Every row with these faces, by their keys: also those that are not in the store."""
-        faces: dict[int, list[Touched]] = defaultdict(list)
+        faces: dict[int, list[EntryFace]] = defaultdict(list)
         for fingerprint_id in key_ids:
             rows = self._db.execute(
                 "select ledger_id, role, person_id, whole from ledger_faces where fingerprint_id = ?",
@@ -211,12 +213,12 @@ class Ledger:
                 faces[row["ledger_id"]].append(_touched(row, fingerprint_id, None))
         return self._filled(faces)
 
-    def _filled(self, faces: Mapping[int, Sequence[Touched]]) -> list[Entry]:
+    def _filled(self, faces: Mapping[int, Sequence[EntryFace]]) -> list[LedgerEntry]:
         rows = self._db.execute("select * from ledger order by id")
         return [
-            Entry(
+            LedgerEntry(
                 row["id"],
-                Kind(row["kind"]),
+                EditKind(row["kind"]),
                 row["person_id"],
                 row["into_id"],
                 row["name"],
@@ -227,5 +229,5 @@ class Ledger:
         ]
 
 
-def _touched(row: sqlite3.Row, face_id: int, track_id: int | None) -> Touched:
-    return Touched(face_id, track_id, Role(row["role"]), row["person_id"], bool(row["whole"]))
+def _touched(row: sqlite3.Row, face_id: int, track_id: int | None) -> EntryFace:
+    return EntryFace(face_id, track_id, FaceRole(row["role"]), row["person_id"], bool(row["whole"]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from portraitd.store.corrections.face_fingerprints import Marks, recognised
+from portraitd.store.corrections.face_fingerprints import Fingerprints, match_fingerprints
 from portraitd.store.database import Database
 
 STEP_SQL = """
@@ -27,7 +27,7 @@ CONTENTS_SQL = f"""
 """All contents that a video ever had: copies of it that were broken off are the same video."""
 
 
-class Rematching:
+class FingerprintStore:
     """Keys of faces. Everything that writes does so within the caller's transaction."""
 
     def __init__(self, database: Database) -> None:
@@ -95,16 +95,16 @@ class Rematching:
             """,  # noqa: S608
             (video_id,),
         ).fetchall()
-        found = recognised(marks_of(keys), marks_of(faces)).tolist()
+        found = match_fingerprints(fingerprints_of(keys), fingerprints_of(faces)).tolist()
         return {
             key["id"]: faces[face]["id"] if face >= 0 else None
             for key, face in zip(keys, found, strict=True)
         }
 
 
-def marks_of(rows: list[sqlite3.Row]) -> Marks:
+def fingerprints_of(rows: list[sqlite3.Row]) -> Fingerprints:
     """Rows of faces or keys, as they are compared."""
-    return Marks.of(
+    return Fingerprints.of(
         [
             (
                 row["t_s"],

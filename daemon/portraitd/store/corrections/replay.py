@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 from portraitd.model.edit import Hidden
 
-NOBODY = 0
+NO_PERSON = 0
 
 
-class Kind(StrEnum):
+class EditKind(StrEnum):
     """What a row of the ledger says."""
 
     NAME = "name"
@@ -31,7 +31,7 @@ class Kind(StrEnum):
     UNDO = "undo"
 
 
-class Role(StrEnum):
+class FaceRole(StrEnum):
     """What a face has to do with a row."""
 
     MOVED = "moved"
@@ -44,7 +44,7 @@ class Role(StrEnum):
     """It was a merged person's, and would be again."""
 
 
-class Touched(NamedTuple):
+class EntryFace(NamedTuple):
     """A face of a row, as it was recognised today.
 
     Attributes:
@@ -57,29 +57,29 @@ class Touched(NamedTuple):
 
     face_id: int
     track_id: int | None
-    role: Role
+    role: FaceRole
     person_id: int | None
     whole: bool
 
 
-class Entry(NamedTuple):
+class LedgerEntry(NamedTuple):
     """A row of the ledger with the faces it is about."""
 
     id: int
-    kind: Kind
+    kind: EditKind
     person_id: int | None
     into_id: int | None
     name: str | None
     undoes: int | None
-    faces: Sequence[Touched]
+    faces: Sequence[EntryFace]
 
 
 @dataclass(slots=True)
-class Fate:
+class ResolvedCorrection:
     """What people said about a face, all in all.
 
     Attributes:
-        person: Who it is; ``NOBODY`` for nobody known, None if that was left to the grouping.
+        person: Who it is; ``NO_PERSON`` for nobody known, None if that was left to the grouping.
         hidden: Whether it is out of sight.
         whole: Whether that is said of its whole track.
         row: The last row that said so.
@@ -113,7 +113,7 @@ class Corrections:
         undone: Rows that no longer count.
     """
 
-    fates: dict[int, Fate] = field(default_factory=dict)
+    fates: dict[int, ResolvedCorrection] = field(default_factory=dict)
     exemplars: dict[int, int] = field(default_factory=dict)
     against: dict[int, dict[int, set[int]]] = field(default_factory=lambda: defaultdict(dict))
     track_of: dict[int, int | None] = field(default_factory=dict)
@@ -128,9 +128,9 @@ class Corrections:
             person_id = self.merged[person_id]
         return person_id
 
-    def by_track(self) -> dict[int, Fate]:
+    def by_track(self) -> dict[int, ResolvedCorrection]:
         """What was said about tracks; of contradicting faces the newest row counts."""
-        found: dict[int, Fate] = {}
+        found: dict[int, ResolvedCorrection] = {}
         for face_id, fate in self.fates.items():
             track_id = self.track_of[face_id]
             if track_id is not None and (track_id not in found or found[track_id].row < fate.row):
@@ -138,7 +138,7 @@ class Corrections:
         return found
 
 
-def undone_by(rows: Iterable[tuple[int, int | None]]) -> frozenset[int]:
+def undone_entries(rows: Iterable[tuple[int, int | None]]) -> frozenset[int]:
     """The rows that no longer count. An undo can be undone like every other row.
 
     Args:
@@ -151,13 +151,13 @@ def undone_by(rows: Iterable[tuple[int, int | None]]) -> frozenset[int]:
     return frozenset(undone)
 
 
-def replay(entries: Sequence[Entry]) -> Corrections:
+def replay(entries: Sequence[LedgerEntry]) -> Corrections:
     """Read the ledger.
 
     Args:
         entries: All rows, rising.
     """
-    undone = undone_by((entry.id, entry.undoes) for entry in entries)
+    undone = undone_entries((entry.id, entry.undoes) for entry in entries)
     held = Corrections(undone=undone)
     for entry in entries:
         if entry.id not in undone:
@@ -170,13 +170,13 @@ def replay(entries: Sequence[Entry]) -> Corrections:
     return held
 
 
-def _name(held: Corrections, entry: Entry) -> None:
+def _name(held: Corrections, entry: LedgerEntry) -> None:
     if entry.person_id is not None:
         held.names[held.who(entry.person_id)] = entry.name
     _anchor(held, entry)
 
 
-def _merge(held: Corrections, entry: Entry) -> None:
+def _merge(held: Corrections, entry: LedgerEntry) -> None:
     if entry.person_id is None or entry.into_id is None:
         return
     one, into = held.who(entry.person_id), held.who(entry.into_id)
@@ -198,12 +198,12 @@ def _merge(held: Corrections, entry: Entry) -> None:
     _anchor(held, entry)
 
 
-def _place(held: Corrections, entry: Entry) -> None:
-    person = NOBODY if entry.person_id is None else held.who(entry.person_id)
-    if entry.kind is Kind.SPLIT and entry.name:
+def _place(held: Corrections, entry: LedgerEntry) -> None:
+    person = NO_PERSON if entry.person_id is None else held.who(entry.person_id)
+    if entry.kind is EditKind.SPLIT and entry.name:
         held.names[person] = entry.name
     for touched in _moved(entry):
-        held.fates[touched.face_id] = Fate(
+        held.fates[touched.face_id] = ResolvedCorrection(
             person, Hidden.NO, touched.whole, entry.id, touched.person_id
         )
         held.against[touched.face_id].pop(person, None)
@@ -211,20 +211,20 @@ def _place(held: Corrections, entry: Entry) -> None:
     _hold_apart(held, entry)
 
 
-def _hide(hidden: Hidden) -> Callable[[Corrections, Entry], None]:
-    def read(held: Corrections, entry: Entry) -> None:
+def _hide(hidden: Hidden) -> Callable[[Corrections, LedgerEntry], None]:
+    def read(held: Corrections, entry: LedgerEntry) -> None:
         for touched in _moved(entry):
             before = held.fates.get(touched.face_id)
             person = before.person if before else None
-            held.fates[touched.face_id] = Fate(
+            held.fates[touched.face_id] = ResolvedCorrection(
                 person, hidden, touched.whole, entry.id, touched.person_id
             )
 
     return read
 
 
-def _ignore(is_ignored: bool) -> Callable[[Corrections, Entry], None]:
-    def read(held: Corrections, entry: Entry) -> None:
+def _ignore(is_ignored: bool) -> Callable[[Corrections, LedgerEntry], None]:
+    def read(held: Corrections, entry: LedgerEntry) -> None:
         if entry.person_id is not None:
             held.ignored[held.who(entry.person_id)] = is_ignored
         _anchor(held, entry)
@@ -232,38 +232,38 @@ def _ignore(is_ignored: bool) -> Callable[[Corrections, Entry], None]:
     return read
 
 
-def _nothing(held: Corrections, entry: Entry) -> None:
+def _nothing(held: Corrections, entry: LedgerEntry) -> None:
     """An undo says nothing by itself: the row it undoes was left out."""
 
 
-def _moved(entry: Entry) -> list[Touched]:
-    return [touched for touched in entry.faces if touched.role is Role.MOVED]
+def _moved(entry: LedgerEntry) -> list[EntryFace]:
+    return [touched for touched in entry.faces if touched.role is FaceRole.MOVED]
 
 
-def _anchor(held: Corrections, entry: Entry) -> None:
+def _anchor(held: Corrections, entry: LedgerEntry) -> None:
     for touched in entry.faces:
-        if touched.role is Role.ANCHOR and touched.person_id is not None:
+        if touched.role is FaceRole.ANCHOR and touched.person_id is not None:
             held.exemplars[touched.face_id] = held.who(touched.person_id)
 
 
-def _hold_apart(held: Corrections, entry: Entry) -> None:
+def _hold_apart(held: Corrections, entry: LedgerEntry) -> None:
     moved = _moved(entry)
     for other in entry.faces:
-        if other.role is Role.AGAINST and other.person_id is not None:
+        if other.role is FaceRole.AGAINST and other.person_id is not None:
             person = held.who(other.person_id)
             for touched in moved:
                 if held.fates[touched.face_id].person != person:
                     held.against[touched.face_id].setdefault(person, set()).add(other.face_id)
 
 
-_READ: dict[Kind, Callable[[Corrections, Entry], None]] = {
-    Kind.NAME: _name,
-    Kind.MERGE: _merge,
-    Kind.PLACE: _place,
-    Kind.SPLIT: _place,
-    Kind.EXCLUDE: _hide(Hidden.EXCLUDED),
-    Kind.IGNORE_FACES: _hide(Hidden.IGNORED),
-    Kind.IGNORE_PERSON: _ignore(True),
-    Kind.RECALL_PERSON: _ignore(False),
-    Kind.UNDO: _nothing,
+_READ: dict[EditKind, Callable[[Corrections, LedgerEntry], None]] = {
+    EditKind.NAME: _name,
+    EditKind.MERGE: _merge,
+    EditKind.PLACE: _place,
+    EditKind.SPLIT: _place,
+    EditKind.EXCLUDE: _hide(Hidden.EXCLUDED),
+    EditKind.IGNORE_FACES: _hide(Hidden.IGNORED),
+    EditKind.IGNORE_PERSON: _ignore(True),
+    EditKind.RECALL_PERSON: _ignore(False),
+    EditKind.UNDO: _nothing,
 }

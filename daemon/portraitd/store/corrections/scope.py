@@ -9,10 +9,10 @@ from typing import NamedTuple
 from portraitd.model.edit import AssignFaces, Edit, ExcludeFaces, IgnoreFaces, SplitPerson
 from portraitd.store.database import Database
 
-OF_FACES = (ExcludeFaces, IgnoreFaces, AssignFaces, SplitPerson)
+FACE_EDITS = (ExcludeFaces, IgnoreFaces, AssignFaces, SplitPerson)
 
 
-class Moved(NamedTuple):
+class ScopedFace(NamedTuple):
     """A face that a edit acts on.
 
     Attributes:
@@ -41,19 +41,19 @@ class EditScope:
         self._named: dict[int, Edit] = {}
         self._askers: dict[int, set[Edit]] = defaultdict(set)
         for edit in edits:
-            if isinstance(edit, OF_FACES):
+            if isinstance(edit, FACE_EDITS):
                 for face_id in edit.face_ids:
                     self._named[face_id] = edit
                     if (track_id := self._track(face_id)) is not None:
                         self._askers[track_id].add(edit)
 
-    def of(self, edit: Edit, face_ids: Collection[int]) -> list[Moved]:
+    def of(self, edit: Edit, face_ids: Collection[int]) -> list[ScopedFace]:
         """The faces that a edit acts on, beginning with those it names.
 
         Where others are named of the same track by another edit, each acts on what it names,
         and the rest of the track follows the only one that moves it, if there is one.
         """
-        found: dict[int, Moved] = {}
+        found: dict[int, ScopedFace] = {}
         for face_id in face_ids:
             if self._named.get(face_id) != edit:
                 continue
@@ -70,7 +70,7 @@ class EditScope:
                 ).fetchone()
                 if person is not None:
                     whole = self._whole_tracks and not contested
-                    found[one] = Moved(one, person["person_id"], whole)
+                    found[one] = ScopedFace(one, person["person_id"], whole)
         return list(found.values())
 
     def _leads(self, edit: Edit, track_id: int) -> bool:

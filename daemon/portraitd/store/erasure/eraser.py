@@ -15,17 +15,18 @@ from datetime import UTC, datetime
 from portraitd.model.edit import Hidden
 from portraitd.model.errors import ConfigError, StoreError
 from portraitd.model.face import Box
-from portraitd.model.fingerprints import content_stem, ending_of, frame_stem
+from portraitd.model.fingerprints import content_stem, frame_stem, hash_ending
+from portraitd.model.reasons import Reason, ReasonCode
 from portraitd.store.corrections.ledger import Ledger
 from portraitd.store.corrections.rematching import CONTENT_SQL
 from portraitd.store.database import Database
-from portraitd.store.erasure.redaction import Mentions
+from portraitd.store.erasure.redaction import Redaction
 from portraitd.store.erasure.tombstones import Tombstones
 from portraitd.store.files import display_path
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class ErasureScope:
     """What one word means, before anything is done.
 
     Attributes:
@@ -47,12 +48,12 @@ class Scope:
 
 
 @dataclass(frozen=True, slots=True)
-class Erasure:
+class PendingErasure:
     """A forgetting that has yet to reach what lies outside of the database.
 
     Attributes:
         id: Of the forgetting.
-        what: As in ``Scope``.
+        what: As in ``ErasureScope``.
         endings: By face, what the file of its portrait is known by.
         stems: What names of files of training sets begin with, or hold.
     """
@@ -69,14 +70,14 @@ class Eraser:
     def __init__(self, database: Database) -> None:
         self._db = database
         self._tombstones = Tombstones(database)
-        self._mentions = Mentions(database)
+        self._mentions = Redaction(database)
 
     @property
     def store(self) -> str:
         """Whose faces these are; see ``Database.name``."""
         return self._db.name
 
-    def person(self, word: str) -> Scope:
+    def person(self, word: str) -> ErasureScope:
         """Everybody of a name, or the person of a number.
 
         Raises:
@@ -103,9 +104,9 @@ class Eraser:
         ]
         faces += self._excluded_from(frozenset(people))
         names = tuple(row["name"] or f"person {row['id']}" for row in found)
-        return Scope("person", tuple(sorted(set(faces))), (), tuple(sorted(people)), names)
+        return ErasureScope("person", tuple(sorted(set(faces))), (), tuple(sorted(people)), names)
 
-    def video(self, word: str) -> Scope:
+    def video(self, word: str) -> ErasureScope:
         """The video of a path in the inbox, of a whole path, or of the beginning of a SHA-256.
 
         Raises:
@@ -133,17 +134,17 @@ class Eraser:
             raise ConfigError(f"{word!r} may be {len(rows)} videos; write more of the SHA-256")
         return self._videos("video", [row["id"] for row in rows])
 
-    def before(self, limit_s: float) -> Scope:
+    def before(self, limit_s: float) -> ErasureScope:
         """Every video that was taken up before a moment, in seconds since 1970."""
         rows = self._db.execute(
             "select id from videos where added_at < ? and replaces is null order by id", (limit_s,)
         )
         return self._videos("before", [row["id"] for row in rows.fetchall()])
 
-    def restored(self) -> Scope:
+    def restored(self) -> ErasureScope:
         """What an older copy of the store brought back although it was forgotten."""
         if self._db.execute("select 1 from tombstones limit 1").fetchone() is None:
-            return Scope("restored", ())
+            return ErasureScope("restored", ())
         rows = self._db.execute("select id, sha256 from videos order by id").fetchall()
         gone = [row["id"] for row in rows if self._tombstones.has_content(row["sha256"])]
         whole = self._videos("restored", gone)
@@ -159,9 +160,11 @@ class Eraser:
             for row in self._db.execute("select id, created_at from people").fetchall()
             if self._tombstones.has_person(row["id"], row["created_at"])
         ]
-        return Scope("restored", tuple(sorted(faces)), whole.video_ids, tuple(people), whole.names)
+        return ErasureScope(
+            "restored", tuple(sorted(faces)), whole.video_ids, tuple(people), whole.names
+        )
 
-    def carry_out(self, scope: Scope, now_s: float) -> int:
+    def carry_out(self, scope: ErasureScope, now_s: float) -> int:
         """Take it out of the database, in one transaction. Returns the forgetting's number."""
         with self._db.transaction():
             number = self._begin(scope, now_s)
@@ -175,13 +178,13 @@ class Eraser:
             self._db.execute("update publications set render_version = ''")
         return number
 
-    def open_erasures(self) -> list[Erasure]:
+    def open_erasures(self) -> list[PendingErasure]:
         """Forgettings that have not reached everything yet, oldest first."""
         numbers = self._db.execute(
             "select id, what from erasures where finished_at is null order by id"
         ).fetchall()
         return [
-            Erasure(
+            PendingErasure(
                 row["id"],
                 row["what"],
                 {
@@ -247,7 +250,7 @@ class Eraser:
         """How often something was forgotten."""
         return int(self._db.execute("select count(*) from erasures").fetchone()[0])
 
-    def _videos(self, what: str, video_ids: Sequence[int]) -> Scope:
+    def _videos(self, what: str, video_ids: Sequence[int]) -> ErasureScope:
         faces: list[int] = []
         names: list[str] = []
         for video in video_ids:
@@ -258,9 +261,9 @@ class Eraser:
                 (video,),
             )
             names += [display_path(row["path"]) for row in files] or [f"video {video}"]
-        return Scope(what, tuple(sorted(faces)), tuple(video_ids), (), tuple(names))
+        return ErasureScope(what, tuple(sorted(faces)), tuple(video_ids), (), tuple(names))
 
-    def _begin(self, scope: Scope, now_s: float) -> int:
+    def _begin(self, scope: ErasureScope, now_s: float) -> int:
         people = len(scope.person_ids)
         row = self._db.execute(
             """
@@ -315,7 +318,7 @@ class Eraser:
             ).fetchone()
             self._db.execute(
                 "insert into erased_portraits values (?, ?, ?)",
-                (number, face, ending_of(bytes(portrait["jpeg"]) if portrait else b"")),
+                (number, face, hash_ending(bytes(portrait["jpeg"]) if portrait else b"")),
             )
         # A track is made of its faces: the mean of the others alone is another one.
         self._db.executemany(
@@ -334,7 +337,7 @@ class Eraser:
         )
         self._db.executemany("delete from faces where id = ?", [(face,) for face in face_ids])
 
-    def _let_go_of_people(self, scope: Scope, now_s: float) -> None:
+    def _let_go_of_people(self, scope: ErasureScope, now_s: float) -> None:
         for person in scope.person_ids:
             row = self._db.execute("select * from people where id = ?", (person,)).fetchone()
             self._tombstones.set_person(person, row["created_at"], now_s)
@@ -346,8 +349,9 @@ class Eraser:
             [(number, stem) for stem in sorted(stems)],
         )
 
-    def _let_go_of_videos(self, scope: Scope, number: int, now_s: float) -> None:
+    def _let_go_of_videos(self, scope: ErasureScope, number: int, now_s: float) -> None:
         day = datetime.fromtimestamp(now_s, UTC).date()
+        erased = Reason.of(ReasonCode.ERASED, day=day)
         for video in scope.video_ids:
             row = self._db.execute("select sha256 from videos where id = ?", (video,)).fetchone()
             begun = self._db.execute(
@@ -360,10 +364,10 @@ class Eraser:
                 self._remove_later(number, [content_stem(sha256)])
             self._db.execute(
                 """
-                update files set state = 'forgotten', reason = ?, changed_at = ?
+                update files set state = 'forgotten', reason = ?, reason_code = ?, changed_at = ?
                 where video_id = ?
                 """,
-                (f"forgotten on {day}", now_s, video),
+                (erased.text, erased.code, now_s, video),
             )
             self._db.execute("delete from videos where id = ?", (video,))
 

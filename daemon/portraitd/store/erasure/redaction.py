@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from portraitd.model.fingerprints import side_marks
+from portraitd.model.fingerprints import split_key_parts
 from portraitd.store.database import Database
 
 
-class Mentions:
+class Redaction:
     """Takes people and contents out of what is only added to.
 
     Rows of the ledger and numbers of classes stay, so that nothing else comes to mean something
@@ -40,7 +40,7 @@ class Mentions:
             self._let_go_of_keys([row["id"] for row in rows.fetchall()])
             self._db.execute(
                 "delete from splits where instr(key, ?) or instr(key, ?)",
-                side_marks(sha256),
+                split_key_parts(sha256),
             )
 
     def let_go_of_moments(self, stems: Sequence[str]) -> None:

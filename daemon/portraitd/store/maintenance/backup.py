@@ -28,7 +28,7 @@ PAGES_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Copy:
+class BackupFile:
     """A copy of the store that was looked through.
 
     Attributes:
@@ -43,7 +43,7 @@ class Copy:
 
 
 @dataclass(frozen=True, slots=True)
-class Restored:
+class RestoreResult:
     """What going back came to.
 
     Attributes:
@@ -57,7 +57,7 @@ class Restored:
     forgotten: int
 
 
-def back_up(state_dir: Path, target: Path, now_s: float) -> Copy:
+def back_up(state_dir: Path, target: Path, now_s: float) -> BackupFile:
     """Copy the store as it is at one moment, also while a service writes to it.
 
     The copy is made beside, checked and renamed: it is sound, or the old one stays.
@@ -97,10 +97,10 @@ def back_up(state_dir: Path, target: Path, now_s: float) -> Copy:
     finally:
         with suppress(OSError):
             beside.unlink(missing_ok=True)
-    return Copy(target, done.size, done.counts)
+    return BackupFile(target, done.size, done.counts)
 
 
-def inspect(path: Path) -> Copy:
+def inspect(path: Path) -> BackupFile:
     """Look through a copy of a store.
 
     Raises:
@@ -122,12 +122,12 @@ def inspect(path: Path) -> Copy:
             if found != ["ok"] or broken:
                 reason = "; ".join(found) if found != ["ok"] else f"{len(broken)} rows lost theirs"
                 raise StoreError(f"{path}: damaged ({reason}); take an older copy")
-            return Copy(path, size, {table: _count(copy, table) for table in COUNTED})
+            return BackupFile(path, size, {table: _count(copy, table) for table in COUNTED})
     except (OSError, sqlite3.DatabaseError) as error:
         raise StoreError(f"{path}: {error}") from error
 
 
-def restore(state_dir: Path, source: Path, now_s: float) -> Restored:
+def restore(state_dir: Path, source: Path, now_s: float) -> RestoreResult:
     """Put a copy in force. The caller holds the store's lock.
 
     What is in force now is put aside, not removed. What was forgotten since the copy was made is
@@ -162,7 +162,7 @@ def restore(state_dir: Path, source: Path, now_s: float) -> Restored:
     finally:
         with suppress(OSError):
             _remove(beside)
-    return Restored(done.counts, aside, forgotten)
+    return RestoreResult(done.counts, aside, forgotten)
 
 
 def listed(state_dir: Path) -> list[Path]:

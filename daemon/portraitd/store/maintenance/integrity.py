@@ -17,7 +17,7 @@ from portraitd.store.tracks import TrackStore
 _INDEX_ONLY = re.compile(r"(row \d+ missing from index|wrong # of entries in index|non-unique)")
 
 
-class Soundness:
+class IntegrityCheck:
     """Looks through a store; what it repairs is derived from other rows."""
 
     def __init__(self, database: Database) -> None:
