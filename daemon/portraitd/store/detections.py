@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from portraitd.model.face import SliceFaces
-from portraitd.store.corrections.rematching import CONTENT_SQL
+from portraitd.store.corrections.face_fingerprints import CONTENT_SQL
 from portraitd.store.database import Database
 from portraitd.store.erasure.tombstones import Tombstones
 

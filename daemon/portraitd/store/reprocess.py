@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from portraitd.model.media_file import MediaFacts, MediaKind
-from portraitd.store.corrections.face_fingerprints import match_fingerprints
-from portraitd.store.corrections.rematching import STEP_SQL, fingerprints_of
+from portraitd.store.corrections.face_fingerprints import STEP_SQL, fingerprints_of
+from portraitd.store.corrections.fingerprint_matching import match_fingerprints
 from portraitd.store.database import Database
 from portraitd.store.files import Files, KnownFile
 from portraitd.store.slices import cut

@@ -1,89 +1,119 @@
-"""Faces by what they are: which face of today is the one that was noted long ago.
-
-A face is known by the content of its video, its time and its box. Another sampling, detector or
-encoder gives other rows, at times a little beside the old ones; nobody else's face overlaps by
-half in the same instant.
-"""
+"""Which face of today each key means: the keys of faces, kept in the store."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import sqlite3
 
-import numpy as np
-from numpy.typing import NDArray
+from portraitd.store.corrections.fingerprint_matching import Fingerprints, match_fingerprints
+from portraitd.store.database import Database
 
-Floats = NDArray[np.float64]
-Indices = NDArray[np.int64]
+STEP_SQL = """
+    (select iif(sum(sampled) > 1, max(ended_s) / (sum(sampled) - 1), 0.0)
+     from slices where slices.video_id = videos.id)
+"""
+"""Seconds between the samples of a video."""
 
-MIN_IOU = 0.5
+CONTENT_SQL = """
+    coalesce((select old.sha256 from videos as old where old.id = videos.replaces), videos.sha256)
+"""
+"""The content of a video, also while it only stands beside the one it will replace."""
 
-SLACK_S = 0.05
-"""Of a sampling mark the nearest frame is looked at, which may lie beside it."""
-
-
-class Fingerprints(NamedTuple):
-    """Some faces of one video.
-
-    Attributes:
-        times_s: Shape ``(n,)``.
-        boxes: Shape ``(n, 4)``; left, top, right, bottom in pixels of the full-size frame.
-        steps_s: Shape ``(n,)``; seconds between the samples among which each was found.
-    """
-
-    times_s: Floats
-    boxes: Floats
-    steps_s: Floats
-
-    @classmethod
-    def of(cls, rows: list[tuple[float, float, float, float, float, float]]) -> Fingerprints:
-        """From rows of time, box and step."""
-        table = np.array(rows, np.float64).reshape(-1, 6)
-        return cls(table[:, 0], table[:, 1:5], table[:, 5])
+CONTENTS_SQL = f"""
+    select {CONTENT_SQL} from videos where id = ?1 union
+    select partial_copies.sha256 from videos join partial_copies
+        on partial_copies.video_id = coalesce(videos.replaces, videos.id)
+    where videos.id = ?1
+"""  # noqa: S608 - both are constants of this module
+"""All contents that a video ever had: copies of it that were broken off are the same video."""
 
 
-def match_fingerprints(keys: Fingerprints, faces: Fingerprints) -> Indices:
-    """Find each key's face: within half a sampling step, overlapping by half, the nearest first.
+class FingerprintStore:
+    """Keys of faces. Everything that writes does so within the caller's transaction."""
 
-    Each side is used once. The order of the faces or of the keys changes nothing.
+    def __init__(self, database: Database) -> None:
+        self._db = database
 
-    Returns:
-        Shape ``(len(keys),)``; the index of the face, -1 where there is none.
-    """
-    found = np.full(len(keys.times_s), -1, dtype=np.int64)
-    key, face = _neighbours(keys, faces)
-    overlap = _overlaps(keys.boxes[key], faces.boxes[face])
-    near = overlap >= MIN_IOU
-    key, face, overlap = key[near], face[near], overlap[near]
-    gap = np.abs(keys.times_s[key] - faces.times_s[face])
-    order = np.lexsort(
-        (*faces.boxes[face].T, faces.times_s[face], *keys.boxes[key].T, keys.times_s[key],
-         -overlap, gap)
-    )  # fmt: skip
-    taken = np.zeros(len(faces.times_s), dtype=np.bool_)
-    for one, other in zip(key[order].tolist(), face[order].tolist(), strict=True):
-        if found[one] < 0 and not taken[other]:
-            found[one] = other
-            taken[other] = True
-    return found
+    def key(self, face_id: int) -> int:
+        """The key by which a face is known, made when it is new."""
+        known = self._db.execute(
+            "select fingerprint_id from fingerprint_matches where face_id = ?", (face_id,)
+        ).fetchone()
+        if known:
+            return int(known["fingerprint_id"])
+        facts = self._db.execute(
+            f"""
+            select {CONTENT_SQL} as sha256, t_s, box_left, box_top, box_right, box_bottom,
+                coalesce({STEP_SQL}, 0.0) as step_s
+            from faces join videos on videos.id = faces.video_id where faces.id = ?
+            """,  # noqa: S608 - both are constants of this module
+            (face_id,),
+        ).fetchone()
+        self._db.execute(
+            """
+            insert into face_fingerprints
+                (sha256, t_s, box_left, box_top, box_right, box_bottom, step_s)
+            values (?, ?, ?, ?, ?, ?, ?) on conflict do nothing
+            """,
+            tuple(facts),
+        )
+        fingerprint_id = self._db.execute(
+            """
+            select id from face_fingerprints where sha256 = ? and t_s = ? and box_left = ?
+                and box_top = ? and box_right = ? and box_bottom = ?
+            """,
+            tuple(facts)[:-1],
+        ).fetchone()["id"]
+        self._db.execute(
+            "insert or replace into fingerprint_matches values (?, ?)", (fingerprint_id, face_id)
+        )
+        return int(fingerprint_id)
+
+    def rematch(self, video_id: int) -> bool:
+        """Recognise the faces of a video anew. Returns whether any key is about it."""
+        matched = self.matched(video_id)
+        self._db.executemany(
+            "delete from fingerprint_matches where fingerprint_id = ?", [(key,) for key in matched]
+        )
+        self._db.executemany(
+            "insert into fingerprint_matches values (?, ?)",
+            [(key, face) for key, face in matched.items() if face is not None],
+        )
+        return bool(matched)
+
+    def matched(self, video_id: int) -> dict[int, int | None]:
+        """Every key of a video's contents, and the face it means now; None if there is none."""
+        keys = self._db.execute(
+            f"select * from face_fingerprints where sha256 in ({CONTENTS_SQL}) order by id",  # noqa: S608
+            (video_id,),
+        ).fetchall()
+        if not keys:
+            return {}
+        faces = self._db.execute(
+            f"""
+            select faces.*, {STEP_SQL} as step_s from faces join videos on videos.id = video_id
+            where video_id = ? order by faces.id
+            """,  # noqa: S608
+            (video_id,),
+        ).fetchall()
+        found = match_fingerprints(fingerprints_of(keys), fingerprints_of(faces)).tolist()
+        return {
+            key["id"]: faces[face]["id"] if face >= 0 else None
+            for key, face in zip(keys, found, strict=True)
+        }
 
 
-def _neighbours(keys: Fingerprints, faces: Fingerprints) -> tuple[Indices, Indices]:
-    """Every key with every face that is near enough in time."""
-    order = np.argsort(faces.times_s, kind="stable")
-    times = faces.times_s[order]
-    step_s = float(faces.steps_s.max(initial=0.0))
-    reach = np.maximum(keys.steps_s, step_s) / 2 + SLACK_S
-    first = np.searchsorted(times, keys.times_s - reach, "left")
-    counts = np.searchsorted(times, keys.times_s + reach, "right") - first
-    key = np.repeat(np.arange(len(counts)), counts)
-    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    return key, order[np.repeat(first, counts) + within]
-
-
-def _overlaps(left: Floats, right: Floats) -> Floats:
-    """Intersection over union of each box with the one beside it."""
-    corner = np.minimum(left[:, 2:], right[:, 2:])
-    sides = np.clip(corner - np.maximum(left[:, :2], right[:, :2]), 0, None)
-    shared = sides.prod(axis=1)
-    areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (left, right)]
-    return np.asarray(shared / np.maximum(areas[0] + areas[1] - shared, 1e-9))
+def fingerprints_of(rows: list[sqlite3.Row]) -> Fingerprints:
+    """Rows of faces or keys, as they are compared."""
+    return Fingerprints.of(
+        [
+            (
+                row["t_s"],
+                row["box_left"],
+                row["box_top"],
+                row["box_right"],
+                row["box_bottom"],
+                row["step_s"] or 0.0,
+            )
+            for row in rows
+        ]
+    )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.store.corrections.rematching import FingerprintStore
+from portraitd.store.corrections.face_fingerprints import FingerprintStore
 from portraitd.store.corrections.replay import (
     Corrections,
     EditKind,

@@ -17,8 +17,8 @@ from portraitd.model.errors import ConfigError, StoreError
 from portraitd.model.face import Box
 from portraitd.model.fingerprints import content_stem, frame_stem, hash_ending
 from portraitd.model.reasons import Reason, ReasonCode
+from portraitd.store.corrections.face_fingerprints import CONTENT_SQL
 from portraitd.store.corrections.ledger import Ledger
-from portraitd.store.corrections.rematching import CONTENT_SQL
 from portraitd.store.database import Database
 from portraitd.store.erasure.redaction import Redaction
 from portraitd.store.erasure.tombstones import Tombstones

@@ -6,7 +6,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portraitd.store.corrections.face_fingerprints import SLACK_S, Fingerprints, match_fingerprints
+from portraitd.store.corrections.fingerprint_matching import (
+    SLACK_S,
+    Fingerprints,
+    match_fingerprints,
+)
 
 
 @st.composite
