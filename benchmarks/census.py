@@ -39,8 +39,8 @@ from numpy.typing import NDArray
 from portraitd.clustering import grouping_jobs
 from portraitd.clustering.agglomeration import TrackTable
 from portraitd.clustering.dbscan import IncrementalDbscan
-from portraitd.clustering.grouping import Grouping, GroupingRule
-from portraitd.clustering.grouping_methods import REACH
+from portraitd.clustering.grouping import GroupingRule, GroupingState
+from portraitd.clustering.grouping_methods import CANDIDATE_MARGIN
 from portraitd.clustering.grouping_snapshot import load_snapshot, save_snapshot
 from portraitd.model.track import VECTOR_LENGTH, l2_normalised
 
@@ -109,16 +109,16 @@ def prepare(folder: Path, vectors: Vectors, who: NDArray[np.int64]) -> str:
         components[rows] = np.where(part.components >= 0, rows[part.components], -1)
         anchors[rows] = np.where(part.anchors >= 0, rows[part.anchors], -1)
     density = IncrementalDbscan(counts, components, anchors)
-    empty = Grouping.empty()
+    empty = GroupingState.empty()
     tracks = table(vectors[:stored])
     assembly = empty.assembly.updated(density, tracks, RULE.density, RULE.assembly)
     poor = np.zeros(stored, dtype=np.bool_)
     joining = empty.joining.updated(poor, ~poor, assembly, tracks, RULE.joining)
     vectors.tofile(folder / MATRIX)
-    return save_snapshot(folder, Grouping(density, assembly, joining))
+    return save_snapshot(folder, GroupingState(density, assembly, joining))
 
 
-def look_at(folder: Path, snapshot: str, size: int) -> tuple[Grouping, Vectors]:
+def look_at(folder: Path, snapshot: str, size: int) -> tuple[GroupingState, Vectors]:
     """The memory and all vectors, read once, so that the disk is not what is measured."""
     vectors = np.memmap(folder / MATRIX, dtype=np.float32, mode="r", shape=(size + NEW, WIDTH))
     for start in range(0, len(vectors), 65_536):
@@ -162,8 +162,8 @@ def take_job(folder: Path, snapshot: str, size: int) -> Figures:
         "cannot_link": np.empty((0, 2), np.int64),
         "seeds": np.empty(0, np.int64),
     }
-    reach = RULE.assembly.max_distance + REACH
-    request = grouping_jobs.GroupRequest(folder, folder / MATRIX, tracks, snapshot, RULE, reach)
+    reach = RULE.assembly.max_distance + CANDIDATE_MARGIN
+    request = grouping_jobs.GroupingRequest(folder, folder / MATRIX, tracks, snapshot, RULE, reach)
     started, began = time.perf_counter(), time.process_time()
     answer = grouping_jobs.group(request)
     seconds, busy = time.perf_counter() - started, time.process_time() - began

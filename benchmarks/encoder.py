@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 
 from portraitd.config import load
-from portraitd.faces.models import zoo
+from portraitd.faces.models import model_registry
 from portraitd.ingest import media_jobs
 from portraitd.model.media_file import Slice, Source, Stamp
 from portraitd.service import log_setup
@@ -112,7 +112,11 @@ def portraitd(clip: Path, assignments: list[str], models: list[str]) -> float:
         given = ["grouping.settle_s=0", "workers.nice=0", *assignments]
         settings = load(Path(home), None, given)
         for model in models:
-            zoo.add(zoo.model(model.split("=")[0]), settings.models_dir, Path(model.split("=")[1]))
+            model_registry.add_model(
+                model_registry.find_model(model.split("=")[0]),
+                settings.models_dir,
+                Path(model.split("=")[1]),
+            )
         doorbell = Doorbell()
         with open_service(settings, doorbell) as running:
             running.leave_inbox()

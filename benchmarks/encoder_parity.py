@@ -21,17 +21,18 @@ from typing import Any
 import cv2
 import numpy as np
 
-from portraitd.faces import graph_cache, zoo
+from portraitd.faces import graph_cache
 from portraitd.faces.alignment import Aligner
 from portraitd.faces.detectors.mmod import MmodDetector
 from portraitd.faces.detectors.yunet import YunetDetector
-from portraitd.faces.dlib_backend import CnnDetector, DlibEmbedder
+from portraitd.faces.dlib_reference import CnnDetector, DlibEmbedder
 from portraitd.faces.embedders.resnet import ResnetEmbedder
-from portraitd.faces.encoder import reduce, reduced_size
+from portraitd.faces.encoder import fit_size, shrink_image
 from portraitd.faces.interface import Detector, Embedder
-from portraitd.faces.models.weights import FIVE_POINTS, MMOD, RESNET, find
-from portraitd.faces.runtime import Engine, has_bfloat16, has_openvino, open_session
-from portraitd.faces.runtime_choice import machine
+from portraitd.faces.models import model_registry
+from portraitd.faces.models.weights import FIVE_POINTS, MMOD, RESNET, find_weights
+from portraitd.faces.runtime import Runtime, has_bfloat16, has_openvino, open_session
+from portraitd.faces.runtime_selection import describe_machine
 from portraitd.model.face import Detection, Image
 
 
@@ -44,23 +45,23 @@ def main() -> None:
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     frames = [frame for video in arguments.videos for frame in sampled(video, arguments.frames)]
-    reference = CnnDetector.load(find(MMOD), upsample=1)
+    reference = CnnDetector.load(find_weights(MMOD), upsample=1)
     dlibs, dlib_ms = searched(reference, frames)
     chips = aligned(frames, dlibs)
-    network = DlibEmbedder.load(find(RESNET))
+    network = DlibEmbedder.load(find_weights(RESNET))
     vectors, face_ms = embedded(network, chips)
     result: dict[str, Any] = {
-        "machine": machine(),
+        "machine": describe_machine(),
         "frames": len(frames),
         "faces": len(chips),
         "dlib": {"ms_a_frame": dlib_ms, "ms_a_face": face_ms},
     }
     for engine in engines():
         detector = MmodDetector(
-            open_session(graph_cache.mmod(arguments.models), engine), upsample=1
+            open_session(graph_cache.ensure_mmod(arguments.models), engine), upsample=1
         )
         found, frame_ms = searched(detector, frames)
-        embedder = ResnetEmbedder(open_session(graph_cache.resnet(arguments.models), engine))
+        embedder = ResnetEmbedder(open_session(graph_cache.ensure_resnet(arguments.models), engine))
         mine, chip_ms = embedded(embedder, chips)
         drift = [np.abs(one - other).max() for one, other in zip(vectors, mine, strict=True)]
         result[engine] = {
@@ -71,16 +72,16 @@ def main() -> None:
             "embedding_difference": float(max(drift, default=0.0)),
             **agreement(dlibs, found),
         }
-        if zoo.is_added(zoo.YUNET, arguments.models):
-            yunet = YunetDetector(open_session(graph_cache.yunet(arguments.models), engine))
+        if model_registry.is_added(model_registry.YUNET, arguments.models):
+            yunet = YunetDetector(open_session(graph_cache.ensure_yunet(arguments.models), engine))
             _, yunet_ms = searched(yunet, frames)
             result[engine]["yunet_ms_a_frame"] = yunet_ms
     print(json.dumps(result))
 
 
-def engines() -> list[Engine]:
+def engines() -> list[Runtime]:
     """Those that can run here."""
-    found: list[Engine] = ["onnxruntime"]
+    found: list[Runtime] = ["onnxruntime"]
     if has_openvino():
         found.append("openvino")
         if has_bfloat16():
@@ -100,7 +101,7 @@ def sampled(video: Path, count: int) -> Iterator[Image]:
             return
         if index in wanted:
             frame = np.asarray(capture.retrieve()[1], np.uint8)
-            yield reduce(frame, reduced_size(frame.shape[1], frame.shape[0], 700, 500))
+            yield shrink_image(frame, fit_size(frame.shape[1], frame.shape[0], 700, 500))
 
 
 def searched(detector: Detector, frames: list[Image]) -> tuple[list[list[Detection]], float]:
@@ -125,7 +126,7 @@ def timed(work: Callable[[Any], Any], items: list[Any]) -> tuple[list[Any], floa
 
 def aligned(frames: list[Image], found: list[list[Detection]]) -> list[Any]:
     """The chips of all faces."""
-    aligner = Aligner.load(find(FIVE_POINTS))
+    aligner = Aligner.load(find_weights(FIVE_POINTS))
     return [
         aligner.align(frame, face.box)[0]
         for frame, faces in zip(frames, found, strict=True)

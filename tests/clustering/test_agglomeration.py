@@ -11,18 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from portraitd.clustering.agglomeration import Agglomeration, AgglomerationRule, TrackTable
-from portraitd.clustering.constraints import Claims
 from portraitd.clustering.dbscan import IncrementalDbscan
-from portraitd.clustering.group_statistics import Merging, measure
-from portraitd.clustering.seeds import clumps_of
+from portraitd.clustering.group_statistics import MergingStatistics, measure_groups
+from portraitd.clustering.must_link_groups import build_must_link_groups
+from portraitd.clustering.seeding import Seeding
 from support.track_tables import DENSE, RULE, Rows, fresh, part, partition, spots, stores
 
 
 def clumped(tracks: TrackTable, density: IncrementalDbscan, rows: Rows) -> Rows:
     """The clump of each of these rows."""
-    claims = Claims.of(density.labels, tracks.pinned, tracks.seeds)
+    claims = Seeding.of(density.labels, tracks.pinned, tracks.seeds)
     units = claims.units(density.taking_part)
-    return clumps_of(tracks.vectors, rows, units, claims, tracks.cannot_link, DENSE)
+    return build_must_link_groups(tracks.vectors, rows, units, claims, tracks.cannot_link, DENSE)
 
 
 def by_definition(tracks: TrackTable, rows: Rows) -> set[frozenset[int]]:
@@ -198,7 +198,9 @@ def test_three_figures_stand_for_all_faces(tracks: TrackTable) -> None:
     """The mean squared distance of two groups, and of what they merge to, from statistics."""
     size = len(tracks.vectors)
     names = np.arange(size) % 3
-    state = Merging.of(measure(tracks.vectors, tracks.variances, np.arange(size), names))
+    state = MergingStatistics.of(
+        measure_groups(tracks.vectors, tracks.variances, np.arange(size), names)
+    )
     exact = tracks.vectors.astype(np.float64)
 
     def directly(left: Rows, right: Rows) -> float:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from portraitd.clustering.agglomeration import Agglomeration, TrackTable
 from portraitd.clustering.assignment import Assignment, AssignmentRule
 from portraitd.clustering.dbscan import IncrementalDbscan
-from portraitd.clustering.merge_candidates import merge_candidates
+from portraitd.clustering.merge_candidates import find_merge_candidates
 from support.track_tables import DENSE, RULE, fresh, spots, stores
 
 JOIN = AssignmentRule(0.54, thin_tracks=4, thin_distance=0.45)
@@ -110,12 +110,12 @@ def test_tight_pairs_are_those_somebody_should_look_at() -> None:
     tracks = spots((0.0, 4), (0.57, 4), (1.9, 4), (2.45, 4), (9.0, 1))
     tracks = replace(tracks, cannot_link=np.array([[8, 12]]))
     assembly = fresh(tracks, np.arange(17))
-    found = merge_candidates(assembly, tracks, 0.6)
+    found = find_merge_candidates(assembly, tracks, 0.6)
     density = IncrementalDbscan.empty().insert(tracks.vectors, np.arange(17), DENSE)
     settled = assembly.updated(density, tracks, DENSE, RULE)
 
     assert [[0, 4]] == found.groups.tolist()
     assert [[4, 4]] == found.tracks.tolist()
     assert np.allclose([0.57], found.distances)
-    assert 0 == len(merge_candidates(settled, tracks, 0.6).groups)
-    assert 1 == len(merge_candidates(settled, tracks, 0.6, everywhere=True).groups)
+    assert 0 == len(find_merge_candidates(settled, tracks, 0.6).groups)
+    assert 1 == len(find_merge_candidates(settled, tracks, 0.6, everywhere=True).groups)

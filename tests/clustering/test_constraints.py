@@ -8,9 +8,9 @@ import numpy as np
 from hypothesis import given
 
 from portraitd.clustering.agglomeration import TrackTable
-from portraitd.clustering.constraints import Claims
 from portraitd.clustering.dbscan import IncrementalDbscan
-from portraitd.clustering.seeds import told_groups
+from portraitd.clustering.must_link_groups import apply_constraints
+from portraitd.clustering.seeding import Seeding
 from support.track_tables import DENSE, Rows, fresh, partition, spots, stores
 
 
@@ -87,8 +87,8 @@ def dbscan_with(tracks: TrackTable) -> Rows:
         .insert(tracks.vectors, np.arange(len(tracks.vectors)), DENSE)
         .labels
     )
-    claims = Claims.of(labels, tracks.pinned, tracks.seeds)
-    return told_groups(tracks.vectors, labels, claims, tracks.cannot_link, DENSE)
+    claims = Seeding.of(labels, tracks.pinned, tracks.seeds)
+    return apply_constraints(tracks.vectors, labels, claims, tracks.cannot_link, DENSE)
 
 
 @given(stores())

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.cluster import DBSCAN
 
-from portraitd.clustering.connected import connected
 from portraitd.clustering.dbscan import DbscanRule, IncrementalDbscan
-from portraitd.clustering.dbscan_removal import broken_parts, pieces
-from portraitd.clustering.neighbours import near, squared_distances
+from portraitd.clustering.dbscan_removal import find_connected_parts, split_component
+from portraitd.clustering.graph_components import connected_components
+from portraitd.clustering.neighbours import find_neighbours, squared_distances
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -199,13 +199,13 @@ def test_broken_parts_are_the_connected_parts(
     """Looking beside the gaps finds what walking everywhere finds."""
     points, rule = case
     limit = rule.eps**2
-    component = pieces(points, np.arange(len(points)), limit)[0]
+    component = find_connected_parts(points, np.arange(len(points)), limit)[0]
     lost = np.unique(data.draw(st.lists(st.sampled_from(component.tolist()), min_size=1)))
     pool = np.setdiff1d(component, lost)
 
-    parts = {frozenset(part.tolist()) for part in broken_parts(points, pool, lost, limit)}
+    parts = {frozenset(part.tolist()) for part in split_component(points, pool, lost, limit)}
 
-    assert {frozenset(part.tolist()) for part in pieces(points, pool, limit)} == parts
+    assert {frozenset(part.tolist()) for part in find_connected_parts(points, pool, limit)} == parts
 
 
 @given(clouds(), st.floats(0.0, 0.5), st.integers(0, 2**32 - 1))
@@ -220,7 +220,7 @@ def test_near_finds_what_subtraction_finds(
     own = random.uniform(0, 0.2, len(points))
     found = {
         (int(i), int(j))
-        for pairs in near(points, points, limit, own, offsets)
+        for pairs in find_neighbours(points, points, limit, own, offsets)
         for i, j in zip(*pairs, strict=True)
     }
     every = np.stack(np.meshgrid(range(len(points)), range(len(points))), axis=-1).reshape(-1, 2)
@@ -249,7 +249,9 @@ def test_connected_names_the_lowest_node_reached(edges: list[tuple[int, int]]) -
         for a, b in edges:
             names[a] = names[b] = min(names[a], names[b])
 
-    assert names == connected(np.array(edges, dtype=np.int64).reshape(-1, 2), 31).tolist()
+    assert (
+        names == connected_components(np.array(edges, dtype=np.int64).reshape(-1, 2), 31).tolist()
+    )
 
 
 def test_misuse_is_refused() -> None:

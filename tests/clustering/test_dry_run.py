@@ -9,7 +9,11 @@ import pytest
 
 from portraitd.clustering.dry_run import propose
 from portraitd.clustering.grouping_snapshot import load_snapshot, save_snapshot
-from portraitd.clustering.verification import measure_pair_distances, describe_distances, verify_grouping
+from portraitd.clustering.verification import (
+    describe_distances,
+    measure_pair_distances,
+    verify_grouping,
+)
 from portraitd.store.database import Database
 from portraitd.store.people import People
 from support.home import Home, dump

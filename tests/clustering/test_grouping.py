@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from portraitd.clustering.agglomeration import TrackTable
-from portraitd.clustering.grouping import Grouping, GroupingRule, from_arrays, to_arrays
+from portraitd.clustering.grouping import GroupingRule, GroupingState, from_arrays, to_arrays
 
 Rows = NDArray[np.int64]
 
@@ -47,13 +47,13 @@ def test_many_censuses_end_where_one_would(seed: int, sizes: list[int]) -> None:
     sizes.sort()
     tracks, quality, faces = table(seed, sizes[-1])
     gone = np.random.default_rng(seed).random(sizes[-1]) < 0.15
-    grouping = Grouping.empty()
+    grouping = GroupingState.empty()
     for number, size in enumerate(sizes):
         gone_now = gone[:size] if number == len(sizes) - 1 else np.zeros(size, np.bool_)
         grouping = grouping.updated(
             first(tracks, size), quality[:size], faces[:size], gone_now, RULE
         )
-    at_once = Grouping.empty().updated(tracks, quality, faces, gone, RULE)
+    at_once = GroupingState.empty().updated(tracks, quality, faces, gone, RULE)
 
     assert at_once.groups(faces, RULE).tolist() == grouping.groups(faces, RULE).tolist()
     assert (grouping.groups(faces, RULE)[gone] == -1).all()
@@ -64,7 +64,9 @@ def test_a_restart_changes_nothing(seed: int) -> None:
     """What was saved is all there is."""
     tracks, quality, faces = table(seed, 50)
     gone = np.zeros(50, np.bool_)
-    before = Grouping.empty().updated(first(tracks, 30), quality[:30], faces[:30], gone[:30], RULE)
+    before = GroupingState.empty().updated(
+        first(tracks, 30), quality[:30], faces[:30], gone[:30], RULE
+    )
     restored = from_arrays(to_arrays(before))
     one, other = (state.updated(tracks, quality, faces, gone, RULE) for state in (before, restored))
 
@@ -76,7 +78,7 @@ def test_a_restart_changes_nothing(seed: int) -> None:
 def test_a_state_is_saved_without_pickle(tmp_path: Path) -> None:
     """Plain arrays in a file that numpy reads with pickle forbidden."""
     tracks, quality, faces = table(5, 40)
-    state = Grouping.empty().updated(tracks, quality, faces, np.zeros(40, np.bool_), RULE)
+    state = GroupingState.empty().updated(tracks, quality, faces, np.zeros(40, np.bool_), RULE)
     np.savez(tmp_path / "state.npz", allow_pickle=False, **to_arrays(state))
     with np.load(tmp_path / "state.npz", allow_pickle=False) as arrays:
         restored = from_arrays(arrays)
@@ -94,7 +96,7 @@ def lone(quality: list[float], faces: list[int], pinned: list[int] | None = None
         np.empty((0, 2), dtype=np.int64),
     )
     gone = np.zeros(size, dtype=np.bool_)
-    grouping = Grouping.empty().updated(tracks, np.array(quality), np.array(faces), gone, RULE)
+    grouping = GroupingState.empty().updated(tracks, np.array(quality), np.array(faces), gone, RULE)
     return grouping.groups(np.array(faces), RULE)
 
 

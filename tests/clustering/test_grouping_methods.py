@@ -13,7 +13,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from portraitd.clustering.dbscan import DbscanRule
-from portraitd.clustering.grouping_methods import GroupingMethod, PeopleMethod, arrays_by_row, make_method
+from portraitd.clustering.grouping_methods import (
+    GroupingMethod,
+    PeopleMethod,
+    arrays_by_row,
+    make_method,
+)
 from portraitd.clustering.ledger_constraints import read_track_constraints
 from portraitd.config import GroupingSettings
 from portraitd.store.database import FILE_NAME, Database
@@ -377,7 +382,10 @@ def test_what_is_known_of_tracks_lies_in_their_rows(home: Household) -> None:
     home.store.database.execute("delete from videos where id = 2")
 
     rows = arrays_by_row(
-        home.store.tracks.rows(), np.array([[1, 3]]), 4, read_track_constraints(home.store.ledger, 4).told
+        home.store.tracks.rows(),
+        np.array([[1, 3]]),
+        4,
+        read_track_constraints(home.store.ledger, 4).told,
     )
 
     assert [False, True, False, True] == rows["gone"].tolist()

@@ -11,8 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from portraitd.clustering.agglomeration import TrackTable
-from portraitd.clustering.grouping import Grouping, GroupingRule, to_arrays
-from portraitd.clustering.grouping_snapshot import forget_all_but, load_snapshot, save_snapshot
+from portraitd.clustering.grouping import GroupingRule, GroupingState, to_arrays
+from portraitd.clustering.grouping_snapshot import (
+    delete_other_snapshots,
+    load_snapshot,
+    save_snapshot,
+)
 
 RULE = GroupingRule()
 
@@ -30,23 +34,23 @@ def tracks(size: int = 40) -> TrackTable:
     )
 
 
-def updated(before: Grouping, size: int = 40) -> Grouping:
+def updated(before: GroupingState, size: int = 40) -> GroupingState:
     faces, gone = np.ones(size, np.int64), np.zeros(size, np.bool_)
     return before.updated(tracks(size), np.linspace(0.1, 1.0, size), faces, gone, RULE)
 
 
-def values(grouping: Grouping) -> dict[str, tuple[str, list[object]]]:
+def values(grouping: GroupingState) -> dict[str, tuple[str, list[object]]]:
     return {name: (str(one.dtype), one.tolist()) for name, one in to_arrays(grouping).items()}
 
 
-def groups(grouping: Grouping, size: int = 40) -> list[int]:
+def groups(grouping: GroupingState, size: int = 40) -> list[int]:
     found: list[int] = grouping.groups(np.ones(size, np.int64), RULE).tolist()
     return found
 
 
 def test_what_was_remembered_is_the_same(tmp_path: Path) -> None:
     """To the last bit, also of nothing."""
-    for grouping in (Grouping.empty(), updated(Grouping.empty())):
+    for grouping in (GroupingState.empty(), updated(GroupingState.empty())):
         name = save_snapshot(tmp_path, grouping)
 
         assert values(grouping) == values(load_snapshot(tmp_path, name))
@@ -54,23 +58,23 @@ def test_what_was_remembered_is_the_same(tmp_path: Path) -> None:
 
 def test_going_on_from_a_memory_is_going_on(tmp_path: Path) -> None:
     """A restart between two grouping_runs makes no difference."""
-    first = updated(Grouping.empty(), 25)
+    first = updated(GroupingState.empty(), 25)
     read = load_snapshot(tmp_path, save_snapshot(tmp_path, first))
 
     assert groups(updated(first)) == groups(updated(read))
-    assert groups(updated(Grouping.empty())) == groups(updated(read))
+    assert groups(updated(GroupingState.empty())) == groups(updated(read))
 
 
 def test_without_a_memory_it_begins_anew(tmp_path: Path) -> None:
     """No name, or a name of nothing."""
-    assert values(Grouping.empty()) == values(load_snapshot(tmp_path, ""))
-    assert values(Grouping.empty()) == values(load_snapshot(tmp_path, "grouping-gone.npz"))
+    assert values(GroupingState.empty()) == values(load_snapshot(tmp_path, ""))
+    assert values(GroupingState.empty()) == values(load_snapshot(tmp_path, "grouping-gone.npz"))
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("memory")
-    return folder / save_snapshot(folder, updated(Grouping.empty()))
+    return folder / save_snapshot(folder, updated(GroupingState.empty()))
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 30, 1000, -1, -30])
@@ -80,7 +84,7 @@ def test_a_memory_cut_off_begins_anew(tmp_path: Path, whole: Path, size: int) ->
 
     read = load_snapshot(tmp_path, whole.name)
 
-    assert values(Grouping.empty()) == values(read)
+    assert values(GroupingState.empty()) == values(read)
     assert groups(load_snapshot(whole.parent, whole.name)) == groups(updated(read))
 
 
@@ -98,7 +102,7 @@ def test_a_damaged_memory_is_never_believed(
 
     read = values(load_snapshot(folder, whole.name))
 
-    expected = (values(Grouping.empty()), values(load_snapshot(whole.parent, whole.name)))
+    expected = (values(GroupingState.empty()), values(load_snapshot(whole.parent, whole.name)))
     assert read in expected
 
 
@@ -109,26 +113,26 @@ def test_a_memory_of_another_version_begins_anew(tmp_path: Path, whole: Path) ->
         for entry in old.namelist()[1:]:
             new.writestr(entry, old.read(entry))
 
-    assert values(Grouping.empty()) == values(load_snapshot(tmp_path, name))
+    assert values(GroupingState.empty()) == values(load_snapshot(tmp_path, name))
 
 
 def test_all_other_memories_are_forgotten(tmp_path: Path) -> None:
     """Those half written too; no other file is touched."""
-    kept = save_snapshot(tmp_path, Grouping.empty())
-    save_snapshot(tmp_path, Grouping.empty())
+    kept = save_snapshot(tmp_path, GroupingState.empty())
+    save_snapshot(tmp_path, GroupingState.empty())
     (tmp_path / ".grouping-half.npz").write_bytes(b"half")
     (tmp_path / "tracks.f32").write_bytes(b"")
 
-    forget_all_but(tmp_path, kept)
+    delete_other_snapshots(tmp_path, kept)
 
     assert {kept, "tracks.f32"} == {path.name for path in tmp_path.iterdir()}
-    forget_all_but(tmp_path, "")
+    delete_other_snapshots(tmp_path, "")
     assert {"tracks.f32"} == {path.name for path in tmp_path.iterdir()}
 
 
 def test_a_memory_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     """Each has a name of its own, and nothing is left beside it."""
-    names = {save_snapshot(tmp_path, Grouping.empty()) for _ in range(3)}
+    names = {save_snapshot(tmp_path, GroupingState.empty()) for _ in range(3)}
 
     assert names == {path.name for path in tmp_path.iterdir()}
     assert 3 == len(names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from portraitd.clustering.neighbours import near
+from portraitd.clustering.neighbours import find_neighbours
 
 
 def test_many_blocks_give_the_pairs_that_one_would() -> None:
@@ -18,7 +18,7 @@ def test_many_blocks_give_the_pairs_that_one_would() -> None:
     squares = cdist(queries.astype(np.float64), stored.astype(np.float64), "sqeuclidean")
     expected = np.argwhere(squares + weights[:, None] + offsets <= 0.25)
 
-    blocks = list(near(queries, stored, 0.25, weights, offsets))
+    blocks = list(find_neighbours(queries, stored, 0.25, weights, offsets))
 
     assert len(blocks) > 8
     found = np.concatenate([np.stack(block, axis=1) for block in blocks])
@@ -30,7 +30,7 @@ def test_many_blocks_give_the_pairs_that_one_would() -> None:
 def test_a_search_may_be_left_early() -> None:
     """Its threads end with it."""
     stored = np.zeros((9000, 4), dtype=np.float32)
-    first = next(near(stored[:2000], stored, 0.25))
+    first = next(find_neighbours(stored[:2000], stored, 0.25))
 
     assert 0 == first.row.min()
 
@@ -40,6 +40,6 @@ def test_nothing_is_near_nothing() -> None:
     none = np.empty((0, 4), dtype=np.float32)
     some = np.ones((3, 4), dtype=np.float32)
 
-    assert [] == list(near(none, some, 1.0))
-    assert [] == list(near(some, none, 1.0))
-    assert [] == list(near(some, -some, 1.0))
+    assert [] == list(find_neighbours(none, some, 1.0))
+    assert [] == list(find_neighbours(some, none, 1.0))
+    assert [] == list(find_neighbours(some, -some, 1.0))

@@ -9,7 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from portraitd.clustering.track_building import TrackRule, follow, in_one_frame, summarise
+from portraitd.clustering.track_building import (
+    TrackRule,
+    build_tracks,
+    find_cannot_links,
+    summarise_tracks,
+)
 from portraitd.model.track import VideoFaces, face_quality, l2_normalised
 
 RULE = TrackRule()
@@ -59,12 +64,12 @@ def taken(faces: VideoFaces, rows: NDArray[np.int64]) -> VideoFaces:
 @given(videos())
 def test_no_track_is_in_one_frame_twice(faces: VideoFaces) -> None:
     """Two faces of one frame are two tracks, and the pair is reported."""
-    tracks = follow(faces, RULE)
+    tracks = build_tracks(faces, RULE)
     seen = set(zip(faces.times_s.tolist(), tracks.tolist(), strict=True))
     expected = {(a, b) for t, a in seen for u, b in seen if t == u and a < b}
 
     assert len(seen) == len(tracks)
-    assert sorted(expected) == [tuple(pair) for pair in in_one_frame(faces, tracks).tolist()]
+    assert sorted(expected) == [tuple(pair) for pair in find_cannot_links(faces, tracks).tolist()]
 
 
 @given(videos(), st.integers(0, 2**32 - 1))
@@ -72,8 +77,8 @@ def test_the_order_of_storing_changes_nothing(faces: VideoFaces, seed: int) -> N
     """Slices may arrive in any order, with any of their faces first."""
     order = np.random.default_rng(seed).permutation(len(faces.times_s))
     shuffled = taken(faces, order)
-    tracks, tracks_shuffled = follow(faces, RULE), follow(shuffled, RULE)
-    one, other = summarise(faces, tracks), summarise(shuffled, tracks_shuffled)
+    tracks, tracks_shuffled = build_tracks(faces, RULE), build_tracks(shuffled, RULE)
+    one, other = summarise_tracks(faces, tracks), summarise_tracks(shuffled, tracks_shuffled)
 
     assert tracks[order].tolist() == tracks_shuffled.tolist()
     assert np.array_equal(one.embeddings, other.embeddings)
@@ -83,7 +88,7 @@ def test_the_order_of_storing_changes_nothing(faces: VideoFaces, seed: int) -> N
 @given(videos())
 def test_links_keep_the_rule(faces: VideoFaces) -> None:
     """Neighbours in a track are near in time and place, and tracks are numbered as they begin."""
-    tracks = follow(faces, RULE)
+    tracks = build_tracks(faces, RULE)
     for number in range(tracks.max(initial=-1) + 1):
         rows = np.flatnonzero(tracks == number)
         rows = rows[np.argsort(faces.times_s[rows])]
@@ -98,8 +103,8 @@ def test_links_keep_the_rule(faces: VideoFaces) -> None:
 @given(videos())
 def test_a_track_lies_between_its_faces(faces: VideoFaces) -> None:
     """The mean is inside the box around its l2_normalised faces; the figures add up."""
-    tracks = follow(faces, RULE)
-    summary = summarise(faces, tracks)
+    tracks = build_tracks(faces, RULE)
+    summary = summarise_tracks(faces, tracks)
     assert len(tracks) == summary.faces.sum()
     for number, mean in enumerate(summary.embeddings):
         own = l2_normalised(faces.embeddings[tracks == number])
@@ -114,36 +119,38 @@ def test_a_still_face_is_one_track() -> None:
     """Also when one sample was missed."""
     faces = video((0.0, 0, ANN), (1.0, 5, ANN), (3.0, 9, ANN))
 
-    assert [0, 0, 0] == follow(faces, RULE).tolist()
+    assert [0, 0, 0] == build_tracks(faces, RULE).tolist()
 
 
 def test_a_long_absence_ends_a_track() -> None:
     """Whoever is in the same place later may be anybody."""
-    assert [0, 1] == follow(video((0.0, 0, ANN), (2.2, 0, ANN)), RULE).tolist()
+    assert [0, 1] == build_tracks(video((0.0, 0, ANN), (2.2, 0, ANN)), RULE).tolist()
 
 
 def test_a_cut_to_another_face_in_the_same_place_ends_a_track() -> None:
     """Without shot numbers the embedding tells."""
-    assert [0, 1, 1] == follow(video((0.0, 0, ANN), (0.5, 0, BOB), (1.0, 0, BOB)), RULE).tolist()
+    assert [0, 1, 1] == build_tracks(
+        video((0.0, 0, ANN), (0.5, 0, BOB), (1.0, 0, BOB)), RULE
+    ).tolist()
 
 
 def test_a_known_cut_ends_every_track() -> None:
     """A decoder that saw the cut is believed, however alike the faces are."""
     faces = video((0.0, 0, ANN), (0.5, 0, ANN), (1.0, 0, ANN), shots=[1, 1, 2])
 
-    assert [0, 0, 1] == follow(faces, RULE).tolist()
+    assert [0, 0, 1] == build_tracks(faces, RULE).tolist()
 
 
 def test_a_jump_across_the_picture_ends_a_track() -> None:
     """A face elsewhere may be the same person; the boxes do not say so."""
-    assert [0, 1] == follow(video((0.0, 0, ANN), (0.5, 400, ANN)), RULE).tolist()
+    assert [0, 1] == build_tracks(video((0.0, 0, ANN), (0.5, 400, ANN)), RULE).tolist()
 
 
 def test_people_who_cross_keep_their_tracks() -> None:
     """The nearest embedding decides, not the nearest box."""
     faces = video((0.0, 0, ANN), (0.0, 60, BOB), (0.5, 0, BOB), (0.5, 60, ANN))
 
-    assert [0, 1, 1, 0] == follow(faces, RULE).tolist()
+    assert [0, 1, 1, 0] == build_tracks(faces, RULE).tolist()
 
 
 def test_a_blurred_face_does_not_end_a_track() -> None:
@@ -151,14 +158,14 @@ def test_a_blurred_face_does_not_end_a_track() -> None:
     blurred, after = ANN + 0.33 * BOB, ANN + 0.33 * EVE
     faces = video((0.0, 0, ANN), (0.5, 0, ANN), (1.0, 0, blurred), (1.5, 0, after))
 
-    assert [0, 0, 0, 0] == follow(faces, RULE).tolist()
+    assert [0, 0, 0, 0] == build_tracks(faces, RULE).tolist()
 
 
 def test_poor_faces_weigh_less_in_the_mean() -> None:
     """A face of no quality moves the mean by a tenth of what a good one would."""
     faces = video((0.0, 0, ANN), (0.5, 0, BOB))
     faces = VideoFaces(faces.times_s, faces.boxes, faces.embeddings, np.array([1.0, 0.0]))
-    track = summarise(faces, np.array([0, 0]))
+    track = summarise_tracks(faces, np.array([0, 0]))
     mean = (ANN + 0.1 * BOB) / 1.1
     cannot_link = np.square(ANN - mean).sum(), np.square(BOB - mean).sum()
 

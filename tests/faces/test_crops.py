@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portraitd.faces.crops import cut_portrait, portrait_area
-from portraitd.faces.selection import pick_different
+from portraitd.faces.crops import crop_portrait, portrait_area
+from portraitd.faces.portrait_selection import pick_diverse
 from portraitd.media.jpeg import PORTRAIT_QUALITY, encode_jpeg
 from portraitd.model.face import Box, Image
 from portraitd.people.montage import build_montage
@@ -37,7 +37,7 @@ def is_about(image: Image, colour: tuple[int, int, int]) -> bool:
 
 def test_a_face_in_the_middle_has_the_shape_of_a_tile() -> None:
     """Margins of 0.7 and 1.0 faces: 2.4 to 3.0 is 96 to 120."""
-    portrait = cut_portrait(plain(1920, 1080, RED), Box(900, 400, 1000, 500))
+    portrait = crop_portrait(plain(1920, 1080, RED), Box(900, 400, 1000, 500))
 
     assert Box(830, 300, 1070, 600) == portrait.area
     assert (500, 400, 3) == decoded(portrait.jpeg).shape
@@ -50,7 +50,7 @@ def test_at_the_edge_the_area_is_cut_off() -> None:
     image = plain(640, 480, BLUE)
     image[0:60, 0:80] = GREEN
     box = Box(-20, -20, 80, 60)
-    portrait = cut_portrait(image, box)
+    portrait = crop_portrait(image, box)
     assert Box(0, 0, 150, 140) == portrait.area
 
     picture = decoded(portrait.jpeg)
@@ -64,14 +64,14 @@ def test_at_the_edge_the_area_is_cut_off() -> None:
 
 def test_a_large_face_is_made_smaller() -> None:
     """The width is the same for every face."""
-    portrait = cut_portrait(plain(4000, 4000, RED), Box(1500, 1500, 2500, 2500))
+    portrait = crop_portrait(plain(4000, 4000, RED), Box(1500, 1500, 2500, 2500))
 
     assert (500, 400, 3) == decoded(portrait.jpeg).shape
 
 
 def test_a_sliver_stays_a_picture() -> None:
     """A strip at the edge of the frame does not become a tower."""
-    portrait = cut_portrait(plain(3, 2000, RED), Box(0, 900, 300, 1200))
+    portrait = crop_portrait(plain(3, 2000, RED), Box(0, 900, 300, 1200))
 
     height_px, width_px, _ = decoded(portrait.jpeg).shape
     assert (1600, 5) == (height_px, width_px)
@@ -81,7 +81,7 @@ def test_a_sliver_stays_a_picture() -> None:
 def test_a_face_outside_of_the_frame_is_refused(box: Box) -> None:
     """There is nothing to show."""
     with pytest.raises(ValueError, match="outside of the frame"):
-        cut_portrait(plain(640, 480, RED), box)
+        crop_portrait(plain(640, 480, RED), box)
 
 
 boxes = st.builds(
@@ -165,15 +165,15 @@ def test_the_best_comes_first_and_then_the_most_different() -> None:
     embeddings = on_a_line(0.0, 0.01, 1.0, 0.6, 9.0, 8.0, 7.0, 6.0)
     qualities = [0.8, 0.9, 0.7, 0.6, 0.1, 0.1, 0.1, 0.1]
 
-    assert [1, 2, 3] == pick_different(embeddings, qualities, count=3)
+    assert [1, 2, 3] == pick_diverse(embeddings, qualities, count=3)
 
 
 def test_few_portraits_are_all_shown() -> None:
     """Fewer than asked for: every one, once."""
-    chosen = pick_different(on_a_line(0, 0, 0, 5), [0.1, 0.2, 0.2, 0.1], count=25)
+    chosen = pick_diverse(on_a_line(0, 0, 0, 5), [0.1, 0.2, 0.2, 0.1], count=25)
 
     assert [1, 3, 0, 2] == chosen
-    assert [] == pick_different(on_a_line(), [], count=25)
+    assert [] == pick_diverse(on_a_line(), [], count=25)
 
 
 @given(st.lists(st.tuples(st.integers(-9, 9), st.integers(0, 3)), max_size=30), st.integers(0, 30))
@@ -182,16 +182,16 @@ def test_no_portrait_is_chosen_twice(faces: list[tuple[int, int]], count: int) -
     embeddings = on_a_line(*(float(position) for position, _ in faces))
     qualities = [float(quality) for _, quality in faces]
 
-    chosen = pick_different(embeddings, qualities, count)
+    chosen = pick_diverse(embeddings, qualities, count)
 
     assert min(count, len(faces)) == len(set(chosen)) == len(chosen)
-    assert chosen == pick_different(embeddings, qualities, count)
+    assert chosen == pick_diverse(embeddings, qualities, count)
 
 
 def test_lengths_that_differ_are_refused() -> None:
     """A quality belongs to each face."""
     with pytest.raises(ValueError, match="2 embeddings, but 1 qualities"):
-        pick_different(on_a_line(0, 1), [1.0])
+        pick_diverse(on_a_line(0, 1), [1.0])
 
 
 def test_the_tree_needs_no_opencv() -> None:

@@ -15,11 +15,16 @@ from hypothesis import strategies as st
 
 from portraitd.faces import EncoderSettings
 from portraitd.faces.alignment import Aligner
-from portraitd.faces.encoder import Encoder, reduce, reduced_size
-from portraitd.faces.factory import build_encoder, detector_name
-from portraitd.faces.models import zoo
-from portraitd.faces.models.weights import FIVE_POINTS, find
-from portraitd.faces.quality import confidence, frontal_of_centres, frontal_of_corners, sharpness
+from portraitd.faces.encoder import Encoder, fit_size, shrink_image
+from portraitd.faces.factory import build_encoder, resolve_detector
+from portraitd.faces.models import model_registry
+from portraitd.faces.models.weights import FIVE_POINTS, find_weights
+from portraitd.faces.quality import (
+    confidence_of,
+    frontality_from_centres,
+    frontality_from_corners,
+    measure_sharpness,
+)
 from portraitd.model.errors import ConfigError, ModelError
 from portraitd.model.face import Box, Image
 from support.pictures import YUNET_FILE, admiral, astronaut, bricks, mirrored, resized
@@ -43,7 +48,7 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The graphs are built once for all tests here."""
     models = tmp_path_factory.mktemp("models")
     if YUNET_FILE.exists():
-        zoo.add(zoo.YUNET, models, from_file=YUNET_FILE)
+        model_registry.add_model(model_registry.YUNET, models, from_file=YUNET_FILE)
     return models
 
 
@@ -188,11 +193,11 @@ def test_faces_below_the_smallest_size_are_left_out(models_dir: Path, detector: 
 
 def test_yunet_is_taken_where_it_was_added(tmp_path: Path) -> None:
     """And nothing is fetched where it was not."""
-    assert "mmod" == detector_name(EncoderSettings(tmp_path))
-    assert "cnn" == detector_name(EncoderSettings(tmp_path, kind="dlib"))
-    (tmp_path / zoo.YUNET.file.name).write_bytes(b"")
-    assert "yunet" == detector_name(EncoderSettings(tmp_path))
-    assert "hog" == detector_name(EncoderSettings(tmp_path, detector="hog"))
+    assert "mmod" == resolve_detector(EncoderSettings(tmp_path))
+    assert "cnn" == resolve_detector(EncoderSettings(tmp_path, kind="dlib"))
+    (tmp_path / model_registry.YUNET.file.name).write_bytes(b"")
+    assert "yunet" == resolve_detector(EncoderSettings(tmp_path))
+    assert "hog" == resolve_detector(EncoderSettings(tmp_path, detector="hog"))
 
 
 def test_a_detector_that_was_not_added_says_how(tmp_path: Path) -> None:
@@ -245,7 +250,7 @@ def test_a_reduced_copy_fits_and_is_never_larger(
     width: int, height: int, max_width: int, max_height: int
 ) -> None:
     """Inside both limits, not above the frame, and touching a limit where reduced."""
-    reduced = reduced_size(width, height, max_width, max_height)
+    reduced = fit_size(width, height, max_width, max_height)
 
     assert 1 <= reduced[0] <= min(width, max_width)
     assert 1 <= reduced[1] <= min(height, max_height)
@@ -261,7 +266,7 @@ def test_reducing_keeps_what_is_where(width: int, height: int, across: int, down
         (np.arange(across) + 0.5) / across, (np.arange(width) + 0.5) / width, picture[0, :, 0]
     )
 
-    reduced = reduce(picture, (across, down))
+    reduced = shrink_image(picture, (across, down))
 
     assert reduced.shape == (down, across, 3)
     assert np.abs(reduced[:, :, 0] - expected).max() < 2 * 250 / across + 2
@@ -271,7 +276,7 @@ def test_a_chip_is_the_one_dlib_cuts_from_the_whole_frame() -> None:
     """Though only the surroundings of the face are looked at."""
     frame, box = admiral(), Box(178, 90, 332, 244)
     rgb = np.ascontiguousarray(frame[:, :, ::-1])
-    predict = dlib.shape_predictor(str(find(FIVE_POINTS)))
+    predict = dlib.shape_predictor(str(find_weights(FIVE_POINTS)))
     shape = predict(rgb, dlib.rectangle(178, 90, 331, 243))
 
     chip, points = Aligner(predict).align(frame, box)
@@ -286,15 +291,15 @@ points = st.tuples(st.floats(-1e4, 1e4), st.floats(-1e4, 1e4))
 @given(st.tuples(points, points, points, points, points))
 def test_frontal_is_a_fraction(five: tuple[tuple[float, float], ...]) -> None:
     """Whatever the points are, even all in one place."""
-    assert 0.0 <= frontal_of_corners(five) <= 1.0
-    assert 0.0 <= frontal_of_centres(five) <= 1.0
+    assert 0.0 <= frontality_from_corners(five) <= 1.0
+    assert 0.0 <= frontality_from_centres(five) <= 1.0
 
 
 def test_a_detector_that_is_unsure_says_so() -> None:
     """Half a face at the edge scores low, with either of the two that score alike."""
-    assert 0.0 == confidence(0.65)
-    assert 0.0 < confidence(0.8) < 1.0
-    assert 1.0 == confidence(1.05)
+    assert 0.0 == confidence_of(0.65)
+    assert 0.0 < confidence_of(0.8) < 1.0
+    assert 1.0 == confidence_of(1.05)
 
 
 def test_a_profile_is_less_frontal() -> None:
@@ -303,11 +308,11 @@ def test_a_profile_is_less_frontal() -> None:
     turned = (*looks_here[:2], (62.0, 70.0), *looks_here[3:])
     profile = (*looks_here[:2], (75.0, 70.0), *looks_here[3:])
 
-    assert 1.0 == frontal_of_centres(looks_here)
-    assert 0.0 < frontal_of_centres(turned) < 0.5
-    assert 0.0 == frontal_of_centres(profile)
+    assert 1.0 == frontality_from_centres(looks_here)
+    assert 0.0 < frontality_from_centres(turned) < 0.5
+    assert 0.0 == frontality_from_centres(profile)
 
 
 def test_a_flat_chip_has_no_sharpness() -> None:
     """Nothing changes, so nothing is sharp."""
-    assert sharpness(np.full((150, 150, 3), 127, np.uint8)) == 0.0
+    assert measure_sharpness(np.full((150, 150, 3), 127, np.uint8)) == 0.0

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from portraitd.faces import graph_cache, parity
+from portraitd.faces import dlib_comparison, graph_cache
 from portraitd.faces.detectors import pyramid
 from portraitd.faces.detectors.mmod import WINDOW, MmodDetector, suppressed
-from portraitd.faces.dlib_backend import CnnDetector
-from portraitd.faces.encoder import reduce, reduced_size
-from portraitd.faces.models.weights import MMOD, find
+from portraitd.faces.dlib_reference import CnnDetector
+from portraitd.faces.encoder import fit_size, shrink_image
+from portraitd.faces.models.weights import MMOD, find_weights
 from portraitd.faces.runtime import OnnxRuntimeSession, Pictures, Session
 from portraitd.model.face import Box, Image
 from support.pictures import SHARED, admiral, astronaut, resized
@@ -27,7 +27,7 @@ from support.pictures import SHARED, admiral, astronaut, resized
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
     """The network, built once for all tests here."""
-    return OnnxRuntimeSession(graph_cache.mmod(tmp_path_factory.mktemp("models")))
+    return OnnxRuntimeSession(graph_cache.ensure_mmod(tmp_path_factory.mktemp("models")))
 
 
 class Counting:
@@ -46,7 +46,7 @@ def test_a_photo_gives_dlibs_box(session: Session) -> None:
     picture = resized(astronaut(), 0.6)
 
     [[mine]] = MmodDetector(session, upsample=1).detect([picture], 0.0)
-    [[dlibs]] = CnnDetector.load(find(MMOD), upsample=1).detect([picture], 0.0)
+    [[dlibs]] = CnnDetector.load(find_weights(MMOD), upsample=1).detect([picture], 0.0)
 
     assert dlibs.box.overlap(mine.box) > 0.97
     assert abs(dlibs.score - mine.score) < 0.02
@@ -55,10 +55,10 @@ def test_a_photo_gives_dlibs_box(session: Session) -> None:
 @pytest.mark.parametrize("size_px", [120, 200, 260])
 def test_a_drawn_face_gives_dlibs_box(session: Session, size_px: int) -> None:
     """At several scales, without upsampling."""
-    picture = parity.drawn_face(size_px)
+    picture = dlib_comparison.draw_face(size_px)
 
     [mine] = MmodDetector(session, upsample=0).detect([picture], 0.0)
-    [dlibs] = CnnDetector.load(find(MMOD), upsample=0).detect([picture], 0.0)
+    [dlibs] = CnnDetector.load(find_weights(MMOD), upsample=0).detect([picture], 0.0)
 
     assert [one.box for one in dlibs] == [one.box for one in mine]
 
@@ -103,7 +103,7 @@ sizes = st.integers(1, 1500)
 @given(sizes, sizes)
 def test_levels_shrink_and_keep_dlibs_grid(width: int, height: int) -> None:
     """From the picture itself down to half a window, with room for the first cell."""
-    levels = pyramid.levels(width, height)
+    levels = pyramid.list_levels(width, height)
 
     assert (min(width, height) >= 40) == bool(levels)
     for depth, level in enumerate(levels):
@@ -121,7 +121,7 @@ def test_tiles_do_not_touch(width: int, height: int) -> None:
     """dlib leaves ten pixels between two levels, and eleven around all."""
     tiles = [
         Box(left, top, left + width_, top + height_)
-        for (width_, height_), (left, top) in pyramid.tiles(width, height)
+        for (width_, height_), (left, top) in pyramid.lay_out_tiles(width, height)
     ]
 
     assert (11, 11, 11 + width, 11 + height) == tiles[0]
@@ -171,7 +171,7 @@ def labelled_frames() -> Iterator[Image]:
         video = cv2.VideoCapture(str(truth.with_name(truth.name.replace(".truth.json", ".mp4"))))
         video.set(cv2.CAP_PROP_POS_MSEC, time_s * 1000)
         frame = np.asarray(video.read()[1], np.uint8)
-        yield reduce(frame, reduced_size(frame.shape[1], frame.shape[0], 700, 500))
+        yield shrink_image(frame, fit_size(frame.shape[1], frame.shape[0], 700, 500))
 
 
 @pytest.mark.slow
@@ -179,7 +179,7 @@ def labelled_frames() -> Iterator[Image]:
 @pytest.mark.skipif(not SHARED.exists(), reason="the labelled media are not here")
 def test_on_the_media_every_face_of_dlib_is_found(session: Session) -> None:
     """Those that dlib scores above 0.2; half of the boxes are the very same."""
-    reference, detector = CnnDetector.load(find(MMOD), upsample=1), MmodDetector(session, 1)
+    reference, detector = CnnDetector.load(find_weights(MMOD), upsample=1), MmodDetector(session, 1)
     overlaps = []
     for frame in labelled_frames():
         [mine], [dlibs] = detector.detect([frame], 0.0), reference.detect([frame], 0.0)

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from portraitd.faces import graph_cache, parity
+from portraitd.faces import dlib_comparison, graph_cache
 from portraitd.faces.detectors.mmod import MmodDetector
-from portraitd.faces.runtime import MOST_SHAPES, Engine, has_bfloat16, has_openvino, open_session
-from portraitd.faces.runtime_choice import Engines, machine
+from portraitd.faces.runtime import MOST_SHAPES, Runtime, has_bfloat16, has_openvino, open_session
+from portraitd.faces.runtime_selection import RuntimeSelector, describe_machine
 from portraitd.model.errors import ConfigError, ModelError
 
 has_no_openvino = importlib.util.find_spec("openvino") is None
@@ -34,12 +34,12 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def resnet(models_dir: Path) -> Path:
     """The graph of the embedding."""
-    return graph_cache.resnet(models_dir)
+    return graph_cache.ensure_resnet(models_dir)
 
 
 @needs_openvino
 @pytest.mark.parametrize(("engine", "within"), [("openvino", 1e-5), ("openvino-bf16", 0.02)])
-def test_every_engine_gives_one_answer(resnet: Path, engine: Engine, within: float) -> None:
+def test_every_engine_gives_one_answer(resnet: Path, engine: Runtime, within: float) -> None:
     """To the precision it computes in; and a batch is its pictures one by one."""
     if engine == "openvino-bf16" and not has_bfloat16():
         pytest.skip("this processor has no bfloat16")
@@ -57,17 +57,19 @@ def test_every_engine_gives_one_answer(resnet: Path, engine: Engine, within: flo
 @needs_openvino
 def test_openvino_finds_the_drawn_face(models_dir: Path) -> None:
     """Whatever it computes in."""
-    engine = Engines("openvino", models_dir).engine(graph_cache.mmod(models_dir), SAMPLE)
-    detector = MmodDetector(open_session(graph_cache.mmod(models_dir), engine), upsample=0)
+    engine = RuntimeSelector("openvino", models_dir).engine(
+        graph_cache.ensure_mmod(models_dir), SAMPLE
+    )
+    detector = MmodDetector(open_session(graph_cache.ensure_mmod(models_dir), engine), upsample=0)
 
-    assert parity.score_difference(detector) < 0.02
+    assert dlib_comparison.measure_score_difference(detector) < 0.02
 
 
 @needs_openvino
 def test_many_shapes_change_nothing(models_dir: Path) -> None:
     """What OpenVINO keeps for each is dropped now and then."""
-    session = open_session(graph_cache.mmod(models_dir), "openvino")
-    face = parity.drawn_face(120)[None]
+    session = open_session(graph_cache.ensure_mmod(models_dir), "openvino")
+    face = dlib_comparison.draw_face(120)[None]
     before = session.run(face)
 
     for width in range(80, 80 + MOST_SHAPES + 1):
@@ -95,9 +97,9 @@ def test_openvino_does_not_report_its_use() -> None:
 def test_without_openvino_there_is_one_engine(models_dir: Path, resnet: Path) -> None:
     """Nothing is measured, and a wish for more says what to install."""
     assert not has_openvino()
-    assert "onnxruntime" == Engines("auto", models_dir).engine(resnet, SAMPLE)
+    assert "onnxruntime" == RuntimeSelector("auto", models_dir).engine(resnet, SAMPLE)
     with pytest.raises(ConfigError, match=r"portraitd\[openvino\]"):
-        Engines("openvino", models_dir).engine(resnet, SAMPLE)
+        RuntimeSelector("openvino", models_dir).engine(resnet, SAMPLE)
 
 
 def test_a_named_engine_is_not_measured(models_dir: Path, resnet: Path) -> None:
@@ -106,7 +108,7 @@ def test_a_named_engine_is_not_measured(models_dir: Path, resnet: Path) -> None:
     def clock() -> float:
         raise AssertionError("somebody looked at the clock")
 
-    assert "onnxruntime" == Engines("onnxruntime", models_dir, clock).engine(resnet, SAMPLE)
+    assert "onnxruntime" == RuntimeSelector("onnxruntime", models_dir, clock).engine(resnet, SAMPLE)
 
 
 class Clock:
@@ -127,14 +129,14 @@ def test_the_fastest_engine_is_taken_and_remembered(tmp_path: Path, resnet: Path
     """It is measured once for a machine and its versions."""
     slow_first, fast_first = Clock(2.0, 1.0, 10), Clock(1.0, 2.0, 10)
 
-    taken = Engines("auto", tmp_path, slow_first).engine(resnet, SAMPLE)
-    again = Engines("auto", tmp_path, fast_first).engine(resnet, SAMPLE)
+    taken = RuntimeSelector("auto", tmp_path, slow_first).engine(resnet, SAMPLE)
+    again = RuntimeSelector("auto", tmp_path, fast_first).engine(resnet, SAMPLE)
 
     assert taken.startswith("openvino")
     assert taken == again
     assert (20, 0) == (slow_first.looks, fast_first.looks)
     (tmp_path / "engines.json").unlink()
-    assert "onnxruntime" == Engines("auto", tmp_path, fast_first).engine(resnet, SAMPLE)
+    assert "onnxruntime" == RuntimeSelector("auto", tmp_path, fast_first).engine(resnet, SAMPLE)
 
 
 @needs_openvino
@@ -145,26 +147,26 @@ def test_the_fastest_engine_is_taken_and_remembered(tmp_path: Path, resnet: Path
         "[]",
         '{"machine": 1}',
         json.dumps({"machine": "another one", "engines": {"NAME": "ENGINE"}}),
-        json.dumps({"machine": machine(), "engines": {"NAME": "magic"}}),
-        json.dumps({"machine": machine(), "engines": ["NAME"]}),
+        json.dumps({"machine": describe_machine(), "engines": {"NAME": "magic"}}),
+        json.dumps({"machine": describe_machine(), "engines": ["NAME"]}),
     ],
 )
 def test_a_memory_that_does_not_hold_is_measured_again(
     tmp_path: Path, resnet: Path, kept: str
 ) -> None:
     """Damaged, of another machine, or of an engine that is not there."""
-    other = Engines("openvino", tmp_path).engine(resnet, SAMPLE)
+    other = RuntimeSelector("openvino", tmp_path).engine(resnet, SAMPLE)
     kept = kept.replace("NAME", resnet.name).replace("ENGINE", other)
     (tmp_path / "engines.json").write_text(kept)
     clock = Clock(1.0, 2.0, 10)
 
-    assert "onnxruntime" == Engines("auto", tmp_path, clock).engine(resnet, SAMPLE)
+    assert "onnxruntime" == RuntimeSelector("auto", tmp_path, clock).engine(resnet, SAMPLE)
     assert 20 == clock.looks
 
 
 def test_a_network_that_is_gone_is_an_error_to_act_on(tmp_path: Path) -> None:
     """Named, for every engine."""
-    engines: list[Engine] = ["onnxruntime"] if has_no_openvino else ["onnxruntime", "openvino"]
+    engines: list[Runtime] = ["onnxruntime"] if has_no_openvino else ["onnxruntime", "openvino"]
     for engine in engines:
         with pytest.raises(ModelError, match=r"gone\.onnx cannot be loaded"):
             open_session(tmp_path / "gone.onnx", engine)

@@ -11,14 +11,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portraitd.faces import EncoderSettings, graph_cache, parity
-from portraitd.faces.dlib_backend import DlibEmbedder
+from portraitd.faces import EncoderSettings, dlib_comparison, graph_cache
+from portraitd.faces.dlib_reference import DlibEmbedder
 from portraitd.faces.embedders.resnet import ResnetEmbedder
-from portraitd.faces.factory import parity as parity_of
-from portraitd.faces.interface import Chips
+from portraitd.faces.factory import compare_with_dlib as parity_of
+from portraitd.faces.interface import AlignedChips
 from portraitd.faces.models import dlib_dat, onnx_export
 from portraitd.faces.models.dlib_dat import Affine, Convolution, DlibNetwork
-from portraitd.faces.models.weights import FIVE_POINTS, MMOD, RESNET, ModelFile, find, verified
+from portraitd.faces.models.weights import (
+    FIVE_POINTS,
+    MMOD,
+    RESNET,
+    ModelFile,
+    find_weights,
+    read_verified,
+)
 from portraitd.faces.runtime import OnnxRuntimeSession
 from portraitd.model.errors import ModelError
 from portraitd.model.face import Embeddings
@@ -26,12 +33,12 @@ from portraitd.model.face import Embeddings
 
 @cache
 def content(model: ModelFile) -> bytes:
-    return find(model).read_bytes()
+    return find_weights(model).read_bytes()
 
 
 @cache
 def network(model: ModelFile) -> DlibNetwork:
-    return dlib_dat.parse(content(model), model.name)
+    return dlib_dat.parse_network(content(model), model.name)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +50,7 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def embedder(models_dir: Path) -> ResnetEmbedder:
     """The fast embedding."""
-    return ResnetEmbedder(OnnxRuntimeSession(graph_cache.resnet(models_dir)))
+    return ResnetEmbedder(OnnxRuntimeSession(graph_cache.ensure_resnet(models_dir)))
 
 
 def test_every_byte_of_the_detector_is_understood() -> None:
@@ -72,14 +79,14 @@ def test_every_byte_of_the_embedding_is_understood() -> None:
 def test_a_file_that_ends_early_is_refused(length: int) -> None:
     """Wherever it ends."""
     with pytest.raises(ModelError, match="ends too early"):
-        dlib_dat.parse(content(MMOD)[:length], "short.dat")
+        dlib_dat.parse_network(content(MMOD)[:length], "short.dat")
 
 
 @given(st.binary(min_size=1, max_size=20))
 def test_a_file_that_goes_on_is_refused(more: bytes) -> None:
     """Whatever comes after the end."""
     with pytest.raises(ModelError, match="goes on"):
-        dlib_dat.parse(content(MMOD) + more, "long.dat")
+        dlib_dat.parse_network(content(MMOD) + more, "long.dat")
 
 
 @given(st.integers(0, len(content(MMOD)) - 1), st.integers(0, 7))
@@ -88,7 +95,7 @@ def test_a_flipped_bit_is_refused_or_changes_a_number(byte: int, bit: int) -> No
     damaged = bytearray(content(MMOD))
     damaged[byte] ^= 1 << bit
     try:
-        read = dlib_dat.parse(bytes(damaged), "flipped.dat")
+        read = dlib_dat.parse_network(bytes(damaged), "flipped.dat")
     except ModelError as error:
         assert "flipped.dat" in str(error)
     else:
@@ -99,13 +106,13 @@ def test_a_flipped_bit_is_refused_or_changes_a_number(byte: int, bit: int) -> No
 def test_no_bytes_are_taken_for_a_network(noise: bytes) -> None:
     """And the file is named."""
     with pytest.raises(ModelError, match=r"noise\.dat"):
-        dlib_dat.parse(noise, "noise.dat")
+        dlib_dat.parse_network(noise, "noise.dat")
 
 
 def test_another_model_of_dlib_is_refused() -> None:
     """A shape predictor is no network."""
     with pytest.raises(ModelError, match="install the package"):
-        dlib_dat.parse(content(FIVE_POINTS), FIVE_POINTS.name)
+        dlib_dat.parse_network(content(FIVE_POINTS), FIVE_POINTS.name)
 
 
 def test_a_damaged_file_is_known_by_its_hash(tmp_path: Path) -> None:
@@ -116,16 +123,16 @@ def test_a_damaged_file_is_known_by_its_hash(tmp_path: Path) -> None:
     path.write_bytes(damaged)
 
     with pytest.raises(ModelError, match=r"mmod_human_face_detector\.dat.*install the package"):
-        verified(MMOD, path)
-    assert content(MMOD) == verified(MMOD, find(MMOD))
+        read_verified(MMOD, path)
+    assert content(MMOD) == read_verified(MMOD, find_weights(MMOD))
 
 
 def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
     """Unknown to the package, or gone."""
     with pytest.raises(ModelError, match="is not installed; install the package"):
-        find(ModelFile("unknown.dat", ""))
+        find_weights(ModelFile("unknown.dat", ""))
     with pytest.raises(ModelError, match="No such file"):
-        verified(MMOD, tmp_path / "gone.dat")
+        read_verified(MMOD, tmp_path / "gone.dat")
 
 
 def test_the_error_crosses_a_process_border() -> None:
@@ -138,21 +145,21 @@ def test_the_error_crosses_a_process_border() -> None:
 def test_one_network_is_not_taken_for_the_other() -> None:
     """Their layers are checked before they are built."""
     with pytest.raises(ModelError, match="not the network"):
-        onnx_export.detector_graph(network(RESNET))
+        onnx_export.build_mmod_graph(network(RESNET))
     with pytest.raises(ModelError, match="not the network"):
-        onnx_export.embedder_graph(network(MMOD))
+        onnx_export.build_resnet_graph(network(MMOD))
     with pytest.raises(ModelError, match="YuNet's file"):
-        onnx_export.yunet_graph(b"nothing")
+        onnx_export.build_yunet_graph(b"nothing")
     with pytest.raises(ModelError, match="not the network"):
-        onnx_export.yunet_graph(onnx_export.detector_graph(network(MMOD)))
+        onnx_export.build_yunet_graph(onnx_export.build_mmod_graph(network(MMOD)))
 
 
 def test_a_graph_is_built_once(models_dir: Path) -> None:
     """Its name carries the hash of its source."""
-    first = graph_cache.mmod(models_dir)
+    first = graph_cache.ensure_mmod(models_dir)
     written_ns = first.stat().st_mtime_ns
 
-    assert first == graph_cache.mmod(models_dir)
+    assert first == graph_cache.ensure_mmod(models_dir)
     assert written_ns == first.stat().st_mtime_ns
     assert MMOD.sha256[:16] in first.name
     assert [first] == [path for path in first.parent.iterdir() if "mmod" in path.name]
@@ -163,7 +170,7 @@ def test_a_folder_that_cannot_be_written_is_an_error_to_act_on(tmp_path: Path) -
     (tmp_path / "built").write_text("")
 
     with pytest.raises(ModelError, match="cannot be written"):
-        graph_cache.mmod(tmp_path)
+        graph_cache.ensure_mmod(tmp_path)
 
 
 def test_a_graph_that_is_no_graph_is_an_error_to_act_on(tmp_path: Path) -> None:
@@ -175,7 +182,7 @@ def test_a_graph_that_is_no_graph_is_an_error_to_act_on(tmp_path: Path) -> None:
         OnnxRuntimeSession(path)
 
 
-def noise(seed: int) -> Chips:
+def noise(seed: int) -> AlignedChips:
     """Three chips: of noise, of few colours, of one colour."""
     random = np.random.default_rng(seed)
     chips = random.integers(0, 256, (3, 150, 150, 3), np.uint8)
@@ -187,7 +194,7 @@ def noise(seed: int) -> Chips:
 @pytest.mark.parametrize("seed", range(3))
 def test_an_embedding_is_dlibs(embedder: ResnetEmbedder, seed: int) -> None:
     """To five digits, for any chip."""
-    reference = DlibEmbedder.load(find(RESNET))
+    reference = DlibEmbedder.load(find_weights(RESNET))
 
     difference = np.abs(embedder.embed(noise(seed)) - reference.embed(noise(seed)))
 
@@ -221,12 +228,12 @@ class _Skewed:
     def __init__(self, embedder: ResnetEmbedder, by: float) -> None:
         self._embedder, self._by = embedder, np.float32(by)
 
-    def embed(self, chips: Chips) -> Embeddings:
+    def embed(self, chips: AlignedChips) -> Embeddings:
         return self._embedder.embed(chips) + self._by
 
 
 def test_an_embedding_that_differs_from_dlibs_is_refused(embedder: ResnetEmbedder) -> None:
     """The limit is 1e-5."""
-    parity.require_embedder(_Skewed(embedder, 5e-6))
+    dlib_comparison.require_embedder(_Skewed(embedder, 5e-6))
     with pytest.raises(ModelError, match=r"differs from dlib's own by 0\.0001"):
-        parity.require_embedder(_Skewed(embedder, 1e-4))
+        dlib_comparison.require_embedder(_Skewed(embedder, 1e-4))

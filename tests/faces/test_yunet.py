@@ -14,9 +14,9 @@ import pytest
 
 from portraitd.faces import graph_cache
 from portraitd.faces.detectors.yunet import YunetDetector
-from portraitd.faces.models import zoo
+from portraitd.faces.models import model_registry
+from portraitd.faces.models.model_registry import OptionalModel
 from portraitd.faces.models.weights import ModelFile
-from portraitd.faces.models.zoo import ZooModel
 from portraitd.faces.runtime import OnnxRuntimeSession
 from portraitd.model.errors import ConfigError, ModelError
 from portraitd.model.face import Image
@@ -29,8 +29,8 @@ needs_model = pytest.mark.skipif(not YUNET_FILE.exists(), reason="the model is n
 def detector(tmp_path_factory: pytest.TempPathFactory) -> YunetDetector:
     """The network, built once for all tests here."""
     models = tmp_path_factory.mktemp("models")
-    zoo.add(zoo.YUNET, models, from_file=YUNET_FILE)
-    return YunetDetector(OnnxRuntimeSession(graph_cache.yunet(models)))
+    model_registry.add_model(model_registry.YUNET, models, from_file=YUNET_FILE)
+    return YunetDetector(OnnxRuntimeSession(graph_cache.ensure_yunet(models)))
 
 
 @needs_model
@@ -71,7 +71,7 @@ def test_a_batch_is_its_frames_one_by_one(detector: YunetDetector) -> None:
 
 CONTENT = b"weights" * 100
 
-MODEL = ZooModel(
+MODEL = OptionalModel(
     name="small",
     file=ModelFile("small.onnx", hashlib.sha256(CONTENT).hexdigest()),
     size=len(CONTENT),
@@ -117,13 +117,15 @@ def test_a_model_is_fetched_checked_and_kept(tmp_path: Path, server: str) -> Non
     """And removed again."""
     models = tmp_path / "models"
 
-    kept = zoo.add(MODEL, models, url=f"{server}/small.onnx")
+    kept = model_registry.add_model(MODEL, models, url=f"{server}/small.onnx")
 
     assert CONTENT == kept.read_bytes()
-    assert zoo.is_added(MODEL, models) and kept == zoo.added(MODEL, models)
+    assert model_registry.is_added(MODEL, models) and kept == model_registry.require_added(
+        MODEL, models
+    )
     assert [kept] == list(models.iterdir())
-    assert zoo.remove(MODEL, models)
-    assert not zoo.remove(MODEL, models)
+    assert model_registry.remove_model(MODEL, models)
+    assert not model_registry.remove_model(MODEL, models)
     assert [] == list(models.iterdir())
 
 
@@ -131,7 +133,7 @@ def test_a_model_is_fetched_checked_and_kept(tmp_path: Path, server: str) -> Non
 def test_a_model_with_another_hash_is_not_kept(tmp_path: Path, server: str, name: str) -> None:
     """The message says which hash was expected."""
     with pytest.raises(ModelError, match=MODEL.file.sha256):
-        zoo.add(MODEL, tmp_path, url=f"{server}/{name}.onnx")
+        model_registry.add_model(MODEL, tmp_path, url=f"{server}/{name}.onnx")
 
     assert [] == list(tmp_path.iterdir())
 
@@ -140,34 +142,37 @@ def test_a_model_that_cannot_be_fetched_can_be_brought(tmp_path: Path, server: s
     """The message says how."""
     for url in (f"{server}/missing.onnx", "http://127.0.0.1:1/small.onnx"):
         with pytest.raises(ModelError, match=r"portraitd models add small --from FILE"):
-            zoo.add(MODEL, tmp_path, url=url)
+            model_registry.add_model(MODEL, tmp_path, url=url)
     for url in ("file:///etc/passwd", "http://example.org/small.onnx"):
         with pytest.raises(ModelError, match="https://"):
-            zoo.add(MODEL, tmp_path, url=url)
+            model_registry.add_model(MODEL, tmp_path, url=url)
 
     brought = tmp_path / "brought"
     brought.write_bytes(CONTENT)
-    assert CONTENT == zoo.add(MODEL, tmp_path / "models", from_file=brought).read_bytes()
+    assert (
+        CONTENT
+        == model_registry.add_model(MODEL, tmp_path / "models", from_file=brought).read_bytes()
+    )
 
 
 def test_a_file_that_is_not_there_is_an_error_to_act_on(tmp_path: Path) -> None:
     """Named."""
     with pytest.raises(ModelError, match=r"gone.*No such file"):
-        zoo.add(MODEL, tmp_path, from_file=tmp_path / "gone")
+        model_registry.add_model(MODEL, tmp_path, from_file=tmp_path / "gone")
     with pytest.raises(ModelError, match="portraitd models add small"):
-        zoo.added(MODEL, tmp_path)
+        model_registry.require_added(MODEL, tmp_path)
 
 
 def test_a_damaged_model_is_refused_when_it_is_used(tmp_path: Path) -> None:
     """Bits rot in the state folder too."""
-    zoo.path(zoo.YUNET, tmp_path).write_bytes(b"rotten")
+    model_registry.model_path(model_registry.YUNET, tmp_path).write_bytes(b"rotten")
 
     with pytest.raises(ModelError, match="portraitd models add yunet"):
-        graph_cache.yunet(tmp_path)
+        graph_cache.ensure_yunet(tmp_path)
 
 
 def test_models_have_names() -> None:
     """An unknown one is told the known ones."""
-    assert zoo.YUNET == zoo.model("yunet")
+    assert model_registry.YUNET == model_registry.find_model("yunet")
     with pytest.raises(ConfigError, match="there is: yunet"):
-        zoo.model("arcface")
+        model_registry.find_model("arcface")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from portraitd.clustering.agglomeration import Agglomeration, AgglomerationRule, TrackTable
 from portraitd.clustering.dbscan import IncrementalDbscan
-from portraitd.clustering.group_statistics import measure
+from portraitd.clustering.group_statistics import measure_groups
 from portraitd.clustering.running_sums import LARGE_ROWS
 from support.track_tables import DENSE, RULE, part, partition, spots, stores
 
@@ -111,5 +111,5 @@ def test_running_sums_agree_with_summing_anew() -> None:
     assert np.allclose(again.forest.statistics.means, assembly.forest.statistics.means, atol=1e-7)
     assert np.allclose(again.forest.statistics.variances, assembly.forest.statistics.variances)
     left = np.delete(np.arange(size), np.arange(100, 1000))
-    small = measure(vectors, tracks.variances, left, np.zeros(size - 900, np.int64))
+    small = measure_groups(vectors, tracks.variances, left, np.zeros(size - 900, np.int64))
     assert np.allclose(small.means[0], assembly.ledger.sums[0] / (size - 900), atol=1e-4)

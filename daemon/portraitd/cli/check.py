@@ -79,8 +79,8 @@ def _versions() -> Iterator[Finding]:
 
 def _encoder(settings: EncoderSettings) -> Iterator[Finding]:
     """Check that the runtime in use gives what dlib gives. Loads the networks."""
-    from portraitd.faces.factory import resolve_detector, compare_with_dlib
     from portraitd.faces.dlib_comparison import EMBEDDING_LIMIT, SCORE_LIMIT
+    from portraitd.faces.factory import compare_with_dlib, resolve_detector
 
     try:
         exact = compare_with_dlib(replace(settings, runtime="onnxruntime"))

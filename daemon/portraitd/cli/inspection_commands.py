@@ -109,9 +109,9 @@ def check(settings: Settings, grouping: bool, repair: bool) -> None:
     for finding in found:
         click.echo(f"{'ok  ' if finding.sound else 'BAD '} {finding.what}: {finding.detail}")
     if grouping:
-        from portraitd.clustering.verification import curves, described
+        from portraitd.clustering.verification import describe_distances, measure_pair_distances
 
-        click.echo("\n".join(described(curves(settings), settings)))
+        click.echo("\n".join(describe_distances(measure_pair_distances(settings), settings)))
     if not all(finding.sound for finding in found):
         raise click.exceptions.Exit(EXIT_FAILED_FILES)
 

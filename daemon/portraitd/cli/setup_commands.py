@@ -46,7 +46,7 @@ def init(settings: Settings) -> None:
     "prints",
     is_flag=True,
     required=True,
-    help="Required: print the instructions. The command itself installs nothing.",
+    help="Required: print the instructions. Nothing is installed.",
 )
 @click.option("--unit", "unit_alone", is_flag=True, help="Print only the systemd unit.")
 def install_service(
@@ -77,10 +77,10 @@ def models() -> None:
 @with_settings
 def list_models(settings: Settings) -> None:
     """List the optional models."""
-    from portraitd.faces.models import zoo
+    from portraitd.faces.models import model_registry
 
-    for model in zoo.MODELS.values():
-        state = "added" if zoo.is_added(model, settings.models_dir) else "not added"
+    for model in model_registry.OPTIONAL_MODELS.values():
+        state = "added" if model_registry.is_added(model, settings.models_dir) else "not added"
         click.echo(f"{model.name}  {state}  {model.size:,} bytes  {model.licence}")
         click.echo(f"    {model.purpose}")
 
@@ -97,9 +97,11 @@ def list_models(settings: Settings) -> None:
 @click.option("--url", help="Download it from this address; the SHA-256 must be the same.")
 def add_model(settings: Settings, name: str, from_file: Path | None, url: str | None) -> None:
     """Download a model and check its SHA-256."""
-    from portraitd.faces.models import zoo
+    from portraitd.faces.models import model_registry
 
-    place = zoo.add(zoo.model(name), settings.models_dir, from_file, url)
+    place = model_registry.add_model(
+        model_registry.find_model(name), settings.models_dir, from_file, url
+    )
     click.echo(f"added {place}")
 
 
@@ -108,7 +110,7 @@ def add_model(settings: Settings, name: str, from_file: Path | None, url: str | 
 @click.argument("name")
 def remove_model(settings: Settings, name: str) -> None:
     """Remove a model that was added."""
-    from portraitd.faces.models import zoo
+    from portraitd.faces.models import model_registry
 
-    removed = zoo.remove(zoo.model(name), settings.models_dir)
+    removed = model_registry.remove_model(model_registry.find_model(name), settings.models_dir)
     click.echo(f"removed {name}" if removed else f"{name} was not added")

@@ -19,17 +19,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portraitd.clustering.average_linkage import Dendrogram
-from portraitd.clustering.connected import Indices
-from portraitd.clustering.constraints import NO_ONE, Claims
 from portraitd.clustering.dbscan import DbscanRule, IncrementalDbscan
-from portraitd.clustering.group_statistics import Floats, Statistics
-from portraitd.clustering.incremental_linkage import NO_LIFE, IncrementalLinkage, marks_of, replay
+from portraitd.clustering.graph_components import Indices
+from portraitd.clustering.group_statistics import Floats, GroupStatistics
+from portraitd.clustering.incremental_linkage import (
+    NO_LIFE,
+    IncrementalLinkage,
+    hash_names,
+    replay_merges,
+)
+from portraitd.clustering.linkage_reuse import (
+    COLLAPSED,
+    LinkageState,
+    ReusePlan,
+    count_settled,
+    plan_reuse,
+)
+from portraitd.clustering.must_link_groups import (
+    NO_GROUP,
+    build_must_link_groups,
+    find_changed_rows,
+)
 from portraitd.clustering.neighbours import Vectors
-from portraitd.clustering.reuse import FORGOTTEN, Forest, ReusableParts, settled_in, taken_apart
 from portraitd.clustering.running_sums import RunningSums
-from portraitd.clustering.seeds import NO_UNIT, changed_between, clumps_of
+from portraitd.clustering.seeding import NO_SEEDS, Seeding
 
-NO_CLUMP = -1
+NO_GROUP = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +90,7 @@ class TrackTable:
     variances: Floats
     pinned: Indices
     cannot_link: Indices
-    seeds: Indices = field(default_factory=lambda: NO_ONE)
+    seeds: Indices = field(default_factory=lambda: NO_SEEDS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,11 +113,11 @@ class Agglomeration:
     """
 
     units: Indices
-    claims: Claims
+    claims: Seeding
     clumps: Indices
     cannot_link: Indices
     ledger: RunningSums
-    forest: Forest
+    forest: LinkageState
     founders: Indices
     rebuilt: NDArray[np.bool_]
     told_apart: NDArray[np.bool_]
@@ -115,11 +130,11 @@ class Agglomeration:
         no_flags = np.empty(0, dtype=np.bool_)
         return cls(
             units=none,
-            claims=Claims(none, none),
+            claims=Seeding(none, none),
             clumps=none,
             cannot_link=no_pairs,
             ledger=RunningSums.empty(width),
-            forest=Forest.empty(width),
+            forest=LinkageState.empty(width),
             founders=none,
             rebuilt=no_flags,
             told_apart=no_flags,
@@ -128,14 +143,14 @@ class Agglomeration:
     @cached_property
     def groups(self) -> Indices:
         """Shape ``(n,)``: the group of each row, named after a row in it; -1 for none."""
-        groups = np.full(len(self.clumps), NO_CLUMP, dtype=np.int64)
+        groups = np.full(len(self.clumps), NO_GROUP, dtype=np.int64)
         inside = self.clumps >= 0
         at = np.searchsorted(self.forest.names, self.clumps[inside])
         groups[inside] = self.forest.names[self.founders[at]]
         return groups
 
     @cached_property
-    def statistics(self) -> Statistics:
+    def statistics(self) -> GroupStatistics:
         """Of the groups, in ascending order of their names."""
         return self.forest.statistics.combined(self.founders)
 
@@ -154,24 +169,24 @@ class Agglomeration:
             density_rule: The same in every call.
             rule: The same in every call.
         """
-        claims = Claims.of(density.labels, tracks.pinned, tracks.seeds)
+        claims = Seeding.of(density.labels, tracks.pinned, tracks.seeds)
         units = claims.units(density.taking_part)
         told = _differing(self.cannot_link, tracks.cannot_link)
         changed = _changed_rows(self.units, units, told) | _claimed_anew(self.claims, claims, units)
-        rows = np.flatnonzero(changed & (units != NO_UNIT))
-        before = np.pad(self.clumps, (0, len(units) - len(self.clumps)), constant_values=NO_CLUMP)
-        clumps = np.where(changed, NO_CLUMP, before)
-        clumps[rows] = clumps_of(
+        rows = np.flatnonzero(changed & (units != NO_GROUP))
+        before = np.pad(self.clumps, (0, len(units) - len(self.clumps)), constant_values=NO_GROUP)
+        clumps = np.where(changed, NO_GROUP, before)
+        clumps[rows] = build_must_link_groups(
             tracks.vectors, rows, units, claims, tracks.cannot_link, density_rule
         )
         stale = np.isin(self.forest.names, before[changed])
         ledger = self.ledger.updated(tracks.vectors, tracks.variances, before, clumps)
-        fresh = ledger.measure(tracks.vectors, tracks.variances, rows, clumps[rows])
+        fresh = ledger.measure_groups(tracks.vectors, tracks.variances, rows, clumps[rows])
         now = self.forest.with_clumps(~stale, np.unique(clumps[rows]), fresh)
 
         cannot_link = _between(tracks.cannot_link, clumps, now.names)
         told_apart = np.isin(now.names, clumps[told])
-        pieces, opened = taken_apart(
+        pieces, opened = plan_reuse(
             self.forest, now, stale, told_apart, cannot_link, bulk=rule.bulk
         )
         owners = np.zeros(len(now.names), dtype=np.int64)
@@ -186,7 +201,9 @@ class Agglomeration:
             clumps=clumps,
             cannot_link=tracks.cannot_link,
             ledger=ledger,
-            forest=replace(now, tree=tree, settled=settled_in(pieces, tree, now.statistics.counts)),
+            forest=replace(
+                now, tree=tree, settled=count_settled(pieces, tree, now.statistics.counts)
+            ),
             founders=_founders(tree, now.statistics.counts, rule),
             rebuilt=np.isin(clumps, now.names[loose]),
             told_apart=np.isin(np.arange(len(units)), told),
@@ -194,9 +211,9 @@ class Agglomeration:
 
 
 def _grown(
-    opened: Forest,
-    now: Forest,
-    pieces: ReusableParts,
+    opened: LinkageState,
+    now: LinkageState,
+    pieces: ReusePlan,
     owners: Indices,
     cannot_link: Indices,
     *,
@@ -221,7 +238,7 @@ def _grown(
         statistics=now.statistics.combined(pieces.piece),
         owners=piece_owners,
         marks=np.where(
-            pieces.changed[reps], marks_of(now.names[reps], salt=1), marks_of(now.names[reps])
+            pieces.changed[reps], hash_names(now.names[reps], salt=1), hash_names(now.names[reps])
         ),
         tree=Dendrogram(
             np.searchsorted(reps, into), np.where(loose, np.inf, pieces.tree.heights[reps])
@@ -229,28 +246,28 @@ def _grown(
         loose=loose,
         limit=limit,
     )
-    old = replay(opened.statistics, opened.tree, marks_of(opened.names), limit)
+    old = replay_merges(opened.statistics, opened.tree, hash_names(opened.names), limit)
     growth.grow(at[cannot_link], NO_LIFE.and_of(old))
-    into, heights = pieces.piece.copy(), np.full(len(now.names), FORGOTTEN)
+    into, heights = pieces.piece.copy(), np.full(len(now.names), COLLAPSED)
     into[reps], heights[reps] = reps[growth.tree.into], growth.tree.heights
     return Dendrogram(into, heights), growth.loose[at]
 
 
 def _changed_rows(before: Indices, units: Indices, told: Indices) -> NDArray[np.bool_]:
     """Rows of units that gained or lost a row, or have to be parted otherwise."""
-    changed = changed_between(before, units)
+    changed = find_changed_rows(before, units)
     inside = units[told[:, 0]] == units[told[:, 1]]
-    changed |= np.isin(units, units[told[inside, 0]]) & (units != NO_UNIT)
+    changed |= np.isin(units, units[told[inside, 0]]) & (units != NO_GROUP)
     return changed
 
 
-def _claimed_anew(before: Claims, claims: Claims, units: Indices) -> NDArray[np.bool_]:
+def _claimed_anew(before: Seeding, claims: Seeding, units: Indices) -> NDArray[np.bool_]:
     """Rows of units that people claim in another way, or of which other clusters are claimed."""
     more = (0, len(units) - len(before.told))
     told = np.pad(before.told, more) != claims.told
-    moved = np.pad(before.clusters, more, constant_values=NO_UNIT) != claims.clusters
-    anew = units[told | (moved & (units < NO_UNIT))]
-    result: NDArray[np.bool_] = np.isin(units, anew[anew != NO_UNIT])
+    moved = np.pad(before.clusters, more, constant_values=NO_GROUP) != claims.clusters
+    anew = units[told | (moved & (units < NO_GROUP))]
+    result: NDArray[np.bool_] = np.isin(units, anew[anew != NO_GROUP])
     return result
 
 

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portraitd.clustering.agglomeration import Agglomeration, TrackTable
-from portraitd.clustering.connected import Indices, connected
-from portraitd.clustering.group_statistics import Floats, Merging, Statistics
-from portraitd.clustering.neighbours import near
+from portraitd.clustering.graph_components import Indices, connected_components
+from portraitd.clustering.group_statistics import Floats, GroupStatistics, MergingStatistics
+from portraitd.clustering.neighbours import find_neighbours
 
-NO_HOME = -1
-UNASKED = -2
+UNASSIGNED = -1
+NOT_CANDIDATE = -2
 CHUNK_TRACKS = 1024
 
 
@@ -86,11 +86,11 @@ class Assignment:
         statistics = assembly.statistics
         rebuilt = assembly.rebuilt[first]
         rows = np.flatnonzero(poor)
-        homes = np.pad(self.homes, (0, len(poor) - len(self.homes)), constant_values=UNASKED)
-        left = (homes != UNASKED) & ~poor
-        homes[~poor] = UNASKED
+        homes = np.pad(self.homes, (0, len(poor) - len(self.homes)), constant_values=NOT_CANDIDATE)
+        left = (homes != NOT_CANDIDATE) & ~poor
+        homes[~poor] = NOT_CANDIDATE
 
-        ask = np.isin(homes[rows], [UNASKED, *names[rebuilt].tolist()])
+        ask = np.isin(homes[rows], [NOT_CANDIDATE, *names[rebuilt].tolist()])
         ask |= (homes[rows] >= 0) & ~np.isin(homes[rows], names)
         ask[_candidates(rows, statistics[rebuilt], tracks, rule)[0]] = True
         # Who was told apart from whom changed, or a rival is gone or was found good.
@@ -98,11 +98,11 @@ class Assignment:
         ask |= np.isin(rows, tracks.cannot_link[left[tracks.cannot_link].any(axis=1)])
         rivals = np.searchsorted(rows, tracks.cannot_link[poor[tracks.cannot_link].all(axis=1)])
         # Who goes where can depend on where those seen beside them go, and so on.
-        rivalry = connected(rivals, len(rows))
+        rivalry = connected_components(rivals, len(rows))
         ask = np.isin(rivalry, rivalry[ask])
 
         asked = rows[ask]
-        homes[asked] = NO_HOME
+        homes[asked] = UNASSIGNED
         track, group, distances = _candidates(asked, statistics, tracks, rule)
         allowed = people[names[group]] & ~_beside(
             asked[track], names[group], groups, tracks.cannot_link
@@ -114,22 +114,22 @@ class Assignment:
 
 
 def _candidates(
-    rows: Indices, groups: Statistics, tracks: TrackTable, rule: AssignmentRule
+    rows: Indices, groups: GroupStatistics, tracks: TrackTable, rule: AssignmentRule
 ) -> tuple[Indices, Indices, Floats]:
     """Which rows are near enough to which groups, both by position, and how near."""
     limit = rule.max_distance**2
     found = [np.empty((0, 2), dtype=np.int64)]
     for start in range(0, len(rows), CHUNK_TRACKS):
         some = rows[start : start + CHUNK_TRACKS]
-        pairs = near(
+        pairs = find_neighbours(
             tracks.vectors[some], groups.means, limit, tracks.variances[some], groups.variances
         )
         found += [np.stack([track + start, group], axis=1) for track, group in pairs]
     track, group = np.concatenate(found).T
-    lone = Statistics(
+    lone = GroupStatistics(
         np.ones(len(track), np.int64), tracks.vectors[rows[track]], tracks.variances[rows[track]]
     )
-    both = Merging.of(lone.followed_by(groups[group]))
+    both = MergingStatistics.of(lone.followed_by(groups[group]))
     count = np.arange(len(track))
     distances = both.distances(np.stack([count, count + len(track)], axis=1))
     thin = groups.counts[group] < rule.thin_tracks

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.clustering.connected import Indices
-from portraitd.clustering.group_statistics import Floats, Merging, Statistics
-from portraitd.clustering.neighbours import near
+from portraitd.clustering.graph_components import Indices
+from portraitd.clustering.group_statistics import Floats, GroupStatistics, MergingStatistics
+from portraitd.clustering.neighbours import find_neighbours
 
 CHUNK_GROUPS = 2048
 STEPWISE_GROUPS = 8192
@@ -61,7 +61,7 @@ class Dendrogram:
 
 
 def agglomerate(
-    groups: Statistics, cannot_link: Indices, owners: Indices, limit: float
+    groups: GroupStatistics, cannot_link: Indices, owners: Indices, limit: float
 ) -> Dendrogram:
     """Merge the nearest groups first, up to a limit.
 
@@ -84,7 +84,7 @@ def agglomerate(
     return draft.tree
 
 
-def slightly_beyond(limit: float) -> float:
+def widen_limit(limit: float) -> float:
     """A limit for means that were rounded to float32, so that nothing within is missed."""
     return limit * (1 + ROUNDING) + ROUNDING
 
@@ -92,9 +92,9 @@ def slightly_beyond(limit: float) -> float:
 class _Draft:
     """Groups on their way."""
 
-    def __init__(self, groups: Statistics, cannot_link: Indices, owners: Indices) -> None:
+    def __init__(self, groups: GroupStatistics, cannot_link: Indices, owners: Indices) -> None:
         size = len(groups)
-        self.state = Merging.of(groups)
+        self.state = MergingStatistics.of(groups)
         self.tree = Dendrogram(np.arange(size), np.full(size, np.inf))
         self._size = size
         self._owners = owners.copy()
@@ -142,15 +142,15 @@ class _Draft:
         return pairs[within], distances[within]
 
 
-def _pairs_within(groups: Statistics, limit: float) -> Indices:
+def _pairs_within(groups: GroupStatistics, limit: float) -> Indices:
     """Shape ``(k, 2)``: every two groups within the limit, and some slightly beyond."""
     found = [np.empty((0, 2), dtype=np.int64)]
     for start in range(0, len(groups), CHUNK_GROUPS):
         some, rest = slice(start, start + CHUNK_GROUPS), slice(start, None)
-        pairs = near(
+        pairs = find_neighbours(
             groups.means[some],
             groups.means[rest],
-            slightly_beyond(limit),
+            widen_limit(limit),
             groups.variances[some],
             groups.variances[rest],
         )

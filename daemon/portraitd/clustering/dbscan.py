@@ -21,9 +21,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.clustering.connected import Indices, connected
-from portraitd.clustering.dbscan_removal import broken_parts
-from portraitd.clustering.neighbours import Vectors, near, squared_distances
+from portraitd.clustering.dbscan_removal import split_component
+from portraitd.clustering.graph_components import Indices, connected_components
+from portraitd.clustering.neighbours import Vectors, find_neighbours, squared_distances
 
 NOISE = -1
 CHUNK_ROWS = 1024
@@ -178,7 +178,7 @@ class _Draft:
         for component in affected:
             pool = survivors[survivors_in == component]
             gaps = lost[components_lost == component]
-            for part in broken_parts(self._vectors, pool, gaps, self._rule.eps**2):
+            for part in split_component(self._vectors, pool, gaps, self._rule.eps**2):
                 self.components[part] = part.min()
 
         is_lost = np.zeros(len(self.counts), dtype=np.bool_)
@@ -200,14 +200,14 @@ class _Draft:
 
     def _near(self, rows: Indices, among: NDArray[np.bool_]) -> Iterator[tuple[Indices, Indices]]:
         offsets = np.where(among, 0.0, np.inf)
-        return near(self._vectors[rows], self._vectors, self._rule.eps**2, None, offsets)
+        return find_neighbours(self._vectors[rows], self._vectors, self._rule.eps**2, None, offsets)
 
     def _join(self, founded: Indices, links: _Links, pairs: Indices) -> None:
         """Connect new cores with each other and with the components they touch."""
         self.anchors[founded] = founded
         edges = np.concatenate([links.of_cores(self.counts, self._rule), pairs])
         nodes = np.unique(np.concatenate([founded, edges.ravel()]))
-        names = nodes[connected(np.searchsorted(nodes, edges), len(nodes))]
+        names = nodes[connected_components(np.searchsorted(nodes, edges), len(nodes))]
         renamed = np.arange(len(self.components))
         renamed[nodes] = names
         self.components[founded] = founded

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.clustering.connected import Indices
-from portraitd.clustering.neighbours import Vectors, near
+from portraitd.clustering.graph_components import Indices
+from portraitd.clustering.neighbours import Vectors, find_neighbours
 
 FRONTIER_ROWS = 256
 
 
-def broken_parts(vectors: Vectors, pool: Indices, lost: Indices, limit: float) -> list[Indices]:
+def split_component(vectors: Vectors, pool: Indices, lost: Indices, limit: float) -> list[Indices]:
     """The connected parts of what is left of one component.
 
     Any way through the lost cores enters and leaves a group of touching lost cores beside
@@ -31,20 +31,20 @@ def broken_parts(vectors: Vectors, pool: Indices, lost: Indices, limit: float) -
     if not len(pool):
         return []
     torn = np.zeros(len(pool), dtype=np.bool_)
-    for gap in pieces(vectors, lost, limit):
+    for gap in find_connected_parts(vectors, lost, limit):
         beside = np.zeros(len(pool), dtype=np.bool_)
         for start in range(0, len(gap), FRONTIER_ROWS):
             queries = vectors[gap[start : start + FRONTIER_ROWS]]
-            for _, found in near(queries, vectors[pool], limit):
+            for _, found in find_neighbours(queries, vectors[pool], limit):
                 beside[found] = True
-        if len(pieces(vectors, pool[beside], limit)) > 1:
+        if len(find_connected_parts(vectors, pool[beside], limit)) > 1:
             torn |= beside
     if not torn.any():
         return [pool]
-    return _grown(vectors, pool, pieces(vectors, pool[torn], limit), limit)
+    return _grown(vectors, pool, find_connected_parts(vectors, pool[torn], limit), limit)
 
 
-def pieces(vectors: Vectors, rows: Indices, limit: float) -> list[Indices]:
+def find_connected_parts(vectors: Vectors, rows: Indices, limit: float) -> list[Indices]:
     """Connected parts of ``rows``, found by walking: what is reached leaves the search."""
     parts = []
     unreached = rows
@@ -63,7 +63,7 @@ def pieces(vectors: Vectors, rows: Indices, limit: float) -> list[Indices]:
 
 def _touched(vectors: Vectors, step: Indices, others: Indices, limit: float) -> NDArray[np.bool_]:
     reached = np.zeros(len(others), dtype=np.bool_)
-    for _, found in near(vectors[step], vectors[others], limit):
+    for _, found in find_neighbours(vectors[step], vectors[others], limit):
         reached[found] = True
     return reached
 

@@ -13,7 +13,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.clustering.connected import Indices
+from portraitd.clustering.graph_components import Indices
 from portraitd.clustering.neighbours import CHUNK_PAIRS, Vectors
 
 Floats = NDArray[np.float64]
@@ -23,7 +23,7 @@ SUMMED_ROWS = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Statistics:
+class GroupStatistics:
     """Sufficient statistics of some groups.
 
     Attributes:
@@ -39,16 +39,16 @@ class Statistics:
     def __len__(self) -> int:
         return len(self.counts)
 
-    def __getitem__(self, which: Indices | NDArray[np.bool_]) -> Statistics:
+    def __getitem__(self, which: Indices | NDArray[np.bool_]) -> GroupStatistics:
         """The groups picked by index or by mask."""
-        return Statistics(self.counts[which], self.means[which], self.variances[which])
+        return GroupStatistics(self.counts[which], self.means[which], self.variances[which])
 
     @classmethod
     def empty(cls, width: int) -> Self:
         """No group."""
         return cls(np.empty(0, np.int64), np.empty((0, width), np.float32), np.empty(0))
 
-    def combined(self, into: Indices) -> Statistics:
+    def combined(self, into: Indices) -> GroupStatistics:
         """Statistics of groups of these groups, in ascending order of their names.
 
         Args:
@@ -72,16 +72,18 @@ class Statistics:
             result.variances[to] = np.add.reduceat(share * variances, starts)
         return result
 
-    def followed_by(self, others: Statistics) -> Statistics:
+    def followed_by(self, others: GroupStatistics) -> GroupStatistics:
         """These groups and then the others."""
-        return Statistics(
+        return GroupStatistics(
             np.concatenate([self.counts, others.counts]),
             np.concatenate([self.means, others.means]),
             np.concatenate([self.variances, others.variances]),
         )
 
 
-def measure(vectors: Vectors, variances: Floats, rows: Indices, groups: Indices) -> Statistics:
+def measure_groups(
+    vectors: Vectors, variances: Floats, rows: Indices, groups: Indices
+) -> GroupStatistics:
     """Statistics of groups of rows, in ascending order of the groups' names.
 
     A group is summed in ascending order of its rows and apart from all others, so its
@@ -107,7 +109,7 @@ def measure(vectors: Vectors, variances: Floats, rows: Indices, groups: Indices)
         found -= means[part].repeat(counts[part], axis=0)
         squares = np.einsum("ij,ij->i", found, found) + variances[rows[inside]]
         deviations[part] = np.add.reduceat(squares, at) / counts[part]
-    return Statistics(counts, means, deviations)
+    return GroupStatistics(counts, means, deviations)
 
 
 def _sums(values: Vectors, starts: Indices) -> Floats:
@@ -134,7 +136,7 @@ def _chunks(counts: Indices) -> list[slice]:
 
 
 @dataclass(slots=True, eq=False)
-class Merging:
+class MergingStatistics:
     """Statistics in float64 that change as groups are merged."""
 
     counts: Floats
@@ -142,7 +144,7 @@ class Merging:
     variances: Floats
 
     @classmethod
-    def of(cls, statistics: Statistics) -> Self:
+    def of(cls, statistics: GroupStatistics) -> Self:
         """A copy to work on."""
         return cls(
             statistics.counts.astype(np.float64),
@@ -173,9 +175,9 @@ class Merging:
             )
         return result
 
-    def frozen(self, which: Indices) -> Statistics:
+    def frozen(self, which: Indices) -> GroupStatistics:
         """Some of the groups as they are now."""
-        return Statistics(
+        return GroupStatistics(
             self.counts[which].astype(np.int64),
             self.means[which].astype(np.float32),
             self.variances[which],

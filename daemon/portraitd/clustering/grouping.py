@@ -1,6 +1,6 @@
 """The steps of one grouping in their order: density, assembly, joining, and who is a person.
 
-Everything that is remembered between two grouping_runs is in ``Grouping``, as plain arrays, so a
+Everything that is remembered between two grouping_runs is in ``GroupingState``, as plain arrays, so a
 restart computes nothing again and a crash leaves the last one in force.
 """
 
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from portraitd.clustering.agglomeration import Agglomeration, AgglomerationRule, TrackTable
 from portraitd.clustering.assignment import Assignment, AssignmentRule
-from portraitd.clustering.connected import Indices
 from portraitd.clustering.dbscan import DbscanRule, IncrementalDbscan
+from portraitd.clustering.graph_components import Indices
 from portraitd.clustering.group_statistics import Floats
 
 NO_GROUP = -1
@@ -58,7 +58,7 @@ class GroupingRule:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Grouping:
+class GroupingState:
     """The state of a store: what each step remembers.
 
     Attributes:
@@ -94,7 +94,7 @@ class Grouping:
         faces: Indices,
         gone: NDArray[np.bool_],
         rule: GroupingRule,
-    ) -> Grouping:
+    ) -> GroupingState:
         """One grouping: take in what is new, let go what is gone, group what that changed.
 
         Args:
@@ -117,7 +117,7 @@ class Grouping:
         joining = self.joining.updated(
             poor, people, assembly, tracks, rule.joining.within(rule.assembly.max_distance)
         )
-        return Grouping(density, assembly, joining)
+        return GroupingState(density, assembly, joining)
 
     def groups(self, faces: Indices, rule: GroupingRule) -> Indices:
         """The group of each row that may be shown as a person, -1 for all others.
@@ -145,18 +145,18 @@ def _are_people(founding: Indices, faces: Indices, rule: GroupingRule) -> NDArra
     return people
 
 
-def to_arrays(grouping: Grouping) -> dict[str, NDArray[Any]]:
+def to_arrays(grouping: GroupingState) -> dict[str, NDArray[Any]]:
     """Flatten a state to named arrays, as ``numpy.savez`` takes them; no pickle needed."""
     return dict(_flattened(grouping, ""))
 
 
-def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Grouping:
+def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> GroupingState:
     """Undo ``to_arrays``.
 
     Raises:
         KeyError: If an array is missing, as in a state of another version.
     """
-    return cast(Grouping, _built(Grouping.empty(), "", arrays))
+    return cast(GroupingState, _built(GroupingState.empty(), "", arrays))
 
 
 def _flattened(state: object, prefix: str) -> Iterator[tuple[str, NDArray[Any]]]:

@@ -12,22 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portraitd.clustering.agglomeration import TrackTable
-from portraitd.clustering.constraints import Claims
 from portraitd.clustering.dbscan import DbscanRule
-from portraitd.clustering.grouping import Grouping, GroupingRule
+from portraitd.clustering.grouping import GroupingRule, GroupingState
 from portraitd.clustering.grouping_snapshot import load_snapshot, save_snapshot
-from portraitd.clustering.merge_candidates import MergeCandidates, merge_candidates
-from portraitd.clustering.seeds import told_groups
+from portraitd.clustering.merge_candidates import MergeCandidates, find_merge_candidates
+from portraitd.clustering.must_link_groups import apply_constraints
+from portraitd.clustering.seeding import Seeding
 from portraitd.clustering.track_building import (
     TrackRule,
-    divided,
-    follow,
-    in_one_frame,
-    representatives,
-    summarise,
+    build_tracks,
+    find_cannot_links,
+    rank_representatives,
+    split_tracks,
+    summarise_tracks,
 )
 from portraitd.model.face import EMBEDDING_SIZE
-from portraitd.model.track import Tracks, VideoFaces
+from portraitd.model.track import TrackSummaries, VideoFaces
 
 if TYPE_CHECKING:
     pass
@@ -37,7 +37,7 @@ class VideoTracks(NamedTuple):
     """The tracks of a video: of each face, what each is like, and which are two people."""
 
     tracks: NDArray[np.int64]
-    summary: Tracks
+    summary: TrackSummaries
     cannot_link: NDArray[np.int64]
     ranks: NDArray[np.int64]
 
@@ -51,14 +51,14 @@ class TrackConstraints(NamedTuple):
 
 def track(faces: VideoFaces, said: TrackConstraints | None = None) -> VideoTracks:
     """Follow every face of a video; see ``portraitd.clustering.track_building``."""
-    tracks = follow(faces, TrackRule())
+    tracks = build_tracks(faces, TrackRule())
     if said is not None:
-        tracks = divided(faces, tracks, said.labels, said.whole)
+        tracks = split_tracks(faces, tracks, said.labels, said.whole)
     return VideoTracks(
         tracks,
-        summarise(faces, tracks),
-        in_one_frame(faces, tracks),
-        representatives(faces, tracks),
+        summarise_tracks(faces, tracks),
+        find_cannot_links(faces, tracks),
+        rank_representatives(faces, tracks),
     )
 
 
@@ -67,9 +67,9 @@ def track_singly(faces: VideoFaces) -> VideoTracks:
     tracks = np.arange(len(faces.times_s))
     return VideoTracks(
         tracks,
-        summarise(faces, tracks),
-        in_one_frame(faces, tracks),
-        representatives(faces, tracks),
+        summarise_tracks(faces, tracks),
+        find_cannot_links(faces, tracks),
+        rank_representatives(faces, tracks),
     )
 
 
@@ -116,11 +116,11 @@ def cluster(
         labels[inside] = DBSCAN(eps=eps, min_samples=min_samples).fit_predict(vectors[inside])
     if told is None or not (told.pinned.any() or len(told.against)):
         return labels
-    claims = Claims.of(labels, told.pinned, told.seeds)
-    return told_groups(vectors, labels, claims, told.against, DbscanRule(eps, min_samples))
+    claims = Seeding.of(labels, told.pinned, told.seeds)
+    return apply_constraints(vectors, labels, claims, told.against, DbscanRule(eps, min_samples))
 
 
-class GroupRequest(NamedTuple):
+class GroupingRequest(NamedTuple):
     """What a grouping is asked: all tracks, what the last one remembers, and the rule.
 
     Attributes:
@@ -141,7 +141,7 @@ class GroupRequest(NamedTuple):
     reach: float
 
 
-class GroupAnswer(NamedTuple):
+class GroupingResult(NamedTuple):
     """What a grouping found.
 
     Attributes:
@@ -155,7 +155,7 @@ class GroupAnswer(NamedTuple):
     snapshot: str
 
 
-def group(request: GroupRequest) -> GroupAnswer:
+def group(request: GroupingRequest) -> GroupingResult:
     """Group tracks into people; see ``portraitd.clustering``. Costs what is new."""
     tracks = request.tracks
     rows = len(tracks["variances"])
@@ -169,10 +169,10 @@ def group(request: GroupRequest) -> GroupAnswer:
     )
     before = load_snapshot(request.folder, request.snapshot)
     if not before.can_go_on(table, tracks["gone"]):
-        before = Grouping.empty()
+        before = GroupingState.empty()
     now = before.updated(table, tracks["quality"], tracks["faces"], tracks["gone"], request.rule)
-    return GroupAnswer(
+    return GroupingResult(
         now.groups(tracks["faces"], request.rule),
-        merge_candidates(now.assembly, table, request.reach, everywhere=True),
+        find_merge_candidates(now.assembly, table, request.reach, everywhere=True),
         save_snapshot(request.folder, now),
     )

@@ -12,7 +12,7 @@ from collections.abc import Collection
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.clustering.connected import Indices
+from portraitd.clustering.graph_components import Indices
 from portraitd.model.person import CarriedOver
 
 NOBODY = 0

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.clustering.average_linkage import Dendrogram, agglomerate, slightly_beyond
-from portraitd.clustering.connected import Indices
-from portraitd.clustering.group_statistics import Floats, Merging, Statistics
-from portraitd.clustering.neighbours import near
+from portraitd.clustering.average_linkage import Dendrogram, agglomerate, widen_limit
+from portraitd.clustering.graph_components import Indices
+from portraitd.clustering.group_statistics import Floats, GroupStatistics, MergingStatistics
+from portraitd.clustering.neighbours import find_neighbours
 
-Marks = NDArray[np.uint64]
+Hashes = NDArray[np.uint64]
 
 CHUNK_NODES = 1024
 # Distances are summed in another order than when the trees grew.
@@ -27,7 +27,7 @@ SLACK = 1e-9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Nodes:
+class DendrogramNodes:
     """Every group that existed at some time while trees grew.
 
     Attributes:
@@ -44,11 +44,11 @@ class Nodes:
     variances: Floats
     ends: Floats
     roots: Indices
-    marks: Marks
+    marks: Hashes
 
-    def __getitem__(self, which: Indices | NDArray[np.bool_]) -> Nodes:
+    def __getitem__(self, which: Indices | NDArray[np.bool_]) -> DendrogramNodes:
         """Some of the nodes."""
-        return Nodes(
+        return DendrogramNodes(
             self.means[which],
             self.variances[which],
             self.ends[which],
@@ -58,7 +58,7 @@ class Nodes:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class NodeLifetime:
+class KnownNodes:
     """When nodes ended that were found not to disturb the trees that stand firm.
 
     Attributes:
@@ -66,18 +66,18 @@ class NodeLifetime:
         ends: Shape ``(k,)``.
     """
 
-    marks: Marks
+    marks: Hashes
     ends: Floats
 
-    def and_of(self, nodes: Nodes) -> NodeLifetime:
+    def and_of(self, nodes: DendrogramNodes) -> KnownNodes:
         """These and more."""
         marks = np.concatenate([self.marks, nodes.marks])
         ends = np.concatenate([self.ends, nodes.ends])
         order = np.lexsort((-ends, marks))
         marks, first = np.unique(marks[order], return_index=True)
-        return NodeLifetime(marks, ends[order[first]])
+        return KnownNodes(marks, ends[order[first]])
 
-    def lacks(self, nodes: Nodes) -> NDArray[np.bool_]:
+    def lacks(self, nodes: DendrogramNodes) -> NDArray[np.bool_]:
         """Which nodes are new, or lasted longer than they did."""
         lacking = np.ones(len(nodes.marks), dtype=np.bool_)
         at = np.searchsorted(self.marks, nodes.marks)
@@ -87,10 +87,10 @@ class NodeLifetime:
         return lacking
 
 
-NO_LIFE = NodeLifetime(np.empty(0, np.uint64), np.empty(0))
+NO_LIFE = KnownNodes(np.empty(0, np.uint64), np.empty(0))
 
 
-def marks_of(names: Indices, salt: int = 0) -> Marks:
+def hash_names(names: Indices, salt: int = 0) -> Hashes:
     """A number for each name, as good as random (Steele et al., "SplittableRandom", 2014).
 
     Args:
@@ -105,16 +105,18 @@ def marks_of(names: Indices, salt: int = 0) -> Marks:
     return mixed ^ (mixed >> np.uint64(31))
 
 
-def replay(groups: Statistics, tree: Dendrogram, marks: Marks, limit: float) -> Nodes:
+def replay_merges(
+    groups: GroupStatistics, tree: Dendrogram, marks: Hashes, limit: float
+) -> DendrogramNodes:
     """List the groups that existed on the way, from the ones at the start to those that stayed.
 
     Args:
         groups: As given to ``agglomerate``.
         tree: What it returned, or whole trees of it.
-        marks: Shape ``(g,)``; as ``marks_of`` gives them.
+        marks: Shape ``(g,)``; as ``hash_names`` gives them.
         limit: As given to ``agglomerate``.
     """
-    state, marks, roots = Merging.of(groups), marks.copy(), tree.roots
+    state, marks, roots = MergingStatistics.of(groups), marks.copy(), tree.roots
     merged = np.flatnonzero(tree.into != np.arange(len(groups)))
     # What merges into a group has a higher number, so among equal heights the higher is first.
     merged = merged[np.lexsort((-merged, tree.heights[merged], roots[merged]))]
@@ -126,14 +128,18 @@ def replay(groups: Statistics, tree: Dendrogram, marks: Marks, limit: float) -> 
         both = np.concatenate([tree.into[step], step])
         ends = np.tile(tree.heights[step], 2)
         found.append(
-            Nodes(state.means[both], state.variances[both], ends, roots[both], marks[both])
+            DendrogramNodes(
+                state.means[both], state.variances[both], ends, roots[both], marks[both]
+            )
         )
         state.merge(tree.into[step], step)
         marks[tree.into[step]] += marks[step]
     stayed = np.unique(roots)
     ends = np.full(len(stayed), limit)
-    found.append(Nodes(state.means[stayed], state.variances[stayed], ends, stayed, marks[stayed]))
-    return Nodes(
+    found.append(
+        DendrogramNodes(state.means[stayed], state.variances[stayed], ends, stayed, marks[stayed])
+    )
+    return DendrogramNodes(
         np.concatenate([nodes.means for nodes in found]),
         np.concatenate([nodes.variances for nodes in found]),
         np.concatenate([nodes.ends for nodes in found]),
@@ -155,14 +161,14 @@ class IncrementalLinkage:
         limit: As for ``agglomerate``.
     """
 
-    statistics: Statistics
+    statistics: GroupStatistics
     owners: Indices
-    marks: Marks
+    marks: Hashes
     tree: Dendrogram
     loose: NDArray[np.bool_]
     limit: float
 
-    def grow(self, cannot_link: Indices, known: NodeLifetime) -> None:
+    def grow(self, cannot_link: Indices, known: KnownNodes) -> None:
         """Merge the loose groups, loosening firm trees until none objects.
 
         Args:
@@ -194,13 +200,15 @@ class IncrementalLinkage:
         self.tree.into[loose] = loose[tree.into]
         self.tree.heights[loose] = tree.heights
 
-    def _nodes(self, which: Indices) -> Nodes:
+    def _nodes(self, which: Indices) -> DendrogramNodes:
         """Of whole trees; their roots count all groups."""
         part = self.tree.part(which)
-        nodes = replay(self.statistics[which], part, self.marks[which], self.limit)
-        return Nodes(nodes.means, nodes.variances, nodes.ends, which[nodes.roots], nodes.marks)
+        nodes = replay_merges(self.statistics[which], part, self.marks[which], self.limit)
+        return DendrogramNodes(
+            nodes.means, nodes.variances, nodes.ends, which[nodes.roots], nodes.marks
+        )
 
-    def _beside(self, nodes: Nodes) -> Indices:
+    def _beside(self, nodes: DendrogramNodes) -> Indices:
         """Firm groups within the limit of a node, each once.
 
         A node of a firm tree is no nearer to anything than the nearest of its groups.
@@ -210,10 +218,10 @@ class IncrementalLinkage:
         others = self.statistics[firm]
         for start in range(0, len(nodes.ends), CHUNK_NODES):
             some = slice(start, start + CHUNK_NODES)
-            pairs = near(
+            pairs = find_neighbours(
                 nodes.means[some].astype(np.float32),
                 others.means,
-                slightly_beyond(self.limit),
+                widen_limit(self.limit),
                 nodes.variances[some],
                 others.variances,
             )
@@ -222,7 +230,7 @@ class IncrementalLinkage:
         return firm[near_by]
 
 
-def _disturbed(firm: Nodes, new: Nodes, limit: float) -> Indices:
+def _disturbed(firm: DendrogramNodes, new: DendrogramNodes, limit: float) -> Indices:
     """Roots of firm trees that would not have grown as they did beside the new nodes.
 
     Equal distances count as nearer, which may name a tree too many.
@@ -230,10 +238,10 @@ def _disturbed(firm: Nodes, new: Nodes, limit: float) -> Indices:
     found = [np.empty(0, dtype=np.int64)]
     for start in range(0, len(new.ends), CHUNK_NODES):
         some = new[np.arange(start, min(start + CHUNK_NODES, len(new.ends)))]
-        pairs = near(
+        pairs = find_neighbours(
             some.means.astype(np.float32),
             firm.means.astype(np.float32),
-            slightly_beyond(limit),
+            widen_limit(limit),
             some.variances,
             firm.variances,
         )

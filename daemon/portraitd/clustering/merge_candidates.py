@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from portraitd.clustering.agglomeration import Agglomeration, TrackTable
-from portraitd.clustering.connected import Indices
-from portraitd.clustering.group_statistics import Floats, Merging, Statistics
-from portraitd.clustering.neighbours import near
+from portraitd.clustering.graph_components import Indices
+from portraitd.clustering.group_statistics import Floats, GroupStatistics, MergingStatistics
+from portraitd.clustering.neighbours import find_neighbours
 
 CHUNK_GROUPS = 1024
 
@@ -34,7 +34,7 @@ class MergeCandidates:
     tracks: Indices
 
 
-def merge_candidates(
+def find_merge_candidates(
     assembly: Agglomeration, tracks: TrackTable, reach: float, *, everywhere: bool = False
 ) -> MergeCandidates:
     """Find for each group the nearest other one that is not known to be somebody else.
@@ -64,7 +64,7 @@ def merge_candidates(
     allowed = ~np.isin(keys, barred) & ((left == right) | (left == 0) | (right == 0))
     pairs = pairs[allowed & (pairs[:, 0] != pairs[:, 1])]
 
-    distances = np.sqrt(Merging.of(statistics).distances(pairs))
+    distances = np.sqrt(MergingStatistics.of(statistics).distances(pairs))
     ends = np.concatenate([pairs[:, 0], pairs[:, 1]])
     others = np.concatenate([pairs[:, 1], pairs[:, 0]])
     order = np.lexsort((others, np.tile(distances, 2), ends))
@@ -80,7 +80,7 @@ def merge_candidates(
     )
 
 
-def _within(groups: Statistics, which: Indices, limit: float) -> Indices:
+def _within(groups: GroupStatistics, which: Indices, limit: float) -> Indices:
     """Shape ``(k, 2)``: the picked groups and all within the limit, by position, lower first.
 
     Each pair once, also where both groups were picked.
@@ -90,7 +90,9 @@ def _within(groups: Statistics, which: Indices, limit: float) -> Indices:
     picked[which] = True
     for start in range(0, len(which), CHUNK_GROUPS):
         some = groups[which[start : start + CHUNK_GROUPS]]
-        for one, other in near(some.means, groups.means, limit, some.variances, groups.variances):
+        for one, other in find_neighbours(
+            some.means, groups.means, limit, some.variances, groups.variances
+        ):
             pairs = np.sort(np.stack([which[one + start], other], axis=1), axis=1)
             # Of two that were picked, the lower finds the higher.
             found.append(pairs[(pairs[:, 0] == which[one + start]) | ~picked[pairs[:, 0]]])

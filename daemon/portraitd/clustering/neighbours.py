@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.clustering.connected import Indices
+from portraitd.clustering.graph_components import Indices
 
 Vectors = NDArray[np.float32]
 """Shape ``(n, d)``; may be memory-mapped, since it is read in blocks of rows."""
@@ -28,20 +28,20 @@ BLOCKS_AHEAD = 4
 NEVER = -1e30
 
 
-class Pairs(NamedTuple):
+class NeighbourPairs(NamedTuple):
     """Pairs found: ``query[k]`` counts the queries, ``row[k]`` the stored rows."""
 
     query: Indices
     row: Indices
 
 
-def near(
+def find_neighbours(
     queries: Vectors,
     stored: Vectors,
     limit: float,
     query_offsets: NDArray[np.float64] | None = None,
     stored_offsets: NDArray[np.float64] | None = None,
-) -> Iterator[Pairs]:
+) -> Iterator[NeighbourPairs]:
     """Find every pair with ``|query - row|^2 + both offsets <= limit``, block by block.
 
     A float32 product ``|x - y|^2 = |x|^2 + |y|^2 - 2xy`` decides the clear pairs. Those
@@ -67,7 +67,7 @@ def near(
         yield from filter(_any, map(search.block, starts))
         return
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        ahead: deque[Future[Pairs]] = deque()
+        ahead: deque[Future[NeighbourPairs]] = deque()
         for start in starts:
             ahead.append(pool.submit(search.block, start))
             if len(ahead) > BLOCKS_AHEAD:
@@ -98,7 +98,7 @@ class _Search:
         self._own = _squares(queries) + (0.0 if query_offsets is None else query_offsets)
         self._scratch = threading.local()
 
-    def block(self, start: int) -> Pairs:
+    def block(self, start: int) -> NeighbourPairs:
         """The pairs with rows from ``start`` on, as many rows as there are in a block."""
         block = self._stored[start : start + self._rows]
         offsets = self._stored_offsets
@@ -107,7 +107,7 @@ class _Search:
         theirs = _squares(block) + (0.0 if offsets is None else offsets)
         kept = np.isfinite(theirs)
         if not kept.any():
-            return Pairs(np.empty(0, np.int64), np.empty(0, np.int64))
+            return NeighbourPairs(np.empty(0, np.int64), np.empty(0, np.int64))
         width = block.shape[1]
         slack = _rounding(self._own + theirs[kept].max() + self._limit, width)
         left, right = self._sides()
@@ -126,7 +126,7 @@ class _Search:
             within = np.ones(len(found), dtype=np.bool_)
             within[doubtful] = exact <= self._limit
             query, column = query[within], column[within]
-        return Pairs(query, column + start)
+        return NeighbourPairs(query, column + start)
 
     def _sides(self) -> tuple[Vectors, Vectors]:
         """Both factors, made once a thread.
@@ -160,7 +160,7 @@ def squared_distances(
     return result
 
 
-def _any(pairs: Pairs) -> bool:
+def _any(pairs: NeighbourPairs) -> bool:
     return len(pairs.query) > 0
 
 

@@ -11,8 +11,8 @@ from typing import Self
 
 import numpy as np
 
-from portraitd.clustering.connected import Indices
-from portraitd.clustering.group_statistics import Floats, Statistics, measure
+from portraitd.clustering.graph_components import Indices
+from portraitd.clustering.group_statistics import Floats, GroupStatistics, measure_groups
 from portraitd.clustering.neighbours import Vectors
 
 LARGE_ROWS = 1024
@@ -77,15 +77,15 @@ class RunningSums:
                 )
         return RunningSums(names, sizes[names], sums, squares)
 
-    def measure(
+    def measure_groups(
         self, vectors: Vectors, variances: Floats, rows: Indices, clumps: Indices
-    ) -> Statistics:
+    ) -> GroupStatistics:
         """Statistics of clumps of rows, as ``groups.measure``, which does the small ones."""
         large = np.isin(clumps, self.names)
-        small = measure(vectors, variances, rows[~large], clumps[~large])
+        small = measure_groups(vectors, variances, rows[~large], clumps[~large])
         at = np.flatnonzero(np.isin(self.names, clumps[large]))
         means = self.sums[at] / self.counts[at, None]
         deviations = self.squares[at] / self.counts[at] - np.einsum("ij,ij->i", means, means)
-        theirs = Statistics(self.counts[at], means.astype(np.float32), deviations)
+        theirs = GroupStatistics(self.counts[at], means.astype(np.float32), deviations)
         names = np.concatenate([np.unique(clumps[~large]), self.names[at]])
         return small.followed_by(theirs)[np.argsort(names)]

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.model.track import Floats, Indices, Tracks, VideoFaces, l2_normalised
+from portraitd.model.track import Floats, Indices, TrackSummaries, VideoFaces, l2_normalised
 
 Flags = NDArray[np.bool_]
 LEAST_WEIGHT = 0.1
@@ -48,7 +48,7 @@ class TrackRule:
     max_distance: float = 0.5
 
 
-def follow(faces: VideoFaces, rule: TrackRule) -> Indices:
+def build_tracks(faces: VideoFaces, rule: TrackRule) -> Indices:
     """Say which track each face belongs to.
 
     In each frame the nearest pair of face and track is taken first, each side once.
@@ -83,12 +83,12 @@ def follow(faces: VideoFaces, rule: TrackRule) -> Indices:
     return tracks
 
 
-def divided(faces: VideoFaces, tracks: Indices, labels: Indices, whole: Flags) -> Indices:
+def split_tracks(faces: VideoFaces, tracks: Indices, labels: Indices, whole: Flags) -> Indices:
     """Part the tracks that hold faces of which people said different things.
 
     Args:
         faces: Of one video.
-        tracks: Shape ``(n,)``; as ``follow`` gives them.
+        tracks: Shape ``(n,)``; as ``build_tracks`` gives them.
         labels: Shape ``(n,)``; a number for each thing that was said, 0 for nothing.
         whole: Shape ``(n,)``; whether it was said of the whole track: then faces of the track
             about which nothing was said go with the nearest in time.
@@ -114,7 +114,7 @@ def divided(faces: VideoFaces, tracks: Indices, labels: Indices, whole: Flags) -
     return numbers
 
 
-def representatives(faces: VideoFaces, tracks: Indices) -> Indices:
+def rank_representatives(faces: VideoFaces, tracks: Indices) -> Indices:
     """Choose the portraits that stand for each track: good ones that differ from each other.
 
     The best face comes first, then always the one farthest from those chosen before, among the
@@ -140,7 +140,7 @@ def representatives(faces: VideoFaces, tracks: Indices) -> Indices:
     return ranks
 
 
-def summarise(faces: VideoFaces, tracks: Indices) -> Tracks:
+def summarise_tracks(faces: VideoFaces, tracks: Indices) -> TrackSummaries:
     """Describe each track by its mean, its size and its best face."""
     count = int(tracks.max(initial=-1)) + 1
     # Summed in the order of time, so that the order of storing cannot change a bit.
@@ -156,7 +156,7 @@ def summarise(faces: VideoFaces, tracks: Indices) -> Tracks:
     order = np.lexsort((*faces.boxes.T, faces.times_s, -faces.quality, tracks))
     _, first = np.unique(tracks[order], return_index=True)
     best = order[first]
-    return Tracks(
+    return TrackSummaries(
         embeddings=means.astype(np.float32),
         variances=variances,
         faces=np.bincount(tracks, minlength=count),
@@ -165,7 +165,7 @@ def summarise(faces: VideoFaces, tracks: Indices) -> Tracks:
     )
 
 
-def in_one_frame(faces: VideoFaces, tracks: Indices) -> Indices:
+def find_cannot_links(faces: VideoFaces, tracks: Indices) -> Indices:
     """Find the tracks that were seen side by side: they are different people.
 
     Returns:

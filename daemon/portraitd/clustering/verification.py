@@ -73,7 +73,9 @@ def verify_grouping(settings: Settings) -> list[str]:
         density = load_snapshot(settings.state_dir, last.snapshot).density
         if len(density.counts) > size:
             return ["the memory of the grouping knows tracks that the store does not"]
-        table = arrays_by_row(rows, tracks.cannot_link(), size, read_track_constraints(ledger, size).told)
+        table = arrays_by_row(
+            rows, tracks.cannot_link(), size, read_track_constraints(ledger, size).told
+        )
     finally:
         database.close()
     good = method.rule.good(table["quality"], table["faces"]) | (table["pinned"] > 0)

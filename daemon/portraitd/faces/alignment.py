@@ -53,7 +53,7 @@ class Aligner:
             the frame: both corners of the eye on the right of the picture, outer first,
             both of the one on the left, outer first, and the base of the nose.
         """
-        region = surroundings(image, box)
+        region = region_around(image, box)
         rgb = cv2.cvtColor(
             image[region.top : region.bottom, region.left : region.right], cv2.COLOR_BGR2RGB
         )
@@ -70,7 +70,7 @@ class Aligner:
         return chip, points
 
 
-def surroundings(image: Image, box: Box) -> Box:
+def region_around(image: Image, box: Box) -> Box:
     """The part of a frame that a chip of this face can show; never empty."""
     height, width = image.shape[:2]
     across, down = round(box.width * MARGIN), round(box.height * MARGIN)

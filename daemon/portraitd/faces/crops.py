@@ -35,7 +35,7 @@ def portrait_area(box: Box, frame_width_px: int, frame_height_px: int) -> Box:
     return wide.clipped(frame_width_px, frame_height_px)
 
 
-def cut_portrait(image: Image, box: Box, width_px: int = 400) -> Portrait:
+def crop_portrait(image: Image, box: Box, width_px: int = 400) -> Portrait:
     """The face with its margins, ``width_px`` wide, as a JPEG.
 
     Args:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from portraitd.faces import quality
 from portraitd.faces.alignment import Aligner
-from portraitd.faces.interface import Chips, Detector, Embedder, EncoderSettings
+from portraitd.faces.interface import AlignedChips, Detector, Embedder, EncoderSettings
 from portraitd.media.opencv import cv2
 from portraitd.model.face import EMBEDDING_SIZE, Box, Detection, Embeddings, Face, Image, Landmarks
 
@@ -73,8 +73,8 @@ class Encoder:
         found: list[list[Detection]] = [[] for _ in images]
         smallest = self._settings.min_face_px
         for (height, width, *_), indices in frames_of_size.items():
-            size = reduced_size(width, height, self._settings.max_width, self._settings.max_height)
-            copies = [reduce(images[index], size) for index in indices]
+            size = fit_size(width, height, self._settings.max_width, self._settings.max_height)
+            copies = [shrink_image(images[index], size) for index in indices]
             across, down = width / size[0], height / size[1]
             per_copy = self._detector.detect(copies, smallest / max(across, down))
             for index, detections in zip(indices, per_copy, strict=True):
@@ -87,7 +87,7 @@ class Encoder:
     def _embed(self, chips: Sequence[NDArray[np.uint8]]) -> Embeddings:
         if not chips:
             return np.empty((0, EMBEDDING_SIZE), np.float32)
-        upright: Chips = np.stack(chips)
+        upright: AlignedChips = np.stack(chips)
         if not self._settings.mirror:
             return self._embedder.embed(upright)
         mirrored = np.ascontiguousarray(upright[:, :, ::-1])
@@ -95,7 +95,7 @@ class Encoder:
         return (both[: len(chips)] + both[len(chips) :]) / np.float32(2)
 
 
-def reduced_size(width: int, height: int, max_width: int, max_height: int) -> tuple[int, int]:
+def fit_size(width: int, height: int, max_width: int, max_height: int) -> tuple[int, int]:
     """The largest size with the frame's aspect that fits, never above the frame's own.
 
     Returns:
@@ -105,7 +105,7 @@ def reduced_size(width: int, height: int, max_width: int, max_height: int) -> tu
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def reduce(image: Image, size: tuple[int, int]) -> Image:
+def shrink_image(image: Image, size: tuple[int, int]) -> Image:
     """Shrink a picture to a width and height, or pass it on where it has them.
 
     Whole factors by averaging, the rest by interpolation: as smooth as averaging alone, and
@@ -146,11 +146,13 @@ def _face(
 ) -> Face:
     """A detector's own landmarks come first: it saw the face, dlib's points only its box."""
     own = detection.landmarks
-    frontal = quality.frontal_of_centres(own) if own else quality.frontal_of_corners(corners)
+    frontal = (
+        quality.frontality_from_centres(own) if own else quality.frontality_from_corners(corners)
+    )
     return Face(
         box=detection.box,
         score=detection.score,
         landmarks=own or corners,
         embedding=embedding,
-        quality=quality.measure(detection.box, chip, frontal, detection.confidence),
+        quality=quality.measure_quality(detection.box, chip, frontal, detection.confidence),
     )

@@ -8,19 +8,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from portraitd.faces import parity
+from portraitd.faces import dlib_comparison
 from portraitd.faces.detectors.mmod import MmodDetector
 from portraitd.faces.embedders.resnet import ResnetEmbedder
-from portraitd.faces.models.weights import MMOD, RESNET, ModelFile, find, verified
-from portraitd.faces.models.zoo import YUNET, added
+from portraitd.faces.models.model_registry import YUNET, require_added
+from portraitd.faces.models.weights import (
+    MMOD,
+    RESNET,
+    ModelFile,
+    find_weights,
+    read_verified,
+    write_model_file,
+)
 from portraitd.faces.runtime import OnnxRuntimeSession
-from portraitd.media.fs import write_whole
 
 BUILDER_VERSION = 1
 """Raise it with every change to what ``networks`` builds."""
 
 
-def mmod(models_dir: Path) -> Path:
+def ensure_mmod(models_dir: Path) -> Path:
     """The detector's graph.
 
     Raises:
@@ -31,38 +37,42 @@ def mmod(models_dir: Path) -> Path:
     if not path.exists():
         from portraitd.faces.models import dlib_dat, onnx_export
 
-        source = find(MMOD)
-        content = onnx_export.detector_graph(dlib_dat.parse(verified(MMOD, source), str(source)))
-        parity.require_detector(MmodDetector(OnnxRuntimeSession(content), upsample=0))
-        write_whole(path, content)
+        source = find_weights(MMOD)
+        content = onnx_export.build_mmod_graph(
+            dlib_dat.parse_network(read_verified(MMOD, source), str(source))
+        )
+        dlib_comparison.require_detector(MmodDetector(OnnxRuntimeSession(content), upsample=0))
+        write_model_file(path, content)
     return path
 
 
-def resnet(models_dir: Path) -> Path:
-    """The embedding's graph. Raises as ``mmod`` does."""
+def ensure_resnet(models_dir: Path) -> Path:
+    """The embedding's graph. Raises as ``ensure_mmod`` does."""
     path = _path(models_dir, "resnet", RESNET)
     if not path.exists():
         from portraitd.faces.models import dlib_dat, onnx_export
 
-        source = find(RESNET)
-        content = onnx_export.embedder_graph(dlib_dat.parse(verified(RESNET, source), str(source)))
-        parity.require_embedder(ResnetEmbedder(OnnxRuntimeSession(content)))
-        write_whole(path, content)
+        source = find_weights(RESNET)
+        content = onnx_export.build_resnet_graph(
+            dlib_dat.parse_network(read_verified(RESNET, source), str(source))
+        )
+        dlib_comparison.require_embedder(ResnetEmbedder(OnnxRuntimeSession(content)))
+        write_model_file(path, content)
     return path
 
 
-def yunet(models_dir: Path) -> Path:
+def ensure_yunet(models_dir: Path) -> Path:
     """YuNet's graph.
 
     Raises:
         ModelError: If YuNet was not added, or its file is damaged.
     """
-    source = added(YUNET, models_dir)
+    source = require_added(YUNET, models_dir)
     path = _path(models_dir, "yunet", YUNET.file)
     if not path.exists():
         from portraitd.faces.models import onnx_export
 
-        write_whole(path, onnx_export.yunet_graph(verified(YUNET.file, source)))
+        write_model_file(path, onnx_export.build_yunet_graph(read_verified(YUNET.file, source)))
     return path
 
 

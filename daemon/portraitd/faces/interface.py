@@ -20,7 +20,7 @@ CHIP_PX = 150
 
 EMBEDDING_SPACE = "dlib-resnet-v1"
 
-Chips = NDArray[np.uint8]
+AlignedChips = NDArray[np.uint8]
 """Shape ``(n, 150, 150, 3)``, RGB: faces turned upright and scaled, as dlib cuts them."""
 
 EncoderKind = Literal["onnx", "dlib"]
@@ -85,5 +85,5 @@ class Detector(Protocol):
 class Embedder(Protocol):
     """Turns aligned faces into vectors."""
 
-    def embed(self, chips: Chips) -> Embeddings:
+    def embed(self, chips: AlignedChips) -> Embeddings:
         """Embed each chip; ``(0, 150, 150, 3)`` gives ``(0, 128)``."""

@@ -1,4 +1,4 @@
-"""How much a face says about whose it is: size, sharpness, and whether it looks here."""
+"""How recognisable a face is: its size, its sharpness, and whether it looks at the camera."""
 
 from __future__ import annotations
 
@@ -10,63 +10,65 @@ from portraitd.model.face import Box, Landmarks, Quality
 
 Point = NDArray[np.float64]
 
-
 CONFIDENCE_RAMP = (0.7, 0.9)
-"""Scores of MMOD and of YuNet from which a face counts for something, and for everything.
+"""Scores of MMOD and YuNet at which the confidence is 0 and 1.
 
-Below lie halves of faces at an edge, heads seen from behind and hands. On labelled clips, tracks
-of people score 0.87 to 1.1 at their best; any lower end from 0.7 to 0.8 groups them alike.
+Below are faces cut by the edge of the frame, heads seen from behind, and hands. On labelled
+clips, the best score of a person's track is 0.87 to 1.1; any lower end from 0.7 to 0.8 gives the
+same groups.
 """
 
 
-def measure(box: Box, chip: NDArray[np.uint8], frontal: float, confidence: float = 1.0) -> Quality:
-    """The quality of one face.
+def measure_quality(
+    box: Box, chip: NDArray[np.uint8], frontal: float, confidence: float = 1.0
+) -> Quality:
+    """Return the quality of one face.
 
     Args:
         box: In source pixels.
         chip: Shape ``(150, 150, 3)``, RGB.
-        frontal: As ``frontal_of_corners`` or ``frontal_of_centres`` gives it.
+        frontal: From ``frontality_from_corners`` or ``frontality_from_centres``.
         confidence: As in ``Detection``.
     """
     return Quality(
         size_px=float(min(box.width, box.height)),
-        sharpness=sharpness(chip),
+        sharpness=measure_sharpness(chip),
         frontal=frontal,
         confidence=confidence,
     )
 
 
-def confidence(score: float) -> float:
-    """What a score of MMOD or YuNet is worth, 0 to 1."""
+def confidence_of(score: float) -> float:
+    """Convert a score of MMOD or YuNet to a confidence, 0 to 1."""
     return float(np.interp(score, CONFIDENCE_RAMP, (0.0, 1.0)))
 
 
-def sharpness(chip: NDArray[np.uint8]) -> float:
-    """Variance of the Laplacian of the grey chip.
+def measure_sharpness(chip: NDArray[np.uint8]) -> float:
+    """Return the variance of the Laplacian of the grey chip.
 
-    Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy" (2000). All chips
-    have one size, so a small face that had to be enlarged counts as blurred, rightly.
+    Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy" (2000). All chips have
+    the same size, so a small face that had to be enlarged counts as blurred, as it should.
     """
     grey = cv2.cvtColor(chip, cv2.COLOR_RGB2GRAY)
     return float(cv2.Laplacian(grey, cv2.CV_64F).var())
 
 
-def frontal_of_corners(points: Landmarks) -> float:
-    """``frontal`` of dlib's five points: two corners of each eye, and the nose."""
+def frontality_from_corners(points: Landmarks) -> float:
+    """Return how frontal a face is, from dlib's points: two corners of each eye, and the nose."""
     right_outer, right_inner, left_outer, left_inner, nose = np.asarray(points, np.float64)
-    return _frontal((left_outer + left_inner) / 2, (right_outer + right_inner) / 2, nose)
+    return _frontality((left_outer + left_inner) / 2, (right_outer + right_inner) / 2, nose)
 
 
-def frontal_of_centres(points: Landmarks) -> float:
-    """``frontal`` of YuNet's five points: two eyes, nose, two corners of the mouth."""
+def frontality_from_centres(points: Landmarks) -> float:
+    """Return how frontal a face is, from YuNet's points: two eyes, nose, corners of the mouth."""
     left, right, nose = np.asarray(points, np.float64)[:3]
-    return _frontal(left, right, nose)
+    return _frontality(left, right, nose)
 
 
-def _frontal(left_eye: Point, right_eye: Point, nose: Point) -> float:
-    """1.0 where the nose stands over the middle between the eyes, 0.0 over or beyond one.
+def _frontality(left_eye: Point, right_eye: Point, nose: Point) -> float:
+    """Return 1.0 for a nose half-way between the eyes, 0.0 for one below or beyond an eye.
 
-    The nose is projected on the line through the eyes, so a tilted head loses nothing.
+    The nose is projected on the line through the eyes, so tilting the head changes nothing.
     """
     line = right_eye - left_eye
     length = float(line @ line)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from portraitd.model.errors import ConfigError, ModelError
 
-Engine = Literal["onnxruntime", "openvino", "openvino-bf16"]
+Runtime = Literal["onnxruntime", "openvino", "openvino-bf16"]
 
 Pictures = NDArray[np.uint8]
 """Shape ``(n, height, width, 3)``."""
@@ -32,7 +32,7 @@ class Session(Protocol):
         """Run the network; a batch gives the same as its pictures one by one."""
 
 
-def open_session(path: Path, engine: Engine) -> Session:
+def open_session(path: Path, engine: Runtime) -> Session:
     """Load an ONNX file.
 
     Raises:

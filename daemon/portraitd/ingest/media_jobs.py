@@ -58,7 +58,7 @@ def encode(piece: Slice, settings: EncodeSettings) -> SliceFaces:
     Raises:
         VideoError: The content is at fault, or changed while it was read.
     """
-    from portraitd.faces.crops import cut_portrait
+    from portraitd.faces.crops import crop_portrait
     from portraitd.media import video
     from portraitd.media.jpeg import TRAINING_QUALITY, encode_jpeg
 
@@ -78,7 +78,7 @@ def encode(piece: Slice, settings: EncodeSettings) -> SliceFaces:
         if before is None or not np.array_equal(before, frame.image):
             faces = _inside(encoder.encode([frame.image])[0], frame.image)
             found = [
-                (face, cut_portrait(frame.image, face.box, settings.portrait_width_px))
+                (face, crop_portrait(frame.image, face.box, settings.portrait_width_px))
                 for face in faces
             ]
         before = frame.image if settings.reuse_unchanged else None
@@ -97,9 +97,9 @@ def warm_up(settings: EncoderSettings) -> str:
 
 def encoder_identity(settings: EncoderSettings) -> str:
     """What two workers must have in common to find the same faces: space and detector."""
-    from portraitd.faces.factory import detector_name
+    from portraitd.faces.factory import resolve_detector
 
-    return f"{settings.embedding_space} by {settings.kind}, {detector_name(settings)}"
+    return f"{settings.embedding_space} by {settings.kind}, {resolve_detector(settings)}"
 
 
 def decode(piece: Slice, fps: float) -> int:

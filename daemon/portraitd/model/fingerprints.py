@@ -8,7 +8,7 @@ ENDING_BYTES = 1024
 """The last bytes of a portrait: words that are written into a picture later stand before them."""
 
 
-def ending_of(data: bytes) -> bytes:
+def hash_ending(data: bytes) -> bytes:
     """SHA-256 of the last bytes of a file; a picture cannot be made from it."""
     return hashlib.sha256(data[-ENDING_BYTES:]).digest()
 
@@ -18,7 +18,7 @@ def content_stem(sha256: str) -> str:
     return f"{sha256[:12]}-"
 
 
-def side_marks(sha256: str) -> tuple[str, str]:
+def split_key_parts(sha256: str) -> tuple[str, str]:
     """What the keys of all sides (train, val) hold that belong to a video or photo.
 
     They are ``video HASH``, ``stretch HASH start`` and ``track`` with the name of a picture.

@@ -39,7 +39,7 @@ class VideoFaces:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Tracks:
+class TrackSummaries:
     """What grouping needs of each track, by track number.
 
     Attributes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import sqlite3
 
-from portraitd.model.fingerprints import side_marks
+from portraitd.model.fingerprints import split_key_parts
 from portraitd.model.media_file import MediaFacts, MediaKind
 from portraitd.store.database import Database
 
@@ -73,7 +73,7 @@ class Beginnings:
         self._db.execute(
             """
             update videos set sha256 = ?, duration_s = ?, fps = ?, content_size = ?,
-                state = 'queued', reason = '', finished_at = null
+                state = 'queued', reason = '', reason_code = '', finished_at = null
             where id = ?
             """,
             (facts.sha256, facts.duration_s, facts.fps, size, video_id),
@@ -103,7 +103,7 @@ class Beginnings:
         self._db.execute(
             """
             update videos set sha256 = ?, duration_s = ?, fps = ?, content_size = ?,
-                state = 'done', reason = ?, tracked = 0
+                state = 'done', reason = ?, reason_code = ?, tracked = 0
             where id = ?
             """,
             (
@@ -112,6 +112,7 @@ class Beginnings:
                 old["fps"],
                 old["content_size"],
                 old["reason"],
+                old["reason_code"],
                 video_id,
             ),
         )
@@ -120,8 +121,9 @@ class Beginnings:
     def _remember(self, old: sqlite3.Row) -> None:
         self._db.execute(
             """
-            insert into partial_copies (sha256, video_id, content_size, duration_s, fps, reason)
-            values (?, ?, ?, ?, ?, ?)
+            insert into partial_copies
+                (sha256, video_id, content_size, duration_s, fps, reason, reason_code)
+            values (?, ?, ?, ?, ?, ?, ?)
             """,
             (
                 old["sha256"],
@@ -130,12 +132,13 @@ class Beginnings:
                 old["duration_s"],
                 old["fps"],
                 old["reason"],
+                old["reason_code"],
             ),
         )
 
     def _keep_sides(self, beginning: str, whole: str) -> None:
         """What was train or val of the beginning is so of the whole: a model may have seen it."""
-        for old, new in zip(side_marks(beginning), side_marks(whole), strict=True):
+        for old, new in zip(split_key_parts(beginning), split_key_parts(whole), strict=True):
             self._db.execute(
                 """
                 insert or ignore into splits (key, split, since)

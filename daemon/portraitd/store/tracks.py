@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portraitd.model.face import EMBEDDING_SIZE, Embeddings
-from portraitd.model.track import Tracks, VideoFaces, face_quality
+from portraitd.model.reasons import Reason
+from portraitd.model.track import TrackSummaries, VideoFaces, face_quality
 from portraitd.store.corrections.ledger import Ledger
 from portraitd.store.database import Database
 from portraitd.store.faces import CHUNK
@@ -62,13 +63,17 @@ class TrackStore:
         ).fetchone()
         return row and int(row["id"])
 
-    def note_trouble(self, video_id: int, reason: str) -> None:
+    def note_trouble(self, video_id: int, reason: Reason) -> None:
         """Say why the faces of a video have no tracks; it stays untracked."""
         self._db.execute(
-            "update videos set reason = ? where id = ? and tracked = 0", (reason, video_id)
+            "update videos set reason = ?, reason_code = ? where id = ? and tracked = 0",
+            (reason.text, reason.code, video_id),
         )
         self._db.execute(
-            "update files set reason = ? where video_id = ? and state = 'done'", (reason, video_id)
+            """
+            update files set reason = ?, reason_code = ? where video_id = ? and state = 'done'
+            """,
+            (reason.text, reason.code, video_id),
         )
 
     def faces_of(self, video_id: int) -> tuple[Indices, VideoFaces]:
@@ -105,7 +110,7 @@ class TrackStore:
         video_id: int,
         face_ids: Indices,
         tracks: Indices,
-        found: Tracks,
+        found: TrackSummaries,
         cannot_link: Indices,
         ranks: Indices | None = None,
     ) -> bool:

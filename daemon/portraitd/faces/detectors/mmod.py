@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from portraitd.faces.detectors import pyramid
 from portraitd.faces.detectors.pyramid import CELL_PX, FIRST_CELL_PX, Level
 from portraitd.faces.models.dlib_dat import WINDOW
-from portraitd.faces.quality import confidence
+from portraitd.faces.quality import confidence_of
 from portraitd.faces.runtime import Session
 from portraitd.model.face import Box, Detection, Image
 
@@ -44,8 +44,8 @@ class MmodDetector:
             return []
         current = [self._doubled(image) for image in images]
         height, width = current[0].shape[:2]
-        for level in pyramid.levels(width, height):
-            current = [pyramid.shrink(image, level) for image in current]
+        for level in pyramid.list_levels(width, height):
+            current = [pyramid.shrink_to_level(image, level) for image in current]
             if WINDOW.size_px * pyramid.FACTOR**level.depth / 2**self._upsample < min_face_px:
                 continue
             for index, scores in enumerate(self._scores(current, level)):
@@ -54,7 +54,7 @@ class MmodDetector:
 
     def _doubled(self, image: Image) -> Image:
         for _ in range(self._upsample):
-            image = pyramid.double(image)
+            image = pyramid.double_image(image)
         return image
 
     def _scores(self, pictures: list[Image], level: Level) -> Iterator[NDArray[np.float32]]:
@@ -65,7 +65,7 @@ class MmodDetector:
         for start in range(0, len(pictures), per_run):
             batch = pictures[start : start + per_run]
             # A view where there is only one: the large levels come alone.
-            padded = [pyramid.padded(picture, level)[None] for picture in batch]
+            padded = [pyramid.pad_level(picture, level)[None] for picture in batch]
             together = padded[0] if len(padded) == 1 else np.concatenate(padded)
             yield from self._session.run(together)[:, 0, :rows, :columns]
 
@@ -78,9 +78,9 @@ class MmodDetector:
             box.bottom - 1.0,
         )
         for _ in range(self._upsample):
-            left, top = pyramid.halved(left, top)
-            right, bottom = pyramid.halved(right, bottom)
-        return Detection(_box(left, top, right, bottom), score, None, confidence(score))
+            left, top = pyramid.halve_point(left, top)
+            right, bottom = pyramid.halve_point(right, bottom)
+        return Detection(_box(left, top, right, bottom), score, None, confidence_of(score))
 
 
 def suppressed(windows: list[tuple[float, Box]]) -> list[tuple[float, Box]]:
@@ -101,7 +101,7 @@ def _windows(scores: NDArray[np.float32], level: Level) -> Iterator[tuple[float,
         corners = (x - half, y - half, x + half, y + half)
         yield (
             float(scores[row, column]),
-            _box(*(pyramid.enlarged(at, level.depth) for at in corners)),
+            _box(*(pyramid.enlarge_coordinate(at, level.depth) for at in corners)),
         )
 
 

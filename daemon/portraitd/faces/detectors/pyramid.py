@@ -72,39 +72,39 @@ class Level:
         return _cells(width), _cells(height)
 
 
-def doubled_size(width: int, height: int) -> tuple[int, int]:
+def double_size(width: int, height: int) -> tuple[int, int]:
     """The size dlib's ``pyramid_up`` gives; not quite the double."""
     return 2 * width + 2, 2 * height + 1
 
 
-def levels(width: int, height: int) -> list[Level]:
+def list_levels(width: int, height: int) -> list[Level]:
     """The levels of a picture that are worth searching, the largest first."""
     return [
         Level(depth, *size, left=_margin(left), top=_margin(top))
-        for depth, (size, (left, top)) in enumerate(tiles(width, height))
+        for depth, (size, (left, top)) in enumerate(lay_out_tiles(width, height))
         if min(size) >= LEAST_LEVEL_PX
     ]
 
 
-def tiles(width: int, height: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+def lay_out_tiles(width: int, height: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
     """Width and height, left and top of each level in dlib's tiled picture."""
     sizes = _sizes(width, height)
     return list(zip(sizes, _corners(sizes), strict=False))
 
 
-def double(image: Image) -> Image:
+def double_image(image: Image) -> Image:
     """Enlarge a picture as dlib does before it looks for small faces."""
-    size = doubled_size(image.shape[1], image.shape[0])
+    size = double_size(image.shape[1], image.shape[0])
     return _resize(image, size)
 
 
-def shrink(image: Image, level: Level) -> Image:
+def shrink_to_level(image: Image, level: Level) -> Image:
     """A level from the one before it, or the same where it is that level."""
     size = (level.width, level.height)
     return image if (image.shape[1], image.shape[0]) == size else _resize(image, size)
 
 
-def padded(image: Image, level: Level) -> Image:
+def pad_level(image: Image, level: Level) -> Image:
     """A level with its margins."""
     width, height = level.padded_size
     right, bottom = width - level.left - level.width, height - level.top - level.height
@@ -122,14 +122,14 @@ def padded(image: Image, level: Level) -> Image:
     )
 
 
-def enlarged(position: float, depth: int) -> float:
+def enlarge_coordinate(position: float, depth: int) -> float:
     """A coordinate of a level, in pixels of the picture (``pyramid_down<6>::point_up``)."""
     for _ in range(depth):
         position = position * FACTOR + 0.3
     return position
 
 
-def halved(x: float, y: float) -> tuple[float, float]:
+def halve_point(x: float, y: float) -> tuple[float, float]:
     """A point of a doubled picture in the original one (``pyramid_down<2>::point_down``)."""
     return x / 2 - 1.25, y / 2 - 0.75
 

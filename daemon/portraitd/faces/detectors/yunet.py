@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.faces.quality import confidence
+from portraitd.faces.quality import confidence_of
 from portraitd.faces.runtime import Session
 from portraitd.model.face import Box, Detection, Image, Landmarks
 
@@ -135,7 +135,7 @@ def _detection(candidate: _Candidate) -> Detection:
     side = 0.821 * height
     square = _box(x - 0.034 * height, y - 0.006 * height, side, side)
     score = candidate.score
-    return Detection(square, score, candidate.landmarks, confidence(score))
+    return Detection(square, score, candidate.landmarks, confidence_of(score))
 
 
 def _box(x: float, y: float, width: float, height: float) -> Box:

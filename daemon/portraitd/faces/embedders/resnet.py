@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from portraitd.faces.interface import Chips
+from portraitd.faces.interface import AlignedChips
 from portraitd.faces.runtime import Session
 from portraitd.model.face import EMBEDDING_SIZE, Embeddings
 
@@ -26,7 +26,7 @@ class ResnetEmbedder:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def embed(self, chips: Chips) -> Embeddings:
+    def embed(self, chips: AlignedChips) -> Embeddings:
         """See ``Embedder``."""
         vectors = [np.empty((0, EMBEDDING_SIZE), np.float32)]
         for start in range(0, len(chips), _CHIPS_PER_RUN):

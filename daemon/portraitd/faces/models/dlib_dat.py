@@ -107,7 +107,7 @@ class DlibNetwork:
     window: WindowOptions | None
 
 
-def parse(content: bytes, name: str) -> DlibNetwork:
+def parse_network(content: bytes, name: str) -> DlibNetwork:
     """Read a network from the content of a .dat file.
 
     Args:

@@ -52,7 +52,7 @@ class _Filters:
     padding: int
 
 
-def detector_graph(network: DlibNetwork) -> bytes:
+def build_mmod_graph(network: DlibNetwork) -> bytes:
     """MMOD: pictures ``(n, h, w, 3)`` in BGR to scores ``(n, 1, rows, columns)``.
 
     The score in row ``r`` and column ``c`` is that of the window centred on pixel
@@ -78,7 +78,7 @@ def detector_graph(network: DlibNetwork) -> bytes:
     return graph.model("mmod", "pictures", ["n", "h", "w", 3], "scores")
 
 
-def embedder_graph(network: DlibNetwork) -> bytes:
+def build_resnet_graph(network: DlibNetwork) -> bytes:
     """ResNet: chips ``(n, 150, 150, 3)`` in RGB to vectors ``(n, 128)``.
 
     Raises:
@@ -112,7 +112,7 @@ def embedder_graph(network: DlibNetwork) -> bytes:
     return graph.model("resnet", "chips", ["n", 150, 150, 3], "vectors")
 
 
-def yunet_graph(content: bytes) -> bytes:
+def build_yunet_graph(content: bytes) -> bytes:
     """YuNet: pictures ``(n, h, w, 3)`` in BGR to ``(n, cells, 16)``.
 
     Height and width must be multiples of 32. Of each cell: face, object, box (4), landmarks

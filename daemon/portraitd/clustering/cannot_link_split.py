@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from portraitd.clustering.connected import Indices
 from portraitd.clustering.dbscan import DbscanRule, IncrementalDbscan
+from portraitd.clustering.graph_components import Indices
 from portraitd.clustering.neighbours import Vectors
 
 SHRINK = 0.8
@@ -18,7 +18,7 @@ SHRINKINGS = 5
 LARGEST_PARTED = 5_000
 
 
-def parted(vectors: Vectors, cannot_link: Indices, rule: DbscanRule) -> Indices:
+def split_by_cannot_links(vectors: Vectors, cannot_link: Indices, rule: DbscanRule) -> Indices:
     """Number the parts of one cluster such that no part holds a pair.
 
     Args:

@@ -12,18 +12,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.clustering.cannot_link import parted
-from portraitd.clustering.connected import Indices, connected
+from portraitd.clustering.cannot_link_split import split_by_cannot_links
 from portraitd.clustering.dbscan import DbscanRule
+from portraitd.clustering.graph_components import Indices, connected_components
 from portraitd.clustering.neighbours import Vectors
 
-NO_ONE = np.empty(0, dtype=np.int64)
+NO_SEEDS = np.empty(0, dtype=np.int64)
 
 Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Claims:
+class Seeding:
     """What somebody said about the tracks, beside the density clusters they are in.
 
     Attributes:
@@ -36,7 +36,7 @@ class Claims:
     told: Indices
 
     @classmethod
-    def of(cls, labels: Indices, pinned: Indices, seeds: Indices) -> Claims:
+    def of(cls, labels: Indices, pinned: Indices, seeds: Indices) -> Seeding:
         """Put together what is known of each row.
 
         Args:
@@ -70,7 +70,7 @@ class Claims:
         names, nodes = np.unique(edges, return_inverse=True)
         if len(names):
             # The lowest name of each component is that of a person.
-            named = names[connected(nodes.reshape(2, -1).T, len(names))]
+            named = names[connected_components(nodes.reshape(2, -1).T, len(names))]
             at = np.minimum(np.searchsorted(names, units), len(names) - 1)
             units = np.where(names[at] == units, named[at], units)
         return np.where(taking_part, units, -1)
@@ -99,7 +99,7 @@ class Claims:
             same = (told[inside[pairs]] > 0).all(axis=1) & (
                 told[inside[pairs[:, 0]]] == told[inside[pairs[:, 1]]]
             )
-            parts = parted(vectors[rows[inside]], pairs[~same], rule)
+            parts = split_by_cannot_links(vectors[rows[inside]], pairs[~same], rule)
             for part in np.unique(parts).tolist():
                 members = inside[parts == part]
                 people = np.unique(told[members][told[members] > 0])

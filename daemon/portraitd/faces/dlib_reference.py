@@ -15,8 +15,8 @@ from typing import Any
 import dlib
 import numpy as np
 
-from portraitd.faces.interface import Chips
-from portraitd.faces.quality import confidence
+from portraitd.faces.interface import AlignedChips
+from portraitd.faces.quality import confidence_of
 from portraitd.media.opencv import cv2
 from portraitd.model.face import EMBEDDING_SIZE, Box, Detection, Embeddings, Image
 
@@ -79,7 +79,9 @@ class CnnDetector:
         """See ``Detector``. The score is the distance from the decision, above 0."""
         return [
             _best_first(
-                Detection(_box(face.rect), face.confidence, None, confidence(face.confidence))
+                Detection(
+                    _box(face.rect), face.confidence_of, None, confidence_of(face.confidence_of)
+                )
                 for face in self._detector(_rgb(image), self._upsample)
             )
             for image in images
@@ -101,7 +103,7 @@ class DlibEmbedder:
         """Read the ResNet weights."""
         return cls(dlib.face_recognition_model_v1(str(path)))
 
-    def embed(self, chips: Chips) -> Embeddings:
+    def embed(self, chips: AlignedChips) -> Embeddings:
         """See ``Embedder``."""
         vectors = [self._network.compute_face_descriptor(chip) for chip in chips]
         return np.asarray(vectors, np.float32).reshape(-1, EMBEDDING_SIZE)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 Indices = NDArray[np.int64]
 
 
-def connected(edges: Indices, size: int) -> Indices:
+def connected_components(edges: Indices, size: int) -> Indices:
     """Name every node after the lowest node it is connected with.
 
     Hooking and pointer jumping (Shiloach and Vishkin, 1982): each round hangs the higher

@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 
 from portraitd.faces.interface import RuntimeName
+from portraitd.faces.models.weights import write_model_file
 from portraitd.faces.runtime import (
-    Engine,
     Pictures,
+    Runtime,
     Session,
     has_bfloat16,
     has_openvino,
     open_session,
 )
-from portraitd.media.fs import write_whole
 
 Clock = Callable[[], float]
 
@@ -27,7 +27,7 @@ _ROUNDS = 5
 _MEMORY = "engines.json"
 
 
-class Engines:
+class RuntimeSelector:
     """Opens networks with the engine that the settings name, or the fastest one.
 
     What was measured is kept in ``engines.json``, with the processor and the versions it
@@ -58,7 +58,7 @@ class Engines:
         """
         return open_session(path, self.engine(path, sample_shape))
 
-    def engine(self, path: Path, sample_shape: tuple[int, int]) -> Engine:
+    def engine(self, path: Path, sample_shape: tuple[int, int]) -> Runtime:
         """The engine for a network; see ``open``."""
         candidates = _candidates(self._runtime)
         if len(candidates) == 1:
@@ -68,22 +68,22 @@ class Engines:
             if remembered.get(path.name) == engine:
                 return engine
         engine = self._fastest(path, candidates, sample_shape)
-        kept = {"machine": machine(), "engines": {**remembered, path.name: engine}}
-        write_whole(self._memory, json.dumps(kept, indent=2).encode() + b"\n")
+        kept = {"machine": describe_machine(), "engines": {**remembered, path.name: engine}}
+        write_model_file(self._memory, json.dumps(kept, indent=2).encode() + b"\n")
         return engine
 
     def _remembered(self) -> dict[str, str]:
         """Engine by file name; nothing if it was measured on another machine."""
         try:
             kept = json.loads(self._memory.read_bytes())
-            same = kept["machine"] == machine()
+            same = kept["machine"] == describe_machine()
             return {str(name): str(engine) for name, engine in kept["engines"].items() if same}
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return {}
 
     def _fastest(
-        self, path: Path, candidates: list[Engine], sample_shape: tuple[int, int]
-    ) -> Engine:
+        self, path: Path, candidates: list[Runtime], sample_shape: tuple[int, int]
+    ) -> Runtime:
         sample = np.full((1, *sample_shape, 3), 127, np.uint8)
         return min(candidates, key=lambda engine: self._seconds(open_session(path, engine), sample))
 
@@ -98,12 +98,12 @@ class Engines:
         return min(taken)
 
 
-def machine() -> str:
+def describe_machine() -> str:
     """What a measurement holds for: the processor and the versions of both engines."""
     return f"{_processor()}; {_version('onnxruntime')}; {_version('openvino')}"
 
 
-def _candidates(runtime: RuntimeName) -> list[Engine]:
+def _candidates(runtime: RuntimeName) -> list[Runtime]:
     match runtime:
         case "onnxruntime":
             return ["onnxruntime"]

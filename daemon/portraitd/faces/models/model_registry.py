@@ -1,6 +1,6 @@
 """Models that portraitd may use but does not bring: added and removed by the user's word.
 
-Nothing is fetched unless ``add`` is called, and nothing is kept whose hash is not known.
+Nothing is fetched unless ``add_model`` is called, and nothing is kept whose hash is not known.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from portraitd.faces.models.weights import ModelFile
-from portraitd.media.fs import write_whole
+from portraitd.faces.models.weights import ModelFile, write_model_file
 from portraitd.model.errors import ConfigError, ModelError
 
 TIMEOUT_S = 30.0
@@ -20,7 +19,7 @@ TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class ZooModel:
+class OptionalModel:
     """A model that can be added.
 
     Attributes:
@@ -28,7 +27,7 @@ class ZooModel:
         file: Name and hash of its file.
         size: In bytes.
         licence: Of the weights, and where it is stated.
-        url: Where ``add`` fetches it.
+        url: Where ``add_model`` fetches it.
         purpose: One line for a list.
     """
 
@@ -40,7 +39,7 @@ class ZooModel:
     purpose: str
 
 
-YUNET = ZooModel(
+YUNET = OptionalModel(
     name="yunet",
     file=ModelFile(
         "face_detection_yunet_2023mar.onnx",
@@ -56,33 +55,33 @@ YUNET = ZooModel(
     purpose="face detector, many times faster than mmod, with landmarks",
 )
 
-MODELS = {YUNET.name: YUNET}
+OPTIONAL_MODELS = {YUNET.name: YUNET}
 
 
-def model(name: str) -> ZooModel:
+def find_model(name: str) -> OptionalModel:
     """The model of this name.
 
     Raises:
         ConfigError: If there is none.
     """
     try:
-        return MODELS[name]
+        return OPTIONAL_MODELS[name]
     except KeyError:
-        known = ", ".join(sorted(MODELS))
+        known = ", ".join(sorted(OPTIONAL_MODELS))
         raise ConfigError(f"there is no model {name!r}; there is: {known}") from None
 
 
-def path(of: ZooModel, models_dir: Path) -> Path:
+def model_path(of: OptionalModel, models_dir: Path) -> Path:
     """Where the model lies once it was added."""
     return models_dir / of.file.name
 
 
-def is_added(of: ZooModel, models_dir: Path) -> bool:
+def is_added(of: OptionalModel, models_dir: Path) -> bool:
     """Whether the model was added. Its content is looked at when it is used."""
-    return path(of, models_dir).is_file()
+    return model_path(of, models_dir).is_file()
 
 
-def added(of: ZooModel, models_dir: Path) -> Path:
+def require_added(of: OptionalModel, models_dir: Path) -> Path:
     """The file of a model that was added.
 
     Raises:
@@ -90,16 +89,16 @@ def added(of: ZooModel, models_dir: Path) -> Path:
     """
     if not is_added(of, models_dir):
         raise ModelError(f"{of.name} is not there; run: portraitd models add {of.name}")
-    return path(of, models_dir)
+    return model_path(of, models_dir)
 
 
-def add(
-    wanted: ZooModel, models_dir: Path, from_file: Path | None = None, url: str | None = None
+def add_model(
+    wanted: OptionalModel, models_dir: Path, from_file: Path | None = None, url: str | None = None
 ) -> Path:
     """Fetch a model, or take it from a file, and keep it. Adding it twice does no harm.
 
     Args:
-        wanted: See ``model``.
+        wanted: See ``find_model``.
         models_dir: Created when needed.
         from_file: A file with the model; then nothing is fetched.
         url: Another place to fetch it from; the hash stays the same.
@@ -117,17 +116,17 @@ def add(
             f"{source} is not {wanted.file.name} ({wanted.size} bytes, SHA-256 "
             f"{wanted.file.sha256}); nothing was added"
         )
-    write_whole(path(wanted, models_dir), content)
-    return path(wanted, models_dir)
+    write_model_file(model_path(wanted, models_dir), content)
+    return model_path(wanted, models_dir)
 
 
-def remove(unwanted: ZooModel, models_dir: Path) -> bool:
+def remove_model(unwanted: OptionalModel, models_dir: Path) -> bool:
     """Remove a model that was added; False if there was nothing to remove.
 
     Raises:
         ModelError: If the file cannot be removed.
     """
-    kept = path(unwanted, models_dir)
+    kept = model_path(unwanted, models_dir)
     try:
         kept.unlink()
     except FileNotFoundError:
@@ -137,7 +136,7 @@ def remove(unwanted: ZooModel, models_dir: Path) -> bool:
     return True
 
 
-def _read(file: Path, wanted: ZooModel) -> bytes:
+def _read(file: Path, wanted: OptionalModel) -> bytes:
     try:
         with file.open("rb") as stream:
             return stream.read(wanted.size + 1)
@@ -145,7 +144,7 @@ def _read(file: Path, wanted: ZooModel) -> bytes:
         raise ModelError(f"{file} cannot be read: {error.strerror}") from error
 
 
-def _fetch(url: str, wanted: ZooModel) -> bytes:
+def _fetch(url: str, wanted: OptionalModel) -> bytes:
     # One byte more than expected is enough to see that it is too long.
     if not url.startswith(("https://", "http://127.0.0.1:", "http://localhost:")):
         raise ModelError(f"{url} is not fetched: write an address that starts with https://")

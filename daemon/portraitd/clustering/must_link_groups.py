@@ -10,20 +10,20 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.clustering.cannot_link import parted
-from portraitd.clustering.connected import Indices
-from portraitd.clustering.constraints import Claims
+from portraitd.clustering.cannot_link_split import split_by_cannot_links
 from portraitd.clustering.dbscan import DbscanRule
+from portraitd.clustering.graph_components import Indices
 from portraitd.clustering.neighbours import Vectors
+from portraitd.clustering.seeding import Seeding
 
-NO_UNIT = -1
+NO_GROUP = -1
 
 
-def clumps_of(
+def build_must_link_groups(
     vectors: Vectors,
     rows: Indices,
     units: Indices,
-    claims: Claims,
+    claims: Seeding,
     cannot_link: Indices,
     rule: DbscanRule,
 ) -> Indices:
@@ -51,18 +51,18 @@ def clumps_of(
     for name in np.unique(np.concatenate([broken[broken >= 0], shared])).tolist():
         members = rows[units[rows] == name]
         pairs = np.searchsorted(members, inside[units[inside[:, 0]] == name])
-        if name < NO_UNIT:
+        if name < NO_GROUP:
             parts = claims.divided(vectors, members, pairs, rule)
         else:
-            parts = parted(vectors[members], pairs, rule)
+            parts = split_by_cannot_links(vectors[members], pairs, rule)
         _, first, part = np.unique(parts, return_index=True, return_inverse=True)
         clumps[members] = members[first][part]
     found: Indices = clumps[rows]
     return found
 
 
-def told_groups(
-    vectors: Vectors, labels: Indices, claims: Claims, cannot_link: Indices, rule: DbscanRule
+def apply_constraints(
+    vectors: Vectors, labels: Indices, claims: Seeding, cannot_link: Indices, rule: DbscanRule
 ) -> Indices:
     """Clusters as they are once what somebody said is respected; nothing is merged otherwise.
 
@@ -78,18 +78,18 @@ def told_groups(
     """
     rows = np.arange(len(labels))
     units = claims.units(np.ones(len(labels), np.bool_))
-    clumps = clumps_of(vectors, rows, units, claims, cannot_link, rule)
+    clumps = build_must_link_groups(vectors, rows, units, claims, cannot_link, rule)
     _, at, sizes = np.unique(clumps, return_inverse=True, return_counts=True)
     alone = (sizes[at] == 1) & (claims.told == 0) & (np.isin(rows, cannot_link) | (labels < 0))
-    groups: Indices = np.where(alone, NO_UNIT, clumps)
+    groups: Indices = np.where(alone, NO_GROUP, clumps)
     return groups
 
 
-def changed_between(before: Indices, after: Indices) -> NDArray[np.bool_]:
+def find_changed_rows(before: Indices, after: Indices) -> NDArray[np.bool_]:
     """Shape ``(n,)``: rows of every unit that gained or lost a row."""
-    known = np.pad(before, (0, len(after) - len(before)), constant_values=NO_UNIT)
+    known = np.pad(before, (0, len(after) - len(before)), constant_values=NO_GROUP)
     moved = known != after
     changed = np.union1d(known[moved], after[moved])
-    changed = changed[changed != NO_UNIT]
+    changed = changed[changed != NO_GROUP]
     result: NDArray[np.bool_] = np.isin(known, changed) | np.isin(after, changed)
     return result

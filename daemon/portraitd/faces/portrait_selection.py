@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from portraitd.model.face import Embeddings
 
 
-def pick_different(
+def pick_diverse(
     embeddings: Embeddings, qualities: Sequence[float] | NDArray[np.float64], count: int = 25
 ) -> list[int]:
     """Choose good portraits that differ most from each other.

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from portraitd.faces.dlib_backend import CnnDetector, DlibEmbedder
-from portraitd.faces.interface import CHIP_PX, Chips, Detector, Embedder
-from portraitd.faces.models.weights import MMOD, RESNET, find
+from portraitd.faces.dlib_reference import CnnDetector, DlibEmbedder
+from portraitd.faces.interface import CHIP_PX, AlignedChips, Detector, Embedder
+from portraitd.faces.models.weights import MMOD, RESNET, find_weights
 from portraitd.media.opencv import cv2
 from portraitd.model.errors import ModelError
 from portraitd.model.face import Image
@@ -25,7 +25,7 @@ SCORE_LIMIT = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Parity:
+class DlibComparison:
     """How far the engine in use is from dlib on the drawn face.
 
     Attributes:
@@ -37,14 +37,14 @@ class Parity:
     score: float | None
 
 
-def embedding_difference(embedder: Embedder) -> float:
+def measure_embedding_difference(embedder: Embedder) -> float:
     """Largest difference from dlib in any number of the embeddings of two chips."""
-    reference = DlibEmbedder.load(find(RESNET))
+    reference = DlibEmbedder.load(find_weights(RESNET))
     chips = _chips()
     return float(np.abs(embedder.embed(chips) - reference.embed(chips)).max())
 
 
-def score_difference(detector: Detector) -> float:
+def measure_score_difference(detector: Detector) -> float:
     """Difference from dlib in the score of the drawn face.
 
     Args:
@@ -53,8 +53,8 @@ def score_difference(detector: Detector) -> float:
     Returns:
         Infinity where the two do not find one face in one place.
     """
-    face = drawn_face()
-    [[expected]] = CnnDetector.load(find(MMOD), upsample=0).detect([face], 0.0)
+    face = draw_face()
+    [[expected]] = CnnDetector.load(find_weights(MMOD), upsample=0).detect([face], 0.0)
     [found] = detector.detect([face], 0.0)
     if len(found) != 1 or found[0].box.overlap(expected.box) < 0.5:
         return float("inf")
@@ -67,7 +67,7 @@ def require_embedder(embedder: Embedder) -> None:
     Raises:
         ModelError: If it differs by more than ``EMBEDDING_LIMIT``.
     """
-    _require("embedding", embedding_difference(embedder), EMBEDDING_LIMIT)
+    _require("embedding", measure_embedding_difference(embedder), EMBEDDING_LIMIT)
 
 
 def require_detector(detector: Detector) -> None:
@@ -76,10 +76,10 @@ def require_detector(detector: Detector) -> None:
     Raises:
         ModelError: If its score differs by more than ``SCORE_LIMIT``.
     """
-    _require("detector", score_difference(detector), SCORE_LIMIT)
+    _require("detector", measure_score_difference(detector), SCORE_LIMIT)
 
 
-def drawn_face(size_px: int = 200) -> Image:
+def draw_face(size_px: int = 200) -> Image:
     """A face from the front, BGR, ``(size_px, size_px, 3)``: the same on every machine."""
     picture = np.full((size_px, size_px, 3), (120, 130, 125), np.uint8)
     for x, y, width, height, colour in _ELLIPSES:
@@ -106,9 +106,9 @@ _ELLIPSES = (
 )
 
 
-def _chips() -> Chips:
+def _chips() -> AlignedChips:
     """The drawn face, and a chip in which every grey and every colour comes up."""
-    face = cv2.resize(drawn_face(), (CHIP_PX, CHIP_PX))[:, :, ::-1]
+    face = cv2.resize(draw_face(), (CHIP_PX, CHIP_PX))[:, :, ::-1]
     steps = np.arange(CHIP_PX, dtype=np.int64)
     pattern = (steps[:, None, None] * 7 + steps[None, :, None] * 13) * np.array([1, 3, 5]) % 256
     return np.stack([face, pattern.astype(np.uint8)])
