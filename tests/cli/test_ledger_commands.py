@@ -1,4 +1,4 @@
-"""The ledger's commands, beside a running service and without one."""
+"""The commands of the ledger, with a running service and without one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_what_people_do_is_listed_and_undone(tmp_path: Path, two_people: Path) -
         assert [("name", 1, "Ann", False)] == [
             (row["kind"], row["person_id"], row["name"], row["is_undone"]) for row in rows(home)
         ]
-        assert "person 1 is called 'Ann'" in portraitd("ledger", "--home", home).stdout
+        assert "named person 1 'Ann'" in portraitd("ledger", "--home", home).stdout
 
         answer = portraitd("undo", "--home", home)
         assert "row 1 (name) is undone\n" == answer.stdout
@@ -41,14 +41,17 @@ def test_what_people_do_is_listed_and_undone(tmp_path: Path, two_people: Path) -
         assert 0 == daemon.stop()
 
     answer = portraitd("undo", "2", "--home", home)
-    assert "row 2 (undo) is undone" in answer.stdout
+    assert "Undid entry 2 (undo); `portraitd run` will update people/.\n" == answer.stdout
     assert [False, True, False] == [row["is_undone"] for row in rows(home)]
     answer = portraitd("accept", "--home", home)
-    assert "when `portraitd run` starts" in answer.stdout
+    assert (
+        "The service is not running. The request is queued and will be carried out when "
+        "`portraitd run` starts.\n" == answer.stdout
+    )
 
 
 def test_a_home_without_a_store_has_no_ledger(tmp_path: Path) -> None:
-    """Said in one line."""
+    """The error is one line."""
     for command in ("ledger", "undo", "accept", "rebuild"):
         answer = portraitd(command, "--home", tmp_path / "none")
 
@@ -57,7 +60,7 @@ def test_a_home_without_a_store_has_no_ledger(tmp_path: Path) -> None:
 
 
 def test_requests_are_answered_in_their_order(tmp_path: Path) -> None:
-    """What is no request is removed; an answer is read once."""
+    """An invalid request is removed; an answer is read once."""
     requests = ControlFiles(tmp_path / "requests")
     first = requests.leave(ControlRequest("undo", 3))
     second = requests.leave(ControlRequest("accept"))

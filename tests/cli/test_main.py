@@ -121,7 +121,7 @@ def test_an_interrupted_process_says_how_to_go_on(tmp_path: Path, photographs: l
         _, stderr = running.communicate(timeout=60)
 
     assert 130 == running.returncode
-    assert "stopped; run the same command again to go on" in stderr
+    assert "stopped; run the same command again to continue" in stderr
     assert "Traceback" not in stderr
     assert not _slices(home, "running")
     again = portraitd("process", photographs[0], "--home", home)
@@ -287,7 +287,7 @@ def test_retry_takes_failed_files_up_again(tmp_path: Path) -> None:
 
     answer = portraitd("retry", "--home", home)
 
-    assert (0, "1 to try again") == (answer.returncode, answer.stdout[:14])
+    assert (0, "1 file to retry; start `portraitd run`\n") == (answer.returncode, answer.stdout)
     status = json.loads(portraitd("status", "--json", "--home", home).stdout)
     assert {"ready": 1} == status["files"]
     portraitd("run", "--until-idle", "--home", home)

@@ -306,7 +306,7 @@ def test_somebody_who_is_just_looked_for_again_is_forgotten_there_too(home: Home
     with home.opened() as service:
         service.reprocessing.begin(START_S + home.steady_s)
         for _ in range(60):
-            home.turn(service)
+            home.tick(service)
             if count(home, "select count(*) from faces join videos on videos.id = video_id "
                      "where replaces is not null and t_s > 4"):  # fmt: skip
                 break
@@ -318,7 +318,7 @@ def test_somebody_who_is_just_looked_for_again_is_forgotten_there_too(home: Home
             f"faces.video_id in ({clips} and replaces is not null) and box_top < 300 "
             f"and faces.t_s in ({times})",
         )
-        answer = service.forgetter.answer("person", "1", START_S + home.steady_s)
+        answer = service.erasure.answer("person", "1", START_S + home.steady_s)
         home.run_until_idle(service)
 
     assert "faces forgotten" in answer
@@ -351,9 +351,9 @@ def test_forgetting_waits_for_a_set_that_is_being_built(home: Home) -> None:
     secrets = everything_of(home, 1)
     with home.opened() as service:
         with build_lock(home.settings.state_dir):
-            service.forgetter.answer("person", "1", START_S + 2000.0)
-            home.turn(service)
-            assert service.forgetter.pending
+            service.erasure.answer("person", "1", START_S + 2000.0)
+            home.tick(service)
+            assert service.erasure.pending
             assert "being built" in service.blocked
         home.run_until_idle(service)
 

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from portraitd.config import Settings
 from portraitd.model.errors import ConfigError
+from portraitd.model.wording import counted
 from portraitd.people.tree.people_tree import PeopleTree
 from portraitd.people.tree.plan import UNSORTED_NAME
 from portraitd.service import daemon
@@ -34,7 +35,7 @@ PHOTOGRAPHS = {
 
 
 def run_demo(settings: Settings, console: Console) -> None:
-    """Run the whole path once, and say where everything is.
+    """Run the whole pipeline once, and print where everything is.
 
     Raises:
         ConfigError: The packages with the photographs are not installed.
@@ -43,34 +44,35 @@ def run_demo(settings: Settings, console: Console) -> None:
     settings = _in_fresh_home(settings)
     make_home(settings)
     clip = settings.inbox_dir / "two-people.mp4"
-    # In a worker, as everything that needs OpenCV.
+    # In a worker, like everything that needs OpenCV.
     executor = LocalExecutor(1, WorkerLimits(nice=0, memory_mb=0, time_limit_s=300))
     executor.submit(make_clip, photographs, clip).result()
     executor.shutdown()
     console.print(
-        f"Made {display_path(clip)}: {2 * SECONDS_EACH} s, two people. Running the service …"
+        f"Created {display_path(clip)}: {2 * SECONDS_EACH} s, two people. Running the service …"
     )
     daemon.run(settings, until_idle=True)
     portraits = PeopleTree(settings.people_dir).portraits().values()
     folders = Counter(path.partition("/")[0] for path in portraits)
     del folders[UNSORTED_NAME]
-    console.print(f"\nFound {len(folders)} people. One folder each, with portraits and a montage:")
+    people = counted(len(folders), "person", "people")
+    console.print(f"\nFound {people}. One folder each, with portraits and a montage:")
     for name, count in sorted(folders.items()):
         folder = display_path(settings.people_dir / name)
-        console.print(f"  {folder}  portraits: {count}", markup=False, highlight=False)
+        console.print(f"  {folder}  {counted(count, 'portrait')}", markup=False, highlight=False)
     index = settings.people_dir / "index.html"
-    console.print(f"Look at them with a browser:  {index}", markup=False, highlight=False)
+    console.print(f"Open them in a browser:  {index}", markup=False, highlight=False)
     console.print(
-        f"\nYour own: start  portraitd run --home {settings.home_dir}\n"
-        f"          and drop videos or photos into  {settings.inbox_dir}\n"
-        f"Or once:  portraitd process VIDEO… --home {settings.home_dir}",
+        f"\nFor your own videos, start  portraitd run --home {settings.home_dir}\n"
+        f"and drop videos or photos into  {settings.inbox_dir}\n"
+        f"Or process them once:  portraitd process VIDEO… --home {settings.home_dir}",
         markup=False,
         highlight=False,
     )
 
 
 def demo_photographs() -> list[Path]:
-    """Where the installed packages keep the photographs.
+    """Return the paths of the photographs in the installed packages.
 
     Raises:
         ConfigError: A package is not installed.
@@ -90,26 +92,25 @@ def demo_photographs() -> list[Path]:
 def make_clip(photographs: list[Path], clip: Path) -> None:
     """Write a video that shows each photograph for some seconds, slowly moving.
 
-    Written beside and renamed, so that the inbox never shows half a clip.
+    It is written under a hidden name and then renamed, so the inbox never holds half a clip.
     """
     from portraitd.media.opencv import cv2
 
-    beside = clip.with_name(f".{clip.name}")
-    writer = cv2.VideoWriter(str(beside), cv2.VideoWriter.fourcc(*"mp4v"), FPS, SIZE_PX)
-    if not writer.isOpened():
-        raise ConfigError(f"{beside} cannot be written: no MPEG-4 encoder in this OpenCV")
-    for photograph in photographs:
-        picture = cv2.imread(str(photograph))
-        if picture is None:
-            raise ConfigError(f"{photograph} cannot be read")
-        for number in range(FPS * SECONDS_EACH):
-            writer.write(_moved(picture, number / (FPS * SECONDS_EACH)))
-    writer.release()
-    beside.rename(clip)
+    with replacing(clip, mode=0o644) as unfinished:
+        writer = cv2.VideoWriter(str(unfinished), cv2.VideoWriter.fourcc(*"mp4v"), FPS, SIZE_PX)
+        if not writer.isOpened():
+            raise ConfigError(f"{unfinished} cannot be written: no MPEG-4 encoder in this OpenCV")
+        for photograph in photographs:
+            picture = cv2.imread(str(photograph))
+            if picture is None:
+                raise ConfigError(f"{photograph} cannot be read")
+            for number in range(FPS * SECONDS_EACH):
+                writer.write(_moved(picture, number / (FPS * SECONDS_EACH)))
+        writer.release()
 
 
 def _moved(picture: Any, progress: float) -> Any:
-    """The picture filling the frame, a little nearer and further aside as time goes on."""
+    """Return the picture filling the frame, zoomed in and shifted more as time goes on."""
     import numpy as np
 
     from portraitd.media.opencv import cv2
@@ -131,7 +132,7 @@ def _moved(picture: Any, progress: float) -> Any:
 
 
 def _in_fresh_home(settings: Settings) -> Settings:
-    """The home that was asked for, or a new folder here."""
+    """Return the settings with the home that was given, or with a new folder here."""
     if "home" in settings.model_fields_set:
         return _quick(settings, settings.home)
     home, number = Path.cwd() / "portraitd-demo", 1
@@ -142,7 +143,7 @@ def _in_fresh_home(settings: Settings) -> Settings:
 
 
 def _quick(settings: Settings, home: Path) -> Settings:
-    """The clip is complete when it appears: there is nothing to wait for."""
+    """Return the settings with short waits: the clip is complete when it appears."""
     return settings.model_copy(
         update={
             "home": home,

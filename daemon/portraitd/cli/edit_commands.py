@@ -37,7 +37,7 @@ def accept(settings: Settings) -> None:
     from portraitd.cli.client import ask
     from portraitd.service.control_files import ControlRequest
 
-    click.echo(ask(settings, ControlRequest("accept"), or_leave=True))
+    click.echo(ask(settings, ControlRequest("accept"), or_queue=True))
 
 
 @click.command()
@@ -77,10 +77,10 @@ def regroup(settings: Settings, dry_run: bool) -> None:
     from rich.console import Console
 
     from portraitd.cli.progress import ProgressBar
-    from portraitd.clustering.dry_run import described, propose
+    from portraitd.clustering.dry_run import describe_proposal, propose
     from portraitd.service import daemon, log_setup
 
-    for line in described(propose(settings)):
+    for line in describe_proposal(propose(settings)):
         click.echo(line)
     if not dry_run:
         log_setup.quiet()

@@ -72,11 +72,10 @@ def export_person(settings: Settings, word: str, target: Path, now_s: float) -> 
             day=datetime.fromtimestamp(now_s, UTC).date(),
             portraits=counted(len(rows), "picture"),
         )
-        beside = target.with_name(f".{target.name}.new")
         try:
             with (
-                open(beside, "wb", opener=private) as file,
-                zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
+                replacing(target) as unfinished,
+                zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as archive,
             ):
                 archive.writestr("README.txt", about)
                 archive.writestr("faces.csv", _as_csv(rows, COLUMNS))
@@ -84,12 +83,8 @@ def export_person(settings: Settings, word: str, target: Path, now_s: float) -> 
                 archive.writestr("edits.csv", _as_csv(edits, EDIT_COLUMNS))
                 for row in rows:
                     archive.writestr(row["portrait"], faces.portrait(row["face"]))
-            beside.replace(target)
         except OSError as error:
             raise StoreError(f"{error.filename or target}: {error.strerror}") from error
-        finally:
-            with suppress(OSError):
-                beside.unlink(missing_ok=True)
     return len(rows)
 
 

@@ -1,4 +1,4 @@
-"""What it takes to run portraitd as a systemd service: printed, never done."""
+"""``portraitd install-service``: print what a systemd service needs; install nothing."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _PERSONAL = tuple(map(Path, ("/home", "/root", "/run/user")))
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """Where a service lies.
+    """The places of a service.
 
     Attributes:
         program: The command.
-        config: Its settings.
+        config: Its settings file.
         home, inbox, people, state: Its folders.
-        openvino: Whether that engine is installed: it makes its programs while it runs.
+        openvino: Whether OpenVINO is installed, which generates code while it runs.
     """
 
     program: Path = PROGRAM
@@ -40,11 +40,11 @@ class Installation:
 
 
 def planned(settings: Settings, config: Path | None) -> Installation:
-    """The installation that the settings ask for; where they say nothing, the usual places.
+    """Return the installation that the settings describe, with the usual places as defaults.
 
     Args:
-        settings: In force here; a home that is not set is the service's own, not a person's.
-        config: Given on the command line.
+        settings: If they set no home, the service gets its own, not the home of a user.
+        config: The settings file given on the command line.
     """
     openvino = importlib.util.find_spec("openvino") is not None
     program = Path(sys.prefix) / "bin" / "portraitd"
@@ -73,9 +73,9 @@ def planned(settings: Settings, config: Path | None) -> Installation:
 
 
 def described(plan: Installation) -> Iterator[str]:
-    """Everything in the order in which it is done, each with the command for it."""
-    yield "# Nothing of this was done. Read it, then run it as root, step by step."
-    yield "\n# 1. A user that nobody logs in as, and the folders. Reviewers join its group."
+    """Yield all steps in order, each with its commands."""
+    yield "# Nothing has been installed. Read these steps, then run them as root, one by one."
+    yield "\n# 1. A system user without a login, and the folders. Reviewers join its group."
     yield from commands(plan)
     yield f"\n# 2. {plan.config}"
     yield from config(plan)
@@ -83,12 +83,12 @@ def described(plan: Installation) -> Iterator[str]:
     yield unit(plan)
     yield "# 4. Start it"
     yield "systemctl daemon-reload && systemctl enable --now portraitd"
-    yield "\n# 5. To drop and to review over the network: add this to /etc/samba/smb.conf"
+    yield "\n# 5. To drop files and review over the network, add this to /etc/samba/smb.conf"
     yield samba(plan)
 
 
 def commands(plan: Installation) -> Iterator[str]:
-    """Making the user and the folders; nothing that is there is changed."""
+    """Yield the commands that create the user and the folders, and mark the inbox."""
     yield f"useradd --system --user-group --home-dir {plan.state} --shell /usr/sbin/nologin {USER}"
     shared = dict.fromkeys((plan.home, plan.inbox, plan.people))
     folders = " ".join(shlex.quote(str(folder)) for folder in shared)
@@ -96,13 +96,13 @@ def commands(plan: Installation) -> Iterator[str]:
     yield f"install -d -o {USER} -g {USER} -m 0700 {shlex.quote(str(plan.state))}"
     yield f"install -d -m 0755 {shlex.quote(str(plan.config.parent))}"
     yield "# For each reviewer:  usermod -aG portraitd NAME && smbpasswd -a NAME"
-    yield "# Mark the inbox, with the config below in place:"
+    yield "# When the settings file below is in place, mark the inbox:"
     program, settings = shlex.quote(str(plan.program)), shlex.quote(str(plan.config))
     yield f"runuser -u {USER} -g {USER} -- {program} init --config {settings}"
 
 
 def config(plan: Installation) -> Iterator[str]:
-    """The settings that say where things are; all others have defaults."""
+    """Yield the settings file: the places; all other settings have defaults."""
     yield f'home = "{plan.home}"'
     yield "[paths]"
     for name, path in (("inbox", plan.inbox), ("people", plan.people), ("state", plan.state)):
@@ -110,8 +110,11 @@ def config(plan: Installation) -> Iterator[str]:
 
 
 def samba(plan: Installation) -> str:
-    """Two shares. Files belong to the service, whoever drops them: only so can it ask the
-    kernel whether somebody still writes one."""
+    """Return the definition of two Samba shares.
+
+    ``force user`` makes the service the owner of every dropped file: only the owner can ask the
+    kernel whether another program still has the file open for writing.
+    """
     return f"""\
 [portraits-inbox]
     comment = drop videos and photos here
@@ -136,7 +139,7 @@ def samba(plan: Installation) -> str:
 
 
 def unit(plan: Installation) -> str:
-    """The unit. ``systemd/portraitd.service`` is this with the usual places."""
+    """Return the unit; ``systemd/portraitd.service`` is this text with the usual places."""
     shared = _outermost([plan.home, plan.inbox, plan.people])
     below_lib = plan.state == STATE
     written = shared if below_lib else _outermost([*shared, plan.state])
@@ -151,13 +154,13 @@ def unit(plan: Installation) -> str:
         unexecuted=_listed(_outermost([*shared, plan.state])),
         directories=directories,
         final="no" if plan.openvino else "yes",
-        # Homes of people are hidden, unless something lies there that is needed.
+        # The homes of users are hidden, unless the service needs something there.
         homes="read-only" if personal else "yes",
     )
 
 
 def _outermost(paths: list[Path]) -> list[Path]:
-    """Without those that lie in another."""
+    """Return the paths that are not below another one."""
     return [
         path
         for path in dict.fromkeys(paths)
@@ -170,14 +173,14 @@ def _listed(paths: list[Path]) -> str:
 
 
 def _escaped(path: Path) -> str:
-    """A path in a unit: % begins a specifier there, and a space another path."""
+    """Return a path as a unit needs it: % starts a specifier there, and a space the next path."""
     text = str(path).replace("\\", "\\\\").replace("%", "%%").replace('"', '\\"')
     return f'"{text}"' if " " in text else text
 
 
 _UNIT = """\
-# portraitd as a systemd service. Printed by `portraitd install-service --print`, which also
-# names the user, the folders, the settings and the shares that go with it.
+# portraitd as a systemd service. `portraitd install-service --print` prints it, together with
+# the user, the folders, the settings and the Samba shares it needs.
 
 [Unit]
 Description=portraitd: one folder of portraits per person
@@ -193,31 +196,31 @@ NotifyAccess=main
 ExecStart={program} run --config {config}
 WatchdogSec=120
 TimeoutStartSec=180
-# A stop gives running slices 15 s; what is not finished is taken up again at the next start.
+# A stop gives running slices 15 s to finish; the others are resumed at the next start.
 TimeoutStopSec=60
 KillMode=mixed
 Restart=on-failure
 RestartSec=10
-# 64 wrong command line, 75 another portraitd holds the home, 78 wrong configuration.
+# 64: wrong command line. 75: another portraitd uses the home. 78: wrong configuration.
 RestartPreventExitStatus=64 75 78
-# The kernel may kill one worker for memory; the service goes on with the others.
+# If the kernel kills a worker that is out of memory, the service continues with the others.
 OOMPolicy=continue
 
 User=portraitd
 Group=portraitd
-# Reviewers are members of the group; others see nothing.
+# Reviewers are members of the group; all others have no access.
 UMask=0007
 {directories}Environment=OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 ORT_DISABLE_TELEMETRY=1
 Nice=10
 CPUWeight=20
 IOWeight=20
-# Of this machine's memory; each worker has a limit of its own, workers.memory_mb.
+# Of the memory of the machine. Each worker also has its own limit, workers.memory_mb.
 MemoryHigh=70%
 MemoryMax=80%
 MemorySwapMax=0
 TasksMax=512
 LimitNOFILE=4096
-# A core dump of a worker holds faces.
+# A core dump of a worker would contain faces.
 LimitCORE=0
 
 ProtectSystem=strict
@@ -245,7 +248,7 @@ RestrictNamespaces=yes
 RestrictRealtime=yes
 RestrictSUIDSGID=yes
 LockPersonality=yes
-# The extra openvino makes its programs while it runs; without it, "yes".
+# OpenVINO generates code while it runs, so with that extra this is "no".
 MemoryDenyWriteExecute={final}
 NoNewPrivileges=yes
 RemoveIPC=yes
@@ -255,7 +258,7 @@ AmbientCapabilities=
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
 SystemCallFilter=~@privileged @resources @obsolete
-# Limits and niceness of workers, and the calls by which they shut themselves off.
+# For the limits and the niceness of the workers, and for the sandbox they enter.
 SystemCallFilter=setrlimit prlimit64 sched_setaffinity setpriority
 SystemCallFilter=seccomp landlock_create_ruleset landlock_add_rule landlock_restrict_self
 SystemCallErrorNumber=EPERM

@@ -21,40 +21,52 @@ EXIT_CONFIG = 78
 
 _RELOAD = "portraitd.reload"
 
-_OPTIONS = (
-    click.option(
-        "--home",
-        type=click.Path(path_type=Path),
-        show_default="~/portraits",
-        help="Home folder, which holds inbox/, people/ and state/.",
-    ),
-    click.option(
-        "--config",
-        type=click.Path(path_type=Path),
-        show_default="HOME/config.toml, or else /etc/portraitd/config.toml",
-        help="Settings file (TOML).",
-    ),
-    click.option(
-        "--set",
-        "assignments",
-        multiple=True,
-        metavar="SECTION.KEY=VALUE",
-        help="Override a setting for this run, e.g. grouping.eps=0.4. Repeatable.",
-    ),
-)
+HOME_DEFAULT = "~/portraits"
+CONFIG_DEFAULT = "HOME/config.toml, or else /etc/portraitd/config.toml"
+
+Command = Callable[..., Any]
 
 
-def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options --home, --config and --set."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+def settings_options(
+    home: str = HOME_DEFAULT, config: str = CONFIG_DEFAULT
+) -> Callable[[Command], Command]:
+    """Return a decorator that gives a command the options --home, --config and --set.
+
+    Args:
+        home, config: The defaults to show in the help.
+    """
+    options = (
+        click.option(
+            "--home",
+            type=click.Path(path_type=Path),
+            help=f"Home folder, which holds inbox/, people/ and state/.  [default: {home}]",
+        ),
+        click.option(
+            "--config",
+            type=click.Path(path_type=Path),
+            help=f"Settings file.  [default: {config}]",
+        ),
+        click.option(
+            "--set",
+            "assignments",
+            multiple=True,
+            metavar="SECTION.KEY=VALUE",
+            help="Override a setting for this run, e.g. grouping.eps=0.4. Repeatable.",
+        ),
+    )
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
-def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
+def with_settings(command: Command, home: str = HOME_DEFAULT) -> Command:
     """Give a command --home, --config and --set, and pass it the settings they result in."""
 
-    @settings_options
+    @settings_options(home)
     @wraps(command)
     def configured(
         home: Path | None, config: Path | None, assignments: tuple[str, ...], **rest: Any

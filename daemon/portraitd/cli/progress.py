@@ -1,4 +1,4 @@
-"""The progress bar of ``portraitd process``. The one door to rich's progress."""
+"""The progress bar of ``portraitd process``: the only module that imports rich's progress."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-from portraitd.people.pages.status_page import Stage
+from portraitd.model.stage import Phase
+from portraitd.model.wording import counted
 from portraitd.service.pipeline import Service
 
-STAGES: dict[Stage, str] = {
+PHASES: dict[Phase, str] = {
     "faces": "finding faces",
     "grouping": "grouping people",
     "folders": "writing folders",
@@ -21,7 +22,7 @@ STAGES: dict[Stage, str] = {
 
 
 class ProgressBar:
-    """Footage done of footage known, and when it will be finished."""
+    """Shows the footage done and known, and the time left."""
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
@@ -32,8 +33,7 @@ class ProgressBar:
             TimeRemainingColumn(elapsed_when_finished=True),
             console=console,
         )
-        self._task = self._progress.add_task("looking", total=None, counts="")
-        self._known_s = -1.0
+        self._task = self._progress.add_task("scanning", total=None, counts="")
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -48,14 +48,17 @@ class ProgressBar:
         self._progress.stop()
 
     def follow(self, service: Service) -> None:
-        """Show where a service stands."""
+        """Show the progress of a service."""
         footage = service.slice_queue.progress()
         known_s = footage.footage_done_s + footage.footage_open_s
-        description = STAGES[service.stage]
+        description = PHASES[service.phase]
         self._progress.update(
             self._task,
             description=description,
             total=known_s or None,
             completed=footage.footage_done_s,
-            counts=f"{footage.footage_done_s:.0f}/{known_s:.0f} s, {service.faces.count()} faces",
+            counts=(
+                f"{footage.footage_done_s:.0f}/{known_s:.0f} s, "
+                f"{counted(service.faces.count(), 'face')}"
+            ),
         )

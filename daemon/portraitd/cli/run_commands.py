@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,13 +55,12 @@ def process(settings: Settings, paths: tuple[Path, ...]) -> None:
 
 
 @click.command()
-@with_settings
+@partial(with_settings, home="./portraitd-demo, a new folder")
 @click.option("--keep-log", is_flag=True, help="Show what the service logs.")
 def demo(settings: Settings, keep_log: bool) -> None:
     """Run the whole pipeline on a generated clip.
 
-    The clip shows two people. Without --home, the demo creates a new folder, portraitd-demo, in
-    the current directory.
+    The clip shows two people.
     """
     from rich.console import Console
 

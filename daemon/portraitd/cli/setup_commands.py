@@ -40,7 +40,7 @@ def init(settings: Settings) -> None:
 
 
 @click.command("install-service")
-@settings_options
+@settings_options("/srv/portraits", "/etc/portraitd/config.toml")
 @click.option(
     "--print",
     "prints",
@@ -58,7 +58,7 @@ def install_service(
 ) -> None:
     """Print systemd, user and Samba set-up.
 
-    Without --home the service uses /srv/portraits and /var/lib/portraitd.
+    Without --home, the state of the service is in /var/lib/portraitd.
     """
     from portraitd.cli.install import described, planned, unit
     from portraitd.config import load

@@ -7,24 +7,42 @@ from pathlib import Path
 
 import click
 
-from portraitd.config import SchedulerAddress
-from portraitd.service import log_setup
-
 
 @click.command()
 @click.argument("address", required=False, default="")
-@click.option("--scheduler-file", type=click.Path(path_type=Path), help="Instead of an address.")
-@click.option("--processes", type=click.IntRange(1, 1024), help="Default: one for each core.")
-@click.option("--name", default="", help="What the dashboard calls this worker.")
+@click.option(
+    "--scheduler-file",
+    type=click.Path(path_type=Path),
+    help="Read the address from this file, as `dask scheduler --scheduler-file` writes it.",
+)
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 1024),
+    help="Number of worker processes.  [default: one per core]",
+)
+@click.option("--name", default="", help="Name of this worker on the dashboard.")
 @click.option(
     "--folder",
     type=click.Path(path_type=Path),
-    help="Keeps networks, and files while they are worked on. Default: ~/.cache/portraitd-worker",
+    help=(
+        "Folder for models, and for files while they are processed.  "
+        "[default: ~/.cache/portraitd-worker]"
+    ),
 )
-@click.option("--tls-ca", type=click.Path(path_type=Path), help="Whom to trust.")
-@click.option("--tls-cert", type=click.Path(path_type=Path), help="Who this worker is.")
-@click.option("--tls-key", type=click.Path(path_type=Path), help="And the key to that.")
-@click.option("--insecure-address", is_flag=True, help="Speak in the clear on a network of yours.")
+@click.option(
+    "--tls-ca",
+    type=click.Path(path_type=Path),
+    help="CA certificate (PEM) that signs the scheduler.",
+)
+@click.option(
+    "--tls-cert", type=click.Path(path_type=Path), help="This worker's certificate (PEM)."
+)
+@click.option("--tls-key", type=click.Path(path_type=Path), help="Private key of --tls-cert (PEM).")
+@click.option(
+    "--insecure-address",
+    is_flag=True,
+    help="Allow an unencrypted tcp:// connection beyond localhost.",
+)
 def worker(
     address: str,
     scheduler_file: Path | None,
@@ -36,7 +54,13 @@ def worker(
     tls_key: Path | None,
     insecure_address: bool,
 ) -> None:
-    """Encode for the portraitd that uses the Dask scheduler at ADDRESS (tcp://… or tls://…)."""
+    """Run a remote encoding worker (Dask).
+
+    ADDRESS is that of the Dask scheduler which the portraitd service uses: tls://HOST:PORT or
+    tcp://HOST:PORT. Needs the extra, portraitd[dask].
+    """
+    from portraitd.config import SchedulerAddress
+    from portraitd.service import log_setup
     from portraitd.service.remote import agent
     from portraitd.service.remote.dask_client import serve
 
