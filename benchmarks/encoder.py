@@ -34,9 +34,9 @@ from portraitd.config import load
 from portraitd.faces.models import model_registry
 from portraitd.ingest import media_jobs
 from portraitd.model.media_file import Slice, Source, Stamp
+from portraitd.model.stage import Now
 from portraitd.service import log_setup
 from portraitd.service.daemon import open_service
-from portraitd.service.pipeline import Now
 from portraitd.service.wakeup import Doorbell
 from portraitd.store.slices import cut
 from portraitd.workers.pool import LocalExecutor
@@ -119,14 +119,14 @@ def portraitd(clip: Path, assignments: list[str], models: list[str]) -> float:
             )
         doorbell = Doorbell()
         with open_service(settings, doorbell) as running:
-            running.leave_inbox()
+            running.admission.leave_inbox()
             running.dispatcher.warm_up()
             began = time.perf_counter()
             running.admission.register([clip], time.time())
-            running.turn(Now.read())
+            running.tick(Now.read())
             while not running.idle:
                 doorbell.wait(1.0)
-                running.turn(Now.read())
+                running.tick(Now.read())
             return time.perf_counter() - began
 
 

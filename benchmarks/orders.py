@@ -34,9 +34,10 @@ import numpy as np
 from portraitd.config import Settings, load
 from portraitd.faces.models import model_registry
 from portraitd.ingest import media_jobs
+from portraitd.model.stage import Now
 from portraitd.service import log_setup
 from portraitd.service.home import make_home
-from portraitd.service.pipeline import Now, Service
+from portraitd.service.pipeline import Service
 from portraitd.service.wakeup import Doorbell
 from portraitd.store.database import Database
 from portraitd.workers.pool import InlineExecutor
@@ -144,7 +145,7 @@ def drop(
     lost = violations = churn = 0
     with closing(Database.open(settings.state_dir)) as database:
         service = Service(settings, database, executor, 1, Doorbell())
-        service.leave_inbox()
+        service.admission.leave_inbox()
         clock = itertools.count()
         for number, path in enumerate(files, start=1):
             service.admission.register([path], START_S + next(clock))
@@ -165,9 +166,9 @@ def drop(
 
 
 def _turn_until_idle(service: Service, clock: Iterator[int]) -> None:
-    service.turn(Now(START_S + next(clock), float(next(clock))))
+    service.tick(Now(START_S + next(clock), float(next(clock))))
     while not service.idle:
-        service.turn(Now(START_S + next(clock), float(next(clock))))
+        service.tick(Now(START_S + next(clock), float(next(clock))))
 
 
 def partition(service: Service) -> Partition:

@@ -35,10 +35,10 @@ def steps(home: Home, path: Path | str) -> list[str]:
 def test_a_file_is_explained_from_drop_to_done(home: Home, nobody: Path) -> None:
     """State, reason, what is next, and how it came there."""
     with home.opened() as service:
-        home.turn(service)
+        home.tick(service)
         place = home.drop(nobody, "clip.mp4")
         assert "unknown: not looked at yet" == said(home, place)["state"]
-        home.turn(service)
+        home.tick(service)
         assert "waiting: still being written?" == said(home, place)["state"]
         assert "taken when it has stood still for 2 s" == said(home, place)["next"]
         home.run_until_idle(service)
@@ -57,7 +57,7 @@ def test_a_file_that_is_not_whole_says_what_is_missing(home: Home, nobody: Path)
     home.drop(nobody.read_bytes()[:-10], "clip.mp4")
     with home.opened() as service:
         for _ in range(5):
-            home.turn(service)
+            home.tick(service)
 
     found = said(home, "clip.mp4")
 
@@ -95,7 +95,7 @@ def test_a_path_elsewhere_is_explained_too(home: Home, tmp_path: Path, nobody: P
     assert "does not lie in the inbox" in said(home, nobody)["state"]
     assert "no such file" in said(home, tmp_path / "none.mp4")["state"]
     with home.opened() as service:
-        service.leave_inbox()
+        service.admission.leave_inbox()
         service.admission.register([nobody], 0.0)
         assert "ready" == said(home, nobody)["state"]
 

@@ -165,7 +165,7 @@ def test_a_blocked_service_says_so_until_it_is_not(home: Home) -> None:
         attendant.attend(service, home.now)
         calm = json.loads((home.settings.state_dir / FILE_NAME).read_bytes())
         since_s = home.now.wall_s
-        service.grouping_run.blocked = "the grouping failed"
+        service.grouping._blocked = "the grouping failed"
         attendant.attend(service, home.now)
         home.steady_s += 100.0
         attendant.attend(service, home.now)

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from portraitd.model.errors import StoreError, WorkerDied
+from portraitd.model.stage import Now
 from portraitd.store.database import Database
+from support.clock import at
 from support.grouping import MethodName, near, see, taker
 from support.held_executor import Held
 from support.store import Store
@@ -35,17 +37,17 @@ def test_faces_that_come_during_a_census_wait_for_the_next(
     see(store, near(1, 0), near(1, 0.01), at_s=100.0)
     held = Held()
     grouping_run = taker(store, tmp_path, method, held)
-    grouping_run.refresh(115.0, working=False)
+    grouping_run.tick(at(115.0))
     see(store, near(1, 0.02), at_s=116.0)
     held.answer()
 
-    grouping_run.refresh(117.0, working=False)
+    grouping_run.tick(at(117.0))
 
     assert [1, 1, 0] == store.faces.persons().tolist()
     assert grouping_run.pending
-    grouping_run.refresh(131.0, working=False)
+    grouping_run.tick(at(131.0))
     held.answer()
-    grouping_run.refresh(132.0, working=False)
+    grouping_run.tick(at(132.0))
     assert [1, 1, 1] == store.faces.persons().tolist()
     assert not grouping_run.pending
 
@@ -57,18 +59,18 @@ def test_faces_forgotten_during_a_census_stay_forgotten(
     ids = [see(store, near(1, shift), at_s=100.0)[0] for shift in (0, 0.01, 0.02)]
     held = Held()
     grouping_run = taker(store, tmp_path, method, held)
-    grouping_run.refresh(115.0, working=False)
+    grouping_run.tick(at(115.0))
     store.database.execute("delete from videos where id = 1")
     held.answer()
 
-    grouping_run.refresh(117.0, working=False)
+    grouping_run.tick(at(117.0))
 
     assert ids[1:] == store.faces.ids().tolist()
     assert [1, 1] == store.faces.persons().tolist()
     assert grouping_run.pending
-    grouping_run.refresh(118.0, working=False)
+    grouping_run.tick(at(118.0))
     held.answer()
-    grouping_run.refresh(118.0, working=False)
+    grouping_run.tick(at(118.0))
     assert [1, 1] == store.faces.persons().tolist()
     assert not grouping_run.pending
 
@@ -82,15 +84,15 @@ def test_a_bridge_that_is_forgotten_during_a_census_parts_people_in_the_next(
         see(store, near(1, shift), at_s=100.0)
     held = Held()
     grouping_run = taker(store, tmp_path, "dbscan", held)
-    grouping_run.refresh(115.0, working=False)
+    grouping_run.tick(at(115.0))
     store.database.execute("delete from videos where id = 2")
     held.answer()
-    grouping_run.refresh(116.0, working=False)
+    grouping_run.tick(at(116.0))
     assert [1, 1] == store.faces.persons().tolist()
 
-    grouping_run.refresh(117.0, working=False)
+    grouping_run.tick(at(117.0))
     held.answer()
-    grouping_run.refresh(118.0, working=False)
+    grouping_run.tick(at(118.0))
 
     assert [0, 0] == store.faces.persons().tolist()
 
@@ -101,7 +103,7 @@ def test_one_census_at_a_time(store: Store, tmp_path: Path, method: MethodName) 
     held = Held()
     grouping_run = taker(store, tmp_path, method, held)
     for now_s in (115.0, 116.0, 5000.0):
-        grouping_run.refresh(now_s, working=False)
+        grouping_run.tick(at(now_s))
 
     assert 1 == len(held.jobs)
     assert grouping_run.pending
@@ -114,14 +116,14 @@ def test_a_census_that_dies_leaves_people_as_they_are(
     see(store, near(1, 0), near(1, 0.01), at_s=100.0)
     held = Held()
     grouping_run = taker(store, tmp_path, method, held)
-    grouping_run.refresh(115.0, working=False)
+    grouping_run.tick(at(115.0))
     held.fail(WorkerDied("the worker ran out of memory"))
 
-    grouping_run.refresh(116.0, working=False)
-    grouping_run.refresh(175.0, working=False)
+    grouping_run.tick(at(116.0))
+    grouping_run.tick(at(175.0))
     assert 0 == len(held.jobs)
     assert store.people.last_grouping_run() is None
-    grouping_run.refresh(176.0, working=False)
+    grouping_run.tick(at(176.0))
 
     assert 1 == len(held.jobs)
 
@@ -131,11 +133,11 @@ def test_a_census_that_dies_leaves_no_matrix_of_faces(store: Store, tmp_path: Pa
     see(store, near(1, 0), near(1, 0.01), at_s=100.0)
     held = Held()
     grouping_run = taker(store, tmp_path, "dbscan", held)
-    grouping_run.refresh(115.0, working=False)
+    grouping_run.tick(at(115.0))
     assert (tmp_path / "faces.f32").exists()
     held.fail(WorkerDied("the worker ran out of memory"))
 
-    grouping_run.refresh(116.0, working=False)
+    grouping_run.tick(at(116.0))
 
     assert not (tmp_path / "faces.f32").exists()
 
@@ -147,11 +149,11 @@ def test_after_a_clock_set_back_a_failed_census_does_not_wait_for_hours(
     see(store, near(1, 0), near(1, 0.01), at_s=10_000.0)
     held = Held()
     grouping_run = taker(store, tmp_path, method, held)
-    grouping_run.refresh(10_015.0, working=False)
+    grouping_run.tick(at(10_015.0))
     held.fail(WorkerDied("died"))
-    grouping_run.refresh(10_016.0, working=False)
+    grouping_run.tick(at(10_016.0))
 
-    grouping_run.refresh(6000.0, working=False)
+    grouping_run.tick(Now(6000.0, 10_076.0))
 
     assert 1 == len(held.jobs)
 
@@ -161,7 +163,7 @@ def test_a_parked_census_is_begun_again(store: Store, tmp_path: Path, method: Me
     see(store, near(1, 0), near(1, 0.01), at_s=100.0)
     held = Held()
     grouping_run = taker(store, tmp_path, method, held)
-    grouping_run.refresh(115.0, working=False)
+    grouping_run.tick(at(115.0))
 
     grouping_run.release()
 
@@ -179,7 +181,7 @@ def test_faces_of_two_encoders_are_not_compared(
     see(store, near(1, 0.01), at_s=100.0)
 
     with pytest.raises(StoreError, match=r"another, dlib.*portraitd rebuild"):
-        taker(store, tmp_path, method).refresh(115.0, working=False)
+        taker(store, tmp_path, method).tick(at(115.0))
 
 
 def test_a_matrix_that_cannot_be_written_is_the_machines_fault(
@@ -190,9 +192,9 @@ def test_a_matrix_that_cannot_be_written_is_the_machines_fault(
     (tmp_path / MATRIX[method]).mkdir()
     grouping_run = taker(store, tmp_path, method)
     with pytest.raises(StoreError, match=MATRIX[method]):
-        grouping_run.refresh(115.0, working=False)
+        grouping_run.tick(at(115.0))
     (tmp_path / MATRIX[method]).rmdir()
 
-    grouping_run.refresh(116.0, working=False)
+    grouping_run.tick(at(116.0))
 
     assert [1, 1] == store.faces.persons().tolist()

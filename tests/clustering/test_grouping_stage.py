@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from portraitd.clustering import grouping_jobs
 from portraitd.clustering.grouping_stage import is_due
 from portraitd.store.database import Database
+from support.clock import at
 from support.grouping import PACE, MethodName, near, see, taker
 from support.held_executor import Held
 from support.store import Store
@@ -82,7 +83,7 @@ def test_a_census_makes_people_of_neighbours(
     """Two near each other are one person; one alone is nobody."""
     see(store, near(1, 0), near(2, 0), near(1, 0.01), at_s=100.0)
 
-    taker(store, tmp_path, method).refresh(115.0, working=False)
+    taker(store, tmp_path, method).tick(at(115.0))
 
     assert [1, 0, 1] == store.faces.persons().tolist()
 
@@ -93,7 +94,7 @@ def test_people_are_found_across_videos(store: Store, tmp_path: Path, method: Me
     see(store, near(2, 0), near(3, 0), at_s=100.0)
     see(store, near(1, 0.01), near(2, 0.01), at_s=100.0)
 
-    taker(store, tmp_path, method).refresh(115.0, working=False)
+    taker(store, tmp_path, method).tick(at(115.0))
 
     assert [1, 2, 0, 1, 2] == store.faces.persons().tolist()
 
@@ -103,12 +104,12 @@ def test_without_new_faces_there_is_no_census(
 ) -> None:
     """Neither at first nor again."""
     grouping_run = taker(store, tmp_path, method)
-    grouping_run.refresh(1000.0, working=False)
+    grouping_run.tick(at(1000.0))
     assert store.people.last_grouping_run() is None
     see(store, near(1, 0), near(1, 0.01), at_s=1000.0)
-    grouping_run.refresh(1015.0, working=False)
+    grouping_run.tick(at(1015.0))
 
-    grouping_run.refresh(5000.0, working=False)
+    grouping_run.tick(at(5000.0))
 
     last = store.people.last_grouping_run()
     assert last
@@ -120,13 +121,13 @@ def test_faces_without_tracks_are_not_grouped_as_people(store: Store, tmp_path: 
     """They call for no grouping before they have some."""
     store.see(near(1, 0), near(1, 0.01), at_s=100.0)
     grouping_run = taker(store, tmp_path, "people")
-    grouping_run.refresh(115.0, working=False)
+    grouping_run.tick(at(115.0))
     assert store.people.last_grouping_run() is None
     assert not grouping_run.pending
     store.track()
     assert grouping_run.pending
 
-    grouping_run.refresh(115.0, working=False)
+    grouping_run.tick(at(115.0))
 
     assert [1, 1] == store.faces.persons().tolist()
 
@@ -138,7 +139,7 @@ def test_fewer_faces_than_a_cluster_needs_are_nobody(
     see(store, near(1, 0), near(2, 0), at_s=100.0)
     grouping_run = taker(store, tmp_path, method)
 
-    grouping_run.refresh(115.0, working=False)
+    grouping_run.tick(at(115.0))
 
     assert [0, 0] == store.faces.persons().tolist()
     assert not grouping_run.pending
@@ -148,10 +149,10 @@ def test_the_last_face_may_be_forgotten(store: Store, tmp_path: Path, method: Me
     """Then there are no people, and no endless grouping."""
     see(store, near(1, 0), near(1, 0.01), at_s=100.0)
     grouping_run = taker(store, tmp_path, method)
-    grouping_run.refresh(115.0, working=False)
+    grouping_run.tick(at(115.0))
     store.database.execute("delete from videos")
 
-    grouping_run.refresh(116.0, working=False)
+    grouping_run.tick(at(116.0))
 
     last = store.people.last_grouping_run()
     assert last
@@ -164,18 +165,20 @@ def test_tracks_of_old_videos_are_grouped_together(store: Store, tmp_path: Path)
     """As after a migration: they wait for each other, but no longer than a new face does."""
     for _ in range(4):
         store.see(near(1, 0), at_s=100.0)
-    grouping_run = taker(store, tmp_path, "people")
+    working = True
+    grouping_run = taker(store, tmp_path, "people", is_working=lambda: working)
     for now_s in (10_000.0, 10_100.0, 10_599.0):
         track_one(store)
-        grouping_run.refresh(now_s, working=True)
+        grouping_run.tick(at(now_s))
         assert store.people.last_grouping_run() is None
-    grouping_run.refresh(10_600.0, working=True)
+    grouping_run.tick(at(10_600.0))
     assert [1, 1, 1, 0] == store.faces.persons().tolist()
     track_one(store)
-    grouping_run.refresh(10_601.0, working=True)
+    grouping_run.tick(at(10_601.0))
     assert [1, 1, 1, 0] == store.faces.persons().tolist()
 
-    grouping_run.refresh(10_602.0, working=False)
+    working = False
+    grouping_run.tick(at(10_602.0))
 
     assert [1, 1, 1, 1] == store.faces.persons().tolist()
 
@@ -185,14 +188,14 @@ def test_a_census_leaves_nothing_of_tracks_that_are_gone(store: Store, tmp_path:
     for shift in (0, 0.01, 0.02):
         see(store, near(1, shift), at_s=100.0)
     grouping_run = taker(store, tmp_path, "people")
-    grouping_run.refresh(115.0, working=False)
+    grouping_run.tick(at(115.0))
     store.database.execute("delete from videos where id = 2")
-    grouping_run.refresh(116.0, working=False)
+    grouping_run.tick(at(116.0))
     rows = np.fromfile(tmp_path / "tracks.f32", "<f4").reshape(-1, 128)
     assert [True, False, True] == rows.any(axis=1).tolist()
     see(store, near(1, 0.03), at_s=200.0)
 
-    grouping_run.refresh(215.0, working=False)
+    grouping_run.tick(at(215.0))
 
     assert [1, 1, 1] == store.faces.persons().tolist()
 
@@ -202,11 +205,11 @@ def test_the_matrix_of_faces_is_removed_afterwards(store: Store, tmp_path: Path)
     see(store, near(1, 0), near(1, 0.01), at_s=100.0)
     held = Held()
     grouping_run = taker(store, tmp_path, "dbscan", held)
-    grouping_run.refresh(115.0, working=False)
+    grouping_run.tick(at(115.0))
     assert 2 * 512 == (tmp_path / "faces.f32").stat().st_size
     held.answer()
 
-    grouping_run.refresh(116.0, working=False)
+    grouping_run.tick(at(116.0))
 
     assert not (tmp_path / "faces.f32").exists()
 
@@ -217,9 +220,9 @@ def test_the_memory_of_the_census_in_force_alone_is_kept(store: Store, tmp_path:
     grouping_run = taker(store, tmp_path, "people", held)
     for number in range(3):
         see(store, near(1, 0.01 * number), at_s=100.0 * number)
-        grouping_run.refresh(100.0 * number + 15.0, working=False)
+        grouping_run.tick(at(100.0 * number + 15.0))
         held.answer()
-        grouping_run.refresh(100.0 * number + 15.0, working=False)
+        grouping_run.tick(at(100.0 * number + 15.0))
 
     last = store.people.last_grouping_run()
     assert last
@@ -237,12 +240,12 @@ def test_other_numbers_call_for_a_census(
     """What it depends on is written down with it."""
     see(store, near(1, 0), at_s=100.0)
     see(store, near(1, 0.01), at_s=100.0)
-    taker(store, tmp_path, method).refresh(115.0, working=False)
+    taker(store, tmp_path, method).tick(at(115.0))
     assert [1, 1] == store.faces.persons().tolist()
     strict = taker(store, tmp_path, method, **numbers)
     assert strict.pending
 
-    strict.refresh(116.0, working=False)
+    strict.tick(at(116.0))
 
     assert [0, 0] == store.faces.persons().tolist()
     assert not strict.pending
@@ -255,12 +258,12 @@ def test_another_method_calls_for_a_census_and_keeps_people(
     """Who was found in one way is the same person in the other."""
     see(store, near(1, 0), near(1, 0.01), near(2, 0), at_s=100.0)
     see(store, near(2, 0.01), at_s=100.0)
-    taker(store, tmp_path, first).refresh(115.0, working=False)
+    taker(store, tmp_path, first).tick(at(115.0))
     before = store.faces.persons().tolist()
     other = taker(store, tmp_path, second)
     assert other.pending
 
-    other.refresh(116.0, working=False)
+    other.tick(at(116.0))
 
     last = store.people.last_grouping_run()
     assert last

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from portraitd.clustering.grouping_methods import make_method
-from portraitd.clustering.grouping_stage import GroupingStage, Pace
+from portraitd.clustering.grouping_stage import GroupingStage
 from portraitd.config import GroupingSettings
 from portraitd.model.edit import (
     AssignFaces,
@@ -25,6 +25,7 @@ from portraitd.store.database import Database
 from portraitd.store.people import GroupingRun
 from portraitd.store.publications import Publications
 from portraitd.workers.pool import InlineExecutor
+from support.clock import at
 from support.held_executor import Held
 from support.store import Store, embedding
 
@@ -271,19 +272,21 @@ def test_a_census_that_was_overtaken_is_repeated(memory_path: Path) -> None:
         executor,
         memory_path,
     )
-    taker = GroupingStage(store.people, method, lambda: None, Pace(0.0, 600.0))
-    taker.refresh(100.0, False)
+    taker = GroupingStage(
+        store.people, method, lambda: None, GroupingSettings(settle_s=0.0, max_wait_s=600.0)
+    )
+    taker.tick(at(100.0))
     home.do(AssignFaces((5,), 1))
 
     executor.answer()
-    taker.refresh(101.0, False)
+    taker.tick(at(101.0))
 
     last = store.people.last_grouping_run()
     assert last
     assert 1 == last.id
     assert taker.pending
-    taker.refresh(120.0, False)
+    taker.tick(at(120.0))
     executor.answer()
-    taker.refresh(121.0, False)
+    taker.tick(at(121.0))
     assert [1, 2, 2, 2] == home.persons(5, 6, 7, 8)
     assert not taker.pending

@@ -11,8 +11,10 @@ from structlog.testing import capture_logs
 
 from portraitd.clustering.tracking_stage import TrackingStage
 from portraitd.model.errors import StoreError, WorkerDied
+from portraitd.model.stage import Now
 from portraitd.store.database import Database
 from portraitd.workers.pool import InlineExecutor
+from support.clock import at
 from support.held_executor import Held
 from support.store import ENCODER, Store, embedding, slice_faces
 
@@ -46,7 +48,7 @@ def test_finished_videos_get_their_tracks(store: Store) -> None:
     stage = tracker(store, InlineExecutor())
     assert stage.pending
 
-    stage.refresh(10.0)
+    stage.tick(at(10.0))
 
     assert [1, 2, 3] == tracked(store)
     assert [1, 2, 3] == store.tracks.rows().ids.tolist()
@@ -57,11 +59,11 @@ def test_a_video_gets_its_tracks_once(store: Store) -> None:
     """Later turns make nothing anew."""
     store.see(embedding(1))
     stage = tracker(store, InlineExecutor())
-    stage.refresh(10.0)
+    stage.tick(at(10.0))
 
     with capture_logs() as logs:
-        stage.refresh(11.0)
-        tracker(store, InlineExecutor()).refresh(12.0)
+        stage.tick(at(11.0))
+        tracker(store, InlineExecutor()).tick(at(12.0))
 
     assert [] == logs
     assert [1] == store.tracks.rows().ids.tolist()
@@ -73,11 +75,11 @@ def test_one_video_at_a_time(store: Store, held: Held) -> None:
     store.see(embedding(2))
     stage = tracker(store, held)
     for now_s in (10.0, 11.0, 12.0):
-        stage.refresh(now_s)
+        stage.tick(at(now_s))
         assert 1 == len(held.jobs)
     held.answer()
 
-    stage.refresh(13.0)
+    stage.tick(at(13.0))
 
     assert [1] == tracked(store)
     assert 1 == len(held.jobs)
@@ -89,7 +91,7 @@ def test_an_answer_rings(store: Store, held: Held) -> None:
     rings: list[str] = []
     store.see(embedding(1))
     stage = tracker(store, held, lambda: rings.append("rung"))
-    stage.refresh(10.0)
+    stage.tick(at(10.0))
     assert [] == rings
 
     held.answer()
@@ -105,7 +107,7 @@ def test_a_video_that_is_still_looked_at_waits(store: Store, held: Held) -> None
     store.slice_queue.record(claimed, slice_faces(embedding(1)), ENCODER, 5.0)
     stage = tracker(store, held)
 
-    stage.refresh(10.0)
+    stage.tick(at(10.0))
 
     assert [] == held.jobs
     assert not stage.pending
@@ -120,18 +122,18 @@ def test_a_job_that_dies_is_tried_again_after_a_minute(
     """Not at every turn, and it ends nothing but itself."""
     store.see(embedding(1))
     stage = tracker(store, held)
-    stage.refresh(10.0)
+    stage.tick(at(10.0))
     held.fail(error)
     with capture_logs() as logs:
-        stage.refresh(11.0)
+        stage.tick(at(11.0))
     assert [("tracking_failed", 1)] == [(line["event"], line["video"]) for line in logs]
-    stage.refresh(70.0)
+    stage.tick(at(70.0))
     assert [] == held.jobs
     assert stage.pending
 
-    stage.refresh(71.0)
+    stage.tick(at(71.0))
     held.answer()
-    stage.refresh(72.0)
+    stage.tick(at(72.0))
 
     assert [1] == tracked(store)
     assert not stage.pending
@@ -142,12 +144,12 @@ def test_a_job_that_dies_holds_no_other_video_up(store: Store, held: Held) -> No
     store.see(embedding(1))
     store.see(embedding(2))
     stage = tracker(store, held)
-    stage.refresh(10.0)
+    stage.tick(at(10.0))
     held.fail(WorkerDied("died"))
 
-    stage.refresh(11.0)
+    stage.tick(at(11.0))
     held.answer()
-    stage.refresh(12.0)
+    stage.tick(at(12.0))
 
     assert [2] == tracked(store)
     assert stage.pending
@@ -160,13 +162,13 @@ def test_a_job_that_always_dies_leaves_each_face_a_track_of_its_own(
     store.see(embedding(1), embedding(1))
     stage = tracker(store, held)
     for now_s in (10.0, 100.0):
-        stage.refresh(now_s)
+        stage.tick(at(now_s))
         held.fail(WorkerDied("died"))
-        stage.refresh(now_s + 1)
+        stage.tick(at(now_s + 1))
 
-    stage.refresh(200.0)
+    stage.tick(at(200.0))
     held.answer()
-    stage.refresh(201.0)
+    stage.tick(at(201.0))
 
     assert [1, 1] == store.tracks.rows().faces.tolist()
     assert not stage.pending
@@ -179,10 +181,10 @@ def test_a_video_that_cannot_be_given_tracks_is_left_with_the_reason(
     store.see(embedding(1))
     stage = tracker(store, held)
     for now_s in (10.0, 100.0, 200.0, 300.0):
-        stage.refresh(now_s)
+        stage.tick(at(now_s))
         held.fail(WorkerDied("the worker ran out of memory"))
-        stage.refresh(now_s + 1)
-    stage.refresh(400.0)
+        stage.tick(at(now_s + 1))
+    stage.tick(at(400.0))
 
     assert [] == held.jobs
     assert not stage.pending
@@ -197,11 +199,11 @@ def test_after_a_clock_set_back_a_failed_job_does_not_wait_for_hours(
     """A minute is a minute, whatever the clock says."""
     store.see(embedding(1))
     stage = tracker(store, held)
-    stage.refresh(10_000.0)
+    stage.tick(at(10_000.0))
     held.fail(WorkerDied("died"))
-    stage.refresh(10_001.0)
+    stage.tick(at(10_001.0))
 
-    stage.refresh(6000.0)
+    stage.tick(Now(6000.0, 10_061.0))
 
     assert 1 == len(held.jobs)
 
@@ -210,16 +212,16 @@ def test_parked_work_is_done_again(store: Store, held: Held) -> None:
     """The daemon stopped; its late answer is nobody's, and the next start begins anew."""
     store.see(embedding(1))
     stage = tracker(store, held)
-    stage.refresh(10.0)
+    stage.tick(at(10.0))
     stage.release()
     held.answer()
     assert [] == tracked(store)
 
     again = tracker(store, held)
     assert again.pending
-    again.refresh(11.0)
+    again.tick(at(11.0))
     held.answer()
-    again.refresh(12.0)
+    again.tick(at(12.0))
 
     assert [1] == tracked(store)
     assert [1] == store.tracks.rows().ids.tolist()
@@ -230,13 +232,13 @@ def test_a_video_that_was_forgotten_meanwhile_is_no_trouble(store: Store, held: 
     store.see(embedding(1))
     store.see(embedding(2))
     stage = tracker(store, held)
-    stage.refresh(10.0)
+    stage.tick(at(10.0))
     store.database.execute("delete from videos where id = 1")
     held.answer()
 
-    stage.refresh(11.0)
+    stage.tick(at(11.0))
     held.answer()
-    stage.refresh(12.0)
+    stage.tick(at(12.0))
 
     assert [2] == tracked(store)
     assert not stage.pending
@@ -251,17 +253,17 @@ def test_a_video_with_more_faces_meanwhile_is_tracked_again(store: Store, held: 
     store.slice_queue.record(first, slice_faces(embedding(1)), ENCODER, 5.0)
     store.slice_queue.lose(second, "died", 1, 6.0)
     stage = tracker(store, held)
-    stage.refresh(10.0)
+    stage.tick(at(10.0))
     store.slice_queue.retry(11.0)
     claimed = store.slice_queue.claim()
     assert claimed
     store.slice_queue.record(claimed, slice_faces(embedding(1)), ENCODER, 12.0)
     held.answer()
 
-    stage.refresh(13.0)
+    stage.tick(at(13.0))
     assert [] == tracked(store)
     held.answer()
-    stage.refresh(14.0)
+    stage.tick(at(14.0))
 
     # Both at the same time of the video: two tracks.
     assert [1, 1] == store.tracks.rows().faces.tolist()
@@ -272,16 +274,16 @@ def test_an_answer_is_not_lost_while_the_store_is_full(store: Store, held: Held)
     """The service says so and goes on; the answer is written when there is room."""
     store.see(*(embedding(seed) for seed in range(40)))
     stage = tracker(store, held)
-    stage.refresh(10.0)
+    stage.tick(at(10.0))
     held.answer()
     pages = store.database.execute("pragma page_count").fetchone()[0]
     store.database.execute(f"pragma max_page_count = {pages}")
     with pytest.raises(StoreError, match="full"):
-        stage.refresh(11.0)
+        stage.tick(at(11.0))
     assert [] == tracked(store)
     store.database.execute("pragma max_page_count = 1000000")
 
-    stage.refresh(12.0)
+    stage.tick(at(12.0))
 
     assert [] == held.jobs
     assert [1] == tracked(store)

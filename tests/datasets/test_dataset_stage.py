@@ -74,8 +74,8 @@ def test_a_build_that_fails_is_tried_again_later(tmp_path: Path, photographs: li
     with home.opened() as service:
         with held(home.settings.dataset_dir):
             for _ in range(5):
-                home.turn(service)
-        assert service.dataset_stage.pending
+                home.tick(service)
+        assert service.dataset.pending
         assert not (home.settings.dataset_dir / "coco").exists()
         home.steady_s += 60
         home.run_until_idle(service)

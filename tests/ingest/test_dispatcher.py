@@ -18,6 +18,7 @@ from portraitd.model.errors import FileChanged, NotMedia, StoreError, Unreadable
 from portraitd.model.media_file import FileState, Stamp
 from portraitd.store.database import Database
 from portraitd.store.files import INBOX
+from support.clock import at
 from support.store import Store, embedding, slice_faces, video_facts
 
 
@@ -61,9 +62,8 @@ class Floor:
     def _ring(self) -> None:
         self.rings += 1
 
-    def turn(self, now_s: float = 10.0) -> None:
-        self.dispatcher.collect(now_s)
-        self.dispatcher.fill(now_s)
+    def tick(self, now_s: float = 10.0) -> None:
+        self.dispatcher.tick(at(now_s))
 
     def state(self, name: str = "clip.mp4") -> FileState:
         return self.store.files.below(INBOX)[Path(name)].state
@@ -85,18 +85,18 @@ def floor(store: Store) -> Floor:
 def test_a_ready_file_is_probed_and_then_encoded(store: Store, floor: Floor) -> None:
     """As many slices are out as there are places; each answer rings."""
     store.file(state=FileState.READY)
-    floor.turn()
+    floor.tick()
     assert FileState.PROBING is floor.state()
     floor.workers.probes[0].set_result(video_facts(180.0))
-    floor.turn()
+    floor.tick()
     assert FileState.ENCODING is floor.state()
     assert [(0.0, 60.0), (60.0, 120.0)] == floor.workers.pieces
     floor.workers.slices[0].set_result(slice_faces(embedding(1)))
-    floor.turn()
+    floor.tick()
     assert (120.0, math.inf) == floor.workers.pieces[2]
     floor.workers.slices[1].set_result(slice_faces())
     floor.workers.slices[2].set_result(slice_faces(embedding(2), ended_s=180.0))
-    floor.turn()
+    floor.tick()
 
     assert FileState.DONE is floor.state()
     assert 2 == store.faces.count()
@@ -107,11 +107,11 @@ def test_a_ready_file_is_probed_and_then_encoded(store: Store, floor: Floor) -> 
 def test_files_are_probed_before_slices_are_encoded(store: Store, floor: Floor) -> None:
     """So that a short photo does not wait for a long film."""
     store.video("film.mp4", slices=9)
-    floor.turn()
+    floor.tick()
     store.file("photo.jpg", FileState.READY)
     floor.workers.slices[0].set_result(slice_faces())
 
-    floor.turn()
+    floor.tick()
 
     assert 1 == len(floor.workers.probes)
     assert 2 == len(floor.workers.slices)
@@ -130,10 +130,10 @@ def test_a_file_that_cannot_be_probed_says_why(
 ) -> None:
     """One that changed is looked at again when it has stood still."""
     store.file(state=FileState.READY)
-    floor.turn()
+    floor.tick()
     floor.workers.probes[0].set_exception(error)
 
-    floor.turn()
+    floor.tick()
 
     assert (state, str(error)) == (floor.state(), floor.reason())
     assert 1 == len(floor.workers.probes)
@@ -146,10 +146,10 @@ def test_a_file_whose_worker_dies_is_probed_three_times(
     """Then it has failed, with the reason of the last time."""
     store.file(state=FileState.READY)
     for attempt in range(3):
-        floor.turn()
+        floor.tick()
         floor.workers.probes[attempt].set_exception(error)
 
-    floor.turn()
+    floor.tick()
 
     assert 3 == len(floor.workers.probes)
     assert FileState.FAILED is floor.state()
@@ -160,12 +160,12 @@ def test_a_slice_whose_worker_dies_is_encoded_three_times(store: Store, floor: F
     """Then the video has failed; another one has not."""
     store.video("bad.mp4")
     store.video("good.mp4")
-    floor.turn()
+    floor.tick()
     bad, good = floor.workers.slices
     good.set_result(slice_faces(embedding(1)))
     for _ in range(3):
         bad.set_exception(WorkerDied("ended by SIGSEGV"))
-        floor.turn()
+        floor.tick()
         bad = floor.workers.slices[-1]
 
     assert 4 == len(floor.workers.slices)
@@ -178,11 +178,11 @@ def test_a_slice_whose_worker_dies_is_encoded_three_times(store: Store, floor: F
 def test_a_video_that_cannot_be_decoded_is_given_up_at_once(store: Store, floor: Floor) -> None:
     """It is at fault, not the worker."""
     store.video(slices=9)
-    floor.turn()
+    floor.tick()
     floor.workers.slices[0].set_exception(UnreadableVideo("no frame"))
     floor.workers.slices[1].set_exception(UnreadableVideo("no frame"))
 
-    floor.turn()
+    floor.tick()
 
     assert 2 == len(floor.workers.slices)
     assert (FileState.FAILED, "no frame") == (floor.state(), floor.reason())
@@ -205,14 +205,14 @@ def test_a_video_that_changes_is_forgotten_whatever_else_comes(
     for _ in range(2):
         store.slice_queue.claim()
     store.database.execute("update slices set state = 'queued', attempts = 2")
-    floor.turn()
+    floor.tick()
     floor.workers.slices[0].set_exception(FileChanged("written"))
     if isinstance(second, Exception):
         floor.workers.slices[1].set_exception(second)
     else:
         floor.workers.slices[1].set_result(second)
 
-    floor.turn()
+    floor.tick()
 
     assert (FileState.GONE, "written") == (floor.state(), floor.reason())
     assert 0 == store.faces.count()
@@ -228,14 +228,14 @@ def test_an_answer_about_a_file_that_was_replaced_meanwhile_does_not_count(
 ) -> None:
     """It is about the old content; the new one has to stand still first."""
     file = store.file(state=FileState.READY)
-    floor.turn()
+    floor.tick()
     store.files.note(INBOX, file.path, Stamp(99, 99, 99), FileState.WAITING, 11.0, "still growing")
     if isinstance(answer, Exception):
         floor.workers.probes[0].set_exception(answer)
     else:
         floor.workers.probes[0].set_result(answer)
 
-    floor.turn()
+    floor.tick()
 
     assert (FileState.WAITING, "still growing") == (floor.state(), floor.reason())
     assert {} == store.slice_queue.counts()
@@ -245,15 +245,15 @@ def test_an_answer_about_a_file_that_was_replaced_meanwhile_does_not_count(
 def test_a_file_replaced_while_it_is_encoded_stops_no_other(store: Store, floor: Floor) -> None:
     """Its slices that wait are dropped with it."""
     file = store.video(slices=9)
-    floor.turn()
+    floor.tick()
     store.video("other.mp4")
     store.files.note(INBOX, file.path, Stamp(99, 99, 99), FileState.WAITING, 11.0)
     for future in floor.workers.slices[:2]:
         future.set_result(slice_faces(embedding(1)))
 
-    floor.turn()
+    floor.tick()
     floor.workers.slices[2].set_result(slice_faces(embedding(2)))
-    floor.turn()
+    floor.tick()
 
     assert 3 == len(floor.workers.slices)
     assert FileState.DONE is floor.state("other.mp4")
@@ -265,7 +265,7 @@ def test_what_is_out_is_given_back_when_the_daemon_stops(store: Store, floor: Fl
     """As if it had never been claimed."""
     store.video("film.mp4")
     store.file("photo.jpg", FileState.READY)
-    floor.turn()
+    floor.tick()
 
     floor.dispatcher.release()
 
@@ -280,15 +280,15 @@ def test_what_is_out_is_given_back_when_the_daemon_stops(store: Store, floor: Fl
 def test_an_answer_is_kept_until_it_is_recorded(store: Store, floor: Floor, tmp_path: Path) -> None:
     """A disk that is full when it comes does not lose it."""
     store.video()
-    floor.turn()
+    floor.tick()
     pages = store.database.execute("pragma page_count").fetchone()[0]
     store.database.execute(f"pragma max_page_count = {pages}")
     floor.workers.slices[0].set_result(slice_faces(*(embedding(seed) for seed in range(100))))
     with pytest.raises(StoreError, match="full"):
-        floor.turn()
+        floor.tick()
     store.database.execute("pragma max_page_count = 1000000")
 
-    floor.turn()
+    floor.tick()
 
     assert FileState.DONE is floor.state()
     assert 100 == store.faces.count()

@@ -15,7 +15,8 @@ import pytest
 from portraitd.faces.factory import build_encoder
 from portraitd.faces.interface import EncoderSettings
 from portraitd.model.face import Box
-from portraitd.service.pipeline import Now, Service
+from portraitd.model.stage import Now
+from portraitd.service.pipeline import Service
 from support.home import START_S, Home, assert_sound, dump, person_folders
 from support.media import BAD_CONTENTS, as_jpeg
 
@@ -272,9 +273,9 @@ def test_stopping_after_every_turn_changes_nothing(undisturbed: Home, disturbed:
     """Each turn is the only one of its service; the next start goes on from the rows."""
     for _ in range(100):
         with disturbed.opened() as service:
-            disturbed.turn(service)
+            disturbed.tick(service)
             # As on SIGTERM: what has come back is recorded, the rest given back.
-            service.dispatcher.collect(disturbed.now.wall_s)
+            service.dispatcher.collect(disturbed.now)
             service.release()
             if service.idle:
                 break
@@ -293,7 +294,7 @@ def test_being_killed_again_and_again_changes_nothing(
     for _ in range(100):
         with disturbed.opened() as service:
             for _ in range(turns):
-                disturbed.turn(service)
+                disturbed.tick(service)
                 idle = service.idle
         if idle:
             break
@@ -309,7 +310,7 @@ def test_a_clock_that_jumps_back_stops_nothing(tmp_path: Path, photographs: list
 
     def jumped(service: Service, steady_s: int) -> bool:
         wall_s = START_S + steady_s - (3600 if steady_s > 8 else 0)
-        service.turn(Now(wall_s, float(steady_s)))
+        service.tick(Now(wall_s, float(steady_s)))
         return service.idle
 
     with home.opened() as service:

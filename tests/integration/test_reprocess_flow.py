@@ -38,7 +38,7 @@ def test_a_rebuild_keeps_people_names_and_words(home: Home, photographs: list[Pa
         service.reprocessing.begin(again.now.wall_s)
         shown = folders(again)
         for _ in range(6):
-            again.turn(service)
+            again.tick(service)
             assert shown == folders(again) or not service.reprocessing.pending
     again.run()
 
@@ -58,8 +58,8 @@ def rebuilt_while_one_comes(home: Home, photograph: Path, name: str) -> set[int]
     before = {row["id"] for row in home.rows("faces")}
     with home.opened() as service:
         home.drop(as_jpeg(photograph), name)
-        home.turn(service)
-        home.turn(service)
+        home.tick(service)
+        home.tick(service)
         service.reprocessing.begin(home.now.wall_s)
         home.run_until_idle(service)
     assert "done" == home.states()[name]

@@ -188,7 +188,7 @@ def until_recorded(home: Home, service: Service) -> None:
     """Read until the ledger has a row; nothing is published meanwhile."""
     while not ledger(home):
         home.steady_s += 1.0
-        service.review.refresh(home.now.wall_s, home.now.steady_s)
+        service.review.tick(home.now)
 
 
 def test_a_copy_means_nothing(home: Home) -> None:
@@ -208,19 +208,19 @@ def test_a_gesture_counts_within_seconds_of_looking(home: Home) -> None:
     """With an event, in no more turns than the settling takes; without one at the next scan."""
     with home.opened() as service:
         for _ in range(30):
-            home.turn(service)
+            home.tick(service)
         move(portraits(home, BOB)[0], home.people / ANN)
         service.review.wake()
         began_s = home.steady_s
         while not ledger(home):
-            home.turn(service)
+            home.tick(service)
         assert 5.0 >= home.steady_s - began_s
         home.run_until_idle(service)
 
         (home.people / ANN).rename(home.people / "Ann")
         began_s = home.steady_s
         while len(ledger(home)) < 2:
-            home.turn(service)
+            home.tick(service)
         assert 30.0 >= home.steady_s - began_s
 
 
@@ -236,7 +236,7 @@ def test_much_that_is_gone_at_once_decides_nothing(home: Home, two_people: Path)
 
     with home.opened() as service, capture_logs() as logs:
         for _ in range(40):
-            home.turn(service)
+            home.tick(service)
         assert not service.idle
         assert "gone" in home.troubles()["review"]
 
@@ -271,7 +271,7 @@ def test_a_share_that_comes_back_is_believed_again(home: Home, two_people: Path)
         for folder in person_folders(home.people):
             folder.rename(away / folder.name)
         for _ in range(20):
-            home.turn(service)
+            home.tick(service)
         for folder in sorted(away.iterdir()):
             folder.rename(home.people / folder.name)
         home.run_until_idle(service)

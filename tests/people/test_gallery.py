@@ -15,6 +15,7 @@ from portraitd.model.errors import PublishError
 from portraitd.store.database import Database
 from portraitd.store.publications import Publication
 from portraitd.store.reprocess import ReprocessQueue
+from support.clock import at
 from support.gallery import HOSTILE, Exhibition, drawn_montage
 from support.tree import Snapshot, snapshot
 
@@ -61,7 +62,7 @@ def changed(before: Snapshot, after: Snapshot) -> set[str]:
 
 def test_before_anybody_is_found_there_is_a_page(exhibition: Exhibition) -> None:
     """It says so; and everything it names is there."""
-    exhibition.gallery.refresh(1.0)
+    exhibition.gallery.tick(at(1.0))
 
     assert not exhibition.gallery.pending
     assert {"people": 0, "clips": 0, "since": 0, "new_people": 0, "new_faces": 0, "at": 0} == read(
@@ -283,7 +284,7 @@ def test_a_note_that_was_tampered_with_leads_nowhere(exhibition: Exhibition) -> 
         text = text.replace(old, new)
     note.write_text(text.replace("portrait 6 ", f"portrait {'9' * 5000} "))
     exhibition.note_publication(Publication(1, 0, "2"), 4000.0)
-    exhibition.gallery.refresh(4000.0)
+    exhibition.gallery.tick(at(4000.0))
 
     assert ([], "") == (person(exhibition, 2)["portraits"], person(exhibition, 2)["picture"])
     assert "" == cards(exhibition)[2]["picture"]
@@ -318,11 +319,11 @@ def test_a_share_that_is_away_is_waited_for(exhibition: Exhibition) -> None:
     exhibition.note_publication(Publication(1, 0, "2"), 4000.0)
 
     with pytest.raises(PublishError, match="the share may be away"):
-        exhibition.gallery.refresh(4000.0)
+        exhibition.gallery.tick(at(4000.0))
     exhibition.root.with_name("away").rename(marker)
     with pytest.raises(PublishError, match="the share may be away"):
-        exhibition.gallery.refresh(4001.0)
-    exhibition.gallery.refresh(4020.0)
+        exhibition.gallery.tick(at(4001.0))
+    exhibition.gallery.tick(at(4020.0))
 
     assert not exhibition.gallery.pending
 

@@ -17,6 +17,7 @@ from portraitd.model.edit import (
     SplitPerson,
 )
 from portraitd.model.errors import MassDisappearance, PublishError
+from portraitd.model.stage import Now
 from portraitd.people.review import Review, ReviewPace
 from portraitd.people.tree.diff import Known
 from portraitd.store.blocked_stages import BlockedStages
@@ -84,7 +85,7 @@ class Desk:
 
     def at(self, *times_s: float) -> None:
         for steady_s in times_s:
-            self.review.refresh(1000.0 + steady_s, steady_s)
+            self.review.tick(Now(1000.0 + steady_s, steady_s))
 
     def rows(self) -> list[str]:
         return [row.kind for row in self.store.ledger.rows()]

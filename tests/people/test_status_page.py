@@ -56,41 +56,41 @@ def test_the_time_left_follows_from_the_slices_done(exhibition: Exhibition) -> N
     after = exhibition.slice_queue.progress()
 
     assert (None, 3.75) == (before.eta_s(2), after.eta_s(2))
-    exhibition.board.refresh("faces", 10.0)
+    exhibition.board.write("faces", 10.0)
     assert "4 s" in page(exhibition)
 
 
 def test_it_is_written_when_something_changed(exhibition: Exhibition) -> None:
     """Every few seconds at most; what did not change is left alone."""
     exhibition.video("a.mp4", slices=4)
-    exhibition.board.refresh("faces", 10.0)
+    exhibition.board.write("faces", 10.0)
     first = page(exhibition)
     a_slice(exhibition)
-    exhibition.board.refresh("faces", 10.0 + GAP_S / 2)
+    exhibition.board.write("faces", 10.0 + GAP_S / 2)
     assert first == page(exhibition)
-    exhibition.board.refresh("faces", 10.0 + GAP_S)
+    exhibition.board.write("faces", 10.0 + GAP_S)
     assert "25 % of the footage" in page(exhibition)
     before = snapshot(exhibition.root)
 
-    exhibition.board.refresh("faces", 100.0)
+    exhibition.board.write("faces", 100.0)
 
     assert before == snapshot(exhibition.root)
 
 
 def test_the_end_is_said_at_once(exhibition: Exhibition) -> None:
     """Nobody is to wait for work that is done; a clock set back does not silence it."""
-    exhibition.board.refresh("faces", 10.0)
-    exhibition.board.refresh("idle", 10.1)
+    exhibition.board.write("faces", 10.0)
+    exhibition.board.write("idle", 10.1)
     assert "Everything is done" in page(exhibition)
     exhibition.video("a.mp4")
-    exhibition.board.refresh("idle", 2.0)
+    exhibition.board.write("idle", 2.0)
 
     assert "a.mp4" in page(exhibition)
 
 
 def test_the_line_goes_with_the_page(exhibition: Exhibition) -> None:
     """The page of all people reads it."""
-    exhibition.board.refresh("grouping", 10.0)
+    exhibition.board.write("grouping", 10.0)
 
     line = (exhibition.root / "gallery/data/status.js").read_text()
     assert '"stage":"grouping"' in line
@@ -99,7 +99,7 @@ def test_the_line_goes_with_the_page(exhibition: Exhibition) -> None:
 
 def test_the_gallery_leaves_it_alone(exhibition: Exhibition) -> None:
     """Both write to one folder."""
-    exhibition.board.refresh("idle", 10.0)
+    exhibition.board.write("idle", 10.0)
     exhibition.show("a.mp4", [(1, 3.0)])
     exhibition.grouping_run()
     exhibition.publish(3000.0)

@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from portraitd.service.pipeline import Now
+from portraitd.model.stage import Now
 from support.home import START_S, Home, assert_sound, person_folders
 from support.tree import snapshot
 
@@ -33,7 +33,7 @@ def test_a_people_tree_that_is_away_is_said_once_a_minute(
     with home.opened() as service, capture_logs() as logs:
         (home.people / MARKER).rename(home.people.with_name("away"))
         for _ in range(100):
-            home.turn(service)
+            home.tick(service)
         assert ["blocked"] * 2 == troubles(logs)
         assert not service.idle
         assert [] == person_folders(home.people)
@@ -51,10 +51,10 @@ def test_work_goes_on_while_the_people_tree_is_away(home: Home, photographs: lis
     with home.opened() as service:
         (home.people / MARKER).rename(home.people.with_name("away"))
         for _ in range(20):
-            home.turn(service)
+            home.tick(service)
         home.drop(photographs[1], "b.jpg")
         for _ in range(20):
-            home.turn(service)
+            home.tick(service)
 
     assert {"a.jpg": "done", "b.jpg": "done"} == home.states()
     assert 2 == len(home.rows("people"))
@@ -68,11 +68,11 @@ def test_a_share_that_comes_back_after_a_clock_set_back_is_used(
     with home.opened() as service:
         (home.people / MARKER).rename(home.people.with_name("away"))
         for _ in range(12):
-            home.turn(service)
+            home.tick(service)
         home.people.with_name("away").rename(home.people / MARKER)
         for _ in range(20):
             home.steady_s += 1.0
-            service.turn(Now(START_S - 7200.0 + home.steady_s, home.steady_s))
+            service.tick(Now(START_S - 7200.0 + home.steady_s, home.steady_s))
 
     assert 1 == len(person_folders(home.people))
 
@@ -82,7 +82,7 @@ def test_a_service_with_nothing_to_do_is_idle(home: Home) -> None:
     with home.opened() as service:
         assert not service.idle
 
-        home.turn(service)
+        home.tick(service)
 
         assert service.idle
 
@@ -93,7 +93,7 @@ def test_nothing_is_idle_while_a_file_settles(home: Home, photographs: list[Path
     seen = []
     with home.opened() as service:
         while not service.idle:
-            home.turn(service)
+            home.tick(service)
             seen.append(len(list(home.people.glob("*/montage.jpg"))))
 
     assert 1 == seen[-1]
@@ -103,26 +103,26 @@ def test_nothing_is_idle_while_a_file_settles(home: Home, photographs: list[Path
 def test_an_idle_service_sleeps_until_the_next_scan(home: Home, photographs: list[Path]) -> None:
     """And looks every second while a file settles."""
     with home.opened() as service:
-        home.turn(service)
-        assert 10.0 == service.next_turn_s(home.now)
+        home.tick(service)
+        assert 10.0 == service.next_tick_s(home.now)
         home.drop(photographs[0], "a.jpg")
-        home.turn(service)
+        home.tick(service)
 
-        assert 1.0 == service.next_turn_s(home.now)
+        assert 1.0 == service.next_tick_s(home.now)
 
 
 def test_a_ring_between_two_looks_is_not_forgotten(home: Home, photographs: list[Path]) -> None:
     """Looking once a second is enough, but it must be looked."""
     with home.opened() as service:
-        home.turn(service)
+        home.tick(service)
         home.drop(photographs[0], "a.jpg")
         soon = Now(home.now.wall_s + 0.3, home.now.steady_s + 0.3)
-        service.turn(soon, rung=True)
+        service.tick(soon, woken=True)
         assert {} == home.states()
 
-        assert service.next_turn_s(soon) <= 1.0
+        assert service.next_tick_s(soon) <= 1.0
         later = Now(soon.wall_s + 0.7, soon.steady_s + 0.7)
-        service.turn(later, rung=False)
+        service.tick(later, woken=False)
 
     assert {"a.jpg": "waiting"} == home.states()
 
@@ -130,12 +130,12 @@ def test_a_ring_between_two_looks_is_not_forgotten(home: Home, photographs: list
 def test_the_share_says_how_things_stand(home: Home, photographs: list[Path]) -> None:
     """From the first turn on, while there is work, and when it is done."""
     with home.opened() as service:
-        home.turn(service)
+        home.tick(service)
         assert "Everything is done" in (home.people / "STATUS.html").read_text()
         assert (home.people / "index.html").exists()
         home.drop(photographs[0], "a.jpg")
         home.drop(b"no media", "b.mp4")
-        home.turn(service)
+        home.tick(service)
         assert "Finding faces" in (home.people / "STATUS.html").read_text()
         home.run_until_idle(service)
 
@@ -157,7 +157,7 @@ def test_what_says_nothing_new_is_not_written(home: Home, photographs: list[Path
         home.run_until_idle(service)
         before = snapshot(home.people)
         for _ in range(30):
-            home.turn(service)
+            home.tick(service)
     with home.opened() as service:
         home.run_until_idle(service)
 

@@ -72,6 +72,6 @@ def test_a_worker_that_is_sent_files_says_so() -> None:
 def test_a_service_without_a_cluster_forgets_the_last_one(home: Home) -> None:
     """Workers of yesterday are no news."""
     with home.opened() as service:
-        home.turn(service)
+        home.tick(service)
 
     assert ([], None) == (read_status(home.settings).workers, read_status(home.settings).cluster)

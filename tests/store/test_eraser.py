@@ -154,7 +154,7 @@ def test_a_forgotten_person_stays_out_of_the_same_video(home: Home, two_people: 
     """Looked at anew, it gives the other person alone."""
     with home.opened() as service:
         before = dump(home.settings).faces
-        eraser = service.forgetter
+        eraser = service.erasure
         eraser.forget(find(_store(service), "person", "1"), START_S + 900.0)
         home.run_until_idle(service)
         after = dump(home.settings).faces
@@ -211,9 +211,9 @@ def test_a_tree_that_is_away_delays_the_end(home: Home) -> None:
     secrets = secrets_of(home, "person_id = 1")
     away = home.people.rename(home.people.with_name("elsewhere"))
     with home.opened() as service:
-        service.forgetter.forget(find(_store(service), "person", "1"), START_S + 900.0)
-        home.turn(service)
-        assert service.forgetter.pending
+        service.erasure.forget(find(_store(service), "person", "1"), START_S + 900.0)
+        home.tick(service)
+        assert service.erasure.pending
         state = traces(home.settings.state_dir, secrets)
     away.rename(home.people)
     home.run()
@@ -229,10 +229,10 @@ def test_a_reader_delays_the_end_and_nothing_else(home: Home) -> None:
         with closing(connect(home.settings.state_dir)) as reader:
             reader.execute("begin")
             reader.execute("select count(*) from faces").fetchone()
-            service.forgetter.forget(find(_store(service), "person", "1"), START_S + 900.0)
+            service.erasure.forget(find(_store(service), "person", "1"), START_S + 900.0)
             service.files._db.execute("pragma busy_timeout = 1")
-            home.turn(service)
-            waiting = service.forgetter.pending
+            home.tick(service)
+            waiting = service.erasure.pending
         home.run_until_idle(service)
 
     assert waiting
@@ -246,6 +246,6 @@ def test_a_day_begins_where_people_live() -> None:
 
 
 def _store(service: object) -> Eraser:
-    store = service.forgetter._forgetting  # type: ignore[attr-defined]
+    store = service.erasure._forgetting  # type: ignore[attr-defined]
     assert isinstance(store, Eraser)
     return store

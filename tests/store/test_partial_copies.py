@@ -131,8 +131,8 @@ def test_a_whole_that_comes_while_its_beginning_is_rebuilt_loses_nothing(
     with home.opened() as service:
         home.drop(whole, "whole.mp4")
         # At the next turn it has stood still for long enough.
-        home.turn(service)
-        home.turn(service)
+        home.tick(service)
+        home.tick(service)
         service.reprocessing.begin(home.now.wall_s)
         home.run_until_idle(service)
 
@@ -173,7 +173,7 @@ def test_a_whole_that_goes_away_leaves_its_beginning(home: Home, whole: bytes) -
     home.drop(whole, "clip.mp4")
     with home.opened() as service:
         while "encoding" not in home.states().values():
-            service.admission.refresh(home.now.wall_s, home.steady_s)
+            service.admission.scan(home.now)
             home.steady_s += 1.0
             if arrival := service.slice_queue.claim_file(0.0):
                 source = service.files.source(arrival.file)

@@ -27,6 +27,7 @@ from portraitd.store.corrections.edit_recorder import EditRecorder
 from portraitd.store.database import Database
 from portraitd.store.publications import DesiredTree, Limits, Publication, Publications
 from portraitd.workers.pool import InlineExecutor
+from support.clock import at
 from support.store import Store, embedding
 
 THREE = Limits(per_track=3, unsorted=2)
@@ -198,10 +199,10 @@ def test_publishing_touches_what_changed(desk: Desk, memory_path: Path) -> None:
     many(desk, 200)
     folder = memory_path / "people"
     stage = publisher(desk, folder)
-    stage.refresh(10.0)
+    stage.tick(at(10.0))
     assert not stage.pending
     before, asked = files(folder), desk.database.asked
-    stage.refresh(11.0)
+    stage.tick(at(11.0))
     assert before == files(folder)
     assert 4 >= desk.database.asked - asked
 
@@ -210,7 +211,7 @@ def test_publishing_touches_what_changed(desk: Desk, memory_path: Path) -> None:
     persons = desk.store.faces.persons()
     desk.store.group([*(persons - 1).tolist()[:600], 0, 1, 2, 3, 4])
     asked = desk.database.asked
-    stage.refresh(12.0)
+    stage.tick(at(12.0))
 
     assert {f"person-{number:04d}" for number in range(1, 6)} == written_since(folder, before)
     assert 200 > desk.database.asked - asked
@@ -221,12 +222,12 @@ def test_a_name_touches_one_folder(desk: Desk, memory_path: Path) -> None:
     many(desk, 20)
     folder = memory_path / "people"
     stage = publisher(desk, folder)
-    stage.refresh(10.0)
+    stage.tick(at(10.0))
     before = files(folder)
 
     desk.recorder.apply([NamePerson(7, "Ann")], 11.0)
     assert stage.pending
-    stage.refresh(12.0)
+    stage.tick(at(12.0))
 
     assert not stage.pending
     assert {"Ann"} == written_since(folder, before)

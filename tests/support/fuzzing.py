@@ -22,8 +22,8 @@ from structlog.testing import capture_logs
 
 from portraitd.config import Settings
 from portraitd.model.media_file import FileState
+from portraitd.model.stage import Now
 from portraitd.service.daemon import open_service
-from portraitd.service.pipeline import Now
 from portraitd.service.wakeup import Doorbell
 from support.media import pattern, with_index_first, write_pattern_clip
 
@@ -166,11 +166,11 @@ def run(folder: Path, home: Path, limit_s: float) -> Outcome:
     outcome, began_s = Outcome(), time.monotonic()
     doorbell = Doorbell()
     with capture_logs() as logs, open_service(settings, doorbell) as service:
-        service.leave_inbox()
+        service.admission.leave_inbox()
         ids = service.admission.register([folder], time.time())
         while not service.idle:
             assert time.monotonic() - began_s < limit_s, "the service stands still"
-            service.turn(Now.read())
+            service.tick(Now.read())
             doorbell.wait(1.0)
         for file_id in ids:
             file = service.files.get(file_id)

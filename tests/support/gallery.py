@@ -19,6 +19,7 @@ from portraitd.people.tree.people_tree import PeopleTree, Published
 from portraitd.store.database import Database
 from portraitd.store.people import PersonAssignment
 from portraitd.store.publications import Limits, Publication, Publications
+from support.clock import at
 from support.store import ENCODER, Store, video_facts
 
 BOX = Box(84, 120, 204, 240)
@@ -36,7 +37,9 @@ class Exhibition(Store):
         self.tree = PeopleTree(root)
         self.tree.create()
         self.gallery = Gallery(database, self.people, self.faces, root)
-        self.board = StatusPageStage(database, self.slice_queue, self.people, root, 2)
+        self.board = StatusPageStage(
+            database, self.slice_queue, self.people, root, 2, lambda: "idle"
+        )
         self.person_of: list[int] = []
         self.montages: dict[int, bytes] = {}
 
@@ -108,7 +111,7 @@ class Exhibition(Store):
         grouping_run = self.people.last_grouping_run()
         assert grouping_run
         self.note_publication(Publication(grouping_run.id, 0, "1"), now_s)
-        self.gallery.refresh(now_s)
+        self.gallery.tick(at(now_s))
         return done
 
     def note_publication(self, publication: Publication, now_s: float) -> None:

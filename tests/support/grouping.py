@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, Literal
@@ -10,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portraitd.clustering.grouping_methods import make_method
-from portraitd.clustering.grouping_stage import GroupingStage, Pace
+from portraitd.clustering.grouping_stage import GroupingStage
 from portraitd.config import GroupingSettings
 from portraitd.workers.pool import InlineExecutor
 from support.store import Store, embedding
 
-PACE = Pace(settle_s=15.0, max_wait_s=600.0)
+PACE = GroupingSettings(settle_s=15.0, max_wait_s=600.0)
 
 MethodName = Literal["people", "dbscan"]
 
@@ -25,6 +26,7 @@ def taker(
     tmp_path: Path,
     method: MethodName,
     executor: Executor | None = None,
+    is_working: Callable[[], bool] = lambda: False,
     **numbers: Any,
 ) -> GroupingStage:
     settings = GroupingSettings(method=method, **{"min_samples": 2} | numbers)
@@ -37,7 +39,7 @@ def taker(
         executor or InlineExecutor(),
         tmp_path,
     )
-    return GroupingStage(store.people, made, lambda: None, PACE)
+    return GroupingStage(store.people, made, lambda: None, PACE, is_working)
 
 
 def near(seed: int, shift: float) -> NDArray[np.float32]:

@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 
 from portraitd.config import Settings
 from portraitd.media.xmp import without_mark
+from portraitd.model.stage import Now
 from portraitd.service.home import make_home
-from portraitd.service.pipeline import Now, Service
+from portraitd.service.pipeline import Service
 from portraitd.service.wakeup import Doorbell
 from portraitd.store.database import Database, StoreLock
 from portraitd.workers.pool import InlineExecutor
@@ -81,10 +82,10 @@ class Home:
             finally:
                 database.close()
 
-    def turn(self, service: Service) -> None:
+    def tick(self, service: Service) -> None:
         """One turn, a second later than the last."""
         self.steady_s += 1.0
-        service.turn(self.now)
+        service.tick(self.now)
 
     @property
     def now(self) -> Now:
@@ -93,7 +94,7 @@ class Home:
     def run_until_idle(self, service: Service, turns: int = 200) -> None:
         """Turn until there is nothing left to do."""
         for _ in range(turns):
-            self.turn(service)
+            self.tick(service)
             if service.idle:
                 return
         raise AssertionError(f"not idle after {turns} turns: {self.rows('files')}")

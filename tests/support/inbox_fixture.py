@@ -7,6 +7,7 @@ from pathlib import Path
 
 from portraitd.ingest.admission import Admission, InboxPace
 from portraitd.model.media_file import FileState
+from portraitd.model.stage import Now
 from portraitd.store.database import Database
 from portraitd.store.files import INBOX, Files, KnownFile
 
@@ -32,7 +33,7 @@ class Desk:
 
     def look(self, after_s: float = 1.0) -> None:
         self.now_s += after_s
-        self.admission.refresh(1000.0 + self.now_s, self.now_s)
+        self.admission.scan(Now(1000.0 + self.now_s, self.now_s))
 
     def settle(self) -> None:
         """Look until everything that stands still has been taken."""

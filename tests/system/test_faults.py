@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from portraitd.model.errors import StoreError
+from portraitd.model.stage import Now
 from portraitd.service.daemon import open_service
 from portraitd.service.health import FILE_NAME as HEALTH
 from portraitd.service.health import Health, tell
@@ -82,7 +83,7 @@ def fill(folder: Path) -> Path:
 
 def turns(home: Home, service: Service, count: int) -> None:
     for _ in range(count):
-        home.turn(service)
+        home.tick(service)
 
 
 def failed(home: Home) -> list[str]:
@@ -187,6 +188,12 @@ def test_a_share_that_is_away_gets_nothing_written_in_its_place(
     assert_sound(home.settings)
 
 
+def answers(share: ShareProbe) -> bool:
+    """Probe a share."""
+    share.tick(Now.read())
+    return not share.blocked
+
+
 def test_a_share_that_hangs_stops_nothing_else(
     tmp_path: Path,
     fuse: Callable[[Path], subprocess.Popen[bytes]],
@@ -196,14 +203,14 @@ def test_a_share_that_hangs_stops_nothing_else(
     home = Home(tmp_path / "home", inbox={"quiet_s": 0.0})
     server = fuse(home.people)
     with home.opened() as service:
-        service._people_reach = ShareProbe(home.people, patience_s=0.3)
-        home.turn(service)
+        service.people_share.timeout_s = 0.3
+        home.tick(service)
         server.send_signal(signal.SIGSTOP)
         home.drop(two_people, "clip.mp4")
         turns(home, service, 30)
         blocked, grouping_runs = service.blocked, len(home.rows("grouping_runs"))
         server.send_signal(signal.SIGCONT)
-        wait_until(lambda: not service._people_reach.blocked(), "the share answers")
+        wait_until(lambda: answers(service.people_share), "the share answers")
         home.run_until_idle(service)
 
     assert "does not answer" in blocked
@@ -219,14 +226,14 @@ def test_an_inbox_that_hangs_lets_the_rest_go_on(
     home = Home(tmp_path / "home", inbox={"quiet_s": 0.0})
     server = fuse(home.inbox)
     with home.opened() as service:
-        service._inbox_reach = ShareProbe(home.inbox, patience_s=0.3)
-        home.turn(service)
+        service.inbox_share.timeout_s = 0.3
+        home.tick(service)
         home.drop(photographs[0], "photo.jpg")
         server.send_signal(signal.SIGSTOP)
         turns(home, service, 12)
         blocked = service.blocked
         server.send_signal(signal.SIGCONT)
-        wait_until(lambda: not service._inbox_reach.blocked(), "the share answers")
+        wait_until(lambda: answers(service.inbox_share), "the share answers")
         home.run_until_idle(service)
 
     assert "does not answer" in blocked
@@ -242,7 +249,7 @@ def test_a_share_whose_server_died_is_away(
     home = Home(tmp_path / "home", inbox={"quiet_s": 0.0})
     server = fuse(home.people)
     with home.opened() as service:
-        home.turn(service)
+        home.tick(service)
         server.kill()
         server.wait()
         home.drop(two_people, "clip.mp4")

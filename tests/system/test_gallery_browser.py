@@ -76,7 +76,7 @@ def people() -> Iterator[Path]:
         exhibition.video("wedding.mp4", slices=4)
         exhibition.slice_queue.claim()
         exhibition.video("birthday <b>.mp4", slices=2)
-        exhibition.board.refresh("faces", 1.7673e9)
+        exhibition.board.write("faces", 1.7673e9)
         yield root
 
 

@@ -95,9 +95,7 @@ class Admission(Stage):
     @property
     def pending(self) -> bool:
         """Return whether a file may still be written to, or the inbox was never scanned."""
-        return self._settling_now > 0 or (
-            self._watches_inbox and self._scanned_s == float("-inf")
-        )
+        return self._settling_now > 0 or (self._watches_inbox and self._scanned_s == float("-inf"))
 
     def wake(self) -> None:
         """Have the inbox scanned at the next tick: something changed there."""
@@ -121,7 +119,9 @@ class Admission(Stage):
     def away(self) -> bool:
         """Whether the inbox is not there: neither its files nor their absence mean anything."""
         # One that hangs is not even asked for its marker.
-        return bool(self._share_error() or self._away) or (self._marked and not is_marked(self._inbox_dir))
+        return bool(self._share_error() or self._away) or (
+            self._marked and not is_marked(self._inbox_dir)
+        )
 
     def has_lost(self, path: Path) -> bool:
         """Whether a file cannot be read because the inbox it lies in is not there."""

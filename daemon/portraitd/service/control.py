@@ -5,6 +5,7 @@ from __future__ import annotations
 from portraitd.datasets.dataset_stage import DatasetStage
 from portraitd.ingest.reprocessing import ReprocessingStage
 from portraitd.model.errors import ConfigError
+from portraitd.model.stage import Now, Stage
 from portraitd.people.publisher import Publisher
 from portraitd.people.review import Review
 from portraitd.service import erasure_stage
@@ -15,7 +16,7 @@ BUILD_DATASET = "dataset"
 """The request for a training set. Its answer comes when the set is built."""
 
 
-class ControlStage:
+class ControlStage(Stage):
     """Does what commands left as requests.
 
     Args:
@@ -48,7 +49,7 @@ class ControlStage:
         """Whether anything is asked."""
         return bool(self._requests.waiting())
 
-    def refresh(self, now_s: float) -> None:
+    def tick(self, now: Now) -> None:
         """Do what is asked, and say what came of it.
 
         Raises:
@@ -65,7 +66,7 @@ class ControlStage:
             if request.what == erasure_stage.REQUEST and not self._forgetter.is_free:
                 continue
             try:
-                self._requests.answer(name, self._grant(request, now_s))
+                self._requests.answer(name, self._grant(request, now.wall_s))
             except ConfigError as error:
                 self._requests.answer(name, str(error), granted=False)
 

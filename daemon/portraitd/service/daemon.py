@@ -14,9 +14,10 @@ from portraitd.config import Settings
 from portraitd.ingest.dispatcher import encode_settings
 from portraitd.ingest.watcher import Watch
 from portraitd.model.errors import PublishError, StoreError
+from portraitd.model.stage import Now
 from portraitd.service.executors import open_workplace
 from portraitd.service.home import make_home
-from portraitd.service.pipeline import Now, Service
+from portraitd.service.pipeline import Service
 from portraitd.service.share_probe import ShareProbe
 from portraitd.service.systemd import Notifier
 from portraitd.service.wakeup import Button, Doorbell, stop_signals
@@ -39,8 +40,10 @@ def open_service(settings: Settings, doorbell: Doorbell) -> Iterator[Service]:
         StoreError: The database cannot be used, or a share does not answer.
     """
     for folder in (settings.people_dir, settings.inbox_dir):
-        if away := ShareProbe(folder).blocked():
-            raise StoreError(away)
+        probe = ShareProbe(folder)
+        probe.tick(Now.read())
+        if probe.blocked:
+            raise StoreError(probe.blocked)
     make_home(settings)
     with ExitStack() as stack:
         stack.enter_context(StoreLock(settings.state_dir))
@@ -64,13 +67,13 @@ def _wind_down(service: Service, doorbell: Doorbell) -> None:
     while service.dispatcher.busy and (left_s := deadline_s - time.monotonic()) > 0:
         doorbell.wait(min(left_s, 1.0))
         try:
-            service.dispatcher.collect(time.time())
+            service.dispatcher.collect(Now.read())
         except StoreError as error:
             log.error("blocked", reason=str(error))
             break
     try:
         service.release()
-        service.status_page.refresh("stopped", time.time())
+        service.status_page.write("stopped", time.time())
     except (StoreError, PublishError) as error:
         # Its rows say running; the next start queues them again.
         log.error("blocked", reason=str(error))
@@ -116,10 +119,10 @@ def run(
                 sqlite=SQLITE_VERSION,
             )
             notifier.ready()
-            rung = True
+            woken = True
             while not stopping():
                 now = Now.read()
-                service.turn(now, rung)
+                service.tick(now, woken)
                 notifier.alive(now.steady_s)
                 if attend(service, now):
                     notifier.reloading(now.steady_s)
@@ -128,10 +131,10 @@ def run(
                     break
                 watch.ensure()
                 people_watch.ensure()
-                timeout_s = service.next_turn_s(now)
+                timeout_s = service.next_tick_s(now)
                 if notifier.period_s:
                     timeout_s = min(timeout_s, notifier.period_s)
-                rung = doorbell.wait(timeout_s)
+                woken = doorbell.wait(timeout_s)
         finally:
             watch.stop()
             people_watch.stop()
@@ -166,14 +169,14 @@ def process(
         update={"grouping": settings.grouping.model_copy(update={"settle_s": 0.0})}
     )
     with stop_signals(doorbell) as stopping, open_service(now_settings, doorbell) as service:
-        service.leave_inbox()
+        service.admission.leave_inbox()
         if rebuild:
             service.reprocessing.begin(time.time())
         elif not paths:
-            service.grouping_run.force()
+            service.grouping.force()
         named = service.admission.register(paths, time.time())
         while not stopping():
-            service.turn(Now.read())
+            service.tick(Now.read())
             watch_progress(service)
             if service.idle:
                 return named

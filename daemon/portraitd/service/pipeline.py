@@ -1,16 +1,13 @@
-"""The service: its rooms put together, and one turn of the loop."""
+"""The service: its stages put together, and one tick of the loop."""
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import Executor
-from dataclasses import dataclass
-from typing import Self
 
 import structlog
 
 from portraitd.clustering.grouping_methods import make_method
-from portraitd.clustering.grouping_stage import GroupingStage, Pace
+from portraitd.clustering.grouping_stage import GroupingStage
 from portraitd.clustering.tracking_stage import TrackingStage
 from portraitd.config import Settings
 from portraitd.datasets.annotations import DatasetRule
@@ -20,8 +17,8 @@ from portraitd.ingest.admission import Admission, inbox_pace
 from portraitd.ingest.dispatcher import Dispatcher, encode_settings, slice_s
 from portraitd.ingest.reprocessing import ReprocessingStage
 from portraitd.model.errors import PublishError, StoreError
+from portraitd.model.stage import Now, Phase, Stage
 from portraitd.people.pages.gallery import Gallery
-from portraitd.people.pages.status_page import Stage
 from portraitd.people.pages.status_stage import StatusPageStage
 from portraitd.people.publisher import Publisher
 from portraitd.people.review import Review, ReviewPace
@@ -30,7 +27,7 @@ from portraitd.service.control import ControlStage
 from portraitd.service.control_files import ControlFiles
 from portraitd.service.erasure_stage import ErasureStage, Places
 from portraitd.service.executors import Executors, RemoteWorkerRecorder
-from portraitd.service.share_probe import ShareProbe
+from portraitd.service.share_probe import ShareGuard, ShareProbe
 from portraitd.service.wakeup import Doorbell
 from portraitd.store.blocked_stages import BlockedStages
 from portraitd.store.corrections.edit_recorder import EditRecorder
@@ -51,26 +48,11 @@ log = structlog.get_logger(stage="service")
 
 REPEAT_S = 60.0
 
-LOOK_GAP_S = 1.0
-"""Events ring often while a file is copied; looking once a second is enough."""
-
-
-@dataclass(frozen=True, slots=True)
-class Now:
-    """The time of a turn: the wall clock for the records, a steady one for waiting."""
-
-    wall_s: float
-    steady_s: float
-
-    @classmethod
-    def read(cls) -> Self:
-        return cls(time.time(), time.monotonic())
-
 
 class Service:
     """Everything that moves a dropped file to a person's folder.
 
-    Use ``open_service`` to make one.
+    Use ``open_service`` to make one. Its stages are ticked in the order of ``stages``.
     """
 
     def __init__(
@@ -95,8 +77,15 @@ class Service:
         self.slice_queue = SliceQueue(database, files, settings.privacy.dropped_again == "refuse")
         self.faces = faces
         self.people = people
+        self.inbox_share = ShareProbe(settings.inbox_dir)
+        self.people_share = ShareProbe(settings.people_dir)
         self.admission = Admission(
-            files, settings.inbox_dir, inbox_pace(settings), settings.inbox.after
+            files,
+            settings.inbox_dir,
+            inbox_pace(settings),
+            settings.inbox.after,
+            settings.inbox.scan_s,
+            lambda: self.inbox_share.blocked,
         )
         self.dispatcher = Dispatcher(
             files,
@@ -111,29 +100,17 @@ class Service:
             FrameCache(settings.state_dir) if settings.dataset.frames == "keep" else None,
             executors.slice_places if executors else None,
             settings.priorities,
+            lambda: self.admission.away,
         )
-        self._crew = RemoteWorkerRecorder(database, executors.cluster if executors else None)
-        self.tracker = TrackingStage(tracks, executor, wake, settings.workers.attempts)
+        remote_workers = RemoteWorkerRecorder(database, executors.cluster if executors else None)
+        self.tracking = TrackingStage(tracks, executor, wake, settings.workers.attempts)
         ledger = Ledger(database)
         method = make_method(
             settings.grouping, faces, tracks, people, ledger, executor, settings.state_dir
         )
-        self.grouping_run = GroupingStage(
-            people, method, wake, Pace(settings.grouping.settle_s, settings.grouping.max_wait_s)
-        )
-        requests = ControlFiles(settings.requests_dir)
+        self.grouping = GroupingStage(people, method, wake, settings.grouping, lambda: self.working)
         tree = PeopleTree(settings.people_dir, store=database.name)
         publications = Publications(database)
-        self.publisher = Publisher(
-            faces,
-            people,
-            ledger,
-            publications,
-            executor,
-            wake,
-            tree,
-            Limits(settings.review.portraits_per_track, settings.review.unsorted_portraits),
-        )
         self.review = Review(
             tree,
             EditRecorder(database, ledger, publications, settings.review.unit == "track"),
@@ -143,18 +120,31 @@ class Service:
             people,
             BlockedStages(database),
             ReviewPace(settings.review.scan_s, settings.review.settle_s),
+            lambda: self.publisher.pending or self.reprocessing.ready,
         )
         self.reprocessing = ReprocessingStage(
             ReprocessQueue(database, files, tracks),
             files,
             slice_s(settings),
             encode_settings(settings).encoder.embedding_space,
+            self.review.allows_publishing,
+            self.grouping.release,
         )
-        self.gallery = Gallery(database, people, faces, settings.people_dir)
-        self.status_page = StatusPageStage(
-            database, self.slice_queue, people, settings.people_dir, places
+        self.publisher = Publisher(
+            faces,
+            people,
+            ledger,
+            publications,
+            executor,
+            wake,
+            tree,
+            Limits(settings.review.portraits_per_track, settings.review.unsorted_portraits),
+            self.review.allows_publishing,
         )
-        self.dataset_stage = DatasetStage(
+        self.gallery = Gallery(
+            database, people, faces, settings.people_dir, self._may_write_gallery
+        )
+        self.dataset = DatasetStage(
             DatasetStore(database, files),
             dataset_paths(settings),
             dataset_rule(settings),
@@ -162,202 +152,134 @@ class Service:
             wake,
             settings.dataset.auto,
             settings.dataset.frames == "keep",
+            lambda: self.working or self.grouping.pending,
         )
-        self.forgetter = ErasureStage(
+        self.erasure = ErasureStage(
             Eraser(database),
             Places.of(settings),
             settings.privacy.keep_days,
-            self._is_held,
-            self._let_go,
+            self._holds_faces,
+            self._discard_jobs,
         )
-        self.control = ControlStage(
-            requests,
+        control = ControlStage(
+            ControlFiles(settings.requests_dir),
             self.review,
             self.publisher,
             self.reprocessing,
-            self.forgetter,
-            self.dataset_stage,
+            self.erasure,
+            self.dataset,
         )
-        self._people_reach, self._inbox_reach = (
-            ShareProbe(settings.people_dir),
-            ShareProbe(settings.inbox_dir),
+        self.status_page = StatusPageStage(
+            database,
+            self.slice_queue,
+            people,
+            settings.people_dir,
+            places,
+            lambda: self.phase,
         )
-        self._people_away = ""
-        self._scan_s = settings.inbox.scan_s
-        self._looked_s = float("-inf")
-        self._look_wanted = True
-        self._watches_inbox = True
-        self._trouble = ""
-        self._said_s = float("-inf")
-        # What a crash left half-done is queued again: rows are enough to go on.
+        self.stages: tuple[Stage, ...] = (
+            self.inbox_share,
+            self.people_share,
+            self.admission,
+            self.dispatcher,
+            remote_workers,
+            self.tracking,
+            self.grouping,
+            control,
+            ShareGuard(self.erasure, self.people_share),
+            # What was done in the tree is read before anything is written to it.
+            ShareGuard(self.review, self.people_share),
+            self.reprocessing,
+            self.publisher,
+            self.gallery,
+            self.dataset,
+            ShareGuard(self.status_page, self.people_share),
+        )
+        self._error = ""
+        self._logged_s = float("-inf")
+        # Jobs that were out when the last service ended are queued again.
         files.reclaim()
         reclaimed = self.slice_queue.reclaim()
         log.info("store_opened", faces=faces.count(), slices_reclaimed=reclaimed)
 
-    def leave_inbox(self) -> None:
-        """Look at nothing but what is registered, for ``portraitd process``."""
-        self._watches_inbox = False
-
     @property
     def working(self) -> bool:
-        """Whether a file is on its way to faces."""
-        return self.dispatcher.busy or self.files.any_open() or self.tracker.pending
+        """Return whether the faces of a file are still being looked for or tracked."""
+        return self.dispatcher.pending or self.tracking.pending
 
     @property
     def blocked(self) -> str:
-        """What stands in the way of something just now; empty if nothing does."""
-        stages = (self.admission, self.grouping_run, self.tracker)
-        return self._trouble or next(filter(None, (stage.blocked for stage in stages)), "")
+        """Return why a stage cannot go on; empty if none is blocked."""
+        return self._error or next(filter(None, (stage.blocked for stage in self.stages)), "")
 
     @property
     def idle(self) -> bool:
-        """Whether there is nothing left to do until something is dropped."""
-        looked = not self._watches_inbox or self._looked_s > float("-inf")
-        return looked and not (
-            self.admission.pending
-            or self.working
-            or self.grouping_run.pending
-            or self.publisher.pending
-            or self.forgetter.pending
-            or self.review.pending
-            or self.control.pending
-            or self.reprocessing.pending
-            or self.gallery.pending
-            or self.dataset_stage.pending
-            or self._trouble
-        )
+        """Return whether there is nothing left to do until a file is dropped."""
+        return not self._error and not any(stage.pending for stage in self.stages)
 
     @property
-    def stage(self) -> Stage:
-        """What is being done, in a word."""
-        if self.admission.pending or self.working:
-            return "faces"
-        if self.grouping_run.pending:
-            return "grouping"
-        return "folders" if self.publisher.pending or self.gallery.pending else "idle"
+    def phase(self) -> Phase:
+        """Return what the service is doing: the phase of its first stage that has work."""
+        phases = (stage.phase for stage in self.stages if stage.phase != "idle" and stage.pending)
+        return next(phases, "idle")
 
-    def turn(self, now: Now, rung: bool = True) -> None:
+    @property
+    def updates_tree(self) -> bool:
+        """Return whether the people tree will change without any new file."""
+        return any(stage.updates_tree and stage.pending for stage in self.stages)
+
+    def tick(self, now: Now, woken: bool = True) -> None:
         """Move everything that can move, by one step.
 
         Args:
             now: The time.
-            rung: Whether something happened; if not, the inbox is looked at when it is due.
+            woken: Whether something happened; otherwise the inbox is scanned when it is due.
         """
-        self._look_wanted |= rung
-        self._people_away = self._people_reach.blocked()
-        self.admission.hangs = self._inbox_reach.blocked()
-        troubles = []
-        # Where one cannot go on, the others can: what people do counts also without a grouping.
-        steps = (
-            self._work_on,
-            self._group,
-            self._answer,
-            self._forget,
-            self._show,
-            self._collect,
-            self._tell,
-        )
-        for step in steps:
+        if woken:
+            self.admission.wake()
+        errors = []
+        for stage in self.stages:
+            # The other stages can go on: edits take effect also while no grouping is possible.
             try:
-                step(now)
+                stage.tick(now)
             except (StoreError, PublishError) as error:
-                troubles.append(str(error))
-        if troubles:
-            self._complain(troubles[0], now)
-        else:
-            self._recover()
+                errors.append(str(error))
+        if errors:
+            self._log_blocked(errors[0], now)
+        elif self._error:
+            log.info("recovered", reason=self._error)
+            self._error = ""
 
-    def next_turn_s(self, now: Now) -> float:
-        """Seconds until a turn is worth it, if nothing rings."""
-        soon = (
-            self._look_wanted
-            or self.admission.pending
-            or self.grouping_run.pending
-            or self._trouble
-        )
-        wait = self._looked_s + (LOOK_GAP_S if soon else self._scan_s) - now.steady_s
-        return min(max(min(wait, self.review.wait_s(now.steady_s)), 0.05), 30.0)
+    def next_tick_s(self, now: Now) -> float:
+        """Return the seconds until the next tick is due, if nothing wakes the service."""
+        soon = bool(self._error) or self.grouping.pending
+        waits_s = self.admission.wait_s(now.steady_s, soon), self.review.wait_s(now.steady_s)
+        return min(max(min(waits_s), 0.05), 30.0)
 
     def release(self) -> None:
-        """Give back what is out; the next start takes it up."""
-        self.dispatcher.release()
-        self.tracker.release()
-        self.grouping_run.release()
-        self.publisher.release()
-        self.dataset_stage.release()
+        """Give back the jobs that are out; the next start does them again."""
+        for stage in self.stages:
+            stage.release()
 
-    def _work_on(self, now: Now) -> None:
-        self._look(now)
-        self.dispatcher.collect(now.wall_s)
-        if not self.admission.away:
-            self.dispatcher.fill(now.wall_s)
-        self._crew.refresh(now.wall_s, now.steady_s)
+    def _may_write_gallery(self, now: Now) -> bool:
+        # After the folders that its pages link to.
+        return self.review.allows_publishing(now) and not self.publisher.pending
 
-    def _group(self, now: Now) -> None:
-        self.tracker.refresh(now.wall_s)
-        self.grouping_run.refresh(now.wall_s, self.working)
+    def _holds_faces(self) -> bool:
+        """Return whether a job that is out will write faces down: groups, a set, kept frames."""
+        return self.grouping.running or self.dataset.busy or self.dispatcher.late_jobs
 
-    def _answer(self, now: Now) -> None:
-        self.control.refresh(now.wall_s)
-
-    def _forget(self, now: Now) -> None:
-        self._require_people()
-        self.forgetter.refresh(now.wall_s)
-
-    def _look(self, now: Now) -> None:
-        soon = self._look_wanted or self.admission.pending
-        gap_s = min(LOOK_GAP_S if soon else self._scan_s, self._scan_s)
-        if self._watches_inbox and now.steady_s - self._looked_s >= gap_s:
-            # Before looking: what happens meanwhile rings again.
-            self._look_wanted = False
-            self._looked_s = now.steady_s
-            if not self.admission.hangs:
-                self.admission.refresh(now.wall_s, now.steady_s)
-
-    def _show(self, now: Now) -> None:
-        """Read what people did, and show what came of it; never over what was not read."""
-        self._require_people()
-        if self.publisher.pending or self.reprocessing.ready:
-            self.review.wake()
-        self.review.refresh(now.wall_s, now.steady_s)
-        if self.review.allows_publishing(now.steady_s):
-            if self.reprocessing.refresh(now.wall_s):
-                self.grouping_run.release()
-            self.publisher.refresh(now.wall_s)
-            self.gallery.refresh(now.wall_s)
-
-    def _collect(self, now: Now) -> None:
-        self.dataset_stage.refresh(now.wall_s, self.working or self.grouping_run.pending)
-
-    def _tell(self, now: Now) -> None:
-        self._require_people()
-        self.status_page.refresh(self.stage, now.wall_s)
-
-    def _is_held(self) -> bool:
-        """Whether a worker has faces and will write them down: groups, a set, kept frames."""
-        return self.grouping_run.running or self.dataset_stage.busy or self.dispatcher.late_jobs
-
-    def _let_go(self) -> None:
-        """Somebody was forgotten: what workers make of the faces of before is not wanted."""
-        self.tracker.release()
+    def _discard_jobs(self) -> None:
+        """Discard what workers compute from faces that have been erased."""
+        self.tracking.release()
         self.publisher.release()
 
-    def _require_people(self) -> None:
-        """Touch no tree on a share that hangs."""
-        if self._people_away:
-            raise PublishError(self._people_away)
-
-    def _complain(self, blocked: str, now: Now) -> None:
-        """Say it when it is new, and once a minute while it lasts."""
-        if blocked != self._trouble or now.steady_s - self._said_s >= REPEAT_S:
-            log.error("blocked", reason=blocked)
-            self._said_s = now.steady_s
-        self._trouble = blocked
-
-    def _recover(self) -> None:
-        if self._trouble:
-            log.info("recovered", reason=self._trouble)
-        self._trouble = ""
+    def _log_blocked(self, reason: str, now: Now) -> None:
+        """Log an error when it is new, and once a minute while it lasts."""
+        if reason != self._error or now.steady_s - self._logged_s >= REPEAT_S:
+            log.error("blocked", reason=reason)
+            self._logged_s = now.steady_s
+        self._error = reason
 
 
 def dataset_paths(settings: Settings) -> DatasetPaths:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import stat
-import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -16,12 +15,13 @@ from pathlib import Path
 
 from portraitd.config import Settings
 from portraitd.model.errors import PublishError, StoreError
+from portraitd.model.stage import Now
 from portraitd.people.tree.audit import survey_tree
 from portraitd.service.daemon import open_service
 from portraitd.service.health import holder
-from portraitd.service.pipeline import Now, Service
 from portraitd.service.wakeup import Doorbell
-from portraitd.store.database import FILE_NAME, Database, StoreLock
+from portraitd.store.database import Database, StoreLock
+from portraitd.store.erasure.derived_files import LEFTOVERS
 from portraitd.store.maintenance.integrity import IntegrityCheck
 from portraitd.store.publications import Publications
 
@@ -165,14 +165,7 @@ def _is_whole(path: Path) -> bool:
 
 def _leftovers(state_dir: Path, snapshot: str) -> Iterator[Fault]:
     """What a process left that ended in the middle of something."""
-    patterns = (
-        "faces.f32",
-        "census.f32",
-        "grouping-*.npz",
-        ".grouping-*.npz",
-        f".{FILE_NAME}.new-*",
-    )
-    paths = [path for pattern in patterns for path in sorted(state_dir.glob(pattern))]
+    paths = [path for pattern in LEFTOVERS for path in sorted(state_dir.glob(pattern))]
     paths += sorted(state_dir.glob("requests/.*"))
     for path in paths:
         if path.name != snapshot:
@@ -204,30 +197,12 @@ def _of_tree(database: Database, settings: Settings) -> Iterator[Fault]:
 def _publish(settings: Settings) -> None:
     """Let the service bring the tree up to date, and end."""
     doorbell = Doorbell()
-    with open_service(settings, doorbell) as running:
-        running.leave_inbox()
-        # At least one turn: what is asked of the grouping stands in its rows.
-        running.turn(Now.read())
-        stages = (
-            running.grouping_run,
-            running.publisher,
-            running.tracker,
-            running.review,
-            running.gallery,
-        )
-        while any(stage.pending for stage in stages):
-            if running.blocked:
-                raise PublishError(running.blocked)
+    with open_service(settings, doorbell) as service:
+        service.admission.leave_inbox()
+        # At least one tick: a repair asks for a grouping in its rows.
+        service.tick(Now.read())
+        while service.updates_tree:
+            if service.blocked:
+                raise PublishError(service.blocked)
             doorbell.wait(0.5)
-            running.turn(Now(time.time(), time.monotonic()))
-
-
-def _is_out_of_date(running: Service) -> bool:
-    stages = (
-        running.grouping_run,
-        running.publisher,
-        running.tracker,
-        running.review,
-        running.gallery,
-    )
-    return any(stage.pending for stage in stages)
+            service.tick(Now.read())

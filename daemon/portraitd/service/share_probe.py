@@ -1,4 +1,4 @@
-"""Whether a folder on a share answers at all. A call to a server that hangs never returns."""
+"""Whether a folder on a network share answers. A call to a server that hangs never returns."""
 
 from __future__ import annotations
 
@@ -8,40 +8,85 @@ import threading
 from concurrent.futures import Future
 from pathlib import Path
 
-PATIENCE_S = 5.0
+from portraitd.model.errors import PublishError
+from portraitd.model.stage import Now, Stage
+
+TIMEOUT_S = 5.0
 
 
-class ShareProbe:
-    """Asks a folder in a thread of its own, so that only the thread waits for ever.
+class ShareProbe(Stage):
+    """Probes a folder in a thread of its own, so that only that thread can hang.
 
     Args:
-        folder: Which. That it is missing is an answer too.
-        patience_s: How long an answer may take.
+        folder: The folder. That it is missing is an answer too.
+        timeout_s: How long an answer may take.
     """
 
-    def __init__(self, folder: Path, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, folder: Path, timeout_s: float = TIMEOUT_S) -> None:
         self._folder = folder
-        self._patience_s = patience_s
-        self._asked: Future[None] | None = None
+        self.timeout_s = timeout_s
+        self._probe: Future[None] | None = None
+        self._blocked = ""
 
+    @property
     def blocked(self) -> str:
-        """Why the folder must not be touched now; empty if it may be.
+        """Return why the folder must not be touched; empty if it may be."""
+        return self._blocked
 
-        While one question is without an answer no other is asked, and nobody waits for it again.
+    def tick(self, now: Now) -> None:
+        """Probe the folder.
+
+        While an earlier probe hangs, no other one is started, and nothing waits for it again.
         """
-        if self._asked is None or self._asked.done():
-            asked: Future[None] = Future()
-            self._asked = asked
+        if self._probe is None or self._probe.done():
+            probe: Future[None] = Future()
+            self._probe = probe
             # A daemon thread: one that hangs must not keep the process from ending.
-            threading.Thread(target=_ask, args=(self._folder, asked), daemon=True).start()
+            threading.Thread(target=_probe, args=(self._folder, probe), daemon=True).start()
             with contextlib.suppress(TimeoutError):
-                asked.result(self._patience_s)
-        return "" if self._asked.done() else f"{self._folder}: the share does not answer"
+                probe.result(self.timeout_s)
+        answered = self._probe.done()
+        self._blocked = "" if answered else f"{self._folder}: the share does not answer"
 
 
-def _ask(folder: Path, asked: Future[None]) -> None:
-    # Whoever works there says an error better. And what a folder is like may come from the
-    # kernel's memory; how much room it has does not.
+class ShareGuard(Stage):
+    """A stage that must not touch its folder while the share does not answer.
+
+    Args:
+        stage: The stage.
+        probe: Of its folder.
+    """
+
+    def __init__(self, stage: Stage, probe: ShareProbe) -> None:
+        self._stage = stage
+        self._probe = probe
+        self.phase = stage.phase
+        self.updates_tree = stage.updates_tree
+
+    def tick(self, now: Now) -> None:
+        """Tick the stage, or raise ``PublishError`` while the share does not answer."""
+        if self._probe.blocked:
+            raise PublishError(self._probe.blocked)
+        self._stage.tick(now)
+
+    @property
+    def pending(self) -> bool:
+        """Return whether the stage has work."""
+        return self._stage.pending
+
+    @property
+    def blocked(self) -> str:
+        """Return why the stage cannot go on; empty if it can."""
+        return self._stage.blocked
+
+    def release(self) -> None:
+        """Give back the jobs of the stage."""
+        self._stage.release()
+
+
+def _probe(folder: Path, probe: Future[None]) -> None:
+    # The stage that works there reports an error better. What the folder is may come from the
+    # kernel's cache; how much space is free does not.
     with contextlib.suppress(OSError):
         os.statvfs(folder)
-    asked.set_result(None)
+    probe.set_result(None)

@@ -13,10 +13,11 @@ import structlog
 
 from portraitd.config import Settings
 from portraitd.model.errors import ConfigError, PortraitdError
+from portraitd.model.stage import Now
 from portraitd.service import daemon
 from portraitd.service.health import Health, tell
 from portraitd.service.metrics import MetricsFile
-from portraitd.service.pipeline import Now, Service
+from portraitd.service.pipeline import Service
 from portraitd.service.reloading import differences
 from portraitd.service.status import status_of
 from portraitd.service.wakeup import Doorbell, handled_by, stop_signals

@@ -13,14 +13,14 @@ from portraitd.model.errors import PublishError, StoreError
 from portraitd.model.stage import BackOff, Now, Stage
 from portraitd.people.pages import assets
 from portraitd.people.pages.page_data import (
-    people_script,
-    person_name,
-    person_script,
-    summary_script,
+    make_people_script,
+    make_person_script,
+    make_summary_script,
+    person_file_name,
 )
-from portraitd.people.pages.page_data import table_name as person_table_name
-from portraitd.people.pages.tables import person_table, whole_table
-from portraitd.people.pages.view_models import NOTHING_NEW, Doubts, GalleryViews, News
+from portraitd.people.pages.page_data import table_file_name as person_table_name
+from portraitd.people.pages.tables import make_people_table, make_person_table
+from portraitd.people.pages.view_models import NO_NEW_FACES, GalleryViews, NewFaces, OutlierCache
 from portraitd.people.tree.folder_fs import digest
 from portraitd.people.tree.locations import find_people
 from portraitd.people.tree.owned_files import ROOT, OwnedFiles
@@ -33,7 +33,7 @@ from portraitd.store.people import GroupingRun, People, Unit
 
 log = structlog.get_logger(stage="gallery")
 
-LOOK = "1"
+DATA_VERSION = "1"
 """Raised when the data of the pages come to be made differently."""
 
 BACK_OFF_S = 15.0
@@ -69,22 +69,22 @@ class Gallery(Stage):
         may_publish: Callable[[Now], bool] = lambda now: True,
     ) -> None:
         self._appearances = Appearances(database)
-        self._showings = GalleryHistory(database)
+        self._history = GalleryHistory(database)
         self._people = people
         self._faces = faces
         self._people_dir = people_dir
-        self._shelf = OwnedFiles(people_dir, "gallery")
+        self._owned_files = OwnedFiles(people_dir, "gallery")
         self._memory = Memory("")
-        self._doubts = Doubts(self._appearances)
-        self._look = f"{LOOK} {assets.look()}"
+        self._outliers = OutlierCache(self._appearances)
+        self._render_version = f"{DATA_VERSION} {assets.render_version()}"
         self._may_publish = may_publish
         self._back_off = BackOff(BACK_OFF_S)
-        self._trouble = ""
+        self._last_error = ""
 
     @property
     def pending(self) -> bool:
         """Whether the pages show an older publication than the tree."""
-        return self._showings.last() != (self._showings.published_at(), self._look)
+        return self._history.last() != (self._history.published_at(), self._render_version)
 
     def tick(self, now: Now) -> None:
         """Bring the pages up to date.
@@ -96,54 +96,54 @@ class Gallery(Stage):
             return
         # A share that is not mounted is not asked at every tick.
         if not self._back_off.ready(now):
-            raise PublishError(self._trouble)
+            raise PublishError(self._last_error)
         try:
-            self._show(now.wall_s)
+            self._publish(now.wall_s)
         except (PublishError, StoreError) as error:
             self._back_off.start(now)
-            self._trouble = str(error)
+            self._last_error = str(error)
             raise
 
-    def _show(self, now_s: float) -> None:
-        published_at = self._showings.published_at()
+    def _publish(self, now_s: float) -> None:
+        published_at = self._history.published_at()
         grouping_run = self._people.last_grouping_run() if published_at else None
-        exhibits = GalleryViews(
+        views = GalleryViews(
             self._appearances,
             self._faces,
-            self._doubts,
+            self._outliers,
             self._people.present() if grouping_run else [],
             find_people(self._people_dir, self._memory),
             self._people.close(),
-            self._news(grouping_run) if grouping_run else NOTHING_NEW,
+            self._new_faces(grouping_run) if grouping_run else NO_NEW_FACES,
             published_at,
         )
-        data = _data(exhibits)
+        data = _data_contents(views)
         folders = {
-            "gallery": _fixed() | _whole_table(exhibits),
+            "gallery": _static_contents() | _people_table_contents(views),
             "gallery/data": data,
-            "gallery/appearances": _tables(exhibits),
+            "gallery/appearances": _table_contents(views),
             # Last: it must not name what is not there yet.
-            ROOT: _index(len(exhibits.blocks)),
+            ROOT: _index_contents(len(views.blocks)),
         }
         written = removed = 0
         for location, files in folders.items():
-            done = self._put(location, files)
+            done = self._write(location, files)
             written, removed = written + done[0], removed + done[1]
-        self._showings.note(published_at, self._look, _newest(grouping_run), now_s)
-        log.info("gallery_shown", people=len(exhibits.everybody), written=written, removed=removed)
+        self._history.note(published_at, self._render_version, _newest(grouping_run), now_s)
+        log.info("gallery_shown", people=len(views.people), written=written, removed=removed)
 
-    def _news(self, grouping_run: GroupingRun) -> News:
-        before = self._showings.before(grouping_run.last_id)
+    def _new_faces(self, grouping_run: GroupingRun) -> NewFaces:
+        before = self._history.before(grouping_run.last_id)
         if before is None or not grouping_run.parameters:
             # After everything was looked at again, the next video brings what is new.
-            return NOTHING_NEW
+            return NO_NEW_FACES
         unit = _unit(grouping_run)
         faces = self._appearances.count_since(before.last_id, unit)
-        return News(faces, before.last_id, unit == "tracks", before.written_at)
+        return NewFaces(faces, before.last_id, unit == "tracks", before.written_at)
 
-    def _put(self, location: str, files: Mapping[str, GalleryContent]) -> tuple[int, int]:
+    def _write(self, location: str, files: Mapping[str, GalleryContent]) -> tuple[int, int]:
         wanted = {name: content.identity for name, content in files.items()}
-        done = self._shelf.put(location, wanted, lambda name: files[name].make())
+        done = self._owned_files.put(location, wanted, lambda name: files[name].make())
         return done.written, done.removed
 
 
@@ -160,57 +160,59 @@ def _unit(grouping_run: GroupingRun) -> Unit:
     return "faces" if method == "dbscan" else "tracks"
 
 
-def _fixed() -> dict[str, GalleryContent]:
-    return {name: _ready(data) for name, data in assets.assets().items()}
+def _static_contents() -> dict[str, GalleryContent]:
+    return {name: _ready_content(data) for name, data in assets.static_files().items()}
 
 
-def _index(blocks: int) -> dict[str, GalleryContent]:
-    return {"index.html": _ready(assets.index_page(blocks))}
+def _index_contents(blocks: int) -> dict[str, GalleryContent]:
+    return {"index.html": _ready_content(assets.render_index_page(blocks))}
 
 
-def _ready(data: bytes) -> GalleryContent:
+def _ready_content(data: bytes) -> GalleryContent:
     return GalleryContent(digest(data)[:16], lambda: data)
 
 
-def _data(exhibits: GalleryViews) -> dict[str, GalleryContent]:
+def _data_contents(views: GalleryViews) -> dict[str, GalleryContent]:
     """What the scripts of the pages load."""
     files = {}
-    for number, people in exhibits.blocks.items():
-        files[assets.block_name(number)] = GalleryContent(
-            _joined([exhibits.traces[one.id] for one in people]),
-            lambda people=people: people_script([exhibits.card(one) for one in people]),  # type: ignore[misc]
+    for number, people in views.blocks.items():
+        files[assets.block_file_name(number)] = GalleryContent(
+            _content_identity([views.page_identities[one.id] for one in people]),
+            lambda people=people: make_people_script([views.card(one) for one in people]),  # type: ignore[misc]
         )
-    summary = exhibits.summary()
+    summary = views.summary()
     # Not the time alone: what says the same is not written again.
     facts = [summary.people, summary.clips, summary.since, *(c.identity for c in files.values())]
-    files["summary.js"] = GalleryContent(_joined(facts), lambda: summary_script(summary))
-    for person_id in exhibits.everybody:
-        files[person_name(person_id)] = GalleryContent(
-            _joined([exhibits.traces[person_id]]),
-            lambda person_id=person_id: person_script(exhibits.page(person_id)),  # type: ignore[misc]
+    files["summary.js"] = GalleryContent(
+        _content_identity(facts), lambda: make_summary_script(summary)
+    )
+    for person_id in views.people:
+        files[person_file_name(person_id)] = GalleryContent(
+            _content_identity([views.page_identities[person_id]]),
+            lambda person_id=person_id: make_person_script(views.page(person_id)),  # type: ignore[misc]
         )
     return files
 
 
-def _tables(exhibits: GalleryViews) -> dict[str, GalleryContent]:
+def _table_contents(views: GalleryViews) -> dict[str, GalleryContent]:
     """The appearances of each person."""
     return {
         person_table_name(person_id): GalleryContent(
-            _joined([exhibits.seen_traces[person_id]]),
-            lambda person_id=person_id: person_table(exhibits.seen(person_id)),  # type: ignore[misc]
+            _content_identity([views.table_identities[person_id]]),
+            lambda person_id=person_id: make_person_table(views.seen(person_id)),  # type: ignore[misc]
         )
-        for person_id in exhibits.everybody
+        for person_id in views.people
     }
 
 
-def _whole_table(exhibits: GalleryViews) -> dict[str, GalleryContent]:
-    facts = [(one.name, exhibits.seen_traces[one.id]) for one in exhibits.everybody.values()]
+def _people_table_contents(views: GalleryViews) -> dict[str, GalleryContent]:
+    facts = [(one.name, views.table_identities[one.id]) for one in views.people.values()]
     return {
         "appearances.csv": GalleryContent(
-            _joined(facts), lambda: whole_table(exhibits.seen_by_all())
+            _content_identity(facts), lambda: make_people_table(views.appearances_by_person())
         )
     }
 
 
-def _joined(facts: object) -> str:
-    return digest(repr((LOOK, facts)).encode("utf-8", "surrogateescape"))[:16]
+def _content_identity(facts: object) -> str:
+    return digest(repr((DATA_VERSION, facts)).encode("utf-8", "surrogateescape"))[:16]

@@ -6,16 +6,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
 
-from portraitd.people.pages.assets import page
-from portraitd.people.pages.escaping import markup
-from portraitd.people.pages.page_data import status_script
-from portraitd.people.pages.words import say
+from portraitd.model.stage import Phase
+from portraitd.people.pages.assets import render_page
+from portraitd.people.pages.escaping import escape_html
+from portraitd.people.pages.page_data import make_status_script
+from portraitd.people.pages.words import translate
 
-Stage = Literal["faces", "grouping", "folders", "idle", "stopped"]
-
-AT_REST: tuple[Stage, ...] = ("idle", "stopped")
+AT_REST: tuple[Phase, ...] = ("idle", "stopped")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +28,7 @@ class Notice:
         census_at: When people were last grouped; None if never.
     """
 
-    stage: Stage
+    stage: Phase
     running: Sequence[tuple[str, float]]
     waiting: Sequence[tuple[str, str]]
     waiting_count: int
@@ -48,9 +46,9 @@ class Notice:
         return int(100 * self.done_s / known_s) if self.open_s else 100
 
 
-def notice_script(notice: Notice, now_s: float) -> bytes:
+def make_status_line_script(notice: Notice, now_s: float) -> bytes:
     """The short line on the page of all people."""
-    return status_script(
+    return make_status_script(
         {
             "stage": notice.stage,
             "percent": notice.percent,
@@ -62,12 +60,12 @@ def notice_script(notice: Notice, now_s: float) -> bytes:
     )
 
 
-def notice_page(notice: Notice, now_s: float) -> bytes:
+def render_status_page(notice: Notice, now_s: float) -> bytes:
     """The whole page. It says everything without a script, in English."""
     parts = [
-        f"<h1 {_said(f'stage_{notice.stage}')}</h1>",
+        f"<h1 {_text_tag(f'stage_{notice.stage}')}</h1>",
         f'<p class="quiet">{_as_of(now_s)} '
-        f'<strong id="silent" hidden {_said("silent")}</strong></p>',
+        f'<strong id="silent" hidden {_text_tag("silent")}</strong></p>',
         _progress(notice),
         _figures(notice),
         _running(notice.running),
@@ -75,23 +73,25 @@ def notice_page(notice: Notice, now_s: float) -> bytes:
         _files("waiting", notice.waiting, notice.waiting_count),
     ]
     if notice.failed_count:
-        parts.insert(-1, f'<p class="quiet small after" {_said("failed_help")}</p>')
+        parts.insert(-1, f'<p class="quiet small after" {_text_tag("failed_help")}</p>')
     busy = "" if notice.stage in AT_REST else "yes"
     written = f'<div data-written="{round(now_s)}" data-busy="{busy}">'
     content = "\n".join([written, *filter(None, parts), "</div>"])
     refresh = "60" if notice.stage in AT_REST else "5"
-    return page("status.html", refresh=refresh, title=markup(_title(notice)), content=content)
+    return render_page(
+        "status.html", refresh=refresh, title=escape_html(_title(notice)), content=content
+    )
 
 
 def _title(notice: Notice) -> str:
-    stage = say(f"stage_{notice.stage}")
+    stage = translate(f"stage_{notice.stage}")
     return f"{notice.percent} % · {stage}" if notice.open_s else stage
 
 
-def _said(key: str, **values: object) -> str:
+def _text_tag(key: str, **values: object) -> str:
     """The rest of an opening tag and its text: English now, other words later."""
-    attribute = f" data-values='{markup(json.dumps(values))}'" if values else ""
-    return f'data-say="{key}"{attribute}>{markup(say(key, **values))}'
+    attribute = f" data-values='{escape_html(json.dumps(values))}'" if values else ""
+    return f'data-say="{key}"{attribute}>{escape_html(translate(key, **values))}'
 
 
 def _as_of(now_s: float) -> str:
@@ -107,7 +107,7 @@ def _time(at_s: float) -> str:
 def _progress(notice: Notice) -> str:
     if not notice.open_s:
         return ""
-    label = _said("progress", percent=notice.percent)
+    label = _text_tag("progress", percent=notice.percent)
     return (
         f'<p class="part"><span id="progress-label" {label}</span></p>'
         f'<progress aria-labelledby="progress-label" max="100" value="{notice.percent}"></progress>'
@@ -115,7 +115,9 @@ def _progress(notice: Notice) -> str:
 
 
 def _figures(notice: Notice) -> str:
-    grouping_run = _time(notice.census_at) if notice.census_at else f"<span {_said('never')}</span>"
+    grouping_run = (
+        _time(notice.census_at) if notice.census_at else f"<span {_text_tag('never')}</span>"
+    )
     figures = [
         ("eta", _left(notice)),
         ("waiting_count", f"{notice.waiting_count:,}"),
@@ -123,30 +125,30 @@ def _figures(notice: Notice) -> str:
         ("done", _span(notice.done_s)),
         ("grouping", f'<span class="small">{grouping_run}</span>'),
     ]
-    cells = [f"<div><dt {_said(key)}</dt><dd>{value}</dd></div>" for key, value in figures]
+    cells = [f"<div><dt {_text_tag(key)}</dt><dd>{value}</dd></div>" for key, value in figures]
     return f'<dl class="stages">{"".join(cells)}</dl>'
 
 
 def _left(notice: Notice) -> str:
     if not notice.open_s:
-        return f"<span {_said('nothing')}</span>"
+        return f"<span {_text_tag('nothing')}</span>"
     if notice.eta_s is None:
-        return f'<span class="small" {_said("unknown")}</span>'
+        return f'<span class="small" {_text_tag("unknown")}</span>'
     return _span(max(notice.eta_s, 1.0))
 
 
 def _span(seconds: float) -> str:
-    return f'<span data-span="{round(seconds)}">{spoken(seconds)}</span>'
+    return f'<span data-span="{round(seconds)}">{format_duration(seconds)}</span>'
 
 
-def spoken(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """``4 min``, in English."""
     if seconds < 90:
-        return say("seconds", n=round(seconds))
+        return translate("seconds", n=round(seconds))
     minutes = round(seconds / 60)
     if seconds < 5400:
-        return say("minutes", n=minutes)
-    return say("hours_minutes", h=minutes // 60, m=minutes % 60)
+        return translate("minutes", n=minutes)
+    return translate("hours_minutes", h=minutes // 60, m=minutes % 60)
 
 
 def _running(running: Sequence[tuple[str, float]]) -> str:
@@ -156,7 +158,7 @@ def _running(running: Sequence[tuple[str, float]]) -> str:
 
 
 def _running_line(name: str, share: float) -> str:
-    shown, percent = markup(name), int(100 * share)
+    shown, percent = escape_html(name), int(100 * share)
     return (
         f'<li><span class="pair"><span dir="auto">{shown}</span>'
         f'<span class="numbers quiet">{percent} %</span></span>'
@@ -169,17 +171,17 @@ def _files(key: str, files: Sequence[tuple[str, str]], count: int) -> str:
         return ""
     kind = "reason small" if key == "failed" else "quiet small"
     lines = [
-        f'<li><span class="pair"><span dir="auto">{markup(name)}</span>'
-        f'<span class="{kind}" dir="auto">{markup(reason)}</span></span></li>'
+        f'<li><span class="pair"><span dir="auto">{escape_html(name)}</span>'
+        f'<span class="{kind}" dir="auto">{escape_html(reason)}</span></span></li>'
         for name, reason in files
     ]
     if count > len(files):
-        lines.append(f'<li class="quiet" {_said("and_more", n=count - len(files))}</li>')
+        lines.append(f'<li class="quiet" {_text_tag("and_more", n=count - len(files))}</li>')
     return _list(key, lines)
 
 
 def _list(key: str, lines: Sequence[str]) -> str:
     return (
-        f'<section class="part"><h2 {_said(key)}</h2>'
+        f'<section class="part"><h2 {_text_tag(key)}</h2>'
         f'<div class="inside"><ul class="rows">{"".join(lines)}</ul></div></section>'
     )

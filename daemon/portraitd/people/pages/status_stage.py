@@ -7,7 +7,7 @@ from pathlib import Path
 
 from portraitd.model.stage import Now, Phase, Stage
 from portraitd.people.pages import assets
-from portraitd.people.pages.status_page import Notice, notice_page, notice_script
+from portraitd.people.pages.status_page import Notice, make_status_line_script, render_status_page
 from portraitd.people.tree.folder_fs import digest
 from portraitd.people.tree.owned_files import ROOT, OwnedFiles
 from portraitd.store.database import Database
@@ -49,7 +49,7 @@ class StatusPageStage(Stage):
         self._people = people
         self._processes = processes
         self._phase_now = phase_now
-        self._shelf = OwnedFiles(people_dir, "status")
+        self._owned_files = OwnedFiles(people_dir, "status")
         self._shown: Notice | None = None
         self._shown_s = 0.0
 
@@ -74,7 +74,7 @@ class StatusPageStage(Stage):
         notice = self._read(stage)
         self._shown_s = now_s
         if notice != self._shown:
-            self._put(notice, now_s)
+            self._write(notice, now_s)
             self._shown = notice
 
     def _read(self, stage: Phase) -> Notice:
@@ -95,13 +95,13 @@ class StatusPageStage(Stage):
             census_at=grouping_run.finished_at if grouping_run else None,
         )
 
-    def _put(self, notice: Notice, now_s: float) -> None:
+    def _write(self, notice: Notice, now_s: float) -> None:
         files = {
-            ROOT: {"STATUS.html": notice_page(notice, now_s)},
-            "gallery/data": {"status.js": notice_script(notice, now_s)},
+            ROOT: {"STATUS.html": render_status_page(notice, now_s)},
+            "gallery/data": {"status.js": make_status_line_script(notice, now_s)},
         }
         # Not the time alone: a new start that finds everything as it was says nothing new.
-        identity = digest(repr((assets.look(), notice)).encode())[:16]
+        identity = digest(repr((assets.render_version(), notice)).encode())[:16]
         for location, contents in files.items():
             wanted = dict.fromkeys(contents, identity)
-            self._shelf.put(location, wanted, contents.__getitem__)
+            self._owned_files.put(location, wanted, contents.__getitem__)
