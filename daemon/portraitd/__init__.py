@@ -1,3 +1,3 @@
-"""portraitd: drop videos into a folder, find one folder of portraits per person."""
+"""portraitd: drop videos and photos into a folder; get one folder of portraits per person."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
