@@ -12,7 +12,7 @@ import pytest
 
 from portraitd.model.errors import PublishError
 from portraitd.people.tree.people_tree import PeopleTree
-from support.tree import face, jpeg_of, person, refuse, snapshot, visible
+from support.tree import face, jpeg_of, person, picture_of, refuse, snapshot, visible
 
 
 @pytest.fixture
@@ -86,6 +86,15 @@ def test_a_face_that_changes_person_moves(tree: PeopleTree, root: Path) -> None:
     assert (root / "person-0002/000001.txt").read_text().startswith("1 ")
     assert not (root / "person-0001").exists()
     assert (2, 2) == (done.written, done.removed)
+
+
+def test_an_ignored_face_keeps_its_portrait(tree: PeopleTree, root: Path) -> None:
+    """Its file in ``_ignored`` holds the picture, as in any other folder."""
+    tree.publish([person(1, 1)], [], picture_of, {}, ignored_faces=[face(2)])
+
+    portrait = (root / "_ignored/000002.jpg").read_bytes()
+    assert portrait.startswith(b"\xff\xd8")
+    assert portrait.endswith(picture_of(2)[-1024:])
 
 
 def test_rights_are_set_whatever_the_umask(tmp_path: Path) -> None:

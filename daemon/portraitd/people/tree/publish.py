@@ -29,8 +29,8 @@ from portraitd.people.tree.readme import README_NAME, README_TEXT
 from portraitd.people.tree.scan import Ground, face_in, locations, names_in
 from portraitd.people.tree.tree_snapshot import Home, Lying, scene_of
 
-_ROOT = -1
-"""The root itself, as a folder of the plan."""
+_ROOT = -2
+"""The root itself, as a folder of the plan; the number of no person and of no placement."""
 
 
 @dataclass(frozen=True, slots=True)
