@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from portraitd.config import Settings
+from portraitd.media.fs import replacing
 from portraitd.model.errors import ConfigError
 from portraitd.model.wording import counted
 from portraitd.people.tree.people_tree import PeopleTree

@@ -8,17 +8,17 @@ import json
 import os
 import zipfile
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from portraitd.config import Settings
+from portraitd.media.fs import replacing
 from portraitd.model.errors import ConfigError, StoreError
 from portraitd.model.wording import counted
 from portraitd.store.corrections.ledger import Ledger
 from portraitd.store.database import Database
-from portraitd.store.erasure.derived_files import private
 from portraitd.store.erasure.eraser import Eraser
 from portraitd.store.faces import Faces
 from portraitd.store.files import display_path

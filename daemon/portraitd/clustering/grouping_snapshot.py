@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import uuid
 import zipfile
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from portraitd.clustering.grouping import GroupingState, from_arrays, to_arrays
+from portraitd.media.fs import replacing
 
 ENDING = ".npz"
 
@@ -18,14 +18,12 @@ ENDING = ".npz"
 def save_snapshot(folder: Path, grouping: GroupingState) -> str:
     """Write a grouping to a file of its own, whole or not at all; returns the file's name."""
     name = f"grouping-{uuid.uuid4().hex}{ENDING}"
-    beside = folder / f".{name}"
     # For its owner alone: means of embeddings tell who somebody is.
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "wb") as file:
+    with (
+        replacing(folder / name, mode=0o600, durable=True) as unfinished,
+        unfinished.open("wb") as file,
+    ):
         np.savez(file, **to_arrays(grouping))  # type: ignore[arg-type]
-        file.flush()
-        os.fsync(file.fileno())
-    beside.rename(folder / name)
     return name
 
 
@@ -47,7 +45,7 @@ def load_snapshot(folder: Path, name: str) -> GroupingState:
 
 def delete_other_snapshots(folder: Path, name: str) -> None:
     """Remove the memories of earlier grouping_runs, and of those that were never recorded."""
-    for path in [*folder.glob(f"grouping-*{ENDING}"), *folder.glob(f".grouping-*{ENDING}")]:
+    for path in [*folder.glob(f"grouping-*{ENDING}"), *folder.glob(f".*grouping-*{ENDING}")]:
         # What cannot be removed now is removed after the next grouping.
         with contextlib.suppress(OSError):
             if path.name != name:

@@ -8,18 +8,18 @@ changed is put aside instead of being lost.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from portraitd.datasets.content import CachedImage, FileContent, TextFile
+from portraitd.media.fs import locked
 from portraitd.model.errors import AlreadyRunning, PublishError
 
 NOTE_NAME = ".portraitd-dataset.json"
@@ -82,18 +82,17 @@ def held(root: Path) -> Iterator[None]:
         AlreadyRunning: Somebody does.
         PublishError: The folder cannot be made or written.
     """
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        fd = os.open(root / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise PublishError(f"{root}: {error.strerror}") from error
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with ExitStack() as stack:
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(root / LOCK_NAME))
+        except BlockingIOError:
+            raise AlreadyRunning(
+                f"{root} is being built by another portraitd; wait for it"
+            ) from None
+        except OSError as error:
+            raise PublishError(f"{root}: {error.strerror}") from error
         yield
-    except BlockingIOError:
-        raise AlreadyRunning(f"{root} is being built by another portraitd; wait for it") from None
-    finally:
-        os.close(fd)
 
 
 def publish(root: Path, wanted: Mapping[str, FileContent]) -> OutputChanges:

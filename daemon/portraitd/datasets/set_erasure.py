@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from portraitd.datasets.output import NOTE_NAME, held, read_note
+from portraitd.media.fs import locked
 from portraitd.model.errors import AlreadyRunning, PublishError, StoreError
 from portraitd.store.frame_cache import FrameCache
 
@@ -24,17 +24,16 @@ def build_lock(state_dir: Path) -> Iterator[None]:
         StoreError: Somebody else builds, or forgets, just now.
     """
     path = state_dir / BUILD_LOCK
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StoreError(f"{path}: {error.strerror}") from error
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(path))
+        except BlockingIOError:
+            raise StoreError(
+                "a training set is being built; forgetting waits until it is"
+            ) from None
+        except OSError as error:
+            raise StoreError(f"{path}: {error.strerror}") from error
         yield
-    except BlockingIOError:
-        raise StoreError("a training set is being built; forgetting waits until it is") from None
-    finally:
-        os.close(fd)
 
 
 def erase_sets(state_dir: Path, root: Path, stems: Collection[str]) -> int:

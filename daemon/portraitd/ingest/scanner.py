@@ -15,26 +15,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from portraitd.media.fs import open_below
 from portraitd.model.media_file import Stamp
-
-IGNORED_NAMES = (
-    # Hidden files, which covers rsync's `.name.XXXXXX`, `.syncthing.*`, `._*`, `.DS_Store`.
-    ".*",
-    # Files on their way in: download managers, browsers, copy programs.
-    "*.tmp", "*.part", "*.partial", "*.filepart", "*.crdownload", "*.opdownload", "*.download",
-    "*.!qb", "*.!ut", "*.aria2", "*.tacitpart", "~syncthing~*",
-    # Lock and owner files of office programs.
-    "~$*",
-    # What file servers and clients leave behind.
-    "@eadir", "@tmp", "@recycle", "@recently-snapshot", "@sharebin", "@__thumb",
-    "*@synoresource", "*@synoeastream", "*.synologyworkingdirectory",
-    "#recycle", "#snapshot", "$recycle.bin", "recycler", "system volume information",
-    "thumbs.db", "thumbs.db:*", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r",
-    "network trash folder", "temporary items", "lost+found",
-)  # fmt: skip
-"""Patterns in lower case; a name is compared without regard to case."""
-
-_IGNORED = re.compile("|".join(fnmatch.translate(pattern) for pattern in IGNORED_NAMES))
 
 _UNFIT_KINDS = (
     (stat.S_ISLNK, "a symbolic link; links are not followed"),
@@ -123,7 +105,8 @@ def _look_into(
 ) -> Iterator[Found]:
     """The findings of one folder; its subfolders are appended to ``below``."""
     try:
-        folder_fd = _open_below(root_fd, folder)
+        # From the root each time: a descriptor kept for each level would limit the depth.
+        folder_fd = open_below(root_fd, folder.parts)
     except FileNotFoundError:
         return
     except OSError as error:
@@ -153,25 +136,6 @@ def _look_into(
         os.close(folder_fd)
 
 
-def _open_below(root_fd: int, folder: Path) -> int:
-    """Open a folder one component at a time, so that none of them can be a link.
-
-    From the root each time: a descriptor kept for each level would limit the depth.
-    """
-    current = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=root_fd)
-    for part in folder.parts:
-        try:
-            following = os.open(
-                part,
-                os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC,
-                dir_fd=current,
-            )
-        finally:
-            os.close(current)
-        current = following
-    return current
-
-
 def _found(path: Path, facts: os.stat_result, folder_fd: int) -> Found:
     if stat.S_ISREG(facts.st_mode):
         if not os.access(path.name, os.R_OK, dir_fd=folder_fd):
@@ -189,50 +153,3 @@ def _cannot_be_listed(error: OSError) -> str:
 
 def _cannot_be_read(error: OSError) -> str:
     return f"cannot be read: {error.strerror or error}"
-
-
-class StabilityTracker:
-    """Which files have stood still for the quiet time. Looks at nothing; is told.
-
-    Attributes:
-        quiet_s: How long a file must not have changed.
-    """
-
-    def __init__(self, quiet_s: float) -> None:
-        self.quiet_s = quiet_s
-        self._since: dict[Path, tuple[float, Stamp]] = {}
-
-    def observe(self, found: Mapping[Path, Stamp], now_s: float) -> list[Path]:
-        """The files that have not changed for the quiet time, longest first.
-
-        A file is named on every call until it is forgotten. A file that is no longer among
-        ``found`` is dropped and starts anew when it comes back.
-
-        Args:
-            found: Every file there is now that is still to be taken.
-            now_s: Of a clock that never goes back.
-        """
-        since: dict[Path, tuple[float, Stamp]] = {}
-        for path, stamp in found.items():
-            before = self._since.get(path)
-            since[path] = before if before and before[1] == stamp else (now_s, stamp)
-        self._since = since
-        settled = [
-            (quiet_since_s, path)
-            for path, (quiet_since_s, _) in since.items()
-            if now_s - quiet_since_s >= self.quiet_s
-        ]
-        return [path for _, path in sorted(settled)]
-
-    def since_s(self, path: Path) -> float:
-        """Since when a file that was observed has not changed."""
-        return self._since[path][0]
-
-    def forget(self, path: Path) -> None:
-        """Drop a file, usually because it was taken. Found again, it starts anew."""
-        self._since.pop(path, None)
-
-    def next_in_s(self, now_s: float) -> float | None:
-        """Seconds until the next file can have settled; None if none is on its way."""
-        ends = [since_s + self.quiet_s - now_s for since_s, _ in self._since.values()]
-        return min((end for end in ends if end > 0), default=None)

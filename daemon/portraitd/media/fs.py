@@ -64,10 +64,8 @@ def replacing(
     Raises:
         OSError: The file cannot be written; the old content is unchanged.
     """
-    tag = f"{secrets.token_hex(6)}-" if concurrent else ""
-    unfinished = path.with_name(f"{UNFINISHED}{tag}{path.name}")
-    if not concurrent:
-        unfinished.unlink(missing_ok=True)
+    unfinished = unfinished_path(path, secrets.token_hex(6) if concurrent else "")
+    unfinished.unlink(missing_ok=True)
     fd = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         try:
@@ -86,6 +84,11 @@ def replacing(
         raise
     if durable:
         sync(path.parent)
+
+
+def unfinished_path(path: Path, tag: str = "") -> Path:
+    """Return where ``replacing`` writes; one writer at a time needs no ``tag``."""
+    return path.with_name(f"{UNFINISHED}{tag and tag + '-'}{path.name}")
 
 
 def sync(path: Path) -> None:

@@ -8,7 +8,6 @@ starts.
 from __future__ import annotations
 
 import json
-import os
 import time
 import uuid
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from portraitd.media.fs import write_atomically
 from portraitd.model.errors import StoreError
 
 ASKED, ANSWERED = ".request", ".answer"
@@ -105,15 +105,8 @@ class ControlFiles:
                 (self.folder / (name + ending)).unlink(missing_ok=True)
 
     def _write(self, name: str, facts: Mapping[str, object]) -> None:
-        beside = self.folder / f".{name}"
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with open(beside, "w", encoding="utf-8", opener=_private) as file:
-                json.dump(facts, file)
-            beside.replace(self.folder / name)
         except OSError as error:
-            raise StoreError(f"{error.filename or beside}: {error.strerror}") from error
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)
+            raise StoreError(f"{self.folder}: {error.strerror}") from error
+        write_atomically(self.folder / name, json.dumps(facts).encode(), error=StoreError)

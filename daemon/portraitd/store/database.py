@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib import resources
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from portraitd.media.fs import locked
 from portraitd.model.errors import AlreadyRunning, StoreError
 
 FILE_NAME = "portraitd.sqlite3"
@@ -32,7 +32,7 @@ class StoreLock:
 
     def __init__(self, state_dir: Path) -> None:
         self._path = state_dir / "lock"
-        self._fd = -1
+        self._lock = ExitStack()
 
     def __enter__(self) -> Self:
         """
@@ -41,23 +41,20 @@ class StoreLock:
             StoreError: The state folder cannot be written.
         """
         try:
-            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise StoreError(f"{self._path}: {error.strerror}") from error
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fd = self._lock.enter_context(locked(self._path))
         except BlockingIOError:
-            holder = os.pread(self._fd, 32, 0).decode("ascii", "replace").strip()
-            os.close(self._fd)
+            holder = self._path.read_bytes()[:32].decode("ascii", "replace").strip()
             raise AlreadyRunning(
                 f"another portraitd (process {holder or 'unknown'}) works on {self._path.parent}; "
                 "drop files into its inbox, or stop it first"
             ) from None
-        try:
-            os.ftruncate(self._fd, 0)
-            os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
         except OSError as error:
-            os.close(self._fd)
+            raise StoreError(f"{self._path}: {error.strerror}") from error
+        try:
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            self._lock.close()
             raise StoreError(f"{self._path}: {error.strerror}") from error
         return self
 
@@ -67,7 +64,7 @@ class StoreLock:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        os.close(self._fd)
+        self._lock.close()
 
 
 class _Rows(sqlite3.Cursor):

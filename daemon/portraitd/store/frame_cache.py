@@ -13,13 +13,13 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from portraitd.media.fs import write_atomically
 from portraitd.model.errors import PublishError
 from portraitd.model.fingerprints import frame_stem
 
 RENDER_VERSION = "1"
 """Raised when pictures of the same name come to look different."""
 
-_UNFINISHED = ".new-"
 
 _JPEG = b"\xff\xd8\xff"
 
@@ -63,17 +63,13 @@ class FrameCache:
         if not data.startswith(_JPEG):
             raise PublishError(f"{name} is no picture")
         path = self.path(sha256, name)
-        beside = path.with_name(f"{_UNFINISHED}{os.getpid()}-{name}")
         try:
             for folder in (self.folder.parent, self.folder, path.parent):
                 folder.mkdir(mode=0o700, exist_ok=True)
-            beside.write_bytes(data)
-            # As readable as the set is to be: a link has the mode of what it links to.
-            beside.chmod(0o644)
-            beside.replace(path)
         except OSError as error:
-            beside.unlink(missing_ok=True)
             raise PublishError(f"{path} cannot be written: {error.strerror}") from error
+        # As readable as the set is to be: a link has the mode of what it links to.
+        write_atomically(path, data, mode=0o644, concurrent=True, error=PublishError)
 
     def keep(self, sha256: str, frames: Sequence[tuple[float, bytes]]) -> None:
         """Put frames there as they were seen, for sets that are built when their video is gone."""

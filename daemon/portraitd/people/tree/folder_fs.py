@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from portraitd.media.fs import open_below
+
 OWN_PREFIX = ".portraitd-"
 """Hidden names in the tree that are portraitd's own."""
 
@@ -48,13 +50,8 @@ def opened_root(root: Path) -> Iterator[int]:
 @contextmanager
 def opened(location: str, root_fd: int) -> Iterator[int]:
     """The descriptor of a folder, one component at a time: none of them may be a link."""
-    first, *others = location.split("/")
-    fd = os.open(first, _FOLDER | os.O_NOFOLLOW, dir_fd=root_fd)
+    fd = open_below(root_fd, location.split("/"))
     try:
-        for part in others:
-            following = os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=fd)
-            os.close(fd)
-            fd = following
         yield fd
     finally:
         os.close(fd)

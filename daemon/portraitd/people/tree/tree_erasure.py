@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from portraitd.media.fs import open_below
 from portraitd.media.xmp import Mark, read_mark
 from portraitd.model.errors import PublishError
 from portraitd.model.fingerprints import ENDING_BYTES, hash_ending
@@ -110,12 +111,12 @@ def _walk(root_fd: int) -> Iterator[tuple[str, int, list[str]]]:
     waiting: list[tuple[str, ...]] = [()]
     while waiting:
         parts = waiting.pop()
-        fd = os.open(".", _FOLDER, dir_fd=root_fd)
         try:
-            for part in parts:
-                following = os.open(part, _FOLDER, dir_fd=fd)
-                os.close(fd)
-                fd = following
+            fd = open_below(root_fd, parts)
+        except (FileNotFoundError, NotADirectoryError):
+            # It was moved just now, and is met where it went.
+            continue
+        try:
             names = sorted(os.listdir(fd))
             waiting += [(*parts, name) for name in names if _is_folder(fd, name)]
             yield "/".join(parts) or ".", fd, names

@@ -8,13 +8,26 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from portraitd.media.fs import UNFINISHED
 from portraitd.model.errors import StoreError
 from portraitd.store.database import FILE_NAME
 
-PATTERNS = ("tracks.f32", "faces.f32", "census.f32", "grouping-*.npz", ".grouping-*.npz")
+_SUPERSEDED = (
+    "faces.f32",
+    "census.f32",
+    "grouping-*.npz",
+    ".grouping-*.npz",
+    f"{UNFINISHED}grouping-*.npz",
+)
+_UNFINISHED_STORES = (f".{FILE_NAME}.new-*", f"{UNFINISHED}{FILE_NAME}*")
+
+LEFTOVERS = (*_SUPERSEDED, *_UNFINISHED_STORES)
+"""What earlier versions wrote, or an interrupted write left; and every grouping snapshot."""
+
+PATTERNS = ("tracks.f32", *_SUPERSEDED)
 """What grouping_runs write: embeddings, and means of them."""
 
-OLD_STORES = (f"{FILE_NAME}.old-*", f".{FILE_NAME}.new-*", "backup-before-*.sqlite3*")
+OLD_STORES = (f"{FILE_NAME}.old-*", *_UNFINISHED_STORES, "backup-before-*.sqlite3*")
 """Stores that were put aside, or not finished."""
 
 _BLOCK = bytes(1 << 20)

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
+from portraitd.media.fs import replacing, sync, unfinished_path
 from portraitd.model.errors import ConfigError, StoreError
 from portraitd.store.database import APPLICATION_ID, FILE_NAME, Database, newest_schema
 from portraitd.store.erasure.derived_files import PATTERNS, private
@@ -75,28 +76,19 @@ def back_up(state_dir: Path, target: Path, now_s: float) -> BackupFile:
     if not source.is_file():
         raise StoreError(f"{source}: nothing has been processed in this home yet")
     _require_replaceable(target)
-    beside = target.with_name(f".{target.name}.new")
     try:
-        beside.unlink(missing_ok=True)
-        with open(beside, "xb", opener=private):
-            pass
-        with _reading(source) as original, closing(sqlite3.connect(beside)) as copy:
-            original.backup(copy, pages=PAGES_AT_ONCE, sleep=0.01)
-            # One file, whole by itself: its journal would be left behind.
-            copy.execute("pragma journal_mode = delete")
-        done = inspect(beside)
-        _sync(beside)
-        beside.replace(target)
-        _sync(target.parent)
+        with replacing(target, durable=True) as unfinished:
+            with _reading(source) as original, closing(sqlite3.connect(unfinished)) as copy:
+                original.backup(copy, pages=PAGES_AT_ONCE, sleep=0.01)
+                # One file, whole by itself: its journal would be left behind.
+                copy.execute("pragma journal_mode = delete")
+            done = inspect(unfinished)
         with open(state_dir / LIST_NAME, "a", encoding="utf-8", opener=private) as file:
             file.write(json.dumps({"path": os.fspath(target.absolute()), "at": now_s}) + "\n")
     except sqlite3.DatabaseError as error:
         raise StoreError(f"{source}: {error}; the copy was not made") from error
     except OSError as error:
         raise StoreError(f"{error.filename or target}: {error.strerror}") from error
-    finally:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
     return BackupFile(target, done.size, done.counts)
 
 
@@ -139,22 +131,21 @@ def restore(state_dir: Path, source: Path, now_s: float) -> RestoreResult:
     inspect(source)
     current = state_dir / FILE_NAME
     stamp = f"{datetime.fromtimestamp(now_s, UTC):%Y%m%dT%H%M%SZ}"
-    beside = state_dir / f".{FILE_NAME}.new-restore"
+    beside = unfinished_path(current)
     try:
+        # A journal that an interrupted restore left would be applied to the new file.
         _remove(beside)
-        with open(beside, "xb", opener=private):
-            pass
-        with _reading(source) as copy, closing(sqlite3.connect(beside)) as new:
-            copy.backup(new)
-        forgotten = _forget_again(beside, current, state_dir, now_s)
-        done = inspect(beside)
-        _sync(beside)
-        aside = _put_aside(current, state_dir / f"{FILE_NAME}.old-{stamp}")
-        beside.replace(current)
+        with replacing(current, durable=True):
+            with _reading(source) as copy, closing(sqlite3.connect(beside)) as new:
+                copy.backup(new)
+            forgotten = _forget_again(beside, current, state_dir, now_s)
+            done = inspect(beside)
+            sync(beside)
+            aside = _put_aside(current, state_dir / f"{FILE_NAME}.old-{stamp}")
         for pattern in PATTERNS:
             for path in state_dir.glob(pattern):
                 path.unlink()
-        _sync(state_dir)
+        sync(state_dir)
     except sqlite3.DatabaseError as error:
         raise StoreError(f"{source}: {error}") from error
     except OSError as error:
@@ -261,11 +252,3 @@ def _count(connection: sqlite3.Connection, table: str) -> int:
 def _remove(path: Path) -> None:
     for ending in ("", "-wal", "-shm", "-journal"):
         path.with_name(path.name + ending).unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
