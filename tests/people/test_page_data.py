@@ -11,20 +11,31 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from portraitd.people.pages.static_files import POLICY, render_index_page, render_page, static_files
 
 from portraitd.model.appearance import Appearance, Clip
-from portraitd.people.pages.assets import POLICY, assets, index_page, page
-from portraitd.people.pages.escaping import link, literal, markup, script, table
-from portraitd.people.pages.status_page import Notice, notice_page, notice_script, spoken
-from portraitd.people.pages.tables import person_table, whole_table
-from portraitd.people.pages.words import say, words
+from portraitd.people.pages.escaping import (
+    escape_html,
+    make_csv,
+    make_script,
+    quote_path,
+    to_js_literal,
+)
+from portraitd.people.pages.status_page import (
+    Notice,
+    format_duration,
+    make_status_line_script,
+    render_status_page,
+)
+from portraitd.people.pages.tables import make_people_table, make_person_table
+from portraitd.people.pages.words import translate, words
 
 CLIP = Clip(1, "a.mp4", False, 60.0, 1.0, 100.0)
 SEEN = [(CLIP, [Appearance(3.0, 6.5, 3), Appearance(3600.25, 3601.25, 1)])]
 PAGES = {
-    "index.html": index_page(2),
-    "person.html": assets()["person.html"],
-    "status.html": page("status.html", refresh="5", title="", content=""),
+    "index.html": render_index_page(2),
+    "person.html": static_files()["person.html"],
+    "status.html": render_page("status.html", refresh="5", title="", content=""),
 }
 
 
@@ -57,7 +68,7 @@ def shown(html: bytes) -> str:
 @given(st.recursive(st.text() | st.integers(), lambda inner: st.lists(inner, max_size=4)))
 def test_any_text_survives_a_script(value: object) -> None:
     """As the browser reads it, and without anything that ends a script or a line."""
-    written = script("people", value).decode("ascii")
+    written = make_script("people", value).decode("ascii")
 
     assert value == json.loads(written.removeprefix("Gallery.people(").removesuffix(");\n"))
     assert not set("<>&\u2028\u2029\r") & set(written)
@@ -67,7 +78,7 @@ def test_any_text_survives_a_script(value: object) -> None:
 def test_numbers_that_no_script_knows_are_refused() -> None:
     """Rather than written as NaN."""
     with pytest.raises(ValueError, match="JSON compliant"):
-        literal(float("nan"))
+        to_js_literal(float("nan"))
 
 
 @pytest.mark.parametrize(
@@ -83,17 +94,17 @@ def test_numbers_that_no_script_knows_are_refused() -> None:
 )
 def test_a_path_becomes_a_link(path: str, expected: str) -> None:
     """Byte by byte, so that it leads to the file whatever it is called."""
-    assert expected == link(path)
+    assert expected == quote_path(path)
 
 
 def test_markup_is_text() -> None:
     """Between tags and in either quotes."""
-    assert "&lt;b&gt; &amp; &quot;x&#x27; \\xff" == markup("<b> & \"x' \udcff")
+    assert "&lt;b&gt; &amp; &quot;x&#x27; \\xff" == escape_html("<b> & \"x' \udcff")
 
 
 def test_a_table_is_what_editors_read() -> None:
     """Seconds to calculate with, a clock to look at, CRLF, and a mark for Excel."""
-    data = person_table(SEEN)
+    data = make_person_table(SEEN)
     text = data.decode("utf-8-sig")
 
     assert data.startswith(b"\xef\xbb\xbf")
@@ -108,7 +119,7 @@ def test_a_table_is_what_editors_read() -> None:
 def test_a_name_is_no_formula() -> None:
     """A spreadsheet that opens the table must not calculate what somebody called a folder."""
     names = ["=1+1", "+1", "-1", "@sum", "\t=1", "＝1", "Anna", '=HYPERLINK("x"),\r\n=2']
-    rows = whole_table([(7, name, [(CLIP, [Appearance(0.0, 1.0, 1)])]) for name in names])
+    rows = make_people_table([(7, name, [(CLIP, [Appearance(0.0, 1.0, 1)])]) for name in names])
     read = list(csv.reader(io.StringIO(rows.decode("utf-8-sig"), newline="")))
 
     assert ["person", "name", "video"] == read[0][:3]
@@ -121,7 +132,7 @@ def test_a_name_is_no_formula() -> None:
 @given(st.lists(st.text(st.characters(exclude_categories=[])), min_size=1, max_size=3))
 def test_any_name_is_one_cell(names: list[str]) -> None:
     """Whatever is in it, lone surrogates as well."""
-    data = table(("name",), [(f"n{name}",) for name in names])
+    data = make_csv(("name",), [(f"n{name}",) for name in names])
 
     rows = list(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline="")))
     assert len(names) + 1 == len(rows)
@@ -130,11 +141,11 @@ def test_any_name_is_one_cell(names: list[str]) -> None:
 
 def test_every_language_says_everything() -> None:
     """The same keys, and in each text the same values to be filled in."""
-    table = words()
-    english = table["en"]
+    make_csv = words()
+    english = make_csv["en"]
 
-    assert {"en", "de"} <= table.keys()
-    for language in table.values():
+    assert {"en", "de"} <= make_csv.keys()
+    for language in make_csv.values():
         assert english.keys() == language.keys()
         for key, text in language.items():
             assert sorted(re.findall(r"\{\w+\}", english[key])) == sorted(
@@ -145,9 +156,9 @@ def test_every_language_says_everything() -> None:
 def test_pages_say_only_what_the_table_has() -> None:
     """Each key a page or a script names exists; and none is there for nothing."""
     known = {key.removesuffix(".one").removesuffix(".other") for key in words()["en"]}
-    texts = {name: data.decode() for name, data in {**assets(), **PAGES}.items()}
+    texts = {name: data.decode() for name, data in {**static_files(), **PAGES}.items()}
     del texts["words.js"]
-    everything = "\n".join(texts.values()) + notice_page(notice(), 0.0).decode()
+    everything = "\n".join(texts.values()) + render_status_page(notice(), 0.0).decode()
     named = set(re.findall(r'data-say(?:-\w+)?="(\w+)"', everything))
     named |= set(re.findall(r'\bsay\(\s*"(\w+)"', everything))
 
@@ -160,7 +171,9 @@ def test_pages_say_only_what_the_table_has() -> None:
 
 def test_english_counts_properly() -> None:
     """One person, two people, thousands with a comma."""
-    assert ["1 person", "2 people", "5,000 people"] == [say("people", n=n) for n in (1, 2, 5000)]
+    assert ["1 person", "2 people", "5,000 people"] == [
+        translate("people", n=n) for n in (1, 2, 5000)
+    ]
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -178,7 +191,7 @@ def test_no_page_holds_a_program(name: str) -> None:
 
 def test_no_script_writes_markup() -> None:
     """Names reach the page as text alone."""
-    for name, data in assets().items():
+    for name, data in static_files().items():
         if name.endswith(".js") and name != "words.js":
             text = data.decode()
             assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write", text)
@@ -189,7 +202,7 @@ def test_no_script_writes_markup() -> None:
 
 def test_the_index_names_every_block() -> None:
     """As plain scripts: a page from a share may load nothing else."""
-    text = index_page(3).decode()
+    text = render_index_page(3).decode()
 
     assert [f"gallery/data/people-000{n}.js" for n in (1, 2, 3)] == re.findall(
         r'src="(gallery/data/people-\d+\.js)"', text
@@ -199,7 +212,7 @@ def test_the_index_names_every_block() -> None:
 
 def test_a_notice_says_how_things_stand() -> None:
     """To anybody, with no script at all."""
-    text = shown(notice_page(notice(), now_s=1e9))
+    text = shown(render_status_page(notice(), now_s=1e9))
 
     for part in (
         "Finding faces", "40 % of the footage", "Time left 5 min", "Waiting 1", "Failed 1",
@@ -215,7 +228,7 @@ def test_a_notice_says_when_all_is_done() -> None:
         stage="idle", running=(), waiting=(), waiting_count=0, failed=(), failed_count=0,
         open_s=0.0, eta_s=0.0, census_at=None,
     )  # fmt: skip
-    text = shown(notice_page(rest, now_s=1e9))
+    text = shown(render_status_page(rest, now_s=1e9))
 
     assert "Everything is done" in text
     assert "Time left nothing" in text
@@ -227,7 +240,7 @@ def test_a_notice_says_when_all_is_done() -> None:
 def test_names_in_a_notice_are_text() -> None:
     """A file may be called anything."""
     name = "<script>alert('x')</script>.mp4"
-    html = notice_page(notice(running=((name, 0.5),), failed=((name, "a < b & c"),)), 0.0)
+    html = render_status_page(notice(running=((name, 0.5),), failed=((name, "a < b & c"),)), 0.0)
 
     assert b"<script>alert" not in html
     assert 2 <= shown(html).count(name)
@@ -236,7 +249,7 @@ def test_names_in_a_notice_are_text() -> None:
 
 def test_the_line_is_a_few_numbers() -> None:
     """What the page of all people says of it."""
-    line = notice_script(notice(), now_s=12.4).decode()
+    line = make_status_line_script(notice(), now_s=12.4).decode()
 
     assert {
         "stage": "faces", "percent": 40, "eta_s": 300, "waiting": 1, "failed": 1, "at": 12
@@ -245,11 +258,13 @@ def test_the_line_is_a_few_numbers() -> None:
 
 def test_what_is_left_out_is_counted() -> None:
     """Of many waiting files the first are named."""
-    text = shown(notice_page(notice(waiting_count=1201), now_s=0.0))
+    text = shown(render_status_page(notice(waiting_count=1201), now_s=0.0))
 
     assert "and 1,200 more" in text
 
 
 def test_spans_are_spoken() -> None:
     """As precisely as they are known."""
-    assert ["5 s", "12 min", "2 h 5 min"] == [spoken(seconds) for seconds in (5.2, 700, 7500)]
+    assert ["5 s", "12 min", "2 h 5 min"] == [
+        format_duration(seconds) for seconds in (5.2, 700, 7500)
+    ]

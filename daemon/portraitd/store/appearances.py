@@ -41,7 +41,7 @@ class RecordingCount(NamedTuple):
     faces: int
     first_s: float
     last_s: float
-    trace: int
+    checksum: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)

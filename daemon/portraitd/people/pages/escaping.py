@@ -11,12 +11,12 @@ from collections.abc import Iterable, Sequence
 from urllib.parse import quote
 
 
-def script(function: str, value: object) -> bytes:
-    """A script that hands a value to one of the gallery's functions; see ``literal``."""
-    return f"Gallery.{function}({literal(value)});\n".encode()
+def make_script(function: str, value: object) -> bytes:
+    """A script that hands a value to one of the gallery's functions; see ``to_js_literal``."""
+    return f"Gallery.{function}({to_js_literal(value)});\n".encode()
 
 
-def literal(value: object) -> str:
+def to_js_literal(value: object) -> str:
     """A value as a script writes it.
 
     ASCII alone, so no reader's encoding matters, and no line separator ends a string; without
@@ -29,22 +29,22 @@ def literal(value: object) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def markup(text: str) -> str:
+def escape_html(text: str) -> str:
     """Text as it may stand in a page, between tags or in quotes; strange bytes as ``\\xff``."""
     return html.escape(os.fsencode(text).decode("utf-8", "backslashreplace"))
 
 
-def link(path: str) -> str:
+def quote_path(path: str) -> str:
     """A relative path as a link: percent-encoded byte by byte, whatever the bytes are."""
     return quote(os.fsencode(path), safe="/")
 
 
-def readable(path: str) -> str:
+def to_display_text(path: str) -> str:
     """A path as text, whatever bytes it holds."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
+def make_csv(head: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
     """Comma-separated values as RFC 4180 has them, in UTF-8.
 
     With a byte order mark: without it Excel takes UTF-8 for the local code page, and every

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from portraitd.model.appearance import Appearance, Clip
-from portraitd.people.pages.escaping import link, readable, script
+from portraitd.people.pages.escaping import make_script, quote_path, to_display_text
 
 PER_BLOCK = 250
 """People whose numbers lie in one block. Whose block it is never changes."""
 
 
 @dataclass(frozen=True, slots=True)
-class PagePicture:
+class CardImage:
     """What stands for a person at one glance.
 
     Attributes:
@@ -26,7 +26,7 @@ class PagePicture:
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class PersonCard:
     """A person among all.
 
     Attributes:
@@ -42,19 +42,19 @@ class Card:
     name: str
     is_named: bool
     folder: str
-    picture: PagePicture
+    picture: CardImage
     portraits: int
     faces: int
     clips: int
     first_at: float
     last_at: float
-    fresh: int
-    doubtful: int
+    new_faces: int
+    outlier_count: int
     close: int
 
 
 @dataclass(frozen=True, slots=True)
-class ShownPortrait:
+class PagePortrait:
     """A portrait in a person's folder.
 
     Attributes:
@@ -70,7 +70,7 @@ class ShownPortrait:
 
 
 @dataclass(frozen=True, slots=True)
-class Doubt:
+class Outlier:
     """A portrait that is likely somebody else: which one, and how far it lies from the rest."""
 
     portrait: int
@@ -79,13 +79,13 @@ class Doubt:
 
 
 @dataclass(frozen=True, slots=True)
-class Close:
+class SimilarPerson:
     """Somebody who may be the same person."""
 
     id: int
     name: str
     folder: str
-    picture: PagePicture
+    picture: CardImage
     distance: float
 
 
@@ -98,16 +98,16 @@ class PersonPage:
         made_at: When.
     """
 
-    card: Card
+    card: PersonCard
     clips: Sequence[tuple[Clip, Sequence[Appearance]]]
-    portraits: Sequence[ShownPortrait]
-    doubts: Sequence[Doubt]
-    close: Sequence[Close]
+    portraits: Sequence[PagePortrait]
+    outliers: Sequence[Outlier]
+    close: Sequence[SimilarPerson]
     made_at: float
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class GallerySummary:
     """The gallery at one glance.
 
     Attributes:
@@ -128,24 +128,24 @@ def block_of(person_id: int) -> int:
     return (person_id - 1) // PER_BLOCK + 1
 
 
-def person_name(person_id: int) -> str:
+def person_file_name(person_id: int) -> str:
     """The file with all about a person."""
     return f"person-{person_id:06d}.js"
 
 
-def table_name(person_id: int) -> str:
+def table_file_name(person_id: int) -> str:
     """The table of a person's appearances."""
     return f"{person_id:06d}.csv"
 
 
-def people_script(cards: Sequence[Card]) -> bytes:
+def make_people_script(cards: Sequence[PersonCard]) -> bytes:
     """A block of people. Lists, not objects: five thousand people are to be small."""
-    return script("people", [_row(card) for card in cards])
+    return make_script("people", [_row(card) for card in cards])
 
 
-def summary_script(summary: Summary) -> bytes:
+def make_summary_script(summary: GallerySummary) -> bytes:
     """What the head of the page says."""
-    return script(
+    return make_script(
         "summary",
         {
             "people": summary.people,
@@ -158,35 +158,35 @@ def summary_script(summary: Summary) -> bytes:
     )
 
 
-def person_script(page: PersonPage) -> bytes:
+def make_person_script(page: PersonPage) -> bytes:
     """What the page of one person says."""
     card = page.card
-    return script(
+    return make_script(
         "person",
         {
             "id": card.id,
-            "name": readable(card.name),
-            "folder": link(card.folder),
-            "shown_folder": readable(card.folder),
-            "picture": link(card.picture.file),
+            "name": to_display_text(card.name),
+            "folder": quote_path(card.folder),
+            "shown_folder": to_display_text(card.folder),
+            "picture": quote_path(card.picture.file),
             "full": card.picture.full,
             "faces": card.faces,
-            "fresh": card.fresh,
+            "fresh": card.new_faces,
             "at": round(page.made_at),
             "first": _seen(page, first=True),
             "last": _seen(page, first=False),
             "videos": [_video(clip, stretches) for clip, stretches in page.clips],
             "portraits": [_portrait(one) for one in page.portraits],
             "outliers": [
-                [doubt.portrait, round(doubt.distance, 3), round(doubt.usual, 3)]
-                for doubt in page.doubts
+                [outlier.portrait, round(outlier.distance, 3), round(outlier.usual, 3)]
+                for outlier in page.outliers
             ],
             "close": [
                 [
                     one.id,
-                    readable(one.name),
-                    link(one.folder),
-                    link(one.picture.file),
+                    to_display_text(one.name),
+                    quote_path(one.folder),
+                    quote_path(one.picture.file),
                     one.picture.full,
                     round(one.distance, 3),
                 ]
@@ -196,26 +196,26 @@ def person_script(page: PersonPage) -> bytes:
     )
 
 
-def status_script(facts: Mapping[str, object]) -> bytes:
+def make_status_script(facts: Mapping[str, object]) -> bytes:
     """What the line on the page of all people says."""
-    return script("status", dict(facts))
+    return make_script("status", dict(facts))
 
 
-def _row(card: Card) -> list[object]:
+def _row(card: PersonCard) -> list[object]:
     return [
         card.id,
-        readable(card.name),
+        to_display_text(card.name),
         int(card.is_named),
-        link(card.folder),
-        link(card.picture.file),
+        quote_path(card.folder),
+        quote_path(card.picture.file),
         card.picture.full,
         card.portraits,
         card.faces,
         card.clips,
         round(card.first_at),
         round(card.last_at),
-        card.fresh,
-        card.doubtful,
+        card.new_faces,
+        card.outlier_count,
         card.close,
     ]
 
@@ -231,7 +231,7 @@ def _video(clip: Clip, stretches: Sequence[Appearance]) -> list[object]:
     return [clip.name, int(clip.is_photo), round(clip.duration_s, 2), round(clip.added_at), where]
 
 
-def _portrait(one: ShownPortrait) -> list[object]:
+def _portrait(one: PagePortrait) -> list[object]:
     row: list[object] = [one.face_id, one.clip, round(one.t_s, 2), int(one.is_new)]
     # Nearly always the name follows from the number.
-    return row if one.file == f"{one.face_id:06d}.jpg" else [*row, link(one.file)]
+    return row if one.file == f"{one.face_id:06d}.jpg" else [*row, quote_path(one.file)]

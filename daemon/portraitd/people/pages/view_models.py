@@ -16,13 +16,13 @@ from portraitd.clustering.outliers import find_outliers
 from portraitd.model.appearance import Appearance, Clip, join_appearances
 from portraitd.people.names import folder_name
 from portraitd.people.pages.page_data import (
-    Card,
-    Close,
-    Doubt,
-    PagePicture,
+    CardImage,
+    GallerySummary,
+    Outlier,
+    PagePortrait,
+    PersonCard,
     PersonPage,
-    ShownPortrait,
-    Summary,
+    SimilarPerson,
     block_of,
 )
 from portraitd.people.tree.folder_fs import digest
@@ -31,7 +31,7 @@ from portraitd.store.appearances import Appearances, RecordingCount
 from portraitd.store.faces import Faces
 from portraitd.store.people import Person
 
-MOST_DOUBTS = 24
+MAX_OUTLIERS = 24
 """More than one looks through at once; the farthest come first."""
 
 _FILLED = ((25, 5), (19, 4), (13, 3), (7, 2))
@@ -42,7 +42,7 @@ _LOOKED_AT = 25
 
 
 @dataclass(frozen=True, slots=True)
-class Someone:
+class VisiblePerson:
     """A person in sight, with what tells whether their page is as it was.
 
     Attributes:
@@ -54,9 +54,9 @@ class Someone:
     id: int
     name: str
     is_named: bool
-    place: Whereabouts
+    folder: Whereabouts
     seen: Sequence[RecordingCount]
-    fresh: int
+    new_faces: int
     close: Sequence[tuple[int, float]]
 
     @property
@@ -65,7 +65,7 @@ class Someone:
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class NewFaces:
     """What is new since last time.
 
     Attributes:
@@ -81,26 +81,26 @@ class News:
     since: float
 
 
-NOTHING_NEW = News({}, 0, True, 0.0)
+NO_NEW_FACES = NewFaces({}, 0, True, 0.0)
 
 
-class Doubts:
+class OutlierCache:
     """The tracks of each person that lie far from the rest; kept until the person changes."""
 
     def __init__(self, store: Appearances) -> None:
         self._store = store
         self._known: dict[int, tuple[object, list[tuple[int, float, float]]]] = {}
 
-    def of(self, someone: Someone) -> list[tuple[int, float, float]]:
+    def of(self, person: VisiblePerson) -> list[tuple[int, float, float]]:
         """Track, distance, and what is usual, the farthest first."""
-        trace = tuple(one.trace for one in someone.seen)
-        known = self._known.get(someone.id)
-        if known is None or known[0] != trace:
-            track_ids, embeddings = self._store.tracks(someone.id)
+        checksum = tuple(one.checksum for one in person.seen)
+        known = self._known.get(person.id)
+        if known is None or known[0] != checksum:
+            track_ids, embeddings = self._store.tracks(person.id)
             found = find_outliers(embeddings)
             far = zip(track_ids[found.rows].tolist(), found.distances.tolist(), strict=True)
-            known = trace, [(track, distance, found.usual) for track, distance in far]
-            self._known[someone.id] = known
+            known = checksum, [(track, distance, found.usual) for track, distance in far]
+            self._known[person.id] = known
         return known[1]
 
 
@@ -122,121 +122,121 @@ class GalleryViews:
         self,
         store: Appearances,
         faces: Faces,
-        doubts: Doubts,
+        outliers: OutlierCache,
         present: Sequence[Person],
-        places: Mapping[int, Whereabouts],
+        folders: Mapping[int, Whereabouts],
         close: Sequence[tuple[int, int, float]],
-        news: News,
+        new_faces: NewFaces,
         made_at: float,
     ) -> None:
         self._store = store
         self._faces = faces
-        self._doubts = doubts
-        self._news = news
+        self._outliers = outliers
+        self._new_faces = new_faces
         self._made_at = made_at
         self._clips = store.clips()
         count_by_person = store.count_by_person()
         pairs: dict[int, list[tuple[int, float]]] = {}
-        shown = [one for one in present if one.id in places and one.id in count_by_person]
-        in_sight = {one.id for one in shown}
+        shown = [one for one in present if one.id in folders and one.id in count_by_person]
+        visible = {one.id for one in shown}
         for lower, higher, distance in close:
-            if lower in in_sight and higher in in_sight:
+            if lower in visible and higher in visible:
                 pairs.setdefault(lower, []).append((higher, distance))
                 pairs.setdefault(higher, []).append((lower, distance))
-        self.everybody = {
-            person.id: Someone(
+        self.people = {
+            person.id: VisiblePerson(
                 person.id,
-                person.name or places[person.id].name or folder_name(person.id, None),
-                bool(person.name or places[person.id].name),
-                places[person.id],
+                person.name or folders[person.id].name or folder_name(person.id, None),
+                bool(person.name or folders[person.id].name),
+                folders[person.id],
                 count_by_person[person.id],
-                news.faces.get(person.id, 0),
+                new_faces.faces.get(person.id, 0),
                 pairs.get(person.id, ()),
             )
             for person in shown
         }
 
     @cached_property
-    def traces(self) -> dict[int, str]:
+    def page_identities(self) -> dict[int, str]:
         """Of each person something that changes with their page."""
-        return {one.id: _digest(self._trace(one)) for one in self.everybody.values()}
+        return {one.id: _digest(self._page_facts(one)) for one in self.people.values()}
 
     @cached_property
-    def seen_traces(self) -> dict[int, str]:
+    def table_identities(self) -> dict[int, str]:
         """Of each person something that changes with the table of their appearances."""
         return {
             one.id: _digest([(*seen, self._clips[seen.clip_id]) for seen in one.seen])
-            for one in self.everybody.values()
+            for one in self.people.values()
         }
 
     @cached_property
-    def blocks(self) -> dict[int, list[Someone]]:
+    def blocks(self) -> dict[int, list[VisiblePerson]]:
         """People by the block they are in, every block up to the last one."""
-        last = max(map(block_of, self.everybody), default=0)
-        blocks: dict[int, list[Someone]] = {number: [] for number in range(1, last + 1)}
-        for one in self.everybody.values():
+        last = max(map(block_of, self.people), default=0)
+        blocks: dict[int, list[VisiblePerson]] = {number: [] for number in range(1, last + 1)}
+        for one in self.people.values():
             blocks[block_of(one.id)].append(one)
         return blocks
 
-    def summary(self) -> Summary:
+    def summary(self) -> GallerySummary:
         """All of it at one glance."""
-        fresh = [one for one in self.everybody.values() if one.fresh]
-        clips = {seen.clip_id for one in self.everybody.values() for seen in one.seen}
-        return Summary(
-            people=len(self.everybody),
+        new_faces = [one for one in self.people.values() if one.new_faces]
+        clips = {seen.clip_id for one in self.people.values() for seen in one.seen}
+        return GallerySummary(
+            people=len(self.people),
             clips=len(clips),
-            since=self._news.since,
-            new_people=sum(one.fresh >= one.faces for one in fresh),
-            new_faces=sum(one.fresh for one in fresh),
+            since=self._new_faces.since,
+            new_people=sum(one.new_faces >= one.faces for one in new_faces),
+            new_faces=sum(one.new_faces for one in new_faces),
             made_at=self._made_at,
         )
 
-    def card(self, someone: Someone) -> Card:
+    def card(self, person: VisiblePerson) -> PersonCard:
         """A person among all."""
-        added = [self._clips[seen.clip_id].added_at for seen in someone.seen]
-        return Card(
-            id=someone.id,
-            name=someone.name,
-            is_named=someone.is_named,
-            folder=someone.place.location,
-            picture=self._picture(someone),
-            portraits=len(someone.place.portraits),
-            faces=someone.faces,
-            clips=len(someone.seen),
+        added = [self._clips[seen.clip_id].added_at for seen in person.seen]
+        return PersonCard(
+            id=person.id,
+            name=person.name,
+            is_named=person.is_named,
+            folder=person.folder.location,
+            picture=self._picture(person),
+            portraits=len(person.folder.portraits),
+            faces=person.faces,
+            clips=len(person.seen),
             first_at=min(added),
             last_at=max(added),
-            fresh=someone.fresh,
-            doubtful=len(self._doubts.of(someone)),
-            close=len(someone.close),
+            new_faces=person.new_faces,
+            outlier_count=len(self._outliers.of(person)),
+            close=len(person.close),
         )
 
     def page(self, person_id: int) -> PersonPage:
         """All about one person."""
-        someone = self.everybody[person_id]
+        person = self.people[person_id]
         faces = self._store.faces(person_id)
         clips = self.seen(person_id, list(zip(faces.clip_ids, faces.times_s, strict=True)))
         number = {clip.id: index for index, (clip, _) in enumerate(clips)}
-        marks = faces.track_ids if self._news.is_track else faces.ids
-        is_new = (marks > self._news.after_id) & bool(someone.fresh)
+        marks = faces.track_ids if self._new_faces.is_track else faces.ids
+        is_new = (marks > self._new_faces.after_id) & bool(person.new_faces)
         rows = [
-            row for row, face in enumerate(faces.ids.tolist()) if face in someone.place.portraits
+            row for row, face in enumerate(faces.ids.tolist()) if face in person.folder.portraits
         ]
         portraits = [
-            ShownPortrait(
+            PagePortrait(
                 face_id=int(faces.ids[row]),
                 clip=number[int(faces.clip_ids[row])],
                 t_s=float(faces.times_s[row]),
                 is_new=bool(is_new[row]),
-                file=someone.place.portraits[int(faces.ids[row])],
+                file=person.folder.portraits[int(faces.ids[row])],
             )
             for row in rows
         ]
         return PersonPage(
-            self.card(someone),
+            self.card(person),
             clips,
             portraits,
-            self._doubtful(someone, faces.track_ids[rows].tolist()),
-            [self._other(other, distance) for other, distance in someone.close],
+            self._published_outliers(person, faces.track_ids[rows].tolist()),
+            [self._other(other, distance) for other, distance in person.close],
             self._made_at,
         )
 
@@ -257,61 +257,63 @@ class GalleryViews:
             times.setdefault(int(clip), []).append(float(t_s))
         return [self._stretches(clip, found) for clip, found in times.items()]
 
-    def seen_by_all(self) -> Iterator[tuple[int, str, list[tuple[Clip, list[Appearance]]]]]:
+    def appearances_by_person(
+        self,
+    ) -> Iterator[tuple[int, str, list[tuple[Clip, list[Appearance]]]]]:
         """Number and name of everybody, and where they are seen."""
         waiting: list[tuple[Clip, list[Appearance]]] = []
         last = 0
         for person, clip, times in self._store.times():
-            if person not in self.everybody:
+            if person not in self.people:
                 continue
             if person != last and waiting:
-                yield last, self.everybody[last].name, waiting
+                yield last, self.people[last].name, waiting
                 waiting = []
             last = person
             waiting.append(self._stretches(clip, times))
         if waiting:
-            yield last, self.everybody[last].name, waiting
+            yield last, self.people[last].name, waiting
 
     def _stretches(self, clip_id: int, times: Sequence[float]) -> tuple[Clip, list[Appearance]]:
         clip = self._clips[clip_id]
         return clip, join_appearances(times, clip.step_s, clip.duration_s)
 
-    def _trace(self, someone: Someone) -> tuple[object, ...]:
-        others = [self.everybody[other] for other, _ in someone.close]
+    def _page_facts(self, person: VisiblePerson) -> tuple[object, ...]:
+        others = [self.people[other] for other, _ in person.close]
         return (
-            someone,
-            sorted(someone.place.portraits.items()),
-            [self._clips[seen.clip_id] for seen in someone.seen],
-            [(one.id, one.name, one.place.location, len(one.place.portraits)) for one in others],
-            (self._news.after_id, self._news.is_track) if someone.fresh else (),
+            person,
+            sorted(person.folder.portraits.items()),
+            [self._clips[seen.clip_id] for seen in person.seen],
+            [(one.id, one.name, one.folder.location, len(one.folder.portraits)) for one in others],
+            (self._new_faces.after_id, self._new_faces.is_track) if person.new_faces else (),
         )
 
-    def _doubtful(self, someone: Someone, tracks: Sequence[int]) -> list[Doubt]:
+    def _published_outliers(self, person: VisiblePerson, tracks: Sequence[int]) -> list[Outlier]:
         """Of each doubtful track the portrait that shows it, if one is published."""
         portrait_of = {track: index for index, track in reversed(list(enumerate(tracks)))}
         return [
-            Doubt(portrait_of[track], distance, usual)
-            for track, distance, usual in self._doubts.of(someone)
+            Outlier(portrait_of[track], distance, usual)
+            for track, distance, usual in self._outliers.of(person)
             if track in portrait_of
-        ][:MOST_DOUBTS]
+        ][:MAX_OUTLIERS]
 
-    def _other(self, person_id: int, distance: float) -> Close:
-        other = self.everybody[person_id]
+    def _other(self, person_id: int, distance: float) -> SimilarPerson:
+        other = self.people[person_id]
         picture = self._picture(other)
-        return Close(other.id, other.name, other.place.location, picture, distance)
+        return SimilarPerson(other.id, other.name, other.folder.location, picture, distance)
 
-    def _picture(self, someone: Someone) -> PagePicture:
-        place = someone.place
-        full = next((side for n, side in _FILLED if len(place.portraits) >= n), 0)
-        if full and place.montage:
-            return PagePicture(place.montage, full)
+    def _picture(self, person: VisiblePerson) -> CardImage:
+        folder = person.folder
+        full = next((side for n, side in _FILLED if len(folder.portraits) >= n), 0)
+        if full and folder.montage:
+            return CardImage(folder.montage, full)
         # A video may have been forgotten since its portraits were written.
-        known = set(self._store.faces(someone.id).ids.tolist())
-        face_ids = [face for face in sorted(place.portraits) if face in known][:_LOOKED_AT]
+        known = set(self._store.faces(person.id).ids.tolist())
+        face_ids = [face for face in sorted(folder.portraits) if face in known][:_LOOKED_AT]
         if not face_ids:
-            return PagePicture("", 0)
+            return CardImage("", 0)
         best = face_ids[int(np.argmax(self._faces.quality(face_ids)))]
-        return PagePicture(place.portraits[best], 0)
+        return CardImage(folder.portraits[best], 0)
 
 
 def _digest(value: object) -> str:

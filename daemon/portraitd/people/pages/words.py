@@ -10,7 +10,7 @@ import re
 from functools import cache
 from importlib import resources
 
-from portraitd.people.pages.escaping import markup
+from portraitd.people.pages.escaping import escape_html
 
 Words = dict[str, dict[str, str]]
 
@@ -24,7 +24,7 @@ def words() -> Words:
     return table
 
 
-def say(key: str, **values: object) -> str:
+def translate(key: str, **values: object) -> str:
     """A text in English, with its values filled in, those of ``n`` counted."""
     table = words()["en"]
     plural = f"{key}.{'one' if values.get('n') == 1 else 'other'}"
@@ -33,8 +33,10 @@ def say(key: str, **values: object) -> str:
     return text.format(**shown)
 
 
-def filled(template: str) -> str:
+def fill_words(template: str) -> str:
     """A page with English words where it names them, to be read before any script has run."""
     return re.sub(
-        r'(data-say="(\w+)">)(?=</)', lambda match: match[1] + markup(say(match[2])), template
+        r'(data-say="(\w+)">)(?=</)',
+        lambda match: match[1] + escape_html(translate(match[2])),
+        template,
     )
