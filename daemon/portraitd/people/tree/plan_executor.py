@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from portraitd.model.ignored_names import is_clutter
 from portraitd.people.names import folded
 from portraitd.people.tree.folder_fs import (
     as_written,
@@ -36,7 +37,7 @@ from portraitd.people.tree.plan import (
     Step,
     Write,
 )
-from portraitd.people.tree.scan import is_clutter, names_in
+from portraitd.people.tree.scan import names_in
 
 
 @dataclass(frozen=True, slots=True)

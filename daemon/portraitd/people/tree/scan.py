@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from portraitd.media.xmp import read_mark
+from portraitd.model.ignored_names import is_clutter, is_server_folder
 from portraitd.model.media_file import Stamp
 from portraitd.people.tree.folder_fs import (
     OWN_PREFIX,
@@ -31,15 +32,6 @@ DEEPEST = 6
 # off, ends the look.
 NOT_OURS = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.EPERM})
 _CLOSED = frozenset({errno.EACCES, errno.EPERM})
-
-CLUTTER = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", ".ds_store", ".directory"})
-"""What file managers leave behind, in lower case. It is nobody's and means nothing."""
-
-# Folders that file servers keep for themselves; hidden ones are left alone anyway.
-_SERVERS = frozenset(
-    {"@eadir", "@recycle", "#recycle", "#snapshot", "$recycle.bin", "lost+found",
-     "system volume information", "network trash folder", "temporary items"}
-)  # fmt: skip
 
 _PICTURES = (".jpg", ".jpeg", ".jpe")
 
@@ -107,11 +99,6 @@ class Memory:
     is_thorough: bool = True
 
 
-def is_clutter(name: str) -> bool:
-    """Whether a file manager made this for itself."""
-    return name.lower() in CLUTTER or name.startswith("._")
-
-
 def walked(root_fd: int, memory: Memory, *, sweeps: bool = False) -> Ground:
     """Look at every folder that may be ours, or hold something of ours. Links are not followed.
 
@@ -145,7 +132,7 @@ def _counts(name: str) -> bool:
 
 
 def _is_looked_into(entry: os.DirEntry[str], parent: str) -> bool:
-    if entry.name.startswith(".") or entry.name.lower() in _SERVERS:
+    if entry.name.startswith(".") or is_server_folder(entry.name):
         return False
     # The static pages are ours, and hold no portraits.
     if not parent and entry.name == "gallery":

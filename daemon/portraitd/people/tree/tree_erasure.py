@@ -20,6 +20,7 @@ from portraitd.media.fs import open_below
 from portraitd.media.xmp import Mark, read_mark
 from portraitd.model.errors import PublishError
 from portraitd.model.fingerprints import ENDING_BYTES, hash_ending
+from portraitd.model.ignored_names import is_clutter
 from portraitd.people.tree.folder_fs import (
     OWN_PREFIX,
     identity,
@@ -37,7 +38,6 @@ from portraitd.people.tree.manifest import (
     face_of,
     read_note,
 )
-from portraitd.people.tree.scan import is_clutter
 
 PICTURES = (".jpg", ".jpeg", ".jpe", ".png", ".webp")
 
