@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from portraitd import __version__
-from portraitd.model.errors import WorkerDied, WorkersAway
+from portraitd.model.errors import WorkerDied, WorkersUnavailable
 from portraitd.service.remote.agent import Handshake, JobResult
 from portraitd.service.remote.remote_executor import MOST_MOVES
 from support import bad_jobs
@@ -171,7 +171,7 @@ def test_a_connection_that_breaks_and_comes_back_is_no_fault_of_a_job(floor: Flo
     answer = floor.executor.submit(bad_jobs.add, 1)
     for number in range(3 * MOST_MOVES):
         broken = floor.table.started[-1][2]
-        broken.set_exception(WorkersAway("connection lost"))
+        broken.set_exception(WorkersUnavailable("connection lost"))
         floor.table.session += 1
         floor.executor.look()
         assert number + 2 == len(floor.table.started)
@@ -201,7 +201,7 @@ def test_a_worker_whose_introduction_was_lost_is_asked_again(floor: Floor) -> No
     """The connection broke while it said who it is."""
     floor.table.there = {"a": 1}
     floor.executor.look()
-    floor.table.asked["a"].set_exception(WorkersAway("connection lost"))
+    floor.table.asked["a"].set_exception(WorkersUnavailable("connection lost"))
 
     floor.meet("a")
 
@@ -228,7 +228,7 @@ def test_a_lost_connection_decides_nothing(floor: Floor) -> None:
     floor.meet("a", 1)
     answer = floor.executor.submit(bad_jobs.add, 1)
 
-    floor.table.started[0][2].set_exception(WorkersAway("connection lost"))
+    floor.table.started[0][2].set_exception(WorkersUnavailable("connection lost"))
 
     assert (1, 0) == (len(floor.table.started), floor.executor.places)
     floor.executor.look()
@@ -272,4 +272,4 @@ def test_what_is_left_when_the_service_stops_is_given_back(floor: Floor) -> None
 
     floor.executor.shutdown(cancel_futures=True)
 
-    assert [WorkersAway] * 2 == [type(one.exception(0)) for one in (out, waiting)]
+    assert [WorkersUnavailable] * 2 == [type(one.exception(0)) for one in (out, waiting)]

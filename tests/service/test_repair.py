@@ -67,7 +67,14 @@ def leave_unfinished(home: Home) -> None:
 
 
 def leave_half_a_census(home: Home) -> None:
-    for name in ("faces.f32", ".grouping-1.npz", "grouping-2.npz", f".{FILE_NAME}.new-restore"):
+    for name in (
+        "faces.f32",
+        ".grouping-1.npz",
+        ".new-grouping-1.npz",
+        "grouping-2.npz",
+        f".{FILE_NAME}.new-restore",
+        f".new-{FILE_NAME}",
+    ):
         path = home.settings.state_dir / name
         path.write_bytes(b"half")
         path.chmod(0o600)

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from portraitd.config import SchedulerAddress
-from portraitd.model.errors import ConfigError, PortraitdError, WorkersAway
+from portraitd.model.errors import ConfigError, PortraitdError, WorkersUnavailable
 from portraitd.service.remote.registry import Heartbeat, Roster
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class Cluster:
         """Run a coroutine in a worker beside its jobs, however many it has.
 
         Returns:
-            Raises ``WorkersAway`` if the connection or the worker is lost; what the coroutine
+            Raises ``WorkersUnavailable`` if the connection or the worker is lost; what the coroutine
             raises, if it fails.
         """
         outer: Future[Any] = Future()
@@ -147,7 +147,7 @@ class Cluster:
             if client is not None:
                 self._questions.add(outer)
         if client is None:
-            outer.set_exception(WorkersAway("the scheduler is away"))
+            outer.set_exception(WorkersUnavailable("the scheduler is away"))
             return outer
 
         async def wait_for_it() -> None:
@@ -156,7 +156,7 @@ class Cluster:
             try:
                 answer = (await client._run(fn, *args, workers=[address]))[address]
             except (OSError, TimeoutError, KeyError, asyncio.CancelledError) as raised:
-                error = WorkersAway(f"{address} cannot be reached: {raised}")
+                error = WorkersUnavailable(f"{address} cannot be reached: {raised}")
             except Exception as raised:
                 error = raised
             with self._lock:
@@ -176,7 +176,7 @@ class Cluster:
         """Run a function in a thread of one worker.
 
         Returns:
-            Raises ``WorkersAway`` if the connection is lost; whatever Dask says, if it fails.
+            Raises ``WorkersUnavailable`` if the connection is lost; whatever Dask says, if it fails.
         """
         outer: Future[Any] = Future()
         outer.set_running_or_notify_cancel()
@@ -185,7 +185,7 @@ class Cluster:
         with self._lock:
             client = self._client
             if client is None:
-                error = WorkersAway("the scheduler is away")
+                error = WorkersUnavailable("the scheduler is away")
             else:
                 try:
                     inner = client.submit(
@@ -198,7 +198,7 @@ class Cluster:
                     )
                 except Exception as raised:
                     broken = client.status != "running"
-                    error = WorkersAway(str(raised)) if broken else raised
+                    error = WorkersUnavailable(str(raised)) if broken else raised
                 else:
                     number = next(self._numbers)
                     # Dask forgets what nobody refers to.
@@ -213,22 +213,22 @@ class Cluster:
         """Run a short function in a worker beside its jobs, and wait for it.
 
         Raises:
-            WorkersAway: The connection, or the worker, was lost, or the worker is silent.
+            WorkersUnavailable: The connection, or the worker, was lost, or the worker is silent.
         """
         client = self._client
         if client is None:
-            raise WorkersAway("the scheduler is away")
+            raise WorkersUnavailable("the scheduler is away")
         try:
             said = client.sync(client._run, fn, *args, workers=[address], callback_timeout=CALL_S)
             return said[address]
         except PortraitdError:
             raise
         except (OSError, TimeoutError, KeyError, asyncio.CancelledError) as error:
-            raise WorkersAway(f"{address} cannot be reached: {error}") from error
+            raise WorkersUnavailable(f"{address} cannot be reached: {error}") from error
         except Exception as error:
             if client.status == "running":
                 raise
-            raise WorkersAway(f"{address} cannot be reached: {error}") from error
+            raise WorkersUnavailable(f"{address} cannot be reached: {error}") from error
 
     def forget(self, outer: Future[Any]) -> None:
         """Let go of a job; its answer is not wanted any more."""
@@ -276,7 +276,7 @@ class Cluster:
             with suppress(Exception):
                 client.close(timeout=1.0)
         for outer in [*questions, *(outer for _, outer in out.values())]:
-            outer.set_exception(WorkersAway("the connection to the scheduler was lost"))
+            outer.set_exception(WorkersUnavailable("the connection to the scheduler was lost"))
 
     def _gather(self, number: int, done: DaskFuture[Any]) -> None:
         """Called in the one thread that Dask has for this: it must not wait for an answer."""
@@ -293,10 +293,10 @@ class Cluster:
         try:
             outer.set_result(done.result(timeout=10 * CONNECT_S))
         except (OSError, TimeoutError, asyncio.CancelledError) as error:
-            outer.set_exception(WorkersAway(str(error)))
+            outer.set_exception(WorkersUnavailable(str(error)))
         except BaseException as error:
             cancelled = "Cancelled" in type(error).__name__ or "Killed" in type(error).__name__
-            outer.set_exception(WorkersAway(str(error)) if cancelled else error)
+            outer.set_exception(WorkersUnavailable(str(error)) if cancelled else error)
 
 
 async def _identity(client: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from portraitd.model.errors import StoreError, WorkerDied, WorkersAway
+from portraitd.model.errors import StoreError, WorkerDied, WorkersUnavailable
 from portraitd.service.remote import agent
 from portraitd.service.remote.agent import Handshake, JobResult, RemoteJob
 from portraitd.service.remote.registry import (
@@ -180,7 +180,7 @@ class DaskExecutor(Executor):
         self._network.close()
         self._senders.shutdown(wait=False, cancel_futures=True)
         for job in left:
-            job.settle(JobResult(error="WorkersAway", message="the service is stopping"))
+            job.settle(JobResult(error="WorkersUnavailable", message="the service is stopping"))
 
     def _keep_looking(self, look_s: float) -> None:
         while not self._closing.is_set():
@@ -217,7 +217,7 @@ class DaskExecutor(Executor):
         with self._lock:
             if self._workers.get(worker.address) is not worker or worker.introduction is not done:
                 return
-            if isinstance(error, WorkersAway):
+            if isinstance(error, WorkersUnavailable):
                 # Not heard; the next look asks again.
                 worker.state = "lost"
                 return
@@ -277,7 +277,7 @@ class DaskExecutor(Executor):
 
         def moved() -> None:
             if not self._is_out(job, turn):
-                raise WorkersAway("the job is elsewhere")
+                raise WorkersUnavailable("the job is elsewhere")
             # A long film on a slow line is no silence.
             with self._lock:
                 for other in worker.out.values():
@@ -286,7 +286,7 @@ class DaskExecutor(Executor):
 
         try:
             deliver(self._network, worker, piece, self._terms.cache_bytes, moved)
-        except WorkersAway:
+        except WorkersUnavailable:
             self._doubt(job, turn)
         except StoreError as error:
             self._answer(job, turn, JobResult.of(WorkerDied(f"{worker.address}: {error}")))
@@ -312,7 +312,7 @@ class DaskExecutor(Executor):
 
     def _come_back(self, job: Job, turn: int, done: Future[Any]) -> None:
         error = done.exception()
-        if isinstance(error, WorkersAway):
+        if isinstance(error, WorkersUnavailable):
             self._doubt(job, turn)
             return
         answer = JobResult.of(error) if error else done.result()

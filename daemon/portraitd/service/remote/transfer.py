@@ -44,7 +44,7 @@ def deliver(
         FileChanged: The file is not what it was.
         StoreError: The worker cannot keep it.
         WorkerDied: The worker does not take it.
-        WorkersAway: The way there is lost.
+        WorkersUnavailable: The way there is lost.
     """
 
     def take(size: int, offset: int, data: bytes) -> int:
