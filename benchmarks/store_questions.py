@@ -15,7 +15,7 @@ WORK = (
     """,
     """
     select 1 where (select max(id) from grouping_runs) is not (select grouping_run_id from publications
-        where look <> '' and ledger_id = (select coalesce(max(id), 0) from ledger))
+        where render_version <> '' and ledger_id = (select coalesce(max(id), 0) from ledger))
     """,
     """
     select 1 from publications where finished_at is not

@@ -56,7 +56,7 @@ class Household:
         return ids
 
     def do(self, *edits: Edit) -> None:
-        self.recorder.apply(edits, 50.0)
+        self.recorder.record(edits, 50.0)
 
     def grouping_run(self) -> GroupingRun:
         store = self.store

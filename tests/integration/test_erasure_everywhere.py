@@ -215,7 +215,7 @@ def test_what_was_said_about_others_still_holds(home: Home) -> None:
     assert {0: NAME, 1: "Bob"}.items() <= classes.items()
     assert {0: "", 1: "Bob"}.items() <= dict(class_names(home)).items()
     assert 0 == count(
-        home, "select count(*) from ledger_faces where person_id = 1 and role <> 'against'"
+        home, "select count(*) from ledger_faces where person_id = 1 and role <> 'cannot-link'"
     )
     build_set(home)
     names = json.loads((home.settings.dataset_dir / "class_index.json").read_text())

@@ -287,7 +287,7 @@ def test_the_ledger_can_be_read_beside_the_service(home: Home) -> None:
     home.run()
 
     database = Database.open_to_read(home.settings.state_dir)
-    rows = Ledger(database).rows()
+    rows = Ledger(database).summaries()
     database.close()
 
     assert [("name", 1, "Ann")] == [(row.kind, row.person_id, row.name) for row in rows]

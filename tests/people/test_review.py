@@ -88,7 +88,7 @@ class Desk:
             self.review.tick(Now(1000.0 + steady_s, steady_s))
 
     def rows(self) -> list[str]:
-        return [row.kind for row in self.store.ledger.rows()]
+        return [row.kind for row in self.store.ledger.summaries()]
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ class Desk:
     def do(self, *edits: Edit) -> list[int]:
         """Returns the rows it made."""
         self.now_s += 1.0
-        return [done.row for done in self.recorder.apply(edits, self.now_s)]
+        return [done.entry_id for done in self.recorder.record(edits, self.now_s)]
 
     def undo(self, row: int | None = None) -> None:
         self.now_s += 1.0
@@ -117,9 +117,9 @@ def test_a_gesture_that_holds_leaves_no_row(desk: Desk, edit: Edit) -> None:
     assert [1] == desk.do(edit)
     after = desk.persons()
 
-    again = desk.recorder.apply([edit], 200.0)
+    again = desk.recorder.record([edit], 200.0)
 
-    assert [0] * isinstance(edit, SplitPerson) == [done.row for done in again]
+    assert [0] * isinstance(edit, SplitPerson) == [done.entry_id for done in again]
     assert 1 == desk.store.ledger.last_id()
     assert after == desk.persons()
 
@@ -170,7 +170,7 @@ def test_a_merge_moves_everybody_and_keeps_the_name(desk: Desk) -> None:
 
 def test_a_split_makes_a_person_with_the_folders_name(desk: Desk) -> None:
     """And with nobody's old number."""
-    (done,) = desk.recorder.apply([SplitPerson((3, 7), "Eve", "Eve")], 100.0)
+    (done,) = desk.recorder.record([SplitPerson((3, 7), "Eve", "Eve")], 100.0)
 
     assert 3 == done.person_id
     assert [1, 1, 3, 3, 1, 1, 3, 3, 1, 1, 2, 2] == desk.persons()
@@ -275,7 +275,7 @@ def test_the_ledger_reads_like_what_was_done(desk: Desk) -> None:
 
     told = [
         (row.id, row.kind, row.person_id, row.name, row.faces, row.undoes, row.is_undone)
-        for row in desk.store.ledger.rows()
+        for row in desk.store.ledger.summaries()
     ]
     assert [
         (1, "name", 1, "Ann", 0, None, False),
@@ -290,13 +290,13 @@ def test_until_the_tree_shows_an_undo_the_gesture_still_lies_there(desk: Desk) -
     desk.undo(1)
     desk.undo(2)
 
-    left = desk.recorder.still_lying(
+    left = desk.recorder.drop_undone(
         [AssignFaces((3, 7), 1), NamePerson(1, "Ann"), ExcludeFaces((3,))], 2
     )
 
     assert [AssignFaces((7,), 1), ExcludeFaces((3,))] == left
     assert 3 == len(
-        desk.recorder.still_lying(
+        desk.recorder.drop_undone(
             [AssignFaces((3, 7), 1), NamePerson(1, "Ann"), ExcludeFaces((3,))], 4
         )
     )
@@ -330,5 +330,5 @@ def test_a_word_outlives_finding_everything_anew(desk: Desk) -> None:
     assert [(1, 0), (1, 0), (None, 1), (None, 1)] == [tuple(row) for row in rows]
     held = desk.store.ledger.corrections()
     assert {13: Hidden.NO, 14: Hidden.NO, 15: Hidden.EXCLUDED, 16: Hidden.EXCLUDED} == {
-        face: fate.hidden for face, fate in held.fates.items()
+        face: fate.hidden for face, fate in held.by_face.items()
     }

@@ -48,7 +48,7 @@ def old(tmp_path: Path) -> Path:
     store.see(ann, embedding(3))
     store.group([0, 1, 0, -1])
     store.database.execute("update people set name = 'Ann' where id = 1")
-    Publications(store.database).note(Publication(7, 0, "1"), {}, 100.0)
+    Publications(store.database).record(Publication(7, 0, "1"), {}, 100.0)
     for name in ("failed.mp4", "half.mp4"):
         store.video(name, slices=2)
         first, second = store.slice_queue.claim(), store.slice_queue.claim()

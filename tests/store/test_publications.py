@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from portraitd.config import ReviewSettings
 from portraitd.model.edit import (
     AssignFaces,
     ExcludeFaces,
@@ -25,12 +26,12 @@ from portraitd.people.publisher import Publisher
 from portraitd.people.tree.people_tree import PeopleTree
 from portraitd.store.corrections.edit_recorder import EditRecorder
 from portraitd.store.database import Database
-from portraitd.store.publications import DesiredTree, Limits, Publication, Publications
+from portraitd.store.publications import DesiredTree, Publication, Publications
 from portraitd.workers.pool import InlineExecutor
 from support.clock import at
 from support.store import Store, embedding
 
-THREE = Limits(per_track=3, unsorted=2)
+THREE = ReviewSettings(portraits_per_track=3, unsorted_portraits=2)
 
 
 class Counting(Database):
@@ -59,8 +60,8 @@ class Desk:
         self.store.see(*(embedding(seed) / np.float32(8) + noise))
         self.store.track()
 
-    def wanted(self, limits: Limits = THREE) -> DesiredTree:
-        return self.publications.wanted(limits)
+    def wanted(self, review: ReviewSettings = THREE) -> DesiredTree:
+        return self.publications.desired_tree(review)
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_a_published_face_knows_its_box_and_its_picture(desk: Desk) -> None:
     mine, nobodys = desk.store.see(embedding(1), embedding(2))
     desk.store.group([0, -1])
 
-    wanted = desk.wanted(Limits(0, 0))
+    wanted = desk.wanted(ReviewSettings(portraits_per_track=0, unsorted_portraits=0))
 
     box, area = Box(10, 20, 110, 130), Box(0, 0, 200, 240)
     expected = PublishedFace(mine, box, area, 1.25, "video 0.mp4", "sha 0", 0.0)
@@ -91,7 +92,9 @@ def test_a_track_is_shown_by_a_few_portraits(desk: Desk) -> None:
 
     shown = Counter(face.face_id <= 12 for face in folder.faces)
     assert {True: 3, False: 1} == dict(shown)
-    assert 13 == len(desk.wanted(Limits(0, 0)).folders[0].faces)
+    assert 13 == len(
+        desk.wanted(ReviewSettings(portraits_per_track=0, unsorted_portraits=0)).folders[0].faces
+    )
 
 
 def test_portraits_of_a_still_are_one(desk: Desk) -> None:
@@ -112,7 +115,9 @@ def test_of_nobody_the_best_are_shown(desk: Desk) -> None:
     unsorted = desk.wanted().unsorted
 
     assert [3, 4] == [(face.face_id + 1) // 2 for face in unsorted]
-    assert 8 == len(desk.wanted(Limits(0, 0)).unsorted)
+    assert 8 == len(
+        desk.wanted(ReviewSettings(portraits_per_track=0, unsorted_portraits=0)).unsorted
+    )
 
 
 def test_what_is_out_of_sight_is_shown_apart(desk: Desk) -> None:
@@ -121,7 +126,7 @@ def test_what_is_out_of_sight_is_shown_apart(desk: Desk) -> None:
         desk.see(seed, 1)
     desk.store.group([0, 0, 1, 1])
 
-    desk.recorder.apply([ExcludeFaces((1,)), IgnoreFaces((2,)), IgnorePerson(2)], 5.0)
+    desk.recorder.record([ExcludeFaces((1,)), IgnoreFaces((2,)), IgnorePerson(2)], 5.0)
     wanted = desk.wanted()
 
     assert () == wanted.unsorted
@@ -130,7 +135,7 @@ def test_what_is_out_of_sight_is_shown_apart(desk: Desk) -> None:
         (folder.person_id, [face.face_id for face in folder.faces]) for folder in wanted.ignored
     ]
     assert [2] == [face.face_id for face in wanted.ignored_faces]
-    assert {2: Placement.IGNORED, 3: 2, 4: 2} == wanted.places()
+    assert {2: Placement.IGNORED, 3: 2, 4: 2} == wanted.placements()
 
 
 def test_where_everything_lies_is_remembered(desk: Desk) -> None:
@@ -138,12 +143,14 @@ def test_where_everything_lies_is_remembered(desk: Desk) -> None:
     for seed in (1, 1, 2):
         desk.see(seed, 1)
     desk.store.group([0, 0, -1])
-    desk.publications.note(Publication(1, 0, "look"), desk.wanted().places(), 5.0)
-    assert {1: 1, 2: 1, 3: Placement.UNSORTED} == Publications(desk.database).shown()
+    desk.publications.record(Publication(1, 0, "look"), desk.wanted().placements(), 5.0)
+    assert {1: 1, 2: 1, 3: Placement.UNSORTED} == Publications(desk.database).placements()
 
-    desk.recorder.apply([AssignFaces((3,), 1), ExcludeFaces((2,))], 6.0)
+    desk.recorder.record([AssignFaces((3,), 1), ExcludeFaces((2,))], 6.0)
 
-    assert {1: 1, 3: 1} == desk.publications.shown() == Publications(desk.database).shown()
+    assert (
+        {1: 1, 3: 1} == desk.publications.placements() == Publications(desk.database).placements()
+    )
     assert Publication(1, 0, "look") == Publications(desk.database).last()
 
 
@@ -161,7 +168,7 @@ def test_asking_what_to_show_costs_the_same_for_many_people(desk: Desk, people: 
     many(desk, people)
     before = desk.database.asked
 
-    wanted = desk.wanted(Limits(3, 5))
+    wanted = desk.wanted(ReviewSettings(portraits_per_track=3, unsorted_portraits=5))
 
     assert people == len(wanted.folders)
     assert 9 == desk.database.asked - before
@@ -177,7 +184,7 @@ def publisher(desk: Desk, folder: Path) -> Publisher:
         InlineExecutor(),
         lambda: None,
         PeopleTree(folder),
-        Limits(3, 5),
+        ReviewSettings(portraits_per_track=3, unsorted_portraits=5),
     )
 
 
@@ -225,7 +232,7 @@ def test_a_name_touches_one_folder(desk: Desk, memory_path: Path) -> None:
     stage.tick(at(10.0))
     before = files(folder)
 
-    desk.recorder.apply([NamePerson(7, "Ann")], 11.0)
+    desk.recorder.record([NamePerson(7, "Ann")], 11.0)
     assert stage.pending
     stage.tick(at(12.0))
 

@@ -1,4 +1,4 @@
-"""What the rows of a ledger come to, whatever was said in between."""
+"""What the entries of a ledger come to, whatever was said in between."""
 
 from __future__ import annotations
 
@@ -17,36 +17,40 @@ from portraitd.store.corrections.replay import (
 
 
 def entry(
-    row: int,
+    entry_id: int,
     kind: EditKind,
     person_id: int | None = None,
     moved: tuple[int, ...] = (),
     exemplars: tuple[int, ...] = (),
-    against: tuple[tuple[int, int], ...] = (),
+    cannot_link: tuple[tuple[int, int], ...] = (),
     into_id: int | None = None,
     name: str | None = None,
     undoes: int | None = None,
 ) -> LedgerEntry:
-    """A row; every face is a track of its own."""
-    faces = [EntryFace(face, face, FaceRole.MOVED, None, True) for face in moved]
-    standing = into_id or person_id
-    faces += [EntryFace(face, face, FaceRole.ANCHOR, standing, True) for face in exemplars]
-    faces += [EntryFace(face, face, FaceRole.AGAINST, person, True) for face, person in against]
-    return LedgerEntry(row, kind, person_id, into_id, name, undoes, faces)
+    """An entry; every face is a track of its own."""
+    faces = [EntryFace(face, FaceRole.MOVED, None, track_id=face) for face in moved]
+    represented = into_id or person_id
+    faces += [EntryFace(face, FaceRole.EXEMPLAR, represented, track_id=face) for face in exemplars]
+    faces += [
+        EntryFace(face, FaceRole.CANNOT_LINK, person, track_id=face) for face, person in cannot_link
+    ]
+    return LedgerEntry(entry_id, kind, person_id, into_id, name, undoes, faces)
 
 
 def test_the_last_word_about_a_face_counts() -> None:
     """Also where the first one was about more of them."""
-    held = replay(
+    corrections = replay(
         [entry(1, EditKind.PLACE, 5, moved=(1, 2)), entry(2, EditKind.PLACE, 6, moved=(2,))]
     )
 
-    assert {1: 5, 2: 6} == {face: fate.person for face, fate in held.fates.items()}
+    assert {1: 5, 2: 6} == {
+        face: correction.person_id for face, correction in corrections.by_face.items()
+    }
 
 
 def test_what_was_placed_follows_its_person_into_another() -> None:
     """And what is said of the one afterwards is said of the other."""
-    held = replay(
+    corrections = replay(
         [
             entry(1, EditKind.PLACE, 5, moved=(1,), exemplars=(7,)),
             entry(2, EditKind.NAME, 5, name="Ann"),
@@ -55,42 +59,44 @@ def test_what_was_placed_follows_its_person_into_another() -> None:
         ]
     )
 
-    assert {1: 6, 2: 6} == {face: fate.person for face, fate in held.fates.items()}
-    assert {7: 6} == held.exemplars
-    assert {6: "Ann"} == held.names
-    assert 6 == held.who(5)
+    assert {1: 6, 2: 6} == {
+        face: correction.person_id for face, correction in corrections.by_face.items()
+    }
+    assert {7: 6} == corrections.exemplars
+    assert {6: "Ann"} == corrections.names
+    assert 6 == corrections.current_person(5)
 
 
 def test_who_somebody_is_not_is_remembered() -> None:
     """Until they are said to be that person after all."""
-    rows = [entry(1, EditKind.PLACE, 5, moved=(1,), against=((9, 4),))]
-    assert {1: {4: {9}}} == replay(rows).against
+    entries = [entry(1, EditKind.PLACE, 5, moved=(1,), cannot_link=((9, 4),))]
+    assert {1: {4: {9}}} == replay(entries).cannot_link
 
-    rows += [entry(2, EditKind.PLACE, 3, moved=(1,))]
-    assert {1: {4: {9}}} == replay(rows).against
+    entries += [entry(2, EditKind.PLACE, 3, moved=(1,))]
+    assert {1: {4: {9}}} == replay(entries).cannot_link
 
-    rows += [entry(3, EditKind.PLACE, 4, moved=(1,))]
-    assert {1: {}} == replay(rows).against
+    entries += [entry(3, EditKind.PLACE, 4, moved=(1,))]
+    assert {1: {}} == replay(entries).cannot_link
 
 
 def test_an_excluded_face_that_is_placed_is_seen_again() -> None:
     """Ignored ones as well; and hiding keeps what was said before."""
-    rows = [entry(1, EditKind.PLACE, 5, moved=(1,)), entry(2, EditKind.EXCLUDE, moved=(1,))]
-    assert (5, Hidden.EXCLUDED) == replay(rows).fates[1].verdict
+    entries = [entry(1, EditKind.PLACE, 5, moved=(1,)), entry(2, EditKind.EXCLUDE, moved=(1,))]
+    assert (5, Hidden.EXCLUDED) == replay(entries).by_face[1].outcome
 
-    rows += [entry(3, EditKind.IGNORE_FACES, moved=(1,))]
-    assert (5, Hidden.IGNORED) == replay(rows).fates[1].verdict
+    entries += [entry(3, EditKind.IGNORE_FACES, moved=(1,))]
+    assert (5, Hidden.IGNORED) == replay(entries).by_face[1].outcome
 
-    rows += [entry(4, EditKind.PLACE, None, moved=(1,))]
-    assert (0, Hidden.NO) == replay(rows).fates[1].verdict
+    entries += [entry(4, EditKind.PLACE, None, moved=(1,))]
+    assert (0, Hidden.NO) == replay(entries).by_face[1].outcome
 
 
 def test_an_undo_can_be_undone_and_that_too() -> None:
     """As often as somebody likes."""
-    rows: list[tuple[int, int | None]] = [(1, None)]
-    for row in range(2, 6):
-        rows.append((row, row - 1))
-        assert ({1} if row % 2 == 0 else set()) == undone_entries(rows) & {1}
+    entries: list[tuple[int, int | None]] = [(1, None)]
+    for entry_id in range(2, 6):
+        entries.append((entry_id, entry_id - 1))
+        assert ({1} if entry_id % 2 == 0 else set()) == undone_entries(entries) & {1}
 
 
 PEOPLE = st.integers(1, 4)
@@ -99,19 +105,19 @@ FACES = st.lists(st.integers(1, 6), min_size=1, max_size=3, unique=True).map(tup
 
 @st.composite
 def ledgers(draw: st.DrawFn) -> list[LedgerEntry]:
-    rows: list[LedgerEntry] = []
-    for row in range(1, draw(st.integers(1, 12))):
+    entries: list[LedgerEntry] = []
+    for entry_id in range(1, draw(st.integers(1, 12))):
         kind = draw(st.sampled_from(list(EditKind)))
         if kind is EditKind.UNDO:
-            undone = undone_entries((one.id, one.undoes) for one in rows)
-            counting = [one.id for one in rows if one.id not in undone]
+            undone = undone_entries((one.id, one.undoes) for one in entries)
+            counting = [one.id for one in entries if one.id not in undone]
             if counting:
-                rows.append(entry(row, kind, undoes=draw(st.sampled_from(counting))))
+                entries.append(entry(entry_id, kind, undoes=draw(st.sampled_from(counting))))
             continue
         of_faces = kind in (EditKind.PLACE, EditKind.SPLIT, EditKind.EXCLUDE, EditKind.IGNORE_FACES)
-        rows.append(
+        entries.append(
             entry(
-                row,
+                entry_id,
                 kind,
                 draw(PEOPLE),
                 moved=draw(FACES) if of_faces else (),
@@ -120,20 +126,20 @@ def ledgers(draw: st.DrawFn) -> list[LedgerEntry]:
                 name=draw(st.sampled_from(["Ann", "Bob"])),
             )
         )
-    return rows
+    return entries
 
 
 @given(ledgers())
-def test_undoing_the_last_row_gives_what_was_before(rows: list[LedgerEntry]) -> None:
+def test_undoing_the_last_row_gives_what_was_before(entries: list[LedgerEntry]) -> None:
     """Whatever was said until then."""
-    undone = undone_entries((one.id, one.undoes) for one in rows)
-    counting = [one for one in rows if one.id not in undone and one.kind is not EditKind.UNDO]
+    undone = undone_entries((one.id, one.undoes) for one in entries)
+    counting = [one for one in entries if one.id not in undone and one.kind is not EditKind.UNDO]
     if counting:
         last = counting[-1]
-        before = replay([one for one in rows if one is not last])
-        after = replay([*rows, entry(99, EditKind.UNDO, undoes=last.id)])
+        before = replay([one for one in entries if one is not last])
+        after = replay([*entries, entry(99, EditKind.UNDO, undoes=last.id)])
 
-        assert before.fates == after.fates
+        assert before.by_face == after.by_face
         assert before.exemplars == after.exemplars
         assert before.names == after.names
         assert before.merged == after.merged
@@ -141,12 +147,17 @@ def test_undoing_the_last_row_gives_what_was_before(rows: list[LedgerEntry]) -> 
 
 
 @given(ledgers())
-def test_nobody_is_somebody_who_became_another(rows: list[LedgerEntry]) -> None:
+def test_nobody_is_somebody_who_became_another(entries: list[LedgerEntry]) -> None:
     """Whoever is named in what holds is still there, and merging leads to an end."""
-    held = replay(rows)
+    corrections = replay(entries)
 
-    for fate in held.fates.values():
-        assert not fate.person or held.who(fate.person) == fate.person
-    assert all(held.who(person) == person for person in held.exemplars.values())
-    assert not set(held.names) & set(held.merged)
-    assert not set(held.exemplars) & set(held.fates)
+    for correction in corrections.by_face.values():
+        assert (
+            not correction.person_id
+            or corrections.current_person(correction.person_id) == correction.person_id
+        )
+    assert all(
+        corrections.current_person(person) == person for person in corrections.exemplars.values()
+    )
+    assert not set(corrections.names) & set(corrections.merged)
+    assert not set(corrections.exemplars) & set(corrections.by_face)

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from portraitd.config import ReviewSettings
 from portraitd.model.face import Box, DetectedFace, Face, Portrait, Quality, SliceFaces
 from portraitd.model.person import CarriedOver
 from portraitd.model.track import TrackSummaries
@@ -18,13 +19,13 @@ from portraitd.people.pages.status_stage import StatusPageStage
 from portraitd.people.tree.people_tree import PeopleTree, Published
 from portraitd.store.database import Database
 from portraitd.store.people import PersonAssignment
-from portraitd.store.publications import Limits, Publication, Publications
+from portraitd.store.publications import Publication, Publications
 from support.clock import at
 from support.store import ENCODER, Store, video_facts
 
 BOX = Box(84, 120, 204, 240)
 AREA = Box(0, 0, 288, 360)
-EVERYTHING = Limits(per_track=0, unsorted=0)
+EVERYTHING = ReviewSettings(portraits_per_track=0, unsorted_portraits=0)
 PARAMETERS = '["people", 0.36, 3, 0.55]'
 
 
@@ -106,7 +107,7 @@ class Exhibition(Store):
 
     def publish(self, now_s: float) -> Published:
         """Bring the tree up to date, and then the gallery."""
-        wanted = Publications(self.database).wanted(EVERYTHING)
+        wanted = Publications(self.database).desired_tree(EVERYTHING)
         done = self.tree.publish(wanted.folders, [], self.faces.portrait, self.montages)
         grouping_run = self.people.last_grouping_run()
         assert grouping_run
@@ -117,7 +118,7 @@ class Exhibition(Store):
     def note_publication(self, publication: Publication, now_s: float) -> None:
         """Say that the tree shows everybody."""
         publications = Publications(self.database)
-        publications.note(publication, publications.wanted(EVERYTHING).places(), now_s)
+        publications.record(publication, publications.desired_tree(EVERYTHING).placements(), now_s)
 
 
 def _sighting(person: int, t_s: float, salt: int) -> DetectedFace:

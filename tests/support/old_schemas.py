@@ -40,6 +40,7 @@ COLUMNS = {
     "sends": "receives_files",
     "shown_at": "written_at",
     "spread": "variance",
+    "whole": "whole_track",
 }
 
 

@@ -67,7 +67,8 @@ class Store:
         while (video_id := self.tracks.untracked()) is not None:
             face_ids, faces = self.tracks.faces_of(video_id)
             found = grouping_jobs.track(
-                faces, grouping_jobs.TrackConstraints(*self.tracks.said_of(video_id, face_ids))
+                faces,
+                grouping_jobs.TrackConstraints(*self.tracks.constraints_of(video_id, face_ids)),
             )
             assert self.tracks.record(
                 video_id, face_ids, found.tracks, found.summary, found.cannot_link, found.ranks

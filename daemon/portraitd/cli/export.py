@@ -104,7 +104,7 @@ def _rows(faces: Faces, wanted: frozenset[int]) -> Iterator[dict[str, Any]]:
 
 
 def _edits(ledger: Ledger, people: frozenset[int]) -> Iterator[dict[str, Any]]:
-    for row in ledger.rows():
+    for row in ledger.summaries():
         if people & {row.person_id, row.into_id}:
             yield {
                 "at": datetime.fromtimestamp(row.at, UTC).isoformat(timespec="seconds"),

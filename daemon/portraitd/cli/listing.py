@@ -75,7 +75,7 @@ def print_ledger(settings: Settings, as_json: bool, out: TextIO) -> None:
     """
     database = Database.open_to_read(settings.state_dir)
     try:
-        rows = Ledger(database).rows()
+        rows = Ledger(database).summaries()
     finally:
         database.close()
     for row in rows:

@@ -60,11 +60,11 @@ def read_face_constraints(ledger: Ledger, face_ids: Indices, tracks: Indices) ->
     """
     held = ledger.corrections()
     rows = {face_id: row for row, face_id in enumerate(face_ids.tolist())}
-    fates = {rows[face_id]: fate for face_id, fate in held.fates.items() if face_id in rows}
+    fates = {rows[face_id]: fate for face_id, fate in held.by_face.items() if face_id in rows}
     by_track = held.by_track()
     for row in np.flatnonzero(np.isin(tracks, list(by_track))).tolist():
         fate = by_track[int(tracks[row])]
-        if fate.whole:
+        if fate.whole_track:
             fates.setdefault(row, fate)
     return LedgerConstraints(
         ledger.last_id(), _spread(held, fates, lambda face: rows.get(face, -1), len(face_ids))
@@ -77,11 +77,11 @@ def _spread(
     told = _nothing_told(size)
     for row, fate in fates.items():
         # A track of nobody known takes no part: who is near it may still be anybody.
-        told.gone[row] = fate.hidden is Hidden.EXCLUDED or fate.person == NO_PERSON
+        told.gone[row] = fate.hidden is Hidden.EXCLUDED or fate.person_id == NO_PERSON
         if told.gone[row]:
             told.aside[row] = fate.hidden is not Hidden.EXCLUDED
-        elif fate.person is not None:
-            told.pinned[row] = fate.person
+        elif fate.person_id is not None:
+            told.pinned[row] = fate.person_id
     seeds = set()
     for face_id, person in held.exemplars.items():
         row = row_of(face_id)
@@ -90,7 +90,7 @@ def _spread(
             seeds.add(row)
     pairs = {
         (min(pair), max(pair))
-        for face_id, others in held.against.items()
+        for face_id, others in held.cannot_link.items()
         for other in _all(others.values())
         if (pair := (row_of(face_id), row_of(other)))[0] != pair[1] and min(pair) >= 0
     }

@@ -82,7 +82,7 @@ class TrackingStage(Stage):
             return False
         self._video_id = video_id
         self._face_ids, faces = self._tracks.faces_of(video_id)
-        said = TrackConstraints(*self._tracks.said_of(video_id, self._face_ids))
+        said = TrackConstraints(*self._tracks.constraints_of(video_id, self._face_ids))
         if self._died[video_id] < self._attempts:
             self._running = self._executor.submit(grouping_jobs.track, faces, said)
         else:

@@ -7,6 +7,7 @@ from concurrent.futures import Executor, Future
 
 import structlog
 
+from portraitd.config import ReviewSettings
 from portraitd.faces.portrait_selection import pick_diverse
 from portraitd.model.errors import PublishError, StoreError
 from portraitd.model.person import PersonFolder
@@ -16,7 +17,7 @@ from portraitd.people.tree.people_tree import PeopleTree
 from portraitd.store.corrections.ledger import Ledger
 from portraitd.store.faces import Faces
 from portraitd.store.people import People
-from portraitd.store.publications import Limits, Publication, Publications
+from portraitd.store.publications import Publication, Publications
 
 log = structlog.get_logger(stage="publisher")
 
@@ -42,7 +43,7 @@ class Publisher(Stage):
         executor: Where montages are made.
         ring: Called, from any thread, when one has come back.
         tree: The people tree.
-        limits: How many portraits are shown.
+        review: How many portraits are published.
         may_publish: Returns whether the tree was read in this tick and shows no edit that waits.
     """
 
@@ -58,7 +59,7 @@ class Publisher(Stage):
         executor: Executor,
         wake: Callable[[], None],
         tree: PeopleTree,
-        limits: Limits,
+        review: ReviewSettings,
         may_publish: Callable[[Now], bool] = lambda now: True,
     ) -> None:
         self._faces = faces
@@ -70,8 +71,8 @@ class Publisher(Stage):
         self._tree = tree
         # Once there was a tree, an empty folder is the place where a share is missing.
         self._tree.create(anew=not publications.last().grouping_run_id)
-        self._limits = limits
-        self._look = f"{RENDER_VERSION}/{limits.per_track}/{limits.unsorted}"
+        self._review = review
+        self._look = f"{RENDER_VERSION}/{review.portraits_per_track}/{review.unsorted_portraits}"
         self._ordered: dict[int, Future[bytes]] = {}
         self._ordered_for: Publication | None = None
         self._may_publish = may_publish
@@ -129,7 +130,7 @@ class Publisher(Stage):
             self.release()
 
     def _order(self, due: Publication) -> None:
-        folders = self._showing.wanted(self._limits).folders
+        folders = self._showing.desired_tree(self._review).folders
         stale = set(self._tree.stale_montages(folders))
         self._ordered = {
             folder.person_id: self._executor.submit(montage_job.montage, self._best(folder))
@@ -149,7 +150,7 @@ class Publisher(Stage):
 
     def _publish(self, due: Publication, now_s: float) -> None:
         # Asked again: a video may have been forgotten while the montages were made.
-        wanted = self._showing.wanted(self._limits)
+        wanted = self._showing.desired_tree(self._review)
         published = self._tree.publish(
             wanted.folders,
             wanted.unsorted,
@@ -160,7 +161,7 @@ class Publisher(Stage):
             accept_losses=self._accepts_losses,
         )
         self._accepts_losses = False
-        self._showing.note(due, wanted.places(), now_s)
+        self._showing.record(due, wanted.placements(), now_s)
         log.info(
             "people_published",
             grouping_run=due.grouping_run_id,

@@ -207,37 +207,37 @@ class Review(Stage):
         self._trouble = None
         if self._troubles.clear(ROOM):
             log.info("review_goes_on")
-        return self._verdicts.still_lying(edits, self._showing.last().ledger_id)
+        return self._verdicts.drop_undone(edits, self._showing.last().ledger_id)
 
     def _put_in_force(self, edits: Sequence[Edit], now_s: float) -> None:
-        for done in self._verdicts.apply(edits, now_s):
+        for done in self._verdicts.record(edits, now_s):
             if isinstance(done.edit, SplitPerson) and done.person_id is not None:
                 self._reader.adopt(done.edit.location, done.person_id)
-            if done.row:
+            if done.entry_id:
                 log.info(
                     "edit",
-                    row=done.row,
+                    row=done.entry_id,
                     what=type(done.edit).__name__,
                     person=done.person_id or getattr(done.edit, "person_id", None),
                     portraits=len(getattr(done.edit, "face_ids", ())) or None,
                 )
 
     def _known(self) -> Known:
-        held, shown = self._ledger.corrections(), self._showing.shown()
+        held, shown = self._ledger.corrections(), self._showing.placements()
         ignored = [face for face, place in shown.items() if place == Placement.IGNORED]
         persons = self._faces.persons_of(ignored)
         person_of = {
             face: persons.get(face) if place == Placement.IGNORED else place or None
             for face, place in shown.items()
         }
-        excluded = {f for f, fate in held.fates.items() if fate.hidden is Hidden.EXCLUDED}
+        excluded = {f for f, fate in held.by_face.items() if fate.hidden is Hidden.EXCLUDED}
         for face in excluded:
-            former = held.fates[face].was
-            person_of.setdefault(face, held.who(former) if former else None)
+            former = held.by_face[face].previous_person_id
+            person_of.setdefault(face, held.current_person(former) if former else None)
         return Known(
             person_of=person_of,
             excluded=excluded,
-            ignored_faces={f for f, fate in held.fates.items() if fate.hidden is Hidden.IGNORED},
+            ignored_faces={f for f, fate in held.by_face.items() if fate.hidden is Hidden.IGNORED},
             ignored_people=self._people.ignored(),
             names={person.id: person.name for person in self._people.present()},
             empty=self._people.empty(),

@@ -39,9 +39,10 @@ from portraitd.store.faces import Faces
 from portraitd.store.files import Files
 from portraitd.store.frame_cache import FrameCache
 from portraitd.store.people import People
-from portraitd.store.publications import Limits, Publications
+from portraitd.store.publications import Publications
 from portraitd.store.reprocess import ReprocessQueue
 from portraitd.store.slices import SliceQueue
+from portraitd.store.snapshot import SnapshotReader
 from portraitd.store.tracks import TrackStore
 
 log = structlog.get_logger(stage="service")
@@ -100,7 +101,7 @@ class Service:
             FrameCache(settings.state_dir) if settings.dataset.frames == "keep" else None,
             executors.slice_places if executors else None,
             settings.priorities,
-            lambda: self.admission.away,
+            lambda: self.admission.is_unavailable,
         )
         remote_workers = RemoteWorkerRecorder(database, executors.cluster if executors else None)
         self.tracking = TrackingStage(tracks, executor, wake, settings.workers.attempts)
@@ -138,7 +139,7 @@ class Service:
             executor,
             wake,
             tree,
-            Limits(settings.review.portraits_per_track, settings.review.unsorted_portraits),
+            settings.review,
             self.review.allows_publishing,
         )
         self.gallery = Gallery(
@@ -169,13 +170,9 @@ class Service:
             self.erasure,
             self.dataset,
         )
+        self.snapshots = SnapshotReader(database, settings)
         self.status_page = StatusPageStage(
-            database,
-            self.slice_queue,
-            people,
-            settings.people_dir,
-            places,
-            lambda: self.phase,
+            settings.people_dir, self.snapshots.read, lambda: self.phase
         )
         self.stages: tuple[Stage, ...] = (
             self.inbox_share,

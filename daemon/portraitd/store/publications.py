@@ -1,4 +1,4 @@
-"""What the people tree is to show, and where each portrait lies in it as far as is known."""
+"""Desired people tree, and where each portrait was last published or placed by an edit."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
+from portraitd.config import ReviewSettings
 from portraitd.model.edit import Hidden, Placement
 from portraitd.model.face import Box
 from portraitd.model.person import PersonFolder, PublishedFace
@@ -17,7 +18,7 @@ from portraitd.store.database import Database
 
 
 class Publication(NamedTuple):
-    """What the tree was last made from; all zero if it never was."""
+    """What the tree was last published from; all zero if it never was."""
 
     grouping_run_id: int
     ledger_id: int
@@ -25,27 +26,14 @@ class Publication(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """How many portraits are published.
-
-    Attributes:
-        per_track: Of each track; 0 for every face.
-        unsorted: Tracks of nobody, the best first; 0 for all.
-    """
-
-    per_track: int
-    unsorted: int
-
-
-@dataclass(frozen=True, slots=True)
 class DesiredTree:
     """The tree as it should be.
 
     Attributes:
-        folders: People in sight, by id; those who have nothing to show now come last.
-        ignored: People who were put out of sight, likewise.
-        unsorted: Faces of nobody.
-        ignored_faces: Single faces that were put out of sight.
+        folders: Visible people, by id; those without a portrait to show come last.
+        ignored: Ignored people, likewise.
+        unsorted: Faces without a person.
+        ignored_faces: Single faces that were ignored.
     """
 
     folders: tuple[PersonFolder, ...]
@@ -53,8 +41,8 @@ class DesiredTree:
     unsorted: tuple[PublishedFace, ...]
     ignored_faces: tuple[PublishedFace, ...]
 
-    def places(self) -> dict[int, int]:
-        """Where each portrait belongs: a person's id, ``Placement.UNSORTED`` or ``Placement.IGNORED``."""
+    def placements(self) -> dict[int, int]:
+        """Return where each portrait belongs, by face: a person's id or a ``Placement``."""
         people = (*self.folders, *self.ignored)
         return {
             **{face.face_id: Placement.UNSORTED for face in self.unsorted},
@@ -64,21 +52,25 @@ class DesiredTree:
 
 
 class Publications:
-    """The tree as it should be and as it was left."""
+    """Reads the desired tree, and keeps where each portrait was published."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
-        self._shown: dict[int, int] | None = None
+        self._placements: dict[int, int] | None = None
 
     def last(self) -> Publication:
-        """What the tree was last made from."""
+        """Return what the tree was last published from."""
         row = self._db.execute(
             "select grouping_run_id, ledger_id, render_version from publications"
         ).fetchone()
         return Publication(*row) if row else Publication(0, 0, "")
 
-    def wanted(self, limits: Limits) -> DesiredTree:
-        """What is to be published now, in as many queries whatever the number of people."""
+    def desired_tree(self, review: ReviewSettings) -> DesiredTree:
+        """Return what to publish now. The number of queries does not depend on that of people.
+
+        Args:
+            review: How many portraits of each track, and of tracks without a person, to publish.
+        """
         sources = {
             row["video_id"]: (Path(os.fsdecode(row["path"])).name, row["sha256"])
             for row in self._db.execute(
@@ -97,7 +89,7 @@ class Publications:
         visible: list[PersonFolder] = []
         ignored: list[PersonFolder] = []
         hidden: list[PublishedFace] = []
-        rows = self._faces_of_people(limits.per_track)
+        rows = self._faces_of_people(review.portraits_per_track)
         for person_id, group in groupby(rows, key=lambda row: int(row["person_id"] or 0)):
             faces: list[PublishedFace] = []
             for row in group:
@@ -110,55 +102,56 @@ class Publications:
         for person_id, (name, is_ignored, merged_into) in sorted(everyone.items()):
             if merged_into is None:
                 (ignored if is_ignored else visible).append(PersonFolder(person_id, name, ()))
-        unsorted = [_published(row, sources) for row in self._faces_of_nobody(limits)]
+        unsorted = [_published(row, sources) for row in self._unsorted_faces(review)]
         return DesiredTree(tuple(visible), tuple(ignored), tuple(unsorted), tuple(hidden))
 
-    def shown(self) -> dict[int, int]:
-        """Where each portrait lies, by face; see ``Wanted.places``. Not to be changed."""
-        if self._shown is None:
+    def placements(self) -> dict[int, int]:
+        """Return where each portrait is, by face; see ``DesiredTree``. Do not change it."""
+        if self._placements is None:
             rows = self._db.execute("select face_id, placement from published_faces")
-            self._shown = {row["face_id"]: row["placement"] for row in rows}
-        return self._shown
+            self._placements = {row["face_id"]: row["placement"] for row in rows}
+        return self._placements
 
-    def lie(self, face_ids: Iterable[int], place: int | None) -> None:
-        """Somebody put portraits somewhere, or away. Within the caller's transaction."""
-        self._shown = None
+    def place(self, face_ids: Iterable[int], placement: int | None) -> None:
+        """Keep where an edit put portraits, None for removed. Within the caller's transaction."""
+        self._placements = None
         faces = list(face_ids)
         self._db.executemany(
             "delete from published_faces where face_id = ?", [(one,) for one in faces]
         )
-        if place is not None:
+        if placement is not None:
             self._db.executemany(
                 "insert into published_faces select id, ? from faces where id = ?",
-                [(place, one) for one in faces],
+                [(placement, one) for one in faces],
             )
 
-    def note(
+    def record(
         self,
         publication: Publication,
-        places: Mapping[int, int],
+        placements: Mapping[int, int],
         now_s: float,
     ) -> None:
-        """The tree is as wanted now. Writes what differs from before.
+        """Record that the tree was published.
 
         Args:
             publication: What it was made from.
-            places: Where each portrait lies.
+            placements: Where each portrait is.
             now_s: When.
         """
-        before, self._shown = self.shown(), None
+        before, self._placements = self.placements(), None
         with self._db.transaction():
             self._db.executemany(
                 "delete from published_faces where face_id = ?",
-                [(face_id,) for face_id in before if face_id not in places],
+                [(face_id,) for face_id in before if face_id not in placements],
             )
             self._db.executemany(
                 "insert or replace into published_faces values (?, ?)",
-                [one for one in places.items() if before.get(one[0]) != one[1]],
+                [one for one in placements.items() if before.get(one[0]) != one[1]],
             )
             self._db.execute(
                 """
-                insert into publications (id, grouping_run_id, ledger_id, render_version, finished_at)
+                insert into publications
+                    (id, grouping_run_id, ledger_id, render_version, finished_at)
                 values (1, ?, ?, ?, ?) on conflict (id) do update set
                     grouping_run_id = excluded.grouping_run_id, ledger_id = excluded.ledger_id,
                     render_version = excluded.render_version, finished_at = excluded.finished_at
@@ -167,29 +160,30 @@ class Publications:
             )
 
     def _faces_of_people(self, per_track: int) -> Iterable[sqlite3.Row]:
-        """The portraits of people and those that were put out of sight, by person."""
-        in_sight = "rank < ?" if per_track else "? = 0"
+        """Return the portraits of people and those that were ignored, by person."""
+        has_rank = "rank < ?" if per_track else "? = 0"
         return self._db.execute(
             f"""
             select faces.*, area_left, area_top, area_right, area_bottom
             from faces join portraits on face_id = faces.id
-            where {in_sight} and (person_id is not null or hidden = 2) and hidden <> 1
+            where {has_rank} and (person_id is not null or hidden = ?) and hidden <> ?
             order by person_id, faces.id
             """,  # noqa: S608 - one of two constants
-            (per_track,),
+            (per_track, Hidden.IGNORED, Hidden.EXCLUDED),
         )
 
-    def _faces_of_nobody(self, limits: Limits) -> Iterable[sqlite3.Row]:
-        """The best portraits of tracks that belong to nobody."""
-        in_sight = "rank < ?" if limits.per_track else "? = 0"
+    def _unsorted_faces(self, review: ReviewSettings) -> Iterable[sqlite3.Row]:
+        """Return the best portraits of tracks without a person."""
+        per_track = review.portraits_per_track
+        has_rank = "rank < ?" if per_track else "? = 0"
         chosen = self._db.execute(
             f"""
             select faces.id from faces left join tracks on tracks.id = track_id
-            where {in_sight} and person_id is null and hidden = 0 and faces.video_id not in
+            where {has_rank} and person_id is null and hidden = 0 and faces.video_id not in
                 (select id from videos where replaces is not null)
             order by tracks.quality desc, faces.id limit ?
             """,  # noqa: S608 - one of two constants
-            (min(limits.per_track, 1), limits.unsorted or -1),
+            (min(per_track, 1), review.unsorted_portraits or -1),
         ).fetchall()
         for row in sorted(chosen, key=lambda row: int(row["id"])):
             yield self._db.execute(

@@ -151,7 +151,7 @@ class ReprocessQueue:
             """,
             (old_id,),
         )
-        self._tracks.recognise(old_id)
+        self._tracks.reapply_corrections(old_id)
 
     def _hand_on_people(self, new_id: int, old_id: int) -> None:
         old, new = (

@@ -101,9 +101,9 @@ class TrackStore:
             ),
         )
 
-    def said_of(self, video_id: int, face_ids: Indices) -> tuple[Indices, Flags]:
+    def constraints_of(self, video_id: int, face_ids: Indices) -> tuple[Indices, Flags]:
         """What people said about the faces of a video; see ``tracks.divided``."""
-        return self._ledger.labels(video_id, face_ids)
+        return self._ledger.track_constraints(video_id, face_ids)
 
     def record(
         self,
@@ -175,14 +175,14 @@ class TrackStore:
             )
             # What only stands beside another is recognised when it takes its place.
             if not self._stands_beside(video_id):
-                self.recognise(video_id)
+                self.reapply_corrections(video_id)
             self._db.execute("update videos set tracked = 1 where id = ?", (video_id,))
             return True
 
-    def recognise(self, video_id: int) -> None:
+    def reapply_corrections(self, video_id: int) -> None:
         """Find in a video what was known of it, within the caller's transaction."""
         self._fill(video_id)
-        self._ledger.recognise(video_id)
+        self._ledger.reapply(video_id)
 
     def _fill(self, video_id: int) -> None:
         """Faces of nobody follow the person of the others in their track, if there is one.

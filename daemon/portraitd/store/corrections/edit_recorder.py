@@ -1,7 +1,7 @@
-"""Puts in force what people did: a row in the ledger, and its effect on the store at once.
+"""Records edits: an entry in the ledger, and its effect on the store at once.
 
-One transaction for everything that was read together. A publish before the next grouping then
-shows what was done, and the grouping confirms it, because the same rows bind it.
+Edits that were read together are recorded in one transaction. The next publication shows them
+before any grouping runs, and the grouping confirms them: the same entries constrain it.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ from portraitd.model.edit import (
 from portraitd.model.errors import ConfigError
 from portraitd.store.corrections.effects import KEEP_PERSON, Affected, Effects
 from portraitd.store.corrections.exemplars import Exemplars
-from portraitd.store.corrections.ledger import Ledger, Mention
+from portraitd.store.corrections.ledger import Ledger
 from portraitd.store.corrections.replay import (
     NO_PERSON,
     Corrections,
     EditKind,
+    EntryFace,
     FaceRole,
     LedgerEntry,
 )
@@ -52,46 +53,45 @@ _KINDS: dict[type, EditKind] = {
 
 @dataclass(frozen=True, slots=True)
 class RecordedEdit:
-    """A edit that was put in force.
+    """An edit that has taken effect.
 
     Attributes:
-        edit: Which.
-        row: The ledger's; 0 where it held already and only the folder has to be adopted.
+        entry_id: Its ledger entry; 0 if it was recorded before and only the folder is missing.
         person_id: Of a split, the new person.
     """
 
     edit: Edit
-    row: int
+    entry_id: int
     person_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
-    """Gestures that were read together, on their way into the ledger."""
+class _Batch:
+    """Edits that were read together, on their way into the ledger."""
 
-    held: Corrections
-    reach: EditScope
+    corrections: Corrections
+    scope: EditScope
     affected: Affected
     now_s: float
 
 
-def without_undone(edit: Edit, taken_back: Sequence[LedgerEntry]) -> Edit | None:
-    """A edit without what these rows said, None if nothing is left."""
-    for entry in taken_back:
+def without_undone(edit: Edit, undone: Sequence[LedgerEntry]) -> Edit | None:
+    """Return an edit without what these entries recorded; None if nothing is left of it."""
+    for entry in undone:
         match edit:
             case (
-                NamePerson(person_id=one)
-                | IgnorePerson(person_id=one)
-                | RecallPerson(person_id=one)
+                NamePerson(person_id=person_id)
+                | IgnorePerson(person_id=person_id)
+                | RecallPerson(person_id=person_id)
             ):
-                if entry.kind is _KINDS[type(edit)] and entry.person_id == one:
+                if entry.kind is _KINDS[type(edit)] and entry.person_id == person_id:
                     return None
             case MergePeople():
                 if (entry.person_id, entry.into_id) == (edit.person_id, edit.into_id):
                     return None
             case _:
-                where = edit.person_id if isinstance(edit, AssignFaces) else entry.person_id
-                if entry.kind is _KINDS[type(edit)] and entry.person_id == where:
+                target = edit.person_id if isinstance(edit, AssignFaces) else entry.person_id
+                if entry.kind is _KINDS[type(edit)] and entry.person_id == target:
                     moved = {one.face_id for one in entry.faces if one.role is FaceRole.MOVED}
                     left = tuple(face for face in edit.face_ids if face not in moved)
                     if not left:
@@ -101,25 +101,25 @@ def without_undone(edit: Edit, taken_back: Sequence[LedgerEntry]) -> Edit | None
 
 
 class EditRecorder:
-    """What people did, put in force.
+    """Records edits in the ledger and applies them.
 
     Args:
         database: The store.
-        ledger: Where the rows go.
-        showing: Where portraits lie.
-        whole_tracks: Whether a portrait stands for its track.
+        ledger: Where the entries go.
+        publications: Where each portrait is in the tree.
+        whole_tracks: Whether a portrait represents its track.
     """
 
     def __init__(
         self, database: Database, ledger: Ledger, publications: Publications, whole_tracks: bool
     ) -> None:
         self._db = database
-        self._showing = publications
+        self._publications = publications
         self._ledger = ledger
-        self._anchors = Exemplars(database)
+        self._exemplars = Exemplars(database)
         self._effects = Effects(database)
         self._whole_tracks = whole_tracks
-        self._write: dict[type, Callable[[Any, _Reading], RecordedEdit | None]] = {
+        self._recorders: dict[type, Callable[[Any, _Batch], RecordedEdit | None]] = {
             NamePerson: self._name,
             MergePeople: self._merge,
             AssignFaces: self._place,
@@ -130,187 +130,220 @@ class EditRecorder:
             RecallPerson: self._recall_person,
         }
 
-    def apply(self, edits: Sequence[Edit], now_s: float) -> list[RecordedEdit]:
-        """Put edits in force, all or none; those that hold already leave no row."""
-        held = self._ledger.corrections()
+    def record(self, edits: Sequence[Edit], now_s: float) -> list[RecordedEdit]:
+        """Record and apply edits, all or none; those that change nothing leave no entry."""
+        corrections = self._ledger.corrections()
         with self._db.transaction():
-            reach = EditScope(self._db, edits, self._whole_tracks)
-            reading = _Reading(held, reach, Affected(), now_s)
-            done = [self._write[type(edit)](edit, reading) for edit in edits]
-            if any(done):
-                self._effects.enforce(held, self._ledger.corrections(), reading.affected)
-        if any(done):
-            self._ledger.keep()
-        return [one for one in done if one]
+            scope = EditScope(self._db, edits, self._whole_tracks)
+            batch = _Batch(corrections, scope, Affected(), now_s)
+            recorded = [self._recorders[type(edit)](edit, batch) for edit in edits]
+            if any(recorded):
+                self._effects.apply(corrections, self._ledger.corrections(), batch.affected)
+        if any(recorded):
+            self._ledger.keep_cache()
+        return [one for one in recorded if one]
 
-    def undo(self, row: int | None, now_s: float) -> LedgerEntry:
-        """Take back a row, or the last one that counts. Returns what was taken back.
+    def undo(self, entry_id: int | None, now_s: float) -> LedgerEntry:
+        """Undo an entry, or the last one that counts. Return the entry that was undone.
 
         Raises:
-            ConfigError: There is no such row, or it was taken back already.
+            ConfigError: There is no such entry, or it was undone already.
         """
-        held = self._ledger.corrections()
+        corrections = self._ledger.corrections()
         entries = {entry.id: entry for entry in self._ledger.entries()}
-        if row is None:
+        if entry_id is None:
             counting = [
                 entry.id
                 for entry in entries.values()
-                if entry.id not in held.undone and entry.kind is not EditKind.UNDO
+                if entry.id not in corrections.undone and entry.kind is not EditKind.UNDO
             ]
             if not counting:
                 raise ConfigError("there is nothing to undo")
-            row = counting[-1]
-        if row not in entries:
-            raise ConfigError(f"there is no row {row}; `portraitd ledger` lists them")
-        if row in held.undone:
-            raise ConfigError(f"row {row} was undone before; undo that undo instead")
-        meant = entries[row]
-        while meant.undoes is not None:
-            meant = entries[meant.undoes]
+            entry_id = counting[-1]
+        if entry_id not in entries:
+            raise ConfigError(f"there is no entry {entry_id}; `portraitd ledger` lists them")
+        if entry_id in corrections.undone:
+            raise ConfigError(f"entry {entry_id} is undone already; undo that undo instead")
+        original = entries[entry_id]
+        while original.undoes is not None:
+            original = entries[original.undoes]
         with self._db.transaction():
-            self._ledger.write(EditKind.UNDO, now_s, undoes=row)
-            affected = self._effects.taken_back(meant)
-            self._effects.enforce(held, self._ledger.corrections(), affected)
-        return entries[row]
+            self._ledger.append(EditKind.UNDO, now_s, undoes=entry_id)
+            affected = self._effects.affected_by_undo(original)
+            self._effects.apply(corrections, self._ledger.corrections(), affected)
+        return entries[entry_id]
 
-    def still_lying(self, edits: Sequence[Edit], since_row: int) -> list[Edit]:
-        """Gestures without those that were undone after a row.
+    def drop_undone(self, edits: Sequence[Edit], after_id: int) -> list[Edit]:
+        """Return edits without those that were undone after a ledger entry.
 
-        Until the tree shows that row, it lies there as people left it before the undo.
+        Until the undo is published, the tree still looks as it did before it.
         """
         entries = {entry.id: entry for entry in self._ledger.entries()}
         undone = self._ledger.corrections().undone
-        taken_back = [
+        undone_later = [
             entries[entry.undoes]
             for entry in entries.values()
-            if entry.undoes is not None and entry.id > since_row and entry.id not in undone
+            if entry.undoes is not None and entry.id > after_id and entry.id not in undone
         ]
-        left = (without_undone(edit, taken_back) for edit in edits)
+        left = (without_undone(edit, undone_later) for edit in edits)
         return [edit for edit in left if edit is not None]
 
-    # --- One edit each: whether it says something new, its row, and what that is about.
+    # --- One edit each: whether it changes anything, its entry, and what that is about.
 
-    def _name(self, edit: NamePerson, at: _Reading) -> RecordedEdit | None:
-        person = at.held.who(edit.person_id)
-        if self._fact("name", person) in (None, (edit.name,)):
+    def _name(self, edit: NamePerson, batch: _Batch) -> RecordedEdit | None:
+        person_id = batch.corrections.current_person(edit.person_id)
+        if self._fact("name", person_id) in (None, (edit.name,)):
             return None
-        at.affected.people.add(person)
-        row = self._ledger.write(
-            EditKind.NAME, at.now_s, self._standing(person), person_id=person, name=edit.name
+        batch.affected.people.add(person_id)
+        entry_id = self._ledger.append(
+            EditKind.NAME,
+            batch.now_s,
+            self._exemplars_of(person_id),
+            person_id=person_id,
+            name=edit.name,
         )
-        return RecordedEdit(edit, row)
+        return RecordedEdit(edit, entry_id)
 
-    def _merge(self, edit: MergePeople, at: _Reading) -> RecordedEdit | None:
-        one, into = at.held.who(edit.person_id), at.held.who(edit.into_id)
+    def _merge(self, edit: MergePeople, batch: _Batch) -> RecordedEdit | None:
+        one = batch.corrections.current_person(edit.person_id)
+        into = batch.corrections.current_person(edit.into_id)
         if one == into or None in (self._fact("id", one), self._fact("id", into)):
             return None
-        at.affected.people |= {one, into}
-        members = [Mention(face, FaceRole.MEMBER, one) for face in self._anchors.all_of(one)]
-        mentions = [*self._standing(one), *self._standing(into), *members]
-        row = self._ledger.write(EditKind.MERGE, at.now_s, mentions, person_id=one, into_id=into)
-        return RecordedEdit(edit, row)
-
-    def _place(self, edit: AssignFaces, at: _Reading) -> RecordedEdit | None:
-        person = NO_PERSON if edit.person_id is None else at.held.who(edit.person_id)
-        if person and self._fact("id", person) is None:
-            return None
-        self._showing.lie(edit.face_ids, person)
-        news = [
-            face
-            for face in edit.face_ids
-            if face not in at.held.fates or at.held.fates[face].verdict != (person, Hidden.NO)
+        batch.affected.people |= {one, into}
+        members = [
+            EntryFace(face_id, FaceRole.MEMBER, one)
+            for face_id in self._exemplars.one_per_track(one)
         ]
-        moved = at.reach.of(edit, news)
-        if not moved:
-            return None
-        mentions = self._moving(moved, person, at)
-        row = self._ledger.write(EditKind.PLACE, at.now_s, mentions, person_id=person or None)
-        return RecordedEdit(edit, row)
-
-    def _split(self, edit: SplitPerson, at: _Reading) -> RecordedEdit | None:
-        if (begun := self._begun(edit, at.held)) is not None:
-            # A stop came between the row and the folder's note.
-            return RecordedEdit(edit, 0, begun)
-        moved = at.reach.of(edit, edit.face_ids)
-        if not moved:
-            return None
-        person = self._db.execute(
-            "insert into people (created_at, name) values (?, ?) returning id",
-            (at.now_s, edit.name),
-        ).fetchone()["id"]
-        at.affected.people.add(person)
-        self._showing.lie(edit.face_ids, person)
-        mentions = self._moving(moved, person, at)
-        row = self._ledger.write(
-            EditKind.SPLIT, at.now_s, mentions, person_id=person, name=edit.name
+        faces = [*self._exemplars_of(one), *self._exemplars_of(into), *members]
+        entry_id = self._ledger.append(
+            EditKind.MERGE, batch.now_s, faces, person_id=one, into_id=into
         )
-        return RecordedEdit(edit, row, person)
+        return RecordedEdit(edit, entry_id)
 
-    def _exclude(self, edit: ExcludeFaces, at: _Reading) -> RecordedEdit | None:
-        self._showing.lie(edit.face_ids, None)
-        return self._hide(edit, EditKind.EXCLUDE, Hidden.EXCLUDED, at)
+    def _place(self, edit: AssignFaces, batch: _Batch) -> RecordedEdit | None:
+        person_id = NO_PERSON
+        if edit.person_id is not None:
+            person_id = batch.corrections.current_person(edit.person_id)
+        if person_id and self._fact("id", person_id) is None:
+            return None
+        self._publications.place(edit.face_ids, person_id)
+        by_face = batch.corrections.by_face
+        changed = [
+            face_id
+            for face_id in edit.face_ids
+            if face_id not in by_face or by_face[face_id].outcome != (person_id, Hidden.NO)
+        ]
+        moved = batch.scope.faces_of(edit, changed)
+        if not moved:
+            return None
+        faces = self._faces_of_move(moved, person_id, batch)
+        entry_id = self._ledger.append(
+            EditKind.PLACE, batch.now_s, faces, person_id=person_id or None
+        )
+        return RecordedEdit(edit, entry_id)
 
-    def _ignore_faces(self, edit: IgnoreFaces, at: _Reading) -> RecordedEdit | None:
-        self._showing.lie(edit.face_ids, Placement.IGNORED)
-        return self._hide(edit, EditKind.IGNORE_FACES, Hidden.IGNORED, at)
+    def _split(self, edit: SplitPerson, batch: _Batch) -> RecordedEdit | None:
+        if (existing := self._recorded_split(edit, batch.corrections)) is not None:
+            # The service stopped after the entry and before it wrote the folder's manifest.
+            return RecordedEdit(edit, 0, existing)
+        moved = batch.scope.faces_of(edit, edit.face_ids)
+        if not moved:
+            return None
+        person_id = self._db.execute(
+            "insert into people (created_at, name) values (?, ?) returning id",
+            (batch.now_s, edit.name),
+        ).fetchone()["id"]
+        batch.affected.people.add(person_id)
+        self._publications.place(edit.face_ids, person_id)
+        faces = self._faces_of_move(moved, person_id, batch)
+        entry_id = self._ledger.append(
+            EditKind.SPLIT, batch.now_s, faces, person_id=person_id, name=edit.name
+        )
+        return RecordedEdit(edit, entry_id, person_id)
+
+    def _exclude(self, edit: ExcludeFaces, batch: _Batch) -> RecordedEdit | None:
+        self._publications.place(edit.face_ids, None)
+        return self._hide(edit, EditKind.EXCLUDE, Hidden.EXCLUDED, batch)
+
+    def _ignore_faces(self, edit: IgnoreFaces, batch: _Batch) -> RecordedEdit | None:
+        self._publications.place(edit.face_ids, Placement.IGNORED)
+        return self._hide(edit, EditKind.IGNORE_FACES, Hidden.IGNORED, batch)
 
     def _hide(
-        self, edit: ExcludeFaces | IgnoreFaces, kind: EditKind, hidden: Hidden, at: _Reading
+        self, edit: ExcludeFaces | IgnoreFaces, kind: EditKind, hidden: Hidden, batch: _Batch
     ) -> RecordedEdit | None:
-        news = [
-            face
-            for face in edit.face_ids
-            if face not in at.held.fates or at.held.fates[face].hidden is not hidden
+        by_face = batch.corrections.by_face
+        changed = [
+            face_id
+            for face_id in edit.face_ids
+            if face_id not in by_face or by_face[face_id].hidden is not hidden
         ]
-        moved = at.reach.of(edit, news)
+        moved = batch.scope.faces_of(edit, changed)
         if not moved:
             return None
-        at.affected.faces.update((one.face_id, KEEP_PERSON) for one in moved)
-        mentions = [Mention(one.face_id, FaceRole.MOVED, one.person_id, one.whole) for one in moved]
-        return RecordedEdit(edit, self._ledger.write(kind, at.now_s, mentions))
+        batch.affected.faces.update((face.face_id, KEEP_PERSON) for face in moved)
+        return RecordedEdit(edit, self._ledger.append(kind, batch.now_s, _moved_faces(moved)))
 
-    def _ignore_person(self, edit: IgnorePerson, at: _Reading) -> RecordedEdit | None:
-        return self._put_out_of_sight(edit, EditKind.IGNORE_PERSON, at)
+    def _ignore_person(self, edit: IgnorePerson, batch: _Batch) -> RecordedEdit | None:
+        return self._set_ignored(edit, EditKind.IGNORE_PERSON, batch)
 
-    def _recall_person(self, edit: RecallPerson, at: _Reading) -> RecordedEdit | None:
-        return self._put_out_of_sight(edit, EditKind.RECALL_PERSON, at)
+    def _recall_person(self, edit: RecallPerson, batch: _Batch) -> RecordedEdit | None:
+        return self._set_ignored(edit, EditKind.RECALL_PERSON, batch)
 
-    def _put_out_of_sight(
-        self, edit: IgnorePerson | RecallPerson, kind: EditKind, at: _Reading
+    def _set_ignored(
+        self, edit: IgnorePerson | RecallPerson, kind: EditKind, batch: _Batch
     ) -> RecordedEdit | None:
-        person, is_ignored = at.held.who(edit.person_id), kind is EditKind.IGNORE_PERSON
-        if self._fact("ignored", person) in (None, (is_ignored,)):
+        person_id = batch.corrections.current_person(edit.person_id)
+        if self._fact("ignored", person_id) in (None, (kind is EditKind.IGNORE_PERSON,)):
             return None
-        at.affected.people.add(person)
-        row = self._ledger.write(kind, at.now_s, self._standing(person), person_id=person)
-        return RecordedEdit(edit, row)
+        batch.affected.people.add(person_id)
+        entry_id = self._ledger.append(
+            kind, batch.now_s, self._exemplars_of(person_id), person_id=person_id
+        )
+        return RecordedEdit(edit, entry_id)
 
     # ---
 
-    def _moving(self, moved: Sequence[ScopedFace], person: int, at: _Reading) -> list[Mention]:
-        """Who is moved, who stands for whom they belong to, and for whom they are not."""
-        at.affected.faces.update((one.face_id, KEEP_PERSON) for one in moved)
-        mentions = [Mention(one.face_id, FaceRole.MOVED, one.person_id, one.whole) for one in moved]
-        mine = {one.face_id for one in moved}
-        if person:
-            mentions += [one for one in self._standing(person) if one.face_id not in mine]
-        for former in sorted({one.person_id for one in moved if one.person_id} - {person}):
-            mentions += [
-                Mention(face, FaceRole.AGAINST, former) for face in self._anchors.of(former, mine)
+    def _faces_of_move(
+        self, moved: Sequence[ScopedFace], person_id: int, batch: _Batch
+    ) -> list[EntryFace]:
+        """Return the moved faces, the new person's exemplars, and those of the former people."""
+        batch.affected.faces.update((face.face_id, KEEP_PERSON) for face in moved)
+        faces = _moved_faces(moved)
+        moved_ids = {face.face_id for face in moved}
+        if person_id:
+            faces += [one for one in self._exemplars_of(person_id) if one.face_id not in moved_ids]
+        former_people = {face.person_id for face in moved if face.person_id} - {person_id}
+        for former in sorted(former_people):
+            faces += [
+                EntryFace(face_id, FaceRole.CANNOT_LINK, former)
+                for face_id in self._exemplars.choose(former, without=moved_ids)
             ]
-        return mentions
+        return faces
 
-    def _standing(self, person: int) -> list[Mention]:
-        return [Mention(face, FaceRole.ANCHOR, person) for face in self._anchors.of(person)]
+    def _exemplars_of(self, person_id: int) -> list[EntryFace]:
+        return [
+            EntryFace(face_id, FaceRole.EXEMPLAR, person_id)
+            for face_id in self._exemplars.choose(person_id)
+        ]
 
-    def _begun(self, edit: SplitPerson, held: Corrections) -> int | None:
-        """The person that this very split has made, if it was recorded before."""
-        people = {held.fates[face].person if face in held.fates else None for face in edit.face_ids}
-        person = people.pop() if len(people) == 1 else None
-        return person if person and held.names.get(person) == edit.name else None
+    def _recorded_split(self, edit: SplitPerson, corrections: Corrections) -> int | None:
+        """Return the person that this very split made, if it was recorded before."""
+        by_face = corrections.by_face
+        people = {by_face[one].person_id if one in by_face else None for one in edit.face_ids}
+        person_id = people.pop() if len(people) == 1 else None
+        return person_id if person_id and corrections.names.get(person_id) == edit.name else None
 
-    def _fact(self, column: str, person: int) -> tuple[object, ...] | None:
-        """One column of a person; None if there is no such person."""
+    def _fact(self, column: str, person_id: int) -> tuple[object, ...] | None:
+        """Return one column of a person; None if there is no such person."""
         columns = {"id": "select id", "name": "select name", "ignored": "select ignored"}
-        row = self._db.execute(f"{columns[column]} from people where id = ?", (person,)).fetchone()
+        row = self._db.execute(
+            f"{columns[column]} from people where id = ?", (person_id,)
+        ).fetchone()
         return tuple(row) if row else None
+
+
+def _moved_faces(moved: Sequence[ScopedFace]) -> list[EntryFace]:
+    return [
+        EntryFace(face.face_id, FaceRole.MOVED, face.person_id, face.whole_track) for face in moved
+    ]

@@ -1,4 +1,4 @@
-"""What a row of the ledger does to the store at once, before any grouping."""
+"""Effect of ledger entries on the store, at once and before any grouping."""
 
 from __future__ import annotations
 
@@ -16,92 +16,93 @@ from portraitd.store.corrections.replay import (
 )
 from portraitd.store.database import Database
 
+KEEP_PERSON = -1
+
 
 @dataclass(slots=True)
 class Affected:
-    """Whom and what some rows are about.
+    """The faces and people that some entries are about.
 
     Attributes:
-        faces: By face, whose it becomes if nobody says otherwise; -1 to leave that as it is.
-        people: People whose name, folder or fate may change.
+        faces: By face, whose it becomes where no correction says; ``KEEP_PERSON`` to leave it.
+        people: People whose name, folder or merge may change.
     """
 
     faces: dict[int, int] = field(default_factory=dict)
     people: set[int] = field(default_factory=set)
 
 
-KEEP_PERSON = -1
-
-
 class Effects:
-    """Brings faces and people to what the ledger says. Within the caller's transaction."""
+    """Brings faces and people to what the corrections say, in the caller's transaction."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def enforce(self, before: Corrections, now: Corrections, affected: Affected) -> None:
-        """Make the store say of these what the ledger says now.
+    def apply(self, before: Corrections, now: Corrections, affected: Affected) -> None:
+        """Write the corrections to the affected faces and people.
 
         Args:
-            before: What the ledger said when the transaction began.
-            now: What it says.
-            affected: Whom and what to look at; all else stays untouched.
+            before: The corrections when the transaction began.
+            now: The corrections now.
+            affected: What to write; all other rows stay untouched.
         """
-        for one in sorted(affected.people):
-            self._enforce_person(one, before, now)
+        for person_id in sorted(affected.people):
+            self._apply_to_person(person_id, before, now)
         rows = []
         for face_id, fallback in affected.faces.items():
-            fate = now.fates.get(face_id, ResolvedCorrection())
-            person: int | None = (
-                fallback if fallback in (KEEP_PERSON, NO_PERSON) else now.who(fallback)
-            )
-            if fate.person is not None:
-                person = fate.person
-            if fate.hidden is Hidden.EXCLUDED:
-                person = NO_PERSON
-            rows.append((fate.hidden, person, person, face_id))
+            correction = now.by_face.get(face_id, ResolvedCorrection())
+            person_id = fallback
+            if correction.hidden is Hidden.EXCLUDED:
+                person_id = NO_PERSON
+            elif correction.person_id is not None:
+                person_id = correction.person_id
+            elif fallback not in (KEEP_PERSON, NO_PERSON):
+                person_id = now.current_person(fallback)
+            rows.append((correction.hidden, person_id, KEEP_PERSON, person_id, face_id))
         self._db.executemany(
             """
-            update faces set hidden = ?, person_id = iif(? = -1, person_id, nullif(?, 0))
+            update faces set hidden = ?, person_id = iif(? = ?, person_id, nullif(?, 0))
             where id = ?
             """,
             rows,
         )
-        self._part_tracks(now, affected)
+        self._queue_mixed_tracks(now, affected)
 
-    def taken_back(self, entry: LedgerEntry) -> Affected:
-        """Whom and what undoing a row, or redoing it, is about."""
+    def affected_by_undo(self, entry: LedgerEntry) -> Affected:
+        """Return what undoing or redoing an entry is about."""
         affected = Affected()
         affected.people |= {one for one in (entry.person_id, entry.into_id) if one is not None}
-        for touched in entry.faces:
-            if touched.role is FaceRole.MOVED:
-                affected.faces[touched.face_id] = touched.person_id or NO_PERSON
-            elif touched.role is FaceRole.MEMBER and touched.person_id is not None:
-                for face_id in self._companions(touched.face_id):
-                    affected.faces[face_id] = touched.person_id
+        for face in entry.faces:
+            if face.role is FaceRole.MOVED:
+                affected.faces[face.face_id] = face.person_id or NO_PERSON
+            elif face.role is FaceRole.MEMBER and face.person_id is not None:
+                for face_id in self._faces_of_track(face.face_id):
+                    affected.faces[face_id] = face.person_id
         if entry.kind is EditKind.IGNORE_FACES:
             affected.faces = dict.fromkeys(affected.faces, KEEP_PERSON)
         return affected
 
-    def _enforce_person(self, person: int, before: Corrections, now: Corrections) -> None:
-        if person in now.names or person in before.names:
+    def _apply_to_person(self, person_id: int, before: Corrections, now: Corrections) -> None:
+        if person_id in now.names or person_id in before.names:
             self._db.execute(
-                "update people set name = ? where id = ?", (now.names.get(person), person)
+                "update people set name = ? where id = ?", (now.names.get(person_id), person_id)
             )
-        if person in now.ignored or person in before.ignored:
+        if person_id in now.ignored or person_id in before.ignored:
             self._db.execute(
                 "update people set ignored = ? where id = ?",
-                (now.ignored.get(person, False), person),
+                (now.ignored.get(person_id, False), person_id),
             )
-        into = now.merged.get(person)
+        into = now.merged.get(person_id)
         if into is not None:
             self._db.execute(
-                "update faces set person_id = ? where person_id = ?", (now.who(into), person)
+                "update faces set person_id = ? where person_id = ?",
+                (now.current_person(into), person_id),
             )
-        if into is not None or person in before.merged:
-            self._db.execute("update people set merged_into = ? where id = ?", (into, person))
+        if into is not None or person_id in before.merged:
+            self._db.execute("update people set merged_into = ? where id = ?", (into, person_id))
 
-    def _companions(self, face_id: int) -> list[int]:
+    def _faces_of_track(self, face_id: int) -> list[int]:
+        """Return a face and the others of its track."""
         rows = self._db.execute(
             """
             select other.id from faces join faces as other
@@ -112,13 +113,13 @@ class Effects:
         )
         return [row["id"] for row in rows]
 
-    def _part_tracks(self, now: Corrections, affected: Affected) -> None:
-        """Videos whose tracks hold what must not be in one are to be tracked again."""
-        tracks: dict[int, set[object]] = defaultdict(set)
-        videos: dict[int, int] = {}
+    def _queue_mixed_tracks(self, now: Corrections, affected: Affected) -> None:
+        """Queue videos for tracking where a track holds faces with different outcomes."""
+        outcomes: dict[int, set[object]] = defaultdict(set)
+        video_of: dict[int, int] = {}
         for face_id in affected.faces:
-            fate = now.fates.get(face_id)
-            if fate is not None and fate.whole:
+            correction = now.by_face.get(face_id)
+            if correction is not None and correction.whole_track:
                 continue
             rows = self._db.execute(
                 """
@@ -129,10 +130,10 @@ class Effects:
                 (face_id,),
             )
             for row in rows:
-                other = now.fates.get(row["id"])
-                tracks[row["track_id"]].add(other.verdict if other else None)
-                videos[row["track_id"]] = row["video_id"]
+                other = now.by_face.get(row["id"])
+                outcomes[row["track_id"]].add(other.outcome if other else None)
+                video_of[row["track_id"]] = row["video_id"]
         self._db.executemany(
             "update videos set tracked = 0 where id = ?",
-            sorted({(videos[track],) for track, recorder in tracks.items() if len(recorder) > 1}),
+            sorted({(video_of[track_id],) for track_id, of in outcomes.items() if len(of) > 1}),
         )

@@ -1,4 +1,4 @@
-"""Who stands for a person: faces that keep them who they are, whatever comes later."""
+"""Exemplars: faces that represent a person, and keep them who they are whatever comes later."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ MAX_CANDIDATES = 200
 
 
 class Exemplars:
-    """Chooses faces that stand for people."""
+    """Chooses the faces that represent people."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def of(self, person_id: int, without: Collection[int] = ()) -> list[int]:
-        """Up to nine faces from the middle of a person: one a track, good, and like the others.
+    def choose(self, person_id: int, without: Collection[int] = ()) -> list[int]:
+        """Return up to nine typical faces of a person: good ones, and at most one per track.
 
-        What was moved in by mistake lies at the edge and is not chosen, so a person is held
-        together by those that are surely theirs.
+        A face that was moved in by mistake is at the edge of a person and is not chosen.
+
+        Args:
+            person_id: The person.
+            without: Faces not to choose.
         """
         rows = self._db.execute(
             """
@@ -41,14 +44,14 @@ class Exemplars:
             return []
         joined = np.frombuffer(b"".join(row["embedding"] for row in rows), "<f4")
         vectors = l2_normalised(joined.reshape(-1, EMBEDDING_SIZE)).astype(np.float64)
-        # The one with the nearest neighbours, in the middle of where most are.
-        gaps = np.linalg.norm(vectors[:, None] - vectors[None], axis=2)
-        near = np.sort(gaps, axis=1)[:, : len(rows) // 2 + 1].mean(axis=1)
-        order = np.argsort(gaps[int(np.argmin(near))], kind="stable")
+        distances = np.linalg.norm(vectors[:, None] - vectors[None], axis=2)
+        # The middle of the densest half.
+        density = np.sort(distances, axis=1)[:, : len(rows) // 2 + 1].mean(axis=1)
+        order = np.argsort(distances[int(np.argmin(density))], kind="stable")
         return sorted(int(rows[at]["id"]) for at in order[:MAX_EXEMPLARS].tolist())
 
-    def all_of(self, person_id: int) -> list[int]:
-        """One face of each of a person's tracks."""
+    def one_per_track(self, person_id: int) -> list[int]:
+        """Return one face of each of a person's tracks."""
         rows = self._db.execute(
             """
             select min(id) as id from faces where person_id = ?

@@ -1,4 +1,4 @@
-"""Which face of today each key means: the keys of faces, kept in the store."""
+"""Face fingerprints: content hash, time and box, and which face each one matches today."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STEP_SQL = """
 CONTENT_SQL = """
     coalesce((select old.sha256 from videos as old where old.id = videos.replaces), videos.sha256)
 """
-"""The content of a video, also while it only stands beside the one it will replace."""
+"""The content of a video; of one that is being reprocessed, the content it will replace."""
 
 CONTENTS_SQL = f"""
     select {CONTENT_SQL} from videos where id = ?1 union
@@ -24,17 +24,17 @@ CONTENTS_SQL = f"""
         on partial_copies.video_id = coalesce(videos.replaces, videos.id)
     where videos.id = ?1
 """  # noqa: S608 - both are constants of this module
-"""All contents that a video ever had: copies of it that were broken off are the same video."""
+"""All contents of a video: its own, and those of its partial copies."""
 
 
 class FingerprintStore:
-    """Keys of faces. Everything that writes does so within the caller's transaction."""
+    """Fingerprints of faces. All writes happen within the caller's transaction."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def key(self, face_id: int) -> int:
-        """The key by which a face is known, made when it is new."""
+    def fingerprint_of(self, face_id: int) -> int:
+        """Return the id of a face's fingerprint; add one if the face has none."""
         known = self._db.execute(
             "select fingerprint_id from fingerprint_matches where face_id = ?", (face_id,)
         ).fetchone()
@@ -69,24 +69,24 @@ class FingerprintStore:
         return int(fingerprint_id)
 
     def rematch(self, video_id: int) -> bool:
-        """Recognise the faces of a video anew. Returns whether any key is about it."""
-        matched = self.matched(video_id)
+        """Match a video's fingerprints to its present faces. Return whether it has any."""
+        matches = self.matches(video_id)
         self._db.executemany(
-            "delete from fingerprint_matches where fingerprint_id = ?", [(key,) for key in matched]
+            "delete from fingerprint_matches where fingerprint_id = ?", [(one,) for one in matches]
         )
         self._db.executemany(
             "insert into fingerprint_matches values (?, ?)",
-            [(key, face) for key, face in matched.items() if face is not None],
+            [(one, face_id) for one, face_id in matches.items() if face_id is not None],
         )
-        return bool(matched)
+        return bool(matches)
 
-    def matched(self, video_id: int) -> dict[int, int | None]:
-        """Every key of a video's contents, and the face it means now; None if there is none."""
-        keys = self._db.execute(
+    def matches(self, video_id: int) -> dict[int, int | None]:
+        """Return the face that each fingerprint of a video's contents matches; None for none."""
+        fingerprints = self._db.execute(
             f"select * from face_fingerprints where sha256 in ({CONTENTS_SQL}) order by id",  # noqa: S608
             (video_id,),
         ).fetchall()
-        if not keys:
+        if not fingerprints:
             return {}
         faces = self._db.execute(
             f"""
@@ -95,15 +95,15 @@ class FingerprintStore:
             """,  # noqa: S608
             (video_id,),
         ).fetchall()
-        found = match_fingerprints(fingerprints_of(keys), fingerprints_of(faces)).tolist()
+        found = match_fingerprints(fingerprints_of(fingerprints), fingerprints_of(faces)).tolist()
         return {
-            key["id"]: faces[face]["id"] if face >= 0 else None
-            for key, face in zip(keys, found, strict=True)
+            row["id"]: faces[at]["id"] if at >= 0 else None
+            for row, at in zip(fingerprints, found, strict=True)
         }
 
 
 def fingerprints_of(rows: list[sqlite3.Row]) -> Fingerprints:
-    """Rows of faces or keys, as they are compared."""
+    """Make fingerprints of rows of ``face_fingerprints``, or of faces with their ``step_s``."""
     return Fingerprints.of(
         [
             (

@@ -1,8 +1,7 @@
-"""Faces by what they are: which face of today is the one that was noted long ago.
+"""Match faces of one video by time and box, whatever encoder or sampling found them.
 
-A face is known by the content of its video, its time and its box. Another sampling, detector or
-encoder gives other rows, at times a little beside the old ones; nobody else's face overlaps by
-half in the same instant.
+Another sampling, detector or encoder gives other rows, at times a little beside the old ones.
+Faces of different people never overlap by half in the same instant.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ Indices = NDArray[np.int64]
 MIN_IOU = 0.5
 
 SLACK_S = 0.05
-"""Of a sampling mark the nearest frame is looked at, which may lie beside it."""
+"""The frame nearest to a sampling time is read; it may be this far from it."""
 
 
 class Fingerprints(NamedTuple):
-    """Some faces of one video.
+    """Faces of one video, as they are compared.
 
     Attributes:
         times_s: Shape ``(n,)``.
@@ -36,52 +35,53 @@ class Fingerprints(NamedTuple):
 
     @classmethod
     def of(cls, rows: list[tuple[float, float, float, float, float, float]]) -> Fingerprints:
-        """From rows of time, box and step."""
+        """Make them from rows of time, box and step."""
         table = np.array(rows, np.float64).reshape(-1, 6)
         return cls(table[:, 0], table[:, 1:5], table[:, 5])
 
 
-def match_fingerprints(keys: Fingerprints, faces: Fingerprints) -> Indices:
-    """Find each key's face: within half a sampling step, overlapping by half, the nearest first.
+def match_fingerprints(known: Fingerprints, faces: Fingerprints) -> Indices:
+    """Match each known face to one face: within half a sampling step, overlapping by half.
 
-    Each side is used once. The order of the faces or of the keys changes nothing.
+    The nearest pair in time is matched first, and each side is used once. The order of the rows
+    on either side does not change the result.
 
     Returns:
-        Shape ``(len(keys),)``; the index of the face, -1 where there is none.
+        Shape ``(len(known),)``; the index of the face, -1 where there is none.
     """
-    found = np.full(len(keys.times_s), -1, dtype=np.int64)
-    key, face = _neighbours(keys, faces)
-    overlap = _overlaps(keys.boxes[key], faces.boxes[face])
-    near = overlap >= MIN_IOU
-    key, face, overlap = key[near], face[near], overlap[near]
-    gap = np.abs(keys.times_s[key] - faces.times_s[face])
+    found = np.full(len(known.times_s), -1, dtype=np.int64)
+    one, other = _close_in_time(known, faces)
+    iou = _iou(known.boxes[one], faces.boxes[other])
+    is_match = iou >= MIN_IOU
+    one, other, iou = one[is_match], other[is_match], iou[is_match]
+    gap_s = np.abs(known.times_s[one] - faces.times_s[other])
     order = np.lexsort(
-        (*faces.boxes[face].T, faces.times_s[face], *keys.boxes[key].T, keys.times_s[key],
-         -overlap, gap)
+        (*faces.boxes[other].T, faces.times_s[other], *known.boxes[one].T, known.times_s[one],
+         -iou, gap_s)
     )  # fmt: skip
-    taken = np.zeros(len(faces.times_s), dtype=np.bool_)
-    for one, other in zip(key[order].tolist(), face[order].tolist(), strict=True):
-        if found[one] < 0 and not taken[other]:
-            found[one] = other
-            taken[other] = True
+    is_used = np.zeros(len(faces.times_s), dtype=np.bool_)
+    for known_at, face_at in zip(one[order].tolist(), other[order].tolist(), strict=True):
+        if found[known_at] < 0 and not is_used[face_at]:
+            found[known_at] = face_at
+            is_used[face_at] = True
     return found
 
 
-def _neighbours(keys: Fingerprints, faces: Fingerprints) -> tuple[Indices, Indices]:
-    """Every key with every face that is near enough in time."""
+def _close_in_time(known: Fingerprints, faces: Fingerprints) -> tuple[Indices, Indices]:
+    """Return the indices of all pairs that are near enough in time."""
     order = np.argsort(faces.times_s, kind="stable")
     times = faces.times_s[order]
     step_s = float(faces.steps_s.max(initial=0.0))
-    reach = np.maximum(keys.steps_s, step_s) / 2 + SLACK_S
-    first = np.searchsorted(times, keys.times_s - reach, "left")
-    counts = np.searchsorted(times, keys.times_s + reach, "right") - first
-    key = np.repeat(np.arange(len(counts)), counts)
+    tolerance_s = np.maximum(known.steps_s, step_s) / 2 + SLACK_S
+    first = np.searchsorted(times, known.times_s - tolerance_s, "left")
+    counts = np.searchsorted(times, known.times_s + tolerance_s, "right") - first
+    one = np.repeat(np.arange(len(counts)), counts)
     within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    return key, order[np.repeat(first, counts) + within]
+    return one, order[np.repeat(first, counts) + within]
 
 
-def _overlaps(left: Floats, right: Floats) -> Floats:
-    """Intersection over union of each box with the one beside it."""
+def _iou(left: Floats, right: Floats) -> Floats:
+    """Return the intersection over union of each box with its partner; both ``(n, 4)``."""
     corner = np.minimum(left[:, 2:], right[:, 2:])
     sides = np.clip(corner - np.maximum(left[:, :2], right[:, :2]), 0, None)
     shared = sides.prod(axis=1)

@@ -1,6 +1,6 @@
-"""The ledger: what people did, as rows that are added and never changed.
+"""Ledger of edits: entries are added and never changed.
 
-Faces are kept as keys, so a row means the same after everything was found anew.
+Entries name faces by fingerprint, so an entry means the same after everything was reprocessed.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from portraitd.model.edit import Hidden
 from portraitd.store.corrections.face_fingerprints import FingerprintStore
 from portraitd.store.corrections.replay import (
     Corrections,
@@ -30,14 +31,14 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class EntrySummary:
-    """A row for people to read.
+    """A ledger entry for people to read.
 
     Attributes:
-        id, at: Rising; when.
+        id, at: Rising; when, in seconds since 1970.
         kind: What was done.
         person_id, into_id, name, undoes: Whom or what it is about.
-        faces: How many faces it moved; of these ``recognised`` are in the store today.
-        is_undone: Whether a later row took it back.
+        faces: How many faces it moved; ``recognised`` of them are in the store today.
+        is_undone: Whether a later entry undid it.
     """
 
     id: int
@@ -52,37 +53,27 @@ class EntrySummary:
     is_undone: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Mention:
-    """A face as a new row mentions it; see ``EntryFace``."""
-
-    face_id: int
-    role: FaceRole
-    person_id: int | None
-    whole: bool = True
-
-
 class Ledger:
-    """What people did."""
+    """Reads and adds ledger entries."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
-        self._recognition = FingerprintStore(database)
-        self._read_at = -1
+        self._fingerprints = FingerprintStore(database)
+        self._cached_at = -1
         self._corrections = Corrections()
 
     def last_id(self) -> int:
-        """The newest row; 0 if there is none."""
+        """Return the id of the newest entry; 0 if there is none."""
         row = self._db.execute("select coalesce(max(id), 0) from ledger").fetchone()
         return int(row[0])
 
     def last_at(self) -> float:
-        """When the newest row was written."""
+        """Return when the newest entry was written; 0.0 if there is none."""
         row = self._db.execute("select at from ledger order by id desc limit 1").fetchone()
         return float(row["at"]) if row else 0.0
 
-    def rows(self) -> list[EntrySummary]:
-        """Every row, the oldest first."""
+    def summaries(self) -> list[EntrySummary]:
+        """Return every entry for people to read, oldest first."""
         rows = self._db.execute(
             """
             select ledger.*, count(fingerprint_id) as faces, count(face_id) as recognised
@@ -92,53 +83,50 @@ class Ledger:
             """
         ).fetchall()
         undone = undone_entries((row["id"], row["undoes"]) for row in rows)
+        columns = [name for name in EntrySummary.__dataclass_fields__ if name != "is_undone"]
         return [
-            EntrySummary(
-                **{
-                    key: row[key] for key in EntrySummary.__dataclass_fields__ if key != "is_undone"
-                },
-                is_undone=row["id"] in undone,
-            )
+            EntrySummary(**{name: row[name] for name in columns}, is_undone=row["id"] in undone)
             for row in rows
         ]
 
     def corrections(self) -> Corrections:
-        """What all rows come to. Not to be changed: it is kept until something is written."""
-        if self._db.changes != self._read_at:
+        """Return what all entries add up to. Do not change it: it is cached until a write."""
+        if self._db.changes != self._cached_at:
             self._corrections = replay(self.entries())
-            self._read_at = self._db.changes
+            self._cached_at = self._db.changes
         return self._corrections
 
-    def keep(self) -> None:
-        """What was written since is not about the ledger: what it comes to is as it was read."""
-        self._read_at = self._db.changes
+    def keep_cache(self) -> None:
+        """Keep the cached corrections although something else was written since."""
+        self._cached_at = self._db.changes
 
     def entries(self) -> list[LedgerEntry]:
-        """Every row with the faces that are in the store today."""
+        """Return every entry with those of its faces that are in the store today."""
         faces: dict[int, list[EntryFace]] = defaultdict(list)
-        touched = self._db.execute(
+        rows = self._db.execute(
             """
-            select ledger_id, role, ledger_faces.person_id, whole, face_id, track_id
-            from ledger_faces join fingerprint_matches using (fingerprint_id) join faces on faces.id = face_id
+            select ledger_id, role, ledger_faces.person_id, whole_track, face_id, track_id
+            from ledger_faces join fingerprint_matches using (fingerprint_id)
+            join faces on faces.id = face_id
             order by ledger_id, face_id
             """
         )
-        for row in touched:
-            faces[row["ledger_id"]].append(_touched(row, row["face_id"], row["track_id"]))
-        return self._filled(faces)
+        for row in rows:
+            faces[row["ledger_id"]].append(_entry_face(row, row["face_id"], row["track_id"]))
+        return self._with_faces(faces)
 
-    def write(
+    def append(
         self,
         kind: EditKind,
         now_s: float,
-        mentions: Iterable[Mention] = (),
+        faces: Iterable[EntryFace] = (),
         *,
         person_id: int | None = None,
         into_id: int | None = None,
         name: str | None = None,
         undoes: int | None = None,
     ) -> int:
-        """Add a row, within the caller's transaction. Returns its id."""
+        """Add an entry within the caller's transaction. Return its id."""
         row = self._db.execute(
             """
             insert into ledger (at, kind, person_id, into_id, name, undoes)
@@ -149,71 +137,91 @@ class Ledger:
         self._db.executemany(
             "insert or ignore into ledger_faces values (?, ?, ?, ?, ?)",
             [
-                (row["id"], self._recognition.key(one.face_id), one.role, one.person_id, one.whole)
-                for one in mentions
+                (
+                    row["id"],
+                    self._fingerprints.fingerprint_of(face.face_id),
+                    face.role,
+                    face.person_id,
+                    face.whole_track,
+                )
+                for face in faces
             ],
         )
         return int(row["id"])
 
-    def recognise(self, video_id: int) -> None:
-        """Find what was said about a video in its faces and tracks of now, and put it in force.
+    def reapply(self, video_id: int) -> None:
+        """Match a video's fingerprints to its new tracks and apply their corrections.
 
-        Within the caller's transaction. Where a part of a track was meant, all of it follows:
-        tracks are made such that they hold nothing contrary.
+        Runs within the caller's transaction. A correction of a part of a track moves all of it:
+        no track holds faces with different outcomes.
         """
-        if not self._recognition.rematch(video_id):
+        if not self._fingerprints.rematch(video_id):
             return
         tracks = self._db.execute("select id from tracks where video_id = ?", (video_id,))
-        mine = {row["id"] for row in tracks}
+        track_ids = {row["id"] for row in tracks}
         self._db.executemany(
             """
             update faces set hidden = ?,
-                person_id = iif(? = 1, null, iif(? is null, person_id, nullif(?, 0)))
+                person_id = iif(? = ?, null, iif(? is null, person_id, nullif(?, 0)))
             where track_id = ?
             """,
             [
-                (fate.hidden, fate.hidden, fate.person, fate.person, track)
-                for track, fate in replay(self.entries()).by_track().items()
-                if track in mine
+                (
+                    correction.hidden,
+                    correction.hidden,
+                    Hidden.EXCLUDED,
+                    correction.person_id,
+                    correction.person_id,
+                    track_id,
+                )
+                for track_id, correction in replay(self.entries()).by_track().items()
+                if track_id in track_ids
             ],
         )
 
-    def labels(self, video_id: int, face_ids: Indices) -> tuple[Indices, NDArray[np.bool_]]:
-        """What people said about the faces of a video, so that its tracks hold nothing contrary.
+    def track_constraints(
+        self, video_id: int, face_ids: Indices
+    ) -> tuple[Indices, NDArray[np.bool_]]:
+        """Return which faces of a video were given different outcomes, and may share no track.
 
         Args:
-            video_id: Which; also one that only stands beside the one it will replace.
+            video_id: The video; also one that is being reprocessed.
             face_ids: Shape ``(n,)``; its faces.
 
         Returns:
-            Shape ``(n,)`` both: a number for each verdict, 0 for none; and whether that is
-            about the whole track.
+            Shape ``(n,)`` both: a number for each outcome, 0 for no correction; and whether the
+            correction is about the whole track.
         """
         labels, whole = np.zeros(len(face_ids), np.int64), np.ones(len(face_ids), np.bool_)
-        matched = self._recognition.matched(video_id)
-        if matched:
+        matches = self._fingerprints.matches(video_id)
+        if matches:
             at = {face_id: index for index, face_id in enumerate(face_ids.tolist())}
             numbers: dict[object, int] = {}
-            for fingerprint_id, fate in replay(self._entries_by_key(list(matched))).fates.items():
-                face_id = matched[fingerprint_id]
+            corrections = replay(self._entries_of_fingerprints(list(matches)))
+            for fingerprint_id, correction in corrections.by_face.items():
+                face_id = matches[fingerprint_id]
                 if face_id is not None:
-                    labels[at[face_id]] = numbers.setdefault(fate.verdict, len(numbers) + 1)
-                    whole[at[face_id]] = fate.whole
+                    number = numbers.setdefault(correction.outcome, len(numbers) + 1)
+                    labels[at[face_id]] = number
+                    whole[at[face_id]] = correction.whole_track
         return labels, whole
 
-    def _entries_by_key(self, key_ids: list[int]) -> list[LedgerEntry]:
-        """Every row with these faces, by their keys: also those that are not in the store."""
+    def _entries_of_fingerprints(self, fingerprint_ids: list[int]) -> list[LedgerEntry]:
+        """Return every entry with these faces, whose ids are fingerprints: also lost faces."""
         faces: dict[int, list[EntryFace]] = defaultdict(list)
-        for fingerprint_id in key_ids:
+        for fingerprint_id in fingerprint_ids:
             rows = self._db.execute(
-                "select ledger_id, role, person_id, whole from ledger_faces where fingerprint_id = ?",
+                """
+                select ledger_id, role, person_id, whole_track from ledger_faces
+                where fingerprint_id = ?
+                """,
                 (fingerprint_id,),
             )
             for row in rows:
-                faces[row["ledger_id"]].append(_touched(row, fingerprint_id, None))
-        return self._filled(faces)
+                faces[row["ledger_id"]].append(_entry_face(row, fingerprint_id, None))
+        return self._with_faces(faces)
 
-    def _filled(self, faces: Mapping[int, Sequence[EntryFace]]) -> list[LedgerEntry]:
+    def _with_faces(self, faces: Mapping[int, Sequence[EntryFace]]) -> list[LedgerEntry]:
         rows = self._db.execute("select * from ledger order by id")
         return [
             LedgerEntry(
@@ -229,5 +237,7 @@ class Ledger:
         ]
 
 
-def _touched(row: sqlite3.Row, face_id: int, track_id: int | None) -> EntryFace:
-    return EntryFace(face_id, track_id, FaceRole(row["role"]), row["person_id"], bool(row["whole"]))
+def _entry_face(row: sqlite3.Row, face_id: int, track_id: int | None) -> EntryFace:
+    return EntryFace(
+        face_id, FaceRole(row["role"]), row["person_id"], bool(row["whole_track"]), track_id
+    )

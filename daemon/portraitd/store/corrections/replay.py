@@ -1,7 +1,7 @@
-"""What people's word comes to: the rows of the ledger, read from the first to the last.
+"""Replay the ledger: entries in, corrections of today's faces and people out.
 
-A later row wins over an earlier one about the same face. Nothing here reads or writes: rows go
-in, what holds now comes out, so the same rows always say the same.
+A later entry wins over an earlier one about the same face. Nothing here reads or writes the
+database, so the same entries always resolve to the same corrections.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ NO_PERSON = 0
 
 
 class EditKind(StrEnum):
-    """What a row of the ledger says."""
+    """What a ledger entry records."""
 
     NAME = "name"
     MERGE = "merge"
@@ -32,38 +32,37 @@ class EditKind(StrEnum):
 
 
 class FaceRole(StrEnum):
-    """What a face has to do with a row."""
+    """Why a ledger entry names a face."""
 
     MOVED = "moved"
-    """It is what the row is about."""
-    ANCHOR = "exemplar"
-    """It stands for a person, so that they stay who they were then."""
-    AGAINST = "against"
-    """It stands for a person whom the moved ones are not."""
+    """The edit is about it."""
+    EXEMPLAR = "exemplar"
+    """It represents a person, who keeps their identity by it."""
+    CANNOT_LINK = "cannot-link"
+    """It represents a person whom the moved faces are not."""
     MEMBER = "member"
-    """It was a merged person's, and would be again."""
+    """It belonged to a merged person, and will again if the merge is undone."""
 
 
 class EntryFace(NamedTuple):
-    """A face of a row, as it was recognised today.
+    """A face of a ledger entry, as it is matched today.
 
     Attributes:
-        face_id: Which.
+        role: Why the entry names it.
+        person_id: Whose it was when the entry was written; for an exemplar, whom it represents.
+        whole_track: Whether the entry is about its whole track.
         track_id: Its track, None while it has none.
-        role: What it has to do with the row.
-        person_id: Whose it was when the row was written, or whom it stands for.
-        whole: Whether the row is about the whole track.
     """
 
     face_id: int
-    track_id: int | None
     role: FaceRole
     person_id: int | None
-    whole: bool
+    whole_track: bool = True
+    track_id: int | None = None
 
 
 class LedgerEntry(NamedTuple):
-    """A row of the ledger with the faces it is about."""
+    """An entry of the ledger with the faces it names."""
 
     id: int
     kind: EditKind
@@ -76,194 +75,202 @@ class LedgerEntry(NamedTuple):
 
 @dataclass(slots=True)
 class ResolvedCorrection:
-    """What people said about a face, all in all.
+    """What all edits of a face add up to.
 
     Attributes:
-        person: Who it is; ``NO_PERSON`` for nobody known, None if that was left to the grouping.
-        hidden: Whether it is out of sight.
-        whole: Whether that is said of its whole track.
-        row: The last row that said so.
-        was: Whose it was before that row.
+        person_id: Who it is; ``NO_PERSON`` for nobody known, None if the grouping decides.
+        hidden: Whether it is kept out of the tree.
+        whole_track: Whether that is true of its whole track.
+        entry_id: The last entry about it.
+        previous_person_id: Whose it was before that entry.
     """
 
-    person: int | None = None
+    person_id: int | None = None
     hidden: Hidden = Hidden.NO
-    whole: bool = True
-    row: int = 0
-    was: int | None = None
+    whole_track: bool = True
+    entry_id: int = 0
+    previous_person_id: int | None = None
 
     @property
-    def verdict(self) -> tuple[int | None, Hidden]:
+    def outcome(self) -> tuple[int | None, Hidden]:
         """What two faces must share to stay in one track."""
-        return self.person, self.hidden
+        return self.person_id, self.hidden
 
 
 @dataclass(slots=True)
 class Corrections:
-    """What holds now.
+    """What the ledger adds up to.
 
     Attributes:
-        fates: By face, of those that somebody moved, excluded or ignored.
-        anchors: By face, the person it stands for.
-        against: By moved face, for each person it is not the faces that stand for them.
+        by_face: The correction of each face that was moved, excluded or ignored.
+        exemplars: By face, the person it represents.
+        cannot_link: By moved face, for each person it is not, the faces that represent them.
         track_of: Track of each face named here; None while it has none.
-        names: By person, where somebody gave or took a name.
-        ignored: By person, where somebody said so or took it back.
-        merged: By person who is somebody else, who.
-        undone: Rows that no longer count.
+        names: By person whose name was set or removed.
+        ignored: By person who was ignored or recalled.
+        merged: By person who was merged, the person they became.
+        undone: Ids of the entries that no longer count.
     """
 
-    fates: dict[int, ResolvedCorrection] = field(default_factory=dict)
+    by_face: dict[int, ResolvedCorrection] = field(default_factory=dict)
     exemplars: dict[int, int] = field(default_factory=dict)
-    against: dict[int, dict[int, set[int]]] = field(default_factory=lambda: defaultdict(dict))
+    cannot_link: dict[int, dict[int, set[int]]] = field(default_factory=lambda: defaultdict(dict))
     track_of: dict[int, int | None] = field(default_factory=dict)
     names: dict[int, str | None] = field(default_factory=dict)
     ignored: dict[int, bool] = field(default_factory=dict)
     merged: dict[int, int] = field(default_factory=dict)
     undone: frozenset[int] = frozenset()
 
-    def who(self, person_id: int) -> int:
-        """Who a person is now, after all merges."""
+    def current_person(self, person_id: int) -> int:
+        """Return who a person is now, after all merges."""
         while person_id in self.merged:
             person_id = self.merged[person_id]
         return person_id
 
     def by_track(self) -> dict[int, ResolvedCorrection]:
-        """What was said about tracks; of contradicting faces the newest row counts."""
+        """Return the correction of each track; where its faces disagree, the newest entry's."""
         found: dict[int, ResolvedCorrection] = {}
-        for face_id, fate in self.fates.items():
+        for face_id, correction in self.by_face.items():
             track_id = self.track_of[face_id]
-            if track_id is not None and (track_id not in found or found[track_id].row < fate.row):
-                found[track_id] = fate
+            if track_id is None:
+                continue
+            if track_id not in found or found[track_id].entry_id < correction.entry_id:
+                found[track_id] = correction
         return found
 
 
-def undone_entries(rows: Iterable[tuple[int, int | None]]) -> frozenset[int]:
-    """The rows that no longer count. An undo can be undone like every other row.
+def undone_entries(entries: Iterable[tuple[int, int | None]]) -> frozenset[int]:
+    """Return the ids of entries that no longer count. An undo can itself be undone.
 
     Args:
-        rows: Of each row its id and the one it undoes, rising.
+        entries: Of each entry its id and the id it undoes, rising.
     """
     undone: set[int] = set()
-    for row, undoes in reversed(list(rows)):
-        if undoes is not None and row not in undone:
+    for entry_id, undoes in reversed(list(entries)):
+        if undoes is not None and entry_id not in undone:
             undone.add(undoes)
     return frozenset(undone)
 
 
 def replay(entries: Sequence[LedgerEntry]) -> Corrections:
-    """Read the ledger.
+    """Return what the entries add up to.
 
     Args:
-        entries: All rows, rising.
+        entries: The whole ledger, oldest first.
     """
     undone = undone_entries((entry.id, entry.undoes) for entry in entries)
-    held = Corrections(undone=undone)
+    corrections = Corrections(undone=undone)
     for entry in entries:
         if entry.id not in undone:
-            for touched in entry.faces:
-                held.track_of[touched.face_id] = touched.track_id
-            _READ[entry.kind](held, entry)
-    for face_id in held.fates:
-        # What was moved itself needs nobody to stand for its old person.
-        held.exemplars.pop(face_id, None)
-    return held
+            for face in entry.faces:
+                corrections.track_of[face.face_id] = face.track_id
+            _READERS[entry.kind](corrections, entry)
+    for face_id in corrections.by_face:
+        # A face that was moved itself cannot represent the person it belonged to before.
+        corrections.exemplars.pop(face_id, None)
+    return corrections
 
 
-def _name(held: Corrections, entry: LedgerEntry) -> None:
+def _read_name(corrections: Corrections, entry: LedgerEntry) -> None:
     if entry.person_id is not None:
-        held.names[held.who(entry.person_id)] = entry.name
-    _anchor(held, entry)
+        corrections.names[corrections.current_person(entry.person_id)] = entry.name
+    _add_exemplars(corrections, entry)
 
 
-def _merge(held: Corrections, entry: LedgerEntry) -> None:
+def _read_merge(corrections: Corrections, entry: LedgerEntry) -> None:
     if entry.person_id is None or entry.into_id is None:
         return
-    one, into = held.who(entry.person_id), held.who(entry.into_id)
+    one = corrections.current_person(entry.person_id)
+    into = corrections.current_person(entry.into_id)
     if one != into:
-        held.merged[one] = into
-        name = held.names.pop(one, None)
-        if name and not held.names.get(into):
-            held.names[into] = name
-        held.ignored.pop(one, None)
-        for fate in held.fates.values():
-            fate.person = into if fate.person == one else fate.person
-        for face_id, person in held.exemplars.items():
-            held.exemplars[face_id] = into if person == one else person
-        for face_id, others in held.against.items():
+        corrections.merged[one] = into
+        name = corrections.names.pop(one, None)
+        if name and not corrections.names.get(into):
+            corrections.names[into] = name
+        corrections.ignored.pop(one, None)
+        for correction in corrections.by_face.values():
+            if correction.person_id == one:
+                correction.person_id = into
+        for face_id, person_id in corrections.exemplars.items():
+            corrections.exemplars[face_id] = into if person_id == one else person_id
+        for face_id, others in corrections.cannot_link.items():
             if one in others:
                 others.setdefault(into, set()).update(others.pop(one))
-            if face_id in held.fates and held.fates[face_id].person == into:
+            moved = corrections.by_face.get(face_id)
+            if moved is not None and moved.person_id == into:
                 others.pop(into, None)
-    _anchor(held, entry)
+    _add_exemplars(corrections, entry)
 
 
-def _place(held: Corrections, entry: LedgerEntry) -> None:
-    person = NO_PERSON if entry.person_id is None else held.who(entry.person_id)
+def _read_place(corrections: Corrections, entry: LedgerEntry) -> None:
+    person_id = NO_PERSON
+    if entry.person_id is not None:
+        person_id = corrections.current_person(entry.person_id)
     if entry.kind is EditKind.SPLIT and entry.name:
-        held.names[person] = entry.name
-    for touched in _moved(entry):
-        held.fates[touched.face_id] = ResolvedCorrection(
-            person, Hidden.NO, touched.whole, entry.id, touched.person_id
+        corrections.names[person_id] = entry.name
+    for face in _moved(entry):
+        corrections.by_face[face.face_id] = ResolvedCorrection(
+            person_id, Hidden.NO, face.whole_track, entry.id, face.person_id
         )
-        held.against[touched.face_id].pop(person, None)
-    _anchor(held, entry)
-    _hold_apart(held, entry)
+        corrections.cannot_link[face.face_id].pop(person_id, None)
+    _add_exemplars(corrections, entry)
+    _add_cannot_link(corrections, entry)
 
 
-def _hide(hidden: Hidden) -> Callable[[Corrections, LedgerEntry], None]:
-    def read(held: Corrections, entry: LedgerEntry) -> None:
-        for touched in _moved(entry):
-            before = held.fates.get(touched.face_id)
-            person = before.person if before else None
-            held.fates[touched.face_id] = ResolvedCorrection(
-                person, hidden, touched.whole, entry.id, touched.person_id
+def _hide_reader(hidden: Hidden) -> Callable[[Corrections, LedgerEntry], None]:
+    def read(corrections: Corrections, entry: LedgerEntry) -> None:
+        for face in _moved(entry):
+            before = corrections.by_face.get(face.face_id)
+            person_id = before.person_id if before else None
+            corrections.by_face[face.face_id] = ResolvedCorrection(
+                person_id, hidden, face.whole_track, entry.id, face.person_id
             )
 
     return read
 
 
-def _ignore(is_ignored: bool) -> Callable[[Corrections, LedgerEntry], None]:
-    def read(held: Corrections, entry: LedgerEntry) -> None:
+def _ignore_reader(is_ignored: bool) -> Callable[[Corrections, LedgerEntry], None]:
+    def read(corrections: Corrections, entry: LedgerEntry) -> None:
         if entry.person_id is not None:
-            held.ignored[held.who(entry.person_id)] = is_ignored
-        _anchor(held, entry)
+            corrections.ignored[corrections.current_person(entry.person_id)] = is_ignored
+        _add_exemplars(corrections, entry)
 
     return read
 
 
-def _nothing(held: Corrections, entry: LedgerEntry) -> None:
-    """An undo says nothing by itself: the row it undoes was left out."""
+def _read_undo(corrections: Corrections, entry: LedgerEntry) -> None:
+    """Do nothing: the entry that it undoes was left out."""
 
 
 def _moved(entry: LedgerEntry) -> list[EntryFace]:
-    return [touched for touched in entry.faces if touched.role is FaceRole.MOVED]
+    return [face for face in entry.faces if face.role is FaceRole.MOVED]
 
 
-def _anchor(held: Corrections, entry: LedgerEntry) -> None:
-    for touched in entry.faces:
-        if touched.role is FaceRole.ANCHOR and touched.person_id is not None:
-            held.exemplars[touched.face_id] = held.who(touched.person_id)
+def _add_exemplars(corrections: Corrections, entry: LedgerEntry) -> None:
+    for face in entry.faces:
+        if face.role is FaceRole.EXEMPLAR and face.person_id is not None:
+            corrections.exemplars[face.face_id] = corrections.current_person(face.person_id)
 
 
-def _hold_apart(held: Corrections, entry: LedgerEntry) -> None:
+def _add_cannot_link(corrections: Corrections, entry: LedgerEntry) -> None:
     moved = _moved(entry)
     for other in entry.faces:
-        if other.role is FaceRole.AGAINST and other.person_id is not None:
-            person = held.who(other.person_id)
-            for touched in moved:
-                if held.fates[touched.face_id].person != person:
-                    held.against[touched.face_id].setdefault(person, set()).add(other.face_id)
+        if other.role is FaceRole.CANNOT_LINK and other.person_id is not None:
+            person_id = corrections.current_person(other.person_id)
+            for face in moved:
+                if corrections.by_face[face.face_id].person_id != person_id:
+                    others = corrections.cannot_link[face.face_id]
+                    others.setdefault(person_id, set()).add(other.face_id)
 
 
-_READ: dict[EditKind, Callable[[Corrections, LedgerEntry], None]] = {
-    EditKind.NAME: _name,
-    EditKind.MERGE: _merge,
-    EditKind.PLACE: _place,
-    EditKind.SPLIT: _place,
-    EditKind.EXCLUDE: _hide(Hidden.EXCLUDED),
-    EditKind.IGNORE_FACES: _hide(Hidden.IGNORED),
-    EditKind.IGNORE_PERSON: _ignore(True),
-    EditKind.RECALL_PERSON: _ignore(False),
-    EditKind.UNDO: _nothing,
+_READERS: dict[EditKind, Callable[[Corrections, LedgerEntry], None]] = {
+    EditKind.NAME: _read_name,
+    EditKind.MERGE: _read_merge,
+    EditKind.PLACE: _read_place,
+    EditKind.SPLIT: _read_place,
+    EditKind.EXCLUDE: _hide_reader(Hidden.EXCLUDED),
+    EditKind.IGNORE_FACES: _hide_reader(Hidden.IGNORED),
+    EditKind.IGNORE_PERSON: _ignore_reader(True),
+    EditKind.RECALL_PERSON: _ignore_reader(False),
+    EditKind.UNDO: _read_undo,
 }

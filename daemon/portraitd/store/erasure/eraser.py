@@ -288,10 +288,10 @@ class Eraser:
         held = Ledger(self._db).corrections()
         return [
             face_id
-            for face_id, fate in held.fates.items()
+            for face_id, fate in held.by_face.items()
             if fate.hidden is Hidden.EXCLUDED
-            and fate.was is not None
-            and held.who(fate.was) in person_ids
+            and fate.previous_person_id is not None
+            and held.current_person(fate.previous_person_id) in person_ids
         ]
 
     def _found_again(self, face_ids: Sequence[int]) -> list[int]:

@@ -13,12 +13,14 @@ drop trigger class_holders_keep;
 
 alter table censuses rename to grouping_runs;
 alter table grouping_runs rename column memory to snapshot;
-update grouping_runs set snapshot = '';     -- its arrays have other names now
+update grouping_runs set snapshot = '';     -- the arrays of that file have other names now
 alter table publications rename column census_id to grouping_run_id;
 alter table publications rename column look to render_version;
 
 alter table jobs rename to slices;
 alter table faces rename column job_id to slice_id;
+drop index faces_in_sight;
+create index ranked_faces_by_person on faces (person_id, id) where rank is not null;
 drop index jobs_by_state;
 drop index jobs_by_video;
 drop index jobs_waiting;
@@ -37,7 +39,11 @@ alter table face_keys rename to face_fingerprints;
 alter table key_faces rename to fingerprint_matches;
 alter table fingerprint_matches rename column key_id to fingerprint_id;
 alter table ledger_faces rename column key_id to fingerprint_id;
+alter table ledger_faces rename column whole to whole_track;
+drop index ledger_faces_by_key;
+create index ledger_faces_by_fingerprint on ledger_faces (fingerprint_id);
 update ledger_faces set role = 'exemplar' where role = 'anchor';
+update ledger_faces set role = 'cannot-link' where role = 'against';
 
 alter table shown rename to published_faces;
 alter table published_faces rename column place to placement;   -- a person, 0 _unsorted, -1 _ignored
