@@ -1,53 +1,116 @@
-"""``portraitd explain``: what became of a file, why, and what happens next."""
+"""``portraitd explain``: what happened to a file, why, and what happens next."""
 
 from __future__ import annotations
 
 import math
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from portraitd.config import Settings
-from portraitd.ingest.mounts import MARKER, is_marked
-from portraitd.ingest.scanner import Found, is_ignored, scan_file
+from portraitd.ingest.admission import marker_missing
+from portraitd.ingest.mounts import is_marked
+from portraitd.ingest.scanner import Found, scan_file
 from portraitd.model.errors import StoreError
+from portraitd.model.ignored_names import is_ignored
 from portraitd.model.media_file import FileState, Stamp
+from portraitd.model.reasons import INACCESSIBLE, INCOMPLETE, NO_REASON, Reason, ReasonCode
+from portraitd.model.wording import counted
 from portraitd.store.database import Database
 from portraitd.store.files import INBOX, Files, KnownFile, display_path
 from portraitd.store.media_history import ContentHistory, History, Step
 
+UNKNOWN, IGNORED = "unknown", "ignored"
 
-def explain(settings: Settings, path: Path) -> Iterator[str]:
-    """Lines for whoever dropped a file and wonders. Reads beside a running service.
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What is known about one path.
+
+    Attributes:
+        path: Absolute, as text.
+        state: A file state, or ``ignored`` or ``unknown``.
+        reason: Why it is in that state.
+        content: Its content and the progress; None if nothing was read.
+        next: What happens next.
+        warning: Why nothing happens at present although ``next`` says so.
+        history: The state changes, the oldest first.
+    """
+
+    path: str
+    state: str
+    reason: Reason
+    next: str
+    content: ContentHistory | None = None
+    warning: Reason = NO_REASON
+    history: tuple[Step, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the explanation as an object for JSON; times are seconds since 1970."""
+        return {
+            "path": self.path,
+            "state": self.state,
+            "reason_code": self.reason.code,
+            "reason": self.reason.text,
+            "next": self.next,
+            "warning_code": self.warning.code,
+            "warning": self.warning.text,
+            "content": _content_as_json(self.content) if self.content else None,
+            "history": [
+                {
+                    "at": step.at_s,
+                    "state": step.state,
+                    "reason_code": step.reason.code,
+                    "reason": step.reason.text,
+                    "size": step.size,
+                }
+                for step in self.history
+            ],
+        }
+
+    def lines(self) -> Iterator[str]:
+        """Return the explanation as lines for a terminal."""
+        yield self.path
+        yield f"state    {self.state}" + (f": {self.reason}" if self.reason else "")
+        if self.content:
+            yield f"content  {_described(self.content)}"
+        yield f"next     {self.next}"
+        if self.warning:
+            yield f"but      {self.warning}"
+        if self.history:
+            yield "history"
+            yield from map(_line, self.history)
+
+
+def explain(settings: Settings, path: Path) -> Explanation:
+    """Explain the state of a file. Reads the store beside a running service.
 
     Args:
-        settings: What is in force.
-        path: As somebody types it: absolute, from here, or below the inbox.
+        settings: The current settings.
+        path: Absolute, relative to the working directory, or relative to the inbox.
+
+    Raises:
+        StoreError: The database cannot be read.
     """
     place = _place(settings, path)
-    yield display_path(place)
     found = scan_file(place)
-    known, content, steps = _known(settings, place)
-    if known is None:
-        yield from _of_unknown(settings, place, found)
-        return
-    yield f"state    {known.state}" + (f": {known.reason}" if known.reason else "")
-    if content:
-        yield f"content  {_described(content)}"
-    yield f"next     {_next(settings, known, content, found, steps.ahead)}"
-    if place.is_relative_to(settings.inbox_dir) and not is_marked(settings.inbox_dir):
-        yield f"but      {_no_marker(settings)}"
-    if steps.lines:
-        yield "history"
-        yield from steps.lines
-
-
-class _Steps:
-    """What the store tells besides: lines to print, and how many files come before."""
-
-    def __init__(self, lines: list[str], ahead: int) -> None:
-        self.lines, self.ahead = lines, ahead
+    try:
+        database = Database.open_to_read(settings.state_dir)
+    except StoreError:
+        # A home in which nothing was processed yet has no database.
+        if (settings.state_dir / "portraitd.sqlite3").exists():
+            raise
+        return _of_unknown(settings, place, found)
+    try:
+        known = _find(Files(database, settings.inbox_dir), settings.inbox_dir, place)
+        if known is None:
+            return _of_unknown(settings, place, found)
+        return _of_known(settings, place, known, found, History(database))
+    finally:
+        database.close()
 
 
 def _place(settings: Settings, path: Path) -> Path:
@@ -55,31 +118,8 @@ def _place(settings: Settings, path: Path) -> Path:
     return below if not path.is_absolute() and os.path.lexists(below) else path.absolute()
 
 
-def _known(
-    settings: Settings, place: Path
-) -> tuple[KnownFile | None, ContentHistory | None, _Steps]:
-    nothing = None, None, _Steps([], 0)
-    try:
-        database = Database.open_to_read(settings.state_dir)
-    except StoreError:
-        # A home in which nothing was processed yet knows no file.
-        if (settings.state_dir / "portraitd.sqlite3").exists():
-            raise
-        return nothing
-    try:
-        files, history = Files(database, settings.inbox_dir), History(database)
-        known = _find(files, settings.inbox_dir, place)
-        if known is None:
-            return nothing
-        content = history.of_content(known.video_id) if known.video_id else None
-        lines = [_line(step) for step in history.of_file(known.id)]
-        return known, content, _Steps(lines, history.ready_before(known.id))
-    finally:
-        database.close()
-
-
 def _find(files: Files, inbox_dir: Path, place: Path) -> KnownFile | None:
-    """The row of a path: of the inbox, or of any folder that was named to ``process``."""
+    """Return the row of a path: in the inbox, or in a folder named to ``process``."""
     if place.is_relative_to(inbox_dir):
         known = files.find(INBOX, place.relative_to(inbox_dir))
         if known:
@@ -91,47 +131,77 @@ def _find(files: Files, inbox_dir: Path, place: Path) -> KnownFile | None:
     return None
 
 
-def _of_unknown(settings: Settings, place: Path, found: Found | None) -> Iterator[str]:
-    """Why nothing is known of a path."""
+def _of_known(
+    settings: Settings, place: Path, known: KnownFile, found: Found | None, history: History
+) -> Explanation:
+    content = history.of_content(known.video_id) if known.video_id else None
+    unmarked = place.is_relative_to(settings.inbox_dir) and not is_marked(settings.inbox_dir)
+    return Explanation(
+        display_path(place),
+        known.state,
+        known.reason,
+        _next(settings, known, content, found, history.ready_before(known.id)),
+        content,
+        marker_missing(settings.inbox_dir) if unmarked else NO_REASON,
+        tuple(history.of_file(known.id)),
+    )
+
+
+def _of_unknown(settings: Settings, place: Path, found: Found | None) -> Explanation:
+    """Explain why the store has no row for a path."""
     inside = place.is_relative_to(settings.inbox_dir)
     name = place.relative_to(settings.inbox_dir).as_posix() if inside else place.name
+    state = UNKNOWN
     if is_ignored(name):
-        yield "state    ignored: its name says that it is hidden, temporary or litter"
-        yield "next     nothing; rename it to have it taken"
+        state, reason = IGNORED, Reason.of(ReasonCode.IGNORED_NAME)
+        then = "nothing; rename the file to have it processed"
     elif not os.path.lexists(place):
-        yield "state    unknown: there is no such file, and there never was one that was taken"
+        reason, then = Reason.of(ReasonCode.NO_SUCH_FILE), "nothing until the file exists"
     elif not inside:
-        yield f"state    unknown: it does not lie in the inbox, {display_path(settings.inbox_dir)}"
-        yield "next     nothing; drop it there, or name it to `portraitd process`"
+        inbox = display_path(settings.inbox_dir)
+        reason = Reason.of(ReasonCode.NOT_IN_INBOX, inbox=inbox)
+        then = "nothing; copy the file to the inbox, or run `portraitd process` on it"
     elif not is_marked(settings.inbox_dir):
-        yield f"state    unknown: {_no_marker(settings)}"
+        reason = marker_missing(settings.inbox_dir)
+        then = "nothing until the inbox has its marker"
     elif place.is_dir() and not place.is_symlink():
-        yield "state    a folder; the files in it are taken each by itself"
+        reason = Reason.of(ReasonCode.IS_FOLDER)
+        then = "run `portraitd explain` on a file in it"
     else:
-        reason = found.reason if found and found.reason else "not looked at yet"
-        yield f"state    unknown: {reason}"
-        yield f"next     a running service looks every {settings.inbox.scan_s:.0f} s"
-
-
-def _no_marker(settings: Settings) -> str:
-    return (
-        f"the inbox has no marker {MARKER}: is the share mounted? If {display_path(settings.inbox_dir)} "
-        "is the inbox, run `portraitd init`"
-    )
+        reason = (found.reason if found else NO_REASON) or Reason.of(ReasonCode.NOT_SCANNED_YET)
+        then = f"a running service scans the inbox every {settings.inbox.scan_s:.0f} s"
+    return Explanation(display_path(place), state, reason, then)
 
 
 def _described(content: ContentHistory) -> str:
     length = (
-        f"{content.duration_s:.1f} s" if math.isfinite(content.duration_s) else "of unknown length"
+        f"{content.duration_s:.1f} s" if math.isfinite(content.duration_s) else "unknown length"
     )
     parts = [
         content.kind if content.kind == "photo" else f"{content.kind}, {length}",
         f"{content.width_px}x{content.height_px}",
-        f"{content.slices_done} of {content.slices} slices done",
-        f"{content.faces} faces",
+        f"{content.slices_done} of {counted(content.slices, 'slice')} done",
+        counted(content.faces, "face"),
         f"SHA-256 {content.sha256[:12]}",
     ]
     return ", ".join(parts)
+
+
+def _content_as_json(content: ContentHistory) -> dict[str, Any]:
+    return {
+        "sha256": content.sha256,
+        "kind": content.kind,
+        "duration_s": content.duration_s if math.isfinite(content.duration_s) else None,
+        "width_px": content.width_px,
+        "height_px": content.height_px,
+        "slices": content.slices,
+        "slices_done": content.slices_done,
+        "slices_running": content.slices_running,
+        "attempts": content.attempts,
+        "failure_code": content.failure.code,
+        "failure": content.failure.text,
+        "faces": content.faces,
+    }
 
 
 def _next(
@@ -141,42 +211,41 @@ def _next(
     found: Found | None,
     ahead: int,
 ) -> str:
-    inbox, attempts = settings.inbox, settings.workers.attempts
+    attempts = settings.workers.attempts
     if known.state is FileState.WAITING:
-        return _next_of_waiting(settings, known.reason)
+        return _next_of_waiting(settings, known.reason.code)
     if _has_changed(known, found.stamp if found else None):
-        return f"it has changed since; taken anew when it has stood still for {inbox.quiet_s:g} s"
-    after = {
-        FileState.READY: f"looked into when a worker is free; {ahead} files come before it",
-        FileState.PROBING: f"being looked into, attempt {known.attempts} of {attempts}",
-        FileState.FAILED: "nothing; `portraitd retry` tries again, a changed file is taken anew",
-        FileState.GONE: "taken anew when it is there again",
-    }
+        quiet_s = settings.inbox.quiet_s
+        return f"the file has changed; processed again once unchanged for {quiet_s:g} s"
     if content and known.state is FileState.ENCODING:
-        blocked = f"; lost last: {content.blocked}" if content.blocked else ""
-        tries = f"attempt {content.attempts} of {attempts}"
-        return f"{content.slices_running} slices are being worked on, {tries}{blocked}"
-    return after.get(known.state, "nothing; a changed file is taken anew")
+        failed = f"; the last attempt failed: {content.failure}" if content.failure else ""
+        running = counted(content.slices_running, "slice")
+        return f"{running} being processed, attempt {content.attempts} of {attempts}{failed}"
+    after = {
+        FileState.READY: f"probed when a worker is free; {counted(ahead, 'file')} before it",
+        FileState.PROBING: f"being probed, attempt {known.attempts} of {attempts}",
+        FileState.FAILED: "nothing; `portraitd retry` tries it again, and so does a changed file",
+        FileState.GONE: "processed when the file is back",
+    }
+    return after.get(known.state, "nothing; the file is processed again if it changes")
 
 
-def _next_of_waiting(settings: Settings, reason: str) -> str:
+def _next_of_waiting(settings: Settings, code: ReasonCode) -> str:
     inbox = settings.inbox
-    for beginning, then in (
-        (
-            "not whole",
-            f"when it is whole, or as it is after {inbox.unfinished_s:g} s without change",
-        ),
-        ("nobody can say", f"when it has stood still for {inbox.quiet_remote_s:g} s"),
-        ("another program", "when that program has closed it"),
-        ("cannot", "when it can be read"),
-    ):
-        if reason.startswith(beginning):
-            return f"taken {then}"
-    return f"taken when it has stood still for {inbox.quiet_s:g} s"
+    if code in INCOMPLETE:
+        as_it_is = f"as it is once unchanged for {inbox.unfinished_s:g} s"
+        return f"processed when it is complete, or {as_it_is}"
+    if code in INACCESSIBLE:
+        return "processed when the service can read it"
+    if code is ReasonCode.OPEN_FOR_WRITING:
+        return "processed when the other program has closed it"
+    remote = code is ReasonCode.CANNOT_TELL_IF_OPEN
+    quiet_s = inbox.quiet_remote_s if remote else inbox.quiet_s
+    return f"processed once unchanged for {quiet_s:g} s"
 
 
 def _has_changed(known: KnownFile, stamp: Stamp | None) -> bool:
-    # A finished file that was taken away is not missed; one that cannot be read has no stamp.
+    # A done file may be removed; a file that could not be read has no stamp.
     return stamp is not None and known.stamp.size > 0 and stamp != known.stamp
 
 

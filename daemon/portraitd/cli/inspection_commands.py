@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +25,8 @@ def status(settings: Settings, as_json: bool) -> None:
     """
     from rich.console import Console
 
-    from portraitd.service.status import print_json, print_table, read_status
+    from portraitd.cli.status_output import print_json, print_table
+    from portraitd.service.status import read_status
 
     found = read_status(settings)
     if as_json:
@@ -37,8 +39,9 @@ def status(settings: Settings, as_json: bool) -> None:
 
 @click.command()
 @with_settings
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per path.")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
-def explain(settings: Settings, paths: tuple[Path, ...]) -> None:
+def explain(settings: Settings, paths: tuple[Path, ...], as_json: bool) -> None:
     """Explain what happened to a file, and what is next.
 
     PATHS may be relative to the inbox. Works while the service runs.
@@ -46,8 +49,11 @@ def explain(settings: Settings, paths: tuple[Path, ...]) -> None:
     from portraitd.cli.explain import explain as explained
 
     for path in paths:
-        for line in explained(settings, path):
-            click.echo(line)
+        explanation = explained(settings, path)
+        if as_json:
+            click.echo(json.dumps(explanation.as_json(), ensure_ascii=False))
+        else:
+            click.echo("\n".join(explanation.lines()))
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""From what lies in the inbox to files that may be worked on, each with its state and reason."""
+"""Admit files from the inbox: scan, wait until a file is stable, register it with its state."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ import structlog
 
 from portraitd.config import Settings
 from portraitd.ingest.mounts import MARKER, file_system_type, is_marked, mark, needs_polling
-from portraitd.ingest.scanner import Found, StabilityTracker, is_ignored, scan_file, scan_folder
-from portraitd.ingest.stability import BlockReasons, StabilityPolicy
+from portraitd.ingest.scanner import Found, scan_file, scan_folder
+from portraitd.ingest.stability import BlockReasons, StabilityPolicy, StabilityTracker
+from portraitd.model.ignored_names import is_ignored
 from portraitd.model.media_file import FileState, Stamp
+from portraitd.model.reasons import INACCESSIBLE, NO_REASON, Reason, ReasonCode
 from portraitd.model.stage import Now, Stage
 from portraitd.store.files import INBOX, Files, KnownFile, display_path
 
@@ -24,22 +26,19 @@ PROCESSED = Path("processed")
 
 NO_STAMP = Stamp(0, 0, 0)
 
-STILL_CHANGING = "still being written?"
-
 SCAN_GAP_S = 1.0
 """Events arrive often while a file is copied; one scan a second is enough."""
-
-_MARK_AGAIN = "If this is the inbox, run `portraitd init`"
 
 
 @dataclass(frozen=True, slots=True)
 class InboxPace:
-    """How long a file must not have changed before it is taken.
+    """How long a file must not have changed before it is processed, in seconds.
 
     Attributes:
-        quiet_s: On a disk of this machine.
-        quiet_remote_s: On a network mount, or where nobody can say whether it is being written.
-        unfinished_s: If it lacks something by its own account.
+        quiet_s: On a local disk.
+        quiet_remote_s: On a network mount, or where the kernel cannot tell whether the file is
+            open for writing.
+        unfinished_s: If the file is incomplete.
     """
 
     quiet_s: float
@@ -48,7 +47,7 @@ class InboxPace:
 
 
 def inbox_pace(settings: Settings) -> InboxPace:
-    """How long a dropped file must stand still."""
+    """Return how long a dropped file must not have changed."""
     inbox = settings.inbox
     return InboxPace(inbox.quiet_s, inbox.quiet_remote_s, inbox.unfinished_s)
 
@@ -57,10 +56,10 @@ class Admission(Stage):
     """Scans the inbox, and moves files that have not changed for long enough to ready.
 
     Args:
-        files: Where every file's state is kept.
-        inbox_dir: The folder people drop files into.
+        files: The store of files and their states.
+        inbox_dir: The folder into which people drop files.
         pace: How long a file must not have changed.
-        after: ``keep`` leaves a done file where it is, ``move`` puts it into processed/.
+        after: What to do with a done file: ``keep`` it in place, or ``move`` it to processed/.
         scan_s: The longest time between two scans.
         share_error: Returns why the inbox must not even be touched; empty if it may be.
     """
@@ -79,11 +78,11 @@ class Admission(Stage):
         self._files = files
         self._inbox_dir = inbox_dir
         self._pace = pace
-        self._settling = StabilityTracker(pace.quiet_s)
-        self._hindrances = BlockReasons(StabilityPolicy(pace.quiet_remote_s, pace.unfinished_s))
+        self._stability = StabilityTracker(pace.quiet_s)
+        self._block_reasons = BlockReasons(StabilityPolicy(pace.quiet_remote_s, pace.unfinished_s))
         self._after = after
-        self._settling_now = 0
-        self._away = ""
+        self._unstable = 0
+        self._unavailable = NO_REASON
         self._scan_s = scan_s
         self._share_error = share_error
         self._scanned_s = float("-inf")
@@ -95,7 +94,7 @@ class Admission(Stage):
     @property
     def pending(self) -> bool:
         """Return whether a file may still be written to, or the inbox was never scanned."""
-        return self._settling_now > 0 or (self._watches_inbox and self._scanned_s == float("-inf"))
+        return self._unstable > 0 or (self._watches_inbox and self._scanned_s == float("-inf"))
 
     def wake(self) -> None:
         """Have the inbox scanned at the next tick: something changed there."""
@@ -116,23 +115,24 @@ class Admission(Stage):
         return self._scanned_s + (SCAN_GAP_S if soon else self._scan_s) - steady_s
 
     @property
-    def away(self) -> bool:
-        """Whether the inbox is not there: neither its files nor their absence mean anything."""
-        # One that hangs is not even asked for its marker.
-        return bool(self._share_error() or self._away) or (
+    def is_unavailable(self) -> bool:
+        """Return whether the inbox is not mounted or does not respond.
+
+        Then neither the files in it nor the missing ones mean anything.
+        """
+        # The marker is not read on a share that hangs.
+        return bool(self._share_error() or self._unavailable) or (
             self._marked and not is_marked(self._inbox_dir)
         )
 
     def has_lost(self, path: Path) -> bool:
-        """Whether a file cannot be read because the inbox it lies in is not there."""
-        return path.is_relative_to(self._inbox_dir) and self.away
+        """Return whether a file cannot be read because the inbox is unavailable."""
+        return path.is_relative_to(self._inbox_dir) and self.is_unavailable
 
     @property
     def blocked(self) -> str:
-        """Why the inbox cannot be looked at; empty if it can."""
-        return self._share_error() or (
-            f"{display_path(self._inbox_dir)}: {self._away}" if self._away else ""
-        )
+        """Return why the inbox cannot be scanned; empty if it can."""
+        return self._share_error() or self._unavailable.text
 
     def tick(self, now: Now) -> None:
         """Scan the inbox if that is due."""
@@ -154,57 +154,68 @@ class Admission(Stage):
         seen: set[Path] = set()
         for found in scan_folder(self._inbox_dir, skip=(PROCESSED,)):
             if found.path == Path():
-                self._note_away(found.reason or "")
+                inbox = display_path(self._inbox_dir)
+                self._note_availability(
+                    Reason.of(ReasonCode.INBOX_UNAVAILABLE, inbox=inbox, cause=found.reason)
+                )
                 return
             seen.add(found.path)
             if found.stamp is None:
-                self._note_unfit(found, known.get(found.path), now_s)
-            elif self._is_news(found.stamp, known.get(found.path)):
+                self._note_irregular(found, known.get(found.path), now_s)
+            elif self._is_new(found.stamp, known.get(found.path)):
                 stamps[found.path] = found.stamp
         if not self._is_the_inbox(known, seen):
-            self._note_away(f"its marker {MARKER} is missing; is the share mounted? {_MARK_AGAIN}")
+            self._note_availability(marker_missing(self._inbox_dir))
             return
-        self._note_away("")
-        self._look_at_mount()
+        self._note_availability(NO_REASON)
+        self._choose_quiet_time()
+        still_changing = Reason.of(ReasonCode.STILL_CHANGING)
         for path, stamp in stamps.items():
             if path not in known or known[path].state is not FileState.WAITING:
-                self._note(path, stamp, FileState.WAITING, now_s, STILL_CHANGING)
-        settled = self._settling.observe(stamps, steady_s)
-        self._hindrances.forget_all_but({self._inbox_dir / path for path in settled})
-        for path in settled:
-            self._take(path, stamps[path], known.get(path), now_s, steady_s)
-        self._settling_now = len(stamps) - len(settled)
+                self._note(path, stamp, FileState.WAITING, now_s, still_changing)
+        stable = self._stability.observe(stamps, steady_s)
+        self._block_reasons.keep_only({self._inbox_dir / path for path in stable})
+        for path in stable:
+            self._admit(path, stamps[path], known.get(path), now_s, steady_s)
+        self._unstable = len(stamps) - len(stable)
         for path, file in known.items():
             if path not in seen and file.state in (FileState.WAITING, FileState.READY):
-                self._files.move_on(file.id, FileState.GONE, now_s, "no longer in the inbox")
-                log.info("file_gone", path=display_path(path))
+                reason = Reason.of(ReasonCode.REMOVED)
+                self._files.move_on(file.id, FileState.GONE, now_s, reason)
+                log.info(
+                    "file_gone",
+                    path=display_path(path),
+                    reason=reason.text,
+                    reason_code=reason.code,
+                )
         if self._after == "move":
-            self._dispose(known.keys(), seen)
+            self._move_done(known.keys(), seen)
 
     def register(self, paths: Sequence[Path], now_s: float) -> list[int]:
-        """Take files and folders that were named, as they are now.
+        """Register files and folders named on the command line, as they are now.
 
-        A file's source is its path below the folder that was named, or its bare name.
+        A file is stored with its path below the named folder, or with its bare name.
 
         Returns:
             The ids of their rows.
         """
-        taken = []
+        file_ids = []
         for path in paths:
             place = path.absolute()
             if place.is_dir() and not place.is_symlink():
                 root, listed = place, list(scan_folder(place))
             else:
-                reason = "ignored by its name" if is_ignored(place.name) else "no such file"
+                ignored = is_ignored(place.name)
+                code = ReasonCode.IGNORED_NAME if ignored else ReasonCode.NO_SUCH_FILE
                 root = place.parent
-                listed = [scan_file(place) or Found(Path(place.name), None, reason)]
-            taken += [self._register(os.fsencode(root), found, now_s) for found in listed]
-        return taken
+                listed = [scan_file(place) or Found(Path(place.name), None, Reason.of(code))]
+            file_ids += [self._register(os.fsencode(root), found, now_s) for found in listed]
+        return file_ids
 
     def _register(self, root: bytes, found: Found, now_s: float) -> int:
         if found.stamp is None:
             return self._files.note(
-                root, found.path, NO_STAMP, FileState.FAILED, now_s, found.reason or ""
+                root, found.path, NO_STAMP, FileState.FAILED, now_s, found.reason
             )
         known = self._files.find(root, found.path)
         again = (FileState.FAILED, FileState.GONE)
@@ -212,34 +223,34 @@ class Admission(Stage):
             return known.id
         return self._files.note(root, found.path, found.stamp, FileState.READY, now_s)
 
-    def _take(
+    def _admit(
         self, path: Path, stamp: Stamp, known: KnownFile | None, now_s: float, steady_s: float
     ) -> None:
-        """Move a file that stands still to ready, unless something still keeps it."""
-        place, since_s = self._inbox_dir / path, self._settling.since_s(path)
-        reason = self._hindrances.of(place, since_s, steady_s)
+        """Move a stable file to ready, unless it has a block reason."""
+        place, since_s = self._inbox_dir / path, self._stability.since_s(path)
+        reason = self._block_reasons.of(place, since_s, steady_s)
         if not reason:
             self._note(path, stamp, FileState.READY, now_s)
-            self._settling.forget(path)
+            self._stability.forget(path)
         elif known is None or (known.state, known.reason) != (FileState.WAITING, reason):
             self._note(path, stamp, FileState.WAITING, now_s, reason)
 
     def _is_the_inbox(self, known: Mapping[Path, KnownFile], seen: Collection[Path]) -> bool:
-        """Whether this is the folder whose files are known, by its marker.
+        """Return whether this folder is the inbox, and not an empty mount point, by its marker.
 
-        A folder without one gets it if nothing is known yet, or something known lies in it.
+        A folder without a marker gets one if no file is known yet, or a known file is in it.
         """
         self._marked = is_marked(self._inbox_dir)
         if not self._marked:
             if known and not known.keys() & seen:
                 return False
-            # A share that may only be read stays as it is, and is believed.
+            # A read-only share stays as it is; without a marker it counts as the inbox.
             with suppress(OSError):
                 mark(self._inbox_dir)
                 self._marked = True
         return True
 
-    def _look_at_mount(self) -> None:
+    def _choose_quiet_time(self) -> None:
         """Choose the quiet time by the file system, again whenever another one is mounted."""
         try:
             device = os.stat(self._inbox_dir).st_dev
@@ -253,45 +264,65 @@ class Admission(Stage):
         quiet_s = self._pace.quiet_s
         if remote:
             quiet_s = max(quiet_s, self._pace.quiet_remote_s)
-        self._settling.quiet_s = quiet_s
+        self._stability.quiet_s = quiet_s
         log.info("inbox_mode", file_system=kind, remote=remote, quiet_s=quiet_s)
 
-    def _is_news(self, stamp: Stamp, known: KnownFile | None) -> bool:
-        """Whether a path holds something that was not taken yet."""
+    def _is_new(self, stamp: Stamp, known: KnownFile | None) -> bool:
+        """Return whether a path has content that was not admitted yet."""
         if known is None or known.stamp != stamp:
             return True
         return known.state in (FileState.WAITING, FileState.GONE)
 
     def _note(
-        self, path: Path, stamp: Stamp, state: FileState, now_s: float, reason: str = ""
+        self,
+        path: Path,
+        stamp: Stamp,
+        state: FileState,
+        now_s: float,
+        reason: Reason = NO_REASON,
     ) -> None:
         self._files.note(INBOX, path, stamp, state, now_s, reason)
-        log.info("file_" + state, path=display_path(path), size=stamp.size, reason=reason)
+        log.info(
+            "file_" + state,
+            path=display_path(path),
+            size=stamp.size,
+            reason=reason.text,
+            reason_code=reason.code,
+        )
 
-    def _note_unfit(self, found: Found, known: KnownFile | None, now_s: float) -> None:
-        """Not a regular file, or not readable: said once, and again when the reason changes."""
-        reason = found.reason or ""
+    def _note_irregular(self, found: Found, known: KnownFile | None, now_s: float) -> None:
+        """Record what is not a readable regular file, once, and again if the reason changes."""
+        reason = found.reason
         if known and known.reason == reason:
             return
-        # What may not be read today may be tomorrow; a pipe stays a pipe.
-        waits = reason.startswith("cannot")
-        state = FileState.WAITING if waits else FileState.FAILED
+        # Permissions can change at any time; a pipe stays a pipe.
+        state = FileState.WAITING if reason.code in INACCESSIBLE else FileState.FAILED
         self._files.note(INBOX, found.path, NO_STAMP, state, now_s, reason)
-        log.warning("file_" + state, path=display_path(found.path), reason=reason)
+        log.warning(
+            "file_" + state,
+            path=display_path(found.path),
+            reason=reason.text,
+            reason_code=reason.code,
+        )
 
-    def _note_away(self, reason: str) -> None:
-        if reason and reason != self._away:
-            log.error("inbox_away", path=display_path(self._inbox_dir), reason=reason)
-        elif self._away and not reason:
-            log.info("inbox_back", path=display_path(self._inbox_dir))
-        self._away = reason
+    def _note_availability(self, reason: Reason) -> None:
+        if reason and reason != self._unavailable:
+            log.error(
+                "inbox_unavailable",
+                path=display_path(self._inbox_dir),
+                reason=reason.text,
+                reason_code=reason.code,
+            )
+        elif self._unavailable and not reason:
+            log.info("inbox_available", path=display_path(self._inbox_dir))
+        self._unavailable = reason
 
-    def _dispose(self, known: Collection[Path], seen: Collection[Path]) -> None:
-        """Move what is done to processed/. Never over another file, nor where one was known."""
+    def _move_done(self, known: Collection[Path], seen: Collection[Path]) -> None:
+        """Move done files to processed/, never over another file or to a path that was used."""
         for file in self._files.in_state(FileState.DONE):
             if file.root != INBOX or file.path not in seen:
                 continue
-            target = self._free(PROCESSED / file.path, known)
+            target = self._unused_path(PROCESSED / file.path, known)
             place = self._inbox_dir / target
             try:
                 place.parent.mkdir(parents=True, exist_ok=True)
@@ -302,10 +333,15 @@ class Admission(Stage):
             self._files.rename(file.id, target)
             log.info("file_moved", path=display_path(file.path), to=display_path(target))
 
-    def _free(self, target: Path, known: Collection[Path]) -> Path:
-        """The path itself, or the first ``name (2).mp4`` that nobody uses or used."""
+    def _unused_path(self, target: Path, known: Collection[Path]) -> Path:
+        """Return the path itself, or the first ``name (2).mp4`` that was never used."""
         candidate, number = target, 1
         while candidate in known or os.path.lexists(self._inbox_dir / candidate):
             number += 1
             candidate = target.with_name(f"{target.stem} ({number}){target.suffix}")
         return candidate
+
+
+def marker_missing(inbox_dir: Path) -> Reason:
+    """Return the reason for an inbox without a marker."""
+    return Reason.of(ReasonCode.INBOX_MARKER_MISSING, marker=MARKER, inbox=display_path(inbox_dir))

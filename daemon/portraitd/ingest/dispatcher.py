@@ -1,4 +1,4 @@
-"""Keeps the workers busy: claims files and slices, hands them out, records what comes back."""
+"""Keep the workers busy: claim files and slices, submit jobs, record their results."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from portraitd.config import Settings
 from portraitd.faces.interface import EncoderSettings
 from portraitd.ingest import media_jobs
 from portraitd.ingest.media_jobs import EncodeSettings
-from portraitd.model.errors import FileChanged, VideoError, WorkerDied, WorkersAway
+from portraitd.model.errors import FileChanged, VideoError, WorkerDied, WorkersUnavailable
 from portraitd.model.face import SliceFaces
 from portraitd.model.media_file import FileState, MediaFacts, VideoState
+from portraitd.model.reasons import Reason, ReasonCode
 from portraitd.model.stage import Now, Stage
 from portraitd.store.files import INBOX, Files, KnownFile, display_path
 from portraitd.store.frame_cache import FrameCache
@@ -26,25 +27,25 @@ log = structlog.get_logger(stage="encoding")
 
 
 class Dispatcher(Stage):
-    """Moves files to videos and slices to faces.
+    """Turns ready files into videos, and slices into faces, in the workers.
 
     Args:
-        files: The files that wait to be looked into.
-        work: The slices that wait to be encoded.
-        executor: Where jobs run.
-        places: How many jobs may be out at once. No more than there are workers: an
-            attempt is counted when a job goes out.
-        ring: Called, from any thread, when a job has come back.
+        files: The files that wait to be probed.
+        slice_queue: The slices that wait to be encoded.
+        executor: Runs the jobs.
+        places: How many jobs may run at once; at most the number of workers, because an attempt
+            is counted when a job is submitted.
+        wake: Called, from any thread, when a job has finished.
         settings: What decides which faces are found.
         slice_s: Seconds of footage in a slice.
         attempts: How often a job that kills its worker is tried.
-        is_lost: Whether a file cannot be read because its folder is away. Nothing that a job
-            says of it counts then.
-        pool: Where frames are put that workers hand back to be kept.
-        slice_places: How many slices may be out on other machines; without it they take
-            ``places`` as everything does.
-        priorities: Of the files below a folder of the inbox; slices of a higher one go first.
-        is_inbox_away: Returns whether the inbox is unavailable. No job goes out then.
+        is_lost: Returns whether a file cannot be read because its folder is unavailable. The
+            result of its job is discarded then.
+        frame_cache: Keeps the frames that workers return for training sets.
+        slice_places: Returns how many slices may run on other machines; without it slices share
+            ``places`` with the probes.
+        priorities: Priority by folder of the inbox; slices of a higher one are encoded first.
+        is_inbox_unavailable: Returns whether the inbox is unavailable. No job is submitted then.
     """
 
     phase = "faces"
@@ -60,47 +61,47 @@ class Dispatcher(Stage):
         slice_s: float,
         attempts: int,
         is_lost: Callable[[Path], bool] = lambda path: False,
-        pool: FrameCache | None = None,
+        frame_cache: FrameCache | None = None,
         slice_places: Callable[[], int] | None = None,
         priorities: Mapping[str, int] = MappingProxyType({}),
-        is_inbox_away: Callable[[], bool] = lambda: False,
+        is_inbox_unavailable: Callable[[], bool] = lambda: False,
     ) -> None:
         self._files = files
-        self._work = slice_queue
+        self._slice_queue = slice_queue
         self._executor = executor
         self._places = places
-        self._ring = wake
+        self._wake = wake
         self._settings = settings
         self._slice_s = slice_s
         self._attempts = attempts
         self._slice_places = slice_places
         self._priorities = priorities
         self._is_lost = is_lost
-        self._is_inbox_away = is_inbox_away
-        self._pool = pool
+        self._is_inbox_unavailable = is_inbox_unavailable
+        self._frame_cache = frame_cache
         self._probes: dict[Future[MediaFacts], KnownFile] = {}
         self._slices: dict[Future[SliceFaces], ClaimedSlice] = {}
 
     @property
     def busy(self) -> bool:
-        """Whether a job is out."""
+        """Return whether a job is running."""
         return bool(self._probes or self._slices)
 
     @property
     def pending(self) -> bool:
-        """Return whether a job is out, or a file that stands still is not finished."""
+        """Return whether a job is running, or an admitted file is not finished."""
         return self.busy or self._files.any_open()
 
     def tick(self, now: Now) -> None:
-        """Record the jobs that have come back, and hand out others."""
+        """Record finished jobs and submit new ones."""
         self.collect(now)
-        if not self._is_inbox_away():
+        if not self._is_inbox_unavailable():
             self.fill(now)
 
     @property
     def late_jobs(self) -> bool:
-        """Whether a worker looks at a video that was forgotten meanwhile."""
-        return any(not self._work.is_queued(claimed) for claimed in self._slices.values())
+        """Return whether a worker still processes a video that was erased meanwhile."""
+        return any(not self._slice_queue.is_queued(claimed) for claimed in self._slices.values())
 
     def warm_up(self) -> None:
         """Have every worker load its models, and wait for it."""
@@ -112,41 +113,41 @@ class Dispatcher(Stage):
             load.result()
 
     def fill(self, now: Now) -> None:
-        """Hand out jobs until every place is taken."""
+        """Submit jobs until every place is taken."""
         while self._probe(now.wall_s) or self._encode():
             pass
 
     def _probe(self, now_s: float) -> bool:
-        """Have a file looked into, if there is a place and a file."""
+        """Submit the probe of a file, if a place is free and a file is ready."""
         taken = len(self._probes) + (0 if self._slice_places else len(self._slices))
-        arrival = self._work.claim_file(now_s) if taken < self._places else None
+        arrival = self._slice_queue.claim_file(now_s) if taken < self._places else None
         if arrival is None:
             return False
         probe = self._executor.submit(
             media_jobs.probe, self._files.source(arrival.file), arrival.partial_copies
         )
         self._probes[probe] = arrival.file
-        probe.add_done_callback(lambda _: self._ring())
+        probe.add_done_callback(lambda _: self._wake())
         return True
 
     def _encode(self) -> bool:
-        """Have a slice encoded, if there is a place and a slice."""
+        """Submit the encoding of a slice, if a place is free and a slice is queued."""
         if self._slice_places:
             free = self._slice_places() - len(self._slices)
         else:
             free = self._places - len(self._probes) - len(self._slices)
-        claimed = self._work.claim() if free > 0 else None
+        claimed = self._slice_queue.claim() if free > 0 else None
         if claimed is None:
             return False
         log.info("slice_started", **_slice(claimed), attempt=claimed.attempts)
         encode = self._executor.submit(media_jobs.encode, claimed.piece, self._settings)
         self._slices[encode] = claimed
-        encode.add_done_callback(lambda _: self._ring())
+        encode.add_done_callback(lambda _: self._wake())
         return True
 
     def collect(self, now: Now) -> None:
-        """Record every job that has come back."""
-        # Dropped only once it is recorded: a full disk must not lose an answer.
+        """Record every finished job."""
+        # Dropped only after recording: a full disk must not lose a result.
         for probe in [future for future in self._probes if future.done()]:
             self._collect_probe(self._probes[probe], probe, now.wall_s)
             del self._probes[probe]
@@ -155,17 +156,17 @@ class Dispatcher(Stage):
             del self._slices[encode]
 
     def release(self) -> None:
-        """Give back what is still out, unattempted: the daemon is stopping."""
+        """Give back running jobs, not counted as attempts: the service is stopping."""
         for file in self._probes.values():
             self._files.release(file.id)
         for claimed in self._slices.values():
-            self._work.release(claimed)
+            self._slice_queue.release(claimed)
         self._probes.clear()
         self._slices.clear()
 
     def _collect_probe(self, file: KnownFile, probe: Future[MediaFacts], now_s: float) -> None:
         if self._files.get(file.id).stamp != file.stamp:
-            # Replaced while it was read: the answer is about a content that is no longer there.
+            # Replaced while it was read: the result is about a content that no longer exists.
             return
         if probe.exception() and self._is_lost(self._files.place(file)):
             self._files.release(file.id)
@@ -173,15 +174,15 @@ class Dispatcher(Stage):
         try:
             facts = probe.result()
         except FileChanged as error:
-            self._move(file, FileState.GONE, str(error), now_s)
+            self._move(file, FileState.GONE, error.reason, now_s)
         except VideoError as error:
-            self._move(file, FileState.FAILED, str(error), now_s)
+            self._move(file, FileState.FAILED, error.reason, now_s)
         except Exception as error:
             state = FileState.READY if file.attempts < self._attempts else FileState.FAILED
             self._move(file, state, _reason(error), now_s)
         else:
             priority = 0 if file.root != INBOX else priority_of(file.path, self._priorities)
-            state = self._work.admit(file, facts, self._slice_s, now_s, priority)
+            state = self._slice_queue.admit(file, facts, self._slice_s, now_s, priority)
             log.info(
                 "file_" + state,
                 path=display_path(file.path),
@@ -195,28 +196,30 @@ class Dispatcher(Stage):
         self, claimed: ClaimedSlice, encode: Future[SliceFaces], now_s: float
     ) -> None:
         if encode.exception() and self._is_lost(claimed.piece.source.path):
-            self._work.release(claimed)
+            self._slice_queue.release(claimed)
             return
         outcome: VideoOutcome | None = None
         try:
             result = encode.result()
         except FileChanged as error:
-            log.warning("video_changed", **_slice(claimed), reason=str(error))
-            self._work.forget_changed(claimed, FileState.GONE, str(error), now_s)
+            log.warning("video_changed", **_slice(claimed), **_logged(error.reason))
+            self._slice_queue.forget_changed(claimed, FileState.GONE, error.reason, now_s)
         except VideoError as error:
-            outcome = self._work.reject(claimed, str(error), now_s)
-        except WorkersAway:
-            self._work.release(claimed)
+            outcome = self._slice_queue.reject(claimed, error.reason, now_s)
+        except WorkersUnavailable:
+            self._slice_queue.release(claimed)
         except Exception as error:
             reason = _reason(error)
-            log.warning("slice_lost", **_slice(claimed), attempt=claimed.attempts, reason=reason)
-            outcome = self._work.lose(claimed, reason, self._attempts, now_s)
+            log.warning(
+                "slice_lost", **_slice(claimed), attempt=claimed.attempts, **_logged(reason)
+            )
+            outcome = self._slice_queue.lose(claimed, reason, self._attempts, now_s)
         else:
-            if self._pool and result.kept:
-                # First: a slice that is recorded is not looked at again.
-                self._pool.keep(claimed.piece.sha256, self._keepable(claimed, result))
+            if self._frame_cache and result.kept:
+                # First: a recorded slice is not processed again.
+                self._frame_cache.keep(claimed.piece.sha256, self._keepable(claimed, result))
             encoder = self._settings.encoder.embedding_space
-            outcome = self._work.record(claimed, result, encoder, now_s)
+            outcome = self._slice_queue.record(claimed, result, encoder, now_s)
             log.info(
                 "slice_encoded",
                 **_slice(claimed),
@@ -231,28 +234,28 @@ class Dispatcher(Stage):
                 video=outcome.video_id,
                 faces=outcome.faces,
                 seconds=round(outcome.seconds, 1),
-                reason=outcome.reason,
+                **_logged(outcome.reason),
             )
 
     def _keepable(self, claimed: ClaimedSlice, result: SliceFaces) -> list[tuple[float, bytes]]:
-        """A worker that keeps frames for training sets does not know who was forgotten."""
-        unwanted = self._work.unwanted(claimed, [t_s for t_s, _ in result.kept])
+        """Return the frames to keep; a worker does not know which content was erased."""
+        unwanted = self._slice_queue.unwanted(claimed, [t_s for t_s, _ in result.kept])
         return [(t_s, jpeg) for t_s, jpeg in result.kept if t_s not in unwanted]
 
-    def _move(self, file: KnownFile, state: FileState, reason: str, now_s: float) -> None:
+    def _move(self, file: KnownFile, state: FileState, reason: Reason, now_s: float) -> None:
         self._files.move_on(file.id, state, now_s, reason)
         say = log.warning if state is FileState.FAILED else log.info
-        say("file_" + state, path=display_path(file.path), reason=reason)
+        say("file_" + state, path=display_path(file.path), **_logged(reason))
 
 
 def slice_s(settings: Settings) -> float:
-    """Seconds of footage in a slice."""
-    # Among keyframes alone OpenCV cannot seek: such a video is one slice.
+    """Return the seconds of footage in a slice."""
+    # OpenCV cannot seek among keyframes alone: such a video is one slice.
     return math.inf if settings.sampling.mode == "keyframes" else settings.workers.slice_s
 
 
 def encode_settings(settings: Settings) -> EncodeSettings:
-    """What decides which faces are found, for a worker."""
+    """Return the settings that decide which faces a worker finds."""
     return EncodeSettings(
         settings.sampling.fps,
         settings.sampling.mode == "keyframes",
@@ -274,17 +277,22 @@ def encode_settings(settings: Settings) -> EncodeSettings:
 
 
 def priority_of(path: Path, priorities: Mapping[str, int]) -> int:
-    """The priority of the deepest folder above a file that has one; 0 if none has."""
+    """Return the priority of the deepest folder above a file that has one; 0 if none has."""
     for folder in path.parents:
         if (name := folder.as_posix()) in priorities:
             return priorities[name]
     return 0
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception) -> Reason:
     if isinstance(error, WorkerDied):
-        return str(error)
-    return f"unexpected {type(error).__name__}: {error}"
+        return error.reason
+    kind = type(error).__name__
+    return Reason.of(ReasonCode.UNEXPECTED_ERROR, kind=kind, error=error)
+
+
+def _logged(reason: Reason) -> dict[str, object]:
+    return {"reason": reason.text, "reason_code": reason.code}
 
 
 def _slice(claimed: ClaimedSlice) -> dict[str, object]:
@@ -296,5 +304,5 @@ def _slice(claimed: ClaimedSlice) -> dict[str, object]:
 
 
 def _finite(seconds: float) -> float | None:
-    """JSON knows no infinity."""
+    """Return rounded seconds; None for infinity, which JSON does not have."""
     return round(seconds, 1) if math.isfinite(seconds) else None

@@ -1,87 +1,79 @@
-"""What lies in the inbox, and what of it has stopped changing.
+"""Scan a folder for files, without opening them.
 
-Looking is the truth: an event may be lost, a look is not. Nothing is opened here except
-folders, and no link is ever followed. What a file *is* gets decided by its content, later
-and in another process.
+Scans decide what is there: an event may be lost, a file is found by the next scan. Only folders
+are opened, and no link is ever followed. What a file contains is read later, in a worker.
 """
 
 from __future__ import annotations
 
-import fnmatch
+import errno
 import os
-import re
 import stat
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from portraitd.media.fs import open_below
+from portraitd.model.ignored_names import is_ignored
 from portraitd.model.media_file import Stamp
+from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
 
-_UNFIT_KINDS = (
-    (stat.S_ISLNK, "a symbolic link; links are not followed"),
-    (stat.S_ISFIFO, "a pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
+_IRREGULAR = (
+    (stat.S_ISLNK, ReasonCode.SYMBOLIC_LINK),
+    (stat.S_ISFIFO, ReasonCode.PIPE),
+    (stat.S_ISSOCK, ReasonCode.SOCKET),
+    (stat.S_ISCHR, ReasonCode.DEVICE),
+    (stat.S_ISBLK, ReasonCode.DEVICE),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Something that lies there: either a regular file with its stamp, or a reason why not.
+    """A directory entry: a regular file with its stamp, or the reason why it is not one.
 
     Attributes:
-        path: Below the folder looked at; bytes that are not UTF-8 are surrogate-escaped.
+        path: Below the scanned folder; bytes that are not UTF-8 are surrogate-escaped.
             The folder itself is ``Path(".")``.
-        stamp: Of a regular file that may be read; None for everything else.
-        reason: Why it cannot be taken, for a person to read; None for a regular file.
+        stamp: Stamp of a regular file that may be read; None for everything else.
+        reason: Why the entry cannot be processed; ``NO_REASON`` for a regular file.
     """
 
     path: Path
     stamp: Stamp | None
-    reason: str | None
-
-
-def is_ignored(name: str) -> bool:
-    """Whether a name is temporary, hidden or litter of a file server.
-
-    Args:
-        name: A file name or a relative path; one ignored component is enough.
-    """
-    return any(_IGNORED.match(part.lower()) for part in name.split("/") if part not in ("", "."))
+    reason: Reason = NO_REASON
 
 
 def scan_folder(root: Path, skip: Collection[Path] = ()) -> Iterator[Found]:
-    """Everything below a folder that is not ignored, in the order of names.
+    """Find everything below a folder that is not ignored, in the order of names.
 
-    A folder that cannot be listed is one finding with a reason; the others go on. What
-    vanishes while looking is left out.
+    A folder that cannot be listed is one entry with a reason; the scan goes on. Files that
+    disappear during the scan are left out.
 
     Args:
         root: The folder; it may itself be reached through a link.
-        skip: Paths below ``root`` that are not looked at, such as ``Path("processed")``.
+        skip: Paths below ``root`` to leave out, such as ``Path("processed")``.
     """
     try:
         root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        yield Found(Path(), None, _cannot_be_listed(error))
+        yield Found(Path(), None, _cannot_list(error))
         return
     try:
-        waiting = [Path()]
-        while waiting:
-            below: list[Path] = []
-            yield from _look_into(root_fd, waiting.pop(), frozenset(skip), below)
-            waiting.extend(reversed(below))
+        pending = [Path()]
+        while pending:
+            subfolders: list[Path] = []
+            yield from _scan_one(root_fd, pending.pop(), frozenset(skip), subfolders)
+            pending.extend(reversed(subfolders))
     finally:
         os.close(root_fd)
 
 
 def scan_file(path: Path) -> Found | None:
-    """What ``scan_folder`` would find under one name in a folder; nothing else in it is looked at.
+    """Return what ``scan_folder`` would find at one path, without scanning its folder.
 
     Returns:
-        With the bare name as its path; None if nothing lies there, or its name is ignored.
+        The entry with the bare name as its path; None if there is no file, or its name is
+        ignored.
     """
     if is_ignored(path.name):
         return None
@@ -95,22 +87,22 @@ def scan_file(path: Path) -> Found | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        return Found(Path(path.name), None, _cannot_be_read(error))
+        return Found(Path(path.name), None, _cannot_read(error))
     finally:
         os.close(folder_fd)
 
 
-def _look_into(
-    root_fd: int, folder: Path, skip: frozenset[Path], below: list[Path]
+def _scan_one(
+    root_fd: int, folder: Path, skip: frozenset[Path], subfolders: list[Path]
 ) -> Iterator[Found]:
-    """The findings of one folder; its subfolders are appended to ``below``."""
+    """Find the entries of one folder; append its subfolders to ``subfolders``."""
     try:
         # From the root each time: a descriptor kept for each level would limit the depth.
         folder_fd = open_below(root_fd, folder.parts)
     except FileNotFoundError:
         return
     except OSError as error:
-        yield Found(folder, None, _cannot_be_listed(error))
+        yield Found(folder, None, _cannot_list(error))
         return
     try:
         with os.scandir(folder_fd) as entries:
@@ -124,14 +116,14 @@ def _look_into(
             except FileNotFoundError:
                 continue
             except OSError as error:
-                yield Found(path, None, _cannot_be_read(error))
+                yield Found(path, None, _cannot_read(error))
                 continue
             if stat.S_ISDIR(facts.st_mode):
-                below.append(path)
+                subfolders.append(path)
             else:
                 yield _found(path, facts, folder_fd)
     except OSError as error:
-        yield Found(folder, None, _cannot_be_listed(error))
+        yield Found(folder, None, _cannot_list(error))
     finally:
         os.close(folder_fd)
 
@@ -139,17 +131,18 @@ def _look_into(
 def _found(path: Path, facts: os.stat_result, folder_fd: int) -> Found:
     if stat.S_ISREG(facts.st_mode):
         if not os.access(path.name, os.R_OK, dir_fd=folder_fd):
-            return Found(path, None, "cannot be read: Permission denied")
-        return Found(path, Stamp.of(facts), None)
-    for is_kind, reason in _UNFIT_KINDS:
+            denied = OSError(errno.EACCES, os.strerror(errno.EACCES))
+            return Found(path, None, _cannot_read(denied))
+        return Found(path, Stamp.of(facts))
+    for is_kind, code in _IRREGULAR:
         if is_kind(facts.st_mode):
-            return Found(path, None, reason)
-    return Found(path, None, "not a regular file")
+            return Found(path, None, Reason.of(code))
+    return Found(path, None, Reason.of(ReasonCode.NOT_A_REGULAR_FILE))
 
 
-def _cannot_be_listed(error: OSError) -> str:
-    return f"cannot be listed: {error.strerror or error}"
+def _cannot_list(error: OSError) -> Reason:
+    return Reason.of(ReasonCode.CANNOT_LIST, error=error.strerror or error)
 
 
-def _cannot_be_read(error: OSError) -> str:
-    return f"cannot be read: {error.strerror or error}"
+def _cannot_read(error: OSError) -> Reason:
+    return Reason.of(ReasonCode.CANNOT_READ, error=error.strerror or error)

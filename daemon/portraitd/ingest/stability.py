@@ -1,4 +1,4 @@
-"""Whether a file that stands still is all there: who writes it, and what it says of itself."""
+"""Tell when a file is stable: it has stopped changing, no program writes it, it is complete."""
 
 from __future__ import annotations
 
@@ -6,21 +6,66 @@ import errno
 import fcntl
 import os
 import signal
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
 from portraitd.media import container
+from portraitd.model.media_file import Stamp
+from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
 
 _SMALL_BYTES = 64 * 1024
-"""Below this, blocks say nothing: a file system may keep the content beside the name."""
+"""Below this size the block count means nothing: file systems store small files inline."""
 
 _FIRST_GAP_S, _LONGEST_GAP_S = 10.0, 600.0
 
 
+class StabilityTracker:
+    """Which files have not changed for the quiet time. Reads no file itself.
+
+    Attributes:
+        quiet_s: How long a file must not have changed.
+    """
+
+    def __init__(self, quiet_s: float) -> None:
+        self.quiet_s = quiet_s
+        self._since: dict[Path, tuple[float, Stamp]] = {}
+
+    def observe(self, found: Mapping[Path, Stamp], now_s: float) -> list[Path]:
+        """Return the files that have not changed for the quiet time, the longest first.
+
+        A stable file is returned by every call until ``forget``. A file that is missing from
+        ``found`` is dropped; its quiet time starts again when it comes back.
+
+        Args:
+            found: Every file that is present and not yet admitted.
+            now_s: Time of a clock that never goes back.
+        """
+        since: dict[Path, tuple[float, Stamp]] = {}
+        for path, stamp in found.items():
+            before = self._since.get(path)
+            since[path] = before if before and before[1] == stamp else (now_s, stamp)
+        self._since = since
+        stable = [
+            (quiet_since_s, path)
+            for path, (quiet_since_s, _) in since.items()
+            if now_s - quiet_since_s >= self.quiet_s
+        ]
+        return [path for _, path in sorted(stable)]
+
+    def since_s(self, path: Path) -> float:
+        """Return when an observed file last changed."""
+        return self._since[path][0]
+
+    def forget(self, path: Path) -> None:
+        """Drop a file. If it is observed again, its quiet time starts again."""
+        self._since.pop(path, None)
+
+
 class Writer(Enum):
-    """Whether another program has a file open for writing, as far as the kernel says."""
+    """Whether another program has a file open for writing, as far as the kernel knows."""
 
     NONE = "none"
     OPEN = "open"
@@ -28,14 +73,15 @@ class Writer(Enum):
 
 
 def writer_of(descriptor: int) -> Writer:
-    """Ask for a read lease, which is refused while anybody has the file open for writing.
+    """Ask for a read lease, which the kernel refuses while a program has the file open to write.
 
-    The file must be ours, and the file system must know leases; otherwise it is unknown.
+    The service must own the file and the file system must support leases; otherwise the answer
+    is ``UNKNOWN``.
 
     Args:
-        descriptor: Of a regular file, open for reading.
+        descriptor: A regular file, open for reading.
     """
-    # Whoever opens it for writing just now sends a signal; SIGIO would end this process.
+    # A program that opens the file for writing now breaks the lease; SIGIO would end this process.
     fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
     try:
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
@@ -46,89 +92,89 @@ def writer_of(descriptor: int) -> Writer:
     return Writer.NONE
 
 
-def unfinished(descriptor: int) -> str:
-    """What a file lacks by its own account, in words; empty if nothing is known to be missing."""
+def why_incomplete(descriptor: int) -> Reason:
+    """Return what an open file lacks; ``NO_REASON`` if nothing is known to be missing."""
     facts = os.fstat(descriptor)
     if facts.st_size == 0:
-        return "empty so far"
+        return Reason.of(ReasonCode.EMPTY)
     if facts.st_size > _SMALL_BYTES and facts.st_blocks * 512 < facts.st_size / 2:
-        return "space was set aside for it, and most of it was not filled yet"
-    return container.unfinished(descriptor)
+        return Reason.of(ReasonCode.PREALLOCATED)
+    return container.why_incomplete(descriptor)
 
 
 @dataclass(frozen=True, slots=True)
 class StabilityPolicy:
-    """How long to wait for what.
+    """How long a file must not have changed before it is processed in doubtful cases.
 
     Attributes:
-        unknown_writer_s: A file must have stood still so long where the kernel cannot say
-            whether anybody still writes it.
-        unfinished_s: A file that lacks something is taken as it is after so long without change.
+        unknown_writer_s: Minimum age of the last change, in seconds, where the kernel cannot
+            tell whether the file is open for writing.
+        unfinished_s: Age of the last change, in seconds, after which an incomplete file is
+            processed as it is.
     """
 
     unknown_writer_s: float
     unfinished_s: float
 
 
-def block_reason(path: Path, still_s: float, patience: StabilityPolicy) -> str:
-    """Why a file that stands still may not be taken yet, in words; empty if it may.
+def block_reason(path: Path, still_s: float, policy: StabilityPolicy) -> Reason:
+    """Return why an unchanged file may not be processed yet; ``NO_REASON`` if it may.
 
     Args:
-        path: Opened for a moment, without following a link.
+        path: The file; opened briefly, without following a link.
         still_s: How long it has not changed.
-        patience: How long to wait for what.
+        policy: How long to wait in which case.
     """
     try:
-        # NONBLOCK: should it have become a pipe, opening it would wait for a writer for ever.
+        # NONBLOCK: if the file has become a pipe, opening it would wait for a writer forever.
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         descriptor = os.open(path, flags)
     except OSError:
-        # Whoever reads it for good says what is wrong.
-        return ""
+        # The worker that probes the file reports the error.
+        return NO_REASON
     try:
         writer = writer_of(descriptor)
         if writer is Writer.OPEN:
-            return "another program still has it open for writing"
-        if writer is Writer.UNKNOWN and still_s < patience.unknown_writer_s:
-            return "nobody can say here whether it is still being written"
-        lacking = unfinished(descriptor) if still_s < patience.unfinished_s else ""
-        return f"not whole yet: {lacking}" if lacking else ""
+            return Reason.of(ReasonCode.OPEN_FOR_WRITING)
+        if writer is Writer.UNKNOWN and still_s < policy.unknown_writer_s:
+            return Reason.of(ReasonCode.CANNOT_TELL_IF_OPEN, quiet_s=policy.unknown_writer_s)
+        return why_incomplete(descriptor) if still_s < policy.unfinished_s else NO_REASON
     except OSError:
-        return ""
+        return NO_REASON
     finally:
         os.close(descriptor)
 
 
 class BlockReasons:
-    """When to ask again about files that stand still and may not be taken yet.
+    """Block reasons of unchanged files, read again after growing pauses.
 
     Args:
-        patience: How long to wait for what.
+        policy: How long to wait in which case.
     """
 
-    def __init__(self, patience: StabilityPolicy) -> None:
-        self._patience = patience
-        self._known: dict[Path, tuple[float, float, str]] = {}
+    def __init__(self, policy: StabilityPolicy) -> None:
+        self._policy = policy
+        self._known: dict[Path, tuple[float, float, Reason]] = {}
 
-    def of(self, path: Path, since_s: float, now_s: float) -> str:
-        """As ``block_reason``; asked anew after ten seconds, then after ever longer times.
+    def of(self, path: Path, since_s: float, now_s: float) -> Reason:
+        """Return ``block_reason``, read again after 10 s, then after longer and longer pauses.
 
         Args:
             path: The file.
             since_s: When it last changed.
-            now_s: Of the same clock, which never goes back.
+            now_s: Time of the same clock, which never goes back.
         """
-        asked_s, gap_s, reason = self._known.get(path, (since_s, 0.0, ""))
-        patience = self._patience
-        # The moments at which the answer changes by itself.
+        read_s, gap_s, reason = self._known.get(path, (since_s, 0.0, NO_REASON))
+        policy = self._policy
+        # The moments at which the reason can change although the file does not.
         passed = [
             end_s
-            for end_s in (since_s + patience.unknown_writer_s, since_s + patience.unfinished_s)
-            if asked_s < end_s <= now_s
+            for end_s in (since_s + policy.unknown_writer_s, since_s + policy.unfinished_s)
+            if read_s < end_s <= now_s
         ]
-        if reason and since_s <= asked_s and now_s - asked_s < gap_s and not passed:
+        if reason and since_s <= read_s and now_s - read_s < gap_s and not passed:
             return reason
-        reason = block_reason(path, now_s - since_s, patience)
+        reason = block_reason(path, now_s - since_s, policy)
         if reason:
             longer_s = min(max(_FIRST_GAP_S, 2 * gap_s), _LONGEST_GAP_S)
             self._known[path] = (now_s, longer_s, reason)
@@ -136,7 +182,7 @@ class BlockReasons:
             self._known.pop(path, None)
         return reason
 
-    def forget_all_but(self, paths: set[Path]) -> None:
-        """Drop what is no longer waited for."""
+    def keep_only(self, paths: set[Path]) -> None:
+        """Drop the reasons of all other files."""
         for path in self._known.keys() - paths:
             del self._known[path]

@@ -1,4 +1,4 @@
-"""Why a file that no decoder wants is no video: said from its first bytes and its structure."""
+"""Explain from its first bytes and its structure why a file cannot be decoded, or is incomplete."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from itertools import takewhile
 from typing import NamedTuple
 
+from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
+
 HEAD_BYTES = 4096
 
-SOUND = (b"ID3", b"\xff\xfb", b"\xff\xf3", b"\xff\xf2", b"fLaC")
+AUDIO_SIGNATURES = (b"ID3", b"\xff\xfb", b"\xff\xf3", b"\xff\xf2", b"fLaC")
 
-OTHER_FILES = {
+OTHER_SIGNATURES = {
     b"PK\x03\x04": "a ZIP archive",
     b"\x7fELF": "a program",
     b"%PDF": "a PDF document",
@@ -20,12 +22,12 @@ OTHER_FILES = {
     b"\x1f\x8b": "a gzip archive",
     b"Rar!": "a RAR archive",
     b"7z\xbc\xaf": "a 7z archive",
-    b"version https://git-lfs": "a Git LFS pointer, not the file it stands for",
+    b"version https://git-lfs": "a Git LFS pointer",
 }
 
-PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"v=0", b"[playlist]")
+PLAYLIST_SIGNATURES = (b"#EXTM3U", b"ffconcat", b"v=0", b"[playlist]")
 
-MOST_BOXES = 10_000
+MAX_BOXES = 10_000
 
 TOP_BOXES = frozenset(
     b"ftyp styp moov moof mdat free skip wide meta uuid sidx ssix mfra pdin prft emsg udta".split()
@@ -35,7 +37,7 @@ EBML, SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 
 
 class Mp4Box(NamedTuple):
-    """A box of an ISO base media file (ISO/IEC 14496-12): type, where it begins, how long."""
+    """A box of an ISO base media file (ISO/IEC 14496-12): type, offset, size, header size."""
 
     kind: bytes
     start: int
@@ -43,34 +45,32 @@ class Mp4Box(NamedTuple):
     header: int
 
 
-def why_unreadable(fd: int) -> str:
-    """What a file is, or what is wrong with it, in words for the person who dropped it."""
+def why_unreadable(fd: int) -> Reason:
+    """Return what a file is, or what is wrong with it."""
     size = os.fstat(fd).st_size
     head = os.pread(fd, HEAD_BYTES, 0)
     if not head.strip(b"\0"):
-        return "nothing but zeros: the copy was begun and never finished"
+        return Reason.of(ReasonCode.ONLY_ZEROS)
     if head[4:8] == b"ftyp":
         return _why_mp4(fd, size)
-    return (
-        _known_kind(head) or "damaged at its beginning, or of a kind that portraitd does not read"
-    )
+    return _known_kind(head) or Reason.of(ReasonCode.UNKNOWN_FORMAT)
 
 
-def _known_kind(head: bytes) -> str:
-    """What else a file is, from its first bytes; empty if they say nothing."""
-    if head.startswith(SOUND) or (head[:4] == b"RIFF" and head[8:12] == b"WAVE"):
-        return "sound without pictures"
-    if head.lstrip().startswith(PLAYLISTS) or b"<MPD" in head:
-        return "a playlist that points to other files; drop the video itself"
-    for signature, what in OTHER_FILES.items():
+def _known_kind(head: bytes) -> Reason:
+    """Return what else a file is, from its first bytes; ``NO_REASON`` if they match nothing."""
+    if head.startswith(AUDIO_SIGNATURES) or (head[:4] == b"RIFF" and head[8:12] == b"WAVE"):
+        return Reason.of(ReasonCode.SOUND_ONLY)
+    if head.lstrip().startswith(PLAYLIST_SIGNATURES) or b"<MPD" in head:
+        return Reason.of(ReasonCode.PLAYLIST)
+    for signature, kind in OTHER_SIGNATURES.items():
         if head.startswith(signature):
-            return f"{what}, not a video or photo"
-    return "text, not a video or photo" if _is_text(head) else ""
+            return Reason.of(ReasonCode.OTHER_FILE_TYPE, kind=kind)
+    return Reason.of(ReasonCode.TEXT_FILE) if _is_text(head) else NO_REASON
 
 
 def mp4_boxes(fd: int, start: int, stop: int) -> Iterator[Mp4Box]:
-    """The boxes that lie side by side in a stretch; one may claim to reach beyond it."""
-    for _ in range(MOST_BOXES):
+    """Return the consecutive boxes of a byte range; the last may claim to extend beyond it."""
+    for _ in range(MAX_BOXES):
         header = os.pread(fd, 16, start)
         if start + 8 > stop or len(header) < 8:
             return
@@ -87,7 +87,7 @@ def mp4_boxes(fd: int, start: int, stop: int) -> Iterator[Mp4Box]:
 
 
 def is_encrypted(fd: int) -> bool:
-    """Whether an MP4 says that its pictures are encrypted: a frame of noise decodes at times."""
+    """Return whether an MP4 declares encrypted video, which can decode to noise."""
     boxes = list(mp4_boxes(fd, 0, os.fstat(fd).st_size))
     for kind in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd"):
         boxes = [inner for box in boxes if box.kind == kind for inner in _content(fd, box)]
@@ -95,7 +95,7 @@ def is_encrypted(fd: int) -> bool:
 
 
 def missing_bytes(fd: int) -> int:
-    """How many bytes an MP4 still lacks by its own account; 0 for a whole one, or another kind."""
+    """Return how many bytes an MP4 declares beyond its end; 0 if it is complete or not an MP4."""
     size = os.fstat(fd).st_size
     if os.pread(fd, 8, 0)[4:8] != b"ftyp":
         return 0
@@ -103,33 +103,33 @@ def missing_bytes(fd: int) -> int:
     return max(0, max(ends, default=0) - size)
 
 
-def unfinished(fd: int) -> str:
-    """What a video that is still being copied lacks, in words; empty if nothing is known."""
+def why_incomplete(fd: int) -> Reason:
+    """Return what a file that is still being copied lacks; ``NO_REASON`` if nothing is known."""
     size = os.fstat(fd).st_size
     head = os.pread(fd, HEAD_BYTES, 0)
     if not head.strip(b"\0"):
-        return "it begins with nothing but zeros"
+        return Reason.of(ReasonCode.ONLY_ZEROS)
     if head[4:8] == b"ftyp":
         missing = missing_bytes(fd)
         kinds = {box.kind for box in _top_boxes(fd, size)}
         if not missing and not kinds & {b"moov", b"moof"}:
-            return "its index, which comes last, is missing"
+            return Reason.of(ReasonCode.INDEX_MISSING)
     elif head[:4] == b"RIFF" and len(head) >= 12:
         missing = struct.unpack_from("<I", head, 4)[0] + 8 - size
     elif head.startswith(EBML):
         missing = _matroska_end(head) - size
     else:
-        return ""
-    return f"{missing:,} bytes are missing at the end" if missing > 0 else ""
+        return NO_REASON
+    return _bytes_missing(missing) if missing > 0 else NO_REASON
 
 
 def _top_boxes(fd: int, size: int) -> Iterator[Mp4Box]:
-    """The outermost boxes, up to the first that no MP4 has: what follows is something else."""
+    """Return the top-level boxes, up to the first of an unknown type: the rest is not an MP4."""
     return takewhile(lambda box: box.kind in TOP_BOXES, mp4_boxes(fd, 0, size))
 
 
 def _matroska_end(head: bytes) -> int:
-    """Where a Matroska or WebM file says that it ends; 0 where it does not say."""
+    """Return the declared size of a Matroska or WebM file; 0 if it declares none."""
     at = 4
     header = _ebml_number(head, at)
     if header is None or header.value is None:
@@ -144,7 +144,7 @@ def _matroska_end(head: bytes) -> int:
 
 
 class _EbmlNumber(NamedTuple):
-    """A number of variable length (RFC 8794); ``value`` is None where it stands for unknown."""
+    """A number of variable length (RFC 8794); ``value`` is None if it stands for unknown."""
 
     length: int
     value: int | None
@@ -160,38 +160,42 @@ def _ebml_number(head: bytes, at: int) -> _EbmlNumber | None:
     return _EbmlNumber(length, None if value == bits else value)
 
 
-def _why_mp4(fd: int, size: int) -> str:
+def _bytes_missing(missing: int) -> Reason:
+    return Reason.of(ReasonCode.BYTES_MISSING, missing=missing)
+
+
+def _why_mp4(fd: int, size: int) -> Reason:
     boxes = {box.kind: box for box in mp4_boxes(fd, 0, size)}
     missing = missing_bytes(fd)
     if missing:
-        return f"cut off: {missing:,} bytes are missing at the end"
+        return _bytes_missing(missing)
     if b"moov" not in boxes:
-        return "cut off: its index, which comes last, is missing"
-    if not _has_pictures(fd, boxes[b"moov"]):
-        return "no pictures were found in it: only sound or text, or its index is damaged"
-    return "its index is damaged, or its pictures are in a format that cannot be decoded"
+        return Reason.of(ReasonCode.INDEX_MISSING)
+    if not _has_video_track(fd, boxes[b"moov"]):
+        return Reason.of(ReasonCode.NO_PICTURES)
+    return Reason.of(ReasonCode.INDEX_DAMAGED)
 
 
-def _has_pictures(fd: int, moov: Mp4Box) -> bool:
-    """Whether one of the tracks says that it is video."""
+def _has_video_track(fd: int, moov: Mp4Box) -> bool:
+    """Return whether one of the tracks declares a video handler."""
     handlers = (
         handler
         for track in _inside(fd, moov, b"trak")
         for media in _inside(fd, track, b"mdia")
         for handler in _inside(fd, media, b"hdlr")
     )
-    # A handler box: version and flags, four bytes of nothing, then what handles the track.
+    # A handler box: version and flags, four reserved bytes, then the type of the handler.
     return any(os.pread(fd, 4, box.start + box.header + 8) == b"vide" for box in handlers)
 
 
 def _content(fd: int, box: Mp4Box) -> Iterator[Mp4Box]:
-    """What lies in a box; that of sample descriptions counts them first."""
-    counted = 8 if box.kind == b"stsd" else 0
-    return mp4_boxes(fd, box.start + box.header + counted, box.start + box.size)
+    """Return the boxes inside a box; a sample description box starts with their number."""
+    count_bytes = 8 if box.kind == b"stsd" else 0
+    return mp4_boxes(fd, box.start + box.header + count_bytes, box.start + box.size)
 
 
 def _inside(fd: int, box: Mp4Box, kind: bytes) -> Iterator[Mp4Box]:
-    """The boxes of one type directly inside another."""
+    """Return the boxes of one type directly inside another."""
     stop = box.start + box.size
     return (inner for inner in mp4_boxes(fd, box.start + box.header, stop) if inner.kind == kind)
 
@@ -202,6 +206,6 @@ def _is_text(head: bytes) -> bool:
     try:
         head.decode("utf-8")
     except UnicodeDecodeError as error:
-        # The last character may be cut in two.
+        # The last character may be cut at the end of the head.
         return error.start >= len(head) - 4
     return True

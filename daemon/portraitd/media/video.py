@@ -1,8 +1,8 @@
-"""Video and photos: opening files that nobody vouches for, and the frames to look at.
+"""Open untrusted videos and photos, and read their frames.
 
-A file is opened once, without following a link, and the decoder reads that descriptor. What is
-checked is what is read, no name is ever interpreted, and a playlist cannot reach for another
-file: there is no protocol that would open one.
+A file is opened once, without following a link, and the decoder reads that descriptor. So the
+checked file is the file that is read, no name is ever interpreted, and a playlist cannot open
+another file: the decoder has no protocol that would.
 """
 
 from __future__ import annotations
@@ -23,44 +23,45 @@ from portraitd.media.opencv import CAPTURE_OPTIONS, cv2
 from portraitd.model.errors import FileChanged, NotMedia, UnreadableVideo, UnsafeFile
 from portraitd.model.face import Frame, Image
 from portraitd.model.media_file import MediaFacts, MediaKind, Source, Stamp
+from portraitd.model.reasons import Reason, ReasonCode
 from portraitd.workers.file_broker import open_to_read
 
 MAX_PIXELS = 50_000_000
-"""Larger frames are refused: one such frame already takes 150 MB."""
+"""Larger frames are rejected: one frame of this size takes 150 MB."""
 
 PHOTO_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\0", b"MM\0*")
 
 SEEK_MARGIN_S = 2.0
 
-_PIECE_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 20
 
 TIE_S = 0.0001
-"""Two frames whose distances differ by less are equally near: time stamps are rounded."""
+"""Two frames whose distances differ by less are equally near: timestamps are rounded."""
 
-LONGEST_S = 30 * 24 * 3600.0
-FEWEST_BYTES_PER_S = 20.0
-"""A container that declares less data a second than this is not believed."""
+MAX_DURATION_S = 30 * 24 * 3600.0
+MIN_BYTES_PER_S = 20.0
+"""A duration that implies less data per second is not valid."""
 
 
 @contextmanager
 def opened(source: Source) -> Iterator[int]:
-    """A descriptor of a file that is still what it was when it was taken.
+    """Open a file and check, before and after the reading, that it has not changed.
 
     Raises:
-        UnsafeFile: It is a link, pipe, socket, device or folder.
-        FileChanged: Its stamp differs, before or after the reading.
-        NotMedia: It may not be read.
+        UnsafeFile: The path is a link, pipe, socket, device or folder.
+        FileChanged: The stamp differs.
+        NotMedia: The file cannot be opened.
     """
     try:
         fd = open_to_read(source.path)
     except FileNotFoundError:
-        raise FileChanged("removed before it could be read") from None
+        raise FileChanged(Reason.of(ReasonCode.REMOVED)) from None
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise UnsafeFile("a symbolic link; portraitd reads regular files only") from None
+            raise UnsafeFile(Reason.of(ReasonCode.SYMBOLIC_LINK)) from None
         if error.errno == errno.ENXIO:
-            raise UnsafeFile("not a regular file") from None
-        raise NotMedia(f"cannot be opened: {error.strerror}") from None
+            raise UnsafeFile(Reason.of(ReasonCode.NOT_A_REGULAR_FILE)) from None
+        raise NotMedia(Reason.of(ReasonCode.CANNOT_READ, error=error.strerror)) from None
     try:
         _expect(source, fd)
         yield fd
@@ -70,24 +71,24 @@ def opened(source: Source) -> Iterator[int]:
 
 
 def probe(source: Source, partial_copies: Sequence[tuple[int, str]] = ()) -> MediaFacts:
-    """Fingerprint a file and find out what it is, by its content.
+    """Hash a file and determine by its content what it is.
 
     Args:
         source: The file.
-        partial_copies: Size and SHA-256 of contents that it may begin with.
+        partial_copies: Size and SHA-256 of known contents that the file may start with.
 
     Raises:
-        VideoError: It is empty, no media, or not readable; the message says which.
+        VideoError: The file is empty, not a video or photo, or cannot be read.
     """
     with opened(source) as fd:
         if source.stamp.size == 0:
-            raise NotMedia("the file is empty")
+            raise NotMedia(Reason.of(ReasonCode.EMPTY))
         digest, extends = _fingerprint(fd, partial_copies)
         if _is_photo(fd):
             height, width = _photo(fd).shape[:2]
             return MediaFacts(digest, MediaKind.PHOTO, 0.0, 0.0, width, height)
         if container.is_encrypted(fd):
-            raise UnreadableVideo("its pictures are encrypted; drop a copy without protection")
+            raise UnreadableVideo(Reason.of(ReasonCode.ENCRYPTED))
         with _capture(fd) as capture:
             fps = float(capture.get(cv2.CAP_PROP_FPS))
             frames = float(capture.get(cv2.CAP_PROP_FRAME_COUNT))
@@ -100,7 +101,7 @@ def probe(source: Source, partial_copies: Sequence[tuple[int, str]] = ()) -> Med
         return MediaFacts(
             digest,
             MediaKind.VIDEO,
-            _believed(duration, source.stamp.size),
+            _valid_duration(duration, source.stamp.size),
             fps,
             width,
             height,
@@ -110,22 +111,22 @@ def probe(source: Source, partial_copies: Sequence[tuple[int, str]] = ()) -> Med
 
 @dataclass(slots=True)
 class SampledFrames:
-    """The frames of a stretch that a sampling rate picks, and what reading them came to.
+    """The frames of a stretch that a sampling rate picks, and statistics of reading them.
 
-    Of each multiple of ``1 / fps`` the frame nearest to it is picked: frame ``i`` if a multiple
-    lies in ``(t[i-1] + h, t[i] + h]``, where ``h`` is half a frame at the declared rate, and
-    the very first; of two that are equally near, the later. That depends on the two timestamps
-    alone, so it does not matter where a video is cut into slices.
+    For each multiple of ``1 / fps`` the nearest frame is picked: frame ``i`` if a multiple is in
+    ``(t[i-1] + h, t[i] + h]``, where ``h`` is half a frame at the declared rate, and the very
+    first; of two equally near frames, the later. This depends only on the two timestamps, so the
+    result is the same wherever a video is cut into slices.
 
-    With ``keyframes`` the same rule picks among the keyframes alone, which cost next to
-    nothing to reach. OpenCV cannot seek among them: the file is read from its beginning.
+    With ``keyframes`` the same rule picks among the keyframes alone, which cost next to nothing
+    to reach. OpenCV cannot seek among keyframes: it reads the file from the start.
 
     Attributes:
         source: The file.
-        kind: Whether it holds moving pictures or one.
+        kind: Whether it is a video or a photo.
         start_s, stop_s: The half-open stretch.
-        fps: Frames to pick a second.
-        keyframes: Whether to skim, looking at keyframes alone.
+        fps: Frames to pick per second.
+        keyframes: Whether to read keyframes only.
         decoded: Frames of the stretch that were read.
         ended_s: Timestamp of the last of them.
     """
@@ -140,9 +141,10 @@ class SampledFrames:
     ended_s: float | None = field(default=None)
 
     def __iter__(self) -> Iterator[Frame]:
-        """
+        """Read the picked frames.
+
         Raises:
-            VideoError: Nothing can be decoded, or the file changed under the reading.
+            VideoError: No frame can be decoded, or the file changed while it was read.
         """
         with opened(self.source) as fd:
             if self.kind is MediaKind.PHOTO:
@@ -151,7 +153,7 @@ class SampledFrames:
                 return
             yield from self._of_video(fd)
         if self.decoded == 0 and self.start_s == 0:
-            raise UnreadableVideo("no frame could be decoded; try re-encoding it")
+            raise UnreadableVideo(Reason.of(ReasonCode.NO_FRAME_DECODED, codec=""))
 
     def _of_video(self, fd: int) -> Iterator[Frame]:
         if self.start_s > SEEK_MARGIN_S and not self.keyframes:
@@ -160,12 +162,12 @@ class SampledFrames:
                 if before_s is not None:
                     yield from self._picked(capture, before_s)
                     return
-        # The beginning is read, never sought: MPEG-TS would land on its second key frame.
+        # Read the start, never seek to it: MPEG-TS would land on its second keyframe.
         with _capture(fd, self.keyframes) as capture:
             yield from self._picked(capture, -math.inf)
 
     def _picked(self, capture: cv2.VideoCapture, last_s: float) -> Iterator[Frame]:
-        """The frames to look at among those that follow the one at ``last_s``."""
+        """Return the picked frames among those after ``last_s``."""
         half_s = _frame_s(capture) / 2 - TIE_S
         previous = -1 if last_s < 0 else math.floor((last_s + half_s) * self.fps)
         for t_s in _times(capture, last_s):
@@ -184,17 +186,17 @@ class SampledFrames:
 
 @dataclass(frozen=True, slots=True)
 class FramesAt:
-    """Certain frames of a stretch once more, found as ``SampledFrames`` found them.
+    """Frames of a stretch that ``SampledFrames`` picked before, read again.
 
-    The stretch must begin where that one began, so that a stream without usable times counts
-    its frames in the same way.
+    The stretch must start where that one started, so that in a stream without usable timestamps
+    the frames are counted in the same way.
 
     Attributes:
         source: The file.
-        kind: Whether it holds moving pictures or one.
-        start_s: Where the stretch begins.
-        times_s: The frames asked for, rising.
-        tolerance_s: A frame that comes up to so much later stands for one that is not met.
+        kind: Whether it is a video or a photo.
+        start_s: Start of the stretch.
+        times_s: Timestamps of the requested frames, rising.
+        tolerance_s: How much later a frame may be and still stand for a requested one.
     """
 
     source: Source
@@ -204,10 +206,10 @@ class FramesAt:
     tolerance_s: float = 0.0
 
     def __iter__(self) -> Iterator[tuple[float, Frame]]:
-        """Each moment that was asked for with its frame; those that are not met are left out.
+        """Read each requested frame with the timestamp requested; missing ones are left out.
 
         Raises:
-            VideoError: Nothing can be decoded, or the file changed under the reading.
+            VideoError: No frame can be decoded, or the file changed while it was read.
         """
         with opened(self.source) as fd:
             if self.kind is MediaKind.PHOTO:
@@ -226,7 +228,7 @@ class FramesAt:
     def _met(self, capture: cv2.VideoCapture, last_s: float) -> Iterator[tuple[float, Frame]]:
         left = list(reversed(self.times_s))
         for t_s in _times(capture, last_s):
-            # A thousandth: times are kept as they were read, and read as they were.
+            # A thousandth: the same file gives the same timestamps.
             while left and left[-1] + self.tolerance_s < t_s - 0.001:
                 left.pop()
             if not left:
@@ -237,21 +239,19 @@ class FramesAt:
                     yield left.pop(), Frame(t_s, image)
 
 
-def _no_frame(capture: cv2.VideoCapture) -> str:
-    """What may be wrong with a container that opens and gives no frame."""
+def _no_frame(capture: cv2.VideoCapture) -> Reason:
+    """Return the reason for a container that opens and gives no frame, with its codec."""
     code = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=True)
     name = code.decode("ascii", "replace").strip()
-    form = f" ({name})" if name.isalnum() else ""
-    return (
-        f"no frame could be decoded{form}: it is encrypted, damaged, or in a format for which "
-        "there is no decoder here; try re-encoding it"
-    )
+    codec = f" ({name})" if name.isalnum() else ""
+    return Reason.of(ReasonCode.NO_FRAME_DECODED, codec=codec)
 
 
 def _sought(capture: cv2.VideoCapture, start_s: float) -> float | None:
-    """Seek to a frame before ``start_s`` and grab it: its time, or None if none was met.
+    """Seek to a frame before ``start_s`` and grab it. Return its timestamp, or None without one.
 
-    Early, to read on from there: the frame that a seek lands on is not always the one asked for.
+    Seeks too early on purpose and reads on from there: a seek does not always land on the frame
+    that was requested.
     """
     margin_s = SEEK_MARGIN_S
     while margin_s < start_s:
@@ -265,13 +265,13 @@ def _sought(capture: cv2.VideoCapture, start_s: float) -> float | None:
 
 
 def _times(capture: cv2.VideoCapture, last_s: float) -> Iterator[float]:
-    """The time of each frame that follows, always rising."""
+    """Return the timestamp of each following frame, always rising."""
     step_s = _frame_s(capture)
     while capture.grab():
         t_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
         if not math.isfinite(t_s) or t_s < 0:
             t_s = 0.0
-        # Some streams carry no usable time, or one that jumps back: go on by one frame then.
+        # Some streams have no usable timestamps, or ones that jump back: advance by one frame then.
         if t_s <= last_s:
             t_s = last_s + step_s
         last_s = t_s
@@ -279,7 +279,7 @@ def _times(capture: cv2.VideoCapture, last_s: float) -> Iterator[float]:
 
 
 def _frame_s(capture: cv2.VideoCapture) -> float:
-    """How long a frame stands, as declared; 0.04 where that cannot be believed."""
+    """Return the declared duration of a frame; 0.04 if the declared rate is not valid."""
     fps = capture.get(cv2.CAP_PROP_FPS)
     return 1 / fps if math.isfinite(fps) and 1 <= fps <= 1000 else 0.04
 
@@ -287,7 +287,7 @@ def _frame_s(capture: cv2.VideoCapture) -> float:
 @contextmanager
 def _capture(fd: int, keyframes: bool = False) -> Iterator[cv2.VideoCapture]:
     os.lseek(fd, 0, os.SEEK_SET)
-    # Read at each opening; there is no other way to hand it over.
+    # OpenCV reads this variable at each opening; it has no other way to receive the descriptor.
     options = f"{CAPTURE_OPTIONS}|fd;{fd}"
     os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = (
         f"{options}|avdiscard;nonkey" if keyframes else options
@@ -298,14 +298,18 @@ def _capture(fd: int, keyframes: bool = False) -> Iterator[cv2.VideoCapture]:
             raise NotMedia(container.why_unreadable(fd))
         pixels = capture.get(cv2.CAP_PROP_FRAME_WIDTH) * capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
         if pixels > MAX_PIXELS:
-            raise NotMedia(f"frames of {pixels / 1e6:.0f} megapixels; the limit is 50")
+            raise NotMedia(
+                Reason.of(
+                    ReasonCode.TOO_MANY_PIXELS, megapixels=pixels / 1e6, limit=MAX_PIXELS / 1e6
+                )
+            )
         yield capture
     finally:
         capture.release()
 
 
 def _retrieved(capture: cv2.VideoCapture) -> Image | None:
-    """The frame grabbed last, upright, with square pixels; None if it cannot be converted."""
+    """Return the last grabbed frame, upright, with square pixels; None if conversion fails."""
     ok, image = capture.retrieve()
     if not ok or image is None or image.size == 0:
         return None
@@ -315,13 +319,13 @@ def _retrieved(capture: cv2.VideoCapture) -> Image | None:
 
 
 def _with_square_pixels(image: Image, capture: cv2.VideoCapture) -> Image:
-    """A frame as wide as it is meant to be seen: some containers ask for stretched pixels."""
+    """Scale a frame to square pixels: some containers declare another pixel aspect ratio."""
     across, down = capture.get(cv2.CAP_PROP_SAR_NUM), capture.get(cv2.CAP_PROP_SAR_DEN)
     aspect = across / down if across > 0 and down > 0 else 1.0
     if aspect == 1.0 or not 1 / 8 <= aspect <= 8:
         return image
     height, width = image.shape[:2]
-    # The aspect is that of the stored frame; a frame turned by a quarter has it the other way.
+    # The ratio is that of the stored frame; a rotation by 90 degrees swaps the sides.
     if capture.get(cv2.CAP_PROP_ORIENTATION_META) % 180 == 90:
         size = (width, max(1, round(height * aspect)))
     else:
@@ -335,7 +339,7 @@ def _is_photo(fd: int) -> bool:
 
 
 def _photo(fd: int) -> Image:
-    """A photo, turned upright as its EXIF orientation says."""
+    """Decode a photo and rotate it upright by its EXIF orientation."""
     size = os.fstat(fd).st_size
     data = np.frombuffer(os.pread(fd, size, 0), np.uint8)
     try:
@@ -343,31 +347,31 @@ def _photo(fd: int) -> Image:
     except cv2.error:
         image = None
     if image is None:
-        raise UnreadableVideo("a photo that cannot be decoded (damaged, or too large)")
+        raise UnreadableVideo(Reason.of(ReasonCode.PHOTO_NOT_DECODED))
     return np.asarray(image, np.uint8)
 
 
 def _fingerprint(fd: int, partial_copies: Sequence[tuple[int, str]]) -> tuple[str, str]:
-    """SHA-256 of a file, and that of the longest known content it begins with."""
+    """Return the SHA-256 of a file, and that of the longest known content that it starts with."""
     known: dict[int, set[str]] = {}
     for size, digest in partial_copies:
         known.setdefault(size, set()).add(digest)
     whole, extends, at = hashlib.sha256(), "", 0
     for mark in [*sorted(known), math.inf]:
         while at < mark:
-            piece = os.pread(fd, int(min(_PIECE_BYTES, mark - at)), at)
-            if not piece:
+            chunk = os.pread(fd, int(min(_CHUNK_BYTES, mark - at)), at)
+            if not chunk:
                 return whole.hexdigest(), extends
-            whole.update(piece)
-            at += len(piece)
+            whole.update(chunk)
+            at += len(chunk)
         if at == mark and whole.hexdigest() in known[at]:
             extends = whole.hexdigest()
     return whole.hexdigest(), extends
 
 
-def _believed(duration_s: float, size: int) -> float:
-    """A declared duration, or infinity where the file is too small for it to be true."""
-    if 0 < duration_s <= LONGEST_S and size / duration_s >= FEWEST_BYTES_PER_S:
+def _valid_duration(duration_s: float, size: int) -> float:
+    """Return a declared duration, or infinity if the file is too small for it."""
+    if 0 < duration_s <= MAX_DURATION_S and size / duration_s >= MIN_BYTES_PER_S:
         return duration_s
     return math.inf
 
@@ -375,6 +379,6 @@ def _believed(duration_s: float, size: int) -> float:
 def _expect(source: Source, fd: int) -> None:
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode):
-        raise UnsafeFile("not a regular file")
+        raise UnsafeFile(Reason.of(ReasonCode.NOT_A_REGULAR_FILE))
     if Stamp.of(status) != source.stamp:
-        raise FileChanged("written or replaced while it was read")
+        raise FileChanged(Reason.of(ReasonCode.CHANGED_WHILE_READ))

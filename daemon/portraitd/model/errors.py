@@ -4,43 +4,81 @@
 
     PortraitdError
     ├── ConfigError          the operator; exit 78, systemd does not restart
-    │   └── ModelError       a model file is missing, damaged, or not the one it should be
-    ├── AlreadyRunning       nobody: another portraitd holds this home; exit 75
-    ├── VideoError           whoever dropped the file; it goes to failed with this reason
-    │   ├── NotMedia         the content is no video and no photo
-    │   ├── UnreadableVideo  a container was opened, but no frame could be decoded
+    │   └── ModelError       a model file is missing, damaged, or not the expected one
+    ├── AlreadyRunning       no action: another portraitd holds this home; exit 75
+    ├── VideoError           the person who dropped the file; the file fails with this reason
+    │   ├── NotMedia         the content is neither a video nor a photo
+    │   ├── UnreadableVideo  the container opened, but no frame could be decoded
     │   ├── UnsafeFile       not a regular file (link, pipe, socket)
-    │   └── FileChanged      written, replaced or removed while it was read; looked at again
-    ├── WorkerDied           nobody: a worker process crashed, hung or was killed; retried
-    ├── WorkersAway          the machine: a scheduler or a host is out of reach; given elsewhere
+    │   └── FileChanged      written, replaced or removed while it was read; scanned again
+    ├── WorkerDied           no action: a worker crashed, hung or was killed; the job is retried
+    ├── WorkersUnavailable   no action: scheduler or host unreachable; the job goes elsewhere
     ├── StoreError           the machine (disk full, damaged database); back off
-    └── PublishError         the machine (share away, read-only); back off
+    └── PublishError         the machine (share not mounted, read-only); back off
         ├── MassDisappearance    the operator: `portraitd accept`, or the share comes back
-        └── ForeignTree          the operator: the tree is another store's
+        └── ForeignTree          the operator: the tree belongs to another store
 
-Those that leave a worker process carry one message and nothing else: an exception whose
+Errors that leave a worker process carry one argument, a sentence or a reason: an exception whose
 ``__init__`` takes more cannot be unpickled on the other side.
 """
 
+from __future__ import annotations
+
+from typing import ClassVar
+
+from portraitd.model.reasons import Reason, ReasonCode
+
 
 class PortraitdError(Exception):
-    """Everything portraitd raises on purpose."""
+    """Base class of all errors that portraitd raises on purpose.
+
+    Attributes:
+        code: Code of an error that is raised with a sentence only.
+    """
+
+    code: ClassVar[ReasonCode] = ReasonCode.OTHER
+
+    def __init__(self, reason: str | Reason = "") -> None:
+        super().__init__(reason)
+
+    def __str__(self) -> str:
+        return self.reason.text
+
+    @property
+    def reason(self) -> Reason:
+        """The code and sentence of the error.
+
+        A compromised worker can put anything into an error; the result is a reason all the same.
+        """
+        given = self.args[0] if self.args else ""
+        if isinstance(given, str):
+            return Reason(self.code, given)
+        code, text = getattr(given, "code", None), getattr(given, "text", None)
+        if isinstance(code, ReasonCode) and isinstance(text, str):
+            return Reason(code, text)
+        return Reason(self.code, type(self).__name__)
 
 
 class ConfigError(PortraitdError):
-    """The configuration or the command line is wrong. Says which key and what to write."""
+    """The configuration or the command line is wrong. Names the key and what to write."""
+
+    code = ReasonCode.CONFIGURATION
 
 
 class ModelError(ConfigError):
-    """A model file is missing, damaged, or not the one it should be. Says how to get it."""
+    """A model file is missing, damaged, or not the expected one. Says how to get it."""
 
 
 class AlreadyRunning(PortraitdError):
     """Another portraitd works on this home."""
 
+    code = ReasonCode.ALREADY_RUNNING
+
 
 class VideoError(PortraitdError):
     """A file cannot be processed. The file is at fault; other files are not."""
+
+    code = ReasonCode.NOT_MEDIA
 
 
 class NotMedia(VideoError):
@@ -48,36 +86,54 @@ class NotMedia(VideoError):
 
 
 class UnreadableVideo(VideoError):
-    """A container was opened, but no frame could be decoded."""
+    """The container opened, but no frame could be decoded."""
+
+    code = ReasonCode.NO_FRAME_DECODED
 
 
 class UnsafeFile(VideoError):
     """Not a regular file: a symbolic link, a pipe, a socket or a device."""
 
+    code = ReasonCode.NOT_A_REGULAR_FILE
+
 
 class FileChanged(VideoError):
     """The file was written, replaced or removed while it was read."""
 
+    code = ReasonCode.CHANGED_WHILE_READ
+
 
 class WorkerDied(PortraitdError):
-    """A worker process crashed, hung or was killed. The job may be tried again."""
+    """A worker process crashed, hung or was killed. The job can be retried."""
+
+    code = ReasonCode.WORKER_DIED
 
 
-class WorkersAway(PortraitdError):
-    """The machine that runs a job, or the way to it, is gone. The job is as it was."""
+class WorkersUnavailable(PortraitdError):
+    """The machine that runs a job cannot be reached. The job is unchanged."""
+
+    code = ReasonCode.WORKERS_UNAVAILABLE
 
 
 class StoreError(PortraitdError):
     """The database cannot be read or written."""
 
+    code = ReasonCode.STORE_FAILED
+
 
 class PublishError(PortraitdError):
     """The people tree cannot be written."""
 
+    code = ReasonCode.PUBLISHING_FAILED
+
 
 class MassDisappearance(PublishError):
-    """Much of the people tree is gone at once. No decision is taken."""
+    """Many portraits disappeared from the people tree at once. No edit is recorded."""
+
+    code = ReasonCode.PORTRAITS_DISAPPEARED
 
 
 class ForeignTree(PublishError):
     """The people tree belongs to another store."""
+
+    code = ReasonCode.TREE_OF_ANOTHER_STORE

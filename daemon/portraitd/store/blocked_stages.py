@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from portraitd.model.reasons import Reason
 from portraitd.store.database import Database
+from portraitd.store.files import reason_of
 
 
 class BlockedStages:
@@ -11,16 +13,18 @@ class BlockedStages:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def note(self, stage: str, reason: str, now_s: float) -> bool:
+    def note(self, stage: str, reason: Reason, now_s: float) -> bool:
         """A stage cannot go on. Returns whether that is news."""
         if self.all().get(stage) == reason:
             return False
         self._db.execute(
             """
-            insert into blocked_stages values (?, ?, ?) on conflict (stage) do update set
-                reason = excluded.reason, since = excluded.since
+            insert into blocked_stages (stage, reason, reason_code, since) values (?, ?, ?, ?)
+            on conflict (stage) do update set
+                reason = excluded.reason, reason_code = excluded.reason_code,
+                since = excluded.since
             """,
-            (stage, reason, now_s),
+            (stage, reason.text, reason.code, now_s),
         )
         return True
 
@@ -28,7 +32,9 @@ class BlockedStages:
         """A stage goes on. Returns whether anything had stood in its way."""
         return self._db.execute("delete from blocked_stages where stage = ?", (stage,)).rowcount > 0
 
-    def all(self) -> dict[str, str]:
-        """The reason by stage."""
-        rows = self._db.execute("select stage, reason from blocked_stages order by stage")
-        return {row["stage"]: row["reason"] for row in rows}
+    def all(self) -> dict[str, Reason]:
+        """Return the reason of each blocked stage."""
+        rows = self._db.execute(
+            "select stage, reason, reason_code from blocked_stages order by stage"
+        )
+        return {row["stage"]: reason_of(row) for row in rows}

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from portraitd.model.media_file import FileState, Source, Stamp
+from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
 from portraitd.store.database import Database
 from portraitd.store.partial_copies import Beginnings
 
 INBOX = b""
 """The root of files in the inbox, so that a home can be moved."""
-
-OPEN_STATES = (FileState.WAITING, FileState.READY, FileState.PROBING, FileState.ENCODING)
 
 
 def display_path(path: bytes | Path) -> str:
@@ -32,7 +31,7 @@ class KnownFile:
     path: Path
     stamp: Stamp
     state: FileState
-    reason: str
+    reason: Reason
     attempts: int
     video_id: int | None
 
@@ -74,7 +73,7 @@ class Files:
         stamp: Stamp,
         state: FileState,
         now_s: float,
-        reason: str = "",
+        reason: Reason = NO_REASON,
     ) -> int:
         """Write down what a path is now; an older content under the same path is forgotten.
 
@@ -84,22 +83,34 @@ class Files:
             row = self._db.execute(
                 """
                 insert into files
-                    (root, path, size, mtime_ns, inode, state, reason, seen_at, changed_at)
-                values (?, ?, ?, ?, ?, ?, ?, ?, ?)
+                    (root, path, size, mtime_ns, inode, state, reason, reason_code, seen_at,
+                        changed_at)
+                values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                 on conflict (root, path) do update set
                     size = excluded.size, mtime_ns = excluded.mtime_ns, inode = excluded.inode,
-                    state = excluded.state, reason = excluded.reason, attempts = 0,
-                    video_id = null, changed_at = excluded.changed_at
+                    state = excluded.state, reason = excluded.reason,
+                    reason_code = excluded.reason_code, attempts = 0, video_id = null,
+                    changed_at = excluded.changed_at
                 returning id
                 """,
-                (root, os.fsencode(path), *_signed(stamp), state, reason, now_s, now_s),
+                (
+                    root,
+                    os.fsencode(path),
+                    *_signed(stamp),
+                    state,
+                    reason.text,
+                    reason.code,
+                    now_s,
+                    now_s,
+                ),
             ).fetchone()
             orphans = self._db.execute(
                 """
                 select id, replaces from videos where state = 'queued' and not exists (
                     select 1 from files where video_id = coalesce(videos.replaces, videos.id)
-                        and (state <> 'duplicate' or reason like 'same content%'))
-                """
+                        and (state <> 'duplicate' or reason_code = ?))
+                """,
+                (ReasonCode.DUPLICATE_OF,),
             ).fetchall()
             for orphan in orphans:
                 if orphan["replaces"]:
@@ -125,17 +136,17 @@ class Files:
         file_id: int,
         state: FileState,
         now_s: float,
-        reason: str = "",
+        reason: Reason = NO_REASON,
         video_id: int | None = None,
     ) -> None:
         """One file, one state further; a video id once given is kept."""
         self._db.execute(
             """
-            update files set state = ?, reason = ?, changed_at = ?,
+            update files set state = ?, reason = ?, reason_code = ?, changed_at = ?,
                 video_id = coalesce(?, video_id)
             where id = ?
             """,
-            (state, reason, now_s, video_id, file_id),
+            (state, reason.text, reason.code, now_s, video_id, file_id),
         )
 
     def rename(self, file_id: int, path: Path) -> None:
@@ -172,7 +183,8 @@ class Files:
         """Failed files become ready again. Returns how many."""
         return self._db.execute(
             """
-            update files set state = 'ready', reason = '', attempts = 0, changed_at = ?
+            update files set state = 'ready', reason = '', reason_code = '', attempts = 0,
+                changed_at = ?
             where state = 'failed' and video_id is null
             """,
             (now_s,),
@@ -240,7 +252,12 @@ def _known(row: sqlite3.Row) -> KnownFile:
             inode if inode >= 0 else inode + (1 << 64),
         ),
         state=FileState(row["state"]),
-        reason=row["reason"],
+        reason=reason_of(row),
         attempts=row["attempts"],
         video_id=row["video_id"],
     )
+
+
+def reason_of(row: sqlite3.Row) -> Reason:
+    """Return the reason in the columns ``reason_code`` and ``reason``."""
+    return Reason(ReasonCode(row["reason_code"]), row["reason"])

@@ -1,41 +1,43 @@
-"""What became of a file, for whoever asks why."""
+"""Read the history of a file: its states, their reasons, and the progress of its content."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from portraitd.model.reasons import NO_REASON, Reason
 from portraitd.store.database import Database
+from portraitd.store.files import reason_of
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A file came to a state.
+    """A change of a file's state.
 
     Attributes:
         at_s: Seconds since 1970.
         state, reason: As in ``files``.
-        size: Of the file then, in bytes.
+        size: Size of the file at that time, in bytes.
     """
 
     at_s: float
     state: str
-    reason: str
+    reason: Reason
     size: int
 
 
 @dataclass(frozen=True, slots=True)
 class ContentHistory:
-    """What is known of the content of a file, and how far it has got.
+    """The content of a file, and how much of it is processed.
 
     Attributes:
         sha256: Hexadecimal.
         kind: ``video`` or ``photo``.
-        duration_s: As declared; infinite where that cannot be believed.
-        width_px, height_px: Of the upright frame.
-        slices, slices_done, slices_running: How many.
-        attempts: Of the slice that was tried most often.
-        trouble: Why a slice was lost last; empty if none was.
-        faces: Found so far.
+        duration_s: As declared; infinite if that is not valid.
+        width_px, height_px: Size of the upright frame.
+        slices, slices_done, slices_running: Number of slices.
+        attempts: Attempts of the slice that was tried most often.
+        failure: Why the last attempt failed; ``NO_REASON`` if none did.
+        faces: Faces found so far.
     """
 
     sha256: str
@@ -47,26 +49,26 @@ class ContentHistory:
     slices_done: int
     slices_running: int
     attempts: int
-    blocked: str
+    failure: Reason
     faces: int
 
 
 class History:
-    """Reads the steps of files and the state of their contents."""
+    """Reads the state changes of files and the progress of their contents."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
 
     def of_file(self, file_id: int) -> list[Step]:
-        """What became of a file, the oldest first."""
+        """Return the state changes of a file, the oldest first."""
         rows = self._db.execute(
-            "select at, state, reason, size from file_steps where file_id = ? order by id",
+            "select * from file_steps where file_id = ? order by id",
             (file_id,),
         )
-        return [Step(row["at"], row["state"], row["reason"], row["size"]) for row in rows]
+        return [Step(row["at"], row["state"], reason_of(row), row["size"]) for row in rows]
 
     def of_content(self, video_id: int) -> ContentHistory | None:
-        """How far a content has got; None if it was forgotten."""
+        """Return the progress of a content; None if it was erased."""
         row = self._db.execute(
             """
             select videos.*,
@@ -74,8 +76,7 @@ class History:
                 count(slices.id) as slices,
                 count(slices.id) filter (where slices.state = 'done') as slices_done,
                 count(slices.id) filter (where slices.state = 'running') as slices_running,
-                coalesce(max(slices.attempts), 0) as attempts,
-                coalesce(max(slices.reason), '') as trouble
+                coalesce(max(slices.attempts), 0) as attempts
             from videos left join slices on slices.video_id = videos.id
             where videos.id = ? group by videos.id
             """,
@@ -83,10 +84,18 @@ class History:
         ).fetchone()
         if row is None:
             return None
-        return ContentHistory(**{name: row[name] for name in ContentHistory.__slots__})
+        failed = self._db.execute(
+            """
+            select reason, reason_code from slices where video_id = ? and reason <> ''
+            order by attempts desc, id desc limit 1
+            """,
+            (video_id,),
+        ).fetchone()
+        columns = {name: row[name] for name in ContentHistory.__slots__ if name != "failure"}
+        return ContentHistory(**columns, failure=reason_of(failed) if failed else NO_REASON)
 
     def ready_before(self, file_id: int) -> int:
-        """How many files are looked into before this one."""
+        """Return how many files are probed before this one."""
         row = self._db.execute(
             "select count(*) from files where state = 'ready' and id < ?", (file_id,)
         ).fetchone()

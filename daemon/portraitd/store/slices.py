@@ -9,15 +9,14 @@ from dataclasses import dataclass
 
 from portraitd.model.face import SliceFaces
 from portraitd.model.media_file import FileState, JobState, MediaFacts, MediaKind, Slice, VideoState
-from portraitd.store.corrections.rematching import CONTENT_SQL
+from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
+from portraitd.store.corrections.face_fingerprints import CONTENT_SQL
 from portraitd.store.database import Database
 from portraitd.store.detections import Detections
 from portraitd.store.erasure.tombstones import Tombstones
-from portraitd.store.files import Files, KnownFile, display_path
+from portraitd.store.files import Files, KnownFile, display_path, reason_of
 from portraitd.store.partial_copies import Beginnings
 from portraitd.store.slice_order import SliceOrder
-
-FORGOTTEN_REASON = "this content was forgotten at somebody's word; privacy.dropped_again says more"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,7 @@ class VideoOutcome:
 
     video_id: int
     state: VideoState
-    reason: str
+    reason: Reason
     faces: int
     seconds: float
 
@@ -113,25 +112,27 @@ class SliceQueue:
         """Turn a file that was looked into into a video with slices, or into a duplicate."""
         with self._db.transaction():
             known = self._db.execute(
-                "select id, state, reason from videos where sha256 = ?", (facts.sha256,)
+                "select id, state, reason, reason_code from videos where sha256 = ?",
+                (facts.sha256,),
             ).fetchone()
             if known:
                 state, reason = self._duplicate(file, known)
                 self._files.move_on(file.id, state, now_s, reason, known["id"])
                 return state
             if self._refuse_forgotten and self._tombstones.has_content(facts.sha256):
-                self._files.move_on(file.id, FileState.FORGOTTEN, now_s, FORGOTTEN_REASON)
+                erased = Reason.of(ReasonCode.ERASED_EARLIER)
+                self._files.move_on(file.id, FileState.FORGOTTEN, now_s, erased)
                 return FileState.FORGOTTEN
             if whole := self._beginnings.whole_of(facts.sha256):
-                reason = f"the beginning of {self._name(whole, file)}"
+                reason = _partial_copy_of(self._name(whole, file))
                 self._files.move_on(file.id, FileState.DUPLICATE, now_s, reason, whole)
                 return FileState.DUPLICATE
             pieces = cut(facts, slice_s)
             if facts.extends and (whole := self._beginnings.extend(facts, file.stamp.size, pieces)):
                 for earlier in self._files.of_video(whole):
-                    reason = f"the beginning of {display_path(file.path)}"
+                    reason = _partial_copy_of(display_path(file.path))
                     self._files.move_on(earlier.id, FileState.DUPLICATE, now_s, reason)
-                self._files.move_on(file.id, FileState.ENCODING, now_s, "", whole)
+                self._files.move_on(file.id, FileState.ENCODING, now_s, NO_REASON, whole)
                 return FileState.ENCODING
             video_id = self._db.execute(
                 """
@@ -158,7 +159,7 @@ class SliceQueue:
                 """,
                 [(video_id, start, stop, priority) for start, stop in pieces],
             )
-            self._files.move_on(file.id, FileState.ENCODING, now_s, "", video_id)
+            self._files.move_on(file.id, FileState.ENCODING, now_s, NO_REASON, video_id)
             return FileState.ENCODING
 
     def claim(self) -> ClaimedSlice | None:
@@ -214,8 +215,8 @@ class SliceQueue:
         with self._db.transaction():
             taken = self._db.execute(
                 """
-                update slices set state = 'done', reason = '', sampled = ?, decoded = ?, ended_s = ?,
-                    seconds = ?, finished_at = ?
+                update slices set state = 'done', reason = '', reason_code = '', sampled = ?,
+                    decoded = ?, ended_s = ?, seconds = ?, finished_at = ?
                 where id = ? and state = 'running'
                 """,
                 (
@@ -233,31 +234,39 @@ class SliceQueue:
             return self._finish(claimed.video_id, now_s)
 
     def lose(
-        self, claimed: ClaimedSlice, reason: str, attempts: int, now_s: float
+        self, claimed: ClaimedSlice, reason: Reason, attempts: int, now_s: float
     ) -> VideoOutcome | None:
         """A worker died on a slice: queue it again, or give it up after so many attempts."""
         with self._db.transaction():
             given_up = claimed.attempts >= attempts
             self._db.execute(
-                "update slices set state = ?, reason = ? where id = ? and state = 'running'",
-                (JobState.FAILED if given_up else JobState.QUEUED, reason, claimed.slice_id),
+                """
+                update slices set state = ?, reason = ?, reason_code = ?
+                where id = ? and state = 'running'
+                """,
+                (
+                    JobState.FAILED if given_up else JobState.QUEUED,
+                    reason.text,
+                    reason.code,
+                    claimed.slice_id,
+                ),
             )
             return self._finish(claimed.video_id, now_s) if given_up else None
 
-    def reject(self, claimed: ClaimedSlice, reason: str, now_s: float) -> VideoOutcome | None:
+    def reject(self, claimed: ClaimedSlice, reason: Reason, now_s: float) -> VideoOutcome | None:
         """The content is at fault: no other slice of it is tried."""
         with self._db.transaction():
             self._db.execute(
                 """
-                update slices set state = 'failed', reason = ?
+                update slices set state = 'failed', reason = ?, reason_code = ?
                 where video_id = ? and (id = ? or state = 'queued')
                 """,
-                (reason, claimed.video_id, claimed.slice_id),
+                (reason.text, reason.code, claimed.video_id, claimed.slice_id),
             )
             return self._finish(claimed.video_id, now_s)
 
     def forget_changed(
-        self, claimed: ClaimedSlice, state: FileState, reason: str, now_s: float
+        self, claimed: ClaimedSlice, state: FileState, reason: Reason, now_s: float
     ) -> None:
         """The file was written or removed while it was read: nothing found in it counts."""
         with self._db.transaction():
@@ -270,25 +279,31 @@ class SliceQueue:
                     known.id,
                     FileState.READY if other_name else state,
                     now_s,
-                    "" if other_name else reason,
+                    NO_REASON if other_name else reason,
                 )
 
     def retry(self, now_s: float) -> int:
         """Failed videos are queued again, their failed slices only. Returns how many videos."""
         with self._db.transaction():
             self._db.execute(
-                "update slices set state = 'queued', attempts = 0, reason = '' where state = 'failed'"
+                """
+                update slices set state = 'queued', attempts = 0, reason = '', reason_code = ''
+                where state = 'failed'
+                """
             )
             self._db.execute(
                 """
-                update files set state = 'encoding', reason = '', changed_at = ?
+                update files set state = 'encoding', reason = '', reason_code = '', changed_at = ?
                 where state = 'failed'
                     and video_id in (select id from videos where state = 'failed')
                 """,
                 (now_s,),
             )
             return self._db.execute(
-                "update videos set state = 'queued', reason = '' where state = 'failed'"
+                """
+                update videos set state = 'queued', reason = '', reason_code = ''
+                where state = 'failed'
+                """
             ).rowcount
 
     def any_open(self) -> bool:
@@ -337,11 +352,12 @@ class SliceQueue:
         found = self._db.execute("select 1 from slices where id = ?", (claimed.slice_id,))
         return found.fetchone() is not None
 
-    def _duplicate(self, file: KnownFile, video: sqlite3.Row) -> tuple[FileState, str]:
+    def _duplicate(self, file: KnownFile, video: sqlite3.Row) -> tuple[FileState, Reason]:
         name = self._name(video["id"], file)
         if video["state"] == VideoState.FAILED:
-            return FileState.FAILED, f"same content as {name}, which failed: {video['reason']}"
-        return FileState.DUPLICATE, f"same content as {name}"
+            failed = Reason.of(ReasonCode.DUPLICATE_OF_FAILED, name=name, cause=video["reason"])
+            return FileState.FAILED, failed
+        return FileState.DUPLICATE, Reason.of(ReasonCode.DUPLICATE_OF, name=name)
 
     def _name(self, video_id: int, file: KnownFile) -> str:
         """Another name of a content, in words."""
@@ -358,16 +374,17 @@ class SliceQueue:
         state, reason = _judge(video, slices)
         self._db.execute(
             """
-            update videos set state = ?, reason = ?, finished_at = ?, tracked = 0 where id = ?
+            update videos set state = ?, reason = ?, reason_code = ?, finished_at = ?, tracked = 0
+            where id = ?
             """,
-            (state, reason, now_s, video_id),
+            (state, reason.text, reason.code, now_s, video_id),
         )
         self._db.execute(
             """
-            update files set state = ?, reason = ?, changed_at = ?
+            update files set state = ?, reason = ?, reason_code = ?, changed_at = ?
             where video_id = ? and state = 'encoding'
             """,
-            (state, reason, now_s, video_id),
+            (state, reason.text, reason.code, now_s, video_id),
         )
         faces = self._db.execute(
             "select count(*) from faces where video_id = ?", (video_id,)
@@ -375,14 +392,19 @@ class SliceQueue:
         return VideoOutcome(video_id, state, reason, faces, sum(job["seconds"] for job in slices))
 
 
-def _judge(video: sqlite3.Row, slices: Sequence[sqlite3.Row]) -> tuple[VideoState, str]:
+def _judge(video: sqlite3.Row, slices: Sequence[sqlite3.Row]) -> tuple[VideoState, Reason]:
     """Failed with a slice's reason, or done, with a note where the end was not reached."""
     failed = [job for job in slices if job["state"] == JobState.FAILED]
     if failed:
-        return VideoState.FAILED, failed[0]["reason"]
+        return VideoState.FAILED, reason_of(failed[0])
     ended = max((job["ended_s"] for job in slices if job["ended_s"] is not None), default=0.0)
     duration = video["duration_s"]
     frame_s = 1.0 / video["fps"] if video["fps"] > 0 else 1.0
     if math.isfinite(duration) and ended + 2 * frame_s < 0.95 * duration:
-        return VideoState.DONE, f"only {ended:.1f} s of {duration:.1f} s could be decoded"
-    return VideoState.DONE, ""
+        partly = Reason.of(ReasonCode.PARTLY_DECODED, decoded_s=ended, duration_s=duration)
+        return VideoState.DONE, partly
+    return VideoState.DONE, NO_REASON
+
+
+def _partial_copy_of(name: str) -> Reason:
+    return Reason.of(ReasonCode.PARTIAL_COPY_OF, name=name)

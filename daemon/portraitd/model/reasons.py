@@ -1,0 +1,227 @@
+"""Why a file, a video or a stage is in its state: a code for programs, one sentence for people.
+
+Programs compare codes; nothing reads the sentence. This module is the only place that makes it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from string import Formatter
+from typing import Any, Self
+
+from portraitd.model.wording import counted
+
+
+class ReasonCode(StrEnum):
+    """Reasons, as they are stored, logged and printed in JSON. A code never changes its meaning."""
+
+    NONE = ""
+    OTHER = "other"
+
+    # The file is waiting: it may still be written.
+    STILL_CHANGING = "still_changing"
+    OPEN_FOR_WRITING = "open_for_writing"
+    CANNOT_TELL_IF_OPEN = "cannot_tell_if_open"
+
+    # The file is incomplete: it waits, and fails if it is processed as it is.
+    EMPTY = "empty"
+    PREALLOCATED = "preallocated"
+    ONLY_ZEROS = "only_zeros"
+    INDEX_MISSING = "index_missing"
+    BYTES_MISSING = "bytes_missing"
+
+    # The path is not a regular file that can be read.
+    SYMBOLIC_LINK = "symbolic_link"
+    PIPE = "pipe"
+    SOCKET = "socket"
+    DEVICE = "device"
+    NOT_A_REGULAR_FILE = "not_a_regular_file"
+    CANNOT_READ = "cannot_read"
+    CANNOT_LIST = "cannot_list"
+    IGNORED_NAME = "ignored_name"
+    NO_SUCH_FILE = "no_such_file"
+    REMOVED = "removed"
+    CHANGED_WHILE_READ = "changed_while_read"
+
+    # The content is not a video or photo that can be decoded.
+    NOT_MEDIA = "not_media"
+    OTHER_FILE_TYPE = "other_file_type"
+    TEXT_FILE = "text_file"
+    PLAYLIST = "playlist"
+    SOUND_ONLY = "sound_only"
+    UNKNOWN_FORMAT = "unknown_format"
+    ENCRYPTED = "encrypted"
+    NO_PICTURES = "no_pictures"
+    INDEX_DAMAGED = "index_damaged"
+    NO_FRAME_DECODED = "no_frame_decoded"
+    PHOTO_NOT_DECODED = "photo_not_decoded"
+    TOO_MANY_PIXELS = "too_many_pixels"
+    PARTLY_DECODED = "partly_decoded"
+
+    # The content is known already.
+    DUPLICATE_OF = "duplicate_of"
+    DUPLICATE_OF_FAILED = "duplicate_of_failed"
+    PARTIAL_COPY_OF = "partial_copy_of"
+    ERASED = "erased"
+    ERASED_EARLIER = "erased_earlier"
+
+    # A job failed, whatever the content is.
+    WORKER_DIED = "worker_died"
+    WORKER_KILLED = "worker_killed"
+    WORKER_EXITED = "worker_exited"
+    OUT_OF_MEMORY = "out_of_memory"
+    CPU_LIMIT = "cpu_limit"
+    TIMEOUT = "timeout"
+    INVALID_RESULT = "invalid_result"
+    UNEXPECTED_ERROR = "unexpected_error"
+    FILE_REFUSED = "file_refused"
+    WORKERS_LOST = "workers_lost"
+    WORKERS_UNAVAILABLE = "workers_unavailable"
+    TRACKING_FAILED = "tracking_failed"
+    GROUPING_FAILED = "grouping_failed"
+
+    # A folder or the machine blocks a stage.
+    INBOX_UNAVAILABLE = "inbox_unavailable"
+    INBOX_MARKER_MISSING = "inbox_marker_missing"
+    SHARE_NOT_RESPONDING = "share_not_responding"
+    STORE_FAILED = "store_failed"
+    PUBLISHING_FAILED = "publishing_failed"
+    PORTRAITS_DISAPPEARED = "portraits_disappeared"
+    TREE_OF_ANOTHER_STORE = "tree_of_another_store"
+    CONFIGURATION = "configuration"
+    ALREADY_RUNNING = "already_running"
+
+    # `explain` only: why nothing is stored about a path.
+    NOT_IN_INBOX = "not_in_inbox"
+    IS_FOLDER = "is_folder"
+    NOT_SCANNED_YET = "not_scanned_yet"
+
+    @classmethod
+    def _missing_(cls, value: object) -> ReasonCode:
+        """Return ``OTHER`` for a code that another version wrote."""
+        return cls.OTHER
+
+
+INCOMPLETE = frozenset({
+    ReasonCode.EMPTY, ReasonCode.PREALLOCATED, ReasonCode.ONLY_ZEROS, ReasonCode.INDEX_MISSING,
+    ReasonCode.BYTES_MISSING,
+})  # fmt: skip
+"""Reasons to wait for the rest of a file, up to ``inbox.unfinished_s``."""
+
+INACCESSIBLE = frozenset({ReasonCode.CANNOT_READ, ReasonCode.CANNOT_LIST})
+"""Reasons that can pass without a change of the file: it waits, and is tried at every scan."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """A reason code with its sentence; false if there is no reason."""
+
+    code: ReasonCode
+    text: str
+
+    @classmethod
+    def of(cls, code: ReasonCode, **facts: Any) -> Self:
+        """Make the sentence of a code.
+
+        Args:
+            code: One that has a sentence of its own.
+            facts: The values named in that sentence.
+
+        Raises:
+            KeyError: The sentence needs another fact, or the code has no sentence.
+        """
+        return cls(code, _SENTENCES.vformat(_TEXTS[code], (), facts))
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __bool__(self) -> bool:
+        return self.code is not ReasonCode.NONE
+
+
+NO_REASON = Reason(ReasonCode.NONE, "")
+
+
+class _Sentences(Formatter):
+    """``str.format``, and ``{count:byte|bytes}`` for a number with its noun."""
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        singular, separator, plural = format_spec.partition("|")
+        if separator:
+            return counted(value, singular, plural)
+        return str(super().format_field(value, format_spec))
+
+
+_SENTENCES = _Sentences()
+
+_TEXTS = {
+    ReasonCode.STILL_CHANGING: "waiting until the file stops changing",
+    ReasonCode.OPEN_FOR_WRITING: "another program has the file open for writing",
+    ReasonCode.CANNOT_TELL_IF_OPEN: (
+        "cannot tell whether another program is still writing this file (network mount); waiting "
+        "until it is unchanged for {quiet_s:g} s"
+    ),
+    ReasonCode.EMPTY: "the file is empty",
+    ReasonCode.PREALLOCATED: (
+        "the file is preallocated and mostly empty: probably still being copied"
+    ),
+    ReasonCode.ONLY_ZEROS: "incomplete: the file starts with zeros only",
+    ReasonCode.INDEX_MISSING: "incomplete: the index at the end of the file is missing",
+    ReasonCode.BYTES_MISSING: "incomplete: {missing:byte|bytes} missing at the end of the file",
+    ReasonCode.SYMBOLIC_LINK: "a symbolic link; portraitd does not follow links",
+    ReasonCode.PIPE: "a pipe, not a regular file",
+    ReasonCode.SOCKET: "a socket, not a regular file",
+    ReasonCode.DEVICE: "a device, not a regular file",
+    ReasonCode.NOT_A_REGULAR_FILE: "not a regular file",
+    ReasonCode.CANNOT_READ: "cannot read the file: {error}",
+    ReasonCode.CANNOT_LIST: "cannot list the folder: {error}",
+    ReasonCode.IGNORED_NAME: "ignored because of its name (hidden, temporary or system file)",
+    ReasonCode.NO_SUCH_FILE: "no such file",
+    ReasonCode.REMOVED: "the file was removed or renamed",
+    ReasonCode.CHANGED_WHILE_READ: "the file was written or replaced while it was being read",
+    ReasonCode.OTHER_FILE_TYPE: "{kind}, not a video or photo",
+    ReasonCode.TEXT_FILE: "a text file, not a video or photo",
+    ReasonCode.PLAYLIST: "a playlist that refers to other files; drop the video itself",
+    ReasonCode.SOUND_ONLY: "an audio file without pictures",
+    ReasonCode.UNKNOWN_FORMAT: "the start of the file is damaged, or its format is not supported",
+    ReasonCode.ENCRYPTED: "the video is encrypted; drop a copy without copy protection",
+    ReasonCode.NO_PICTURES: (
+        "the file contains no pictures: only audio or text, or its index is damaged"
+    ),
+    ReasonCode.INDEX_DAMAGED: "the index of the file is damaged, or its codec is not supported",
+    ReasonCode.NO_FRAME_DECODED: (
+        "no frame could be decoded{codec}: the file is encrypted, damaged, or its codec is not "
+        "supported; try re-encoding it"
+    ),
+    ReasonCode.PHOTO_NOT_DECODED: "the photo could not be decoded: it is damaged or too large",
+    ReasonCode.TOO_MANY_PIXELS: (
+        "the frames have {megapixels:.0f} megapixels; the limit is {limit:.0f}"
+    ),
+    ReasonCode.PARTLY_DECODED: "only {decoded_s:.1f} s of {duration_s:.1f} s could be decoded",
+    ReasonCode.DUPLICATE_OF: "same content as {name}",
+    ReasonCode.DUPLICATE_OF_FAILED: "same content as {name}, which failed: {cause}",
+    ReasonCode.PARTIAL_COPY_OF: "partial copy of {name}",
+    ReasonCode.ERASED: "erased on {day}",
+    ReasonCode.ERASED_EARLIER: (
+        "the content was erased with `portraitd forget`; see privacy.dropped_again"
+    ),
+    ReasonCode.UNEXPECTED_ERROR: "unexpected {kind}: {error}",
+    ReasonCode.WORKER_KILLED: "the worker was killed by {signal}",
+    ReasonCode.WORKER_EXITED: "the worker exited without a result (exit code {exit_code})",
+    ReasonCode.OUT_OF_MEMORY: "the worker ran out of memory",
+    ReasonCode.CPU_LIMIT: "the worker used more CPU time than its limit and was killed",
+    ReasonCode.TIMEOUT: "the worker took longer than {limit_s:.0f} s and was killed",
+    ReasonCode.INVALID_RESULT: "invalid result from worker: {error}",
+    ReasonCode.FILE_REFUSED: "the worker refused the file {count} times in a row",
+    ReasonCode.WORKERS_LOST: "{count} workers were lost while they ran the job, the last: {cause}",
+    ReasonCode.TRACKING_FAILED: "faces could not be tracked ({error}); they stay unassigned",
+    ReasonCode.INBOX_UNAVAILABLE: "{inbox}: {cause}",
+    ReasonCode.INBOX_MARKER_MISSING: (
+        "the inbox marker {marker} is missing: the share is probably not mounted. If {inbox} is "
+        "the inbox, run `portraitd init`"
+    ),
+    ReasonCode.NOT_IN_INBOX: "the file is not in the inbox, {inbox}",
+    ReasonCode.IS_FOLDER: "a folder; each file in it is processed separately",
+    ReasonCode.NOT_SCANNED_YET: "not scanned yet",
+}
