@@ -37,7 +37,7 @@ def test_what_people_do_is_listed_and_undone(tmp_path: Path, two_people: Path) -
 
         refused = portraitd("undo", "99", "--home", home)
         assert 78 == refused.returncode
-        assert "there is no row 99" in refused.stderr
+        assert "there is no entry 99" in refused.stderr
         assert 0 == daemon.stop()
 
     answer = portraitd("undo", "2", "--home", home)

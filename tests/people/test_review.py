@@ -81,7 +81,7 @@ class Desk:
 
     def show(self, places: dict[int, int]) -> None:
         """The tree shows what was done so far."""
-        self.publications.note(Publication(1, self.store.ledger.last_id(), "look"), places, 1.0)
+        self.publications.record(Publication(1, self.store.ledger.last_id(), "look"), places, 1.0)
 
     def at(self, *times_s: float) -> None:
         for steady_s in times_s:

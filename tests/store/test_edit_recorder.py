@@ -246,7 +246,7 @@ def test_what_cannot_be_undone_is_said(desk: Desk) -> None:
     with pytest.raises(ConfigError, match="no row 7"):
         desk.undo(7)
     desk.undo(1)
-    with pytest.raises(ConfigError, match="undone before"):
+    with pytest.raises(ConfigError, match="entry 1 is undone already"):
         desk.undo(1)
 
 
