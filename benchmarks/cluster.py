@@ -38,7 +38,7 @@ from portraitd.store.files import INBOX, Files
 from portraitd.store.slices import ClaimedSlice, SliceQueue, cut
 from portraitd.workers.pool import LocalExecutor
 from portraitd.workers.process import WorkerLimits
-from portraitd.workers.result_decoding import checked
+from portraitd.workers.result_decoding import validate_faces
 
 LIMITS = WorkerLimits(nice=0, memory_mb=0, time_limit_s=600.0)
 
@@ -168,7 +168,7 @@ def record(
         assert isinstance(claimed, ClaimedSlice)
         piece = claimed.piece
         slice_queue.record(
-            claimed, checked(piece, by_place[piece.sha256, piece.start_s]), "bench", 2.0
+            claimed, validate_faces(piece, by_place[piece.sha256, piece.start_s]), "bench", 2.0
         )
     database.close()
     return sum(len(answer.detections) for answer in answers)

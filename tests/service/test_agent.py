@@ -78,7 +78,9 @@ def test_answers_are_kept_for_a_while_only(tmp_path: Path) -> None:
     assert JobResult(2) == carry_out(order)
 
 
-@pytest.mark.skipif(bool(list(sandbox.missing())), reason="this kernel cannot close workers")
+@pytest.mark.skipif(
+    bool(list(sandbox.missing_features())), reason="this kernel cannot close workers"
+)
 def test_a_worker_that_encodes_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on the machine of the service: a hostile file reaches nothing there."""
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))

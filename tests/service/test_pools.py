@@ -22,8 +22,8 @@ from portraitd.service.pools import (
     MEDIA_JOBS,
     NUMBER_JOBS,
     SET_JOBS,
-    assembling_seclusion,
-    computing_seclusion,
+    assembling_policy,
+    computing_policy,
     make_workers,
     worker_limits,
 )
@@ -31,7 +31,7 @@ from portraitd.store.frame_cache import FrameCache
 from portraitd.workers import sandbox
 from portraitd.workers.pool import InlineExecutor, LocalExecutor, RoutedExecutor
 from portraitd.workers.process import SandboxPolicy, WorkerLimits
-from portraitd.workers.sandbox.trial import held
+from portraitd.workers.sandbox.self_test import try_forbidden
 from support import bad_jobs
 from support.dataset_home import SECTIONS, name_two, with_photos
 from support.home import Home, connect
@@ -46,7 +46,7 @@ ELSEWHERE = {
     # Of our own pictures, before there is a service.
     ("portraitd.cli.demo", "make_clip"),
     # A trial in a worker of its own.
-    ("portraitd.service.pools", "held"),
+    ("portraitd.service.pools", "try_forbidden"),
     # Threads.
     ("portraitd.clustering.neighbours", "search.block"),
     ("portraitd.service.remote.remote_executor", "self._send_and_start"),
@@ -217,7 +217,8 @@ def test_a_set_can_be_built_again_where_its_folder_was_removed(twice: Twice) -> 
 # --- What workers can reach that compute and write.
 
 closing = pytest.mark.skipif(
-    bool(list(sandbox.missing())), reason=f"not offered here: {list(sandbox.missing())}"
+    bool(list(sandbox.missing_features())),
+    reason=f"not supported here: {list(sandbox.missing_features())}",
 )
 
 
@@ -225,7 +226,7 @@ def tried(policy: SandboxPolicy, unreadable: Path) -> dict[str, bool]:
     """What was refused in a worker."""
     executor = LocalExecutor(1, LIMITS, policy)
     try:
-        return executor.submit(held, unreadable).result()
+        return executor.submit(try_forbidden, unreadable).result()
     finally:
         executor.shutdown(cancel_futures=True)
 
@@ -236,7 +237,7 @@ def test_a_worker_that_computes_reaches_the_state_alone(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     dropped = home.drop(b"a video", "clip.mp4")
 
-    found = tried(computing_seclusion(home.settings), dropped)
+    found = tried(computing_policy(home.settings), dropped)
 
     assert dict.fromkeys(found, True) == found
 
@@ -253,7 +254,7 @@ def test_a_worker_that_writes_sets_reaches_nobody(tmp_path: Path) -> None:
         "write files": False,
         "start a program": True,
         "signal the service": True,
-    } == tried(assembling_seclusion(), other)
+    } == tried(assembling_policy(), other)
 
 
 # --- What a worker that was taken over cannot put into the pool.

@@ -105,7 +105,7 @@ def test_an_answer_that_makes_no_sense_is_not_taken(
 
     floor.table.started[0][2].set_result(JobResult(value))
 
-    with pytest.raises(WorkerDied, match=f"makes no sense: .*{word}"):
+    with pytest.raises(WorkerDied, match=f"invalid result from worker: .*{word}"):
         answer.result(0)
 
 

@@ -148,9 +148,9 @@ def answer_hostilely(path: Path) -> object:
 def send_hostilely(path: Path) -> None:
     """Past the job, on the line to the daemon."""
     frame = sys._getframe()
-    while frame.f_back is not None and "line" not in frame.f_locals:
+    while frame.f_back is not None and "pipe" not in frame.f_locals:
         frame = frame.f_back
-    frame.f_locals["line"].send(Hostile(path))
+    frame.f_locals["pipe"].send(Hostile(path))
 
 
 def touch(path: Path) -> None:

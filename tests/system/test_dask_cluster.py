@@ -154,7 +154,7 @@ def test_a_plain_dask_worker_will_do(tmp_path: Path) -> None:
 
         crashed = executor.submit(bad_jobs.segfault)
 
-        assert "the worker was ended by SIGSEGV" == str(crashed.exception(ANSWER_S))
+        assert "the worker was killed by SIGSEGV" == str(crashed.exception(ANSWER_S))
         assert 5 == executor.submit(bad_jobs.add, 2, 3).result(ANSWER_S)
         executor.shutdown(cancel_futures=True)
 

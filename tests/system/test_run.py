@@ -246,6 +246,6 @@ def test_a_killed_worker_costs_a_retry(home: Path, day: Day) -> None:
         assert 0 == daemon.process.wait(120)
         lost = [line for line in daemon.log if line["event"] == "slice_lost"]
 
-    assert {"the worker was ended by SIGKILL"} == {line["reason"] for line in lost}
+    assert {"the worker was killed by SIGKILL"} == {line["reason"] for line in lost}
     assert without_names(day.found) == without_names(dump(load(home)))
     assert_sound(load(home))

@@ -20,9 +20,10 @@ import pytest
 
 from portraitd.model import errors
 from portraitd.model.errors import PortraitdError, WorkerDied
+from portraitd.model.reasons import ReasonCode
 from portraitd.service.remote.remote_executor import DaskExecutor
 from portraitd.workers.pool import InlineExecutor, LocalExecutor
-from portraitd.workers.process import Preparation, WorkerLimits, WorkerProcess
+from portraitd.workers.process import WorkerLimits, WorkerProcess, WorkerSetup
 from support import bad_jobs
 from support.dask_cluster import TestCluster, accepted
 from support.processes import children, is_alive, wait_until
@@ -132,17 +133,34 @@ def test_an_error_that_cannot_be_sent_says_what_it_was(executor: Executor) -> No
 
 
 @pytest.mark.parametrize(
-    ("job", "arguments", "reason"),
+    ("job", "arguments", "code", "text"),
     [
-        (bad_jobs.segfault, (), "the worker was ended by SIGSEGV"),
-        (bad_jobs.be_killed, (), "the worker was ended by SIGKILL"),
-        (bad_jobs.leave, (3,), r"ended without an answer \(exit code 3\)"),
-        (bad_jobs.answer_awkwardly, (), "ended without an answer"),
-        (bad_jobs.eat_memory, (), "the worker ran out of memory"),
-        (bad_jobs.leave, (0,), r"ended without an answer \(exit code 0\)"),
-        (bad_jobs.hang, (), "took more than 3 s and was ended"),
-        (bad_jobs.spin, (), "took more than 3 s and was ended"),
-        pytest.param(bad_jobs.stop, (), "took more than 3 s", marks=pytest.mark.slow),
+        (bad_jobs.segfault, (), ReasonCode.WORKER_KILLED, "the worker was killed by SIGSEGV"),
+        (bad_jobs.be_killed, (), ReasonCode.WORKER_KILLED, "the worker was killed by SIGKILL"),
+        (
+            bad_jobs.leave,
+            (3,),
+            ReasonCode.WORKER_EXITED,
+            r"exited without a result \(exit code 3\)",
+        ),
+        (
+            bad_jobs.answer_awkwardly,
+            (),
+            ReasonCode.INVALID_RESULT,
+            "invalid result from worker: it cannot be sent: ",
+        ),
+        (bad_jobs.eat_memory, (), ReasonCode.OUT_OF_MEMORY, "the worker ran out of memory"),
+        (
+            bad_jobs.leave,
+            (0,),
+            ReasonCode.WORKER_EXITED,
+            r"exited without a result \(exit code 0\)",
+        ),
+        (bad_jobs.hang, (), ReasonCode.TIMEOUT, "took longer than 3 s and was killed"),
+        (bad_jobs.spin, (), ReasonCode.TIMEOUT, "took longer than 3 s and was killed"),
+        pytest.param(
+            bad_jobs.stop, (), ReasonCode.TIMEOUT, "took longer than 3 s", marks=pytest.mark.slow
+        ),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
@@ -151,7 +169,8 @@ def test_a_bad_job_fails_alone(
     processes: Executor,
     job: Callable[..., object],
     arguments: tuple[int, ...],
-    reason: str,
+    code: ReasonCode,
+    text: str,
 ) -> None:
     """It says how its worker ended; a job in the other worker and those that wait go on."""
     news = tmp_path / "news"
@@ -159,11 +178,13 @@ def test_a_bad_job_fails_alone(
     # Begun beside the bad one, and still at work when that has failed quickly.
     beside = processes.submit(bad_jobs.wait_for, news)
     waiting = [processes.submit(bad_jobs.add, number) for number in range(3)]
-    if "took more" in reason:
+    if code is ReasonCode.TIMEOUT:
         bad_jobs.tell(news, "go on")
 
-    with pytest.raises(WorkerDied, match=reason):
+    with pytest.raises(WorkerDied, match=text) as raised:
         bad.result(ANSWER_S)
+
+    assert code is raised.value.reason.code
 
     bad_jobs.tell(news, "go on")
     assert "go on" == beside.result(ANSWER_S)
@@ -178,7 +199,7 @@ def test_a_worker_killed_from_outside_costs_its_job(tmp_path: Path, processes: E
 
     os.kill(int(pid_file.read_text()), signal.SIGKILL)
 
-    assert "the worker was ended by SIGKILL" == str(hanging.exception(ANSWER_S))
+    assert "the worker was killed by SIGKILL" == str(hanging.exception(ANSWER_S))
 
 
 def test_workers_killed_while_they_have_nothing_to_do_cost_nothing() -> None:
@@ -197,15 +218,15 @@ def test_workers_killed_while_they_have_nothing_to_do_cost_nothing() -> None:
 
 def test_a_worker_that_is_ready_early_is_not_begun_twice() -> None:
     """Whoever begins it need not wait for that."""
-    worker = WorkerProcess(Preparation(WorkerLimits(nice=0, memory_mb=0, time_limit_s=20)))
-    assert wait([worker._line], ANSWER_S)
+    worker = WorkerProcess(WorkerSetup(WorkerLimits(nice=0, memory_mb=0, time_limit_s=20)))
+    assert wait([worker._pipe], ANSWER_S)
 
-    assert worker.is_waiting
-    first, second = (worker.do(os.getpid, (), {}) for _ in range(2))
+    assert worker.is_idle
+    first, second = (worker.run_job(os.getpid, (), {}) for _ in range(2))
     assert first == second
-    assert worker.is_waiting
-    worker.leave()
-    assert not worker.is_waiting
+    assert worker.is_idle
+    worker.stop()
+    assert not worker.is_idle
     assert not is_alive(first)
 
 
@@ -228,7 +249,7 @@ def test_workers_killed_at_any_moment_cost_their_jobs_alone() -> None:
             kill_one()
         for number, future in enumerate(futures):
             if error := future.exception(ANSWER_S):
-                assert "the worker was ended by SIGKILL" == str(error)
+                assert "the worker was killed by SIGKILL" == str(error)
             else:
                 assert number == future.result()
     # The last kill may come a moment after the answer that called for it.
@@ -287,7 +308,7 @@ PARENT = """
 import multiprocessing, pathlib, sys, time
 from support import bad_jobs
 from portraitd.workers.pool import LocalExecutor
-from portraitd.workers.process import Preparation, WorkerLimits, WorkerProcess
+from portraitd.workers.process import WorkerSetup, WorkerLimits, WorkerProcess
 
 if __name__ == "__main__":
     told = pathlib.Path(sys.argv[2])

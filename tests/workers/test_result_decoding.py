@@ -12,7 +12,7 @@ from portraitd.model.errors import WorkerDied
 from portraitd.model.face import Box
 from portraitd.model.media_file import MediaKind
 from portraitd.workers import result_decoding
-from portraitd.workers.result_decoding import packed, unpacked
+from portraitd.workers.result_decoding import decode_result, encode_result
 
 
 class Looked:
@@ -29,12 +29,12 @@ def test_values_come_back_as_they_were() -> None:
     """Whatever this Python makes of an enumeration."""
     value = (MediaKind.PHOTO, Box(1, 2, 3, 4), [1.5, None, "name"], b"jpeg")
 
-    assert value == unpacked(packed(value))
+    assert value == decode_result(encode_result(value))
 
 
 def test_a_member_of_an_enumeration_may_be_looked_up() -> None:
     """By its name, and nothing else of it."""
-    assert MediaKind.VIDEO is unpacked(pickle.dumps(Looked(MediaKind, "VIDEO")))
+    assert MediaKind.VIDEO is decode_result(pickle.dumps(Looked(MediaKind, "VIDEO")))
 
 
 @pytest.mark.parametrize(
@@ -43,11 +43,11 @@ def test_a_member_of_an_enumeration_may_be_looked_up() -> None:
 )
 def test_nothing_else_may_be_looked_up(owner: Any, name: str) -> None:
     """From an attribute to the next, a program could be reached."""
-    with pytest.raises(WorkerDied, match="not believed"):
-        unpacked(pickle.dumps(Looked(owner, name)))
+    with pytest.raises(WorkerDied, match="invalid result from worker"):
+        decode_result(pickle.dumps(Looked(owner, name)))
 
 
 def test_functions_are_not_believed() -> None:
     """Of modules that are loaded as little as of others."""
-    with pytest.raises(WorkerDied, match="not believed"):
-        unpacked(pickle.dumps(os.system))
+    with pytest.raises(WorkerDied, match="invalid result from worker"):
+        decode_result(pickle.dumps(os.system))

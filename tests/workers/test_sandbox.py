@@ -18,12 +18,12 @@ from portraitd.ingest import media_jobs
 from portraitd.model.errors import WorkerDied
 from portraitd.model.face import Embeddings
 from portraitd.model.media_file import MediaKind, Slice, Source
-from portraitd.service.pools import decoding_seclusion
+from portraitd.service.pools import decoding_policy
 from portraitd.workers import sandbox
 from portraitd.workers.pool import LocalExecutor
 from portraitd.workers.process import SandboxPolicy, WorkerLimits
-from portraitd.workers.sandbox import Confinement, calls, landlock
-from portraitd.workers.sandbox.trial import held
+from portraitd.workers.sandbox import FileAccess, calls, landlock
+from portraitd.workers.sandbox.self_test import try_forbidden
 from support import bad_jobs
 from support.media import source_of
 
@@ -31,7 +31,8 @@ ANSWER_S = 240.0
 LIMITS = WorkerLimits(nice=0, memory_mb=4000, time_limit_s=120.0)
 
 pytestmark = pytest.mark.skipif(
-    bool(list(sandbox.missing())), reason=f"not offered here: {list(sandbox.missing())}"
+    bool(list(sandbox.missing_features())),
+    reason=f"not supported here: {list(sandbox.missing_features())}",
 )
 
 
@@ -44,7 +45,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def closed(cache: Path) -> Iterator[LocalExecutor]:
     """One worker that wrote a file, then was closed."""
-    policy = SandboxPolicy(Confinement((), (cache,)), (bad_jobs.touch, (cache / "built",)))
+    policy = SandboxPolicy(FileAccess((), (cache,)), (bad_jobs.touch, (cache / "built",)))
     executor = LocalExecutor(1, LIMITS, policy)
     yield executor
     executor.shutdown(cancel_futures=True)
@@ -55,7 +56,7 @@ def test_a_closed_worker_reaches_nothing(closed: LocalExecutor, tmp_path: Path) 
     secret = tmp_path / "portraitd.sqlite3"
     secret.write_text("faces")
 
-    found = closed.submit(held, secret).result(ANSWER_S)
+    found = closed.submit(try_forbidden, secret).result(ANSWER_S)
 
     assert dict.fromkeys(found, True) == found
     assert 5 == len(found)
@@ -67,7 +68,7 @@ def test_the_same_things_work_where_nobody_closed(tmp_path: Path) -> None:
     other.write_text("")
     executor = LocalExecutor(1, LIMITS)
 
-    found = executor.submit(held, other).result(ANSWER_S)
+    found = executor.submit(try_forbidden, other).result(ANSWER_S)
 
     executor.shutdown()
     assert dict.fromkeys(found, False) == found
@@ -125,7 +126,7 @@ def test_an_answer_that_would_be_a_program_is_not_read(
     closed: LocalExecutor, tmp_path: Path
 ) -> None:
     """Its job fails, the next one does not."""
-    with pytest.raises(WorkerDied, match=r"posix\.mkdir is no value"):
+    with pytest.raises(WorkerDied, match=r"posix\.mkdir is not an allowed type"):
         closed.submit(bad_jobs.answer_hostilely, tmp_path / "pwned").result(ANSWER_S)
 
     assert not (tmp_path / "pwned").exists()
@@ -136,7 +137,7 @@ def test_a_message_that_would_be_a_program_is_not_read(
     closed: LocalExecutor, tmp_path: Path
 ) -> None:
     """Neither past the job; and what the worker says after it is not heard."""
-    with pytest.raises(WorkerDied, match=r"posix\.mkdir is no value"):
+    with pytest.raises(WorkerDied, match=r"posix\.mkdir is not an allowed type"):
         closed.submit(bad_jobs.send_hostilely, tmp_path / "pwned").result(ANSWER_S)
 
     assert not (tmp_path / "pwned").exists()
@@ -177,7 +178,7 @@ def test_a_closed_worker_finds_the_same_faces(
         runtime=runtime,
     )
     limits = WorkerLimits(nice=0, memory_mb=3000, time_limit_s=400.0)
-    executor = LocalExecutor(1, limits, decoding_seclusion(settings))
+    executor = LocalExecutor(1, limits, decoding_policy(settings))
     source = source_of(two_people)
     encoding = media_jobs.EncodeSettings(0.5, False, True, settings, 100)
     piece = Slice(source, MediaKind.VIDEO, 0.0, 6.0)
@@ -222,7 +223,7 @@ def test_a_closed_worker_has_limits(closed: LocalExecutor) -> None:
 
 def test_a_worker_that_spins_is_ended_by_the_kernel(closed: LocalExecutor) -> None:
     """Should the daemon not do it."""
-    with pytest.raises(WorkerDied, match="computed for longer than its limit"):
+    with pytest.raises(WorkerDied, match="used more CPU time than its limit"):
         closed.submit(bad_jobs.exceed_cpu).result(ANSWER_S)
 
 
@@ -230,13 +231,13 @@ LESS = """
 import pathlib, sys
 from support import bad_jobs
 from portraitd.workers import sandbox
-from portraitd.workers.sandbox import Confinement
+from portraitd.workers.sandbox import FileAccess
 from portraitd.workers.pool import LocalExecutor
 from portraitd.workers.process import SandboxPolicy, WorkerLimits
 
 if __name__ == "__main__":
-    print(*sandbox.missing(), sep="\\n")
-    policy = SandboxPolicy(Confinement((), (pathlib.Path(sys.argv[1]),)))
+    print(*sandbox.missing_features(), sep="\\n")
+    policy = SandboxPolicy(FileAccess((), (pathlib.Path(sys.argv[1]),)))
     executor = LocalExecutor(1, WorkerLimits(0, 0, 60.0), policy)
     print(executor.submit(bad_jobs.add, 2, 3).result())
     executor.shutdown()
@@ -257,7 +258,7 @@ def test_where_the_kernel_offers_nothing_the_work_goes_on(tmp_path: Path) -> Non
     )  # fmt: skip
 
     assert "no Landlock: workers can read every file" in answer.stdout
-    assert "no filter on system calls" in answer.stdout
+    assert "no system call filter" in answer.stdout
     assert answer.stdout.endswith("\n5\n")
 
 

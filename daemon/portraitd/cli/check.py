@@ -13,7 +13,7 @@ from portraitd.faces.interface import EncoderSettings
 from portraitd.ingest.dispatcher import encode_settings
 from portraitd.ingest.mounts import file_system_type, needs_polling
 from portraitd.model.errors import ConfigError, PortraitdError, StoreError
-from portraitd.service.pools import self_test
+from portraitd.service.pools import run_self_test
 from portraitd.service.repair import faults
 from portraitd.store.database import SQLITE_VERSION, Database
 from portraitd.workers import sandbox
@@ -109,11 +109,11 @@ def _workers(settings: Settings) -> Iterator[Finding]:
 
     What this kernel does not support is reported, but is not a fault.
     """
-    lacking = list(sandbox.missing())
+    lacking = list(sandbox.missing_features())
     for reason in lacking:
         yield Finding(True, "sandbox, on this kernel", reason)
     try:
-        tried = self_test(settings, encode_settings(settings).encoder)
+        tried = run_self_test(settings, encode_settings(settings).encoder)
     except PortraitdError as error:
         yield Finding(False, "workers", str(error))
         return

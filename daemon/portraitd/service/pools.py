@@ -1,4 +1,4 @@
-"""The workers of a service, and which job runs in which."""
+"""The worker pools of the service, and the pool of each job."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from portraitd.people import montage_job
 from portraitd.workers import sandbox
 from portraitd.workers.pool import LocalExecutor, RoutedExecutor
 from portraitd.workers.process import SandboxPolicy, WorkerLimits
-from portraitd.workers.sandbox import Confinement
-from portraitd.workers.sandbox.trial import held
+from portraitd.workers.sandbox import FileAccess
+from portraitd.workers.sandbox.self_test import try_forbidden
 
 log = structlog.get_logger(stage="workers")
 
@@ -37,8 +37,8 @@ MEDIA_JOBS: frozenset[Job] = frozenset(
         crop_frames,
     }
 )
-"""They decode what others made: dropped files, frames and portraits cut from them. Files come by
-descriptor, and everything they make goes back as a value."""
+"""Jobs that decode untrusted content: dropped files, and frames and portraits cut from them. They
+get files as descriptors, and return everything they produce as a value."""
 
 NUMBER_JOBS: frozenset[Job] = frozenset(
     {
@@ -49,33 +49,33 @@ NUMBER_JOBS: frozenset[Job] = frozenset(
         grouping_jobs.group,
     }
 )
-"""They compute. Those that group read and write files below the state."""
+"""Jobs that compute. Those that group read and write files in the state folder."""
 
 SET_JOBS: frozenset[Job] = frozenset({plan_dataset, write_dataset})
-"""They read the store, and write the folder of a training set wherever it lies."""
+"""Jobs that read the store, and write the folder of a training set wherever it is."""
 
-NUMBER_PLACES = 2
-"""One may be busy for minutes with a grouping while another follows the faces of a video."""
+NUMBER_WORKERS = 2
+"""One may be busy for minutes with a grouping while the other tracks the faces of a video."""
 
 
 def make_workers(settings: Settings, encoder: EncoderSettings, loads: bool = True) -> Executor:
-    """The pools of a service, each shut off from what it does not need. None starts unasked.
+    """Create the pools of the service, each in a sandbox of its own. They start with their jobs.
 
-    Those that decode load their models first, which may build them; what is built lies below
-    the state. Afterwards they have the files they are handed and their pipe, nothing else.
+    Decoding workers load their models first, which may build them in the state folder.
+    Afterwards they have only the descriptors of their files, and their pipe.
 
     Args:
-        settings: What is in force.
-        encoder: Whose models are loaded.
-        loads: Whether faces are looked for at all.
+        settings: The active settings.
+        encoder: Names the models to load.
+        loads: Whether decoding workers load the models of ``encoder``.
     """
-    for reason in sandbox.missing():
-        log.warning("workers_less_confined", reason=reason)
+    for reason in sandbox.missing_features():
+        log.warning("sandbox_degraded", reason=reason)
     limits = worker_limits(settings)
-    media = decoding_seclusion(encoder) if loads else SandboxPolicy(Confinement((), ()))
+    media = decoding_policy(encoder) if loads else SandboxPolicy(FileAccess((), ()))
     decoding = LocalExecutor(settings.workers.processes, limits, media)
-    computing = LocalExecutor(NUMBER_PLACES, limits, computing_seclusion(settings))
-    assembling = LocalExecutor(1, limits, assembling_seclusion())
+    computing = LocalExecutor(NUMBER_WORKERS, limits, computing_policy(settings))
+    assembling = LocalExecutor(1, limits, assembling_policy())
     return RoutedExecutor(
         dict.fromkeys(MEDIA_JOBS, decoding)
         | dict.fromkeys(NUMBER_JOBS, computing)
@@ -83,39 +83,43 @@ def make_workers(settings: Settings, encoder: EncoderSettings, loads: bool = Tru
     )
 
 
-def decoding_seclusion(encoder: EncoderSettings) -> SandboxPolicy:
-    """Of workers that see foreign files."""
-    return SandboxPolicy(Confinement((), (encoder.models_dir,)), (media_jobs.warm_up, (encoder,)))
+def decoding_policy(encoder: EncoderSettings) -> SandboxPolicy:
+    """Return the sandbox of workers that read untrusted files."""
+    return SandboxPolicy(FileAccess((), (encoder.models_dir,)), (media_jobs.warm_up, (encoder,)))
 
 
-def computing_seclusion(settings: Settings) -> SandboxPolicy:
-    """Of workers that compute: below the state they read and write, elsewhere nothing."""
-    return SandboxPolicy(Confinement((), (settings.state_dir,), keeps_writing=True))
+def computing_policy(settings: Settings) -> SandboxPolicy:
+    """Return the sandbox of workers that compute: they read and write the state folder only."""
+    return SandboxPolicy(FileAccess((), (settings.state_dir,), keeps_writing=True))
 
 
-def assembling_seclusion() -> SandboxPolicy:
-    """Of workers that write training sets: files as the service, no network and no programs.
+def assembling_policy() -> SandboxPolicy:
+    """Return the sandbox of workers that write training sets: no network and no programs.
 
-    The set's folder may be on any disk, and people remove it to have it made anew.
+    They open the same files as the service: the set's folder may be on any disk, and people
+    remove it to have it built again.
     """
-    return SandboxPolicy(Confinement((), (Path("/"),), keeps_writing=True))
+    return SandboxPolicy(FileAccess((), (Path("/"),), keeps_writing=True))
 
 
 def worker_limits(settings: Settings) -> WorkerLimits:
-    """What each worker may use."""
+    """Return what each worker may use."""
     workers = settings.workers
     return WorkerLimits(workers.nice, workers.memory_mb, workers.time_limit_s)
 
 
-def self_test(settings: Settings, encoder: EncoderSettings) -> dict[str, bool]:
-    """Try in a worker what it must not be able to do: for each thing, whether it was refused.
+def run_self_test(settings: Settings, encoder: EncoderSettings) -> dict[str, bool]:
+    """Try in a sandboxed worker what it must not be able to do.
 
-    The settings' own state is the file that it tries to read, if there is one yet.
+    The file that it tries to read is the database, if there is one yet.
+
+    Returns:
+        For each action, whether it was refused.
     """
     database = settings.state_dir / "portraitd.sqlite3"
     unreadable = database if database.exists() else settings.state_dir
-    executor = LocalExecutor(1, worker_limits(settings), decoding_seclusion(encoder))
+    executor = LocalExecutor(1, worker_limits(settings), decoding_policy(encoder))
     try:
-        return executor.submit(held, unreadable).result()
+        return executor.submit(try_forbidden, unreadable).result()
     finally:
         executor.shutdown(cancel_futures=True)

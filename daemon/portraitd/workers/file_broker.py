@@ -1,7 +1,7 @@
-"""Files for workers that may open none: the daemon opens them, and hands the descriptor over.
+"""Open files for sandboxed workers, which cannot open any, and pass them the descriptors.
 
-Each worker asks through a socket of its own. Only what it has a job for is opened, without
-following a link, for reading.
+Each worker sends its requests through its own socket. The broker opens only files of jobs that
+are running, for reading, and never follows a link.
 """
 
 from __future__ import annotations
@@ -17,21 +17,24 @@ from pathlib import Path
 
 # NONBLOCK: opening a pipe would otherwise wait for a writer for ever.
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_LONGEST_PATH = 4096
+_MAX_PATH_BYTES = 4096
 _OPENED = 0
 
 
 def open_to_read(path: Path) -> int:
-    """A descriptor of a file, from the desk if this process has one.
+    """Open a file for reading, through the broker if this process is connected to one.
+
+    Returns:
+        Its descriptor, which the caller closes.
 
     Raises:
         OSError: As ``os.open``; ELOOP for a link.
     """
-    if _asking.socket is None:
+    if _connection.socket is None:
         return os.open(path, _FLAGS)
-    # A plain write: a worker that is closed may not send to sockets.
-    os.write(_asking.socket.fileno(), os.fsencode(path))
-    answer, descriptors, _, _ = socket.recv_fds(_asking.socket, 4, 1)
+    # A plain write: the sandbox does not allow sending to sockets.
+    os.write(_connection.socket.fileno(), os.fsencode(path))
+    answer, descriptors, _, _ = socket.recv_fds(_connection.socket, 4, 1)
     number = int.from_bytes(answer, "little") if answer else errno.EPIPE
     if number != _OPENED:
         raise OSError(number, os.strerror(number))
@@ -39,91 +42,94 @@ def open_to_read(path: Path) -> int:
     return descriptors[0]
 
 
-class _Asking:
-    """Where this process asks; a daemon, a command or a test asks nobody."""
+class _BrokerConnection:
+    """This process's socket to the broker; None in the daemon, in commands and in tests."""
 
     socket: socket.socket | None = None
 
 
-_asking = _Asking()
+_connection = _BrokerConnection()
 
 
-def ask(introduction: socket.socket) -> None:
-    """From now on ``open_to_read`` asks the desk. Called by a fresh worker, before it is closed."""
+def connect(registration: socket.socket) -> None:
+    """Make ``open_to_read`` use the broker. Called by a new worker before it is sandboxed."""
     theirs, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    socket.send_fds(introduction, [b"hello"], [theirs.fileno()])
+    socket.send_fds(registration, [b"hello"], [theirs.fileno()])
     theirs.close()
-    introduction.close()
-    _asking.socket = ours
+    registration.close()
+    _connection.socket = ours
 
 
 class FileBroker:
-    """Opens files for workers, in a thread of its own.
+    """Opens files for workers, in its own thread.
 
     Attributes:
-        introduction: What a new worker is given, for ``ask``.
+        registration: The socket that a new worker passes to ``connect``.
     """
 
     def __init__(self) -> None:
-        self._door, self.introduction = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._registrations, self.registration = socket.socketpair(
+            socket.AF_UNIX, socket.SOCK_SEQPACKET
+        )
         self._allowed: Counter[Path] = Counter()
-        # Jobs go out from one thread and come back in another.
-        self._counting = threading.Lock()
-        self._waiting = selectors.DefaultSelector()
-        self._waiting.register(self._door, selectors.EVENT_READ)
-        self._thread = threading.Thread(target=self._serve, name="handover", daemon=True)
+        # Jobs are submitted in one thread and finish in another.
+        self._allowed_lock = threading.Lock()
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._registrations, selectors.EVENT_READ)
+        self._thread = threading.Thread(target=self._serve, name="file broker", daemon=True)
         self._thread.start()
 
     def allow(self, path: Path) -> None:
-        """A job for this file goes out."""
-        with self._counting:
+        """Let workers open a file, until ``revoke`` was called as often as this."""
+        with self._allowed_lock:
             self._allowed[path] += 1
 
-    def withdraw(self, path: Path) -> None:
-        """A job for this file has come back."""
-        with self._counting:
+    def revoke(self, path: Path) -> None:
+        """Take back one ``allow``: a job for this file is finished."""
+        with self._allowed_lock:
             self._allowed[path] -= 1
             if self._allowed[path] <= 0:
                 del self._allowed[path]
 
     def close(self) -> None:
-        """End the thread; workers that ask afterwards are told nothing."""
-        self.introduction.close()
+        """End the thread; later requests of workers fail."""
+        self.registration.close()
         self._thread.join()
 
     def _serve(self) -> None:
         while True:
-            for key, _ in self._waiting.select():
-                place = key.fileobj
-                assert isinstance(place, socket.socket)
-                if place is not self._door:
-                    self._answer(place)
-                elif not self._welcome():
-                    self._leave()
+            for key, _ in self._selector.select():
+                connection = key.fileobj
+                assert isinstance(connection, socket.socket)
+                if connection is not self._registrations:
+                    self._answer(connection)
+                elif not self._accept_worker():
+                    self._close_all()
                     return
 
-    def _welcome(self) -> bool:
-        """Let a new worker in; False when no worker can come any more."""
-        greeting, descriptors, _, _ = socket.recv_fds(self._door, 16, 1)
+    def _accept_worker(self) -> bool:
+        """Register a new worker's socket. Returns whether more workers can come."""
+        greeting, descriptors, _, _ = socket.recv_fds(self._registrations, 16, 1)
         for descriptor in descriptors:
             worker = socket.socket(fileno=descriptor)
             worker.set_inheritable(False)
-            self._waiting.register(worker, selectors.EVENT_READ)
+            self._selector.register(worker, selectors.EVENT_READ)
         return bool(greeting)
 
     def _answer(self, worker: socket.socket) -> None:
+        """Answer one request, or drop a worker that has ended."""
         try:
-            asked = worker.recv(_LONGEST_PATH + 1)
-            if asked:
-                self._hand_over(worker, Path(os.fsdecode(asked)))
+            requested = worker.recv(_MAX_PATH_BYTES + 1)
+            if requested:
+                self._send_descriptor(worker, Path(os.fsdecode(requested)))
                 return
         except OSError:
-            # It ended while it was asking.
+            # The worker ended during its request.
             pass
-        self._waiting.unregister(worker)
+        self._selector.unregister(worker)
         worker.close()
 
-    def _hand_over(self, worker: socket.socket, path: Path) -> None:
+    def _send_descriptor(self, worker: socket.socket, path: Path) -> None:
         try:
             if path not in self._allowed:
                 raise PermissionError(errno.EACCES, "no job for this file")
@@ -139,10 +145,10 @@ class FileBroker:
         finally:
             os.close(descriptor)
 
-    def _leave(self) -> None:
-        for key in list(self._waiting.get_map().values()):
-            place = key.fileobj
-            assert isinstance(place, socket.socket)
+    def _close_all(self) -> None:
+        for key in list(self._selector.get_map().values()):
+            connection = key.fileobj
+            assert isinstance(connection, socket.socket)
             with suppress(OSError):
-                place.close()
-        self._waiting.close()
+                connection.close()
+        self._selector.close()

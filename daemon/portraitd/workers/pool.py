@@ -1,7 +1,7 @@
-"""Where jobs run: in worker processes of this machine, or inline.
+"""Executors for jobs: worker processes of this machine, or inline.
 
-Both speak the standard library's ``Executor``. Every way in which a worker ends becomes
-``WorkerDied``, and concerns its own job alone.
+All implement the standard library's ``Executor``. However a worker ends, its job raises
+``WorkerDied``, and no other job is affected.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from portraitd.model.errors import WorkerDied
 from portraitd.model.media_file import Slice, Source
-from portraitd.workers import file_broker
-from portraitd.workers.process import Preparation, SandboxPolicy, WorkerLimits, WorkerProcess, run
+from portraitd.workers.file_broker import FileBroker
+from portraitd.workers.process import SandboxPolicy, WorkerLimits, WorkerProcess, WorkerSetup, run
 
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ class InlineExecutor(Executor):
     """Runs a job at once, in this process. For tests, and to debug a job."""
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        """Run ``fn`` and return its answer as a finished future."""
+        """Run ``fn`` and return its result as a finished future."""
         future: Future[T] = Future()
         try:
             future.set_result(run(fn, args, kwargs))
@@ -36,7 +36,7 @@ class InlineExecutor(Executor):
         return future
 
 
-class _Job(NamedTuple):
+class _PoolJob(NamedTuple):
     future: Future[Any]
     fn: Callable[..., Any]
     args: tuple[Any, ...]
@@ -44,30 +44,30 @@ class _Job(NamedTuple):
 
 
 class LocalExecutor(Executor):
-    """A pool of worker processes. A crash, a hang or a kill costs the job it hit, no other.
+    """A pool of worker processes. A crash, a hang or a kill fails one job and no other.
 
     Args:
-        processes: How many.
+        processes: Number of workers.
         limits: What each may use.
-        seclusion: How they are shut off; None leaves them as free as this process.
+        policy: Their sandbox; None for the rights of this process.
     """
 
     def __init__(
         self, processes: int, limits: WorkerLimits, policy: SandboxPolicy | None = None
     ) -> None:
         self.processes = processes
-        self._desk = file_broker.FileBroker() if policy else None
-        # One thread each: the workers are the parallelism. Read when a library is loaded, so
-        # a worker must find it in its environment.
+        self._broker = FileBroker() if policy else None
+        # One thread each: the workers are the parallelism. Libraries read this when they are
+        # loaded, so a worker must find it in its environment.
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ.setdefault(name, "1")
-        introduction = self._desk.introduction if self._desk else None
-        self._preparation = Preparation(limits, policy, introduction)
-        self._jobs = queue.SimpleQueue[_Job | None]()
+        registration = self._broker.registration if self._broker else None
+        self._setup = WorkerSetup(limits, policy, registration)
+        self._jobs = queue.SimpleQueue[_PoolJob | None]()
         self._is_shut = False
-        self._beginning = threading.Lock()
-        # Held while it is said that all must end, and while a process is begun.
-        self._ending = threading.Lock()
+        self._threads_lock = threading.Lock()
+        # Held while all are told to end, and while a process is started.
+        self._start_lock = threading.Lock()
         self._must_end = False
         self._workers: dict[int, WorkerProcess] = {}
         self._threads: list[threading.Thread] = []
@@ -75,110 +75,109 @@ class LocalExecutor(Executor):
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """Run ``fn`` in a worker; the future raises ``WorkerDied`` if that worker ends.
 
-        A secluded worker can open the files that the arguments name as sources, no others.
+        A sandboxed worker can open the files that the arguments name as sources, no others.
 
         Raises:
-            RuntimeError: The workers were ended.
+            RuntimeError: The executor was shut down.
         """
         if self._is_shut:
-            raise RuntimeError("the workers were ended")
-        self._begin_all()
+            raise RuntimeError("the executor was shut down")
+        self._start_all()
         future: Future[T] = Future()
-        if self._desk:
-            handed_out = ExitStack()
+        if self._broker:
+            allowed = ExitStack()
             for path in _paths_in(args):
-                self._desk.allow(path)
-                handed_out.callback(self._desk.withdraw, path)
-            future.add_done_callback(lambda _: handed_out.close())
-        self._jobs.put(_Job(future, fn, args, kwargs))
+                self._broker.allow(path)
+                allowed.callback(self._broker.revoke, path)
+            future.add_done_callback(lambda _: allowed.close())
+        self._jobs.put(_PoolJob(future, fn, args, kwargs))
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the workers: after their jobs, or at once with ``cancel_futures``."""
         self._is_shut = True
         if cancel_futures:
-            with self._ending:
+            with self._start_lock:
                 self._must_end = True
                 for worker in list(self._workers.values()):
                     worker.kill()
-            self._cancel_waiting()
+            self._cancel_queued()
         for _ in self._threads:
             self._jobs.put(None)
         if wait:
             for thread in self._threads:
                 thread.join()
-            if self._desk:
-                self._desk.close()
+            if self._broker:
+                self._broker.close()
 
-    def _begin_all(self) -> None:
-        """Begin the workers with the first job: many a home never has one for some of them."""
-        with self._beginning:
+    def _start_all(self) -> None:
+        """Start the workers with the first job: many homes never need some of the pools."""
+        with self._threads_lock:
             if self._threads:
                 return
-            begun = [threading.Event() for _ in range(self.processes)]
-            for seat, event in enumerate(begun):
-                name = f"worker {seat}"
+            started = [threading.Event() for _ in range(self.processes)]
+            for slot, event in enumerate(started):
                 thread = threading.Thread(
-                    target=self._serve, args=(seat, event), name=name, daemon=True
+                    target=self._serve, args=(slot, event), name=f"worker {slot}", daemon=True
                 )
                 self._threads.append(thread)
                 thread.start()
-        for event in begun:
+        for event in started:
             event.wait()
 
-    def _serve(self, seat: int, begun: threading.Event) -> None:
-        """Give jobs to one worker, and another one when it ended. A worker ends with its thread."""
-        self._try_to_begin(seat)
-        begun.set()
+    def _serve(self, slot: int, started: threading.Event) -> None:
+        """Feed jobs to one worker, and replace it when it ends. It ends with this thread."""
+        self._try_to_start(slot)
+        started.set()
         while (job := self._jobs.get()) is not None:
-            self._do(seat, job)
-            # It may hold much, and the next may be long in coming.
+            self._run(slot, job)
+            # It may hold much memory, and the next job may take long to come.
             del job
-            if seat not in self._workers:
+            if slot not in self._workers:
                 # At once, so that the next job need not wait for it.
-                self._try_to_begin(seat)
-        if worker := self._workers.pop(seat, None):
-            worker.leave()
+                self._try_to_start(slot)
+        if worker := self._workers.pop(slot, None):
+            worker.stop()
 
-    def _do(self, seat: int, job: _Job) -> None:
+    def _run(self, slot: int, job: _PoolJob) -> None:
         if not job.future.set_running_or_notify_cancel():
             return
         try:
-            worker = self._worker(seat)
+            worker = self._idle_worker(slot)
             try:
-                answer = worker.do(job.fn, job.args, job.kwargs)
+                result = worker.run_job(job.fn, job.args, job.kwargs)
             finally:
                 if worker.is_ended:
-                    del self._workers[seat]
+                    del self._workers[slot]
         except BaseException as error:
             job.future.set_exception(error)
         else:
-            job.future.set_result(answer)
+            job.future.set_result(result)
 
-    def _worker(self, seat: int) -> WorkerProcess:
-        """The worker of a seat, another one if it ended while it had nothing to do."""
-        worker = self._workers.get(seat)
-        if worker and not worker.is_waiting:
-            self._workers.pop(seat).discard()
+    def _idle_worker(self, slot: int) -> WorkerProcess:
+        """Return the worker of a slot, or a new one if it ended while it was idle."""
+        worker = self._workers.get(slot)
+        if worker and not worker.is_idle:
+            self._workers.pop(slot).discard()
             worker = None
         try:
-            return worker or self._begin(seat)
+            return worker or self._start(slot)
         except OSError as error:
-            raise WorkerDied(f"no worker could be begun: {error}") from error
+            raise WorkerDied(f"no worker process could be started: {error}") from error
 
-    def _begin(self, seat: int) -> WorkerProcess:
-        with self._ending:
+    def _start(self, slot: int) -> WorkerProcess:
+        with self._start_lock:
             if self._must_end:
-                raise WorkerDied("the workers were ended")
-            worker = self._workers[seat] = WorkerProcess(self._preparation)
+                raise WorkerDied("the executor was shut down")
+            worker = self._workers[slot] = WorkerProcess(self._setup)
         return worker
 
-    def _try_to_begin(self, seat: int) -> None:
-        # The job that needs it tries again, and says why it fails.
+    def _try_to_start(self, slot: int) -> None:
+        # The next job tries again, and reports the error.
         with suppress(OSError, WorkerDied):
-            self._begin(seat)
+            self._start(slot)
 
-    def _cancel_waiting(self) -> None:
+    def _cancel_queued(self) -> None:
         while True:
             try:
                 job = self._jobs.get_nowait()
@@ -189,40 +188,40 @@ class LocalExecutor(Executor):
 
 
 class RoutedExecutor(Executor):
-    """Sends every job to workers that are shut off as that job allows.
+    """Sends each job to the pool whose sandbox fits it.
 
     Args:
-        homes: Where each function runs. One that is not named here runs nowhere.
+        routes: The executor of each function; other functions are refused.
     """
 
-    def __init__(self, homes: Mapping[Callable[..., Any], Executor]) -> None:
-        self._homes = dict(homes)
+    def __init__(self, routes: Mapping[Callable[..., Any], Executor]) -> None:
+        self._routes = dict(routes)
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        """As the executor it goes to.
+        """Submit the job to the executor of ``fn``.
 
         Raises:
-            LookupError: Nobody said where such a job runs.
+            LookupError: ``fn`` has no executor.
         """
-        if fn not in self._homes:
+        if fn not in self._routes:
             raise LookupError(f"{fn.__module__}.{fn.__qualname__} has no workers to run in")
-        return self._homes[fn].submit(fn, *args, **kwargs)
+        return self._routes[fn].submit(fn, *args, **kwargs)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End the workers of all."""
-        for executor in dict.fromkeys(self._homes.values()):
+        """Shut down all executors."""
+        for executor in dict.fromkeys(self._routes.values()):
             executor.shutdown(wait, cancel_futures=cancel_futures)
 
 
 class _ReadsFiles(Protocol):
-    """A value that names the files a worker needs for it."""
+    """An argument that names the files a worker must read for it."""
 
     @property
     def reads(self) -> Iterable[Path]: ...
 
 
 def _paths_in(args: Iterable[Any]) -> list[Path]:
-    """The files that a job is about."""
+    """Return the files that the arguments of a job name."""
     found: list[Path] = []
     for arg in args:
         if isinstance(arg, Slice):

@@ -1,8 +1,7 @@
-"""One worker process on a line of its own: whatever becomes of it, no other worker notices.
+"""One worker process with a pipe of its own, so that its end affects its own job only.
 
-Workers that share a pipe share its locks too. One that is killed while it takes a job from there,
-or gives an answer, keeps the lock or the job, and the pool waits for ever. Here each has its own
-pipe and shares nothing, so that its end is always seen, and costs its own job alone.
+Workers that share a pipe share its locks too. A worker that is killed while it takes a job from a
+shared pipe, or writes a result to it, keeps the lock or the job, and the pool waits forever.
 """
 
 from __future__ import annotations
@@ -23,30 +22,31 @@ from multiprocessing.reduction import ForkingPickler
 from typing import Any, NamedTuple, TypeVar
 
 from portraitd.model.errors import PortraitdError, WorkerDied
+from portraitd.model.reasons import Reason, ReasonCode
 from portraitd.workers import file_broker, sandbox
-from portraitd.workers.result_decoding import packed, unpacked
-from portraitd.workers.sandbox import Confinement
+from portraitd.workers.result_decoding import decode_result, encode_result
+from portraitd.workers.sandbox import FileAccess
 
 T = TypeVar("T")
 
 PR_SET_PDEATHSIG = 1
 
 CPU_MARGIN_S = 5.0
-"""The kernel ends a worker that spins this long after the daemon should have ended it."""
+"""The kernel kills a worker that spins this long after the daemon should have killed it."""
 
-BEGIN_S = 120.0
-"""So long may a fresh process take until it can have a job."""
+START_S = 120.0
+"""Timeout for the start of a process, until it can take a job."""
 
 END_S = 10.0
-"""So long is waited for a process that was killed; one in a system call of a dead share stays."""
+"""Timeout for the end of a killed process; one in a system call on a dead share remains."""
 
-LARGEST_ANSWER_BYTES = 1 << 30
+MAX_RESULT_BYTES = 1 << 30
 
 # spawn: a fork would copy the locks that other threads happen to hold.
 _SPAWN = multiprocessing.get_context("spawn")
 
-# multiprocessing asks after every child whenever one is begun: not from two threads at once.
-_FAMILY = threading.Lock()
+# multiprocessing polls every child whenever one is started: not from two threads at once.
+_CHILDREN_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class WorkerLimits:
     Attributes:
         nice: Added to the niceness, so that people's own programs come first.
         memory_mb: Address space of one worker; 0 for no limit.
-        time_limit_s: A job that takes longer is hung, and its worker ended.
+        time_limit_s: A job that takes longer counts as hung, and its worker is killed.
     """
 
     nice: int
@@ -66,159 +66,164 @@ class WorkerLimits:
 
 @dataclass(frozen=True, slots=True)
 class SandboxPolicy:
-    """How workers are shut off before they see a foreign byte.
+    """How workers are restricted before they read an untrusted byte.
 
     Attributes:
-        confinement: What they may open.
-        prepare: Loads what they need, with arguments; afterwards they are closed.
+        access: What they may open.
+        prepare: A function, and its arguments, that loads what they need before they are sealed.
     """
 
-    confinement: Confinement
+    access: FileAccess
     prepare: tuple[Callable[..., object], tuple[Any, ...]] | None = None
 
 
-class Preparation(NamedTuple):
-    """What makes a fresh process a worker.
+class WorkerSetup(NamedTuple):
+    """What a new process needs to become a worker.
 
     Attributes:
         limits: What it may use.
-        seclusion: How it is shut off; None leaves it as free as this process.
-        introduction: Where it asks for files, if it is shut off.
+        policy: Its sandbox; None for the rights of this process.
+        registration: Where it registers with the file broker, if it is sandboxed.
     """
 
     limits: WorkerLimits
     policy: SandboxPolicy | None = None
-    introduction: socket.socket | None = None
+    registration: socket.socket | None = None
 
 
 class WorkerProcess:
-    """A process that does one job after the other. Used by one thread, but for ``kill``.
+    """A process that runs one job at a time. Only ``kill`` may be called from other threads.
 
-    It ends when the thread ends that made it.
+    It ends with the thread that created it.
 
     Args:
-        preparation: What makes it a worker.
+        setup: What it needs to become a worker.
 
     Raises:
-        OSError: The machine has no process to give.
+        OSError: The system cannot start another process.
     """
 
-    def __init__(self, preparation: Preparation) -> None:
-        self._limits = preparation.limits
-        self._line, theirs = _SPAWN.Pipe()
+    def __init__(self, setup: WorkerSetup) -> None:
+        self._limits = setup.limits
+        self._pipe, theirs = _SPAWN.Pipe()
         self._process = _SPAWN.Process(
-            target=_serve, args=(theirs, os.getpid(), preparation), name="worker", daemon=True
+            target=_serve, args=(theirs, os.getpid(), setup), name="worker", daemon=True
         )
         self._is_ready = False
         self.is_ended = False
         try:
-            with _FAMILY:
+            with _CHILDREN_LOCK:
                 self._process.start()
         except BaseException:
-            self._line.close()
+            self._pipe.close()
             raise
         finally:
-            # Only so is its end heard on the line.
+            # With a copy open here, the end of the process would not be visible on the pipe.
             theirs.close()
 
     @property
-    def is_waiting(self) -> bool:
-        """Whether it can have a job: it lives, and has said nothing that it was not asked."""
+    def is_idle(self) -> bool:
+        """Whether it can take a job: it is alive, and has sent nothing unexpected."""
         if self.is_ended or wait([self._process.sentinel], 0):
             return False
-        # Before, its word that it is ready may be there, which is heard with the first job.
-        return not (self._is_ready and self._line.poll())
+        # Until the first job, "ready" may be in the pipe; it is read with that job.
+        return not (self._is_ready and self._pipe.poll())
 
-    def do(self, fn: Callable[..., T], args: Sequence[Any], kwargs: Mapping[str, Any]) -> T:
-        """Have a job done.
+    def run_job(self, fn: Callable[..., T], args: Sequence[Any], kwargs: Mapping[str, Any]) -> T:
+        """Run a job in the process and return its result.
 
         Raises:
-            WorkerDied: The process ended over it, in whatever way, or its answer is not believed.
-            Exception: As the job raised it, or it cannot be sent.
+            WorkerDied: The process ended, in whatever way, or its result is not valid.
+            Exception: What the job raised, or the job cannot be pickled.
         """
         if not self._is_ready:
-            self._hear(BEGIN_S, "the worker took more than {:.0f} s to begin and was ended")
+            self._receive(
+                START_S, f"the worker took longer than {START_S:.0f} s to start and was killed"
+            )
             self._is_ready = True
         job = bytes(ForkingPickler.dumps((fn, args, kwargs)))
-        hung = "the worker took more than {:.0f} s and was ended"
-        outcome = unpacked(self._hear(self._limits.time_limit_s, hung, job))
+        limit_s = self._limits.time_limit_s
+        outcome = decode_result(
+            self._receive(limit_s, Reason.of(ReasonCode.TIMEOUT, limit_s=limit_s).text, job)
+        )
         if not isinstance(outcome, JobOutcome):
-            raise WorkerDied("the worker's answer is not believed: it is no outcome of a job")
+            raise WorkerDied(Reason.of(ReasonCode.INVALID_RESULT, error="not a JobOutcome"))
         if isinstance(outcome.error, MemoryError):
-            raise WorkerDied("the worker ran out of memory")
+            raise WorkerDied(Reason.of(ReasonCode.OUT_OF_MEMORY))
         if outcome.error is not None:
             raise outcome.error
         return outcome.value  # type: ignore[no-any-return]
 
-    def leave(self) -> None:
-        """Let it end by itself, and wait for that."""
+    def stop(self) -> None:
+        """Let the process end by itself, and wait for that."""
         if not self.is_ended:
-            self._line.close()
+            self._pipe.close()
             wait([self._process.sentinel], END_S)
             self._end()
 
     def discard(self) -> None:
-        """See that it is ended; it has no job."""
+        """Make sure that the process, which has no job, has ended."""
         if not self.is_ended:
             self._end()
 
     def kill(self) -> None:
-        """End it at once, whatever it does; whoever waits for its answer hears of it."""
+        """Kill the process; ``run_job`` then raises ``WorkerDied`` in its thread."""
         with suppress(ValueError, OSError):
             self._process.kill()
 
-    def _hear(self, limit_s: float, hung: str, job: bytes = b"") -> bytes:
-        """Its next message, after it was sent a job."""
+    def _receive(self, limit_s: float, timeout_text: str, job: bytes = b"") -> bytes:
+        """Send a job, if there is one, and return the next message."""
         is_hung = threading.Event()
 
         def give_up() -> None:
             is_hung.set()
             self.kill()
 
-        # Not by waiting only so long: it could begin an answer, or to read a job, and stop then.
-        clock = threading.Timer(limit_s, give_up)
-        clock.daemon = True
-        clock.start()
-        doubt = ""
+        # A timeout of `wait` is not enough: the process could stop in the middle of reading a
+        # job or of writing a result.
+        timer = threading.Timer(limit_s, give_up)
+        timer.daemon = True
+        timer.start()
+        broken: Reason | None = None
         try:
             if job:
-                self._line.send_bytes(job)
-            wait([self._line, self._process.sentinel])
-            if self._line.poll():
-                return self._line.recv_bytes(LARGEST_ANSWER_BYTES)
+                self._pipe.send_bytes(job)
+            wait([self._pipe, self._process.sentinel])
+            if self._pipe.poll():
+                return self._pipe.recv_bytes(MAX_RESULT_BYTES)
         except (EOFError, BrokenPipeError, ConnectionResetError):
             pass
         except OSError as error:
-            doubt = f"the worker's answer is not believed: {error}"
+            broken = Reason.of(ReasonCode.INVALID_RESULT, error=error)
         finally:
-            clock.cancel()
+            timer.cancel()
             if is_hung.is_set():
                 self._end()
-        exitcode = self._end(wait_s=0.0 if doubt else END_S)
+        exit_code = self._end(wait_s=0.0 if broken else END_S)
         if is_hung.is_set():
-            raise WorkerDied(hung.format(limit_s))
-        raise WorkerDied(doubt or _cause(exitcode))
+            raise WorkerDied(Reason(ReasonCode.TIMEOUT, timeout_text))
+        raise WorkerDied(broken or _reason_of_exit(exit_code))
 
     def _end(self, wait_s: float = 0.0) -> int | None:
-        """See it ended. Returns its exit code, None if it does not end."""
+        """Wait for the end, then kill. Returns the exit code, None if the process remains."""
         self.is_ended = True
-        # Where it closed the line it is about to end, with a code that says why.
+        # Where it closed the pipe it is about to end, with an exit code that tells why.
         if not wait([self._process.sentinel], wait_s):
             self.kill()
-        self._line.close()
+        self._pipe.close()
         if not wait([self._process.sentinel], END_S):
             return None
-        with _FAMILY:
+        with _CHILDREN_LOCK:
             self._process.join()
             return self._process.exitcode
 
 
 class JobOutcome(NamedTuple):
-    """What a job came to.
+    """The outcome of a job.
 
     Attributes:
         value: What it returned.
-        error: What it raised; None if nothing.
+        error: What it raised; None if it returned.
     """
 
     value: Any = None
@@ -226,96 +231,100 @@ class JobOutcome(NamedTuple):
 
 
 def run(fn: Callable[..., T], args: Sequence[Any], kwargs: Mapping[str, Any]) -> T:
-    """Run a job, and let no error out that could not be read on the other side."""
+    """Run a job; turn errors that the other side could not unpickle into ``WorkerDied``."""
     try:
         return fn(*args, **kwargs)
     except (PortraitdError, MemoryError):
         raise
     except Exception as error:
-        raise WorkerDied(f"unexpected {type(error).__name__}: {error}") from error
+        raise WorkerDied(
+            Reason.of(ReasonCode.UNEXPECTED_ERROR, kind=type(error).__name__, error=error)
+        ) from error
 
 
-def _cause(exitcode: int | None) -> str:
-    if exitcode is None:
-        return "the worker does not end: the system holds it"
-    if exitcode == -signal.SIGXCPU:
-        return "the worker computed for longer than its limit and was ended"
-    if exitcode < 0:
-        return f"the worker was ended by {signal.Signals(-exitcode).name}"
-    return f"the worker ended without an answer (exit code {exitcode})"
+def _reason_of_exit(exit_code: int | None) -> Reason:
+    if exit_code is None:
+        return Reason(
+            ReasonCode.WORKER_DIED, "the worker cannot be killed: it is stuck in a system call"
+        )
+    if exit_code == -signal.SIGXCPU:
+        return Reason.of(ReasonCode.CPU_LIMIT)
+    if exit_code < 0:
+        return Reason.of(ReasonCode.WORKER_KILLED, signal=signal.Signals(-exit_code).name)
+    return Reason.of(ReasonCode.WORKER_EXITED, exit_code=exit_code)
 
 
 # --- In the process itself.
 
 
-class _Worker:
-    """What a process does that was made a worker."""
+class _JobRunner:
+    """What runs in the worker process: seals the sandbox with the first job, then runs jobs."""
 
-    def __init__(self, preparation: Preparation) -> None:
-        self._seclusion = preparation.policy
-        self._time_limit_s = preparation.limits.time_limit_s
+    def __init__(self, setup: WorkerSetup) -> None:
+        self._policy = setup.policy
+        self._time_limit_s = setup.limits.time_limit_s
 
     def answer(self, job: bytes) -> bytes:
-        """What a job came to, packed."""
+        """Run a pickled job; return its pickled outcome."""
         try:
-            self._close()
+            self._seal()
             _limit_cpu(self._time_limit_s)
-            return packed(JobOutcome(run(_carry_out, (job,), {})))
+            return encode_result(JobOutcome(run(_run_pickled, (job,), {})))
         except (PortraitdError, MemoryError) as error:
-            return packed(JobOutcome(error=error))
+            return encode_result(JobOutcome(error=error))
 
-    def _close(self) -> None:
-        """Load what is needed, then shut off the world; fails as the loading does."""
-        if self._seclusion is None:
+    def _seal(self) -> None:
+        """Load what is needed, then seal the sandbox. Raises what the loading raises."""
+        if self._policy is None:
             return
-        if self._seclusion.prepare:
-            function, arguments = self._seclusion.prepare
+        if self._policy.prepare:
+            function, arguments = self._policy.prepare
             run(function, arguments, {})
-        sandbox.close(self._seclusion.confinement)
-        self._seclusion = None
+        sandbox.seal(self._policy.access)
+        self._policy = None
 
 
-def _serve(line: Connection, daemon: int, preparation: Preparation) -> None:
-    """Do jobs until the line is closed."""
-    _prepare(daemon, preparation)
-    worker = _Worker(preparation)
-    line.send_bytes(b"ready")
+def _serve(pipe: Connection, daemon_pid: int, setup: WorkerSetup) -> None:
+    """Run jobs until the pipe is closed."""
+    _set_up(daemon_pid, setup)
+    runner = _JobRunner(setup)
+    pipe.send_bytes(b"ready")
     try:
         while True:
-            line.send_bytes(worker.answer(line.recv_bytes()))
+            pipe.send_bytes(runner.answer(pipe.recv_bytes()))
     except (EOFError, OSError):
-        # Nothing is tidied up: whoever is closed may not even try.
+        # Without cleaning up: the sandbox may not even allow the attempt.
         os._exit(0)
 
 
-def _carry_out(job: bytes) -> Any:
-    # From the daemon, which may say what it likes.
+def _run_pickled(job: bytes) -> Any:
+    # From the daemon, which the worker trusts.
     fn, args, kwargs = ForkingPickler.loads(job)
     return fn(*args, **kwargs)
 
 
-def _prepare(daemon: int, preparation: Preparation) -> None:
-    """Make a fresh process a worker: humble, limited, and gone when the daemon is."""
-    limits, policy, introduction = preparation
-    # Ctrl-C reaches the whole group; the daemon decides what becomes of the work.
+def _set_up(daemon_pid: int, setup: WorkerSetup) -> None:
+    """Make a new process a worker: nice, limited, sandboxed, and killed when the daemon ends."""
+    limits, policy, registration = setup
+    # Ctrl-C reaches the whole process group; the daemon decides what happens to the jobs.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != daemon:
+    if os.getppid() != daemon_pid:
         os._exit(1)
     os.nice(limits.nice)
-    # A core dump of a worker holds faces.
+    # A core dump of a worker contains faces.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if limits.memory_mb:
         limit = limits.memory_mb << 20
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     if policy:
-        assert introduction is not None
-        file_broker.ask(introduction)
-        sandbox.enter(policy.confinement)
+        assert registration is not None
+        file_broker.connect(registration)
+        sandbox.enter(policy.access)
 
 
 def _limit_cpu(seconds: float) -> None:
-    """Of the job that begins; kept by the kernel even if the daemon is stopped."""
+    """Limit the CPU time of the next job; the kernel enforces it even if the daemon is stopped."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     limit = math.ceil(used.ru_utime + used.ru_stime + seconds + CPU_MARGIN_S)
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)

@@ -1,9 +1,8 @@
-"""What the daemon believes of what a worker says: values, never programs.
+"""Decode and validate the results of workers, which may be compromised.
 
-Workers send pickles, and a pickle may name any function to be called by whoever reads it. A worker
-that a hostile file took over could so take over the daemon. Here only the value types that jobs
-return and our errors can be named. And a value that a worker sends of a slice must be one that a
-slice can have.
+Workers send pickles, and a pickle can name any function for its reader to call: a worker that a
+hostile file took over could take over the daemon. The decoder here accepts only the value types
+that jobs return, and portraitd's errors. The faces of a slice must also be possible for that slice.
 """
 
 from __future__ import annotations
@@ -31,6 +30,7 @@ from portraitd.model.face import (
     SliceFaces,
 )
 from portraitd.model.media_file import MediaKind, Slice
+from portraitd.model.reasons import Reason, ReasonCode
 
 _NAMED = frozenset({
     ("builtins", "MemoryError"),
@@ -44,110 +44,111 @@ _NAMED = frozenset({
     ("numpy.core.numeric", "_frombuffer"),
     ("pathlib", "PosixPath"),
 })  # fmt: skip
-"""What others define and an answer may be made of, by module and name."""
+"""Types and functions of libraries that a result may consist of, by module and name."""
+
+MAX_JPEG_BYTES = 32 << 20
+MAX_SIDE_PX = 1 << 17
 
 
-LARGEST_JPEG_BYTES = 32 << 20
-LONGEST_PX = 1 << 17
-
-
-def packed(value: object) -> bytes:
-    """An answer, for the way to the daemon.
+def encode_result(value: object) -> bytes:
+    """Pickle a result for the daemon.
 
     Raises:
-        WorkerDied: It cannot be sent.
+        WorkerDied: It cannot be pickled.
     """
     try:
         return bytes(ForkingPickler.dumps(value))
     except Exception as error:
-        raise WorkerDied(f"the job ended without an answer that can be sent: {error}") from error
+        raise WorkerDied(
+            Reason.of(ReasonCode.INVALID_RESULT, error=f"it cannot be sent: {error}")
+        ) from error
 
 
-def unpacked(data: bytes) -> Any:
-    """An answer that is made of values.
+def decode_result(data: bytes) -> Any:
+    """Unpickle a result that consists of values only.
 
     Raises:
-        WorkerDied: It is damaged, or names something that is no value.
+        WorkerDied: It is damaged, or names something that is not a value type.
     """
     try:
-        return _Reader(io.BytesIO(data)).load()
+        return _ResultUnpickler(io.BytesIO(data)).load()
     except Exception as error:
-        # Whatever is in it, it is what a worker sent that is no longer ours.
-        raise WorkerDied(f"the worker's answer is not believed: {error}") from error
+        # Any exception: a compromised worker may have sent anything.
+        raise WorkerDied(Reason.of(ReasonCode.INVALID_RESULT, error=error)) from error
 
 
-class _Reader(pickle.Unpickler):
+class _ResultUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        """What an answer names, if that is a value; nothing is imported for it."""
+        """Return the type that a result names, if it is allowed; import nothing for it."""
         if (module, name) == ("builtins", "getattr"):
-            # Before 3.11.4 a member of an enumeration is named as an attribute of it.
+            # Before Python 3.11.4 a member of an enumeration is pickled as its attribute.
             return _member
         loaded = sys.modules.get(module)
         if loaded is not None and (module, name) in _NAMED:
             return super().find_class(module, name)
         found = getattr(loaded, name, None) if module.startswith("portraitd.") else None
-        if not (isinstance(found, type) and found.__module__ == module and _is_of_values(found)):
-            raise pickle.UnpicklingError(f"{module}.{name} is no value")
+        if not (isinstance(found, type) and found.__module__ == module and _holds_values(found)):
+            raise pickle.UnpicklingError(f"{module}.{name} is not an allowed type")
         return found
 
 
 def _member(kind: Any, name: Any) -> Enum:
-    """One of an enumeration; of nothing else is anything looked up."""
+    """Return a member of an enumeration; refuse attributes of anything else."""
     if not (isinstance(kind, type) and issubclass(kind, Enum) and isinstance(name, str)):
-        raise pickle.UnpicklingError(f"{kind!r} is no enumeration")
+        raise pickle.UnpicklingError(f"{kind!r} is not an enumeration")
     member = kind.__members__.get(name)
     if member is None:
-        raise pickle.UnpicklingError(f"{kind.__name__} has no {name!r}")
+        raise pickle.UnpicklingError(f"{kind.__name__} has no member {name!r}")
     return member
 
 
-def _is_of_values(kind: type) -> bool:
-    """Whether making one does nothing but hold what it is given."""
+def _holds_values(kind: type) -> bool:
+    """Return whether creating an instance only stores the given values."""
     named_tuple = issubclass(kind, tuple) and hasattr(kind, "_fields")
     return named_tuple or is_dataclass(kind) or issubclass(kind, Enum | PortraitdError)
 
 
-def checked(piece: Slice, answer: Any) -> SliceFaces:
-    """The answer, if it can be one about this slice.
+def validate_faces(piece: Slice, result: Any) -> SliceFaces:
+    """Return the result if it is possible for this slice.
 
     Raises:
-        WorkerDied: It cannot; the message says what is wrong with it.
+        WorkerDied: It is not; the message names the problem.
     """
-    problem = _problem(piece, answer)
+    problem = _find_problem(piece, result)
     if problem:
-        raise WorkerDied(f"the worker's answer makes no sense: {problem}")
-    return answer  # type: ignore[no-any-return]
+        raise WorkerDied(Reason.of(ReasonCode.INVALID_RESULT, error=problem))
+    return result  # type: ignore[no-any-return]
 
 
-def _problem(piece: Slice, answer: Any) -> str:
-    if not isinstance(answer, SliceFaces) or not isinstance(answer.detections, Sequence):
-        return f"a {type(answer).__name__}, not faces"
-    counts = (answer.sampled, answer.decoded)
+def _find_problem(piece: Slice, result: Any) -> str:
+    if not isinstance(result, SliceFaces) or not isinstance(result.detections, Sequence):
+        return f"a {type(result).__name__}, not faces"
+    counts = (result.sampled, result.decoded)
     if not all(isinstance(count, int) and count >= 0 for count in counts):
-        return "its counts of frames"
-    if not _finite(answer.seconds) or answer.seconds < 0:
+        return "the number of frames"
+    if not _is_finite(result.seconds) or result.seconds < 0:
         return "the time it took"
-    if answer.ended_s is not None and not _within(piece, answer.ended_s):
-        return f"it ended at {answer.ended_s} s"
-    if not isinstance(answer.kept, Sequence) or not all(map(_is_frame, answer.kept)):
-        return "a frame to keep"
-    problems = (_sighting_problem(piece, detection) for detection in answer.detections)
+    if result.ended_s is not None and not _is_within(piece, result.ended_s):
+        return f"an end at {result.ended_s} s"
+    if not isinstance(result.kept, Sequence) or not all(map(_is_frame, result.kept)):
+        return "a kept frame"
+    problems = (_find_detection_problem(piece, detection) for detection in result.detections)
     return next(filter(None, problems), "")
 
 
-def _sighting_problem(piece: Slice, detection: Any) -> str:
+def _find_detection_problem(piece: Slice, detection: Any) -> str:
     if not isinstance(detection, DetectedFace) or not isinstance(detection.face, Face):
         return f"a {type(detection).__name__} among its faces"
     face, portrait = detection.face, detection.portrait
-    doubts = (
-        (_within(piece, detection.t_s), f"a face at {detection.t_s} s"),
-        (_is_box(face.box), "a face's place"),
+    checks = (
+        (_is_within(piece, detection.t_s), f"a face at {detection.t_s} s"),
+        (_is_box(face.box), "the box of a face"),
         (_is_vector(face.embedding), "an embedding"),
-        (_finite(face.score) and _is_quality(face.quality), "a face's score"),
-        (_are_landmarks(face.landmarks), "a face's landmarks"),
+        (_is_finite(face.score) and _is_quality(face.quality), "the score of a face"),
+        (_are_landmarks(face.landmarks), "the landmarks of a face"),
         (_is_portrait(portrait), "a portrait"),
     )
-    return next((problem for sound, problem in doubts if not sound), "")
+    return next((problem for is_valid, problem in checks if not is_valid), "")
 
 
 def _is_vector(vector: Any) -> bool:
@@ -161,7 +162,7 @@ def _is_vector(vector: Any) -> bool:
 
 def _is_quality(quality: Any) -> bool:
     return isinstance(quality, Quality) and all(
-        map(_finite, (quality.size_px, quality.sharpness, quality.frontal, quality.confidence))
+        map(_is_finite, (quality.size_px, quality.sharpness, quality.frontal, quality.confidence))
     )
 
 
@@ -169,12 +170,12 @@ def _are_landmarks(points: Any) -> bool:
     return points is None or (
         isinstance(points, tuple)
         and len(points) == 5
-        and all(len(point) == 2 and all(map(_finite, point)) for point in points)
+        and all(len(point) == 2 and all(map(_is_finite, point)) for point in points)
     )
 
 
 def _is_frame(kept: Any) -> bool:
-    return isinstance(kept, tuple) and len(kept) == 2 and _finite(kept[0]) and _is_jpeg(kept[1])
+    return isinstance(kept, tuple) and len(kept) == 2 and _is_finite(kept[0]) and _is_jpeg(kept[1])
 
 
 def _is_portrait(portrait: Any) -> bool:
@@ -183,24 +184,22 @@ def _is_portrait(portrait: Any) -> bool:
 
 def _is_jpeg(data: Any) -> bool:
     return (
-        isinstance(data, bytes)
-        and data.startswith(b"\xff\xd8\xff")
-        and len(data) <= LARGEST_JPEG_BYTES
+        isinstance(data, bytes) and data.startswith(b"\xff\xd8\xff") and len(data) <= MAX_JPEG_BYTES
     )
 
 
-def _within(piece: Slice, t_s: Any) -> bool:
-    if not _finite(t_s):
+def _is_within(piece: Slice, t_s: Any) -> bool:
+    if not _is_finite(t_s):
         return False
     return piece.kind is MediaKind.PHOTO or bool(piece.start_s <= t_s < piece.stop_s)
 
 
-def _finite(number: Any) -> bool:
+def _is_finite(number: Any) -> bool:
     return isinstance(number, int | float | np.number) and math.isfinite(number)
 
 
 def _is_box(box: Any) -> bool:
     if not isinstance(box, Box) or not all(isinstance(side, int | np.integer) for side in box):
         return False
-    small = all(abs(side) < LONGEST_PX for side in box)
-    return small and box.left < box.right and box.top < box.bottom
+    fits = all(abs(side) < MAX_SIDE_PX for side in box)
+    return fits and box.left < box.right and box.top < box.bottom

@@ -1,7 +1,7 @@
-"""A filter on system calls (seccomp(2)): what a decoder never needs is refused.
+"""A system call filter (seccomp(2)) that refuses what a decoder never needs.
 
-The program that the kernel runs at every call is put together here, as classic BPF; x86-64 and
-arm64. Calls that libraries may try are refused with an error, so that they go on without.
+Builds the program that the kernel runs at every call, as classic BPF for x86-64 and arm64. Calls
+that libraries may try return an error, so that the library continues without them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PR_SET_NO_NEW_PRIVS = 38
 
 _ALLOW, _KILL, _ERROR = 0x7FFF0000, 0x80000000, 0x00050000
 
-# Instructions of classic BPF (linux/bpf_common.h), and where the call lies in what they read.
+# Instructions of classic BPF (linux/bpf_common.h), and offsets in ``struct seccomp_data``.
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _AT_NUMBER, _AT_ARCH, _AT_ARGUMENTS = 0, 4, 16
 
@@ -34,7 +34,7 @@ _TO_WRITE = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 Numbers = tuple[int | None, int | None]
 
 _TO_OTHERS: dict[str, Numbers] = {
-    # The network, and every other way to talk to somebody new.
+    # The network, and every other way to open a new connection.
     "socket": (41, 198), "socketpair": (53, 199), "connect": (42, 203), "bind": (49, 200),
     "listen": (50, 201), "accept": (43, 202), "accept4": (288, 242), "sendto": (44, 206),
     "sendmsg": (46, 211), "sendmmsg": (307, 269), "shmget": (29, 194), "semget": (64, 190),
@@ -102,7 +102,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def available() -> bool:
-    """Whether this kernel filters system calls, on an architecture that is known here."""
+    """Return whether this kernel filters system calls, on an architecture that is known here."""
     number = _SECCOMP.get(platform.machine())
     if number is None:
         return False
@@ -111,13 +111,13 @@ def available() -> bool:
 
 
 def restrict(may_write: bool) -> None:
-    """From here on, in every thread and for good: no network, no program, no other process.
+    """Refuse the network, programs and other processes, permanently and in every thread.
 
     Args:
-        may_write: Whether files may still be opened for writing, made and removed.
+        may_write: Whether files may still be opened for writing, created and removed.
 
     Raises:
-        OSError: The kernel offers no filter, or refuses this one.
+        OSError: The kernel does not support filters, or refuses this one.
     """
     code = b"".join(_program(platform.machine(), os.getpid(), may_write))
     program = _Program(len(code) // 8, code)
@@ -131,7 +131,7 @@ def restrict(may_write: bool) -> None:
 def _program(machine: str, pid: int, may_write: bool) -> _Instructions:
     column = _COLUMN[machine]
     refused = dict.fromkeys(_numbers(_TO_OTHERS, column), errno.EPERM)
-    # "Not there", so that the C library falls back on the calls whose arguments can be seen.
+    # "Not implemented", so that the C library falls back to calls with visible arguments.
     refused |= dict.fromkeys(
         _numbers({"clone3": _CLONE3, "openat2": _OPENAT2}, column), errno.ENOSYS
     )
@@ -167,11 +167,11 @@ def _numbers(calls: dict[str, Numbers], column: int) -> list[int]:
 
 
 def _when(number: int | None, argument: int, then: _Instructions) -> _Instructions:
-    """Judge one call by the lower half of one of its arguments."""
+    """Decide about one call by the lower half of one of its arguments."""
     if number is None:
         return []
-    look = _step(_LOAD, _AT_ARGUMENTS + 8 * argument)
-    return [_step(_EQUAL, number, if_false=1 + len(then)), look, *then]
+    load = _step(_LOAD, _AT_ARGUMENTS + 8 * argument)
+    return [_step(_EQUAL, number, if_false=1 + len(then)), load, *then]
 
 
 def _any_bit(mask: int, if_set: int, otherwise: int) -> _Instructions:
@@ -186,5 +186,5 @@ def _one_of(values: Sequence[int], if_found: int, otherwise: int) -> _Instructio
 
 
 def _step(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
-    """One ``struct sock_filter``; jumps count the instructions that are left out."""
+    """Pack one ``struct sock_filter``; jumps count the instructions to skip."""
     return struct.pack("=HBBI", code, if_true, if_false, value)

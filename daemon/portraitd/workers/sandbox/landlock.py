@@ -1,7 +1,7 @@
-"""Landlock: from here on this process opens only what lies below some folders.
+"""Landlock: restrict this process to opening files below some folders.
 
-The kernel's own interface (landlock(7)), through system calls: the C library has no functions
-for it. A rule set binds the calling thread and everything it starts afterwards, for good.
+Uses the system calls directly (landlock(7)): the C library has no functions for them. A rule set
+applies to the calling thread and everything it starts afterwards, permanently.
 """
 
 from __future__ import annotations
@@ -57,23 +57,23 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def version() -> int:
-    """The version of the interface that the kernel offers; 0 if it offers none."""
+    """Return the version of the interface that the kernel supports; 0 if it supports none."""
     answer: int = _libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _VERSION_FLAG)
     return max(answer, 0)
 
 
 def restrict(readable: Sequence[Path], writable: Sequence[Path]) -> None:
-    """Open nothing but what lies below these paths, run no program, and reach nobody.
+    """Refuse to open anything except below these paths, and to run programs.
 
-    From version 4 on no TCP connection is made or taken, from version 6 on no process outside
-    is signalled and no abstract socket reached. What was opened before stays open.
+    From version 4 on TCP connections are refused too, from version 6 on signals to processes
+    outside and abstract sockets. Files that are open already stay open.
 
     Args:
-        readable: Files and folders; those that are not there are left out.
-        writable: Folders in which files may also be written, made and removed.
+        readable: Files and folders; missing ones are skipped.
+        writable: Folders in which files may also be written, created and removed.
 
     Raises:
-        OSError: The kernel offers no Landlock, or refuses.
+        OSError: The kernel does not support Landlock, or refuses.
     """
     offered = version()
     handled = _handled(offered)
@@ -90,7 +90,7 @@ def restrict(readable: Sequence[Path], writable: Sequence[Path]) -> None:
 
 
 def _handled(offered: int) -> int:
-    """Every right on files that this version knows: what is not handled is allowed."""
+    """Return every file right that this version knows: a right not listed is allowed."""
     bits = {0: 0, 1: 13, 2: 14, 3: 15, 4: 15}.get(offered, 16)
     return (1 << bits) - 1
 
