@@ -18,7 +18,7 @@ from store_questions import QUESTIONS, WORK
 
 from portraitd.cli.demo import demo_photographs
 from portraitd.config import load
-from portraitd.service.health import heard
+from portraitd.service.health import read_heartbeat
 from portraitd.service.repair import faults
 
 CONFIG = """\
@@ -185,7 +185,7 @@ class Day:
 
     def undo(self) -> bool:
         """The last word of somebody, whatever it was."""
-        if not heard(self.settings.state_dir).at_s:
+        if not read_heartbeat(self.settings.state_dir).at_s:
             return False
         with closing(self.store()) as db:
             said = db.execute("select 1 from ledger").fetchone()
@@ -225,7 +225,7 @@ class Day:
         return True
 
     def stop_daemon(self) -> bool:
-        if not heard(self.settings.state_dir).process:
+        if not read_heartbeat(self.settings.state_dir).process:
             return False
         self.daemon.terminate()
         code = self.daemon.wait(60)
@@ -235,7 +235,7 @@ class Day:
         return True
 
     def reload(self) -> bool:
-        if not heard(self.settings.state_dir).at_s:
+        if not read_heartbeat(self.settings.state_dir).at_s:
             return False
         config = self.home / "config.toml"
         text = config.read_text()
@@ -250,7 +250,7 @@ class Day:
 
     def forget(self) -> bool:
         """A video, or somebody; most days nobody asks for that."""
-        if self._chance.random() < 0.5 or not heard(self.settings.state_dir).at_s:
+        if self._chance.random() < 0.5 or not read_heartbeat(self.settings.state_dir).at_s:
             return False
         with closing(self.store()) as db:
             videos = db.execute("select sha256 from videos where state = 'done'").fetchall()
@@ -301,7 +301,7 @@ class Day:
         if self.daemon.poll() is not None:
             self.wrong.append(f"the daemon ended with {self.daemon.returncode}: {self._tail()}")
             self.daemon = self._start()
-        health = heard(self.settings.state_dir)
+        health = read_heartbeat(self.settings.state_dir)
         if not health.at_s or health.blocked:
             self._unrest = health.blocked or "no word of its health"
             return False
@@ -340,7 +340,7 @@ class Day:
         return sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
 
     def _command(self, *arguments: str, may_refuse: bool = False) -> bool:
-        if not heard(self.settings.state_dir).at_s:
+        if not read_heartbeat(self.settings.state_dir).at_s:
             return False
         answer = subprocess.run(
             [sys.executable, "-m", "portraitd", *arguments, "--home", self.home],

@@ -13,13 +13,21 @@ from pathlib import Path
 import pytest
 
 from portraitd.config import Settings
-from portraitd.service.health import FILE_NAME, SIZE, Health, heard, holder, tell
+from portraitd.model.media_file import FileState
+from portraitd.service.health import (
+    FILE_NAME,
+    SIZE,
+    Health,
+    lock_holder,
+    read_heartbeat,
+    write_heartbeat,
+)
 from portraitd.service.log_repetition import REMEMBERED, Repetition
-from portraitd.service.metrics import Metric, MetricsFile, label, rendered
-from portraitd.service.reloading import differences
+from portraitd.service.metrics import MetricsFile
 from portraitd.service.status import read_status
-from portraitd.service.supervisor import Supervisor
+from portraitd.service.supervisor import Supervisor, differences
 from portraitd.store.database import StoreLock
+from support.clock import at
 from support.daemon import Daemon, make_home, portraitd
 from support.home import Home
 from support.processes import wait_until
@@ -62,20 +70,20 @@ def test_what_was_said_is_remembered_within_bounds() -> None:
 
 def test_health_is_heard_from_the_process_that_holds_the_lock(tmp_path: Path) -> None:
     """What an earlier one said does not count, and looking takes no lock."""
-    tell(tmp_path, Health(1, 5.0, "disk full", 4.0))
-    assert Health(0, 0.0) == heard(tmp_path)
+    write_heartbeat(tmp_path, Health(1, 5.0, "disk full", 4.0))
+    assert Health(0, 0.0) == read_heartbeat(tmp_path)
     with StoreLock(tmp_path):
-        mine = holder(tmp_path / "lock")
-        assert Health(mine, 0.0) == heard(tmp_path)
-        tell(tmp_path, Health(mine, 5.0, "disk full", 4.0))
-        assert Health(mine, 5.0, "disk full", 4.0) == heard(tmp_path)
-    assert 0 == holder(tmp_path / "lock")
+        mine = lock_holder(tmp_path / "lock")
+        assert Health(mine, 0.0) == read_heartbeat(tmp_path)
+        write_heartbeat(tmp_path, Health(mine, 5.0, "disk full", 4.0))
+        assert Health(mine, 5.0, "disk full", 4.0) == read_heartbeat(tmp_path)
+    assert 0 == lock_holder(tmp_path / "lock")
 
 
 def test_health_never_needs_more_room(tmp_path: Path) -> None:
     """However long the reason."""
     for reason in ("", "x" * 10_000, 'é\n"' * 400):
-        tell(tmp_path, Health(1, 5.0, reason))
+        write_heartbeat(tmp_path, Health(1, 5.0, reason))
         data = (tmp_path / FILE_NAME).read_bytes()
         assert SIZE == len(data)
         assert reason.startswith(json.loads(data)["blocked"])
@@ -98,7 +106,7 @@ LINE = re.compile(r'portraitd_[a-z_]+(\{[a-z]+="[^"\\\n]*"\})? [-+0-9.e]+')
 
 def test_figures_have_the_form_that_the_exporter_reads(home: Home, tmp_path: Path) -> None:
     """Each name has a help and a type, base units at its end, and values that are numbers."""
-    MetricsFile(home.settings, lambda: read_status(home.settings)).refresh(0.0, 1.5)
+    MetricsFile(home.settings, lambda now: read_status(home.settings).snapshot).write(at(0.0), 1.5)
     text = (tmp_path / "portraitd.prom").read_text()
     lines = text.splitlines()
     types = dict(line.split()[2:4] for line in lines if line.startswith("# TYPE"))
@@ -111,20 +119,20 @@ def test_figures_have_the_form_that_the_exporter_reads(home: Home, tmp_path: Pat
     for name, kind in types.items():
         assert (kind == "counter") == name.endswith("_total"), name
         assert not re.search(r"_(ms|mb|kb|minutes|percent|count)$", name), name
-    assert 'portraitd_files{state="done"} 1' in values
+    assert 'portraitd_files{state="done"} 1.0' in values
     assert "portraitd_blocked_seconds 1.5" in values
     assert ["portraitd.prom"] == [path.name for path in tmp_path.glob("*.prom*")]
 
 
 def test_figures_are_written_no_more_often_than_asked(home: Home, tmp_path: Path) -> None:
     """And they go with the service."""
-    figures = MetricsFile(home.settings, lambda: read_status(home.settings))
+    figures = MetricsFile(home.settings, lambda now: read_status(home.settings).snapshot)
     target = tmp_path / "portraitd.prom"
-    figures.refresh(0.0, 0.0)
+    figures.write(at(0.0), 0.0)
     target.unlink()
-    figures.refresh(14.9, 0.0)
+    figures.write(at(14.9), 0.0)
     assert not target.exists()
-    figures.refresh(15.0, 0.0)
+    figures.write(at(15.0), 0.0)
     assert target.exists()
     figures.remove()
     assert not target.exists()
@@ -133,16 +141,20 @@ def test_figures_are_written_no_more_often_than_asked(home: Home, tmp_path: Path
 def test_figures_that_cannot_be_written_stop_nothing(home: Home, tmp_path: Path) -> None:
     """The folder is missing: a line in the log, and the service goes on."""
     elsewhere = Home(tmp_path / "home", metrics={"textfile": tmp_path / "gone" / "p.prom"})
-    MetricsFile(elsewhere.settings, lambda: read_status(home.settings)).refresh(0.0, 0.0)
+    MetricsFile(elsewhere.settings, lambda now: read_status(home.settings).snapshot).write(
+        at(0.0), 0.0
+    )
 
     assert not (tmp_path / "gone").exists()
 
 
-def test_labels_are_escaped() -> None:
-    """Quotes, backslashes and line ends."""
-    metric = Metric("a_b", "gauge", "m", {label("x", 'q"b\\n\n'): 1.0})
+def test_every_state_has_a_figure(home: Home, tmp_path: Path) -> None:
+    """Also those in which there is nothing, so that no alert misses a series."""
+    MetricsFile(home.settings, lambda now: read_status(home.settings).snapshot).write(at(0.0), 0.0)
+    lines = (tmp_path / "portraitd.prom").read_text().splitlines()
 
-    assert 'a_b{x="q\\"b\\\\n\\n"} 1\n' == rendered(iter([metric])).split("gauge\n")[1]
+    for state in FileState:
+        assert f'portraitd_files{{state="{state}"}} {float(state == FileState.DONE)}' in lines
 
 
 # --- New settings.
@@ -160,15 +172,15 @@ def test_differences_name_each_key_with_both_values() -> None:
 
 def test_a_blocked_service_says_so_until_it_is_not(home: Home) -> None:
     """In the health file: why, and since when."""
-    attendant = Supervisor(home.settings, Settings, lambda: False)
+    supervisor = Supervisor(home.settings, Settings, lambda: False)
     with home.opened() as service:
-        attendant.attend(service, home.now)
+        supervisor.after_tick(service, home.now)
         calm = json.loads((home.settings.state_dir / FILE_NAME).read_bytes())
         since_s = home.now.wall_s
         service.grouping._blocked = "the grouping failed"
-        attendant.attend(service, home.now)
+        supervisor.after_tick(service, home.now)
         home.steady_s += 100.0
-        attendant.attend(service, home.now)
+        supervisor.after_tick(service, home.now)
         blocked = json.loads((home.settings.state_dir / FILE_NAME).read_bytes())
 
     assert "" == calm["blocked"]
@@ -209,12 +221,12 @@ def test_wrong_settings_are_refused_and_the_old_ones_stay(daemon: Daemon) -> Non
     started = daemon.events().count("service_started")
     config.write_text(good.replace("scan_s = 0.5", 'scan_s = "often"'))
     daemon.process.send_signal(signal.SIGHUP)
-    daemon.wait_for("reload_refused")
+    daemon.wait_for("reload_failed")
     config.write_text(good)
     times = daemon.events().count("reloaded")
     daemon.process.send_signal(signal.SIGHUP)
     daemon.wait_for("reloaded", times=times + 1)
-    (line,) = (line for line in daemon.log if line["event"] == "reload_refused")
+    (line,) = (line for line in daemon.log if line["event"] == "reload_failed")
 
     assert "inbox.scan_s = 'often'" in line["reason"]
     assert started == daemon.events().count("service_started")
@@ -230,9 +242,7 @@ def test_settings_that_cannot_be_put_in_force_are_taken_back(daemon: Daemon) -> 
     daemon.wait_for("service_started", times=started + 1)
     config.write_text(good)
 
-    assert (
-        "/proc/nowhere" in [x for x in daemon.log if x["event"] == "reload_refused"][-1]["reason"]
-    )
+    assert "/proc/nowhere" in [x for x in daemon.log if x["event"] == "reload_failed"][-1]["reason"]
 
 
 def test_a_running_service_forgets_what_a_command_asks(daemon: Daemon) -> None:

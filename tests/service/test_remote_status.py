@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from portraitd.service.status import described, print_json, print_table, read_status
+from portraitd.cli.status_output import describe_worker, print_json, print_table
+from portraitd.service.status import read_status
 from portraitd.store.database import Database
 from portraitd.store.remote_workers import ClusterState, RemoteWorker, RemoteWorkers
 from support.home import Home
@@ -51,7 +52,7 @@ def test_status_names_each_worker_and_its_speed(home: Home) -> None:
 
     said = out.getvalue()
     assert "http://c:8787/status" in said
-    assert "alpha tcp://a:1: 4 at once, 5 slices out, 20 done, 8.0 s of footage a second" in said
+    assert "alpha tcp://a:1: 4 at once, 5 slices out, 20 done, 8.0 s of footage per second" in said
     assert "beta tcp://b:1: refused, another encoder" in said
 
 
@@ -66,7 +67,7 @@ def test_status_for_scripts_has_the_workers(home: Home, capsys: pytest.CaptureFi
 
 def test_a_worker_that_is_sent_files_says_so() -> None:
     """The wire may be what limits it."""
-    assert described(replace(FAST, receives_files=True)).endswith("files are sent")
+    assert describe_worker(replace(FAST, receives_files=True)).endswith("files are sent")
 
 
 def test_a_service_without_a_cluster_forgets_the_last_one(home: Home) -> None:
@@ -74,4 +75,5 @@ def test_a_service_without_a_cluster_forgets_the_last_one(home: Home) -> None:
     with home.opened() as service:
         home.tick(service)
 
-    assert ([], None) == (read_status(home.settings).workers, read_status(home.settings).cluster)
+    snapshot = read_status(home.settings).snapshot
+    assert ([], None) == (snapshot.workers, snapshot.cluster)

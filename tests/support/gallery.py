@@ -1,4 +1,4 @@
-"""People in a store and in a tree without any real face: drawn pictures, made-up embeddings."""
+"""People in a store and in a tree, with drawn portraits and generated embeddings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.config import ReviewSettings
+from portraitd.config import ReviewSettings, Settings
 from portraitd.model.face import Box, DetectedFace, Face, Portrait, Quality, SliceFaces
 from portraitd.model.person import CarriedOver
 from portraitd.model.track import TrackSummaries
@@ -20,17 +20,18 @@ from portraitd.people.tree.people_tree import PeopleTree, Published
 from portraitd.store.database import Database
 from portraitd.store.people import PersonAssignment
 from portraitd.store.publications import Publication, Publications
+from portraitd.store.snapshot import SnapshotReader
 from support.clock import at
 from support.store import ENCODER, Store, video_facts
 
 BOX = Box(84, 120, 204, 240)
 AREA = Box(0, 0, 288, 360)
-EVERYTHING = ReviewSettings(portraits_per_track=0, unsorted_portraits=0)
+ALL_PORTRAITS = ReviewSettings(portraits_per_track=0, unsorted_portraits=0)
 PARAMETERS = '["people", 0.36, 3, 0.55]'
 
 
-class Exhibition(Store):
-    """A store whose people are what the test says, the tree that shows them, and the gallery."""
+class GalleryFixture(Store):
+    """A store with people that the test defines, their tree, and the gallery."""
 
     def __init__(self, database: Database, root: Path) -> None:
         super().__init__(database)
@@ -38,11 +39,14 @@ class Exhibition(Store):
         self.tree = PeopleTree(root)
         self.tree.create()
         self.gallery = Gallery(database, self.people, self.faces, root)
-        self.board = StatusPageStage(
-            database, self.slice_queue, self.people, root, 2, lambda: "idle"
-        )
+        self.status_stage = StatusPageStage(root, self.snapshots().read, lambda: "idle")
         self.person_of: list[int] = []
         self.montages: dict[int, bytes] = {}
+
+    def snapshots(self, limit: int = 50) -> SnapshotReader:
+        """Return a reader of snapshots for a machine with two workers."""
+        settings = Settings.model_validate({"home": self.root, "workers": {"count": 2}})
+        return SnapshotReader(self.database, settings, limit)
 
     def show(
         self,
@@ -52,14 +56,14 @@ class Exhibition(Store):
         at_s: float = 1000.0,
         looks: Sequence[int] = (),
     ) -> None:
-        """A finished video in which people are seen, each of them followed through all of it.
+        """Add a finished video with people, one track for each.
 
         Args:
             clip: Its name in the inbox.
             seen: Person and time of every face.
-            duration_s: Its length; a frame a second is looked at.
-            at_s: When it came.
-            looks: Whom each face looks like; itself, if not given.
+            duration_s: Its length; one frame per second is sampled.
+            at_s: When it was added.
+            looks: The person each face looks like; by default the person it is.
         """
         order = sorted(range(len(seen)), key=lambda index: seen[index][1])
         alike = [looks[index] if looks else seen[index][0] for index in order]
@@ -68,7 +72,7 @@ class Exhibition(Store):
         facts = video_facts(duration_s, f"sha of {clip}")
         self.slice_queue.admit(file, facts, duration_s, at_s)
         detections = [
-            _sighting(like, t_s, index)
+            _detected_face(like, t_s, index)
             for index, ((_, t_s), like) in enumerate(zip(seen, alike, strict=True))
         ]
         before = self.faces.ids()
@@ -96,7 +100,7 @@ class Exhibition(Store):
     def grouping_run(
         self, close: Sequence[tuple[int, int, float]] = (), now_s: float = 2000.0
     ) -> None:
-        """Put in force that everybody is who the test says."""
+        """Record a grouping run that assigns every track as the test defines."""
         rows = self.tracks.rows()
         people = np.array(self.person_of, np.int64)
         next_id = max(self.people.next_id(), int(people.max()) + 1)
@@ -106,8 +110,8 @@ class Exhibition(Store):
         )
 
     def publish(self, now_s: float) -> Published:
-        """Bring the tree up to date, and then the gallery."""
-        wanted = Publications(self.database).desired_tree(EVERYTHING)
+        """Publish the tree, and then the gallery."""
+        wanted = Publications(self.database).desired_tree(ALL_PORTRAITS)
         done = self.tree.publish(wanted.folders, [], self.faces.portrait, self.montages)
         grouping_run = self.people.last_grouping_run()
         assert grouping_run
@@ -116,33 +120,35 @@ class Exhibition(Store):
         return done
 
     def note_publication(self, publication: Publication, now_s: float) -> None:
-        """Say that the tree shows everybody."""
+        """Record a publication of the tree."""
         publications = Publications(self.database)
-        publications.record(publication, publications.desired_tree(EVERYTHING).placements(), now_s)
+        publications.record(
+            publication, publications.desired_tree(ALL_PORTRAITS).placements(), now_s
+        )
 
 
-def _sighting(person: int, t_s: float, salt: int) -> DetectedFace:
+def _detected_face(person: int, t_s: float, salt: int) -> DetectedFace:
     random = np.random.default_rng((person, salt))
-    vector = identity(person) + random.normal(0, 0.01, 128)
+    vector = identity_vector(person) + random.normal(0, 0.01, 128)
     face = Face(BOX, 1.0, None, vector.astype(np.float32), Quality(120.0, 50.0, 0.9))
-    return DetectedFace(t_s, face, Portrait(AREA, drawn_face(person % 23)))
+    return DetectedFace(t_s, face, Portrait(AREA, draw_face(person % 23)))
 
 
-def identity(person: int) -> NDArray[np.float64]:
-    """What a person looks like: as far from all others as strangers are."""
+def identity_vector(person: int) -> NDArray[np.float64]:
+    """Return the embedding of a person, as distant from others as strangers are."""
     vector = np.random.default_rng(person).normal(size=128)
     return np.asarray(1.4 * vector / np.linalg.norm(vector), np.float64)
 
 
 @cache
-def drawn_face(number: int) -> bytes:
-    """A drawing of somebody, 200 by 250, as JPEG."""
+def draw_face(number: int) -> bytes:
+    """Return a drawn face as JPEG, 200 by 250 pixels."""
     return _jpeg(_drawing(number, (200, 250), 0), 85)
 
 
 @cache
-def drawn_montage(number: int, tiles: int = 25) -> bytes:
-    """25 drawings in one picture, as large in bytes as one of real portraits."""
+def draw_montage(number: int, tiles: int = 25) -> bytes:
+    """Return 25 drawn faces in one JPEG, as large in bytes as a real montage."""
     sheet = np.full((600, 480, 3), 128, np.uint8)
     for tile in range(min(tiles, 25)):
         top, left = tile // 5 * 120, tile % 5 * 96
@@ -208,18 +214,18 @@ HOSTILE = (
     "=cmd|'C calc'!A1",
     "__proto__",
 )
-"""Folder names that a file system takes, without its slashes."""
+"""Folder names that a file system allows."""
 
 
-def a_crowd(count: int) -> Iterable[tuple[str, list[tuple[int, float]], float]]:
-    """Videos in which so many people are seen, the first ones most often."""
+def make_crowd(count: int) -> Iterable[tuple[str, list[tuple[int, float]], float]]:
+    """Yield videos with this number of people; the first ones appear most often."""
     videos: dict[int, list[tuple[int, float]]] = {}
     for person in range(1, count + 1):
         times = 26 if person <= 200 else 8 if person <= 400 else 3
         for number in range(1 + person % 3):
             start = 7.0 * ((person * 31 + number * 17) % 400)
             part = times // (1 + person % 3) + 1
-            # Somebody who is seen for a while, goes, and comes back.
+            # Each person appears for a while, leaves, and returns.
             seen = [(person, start + t + 40 * (t // 5)) for t in range(part)]
             videos.setdefault((person + 7 * number) % 60, []).extend(seen)
     for number, seen in sorted(videos.items()):

@@ -16,7 +16,7 @@ from portraitd.model.errors import StoreError
 from portraitd.model.stage import Now
 from portraitd.service.daemon import open_service
 from portraitd.service.health import FILE_NAME as HEALTH
-from portraitd.service.health import Health, tell
+from portraitd.service.health import Health, write_heartbeat
 from portraitd.service.pipeline import Service
 from portraitd.service.share_probe import ShareProbe
 from portraitd.service.wakeup import Doorbell
@@ -99,12 +99,12 @@ def test_a_full_state_disk_blocks_until_there_is_room(
     home.drop(photographs[0], "photo.jpg")
     with home.opened() as service:
         home.run_until_idle(service)
-        tell(state, Health(1, 1.0))
+        write_heartbeat(state, Health(1, 1.0))
         filler = fill(state)
         home.drop(two_people, "clip.mp4")
         turns(home, service, 30)
         blocked, idle = service.blocked, service.idle
-        tell(state, Health(1, 2.0, blocked, 1.0))
+        write_heartbeat(state, Health(1, 2.0, blocked, 1.0))
         said = (state / HEALTH).read_text()
         filler.unlink()
         home.run_until_idle(service)

@@ -8,7 +8,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-from portraitd.model.stage import Phase
+from portraitd.model.stage import Now, Phase
 from portraitd.model.wording import counted
 from portraitd.service.pipeline import Service
 
@@ -47,9 +47,10 @@ class ProgressBar:
     ) -> None:
         self._progress.stop()
 
-    def follow(self, service: Service) -> None:
+    def follow(self, service: Service, now: Now) -> None:
         """Show the progress of a service."""
-        footage = service.slice_queue.progress()
+        snapshot = service.snapshots.read(now)
+        footage = snapshot.footage
         known_s = footage.footage_done_s + footage.footage_open_s
         description = PHASES[service.phase]
         self._progress.update(
@@ -58,7 +59,6 @@ class ProgressBar:
             total=known_s or None,
             completed=footage.footage_done_s,
             counts=(
-                f"{footage.footage_done_s:.0f}/{known_s:.0f} s, "
-                f"{counted(service.faces.count(), 'face')}"
+                f"{footage.footage_done_s:.0f}/{known_s:.0f} s, {counted(snapshot.faces, 'face')}"
             ),
         )

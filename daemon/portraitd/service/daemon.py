@@ -73,7 +73,7 @@ def _wind_down(service: Service, doorbell: Doorbell) -> None:
             break
     try:
         service.release()
-        service.status_page.write("stopped", time.time())
+        service.status_page.write("stopped", Now.read())
     except (StoreError, PublishError) as error:
         # Its rows say running; the next start queues them again.
         log.error("blocked", reason=str(error))
@@ -146,7 +146,7 @@ def run(
 def process(
     settings: Settings,
     paths: list[Path],
-    watch_progress: Callable[[Service], None],
+    watch_progress: Callable[[Service, Now], None],
     rebuild: bool = False,
 ) -> list[int]:
     """Process files and folders now, and return when the people tree is fresh.
@@ -176,8 +176,9 @@ def process(
             service.grouping.force()
         named = service.admission.register(paths, time.time())
         while not stopping():
-            service.tick(Now.read())
-            watch_progress(service)
+            now = Now.read()
+            service.tick(now)
+            watch_progress(service, now)
             if service.idle:
                 return named
             doorbell.wait(1.0)

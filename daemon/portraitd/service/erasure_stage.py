@@ -117,7 +117,7 @@ class ErasureStage(Stage):
         """Take it out of the database; ``finish`` does the rest."""
         if not scope:
             return
-        number = self._forgetting.carry_out(scope, now_s)
+        number = self._forgetting.erase(scope, now_s)
         self._on_forgotten()
         log.info(
             "forgotten",
@@ -137,8 +137,8 @@ class ErasureStage(Stage):
             PublishError: The people tree or the training set is away or in use.
         """
         done = []
-        for erasure in self._forgetting.open_erasures():
-            self._forgetting.empty_journal()
+        for erasure in self._forgetting.pending_erasures():
+            self._forgetting.truncate_journal()
             with build_lock(self._places.state):
                 # The store that a restore put aside had forgotten it already.
                 copies = destroy_copies(self._places.state, erasure.what != "restored")
@@ -154,7 +154,7 @@ class ErasureStage(Stage):
             done.append(erased)
         if done:
             # The notes of what was to be removed are gone from the journal too.
-            self._forgetting.empty_journal()
+            self._forgetting.truncate_journal()
         return done
 
     def _wanted(self, erasure: PendingErasure) -> ErasureTarget:
@@ -162,9 +162,9 @@ class ErasureStage(Stage):
             if mark.store == self._forgetting.store and mark.face_id in erasure.endings:
                 return True
             # Somebody else's portrait may lie near by; one that the store has is in nobody's way.
-            if mark.store == self._forgetting.store and self._forgetting.is_there(mark.face_id):
+            if mark.store == self._forgetting.store and self._forgetting.has_face(mark.face_id):
                 return False
-            return self._forgetting.is_forgotten(mark.sha256, mark.t_s, mark.box)
+            return self._forgetting.is_erased(mark.sha256, mark.t_s, mark.box)
 
         return ErasureTarget(
             erasure.endings.keys(), frozenset(erasure.endings.values()), is_forgotten

@@ -1,7 +1,7 @@
-"""How the running service is, in a small file that also a full disk takes.
+"""The heartbeat of the running service, in a small file that can be written to a full disk.
 
-The file keeps its size for ever and is written in place, so that saying "the disk is full" needs
-no room on it. Whether a service runs at all is told by its lock, not by this file.
+The file never changes its size and is written in place, so that reporting a full disk needs no
+free space. Whether a service runs at all is known from its lock, not from this file.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 FILE_NAME = "health.json"
 
 SIZE = 4096
-"""Written with one call, so that nobody reads half of it."""
+"""Written with one call, so that a reader never sees half of it."""
 
 REASON_CHARACTERS = 500
 
@@ -24,13 +24,13 @@ _LOCKS = Path("/proc/locks")
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What a service said about itself.
+    """A heartbeat.
 
     Attributes:
-        process: Its number; 0 if none runs.
-        at_s: When it said so.
-        blocked: Why it cannot go on with something; empty if it can.
-        blocked_since_s: Since when; 0 if it is not.
+        process: Number of the process; 0 if no service runs.
+        at_s: Time of the heartbeat.
+        blocked: Why a stage is blocked; empty if none is.
+        blocked_since_s: Since when; 0 if no stage is blocked.
     """
 
     process: int
@@ -39,8 +39,8 @@ class Health:
     blocked_since_s: float = 0.0
 
 
-def tell(state_dir: Path, health: Health) -> None:
-    """Write it down, where that is possible."""
+def write_heartbeat(state_dir: Path, health: Health) -> None:
+    """Write a heartbeat, if that is possible."""
     short = asdict(health) | {"blocked": health.blocked[:REASON_CHARACTERS]}
     data = json.dumps(short).encode()[: SIZE - 1].ljust(SIZE - 1) + b"\n"
     flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -52,25 +52,25 @@ def tell(state_dir: Path, health: Health) -> None:
             os.close(fd)
 
 
-def heard(state_dir: Path) -> Health:
-    """What the service that runs said last; one without a process if none runs."""
-    process = holder(state_dir / "lock")
+def read_heartbeat(state_dir: Path) -> Health:
+    """Return the last heartbeat of the running service; its process is 0 if none runs."""
+    process = lock_holder(state_dir / "lock")
     if not process:
         return Health(0, 0.0)
     try:
         health = Health(**json.loads((state_dir / FILE_NAME).read_bytes()))
     except (OSError, ValueError, TypeError):
         return Health(process, 0.0)
-    # Left by an earlier one: the one that runs has yet to speak.
+    # An earlier process wrote it: the running one has not sent a heartbeat yet.
     return health if health.process == process else Health(process, 0.0)
 
 
-def holder(lock: Path, locks: Path = _LOCKS) -> int:
-    """The process that holds a lock, 0 for none. Looking does not take it, not even for a moment.
+def lock_holder(lock: Path, locks: Path = _LOCKS) -> int:
+    """Return the process that holds a lock, 0 for none, without taking the lock.
 
     Args:
         lock: The locked file.
-        locks: In the form of ``/proc/locks``.
+        locks: A table in the format of ``/proc/locks``.
     """
     try:
         facts = lock.stat()

@@ -1,200 +1,180 @@
-"""Figures for the textfile collector of the Prometheus node exporter.
+"""Metrics for the textfile collector of the Prometheus node exporter.
 
-Names, units and types by its conventions: seconds and bytes, ``_total`` for what only grows.
+Names, units and types follow its conventions: seconds and bytes, ``_total`` for counters.
 """
 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from portraitd import __version__
 from portraitd.config import Settings
+from portraitd.media.fs import write_atomically
+from portraitd.model.errors import StoreError
+from portraitd.model.media_file import FileState, VideoState
+from portraitd.model.stage import Now
 from portraitd.service import log_setup
-from portraitd.service.status import Status
 from portraitd.store.database import FILE_NAME
+from portraitd.store.snapshot import Snapshot
 
 log = structlog.get_logger(stage="metrics")
-
-STATES = ("waiting", "ready", "probing", "encoding", "done", "duplicate", "failed", "gone")
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One name with its values.
-
-    Attributes:
-        name: Whole, with its unit.
-        kind: ``gauge`` or ``counter``.
-        meaning: One line.
-        values: By labels, as they stand between braces; empty for none.
-    """
-
-    name: str
-    kind: str
-    meaning: str
-    values: Mapping[str, float]
-
-
-def label(name: str, value: str) -> str:
-    """A label as it stands between braces."""
-    escaped = value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
-    return f'{name}="{escaped}"'
-
-
-def rendered(metrics: Iterator[Metric]) -> str:
-    """In the text format, version 0.0.4."""
-    lines = []
-    for metric in metrics:
-        if not metric.values:
-            continue
-        lines.append(f"# HELP {metric.name} {metric.meaning}")
-        lines.append(f"# TYPE {metric.name} {metric.kind}")
-        for labels, value in metric.values.items():
-            braces = f"{{{labels}}}" if labels else ""
-            lines.append(f"{metric.name}{braces} {value:.17g}")
-    return "\n".join(lines) + "\n"
-
-
-def of_status(status: Status) -> Iterator[Metric]:
-    """What the store tells."""
-    files = {state: status.files.get(state, 0) for state in (*STATES, *status.files)}
-    yield Metric("portraitd_files", "gauge", "Files by state.", _by("state", files))
-    yield Metric("portraitd_videos", "gauge", "Contents by state.", _by("state", status.videos))
-    yield _one("portraitd_faces", "Faces stored.", status.faces)
-    yield _one("portraitd_people", "People who have a face.", status.people)
-    footage = {"done": status.footage_done_s, "open": status.footage_open_s}
-    yield Metric("portraitd_footage_seconds", "gauge", "Footage by state.", _by("state", footage))
-    yield _one(
+def metrics_of_store(snapshot: Snapshot) -> Iterator[Metric]:
+    """Yield the metrics of the store."""
+    files = {str(state): snapshot.files.get(state, 0) for state in FileState}
+    yield _gauges("portraitd_files", "Files by state.", "state", files)
+    videos = {str(state): snapshot.videos.get(state, 0) for state in VideoState}
+    yield _gauges("portraitd_videos", "Videos and photos by state.", "state", videos)
+    yield _gauge("portraitd_faces", "Faces stored.", snapshot.faces)
+    yield _gauge("portraitd_people", "People who have a face.", snapshot.people)
+    footage = {"done": snapshot.footage.footage_done_s, "open": snapshot.footage.footage_open_s}
+    yield _gauges("portraitd_footage_seconds", "Footage by state.", "state", footage)
+    yield _gauge(
         "portraitd_oldest_open_seconds",
         "Age of the oldest file that is not finished; 0 if there is none.",
-        status.oldest_open_s,
+        snapshot.oldest_open_s,
     )
-    grouping_run = status.grouping
-    yield _one(
-        "portraitd_census_timestamp_seconds",
-        "When people were last grouped.",
-        grouping_run.finished_at if grouping_run else 0.0,
+    grouping = snapshot.grouping
+    yield _gauge(
+        "portraitd_grouping_timestamp_seconds",
+        "Time of the last grouping run; 0 if there was none.",
+        grouping.finished_at if grouping else 0.0,
     )
-    yield _one(
-        "portraitd_census_duration_seconds",
-        "What the last grouping took.",
-        grouping_run.seconds if grouping_run else 0.0,
+    yield _gauge(
+        "portraitd_grouping_duration_seconds",
+        "Duration of the last grouping run.",
+        grouping.seconds if grouping else 0.0,
     )
-    yield _one(
+    yield _gauge(
         "portraitd_faces_unassigned",
-        "Faces of nobody.",
-        grouping_run.unassigned if grouping_run else 0,
+        "Faces that the last grouping run assigned to no person.",
+        grouping.unassigned if grouping else 0,
     )
-    yield _one(
+    yield _gauge(
         "portraitd_publication_pending",
-        "1 while the people folders do not show the last grouping.",
-        status.publication_pending,
+        "1 while the people tree does not show the last grouping run and all edits.",
+        snapshot.publication_pending,
     )
-    yield _one(
-        "portraitd_forgetting_pending",
-        "1 while a forgetting has not reached everything.",
-        status.forgetting_pending,
+    yield _gauge(
+        "portraitd_erasure_pending",
+        "1 while an erasure is not finished.",
+        snapshot.erasure_pending,
     )
 
 
-def of_process(settings: Settings, blocked_s: float, now_s: float) -> Iterator[Metric]:
-    """What the running service tells of itself and its disks."""
-    version = label("version", __version__)
-    yield Metric("portraitd_build_info", "gauge", "Which version runs.", {version: 1})
-    yield _one("portraitd_turn_timestamp_seconds", "When this was written.", now_s)
-    yield _one(
+def metrics_of_process(settings: Settings, blocked_s: float, now_s: float) -> Iterator[Metric]:
+    """Yield the metrics of the running service and of its disks."""
+    yield _gauges("portraitd_build_info", "The version that runs.", "version", {__version__: 1})
+    yield _gauge("portraitd_last_tick_timestamp_seconds", "Time of the last tick.", now_s)
+    yield _gauge(
         "portraitd_blocked_seconds",
-        "How long something has stood in the way; 0 if nothing does.",
+        "For how long a stage has been blocked; 0 if none is.",
         blocked_s,
     )
-    events = log_setup.repetition.counts
-    yield Metric(
+    events = CounterMetricFamily(
         "portraitd_events_total",
-        "counter",
-        "Lines for the log, by what they say; also those that were not repeated.",
-        _by("event", dict(sorted(events.items()))),
+        "Log events by name, including suppressed repeats.",
+        labels=["event"],
     )
-    folders = {"inbox": settings.inbox_dir, "people": settings.people_dir}
-    free = {name: _free(path) for name, path in (folders | {"state": settings.state_dir}).items()}
-    yield Metric("portraitd_free_bytes", "gauge", "Room left, by folder.", _by("folder", free))
+    for event, count in sorted(log_setup.repetition.counts.items()):
+        events.add_metric([event], count)
+    yield events
+    folders = {
+        "inbox": settings.inbox_dir,
+        "people": settings.people_dir,
+        "state": settings.state_dir,
+    }
+    free = {name: _free_bytes(folder) for name, folder in folders.items()}
+    yield _gauges("portraitd_free_bytes", "Free space by folder.", "folder", free)
     database = settings.state_dir / FILE_NAME
-    yield _one("portraitd_database_bytes", "Size of the database.", _size(database))
+    yield _gauge("portraitd_database_bytes", "Size of the database.", _file_bytes(database))
     journal = database.with_name(FILE_NAME + "-wal")
-    yield _one("portraitd_journal_bytes", "Size of its journal.", _size(journal))
-    yield _one("portraitd_resident_memory_bytes", "Of the service, without workers.", _resident())
-    yield _one("portraitd_open_fds", "Descriptors of the service.", _descriptors())
+    yield _gauge("portraitd_journal_bytes", "Size of its journal.", _file_bytes(journal))
+    yield _gauge(
+        "portraitd_resident_memory_bytes",
+        "Memory of the service, without its workers.",
+        _resident_bytes(),
+    )
+    yield _gauge("portraitd_open_fds", "Open file descriptors of the service.", _open_fds())
 
 
-class MetricsFile:
-    """The file, written at most every so often, whole or not at all.
+class MetricsFile(Collector):
+    """The file with the metrics, rewritten every few seconds.
 
     Args:
-        settings: Where it goes, and how often.
-        read: The state of the store.
-        clock: Seconds since 1970.
+        settings: Where the file is, and how often it is written.
+        read: Reads how things stand.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        read: Callable[[], Status],
-        clock: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, settings: Settings, read: Callable[[Now], Snapshot]) -> None:
         self._settings = settings
         self._read = read
-        self._clock = clock
         self._written_s = float("-inf")
+        self._now, self._blocked_s = Now(0.0, 0.0), 0.0
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
 
-    def refresh(self, steady_s: float, blocked_s: float) -> None:
-        """Write it if it is due. Whatever goes wrong is logged; the service goes on."""
-        target, every_s = self._settings.metrics.textfile, self._settings.metrics.every_s
-        if target is None or steady_s - self._written_s < every_s:
-            return
-        self._written_s = steady_s
+    def describe(self) -> list[Metric]:
+        """Return nothing: the names are known when they are collected."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every metric that has a value."""
+        process = metrics_of_process(self._settings, self._blocked_s, self._now.wall_s)
+        yield from (metric for metric in process if metric.samples)
         try:
-            found = [*of_process(self._settings, blocked_s, self._clock()), *self._of_store()]
-            beside = target.with_name(f".{target.name}.new")
-            beside.write_text(rendered(iter(found)), encoding="utf-8")
-            # The exporter is another user; there is nothing personal in it.
-            beside.chmod(0o644)
-            beside.replace(target)
+            yield from metrics_of_store(self._read(self._now))
+        except StoreError as error:
+            log.warning("metrics_incomplete", reason=str(error))
+
+    def write(self, now: Now, blocked_s: float) -> None:
+        """Write the file if that is due. An error is logged; the service goes on.
+
+        Args:
+            now: The time.
+            blocked_s: For how long a stage has been blocked.
+        """
+        target, every_s = self._settings.metrics.textfile, self._settings.metrics.every_s
+        if target is None or now.steady_s - self._written_s < every_s:
+            return
+        self._written_s = now.steady_s
+        self._now, self._blocked_s = now, blocked_s
+        try:
+            # The exporter runs as another user; the file contains nothing personal.
+            write_atomically(target, generate_latest(self._registry), mode=0o644)
         except OSError as error:
             log.warning("metrics_not_written", reason=f"{target}: {error.strerror}")
 
     def remove(self) -> None:
-        """A service that has ended has no figures; an alarm can tell that they are missing."""
+        """Remove the file when the service ends: an alert can detect that it is missing."""
         if self._settings.metrics.textfile is not None:
             with suppress(OSError):
                 self._settings.metrics.textfile.unlink(missing_ok=True)
 
-    def _of_store(self) -> list[Metric]:
-        from portraitd.model.errors import StoreError
 
-        try:
-            return list(of_status(self._read()))
-        except StoreError as error:
-            log.warning("metrics_incomplete", reason=str(error))
-            return []
+def _gauge(name: str, meaning: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, meaning, value=float(value))
 
 
-def _one(name: str, meaning: str, value: float) -> Metric:
-    return Metric(name, "gauge", meaning, {"": float(value)})
+def _gauges(name: str, meaning: str, label: str, values: Mapping[str, float]) -> GaugeMetricFamily:
+    gauges = GaugeMetricFamily(name, meaning, labels=[label])
+    for key, value in values.items():
+        gauges.add_metric([key], float(value))
+    return gauges
 
 
-def _by(name: str, values: Mapping[str, float]) -> dict[str, float]:
-    return {label(name, key): float(value) for key, value in values.items()}
-
-
-def _free(folder: Path) -> float:
+def _free_bytes(folder: Path) -> float:
     try:
         facts = os.statvfs(folder)
     except OSError:
@@ -202,21 +182,21 @@ def _free(folder: Path) -> float:
     return float(facts.f_bavail * facts.f_frsize)
 
 
-def _size(path: Path) -> float:
+def _file_bytes(path: Path) -> float:
     try:
         return float(path.stat().st_size)
     except OSError:
         return 0.0
 
 
-def _resident() -> float:
+def _resident_bytes() -> float:
     try:
         return float(Path("/proc/self/statm").read_text().split()[1]) * PAGE_BYTES
     except (OSError, ValueError, IndexError):
         return 0.0
 
 
-def _descriptors() -> float:
+def _open_fds() -> float:
     try:
         return float(len(os.listdir("/proc/self/fd")))
     except OSError:

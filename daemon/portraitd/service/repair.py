@@ -18,7 +18,7 @@ from portraitd.model.errors import PublishError, StoreError
 from portraitd.model.stage import Now
 from portraitd.people.tree.audit import survey_tree
 from portraitd.service.daemon import open_service
-from portraitd.service.health import holder
+from portraitd.service.health import lock_holder
 from portraitd.service.wakeup import Doorbell
 from portraitd.store.database import Database, StoreLock
 from portraitd.store.erasure.derived_files import LEFTOVERS
@@ -53,7 +53,7 @@ def faults(settings: Settings) -> list[Fault]:
         found += _of_store(IntegrityCheck(database), settings)
         if not any(fault.what == "database" and fault.repair is None for fault in found):
             found += _of_tree(database, settings)
-    if not holder(settings.state_dir / "lock"):
+    if not lock_holder(settings.state_dir / "lock"):
         found += _leftovers(settings.state_dir, found_memory(settings))
     return found
 
@@ -126,7 +126,7 @@ def _of_store(soundness: IntegrityCheck, settings: Settings) -> Iterator[Fault]:
             f"{name} is missing",
             writing(lambda store, statement=statement: store.make(statement)),  # type: ignore[misc]
         )
-    if not holder(state_dir / "lock") and (count := soundness.claimed()):
+    if not lock_holder(state_dir / "lock") and (count := soundness.claimed()):
         # The next start queues them again; nothing has to be done.
         yield Fault("claimed", f"{count} rows count as being worked on", _nothing)
     if videos := soundness.without_tracks():

@@ -1,13 +1,13 @@
-"""``portraitd run`` as a process: new settings on SIGHUP, and telling others how it is."""
+"""Heartbeat, metrics and reloads of a running service: ``portraitd run`` as a process."""
 
 from __future__ import annotations
 
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 import structlog
 
@@ -15,75 +15,81 @@ from portraitd.config import Settings
 from portraitd.model.errors import ConfigError, PortraitdError
 from portraitd.model.stage import Now
 from portraitd.service import daemon
-from portraitd.service.health import Health, tell
+from portraitd.service.health import Health, write_heartbeat
 from portraitd.service.metrics import MetricsFile
 from portraitd.service.pipeline import Service
-from portraitd.service.reloading import differences
-from portraitd.service.status import status_of
 from portraitd.service.wakeup import Doorbell, handled_by, stop_signals
 
 log = structlog.get_logger(stage="service")
 
-TELL_EVERY_S = 10.0
+HEARTBEAT_S = 10.0
 
 
 class Supervisor:
-    """Stands beside a running service, and sees to what is not its work.
+    """Writes the heartbeat and the metrics of a service, and reloads its settings.
 
     Args:
-        settings: What is in force.
+        settings: The settings that the service runs with.
         reload: Reads the settings again.
-        asked: Whether a reload is asked; asking again takes the wish away.
+        reload_requested: Returns whether a reload was requested since the last call.
+
+    Attributes:
+        started: Whether the service has finished a tick.
+        new_settings: Valid settings that differ, after a reload.
     """
 
     def __init__(
-        self, settings: Settings, reload: Callable[[], Settings], asked: Callable[[], bool]
+        self,
+        settings: Settings,
+        reload: Callable[[], Settings],
+        reload_requested: Callable[[], bool],
     ) -> None:
         self._settings = settings
         self._reload = reload
-        self._asked = asked
+        self._reload_requested = reload_requested
         self._metrics: MetricsFile | None = None
-        self._told: str | None = None
-        self._told_s = float("-inf")
-        self._blocked_since: tuple[float, float] = (0.0, 0.0)
-        self.begun = False
+        self._reported: str | None = None
+        self._reported_s = float("-inf")
+        self._blocked_since = Now(0.0, 0.0)
+        self.started = False
         self.new_settings: Settings | None = None
 
-    def attend(self, service: Service, now: Now) -> bool:
-        """After every turn. Returns whether the service is to end, to begin anew."""
-        self.begun = True
-        self._tell(service.blocked, now)
+    def after_tick(self, service: Service, now: Now) -> bool:
+        """Report on a service after each tick. Return whether it must end to restart."""
+        self.started = True
+        blocked = service.blocked
+        self._report(blocked, now)
         if self._metrics is None:
-            self._metrics = MetricsFile(
-                self._settings,
-                lambda: status_of(service.database, self._settings, time.time()),
-            )
-        blocked_s = now.steady_s - self._blocked_since[1] if service.blocked else 0.0
-        self._metrics.refresh(now.steady_s, blocked_s)
-        if self._asked():
-            self._take_up_new()
+            self._metrics = MetricsFile(self._settings, service.snapshots.read)
+        self._metrics.write(now, now.steady_s - self._blocked_since.steady_s if blocked else 0.0)
+        if self._reload_requested():
+            self._read_settings()
         return self.new_settings is not None
 
-    def leave(self) -> None:
-        """The service has ended."""
+    def stop(self) -> None:
+        """Remove the metrics of a service that has ended."""
         if self._metrics is not None:
             self._metrics.remove()
 
-    def _tell(self, blocked: str, now: Now) -> None:
-        """When it changes, and now and then: one that grows old tells of a service that hangs."""
-        if blocked and not self._told:
-            self._blocked_since = (now.wall_s, now.steady_s)
-        if blocked != self._told or now.steady_s - self._told_s >= TELL_EVERY_S:
-            since_s = self._blocked_since[0] if blocked else 0.0
-            health = Health(os.getpid(), now.wall_s, blocked, since_s)
-            tell(self._settings.state_dir, health)
-            self._told, self._told_s = blocked, now.steady_s
+    def _report(self, blocked: str, now: Now) -> None:
+        """Write a heartbeat when the state changes, and every few seconds.
 
-    def _take_up_new(self) -> None:
+        An old heartbeat of a running process shows that the service hangs.
+        """
+        if blocked and not self._reported:
+            self._blocked_since = now
+        if blocked != self._reported or now.steady_s - self._reported_s >= HEARTBEAT_S:
+            since_s = self._blocked_since.wall_s if blocked else 0.0
+            write_heartbeat(
+                self._settings.state_dir, Health(os.getpid(), now.wall_s, blocked, since_s)
+            )
+            self._reported, self._reported_s = blocked, now.steady_s
+
+    def _read_settings(self) -> None:
         try:
             found = self._reload()
         except ConfigError as error:
-            log.error("reload_refused", reason=str(error), kept="the settings that were in force")
+            log.error("reload_failed", reason=str(error), active_settings="unchanged")
             return
         changed = differences(self._settings, found)
         log.info("reloaded", changed=changed)
@@ -92,49 +98,65 @@ class Supervisor:
 
 
 def run(settings: Settings, reload: Callable[[], Settings], until_idle: bool = False) -> None:
-    """Run the service until a signal asks it to stop, or until there is nothing left to do.
+    """Run the service until a signal stops it, or until there is nothing left to do.
 
-    SIGHUP has the settings read again. Valid ones are put in force by ending the work that is
-    out, as a stop does, and beginning anew in the same process; with others the old ones stay.
+    SIGHUP reloads the settings. If they are valid and differ, the service releases its jobs, as
+    for a stop, and restarts with them in the same process; otherwise the old ones stay active.
 
     Raises:
         AlreadyRunning: Another portraitd works on this home.
         StoreError: The database cannot be opened.
     """
     doorbell = Doorbell()
-    before: Settings | None = None
-    # Listening to the end: a stop may be asked while the work of before is ended.
-    with stop_signals(doorbell) as stopping, _reload_signal(doorbell) as asked:
+    previous: Settings | None = None
+    # One handler for all restarts: a stop signal may arrive while a service ends to restart.
+    with stop_signals(doorbell) as stopping, _reload_signal(doorbell) as reload_requested:
         while True:
-            attendant = Supervisor(settings, reload, asked)
+            supervisor = Supervisor(settings, reload, reload_requested)
             try:
-                daemon.run(settings, until_idle, attendant.attend, doorbell, stopping)
+                daemon.run(settings, until_idle, supervisor.after_tick, doorbell, stopping)
             except PortraitdError as error:
-                if before is None or attendant.begun:
+                if previous is None or supervisor.started:
                     raise
-                log.error("reload_refused", reason=str(error), kept="the settings before")
-                settings, before = before, None
+                log.error("reload_failed", reason=str(error), active_settings="previous")
+                settings, previous = previous, None
                 continue
             finally:
-                attendant.leave()
-            if attendant.new_settings is None or stopping():
+                supervisor.stop()
+            if supervisor.new_settings is None or stopping():
                 return
-            settings, before = attendant.new_settings, settings
+            settings, previous = supervisor.new_settings, settings
+
+
+def differences(before: Settings, after: Settings) -> dict[str, list[Any]]:
+    """Return the old and the new value of every setting that differs, by its full key."""
+    old, new = _flat(before.model_dump(mode="json")), _flat(after.model_dump(mode="json"))
+    return {key: [old[key], new[key]] for key in old if old[key] != new[key]}
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{prefix}{key}.")
+        else:
+            found[prefix + key] = value
+    return found
 
 
 @contextmanager
 def _reload_signal(doorbell: Doorbell) -> Iterator[Callable[[], bool]]:
-    """SIGHUP asks for a reload; it is taken up after the turn."""
+    """Yield a function that returns whether SIGHUP arrived since its last call."""
     received: list[int] = []
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def record(number: int, frame: FrameType | None) -> None:
         received.append(number)
         doorbell.wake("reload")
 
-    def asked() -> bool:
-        wanted = bool(received)
+    def reload_requested() -> bool:
+        requested = bool(received)
         received.clear()
-        return wanted
+        return requested
 
-    with handled_by(note, signal.SIGHUP):
-        yield asked
+    with handled_by(record, signal.SIGHUP):
+        yield reload_requested

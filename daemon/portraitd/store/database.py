@@ -166,6 +166,17 @@ class Database:
     def close(self) -> None:
         self._connection.close()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
     @property
     def name(self) -> str:
         """Another one for each store there ever was."""

@@ -278,6 +278,14 @@ class People:
         )
         return {row["id"] for row in rows}
 
+    def count(self) -> int:
+        """Return how many people have at least one face."""
+        sql = """
+            select count(*) from people
+            where exists (select 1 from faces where person_id = people.id)
+            """
+        return int(self._db.execute(sql).fetchone()[0])
+
     def present(self) -> list[Person]:
         """People who have at least one face, by id."""
         rows = self._db.execute(

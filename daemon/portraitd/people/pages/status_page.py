@@ -1,4 +1,4 @@
-"""STATUS.html: what is being done, what waits, what failed and why."""
+"""Renders STATUS.html: what is being processed, what is waiting, what failed and why."""
 
 from __future__ import annotations
 
@@ -6,26 +6,28 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Self
 
 from portraitd.model.stage import Phase
 from portraitd.people.pages.assets import render_page
 from portraitd.people.pages.escaping import escape_html
 from portraitd.people.pages.page_data import make_status_script
 from portraitd.people.pages.words import translate
+from portraitd.store.snapshot import Snapshot
 
-AT_REST: tuple[Phase, ...] = ("idle", "stopped")
+RESTING_PHASES: tuple[Phase, ...] = ("idle", "stopped")
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
-    """How things stand. Two that are equal look the same.
+class StatusView:
+    """What STATUS.html shows. Equal values give the same page, except for the time.
 
     Attributes:
-        running: Name of each file that is being processed, and the share of it that is done.
-        waiting, failed: The first so many; the counts say how many there are.
-        done_s, open_s: Seconds of footage.
-        eta_s: Seconds of work left on all workers; None if unknown, 0 if there is none.
-        census_at: When people were last grouped; None if never.
+        running: Name of each file that is being processed, and the share that is done.
+        waiting, failed: Name and reason of the first files; the counts are of all files.
+        done_s, open_s: Seconds of footage that are done and that are left.
+        eta_s: Seconds until all workers are done; None if unknown, 0 if no work is left.
+        grouped_at: When people were last grouped; None if never.
     """
 
     stage: Phase
@@ -37,65 +39,81 @@ class Notice:
     done_s: float
     open_s: float
     eta_s: float | None
-    census_at: float | None
+    grouped_at: float | None
+
+    @classmethod
+    def of(cls, phase: Phase, snapshot: Snapshot) -> Self:
+        """Return what the page shows of a snapshot."""
+        return cls(
+            stage=phase,
+            running=snapshot.running,
+            waiting=tuple((path, reason.text) for path, reason in snapshot.waiting),
+            waiting_count=snapshot.waiting_count,
+            failed=tuple((path, reason.text) for path, reason in snapshot.failed),
+            failed_count=snapshot.failed_count,
+            done_s=snapshot.footage.footage_done_s,
+            open_s=snapshot.footage.footage_open_s,
+            eta_s=snapshot.eta_s,
+            grouped_at=snapshot.grouping.finished_at if snapshot.grouping else None,
+        )
 
     @property
     def percent(self) -> int:
-        """Of the footage known, rounded down: it is 100 when nothing is left."""
+        """The share of the footage that is done, rounded down: 100 only if nothing is left."""
         known_s = self.done_s + self.open_s
         return int(100 * self.done_s / known_s) if self.open_s else 100
 
 
-def make_status_line_script(notice: Notice, now_s: float) -> bytes:
-    """The short line on the page of all people."""
+def make_status_line_script(view: StatusView, now_s: float) -> bytes:
+    """Return the script with the status line of the index page."""
     return make_status_script(
         {
-            "stage": notice.stage,
-            "percent": notice.percent,
-            "eta_s": round(notice.eta_s or 0),
-            "waiting": notice.waiting_count,
-            "failed": notice.failed_count,
+            "stage": view.stage,
+            "percent": view.percent,
+            "eta_s": round(view.eta_s or 0),
+            "waiting": view.waiting_count,
+            "failed": view.failed_count,
             "at": round(now_s),
         }
     )
 
 
-def render_status_page(notice: Notice, now_s: float) -> bytes:
-    """The whole page. It says everything without a script, in English."""
+def render_status_page(view: StatusView, now_s: float) -> bytes:
+    """Return the page. Without scripts it is complete and in English."""
     parts = [
-        f"<h1 {_text_tag(f'stage_{notice.stage}')}</h1>",
+        f"<h1 {_text_tag(f'stage_{view.stage}')}</h1>",
         f'<p class="quiet">{_as_of(now_s)} '
         f'<strong id="silent" hidden {_text_tag("silent")}</strong></p>',
-        _progress(notice),
-        _figures(notice),
-        _running(notice.running),
-        _files("failed", notice.failed, notice.failed_count),
-        _files("waiting", notice.waiting, notice.waiting_count),
+        _progress(view),
+        _figures(view),
+        _running(view.running),
+        _files("failed", view.failed, view.failed_count),
+        _files("waiting", view.waiting, view.waiting_count),
     ]
-    if notice.failed_count:
+    if view.failed_count:
         parts.insert(-1, f'<p class="quiet small after" {_text_tag("failed_help")}</p>')
-    busy = "" if notice.stage in AT_REST else "yes"
+    busy = "" if view.stage in RESTING_PHASES else "yes"
     written = f'<div data-written="{round(now_s)}" data-busy="{busy}">'
     content = "\n".join([written, *filter(None, parts), "</div>"])
-    refresh = "60" if notice.stage in AT_REST else "5"
+    refresh = "60" if view.stage in RESTING_PHASES else "5"
     return render_page(
-        "status.html", refresh=refresh, title=escape_html(_title(notice)), content=content
+        "status.html", refresh=refresh, title=escape_html(_title(view)), content=content
     )
 
 
-def _title(notice: Notice) -> str:
-    stage = translate(f"stage_{notice.stage}")
-    return f"{notice.percent} % · {stage}" if notice.open_s else stage
+def _title(view: StatusView) -> str:
+    stage = translate(f"stage_{view.stage}")
+    return f"{view.percent}% · {stage}" if view.open_s else stage
 
 
 def _text_tag(key: str, **values: object) -> str:
-    """The rest of an opening tag and its text: English now, other words later."""
+    """Return the rest of an opening tag, and its text in English for scripts to translate."""
     attribute = f" data-values='{escape_html(json.dumps(values))}'" if values else ""
-    return f'data-say="{key}"{attribute}>{escape_html(translate(key, **values))}'
+    return f'data-text="{key}"{attribute}>{escape_html(translate(key, **values))}'
 
 
 def _as_of(now_s: float) -> str:
-    return f'<span data-say="as_of" data-values=\'{{"date": ""}}\'>As of </span>{_time(now_s)}.'
+    return f'<span data-text="as_of" data-values=\'{{"date": ""}}\'>As of </span>{_time(now_s)}.'
 
 
 def _time(at_s: float) -> str:
@@ -104,45 +122,45 @@ def _time(at_s: float) -> str:
     return f'<time data-at="{round(at_s)}" datetime="{moment.isoformat()}">{shown}</time>'
 
 
-def _progress(notice: Notice) -> str:
-    if not notice.open_s:
+def _progress(view: StatusView) -> str:
+    if not view.open_s:
         return ""
-    label = _text_tag("progress", percent=notice.percent)
+    label = _text_tag("progress", percent=view.percent)
     return (
         f'<p class="part"><span id="progress-label" {label}</span></p>'
-        f'<progress aria-labelledby="progress-label" max="100" value="{notice.percent}"></progress>'
+        f'<progress aria-labelledby="progress-label" max="100" value="{view.percent}"></progress>'
     )
 
 
-def _figures(notice: Notice) -> str:
+def _figures(view: StatusView) -> str:
     grouping_run = (
-        _time(notice.census_at) if notice.census_at else f"<span {_text_tag('never')}</span>"
+        _time(view.grouped_at) if view.grouped_at else f"<span {_text_tag('never')}</span>"
     )
     figures = [
-        ("eta", _left(notice)),
-        ("waiting_count", f"{notice.waiting_count:,}"),
-        ("failed_count", f"{notice.failed_count:,}"),
-        ("done", _span(notice.done_s)),
+        ("eta", _time_left(view)),
+        ("waiting_count", f"{view.waiting_count:,}"),
+        ("failed_count", f"{view.failed_count:,}"),
+        ("done", _duration(view.done_s)),
         ("grouping", f'<span class="small">{grouping_run}</span>'),
     ]
     cells = [f"<div><dt {_text_tag(key)}</dt><dd>{value}</dd></div>" for key, value in figures]
     return f'<dl class="stages">{"".join(cells)}</dl>'
 
 
-def _left(notice: Notice) -> str:
-    if not notice.open_s:
+def _time_left(view: StatusView) -> str:
+    if not view.open_s:
         return f"<span {_text_tag('nothing')}</span>"
-    if notice.eta_s is None:
+    if view.eta_s is None:
         return f'<span class="small" {_text_tag("unknown")}</span>'
-    return _span(max(notice.eta_s, 1.0))
+    return _duration(max(view.eta_s, 1.0))
 
 
-def _span(seconds: float) -> str:
-    return f'<span data-span="{round(seconds)}">{format_duration(seconds)}</span>'
+def _duration(seconds: float) -> str:
+    return f'<span data-duration="{round(seconds)}">{format_duration(seconds)}</span>'
 
 
 def format_duration(seconds: float) -> str:
-    """``4 min``, in English."""
+    """Return a duration in English, such as ``4 min``."""
     if seconds < 90:
         return translate("seconds", n=round(seconds))
     minutes = round(seconds / 60)
@@ -161,7 +179,7 @@ def _running_line(name: str, share: float) -> str:
     shown, percent = escape_html(name), int(100 * share)
     return (
         f'<li><span class="pair"><span dir="auto">{shown}</span>'
-        f'<span class="numbers quiet">{percent} %</span></span>'
+        f'<span class="numbers quiet" {_text_tag("percent", n=percent)}</span></span>'
         f'<progress aria-label="{shown}" max="100" value="{percent}"></progress></li>'
     )
 

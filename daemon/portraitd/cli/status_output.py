@@ -1,0 +1,148 @@
+"""``portraitd status`` as JSON for scripts and as a table."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from portraitd.model.wording import counted
+from portraitd.service.health import Health
+from portraitd.service.status import Status
+from portraitd.store.people import GroupingRun
+from portraitd.store.remote_workers import RemoteWorker
+from portraitd.store.snapshot import FileEntry, Snapshot
+
+MAX_CANDIDATES = 8
+
+
+def print_json(status: Status) -> None:
+    """Print one JSON object; reasons have a code for programs and a text."""
+    snapshot = status.snapshot
+    facts: dict[str, Any] = {
+        "files": snapshot.files,
+        "videos": snapshot.videos,
+        "faces": snapshot.faces,
+        "people": snapshot.people,
+        "footage_done_s": snapshot.footage.footage_done_s,
+        "footage_open_s": snapshot.footage.footage_open_s,
+        "footage_per_work_s": snapshot.footage.speed,
+        "eta_s": snapshot.eta_s,
+        "grouping": asdict(snapshot.grouping) if snapshot.grouping else None,
+        "merge_candidates": snapshot.merge_candidates,
+        "blocked_stages": {
+            stage: {"code": reason.code, "reason": reason.text}
+            for stage, reason in snapshot.blocked_stages.items()
+        },
+        "reprocessing": snapshot.reprocessing,
+        "problems": [
+            {"path": path, "code": reason.code, "reason": reason.text}
+            for path, reason in problems(snapshot)
+        ],
+        "oldest_open_s": snapshot.oldest_open_s,
+        "publication_pending": snapshot.publication_pending,
+        "erasure_pending": snapshot.erasure_pending,
+        "service": asdict(status.service),
+        "healthy": status.healthy,
+        "cluster": asdict(snapshot.cluster) if snapshot.cluster else None,
+        "workers": [asdict(worker) for worker in snapshot.workers],
+    }
+    print(json.dumps(facts, ensure_ascii=False, indent=2))
+
+
+def print_table(status: Status, console: Console) -> None:
+    """Print a table, and below it the blocked stages and the files that wait or failed."""
+    snapshot = status.snapshot
+    table = Table(show_header=False, box=None)
+    table.add_row("service", _service(status.service))
+    table.add_row("files", _by_state(snapshot.files))
+    table.add_row("videos", _by_state(snapshot.videos))
+    table.add_row("faces", f"{snapshot.faces:,}")
+    table.add_row("people", f"{snapshot.people:,}")
+    if snapshot.footage.speed:
+        table.add_row("speed", f"{snapshot.footage.speed:.1f} s of footage per second and worker")
+    if snapshot.eta_s != 0:
+        left = f"{snapshot.footage.footage_open_s:.0f} s of footage"
+        eta = "" if snapshot.eta_s is None else f", about {_duration(snapshot.eta_s)}"
+        table.add_row("left", left + eta)
+    if snapshot.grouping:
+        table.add_row("last grouping", _grouping(snapshot.grouping))
+    if snapshot.merge_candidates:
+        table.add_row("may be one", _candidates(snapshot.merge_candidates))
+    done, total = snapshot.reprocessing
+    if total:
+        table.add_row("rebuild", f"{done:,} of {counted(total, 'video')} reprocessed")
+    if snapshot.cluster:
+        reached = "" if snapshot.cluster.reached else ", unreachable"
+        table.add_row("scheduler", f"{snapshot.cluster.address}{reached}")
+        if snapshot.cluster.dashboard:
+            table.add_row("dashboard", snapshot.cluster.dashboard)
+    for worker in snapshot.workers:
+        table.add_row("worker", describe_worker(worker))
+    console.print(table)
+    for stage, reason in snapshot.blocked_stages.items():
+        console.print(f"  {stage} is blocked: {reason.text}", style="red", markup=False)
+    for path, reason in problems(snapshot):
+        console.print(f"  {path}: {reason.text}", markup=False, highlight=False)
+
+
+def problems(snapshot: Snapshot) -> list[FileEntry]:
+    """Return the files that failed, and those that wait for more than their turn."""
+    return [*snapshot.failed, *(entry for entry in snapshot.waiting if entry.reason)]
+
+
+def describe_worker(worker: RemoteWorker) -> str:
+    """Return one line about a remote worker."""
+    name = f"{worker.host or 'unknown'} {worker.address}"
+    if worker.state != "accepted":
+        return f"{name}: {worker.state}" + (f", {worker.reason}" if worker.reason else "")
+    speed = worker.footage_s / worker.work_s * worker.processes if worker.work_s else 0.0
+    return (
+        f"{name}: {worker.processes} at once, {counted(worker.slices_out, 'slice')} out, "
+        f"{worker.slices_done:,} done"
+        + (f", {speed:.1f} s of footage per second" if speed else "")
+        + (", files are sent" if worker.receives_files else "")
+    )
+
+
+def _service(service: Health) -> str:
+    if not service.process:
+        return "not running"
+    if service.blocked:
+        since = datetime.fromtimestamp(service.blocked_since_s, UTC)
+        return f"BLOCKED since {since:%Y-%m-%d %H:%M} UTC: {service.blocked}"
+    return f"running (process {service.process})"
+
+
+def _grouping(run: GroupingRun) -> str:
+    return (
+        f"{counted(run.people, 'person', 'people')}, "
+        f"{run.unassigned:,} of {counted(run.faces, 'face')} unassigned, "
+        f"{run.churn:,} changed person, {counted(run.names_lost, 'name')} lost, "
+        f"same person assigned twice in one frame: {run.violations:,}"
+    )
+
+
+def _candidates(candidates: list[tuple[int, int, float]]) -> str:
+    pairs = [
+        f"{one} and {other} ({distance:.2f})"
+        for one, other, distance in candidates[:MAX_CANDIDATES]
+    ]
+    more = len(candidates) - len(pairs)
+    return ", ".join(pairs) + (f", {more:,} more" if more else "")
+
+
+def _by_state(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {state}" for state, count in sorted(counts.items())) or "none"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
