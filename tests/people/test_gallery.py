@@ -1,4 +1,4 @@
-"""The pages are brought up to date: what is written when, and what it says."""
+"""The gallery stage: which files it writes when, and their content."""
 
 from __future__ import annotations
 
@@ -16,89 +16,93 @@ from portraitd.store.database import Database
 from portraitd.store.publications import Publication
 from portraitd.store.reprocess import ReprocessQueue
 from support.clock import at
-from support.gallery import HOSTILE, Exhibition, drawn_montage
+from support.gallery import HOSTILE, GalleryFixture, draw_montage
 from support.tree import Snapshot, snapshot
 
 Value = Any
 
 
 @pytest.fixture
-def exhibition(memory_path: Path) -> Exhibition:
-    return Exhibition(Database.open(memory_path), memory_path / "people")
+def fixture(memory_path: Path) -> GalleryFixture:
+    return GalleryFixture(Database.open(memory_path), memory_path / "people")
 
 
-def some_people(exhibition: Exhibition, count: int = 3, now_s: float = 3000.0) -> None:
-    """People of whom each is seen three times in one video."""
+def some_people(fixture: GalleryFixture, count: int = 3, now_s: float = 3000.0) -> None:
+    """Publish people who each appear three times in one video."""
     seen = [(person, 10.0 * person + t) for person in range(1, count + 1) for t in range(3)]
-    exhibition.show("a.mp4", seen, duration_s=60.0 + 10 * count, at_s=1000.0)
-    exhibition.grouping_run()
-    exhibition.publish(now_s)
+    fixture.show("a.mp4", seen, duration_s=60.0 + 10 * count, at_s=1000.0)
+    fixture.grouping_run()
+    fixture.publish(now_s)
 
 
-def read(exhibition: Exhibition, name: str) -> Value:
-    """What a script of data hands to the page."""
-    text = (exhibition.root / "gallery/data" / name).read_text("ascii")
+def read(fixture: GalleryFixture, name: str) -> Value:
+    """Return the value that a data script passes to the page."""
+    text = (fixture.root / "gallery/data" / name).read_text("ascii")
     return json.loads(text[text.index("(") + 1 : text.rindex(")")])
 
 
-def cards(exhibition: Exhibition, block: int = 1) -> dict[int, dict[str, Value]]:
+def cards(fixture: GalleryFixture, block: int = 1) -> dict[int, dict[str, Value]]:
     names = (
-        "id", "name", "named", "folder", "picture", "full", "portraits", "faces", "clips", "first",
-        "last", "fresh", "doubtful", "close",
+        "id", "name", "named", "folder", "picture", "full", "portraits", "faces", "videos",
+        "photos", "first", "last", "new_faces", "outliers", "similar",
     )  # fmt: skip
-    rows = read(exhibition, f"people-{block:04d}.js")
+    rows = read(fixture, f"people-{block:04d}.js")
     return {row[0]: dict(zip(names, row, strict=True)) for row in rows}
 
 
-def person(exhibition: Exhibition, number: int) -> Value:
-    return read(exhibition, f"person-{number:06d}.js")
+def person(fixture: GalleryFixture, number: int) -> Value:
+    return read(fixture, f"person-{number:06d}.js")
 
 
 def changed(before: Snapshot, after: Snapshot) -> set[str]:
-    """Paths that were written or removed, portraitd's own notes left out."""
+    """Return the paths that were written or removed, except manifests."""
     paths = {path for path in before | after if before.get(path) != after.get(path)}
     return {path for path in paths if ".portraitd-" not in path and path.startswith("gallery")}
 
 
-def test_before_anybody_is_found_there_is_a_page(exhibition: Exhibition) -> None:
-    """It says so; and everything it names is there."""
-    exhibition.gallery.tick(at(1.0))
+def test_there_is_a_page_before_anyone_is_found(fixture: GalleryFixture) -> None:
+    """It is empty, and all files it loads exist."""
+    fixture.gallery.tick(at(1.0))
 
-    assert not exhibition.gallery.pending
-    assert {"people": 0, "clips": 0, "since": 0, "new_people": 0, "new_faces": 0, "at": 0} == read(
-        exhibition, "summary.js"
-    )
-    assert "people-0001.js" not in (exhibition.root / "index.html").read_text()
-    assert (exhibition.root / "gallery/person.html").exists()
+    assert not fixture.gallery.pending
+    assert {
+        "people": 0,
+        "videos": 0,
+        "photos": 0,
+        "since": 0,
+        "new_people": 0,
+        "new_faces": 0,
+        "at": 0,
+    } == read(fixture, "summary.js")
+    assert "people-0001.js" not in (fixture.root / "index.html").read_text()
+    assert (fixture.root / "gallery/person.html").exists()
 
 
-def test_everybody_has_a_card(exhibition: Exhibition) -> None:
-    """With what one wants to know at one glance."""
-    exhibition.montages = {2: drawn_montage(1)}
-    exhibition.show("a.mp4", [(1, 3.0), *[(2, float(t)) for t in range(30)]], at_s=100.0)
-    exhibition.show("b.mp4", [(2, 7.0)], at_s=200.0)
-    exhibition.grouping_run()
-    exhibition.publish(3000.0)
+def test_every_person_has_a_card(fixture: GalleryFixture) -> None:
+    """It has an image, counts and dates."""
+    fixture.montages = {2: draw_montage(1)}
+    fixture.show("a.mp4", [(1, 3.0), *[(2, float(t)) for t in range(30)]], at_s=100.0)
+    fixture.show("b.mp4", [(2, 7.0)], at_s=200.0)
+    fixture.grouping_run()
+    fixture.publish(3000.0)
 
     assert {
         "id": 2, "name": "person-0002", "named": 0, "folder": "person-0002",
-        "picture": "montage.jpg", "full": 5, "portraits": 31, "faces": 31, "clips": 2,
-        "first": 100, "last": 200, "fresh": 0, "doubtful": 0, "close": 0,
-    } == cards(exhibition)[2]  # fmt: skip
-    assert (0, "000004.jpg") == (cards(exhibition)[1]["full"], cards(exhibition)[1]["picture"])
-    assert (2, 2) == (
-        read(exhibition, "summary.js")["people"],
-        read(exhibition, "summary.js")["clips"],
-    )
+        "picture": "montage.jpg", "full": 5, "portraits": 31, "faces": 31, "videos": 2,
+        "photos": 0, "first": 100, "last": 200, "new_faces": 0, "outliers": 0, "similar": 0,
+    } == cards(fixture)[2]  # fmt: skip
+    assert (0, "000004.jpg") == (cards(fixture)[1]["full"], cards(fixture)[1]["picture"])
+    summary = read(fixture, "summary.js")
+    assert (2, 2, 0) == (summary["people"], summary["videos"], summary["photos"])
 
 
-def test_a_page_says_where_somebody_is_seen(exhibition: Exhibition) -> None:
-    """Videos with their stretches, and each portrait with its video and time."""
-    exhibition.show("a.mp4", [(1, 3.0), (1, 4.0), (1, 20.0)], at_s=100.0)
-    exhibition.show("b.mp4", [(1, 7.0)], duration_s=30.0, at_s=200.0)
-    exhibition.grouping_run()
-    exhibition.publish(3000.0)
-    found = person(exhibition, 1)
+def test_a_page_lists_the_appearances(fixture: GalleryFixture) -> None:
+    """Videos have their appearances, and each portrait its video and time."""
+    fixture.show("a.mp4", [(1, 3.0), (1, 4.0), (1, 20.0)], at_s=100.0)
+    fixture.show("b.mp4", [(1, 7.0)], duration_s=30.0, at_s=200.0)
+    fixture.grouping_run()
+    fixture.publish(3000.0)
+    found = person(fixture, 1)
 
     assert [
         ["a.mp4", 0, 60.0, 100, [[3.0, 5.0, 2], [20.0, 21.0, 1]]],
@@ -108,24 +112,24 @@ def test_a_page_says_where_somebody_is_seen(exhibition: Exhibition) -> None:
     assert ([100, "a.mp4"], [200, "b.mp4"]) == (found["first"], found["last"])
 
 
-def test_a_second_publish_writes_nothing(exhibition: Exhibition) -> None:
-    """Same bytes, same times, notes included."""
-    some_people(exhibition)
-    before = snapshot(exhibition.root)
+def test_a_second_publish_writes_nothing(fixture: GalleryFixture) -> None:
+    """Content, times and manifests stay the same."""
+    some_people(fixture)
+    before = snapshot(fixture.root)
 
-    exhibition.publish(4000.0)
+    fixture.publish(4000.0)
 
-    assert before == snapshot(exhibition.root)
-    assert not exhibition.gallery.pending
+    assert before == snapshot(fixture.root)
+    assert not fixture.gallery.pending
 
 
-def test_a_new_video_costs_those_it_shows(exhibition: Exhibition) -> None:
-    """Five of six hundred people: their files, their blocks, and what counts them all."""
-    some_people(exhibition, 600)
-    before = snapshot(exhibition.root)
-    exhibition.show("b.mp4", [(p, float(p % 50)) for p in (3, 7, 8, 9, 251)], at_s=5000.0)
-    exhibition.grouping_run()
-    exhibition.publish(6000.0)
+def test_a_new_video_rewrites_only_the_people_in_it(fixture: GalleryFixture) -> None:
+    """Five of six hundred people: their files, their blocks, and the totals."""
+    some_people(fixture, 600)
+    before = snapshot(fixture.root)
+    fixture.show("b.mp4", [(p, float(p % 50)) for p in (3, 7, 8, 9, 251)], at_s=5000.0)
+    fixture.grouping_run()
+    fixture.publish(6000.0)
 
     people = (3, 7, 8, 9, 251)
     assert {
@@ -135,165 +139,165 @@ def test_a_new_video_costs_those_it_shows(exhibition: Exhibition) -> None:
         "gallery/data/people-0002.js",
         "gallery/data/summary.js",
         "gallery/appearances.csv",
-    } == changed(before, snapshot(exhibition.root))
+    } == changed(before, snapshot(fixture.root))
 
 
-def test_what_is_new_is_counted_from_last_time(exhibition: Exhibition) -> None:
-    """With the date of that; at the first time nothing is."""
-    some_people(exhibition)
-    assert 0 == read(exhibition, "summary.js")["since"]
-    exhibition.show("b.mp4", [(2, 7.0), (2, 8.0), (4, 9.0)], at_s=5000.0)
-    exhibition.grouping_run()
-    exhibition.publish(6000.0)
+def test_new_faces_are_counted_from_the_previous_version(fixture: GalleryFixture) -> None:
+    """The date of that version is included; in the first version nothing is new."""
+    some_people(fixture)
+    assert 0 == read(fixture, "summary.js")["since"]
+    fixture.show("b.mp4", [(2, 7.0), (2, 8.0), (4, 9.0)], at_s=5000.0)
+    fixture.grouping_run()
+    fixture.publish(6000.0)
 
-    summary = read(exhibition, "summary.js")
+    summary = read(fixture, "summary.js")
     assert (3000, 1, 3) == (summary["since"], summary["new_people"], summary["new_faces"])
-    assert {1: 0, 2: 2, 3: 0, 4: 1} == {n: one["fresh"] for n, one in cards(exhibition).items()}
-    assert [0, 0, 0, 1, 1] == [portrait[3] for portrait in person(exhibition, 2)["portraits"]]
+    assert {1: 0, 2: 2, 3: 0, 4: 1} == {n: one["new_faces"] for n, one in cards(fixture).items()}
+    assert [0, 0, 0, 1, 1] == [portrait[3] for portrait in person(fixture, 2)["portraits"]]
 
 
-def test_what_is_new_stays_new_until_more_comes(exhibition: Exhibition) -> None:
-    """A publication after a human's word, or a regroup, brings no faces."""
-    some_people(exhibition)
-    exhibition.show("b.mp4", [(2, 7.0)], at_s=5000.0)
-    exhibition.grouping_run()
-    exhibition.publish(6000.0)
-    exhibition.grouping_run()
-    exhibition.publish(7000.0)
-    assert 1 == cards(exhibition)[2]["fresh"]
-    exhibition.show("c.mp4", [(3, 7.0)], at_s=8000.0)
-    exhibition.grouping_run()
-    exhibition.publish(9000.0)
+def test_new_faces_stay_new_until_more_arrive(fixture: GalleryFixture) -> None:
+    """A publication after an edit or a regrouping brings no new faces."""
+    some_people(fixture)
+    fixture.show("b.mp4", [(2, 7.0)], at_s=5000.0)
+    fixture.grouping_run()
+    fixture.publish(6000.0)
+    fixture.grouping_run()
+    fixture.publish(7000.0)
+    assert 1 == cards(fixture)[2]["new_faces"]
+    fixture.show("c.mp4", [(3, 7.0)], at_s=8000.0)
+    fixture.grouping_run()
+    fixture.publish(9000.0)
 
-    assert {1: 0, 2: 0, 3: 1} == {n: one["fresh"] for n, one in cards(exhibition).items()}
-    assert 6000 == read(exhibition, "summary.js")["since"]
-
-
-def test_what_was_only_looked_at_again_is_not_new(exhibition: Exhibition) -> None:
-    """Neither before the grouping that follows a rebuild, nor after it."""
-    some_people(exhibition)
-    exhibition.show("b.mp4", [(2, 7.0)], at_s=5000.0)
-    exhibition.grouping_run()
-    exhibition.publish(6000.0)
-    assert 1 == cards(exhibition)[2]["fresh"]
-    ReprocessQueue(exhibition.database, exhibition.files, exhibition.tracks).replace()
-
-    exhibition.publish(7000.0)
-    assert {1: 0, 2: 0, 3: 0} == {n: one["fresh"] for n, one in cards(exhibition).items()}
-    exhibition.grouping_run()
-    exhibition.publish(8000.0)
-    assert {1: 0, 2: 0, 3: 0} == {n: one["fresh"] for n, one in cards(exhibition).items()}
-    exhibition.show("c.mp4", [(3, 7.0)], at_s=8000.0)
-    exhibition.grouping_run()
-    exhibition.publish(9000.0)
-
-    assert {1: 0, 2: 0, 3: 1} == {n: one["fresh"] for n, one in cards(exhibition).items()}
+    assert {1: 0, 2: 0, 3: 1} == {n: one["new_faces"] for n, one in cards(fixture).items()}
+    assert 6000 == read(fixture, "summary.js")["since"]
 
 
-def test_who_does_not_belong_is_shown_with_a_portrait(exhibition: Exhibition) -> None:
-    """The track that looks like somebody else, and how far from the rest it lies."""
+def test_reprocessed_faces_are_not_new(fixture: GalleryFixture) -> None:
+    """They are new neither before nor after the grouping that follows a rebuild."""
+    some_people(fixture)
+    fixture.show("b.mp4", [(2, 7.0)], at_s=5000.0)
+    fixture.grouping_run()
+    fixture.publish(6000.0)
+    assert 1 == cards(fixture)[2]["new_faces"]
+    ReprocessQueue(fixture.database, fixture.files, fixture.tracks).replace()
+
+    fixture.publish(7000.0)
+    assert {1: 0, 2: 0, 3: 0} == {n: one["new_faces"] for n, one in cards(fixture).items()}
+    fixture.grouping_run()
+    fixture.publish(8000.0)
+    assert {1: 0, 2: 0, 3: 0} == {n: one["new_faces"] for n, one in cards(fixture).items()}
+    fixture.show("c.mp4", [(3, 7.0)], at_s=8000.0)
+    fixture.grouping_run()
+    fixture.publish(9000.0)
+
+    assert {1: 0, 2: 0, 3: 1} == {n: one["new_faces"] for n, one in cards(fixture).items()}
+
+
+def test_an_outlier_is_shown_with_its_portrait(fixture: GalleryFixture) -> None:
+    """The page names the outlying track and its distance from the others."""
     for number in range(6):
-        exhibition.show(f"{number}.mp4", [(1, 5.0), (2, 9.0)])
-    exhibition.show("odd.mp4", [(1, 30.0)], looks=[9])
-    exhibition.grouping_run()
-    exhibition.publish(3000.0)
-    found = person(exhibition, 1)
+        fixture.show(f"{number}.mp4", [(1, 5.0), (2, 9.0)])
+    fixture.show("odd.mp4", [(1, 30.0)], looks=[9])
+    fixture.grouping_run()
+    fixture.publish(3000.0)
+    found = person(fixture, 1)
 
-    assert (1, 0) == (cards(exhibition)[1]["doubtful"], cards(exhibition)[2]["doubtful"])
-    [[index, distance, usual]] = found["outliers"]
+    assert (1, 0) == (cards(fixture)[1]["outliers"], cards(fixture)[2]["outliers"])
+    [[index, distance, median]] = found["outliers"]
     assert "odd.mp4" == found["videos"][found["portraits"][index][1]][0]
-    assert distance > 1.0 > usual
+    assert distance > 1.0 > median
 
 
-def test_people_who_may_be_one_name_each_other(exhibition: Exhibition) -> None:
-    """With the distance, and with the folder as it is called now."""
-    some_people(exhibition)
-    (exhibition.root / "person-0002").rename(exhibition.root / "Anna & Co")
-    exhibition.grouping_run([(1, 2, 0.56), (1, 3, 0.58)])
-    exhibition.publish(4000.0)
+def test_similar_people_refer_to_each_other(fixture: GalleryFixture) -> None:
+    """The distance and the current folder are included."""
+    some_people(fixture)
+    (fixture.root / "person-0002").rename(fixture.root / "Anna & Co")
+    fixture.grouping_run([(1, 2, 0.56), (1, 3, 0.58)])
+    fixture.publish(4000.0)
 
-    close = person(exhibition, 1)["close"]
+    close = person(fixture, 1)["similar"]
     assert [(2, "Anna & Co", "Anna%20%26%20Co", 0.56), (3, "person-0003", "person-0003", 0.58)] == [
         (*one[:3], one[5]) for one in close
     ]
-    assert [2, 1, 1] == [one["close"] for one in cards(exhibition).values()]
+    assert [2, 1, 1] == [one["similar"] for one in cards(fixture).values()]
 
 
-def test_a_folder_is_shown_as_humans_call_it(exhibition: Exhibition) -> None:
-    """Its pages follow at the next publish, and nothing else does."""
-    some_people(exhibition)
-    before = snapshot(exhibition.root)
-    (exhibition.root / "person-0002").rename(exhibition.root / "Zoë #1")
-    exhibition.publish(4000.0)
+def test_a_renamed_folder_is_shown_by_its_name(fixture: GalleryFixture) -> None:
+    """The next publication rewrites the files about that person only."""
+    some_people(fixture)
+    before = snapshot(fixture.root)
+    (fixture.root / "person-0002").rename(fixture.root / "Zoë #1")
+    fixture.publish(4000.0)
 
-    card = cards(exhibition)[2]
+    card = cards(fixture)[2]
     assert ("Zoë #1", 1, "Zo%C3%AB%20%231") == (card["name"], card["named"], card["folder"])
     assert {
         "gallery/data/people-0001.js",
         "gallery/data/person-000002.js",
         "gallery/data/summary.js",
         "gallery/appearances.csv",
-    } == changed(before, snapshot(exhibition.root))
+    } == changed(before, snapshot(fixture.root))
 
 
-def test_whoever_is_ignored_is_not_shown(exhibition: Exhibition) -> None:
-    """Neither among all nor on a page of their own nor in a table."""
-    some_people(exhibition)
-    (exhibition.root / "_ignored").mkdir(exist_ok=True)
-    (exhibition.root / "person-0002").rename(exhibition.root / "_ignored/person-0002")
-    exhibition.publish(4000.0)
+def test_an_ignored_person_is_not_shown(fixture: GalleryFixture) -> None:
+    """They have no card, no page and no table."""
+    some_people(fixture)
+    (fixture.root / "_ignored").mkdir(exist_ok=True)
+    (fixture.root / "person-0002").rename(fixture.root / "_ignored/person-0002")
+    fixture.publish(4000.0)
 
-    assert [1, 3] == list(cards(exhibition))
-    names = os.listdir(exhibition.root / "gallery/data") + os.listdir(
-        exhibition.root / "gallery/appearances"
+    assert [1, 3] == list(cards(fixture))
+    names = os.listdir(fixture.root / "gallery/data") + os.listdir(
+        fixture.root / "gallery/appearances"
     )
     assert not [name for name in names if "000002" in name]
-    assert "person-0002" not in (exhibition.root / "gallery/appearances.csv").read_text("utf-8")
+    assert "person-0002" not in (fixture.root / "gallery/appearances.csv").read_text("utf-8")
 
 
-def test_hostile_names_reach_the_pages_as_they_are(exhibition: Exhibition) -> None:
-    """And nothing but text comes of them, whatever a script or a table would make of it."""
-    some_people(exhibition, len(HOSTILE))
+def test_hostile_names_reach_the_pages_as_they_are(fixture: GalleryFixture) -> None:
+    """They stay plain text for scripts and tables."""
+    some_people(fixture, len(HOSTILE))
     for number, name in enumerate(HOSTILE, 1):
-        (exhibition.root / f"person-{number:04d}").rename(exhibition.root / name)
-    exhibition.publish(4000.0)
+        (fixture.root / f"person-{number:04d}").rename(fixture.root / name)
+    fixture.publish(4000.0)
 
-    assert list(HOSTILE) == [card["name"] for card in cards(exhibition).values()]
-    text = (exhibition.root / "gallery/appearances.csv").read_text("utf-8-sig")
+    assert list(HOSTILE) == [card["name"] for card in cards(fixture).values()]
+    text = (fixture.root / "gallery/appearances.csv").read_text("utf-8-sig")
     named = {int(row[0]): row[1] for row in list(csv.reader(io.StringIO(text)))[1:]}
     assert {n: "'" + name if name[0] == "=" else name for n, name in enumerate(HOSTILE, 1)} == named
 
 
-def test_a_name_that_is_no_text_is_shown_somehow(exhibition: Exhibition) -> None:
-    """A folder may have bytes for a name; the link leads to it all the same."""
-    some_people(exhibition)
-    (exhibition.root / "person-0002").rename(exhibition.root / os.fsdecode(b"caf\xe9"))
-    exhibition.publish(4000.0)
+def test_an_undecodable_name_is_shown_escaped(fixture: GalleryFixture) -> None:
+    """The name of a folder may be any bytes; the link works all the same."""
+    some_people(fixture)
+    (fixture.root / "person-0002").rename(fixture.root / os.fsdecode(b"caf\xe9"))
+    fixture.publish(4000.0)
 
-    card = cards(exhibition)[2]
+    card = cards(fixture)[2]
     assert ("caf\\xe9", "caf%E9") == (card["name"], card["folder"])
 
 
-def test_a_note_that_was_tampered_with_leads_nowhere(exhibition: Exhibition) -> None:
-    """It lies where humans write; faces that are not the person's, or no faces, are not shown."""
-    some_people(exhibition)
-    note = exhibition.root / "person-0002/.person.json"
+def test_a_manipulated_manifest_has_no_effect(fixture: GalleryFixture) -> None:
+    """It is writable by people; entries that are not faces of the person are not shown."""
+    some_people(fixture)
+    note = fixture.root / "person-0002/.person.json"
     text = note.read_text()
     for old, new in (("portrait 4 ", "portrait x "), ("portrait 5 ", "portrait 1 ")):
         assert old in text
         text = text.replace(old, new)
     note.write_text(text.replace("portrait 6 ", f"portrait {'9' * 5000} "))
-    exhibition.note_publication(Publication(1, 0, "2"), 4000.0)
-    exhibition.gallery.tick(at(4000.0))
+    fixture.note_publication(Publication(1, 0, "2"), 4000.0)
+    fixture.gallery.tick(at(4000.0))
 
-    assert ([], "") == (person(exhibition, 2)["portraits"], person(exhibition, 2)["picture"])
-    assert "" == cards(exhibition)[2]["picture"]
+    assert ([], "") == (person(fixture, 2)["portraits"], person(fixture, 2)["picture"])
+    assert "" == cards(fixture)[2]["picture"]
 
 
-def test_tables_lie_where_editors_look(exhibition: Exhibition) -> None:
-    """One for each person, and one for all; the same lines."""
-    some_people(exhibition)
-    folder = exhibition.root / "gallery"
+def test_there_is_a_table_for_each_person_and_for_all(fixture: GalleryFixture) -> None:
+    """Both have the same rows."""
+    some_people(fixture)
+    folder = fixture.root / "gallery"
     everybody = (folder / "appearances.csv").read_text("utf-8-sig").splitlines()
     alone = (folder / "appearances/000002.csv").read_text("utf-8-sig").splitlines()
 
@@ -302,40 +306,40 @@ def test_tables_lie_where_editors_look(exhibition: Exhibition) -> None:
     assert "2,person-0002," + alone[1] == everybody[2]
 
 
-def test_foreign_files_are_left_alone(exhibition: Exhibition) -> None:
-    """A page that a human wrote stays; portraitd's lies beside it."""
-    (exhibition.root / "index.html").write_text("my page")
-    some_people(exhibition)
+def test_foreign_files_are_left_alone(fixture: GalleryFixture) -> None:
+    """A page that a person wrote stays; the page of portraitd is put beside it."""
+    (fixture.root / "index.html").write_text("my page")
+    some_people(fixture)
 
-    assert "my page" == (exhibition.root / "index.html").read_text()
-    assert "portraitd" in (exhibition.root / "index (portraitd).html").read_text()
+    assert "my page" == (fixture.root / "index.html").read_text()
+    assert "portraitd" in (fixture.root / "index (portraitd).html").read_text()
 
 
-def test_a_share_that_is_away_is_waited_for(exhibition: Exhibition) -> None:
-    """What could not be written is written when it is back."""
-    some_people(exhibition)
-    marker = exhibition.root / ".portraitd-root"
-    marker.rename(exhibition.root.with_name("away"))
-    exhibition.note_publication(Publication(1, 0, "2"), 4000.0)
+def test_an_unavailable_share_is_retried(fixture: GalleryFixture) -> None:
+    """What could not be written is written once the share is available again."""
+    some_people(fixture)
+    marker = fixture.root / ".portraitd-root"
+    marker.rename(fixture.root.with_name("away"))
+    fixture.note_publication(Publication(1, 0, "2"), 4000.0)
 
     with pytest.raises(PublishError, match="the share may be away"):
-        exhibition.gallery.tick(at(4000.0))
-    exhibition.root.with_name("away").rename(marker)
+        fixture.gallery.tick(at(4000.0))
+    fixture.root.with_name("away").rename(marker)
     with pytest.raises(PublishError, match="the share may be away"):
-        exhibition.gallery.tick(at(4001.0))
-    exhibition.gallery.tick(at(4020.0))
+        fixture.gallery.tick(at(4001.0))
+    fixture.gallery.tick(at(4020.0))
 
-    assert not exhibition.gallery.pending
+    assert not fixture.gallery.pending
 
 
-def test_many_people_are_blocks_that_never_shift(exhibition: Exhibition) -> None:
-    """Whose block it is follows from the number, also where somebody is gone."""
-    some_people(exhibition, 260)
-    exhibition.person_of = [0 if one == 5 else one for one in exhibition.person_of]
-    exhibition.grouping_run()
-    exhibition.publish(4000.0)
+def test_people_never_move_to_another_block(fixture: GalleryFixture) -> None:
+    """The block follows from the id, even if people before it are removed."""
+    some_people(fixture, 260)
+    fixture.person_of = [0 if one == 5 else one for one in fixture.person_of]
+    fixture.grouping_run()
+    fixture.publish(4000.0)
 
-    assert (249, 10) == (len(cards(exhibition, 1)), len(cards(exhibition, 2)))
-    assert 251 == min(cards(exhibition, 2))
-    index = (exhibition.root / "index.html").read_text()
+    assert (249, 10) == (len(cards(fixture, 1)), len(cards(fixture, 2)))
+    assert 251 == min(cards(fixture, 2))
+    index = (fixture.root / "index.html").read_text()
     assert ("people-0002.js" in index, "people-0003.js" in index) == (True, False)

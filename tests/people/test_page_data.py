@@ -1,4 +1,4 @@
-"""What the pages say and how: words, escaping, tables, the notice."""
+"""The content of the pages: texts, escaping, tables, the status page."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from portraitd.people.pages.static_files import POLICY, render_index_page, render_page, static_files
 
 from portraitd.model.appearance import Appearance, Clip
+from portraitd.people.pages.assets import POLICY, render_index_page, render_page, static_files
 from portraitd.people.pages.escaping import (
     escape_html,
     make_csv,
@@ -22,7 +22,7 @@ from portraitd.people.pages.escaping import (
     to_js_literal,
 )
 from portraitd.people.pages.status_page import (
-    Notice,
+    StatusView,
     format_duration,
     make_status_line_script,
     render_status_page,
@@ -39,8 +39,8 @@ PAGES = {
 }
 
 
-def notice(**facts: object) -> Notice:
-    """Somebody at work, but for what is said."""
+def status_view(**facts: object) -> StatusView:
+    """Return a status view during work, with some values replaced."""
     usual: dict[str, object] = {
         "stage": "faces",
         "running": (("long film.mp4", 0.42),),
@@ -51,13 +51,13 @@ def notice(**facts: object) -> Notice:
         "done_s": 40.0,
         "open_s": 60.0,
         "eta_s": 300.0,
-        "census_at": 1e9,
+        "grouped_at": 1e9,
     }
-    return Notice(**usual | facts)  # type: ignore[arg-type]
+    return StatusView(**usual | facts)  # type: ignore[arg-type]
 
 
 def shown(html: bytes) -> str:
-    """What a reader sees of a page, tags left out."""
+    """Return the visible text of a page."""
     seen: list[str] = []
     parser = HTMLParser()
     parser.handle_data = seen.append  # type: ignore[method-assign]
@@ -67,7 +67,7 @@ def shown(html: bytes) -> str:
 
 @given(st.recursive(st.text() | st.integers(), lambda inner: st.lists(inner, max_size=4)))
 def test_any_text_survives_a_script(value: object) -> None:
-    """As the browser reads it, and without anything that ends a script or a line."""
+    """The browser reads it unchanged, and nothing in it ends a script or a line."""
     written = make_script("people", value).decode("ascii")
 
     assert value == json.loads(written.removeprefix("Gallery.people(").removesuffix(");\n"))
@@ -75,8 +75,8 @@ def test_any_text_survives_a_script(value: object) -> None:
     assert 1 == written.count("\n")
 
 
-def test_numbers_that_no_script_knows_are_refused() -> None:
-    """Rather than written as NaN."""
+def test_non_finite_numbers_are_rejected() -> None:
+    """They are not written as NaN."""
     with pytest.raises(ValueError, match="JSON compliant"):
         to_js_literal(float("nan"))
 
@@ -93,17 +93,17 @@ def test_numbers_that_no_script_knows_are_refused() -> None:
     ],
 )
 def test_a_path_becomes_a_link(path: str, expected: str) -> None:
-    """Byte by byte, so that it leads to the file whatever it is called."""
+    """Percent-encoding byte by byte leads to the file whatever its name."""
     assert expected == quote_path(path)
 
 
 def test_markup_is_text() -> None:
-    """Between tags and in either quotes."""
+    """It is safe between tags and in both kinds of quotes."""
     assert "&lt;b&gt; &amp; &quot;x&#x27; \\xff" == escape_html("<b> & \"x' \udcff")
 
 
 def test_a_table_is_what_editors_read() -> None:
-    """Seconds to calculate with, a clock to look at, CRLF, and a mark for Excel."""
+    """It has seconds to calculate with, clock times to read, CRLF, and a mark for Excel."""
     data = make_person_table(SEEN)
     text = data.decode("utf-8-sig")
 
@@ -116,8 +116,8 @@ def test_a_table_is_what_editors_read() -> None:
     ] == text.split("\r\n")
 
 
-def test_a_name_is_no_formula() -> None:
-    """A spreadsheet that opens the table must not calculate what somebody called a folder."""
+def test_a_name_is_never_a_formula() -> None:
+    """A spreadsheet must not evaluate the name of a folder."""
     names = ["=1+1", "+1", "-1", "@sum", "\t=1", "＝1", "Anna", '=HYPERLINK("x"),\r\n=2']
     rows = make_people_table([(7, name, [(CLIP, [Appearance(0.0, 1.0, 1)])]) for name in names])
     read = list(csv.reader(io.StringIO(rows.decode("utf-8-sig"), newline="")))
@@ -131,7 +131,7 @@ def test_a_name_is_no_formula() -> None:
 
 @given(st.lists(st.text(st.characters(exclude_categories=[])), min_size=1, max_size=3))
 def test_any_name_is_one_cell(names: list[str]) -> None:
-    """Whatever is in it, lone surrogates as well."""
+    """This holds for any characters, including lone surrogates."""
     data = make_csv(("name",), [(f"n{name}",) for name in names])
 
     rows = list(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline="")))
@@ -139,13 +139,13 @@ def test_any_name_is_one_cell(names: list[str]) -> None:
     assert {1} == {len(row) for row in rows}
 
 
-def test_every_language_says_everything() -> None:
-    """The same keys, and in each text the same values to be filled in."""
-    make_csv = words()
-    english = make_csv["en"]
+def test_every_language_is_complete() -> None:
+    """All have the same keys, and the same values to fill into each text."""
+    texts = words()
+    english = texts["en"]
 
-    assert {"en", "de"} <= make_csv.keys()
-    for language in make_csv.values():
+    assert {"en", "de"} <= texts.keys()
+    for language in texts.values():
         assert english.keys() == language.keys()
         for key, text in language.items():
             assert sorted(re.findall(r"\{\w+\}", english[key])) == sorted(
@@ -153,23 +153,23 @@ def test_every_language_says_everything() -> None:
             ), key
 
 
-def test_pages_say_only_what_the_table_has() -> None:
-    """Each key a page or a script names exists; and none is there for nothing."""
+def test_pages_use_exactly_the_texts_of_the_table() -> None:
+    """Every key that a page or script uses exists, and every key is used."""
     known = {key.removesuffix(".one").removesuffix(".other") for key in words()["en"]}
     texts = {name: data.decode() for name, data in {**static_files(), **PAGES}.items()}
     del texts["words.js"]
-    everything = "\n".join(texts.values()) + render_status_page(notice(), 0.0).decode()
-    named = set(re.findall(r'data-say(?:-\w+)?="(\w+)"', everything))
-    named |= set(re.findall(r'\bsay\(\s*"(\w+)"', everything))
+    everything = "\n".join(texts.values()) + render_status_page(status_view(), 0.0).decode()
+    named = set(re.findall(r'data-text(?:-\w+)?="(\w+)"', everything))
+    named |= set(re.findall(r'\btranslate\(\s*"(\w+)"', everything))
 
     assert set() == named - known
     quoted = set(re.findall(r'["`](\w+)["`]', everything)) | named
     made = {key for key in known if key.startswith(("show_", "stage_", "order_"))}
-    # Said through another name (part(…), fact(…)), by Python alone, or of the table itself.
+    # Used indirectly (part(…), fact(…)), by Python only, or by the table itself.
     assert set() == known - quoted - made - {"unknown", "never", "nothing", "and_more"}
 
 
-def test_english_counts_properly() -> None:
+def test_plural_forms_follow_the_count() -> None:
     """One person, two people, thousands with a comma."""
     assert ["1 person", "2 people", "5,000 people"] == [
         translate("people", n=n) for n in (1, 2, 5000)
@@ -177,7 +177,7 @@ def test_english_counts_properly() -> None:
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_no_page_holds_a_program(name: str) -> None:
+def test_no_page_has_an_inline_script_or_style(name: str) -> None:
     """Scripts and styles come from files, so the policy can forbid all others."""
     text = PAGES[name].decode()
 
@@ -189,8 +189,8 @@ def test_no_page_holds_a_program(name: str) -> None:
     assert [] == re.findall(r"(?:src|href)=\"(?:https?:|//|data:)", text)
 
 
-def test_no_script_writes_markup() -> None:
-    """Names reach the page as text alone."""
+def test_no_script_inserts_html() -> None:
+    """Names are inserted as text only."""
     for name, data in static_files().items():
         if name.endswith(".js") and name != "words.js":
             text = data.decode()
@@ -200,8 +200,8 @@ def test_no_script_writes_markup() -> None:
             assert 400 >= text.count("\n"), name
 
 
-def test_the_index_names_every_block() -> None:
-    """As plain scripts: a page from a share may load nothing else."""
+def test_the_index_loads_every_block() -> None:
+    """Blocks are plain scripts: a page opened from a share can load nothing else."""
     text = render_index_page(3).decode()
 
     assert [f"gallery/data/people-000{n}.js" for n in (1, 2, 3)] == re.findall(
@@ -210,61 +210,63 @@ def test_the_index_names_every_block() -> None:
     assert "{" not in text
 
 
-def test_a_notice_says_how_things_stand() -> None:
-    """To anybody, with no script at all."""
-    text = shown(render_status_page(notice(), now_s=1e9))
+def test_the_status_page_is_complete_without_scripts() -> None:
+    """It names running, waiting and failed files, and the time left."""
+    text = shown(render_status_page(status_view(), now_s=1e9))
 
     for part in (
-        "Finding faces", "40 % of the footage", "Time left 5 min", "Waiting 1", "Failed 1",
-        "long film.mp4 42 %", "broken.mp4 no frame could be decoded", "next.mp4",
+        "Finding faces", "40% of the footage processed", "Time left 5 min", "Waiting 1", "Failed 1",
+        "long film.mp4 42%", "broken.mp4 no frame could be decoded", "next.mp4",
         "2001-09-09 01:46", "portraitd retry",
     ):  # fmt: skip
         assert part in text, text
 
 
-def test_a_notice_says_when_all_is_done() -> None:
-    """Nothing is left, nothing failed, and nothing is said about it."""
-    rest = notice(
+def test_the_status_page_reports_when_all_is_done() -> None:
+    """No work is left and nothing failed, so no list is shown."""
+    rest = status_view(
         stage="idle", running=(), waiting=(), waiting_count=0, failed=(), failed_count=0,
-        open_s=0.0, eta_s=0.0, census_at=None,
+        open_s=0.0, eta_s=0.0, grouped_at=None,
     )  # fmt: skip
     text = shown(render_status_page(rest, now_s=1e9))
 
-    assert "Everything is done" in text
-    assert "Time left nothing" in text
+    assert "Up to date" in text
+    assert "Time left none" in text
     assert "Last grouped never" in text
     assert "retry" not in text
     assert 100 == rest.percent
 
 
-def test_names_in_a_notice_are_text() -> None:
-    """A file may be called anything."""
+def test_names_on_the_status_page_are_text() -> None:
+    """A file may have any name."""
     name = "<script>alert('x')</script>.mp4"
-    html = render_status_page(notice(running=((name, 0.5),), failed=((name, "a < b & c"),)), 0.0)
+    html = render_status_page(
+        status_view(running=((name, 0.5),), failed=((name, "a < b & c"),)), 0.0
+    )
 
     assert b"<script>alert" not in html
     assert 2 <= shown(html).count(name)
     assert "a < b & c" in shown(html)
 
 
-def test_the_line_is_a_few_numbers() -> None:
-    """What the page of all people says of it."""
-    line = make_status_line_script(notice(), now_s=12.4).decode()
+def test_the_status_line_is_a_few_numbers() -> None:
+    """The index page translates them."""
+    line = make_status_line_script(status_view(), now_s=12.4).decode()
 
     assert {
         "stage": "faces", "percent": 40, "eta_s": 300, "waiting": 1, "failed": 1, "at": 12
     } == json.loads(line.removeprefix("Gallery.status(").removesuffix(");\n"))  # fmt: skip
 
 
-def test_what_is_left_out_is_counted() -> None:
-    """Of many waiting files the first are named."""
-    text = shown(render_status_page(notice(waiting_count=1201), now_s=0.0))
+def test_files_that_are_not_listed_are_counted() -> None:
+    """Only the first of many waiting files are listed."""
+    text = shown(render_status_page(status_view(waiting_count=1201), now_s=0.0))
 
     assert "and 1,200 more" in text
 
 
-def test_spans_are_spoken() -> None:
-    """As precisely as they are known."""
+def test_durations_are_formatted_by_size() -> None:
+    """Seconds, minutes, or hours and minutes."""
     assert ["5 s", "12 min", "2 h 5 min"] == [
         format_duration(seconds) for seconds in (5.2, 700, 7500)
     ]

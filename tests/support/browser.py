@@ -1,4 +1,4 @@
-"""Pages that are opened in a real browser as files, and what is measured in them."""
+"""Opens pages as files in a real browser, and measures them."""
 
 from __future__ import annotations
 
@@ -14,78 +14,77 @@ from playwright.sync_api import Browser, Locator, Page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
-DESK = {"width": 1280, "height": 800}
+DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
 
 
-class Visit:
-    """A page, what it loaded, and what it complained of."""
+class PageVisit:
+    """An open page, what it loaded, and the problems it reported."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
         self.loaded: list[str] = []
-        self.troubles: list[str] = []
+        self.problems: list[str] = []
         page.on("request", lambda request: self.loaded.append(request.url))
-        page.on("pageerror", lambda error: self.troubles.append(str(error)))
-        page.on("requestfailed", self._miss)
-        page.on("console", self._hear)
+        page.on("pageerror", lambda error: self.problems.append(str(error)))
+        page.on("requestfailed", self._on_failed_request)
+        page.on("console", self._on_console)
 
-    def _miss(self, request: Any) -> None:
-        # Whoever leaves a page breaks off what it was loading.
+    def _on_failed_request(self, request: Any) -> None:
+        # Leaving a page aborts what it was loading.
         if request.failure != "net::ERR_ABORTED":
-            self.troubles.append(f"{request.failure}: {request.url}")
+            self.problems.append(f"{request.failure}: {request.url}")
 
-    def _hear(self, message: Any) -> None:
+    def _on_console(self, message: Any) -> None:
         if message.type in ("error", "warning"):
-            self.troubles.append(message.text)
+            self.problems.append(message.text)
 
     @property
     def bytes(self) -> int:
-        """What everything that was loaded weighs."""
+        """The total size of everything that was loaded."""
         return sum(Path(unquote(urlsplit(url).path)).stat().st_size for url in set(self.loaded))
 
 
 @contextmanager
-def visit(browser: Browser, address: str, **kind: Any) -> Iterator[Visit]:
-    """Open a page; when it is left, it has complained of nothing."""
-    usual: dict[str, Any] = {"viewport": DESK, "locale": "en-GB", "timezone_id": "UTC"}
+def visit(browser: Browser, address: str, **kind: Any) -> Iterator[PageVisit]:
+    """Open a page, and check when leaving it that it reported no problem."""
+    usual: dict[str, Any] = {"viewport": DESKTOP, "locale": "en-GB", "timezone_id": "UTC"}
     context = browser.new_context(**usual | kind)
     try:
-        visit = Visit(context.new_page())
+        visit = PageVisit(context.new_page())
         visit.page.set_default_timeout(15_000)
         visit.page.goto(address)
         yield visit
-        assert [] == visit.troubles
+        assert [] == visit.problems
         assert {"file"} == {urlsplit(url).scheme for url in visit.loaded}
     finally:
         context.close()
 
 
-def index(people: Path) -> str:
+def index_url(people: Path) -> str:
     return (people / "index.html").as_uri()
 
 
-def person(people: Path, number: int) -> str:
+def person_url(people: Path, number: int) -> str:
     return f"{(people / 'gallery/person.html').as_uri()}#{number}"
 
 
-def keep(page: Page, name: str, full: bool = False) -> None:
+def screenshot(page: Page, name: str, full: bool = False) -> None:
     folder = os.environ.get("PORTRAITD_SCREENSHOTS")
     if folder:
         for _ in range(5 if full else 0):
-            # Pictures come when they are near.
+            # Images load when they come near the viewport.
             page.mouse.wheel(0, 900)
             page.wait_for_timeout(100)
-        settled(page)
+        wait_for_images(page)
         page.screenshot(path=Path(folder) / f"{name}.png", full_page=full)
 
 
-# Waiting is done in one evaluation each: to ask the same again and again in the page would take
-# `eval`, which the page's own policy forbids.
+# Each wait is one evaluation: polling in the page would need `eval`, which its policy forbids.
 
 
-def settled(page: Page) -> None:
-    """Until no picture that was asked for is still missing."""
+def wait_for_images(page: Page) -> None:
+    """Wait until every requested image has loaded."""
     page.evaluate(
         """
         () => Promise.all([...document.images].map((image) =>
@@ -97,8 +96,8 @@ def settled(page: Page) -> None:
     )
 
 
-def until_seen(picture: Locator) -> None:
-    """Until a picture is there; one that was not asked for yet calls itself complete."""
+def wait_for_image(picture: Locator) -> None:
+    """Wait until an image has loaded; one that is not requested yet counts as complete."""
     picture.evaluate(
         """
         (image) => image.naturalWidth > 0 ? null : new Promise((resolve, reject) => {
@@ -109,8 +108,8 @@ def until_seen(picture: Locator) -> None:
     )
 
 
-def paints(page: Page) -> dict[str, float]:
-    """Milliseconds until something, and until the largest thing, was painted."""
+def paint_times(page: Page) -> dict[str, float]:
+    """Return the milliseconds until the first and the largest paint."""
     return page.evaluate(
         """
         async () => {
@@ -129,7 +128,7 @@ def paints(page: Page) -> dict[str, float]:
     )
 
 
-def focused(page: Page) -> str:
+def focused_name(page: Page) -> str:
     return page.evaluate("document.activeElement.querySelector('.name')?.textContent ?? ''")
 
 

@@ -1,4 +1,4 @@
-"""What the gallery has shown, and when."""
+"""The versions of the gallery that were published."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import NamedTuple
 from portraitd.store.database import Database
 
 UNKNOWN_LAST_ID = -1
-"""In place of the newest face or track: between a rebuild and the grouping that follows it."""
+"""Stands for the newest face or track between a rebuild and the next grouping run."""
 
 
 class GalleryVersion(NamedTuple):
-    """What the gallery showed at one time.
+    """A version of the gallery.
 
     Attributes:
-        last_id: The newest face or track that the grouping in force knew.
-        written_at: When these faces came into sight.
+        last_id: The newest face or track of the grouping run that was current then.
+        written_at: When these faces were first published.
     """
 
     last_id: int
@@ -23,28 +23,28 @@ class GalleryVersion(NamedTuple):
 
 
 class GalleryHistory:
-    """The gallery's own memory: of which publication it is, and what was new in it."""
+    """Remembers which publication of the people tree the gallery shows, and what was new in it."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
 
     def published_at(self) -> float:
-        """When the people tree was last published; 0 if never."""
+        """Return when the people tree was last published; 0 if never."""
         row = self._db.execute("select finished_at from publications").fetchone()
         return float(row["finished_at"]) if row else 0.0
 
-    def last(self) -> tuple[float, str] | None:
-        """The publication and the render_version that the gallery was last made from."""
+    def latest(self) -> tuple[float, str] | None:
+        """Return the publication time and render version of the latest gallery version."""
         row = self._db.execute(
             "select published_at, render_version from gallery_versions order by id desc limit 1"
         ).fetchone()
         return row and (row["published_at"], row["render_version"])
 
-    def before(self, last_id: int) -> GalleryVersion | None:
-        """What was shown before faces came into sight up to this one; None at the first time.
+    def previous(self, last_id: int) -> GalleryVersion | None:
+        """Return the version before the faces up to this one appeared; None for the first.
 
-        A publication that brings no new face, such as after a word of a human, does not count:
-        what was new stays new until more comes.
+        A publication without a new face, such as after an edit, does not count: what was new
+        stays new until more faces arrive.
         """
         row = self._db.execute(
             """
@@ -55,17 +55,17 @@ class GalleryHistory:
         ).fetchone()
         return GalleryVersion(row["last_id"], row["written_at"]) if row else None
 
-    def note(self, published_at: float, render_version: str, last_id: int, now_s: float) -> None:
-        """The gallery now shows this publication."""
+    def record(self, published_at: float, render_version: str, last_id: int, now_s: float) -> None:
+        """Record that the gallery now shows this publication."""
         with self._db.transaction():
-            known = self._db.execute(
+            updated = self._db.execute(
                 """
                 update gallery_versions set published_at = ?, render_version = ?
                 where id = (select max(id) from gallery_versions) and last_id = ?
                 """,
                 (published_at, render_version, last_id),
             )
-            if known.rowcount == 0:
+            if updated.rowcount == 0:
                 self._db.execute(
                     """
                     insert into gallery_versions (published_at, render_version, last_id, written_at)
@@ -73,7 +73,7 @@ class GalleryHistory:
                     """,
                     (published_at, render_version, last_id, now_s),
                 )
-            # Two are enough: what is shown, and what was shown before.
+            # Two are enough: the current version and the one before it.
             self._db.execute(
                 "delete from gallery_versions where id < (select max(id) from gallery_versions) - 1"
             )

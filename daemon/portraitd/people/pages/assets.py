@@ -1,4 +1,4 @@
-"""What never changes between two versions of portraitd: styles, scripts, and the bare pages."""
+"""The static files of the gallery (styles, scripts, page templates), and rendering a template."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ POLICY = (
     "default-src 'none'; script-src 'self' file:; style-src 'self' file:; "
     "img-src 'self' file:; base-uri 'none'; form-action 'none'"
 )
-"""What a page may load. Browsers differ in whether ``'self'`` means anything for a file, so
-``file:`` is named as well. No script or style stands in a page, so none can be slipped in."""
+"""The content security policy of every page. Some browsers do not apply ``'self'`` to files, so
+``file:`` is listed as well. Inline scripts and styles are not allowed, so none can be injected."""
 
-_PLAIN = ("gallery.css", "gallery.js", "people.js", "person.js", "timeline.js", "standing.js")
+_STATIC_NAMES = ("gallery.css", "gallery.js", "people.js", "person.js", "timeline.js", "status.js")
 
 
 @cache
 def static_files() -> dict[str, bytes]:
-    """The files of ``gallery/`` by name."""
-    files = {name: _read(name).encode() for name in _PLAIN}
-    # Scripts share one scope: the table is there before Gallery is.
+    """Return the static files of ``gallery/`` by name."""
+    files = {name: _read(name).encode() for name in _STATIC_NAMES}
+    # Scripts share one scope: this table is defined before Gallery reads it.
     files["words.js"] = f"const PORTRAITD_WORDS = {to_js_literal(words())};\n".encode()
     files["person.html"] = render_page("person.html")
     return files
@@ -31,13 +31,13 @@ def static_files() -> dict[str, bytes]:
 
 @cache
 def render_version() -> str:
-    """Changes when the pages come to look different."""
+    """Return a hash that changes when the pages look different."""
     everything = [*static_files().values(), render_page("index.html"), render_page("status.html")]
     return sha256(b"\0".join(everything)).hexdigest()[:16]
 
 
 def render_index_page(blocks: int) -> bytes:
-    """``index.html`` with so many blocks of people to load."""
+    """Return ``index.html`` with scripts for this number of blocks."""
     lines = [
         f'<script defer src="gallery/data/{block_file_name(number)}"></script>\n'
         for number in range(1, blocks + 1)
@@ -46,15 +46,15 @@ def render_index_page(blocks: int) -> bytes:
 
 
 def block_file_name(number: int) -> str:
-    """The file of a block of people, counted from 1."""
+    """Return the name of the data file of a block, counted from 1."""
     return f"people-{number:04d}.js"
 
 
-def render_page(name: str, **holes: str) -> bytes:
-    """A page with its holes filled; what goes in is markup."""
+def render_page(name: str, **fields: str) -> bytes:
+    """Return a page template with its fields filled in; the values are HTML."""
     text = fill_words(_read(name)).replace("{policy}", POLICY)
-    for hole, content in holes.items():
-        text = text.replace(f"{{{hole}}}", content)
+    for field, content in fields.items():
+        text = text.replace(f"{{{field}}}", content)
     return text.encode()
 
 

@@ -1,4 +1,4 @@
-"""Names are what people and files say: how they reach a script, a page, a link or a table."""
+"""Escaping of untrusted names for scripts, HTML, links and CSV tables."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from urllib.parse import quote
 
 
 def make_script(function: str, value: object) -> bytes:
-    """A script that hands a value to one of the gallery's functions; see ``to_js_literal``."""
+    """Return a script that passes a value to a function of ``Gallery``; see ``to_js_literal``."""
     return f"Gallery.{function}({to_js_literal(value)});\n".encode()
 
 
 def to_js_literal(value: object) -> str:
-    """A value as a script writes it.
+    """Return a value as a JavaScript literal.
 
-    ASCII alone, so no reader's encoding matters, and no line separator ends a string; without
-    ``<`` and ``>`` no tag can begin or end in it.
+    It is pure ASCII, so it does not depend on an encoding and contains no Unicode line
+    separator. It contains no ``<`` and ``>``, so no tag can start or end inside it.
 
     Raises:
         ValueError: A number is not finite.
@@ -30,25 +30,25 @@ def to_js_literal(value: object) -> str:
 
 
 def escape_html(text: str) -> str:
-    """Text as it may stand in a page, between tags or in quotes; strange bytes as ``\\xff``."""
+    """Escape text for HTML, between tags or in quotes; undecodable bytes become ``\\xff``."""
     return html.escape(os.fsencode(text).decode("utf-8", "backslashreplace"))
 
 
 def quote_path(path: str) -> str:
-    """A relative path as a link: percent-encoded byte by byte, whatever the bytes are."""
+    """Return a relative path as a URL, percent-encoded byte by byte."""
     return quote(os.fsencode(path), safe="/")
 
 
 def to_display_text(path: str) -> str:
-    """A path as text, whatever bytes it holds."""
+    """Return a path as text; undecodable bytes become ``\\xff``."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def make_csv(head: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
-    """Comma-separated values as RFC 4180 has them, in UTF-8.
+    """Return comma-separated values (RFC 4180) in UTF-8.
 
-    With a byte order mark: without it Excel takes UTF-8 for the local code page, and every
-    other reader skips it. Text that a spreadsheet would take for a formula gets an apostrophe.
+    They start with a byte order mark: without it Excel assumes the local code page; other
+    readers skip it. Text that a spreadsheet would read as a formula gets an apostrophe.
     """
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\r\n")

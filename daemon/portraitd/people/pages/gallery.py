@@ -1,4 +1,4 @@
-"""When the pages people open are out of date, and bringing them up to date."""
+"""The gallery stage: brings index.html and gallery/ up to date after the people tree."""
 
 from __future__ import annotations
 
@@ -34,25 +34,25 @@ from portraitd.store.people import GroupingRun, People, Unit
 log = structlog.get_logger(stage="gallery")
 
 DATA_VERSION = "1"
-"""Raised when the data of the pages come to be made differently."""
+"""Increased when the content of the data files changes in form."""
 
 BACK_OFF_S = 15.0
 
 
 class GalleryContent(NamedTuple):
-    """A file as it should be: what its content follows from, and how to make it."""
+    """A file of the gallery: the identity of its content, and a function that makes it."""
 
     identity: str
     make: Callable[[], bytes]
 
 
 class Gallery(Stage):
-    """Makes index.html and gallery/ show what the people tree shows.
+    """Publishes index.html and gallery/ to match the people tree.
 
     Args:
-        database: Where people are seen, and what the gallery showed before.
-        people: Who there is.
-        faces: How good their portraits are.
+        database: Where people are seen, and what the gallery showed previous.
+        people: The people of the current grouping.
+        faces: The faces, to choose the best portraits.
         people_dir: The root of the tree.
         may_publish: Returns whether the tree shows what it should, as far as it may be written.
     """
@@ -83,8 +83,8 @@ class Gallery(Stage):
 
     @property
     def pending(self) -> bool:
-        """Whether the pages show an older publication than the tree."""
-        return self._history.last() != (self._history.published_at(), self._render_version)
+        """Whether the pages show an older publication than the people tree."""
+        return self._history.latest() != (self._history.published_at(), self._render_version)
 
     def tick(self, now: Now) -> None:
         """Bring the pages up to date.
@@ -122,24 +122,24 @@ class Gallery(Stage):
             "gallery": _static_contents() | _people_table_contents(views),
             "gallery/data": data,
             "gallery/appearances": _table_contents(views),
-            # Last: it must not name what is not there yet.
+            # Last: it must not refer to files that are not there yet.
             ROOT: _index_contents(len(views.blocks)),
         }
         written = removed = 0
         for location, files in folders.items():
             done = self._write(location, files)
             written, removed = written + done[0], removed + done[1]
-        self._history.note(published_at, self._render_version, _newest(grouping_run), now_s)
-        log.info("gallery_shown", people=len(views.people), written=written, removed=removed)
+        self._history.record(published_at, self._render_version, _last_id(grouping_run), now_s)
+        log.info("gallery_published", people=len(views.people), written=written, removed=removed)
 
     def _new_faces(self, grouping_run: GroupingRun) -> NewFaces:
-        before = self._history.before(grouping_run.last_id)
-        if before is None or not grouping_run.parameters:
-            # After everything was looked at again, the next video brings what is new.
+        previous = self._history.previous(grouping_run.last_id)
+        if previous is None or not grouping_run.parameters:
+            # After a rebuild nothing is new until the next video.
             return NO_NEW_FACES
         unit = _unit(grouping_run)
-        faces = self._appearances.count_since(before.last_id, unit)
-        return NewFaces(faces, before.last_id, unit == "tracks", before.written_at)
+        faces = self._appearances.count_since(previous.last_id, unit)
+        return NewFaces(faces, previous.last_id, unit == "tracks", previous.written_at)
 
     def _write(self, location: str, files: Mapping[str, GalleryContent]) -> tuple[int, int]:
         wanted = {name: content.identity for name, content in files.items()}
@@ -147,15 +147,15 @@ class Gallery(Stage):
         return done.written, done.removed
 
 
-def _newest(grouping_run: GroupingRun | None) -> int:
-    """The newest face or track that the pages show."""
+def _last_id(grouping_run: GroupingRun | None) -> int:
+    """Return the newest face or track that the pages show."""
     if grouping_run is None:
         return 0
     return grouping_run.last_id if grouping_run.parameters else UNKNOWN_LAST_ID
 
 
 def _unit(grouping_run: GroupingRun) -> Unit:
-    # Of a grouping that was overtaken by a rebuild nothing is known any more.
+    # A rebuild clears the parameters of the grouping run that it made obsolete.
     method = json.loads(grouping_run.parameters)[0] if grouping_run.parameters else ""
     return "faces" if method == "dbscan" else "tracks"
 
@@ -173,7 +173,7 @@ def _ready_content(data: bytes) -> GalleryContent:
 
 
 def _data_contents(views: GalleryViews) -> dict[str, GalleryContent]:
-    """What the scripts of the pages load."""
+    """Return the data files that the scripts of the pages load."""
     files = {}
     for number, people in views.blocks.items():
         files[assets.block_file_name(number)] = GalleryContent(
@@ -181,8 +181,14 @@ def _data_contents(views: GalleryViews) -> dict[str, GalleryContent]:
             lambda people=people: make_people_script([views.card(one) for one in people]),  # type: ignore[misc]
         )
     summary = views.summary()
-    # Not the time alone: what says the same is not written again.
-    facts = [summary.people, summary.clips, summary.since, *(c.identity for c in files.values())]
+    # Without the time: a summary that differs only in its time is not written again.
+    facts = [
+        summary.people,
+        summary.videos,
+        summary.photos,
+        summary.since,
+        *(c.identity for c in files.values()),
+    ]
     files["summary.js"] = GalleryContent(
         _content_identity(facts), lambda: make_summary_script(summary)
     )
@@ -195,11 +201,11 @@ def _data_contents(views: GalleryViews) -> dict[str, GalleryContent]:
 
 
 def _table_contents(views: GalleryViews) -> dict[str, GalleryContent]:
-    """The appearances of each person."""
+    """Return the table of appearances of each person."""
     return {
         person_table_name(person_id): GalleryContent(
             _content_identity([views.table_identities[person_id]]),
-            lambda person_id=person_id: make_person_table(views.seen(person_id)),  # type: ignore[misc]
+            lambda person_id=person_id: make_person_table(views.appearances(person_id)),  # type: ignore[misc]
         )
         for person_id in views.people
     }

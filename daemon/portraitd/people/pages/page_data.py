@@ -1,4 +1,4 @@
-"""People as the scripts of the gallery read them."""
+"""The data files that the scripts of the gallery load: values in, scripts out."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from portraitd.model.appearance import Appearance, Clip
 from portraitd.people.pages.escaping import make_script, quote_path, to_display_text
 
 PER_BLOCK = 250
-"""People whose numbers lie in one block. Whose block it is never changes."""
+"""How many consecutive ids share a block; a person never moves to another block."""
 
 
 @dataclass(frozen=True, slots=True)
 class CardImage:
-    """What stands for a person at one glance.
+    """The image on a person's card.
 
     Attributes:
         file: Its name in the person's folder; empty if there is none.
-        full: Of a montage the side of the corner that is filled, 2 to 5; 0 for a portrait.
+        full: For a montage the side of its filled corner, 2 to 5 tiles; 0 for a portrait.
     """
 
     file: str
@@ -27,15 +27,16 @@ class CardImage:
 
 @dataclass(frozen=True, slots=True)
 class PersonCard:
-    """A person among all.
+    """A person's card on the index page.
 
     Attributes:
         is_named: Whether a human gave the name.
         folder: The path of the folder below the root.
-        first_at, last_at: When the first and the last video came that they are seen in.
-        fresh: Faces that came since last time.
-        doubtful: Portraits that are likely somebody else.
-        close: People who may be the same.
+        videos, photos: How many of each the person appears in.
+        first_at, last_at: When the first and the last of them were added.
+        new_faces: Faces since the previous version.
+        outlier_count: Portraits that are likely of another person.
+        similar: Number of people who may be the same person.
     """
 
     id: int
@@ -45,12 +46,13 @@ class PersonCard:
     picture: CardImage
     portraits: int
     faces: int
-    clips: int
+    videos: int
+    photos: int
     first_at: float
     last_at: float
     new_faces: int
     outlier_count: int
-    close: int
+    similar: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class PagePortrait:
     """A portrait in a person's folder.
 
     Attributes:
-        clip: Which of the person's videos, counted from 0.
+        clip: Index into the person's videos and photos, from 0.
         file: Its name in the folder.
     """
 
@@ -71,16 +73,22 @@ class PagePortrait:
 
 @dataclass(frozen=True, slots=True)
 class Outlier:
-    """A portrait that is likely somebody else: which one, and how far it lies from the rest."""
+    """A portrait that is likely of another person.
+
+    Attributes:
+        portrait: Index into the portraits of the page.
+        distance: To the centre of the person.
+        median: The median distance of the person's tracks.
+    """
 
     portrait: int
     distance: float
-    usual: float
+    median: float
 
 
 @dataclass(frozen=True, slots=True)
 class SimilarPerson:
-    """Somebody who may be the same person."""
+    """A person who may be the same person."""
 
     id: int
     name: str
@@ -91,32 +99,35 @@ class SimilarPerson:
 
 @dataclass(frozen=True, slots=True)
 class PersonPage:
-    """All about one person.
+    """The content of a person's page.
 
     Attributes:
-        clips: The videos they are seen in, and where in each.
-        made_at: When.
+        clips: The videos and photos the person appears in, and when in each.
+        made_at: When the people tree was published.
     """
 
     card: PersonCard
     clips: Sequence[tuple[Clip, Sequence[Appearance]]]
     portraits: Sequence[PagePortrait]
     outliers: Sequence[Outlier]
-    close: Sequence[SimilarPerson]
+    similar: Sequence[SimilarPerson]
     made_at: float
 
 
 @dataclass(frozen=True, slots=True)
 class GallerySummary:
-    """The gallery at one glance.
+    """The totals at the head of the index page.
 
     Attributes:
-        since: When was shown what "new" is counted from; 0 at the first time.
+        videos, photos: How many of each a person appears in.
+        since: When the previous version was published, from which "new" counts; 0 if there
+            is none.
         made_at: When the people tree was published.
     """
 
     people: int
-    clips: int
+    videos: int
+    photos: int
     since: float
     new_people: int
     new_faces: int
@@ -124,32 +135,36 @@ class GallerySummary:
 
 
 def block_of(person_id: int) -> int:
-    """The block a person is in, counted from 1."""
+    """Return the block of a person, counted from 1."""
     return (person_id - 1) // PER_BLOCK + 1
 
 
 def person_file_name(person_id: int) -> str:
-    """The file with all about a person."""
+    """Return the name of the data file of a person's page."""
     return f"person-{person_id:06d}.js"
 
 
 def table_file_name(person_id: int) -> str:
-    """The table of a person's appearances."""
+    """Return the name of the table of a person's appearances."""
     return f"{person_id:06d}.csv"
 
 
 def make_people_script(cards: Sequence[PersonCard]) -> bytes:
-    """A block of people. Lists, not objects: five thousand people are to be small."""
+    """Return the script with the cards of one block.
+
+    A card is a list, not an object, to keep thousands of people small.
+    """
     return make_script("people", [_row(card) for card in cards])
 
 
 def make_summary_script(summary: GallerySummary) -> bytes:
-    """What the head of the page says."""
+    """Return the script with the totals."""
     return make_script(
         "summary",
         {
             "people": summary.people,
-            "clips": summary.clips,
+            "videos": summary.videos,
+            "photos": summary.photos,
             "since": round(summary.since),
             "new_people": summary.new_people,
             "new_faces": summary.new_faces,
@@ -159,7 +174,7 @@ def make_summary_script(summary: GallerySummary) -> bytes:
 
 
 def make_person_script(page: PersonPage) -> bytes:
-    """What the page of one person says."""
+    """Return the script with the content of a person's page."""
     card = page.card
     return make_script(
         "person",
@@ -171,17 +186,17 @@ def make_person_script(page: PersonPage) -> bytes:
             "picture": quote_path(card.picture.file),
             "full": card.picture.full,
             "faces": card.faces,
-            "fresh": card.new_faces,
+            "new_faces": card.new_faces,
             "at": round(page.made_at),
-            "first": _seen(page, first=True),
-            "last": _seen(page, first=False),
+            "first": _first_or_last(page, first=True),
+            "last": _first_or_last(page, first=False),
             "videos": [_video(clip, stretches) for clip, stretches in page.clips],
             "portraits": [_portrait(one) for one in page.portraits],
             "outliers": [
-                [outlier.portrait, round(outlier.distance, 3), round(outlier.usual, 3)]
+                [outlier.portrait, round(outlier.distance, 3), round(outlier.median, 3)]
                 for outlier in page.outliers
             ],
-            "close": [
+            "similar": [
                 [
                     one.id,
                     to_display_text(one.name),
@@ -190,14 +205,14 @@ def make_person_script(page: PersonPage) -> bytes:
                     one.picture.full,
                     round(one.distance, 3),
                 ]
-                for one in page.close
+                for one in page.similar
             ],
         },
     )
 
 
 def make_status_script(facts: Mapping[str, object]) -> bytes:
-    """What the line on the page of all people says."""
+    """Return the script with the status line of the index page."""
     return make_script("status", dict(facts))
 
 
@@ -211,16 +226,17 @@ def _row(card: PersonCard) -> list[object]:
         card.picture.full,
         card.portraits,
         card.faces,
-        card.clips,
+        card.videos,
+        card.photos,
         round(card.first_at),
         round(card.last_at),
         card.new_faces,
         card.outlier_count,
-        card.close,
+        card.similar,
     ]
 
 
-def _seen(page: PersonPage, first: bool) -> list[object]:
+def _first_or_last(page: PersonPage, first: bool) -> list[object]:
     clips = [clip for clip, _ in page.clips]
     clip = (min if first else max)(clips, key=lambda one: (one.added_at, one.id))
     return [round(clip.added_at), clip.name]
@@ -233,5 +249,5 @@ def _video(clip: Clip, stretches: Sequence[Appearance]) -> list[object]:
 
 def _portrait(one: PagePortrait) -> list[object]:
     row: list[object] = [one.face_id, one.clip, round(one.t_s, 2), int(one.is_new)]
-    # Nearly always the name follows from the number.
+    # The file name nearly always follows from the id.
     return row if one.file == f"{one.face_id:06d}.jpg" else [*row, quote_path(one.file)]

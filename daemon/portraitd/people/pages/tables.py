@@ -1,4 +1,4 @@
-"""Appearances as tables, for editors and spreadsheets."""
+"""Tables of appearances as CSV, for video editors and spreadsheets."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from collections.abc import Iterable, Sequence
 from portraitd.model.appearance import Appearance, Clip, format_clock
 from portraitd.people.pages.escaping import make_csv, to_display_text
 
-WHERE = ("video", "start_s", "end_s", "start", "end", "faces")
+COLUMNS = ("video", "start_s", "end_s", "start", "end", "faces")
 
 RecordingAppearances = tuple[Clip, Sequence[Appearance]]
 
 
-def make_person_table(seen: Iterable[RecordingAppearances]) -> bytes:
-    """One line for each appearance of a person; a photo has one, of no length."""
-    return make_csv(WHERE, _lines(seen))
+def make_person_table(recordings: Iterable[RecordingAppearances]) -> bytes:
+    """Return a CSV file with one row per appearance; an appearance in a photo has no length."""
+    return make_csv(COLUMNS, _rows(recordings))
 
 
 def make_people_table(people: Iterable[tuple[int, str, Iterable[RecordingAppearances]]]) -> bytes:
-    """The appearances of all people: number, name, and where they are seen."""
+    """Return a CSV file with the appearances of all people, given id, name and appearances."""
     rows = (
         (person_id, to_display_text(name), *line)
-        for person_id, name, seen in people
-        for line in _lines(seen)
+        for person_id, name, recordings in people
+        for line in _rows(recordings)
     )
-    return make_csv(("person", "name", *WHERE), rows)
+    return make_csv(("person", "name", *COLUMNS), rows)
 
 
-def _lines(seen: Iterable[RecordingAppearances]) -> Iterable[tuple[object, ...]]:
-    for clip, stretches in seen:
+def _rows(recordings: Iterable[RecordingAppearances]) -> Iterable[tuple[object, ...]]:
+    for clip, stretches in recordings:
         for start_s, stop_s, faces in stretches:
             times = (f"{start_s:.3f}", f"{stop_s:.3f}", format_clock(start_s), format_clock(stop_s))
             yield (clip.name, *times, faces)

@@ -1,7 +1,8 @@
-"""What the gallery shows: facts from the store and the tree, as the pages want them.
+"""The gallery's view models: facts from the store and the people tree, as the pages show them.
 
-Everybody has a trace that changes with whatever their page says. It costs one pass over an
-index for all people; faces and embeddings are read only of those whose trace is new.
+Each page has an identity that changes when its content would change. Computing the identities
+takes one pass over an index for all people; faces and embeddings are read only for the people
+whose identity has changed.
 """
 
 from __future__ import annotations
@@ -32,23 +33,23 @@ from portraitd.store.faces import Faces
 from portraitd.store.people import Person
 
 MAX_OUTLIERS = 24
-"""More than one looks through at once; the farthest come first."""
+"""The longest list of likely wrong portraits on a page; the most distant come first."""
 
-_FILLED = ((25, 5), (19, 4), (13, 3), (7, 2))
-"""Of so many portraits a montage has a full corner of so many tiles each way."""
+_FULL_CORNERS = ((25, 5), (19, 4), (13, 3), (7, 2))
+"""Number of portraits, and the side in tiles of the full corner that their montage then has."""
 
-_LOOKED_AT = 25
-"""So many portraits compete for standing alone where there is no montage to show."""
+_CANDIDATES = 25
+"""How many portraits are compared to choose one where there is no montage."""
 
 
 @dataclass(frozen=True, slots=True)
 class VisiblePerson:
-    """A person in sight, with what tells whether their page is as it was.
+    """A person who has a page.
 
     Attributes:
-        seen: In which videos, and how often.
-        fresh: Faces that came since last time.
-        close: Who may be the same, and the distance between them.
+        seen: The recordings the person appears in, with counts.
+        new_faces: Number of faces since the previous gallery version.
+        similar: People who may be the same person, and the distance to each.
     """
 
     id: int
@@ -57,7 +58,7 @@ class VisiblePerson:
     folder: Whereabouts
     seen: Sequence[RecordingCount]
     new_faces: int
-    close: Sequence[tuple[int, float]]
+    similar: Sequence[tuple[int, float]]
 
     @property
     def faces(self) -> int:
@@ -66,13 +67,14 @@ class VisiblePerson:
 
 @dataclass(frozen=True, slots=True)
 class NewFaces:
-    """What is new since last time.
+    """The faces that are new since the previous gallery version.
 
     Attributes:
-        faces: New faces of each person.
+        faces: Number of new faces by person.
         after_id: The last face or track that is not new.
-        is_track: Which of both it is.
-        since: When that was shown; 0 if this is the first time, and then nothing is new.
+        is_track: Whether ``after_id`` is a track, not a face.
+        since: When the previous version was published; 0 for the first version, in which
+            nothing counts as new.
     """
 
     faces: Mapping[int, int]
@@ -85,37 +87,37 @@ NO_NEW_FACES = NewFaces({}, 0, True, 0.0)
 
 
 class OutlierCache:
-    """The tracks of each person that lie far from the rest; kept until the person changes."""
+    """Caches the outlying tracks of each person until the person changes."""
 
     def __init__(self, store: Appearances) -> None:
         self._store = store
         self._known: dict[int, tuple[object, list[tuple[int, float, float]]]] = {}
 
     def of(self, person: VisiblePerson) -> list[tuple[int, float, float]]:
-        """Track, distance, and what is usual, the farthest first."""
+        """Return track id, distance and median distance of each outlier, most distant first."""
         checksum = tuple(one.checksum for one in person.seen)
         known = self._known.get(person.id)
         if known is None or known[0] != checksum:
             track_ids, embeddings = self._store.tracks(person.id)
             found = find_outliers(embeddings)
             far = zip(track_ids[found.rows].tolist(), found.distances.tolist(), strict=True)
-            known = checksum, [(track, distance, found.usual) for track, distance in far]
+            known = checksum, [(track, distance, found.median) for track, distance in far]
             self._known[person.id] = known
         return known[1]
 
 
 class GalleryViews:
-    """Everybody who is in sight at one time.
+    """All people of one gallery version.
 
     Args:
-        store: Where people are seen.
-        faces: For choosing the best portrait.
-        doubts: Kept from one time to the next.
-        present: The people that the grouping in force knows.
-        places: Where their folders lie.
-        close: Pairs of people who may be one, and the distance, the nearest first.
-        news: What is new.
-        made_at: When the tree was published.
+        store: The appearances of people.
+        faces: The faces, to choose the best portrait.
+        outliers: Kept from one version to the next.
+        current: The people of the current grouping.
+        folders: The folder of each person.
+        similar: Pairs of people who may be the same person, and their distance, closest first.
+        new_faces: What is new since the previous version.
+        made_at: When the people tree was published.
     """
 
     def __init__(
@@ -123,9 +125,9 @@ class GalleryViews:
         store: Appearances,
         faces: Faces,
         outliers: OutlierCache,
-        present: Sequence[Person],
+        current: Sequence[Person],
         folders: Mapping[int, Whereabouts],
-        close: Sequence[tuple[int, int, float]],
+        similar: Sequence[tuple[int, int, float]],
         new_faces: NewFaces,
         made_at: float,
     ) -> None:
@@ -137,10 +139,10 @@ class GalleryViews:
         self._clips = store.clips()
         count_by_person = store.count_by_person()
         pairs: dict[int, list[tuple[int, float]]] = {}
-        shown = [one for one in present if one.id in folders and one.id in count_by_person]
-        visible = {one.id for one in shown}
-        for lower, higher, distance in close:
-            if lower in visible and higher in visible:
+        visible = [one for one in current if one.id in folders and one.id in count_by_person]
+        visible_ids = {one.id for one in visible}
+        for lower, higher, distance in similar:
+            if lower in visible_ids and higher in visible_ids:
                 pairs.setdefault(lower, []).append((higher, distance))
                 pairs.setdefault(higher, []).append((lower, distance))
         self.people = {
@@ -153,17 +155,17 @@ class GalleryViews:
                 new_faces.faces.get(person.id, 0),
                 pairs.get(person.id, ()),
             )
-            for person in shown
+            for person in visible
         }
 
     @cached_property
     def page_identities(self) -> dict[int, str]:
-        """Of each person something that changes with their page."""
+        """The identity of each person's page: it changes when the page would change."""
         return {one.id: _digest(self._page_facts(one)) for one in self.people.values()}
 
     @cached_property
     def table_identities(self) -> dict[int, str]:
-        """Of each person something that changes with the table of their appearances."""
+        """The identity of each person's table of appearances."""
         return {
             one.id: _digest([(*seen, self._clips[seen.clip_id]) for seen in one.seen])
             for one in self.people.values()
@@ -171,7 +173,7 @@ class GalleryViews:
 
     @cached_property
     def blocks(self) -> dict[int, list[VisiblePerson]]:
-        """People by the block they are in, every block up to the last one."""
+        """The people of each block, including empty blocks before the last one."""
         last = max(map(block_of, self.people), default=0)
         blocks: dict[int, list[VisiblePerson]] = {number: [] for number in range(1, last + 1)}
         for one in self.people.values():
@@ -179,12 +181,14 @@ class GalleryViews:
         return blocks
 
     def summary(self) -> GallerySummary:
-        """All of it at one glance."""
+        """Return the totals for the head of the index page."""
         new_faces = [one for one in self.people.values() if one.new_faces]
         clips = {seen.clip_id for one in self.people.values() for seen in one.seen}
+        photos = sum(self._clips[clip_id].is_photo for clip_id in clips)
         return GallerySummary(
             people=len(self.people),
-            clips=len(clips),
+            videos=len(clips) - photos,
+            photos=photos,
             since=self._new_faces.since,
             new_people=sum(one.new_faces >= one.faces for one in new_faces),
             new_faces=sum(one.new_faces for one in new_faces),
@@ -192,8 +196,9 @@ class GalleryViews:
         )
 
     def card(self, person: VisiblePerson) -> PersonCard:
-        """A person among all."""
-        added = [self._clips[seen.clip_id].added_at for seen in person.seen]
+        """Return a person's card on the index page."""
+        clips = [self._clips[seen.clip_id] for seen in person.seen]
+        photos = sum(clip.is_photo for clip in clips)
         return PersonCard(
             id=person.id,
             name=person.name,
@@ -202,19 +207,20 @@ class GalleryViews:
             picture=self._picture(person),
             portraits=len(person.folder.portraits),
             faces=person.faces,
-            clips=len(person.seen),
-            first_at=min(added),
-            last_at=max(added),
+            videos=len(clips) - photos,
+            photos=photos,
+            first_at=min(clip.added_at for clip in clips),
+            last_at=max(clip.added_at for clip in clips),
             new_faces=person.new_faces,
             outlier_count=len(self._outliers.of(person)),
-            close=len(person.close),
+            similar=len(person.similar),
         )
 
     def page(self, person_id: int) -> PersonPage:
-        """All about one person."""
+        """Return the content of a person's page."""
         person = self.people[person_id]
         faces = self._store.faces(person_id)
-        clips = self.seen(person_id, list(zip(faces.clip_ids, faces.times_s, strict=True)))
+        clips = self.appearances(person_id, list(zip(faces.clip_ids, faces.times_s, strict=True)))
         number = {clip.id: index for index, (clip, _) in enumerate(clips)}
         marks = faces.track_ids if self._new_faces.is_track else faces.ids
         is_new = (marks > self._new_faces.after_id) & bool(person.new_faces)
@@ -236,18 +242,18 @@ class GalleryViews:
             clips,
             portraits,
             self._published_outliers(person, faces.track_ids[rows].tolist()),
-            [self._other(other, distance) for other, distance in person.close],
+            [self._similar(other, distance) for other, distance in person.similar],
             self._made_at,
         )
 
-    def seen(
+    def appearances(
         self, person_id: int, faces: Sequence[tuple[int, float]] | None = None
     ) -> list[tuple[Clip, list[Appearance]]]:
-        """Where a person is seen, in the order of videos.
+        """Return the appearances of a person, by recording.
 
         Args:
-            person_id: Who.
-            faces: Video and time of each face, if they are known already.
+            person_id: The person.
+            faces: Recording and time of each face, if they were read already.
         """
         if faces is None:
             found = self._store.faces(person_id)
@@ -255,12 +261,12 @@ class GalleryViews:
         times: dict[int, list[float]] = {}
         for clip, t_s in faces:
             times.setdefault(int(clip), []).append(float(t_s))
-        return [self._stretches(clip, found) for clip, found in times.items()]
+        return [self._join_times(clip, found) for clip, found in times.items()]
 
     def appearances_by_person(
         self,
     ) -> Iterator[tuple[int, str, list[tuple[Clip, list[Appearance]]]]]:
-        """Number and name of everybody, and where they are seen."""
+        """Yield id, name and appearances of each person, by id."""
         waiting: list[tuple[Clip, list[Appearance]]] = []
         last = 0
         for person, clip, times in self._store.times():
@@ -270,16 +276,16 @@ class GalleryViews:
                 yield last, self.people[last].name, waiting
                 waiting = []
             last = person
-            waiting.append(self._stretches(clip, times))
+            waiting.append(self._join_times(clip, times))
         if waiting:
             yield last, self.people[last].name, waiting
 
-    def _stretches(self, clip_id: int, times: Sequence[float]) -> tuple[Clip, list[Appearance]]:
+    def _join_times(self, clip_id: int, times: Sequence[float]) -> tuple[Clip, list[Appearance]]:
         clip = self._clips[clip_id]
         return clip, join_appearances(times, clip.step_s, clip.duration_s)
 
     def _page_facts(self, person: VisiblePerson) -> tuple[object, ...]:
-        others = [self.people[other] for other, _ in person.close]
+        others = [self.people[other] for other, _ in person.similar]
         return (
             person,
             sorted(person.folder.portraits.items()),
@@ -289,30 +295,30 @@ class GalleryViews:
         )
 
     def _published_outliers(self, person: VisiblePerson, tracks: Sequence[int]) -> list[Outlier]:
-        """Of each doubtful track the portrait that shows it, if one is published."""
+        """Return the portrait of each outlying track, if one is published."""
         portrait_of = {track: index for index, track in reversed(list(enumerate(tracks)))}
         return [
-            Outlier(portrait_of[track], distance, usual)
-            for track, distance, usual in self._outliers.of(person)
+            Outlier(portrait_of[track], distance, median)
+            for track, distance, median in self._outliers.of(person)
             if track in portrait_of
         ][:MAX_OUTLIERS]
 
-    def _other(self, person_id: int, distance: float) -> SimilarPerson:
+    def _similar(self, person_id: int, distance: float) -> SimilarPerson:
         other = self.people[person_id]
         picture = self._picture(other)
         return SimilarPerson(other.id, other.name, other.folder.location, picture, distance)
 
     def _picture(self, person: VisiblePerson) -> CardImage:
         folder = person.folder
-        full = next((side for n, side in _FILLED if len(folder.portraits) >= n), 0)
+        full = next((side for n, side in _FULL_CORNERS if len(folder.portraits) >= n), 0)
         if full and folder.montage:
             return CardImage(folder.montage, full)
-        # A video may have been forgotten since its portraits were written.
+        # A video may have been erased since its portraits were written.
         known = set(self._store.faces(person.id).ids.tolist())
-        face_ids = [face for face in sorted(folder.portraits) if face in known][:_LOOKED_AT]
+        face_ids = [face for face in sorted(folder.portraits) if face in known][:_CANDIDATES]
         if not face_ids:
             return CardImage("", 0)
-        best = face_ids[int(np.argmax(self._faces.quality(face_ids)))]
+        best = face_ids[int(np.argmax(self._faces.portrait_rank(face_ids)))]
         return CardImage(folder.portraits[best], 0)
 
 

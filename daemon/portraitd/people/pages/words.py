@@ -1,6 +1,6 @@
-"""The words of the pages, by language: ``words.json`` is the one table for Python and browser.
+"""The texts of the pages by language. Python and the browser share ``words.json``.
 
-To add a language, add its column there; a test says what is missing.
+To add a language, add a table for it there; a test reports missing texts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ Words = dict[str, dict[str, str]]
 
 @cache
 def words() -> Words:
-    """Text by language and key. What stands in braces is filled in; ``.one`` is for one."""
+    """Return the texts by language and key.
+
+    Names in braces are filled in; a key with ``.one`` is the singular, ``.other`` the plural.
+    """
     table: Words = json.loads(
         (resources.files("portraitd.people.pages") / "words.json").read_bytes()
     )
@@ -25,7 +28,7 @@ def words() -> Words:
 
 
 def translate(key: str, **values: object) -> str:
-    """A text in English, with its values filled in, those of ``n`` counted."""
+    """Return a text in English with its values filled in; ``n`` selects the plural form."""
     table = words()["en"]
     plural = f"{key}.{'one' if values.get('n') == 1 else 'other'}"
     text = table.get(plural) or table[key]
@@ -34,9 +37,9 @@ def translate(key: str, **values: object) -> str:
 
 
 def fill_words(template: str) -> str:
-    """A page with English words where it names them, to be read before any script has run."""
+    """Fill the English texts into a template, for readers without scripts."""
     return re.sub(
-        r'(data-say="(\w+)">)(?=</)',
+        r'(data-text="(\w+)">)(?=</)',
         lambda match: match[1] + escape_html(translate(match[2])),
         template,
     )

@@ -1,18 +1,18 @@
 "use strict";
-// What all pages share: the data that scripts bring in, words, links, building elements.
-// Names come from people and files: they reach the page as text, never as markup.
+// Shared by all pages: loading data scripts, texts, dates and numbers, building elements.
+// Names are untrusted: they are inserted as text, never as HTML.
 
 const Gallery = (() => {
   const people = [];
-  const hearers = {};
+  const listeners = {};
   let words = { en: {} };
   let language = "en";
-  // Of the language, as the reader's country writes it: en-GB has other dates than en-US.
+  // The reader's regional variant: en-GB writes dates differently from en-US.
   let locale = "en";
 
-  // Data files call these; whoever waits for one of them is told.
-  const bring = (kind, value) => (hearers[kind] || []).forEach((hear) => hear(value));
-  const hear = (kind, hearer) => (hearers[kind] ||= []).push(hearer);
+  // Data scripts emit values; pages listen for them.
+  const emit = (kind, value) => (listeners[kind] || []).forEach((listener) => listener(value));
+  const on = (kind, listener) => (listeners[kind] ||= []).push(listener);
 
   function load(address, failed) {
     const script = document.createElement("script");
@@ -22,9 +22,9 @@ const Gallery = (() => {
     document.head.append(script);
   }
 
-  // Words
+  // Texts
 
-  function remembered() {
+  function storedLanguage() {
     try {
       return localStorage.getItem("portraitd-language");
     } catch {
@@ -32,16 +32,16 @@ const Gallery = (() => {
     }
   }
 
-  function remember(choice) {
+  function storeLanguage(choice) {
     try {
       localStorage.setItem("portraitd-language", choice);
     } catch {
-      // A browser that keeps nothing for files asks again next time.
+      // Some browsers store nothing for local files; the choice is then lost on reload.
     }
   }
 
-  function choose() {
-    const wanted = [remembered(), ...(navigator.languages || [])];
+  function chooseLanguage() {
+    const wanted = [storedLanguage(), ...(navigator.languages || [])];
     const known = wanted.map((tag) => (tag || "").slice(0, 2)).find((tag) => words[tag]);
     language = known || "en";
     locale = wanted.find((tag) => tag?.startsWith(`${language}-`)) || language;
@@ -54,22 +54,22 @@ const Gallery = (() => {
     return table[key + plural] ?? table[`${key}.other`] ?? table[key] ?? words.en[key] ?? key;
   }
 
-  // say("people", {n: 3}): numbers are written as the language does.
-  function say(key, values = {}) {
+  // translate("people", {n: 3}): numbers are formatted for the locale.
+  function translate(key, values = {}) {
     const shown = (value) => (typeof value === "number" ? value.toLocaleString(locale) : value);
     return template(key, values.n).replace(/\{(\w+)\}/g, (all, name) => shown(values[name] ?? all));
   }
 
-  function translate(root = document) {
+  function translateElements(root = document) {
     for (const [attribute, apply] of [
-      ["say", (element, text) => { element.textContent = text; }],
-      ["sayLabel", (element, text) => element.setAttribute("aria-label", text)],
-      ["sayPlaceholder", (element, text) => element.setAttribute("placeholder", text)],
+      ["text", (element, text) => { element.textContent = text; }],
+      ["textLabel", (element, text) => element.setAttribute("aria-label", text)],
+      ["textPlaceholder", (element, text) => element.setAttribute("placeholder", text)],
     ]) {
       const name = attribute.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
       for (const element of root.querySelectorAll(`[data-${name}]`)) {
         const values = element.dataset.values ? JSON.parse(element.dataset.values) : {};
-        apply(element, say(element.dataset[attribute], values));
+        apply(element, translate(element.dataset[attribute], values));
       }
     }
     for (const element of root.querySelectorAll("time[data-at]")) {
@@ -84,9 +84,9 @@ const Gallery = (() => {
     }
     select.value = language;
     select.addEventListener("change", () => {
-      remember(select.value);
-      choose();
-      translate();
+      storeLanguage(select.value);
+      chooseLanguage();
+      translateElements();
       changed();
     });
   }
@@ -114,11 +114,18 @@ const Gallery = (() => {
     return hours ? `${hours}:${rest}` : rest;
   }
 
-  function span(seconds) {
-    if (seconds < 90) return say("seconds", { n: Math.round(seconds) });
-    if (seconds < 5400) return say("minutes", { n: Math.round(seconds / 60) });
+  function duration(seconds) {
+    if (seconds < 90) return translate("seconds", { n: Math.round(seconds) });
+    if (seconds < 5400) return translate("minutes", { n: Math.round(seconds / 60) });
     const minutes = Math.round(seconds / 60);
-    return say("hours_minutes", { h: Math.floor(minutes / 60), m: minutes % 60 });
+    return translate("hours_minutes", { h: Math.floor(minutes / 60), m: minutes % 60 });
+  }
+
+  // 3 videos and 1 photo: whichever there are.
+  function fileCounts(videos, photos) {
+    const counts = { videos: translate("videos", { n: videos }), photos: translate("photos", { n: photos }) };
+    if (videos && photos) return translate("videos_and_photos", counts);
+    return photos ? counts.photos : counts.videos;
   }
 
   // Elements
@@ -133,20 +140,20 @@ const Gallery = (() => {
     return element;
   }
 
-  // Pictures are asked for when they come near: the browser's own loading=lazy begins
-  // thousands of pixels ahead, which over a share is megabytes nobody may look at.
-  const nearing = new IntersectionObserver(
+  // Images load shortly before they are visible. The browser's own loading=lazy starts
+  // thousands of pixels ahead, which means megabytes of unseen images over a share.
+  const nearViewport = new IntersectionObserver(
     (entries) => {
       for (const { isIntersecting, target } of entries) {
         if (!isIntersecting) continue;
-        nearing.unobserve(target);
+        nearViewport.unobserve(target);
         target.src = target.dataset.src;
       }
     },
     { rootMargin: "240px" },
   );
 
-  // full: side of the filled corner of a montage, 5 if it is full; 0 for a plain portrait.
+  // full: side of the filled corner of a montage, 5 if it is complete; 0 for a portrait.
   function picture(address, full, label, fallback) {
     const box = make("span", { class: "picture" });
     const letter = () => make("span", { class: "letter", "aria-hidden": "true" }, fallback);
@@ -156,33 +163,33 @@ const Gallery = (() => {
     }
     const image = make("img", { alt: label, loading: "lazy", decoding: "async", "data-src": address });
     if (full > 1 && full < 5) image.className = `full-${full}`;
-    // The folder may have been renamed since these pages were written.
+    // The folder may have been renamed since this page was written.
     image.addEventListener("error", () => image.replaceWith(letter()));
-    nearing.observe(image);
+    nearViewport.observe(image);
     box.append(image);
     return box;
   }
 
   const initial = (name) => [...name][0]?.toUpperCase() ?? "?";
 
-  // The words are there before this script; scripts after it find the language chosen.
-  const begin = (changed) => {
+  // words.js is loaded before this script; scripts after it can translate at once.
+  const start = (changed) => {
     words = typeof PORTRAITD_WORDS === "undefined" ? words : PORTRAITD_WORDS;
-    choose();
-    translate();
+    chooseLanguage();
+    translateElements();
     offerLanguages(changed);
   };
 
   return {
     people: (rows) => people.push(...rows),
-    everybody: people,
-    summary: (value) => { Gallery.facts = value; },
-    facts: null,
-    person: (value) => bring("person", value),
-    status: (value) => { Gallery.standing = value; bring("status", value); },
-    standing: null,
-    hear, load, say, translate, begin, make, picture, initial,
-    day, days, moment, decimal, clock, span,
+    peopleRows: people,
+    summary: (value) => { Gallery.summaryData = value; },
+    summaryData: null,
+    person: (value) => emit("person", value),
+    status: (value) => { Gallery.statusData = value; emit("status", value); },
+    statusData: null,
+    on, load, translate, start, make, picture, initial,
+    day, days, moment, decimal, clock, duration, fileCounts,
     get locale() { return locale; },
   };
 })();

@@ -1,30 +1,30 @@
 "use strict";
-// The page of one person. Who it is stands in the address: person.html#7.
+// The page of one person. The person's id is in the address: person.html#7.
 
 (() => {
-  const { say, make } = Gallery;
+  const { translate, make } = Gallery;
   const PORTRAITS_AT_ONCE = 120;
   const VIDEOS_AT_ONCE = 8;
   const at = (id) => document.getElementById(id);
   let person = null;
-  let wanted = 0;
+  let requestedId = 0;
 
   function open() {
     const [id, ...state] = location.hash.slice(1).split("&");
-    wanted = Number.parseInt(id, 10) || 0;
+    requestedId = Number.parseInt(id, 10) || 0;
     const place = new URLSearchParams(state.join("&"));
-    if (wanted) place.set("at", wanted);
+    if (requestedId) place.set("at", requestedId);
     at("back").href = `../index.html#${place}`;
     person = null;
-    at("main").replaceChildren(make("p", { class: "empty" }, say("loading")));
-    if (!wanted) return missing();
-    return Gallery.load(`data/person-${String(wanted).padStart(6, "0")}.js`, missing);
+    at("main").replaceChildren(make("p", { class: "empty" }, translate("loading")));
+    if (!requestedId) return showMissing();
+    return Gallery.load(`data/person-${String(requestedId).padStart(6, "0")}.js`, showMissing);
   }
 
-  function missing() {
+  function showMissing() {
     at("main").replaceChildren(
-      make("h1", {}, say("person"), wanted ? ` ${wanted}` : ""),
-      make("p", { class: "empty" }, say("gone")),
+      make("h1", {}, translate("person"), requestedId ? ` ${requestedId}` : ""),
+      make("p", { class: "empty" }, translate("gone")),
     );
   }
 
@@ -33,15 +33,15 @@
 
   function show() {
     document.title = person.name;
-    at("as-of").textContent = say("as_of", { date: Gallery.moment(person.at) });
+    at("as-of").textContent = translate("as_of", { date: Gallery.moment(person.at) });
     at("table").href = `appearances/${String(person.id).padStart(6, "0")}.csv`;
     at("table").hidden = false;
     const videos = person.videos.filter((video) => !video[1]);
     at("main").replaceChildren(
       ...[
         head(),
-        part("close", "close_why", person.close.length && list("likely", person.close.map(other))),
-        part("outliers", "outliers_why", person.intruders.length && list("likely", person.intruders.map(intruder))),
+        part("similar", "similar_why", person.similar.length && list("likely", person.similar.map(similarPerson))),
+        part("outliers", "outliers_why", person.outliers.length && list("likely", person.outliers.map(outlier))),
         part("times", "", videos.length && inSteps("times", videos, VIDEOS_AT_ONCE, (video) => timeline(person, video))),
         part("photos", "", photos()),
         part(
@@ -58,12 +58,13 @@
   function head() {
     const address = person.picture ? source(person.picture) : "";
     const [first, last] = [person.first, person.last];
-    const fact = (word, ...value) => [make("dt", {}, say(word)), make("dd", {}, ...value)];
-    const seen = ([seconds, video]) => say("seen_in", { date: Gallery.day(seconds), video });
+    const videos = person.videos.filter((video) => !video[1]).length;
+    const fact = (word, ...value) => [make("dt", {}, translate(word)), make("dd", {}, ...value)];
+    const seen = ([seconds, video]) => translate("seen_in", { date: Gallery.day(seconds), video });
     return make(
       "header",
-      { class: "portrayed" },
-      Gallery.picture(address, person.full, say("montage_of", { name: person.name }), Gallery.initial(person.name)),
+      { class: "person-head" },
+      Gallery.picture(address, person.full, translate("montage_of", { name: person.name }), Gallery.initial(person.name)),
       make(
         "div",
         {},
@@ -71,18 +72,18 @@
         make(
           "dl",
           { class: "facts numbers" },
-          ...fact("counts", say("counts_in", {
-            portraits: say("portraits", { n: person.portraits.length }),
-            faces: say("faces", { n: person.faces }),
-            clips: say("clips", { n: person.videos.length }),
+          ...fact("counts", translate("counts_in", {
+            portraits: translate("portraits", { n: person.portraits.length }),
+            faces: translate("faces", { n: person.faces }),
+            files: Gallery.fileCounts(videos, person.videos.length - videos),
           })),
           ...fact("first", seen(first)),
           ...fact("last", seen(last)),
           ...fact("number", String(person.id)),
           ...fact("folder", make("a", { href: source(""), dir: "auto" }, person.shown_folder)),
         ),
-        person.fresh
-          ? make("p", { class: "marks" }, make("span", { class: "mark" }, say("mark_new", { n: person.fresh })))
+        person.new_faces
+          ? make("p", { class: "marks" }, make("span", { class: "mark" }, translate("mark_new", { n: person.new_faces })))
           : null,
       ),
     );
@@ -93,22 +94,22 @@
     return make(
       "section",
       { class: "part", id: `part-${title}`, "aria-labelledby": `title-${title}` },
-      make("h2", { id: `title-${title}`, tabindex: "-1" }, say(title)),
-      why ? make("p", { class: "quiet" }, say(why)) : null,
+      make("h2", { id: `title-${title}`, tabindex: "-1" }, translate(title)),
+      why ? make("p", { class: "quiet" }, translate(why)) : null,
       make("div", { class: "inside" }, inside),
     );
   }
 
   const list = (kind, items) => make("ul", { class: kind }, ...items);
 
-  // The first so many, and a button for as many more.
+  // The first items, and a button that adds the next ones.
   function inSteps(kind, values, step, build) {
     const shown = list(kind, values.slice(0, step).map(build));
     const box = make("div", {}, shown);
     let done = Math.min(step, values.length);
     if (done === values.length) return box;
     const button = make("button", { type: "button", class: "more" });
-    const label = () => { button.textContent = say("more", { n: Math.min(step, values.length - done) }); };
+    const label = () => { button.textContent = translate("more", { n: Math.min(step, values.length - done) }); };
     button.addEventListener("click", () => {
       const added = values.slice(done, done + step).map(build);
       shown.append(...added);
@@ -122,16 +123,16 @@
     return box;
   }
 
-  function described(one) {
+  function describe(one) {
     const [, index, seconds] = one;
     const [video, isPhoto] = person.videos[index];
     const time = isPhoto ? "" : Gallery.clock(seconds);
-    const label = say(isPhoto ? "portrait_in" : "portrait_of", { name: person.name, video, time });
+    const label = translate(isPhoto ? "portrait_in" : "portrait_of", { name: person.name, video, time });
     return { video, time, label };
   }
 
   function portrait(one) {
-    const { video, time, label } = described(one);
+    const { video, time, label } = describe(one);
     const address = source(fileOf(one));
     return make(
       "li",
@@ -145,15 +146,15 @@
           { class: "line", "aria-hidden": "true" },
           make("span", { class: "video", dir: "auto" }, video),
           time,
-          one[3] ? make("span", { class: "mark" }, say("new")) : null,
+          one[3] ? make("span", { class: "mark" }, translate("new")) : null,
         ),
       ),
     );
   }
 
-  function intruder([index, distance, usual]) {
+  function outlier([index, distance, median]) {
     const one = person.portraits[index];
-    const { video, time, label } = described(one);
+    const { video, time, label } = describe(one);
     const address = source(fileOf(one));
     return make(
       "li",
@@ -165,8 +166,8 @@
         make(
           "span",
           { class: "small numbers" },
-          make("strong", {}, say("distance", { n: Gallery.decimal(distance) })),
-          `, ${say("usual", { n: Gallery.decimal(usual) })}`,
+          make("strong", {}, translate("distance", { n: Gallery.decimal(distance) })),
+          `, ${translate("median", { n: Gallery.decimal(median) })}`,
           make("span", { class: "quiet" }, make("br"), video, make("br"), time),
           make("span", { class: "quiet" }, make("br"), fileOf(one)),
         ),
@@ -174,7 +175,7 @@
     );
   }
 
-  function other([id, name, folder, file, full, distance]) {
+  function similarPerson([id, name, folder, file, full, distance]) {
     const state = at("back").hash.slice(1).replace(/&?at=\d+/, "");
     return make(
       "li",
@@ -187,7 +188,7 @@
           "span",
           {},
           make("strong", { dir: "auto" }, name),
-          make("span", { class: "quiet small numbers" }, make("br"), say("distance", { n: Gallery.decimal(distance) })),
+          make("span", { class: "quiet small numbers" }, make("br"), translate("distance", { n: Gallery.decimal(distance) })),
         ),
       ),
     );
@@ -198,9 +199,9 @@
     return names.length ? make("p", { class: "quiet", dir: "auto" }, names.join(" · ")) : null;
   }
 
-  Gallery.hear("person", (value) => {
-    // A slow file may come after the next person was asked for.
-    if (value.id !== wanted) return;
+  Gallery.on("person", (value) => {
+    // A slow file may arrive after the next person was requested.
+    if (value.id !== requestedId) return;
     person = value;
     show();
     at("name").focus({ preventScroll: true });
@@ -218,6 +219,6 @@
   });
   window.addEventListener("hashchange", open);
 
-  Gallery.begin(() => person && show());
+  Gallery.start(() => person && show());
   open();
 })();

@@ -1,8 +1,8 @@
 "use strict";
-// Where in a video a person is seen: one bar for each appearance, over the video's length.
+// A timeline of a person's appearances in a video: one bar for each appearance.
 
 const timeline = (() => {
-  const { say, make, clock } = Gallery;
+  const { translate, make, clock } = Gallery;
   const SVG = "http://www.w3.org/2000/svg";
   const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400];
   const TOP = 2;
@@ -15,7 +15,7 @@ const timeline = (() => {
     return element;
   }
 
-  // Places are shares of the width, so that letters keep their shape at any width.
+  // Positions are percentages, so that the text is not stretched.
   function plot(label, length, stretches) {
     const share = (seconds) => `${(100 * Math.min(seconds, length)) / length}%`;
     const image = shape("svg", { role: "img", "aria-label": label });
@@ -31,19 +31,19 @@ const timeline = (() => {
     for (const [start, stop, faces] of stretches) {
       const width = `${(100 * Math.max(stop - start, 0)) / length}%`;
       const bar = shape("rect", { class: "seen", x: share(start), y: TOP + 3, width, height: HEIGHT - 6 });
-      bar.append(shape("title", {}, `${clock(start)} – ${clock(stop)} · ${say("faces", { n: faces })}`));
+      bar.append(shape("title", {}, `${clock(start)} – ${clock(stop)} · ${translate("faces", { n: faces })}`));
       image.append(bar);
     }
     return image;
   }
 
-  // One video: its name, the plot, and the same as a list for those who cannot see it.
+  // One video: its name, the plot, and the same as a list for screen readers.
   return function row(person, video) {
     const [name, , length, , stretches] = video;
     const last = stretches[stretches.length - 1][1];
     const whole = Math.max(length || 0, last, 1);
-    const appearances = say("appearances", { n: stretches.length });
-    const label = say("timeline", {
+    const appearances = translate("appearances", { n: stretches.length });
+    const label = translate("timeline", {
       name: person.name, video: name, appearances, start: clock(stretches[0][0]), stop: clock(last),
     });
     const items = stretches.map(([start, stop]) => make("li", {}, `${clock(start)} – ${clock(stop)}`));
@@ -54,7 +54,7 @@ const timeline = (() => {
         "div",
         { class: "title" },
         make("h3", { dir: "auto" }, name),
-        make("span", { class: "quiet small numbers" }, say("of_length", { length: clock(whole) })),
+        make("span", { class: "quiet small numbers" }, translate("of_length", { length: clock(whole) })),
       ),
       plot(label, whole, stretches),
       make("details", {}, make("summary", {}, appearances), make("ol", { class: "quiet" }, ...items)),
