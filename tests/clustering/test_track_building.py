@@ -15,7 +15,8 @@ from portraitd.clustering.track_building import (
     find_cannot_links,
     summarise_tracks,
 )
-from portraitd.model.track import VideoFaces, face_quality, l2_normalised
+from portraitd.model.face_quality import face_quality
+from portraitd.model.track import VideoFaces, l2_normalised
 
 RULE = TrackRule()
 ANN, BOB, EVE = np.eye(128, dtype=np.float32)[:3] * 1.4

@@ -167,8 +167,8 @@ def test_what_was_forgotten_since_is_forgotten_in_the_copy(two: Two) -> None:
     back_up(two.state, two.copy, 5.0)
     eraser = Eraser(two.store.database)
     (first, *_) = two.store.faces.ids().tolist()
-    eraser.carry_out(eraser.video("video 0.mp4"), 6.0)
-    eraser.carry_out(ErasureScope("person", (extra[0],)), 7.0)
+    eraser.erase(eraser.video("video 0.mp4"), 6.0)
+    eraser.erase(ErasureScope("person", (extra[0],)), 7.0)
     two.store.database.close()
     done = restore(two.state, two.copy, 8.0)
 

@@ -243,7 +243,7 @@ def test_what_cannot_be_undone_is_said(desk: Desk) -> None:
     with pytest.raises(ConfigError, match="nothing to undo"):
         desk.undo()
     desk.do(NamePerson(1, "Ann"))
-    with pytest.raises(ConfigError, match="no row 7"):
+    with pytest.raises(ConfigError, match="no entry 7"):
         desk.undo(7)
     desk.undo(1)
     with pytest.raises(ConfigError, match="entry 1 is undone already"):

@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as st_numpy
 
 from portraitd.model.face import Box
 from portraitd.model.media_file import FileState, Stamp
+from portraitd.model.reasons import Reason, ReasonCode
 from portraitd.store.database import Database
 from portraitd.store.files import INBOX
 from support.store import ENCODER, Store, embedding, slice_faces, video_facts
@@ -90,7 +91,7 @@ def test_a_larger_sharper_more_frontal_face_is_better(store: Store) -> None:
     for face_id, change in zip(ids[1:], changes, strict=True):
         store.database.execute(f"update faces set {change} where id = ?", (face_id,))
 
-    plain, *better = store.faces.quality(ids).tolist()
+    plain, *better = store.faces.portrait_rank(ids).tolist()
 
     assert all(quality > plain for quality in better)
 
@@ -146,7 +147,7 @@ def test_ids_of_faces_are_never_used_again(store: Store) -> None:
     assert claimed
     store.slice_queue.record(claimed, slice_faces(embedding(1), embedding(2)), ENCODER, 4.0)
     before = store.faces.ids().tolist()
-    store.slice_queue.forget_changed(claimed, FileState.GONE, "removed", 5.0)
+    store.slice_queue.forget_changed(claimed, FileState.GONE, Reason.of(ReasonCode.REMOVED), 5.0)
 
     after = store.see(embedding(1), embedding(2))
 

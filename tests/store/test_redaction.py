@@ -22,7 +22,7 @@ def test_where_somebody_was_forgotten_is_no_background(tmp_path: Path) -> None:
     store = Store(Database.open(tmp_path))
     faces = store.see(*(embedding(number) for number in range(8)))
     eraser = Eraser(store.database)
-    eraser.carry_out(ErasureScope("person", tuple(faces)), START_S)
+    eraser.erase(ErasureScope("person", tuple(faces)), START_S)
 
     sets = DatasetStore(store.database, store.files)
     rule = DatasetRule((), "named", "class", 0.2, 0.0, 1.0, 1.0)
@@ -38,7 +38,7 @@ def test_a_copy_that_was_broken_off_is_forgotten_with_its_whole(tmp_path: Path) 
     (face,) = store.see(embedding(1))
     store.see(embedding(2))
     eraser = Eraser(store.database)
-    eraser.carry_out(ErasureScope("person", (face,)), START_S)
+    eraser.erase(ErasureScope("person", (face,)), START_S)
     store.database.execute(
         """
         insert into partial_copies values
@@ -49,7 +49,7 @@ def test_a_copy_that_was_broken_off_is_forgotten_with_its_whole(tmp_path: Path) 
     again = slice_faces(embedding(1))
     job = store.database.execute("select id from slices where video_id = 1").fetchone()[0]
     Detections(store.database, Tombstones(store.database)).put(1, job, again, ENCODER, 9.0)
-    eraser.carry_out(ErasureScope("video", (), (2,)), START_S)
+    eraser.erase(ErasureScope("video", (), (2,)), START_S)
 
     assert [] == store.database.execute("select id from faces where video_id = 1").fetchall()
     assert FileState.FORGOTTEN is store.slice_queue.admit(

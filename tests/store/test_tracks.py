@@ -11,13 +11,18 @@ import pytest
 from portraitd.clustering import grouping_jobs
 from portraitd.clustering.grouping_jobs import VideoTracks
 from portraitd.model.errors import StoreError
+from portraitd.model.face_quality import face_quality
 from portraitd.model.media_file import FileState
-from portraitd.model.track import face_quality, l2_normalised
+from portraitd.model.reasons import Reason, ReasonCode
+from portraitd.model.track import l2_normalised
 from portraitd.store.database import Database
 from portraitd.store.tracks import Indices
 from support.store import ENCODER, Store, detection, embedding, slice_faces
 
 ANN, BOB, EVE = (embedding(seed) for seed in (1, 2, 3))
+
+DIED = Reason(ReasonCode.WORKER_DIED, "died")
+REMOVED = Reason.of(ReasonCode.REMOVED)
 
 
 @pytest.fixture
@@ -100,7 +105,7 @@ def test_a_video_is_tracked_when_all_of_it_was_looked_at(store: Store) -> None:
     assert second
     store.slice_queue.record(first, slice_faces(ANN), ENCODER, 5.0)
     assert store.tracks.untracked() is None
-    store.slice_queue.lose(second, "died", 1, 6.0)
+    store.slice_queue.lose(second, DIED, 1, 6.0)
     assert 1 == store.tracks.untracked()
 
     store.track()
@@ -176,7 +181,7 @@ def retried(store: Store) -> None:
     assert first
     assert second
     store.slice_queue.record(first, slice_faces(ANN, BOB), ENCODER, 5.0)
-    store.slice_queue.lose(second, "died", 1, 6.0)
+    store.slice_queue.lose(second, DIED, 1, 6.0)
     store.track()
     store.slice_queue.retry(7.0)
 
@@ -288,10 +293,10 @@ def test_a_changed_file_takes_its_tracks_with_it(store: Store) -> None:
     assert first
     assert second
     store.slice_queue.record(first, slice_faces(ANN), ENCODER, 5.0)
-    store.slice_queue.lose(second, "died", 1, 6.0)
+    store.slice_queue.lose(second, DIED, 1, 6.0)
     store.track()
 
-    store.slice_queue.forget_changed(first, FileState.GONE, "removed", 7.0)
+    store.slice_queue.forget_changed(first, FileState.GONE, REMOVED, 7.0)
 
     assert [] == store.tracks.rows().ids.tolist()
     assert store.tracks.untracked() is None

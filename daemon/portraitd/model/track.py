@@ -12,9 +12,6 @@ from portraitd.model.face import Embeddings
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
-SIZE_RAMP_PX = (16.0, 80.0)
-SHARPNESS_RAMP = (2.0, 14.0)
-FRONTAL_RAMP = (0.0, 0.12)
 VECTOR_LENGTH = 1.4
 
 
@@ -58,24 +55,6 @@ class TrackSummaries:
     faces: Indices
     quality: Floats
     best: Indices
-
-
-def face_quality(size_px: Floats, sharpness: Floats, frontal: Floats, confidence: Floats) -> Floats:
-    """How much faces say about whose they are: 1 for enough of everything, 0 for nothing.
-
-    The worst of three ramps and of the detector's confidence. At the ramps' upper ends, on
-    labelled photos and clips, one face in fifty is within 0.46 of a stranger. Half-way down it
-    is one in five, near the lower ends it is most: a face without detail lies near to everybody.
-
-    Args:
-        size_px: Shape ``(n,)``; as in ``model.Quality``, like the others.
-        sharpness: Shape ``(n,)``.
-        frontal: Shape ``(n,)``.
-        confidence: Shape ``(n,)``.
-    """
-    ramps = ((size_px, SIZE_RAMP_PX), (sharpness, SHARPNESS_RAMP), (frontal, FRONTAL_RAMP))
-    parts = [np.interp(value, ends, (0.0, 1.0)) for value, ends in ramps]
-    return np.asarray(np.minimum.reduce([*parts, confidence]), dtype=np.float64)
 
 
 def l2_normalised(embeddings: Embeddings) -> Embeddings:

@@ -144,7 +144,7 @@ class Publisher(Stage):
     def _best(self, folder: PersonFolder) -> list[bytes]:
         face_ids = [face.face_id for face in folder.faces]
         chosen = pick_diverse(
-            self._faces.embeddings_of(face_ids), self._faces.quality(face_ids), MONTAGE_TILES
+            self._faces.embeddings_of(face_ids), self._faces.portrait_rank(face_ids), MONTAGE_TILES
         )
         return [self._faces.portrait(face_ids[index]) for index in chosen]
 

@@ -39,7 +39,7 @@ class Detections:
         video = self._db.execute("select * from videos where id = ?", (video_id,)).fetchone()
         size_px, remembered = (video["width_px"], video["height_px"]), list(result.detections)
         for sha256 in self.contents(video_id):
-            remembered = self._tombstones.without_forgotten(sha256, size_px, remembered)
+            remembered = self._tombstones.without_erased(sha256, size_px, remembered)
         for detection in remembered:
             face, portrait = detection.face, detection.portrait
             face_id = self._db.execute(

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portraitd.model.face import EMBEDDING_SIZE, Box, Embeddings
+from portraitd.model.face_quality import portrait_rank
 from portraitd.model.track import l2_normalised
 from portraitd.store.database import Database
 
@@ -122,25 +123,16 @@ class Faces:
             raise KeyError(face_id)
         return bytes(row["jpeg"])
 
-    def quality(self, face_ids: list[int]) -> NDArray[np.float64]:
-        """How well each face would stand for its person: large, sharp, frontal; any scale."""
+    def portrait_rank(self, face_ids: list[int]) -> NDArray[np.float64]:
+        """Return how well each face represents its person in a picture, shape ``(n,)``."""
         rows = [
             self._db.execute(
                 "select size_px, sharpness, frontal, confidence from faces where id = ?", (face_id,)
             ).fetchone()
             for face_id in face_ids
         ]
-        # Sizes and sharpness matter most where they are small; the logarithm says so.
-        return np.array(
-            [
-                np.log1p(row["size_px"])
-                + 0.3 * np.log1p(row["sharpness"])
-                + row["frontal"]
-                + row["confidence"]
-                for row in rows
-            ],
-            np.float64,
-        )
+        measures = np.array([tuple(row) for row in rows], np.float64).reshape(-1, 4)
+        return portrait_rank(*measures.T)
 
     def listing(self) -> Iterator[StoredFace]:
         """Every face, by source and time."""

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portraitd.model.face import EMBEDDING_SIZE, Embeddings
+from portraitd.model.face_quality import face_quality
 from portraitd.model.reasons import Reason
-from portraitd.model.track import TrackSummaries, VideoFaces, face_quality
+from portraitd.model.track import TrackSummaries, VideoFaces
 from portraitd.store.corrections.ledger import Ledger
 from portraitd.store.database import Database
 from portraitd.store.faces import CHUNK

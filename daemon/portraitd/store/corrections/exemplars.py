@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Collection
 
 import numpy as np
 
-from portraitd.model.face import EMBEDDING_SIZE
+from portraitd.model.face import EMBEDDING_SIZE, Embeddings
+from portraitd.model.face_quality import face_quality, portrait_rank
 from portraitd.model.track import l2_normalised
 from portraitd.store.database import Database
 
@@ -31,24 +33,22 @@ class Exemplars:
         """
         rows = self._db.execute(
             """
-            select max(faces.id) as id, embedding from faces
+            select max(id) as id, size_px, sharpness, frontal, confidence from faces
             where person_id = ? and hidden = 0 and coalesce(rank, 0) = 0
             group by coalesce(track_id, -id)
-            order by size_px * (0.1 + frontal) * (0.1 + confidence) * min(sharpness, 50.0) desc, id
-            limit ?
             """,
-            (person_id, MAX_CANDIDATES),
+            (person_id,),
         ).fetchall()
-        rows = [row for row in rows if row["id"] not in without]
-        if not rows:
+        face_ids = [face_id for face_id in _best_first(rows) if face_id not in without]
+        if not face_ids:
             return []
-        joined = np.frombuffer(b"".join(row["embedding"] for row in rows), "<f4")
-        vectors = l2_normalised(joined.reshape(-1, EMBEDDING_SIZE)).astype(np.float64)
+        face_ids = face_ids[:MAX_CANDIDATES]
+        vectors = l2_normalised(self._embeddings(face_ids)).astype(np.float64)
         distances = np.linalg.norm(vectors[:, None] - vectors[None], axis=2)
         # The middle of the densest half.
-        density = np.sort(distances, axis=1)[:, : len(rows) // 2 + 1].mean(axis=1)
+        density = np.sort(distances, axis=1)[:, : len(face_ids) // 2 + 1].mean(axis=1)
         order = np.argsort(distances[int(np.argmin(density))], kind="stable")
-        return sorted(int(rows[at]["id"]) for at in order[:MAX_EXEMPLARS].tolist())
+        return sorted(face_ids[at] for at in order[:MAX_EXEMPLARS].tolist())
 
     def one_per_track(self, person_id: int) -> list[int]:
         """Return one face of each of a person's tracks."""
@@ -60,3 +60,22 @@ class Exemplars:
             (person_id,),
         )
         return [row["id"] for row in rows]
+
+    def _embeddings(self, face_ids: list[int]) -> Embeddings:
+        rows = [
+            self._db.execute("select embedding from faces where id = ?", (face_id,)).fetchone()
+            for face_id in face_ids
+        ]
+        joined = np.frombuffer(b"".join(row["embedding"] for row in rows), "<f4")
+        return joined.reshape(-1, EMBEDDING_SIZE)
+
+
+def _best_first(rows: list[sqlite3.Row]) -> list[int]:
+    """Return face ids by quality; many are equally good to recognise, so then by looks."""
+    measures = [
+        np.array([row[name] for row in rows], np.float64)
+        for name in ("size_px", "sharpness", "frontal", "confidence")
+    ]
+    face_ids = np.array([row["id"] for row in rows], np.int64)
+    order = np.lexsort((face_ids, -portrait_rank(*measures), -face_quality(*measures)))
+    return [int(face_id) for face_id in face_ids[order]]

@@ -1,1 +1,1 @@
-"""Erase people and videos for good, and remember what must not come back."""
+"""Erasure of people and videos for good, and the tombstones that keep them out."""

@@ -1,4 +1,4 @@
-"""Copies of what the database holds, kept for speed: found, and destroyed when faces must go."""
+"""Files derived from the database for speed: find them, and destroy them for an erasure."""
 
 from __future__ import annotations
 
@@ -25,28 +25,33 @@ LEFTOVERS = (*_SUPERSEDED, *_UNFINISHED_STORES)
 """What earlier versions wrote, or an interrupted write left; and every grouping snapshot."""
 
 PATTERNS = ("tracks.f32", *_SUPERSEDED)
-"""What grouping_runs write: embeddings, and means of them."""
+"""Files that groupings write: embeddings, and means of them."""
 
 OLD_STORES = (f"{FILE_NAME}.old-*", *_UNFINISHED_STORES, "backup-before-*.sqlite3*")
-"""Stores that were put aside, or not finished."""
+"""Databases that a restore replaced, or that were not finished."""
 
 _BLOCK = bytes(1 << 20)
 
 
 def copies(state_dir: Path, old_stores: bool) -> Iterator[Path]:
-    """Every file below a state that holds faces and can be made again, or is old."""
+    """Return every file of a state folder that holds faces and can be made again.
+
+    Args:
+        state_dir: The state folder.
+        old_stores: Whether to include replaced databases as well.
+    """
     for pattern in (*PATTERNS, *(OLD_STORES if old_stores else ())):
         yield from sorted(state_dir.glob(pattern))
 
 
 def destroy_copies(state_dir: Path, old_stores: bool) -> int:
-    """Overwrite and remove them. Returns how many there were.
+    """Overwrite and remove the files that ``copies`` returns. Return how many there were.
 
-    On disks that write elsewhere (flash, copy-on-write) overwriting alone proves nothing, which
-    is why PRIVACY.md asks for an encrypted one.
+    On flash and copy-on-write disks, overwriting does not reach the old blocks: PRIVACY.md
+    therefore asks for an encrypted disk.
 
     Raises:
-        StoreError: One of them cannot be removed.
+        StoreError: A file cannot be removed.
     """
     count = 0
     try:
@@ -61,7 +66,7 @@ def destroy_copies(state_dir: Path, old_stores: bool) -> int:
 
 def _overwrite(path: Path) -> None:
     flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-    # A full disk may refuse even that; removing it is what counts.
+    # A full disk may refuse to overwrite; removing the file is what counts.
     with contextlib.suppress(OSError), open(os.open(path, flags), "wb") as file:
         left = os.fstat(file.fileno()).st_size
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -73,5 +78,5 @@ def _overwrite(path: Path) -> None:
 
 
 def private(path: str, flags: int) -> int:
-    """For ``open``'s ``opener``: a new file of the state is for its owner alone."""
+    """Open a file for its owner alone; pass this to ``open`` as ``opener``."""
     return os.open(path, flags | os.O_CLOEXEC, 0o600)

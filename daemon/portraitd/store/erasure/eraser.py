@@ -1,7 +1,7 @@
-"""Forgetting people, videos and whatever is older than a day, so that no byte of a face stays.
+"""Erasure of people, videos and everything older than a day, so that no byte of a face stays.
 
-The rows go in one transaction, together with the tombstones and with a note of what is still
-to be removed outside of the database. A crash later on leaves that note.
+One transaction deletes the rows, writes the tombstones, and lists what is still to be removed
+outside the database. That list survives a crash.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from portraitd.store.files import display_path
 
 @dataclass(frozen=True, slots=True)
 class ErasureScope:
-    """What one word means, before anything is done.
+    """What an erasure will delete.
 
     Attributes:
-        what: ``person``, ``video``, ``before`` or ``restored``; no name, it is kept and logged.
-        face_ids: Faces that go, rising.
-        video_ids: Videos that go as a whole, rising.
-        person_ids: People whose rows lose their names.
-        names: What a person is shown of it.
+        what: ``person``, ``video``, ``before`` or ``restored``; never a name, as it is logged.
+        face_ids: Faces, rising.
+        video_ids: Whole videos, rising.
+        person_ids: People whose names are deleted.
+        names: People or paths, as the operator is shown them.
     """
 
     what: str
@@ -49,13 +49,12 @@ class ErasureScope:
 
 @dataclass(frozen=True, slots=True)
 class PendingErasure:
-    """A forgetting that has yet to reach what lies outside of the database.
+    """An erasure that has yet to reach files outside the database.
 
     Attributes:
-        id: Of the forgetting.
         what: As in ``ErasureScope``.
-        endings: By face, what the file of its portrait is known by.
-        stems: What names of files of training sets begin with, or hold.
+        endings: By face, the hash by which the file of its portrait is recognised.
+        stems: Stems of the pictures to remove from training sets and kept frames.
     """
 
     id: int
@@ -65,23 +64,23 @@ class PendingErasure:
 
 
 class Eraser:
-    """Finds what is to be forgotten, and takes it out of the store."""
+    """Finds what to erase, and deletes it from the database."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
         self._tombstones = Tombstones(database)
-        self._mentions = Redaction(database)
+        self._redaction = Redaction(database)
 
     @property
     def store(self) -> str:
-        """Whose faces these are; see ``Database.name``."""
+        """Name of the database; see ``Database.name``."""
         return self._db.name
 
     def person(self, word: str) -> ErasureScope:
-        """Everybody of a name, or the person of a number.
+        """Return the scope of all people with a name, or of the person with an id.
 
         Raises:
-            ConfigError: There is nobody like that.
+            ConfigError: No person has this name or id.
         """
         number = int(word) if word.isdecimal() else 0
         found = self._db.execute(
@@ -91,7 +90,7 @@ class Eraser:
         if not found:
             raise ConfigError(f"there is no person {word!r}; `portraitd faces` lists them")
         people = [row["id"] for row in found]
-        # Somebody who was merged into this person, and so on: the same human.
+        # People who were merged into this one, directly or not, are the same human.
         for merged in self._db.execute(
             "select id, merged_into from people where merged_into is not null order by id desc"
         ).fetchall():
@@ -107,10 +106,13 @@ class Eraser:
         return ErasureScope("person", tuple(sorted(set(faces))), (), tuple(sorted(people)), names)
 
     def video(self, word: str) -> ErasureScope:
-        """The video of a path in the inbox, of a whole path, or of the beginning of a SHA-256.
+        """Return the scope of a video.
+
+        Args:
+            word: Its path in the inbox, its absolute path, or the start of its SHA-256.
 
         Raises:
-            ConfigError: There is none, or several contents begin like that.
+            ConfigError: No video, or more than one, matches.
         """
         given = os.fsencode(word)
         rows = self._db.execute(
@@ -128,21 +130,21 @@ class Eraser:
         if not rows:
             raise ConfigError(
                 f"there is no video {word!r}; write its path as `portraitd faces` shows it, or "
-                "the beginning of its SHA-256"
+                "the start of its SHA-256"
             )
         if len(rows) > 1:
             raise ConfigError(f"{word!r} may be {len(rows)} videos; write more of the SHA-256")
         return self._videos("video", [row["id"] for row in rows])
 
     def before(self, limit_s: float) -> ErasureScope:
-        """Every video that was taken up before a moment, in seconds since 1970."""
+        """Return the scope of all videos that were added before a time, in seconds since 1970."""
         rows = self._db.execute(
             "select id from videos where added_at < ? and replaces is null order by id", (limit_s,)
         )
         return self._videos("before", [row["id"] for row in rows.fetchall()])
 
     def restored(self) -> ErasureScope:
-        """What an older copy of the store brought back although it was forgotten."""
+        """Return the scope of what an old backup brought back although it was erased."""
         if self._db.execute("select 1 from tombstones limit 1").fetchone() is None:
             return ErasureScope("restored", ())
         rows = self._db.execute("select id, sha256 from videos order by id").fetchall()
@@ -151,7 +153,7 @@ class Eraser:
         faces = set(whole.face_ids)
         for row in self._face_rows(""):
             size_px = (row["width_px"], row["height_px"])
-            # The very same rows: what lies next to them is somebody else's.
+            # Exactly the same cells: a face next to them may be another person's.
             face = (row["sha256"], row["t_s"], _box(row), size_px)
             if self._tombstones.has_face(*face, nearby=False):
                 faces.add(row["id"])
@@ -164,22 +166,22 @@ class Eraser:
             "restored", tuple(sorted(faces)), whole.video_ids, tuple(people), whole.names
         )
 
-    def carry_out(self, scope: ErasureScope, now_s: float) -> int:
-        """Take it out of the database, in one transaction. Returns the forgetting's number."""
+    def erase(self, scope: ErasureScope, now_s: float) -> int:
+        """Delete everything in a scope, in one transaction. Return the erasure's id."""
         with self._db.transaction():
             number = self._begin(scope, now_s)
-            self._let_go_of_faces(scope.face_ids, number, now_s)
-            self._let_go_of_faces(self._found_again(scope.face_ids), number, now_s)
-            self._let_go_of_videos(scope, number, now_s)
-            self._let_go_of_people(scope, now_s)
-            # What a grouping remembers is made of these faces too: the next one begins anew.
+            self._erase_faces(scope.face_ids, number, now_s)
+            self._erase_faces(self._reprocessed_faces(), number, now_s)
+            self._erase_videos(scope, number, now_s)
+            self._erase_people(scope, now_s)
+            # The grouping snapshot was made of these faces too: the next one starts from scratch.
             self._db.execute("update grouping_runs set snapshot = ''")
-            # The tree shows them: it is out of date.
+            # The tree shows these faces: have it published again.
             self._db.execute("update publications set render_version = ''")
         return number
 
-    def open_erasures(self) -> list[PendingErasure]:
-        """Forgettings that have not reached everything yet, oldest first."""
+    def pending_erasures(self) -> list[PendingErasure]:
+        """Return the erasures that have not reached every file yet, oldest first."""
         numbers = self._db.execute(
             "select id, what from erasures where finished_at is null order by id"
         ).fetchall()
@@ -206,22 +208,22 @@ class Eraser:
 
     @property
     def pending(self) -> bool:
-        """Whether a forgetting has not reached everything yet."""
+        """Whether an erasure has not reached every file yet."""
         row = self._db.execute("select 1 from erasures where finished_at is null limit 1")
         return row.fetchone() is not None
 
     def finish(self, number: int, now_s: float) -> None:
-        """Nothing is left of it anywhere."""
+        """Record that an erasure has reached every file, and delete its list."""
         with self._db.transaction():
             self._db.execute("delete from erased_portraits where erasure_id = ?", (number,))
             self._db.execute("delete from erased_pictures where erasure_id = ?", (number,))
             self._db.execute("update erasures set finished_at = ? where id = ?", (now_s, number))
 
-    def is_forgotten(self, sha256: str, t_s: float, box: Box) -> bool:
-        """Whether a portrait that says where it is from is of a forgotten face.
+    def is_erased(self, sha256: str, t_s: float, box: Box) -> bool:
+        """Return whether a portrait shows an erased face, by what its metadata says.
 
-        So even a copy is known that somebody made of a portrait long ago, before its video was
-        looked at again and its face got another number.
+        This recognises copies of portraits that were made before the video was reprocessed and
+        the face got another id.
         """
         if self._tombstones.has_content(sha256):
             return True
@@ -231,24 +233,20 @@ class Eraser:
         size_px = (video["width_px"], video["height_px"])
         return self._tombstones.has_face(sha256, t_s, box, size_px)
 
-    def is_there(self, face_id: int) -> bool:
-        """Whether the store holds a face."""
+    def has_face(self, face_id: int) -> bool:
+        """Return whether the database holds a face."""
         found = self._db.execute("select 1 from faces where id = ?", (face_id,))
         return found.fetchone() is not None
 
-    def empty_journal(self) -> None:
-        """Leave no copy of an old page beside the database.
+    def truncate_journal(self) -> None:
+        """Empty the write-ahead log, which holds copies of old pages.
 
         Raises:
-            StoreError: Somebody reads just now, so that the journal must stay; try again.
+            StoreError: Another process is reading, so the log must stay; try again.
         """
         busy = self._db.execute("pragma wal_checkpoint(truncate)").fetchone()[0]
         if busy:
-            raise StoreError("the journal of the database is in use; a forgetting waits for it")
-
-    def count(self) -> int:
-        """How often something was forgotten."""
-        return int(self._db.execute("select count(*) from erasures").fetchone()[0])
+            raise StoreError("the journal of the database is in use; an erasure waits for it")
 
     def _videos(self, what: str, video_ids: Sequence[int]) -> ErasureScope:
         faces: list[int] = []
@@ -284,18 +282,18 @@ class Eraser:
         return rows.fetchall()
 
     def _excluded_from(self, person_ids: frozenset[int]) -> list[int]:
-        """Faces that somebody took from these people, to be seen no more: they may be theirs."""
-        held = Ledger(self._db).corrections()
+        """Return faces that were excluded from these people's folders: they may be theirs."""
+        corrections = Ledger(self._db).corrections()
         return [
             face_id
-            for face_id, fate in held.by_face.items()
-            if fate.hidden is Hidden.EXCLUDED
-            and fate.previous_person_id is not None
-            and held.current_person(fate.previous_person_id) in person_ids
+            for face_id, correction in corrections.by_face.items()
+            if correction.hidden is Hidden.EXCLUDED
+            and correction.previous_person_id is not None
+            and corrections.current_person(correction.previous_person_id) in person_ids
         ]
 
-    def _found_again(self, face_ids: Sequence[int]) -> list[int]:
-        """The same faces in videos that are just being looked at again. After their tombstones."""
+    def _reprocessed_faces(self) -> list[int]:
+        """Return the faces with a tombstone in videos that are being reprocessed."""
         if self._db.execute("select 1 from videos where replaces is not null").fetchone() is None:
             return []
         return [
@@ -306,7 +304,7 @@ class Eraser:
             )
         ]
 
-    def _let_go_of_faces(self, face_ids: Sequence[int], number: int, now_s: float) -> None:
+    def _erase_faces(self, face_ids: Sequence[int], number: int, now_s: float) -> None:
         stems = set()
         for face in face_ids:
             (row,) = self._face_rows("where faces.id = ?", (face,))
@@ -320,7 +318,7 @@ class Eraser:
                 "insert into erased_portraits values (?, ?, ?)",
                 (number, face, hash_ending(bytes(portrait["jpeg"]) if portrait else b"")),
             )
-        # A track is made of its faces: the mean of the others alone is another one.
+        # A track's mean is made of all its faces: it must be tracked again without these.
         self._db.executemany(
             """
             update videos set tracked = 0 where id = (select video_id from faces where id = ?)
@@ -328,40 +326,40 @@ class Eraser:
             """,
             [(face,) for face in face_ids],
         )
-        self._mentions.let_go_of_faces(face_ids)
-        self._mentions.let_go_of_moments(sorted(stems))
-        self._remove_later(number, stems)
+        self._redaction.erase_faces(face_ids)
+        self._redaction.erase_moments(sorted(stems))
+        self._list_pictures(number, stems)
         self._db.executemany(
             "delete from tracks where id = (select track_id from faces where id = ?)",
             [(face,) for face in face_ids],
         )
         self._db.executemany("delete from faces where id = ?", [(face,) for face in face_ids])
 
-    def _let_go_of_people(self, scope: ErasureScope, now_s: float) -> None:
+    def _erase_people(self, scope: ErasureScope, now_s: float) -> None:
         for person in scope.person_ids:
             row = self._db.execute("select * from people where id = ?", (person,)).fetchone()
             self._tombstones.set_person(person, row["created_at"], now_s)
-        self._mentions.let_go_of_people(scope.person_ids)
+        self._redaction.erase_people(scope.person_ids)
 
-    def _remove_later(self, number: int, stems: Collection[str]) -> None:
+    def _list_pictures(self, number: int, stems: Collection[str]) -> None:
         self._db.executemany(
             "insert or ignore into erased_pictures values (?, ?)",
             [(number, stem) for stem in sorted(stems)],
         )
 
-    def _let_go_of_videos(self, scope: ErasureScope, number: int, now_s: float) -> None:
+    def _erase_videos(self, scope: ErasureScope, number: int, now_s: float) -> None:
         day = datetime.fromtimestamp(now_s, UTC).date()
         erased = Reason.of(ReasonCode.ERASED, day=day)
         for video in scope.video_ids:
             row = self._db.execute("select sha256 from videos where id = ?", (video,)).fetchone()
-            begun = self._db.execute(
+            partial_copies = self._db.execute(
                 "select sha256 from partial_copies where video_id = ?", (video,)
             )
-            # Copies that were broken off are the same video.
-            for sha256 in (row["sha256"], *(one["sha256"] for one in begun.fetchall())):
+            # Partial copies are the same video.
+            for sha256 in (row["sha256"], *(one["sha256"] for one in partial_copies.fetchall())):
                 self._tombstones.set_content(sha256, now_s)
-                self._mentions.let_go_of_contents([sha256])
-                self._remove_later(number, [content_stem(sha256)])
+                self._redaction.erase_contents([sha256])
+                self._list_pictures(number, [content_stem(sha256)])
             self._db.execute(
                 """
                 update files set state = 'forgotten', reason = ?, reason_code = ?, changed_at = ?

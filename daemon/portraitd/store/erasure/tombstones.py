@@ -1,4 +1,4 @@
-"""Keyed hashes of what was forgotten: enough to know it again, useless for anything else."""
+"""Tombstones: keyed hashes that recognise erased contents and faces, and tell nothing else."""
 
 from __future__ import annotations
 
@@ -15,46 +15,48 @@ KEY_BYTES = 32
 
 TIME_CELL_S = 1.0
 GRID = 8
-"""A forgotten face is known again within one cell of time and place: a second, and an eighth
-of the frame. Another sampling finds the same face a little earlier, and a little to the side."""
+"""An erased face is recognised within one cell of time and place: a second, and an eighth of the
+frame. Another sampling finds the same face a little earlier, and a little to the side."""
 
 
 class Tombstones:
-    """Whether a content, or a face in it, was forgotten.
+    """Recognises contents, faces and people that were erased.
 
-    The keys lie in the same database: a backup must be able to refuse as well.
+    The keys are in the same database: a restored backup must be able to recognise them as well.
     """
 
     def __init__(self, database: Database) -> None:
         self._db = database
 
     def set_content(self, sha256: str, now_s: float) -> None:
-        """This content is not to be taken again. Within a transaction."""
+        """Refuse this content from now on. Within the caller's transaction."""
         key_id, key = self._newest_key()
         self._set(_digest(key, sha256), "content", key_id, now_s)
 
     def set_face(
         self, sha256: str, t_s: float, box: Box, size_px: tuple[int, int], now_s: float
     ) -> None:
-        """This face of this content is not to be stored again. Within a transaction."""
+        """Refuse this face of this content from now on. Within the caller's transaction."""
         key_id, key = self._newest_key()
         cell = _cell(t_s, box, size_px)
         self._set(_digest(key, sha256, *cell), "face", key_id, now_s)
         self._set(_digest(key, sha256, cell[0]), "moment", key_id, now_s)
 
     def set_person(self, person_id: int, created_s: float, now_s: float) -> None:
-        """The name of this person is not to come back with a copy. Within a transaction."""
+        """Refuse this person's name after a restore. Within the caller's transaction."""
         key_id, key = self._newest_key()
         self._set(_digest(key, person_id, repr(created_s)), "person", key_id, now_s)
 
     def has_person(self, person_id: int, created_s: float) -> bool:
-        """Whether this person was forgotten. Numbers are given anew after a restore; the moment
-        they were given at is not."""
+        """Return whether this person was erased.
+
+        After a restore, ids are given again. The time of creation tells people apart.
+        """
         digests = [_digest(key, person_id, repr(created_s)) for key in self._keys()]
         return self._any(digests, "person")
 
     def has_moment(self, sha256: str, t_s: float, within_s: float = TIME_CELL_S) -> bool:
-        """Whether a face was forgotten so near to this moment of a content, wherever in it."""
+        """Return whether a face was erased so near to this moment, anywhere in the frame."""
         keys = self._keys()
         first, last = ((t_s + step) // TIME_CELL_S for step in (-within_s, within_s))
         seconds = range(int(first), int(last) + 1)
@@ -63,22 +65,22 @@ class Tombstones:
         )
 
     def has_content(self, sha256: str) -> bool:
-        """Whether this content was forgotten as a whole."""
+        """Return whether this content was erased as a whole."""
         return self._any([_digest(key, sha256) for key in self._keys()], "content")
 
     def has_face(
         self, sha256: str, t_s: float, box: Box, size_px: tuple[int, int], nearby: bool = True
     ) -> bool:
-        """Whether a face was forgotten here, or, with ``nearby``, next to here."""
+        """Return whether a face was erased in this cell or, with ``nearby``, in one next to it."""
         here = _cell(t_s, box, size_px)
         cells = list(_around(here)) if nearby else [here]
         digests = [_digest(key, sha256, *cell) for key in self._keys() for cell in cells]
         return self._any(digests, "face")
 
-    def without_forgotten(
+    def without_erased(
         self, sha256: str, size_px: tuple[int, int], detections: Sequence[DetectedFace]
     ) -> list[DetectedFace]:
-        """The detections that may be stored."""
+        """Return the detections that may be stored."""
         if not self._keys():
             return list(detections)
         return [
@@ -86,10 +88,10 @@ class Tombstones:
         ]
 
     def adopt(self, other: Database) -> int:
-        """Take over the tombstones of another store. Returns how many were new.
+        """Copy the tombstones of another database. Return how many were new.
 
         Raises:
-            StoreError: The other store cannot be read.
+            StoreError: The other database cannot be read.
         """
         numbers = {}
         for row in other.execute("select id, key from tombstone_keys order by id").fetchall():
@@ -143,7 +145,7 @@ Cell = tuple[int, int, int]
 
 
 def _cell(t_s: float, box: Box, size_px: tuple[int, int]) -> Cell:
-    """Time and place of a face's middle, coarse."""
+    """Return the cell of a face's centre."""
     width_px, height_px = (max(side, 1) for side in size_px)
     across = (box.left + box.right) * GRID // (2 * width_px)
     down = (box.top + box.bottom) * GRID // (2 * height_px)
@@ -151,7 +153,7 @@ def _cell(t_s: float, box: Box, size_px: tuple[int, int]) -> Cell:
 
 
 def _around(cell: Cell) -> Iterator[Cell]:
-    """The cell itself and its neighbours."""
+    """Return a cell and its neighbours."""
     for steps in itertools.product((0, -1, 1), repeat=3):
         yield cell[0] + steps[0], cell[1] + steps[1], cell[2] + steps[2]
 

@@ -184,11 +184,11 @@ def _forget_again(beside: Path, current: Path, state_dir: Path, now_s: float) ->
         eraser = Eraser(database)
         scope = eraser.restored()
         if scope:
-            eraser.carry_out(scope, now_s)
+            eraser.erase(scope, now_s)
         # The tree was made from another store: it is out of date whatever it shows.
         database.execute("update publications set render_version = ''")
         database.execute("update grouping_runs set snapshot = ''")
-        eraser.empty_journal()
+        eraser.truncate_journal()
         database.execute("pragma journal_mode = delete")
     return len(scope.face_ids)
 
