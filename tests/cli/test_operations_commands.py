@@ -22,7 +22,7 @@ from portraitd.service.health import (
     read_heartbeat,
     write_heartbeat,
 )
-from portraitd.service.log_repetition import REMEMBERED, Repetition
+from portraitd.service.log_setup import MAX_REMEMBERED, RepeatFilter
 from portraitd.service.metrics import MetricsFile
 from portraitd.service.status import read_status
 from portraitd.service.supervisor import Supervisor, differences
@@ -38,31 +38,31 @@ from support.processes import wait_until
 def test_the_same_complaint_is_made_once_a_minute() -> None:
     """Then it says how often it was held back; other facts are another line."""
     now = [0.0]
-    said = Repetition(lambda: now[0])
+    log = RepeatFilter(lambda: now[0])
     line = {"event": "blocked", "level": "error", "reason": "disk full", "timestamp": "a"}
 
-    assert 0 == said.passes(line)
-    assert [None, None] == [said.passes({**line, "timestamp": t}) for t in "bc"]
-    assert 0 == said.passes({**line, "reason": "share away"})
+    assert 0 == log.check(line)
+    assert [None, None] == [log.check({**line, "timestamp": t}) for t in "bc"]
+    assert 0 == log.check({**line, "reason": "share away"})
     now[0] = 60.0
-    assert 2 == said.passes(line)
-    assert 5 == said.counts["blocked"]
+    assert 2 == log.check(line)
+    assert 5 == log.counts["blocked"]
 
 
 def test_what_happened_is_said_each_time() -> None:
     """Two starts within a minute are two starts."""
-    said = Repetition(lambda: 0.0)
+    log = RepeatFilter(lambda: 0.0)
 
-    assert [0, 0] == [said.passes({"event": "started", "level": "info"}) for _ in range(2)]
+    assert [0, 0] == [log.check({"event": "started", "level": "info"}) for _ in range(2)]
 
 
 def test_what_was_said_is_remembered_within_bounds() -> None:
     """A hundred thousand files are a hundred thousand lines, and no leak."""
-    said = Repetition(lambda: 0.0)
-    for number in range(REMEMBERED + 50):
-        assert 0 == said.passes({"event": "file_failed", "level": "error", "path": str(number)})
+    log = RepeatFilter(lambda: 0.0)
+    for number in range(MAX_REMEMBERED + 50):
+        assert 0 == log.check({"event": "file_failed", "level": "error", "path": str(number)})
 
-    assert REMEMBERED == len(said._said)
+    assert MAX_REMEMBERED == len(log._windows)
 
 
 # --- Health.
@@ -251,7 +251,7 @@ def test_a_running_service_forgets_what_a_command_asks(daemon: Daemon) -> None:
     answer = portraitd("forget", "video", "nobody.mp4", "--yes", "--home", daemon.home)
 
     assert 0 == answer.returncode, answer.stderr
-    assert "1 videos and 0 faces forgotten" in answer.stdout
+    assert "1 video and 0 faces erased" in answer.stdout
     assert {"forgotten": 1} == daemon.status()["files"]
 
 

@@ -18,7 +18,7 @@ from portraitd.cli.export import export_person
 from portraitd.datasets.set_erasure import build_lock
 from portraitd.service.control import BUILD_DATASET
 from portraitd.service.control_files import ControlFiles, ControlRequest
-from portraitd.service.erasure_stage import REQUEST, ErasureStage, Places
+from portraitd.service.erasure_stage import REQUEST, ErasureStage
 from portraitd.store.database import Database, StoreLock
 from portraitd.store.erasure.eraser import Eraser
 from portraitd.store.maintenance.backup import back_up, restore
@@ -49,7 +49,7 @@ def build_set(home: Home) -> None:
 
 
 def forget(home: Home, kind: str, word: str) -> None:
-    assert ask(home, ControlRequest(REQUEST, words=(kind, word)))[1]
+    assert ask(home, ControlRequest(REQUEST, arguments=(kind, word)))[1]
 
 
 def ledger(home: Home) -> list[tuple[str, int | None, str | None]]:
@@ -321,7 +321,7 @@ def test_somebody_who_is_just_looked_for_again_is_forgotten_there_too(home: Home
         answer = service.erasure.answer("person", "1", START_S + home.steady_s)
         home.run_until_idle(service)
 
-    assert "faces forgotten" in answer
+    assert "faces erased" in answer
     assert {} == surviving(home, secrets)
 
 
@@ -377,7 +377,7 @@ def test_a_name_is_gone_at_once_also_where_no_service_runs(home: Home) -> None:
     """The folder goes with the command; what somebody put into one keeps it."""
     (home.people / "Bob" / "my notes.txt").write_text("about Bob")
     with closing(Database.open(home.settings.state_dir)) as database:
-        forgetter = ErasureStage(Eraser(database), Places.of(home.settings), keep_days=0.0)
+        forgetter = ErasureStage(Eraser(database), home.settings)
         forgetter.answer("person", NAME, START_S)
         forgetter.answer("person", "Bob", START_S)
         forgetter.finish(START_S)

@@ -14,8 +14,8 @@ from portraitd.service.control_files import ControlFiles, ControlRequest
 def test_a_request_is_read_as_it_was_left_and_answered_once(tmp_path: Path) -> None:
     """The oldest first; the answer is taken away by whoever reads it."""
     requests = ControlFiles(tmp_path / "requests")
-    first = requests.leave(ControlRequest("forget", words=("person", "Zoë")))
-    second = requests.leave(ControlRequest("undo", row=7))
+    first = requests.leave(ControlRequest("forget", arguments=("person", "Zoë")))
+    second = requests.leave(ControlRequest("undo", entry=7))
 
     waiting = list(requests.waiting().items())
     assert [
@@ -23,8 +23,8 @@ def test_a_request_is_read_as_it_was_left_and_answered_once(tmp_path: Path) -> N
         (second, ControlRequest("undo", 7)),
     ] == waiting
     assert requests.answer_to(first) is None
-    requests.answer(first, "4 faces forgotten")
-    assert ("4 faces forgotten", True) == requests.answer_to(first)
+    requests.answer(first, "4 faces erased")
+    assert ("4 faces erased", True) == requests.answer_to(first)
     assert requests.answer_to(first) is None
     assert [second] == list(requests.waiting())
 
@@ -37,6 +37,18 @@ def test_a_request_that_is_just_being_written_is_left_alone(tmp_path: Path) -> N
 
     assert {} == requests.waiting()
     assert beside.exists()
+
+
+def test_a_request_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    """It was left before an upgrade, and is carried out after it."""
+    requests = ControlFiles(tmp_path)
+    (tmp_path / "1.request").write_text('{"what": "undo", "row": 3}')
+    (tmp_path / "2.request").write_text('{"what": "forget", "row": null, "words": ["video", "a"]}')
+
+    assert [
+        ControlRequest("undo", 3),
+        ControlRequest("forget", None, ("video", "a")),
+    ] == list(requests.waiting().values())
 
 
 def test_what_is_no_request_is_removed(tmp_path: Path) -> None:

@@ -127,14 +127,14 @@ def lose_tracks(home: Home) -> None:
 
 
 DAMAGES: list[tuple[Callable[[Home], None], str]] = [
-    (lose_note, "note"),
+    (lose_note, "manifest"),
     (empty_portrait, "people"),
     (lose_montage, "montage"),
     (leave_unfinished, "people"),
     (leave_half_a_census, "leftover"),
     (cut_matrix, "tracks.f32"),
     (change_matrix, "tracks.f32"),
-    (damage_memory, "memory"),
+    (damage_memory, "grouping snapshot"),
     (open_state, "modes"),
     (drop_index, "schema"),
     (break_index, "database"),

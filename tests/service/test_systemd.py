@@ -50,10 +50,9 @@ def test_states_are_told(systemd: Systemd) -> None:
     notifier = Notifier(systemd.address, "")
 
     notifier.ready()
-    notifier.status("3 videos")
     notifier.stopping()
 
-    assert ["READY=1", "STATUS=3 videos", "STOPPING=1"] == systemd.heard()
+    assert ["READY=1", "STOPPING=1"] == systemd.heard()
 
 
 def test_the_watchdog_is_pinged_three_times_within_its_patience(systemd: Systemd) -> None:
@@ -63,7 +62,7 @@ def test_the_watchdog_is_pinged_three_times_within_its_patience(systemd: Systemd
     for now_s in (100.0, 105.0, 109.9, 110.0, 111.0, 125.0):
         notifier.alive(now_s)
 
-    assert 10.0 == notifier.period_s
+    assert 10.0 == notifier.interval_s
     assert ["WATCHDOG=1"] * 3 == systemd.heard()
 
 
@@ -73,7 +72,7 @@ def test_without_a_watchdog_nothing_is_pinged(systemd: Systemd) -> None:
 
     notifier.alive(100.0)
 
-    assert 0.0 == notifier.period_s
+    assert 0.0 == notifier.interval_s
     assert [] == systemd.heard()
 
 
@@ -87,7 +86,7 @@ def test_the_address_comes_from_the_environment(
 
     notifier.ready()
 
-    assert 1.0 == notifier.period_s
+    assert 1.0 == notifier.interval_s
     assert ["READY=1"] == systemd.heard()
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from portraitd.model.errors import ConfigError
 from portraitd.service.control_files import ControlFiles, ControlRequest
-from portraitd.service.erasure_stage import REQUEST, find, moment
+from portraitd.service.erasure_stage import REQUEST, find, parse_date
 from portraitd.store.erasure.eraser import Eraser
 from support.byte_search import secrets_of, surviving, traces
 from support.home import START_S, Home, assert_sound, connect, dump, person_folders
@@ -42,7 +42,7 @@ def home(tmp_path: Path, worked_on: Path) -> Home:
 
 def forget(home: Home, kind: str, word: str) -> None:
     """As the command does where no service runs; then the service works until it is idle."""
-    ControlFiles(home.settings.requests_dir).leave(ControlRequest(REQUEST, words=(kind, word)))
+    ControlFiles(home.settings.requests_dir).leave(ControlRequest(REQUEST, arguments=(kind, word)))
     home.run()
 
 
@@ -124,7 +124,7 @@ def test_the_same_file_dropped_again_is_refused(home: Home, two_people: Path) ->
     home.run()
 
     assert "forgotten" == home.states()["again.mp4"]
-    assert "forgotten at somebody's word" in home.reasons()["again.mp4"]
+    assert "erased with `portraitd forget`" in home.reasons()["again.mp4"]
     assert 1 == len(home.rows("videos"))
 
 
@@ -155,7 +155,7 @@ def test_a_forgotten_person_stays_out_of_the_same_video(home: Home, two_people: 
     with home.opened() as service:
         before = dump(home.settings).faces
         eraser = service.erasure
-        eraser.forget(find(_store(service), "person", "1"), START_S + 900.0)
+        eraser.erase(find(_store(service), "person", "1"), START_S + 900.0)
         home.run_until_idle(service)
         after = dump(home.settings).faces
         video = next(row for row in home.rows("videos") if row["kind"] == "video")
@@ -211,7 +211,7 @@ def test_a_tree_that_is_away_delays_the_end(home: Home) -> None:
     secrets = secrets_of(home, "person_id = 1")
     away = home.people.rename(home.people.with_name("elsewhere"))
     with home.opened() as service:
-        service.erasure.forget(find(_store(service), "person", "1"), START_S + 900.0)
+        service.erasure.erase(find(_store(service), "person", "1"), START_S + 900.0)
         home.tick(service)
         assert service.erasure.pending
         state = traces(home.settings.state_dir, secrets)
@@ -229,7 +229,7 @@ def test_a_reader_delays_the_end_and_nothing_else(home: Home) -> None:
         with closing(connect(home.settings.state_dir)) as reader:
             reader.execute("begin")
             reader.execute("select count(*) from faces").fetchone()
-            service.erasure.forget(find(_store(service), "person", "1"), START_S + 900.0)
+            service.erasure.erase(find(_store(service), "person", "1"), START_S + 900.0)
             service.files._db.execute("pragma busy_timeout = 1")
             home.tick(service)
             waiting = service.erasure.pending
@@ -241,11 +241,11 @@ def test_a_reader_delays_the_end_and_nothing_else(home: Home) -> None:
 
 def test_a_day_begins_where_people_live() -> None:
     """A date is its first moment; with an hour and a zone it is exact."""
-    assert 86_400.0 == moment("1970-01-02T00:00:00+00:00")
-    assert moment("2026-03-31") == moment("2026-03-31 00:00")
+    assert 86_400.0 == parse_date("1970-01-02T00:00:00+00:00")
+    assert parse_date("2026-03-31") == parse_date("2026-03-31 00:00")
 
 
 def _store(service: object) -> Eraser:
-    store = service.erasure._forgetting  # type: ignore[attr-defined]
+    store = service.erasure._eraser  # type: ignore[attr-defined]
     assert isinstance(store, Eraser)
     return store

@@ -117,7 +117,7 @@ def worked_on_and_more(folder: Path) -> None:
 def forget_first(folder: Path) -> None:
     requests = ControlFiles(folder / "state" / "requests")
     if not requests.waiting():
-        requests.leave(ControlRequest(REQUEST, words=("person", "1")))
+        requests.leave(ControlRequest(REQUEST, arguments=("person", "1")))
     slice_queue(folder)
 
 

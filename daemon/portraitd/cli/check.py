@@ -14,7 +14,7 @@ from portraitd.ingest.dispatcher import encode_settings
 from portraitd.ingest.mounts import file_system_type, needs_polling
 from portraitd.model.errors import ConfigError, PortraitdError, StoreError
 from portraitd.service.pools import run_self_test
-from portraitd.service.repair import faults
+from portraitd.service.repair import FaultKind, faults
 from portraitd.store.database import SQLITE_VERSION, Database
 from portraitd.workers import sandbox
 
@@ -146,7 +146,7 @@ def _home(settings: Settings) -> Iterator[Finding]:
         # Reported by the check of the database.
         return
     for fault in found:
-        if fault.what != "database":
+        if fault.what is not FaultKind.DATABASE:
             hint = "; `portraitd check --repair` repairs it" if fault.repair else ""
             yield Finding(False, fault.what, fault.detail + hint)
 

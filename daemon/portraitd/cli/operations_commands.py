@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -143,7 +142,7 @@ def _forget(settings: Settings, kind: str, word: str, yes: bool) -> None:
     from portraitd.store.database import Database
     from portraitd.store.erasure.eraser import Eraser
 
-    with closing(Database.open_to_read(settings.state_dir)) as database:
+    with Database.open_to_read(settings.state_dir) as database:
         scope = find(Eraser(database), kind, word)
     if not scope:
         click.echo("nothing to erase")
@@ -151,29 +150,29 @@ def _forget(settings: Settings, kind: str, word: str, yes: bool) -> None:
     _show(settings, scope.names, len(scope.face_ids), kind)
     if not yes:
         click.confirm("Erase permanently?", abort=True)
-    answer = ask(settings, ControlRequest(REQUEST, words=(kind, word)))
+    answer = ask(settings, ControlRequest(REQUEST, arguments=(kind, word)))
     click.echo(answer) if answer is not None else _forget_here(settings, kind, word)
 
 
 def _forget_here(settings: Settings, kind: str, word: str) -> None:
     from portraitd.model.errors import PublishError, StoreError
-    from portraitd.service.erasure_stage import ErasureStage, Places, find, said
+    from portraitd.service.erasure_stage import ErasureStage, describe, find
     from portraitd.store.database import Database, StoreLock
     from portraitd.store.erasure.eraser import Eraser
 
-    with StoreLock(settings.state_dir), closing(Database.open(settings.state_dir)) as database:
+    with StoreLock(settings.state_dir), Database.open(settings.state_dir) as database:
         eraser = Eraser(database)
-        erasure_stage = ErasureStage(eraser, Places.of(settings), keep_days=0.0)
+        erasure_stage = ErasureStage(eraser, settings)
         # Again: a service may have run between the question and the answer.
         scope = find(eraser, kind, word)
-        erasure_stage.forget(scope, time.time())
+        erasure_stage.erase(scope, time.time())
         try:
             erased = erasure_stage.finish(time.time())
         except (PublishError, StoreError) as error:
             raise StoreError(
                 f"{error}; the database is clean, the rest is erased when the service starts"
             ) from error
-    click.echo(said(scope))
+    click.echo(describe(scope))
     for path in [path for one in erased for path in one.left][:NAMES_SHOWN]:
         click.echo(f"not portraitd's file, so it was kept: {settings.people_dir / path}")
     click.echo("Start `portraitd run`: it regroups all faces and updates people/.")

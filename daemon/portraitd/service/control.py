@@ -1,4 +1,4 @@
-"""What commands ask of the running service, and its answers."""
+"""The stage that carries out control requests: what commands ask of the running service."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from portraitd.datasets.dataset_stage import DatasetStage
 from portraitd.ingest.reprocessing import ReprocessingStage
 from portraitd.model.errors import ConfigError
 from portraitd.model.stage import Now, Stage
+from portraitd.model.wording import counted
 from portraitd.people.publisher import Publisher
 from portraitd.people.review import Review
 from portraitd.service import erasure_stage
@@ -13,19 +14,19 @@ from portraitd.service.control_files import ControlFiles, ControlRequest
 from portraitd.service.erasure_stage import ErasureStage
 
 BUILD_DATASET = "dataset"
-"""The request for a training set. Its answer comes when the set is built."""
+"""The request to build a training set. It is answered when the set is built."""
 
 
 class ControlStage(Stage):
-    """Does what commands left as requests.
+    """Carries out control requests.
 
     Args:
-        requests: Where they lie.
-        review: What can be undone or accepted.
-        publisher: What can be accepted as well.
-        rebuilding: What can be begun.
-        forgetter: Forgets, as soon as nobody holds faces.
-        curator: Builds training sets; a build takes many turns.
+        requests: The folder with the requests.
+        review: Undoes edits, and accepts missing portraits.
+        publisher: Accepts that most portraits are removed.
+        reprocessing: Starts to reprocess.
+        erasure: Erases, as soon as no job holds faces.
+        dataset: Builds training sets; a build takes many ticks.
     """
 
     def __init__(
@@ -34,54 +35,60 @@ class ControlStage(Stage):
         review: Review,
         publisher: Publisher,
         reprocessing: ReprocessingStage,
-        forgetter: ErasureStage,
-        dataset_stage: DatasetStage,
+        erasure: ErasureStage,
+        dataset: DatasetStage,
     ) -> None:
         self._requests = requests
         self._review = review
         self._publisher = publisher
-        self._rebuilding = reprocessing
-        self._forgetter = forgetter
-        self._curator = dataset_stage
+        self._reprocessing = reprocessing
+        self._erasure = erasure
+        self._dataset = dataset
 
     @property
     def pending(self) -> bool:
-        """Whether anything is asked."""
+        """Return whether a request is not answered yet."""
         return bool(self._requests.waiting())
 
     def tick(self, now: Now) -> None:
-        """Do what is asked, and say what came of it.
+        """Carry out the requests that wait, and answer them.
 
         Raises:
-            StoreError: The store or the answer cannot be written; it is tried again.
+            StoreError: The store or an answer cannot be written; the next tick tries again.
         """
-        for answer in self._curator.answers:
+        for answer in self._dataset.answers:
             self._requests.answer(answer.name, answer.text, answer.granted)
-            self._curator.delivered(answer)
+            self._dataset.delivered(answer)
         waiting = self._requests.waiting()
-        self._curator.request([name for name, one in waiting.items() if one.what == BUILD_DATASET])
+        self._dataset.request(
+            [name for name, request in waiting.items() if request.command == BUILD_DATASET]
+        )
         for name, request in waiting.items():
-            if request.what == BUILD_DATASET:
+            if request.command == BUILD_DATASET:
                 continue
-            if request.what == erasure_stage.REQUEST and not self._forgetter.is_free:
+            if request.command == erasure_stage.REQUEST and not self._erasure.is_free:
                 continue
             try:
-                self._requests.answer(name, self._grant(request, now.wall_s))
+                self._requests.answer(name, self._carry_out(request, now.wall_s))
             except ConfigError as error:
                 self._requests.answer(name, str(error), granted=False)
 
-    def _grant(self, request: ControlRequest, now_s: float) -> str:
-        if request.what == "undo":
-            undone = self._review.undo(request.row, now_s)
-            return f"row {undone.id} ({undone.kind}) is undone"
-        if request.what == "accept":
+    def _carry_out(self, request: ControlRequest, now_s: float) -> str:
+        """Carry out a request, and return the answer."""
+        if request.command == "undo":
+            undone = self._review.undo(request.entry, now_s)
+            return f"Undid entry {undone.id} ({undone.kind})."
+        if request.command == "accept":
             self._review.accept()
             self._publisher.accept()
-            return "what is gone from people/ is taken for removed"
-        if request.what == "rebuild":
-            begun = self._rebuilding.begin(now_s)
-            gone = f"; {begun.left_out} stay as they are, their file is gone"
-            return f"{begun.videos} videos are looked at again" + gone * bool(begun.left_out)
-        if request.what == erasure_stage.REQUEST and len(request.words) == 2:
-            return self._forgetter.answer(request.words[0], request.words[1], now_s)
-        raise ConfigError(f"there is no request {request.what!r}")
+            return "The missing portraits now count as deleted."
+        if request.command == "rebuild":
+            begun = self._reprocessing.begin(now_s)
+            answer = f"{counted(begun.videos, 'video')} will be reprocessed."
+            if not begun.skipped:
+                return answer
+            were = "was" if begun.skipped == 1 else "were"
+            return f"{answer} {counted(begun.skipped, 'video')} {were} skipped: file missing."
+        if request.command == erasure_stage.REQUEST and len(request.arguments) == 2:
+            return self._erasure.answer(*request.arguments, now_s)
+        raise ConfigError(f"unknown request: {request.command!r}")

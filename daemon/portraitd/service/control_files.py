@@ -1,8 +1,7 @@
-"""ControlFiles to a running service: small files that a command leaves and the service answers.
+"""Control requests to the running service: small files that a command leaves for it.
 
-The service holds the only connection that writes, so a command asks it. Written whole and
-renamed, so half a request is never seen; a request that nobody answers stays until a service
-starts.
+Only the service writes to the database, so commands ask it. Requests and answers are written
+atomically; a request that no service answers stays until one starts.
 """
 
 from __future__ import annotations
@@ -18,78 +17,89 @@ from pathlib import Path
 from portraitd.media.fs import write_atomically
 from portraitd.model.errors import StoreError
 
-ASKED, ANSWERED = ".request", ".answer"
+REQUEST_SUFFIX, ANSWER_SUFFIX = ".request", ".answer"
 
 
 @dataclass(frozen=True, slots=True)
 class ControlRequest:
-    """What is asked.
+    """A request to the running service.
 
     Attributes:
-        what: The command.
-        row: Of ``undo``, which; None for the last.
-        words: Of other commands, what they are about.
+        command: The command that asks.
+        entry: The ledger entry that ``undo`` is about; None for the last.
+        arguments: What other commands are about.
     """
 
-    what: str
-    row: int | None = None
-    words: tuple[str, ...] = ()
+    command: str
+    entry: int | None = None
+    arguments: tuple[str, ...] = ()
 
 
 class ControlFiles:
-    """The folder where requests lie.
+    """The folder with requests and answers.
 
     Args:
-        folder: Made when needed.
+        folder: Created when it is needed.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def leave(self, request: ControlRequest) -> str:
-        """Ask. Returns the name under which the answer will be found.
+        """Write a request. Return its name, for the answer.
 
         Raises:
             StoreError: The request cannot be written.
         """
         name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}"
-        facts = {"what": request.what, "row": request.row, "words": list(request.words)}
-        self._write(name + ASKED, facts)
+        facts = {
+            "what": request.command,
+            "row": request.entry,
+            "words": list(request.arguments),
+        }
+        self._write(name + REQUEST_SUFFIX, facts)
         return name
 
     def waiting(self) -> dict[str, ControlRequest]:
-        """What is asked and not answered, the oldest first; what is no request is removed."""
+        """Return the requests without an answer, oldest first. Invalid ones are removed."""
         found = {}
-        for path in sorted(self.folder.glob(f"*{ASKED}")):
+        for path in sorted(self.folder.glob(f"*{REQUEST_SUFFIX}")):
             if path.name.startswith("."):
-                # It is just being written.
+                # It is being written.
                 continue
             try:
                 facts = json.loads(path.read_bytes())
-                row = facts["row"]
-                words = tuple(str(word) for word in facts.get("words", ()))
-                number = None if row is None else int(row)
-                found[path.stem] = ControlRequest(str(facts["what"]), number, words)
+                entry = None if facts["row"] is None else int(facts["row"])
+                arguments = tuple(str(word) for word in facts.get("words", ()))
+                found[path.stem] = ControlRequest(str(facts["what"]), entry, arguments)
             except (OSError, ValueError, TypeError, KeyError, AttributeError):
                 with suppress(OSError):
                     path.unlink(missing_ok=True)
         return found
 
     def answer(self, name: str, text: str, granted: bool = True) -> None:
-        """Say what came of a request.
+        """Answer a request.
+
+        Args:
+            name: Of the request.
+            text: What was done, or why it was refused.
+            granted: Whether the request was carried out.
 
         Raises:
             StoreError: The answer cannot be written; the request stays.
         """
-        self._write(name + ANSWERED, {"text": text, "granted": granted})
+        self._write(name + ANSWER_SUFFIX, {"text": text, "granted": granted})
         try:
-            (self.folder / (name + ASKED)).unlink(missing_ok=True)
+            (self.folder / (name + REQUEST_SUFFIX)).unlink(missing_ok=True)
         except OSError as error:
             raise StoreError(f"{self.folder}: {error.strerror}") from error
 
     def answer_to(self, name: str) -> tuple[str, bool] | None:
-        """The answer, and whether the request was granted; it is taken away. None if not yet."""
-        path = self.folder / (name + ANSWERED)
+        """Remove and return an answer, and whether the request was carried out.
+
+        None if the request is not answered yet.
+        """
+        path = self.folder / (name + ANSWER_SUFFIX)
         try:
             facts = json.loads(path.read_bytes())
         except (OSError, ValueError):
@@ -99,10 +109,10 @@ class ControlFiles:
         return str(facts["text"]), bool(facts["granted"])
 
     def withdraw(self, name: str) -> None:
-        """Nobody waits for the answer any more."""
-        for ending in (ASKED, ANSWERED):
+        """Remove a request and its answer."""
+        for suffix in (REQUEST_SUFFIX, ANSWER_SUFFIX):
             with suppress(OSError):
-                (self.folder / (name + ending)).unlink(missing_ok=True)
+                (self.folder / (name + suffix)).unlink(missing_ok=True)
 
     def _write(self, name: str, facts: Mapping[str, object]) -> None:
         try:

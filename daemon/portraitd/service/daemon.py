@@ -132,8 +132,8 @@ def run(
                 watch.ensure()
                 people_watch.ensure()
                 timeout_s = service.next_tick_s(now)
-                if notifier.period_s:
-                    timeout_s = min(timeout_s, notifier.period_s)
+                if notifier.interval_s:
+                    timeout_s = min(timeout_s, notifier.interval_s)
                 woken = doorbell.wait(timeout_s)
         finally:
             watch.stop()

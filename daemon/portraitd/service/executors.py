@@ -128,7 +128,7 @@ class RemoteWorkerRecorder(Stage):
             return
         self._noted_s = now.steady_s
         state = ClusterState(cluster.address, cluster.dashboard, cluster.reached, now.wall_s)
-        self._crew.note(state, cluster.members())
+        self._crew.record(state, cluster.members())
 
 
 @contextmanager

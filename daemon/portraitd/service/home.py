@@ -7,10 +7,10 @@ from portraitd.model.errors import ConfigError
 
 
 def make_home(settings: Settings) -> None:
-    """Make the folders of a home that are not there yet.
+    """Create the folders of a home that do not exist yet.
 
     Raises:
-        ConfigError: One of them cannot be made.
+        ConfigError: One of them cannot be created.
     """
     for folder, mode in (
         (settings.home_dir, 0o777),
@@ -22,4 +22,4 @@ def make_home(settings: Settings) -> None:
         try:
             folder.mkdir(mode=mode, parents=True, exist_ok=True)
         except OSError as error:
-            raise ConfigError(f"{folder} cannot be made: {error.strerror}") from error
+            raise ConfigError(f"cannot create {folder}: {error.strerror}") from error

@@ -1,24 +1,74 @@
-"""Logging: JSON lines for the journal, coloured lines for a terminal. The one door to structlog."""
+"""Logging: JSON lines for the journal, coloured lines for a terminal.
+
+Warnings and errors that repeat are suppressed for a minute; every event is counted.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
-from portraitd.service.log_repetition import Repetition
+WINDOW_S = 60.0
+MAX_REMEMBERED = 1000
 
-repetition = Repetition()
-"""What was said in this process, and how often."""
+LIMITED_LEVELS = frozenset({"warning", "error", "critical"})
+
+VARYING_KEYS = frozenset({"timestamp", "seconds", "exc_info"})
+"""Keys that are not compared: they differ between two lines about the same thing."""
 
 
-def _bounded(_: Any, __: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    held_back = repetition.passes(line)
-    if held_back is None:
-        raise structlog.DropEvent
-    return {**line, "repeated": held_back} if held_back else line
+@dataclass(slots=True)
+class _Window:
+    until_s: float
+    suppressed: int = 0
+
+
+class RepeatFilter:
+    """Suppresses a warning or error that was logged within the last minute.
+
+    The first line that passes after that says how many were suppressed.
+
+    Args:
+        clock: Seconds that never go back.
+
+    Attributes:
+        counts: Number of lines by event, with the suppressed ones.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._windows: OrderedDict[Hashable, _Window] = OrderedDict()
+        self.counts: Counter[str] = Counter()
+
+    def check(self, line: Mapping[str, Any]) -> int | None:
+        """Return how many equal lines were suppressed before this one; None to suppress it."""
+        self.counts[str(line.get("event"))] += 1
+        # An event that happened again is news; an error that goes on is not.
+        if line.get("level") not in LIMITED_LEVELS:
+            return 0
+        now_s = self._clock()
+        key = tuple(sorted((k, str(v)) for k, v in line.items() if k not in VARYING_KEYS))
+        window = self._windows.get(key)
+        if window is not None and now_s < window.until_s:
+            window.suppressed += 1
+            return None
+        self._windows.pop(key, None)
+        self._windows[key] = _Window(now_s + WINDOW_S)
+        # The oldest are dropped: memory is bounded, whatever is logged.
+        while len(self._windows) > MAX_REMEMBERED:
+            self._windows.popitem(last=False)
+        return window.suppressed if window else 0
+
+
+repeat_filter = RepeatFilter()
+"""Of this process; the metrics read its counts."""
 
 
 def configure(verbose: bool = False, json: bool | None = None) -> None:
@@ -26,7 +76,7 @@ def configure(verbose: bool = False, json: bool | None = None) -> None:
 
     Args:
         verbose: Show debug lines as well.
-        json: One JSON object a line; by default whenever stderr is not a terminal.
+        json: One JSON object per line; by default if stderr is not a terminal.
     """
     as_json = not sys.stderr.isatty() if json is None else json
     timestamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
@@ -36,7 +86,7 @@ def configure(verbose: bool = False, json: bool | None = None) -> None:
         else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
     )
     structlog.configure(
-        processors=[structlog.processors.add_log_level, _bounded, timestamp, *finish],
+        processors=[structlog.processors.add_log_level, _suppress_repeats, timestamp, *finish],
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.DEBUG if verbose else logging.INFO
         ),
@@ -46,7 +96,7 @@ def configure(verbose: bool = False, json: bool | None = None) -> None:
 
 
 def quiet() -> None:
-    """Show warnings and errors alone, for commands that draw on the terminal themselves."""
+    """Show only warnings and errors, for commands that draw on the terminal themselves."""
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -56,3 +106,12 @@ def quiet() -> None:
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=False,
     )
+
+
+def _suppress_repeats(
+    _: Any, __: str, line: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    suppressed = repeat_filter.check(line)
+    if suppressed is None:
+        raise structlog.DropEvent
+    return {**line, "repeated": suppressed} if suppressed else line

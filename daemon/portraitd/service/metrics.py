@@ -87,7 +87,7 @@ def metrics_of_process(settings: Settings, blocked_s: float, now_s: float) -> It
         "Log events by name, including suppressed repeats.",
         labels=["event"],
     )
-    for event, count in sorted(log_setup.repetition.counts.items()):
+    for event, count in sorted(log_setup.repeat_filter.counts.items()):
         events.add_metric([event], count)
     yield events
     folders = {

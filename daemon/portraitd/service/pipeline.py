@@ -25,7 +25,7 @@ from portraitd.people.review import Review, ReviewPace
 from portraitd.people.tree.people_tree import PeopleTree
 from portraitd.service.control import ControlStage
 from portraitd.service.control_files import ControlFiles
-from portraitd.service.erasure_stage import ErasureStage, Places
+from portraitd.service.erasure_stage import ErasureStage
 from portraitd.service.executors import Executors, RemoteWorkerRecorder
 from portraitd.service.share_probe import ShareGuard, ShareProbe
 from portraitd.service.wakeup import Doorbell
@@ -157,8 +157,7 @@ class Service:
         )
         self.erasure = ErasureStage(
             Eraser(database),
-            Places.of(settings),
-            settings.privacy.keep_days,
+            settings,
             self._holds_faces,
             self._discard_jobs,
         )

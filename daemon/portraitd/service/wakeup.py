@@ -1,4 +1,4 @@
-"""What wakes the loop: the doorbell, and signals that ring it."""
+"""What wakes the main loop: the doorbell, and the signals that ring it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from types import FrameType
 
 
 class Doorbell:
-    """Wakes the one who waits. May be rung from any thread and from a signal handler."""
+    """Wakes the thread that waits. May be called from any thread and from a signal handler."""
 
     def __init__(self) -> None:
         # Not threading.Event: its set() takes a lock, and in a signal handler that interrupted
@@ -19,16 +19,16 @@ class Doorbell:
         self._rings: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def wake(self, reason: str) -> None:
-        """End the wait that is going on, or else the next one."""
-        # One ring is as good as a thousand: the look that follows it sees everything.
+        """End the current wait, or the next one."""
+        # One ring is enough: the tick that follows finds everything that happened.
         if self._rings.empty():
             self._rings.put(reason)
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait until it rings, and take every ring there is.
+        """Wait for a ring, and consume all that arrived.
 
         Returns:
-            Whether it rang; False after ``timeout_s`` without.
+            Whether it rang; False after ``timeout_s``.
         """
         try:
             self._rings.get(timeout=max(timeout_s, 0.0))
@@ -42,11 +42,11 @@ class Doorbell:
 
 
 class Button:
-    """Rings a doorbell, and says first that it was this one.
+    """Wakes a doorbell, and tells a stage first that it was this button.
 
     Args:
-        doorbell: Wakes whoever waits.
-        pressed: Called from any thread; must do no more than to set a flag.
+        doorbell: Wakes the main loop.
+        pressed: Called from any thread; may only set a flag.
     """
 
     def __init__(self, doorbell: Doorbell, pressed: Callable[[], None]) -> None:
@@ -54,16 +54,17 @@ class Button:
         self._pressed = pressed
 
     def wake(self, reason: str) -> None:
-        """Something happened."""
+        """Call ``pressed``, then wake the main loop."""
         self._pressed()
         self._doorbell.wake(reason)
 
 
 @contextmanager
 def stop_signals(doorbell: Doorbell) -> Iterator[Callable[[], bool]]:
-    """SIGTERM and SIGINT end the loop after its turn; a second one ends the process.
+    """Let SIGTERM and SIGINT end the loop after its tick; a second one ends the process.
 
-    Gives a function that says whether one was received.
+    Yields:
+        A function that returns whether a signal was received.
     """
     received: list[int] = []
 
@@ -81,10 +82,10 @@ def stop_signals(doorbell: Doorbell) -> Iterator[Callable[[], bool]]:
 def handled_by(
     handler: Callable[[int, FrameType | None], None], *numbers: signal.Signals
 ) -> Iterator[None]:
-    """Until the end, signals are handled so; then as before."""
-    before = {number: signal.signal(number, handler) for number in numbers}
+    """Handle signals with ``handler`` until the block ends."""
+    previous = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:
-        for number, earlier in before.items():
+        for number, earlier in previous.items():
             signal.signal(number, earlier)
