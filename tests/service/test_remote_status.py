@@ -26,7 +26,7 @@ def home(tmp_path: Path) -> Home:
     """A home whose workers are on other machines, with one slice open."""
     found = Home(tmp_path, workers={"kind": "dask", "address": "tcp://127.0.0.1:1"})
     database = Database.open(found.settings.state_dir)
-    RemoteWorkers(database).note(CLUSTER, [REFUSED, FAST])
+    RemoteWorkers(database).record(CLUSTER, [REFUSED, FAST])
     database.close()
     return found
 
@@ -36,8 +36,8 @@ def test_the_last_note_is_what_is_known(tmp_path: Path) -> None:
     remote_workers = RemoteWorkers(Database.open(tmp_path))
     assert (None, []) == (remote_workers.cluster(), remote_workers.members())
 
-    remote_workers.note(CLUSTER, [FAST])
-    remote_workers.note(replace(CLUSTER, reached=False), [REFUSED, FAST])
+    remote_workers.record(CLUSTER, [FAST])
+    remote_workers.record(replace(CLUSTER, reached=False), [REFUSED, FAST])
 
     assert replace(CLUSTER, reached=False) == remote_workers.cluster()
     assert [FAST, REFUSED] == remote_workers.members()

@@ -210,7 +210,7 @@ def test_problems_name_a_row_that_lost_its_video(database: Database) -> None:
 
 def test_a_second_lock_is_refused_with_the_holders_number(tmp_path: Path) -> None:
     """The line says who, where, and what to do instead."""
-    said = rf"process {os.getpid()}\) works on {tmp_path}; drop files into its inbox"
+    said = rf"process {os.getpid()}\) is using {tmp_path}; drop files into its inbox"
 
     with StoreLock(tmp_path), pytest.raises(AlreadyRunning, match=said), StoreLock(tmp_path):
         pass

@@ -10,9 +10,9 @@ from portraitd.datasets.split_assignment import SplitAssignment
 from portraitd.model.media_file import FileState
 from portraitd.store.database import Database
 from portraitd.store.dataset_store import DatasetStore
-from portraitd.store.detections import Detections
 from portraitd.store.erasure.eraser import Eraser, ErasureScope
 from portraitd.store.erasure.tombstones import Tombstones
+from portraitd.store.faces import FaceWriter
 from support.home import START_S
 from support.store import ENCODER, Store, embedding, slice_faces, video_facts
 
@@ -48,7 +48,7 @@ def test_a_copy_that_was_broken_off_is_forgotten_with_its_whole(tmp_path: Path) 
     store.database.execute("update videos set sha256 = 'whole' where id = 1")
     again = slice_faces(embedding(1))
     job = store.database.execute("select id from slices where video_id = 1").fetchone()[0]
-    Detections(store.database, Tombstones(store.database)).put(1, job, again, ENCODER, 9.0)
+    FaceWriter(store.database, Tombstones(store.database)).add(1, job, again, ENCODER, 9.0)
     eraser.erase(ErasureScope("video", (), (2,)), START_S)
 
     assert [] == store.database.execute("select id from faces where video_id = 1").fetchall()

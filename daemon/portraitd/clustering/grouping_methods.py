@@ -1,7 +1,7 @@
-"""The two ways from faces to people: tracks, density and assembly, or DBSCAN alone.
+"""The two grouping methods: incremental grouping of tracks, and plain DBSCAN over faces.
 
-Each says what is new since the last grouping, hands the grouping to a worker, and turns its
-answer into who everybody is. Nothing is put in force here.
+Each finds out what is new since the last grouping, submits a grouping to a worker, and turns the
+result into the person of each face. The results are recorded elsewhere.
 """
 
 from __future__ import annotations
@@ -40,30 +40,38 @@ from portraitd.store.tracks import TrackRows, TrackStore
 log = structlog.get_logger(stage="grouping")
 
 CANDIDATE_MARGIN = 0.08
-"""How far beyond the limit two people are still reported as close."""
+"""How far beyond the linkage limit two people are still merge candidates."""
 
 
 class GroupingMethod(Protocol):
-    """A way from faces to people."""
+    """How faces are grouped into people."""
 
     def arrivals(self) -> Arrivals:
-        """What has come since the grouping in force."""
+        """Return what is new since the last recorded grouping."""
 
-    def overtaken(self) -> bool:
-        """Whether people said something since the last ``begin``: its answer must not count."""
+    def is_superseded(self) -> bool:
+        """Return whether users made edits since the last ``begin``, so that its result is void."""
 
     def begin(self, last: GroupingRun | None) -> Future[Any]:
-        """Hand the grouping to a worker.
+        """Submit a grouping to a worker.
+
+        Args:
+            last: The grouping to continue from; None to group from scratch.
 
         Raises:
-            StoreError: The faces cannot be grouped together, or not be handed over.
+            StoreError: The faces come from several encoders, or their embeddings cannot be
+                written to a file for the worker.
         """
 
     def finish(self, answer: Any) -> PersonAssignment:
-        """Turn a worker's answer into who everybody is."""
+        """Turn the result of a worker into the person of each face or track."""
 
-    def tidy(self, snapshot: str) -> None:
-        """Remove what was written for a grouping, but not what the next one goes on from."""
+    def clean_up(self, snapshot: str) -> None:
+        """Remove the files written for a grouping.
+
+        Args:
+            snapshot: Name of the file that the next grouping continues from; it is kept.
+        """
 
 
 def make_method(
@@ -75,14 +83,14 @@ def make_method(
     executor: Executor,
     state_dir: Path,
 ) -> GroupingMethod:
-    """The method that the settings name."""
+    """Return the method that the settings name."""
     if settings.method == "dbscan":
         return DbscanMethod(settings, faces, people, ledger, executor, state_dir)
     return PeopleMethod(settings, faces, tracks, people, ledger, executor, state_dir)
 
 
 class DbscanMethod:
-    """DBSCAN over all faces, from the beginning each time: the pipeline portraitd descends from."""
+    """DBSCAN over all faces, from scratch each time: what portraitd did originally."""
 
     def __init__(
         self,
@@ -101,21 +109,21 @@ class DbscanMethod:
         self._executor = executor
         self._matrix = state_dir / "faces.f32"
         self._ids = np.empty(0, np.int64)
-        self._said = LedgerConstraints.nothing()
+        self._constraints = LedgerConstraints.empty()
 
     def arrivals(self) -> Arrivals:
         """See ``GroupingMethod``."""
         return self._people.arrivals(self._parameters, "faces")
 
-    def overtaken(self) -> bool:
+    def is_superseded(self) -> bool:
         """See ``GroupingMethod``."""
-        return self._ledger.last_id() != self._said.ledger_id
+        return self._ledger.last_id() != self._constraints.ledger_id
 
     def begin(self, last: GroupingRun | None) -> Future[NDArray[np.int64]]:
         """See ``GroupingMethod``."""
         require_one_encoder(self._faces)
         self._ids = self._faces.ids()
-        self._said = read_face_constraints(self._ledger, self._ids, self._faces.tracks())
+        self._constraints = read_face_constraints(self._ledger, self._ids, self._faces.tracks())
         try:
             with open(self._matrix, "wb", opener=private) as file:
                 for block in self._faces.embeddings():
@@ -123,7 +131,11 @@ class DbscanMethod:
         except OSError as error:
             raise StoreError(f"{self._matrix}: {error.strerror}") from error
         return self._executor.submit(
-            grouping_jobs.cluster, self._matrix, self._eps, self._min_samples, self._said.told
+            grouping_jobs.cluster,
+            self._matrix,
+            self._eps,
+            self._min_samples,
+            self._constraints.by_row,
         )
 
     def finish(self, answer: NDArray[np.int64]) -> PersonAssignment:
@@ -136,25 +148,25 @@ class DbscanMethod:
             np.ones(len(self._ids), np.int64),
             self._people.next_id(),
             kept=self._people.kept(),
-            pinned=self._said.told.pinned,
-            aside=self._said.told.aside,
+            pinned=self._constraints.by_row.pinned,
+            unsorted=self._constraints.by_row.unsorted,
         )
         return PersonAssignment(
             "faces",
             self._ids,
             carried,
             self._parameters,
-            ledger_id=self._said.ledger_id,
-            told=self._said.told.pinned > 0,
+            ledger_id=self._constraints.ledger_id,
+            is_pinned=self._constraints.by_row.pinned > 0,
         )
 
-    def tidy(self, snapshot: str) -> None:
+    def clean_up(self, snapshot: str) -> None:
         """See ``GroupingMethod``."""
         self._matrix.unlink(missing_ok=True)
 
 
 class PeopleMethod:
-    """Density and assembly over tracks; costs what is new."""
+    """Incremental DBSCAN and linkage over tracks, at a cost that depends on what is new."""
 
     def __init__(
         self,
@@ -170,7 +182,7 @@ class PeopleMethod:
         self.rule = GroupingRule(
             DbscanRule(eps, min_samples), AgglomerationRule(max_distance=settings.linkage)
         )
-        # All of it: a memory made with one rule is of no use to another.
+        # The whole rule: a snapshot made with one rule cannot be used with another.
         self._parameters = json.dumps(["people", asdict(self.rule)])
         self._faces = faces
         self._tracks = tracks
@@ -181,17 +193,17 @@ class PeopleMethod:
         self._matrix = TrackMatrix(state_dir / "tracks.f32", tracks)
         self._rows = tracks.rows()
         self._absent = np.empty(0, np.bool_)
-        self._let_go = self._absent
-        self._memory = ""
-        self._said = LedgerConstraints.nothing()
+        self._removed = self._absent
+        self._snapshot = ""
+        self._constraints = LedgerConstraints.empty()
 
     def arrivals(self) -> Arrivals:
         """See ``GroupingMethod``."""
         return self._people.arrivals(self._parameters, "tracks")
 
-    def overtaken(self) -> bool:
+    def is_superseded(self) -> bool:
         """See ``GroupingMethod``."""
-        return self._ledger.last_id() != self._said.ledger_id
+        return self._ledger.last_id() != self._constraints.ledger_id
 
     def begin(self, last: GroupingRun | None) -> Future[grouping_jobs.GroupingResult]:
         """See ``GroupingMethod``."""
@@ -201,11 +213,13 @@ class PeopleMethod:
             size = self._matrix.catch_up()
         except OSError as error:
             raise StoreError(f"{self._matrix.path}: {error.strerror}") from error
-        self._said = read_track_constraints(self._ledger, size)
-        # Not those that only take no part: whoever is excluded may be wanted back.
+        self._constraints = read_track_constraints(self._ledger, size)
+        # Without excluded tracks: a user may want them back.
         self._absent = np.ones(size, np.bool_)
         self._absent[self._tracks.ids() - 1] = False
-        tracks = arrays_by_row(self._rows, self._tracks.cannot_link(), size, self._said.told)
+        tracks = arrays_by_row(
+            self._rows, self._tracks.cannot_link(), size, self._constraints.by_row
+        )
         same_rule = last is not None and last.parameters == self._parameters
         request = grouping_jobs.GroupingRequest(
             folder=self._folder,
@@ -213,7 +227,7 @@ class PeopleMethod:
             tracks=tracks,
             snapshot=last.snapshot if last and same_rule else "",
             rule=self.rule,
-            reach=self.rule.assembly.max_distance + CANDIDATE_MARGIN,
+            candidate_distance=self.rule.agglomeration.max_distance + CANDIDATE_MARGIN,
         )
         return self._executor.submit(grouping_jobs.group, request)
 
@@ -222,44 +236,44 @@ class PeopleMethod:
         now = self._tracks.rows()
         person_of = dict(zip(now.ids.tolist(), now.persons.tolist(), strict=True))
         previous = np.array([person_of.get(one, 0) for one in self._rows.ids.tolist()], np.int64)
-        at, told = self._rows.ids - 1, self._said.told
+        at, constraints = self._rows.ids - 1, self._constraints.by_row
         carried = carry_over(
             answer.groups[at],
             previous,
             self._rows.faces,
             self._people.next_id(),
             kept=self._people.kept(),
-            pinned=np.where(told.gone[at], 0, told.pinned[at]),
-            aside=told.aside[at],
+            pinned=np.where(constraints.excluded[at], 0, constraints.pinned[at]),
+            unsorted=constraints.unsorted[at],
         )
-        self._let_go, self._memory = self._absent, answer.snapshot
+        self._removed, self._snapshot = self._absent, answer.snapshot
         return PersonAssignment(
             "tracks",
             self._rows.ids,
             carried,
             self._parameters,
             answer.snapshot,
-            _close(answer, at, carried.people),
-            self._said.ledger_id,
-            told.pinned[at] > 0,
+            _to_person_pairs(answer, at, carried.people),
+            self._constraints.ledger_id,
+            constraints.pinned[at] > 0,
         )
 
-    def tidy(self, snapshot: str) -> None:
+    def clean_up(self, snapshot: str) -> None:
         """See ``GroupingMethod``."""
         delete_other_snapshots(self._folder, snapshot)
-        if snapshot and snapshot == self._memory:
-            # What this grouping let go, no later one reads.
+        if snapshot and snapshot == self._snapshot:
+            # No later grouping reads the rows that this one removed.
             try:
-                self._matrix.erase(self._let_go)
+                self._matrix.erase(self._removed)
             except OSError as error:
-                # The grouping is in force; the next one tries again.
+                # The grouping is recorded; the next one tries again.
                 log.warning("rows_not_erased", path=str(self._matrix.path), reason=error.strerror)
 
 
-def _close(
+def _to_person_pairs(
     answer: grouping_jobs.GroupingResult, rows: NDArray[np.int64], people: NDArray[np.int64]
 ) -> list[tuple[int, int, float]]:
-    """Pairs of groups that lie close, as pairs of people; the nearest distance of each."""
+    """Turn pairs of groups into pairs of people, each with its smallest distance."""
     person_of = dict(zip(answer.groups[rows].tolist(), people.tolist(), strict=True))
     found: dict[tuple[int, int], float] = {}
     pairs = zip(
@@ -273,35 +287,35 @@ def _close(
 
 
 def arrays_by_row(
-    rows: TrackRows, cannot_link: NDArray[np.int64], size: int, told: GroupingConstraints
+    rows: TrackRows, cannot_link: NDArray[np.int64], size: int, constraints: GroupingConstraints
 ) -> dict[str, Any]:
-    """Spread what is known of the tracks over the rows of the matrix; a gap is a track gone."""
+    """Return the arrays of a ``GroupingRequest``; rows of deleted tracks are excluded."""
     at = rows.ids - 1
     arrays: dict[str, Any] = {
         "variances": np.zeros(size),
         "quality": np.zeros(size),
         "faces": np.zeros(size, np.int64),
-        "pinned": told.pinned,
-        "seeds": told.seeds,
-        "gone": np.ones(size, np.bool_),
-        "cannot_link": np.concatenate([cannot_link - 1, told.against]),
+        "pinned": constraints.pinned,
+        "seeds": constraints.seeds,
+        "excluded": np.ones(size, np.bool_),
+        "cannot_link": np.concatenate([cannot_link - 1, constraints.cannot_link]),
     }
     arrays["variances"][at] = rows.variances
     arrays["quality"][at] = rows.quality
     arrays["faces"][at] = rows.faces
-    arrays["gone"][at] = told.gone[at]
+    arrays["excluded"][at] = constraints.excluded[at]
     return arrays
 
 
 def require_one_encoder(faces: Faces) -> None:
-    """Embeddings of different encoders cannot be compared.
+    """Check that all embeddings can be compared.
 
     Raises:
-        StoreError: There are faces of several.
+        StoreError: The faces come from several encoders.
     """
     encoders = faces.encoders()
     if len(encoders) > 1:
         raise StoreError(
-            f"faces of several encoders in one store ({', '.join(encoders)}): their "
-            "embeddings cannot be compared; `portraitd rebuild` looks at all videos again"
+            f"the store has faces from several encoders ({', '.join(encoders)}), whose embeddings "
+            "cannot be compared; run `portraitd rebuild` to reprocess all videos"
         )

@@ -1,4 +1,4 @@
-"""Gives the faces of every finished video their tracks."""
+"""Build the tracks of every finished video."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ BACK_OFF_S = 60.0
 
 
 class TrackingStage(Stage):
-    """Follows faces through the videos whose slices have all ended, one video at a time.
+    """Submits the faces of videos whose slices are all done to a worker, one video at a time.
 
-    A video whose job dies waits a minute, and the others go on. After so many attempts its faces
-    are followed no more: each is a track of its own. Where that dies as often, the video stays
-    without tracks until the next start, with the reason beside its name.
+    A video whose job fails is tried again after a minute; the others continue. After
+    ``attempts`` failures each of its faces becomes a track of its own. If that fails as often,
+    the video stays without tracks until the next start, and the reason is recorded.
 
     Args:
-        tracks: Where they are kept.
-        executor: Where they are made.
-        ring: Called, from any thread, when they have come back.
-        attempts: How often a job that dies is tried.
+        tracks: Where tracks are recorded.
+        executor: Where they are built.
+        wake: Called, from any thread, when a result has arrived.
+        attempts: How often a failing job is tried.
     """
 
     phase = "faces"
@@ -42,29 +42,29 @@ class TrackingStage(Stage):
     ) -> None:
         self._tracks = tracks
         self._executor = executor
-        self._ring = wake
+        self._wake = wake
         self._attempts = attempts
         self._running: Future[VideoTracks] | None = None
         self._video_id = 0
         self._face_ids: Indices = np.empty(0, np.int64)
-        # By video; forgotten with the process, so that each start tries again.
-        self._died: Counter[int] = Counter()
+        # By video; not stored, so that each start tries again.
+        self._failures: Counter[int] = Counter()
         self._pauses: dict[int, BackOff] = {}
         self._given_up: set[int] = set()
         self._blocked = ""
 
     @property
     def blocked(self) -> str:
-        """Return why the last video got no tracks; empty if it did."""
+        """Return why tracking the last video failed; empty if it did not."""
         return self._blocked
 
     @property
     def pending(self) -> bool:
-        """Whether a finished video still waits for its tracks."""
+        """Return whether a finished video still has no tracks."""
         return self._running is not None or self._tracks.untracked(self._given_up) is not None
 
     def tick(self, now: Now) -> None:
-        """Record the tracks that have come back, and begin with the next video."""
+        """Record a result that has arrived, and submit the next video."""
         while self._running is not None or self._begin(now):
             if self._running is None or not self._running.done():
                 return
@@ -72,7 +72,7 @@ class TrackingStage(Stage):
             self._running = None
 
     def release(self) -> None:
-        """Forget what is out; the next start does it again."""
+        """Drop the running job; the next start repeats it."""
         self._running = None
 
     def _begin(self, now: Now) -> bool:
@@ -82,19 +82,19 @@ class TrackingStage(Stage):
             return False
         self._video_id = video_id
         self._face_ids, faces = self._tracks.faces_of(video_id)
-        said = TrackConstraints(*self._tracks.constraints_of(video_id, self._face_ids))
-        if self._died[video_id] < self._attempts:
-            self._running = self._executor.submit(grouping_jobs.track, faces, said)
+        constraints = TrackConstraints(*self._tracks.constraints_of(video_id, self._face_ids))
+        if self._failures[video_id] < self._attempts:
+            self._running = self._executor.submit(grouping_jobs.track, faces, constraints)
         else:
             self._running = self._executor.submit(grouping_jobs.track_singly, faces)
-        self._running.add_done_callback(lambda _: self._ring())
+        self._running.add_done_callback(lambda _: self._wake())
         return True
 
     def _record(self, done: Future[VideoTracks], now: Now) -> None:
         try:
             found = done.result()
         except Exception as error:
-            self._lose(f"{type(error).__name__}: {error}", now)
+            self._handle_failure(f"{type(error).__name__}: {error}", now)
             return
         self._blocked = ""
         kept = self._tracks.record(
@@ -108,14 +108,14 @@ class TrackingStage(Stage):
         if kept:
             log.info("video_tracked", video=self._video_id, tracks=len(found.summary.faces))
 
-    def _lose(self, reason: str, now: Now) -> None:
-        """A worker died on it: the people there are stay in force, and it is tried again."""
+    def _handle_failure(self, reason: str, now: Now) -> None:
+        """Schedule another attempt; the current people are kept."""
         video = self._video_id
-        self._died[video] += 1
+        self._failures[video] += 1
         self._pauses.setdefault(video, BackOff(BACK_OFF_S)).start(now)
-        self._blocked = f"the tracks of video {video} failed: {reason}"
-        log.error("tracking_failed", video=video, attempt=self._died[video], reason=reason)
-        if self._died[video] == 2 * self._attempts:
+        self._blocked = f"tracking the faces of video {video} failed: {reason}"
+        log.error("tracking_failed", video=video, attempt=self._failures[video], reason=reason)
+        if self._failures[video] == 2 * self._attempts:
             self._given_up.add(video)
-            self._tracks.note_trouble(video, Reason.of(ReasonCode.TRACKING_FAILED, error=reason))
+            self._tracks.record_failure(video, Reason.of(ReasonCode.TRACKING_FAILED, error=reason))
             log.error("tracking_given_up", video=video, reason=reason)

@@ -60,17 +60,17 @@ class ReprocessingStage(Stage):
     def begin(self, now_s: float) -> ReprocessCounts:
         """Look at every video again."""
         begun = self._rebuild.begin(self._is_there, self._slice_s, now_s)
-        log.info("rebuild_begun", videos=begun.videos, left_out=begun.left_out)
+        log.info("rebuild_begun", videos=begun.videos, left_out=begun.skipped)
         return begun
 
     def tick(self, now: Now) -> None:
         """Replace the old faces once every video is reprocessed."""
         if not self._may_replace(now) or not self.ready:
             return
-        if self._rebuild.retry_others(self._encoder, self._slice_s, now.wall_s):
+        if self._rebuild.retry_other_encoders(self._encoder, self._slice_s, now.wall_s):
             return
         ended = self._rebuild.replace()
-        log.info("rebuild_ended", videos=ended.videos, frozen=ended.left_out)
+        log.info("rebuild_ended", videos=ended.videos, frozen=ended.skipped)
         self._on_replaced()
 
     def _is_there(self, known: KnownFile) -> bool:

@@ -199,7 +199,7 @@ class Review(Stage):
         except PublishError as error:
             self._seen.clear()
             self._trouble = error
-            if isinstance(error, MassDisappearance) and self._troubles.note(
+            if isinstance(error, MassDisappearance) and self._troubles.record(
                 ROOM, error.reason, now_s
             ):
                 log.error("portraits_disappeared", reason=str(error), reason_code=error.reason.code)

@@ -1,4 +1,4 @@
-"""Where jobs run by the settings: processes of this machine, or a cluster beside them."""
+"""The executors that the settings ask for: processes of this machine, and remote workers."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from portraitd.workers.pool import RoutedExecutor
 if TYPE_CHECKING:
     from portraitd.service.remote.remote_executor import DaskExecutor
 
-NOTE_GAP_S = 2.0
+RECORD_EVERY_S = 2.0
 
-FAR_JOBS: frozenset[Job] = frozenset({media_jobs.encode})
-"""What workers on other machines are asked for; all others read and write what lies here."""
+REMOTE_JOBS: frozenset[Job] = frozenset({media_jobs.encode})
+"""Jobs for workers on other machines; all others read and write files of this machine."""
 
-NEAR_JOBS: frozenset[Job] = (MEDIA_JOBS | NUMBER_JOBS | SET_JOBS) - FAR_JOBS
+LOCAL_JOBS: frozenset[Job] = (MEDIA_JOBS | NUMBER_JOBS | SET_JOBS) - REMOTE_JOBS
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,30 +44,30 @@ class Executors:
     """Where jobs run.
 
     Attributes:
-        executor: Takes every job.
-        places: How many jobs of this machine may be out at once.
-        cluster: The executor of other machines; None if there is none.
+        executor: Accepts every job.
+        slots: Number of jobs that may run on this machine at once.
+        cluster: The executor of remote workers; None if there is none.
     """
 
     executor: Executor
-    places: int
+    slots: int
     cluster: DaskExecutor | None = None
 
     @property
-    def slice_places(self) -> Callable[[], int] | None:
-        """How many slices may be out on other machines; None: slices take places here."""
+    def slice_slots(self) -> Callable[[], int] | None:
+        """Number of slices that remote workers may have at once; None: slices use slots here."""
         cluster = self.cluster
-        return None if cluster is None else lambda: cluster.places
+        return None if cluster is None else lambda: cluster.slots
 
 
 @contextmanager
-def open_workplace(
+def open_executors(
     settings: Settings, encoder: EncoderSettings, wake: Callable[[], None]
 ) -> Iterator[Executors]:
-    """Begin the workers of this machine, and connect to those of others.
+    """Create the pools of this machine, and connect to remote workers if the settings say so.
 
     Raises:
-        ConfigError: The cluster is set up wrongly, or its package is not installed.
+        ConfigError: The cluster is configured wrongly, or Dask is not installed.
     """
     workers = settings.workers
     if workers.kind == "local":
@@ -83,57 +83,57 @@ def open_workplace(
 
     network = Cluster(workers.cluster)
     limits = worker_limits(settings)
-    # Nothing is encoded here: no worker needs the models.
-    near = make_workers(settings, encoder, loads=False)
+    # Slices are not encoded here: no local worker needs the models.
+    local = make_workers(settings, encoder, loads=False)
     try:
-        identity = near.submit(media_jobs.encoder_identity, encoder).result()
-        with _proof(settings.inbox_dir) as proof:
-            terms = Requirements(
+        identity = local.submit(media_jobs.encoder_identity, encoder).result()
+        with _folder_check(settings.inbox_dir) as folder_check:
+            requirements = Requirements(
                 limits=limits,
                 encoder=encoder,
                 identity=identity,
-                proof=proof,
+                folder_check=folder_check,
                 ahead=workers.ahead,
                 cache_bytes=workers.cache_mb * 10**6,
                 answer_limit_s=2 * workers.time_limit_s + 60.0,
             )
-            far = DaskExecutor(network, terms, wake)
-            routed = RoutedExecutor(dict.fromkeys(NEAR_JOBS, near) | dict.fromkeys(FAR_JOBS, far))
+            remote = DaskExecutor(network, requirements, wake)
+            routed = RoutedExecutor(dict.fromkeys(LOCAL_JOBS, local) | dict.fromkeys(REMOTE_JOBS, remote))
             try:
-                yield Executors(routed, workers.processes, far)
+                yield Executors(routed, workers.processes, remote)
             finally:
-                far.shutdown(cancel_futures=True)
+                remote.shutdown(cancel_futures=True)
     finally:
-        near.shutdown(wait=True, cancel_futures=True)
+        local.shutdown(wait=True, cancel_futures=True)
 
 
 class RemoteWorkerRecorder(Stage):
-    """Keeps what ``status`` shows of other machines up to date, every two seconds.
+    """Records what ``status`` shows of remote workers, every two seconds.
 
     Args:
         database: The store.
-        cluster: The executor of other machines; None forgets what was noted.
+        cluster: The executor of remote workers; None to remove what was recorded.
     """
 
     def __init__(self, database: Database, cluster: DaskExecutor | None) -> None:
-        self._crew = RemoteWorkers(database)
+        self._remote_workers = RemoteWorkers(database)
         self._cluster = cluster
-        self._noted_s = float("-inf")
-        self._crew.clear()
+        self._recorded_s = float("-inf")
+        self._remote_workers.clear()
 
     def tick(self, now: Now) -> None:
         """Record the workers if that is due."""
         cluster = self._cluster
-        if cluster is None or now.steady_s - self._noted_s < NOTE_GAP_S:
+        if cluster is None or now.steady_s - self._recorded_s < RECORD_EVERY_S:
             return
-        self._noted_s = now.steady_s
-        state = ClusterState(cluster.address, cluster.dashboard, cluster.reached, now.wall_s)
-        self._crew.record(state, cluster.members())
+        self._recorded_s = now.steady_s
+        state = ClusterState(cluster.address, cluster.dashboard, cluster.is_connected, now.wall_s)
+        self._remote_workers.record(state, cluster.workers())
 
 
 @contextmanager
-def _proof(folder: Path) -> Iterator[Any]:
-    """A hidden file in the inbox, by which a worker can show that it sees the same folder."""
+def _folder_check(folder: Path) -> Iterator[Any]:
+    """Write a hidden file to the inbox; a worker that can read it sees the same folder."""
     from portraitd.service.remote.agent import SharedFolderCheck
 
     path = folder / f".portraitd-{secrets.token_hex(8)}"
@@ -142,7 +142,7 @@ def _proof(folder: Path) -> Iterator[Any]:
         path.write_bytes(content)
         facts = path.stat()
     except OSError:
-        # Where nothing can be laid down, every file is sent.
+        # Without the file, every video is sent.
         yield None
         return
     try:

@@ -1,4 +1,4 @@
-"""What stands in the way until somebody acts: written by a stage, shown by ``status``."""
+"""Stages that are blocked until somebody acts: written by a stage, shown by ``status``."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from portraitd.store.files import reason_of
 
 
 class BlockedStages:
-    """One reason a stage at most; none when all is well."""
+    """Keeps the reason of each blocked stage; at most one per stage."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def note(self, stage: str, reason: Reason, now_s: float) -> bool:
-        """A stage cannot go on. Returns whether that is news."""
+    def record(self, stage: str, reason: Reason, now_s: float) -> bool:
+        """Record that a stage is blocked. Return whether its reason is new."""
         if self.all().get(stage) == reason:
             return False
         self._db.execute(
@@ -29,7 +29,7 @@ class BlockedStages:
         return True
 
     def clear(self, stage: str) -> bool:
-        """A stage goes on. Returns whether anything had stood in its way."""
+        """Record that a stage is not blocked. Return whether it was."""
         return self._db.execute("delete from blocked_stages where stage = ?", (stage,)).rowcount > 0
 
     def all(self) -> dict[str, Reason]:

@@ -1,4 +1,4 @@
-"""The database file: opening, migrating, transactions, and the lock that keeps one writer."""
+"""The database file: open, migrate, transactions, and the lock that allows one writer."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from portraitd.model.errors import AlreadyRunning, StoreError
 FILE_NAME = "portraitd.sqlite3"
 APPLICATION_ID = 0x706F7274  # "port"
 
-LOOKED_THROUGH_BYTES = 256 << 20
-"""A store up to this size is looked through at every start: a second. `check` does it for all."""
+QUICK_CHECK_MAX_BYTES = 256 << 20
+"""A database up to this size is checked at every start, within a second; `check` has no limit."""
 
 DAMAGE_ADVICE = (
     "; the file is damaged: `portraitd restore` your last backup (the videos are not harmed)"
@@ -28,16 +28,17 @@ SQLITE_VERSION = sqlite3.sqlite_version
 
 
 class StoreLock:
-    """Held by the one process that may write. The system releases it when the process ends."""
+    """Lock of the one process that may write. The system releases it when the process ends."""
 
     def __init__(self, state_dir: Path) -> None:
         self._path = state_dir / "lock"
         self._lock = ExitStack()
 
     def __enter__(self) -> Self:
-        """
+        """Take the lock.
+
         Raises:
-            AlreadyRunning: Another process holds the lock; its number is in the message.
+            AlreadyRunning: Another process holds the lock; its id is in the message.
             StoreError: The state folder cannot be written.
         """
         try:
@@ -45,7 +46,7 @@ class StoreLock:
         except BlockingIOError:
             holder = self._path.read_bytes()[:32].decode("ascii", "replace").strip()
             raise AlreadyRunning(
-                f"another portraitd (process {holder or 'unknown'}) works on {self._path.parent}; "
+                f"another portraitd (process {holder or 'unknown'}) is using {self._path.parent}; "
                 "drop files into its inbox, or stop it first"
             ) from None
         except OSError as error:
@@ -67,8 +68,8 @@ class StoreLock:
         self._lock.close()
 
 
-class _Rows(sqlite3.Cursor):
-    """Rows that are read later, and may fail later: a statement ends with its last row."""
+class _Cursor(sqlite3.Cursor):
+    """A cursor whose reads raise ``StoreError``: a statement may fail at any of its rows."""
 
     def fetchone(self) -> Any:
         try:
@@ -96,7 +97,7 @@ class _Rows(sqlite3.Cursor):
 
 
 class Database:
-    """One connection to the store. The daemon's is the only one that writes."""
+    """One connection to the database. Only the holder of the ``StoreLock`` writes."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -104,7 +105,7 @@ class Database:
 
     @classmethod
     def open(cls, state_dir: Path) -> Self:
-        """Open for writing; creates the file and brings its schema up to date.
+        """Open for writing; create the file, and migrate it to the newest schema.
 
         Raises:
             StoreError: The file is damaged, from a newer portraitd, or cannot be written.
@@ -112,8 +113,8 @@ class Database:
         path = state_dir / FILE_NAME
         database = cls.open_file(path)
         try:
-            if path.stat().st_size <= LOOKED_THROUGH_BYTES:
-                database._look_through(path)
+            if path.stat().st_size <= QUICK_CHECK_MAX_BYTES:
+                database._quick_check(path)
         except BaseException:
             database.close()
             raise
@@ -121,7 +122,7 @@ class Database:
 
     @classmethod
     def open_file(cls, path: Path) -> Self:
-        """As ``open``, for a store that lies elsewhere under another name."""
+        """Open a database under any path, as ``open`` does."""
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         except OSError as error:
@@ -143,10 +144,10 @@ class Database:
 
     @classmethod
     def open_to_read(cls, state_dir: Path) -> Self:
-        """Open for reading beside a running daemon.
+        """Open for reading beside a running service.
 
         Raises:
-            StoreError: There is no store yet, or it cannot be read.
+            StoreError: There is no database yet, or it cannot be read.
         """
         path = state_dir / FILE_NAME
         if not path.is_file():
@@ -155,7 +156,7 @@ class Database:
             connection.execute("pragma query_only = on")
             version, newest = _version(connection), len(_migrations())
             if version > newest:
-                raise StoreError(_from_a_newer(path, version))
+                raise StoreError(_newer_schema(path, version))
             if version < newest:
                 raise StoreError(
                     f"{path}: schema {version}, this portraitd reads {newest}; "
@@ -179,12 +180,12 @@ class Database:
 
     @property
     def name(self) -> str:
-        """Another one for each store there ever was."""
+        """The random name of this database, by which its people tree knows it."""
         return str(self.execute("select name from store_name").fetchone()["name"])
 
     @property
     def changes(self) -> int:
-        """Rows written, and writes taken back: unchanged means that the store is unchanged."""
+        """Count of written rows and rollbacks; while it is the same, so is the database."""
         return self._connection.total_changes + self._rollbacks
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
@@ -194,7 +195,7 @@ class Database:
             StoreError: The machine is at fault (disk full, I/O error, damaged file).
         """
         try:
-            return self._connection.cursor(_Rows).execute(sql, parameters)
+            return self._connection.cursor(_Cursor).execute(sql, parameters)
         except sqlite3.DatabaseError as error:
             raise _unusable(error) from error
 
@@ -211,7 +212,10 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing. Immediate: a read that turns into a write would fail at once as busy."""
+        """Commit everything or nothing.
+
+        Immediate: a transaction that starts with a read would fail as busy at its first write.
+        """
         self.execute("begin immediate")
         try:
             yield
@@ -224,13 +228,13 @@ class Database:
             raise
 
     def problems(self) -> list[str]:
-        """What SQLite itself finds wrong with the file; empty if sound."""
+        """Return what SQLite finds wrong with the file; empty if it is sound."""
         found = [str(row[0]) for row in self.execute("pragma integrity_check(20)")]
         broken = [f"{row[0]} row {row[1]}" for row in self.execute("pragma foreign_key_check")]
         return [line for line in found if line != "ok"] + broken
 
-    def _look_through(self, path: Path) -> None:
-        """Raise if the file is damaged: found now it costs a restore, found later more."""
+    def _quick_check(self, path: Path) -> None:
+        """Raise ``StoreError`` if the file is damaged: the sooner, the less is lost."""
         found = [str(row[0]) for row in self.execute("pragma quick_check(1)")]
         if found != ["ok"]:
             raise StoreError(f"{path}: {'; '.join(found)}{DAMAGE_ADVICE}")
@@ -238,7 +242,7 @@ class Database:
     def _migrate(self, path: Path) -> None:
         version, migrations = _version(self._connection), _migrations()
         if version > len(migrations):
-            raise StoreError(_from_a_newer(path, version))
+            raise StoreError(_newer_schema(path, version))
         for number in range(version + 1, len(migrations) + 1):
             with self.transaction():
                 # One statement at a time: executescript would commit the open transaction.
@@ -250,7 +254,7 @@ class Database:
 
 @contextmanager
 def _connected(path: Path) -> Iterator[sqlite3.Connection]:
-    """A new connection; closed again if it cannot be used."""
+    """Open a connection; close it if it cannot be used."""
     connection = sqlite3.connect(path, isolation_level=None, timeout=10.0)
     try:
         connection.row_factory = sqlite3.Row
@@ -267,12 +271,12 @@ def _unusable(error: sqlite3.DatabaseError) -> StoreError:
 
 
 def _advice(error: sqlite3.DatabaseError) -> str:
-    """What helps, where only one thing does."""
+    """Return what the operator can do, where only one thing helps."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return DAMAGE_ADVICE if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) else ""
 
 
-def _from_a_newer(path: Path, version: int) -> str:
+def _newer_schema(path: Path, version: int) -> str:
     return (
         f"{path}: written by a newer portraitd (schema {version}, this one knows "
         f"{len(_migrations())}); install that version again"
@@ -283,8 +287,8 @@ def _version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("pragma user_version").fetchone()[0])
 
 
-def migrated() -> sqlite3.Connection:
-    """An empty store in memory, with the newest schema, to compare others with."""
+def new_in_memory() -> sqlite3.Connection:
+    """Return an empty database in memory with the newest schema, to compare others with."""
     connection = sqlite3.connect(":memory:", isolation_level=None)
     for script in _migrations():
         for statement in _statements(script):
@@ -293,12 +297,12 @@ def migrated() -> sqlite3.Connection:
 
 
 def newest_schema() -> int:
-    """The schema that this portraitd writes."""
+    """Return the schema version that this portraitd writes."""
     return len(_migrations())
 
 
 def _migrations() -> list[str]:
-    """The scripts in order; the first is number 1."""
+    """Return the scripts in order; the first is number 1."""
     folder = resources.files("portraitd.store") / "migrations"
     names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
     return [(folder / name).read_text(encoding="utf-8") for name in names]

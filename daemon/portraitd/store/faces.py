@@ -1,27 +1,29 @@
-"""The faces that were found: reading them back for a grouping, for people, for scripts."""
+"""Faces: written as workers found them; read for grouping, the people tree and scripts."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.model.face import EMBEDDING_SIZE, Box, Embeddings
+from portraitd.model.face import EMBEDDING_SIZE, Box, Embeddings, SliceFaces
 from portraitd.model.face_quality import portrait_rank
 from portraitd.model.track import l2_normalised
+from portraitd.store.corrections.face_fingerprints import CONTENTS_SQL
 from portraitd.store.database import Database
+from portraitd.store.erasure.tombstones import Tombstones
 
 CHUNK = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class StoredFace:
-    """A face with where it was seen and whose it is; the box is the part inside the frame."""
+    """A face, where it was seen and whose it is; the box is clipped to the frame."""
 
     id: int
     source: Path
@@ -34,8 +36,71 @@ class StoredFace:
     name: str | None
 
 
+class FaceWriter:
+    """Stores the faces that workers found, without those that were erased.
+
+    Args:
+        database: Where they go.
+        tombstones: What was erased.
+    """
+
+    def __init__(self, database: Database, tombstones: Tombstones) -> None:
+        self._db = database
+        self._tombstones = tombstones
+
+    def add(
+        self, video_id: int, slice_id: int, result: SliceFaces, encoder: str, now_s: float
+    ) -> None:
+        """Store the faces of one slice, within the caller's transaction.
+
+        Args:
+            video_id: The video or photo.
+            slice_id: The slice of it.
+            result: What a worker found there.
+            encoder: The embedding space.
+            now_s: The time.
+        """
+        video = self._db.execute("select * from videos where id = ?", (video_id,)).fetchone()
+        size_px, detections = (video["width_px"], video["height_px"]), list(result.detections)
+        for sha256 in self.contents(video_id):
+            detections = self._tombstones.without_erased(sha256, size_px, detections)
+        for detection in detections:
+            face, portrait = detection.face, detection.portrait
+            face_id = self._db.execute(
+                """
+                insert into faces (video_id, slice_id, t_s, box_left, box_top, box_right,
+                    box_bottom, score, landmarks, size_px, sharpness, frontal, confidence,
+                    encoder, embedding, added_at)
+                values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                """,
+                (
+                    video_id,
+                    slice_id,
+                    detection.t_s,
+                    *face.box,
+                    face.score,
+                    _packed(face.landmarks),
+                    face.quality.size_px,
+                    face.quality.sharpness,
+                    face.quality.frontal,
+                    face.quality.confidence,
+                    encoder,
+                    face.embedding.astype("<f4").tobytes(),
+                    now_s,
+                ),
+            ).lastrowid
+            self._db.execute(
+                "insert into portraits values (?, ?, ?, ?, ?, ?)",
+                (face_id, *portrait.area, portrait.jpeg),
+            )
+
+    def contents(self, video_id: int) -> list[str]:
+        """Return the SHA-256 of a video and of its partial copies."""
+        return [row[0] for row in self._db.execute(CONTENTS_SQL, (video_id,))]
+
+
 class Faces:
-    """The faces of all videos."""
+    """Reads the faces of all videos."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
@@ -44,22 +109,22 @@ class Faces:
         return int(self._db.execute("select count(*) from faces").fetchone()[0])
 
     def encoders(self) -> list[str]:
-        """The embedding spaces in use; more than one cannot be grouped together."""
+        """Return the embedding spaces in use; faces of different ones cannot be compared."""
         rows = self._db.execute("select distinct encoder from grouped_faces order by encoder")
         return [row["encoder"] for row in rows]
 
     def ids(self) -> NDArray[np.int64]:
-        """Of every face that takes part in a grouping, rising."""
+        """Return the ids of all faces that take part in grouping, rising."""
         rows = self._db.execute("select id from grouped_faces order by id").fetchall()
         return np.fromiter((row["id"] for row in rows), np.int64, len(rows))
 
     def persons(self) -> NDArray[np.int64]:
-        """The person of every face in the order of ``ids``; 0 for none."""
+        """Return the person of every face in the order of ``ids``; 0 for none."""
         rows = self._db.execute("select coalesce(person_id, 0) as p from grouped_faces order by id")
         return np.fromiter((row["p"] for row in rows), np.int64)
 
     def persons_of(self, face_ids: Iterable[int]) -> dict[int, int | None]:
-        """The person of each of some faces, those that are not there left out."""
+        """Return the person of each of these faces, without those that do not exist."""
         found = {}
         for face_id in face_ids:
             row = self._db.execute(
@@ -70,20 +135,20 @@ class Faces:
         return found
 
     def tracks(self) -> NDArray[np.int64]:
-        """The track of every face in the order of ``ids``; 0 while it has none."""
+        """Return the track of every face in the order of ``ids``; 0 while it has none."""
         rows = self._db.execute(
             "select coalesce(track_id, 0) as t from grouped_faces order by id"
         ).fetchall()
         return np.fromiter((row["t"] for row in rows), np.int64, len(rows))
 
     def embeddings(self) -> Iterator[Embeddings]:
-        """All embeddings in the order of ``ids``, some thousand rows at a time."""
+        """Yield all embeddings in the order of ``ids``, some thousand rows at a time."""
         cursor = self._db.execute("select embedding from grouped_faces order by id")
         while rows := cursor.fetchmany(CHUNK):
             yield _matrix(rows)
 
     def embeddings_of(self, face_ids: list[int]) -> Embeddings:
-        """Shape ``(len(face_ids), 128)``, in the order asked for."""
+        """Return embeddings, shape ``(len(face_ids), 128)``, in the order of ``face_ids``."""
         rows = [
             self._db.execute("select embedding from faces where id = ?", (face_id,)).fetchone()
             for face_id in face_ids
@@ -91,7 +156,7 @@ class Faces:
         return _matrix(rows)
 
     def neighbour_distances(self) -> NDArray[np.float64]:
-        """Distances between faces that follow each other in a track: surely one person."""
+        """Return the distances between consecutive faces of a track: surely the same person."""
         rows = self._db.execute(
             """
             select track_id, embedding from faces
@@ -111,10 +176,10 @@ class Faces:
         return np.array(distances, np.float64)
 
     def portrait(self, face_id: int) -> bytes:
-        """The JPEG that was cut for a face.
+        """Return the portrait of a face as JPEG.
 
         Raises:
-            KeyError: There is no such face.
+            KeyError: The face does not exist.
         """
         row = self._db.execute(
             "select jpeg from portraits where face_id = ?", (face_id,)
@@ -135,7 +200,7 @@ class Faces:
         return portrait_rank(*measures.T)
 
     def listing(self) -> Iterator[StoredFace]:
-        """Every face, by source and time."""
+        """Yield every face, by source and time."""
         rows = self._db.execute(
             """
             select faces.*, videos.sha256, width_px, height_px, people.name,
@@ -168,3 +233,7 @@ def _box(row: sqlite3.Row) -> Box:
 def _matrix(rows: list[sqlite3.Row]) -> Embeddings:
     joined = b"".join(row["embedding"] for row in rows)
     return np.frombuffer(joined, "<f4").reshape(len(rows), EMBEDDING_SIZE)
+
+
+def _packed(landmarks: Sequence[tuple[float, float]] | None) -> bytes | None:
+    return None if landmarks is None else np.asarray(landmarks, "<f4").tobytes()

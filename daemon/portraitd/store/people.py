@@ -1,4 +1,4 @@
-"""People and the grouping_runs that found them."""
+"""People, and the grouping runs that found them."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from portraitd.model.person import CarriedOver
 from portraitd.store.database import Database
 
 Unit = Literal["faces", "tracks"]
-"""What a grouping counts as one."""
+"""What a grouping treats as one item."""
 
 
 @dataclass(frozen=True, slots=True)
 class GroupingRun:
-    """What one grouping of all faces came to.
+    """One grouping of all faces, with its figures.
 
     Attributes:
         id: Rising.
-        parameters: What it was grouped with.
-        last_id: The newest face or track it knew.
-        faces, tracks: How many there were.
+        parameters: The settings it used.
+        last_id: The newest face or track it included.
+        faces, tracks: How many it included.
         people: People with a face.
-        unassigned: Faces of nobody.
-        churn: Faces that had a person and have another one, or none.
-        names_lost: People with a name who have no face any more; must be 0.
+        unassigned: Faces without a person.
+        churn: Faces that had a person and have another one now, or none.
+        names_lost: People with a name who have no face left; must be 0.
         violations: Faces of one person in one frame, beyond the first; must be 0.
-        seconds: What it took.
+        seconds: How long it took.
         finished_at: When.
-        snapshot: Name of the file that the next grouping goes on from.
-        ledger_id: The newest row of the ledger it knew.
-        forced: As violations, but because somebody put both there.
+        snapshot: Name of the file that the next grouping continues from.
+        ledger_id: The newest ledger entry it applied.
+        forced: As violations, but where edits put both faces there.
     """
 
     id: int
@@ -57,17 +57,17 @@ class GroupingRun:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PersonAssignment:
-    """Who everybody is, as a grouping says.
+    """Result of a grouping: the person of each face or track.
 
     Attributes:
         unit: Whether ``ids`` are those of faces or of tracks.
         ids: Shape ``(n,)``, rising.
         carried: The person of each, and what became of people.
-        parameters: What it was grouped with.
-        snapshot: Name of the file that the next grouping goes on from.
-        close: Two people, and the distance between them, who may be one.
-        ledger_id: The newest row of the ledger it knew.
-        told: Shape ``(n,)``; which of them somebody placed. None for none.
+        parameters: The settings it used.
+        snapshot: Name of the file that the next grouping continues from.
+        merge_candidates: Two people who may be one, and the distance between them.
+        ledger_id: The newest ledger entry it applied.
+        is_pinned: Shape ``(n,)``; which of them an edit assigned. None for none.
     """
 
     unit: Unit
@@ -75,17 +75,17 @@ class PersonAssignment:
     carried: CarriedOver
     parameters: str
     snapshot: str = ""
-    close: Sequence[tuple[int, int, float]] = ()
+    merge_candidates: Sequence[tuple[int, int, float]] = ()
     ledger_id: int = 0
-    told: NDArray[np.bool_] | None = None
+    is_pinned: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Arrivals:
-    """Faces that no grouping with these parameters has seen.
+    """Faces and edits that no grouping with these parameters has included.
 
     Attributes:
-        stale: Whether anything is new at all.
+        stale: Whether there are any, or the grouping included faces that are deleted.
         oldest_s, newest_s: When the first and the last of them were stored.
     """
 
@@ -103,24 +103,23 @@ class Person:
 
 
 class People:
-    """Who was found."""
+    """Reads people, and records groupings."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
 
     def last_grouping_run(self) -> GroupingRun | None:
-        """The grouping in force."""
+        """Return the current grouping; None if there is none."""
         row = self._db.execute("select * from grouping_runs order by id desc limit 1").fetchone()
-        return _census(row) if row else None
+        return _grouping_run(row) if row else None
 
     def arrivals(self, parameters: str, unit: Unit) -> Arrivals:
-        """What has come since the last grouping; everything, if it used other parameters."""
+        """Return what is new since the last grouping; everything, if it used other parameters."""
         grouping_run = self.last_grouping_run()
         since = (
             grouping_run.last_id if grouping_run and grouping_run.parameters == parameters else 0
         )
         known = grouping_run and (grouping_run.faces if unit == "faces" else grouping_run.tracks)
-        # The two statements differ in their table; both are written out to be read.
         newer = {
             "faces": """
                 select min(added_at) as oldest, max(added_at) as newest,
@@ -135,22 +134,22 @@ class People:
                 """,
         }
         row = self._db.execute(newer[unit], (since,)).fetchone()
-        said = self._db.execute(
+        edits = self._db.execute(
             "select min(at) as oldest, max(at) as newest from ledger where id > ?",
             (grouping_run.ledger_id if grouping_run else 0,),
         ).fetchone()
-        # Fewer than the grouping knew: a video was forgotten, or a face excluded.
+        # Fewer than the grouping included: a video was erased, or a face excluded.
         stale = row["total"] < (known or 0)
-        times = [one for one in (*row[:2], *said) if one is not None]
+        times = [one for one in (*row[:2], *edits) if one is not None]
         return Arrivals(stale or bool(times), min(times, default=0.0), max(times, default=0.0))
 
     def next_id(self) -> int:
-        """The lowest id that no person ever had."""
+        """Return the lowest id that no person ever had."""
         row = self._db.execute("select seq from sqlite_sequence where name = 'people'").fetchone()
         return (row["seq"] if row else 0) + 1
 
     def kept(self) -> list[int]:
-        """People who have a name, are locked or are ignored."""
+        """Return the people who must not disappear: named, locked or ignored ones."""
         rows = self._db.execute(
             """
             select id from people
@@ -160,15 +159,15 @@ class People:
         return [row["id"] for row in rows]
 
     def ignored(self) -> set[int]:
-        """People who were put out of sight."""
+        """Return the ignored people."""
         return {row["id"] for row in self._db.execute("select id from people where ignored")}
 
     def record(self, grouped: PersonAssignment, seconds: float, now_s: float) -> GroupingRun:
-        """Put a grouping in force, in one transaction.
+        """Make a grouping the current one, in one transaction.
 
         Args:
-            grouped: Who everybody is.
-            seconds: What the grouping took.
+            grouped: Its result.
+            seconds: How long it took.
             now_s: When.
         """
         carried = grouped.carried
@@ -186,9 +185,11 @@ class People:
             )
             self._move(grouped)
             twice, forced = self._twice_in_a_frame(grouped.unit)
-            self._db.execute("drop table wanted")
+            self._db.execute("drop table assigned")
             self._db.execute("delete from merge_candidates")
-            self._db.executemany("insert into merge_candidates values (?, ?, ?)", grouped.close)
+            self._db.executemany(
+                "insert into merge_candidates values (?, ?, ?)", grouped.merge_candidates
+            )
             self._db.execute(
                 """
                 update people set merged_into = null where merged_into is not null
@@ -212,7 +213,7 @@ class People:
                 (
                     grouped.parameters,
                     int(grouped.ids[-1]) if len(grouped.ids) else 0,
-                    # As many as it knew: what was forgotten meanwhile makes it stale.
+                    # The number it included: an erasure in the meantime makes it stale.
                     len(grouped.ids) if grouped.unit == "faces" else None,
                     len(grouped.ids) if grouped.unit == "tracks" else None,
                     carried.churn,
@@ -225,55 +226,63 @@ class People:
                     forced,
                 ),
             ).fetchone()
-        return _census(row)
+        return _grouping_run(row)
 
     def _move(self, grouped: PersonAssignment) -> None:
-        """Give every face the person it belongs to now; write only where that differs."""
+        """Give every face its person; write only where that differs."""
         persons = [person or None for person in grouped.carried.people.tolist()]
-        told = grouped.told if grouped.told is not None else np.zeros(len(grouped.ids), np.bool_)
-        rows = list(zip(grouped.ids.tolist(), persons, told.tolist(), strict=True))
+        is_pinned = grouped.is_pinned
+        if is_pinned is None:
+            is_pinned = np.zeros(len(grouped.ids), np.bool_)
+        rows = list(zip(grouped.ids.tolist(), persons, is_pinned.tolist(), strict=True))
         self._db.execute(
-            "create temp table wanted (id integer primary key, person_id integer, told integer)"
+            """
+            create temp table assigned
+                (id integer primary key, person_id integer, is_pinned integer)
+            """
         )
-        self._db.executemany("insert into wanted values (?, ?, ?)", rows)
+        self._db.executemany("insert into assigned values (?, ?, ?)", rows)
         moves = {
             "faces": """
-                update faces set person_id = wanted.person_id from wanted
-                where wanted.id = faces.id and faces.person_id is not wanted.person_id
+                update faces set person_id = assigned.person_id from assigned
+                where assigned.id = faces.id and faces.person_id is not assigned.person_id
                 """,
             "tracks": """
-                update faces set person_id = wanted.person_id from wanted
-                where wanted.id = faces.track_id and faces.person_id is not wanted.person_id
+                update faces set person_id = assigned.person_id from assigned
+                where assigned.id = faces.track_id and faces.person_id is not assigned.person_id
                 """,
         }
         self._db.execute(moves[grouped.unit])
 
     def _twice_in_a_frame(self, unit: Unit) -> tuple[int, int]:
-        """Faces of one person in one frame, beyond the first; and those that were put there."""
-        told = {
-            "faces": "left join wanted on wanted.id = faces.id",
-            "tracks": "left join wanted on wanted.id = faces.track_id",
+        """Return how many faces are not the first of their person in a frame, and how many
+        of those were pinned there.
+        """
+        joins = {
+            "faces": "left join assigned on assigned.id = faces.id",
+            "tracks": "left join assigned on assigned.id = faces.track_id",
         }
         row = self._db.execute(
             f"""
-            select coalesce(sum(n - 1), 0), coalesce(sum(max(0, placed - 1)), 0) from (
-                select count(*) as n, total(told) as placed from faces {told[unit]}
+            select coalesce(sum(n - 1), 0), coalesce(sum(max(0, pinned - 1)), 0) from (
+                select count(*) as n, total(is_pinned) as pinned from faces {joins[unit]}
                 where faces.person_id is not null
                 group by video_id, t_s, faces.person_id having n > 1)
             """  # noqa: S608 - one of two constants
         ).fetchone()
         return int(row[0]), int(row[1])
 
-    def close(self) -> list[tuple[int, int, float]]:
-        """Pairs of people who may be one, and the distance between them, the nearest first."""
+    def merge_candidates(self) -> list[tuple[int, int, float]]:
+        """Return pairs of people who may be one, and their distance, the nearest first."""
         rows = self._db.execute("select * from merge_candidates order by distance")
         return [tuple(row) for row in rows]
 
     def empty(self) -> set[int]:
-        """People who hold no face now: everything of theirs was placed elsewhere or hidden."""
+        """Return people without a face: all of theirs were assigned elsewhere or excluded."""
         rows = self._db.execute(
             """
-            select id from people where not exists (select 1 from faces where person_id = people.id)
+            select id from people
+            where not exists (select 1 from faces where person_id = people.id)
             """
         )
         return {row["id"] for row in rows}
@@ -287,7 +296,7 @@ class People:
         return int(self._db.execute(sql).fetchone()[0])
 
     def present(self) -> list[Person]:
-        """People who have at least one face, by id."""
+        """Return the people who have at least one face, by id."""
         rows = self._db.execute(
             """
             select id, name from people
@@ -297,5 +306,5 @@ class People:
         return [Person(row["id"], row["name"]) for row in rows]
 
 
-def _census(row: sqlite3.Row) -> GroupingRun:
+def _grouping_run(row: sqlite3.Row) -> GroupingRun:
     return GroupingRun(**{key: row[key] for key in GroupingRun.__dataclass_fields__})

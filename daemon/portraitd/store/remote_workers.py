@@ -1,4 +1,4 @@
-"""Workers on other machines, as the running service last saw them: written for ``status``."""
+"""Remote workers, as the service last saw them: written for the status command."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from portraitd.store.database import Database
 
 @dataclass(frozen=True, slots=True)
 class RemoteWorker:
-    """A worker.
+    """A remote worker.
 
     Attributes:
         address: Where it listens.
-        host: The machine's own name.
-        state: ``asked`` (who it is), ``accepted``, or ``refused``.
+        host: Name of its machine.
+        state: ``asked`` for its version and settings, ``accepted`` or ``refused``.
         reason: Why it was refused.
-        processes: How many slices it works on at once.
-        slices_out: Slices it was given and has not answered.
-        slices_done: Slices it has answered.
+        processes: How many slices it processes at once.
+        slices_out: Slices it was given and has not finished.
+        slices_done: Slices it has finished.
         footage_s: Seconds of footage in those.
         work_s: Seconds its processes took for them.
-        receives_files: Whether files are sent to it; else it reads them under the same path.
+        receives_files: Whether files are sent to it; otherwise it reads them under the same path.
     """
 
     address: str
@@ -39,13 +39,13 @@ class RemoteWorker:
 
 @dataclass(frozen=True, slots=True)
 class ClusterState:
-    """The scheduler that the workers belong to.
+    """The Dask scheduler of the remote workers.
 
     Attributes:
         address: Of the scheduler.
-        dashboard: Its page for people; empty if there is none.
+        dashboard: URL of its web page; empty if there is none.
         reached: Whether it answers.
-        seen_at: Wall clock of this note.
+        seen_at: Wall clock time of this state.
     """
 
     address: str
@@ -55,13 +55,13 @@ class ClusterState:
 
 
 class RemoteWorkers:
-    """The last note about the workers; it replaces the one before."""
+    """Keeps the last known state of the scheduler and its workers."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def note(self, cluster: ClusterState, members: Sequence[RemoteWorker]) -> None:
-        """Write down how things stand."""
+    def record(self, cluster: ClusterState, members: Sequence[RemoteWorker]) -> None:
+        """Replace the last known state."""
         with self._db.transaction():
             self.clear()
             self._db.execute("insert into cluster values (1, ?, ?, ?, ?)", astuple(cluster))
@@ -71,29 +71,29 @@ class RemoteWorkers:
             )
 
     def clear(self) -> None:
-        """Forget the note: the service uses no cluster, or has ended."""
+        """Delete the last known state: the service uses no cluster, or has stopped."""
         self._db.execute("delete from cluster")
         self._db.execute("delete from remote_workers")
 
     def cluster(self) -> ClusterState | None:
-        """The scheduler, if one is used."""
+        """Return the scheduler, if one is used."""
         row = self._db.execute("select * from cluster").fetchone()
         if row is None:
             return None
         return ClusterState(row["address"], row["dashboard"], bool(row["reached"]), row["seen_at"])
 
-    def at_once(self, here: int) -> int:
-        """How many slices are worked on at once: on other machines, or ``here`` without them."""
+    def parallel_slices(self, local: int) -> int:
+        """Return how many slices are processed at once: by remote workers, or else ``local``."""
         row = self._db.execute(
             """
             select exists (select 1 from cluster),
                 coalesce((select sum(processes) from remote_workers where state = 'accepted'), 0)
             """
         ).fetchone()
-        return int(row[1]) if row[0] else here
+        return int(row[1]) if row[0] else local
 
     def members(self) -> list[RemoteWorker]:
-        """The workers, by address."""
+        """Return the workers, by address."""
         rows = self._db.execute("select * from remote_workers order by address")
         return [
             RemoteWorker(

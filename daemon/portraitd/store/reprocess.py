@@ -1,9 +1,9 @@
-"""Looking at every video again: what is found stands beside the old until all of it is there.
+"""Queue of videos to reprocess: the new faces are kept beside the old until all are ready.
 
-A video that is looked at again gets a row of its own, with its own slices, faces and tracks,
-that names the one it will replace. Until the last of them has ended, nothing of it is counted,
-grouped or shown. Then all take the place of the old in one transaction. Rows are enough to go on
-after a crash, and people are never seen half-empty.
+A video that is reprocessed gets a second row in ``videos``, with its own slices, faces and
+tracks, which names the video it will replace. Until the last one is done, none of it is counted,
+grouped or shown. Then all replace the old ones in one transaction. Work continues from these rows
+after a crash, and nobody sees a half-empty people tree.
 """
 
 from __future__ import annotations
@@ -21,14 +21,19 @@ from portraitd.store.tracks import TrackStore
 
 
 class ReprocessCounts(NamedTuple):
-    """How many videos are looked at again, and how many stay as they are: their file is gone."""
+    """How many videos are reprocessed, and how many are not.
+
+    Attributes:
+        skipped: Videos whose file is missing or, at the end, that could not be reprocessed and
+            were frozen.
+    """
 
     videos: int
-    left_out: int
+    skipped: int
 
 
 class ReprocessQueue:
-    """The videos that are looked at again."""
+    """Queues videos for reprocessing, and replaces the old faces at the end."""
 
     def __init__(self, database: Database, files: Files, tracks: TrackStore) -> None:
         self._db = database
@@ -36,37 +41,39 @@ class ReprocessQueue:
         self._tracks = tracks
 
     def begin(
-        self, is_there: Callable[[KnownFile], bool], slice_s: float, now_s: float
+        self, is_unchanged: Callable[[KnownFile], bool], slice_s: float, now_s: float
     ) -> ReprocessCounts:
-        """Queue every video again whose file is there; what was begun before is forgotten.
+        """Queue every video whose file is still there; a run that is not finished is dropped.
 
         Args:
-            is_there: Whether a file is still the one that was read.
+            is_unchanged: Returns whether a file is still the one that was read.
             slice_s: Seconds of footage in a slice.
             now_s: When.
         """
         with self._db.transaction():
             self._db.execute("delete from videos where replaces is not null")
             videos = self._db.execute("select * from videos where state <> 'queued'").fetchall()
-            there = [
-                video for video in videos if any(map(is_there, self._files.of_video(video["id"])))
+            present = [
+                video
+                for video in videos
+                if any(map(is_unchanged, self._files.of_video(video["id"])))
             ]
-            for video in there:
+            for video in present:
                 self._queue(video["id"], slice_s, now_s)
-        return ReprocessCounts(len(there), len(videos) - len(there))
+        return ReprocessCounts(len(present), len(videos) - len(present))
 
     def progress(self) -> tuple[int, int]:
-        """Videos that were looked at again, and how many there are in all; (0, 0) if none."""
+        """Return how many videos were reprocessed, and how many are to be; (0, 0) for none."""
         row = self._db.execute(
             """
-            select count(*) as n, total(state <> 'queued' and tracked) as ended
+            select count(*) as n, total(state <> 'queued' and tracked) as done
             from videos where replaces is not null
             """
         ).fetchone()
-        return int(row["ended"]), int(row["n"])
+        return int(row["done"]), int(row["n"])
 
-    def retry_others(self, encoder: str, slice_s: float, now_s: float) -> int:
-        """Queue those again that were looked at with another encoder. Returns how many."""
+    def retry_other_encoders(self, encoder: str, slice_s: float, now_s: float) -> int:
+        """Queue videos again that were processed with another encoder. Return how many."""
         with self._db.transaction():
             rows = self._db.execute(
                 """
@@ -81,10 +88,10 @@ class ReprocessQueue:
         return len(rows)
 
     def replace(self) -> ReprocessCounts:
-        """Let all that was found take the place of the old, and have everything grouped anew.
+        """Replace the old faces by the new ones, and have everything grouped from scratch.
 
-        Faces keep their person where they are recognised. A video that could not be looked at
-        again stays as it is; where its embeddings can no longer be compared it is frozen.
+        Faces that are matched keep their person. A video that could not be reprocessed stays as
+        it is; it is frozen if its embeddings cannot be compared with the new ones.
         """
         with self._db.transaction():
             done = self._db.execute(
@@ -95,8 +102,8 @@ class ReprocessQueue:
             self._db.execute("delete from videos where replaces is not null")
             replaced = {video["replaces"] for video in done}
             frozen = self._freeze(replaced)
-            # The grouping in force is of faces that are gone: everything has come since. It has been
-            # shown before, so the pages must not call it new.
+            # The current grouping is of faces that were replaced, so every face is new to it. The
+            # pages must not call them new.
             self._db.execute("update grouping_runs set parameters = '', snapshot = ''")
             self._db.execute("delete from gallery_versions")
         return ReprocessCounts(len(done), frozen)
@@ -125,8 +132,8 @@ class ReprocessQueue:
         )
 
     def _replace(self, new_id: int, old_id: int) -> None:
-        self._hand_on_people(new_id, old_id)
-        # With the slices go their faces and portraits.
+        self._hand_over_people(new_id, old_id)
+        # This deletes their faces and portraits as well.
         self._db.execute("delete from slices where video_id = ?", (old_id,))
         self._db.execute("delete from tracks where video_id = ?", (old_id,))
         for statement in (
@@ -138,7 +145,8 @@ class ReprocessQueue:
         self._db.execute(
             """
             update videos set (state, reason, reason_code, finished_at, tracked, frozen) = (
-                select state, reason, reason_code, finished_at, 1, 0 from videos as new where new.id = ?)
+                select state, reason, reason_code, finished_at, 1, 0
+                from videos as new where new.id = ?)
             where id = ?
             """,
             (new_id, old_id),
@@ -153,7 +161,7 @@ class ReprocessQueue:
         )
         self._tracks.reapply_corrections(old_id)
 
-    def _hand_on_people(self, new_id: int, old_id: int) -> None:
+    def _hand_over_people(self, new_id: int, old_id: int) -> None:
         old, new = (
             self._db.execute(
                 f"""
@@ -175,7 +183,7 @@ class ReprocessQueue:
         )
 
     def _freeze(self, replaced: set[int]) -> int:
-        """Take those out of all grouping_runs that cannot be compared with what was replaced."""
+        """Exclude videos from grouping whose embeddings cannot be compared. Return how many."""
         encoders = {
             row["encoder"]: row["video_id"]
             for video_id in replaced

@@ -12,8 +12,8 @@ from portraitd.model.media_file import FileState, JobState, MediaFacts, MediaKin
 from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
 from portraitd.store.corrections.face_fingerprints import CONTENT_SQL
 from portraitd.store.database import Database
-from portraitd.store.detections import Detections
 from portraitd.store.erasure.tombstones import Tombstones
+from portraitd.store.faces import FaceWriter
 from portraitd.store.files import Files, KnownFile, display_path, reason_of
 from portraitd.store.partial_copies import Beginnings
 from portraitd.store.slice_order import SliceOrder
@@ -98,7 +98,7 @@ class SliceQueue:
         self._beginnings = Beginnings(database)
         self._refuse_forgotten = refuse_forgotten
         self._tombstones = Tombstones(database)
-        self._sightings = Detections(database, self._tombstones)
+        self._face_writer = FaceWriter(database, self._tombstones)
 
     def claim_file(self, now_s: float) -> Arrival | None:
         """Take the oldest file that nobody has looked into, counting the attempt before it."""
@@ -230,7 +230,7 @@ class SliceQueue:
             )
             if taken.rowcount == 0:
                 return None
-            self._sightings.put(claimed.video_id, claimed.slice_id, result, encoder, now_s)
+            self._face_writer.add(claimed.video_id, claimed.slice_id, result, encoder, now_s)
             return self._finish(claimed.video_id, now_s)
 
     def lose(
@@ -343,7 +343,7 @@ class SliceQueue:
         """
         if not self.is_queued(claimed):
             return list(times_s)
-        contents = self._sightings.contents(claimed.video_id)
+        contents = self._face_writer.contents(claimed.video_id)
         is_forgotten = self._tombstones.has_moment
         return [t for t in times_s if any(is_forgotten(sha256, t) for sha256 in contents)]
 

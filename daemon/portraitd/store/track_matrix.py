@@ -1,8 +1,8 @@
-"""The mean embeddings of all tracks as one file that a grouping maps into memory.
+"""Track matrix: the mean embeddings of all tracks in one file, which a grouping memory-maps.
 
-A copy of what the database holds, kept because reading a million rows out of it takes longer
-than grouping what is new. Row ``i`` is track ``i + 1``; the row of a track that is gone is zero,
-from the grouping on that let it go.
+It is a copy of rows in the database, because reading a million of them takes longer than grouping
+what is new. Row ``i`` is track ``i + 1``. The row of a deleted track is set to zero once no
+grouping needs it.
 """
 
 from __future__ import annotations
@@ -20,54 +20,54 @@ from portraitd.store.tracks import TrackStore
 ROW_BYTES = 4 * EMBEDDING_SIZE
 
 PROBES = 64
-"""Rows compared with the store before the file is believed."""
+"""Rows that are compared with the database before the file is used."""
 
 
 class TrackMatrix:
-    """The file, kept level with the store.
+    """The file, kept up to date with the database.
 
     Args:
-        path: Where it lies; made when needed, and made anew whenever it disagrees.
-        tracks: What it is a copy of.
+        path: The file; it is created when needed, and replaced where it differs from the database.
+        tracks: The tracks it is a copy of.
     """
 
     def __init__(self, path: Path, tracks: TrackStore) -> None:
         self.path = path
         self._tracks = tracks
-        self._is_trusted = False
+        self._is_checked = False
         self._erased = np.empty(0, np.int64)
 
     def catch_up(self) -> int:
         """Append the tracks that are not in it yet.
 
         Returns:
-            How many rows there are: the highest id that a track ever had.
+            The number of rows: the highest id that a track ever had.
         """
-        if not self._is_trusted:
-            if not self._agrees():
+        if not self._is_checked:
+            if not self._matches_database():
                 self.path.unlink(missing_ok=True)
-            self._is_trusted = True
+            self._is_checked = True
         last = self._tracks.last_id()
         rows = self._rows()
         with open(self.path, "ab", opener=private) as file:
-            # A crash may have left a part of a row.
+            # A crash may have left an incomplete row.
             file.truncate(rows * ROW_BYTES)
             for ids, embeddings in self._tracks.embeddings(rows):
                 block = np.zeros((int(ids[-1]) - rows, EMBEDDING_SIZE), "<f4")
                 block[ids - rows - 1] = embeddings
                 file.write(block.tobytes())
                 rows = int(ids[-1])
-            # The newest tracks may be gone; a grouping may still remember them.
+            # Keep the rows of deleted newest tracks: a grouping may still need them.
             file.truncate(last * ROW_BYTES)
         return last
 
-    def erase(self, gone: NDArray[np.bool_]) -> None:
-        """Overwrite the rows of tracks that are gone, once no grouping has to let them go.
+    def erase(self, is_deleted: NDArray[np.bool_]) -> None:
+        """Overwrite the rows of deleted tracks.
 
         Args:
-            gone: Shape ``(rows,)``; may be shorter than the file is.
+            is_deleted: Shape ``(rows,)``, which may be shorter than the file.
         """
-        left = np.flatnonzero(gone)
+        left = np.flatnonzero(is_deleted)
         left = left[~np.isin(left, self._erased)]
         if not len(left):
             return
@@ -77,7 +77,7 @@ class TrackMatrix:
                 file.write(bytes(len(run) * ROW_BYTES))
             file.flush()
             os.fsync(file.fileno())
-        self._erased = np.flatnonzero(gone)
+        self._erased = np.flatnonzero(is_deleted)
 
     def _rows(self) -> int:
         try:
@@ -85,8 +85,8 @@ class TrackMatrix:
         except FileNotFoundError:
             return 0
 
-    def _agrees(self) -> bool:
-        """Whether some rows are what the store says; another store's file would differ."""
+    def _matches_database(self) -> bool:
+        """Return whether some rows match the database; the file may be another database's."""
         rows, last = self._rows(), self._tracks.last_id()
         if rows == 0:
             return True

@@ -1,4 +1,4 @@
-"""Tracks of faces: which videos still need them, and what a grouping reads of them."""
+"""Tracks of faces: which videos still need them, and what a grouping reads."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class TrackRows:
 
     Attributes:
         ids: Shape ``(k,)``.
-        faces: Shape ``(k,)``; how many faces each stands for.
+        faces: Shape ``(k,)``; how many faces each has.
         quality: Shape ``(k,)``; of its best face.
         variances: Shape ``(k,)``; mean squared distance of its faces from their mean.
-        persons: Shape ``(k,)``; the person of its best face, 0 for nobody.
+        persons: Shape ``(k,)``; the person of its best face, 0 for none.
     """
 
     ids: Indices
@@ -42,17 +42,17 @@ class TrackRows:
 
 
 class TrackStore:
-    """The tracks of all videos."""
+    """Reads and records the tracks of videos."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
         self._ledger = Ledger(database)
 
-    def untracked(self, besides: Collection[int] = ()) -> int | None:
-        """A video whose slices have all ended and whose faces have no tracks yet.
+    def untracked(self, without: Collection[int] = ()) -> int | None:
+        """Return a video whose slices are all finished and whose faces have no tracks yet.
 
         Args:
-            besides: Videos to pass over.
+            without: Videos not to return.
         """
         row = self._db.execute(
             """
@@ -60,12 +60,12 @@ class TrackStore:
                 and id not in (select value from json_each(?))
             order by id limit 1
             """,
-            (json.dumps(sorted(besides)),),
+            (json.dumps(sorted(without)),),
         ).fetchone()
         return row and int(row["id"])
 
-    def note_trouble(self, video_id: int, reason: Reason) -> None:
-        """Say why the faces of a video have no tracks; it stays untracked."""
+    def record_failure(self, video_id: int, reason: Reason) -> None:
+        """Record why the faces of a video have no tracks; it stays untracked."""
         self._db.execute(
             "update videos set reason = ?, reason_code = ? where id = ? and tracked = 0",
             (reason.text, reason.code, video_id),
@@ -78,7 +78,7 @@ class TrackStore:
         )
 
     def faces_of(self, video_id: int) -> tuple[Indices, VideoFaces]:
-        """The faces of a video: their ids, and what tracking needs of them."""
+        """Return the ids of a video's faces, and what tracking needs of them."""
         rows = self._db.execute(
             "select * from faces where video_id = ? order by t_s, id", (video_id,)
         ).fetchall()
@@ -103,7 +103,7 @@ class TrackStore:
         )
 
     def constraints_of(self, video_id: int, face_ids: Indices) -> tuple[Indices, Flags]:
-        """What people said about the faces of a video; see ``tracks.divided``."""
+        """Return which faces of a video may share no track; see ``Ledger.track_constraints``."""
         return self._ledger.track_constraints(video_id, face_ids)
 
     def record(
@@ -115,10 +115,10 @@ class TrackStore:
         cannot_link: Indices,
         ranks: Indices | None = None,
     ) -> bool:
-        """Store the tracks of a video in one transaction, instead of any it had.
+        """Replace the tracks of a video in one transaction.
 
         Args:
-            video_id: Whose.
+            video_id: The video.
             face_ids: Shape ``(n,)``; the faces they were made of.
             tracks: Shape ``(n,)``; the track of each, from 0.
             found: What each track is like.
@@ -174,22 +174,21 @@ class TrackStore:
                     for rank, face in zip(ranks.tolist(), face_ids.tolist(), strict=True)
                 ],
             )
-            # What only stands beside another is recognised when it takes its place.
-            if not self._stands_beside(video_id):
+            # A video that is being reprocessed gets its corrections when it replaces the old one.
+            if not self._is_being_reprocessed(video_id):
                 self.reapply_corrections(video_id)
             self._db.execute("update videos set tracked = 1 where id = ?", (video_id,))
             return True
 
     def reapply_corrections(self, video_id: int) -> None:
-        """Find in a video what was known of it, within the caller's transaction."""
-        self._fill(video_id)
+        """Apply the corrections of a video to its new tracks, in the caller's transaction."""
+        self._spread_persons(video_id)
         self._ledger.reapply(video_id)
 
-    def _fill(self, video_id: int) -> None:
-        """Faces of nobody follow the person of the others in their track, if there is one.
+    def _spread_persons(self, video_id: int) -> None:
+        """Give faces without a person the person of the others in their track.
 
-        There is none in a video that is new; where one was looked at again, not every face is
-        recognised.
+        After reprocessing, not every face was matched. In a new video no face has a person.
         """
         self._db.execute(
             """
@@ -204,12 +203,12 @@ class TrackStore:
             (video_id, video_id),
         )
 
-    def _stands_beside(self, video_id: int) -> bool:
+    def _is_being_reprocessed(self, video_id: int) -> bool:
         row = self._db.execute("select replaces from videos where id = ?", (video_id,)).fetchone()
         return row is not None and row["replaces"] is not None
 
     def rows(self) -> TrackRows:
-        """What a grouping needs of every track."""
+        """Return what a grouping needs of every track."""
         rows = self._db.execute(
             """
             select tracks.id, faces, quality, variance, coalesce(person_id, 0) as person
@@ -226,17 +225,17 @@ class TrackStore:
         )
 
     def ids(self) -> Indices:
-        """Shape ``(n,)``, rising: every track there is, whether a grouping counts it or not."""
+        """Return the ids of all tracks, also of those that take no part in grouping."""
         rows = self._db.execute("select id from tracks order by id")
         return np.array([row["id"] for row in rows], np.int64)
 
     def cannot_link(self) -> Indices:
-        """Shape ``(m, 2)``: ids of tracks that were seen in one frame, the lower first."""
+        """Return pairs of tracks that were seen in one frame, shape ``(m, 2)``, lower id first."""
         rows = self._db.execute("select * from cannot_link order by lower_id, higher_id").fetchall()
         return np.array([tuple(row) for row in rows], np.int64).reshape(-1, 2)
 
     def embeddings(self, after_id: int) -> Iterator[tuple[Indices, Embeddings]]:
-        """Ids and mean embeddings of the tracks after one, some thousand at a time."""
+        """Yield ids and mean embeddings of the tracks after one, some thousand at a time."""
         cursor = self._db.execute(
             "select id, embedding from tracks where id > ? order by id", (after_id,)
         )
@@ -246,13 +245,13 @@ class TrackStore:
             yield ids, vectors.reshape(-1, EMBEDDING_SIZE)
 
     def next_after(self, track_id: int) -> tuple[int, Embeddings] | None:
-        """The first track after one: its id and its mean embedding, shape ``(128,)``."""
+        """Return id and mean embedding, shape ``(128,)``, of the first track after one."""
         row = self._db.execute(
             "select id, embedding from tracks where id > ? order by id limit 1", (track_id,)
         ).fetchone()
         return row and (int(row["id"]), np.frombuffer(row["embedding"], "<f4"))
 
     def last_id(self) -> int:
-        """The highest id that a track ever had; 0 if there was none."""
+        """Return the highest id that a track ever had; 0 if there was none."""
         row = self._db.execute("select seq from sqlite_sequence where name = 'tracks'").fetchone()
         return int(row["seq"]) if row else 0

@@ -113,7 +113,7 @@ class Gallery(Stage):
             self._outliers,
             self._people.present() if grouping_run else [],
             find_people(self._people_dir, self._memory),
-            self._people.close(),
+            self._people.merge_candidates(),
             self._new_faces(grouping_run) if grouping_run else NO_NEW_FACES,
             published_at,
         )

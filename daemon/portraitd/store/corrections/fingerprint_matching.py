@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from portraitd.model.face import box_iou
+
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
@@ -51,7 +53,7 @@ def match_fingerprints(known: Fingerprints, faces: Fingerprints) -> Indices:
     """
     found = np.full(len(known.times_s), -1, dtype=np.int64)
     one, other = _close_in_time(known, faces)
-    iou = _iou(known.boxes[one], faces.boxes[other])
+    iou = box_iou(known.boxes[one], faces.boxes[other])
     is_match = iou >= MIN_IOU
     one, other, iou = one[is_match], other[is_match], iou[is_match]
     gap_s = np.abs(known.times_s[one] - faces.times_s[other])
@@ -78,12 +80,3 @@ def _close_in_time(known: Fingerprints, faces: Fingerprints) -> tuple[Indices, I
     one = np.repeat(np.arange(len(counts)), counts)
     within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
     return one, order[np.repeat(first, counts) + within]
-
-
-def _iou(left: Floats, right: Floats) -> Floats:
-    """Return the intersection over union of each box with its partner; both ``(n, 4)``."""
-    corner = np.minimum(left[:, 2:], right[:, 2:])
-    sides = np.clip(corner - np.maximum(left[:, :2], right[:, :2]), 0, None)
-    shared = sides.prod(axis=1)
-    areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (left, right)]
-    return np.asarray(shared / np.maximum(areas[0] + areas[1] - shared, 1e-9))
