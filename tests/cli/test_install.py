@@ -1,4 +1,4 @@
-"""What is printed for an installation agrees with itself, and systemd finds it tight."""
+"""The printed installation is consistent, and systemd rates its unit as well confined."""
 
 from __future__ import annotations
 
@@ -11,7 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from portraitd.cli.install import Installation, config, described, planned, samba, unit
+from portraitd.cli.install import (
+    Installation,
+    list_steps,
+    plan_installation,
+    render_settings,
+    render_shares,
+    render_unit,
+)
 from portraitd.config import load
 from support.daemon import portraitd
 
@@ -27,11 +34,11 @@ needs_strace = pytest.mark.skipif(not shutil.which("strace"), reason="strace is 
 
 def test_the_shipped_unit_is_what_is_printed() -> None:
     """One template: they cannot disagree."""
-    assert unit(Installation()) == SHIPPED.read_text()
+    assert render_unit(Installation()) == SHIPPED.read_text()
 
 
 def test_without_settings_the_usual_places_are_printed(tmp_path: Path) -> None:
-    """Not the home of whoever happens to run the command."""
+    """Not the home of the user who runs the command."""
     answer = portraitd("install-service", "--print", HOME=str(tmp_path))
 
     assert 0 == answer.returncode
@@ -55,7 +62,7 @@ def test_a_home_that_is_given_is_used_throughout(tmp_path: Path) -> None:
 
 
 def test_nothing_is_changed_and_nothing_without_being_asked(tmp_path: Path) -> None:
-    """It prints, and does not even make the home."""
+    """It only prints, and does not even create the home."""
     home = tmp_path / "faces"
     printed = portraitd("install-service", "--print", "--home", home)
     refused = portraitd("install-service", "--home", home)
@@ -66,10 +73,12 @@ def test_nothing_is_changed_and_nothing_without_being_asked(tmp_path: Path) -> N
 
 
 def test_the_printed_settings_are_valid_and_name_the_same_places(tmp_path: Path) -> None:
-    """They can be pasted."""
-    plan = planned(load(home=tmp_path / "with space", assignments=["paths.inbox=/mnt/drop"]), None)
+    """They can be pasted into the file."""
+    plan = plan_installation(
+        load(home=tmp_path / "with space", assignments=["paths.inbox=/mnt/drop"]), None
+    )
     file = tmp_path / "config.toml"
-    file.write_text("\n".join(config(plan)))
+    file.write_text("\n".join(render_settings(plan)))
 
     settings = load(config=file)
 
@@ -78,23 +87,23 @@ def test_the_printed_settings_are_valid_and_name_the_same_places(tmp_path: Path)
         settings.people_dir,
         settings.state_dir,
     )
-    assert f'ReadWritePaths="{tmp_path}/with space" /mnt/drop' in unit(plan)
+    assert f'ReadWritePaths="{tmp_path}/with space" /mnt/drop' in render_unit(plan)
 
 
 def test_a_home_below_people_s_homes_can_be_reached() -> None:
-    """They are hidden from the service unless it lives there."""
-    assert "ProtectHome=yes" in unit(Installation())
-    assert "ProtectHome=read-only" in unit(Installation(home=Path("/home/ada/portraits")))
+    """They are hidden from the service unless its own home is there."""
+    assert "ProtectHome=yes" in render_unit(Installation())
+    assert "ProtectHome=read-only" in render_unit(Installation(home=Path("/home/ada/portraits")))
 
 
 def test_dropped_files_belong_to_the_service() -> None:
-    """Else the kernel would not say whether somebody still writes them."""
-    assert 2 == samba(Installation()).count("force user = portraitd")
+    """Otherwise the kernel does not tell whether another program still writes them."""
+    assert 2 == render_shares(Installation()).count("force user = portraitd")
 
 
 def test_the_printed_commands_are_shell(tmp_path: Path) -> None:
-    """The first part is for pasting: the shell reads it without complaint."""
-    text = "\n".join(described(Installation(inbox=Path("/mnt/it's here"))))
+    """The first part can be pasted: the shell parses it without an error."""
+    text = "\n".join(list_steps(Installation(inbox=Path("/mnt/it's here"))))
     script = tmp_path / "steps.sh"
     script.write_text(text[: text.index("\n# 2.")])
 
@@ -106,7 +115,7 @@ def test_systemd_understands_the_unit(tmp_path: Path) -> None:
     """Every line, without a warning."""
     plan = Installation(program=Path(sys.executable), home=tmp_path, config=tmp_path / "c.toml")
     place = tmp_path / "portraitd.service"
-    place.write_text(unit(plan))
+    place.write_text(render_unit(plan))
 
     answer = subprocess.run(
         ["systemd-analyze", "verify", place], capture_output=True, text=True, check=False
@@ -120,9 +129,9 @@ def test_systemd_understands_the_unit(tmp_path: Path) -> None:
 @pytest.mark.parametrize("home", ["/srv/portraits", "/home/ada/portraits"])
 @pytest.mark.parametrize("openvino", [False, True])
 def test_the_unit_is_tight(tmp_path: Path, home: str, openvino: bool) -> None:
-    """The exposure that systemd finds, from 0 to 10."""
+    """By the exposure that systemd computes, from 0 to 10."""
     place = tmp_path / "portraitd.service"
-    place.write_text(unit(Installation(home=Path(home), openvino=openvino)))
+    place.write_text(render_unit(Installation(home=Path(home), openvino=openvino)))
 
     answer = subprocess.run(
         ["systemd-analyze", "security", "--offline=true", "--no-pager",
@@ -147,7 +156,7 @@ print(make_hidden(1, root, 0o2770))
 
 @needs_strace
 def test_folders_can_be_shared_where_no_set_group_id_bit_may_be_set(tmp_path: Path) -> None:
-    """As under the unit's RestrictSUIDSGID: the bit comes from the folder above."""
+    """As under the unit's RestrictSUIDSGID: the bit is inherited from the parent folder."""
     tmp_path.chmod(0o2770)
     answer = subprocess.run(
         ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=fchmod,chmod:error=EPERM",

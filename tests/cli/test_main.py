@@ -65,7 +65,7 @@ def here(
 def test_process_fails_if_any_file_failed_and_says_why(processed: Processed) -> None:
     """The others are done all the same, and the people tree is fresh."""
     assert 1 == processed.answer.returncode
-    assert "failed: text.mp4: text, not a video or photo" in said(processed.answer)
+    assert "failed: text.mp4: a text file, not a video or photo" in said(processed.answer)
     assert "2 of 3 files, 2 people" in said(processed.answer)
     assert 2 == len(list((processed.home / "people").glob("person-*/montage.jpg")))
 
@@ -76,7 +76,7 @@ def test_process_leaves_pages_to_look_at(processed: Processed) -> None:
     status = (people / "STATUS.html").read_text()
 
     assert "portraitd is not running" in status
-    assert "text, not a video or photo" in status
+    assert "a text file, not a video or photo" in status
     assert "people-0001.js" in (people / "index.html").read_text()
     assert "person-0002" in (people / "gallery/data/people-0001.js").read_text()
 
@@ -213,7 +213,11 @@ def test_status_is_json_for_scripts(processed: Processed) -> None:
     assert 2 == found["people"]
     assert (0.0, 0.0) == (found["footage_open_s"], found["eta_s"])
     assert 0 < found["footage_per_work_s"]
-    assert ["text.mp4", "text, not a video or photo"] in found["problems"]
+    assert {
+        "path": "text.mp4",
+        "code": "text_file",
+        "reason": "a text file, not a video or photo",
+    } in found["problems"]
 
 
 def test_status_is_a_table_for_people(processed: Processed) -> None:
@@ -222,7 +226,7 @@ def test_status_is_a_table_for_people(processed: Processed) -> None:
 
     assert 0 == answer.returncode
     assert "2 done" in answer.stdout
-    assert "text.mp4: text, not a video or photo" in answer.stdout
+    assert "text.mp4: a text file, not a video or photo" in answer.stdout
 
 
 @pytest.mark.parametrize("command", [["status"], ["status", "--json"], ["faces"]])

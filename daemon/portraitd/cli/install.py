@@ -39,7 +39,7 @@ class Installation:
     openvino: bool = False
 
 
-def planned(settings: Settings, config: Path | None) -> Installation:
+def plan_installation(settings: Settings, config: Path | None) -> Installation:
     """Return the installation that the settings describe, with the usual places as defaults.
 
     Args:
@@ -72,22 +72,22 @@ def planned(settings: Settings, config: Path | None) -> Installation:
     )
 
 
-def described(plan: Installation) -> Iterator[str]:
+def list_steps(plan: Installation) -> Iterator[str]:
     """Yield all steps in order, each with its commands."""
     yield "# Nothing has been installed. Read these steps, then run them as root, one by one."
     yield "\n# 1. A system user without a login, and the folders. Reviewers join its group."
-    yield from commands(plan)
+    yield from list_commands(plan)
     yield f"\n# 2. {plan.config}"
-    yield from config(plan)
+    yield from render_settings(plan)
     yield "\n# 3. /etc/systemd/system/portraitd.service"
-    yield unit(plan)
+    yield render_unit(plan)
     yield "# 4. Start it"
     yield "systemctl daemon-reload && systemctl enable --now portraitd"
     yield "\n# 5. To drop files and review over the network, add this to /etc/samba/smb.conf"
-    yield samba(plan)
+    yield render_shares(plan)
 
 
-def commands(plan: Installation) -> Iterator[str]:
+def list_commands(plan: Installation) -> Iterator[str]:
     """Yield the commands that create the user and the folders, and mark the inbox."""
     yield f"useradd --system --user-group --home-dir {plan.state} --shell /usr/sbin/nologin {USER}"
     shared = dict.fromkeys((plan.home, plan.inbox, plan.people))
@@ -101,7 +101,7 @@ def commands(plan: Installation) -> Iterator[str]:
     yield f"runuser -u {USER} -g {USER} -- {program} init --config {settings}"
 
 
-def config(plan: Installation) -> Iterator[str]:
+def render_settings(plan: Installation) -> Iterator[str]:
     """Yield the settings file: the places; all other settings have defaults."""
     yield f'home = "{plan.home}"'
     yield "[paths]"
@@ -109,7 +109,7 @@ def config(plan: Installation) -> Iterator[str]:
         yield f'{name} = "{path}"'
 
 
-def samba(plan: Installation) -> str:
+def render_shares(plan: Installation) -> str:
     """Return the definition of two Samba shares.
 
     ``force user`` makes the service the owner of every dropped file: only the owner can ask the
@@ -138,7 +138,7 @@ def samba(plan: Installation) -> str:
     hide dot files = yes"""
 
 
-def unit(plan: Installation) -> str:
+def render_unit(plan: Installation) -> str:
     """Return the unit; ``systemd/portraitd.service`` is this text with the usual places."""
     shared = _outermost([plan.home, plan.inbox, plan.people])
     below_lib = plan.state == STATE

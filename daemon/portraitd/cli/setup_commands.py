@@ -60,12 +60,12 @@ def install_service(
 
     Without --home, the state of the service is in /var/lib/portraitd.
     """
-    from portraitd.cli.install import described, planned, unit
+    from portraitd.cli.install import list_steps, plan_installation, render_unit
     from portraitd.config import load
 
     existing = config if config and config.exists() else None
-    plan = planned(load(home, existing, assignments), config)
-    click.echo(unit(plan) if unit_alone else "\n".join(described(plan)), nl=not unit_alone)
+    plan = plan_installation(load(home, existing, assignments), config)
+    click.echo(render_unit(plan) if unit_alone else "\n".join(list_steps(plan)), nl=not unit_alone)
 
 
 @click.group()
