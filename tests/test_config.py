@@ -138,8 +138,8 @@ def test_an_assigned_truth_is_toml() -> None:
 @pytest.mark.parametrize(
     ("assignment", "said"),
     [
-        ("grouping.epz=1", "grouping.epz: there is no such setting"),
-        ("no.such=1", "no: there is no such setting"),
+        ("grouping.epz=1", "grouping.epz: unknown setting"),
+        ("no.such=1", "no: unknown setting"),
         ("grouping.eps=0", "grouping.eps = 0"),
         ("workers.count=-1", "workers.count = -1"),
         ("workers.count=many", "workers.count = 'many'"),
@@ -183,7 +183,7 @@ def test_a_wrong_variable_is_an_error(monkeypatch: pytest.MonkeyPatch, variable:
     [
         (b"[grouping\n", "config.toml"),
         (b"\xff\xfe", "config.toml"),
-        (b"[grouping]\nepz = 1\n", "grouping.epz: there is no such setting"),
+        (b"[grouping]\nepz = 1\n", "grouping.epz: unknown setting"),
         (b"grouping = 3\n", "grouping = 3"),
     ],
 )
@@ -200,7 +200,7 @@ def test_a_wrong_file_says_what_is_wrong(tmp_path: Path, content: bytes, said: s
 
 def test_a_missing_file_is_an_error_only_if_it_was_named(tmp_path: Path) -> None:
     """Nobody has to have one."""
-    with pytest.raises(ConfigError, match=r"none.toml: there is no such config file"):
+    with pytest.raises(ConfigError, match=r"none.toml: no such settings file"):
         load(config=tmp_path / "none.toml")
 
     assert tmp_path == load(home=tmp_path).home_dir

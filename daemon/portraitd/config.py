@@ -1,6 +1,6 @@
-"""The settings: defaults, config file, environment, command line, in rising order.
+"""The settings: defaults, settings file, environment and command line; the last one wins.
 
-Every key is one line of ``config.example.toml``; a test keeps the two together.
+Every key is a line of ``config.example.toml``; a test compares the two.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ NotNegative = Annotated[float, Field(ge=0)]
 
 @dataclass(frozen=True, slots=True)
 class SchedulerAddress:
-    """Where the scheduler is, and how to speak to it.
+    """The address of the Dask scheduler, and how to connect to it.
 
     Attributes:
-        address: Such as ``tls://coordinator:8786``; empty where a file says it.
-        scheduler_file: As ``dask scheduler --scheduler-file`` writes it.
-        ca, cert, key: Files for TLS: whom to trust, and who we are.
-        insecure: Whether a plain connection may leave this machine.
+        address: For instance ``tls://coordinator:8786``; empty if a file contains it.
+        scheduler_file: The file that ``dask scheduler --scheduler-file`` writes.
+        ca, cert, key: PEM files for TLS: CA certificate, own certificate, private key.
+        insecure: Whether an unencrypted connection beyond localhost is allowed.
     """
 
     address: str = ""
@@ -44,13 +44,13 @@ class SchedulerAddress:
 
 
 class Section(BaseModel):
-    """A table of the config file. An unknown key is an error, not a silent default."""
+    """A table of the settings file. An unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class PathSettings(Section):
-    """Where things lie; empty means below the home."""
+    """Folders outside the home; None means below the home."""
 
     inbox: Path | None = None
     people: Path | None = None
@@ -59,7 +59,7 @@ class PathSettings(Section):
 
 
 class InboxSettings(Section):
-    """When a dropped file is taken, and what becomes of it."""
+    """When a dropped file is picked up, and what happens to it afterwards."""
 
     quiet_s: NotNegative = 10.0
     quiet_remote_s: NotNegative = 60.0
@@ -70,7 +70,7 @@ class InboxSettings(Section):
 
 
 class SamplingSettings(Section):
-    """Which frames are looked at."""
+    """Which frames are processed."""
 
     mode: Literal["interval", "keyframes"] = "interval"
     fps: Annotated[float, Field(gt=0, le=1000)] = 1.0
@@ -78,7 +78,7 @@ class SamplingSettings(Section):
 
 
 class DetectionSettings(Section):
-    """The reduced copy that the detector sees."""
+    """The reduced copy of the frame in which faces are detected."""
 
     max_width: Annotated[int, Field(ge=80, le=8192)] = 700
     max_height: Annotated[int, Field(ge=80, le=8192)] = 500
@@ -86,7 +86,7 @@ class DetectionSettings(Section):
 
 
 class EncoderSection(Section):
-    """What finds and embeds the faces."""
+    """The models that find and embed faces."""
 
     kind: Literal["onnx", "dlib"] = "onnx"
     detector: Literal["auto", "mmod", "yunet", "hog", "cnn"] = "auto"
@@ -96,7 +96,7 @@ class EncoderSection(Section):
 
 
 class WorkerSettings(Section):
-    """How much of the machine may be used."""
+    """How many workers run, where, and within which limits."""
 
     count: Annotated[int, Field(ge=0, le=1024)] = 0
     nice: Annotated[int, Field(ge=0, le=19)] = 10
@@ -116,12 +116,12 @@ class WorkerSettings(Section):
 
     @property
     def processes(self) -> int:
-        """The number of worker processes: ``count``, or one a core."""
+        """Return the number of worker processes: ``count``, or one per core."""
         return self.count or len(os.sched_getaffinity(0))
 
     @property
     def cluster(self) -> SchedulerAddress:
-        """Where the scheduler is, and how to speak to it."""
+        """Return the address of the Dask scheduler, and how to connect to it."""
         return SchedulerAddress(
             self.address,
             self.scheduler_file,
@@ -133,7 +133,7 @@ class WorkerSettings(Section):
 
 
 class GroupingSettings(Section):
-    """How faces become people, and when."""
+    """How faces are grouped into people, and when."""
 
     method: Literal["people", "dbscan"] = "people"
     eps: Positive | None = None
@@ -144,19 +144,19 @@ class GroupingSettings(Section):
 
     @property
     def density(self) -> tuple[float, int]:
-        """``eps`` and ``min_samples`` as set, or what suits the method."""
+        """Return ``eps`` and ``min_samples``, or the defaults of the method."""
         eps, min_samples = (0.36, 3) if self.method == "people" else (0.5, 5)
         return self.eps or eps, self.min_samples or min_samples
 
 
 class PeopleSettings(Section):
-    """How the folders look."""
+    """The appearance of the folders of people."""
 
     portrait_width: Annotated[int, Field(ge=64, le=2048)] = 400
 
 
 class ReviewSettings(Section):
-    """What people see in the tree, and how what they do there is read."""
+    """What is shown in the people tree, and how edits are read."""
 
     unit: Literal["track", "face"] = "track"
     portraits_per_track: Annotated[int, Field(ge=0, le=9)] = 3
@@ -166,7 +166,7 @@ class ReviewSettings(Section):
 
 
 class DatasetSettings(Section):
-    """Training sets: when they are made, and what they hold."""
+    """Training sets: when they are built, and what they contain."""
 
     auto: bool = False
     formats: tuple[
@@ -182,21 +182,21 @@ class DatasetSettings(Section):
 
 
 class PrivacySettings(Section):
-    """How long faces are kept, and what becomes of a file that was forgotten."""
+    """How long faces are kept, and what happens when an erased file is dropped again."""
 
     keep_days: NotNegative = 0.0
     dropped_again: Literal["refuse", "skip-faces"] = "refuse"
 
 
 class MetricsSettings(Section):
-    """Figures for a monitoring system."""
+    """The metrics file for Prometheus."""
 
     textfile: Path | None = None
     every_s: Positive = 15.0
 
 
 class Settings(BaseSettings):
-    """Everything that can be set. Environment variables: ``PORTRAITD_GROUPING__EPS=0.44``."""
+    """All settings. Environment variables are named like ``PORTRAITD_GROUPING__EPS``."""
 
     model_config = SettingsConfigDict(
         env_prefix="PORTRAITD_", env_nested_delimiter="__", extra="forbid", frozen=True
@@ -226,7 +226,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment alone: file and command line are merged by ``load``."""
+        """Read only the environment; ``load`` merges file and command line."""
         return (init_settings, env_settings)
 
     @property
@@ -247,7 +247,7 @@ class Settings(BaseSettings):
 
     @property
     def requests_dir(self) -> Path:
-        """Where commands ask a running service."""
+        """The folder for control requests to the running service."""
         return self.state_dir / "requests"
 
     @property
@@ -256,7 +256,7 @@ class Settings(BaseSettings):
 
     @property
     def models_dir(self) -> Path:
-        """Networks that were built or added."""
+        """The folder for networks that were built or added."""
         return self.state_dir / "models"
 
     def _below_home(self, path: Path | None, name: str) -> Path:
@@ -266,15 +266,15 @@ class Settings(BaseSettings):
 def load(
     home: Path | None = None, config: Path | None = None, assignments: Sequence[str] = ()
 ) -> Settings:
-    """Read the settings that are in force.
+    """Read the settings.
 
     Args:
-        home: From ``--home``; beats the file and the environment.
-        config: From ``--config``; without it ``HOME/config.toml``, then the system's file.
+        home: From ``--home``; overrides the file and the environment.
+        config: From ``--config``; by default ``HOME/config.toml``, or else the system's file.
         assignments: From ``--set``, each ``section.key=value``.
 
     Raises:
-        ConfigError: A file is missing or no TOML, or a key or value is wrong.
+        ConfigError: A file is missing or not valid TOML, or a key or value is wrong.
     """
     given: dict[str, Any] = _nested(assignments)
     if home is not None:
@@ -290,9 +290,9 @@ def load(
 
 
 def _config_beside(home: object) -> Path | None:
-    """The config file that applies when none was named."""
+    """Return the settings file that applies when none was given."""
     candidates = [SYSTEM_CONFIG]
-    # A home that is no path gets its line when all settings are checked.
+    # A home that is not a path is reported when all settings are checked.
     if isinstance(home, str | Path):
         candidates.insert(0, Path(home).expanduser() / "config.toml")
     return next((candidate for candidate in candidates if candidate.is_file()), None)
@@ -302,13 +302,13 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"{file}: there is no such config file") from None
+        raise ConfigError(f"{file}: no such settings file") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{file}: {error}") from error
 
 
 def _nested(assignments: Sequence[str]) -> dict[str, Any]:
-    """``["a.b=1"]`` as ``{"a": {"b": 1}}``; a value that is no TOML is text."""
+    """Return ``["a.b=1"]`` as ``{"a": {"b": 1}}``; a value that is not valid TOML is text."""
     tree: dict[str, Any] = {}
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
@@ -325,7 +325,7 @@ def _nested(assignments: Sequence[str]) -> dict[str, Any]:
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Two nested mappings as one; ``above`` wins key by key."""
+    """Merge two nested mappings; ``above`` wins key by key."""
     result = dict(below)
     for key, value in above.items():
         old = result.get(key)
@@ -335,12 +335,12 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 
 
 def _readable(error: ValidationError) -> str:
-    """One line a key, with what was given and what is wanted."""
+    """Return one line per key, with the given value and the problem."""
     lines = []
     for problem in error.errors(include_url=False):
         key = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
-            lines.append(f"{key}: there is no such setting")
+            lines.append(f"{key}: unknown setting")
         else:
             lines.append(f"{key} = {problem['input']!r}: {problem['msg']}")
     return "\n".join(lines)

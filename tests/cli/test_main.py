@@ -55,7 +55,7 @@ def processed(
 def here(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Run:
-    """A command run in this process, in the name of somebody without a home."""
+    """Run a command in this process, as a user without a home folder."""
     return runner(monkeypatch, capsys, tmp_path)
 
 
@@ -63,15 +63,15 @@ def here(
 
 
 def test_process_fails_if_any_file_failed_and_says_why(processed: Processed) -> None:
-    """The others are done all the same, and the people tree is fresh."""
+    """The others are done, and people/ is up to date."""
     assert 1 == processed.answer.returncode
     assert "failed: text.mp4: a text file, not a video or photo" in said(processed.answer)
     assert "2 of 3 files, 2 people" in said(processed.answer)
     assert 2 == len(list((processed.home / "people").glob("person-*/montage.jpg")))
 
 
-def test_process_leaves_pages_to_look_at(processed: Processed) -> None:
-    """Who was found, what failed and why; and that nothing is running now."""
+def test_process_writes_the_pages(processed: Processed) -> None:
+    """They show who was found, what failed and why, and that no service is running."""
     people = processed.home / "people"
     status = (people / "STATUS.html").read_text()
 
@@ -82,7 +82,7 @@ def test_process_leaves_pages_to_look_at(processed: Processed) -> None:
 
 
 def test_process_again_finds_everything_done(processed: Processed) -> None:
-    """Good files alone: code 0, and no work."""
+    """Only good files: exit code 0, and nothing to do."""
     before = processed.faces()
 
     answer = processed.run("process", processed.videos / "holiday")
@@ -92,7 +92,7 @@ def test_process_again_finds_everything_done(processed: Processed) -> None:
 
 
 def test_process_leaves_the_inbox_alone(processed: Processed) -> None:
-    """What lies there is the service's."""
+    """Files there are for the service."""
     (processed.home / "inbox" / "waiting.mp4").write_text("dropped")
 
     processed.run("process", processed.videos / "holiday")
@@ -109,8 +109,10 @@ def test_process_of_a_missing_file_fails(processed: Processed) -> None:
     assert "failed: missing.mp4: no such file" in said(answer)
 
 
-def test_an_interrupted_process_says_how_to_go_on(tmp_path: Path, photographs: list[Path]) -> None:
-    """Ctrl-C is no error of ours: no traceback, code 130; again, it is finished."""
+def test_an_interrupted_process_says_how_to_continue(
+    tmp_path: Path, photographs: list[Path]
+) -> None:
+    """Ctrl-C prints no traceback and exits with 130; the second run finishes the work."""
     home = make_home(tmp_path / "home")
     command = [sys.executable, "-m", "portraitd", "process", photographs[0], "--home", home]
     with subprocess.Popen(
@@ -148,7 +150,7 @@ def _slices(home: Path, state: str) -> int:
 
 
 def test_faces_are_one_object_a_line(processed: Processed) -> None:
-    """With the keys that scripts rely on, and values that mean what they say."""
+    """With the keys that scripts rely on, and plausible values."""
     found = processed.faces()
 
     assert 11 <= len(found)
@@ -188,7 +190,7 @@ def test_faces_as_csv_say_the_same(processed: Processed) -> None:
 
 @pytest.mark.parametrize("what", ["faces", "faces --format csv", "status --json"])
 def test_a_pipe_that_closes_is_no_error(processed: Processed, what: str) -> None:
-    """As ``head`` does, and ``true`` even before anything is written."""
+    """``head`` does that, and ``true`` even before anything is written."""
     command = f"{sys.executable} -m portraitd {{}} --home {processed.home} | true"
 
     answer = subprocess.run(
@@ -203,7 +205,7 @@ def test_a_pipe_that_closes_is_no_error(processed: Processed, what: str) -> None
 
 
 def test_status_is_json_for_scripts(processed: Processed) -> None:
-    """Files, videos, faces, people, what is left, and what failed with its reason."""
+    """Files, videos, faces, people, work left, and what failed with its reason."""
     answer = processed.run("status", "--json")
 
     found = json.loads(answer.stdout)
@@ -230,10 +232,8 @@ def test_status_is_a_table_for_people(processed: Processed) -> None:
 
 
 @pytest.mark.parametrize("command", [["status"], ["status", "--json"], ["faces"]])
-def test_a_home_where_nothing_was_done_is_said_to_be_one(
-    here: Run, tmp_path: Path, command: list[str]
-) -> None:
-    """One line that names the path; nothing is made by asking."""
+def test_a_home_without_a_store_is_reported(here: Run, tmp_path: Path, command: list[str]) -> None:
+    """In one line that names the path; nothing is created."""
     answer = here(*command, "--home", tmp_path / "nowhere")
 
     assert 74 == answer.returncode
@@ -246,7 +246,7 @@ def test_a_home_where_nothing_was_done_is_said_to_be_one(
 
 
 def test_init_makes_a_home_that_every_command_can_use(here: Run, tmp_path: Path) -> None:
-    """Also again; and it says where to drop and what to start."""
+    """It can be repeated, and prints where to drop files and what to start."""
     home = tmp_path / "deep" / "home"
     answer = here("init", "--home", home)
     again = here("init", "--home", home)
@@ -261,7 +261,7 @@ def test_init_makes_a_home_that_every_command_can_use(here: Run, tmp_path: Path)
 
 
 def test_check_names_what_is_missing(here: Run, tmp_path: Path) -> None:
-    """A bad finding is code 1, and says what to do."""
+    """A failed check exits with 1 and names the remedy."""
     answer = here("check", "--home", tmp_path / "nowhere")
 
     assert 1 == answer.returncode
@@ -271,7 +271,7 @@ def test_check_names_what_is_missing(here: Run, tmp_path: Path) -> None:
 
 
 def test_check_names_a_damaged_database(here: Run, tmp_path: Path) -> None:
-    """Found without making it worse."""
+    """Without damaging it further."""
     home = make_home(tmp_path / "home")
     here("init", "--home", home)
     (home / "state" / "portraitd.sqlite3").write_bytes(b"damaged" * 1000)
@@ -284,7 +284,7 @@ def test_check_names_a_damaged_database(here: Run, tmp_path: Path) -> None:
 
 
 def test_retry_takes_failed_files_up_again(tmp_path: Path) -> None:
-    """What is still bad fails again."""
+    """A file that is still bad fails again."""
     home = make_home(tmp_path / "home")
     (home / "inbox" / "text.mp4").write_text("no video\n" * 100)
     portraitd("run", "--until-idle", "--home", home)
@@ -300,7 +300,7 @@ def test_retry_takes_failed_files_up_again(tmp_path: Path) -> None:
 
 
 def test_retry_in_a_home_that_is_in_use_is_refused(here: Run, tmp_path: Path) -> None:
-    """One writer at a time."""
+    """Only one process may write."""
     home = make_home(tmp_path / "home")
     here("init", "--home", home)
 
@@ -312,7 +312,7 @@ def test_retry_in_a_home_that_is_in_use_is_refused(here: Run, tmp_path: Path) ->
 
 
 def test_retry_without_a_home_says_so(here: Run, tmp_path: Path) -> None:
-    """It does not make one."""
+    """It does not create one."""
     answer = here("retry", "--home", tmp_path / "nowhere")
 
     assert 74 == answer.returncode

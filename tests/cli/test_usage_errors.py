@@ -1,4 +1,4 @@
-"""What is written wrongly, on the command line or in a config file, is said in a line."""
+"""Mistakes on the command line or in a settings file are reported in one line."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from support.commands import Run, runner, said
 def here(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Run:
-    """A command run in this process, in the name of somebody without a home."""
+    """Run a command in this process, as a user without a home folder."""
     return runner(monkeypatch, capsys, tmp_path)
 
 
 @pytest.mark.parametrize(
     ("assignment", "line"),
     [
-        ("grouping.epz=0.4", "grouping.epz: there is no such setting"),
-        ("groping.eps=0.4", "groping: there is no such setting"),
+        ("grouping.epz=0.4", "grouping.epz: unknown setting"),
+        ("groping.eps=0.4", "groping: unknown setting"),
         ("grouping.eps=big", "grouping.eps = 'big'"),
         ("grouping.eps=-1", "grouping.eps = -1"),
         ("grouping=1", "grouping = 1"),
@@ -32,7 +32,7 @@ def here(
 def test_a_wrong_setting_is_one_line_and_code_78(
     here: Run, tmp_path: Path, assignment: str, line: str
 ) -> None:
-    """Before anything is made; systemd does not start it again."""
+    """Before anything is created; systemd does not restart the service."""
     answer = here("run", "--set", assignment)
 
     assert 78 == answer.returncode, answer.stderr
@@ -47,7 +47,7 @@ def test_a_wrong_setting_is_one_line_and_code_78(
 def test_a_wrong_config_file_is_one_line_and_code_78(
     here: Run, tmp_path: Path, content: str, line: str
 ) -> None:
-    """With the file's or the key's name."""
+    """With the name of the file or the key."""
     (tmp_path / "config.toml").write_text(content)
 
     answer = here("status", "--home", tmp_path)
@@ -57,11 +57,11 @@ def test_a_wrong_config_file_is_one_line_and_code_78(
 
 
 def test_a_missing_config_file_is_named(here: Run, tmp_path: Path) -> None:
-    """Named on the command line, it must be there."""
+    """A file given on the command line must exist."""
     answer = here("status", "--config", tmp_path / "none.toml")
 
     assert 78 == answer.returncode
-    assert "none.toml: there is no such config file" in said(answer)
+    assert "none.toml: no such settings file" in said(answer)
 
 
 @pytest.mark.parametrize("arguments", [["no-such-command"], ["process"], ["run", "--no-such"]])
@@ -75,7 +75,7 @@ def test_a_wrong_command_line_is_code_64(here: Run, arguments: list[str]) -> Non
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "-h"], ["--version"]])
 def test_asking_for_help_is_no_error(here: Run, arguments: list[str]) -> None:
-    """And needs no home."""
+    """It needs no home folder."""
     answer = here(*arguments)
 
     assert 0 == answer.returncode
