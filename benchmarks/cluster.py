@@ -22,11 +22,10 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
-from portraitd.cluster_place import ClusterPlace
-
-from portraitd.faces.interface import EncoderSettings
+from portraitd.config import SchedulerAddress
+from portraitd.faces.interface import EncoderSpec
 from portraitd.ingest import media_jobs
-from portraitd.ingest.media_jobs import EncodeSettings
+from portraitd.ingest.media_jobs import EncodeOptions
 from portraitd.model.face import SliceFaces
 from portraitd.model.media_file import FileState, MediaFacts, Slice, Source, Stamp
 from portraitd.service.remote.agent import SharedFolderCheck
@@ -58,7 +57,7 @@ def main() -> None:
 def measure(clips: Sequence[Path], rounds: int, slice_s: float, cores: int, folder: Path) -> None:
     """Both executors in turn, so that other work on the machine hits both."""
     clips_facts = [(source, media_jobs.probe(source)) for source in map(source_of, clips)]
-    settings = EncodeSettings(1.0, False, True, EncoderSettings(folder / "models"), 400)
+    settings = EncodeOptions(1.0, False, True, EncoderSpec(folder / "models"), 400)
     pieces = [
         Slice(source, facts.kind, start_s, stop_s, facts.sha256)
         for source, facts in clips_facts
@@ -69,15 +68,15 @@ def measure(clips: Sequence[Path], rounds: int, slice_s: float, cores: int, fold
         load.result()
     programs = begin_cluster(folder, cores)
     try:
-        place = ClusterPlace(scheduler_file=folder / "scheduler.json")
+        place = SchedulerAddress(scheduler_file=folder / "scheduler.json")
         identity = local.submit(media_jobs.encoder_identity, settings.encoder).result()
         proof = SharedFolderCheck(clips_facts[0][0], clips_facts[0][1].sha256)
         far = DaskExecutor(
             Cluster(place),
             Requirements(LIMITS, settings.encoder, identity, proof, 1, 10**10, 900.0),
-            look_s=0.2,
+            poll_s=0.2,
         )
-        while sum(member.state == "accepted" for member in far.members()) < cores:
+        while sum(worker.state == "accepted" for worker in far.workers()) < cores:
             time.sleep(0.1)
         taken: dict[str, list[float]] = {"local": [], "cluster": []}
         answers: list[SliceFaces] = []
@@ -175,7 +174,7 @@ def record(
 
 
 def timed(
-    executor: Executor, pieces: Sequence[Slice], settings: EncodeSettings
+    executor: Executor, pieces: Sequence[Slice], settings: EncodeOptions
 ) -> tuple[float, list[SliceFaces]]:
     """Seconds for all slices, and their answers."""
     began_s = time.monotonic()
@@ -210,8 +209,7 @@ def begin_cluster(folder: Path, cores: int) -> list[subprocess.Popen[bytes]]:
 
 def source_of(path: Path) -> Source:
     """A file as it is now."""
-    facts = path.stat()
-    return Source(path.absolute(), Stamp(facts.st_size, facts.st_mtime_ns, facts.st_ino))
+    return Source(path.absolute(), Stamp.of(path.stat()))
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ from portraitd.faces.models import model_registry
 from portraitd.ingest import media_jobs
 from portraitd.model.stage import Now
 from portraitd.service import log_setup
+from portraitd.service.executors import Executors
 from portraitd.service.home import make_home
 from portraitd.service.pipeline import Service
 from portraitd.service.wakeup import Doorbell
@@ -144,7 +145,7 @@ def drop(
     changed: set[int] = set()
     lost = violations = churn = 0
     with closing(Database.open(settings.state_dir)) as database:
-        service = Service(settings, database, executor, 1, Doorbell())
+        service = Service(settings, database, Executors(executor, 1), Doorbell())
         service.admission.leave_inbox()
         clock = itertools.count()
         for number, path in enumerate(files, start=1):

@@ -85,7 +85,7 @@ class DetectionSettings(Section):
     upsample: Annotated[int, Field(ge=0, le=2)] = 1
 
 
-class EncoderSection(Section):
+class EncoderSettings(Section):
     """The models that find and embed faces."""
 
     kind: Literal["onnx", "dlib"] = "onnx"
@@ -207,7 +207,7 @@ class Settings(BaseSettings):
     inbox: InboxSettings = InboxSettings()
     sampling: SamplingSettings = SamplingSettings()
     detection: DetectionSettings = DetectionSettings()
-    encoder: EncoderSection = EncoderSection()
+    encoder: EncoderSettings = EncoderSettings()
     workers: WorkerSettings = WorkerSettings()
     grouping: GroupingSettings = GroupingSettings()
     people: PeopleSettings = PeopleSettings()

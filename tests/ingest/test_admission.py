@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from portraitd.ingest.admission import InboxPace
+from portraitd.config import InboxSettings
 from portraitd.ingest.mounts import MARKER
 from portraitd.model.media_file import FileState
+from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
 from support.inbox_fixture import QUIET_S, Desk
 
 
@@ -49,7 +50,7 @@ def test_a_file_that_grows_waits(desk: Desk) -> None:
             desk.look(4.0)
             assert FileState.WAITING is desk.state()
 
-    assert "still being written?" == desk.known().reason
+    assert Reason.of(ReasonCode.STILL_CHANGING) == desk.known().reason
     assert ["file_waiting"] == [line["event"] for line in logs]
 
 
@@ -97,12 +98,14 @@ def test_a_file_that_changed_while_it_was_read_is_taken_again(desk: Desk) -> Non
     """Gone for the store, but still there: it starts over."""
     desk.write("clip.mp4")
     desk.settle()
-    desk.files.move_on(desk.known().id, FileState.GONE, 1.0, "written while it was read")
+    desk.files.move_on(
+        desk.known().id, FileState.GONE, 1.0, Reason.of(ReasonCode.CHANGED_WHILE_READ)
+    )
 
     desk.settle()
 
     assert FileState.READY is desk.state()
-    assert "" == desk.known().reason
+    assert NO_REASON == desk.known().reason
 
 
 def test_a_file_that_vanishes_before_its_turn_is_gone(desk: Desk) -> None:
@@ -116,7 +119,7 @@ def test_a_file_that_vanishes_before_its_turn_is_gone(desk: Desk) -> None:
     ready.unlink()
     desk.look()
     assert {"waiting.mp4": "gone", "ready.mp4": "gone"} == desk.states()
-    assert "no longer in the inbox" == desk.known("ready.mp4").reason
+    assert Reason.of(ReasonCode.REMOVED) == desk.known("ready.mp4").reason
     assert not desk.admission.pending
     desk.write("ready.mp4")
 
@@ -163,8 +166,10 @@ def test_what_is_no_file_has_a_reason_and_is_said_once(desk: Desk) -> None:
             desk.look()
 
     assert {"pipe.mp4": "failed", "link.mp4": "failed"} == desk.states()
-    assert "a pipe" == desk.known("pipe.mp4").reason
-    assert ["link.mp4", "pipe.mp4"] == [line["path"] for line in logs]
+    assert Reason.of(ReasonCode.PIPE) == desk.known("pipe.mp4").reason
+    assert [("link.mp4", "symbolic_link"), ("pipe.mp4", "pipe")] == [
+        (line["path"], line["reason_code"]) for line in logs
+    ]
 
 
 def test_a_pipe_that_becomes_a_file_is_taken(desk: Desk) -> None:
@@ -180,7 +185,7 @@ def test_a_pipe_that_becomes_a_file_is_taken(desk: Desk) -> None:
 
     desk.look()
 
-    assert (FileState.FAILED, "a pipe") == (desk.state(), desk.known().reason)
+    assert (FileState.FAILED, ReasonCode.PIPE) == (desk.state(), desk.known().reason.code)
 
 
 def test_an_inbox_that_is_away_takes_nothing_and_loses_nothing(desk: Desk) -> None:
@@ -195,7 +200,7 @@ def test_an_inbox_that_is_away_takes_nothing_and_loses_nothing(desk: Desk) -> No
         desk.look()
 
     assert FileState.READY is desk.state()
-    assert ["inbox_away", "inbox_back"] == [line["event"] for line in logs]
+    assert ["inbox_unavailable", "inbox_available"] == [line["event"] for line in logs]
 
 
 def test_an_empty_folder_without_the_marker_is_not_the_inbox(desk: Desk) -> None:
@@ -207,7 +212,7 @@ def test_an_empty_folder_without_the_marker_is_not_the_inbox(desk: Desk) -> None
     with capture_logs() as logs:
         for _ in range(3):
             desk.look()
-        assert desk.admission.away
+        assert desk.admission.is_unavailable
         desk.write("other.mp4")
         desk.look()
         desk.look(QUIET_S)
@@ -217,10 +222,11 @@ def test_an_empty_folder_without_the_marker_is_not_the_inbox(desk: Desk) -> None
         desk.inbox.with_name("share").rename(desk.inbox)
         desk.look()
 
-    assert not desk.admission.away
+    assert not desk.admission.is_unavailable
     assert {"clip.mp4": "ready"} == desk.states()
-    assert ["inbox_away", "inbox_back"] == [line["event"] for line in logs]
+    assert ["inbox_unavailable", "inbox_available"] == [line["event"] for line in logs]
     assert "portraitd init" in logs[0]["reason"]
+    assert ReasonCode.INBOX_MARKER_MISSING == logs[0]["reason_code"]
 
 
 def test_a_share_that_goes_is_noticed_before_the_next_look(desk: Desk) -> None:
@@ -230,7 +236,7 @@ def test_a_share_that_goes_is_noticed_before_the_next_look(desk: Desk) -> None:
 
     desk.inbox.rename(desk.inbox.with_name("share"))
 
-    assert desk.admission.away
+    assert desk.admission.is_unavailable
     assert desk.admission.has_lost(desk.inbox / "clip.mp4")
     assert not desk.admission.has_lost(desk.inbox.parent / "named.mp4")
 
@@ -243,23 +249,23 @@ def test_an_inbox_of_an_older_portraitd_gets_its_marker(desk: Desk) -> None:
 
     desk.look()
 
-    assert not desk.admission.away
+    assert not desk.admission.is_unavailable
     assert (desk.inbox / MARKER).is_file()
 
 
 # --- What is not whole.
 
 
-PATIENT = InboxPace(QUIET_S, quiet_remote_s=60.0, unfinished_s=600.0)
+PATIENT = InboxSettings(quiet_s=QUIET_S, quiet_remote_s=60.0, unfinished_s=600.0)
 
 
 def test_a_file_that_is_written_slowly_is_left_alone(tmp_path: Path) -> None:
     """Its size and time stand still, but somebody has it open: a client that set the end first."""
-    desk = Desk(tmp_path, pace=PATIENT)
+    desk = Desk(tmp_path, PATIENT)
     with desk.write("clip.mp4").open("r+b"):
         desk.settle()
         desk.look(1000.0)
-        assert (FileState.WAITING, "another program still has it open for writing") == (
+        assert (FileState.WAITING, Reason.of(ReasonCode.OPEN_FOR_WRITING)) == (
             desk.state(),
             desk.known().reason,
         )
@@ -271,30 +277,30 @@ def test_a_file_that_is_written_slowly_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_file_that_lacks_something_waits_and_is_then_taken(tmp_path: Path) -> None:
     """It may be a copy that goes on, or all there will ever be; why it waits is said once."""
-    desk = Desk(tmp_path, pace=PATIENT)
+    desk = Desk(tmp_path, PATIENT)
     desk.look()
     desk.write("clip.mp4", b"")
     with capture_logs() as logs:
         desk.settle()
         for _ in range(59):
             desk.look(10.0)
-        assert "not whole yet: empty so far" == desk.known().reason
+        assert Reason.of(ReasonCode.EMPTY) == desk.known().reason
         assert not desk.admission.pending
         desk.look(10.0)
 
     assert FileState.READY is desk.state()
-    reasons = ["still being written?", "not whole yet: empty so far", ""]
-    assert reasons == [line["reason"] for line in logs]
+    codes = [ReasonCode.STILL_CHANGING, ReasonCode.EMPTY, ReasonCode.NONE]
+    assert codes == [line["reason_code"] for line in logs]
 
 
 def test_a_file_that_is_completed_is_taken_at_once(tmp_path: Path, nobody: Path) -> None:
     """No later than the quiet time after its last change."""
-    desk = Desk(tmp_path, pace=PATIENT)
+    desk = Desk(tmp_path, PATIENT)
     whole = nobody.read_bytes()
     path = desk.write("clip.mp4", whole[:-100])
     desk.settle()
     desk.look(20.0)
-    assert desk.known().reason.startswith("not whole yet: ")
+    assert ReasonCode.BYTES_MISSING is desk.known().reason.code
 
     path.write_bytes(whole)
     desk.settle()

@@ -10,12 +10,19 @@ from typing import Any
 
 import pytest
 
-from portraitd.faces.interface import EncoderSettings
+from portraitd.config import Settings
 from portraitd.ingest import media_jobs
 from portraitd.ingest.dispatcher import Dispatcher
-from portraitd.ingest.media_jobs import EncodeSettings
-from portraitd.model.errors import FileChanged, NotMedia, StoreError, UnreadableVideo, WorkerDied
+from portraitd.model.errors import (
+    FileChanged,
+    NotMedia,
+    StoreError,
+    UnreadableVideo,
+    VideoError,
+    WorkerDied,
+)
 from portraitd.model.media_file import FileState, Stamp
+from portraitd.model.reasons import Reason, ReasonCode
 from portraitd.store.database import Database
 from portraitd.store.files import INBOX
 from support.clock import at
@@ -41,6 +48,15 @@ class Workers(Executor):
         return future
 
 
+class AvailableInbox:
+    """An inbox whose share is mounted."""
+
+    is_unavailable = False
+
+    def has_lost(self, path: Path) -> bool:
+        return False
+
+
 class Floor:
     """A dispatcher with two places, its workers and its store."""
 
@@ -52,11 +68,10 @@ class Floor:
             store.files,
             store.slice_queue,
             self.workers,
-            places=2,
+            slots=2,
             wake=self._ring,
-            settings=EncodeSettings(1.0, False, True, EncoderSettings(Path("/models")), 400),
-            slice_s=60.0,
-            attempts=3,
+            settings=Settings(),
+            inbox=AvailableInbox(),
         )
 
     def _ring(self) -> None:
@@ -68,7 +83,7 @@ class Floor:
     def state(self, name: str = "clip.mp4") -> FileState:
         return self.store.files.below(INBOX)[Path(name)].state
 
-    def reason(self, name: str = "clip.mp4") -> str:
+    def reason(self, name: str = "clip.mp4") -> Reason:
         return self.store.files.below(INBOX)[Path(name)].reason
 
 
@@ -120,13 +135,13 @@ def test_files_are_probed_before_slices_are_encoded(store: Store, floor: Floor) 
 @pytest.mark.parametrize(
     ("error", "state"),
     [
-        (NotMedia("text"), FileState.FAILED),
+        (NotMedia(Reason.of(ReasonCode.TEXT_FILE)), FileState.FAILED),
         (UnreadableVideo("no frame"), FileState.FAILED),
         (FileChanged("written or replaced"), FileState.GONE),
     ],
 )
 def test_a_file_that_cannot_be_probed_says_why(
-    store: Store, floor: Floor, error: Exception, state: FileState
+    store: Store, floor: Floor, error: VideoError, state: FileState
 ) -> None:
     """One that changed is looked at again when it has stood still."""
     store.file(state=FileState.READY)
@@ -135,7 +150,7 @@ def test_a_file_that_cannot_be_probed_says_why(
 
     floor.tick()
 
-    assert (state, str(error)) == (floor.state(), floor.reason())
+    assert (state, error.reason) == (floor.state(), floor.reason())
     assert 1 == len(floor.workers.probes)
 
 
@@ -153,7 +168,9 @@ def test_a_file_whose_worker_dies_is_probed_three_times(
 
     assert 3 == len(floor.workers.probes)
     assert FileState.FAILED is floor.state()
-    assert str(error) in floor.reason()
+    assert str(error) in floor.reason().text
+    code = error.reason.code if isinstance(error, WorkerDied) else ReasonCode.UNEXPECTED_ERROR
+    assert code is floor.reason().code
 
 
 def test_a_slice_whose_worker_dies_is_encoded_three_times(store: Store, floor: Floor) -> None:
@@ -170,7 +187,7 @@ def test_a_slice_whose_worker_dies_is_encoded_three_times(store: Store, floor: F
 
     assert 4 == len(floor.workers.slices)
     assert FileState.FAILED is floor.state("bad.mp4")
-    assert "ended by SIGSEGV" == floor.reason("bad.mp4")
+    assert Reason(ReasonCode.WORKER_DIED, "ended by SIGSEGV") == floor.reason("bad.mp4")
     assert FileState.DONE is floor.state("good.mp4")
     assert 1 == store.faces.count()
 
@@ -185,7 +202,8 @@ def test_a_video_that_cannot_be_decoded_is_given_up_at_once(store: Store, floor:
     floor.tick()
 
     assert 2 == len(floor.workers.slices)
-    assert (FileState.FAILED, "no frame") == (floor.state(), floor.reason())
+    assert FileState.FAILED is floor.state()
+    assert Reason(ReasonCode.NO_FRAME_DECODED, "no frame") == floor.reason()
 
 
 @pytest.mark.parametrize(
@@ -214,7 +232,8 @@ def test_a_video_that_changes_is_forgotten_whatever_else_comes(
 
     floor.tick()
 
-    assert (FileState.GONE, "written") == (floor.state(), floor.reason())
+    assert FileState.GONE is floor.state()
+    assert Reason(ReasonCode.CHANGED_WHILE_READ, "written") == floor.reason()
     assert 0 == store.faces.count()
     assert {} == store.slice_queue.counts()
     assert not floor.dispatcher.busy
@@ -229,7 +248,8 @@ def test_an_answer_about_a_file_that_was_replaced_meanwhile_does_not_count(
     """It is about the old content; the new one has to stand still first."""
     file = store.file(state=FileState.READY)
     floor.tick()
-    store.files.note(INBOX, file.path, Stamp(99, 99, 99), FileState.WAITING, 11.0, "still growing")
+    growing = Reason.of(ReasonCode.STILL_CHANGING)
+    store.files.note(INBOX, file.path, Stamp(99, 99, 99), FileState.WAITING, 11.0, growing)
     if isinstance(answer, Exception):
         floor.workers.probes[0].set_exception(answer)
     else:
@@ -237,7 +257,7 @@ def test_an_answer_about_a_file_that_was_replaced_meanwhile_does_not_count(
 
     floor.tick()
 
-    assert (FileState.WAITING, "still growing") == (floor.state(), floor.reason())
+    assert (FileState.WAITING, growing) == (floor.state(), floor.reason())
     assert {} == store.slice_queue.counts()
     assert not floor.dispatcher.busy
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from portraitd.clustering import grouping_jobs
-from portraitd.faces.interface import EncoderSettings
+from portraitd.faces.interface import EncoderSpec
 from portraitd.ingest import media_jobs
-from portraitd.ingest.media_jobs import EncodeSettings
+from portraitd.ingest.media_jobs import EncodeOptions
 from portraitd.model.errors import FileChanged
 from portraitd.model.face import DetectedFace, SliceFaces
 from portraitd.model.media_file import MediaKind, Slice
@@ -22,14 +22,14 @@ from support.media import source_of
 from support.store import embedding
 
 
-def settings(tmp_path: Path, reuse_unchanged: bool = True) -> EncodeSettings:
-    encoder = EncoderSettings(tmp_path, kind="dlib", detector="hog", upsample=0, mirror=False)
-    return EncodeSettings(0.5, False, reuse_unchanged, encoder, portrait_width_px=400)
+def settings(tmp_path: Path, reuse_unchanged: bool = True) -> EncodeOptions:
+    encoder = EncoderSpec(tmp_path, kind="dlib", detector="hog", upsample=0, mirror=False)
+    return EncodeOptions(0.5, False, reuse_unchanged, encoder, portrait_width_px=400)
 
 
 def encode(
     path: Path,
-    how: EncodeSettings,
+    how: EncodeOptions,
     start_s: float = 0.0,
     stop_s: float = math.inf,
     kind: MediaKind = MediaKind.VIDEO,

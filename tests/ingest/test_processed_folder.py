@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from portraitd.model.media_file import FileState
-from support.inbox_fixture import Desk
+from support.inbox_fixture import SETTINGS, Desk
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def desk(tmp_path: Path) -> Desk:
 
 @pytest.fixture
 def mover(tmp_path: Path) -> Desk:
-    return Desk(tmp_path, after="move")
+    return Desk(tmp_path, SETTINGS.model_copy(update={"after": "move"}))
 
 
 def test_a_done_file_stays_where_it_is(desk: Desk) -> None:

@@ -10,47 +10,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from portraitd.ingest.mounts import file_system_type, needs_polling
-from portraitd.ingest.scanner import Found, StabilityTracker, is_ignored, scan_folder
+from portraitd.ingest.scanner import Found, scan_folder
 from portraitd.model.media_file import Stamp
+from portraitd.model.reasons import Reason, ReasonCode
 
 CLIP = Path("clip.mp4")
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        ".hidden.mp4", ".clip.mp4.Xa3b9Z", ".DS_Store", "._clip.mp4", ".syncthing.clip.mp4.tmp",
-        "~syncthing~clip.mp4", "~$minutes.docx", "clip.mp4.tmp", "clip.mp4.part", "clip.PARTIAL",
-        "clip.mp4.filepart", "clip.mp4.crdownload", "clip.mp4.!qB", "clip.mp4.aria2", "@eaDir",
-        "#recycle", "Thumbs.db", "THUMBS.DB", "desktop.ini", "$RECYCLE.BIN", "lost+found",
-        "@Recycle", "System Volume Information", "holiday/@eaDir/clip.mp4", "a/.b/c.mp4",
-    ],
-)  # fmt: skip
-def test_litter_is_ignored(name: str) -> None:
-    """Temporary names and litter of file servers are never taken, at any depth."""
-    assert is_ignored(name)
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["clip.mp4", "noextension", "a.tmp.mp4", "part.mp4", "50%~$.mov", "holiday/clip.mp4",
-     "caf\udce9.mp4", "eaDir", "./clip.mp4", "clip..mp4"],
-)  # fmt: skip
-def test_ordinary_names_are_not_ignored(name: str) -> None:
-    """A name that only resembles litter is somebody's video."""
-    assert not is_ignored(name)
 
 
 def paths(found: Iterator[Found]) -> list[Path]:
     return [one.path for one in found]
 
 
-def reasons(found: Iterator[Found]) -> dict[str, str | None]:
-    return {os.fspath(one.path): one.reason for one in found}
+def reasons(found: Iterator[Found]) -> dict[str, tuple[ReasonCode, str]]:
+    return {os.fspath(one.path): (one.reason.code, one.reason.text) for one in found}
 
 
 def test_files_in_subfolders_are_found_with_their_stamps(tmp_path: Path) -> None:
@@ -63,7 +37,7 @@ def test_files_in_subfolders_are_found_with_their_stamps(tmp_path: Path) -> None
 
     facts = (tmp_path / "one.mp4").stat()
     assert [Path("one.mp4"), Path("b/deep/two.mp4")] == paths(iter(found))
-    assert Found(Path("one.mp4"), Stamp(1, facts.st_mtime_ns, facts.st_ino), None) == found[0]
+    assert Found(Path("one.mp4"), Stamp(1, facts.st_mtime_ns, facts.st_ino)) == found[0]
 
 
 def test_ignored_and_skipped_paths_are_not_looked_into(tmp_path: Path) -> None:
@@ -91,11 +65,14 @@ def test_what_is_no_regular_file_has_a_reason(
 
     listening.close()
     assert {
-        "real.mp4": None,
-        "link.mp4": "a symbolic link; links are not followed",
-        "dangling.mp4": "a symbolic link; links are not followed",
-        "pipe.mp4": "a pipe",
-        "socket.mp4": "a socket",
+        "real.mp4": (ReasonCode.NONE, ""),
+        "link.mp4": (ReasonCode.SYMBOLIC_LINK, "a symbolic link; portraitd does not follow links"),
+        "dangling.mp4": (
+            ReasonCode.SYMBOLIC_LINK,
+            "a symbolic link; portraitd does not follow links",
+        ),
+        "pipe.mp4": (ReasonCode.PIPE, "a pipe, not a regular file"),
+        "socket.mp4": (ReasonCode.SOCKET, "a socket, not a regular file"),
     } == found
 
 
@@ -106,7 +83,9 @@ def test_a_device_has_a_reason(tmp_path: Path) -> None:
     except PermissionError:
         pytest.skip("only root may make devices")
 
-    assert {"null.mp4": "a device"} == reasons(scan_folder(tmp_path))
+    assert {"null.mp4": (ReasonCode.DEVICE, "a device, not a regular file")} == reasons(
+        scan_folder(tmp_path)
+    )
 
 
 def test_a_loop_of_links_ends(tmp_path: Path) -> None:
@@ -133,7 +112,9 @@ def test_a_missing_root_is_a_reason(tmp_path: Path) -> None:
     """A share that went away is a finding about the root itself."""
     (found,) = scan_folder(tmp_path / "away")
 
-    assert Found(Path(), None, "cannot be listed: No such file or directory") == found
+    no_folder = Reason.of(ReasonCode.CANNOT_LIST, error="No such file or directory")
+    assert Found(Path(), None, no_folder) == found
+    assert "cannot list the folder: No such file or directory" == found.reason.text
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -150,9 +131,9 @@ def test_what_may_not_be_read_has_a_reason_and_the_rest_goes_on(tmp_path: Path) 
 
     (tmp_path / "closed").chmod(0o700)
     assert {
-        "secret.mp4": "cannot be read: Permission denied",
-        "closed": "cannot be listed: Permission denied",
-        "open/clip.mp4": None,
+        "secret.mp4": (ReasonCode.CANNOT_READ, "cannot read the file: Permission denied"),
+        "closed": (ReasonCode.CANNOT_LIST, "cannot list the folder: Permission denied"),
+        "open/clip.mp4": (ReasonCode.NONE, ""),
     } == found
 
 
@@ -170,7 +151,9 @@ def test_a_folder_that_becomes_a_link_while_looking_is_not_followed(tmp_path: Pa
     (inbox / "folder").rmdir()
     (inbox / "folder").symlink_to(outside)
 
-    assert {"folder": "cannot be listed: Not a directory"} == reasons(looking)
+    assert {
+        "folder": (ReasonCode.CANNOT_LIST, "cannot list the folder: Not a directory")
+    } == reasons(looking)
 
 
 def test_a_deep_tree_is_looked_through(tmp_path: Path) -> None:
@@ -190,83 +173,6 @@ def test_a_deep_tree_is_looked_through(tmp_path: Path) -> None:
     # Too deep for the recursion of pytest's own cleaning up.
     subprocess.run(["rm", "-rf", tmp_path / "d"], check=True)
     assert depth + 1 == len(found.path.parts)
-
-
-def test_a_growing_file_is_left_alone() -> None:
-    """A file is taken only after it has stood still for the quiet period."""
-    settling = StabilityTracker(quiet_s=5.0)
-
-    assert [] == settling.observe({CLIP: Stamp(10, 1, 7)}, now_s=0.0)
-    assert [] == settling.observe({CLIP: Stamp(20, 2, 7)}, now_s=4.0)
-    assert [] == settling.observe({CLIP: Stamp(20, 2, 7)}, now_s=8.9)
-    assert [CLIP] == settling.observe({CLIP: Stamp(20, 2, 7)}, now_s=9.0)
-
-
-def test_a_file_replaced_by_rename_starts_anew() -> None:
-    """Same size and time, another inode: another file."""
-    settling = StabilityTracker(quiet_s=5.0)
-    settling.observe({CLIP: Stamp(10, 1, 7)}, now_s=0.0)
-
-    assert [] == settling.observe({CLIP: Stamp(10, 1, 8)}, now_s=5.0)
-
-
-def test_a_settled_file_is_named_until_it_is_forgotten() -> None:
-    """Forgetting starts the quiet time again."""
-    settling = StabilityTracker(quiet_s=5.0)
-    found = {CLIP: Stamp(0, 1, 7)}
-    settling.observe(found, now_s=0.0)
-    assert [CLIP] == settling.observe(found, now_s=5.0)
-    assert [CLIP] == settling.observe(found, now_s=6.0)
-
-    settling.forget(CLIP)
-
-    assert [] == settling.observe(found, now_s=7.0)
-    assert [CLIP] == settling.observe(found, now_s=12.0)
-
-
-def test_a_vanished_file_is_dropped() -> None:
-    """A file that comes back has to stand still once more."""
-    settling = StabilityTracker(quiet_s=5.0)
-    found = {CLIP: Stamp(10, 1, 7)}
-    settling.observe(found, now_s=0.0)
-    settling.observe({}, now_s=3.0)
-
-    assert [] == settling.observe(found, now_s=6.0)
-
-
-def test_the_next_settling_can_be_waited_for() -> None:
-    """The service sleeps no longer than until a file can have settled."""
-    settling = StabilityTracker(quiet_s=5.0)
-    assert settling.next_in_s(now_s=0.0) is None
-    settling.observe({CLIP: Stamp(10, 1, 7), Path("b"): Stamp(1, 1, 8)}, now_s=1.0)
-    settling.observe({CLIP: Stamp(10, 1, 7), Path("b"): Stamp(2, 2, 8)}, now_s=4.0)
-
-    assert 1.0 == settling.next_in_s(now_s=5.0)
-    assert 2.0 == settling.next_in_s(now_s=7.0)
-
-
-@given(st.lists(st.tuples(st.floats(0, 10), st.sampled_from([1, 2, 3])), min_size=1, max_size=20))
-def test_no_file_settles_before_its_time(story: list[tuple[float, int]]) -> None:
-    """Whatever happens, a file named has been seen unchanged over the quiet time."""
-    settling = StabilityTracker(quiet_s=5.0)
-    now_s = 0.0
-    seen: list[tuple[float, int]] = []
-    for pause_s, size in story:
-        now_s += pause_s
-        seen.append((now_s, size))
-
-        named = settling.observe({CLIP: Stamp(size, size, 1)}, now_s=now_s)
-
-        same = [at_s for at_s, _ in _last_run(seen)]
-        assert (now_s - same[0] >= 5.0) == bool(named)
-
-
-def _last_run(seen: list[tuple[float, int]]) -> list[tuple[float, int]]:
-    """The observations at the end that all saw the same."""
-    first = len(seen) - 1
-    while first and seen[first - 1][1] == seen[-1][1]:
-        first -= 1
-    return seen[first:]
 
 
 MOUNTS = b"""\

@@ -13,18 +13,25 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from portraitd.ingest.stability import (
     BlockReasons,
     StabilityPolicy,
+    StabilityTracker,
     Writer,
     block_reason,
-    unfinished,
+    why_incomplete,
     writer_of,
 )
+from portraitd.model.media_file import Stamp
+from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
 from support.media import boxes, with_index_first, write_pattern_clip
 
 PATIENT = StabilityPolicy(unknown_writer_s=60.0, unfinished_s=600.0)
+EMPTY = Reason.of(ReasonCode.EMPTY)
+CLIP = Path("clip.mp4")
 
 
 @contextmanager
@@ -36,9 +43,13 @@ def opened(path: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def lacking(path: Path) -> str:
+def lacking(path: Path) -> Reason:
     with opened(path) as descriptor:
-        return unfinished(descriptor)
+        return why_incomplete(descriptor)
+
+
+def bytes_missing(count: int) -> Reason:
+    return Reason.of(ReasonCode.BYTES_MISSING, missing=count)
 
 
 # --- Who writes.
@@ -89,9 +100,10 @@ def test_of_a_file_of_somebody_else_nothing_is_known(open_path: Path) -> None:
     clip.write_bytes(b"video")
     os.chown(clip, 12345, 12345)
     script = (
-        "import sys, pathlib; from portraitd.ingest.stability import StabilityPolicy, hindrance\n"
+        "import sys, pathlib\n"
+        "from portraitd.ingest.stability import StabilityPolicy, block_reason\n"
         "for still_s in (59.0, 61.0):\n"
-        "    print(hindrance(pathlib.Path(sys.argv[1]), still_s, StabilityPolicy(60.0, 0.0)))\n"
+        "    print(block_reason(pathlib.Path(sys.argv[1]), still_s, StabilityPolicy(60.0, 0.0)))\n"
     )
 
     answer = subprocess.run(
@@ -102,9 +114,11 @@ def test_of_a_file_of_somebody_else_nothing_is_known(open_path: Path) -> None:
 
     if "Permission denied" in answer.stderr or "No module named" in answer.stderr:
         pytest.skip("the interpreter or its packages may not be read by others")
-    assert ["nobody can say here whether it is still being written", ""] == (
-        answer.stdout.splitlines()
-    )
+    assert [
+        "cannot tell whether another program is still writing this file (network mount); waiting "
+        "until it is unchanged for 60 s",
+        "",
+    ] == answer.stdout.splitlines()
 
 
 # --- What is missing.
@@ -114,7 +128,7 @@ def test_a_whole_file_lacks_nothing(tmp_path: Path, nobody: Path) -> None:
     """Whatever container it is in."""
     avi = write_pattern_clip(tmp_path / "clip.avi", 20, codec="MJPG")
 
-    assert ("", "") == (lacking(nobody), lacking(avi))
+    assert (NO_REASON, NO_REASON) == (lacking(nobody), lacking(avi))
 
 
 def test_a_cut_off_file_says_how_much_is_missing(tmp_path: Path, nobody: Path) -> None:
@@ -126,15 +140,14 @@ def test_a_cut_off_file_says_how_much_is_missing(tmp_path: Path, nobody: Path) -
     whole = write_pattern_clip(avi, 20, codec="MJPG").read_bytes()
     avi.write_bytes(whole[:-500])
 
-    assert "1,000 bytes are missing at the end" == lacking(first)
-    assert "its index, which comes last, is missing" == lacking(last)
-    assert "500 bytes are missing at the end" == lacking(avi)
+    assert bytes_missing(1000) == lacking(first)
+    assert "incomplete: 1,000 bytes missing at the end of the file" == lacking(first).text
+    assert Reason.of(ReasonCode.INDEX_MISSING) == lacking(last)
+    assert bytes_missing(500) == lacking(avi)
 
 
-@pytest.mark.parametrize(
-    ("said", "wanted"), [(1000, "500 bytes are missing at the end"), (500, "")]
-)
-def test_a_matroska_file_says_how_long_it_is(tmp_path: Path, said: int, wanted: str) -> None:
+@pytest.mark.parametrize(("said", "wanted"), [(1000, bytes_missing(500)), (500, NO_REASON)])
+def test_a_matroska_file_says_how_long_it_is(tmp_path: Path, said: int, wanted: Reason) -> None:
     """Unless it was written to a pipe: then nobody knows."""
     clip = tmp_path / "clip.mkv"
     header = b"\x1a\x45\xdf\xa3" + b"\x84" + b"\x42\x86\x81\x01"
@@ -143,7 +156,7 @@ def test_a_matroska_file_says_how_long_it_is(tmp_path: Path, said: int, wanted: 
     assert wanted == lacking(clip)
 
     clip.write_bytes(header + b"\x18\x53\x80\x67\x01" + b"\xff" * 7 + b"x" * 500)
-    assert "" == lacking(clip)
+    assert NO_REASON == lacking(clip)
 
 
 def test_what_follows_a_whole_video_is_not_missing(tmp_path: Path, nobody: Path) -> None:
@@ -151,7 +164,7 @@ def test_what_follows_a_whole_video_is_not_missing(tmp_path: Path, nobody: Path)
     clip = tmp_path / "clip.mp4"
     clip.write_bytes(nobody.read_bytes() + b"\xf0" * 5000)
 
-    assert "" == lacking(clip)
+    assert NO_REASON == lacking(clip)
 
 
 def test_space_that_was_set_aside_is_not_content(tmp_path: Path) -> None:
@@ -161,7 +174,7 @@ def test_space_that_was_set_aside_is_not_content(tmp_path: Path) -> None:
         file.write(b"\0\0\0\x18ftypmp42" + b"x" * 2000)
         file.truncate(1 << 24)
 
-    assert "space was set aside" in lacking(clip)
+    assert Reason.of(ReasonCode.PREALLOCATED) == lacking(clip)
 
 
 def test_zeros_at_the_beginning_were_never_written(tmp_path: Path) -> None:
@@ -169,7 +182,7 @@ def test_zeros_at_the_beginning_were_never_written(tmp_path: Path) -> None:
     clip = tmp_path / "clip.mp4"
     clip.write_bytes(b"\0" * 20_000)
 
-    assert "it begins with nothing but zeros" == lacking(clip)
+    assert Reason.of(ReasonCode.ONLY_ZEROS) == lacking(clip)
 
 
 # --- Waiting.
@@ -180,27 +193,93 @@ def test_a_file_that_lacks_something_is_not_waited_for_for_ever(tmp_path: Path) 
     clip = tmp_path / "clip.mp4"
     clip.write_bytes(b"")
 
-    assert "not whole yet: empty so far" == block_reason(clip, 599.0, PATIENT)
-    assert "" == block_reason(clip, 600.0, PATIENT)
+    assert EMPTY == block_reason(clip, 599.0, PATIENT)
+    assert NO_REASON == block_reason(clip, 600.0, PATIENT)
 
 
 def test_a_file_is_asked_again_after_ever_longer_times(tmp_path: Path) -> None:
     """But at once when it changed, and when a time is over."""
     clip = tmp_path / "clip.mp4"
     clip.write_bytes(b"")
-    hindrances = BlockReasons(PATIENT)
-    assert "not whole yet: empty so far" == hindrances.of(clip, 0.0, 5.0)
+    block_reasons = BlockReasons(PATIENT)
+    assert EMPTY == block_reasons.of(clip, 0.0, 5.0)
     clip.write_bytes(b"text")
 
-    assert "not whole yet: empty so far" == hindrances.of(clip, 0.0, 14.0)
-    assert "" == hindrances.of(clip, 0.0, 15.0)
+    assert EMPTY == block_reasons.of(clip, 0.0, 14.0)
+    assert NO_REASON == block_reasons.of(clip, 0.0, 15.0)
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     """Opening one for reading must not stand still until somebody writes."""
     os.mkfifo(tmp_path / "clip.mp4")
 
-    assert block_reason(tmp_path / "clip.mp4", 100.0, PATIENT) in (
-        "",
-        "not whole yet: empty so far",
-    )
+    assert block_reason(tmp_path / "clip.mp4", 100.0, PATIENT) in (NO_REASON, EMPTY)
+
+
+# --- Unchanged files.
+
+
+def test_a_growing_file_is_left_alone() -> None:
+    """A file is taken only after it has stood still for the quiet period."""
+    stability = StabilityTracker(quiet_s=5.0)
+
+    assert [] == stability.observe({CLIP: Stamp(10, 1, 7)}, now_s=0.0)
+    assert [] == stability.observe({CLIP: Stamp(20, 2, 7)}, now_s=4.0)
+    assert [] == stability.observe({CLIP: Stamp(20, 2, 7)}, now_s=8.9)
+    assert [CLIP] == stability.observe({CLIP: Stamp(20, 2, 7)}, now_s=9.0)
+
+
+def test_a_file_replaced_by_rename_starts_anew() -> None:
+    """Same size and time, another inode: another file."""
+    stability = StabilityTracker(quiet_s=5.0)
+    stability.observe({CLIP: Stamp(10, 1, 7)}, now_s=0.0)
+
+    assert [] == stability.observe({CLIP: Stamp(10, 1, 8)}, now_s=5.0)
+
+
+def test_a_settled_file_is_named_until_it_is_forgotten() -> None:
+    """Forgetting starts the quiet time again."""
+    stability = StabilityTracker(quiet_s=5.0)
+    found = {CLIP: Stamp(0, 1, 7)}
+    stability.observe(found, now_s=0.0)
+    assert [CLIP] == stability.observe(found, now_s=5.0)
+    assert [CLIP] == stability.observe(found, now_s=6.0)
+
+    stability.forget(CLIP)
+
+    assert [] == stability.observe(found, now_s=7.0)
+    assert [CLIP] == stability.observe(found, now_s=12.0)
+
+
+def test_a_vanished_file_is_dropped() -> None:
+    """A file that comes back has to stand still once more."""
+    stability = StabilityTracker(quiet_s=5.0)
+    found = {CLIP: Stamp(10, 1, 7)}
+    stability.observe(found, now_s=0.0)
+    stability.observe({}, now_s=3.0)
+
+    assert [] == stability.observe(found, now_s=6.0)
+
+
+@given(st.lists(st.tuples(st.floats(0, 10), st.sampled_from([1, 2, 3])), min_size=1, max_size=20))
+def test_no_file_settles_before_its_time(story: list[tuple[float, int]]) -> None:
+    """Whatever happens, a file named has been seen unchanged over the quiet time."""
+    stability = StabilityTracker(quiet_s=5.0)
+    now_s = 0.0
+    seen: list[tuple[float, int]] = []
+    for pause_s, size in story:
+        now_s += pause_s
+        seen.append((now_s, size))
+
+        named = stability.observe({CLIP: Stamp(size, size, 1)}, now_s=now_s)
+
+        same = [at_s for at_s, _ in _last_run(seen)]
+        assert (now_s - same[0] >= 5.0) == bool(named)
+
+
+def _last_run(seen: list[tuple[float, int]]) -> list[tuple[float, int]]:
+    """The observations at the end that all saw the same."""
+    first = len(seen) - 1
+    while first and seen[first - 1][1] == seen[-1][1]:
+        first -= 1
+    return seen[first:]

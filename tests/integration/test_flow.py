@@ -13,7 +13,7 @@ import cv2
 import pytest
 
 from portraitd.faces.factory import build_encoder
-from portraitd.faces.interface import EncoderSettings
+from portraitd.faces.interface import EncoderSpec
 from portraitd.model.face import Box
 from portraitd.model.stage import Now
 from portraitd.service.pipeline import Service
@@ -109,7 +109,7 @@ def test_every_portrait_has_its_annotation(undisturbed: Home) -> None:
 def test_an_annotation_is_right_for_its_picture(undisturbed: Home) -> None:
     """The face is found in the portrait where the line beside it says."""
     encoder = build_encoder(
-        EncoderSettings(undisturbed.settings.state_dir, kind="dlib", detector="hog", mirror=False)
+        EncoderSpec(undisturbed.settings.state_dir, kind="dlib", detector="hog", mirror=False)
     )
     pictures = sorted(undisturbed.people.glob("person-*/[0-9]*.jpg"))
     for picture in pictures[::3]:
@@ -125,7 +125,7 @@ def test_an_annotation_is_right_for_its_picture(undisturbed: Home) -> None:
 
         found = encoder.encode([image])[0][0].box
 
-        assert 0.6 < said.overlap(found), picture.name
+        assert 0.6 < said.iou(found), picture.name
 
 
 def test_a_montage_shows_five_by_five(undisturbed: Home) -> None:
@@ -146,8 +146,8 @@ def test_every_bad_file_has_its_own_reason(undisturbed: Home) -> None:
     for name, (_, reason) in BAD_CONTENTS.items():
         assert "failed" == states[f"{name}.mp4"]
         assert reason in reasons[f"{name}.mp4"]
-    assert ("failed", "a pipe") == (states["pipe.mp4"], reasons["pipe.mp4"])
-    assert ("failed", "a symbolic link; links are not followed") == (
+    assert ("failed", "a pipe, not a regular file") == (states["pipe.mp4"], reasons["pipe.mp4"])
+    assert ("failed", "a symbolic link; portraitd does not follow links") == (
         states["link.mp4"],
         reasons["link.mp4"],
     )

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from portraitd.ingest.admission import Admission, InboxPace
+from portraitd.ingest.admission import Admission
 from portraitd.model.media_file import FileState
 from portraitd.store.database import Database
 from portraitd.store.files import Files
-from support.inbox_fixture import QUIET_S, Desk
+from support.inbox_fixture import SETTINGS, Desk
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def desk(tmp_path: Path) -> Desk:
 def register(desk: Desk, *paths: Path) -> dict[str, tuple[str, str]]:
     """State and reason of each row by its source."""
     rows = [desk.files.get(file_id) for file_id in desk.admission.register(paths, 1.0)]
-    return {str(row.path): (row.state.value, row.reason) for row in rows}
+    return {str(row.path): (row.state.value, row.reason.text) for row in rows}
 
 
 def test_a_named_file_is_ready_at_once(tmp_path: Path, desk: Desk) -> None:
@@ -51,7 +51,7 @@ def test_a_named_folder_is_taken_with_what_is_in_it(tmp_path: Path, desk: Desk) 
     assert {
         "a.mp4": ("ready", ""),
         "deep/b.mp4": ("ready", ""),
-        "pipe.mp4": ("failed", "a pipe"),
+        "pipe.mp4": ("failed", "a pipe, not a regular file"),
     } == register(desk, folder)
 
 
@@ -63,8 +63,11 @@ def test_a_name_that_cannot_be_taken_has_a_reason(tmp_path: Path, desk: Desk) ->
     assert {
         "missing.mp4": ("failed", "no such file"),
         "nowhere.mp4": ("failed", "no such file"),
-        "clip.mp4.part": ("failed", "ignored by its name"),
-        "link.mp4": ("failed", "a symbolic link; links are not followed"),
+        "clip.mp4.part": (
+            "failed",
+            "ignored because of its name (hidden, temporary or system file)",
+        ),
+        "link.mp4": ("failed", "a symbolic link; portraitd does not follow links"),
     } == register(
         desk,
         tmp_path / "missing.mp4",
@@ -94,7 +97,7 @@ def test_a_file_named_again_is_the_same_row(tmp_path: Path, desk: Desk) -> None:
         path.write_bytes(b"video")
     ids = desk.admission.register(paths, 1.0)
     for file_id, state in zip(ids, (*states, FileState.DONE), strict=True):
-        desk.files.move_on(file_id, state, 2.0, "")
+        desk.files.move_on(file_id, state, 2.0)
     paths[-1].write_bytes(b"another content")
 
     again = desk.admission.register(paths, 3.0)
@@ -141,7 +144,7 @@ def test_every_named_file_is_looked_up_by_itself(tmp_path: Path) -> None:
     for number in range(30):
         (folder / f"{number}.mp4").write_bytes(b"video")
     database = Listening.open(tmp_path)
-    admission = Admission(Files(database, tmp_path), tmp_path, InboxPace(QUIET_S), "keep")
+    admission = Admission(Files(database, tmp_path), tmp_path, SETTINGS)
 
     taken = admission.register([folder, *folder.iterdir()], 1.0)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from portraitd.config import ReviewSettings
 from portraitd.model.edit import (
     AssignFaces,
     Edit,
@@ -18,8 +19,8 @@ from portraitd.model.edit import (
 )
 from portraitd.model.errors import MassDisappearance, PublishError
 from portraitd.model.stage import Now
-from portraitd.people.review import Review, ReviewPace
-from portraitd.people.tree.diff import Known
+from portraitd.people.review import Review
+from portraitd.people.tree.diff import RecordedState
 from portraitd.store.blocked_stages import BlockedStages
 from portraitd.store.corrections.edit_recorder import EditRecorder
 from portraitd.store.database import Database
@@ -34,16 +35,16 @@ class Tree:
         self.lies_there: list[Edit] = []
         self.error: Exception | None = None
         self.readings = 0
-        self.known: Known | None = None
+        self.known: RecordedState | None = None
         self.adopted: list[tuple[str, int]] = []
         self.accepts = False
 
     def create(self) -> None:
         self.error = None
 
-    def edits(self, known: Known, accept_losses: bool = False) -> Sequence[Edit]:
+    def read_edits(self, recorded: RecordedState, accept_losses: bool = False) -> Sequence[Edit]:
         self.readings += 1
-        self.known, self.accepts = known, accept_losses
+        self.known, self.accepts = recorded, accept_losses
         if self.error is not None:
             raise self.error
         return list(self.lies_there)
@@ -76,7 +77,7 @@ class Desk:
             self.store.faces,
             self.store.people,
             self.troubles,
-            ReviewPace(scan_s=10.0, settle_s=2.0),
+            ReviewSettings(scan_s=10.0, settle_s=2.0),
         )
 
     def show(self, places: dict[int, int]) -> None:
@@ -273,7 +274,7 @@ def test_the_tree_is_told_what_is_known(desk: Desk) -> None:
 
     desk.at(13.0)
 
-    expected = Known(
+    expected = RecordedState(
         person_of={1: 1, 2: None, 3: 2, 4: 2},
         excluded={1},
         ignored_faces=set(),

@@ -1,4 +1,4 @@
-"""What a worker of a cluster does with an order that comes twice."""
+"""The agent of a remote worker: a job that is submitted twice runs once."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from portraitd.faces.interface import EncoderSettings
+from portraitd.faces.interface import EncoderSpec
 from portraitd.model.errors import NotMedia
 from portraitd.service.remote import agent
 from portraitd.service.remote.agent import (
     FOLDER_VARIABLE,
-    MOST_ENDED,
+    MAX_FINISHED,
     JobResult,
     RemoteJob,
-    carry_out,
+    run_remote_job,
 )
 from portraitd.workers import sandbox
 from portraitd.workers.process import WorkerLimits
@@ -31,27 +31,27 @@ LIMITS = WorkerLimits(nice=0, memory_mb=0, time_limit_s=30.0)
 def processes() -> Iterator[None]:
     """They are made once, and end with the worker."""
     yield
-    agent.end()
+    agent.shut_down()
 
 
-def ordered(name: str, fn: Any, *args: Any) -> RemoteJob:
+def remote_job(name: str, fn: Any, *args: Any) -> RemoteJob:
     return RemoteJob(name, fn, args, {}, 2, LIMITS)
 
 
 def test_an_order_that_comes_twice_is_carried_out_once(tmp_path: Path) -> None:
     """The connection broke before the answer was taken; another job of its kind is its own."""
-    order = ordered("one", bad_jobs.count, tmp_path / "runs")
+    job = remote_job("one", bad_jobs.count, tmp_path / "runs")
 
-    assert [JobResult(1), JobResult(1)] == [carry_out(order), carry_out(order)]
-    assert JobResult(2) == carry_out(order._replace(name="two"))
+    assert [JobResult(1), JobResult(1)] == [run_remote_job(job), run_remote_job(job)]
+    assert JobResult(2) == run_remote_job(job._replace(name="two"))
 
 
 def test_an_order_that_comes_while_it_is_carried_out_waits_for_it(tmp_path: Path) -> None:
     """Both are told the same."""
     news = tmp_path / "news"
-    order = ordered("waiting", bad_jobs.wait_for, news)
+    job = remote_job("waiting", bad_jobs.wait_for, news)
     with ThreadPoolExecutor(2) as threads:
-        first, second = threads.submit(carry_out, order), threads.submit(carry_out, order)
+        first, second = threads.submit(run_remote_job, job), threads.submit(run_remote_job, job)
         wait_until(lambda: first.running() and second.running(), "both wait")
         bad_jobs.tell(news, "go on")
 
@@ -60,22 +60,22 @@ def test_an_order_that_comes_while_it_is_carried_out_waits_for_it(tmp_path: Path
 
 def test_an_error_is_what_a_job_came_to() -> None:
     """Asked for again, it is the same."""
-    order = ordered("bad", bad_jobs.fail, "NotMedia", "text")
+    job = remote_job("bad", bad_jobs.fail, "NotMedia", "text")
 
     for _ in range(2):
         with pytest.raises(NotMedia, match="text"):
-            carry_out(order).result()
+            run_remote_job(job).result()
 
 
 def test_answers_are_kept_for_a_while_only(tmp_path: Path) -> None:
     """A worker that runs for months holds a few of them."""
-    order = ordered("old", bad_jobs.count, tmp_path / "runs")
-    carry_out(order)
+    job = remote_job("old", bad_jobs.count, tmp_path / "runs")
+    run_remote_job(job)
 
-    for number in range(MOST_ENDED + 1):
-        carry_out(ordered(f"new {number}", bad_jobs.add, number))
+    for number in range(MAX_FINISHED + 1):
+        run_remote_job(remote_job(f"new {number}", bad_jobs.add, number))
 
-    assert JobResult(2) == carry_out(order)
+    assert JobResult(2) == run_remote_job(job)
 
 
 @pytest.mark.skipif(
@@ -84,10 +84,10 @@ def test_answers_are_kept_for_a_while_only(tmp_path: Path) -> None:
 def test_a_worker_that_encodes_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on the machine of the service: a hostile file reaches nothing there."""
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
-    encoder = EncoderSettings(tmp_path / "elsewhere", kind="dlib", detector="hog", upsample=0)
-    order = ordered("closed", bad_jobs.starts)._replace(encoder=encoder)
+    encoder = EncoderSpec(tmp_path / "elsewhere", kind="dlib", detector="hog", upsample=0)
+    job = remote_job("closed", bad_jobs.starts)._replace(encoder=encoder)
 
-    found = carry_out(order).result()
+    found = run_remote_job(job).result()
 
     assert found
     assert dict.fromkeys(found, "PermissionError") == found

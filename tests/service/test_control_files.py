@@ -85,3 +85,22 @@ def test_requests_are_for_their_owner_alone(tmp_path: Path) -> None:
     assert 0o600 == stat.S_IMODE((requests.folder / f"{name}.request").stat().st_mode)
     with pytest.raises(StoreError, match="file"):
         ControlFiles(tmp_path / "file").leave(ControlRequest("undo"))
+
+
+def test_requests_are_answered_in_their_order(tmp_path: Path) -> None:
+    """An invalid request is removed; an answer is read once."""
+    requests = ControlFiles(tmp_path / "requests")
+    first = requests.leave(ControlRequest("undo", 3))
+    second = requests.leave(ControlRequest("accept"))
+    (tmp_path / "requests" / "0.request").write_text("nonsense")
+    assert {
+        first: ControlRequest("undo", 3),
+        second: ControlRequest("accept"),
+    } == requests.waiting()
+
+    requests.answer(first, "no", granted=False)
+
+    assert [second] == list(requests.waiting())
+    assert requests.answer_to(second) is None
+    assert ("no", False) == requests.answer_to(first)
+    assert requests.answer_to(first) is None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from portraitd.ingest import media_jobs
-from portraitd.service.executors import FAR_JOBS, NEAR_JOBS
+from portraitd.service.executors import LOCAL_JOBS, REMOTE_JOBS
 from portraitd.workers.pool import InlineExecutor, RoutedExecutor
 from support.dataset_home import SECTIONS, name_two, with_photos
 from support.home import Home
@@ -33,7 +33,7 @@ def test_only_slices_go_to_other_machines(
 ) -> None:
     """A home's whole life: all else reads and writes what lies here."""
     near, far = Noted(), Noted()
-    executor = RoutedExecutor(dict.fromkeys(NEAR_JOBS, near) | dict.fromkeys(FAR_JOBS, far))
+    executor = RoutedExecutor(dict.fromkeys(LOCAL_JOBS, near) | dict.fromkeys(REMOTE_JOBS, far))
     home = Home(tmp_path / "home", **SECTIONS | {"dataset": {"auto": True, "formats": ("coco",)}})
     with_photos(home, photographs, count=4)
     home.drop(two_people, "clip.mp4")
@@ -49,5 +49,5 @@ def test_only_slices_go_to_other_machines(
 
 def test_no_job_has_two_places() -> None:
     """Encoding is not done here too when there is a cluster."""
-    assert frozenset({media_jobs.encode}) == FAR_JOBS
-    assert not FAR_JOBS & NEAR_JOBS
+    assert frozenset({media_jobs.encode}) == REMOTE_JOBS
+    assert not REMOTE_JOBS & LOCAL_JOBS

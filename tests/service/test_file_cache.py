@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portraitd.model.errors import FileChanged, StoreError, WorkerDied
-from portraitd.service.remote.file_cache import Received
-from portraitd.service.remote.transfer import CHUNK_BYTES, send
+from portraitd.service.remote.file_cache import FileCache
+from portraitd.service.remote.transfer import CHUNK_BYTES, send_file
 from support.media import source_of
 
 LIMIT = 1000
@@ -24,26 +24,26 @@ def content(seed: int, size: int = 300) -> tuple[str, bytes]:
     return hashlib.sha256(data).hexdigest(), data
 
 
-def put(received: Received, data: bytes, pieces: int = 3) -> str:
+def put(cache: FileCache, data: bytes, pieces: int = 3) -> str:
     """Hand a file over in pieces."""
     name, step = hashlib.sha256(data).hexdigest(), -(-len(data) // pieces)
     for offset in range(0, len(data), step):
-        received.take(name, len(data), offset, data[offset : offset + step], LIMIT)
+        cache.receive(name, len(data), offset, data[offset : offset + step], LIMIT)
     return name
 
 
 def test_a_file_is_there_when_its_last_piece_is(tmp_path: Path) -> None:
     """Not before."""
-    received = Received(tmp_path)
+    cache = FileCache(tmp_path)
     name, data = content(1)
-    assert 100 == received.take(name, 300, 0, data[:100], LIMIT)
+    assert 100 == cache.receive(name, 300, 0, data[:100], LIMIT)
     with pytest.raises(FileNotFoundError):
-        received.path(name)
+        cache.path(name)
 
-    assert 300 == received.take(name, 300, 100, data[100:], LIMIT)
+    assert 300 == cache.receive(name, 300, 100, data[100:], LIMIT)
 
-    assert data == received.path(name).read_bytes()
-    assert 300 == received.take(name, 300, 0, b"", LIMIT)
+    assert data == cache.path(name).read_bytes()
+    assert 300 == cache.receive(name, 300, 0, b"", LIMIT)
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 4)), max_size=40))
@@ -51,52 +51,52 @@ def test_pieces_may_come_twice_and_in_any_order(
     tmp_path_factory: pytest.TempPathFactory, tries: list[tuple[int, int]]
 ) -> None:
     """What does not fit is not taken; going on from what is held always ends well."""
-    received = Received(tmp_path_factory.mktemp("received"))
+    cache = FileCache(tmp_path_factory.mktemp("received"))
     name, data = content(2, 100)
     for tenth, count in tries:
-        received.take(name, 100, 10 * tenth, data[10 * tenth : 10 * (tenth + count)], LIMIT)
+        cache.receive(name, 100, 10 * tenth, data[10 * tenth : 10 * (tenth + count)], LIMIT)
 
-    held = received.take(name, 100, 0, b"", LIMIT)
+    held = cache.receive(name, 100, 0, b"", LIMIT)
     while held < 100:
-        held = received.take(name, 100, held, data[held : held + 7], LIMIT)
+        held = cache.receive(name, 100, held, data[held : held + 7], LIMIT)
 
-    assert data == received.path(name).read_bytes()
+    assert data == cache.path(name).read_bytes()
 
 
 def test_another_content_than_announced_is_not_kept(tmp_path: Path) -> None:
     """It can be sent anew."""
-    received = Received(tmp_path)
+    cache = FileCache(tmp_path)
     name, data = content(3)
-    with pytest.raises(StoreError, match="not what was announced"):
-        received.take(name, 300, 0, data[::-1], LIMIT)
+    with pytest.raises(StoreError, match="does not match its SHA-256"):
+        cache.receive(name, 300, 0, data[::-1], LIMIT)
 
-    assert 0 == received.take(name, 300, 0, b"", LIMIT)
-    assert 300 == received.take(name, 300, 0, data, LIMIT)
+    assert 0 == cache.receive(name, 300, 0, b"", LIMIT)
+    assert 300 == cache.receive(name, 300, 0, data, LIMIT)
 
 
 def test_what_was_used_longest_ago_makes_room(tmp_path: Path) -> None:
     """Never more is kept than allowed; who reads one that goes reads on."""
-    received = Received(tmp_path)
-    names = [put(received, content(seed)[1]) for seed in range(3)]
-    received.path(names[0])
-    with received.path(names[0]).open("rb") as file:
-        put(received, content(9)[1])
-        put(received, content(10)[1])
-        put(received, content(11)[1])
+    cache = FileCache(tmp_path)
+    names = [put(cache, content(seed)[1]) for seed in range(3)]
+    cache.path(names[0])
+    with cache.path(names[0]).open("rb") as file:
+        put(cache, content(9)[1])
+        put(cache, content(10)[1])
+        put(cache, content(11)[1])
 
         assert content(0)[1] == file.read()
 
     kept = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
     assert LIMIT >= kept
     with pytest.raises(FileNotFoundError):
-        received.path(names[1])
+        cache.path(names[1])
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "", "A" * 64])
 def test_a_name_is_the_hash_of_a_content(tmp_path: Path, name: str) -> None:
     """Nothing else can be written to."""
-    with pytest.raises(StoreError, match="not the name"):
-        Received(tmp_path).take(name, 10, 0, b"x" * 10, LIMIT)
+    with pytest.raises(StoreError, match="not a SHA-256"):
+        FileCache(tmp_path).take(name, 10, 0, b"x" * 10, LIMIT)
 
 
 def test_what_ended_workers_left_is_removed(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_what_ended_workers_left_is_removed(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").write_text("x")
 
-    Received(tmp_path)
+    FileCache(tmp_path)
 
     assert {str(os.getpid()), str(os.getppid())} == {path.name for path in tmp_path.iterdir()}
 
@@ -115,18 +115,18 @@ def test_a_file_is_sent_in_pieces_from_where_it_stopped(tmp_path: Path) -> None:
     name, data = content(4, 2 * CHUNK_BYTES + 5)
     path = tmp_path / "film.mp4"
     path.write_bytes(data)
-    received = Received(tmp_path / "received")
-    received.take(name, len(data), 0, data[:CHUNK_BYTES], 10**9)
+    cache = FileCache(tmp_path / "received")
+    cache.receive(name, len(data), 0, data[:CHUNK_BYTES], 10**9)
     lengths: list[int] = []
 
     def take(size: int, offset: int, piece: bytes) -> int:
         lengths.append(len(piece))
-        return received.take(name, size, offset, piece, 10**9)
+        return cache.receive(name, size, offset, piece, 10**9)
 
-    assert CHUNK_BYTES + 5 == send(source_of(path), take)
+    assert CHUNK_BYTES + 5 == send_file(source_of(path), take)
     assert [0, CHUNK_BYTES, 5] == lengths
-    assert data == received.path(name).read_bytes()
-    assert 0 == send(source_of(path), take)
+    assert data == cache.path(name).read_bytes()
+    assert 0 == send_file(source_of(path), take)
 
 
 def test_a_worker_that_takes_nothing_is_given_up(tmp_path: Path) -> None:
@@ -134,8 +134,8 @@ def test_a_worker_that_takes_nothing_is_given_up(tmp_path: Path) -> None:
     path = tmp_path / "film.mp4"
     path.write_bytes(b"x" * 100)
 
-    with pytest.raises(WorkerDied, match="does not take"):
-        send(source_of(path), lambda size, offset, data: 0)
+    with pytest.raises(WorkerDied, match="refused the file 4 times in a row"):
+        send_file(source_of(path), lambda size, offset, data: 0)
 
 
 def test_a_file_that_is_removed_cannot_be_sent(tmp_path: Path) -> None:
@@ -146,4 +146,4 @@ def test_a_file_that_is_removed_cannot_be_sent(tmp_path: Path) -> None:
     path.unlink()
 
     with pytest.raises(FileChanged, match="removed"):
-        send(source, lambda size, offset, data: 0)
+        send_file(source, lambda size, offset, data: 0)

@@ -131,7 +131,7 @@ def test_the_share_says_how_things_stand(home: Home, photographs: list[Path]) ->
     """From the first turn on, while there is work, and when it is done."""
     with home.opened() as service:
         home.tick(service)
-        assert "Everything is done" in (home.people / "STATUS.html").read_text()
+        assert "Up to date" in (home.people / "STATUS.html").read_text()
         assert (home.people / "index.html").exists()
         home.drop(photographs[0], "a.jpg")
         home.drop(b"no media", "b.mp4")
@@ -140,7 +140,7 @@ def test_the_share_says_how_things_stand(home: Home, photographs: list[Path]) ->
         home.run_until_idle(service)
 
     status = (home.people / "STATUS.html").read_text()
-    assert "Everything is done" in status
+    assert "Up to date" in status
     assert "b.mp4" in status
     assert "a.jpg" not in status
     table = (home.people / "gallery/appearances.csv").read_text("utf-8-sig")

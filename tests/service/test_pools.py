@@ -15,8 +15,8 @@ import pytest
 
 import portraitd
 from portraitd.datasets.crop_jobs import crop_frames
-from portraitd.datasets.crop_requests import CroppedPicture, CropResult
-from portraitd.ingest.dispatcher import encode_settings
+from portraitd.datasets.crop_requests import CroppedImage, CropResult
+from portraitd.ingest.dispatcher import encode_options
 from portraitd.model.errors import PublishError
 from portraitd.service.pools import (
     MEDIA_JOBS,
@@ -50,7 +50,7 @@ ELSEWHERE = {
     # Threads.
     ("portraitd.clustering.neighbours", "search.block"),
     ("portraitd.service.remote.remote_executor", "self._send_and_start"),
-    ("portraitd.service.remote.dask_client", "self._pass_on"),
+    ("portraitd.service.remote.dask_client", "self._fetch"),
     # To see that a process begins.
     ("portraitd.service.remote.agent", "os.getpid"),
 }
@@ -142,7 +142,7 @@ def twice(
         workers: Executor = LocalExecutor(2, worker_limits(settings))
         if name == "closed":
             workers.shutdown()
-            workers = make_workers(settings, encode_settings(settings).encoder)
+            workers = make_workers(settings, encode_options(settings).encoder)
         try:
             with home.opened(executor=Awaited(workers)) as service:
                 home.run_until_idle(service)
@@ -202,7 +202,7 @@ def test_closed_workers_build_the_same_training_sets(twice: Twice) -> None:
 def test_a_set_can_be_built_again_where_its_folder_was_removed(twice: Twice) -> None:
     """The worker that writes it is not bound to the folder that it saw first."""
     home = twice.closed
-    workers = make_workers(home.settings, encode_settings(home.settings).encoder, loads=False)
+    workers = make_workers(home.settings, encode_options(home.settings).encoder, loads=False)
     before = contents(home.settings.dataset_dir)
     try:
         for _ in range(2):
@@ -273,10 +273,10 @@ class Tampering(InlineExecutor):
         return changed
 
     def _tampered(self, cut: CropResult) -> CropResult:
-        jpeg = cut.pictures[0].jpeg
+        jpeg = cut.images[0].jpeg
         foreign = ("../../../escaped.jpg", "nobody-ordered-it.jpg")
         return CropResult(
-            (*cut.pictures, *(CroppedPicture(name, jpeg) for name in foreign)), cut.reason
+            (*cut.images, *(CroppedImage(name, jpeg) for name in foreign)), cut.reason
         )
 
 

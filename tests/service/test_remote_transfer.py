@@ -18,15 +18,15 @@ from portraitd.model.face import Box, Portrait, SliceFaces
 from portraitd.model.media_file import MediaKind, Slice
 from portraitd.service.remote.agent import JobResult
 from support import bad_jobs
-from support.fake_network import Floor
+from support.fake_network import RemoteFixture
 from support.media import source_of
 from support.processes import wait_until
 from support.store import detection, embedding, slice_faces
 
 
 @pytest.fixture
-def floor(tmp_path: Path) -> Iterator[Floor]:
-    found = Floor(tmp_path)
+def remote(tmp_path: Path) -> Iterator[RemoteFixture]:
+    found = RemoteFixture(tmp_path)
     yield found
     found.executor.shutdown(cancel_futures=True)
 
@@ -38,33 +38,33 @@ def piece(nobody: Path) -> Slice:
     return Slice(source_of(nobody), MediaKind.VIDEO, 0.0, math.inf, sha256)
 
 
-def test_a_file_that_takes_long_is_no_silence(floor: Floor, piece: Slice) -> None:
+def test_a_file_that_takes_long_is_no_silence(remote: RemoteFixture, piece: Slice) -> None:
     """Each piece that arrives says that the worker is there."""
-    floor.meet("a", shares=False)
-    takes = floor.table.call
+    remote.connect("a", shares_folder=False)
+    takes = remote.network.call
 
     def slowly(address: str, fn: Callable[..., Any], *args: Any) -> Any:
-        floor.now_s += 60.0
-        floor.executor.look()
+        remote.now_s += 60.0
+        remote.executor.poll()
         return takes(address, fn, *args)
 
-    floor.table.call = slowly  # type: ignore[method-assign]
+    remote.network.call = slowly  # type: ignore[method-assign]
 
-    answer = floor.executor.submit(media_jobs.encode, piece)
-    wait_until(lambda: floor.table.started, "it was started")
-    floor.table.started[0][2].set_result(JobResult(slice_faces()))
+    answer = remote.executor.submit(media_jobs.encode, piece)
+    wait_until(lambda: remote.network.submitted, "it was started")
+    remote.network.submitted[0][2].set_result(JobResult(slice_faces()))
 
-    assert 120.0 <= floor.now_s
+    assert 120.0 <= remote.now_s
     assert slice_faces().decoded == answer.result(5).decoded
 
 
-def test_errors_of_a_job_arrive_as_they_are(floor: Floor) -> None:
+def test_errors_of_a_job_arrive_as_they_are(remote: RemoteFixture) -> None:
     """By the name of their class; a name that is none of ours is a worker's mistake."""
-    floor.meet("a", 9)
-    ours, theirs, broken = (floor.executor.submit(bad_jobs.add, number) for number in range(3))
-    floor.table.started[0][2].set_result(JobResult(error="NotMedia", message="text"))
-    floor.table.started[1][2].set_result(JobResult(error="SystemExit", message="odd"))
-    floor.table.started[2][2].set_result("not an answer at all")
+    remote.connect("a", 9)
+    ours, theirs, broken = (remote.executor.submit(bad_jobs.add, number) for number in range(3))
+    remote.network.submitted[0][2].set_result(JobResult(error="NotMedia", message="text"))
+    remote.network.submitted[1][2].set_result(JobResult(error="SystemExit", message="odd"))
+    remote.network.submitted[2][2].set_result("not an answer at all")
 
     assert (NotMedia, "text") == (type(ours.exception(0)), str(ours.exception(0)))
     assert (WorkerDied, "odd") == (type(theirs.exception(0)), str(theirs.exception(0)))
@@ -81,98 +81,105 @@ def nonsense() -> Iterator[tuple[str, object]]:
         return SliceFaces([replace(good, **changed)], 1, 1, 1.0, 1.0)
 
     yield "not faces", [good]
-    yield "counts", SliceFaces([], -1, 1, 1.0, 1.0)
+    yield "number of frames", SliceFaces([], -1, 1, 1.0, 1.0)
     yield "time it took", SliceFaces([], 1, 1, 1.0, math.nan)
-    yield "it ended at", SliceFaces([], 1, 1, math.inf, 1.0)
+    yield "an end at", SliceFaces([], 1, 1, math.inf, 1.0)
     yield "a face at", seen(t_s=-5.0)
     yield "embedding", seen(face=replace(face, embedding=np.full(128, np.nan, np.float32)))
     yield "embedding", seen(face=replace(face, embedding=np.ones(64, np.float32)))
-    yield "place", seen(face=replace(face, box=Box(9, 9, 1, 1)))
+    yield "box", seen(face=replace(face, box=Box(9, 9, 1, 1)))
     yield "landmarks", seen(face=replace(face, landmarks=((1.0, math.inf),) * 5))
     yield "portrait", seen(portrait=Portrait(portrait.area, b"<svg>"))
-    yield "frame to keep", SliceFaces([good], 1, 1, 1.0, 1.0, [(1.0, b"<svg>")])
+    yield "kept frame", SliceFaces([good], 1, 1, 1.0, 1.0, [(1.0, b"<svg>")])
     yield "a str among", SliceFaces(["face"], 1, 1, 1.0, 1.0)  # type: ignore[list-item]
 
 
 @pytest.mark.parametrize(("word", "value"), list(nonsense()), ids=lambda value: str(value)[:12])
 def test_an_answer_that_makes_no_sense_is_not_taken(
-    floor: Floor, piece: Slice, word: str, value: object
+    remote: RemoteFixture, piece: Slice, word: str, value: object
 ) -> None:
     """A worker is another machine; what comes from it is looked at before it is believed."""
-    floor.meet("a")
-    answer = floor.executor.submit(media_jobs.encode, piece)
-    wait_until(lambda: floor.table.started, "it was started")
+    remote.connect("a")
+    answer = remote.executor.submit(media_jobs.encode, piece)
+    wait_until(lambda: remote.network.submitted, "it was started")
 
-    floor.table.started[0][2].set_result(JobResult(value))
+    remote.network.submitted[0][2].set_result(JobResult(value))
 
     with pytest.raises(WorkerDied, match=f"invalid result from worker: .*{word}"):
         answer.result(0)
 
 
-def test_a_worker_that_sees_the_files_is_sent_none(floor: Floor, piece: Slice) -> None:
+def test_a_worker_that_sees_the_files_is_sent_none(remote: RemoteFixture, piece: Slice) -> None:
     """It reads them under the same path."""
-    floor.meet("a", shares=True)
+    remote.connect("a", shares_folder=True)
 
-    floor.executor.submit(media_jobs.encode, piece)
+    remote.executor.submit(media_jobs.encode, piece)
 
-    assert ("", piece) == (floor.table.started[0][1].sent, floor.table.started[0][1].args[0])
-    assert [] == floor.table.calls
+    assert ("", piece) == (
+        remote.network.submitted[0][1].sent_sha256,
+        remote.network.submitted[0][1].args[0],
+    )
+    assert [] == remote.network.chunks
 
 
-def test_a_file_is_sent_once_to_a_worker_that_does_not_see_it(floor: Floor, piece: Slice) -> None:
+def test_a_file_is_sent_once_to_a_worker_that_does_not_see_it(
+    remote: RemoteFixture, piece: Slice
+) -> None:
     """Whatever the number of its slices, and to no more workers than needed."""
-    floor.meet("a", 4, shares=False)
-    floor.meet("b", 4, shares=False)
+    remote.connect("a", 4, shares_folder=False)
+    remote.connect("b", 4, shares_folder=False)
 
-    answers = [floor.executor.submit(media_jobs.encode, piece) for _ in range(4)]
-    wait_until(lambda: len(floor.table.started) == 4, "all were started")
+    answers = [remote.executor.submit(media_jobs.encode, piece) for _ in range(4)]
+    wait_until(lambda: len(remote.network.submitted) == 4, "all were started")
 
     size = piece.source.stamp.size
     assert {"a": size} == {
-        address: sum(length for at, length in floor.table.calls if at == address)
-        for address in {at for at, _ in floor.table.calls}
+        address: sum(length for at, length in remote.network.chunks if at == address)
+        for address in {at for at, _ in remote.network.chunks}
     }
-    assert {piece.sha256} == {order.sent for _, order, _ in floor.table.started}
-    assert piece.source.path.read_bytes() == floor.table.received.path(piece.sha256).read_bytes()
-    for _, _, future in floor.table.started:
+    assert {piece.sha256} == {job.sent_sha256 for _, job, _ in remote.network.submitted}
+    assert piece.source.path.read_bytes() == remote.network.cache.path(piece.sha256).read_bytes()
+    for _, _, future in remote.network.submitted:
         future.set_result(JobResult(slice_faces()))
     assert 4 == len([answer.result(5) for answer in answers])
 
 
-def test_a_file_that_had_to_make_room_is_sent_again(floor: Floor, piece: Slice) -> None:
+def test_a_file_that_had_to_make_room_is_sent_again(remote: RemoteFixture, piece: Slice) -> None:
     """The job says that it is missing, and is given out anew."""
-    floor.meet("a", shares=False)
-    answer = floor.executor.submit(media_jobs.encode, piece)
-    wait_until(lambda: floor.table.started, "it was started")
+    remote.connect("a", shares_folder=False)
+    answer = remote.executor.submit(media_jobs.encode, piece)
+    wait_until(lambda: remote.network.submitted, "it was started")
 
-    floor.table.started[0][2].set_result(JobResult(error="WorkerDied", missing=True))
-    wait_until(lambda: len(floor.table.started) == 2, "it was started again")
-    floor.table.started[1][2].set_result(JobResult(slice_faces()))
+    remote.network.submitted[0][2].set_result(JobResult(error="WorkerDied", is_file_missing=True))
+    wait_until(lambda: len(remote.network.submitted) == 2, "it was started again")
+    remote.network.submitted[1][2].set_result(JobResult(slice_faces()))
 
     assert slice_faces().decoded == answer.result(5).decoded
 
 
-def test_a_file_that_changes_is_not_sent(floor: Floor, piece: Slice, tmp_path: Path) -> None:
+def test_a_file_that_changes_is_not_sent(
+    remote: RemoteFixture, piece: Slice, tmp_path: Path
+) -> None:
     """As when it is read here."""
     copy = tmp_path / "clip.mp4"
     copy.write_bytes(piece.source.path.read_bytes())
     changed = replace(piece, source=source_of(copy))
     copy.write_bytes(b"another")
-    floor.meet("a", shares=False)
+    remote.connect("a", shares_folder=False)
 
-    answer = floor.executor.submit(media_jobs.encode, changed)
+    answer = remote.executor.submit(media_jobs.encode, changed)
 
-    with pytest.raises(FileChanged, match="while it was sent"):
+    with pytest.raises(FileChanged, match="while it was being read"):
         answer.result(10)
 
 
 def test_a_file_larger_than_a_worker_may_keep_is_said(tmp_path: Path, piece: Slice) -> None:
     """With the setting to raise."""
-    floor = Floor(tmp_path, cache_bytes=100)
-    floor.meet("a", shares=False)
+    remote = RemoteFixture(tmp_path, cache_bytes=100)
+    remote.connect("a", shares_folder=False)
 
-    answer = floor.executor.submit(media_jobs.encode, piece)
+    answer = remote.executor.submit(media_jobs.encode, piece)
 
-    with pytest.raises(WorkerDied, match=r"a: a file of .* workers\.cache_mb"):
+    with pytest.raises(WorkerDied, match=r"a: the file has .* workers\.cache_mb"):
         answer.result(10)
-    floor.executor.shutdown(cancel_futures=True)
+    remote.executor.shutdown(cancel_futures=True)

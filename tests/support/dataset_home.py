@@ -12,11 +12,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from portraitd.datasets.annotations import Format
-from portraitd.datasets.build import DatasetBuild
+from portraitd.datasets.annotations import DatasetRule, Format
+from portraitd.datasets.build import DatasetBuild, DatasetPaths
 from portraitd.datasets.writer import DatasetSummary
 from portraitd.model.face import Image
-from portraitd.service.pipeline import dataset_paths, dataset_rule
 from portraitd.store.database import Database
 from portraitd.store.dataset_store import ClassRegistration, DatasetStore
 from portraitd.store.files import Files
@@ -61,8 +60,8 @@ def stepped(home: Home) -> DatasetSummary:
             store.register(registration, time.time())
 
         build = DatasetBuild(
-            dataset_paths(settings),
-            dataset_rule(settings),
+            DatasetPaths.of(settings),
+            DatasetRule.of(settings.dataset),
             settings.dataset.frames == "keep",
             InlineExecutor(),
             lambda: None,

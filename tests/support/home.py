@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from portraitd.config import Settings
 from portraitd.media.xmp import without_mark
 from portraitd.model.stage import Now
+from portraitd.service.executors import Executors
 from portraitd.service.home import make_home
 from portraitd.service.pipeline import Service
 from portraitd.service.wakeup import Doorbell
@@ -78,7 +79,8 @@ class Home:
         with StoreLock(self.settings.state_dir):
             database = store.open(self.settings.state_dir)
             try:
-                yield Service(self.settings, database, executor or InlineExecutor(), 2, Doorbell())
+                executors = Executors(executor or InlineExecutor(), 2)
+                yield Service(self.settings, database, executors, Doorbell())
             finally:
                 database.close()
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from portraitd.ingest.admission import Admission, InboxPace
+from portraitd.config import InboxSettings
+from portraitd.ingest.admission import Admission
 from portraitd.model.media_file import FileState
 from portraitd.model.stage import Now
 from portraitd.store.database import Database
@@ -13,16 +14,18 @@ from portraitd.store.files import INBOX, Files, KnownFile
 
 QUIET_S = 5.0
 
+SETTINGS = InboxSettings(quiet_s=QUIET_S, quiet_remote_s=0.0, unfinished_s=0.0)
+
 
 class Desk:
     """An inbox, what is known of it, and a clock that counts looks by the second."""
 
-    def __init__(self, folder: Path, after: str = "keep", pace: InboxPace | None = None) -> None:
+    def __init__(self, folder: Path, settings: InboxSettings | None = None) -> None:
         self.inbox = folder / "inbox"
         self.inbox.mkdir(exist_ok=True)
         self.database = Database.open(folder)
         self.files = Files(self.database, self.inbox)
-        self.admission = Admission(self.files, self.inbox, pace or InboxPace(QUIET_S), after)
+        self.admission = Admission(self.files, self.inbox, settings or SETTINGS)
         self.now_s = 0.0
 
     def write(self, name: str, content: bytes = b"video") -> Path:

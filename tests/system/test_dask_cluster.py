@@ -16,17 +16,24 @@ import numpy as np
 import pytest
 
 from portraitd.config import SchedulerAddress
-from portraitd.faces.interface import EncoderSettings
+from portraitd.faces.interface import EncoderSpec
 from portraitd.ingest import media_jobs
-from portraitd.ingest.media_jobs import EncodeSettings
+from portraitd.ingest.media_jobs import EncodeOptions
 from portraitd.model.errors import ConfigError, WorkerDied
 from portraitd.model.media_file import MediaKind, Slice
 from portraitd.service.remote.dask_client import Cluster, resolve_address
-from portraitd.service.remote.remote_executor import MOST_MOVES, DaskExecutor
+from portraitd.service.remote.remote_executor import MAX_MOVES, DaskExecutor
 from portraitd.workers.process import WorkerLimits
 from support import bad_jobs
 from support.daemon import make_home, portraitd
-from support.dask_cluster import LIMITS, QUICK_LOSS, TestCluster, accepted, free_port, terms
+from support.dask_cluster import (
+    LIMITS,
+    QUICK_LOSS,
+    TestCluster,
+    accepted,
+    free_port,
+    make_requirements,
+)
 from support.home import Home
 from support.media import source_of
 from support.processes import wait_until
@@ -78,7 +85,9 @@ def test_a_scheduler_that_restarts_loses_nothing(tmp_path: Path) -> None:
         futures = [executor.submit(bad_jobs.wait_for, news) for _ in range(3)]
 
         cluster.restart_scheduler()
-        wait_until(lambda: not executor.members() or not executor.reached, "it was noticed", 60.0)
+        wait_until(
+            lambda: not executor.workers() or not executor.is_connected, "it was noticed", 60.0
+        )
         bad_jobs.tell(news, "go on")
 
         assert ["go on"] * 3 == [future.result(ANSWER_S) for future in futures]
@@ -94,12 +103,12 @@ def test_a_connection_that_breaks_again_and_again_loses_nothing(tmp_path: Path) 
         cluster.add_worker(processes=2)
         place = SchedulerAddress(f"tcp://127.0.0.1:{line.port}")
         executor = DaskExecutor(
-            Cluster(place), terms(limits=LONG), lambda: met.append(1), look_s=0.2
+            Cluster(place), make_requirements(limits=LONG), lambda: met.append(1), poll_s=0.2
         )
         wait_for_workers(executor, 1)
         futures = [executor.submit(bad_jobs.count_when, news, runs) for _ in range(3)]
 
-        for _ in range(MOST_MOVES + 2):
+        for _ in range(MAX_MOVES + 2):
             before = len(met)
             assert 1 <= line.cut()
             wait_until(lambda: len(met) > before, "the worker was asked anew", ANSWER_S)  # noqa: B023
@@ -114,7 +123,7 @@ def test_a_scheduler_that_never_answers_holds_no_stop_up() -> None:
     """It takes the call, as one does that was stopped; nobody but the clock can tell."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         place = SchedulerAddress(f"tcp://127.0.0.1:{silent.getsockname()[1]}")
-        executor = DaskExecutor(Cluster(place), terms(), look_s=0.2)
+        executor = DaskExecutor(Cluster(place), make_requirements(), poll_s=0.2)
         caller, _ = silent.accept()
         began_s = time.monotonic()
 
@@ -162,11 +171,11 @@ def test_a_plain_dask_worker_will_do(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_sent_file_gives_the_same_faces(tmp_path: Path, two_people: Path) -> None:
     """Byte for byte what a worker finds that reads the file itself."""
-    settings = EncodeSettings(
+    settings = EncodeOptions(
         0.5,
         False,
         True,
-        EncoderSettings(tmp_path / "models", kind="dlib", detector="hog", upsample=0),
+        EncoderSpec(tmp_path / "models", kind="dlib", detector="hog", upsample=0),
         400,
     )
     sha256 = hashlib.sha256(two_people.read_bytes()).hexdigest()
@@ -181,7 +190,7 @@ def test_a_sent_file_gives_the_same_faces(tmp_path: Path, two_people: Path) -> N
             identity=media_jobs.encoder_identity(settings.encoder),
         )
         wait_for_workers(executor, 1)
-        (member,) = executor.members()
+        (member,) = executor.workers()
 
         there = executor.submit(media_jobs.encode, piece, settings).result(ANSWER_S)
 
@@ -202,7 +211,7 @@ def test_a_sent_file_gives_the_same_faces(tmp_path: Path, two_people: Path) -> N
 @pytest.mark.slow
 def test_a_worker_with_another_encoder_is_refused(tmp_path: Path) -> None:
     """Asked for before it gets a job, from the process that would encode."""
-    asked = EncoderSettings(tmp_path / "models", kind="dlib", detector="hog", upsample=0)
+    asked = EncoderSpec(tmp_path / "models", kind="dlib", detector="hog", upsample=0)
     with TestCluster(tmp_path) as cluster:
         cluster.add_worker()
         executor = cluster.executor(
@@ -210,13 +219,15 @@ def test_a_worker_with_another_encoder_is_refused(tmp_path: Path) -> None:
             encoder=asked,
             identity=media_jobs.encoder_identity(replace(asked, mirror=False)),
         )
-        wait_until(lambda: [m for m in executor.members() if m.reason], "it was refused", 90.0)
+        wait_until(lambda: [m for m in executor.workers() if m.reason], "it was refused", 90.0)
 
-        (member,) = executor.members()
+        (member,) = executor.workers()
 
         executor.shutdown(cancel_futures=True)
     assert "refused" == member.state
-    assert member.reason.startswith("another encoder: 'dlib-resnet-v1+mirror by dlib, hog' there")
+    assert member.reason.startswith(
+        "different encoder: 'dlib-resnet-v1+mirror by dlib, hog' on the worker"
+    )
 
 
 def faces(home: Path) -> list[str]:
@@ -289,7 +300,7 @@ def test_a_cluster_may_be_encrypted(tmp_path: Path, keys: Path) -> None:
         shown = ("--tls-ca", str(cert), "--tls-cert", str(cert), "--tls-key", str(key))
         cluster.add_worker(*shown, address=address)
         place = SchedulerAddress(address, None, cert, cert, key)
-        executor = DaskExecutor(Cluster(place), terms(limits=LIMITS), look_s=0.2)
+        executor = DaskExecutor(Cluster(place), make_requirements(limits=LIMITS), poll_s=0.2)
         wait_for_workers(executor, 1)
         assert 5 == executor.submit(bad_jobs.add, 2, 3).result(ANSWER_S)
         executor.shutdown(cancel_futures=True)
@@ -307,7 +318,7 @@ def test_a_cluster_may_be_encrypted(tmp_path: Path, keys: Path) -> None:
         (SchedulerAddress("tls://10.1.2.3:8786"), "needs workers.tls_ca"),
         (SchedulerAddress("http://10.1.2.3:8786"), "write tcp://"),
         (SchedulerAddress(""), "needs workers.address"),
-        (SchedulerAddress(scheduler_file=Path("/nowhere.json")), "no scheduler's address"),
+        (SchedulerAddress(scheduler_file=Path("/nowhere.json")), "no scheduler address found"),
     ],
 )
 def test_a_place_that_may_not_be_used_is_refused(place: SchedulerAddress, reason: str) -> None:
@@ -330,10 +341,10 @@ def test_a_scheduler_that_is_not_there_is_waited_for(tmp_path: Path) -> None:
     """A job that is asked for meanwhile is done when it comes."""
     port = free_port()
     executor = DaskExecutor(
-        Cluster(SchedulerAddress(f"tcp://127.0.0.1:{port}")), terms(), look_s=0.2
+        Cluster(SchedulerAddress(f"tcp://127.0.0.1:{port}")), make_requirements(), poll_s=0.2
     )
     answer = executor.submit(bad_jobs.add, 1)
-    assert (False, 0) == (executor.reached, executor.places)
+    assert (False, 0) == (executor.is_connected, executor.slots)
 
     with TestCluster(tmp_path, port=port) as cluster:
         cluster.add_worker()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from portraitd.faces.interface import EncoderSettings
+from portraitd.faces.interface import EncoderSpec
 from portraitd.ingest import media_jobs
 from portraitd.model.errors import WorkerDied
 from portraitd.model.face import Embeddings
@@ -166,7 +166,7 @@ def test_a_closed_worker_finds_the_same_faces(
     """Decoding, detecting and embedding need nothing from outside; networks are built before."""
     if runtime == "openvino":
         pytest.importorskip("openvino", reason="the extra openvino is not installed")
-    settings = EncoderSettings(
+    settings = EncoderSpec(
         models_dir=tmp_path / "models",
         kind=kind,
         detector=detector,
@@ -180,7 +180,7 @@ def test_a_closed_worker_finds_the_same_faces(
     limits = WorkerLimits(nice=0, memory_mb=3000, time_limit_s=400.0)
     executor = LocalExecutor(1, limits, decoding_policy(settings))
     source = source_of(two_people)
-    encoding = media_jobs.EncodeSettings(0.5, False, True, settings, 100)
+    encoding = media_jobs.EncodeOptions(0.5, False, True, settings, 100)
     piece = Slice(source, MediaKind.VIDEO, 0.0, 6.0)
 
     facts = executor.submit(media_jobs.probe, source).result(600)

@@ -9,8 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from portraitd.config import Settings
-from portraitd.faces.interface import EncoderSettings
-from portraitd.ingest.dispatcher import encode_settings
+from portraitd.faces.interface import EncoderSpec
+from portraitd.ingest.dispatcher import encode_options
 from portraitd.ingest.mounts import file_system_type, needs_polling
 from portraitd.model.errors import ConfigError, PortraitdError, StoreError
 from portraitd.service.pools import run_self_test
@@ -53,7 +53,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     ):
         yield _folder(what, folder)
     if settings.state_dir.is_dir():
-        yield from _encoder(encode_settings(settings).encoder)
+        yield from _encoder(encode_options(settings).encoder)
         yield from _workers(settings)
         yield _local(settings.state_dir)
         yield from _store(settings.state_dir)
@@ -77,7 +77,7 @@ def _versions() -> Iterator[Finding]:
     yield Finding(True, "SQLite", SQLITE_VERSION)
 
 
-def _encoder(settings: EncoderSettings) -> Iterator[Finding]:
+def _encoder(settings: EncoderSpec) -> Iterator[Finding]:
     """Check that the runtime in use gives what dlib gives. Loads the networks."""
     from portraitd.faces.dlib_comparison import EMBEDDING_LIMIT, SCORE_LIMIT
     from portraitd.faces.factory import compare_with_dlib, resolve_detector
@@ -113,7 +113,7 @@ def _workers(settings: Settings) -> Iterator[Finding]:
     for reason in lacking:
         yield Finding(True, "sandbox, on this kernel", reason)
     try:
-        tried = run_self_test(settings, encode_settings(settings).encoder)
+        tried = run_self_test(settings, encode_options(settings).encoder)
     except PortraitdError as error:
         yield Finding(False, "workers", str(error))
         return

@@ -1,4 +1,4 @@
-"""``portraitd dataset``: building, checking and watching training sets from the command line."""
+"""Implements ``portraitd dataset``: build, check and watch a training set."""
 
 from __future__ import annotations
 
@@ -6,34 +6,34 @@ import time
 from collections.abc import Callable, Iterator
 
 from portraitd.config import Settings
-from portraitd.datasets.annotations import set_fingerprint
-from portraitd.datasets.build import DatasetBuild
+from portraitd.datasets.annotations import DatasetRule, set_fingerprint
+from portraitd.datasets.build import DatasetBuild, DatasetPaths
 from portraitd.datasets.output import read_note
 from portraitd.datasets.set_erasure import build_lock
 from portraitd.datasets.validate import FormatCheck, check_format
 from portraitd.datasets.writer import DatasetSummary
-from portraitd.ingest.dispatcher import encode_settings
+from portraitd.ingest.dispatcher import encode_options
 from portraitd.model.errors import AlreadyRunning, ConfigError, PublishError, StoreError
+from portraitd.model.wording import counted
 from portraitd.service.control import BUILD_DATASET
 from portraitd.service.control_files import ControlFiles, ControlRequest
-from portraitd.service.pipeline import dataset_paths, dataset_rule
 from portraitd.service.pools import make_workers
 from portraitd.service.wakeup import Doorbell
 from portraitd.store.database import Database, StoreLock
 from portraitd.store.dataset_store import ClassRegistration, DatasetStore
 from portraitd.store.files import Files
 
-ASK_S = 1.0
-"""How often a request to the daemon is looked after."""
+ANSWER_INTERVAL_S = 1.0
+"""How often to check for the answer of the service."""
 
 Progress = Callable[[int, int], None]
-"""Told how many frames were cut, and how many there are to cut."""
+"""Called with the number of cropped frames and of all frames to crop."""
 
 
 def build_dataset(
     settings: Settings, progress: Progress, doorbell: Doorbell | None = None
 ) -> DatasetSummary:
-    """Build the set, or have it built by the portraitd that runs on this home.
+    """Build the set, or let the running service build it.
 
     Raises:
         StoreError: Nothing has been processed in this home yet.
@@ -48,14 +48,14 @@ def build_dataset(
             Database.open(settings.state_dir).close()
         return _build_here(settings, progress, doorbell)
     except AlreadyRunning:
-        return _have_it_built(settings, doorbell)
+        return _build_by_service(settings, doorbell)
 
 
 def check_dataset(settings: Settings) -> list[FormatCheck]:
-    """What the loaders would make of the set, by format.
+    """Check the set by the rules of its loaders, for each format.
 
     Raises:
-        ConfigError: There is no set yet.
+        ConfigError: The set was not built yet.
     """
     if read_note(settings.dataset_dir) is None:
         raise ConfigError(
@@ -67,7 +67,7 @@ def check_dataset(settings: Settings) -> list[FormatCheck]:
 def watch_dataset(
     settings: Settings, every_s: float, progress: Progress
 ) -> Iterator[DatasetSummary]:
-    """Build the set now, and again whenever people have changed; never ends by itself.
+    """Build the set now, and again whenever people change; runs until it is stopped.
 
     Raises:
         StoreError: Nothing has been processed in this home yet.
@@ -81,45 +81,45 @@ def watch_dataset(
 
 
 def is_stale(settings: Settings) -> bool:
-    """Whether the set is not what the store says now."""
-    note = read_note(settings.dataset_dir)
+    """Return whether the set is out of date."""
+    manifest = read_note(settings.dataset_dir)
     database = Database.open_to_read(settings.state_dir)
     try:
         store = DatasetStore(database, Files(database, settings.inbox_dir))
-        wanted = set_fingerprint(store.fingerprint(), dataset_rule(settings))
+        wanted = set_fingerprint(store.fingerprint(), DatasetRule.of(settings.dataset))
     finally:
         database.close()
-    return note is None or note.fingerprint != wanted
+    return manifest is None or manifest.fingerprint != wanted
 
 
 def summary_lines(done: DatasetSummary) -> list[str]:
-    """What a build came to, in lines for people."""
+    """Return the summary of a build as lines for people."""
     backgrounds = sum(done.backgrounds.values())
     lines = [
         f"people  {done.people}",
         f"frames  {done.frames['train']:,} train, {done.frames['val']:,} val, "
-        f"{backgrounds:,} of them backgrounds",
+        f"including {counted(backgrounds, 'background')}",
         f"faces   {done.faces.get('train', 0):,} train, {done.faces.get('val', 0):,} val; "
-        f"{done.near_duplicates:,} near-duplicates left out",
-        f"files   {done.written:,} written, {done.removed:,} removed, "
-        f"{done.unchanged:,} as they were",
+        f"{counted(done.near_duplicates, 'near-duplicate')} left out",
+        f"files   {done.written:,} written, {done.removed:,} removed, {done.unchanged:,} unchanged",
     ]
     if done.put_aside:
-        lines.append(f"{done.put_aside} files that somebody changed were put into _changed/")
+        files = counted(done.put_aside, "changed file")
+        lines.append(f"moved {files} of other programs to _changed/")
     return lines + [f"note    {sentence}" for sentence in done.warnings]
 
 
 def format_check(found: FormatCheck) -> str:
-    """What was found of one format, in a line."""
-    unit = "videos" if found.form == "cvat" else "images"
-    parts = [f"{found.images:,} {unit}", f"{found.faces:,} faces"]
+    """Return the result of a format check in one line."""
+    unit = "video" if found.form == "cvat" else "image"
+    parts = [counted(found.images, unit), counted(found.faces, "face")]
     if found.backgrounds:
-        parts.append(f"{found.backgrounds:,} backgrounds")
-    return f"{found.form:<12} {', '.join(parts)}, dropped images: {len(found.dropped)}"
+        parts.append(counted(found.backgrounds, "background"))
+    return f"{found.form:<12} {', '.join(parts)}, dropped images: {len(found.dropped):,}"
 
 
 def _build_here(settings: Settings, progress: Progress, doorbell: Doorbell) -> DatasetSummary:
-    """In workers of our own. The store is locked for a moment only, so the daemon may start."""
+    """Build in local workers. The store is locked only briefly, so the service may start."""
 
     def register(registration: ClassRegistration) -> None:
         with StoreLock(settings.state_dir):
@@ -131,10 +131,10 @@ def _build_here(settings: Settings, progress: Progress, doorbell: Doorbell) -> D
                 database.close()
 
     with build_lock(settings.state_dir):
-        executor = make_workers(settings, encode_settings(settings).encoder, loads=False)
+        executor = make_workers(settings, encode_options(settings).encoder, loads=False)
         under_way = DatasetBuild(
-            dataset_paths(settings),
-            dataset_rule(settings),
+            DatasetPaths.of(settings),
+            DatasetRule.of(settings.dataset),
             settings.dataset.frames == "keep",
             executor,
             lambda: doorbell.wake("job"),
@@ -149,13 +149,13 @@ def _build_here(settings: Settings, progress: Progress, doorbell: Doorbell) -> D
             executor.shutdown(wait=True, cancel_futures=True)
 
 
-def _have_it_built(settings: Settings, doorbell: Doorbell) -> DatasetSummary:
-    """By the daemon: it alone writes to the store. It takes the request up at its next turn."""
+def _build_by_service(settings: Settings, doorbell: Doorbell) -> DatasetSummary:
+    """Let the service build the set at its next tick: it alone writes to the store."""
     requests = ControlFiles(settings.requests_dir)
     name = requests.leave(ControlRequest(BUILD_DATASET))
     try:
         while (answer := requests.answer_to(name)) is None:
-            doorbell.wait(ASK_S)
+            doorbell.wait(ANSWER_INTERVAL_S)
     finally:
         requests.withdraw(name)
     text, is_built = answer

@@ -1,7 +1,6 @@
-"""The truth that every format tells: which faces in which pictures, with which class.
+"""The annotations that every format contains: which faces in which images, with which class.
 
-Values only. ``planning`` makes a ``Plan``, workers cut the pictures it names, and the formats
-write down what it says.
+Values only. ``planner`` makes a ``Plan``, workers cut its images, and the formats write it.
 """
 
 from __future__ import annotations
@@ -10,11 +9,14 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
 from portraitd.model.face import Box, Landmarks
 from portraitd.model.fingerprints import frame_stem
 from portraitd.store.dataset_store import ClassKind, ClassRegistration, DatasetFace, Recording
+
+if TYPE_CHECKING:
+    from portraitd.config import DatasetSettings
 
 Split = Literal["train", "val"]
 SPLITS: tuple[Split, Split] = ("train", "val")
@@ -30,16 +32,17 @@ UNKNOWN_NAME = "unknown"
 
 
 class DatasetRule(NamedTuple):
-    """What, besides the store, decides what a set holds.
+    """The settings that decide the content of a set.
 
     Attributes:
-        formats: Which are written.
-        people: Whether people without a name are in it as well.
-        unknown: What becomes of unknown faces beside known ones.
-        val_share: The share of faces to hold back.
-        near_duplicate: Faces of one person that lie no farther apart are one too many.
-        apart_s: Faces of one track must be so far apart in time.
-        background_share: Frames without a face, as a share of those with one.
+        formats: The formats to write.
+        people: Whether people without a name are included.
+        unknown: What to do with unknown faces in frames of known people.
+        val_share: Share of the faces to hold back for validation.
+        near_duplicate: Largest embedding distance at which two faces of a person count as
+            near-duplicates.
+        apart_s: Minimum time between two faces of one track.
+        background_share: Number of frames without a face, relative to frames with one.
     """
 
     formats: tuple[Format, ...]
@@ -50,15 +53,20 @@ class DatasetRule(NamedTuple):
     apart_s: float = 1.0
     background_share: float = 0.1
 
+    @classmethod
+    def of(cls, settings: DatasetSettings) -> Self:
+        """Return the rule of the settings, for workers."""
+        return cls(*(getattr(settings, name) for name in cls._fields))
+
 
 @dataclass(frozen=True, slots=True)
 class ClassLabel:
     """A class as the formats write it.
 
     Attributes:
-        id: From 0, without gaps; never given to anybody else.
-        label: Safe as a folder's name, and distinct without regard to case.
-        person_id: Who it is; None for unknown faces and for a class nobody holds now.
+        id: From 0, without gaps; never reused for another person.
+        label: Safe as the name of a folder, and unique regardless of case.
+        person_id: None for unknown faces and for a class that no person has at present.
     """
 
     id: int
@@ -69,7 +77,7 @@ class ClassLabel:
 
 @dataclass(frozen=True, slots=True)
 class LabelledFace:
-    """A face in a frame, with the class it has there; ``box`` lies inside the frame."""
+    """A face in a frame with its class; ``box`` is clipped to the frame."""
 
     face: DatasetFace
     class_id: int
@@ -78,11 +86,11 @@ class LabelledFace:
 
 @dataclass(frozen=True, slots=True)
 class PlannedFrame:
-    """A full-size frame of the detection sets; a background if nothing is labelled in it.
+    """A full-size frame of the detection sets; a background if it has no labels.
 
     Attributes:
-        stem: Of its files in every format.
-        blurred: What must not be recognised in it.
+        stem: Stem of its files in every format.
+        blurred: Faces that must be unrecognisable in it.
     """
 
     stem: str
@@ -95,17 +103,17 @@ class PlannedFrame:
     blurred: tuple[Box, ...]
 
     @property
-    def picture(self) -> str:
-        """Its name in the pool: another one when it has to look different."""
+    def cache_name(self) -> str:
+        """Its name in the frame cache, which depends on what is blurred."""
         return f"{self.stem}.jpg" if not self.blurred else f"{self.stem}-{_hash(self.blurred)}.jpg"
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedCrop:
-    """One face of the folders of faces.
+    """One face of the face folders.
 
     Attributes:
-        hidden: Faces in its frame that must not be seen beside it.
+        hidden: Faces in the same frame that must be unrecognisable.
     """
 
     stem: str
@@ -117,7 +125,7 @@ class PlannedCrop:
 
 @dataclass(frozen=True, slots=True)
 class PlannedTrack:
-    """One face followed through a video, for correcting by hand."""
+    """A track of one person in a video, for manual correction."""
 
     class_id: int
     faces: tuple[tuple[float, Box], ...]
@@ -125,7 +133,7 @@ class PlannedTrack:
 
 @dataclass(frozen=True, slots=True)
 class FaceCounts:
-    """How many faces of a class there were, and how many were near-duplicates."""
+    """How many faces of a class were found, and how many were near-duplicates."""
 
     found: int
     near_duplicates: int
@@ -133,17 +141,17 @@ class FaceCounts:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A training set as it should be, if every picture can be had.
+    """The content of a training set, provided that all its images are available.
 
     Attributes:
         classes: By number, without gaps.
-        enrolment: What must be remembered before anything is written.
-        recordings: By id; all that a frame, crop or track names.
+        registration: New classes and splits, which must be recorded before the set is written.
+        recordings: By id; every recording that a frame, crop or track refers to.
         tracks: By recording.
-        thinned: By class.
-        alone: Labels of classes whose faces cannot be parted into train and val.
-        cut_in_time: Whether val had to be cut from the same shots as train.
-        left_out: Frames that were left out because of unknown faces.
+        counts: By class.
+        unsplittable: Labels of classes whose faces cannot be divided into train and val.
+        splits_by_time: Whether val comes from the same shots as train.
+        frames_left_out: Number of frames left out because of unknown faces.
     """
 
     rule: DatasetRule
@@ -161,11 +169,11 @@ class Plan:
 
 
 def face_role(face: DatasetFace, classes: Mapping[int, int]) -> FaceRole:
-    """What a face is to a set.
+    """Return the role of a face in a set.
 
     Args:
         face: The face.
-        classes: The class of each person who is in the set.
+        classes: The class of each person in the set.
     """
     if face.hidden:
         return "hidden"
@@ -173,24 +181,24 @@ def face_role(face: DatasetFace, classes: Mapping[int, int]) -> FaceRole:
 
 
 def set_fingerprint(fingerprint: str, rule: DatasetRule) -> str:
-    """What a set is made from: the store as it is, and the rule."""
+    """Return the fingerprint of a set: of the store and of the rule."""
     return f"{fingerprint} | {rule!r}"
 
 
 def face_stem(sha256: str, face: DatasetFace) -> str:
-    """The name of a face: that of its frame, and where it is."""
+    """Return the file stem of a face: its frame and its position."""
     return f"{frame_stem(sha256, face.t_s)}-{max(face.box.left, 0)}-{max(face.box.top, 0)}"
 
 
 def chip_name(stem: str, size_px: Literal[150, 112]) -> str:
-    """The name of a chip in the pool."""
+    """Return the name of a chip in the frame cache."""
     return f"{stem}-chip{size_px}.jpg"
 
 
 def are_dlib_points(landmarks: Landmarks) -> bool:
-    """Whether five points are dlib's: corners of the eyes, and the base of the nose.
+    """Return whether five landmarks are dlib's: the corners of the eyes, and the nose base.
 
-    Four of those lie on one line. Others find centres of eyes, a nose and corners of a mouth.
+    Four of those are on one line. Other detectors return eye centres, nose and mouth corners.
     """
     ax, ay = landmarks[0]
     bx, by = landmarks[2]

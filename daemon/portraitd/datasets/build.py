@@ -1,4 +1,4 @@
-"""One build of a set, step by step: plan, cut what is missing, write. Never waits."""
+"""One build of a training set in non-blocking steps: plan, crop missing images, write."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
+from portraitd.config import Settings
 from portraitd.datasets.annotations import DatasetRule, Plan
 from portraitd.datasets.crop_jobs import batch_requests, crop_frames, make_crop_requests
 from portraitd.datasets.crop_requests import CropRequest, CropResult
 from portraitd.datasets.planner import PlanRequest, plan_dataset
 from portraitd.datasets.writer import DatasetSummary, WriteRequest, write_dataset
 from portraitd.model.errors import PortraitdError
+from portraitd.model.wording import counted
 from portraitd.store.dataset_store import ClassRegistration
 from portraitd.store.frame_cache import FrameCache
 
@@ -21,23 +23,28 @@ FRAMES_PER_JOB = 60
 
 
 class DatasetPaths(NamedTuple):
-    """Where a home keeps what a set is made from, and the set."""
+    """The folders of a home that a build uses."""
 
     state_dir: Path
     inbox_dir: Path
     dataset_dir: Path
 
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Return the folders of the settings."""
+        return cls(settings.state_dir, settings.inbox_dir, settings.dataset_dir)
+
 
 class DatasetBuild:
-    """A build that is under way.
+    """A build in progress.
 
     Args:
-        place: Of which home.
-        rule: What the set should hold.
-        keeps_frames: Whether frames are kept while videos are processed.
-        executor: Where planning, cutting and writing happen.
-        ring: Called, from any thread, when a step has come back.
-        enrol: Remembers new classes and sides.
+        paths: The folders of the home.
+        rule: The content of the set.
+        keeps_frames: Whether the frame cache keeps frames that no set needs.
+        executor: Runs planning, cropping and writing.
+        wake: Called from any thread when a step has finished.
+        register: Records new classes and splits.
     """
 
     def __init__(
@@ -56,80 +63,84 @@ class DatasetBuild:
         self._wake = wake
         self._register = register
         self._plan: Plan | None = None
-        self._cuts: dict[Future[list[CropResult]], list[CropRequest]] = {}
+        self._crop_jobs: dict[Future[list[CropResult]], list[CropRequest]] = {}
         self._cache = FrameCache(paths.state_dir)
-        self._missing: set[str] = set()
-        self._lost = 0
+        self._crop_errors: set[str] = set()
+        self._failed = 0
         self.frames_requested = 0
         self.frames_done = 0
         self._planning = self._submit(
             plan_dataset, PlanRequest(paths.state_dir, paths.inbox_dir, rule)
         )
-        self._assembling: Future[DatasetSummary] | None = None
+        self._writing: Future[DatasetSummary] | None = None
 
     def advance(self) -> DatasetSummary | None:
-        """Take the next step if the last one is done. Returns what came of it, at the end.
+        """Start the next step if the last one has finished.
+
+        Returns:
+            The summary once the build is complete, else None.
 
         Raises:
-            PortraitdError: A step failed; the set is as it was, or partly new.
+            PortraitdError: A step failed; the set is unchanged or partly updated.
         """
         if self._plan is None:
             if not self._planning.done():
                 return None
-            self._begin_cutting(self._planning.result())
-        if self._assembling is None:
+            self._start_cropping(self._planning.result())
+        if self._writing is None:
             self._collect()
-            if self._cuts or self._plan is None:
+            if self._crop_jobs or self._plan is None:
                 return None
-            self._assembling = self._submit(
+            self._writing = self._submit(
                 write_dataset,
                 WriteRequest(
                     self._plan,
                     self._paths.state_dir,
                     self._paths.inbox_dir,
                     self._paths.dataset_dir,
-                    self._sentences(),
+                    self._crop_warnings(),
                     self._keeps_frames,
                 ),
             )
-        return self._assembling.result() if self._assembling.done() else None
+        return self._writing.result() if self._writing.done() else None
 
-    def _begin_cutting(self, planned: Plan) -> None:
+    def _start_cropping(self, planned: Plan) -> None:
         if planned.registration:
             self._register(planned.registration)
         self._plan = replace(planned, registration=ClassRegistration((), (), {}))
         requests = make_crop_requests(planned, self._paths.state_dir)
         for batch in batch_requests(requests, FRAMES_PER_JOB):
-            self._cuts[self._submit(crop_frames, batch)] = batch
+            self._crop_jobs[self._submit(crop_frames, batch)] = batch
             self.frames_requested += _frames(batch)
 
     def _collect(self) -> None:
-        for job in [job for job in self._cuts if job.done()]:
-            requests = self._cuts.pop(job)
+        for job in [job for job in self._crop_jobs if job.done()]:
+            requests = self._crop_jobs.pop(job)
             self.frames_done += _frames(requests)
             try:
-                for request, cut in zip(requests, job.result(), strict=True):
-                    self._take(request, cut)
+                for request, result in zip(requests, job.result(), strict=True):
+                    self._store(request, result)
             except PortraitdError as error:
-                # What the others cut is in the pool; the next build tries these again.
-                self._missing.add(str(error))
-                self._lost += 1
+                # The results of other jobs are cached; the next build retries this one.
+                self._crop_errors.add(str(error))
+                self._failed += 1
 
-    def _take(self, request: CropRequest, cut: CropResult) -> None:
-        """Put what was cut into the pool: under names that were ordered, whoever answered."""
-        wanted = request.names
-        for picture in cut.pictures:
-            if picture.name in wanted:
-                self._cache.put(request.sha256, picture.name, picture.jpeg)
-        if cut.reason:
-            self._missing.add(cut.reason)
-            self._lost += 1
+    def _store(self, request: CropRequest, result: CropResult) -> None:
+        """Store the images in the frame cache, but only under names that were requested."""
+        requested = request.image_names
+        for image in result.images:
+            if image.name in requested:
+                self._cache.put(request.sha256, image.name, image.jpeg)
+        if result.reason:
+            self._crop_errors.add(result.reason)
+            self._failed += 1
 
-    def _sentences(self) -> tuple[str, ...]:
-        if not self._missing:
+    def _crop_warnings(self) -> tuple[str, ...]:
+        if not self._crop_errors:
             return ()
-        reasons = "; ".join(sorted(self._missing))
-        return (f"Some pictures of {self._lost} recordings could not be cut again: {reasons}.",)
+        reasons = "; ".join(sorted(self._crop_errors))
+        recordings = counted(self._failed, "recording")
+        return (f"Some images of {recordings} could not be cropped: {reasons}.",)
 
     def _submit(self, job: Callable[..., Any], *arguments: Any) -> Future[Any]:
         future = self._executor.submit(job, *arguments)

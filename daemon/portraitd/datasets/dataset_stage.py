@@ -1,4 +1,4 @@
-"""When the training set is out of date, and bringing it up to date."""
+"""The dataset stage: builds the training set when it is out of date or requested."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from portraitd.config import DatasetSettings
 from portraitd.datasets.annotations import DatasetRule, set_fingerprint
 from portraitd.datasets.build import DatasetBuild, DatasetPaths
 from portraitd.datasets.output import read_note
@@ -24,11 +25,11 @@ BACK_OFF_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class BuildAnswer:
-    """What became of a build that was asked for.
+    """The answer to a request for a build.
 
     Attributes:
-        name: Of the request.
-        text: The result as JSON, or the reason why there is none.
+        name: Name of the request.
+        text: The summary as JSON, or the reason for the failure.
         granted: Whether the set was built.
     """
 
@@ -38,42 +39,38 @@ class BuildAnswer:
 
 
 class DatasetStage(Stage):
-    """Builds the training set after each grouping, or when somebody asks for it.
+    """Builds the training set after each grouping run, or on request.
 
     Args:
-        store: What sets are made from.
-        place: Where the home keeps it, and the set.
-        rule: What a set holds.
-        executor: Where the work happens.
-        ring: Called, from any thread, when a step has come back.
-        is_auto: Whether to build unasked.
-        keeps_frames: Whether frames are kept while videos are processed.
-        is_working: Returns whether the people are about to change: then no set is built yet.
+        store: The data that sets are made from.
+        paths: The folders of the home.
+        settings: The content of the set, and whether to build without a request.
+        executor: Runs the steps of a build.
+        wake: Called from any thread when a step has finished.
+        is_working: Returns whether the people are about to change; then no set is built yet.
     """
 
     def __init__(
         self,
         store: DatasetStore,
         paths: DatasetPaths,
-        rule: DatasetRule,
+        settings: DatasetSettings,
         executor: Executor,
         wake: Callable[[], None],
-        is_auto: bool,
-        keeps_frames: bool,
         is_working: Callable[[], bool],
     ) -> None:
         self._store = store
         self._paths = paths
-        self._rule = rule
+        self._rule = DatasetRule.of(settings)
         self._executor = executor
         self._wake = wake
-        self._is_auto = is_auto
-        self._keeps_frames = keeps_frames
-        note = read_note(paths.dataset_dir) if is_auto else None
-        self._made_from = note.fingerprint if note else ""
+        self._is_auto = settings.auto
+        self._keeps_frames = settings.frames == "keep"
+        manifest = read_note(paths.dataset_dir) if settings.auto else None
+        self._built_fingerprint = manifest.fingerprint if manifest else ""
         self._build: DatasetBuild | None = None
         self._requested: tuple[str, ...] = ()
-        self._asked: tuple[str, ...] = ()
+        self._answering: tuple[str, ...] = ()
         self._answers: list[BuildAnswer] = []
         self._now_s = 0.0
         self._is_working = is_working
@@ -81,7 +78,7 @@ class DatasetStage(Stage):
 
     @property
     def pending(self) -> bool:
-        """Whether a set is being built or has to be."""
+        """Whether a set is being built or must be built."""
         return self.busy or self._is_stale() or bool(self._requested or self._answers)
 
     @property
@@ -91,25 +88,25 @@ class DatasetStage(Stage):
 
     @property
     def answers(self) -> tuple[BuildAnswer, ...]:
-        """Answers to requests that were not delivered yet, the oldest first."""
+        """The answers that were not delivered yet, oldest first."""
         return tuple(self._answers)
 
     def request(self, names: Collection[str]) -> None:
-        """Build a set for these requests: all that are waiting now.
+        """Build a set for these requests, which are all that are waiting.
 
-        A request that is missing here was withdrawn, or answered.
+        A request that is missing here was withdrawn or answered.
         """
         answered = {answer.name for answer in self._answers}
         self._requested = tuple(name for name in names if name not in answered)
 
     def delivered(self, answer: BuildAnswer) -> None:
-        """Forget an answer that reached the one who asked."""
+        """Remove an answer that was delivered."""
         self._answers.remove(answer)
 
     def tick(self, now: Now) -> None:
-        """Begin a build that is due, or continue one."""
+        """Start a build that is due, or continue one."""
         self._now_s = now.wall_s
-        if self._build is None and not self._begin(now):
+        if self._build is None and not self._start(now):
             return
         try:
             done = self._build.advance() if self._build else None
@@ -127,15 +124,15 @@ class DatasetStage(Stage):
             self._finish(done)
 
     def release(self) -> None:
-        """Forget a build that is out; the next start begins it again."""
+        """Drop the current build; the next start begins again."""
         self._build = None
 
-    def _begin(self, now: Now) -> bool:
-        asked = self._requested
+    def _start(self, now: Now) -> bool:
+        requested = self._requested
         waits = self._is_working() or not self._back_off.ready(now)
-        if not asked and (waits or not self._is_stale()):
+        if not requested and (waits or not self._is_stale()):
             return False
-        self._asked = asked
+        self._answering = requested
         self._build = DatasetBuild(
             self._paths, self._rule, self._keeps_frames, self._executor, self._wake, self._register
         )
@@ -143,8 +140,8 @@ class DatasetStage(Stage):
 
     def _finish(self, done: DatasetSummary) -> None:
         self._build = None
-        note = read_note(self._paths.dataset_dir)
-        self._made_from = note.fingerprint if note else ""
+        manifest = read_note(self._paths.dataset_dir)
+        self._built_fingerprint = manifest.fingerprint if manifest else ""
         log.info(
             "dataset_built",
             frames=sum(done.frames.values()),
@@ -156,22 +153,24 @@ class DatasetStage(Stage):
         )
         self._answer(done, "")
 
-    def _answer(self, done: DatasetSummary | None, blocked: str) -> None:
-        """Tell those who asked before the build began; who asked later waits for the next."""
-        text = blocked if done is None else json.dumps(done._asdict())
-        self._answers += [BuildAnswer(name, text, done is not None) for name in self._asked]
-        self._requested = tuple(name for name in self._requested if name not in self._asked)
-        if self._asked:
+    def _answer(self, done: DatasetSummary | None, failure: str) -> None:
+        """Answer the requests from before the build began; later ones wait for the next."""
+        text = failure if done is None else json.dumps(done._asdict())
+        self._answers += [BuildAnswer(name, text, done is not None) for name in self._answering]
+        self._requested = tuple(name for name in self._requested if name not in self._answering)
+        if self._answering:
             self._wake()
-        self._asked = ()
+        self._answering = ()
 
     def _is_stale(self) -> bool:
         if not self._is_auto:
             return False
         fingerprint = self._store.fingerprint()
-        # Where there is neither a set nor anybody to be in it, nothing is made.
-        nobody = not self._made_from and not self._store.persons(self._rule.people == "named")
-        return not nobody and self._made_from != set_fingerprint(fingerprint, self._rule)
+        # Without a set and without people for one, nothing is built.
+        is_empty = not self._built_fingerprint and not self._store.persons(
+            self._rule.people == "named"
+        )
+        return not is_empty and self._built_fingerprint != set_fingerprint(fingerprint, self._rule)
 
     def _register(self, registration: ClassRegistration) -> None:
         self._store.register(registration, self._now_s)

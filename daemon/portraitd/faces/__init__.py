@@ -4,6 +4,6 @@
 and a runtime, so that the daemon process can import the settings alone.
 """
 
-from portraitd.faces.interface import Detector, Embedder, EncoderSettings
+from portraitd.faces.interface import Detector, Embedder, EncoderSpec
 
-__all__ = ["Detector", "Embedder", "EncoderSettings"]
+__all__ = ["Detector", "Embedder", "EncoderSpec"]

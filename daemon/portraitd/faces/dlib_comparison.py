@@ -56,7 +56,7 @@ def measure_score_difference(detector: Detector) -> float:
     face = draw_face()
     [[expected]] = CnnDetector.load(find_weights(MMOD), upsample=0).detect([face], 0.0)
     [found] = detector.detect([face], 0.0)
-    if len(found) != 1 or found[0].box.overlap(expected.box) < 0.5:
+    if len(found) != 1 or found[0].box.iou(expected.box) < 0.5:
         return float("inf")
     return abs(found[0].score - expected.score)
 

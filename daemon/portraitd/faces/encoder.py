@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from portraitd.faces import quality
 from portraitd.faces.alignment import Aligner
-from portraitd.faces.interface import AlignedChips, Detector, Embedder, EncoderSettings
+from portraitd.faces.interface import AlignedChips, Detector, Embedder, EncoderSpec
 from portraitd.media.opencv import cv2
 from portraitd.model.face import EMBEDDING_SIZE, Box, Detection, Embeddings, Face, Image, Landmarks
 
@@ -27,7 +27,7 @@ class Encoder:
     """
 
     def __init__(
-        self, settings: EncoderSettings, detector: Detector, aligner: Aligner, embedder: Embedder
+        self, settings: EncoderSpec, detector: Detector, aligner: Aligner, embedder: Embedder
     ) -> None:
         self._settings = settings
         self._detector = detector

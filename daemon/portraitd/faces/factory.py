@@ -16,7 +16,7 @@ from portraitd.faces.dlib_comparison import (
 from portraitd.faces.dlib_reference import CnnDetector, DlibEmbedder, HogDetector
 from portraitd.faces.embedders.resnet import ResnetEmbedder
 from portraitd.faces.encoder import Encoder
-from portraitd.faces.interface import CHIP_PX, Detector, DetectorName, Embedder, EncoderSettings
+from portraitd.faces.interface import CHIP_PX, Detector, DetectorName, Embedder, EncoderSpec
 from portraitd.faces.models import model_registry
 from portraitd.faces.models.weights import FIVE_POINTS, MMOD, RESNET, find_weights, read_verified
 from portraitd.faces.runtime_selection import RuntimeSelector
@@ -27,7 +27,7 @@ _MMOD_SAMPLE = (400, 640)
 _YUNET_SAMPLE = (416, 704)
 
 
-def build_encoder(settings: EncoderSettings) -> Encoder:
+def build_encoder(settings: EncoderSpec) -> Encoder:
     """Load the models and put the encoder together. Once per worker; takes a second.
 
     Raises:
@@ -41,7 +41,7 @@ def build_encoder(settings: EncoderSettings) -> Encoder:
     return Encoder(settings, _detector(settings), Aligner.load(points), _embedder(settings))
 
 
-def resolve_detector(settings: EncoderSettings) -> DetectorName:
+def resolve_detector(settings: EncoderSpec) -> DetectorName:
     """The detector that ``auto`` stands for here."""
     if settings.detector != "auto":
         return settings.detector
@@ -50,7 +50,7 @@ def resolve_detector(settings: EncoderSettings) -> DetectorName:
     return "yunet" if model_registry.is_added(model_registry.YUNET, settings.models_dir) else "mmod"
 
 
-def compare_with_dlib(settings: EncoderSettings) -> DlibComparison:
+def compare_with_dlib(settings: EncoderSpec) -> DlibComparison:
     """Compare what these settings choose with dlib, on a drawn face.
 
     Raises:
@@ -62,7 +62,7 @@ def compare_with_dlib(settings: EncoderSettings) -> DlibComparison:
     return DlibComparison(measure_embedding_difference(_embedder(settings)), score)
 
 
-def _detector(settings: EncoderSettings) -> Detector:
+def _detector(settings: EncoderSpec) -> Detector:
     models_dir = settings.models_dir
     engines = RuntimeSelector(settings.runtime, models_dir)
     match resolve_detector(settings):
@@ -77,7 +77,7 @@ def _detector(settings: EncoderSettings) -> Detector:
             return MmodDetector(session, settings.upsample)
 
 
-def _embedder(settings: EncoderSettings) -> Embedder:
+def _embedder(settings: EncoderSpec) -> Embedder:
     if settings.kind == "dlib":
         return DlibEmbedder.load(find_weights(RESNET))
     engines = RuntimeSelector(settings.runtime, settings.models_dir)
@@ -86,7 +86,7 @@ def _embedder(settings: EncoderSettings) -> Embedder:
     )
 
 
-def _reference(settings: EncoderSettings) -> Encoder:
+def _reference(settings: EncoderSpec) -> Encoder:
     """As face_recognition sets it up, with its own models."""
     api = dlib_reference.face_recognition_api()
     detector: Detector

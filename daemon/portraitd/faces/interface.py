@@ -29,7 +29,7 @@ RuntimeName = Literal["auto", "onnxruntime", "openvino"]
 
 
 @dataclass(frozen=True, slots=True)
-class EncoderSettings:
+class EncoderSpec:
     """How faces are found and embedded.
 
     Attributes:

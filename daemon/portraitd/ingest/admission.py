@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
-from portraitd.config import Settings
+from portraitd.config import InboxSettings
 from portraitd.ingest.mounts import MARKER, file_system_type, is_marked, mark, needs_polling
 from portraitd.ingest.scanner import Found, scan_file, scan_folder
 from portraitd.ingest.stability import BlockReasons, StabilityPolicy, StabilityTracker
@@ -30,37 +29,14 @@ SCAN_GAP_S = 1.0
 """Events arrive often while a file is copied; one scan a second is enough."""
 
 
-@dataclass(frozen=True, slots=True)
-class InboxPace:
-    """How long a file must not have changed before it is processed, in seconds.
-
-    Attributes:
-        quiet_s: On a local disk.
-        quiet_remote_s: On a network mount, or where the kernel cannot tell whether the file is
-            open for writing.
-        unfinished_s: If the file is incomplete.
-    """
-
-    quiet_s: float
-    quiet_remote_s: float = 0.0
-    unfinished_s: float = 0.0
-
-
-def inbox_pace(settings: Settings) -> InboxPace:
-    """Return how long a dropped file must not have changed."""
-    inbox = settings.inbox
-    return InboxPace(inbox.quiet_s, inbox.quiet_remote_s, inbox.unfinished_s)
-
-
 class Admission(Stage):
     """Scans the inbox, and moves files that have not changed for long enough to ready.
 
     Args:
         files: The store of files and their states.
         inbox_dir: The folder into which people drop files.
-        pace: How long a file must not have changed.
-        after: What to do with a done file: ``keep`` it in place, or ``move`` it to processed/.
-        scan_s: The longest time between two scans.
+        settings: How long a file must not have changed, how often to scan, and what to do with
+            a done file.
         share_error: Returns why the inbox must not even be touched; empty if it may be.
     """
 
@@ -70,20 +46,18 @@ class Admission(Stage):
         self,
         files: Files,
         inbox_dir: Path,
-        pace: InboxPace,
-        after: str,
-        scan_s: float = 10.0,
+        settings: InboxSettings,
         share_error: Callable[[], str] = lambda: "",
     ) -> None:
         self._files = files
         self._inbox_dir = inbox_dir
-        self._pace = pace
-        self._stability = StabilityTracker(pace.quiet_s)
-        self._block_reasons = BlockReasons(StabilityPolicy(pace.quiet_remote_s, pace.unfinished_s))
-        self._after = after
+        self._settings = settings
+        self._stability = StabilityTracker(settings.quiet_s)
+        self._block_reasons = BlockReasons(
+            StabilityPolicy(settings.quiet_remote_s, settings.unfinished_s)
+        )
         self._unstable = 0
         self._unavailable = NO_REASON
-        self._scan_s = scan_s
         self._share_error = share_error
         self._scanned_s = float("-inf")
         self._is_wanted = True
@@ -112,7 +86,7 @@ class Admission(Stage):
             soon: Whether the service wants a tick soon in any case.
         """
         soon = soon or self._is_wanted or self.pending
-        return self._scanned_s + (SCAN_GAP_S if soon else self._scan_s) - steady_s
+        return self._scanned_s + (SCAN_GAP_S if soon else self._settings.scan_s) - steady_s
 
     @property
     def is_unavailable(self) -> bool:
@@ -137,7 +111,7 @@ class Admission(Stage):
     def tick(self, now: Now) -> None:
         """Scan the inbox if that is due."""
         soon = self._is_wanted or self.pending
-        gap_s = min(SCAN_GAP_S if soon else self._scan_s, self._scan_s)
+        gap_s = min(SCAN_GAP_S if soon else self._settings.scan_s, self._settings.scan_s)
         if not self._watches_inbox or now.steady_s - self._scanned_s < gap_s:
             return
         # Before the scan: an event that arrives during it asks for another one.
@@ -149,6 +123,7 @@ class Admission(Stage):
     def scan(self, now: Now) -> None:
         """Scan the inbox once."""
         now_s, steady_s = now.wall_s, now.steady_s
+        self._scanned_s = steady_s
         known = self._files.below(INBOX)
         stamps: dict[Path, Stamp] = {}
         seen: set[Path] = set()
@@ -188,7 +163,7 @@ class Admission(Stage):
                     reason=reason.text,
                     reason_code=reason.code,
                 )
-        if self._after == "move":
+        if self._settings.after == "move":
             self._move_done(known.keys(), seen)
 
     def register(self, paths: Sequence[Path], now_s: float) -> list[int]:
@@ -261,9 +236,9 @@ class Admission(Stage):
         self._device = device
         kind = file_system_type(self._inbox_dir)
         remote = needs_polling(kind)
-        quiet_s = self._pace.quiet_s
+        quiet_s = self._settings.quiet_s
         if remote:
-            quiet_s = max(quiet_s, self._pace.quiet_remote_s)
+            quiet_s = max(quiet_s, self._settings.quiet_remote_s)
         self._stability.quiet_s = quiet_s
         log.info("inbox_mode", file_system=kind, remote=remote, quiet_s=quiet_s)
 

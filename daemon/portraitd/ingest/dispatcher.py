@@ -6,14 +6,14 @@ import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
 from pathlib import Path
-from types import MappingProxyType
+from typing import Protocol
 
 import structlog
 
 from portraitd.config import Settings
-from portraitd.faces.interface import EncoderSettings
+from portraitd.faces.interface import EncoderSpec
 from portraitd.ingest import media_jobs
-from portraitd.ingest.media_jobs import EncodeSettings
+from portraitd.ingest.media_jobs import EncodeOptions
 from portraitd.model.errors import FileChanged, VideoError, WorkerDied, WorkersUnavailable
 from portraitd.model.face import SliceFaces
 from portraitd.model.media_file import FileState, MediaFacts, VideoState
@@ -26,6 +26,20 @@ from portraitd.store.slices import ClaimedSlice, SliceQueue, VideoOutcome
 log = structlog.get_logger(stage="encoding")
 
 
+class Inbox(Protocol):
+    """What the dispatcher must know of the inbox."""
+
+    @property
+    def is_unavailable(self) -> bool:
+        """Return whether the inbox cannot be read; then no job is submitted."""
+
+    def has_lost(self, path: Path) -> bool:
+        """Return whether a file cannot be read because the inbox is unavailable.
+
+        The result of its job is discarded then.
+        """
+
+
 class Dispatcher(Stage):
     """Turns ready files into videos, and slices into faces, in the workers.
 
@@ -33,19 +47,13 @@ class Dispatcher(Stage):
         files: The files that wait to be probed.
         slice_queue: The slices that wait to be encoded.
         executor: Runs the jobs.
-        places: How many jobs may run at once; at most the number of workers, because an attempt
+        slots: How many jobs may run at once; at most the number of workers, because an attempt
             is counted when a job is submitted.
         wake: Called, from any thread, when a job has finished.
-        settings: What decides which faces are found.
-        slice_s: Seconds of footage in a slice.
-        attempts: How often a job that kills its worker is tried.
-        is_lost: Returns whether a file cannot be read because its folder is unavailable. The
-            result of its job is discarded then.
-        frame_cache: Keeps the frames that workers return for training sets.
-        slice_places: Returns how many slices may run on other machines; without it slices share
-            ``places`` with the probes.
-        priorities: Priority by folder of the inbox; slices of a higher one are encoded first.
-        is_inbox_unavailable: Returns whether the inbox is unavailable. No job is submitted then.
+        settings: The active settings.
+        inbox: Whether the inbox is available.
+        slice_slots: Returns how many slices may run on other machines; without it slices share
+            ``slots`` with the probes.
     """
 
     phase = "faces"
@@ -55,30 +63,25 @@ class Dispatcher(Stage):
         files: Files,
         slice_queue: SliceQueue,
         executor: Executor,
-        places: int,
+        slots: int,
         wake: Callable[[], None],
-        settings: EncodeSettings,
-        slice_s: float,
-        attempts: int,
-        is_lost: Callable[[Path], bool] = lambda path: False,
-        frame_cache: FrameCache | None = None,
-        slice_places: Callable[[], int] | None = None,
-        priorities: Mapping[str, int] = MappingProxyType({}),
-        is_inbox_unavailable: Callable[[], bool] = lambda: False,
+        settings: Settings,
+        inbox: Inbox,
+        slice_slots: Callable[[], int] | None = None,
     ) -> None:
         self._files = files
         self._slice_queue = slice_queue
         self._executor = executor
-        self._places = places
+        self._slots = slots
         self._wake = wake
-        self._settings = settings
-        self._slice_s = slice_s
-        self._attempts = attempts
-        self._slice_places = slice_places
-        self._priorities = priorities
-        self._is_lost = is_lost
-        self._is_inbox_unavailable = is_inbox_unavailable
-        self._frame_cache = frame_cache
+        self._options = encode_options(settings)
+        self._slice_s = slice_s(settings)
+        self._attempts = settings.workers.attempts
+        self._slice_slots = slice_slots
+        self._priorities = settings.priorities
+        self._inbox = inbox
+        keeps_frames = settings.dataset.frames == "keep"
+        self._frame_cache = FrameCache(settings.state_dir) if keeps_frames else None
         self._probes: dict[Future[MediaFacts], KnownFile] = {}
         self._slices: dict[Future[SliceFaces], ClaimedSlice] = {}
 
@@ -95,7 +98,7 @@ class Dispatcher(Stage):
     def tick(self, now: Now) -> None:
         """Record finished jobs and submit new ones."""
         self.collect(now)
-        if not self._is_inbox_unavailable():
+        if not self._inbox.is_unavailable:
             self.fill(now)
 
     @property
@@ -106,21 +109,21 @@ class Dispatcher(Stage):
     def warm_up(self) -> None:
         """Have every worker load its models, and wait for it."""
         loads = [
-            self._executor.submit(media_jobs.warm_up, self._settings.encoder)
-            for _ in range(self._places)
+            self._executor.submit(media_jobs.warm_up, self._options.encoder)
+            for _ in range(self._slots)
         ]
         for load in loads:
             load.result()
 
     def fill(self, now: Now) -> None:
-        """Submit jobs until every place is taken."""
+        """Submit jobs until every slot is taken."""
         while self._probe(now.wall_s) or self._encode():
             pass
 
     def _probe(self, now_s: float) -> bool:
         """Submit the probe of a file, if a place is free and a file is ready."""
-        taken = len(self._probes) + (0 if self._slice_places else len(self._slices))
-        arrival = self._slice_queue.claim_file(now_s) if taken < self._places else None
+        taken = len(self._probes) + (0 if self._slice_slots else len(self._slices))
+        arrival = self._slice_queue.claim_file(now_s) if taken < self._slots else None
         if arrival is None:
             return False
         probe = self._executor.submit(
@@ -132,15 +135,15 @@ class Dispatcher(Stage):
 
     def _encode(self) -> bool:
         """Submit the encoding of a slice, if a place is free and a slice is queued."""
-        if self._slice_places:
-            free = self._slice_places() - len(self._slices)
+        if self._slice_slots:
+            free = self._slice_slots() - len(self._slices)
         else:
-            free = self._places - len(self._probes) - len(self._slices)
+            free = self._slots - len(self._probes) - len(self._slices)
         claimed = self._slice_queue.claim() if free > 0 else None
         if claimed is None:
             return False
         log.info("slice_started", **_slice(claimed), attempt=claimed.attempts)
-        encode = self._executor.submit(media_jobs.encode, claimed.piece, self._settings)
+        encode = self._executor.submit(media_jobs.encode, claimed.piece, self._options)
         self._slices[encode] = claimed
         encode.add_done_callback(lambda _: self._wake())
         return True
@@ -168,7 +171,7 @@ class Dispatcher(Stage):
         if self._files.get(file.id).stamp != file.stamp:
             # Replaced while it was read: the result is about a content that no longer exists.
             return
-        if probe.exception() and self._is_lost(self._files.place(file)):
+        if probe.exception() and self._inbox.has_lost(self._files.place(file)):
             self._files.release(file.id)
             return
         try:
@@ -195,7 +198,7 @@ class Dispatcher(Stage):
     def _collect_slice(
         self, claimed: ClaimedSlice, encode: Future[SliceFaces], now_s: float
     ) -> None:
-        if encode.exception() and self._is_lost(claimed.piece.source.path):
+        if encode.exception() and self._inbox.has_lost(claimed.piece.source.path):
             self._slice_queue.release(claimed)
             return
         outcome: VideoOutcome | None = None
@@ -218,7 +221,7 @@ class Dispatcher(Stage):
             if self._frame_cache and result.kept:
                 # First: a recorded slice is not processed again.
                 self._frame_cache.keep(claimed.piece.sha256, self._keepable(claimed, result))
-            encoder = self._settings.encoder.embedding_space
+            encoder = self._options.encoder.embedding_space
             outcome = self._slice_queue.record(claimed, result, encoder, now_s)
             log.info(
                 "slice_encoded",
@@ -254,13 +257,13 @@ def slice_s(settings: Settings) -> float:
     return math.inf if settings.sampling.mode == "keyframes" else settings.workers.slice_s
 
 
-def encode_settings(settings: Settings) -> EncodeSettings:
+def encode_options(settings: Settings) -> EncodeOptions:
     """Return the settings that decide which faces a worker finds."""
-    return EncodeSettings(
+    return EncodeOptions(
         settings.sampling.fps,
         settings.sampling.mode == "keyframes",
         settings.sampling.reuse_unchanged,
-        EncoderSettings(
+        EncoderSpec(
             models_dir=settings.models_dir,
             kind=settings.encoder.kind,
             detector=settings.encoder.detector,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from portraitd.faces.interface import EncoderSettings
+from portraitd.faces.interface import EncoderSpec
 from portraitd.model.face import DetectedFace, Face, Image, Portrait, SliceFaces
 from portraitd.model.media_file import MediaFacts, Slice, Source
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from portraitd.faces.encoder import Encoder
 
 
-class EncodeSettings(NamedTuple):
+class EncodeOptions(NamedTuple):
     """What, besides the slice, decides which faces are found.
 
     ``keeps_frames`` says that frames with faces are handed back as well, for training sets.
@@ -30,7 +30,7 @@ class EncodeSettings(NamedTuple):
     fps: float
     keyframes: bool
     reuse_unchanged: bool
-    encoder: EncoderSettings
+    encoder: EncoderSpec
     portrait_width_px: int
     keeps_frames: bool = False
 
@@ -50,7 +50,7 @@ def probe(source: Source, partial_copies: tuple[tuple[int, str], ...] = ()) -> M
     return video.probe(source, partial_copies)
 
 
-def encode(piece: Slice, settings: EncodeSettings) -> SliceFaces:
+def encode(piece: Slice, settings: EncodeOptions) -> SliceFaces:
     """Find, embed and cut out every face of a slice.
 
     The same slice gives the same faces, whoever runs it.
@@ -90,12 +90,12 @@ def encode(piece: Slice, settings: EncodeSettings) -> SliceFaces:
     )
 
 
-def warm_up(settings: EncoderSettings) -> str:
+def warm_up(settings: EncoderSpec) -> str:
     """Load the models, so that the first slice does not wait for them. Returns the encoder's id."""
     return _encoder(settings).id
 
 
-def encoder_identity(settings: EncoderSettings) -> str:
+def encoder_identity(settings: EncoderSpec) -> str:
     """What two workers must have in common to find the same faces: space and detector."""
     from portraitd.faces.factory import resolve_detector
 
@@ -128,7 +128,7 @@ def _inside(faces: Sequence[Face], image: Image) -> list[Face]:
 
 
 @lru_cache(maxsize=1)
-def _encoder(settings: EncoderSettings) -> Encoder:
+def _encoder(settings: EncoderSpec) -> Encoder:
     """The models are loaded once per worker."""
     from portraitd.faces.factory import build_encoder
 

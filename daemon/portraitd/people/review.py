@@ -7,15 +7,15 @@ some time apart agree on it. Nothing is decided while much more is gone than a p
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
 
+from portraitd.config import ReviewSettings
 from portraitd.model.edit import Edit, Hidden, Placement, SplitPerson
 from portraitd.model.errors import MassDisappearance, PublishError
 from portraitd.model.stage import Now, Stage
-from portraitd.people.tree.diff import Known
+from portraitd.people.tree.diff import RecordedState
 from portraitd.store.blocked_stages import BlockedStages
 from portraitd.store.corrections.edit_recorder import EditRecorder
 from portraitd.store.corrections.ledger import Ledger
@@ -38,7 +38,7 @@ class Reader(Protocol):
     def create(self) -> None:
         """Mark the root as ours."""
 
-    def edits(self, known: Known, accept_losses: bool = False) -> Sequence[Edit]:
+    def read_edits(self, recorded: RecordedState, accept_losses: bool = False) -> Sequence[Edit]:
         """What people did.
 
         Raises:
@@ -48,19 +48,6 @@ class Reader(Protocol):
 
     def adopt(self, location: str, person_id: int) -> None:
         """Make a folder that somebody made this person's."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReviewPace:
-    """When the tree is read.
-
-    Attributes:
-        scan_s: The longest time between two readings.
-        settle_s: Two readings this far apart must agree.
-    """
-
-    scan_s: float
-    settle_s: float
 
 
 class Review(Stage):
@@ -73,7 +60,7 @@ class Review(Stage):
         showing: What the tree was left with.
         faces, people: Whose is what.
         blocked_stages: Where a disappearance is noted.
-        pace: When.
+        settings: How often the tree is read, and how far apart two readings that agree must be.
         is_awaited: Returns whether a publication waits until the tree is read.
     """
 
@@ -88,7 +75,7 @@ class Review(Stage):
         faces: Faces,
         people: People,
         troubles: BlockedStages,
-        pace: ReviewPace,
+        settings: ReviewSettings,
         is_awaited: Callable[[], bool] = lambda: False,
     ) -> None:
         self._reader = reader
@@ -98,7 +85,7 @@ class Review(Stage):
         self._faces = faces
         self._people = people
         self._troubles = troubles
-        self._pace = pace
+        self._settings = settings
         self._seen: dict[Edit, float] = {}
         # They lie there until the tree is published, which nothing may keep from happening that
         # was done already. What was known then: after another decision they may say something new.
@@ -168,7 +155,7 @@ class Review(Stage):
         settled = [
             edit
             for edit in waiting
-            if steady_s - self._seen.get(edit, float("inf")) >= self._pace.settle_s
+            if steady_s - self._seen.get(edit, float("inf")) >= self._settings.settle_s
         ]
         self._seen = {
             edit: self._seen.get(edit, steady_s) for edit in waiting if edit not in settled
@@ -188,14 +175,14 @@ class Review(Stage):
 
     def _gap_s(self) -> float:
         if self._is_wanted or self._seen:
-            return min(LEAST_GAP_S, self._pace.scan_s)
-        return self._pace.scan_s
+            return min(LEAST_GAP_S, self._settings.scan_s)
+        return self._settings.scan_s
 
     def _read(self, now_s: float) -> list[Edit]:
         try:
             if self._accepts_losses:
                 self._reader.create()
-            edits = self._reader.edits(self._known(), self._accepts_losses)
+            edits = self._reader.read_edits(self._known(), self._accepts_losses)
         except PublishError as error:
             self._seen.clear()
             self._trouble = error
@@ -222,7 +209,7 @@ class Review(Stage):
                     portraits=len(getattr(done.edit, "face_ids", ())) or None,
                 )
 
-    def _known(self) -> Known:
+    def _known(self) -> RecordedState:
         held, shown = self._ledger.corrections(), self._showing.placements()
         ignored = [face for face, place in shown.items() if place == Placement.IGNORED]
         persons = self._faces.persons_of(ignored)
@@ -234,7 +221,7 @@ class Review(Stage):
         for face in excluded:
             former = held.by_face[face].previous_person_id
             person_of.setdefault(face, held.current_person(former) if former else None)
-        return Known(
+        return RecordedState(
             person_of=person_of,
             excluded=excluded,
             ignored_faces={f for f, fate in held.by_face.items() if fate.hidden is Hidden.IGNORED},

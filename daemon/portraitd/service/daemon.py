@@ -11,11 +11,11 @@ import structlog
 
 from portraitd import __version__
 from portraitd.config import Settings
-from portraitd.ingest.dispatcher import encode_settings
+from portraitd.ingest.dispatcher import encode_options
 from portraitd.ingest.watcher import Watch
 from portraitd.model.errors import PublishError, StoreError
 from portraitd.model.stage import Now
-from portraitd.service.executors import open_workplace
+from portraitd.service.executors import open_executors
 from portraitd.service.home import make_home
 from portraitd.service.pipeline import Service
 from portraitd.service.share_probe import ShareProbe
@@ -47,15 +47,12 @@ def open_service(settings: Settings, doorbell: Doorbell) -> Iterator[Service]:
     make_home(settings)
     with ExitStack() as stack:
         stack.enter_context(StoreLock(settings.state_dir))
-        database = Database.open(settings.state_dir)
-        stack.callback(database.close)
-        encoder = encode_settings(settings).encoder
+        database = stack.enter_context(Database.open(settings.state_dir))
+        encoder = encode_options(settings).encoder
         executors = stack.enter_context(
-            open_workplace(settings, encoder, lambda: doorbell.wake("job"))
+            open_executors(settings, encoder, lambda: doorbell.wake("job"))
         )
-        service = Service(
-            settings, database, executors.executor, executors.places, doorbell, executors
-        )
+        service = Service(settings, database, executors, doorbell)
         try:
             yield service
         finally:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from portraitd.config import Settings
-from portraitd.faces.interface import EncoderSettings
+from portraitd.faces.interface import EncoderSpec
 from portraitd.ingest import media_jobs
 from portraitd.model.media_file import Source, Stamp
 from portraitd.model.stage import Now, Stage
@@ -62,7 +62,7 @@ class Executors:
 
 @contextmanager
 def open_executors(
-    settings: Settings, encoder: EncoderSettings, wake: Callable[[], None]
+    settings: Settings, encoder: EncoderSpec, wake: Callable[[], None]
 ) -> Iterator[Executors]:
     """Create the pools of this machine, and connect to remote workers if the settings say so.
 
@@ -87,7 +87,7 @@ def open_executors(
     local = make_workers(settings, encoder, loads=False)
     try:
         identity = local.submit(media_jobs.encoder_identity, encoder).result()
-        with _folder_check(settings.inbox_dir) as folder_check:
+        with _write_folder_check(settings.inbox_dir) as folder_check:
             requirements = Requirements(
                 limits=limits,
                 encoder=encoder,
@@ -98,7 +98,9 @@ def open_executors(
                 answer_limit_s=2 * workers.time_limit_s + 60.0,
             )
             remote = DaskExecutor(network, requirements, wake)
-            routed = RoutedExecutor(dict.fromkeys(LOCAL_JOBS, local) | dict.fromkeys(REMOTE_JOBS, remote))
+            routed = RoutedExecutor(
+                dict.fromkeys(LOCAL_JOBS, local) | dict.fromkeys(REMOTE_JOBS, remote)
+            )
             try:
                 yield Executors(routed, workers.processes, remote)
             finally:
@@ -132,7 +134,7 @@ class RemoteWorkerRecorder(Stage):
 
 
 @contextmanager
-def _folder_check(folder: Path) -> Iterator[Any]:
+def _write_folder_check(folder: Path) -> Iterator[Any]:
     """Write a hidden file to the inbox; a worker that can read it sees the same folder."""
     from portraitd.service.remote.agent import SharedFolderCheck
 

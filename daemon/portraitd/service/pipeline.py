@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Executor
-
 import structlog
 
 from portraitd.clustering.grouping_methods import make_method
 from portraitd.clustering.grouping_stage import GroupingStage
 from portraitd.clustering.tracking_stage import TrackingStage
 from portraitd.config import Settings
-from portraitd.datasets.annotations import DatasetRule
 from portraitd.datasets.build import DatasetPaths
 from portraitd.datasets.dataset_stage import DatasetStage
-from portraitd.ingest.admission import Admission, inbox_pace
-from portraitd.ingest.dispatcher import Dispatcher, encode_settings, slice_s
+from portraitd.ingest.admission import Admission
+from portraitd.ingest.dispatcher import Dispatcher, encode_options, slice_s
 from portraitd.ingest.reprocessing import ReprocessingStage
 from portraitd.model.errors import PublishError, StoreError
 from portraitd.model.stage import Now, Phase, Stage
 from portraitd.people.pages.gallery import Gallery
 from portraitd.people.pages.status_stage import StatusPageStage
 from portraitd.people.publisher import Publisher
-from portraitd.people.review import Review, ReviewPace
+from portraitd.people.review import Review
 from portraitd.people.tree.people_tree import PeopleTree
 from portraitd.service.control import ControlStage
 from portraitd.service.control_files import ControlFiles
@@ -37,7 +34,6 @@ from portraitd.store.dataset_store import DatasetStore
 from portraitd.store.erasure.eraser import Eraser
 from portraitd.store.faces import Faces
 from portraitd.store.files import Files
-from portraitd.store.frame_cache import FrameCache
 from portraitd.store.people import People
 from portraitd.store.publications import Publications
 from portraitd.store.reprocess import ReprocessQueue
@@ -60,11 +56,10 @@ class Service:
         self,
         settings: Settings,
         database: Database,
-        executor: Executor,
-        places: int,
+        executors: Executors,
         doorbell: Doorbell,
-        executors: Executors | None = None,
     ) -> None:
+        executor = executors.executor
         files = Files(database, settings.inbox_dir)
         faces = Faces(database)
         people = People(database)
@@ -83,27 +78,20 @@ class Service:
         self.admission = Admission(
             files,
             settings.inbox_dir,
-            inbox_pace(settings),
-            settings.inbox.after,
-            settings.inbox.scan_s,
+            settings.inbox,
             lambda: self.inbox_share.blocked,
         )
         self.dispatcher = Dispatcher(
             files,
             self.slice_queue,
             executor,
-            places,
+            executors.slots,
             wake,
-            encode_settings(settings),
-            slice_s(settings),
-            settings.workers.attempts,
-            self.admission.has_lost,
-            FrameCache(settings.state_dir) if settings.dataset.frames == "keep" else None,
-            executors.slice_places if executors else None,
-            settings.priorities,
-            lambda: self.admission.is_unavailable,
+            settings,
+            self.admission,
+            executors.slice_slots,
         )
-        remote_workers = RemoteWorkerRecorder(database, executors.cluster if executors else None)
+        remote_workers = RemoteWorkerRecorder(database, executors.cluster)
         self.tracking = TrackingStage(tracks, executor, wake, settings.workers.attempts)
         ledger = Ledger(database)
         method = make_method(
@@ -120,14 +108,14 @@ class Service:
             faces,
             people,
             BlockedStages(database),
-            ReviewPace(settings.review.scan_s, settings.review.settle_s),
+            settings.review,
             lambda: self.publisher.pending or self.reprocessing.ready,
         )
         self.reprocessing = ReprocessingStage(
             ReprocessQueue(database, files, tracks),
             files,
             slice_s(settings),
-            encode_settings(settings).encoder.embedding_space,
+            encode_options(settings).encoder.embedding_space,
             self.review.allows_publishing,
             self.grouping.release,
         )
@@ -147,12 +135,10 @@ class Service:
         )
         self.dataset = DatasetStage(
             DatasetStore(database, files),
-            dataset_paths(settings),
-            dataset_rule(settings),
+            DatasetPaths.of(settings),
+            settings.dataset,
             executor,
             wake,
-            settings.dataset.auto,
-            settings.dataset.frames == "keep",
             lambda: self.working or self.grouping.pending,
         )
         self.erasure = ErasureStage(
@@ -276,22 +262,3 @@ class Service:
             log.error("blocked", reason=reason)
             self._logged_s = now.steady_s
         self._error = reason
-
-
-def dataset_paths(settings: Settings) -> DatasetPaths:
-    """Where training sets come from, and go to."""
-    return DatasetPaths(settings.state_dir, settings.inbox_dir, settings.dataset_dir)
-
-
-def dataset_rule(settings: Settings) -> DatasetRule:
-    """What decides what a training set holds."""
-    chosen = settings.dataset
-    return DatasetRule(
-        chosen.formats,
-        chosen.people,
-        chosen.unknown,
-        chosen.val_share,
-        chosen.near_duplicate,
-        chosen.apart_s,
-        chosen.background_share,
-    )

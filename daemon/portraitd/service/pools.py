@@ -14,7 +14,7 @@ from portraitd.config import Settings
 from portraitd.datasets.crop_jobs import crop_frames
 from portraitd.datasets.planner import plan_dataset
 from portraitd.datasets.writer import write_dataset
-from portraitd.faces.interface import EncoderSettings
+from portraitd.faces.interface import EncoderSpec
 from portraitd.ingest import media_jobs
 from portraitd.people import montage_job
 from portraitd.workers import sandbox
@@ -58,7 +58,7 @@ NUMBER_WORKERS = 2
 """One may be busy for minutes with a grouping while the other tracks the faces of a video."""
 
 
-def make_workers(settings: Settings, encoder: EncoderSettings, loads: bool = True) -> Executor:
+def make_workers(settings: Settings, encoder: EncoderSpec, loads: bool = True) -> Executor:
     """Create the pools of the service, each in a sandbox of its own. They start with their jobs.
 
     Decoding workers load their models first, which may build them in the state folder.
@@ -83,7 +83,7 @@ def make_workers(settings: Settings, encoder: EncoderSettings, loads: bool = Tru
     )
 
 
-def decoding_policy(encoder: EncoderSettings) -> SandboxPolicy:
+def decoding_policy(encoder: EncoderSpec) -> SandboxPolicy:
     """Return the sandbox of workers that read untrusted files."""
     return SandboxPolicy(FileAccess((), (encoder.models_dir,)), (media_jobs.warm_up, (encoder,)))
 
@@ -108,7 +108,7 @@ def worker_limits(settings: Settings) -> WorkerLimits:
     return WorkerLimits(workers.nice, workers.memory_mb, workers.time_limit_s)
 
 
-def run_self_test(settings: Settings, encoder: EncoderSettings) -> dict[str, bool]:
+def run_self_test(settings: Settings, encoder: EncoderSpec) -> dict[str, bool]:
     """Try in a sandboxed worker what it must not be able to do.
 
     The file that it tries to read is the database, if there is one yet.

@@ -17,7 +17,7 @@ from portraitd.config import Settings
 from portraitd.model.errors import PublishError, StoreError
 from portraitd.model.stage import Now
 from portraitd.model.wording import counted
-from portraitd.people.tree.audit import survey_tree
+from portraitd.people.tree.audit import audit_tree
 from portraitd.service.daemon import open_service
 from portraitd.service.health import lock_holder
 from portraitd.service.wakeup import Doorbell
@@ -208,12 +208,12 @@ def _of_tree(database: Database, settings: Settings) -> Iterator[Fault]:
     if not Publications(database).last().grouping_run_id:
         return
     try:
-        seen = survey_tree(settings.people_dir, database.name)
+        seen = audit_tree(settings.people_dir, database.name)
     except PublishError as error:
         yield Fault(FaultKind.PEOPLE, str(error))
         return
     for what, lines in (
-        (FaultKind.MANIFEST, seen.without_note),
+        (FaultKind.MANIFEST, seen.without_manifest),
         (FaultKind.PEOPLE, seen.emptied),
         (FaultKind.PEOPLE, seen.unfinished),
         (FaultKind.MONTAGE, seen.without_montage),

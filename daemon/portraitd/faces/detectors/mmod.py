@@ -1,7 +1,7 @@
-"""dlib's MMOD face detector in a modern runtime.
+"""dlib's MMOD face detector in ONNX Runtime or OpenVINO.
 
-D. E. King, "Max-Margin Object Detection" (2015); a sliding window of 80 pixels over a
-pyramid. Boxes and scores are those of dlib's own ``cnn_face_detection_model_v1``.
+D. E. King, "Max-Margin Object Detection" (2015); a sliding window of 80 pixels over a pyramid.
+Boxes and scores are those of dlib's own ``cnn_face_detection_model_v1``.
 """
 
 from __future__ import annotations
@@ -13,23 +13,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portraitd.faces.detectors import pyramid
+from portraitd.faces.detectors.nms import suppress_non_maxima
 from portraitd.faces.detectors.pyramid import CELL_PX, FIRST_CELL_PX, Level
 from portraitd.faces.models.dlib_dat import WINDOW
 from portraitd.faces.quality import confidence_of
 from portraitd.faces.runtime import Session
 from portraitd.model.face import Box, Detection, Image
 
-"""What the weights file says of the sliding window, and is checked against."""
-
-# Small levels of several frames run together; a large one alone fills the caches.
+# Small levels of several frames run together; a single large one fills the caches.
 _PIXELS_PER_RUN = 400_000
+
+Window = tuple[float, Box]
+"""Score and box."""
 
 
 class MmodDetector:
-    """Finds faces from 80 px on, 40 px with one upsampling.
+    """Finds faces of at least 80 px, or 40 px with one upsampling.
 
     Args:
-        session: The graph that ``networks.detector_graph`` builds.
+        session: The graph that ``onnx_export.build_mmod_graph`` builds.
         upsample: How often pictures are doubled first.
     """
 
@@ -38,39 +40,42 @@ class MmodDetector:
         self._upsample = upsample
 
     def detect(self, images: Sequence[Image], min_face_px: float) -> list[list[Detection]]:
-        """See ``Detector``. The score is the distance from the decision, above 0."""
-        windows: list[list[tuple[float, Box]]] = [[] for _ in images]
+        """See ``Detector``. The score is the distance from the decision boundary, above 0."""
+        windows: list[list[Window]] = [[] for _ in images]
         if not images:
             return []
-        current = [self._doubled(image) for image in images]
+        current = [self._upsample_image(image) for image in images]
         height, width = current[0].shape[:2]
         for level in pyramid.list_levels(width, height):
             current = [pyramid.shrink_to_level(image, level) for image in current]
             if WINDOW.size_px * pyramid.FACTOR**level.depth / 2**self._upsample < min_face_px:
                 continue
-            for index, scores in enumerate(self._scores(current, level)):
-                windows[index] += _windows(scores, level)
-        return [[self._detection(*window) for window in suppressed(found)] for found in windows]
+            for index, scores in enumerate(self._run(current, level)):
+                windows[index] += _list_windows(scores, level)
+        return [
+            [self._to_detection(*window) for window in select_best_windows(found)]
+            for found in windows
+        ]
 
-    def _doubled(self, image: Image) -> Image:
+    def _upsample_image(self, image: Image) -> Image:
         for _ in range(self._upsample):
             image = pyramid.double_image(image)
         return image
 
-    def _scores(self, pictures: list[Image], level: Level) -> Iterator[NDArray[np.float32]]:
-        """Shape ``(rows, columns)`` for each picture."""
+    def _run(self, pictures: list[Image], level: Level) -> Iterator[NDArray[np.float32]]:
+        """Yield the scores of each picture, shape ``(rows, columns)``."""
         width, height = level.padded_size
         columns, rows = level.cells
         per_run = max(1, _PIXELS_PER_RUN // (width * height))
         for start in range(0, len(pictures), per_run):
             batch = pictures[start : start + per_run]
-            # A view where there is only one: the large levels come alone.
+            # A view if there is only one, as for the large levels.
             padded = [pyramid.pad_level(picture, level)[None] for picture in batch]
             together = padded[0] if len(padded) == 1 else np.concatenate(padded)
             yield from self._session.run(together)[:, 0, :rows, :columns]
 
-    def _detection(self, score: float, box: Box) -> Detection:
-        """A window of the doubled picture, in pixels of the picture given."""
+    def _to_detection(self, score: float, box: Box) -> Detection:
+        """Convert a window of the doubled picture to pixels of the given picture."""
         left, top, right, bottom = (
             float(box.left),
             float(box.top),
@@ -80,20 +85,17 @@ class MmodDetector:
         for _ in range(self._upsample):
             left, top = pyramid.halve_point(left, top)
             right, bottom = pyramid.halve_point(right, bottom)
-        return Detection(_box(left, top, right, bottom), score, None, confidence_of(score))
+        return Detection(_to_box(left, top, right, bottom), score, None, confidence_of(score))
 
 
-def suppressed(windows: list[tuple[float, Box]]) -> list[tuple[float, Box]]:
-    """Of windows that show one face the one with the highest score, best first."""
-    kept: list[tuple[float, Box]] = []
-    for score, box in sorted(windows, key=lambda window: -window[0]):
-        if all(box.overlap(better) <= WINDOW.overlap for _, better in kept):
-            kept.append((score, box))
-    return kept
+def select_best_windows(windows: Sequence[Window]) -> list[Window]:
+    """Return the best window of each face, best first."""
+    scores, boxes = [score for score, _ in windows], [box for _, box in windows]
+    return [windows[at] for at in suppress_non_maxima(scores, boxes, WINDOW.max_iou)]
 
 
-def _windows(scores: NDArray[np.float32], level: Level) -> Iterator[tuple[float, Box]]:
-    """The windows with a score above 0, in pixels of the largest level."""
+def _list_windows(scores: NDArray[np.float32], level: Level) -> Iterator[Window]:
+    """Yield the windows with a score above 0, in pixels of the largest level."""
     half = (WINDOW.size_px - 1) / 2
     for row, column in np.argwhere(scores > 0):
         x = CELL_PX * float(column) + FIRST_CELL_PX - level.left
@@ -101,12 +103,12 @@ def _windows(scores: NDArray[np.float32], level: Level) -> Iterator[tuple[float,
         corners = (x - half, y - half, x + half, y + half)
         yield (
             float(scores[row, column]),
-            _box(*(pyramid.enlarge_coordinate(at, level.depth) for at in corners)),
+            _to_box(*(pyramid.enlarge_coordinate(at, level.depth) for at in corners)),
         )
 
 
-def _box(left: float, top: float, right: float, bottom: float) -> Box:
-    """From dlib's corners, which are both inside, rounded as dlib does."""
+def _to_box(left: float, top: float, right: float, bottom: float) -> Box:
+    """Convert dlib's corners, both of which are inside the box; round as dlib does."""
     return Box(_round(left), _round(top), _round(right) + 1, _round(bottom) + 1)
 
 

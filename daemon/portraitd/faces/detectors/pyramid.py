@@ -1,10 +1,10 @@
-"""The scales at which MMOD looks at a picture, laid out exactly as dlib does it.
+"""The scales at which MMOD searches a picture, laid out exactly as in dlib.
 
 dlib shrinks a picture by 5/6 again and again and tiles all levels into one large picture
-(``create_tiled_pyramid`` in ``dlib/image_transforms/image_pyramid.h``). The network looks at
-every eighth pixel of that, so where a level lies decides which of its pixels are looked at.
-Here the levels stay apart, which is less to compute; each keeps the place, modulo eight, that
-it would have had, so the same pixels are looked at and the same boxes found.
+(``create_tiled_pyramid`` in ``dlib/image_transforms/image_pyramid.h``). The network evaluates
+every eighth pixel of that, so the position of a level decides which of its pixels are used. Here
+the levels stay separate, which is less to compute; each keeps its position in the tiled picture
+modulo eight, so the same pixels are used and the same boxes found.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from portraitd.media.opencv import cv2
 from portraitd.model.face import Image
 
 FACTOR = 6 / 5
-"""From one level to the next larger one."""
+"""Scale from one level to the next larger one."""
 
 CELL_PX = 8
-"""The network looks at every eighth pixel."""
+"""The network evaluates every eighth pixel."""
 
 FIRST_CELL_PX = 14
-"""The pixel that the first cell is centred on; nothing is padded before."""
+"""The pixel at the centre of the first cell; there is no padding before it."""
 
-LEAST_LEVEL_PX = 40
-"""A level smaller than this shows less than half a window of 80 px in one direction."""
+MIN_LEVEL_PX = 40
+"""A smaller level shows less than half a window of 80 px in one direction."""
 
-# dlib's defaults for the file in use: around the whole, and between two levels.
+# dlib's defaults for the model in use: around the tiled picture, and between two levels.
 _OUTER_PADDING = 11
 _PADDING = 10
 
-# The mean colour that the network subtracts, BGR: a margin of it is a margin of zeros.
+# The mean colour that the network subtracts, BGR: a margin of it becomes zeros.
 _MARGIN_COLOUR = (104, 117, 123)
 
-# Right of every level but the first dlib's picture is empty for a while. Half a window of
-# that finds the faces that the edge of the frame cuts through.
+# In dlib's picture there is free space to the right of every level but the first. Half a window
+# of it is enough to find the faces that the edge of the frame cuts.
 _FREE_PADDING = 43
 
-_LEAST_TILE_PX = 5
+_MIN_TILE_PX = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +48,9 @@ class Level:
     """One scale of the pyramid.
 
     Attributes:
-        depth: How often it was shrunk; 0 is the picture itself.
+        depth: How often the picture was shrunk; 0 is the picture itself.
         width, height: In pixels.
-        left, top: Margins in pixels that put it on dlib's grid of cells.
+        left, top: Margins in pixels that align the level with dlib's grid of cells.
     """
 
     depth: int
@@ -67,45 +67,45 @@ class Level:
 
     @property
     def cells(self) -> tuple[int, int]:
-        """Columns and rows of cells that the network computes for it."""
+        """Columns and rows of cells that the network computes for the level."""
         width, height = self.padded_size
-        return _cells(width), _cells(height)
+        return _count_cells(width), _count_cells(height)
 
 
 def double_size(width: int, height: int) -> tuple[int, int]:
-    """The size dlib's ``pyramid_up`` gives; not quite the double."""
+    """Return the size that dlib's ``pyramid_up`` makes, which is not quite double."""
     return 2 * width + 2, 2 * height + 1
 
 
 def list_levels(width: int, height: int) -> list[Level]:
-    """The levels of a picture that are worth searching, the largest first."""
+    """Return the levels of a picture that are worth searching, the largest first."""
     return [
-        Level(depth, *size, left=_margin(left), top=_margin(top))
+        Level(depth, *size, left=_align_margin(left), top=_align_margin(top))
         for depth, (size, (left, top)) in enumerate(lay_out_tiles(width, height))
-        if min(size) >= LEAST_LEVEL_PX
+        if min(size) >= MIN_LEVEL_PX
     ]
 
 
 def lay_out_tiles(width: int, height: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Width and height, left and top of each level in dlib's tiled picture."""
-    sizes = _sizes(width, height)
-    return list(zip(sizes, _corners(sizes), strict=False))
+    """Return (width, height) and (left, top) of each level in dlib's tiled picture."""
+    sizes = _list_sizes(width, height)
+    return list(zip(sizes, _list_corners(sizes), strict=False))
 
 
 def double_image(image: Image) -> Image:
-    """Enlarge a picture as dlib does before it looks for small faces."""
+    """Enlarge a picture as dlib does before it searches for small faces."""
     size = double_size(image.shape[1], image.shape[0])
     return _resize(image, size)
 
 
 def shrink_to_level(image: Image, level: Level) -> Image:
-    """A level from the one before it, or the same where it is that level."""
+    """Return a level from the next larger one, or the same picture if it has that size."""
     size = (level.width, level.height)
     return image if (image.shape[1], image.shape[0]) == size else _resize(image, size)
 
 
 def pad_level(image: Image, level: Level) -> Image:
-    """A level with its margins."""
+    """Return a level with its margins."""
     width, height = level.padded_size
     right, bottom = width - level.left - level.width, height - level.top - level.height
     return np.asarray(
@@ -123,14 +123,14 @@ def pad_level(image: Image, level: Level) -> Image:
 
 
 def enlarge_coordinate(position: float, depth: int) -> float:
-    """A coordinate of a level, in pixels of the picture (``pyramid_down<6>::point_up``)."""
+    """Convert a coordinate of a level to the picture (``pyramid_down<6>::point_up``)."""
     for _ in range(depth):
         position = position * FACTOR + 0.3
     return position
 
 
 def halve_point(x: float, y: float) -> tuple[float, float]:
-    """A point of a doubled picture in the original one (``pyramid_down<2>::point_down``)."""
+    """Convert a point of a doubled picture to the picture (``pyramid_down<2>::point_down``)."""
     return x / 2 - 1.25, y / 2 - 0.75
 
 
@@ -138,21 +138,21 @@ def _resize(image: Image, size: tuple[int, int]) -> Image:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
-def _sizes(width: int, height: int) -> list[tuple[int, int]]:
-    """Width and height of every level that dlib builds."""
+def _list_sizes(width: int, height: int) -> list[tuple[int, int]]:
+    """Return width and height of every level that dlib builds."""
     sizes = [(width, height)]
     while True:
         width, height = math.floor(width * 5 / 6), math.floor(height * 5 / 6)
-        if width == 0 or height < _LEAST_TILE_PX:
+        if width == 0 or height < _MIN_TILE_PX:
             return sizes
         sizes.append((width, height))
 
 
-def _corners(sizes: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Left and top of each level in dlib's tiled picture.
+def _list_corners(sizes: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return left and top of each level in dlib's tiled picture.
 
-    Levels go down one column until the rest fits beside its end, then up along the right
-    side until one would touch the first level. That one and all smaller ones are left out.
+    Levels are placed down one column until the rest fits beside its end, then up along the right
+    side until one would touch the first level. That one and all smaller ones are omitted.
     """
     first_width, first_height = sizes[0]
     half_way = (sum(height + _PADDING for _, height in sizes) - 2 * _PADDING + first_height) / 2
@@ -174,13 +174,13 @@ def _corners(sizes: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return corners
 
 
-def _margin(at: int) -> int:
-    """A margin from 8 to 15 pixels that keeps a place in the tiled picture modulo eight."""
+def _align_margin(at: int) -> int:
+    """Return a margin of 8 to 15 pixels that equals the position modulo eight."""
     return CELL_PX + at % CELL_PX
 
 
-def _cells(pixels: int) -> int:
-    """What three convolutions of 5 pixels with stride 2 leave of a length."""
+def _count_cells(pixels: int) -> int:
+    """Return the output length of three convolutions of 5 pixels with stride 2."""
     for _ in range(3):
         pixels = (pixels - 5) // 2 + 1
     return pixels

@@ -1,7 +1,7 @@
-"""The YuNet face detector: far cheaper than MMOD, with five landmarks, added by the user.
+"""The YuNet face detector: much faster than MMOD, with five landmarks; an optional model.
 
-W. Wu et al., "YuNet: A Tiny Millisecond-level Face Detector" (2023). The same boxes as
-``cv2.FaceDetectorYN`` gives, in less than half of its time.
+W. Wu et al., "YuNet: A Tiny Millisecond-level Face Detector" (2023). Returns the same boxes as
+``cv2.FaceDetectorYN`` in less than half of its time.
 """
 
 from __future__ import annotations
@@ -12,22 +12,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from portraitd.faces.detectors.nms import suppress_non_maxima
 from portraitd.faces.quality import confidence_of
 from portraitd.faces.runtime import Session
 from portraitd.model.face import Box, Detection, Image, Landmarks
 
-SCORE = 0.6
-"""Faces below are not reported."""
+MIN_SCORE = 0.6
+"""Faces below this score are not reported."""
 
-OVERLAP = 0.3
-"""Boxes that share more are one face."""
+MAX_IOU = 0.3
+"""Boxes with a larger intersection over union are one face."""
 
 _STRIDES = (8, 16, 32)
 
-# Width and height of what goes in must be multiples of the largest stride.
+# Width and height of the input must be multiples of the largest stride.
 _BLOCK_PX = _STRIDES[-1]
 
-# A frame alone fills the caches already; several small ones go together.
+# One large frame fills the caches; several small ones run together.
 _PIXELS_PER_RUN = 250_000
 
 
@@ -41,10 +42,10 @@ class _Candidate:
 
 
 class YunetDetector:
-    """Finds faces from about 10 px on.
+    """Finds faces of at least about 10 px.
 
     Args:
-        session: The graph that ``networks.yunet_graph`` builds.
+        session: The graph that ``onnx_export.build_yunet_graph`` builds.
     """
 
     def __init__(self, session: Session) -> None:
@@ -53,20 +54,22 @@ class YunetDetector:
     def detect(self, images: Sequence[Image], min_face_px: float) -> list[list[Detection]]:
         """See ``Detector``.
 
-        The score goes from 0 to 1. The landmarks are the centres of both eyes, the tip of
-        the nose and both corners of the mouth; of a pair first the one on the left of the
-        picture, unless the face is upside down.
+        The score is 0 to 1. The landmarks are the centres of both eyes, the tip of the nose
+        and both corners of the mouth; of each pair, the one on the left of the picture comes
+        first, unless the face is upside down.
         """
         found: list[list[Detection]] = []
-        for padded in _batches(images):
+        for padded in _make_batches(images):
             for cells in self._session.run(padded):
-                best = _suppressed(_candidates(cells, *padded.shape[1:3]))
-                found.append([_detection(candidate) for candidate in best])
+                candidates = _decode(cells, *padded.shape[1:3])
+                scores, boxes = [one.score for one in candidates], [one.box for one in candidates]
+                kept = suppress_non_maxima(scores, boxes, MAX_IOU)
+                found.append([_to_detection(candidates[at]) for at in kept])
         return found
 
 
-def _batches(images: Sequence[Image]) -> Iterator[NDArray[np.uint8]]:
-    """The pictures with black margins right and below, a few together."""
+def _make_batches(images: Sequence[Image]) -> Iterator[NDArray[np.uint8]]:
+    """Yield batches of pictures, padded with black on the right and below."""
     if not images:
         return
     height, width = images[0].shape[:2]
@@ -80,8 +83,8 @@ def _batches(images: Sequence[Image]) -> Iterator[NDArray[np.uint8]]:
         yield padded
 
 
-def _candidates(cells: NDArray[np.float32], height: int, width: int) -> list[_Candidate]:
-    """What the network sees in its cells, as OpenCV's ``face_detect.cpp`` reads it.
+def _decode(cells: NDArray[np.float32], height: int, width: int) -> list[_Candidate]:
+    """Decode the cells of the network, as OpenCV's ``face_detect.cpp`` does.
 
     Args:
         cells: Shape ``(n, 16)``: face, object, box (4), landmarks (10); the cells of all
@@ -89,8 +92,8 @@ def _candidates(cells: NDArray[np.float32], height: int, width: int) -> list[_Ca
         height, width: Of the padded picture, in pixels.
     """
     scores = np.sqrt(np.clip(cells[:, 0], 0, 1) * np.clip(cells[:, 1], 0, 1))
-    grid = np.concatenate([_grid(height, width, stride) for stride in _STRIDES])
-    chosen = np.flatnonzero(scores >= SCORE)
+    grid = np.concatenate([_make_grid(height, width, stride) for stride in _STRIDES])
+    chosen = np.flatnonzero(scores >= MIN_SCORE)
     found = []
     for score, cell, (column, row, stride) in zip(
         scores[chosen].tolist(), cells[chosen], grid[chosen].tolist(), strict=True
@@ -101,7 +104,7 @@ def _candidates(cells: NDArray[np.float32], height: int, width: int) -> list[_Ca
         found.append(
             _Candidate(
                 score,
-                _box(x, y, float(across), float(down)),
+                _to_box(x, y, float(across), float(down)),
                 (x, y),
                 float(down),
                 tuple((float(px), float(py)) for px, py in points),
@@ -110,35 +113,26 @@ def _candidates(cells: NDArray[np.float32], height: int, width: int) -> list[_Ca
     return found
 
 
-def _grid(height: int, width: int, stride: int) -> NDArray[np.int64]:
-    """Column, row and stride of each cell, shape ``(cells, 3)``."""
+def _make_grid(height: int, width: int, stride: int) -> NDArray[np.int64]:
+    """Return column, row and stride of each cell, shape ``(cells, 3)``."""
     rows, columns = np.mgrid[: height // stride, : width // stride]
     return np.stack([columns, rows, np.full_like(rows, stride)], axis=-1).reshape(-1, 3)
 
 
-def _suppressed(candidates: list[_Candidate]) -> list[_Candidate]:
-    """Of candidates for one face the one with the highest score, best first."""
-    kept: list[_Candidate] = []
-    for candidate in sorted(candidates, key=lambda one: -one.score):
-        if all(candidate.box.overlap(better.box) <= OVERLAP for better in kept):
-            kept.append(candidate)
-    return kept
+def _to_detection(candidate: _Candidate) -> Detection:
+    """Convert a candidate to a detection with the square box that dlib's detector would give.
 
-
-def _detection(candidate: _Candidate) -> Detection:
-    """With the square that dlib's detector would have given.
-
-    YuNet's boxes are higher than wide and reach over the forehead; dlib's points and chips
-    want the square. The factors are fitted to the boxes of both on labelled clips.
+    YuNet's boxes are higher than wide and include the forehead; dlib's landmarks and aligned
+    chips need the square. The factors are fitted to the boxes of both on labelled clips.
     """
     (x, y), height = candidate.centre, candidate.height
     side = 0.821 * height
-    square = _box(x - 0.034 * height, y - 0.006 * height, side, side)
+    square = _to_box(x - 0.034 * height, y - 0.006 * height, side, side)
     score = candidate.score
     return Detection(square, score, candidate.landmarks, confidence_of(score))
 
 
-def _box(x: float, y: float, width: float, height: float) -> Box:
+def _to_box(x: float, y: float, width: float, height: float) -> Box:
     return Box(
         round(x - width / 2), round(y - height / 2), round(x + width / 2), round(y + height / 2)
     )

@@ -1,13 +1,14 @@
-"""What runs inside a Dask worker: jobs in its own processes, and files that were sent to it.
+"""The agent in a Dask worker: runs jobs in its own processes, and keeps files sent to it.
 
-A job never runs in the Dask worker itself. It runs in a ``LocalExecutor`` there, so that a
-crash, a hang or memory run out costs the job alone and is told in the same words as on one
-machine, and so that the worker answers its scheduler while C code is busy.
+A job never runs in the Dask worker itself but in a ``LocalExecutor`` there. So a crash, a hang or a
+lack of memory fails one job, with the same reason as on the machine of the service, and the worker
+answers its scheduler while C code is busy.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import multiprocessing
 import os
 import socket
@@ -21,36 +22,37 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from portraitd import __version__
-from portraitd.faces.interface import EncoderSettings
+from portraitd.faces.interface import EncoderSpec
 from portraitd.ingest import media_jobs
-from portraitd.ingest.media_jobs import EncodeSettings
+from portraitd.ingest.media_jobs import EncodeOptions
 from portraitd.model import errors
 from portraitd.model.errors import PortraitdError, WorkerDied
 from portraitd.model.media_file import Slice, Source, Stamp
-from portraitd.service.pools import decoding_seclusion
-from portraitd.service.remote.file_cache import Received
+from portraitd.model.reasons import Reason, ReasonCode
+from portraitd.service.pools import decoding_policy
+from portraitd.service.remote.file_cache import FileCache
 from portraitd.workers.pool import LocalExecutor
 from portraitd.workers.process import SandboxPolicy, WorkerLimits
 
 FOLDER_VARIABLE = "PORTRAITD_WORKER_DIR"
 
-MOST_ENDED = 16
-"""So many answers are kept for whoever could not be told, of a few megabytes each."""
+MAX_FINISHED = 16
+"""Number of results, a few megabytes each, that are kept in case the connection broke."""
 
 
 class RemoteJob(NamedTuple):
-    """A job, and what the worker must know to carry it out.
+    """A job, and what the worker must know to run it.
 
     Attributes:
-        name: Of this job alone; the same order again asks for what it came to.
-        fn: A function that is importable by name.
+        name: Identifies the job; a second submission under this name returns the same result.
+        fn: A function that can be imported by name.
         args, kwargs: Its arguments.
-        processes: How many jobs run at once in this worker.
+        processes: Number of jobs that run at once in this worker.
         limits: What each of its processes may use.
-        encoder: What they load before they are shut off; None leaves them open, for jobs that
-            see no foreign file.
-        sent: Hash of the file that was sent for the slice among ``args``; empty if the slice's
-            own path is the one to read.
+        encoder: What they load before they are sandboxed; None for jobs that read no untrusted
+            file, which run without a sandbox.
+        sent_sha256: Hash of the file that was sent for the slice among ``args``; empty if the
+            worker reads the slice's own path.
     """
 
     name: str
@@ -59,208 +61,219 @@ class RemoteJob(NamedTuple):
     kwargs: dict[str, Any]
     processes: int
     limits: WorkerLimits
-    encoder: EncoderSettings | None = None
-    sent: str = ""
+    encoder: EncoderSpec | None = None
+    sent_sha256: str = ""
 
 
 class JobResult(NamedTuple):
-    """What a job came to: a value, or one of portraitd's own errors by name."""
+    """The result of a remote job: a value, or one of portraitd's errors by its class name.
+
+    Attributes:
+        value: What the job returned.
+        error: Class name of the error; empty if there is a value.
+        code, message: The reason of the error.
+        is_file_missing: Whether the file that was sent has been evicted: send it again.
+    """
 
     value: Any = None
     error: str = ""
+    code: ReasonCode = ReasonCode.NONE
     message: str = ""
-    missing: bool = False
+    is_file_missing: bool = False
 
     @classmethod
-    def of(cls, error: BaseException) -> Self:
-        """That it failed."""
-        if isinstance(error, PortraitdError):
-            return cls(error=type(error).__name__, message=str(error))
-        return cls(error="WorkerDied", message=f"unexpected {type(error).__name__}: {error}")
+    def from_error(cls, error: BaseException) -> Self:
+        """Return the result of a job that raised an error."""
+        if not isinstance(error, PortraitdError):
+            reason = Reason.of(ReasonCode.UNEXPECTED_ERROR, kind=type(error).__name__, error=error)
+            return cls(error=WorkerDied.__name__, code=reason.code, message=reason.text)
+        return cls(error=type(error).__name__, code=error.reason.code, message=error.reason.text)
 
-    def result(self) -> Any:
-        """The value.
+    def value_or_raise(self) -> Any:
+        """Return the value.
 
         Raises:
-            PortraitdError: As the job raised it.
+            PortraitdError: What the job raised.
         """
         if not self.error:
             return self.value
         kind = getattr(errors, self.error, WorkerDied)
         if not (isinstance(kind, type) and issubclass(kind, PortraitdError)):
             kind = WorkerDied
-        raise kind(self.message)
+        # The code comes from another machine: an unknown one becomes OTHER.
+        raise kind(Reason(ReasonCode(self.code), self.message))
 
 
 class SharedFolderCheck(NamedTuple):
-    """A file that the coordinator laid down, to see whether a worker sees the same folder."""
+    """A file that the service wrote, to find out whether a worker sees the same folder."""
 
     source: Source
     sha256: str
 
 
 class Handshake(NamedTuple):
-    """Who a worker is.
+    """How a worker identifies itself.
 
     Attributes:
         host: The machine's own name.
         version: Of portraitd.
-        encoder: As ``jobs.encoder_identity`` says it there; empty if none was asked for.
-        shares: Whether it sees the coordinator's files under the same path.
-        trouble: Why it cannot encode, in words; empty if it can.
+        encoder: Result of ``media_jobs.encoder_identity`` there; empty if none was required.
+        shares_folder: Whether it reads the service's files under the same path.
+        problem: Why it cannot encode; empty if it can.
     """
 
     host: str
     version: str
     encoder: str
-    shares: bool
-    blocked: str
+    shares_folder: bool
+    problem: str
 
 
-async def introduce(
+async def shake_hands(
     processes: int,
     limits: WorkerLimits,
-    encoder: EncoderSettings | None,
-    proof: SharedFolderCheck | None,
+    encoder: EncoderSpec | None,
+    folder_check: SharedFolderCheck | None,
 ) -> Handshake:
-    """Say who this worker is, with its models loaded in each of its processes."""
-    identity, blocked = "", ""
+    """Identify this worker, after its models were loaded in each of its processes."""
+    identity, problem = "", ""
     if encoder is not None:
-        identity, blocked = await asyncio.to_thread(_identity, processes, limits, encoder)
-    shares = proof is not None and _sees(proof)
-    return Handshake(socket.gethostname(), __version__, identity, shares, blocked)
+        identity, problem = await asyncio.to_thread(_identify, processes, limits, encoder)
+    shares_folder = folder_check is not None and _sees_file(folder_check)
+    return Handshake(socket.gethostname(), __version__, identity, shares_folder, problem)
 
 
-def carry_out(order: RemoteJob) -> JobResult:
-    """Run a job in one of this worker's processes, once however often it is ordered."""
+def run_remote_job(job: RemoteJob) -> JobResult:
+    """Run a job in one of this worker's processes; run it once, however often it is submitted."""
     try:
-        return JobResult(_begun(order).result())
+        return JobResult(_started(job).result())
     except FileNotFoundError:
-        return JobResult(error="WorkerDied", message="the file sent is gone again", missing=True)
+        return JobResult(
+            error=WorkerDied.__name__,
+            code=ReasonCode.WORKER_DIED,
+            message="the worker evicted the file that was sent to it",
+            is_file_missing=True,
+        )
     except PortraitdError as error:
-        return JobResult.of(error)
+        return JobResult.from_error(error)
 
 
-def take_chunk(sha256: str, size: int, offset: int, data: bytes, limit_bytes: int) -> int:
-    """Take a piece of a file; see ``Received.take``."""
-    return received().take(sha256, size, offset, data, limit_bytes)
+def receive_chunk(sha256: str, size: int, offset: int, data: bytes, limit_bytes: int) -> int:
+    """Receive a chunk of a file; see ``FileCache.receive``."""
+    return file_cache().receive(sha256, size, offset, data, limit_bytes)
 
 
-def folder() -> Path:
-    """Where this worker keeps networks and files sent to it."""
-    named = os.environ.get(FOLDER_VARIABLE)
-    return Path(named or "~/.cache/portraitd-worker").expanduser().absolute()
+def worker_folder() -> Path:
+    """Return the folder in which this worker keeps networks and files sent to it."""
+    configured = os.environ.get(FOLDER_VARIABLE)
+    return Path(configured or "~/.cache/portraitd-worker").expanduser().absolute()
 
 
-def received() -> Received:
-    """The files sent to this process."""
-    with _received_lock:
-        return _received()
+def file_cache() -> FileCache:
+    """Return the cache of files sent to this process."""
+    with _file_cache_lock:
+        return _make_file_cache()
 
 
-def end() -> None:
+def shut_down() -> None:
     """Remove the files that were sent, and end this worker's processes."""
-    if _received.cache_info().currsize:
-        _received().clear()
+    if _make_file_cache.cache_info().currsize:
+        _make_file_cache().clear()
     for pool in _pools.values():
         pool.shutdown(cancel_futures=True)
 
 
-_received_lock = threading.Lock()
+_file_cache_lock = threading.Lock()
 
 
 @lru_cache(maxsize=1)
-def _received() -> Received:
-    return Received(folder() / "received")
+def _make_file_cache() -> FileCache:
+    return FileCache(worker_folder() / "received")
 
 
-def _here(argument: Any, sent: str) -> Any:
-    """An argument as it is meant on this machine: other folders, the same content."""
-    if isinstance(argument, EncodeSettings):
-        return argument._replace(encoder=_here(argument.encoder, sent))
-    if isinstance(argument, EncoderSettings):
-        return replace(argument, models_dir=folder() / "models")
-    if isinstance(argument, Slice) and sent:
-        path = received().path(sent)
-        facts = path.stat()
-        stamp = Stamp.of(facts)
-        return replace(argument, source=Source(path, stamp))
+def _localise(argument: Any, sent_sha256: str) -> Any:
+    """Translate an argument for this machine: other folders, the same content."""
+    if isinstance(argument, EncodeOptions):
+        return argument._replace(encoder=_localise(argument.encoder, sent_sha256))
+    if isinstance(argument, EncoderSpec):
+        return replace(argument, models_dir=worker_folder() / "models")
+    if isinstance(argument, Slice) and sent_sha256:
+        path = file_cache().path(sent_sha256)
+        return replace(argument, source=Source(path, Stamp.of(path.stat())))
     return argument
 
 
-def _sees(proof: SharedFolderCheck) -> bool:
-    """Whether the file lies here under the same path, with the same stamp and content."""
-    import hashlib
-
+def _sees_file(check: SharedFolderCheck) -> bool:
+    """Return whether the file has the same path, stamp and content here."""
+    path = check.source.path
     try:
-        facts = os.stat(proof.source.path, follow_symlinks=False)
-        content = proof.source.path.read_bytes()
+        stamp = Stamp.of(os.stat(path, follow_symlinks=False))
+        content = path.read_bytes()
     except OSError:
         return False
-    same_stamp = Stamp.of(facts) == proof.source.stamp
-    return same_stamp and hashlib.sha256(content).hexdigest() == proof.sha256
+    return stamp == check.source.stamp and hashlib.sha256(content).hexdigest() == check.sha256
 
 
-_orders: dict[str, Future[Any]] = {}
-_orders_lock = threading.Lock()
+_jobs: dict[str, Future[Any]] = {}
+_jobs_lock = threading.Lock()
 
 
-def _begun(order: RemoteJob) -> Future[Any]:
-    """What a job comes to; begun, unless it was before the connection broke.
+def _started(job: RemoteJob) -> Future[Any]:
+    """Return the future of a job; start the job unless that happened before the connection broke.
 
     Raises:
-        FileNotFoundError: The file that was sent had to make room.
+        FileNotFoundError: The file that was sent has been evicted.
     """
-    with _orders_lock:
-        found = _orders.get(order.name)
+    with _jobs_lock:
+        found = _jobs.get(job.name)
         if found is None:
-            args = tuple(_here(argument, order.sent) for argument in order.args)
-            pool = _pool(order.processes, order.limits, order.encoder)
-            found = _orders[order.name] = pool.submit(order.fn, *args, **order.kwargs)
-            ended = [name for name, job in _orders.items() if job.done()]
-            for name in ended[:-MOST_ENDED]:
-                del _orders[name]
+            args = tuple(_localise(argument, job.sent_sha256) for argument in job.args)
+            pool = _pool(job.processes, job.limits, job.encoder)
+            found = _jobs[job.name] = pool.submit(job.fn, *args, **job.kwargs)
+            finished = [name for name, future in _jobs.items() if future.done()]
+            for name in finished[:-MAX_FINISHED]:
+                del _jobs[name]
         return found
 
 
-_identities: dict[tuple[int, WorkerLimits, EncoderSettings], str] = {}
+_identities: dict[tuple[int, WorkerLimits, EncoderSpec], str] = {}
 _identities_lock = threading.Lock()
 
 
-def _identity(processes: int, limits: WorkerLimits, encoder: EncoderSettings) -> tuple[str, str]:
-    """What this worker encodes with, and why it cannot.
+def _identify(processes: int, limits: WorkerLimits, encoder: EncoderSpec) -> tuple[str, str]:
+    """Return the identity of the encoder, and why it cannot be loaded; one of them is empty.
 
-    Known once for all: after a connection broke, its processes are at work.
+    Remembers the identity: at a handshake after the connection broke, its processes are busy.
     """
     with _identities_lock:
         key = processes, limits, encoder
         if key not in _identities:
-            pool, here = _pool(processes, limits, encoder), _here(encoder, "")
+            pool, localised = _pool(processes, limits, encoder), _localise(encoder, "")
             try:
-                for load in [pool.submit(media_jobs.warm_up, here) for _ in range(processes)]:
+                for load in [pool.submit(media_jobs.warm_up, localised) for _ in range(processes)]:
                     load.result()
-                _identities[key] = pool.submit(media_jobs.encoder_identity, here).result()
+                _identities[key] = pool.submit(media_jobs.encoder_identity, localised).result()
             except PortraitdError as error:
                 return "", str(error)
         return _identities[key], ""
 
 
-_pools: dict[tuple[int, WorkerLimits, EncoderSettings | None], LocalExecutor] = {}
+_pools: dict[tuple[int, WorkerLimits, EncoderSpec | None], LocalExecutor] = {}
 _pools_lock = threading.Lock()
 
 
-def _pool(processes: int, limits: WorkerLimits, encoder: EncoderSettings | None) -> LocalExecutor:
-    """This worker's processes, made once."""
+def _pool(processes: int, limits: WorkerLimits, encoder: EncoderSpec | None) -> LocalExecutor:
+    """Return this worker's processes, which are created once."""
     with _pools_lock:
         key = processes, limits, encoder
         if key not in _pools:
-            policy = None if encoder is None else decoding_seclusion(_here(encoder, ""))
-            _pools[key] = _made(processes, limits, policy)
+            policy = None if encoder is None else decoding_policy(_localise(encoder, ""))
+            _pools[key] = _make_pool(processes, limits, policy)
         return _pools[key]
 
 
-def _made(processes: int, limits: WorkerLimits, policy: SandboxPolicy | None) -> LocalExecutor:
-    # A worker below one of Dask's nannies is marked as one that has no children.
+def _make_pool(processes: int, limits: WorkerLimits, policy: SandboxPolicy | None) -> LocalExecutor:
+    # Dask marks a worker below one of its nannies as a process that may not have children.
     with suppress(AssertionError):
         multiprocessing.current_process().daemon = False
     return LocalExecutor(processes, limits, policy)

@@ -1,7 +1,7 @@
-"""The one door to Dask: a connection to its scheduler, and a worker of ours.
+"""The adapter to Dask: a connection to its scheduler, and a worker.
 
-Dask finds the workers, carries what is said, and encrypts it. Which job goes to which worker,
-and what a missing answer means, is decided by ``dask_executor``.
+Dask finds the workers, transports the messages and encrypts them. ``remote_executor`` decides which
+worker gets a job, and what a missing answer means.
 """
 
 from __future__ import annotations
@@ -32,16 +32,17 @@ if TYPE_CHECKING:
 log = structlog.get_logger(stage="remote_workers")
 
 CONNECT_S = 5.0
-AGAIN_S = 3.0
+RETRY_S = 3.0
 CALL_S = 120.0
-"""So long may a piece of a file be on its way; a line that needs longer is no line."""
+"""Timeout for a chunk of a file; a line that needs longer counts as broken."""
 
 GATHERERS = 8
-"""So many answers are fetched at once: one from a slow line must not hold up the others."""
+"""Number of results that are fetched at once: one on a slow line must not delay the others."""
 
 
 def require_dask() -> None:
-    """
+    """Import Dask, and silence its log.
+
     Raises:
         ConfigError: Dask is not installed.
     """
@@ -51,18 +52,18 @@ def require_dask() -> None:
         raise ConfigError(
             'workers.kind = "dask" needs the extra: install portraitd[dask]'
         ) from None
-    # It speaks of every lost connection at length; what it means is logged here, once.
+    # It logs every lost connection at length; the consequence is logged here, once.
     for name in (distributed.__name__, "distributed.client", "distributed.worker"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
-def _security(place: SchedulerAddress) -> Security | None:
-    """Dask's own settings for TLS; None where it is not used."""
-    if not (place.ca and place.cert and place.key):
+def _security(scheduler: SchedulerAddress) -> Security | None:
+    """Return Dask's TLS settings; None for an unencrypted connection."""
+    if not (scheduler.ca and scheduler.cert and scheduler.key):
         return None
     from distributed import Security
 
-    files = (str(place.ca), str(place.cert), str(place.key))
+    files = (str(scheduler.ca), str(scheduler.cert), str(scheduler.key))
     return Security(
         tls_ca_file=files[0],
         tls_client_cert=files[1],
@@ -74,33 +75,33 @@ def _security(place: SchedulerAddress) -> Security | None:
 
 
 class Cluster:
-    """A connection to a scheduler that is made again whenever it is lost.
+    """A connection to a scheduler that is restored whenever it is lost.
 
     Args:
-        place: Where the scheduler is.
+        scheduler: The address from the settings.
 
     Raises:
-        ConfigError: Dask is not installed, or the place may not be used.
+        ConfigError: Dask is not installed, or the address is not allowed.
     """
 
-    def __init__(self, place: SchedulerAddress) -> None:
+    def __init__(self, scheduler: SchedulerAddress) -> None:
         require_dask()
-        self.address = resolve_address(place)
-        self._place = place
-        self._security = _security(place)
-        # Jobs are begun in one thread while another finds the connection broken.
+        self.address = resolve_address(scheduler)
+        self._scheduler = scheduler
+        self._security = _security(scheduler)
+        # One thread starts jobs while another finds the connection broken.
         self._lock = threading.Lock()
         self._client: Client | None = None
-        self._out: dict[int, tuple[DaskFuture[Any], Future[Any]]] = {}
-        self._questions: set[Future[Any]] = set()
+        self._pending: dict[int, tuple[DaskFuture[Any], Future[Any]]] = {}
+        self._calls: set[Future[Any]] = set()
         self._numbers = iter(range(1 << 62))
         self._session = 0
-        self._mark: tuple[Any, Any] = (None, None)
+        self._connection: tuple[Any, Any] = (None, None)
         self._gatherers = ThreadPoolExecutor(GATHERERS, "portraitd gathers")
 
     @property
     def dashboard(self) -> str:
-        """The scheduler's page for people; empty if there is none."""
+        """URL of the scheduler's dashboard; empty if there is none."""
         client = self._client
         try:
             return str(client.dashboard_link) if client else ""
@@ -108,49 +109,49 @@ class Cluster:
             return ""
 
     def workers(self) -> Roster | None:
-        """Who the scheduler knows; None if it is away.
+        """Return the workers that the scheduler knows; None if it cannot be reached.
 
-        Connects where there is no connection. Dask makes a connection again by itself, and lets
-        go of every job when it does; a new session tells of that, and of another scheduler.
+        Connects if there is no connection. Dask restores a connection by itself, and drops every
+        job when it does; that, like another scheduler, starts a new session.
         """
         try:
             client = self._connected()
             identity = client.sync(_identity, client, callback_timeout=2 * CONNECT_S)
         except Exception:
-            # Whatever it is, the scheduler cannot be asked; the next look tries again.
+            # Whatever the error is, the scheduler cannot be reached; the next call tries again.
             self._disconnect()
             return None
-        mark = identity["id"], client.scheduler_comm
-        if mark[0] != self._mark[0] or mark[1] is not self._mark[1]:
+        connection = identity["id"], client.scheduler_comm
+        if connection[0] != self._connection[0] or connection[1] is not self._connection[1]:
             self._session += 1
-            self._mark = mark
+            self._connection = connection
         return Roster(
             self._session,
             {
-                # Each worker that begins makes a folder of its own.
+                # Each worker creates a new folder when it starts.
                 address: Heartbeat(int(facts["nthreads"]), str(facts["local_directory"]))
                 for address, facts in identity["workers"].items()
             },
         )
 
-    def ask(self, address: str, fn: Callable[..., Any], *args: Any) -> Future[Any]:
+    def run_async(self, address: str, fn: Callable[..., Any], *args: Any) -> Future[Any]:
         """Run a coroutine in a worker beside its jobs, however many it has.
 
         Returns:
-            Raises ``WorkersUnavailable`` if the connection or the worker is lost; what the coroutine
-            raises, if it fails.
+            A future that raises what the coroutine raises, and ``WorkersUnavailable`` if the
+            connection or the worker is lost.
         """
         outer: Future[Any] = Future()
         outer.set_running_or_notify_cancel()
         with self._lock:
             client = self._client
             if client is not None:
-                self._questions.add(outer)
+                self._calls.add(outer)
         if client is None:
-            outer.set_exception(WorkersUnavailable("the scheduler is away"))
+            outer.set_exception(WorkersUnavailable("not connected to the scheduler"))
             return outer
 
-        async def wait_for_it() -> None:
+        async def wait_for_answer() -> None:
             answer: Any = None
             error: Exception | None = None
             try:
@@ -160,32 +161,33 @@ class Cluster:
             except Exception as raised:
                 error = raised
             with self._lock:
-                wanted = outer in self._questions
-                self._questions.discard(outer)
-            if wanted and error is None:
+                is_wanted = outer in self._calls
+                self._calls.discard(outer)
+            if is_wanted and error is None:
                 outer.set_result(answer)
-            elif wanted:
+            elif is_wanted:
                 outer.set_exception(error)
 
         loop = client.loop
         assert loop is not None
-        loop.add_callback(wait_for_it)
+        loop.add_callback(wait_for_answer)
         return outer
 
-    def start(self, address: str, fn: Callable[..., Any], *args: Any) -> Future[Any]:
+    def submit(self, address: str, fn: Callable[..., Any], *args: Any) -> Future[Any]:
         """Run a function in a thread of one worker.
 
         Returns:
-            Raises ``WorkersUnavailable`` if the connection is lost; whatever Dask says, if it fails.
+            A future that raises ``WorkersUnavailable`` if the connection is lost, or what Dask
+            raises.
         """
         outer: Future[Any] = Future()
         outer.set_running_or_notify_cancel()
         error: Exception | None = None
-        # What is begun while the connection ends is known to whoever ends it, or never begun.
+        # Under the lock: a job is either registered before ``_disconnect`` or never submitted.
         with self._lock:
             client = self._client
             if client is None:
-                error = WorkersUnavailable("the scheduler is away")
+                error = WorkersUnavailable("not connected to the scheduler")
             else:
                 try:
                     inner = client.submit(
@@ -197,12 +199,12 @@ class Cluster:
                         retries=0,
                     )
                 except Exception as raised:
-                    broken = client.status != "running"
-                    error = WorkersUnavailable(str(raised)) if broken else raised
+                    is_broken = client.status != "running"
+                    error = WorkersUnavailable(str(raised)) if is_broken else raised
                 else:
                     number = next(self._numbers)
-                    # Dask forgets what nobody refers to.
-                    self._out[number] = inner, outer
+                    # Dask drops jobs that are not referenced.
+                    self._pending[number] = inner, outer
         if error is not None:
             outer.set_exception(error)
         else:
@@ -213,14 +215,16 @@ class Cluster:
         """Run a short function in a worker beside its jobs, and wait for it.
 
         Raises:
-            WorkersUnavailable: The connection, or the worker, was lost, or the worker is silent.
+            WorkersUnavailable: The connection or the worker was lost, or the worker is silent.
         """
         client = self._client
         if client is None:
-            raise WorkersUnavailable("the scheduler is away")
+            raise WorkersUnavailable("not connected to the scheduler")
         try:
-            said = client.sync(client._run, fn, *args, workers=[address], callback_timeout=CALL_S)
-            return said[address]
+            answers = client.sync(
+                client._run, fn, *args, workers=[address], callback_timeout=CALL_S
+            )
+            return answers[address]
         except PortraitdError:
             raise
         except (OSError, TimeoutError, KeyError, asyncio.CancelledError) as error:
@@ -230,17 +234,17 @@ class Cluster:
                 raise
             raise WorkersUnavailable(f"{address} cannot be reached: {error}") from error
 
-    def forget(self, outer: Future[Any]) -> None:
-        """Let go of a job; its answer is not wanted any more."""
+    def cancel(self, outer: Future[Any]) -> None:
+        """Cancel a job; its result is no longer needed."""
         with self._lock:
-            found = next((key for key, (_, one) in self._out.items() if one is outer), None)
-            inner = None if found is None else self._out.pop(found)[0]
+            found = next((key for key, (_, one) in self._pending.items() if one is outer), None)
+            inner = None if found is None else self._pending.pop(found)[0]
         if inner is not None:
             with suppress(Exception):
                 inner.cancel()
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Disconnect; everything pending raises ``WorkersUnavailable``."""
         self._disconnect()
         self._gatherers.shutdown(wait=False, cancel_futures=True)
 
@@ -252,7 +256,7 @@ class Cluster:
 
         self._disconnect()
         client = Client(
-            self._address_now(),
+            self._current_address(),
             timeout=CONNECT_S,
             security=self._security,
             set_as_default=False,
@@ -261,72 +265,74 @@ class Cluster:
             self._client = client
         return client
 
-    def _address_now(self) -> str:
-        """A scheduler that is begun again may have written another address into its file."""
+    def _current_address(self) -> str:
+        """Return the address; a restarted scheduler may have written another one to its file."""
         with suppress(ConfigError):
-            self.address = resolve_address(self._place)
+            self.address = resolve_address(self._scheduler)
         return self.address
 
     def _disconnect(self) -> None:
         with self._lock:
             client, self._client = self._client, None
-            out, self._out = self._out, {}
-            questions, self._questions = self._questions, set()
+            pending, self._pending = self._pending, {}
+            calls, self._calls = self._calls, set()
         if client is not None:
             with suppress(Exception):
                 client.close(timeout=1.0)
-        for outer in [*questions, *(outer for _, outer in out.values())]:
+        for outer in [*calls, *(outer for _, outer in pending.values())]:
             outer.set_exception(WorkersUnavailable("the connection to the scheduler was lost"))
 
     def _gather(self, number: int, done: DaskFuture[Any]) -> None:
-        """Called in the one thread that Dask has for this: it must not wait for an answer."""
-        # None are fetched any more when everything was let go of.
+        """Fetch a result in a thread of our own: Dask's only thread for callbacks must not wait."""
+        # After ``close`` no more results are fetched.
         with suppress(RuntimeError):
-            self._gatherers.submit(self._pass_on, number, done)
+            self._gatherers.submit(self._fetch, number, done)
 
-    def _pass_on(self, number: int, done: DaskFuture[Any]) -> None:
+    def _fetch(self, number: int, done: DaskFuture[Any]) -> None:
         with self._lock:
-            waiting = self._out.pop(number, None)
-        if waiting is None:
+            found = self._pending.pop(number, None)
+        if found is None:
             return
-        outer = waiting[1]
+        outer = found[1]
         try:
             outer.set_result(done.result(timeout=10 * CONNECT_S))
         except (OSError, TimeoutError, asyncio.CancelledError) as error:
             outer.set_exception(WorkersUnavailable(str(error)))
         except BaseException as error:
-            cancelled = "Cancelled" in type(error).__name__ or "Killed" in type(error).__name__
-            outer.set_exception(WorkersUnavailable(str(error)) if cancelled else error)
+            is_lost = "Cancelled" in type(error).__name__ or "Killed" in type(error).__name__
+            outer.set_exception(WorkersUnavailable(str(error)) if is_lost else error)
 
 
 async def _identity(client: Any) -> dict[str, Any]:
-    """What the scheduler says of itself and of all its workers."""
-    said: dict[str, Any] = await client.scheduler.identity(n_workers=-1)
-    return said
+    """Return what the scheduler reports of itself and all its workers."""
+    identity: dict[str, Any] = await client.scheduler.identity(n_workers=-1)
+    return identity
 
 
-def serve(place: SchedulerAddress, processes: int, name: str, on_end: Callable[[], None]) -> None:
-    """Be a worker until a signal comes; a scheduler that goes away is waited for.
+def serve(
+    scheduler: SchedulerAddress, processes: int, name: str, on_end: Callable[[], None]
+) -> None:
+    """Run a worker until a signal arrives; wait for a scheduler that cannot be reached.
 
     Args:
-        place: Where the scheduler is.
-        processes: How many slices to work on at once.
-        name: What the dashboard calls this worker; empty for one that Dask makes up.
-        on_end: Called at the end, however it comes.
+        scheduler: The scheduler's address.
+        processes: Number of slices to process at once.
+        name: Name of this worker on the dashboard; empty to let Dask choose one.
+        on_end: Called at the end, also after an error.
 
     Raises:
-        ConfigError: Dask is not installed, or the place may not be used.
+        ConfigError: Dask is not installed, or the address is not allowed.
     """
     require_dask()
-    resolve_address(place)
+    resolve_address(scheduler)
     try:
         with tempfile.TemporaryDirectory(prefix="portraitd-worker-") as scratch:
-            asyncio.run(_serve(place, processes, name, scratch))
+            asyncio.run(_serve(scheduler, processes, name, scratch))
     finally:
         on_end()
 
 
-async def _serve(place: SchedulerAddress, processes: int, name: str, scratch: str) -> None:
+async def _serve(scheduler: SchedulerAddress, processes: int, name: str, scratch: str) -> None:
     from distributed import Worker
 
     stopping = asyncio.Event()
@@ -334,26 +340,26 @@ async def _serve(place: SchedulerAddress, processes: int, name: str, scratch: st
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     stop = asyncio.create_task(stopping.wait())
-    away = False
+    is_logged = False
     while not stopping.is_set():
         try:
             worker = await Worker(
-                resolve_address(place),
+                resolve_address(scheduler),
                 nthreads=processes,
                 name=name or None,
-                security=_security(place) or {},
-                # Jobs run in processes with a limit of their own; this one holds next to nothing.
+                security=_security(scheduler) or {},
+                # Jobs run in processes with their own limits; this one needs little memory.
                 memory_limit=0,
                 local_directory=scratch,
                 death_timeout=CONNECT_S,
             )
         except (OSError, TimeoutError, RuntimeError, ConfigError) as error:
-            if not away:
-                log.warning("scheduler_away", address=place.address, reason=str(error))
-            away = True
-            await asyncio.wait([stop], timeout=AGAIN_S)
+            if not is_logged:
+                log.warning("scheduler_unreachable", address=scheduler.address, reason=str(error))
+            is_logged = True
+            await asyncio.wait([stop], timeout=RETRY_S)
             continue
-        away = False
+        is_logged = False
         log.info("worker_ready", scheduler=worker.scheduler.address, processes=processes)
         ended = asyncio.create_task(worker.finished())
         await asyncio.wait([ended, stop], return_when=asyncio.FIRST_COMPLETED)
@@ -361,48 +367,49 @@ async def _serve(place: SchedulerAddress, processes: int, name: str, scratch: st
             await worker.close(timeout=CONNECT_S)
         else:
             log.warning("scheduler_lost", scheduler=worker.scheduler.address)
-            await asyncio.wait([stop], timeout=AGAIN_S)
+            await asyncio.wait([stop], timeout=RETRY_S)
     stop.cancel()
 
 
-def resolve_address(place: SchedulerAddress) -> str:
-    """The scheduler's address, if it may be used.
+def resolve_address(scheduler: SchedulerAddress) -> str:
+    """Return the scheduler's address, if it is allowed.
 
     Raises:
-        ConfigError: There is none, or it would be spoken to in the clear.
+        ConfigError: There is none, or the connection would not be encrypted.
     """
-    address = place.address or _from_file(place)
+    address = scheduler.address or _read_address(scheduler)
     parts = urlsplit(address)
     if parts.scheme not in ("tcp", "tls") or not parts.hostname:
         raise ConfigError(f"workers.address = {address!r}: write tcp://HOST:PORT or tls://…")
     if parts.scheme == "tls":
-        if not (place.ca and place.cert and place.key):
+        if not (scheduler.ca and scheduler.cert and scheduler.key):
             raise ConfigError(
                 f"{address} needs workers.tls_ca, workers.tls_cert and workers.tls_key"
             )
-        for file in (place.ca, place.cert, place.key):
+        for file in (scheduler.ca, scheduler.cert, scheduler.key):
             if not file.is_file():
-                raise ConfigError(f"{file}: there is no such file")
-    elif not place.insecure and not is_loopback(parts.hostname):
+                raise ConfigError(f"{file}: no such file")
+    elif not scheduler.insecure and not is_loopback(parts.hostname):
         raise ConfigError(
-            f"{address} is not encrypted: anybody on the way could read faces and run "
-            "programs. Use tls://, or set workers.insecure_address = true on a network that "
-            "is yours alone"
+            f"{address} is not encrypted: anyone on the network could read faces and run "
+            "programs. Use tls://, or set workers.insecure_address = true on a private network"
         )
     return address
 
 
-def _from_file(place: SchedulerAddress) -> str:
-    if place.scheduler_file is None:
+def _read_address(scheduler: SchedulerAddress) -> str:
+    if scheduler.scheduler_file is None:
         raise ConfigError('workers.kind = "dask" needs workers.address or workers.scheduler_file')
     try:
-        return str(json.loads(place.scheduler_file.read_text())["address"])
+        return str(json.loads(scheduler.scheduler_file.read_text())["address"])
     except (OSError, ValueError, LookupError, TypeError) as error:
-        raise ConfigError(f"{place.scheduler_file}: no scheduler's address: {error}") from None
+        raise ConfigError(
+            f"{scheduler.scheduler_file}: no scheduler address found: {error}"
+        ) from None
 
 
 def is_loopback(host: str) -> bool:
-    """Whether what is sent there stays on this machine."""
+    """Return whether the host is this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,4 +1,4 @@
-"""What is known of each worker of a cluster and of each job it was given; who gets the next."""
+"""What the service knows of each remote worker and its jobs, and which worker gets the next job."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
 from portraitd import __version__
-from portraitd.faces.interface import EncoderSettings
+from portraitd.faces.interface import EncoderSpec
 from portraitd.model.errors import PortraitdError
 from portraitd.model.face import SliceFaces
 from portraitd.model.media_file import Slice
@@ -19,24 +20,24 @@ from portraitd.workers.process import WorkerLimits
 
 
 class Heartbeat(NamedTuple):
-    """A worker that is there.
+    """What the scheduler knows of a connected worker.
 
     Attributes:
-        threads: How many jobs it works on at once.
-        birth: Differs for one that was begun anew under the same address.
+        threads: Number of jobs it runs at once.
+        instance: Differs for a worker that was restarted under the same address.
     """
 
     threads: int
-    birth: str
+    instance: str
 
 
 class Roster(NamedTuple):
-    """Who is there, by address.
+    """The connected workers.
 
     Attributes:
-        session: Another one after the connection broke, or the scheduler was begun anew: no job
-            from before will be answered, and nobody can tell through whose fault.
-        workers: Those who are there.
+        session: Changes when the connection broke or the scheduler restarted: no job from before
+            will be answered, and it is unknown why.
+        workers: By address.
     """
 
     session: int
@@ -44,7 +45,7 @@ class Roster(NamedTuple):
 
 
 class WorkerNetwork(Protocol):
-    """What ``dask_door.Cluster`` does."""
+    """The connection to remote workers, as ``dask_client.Cluster`` implements it."""
 
     address: str
 
@@ -53,191 +54,227 @@ class WorkerNetwork(Protocol):
 
     def workers(self) -> Roster | None: ...
 
-    def ask(self, address: str, fn: Callable[..., Any], *args: Any) -> Future[Any]: ...
+    def run_async(self, address: str, fn: Callable[..., Any], *args: Any) -> Future[Any]: ...
 
-    def start(self, address: str, fn: Callable[..., Any], *args: Any) -> Future[Any]: ...
+    def submit(self, address: str, fn: Callable[..., Any], *args: Any) -> Future[Any]: ...
 
     def call(self, address: str, fn: Callable[..., Any], *args: Any) -> Any: ...
 
-    def forget(self, outer: Future[Any]) -> None: ...
+    def cancel(self, outer: Future[Any]) -> None: ...
 
     def close(self) -> None: ...
 
 
 class Requirements(NamedTuple):
-    """What is asked of every worker.
+    """What every worker must fulfil, and how it is used.
 
     Attributes:
         limits: What each of its processes may use.
-        encoder: What it must encode with; None to ask for nothing.
-        identity: As ``jobs.encoder_identity`` says it here; a worker's must be the same.
-        proof: A file that lies in a folder that workers may share; None to send every file.
-        ahead: Slices that a worker is given beyond those it works on.
-        cache_bytes: How much of what is sent a worker keeps.
-        answer_limit_s: A job that was given to a worker that is there, and is not answered for
-            so long, will never be.
+        encoder: What it must encode with; None for no requirement.
+        identity: Result of ``media_jobs.encoder_identity`` here; a worker's must be equal.
+        folder_check: A file in the folder that workers may share; None to send every file.
+        ahead: Number of slices that a worker gets beyond those it processes.
+        cache_bytes: Size of the cache for files that are sent to a worker.
+        answer_limit_s: Timeout of a job on a worker that stays connected.
     """
 
     limits: WorkerLimits
-    encoder: EncoderSettings | None
+    encoder: EncoderSpec | None
     identity: str
-    proof: SharedFolderCheck | None
+    folder_check: SharedFolderCheck | None
     ahead: int
     cache_bytes: int
     answer_limit_s: float
 
 
-@dataclass(eq=False, slots=True)
-class Worker:
-    """asked -> accepted | refused; any -> lost when a connection broke; lost or silent -> asked.
+class WorkerState(StrEnum):
+    """connecting -> accepted | refused; any -> lost (connection broke); lost -> connecting.
 
-    Who is no longer there is dropped.
+    A worker that is silent too long is connecting again. One that left the roster is dropped.
+    """
+
+    CONNECTING = "connecting"
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    LOST = "lost"
+
+
+@dataclass(eq=False, slots=True)
+class WorkerRecord:
+    """A connected worker, and its jobs.
+
+    Attributes:
+        reason: Why it was refused, or gets no jobs.
+        shares_folder: Whether it reads files under the same path; else files are sent to it.
+        done, footage_s, work_s: Number of results, seconds of footage in them, and seconds of work.
+        jobs: Those it was given and has not answered, by number.
+        cached: Hashes of the files that were sent to it.
+        transfers: A lock for each file that is being sent to it.
+        handshake: The pending or last handshake.
     """
 
     address: str
     processes: int
-    birth: str = ""
-    state: str = "asked"
+    instance: str = ""
+    state: WorkerState = WorkerState.CONNECTING
     host: str = ""
     reason: str = ""
-    shares: bool = False
+    shares_folder: bool = False
     done: int = 0
     footage_s: float = 0.0
     work_s: float = 0.0
-    out: dict[int, Job] = field(default_factory=dict)
-    has: set[str] = field(default_factory=set)
-    sending: dict[str, threading.Lock] = field(default_factory=dict)
-    introduction: Future[Any] | None = None
+    jobs: dict[int, JobRecord] = field(default_factory=dict)
+    cached: set[str] = field(default_factory=set)
+    transfers: dict[str, threading.Lock] = field(default_factory=dict)
+    handshake: Future[Any] | None = None
 
-    def places(self, ahead: int) -> int:
-        """How many jobs it may have at once."""
-        return self.processes + ahead if self.state == "accepted" else 0
+    def slots(self, ahead: int) -> int:
+        """Return how many jobs it may have at once."""
+        return self.processes + ahead if self.state is WorkerState.ACCEPTED else 0
 
-    def meet(self, said: Handshake, identity: str) -> None:
-        """Take it in, or refuse it with a reason."""
-        self.host, self.shares = said.host, said.shares
-        self.reason = _objection(said, identity)
-        self.state = "refused" if self.reason else "accepted"
+    def apply_handshake(self, handshake: Handshake, identity: str) -> None:
+        """Accept it, or refuse it with a reason."""
+        self.host, self.shares_folder = handshake.host, handshake.shares_folder
+        self.reason = _find_objection(handshake, identity)
+        self.state = WorkerState.REFUSED if self.reason else WorkerState.ACCEPTED
 
-    def credit(self, piece: Slice | None, value: object) -> None:
-        """Count an answer."""
+    def count_result(self, piece: Slice | None, value: object) -> None:
+        """Add a result to the statistics."""
         self.done += 1
         if piece is not None and isinstance(value, SliceFaces):
             self.work_s += value.seconds
             self.footage_s += max(0.0, (value.ended_s or 0.0) - piece.start_s)
 
-    def member(self) -> RemoteWorker:
-        """As people are shown it."""
+    def summarise(self) -> RemoteWorker:
+        """Return what ``status`` shows."""
         return RemoteWorker(
             self.address,
             self.host,
-            self.state,
+            self.state.value,
             self.reason,
             self.processes,
-            len(self.out),
+            len(self.jobs),
             self.done,
             self.footage_s,
             self.work_s,
-            not self.shares,
+            not self.shares_folder,
         )
 
 
 @dataclass(eq=False, slots=True)
-class Job:
-    """A job, where it is, and the future that whoever asked waits for."""
+class JobRecord:
+    """A job, its worker, and the future that the caller waits for.
+
+    Attributes:
+        future: The caller's.
+        worker: The worker that has the job; None while it is queued.
+        remote: The future of the network; None while the job is queued, sent or suspended.
+        attempt: Increases whenever the job is dispatched or suspended; results of earlier
+            attempts are dropped.
+        is_suspended: Whether it waits for its worker's handshake, after the connection broke.
+        moves: Number of workers that were lost while they had the job.
+        waited_s: Seconds since its worker was last heard of.
+    """
 
     number: int
     fn: Callable[..., Any]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-    asked: Future[Any]
-    worker: Worker | None = None
-    running: Future[Any] | None = None
-    turn: int = 0
-    held: bool = False
+    future: Future[Any]
+    worker: WorkerRecord | None = None
+    remote: Future[Any] | None = None
+    attempt: int = 0
+    is_suspended: bool = False
     moves: int = 0
     waited_s: float = 0.0
 
     @property
     def piece(self) -> Slice | None:
-        """The slice it is about, if it is about one."""
+        """The slice among the arguments; None if there is none."""
         return next((argument for argument in self.args if isinstance(argument, Slice)), None)
 
-    def settle(self, answer: JobResult) -> None:
-        """Answer whoever asked; they may have gone."""
-        if self.asked.done():
+    def settle(self, result: JobResult) -> None:
+        """Resolve the caller's future, unless the caller cancelled it."""
+        if self.future.done():
             return
         try:
-            self.asked.set_result(answer.result())
+            self.future.set_result(result.value_or_raise())
         except PortraitdError as error:
-            self.asked.set_exception(error)
+            self.future.set_exception(error)
 
 
-class WorkerChanges(NamedTuple):
-    """Workers that are not there any more, that must say anew who they are, and that came."""
+class RosterChanges(NamedTuple):
+    """Workers that left, that must repeat their handshake, and that are new."""
 
-    gone: list[Worker]
-    back: list[Worker]
-    new: list[Worker]
+    left: list[WorkerRecord]
+    returned: list[WorkerRecord]
+    new: list[WorkerRecord]
 
 
-def update(
-    workers: dict[str, Worker], there: Mapping[str, Heartbeat], *, afresh: bool
-) -> WorkerChanges:
-    """Bring the workers up to date with who is there.
+def update_workers(
+    workers: dict[str, WorkerRecord], roster: Mapping[str, Heartbeat], *, is_new_session: bool
+) -> RosterChanges:
+    """Bring the workers up to date with the roster.
 
     Args:
-        workers: By address; changed.
-        there: By address.
-        afresh: Whether everybody must say anew who they are; else those who were lost.
+        workers: By address; changed in place.
+        roster: By address.
+        is_new_session: Whether all workers must repeat their handshake; else the lost ones.
     """
-    gone = [
+    left = [
         worker
         for address, worker in workers.items()
-        if address not in there or there[address].birth != worker.birth
+        if address not in roster or roster[address].instance != worker.instance
     ]
-    for worker in gone:
+    for worker in left:
         del workers[worker.address]
-    back = [worker for worker in workers.values() if afresh or worker.state == "lost"]
-    for worker in back:
-        worker.state = "asked"
+    returned = [
+        worker for worker in workers.values() if is_new_session or worker.state is WorkerState.LOST
+    ]
+    for worker in returned:
+        worker.state = WorkerState.CONNECTING
     new = [
-        Worker(address, presence.threads, presence.birth)
-        for address, presence in there.items()
+        WorkerRecord(address, heartbeat.threads, heartbeat.instance)
+        for address, heartbeat in roster.items()
         if address not in workers
     ]
     workers |= {worker.address: worker for worker in new}
-    return WorkerChanges(gone, back, new)
+    return RosterChanges(left, returned, new)
 
 
-def roomiest(workers: Iterable[Worker], job: Job, ahead: int) -> Worker | None:
-    """The worker who should get a job: one with an idle process, that has the file, idlest first.
+def least_loaded(
+    workers: Iterable[WorkerRecord], job: JobRecord, ahead: int
+) -> WorkerRecord | None:
+    """Choose the worker for a job: one with an idle process, then one that has the file.
 
     Returns:
-        None if nobody has a place.
+        None if no worker has a free slot.
     """
     sha256 = job.piece.sha256 if job.piece else ""
     return min(
-        (worker for worker in workers if len(worker.out) < worker.places(ahead)),
+        (worker for worker in workers if len(worker.jobs) < worker.slots(ahead)),
         key=lambda worker: (
-            len(worker.out) >= worker.processes,
-            # Who has the file already spares us sending it.
-            bool(sha256) and not worker.shares and sha256 not in worker.has,
-            len(worker.out) / worker.processes,
+            len(worker.jobs) >= worker.processes,
+            # A worker that has the file already saves a transfer.
+            bool(sha256) and not worker.shares_folder and sha256 not in worker.cached,
+            len(worker.jobs) / worker.processes,
         ),
         default=None,
     )
 
 
-def _objection(said: Handshake, identity: str) -> str:
-    """Why a worker gets no jobs; empty if it does."""
-    if said.blocked:
-        return said.blocked
-    if said.version != __version__:
-        return f"portraitd {said.version} there, {__version__} here; install the same"
-    if said.encoder != identity:
+def _find_objection(handshake: Handshake, identity: str) -> str:
+    """Return why a worker gets no jobs; empty if it gets some."""
+    if handshake.problem:
+        return handshake.problem
+    if handshake.version != __version__:
         return (
-            f"another encoder: {said.encoder!r} there, {identity!r} here; "
+            f"the worker runs portraitd {handshake.version}, the service {__version__}; "
+            "install the same version"
+        )
+    if handshake.encoder != identity:
+        return (
+            f"different encoder: {handshake.encoder!r} on the worker, {identity!r} here; "
             "add or remove the same models there"
         )
     return ""

@@ -1,7 +1,7 @@
-"""Jobs on other machines: which worker gets which job, and what it means when none answers.
+"""Run jobs on remote workers: choose a worker for each job, and handle lost connections.
 
-Every job is given to one worker by name. So no worker gets a job before it has said who it is,
-a file is sent to as few workers as possible, and a lost worker costs no more than what it had.
+Each job is assigned to one worker by name. So a worker gets no job before its handshake, a file is
+sent to as few workers as possible, and a lost worker affects only its own jobs.
 """
 
 from __future__ import annotations
@@ -17,394 +17,417 @@ from typing import Any, TypeVar
 import structlog
 
 from portraitd.model.errors import StoreError, WorkerDied, WorkersUnavailable
+from portraitd.model.reasons import Reason, ReasonCode
 from portraitd.service.remote import agent
 from portraitd.service.remote.agent import Handshake, JobResult, RemoteJob
 from portraitd.service.remote.registry import (
-    Job,
+    JobRecord,
     Requirements,
     Roster,
-    Worker,
     WorkerNetwork,
-    roomiest,
-    update,
+    WorkerRecord,
+    WorkerState,
+    least_loaded,
+    update_workers,
 )
-from portraitd.service.remote.transfer import deliver
+from portraitd.service.remote.transfer import send_to_worker
 from portraitd.store.remote_workers import RemoteWorker
-from portraitd.workers.result_decoding import checked
+from portraitd.workers.result_decoding import validate_faces
 
 T = TypeVar("T")
 
 log = structlog.get_logger(stage="remote_workers")
 
-LOOK_S = 1.0
-"""How often the scheduler is asked who is there."""
+POLL_S = 1.0
+"""How often the scheduler is asked for the connected workers."""
 
-MOST_MOVES = 5
-"""So many workers may be lost under a job before it is taken for the cause."""
+MAX_MOVES = 5
+"""Number of workers that a job may lose before it counts as the cause."""
 
 NO_SESSION = -1
-"""While there is no connection to the scheduler."""
+"""The session while there is no connection to the scheduler."""
 
 SENDERS = 8
-"""So many files may be on their way at once; each takes a few megabytes of memory."""
+"""Number of files that are sent at once; each takes a few megabytes of memory."""
 
 
 class DaskExecutor(Executor):
     """Runs jobs on the workers of a cluster.
 
     Args:
-        network: The way to them.
-        terms: What is asked of them.
-        ring: Called, from any thread, when a worker came or went.
-        clock: Seconds that never go back.
-        look_s: How often to look who is there; 0 to be told by ``look``.
+        network: The connection to them.
+        requirements: What they must fulfil.
+        wake: Called, from any thread, when a worker connected or disconnected.
+        clock: Seconds of a monotonic clock.
+        poll_s: How often to ask for the connected workers; 0 if ``poll`` is called from outside.
     """
 
     def __init__(
         self,
         network: WorkerNetwork,
-        terms: Requirements,
+        requirements: Requirements,
         wake: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
-        look_s: float = LOOK_S,
+        poll_s: float = POLL_S,
     ) -> None:
         self._network = network
-        self._terms = terms
-        self._ring = wake
+        self._requirements = requirements
+        self._wake = wake
         self._clock = clock
         self._lock = threading.RLock()
-        self._workers: dict[str, Worker] = {}
-        self._waiting: deque[Job] = deque()
+        self._workers: dict[str, WorkerRecord] = {}
+        self._queue: deque[JobRecord] = deque()
         self._numbers = iter(range(1 << 62))
-        self._looked_s = clock()
+        self._polled_s = clock()
         self._session = NO_SESSION
-        # Tells our jobs from those of a service before this one.
+        # Distinguishes these jobs from those of an earlier service.
         self._name = secrets.token_hex(8)
-        self.reached = False
+        self.is_connected = False
         self._senders = ThreadPoolExecutor(SENDERS, "portraitd sends")
         self._closing = threading.Event()
-        self._looker: threading.Thread | None = None
-        if look_s:
-            self._looker = threading.Thread(
-                target=self._keep_looking, args=(look_s,), name="portraitd cluster", daemon=True
+        self._poller: threading.Thread | None = None
+        if poll_s:
+            self._poller = threading.Thread(
+                target=self._poll_until_closed,
+                args=(poll_s,),
+                name="portraitd cluster",
+                daemon=True,
             )
-            self._looker.start()
+            self._poller.start()
 
     @property
-    def places(self) -> int:
-        """How many jobs the workers that are there may have at once."""
+    def slots(self) -> int:
+        """How many jobs the accepted workers may have at once."""
         with self._lock:
-            return sum(worker.places(self._terms.ahead) for worker in self._workers.values())
+            return sum(worker.slots(self._requirements.ahead) for worker in self._workers.values())
 
     @property
     def address(self) -> str:
-        """The scheduler's."""
+        """Address of the scheduler."""
         return self._network.address
 
     @property
     def dashboard(self) -> str:
-        """The scheduler's page for people; empty if there is none."""
-        return self._network.dashboard if self.reached else ""
+        """URL of the scheduler's dashboard; empty if there is none."""
+        return self._network.dashboard if self.is_connected else ""
 
-    def members(self) -> list[RemoteWorker]:
-        """The workers, for people."""
+    def workers(self) -> list[RemoteWorker]:
+        """Return the connected workers, as ``status`` shows them."""
         with self._lock:
-            return [worker.member() for worker in self._workers.values()]
+            return [worker.summarise() for worker in self._workers.values()]
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        """Have a worker run ``fn``; a slice's file goes with it where it is not seen there.
+        """Run ``fn`` on a worker; send the file of a slice if the worker cannot read it.
 
         Returns:
-            Raises ``WorkerDied`` if its process ends, if too many workers are lost under it, or
-            if no answer comes; whatever of ``PortraitdError`` the job raised.
+            A future that raises what the job raised as ``PortraitdError``, and ``WorkerDied`` if
+            its process ends, if too many workers are lost, or if no result comes.
         """
-        job = Job(next(self._numbers), fn, args, kwargs, Future())
-        job.asked.set_running_or_notify_cancel()
+        job = JobRecord(next(self._numbers), fn, args, kwargs, Future())
+        job.future.set_running_or_notify_cancel()
         with self._lock:
-            self._waiting.append(job)
+            self._queue.append(job)
         self._fill()
-        return job.asked
+        return job.future
 
-    def look(self) -> None:
-        """See who is there, and what became of those who are not."""
-        found = self._network.workers()
+    def poll(self) -> None:
+        """Ask for the connected workers, and handle those that connected or disconnected."""
+        roster = self._network.workers()
         now_s = self._clock()
-        passed_s, self._looked_s = now_s - self._looked_s, now_s
-        if self.reached != (found is not None):
-            say = log.warning if found is None else log.info
-            event = "scheduler_away" if found is None else "scheduler_reached"
-            say(event, address=self._network.address)
-        turned = self.reached != (found is not None)
-        self.reached = found is not None
-        if found is None:
+        passed_s, self._polled_s = now_s - self._polled_s, now_s
+        has_changed = self.is_connected != (roster is not None)
+        self.is_connected = roster is not None
+        if has_changed and self.is_connected:
+            log.info("scheduler_reached", address=self._network.address)
+        elif has_changed:
+            log.warning("scheduler_unreachable", address=self._network.address)
+        if roster is None:
             with self._lock:
                 self._session = NO_SESSION
                 for worker in self._workers.values():
-                    worker.state = "lost"
+                    worker.state = WorkerState.LOST
         else:
-            self._see(found, passed_s)
-        if turned:
-            self._ring()
+            self._apply_roster(roster, passed_s)
+        if has_changed:
+            self._wake()
 
-    def _see(self, found: Roster, passed_s: float) -> None:
-        # What a lost connection took with it is nobody's fault.
-        counted = found.session == self._session
-        self._session = found.session
+    def _apply_roster(self, roster: Roster, passed_s: float) -> None:
+        # When the connection was lost, neither the workers nor their jobs are to blame.
+        counts = roster.session == self._session
+        self._session = roster.session
         with self._lock:
-            gone, back, new = update(self._workers, found.workers, afresh=not counted)
-        for worker in gone:
-            log.warning("worker_gone", worker=worker.address, slices=len(worker.out))
-            self._take_back(worker, f"{worker.address} went away", counted)
-        for worker in back:
-            self._hold(worker, counted)
-        for worker in new + back:
-            self._ask(worker)
-        self._end_overdue(passed_s)
+            left, returned, new = update_workers(
+                self._workers, roster.workers, is_new_session=not counts
+            )
+        for worker in left:
+            log.warning("worker_disconnected", worker=worker.address, slices=len(worker.jobs))
+            self._reassign_all(worker, f"{worker.address} disconnected", counts)
+        for worker in returned:
+            self._suspend_jobs(worker, counts)
+        for worker in new + returned:
+            self._request_handshake(worker)
+        self._fail_overdue(passed_s)
         self._fill()
-        if gone or new:
-            self._ring()
+        if left or new:
+            self._wake()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Let go of the workers: after their jobs, or at once with ``cancel_futures``."""
+        """Disconnect from the workers: after their jobs, or at once with ``cancel_futures``."""
         if not cancel_futures:
-            for job in self._all():
-                job.asked.exception()
+            for job in self._unfinished():
+                job.future.exception()
         self._closing.set()
-        if self._looker is not None and wait:
-            # One that calls a scheduler which never answers ends with the process.
-            self._looker.join(2 * LOOK_S)
+        if self._poller is not None and wait:
+            # If it waits for a scheduler that never answers, it ends with the process.
+            self._poller.join(2 * POLL_S)
         with self._lock:
-            left = self._all()
-            self._waiting.clear()
+            unfinished = self._unfinished()
+            self._queue.clear()
             self._workers.clear()
         self._network.close()
         self._senders.shutdown(wait=False, cancel_futures=True)
-        for job in left:
-            job.settle(JobResult(error="WorkersUnavailable", message="the service is stopping"))
+        stopping = JobResult.from_error(WorkersUnavailable("the service is stopping"))
+        for job in unfinished:
+            job.settle(stopping)
 
-    def _keep_looking(self, look_s: float) -> None:
+    def _poll_until_closed(self, poll_s: float) -> None:
         while not self._closing.is_set():
             try:
-                self.look()
+                self.poll()
             except Exception as error:
-                # Without looks nothing would ever be found lost: say it, and look again.
-                log.error("look_failed", reason=f"{type(error).__name__}: {error}")
-            self._closing.wait(look_s)
+                # Without polling no loss would ever be noticed: log it and go on.
+                log.error("scheduler_poll_failed", reason=f"{type(error).__name__}: {error}")
+            self._closing.wait(poll_s)
 
-    def _all(self) -> list[Job]:
+    def _unfinished(self) -> list[JobRecord]:
         with self._lock:
-            out = [job for worker in self._workers.values() for job in worker.out.values()]
-            return out + list(self._waiting)
+            assigned = [job for worker in self._workers.values() for job in worker.jobs.values()]
+            return assigned + list(self._queue)
 
-    # --- Who is there.
+    # --- Handshakes.
 
-    def _ask(self, worker: Worker) -> None:
-        terms = self._terms
-        asked = self._network.ask(
+    def _request_handshake(self, worker: WorkerRecord) -> None:
+        requirements = self._requirements
+        handshake = self._network.run_async(
             worker.address,
-            agent.introduce,
+            agent.shake_hands,
             worker.processes,
-            terms.limits,
-            terms.encoder,
-            terms.proof,
+            requirements.limits,
+            requirements.encoder,
+            requirements.folder_check,
         )
         with self._lock:
-            worker.introduction = asked
-        asked.add_done_callback(lambda done: self._meet(worker, done))
+            worker.handshake = handshake
+        handshake.add_done_callback(lambda done: self._finish_handshake(worker, done))
 
-    def _meet(self, worker: Worker, done: Future[Any]) -> None:
+    def _finish_handshake(self, worker: WorkerRecord, done: Future[Any]) -> None:
         error = done.exception()
         with self._lock:
-            if self._workers.get(worker.address) is not worker or worker.introduction is not done:
+            if self._workers.get(worker.address) is not worker or worker.handshake is not done:
                 return
             if isinstance(error, WorkersUnavailable):
-                # Not heard; the next look asks again.
-                worker.state = "lost"
+                # The next poll requests it again.
+                worker.state = WorkerState.LOST
                 return
-        said = Handshake("", "", "", False, str(error)) if error else done.result()
+        handshake = Handshake("", "", "", False, str(error)) if error else done.result()
         with self._lock:
-            worker.meet(said, self._terms.identity)
+            worker.apply_handshake(handshake, self._requirements.identity)
         if worker.reason:
             log.error("worker_refused", worker=worker.address, reason=worker.reason)
-            self._take_back(worker, f"{worker.address} is refused", counted=False)
+            self._reassign_all(worker, f"{worker.address} was refused", counts=False)
         else:
             log.info(
                 "worker_accepted",
                 worker=worker.address,
                 host=worker.host,
                 processes=worker.processes,
-                files="shared" if worker.shares else "sent",
+                files="shared" if worker.shares_folder else "sent",
             )
             with self._lock:
-                held = [job for job in worker.out.values() if job.held]
-            for job in held:
-                self._begin(job, worker)
+                suspended = [job for job in worker.jobs.values() if job.is_suspended]
+            for job in suspended:
+                self._dispatch(job, worker)
         self._fill()
-        self._ring()
+        self._wake()
 
-    # --- Who does what.
+    # --- Jobs on their way out.
 
     def _fill(self) -> None:
-        """Give out what waits, to whoever has most room."""
+        """Assign queued jobs to workers with a free slot."""
         while True:
             with self._lock:
-                if not self._waiting:
+                if not self._queue:
                     return
-                worker = roomiest(self._workers.values(), self._waiting[0], self._terms.ahead)
+                worker = least_loaded(
+                    self._workers.values(), self._queue[0], self._requirements.ahead
+                )
                 if worker is None:
                     return
-                job = self._waiting.popleft()
+                job = self._queue.popleft()
                 job.worker, job.waited_s = worker, 0.0
-                worker.out[job.number] = job
-            self._begin(job, worker)
+                worker.jobs[job.number] = job
+            self._dispatch(job, worker)
 
-    def _begin(self, job: Job, worker: Worker) -> None:
-        """Have a job that a worker was given begun there."""
+    def _dispatch(self, job: JobRecord, worker: WorkerRecord) -> None:
+        """Start a job on the worker that it is assigned to."""
         with self._lock:
             if job.worker is not worker:
                 return
-            job.running, job.held = None, False
-            job.turn += 1
-            turn = job.turn
-        if job.piece is not None and not worker.shares:
-            self._senders.submit(self._send_and_start, job, worker, turn)
+            job.remote, job.is_suspended = None, False
+            job.attempt += 1
+            attempt = job.attempt
+        if job.piece is not None and not worker.shares_folder:
+            self._senders.submit(self._send_and_start, job, worker, attempt)
         else:
-            self._start(job, worker, turn, "")
+            self._start(job, worker, attempt, "")
 
-    def _send_and_start(self, job: Job, worker: Worker, turn: int) -> None:
+    def _send_and_start(self, job: JobRecord, worker: WorkerRecord, attempt: int) -> None:
         piece = job.piece
         assert piece is not None
 
-        def moved() -> None:
-            if not self._is_out(job, turn):
-                raise WorkersUnavailable("the job is elsewhere")
-            # A long film on a slow line is no silence.
+        def on_progress() -> None:
+            if not self._is_current(job, attempt):
+                raise WorkersUnavailable("the job was reassigned")
+            # A long file on a slow line does not mean that the worker is silent.
             with self._lock:
-                for other in worker.out.values():
-                    if other.running is None:
+                for other in worker.jobs.values():
+                    if other.remote is None:
                         other.waited_s = 0.0
 
+        cache_bytes = self._requirements.cache_bytes
         try:
-            deliver(self._network, worker, piece, self._terms.cache_bytes, moved)
+            send_to_worker(self._network, worker, piece, cache_bytes, on_progress)
         except WorkersUnavailable:
-            self._doubt(job, turn)
+            self._mark_lost(job, attempt)
         except StoreError as error:
-            self._answer(job, turn, JobResult.of(WorkerDied(f"{worker.address}: {error}")))
+            died = WorkerDied(f"{worker.address}: {error}")
+            self._finish(job, attempt, JobResult.from_error(died))
         except Exception as error:
-            self._answer(job, turn, JobResult.of(error))
+            self._finish(job, attempt, JobResult.from_error(error))
         else:
-            self._start(job, worker, turn, piece.sha256)
+            self._start(job, worker, attempt, piece.sha256)
 
-    def _start(self, job: Job, worker: Worker, turn: int, sent: str) -> None:
-        name = f"{self._name} {job.number}"
-        asked = self._terms.limits, self._terms.encoder
-        order = RemoteJob(name, job.fn, job.args, job.kwargs, worker.processes, *asked, sent)
-        running = self._network.start(worker.address, agent.carry_out, order)
+    def _start(self, job: JobRecord, worker: WorkerRecord, attempt: int, sent_sha256: str) -> None:
+        remote_job = RemoteJob(
+            f"{self._name} {job.number}",
+            job.fn,
+            job.args,
+            job.kwargs,
+            worker.processes,
+            self._requirements.limits,
+            self._requirements.encoder,
+            sent_sha256,
+        )
+        remote = self._network.submit(worker.address, agent.run_remote_job, remote_job)
         with self._lock:
-            if self._is_out(job, turn):
-                job.running = running
-        running.add_done_callback(lambda done: self._come_back(job, turn, done))
+            if self._is_current(job, attempt):
+                job.remote = remote
+        remote.add_done_callback(lambda done: self._receive(job, attempt, done))
 
-    def _is_out(self, job: Job, turn: int) -> bool:
-        return job.turn == turn and job.worker is not None
+    def _is_current(self, job: JobRecord, attempt: int) -> bool:
+        return job.attempt == attempt and job.worker is not None
 
-    # --- What comes back.
+    # --- Results, and workers that do not answer.
 
-    def _come_back(self, job: Job, turn: int, done: Future[Any]) -> None:
+    def _receive(self, job: JobRecord, attempt: int, done: Future[Any]) -> None:
         error = done.exception()
         if isinstance(error, WorkersUnavailable):
-            self._doubt(job, turn)
+            self._mark_lost(job, attempt)
             return
-        answer = JobResult.of(error) if error else done.result()
-        if not isinstance(answer, JobResult):
-            answer = JobResult(error="WorkerDied", message="the worker's answer makes no sense")
-        if answer.missing and job.piece and job.worker:
-            job.worker.has.discard(job.piece.sha256)
-            self._move(job, turn, answer.message, counted=True)
+        result = JobResult.from_error(error) if error else done.result()
+        if not isinstance(result, JobResult):
+            reason = Reason.of(ReasonCode.INVALID_RESULT, error="not a JobResult")
+            result = JobResult.from_error(WorkerDied(reason))
+        if result.is_file_missing and job.piece and job.worker:
+            job.worker.cached.discard(job.piece.sha256)
+            self._reassign(job, attempt, result.message, counts=True)
             return
-        self._answer(job, turn, answer)
+        self._finish(job, attempt, result)
 
-    def _answer(self, job: Job, turn: int, answer: JobResult) -> None:
-        """Hand the answer to whoever asked; a second one, or one from before, is dropped."""
+    def _finish(self, job: JobRecord, attempt: int, result: JobResult) -> None:
+        """Pass a result to the caller; drop a second one, or one of an earlier attempt."""
         with self._lock:
-            if not self._is_out(job, turn) or job.worker is None:
+            if not self._is_current(job, attempt) or job.worker is None:
                 return
             worker, piece = job.worker, job.piece
-            del worker.out[job.number]
+            del worker.jobs[job.number]
             job.worker = None
-        if piece is not None and not answer.error and answer.value is not None:
+        if piece is not None and not result.error and result.value is not None:
             try:
-                checked(piece, answer.value)
+                validate_faces(piece, result.value)
             except WorkerDied as error:
-                answer = JobResult.of(error)
+                result = JobResult.from_error(error)
         with self._lock:
-            worker.credit(piece, answer.value)
-        job.settle(answer)
+            worker.count_result(piece, result.value)
+        job.settle(result)
         self._fill()
 
-    def _doubt(self, job: Job, turn: int) -> None:
-        """A connection broke: the next look tells whether the worker or the scheduler went."""
+    def _mark_lost(self, job: JobRecord, attempt: int) -> None:
+        """A connection broke: the next poll shows whether the worker or the scheduler is lost."""
         with self._lock:
-            if self._is_out(job, turn) and job.worker is not None:
-                job.worker.state = "lost"
+            if self._is_current(job, attempt) and job.worker is not None:
+                job.worker.state = WorkerState.LOST
 
-    def _hold(self, worker: Worker, counted: bool) -> None:
-        """Leave a worker its jobs until it has said who it is: it may still be at work on them."""
+    def _suspend_jobs(self, worker: WorkerRecord, counts: bool) -> None:
+        """Leave a worker its jobs until its next handshake: it may still be running them."""
         with self._lock:
-            jobs = [(job, job.running) for job in worker.out.values() if not job.held]
-            for job, running in jobs:
-                job.running, job.held = None, True
-                job.turn += 1
-                job.moves += counted and running is not None
-        for job, running in jobs:
-            if running is not None:
-                self._network.forget(running)
-            if job.moves > MOST_MOVES:
-                self._move(job, job.turn, f"{worker.address} was lost", counted=False)
+            jobs = [(job, job.remote) for job in worker.jobs.values() if not job.is_suspended]
+            for job, remote in jobs:
+                job.remote, job.is_suspended = None, True
+                job.attempt += 1
+                job.moves += counts and remote is not None
+        for job, remote in jobs:
+            if remote is not None:
+                self._network.cancel(remote)
+            if job.moves > MAX_MOVES:
+                self._reassign(job, job.attempt, f"{worker.address} was lost", counts=False)
 
-    def _move(self, job: Job, turn: int, reason: str, counted: bool) -> None:
-        """Give a job to somebody else; after too many times, give it up."""
+    def _reassign(self, job: JobRecord, attempt: int, cause: str, counts: bool) -> None:
+        """Put a job back into the queue; fail it after too many moves."""
         with self._lock:
-            if not self._is_out(job, turn) or job.worker is None:
+            if not self._is_current(job, attempt) or job.worker is None:
                 return
-            job.worker.out.pop(job.number, None)
-            job.worker, job.held = None, False
-            job.moves += counted
-            given_up = job.moves > MOST_MOVES
-            if not given_up:
-                # It was next once already.
-                self._waiting.appendleft(job)
-        if given_up:
-            message = f"{job.moves} workers were lost while they had it, the last one: {reason}"
-            job.settle(JobResult(error="WorkerDied", message=message))
+            job.worker.jobs.pop(job.number, None)
+            job.worker, job.is_suspended = None, False
+            job.moves += counts
+            is_given_up = job.moves > MAX_MOVES
+            if not is_given_up:
+                # To the front: it has waited already.
+                self._queue.appendleft(job)
+        if is_given_up:
+            reason = Reason.of(ReasonCode.WORKERS_LOST, count=job.moves, cause=cause)
+            job.settle(JobResult.from_error(WorkerDied(reason)))
         else:
             self._fill()
 
-    def _take_back(self, worker: Worker, reason: str, counted: bool) -> None:
-        for job in list(worker.out.values()):
-            if job.running is not None:
-                self._network.forget(job.running)
-            self._move(job, job.turn, reason, counted)
+    def _reassign_all(self, worker: WorkerRecord, cause: str, counts: bool) -> None:
+        for job in list(worker.jobs.values()):
+            if job.remote is not None:
+                self._network.cancel(job.remote)
+            self._reassign(job, job.attempt, cause, counts)
 
-    def _end_overdue(self, passed_s: float) -> None:
-        """Fail what a worker that is there has not answered; time without it does not count."""
-        limit_s = self._terms.answer_limit_s
+    def _fail_overdue(self, passed_s: float) -> None:
+        """Fail jobs that a connected worker has not answered; time without it does not count."""
+        limit_s = self._requirements.answer_limit_s
         with self._lock:
-            out = [
-                (job, worker) for worker in self._workers.values() for job in worker.out.values()
+            assigned = [
+                (job, worker) for worker in self._workers.values() for job in worker.jobs.values()
             ]
-            for job, _ in out:
+            for job, _ in assigned:
                 job.waited_s += passed_s
-            overdue = [(job, worker) for job, worker in out if job.waited_s > limit_s]
+            overdue = [(job, worker) for job, worker in assigned if job.waited_s > limit_s]
             silent = {worker.address: worker for _, worker in overdue}
             for worker in silent.values():
-                # It gets nothing more until it speaks.
-                worker.state, worker.reason = "asked", f"silent for {limit_s:.0f} s"
+                # It gets no more jobs until its handshake.
+                worker.state = WorkerState.CONNECTING
+                worker.reason = f"no answer for {limit_s:.0f} s"
         for job, worker in overdue:
-            if job.running is not None:
-                self._network.forget(job.running)
-            message = f"no answer from {worker.address} within {limit_s:.0f} s"
-            self._answer(job, job.turn, JobResult(error="WorkerDied", message=message))
+            if job.remote is not None:
+                self._network.cancel(job.remote)
+            reason = Reason(
+                ReasonCode.TIMEOUT, f"no answer from {worker.address} within {limit_s:.0f} s"
+            )
+            self._finish(job, job.attempt, JobResult.from_error(WorkerDied(reason)))
         for worker in silent.values():
             log.warning("worker_silent", worker=worker.address, seconds=limit_s)
-            self._ask(worker)
+            self._request_handshake(worker)

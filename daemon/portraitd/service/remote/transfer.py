@@ -1,4 +1,4 @@
-"""Sending a file to a worker that does not see it: in pieces, so that memory is bounded."""
+"""Send a file to a worker that cannot read it itself: in chunks, so that memory is bounded."""
 
 from __future__ import annotations
 
@@ -11,56 +11,57 @@ import structlog
 
 from portraitd.model.errors import FileChanged, WorkerDied
 from portraitd.model.media_file import Slice, Source, Stamp
+from portraitd.model.reasons import Reason, ReasonCode
 from portraitd.service.remote import agent
-from portraitd.service.remote.registry import Worker, WorkerNetwork
+from portraitd.service.remote.registry import WorkerNetwork, WorkerRecord
 
 log = structlog.get_logger(stage="remote_workers")
 
 CHUNK_BYTES = 4 << 20
 
-Take = Callable[[int, int, bytes], int]
-"""``take(size, offset, data)`` hands a piece over, and returns how many bytes are held there."""
+SendChunk = Callable[[int, int, bytes], int]
+"""``send_chunk(size, offset, data)`` sends a chunk, and returns how many bytes have arrived."""
 
-MOST_REFUSALS = 3
+MAX_REFUSALS = 3
 
 
-def deliver(
+def send_to_worker(
     network: WorkerNetwork,
-    worker: Worker,
+    worker: WorkerRecord,
     piece: Slice,
     cache_bytes: int,
-    moved: Callable[[], None],
+    on_progress: Callable[[], None],
 ) -> None:
-    """Have a worker hold the file of a slice, sent once however many of its slices wait for it.
+    """Make sure that a worker has the file of a slice, sent once for all of its slices.
 
     Args:
-        network: The way there.
-        worker: Does not see the file itself.
+        network: The connection to the worker.
+        worker: One that cannot read the file itself.
         piece: The slice.
-        cache_bytes: How much of what is sent a worker keeps.
-        moved: Called before each piece and after; what it raises ends the sending.
+        cache_bytes: Size of the worker's cache.
+        on_progress: Called before and after each chunk; what it raises ends the transfer.
 
     Raises:
-        FileChanged: The file is not what it was.
-        StoreError: The worker cannot keep it.
-        WorkerDied: The worker does not take it.
-        WorkersUnavailable: The way there is lost.
+        FileChanged: The file has changed since it was scanned.
+        StoreError: The worker cannot store it.
+        WorkerDied: The worker refuses it.
+        WorkersUnavailable: The connection is lost.
     """
 
-    def take(size: int, offset: int, data: bytes) -> int:
-        moved()
+    def send_chunk(size: int, offset: int, data: bytes) -> int:
+        on_progress()
         arguments = piece.sha256, size, offset, data, cache_bytes
-        held: int = network.call(worker.address, agent.take_chunk, *arguments)
-        moved()
-        return held
+        arrived: int = network.call(worker.address, agent.receive_chunk, *arguments)
+        on_progress()
+        return arrived
 
-    worker.has.add(piece.sha256)
+    worker.cached.add(piece.sha256)
     try:
-        with worker.sending.setdefault(piece.sha256, threading.Lock()):
+        with worker.transfers.setdefault(piece.sha256, threading.Lock()):
             began_s = time.monotonic()
-            sent = send(piece.source, take)
+            sent = send_file(piece.source, send_chunk)
     except BaseException:
-        worker.has.discard(piece.sha256)
+        worker.cached.discard(piece.sha256)
         raise
     if sent:
         log.info(
@@ -72,45 +73,43 @@ def deliver(
         )
 
 
-def send(source: Source, take: Take) -> int:
-    """Send what the other side does not hold yet.
+def send_file(source: Source, send_chunk: SendChunk) -> int:
+    """Send the part of a file that has not arrived yet.
 
     Args:
-        source: The file, which must still be what it was when it was taken.
-        take: Hands over one piece; an empty one asks how much is held.
+        source: The file, with the stamp it must still have.
+        send_chunk: Sends one chunk; an empty one asks how much has arrived.
 
     Returns:
-        How many bytes were sent.
+        Number of bytes sent.
 
     Raises:
-        FileChanged: It was written, replaced or removed.
-        WorkerDied: The other side does not take it.
+        FileChanged: The file was written, replaced or removed.
+        WorkerDied: The receiver refuses it.
     """
     try:
         fd = os.open(source.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
-        raise FileChanged("removed before it could be sent") from None
+        raise FileChanged(Reason.of(ReasonCode.REMOVED)) from None
     try:
-        _expect(source, fd)
+        _require_unchanged(source, fd)
         size = source.stamp.size
-        held, sent, refusals = take(size, 0, b""), 0, 0
-        while held < size:
-            data = os.pread(fd, CHUNK_BYTES, held)
+        arrived, sent, refusals = send_chunk(size, 0, b""), 0, 0
+        while arrived < size:
+            data = os.pread(fd, CHUNK_BYTES, arrived)
             if not data:
-                raise FileChanged("became shorter while it was sent")
-            now_held = take(size, held, data)
+                raise FileChanged(Reason.of(ReasonCode.CHANGED_WHILE_READ))
+            before, arrived = arrived, send_chunk(size, arrived, data)
             sent += len(data)
-            refusals = 0 if now_held > held else refusals + 1
-            if refusals > MOST_REFUSALS:
-                raise WorkerDied("the worker does not take the file")
-            held = now_held
-        _expect(source, fd)
+            refusals = 0 if arrived > before else refusals + 1
+            if refusals > MAX_REFUSALS:
+                raise WorkerDied(Reason.of(ReasonCode.FILE_REFUSED, count=refusals))
+        _require_unchanged(source, fd)
         return sent
     finally:
         os.close(fd)
 
 
-def _expect(source: Source, fd: int) -> None:
-    facts = os.fstat(fd)
-    if Stamp.of(facts) != source.stamp:
-        raise FileChanged("written or replaced while it was sent")
+def _require_unchanged(source: Source, fd: int) -> None:
+    if Stamp.of(os.fstat(fd)) != source.stamp:
+        raise FileChanged(Reason.of(ReasonCode.CHANGED_WHILE_READ))
