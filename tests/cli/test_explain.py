@@ -13,6 +13,8 @@ from portraitd.model.media_file import FileState, Stamp
 from portraitd.store.files import INBOX
 from support.home import Home
 
+IGNORED = "ignored: ignored because of its name (hidden, temporary or system file)"
+
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
@@ -21,7 +23,7 @@ def home(tmp_path: Path) -> Home:
 
 def said(home: Home, path: Path | str) -> dict[str, str]:
     """What is said, by its first word; the first line is the path."""
-    lines = list(explain(home.settings, Path(path)))[1:]
+    lines = list(explain(home.settings, Path(path)).lines())[1:]
     return {
         line.partition(" ")[0]: line.partition(" ")[2].strip() for line in lines if line[0] != " "
     }
@@ -29,7 +31,7 @@ def said(home: Home, path: Path | str) -> dict[str, str]:
 
 def steps(home: Home, path: Path | str) -> list[str]:
     """The states of the history."""
-    return [line.split()[2] for line in explain(home.settings, Path(path)) if line.startswith("  ")]
+    return [step.state for step in explain(home.settings, Path(path)).history]
 
 
 def test_a_file_is_explained_from_drop_to_done(home: Home, nobody: Path) -> None:
@@ -37,19 +39,19 @@ def test_a_file_is_explained_from_drop_to_done(home: Home, nobody: Path) -> None
     with home.opened() as service:
         home.tick(service)
         place = home.drop(nobody, "clip.mp4")
-        assert "unknown: not looked at yet" == said(home, place)["state"]
+        assert "unknown: not scanned yet" == said(home, place)["state"]
         home.tick(service)
-        assert "waiting: still being written?" == said(home, place)["state"]
-        assert "taken when it has stood still for 2 s" == said(home, place)["next"]
+        assert "waiting: waiting until the file stops changing" == said(home, place)["state"]
+        assert "processed once unchanged for 2 s" == said(home, place)["next"]
         home.run_until_idle(service)
         found = said(home, place)
 
     assert "done" == found["state"]
-    assert "video, 6.0 s, 64x48, 1 of 1 slices done, 0 faces" in found["content"]
-    assert "nothing; a changed file is taken anew" == found["next"]
+    assert "video, 6.0 s, 64x48, 1 of 1 slice done, 0 faces" in found["content"]
+    assert "nothing; the file is processed again if it changes" == found["next"]
     assert ["waiting", "ready", "probing", "encoding", "done"] == steps(home, place)
     place.write_bytes(b"another")
-    assert said(home, place)["next"].startswith("it has changed since")
+    assert said(home, place)["next"].startswith("the file has changed")
 
 
 def test_a_file_that_is_not_whole_says_what_is_missing(home: Home, nobody: Path) -> None:
@@ -61,16 +63,16 @@ def test_a_file_that_is_not_whole_says_what_is_missing(home: Home, nobody: Path)
 
     found = said(home, "clip.mp4")
 
-    assert found["state"].startswith("waiting: not whole yet: ")
-    assert found["next"].endswith("as it is after 600 s without change")
+    assert found["state"].startswith("waiting: incomplete: ")
+    assert found["next"].endswith("as it is once unchanged for 600 s")
 
 
 @pytest.mark.parametrize(
     ("name", "content", "state"),
     [
-        ("text.mp4", b"hello\n" * 100, "failed: text, not a video or photo"),
-        (".hidden.mp4", b"x", "ignored: its name says that it is hidden, temporary or litter"),
-        ("clip.mp4.part", b"x", "ignored: its name says that it is hidden, temporary or litter"),
+        ("text.mp4", b"hello\n" * 100, "failed: a text file, not a video or photo"),
+        (".hidden.mp4", b"x", IGNORED),
+        ("clip.mp4.part", b"x", IGNORED),
     ],
 )
 def test_what_is_not_processed_says_why(home: Home, name: str, content: bytes, state: str) -> None:
@@ -92,7 +94,7 @@ def test_a_duplicate_says_of_what(home: Home, nobody: Path) -> None:
 
 def test_a_path_elsewhere_is_explained_too(home: Home, tmp_path: Path, nobody: Path) -> None:
     """Somebody may look in the wrong place."""
-    assert "does not lie in the inbox" in said(home, nobody)["state"]
+    assert "not in the inbox" in said(home, nobody)["state"]
     assert "no such file" in said(home, tmp_path / "none.mp4")["state"]
     with home.opened() as service:
         service.admission.leave_inbox()
@@ -106,14 +108,14 @@ def test_an_inbox_without_its_marker_is_the_reason(home: Home, nobody: Path) -> 
     home.run()
     (home.inbox / MARKER).unlink()
 
-    assert "is the share mounted?" in said(home, "clip.mp4")["but"]
+    assert "the share is probably not mounted" in said(home, "clip.mp4")["but"]
 
 
 def test_a_name_that_is_not_text_is_explained(home: Home, nobody: Path) -> None:
     """As it is printed everywhere else."""
     place = home.drop(nobody, os.fsdecode(b"\xff.mp4"))
 
-    assert "\\xff.mp4" in next(iter(explain(home.settings, place)))
+    assert "\\xff.mp4" in explain(home.settings, place).path
 
 
 def test_the_history_of_a_file_is_bounded(home: Home) -> None:

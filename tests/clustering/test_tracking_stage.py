@@ -11,12 +11,15 @@ from structlog.testing import capture_logs
 
 from portraitd.clustering.tracking_stage import TrackingStage
 from portraitd.model.errors import StoreError, WorkerDied
+from portraitd.model.reasons import Reason, ReasonCode
 from portraitd.model.stage import Now
 from portraitd.store.database import Database
 from portraitd.workers.pool import InlineExecutor
 from support.clock import at
 from support.held_executor import Held
 from support.store import ENCODER, Store, embedding, slice_faces
+
+DIED = Reason(ReasonCode.WORKER_DIED, "died")
 
 
 @pytest.fixture
@@ -251,7 +254,7 @@ def test_a_video_with_more_faces_meanwhile_is_tracked_again(store: Store, held: 
     assert first
     assert second
     store.slice_queue.record(first, slice_faces(embedding(1)), ENCODER, 5.0)
-    store.slice_queue.lose(second, "died", 1, 6.0)
+    store.slice_queue.lose(second, DIED, 1, 6.0)
     stage = tracker(store, held)
     stage.tick(at(10.0))
     store.slice_queue.retry(11.0)

@@ -100,7 +100,7 @@ def test_what_is_written_on_the_other_side_of_a_mount_is_found(tmp_path: Path) -
         assert {"done": 1} == daemon.status()["files"]
 
         break_it()
-        daemon.wait_for("inbox_away")
+        daemon.wait_for("inbox_unavailable")
 
         assert {"done": 1} == daemon.status()["files"]
         assert 0 == daemon.stop(signal.SIGTERM)

@@ -187,7 +187,7 @@ def test_what_is_no_regular_file_is_never_read(
     path.unlink()
     make(path)
 
-    with pytest.raises(UnsafeFile, match=r"regular file"):
+    with pytest.raises(UnsafeFile, match="not a regular file|a symbolic link"):
         if read is probe:
             probe(source)
         else:
@@ -219,9 +219,9 @@ def test_a_removed_file_is_a_change(tmp_path: Path, nobody: Path) -> None:
     source = source_of(path)
     path.unlink()
 
-    with pytest.raises(FileChanged, match="removed"):
+    with pytest.raises(FileChanged, match="the file was removed or renamed"):
         probe(source)
-    with pytest.raises(FileChanged, match="removed"):
+    with pytest.raises(FileChanged, match="the file was removed or renamed"):
         list(SampledFrames(source, MediaKind.VIDEO, 0.0, math.inf, 1.0))
 
 
@@ -253,9 +253,13 @@ def test_a_file_changed_since_it_was_taken_is_not_read(
     source = source_of(path)
     change(path)
 
-    with pytest.raises(FileChanged, match="written or replaced"):
+    with pytest.raises(
+        FileChanged, match="the file was written or replaced while it was being read"
+    ):
         probe(source)
-    with pytest.raises(FileChanged, match="written or replaced"):
+    with pytest.raises(
+        FileChanged, match="the file was written or replaced while it was being read"
+    ):
         list(SampledFrames(source, MediaKind.VIDEO, 0.0, math.inf, 1.0))
 
 
@@ -269,7 +273,9 @@ def test_a_file_written_while_it_is_read_is_noticed_at_the_end(
     next(frames)
     append(path)
 
-    with pytest.raises(FileChanged, match="written or replaced"):
+    with pytest.raises(
+        FileChanged, match="the file was written or replaced while it was being read"
+    ):
         list(frames)
 
 
@@ -308,5 +314,5 @@ def test_a_playlist_reaches_for_no_other_file(
     path = tmp_path / name
     path.write_text(PLAYLISTS[kind].format(other=others[way]))
 
-    with pytest.raises(VideoError, match=r"a playlist|text, not a video"):
+    with pytest.raises(VideoError, match=r"a playlist|a text file, not a video"):
         probe(source_of(path))

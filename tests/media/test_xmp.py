@@ -179,7 +179,9 @@ def test_a_portrait_that_others_wrote_to_is_known(root: Path, change: list[str])
     before = moved.read_bytes()
     tree = PeopleTree(root, store="store-a")
 
-    assert [AssignFaces((1,), 2)] == tree.edits(known(person(1, 1), person(2, 2), unsorted=[3]))
+    assert [AssignFaces((1,), 2)] == tree.read_edits(
+        known(person(1, 1), person(2, 2), unsorted=[3])
+    )
 
     done = tree.publish([person(2, 1, 2)], [face(3)], picture_of, {})
     assert "person-0002/somebody.jpg" == done.portraits[1]
@@ -242,7 +244,7 @@ def test_a_portrait_without_a_mark_is_known_by_its_bytes(tmp_path: Path) -> None
     (root / "person-0001/000001.jpg").rename(root / "person-0002/x.jpg")
 
     people = known(person(1, 1, 2), person(2, 3))
-    assert [AssignFaces((1,), 2)] == PeopleTree(root).edits(people)
+    assert [AssignFaces((1,), 2)] == PeopleTree(root).read_edits(people)
 
 
 def test_random_bytes_cost_no_time(tmp_path: Path) -> None:

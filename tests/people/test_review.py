@@ -18,6 +18,7 @@ from portraitd.model.edit import (
     SplitPerson,
 )
 from portraitd.model.errors import MassDisappearance, PublishError
+from portraitd.model.reasons import Reason, ReasonCode
 from portraitd.model.stage import Now
 from portraitd.people.review import Review
 from portraitd.people.tree.diff import RecordedState
@@ -208,7 +209,8 @@ def test_a_mass_disappearance_is_kept_until_it_is_over(desk: Desk) -> None:
     for steady_s in (0.0, 1.0, 5.0):
         with pytest.raises(MassDisappearance):
             desk.at(steady_s)
-    assert {"review": "3 of 4 portraits are gone"} == desk.troubles.all()
+    blocked = desk.troubles.all()["review"]
+    assert Reason(ReasonCode.PORTRAITS_DISAPPEARED, "3 of 4 portraits are gone") == blocked
     assert 1 == desk.tree.readings
 
     desk.tree.error = None

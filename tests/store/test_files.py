@@ -10,11 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portraitd.model.media_file import FileState, Stamp
+from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
 from portraitd.store.database import Database
 from portraitd.store.files import INBOX, display_path
 from support.store import Store, slice_faces, video_facts
 
 LATIN = Path(os.fsdecode(b"folder/caf\xe9 \xff.mp4"))
+
+EMPTY = Reason.of(ReasonCode.EMPTY)
 
 
 @pytest.fixture
@@ -25,11 +28,11 @@ def store(tmp_path: Path) -> Store:
 def test_a_noted_file_comes_back_as_it_is(store: Store) -> None:
     """Path, stamp, state and reason."""
     stamp = Stamp(10, 1_700_000_000_123_456_789, 77)
-    file_id = store.files.note(INBOX, Path("a/b.mp4"), stamp, FileState.WAITING, 5.0, "why")
+    file_id = store.files.note(INBOX, Path("a/b.mp4"), stamp, FileState.WAITING, 5.0, EMPTY)
 
     known = store.files.get(file_id)
 
-    assert (Path("a/b.mp4"), stamp, FileState.WAITING, "why", 0, None) == (
+    assert (Path("a/b.mp4"), stamp, FileState.WAITING, EMPTY, 0, None) == (
         known.path, known.stamp, known.state, known.reason, known.attempts, known.video_id
     )  # fmt: skip
     assert {Path("a/b.mp4"): known} == store.files.below(INBOX)
@@ -190,13 +193,13 @@ def test_a_replaced_file_leaves_a_video_that_is_done(store: Store) -> None:
 def test_only_files_without_a_video_are_retried_as_files(store: Store) -> None:
     """The others have slices to retry."""
     text = store.file("text.mp4")
-    store.files.move_on(text.id, FileState.FAILED, 2.0, "no media")
+    store.files.move_on(text.id, FileState.FAILED, 2.0, EMPTY)
     done = store.file("done.mp4", FileState.DONE)
 
     count = store.files.retry(5.0)
 
     assert 1 == count
-    assert (FileState.READY, "", 0) == (
+    assert (FileState.READY, NO_REASON, 0) == (
         store.files.get(text.id).state,
         store.files.get(text.id).reason,
         store.files.get(text.id).attempts,

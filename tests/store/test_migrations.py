@@ -11,11 +11,14 @@ import pytest
 from portraitd.clustering.grouping_methods import make_method
 from portraitd.config import GroupingSettings
 from portraitd.model.media_file import FileState
+from portraitd.model.reasons import Reason, ReasonCode
 from portraitd.store.database import FILE_NAME, Database, newest_schema
 from portraitd.store.publications import Publication, Publications
 from portraitd.workers.pool import InlineExecutor
 from support.old_schemas import COPIED, column_of_today, first_store, table_of_today
 from support.store import ENCODER, Store, embedding, slice_faces
+
+DIED = Reason(ReasonCode.WORKER_DIED, "died")
 
 
 def content(path: Path) -> dict[str, list[dict[str, object]]]:
@@ -24,6 +27,7 @@ def content(path: Path) -> dict[str, list[dict[str, object]]]:
         db.row_factory = sqlite3.Row
         new = {"track_id", "tracked", "locked", "split_from", "hidden", "rank", "ignored"}
         new |= {"ledger_id", "replaces", "frozen", "confidence", "priority", "content_size"}
+        new.add("reason_code")
         present = {row[0] for row in db.execute("select name from sqlite_master")}
         return {
             table: [
@@ -56,7 +60,7 @@ def old(tmp_path: Path) -> Path:
         assert second
         store.slice_queue.record(first, slice_faces(bob), ENCODER, 50.0)
         if name == "failed.mp4":
-            store.slice_queue.lose(second, "died", 1, 51.0)
+            store.slice_queue.lose(second, DIED, 1, 51.0)
     store.file("text.txt", FileState.FAILED)
     store.database.execute("pragma wal_checkpoint(truncate)")
     store.database.close()

@@ -72,7 +72,7 @@ def test_the_whole_takes_the_place_of_its_beginning(
     assert {row["id"] for row in early} <= {row["id"] for row in home.rows("faces")}
     assert_sound(home.settings)
     if name != "clip.mp4":
-        assert f"the beginning of {name}" == home.reasons()["clip.mp4"]
+        assert f"partial copy of {name}" == home.reasons()["clip.mp4"]
 
 
 def test_what_was_decided_on_a_beginning_holds_for_its_whole(home: Home, whole: bytes) -> None:
@@ -158,7 +158,7 @@ def test_a_beginning_that_comes_after_its_whole_is_a_duplicate(home: Home, whole
     home.drop(beginning(whole), "partial.mp4")
     home.run()
 
-    assert ("duplicate", "the beginning of clip.mp4") == (
+    assert ("duplicate", "partial copy of clip.mp4") == (
         home.states()["partial.mp4"],
         home.reasons()["partial.mp4"],
     )

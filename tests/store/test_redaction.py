@@ -41,7 +41,8 @@ def test_a_copy_that_was_broken_off_is_forgotten_with_its_whole(tmp_path: Path) 
     eraser.erase(ErasureScope("person", (face,)), START_S)
     store.database.execute(
         """
-        insert into partial_copies values
+        insert into partial_copies (sha256, video_id, content_size, duration_s, fps, reason)
+        values
             ('sha 0', 1, 10, 5.0, 25.0, ''), ('sha 1b', 2, 9, 5.0, 25.0, '')
         """
     )

@@ -11,11 +11,21 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from portraitd.model.media_file import FileState, MediaFacts, MediaKind, VideoState
+from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
 from portraitd.store.database import Database
 from portraitd.store.slices import ClaimedSlice, cut
 from support.store import ENCODER, Store, embedding, endless, photo_facts, slice_faces, video_facts
 
 HOUR_S = 3600.0
+
+DIED = Reason(ReasonCode.WORKER_DIED, "died")
+NO_FRAME = Reason(ReasonCode.NO_FRAME_DECODED, "no frame could be decoded")
+CHANGED = Reason.of(ReasonCode.CHANGED_WHILE_READ)
+REMOVED = Reason.of(ReasonCode.REMOVED)
+
+
+def died(attempt: int) -> Reason:
+    return Reason(ReasonCode.WORKER_DIED, f"died {attempt}")
 
 
 @pytest.fixture
@@ -94,21 +104,23 @@ def test_a_known_content_is_a_duplicate(store: Store) -> None:
 
     known = store.files.get(second.id)
     assert FileState.DUPLICATE is state
-    assert ("same content as clip.mp4", first.video_id) == (known.reason, known.video_id)
+    assert ("same content as clip.mp4", first.video_id) == (known.reason.text, known.video_id)
+    assert ReasonCode.DUPLICATE_OF is known.reason.code
     assert 1 == len(jobs(store))
 
 
 def test_a_known_content_that_failed_fails_again(store: Store) -> None:
     """With the reason of the first time, and it is retried with it."""
     store.video(sha256="same")
-    store.slice_queue.reject(claim(store), "no frame could be decoded", 3.0)
+    store.slice_queue.reject(claim(store), NO_FRAME, 3.0)
     second = store.file("copy.mp4")
 
     store.slice_queue.admit(second, video_facts(sha256="same"), 60.0, 4.0)
 
     known = store.files.get(second.id)
     assert FileState.FAILED is known.state
-    assert "same content as clip.mp4, which failed: no frame could be decoded" == known.reason
+    assert "same content as clip.mp4, which failed: no frame could be decoded" == known.reason.text
+    assert ReasonCode.DUPLICATE_OF_FAILED is known.reason.code
     store.slice_queue.retry(5.0)
     assert FileState.ENCODING is store.files.get(second.id).state
 
@@ -190,7 +202,7 @@ def test_the_last_slice_finishes_the_video_and_its_file(store: Store) -> None:
     outcome = store.slice_queue.record(first, slice_faces(embedding(2)), ENCODER, 5.0)
 
     assert outcome
-    assert (VideoState.DONE, "", 2, 5.0) == (
+    assert (VideoState.DONE, NO_REASON, 2, 5.0) == (
         outcome.state,
         outcome.reason,
         outcome.faces,
@@ -234,7 +246,8 @@ def test_a_video_that_ends_early_is_done_with_a_note(store: Store) -> None:
 
     assert outcome
     assert VideoState.DONE is outcome.state
-    assert "only 20.0 s of 60.0 s could be decoded" == outcome.reason
+    assert Reason.of(ReasonCode.PARTLY_DECODED, decoded_s=20.0, duration_s=60.0) == outcome.reason
+    assert "only 20.0 s of 60.0 s could be decoded" == outcome.reason.text
     assert outcome.reason == store.files.get(file.id).reason
 
 
@@ -245,7 +258,7 @@ def test_a_lost_slice_is_tried_again(store: Store) -> None:
     """A worker may die for reasons of its own."""
     store.video()
 
-    outcome = store.slice_queue.lose(claim(store), "SIGSEGV", 3, 4.0)
+    outcome = store.slice_queue.lose(claim(store), DIED, 3, 4.0)
 
     assert outcome is None
     assert [("queued", 1)] == jobs(store)
@@ -255,14 +268,14 @@ def test_after_so_many_attempts_the_video_fails(store: Store) -> None:
     """With the reason of the last time."""
     file = store.video()
     for attempt in (1, 2):
-        assert store.slice_queue.lose(claim(store), f"died {attempt}", 3, 4.0) is None
+        assert store.slice_queue.lose(claim(store), died(attempt), 3, 4.0) is None
 
-    outcome = store.slice_queue.lose(claim(store), "died 3", 3, 5.0)
+    outcome = store.slice_queue.lose(claim(store), died(3), 3, 5.0)
 
     assert outcome
-    assert (VideoState.FAILED, "died 3") == (outcome.state, outcome.reason)
+    assert (VideoState.FAILED, died(3)) == (outcome.state, outcome.reason)
     assert FileState.FAILED is store.files.get(file.id).state
-    assert "died 3" == store.files.get(file.id).reason
+    assert died(3) == store.files.get(file.id).reason
     assert [("failed", 3)] == jobs(store)
 
 
@@ -270,12 +283,12 @@ def test_one_lost_slice_does_not_stop_the_others(store: Store) -> None:
     """The faces of the good ones are kept; the video is closed when all have ended."""
     store.video(slices=2)
     bad, good = claim(store), claim(store)
-    assert store.slice_queue.lose(bad, "died", 1, 4.0) is None
+    assert store.slice_queue.lose(bad, DIED, 1, 4.0) is None
 
     outcome = store.slice_queue.record(good, slice_faces(embedding(1)), ENCODER, 5.0)
 
     assert outcome
-    assert (VideoState.FAILED, "died", 1) == (outcome.state, outcome.reason, outcome.faces)
+    assert (VideoState.FAILED, DIED, 1) == (outcome.state, outcome.reason, outcome.faces)
 
 
 def test_a_content_at_fault_is_not_tried_again(store: Store) -> None:
@@ -283,11 +296,11 @@ def test_a_content_at_fault_is_not_tried_again(store: Store) -> None:
     store.video(slices=3)
     first, second = claim(store), claim(store)
 
-    assert store.slice_queue.reject(first, "no frame", 4.0) is None
+    assert store.slice_queue.reject(first, NO_FRAME, 4.0) is None
     outcome = store.slice_queue.record(second, slice_faces(), ENCODER, 5.0)
 
     assert outcome
-    assert (VideoState.FAILED, "no frame") == (outcome.state, outcome.reason)
+    assert (VideoState.FAILED, NO_FRAME) == (outcome.state, outcome.reason)
     assert store.slice_queue.claim() is None
 
 
@@ -296,14 +309,14 @@ def test_retry_queues_the_failed_slices_only(store: Store) -> None:
     file = store.video(slices=2)
     bad, good = claim(store), claim(store)
     store.slice_queue.record(good, slice_faces(embedding(1)), ENCODER, 4.0)
-    store.slice_queue.lose(bad, "died", 1, 4.0)
+    store.slice_queue.lose(bad, DIED, 1, 4.0)
 
     count = store.slice_queue.retry(5.0)
 
     assert 1 == count
     assert [("queued", 0), ("done", 1)] == jobs(store)
     assert FileState.ENCODING is store.files.get(file.id).state
-    assert "" == store.files.get(file.id).reason
+    assert NO_REASON == store.files.get(file.id).reason
     outcome = store.slice_queue.record(claim(store), slice_faces(embedding(2)), ENCODER, 6.0)
     assert outcome
     assert (VideoState.DONE, 2) == (outcome.state, outcome.faces)
@@ -318,11 +331,11 @@ def test_a_changed_file_forgets_the_video(store: Store) -> None:
     first, second = claim(store), claim(store)
     store.slice_queue.record(first, slice_faces(embedding(1)), ENCODER, 4.0)
 
-    store.slice_queue.forget_changed(second, FileState.GONE, "written while it was read", 5.0)
+    store.slice_queue.forget_changed(second, FileState.GONE, CHANGED, 5.0)
 
     assert 0 == store.faces.count()
     assert [] == jobs(store)
-    assert (FileState.GONE, "written while it was read") == (
+    assert (FileState.GONE, CHANGED) == (
         store.files.get(file.id).state,
         store.files.get(file.id).reason,
     )
@@ -334,7 +347,7 @@ def test_another_name_of_a_changed_file_is_looked_into(store: Store) -> None:
     copy = store.file("copy.mp4")
     store.slice_queue.admit(copy, video_facts(sha256="same"), 60.0, 3.0)
 
-    store.slice_queue.forget_changed(claim(store), FileState.GONE, "removed", 5.0)
+    store.slice_queue.forget_changed(claim(store), FileState.GONE, REMOVED, 5.0)
 
     assert FileState.READY is store.files.get(copy.id).state
 
@@ -344,13 +357,13 @@ def test_late_answers_about_a_forgotten_video_do_nothing(store: Store, way: str)
     """Its other slices were still out; whatever they come to, nobody waits for it."""
     store.video(slices=2)
     first, late = claim(store), claim(store)
-    store.slice_queue.forget_changed(first, FileState.GONE, "removed", 5.0)
+    store.slice_queue.forget_changed(first, FileState.GONE, REMOVED, 5.0)
     answers = {
         "record": lambda: store.slice_queue.record(late, slice_faces(embedding(1)), ENCODER, 6.0),
-        "lose": lambda: store.slice_queue.lose(late, "died", 1, 6.0),
-        "reject": lambda: store.slice_queue.reject(late, "no frame", 6.0),
+        "lose": lambda: store.slice_queue.lose(late, DIED, 1, 6.0),
+        "reject": lambda: store.slice_queue.reject(late, NO_FRAME, 6.0),
         "release": lambda: store.slice_queue.release(late),
-        "forget": lambda: store.slice_queue.forget_changed(late, FileState.GONE, "removed", 6.0),
+        "forget": lambda: store.slice_queue.forget_changed(late, FileState.GONE, REMOVED, 6.0),
     }
 
     assert answers[way]() is None
@@ -364,13 +377,13 @@ def test_late_answers_never_hit_another_video(store: Store, way: str) -> None:
     """The number of a forgotten slice is not given to another one."""
     store.video(slices=2)
     first, late = claim(store), claim(store)
-    store.slice_queue.forget_changed(first, FileState.GONE, "removed", 5.0)
+    store.slice_queue.forget_changed(first, FileState.GONE, REMOVED, 5.0)
     store.video("other.mp4", slices=2)
     claim(store), claim(store)
     answers = {
         "record": lambda: store.slice_queue.record(late, slice_faces(embedding(1)), ENCODER, 6.0),
-        "lose": lambda: store.slice_queue.lose(late, "died", 1, 6.0),
-        "reject": lambda: store.slice_queue.reject(late, "no frame", 6.0),
+        "lose": lambda: store.slice_queue.lose(late, DIED, 1, 6.0),
+        "reject": lambda: store.slice_queue.reject(late, NO_FRAME, 6.0),
         "release": lambda: store.slice_queue.release(late),
     }
 

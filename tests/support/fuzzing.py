@@ -22,6 +22,7 @@ from structlog.testing import capture_logs
 
 from portraitd.config import Settings
 from portraitd.model.media_file import FileState
+from portraitd.model.reasons import Reason, ReasonCode
 from portraitd.model.stage import Now
 from portraitd.service.daemon import open_service
 from portraitd.service.wakeup import Doorbell
@@ -35,6 +36,16 @@ CONTROL = "good-"
 CONTROL_EVERY = 25
 
 Mutation = Callable[[bytearray, random.Random], bytearray]
+
+WORKER_FAULTS = (
+    ReasonCode.WORKER_DIED,
+    ReasonCode.WORKER_EXITED,
+    ReasonCode.WORKER_KILLED,
+    ReasonCode.CPU_LIMIT,
+    ReasonCode.OUT_OF_MEMORY,
+    ReasonCode.TIMEOUT,
+    ReasonCode.INVALID_RESULT,
+)
 
 
 def truncate(data: bytearray, chance: random.Random) -> bytearray:
@@ -183,20 +194,21 @@ def run(folder: Path, home: Path, limit_s: float) -> Outcome:
         for line in logs:
             if line["event"] == "slice_lost":
                 outcome.deaths[videos[line["video"]]] += 1
-            elif line["event"] in ("file_ready", "file_failed") and "worker" in line["reason"]:
+            elif line.get("reason_code") in WORKER_FAULTS and line["event"].startswith("file_"):
                 outcome.deaths[line["path"]] += 1
     outcome.seconds = time.monotonic() - began_s
     return outcome
 
 
-def _judge(name: str, state: FileState, reason: str, outcome: Outcome) -> None:
+def _judge(name: str, state: FileState, reason: Reason, outcome: Outcome) -> None:
     outcome.states[state] += 1
     if state is FileState.FAILED:
-        outcome.reasons["".join(sign for sign in reason if not sign.isdigit())] += 1
+        outcome.reasons["".join(sign for sign in reason.text if not sign.isdigit())] += 1
     accepted = state is FileState.DONE or (
         state in (FileState.FAILED, FileState.DUPLICATE) and bool(reason)
     )
-    if not accepted or "unexpected" in reason or (name.startswith(CONTROL) and state != "done"):
+    is_unexpected = reason.code is ReasonCode.UNEXPECTED_ERROR
+    if not accepted or is_unexpected or (name.startswith(CONTROL) and state != "done"):
         outcome.unaccepted[name] = f"{state}: {reason}"
 
 

@@ -164,13 +164,13 @@ def _text(data: bytes) -> bytes:
 
 BAD_CONTENTS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "empty": (lambda data: b"", "empty"),
-    "text": (_text, "text, not a video or photo"),
-    "truncated": (lambda data: data[: len(data) // 2], "cut off"),
-    "sound-wave": (lambda data: sound_wave(), "sound without pictures"),
-    "sound-track": (without_picture, "no pictures were found"),
+    "text": (_text, "a text file, not a video or photo"),
+    "truncated": (lambda data: data[: len(data) // 2], "incomplete"),
+    "sound-wave": (lambda data: sound_wave(), "an audio file without pictures"),
+    "sound-track": (without_picture, "the file contains no pictures"),
     "photo-cut-off": (
         lambda data: b"\xff\xd8\xff\xe0" + b"\0" * 40,
-        "photo that cannot be decoded",
+        "the photo could not be decoded",
     ),
 }
 """By name: how to make it from a good MP4 clip, and what its reason says."""

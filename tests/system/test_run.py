@@ -141,7 +141,7 @@ def test_bad_files_harm_nobody(day: Day) -> None:
     failed = [line for line in day.log if line["event"] == "file_failed"]
 
     assert {"failed": BAD_FILES, "done": 2} == day.status["files"]
-    assert BAD_FILES == len({reason for _, reason in day.status["problems"]})
+    assert BAD_FILES == len({one["reason"] for one in day.status["problems"]})
     assert BAD_FILES == len(failed)
     assert all(line["reason"] for line in failed)
 
