@@ -354,7 +354,7 @@ def test_forgetting_waits_for_a_set_that_is_being_built(home: Home) -> None:
             service.erasure.answer("person", "1", START_S + 2000.0)
             home.tick(service)
             assert service.erasure.pending
-            assert "being built" in service.blocked
+            assert "being built" in service.blocked.text
         home.run_until_idle(service)
 
     assert {} == surviving(home, secrets)

@@ -1,4 +1,4 @@
-"""When to group the faces into people again, and putting the result in force."""
+"""Decide when to group faces into people again, and record the result."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import structlog
 
 from portraitd.clustering.grouping_methods import GroupingMethod
 from portraitd.config import GroupingSettings
-from portraitd.model.errors import StoreError
+from portraitd.model.errors import StoreError, code_of
+from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
 from portraitd.model.stage import BackOff, Now, Stage
 from portraitd.store.people import People
 
@@ -28,15 +29,15 @@ def is_due(
 
 
 class GroupingStage(Stage):
-    """Groups everything stored, in a worker, and records who is who.
+    """Groups all stored faces in a worker, and records the person of each.
 
     Args:
-        people: Where the result goes.
-        method: How faces become people.
-        ring: Called, from any thread, when a grouping has come back.
-        pace: When: ``settle_s`` seconds after the last new face, once nothing is left to
-            encode; after ``max_wait_s`` while there is.
-        is_working: Returns whether more faces are on their way.
+        people: Where the result is recorded.
+        method: How faces are grouped.
+        wake: Called, from any thread, when a result has arrived.
+        pace: When to group: ``settle_s`` seconds after the last new face if nothing is left to
+            encode, and at the latest ``max_wait_s`` after the first.
+        is_working: Returns whether more faces are being encoded.
     """
 
     phase = "grouping"
@@ -52,7 +53,7 @@ class GroupingStage(Stage):
     ) -> None:
         self._people = people
         self._method = method
-        self._ring = wake
+        self._wake = wake
         self._pace = pace
         self._running: Future[Any] | None = None
         self._began_s = 0.0
@@ -60,30 +61,30 @@ class GroupingStage(Stage):
         self._back_off = BackOff(BACK_OFF_S)
         self._stale_since_s: float | None = None
         self._is_forced = False
-        self._blocked = ""
+        self._blocked = NO_REASON
         self._was_forced = False
 
     def force(self) -> None:
-        """Group everything from the beginning at the next turn, whether it is due or not."""
+        """Group everything from scratch at the next tick, whether it is due or not."""
         self._is_forced = True
 
     @property
     def pending(self) -> bool:
-        """Whether there is something that the grouping in force does not know."""
+        """Return whether faces or edits are waiting for a grouping."""
         return self._is_forced or self._running is not None or self._method.arrivals().stale
 
     @property
-    def blocked(self) -> str:
+    def blocked(self) -> Reason:
         """Return why the last grouping failed; empty if it did not."""
         return self._blocked
 
     @property
     def running(self) -> bool:
-        """Whether a worker groups just now."""
+        """Return whether a worker is grouping now."""
         return self._running is not None
 
     def tick(self, now: Now) -> None:
-        """Begin a grouping that is due, and record one that has come back."""
+        """Submit a grouping if it is due, and record a result that has arrived."""
         if self._running is None and self._is_due(now):
             self._began_s = now.wall_s
             self._stale_since_s = None
@@ -91,23 +92,23 @@ class GroupingStage(Stage):
             last = None if self._is_forced else self._people.last_grouping_run()
             self._running = self._method.begin(last)
             self._is_forced = False
-            self._running.add_done_callback(lambda _: self._ring())
+            self._running.add_done_callback(lambda _: self._wake())
         if self._running is not None and self._running.done():
-            if self._method.overtaken():
+            if self._method.is_superseded():
                 self._discard()
             else:
                 self._record(self._running, now)
             self._running = None
 
     def _discard(self) -> None:
-        """What people said while it was out is in force; an answer without it would undo that."""
+        """Drop a result that would undo edits made while the grouping was running."""
         last = self._people.last_grouping_run()
-        self._method.tidy(last.snapshot if last else "")
+        self._method.clean_up(last.snapshot if last else "")
         self._is_forced |= self._was_forced
         log.info("grouping_superseded")
 
     def release(self) -> None:
-        """Forget a grouping that is out: the old people stay in force."""
+        """Drop the running grouping; the current people are kept."""
         self._running = None
 
     def _is_due(self, now: Now) -> bool:
@@ -122,8 +123,8 @@ class GroupingStage(Stage):
             return False
         if self._stale_since_s is None or now_s < self._stale_since_s:
             self._stale_since_s = now_s
-        # Tracks of old videos are new all the same: they wait from when they came, or a store
-        # that is being given its tracks would be grouped at every turn.
+        # New tracks of old videos wait from the time they were added; otherwise a database whose
+        # tracks are being built would be grouped at every tick.
         oldest_s = max(new.oldest_s, self._stale_since_s)
         return is_due(new.newest_s, oldest_s, now_s, working, self._pace)
 
@@ -133,16 +134,20 @@ class GroupingStage(Stage):
         except StoreError:
             raise
         except Exception as error:
-            # The old people stay in force; the next turn after the pause tries again.
+            # The current people are kept; the next tick after the pause tries again.
             self._back_off.start(now)
-            self._blocked = f"the grouping failed: {error}"
-            log.error("grouping_failed", reason=f"{type(error).__name__}: {error}")
+            self._blocked = Reason.of(ReasonCode.GROUPING_FAILED, error=error)
+            log.error(
+                "grouping_failed",
+                reason=f"{type(error).__name__}: {error}",
+                reason_code=code_of(error),
+            )
             last = self._people.last_grouping_run()
-            self._method.tidy(last.snapshot if last else "")
+            self._method.clean_up(last.snapshot if last else "")
             return
         grouping_run = self._people.record(grouped, now.wall_s - self._began_s, now.wall_s)
-        self._method.tidy(grouping_run.snapshot)
-        self._blocked = ""
+        self._method.clean_up(grouping_run.snapshot)
+        self._blocked = NO_REASON
         say = log.error if grouping_run.names_lost or grouping_run.violations else log.info
         say(
             "grouping_finished",
@@ -153,7 +158,7 @@ class GroupingStage(Stage):
             unassigned=grouping_run.unassigned,
             churn=grouping_run.churn,
             names_lost=grouping_run.names_lost,
-            one_person_twice_in_a_frame=grouping_run.violations,
-            put_there_by_people=grouping_run.forced,
+            cannot_link_violations=grouping_run.violations,
+            violations_by_user_edits=grouping_run.forced,
             seconds=round(grouping_run.seconds, 2),
         )

@@ -11,7 +11,8 @@ import structlog
 
 from portraitd.clustering import grouping_jobs
 from portraitd.clustering.grouping_jobs import TrackConstraints, VideoTracks
-from portraitd.model.reasons import Reason, ReasonCode
+from portraitd.model.errors import code_of
+from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
 from portraitd.model.stage import BackOff, Now, Stage
 from portraitd.store.tracks import Indices, TrackStore
 
@@ -51,10 +52,10 @@ class TrackingStage(Stage):
         self._failures: Counter[int] = Counter()
         self._pauses: dict[int, BackOff] = {}
         self._given_up: set[int] = set()
-        self._blocked = ""
+        self._blocked = NO_REASON
 
     @property
-    def blocked(self) -> str:
+    def blocked(self) -> Reason:
         """Return why tracking the last video failed; empty if it did not."""
         return self._blocked
 
@@ -94,9 +95,9 @@ class TrackingStage(Stage):
         try:
             found = done.result()
         except Exception as error:
-            self._handle_failure(f"{type(error).__name__}: {error}", now)
+            self._handle_failure(error, now)
             return
-        self._blocked = ""
+        self._blocked = NO_REASON
         kept = self._tracks.record(
             self._video_id,
             self._face_ids,
@@ -108,14 +109,20 @@ class TrackingStage(Stage):
         if kept:
             log.info("video_tracked", video=self._video_id, tracks=len(found.summary.faces))
 
-    def _handle_failure(self, reason: str, now: Now) -> None:
+    def _handle_failure(self, error: Exception, now: Now) -> None:
         """Schedule another attempt; the current people are kept."""
-        video = self._video_id
+        video, reason = self._video_id, f"{type(error).__name__}: {error}"
         self._failures[video] += 1
         self._pauses.setdefault(video, BackOff(BACK_OFF_S)).start(now)
-        self._blocked = f"tracking the faces of video {video} failed: {reason}"
-        log.error("tracking_failed", video=video, attempt=self._failures[video], reason=reason)
+        self._blocked = Reason.of(ReasonCode.TRACKING_PAUSED, video=video, error=reason)
+        log.error(
+            "tracking_failed",
+            video=video,
+            attempt=self._failures[video],
+            reason=reason,
+            reason_code=code_of(error),
+        )
         if self._failures[video] == 2 * self._attempts:
             self._given_up.add(video)
             self._tracks.record_failure(video, Reason.of(ReasonCode.TRACKING_FAILED, error=reason))
-            log.error("tracking_given_up", video=video, reason=reason)
+            log.error("tracking_given_up", video=video, reason=reason, reason_code=code_of(error))

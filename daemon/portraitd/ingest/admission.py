@@ -37,7 +37,7 @@ class Admission(Stage):
         inbox_dir: The folder into which people drop files.
         settings: How long a file must not have changed, how often to scan, and what to do with
             a done file.
-        share_error: Returns why the inbox must not even be touched; empty if it may be.
+        share_error: Returns why the inbox must not even be touched; ``NO_REASON`` if it may be.
     """
 
     phase = "faces"
@@ -47,7 +47,7 @@ class Admission(Stage):
         files: Files,
         inbox_dir: Path,
         settings: InboxSettings,
-        share_error: Callable[[], str] = lambda: "",
+        share_error: Callable[[], Reason] = lambda: NO_REASON,
     ) -> None:
         self._files = files
         self._inbox_dir = inbox_dir
@@ -104,9 +104,9 @@ class Admission(Stage):
         return path.is_relative_to(self._inbox_dir) and self.is_unavailable
 
     @property
-    def blocked(self) -> str:
-        """Return why the inbox cannot be scanned; empty if it can."""
-        return self._share_error() or self._unavailable.text
+    def blocked(self) -> Reason:
+        """Return why the inbox cannot be scanned; ``NO_REASON`` if it can."""
+        return self._share_error() or self._unavailable
 
     def tick(self, now: Now) -> None:
         """Scan the inbox if that is due."""

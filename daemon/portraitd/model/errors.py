@@ -137,3 +137,8 @@ class ForeignTree(PublishError):
     """The people tree belongs to another store."""
 
     code = ReasonCode.TREE_OF_ANOTHER_STORE
+
+
+def code_of(error: BaseException) -> ReasonCode:
+    """Return the reason code of an error, also of one that portraitd did not define."""
+    return error.reason.code if isinstance(error, PortraitdError) else ReasonCode.UNEXPECTED_ERROR

@@ -78,6 +78,7 @@ class ReasonCode(StrEnum):
     FILE_REFUSED = "file_refused"
     WORKERS_LOST = "workers_lost"
     WORKERS_UNAVAILABLE = "workers_unavailable"
+    TRACKING_PAUSED = "tracking_paused"
     TRACKING_FAILED = "tracking_failed"
     GROUPING_FAILED = "grouping_failed"
 
@@ -215,7 +216,10 @@ _TEXTS = {
     ReasonCode.INVALID_RESULT: "invalid result from worker: {error}",
     ReasonCode.FILE_REFUSED: "the worker refused the file {count} times in a row",
     ReasonCode.WORKERS_LOST: "{count} workers were lost while they ran the job, the last: {cause}",
+    ReasonCode.TRACKING_PAUSED: "tracking the faces of video {video} failed: {error}",
     ReasonCode.TRACKING_FAILED: "faces could not be tracked ({error}); they stay unassigned",
+    ReasonCode.GROUPING_FAILED: "grouping failed: {error}",
+    ReasonCode.SHARE_NOT_RESPONDING: "{folder}: the share does not respond",
     ReasonCode.INBOX_UNAVAILABLE: "{inbox}: {cause}",
     ReasonCode.INBOX_MARKER_MISSING: (
         "the inbox marker {marker} is missing: the share is probably not mounted. If {inbox} is "

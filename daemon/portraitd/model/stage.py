@@ -7,6 +7,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal, Self
 
+from portraitd.model.reasons import NO_REASON, Reason
+
 Phase = Literal["faces", "grouping", "folders", "idle", "stopped"]
 """What the service is doing, in a word; the pages and the progress bar have a text for each."""
 
@@ -57,9 +59,9 @@ class Stage(ABC):
         return False
 
     @property
-    def blocked(self) -> str:
-        """Return why the stage cannot go on; empty if it can."""
-        return ""
+    def blocked(self) -> Reason:
+        """Return why the stage cannot go on; ``NO_REASON`` if it can."""
+        return NO_REASON
 
     def release(self) -> None:  # noqa: B027 - most stages have no job out
         """Give back the jobs that are out; the next start does them again."""

@@ -66,14 +66,14 @@ def _wind_down(service: Service, doorbell: Doorbell) -> None:
         try:
             service.dispatcher.collect(Now.read())
         except StoreError as error:
-            log.error("blocked", reason=str(error))
+            log.error("blocked", reason=error.reason.text, reason_code=error.reason.code)
             break
     try:
         service.release()
         service.status_page.write("stopped", Now.read())
     except (StoreError, PublishError) as error:
         # Its rows say running; the next start queues them again.
-        log.error("blocked", reason=str(error))
+        log.error("blocked", reason=error.reason.text, reason_code=error.reason.code)
 
 
 def run(

@@ -31,12 +31,14 @@ class Health:
         at_s: Time of the heartbeat.
         blocked: Why a stage is blocked; empty if none is.
         blocked_since_s: Since when; 0 if no stage is blocked.
+        blocked_code: The reason code of ``blocked``.
     """
 
     process: int
     at_s: float
     blocked: str = ""
     blocked_since_s: float = 0.0
+    blocked_code: str = ""
 
 
 def write_heartbeat(state_dir: Path, health: Health) -> None:

@@ -14,6 +14,7 @@ from portraitd.ingest.admission import Admission
 from portraitd.ingest.dispatcher import Dispatcher, encode_options, slice_s
 from portraitd.ingest.reprocessing import ReprocessingStage
 from portraitd.model.errors import PublishError, StoreError
+from portraitd.model.reasons import NO_REASON, Reason
 from portraitd.model.stage import Now, Phase, Stage
 from portraitd.people.pages.gallery import Gallery
 from portraitd.people.pages.status_stage import StatusPageStage
@@ -177,7 +178,7 @@ class Service:
             self.dataset,
             ShareGuard(self.status_page, self.people_share),
         )
-        self._error = ""
+        self._error = NO_REASON
         self._logged_s = float("-inf")
         # Jobs that were out when the last service ended are queued again.
         files.reclaim()
@@ -190,9 +191,11 @@ class Service:
         return self.dispatcher.pending or self.tracking.pending
 
     @property
-    def blocked(self) -> str:
-        """Return why a stage cannot go on; empty if none is blocked."""
-        return self._error or next(filter(None, (stage.blocked for stage in self.stages)), "")
+    def blocked(self) -> Reason:
+        """Return why a stage cannot go on; ``NO_REASON`` if none is blocked."""
+        return self._error or next(
+            filter(None, (stage.blocked for stage in self.stages)), NO_REASON
+        )
 
     @property
     def idle(self) -> bool:
@@ -225,12 +228,12 @@ class Service:
             try:
                 stage.tick(now)
             except (StoreError, PublishError) as error:
-                errors.append(str(error))
+                errors.append(error.reason)
         if errors:
             self._log_blocked(errors[0], now)
         elif self._error:
-            log.info("recovered", reason=self._error)
-            self._error = ""
+            log.info("recovered", reason=self._error.text, reason_code=self._error.code)
+            self._error = NO_REASON
 
     def next_tick_s(self, now: Now) -> float:
         """Return the seconds until the next tick is due, if nothing wakes the service."""
@@ -256,9 +259,9 @@ class Service:
         self.tracking.release()
         self.publisher.release()
 
-    def _log_blocked(self, reason: str, now: Now) -> None:
+    def _log_blocked(self, reason: Reason, now: Now) -> None:
         """Log an error when it is new, and once a minute while it lasts."""
         if reason != self._error or now.steady_s - self._logged_s >= REPEAT_S:
-            log.error("blocked", reason=reason)
+            log.error("blocked", reason=reason.text, reason_code=reason.code)
             self._logged_s = now.steady_s
         self._error = reason

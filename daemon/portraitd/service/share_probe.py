@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from portraitd.model.errors import PublishError
+from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
 from portraitd.model.stage import Now, Stage
 
 TIMEOUT_S = 5.0
@@ -26,11 +27,11 @@ class ShareProbe(Stage):
         self._folder = folder
         self.timeout_s = timeout_s
         self._probe: Future[None] | None = None
-        self._blocked = ""
+        self._blocked = NO_REASON
 
     @property
-    def blocked(self) -> str:
-        """Return why the folder must not be touched; empty if it may be."""
+    def blocked(self) -> Reason:
+        """Return why the folder must not be touched; ``NO_REASON`` if it may be."""
         return self._blocked
 
     def tick(self, now: Now) -> None:
@@ -45,8 +46,8 @@ class ShareProbe(Stage):
             threading.Thread(target=_probe, args=(self._folder, probe), daemon=True).start()
             with contextlib.suppress(TimeoutError):
                 probe.result(self.timeout_s)
-        answered = self._probe.done()
-        self._blocked = "" if answered else f"{self._folder}: the share does not answer"
+        hangs = Reason.of(ReasonCode.SHARE_NOT_RESPONDING, folder=self._folder)
+        self._blocked = NO_REASON if self._probe.done() else hangs
 
 
 class ShareGuard(Stage):
@@ -75,8 +76,8 @@ class ShareGuard(Stage):
         return self._stage.pending
 
     @property
-    def blocked(self) -> str:
-        """Return why the stage cannot go on; empty if it can."""
+    def blocked(self) -> Reason:
+        """Return why the stage cannot go on; ``NO_REASON`` if it can."""
         return self._stage.blocked
 
     def release(self) -> None:

@@ -13,6 +13,7 @@ import structlog
 
 from portraitd.config import Settings
 from portraitd.model.errors import ConfigError, PortraitdError
+from portraitd.model.reasons import Reason
 from portraitd.model.stage import Now
 from portraitd.service import daemon
 from portraitd.service.health import Health, write_heartbeat
@@ -48,7 +49,7 @@ class Supervisor:
         self._reload = reload
         self._reload_requested = reload_requested
         self._metrics: MetricsFile | None = None
-        self._reported: str | None = None
+        self._reported: Reason | None = None
         self._reported_s = float("-inf")
         self._blocked_since = Now(0.0, 0.0)
         self.started = False
@@ -71,7 +72,7 @@ class Supervisor:
         if self._metrics is not None:
             self._metrics.remove()
 
-    def _report(self, blocked: str, now: Now) -> None:
+    def _report(self, blocked: Reason, now: Now) -> None:
         """Write a heartbeat when the state changes, and every few seconds.
 
         An old heartbeat of a running process shows that the service hangs.
@@ -81,7 +82,8 @@ class Supervisor:
         if blocked != self._reported or now.steady_s - self._reported_s >= HEARTBEAT_S:
             since_s = self._blocked_since.wall_s if blocked else 0.0
             write_heartbeat(
-                self._settings.state_dir, Health(os.getpid(), now.wall_s, blocked, since_s)
+                self._settings.state_dir,
+                Health(os.getpid(), now.wall_s, blocked.text, since_s, blocked.code),
             )
             self._reported, self._reported_s = blocked, now.steady_s
 

@@ -1,0 +1,146 @@
+"""The running service as operators see it: health, reloaded settings, metrics, a stop in time."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from portraitd.config import Settings
+from portraitd.model.reasons import Reason, ReasonCode
+from portraitd.service.health import FILE_NAME
+from portraitd.service.supervisor import Supervisor, differences
+from support.daemon import Daemon, make_home, portraitd
+from support.home import Home
+from support.processes import wait_until
+
+
+@pytest.fixture
+def home(tmp_path: Path, nobody: Path) -> Home:
+    """A home in which a clip without a face was worked on."""
+    home = Home(tmp_path / "home")
+    home.drop(nobody, "nobody.mp4")
+    home.run()
+    return home
+
+
+def test_differences_name_each_key_with_both_values() -> None:
+    """By its whole name; what is equal is not named."""
+    before, after = Settings(), Settings.model_validate({"grouping": {"eps": 0.4}, "home": "/h"})
+
+    assert {
+        "home": ["~/portraits", "/h"],
+        "grouping.eps": [None, 0.4],
+    } == differences(before, after)
+
+
+def test_a_blocked_service_says_so_until_it_is_not(home: Home) -> None:
+    """In the health file: why, and since when."""
+    supervisor = Supervisor(home.settings, Settings, lambda: False)
+    with home.opened() as service:
+        supervisor.after_tick(service, home.now)
+        calm = json.loads((home.settings.state_dir / FILE_NAME).read_bytes())
+        since_s = home.now.wall_s
+        service.grouping._blocked = Reason.of(ReasonCode.GROUPING_FAILED, error="no memory")
+        supervisor.after_tick(service, home.now)
+        home.steady_s += 100.0
+        supervisor.after_tick(service, home.now)
+        blocked = json.loads((home.settings.state_dir / FILE_NAME).read_bytes())
+
+    assert "" == calm["blocked"]
+    assert ("grouping failed: no memory", "grouping_failed", since_s) == (
+        blocked["blocked"],
+        blocked["blocked_code"],
+        blocked["blocked_since_s"],
+    )
+    assert home.now.wall_s == blocked["at_s"]
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon that writes figures."""
+    folder = tmp_path_factory.mktemp("reloaded")
+    home = make_home(folder / "home")
+    config = home / "config.toml"
+    config.write_text(config.read_text() + f'[metrics]\ntextfile = "{folder}/p.prom"\n')
+    with Daemon(home) as daemon:
+        daemon.wait_for("service_started")
+        yield daemon
+
+
+def test_a_signal_puts_new_settings_in_force(daemon: Daemon, nobody: Path) -> None:
+    """In the same process; the log names the difference; work goes on."""
+    config = daemon.home / "config.toml"
+    config.write_text(config.read_text().replace("scan_s = 1.0", "scan_s = 0.5"))
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.wait_for("service_started", times=2)
+    (line,) = (line for line in daemon.log if line["event"] == "reloaded")
+    (daemon.home / "inbox" / "nobody.mp4").write_bytes(nobody.read_bytes())
+    daemon.wait_for("video_done")
+
+    assert {"inbox.scan_s": [1.0, 0.5]} == line["changed"]
+    assert daemon.process.pid == daemon.status()["service"]["process"]
+
+
+def test_wrong_settings_are_refused_and_the_old_ones_stay(daemon: Daemon) -> None:
+    """One line that names the key; and the same file twice is no reload."""
+    config = daemon.home / "config.toml"
+    good = config.read_text()
+    started = daemon.events().count("service_started")
+    config.write_text(good.replace("scan_s = 0.5", 'scan_s = "often"'))
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.wait_for("reload_failed")
+    config.write_text(good)
+    times = daemon.events().count("reloaded")
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.wait_for("reloaded", times=times + 1)
+    (line,) = (line for line in daemon.log if line["event"] == "reload_failed")
+
+    assert "inbox.scan_s = 'often'" in line["reason"]
+    assert started == daemon.events().count("service_started")
+
+
+def test_settings_that_cannot_be_put_in_force_are_taken_back(daemon: Daemon) -> None:
+    """Valid to read, but the folder cannot be made: the service begins anew with the old ones."""
+    config = daemon.home / "config.toml"
+    good = config.read_text()
+    started = daemon.events().count("service_started")
+    config.write_text(f'{good}\n[paths]\npeople = "/proc/nowhere"\n')
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.wait_for("service_started", times=started + 1)
+    config.write_text(good)
+
+    assert "/proc/nowhere" in [x for x in daemon.log if x["event"] == "reload_failed"][-1]["reason"]
+
+
+def test_figures_of_a_running_service_are_there_until_it_stops(daemon: Daemon) -> None:
+    """Then they are gone, and the exit code is 0."""
+    target = daemon.home.parent / "p.prom"
+    wait_until(target.exists, "the figures are written")
+
+    assert 0 == daemon.stop()
+    assert not target.exists()
+    assert 0 == daemon_process_of(daemon.home)
+
+
+def daemon_process_of(home: Path) -> int:
+    """As ``portraitd status`` says."""
+    found = json.loads(portraitd("status", "--json", "--home", home).stdout)
+    return int(found["service"]["process"])
+
+
+def test_a_stop_while_settings_are_taken_up_is_a_stop(tmp_path: Path) -> None:
+    """It comes between the service of before and the one that begins anew."""
+    home = make_home(tmp_path / "home")
+    with Daemon(home) as daemon:
+        daemon.wait_for("service_started")
+        config = home / "config.toml"
+        config.write_text(config.read_text().replace("scan_s = 1.0", "scan_s = 0.5"))
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.wait_for("reloaded")
+        daemon.process.send_signal(signal.SIGTERM)
+
+        assert 0 == daemon.process.wait(60)
