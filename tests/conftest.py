@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from portraitd.cli.demo import demo_photographs, make_clip
-from support.dataset_home import SECTIONS, Built, name_two, stepped, with_photos
+from support.dataset_home import SECTIONS, BuiltHome, name_two, build_set, with_photos
 from support.home import Home, person_folders
 from support.media import write_pattern_clip
 from support.reviews import ANN, BOB
@@ -108,9 +108,9 @@ def named_home(
 
 
 @pytest.fixture(scope="session")
-def built(named_home: Home) -> Built:
+def built(named_home: Home) -> BuiltHome:
     """A set of that home; read only."""
-    return Built(named_home, stepped(named_home))
+    return BuiltHome(named_home, build_set(named_home))
 
 
 @pytest.fixture

@@ -59,7 +59,7 @@ def test_without_names_the_command_says_what_to_do(processed: Path) -> None:
     answer = portraitd("dataset", "build", "--home", processed)
 
     assert 0 == answer.returncode, answer.stderr
-    assert "Nobody has a name yet" in answer.stdout
+    assert "No person has a name yet" in answer.stdout
     assert not list((processed / "dataset").glob("imagefolder/*/*"))
 
 

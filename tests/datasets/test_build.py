@@ -1,4 +1,4 @@
-"""A whole set from real pictures: what is in it, and that it loads."""
+"""A whole set from real images: its content, and that it loads."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from support.dataset_home import (
     BEA,
     FORMATS,
     UNKNOWN,
-    Built,
+    BuiltHome,
     MakeHome,
-    below,
+    build_set,
     copy_of,
+    file_stats,
     labels,
-    stepped,
 )
-from support.dataset_loaders import loaded
+from support.dataset_loaders import load_set
 from support.home import Home
 
 
 @pytest.fixture
-def copied(named_home: Home, built: Built, tmp_path: Path) -> MakeHome:
-    """The same home in another place, to be changed."""
+def copied(named_home: Home, built: BuiltHome, tmp_path: Path) -> MakeHome:
+    """Return a copy of the home that a test may change."""
     return partial(copy_of, named_home, tmp_path / "copy")
 
 
-# --- What is in it.
+# --- Content.
 
 
-def test_every_format_loads_by_its_rules(built: Built) -> None:
-    """No picture would be dropped, and there are some."""
+def test_every_format_is_valid(built: BuiltHome) -> None:
+    """No image would be dropped, and no format is empty."""
     for form in FORMATS:
         found = check_format(built.root, form)
 
@@ -48,8 +48,8 @@ def test_every_format_loads_by_its_rules(built: Built) -> None:
         assert found.faces > 0, form
 
 
-def test_the_formats_tell_one_truth(built: Built) -> None:
-    """The same pictures with the same boxes on the same sides."""
+def test_the_formats_have_the_same_annotations(built: BuiltHome) -> None:
+    """They have the same images with the same boxes in the same splits."""
     for split in ("train", "val"):
         coco = json.loads((built.root / f"coco/annotations/instances_{split}.json").read_text())
         yolo = {path.stem for path in built.root.glob(f"yolo/images/{split}/*.jpg")}
@@ -79,8 +79,8 @@ def test_the_formats_tell_one_truth(built: Built) -> None:
             ).read_bytes()
 
 
-def test_boxes_lie_on_faces(built: Built) -> None:
-    """A detector of its own finds a face within each box that is not thrown about."""
+def test_boxes_match_faces(built: BuiltHome) -> None:
+    """An independent detector finds a face in most boxes."""
     import dlib
 
     detector = dlib.get_frontal_face_detector()
@@ -105,8 +105,8 @@ def test_boxes_lie_on_faces(built: Built) -> None:
     assert sum(hits) >= 0.9 * len(hits)
 
 
-def test_nobody_is_on_both_sides_by_one_recording(built: Built) -> None:
-    """The first part of a stem is the recording."""
+def test_no_recording_is_in_both_splits(built: BuiltHome) -> None:
+    """The first part of a stem identifies the recording."""
     splits = {
         split: {path.stem.split("-")[0] for path in built.root.glob(f"imagefolder/{split}/*/*.jpg")}
         for split in ("train", "val")
@@ -118,9 +118,9 @@ def test_nobody_is_on_both_sides_by_one_recording(built: Built) -> None:
 
 
 def test_frames_without_a_face_are_backgrounds(copied: MakeHome) -> None:
-    """Of the clip of nobody, with an empty label."""
+    """They come from the clip without people and have an empty label."""
     home = copied(background_share=0.2)
-    done = stepped(home)
+    done = build_set(home)
     sha256 = next(r["sha256"] for r in home.rows("videos") if r["width_px"] == 64)
     stems = [path.stem for path in home.settings.dataset_dir.glob("yolo/images/*/*.jpg")]
     empty = [stem for stem, lines in labels(home.settings.dataset_dir).items() if not lines]
@@ -130,8 +130,8 @@ def test_frames_without_a_face_are_backgrounds(copied: MakeHome) -> None:
     assert set(empty) <= set(stems)
 
 
-def test_folders_are_called_by_names(built: Built) -> None:
-    """The same in train and val, and in the index beside."""
+def test_class_folders_have_the_names_of_people(built: BuiltHome) -> None:
+    """They are the same in train, val and the class index."""
     for form in ("imagefolder", "chips150", "chips112"):
         for split in ("train", "val"):
             folders = sorted(path.name for path in (built.root / form / split).iterdir())
@@ -144,8 +144,8 @@ def test_folders_are_called_by_names(built: Built) -> None:
     ]
 
 
-def test_chips_have_the_sizes_of_their_names(built: Built) -> None:
-    """And show somebody with eyes where ArcFace wants them."""
+def test_chips_have_the_size_of_their_name(built: BuiltHome) -> None:
+    """A detector finds one face in most of them."""
     import dlib
 
     detector = dlib.get_frontal_face_detector()
@@ -156,8 +156,8 @@ def test_chips_have_the_sizes_of_their_names(built: Built) -> None:
         assert sum(count == 1 for count in found) >= 0.8 * len(found)
 
 
-def test_the_report_names_everybody_and_shows_them(built: Built) -> None:
-    """A page without anything from elsewhere, and a PNG for each."""
+def test_the_report_shows_every_person(built: BuiltHome) -> None:
+    """It is a page without external resources, and a PNG for each person."""
     page = (built.root / "report" / "index.html").read_text()
 
     assert ANN in page
@@ -174,18 +174,18 @@ def test_the_report_names_everybody_and_shows_them(built: Built) -> None:
 # --- Unknown faces.
 
 
-def test_unknown_faces_are_labelled_as_such(built: Built) -> None:
-    """In the frames of people who have a name, and in no folder."""
+def test_unknown_faces_have_their_own_class(built: BuiltHome) -> None:
+    """They are in frames of named people, and have no face folder."""
     found = [line for lines in labels(built.root).values() for line in lines]
 
     assert 0 < sum(line[0] == UNKNOWN for line in found) < len(found) / 2
     assert not list(built.root.glob("imagefolder/*/unknown"))
 
 
-def test_unknown_faces_can_be_blurred(built: Built, copied: MakeHome) -> None:
-    """In all frames they are in, and nothing else is changed there."""
+def test_unknown_faces_can_be_blurred(built: BuiltHome, copied: MakeHome) -> None:
+    """They are blurred in every frame, and nothing else changes."""
     home = copied(unknown="blur")
-    stepped(home)
+    build_set(home)
     root = home.settings.dataset_dir
     with_unknown = {
         stem: [line for line in lines if line[0] == UNKNOWN]
@@ -214,10 +214,10 @@ def test_unknown_faces_can_be_blurred(built: Built, copied: MakeHome) -> None:
             assert soft < sharp / 5
 
 
-def test_frames_with_unknown_faces_can_be_left_out(built: Built, copied: MakeHome) -> None:
-    """The folders of faces lose nothing by it."""
+def test_frames_with_unknown_faces_can_be_left_out(built: BuiltHome, copied: MakeHome) -> None:
+    """The face folders are unaffected."""
     home = copied(unknown="leave_out")
-    done = stepped(home)
+    done = build_set(home)
     root = home.settings.dataset_dir
     without = {
         stem
@@ -227,11 +227,11 @@ def test_frames_with_unknown_faces_can_be_left_out(built: Built, copied: MakeHom
 
     assert without == {stem for stem, lines in labels(root).items() if lines}
     assert built.done.faces == done.faces
-    assert any("left out" in sentence for sentence in done.warnings)
+    assert any("Left out because of unknown faces: " in sentence for sentence in done.warnings)
 
 
-def test_on_one_disk_a_picture_takes_its_room_once(built: Built) -> None:
-    """YOLO, Darknet and COCO hold links to the same file."""
+def test_formats_share_images_by_hard_links(built: BuiltHome) -> None:
+    """YOLO, Darknet and COCO link to the same file."""
     for image in built.root.glob("yolo/images/val/*.jpg"):
         others = [built.root / "coco/val" / image.name]
         others.append(built.root / "darknet/obj_valid_data" / image.name)
@@ -239,8 +239,8 @@ def test_on_one_disk_a_picture_takes_its_room_once(built: Built) -> None:
         assert all(image.samefile(other) for other in others)
 
 
-def test_frames_are_cut_as_they_were_seen(built: Built) -> None:
-    """A portrait, scaled to its part of the frame, is that part of the frame."""
+def test_frames_match_the_stored_portraits(built: BuiltHome) -> None:
+    """A portrait scaled to its part of the frame equals that part."""
     import sqlite3
 
     db = sqlite3.connect(built.home.settings.state_dir / "portraitd.sqlite3")
@@ -269,9 +269,9 @@ def test_frames_are_cut_as_they_were_seen(built: Built) -> None:
 # --- The loaders themselves.
 
 
-def test_pycocotools_reads_every_box(built: Built, tmp_path: Path) -> None:
-    """With the sizes and categories an evaluation asks for."""
-    found = loaded("pycocotools", built.root, tmp_path)
+def test_pycocotools_reads_every_box(built: BuiltHome, tmp_path: Path) -> None:
+    """Sizes and categories are as an evaluation needs them."""
+    found = load_set("pycocotools", built.root, tmp_path)
     ours = check_format(built.root, "coco")
 
     assert ours.images == sum(found[split]["images"] for split in ("train", "val"))
@@ -280,9 +280,9 @@ def test_pycocotools_reads_every_box(built: Built, tmp_path: Path) -> None:
     assert [ANN, BEA] == found["names"][:2]
 
 
-def test_supervision_reads_every_format(built: Built, tmp_path: Path) -> None:
-    """Detection sets and folders."""
-    found = loaded("supervision", built.root, tmp_path)
+def test_supervision_reads_every_format(built: BuiltHome, tmp_path: Path) -> None:
+    """This covers detection sets and face folders."""
+    found = load_set("supervision", built.root, tmp_path)
 
     for form in ("yolo", "coco"):
         ours = check_format(built.root, form)
@@ -298,9 +298,9 @@ def test_supervision_reads_every_format(built: Built, tmp_path: Path) -> None:
         assert [[ANN, BEA]] * 2 == [split["names"] for split in splits]
 
 
-def test_torchvision_numbers_both_sides_alike(built: Built, tmp_path: Path) -> None:
-    """A class has one number in train and val."""
-    found = loaded("torchvision", built.root, tmp_path)
+def test_torchvision_numbers_both_splits_alike(built: BuiltHome, tmp_path: Path) -> None:
+    """A class has the same number in train and val."""
+    found = load_set("torchvision", built.root, tmp_path)
 
     for form in ("imagefolder", "chips150", "chips112"):
         assert found[f"{form} train"]["numbers"] == found[f"{form} val"]["numbers"]
@@ -308,17 +308,17 @@ def test_torchvision_numbers_both_sides_alike(built: Built, tmp_path: Path) -> N
     assert [[112, 112]] == found["chips112 train"]["sizes"]
 
 
-def test_ultralytics_drops_nothing(built: Built, tmp_path: Path) -> None:
-    """Neither a picture nor a box, and it rewrites nothing."""
+def test_ultralytics_drops_nothing(built: BuiltHome, tmp_path: Path) -> None:
+    """It keeps every image and box, and rewrites nothing."""
     copy = tmp_path / "set"
     shutil.copytree(built.root, copy)
-    before = below(copy)
+    before = file_stats(copy)
 
-    found = loaded("ultralytics", copy, tmp_path)
+    found = load_set("ultralytics", copy, tmp_path)
 
     ours = check_format(built.root, "yolo")
     assert ours.images == sum(found[split]["images"] for split in ("train", "val"))
     assert ours.faces == sum(found[split]["boxes"] for split in ("train", "val"))
     assert [ANN, BEA] == found["names"][:2]
     assert 2 == found["classify"]
-    assert before.items() <= below(copy).items()
+    assert before.items() <= file_stats(copy).items()

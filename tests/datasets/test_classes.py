@@ -1,4 +1,4 @@
-"""Classes: numbers that are never given twice, and labels that every loader can read."""
+"""Class registration: numbers are never reused, and every loader can read the labels."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def store(tmp_path: Path) -> DatasetStore:
     return DatasetStore(database, Store(database).files)
 
 
-def test_a_new_person_renumbers_nobody() -> None:
-    """Also one who comes before the others by any order, and one who is gone meanwhile."""
+def test_a_new_person_changes_no_number() -> None:
+    """This holds even if the person sorts first, or another was removed."""
     first, _ = register_classes([], [BOB, CY], with_unknown=True)
 
     then, new = register_classes(first, [ANN, CY], with_unknown=True)
@@ -32,15 +32,15 @@ def test_a_new_person_renumbers_nobody() -> None:
     assert ClassRegistration([(3, "person")], [(3, 1, "Ann")], {}) == new
 
 
-def test_nothing_new_is_nothing_to_remember() -> None:
-    """The same people once more."""
+def test_unchanged_people_need_no_registration() -> None:
+    """The same people give an empty registration."""
     rows, _ = register_classes([], [ANN, BOB], with_unknown=False)
 
     assert not register_classes(rows, [ANN, BOB], with_unknown=False)[1]
 
 
-def test_somebody_who_is_called_differently_keeps_their_number() -> None:
-    """Only the name is noted anew."""
+def test_a_renamed_person_keeps_the_number() -> None:
+    """Only the name is recorded."""
     rows, _ = register_classes([], [ANN, BOB], with_unknown=False)
 
     _, new = register_classes(rows, [ANN._replace(name="Anna"), BOB], with_unknown=False)
@@ -48,8 +48,8 @@ def test_somebody_who_is_called_differently_keeps_their_number() -> None:
     assert ClassRegistration([], [(0, 1, "Anna")], {}) == new
 
 
-def test_a_class_outlives_the_number_of_its_person() -> None:
-    """After a store was made anew, Ann is person 12 and still class 0."""
+def test_a_class_is_found_again_by_name() -> None:
+    """In a new database Ann is person 12 and still class 0."""
     rows, _ = register_classes([], [ANN, BOB], with_unknown=False)
 
     again, new = register_classes(rows, [NamedPerson(12, "ann")], with_unknown=False)
@@ -58,8 +58,8 @@ def test_a_class_outlives_the_number_of_its_person() -> None:
     assert ClassRegistration([], [(0, 12, "ann")], {}) == new
 
 
-def test_labels_are_distinct_and_leave_no_gap() -> None:
-    """Whatever people are called; a class nobody holds says nothing about who held it."""
+def test_labels_are_unique_and_without_gaps() -> None:
+    """A class without a person does not reveal its former person."""
     people = [NamedPerson(1, "unknown"), NamedPerson(2, "a/b"), NamedPerson(3, "A-B"), CY]
     rows, _ = register_classes([], people, with_unknown=True)
     written = class_labels(rows, people[:3])
@@ -70,8 +70,8 @@ def test_labels_are_distinct_and_leave_no_gap() -> None:
     assert [0, 1, 2, 3, 4] == [label.id for label in written]
 
 
-def test_people_without_a_name_are_called_by_their_number() -> None:
-    """As their folder is."""
+def test_people_without_a_name_are_labelled_by_number() -> None:
+    """The label equals the name of their folder."""
     people = [NamedPerson(5, None)]
 
     assert ["person-0005"] == [
@@ -80,8 +80,8 @@ def test_people_without_a_name_are_called_by_their_number() -> None:
     ]
 
 
-def test_the_store_remembers_classes_and_names(store: DatasetStore) -> None:
-    """The newest name of each holds."""
+def test_the_store_records_classes_and_names(store: DatasetStore) -> None:
+    """The newest name of each class counts."""
     store.register(
         ClassRegistration([(0, "person"), (1, "unknown")], [(0, 3, "Ann"), (1, None, "u")], {}), 1
     )
@@ -103,18 +103,18 @@ def test_the_store_remembers_classes_and_names(store: DatasetStore) -> None:
         "update class_holders set name = 'Eve'",
     ],
 )
-def test_the_table_of_classes_only_grows(
+def test_the_table_of_classes_is_append_only(
     store: DatasetStore, tmp_path: Path, statement: str
 ) -> None:
-    """SQLite itself refuses anything else."""
+    """Triggers reject anything else."""
     store.register(ClassRegistration([(0, "person")], [(0, 3, "Ann")], {}), 1)
 
     with pytest.raises(StoreError, match="never"):
         Database.open(tmp_path).execute(statement)
 
 
-def test_a_number_is_not_given_twice(store: DatasetStore) -> None:
-    """All of an enrolment is refused then."""
+def test_a_number_is_never_reused(store: DatasetStore) -> None:
+    """The whole registration is rejected."""
     store.register(ClassRegistration([(0, "person")], [(0, 3, "Ann")], {}), 1)
 
     with pytest.raises(StoreError):

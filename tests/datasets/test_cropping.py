@@ -1,4 +1,4 @@
-"""What is drawn and written of faces: chips, blurred faces, tracks for CVAT, hidden people."""
+"""Chips, blurred faces, tracks for CVAT, hidden people."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def face(person: int | None, hidden: bool = False) -> DatasetFace:
 
 @given(st.floats(-3, 3), st.floats(0.1, 8), st.floats(-900, 900), st.floats(-900, 900))
 def test_a_similarity_is_found_exactly(angle: float, scale: float, x: float, y: float) -> None:
-    """Where there is one."""
+    """If there is an exact one."""
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     target = ARCFACE_TEMPLATE @ turn.T + (x, y)
 
@@ -49,10 +49,10 @@ def test_a_similarity_is_found_exactly(angle: float, scale: float, x: float, y: 
     "template", [ARCFACE_TEMPLATE, ARCFACE_TEMPLATE_DLIB], ids=["centres", "corners"]
 )
 @pytest.mark.parametrize(("angle", "scale"), [(0.0, 1.0), (0.5, 2.0), (-1.2, 4.0)])
-def test_an_arcface_chip_has_its_points_in_their_places(
+def test_an_arcface_chip_matches_the_template(
     angle: float, scale: float, template: NDArray[np.float64]
 ) -> None:
-    """Bright spots in a dark picture come to lie on the template, whoever found them."""
+    """Bright spots at the landmarks move to the template, for both kinds of landmarks."""
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     points = template @ turn.T + (300, 250)
     image = np.zeros((900, 900, 3), np.uint8)
@@ -67,8 +67,8 @@ def test_an_arcface_chip_has_its_points_in_their_places(
     assert np.allclose(sorted(map(tuple, template)), found, atol=1.0)
 
 
-def test_a_blurred_face_is_found_by_nobody() -> None:
-    """The rest of the picture is untouched, and so is a face beside it."""
+def test_a_blurred_face_is_not_detected() -> None:
+    """The rest of the image and another face stay unchanged."""
     import dlib
 
     detector = dlib.get_frontal_face_detector()
@@ -83,8 +83,8 @@ def test_a_blurred_face_is_found_by_nobody() -> None:
     assert np.array_equal(image[260:], after[260:])
 
 
-def test_a_face_at_the_edge_is_blurred_as_well() -> None:
-    """Also one that reaches beyond the picture."""
+def test_a_face_at_the_edge_is_blurred() -> None:
+    """Its box may extend beyond the image."""
     image = astronaut()
 
     after = blur_faces(image, [Box(-40, -30, 60, 70)])
@@ -92,8 +92,8 @@ def test_a_face_at_the_edge_is_blurred_as_well() -> None:
     assert not np.array_equal(image[:70, :60], after[:70, :60])
 
 
-def test_somebody_hidden_is_blurred_in_the_portrait_of_another() -> None:
-    """Whose own face stays."""
+def test_a_hidden_person_is_blurred_in_other_portraits() -> None:
+    """The face of the portrait stays unchanged."""
     image = astronaut()
     area, hidden = Box(100, 0, 400, 300), Box(300, 40, 380, 120)
 
@@ -110,8 +110,8 @@ def test_somebody_hidden_is_blurred_in_the_portrait_of_another() -> None:
     assert soft < sharp / 3
 
 
-def test_hidden_is_stronger_than_a_name() -> None:
-    """Somebody with a name, somebody without, and either of them hidden."""
+def test_hidden_takes_precedence_over_a_name() -> None:
+    """A face may be of a named or unnamed person, and either may be hidden."""
     classes = {7: 0}
 
     assert "person" == face_role(face(7), classes)
@@ -121,8 +121,8 @@ def test_hidden_is_stronger_than_a_name() -> None:
     assert "hidden" == face_role(face(None, hidden=True), classes)
 
 
-def test_a_track_ends_where_nobody_was_seen() -> None:
-    """For CVAT: outside after the last sighting, and in a long gap; labels are escaped."""
+def test_a_cvat_track_ends_at_long_gaps() -> None:
+    """An outside box follows the last detection and starts a long gap; labels are escaped."""
     recording = Recording(1, "ab" * 32, MediaKind.VIDEO, 25.0, 60.0, 640, 360, (), ())
     times = [0.0, 1.0, 2.0, 30.0, 31.0]
     track = PlannedTrack(0, tuple((t_s, Box(10, 20, 110, 130)) for t_s in times))

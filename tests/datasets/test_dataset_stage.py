@@ -1,4 +1,4 @@
-"""Sets that are refreshed by the service: when, and when not."""
+"""The dataset stage: when the service builds a set, and when not."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from portraitd.datasets.output import held
 from portraitd.datasets.writer import DatasetSummary
 from portraitd.service.control import BUILD_DATASET
 from portraitd.service.control_files import ControlFiles, ControlRequest
-from support.dataset_home import SECTIONS, below, name_two, with_photos
+from support.dataset_home import SECTIONS, file_stats, name_two, with_photos
 from support.home import Home
 
 AUTO = SECTIONS | {
@@ -24,33 +24,33 @@ def photo_home(folder: Path, photographs: list[Path], auto: bool = True) -> Home
     return home
 
 
-def test_nothing_is_made_of_people_without_names(tmp_path: Path, photographs: list[Path]) -> None:
-    """Not even the folder."""
+def test_no_set_is_built_without_named_people(tmp_path: Path, photographs: list[Path]) -> None:
+    """Not even the folder is created."""
     home = photo_home(tmp_path, photographs)
 
     assert not home.settings.dataset_dir.exists()
 
 
-def test_naming_somebody_makes_a_set_and_more_faces_renew_it(
+def test_naming_people_builds_a_set_and_more_faces_update_it(
     tmp_path: Path, photographs: list[Path]
 ) -> None:
-    """The service is idle when it is there; a turn without news writes nothing."""
+    """A tick without a change writes nothing."""
     home = photo_home(tmp_path, photographs)
     name_two(home)
     home.run()
-    first = below(home.settings.dataset_dir)
+    first = file_stats(home.settings.dataset_dir)
     assert [path for path in first if path.startswith("coco/val")]
 
     home.run()
-    assert first == below(home.settings.dataset_dir)
+    assert first == file_stats(home.settings.dataset_dir)
 
     with_photos(home, photographs, count=6)
     home.run()
-    assert len(below(home.settings.dataset_dir)) > len(first)
+    assert len(file_stats(home.settings.dataset_dir)) > len(first)
 
 
-def test_without_auto_nothing_is_made_unasked(tmp_path: Path, photographs: list[Path]) -> None:
-    """A request is answered."""
+def test_without_auto_sets_are_built_on_request(tmp_path: Path, photographs: list[Path]) -> None:
+    """The request is answered."""
     home = photo_home(tmp_path, photographs, auto=False)
     name_two(home)
     home.run()
@@ -67,8 +67,8 @@ def test_without_auto_nothing_is_made_unasked(tmp_path: Path, photographs: list[
     assert json.loads((home.settings.dataset_dir / "class_index.json").read_text())
 
 
-def test_a_build_that_fails_is_tried_again_later(tmp_path: Path, photographs: list[Path]) -> None:
-    """The service goes on meanwhile."""
+def test_a_failed_build_is_retried_later(tmp_path: Path, photographs: list[Path]) -> None:
+    """The service continues meanwhile."""
     home = photo_home(tmp_path, photographs)
     name_two(home)
     with home.opened() as service:

@@ -1,4 +1,4 @@
-"""Near-duplicates: left out, the first of them kept, and whoever differs kept."""
+"""Deduplication: near-duplicates are left out, except for the first."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LINE = np.zeros((6, 128), np.float32)
 LINE[:, 0] = [0.0, 0.05, 0.5, 0.54, 1.0, 0.01]
 
 
-def thinned(
+def select(
     vectors: NDArray[np.float32], tracks: list[int], times: list[float], near: float, apart: float
 ) -> list[bool]:
     return select_distinct(
@@ -22,41 +22,41 @@ def thinned(
     ).tolist()
 
 
-def test_faces_that_are_nearly_the_same_are_one() -> None:
-    """In whichever file and track they are; the first stays."""
+def test_near_duplicates_are_left_out() -> None:
+    """File and track do not matter; the first face stays."""
     alone = list(range(6))
 
-    assert [True, False, True, False, True, False] == thinned(LINE, alone, [0.0] * 6, 0.1, 1.0)
+    assert [True, False, True, False, True, False] == select(LINE, alone, [0.0] * 6, 0.1, 1.0)
 
 
-def test_nothing_is_left_out_where_nothing_is_asked() -> None:
-    """Except for the very same."""
-    assert [True] * 6 == thinned(LINE, list(range(6)), [0.0] * 6, 0.0, 0.0)
+def test_a_threshold_of_zero_keeps_all_faces() -> None:
+    """Only identical faces would be left out."""
+    assert [True] * 6 == select(LINE, list(range(6)), [0.0] * 6, 0.0, 0.0)
 
 
-def test_one_track_gives_one_face_in_a_while() -> None:
-    """Another track at the same moment gives its own."""
+def test_faces_of_a_track_are_spaced_in_time() -> None:
+    """Another track at the same time gives its own face."""
     tracks, times = [1, 1, 1, 1, 2, 1], [0.0, 0.5, 1.96, 2.5, 2.5, 4.0]
 
-    assert [True, False, True, False, True, True] == thinned(LINE, tracks, times, 0.0, 2.0)
+    assert [True, False, True, False, True, True] == select(LINE, tracks, times, 0.0, 2.0)
 
 
 @given(st.integers(0, 1000), st.integers(1, 30))
-def test_what_arrives_later_throws_nothing_out(seed: int, count: int) -> None:
-    """The choice among the first faces is the same whatever follows."""
+def test_later_faces_remove_no_earlier_ones(seed: int, count: int) -> None:
+    """The selection among the first faces does not depend on what follows."""
     vectors = np.random.default_rng(seed).normal(0, 0.05, (count + 10, 128)).astype(np.float32)
     tracks, times = (
         [number % 3 for number in range(count + 10)],
         [float(n) for n in range(count + 10)],
     )
 
-    everything = thinned(vectors, tracks, times, 0.7, 1.0)
+    everything = select(vectors, tracks, times, 0.7, 1.0)
 
-    assert everything[:count] == thinned(vectors[:count], tracks[:count], times[:count], 0.7, 1.0)
+    assert everything[:count] == select(vectors[:count], tracks[:count], times[:count], 0.7, 1.0)
 
 
-def test_centres_of_eyes_are_told_from_corners() -> None:
-    """They lie elsewhere in a chip."""
+def test_eye_centres_differ_from_eye_corners() -> None:
+    """They need different templates."""
     yunet = ((103.0, 108.0), (149.0, 106.0), (130.0, 134.0), (110.0, 157.0), (148.0, 155.0))
     dlib = ((150.0, 100.0), (130.0, 102.0), (80.0, 101.0), (100.0, 103.0), (115.0, 135.0))
 
@@ -65,8 +65,8 @@ def test_centres_of_eyes_are_told_from_corners() -> None:
 
 
 @given(st.floats(-3.1, 3.1), st.floats(0.2, 5), st.booleans())
-def test_a_turned_head_is_told_as_well(angle: float, scale: float, is_yunet: bool) -> None:
-    """Whichever way and however far."""
+def test_rotated_landmarks_are_told_apart(angle: float, scale: float, is_yunet: bool) -> None:
+    """Rotation and scale do not matter."""
     upright = (
         [(103, 108), (149, 106), (130, 134), (110, 157), (148, 155)]
         if is_yunet

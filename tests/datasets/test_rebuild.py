@@ -1,4 +1,4 @@
-"""A set that is built again: what stays as it is, and where its pictures come from."""
+"""Building a set again: what stays the same, and where its images come from."""
 
 from __future__ import annotations
 
@@ -15,46 +15,46 @@ from support.dataset_home import (
     BEA,
     FORMATS,
     SECTIONS,
-    Built,
+    BuiltHome,
     MakeHome,
     ann,
-    below,
+    build_set,
     copy_of,
+    file_stats,
     labels,
     name,
     name_two,
-    stepped,
     with_photos,
 )
 from support.home import Home
 
 
 @pytest.fixture
-def copied(named_home: Home, built: Built, tmp_path: Path) -> MakeHome:
-    """The same home in another place, to be changed."""
+def copied(named_home: Home, built: BuiltHome, tmp_path: Path) -> MakeHome:
+    """Return a copy of the home that a test may change."""
     return partial(copy_of, named_home, tmp_path / "copy")
 
 
 def test_building_again_writes_nothing(copied: MakeHome) -> None:
-    """Not even a time changes."""
+    """Even file times stay the same."""
     home = copied()
-    stepped(home)
-    before = below(home.settings.dataset_dir)
+    build_set(home)
+    before = file_stats(home.settings.dataset_dir)
 
-    done = stepped(home)
+    done = build_set(home)
 
     assert (0, 0) == (done.written, done.removed)
-    assert before == below(home.settings.dataset_dir)
+    assert before == file_stats(home.settings.dataset_dir)
 
 
-def test_a_new_name_moves_folders_and_no_number(copied: MakeHome) -> None:
-    """Labels stay to the byte, pictures are not cut again."""
+def test_renaming_a_person_keeps_the_class_number(copied: MakeHome) -> None:
+    """Labels stay the same byte for byte, and images are not cropped again."""
     home = copied()
-    before = below(home.settings.dataset_dir)
+    before = file_stats(home.settings.dataset_dir)
 
     name(home, ann(home), "Zoë")
-    stepped(home)
-    after = below(home.settings.dataset_dir)
+    build_set(home)
+    after = file_stats(home.settings.dataset_dir)
 
     root = home.settings.dataset_dir
     assert ["Béa (née X)", "Zoë"] == sorted(p.name for p in (root / "chips150/val").iterdir())
@@ -64,11 +64,11 @@ def test_a_new_name_moves_folders_and_no_number(copied: MakeHome) -> None:
     assert check_format(root, "imagefolder").is_valid
 
 
-def test_somebody_without_a_name_is_unknown(copied: MakeHome) -> None:
-    """Their class keeps its number; their folder is gone; in frames of others they are labelled."""
+def test_a_person_without_a_name_becomes_unknown(copied: MakeHome) -> None:
+    """The class keeps its number without a folder; faces in frames of others are unknown."""
     home = copied()
     name(home, ann(home), None)
-    stepped(home)
+    build_set(home)
     root = home.settings.dataset_dir
 
     assert [BEA] == [path.name for path in (root / "imagefolder/train").iterdir()]
@@ -77,10 +77,8 @@ def test_somebody_without_a_name_is_unknown(copied: MakeHome) -> None:
     assert {1.0} == {line[0] for found in labels(root).values() for line in found}
 
 
-def test_more_footage_moves_nobody_to_the_other_side(
-    copied: MakeHome, photographs: list[Path]
-) -> None:
-    """What was train is train."""
+def test_more_footage_keeps_the_splits(copied: MakeHome, photographs: list[Path]) -> None:
+    """What was in train stays in train."""
     home = copied()
 
     def splits() -> dict[str, str]:
@@ -90,15 +88,15 @@ def test_more_footage_moves_nobody_to_the_other_side(
     before = splits()
     with_photos(home, photographs, count=9)
     home.run()
-    stepped(home)
+    build_set(home)
     after = splits()
 
     assert len(after) > len(before)
     assert before.items() <= after.items()
 
 
-def test_files_of_others_stay(copied: MakeHome) -> None:
-    """Also one that was ours and was changed: it is put aside."""
+def test_foreign_files_stay(copied: MakeHome) -> None:
+    """A file of the set that was changed is moved aside."""
     home = copied()
     root = home.settings.dataset_dir
     (root / "notes.txt").write_text("mine")
@@ -107,7 +105,7 @@ def test_files_of_others_stay(copied: MakeHome) -> None:
     changed.write_text("0 0.5 0.5 0.1 0.1\n")
     (root / "yolo/labels/train.cache").write_text("stale")
 
-    done = stepped(home)
+    done = build_set(home)
 
     assert "mine" == (root / "notes.txt").read_text()
     assert 1 == done.put_aside
@@ -117,28 +115,28 @@ def test_files_of_others_stay(copied: MakeHome) -> None:
     assert not (root / "yolo/labels/train.cache").exists()
 
 
-def test_a_format_that_is_not_wanted_any_more_is_removed(copied: MakeHome) -> None:
-    """With its folders; the pictures of the others stay."""
+def test_a_deselected_format_is_removed(copied: MakeHome) -> None:
+    """Its folders are removed; the images of other formats stay."""
     home = copied(formats=("coco", "chips150"))
-    stepped(home)
+    build_set(home)
 
     folders = {path.name for path in home.settings.dataset_dir.iterdir() if path.is_dir()}
     assert {"coco", "chips150", "report"} == folders
     assert check_format(home.settings.dataset_dir, "coco").is_valid
 
 
-def test_a_lost_note_is_no_reason_to_write_everything_again(copied: MakeHome) -> None:
-    """What lies there is recognised by its content."""
+def test_a_lost_manifest_does_not_move_files_aside(copied: MakeHome) -> None:
+    """Existing files are recognised by their content."""
     home = copied()
-    stepped(home)
+    build_set(home)
     (home.settings.dataset_dir / ".portraitd-dataset.json").unlink()
 
-    assert 0 == stepped(home).put_aside
+    assert 0 == build_set(home).put_aside
     assert not (home.settings.dataset_dir / "_changed").exists()
 
 
-def test_two_builds_at_once_are_refused(copied: MakeHome) -> None:
-    """The second says so."""
+def test_two_builds_at_once_are_rejected(copied: MakeHome) -> None:
+    """The second build fails."""
     from portraitd.datasets.output import held
 
     home = copied()
@@ -146,21 +144,21 @@ def test_two_builds_at_once_are_refused(copied: MakeHome) -> None:
         held(home.settings.dataset_dir),
         pytest.raises(AlreadyRunning, match="being built"),
     ):
-        stepped(home)
+        build_set(home)
 
 
-# --- Where pictures come from.
+# --- Source of the images.
 
 
-def test_videos_that_are_gone_leave_what_was_cut(copied: MakeHome) -> None:
-    """And what cannot be cut any more is left out, with a sentence."""
+def test_cropped_images_outlive_their_videos(copied: MakeHome) -> None:
+    """Images that can no longer be cropped are left out with a warning."""
     home = copied()
     shutil.rmtree(home.inbox)
     home.inbox.mkdir()
-    assert 0 == stepped(home).removed
+    assert 0 == build_set(home).removed
 
     shutil.rmtree(home.settings.state_dir / "frames")
-    done = stepped(home)
+    done = build_set(home)
 
     assert {"train": 0, "val": 0} == done.frames
     assert "not there" in done.warnings[-1] or "removed" in done.warnings[-1]
@@ -168,10 +166,10 @@ def test_videos_that_are_gone_leave_what_was_cut(copied: MakeHome) -> None:
     assert check_format(home.settings.dataset_dir, "imagefolder").is_valid
 
 
-def test_kept_frames_need_no_video(
+def test_kept_frames_replace_the_video(
     tmp_path: Path, two_people: Path, photographs: list[Path]
 ) -> None:
-    """They are written while the video is processed, and only if that is set."""
+    """They are stored while the video is processed, if the setting asks for it."""
     sections = SECTIONS | {"dataset": {"frames": "keep", "near_duplicate": 0.0}}
     home = Home(tmp_path / "home", **sections)
     home.drop(two_people, "clip.mp4")
@@ -184,32 +182,32 @@ def test_kept_frames_need_no_video(
     home.inbox.mkdir()
     name_two(home)
 
-    done = stepped(home)
+    done = build_set(home)
 
     assert sum(done.frames.values()) > 0
-    assert not [one for one in done.warnings if "again" in one]
+    assert not [one for one in done.warnings if "could not be cropped" in one]
     for form in FORMATS:
         assert check_format(home.settings.dataset_dir, form).is_valid
 
 
 def test_a_rebuild_keeps_frames_under_the_same_names(tmp_path: Path, two_people: Path) -> None:
-    """They are of the same recording."""
+    """They belong to the same recording."""
     home = Home(tmp_path / "home", **(SECTIONS | {"dataset": {"frames": "keep"}}))
     home.drop(two_people, "clip.mp4")
     home.run()
-    kept = below(home.settings.state_dir / "frames").keys()
+    kept = file_stats(home.settings.state_dir / "frames").keys()
 
     with home.opened() as service:
         service.reprocessing.begin(home.now.wall_s)
         home.run_until_idle(service)
 
-    assert kept == below(home.settings.state_dir / "frames").keys()
+    assert kept == file_stats(home.settings.state_dir / "frames").keys()
     assert len(kept) > 10
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_set_that_cannot_be_written_says_so(copied: MakeHome) -> None:
-    """It is a matter of the machine."""
+def test_an_unwritable_set_is_an_error(copied: MakeHome) -> None:
+    """The build raises PublishError."""
     from portraitd.model.errors import PublishError
 
     home = copied()
@@ -217,6 +215,6 @@ def test_a_set_that_cannot_be_written_says_so(copied: MakeHome) -> None:
     home.settings.dataset_dir.chmod(0o500)
     try:
         with pytest.raises(PublishError):
-            stepped(home)
+            build_set(home)
     finally:
         home.settings.dataset_dir.chmod(0o700)

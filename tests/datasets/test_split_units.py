@@ -1,4 +1,4 @@
-"""Train or val: nobody leaks, nothing moves, everybody is on both sides where that can be."""
+"""Train and val: no leaks, stable assignments, and every person in both splits if possible."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ units = st.lists(people, min_size=1, max_size=30).map(
 
 
 def seen(video: int, *faces: tuple[int, int, float]) -> SplitRecording:
-    """A recording with faces of (person, track, moment)."""
+    """Return a recording with faces of (person, track, time)."""
     found = [
         DatasetFace(
             1000 * video + number, video, t_s, Box(10 * person, 0, 10 * person + 9, 9),
@@ -40,10 +40,8 @@ def moments(person: int, track: int, start_s: int, stop_s: int) -> list[tuple[in
 
 
 @given(units, units, st.floats(0.05, 0.5))
-def test_a_side_never_changes_when_more_arrives(
-    first: list[SplitUnit], more: list[SplitUnit], share: float
-) -> None:
-    """What was given a side keeps it; only what is new gets one."""
+def test_a_split_never_changes(first: list[SplitUnit], more: list[SplitUnit], share: float) -> None:
+    """Only new units are assigned."""
     before = assign_splits(first, {}, share)
     later = [SplitUnit(f"later {unit.key}", unit.faces) for unit in more]
 
@@ -54,13 +52,13 @@ def test_a_side_never_changes_when_more_arrives(
 
 @given(units, st.floats(0.05, 0.5))
 def test_the_order_of_arrival_does_not_matter(many: list[SplitUnit], share: float) -> None:
-    """Of what arrives at once."""
+    """This holds for units that arrive together."""
     assert assign_splits(many, {}, share) == assign_splits(many[::-1], {}, share)
 
 
 @given(units, st.floats(0.05, 0.5))
-def test_everybody_can_be_trained_on(many: list[SplitUnit], share: float) -> None:
-    """Nobody lies in val alone: what was never learnt cannot be tested."""
+def test_every_person_is_in_train(many: list[SplitUnit], share: float) -> None:
+    """A person in val only could not be learnt."""
     splits = assign_splits(many, {}, share)
     trained = {person for unit in many if splits[unit.key] == "train" for person in unit.faces}
 
@@ -68,8 +66,8 @@ def test_everybody_can_be_trained_on(many: list[SplitUnit], share: float) -> Non
 
 
 @given(st.lists(st.integers(1, 30), min_size=2, max_size=40), st.floats(0.1, 0.4))
-def test_somebody_with_two_units_is_on_both_sides(counts: list[int], share: float) -> None:
-    """And val holds no more than half, whatever the sizes, unless two units leave no choice."""
+def test_a_person_with_two_units_is_in_both_splits(counts: list[int], share: float) -> None:
+    """Val has at most half of the faces, unless two units leave no choice."""
     many = [SplitUnit(f"unit {number}", {1: count}) for number, count in enumerate(counts)]
     splits = assign_splits(many, {}, share)
     held = Counter(splits.values())
@@ -80,20 +78,20 @@ def test_somebody_with_two_units_is_on_both_sides(counts: list[int], share: floa
     assert val <= max(sum(counts) / 2, min(counts))
 
 
-def test_val_is_about_as_large_as_asked_for() -> None:
-    """With many small recordings."""
+def test_val_has_the_configured_share() -> None:
+    """This holds for many small recordings."""
     many = [SplitUnit(f"photo {number}", {number % 10: 1}) for number in range(1000)]
 
     assert 200 == Counter(assign_splits(many, {}, 0.2).values())["val"]
 
 
-def test_a_recording_is_cut_where_no_track_crosses() -> None:
-    """Tracks that overlap stay together."""
+def test_segments_end_where_no_track_crosses() -> None:
+    """Overlapping tracks stay together."""
     assert [Segment(0, 5), Segment(6, 9)] == find_segments([(6, 9), (0, 3), (2, 5)])
 
 
-def test_a_recording_of_people_seen_elsewhere_lies_on_one_side() -> None:
-    """All its moments do."""
+def test_a_recording_of_people_seen_elsewhere_is_not_divided() -> None:
+    """All its times have the same split."""
     both = [seen(video, *moments(1, 1, 0, 5), *moments(2, 2, 8, 12)) for video in range(6)]
     splits = SplitAssignment(both, {}, 0.2)
 
@@ -103,8 +101,8 @@ def test_a_recording_of_people_seen_elsewhere_lies_on_one_side() -> None:
     assert not splits.splits_by_time
 
 
-def test_somebody_seen_in_one_recording_alone_is_parted_by_tracks() -> None:
-    """No track is on both sides."""
+def test_a_person_in_one_recording_is_divided_by_tracks() -> None:
+    """No track is in both splits."""
     many = [(1, track, 10.0 * track + t) for track in range(8) for t in range(5)]
     splits = SplitAssignment([seen(1, *many)], {}, 0.25)
     faces = seen(1, *many).faces
@@ -116,8 +114,8 @@ def test_somebody_seen_in_one_recording_alone_is_parted_by_tracks() -> None:
     assert all(splits.split_at(1, face.t_s) == splits.split_of(face) for face in faces)
 
 
-def test_faces_of_others_do_not_leak_through_a_cut_recording() -> None:
-    """Somebody who is seen elsewhere too has no face on its val side."""
+def test_a_divided_recording_does_not_leak_other_people() -> None:
+    """A person who also appears elsewhere has no face in its val segments."""
     alone = [(1, track, 10.0 * track) for track in range(8)]
     guest = [(2, 50 + track, 10.0 * track) for track in range(8)]
     cut, other = seen(1, *alone, *guest), [seen(n, *moments(2, 1, 0, 4)) for n in (2, 3, 4)]
@@ -128,8 +126,8 @@ def test_faces_of_others_do_not_leak_through_a_cut_recording() -> None:
     assert "val" in {splits.split_at(number, 0.0) for number in (2, 3, 4)}
 
 
-def test_what_was_remembered_holds_when_more_arrives() -> None:
-    """Nobody goes from one side to the other, not even somebody who is now seen elsewhere."""
+def test_stored_splits_stay_when_more_arrives() -> None:
+    """This includes a person who now also appears elsewhere."""
     many = [(1, track, 10.0 * track + t) for track in range(8) for t in range(5)]
     first = seen(1, *many)
     before = SplitAssignment([first], {}, 0.25)
@@ -144,8 +142,8 @@ def test_what_was_remembered_holds_when_more_arrives() -> None:
     assert not now.new.keys() & remembered.keys()
 
 
-def test_where_there_is_one_shot_alone_it_is_cut_in_time() -> None:
-    """A set without a val does not load; that it leaks is said."""
+def test_a_single_shot_is_divided_by_time() -> None:
+    """A set without val does not load; the report warns about the leak."""
     shot = seen(1, *moments(1, 1, 0, 40))
     splits = SplitAssignment([shot], {}, 0.25)
     at = [splits.split_at(1, float(t)) for t in range(40)]

@@ -12,7 +12,7 @@ from portraitd.media.video import probe
 from portraitd.store.database import Database
 from portraitd.store.dataset_store import ClassRegistration, DatasetStore
 from portraitd.store.files import Files
-from support.dataset_home import stepped, with_dataset
+from support.dataset_home import build_set, with_dataset
 from support.home import Home, assert_sound, connect, person_folders
 from support.media import source_of, with_index_first
 
@@ -104,7 +104,7 @@ def test_what_was_held_back_of_a_beginning_is_held_back_of_its_whole(
     home = with_dataset(home, people="all")
     home.drop(beginning(whole), "clip.mp4")
     home.run()
-    stepped(home)
+    build_set(home)
     known, then = (hashlib.sha256(data).hexdigest() for data in (beginning(whole), whole))
     with closing(Database.open(home.settings.state_dir)) as database:
         store = DatasetStore(database, Files(database, home.inbox))
@@ -115,7 +115,7 @@ def test_what_was_held_back_of_a_beginning_is_held_back_of_its_whole(
 
     home.drop(whole, "clip.mp4")
     home.run()
-    stepped(home)
+    build_set(home)
 
     after = sides(home)
     for key, side in before.items():

@@ -1,4 +1,4 @@
-"""A home with two named people, in a clip and in photographs, and sets built of it."""
+"""A home with two named people in a clip and in photographs, and sets built from it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from support.home import Home
 ANN, BEA = "Ann", "Béa (née X)"
 
 UNKNOWN = 2
-"""The detector takes a part of a space suit for a face: somebody nobody gave a name."""
+"""The detector finds a face in a part of a space suit, which no one has named."""
 
 FORMATS: tuple[Format, ...] = (
     "yolo", "darknet", "coco", "imagefolder", "chips150", "chips112", "cvat",
@@ -35,13 +35,13 @@ MakeHome = Callable[..., Home]
 
 SECTIONS: dict[str, dict[str, Any]] = {
     "sampling": {"fps": 1.0},
-    # The photographs do not move: what is nearly the same is wanted here.
+    # The photographs are still images, so near-duplicates are needed here.
     "dataset": {"near_duplicate": 0.0},
 }
 
 
-class Built:
-    """A home, its set, and what building it came to."""
+class BuiltHome:
+    """A home, its set, and the summary of the build."""
 
     def __init__(self, home: Home, done: DatasetSummary) -> None:
         self.home = home
@@ -49,8 +49,8 @@ class Built:
         self.root = home.settings.dataset_dir
 
 
-def stepped(home: Home) -> DatasetSummary:
-    """Build a set of a home that nobody works on, inline."""
+def build_set(home: Home) -> DatasetSummary:
+    """Build a set inline, in a home without a running service."""
     settings = home.settings
     database = Database.open(settings.state_dir)
     try:
@@ -75,27 +75,27 @@ def stepped(home: Home) -> DatasetSummary:
 
 
 def with_dataset(home: Home, **changes: Any) -> Home:
-    """The same home with other settings of its sets."""
+    """Return the home with changed dataset settings."""
     dataset = home.settings.dataset.model_copy(update=changes)
     home.settings = home.settings.model_copy(update={"dataset": dataset})
     return home
 
 
 def copy_of(home: Home, folder: Path, **changes: Any) -> Home:
-    """The same home in another place, to be changed, with other settings of its sets."""
+    """Return a copy of the home with changed dataset settings."""
     shutil.copytree(home.settings.home_dir, folder, symlinks=True)
     return with_dataset(Home(folder, **SECTIONS), **changes)
 
 
 def name(home: Home, person_id: int, called: str | None) -> None:
-    """What renaming a folder does."""
+    """Name a person, as renaming a folder does."""
     database = Database.open(home.settings.state_dir)
     database.execute("update people set name = ? where id = ?", (called, person_id))
     database.close()
 
 
 def name_two(home: Home) -> None:
-    """Give names to the two who are seen most; the clip begins with the first."""
+    """Name the two people with the most faces; the clip starts with the first."""
     seen = Counter(row["person_id"] for row in home.rows("faces") if row["person_id"])
     people = sorted(person for person, _ in seen.most_common(2))
     for person, called in zip(people, (ANN, BEA), strict=True):
@@ -103,12 +103,12 @@ def name_two(home: Home) -> None:
 
 
 def ann(home: Home) -> int:
-    """The number of the first of the two."""
+    """Return the id of the first of the two."""
     return next(int(row["id"]) for row in home.rows("people") if row["name"] == ANN)
 
 
-def varied(image: Image, number: int) -> Image:
-    """The same person in another picture: brighter or darker, nearer or farther."""
+def vary(image: Image, number: int) -> Image:
+    """Vary a picture: brighter or darker, closer or farther."""
     height, width = image.shape[:2]
     cut = 6 * number
     part = image[cut : height - cut, cut : width - cut]
@@ -117,18 +117,18 @@ def varied(image: Image, number: int) -> Image:
 
 
 def with_photos(home: Home, photographs: list[Path], count: int = 6) -> None:
-    """Drop several pictures of each of the two."""
+    """Drop several pictures of each of the two people."""
     for who, photograph in enumerate(photographs):
         image = cv2.imread(str(photograph))
         assert image is not None
         for number in range(count):
-            done, data = cv2.imencode(".jpg", varied(np.asarray(image, np.uint8), number))
+            done, data = cv2.imencode(".jpg", vary(np.asarray(image, np.uint8), number))
             assert done
             home.drop(data.tobytes(), f"{who}-{number}.jpg")
 
 
-def below(root: Path) -> dict[str, tuple[int, int]]:
-    """Every file of a set, with what changes when it is written."""
+def file_stats(root: Path) -> dict[str, tuple[int, int]]:
+    """Return every file of a set with its inode and time, which change when it is written."""
     return {
         str(path.relative_to(root)): (path.stat().st_ino, path.stat().st_mtime_ns)
         for path in sorted(root.rglob("*"))
@@ -137,7 +137,7 @@ def below(root: Path) -> dict[str, tuple[int, int]]:
 
 
 def labels(root: Path) -> dict[str, list[list[float]]]:
-    """The lines of every label, by the stem of its picture."""
+    """Return the lines of every label file, by the stem of its image."""
     return {
         path.stem: [
             [float(value) for value in line.split()] for line in path.read_text().splitlines()

@@ -1,6 +1,6 @@
-"""The real loaders, each in a process of its own: `python loaders.py NAME SET` prints JSON.
+"""The real loaders, each in its own process: `python dataset_loaders.py NAME SET` prints JSON.
 
-They warn, patch what they import and write settings, none of which a test run should see.
+They print warnings, patch modules and write settings, so they must not run in the test process.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ PACKAGES = {
 }
 
 
-def loaded(name: str, root: Path, scratch: Path) -> dict[str, Any]:
-    """What a loader makes of a set; skips the test where the loader is not installed."""
+def load_set(name: str, root: Path, scratch: Path) -> dict[str, Any]:
+    """Load a set with a loader; skip the test if the loader is not installed."""
     if importlib.util.find_spec(PACKAGES[name]) is None:
-        pytest.skip(f"{name} is not installed; `uv sync --group yolo` brings torch and its kin")
+        pytest.skip(f"{name} is not installed; `uv sync --group yolo` installs it")
     answer = subprocess.run(
         [sys.executable, "-W", "ignore", __file__, name, str(root)],
         env={**os.environ, "YOLO_CONFIG_DIR": str(scratch), "YOLO_OFFLINE": "true"},
@@ -41,7 +41,7 @@ def loaded(name: str, root: Path, scratch: Path) -> dict[str, Any]:
 
 
 def pycocotools(root: Path) -> dict[str, Any]:
-    """Images, boxes and categories of each split, asked for as an evaluation does."""
+    """Return images, boxes and categories of each split, queried as in an evaluation."""
     from pycocotools.coco import COCO
 
     found = {}
@@ -58,7 +58,7 @@ def pycocotools(root: Path) -> dict[str, Any]:
 
 
 def supervision(root: Path) -> dict[str, Any]:
-    """Images and boxes of each split, by format."""
+    """Return images and boxes of each split, by format."""
     import supervision as sv
 
     found: dict[str, Any] = {}
@@ -83,7 +83,7 @@ def supervision(root: Path) -> dict[str, Any]:
 
 
 def torchvision(root: Path) -> dict[str, Any]:
-    """Images and numbers of each split of the folders of faces."""
+    """Return images and class numbers of each split of the face folders."""
     from torchvision.datasets import ImageFolder
 
     found = {}
@@ -100,7 +100,7 @@ def torchvision(root: Path) -> dict[str, Any]:
 
 
 def ultralytics(root: Path) -> dict[str, Any]:
-    """Images and boxes after its own scan, and whether it read every one."""
+    """Return images and boxes after the scan of Ultralytics."""
     from ultralytics.data.dataset import YOLODataset
     from ultralytics.data.utils import check_cls_dataset, check_det_dataset
 

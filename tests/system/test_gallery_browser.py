@@ -14,7 +14,9 @@ from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
+from portraitd.model.reasons import Reason, ReasonCode
 
+from portraitd.model.media_file import FileState
 from portraitd.store.database import Database
 from support.browser import (
     CHROMIUM,
@@ -80,7 +82,8 @@ def people() -> Iterator[Path]:
         )
         fixture.publish(1.7673e9)
         broken = fixture.file("broken film.mp4")
-        fixture.files.move_on(broken.id, "failed", 1.7673e9, "no frame could be decoded")
+        reason = Reason(ReasonCode.NO_FRAME_DECODED, "no frame could be decoded")
+        fixture.files.move_on(broken.id, FileState.FAILED, 1.7673e9, reason)
         fixture.video("wedding.mp4", slices=4)
         fixture.slice_queue.claim()
         fixture.video("birthday <b>.mp4", slices=2)
@@ -94,6 +97,11 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM)
         yield browser
         browser.close()
+
+
+def page_urls(people: Path) -> list[str]:
+    """Return the addresses of the three kinds of pages."""
+    return [index_url(people), person_url(people, 1), (people / "STATUS.html").as_uri()]
 
 
 def test_five_thousand_people_load_quickly(people: Path, browser: Browser) -> None:
@@ -285,7 +293,7 @@ def test_pages_follow_the_color_scheme(people: Path, browser: Browser) -> None:
 
 def test_pages_fit_a_phone(people: Path, browser: Browser) -> None:
     """At 390 pixels nothing overflows, and controls are large enough to touch."""
-    for address in (index_url(people), person_url(people, 1), (people / "STATUS.html").as_uri()):
+    for address in page_urls(people):
         with visit(
             browser, address, viewport=PHONE, is_mobile=True, has_touch=True, device_scale_factor=2
         ) as here:
@@ -303,7 +311,7 @@ def test_pages_fit_a_phone(people: Path, browser: Browser) -> None:
 
 def test_everything_has_an_accessible_name(people: Path, browser: Browser) -> None:
     """Links, buttons, fields and images have one; heading levels are not skipped."""
-    for address in (index_url(people), person_url(people, 1), (people / "STATUS.html").as_uri()):
+    for address in page_urls(people):
         with visit(browser, address) as here:
             expect(here.page.locator("h1")).to_be_visible()
             nameless = here.page.evaluate(NAMELESS)

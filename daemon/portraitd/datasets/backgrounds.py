@@ -1,4 +1,4 @@
-"""Frames without a face: what a detector must learn to leave alone."""
+"""Background frames: frames without a face, as negatives for a detector."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from portraitd.model.fingerprints import frame_stem
 from portraitd.store.dataset_store import DatasetStore, Recording
 
 MIN_DISTANCE_S = 2.0
-"""So far from any face, in a video, nobody was missed by a frame or two."""
+"""Minimum time to any face, so that a face is not missed by a frame or two."""
 
 SPACING_S = 5.0
-"""Moments closer together show the same."""
+"""Time between candidate frames; closer ones are too similar."""
 
 
 def plan_backgrounds(
     store: DatasetStore,
     known: Mapping[str, str],
     splits: SplitAssignment,
-    with_ours: set[int],
+    with_set_faces: set[int],
     frames: int,
     rule: DatasetRule,
 ) -> list[PlannedFrame]:
-    """Choose frames of videos in which no face was found, far from every face.
+    """Choose video frames without a face, at a distance from every face.
 
-    Photos are no source: one in which no face was found is most often a face that was missed.
+    Photos are not used: a photo in which no face was found usually contains a missed face.
 
     Args:
-        store: Where the videos are.
-        known: The sides of recordings, by key.
-        sides: Where the moments of recordings lie that have faces of the set.
-        with_ours: The ids of those recordings.
-        frames: How many frames with faces there are.
-        rule: How many to choose.
+        store: The videos.
+        known: The split of each recording, by key.
+        splits: The splits of recordings with faces of the set.
+        with_set_faces: The ids of those recordings.
+        frames: Number of frames with faces.
+        rule: The share of backgrounds.
     """
     count = math.floor(rule.background_share * frames)
     if count < 1:
@@ -45,13 +45,13 @@ def plan_backgrounds(
     found: list[tuple[float, PlannedFrame]] = []
     for video_id in store.finished_videos():
         recording = store.recording(video_id)
-        for t_s in _moments(recording, store.face_times(video_id)):
-            # No face is known there any more, but one may be seen.
+        for t_s in _candidate_times(recording, store.face_times(video_id)):
+            # The face was erased from the store, but it is still visible in the video.
             if store.is_erased_near(recording.sha256, t_s, MIN_DISTANCE_S):
                 continue
             stem = frame_stem(recording.sha256, t_s)
             split: Split | None
-            if video_id in with_ours:
+            if video_id in with_set_faces:
                 split = splits.split_at(video_id, t_s)
             else:
                 split = background_split(recording.sha256, known, rule.val_share)
@@ -63,14 +63,14 @@ def plan_backgrounds(
     return [frame for _, frame in found[:count]]
 
 
-def _moments(recording: Recording, faces_s: Sequence[float]) -> list[float]:
-    """Moments of a video that are far from every face."""
+def _candidate_times(recording: Recording, faces_s: Sequence[float]) -> list[float]:
+    """Return candidate times of a video that are far from every face."""
     stop_s = recording.duration_s if math.isfinite(recording.duration_s) else 0.0
-    moments = []
+    times = []
     for number in range(math.ceil(stop_s / SPACING_S)):
         t_s = SPACING_S * (number + 0.5)
         at = bisect_left(faces_s, t_s)
         near = min((abs(face_s - t_s) for face_s in faces_s[max(at - 1, 0) : at + 1]), default=1e9)
         if near >= MIN_DISTANCE_S and t_s < stop_s:
-            moments.append(t_s)
-    return moments
+            times.append(t_s)
+    return times

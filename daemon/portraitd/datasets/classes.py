@@ -1,4 +1,4 @@
-"""Who has which class: numbers that only grow, and labels that are safe everywhere."""
+"""Class registration: class numbers that are never reused, and labels that are safe everywhere."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from portraitd.store.dataset_store import ClassKind, ClassRegistration, ClassRow
 def register_classes(
     rows: Sequence[ClassRow], people: Sequence[NamedPerson], with_unknown: bool
 ) -> tuple[list[ClassRow], ClassRegistration]:
-    """Give everybody a class who has none, and note who is called differently now.
+    """Give every person a class, and update the names of classes.
 
-    A class whose person is gone goes to a newcomer of the same name: after a store was made
-    anew, or two people became one, Anna is still class 3.
+    A class whose person no longer exists goes to a new person of the same name: after a new
+    database or a merge of two people, Anna is still class 3.
 
     Args:
-        rows: The classes there are, by number.
-        people: Who is in the set, by id.
-        with_unknown: Whether there must be a class of unknown faces.
+        rows: The existing classes, by number.
+        people: The people in the set, by id.
+        with_unknown: Whether a class of unknown faces is needed.
 
     Returns:
-        The classes there are now, by number, and what of them has to be remembered.
+        All classes, by number, and the changes to record.
     """
     known = {row.id: row for row in rows}
     of_person = {row.person_id: row.id for row in rows if row.person_id is not None}
-    present = {person.id for person in people}
-    free = {
+    person_ids = {person.id for person in people}
+    reusable = {
         folded(row.name): row.id
         for row in reversed(rows)
-        if row.kind == "person" and row.person_id not in present
+        if row.kind == "person" and row.person_id not in person_ids
     }
     new: list[tuple[int, ClassKind]] = []
     holders: list[tuple[int, int | None, str]] = []
@@ -39,9 +39,9 @@ def register_classes(
     def add(kind: ClassKind, person_id: int | None, name: str) -> None:
         number = max(known, default=-1) + 1
         new.append((number, kind))
-        note(number, kind, person_id, name)
+        hold(number, kind, person_id, name)
 
-    def note(number: int, kind: ClassKind, person_id: int | None, name: str) -> None:
+    def hold(number: int, kind: ClassKind, person_id: int | None, name: str) -> None:
         holders.append((number, person_id, name))
         known[number] = ClassRow(number, kind, person_id, name)
 
@@ -49,32 +49,32 @@ def register_classes(
         name = folder_name(person.id, person.name)
         number = of_person.get(person.id)
         if number is None:
-            number = free.pop(folded(name), None)
+            number = reusable.pop(folded(name), None)
         if number is None:
             add("person", person.id, name)
         elif (known[number].person_id, known[number].name) != (person.id, name):
-            note(number, "person", person.id, name)
+            hold(number, "person", person.id, name)
     if with_unknown and not any(row.kind == "unknown" for row in known.values()):
         add("unknown", None, UNKNOWN_NAME)
     return [known[number] for number in sorted(known)], ClassRegistration(new, holders, {})
 
 
 def class_labels(rows: Sequence[ClassRow], people: Sequence[NamedPerson]) -> tuple[ClassLabel, ...]:
-    """The classes as the formats write them; those that nobody holds now keep their place.
+    """Return the labels of all classes; a class without a person keeps its number.
 
     Args:
-        rows: Every class, by number.
-        people: Who is in the set.
+        rows: All classes, by number.
+        people: The people in the set.
     """
-    present = {person.id for person in people}
-    taken = {folded(UNKNOWN_NAME)}
+    person_ids = {person.id for person in people}
+    used = {folded(UNKNOWN_NAME)}
     found = []
     for row in rows:
         if row.kind == "unknown":
             found.append(ClassLabel(row.id, UNKNOWN_NAME, row.kind, None))
             continue
-        is_held = row.person_id in present
-        label = unique_name(row.name if is_held else f"unused-{row.id}", taken)
-        taken.add(folded(label))
-        found.append(ClassLabel(row.id, label, row.kind, row.person_id if is_held else None))
+        is_active = row.person_id in person_ids
+        label = unique_name(row.name if is_active else f"unused-{row.id}", used)
+        used.add(folded(label))
+        found.append(ClassLabel(row.id, label, row.kind, row.person_id if is_active else None))
     return tuple(found)

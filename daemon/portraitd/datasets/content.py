@@ -1,4 +1,4 @@
-"""What a format asks to be written: texts, pictures of the pool, and pictures made on demand."""
+"""The content of the files of a set: texts, images of the frame cache, and rendered images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from portraitd.datasets.annotations import Plan, PlannedFrame, Split
 
 @dataclass(frozen=True, slots=True)
 class TextFile:
-    """A file with this content."""
+    """A text file."""
 
     content: str
 
@@ -26,7 +26,7 @@ class TextFile:
 
 @dataclass(frozen=True, slots=True)
 class CachedImage:
-    """A picture of the pool: linked where that can be done, copied where not."""
+    """An image of the frame cache: hard-linked if possible, else copied."""
 
     path: Path
 
@@ -37,10 +37,10 @@ class CachedImage:
 
 @dataclass(frozen=True, slots=True)
 class RenderedImage:
-    """A picture that is made when it has to be written.
+    """An image that is rendered only if it has to be written.
 
     Attributes:
-        identity: The same for pictures that look the same.
+        identity: Equal for images with equal content.
     """
 
     identity: str
@@ -49,16 +49,16 @@ class RenderedImage:
 
 FileContent = TextFile | CachedImage | RenderedImage
 SetFiles = Iterator[tuple[str, FileContent]]
-"""Path below the set's root, and content; what others refer to comes first."""
+"""Path below the root of the set, and content; a file comes before files that refer to it."""
 
 
 @dataclass(frozen=True, slots=True)
 class AvailableFrames:
-    """The pictures that could be had, of those a plan names.
+    """The frames of a plan that are in the frame cache.
 
     Attributes:
-        frames: By split, in the order of their stems.
-        path: Of a picture in the pool, by the recording's id and its name.
+        frames: By split, sorted by stem.
+        path: Returns the path of an image in the frame cache, by id of the recording and name.
     """
 
     plan: Plan
@@ -69,25 +69,28 @@ class AvailableFrames:
     def of(
         cls, plan: Plan, has: Callable[[int, str], bool], path: Callable[[int, str], Path]
     ) -> AvailableFrames:
-        """Those of a plan's frames that are there and no smaller than any loader wants them."""
+        """Select the frames that are in the cache and large enough for every loader."""
         frames: defaultdict[Split, list[PlannedFrame]] = defaultdict(list)
         for frame in sorted(plan.frames, key=lambda frame: frame.stem):
             if min(frame.width_px, frame.height_px) >= MIN_SIDE_PX and has(
-                frame.video_id, frame.picture
+                frame.video_id, frame.cache_name
             ):
                 frames[frame.split].append(frame)
         return cls(plan, frames, path)
 
     def of_frame(self, frame: PlannedFrame) -> CachedImage:
-        return CachedImage(self.path(frame.video_id, frame.picture))
+        return CachedImage(self.path(frame.video_id, frame.cache_name))
 
 
 MIN_SIDE_PX = 10
-"""Ultralytics drops pictures with a shorter side."""
+"""Ultralytics drops images with a shorter side."""
 
 
 def format_labels(frame: PlannedFrame) -> str:
-    """The faces of a frame, ``class x_center y_center width height`` each, as shares of it."""
+    """Return the labels of a frame, one ``class x_center y_center width height`` per line.
+
+    Coordinates are relative to the size of the frame.
+    """
     lines = []
     for label in frame.labels:
         box = label.box
@@ -104,15 +107,15 @@ def format_labels(frame: PlannedFrame) -> str:
 
 
 def format_json(value: Any) -> str:
-    """For people as well: names are written as they are."""
+    """Return JSON that is readable for people as well: non-ASCII names are not escaped."""
     return json.dumps(value, ensure_ascii=False, indent=1) + "\n"
 
 
 def quote_text(text: str) -> str:
-    """A text as YAML and JSON both read it."""
+    """Return a quoted text that both YAML and JSON read."""
     return json.dumps(text, ensure_ascii=False)
 
 
 def join_lines(texts: Sequence[str]) -> str:
-    """Each with a line end."""
+    """Join lines, each with a line end."""
     return "".join(f"{text}\n" for text in texts)

@@ -1,4 +1,4 @@
-"""What has to be cut, order by order: from the plan, without what lies in the pool already."""
+"""Turns a plan into crop requests, without the images that are in the frame cache already."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ from portraitd.store.frame_cache import FrameCache, frame_name
 
 
 def crop_frames(requests: Sequence[CropRequest]) -> list[CropResult]:
-    """Carry out some orders. For a worker, which hands back pictures and writes nothing."""
+    """Crop the images of some requests. Runs in a worker, which returns them and writes nothing."""
     from portraitd.datasets.cropping import crop_images
 
     return [crop_images(request) for request in requests]
 
 
 @dataclass(slots=True)
-class _Wanted:
+class _FrameCrops:
+    """The images to crop from one frame."""
+
     is_exact: bool = True
     name: str = ""
     blurred: tuple[Box, ...] = ()
@@ -31,37 +33,37 @@ class _Wanted:
 
 
 def make_crop_requests(plan: Plan, state_dir: Path) -> list[CropRequest]:
-    """What has to be cut for a plan, one order for each slice of a recording."""
+    """Return the crops that a plan still needs, one request per slice of a recording."""
     cache = FrameCache(state_dir)
-    wanted: defaultdict[int, dict[float, _Wanted]] = defaultdict(dict)
-    there = {one.id: cache.names(one.sha256) for one in plan.recordings.values()}
+    crops_by_video: defaultdict[int, dict[float, _FrameCrops]] = defaultdict(dict)
+    cached_names = {one.id: cache.names(one.sha256) for one in plan.recordings.values()}
     if any(form in plan.rule.formats for form in DETECTION_FORMATS):
         for frame in plan.frames:
-            if frame.picture not in there[frame.video_id]:
-                one = wanted[frame.video_id].setdefault(frame.t_s, _Wanted())
-                one.name, one.blurred = frame.picture, frame.blurred
-                one.labelled = tuple(label.box for label in frame.labels)
-                one.is_exact = bool(frame.labels)
+            if frame.cache_name not in cached_names[frame.video_id]:
+                crops = crops_by_video[frame.video_id].setdefault(frame.t_s, _FrameCrops())
+                crops.name, crops.blurred = frame.cache_name, frame.blurred
+                crops.labelled = tuple(label.box for label in frame.labels)
+                crops.is_exact = bool(frame.labels)
     for crop in plan.crops:
         face = crop.face
         names = (chip_name(crop.stem, 150), chip_name(crop.stem, 112))
         missing = [
-            name if form in plan.rule.formats and name not in there[face.video_id] else ""
+            name if form in plan.rule.formats and name not in cached_names[face.video_id] else ""
             for form, name in zip(("chips150", "chips112"), names, strict=True)
         ]
         if any(missing):
             request = ChipRequest(face.box, face.landmarks, *missing)
-            wanted[face.video_id].setdefault(face.t_s, _Wanted()).chips.append(request)
+            crops_by_video[face.video_id].setdefault(face.t_s, _FrameCrops()).chips.append(request)
     requests = []
-    for video_id, moments in wanted.items():
+    for video_id, crops_by_time in crops_by_video.items():
         recording = plan.recordings[video_id]
-        kept = {name: cache.path(recording.sha256, name) for name in there[video_id]}
-        requests += _of_recording(recording, moments, kept)
+        cached_paths = {name: cache.path(recording.sha256, name) for name in cached_names[video_id]}
+        requests += _requests_of_recording(recording, crops_by_time, cached_paths)
     return requests
 
 
 def batch_requests(requests: Sequence[CropRequest], frames: int) -> Iterable[list[CropRequest]]:
-    """Orders in jobs of so many frames or a little more: a photo alone is not worth a job."""
+    """Group requests into jobs of at least ``frames`` frames: a single photo is too small a job."""
     batch: list[CropRequest] = []
     for request in requests:
         batch.append(request)
@@ -72,24 +74,24 @@ def batch_requests(requests: Sequence[CropRequest], frames: int) -> Iterable[lis
         yield batch
 
 
-def _of_recording(
-    recording: Recording, moments: dict[float, _Wanted], kept: Mapping[str, Path]
+def _requests_of_recording(
+    recording: Recording, crops_by_time: dict[float, _FrameCrops], cached_paths: Mapping[str, Path]
 ) -> list[CropRequest]:
     size = (recording.width_px, recording.height_px)
     starts = [start_s for start_s, _ in recording.slices] or [0.0]
     by_start: defaultdict[float, list[FrameRequest]] = defaultdict(list)
-    for t_s, one in sorted(moments.items()):
+    for t_s, crops in sorted(crops_by_time.items()):
         start_s = max((start for start in starts if start <= t_s), default=0.0)
         by_start[start_s].append(
             FrameRequest(
                 t_s,
-                one.is_exact,
+                crops.is_exact,
                 size,
-                one.name,
-                one.blurred,
-                one.labelled,
-                tuple(one.chips),
-                kept.get(frame_name(recording.sha256, t_s)),
+                crops.name,
+                crops.blurred,
+                crops.labelled,
+                tuple(crops.chips),
+                cached_paths.get(frame_name(recording.sha256, t_s)),
             )
         )
     return [

@@ -1,4 +1,4 @@
-"""What workers are asked to cut out of recordings for a training set, and what they hand back."""
+"""Requests to workers to crop images out of recordings, and their results."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from portraitd.model.media_file import MediaKind, Source
 
 
 class ChipRequest(NamedTuple):
-    """Chips of one face; an empty name is not wanted."""
+    """Aligned chips of one face; a chip with an empty name is not needed."""
 
     box: Box
     landmarks: Landmarks | None
@@ -19,17 +19,17 @@ class ChipRequest(NamedTuple):
 
 
 class FrameRequest(NamedTuple):
-    """Pictures of one frame.
+    """The images of one frame.
 
     Attributes:
-        t_s: When.
-        is_exact: Whether it must be that very frame.
-        size_px: Width and height that it must have.
-        name: Under which it goes into the pool; empty if only chips are wanted.
-        blurred: Faces that must not be recognised in it.
-        labelled: Faces that must.
-        chips: Faces to be cut from it.
-        kept: Where the frame lies as it was seen; None if it has to be read from the video.
+        t_s: Time of the frame.
+        is_exact: Whether a frame close to that time is not enough.
+        size_px: Width and height that the frame must have.
+        name: Name in the frame cache; empty if only chips are needed.
+        blurred: Faces to make unrecognisable.
+        labelled: Faces that must stay recognisable.
+        chips: Faces to align and crop.
+        cached_path: The unchanged frame in the frame cache; None to read it from the video.
     """
 
     t_s: float
@@ -42,15 +42,15 @@ class FrameRequest(NamedTuple):
     cached_path: Path | None = None
 
 
-class CroppedPicture(NamedTuple):
-    """A picture for the pool, as JPEG."""
+class CroppedImage(NamedTuple):
+    """An image for the frame cache, as JPEG."""
 
     name: str
     jpeg: bytes
 
 
 class CropRequest(NamedTuple):
-    """Frames of one slice of a recording: one job."""
+    """The frames to crop from one slice of a recording."""
 
     video_id: int
     sha256: str
@@ -61,20 +61,20 @@ class CropRequest(NamedTuple):
 
     @property
     def reads(self) -> tuple[Path, ...]:
-        """The files that a worker needs for it."""
+        """The files that the worker has to read."""
         cached_path = (frame.cached_path for frame in self.frames if frame.cached_path)
         return (*(source.path for source in self.sources), *cached_path)
 
     @property
-    def names(self) -> set[str]:
-        """The pictures that are wanted."""
+    def image_names(self) -> set[str]:
+        """The names of the requested images."""
         chips = (chip for frame in self.frames for chip in frame.chips)
         names = {name for chip in chips for name in (chip.name_150, chip.name_112)}
         return (names | {frame.name for frame in self.frames}) - {""}
 
 
 class CropResult(NamedTuple):
-    """What came of an order: the pictures that were made, and why others were not."""
+    """The images that were made, and the reason why others were not."""
 
-    pictures: tuple[CroppedPicture, ...]
+    images: tuple[CroppedImage, ...]
     reason: str

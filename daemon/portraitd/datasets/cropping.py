@@ -1,6 +1,6 @@
-"""Cuts frames and chips again, from the frames that were kept or from the videos. For workers.
+"""Crops frames and chips out of cached frames or videos. Runs in workers.
 
-Imports OpenCV and dlib: the daemon process names ``crop_images`` through ``portraitd.datasets.crop_jobs``.
+Imports OpenCV and dlib, so the service refers to it only through ``datasets.crop_jobs``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from portraitd.datasets.annotations import are_dlib_points
 from portraitd.datasets.crop_requests import (
     ChipRequest,
-    CroppedPicture,
+    CroppedImage,
     CropRequest,
     CropResult,
     FrameRequest,
@@ -27,6 +27,7 @@ from portraitd.media.opencv import cv2
 from portraitd.media.video import FramesAt
 from portraitd.model.errors import VideoError
 from portraitd.model.face import Box, Image, Landmarks
+from portraitd.model.wording import counted
 from portraitd.workers.file_broker import open_to_read
 
 ARCFACE_TEMPLATE = np.array(
@@ -34,36 +35,36 @@ ARCFACE_TEMPLATE = np.array(
      (70.7299, 92.2041)],
     np.float64,
 )  # fmt: skip
-"""Where ArcFace's training put eyes, nose and corners of the mouth in 112 x 112 pixels."""
+"""Eyes, nose and mouth corners in a chip of 112 x 112 pixels, as ArcFace was trained."""
 
 ARCFACE_TEMPLATE_DLIB = np.array(
     [(80.2, 53.2), (66.5, 53.7), (31.4, 52.8), (45.2, 53.5), (55.8, 80.5)], np.float64
 )
-"""Where dlib's five points lie in such chips: corners of the eyes and the base of the nose.
+"""dlib's five points (eye corners and nose base) in such chips.
 
-The medians over 1,047 photographed faces whose chips were cut by YuNet's points; each coordinate
-variances by 2 to 3 pixels.
+Medians over 1,047 photographed faces whose chips were aligned by YuNet's points; each coordinate
+varies by 2 to 3 pixels.
 """
 
 BACKGROUND_TOLERANCE_S = 1.0
 
 _BLURRED_BLOCKS = 5
-"""A blurred face keeps so many spots of colour across: nobody is recognised by them."""
+"""A blurred face is reduced to this many colour blocks across, too few to recognise it."""
 
 
 def crop_images(request: CropRequest) -> CropResult:
-    """Make every picture that is ordered, as far as it can be had. Writes nothing."""
-    done: list[CroppedPicture] = []
+    """Make the requested images, as far as possible. Writes nothing."""
+    done: list[CroppedImage] = []
     left = []
     for frame in request.frames:
-        image = _kept_frame(frame)
+        image = _cached_frame(frame)
         if image is None:
             left.append(frame)
         else:
-            done += _pictures(frame, image)
+            done += _frame_images(frame, image)
     if not left:
         return CropResult(tuple(done), "")
-    reason = "the file is not there any more"
+    reason = "the file no longer exists"
     for source in request.sources:
         exact = [frame for frame in left if frame.is_exact]
         loose = [frame for frame in left if not frame.is_exact]
@@ -74,17 +75,17 @@ def crop_images(request: CropRequest) -> CropResult:
                     source, request.kind, request.start_s, sorted(by_time), tolerance_s
                 )
                 for t_s, found in wanted if by_time else ():
-                    done += _pictures(by_time[t_s], found.image)
+                    done += _frame_images(by_time[t_s], found.image)
                     left.remove(by_time[t_s])
         except VideoError as error:
             reason = str(error)
             continue
-        return CropResult(tuple(done), f"{len(left)} frames were not met again" if left else "")
+        return CropResult(tuple(done), f"{counted(len(left), 'frame')} not found" if left else "")
     return CropResult(tuple(done), reason)
 
 
-def _kept_frame(frame: FrameRequest) -> Image | None:
-    """A frame that was kept as it was seen."""
+def _cached_frame(frame: FrameRequest) -> Image | None:
+    """Read a frame from the frame cache; None if it is not there."""
     if frame.cached_path is None:
         return None
     try:
@@ -96,23 +97,24 @@ def _kept_frame(frame: FrameRequest) -> Image | None:
     return None if image is None else np.asarray(image, np.uint8)
 
 
-def _pictures(request: FrameRequest, image: Image) -> list[CroppedPicture]:
-    """The pictures of one frame; none if the frame has another size."""
+def _frame_images(request: FrameRequest, image: Image) -> list[CroppedImage]:
+    """Make the images of one frame; none if the frame has an unexpected size."""
     if (image.shape[1], image.shape[0]) != request.size_px:
         return []
-    # The frame last: where it is there, chips are cut from it, and not from the video as these.
+    # The frame comes last: if it is in the cache, later chips are cropped from it instead of
+    # from the video.
     made = [
-        CroppedPicture(name, encode_jpeg(picture, TRAINING_QUALITY))
+        CroppedImage(name, encode_jpeg(picture, TRAINING_QUALITY))
         for chip in request.chips
-        for name, picture in _chips(image, chip)
+        for name, picture in _chip_images(image, chip)
     ]
     if request.name:
         shown = blur_faces(image, request.blurred, request.labelled) if request.blurred else image
-        made.append(CroppedPicture(request.name, encode_jpeg(shown, TRAINING_QUALITY)))
+        made.append(CroppedImage(request.name, encode_jpeg(shown, TRAINING_QUALITY)))
     return made
 
 
-def _chips(image: Image, request: ChipRequest) -> list[tuple[str, Image]]:
+def _chip_images(image: Image, request: ChipRequest) -> list[tuple[str, Image]]:
     made = []
     if request.name_150:
         chip, _ = _aligner().align(image, request.box)
@@ -123,27 +125,27 @@ def _chips(image: Image, request: ChipRequest) -> list[tuple[str, Image]]:
 
 
 def align_arcface(image: Image, landmarks: Landmarks) -> Image:
-    """The face upright in 112 x 112 pixels, as ArcFace and its kin are trained on; BGR.
+    """Return a face aligned to 112 x 112 pixels for ArcFace-style recognisers, BGR.
 
     Args:
         image: The full-size frame, BGR.
-        landmarks: Both eyes, the nose and both corners of the mouth, that on the left of the
-            picture first, in pixels of the frame; or dlib's five, which come out less exact.
+        landmarks: Both eyes, the nose and both mouth corners, the left one of the image first,
+            in pixels of the frame; or dlib's five points, with a less exact result.
     """
     template = ARCFACE_TEMPLATE_DLIB if are_dlib_points(landmarks) else ARCFACE_TEMPLATE
     turn = fit_similarity(np.asarray(landmarks, np.float64), template)
     scale = float(np.hypot(turn[0, 0], turn[0, 1]))
     if scale < 0.5:
-        # Shrinking by more than half skips pixels: average them before.
+        # Shrinking by more than half would skip pixels, so average them first.
         smooth = cv2.GaussianBlur(image, (0, 0), 0.35 / scale)
         return np.asarray(cv2.warpAffine(smooth, turn, (112, 112)), np.uint8)
     return np.asarray(cv2.warpAffine(image, turn, (112, 112)), np.uint8)
 
 
 def fit_similarity(points: Any, target: Any) -> Any:
-    """The turn, scale and shift that brings points nearest to others, as a 2 x 3 matrix.
+    """Return the similarity transform that maps points to a target, as a 2 x 3 matrix.
 
-    Least squares (Umeyama, 1991), without mirroring.
+    Least squares (Umeyama, 1991), without reflection.
     """
     mean, target_mean = points.mean(axis=0), target.mean(axis=0)
     centred, target_centred = points - mean, target - target_mean
@@ -155,12 +157,12 @@ def fit_similarity(points: Any, target: Any) -> Any:
 
 
 def blur_faces(image: Image, faces: Sequence[Box], spared: Sequence[Box] = ()) -> Image:
-    """The picture with some faces made unrecognisable, hair and chin as well.
+    """Return the image with some faces made unrecognisable, including hair and chin.
 
     Args:
         image: BGR.
-        faces: What is blurred, in pixels of the picture.
-        spared: Other faces: only the blurred faces themselves may reach into these.
+        faces: The faces to blur, in pixels of the image.
+        spared: Other faces: of these, only the part inside a blurred face is blurred.
     """
     height, width = image.shape[:2]
     result = image.copy()

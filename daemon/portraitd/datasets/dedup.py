@@ -1,4 +1,4 @@
-"""Which faces of a person say something that the others do not."""
+"""Deduplication: selects faces of a person that differ enough from each other."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ def select_distinct(
     near_duplicate: float,
     apart_s: float,
 ) -> NDArray[np.bool_]:
-    """Leave out faces that are nearly the same as an earlier one of the same person.
+    """Select faces that are no near-duplicates of an earlier selected face.
 
-    The earlier one stays, so that what arrives later throws nothing out.
+    Earlier faces take precedence, so a face that was selected once stays selected.
 
     Args:
-        embeddings: Shape ``(n, 128)``; of one person, in the order of arrival.
-        tracks: Shape ``(n,)``.
-        times_s: Shape ``(n,)``; when each was seen in its video.
-        near_duplicate: Faces no farther apart are the same picture, whatever file they are in.
-        apart_s: Faces of one track less than this apart in time are the same moment.
+        embeddings: Shape ``(n, 128)``; of one person, in order of arrival.
+        tracks: Shape ``(n,)``; the track of each face.
+        times_s: Shape ``(n,)``; time of each face in its video.
+        near_duplicate: Largest distance of near-duplicates, in any files.
+        apart_s: Minimum time between two faces of one track.
 
     Returns:
-        Shape ``(n,)``; True for those that stay.
+        Shape ``(n,)``; True for the selected faces.
     """
-    staying = np.zeros(len(embeddings), np.bool_)
+    selected = np.zeros(len(embeddings), np.bool_)
     vectors = np.empty((len(embeddings), embeddings.shape[1]), np.float32)
     squares = np.empty(len(embeddings), np.float64)
     last_s: dict[int, float] = {}
     count = 0
     for row in range(len(embeddings)):
         track, t_s = int(tracks[row]), float(times_s[row])
-        # A little less: frames a second apart are never exactly that.
+        # With a tolerance: frames sampled once per second are never exactly a second apart.
         if t_s - last_s.get(track, -np.inf) < 0.9 * apart_s:
             continue
         vector = embeddings[row]
@@ -45,8 +45,8 @@ def select_distinct(
             distances = squares[:count] + square - 2.0 * (vectors[:count] @ vector)
             if float(distances.min()) <= near_duplicate**2:
                 continue
-        staying[row] = True
+        selected[row] = True
         last_s[track] = t_s
         vectors[count], squares[count] = vector, square
         count += 1
-    return staying
+    return selected

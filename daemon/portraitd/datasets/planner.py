@@ -1,4 +1,4 @@
-"""From what the store knows to what a set should hold. Reads, and writes nothing."""
+"""Plans the content of a training set from the store. Read-only."""
 
 from __future__ import annotations
 
@@ -41,11 +41,12 @@ from portraitd.store.dataset_store import (
 from portraitd.store.files import Files
 
 ERASED_MARGIN_S = 0.5
-"""So far from a moment at which somebody was forgotten, pictures may be in a set again."""
+"""Minimum time from an erased face; its position in the frame is unknown, so it cannot be
+blurred."""
 
 
 class PlanRequest(NamedTuple):
-    """Which home to plan a set for, and how."""
+    """The home to plan a set for, and the rule of the set."""
 
     state_dir: Path
     inbox_dir: Path
@@ -53,7 +54,7 @@ class PlanRequest(NamedTuple):
 
 
 def plan_dataset(request: PlanRequest) -> Plan:
-    """Read the store, and say what the set should hold. For a worker.
+    """Plan a set from the database of a home. Runs in a worker.
 
     Raises:
         StoreError: The store cannot be read.
@@ -68,7 +69,7 @@ def plan_dataset(request: PlanRequest) -> Plan:
 
 
 def plan_from_store(store: DatasetStore, rule: DatasetRule) -> Plan:
-    """What the set should hold, by everything the store knows now."""
+    """Plan a set from the current state of the store."""
     fingerprint = set_fingerprint(store.fingerprint(), rule)
     people = store.persons(named_only=rule.people == "named")
     rows, registration = register_classes(
@@ -79,7 +80,7 @@ def plan_from_store(store: DatasetStore, rule: DatasetRule) -> Plan:
     by_video = {
         video_id: list(faces)
         for video_id, faces in groupby(
-            store.faces_near(list(classes)), key=lambda face: face.video_id
+            store.faces_in_recordings_of(list(classes)), key=lambda face: face.video_id
         )
     }
     recordings = {video_id: store.recording(video_id) for video_id in by_video}
@@ -88,7 +89,7 @@ def plan_from_store(store: DatasetStore, rule: DatasetRule) -> Plan:
         for video_id, faces in by_video.items()
     }
     distinct, counts = _find_distinct(store, set_faces, classes, rule)
-    # Somebody who was forgotten is still in the video, and nothing says where in the frame.
+    # An erased person is still visible in the video, at an unknown position in the frame.
     distinct -= {
         face.id
         for video_id, faces in set_faces.items()
@@ -140,7 +141,7 @@ def _find_distinct(
     classes: Mapping[int, int],
     rule: DatasetRule,
 ) -> tuple[set[int], dict[int, FaceCounts]]:
-    """The faces that stay, and by class how many did not."""
+    """Return the faces that are no near-duplicates, and the counts by class."""
     of_person: defaultdict[int, list[DatasetFace]] = defaultdict(list)
     for faces in set_faces.values():
         for face in faces:
@@ -168,10 +169,10 @@ def _crops(
     splits: SplitAssignment,
     classes: Mapping[int, int],
 ) -> tuple[tuple[PlannedCrop, ...], list[int]]:
-    """The faces of the folders, and the classes that have no folder.
+    """Return the crops of the face folders, and the classes that get no folder.
 
-    Trainers number folders by their order in each split: a class that is missing in one of
-    them would rename all that follow it. So a class is in both, or in none.
+    Trainers number the folders of each split in order: a class that is missing in one split
+    would shift the numbers of all that follow. So a class is in both splits or in none.
     """
     found: list[PlannedCrop] = []
     stems: set[str] = set()
@@ -206,7 +207,7 @@ def _frames(
     unknown: int | None,
     rule: DatasetRule,
 ) -> tuple[list[PlannedFrame], int]:
-    """The frames with a face that stays, and how many were left out for others in them."""
+    """Return the frames with a distinct face, and the number left out for unknown faces."""
     found: dict[str, PlannedFrame] = {}
     frames_left_out = 0
     for video_id, faces in by_video.items():
@@ -236,7 +237,7 @@ def _labelled(
     unknown: int | None,
     rule: DatasetRule,
 ) -> tuple[tuple[LabelledFace, ...] | None, tuple[Box, ...]]:
-    """Every face of a frame: labelled or blurred; None if the frame is to be left out."""
+    """Divide the faces of a frame into labelled and blurred; None to leave the frame out."""
     labelled: list[LabelledFace] = []
     blurred: list[Box] = []
     for face in faces:
@@ -261,7 +262,7 @@ def _tracks(
     classes: Mapping[int, int],
     rows: Sequence[ClassRow],
 ) -> dict[int, tuple[PlannedTrack, ...]]:
-    """The tracks of every video, for correcting by hand: nothing is thinned, nobody is split."""
+    """Return all tracks of each video, for manual correction, without deduplication or splits."""
     unknown = next((row.id for row in rows if row.kind == "unknown"), len(rows))
     found = {}
     for video_id, faces in by_video.items():

@@ -1,4 +1,4 @@
-"""The report on a set: numbers and contact sheets, as a page that opens from the share."""
+"""The report on a set: figures and contact sheets, as a page that opens from the share."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import statistics
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 from urllib.parse import quote
 
 from portraitd.datasets.annotations import SPLITS, ClassLabel, PlannedCrop
 from portraitd.datasets.content import AvailableFrames, RenderedImage, SetFiles, TextFile
 from portraitd.datasets.split_units import hash_fraction
+from portraitd.model.wording import counted
 
 MAX_TILES = 96
-"""On a sheet; of more faces a sample is shown."""
+"""Maximum number of faces on a contact sheet; of more faces a sample is shown."""
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem;
@@ -32,12 +34,12 @@ img { max-width: 100%; height: auto }
 
 @dataclass(frozen=True, slots=True)
 class ClassStatistics:
-    """What a set holds of one class.
+    """The figures of one class.
 
     Attributes:
-        faces: Of the folders of faces, by split.
-        labels: In the frames of the detection sets, by split.
-        sizes_px: Shorter sides of the faces, rising.
+        faces: Faces in the face folders, by split.
+        labels: Faces in the frames of the detection sets, by split.
+        sizes_px: Shorter sides of the faces, ascending.
     """
 
     label: ClassLabel
@@ -48,9 +50,9 @@ class ClassStatistics:
     sizes_px: tuple[float, ...]
 
 
-def class_statistics(pictures: AvailableFrames) -> list[ClassStatistics]:
-    """By class number; classes that nobody holds and that hold nothing are left out."""
-    plan = pictures.plan
+def class_statistics(available: AvailableFrames) -> list[ClassStatistics]:
+    """Return the figures by class number, without empty classes."""
+    plan = available.plan
     faces: defaultdict[int, Counter[str]] = defaultdict(Counter)
     labels: defaultdict[int, Counter[str]] = defaultdict(Counter)
     sizes: defaultdict[int, list[float]] = defaultdict(list)
@@ -58,7 +60,7 @@ def class_statistics(pictures: AvailableFrames) -> list[ClassStatistics]:
         faces[crop.class_id][crop.split] += 1
         sizes[crop.class_id].append(crop.face.size_px)
     for split in SPLITS:
-        for frame in pictures.frames[split]:
+        for frame in available.frames[split]:
             for label in frame.labels:
                 labels[label.class_id][split] += 1
     found = []
@@ -78,83 +80,90 @@ def class_statistics(pictures: AvailableFrames) -> list[ClassStatistics]:
     return found
 
 
-def find_warnings(pictures: AvailableFrames, missing: Sequence[str]) -> list[str]:
-    """What somebody should know before they train, one sentence each."""
-    plan, found = pictures.plan, []
+def find_warnings(available: AvailableFrames, crop_warnings: Sequence[str]) -> list[str]:
+    """Return what the user should know before training, one sentence each."""
+    plan, found = available.plan, []
     if not plan.counts:
         found.append(
-            "Nobody has a name yet: rename a person's folder, or set dataset.people to all."
+            "No person has a name yet. Rename a person's folder, or set dataset.people to all."
         )
-    elif plan.frames and not pictures.frames["val"]:
-        found.append("There is no val: everybody is in one shot alone. Add a second video.")
+    elif plan.frames and not available.frames["val"]:
+        found.append(
+            "The val split is empty because every person appears in one shot only. "
+            "Add a second video."
+        )
     if plan.splits_by_time:
         found.append(
-            "Val is cut from the same shots as train, because there is nothing else: scores "
-            "will be too good. Add a second video."
+            "The val split comes from the same shots as train because there are no others, so "
+            "scores will be too optimistic. Add a second video."
         )
     if plan.unsplittable:
         found.append(
-            "Without a folder, because their faces are of one shot and cannot be parted into "
-            f"train and val: {', '.join(plan.unsplittable)}."
+            "These people have no face folder because their faces come from a single shot and "
+            f"cannot be divided into train and val: {', '.join(plan.unsplittable)}."
         )
     if plan.frames_left_out:
-        found.append(f"{plan.frames_left_out} frames are left out for the unknown faces in them.")
-    return found + list(missing)
+        found.append(
+            f"Left out because of unknown faces: {counted(plan.frames_left_out, 'frame')}."
+        )
+    return found + list(crop_warnings)
 
 
 def report_files(
-    pictures: AvailableFrames,
-    missing: Sequence[str],
-    sheet: Callable[[Sequence[PlannedCrop]], bytes],
+    available: AvailableFrames,
+    crop_warnings: Sequence[str],
+    draw_sheet: Callable[[Sequence[PlannedCrop]], bytes],
 ) -> SetFiles:
     """``report/index.html`` and a PNG for each class with faces.
 
     Args:
-        pictures: What the set holds.
-        missing: What could not be had, in sentences.
-        sheet: Draws a contact sheet.
+        available: The frames that are in the cache.
+        crop_warnings: Images that could not be cropped, in sentences.
+        draw_sheet: Draws a contact sheet.
     """
     of_class: defaultdict[int, list[PlannedCrop]] = defaultdict(list)
-    for crop in pictures.plan.crops:
+    for crop in available.plan.crops:
         of_class[crop.class_id].append(crop)
     sheets = {}
     for number, crops in of_class.items():
-        # A sample by chance, the same each time; then val after train, by time.
-        some = sorted(crops, key=lambda crop: hash_fraction(crop.stem))[:MAX_TILES]
-        some.sort(key=lambda crop: (crop.split, crop.stem))
-        shown = "\n".join(f"{crop.split} {crop.stem} {len(crop.hidden)}" for crop in some)
-        path = f"report/{number:04d}-{pictures.plan.classes[number].label}.png"
+        # A random but reproducible sample, train before val, by recording and time.
+        sample = sorted(crops, key=lambda crop: hash_fraction(crop.stem))[:MAX_TILES]
+        sample.sort(key=lambda crop: (crop.split, crop.stem))
+        identity = "\n".join(f"{crop.split} {crop.stem} {len(crop.hidden)}" for crop in sample)
+        path = f"report/{number:04d}-{available.plan.classes[number].label}.png"
         sheets[number] = path.removeprefix("report/")
-        yield path, RenderedImage(TextFile(shown).identity, lambda some=some: sheet(some))  # type: ignore[misc]
-    page = _page(pictures, class_statistics(pictures), find_warnings(pictures, missing), sheets)
+        yield path, RenderedImage(TextFile(identity).identity, partial(draw_sheet, sample))
+    page = _page(
+        available, class_statistics(available), find_warnings(available, crop_warnings), sheets
+    )
     yield "report/index.html", TextFile(page)
 
 
 def _page(
-    pictures: AvailableFrames,
+    available: AvailableFrames,
     rows: Sequence[ClassStatistics],
-    sentences: Sequence[str],
+    warnings: Sequence[str],
     sheets: dict[int, str],
 ) -> str:
-    plan = pictures.plan
-    backgrounds = Counter(f.split for split in SPLITS for f in pictures.frames[split]
+    plan = available.plan
+    backgrounds = Counter(f.split for split in SPLITS for f in available.frames[split]
                           if not f.labels)  # fmt: skip
     most = max((sum(row.faces.values()) for row in rows), default=1) or 1
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width"><title>Training set</title>',
         f"<style>{_STYLE}</style></head><body><h1>Training set</h1>",
-        *(f'<p class="warning">{escape(sentence)}</p>' for sentence in sentences),
+        *(f'<p class="warning">{escape(sentence)}</p>' for sentence in warnings),
         "<table><tr><th></th><th class=train>train</th><th class=val>val</th></tr>",
-        _row("frames", *(len(pictures.frames[split]) for split in SPLITS)),
-        _row("of them backgrounds", *(backgrounds[split] for split in SPLITS)),
+        _row("frames", *(len(available.frames[split]) for split in SPLITS)),
+        _row("of these, backgrounds", *(backgrounds[split] for split in SPLITS)),
         _row("faces in frames", *(sum(row.labels[s] for row in rows) for s in SPLITS)),
-        _row("faces in folders", *(sum(row.faces[s] for row in rows) for s in SPLITS)),
-        _row("people in folders", *(sum(row.faces[s] > 0 for row in rows) for s in SPLITS)),
-        f"</table><p>Balance: {escape(describe_balance(rows))}</p><table>",
-        "<tr><th>class</th><th>number</th><th>faces found</th><th>near-duplicates removed</th>"
+        _row("faces in face folders", *(sum(row.faces[s] for row in rows) for s in SPLITS)),
+        _row("people with a face folder", *(sum(row.faces[s] > 0 for row in rows) for s in SPLITS)),
+        f"</table><p>Balance: {escape(describe_balance(rows))}.</p><table>",
+        "<tr><th>class</th><th>number</th><th>faces found</th><th>near-duplicates</th>"
         "<th class=train>train</th><th class=val>val</th><th class=train>frames train</th>"
-        "<th class=val>frames val</th><th>size in px</th><th></th></tr>",
+        "<th class=val>frames val</th><th>face size in px (min – median – max)</th><th></th></tr>",
     ]
     for row in rows:
         bar = f'<span class="bar" style="width: {sum(row.faces.values()) / most * 8:.2f}em"></span>'
@@ -168,23 +177,26 @@ def _page(
     parts.append("</table>")
     parts += [
         f"<h2>{escape(plan.classes[number].label)}</h2>"
-        f'<img loading="lazy" alt="" src="{quote(name)}">'
+        f'<img loading="lazy" alt="Contact sheet of {escape(plan.classes[number].label)}" '
+        f'src="{quote(name)}">'
         for number, name in sorted(sheets.items())
     ]
     parts.append(
-        "<p>On the sheets <b class=train>blue</b> is train and <b class=val>orange</b> is val; "
-        f"of more than {MAX_TILES} faces a sample is shown.</p></body></html>"
+        "<p>On the contact sheets, <b class=train>blue</b> borders mark train and "
+        "<b class=val>orange</b> borders mark val. A sheet shows a sample if a class has more than "
+        f"{MAX_TILES} faces.</p></body></html>"
     )
     return "\n".join(parts) + "\n"
 
 
 def describe_balance(rows: Sequence[ClassStatistics]) -> str:
-    """The largest and the smallest person, in words."""
+    """Return a sentence that compares the largest and the smallest person."""
     counts = sorted((sum(row.faces.values()), row.label.label) for row in rows if row.faces)
     if not counts:
-        return "no folders of faces"
+        return "there are no face folders"
     (least, last), (most, first) = counts[0], counts[-1]
-    return f"{first} has {most} faces, {last} {least}: {most / least:.1f} to 1"
+    faces = "1 face" if least == 1 else f"{least:,} faces"
+    return f"{first} has {most:,} faces and {last} has {faces}, a ratio of {most / least:.1f} to 1"
 
 
 def _row(name: str, *values: int) -> str:

@@ -1,4 +1,4 @@
-"""Removing training sets, and what was kept for them, when somebody is forgotten."""
+"""Removes training sets and cached frames when a person or a video is erased."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ BUILD_LOCK = "dataset.lock"
 
 @contextmanager
 def build_lock(state_dir: Path) -> Iterator[None]:
-    """Nobody is forgotten while a set is planned, cut and written: it would hold them again.
+    """Block erasure while a set is built; otherwise the set could contain an erased person.
 
     Raises:
-        StoreError: Somebody else builds, or forgets, just now.
+        StoreError: Another process is building or erasing.
     """
     path = state_dir / BUILD_LOCK
     with ExitStack() as stack:
@@ -29,7 +29,7 @@ def build_lock(state_dir: Path) -> Iterator[None]:
             stack.enter_context(locked(path))
         except BlockingIOError:
             raise StoreError(
-                "a training set is being built; forgetting waits until it is"
+                "a training set is being built; the erasure waits until it is finished"
             ) from None
         except OSError as error:
             raise StoreError(f"{path}: {error.strerror}") from error
@@ -37,21 +37,21 @@ def build_lock(state_dir: Path) -> Iterator[None]:
 
 
 def erase_sets(state_dir: Path, root: Path, stems: Collection[str]) -> int:
-    """Remove a set as a whole, and every picture of some frames wherever it lies below it.
+    """Remove a whole set, and every image of some frames below its folder.
 
-    Sets are made anew, without whom they must not show. What somebody else put there is left,
-    unless its name says that it is made from one of these frames.
+    The next build writes the set again without what was erased. Files that others put there
+    stay, unless their name contains the stem of such a frame.
 
     Args:
-        state_dir: Where frames are kept.
-        root: The set's folder.
-        stems: What the names of these pictures hold.
+        state_dir: The folder of the frame cache.
+        root: The folder of the set.
+        stems: Stems of the frames.
 
     Returns:
-        How many files were removed.
+        The number of removed files.
 
     Raises:
-        PublishError: One of them cannot be removed, or another portraitd writes there.
+        PublishError: A file cannot be removed, or another portraitd is writing the set.
     """
     removed = FrameCache(state_dir).discard(stems)
     if not root.is_dir():
@@ -66,16 +66,19 @@ def erase_sets(state_dir: Path, root: Path, stems: Collection[str]) -> int:
                 with contextlib.suppress(OSError):
                     folder.rmdir()
     except AlreadyRunning as error:
-        raise PublishError(f"{error}; forgetting waits") from error
+        raise PublishError(f"{error}; the erasure waits") from error
     except OSError as error:
         raise PublishError(f"{error.filename or root}: {error.strerror or error}") from error
     return removed
 
 
 def _files_of_sets(root: Path, stems: Collection[str]) -> Iterator[Path]:
-    """What a build wrote, then what others made of it; the note last, for it says what is left."""
-    note = read_note(root)
-    for name in sorted(note.files) if note else ():
+    """Yield what a build wrote, then what others derived from it; the manifest last.
+
+    The manifest lists the files that are left if the removal is interrupted.
+    """
+    manifest = read_note(root)
+    for name in sorted(manifest.files) if manifest else ():
         if ".." not in Path(name).parts:
             yield root / name
     for folder, _, names in os.walk(root):

@@ -1,9 +1,9 @@
-"""On which side every face and every frame of a set lies.
+"""Assigns every face and frame of a set to train or val, without leaking a shot into both.
 
-A recording lies on one side. One in which somebody is seen who is seen nowhere else is cut
-where no track crosses, and its stretches lie on either side; the faces of people who are seen
-elsewhere too then count on its train side alone. Where not even that leaves anything for val,
-recordings are cut in time, and the report says so.
+A recording is assigned as a whole. A recording with a person who appears in no other recording
+is divided into segments that no track crosses, and each segment is assigned; the faces of people
+who also appear elsewhere then count only in its train segments. If even that leaves nothing for
+val, recordings are divided at a point in time, and the report warns about it.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from portraitd.datasets.split_units import (
 from portraitd.store.dataset_store import DatasetFace
 
 SPLIT_BY_SEGMENT = "cut"
-"""The side of a recording whose stretches have sides of their own."""
+"""Stored split of a recording whose segments are assigned separately."""
 
 SPLIT_AT_TIME = "cut at "
-"""The side of a recording that is cut at a moment: train before it, val from it on."""
+"""Stored split of a recording that is divided at a time: train before it, val from there on."""
 
 SPLIT_GAP_S = 2.0
-"""Before such a moment so much is left out."""
+"""Length of the part before that time that is left out."""
 
 
 class SplitRecording(NamedTuple):
-    """A recording: its content and its faces of people who are in the set, by time.
+    """A recording, and its faces of people in the set, by time.
 
     Attributes:
-        faces: All of them; what no track crosses is found from these.
-        kept: Those that no other is nearly the same as.
+        faces: All of these faces, to find where no track crosses.
+        distinct: The faces that are no near-duplicates.
     """
 
     video_id: int
@@ -47,12 +47,12 @@ class SplitRecording(NamedTuple):
 
 
 class SplitAssignment:
-    """Where everything lies, made of what was remembered and what is new.
+    """The splits of all faces and frames: stored ones, and new ones for what is new.
 
     Args:
-        seen: Every recording with a face of somebody who is in the set.
-        known: The sides that were remembered, by key.
-        share: Of the faces that val should hold.
+        seen: Every recording with a face of a person in the set.
+        known: The stored splits, by key.
+        share: Share of the faces for val.
     """
 
     def __init__(
@@ -61,16 +61,18 @@ class SplitAssignment:
         self._known = dict(known)
         self._share = share
         self.new: dict[str, str] = {}
-        """What has to be remembered."""
+        """The new splits, to be stored."""
         self.splits_by_time = False
         self._sha256 = {one.video_id: one.sha256 for one in seen}
         self._segments = {one.video_id: find_segments(_spans(one.faces)) for one in seen}
-        homes: defaultdict[int, set[int]] = defaultdict(set)
+        recordings_of: defaultdict[int, set[int]] = defaultdict(set)
         for one in seen:
             for face in one.distinct:
-                homes[_person_id(face)].add(one.video_id)
-        self._only_in = {person: next(iter(at)) for person, at in homes.items() if len(at) == 1}
-        # A person's first face in a track names the track, in every home.
+                recordings_of[_person_id(face)].add(one.video_id)
+        self._only_in = {
+            person: next(iter(at)) for person, at in recordings_of.items() if len(at) == 1
+        }
+        # The first face of a person in a track identifies the track in every home.
         self._track_keys: dict[int, str] = {}
         for one in seen:
             for face in one.faces:
@@ -80,7 +82,7 @@ class SplitAssignment:
         self._decide(seen)
 
     def split_at(self, video_id: int, t_s: float) -> Split | None:
-        """The side of a frame; None if it lies between the sides."""
+        """Return the split of a frame; None if it is in the gap between the splits."""
         sha256 = self._sha256[video_id]
         split = self._known.get(_video_key(sha256))
         if split == SPLIT_BY_SEGMENT:
@@ -92,7 +94,7 @@ class SplitAssignment:
         return "train" if split == "train" else "val" if split == "val" else None
 
     def split_of(self, face: DatasetFace) -> Split | None:
-        """The side of a face in the folders of faces; None if it would leak."""
+        """Return the split of a face in the face folders; None if it would leak."""
         split = self.split_at(face.video_id, face.t_s)
         own = self._known.get(self._track_keys.get(face.track_id or 0, ""))
         if self._only_in.get(_person_id(face)) == face.video_id:
@@ -114,8 +116,8 @@ class SplitAssignment:
             key = _video_key(one.sha256)
             parts = self._segments[one.video_id]
             if key not in self._known and one.video_id in only and self._share > 0:
-                held_in = {_nearest_segment(parts, face.t_s) for face in one.distinct}
-                if len(held_in) > 1:
+                used_segments = {_nearest_segment(parts, face.t_s) for face in one.distinct}
+                if len(used_segments) > 1:
                     self._remember({key: SPLIT_BY_SEGMENT})
             if self._known.get(key) == SPLIT_BY_SEGMENT:
                 units += self._segment_units(one)
@@ -135,7 +137,7 @@ class SplitAssignment:
         self._split_tracks(seen)
 
     def _segment_units(self, one: SplitRecording) -> list[SplitUnit]:
-        """The stretches of a recording, with the people who are seen nowhere else."""
+        """Return the segments of a recording, with the people who appear in no other."""
         faces: defaultdict[Segment, Counter[int]] = defaultdict(Counter)
         for face in one.distinct:
             if self._only_in.get(_person_id(face)) == one.video_id:
@@ -148,7 +150,7 @@ class SplitAssignment:
     def _split_by_time_without_val(
         self, seen: Sequence[SplitRecording], new: Mapping[str, Split]
     ) -> None:
-        """Without a val no detector trains: cut the new recordings in time then."""
+        """Divide the new recordings by time if val is empty: no detector trains without it."""
         splits = {self._known.get(_video_key(one.sha256), "") for one in seen}
         if any(split != "train" for split in splits):
             self.splits_by_time = any(split.startswith(SPLIT_AT_TIME) for split in splits)
@@ -162,7 +164,7 @@ class SplitAssignment:
                 self.splits_by_time = True
 
     def _split_tracks(self, seen: Sequence[SplitRecording]) -> None:
-        """Part the tracks of somebody whose only recording lies on one side."""
+        """Assign the tracks of people separately if their only recording is in one split."""
         for one in seen:
             faces: defaultdict[int, dict[str, int]] = defaultdict(Counter)
             for face in one.distinct:
@@ -188,7 +190,7 @@ class SplitAssignment:
 
 
 def background_split(sha256: str, known: Mapping[str, str], share: float) -> Split:
-    """The side of a recording's frames without a face, if it has no face that is in the set."""
+    """Return the split of the background frames of a recording without faces of the set."""
     split = known.get(_video_key(sha256))
     if split in ("train", "val"):
         return "train" if split == "train" else "val"
@@ -200,7 +202,7 @@ def _person_id(face: DatasetFace) -> int:
 
 
 def _spans(faces: Iterable[DatasetFace]) -> list[tuple[float, float]]:
-    """The first and last moment of each track; a face without one is a track of its own."""
+    """Return the first and last time of each track; a face without a track is one by itself."""
     spans: dict[tuple[str, int], tuple[float, float]] = {}
     for face in faces:
         key = ("face", face.id) if face.track_id is None else ("track", face.track_id)

@@ -1,7 +1,7 @@
-"""Train or val: what belongs together stays together, and stays where it is for ever.
+"""Assigns units to train or val; an assignment never changes.
 
-A *unit* is what must not be torn apart: a recording, a stretch of one that no track crosses, or
-a track. Which side a unit lies on is decided once, when it is first seen, and remembered.
+A *unit* must not be divided: a recording, a segment of one that no track crosses, or a track.
+Each unit is assigned when it is first seen, and the assignment is stored.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from portraitd.datasets.annotations import Split
 
 
 class SplitUnit(NamedTuple):
-    """Something that lies on one side as a whole.
+    """Something that is assigned as a whole.
 
     Attributes:
-        key: Made of its content, so that it is the same in every home.
-        faces: How many faces of each person it holds.
+        key: Derived from its content, so equal in every home.
+        faces: Number of faces of each person in it.
     """
 
     key: str
@@ -32,20 +32,20 @@ def assign_splits(
     share: float,
     already: Mapping[Split, Mapping[int, int]] | None = None,
 ) -> dict[str, Split]:
-    """Give each unit that has none a side.
+    """Assign each new unit to a split.
 
-    They come in the order of a hash of their keys, which is as good as chance and the same
-    everywhere. Everybody gets something into train, then something into val where they have two
-    units or more, and then val is filled up to its share.
+    Units are processed in the order of a hash of their keys: random, but the same everywhere.
+    Every person first gets a unit in train, then one in val if they have at least two, and then
+    val is filled up to its share.
 
     Args:
-        units: All of them, new or not.
-        known: The sides that are known, by key.
-        share: Of the faces that val should hold.
-        already: Faces of each person that lie on a side and belong to none of these units.
+        units: All units, new or not.
+        known: The stored splits, by key.
+        share: Share of the faces for val.
+        already: Faces of each person in each split that belong to none of these units.
 
     Returns:
-        The side of every unit that is not among ``known``.
+        The split of every unit that is not in ``known``.
     """
     counts: dict[str, Counter[int]] = {
         split: Counter((already or {}).get(split, {})) for split in ("train", "val")
@@ -63,19 +63,19 @@ def assign_splits(
     chosen: dict[str, Split] = {}
     for unit in new:
         left.subtract(unit.faces.keys())
-        chosen[unit.key] = split = _side(unit, counts, total, left, share)
+        chosen[unit.key] = split = _choose_split(unit, counts, total, left, share)
         counts[split].update(unit.faces)
     return chosen
 
 
-def _side(
+def _choose_split(
     unit: SplitUnit,
     counts: Mapping[str, Counter[int]],
     total: Counter[int],
     left: Counter[int],
     share: float,
 ) -> Split:
-    """Where one unit goes, given what lies where and how many units are still to come."""
+    """Choose the split of a unit, given the counts so far and the units still to come."""
     people = unit.faces.keys()
     if not people:
         return "val" if hash_fraction(unit.key) < share else "train"
@@ -90,25 +90,25 @@ def _side(
 
 
 def hash_fraction(key: str) -> float:
-    """A number from 0 to 1 that depends on the key alone."""
+    """Return a pseudo-random number from 0 to 1 that depends only on the key."""
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:7]) / (1 << 56)
 
 
 class Segment(NamedTuple):
-    """A part of a recording that no track leaves; both ends are inside."""
+    """A part of a recording that no track crosses; both ends are included."""
 
     start_s: float
     stop_s: float
 
 
 def find_segments(spans: Iterable[tuple[float, float]]) -> list[Segment]:
-    """Cut a recording where no track crosses.
+    """Divide a recording where no track crosses.
 
     Args:
-        spans: The first and the last moment of each track, in seconds.
+        spans: The first and the last time of each track, in seconds.
 
     Returns:
-        By time.
+        The segments, by time.
     """
     found: list[Segment] = []
     for start_s, stop_s in sorted(spans):

@@ -1,7 +1,7 @@
-"""``portraitd dataset check``: the loaders' own rules, applied without the loaders.
+"""``portraitd dataset check``: checks a set by the rules of its loaders, without the loaders.
 
-What would make a loader drop a picture, or read something else than was meant, is found here
-before anybody trains. Nothing is decoded: a JPEG is read as far as its size stands, and its end.
+It finds what would make a loader drop an image or misread it, before training. Nothing is
+decoded: of a JPEG only the size and the end marker are read.
 """
 
 from __future__ import annotations
@@ -16,21 +16,22 @@ from typing import Any
 
 from portraitd.datasets.annotations import FACE_FOLDER_FORMATS, SPLITS, Format
 from portraitd.media.jpeg import jpeg_problem, jpeg_size
+from portraitd.model.wording import counted
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-"""What torchvision's ImageFolder reads."""
+"""The suffixes that torchvision's ImageFolder reads."""
 
 
 @dataclass(slots=True)
 class FormatCheck:
-    """What a loader would make of a set in one format.
+    """What a loader would read of a set in one format.
 
     Attributes:
-        images: Pictures it would load; videos for CVAT.
-        backgrounds: Those among them without a face.
-        faces: Faces labelled in them.
-        dropped: Pictures it would drop, and why.
-        problems: What would stop it, or mislead it.
+        images: Number of images it would load; for CVAT of videos.
+        backgrounds: How many of these have no face.
+        faces: Number of labelled faces.
+        dropped: Images it would drop, with the reason.
+        problems: What would stop or mislead it.
     """
 
     form: Format
@@ -46,12 +47,7 @@ class FormatCheck:
 
 
 def check_format(root: Path, form: Format) -> FormatCheck:
-    """Check one format of a set.
-
-    Args:
-        root: The set's folder.
-        form: Which format.
-    """
+    """Check one format of a set, below its folder ``root``."""
     found = FormatCheck(form)
     checks: dict[str, Callable[[Path, FormatCheck], None]] = {
         "yolo": _yolo,
@@ -62,9 +58,9 @@ def check_format(root: Path, form: Format) -> FormatCheck:
     folder = root / form
     if not folder.is_dir():
         if form in FACE_FOLDER_FORMATS or form == "cvat":
-            # Nobody can be parted into train and val, or no video: there is nothing to load.
+            # No person can be divided into train and val, or there is no video.
             return found
-        found.problems.append(f"{form}/ is not there; run `portraitd dataset build`")
+        found.problems.append(f"{form}/ does not exist; run `portraitd dataset build`")
         return found
     try:
         checks.get(form, _face_folders)(folder, found)
@@ -80,14 +76,14 @@ def _yolo(folder: Path, found: FormatCheck) -> None:
     for split in SPLITS:
         images = sorted(path for path in (folder / "images" / split).rglob("*") if path.is_file())
         if not images:
-            found.problems.append(f"yolo: no images in {split}, and it needs both")
+            found.problems.append(f"yolo: {split} has no images; both splits need some")
         for image in images:
             label = folder / "labels" / split / image.with_suffix(".txt").name
-            problem = _picture_problem(image) or _labels_problem(label, len(names))
+            problem = _image_problem(image) or _labels_problem(label, len(names))
             if image.stem in seen:
-                problem = f"is in {seen[image.stem]} as well"
+                problem = f"is also in {seen[image.stem]}"
             seen[image.stem] = split
-            _count(found, image, problem, _labelled(label))
+            _count(found, image, problem, _count_labels(label))
 
 
 def _darknet(folder: Path, found: FormatCheck) -> None:
@@ -100,15 +96,15 @@ def _darknet(folder: Path, found: FormatCheck) -> None:
     if int(keys["classes"]) != len(names):
         found.problems.append(f"darknet: {keys['classes']} classes, but {len(names)} names")
     if not (folder / keys["backup"]).is_dir():
-        found.problems.append("darknet: its folder for weights is missing")
+        found.problems.append("darknet: the folder for weights is missing")
     for split in ("train", "valid"):
         for line in (folder / keys[split]).read_text(encoding="utf-8").splitlines():
             image = folder / line
             label = image.with_suffix(".txt")
-            problem = _picture_problem(image) or _labels_problem(label, len(names))
+            problem = _image_problem(image) or _labels_problem(label, len(names))
             if not label.is_file():
-                problem = problem or "has no label beside it"
-            _count(found, image, problem, _labelled(label))
+                problem = problem or "has no label file"
+            _count(found, image, problem, _count_labels(label))
 
 
 def _coco(folder: Path, found: FormatCheck) -> None:
@@ -121,11 +117,11 @@ def _coco(folder: Path, found: FormatCheck) -> None:
         images = {one["id"]: one for one in content["images"]}
         for key, unique in (("categories", categories), ("images", images)):
             if len(unique) != len(content[key]):
-                found.problems.append(f"coco {split}: two {key} have one id")
+                found.problems.append(f"coco {split}: two {key} have the same id")
         if any("supercategory" not in one or "name" not in one for one in content["categories"]):
-            found.problems.append(f"coco {split}: a category lacks its name or supercategory")
+            found.problems.append(f"coco {split}: a category has no name or supercategory")
         if len({one["id"] for one in content["annotations"]}) != len(content["annotations"]):
-            found.problems.append(f"coco {split}: two annotations have one id")
+            found.problems.append(f"coco {split}: two annotations have the same id")
         bad: dict[Any, str] = {}
         faces: dict[Any, int] = {}
         for one in content["annotations"]:
@@ -137,9 +133,9 @@ def _coco(folder: Path, found: FormatCheck) -> None:
             found.problems.append(f"coco {split}: {bad[number]}")
         for number, image in images.items():
             path = folder / split / image["file_name"]
-            problem = _picture_problem(path)
+            problem = _image_problem(path)
             if not problem and jpeg_size(path) != (image["width"], image["height"]):
-                problem = "has another size than its entry says"
+                problem = "does not have the size of its entry"
             _count(found, path, problem or bad.get(number, ""), faces.get(number, 0))
 
 
@@ -147,16 +143,16 @@ def _annotation_problem(
     one: dict[str, Any], image: dict[str, Any] | None, categories: set[Any]
 ) -> str:
     if image is None:
-        return f"annotation {one['id']} is of an image that is not there"
+        return f"annotation {one['id']} refers to a missing image"
     missing = {"bbox", "area", "iscrowd", "segmentation", "category_id"} - one.keys()
     if missing:
         return f"annotation {one['id']} lacks {', '.join(sorted(missing))}"
     if one["category_id"] not in categories:
-        return f"annotation {one['id']} is of a category that is not there"
+        return f"annotation {one['id']} refers to a missing category"
     x, y, width, height = one["bbox"]
     is_inside = x + width <= image["width"] and y + height <= image["height"]
     if not is_inside or min(x, y) < 0 or min(width, height) <= 0:
-        return f"annotation {one['id']} reaches beyond its image"
+        return f"annotation {one['id']} extends beyond its image"
     return ""
 
 
@@ -167,37 +163,37 @@ def _face_folders(folder: Path, found: FormatCheck) -> None:
         split_dir = folder / split
         entries = sorted(split_dir.iterdir()) if split_dir.is_dir() else []
         for stray in (entry for entry in entries if not entry.is_dir()):
-            found.problems.append(f"{folder.name}/{split}/{stray.name} is no folder of a class")
+            found.problems.append(f"{folder.name}/{split}/{stray.name} is not a class folder")
         classes[split] = [entry.name for entry in entries if entry.is_dir()]
         for entry in (entry for entry in entries if entry.is_dir()):
-            pictures = 0
+            images = 0
             for path in sorted(entry.rglob("*")):
                 if path.is_dir():
                     continue
                 if path.suffix.lower() not in IMAGE_SUFFIXES:
                     found.problems.append(
-                        f"{folder.name}/{split}/{entry.name}/{path.name} is no picture"
+                        f"{folder.name}/{split}/{entry.name}/{path.name} is not an image"
                     )
                     continue
-                pictures += 1
-                _count(found, path, _picture_problem(path, smallest_px=1), 1)
-            if not pictures:
+                images += 1
+                _count(found, path, _image_problem(path, smallest_px=1), 1)
+            if not images:
                 found.problems.append(f"{folder.name}/{split}/{entry.name} is empty")
     if classes["train"] != classes["val"]:
         differing = sorted(set(classes["train"]) ^ set(classes["val"]))
         found.problems.append(
-            f"{folder.name}: train and val have other classes ({', '.join(differing[:5])}), so "
-            "their numbers differ"
+            f"{folder.name}: train and val have different classes "
+            f"({', '.join(differing[:5])}), so their numbers differ"
         )
     for stray in folder.iterdir():
         if stray.name not in SPLITS:
-            found.problems.append(f"{folder.name}/{stray.name} does not belong there")
+            found.problems.append(f"{folder.name}/{stray.name} is not part of the set")
 
 
 def _cvat(folder: Path, found: FormatCheck) -> None:
     """As CVAT reads its video format 1.1."""
     for path in sorted(folder.glob("*.xml")):
-        # Our own file, or somebody's correction of it: no entities are wanted in either.
+        # Neither our file nor a corrected one from CVAT contains entities.
         text = path.read_text(encoding="utf-8")
         if "<!DOCTYPE" in text or "<!ENTITY" in text:
             found.dropped.append(f"{path.name}: has a document type, which CVAT never writes")
@@ -210,14 +206,14 @@ def _cvat(folder: Path, found: FormatCheck) -> None:
 
 def _cvat_problem(document: ET.Element) -> str:
     if document.tag != "annotations" or document.findtext("version") != "1.1":
-        return "is no annotation of version 1.1"
+        return "is not a CVAT annotation of version 1.1"
     labels = {label.findtext("name") for label in document.iter("label")}
     frames = int(document.findtext("meta/task/size") or 0)
     width = float(document.findtext("meta/task/original_size/width") or 0)
     height = float(document.findtext("meta/task/original_size/height") or 0)
     ids = [track.get("id") for track in document.iter("track")]
     if len(set(ids)) != len(ids):
-        return "has two tracks of one id"
+        return "has two tracks with the same id"
     problems = (
         _track_problem(track, labels, frames, (width, height)) for track in document.iter("track")
     )
@@ -230,42 +226,43 @@ def _track_problem(
     name = f"track {track.get('id')}"
     numbers = [int(box.attrib["frame"]) for box in track.iter("box")]
     if track.get("label") not in labels:
-        return f"{name} has a label that is not declared"
+        return f"{name} has an undeclared label"
     if not numbers or numbers != sorted(set(numbers)):
-        return f"the frames of {name} do not rise"
+        return f"the frames of {name} are not ascending"
     if not 0 <= numbers[0] <= numbers[-1] < frames:
-        return f"{name} reaches beyond the video"
+        return f"{name} extends beyond the video"
     for box in track.iter("box"):
         left, top, right, bottom = (float(box.attrib[k]) for k in ("xtl", "ytl", "xbr", "ybr"))
         if not (0 <= left < right <= size[0] and 0 <= top < bottom <= size[1]):
-            return f"a box of {name} is empty or beyond the picture"
+            return f"a box of {name} is empty or extends beyond the image"
         if {box.attrib["outside"], box.attrib["occluded"], box.attrib["keyframe"]} - {"0", "1"}:
-            return f"a box of {name} has a mark that is not 0 or 1"
+            return f"a box of {name} has a flag other than 0 or 1"
     return ""
 
 
 def _labels_problem(label: Path, classes: int) -> str:
-    """Why Ultralytics would drop a picture with these labels; empty if it would not."""
+    """Return why Ultralytics would drop an image with these labels; empty if it would not."""
     if not label.is_file():
         return ""
     for line in label.read_text(encoding="utf-8").splitlines():
         values = [float(value) for value in line.split()]
         if len(values) != 5:
-            return f"a line of its labels has {len(values)} columns, not 5"
+            return f"a label has {counted(len(values), 'column')} instead of 5"
         if min(values) < -0.01 or max(values[1:]) > 1.01:
-            return "a label reaches beyond the picture"
+            return "a label extends beyond the image"
         if values[0] >= classes or values[0] != int(values[0]):
-            return f"a label has class {values[0]:g}, and there are {classes}"
+            known = counted(classes, "class", "classes")
+            return f"a label has class {values[0]:g}, but the set has {known}"
         if values[3] <= 0 or values[4] <= 0:
-            return "a label has no extent"
+            return "a label has no width or height"
     return ""
 
 
-def _picture_problem(path: Path, smallest_px: int = 10) -> str:
+def _image_problem(path: Path, smallest_px: int = 10) -> str:
     return jpeg_problem(path, smallest_px)
 
 
-def _labelled(label: Path) -> int:
+def _count_labels(label: Path) -> int:
     return len(label.read_text(encoding="utf-8").splitlines()) if label.is_file() else 0
 
 
@@ -279,25 +276,27 @@ def _count(found: FormatCheck, path: Path, problem: str, faces: int) -> None:
 
 
 def _yaml_names(path: Path, found: FormatCheck) -> list[str]:
-    """The names of ``data.yaml``, of the few shapes of YAML that portraitd writes."""
+    """Read the class names of ``data.yaml``, in the subset of YAML that portraitd writes."""
     names: list[str] = []
     keys: dict[str, str] = {}
     for line in _lines(path):
         numbered = re.fullmatch(r'\s+(\d+): (".*")', line)
         if numbered:
             if int(numbered[1]) != len(names):
-                found.problems.append("yolo: the classes in data.yaml are not 0, 1, 2, ...")
+                found.problems.append(
+                    "yolo: the classes in data.yaml are not numbered 0, 1, 2, ..."
+                )
             names.append(str(json.loads(numbered[2])))
             continue
         key, _, value = line.partition(":")
         keys[key.strip()] = value.strip()
     for key in ("train", "val", "names"):
         if key not in keys:
-            found.problems.append(f"yolo: data.yaml has no {key}")
+            found.problems.append(f"yolo: data.yaml has no `{key}`")
     if "path" in keys:
-        found.problems.append("yolo: data.yaml has a path, so the set cannot be moved")
+        found.problems.append("yolo: data.yaml has a `path`, so the set cannot be moved")
     if not names:
-        found.problems.append("yolo: there is no class")
+        found.problems.append("yolo: data.yaml has no classes")
     return names
 
 

@@ -1,4 +1,4 @@
-"""Writes a set: everything a plan names and the pool holds, in every format. For a worker."""
+"""Writes a planned set in every format, from the images in the frame cache. Runs in a worker."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ from portraitd.store.dataset_store import DatasetStore
 from portraitd.store.files import Files
 from portraitd.store.frame_cache import FrameCache
 
-README = """This folder is made by portraitd and made anew whenever people change: do not edit it.
-Correct people in the people folder; correct boxes with the files in cvat/.
+README = """portraitd writes this folder and updates it whenever people change. Do not edit it.
+Correct people in the people folder, and boxes with the files in cvat/.
 
 yolo/         Ultralytics: yolo detect train data=yolo/data.yaml
-darknet/      Darknet: run it in that folder, with obj.data
+darknet/      Darknet: run it in this folder with obj.data
 coco/         annotations/instances_train.json and instances_val.json
-imagefolder/  one folder of portraits per person, train and val
-chips150/     the same as dlib's aligned chips, 150 pixels
-chips112/     the same as ArcFace's aligned chips, 112 pixels
-cvat/         CVAT for video 1.1: tracks to correct by hand
-report/       index.html: counts and contact sheets
-class_index.json  which number each format gives to whom
+imagefolder/  one folder of portraits per person, in train and val
+chips150/     the same faces as dlib chips of 150 x 150 pixels
+chips112/     the same faces as ArcFace chips of 112 x 112 pixels
+cvat/         CVAT for video 1.1: tracks for manual correction
+report/       index.html: figures and contact sheets
+class_index.json  the number of each person in each format
 """
 
 
@@ -51,26 +51,27 @@ class WriteRequest(NamedTuple):
     """What to write, and where.
 
     Attributes:
-        missing: What could not be cut, in sentences.
-        keeps_frames: Whether plain frames stay in the pool although no set needs them.
+        crop_warnings: Images that could not be cropped, in sentences.
+        keeps_frames: Whether the frame cache keeps frames that no set needs.
     """
 
     plan: Plan
     state_dir: Path
     inbox_dir: Path
     dataset_dir: Path
-    missing: tuple[str, ...]
+    crop_warnings: tuple[str, ...]
     keeps_frames: bool
 
 
 class DatasetSummary(NamedTuple):
-    """What a set came to.
+    """The summary of a build.
 
     Attributes:
-        frames, backgrounds, faces, classes: By split, what is in it.
-        written, removed, unchanged, put_aside: Files.
-        near_duplicates: Faces that were left out for them.
-        warnings: What somebody should know, in sentences.
+        frames, backgrounds, faces: Their number by split.
+        people: Number of people with faces.
+        near_duplicates: Number of faces that were left out as near-duplicates.
+        written, removed, unchanged, put_aside: Number of files.
+        warnings: What the user should know before training, in sentences.
     """
 
     frames: dict[str, int]
@@ -86,17 +87,17 @@ class DatasetSummary(NamedTuple):
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """As it was before ``json.dumps`` of its ``_asdict``."""
+        """Restore a summary from the JSON of its ``_asdict``."""
         facts = json.loads(text)
         return cls(**(facts | {"warnings": tuple(facts["warnings"])}))
 
 
 def write_dataset(request: WriteRequest) -> DatasetSummary:
-    """Make the folder hold the set, and write only what differs.
+    """Write the set to its folder, only where it differs.
 
     Raises:
-        PublishError: It cannot be written.
-        AlreadyRunning: Somebody else builds it.
+        PublishError: The set cannot be written.
+        AlreadyRunning: Another process is building it.
         StoreError: The portraits cannot be read.
     """
     from portraitd.datasets.contact_sheet import blur_in_portrait, draw_contact_sheet
@@ -105,7 +106,7 @@ def write_dataset(request: WriteRequest) -> DatasetSummary:
     cache = FrameCache(request.state_dir)
     sha256 = {one.id: one.sha256 for one in plan.recordings.values()}
     names = {video_id: cache.names(digest) for video_id, digest in sha256.items()}
-    pictures = AvailableFrames.of(
+    available = AvailableFrames.of(
         plan,
         lambda video_id, name: name in names[video_id],
         lambda video_id, name: cache.path(sha256[video_id], name),
@@ -137,24 +138,24 @@ def write_dataset(request: WriteRequest) -> DatasetSummary:
         if "chips112" in plan.rule.formats:
             wanted.update(chip_files(plan, 112, cached))
         if "yolo" in plan.rule.formats:
-            wanted.update(yolo_files(pictures))
+            wanted.update(yolo_files(available))
         if "darknet" in plan.rule.formats:
-            wanted.update(darknet_files(pictures))
+            wanted.update(darknet_files(available))
         if "coco" in plan.rule.formats:
-            wanted.update(coco_files(pictures))
+            wanted.update(coco_files(available))
         if "cvat" in plan.rule.formats:
             wanted.update(cvat_files(plan))
         wanted.update(class_index(plan, _folders(wanted)))
-        wanted.update(report_files(pictures, request.missing, sheet))
+        wanted.update(report_files(available, request.crop_warnings, sheet))
         wanted["README.txt"] = TextFile(README)
         with held(request.dataset_dir):
             changes = publish(request.dataset_dir, wanted)
-            keeping = store.content_hashes() if request.keeps_frames else set()
-            cache.sweep(_pool_names(plan), keeping)
-            answer = DatasetSummary(
-                frames={split: len(pictures.frames[split]) for split in SPLITS},
+            kept_recordings = store.content_hashes() if request.keeps_frames else set()
+            cache.sweep(_cache_names(plan), kept_recordings)
+            summary = DatasetSummary(
+                frames={split: len(available.frames[split]) for split in SPLITS},
                 backgrounds={
-                    split: sum(not frame.labels for frame in pictures.frames[split])
+                    split: sum(not frame.labels for frame in available.frames[split])
                     for split in SPLITS
                 },
                 faces=dict(Counter(crop.split for crop in plan.crops)),
@@ -164,16 +165,16 @@ def write_dataset(request: WriteRequest) -> DatasetSummary:
                 removed=changes.removed,
                 unchanged=changes.unchanged,
                 put_aside=changes.put_aside,
-                warnings=tuple(find_warnings(pictures, request.missing)),
+                warnings=tuple(find_warnings(available, request.crop_warnings)),
             )
-            finish(request.dataset_dir, plan.fingerprint, answer._asdict())
-            return answer
+            finish(request.dataset_dir, plan.fingerprint, summary._asdict())
+            return summary
     finally:
         database.close()
 
 
 def _folders(wanted: dict[str, FileContent]) -> dict[Format, set[str]]:
-    """The labels that have a folder, by format."""
+    """Return the labels that have a folder, by format."""
     found: dict[Format, set[str]] = {form: set() for form in FACE_FOLDER_FORMATS}
     for path in wanted:
         form, *rest = path.split("/")
@@ -183,11 +184,11 @@ def _folders(wanted: dict[str, FileContent]) -> dict[Format, set[str]]:
     return found
 
 
-def _pool_names(plan: Plan) -> set[tuple[str, str]]:
-    """What a plan needs of the pool."""
+def _cache_names(plan: Plan) -> set[tuple[str, str]]:
+    """Return recording and name of every image in the frame cache that a plan needs."""
     names = set()
     for frame in plan.frames:
-        names.add((plan.recordings[frame.video_id].sha256, frame.picture))
+        names.add((plan.recordings[frame.video_id].sha256, frame.cache_name))
     for crop in plan.crops:
         digest = plan.recordings[crop.face.video_id].sha256
         if "chips150" in plan.rule.formats:

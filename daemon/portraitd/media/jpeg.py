@@ -50,14 +50,14 @@ def jpeg_problem(path: Path, smallest_px: int) -> str:
         with path.open("rb") as file:
             size = _size(file)
             if size is None:
-                return "is no JPEG"
+                return "is not a JPEG"
             if min(size) < smallest_px:
-                return f"is {size[0]}x{size[1]} pixels; {smallest_px} are needed"
+                return f"is {size[0]}x{size[1]} pixels; at least {smallest_px} are needed"
             file.seek(-2, os.SEEK_END)
             if file.read() != b"\xff\xd9":
-                return "is cut off at its end"
+                return "is truncated"
     except FileNotFoundError:
-        return "is not there"
+        return "does not exist"
     except OSError as error:
         return f"cannot be read: {error.strerror}"
     return ""

@@ -1,4 +1,4 @@
-"""Appearances: where in which video a person is to be seen, as an editor wants to know it."""
+"""Appearances: the time ranges of a video in which a person is visible, as editors need them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 GAP_S = 3.0
-"""Somebody who looks away this long and is seen again did not leave."""
+"""A longer gap ends an appearance; a shorter one may be a person looking away."""
 
 GAP_STEPS = 2.5
-"""Where frames are looked at more seldom, one that shows no face is no gap yet."""
+"""The longest gap in sampling steps, where frames are sampled less often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +22,10 @@ class Clip:
 
     Attributes:
         name: Its path as text.
-        is_photo: A photo has no time.
-        duration_s: 0 where the container cannot be believed.
-        step_s: How far apart the frames are that were looked at.
-        added_at: When it came.
+        is_photo: A photo has no duration.
+        duration_s: 0 if unknown.
+        step_s: Time between sampled frames.
+        added_at: When it was added.
     """
 
     id: int
@@ -37,7 +37,7 @@ class Clip:
 
 
 class Appearance(NamedTuple):
-    """A stretch of a video in which a person is seen, from the first face until after the last."""
+    """A time range of a video in which a person is visible, with its number of faces."""
 
     start_s: float
     stop_s: float
@@ -47,15 +47,15 @@ class Appearance(NamedTuple):
 def join_appearances(
     times_s: Sequence[float] | NDArray[np.float64], step_s: float, duration_s: float = 0.0
 ) -> list[Appearance]:
-    """Join the faces of one person in one video to stretches.
+    """Join the faces of one person in one video to appearances.
 
-    A face stands for the time until the next frame that was looked at. Faces no farther apart
-    than ``GAP_S``, or two and a half such steps, are one stretch.
+    A face stands for the time until the next sampled frame. Faces up to ``GAP_S`` apart, or
+    ``GAP_STEPS`` sampling steps if that is longer, belong to one appearance.
 
     Args:
-        times_s: When the person was seen, rising.
-        step_s: How far apart the frames are that were looked at.
-        duration_s: No stretch ends later; 0 if unknown.
+        times_s: Times of the faces, ascending.
+        step_s: Time between sampled frames.
+        duration_s: Duration of the video, after which no appearance ends; 0 if unknown.
     """
     times = np.asarray(times_s, np.float64)
     if not len(times):
@@ -73,7 +73,7 @@ def _end(last_s: float, step_s: float, duration_s: float) -> float:
 
 
 def format_clock(seconds: float) -> str:
-    """``3725.4`` as ``01:02:05.400``."""
+    """Format seconds, such as ``3725.4``, as ``01:02:05.400``."""
     milliseconds = round(seconds * 1000)
     minutes, rest = divmod(milliseconds, 60_000)
     hours, minutes = divmod(minutes, 60)

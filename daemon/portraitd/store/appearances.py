@@ -1,7 +1,6 @@
-"""Who is seen where and when: what the gallery and the tables of appearances are made of.
+"""Reads the appearances of people, for the gallery and its tables.
 
-Only people who are shown are asked for; a face that is not to be seen has no person, or is
-left out by the one condition that stands in each of these queries.
+Every query reads the view ``visible_faces``, which leaves out excluded faces.
 """
 
 from __future__ import annotations
@@ -26,15 +25,15 @@ from portraitd.store.people import Unit
 
 LONGEST_STEP_S = 10.0
 
-_OWN_SHELF = "processed/"
-"""Where portraitd itself moves files: not part of the name that people know."""
+_PROCESSED_PREFIX = "processed/"
+"""The folder into which portraitd moves files; not part of the name that people know."""
 
 
 class RecordingCount(NamedTuple):
-    """A person in one video, counted.
+    """The faces of a person in one video or photo, counted.
 
     Attributes:
-        trace: Changes when a face of the person in this video comes, goes or moves.
+        checksum: Changes when a face of the person in it is added, removed or reassigned.
     """
 
     clip_id: int
@@ -49,7 +48,7 @@ class PersonFaces:
     """The faces of a person, by video and time.
 
     Attributes:
-        ids, clip_ids, track_ids: Shape ``(n,)``; a track of 0 for none.
+        ids, clip_ids, track_ids: Shape ``(n,)``; track 0 for none.
         times_s: Shape ``(n,)``.
     """
 
@@ -60,13 +59,13 @@ class PersonFaces:
 
 
 class Appearances:
-    """Where people are seen."""
+    """Reads the appearances of people."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
 
     def clips(self) -> dict[int, Clip]:
-        """Every video and photo, by id."""
+        """Return every video and photo, by id."""
         rows = self._db.execute(
             """
             select videos.*,
@@ -86,7 +85,7 @@ class Appearances:
             is_photo = row["kind"] == MediaKind.PHOTO
             clips[row["id"]] = Clip(
                 row["id"],
-                name.removeprefix(_OWN_SHELF) if row["path"] else f"video {row['id']}",
+                name.removeprefix(_PROCESSED_PREFIX) if row["path"] else f"video {row['id']}",
                 is_photo,
                 0.0 if is_photo else duration_s,
                 0.0 if is_photo else min(step_s, LONGEST_STEP_S),
@@ -95,7 +94,7 @@ class Appearances:
         return clips
 
     def count_by_person(self) -> dict[int, list[RecordingCount]]:
-        """In which videos each person is seen, and how often; one pass over an index."""
+        """Return the counts of each person by recording, in one pass over an index."""
         rows = self._db.execute(
             """
             select person_id, video_id, count(*), min(t_s), max(t_s),
@@ -110,7 +109,7 @@ class Appearances:
         }
 
     def faces(self, person_id: int) -> PersonFaces:
-        """Every face of a person."""
+        """Return every face of a person."""
         rows = self._db.execute(
             """
             select id, video_id, coalesce(track_id, 0), t_s from visible_faces
@@ -127,7 +126,7 @@ class Appearances:
         )
 
     def times(self) -> Iterator[tuple[int, int, list[float]]]:
-        """Person, video, and when they are seen in it, by person, video and time."""
+        """Yield person, recording and the times of the faces, by person, recording and time."""
         rows = self._db.execute(
             """
             select person_id, video_id, t_s from visible_faces
@@ -138,7 +137,7 @@ class Appearances:
             yield person, clip, [row[2] for row in group]
 
     def tracks(self, person_id: int) -> tuple[NDArray[np.int64], Embeddings]:
-        """Ids and mean embeddings, shape ``(n, 128)``, of the tracks of a person."""
+        """Return ids and mean embeddings, shape ``(n, 128)``, of the tracks of a person."""
         rows = self._db.execute(
             """
             select id, embedding from tracks where id in
@@ -151,7 +150,7 @@ class Appearances:
         return ids, vectors.reshape(-1, EMBEDDING_SIZE)
 
     def count_since(self, last_id: int, unit: Unit) -> dict[int, int]:
-        """How many faces of each person came after a face or track; costs what came."""
+        """Count the faces of each person after a face or track, in time linear in the new ones."""
         newer = {
             "faces": """
                 select person_id, count(*) from visible_faces

@@ -1,4 +1,4 @@
-"""What training sets are made from, and what they may never forget: classes and splits."""
+"""The data of training sets, and their class numbers and splits, which are permanent."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from portraitd.store.files import Files
 
 ClassKind = Literal["person", "unknown"]
 
-# The one place that says which faces must not be seen in a training set at all, whatever else
-# is in their frame: an SQL expression over a row of `faces`, true or false.
+# Defines which faces must be unrecognisable in a training set, whatever else is in their frame:
+# an SQL condition on a row of `faces`.
 HIDDEN = "(hidden <> 0 or person_id in (select id from people where ignored))"
 
-# Whom a training set may name: an SQL expression over a row of `people`.
+# Defines which people may be in a training set: an SQL condition on a row of `people`.
 ELIGIBLE = "(not ignored)"
 
 
 @dataclass(frozen=True, slots=True)
 class ClassRow:
-    """A class, and whom it stands for now.
+    """A class and its current person.
 
     Attributes:
-        id: From 0; never given to anybody else.
-        kind: Whether it is a person's, or that of all unknown faces.
-        person_id: Who held it last; None for ``unknown``, and for somebody who was forgotten.
-        name: As it was noted last.
+        id: From 0; never reused for another person.
+        kind: Whether it is the class of a person or of all unknown faces.
+        person_id: The last person; None for ``unknown`` and for an erased person.
+        name: The last recorded name.
     """
 
     id: int
@@ -44,7 +44,7 @@ class ClassRow:
 
 
 class NamedPerson(NamedTuple):
-    """A person whom a training set may hold."""
+    """A person who may be in a training set."""
 
     id: int
     name: str | None
@@ -52,10 +52,10 @@ class NamedPerson(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DatasetFace:
-    """A face with all that a training set needs of it, except for its embedding.
+    """A face as training sets need it, without its embedding.
 
     Attributes:
-        hidden: Excluded or ignored: it must not be seen in any picture of a set.
+        hidden: Excluded or ignored: it must be unrecognisable in every image of a set.
     """
 
     id: int
@@ -72,11 +72,11 @@ class DatasetFace:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A video or photo whose faces are known.
+    """A video or photo with processed faces.
 
     Attributes:
-        sources: Where its content lies, or lay; the best bet first.
-        slices: The beginning and end of each slice it was worked on in, in seconds.
+        sources: Where its content is or was, existing files first.
+        slices: Start and end of each of its slices, in seconds.
     """
 
     id: int
@@ -91,12 +91,12 @@ class Recording:
 
 
 class ClassRegistration(NamedTuple):
-    """What a plan wants to be remembered for ever.
+    """The new classes and splits of a plan, to be recorded permanently.
 
     Attributes:
         new_classes: Number and kind.
-        holders: Class, person (None for unknown faces) and name, where that is new.
-        splits: Side by key, where it was not known.
+        holders: Class, person (None for unknown faces) and name, where these changed.
+        splits: New splits, by key.
     """
 
     new_classes: Sequence[tuple[int, ClassKind]]
@@ -108,7 +108,7 @@ class ClassRegistration(NamedTuple):
 
 
 class DatasetStore:
-    """Reads the truth of training sets; writes classes and splits, which only grow."""
+    """Reads the data of training sets; records classes and splits, which are append-only."""
 
     def __init__(self, database: Database, files: Files) -> None:
         self._db = database
@@ -116,7 +116,7 @@ class DatasetStore:
         self._tombstones = Tombstones(database)
 
     def fingerprint(self) -> str:
-        """Another text whenever a training set may have to change."""
+        """Return a text that changes whenever a training set may have to change."""
         row = self._db.execute(
             f"""
             select (select coalesce(max(id), 0) from grouping_runs) as grouping_run,
@@ -133,7 +133,7 @@ class DatasetStore:
         return f"{row['grouping_run']} {row['people']} {row['hidden']}{forgotten} {who}"
 
     def persons(self, named_only: bool) -> list[NamedPerson]:
-        """The people a set may hold who have a face, by id."""
+        """Return the people who may be in a set and have a face, by id."""
         rows = self._db.execute(
             f"""
             select id, name from people
@@ -147,7 +147,7 @@ class DatasetStore:
         return [NamedPerson(row["id"], row["name"]) for row in rows]
 
     def classes(self) -> list[ClassRow]:
-        """Every class there ever was, by number."""
+        """Return all classes, by number."""
         rows = self._db.execute(
             """
             select classes.id, kind, person_id, name from classes
@@ -159,14 +159,14 @@ class DatasetStore:
         return [ClassRow(row["id"], row["kind"], row["person_id"], row["name"]) for row in rows]
 
     def splits(self) -> dict[str, str]:
-        """On which side everything lies that was ever given one."""
+        """Return every stored split, by key."""
         return {row["key"]: row["split"] for row in self._db.execute("select * from splits")}
 
     def register(self, registration: ClassRegistration, now_s: float) -> None:
-        """Remember new classes, names and splits, in one transaction.
+        """Record new classes, names and splits in one transaction.
 
         Raises:
-            StoreError: A class or key is taken already; then nothing is remembered.
+            StoreError: A class or key exists already; then nothing is recorded.
         """
         with self._db.transaction():
             self._db.executemany(
@@ -182,21 +182,21 @@ class DatasetStore:
                 [(key, split, now_s) for key, split in registration.splits.items()],
             )
 
-    def faces_near(self, person_ids: Sequence[int]) -> Iterator[DatasetFace]:
-        """All faces of the recordings that these people are in, by recording and time."""
+    def faces_in_recordings_of(self, person_ids: Sequence[int]) -> Iterator[DatasetFace]:
+        """Return all faces of the recordings with these people, by recording and time."""
         rows = self._db.execute(
             f"""
-            select *, {HIDDEN} as unseen from current_faces
+            select *, {HIDDEN} as is_hidden from current_faces
             where video_id in (select video_id from current_faces
                 where person_id in (select value from json_each(?)))
             order by video_id, t_s, id
             """,  # noqa: S608
             (json.dumps(list(person_ids)),),
         )
-        return map(_seen, rows)
+        return map(_face, rows)
 
     def embeddings_of(self, face_ids: Sequence[int]) -> Embeddings:
-        """Shape ``(len(face_ids), 128)``, in the order asked for."""
+        """Return the embeddings of faces, in this order, shape ``(len(face_ids), 128)``."""
         found = [
             self._db.execute(
                 "select embedding from current_faces where id = ?", (face_id,)
@@ -207,10 +207,10 @@ class DatasetStore:
         return np.frombuffer(joined, "<f4").reshape(len(found), EMBEDDING_SIZE)
 
     def portrait(self, face_id: int) -> tuple[Box, bytes]:
-        """The portrait of a face: the part of the frame it shows, and its JPEG.
+        """Return the part of the frame that the portrait of a face shows, and its JPEG.
 
         Raises:
-            KeyError: There is none.
+            KeyError: The face has no portrait.
         """
         row = self._db.execute("select * from portraits where face_id = ?", (face_id,)).fetchone()
         if row is None:
@@ -219,10 +219,10 @@ class DatasetStore:
         return area, bytes(row["jpeg"])
 
     def recording(self, video_id: int) -> Recording:
-        """A video or photo.
+        """Return a video or photo.
 
         Raises:
-            KeyError: It was forgotten.
+            KeyError: It does not exist; for instance, it was erased.
         """
         row = self._db.execute("select * from videos where id = ?", (video_id,)).fetchone()
         if row is None:
@@ -241,11 +241,11 @@ class DatasetStore:
             width_px=row["width_px"],
             height_px=row["height_px"],
             sources=tuple(self._files.source(known) for known in names),
-            slices=tuple((piece["start_s"], piece["stop_s"]) for piece in slices),
+            slices=tuple((row["start_s"], row["stop_s"]) for row in slices),
         )
 
     def finished_videos(self) -> list[int]:
-        """Moving pictures that were looked at to the end, by id; photos are not among them."""
+        """Return the ids of completely processed videos, without photos."""
         rows = self._db.execute(
             """
             select id from videos where kind = 'video' and state = 'done' and replaces is null
@@ -255,25 +255,25 @@ class DatasetStore:
         return [row["id"] for row in rows]
 
     def face_times(self, video_id: int) -> list[float]:
-        """When faces were seen in a recording, whosever, rising."""
+        """Return the times of all faces in a recording, ascending."""
         rows = self._db.execute(
             "select distinct t_s from current_faces where video_id = ? order by t_s", (video_id,)
         )
         return [row["t_s"] for row in rows]
 
     def is_erased_near(self, sha256: str, t_s: float, within_s: float) -> bool:
-        """Whether somebody was forgotten who was seen so near to a moment of a recording.
+        """Return whether a person was erased who was visible near this time of a recording.
 
-        No box says where they are in the frame, so that nothing can be blurred.
+        Their box was erased as well, so the face cannot be blurred.
         """
         return self._tombstones.has_moment(sha256, t_s, within_s)
 
     def content_hashes(self) -> set[str]:
-        """The SHA-256 of every recording that is known."""
+        """Return the SHA-256 of every recording."""
         return {row["sha256"] for row in self._db.execute("select sha256 from videos")}
 
 
-def _seen(row: sqlite3.Row) -> DatasetFace:
+def _face(row: sqlite3.Row) -> DatasetFace:
     points = np.frombuffer(row["landmarks"], "<f4").reshape(-1, 2) if row["landmarks"] else None
     return DatasetFace(
         id=row["id"],
@@ -285,5 +285,5 @@ def _seen(row: sqlite3.Row) -> DatasetFace:
         landmarks=None if points is None else tuple((float(x), float(y)) for x, y in points),
         track_id=row["track_id"],
         person_id=row["person_id"],
-        hidden=bool(row["unseen"]),
+        hidden=bool(row["is_hidden"]),
     )

@@ -1,8 +1,8 @@
-"""The pool of pictures that were cut for training sets, below the state.
+"""The frame cache: images that were cropped for training sets, below the state folder.
 
-A set's folders hold links to these where the file system can do that, so on one disk a picture
-takes its room once, in however many formats it is. A picture is named by its content and by
-how it has to look, so what is there need not be cut again.
+A set contains hard links to these images if the file system allows it, so an image uses disk
+space only once for all formats. The name of an image depends on its content and on what is
+blurred in it, so a cached image never has to be cropped again.
 """
 
 from __future__ import annotations
@@ -18,81 +18,81 @@ from portraitd.model.errors import PublishError
 from portraitd.model.fingerprints import frame_stem
 
 RENDER_VERSION = "1"
-"""Raised when pictures of the same name come to look different."""
+"""Increased when images with the same name would look different."""
 
 
 _JPEG = b"\xff\xd8\xff"
 
 
 def frame_name(sha256: str, t_s: float) -> str:
-    """The name of a frame as it was seen."""
+    """Return the name of an unchanged frame."""
     return f"{frame_stem(sha256, t_s)}.jpg"
 
 
 class FrameCache:
-    """A folder of pictures, in one folder for each recording.
+    """The folder of cached images, with a subfolder for each recording.
 
     Args:
-        state_dir: The state of a home.
+        state_dir: The state folder of a home.
     """
 
     def __init__(self, state_dir: Path) -> None:
         self.folder = state_dir / "frames" / RENDER_VERSION
 
     def path(self, sha256: str, name: str) -> Path:
-        """Where a picture lies, if it is there."""
+        """Return the path of an image, whether or not it exists."""
         return self.folder / sha256[:16] / name
 
     def has(self, sha256: str, name: str) -> bool:
         return self.path(sha256, name).is_file()
 
     def names(self, sha256: str) -> set[str]:
-        """The pictures of a recording."""
+        """Return the names of the images of a recording."""
         try:
             return set(os.listdir(self.folder / sha256[:16]))
         except FileNotFoundError:
             return set()
 
     def put(self, sha256: str, name: str, data: bytes) -> None:
-        """Write a picture beside and rename it: it is whole, or not there.
+        """Write an image atomically.
 
         Raises:
-            PublishError: It is no JPEG, the disk is full, or the folder cannot be written.
+            PublishError: It is not a JPEG, the disk is full, or the folder cannot be written.
         """
-        # A worker made it that had seen a foreign file, and others will read it.
+        # It comes from a worker that decoded an untrusted file, and other programs will read it.
         if not data.startswith(_JPEG):
-            raise PublishError(f"{name} is no picture")
+            raise PublishError(f"{name} is not a JPEG")
         path = self.path(sha256, name)
         try:
             for folder in (self.folder.parent, self.folder, path.parent):
                 folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise PublishError(f"{path} cannot be written: {error.strerror}") from error
-        # As readable as the set is to be: a link has the mode of what it links to.
+        # World-readable like the set: a hard link shares the mode of its file.
         write_atomically(path, data, mode=0o644, concurrent=True, error=PublishError)
 
     def keep(self, sha256: str, frames: Sequence[tuple[float, bytes]]) -> None:
-        """Put frames there as they were seen, for sets that are built when their video is gone."""
-        # A full disk must not fail the video: while it is there, its frames can be cut again.
+        """Store unchanged frames, for sets that are built after their video was deleted."""
+        # A full disk must not fail the video: its frames can be cropped from it later.
         for t_s, jpeg in frames:
             if math.isfinite(t_s):
                 with suppress(PublishError):
                     self.put(sha256, frame_name(sha256, t_s), jpeg)
 
     def discard(self, stems: Collection[str]) -> int:
-        """Remove every picture of some frames, by what their names begin with.
+        """Remove every image of some frames, given the stems of their names.
 
         Raises:
-            PublishError: One of them cannot be removed.
+            PublishError: An image cannot be removed.
         """
         removed = 0
         try:
             for stem in stems:
-                # A folder's name is a little longer than what the pictures in it say of it.
+                # The folder has a longer prefix of the content hash than the images in it.
                 for path in self.folder.parent.glob(f"*/{stem[:12]}*/*{stem}*"):
                     path.unlink(missing_ok=True)
                     removed += 1
-                    # Where it is the last one: a folder is named by the content.
+                    # The name of an empty folder would still reveal the content hash.
                     with suppress(OSError):
                         path.parent.rmdir()
         except OSError as error:
@@ -100,14 +100,14 @@ class FrameCache:
         return removed
 
     def sweep(self, wanted: Collection[tuple[str, str]], keep_frames_of: Collection[str]) -> int:
-        """Remove what nobody wants any more.
+        """Remove images that no set needs.
 
         Args:
-            wanted: Content and name of the pictures to keep.
-            keep_frames_of: Contents whose plain frames stay in any case.
+            wanted: Content hash and name of the images to keep.
+            keep_frames_of: Content hashes of recordings whose unchanged frames stay.
 
         Returns:
-            How many were removed.
+            The number of removed images.
         """
         names: dict[str, set[str]] = {}
         for sha256, name in wanted:
@@ -115,12 +115,12 @@ class FrameCache:
         keeping = {sha256[:16] for sha256 in keep_frames_of}
         removed = 0
         for folder in sorted(self.folder.iterdir()) if self.folder.is_dir() else ():
-            for picture in list(folder.iterdir()):
-                is_plain = picture.stem.count("-") == 1 and not picture.name.startswith(".")
-                if picture.name in names.get(folder.name, ()):
+            for image in list(folder.iterdir()):
+                is_plain = image.stem.count("-") == 1 and not image.name.startswith(".")
+                if image.name in names.get(folder.name, ()):
                     continue
                 if not (is_plain and folder.name in keeping):
-                    picture.unlink(missing_ok=True)
+                    image.unlink(missing_ok=True)
                     removed += 1
             if not any(folder.iterdir()):
                 folder.rmdir()

@@ -1,6 +1,6 @@
-"""CVAT for video 1.1: the tracks of a video, for correcting boxes by hand.
+"""CVAT for video 1.1: the tracks of a video, to correct boxes manually.
 
-Make a task of the same video, then upload the file as annotations of this format.
+Create a CVAT task with the same video, then upload the file as annotations in this format.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from portraitd.people.names import folder_name
 from portraitd.store.dataset_store import Recording
 
 LONGEST_GAP_S = 3.0
-"""After so long without a sighting a track is shown as gone, not moved along in a line."""
+"""After this long without a detection, a track ends instead of being interpolated."""
 
 FALLBACK_FPS = 25.0
 
 
 def cvat_files(plan: Plan) -> SetFiles:
-    """``cvat/<video>.xml`` for every video with somebody who is in the set."""
+    """Yield ``cvat/<video>.xml`` for every video with a person of the set."""
     for video_id, tracks in plan.tracks.items():
         recording = plan.recordings[video_id]
         name = recording.sources[0].path.stem if recording.sources else "video"
@@ -34,11 +34,11 @@ def cvat_files(plan: Plan) -> SetFiles:
 def video_annotations(
     recording: Recording, tracks: tuple[PlannedTrack, ...], classes: tuple[ClassLabel, ...]
 ) -> str:
-    """The whole document.
+    """Return the annotations of a video as an XML document.
 
-    A box stands at each frame that was looked at, and is moved in a line between them. Frames
-    are numbered by time and the declared rate; of a video with an uneven rate they may be some
-    frames off.
+    There is a box at each processed frame; CVAT interpolates between them. Frame numbers follow
+    from the time and the declared frame rate, so they can be off by some frames in a video with
+    a variable rate.
     """
     fps = recording.fps or FALLBACK_FPS
     last = max((t_s for track in tracks for t_s, _ in track.faces), default=0.0)
@@ -78,12 +78,12 @@ def video_annotations(
 
 
 def frame_number(t_s: float, fps: float) -> int:
-    """The number of a frame in its video, from 0."""
+    """Return the number of a frame in its video, from 0."""
     return math.floor(t_s * fps + 0.5)
 
 
 def _track(number: int, track: PlannedTrack, label: str, fps: float, frames: int) -> list[str]:
-    """One track; it ends by a box that is outside, and where it was away for long as well."""
+    """Return one track; an outside box marks its end and the start of each long gap."""
     found = [f'  <track id="{number}" label={quoteattr(label)} source="auto">']
     boxes = {frame_number(t_s, fps): (t_s, box) for t_s, box in track.faces}
     order = sorted(boxes)
@@ -93,9 +93,9 @@ def _track(number: int, track: PlannedTrack, label: str, fps: float, frames: int
         t_s, box = boxes[frame]
         found.append(_box(frame, box, outside=False))
         is_gap = following is None or boxes[following][0] - t_s > LONGEST_GAP_S
-        gone = frame + min(step, max(1, (following or frames) - frame - 1))
-        if is_gap and gone < frames and gone != following:
-            found.append(_box(gone, box, outside=True))
+        end_frame = frame + min(step, max(1, (following or frames) - frame - 1))
+        if is_gap and end_frame < frames and end_frame != following:
+            found.append(_box(end_frame, box, outside=True))
     found.append("  </track>")
     return found
 

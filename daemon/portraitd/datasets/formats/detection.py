@@ -1,4 +1,4 @@
-"""The detection sets: Ultralytics YOLO, Darknet and COCO, of the same frames."""
+"""The detection sets Ultralytics YOLO, Darknet and COCO, from the same frames."""
 
 from __future__ import annotations
 
@@ -17,38 +17,40 @@ from portraitd.datasets.content import (
 from portraitd.store.dataset_store import Recording
 
 
-def yolo_files(pictures: AvailableFrames) -> SetFiles:
-    """``data.yaml``, ``images/`` and ``labels/`` as Ultralytics reads them.
+def yolo_files(available: AvailableFrames) -> SetFiles:
+    """Yield ``data.yaml``, ``images/`` and ``labels/`` for Ultralytics.
 
-    ``path`` is left out of ``data.yaml``: the folder it lies in is taken then, so that the set
-    can be moved and mounted anywhere.
+    ``data.yaml`` has no ``path``: Ultralytics then uses its folder, so the set can be moved.
     """
     for split in SPLITS:
-        for frame in pictures.frames[split]:
-            # The label first: a picture without one would be a background.
+        for frame in available.frames[split]:
+            # The label first: an image without one would be a background.
             yield f"yolo/labels/{split}/{frame.stem}.txt", TextFile(format_labels(frame))
-            yield f"yolo/images/{split}/{frame.stem}.jpg", pictures.of_frame(frame)
-    names = [f"  {label.id}: {quote_text(label.label)}" for label in pictures.plan.classes]
+            yield f"yolo/images/{split}/{frame.stem}.jpg", available.of_frame(frame)
+    names = [f"  {label.id}: {quote_text(label.label)}" for label in available.plan.classes]
     head = ["train: images/train", "val: images/val", "names:" if names else "names: {}"]
     yield "yolo/data.yaml", TextFile(join_lines([*head, *names]))
 
 
-def darknet_files(pictures: AvailableFrames) -> SetFiles:
-    """``obj.data`` and what it names; paths are below ``darknet/``, so train from there."""
+def darknet_files(available: AvailableFrames) -> SetFiles:
+    """Yield ``obj.data`` and its files; paths are relative to ``darknet/``, so train from there."""
     folders = {"train": "obj_train_data", "val": "obj_valid_data"}
     for split in SPLITS:
-        for frame in pictures.frames[split]:
+        for frame in available.frames[split]:
             beside = f"darknet/{folders[split]}/{frame.stem}"
             yield f"{beside}.txt", TextFile(format_labels(frame))
-            yield f"{beside}.jpg", pictures.of_frame(frame)
+            yield f"{beside}.jpg", available.of_frame(frame)
     for split, name in (("train", "train.txt"), ("val", "valid.txt")):
-        stems = [frame.stem for frame in pictures.frames["train" if split == "train" else "val"]]
+        stems = [frame.stem for frame in available.frames["train" if split == "train" else "val"]]
         paths = [f"{folders[split]}/{stem}.jpg" for stem in stems]
         yield f"darknet/{name}", TextFile(join_lines(paths))
-    classes = pictures.plan.classes
+    classes = available.plan.classes
     yield "darknet/obj.names", TextFile(join_lines([label.label for label in classes]))
-    # Darknet writes its weights there, and does not make the folder.
-    yield "darknet/backup/weights-come-here.txt", TextFile("Darknet keeps its weights here.\n")
+    # Darknet writes its weights there but does not create the folder.
+    yield (
+        "darknet/backup/weights-come-here.txt",
+        TextFile("Darknet writes its weights here.\n"),
+    )
     yield (
         "darknet/obj.data",
         TextFile(
@@ -65,20 +67,20 @@ def darknet_files(pictures: AvailableFrames) -> SetFiles:
     )
 
 
-def coco_files(pictures: AvailableFrames) -> SetFiles:
-    """``annotations/instances_train.json`` and ``instances_val.json``, and the pictures.
+def coco_files(available: AvailableFrames) -> SetFiles:
+    """Yield ``annotations/instances_train.json``, ``instances_val.json`` and the images.
 
-    Categories count from 1, as is the habit: a category is the class and one more.
+    Category ids start at 1, as is usual for COCO: the class number plus one.
     """
-    plan = pictures.plan
+    plan = available.plan
     categories = [
         {"id": label.id + 1, "name": label.label, "supercategory": "face"} for label in plan.classes
     ]
     for split in SPLITS:
         images: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
-        for number, frame in enumerate(pictures.frames[split], 1):
-            yield f"coco/{split}/{frame.stem}.jpg", pictures.of_frame(frame)
+        for number, frame in enumerate(available.frames[split], 1):
+            yield f"coco/{split}/{frame.stem}.jpg", available.of_frame(frame)
             images.append(_image(number, frame, plan.recordings[frame.video_id]))
             annotations += _annotations(number, frame)
         yield (
@@ -109,7 +111,10 @@ def _image(number: int, frame: PlannedFrame, recording: Recording) -> dict[str, 
 
 
 def _annotations(image: int, frame: PlannedFrame) -> list[dict[str, Any]]:
-    """Top left corner, width and height in pixels. A face's number in the store is unique."""
+    """Return COCO annotations; a box is left, top, width, height in pixels.
+
+    The id of a face in the store is unique, so it is the id of its annotation.
+    """
     return [
         {
             "id": label.face.id,

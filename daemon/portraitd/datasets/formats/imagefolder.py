@@ -1,4 +1,4 @@
-"""One folder of faces per person: portraits, dlib's chips, and ArcFace's."""
+"""Face folders, one per person: portraits, dlib chips and ArcFace chips."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from portraitd.model.face import Box
 
 
 def portrait_files(plan: Plan, make: Callable[[PlannedCrop], bytes]) -> SetFiles:
-    """``imagefolder/train|val/<name>/``, the portraits as they were cut for people."""
+    """Yield ``imagefolder/train|val/<name>/`` with the portraits of the people folder."""
     for crop in plan.crops:
         path = f"imagefolder/{crop.split}/{plan.classes[crop.class_id].label}/{crop.stem}.jpg"
         yield path, RenderedImage(_portrait_identity(crop), lambda crop=crop: make(crop))  # type: ignore[misc]
@@ -21,25 +21,25 @@ def portrait_files(plan: Plan, make: Callable[[PlannedCrop], bytes]) -> SetFiles
 def chip_files(
     plan: Plan, size_px: Literal[150, 112], cached: Callable[[PlannedCrop, str], CachedImage | None]
 ) -> SetFiles:
-    """``chips150/`` or ``chips112/``: faces turned upright, where they could be cut.
+    """Yield ``chips150/`` or ``chips112/`` with the aligned faces that could be cropped.
 
-    A class that has none in one of the splits is in neither: a trainer numbers the folders of
-    each split by their order.
+    A class without a chip in one of the splits is in neither: trainers number the folders of
+    each split in order.
     """
     found: list[tuple[PlannedCrop, CachedImage]] = []
     for crop in plan.crops:
-        picture = cached(crop, chip_name(crop.stem, size_px))
-        if picture:
-            found.append((crop, picture))
-    there: set[tuple[int, Split]] = {(crop.class_id, crop.split) for crop, _ in found}
-    for crop, picture in found:
-        if {(crop.class_id, "train"), (crop.class_id, "val")} <= there:
+        image = cached(crop, chip_name(crop.stem, size_px))
+        if image:
+            found.append((crop, image))
+    class_splits: set[tuple[int, Split]] = {(crop.class_id, crop.split) for crop, _ in found}
+    for crop, image in found:
+        if {(crop.class_id, "train"), (crop.class_id, "val")} <= class_splits:
             label = plan.classes[crop.class_id].label
-            yield f"chips{size_px}/{crop.split}/{label}/{crop.stem}.jpg", picture
+            yield f"chips{size_px}/{crop.split}/{label}/{crop.stem}.jpg", image
 
 
 def class_index(plan: Plan, folders: dict[Format, set[str]]) -> SetFiles:
-    """``class_index.json``: what the number is that each loader gives to each class.
+    """Yield ``class_index.json`` with the number of each class in each format.
 
     Args:
         plan: The classes.
@@ -63,8 +63,8 @@ def class_index(plan: Plan, folders: dict[Format, set[str]]) -> SetFiles:
 
 
 def overlapping(area: Box, faces: tuple[Box, ...]) -> list[Box]:
-    """Faces that can be seen in a part of the frame."""
-    return [face for face in faces if area.overlap(face) > 0]
+    """Return the faces that are visible in a part of the frame."""
+    return [face for face in faces if area.iou(face) > 0]
 
 
 def _portrait_identity(crop: PlannedCrop) -> str:
