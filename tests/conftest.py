@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from portraitd.cli.demo import demo_photographs, make_clip
-from support.dataset_home import SECTIONS, BuiltHome, name_two, build_set, with_photos
+from support.dataset_home import SECTIONS, BuiltHome, build_set, name_two, with_photos
 from support.home import Home, person_folders
 from support.media import write_pattern_clip
 from support.reviews import ANN, BOB
