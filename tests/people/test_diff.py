@@ -20,7 +20,7 @@ from portraitd.model.edit import (
     SplitPerson,
 )
 from portraitd.model.errors import ForeignTree, MassDisappearance, PublishError
-from portraitd.people.tree.diff import Known
+from portraitd.people.tree.diff import RecordedState
 from portraitd.people.tree.people_tree import PeopleTree
 from support.tree import (
     A1,
@@ -157,9 +157,9 @@ def test_a_gesture_is_read(tree: PeopleTree, root: Path, do: Do, expected: list[
     """Once and again, by this process and by the next."""
     do(root)
 
-    assert expected == tree.edits(KNOWN)
-    assert expected == tree.edits(KNOWN)
-    assert expected == PeopleTree(root, store="store-a").edits(KNOWN)
+    assert expected == tree.read_edits(KNOWN)
+    assert expected == tree.read_edits(KNOWN)
+    assert expected == PeopleTree(root, store="store-a").read_edits(KNOWN)
 
 
 @pytest.mark.parametrize(("do", "expected"), TABLE.values(), ids=list(TABLE))
@@ -171,19 +171,19 @@ def test_what_was_not_read_is_not_covered_up(
 
     tree.publish(PEOPLE, UNSORTED, picture_of, {})
 
-    assert expected == tree.edits(KNOWN)
+    assert expected == tree.read_edits(KNOWN)
 
 
-def ignored(tree: PeopleTree, root: Path) -> Known:
+def ignored(tree: PeopleTree, root: Path) -> RecordedState:
     """Bob is ignored, and so is a face of Anna's; another is excluded."""
     move("person-0002", to="_ignored")(root)
     move(A1, to="_ignored")(root)
     delete(A2)(root)
-    assert [IgnorePerson(2), IgnoreFaces((1,)), ExcludeFaces((2,))] == tree.edits(KNOWN)
+    assert [IgnorePerson(2), IgnoreFaces((1,)), ExcludeFaces((2,))] == tree.read_edits(KNOWN)
     anna = person(1, 3, name="Anna")
     tree.publish([anna, CARL], UNSORTED, picture_of, {}, ignored=[BOB], ignored_faces=[face(1)])
-    heard = Known(KNOWN.person_of, [2], [1], [2], KNOWN.names)
-    assert [] == tree.edits(heard)
+    heard = RecordedState(KNOWN.person_of, [2], [1], [2], KNOWN.names)
+    assert [] == tree.read_edits(heard)
     return heard
 
 
@@ -210,11 +210,11 @@ def test_moving_back_is_undoing(tree: PeopleTree, root: Path) -> None:
     move("_ignored/000001.jpg", to="Anna")(root)
     shutil.copy(root.parent / "kept.jpg", root / "Anna/kept.jpg")
 
-    assert [RecallPerson(2), AssignFaces((1, 2), 1)] == tree.edits(heard)
+    assert [RecallPerson(2), AssignFaces((1, 2), 1)] == tree.read_edits(heard)
 
     done = tree.publish(PEOPLE, UNSORTED, picture_of, {})
     assert {1: "Anna", 2: "person-0002", 3: "person-0003"} == done.folders
-    assert [] == tree.edits(KNOWN)
+    assert [] == tree.read_edits(KNOWN)
     assert "Anna/kept.jpg" == done.portraits[2]
 
 
@@ -222,12 +222,12 @@ def test_what_the_store_undoes_is_undone_in_the_tree(tree: PeopleTree, root: Pat
     """A word of the store is not taken back by how the tree still looks."""
     ignored(tree, root)
 
-    assert [] == tree.edits(KNOWN)
+    assert [] == tree.read_edits(KNOWN)
     done = tree.publish(PEOPLE, UNSORTED, picture_of, {})
 
     assert {1: "Anna", 2: "person-0002", 3: "person-0003"} == done.folders
     assert "Anna/000001.jpg" == done.portraits[1]
-    assert [] == tree.edits(KNOWN)
+    assert [] == tree.read_edits(KNOWN)
 
 
 def test_an_empty_folder_that_was_left_standing_is_still_somebodys(
@@ -241,7 +241,7 @@ def test_an_empty_folder_that_was_left_standing_is_still_somebodys(
 
     move(A2, to="person-0003")(root)
 
-    assert [AssignFaces((2,), 3)] == tree.edits(replace(without, empty={3}))
+    assert [AssignFaces((2,), 3)] == tree.read_edits(replace(without, empty={3}))
 
 
 @pytest.mark.parametrize("goal", ["Zoe", "_ignored/Zoe"])
@@ -253,7 +253,7 @@ def test_an_empty_folder_that_was_named_is_still_somebodys(
     tree.publish([ANNA, BOB, person(3)], [face(6), *UNSORTED], picture_of, {})
     rename("person-0003", goal)(root)
     without = replace(known(ANNA, BOB, unsorted=[6, 8, 9]), empty={3})
-    assert NamePerson(3, "Zoe") in tree.edits(without)
+    assert NamePerson(3, "Zoe") in tree.read_edits(without)
 
     for zoe in (person(3, name="Zoe"), person(3, 6, name="Zoe")):
         in_sight, aside = ([], [zoe]) if "/" in goal else ([zoe], [])
@@ -270,17 +270,17 @@ def test_much_that_vanishes_at_once_is_no_decision(root: Path) -> None:
     tree.create()
     tree.publish(everyone, [], picture_of, {})
     delete(*(f"person-000{n}" for n in (1, 2)))(root)
-    assert [IgnorePerson(1), IgnorePerson(2)] == tree.edits(known(*everyone))
+    assert [IgnorePerson(1), IgnorePerson(2)] == tree.read_edits(known(*everyone))
     delete("person-0003")(root)
 
-    with pytest.raises(MassDisappearance, match=r"24 of 64 portraits are gone.*portraitd accept"):
-        tree.edits(known(*everyone))
+    with pytest.raises(MassDisappearance, match=r"24 of 64 portraits are missing.*portraitd accept"):
+        tree.read_edits(known(*everyone))
     tree.publish(everyone, [], picture_of, {})
     with pytest.raises(MassDisappearance):
-        PeopleTree(root).edits(known(*everyone))
+        PeopleTree(root).read_edits(known(*everyone))
 
     expected = [IgnorePerson(n) for n in (1, 2, 3)]
-    assert expected == tree.edits(known(*everyone), accept_losses=True)
+    assert expected == tree.read_edits(known(*everyone), accept_losses=True)
 
 
 def test_in_a_tree_that_is_not_believed_nothing_is_noted(root: Path) -> None:
@@ -295,12 +295,12 @@ def test_in_a_tree_that_is_not_believed_nothing_is_noted(root: Path) -> None:
     before = snapshot(root)
 
     with pytest.raises(MassDisappearance):
-        tree.edits(known(*everyone))
+        tree.read_edits(known(*everyone))
 
     assert before == snapshot(root)
     for number in (1, 2, 3):
         (root.parent / f"person-000{number}").rename(root / f"person-000{number}")
-    assert [] == tree.edits(known(*everyone))
+    assert [] == tree.read_edits(known(*everyone))
     assert before != snapshot(root)
 
 
@@ -309,8 +309,8 @@ def test_an_empty_folder_in_place_of_the_share_is_no_tree(tree: PeopleTree, root
     shutil.rmtree(root)
     root.mkdir()
 
-    with pytest.raises(PublishError, match="the share may be away"):
-        tree.edits(KNOWN)
+    with pytest.raises(PublishError, match="the share may not be mounted"):
+        tree.read_edits(KNOWN)
 
 
 def test_the_tree_is_not_emptied(tree: PeopleTree, root: Path) -> None:
@@ -330,8 +330,8 @@ def test_the_tree_of_another_store_is_refused(tree: PeopleTree, root: Path) -> N
     """Its numbers mean other people."""
     other = PeopleTree(root, store="store-b")
 
-    for ask in (other.create, lambda: other.edits(KNOWN), other.portraits):
-        with pytest.raises(ForeignTree, match="from another portraitd"):
+    for ask in (other.create, lambda: other.read_edits(KNOWN), other.portraits):
+        with pytest.raises(ForeignTree, match="belongs to another portraitd database"):
             ask()
     assert (root / A1).exists()
 
@@ -346,4 +346,4 @@ def test_a_portrait_of_another_store_is_a_humans(
     delete(A1)(root)
     shutil.copy(tmp_path / "elsewhere/person-0001/000001.jpg", root / "person-0002/000001.jpg")
 
-    assert [ExcludeFaces((1,))] == tree.edits(KNOWN)
+    assert [ExcludeFaces((1,))] == tree.read_edits(KNOWN)

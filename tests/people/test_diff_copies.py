@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from portraitd.model.edit import AssignFaces, ExcludeFaces
-from portraitd.people.tree.diff import Known
+from portraitd.people.tree.diff import RecordedState
 from portraitd.people.tree.people_tree import PeopleTree
 from support.tree import (
     A1,
@@ -44,48 +44,48 @@ def test_a_copy_that_stays_does_not_bring_back(tree: PeopleTree, root: Path) -> 
     copy(A2, "Anna/copy.jpg")(root)
     tree.publish(PEOPLE, UNSORTED, refuse, {})
     delete(A1)(root)
-    assert [ExcludeFaces((1,))] == tree.edits(KNOWN)
+    assert [ExcludeFaces((1,))] == tree.read_edits(KNOWN)
     tree.publish([person(1, 3, name="Anna"), BOB, CARL], UNSORTED, picture_of, {})
-    track = Known(KNOWN.person_of, [1, 2], [], [], KNOWN.names)
+    track = RecordedState(KNOWN.person_of, [1, 2], [], [], KNOWN.names)
 
     assert not (root / A2).exists()
-    assert [] == tree.edits(track)
+    assert [] == tree.read_edits(track)
     assert (root / "Anna/copy.jpg").exists()
 
 
 def test_an_original_moves_although_a_copy_stays(tree: PeopleTree, root: Path) -> None:
     """The copy lay there before and meant nothing; now it does not hold the original back."""
     copy(A2, "Anna/copy.jpg")(root)
-    assert [] == tree.edits(KNOWN)
+    assert [] == tree.read_edits(KNOWN)
 
     move(A2, to="person-0002")(root)
 
-    assert [AssignFaces((2,), 2)] == tree.edits(KNOWN)
-    assert [AssignFaces((2,), 2)] == tree.edits(KNOWN)
+    assert [AssignFaces((2,), 2)] == tree.read_edits(KNOWN)
+    assert [AssignFaces((2,), 2)] == tree.read_edits(KNOWN)
 
 
 def test_copied_first_and_removed_later_is_moved(tree: PeopleTree, root: Path) -> None:
     """As from one share to another."""
     copy(A2, "person-0002/000002.jpg")(root)
-    assert [] == tree.edits(KNOWN)
+    assert [] == tree.read_edits(KNOWN)
 
     (root / A2).unlink()
 
-    assert [AssignFaces((2,), 2)] == tree.edits(KNOWN)
+    assert [AssignFaces((2,), 2)] == tree.read_edits(KNOWN)
 
 
 def test_an_original_moves_to_where_a_copy_lies(tree: PeopleTree, root: Path) -> None:
     """Of the copies that lay there before, none holds it back or draws it away."""
     for at in ("Anna", "person-0002", "person-0003"):
         copy(A2, f"{at}/copy.jpg")(root)
-    assert [] == tree.edits(KNOWN)
+    assert [] == tree.read_edits(KNOWN)
     again = PeopleTree(root, store="store-a")
 
     move(A2, to="person-0003")(root)
 
-    assert [AssignFaces((2,), 3)] == again.edits(KNOWN)
+    assert [AssignFaces((2,), 3)] == again.read_edits(KNOWN)
     again.publish([person(1, 1, 3, name="Anna"), BOB, person(3, 2, 6)], UNSORTED, picture_of, {})
-    assert [] == again.edits(known(person(1, 1, 3, name="Anna"), BOB, person(3, 2, 6)))
+    assert [] == again.read_edits(known(person(1, 1, 3, name="Anna"), BOB, person(3, 2, 6)))
 
 
 def test_a_copy_that_is_renamed_is_still_a_copy(tree: PeopleTree, root: Path) -> None:
@@ -93,13 +93,13 @@ def test_a_copy_that_is_renamed_is_still_a_copy(tree: PeopleTree, root: Path) ->
     copy(A2, "Anna/copy.jpg")(root)
     tree.publish(PEOPLE, UNSORTED, refuse, {})
     delete(A1)(root)
-    tree.edits(KNOWN)
+    tree.read_edits(KNOWN)
     tree.publish([person(1, 3, name="Anna"), BOB, CARL], UNSORTED, picture_of, {})
-    track = Known(KNOWN.person_of, [1, 2], [], [], KNOWN.names)
+    track = RecordedState(KNOWN.person_of, [1, 2], [], [], KNOWN.names)
 
     rename("Anna/copy.jpg", "Anna/dad.jpg")(root)
 
-    assert [] == tree.edits(track)
+    assert [] == tree.read_edits(track)
 
 
 def test_a_copy_that_stood_for_the_original_is_one_again_when_it_is_excluded(
@@ -107,17 +107,17 @@ def test_a_copy_that_stood_for_the_original_is_one_again_when_it_is_excluded(
 ) -> None:
     """It was the portrait while it lay where the face belongs, and is a human's all the time."""
     copy(A2, "person-0002/copy.jpg")(root)
-    assert [] == tree.edits(KNOWN)
+    assert [] == tree.read_edits(KNOWN)
     # From here on the original says another name than the copy.
     tree.publish([person(1, 1, 2, 3, name="Anne"), BOB, CARL], UNSORTED, picture_of, {})
     together = [person(1, 1, 3, name="Anne"), person(2, 2, 4, 5), CARL]
     done = tree.publish(together, UNSORTED, picture_of, {})
     assert "person-0002/copy.jpg" == done.portraits[2]
     delete(B4)(root)
-    assert [ExcludeFaces((4,))] == tree.edits(known(*together, unsorted=[8, 9]))
+    assert [ExcludeFaces((4,))] == tree.read_edits(known(*together, unsorted=[8, 9]))
 
     tree.publish([together[0], person(2, 5), CARL], UNSORTED, picture_of, {})
 
     heard = replace(known(*together, unsorted=[8, 9]), excluded=[2, 4])
-    assert [] == tree.edits(heard)
+    assert [] == tree.read_edits(heard)
     assert (root / "person-0002/copy.jpg").exists()

@@ -322,10 +322,10 @@ def test_an_unavailable_share_is_retried(fixture: GalleryFixture) -> None:
     marker.rename(fixture.root.with_name("away"))
     fixture.note_publication(Publication(1, 0, "2"), 4000.0)
 
-    with pytest.raises(PublishError, match="the share may be away"):
+    with pytest.raises(PublishError, match="the share may not be mounted"):
         fixture.gallery.tick(at(4000.0))
     fixture.root.with_name("away").rename(marker)
-    with pytest.raises(PublishError, match="the share may be away"):
+    with pytest.raises(PublishError, match="the share may not be mounted"):
         fixture.gallery.tick(at(4001.0))
     fixture.gallery.tick(at(4020.0))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from portraitd.model.errors import PublishError
-from portraitd.people.tree.owned_files import ROOT, OwnedFiles, Shelved
+from portraitd.people.tree.owned_files import ROOT, OwnedFiles, OwnedFilesResult
 from portraitd.people.tree.people_tree import PeopleTree
 from support.tree import jpeg_of, person, snapshot, visible
 
@@ -19,10 +19,10 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "people"
 
 
-def put(root: Path, location: str, owner: str = "gallery", **files: str) -> Shelved:
+def put(root: Path, location: str, owner: str = "gallery", **files: str) -> OwnedFilesResult:
     """Files by name without their ending; each one's text is its identity as well."""
     wanted = {f"{name}.js": text for name, text in files.items()}
-    return OwnedFiles(root, owner).put(location, wanted, lambda name: wanted[name].encode())
+    return OwnedFiles(root, owner).publish(location, wanted, lambda name: wanted[name].encode())
 
 
 def test_files_lie_where_they_are_put(root: Path) -> None:
@@ -39,11 +39,11 @@ def test_what_is_as_wanted_is_not_written(root: Path) -> None:
     put(root, "gallery", a="1", b="2")
     before = snapshot(root)
 
-    done = OwnedFiles(root, "gallery").put(
+    done = OwnedFiles(root, "gallery").publish(
         "gallery", {"a.js": "1", "b.js": "2"}, lambda name: b"never"
     )
 
-    assert Shelved(0, 0) == done
+    assert OwnedFilesResult(0, 0) == done
     assert before == snapshot(root)
 
 
@@ -52,7 +52,7 @@ def test_only_what_changed_changes(root: Path) -> None:
     put(root, "gallery", a="1", b="2", c="3")
     before = snapshot(root)
 
-    assert Shelved(1, 1) == put(root, "gallery", a="1", b="new")
+    assert OwnedFilesResult(1, 1) == put(root, "gallery", a="1", b="new")
 
     after = snapshot(root)
     assert "new" == (root / "gallery/b.js").read_text()
@@ -128,7 +128,7 @@ def test_a_link_in_the_way_is_not_followed(root: Path, tmp_path: Path) -> None:
 
 def test_without_the_marker_nothing_is_put(tmp_path: Path) -> None:
     """An empty folder may be the place where a share is missing."""
-    with pytest.raises(PublishError, match="the share may be away"):
+    with pytest.raises(PublishError, match="the share may not be mounted"):
         put(tmp_path, "gallery", a="1")
 
     assert [] == os.listdir(tmp_path)

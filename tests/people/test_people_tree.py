@@ -119,7 +119,7 @@ def test_without_its_marker_nothing_is_published(tmp_path: Path) -> None:
     """An empty folder where the share should be is not filled, a missing one not made."""
     (tmp_path / "empty").mkdir()
 
-    with pytest.raises(PublishError, match="the share may be away"):
+    with pytest.raises(PublishError, match="the share may not be mounted"):
         PeopleTree(tmp_path / "empty").publish([person(1, 1)], [], jpeg_of, {})
     with pytest.raises(PublishError, match="No such file or directory"):
         PeopleTree(tmp_path / "none").publish([person(1, 1)], [], jpeg_of, {})

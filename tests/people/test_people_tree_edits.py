@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from portraitd.model.edit import ExcludeFaces
 from portraitd.model.face import Box
 from portraitd.model.person import PersonFolder
-from portraitd.people.tree.people_tree import PeopleTree, Published
+from portraitd.people.tree.people_tree import PeopleTree, PublishResult
 from support.tree import face, jpeg_of, known, person, refuse, snapshot, visible
 
 
@@ -222,7 +222,7 @@ def test_a_removed_portrait_is_put_back(tree: PeopleTree, root: Path) -> None:
     tree.publish([person(1, 1, 2)], [], jpeg_of, {})
     (root / "person-0001/000002.jpg").unlink()
     assert 0 == tree.publish([person(1, 1, 2)], [], jpeg_of, {}).written
-    assert [ExcludeFaces((2,))] == tree.edits(known(person(1, 1, 2)))
+    assert [ExcludeFaces((2,))] == tree.read_edits(known(person(1, 1, 2)))
 
     done = tree.publish([person(1, 1, 2)], [], jpeg_of, {})
 
@@ -243,7 +243,7 @@ def test_links_are_never_followed(tree: PeopleTree, root: Path, tmp_path: Path) 
     (root / "person-0002/montage.jpg").unlink()
     (root / "person-0002/montage.jpg").symlink_to(outside / "file.jpg")
     before = snapshot(outside)
-    tree.edits(known(person(1, 1), person(2, 2)))
+    tree.read_edits(known(person(1, 1), person(2, 2)))
 
     done = tree.publish([person(1, 1), person(2, 2, 3)], [], jpeg_of, {2: b"n"})
 
@@ -292,7 +292,7 @@ def test_a_folder_with_a_damaged_note_and_a_new_name_is_a_humans(
     tree.publish([person(1, 1)], [], jpeg_of, {})
     (root / "person-0001/.person.json").write_bytes(b"{")
     (root / "person-0001").rename(root / "Mum")
-    tree.edits(known(person(1, 1)))
+    tree.read_edits(known(person(1, 1)))
 
     done = tree.publish([person(1, 1)], [], jpeg_of, {})
 
@@ -377,7 +377,7 @@ def test_the_laws_hold_on_a_real_disk(
         for change in changes:
             change(root)
         theirs = _human_contents(root)
-        tree.edits(known(*wanted, unsorted=[99]))
+        tree.read_edits(known(*wanted, unsorted=[99]))
         wanted = [person(number, *sorted(faces)) for number, faces in people.items()]
 
         done = tree.publish(wanted, [face(99)], jpeg_of, {})
@@ -396,7 +396,7 @@ def _human_contents(root: Path) -> list[bytes]:
     return sorted(content for content in contents if b"human" in content)
 
 
-def _all_are_there(root: Path, done: Published, wanted: list[PersonFolder]) -> bool:
+def _all_are_there(root: Path, done: PublishResult, wanted: list[PersonFolder]) -> bool:
     return all(
         (root / done.portraits[one.face_id]).is_file() for each in wanted for one in each.faces
     )

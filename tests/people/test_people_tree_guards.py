@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from portraitd.model.edit import AssignFaces, ExcludeFaces, IgnorePerson, NamePerson
-from portraitd.people.tree.diff import read
+from portraitd.people.tree.diff import detect_edits
+from portraitd.people.tree.folder_fs import WrittenFile
+from portraitd.people.tree.folder_state import FolderState
+from portraitd.people.tree.manifest import FolderManifest, ManifestEntry
 from portraitd.people.tree.people_tree import PeopleTree
-from portraitd.people.tree.tree_snapshot import SeenHome, TreeSnapshot
+from portraitd.people.tree.tree_snapshot import TreeSnapshot
 from support.crash import CutShortError, cut_short
 from support.tree import face, known, person, picture_of, refuse, visible
 
@@ -63,12 +67,12 @@ def test_an_end_in_between_is_nobodys_deed(tmp_path: Path) -> None:
             pass
         else:
             break
-        assert [] == PeopleTree(root, store="a").edits(heard), f"after {cuts} changes"
+        assert [] == PeopleTree(root, store="a").read_edits(heard), f"after {cuts} changes"
         tree = PeopleTree(root, store="a")
-        tree.edits(heard)
+        tree.read_edits(heard)
         to_end(tree)
         assert files_in(whole) == files_in(root), f"after {cuts} changes"
-        assert [] == tree.edits(heard)
+        assert [] == tree.read_edits(heard)
         shutil.rmtree(root)
         cuts += 1
 
@@ -84,20 +88,22 @@ def test_what_a_power_cut_emptied_is_made_anew(tree: PeopleTree, root: Path) -> 
         (root / "person-0001" / name).write_bytes(b"")
     again = PeopleTree(root, store="store-a")
 
-    assert [] == again.edits(known(*people))
+    assert [] == again.read_edits(known(*people))
     assert 2 == again.publish(people, [], picture_of, {}).written
     assert before == (root / "person-0001/000001.jpg").read_bytes()
 
 
-def test_where_nobody_may_look_nothing_is_gone() -> None:
-    """A person's folder that was closed may hold what is missing elsewhere."""
-    homes = (SeenHome("Anna", 1, "Anna", frozenset({1}), frozenset({2})),)
+def test_where_a_folder_is_unreadable_nothing_is_deleted() -> None:
+    """It may hold what is missing elsewhere."""
+    written = WrittenFile("", 1, 1)
+    files = {f"00000{n}.jpg": ManifestEntry(f"portrait {n} 0,0,1,1", written) for n in (1, 2)}
+    manifest = FolderManifest(1, "Anna", "Anna", 7, files)
+    anna = FolderState("Anna", 7, ("000001.jpg",), manifest, has_manifest=True, number=1)
+    snapshot = TreeSnapshot({1: anna}, missing=frozenset({2}))
     people = known(person(1, 1, 2), person(2, 3))
 
-    assert (ExcludeFaces((2,)), IgnorePerson(2)) == read(
-        TreeSnapshot(homes, frozenset({2})), people
-    ).edits
-    assert () == read(TreeSnapshot(homes, frozenset({2}), is_partial=True), people).edits
+    assert (ExcludeFaces((2,)), IgnorePerson(2)) == detect_edits(snapshot, people).edits
+    assert () == detect_edits(replace(snapshot, is_partial=True), people).edits
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may look everywhere")
@@ -109,7 +115,7 @@ def test_a_folder_that_is_closed_is_not_gone(tree: PeopleTree, root: Path) -> No
     (root / "person-0002").chmod(0)
 
     try:
-        assert [] == tree.edits(known(*people))
+        assert [] == tree.read_edits(known(*people))
     finally:
         (root / "person-0002").chmod(0o700)
 
@@ -135,7 +141,7 @@ def test_a_new_folder_becomes_a_persons(tree: PeopleTree, root: Path) -> None:
     (root / "Zoe/plan.txt").write_text("mine")
     (root / "person-0001/000001.jpg").rename(root / "Zoe/nice.jpg")
     before = (root / "Zoe/nice.jpg").stat().st_ino
-    tree.edits(known(person(1, 1, 2, 3)))
+    tree.read_edits(known(person(1, 1, 2, 3)))
 
     tree.adopt("Zoe", 7)
     people = [person(1, 2, 3), person(7, 1, name="Zoe")]
@@ -144,7 +150,7 @@ def test_a_new_folder_becomes_a_persons(tree: PeopleTree, root: Path) -> None:
     assert {1: "person-0001", 7: "Zoe"} == done.folders
     assert "Zoe/nice.jpg" == done.portraits[1]
     assert ["nice.jpg", "nice.txt", "plan.txt"] == visible(root / "Zoe")
-    assert [] == tree.edits(known(*people))
+    assert [] == tree.read_edits(known(*people))
     assert before != 0
 
 
@@ -153,10 +159,10 @@ def test_a_folder_is_adopted_without_being_told(tree: PeopleTree, root: Path) ->
     tree.publish([person(1, 1, 2, 3)], [], picture_of, {})
     (root / "Zoe").mkdir()
     (root / "person-0001/000001.jpg").rename(root / "Zoe/000001.jpg")
-    tree.edits(known(person(1, 1, 2, 3)))
+    tree.read_edits(known(person(1, 1, 2, 3)))
     people = [person(1, 2, 3), person(7, 1, name="Zoe")]
     again = PeopleTree(root, store="store-a")
-    assert [] == again.edits(known(*people))
+    assert [] == again.read_edits(known(*people))
 
     done = again.publish(people, [], picture_of, {})
 
@@ -182,7 +188,7 @@ def test_deeds_between_reading_and_publish_wait(tree: PeopleTree, root: Path) ->
     people = [person(1, 1, 2), person(2, 3), person(3, 4)]
     tree.publish(people, [], picture_of, {})
     (root / "person-0001/000001.jpg").rename(root / "person-0002/000001.jpg")
-    assert [AssignFaces((1,), 2)] == tree.edits(known(*people))
+    assert [AssignFaces((1,), 2)] == tree.read_edits(known(*people))
     (root / "person-0002/000001.jpg").rename(root / "person-0003/000001.jpg")
     (root / "person-0002").rename(root / "Bob")
 
@@ -190,7 +196,7 @@ def test_deeds_between_reading_and_publish_wait(tree: PeopleTree, root: Path) ->
     tree.publish(after, [], picture_of, {})
 
     assert not (root / "Bob/000001.jpg").exists()
-    assert [NamePerson(2, "Bob"), AssignFaces((1,), 3)] == tree.edits(known(*after))
+    assert [NamePerson(2, "Bob"), AssignFaces((1,), 3)] == tree.read_edits(known(*after))
 
 
 def test_a_changed_portrait_goes_along(tree: PeopleTree, root: Path) -> None:

@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from portraitd.model.edit import Placement
 from portraitd.people.names import OWN_NAMES, folded
+from portraitd.people.tree.desired import DesiredFolder
+from portraitd.people.tree.folder_fs import WrittenFile
+from portraitd.people.tree.folder_state import FolderState
+from portraitd.people.tree.manifest import FolderManifest, ManifestEntry
 from portraitd.people.tree.plan import (
-    Forget,
     MakeFolder,
     Owner,
-    Release,
-    Remove,
+    ReleaseFolder,
+    RemoveFile,
     RemoveFolder,
     RenameFolder,
-    SeenFolder,
     Step,
-    WantedFolder,
-    Write,
+    UnlistFile,
+    WriteFile,
     plan,
     plan_files,
 )
 
 NAMES = ["000001.jpg", "000002.jpg", "000002.txt", "montage.jpg"]
 FOREIGN = [*NAMES, "MONTAGE.JPG", "000001 (portraitd).jpg", "holiday.png"]
+
+
+def desired(label: str, files: dict[str, str]) -> DesiredFolder:
+    """A folder as it should be; ``ModelTree.plan`` gives it its number."""
+    return DesiredFolder(0, label, files=files)
 
 
 @dataclass
@@ -41,18 +48,23 @@ class ModelFolder:
     published: dict[str, str] = field(default_factory=dict)
     written: dict[str, str] = field(default_factory=dict)
 
-    def seen(self) -> SeenFolder:
-        owners = {
+    def owners(self) -> dict[str, Owner]:
+        return {
             name: Owner.OURS if self.written.get(name) == content else Owner.THEIRS
             for name, content in self.present.items()
         }
-        return SeenFolder(
+
+    def state(self, number: int) -> FolderState:
+        files = {
+            name: ManifestEntry(content, WrittenFile("", 0, 0))
+            for name, content in self.published.items()
+        }
+        return FolderState(
             self.name,
-            self.label,
-            self.name == self.given,
-            self.removable,
-            dict(self.published),
-            owners,
+            names=tuple(self.present),
+            manifest=FolderManifest(max(number, 1), self.label, self.given, 0, files),
+            has_manifest=self.removable,
+            number=number,
         )
 
     def foreign(self) -> dict[str, str]:
@@ -67,9 +79,14 @@ class ModelTree:
     others: set[str] = field(default_factory=set)
     released: dict[int, ModelFolder] = field(default_factory=dict)
 
-    def plan(self, wanted: dict[int, WantedFolder]) -> list[Step]:
+    def plan(self, wanted: dict[int, DesiredFolder]) -> list[Step]:
         taken = {folder.name for folder in self.folders.values()} | self.others
-        return plan(wanted, {n: f.seen() for n, f in self.folders.items()}, {"": taken}, {})
+        return plan(
+            [replace(folder, number=number) for number, folder in wanted.items()],
+            {number: folder.state(number) for number, folder in self.folders.items()},
+            lambda state: self.folders[state.number or 0].owners(),
+            {"": taken},
+        )
 
     def carry_out(self, steps: list[Step]) -> None:
         for step in steps:
@@ -84,7 +101,7 @@ class ModelTree:
                 folder = self.folders[number]
                 assert folder.name == old_name
                 folder.name, folder.given, folder.label = new_name, new_name, label
-            case Write(number, target, name, identity):
+            case WriteFile(number, target, name, identity):
                 folder = self.folders[number]
                 if target != name and folder.present.get(name) == identity:
                     self._let_go(folder, target)
@@ -93,14 +110,14 @@ class ModelTree:
                     assert target not in folder.foreign()
                 folder.present[target] = identity
                 folder.published[target] = folder.written[target] = identity
-            case Remove(number, target):
+            case RemoveFile(number, target):
                 folder = self.folders[number]
                 assert target not in folder.foreign()
                 del folder.present[target], folder.published[target], folder.written[target]
-            case Forget(number, target):
+            case UnlistFile(number, target):
                 del self.folders[number].published[target]
                 del self.folders[number].written[target]
-            case Release(number):
+            case ReleaseFolder(number):
                 folder = self.folders.pop(number)
                 assert folder.present == folder.foreign()
                 self.released[number] = folder
@@ -118,13 +135,13 @@ class ModelTree:
 contents = st.sampled_from(["red", "green", "blue"])
 labels = st.sampled_from(["Anna", "anna", "person-0001", "Jose\u0301", "José", "gallery"])
 wanted_folders = st.builds(
-    WantedFolder, labels, st.dictionaries(st.sampled_from(NAMES), contents, max_size=4)
+    desired, labels, st.dictionaries(st.sampled_from(NAMES), contents, max_size=4)
 )
 wanted_trees = st.dictionaries(st.integers(1, 4), wanted_folders, max_size=4).flatmap(
     lambda people: st.one_of(
         st.just(people),
         wanted_folders.map(
-            lambda one: people | {Placement.UNSORTED: WantedFolder("_unsorted", one.files)}
+            lambda one: people | {Placement.UNSORTED: desired("_unsorted", one.files)}
         ),
     )
 )
@@ -155,18 +172,18 @@ def edit(tree: ModelTree, changes: list[tuple[str, int, str, str]]) -> None:
 
 @example(
     [
-        ({Placement.UNSORTED: WantedFolder("_unsorted", {})}, []),
+        ({Placement.UNSORTED: desired("_unsorted", {})}, []),
         (
-            {Placement.UNSORTED: WantedFolder("_unsorted", {NAMES[0]: "red", NAMES[1]: "red"})},
+            {Placement.UNSORTED: desired("_unsorted", {NAMES[0]: "red", NAMES[1]: "red"})},
             [("put", 0, NAMES[1], "green")],
         ),
-        ({Placement.UNSORTED: WantedFolder("_unsorted", {NAMES[1]: "green"})}, []),
+        ({Placement.UNSORTED: desired("_unsorted", {NAMES[1]: "green"})}, []),
     ],
     set(),
 )
 @given(st.lists(st.tuples(wanted_trees, edits), min_size=1, max_size=4), others)
 def test_publishing_twice_changes_nothing(
-    story: list[tuple[dict[int, WantedFolder], list[tuple[str, int, str, str]]]],
+    story: list[tuple[dict[int, DesiredFolder], list[tuple[str, int, str, str]]]],
     foreign: set[str],
 ) -> None:
     """Once a plan is carried out, there is nothing left to do, whatever humans did before."""
@@ -181,9 +198,9 @@ def test_publishing_twice_changes_nothing(
 
 @given(wanted_trees, edits, wanted_trees, others)
 def test_nothing_foreign_is_lost(
-    before: dict[int, WantedFolder],
+    before: dict[int, DesiredFolder],
     changes: list[tuple[str, int, str, str]],
-    after: dict[int, WantedFolder],
+    after: dict[int, DesiredFolder],
     foreign: set[str],
 ) -> None:
     """What a human put or changed is there afterwards, with the same content."""
@@ -202,9 +219,9 @@ def test_nothing_foreign_is_lost(
 
 @given(wanted_trees, edits, wanted_trees, others)
 def test_all_that_is_wanted_is_there(
-    before: dict[int, WantedFolder],
+    before: dict[int, DesiredFolder],
     changes: list[tuple[str, int, str, str]],
-    after: dict[int, WantedFolder],
+    after: dict[int, DesiredFolder],
     foreign: set[str],
 ) -> None:
     """Under its name, or beside a human's file, or given up for a change made by hand."""
@@ -224,7 +241,7 @@ def test_all_that_is_wanted_is_there(
 
 @given(wanted_trees, wanted_trees, others)
 def test_no_two_folders_have_one_name(
-    before: dict[int, WantedFolder], after: dict[int, WantedFolder], foreign: set[str]
+    before: dict[int, DesiredFolder], after: dict[int, DesiredFolder], foreign: set[str]
 ) -> None:
     """Not even on a file system that knows no case and composes accents its own way."""
     tree = ModelTree(others=foreign)
@@ -242,12 +259,12 @@ def test_no_two_folders_have_one_name(
 def test_nothing_is_removed_before_all_is_written() -> None:
     """A face that changes folders is never in none."""
     tree = ModelTree()
-    tree.carry_out(tree.plan({1: WantedFolder("Anna", {"000001.jpg": "red"})}))
+    tree.carry_out(tree.plan({1: desired("Anna", {"000001.jpg": "red"})}))
 
-    steps = tree.plan({2: WantedFolder("Bob", {"000001.jpg": "red"})})
+    steps = tree.plan({2: desired("Bob", {"000001.jpg": "red"})})
 
     kinds = [type(step) for step in steps]
-    assert [MakeFolder, Write, Remove, RemoveFolder] == kinds
+    assert [MakeFolder, WriteFile, RemoveFile, RemoveFolder] == kinds
 
 
 def test_a_changed_file_gets_ours_beside_it() -> None:
@@ -257,10 +274,10 @@ def test_a_changed_file_gets_ours_beside_it() -> None:
 
     assert [] == plan_files(1, {"montage.jpg": "red"}, published, changed)
     assert [
-        Forget(1, "montage.jpg"),
-        Write(1, "montage (portraitd).jpg", "montage.jpg", "blue"),
+        UnlistFile(1, "montage.jpg"),
+        WriteFile(1, "montage (portraitd).jpg", "montage.jpg", "blue"),
     ] == plan_files(1, {"montage.jpg": "blue"}, published, changed)
-    assert [Write(1, "montage (portraitd 2).jpg", "montage.jpg", "blue")] == plan_files(
+    assert [WriteFile(1, "montage (portraitd 2).jpg", "montage.jpg", "blue")] == plan_files(
         1,
         {"montage.jpg": "blue"},
         {},
@@ -271,9 +288,9 @@ def test_a_changed_file_gets_ours_beside_it() -> None:
 def test_a_folder_a_human_renamed_keeps_its_name() -> None:
     """Only a name that portraitd gave may portraitd change."""
     tree = ModelTree()
-    tree.carry_out(tree.plan({1: WantedFolder("person-0001", {}), 2: WantedFolder("p2", {})}))
+    tree.carry_out(tree.plan({1: desired("person-0001", {}), 2: desired("p2", {})}))
     tree.folders[1].name = "Mum"
 
-    tree.carry_out(tree.plan({1: WantedFolder("Anna", {}), 2: WantedFolder("Bob", {})}))
+    tree.carry_out(tree.plan({1: desired("Anna", {}), 2: desired("Bob", {})}))
 
     assert ["Mum", "Bob"] == [tree.folders[number].name for number in (1, 2)]

@@ -26,6 +26,7 @@ from portraitd.store.blocked_stages import BlockedStages
 from portraitd.store.corrections.edit_recorder import EditRecorder
 from portraitd.store.database import Database
 from portraitd.store.publications import Publication, Publications
+from support.clock import at
 from support.store import Store, embedding
 
 
@@ -172,22 +173,22 @@ def test_a_tree_that_never_showed_anything_says_nothing(memory_path: Path) -> No
     desk.at(0.0, 10.0, 20.0)
 
     assert 0 == desk.tree.readings
-    assert desk.review.allows_publishing(20.0)
+    assert desk.review.allows_publishing(at(20.0))
 
 
 def test_nothing_is_published_over_what_was_not_put_in_force(desk: Desk) -> None:
     """Nor before the tree was read at all."""
-    assert not desk.review.allows_publishing(0.0)
+    assert not desk.review.allows_publishing(at(0.0))
     desk.at(0.0)
-    assert desk.review.allows_publishing(0.0)
+    assert desk.review.allows_publishing(at(0.0))
 
     desk.tree.lies_there = [AssignFaces((3,), 1)]
     desk.at(10.0)
-    assert not desk.review.allows_publishing(10.0)
+    assert not desk.review.allows_publishing(at(10.0))
     desk.at(11.0, 12.0)
 
-    assert desk.review.allows_publishing(12.0)
-    assert not desk.review.allows_publishing(12.5)
+    assert desk.review.allows_publishing(at(12.0))
+    assert not desk.review.allows_publishing(at(12.5))
 
 
 def test_what_is_in_force_holds_no_publishing_up(desk: Desk) -> None:
@@ -200,7 +201,7 @@ def test_what_is_in_force_holds_no_publishing_up(desk: Desk) -> None:
         desk.at(float(second))
 
     assert ["place", "place"] == desk.rows()
-    assert desk.review.allows_publishing(19.0)
+    assert desk.review.allows_publishing(at(19.0))
 
 
 def test_a_mass_disappearance_is_kept_until_it_is_over(desk: Desk) -> None:

@@ -16,7 +16,7 @@ from portraitd.model.person import CarriedOver
 from portraitd.model.track import TrackSummaries
 from portraitd.people.pages.gallery import Gallery
 from portraitd.people.pages.status_stage import StatusPageStage
-from portraitd.people.tree.people_tree import PeopleTree, Published
+from portraitd.people.tree.people_tree import PeopleTree, PublishResult
 from portraitd.store.database import Database
 from portraitd.store.people import PersonAssignment
 from portraitd.store.publications import Publication, Publications
@@ -109,7 +109,7 @@ class GalleryFixture(Store):
             PersonAssignment("tracks", rows.ids, carried, PARAMETERS, "", close), 1.0, now_s
         )
 
-    def publish(self, now_s: float) -> Published:
+    def publish(self, now_s: float) -> PublishResult:
         """Publish the tree, and then the gallery."""
         wanted = Publications(self.database).desired_tree(ALL_PORTRAITS)
         done = self.tree.publish(wanted.folders, [], self.faces.portrait, self.montages)

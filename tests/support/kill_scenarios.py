@@ -18,7 +18,7 @@ from portraitd.ingest import media_jobs
 
 # Before any fork: what OpenCV's threads wait for is not there afterwards.
 from portraitd.media.opencv import cv2
-from portraitd.people.tree.manifest import ROOT_NOTE
+from portraitd.people.tree.manifest import ROOT_MANIFEST
 from portraitd.service.control import BUILD_DATASET
 from portraitd.service.control_files import ControlFiles, ControlRequest
 from portraitd.service.erasure_stage import REQUEST
@@ -133,7 +133,7 @@ def old_store(folder: Path) -> None:
     (old / FILE_NAME).rename(state / FILE_NAME)
     old.rmdir()
     # Trees did not say then whose they are.
-    marker = folder / "people" / ROOT_NOTE
+    marker = folder / "people" / ROOT_MANIFEST
     facts = json.loads(marker.read_bytes())
     del facts["store"]
     marker.write_text(json.dumps(facts))

@@ -12,7 +12,7 @@ import numpy as np
 
 from portraitd.model.face import Box
 from portraitd.model.person import PersonFolder, PublishedFace
-from portraitd.people.tree.diff import Known
+from portraitd.people.tree.diff import RecordedState
 from portraitd.people.tree.people_tree import PeopleTree
 
 Snapshot = dict[str, tuple[int, bytes]]
@@ -33,12 +33,12 @@ def known(
     excluded: Collection[int] = (),
     ignored_faces: Collection[int] = (),
     ignored_people: Collection[int] = (),
-) -> Known:
+) -> RecordedState:
     """What a store holds that has published these folders."""
     person_of: dict[int, int | None] = dict.fromkeys([*unsorted, *excluded, *ignored_faces])
     person_of |= {one.face_id: folder.person_id for folder in folders for one in folder.faces}
     names = {folder.person_id: folder.name for folder in folders}
-    return Known(person_of, excluded, ignored_faces, ignored_people, names)
+    return RecordedState(person_of, excluded, ignored_faces, ignored_people, names)
 
 
 ANNA, BOB, CARL = person(1, 1, 2, 3, name="Anna"), person(2, 4, 5), person(3, 6)

@@ -8,7 +8,7 @@ import random
 import shutil
 from pathlib import Path
 
-from portraitd.people.tree.people_tree import Published
+from portraitd.people.tree.people_tree import PublishResult
 from support.accounts import Account
 
 
@@ -33,7 +33,7 @@ class Hands:
         self.kept.mkdir()
         self.copied: set[int] = set()
         self.copied_people: set[int] = set()
-        self.done: Published | None = None
+        self.done: PublishResult | None = None
         self._next_person = 1
         self._names_given = 0
         self._busy: set[int] = set()

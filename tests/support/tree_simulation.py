@@ -21,8 +21,8 @@ from portraitd.model.edit import (
     RecallPerson,
     SplitPerson,
 )
-from portraitd.people.tree.diff import Known
-from portraitd.people.tree.people_tree import PeopleTree, Published
+from portraitd.people.tree.diff import RecordedState
+from portraitd.people.tree.people_tree import PeopleTree, PublishResult
 from support.tree import face, picture_of, refuse
 from support.tree_reviewer import Hands
 
@@ -57,7 +57,7 @@ class Life(Hands):
     def restart(self) -> None:
         self.tree = PeopleTree(self.root, store="one")
 
-    def publish(self, content: Callable[[int], bytes] = picture_of) -> Published:
+    def publish(self, content: Callable[[int], bytes] = picture_of) -> PublishResult:
         store = self.store
         return self.tree.publish(
             store.folders(ignored=False),
@@ -69,18 +69,18 @@ class Life(Hands):
             accept_losses=True,
         )
 
-    def known(self) -> Known:
+    def known(self) -> RecordedState:
         store = self.store
         published = self.done.portraits.keys() if self.done else set()
         published |= store.excluded | store.ignored_faces
         person_of = {one: store.person_of[one] for one in published}
-        return Known(
+        return RecordedState(
             person_of, store.excluded, store.ignored_faces, store.ignored_people, store.names
         )
 
     def hear(self) -> None:
         """Read the edits and do as they say."""
-        for edit in self.tree.edits(self.known(), accept_losses=True):
+        for edit in self.tree.read_edits(self.known(), accept_losses=True):
             self.deeds.append(f"    heard {edit}")
             self._apply(edit)
 
@@ -130,12 +130,12 @@ class Life(Hands):
         story = "\n".join(self.deeds[-12:])
         assert self.truth == self.store, story
         self.check(self.done, story)
-        assert [] == self.tree.edits(self.known(), accept_losses=True), story
+        assert [] == self.tree.read_edits(self.known(), accept_losses=True), story
         again = self.publish(refuse)
         assert (0, 0) == (again.written, again.removed), story
         assert self.done.portraits == again.portraits, story
 
-    def check(self, done: Published, story: str) -> None:
+    def check(self, done: PublishResult, story: str) -> None:
         store = self.store
         for number in store.names:
             for one in store.faces(number):

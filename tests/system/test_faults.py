@@ -274,7 +274,7 @@ def test_a_service_does_not_start_on_a_share_that_hangs(
     server.send_signal(signal.SIGSTOP)
 
     with (
-        pytest.raises(StoreError, match="does not answer"),
+        pytest.raises(StoreError, match="does not respond"),
         open_service(home.settings, Doorbell()),
     ):
         pass

@@ -18,7 +18,7 @@ from portraitd.media.fs import replacing
 from portraitd.model.errors import ConfigError
 from portraitd.model.wording import counted
 from portraitd.people.tree.people_tree import PeopleTree
-from portraitd.people.tree.plan import UNSORTED_NAME
+from portraitd.people.tree.folder_state import UNSORTED_NAME
 from portraitd.service import daemon
 from portraitd.service.home import make_home
 from portraitd.store.files import display_path

@@ -70,7 +70,7 @@ class Publisher(Stage):
         self._ring = wake
         self._tree = tree
         # Once there was a tree, an empty folder is the place where a share is missing.
-        self._tree.create(anew=not publications.last().grouping_run_id)
+        self._tree.create(allow_new=not publications.last().grouping_run_id)
         self._review = review
         self._look = f"{RENDER_VERSION}/{review.portraits_per_track}/{review.unsorted_portraits}"
         self._ordered: dict[int, Future[bytes]] = {}

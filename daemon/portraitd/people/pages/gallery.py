@@ -22,9 +22,9 @@ from portraitd.people.pages.page_data import table_file_name as person_table_nam
 from portraitd.people.pages.tables import make_people_table, make_person_table
 from portraitd.people.pages.view_models import NO_NEW_FACES, GalleryViews, NewFaces, OutlierCache
 from portraitd.people.tree.folder_fs import digest
-from portraitd.people.tree.locations import find_people
+from portraitd.people.tree.locations import find_person_folders
 from portraitd.people.tree.owned_files import ROOT, OwnedFiles
-from portraitd.people.tree.scan import Memory
+from portraitd.people.tree.scan import ScanCache
 from portraitd.store.appearances import Appearances
 from portraitd.store.database import Database
 from portraitd.store.faces import Faces
@@ -74,7 +74,7 @@ class Gallery(Stage):
         self._faces = faces
         self._people_dir = people_dir
         self._owned_files = OwnedFiles(people_dir, "gallery")
-        self._memory = Memory("")
+        self._memory = ScanCache("")
         self._outliers = OutlierCache(self._appearances)
         self._render_version = f"{DATA_VERSION} {assets.render_version()}"
         self._may_publish = may_publish
@@ -112,7 +112,7 @@ class Gallery(Stage):
             self._faces,
             self._outliers,
             self._people.present() if grouping_run else [],
-            find_people(self._people_dir, self._memory),
+            find_person_folders(self._people_dir, self._memory),
             self._people.merge_candidates(),
             self._new_faces(grouping_run) if grouping_run else NO_NEW_FACES,
             published_at,
@@ -143,7 +143,7 @@ class Gallery(Stage):
 
     def _write(self, location: str, files: Mapping[str, GalleryContent]) -> tuple[int, int]:
         wanted = {name: content.identity for name, content in files.items()}
-        done = self._owned_files.put(location, wanted, lambda name: files[name].make())
+        done = self._owned_files.publish(location, wanted, lambda name: files[name].make())
         return done.written, done.removed
 
 

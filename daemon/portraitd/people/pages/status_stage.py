@@ -70,4 +70,4 @@ class StatusPageStage(Stage):
         identity = digest(repr((assets.render_version(), view)).encode())[:16]
         for location, contents in files.items():
             wanted = dict.fromkeys(contents, identity)
-            self._owned_files.put(location, wanted, contents.__getitem__)
+            self._owned_files.publish(location, wanted, contents.__getitem__)

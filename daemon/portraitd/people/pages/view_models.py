@@ -27,7 +27,7 @@ from portraitd.people.pages.page_data import (
     block_of,
 )
 from portraitd.people.tree.folder_fs import digest
-from portraitd.people.tree.locations import Whereabouts
+from portraitd.people.tree.folder_state import FolderState
 from portraitd.store.appearances import Appearances, RecordingCount
 from portraitd.store.faces import Faces
 from portraitd.store.people import Person
@@ -55,7 +55,7 @@ class VisiblePerson:
     id: int
     name: str
     is_named: bool
-    folder: Whereabouts
+    folder: FolderState
     seen: Sequence[RecordingCount]
     new_faces: int
     similar: Sequence[tuple[int, float]]
@@ -126,7 +126,7 @@ class GalleryViews:
         faces: Faces,
         outliers: OutlierCache,
         current: Sequence[Person],
-        folders: Mapping[int, Whereabouts],
+        folders: Mapping[int, FolderState],
         similar: Sequence[tuple[int, int, float]],
         new_faces: NewFaces,
         made_at: float,
@@ -148,8 +148,8 @@ class GalleryViews:
         self.people = {
             person.id: VisiblePerson(
                 person.id,
-                person.name or folders[person.id].name or folder_name(person.id, None),
-                bool(person.name or folders[person.id].name),
+                person.name or folders[person.id].given_name or folder_name(person.id, None),
+                bool(person.name or folders[person.id].given_name),
                 folders[person.id],
                 count_by_person[person.id],
                 new_faces.faces.get(person.id, 0),
@@ -205,7 +205,7 @@ class GalleryViews:
             is_named=person.is_named,
             folder=person.folder.location,
             picture=self._picture(person),
-            portraits=len(person.folder.portraits),
+            portraits=len(person.folder.portrait_names),
             faces=person.faces,
             videos=len(clips) - photos,
             photos=photos,
@@ -225,7 +225,9 @@ class GalleryViews:
         marks = faces.track_ids if self._new_faces.is_track else faces.ids
         is_new = (marks > self._new_faces.after_id) & bool(person.new_faces)
         rows = [
-            row for row, face in enumerate(faces.ids.tolist()) if face in person.folder.portraits
+            row
+            for row, face in enumerate(faces.ids.tolist())
+            if face in person.folder.portrait_names
         ]
         portraits = [
             PagePortrait(
@@ -233,7 +235,7 @@ class GalleryViews:
                 clip=number[int(faces.clip_ids[row])],
                 t_s=float(faces.times_s[row]),
                 is_new=bool(is_new[row]),
-                file=person.folder.portraits[int(faces.ids[row])],
+                file=person.folder.portrait_names[int(faces.ids[row])],
             )
             for row in rows
         ]
@@ -288,9 +290,12 @@ class GalleryViews:
         others = [self.people[other] for other, _ in person.similar]
         return (
             person,
-            sorted(person.folder.portraits.items()),
+            sorted(person.folder.portrait_names.items()),
             [self._clips[seen.clip_id] for seen in person.seen],
-            [(one.id, one.name, one.folder.location, len(one.folder.portraits)) for one in others],
+            [
+                (one.id, one.name, one.folder.location, len(one.folder.portrait_names))
+                for one in others
+            ],
             (self._new_faces.after_id, self._new_faces.is_track) if person.new_faces else (),
         )
 
@@ -310,16 +315,16 @@ class GalleryViews:
 
     def _picture(self, person: VisiblePerson) -> CardImage:
         folder = person.folder
-        full = next((side for n, side in _FULL_CORNERS if len(folder.portraits) >= n), 0)
+        full = next((side for n, side in _FULL_CORNERS if len(folder.portrait_names) >= n), 0)
         if full and folder.montage:
             return CardImage(folder.montage, full)
         # A video may have been erased since its portraits were written.
         known = set(self._store.faces(person.id).ids.tolist())
-        face_ids = [face for face in sorted(folder.portraits) if face in known][:_CANDIDATES]
+        face_ids = [face for face in sorted(folder.portrait_names) if face in known][:_CANDIDATES]
         if not face_ids:
             return CardImage("", 0)
         best = face_ids[int(np.argmax(self._faces.portrait_rank(face_ids)))]
-        return CardImage(folder.portraits[best], 0)
+        return CardImage(folder.portrait_names[best], 0)
 
 
 def _digest(value: object) -> str:

@@ -1,7 +1,7 @@
-"""What of people's edits has been read, so that a publish does not cover up the rest.
+"""Which edits a review has read, so that a publish does not cover up the others.
 
-Between a reading and the publish that follows it people go on working. What they did meanwhile
-is left as it is until the next reading.
+People go on working between a review and the publish that follows it. A publish leaves what they
+did meanwhile as it is until the next review.
 """
 
 from __future__ import annotations
@@ -9,71 +9,73 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from portraitd.people.tree.tree_snapshot import Home, Lying, SeenHome, TreeSnapshot
+from portraitd.people.tree.folder_state import FolderKey, FolderState, PortraitFile
+from portraitd.people.tree.tree_snapshot import TreeSnapshot
 
 
 @dataclass(frozen=True, slots=True)
 class AcknowledgedEdits:
-    """The differences between notes and tree that a reading has seen.
+    """The differences between manifests and folders that a review has seen.
 
     Attributes:
-        absent: Folder and face of each portrait that was missing.
-        arrived: Location and portrait of each that lay where no note had it. The folder may
-            become a person's before the publish.
-        gone: Folders that were missing.
-        moved: Number and location of folders that did not lie where their note said.
+        missing_portraits: Folder and face of each listed portrait that was missing.
+        unlisted: Location and portrait of each that no manifest listed. By location, because the
+            folder may become a person's before the publish.
+        missing_folders: Numbers of the folders that were missing.
+        moved: Folder and location of each folder that was not where its manifest says.
     """
 
-    absent: frozenset[tuple[Home, int]] = frozenset()
-    arrived: frozenset[tuple[str, Lying]] = frozenset()
-    gone: frozenset[int] = frozenset()
-    moved: frozenset[tuple[Home, str]] = frozenset()
+    missing_portraits: frozenset[tuple[FolderKey, int]] = frozenset()
+    unlisted: frozenset[tuple[str, PortraitFile]] = frozenset()
+    missing_folders: frozenset[int] = frozenset()
+    moved: frozenset[tuple[FolderKey | None, str]] = frozenset()
 
     @classmethod
-    def of(cls, scene: TreeSnapshot) -> AcknowledgedEdits:
-        """Everything there is to see in a scene."""
+    def of(cls, snapshot: TreeSnapshot) -> AcknowledgedEdits:
+        """Return all differences in a snapshot."""
+        folders = snapshot.folders
         return cls(
-            frozenset((home.home, face) for home in scene.homes for face in home.absent),
-            frozenset((home.location, one) for home in scene.homes for one in home.pictures),
-            scene.gone,
+            frozenset((folder.key, face) for folder in folders for face in folder.faces_missing),
+            frozenset((folder.location, one) for folder in folders for one in folder.unlisted),
+            snapshot.missing,
             frozenset(
-                (home.home, home.location)
-                for home in scene.homes
-                if home.noted_at not in (None, home.location)
+                (folder.key, folder.location)
+                for folder in folders
+                if folder.published_location not in (None, folder.location)
             ),
         )
 
-    def unread(self, scene: TreeSnapshot, home_of: Mapping[int, Home]) -> set[int]:
-        """The faces whose portraits people moved or took away since.
+    def find_pending(self, snapshot: TreeSnapshot, key_of: Mapping[int, FolderKey]) -> set[int]:
+        """Return the faces whose portraits people moved or deleted since the review.
 
         Args:
-            scene: The tree as it is now.
-            home_of: Where each face is wanted.
+            snapshot: The tree now.
+            key_of: The folder each face is desired in.
         """
-        now = AcknowledgedEdits.of(scene)
-        shown = {face for home in scene.homes for face in home.shown}
-        noted: dict[int, set[Home]] = {}
-        for home, face in now.absent:
-            noted.setdefault(face, set()).add(home)
-        arrived: dict[int, list[SeenHome]] = {}
-        for seen in scene.homes:
-            for face in seen.arrived:
-                arrived.setdefault(face, []).append(seen)
-        unread = set()
-        for face in (noted.keys() | arrived.keys()) - shown:
-            homes, lies_in = noted.get(face, set()), arrived.get(face, [])
-            if any(seen.home in homes for seen in lies_in):
-                # It was renamed where it lay.
+        folders = snapshot.folders
+        in_place = {face for folder in folders for face in folder.faces_in_place}
+        missing: dict[int, set[FolderKey]] = {}
+        unlisted: dict[int, list[FolderState]] = {}
+        for folder in folders:
+            for face in folder.faces_missing:
+                missing.setdefault(face, set()).add(folder.key)
+            for face in folder.faces_unlisted:
+                unlisted.setdefault(face, []).append(folder)
+        pending = set()
+        for face in (missing.keys() | unlisted.keys()) - in_place:
+            keys, found_in = missing.get(face, set()), unlisted.get(face, [])
+            if any(folder.key in keys for folder in found_in):
+                # It was renamed within its folder.
                 continue
-            news = any((home, face) not in self.absent for home in homes)
-            # What was never noted, and lies where it is wanted, an earlier publish left there.
-            news |= any(
-                (seen.location, one) not in self.arrived
-                for seen in lies_in
-                if homes or seen.home != home_of.get(face)
-                for one in seen.pictures
+            is_new = any((key, face) not in self.missing_portraits for key in keys)
+            # An earlier publish left a portrait that was never listed and is where it belongs.
+            is_new |= any(
+                (folder.location, one) not in self.unlisted
+                for folder in found_in
+                if keys or folder.key != key_of.get(face)
+                for one in folder.unlisted
                 if one.face == face
             )
-            if news:
-                unread.add(face)
-        return unread
+            if is_new:
+                pending.add(face)
+        return pending

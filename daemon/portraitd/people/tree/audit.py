@@ -1,7 +1,7 @@
-"""Looking through a people tree for what neither a publish nor a human leaves like that.
+"""Check a people tree for damage that neither a publish nor a person's edit leaves behind.
 
-A portrait or a folder that is gone is no fault: somebody took it away, and the service takes
-that for their word.
+A missing portrait or folder is not damage: a person removed it, and the service treats that as
+an edit.
 """
 
 from __future__ import annotations
@@ -11,64 +11,66 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from portraitd.model.errors import PublishError
-from portraitd.people.tree.desired import MONTAGE_NAME
-from portraitd.people.tree.folder_fs import UNFINISHED, opened, opened_root
-from portraitd.people.tree.inventory import root_note, surveyed
-from portraitd.people.tree.scan import Memory, locations, walked
+from portraitd.model.wording import counted
+from portraitd.people.tree.folder_fs import UNFINISHED, open_folder, open_root
+from portraitd.people.tree.folder_state import MONTAGE_NAME
+from portraitd.people.tree.ownership import assign_owners, read_root_manifest
+from portraitd.people.tree.scan import ScanCache, iter_locations, scan_tree
 
 
 @dataclass(slots=True)
-class Seen:
-    """What is not as it was left, a line each.
+class TreeFindings:
+    """What is damaged, one line each.
 
     Attributes:
-        without_note: Folders that lost the note that says whose they are.
+        without_manifest: Folders that lost the manifest that says whose they are.
         emptied: Folders with files that lost their content, as a power cut leaves them.
-        without_montage: Folders of people whose montage is gone.
-        unfinished: Files that were never finished.
+        without_montage: Folders of people whose montage is missing.
+        unfinished: Files left over from an interrupted write.
     """
 
-    without_note: list[str] = field(default_factory=list)
+    without_manifest: list[str] = field(default_factory=list)
     emptied: list[str] = field(default_factory=list)
     without_montage: list[str] = field(default_factory=list)
     unfinished: list[str] = field(default_factory=list)
 
 
-def survey_tree(root: Path, store: str) -> Seen:
-    """Look through a tree.
+def audit_tree(root: Path, store: str) -> TreeFindings:
+    """Check a tree.
 
     Args:
         root: The tree.
-        store: Whose faces count.
+        store: The store whose faces count.
 
     Raises:
-        PublishError: The tree is away.
+        PublishError: The tree cannot be read.
     """
-    seen = Seen()
+    findings = TreeFindings()
     try:
-        with opened_root(root) as root_fd:
-            note = root_note(root_fd, root)
-            ground = walked(root_fd, Memory(store))
-            places = surveyed(ground, note.homes).places
-            seen.emptied += [
-                f"{folder.location}: {len(folder.emptied)} files are empty"
-                for folder in ground.folders
+        with open_root(root) as root_fd:
+            manifest = read_root_manifest(root_fd, root)
+            scan = scan_tree(root_fd, ScanCache(store))
+            owned = assign_owners(scan, manifest.folders).owned
+            findings.emptied += [
+                f"{folder.location}: {counted(len(folder.emptied), 'empty file')}"
+                for folder in scan.folders
                 if folder.emptied
             ]
-            for number, place in sorted(places.items()):
-                if not place.has_note:
-                    line = f"{place.location} lost the note that says whose it is"
-                    seen.without_note.append(line)
-                published = MONTAGE_NAME in place.note.files
-                if number > 0 and published and MONTAGE_NAME not in place.names:
-                    seen.without_montage.append(f"{place.location} has no montage")
-            for location in (".", *(found for found, _ in locations(root_fd))):
-                with opened(location, root_fd) as fd:
-                    seen.unfinished += [
+            for number, folder in sorted(owned.items()):
+                if not folder.has_manifest:
+                    findings.without_manifest.append(
+                        f"{folder.location} lost the manifest that says whose it is"
+                    )
+                published = MONTAGE_NAME in folder.manifest.files
+                if number > 0 and published and not folder.montage:
+                    findings.without_montage.append(f"{folder.location} has no montage")
+            for location in (".", *(found for found, _ in iter_locations(root_fd))):
+                with open_folder(location, root_fd) as fd:
+                    findings.unfinished += [
                         f"{location}/{name} was never finished"
                         for name in sorted(os.listdir(fd))
                         if name.startswith(UNFINISHED)
                     ]
     except OSError as error:
         raise PublishError(f"{root}: {error.strerror or error}") from error
-    return seen
+    return findings

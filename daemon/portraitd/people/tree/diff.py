@@ -1,8 +1,8 @@
-"""What people did in the tree since portraitd last wrote there. Pure: values in, edits out.
+"""Detect what people did in the tree since portraitd last wrote there. Pure: values in, edits out.
 
-Three things are compared: what the notes say was published, what lies there now, and what the
-store knows already. Only the first two can tell a edit, for the store may have changed since;
-it tells what has been heard.
+Three things are compared: what the manifests say was published, what is present now, and what
+the database has recorded. Only the difference between the first two can be an edit, because the
+database may have changed since; it tells which edits have been recorded already.
 """
 
 from __future__ import annotations
@@ -23,28 +23,27 @@ from portraitd.model.edit import (
     SplitPerson,
 )
 from portraitd.people.names import folded, folder_name, is_numbered, safe_name
-from portraitd.people.tree.plan import in_ignored
-from portraitd.people.tree.tree_snapshot import Home, SeenHome, TreeSnapshot
+from portraitd.people.tree.folder_state import FolderKey, FolderState, is_in_ignored, leaf_of
+from portraitd.people.tree.tree_snapshot import TreeSnapshot
 
-LEAST_LOSS = 20
-LARGEST_LOSS = 0.2
-"""More than this share of what was published, and so many portraits at least, do not vanish by
-hand: the share is away, or something went wrong."""
+MIN_MASS_LOSS = 20
+MAX_LOSS_SHARE = 0.2
+"""If more than this share of the published portraits is missing, and at least that many, nobody
+deleted them by hand: the share is not mounted, or something went wrong."""
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What the store holds, for comparison with what lies in the tree.
+class RecordedState:
+    """What the database holds, for comparison with the tree.
 
     Attributes:
-        person_of: Every face that is published now or was excluded or ignored, and its person;
-            None where it has none.
-        excluded: Faces that are not to be shown.
-        ignored_faces: Faces that are out of sight.
-        ignored_people: People who are.
+        person_of: Person, or None, of every face that is published, excluded or ignored.
+        excluded: Faces that are never to be shown.
+        ignored_faces: Faces that are ignored.
+        ignored_people: People who are ignored.
         names: The name, or None, of every person who has a folder.
-        empty: People who hold no face now. Where files of somebody else keep their folder, what
-            is put into it makes them anew.
+        empty: People who hold no face now. If files of others keep their folder, a portrait that
+            is moved into it is theirs again.
     """
 
     person_of: Mapping[int, int | None]
@@ -56,13 +55,13 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """What a scene says.
+class DetectedEdits:
+    """The edits in a snapshot.
 
     Attributes:
         edits: Names and people first, then faces, so that they can be applied in order.
-        vanished: Portraits that are nowhere any more.
-        published: Portraits that should be there.
+        vanished: Number of portraits that are in no folder any more.
+        published: Number of portraits that should be there.
     """
 
     edits: tuple[Edit, ...]
@@ -71,289 +70,294 @@ class Reading:
 
     @property
     def is_mass_disappearance(self) -> bool:
-        return self.vanished >= LEAST_LOSS and self.vanished > LARGEST_LOSS * self.published
+        return self.vanished >= MIN_MASS_LOSS and self.vanished > MAX_LOSS_SHARE * self.published
 
     @property
-    def takes_away(self) -> bool:
-        """Whether anything is taken for gone."""
+    def has_losses(self) -> bool:
+        """Whether anything counts as deleted."""
         return any(isinstance(one, ExcludeFaces | IgnorePerson) for one in self.edits)
 
 
-def read(scene: TreeSnapshot, known: Known) -> Reading:
-    """What people did, so that the tree became as it is."""
-    return _Comparison(scene, known).reading()
+def detect_edits(snapshot: TreeSnapshot, recorded: RecordedState) -> DetectedEdits:
+    """Return the edits that turned the published tree into the present one."""
+    return _Comparison(snapshot, recorded).detect()
 
 
 class _Comparison:
-    def __init__(self, scene: TreeSnapshot, known: Known) -> None:
-        self._scene = scene
-        self._known = known
-        self._folders: dict[int, SeenHome] = {
-            home.home: home
-            for home in scene.homes
-            if isinstance(home.home, int) and (home.noted_at is not None or home.home > 0)
+    def __init__(self, snapshot: TreeSnapshot, recorded: RecordedState) -> None:
+        self._snapshot = snapshot
+        self._recorded = recorded
+        self._folders: dict[int, FolderState] = {
+            number: folder
+            for number, folder in snapshot.owned.items()
+            if folder.published_location is not None or number > 0
         }
-        self._shown: set[int] = set()
-        self._noted: dict[int, set[Home]] = {}
-        self._arrived: dict[int, list[SeenHome]] = {}
-        for home in scene.homes:
-            self._shown |= home.shown
-            for face in home.shown | home.absent:
-                self._noted.setdefault(face, set()).add(home.home)
-            for face in home.arrived:
-                self._arrived.setdefault(face, []).append(home)
-        self._gone = {
+        self._in_place: set[int] = set()
+        self._listed: dict[int, set[FolderKey]] = {}
+        self._unlisted: dict[int, list[FolderState]] = {}
+        for folder in snapshot.folders:
+            self._in_place |= folder.faces_in_place
+            for face in folder.faces_in_place | folder.faces_missing:
+                self._listed.setdefault(face, set()).add(folder.key)
+            for face in folder.faces_unlisted:
+                self._unlisted.setdefault(face, []).append(folder)
+        self._missing_people = {
             number
-            for number in scene.gone
-            if number > 0 and number in known.names and number not in known.ignored_people
+            for number in snapshot.missing
+            if number > 0 and number in recorded.names and number not in recorded.ignored_people
         }
 
-    def reading(self) -> Reading:
-        moves = self._moves()
-        emptied = self._emptied(moves)
-        edits: list[Edit] = self._people()
-        for person, heir in sorted(emptied.items()):
+    def detect(self) -> DetectedEdits:
+        moves = self._find_moves()
+        heirs = self._find_emptied(moves)
+        edits: list[Edit] = self._people_edits()
+        for person, heir in sorted(heirs.items()):
             edits.append(MergePeople(person, heir))
-        heirs = {
-            face: emptied[person]
-            for face, person in self._known.person_of.items()
-            if person in emptied
+        heir_of_face = {
+            face: heirs[person]
+            for face, person in self._recorded.person_of.items()
+            if person in heirs
         }
-        edits += self._placed({f: home for f, home in moves.items() if heirs.get(f) != home})
-        lost = self._lost()
+        edits += self._face_edits(
+            {f: key for f, key in moves.items() if heir_of_face.get(f) != key}
+        )
+        lost = self._find_lost()
         edits += [ExcludeFaces(tuple(sorted(faces))) for _, faces in sorted(lost.items())]
-        left = sorted(self._gone - set(emptied))
-        if not self._scene.is_partial:
-            edits += [IgnorePerson(person) for person in left]
-        with_them = self._nowhere(set(left))
-        vanished = sum(map(len, lost.values())) + with_them
-        return Reading(tuple(edits), vanished, len(self._noted) + with_them)
+        deleted = sorted(self._missing_people - set(heirs))
+        if not self._snapshot.is_partial:
+            edits += [IgnorePerson(person) for person in deleted]
+        with_folders = self._count_lost_with(set(deleted))
+        vanished = sum(map(len, lost.values())) + with_folders
+        return DetectedEdits(tuple(edits), vanished, len(self._listed) + with_folders)
 
     # Faces
 
-    def _moves(self) -> dict[int, Home]:
-        """Where each face went that does not lie where it was published."""
+    def _find_moves(self) -> dict[int, FolderKey]:
+        """Return where each face was moved whose portrait is not where it was published."""
         moves = {}
-        for face, homes in self._arrived.items():
-            if face not in self._shown:
-                home = self._moved(face, homes)
-                if home is not None and not self._is_heard(face, home):
-                    moves[face] = home
+        for face, folders in self._unlisted.items():
+            if face not in self._in_place:
+                key = self._find_move(face, folders)
+                if key is not None and not self._is_recorded(face, key):
+                    moves[face] = key
         return moves
 
-    def _moved(self, face: int, homes: Collection[SeenHome]) -> Home | None:
-        if face in self._noted:
-            # What lies there since the last publish; an old copy counts where nothing else does.
-            homes = [home for home in homes if face not in home.strays] or homes
-        candidates = [home for home in homes if self._counts(home.home)]
-        if face in self._noted:
-            # Found under another name where it was published: there it is.
-            is_there = any(home.home in self._noted[face] for home in homes)
-            return None if is_there else _best(home.home for home in candidates)
-        if face not in self._known.person_of:
+    def _find_move(self, face: int, folders: Collection[FolderState]) -> FolderKey | None:
+        if face in self._listed:
+            # What came since the last publish; an old copy counts only if there is nothing else.
+            folders = [folder for folder in folders if face not in folder.copied] or folders
+        candidates = [folder for folder in folders if self._counts(folder.key)]
+        if face in self._listed:
+            # Under another name in the folder where it was published, it was not moved.
+            is_there = any(folder.key in self._listed[face] for folder in folders)
+            return None if is_there else _choose(folder.key for folder in candidates)
+        if face not in self._recorded.person_of:
             return None
-        if face in self._known.excluded or face in self._known.ignored_faces:
-            # What lay there when it was excluded is a copy; what came since was brought back.
-            return _best(
-                home.home
-                for home in candidates
-                if isinstance(home.home, int) and home.home > 0 and face not in home.strays
+        if face in self._recorded.excluded or face in self._recorded.ignored_faces:
+            # What was there when it was excluded is a copy; what came since was brought back.
+            return _choose(
+                folder.key
+                for folder in candidates
+                if isinstance(folder.key, int) and folder.key > 0 and face not in folder.copied
             )
-        expected = self._known.person_of[face] or Placement.UNSORTED
-        # While there is a note it is believed: not listed there, this is an old copy.
-        is_there = any(home.home == expected for home in homes)
-        if is_there or not self._has_lost_its_note(expected):
+        expected = self._recorded.person_of[face] or Placement.UNSORTED
+        # As long as the folder has its manifest, a portrait that it does not list is an old copy.
+        is_there = any(folder.key == expected for folder in folders)
+        if is_there or not self._lost_manifest(expected):
             return None
-        return _best(home.home for home in candidates)
+        return _choose(folder.key for folder in candidates)
 
-    def _has_lost_its_note(self, number: int) -> bool:
-        """Whether only the store can tell what lay in a folder."""
+    def _lost_manifest(self, number: int) -> bool:
+        """Return whether only the database can tell what was in a folder."""
         folder = self._folders.get(number)
-        return folder.noted_at is None if folder else number in self._scene.gone
+        if folder is None:
+            return number in self._snapshot.missing
+        return folder.published_location is None
 
-    def _counts(self, home: Home) -> bool:
-        """Whether it means something to lie there; not in a folder the store knows nothing of."""
-        if isinstance(home, str) or home <= 0:
+    def _counts(self, key: FolderKey) -> bool:
+        """Return whether a portrait in a folder means anything; not if the person is unknown."""
+        if isinstance(key, str) or key <= 0:
             return True
-        known = self._known
-        return home in known.names or home in known.ignored_people or home in known.empty
+        recorded = self._recorded
+        return key in recorded.names or key in recorded.ignored_people or key in recorded.empty
 
-    def _is_heard(self, face: int, home: Home) -> bool:
-        """Whether the store did this, and the tree does not show it yet."""
-        known = self._known
-        if home == Placement.IGNORED:
-            return face in known.ignored_faces
-        if isinstance(home, int):
+    def _is_recorded(self, face: int, key: FolderKey) -> bool:
+        """Return whether the database has recorded a move that the tree does not show yet."""
+        recorded = self._recorded
+        if key == Placement.IGNORED:
+            return face in recorded.ignored_faces
+        if isinstance(key, int):
             return False
-        # A folder that became a person's, and has no note yet.
-        person = known.person_of.get(face)
-        if person is None or person in self._folders or person in self._scene.gone:
+        # A folder that became a person's, and has no manifest yet.
+        person = recorded.person_of.get(face)
+        if person is None or person in self._folders or person in self._snapshot.missing:
             return False
-        label = folder_name(person, known.names.get(person))
-        return person in known.names and folder_name(person, _leaf(home)) == label
+        label = folder_name(person, recorded.names.get(person))
+        return person in recorded.names and folder_name(person, leaf_of(key)) == label
 
-    def _placed(self, moves: Mapping[int, Home]) -> list[Edit]:
-        by_home: dict[Home, list[int]] = {}
-        for face, home in sorted(moves.items()):
-            by_home.setdefault(home, []).append(face)
-        placed: list[Edit] = []
-        for home, faces in sorted(by_home.items(), key=lambda one: str(one[0])):
-            if isinstance(home, str):
-                placed.append(SplitPerson(tuple(faces), safe_name(_leaf(home)), home))
-            elif home == Placement.IGNORED:
-                placed.append(IgnoreFaces(tuple(faces)))
+    def _face_edits(self, moves: Mapping[int, FolderKey]) -> list[Edit]:
+        by_key: dict[FolderKey, list[int]] = {}
+        for face, key in sorted(moves.items()):
+            by_key.setdefault(key, []).append(face)
+        edits: list[Edit] = []
+        for key, faces in sorted(by_key.items(), key=lambda one: str(one[0])):
+            if isinstance(key, str):
+                edits.append(SplitPerson(tuple(faces), safe_name(leaf_of(key)), key))
+            elif key == Placement.IGNORED:
+                edits.append(IgnoreFaces(tuple(faces)))
             else:
-                placed.append(
-                    AssignFaces(tuple(faces), home if home != Placement.UNSORTED else None)
-                )
-        return placed
+                edits.append(AssignFaces(tuple(faces), key if key != Placement.UNSORTED else None))
+        return edits
 
-    def _lost(self) -> dict[int, set[int]]:
-        """Faces that are nowhere any more, though their folder is there, by folder."""
+    def _find_lost(self) -> dict[int, set[int]]:
+        """Return the faces that are in no folder although theirs is present, by folder."""
         lost: dict[int, set[int]] = {}
-        if self._scene.is_partial:
+        if self._snapshot.is_partial:
             return lost
-        for home in self._scene.homes:
-            for face in home.absent - self._shown:
-                if face not in self._arrived and face not in self._known.excluded:
-                    homes = self._noted[face]
-                    lost.setdefault(min(h for h in homes if isinstance(h, int)), set()).add(face)
+        for folder in self._snapshot.folders:
+            for face in folder.faces_missing - self._in_place:
+                if face not in self._unlisted and face not in self._recorded.excluded:
+                    keys = self._listed[face]
+                    lost.setdefault(min(k for k in keys if isinstance(k, int)), set()).add(face)
         return lost
 
-    def _nowhere(self, people: Collection[int]) -> int:
-        """How many faces went with the folders of these people, or with that of the unsorted."""
-        known = self._known
-        gone = {
-            None if number == Placement.UNSORTED else number
-            for number in self._scene.gone & {Placement.UNSORTED}
-        }
+    def _count_lost_with(self, people: Collection[int]) -> int:
+        """Count the faces lost with these people's folders, or with ``_unsorted``."""
+        recorded = self._recorded
+        is_unsorted_missing = Placement.UNSORTED in self._snapshot.missing
         return sum(
-            (person in people or person in gone)
-            and not (face in self._noted or face in self._arrived)
-            and face not in known.excluded
-            and face not in known.ignored_faces
-            for face, person in known.person_of.items()
+            (person in people or (person is None and is_unsorted_missing))
+            and not (face in self._listed or face in self._unlisted)
+            and face not in recorded.excluded
+            and face not in recorded.ignored_faces
+            for face, person in recorded.person_of.items()
         )
 
     # People
 
-    def _emptied(self, moves: Mapping[int, Home]) -> dict[int, int]:
-        """People all of whose portraits, and maybe the note, now lie with one other person."""
-        known = self._known
-        unnoted = {h for h in self._folders if self._folders[h].noted_at is None and h > 0}
-        candidates = self._gone | (unnoted & set(known.names))
+    def _find_emptied(self, moves: Mapping[int, FolderKey]) -> dict[int, int]:
+        """Return the people whose portraits were all moved to one other person, and that person."""
+        recorded = self._recorded
+        without_manifest = {
+            number
+            for number, folder in self._folders.items()
+            if folder.published_location is None and number > 0
+        }
+        candidates = self._missing_people | (without_manifest & set(recorded.names))
         faces: dict[int, list[int]] = {person: [] for person in candidates}
-        for face, person in known.person_of.items():
-            if person in faces and face not in known.excluded and face not in known.ignored_faces:
+        for face, person in recorded.person_of.items():
+            is_shown = face not in recorded.excluded and face not in recorded.ignored_faces
+            if person in faces and is_shown:
                 faces[person].append(face)
         heirs = {}
         for person, own in faces.items():
-            homes = {moves.get(face) for face in own}
-            if len(homes) == 1:
-                (home,) = homes
-                if isinstance(home, int) and home > 0:
-                    heirs[person] = home
+            keys = {moves.get(face) for face in own}
+            if len(keys) == 1:
+                (key,) = keys
+                if isinstance(key, int) and key > 0:
+                    heirs[person] = key
         return heirs
 
-    def _people(self) -> list[Edit]:
+    def _people_edits(self) -> list[Edit]:
         names: list[Edit] = []
         merges: list[tuple[int, Edit]] = []
-        sight: list[Edit] = []
-        for person, home in sorted(self._folders.items()):
-            if person <= 0 or home.noted_at in (None, home.location) or not self._counts(person):
+        ignores: list[Edit] = []
+        for person, folder in sorted(self._folders.items()):
+            published_at = folder.published_location
+            is_moved = published_at is not None and published_at != folder.location
+            if person <= 0 or not is_moved or not self._counts(person):
                 continue
-            noted_at = home.noted_at or ""
-            expected = self._taken_along(person, noted_at)
-            heir = self._heir(person, expected)
+            published_at = published_at or ""
+            expected = self._carried_location(person, published_at)
+            heir = self._find_heir(person, expected)
             if heir is not None:
-                # What lies deepest first, so that each is merged into somebody who is there.
-                merges.append((-home.location.count("/"), MergePeople(person, heir)))
+                # The deepest folder first, so that each is merged into a person who still exists.
+                merges.append((-folder.location.count("/"), MergePeople(person, heir)))
                 continue
-            name = self._name(person, home)
+            name = self._find_name(person, folder)
             if name is not None:
                 names.append(NamePerson(person, name))
-            is_ignored = person in self._known.ignored_people
-            was, now = in_ignored(noted_at), in_ignored(home.location)
+            is_ignored = person in self._recorded.ignored_people
+            was, now = is_in_ignored(published_at), is_in_ignored(folder.location)
             if now and not was and not is_ignored:
-                sight.append(IgnorePerson(person))
+                ignores.append(IgnorePerson(person))
             if was and not now and is_ignored:
-                sight.append(RecallPerson(person))
+                ignores.append(RecallPerson(person))
         merges.sort(key=lambda one: one[0])
-        return names + [merge for _, merge in merges] + sight
+        return names + [merge for _, merge in merges] + ignores
 
-    def _taken_along(self, person: int, noted_at: str) -> str:
-        """Where a folder would lie if only those around it had been moved."""
+    def _carried_location(self, person: int, published_at: str) -> str:
+        """Return where a folder would be if only the folders around it had been moved."""
         around = [
-            home
-            for other, home in self._folders.items()
-            if other != person and home.noted_at and noted_at.startswith(f"{home.noted_at}/")
+            (at, folder.location)
+            for other, folder in self._folders.items()
+            if other != person
+            and (at := folder.published_location)
+            and published_at.startswith(f"{at}/")
         ]
-        nearest = max(around, key=lambda home: len(home.noted_at or ""), default=None)
-        if nearest is None or nearest.noted_at is None:
-            return noted_at
-        return nearest.location + noted_at[len(nearest.noted_at) :]
+        if not around:
+            return published_at
+        old, new = max(around, key=lambda pair: len(pair[0]))
+        return new + published_at[len(old) :]
 
-    def _heir(self, person: int, expected: str) -> int | None:
-        """Into whose folder this person's was put, or whose name it was given."""
+    def _find_heir(self, person: int, expected: str) -> int | None:
+        """Return the person whose folder this one was moved into, or whose name it was given."""
         if self._folders[person].location == expected:
             return None
-        return self._namesake(person) or self._around(person, expected)
+        return self._find_namesake(person) or self._find_around(person, expected)
 
-    def _name(self, person: int, home: SeenHome) -> str | None:
-        """The name that a human gave a folder, if it is news."""
-        leaf = _leaf(home.location)
-        if leaf == _leaf(home.noted_at or ""):
+    def _find_name(self, person: int, folder: FolderState) -> str | None:
+        """Return the name that a person gave a folder, if it is new."""
+        leaf = folder.name
+        if leaf == leaf_of(folder.published_location or ""):
             return None
         name = safe_name(leaf)
-        # One that portraitd itself could have given is none.
-        label = folder_name(person, self._known.names.get(person))
+        # A name that portraitd itself could have given is not an edit.
+        label = folder_name(person, self._recorded.names.get(person))
         return name if name and not is_numbered(name, label) else None
 
-    def _around(self, person: int, expected: str) -> int | None:
-        """The person in whose folder this person's lies now, if it did not before."""
+    def _find_around(self, person: int, expected: str) -> int | None:
+        """Return the person in whose folder this one is now, if it was not before."""
         location = self._folders[person].location
         around = [
             other
-            for other, home in self._folders.items()
+            for other, folder in self._folders.items()
             if other > 0
             and other != person
             and self._counts(other)
-            and location.startswith(f"{home.location}/")
+            and location.startswith(f"{folder.location}/")
         ]
         nearest = max(around, key=lambda other: len(self._folders[other].location), default=None)
         if nearest is None or expected.startswith(f"{self._folders[nearest].location}/"):
             return None
         return nearest
 
-    def _namesake(self, person: int) -> int | None:
-        """Another person beside whose folder this one has the same name, if that one remains."""
+    def _find_namesake(self, person: int) -> int | None:
+        """Return another person whose folder has the same name beside this one and is kept."""
         own = self._folders[person]
-        if _leaf(own.location) == _leaf(own.noted_at or ""):
+        if own.name == leaf_of(own.published_location or ""):
             return None
         same = [
             other
-            for other, home in self._folders.items()
-            if other > 0 and self._counts(other) and folded(home.location) == folded(own.location)
+            for other, folder in self._folders.items()
+            if other > 0 and self._counts(other) and folded(folder.location) == folded(own.location)
         ]
-        # Whoever had the name before remains, else the older.
+        # The person who had the name before is kept, otherwise the older one.
         first = min(same, key=lambda other: (not self._kept_its_name(other), other))
         return first if first != person else None
 
     def _kept_its_name(self, person: int) -> bool:
-        home = self._folders[person]
-        return home.noted_at is None or _leaf(home.location) == _leaf(home.noted_at)
+        folder = self._folders[person]
+        published_at = folder.published_location
+        return published_at is None or folder.name == leaf_of(published_at)
 
 
-def _best(homes: Iterable[Home]) -> Home | None:
-    """Where a portrait belongs that lies in several places: with a person first."""
-    return min(homes, key=_preference, default=None)
+def _choose(keys: Iterable[FolderKey]) -> FolderKey | None:
+    """Return where a portrait belongs that is in several folders: a person's first."""
+    return min(keys, key=_preference, default=None)
 
 
-def _preference(home: Home) -> tuple[int, int, str]:
-    if isinstance(home, str):
-        return 1, 0, home
-    return (0, home, "") if home > 0 else (2, -home, "")
-
-
-def _leaf(location: str) -> str:
-    return location.rpartition("/")[2]
+def _preference(key: FolderKey) -> tuple[int, int, str]:
+    if isinstance(key, str):
+        return 1, 0, key
+    return (0, key, "") if key > 0 else (2, -key, "")

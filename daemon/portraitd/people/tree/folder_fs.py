@@ -1,7 +1,7 @@
-"""Looking and writing in one folder through its descriptor.
+"""Read and write one folder through its descriptor.
 
-A descriptor stays with its folder: when a human renames the folder in the middle of a write,
-the write lands in the renamed folder. No link is ever followed below the root.
+A descriptor stays with its folder: if a person renames the folder in the middle of a write, the
+write ends up in the renamed folder. No link is followed below the root.
 """
 
 from __future__ import annotations
@@ -19,18 +19,22 @@ from typing import BinaryIO, NamedTuple
 from portraitd.media.fs import open_below
 
 OWN_PREFIX = ".portraitd-"
-"""Hidden names in the tree that are portraitd's own."""
+"""Start of the hidden names that are portraitd's own."""
 
 UNFINISHED = f"{OWN_PREFIX}new-"
-"""What is being written; whatever has this name at the start of a publish is stale."""
+"""Start of the name of a file or folder that is being written. At the start of a publish, what
+has such a name is left over from an interrupted one."""
 
-_GIVEN_NAME = re.compile(r"person-[0-9]{4,}")
+_MAX_UNFINISHED_BYTES = 200
+"""Length of the rest of such a name, so that it is valid for any name that is valid itself."""
+
+_NUMBERED_NAME = re.compile(r"person-[0-9]{4,}")
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
-class Written(NamedTuple):
-    """A file as it lies there."""
+class WrittenFile(NamedTuple):
+    """A file as it was written. An empty hash means that only size and time are compared."""
 
     sha256: str
     size: int
@@ -38,8 +42,8 @@ class Written(NamedTuple):
 
 
 @contextmanager
-def opened_root(root: Path) -> Iterator[int]:
-    """The descriptor of the tree's root, which may itself be reached through a link."""
+def open_root(root: Path) -> Iterator[int]:
+    """Open the tree's root, which may itself be a link; gives its descriptor."""
     fd = os.open(root, _FOLDER)
     try:
         yield fd
@@ -48,8 +52,8 @@ def opened_root(root: Path) -> Iterator[int]:
 
 
 @contextmanager
-def opened(location: str, root_fd: int) -> Iterator[int]:
-    """The descriptor of a folder, one component at a time: none of them may be a link."""
+def open_folder(location: str, root_fd: int) -> Iterator[int]:
+    """Open a folder below the root, no part of which may be a link; gives its descriptor."""
     fd = open_below(root_fd, location.split("/"))
     try:
         yield fd
@@ -57,13 +61,13 @@ def opened(location: str, root_fd: int) -> Iterator[int]:
         os.close(fd)
 
 
-def identity(fd: int) -> int:
-    """The inode of an open folder: what stays when it is renamed."""
+def inode_of(fd: int) -> int:
+    """Return the inode of an open folder, which a rename does not change."""
     return os.fstat(fd).st_ino
 
 
-def exists(fd: int, name: str) -> bool:
-    """Whether anything has this name, a dangling link included."""
+def entry_exists(fd: int, name: str) -> bool:
+    """Return whether any entry has this name, including a dangling link."""
     try:
         os.stat(name, dir_fd=fd, follow_symlinks=False)
     except FileNotFoundError:
@@ -72,10 +76,10 @@ def exists(fd: int, name: str) -> bool:
 
 
 @contextmanager
-def reading(fd: int, name: str) -> Iterator[BinaryIO | None]:
-    """A file to read from; None if there is none or it is not a regular file."""
+def open_regular(fd: int, name: str) -> Iterator[BinaryIO | None]:
+    """Open a file for reading; None if it is missing or not a regular file."""
     try:
-        # Not blocking: a pipe of this name would else be waited on for ever.
+        # Non-blocking: opening a pipe of this name would otherwise wait for ever.
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         file_fd = os.open(name, flags, dir_fd=fd)
     except OSError:
@@ -86,49 +90,65 @@ def reading(fd: int, name: str) -> Iterator[BinaryIO | None]:
 
 
 def read_regular(fd: int, name: str) -> bytes | None:
-    """The content of a file; None if there is none or it is not a regular file."""
-    with reading(fd, name) as file:
+    """Return the content of a file; None if it is missing or not a regular file."""
+    with open_regular(fd, name) as file:
         return file.read() if file else None
 
 
-def as_written(fd: int, name: str, data: bytes) -> Written:
-    """What to remember of a file that holds ``data``."""
+def stat_written(fd: int, name: str, data: bytes) -> WrittenFile:
+    """Return what to record of a file that holds ``data``."""
     facts = os.stat(name, dir_fd=fd, follow_symlinks=False)
-    return Written(digest(data), facts.st_size, facts.st_mtime_ns)
+    return WrittenFile(digest(data), facts.st_size, facts.st_mtime_ns)
 
 
 def digest(data: bytes) -> str:
-    """SHA-256, hexadecimal."""
+    """Return the SHA-256 hash as hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()
 
 
-def is_as_written(fd: int, name: str, written: Written) -> bool:
-    """Whether a file is still what was written: by size and time, or else by content.
+def is_unchanged(fd: int, name: str, written: WrittenFile) -> bool:
+    """Return whether a file is still as it was written, by size and time, or else by content.
 
-    A copy restored from a backup has another time and the same content: nobody changed it.
+    A copy restored from a backup has another time and the same content: it is unchanged.
     """
     try:
         facts = os.stat(name, dir_fd=fd, follow_symlinks=False)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     if not stat.S_ISREG(facts.st_mode) or facts.st_size != written.size:
         return False
     if facts.st_mtime_ns == written.mtime_ns:
         return True
+    if not written.sha256:
+        return False
     data = read_regular(fd, name)
     return data is not None and digest(data) == written.sha256
 
 
-def write_whole(fd: int, name: str, data: bytes, mode: int, *, lasts: bool = False) -> Written:
-    """Write a file beside and rename it: it is the old one or the new one, never a part.
+def unfinished_name(name: str) -> str:
+    """Return the name under which a file is written before it is renamed.
 
     Args:
-        lasts: Whether to wait until the content would outlast a power cut.
+        name: The file's name, or its path below the folder.
+    """
+    parent, slash, leaf = name.rpartition("/")
+    short = os.fsdecode(os.fsencode(leaf)[:_MAX_UNFINISHED_BYTES])
+    return f"{parent}{slash}{UNFINISHED}{short}"
+
+
+def replace_file(
+    fd: int, name: str, data: bytes, mode: int, *, durable: bool = False
+) -> WrittenFile:
+    """Write a file beside its target and rename it: readers see the old file or the new one.
+
+    Args:
+        name: The file's name, or its path below the folder.
+        durable: Whether to wait until the content would survive a power cut.
 
     Raises:
-        OSError: If it cannot be written; then the old one is still there.
+        OSError: If it cannot be written; then the old file is still there.
     """
-    unfinished = UNFINISHED + name
+    unfinished = unfinished_name(name)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(unfinished, dir_fd=fd)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -138,7 +158,7 @@ def write_whole(fd: int, name: str, data: bytes, mode: int, *, lasts: bool = Fal
             file.write(data)
             file.flush()
             set_mode(file_fd, mode)
-            if lasts:
+            if durable:
                 os.fsync(file_fd)
             facts = os.fstat(file_fd)
         os.rename(unfinished, name, src_dir_fd=fd, dst_dir_fd=fd)
@@ -146,29 +166,29 @@ def write_whole(fd: int, name: str, data: bytes, mode: int, *, lasts: bool = Fal
         with contextlib.suppress(OSError):
             os.unlink(unfinished, dir_fd=fd)
         raise
-    return Written(digest(data), facts.st_size, facts.st_mtime_ns)
+    return WrittenFile(digest(data), facts.st_size, facts.st_mtime_ns)
 
 
 def make_hidden(number: int, root_fd: int, mode: int) -> str:
-    """Make the folder in which a new one is built out of sight; returns its name."""
+    """Make the hidden folder in which a new one is built; return its name."""
     name = f"{UNFINISHED}{number}"
-    while exists(root_fd, name):
+    while entry_exists(root_fd, name):
         name += "-"
-    # With its rights from the start: where they may not be set, the parent's group is inherited.
+    # With its mode from the start: where it may not be set, the parent's group is inherited.
     os.mkdir(name, mode & 0o777, dir_fd=root_fd)
-    with opened(name, root_fd) as fd:
+    with open_folder(name, root_fd) as fd:
         set_mode(fd, mode)
     return name
 
 
 def set_mode(fd: int, mode: int) -> None:
-    """Set the mode outright; a service's umask would take the group's rights away."""
-    # A mounted share may not let us: then its own rules hold.
+    """Set the mode explicitly; a service's umask would remove the group's permissions."""
+    # A mounted share may not allow it: then its own rules apply.
     with contextlib.suppress(PermissionError):
         os.fchmod(fd, mode)
 
 
-def sweep(fd: int) -> None:
+def remove_unfinished(fd: int) -> None:
     """Remove what an interrupted publish left unfinished in a folder."""
     for name in os.listdir(fd):
         if not name.startswith(UNFINISHED):
@@ -177,26 +197,26 @@ def sweep(fd: int) -> None:
         if not stat.S_ISDIR(facts.st_mode):
             os.unlink(name, dir_fd=fd)
             continue
-        with opened(name, fd) as unfinished_fd:
+        with open_folder(name, fd) as unfinished_fd:
             for inner in os.listdir(unfinished_fd):
-                # A folder in there is not ours, and keeps it from being removed.
+                # A folder in there is not ours, and keeps this one from being removed.
                 with contextlib.suppress(IsADirectoryError, PermissionError):
                     os.unlink(inner, dir_fd=unfinished_fd)
         with contextlib.suppress(OSError):
             os.rmdir(name, dir_fd=fd)
 
 
-def remove_emptied(fd: int, known: Collection[int]) -> None:
-    """Remove folders that a removal emptied and could not end: nothing is in them, no note either.
+def remove_empty_folders(fd: int, known: Collection[int]) -> None:
+    """Remove folders that an interrupted removal left empty, without even a manifest.
 
-    Only under the names that portraitd gives; one that a human named may be meant.
+    Only those with a name that portraitd gives; a person may have made any other one on purpose.
 
     Args:
-        fd: The folder they lie in.
-        known: Inodes of folders that are somebody's, whom a human may just have emptied.
+        fd: The folder they are in.
+        known: Inodes of people's folders, which a person may just have emptied.
     """
     for name in os.listdir(fd):
-        if _GIVEN_NAME.fullmatch(name):
+        if _NUMBERED_NAME.fullmatch(name):
             with contextlib.suppress(OSError):
                 if os.stat(name, dir_fd=fd, follow_symlinks=False).st_ino not in known:
                     os.rmdir(name, dir_fd=fd)

@@ -1,81 +1,87 @@
-"""The note in each folder: whose it is, and what portraitd has written there.
+"""The manifest in each folder: whose folder it is, and what portraitd wrote into it.
 
-The note travels with its folder, so a folder is known under any name and in any place; and
-to publish five changed people costs five notes, however many people there are. It lies where
-humans write, so nothing in it is believed that could lead out of its folder.
+The manifest is a hidden file that travels with its folder, so a folder is recognised under any
+name and in any place, and publishing five changed people writes five manifests, however many
+people there are. People can write to it as well, so no value in it may lead out of its folder.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from portraitd.model.edit import Placement
-from portraitd.people.tree.folder_fs import Written
+from portraitd.people.tree.folder_fs import WrittenFile
 
-PERSON_NOTE = ".person.json"
-ROOT_NOTE = ".portraitd-root"
-"""Marks the root as well: where it is missing, the share is away."""
+PERSON_MANIFEST = ".person.json"
+ROOT_MANIFEST = ".portraitd-root"
+"""Also marks the root: where it is missing, the share is probably not mounted."""
 
-NOTES = frozenset({PERSON_NOTE, ROOT_NOTE})
+MANIFEST_NAMES = frozenset({PERSON_MANIFEST, ROOT_MANIFEST})
 
-_IGNORED_BEFORE = {-2: int(Placement.IGNORED)}
-"""portraitd 0.1 wrote another number for ``_ignored``."""
+FolderIndex = Mapping[int, tuple[str, int]]
+"""Location and inode of each folder after the last publish, by the folder's number."""
+
+_OLD_NUMBERS = {-2: int(Placement.IGNORED)}
+"""Version 0.1 used another number for ``_ignored``."""
 
 
 @dataclass(frozen=True, slots=True)
 class ManifestEntry:
-    """A file we wrote: which content it was meant to have, and how it then lay there."""
+    """A file that portraitd wrote: the identity of its content, and the file as written."""
 
     identity: str
-    written: Written
+    written: WrittenFile
 
 
 @dataclass(slots=True)
 class FolderManifest:
-    """What portraitd remembers about one folder, in that folder.
+    """What portraitd last published into one folder, stored in that folder.
 
     Attributes:
-        person: Whose folder it is; None for the root and for the faces of nobody.
-        label: The label it was last named for.
-        name: Where it last lay for portraitd, below the root. Elsewhere, a human moved it.
-        inode: Of the folder when the note was written; another one in a copy of the folder.
+        person: The person whose folder it is; None for the root, ``_unsorted`` and ``_ignored``.
+        label: The label the folder was last named for.
+        location: Where portraitd last put or accepted the folder, below the root. If the folder
+            is elsewhere, a person moved it.
+        inode: Inode of the folder when the manifest was written; a copy has another one.
         files: Every file portraitd wrote, by name.
-        strays: The face of each portrait that lay here, though not as a portrait of the person,
-            when portraitd last wrote here.
-        store: In the root: whose faces and people these are.
-        homes: In the root: where each folder lay, and its inode, by its number.
+        copies: Face of each picture in the folder that is known to mean nothing, by file name: a
+            copy beside an original, or an old portrait that a person changed.
+        store: In the root: the store that the faces and people belong to.
+        folders: In the root: where each folder was, and its inode, by number.
     """
 
-    person: int | None
-    label: str
-    name: str
-    inode: int
+    person: int | None = None
+    label: str = ""
+    location: str = ""
+    inode: int = 0
     files: dict[str, ManifestEntry] = field(default_factory=dict)
-    strays: dict[str, int] = field(default_factory=dict)
+    copies: dict[str, int] = field(default_factory=dict)
     store: str = ""
-    homes: dict[int, tuple[str, int]] = field(default_factory=dict)
+    folders: dict[int, tuple[str, int]] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
-        """The note as JSON, one line per file."""
+        """Return the manifest as JSON, with one line per file."""
+        # The keys are those of version 0.1: "folder", "strays" and "homes" included.
         facts: dict[str, object] = {"portraitd": 1, "person": self.person, "label": self.label}
-        facts |= {"folder": self.name, "inode": self.inode}
-        if self.strays:
-            facts["strays"] = dict(sorted(self.strays.items()))
+        facts |= {"folder": self.location, "inode": self.inode}
+        if self.copies:
+            facts["strays"] = dict(sorted(self.copies.items()))
         if self.store:
             facts["store"] = self.store
-        if self.homes:
-            facts["homes"] = {str(number): home for number, home in sorted(self.homes.items())}
+        if self.folders:
+            facts["homes"] = {str(number): at for number, at in sorted(self.folders.items())}
         head = json.dumps(facts)[:-1]
         lines = [
-            f"{json.dumps(name)}: {json.dumps([record.identity, *record.written])}"
-            for name, record in sorted(self.files.items())
+            f"{json.dumps(name)}: {json.dumps([entry.identity, *entry.written])}"
+            for name, entry in sorted(self.files.items())
         ]
         return "".join([head, ', "files": {\n', ",\n".join(lines), "\n}}\n"]).encode()
 
 
-def read_note(data: bytes | None) -> FolderManifest | None:
-    """The note, or None where it is missing, damaged or not ours: a human's folder then."""
+def read_manifest(data: bytes | None) -> FolderManifest | None:
+    """Return the manifest; None if it is missing, damaged or from another program."""
     try:
         facts = json.loads(data or b"")
         person, files = facts["person"], facts["files"]
@@ -86,11 +92,11 @@ def read_note(data: bytes | None) -> FolderManifest | None:
             str(facts["label"]),
             str(facts["folder"]),
             int(facts["inode"]),
-            {name: _record(entry) for name, entry in files.items() if _is_plain(name)},
+            {name: _read_entry(entry) for name, entry in files.items() if _is_plain(name)},
             {name: int(face) for name, face in facts.get("strays", {}).items() if _is_plain(name)},
             str(facts.get("store", "")),
             {
-                _IGNORED_BEFORE.get(int(number), int(number)): (str(at), int(inode))
+                _OLD_NUMBERS.get(int(number), int(number)): (str(at), int(inode))
                 for number, (at, inode) in facts.get("homes", {}).items()
             },
         )
@@ -99,19 +105,19 @@ def read_note(data: bytes | None) -> FolderManifest | None:
 
 
 def face_of(identity: str) -> int | None:
-    """The face whose portrait a record is; None for a text or a montage."""
+    """Return the face whose portrait an entry is; None for an annotation or a montage."""
     kind, _, rest = identity.partition(" ")
     number = rest.partition(" ")[0]
-    # Notes lie where anybody may write: what no store would count to is no face.
+    # Anybody may write to a manifest: a number beyond the range of face ids is not a face.
     is_number = kind == "portrait" and number.isascii() and number.isdigit() and len(number) < 19
     return int(number) if is_number else None
 
 
-def _record(entry: list[object]) -> ManifestEntry:
+def _read_entry(entry: list[object]) -> ManifestEntry:
     identity, sha256, size, mtime_ns = entry
     if not isinstance(size, int) or not isinstance(mtime_ns, int):
         raise TypeError("size and time are whole numbers")
-    return ManifestEntry(str(identity), Written(str(sha256), size, mtime_ns))
+    return ManifestEntry(str(identity), WrittenFile(str(sha256), size, mtime_ns))
 
 
 def _is_person(value: object) -> bool:
@@ -119,5 +125,5 @@ def _is_person(value: object) -> bool:
 
 
 def _is_plain(name: str) -> bool:
-    """Whether it names something in the folder itself, and no note."""
-    return bool(name) and not set(name) & {"/", "\0"} and name not in {".", "..", *NOTES}
+    """Return whether a name stays inside its folder and is not that of a manifest."""
+    return bool(name) and not set(name) & {"/", "\0"} and name not in {".", "..", *MANIFEST_NAMES}

@@ -1,7 +1,7 @@
-"""Files of portraitd's own beside the folders of people: pages, data, tables.
+"""Publish portraitd's own files beside the folders of people: pages, data, tables.
 
-The rules are those of the tree: what is as it was wanted is not written, what is written is
-written beside and renamed, what a human changed stays. A note in each folder remembers.
+The rules are those of person folders (``published_folder``): an up-to-date file is not written,
+and a file that a person changed stays, with the new one beside it.
 """
 
 from __future__ import annotations
@@ -15,92 +15,92 @@ from pathlib import Path
 from portraitd.model.errors import PublishError
 from portraitd.people.tree.folder_fs import (
     OWN_PREFIX,
-    opened,
-    opened_root,
+    open_folder,
+    open_root,
     read_regular,
+    remove_unfinished,
     set_mode,
-    sweep,
 )
-from portraitd.people.tree.inventory import root_note
-from portraitd.people.tree.manifest import FolderManifest, read_note
+from portraitd.people.tree.manifest import FolderManifest, read_manifest
+from portraitd.people.tree.ownership import read_root_manifest
 from portraitd.people.tree.plan import plan_files
-from portraitd.people.tree.plan_executor import Carrier, Modes
-from portraitd.people.tree.scan import names_in
+from portraitd.people.tree.plan_executor import Modes, PlanExecutor
+from portraitd.people.tree.scan import list_names
 
 ROOT = "."
 """The root of the tree, as a location."""
 
 _NO_FOLDER = -2
-"""What plans for a shelf carry in place of a person's number."""
+"""Stands in the steps of a plan for the number of a folder."""
 
 
 @dataclass(frozen=True, slots=True)
-class Shelved:
-    """What was done: files written and files removed."""
+class OwnedFilesResult:
+    """Numbers of files written and removed."""
 
     written: int
     removed: int
 
 
 class OwnedFiles:
-    """Keeps files in folders of the tree that belong to nobody.
+    """Publishes files into folders of the tree that belong to no person.
 
-    Two shelves with different owners may keep files in one folder; neither touches the other's.
+    Two owners may publish into one folder; neither touches the other's files.
 
     Args:
-        root: The root of the tree; not made here.
-        owner: A word for whose files these are.
+        root: The root of the tree; it is not created.
+        owner: Distinguishes the manifests of several owners in one folder.
     """
 
     def __init__(self, root: Path, owner: str, modes: Modes | None = None) -> None:
         self._root = root
-        self._note_name = f"{OWN_PREFIX}{owner}"
+        self._manifest_name = f"{OWN_PREFIX}{owner}"
         self._modes = modes or Modes()
 
-    def put(
-        self, location: str, wanted: Mapping[str, str], content: Callable[[str], bytes]
-    ) -> Shelved:
+    def publish(
+        self, location: str, desired: Mapping[str, str], content: Callable[[str], bytes]
+    ) -> OwnedFilesResult:
         """Make a folder hold these files, and no others of this owner.
 
         Args:
-            location: The folder's path below the root, or ``ROOT``. Made if it is missing.
-            wanted: Identity of the content by name; equal identities mean equal content.
-            content: What a file is to hold; asked only for those that are written.
+            location: The folder's path below the root, or ``ROOT``. Created if it is missing.
+            desired: Identity of the content by name; equal identities mean equal content.
+            content: Returns the content of a file; called only for files that are written.
 
         Raises:
             PublishError: The folder cannot be read or written, or the tree's marker is missing.
         """
         try:
-            with opened_root(self._root) as root_fd:
-                root_note(root_fd, self._root)
-                self._make(root_fd, location)
-                with opened(location, root_fd) as fd:
+            with open_root(self._root) as root_fd:
+                read_root_manifest(root_fd, self._root)
+                self._make_folders(root_fd, location)
+                with open_folder(location, root_fd) as fd:
                     if location != ROOT:
-                        # What an interrupted write left; in the root the tree looks after that.
-                        sweep(fd)
-                    return self._put(root_fd, fd, wanted, content)
+                        # Left by an interrupted write; in the root, the tree removes it.
+                        remove_unfinished(fd)
+                    return self._publish(root_fd, fd, desired, content)
         except OSError as error:
             where = error.filename if isinstance(error.filename, str) else ""
-            place = self._root / location / where
-            raise PublishError(f"{place}: {error.strerror or error}") from error
+            path = self._root / location / where
+            raise PublishError(f"{path}: {error.strerror or error}") from error
 
-    def _put(
-        self, root_fd: int, fd: int, wanted: Mapping[str, str], content: Callable[[str], bytes]
-    ) -> Shelved:
-        note = read_note(read_regular(fd, self._note_name)) or FolderManifest(None, "", "", 0)
-        carrier = Carrier(root_fd, {}, self._modes, lambda step: content(step.name))
-        published = {name: record.identity for name, record in note.files.items()}
-        present = carrier.listing(fd, note, names_in(fd))
-        steps = plan_files(_NO_FOLDER, wanted, published, present)
+    def _publish(
+        self, root_fd: int, fd: int, desired: Mapping[str, str], content: Callable[[str], bytes]
+    ) -> OwnedFilesResult:
+        manifest = read_manifest(read_regular(fd, self._manifest_name)) or FolderManifest()
+        executor = PlanExecutor(root_fd, {}, self._modes, lambda step: content(step.name))
+        published = {name: entry.identity for name, entry in manifest.files.items()}
+        present = executor.owners(fd, manifest, list_names(fd))
+        steps = plan_files(_NO_FOLDER, desired, published, present)
         if steps:
-            carrier.change(fd, self._note_name, note, steps)
-        return Shelved(carrier.written, carrier.removed)
+            executor.change_files(fd, self._manifest_name, manifest, steps)
+        return OwnedFilesResult(executor.written, executor.removed)
 
-    def _make(self, root_fd: int, location: str) -> None:
+    def _make_folders(self, root_fd: int, location: str) -> None:
         path = ""
         for part in location.split("/"):
             path = f"{path}/{part}" if path else part
             with contextlib.suppress(FileExistsError):
                 os.mkdir(path, 0o700, dir_fd=root_fd)
-                with opened(path, root_fd) as fd:
+                with open_folder(path, root_fd) as fd:
                     set_mode(fd, self._modes.folder)

@@ -1,75 +1,33 @@
-"""What to do so that the tree shows what it should. Pure: trees go in as values, steps come out.
+"""Plan how the tree gets from the observed to the desired state. Pure: values in, steps out.
 
-Three trees meet here. *Wanted* is what the store says, *published* is what we remember having
-written, *present* is what lies there now. Between the last two stands the human: whatever is
-present and not as we published it is theirs, and theirs is never touched.
+Three things are compared for each folder: the *desired* files, the files *published* according
+to the manifest, and the files *present* now. A file that is present and not as published was
+changed or added by a person, and is never touched.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import count
 
 from portraitd.model.edit import Placement
 from portraitd.people.names import folded, is_numbered, safe_name, unique_name
-
-UNSORTED_NAME = "_unsorted"
-IGNORED_NAME = "_ignored"
-"""A human may put folders and portraits in here; they stay out of sight."""
+from portraitd.people.tree.desired import DesiredFolder
+from portraitd.people.tree.folder_state import IGNORED_NAME, FolderState, is_in_ignored
 
 
 class Owner(StrEnum):
-    """Whose a present file is: ours while it is as we wrote it, else a human's."""
+    """Whose a present file is: ours while it is as we wrote it, else a person's."""
 
     OURS = "ours"
     THEIRS = "theirs"
 
 
 @dataclass(frozen=True, slots=True)
-class WantedFolder:
-    """A folder as it should be.
-
-    Attributes:
-        label: The name it should have, if portraitd is to name it.
-        files: Identity of the content by file name. Equal identities mean equal content;
-            how the content is got does not matter here.
-        is_ignored: Whether it belongs among those that are out of sight.
-    """
-
-    label: str
-    files: Mapping[str, str]
-    is_ignored: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class SeenFolder:
-    """A folder as it was found, by what is written in it and not by its name.
-
-    Attributes:
-        location: Where it is now, below the root.
-        label: For which wanted label portraitd last named it.
-        renamable: False while a human has named or moved it: then it stays where it is.
-        removable: False where portraitd did not make it.
-        published: Identity of the content last written, by file name.
-        present: Whose each thing in it is. Things of any kind count, except portraitd's own notes.
-        is_heard: Whether what a human did to its name and place has been read. Then, where that
-            is as wanted, it is portraitd's again to rename.
-    """
-
-    location: str
-    label: str
-    renamable: bool
-    removable: bool
-    published: Mapping[str, str]
-    present: Mapping[str, Owner]
-    is_heard: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class RenameFolder:
-    """Give a folder that nobody else named its new name, or accept the one it has."""
+    """Give a folder that no person named its new name, or accept the name it has."""
 
     folder: int
     old_location: str
@@ -87,13 +45,13 @@ class MakeFolder:
 
 
 @dataclass(frozen=True, slots=True)
-class Write:
-    """Write a wanted file.
+class WriteFile:
+    """Write a desired file.
 
     Attributes:
-        target: Where: the wanted name, or one beside it if a human's file has that name.
-        name: Which of the wanted files.
-        identity: Of its content.
+        target: The desired name, or one beside it if a person's file has that name.
+        name: The desired name.
+        identity: Identity of the content.
     """
 
     folder: int
@@ -103,16 +61,16 @@ class Write:
 
 
 @dataclass(frozen=True, slots=True)
-class Remove:
-    """Remove a file that is ours and no longer wanted."""
+class RemoveFile:
+    """Remove a file that is ours and no longer desired."""
 
     folder: int
     target: str
 
 
 @dataclass(frozen=True, slots=True)
-class Forget:
-    """Stop remembering a file that is gone, or that a human made theirs."""
+class UnlistFile:
+    """Drop a file from the manifest that is missing, or that a person changed."""
 
     folder: int
     target: str
@@ -120,124 +78,134 @@ class Forget:
 
 @dataclass(frozen=True, slots=True)
 class RemoveFolder:
-    """Remove a folder that portraitd made and that now holds nothing."""
+    """Remove a folder that portraitd made and that is now empty."""
 
     folder: int
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
-    """Leave a folder that a human moved to them, with what they put into it."""
+class ReleaseFolder:
+    """Give up a folder that a person moved, with what they put into it."""
 
     folder: int
 
 
-Step = RenameFolder | MakeFolder | Write | Remove | Forget | RemoveFolder | Release
+Step = (
+    RenameFolder | MakeFolder | WriteFile | RemoveFile | UnlistFile | RemoveFolder | ReleaseFolder
+)
 
 
 def plan(
-    wanted: Mapping[int, WantedFolder],
-    seen: Mapping[int, SeenFolder],
+    desired: Iterable[DesiredFolder],
+    observed: Mapping[int, FolderState],
+    owners_in: Callable[[FolderState], Mapping[str, Owner]],
     taken: Mapping[str, Collection[str]],
-    resting: Mapping[int, WantedFolder],
+    idle: Iterable[DesiredFolder] = (),
 ) -> list[Step]:
-    """The steps from the tree that is there to the tree that is wanted.
+    """Return the steps from the observed to the desired tree.
 
-    Once they are carried out, planning again gives no step. Nothing is removed before all
-    that is new has been written, so a face that changes folders is never in none.
+    Once they are carried out, planning again gives no steps. Nothing is removed before all new
+    files are written, so a face that changes folders is always in one of them.
 
     Args:
-        wanted: By person; ``Placement.UNSORTED`` for the faces of nobody, ``Placement.IGNORED`` for single faces that
-            are out of sight.
-        seen: Every folder that is ours, by person.
-        taken: The names of everything in a folder, whosever it is, by the folder's location.
-        resting: By person, of those who have nothing to show now and may again: where files of
-            others keep their folder, it stays theirs.
+        desired: The folders as they should be.
+        observed: Every folder that is portraitd's, by number.
+        owners_in: Returns the owner of each entry of a folder.
+        taken: All names in a folder, by the folder's location.
+        idle: Folders of people who have no portraits now. They are not made; one that is kept
+            by a person's files stays with its owner.
     """
-    names = _Names(taken)
-    # People who are ignored need the folder where they go.
+    names = _NameAllocator(taken)
+    idle_folders = {folder.number: folder for folder in idle}
+    # Ignored people need the folder that theirs go into.
     first: list[Step] = []
     renames: list[Step] = []
     writes: list[Step] = []
     removals: list[Step] = []
-    for number, folder in sorted(wanted.items()):
-        known = seen.get(number)
-        if known is None:
+    numbers = set()
+    for folder in sorted(desired, key=lambda folder: folder.number):
+        number = folder.number
+        numbers.add(number)
+        state = observed.get(number)
+        if state is None:
             making = first if number == Placement.IGNORED else writes
             parent = IGNORED_NAME if folder.is_ignored else ""
             location = names.give(parent, folder.label, is_own=number <= 0)
             making.append(MakeFolder(number, location, folder.label))
             making.extend(plan_files(number, folder.files, {}, {}))
             continue
-        renames.extend(_renamed(number, folder, known, names))
-        for step in plan_files(number, folder.files, known.published, known.present):
-            (removals if isinstance(step, Remove) else writes).append(step)
-    for number, known in sorted(seen.items()):
-        if number not in wanted:
-            steps = _dissolve(number, known, is_resting=number in resting)
+        renames.extend(_plan_rename(folder, state, names))
+        for step in plan_files(number, folder.files, state.published, owners_in(state)):
+            (removals if isinstance(step, RemoveFile) else writes).append(step)
+    for number, state in sorted(observed.items()):
+        if number not in numbers:
+            steps = _plan_removal(number, state, owners_in(state), is_idle=number in idle_folders)
             removals.extend(steps)
-            if number in resting and not any(isinstance(step, RemoveFolder) for step in steps):
-                renames.extend(_renamed(number, resting[number], known, names))
+            is_kept = not any(isinstance(step, RemoveFolder) for step in steps)
+            if number in idle_folders and is_kept:
+                renames.extend(_plan_rename(idle_folders[number], state, names))
     return first + renames + writes + removals
 
 
-def in_ignored(location: str) -> bool:
-    """Whether a folder lies, at any depth, among those that are out of sight."""
-    return location.startswith(f"{IGNORED_NAME}/")
-
-
-def _renamed(
-    number: int, folder: WantedFolder, known: SeenFolder, names: _Names
+def _plan_rename(
+    folder: DesiredFolder, state: FolderState, names: _NameAllocator
 ) -> Iterator[RenameFolder]:
-    parent, _, leaf = known.location.rpartition("/")
-    is_there = in_ignored(known.location) == folder.is_ignored
-    if known.renamable:
+    number = folder.number
+    parent, _, leaf = state.location.rpartition("/")
+    is_there = is_in_ignored(state.location) == folder.is_ignored
+    if state.is_renamable:
         if not is_there:
             goal = IGNORED_NAME if folder.is_ignored else ""
             location = names.give(goal, folder.label, is_own=False)
-            yield RenameFolder(number, known.location, location, folder.label)
-        elif known.label != folder.label:
+            yield RenameFolder(number, state.location, location, folder.label)
+        elif state.manifest.label != folder.label:
             location = names.change(parent, leaf, folder.label)
-            yield RenameFolder(number, known.location, location, folder.label)
-    elif number > 0 and known.is_heard and is_there and is_numbered(safe_name(leaf), folder.label):
-        yield RenameFolder(number, known.location, known.location, folder.label)
+            yield RenameFolder(number, state.location, location, folder.label)
+    elif (
+        number > 0
+        and state.is_move_reviewed
+        and is_there
+        and is_numbered(safe_name(leaf), folder.label)
+    ):
+        # A person gave it the name it should have: portraitd may rename it from now on.
+        yield RenameFolder(number, state.location, state.location, folder.label)
 
 
 def plan_files(
     folder: int,
-    wanted: Mapping[str, str],
+    desired: Mapping[str, str],
     published: Mapping[str, str],
     present: Mapping[str, Owner],
-) -> list[Write | Remove | Forget]:
-    """The steps within one folder: first what to forget, then to write, then to remove.
+) -> list[WriteFile | RemoveFile | UnlistFile]:
+    """Return the steps within one folder: first files to unlist, then to write, then to remove.
 
     Args:
-        folder: Whose; only carried into the steps.
-        wanted: Identity of the content by name.
-        published: Identity of what we last wrote by name.
-        present: Whose each thing there is; looked up only where something would change.
+        folder: The folder's number, for the steps.
+        desired: Identity of the content by name. Equal identities mean equal content.
+        published: Identity of what portraitd last wrote, by name.
+        present: Owner of each entry; looked up only where something would change.
     """
     names = {folded(name) for name in present}
     targets: set[str] = set()
     writes = []
-    for name, identity in wanted.items():
+    for name, identity in desired.items():
         for target in names_beside(name):
             if target in present and published.get(target) == identity:
-                # As wanted when we wrote it. If a human changed it since, the change stays.
+                # It was as desired when written. If a person changed it since, the change stays.
                 targets.add(target)
                 break
             if _is_free(target, present, names):
                 targets.add(target)
-                writes.append(Write(folder, target, name, identity))
+                writes.append(WriteFile(folder, target, name, identity))
                 break
-    leftovers = list(_leftovers(folder, targets, published, present))
-    forgets = [step for step in leftovers if isinstance(step, Forget)]
-    removes = [step for step in leftovers if isinstance(step, Remove)]
-    return [*forgets, *writes, *removes]
+    leftovers = list(_plan_leftovers(folder, targets, published, present))
+    unlists = [step for step in leftovers if isinstance(step, UnlistFile)]
+    removes = [step for step in leftovers if isinstance(step, RemoveFile)]
+    return [*unlists, *writes, *removes]
 
 
 def names_beside(name: str) -> Iterator[str]:
-    """The wanted name, then those beside it: ``000123 (portraitd).jpg`` and so on."""
+    """Yield the desired name, then those beside it: ``000123 (portraitd).jpg`` and so on."""
     yield name
     stem, dot, ending = name.rpartition(".")
     if not dot:
@@ -246,47 +214,45 @@ def names_beside(name: str) -> Iterator[str]:
         yield f"{stem} (portraitd{'' if number == 1 else f' {number}'}){dot}{ending}"
 
 
-def _is_free(
-    target: str,
-    present: Mapping[str, Owner],
-    names: Collection[str],
-) -> bool:
-    """Whether writing here destroys nothing of a human's, on file systems without case too."""
+def _is_free(target: str, present: Mapping[str, Owner], names: Collection[str]) -> bool:
+    """Return whether writing here leaves a person's files alone, also where case is ignored."""
     if target in present:
         return present[target] is Owner.OURS
     return folded(target) not in names
 
 
-def _leftovers(
+def _plan_leftovers(
     folder: int,
     targets: Collection[str],
     published: Mapping[str, str],
     present: Mapping[str, Owner],
-) -> Iterator[Remove | Forget]:
-    """What to do about files that we wrote and that are no longer wanted."""
+) -> Iterator[RemoveFile | UnlistFile]:
+    """Yield what to do about published files that are no longer desired."""
     for name in published:
         if name in targets:
             continue
         if name in present and present[name] is Owner.OURS:
-            yield Remove(folder, name)
+            yield RemoveFile(folder, name)
         else:
-            yield Forget(folder, name)
+            yield UnlistFile(folder, name)
 
 
-def _dissolve(number: int, known: SeenFolder, *, is_resting: bool) -> list[Step]:
-    """Take our files out of a folder that is not wanted, and the folder if nothing is left."""
-    steps: list[Step] = list(plan_files(number, {}, known.published, known.present))
-    removed = {step.target for step in steps if isinstance(step, Remove)}
-    if known.removable and removed.issuperset(known.present):
+def _plan_removal(
+    number: int, state: FolderState, present: Mapping[str, Owner], *, is_idle: bool
+) -> list[Step]:
+    """Take our files out of a folder that is not desired, and remove it if nothing is left."""
+    steps: list[Step] = list(plan_files(number, {}, state.published, present))
+    removed = {step.target for step in steps if isinstance(step, RemoveFile)}
+    if state.is_removable and removed.issuperset(present):
         steps.append(RemoveFolder(number))
-    elif known.removable and not known.renamable and not is_resting:
-        # Where a human put it, it would be taken for the person's if they came back.
-        steps.append(Release(number))
+    elif state.is_removable and not state.is_renamable and not is_idle:
+        # Kept where a person put it, it would count as the person's folder if they came back.
+        steps.append(ReleaseFolder(number))
     return steps
 
 
-class _Names:
-    """Which names are taken in each folder, while a plan gives some away."""
+class _NameAllocator:
+    """Gives out folder names during one plan, so that no two folders get the same one."""
 
     def __init__(self, taken: Mapping[str, Collection[str]]) -> None:
         self._taken = {at: {folded(name) for name in names} for at, names in taken.items()}
@@ -299,7 +265,7 @@ class _Names:
         return f"{parent}/{name}" if parent else name
 
     def change(self, parent: str, old_name: str, label: str) -> str:
-        # The old name stays taken for this plan: its folder moves only if nobody was faster.
+        # The old name stays taken in this plan: the rename is skipped if a person was faster.
         taken = self._taken.setdefault(parent, set())
         name = unique_name(label, taken - {folded(old_name)})
         taken.add(folded(name))

@@ -1,51 +1,48 @@
-"""Carrying out the steps of a plan in the tree's folders.
+"""Carry out the steps of a plan in the folders of the tree.
 
-Between planning and doing, a human may have done something too. So each step looks once more
-at what it is about to replace or remove, and leaves it for the next publish if it changed.
+Between planning and doing, a person may have changed something too. So each step checks again
+what it is about to replace or remove, and leaves it to the next publish if it changed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from portraitd.model.ignored_names import is_clutter
 from portraitd.people.names import folded
 from portraitd.people.tree.folder_fs import (
-    as_written,
-    digest,
-    exists,
-    identity,
-    is_as_written,
+    entry_exists,
+    inode_of,
     make_hidden,
-    opened,
-    read_regular,
-    write_whole,
+    open_folder,
+    replace_file,
 )
-from portraitd.people.tree.inventory import FolderLocation, Listing, reopened
-from portraitd.people.tree.manifest import PERSON_NOTE, FolderManifest, ManifestEntry
+from portraitd.people.tree.folder_state import FolderState
+from portraitd.people.tree.manifest import PERSON_MANIFEST, FolderManifest
+from portraitd.people.tree.ownership import reopen_folder
 from portraitd.people.tree.plan import (
-    Forget,
     MakeFolder,
-    Owner,
-    Release,
-    Remove,
+    ReleaseFolder,
+    RemoveFile,
     RemoveFolder,
     RenameFolder,
     Step,
-    Write,
+    UnlistFile,
+    WriteFile,
 )
-from portraitd.people.tree.scan import names_in
+from portraitd.people.tree.published_folder import FileOwners, PublishedFolder
+from portraitd.people.tree.scan import list_names
 
 
 @dataclass(frozen=True, slots=True)
 class Modes:
-    """Rights in the tree; set outright, whatever the umask of the service.
+    """Modes of files and folders in the tree; set explicitly, whatever the service's umask.
 
     Attributes:
-        file: Owner and group read and write.
+        file: Owner and group can read and write.
         folder: The same, and new files belong to the folder's group.
     """
 
@@ -53,194 +50,147 @@ class Modes:
     folder: int = 0o2770
 
 
-class Carrier:
+class PlanExecutor:
     """Carries out steps in one root during one publish, and counts.
 
     Attributes:
         written: Files written so far.
         removed: Files removed so far.
-        saved: Folders whose note was written.
-        inodes: Of each folder by its number, also of those made during the publish.
-        notes: Likewise.
+        saved: Numbers of the folders whose manifest was written.
+        inodes: Inode of each folder by number, including those made during the publish.
+        manifests: Likewise.
     """
 
     def __init__(
         self,
         root_fd: int,
-        places: Mapping[int, FolderLocation],
+        folders: Mapping[int, FolderState],
         modes: Modes,
-        data_of: Callable[[Write], bytes],
+        content: Callable[[WriteFile], bytes],
     ) -> None:
         self._root_fd = root_fd
-        self._places = dict(places)
+        self._folders = dict(folders)
         self._modes = modes
-        self._data_of = data_of
+        self._content = content
         self.written = 0
         self.removed = 0
         self.saved: set[int] = set()
-        self.inodes = {number: place.inode for number, place in places.items()}
-        self.notes = {number: place.note for number, place in places.items()}
+        self.inodes = {number: folder.inode for number, folder in folders.items()}
+        self.manifests = {number: folder.manifest for number, folder in folders.items()}
 
     def carry_out(self, number: int, steps: Sequence[Step]) -> None:
-        """Do the steps of one folder."""
+        """Carry out the steps of one folder."""
         first, last = steps[0], steps[-1]
         if isinstance(first, MakeFolder):
             self._make(first, steps[1:])
             return
-        place = self._places[number]
         for step in steps:
             if isinstance(step, RenameFolder):
-                self._rename(place, step)
-                place = self._places[number]
-        changes = [step for step in steps if isinstance(step, Write | Remove | Forget)]
+                self._rename(number, step)
+        folder = self._folders[number]
+        changes = [step for step in steps if isinstance(step, WriteFile | RemoveFile | UnlistFile)]
         try:
-            with reopened(place, self._root_fd) as fd:
+            with reopen_folder(folder, self._root_fd) as fd:
                 if changes:
-                    self.change(fd, PERSON_NOTE, place.note, changes)
+                    self.change_files(fd, PERSON_MANIFEST, folder.manifest, changes)
                     self.saved.add(number)
-                is_empty = isinstance(last, RemoveFolder) and not names_in(fd)
+                is_empty = isinstance(last, RemoveFolder) and not list_names(fd)
                 if is_empty:
-                    _clear(fd)
-                if is_empty or isinstance(last, Release):
-                    os.unlink(PERSON_NOTE, dir_fd=fd)
+                    _remove_clutter(fd)
+                if is_empty or isinstance(last, ReleaseFolder):
+                    os.unlink(PERSON_MANIFEST, dir_fd=fd)
                     self.inodes.pop(number)
         except FileNotFoundError as error:
-            if error.filename != place.location:
+            if error.filename != folder.location:
                 raise
-            # Taken away since we looked. The next publish sees what became of it.
+            # The folder was moved away since the scan. The next publish sees what happened.
             return
         if isinstance(last, RemoveFolder):
-            # A human may have put something in just now: then it stays, as theirs.
-            with contextlib.suppress(OSError), self._parent(place.location) as (fd, name):
+            # A person may have put something in just now: then the folder stays, as theirs.
+            with contextlib.suppress(OSError), self._open_parent(folder.location) as (fd, name):
                 os.rmdir(name, dir_fd=fd)
 
-    def save_note(self, number: int) -> None:
-        """Write the note of a folder that is not to be changed otherwise."""
-        place = self._places[number]
+    def save_manifest(self, number: int) -> None:
+        """Write the manifest of a folder in which nothing else changes."""
+        folder = self._folders[number]
         with (
             contextlib.suppress(FileNotFoundError),
-            reopened(place, self._root_fd) as fd,
+            reopen_folder(folder, self._root_fd) as fd,
         ):
-            self.save(fd, PERSON_NOTE, place.note)
+            self.save(fd, PERSON_MANIFEST, folder.manifest)
 
-    def change(
+    def change_files(
         self,
         fd: int,
-        note_name: str,
-        note: FolderManifest,
-        steps: Iterable[Write | Remove | Forget],
+        manifest_name: str,
+        manifest: FolderManifest,
+        steps: Sequence[WriteFile | RemoveFile | UnlistFile],
     ) -> None:
-        """Do steps within one open folder, and bring its note up to date.
+        """Carry out steps within one open folder; see ``PublishedFolder.carry_out``."""
+        published = PublishedFolder(
+            fd, manifest.files, lambda: self.save(fd, manifest_name, manifest), self._modes.file
+        )
+        try:
+            published.carry_out(steps, self._content)
+        finally:
+            self.written += published.written
+            self.removed += published.removed
 
-        Whatever happens in between, the note never lists a portrait that is not there: its
-        absence would be taken for a human's word. So a file is there before the note lists it,
-        and no longer listed before it goes.
-        """
-        removes = []
-        for step in steps:
-            if isinstance(step, Write):
-                self._write(fd, note, step)
-            elif isinstance(step, Remove):
-                removes.append(step)
-                if step.target in note.files:
-                    note.files[step.target] = replace(note.files[step.target], identity="")
-            else:
-                note.files.pop(step.target, None)
-        # Their contents may be lost in a power cut, and are found empty then; their names not.
-        os.fsync(fd)
-        self.save(fd, note_name, note)
-        if removes:
-            os.fsync(fd)
-            for step in removes:
-                self._remove(fd, note, step)
-            self.save(fd, note_name, note)
+    def save(self, fd: int, manifest_name: str, manifest: FolderManifest) -> None:
+        """Write a manifest durably."""
+        replace_file(fd, manifest_name, manifest.to_bytes(), self._modes.file, durable=True)
 
-    def save(self, fd: int, note_name: str, note: FolderManifest) -> None:
-        """Write a note, and make it last."""
-        write_whole(fd, note_name, note.to_bytes(), self._modes.file, lasts=True)
-
-    def listing(self, fd: int, note: FolderManifest, names: Sequence[str]) -> Listing:
-        """Whose the files of an open folder are."""
-
-        def owner_of(name: str) -> Owner:
-            return Owner.OURS if self._is_ours(fd, note, name) else Owner.THEIRS
-
-        return Listing(names, owner_of)
+    def owners(self, fd: int, manifest: FolderManifest, names: Sequence[str]) -> FileOwners:
+        """Return the owner of each file in an open folder."""
+        return PublishedFolder(fd, manifest.files, lambda: None, self._modes.file).owners(names)
 
     @contextlib.contextmanager
-    def _parent(self, location: str) -> Iterator[tuple[int, str]]:
-        """The descriptor of the folder in which a location is, and its name there."""
+    def _open_parent(self, location: str) -> Iterator[tuple[int, str]]:
+        """Open the folder above a location; gives its descriptor and the name in it."""
         parent, _, name = location.rpartition("/")
-        with opened(parent or ".", self._root_fd) as fd:
+        with open_folder(parent or ".", self._root_fd) as fd:
             yield fd, name
 
-    def _make(self, step: MakeFolder, writes: Sequence[Step]) -> None:
-        """Build a folder out of sight and show it when it is complete."""
+    def _make(self, step: MakeFolder, steps: Sequence[Step]) -> None:
+        """Build a folder under a hidden name, and rename it when it is complete."""
         hidden = make_hidden(step.folder, self._root_fd, self._modes.folder)
-        with opened(hidden, self._root_fd) as fd:
-            inode = identity(fd)
+        with open_folder(hidden, self._root_fd) as fd:
+            inode = inode_of(fd)
             person = None if step.folder <= 0 else step.folder
-            note = FolderManifest(person, step.label, step.location, inode)
-            self.change(fd, PERSON_NOTE, note, [one for one in writes if isinstance(one, Write)])
-        with self._parent(step.location) as (parent_fd, name):
-            if exists(parent_fd, name):
-                # A human took the name meanwhile. The next publish builds it under another.
+            manifest = FolderManifest(person, step.label, step.location, inode)
+            writes = [one for one in steps if isinstance(one, WriteFile)]
+            self.change_files(fd, PERSON_MANIFEST, manifest, writes)
+        with self._open_parent(step.location) as (parent_fd, name):
+            if entry_exists(parent_fd, name):
+                # A person took the name meanwhile. The next publish uses another one.
                 return
             os.rename(hidden, name, src_dir_fd=self._root_fd, dst_dir_fd=parent_fd)
             os.fsync(parent_fd)
         self.inodes[step.folder] = inode
-        self.notes[step.folder] = note
+        self.manifests[step.folder] = manifest
 
-    def _rename(self, place: FolderLocation, step: RenameFolder) -> None:
+    def _rename(self, number: int, step: RenameFolder) -> None:
         old, new = step.old_location, step.new_location
-        with self._parent(old) as (old_fd, old_name), self._parent(new) as (new_fd, new_name):
+        with (
+            self._open_parent(old) as (old_fd, old_name),
+            self._open_parent(new) as (new_fd, new_name),
+        ):
             is_case_only = folded(old) == folded(new)
-            if old != new and not is_case_only and exists(new_fd, new_name):
+            if old != new and not is_case_only and entry_exists(new_fd, new_name):
                 return
             try:
                 if old != new:
                     os.rename(old_name, new_name, src_dir_fd=old_fd, dst_dir_fd=new_fd)
             except FileNotFoundError:
-                # A human renamed it just now: then it keeps their name.
+                # A person renamed it just now: it keeps their name.
                 return
-        place = self._places[place.number] = replace(place, location=new)
-        place.note.label, place.note.name = step.label, new
-        with contextlib.suppress(FileNotFoundError), reopened(place, self._root_fd) as fd:
-            self.save(fd, PERSON_NOTE, place.note)
-
-    def _write(self, fd: int, note: FolderManifest, step: Write) -> None:
-        data = self._data_of(step)
-        if step.target != step.name and read_regular(fd, step.name) == data:
-            # Ours after all: the note was lost, or a publish ended before it was written.
-            note.files[step.name] = ManifestEntry(step.identity, as_written(fd, step.name, data))
-            self._remove(fd, note, Remove(step.folder, step.target))
-            return
-        if exists(fd, step.target):
-            if not self._is_ours(fd, note, step.target):
-                return
-            known = note.files[step.target].written
-            if known.sha256 == digest(data):
-                note.files[step.target] = ManifestEntry(step.identity, known)
-                return
-        written = write_whole(fd, step.target, data, self._modes.file)
-        note.files[step.target] = ManifestEntry(step.identity, written)
-        self.written += 1
-
-    def _remove(self, fd: int, note: FolderManifest, step: Remove) -> None:
-        if self._is_ours(fd, note, step.target):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(step.target, dir_fd=fd)
-                self.removed += 1
-        note.files.pop(step.target, None)
-
-    @staticmethod
-    def _is_ours(fd: int, note: FolderManifest, name: str) -> bool:
-        record = note.files.get(name)
-        return record is not None and is_as_written(fd, name, record.written)
+        folder = self._folders[number] = replace(self._folders[number], location=new)
+        folder.manifest.label, folder.manifest.location = step.label, new
+        self.save_manifest(number)
 
 
-def _clear(fd: int) -> None:
-    """Remove what file managers left in a folder that is to go; they would make it anew."""
+def _remove_clutter(fd: int) -> None:
+    """Remove what file managers left in a folder that is about to be removed."""
     for name in os.listdir(fd):
         if is_clutter(name):
             with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""One publish: from what is wanted and what lies there to files on disk."""
+"""One publish: compare the observed with the desired tree, plan, and carry the plan out."""
 
 from __future__ import annotations
 
@@ -8,39 +8,41 @@ from itertools import groupby
 
 from portraitd.people.names import is_numbered, safe_name
 from portraitd.people.tree.acknowledged import AcknowledgedEdits
-from portraitd.people.tree.desired import Shown, Wants
-from portraitd.people.tree.folder_fs import digest
-from portraitd.people.tree.inventory import FolderLocation, Survey, as_seen, placed, reopened
-from portraitd.people.tree.manifest import ROOT_NOTE, FolderManifest, face_of
+from portraitd.people.tree.desired import DesiredFolder
+from portraitd.people.tree.desired_files import DesiredFiles
+from portraitd.people.tree.folder_fs import digest, is_unchanged
+from portraitd.people.tree.folder_state import FolderKey, FolderState, PortraitFile
+from portraitd.people.tree.manifest import ROOT_MANIFEST, FolderManifest, face_of
+from portraitd.people.tree.ownership import claim_folder, reopen_folder
 from portraitd.people.tree.plan import (
-    Forget,
-    Release,
-    Remove,
+    Owner,
+    ReleaseFolder,
+    RemoveFile,
     RemoveFolder,
-    SeenFolder,
     Step,
-    WantedFolder,
-    Write,
+    UnlistFile,
+    WriteFile,
     plan,
     plan_files,
 )
-from portraitd.people.tree.plan_executor import Carrier, Modes
+from portraitd.people.tree.plan_executor import Modes, PlanExecutor
+from portraitd.people.tree.published_folder import FileOwners
 from portraitd.people.tree.readme import README_NAME, README_TEXT
-from portraitd.people.tree.scan import Ground, face_in, locations, names_in
-from portraitd.people.tree.tree_snapshot import Home, Lying, scene_of
+from portraitd.people.tree.scan import TreeScan, iter_locations, list_names, read_face
+from portraitd.people.tree.tree_snapshot import TreeSnapshot
 
 _ROOT = -2
-"""The root itself, as a folder of the plan; the number of no person and of no placement."""
+"""The root as a folder of a plan. Not the number of any person or placement."""
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class PublishResult:
     """What a publish did.
 
     Attributes:
-        written: Files written; notes and folders do not count.
+        written: Files written; manifests and folders do not count.
         removed: Files removed.
-        unchanged: Wanted files that needed no writing.
+        unchanged: Desired files that needed no writing.
         portraits: Path of each face's portrait below the root, by the face's id.
         folders: Path of each person's folder below the root, by the person's id.
     """
@@ -52,224 +54,255 @@ class Published:
     folders: Mapping[int, str] = field(repr=False)
 
 
-class Publish:
+class PublishRun:
     """Carries out one publish in one open root.
 
     Args:
         root_fd: The root.
-        root_note: Its note.
-        ground: Everything that lies there.
-        survey: Whose it is.
-        heard: What of people's edits was read.
-        modes: Rights of what is made.
+        root_manifest: Its manifest.
+        scan: Every folder below it.
+        snapshot: The same folders with their owners.
+        acknowledged: The edits that a review has read.
+        modes: Modes of new files and folders.
     """
 
     def __init__(
         self,
         root_fd: int,
-        root_note: FolderManifest,
-        ground: Ground,
-        survey: Survey,
-        heard: AcknowledgedEdits,
+        root_manifest: FolderManifest,
+        scan: TreeScan,
+        snapshot: TreeSnapshot,
+        acknowledged: AcknowledgedEdits,
         modes: Modes,
     ) -> None:
         self._root_fd = root_fd
-        self._root_note = root_note
-        self._ground = ground
-        self._survey = survey
-        self._heard = heard
+        self._root_manifest = root_manifest
+        self._scan = scan
+        self._snapshot = snapshot
+        self._acknowledged = acknowledged
         self._modes = modes
 
-    def carried_out(
-        self, everything: Sequence[Shown], wants: Wants, resting: Mapping[int, WantedFolder]
-    ) -> Published:
+    def run(
+        self,
+        everything: Sequence[DesiredFolder],
+        files: DesiredFiles,
+        idle: Sequence[DesiredFolder],
+    ) -> PublishResult:
         """Make the tree show these folders.
 
         Args:
             everything: The folders there should be.
-            wants: Made for the places that ``places_for`` gives.
-            resting: Of people who have no faces now; see ``plan``.
+            files: Fills in their files; made for the folders that ``observed_for`` returns.
+            idle: The folders of people who have no faces now; see ``plan``.
         """
-        places = wants.places
-        home_of: dict[int, Home] = {
+        observed = files.folders
+        key_of: dict[int, FolderKey] = {
             face.face_id: one.number for one in everything for face in one.faces
         }
-        unread = self._heard.unread(scene_of(self._survey), home_of)
-        left = self._survey.gone - self._heard.gone - places.keys()
-        left |= {one.number for one in everything if _is_taken_apart(one, places, unread)}
-        wants.bring_along([one for one in everything if one.number not in left], unread)
-        wanted = {
-            one.number: wants.folder(one, unread) for one in everything if one.number not in left
+        pending = self._acknowledged.find_pending(self._snapshot, key_of)
+        # Folders with edits that no review has read yet stay as they are.
+        skipped = self._snapshot.missing - self._acknowledged.missing_folders - observed.keys()
+        skipped |= {one.number for one in everything if _is_dismantled(one, observed, pending)}
+        active = [one for one in everything if one.number not in skipped]
+        files.move_changed(active, pending)
+        desired = {one.number: files.fill(one, pending) for one in active}
+        executor = PlanExecutor(
+            self._root_fd, observed, self._modes, lambda step: _content(step, files)
+        )
+        self._publish_readme(executor)
+        states = {
+            number: self._with_review(folder, pending)
+            for number, folder in observed.items()
+            if number not in skipped
         }
-        carrier = Carrier(self._root_fd, places, self._modes, lambda step: _data(step, wants))
-        self._publish_readme(carrier)
-        seen = {n: self._seen(place, unread) for n, place in places.items() if n not in left}
-        taken = {one.location: one.names for one in self._ground.folders}
-        steps = plan(wanted, seen, taken, resting)
-        kept = wanted.keys() | left
-        if places.keys() - kept:
-            # First, so that an end in between does not look as if a human had removed them.
-            self._remember(kept, self._lying(), carrier)
-        left_lying = self._left_lying(places, steps)
-        changed = wants.changed | (_update_strays(places, self._heard, left_lying) - left)
-        changed |= {number for number in wanted if number in places and _settle(places[number])}
-        _carry_out(steps, carrier)
-        for number in sorted(changed - carrier.saved):
-            if number in carrier.inodes:
-                carrier.save_note(number)
-        lying = dict(_by_inode(locations(self._root_fd))) if steps else self._lying()
-        self._remember(kept, lying, carrier)
-        return _published(wanted, lying, carrier)
+        taken = {folder.location: folder.names for folder in self._scan.folders}
+        steps = plan(desired.values(), states, self._owners_in, taken, idle)
+        kept = desired.keys() | skipped
+        if observed.keys() - kept:
+            # First, so that an interruption does not look as if a person had removed them.
+            self._save_index(kept, self._scanned_locations(), executor)
+        unlisted = self._find_unlisted(observed, steps)
+        changed = files.changed | (_update_copies(observed, self._acknowledged, unlisted) - skipped)
+        changed |= {one for one in desired if one in observed and _adopt_manifest(observed[one])}
+        _carry_out(steps, executor)
+        for number in sorted(changed - executor.saved):
+            if number in executor.inodes:
+                executor.save_manifest(number)
+        locations = (
+            dict(_by_inode(iter_locations(self._root_fd))) if steps else self._scanned_locations()
+        )
+        self._save_index(kept, locations, executor)
+        return _summarise(desired, locations, executor)
 
-    def _seen(self, place: FolderLocation, unread: Collection[int]) -> SeenFolder:
-        """A place as the plan wants it, without what is left to the next reading."""
-        is_heard = (place.number, place.location) in self._heard.moved
-        seen = as_seen(place, self._root_fd, is_heard=is_heard)
-        waiting = {name for name, face_id in place.portraits.items() if face_id in unread}
-        if not waiting:
-            return seen
-        waiting |= {name.rpartition(".")[0] + ".txt" for name in waiting}
-        published = {name: one for name, one in seen.published.items() if name not in waiting}
-        return replace(seen, published=published, removable=False)
+    def _with_review(self, folder: FolderState, pending: Collection[int]) -> FolderState:
+        """Return a folder with what the plan has to know about reviews."""
+        names = {name for name, face_id in folder.portraits.items() if face_id in pending}
+        return replace(
+            folder,
+            is_move_reviewed=(folder.number, folder.location) in self._acknowledged.moved,
+            pending=frozenset(names | {name.rpartition(".")[0] + ".txt" for name in names}),
+        )
 
-    def _left_lying(
-        self, places: Mapping[int, FolderLocation], steps: Sequence[Step]
-    ) -> set[tuple[int, Lying]]:
-        """The portraits that a folder is to forget, and that stay because a human made them."""
-        left = set()
+    def _owners_in(self, folder: FolderState) -> FileOwners:
+        def owner_of(name: str) -> Owner:
+            entry = folder.manifest.files.get(name)
+            if entry is None:
+                return Owner.THEIRS
+            with reopen_folder(folder, self._root_fd) as fd:
+                is_ours = is_unchanged(fd, name, entry.written)
+            return Owner.OURS if is_ours else Owner.THEIRS
+
+        return FileOwners(folder.names, owner_of)
+
+    def _find_unlisted(
+        self, observed: Mapping[int, FolderState], steps: Sequence[Step]
+    ) -> set[tuple[int, PortraitFile]]:
+        """Return the portraits that are to be unlisted, and stay because a person changed them."""
+        found = set()
         for step in steps:
-            if isinstance(step, Forget) and step.target in places[step.folder].names:
-                with reopened(places[step.folder], self._root_fd) as fd:
-                    face_id = face_in(fd, step.target, self._root_note.store)
+            if isinstance(step, UnlistFile) and step.target in observed[step.folder].names:
+                with reopen_folder(observed[step.folder], self._root_fd) as fd:
+                    face_id = read_face(fd, step.target, self._root_manifest.store)
                 if face_id is not None:
-                    left.add((step.folder, Lying(face_id, step.target)))
-        return left
+                    found.add((step.folder, PortraitFile(face_id, step.target)))
+        return found
 
-    def _lying(self) -> dict[int, str]:
-        """Where each folder lay when the publish began, by inode."""
-        return {folder.inode: folder.location for folder in self._ground.folders[1:]}
+    def _scanned_locations(self) -> dict[int, str]:
+        """Return where each folder was when the publish began, by inode."""
+        return {folder.inode: folder.location for folder in self._scan.folders[1:]}
 
-    def _publish_readme(self, carrier: Carrier) -> None:
-        note = self._root_note
-        wanted = {README_NAME: digest(README_TEXT.encode())}
-        published = {name: record.identity for name, record in note.files.items()}
-        present = carrier.listing(self._root_fd, note, names_in(self._root_fd))
-        steps = plan_files(_ROOT, wanted, published, present)
+    def _publish_readme(self, executor: PlanExecutor) -> None:
+        manifest = self._root_manifest
+        desired = {README_NAME: digest(README_TEXT.encode())}
+        published = {name: entry.identity for name, entry in manifest.files.items()}
+        present = executor.owners(self._root_fd, manifest, list_names(self._root_fd))
+        steps = plan_files(_ROOT, desired, published, present)
         if steps:
-            carrier.change(self._root_fd, ROOT_NOTE, note, steps)
+            executor.change_files(self._root_fd, ROOT_MANIFEST, manifest, steps)
 
-    def _remember(
-        self, numbers: Collection[int], lying: Mapping[int, str], carrier: Carrier
+    def _save_index(
+        self, numbers: Collection[int], locations: Mapping[int, str], executor: PlanExecutor
     ) -> None:
-        """Note which folders there are, and where."""
-        homes = {
-            number: (lying[inode], inode)
-            for number, inode in carrier.inodes.items()
-            if number in numbers and inode in lying
+        """Record in the root which folders there are, and where."""
+        index = {
+            number: (locations[inode], inode)
+            for number, inode in executor.inodes.items()
+            if number in numbers and inode in locations
         }
-        # What is gone and was not read yet is still to be missed.
-        for number in self._survey.gone - self._heard.gone - homes.keys():
-            homes[number] = self._root_note.homes[number]
-        if homes != self._root_note.homes:
-            self._root_note.homes = homes
-            carrier.save(self._root_fd, ROOT_NOTE, self._root_note)
+        # A missing folder stays recorded until a review has read that it is missing.
+        unread = self._snapshot.missing - self._acknowledged.missing_folders
+        for number in unread - index.keys():
+            index[number] = self._root_manifest.folders[number]
+        if index != self._root_manifest.folders:
+            self._root_manifest.folders = index
+            executor.save(self._root_fd, ROOT_MANIFEST, self._root_manifest)
 
 
-def places_for(survey: Survey, everything: Sequence[Shown]) -> dict[int, FolderLocation]:
-    """Portraitd's own folders, and those people made that are a new person's.
+def observed_for(
+    snapshot: TreeSnapshot, everything: Sequence[DesiredFolder]
+) -> dict[int, FolderState]:
+    """Return portraitd's own folders, and those people made that belong to a new person.
 
-    A folder that became a person's by a word of the store, and has no note yet, has the
-    person's name and holds one of their portraits at least.
+    A folder that the store has assigned to a person, and that has no manifest yet, has the
+    person's name and holds at least one of their portraits.
     """
-    places = dict(survey.places)
+    observed = dict(snapshot.owned)
     for one in everything:
-        if one.number <= 0 or one.number in places or one.number in survey.gone:
+        if one.number <= 0 or one.number in observed or one.number in snapshot.missing:
             continue
         faces = {face.face_id for face in one.faces}
-        for folder in survey.nobodys:
+        for folder in snapshot.unowned:
             is_named = folder.location and is_numbered(safe_name(folder.name), one.label)
             if is_named and faces & set(folder.pictures.values()):
-                places[one.number] = placed(one.number, folder)
-                places[one.number].note.label = one.label
+                observed[one.number] = claim_folder(one.number, folder)
+                observed[one.number].manifest.label = one.label
                 break
-    return places
+    return observed
 
 
-def is_nearly_emptied(survey: Survey, everything: Sequence[Shown], least: int) -> bool:
-    """Whether four of five people in the tree would lose their folder, and ``least`` portraits."""
-    people = {number: place for number, place in survey.places.items() if number > 0}
-    left = sum(one.number in people for one in everything)
-    portraits = sum(len(place.portraits) for place in people.values())
-    return portraits >= least and left * 5 < len(people)
-
-
-def _is_taken_apart(
-    one: Shown, places: Mapping[int, FolderLocation], unread: Collection[int]
+def is_nearly_emptied(
+    snapshot: TreeSnapshot, everything: Sequence[DesiredFolder], min_portraits: int
 ) -> bool:
-    """Whether people moved portraits out of a folder, and its note with them or away."""
-    place = places.get(one.number)
-    is_noted = place is None or place.has_note
-    return not is_noted and any(face.face_id in unread for face in one.faces)
+    """Return whether more than four of five people in the tree would lose their folder.
+
+    Args:
+        min_portraits: Smaller trees may be emptied.
+    """
+    people = {number: folder for number, folder in snapshot.owned.items() if number > 0}
+    kept = sum(one.number in people for one in everything)
+    portraits = sum(len(folder.portraits) for folder in people.values())
+    return portraits >= min_portraits and kept * 5 < len(people)
 
 
-def _published(
-    wanted: Mapping[int, WantedFolder], lying: Mapping[int, str], carrier: Carrier
-) -> Published:
+def _is_dismantled(
+    one: DesiredFolder, observed: Mapping[int, FolderState], pending: Collection[int]
+) -> bool:
+    """Return whether people moved portraits out of a folder that also lost its manifest."""
+    folder = observed.get(one.number)
+    is_intact = folder is None or folder.has_manifest
+    return not is_intact and any(face.face_id in pending for face in one.faces)
+
+
+def _summarise(
+    desired: Mapping[int, DesiredFolder], locations: Mapping[int, str], executor: PlanExecutor
+) -> PublishResult:
     paths = {
-        number: lying[carrier.inodes[number]]
-        for number in wanted
-        if carrier.inodes.get(number) in lying
+        number: locations[executor.inodes[number]]
+        for number in desired
+        if executor.inodes.get(number) in locations
     }
     portraits = {}
     for number, path in paths.items():
-        faces = {face_of(identity) for identity in wanted[number].files.values()} - {None}
-        for name, record in carrier.notes[number].files.items():
-            face_id = face_of(record.identity)
+        faces = {face_of(identity) for identity in desired[number].files.values()} - {None}
+        for name, entry in executor.manifests[number].files.items():
+            face_id = face_of(entry.identity)
             if face_id is not None and face_id in faces:
                 portraits[face_id] = f"{path}/{name}"
-    return Published(
-        written=carrier.written,
-        removed=carrier.removed,
-        unchanged=1 + sum(len(folder.files) for folder in wanted.values()) - carrier.written,
+    return PublishResult(
+        written=executor.written,
+        removed=executor.removed,
+        unchanged=1 + sum(len(folder.files) for folder in desired.values()) - executor.written,
         portraits=portraits,
         folders={number: path for number, path in paths.items() if number > 0},
     )
 
 
-def _update_strays(
-    places: Mapping[int, FolderLocation],
-    heard: AcknowledgedEdits,
-    left: Collection[tuple[int, Lying]],
+def _update_copies(
+    observed: Mapping[int, FolderState],
+    acknowledged: AcknowledgedEdits,
+    unlisted: Collection[tuple[int, PortraitFile]],
 ) -> set[int]:
-    """Note which portraits lie in a folder beside its own; returns where that is news.
+    """Record which pictures in a folder mean nothing; return the folders where that changed.
 
-    One that no reading has seen yet may be meant to be there.
+    A picture that no review has read yet may be there on purpose.
 
     Args:
-        left: Those that were its own until now.
+        unlisted: Portraits that are about to be unlisted, by folder.
     """
     changed = set()
-    for number, place in places.items():
-        strays = {
+    for number, folder in observed.items():
+        manifest = folder.manifest
+        copies = {
             name: face_id
-            for name, face_id in place.pictures.items()
-            if name not in place.note.files
+            for name, face_id in folder.pictures.items()
+            if name not in manifest.files
             and (
-                (place.location, Lying(face_id, name)) in heard.arrived or name in place.note.strays
+                (folder.location, PortraitFile(face_id, name)) in acknowledged.unlisted
+                or name in manifest.copies
             )
         }
-        strays |= {one.name: one.face for at, one in left if at == number}
-        if strays != place.note.strays:
-            place.note.strays = strays
+        copies |= {one.name: one.face for at, one in unlisted if at == number}
+        if copies != manifest.copies:
+            manifest.copies = copies
             changed.add(number)
     return changed
 
 
-def _settle(place: FolderLocation) -> bool:
-    """Make the note that of this folder; whether it was not. So it is for one from a backup."""
-    is_settled = place.has_note and place.note.inode == place.inode
-    place.note.inode = place.inode
-    return not is_settled
+def _adopt_manifest(folder: FolderState) -> bool:
+    """Bind the manifest to this folder, also one from a backup; return whether it was not."""
+    is_bound = folder.has_manifest and folder.manifest.inode == folder.inode
+    folder.manifest.inode = folder.inode
+    return not is_bound
 
 
 def _by_inode(found: Iterable[tuple[str, int]]) -> Iterator[tuple[int, str]]:
@@ -277,15 +310,15 @@ def _by_inode(found: Iterable[tuple[str, int]]) -> Iterator[tuple[int, str]]:
         yield inode, location
 
 
-def _carry_out(steps: Sequence[Step], carrier: Carrier) -> None:
-    """Carry out steps folder by folder; one that may not be written does not stop the others."""
+def _carry_out(steps: Sequence[Step], executor: PlanExecutor) -> None:
+    """Carry out steps folder by folder; a folder that may not be written does not stop others."""
     denied: PermissionError | None = None
     for (number, removes), group in groupby(steps, key=_folder_and_removal):
         if denied and removes:
-            # What could not be written elsewhere may still be here: keep it in sight.
+            # What could not be written elsewhere may still be here: keep it visible.
             continue
         try:
-            carrier.carry_out(number, list(group))
+            executor.carry_out(number, list(group))
         except PermissionError as error:
             denied = denied or error
     if denied:
@@ -293,8 +326,8 @@ def _carry_out(steps: Sequence[Step], carrier: Carrier) -> None:
 
 
 def _folder_and_removal(step: Step) -> tuple[int, bool]:
-    return step.folder, isinstance(step, Remove | RemoveFolder | Release)
+    return step.folder, isinstance(step, RemoveFile | RemoveFolder | ReleaseFolder)
 
 
-def _data(step: Write, wants: Wants) -> bytes:
-    return README_TEXT.encode() if step.folder == _ROOT else wants.data(step)
+def _content(step: WriteFile, files: DesiredFiles) -> bytes:
+    return README_TEXT.encode() if step.folder == _ROOT else files.data(step)

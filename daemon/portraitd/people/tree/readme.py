@@ -1,47 +1,47 @@
-"""What README.txt in the root of the tree says to the people who review there."""
+"""The README.txt in the root of the tree, for the people who review there."""
 
 README_NAME = "README.txt"
 
 README_TEXT = """\
 PORTRAITS, ONE FOLDER PER PERSON
 
-portraitd found these faces in the videos and photos of its inbox and keeps this
-folder up to date while you look at it.
+portraitd found these faces in the videos and photos of its inbox. It keeps this
+folder up to date while you browse and edit it.
 
-  person-0001 ...   One person each. Give the folder the person's name if you know
-                    it: portraitd finds it again under any name.
-  000123.jpg        A portrait. The number is the face's and never changes.
+  person-0001 ...   One person each. If you know who it is, rename the folder to the
+                    person's name: portraitd recognises it under any name.
+  000123.jpg        A portrait. The number identifies the face and never changes.
   000123.txt        Where the face is in that portrait, for training: class, then
-                    the box's centre, width and height as shares of the picture.
-  montage.jpg       The person at one glance.
-  _unsorted         Faces that could not be told to be anybody's yet.
-  index.html        Open it in a browser: everybody at one glance, search, where
-                    each is seen, and what deserves a second look. No server needed.
+                    centre x, centre y, width and height as fractions of the picture.
+  montage.jpg       An overview of the person's portraits.
+  _unsorted         Faces that could not be assigned to a person yet.
+  index.html        Open it in a browser: overview, search, where each person
+                    appears, and what to check. No server needed.
   STATUS.html       What is being processed, how long it takes, what failed and why.
-  gallery           What these pages need; and appearances.csv, for editors.
+  gallery           Files of these pages, and appearances.csv for video editors.
 
-WHAT YOU MAY DO HERE
+WHAT YOU CAN DO HERE
 
   Rename a folder                             names the person
-  Rename it to a name that exists, or drop
-    one folder into another                   these two are one person
-  Move a portrait into another folder         that face is that person
-  Move a portrait to _unsorted                that face is not this person
-  Move portraits into a new folder            a new person
+  Rename it to a name that exists, or move
+    one folder into another                   merges the two people
+  Move a portrait into another folder         assigns that face to that person
+  Move a portrait to _unsorted                says that it is not this person
+  Move portraits into a new folder            makes a new person
   Delete a portrait                           never show this face again
-  Move a folder or portrait to _ignored       keep it out of sight; moving it back
-                                              undoes that
+  Move a folder or portrait to _ignored       hides it; moving it back undoes that
   Delete a folder                             the same as moving it to _ignored
-  Copy a portrait or a folder                 nothing, as long as the original stays
-  Put people's folders into one of yours      nothing; they are found there
+  Copy a portrait or a folder                 has no effect while the original is there
+  Move people's folders into one of yours     has no effect; they are found there
 
-Portraits know which face they are: you may rename them, and put one back that you
-kept elsewhere. If much vanishes at once, nothing is decided until somebody confirms.
+Every portrait contains its number: you can rename portraits, and put back one that
+you kept elsewhere. If many portraits disappear at once, portraitd changes nothing
+until the operator confirms that they were deleted.
 
-Your own files are never touched. A portrait you changed is never overwritten: if
-portraitd has a newer one, it puts it beside yours as "000123 (portraitd).jpg".
-What file managers leave behind (Thumbs.db, .DS_Store) goes with an empty folder.
+Your own files are never touched. A portrait that you changed is never overwritten:
+a newer one is put beside it as "000123 (portraitd).jpg". Files that file managers
+create (Thumbs.db, .DS_Store) are removed together with an empty folder.
 
-Please leave the hidden files .portraitd-root and .person.json where they are:
-portraitd knows its folders by them.
+Please leave the hidden files .portraitd-root and .person.json in place: portraitd
+recognises its folders by them.
 """

@@ -1,9 +1,9 @@
-"""Removing what shows forgotten faces from the folders that people look at, whoever put it there.
+"""Remove everything that shows erased faces from the people tree, also what people put there.
 
-A portrait is known by what it says of itself (XMP) and by its last bytes, under any name and in
-any place below the root: a copy that somebody made goes too. What was made of several portraits
-(montages) goes where a forgotten face may be in it, and so do pages and tables that say who was
-seen when; the next publish makes them anew.
+A portrait is recognised by its mark (XMP) and by its last bytes, under any name and in any place
+below the root, so copies that people made are removed as well. A montage that may show an erased
+face is removed, and so are pages and tables that say who appears when; the next publish makes
+them again.
 """
 
 from __future__ import annotations
@@ -23,44 +23,45 @@ from portraitd.model.fingerprints import ENDING_BYTES, hash_ending
 from portraitd.model.ignored_names import is_clutter
 from portraitd.people.tree.folder_fs import (
     OWN_PREFIX,
-    identity,
-    opened,
-    opened_root,
+    inode_of,
+    open_folder,
+    open_regular,
+    open_root,
     read_regular,
-    reading,
-    write_whole,
+    replace_file,
 )
 from portraitd.people.tree.manifest import (
-    NOTES,
-    PERSON_NOTE,
-    ROOT_NOTE,
+    MANIFEST_NAMES,
+    PERSON_MANIFEST,
+    ROOT_MANIFEST,
     FolderManifest,
     face_of,
-    read_note,
+    read_manifest,
 )
 
 PICTURES = (".jpg", ".jpeg", ".jpe", ".png", ".webp")
 
 GALLERY = ("gallery", "gallery/data", "gallery/appearances")
-"""Where the pages lie that say who was seen where."""
+"""Folders with pages and tables that say who appears where."""
 
-GALLERY_NOTE = f"{OWN_PREFIX}gallery"
+GALLERY_MANIFEST = f"{OWN_PREFIX}gallery"
 
-_TELLING = (".js", ".csv")
+_DATA_FILES = (".js", ".csv")
 
 _ERASED = "erased"
-"""What a note says of a file that is about to go: a look in between takes it for nobody's word."""
+"""Identity in a manifest of a file that is about to be removed. A review does not read the missing
+file as an edit."""
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class ErasureTarget(NamedTuple):
-    """What an erasing looks for.
+    """What to erase.
 
     Attributes:
-        face_ids: What was published for them goes even if somebody changed it.
-        endings: What their portraits are known by; see ``hash_ending``.
-        is_forgotten: Whether a picture is of a forgotten face, by what it says of itself.
+        face_ids: Faces whose published files are removed even if a person changed them.
+        endings: Hashes that identify their portraits; see ``hash_ending``.
+        is_forgotten: Returns whether a picture with this mark shows an erased face.
     """
 
     face_ids: Collection[int]
@@ -70,35 +71,35 @@ class ErasureTarget(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """What an erasing came to.
+    """What was erased.
 
     Attributes:
-        removed: Files removed.
-        left: Pictures beside them that people put there and that were left, by path.
+        removed: Number of files removed.
+        left: Paths of the pictures that people put beside them, which were not removed.
     """
 
     removed: int
     left: tuple[str, ...]
 
 
-def erase_portraits(root: Path, wanted: ErasureTarget) -> Erased:
+def erase_portraits(root: Path, target: ErasureTarget) -> Erased:
     """Remove every file below a people tree that shows one of these faces.
 
     Raises:
-        PublishError: The tree is away, or something in it cannot be removed.
+        PublishError: The tree cannot be read, or a file in it cannot be removed.
     """
     removed, left, emptied = 0, [], {}
     try:
-        with opened_root(root) as root_fd:
+        with open_root(root) as root_fd:
             for location, fd, names in _walk(root_fd):
                 if location in GALLERY:
                     removed += _erase_pages(fd, names)
-                here = _erase_in(fd, names, wanted)
+                here = _erase_in(fd, names, target)
                 removed += len(here)
                 if here:
                     left += [f"{location}/{name}" for name in _foreign(fd)]
                 if _is_emptied(fd):
-                    emptied[location] = identity(fd)
+                    emptied[location] = inode_of(fd)
             _remove_folders(root_fd, emptied)
     except OSError as error:
         where = root / error.filename if isinstance(error.filename, str) else root
@@ -107,21 +108,21 @@ def erase_portraits(root: Path, wanted: ErasureTarget) -> Erased:
 
 
 def _walk(root_fd: int) -> Iterator[tuple[str, int, list[str]]]:
-    """Every folder below the root: where it lies, its descriptor while it is the turn, names."""
+    """Yield location, descriptor and names of every folder below the root."""
     waiting: list[tuple[str, ...]] = [()]
     while waiting:
         parts = waiting.pop()
         try:
             fd = open_below(root_fd, parts)
         except (FileNotFoundError, NotADirectoryError):
-            # It was moved just now, and is met where it went.
+            # It was moved just now, and is met in its new place.
             continue
         try:
             names = sorted(os.listdir(fd))
             waiting += [(*parts, name) for name in names if _is_folder(fd, name)]
             yield "/".join(parts) or ".", fd, names
         except (FileNotFoundError, NotADirectoryError):
-            # Moved away just now; where it went, it is met.
+            # It was moved just now, and is met in its new place.
             continue
         finally:
             os.close(fd)
@@ -135,104 +136,107 @@ def _is_folder(fd: int, name: str) -> bool:
 
 
 def _erase_pages(fd: int, names: Collection[str]) -> int:
-    """Remove scripts and tables of the gallery; it writes them anew where they are missing."""
-    note = read_note(read_regular(fd, GALLERY_NOTE))
-    ours = [name for name in (note.files if note else ()) if name.endswith(_TELLING)]
+    """Remove data and tables of the gallery, which writes missing ones again."""
+    manifest = read_manifest(read_regular(fd, GALLERY_MANIFEST))
+    ours = [name for name in (manifest.files if manifest else ()) if name.endswith(_DATA_FILES)]
     present = [name for name in ours if name in names]
     for name in present:
         os.unlink(name, dir_fd=fd)
     return len(present)
 
 
-def _erase_in(fd: int, names: Collection[str], wanted: ErasureTarget) -> list[str]:
-    """Erase in one folder; its note forgets what went."""
-    note = read_note(read_regular(fd, PERSON_NOTE))
-    published = {name: record.identity for name, record in note.files.items()} if note else {}
-    gone = [
+def _erase_in(fd: int, names: Collection[str], target: ErasureTarget) -> list[str]:
+    """Erase in one folder, and update its manifest; return the names of the removed files."""
+    manifest = read_manifest(read_regular(fd, PERSON_MANIFEST))
+    files = manifest.files if manifest else {}
+    published = {name: entry.identity for name, entry in files.items()}
+    erased = [
         name
         for name in names
-        if name not in NOTES
+        if name not in MANIFEST_NAMES
         and not _is_folder(fd, name)
         and (
-            _is_published_for(published.get(name, ""), wanted)
+            _is_published_for(published.get(name, ""), target)
             or name.startswith(f"{OWN_PREFIX}new-")
-            or _shows(fd, name, wanted)
+            or _shows(fd, name, target)
         )
     ]
-    if not gone:
+    if not erased:
         return []
-    # The annotation belongs to its portrait, the montage may show it, and so may the small
-    # pictures that file managers keep.
-    gone += [f"{Path(name).stem}.txt" for name in gone if f"{Path(name).stem}.txt" in published]
-    gone += [name for name, identity in published.items() if identity.startswith("montage ")]
-    gone += [name for name in names if is_clutter(name) and not _is_folder(fd, name)]
-    present = [name for name in dict.fromkeys(gone) if name in names]
-    if note is None:
+    # Also the annotation of each portrait, and what may show it: the montage and the thumbnails
+    # that file managers keep.
+    erased += [f"{Path(name).stem}.txt" for name in erased if f"{Path(name).stem}.txt" in published]
+    erased += [name for name, identity in published.items() if identity.startswith("montage ")]
+    erased += [name for name in names if is_clutter(name) and not _is_folder(fd, name)]
+    present = [name for name in dict.fromkeys(erased) if name in names]
+    if manifest is None:
         _unlink(fd, present)
         return present
-    # A note never lists what is not there: that would look as if a human had removed it. Nor is
-    # it silent before they are gone: it may be all that tells whose a changed file was.
-    listed = {name: record for name, record in note.files.items() if name in gone}
-    for name, record in listed.items():
-        face = face_of(record.identity)
+    # The manifest must not list a missing file: that would read as a deletion. Nor may it drop one
+    # that is still there: for a changed file, it may be all that says whose portrait it was.
+    listed = {name: entry for name, entry in manifest.files.items() if name in erased}
+    for name, entry in listed.items():
+        face = face_of(entry.identity)
         if face is not None:
-            note.files[name] = replace(record, identity=f"{_ERASED} {face}")
-    note.strays = {name: face for name, face in note.strays.items() if name not in gone}
-    _save(fd, note)
+            manifest.files[name] = replace(entry, identity=f"{_ERASED} {face}")
+    manifest.copies = {name: face for name, face in manifest.copies.items() if name not in erased}
+    _save(fd, manifest)
     _unlink(fd, present)
-    note.files = {name: record for name, record in note.files.items() if name not in gone}
-    _save(fd, note)
+    manifest.files = {name: entry for name, entry in manifest.files.items() if name not in erased}
+    _save(fd, manifest)
     os.fsync(fd)
     return present
 
 
 def _is_emptied(fd: int) -> bool:
-    """Whether a person's folder lists nothing and holds nothing, a human's neither."""
-    note = read_note(read_regular(fd, PERSON_NOTE))
-    if note is None or note.person is None or note.files:
+    """Return whether a person's folder has no files left, listed or not."""
+    manifest = read_manifest(read_regular(fd, PERSON_MANIFEST))
+    if manifest is None or manifest.person is None or manifest.files:
         return False
-    return all(name in NOTES or is_clutter(name) for name in os.listdir(fd))
+    return all(name in MANIFEST_NAMES or is_clutter(name) for name in os.listdir(fd))
 
 
 def _remove_folders(root_fd: int, emptied: Mapping[str, int]) -> None:
-    """Remove folders that nothing is left in: they may be called what somebody was called."""
-    note = read_note(read_regular(root_fd, ROOT_NOTE))
-    if not emptied or note is None:
+    """Remove empty folders: their names may be those of erased people."""
+    manifest = read_manifest(read_regular(root_fd, ROOT_MANIFEST))
+    if not emptied or manifest is None:
         return
-    # First: a folder that is missed looks as if a human had taken it away.
+    # First: a missing folder that is still recorded would read as a deletion.
     inodes = set(emptied.values())
-    note.homes = {
+    manifest.folders = {
         number: (at, inode)
-        for number, (at, inode) in note.homes.items()
+        for number, (at, inode) in manifest.folders.items()
         if inode not in inodes and at not in emptied
     }
-    _save(root_fd, note, ROOT_NOTE)
+    _save(root_fd, manifest, ROOT_MANIFEST)
     for location in emptied:
-        with opened(location, root_fd) as fd:
-            _unlink(fd, [name for name in os.listdir(fd) if name in NOTES or is_clutter(name)])
+        with open_folder(location, root_fd) as fd:
+            _unlink(
+                fd, [name for name in os.listdir(fd) if name in MANIFEST_NAMES or is_clutter(name)]
+            )
         parent, _, name = location.rpartition("/")
-        with opened(parent or ".", root_fd) as fd, contextlib.suppress(OSError):
-            # Somebody may have put something in just now: then it stays, as theirs.
+        with open_folder(parent or ".", root_fd) as fd, contextlib.suppress(OSError):
+            # A person may have put something in just now: then the folder stays, as theirs.
             os.rmdir(name, dir_fd=fd)
 
 
-def _is_published_for(identity: str, wanted: ErasureTarget) -> bool:
-    """Whether a note says that a file was published for one of the faces, or was to go already."""
+def _is_published_for(identity: str, target: ErasureTarget) -> bool:
+    """Return whether a file was published for one of the faces, or its erasure was interrupted."""
     face = face_of(identity)
-    return identity.startswith(f"{_ERASED} ") or (face is not None and face in wanted.face_ids)
+    return identity.startswith(f"{_ERASED} ") or (face is not None and face in target.face_ids)
 
 
-def _shows(fd: int, name: str, wanted: ErasureTarget) -> bool:
-    """Whether a file shows one of the faces, by its own bytes."""
-    with reading(fd, name) as file:
+def _shows(fd: int, name: str, target: ErasureTarget) -> bool:
+    """Return whether the content of a file shows one of the faces."""
+    with open_regular(fd, name) as file:
         if file is None:
             return False
         file.seek(max(0, os.fstat(file.fileno()).st_size - ENDING_BYTES))
-        if hash_ending(file.read()) in wanted.endings:
+        if hash_ending(file.read()) in target.endings:
             return True
         file.seek(0)
         mark = read_mark(file)
-        return mark is not None and wanted.is_forgotten(mark)
+        return mark is not None and target.is_forgotten(mark)
 
 
 def _unlink(fd: int, names: Collection[str]) -> None:
@@ -241,15 +245,15 @@ def _unlink(fd: int, names: Collection[str]) -> None:
             os.unlink(name, dir_fd=fd)
 
 
-def _save(fd: int, note: FolderManifest, name: str = PERSON_NOTE) -> None:
+def _save(fd: int, manifest: FolderManifest, name: str = PERSON_MANIFEST) -> None:
     mode = stat.S_IMODE(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode)
-    write_whole(fd, name, note.to_bytes(), mode, lasts=True)
+    replace_file(fd, name, manifest.to_bytes(), mode, durable=True)
 
 
 def _foreign(fd: int) -> list[str]:
-    """Pictures in a folder that portraitd did not write."""
-    note = read_note(read_regular(fd, PERSON_NOTE))
-    known = note.files.keys() if note else ()
+    """Return the pictures in a folder that portraitd did not write."""
+    manifest = read_manifest(read_regular(fd, PERSON_MANIFEST))
+    known = manifest.files.keys() if manifest else ()
     return [
         name
         for name in sorted(os.listdir(fd))
