@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 NAMES_SHOWN = 10
 
+SINGULARS = {"files": "file", "videos": "video", "faces": "face", "people": "person"}
+
 _YES = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 
 
@@ -202,4 +204,8 @@ def _show(settings: Settings, names: tuple[str, ...], faces: int, kind: str) -> 
 
 
 def _listed(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count:,} {table}" for table, count in counts.items())
+    from portraitd.model.wording import counted
+
+    return ", ".join(
+        counted(count, SINGULARS.get(table, table), table) for table, count in counts.items()
+    )

@@ -1,4 +1,4 @@
-"""The commands of the ledger, with a running service and without one."""
+"""``ledger``, ``undo`` and ``accept``, with a running service and without one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import shutil
 from pathlib import Path
 
-from portraitd.service.control_files import ControlFiles, ControlRequest
 from support.daemon import Daemon, make_home, portraitd
 from support.processes import wait_until
 
@@ -32,7 +31,7 @@ def test_what_people_do_is_listed_and_undone(tmp_path: Path, two_people: Path) -
         assert "named person 1 'Ann'" in portraitd("ledger", "--home", home).stdout
 
         answer = portraitd("undo", "--home", home)
-        assert "row 1 (name) is undone\n" == answer.stdout
+        assert "Undid entry 1 (name).\n" == answer.stdout
         wait_until((home / "people" / "person-0001").is_dir, "the folder has its number again")
 
         refused = portraitd("undo", "99", "--home", home)
@@ -57,22 +56,3 @@ def test_a_home_without_a_store_has_no_ledger(tmp_path: Path) -> None:
 
         assert 74 == answer.returncode
         assert "nothing has been processed in this home yet" in answer.stderr
-
-
-def test_requests_are_answered_in_their_order(tmp_path: Path) -> None:
-    """An invalid request is removed; an answer is read once."""
-    requests = ControlFiles(tmp_path / "requests")
-    first = requests.leave(ControlRequest("undo", 3))
-    second = requests.leave(ControlRequest("accept"))
-    (tmp_path / "requests" / "0.request").write_text("nonsense")
-    assert {
-        first: ControlRequest("undo", 3),
-        second: ControlRequest("accept"),
-    } == requests.waiting()
-
-    requests.answer(first, "no", granted=False)
-
-    assert [second] == list(requests.waiting())
-    assert requests.answer_to(second) is None
-    assert ("no", False) == requests.answer_to(first)
-    assert requests.answer_to(first) is None
