@@ -106,9 +106,9 @@ def test_a_restored_store_is_the_one_that_was_copied(two: Two) -> None:
     done = restore(two.state, two.copy, 86_400.0)
 
     assert 2 == faces_in(two.state / FILE_NAME)
-    assert done.aside == two.state / f"{FILE_NAME}.old-19700102T000000Z"
-    assert 3 == faces_in(done.aside)
-    assert {FILE_NAME, done.aside.name, "backups.jsonl"} == {p.name for p in two.state.iterdir()}
+    assert done.previous == two.state / f"{FILE_NAME}.old-19700102T000000Z"
+    assert 3 == faces_in(done.previous)
+    assert {FILE_NAME, done.previous.name, "backups.jsonl"} == {p.name for p in two.state.iterdir()}
     assert 0o600 == stat.S_IMODE((two.state / FILE_NAME).stat().st_mode)
 
 
@@ -117,7 +117,7 @@ def test_a_copy_can_be_restored_into_an_empty_state(two: Two, tmp_path: Path) ->
     back_up(two.state, two.copy, 5.0)
     (tmp_path / "new").mkdir()
 
-    assert restore(tmp_path / "new", two.copy, 6.0).aside is None
+    assert restore(tmp_path / "new", two.copy, 6.0).previous is None
     assert 2 == faces_in(tmp_path / "new" / FILE_NAME)
 
 
@@ -157,8 +157,8 @@ def test_a_damaged_store_can_be_replaced_by_a_copy(two: Two) -> None:
     done = restore(two.state, two.copy, 6.0)
 
     assert 2 == faces_in(path)
-    assert done.aside
-    assert b"damaged" * 1000 == done.aside.read_bytes()
+    assert done.previous
+    assert b"damaged" * 1000 == done.previous.read_bytes()
 
 
 def test_what_was_forgotten_since_is_forgotten_in_the_copy(two: Two) -> None:
@@ -174,7 +174,7 @@ def test_what_was_forgotten_since_is_forgotten_in_the_copy(two: Two) -> None:
 
     with closing(sqlite3.connect(two.state / FILE_NAME)) as db:
         left = {row[0] for row in db.execute("select id from faces")}
-    assert 2 == done.forgotten
+    assert 2 == done.erased
     assert {2, extra[1]} == left
     assert first not in left
 

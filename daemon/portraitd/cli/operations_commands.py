@@ -56,10 +56,10 @@ def restore(settings: Settings, file: Path) -> None:
     with StoreLock(settings.state_dir):
         done = restore_database(settings.state_dir, file, time.time())
     click.echo(f"restored; {_listed(done.counts)}")
-    if done.aside:
-        click.echo(f"previous database: {done.aside}")
-    if done.forgotten:
-        faces = counted(done.forgotten, "face")
+    if done.previous:
+        click.echo(f"previous database: {done.previous}")
+    if done.erased:
+        faces = counted(done.erased, "face")
         click.echo(f"{faces} erased since the backup were erased from it again")
     click.echo("Start `portraitd run`: it regroups all faces and updates people/.")
 

@@ -1,4 +1,4 @@
-"""Copies of the store that can be trusted, and going back to one."""
+"""Backups of the database: make, check and restore them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from portraitd.store.erasure.eraser import Eraser
 from portraitd.store.erasure.tombstones import Tombstones
 
 LIST_NAME = "backups.jsonl"
-"""Where copies were made, one line each; a forgetting names those that still hold it."""
+"""List of all backups, one line each; an erasure tells which of them still hold the data."""
 
 COUNTED = ("files", "videos", "faces", "people")
 
@@ -30,10 +30,10 @@ PAGES_AT_ONCE = 4096
 
 @dataclass(frozen=True, slots=True)
 class BackupFile:
-    """A copy of the store that was looked through.
+    """A backup that was checked.
 
     Attributes:
-        path: Where it lies.
+        path: The file.
         size: In bytes.
         counts: Rows by table.
     """
@@ -45,32 +45,33 @@ class BackupFile:
 
 @dataclass(frozen=True, slots=True)
 class RestoreResult:
-    """What going back came to.
+    """What a restore did.
 
     Attributes:
-        counts: Rows by table in the store that is in force now.
-        aside: Where the store lies that was in force before; None if there was none.
-        forgotten: Faces in the copy that had been forgotten since, and were again.
+        counts: Rows by table in the restored database.
+        previous: Where the previous database is now; None if there was none.
+        erased: Faces in the backup that had been erased since, and were erased again.
     """
 
     counts: dict[str, int]
-    aside: Path | None
-    forgotten: int
+    previous: Path | None
+    erased: int
 
 
 def back_up(state_dir: Path, target: Path, now_s: float) -> BackupFile:
-    """Copy the store as it is at one moment, also while a service writes to it.
+    """Copy the database as it is at one moment, also while a service writes to it.
 
-    The copy is made beside, checked and renamed: it is sound, or the old one stays.
+    The copy gets a temporary name, is checked, and renamed: if anything fails, an existing backup
+    stays.
 
     Args:
-        state_dir: The state of a home.
-        target: A file; one that is there is replaced if it is a store.
-        now_s: When, for the list.
+        state_dir: The state folder of a home.
+        target: The backup file; an existing one is replaced if it is a backup.
+        now_s: When, for the list of backups.
 
     Raises:
-        ConfigError: The target is a folder, or something that is no copy of a store.
-        StoreError: The store cannot be read, or the target not be written.
+        ConfigError: The target is a folder, or a file that is not a backup.
+        StoreError: The database cannot be read, or the target cannot be written.
     """
     source = state_dir / FILE_NAME
     if not source.is_file():
@@ -80,7 +81,7 @@ def back_up(state_dir: Path, target: Path, now_s: float) -> BackupFile:
         with replacing(target, durable=True) as unfinished:
             with _reading(source) as original, closing(sqlite3.connect(unfinished)) as copy:
                 original.backup(copy, pages=PAGES_AT_ONCE, sleep=0.01)
-                # One file, whole by itself: its journal would be left behind.
+                # A backup is one file: it must need no journal beside it.
                 copy.execute("pragma journal_mode = delete")
             done = inspect(unfinished)
         with open(state_dir / LIST_NAME, "a", encoding="utf-8", opener=private) as file:
@@ -93,16 +94,16 @@ def back_up(state_dir: Path, target: Path, now_s: float) -> BackupFile:
 
 
 def inspect(path: Path) -> BackupFile:
-    """Look through a copy of a store.
+    """Check a backup.
 
     Raises:
-        StoreError: It is no store, is damaged, or was written by a newer portraitd.
+        StoreError: It is not a database of portraitd, is damaged, or is from a newer version.
     """
     try:
         size = path.stat().st_size
         with _reading(path) as copy:
             if _pragma(copy, "application_id") != APPLICATION_ID:
-                raise StoreError(f"{path}: not a store of portraitd")
+                raise StoreError(f"{path}: not a database of portraitd")
             schema = _pragma(copy, "user_version")
             if schema > newest_schema():
                 raise StoreError(
@@ -112,21 +113,25 @@ def inspect(path: Path) -> BackupFile:
             found = [str(row[0]) for row in copy.execute("pragma integrity_check(5)")]
             broken = copy.execute("pragma foreign_key_check").fetchall()
             if found != ["ok"] or broken:
-                reason = "; ".join(found) if found != ["ok"] else f"{len(broken)} rows lost theirs"
-                raise StoreError(f"{path}: damaged ({reason}); take an older copy")
+                reason = (
+                    "; ".join(found)
+                    if found != ["ok"]
+                    else f"{len(broken)} rows refer to missing ones"
+                )
+                raise StoreError(f"{path}: damaged ({reason}); use an older backup")
             return BackupFile(path, size, {table: _count(copy, table) for table in COUNTED})
     except (OSError, sqlite3.DatabaseError) as error:
         raise StoreError(f"{path}: {error}") from error
 
 
 def restore(state_dir: Path, source: Path, now_s: float) -> RestoreResult:
-    """Put a copy in force. The caller holds the store's lock.
+    """Restore a backup. The caller holds the ``StoreLock``.
 
-    What is in force now is put aside, not removed. What was forgotten since the copy was made is
-    forgotten in it as well. Copies of embeddings are dropped: the next grouping makes them anew.
+    The previous database is renamed, not removed. What was erased since the backup was made is
+    erased again. Derived files are removed: the next grouping makes new ones.
 
     Raises:
-        StoreError: The copy is not sound, or something cannot be written; then nothing changed.
+        StoreError: The backup is damaged, or a file cannot be written; then nothing has changed.
     """
     inspect(source)
     current = state_dir / FILE_NAME
@@ -138,10 +143,10 @@ def restore(state_dir: Path, source: Path, now_s: float) -> RestoreResult:
         with replacing(current, durable=True):
             with _reading(source) as copy, closing(sqlite3.connect(beside)) as new:
                 copy.backup(new)
-            forgotten = _forget_again(beside, current, state_dir, now_s)
+            erased = _erase_again(beside, current, state_dir, now_s)
             done = inspect(beside)
             sync(beside)
-            aside = _put_aside(current, state_dir / f"{FILE_NAME}.old-{stamp}")
+            previous = _set_aside(current, state_dir / f"{FILE_NAME}.old-{stamp}")
         for pattern in PATTERNS:
             for path in state_dir.glob(pattern):
                 path.unlink()
@@ -153,11 +158,11 @@ def restore(state_dir: Path, source: Path, now_s: float) -> RestoreResult:
     finally:
         with suppress(OSError):
             _remove(beside)
-    return RestoreResult(done.counts, aside, forgotten)
+    return RestoreResult(done.counts, previous, erased)
 
 
 def listed(state_dir: Path) -> list[Path]:
-    """Copies that were made and are still where they were made."""
+    """Return the backups that still exist where they were made."""
     try:
         lines = (state_dir / LIST_NAME).read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -169,12 +174,12 @@ def listed(state_dir: Path) -> list[Path]:
     return [path for path in dict.fromkeys(paths) if path.is_file()]
 
 
-def _forget_again(beside: Path, current: Path, state_dir: Path, now_s: float) -> int:
-    """Bring the copy's schema up to date, and forget in it what was forgotten since."""
+def _erase_again(beside: Path, current: Path, state_dir: Path, now_s: float) -> int:
+    """Migrate a restored database, and erase in it what was erased since."""
     with closing(Database.open_file(beside)) as database:
         if current.is_file():
-            # A store too damaged to be opened has no tombstones to give either. Closing it
-            # empties its journal, which must not lie beside another store.
+            # A database too damaged to be opened has no tombstones to give. Closing it empties
+            # its journal, which must not stay beside another database.
             with (
                 suppress(StoreError),
                 closing(Database.open(state_dir)) as before,
@@ -185,7 +190,7 @@ def _forget_again(beside: Path, current: Path, state_dir: Path, now_s: float) ->
         scope = eraser.restored()
         if scope:
             eraser.erase(scope, now_s)
-        # The tree was made from another store: it is out of date whatever it shows.
+        # The tree was published from another database: have it published again.
         database.execute("update publications set render_version = ''")
         database.execute("update grouping_runs set snapshot = ''")
         eraser.truncate_journal()
@@ -193,8 +198,8 @@ def _forget_again(beside: Path, current: Path, state_dir: Path, now_s: float) ->
     return len(scope.face_ids)
 
 
-def _put_aside(current: Path, aside: Path) -> Path | None:
-    """Give the store in force a second name, so that there is one at every moment."""
+def _set_aside(current: Path, aside: Path) -> Path | None:
+    """Give the current database a second name, so that there is one at every moment."""
     if not current.is_file():
         return None
     first = aside
@@ -203,9 +208,9 @@ def _put_aside(current: Path, aside: Path) -> Path | None:
             os.link(current, aside)
             break
         except FileExistsError:
-            # Twice in a second.
+            # A second restore within one second.
             aside = first.with_name(f"{first.name}-{number}")
-    # Only one that could not be opened still has a journal; it belongs to it.
+    # Only a database that could not be opened still has its journal, which belongs to it.
     for ending in ("-wal", "-shm"):
         journal = current.with_name(current.name + ending)
         if journal.exists():
@@ -218,21 +223,21 @@ def _require_replaceable(target: Path) -> None:
         facts = target.lstat()
     except FileNotFoundError:
         if not target.absolute().parent.is_dir():
-            raise ConfigError(f"{target.parent}: there is no such folder") from None
+            raise ConfigError(f"{target.parent}: folder not found") from None
         return
     except OSError as error:
         raise ConfigError(f"{target}: {error.strerror}") from error
     if not stat.S_ISREG(facts.st_mode):
-        raise ConfigError(f"{target}: name a file; this is something else")
+        raise ConfigError(f"{target}: not a regular file; name a file")
     with suppress(sqlite3.DatabaseError), _reading(target) as old:
         if facts.st_size == 0 or _pragma(old, "application_id") == APPLICATION_ID:
             return
-    raise ConfigError(f"{target}: is there already, and is no store; name another file")
+    raise ConfigError(f"{target}: exists and is not a backup; name another file")
 
 
 @contextmanager
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that cannot write; one of a copy needs no journal beside it."""
+    """Open a connection that cannot write, and that needs no journal beside a backup."""
     # as_uri: a name may hold a question mark.
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10.0)
     try:
