@@ -1,4 +1,5 @@
-"""The tree people look at: one folder per person, editable by hand.
+"""Stage 5: one folder per person, published for reviewers and edited by them.
 
-Nothing here imports cv2 except ``portraits`` and ``montage``, which run in workers only.
+``review`` reads edits from the tree, ``publisher`` keeps the tree up to date, ``tree`` is the tree
+itself and ``pages`` are the HTML pages in it. Montages are drawn in workers (``montage``).
 """
