@@ -19,19 +19,18 @@ How one folder rename travels from the disk to the ledger and back:
 The rules:
 
 *   A difference from the manifest is an edit of a reviewer and is never overwritten. What is as
-    desired is not written again. What the store itself changes or undoes is never read as an edit,
-    because edits are differences between manifest and tree only.
+    desired is not written again. What the store itself changes or undoes is never read as an
+    edit, because edits are differences between manifest and tree only.
 *   A new folder is built under a hidden name and renamed when it is complete. Writes go through a
     descriptor of the folder, so they follow it when it is renamed meanwhile.
-*   Copying a portrait has no effect. A picture next to an original that is in its place is a copy,
-    and the manifest of its folder records it from the first reading on. Copies are counted by face,
-    whatever the files are called.
+*   Copying a portrait has no effect. A picture next to an original that is in its place is a
+    copy, and the manifest of its folder records it from the first reading on. Copies are counted
+    by face, whatever the files are called.
 *   A publication never covers an edit: a missing portrait is written again only after its absence
     was read (``acknowledged``).
-*   A manifest never lists a file that is not there: a file is in place before it is listed, and is
-    removed from the list before it is deleted. A crash in between is never read as a deletion.
+*   A manifest never lists a file that is not there: a file is in place before it is listed, and
+    is removed from the list before it is deleted. A crash in between is never read as a deletion.
 *   Manifests and folders are synced, portraits are not. After a power failure a portrait may be
     empty; the next start notices and writes it again from the store.
-*   When in doubt, nothing is decided: no marker, another store's marker, an unreadable folder, a tree
-    that keeps changing, or more than a fifth of the portraits missing at once.
-"""
+*   When in doubt, nothing is decided: no marker, another store's marker, an unreadable folder, a
+    tree that keeps changing, or more than a fifth of the portraits missing at once."""
