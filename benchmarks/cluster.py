@@ -165,7 +165,7 @@ def record(
     for _ in pieces:
         claimed = slice_queue.claim()
         assert isinstance(claimed, ClaimedSlice)
-        piece = claimed.piece
+        piece = claimed.slice
         slice_queue.record(
             claimed, validate_faces(piece, by_place[piece.sha256, piece.start_s]), "bench", 2.0
         )

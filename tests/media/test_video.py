@@ -187,7 +187,7 @@ def test_what_is_no_regular_file_is_never_read(
     path.unlink()
     make(path)
 
-    with pytest.raises(UnsafeFile, match="not a regular file|a symbolic link"):
+    with pytest.raises(UnsafeFile, match=r"not a regular file|a symbolic link"):
         if read is probe:
             probe(source)
         else:

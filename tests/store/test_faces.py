@@ -147,7 +147,7 @@ def test_ids_of_faces_are_never_used_again(store: Store) -> None:
     assert claimed
     store.slice_queue.record(claimed, slice_faces(embedding(1), embedding(2)), ENCODER, 4.0)
     before = store.faces.ids().tolist()
-    store.slice_queue.forget_changed(claimed, FileState.GONE, Reason.of(ReasonCode.REMOVED), 5.0)
+    store.slice_queue.discard_changed(claimed, FileState.GONE, Reason.of(ReasonCode.REMOVED), 5.0)
 
     after = store.see(embedding(1), embedding(2))
 

@@ -174,8 +174,8 @@ def test_a_replaced_file_leaves_a_video_that_has_another_name(store: Store) -> N
     claimed = store.slice_queue.claim()
 
     assert claimed
-    assert Path("/inbox/copy.mp4") == claimed.piece.source.path
-    assert copy.stamp == claimed.piece.source.stamp
+    assert Path("/inbox/copy.mp4") == claimed.slice.source.path
+    assert copy.stamp == claimed.slice.source.stamp
 
 
 def test_a_replaced_file_leaves_a_video_that_is_done(store: Store) -> None:

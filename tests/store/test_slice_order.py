@@ -42,7 +42,7 @@ def test_two_long_films_share_the_workers(store: Store) -> None:
         video: [claimed.video_id for claimed in tickets].count(video) for video in (first, second)
     }
     for video in (first, second):
-        starts = [claimed.piece.start_s for claimed in tickets if claimed.video_id == video]
+        starts = [claimed.slice.start_s for claimed in tickets if claimed.video_id == video]
         assert [0.0, 60.0, 120.0, 180.0] == starts
 
 
@@ -88,8 +88,8 @@ def test_a_slice_names_the_content_it_is_from(store: Store) -> None:
 
     (claimed,) = claim(store, 1)
 
-    assert "sha of a.mp4" == claimed.piece.sha256
-    assert math.inf == claimed.piece.stop_s
+    assert "sha of a.mp4" == claimed.slice.sha256
+    assert math.inf == claimed.slice.stop_s
 
 
 def test_a_claim_costs_the_same_however_much_waits(store: Store) -> None:

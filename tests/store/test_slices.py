@@ -136,11 +136,11 @@ def test_a_claim_counts_the_attempt_before_the_work(store: Store) -> None:
 
     assert [("running", 1), ("queued", 0)] == jobs(store)
     assert 1 == claimed.attempts
-    assert (0.0, 60.0) == (claimed.piece.start_s, claimed.piece.stop_s)
-    assert MediaKind.VIDEO is claimed.piece.kind
+    assert (0.0, 60.0) == (claimed.slice.start_s, claimed.slice.stop_s)
+    assert MediaKind.VIDEO is claimed.slice.kind
     assert (Path("/inbox/clip.mp4"), file.stamp) == (
-        claimed.piece.source.path,
-        claimed.piece.source.stamp,
+        claimed.slice.source.path,
+        claimed.slice.source.stamp,
     )
 
 
@@ -150,9 +150,9 @@ def test_slices_are_claimed_in_order_and_once(store: Store) -> None:
 
     tickets = [store.slice_queue.claim() for _ in range(4)]
 
-    assert [0.0, 60.0, 120.0, None] == [claimed and claimed.piece.start_s for claimed in tickets]
+    assert [0.0, 60.0, 120.0, None] == [claimed and claimed.slice.start_s for claimed in tickets]
     assert [60.0, 120.0, math.inf, None] == [
-        claimed and claimed.piece.stop_s for claimed in tickets
+        claimed and claimed.slice.stop_s for claimed in tickets
     ]
 
 
@@ -331,7 +331,7 @@ def test_a_changed_file_forgets_the_video(store: Store) -> None:
     first, second = claim(store), claim(store)
     store.slice_queue.record(first, slice_faces(embedding(1)), ENCODER, 4.0)
 
-    store.slice_queue.forget_changed(second, FileState.GONE, CHANGED, 5.0)
+    store.slice_queue.discard_changed(second, FileState.GONE, CHANGED, 5.0)
 
     assert 0 == store.faces.count()
     assert [] == jobs(store)
@@ -347,7 +347,7 @@ def test_another_name_of_a_changed_file_is_looked_into(store: Store) -> None:
     copy = store.file("copy.mp4")
     store.slice_queue.admit(copy, video_facts(sha256="same"), 60.0, 3.0)
 
-    store.slice_queue.forget_changed(claim(store), FileState.GONE, REMOVED, 5.0)
+    store.slice_queue.discard_changed(claim(store), FileState.GONE, REMOVED, 5.0)
 
     assert FileState.READY is store.files.get(copy.id).state
 
@@ -357,13 +357,13 @@ def test_late_answers_about_a_forgotten_video_do_nothing(store: Store, way: str)
     """Its other slices were still out; whatever they come to, nobody waits for it."""
     store.video(slices=2)
     first, late = claim(store), claim(store)
-    store.slice_queue.forget_changed(first, FileState.GONE, REMOVED, 5.0)
+    store.slice_queue.discard_changed(first, FileState.GONE, REMOVED, 5.0)
     answers = {
         "record": lambda: store.slice_queue.record(late, slice_faces(embedding(1)), ENCODER, 6.0),
         "lose": lambda: store.slice_queue.lose(late, DIED, 1, 6.0),
         "reject": lambda: store.slice_queue.reject(late, NO_FRAME, 6.0),
         "release": lambda: store.slice_queue.release(late),
-        "forget": lambda: store.slice_queue.forget_changed(late, FileState.GONE, REMOVED, 6.0),
+        "forget": lambda: store.slice_queue.discard_changed(late, FileState.GONE, REMOVED, 6.0),
     }
 
     assert answers[way]() is None
@@ -377,7 +377,7 @@ def test_late_answers_never_hit_another_video(store: Store, way: str) -> None:
     """The number of a forgotten slice is not given to another one."""
     store.video(slices=2)
     first, late = claim(store), claim(store)
-    store.slice_queue.forget_changed(first, FileState.GONE, REMOVED, 5.0)
+    store.slice_queue.discard_changed(first, FileState.GONE, REMOVED, 5.0)
     store.video("other.mp4", slices=2)
     claim(store), claim(store)
     answers = {

@@ -296,7 +296,7 @@ def test_a_changed_file_takes_its_tracks_with_it(store: Store) -> None:
     store.slice_queue.lose(second, DIED, 1, 6.0)
     store.track()
 
-    store.slice_queue.forget_changed(first, FileState.GONE, REMOVED, 7.0)
+    store.slice_queue.discard_changed(first, FileState.GONE, REMOVED, 7.0)
 
     assert [] == store.tracks.rows().ids.tolist()
     assert store.tracks.untracked() is None

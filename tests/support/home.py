@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from portraitd.config import Settings
-from portraitd.media.xmp import without_mark
 from portraitd.model.stage import Now
 from portraitd.service.executors import Executors
 from portraitd.service.home import make_home
@@ -24,6 +23,7 @@ from portraitd.service.pipeline import Service
 from portraitd.service.wakeup import Doorbell
 from portraitd.store.database import Database, StoreLock
 from portraitd.workers.pool import InlineExecutor
+from support.xmp_removal import without_mark
 
 START_S = 1_000_000_000.0
 

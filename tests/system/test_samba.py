@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from portraitd.media.xmp import without_mark
 from portraitd.model.edit import (
     AssignFaces,
     ExcludeFaces,
@@ -35,6 +34,7 @@ from support.tree import (
     refuse,
     three_people,
 )
+from support.xmp_removal import without_mark
 
 pytestmark = [
     pytest.mark.slow,

@@ -143,7 +143,7 @@ class Dispatcher(Stage):
         if claimed is None:
             return False
         log.info("slice_started", **_slice(claimed), attempt=claimed.attempts)
-        encode = self._executor.submit(media_jobs.encode, claimed.piece, self._options)
+        encode = self._executor.submit(media_jobs.encode, claimed.slice, self._options)
         self._slices[encode] = claimed
         encode.add_done_callback(lambda _: self._wake())
         return True
@@ -198,7 +198,7 @@ class Dispatcher(Stage):
     def _collect_slice(
         self, claimed: ClaimedSlice, encode: Future[SliceFaces], now_s: float
     ) -> None:
-        if encode.exception() and self._inbox.has_lost(claimed.piece.source.path):
+        if encode.exception() and self._inbox.has_lost(claimed.slice.source.path):
             self._slice_queue.release(claimed)
             return
         outcome: VideoOutcome | None = None
@@ -206,7 +206,7 @@ class Dispatcher(Stage):
             result = encode.result()
         except FileChanged as error:
             log.warning("video_changed", **_slice(claimed), **_logged(error.reason))
-            self._slice_queue.forget_changed(claimed, FileState.GONE, error.reason, now_s)
+            self._slice_queue.discard_changed(claimed, FileState.GONE, error.reason, now_s)
         except VideoError as error:
             outcome = self._slice_queue.reject(claimed, error.reason, now_s)
         except WorkersUnavailable:
@@ -220,7 +220,7 @@ class Dispatcher(Stage):
         else:
             if self._frame_cache and result.kept:
                 # First: a recorded slice is not processed again.
-                self._frame_cache.keep(claimed.piece.sha256, self._keepable(claimed, result))
+                self._frame_cache.keep(claimed.slice.sha256, self._keepable(claimed, result))
             encoder = self._options.encoder.embedding_space
             outcome = self._slice_queue.record(claimed, result, encoder, now_s)
             log.info(
@@ -301,8 +301,8 @@ def _logged(reason: Reason) -> dict[str, object]:
 def _slice(claimed: ClaimedSlice) -> dict[str, object]:
     return {
         "video": claimed.video_id,
-        "start_s": round(claimed.piece.start_s, 1),
-        "stop_s": _finite(claimed.piece.stop_s),
+        "start_s": round(claimed.slice.start_s, 1),
+        "stop_s": _finite(claimed.slice.stop_s),
     }
 
 

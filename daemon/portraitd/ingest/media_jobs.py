@@ -1,7 +1,7 @@
-"""The pure functions that run in worker processes. Values go in, values come out.
+"""The functions that workers run on files and slices: probe, encode, warm up.
 
-Heavy libraries are imported inside: the daemon process names these functions, and never
-loads OpenCV, dlib or scikit-learn itself.
+Their arguments and results are plain values. They import heavy libraries inside: the service
+submits these functions, and must not load OpenCV, dlib or scikit-learn itself.
 """
 
 from __future__ import annotations
@@ -36,24 +36,24 @@ class EncodeOptions(NamedTuple):
 
 
 def probe(source: Source, partial_copies: tuple[tuple[int, str], ...] = ()) -> MediaFacts:
-    """Fingerprint a file and find out what it is.
+    """Hash a file and determine by its content what it is.
 
     Args:
         source: The file.
-        partial_copies: Size and SHA-256 of contents that it may begin with.
+        partial_copies: Size and SHA-256 of known contents that the file may start with.
 
     Raises:
-        VideoError: It is no media, or changed while it was read.
+        VideoError: The file is not a video or photo, or changed while it was read.
     """
     from portraitd.media import video
 
     return video.probe(source, partial_copies)
 
 
-def encode(piece: Slice, settings: EncodeOptions) -> SliceFaces:
-    """Find, embed and cut out every face of a slice.
+def encode(video_slice: Slice, settings: EncodeOptions) -> SliceFaces:
+    """Find, embed and crop every face of a slice.
 
-    The same slice gives the same faces, whoever runs it.
+    The same slice gives the same faces on every worker.
 
     Raises:
         VideoError: The content is at fault, or changed while it was read.
@@ -65,7 +65,12 @@ def encode(piece: Slice, settings: EncodeOptions) -> SliceFaces:
     began = time.monotonic()
     encoder = _encoder(settings.encoder)
     frames = video.SampledFrames(
-        piece.source, piece.kind, piece.start_s, piece.stop_s, settings.fps, settings.keyframes
+        video_slice.source,
+        video_slice.kind,
+        video_slice.start_s,
+        video_slice.stop_s,
+        settings.fps,
+        settings.keyframes,
     )
     sampled = 0
     detections: list[DetectedFace] = []
@@ -74,7 +79,7 @@ def encode(piece: Slice, settings: EncodeOptions) -> SliceFaces:
     before: Image | None = None
     for frame in frames:
         sampled += 1
-        # The very same picture has the very same faces; a still costs one detection.
+        # An identical frame has identical faces; a still scene costs one detection.
         if before is None or not np.array_equal(before, frame.image):
             faces = _inside(encoder.encode([frame.image])[0], frame.image)
             found = [
@@ -91,33 +96,19 @@ def encode(piece: Slice, settings: EncodeOptions) -> SliceFaces:
 
 
 def warm_up(settings: EncoderSpec) -> str:
-    """Load the models, so that the first slice does not wait for them. Returns the encoder's id."""
+    """Load the models, so that the first slice does not wait for them. Return the encoder's id."""
     return _encoder(settings).id
 
 
 def encoder_identity(settings: EncoderSpec) -> str:
-    """What two workers must have in common to find the same faces: space and detector."""
+    """Return the embedding space and detector; equal on workers that find the same faces."""
     from portraitd.faces.factory import resolve_detector
 
     return f"{settings.embedding_space} by {settings.kind}, {resolve_detector(settings)}"
 
 
-def decode(piece: Slice, fps: float) -> int:
-    """Read every frame of a slice and look at none: what encoding cannot be faster than.
-
-    Returns:
-        How many frames there were.
-    """
-    from portraitd.media import video
-
-    frames = video.SampledFrames(piece.source, piece.kind, piece.start_s, piece.stop_s, fps)
-    for _ in frames:
-        pass
-    return frames.decoded
-
-
 def _inside(faces: Sequence[Face], image: Image) -> list[Face]:
-    """Without those that a detector placed beyond the frame's edge: they cannot be shown."""
+    """Drop faces that a detector placed entirely outside the frame."""
     height_px, width_px = image.shape[:2]
     shares = [face.box.clipped(width_px, height_px) for face in faces]
     return [
@@ -129,7 +120,7 @@ def _inside(faces: Sequence[Face], image: Image) -> list[Face]:
 
 @lru_cache(maxsize=1)
 def _encoder(settings: EncoderSpec) -> Encoder:
-    """The models are loaded once per worker."""
+    """Build the encoder; its models are loaded once per worker."""
     from portraitd.faces.factory import build_encoder
 
     return build_encoder(settings)

@@ -1,4 +1,4 @@
-"""What kind of file system a folder is on, and whether it is the inbox or an empty mount point."""
+"""Tell the file system of a folder, and the inbox from an empty mount point."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ POLLED_FILE_SYSTEMS = frozenset({
     "glusterfs", "gpfs", "lustre", "ncp", "ncpfs", "nfs", "nfs4", "ocfs2", "orangefs", "prl_fs",
     "pvfs2", "smb2", "smb3", "smbfs", "sshfs", "vboxsf", "virtiofs", "vmhgfs",
 })  # fmt: skip
-"""Where another machine may write without the kernel here hearing of it."""
+"""File systems to which other machines can write without events of the local kernel."""
 
 MARKER = ".portraitd-inbox"
 
 _MARKER_TEXT = """\
-This folder is the inbox of a portraitd. Leave this file: without it nothing is taken from here, so
-that a share that is not mounted is not mistaken for one that was emptied.
+This folder is the inbox of portraitd. Please keep this file: without it portraitd ignores the
+folder, so that a share that is not mounted is not mistaken for an empty one.
 """
 
 _MOUNTS = Path("/proc/self/mountinfo")
 
 
 def is_marked(root: Path) -> bool:
-    """Whether a folder carries the marker: it is the inbox, and not an empty mount point."""
+    """Return whether a folder has the marker: it is the inbox, and not an empty mount point."""
     return os.path.lexists(root / MARKER)
 
 
 def mark(root: Path) -> None:
-    """Leave the marker in a folder.
+    """Create the marker in a folder.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The marker cannot be written.
     """
     try:
         place = os.open(root / MARKER, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
@@ -43,14 +43,14 @@ def mark(root: Path) -> None:
 
 
 def file_system_type(path: Path, mounts: Path = _MOUNTS) -> str:
-    """The kernel's name of the file system that holds a path, such as ``ext4`` or ``cifs``.
+    """Return the kernel's name of the file system of a path, such as ``ext4`` or ``cifs``.
 
     Args:
-        path: Need not exist; links in it are resolved.
-        mounts: In the form of ``/proc/self/mountinfo``.
+        path: The path; it need not exist, and links in it are resolved.
+        mounts: A file in the format of ``/proc/self/mountinfo``.
 
     Returns:
-        ``unknown`` where the mounts cannot be read.
+        The name; ``unknown`` if the mounts cannot be read.
     """
     wanted = os.fsencode(os.path.realpath(path))
     best, kind = b"", "unknown"
@@ -64,14 +64,14 @@ def file_system_type(path: Path, mounts: Path = _MOUNTS) -> str:
         if not separator or len(fields) < 5:
             continue
         point = _unescaped(fields[4])
-        # Not shorter, rather than longer: of two mounts on one point the later hides the earlier.
+        # Also an equally long one: of two mounts on one point the later hides the earlier.
         if len(point) >= len(best) and _is_below(wanted, point):
             best, kind = point, os.fsdecode(after.split(b" ")[0])
     return kind
 
 
 def needs_polling(file_system: str) -> bool:
-    """Whether events may be missing there, because other machines write to it too."""
+    """Return whether events may be missing there, because other machines write to it too."""
     return file_system in POLLED_FILE_SYSTEMS or file_system.startswith("fuse.")
 
 
@@ -80,5 +80,5 @@ def _is_below(path: bytes, mount_point: bytes) -> bool:
 
 
 def _unescaped(field: bytes) -> bytes:
-    """Mount points are written with ``\\040`` for a space, and so on."""
+    """Decode octal escapes: mount points are written with ``\\040`` for a space."""
     return re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8)]), field)

@@ -1,6 +1,6 @@
-"""Looks at every video again with the settings of now, and keeps who everybody is.
+"""Reprocess every video with the current settings, and keep all people and edits.
 
-The old people stay in force, and in sight, until the last video has been looked at.
+The current people stay visible until the last video is reprocessed.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ log = structlog.get_logger(stage="reprocessing")
 
 
 class ReprocessingStage(Stage):
-    """Begins a rebuild, and ends it when everything is there.
+    """Starts reprocessing, and swaps in the new faces once all are ready.
 
     Args:
-        rebuild: The videos that are looked at again.
-        files: Where they lie.
+        queue: The videos that are reprocessed.
+        files: The files with their contents.
         slice_s: Seconds of footage in a slice.
-        encoder: The space in which faces are embedded now.
+        encoder: The current embedding space.
         may_replace: Returns whether the people tree was read in this tick and shows no edit
             that waits.
         on_replaced: Called when the reprocessed faces have replaced the old ones.
@@ -32,14 +32,14 @@ class ReprocessingStage(Stage):
 
     def __init__(
         self,
-        rebuild: ReprocessQueue,
+        queue: ReprocessQueue,
         files: Files,
         slice_s: float,
         encoder: str,
         may_replace: Callable[[Now], bool],
         on_replaced: Callable[[], None],
     ) -> None:
-        self._rebuild = rebuild
+        self._queue = queue
         self._files = files
         self._slice_s = slice_s
         self._encoder = encoder
@@ -48,29 +48,29 @@ class ReprocessingStage(Stage):
 
     @property
     def pending(self) -> bool:
-        """Whether a rebuild was begun and has not ended."""
-        return self._rebuild.progress()[1] > 0
+        """Return whether reprocessing is under way."""
+        return self._queue.progress()[1] > 0
 
     @property
     def ready(self) -> bool:
-        """Whether everything was looked at."""
-        ended, every = self._rebuild.progress()
-        return 0 < every == ended
+        """Return whether every video is reprocessed."""
+        finished, total = self._queue.progress()
+        return 0 < total == finished
 
     def begin(self, now_s: float) -> ReprocessCounts:
-        """Look at every video again."""
-        begun = self._rebuild.begin(self._is_there, self._slice_s, now_s)
-        log.info("rebuild_begun", videos=begun.videos, left_out=begun.skipped)
-        return begun
+        """Queue every video again."""
+        started = self._queue.begin(self._is_there, self._slice_s, now_s)
+        log.info("reprocessing_started", videos=started.videos, skipped=started.skipped)
+        return started
 
     def tick(self, now: Now) -> None:
         """Replace the old faces once every video is reprocessed."""
         if not self._may_replace(now) or not self.ready:
             return
-        if self._rebuild.retry_other_encoders(self._encoder, self._slice_s, now.wall_s):
+        if self._queue.retry_other_encoders(self._encoder, self._slice_s, now.wall_s):
             return
-        ended = self._rebuild.replace()
-        log.info("rebuild_ended", videos=ended.videos, frozen=ended.skipped)
+        replaced = self._queue.replace()
+        log.info("reprocessing_finished", videos=replaced.videos, frozen=replaced.skipped)
         self._on_replaced()
 
     def _is_there(self, known: KnownFile) -> bool:

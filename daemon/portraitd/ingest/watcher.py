@@ -1,7 +1,7 @@
-"""The doorbell, and who rings it when something happens in a folder.
+"""Watch folders for changes, and wake the service when one changes.
 
-The only module that imports watchdog. Events are hints: they shorten the wait until the next
-look and decide nothing. On a network mount there are none, and the look alone does it.
+The only module that imports watchdog. Events are hints: they shorten the wait until the next scan
+and decide nothing. Network mounts send no events; there, the periodic scan finds every change.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from portraitd.ingest.mounts import file_system_type, needs_polling
 
 log = structlog.get_logger(stage="watcher")
 
-WatchMode = Literal["auto", "events", "poll", "scan"]
-"""``auto``: events except on network mounts. ``poll`` and ``scan``: the periodic look alone."""
+WatchMode = Literal["auto", "events", "poll"]
+"""``auto``: events except on network mounts. ``poll``: the periodic scan only."""
 
-# Not opened, closed without writing, or a folder "modified": our own looking causes the first
-# two, and the third only repeats what happened to the file inside.
+# Not "opened", "closed without writing" or "folder modified": our own scans cause the first two,
+# and the third only repeats what happened to the file inside.
 _INTERESTING: list[type[FileSystemEvent]] = [
     FileCreatedEvent,
     FileModifiedEvent,
@@ -49,7 +49,14 @@ _INTERESTING: list[type[FileSystemEvent]] = [
 ]
 
 
-class _Ringer(FileSystemEventHandler):
+class Wakeable(Protocol):
+    """Something that any thread can wake, such as the doorbell of the service."""
+
+    def wake(self, reason: str) -> None:
+        """Wake the waiting thread: something happened."""
+
+
+class _Waker(FileSystemEventHandler):
     def __init__(self, doorbell: Wakeable) -> None:
         self._doorbell = doorbell
 
@@ -59,7 +66,7 @@ class _Ringer(FileSystemEventHandler):
 
 @dataclass(frozen=True, slots=True)
 class _Watched:
-    """An observer and the very folder it was set on, which may since have been replaced."""
+    """An observer, and the identity of the folder it watches; the path may have another one now."""
 
     observer: BaseObserver
     folder: tuple[int, int]
@@ -78,10 +85,10 @@ class _Watched:
 
 
 class Watch:
-    """Rings a doorbell when something changes below some folders.
+    """Wakes the service when something changes below some folders.
 
-    A folder that cannot be watched (missing, limit of watches reached) is no error: the
-    periodic look finds its files, and ``ensure`` tries again.
+    A folder that cannot be watched (missing, limit of watches reached) is not an error: the
+    periodic scan finds its files, and ``ensure`` tries again.
     """
 
     def __init__(self, roots: Sequence[Path], doorbell: Wakeable, mode: WatchMode = "auto") -> None:
@@ -89,42 +96,43 @@ class Watch:
         self._doorbell = doorbell
         self._mode = mode
         self._watched: dict[Path, _Watched] = {}
-        self._wanted: tuple[Path, ...] = ()
-        self._unheard: set[Path] = set()
+        self._event_roots: tuple[Path, ...] = ()
+        self._unwatched: set[Path] = set()
 
     @property
     def event_roots(self) -> tuple[Path, ...]:
-        """The folders whose events are asked for; the others are only looked at."""
-        return self._wanted
+        """Return the folders whose events are requested; the others are only scanned."""
+        return self._event_roots
 
     def start(self) -> None:
         """Watch every folder that can be watched."""
-        self._wanted = tuple(root for root in self._roots if self._wants_events(root))
+        self._event_roots = tuple(root for root in self._roots if self._wants_events(root))
         self.ensure()
 
     def stop(self) -> None:
         """Stop every observer and wait for its threads."""
-        self._wanted = ()
+        self._event_roots = ()
         for watched in self._watched.values():
             watched.stop()
         self._watched.clear()
 
     def alive(self) -> bool:
-        """Whether every folder that should be watched is; True where none should be."""
+        """Return whether every requested folder is watched; True if none is requested."""
         return all(
-            root in self._watched and self._watched[root].is_sound(root) for root in self._wanted
+            root in self._watched and self._watched[root].is_sound(root)
+            for root in self._event_roots
         )
 
     def ensure(self) -> list[Path]:
-        """Set up again what no longer works: a dead thread, a folder that was replaced.
+        """Restart broken observers: a dead thread, a folder that was replaced.
 
-        Rings when something was set up, for nothing is known of the time in between.
+        Wakes the service after a restart, because events may have been lost.
 
         Returns:
-            The folders that are watched anew.
+            The folders whose observer was started.
         """
         renewed = []
-        for root in self._wanted:
+        for root in self._event_roots:
             watched = self._watched.get(root)
             if watched is not None and watched.is_sound(root):
                 continue
@@ -152,33 +160,25 @@ class Watch:
         try:
             observer = Observer()
             observer.schedule(
-                _Ringer(self._doorbell), os.fspath(root), recursive=True, event_filter=_INTERESTING
+                _Waker(self._doorbell), os.fspath(root), recursive=True, event_filter=_INTERESTING
             )
             observer.start()
         except OSError as error:
-            # Nothing left to watch with, or the folder went away just now: the look still finds
-            # its files.
+            # No inotify watch is left, or the folder was removed: the scan still finds its files.
             if observer is not None:
                 observer.unschedule_all()
-            if root not in self._unheard:
+            if root not in self._unwatched:
                 log.warning("folder_not_watched", path=str(root), reason=str(error))
-                self._unheard.add(root)
+                self._unwatched.add(root)
             return None
-        self._unheard.discard(root)
+        self._unwatched.discard(root)
         return _Watched(observer, folder)
 
 
 def _identity(root: Path) -> tuple[int, int] | None:
-    """Device and inode of a folder, None if there is no such folder."""
+    """Return device and inode of a folder; None without a folder."""
     try:
         facts = os.stat(root)
     except OSError:
         return None
     return facts.st_dev, facts.st_ino
-
-
-class Wakeable(Protocol):
-    """What can be rung from any thread."""
-
-    def wake(self, reason: str) -> None:
-        """Something happened."""

@@ -1,6 +1,6 @@
-"""JPEG: encode a picture, and check what a loader looks at first: size and completeness.
+"""Encode JPEG images, and check size and completeness, as loaders of training sets do.
 
-OpenCV is imported inside: the service checks pictures and must not load it.
+OpenCV is imported inside: the service checks images and must not load it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ PORTRAIT_QUALITY = 90
 TRAINING_QUALITY = 92
 
 _SIZES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
-"""Markers of the segments that say how large the picture is."""
+"""Markers of the segments that contain the size of the image."""
 
 
 def encode_jpeg(image: Image, quality: int) -> bytes:
@@ -34,21 +34,21 @@ def encode_jpeg(image: Image, quality: int) -> bytes:
 
 
 def jpeg_size(path: Path) -> tuple[int, int] | None:
-    """Width and height in pixels; None if it is no JPEG."""
+    """Return width and height in pixels; None if the file is not a JPEG."""
     with path.open("rb") as file:
-        return _size(file)
+        return read_size(file)
 
 
 def jpeg_problem(path: Path, smallest_px: int) -> str:
-    """Why a loader would not take a picture; empty if it would.
+    """Return why a loader would reject an image; empty if it would accept it.
 
     Args:
-        path: The picture.
-        smallest_px: Its shorter side must be no shorter.
+        path: The image.
+        smallest_px: Minimum length of its shorter side.
     """
     try:
         with path.open("rb") as file:
-            size = _size(file)
+            size = read_size(file)
             if size is None:
                 return "is not a JPEG"
             if min(size) < smallest_px:
@@ -63,7 +63,8 @@ def jpeg_problem(path: Path, smallest_px: int) -> str:
     return ""
 
 
-def _size(file: BinaryIO) -> tuple[int, int] | None:
+def read_size(file: BinaryIO) -> tuple[int, int] | None:
+    """Return width and height in pixels; None if the content is not a JPEG."""
     if file.read(2) != b"\xff\xd8":
         return None
     while len(head := file.read(4)) == 4 and head[0] == 0xFF:

@@ -1,12 +1,13 @@
-"""What a portrait says about itself: an XMP packet in the JPEG, written and read back.
+"""Write and read the XMP packet of a portrait, which identifies its face.
 
-Programs that manage pictures read the name and the face's place from the MWG region and the
-keywords; portraitd knows a file again, under any name and in any folder, by its own fields. The
-picture itself stays as it is, byte by byte.
+Photo managers read the name and the position of the face from the MWG region and the keywords;
+portraitd recognises a file by its own fields, under any name and in any folder. The image data
+stays unchanged, byte by byte.
 """
 
 from __future__ import annotations
 
+import io
 import math
 import re
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 from xml.sax.saxutils import escape, quoteattr
 
+from portraitd.media.jpeg import read_size
 from portraitd.model.face import Box
 from portraitd.model.person import PublishedFace
 
@@ -22,12 +24,10 @@ _OWN = "urn:portraitd:face:"
 
 _HEADER = b"http://ns.adobe.com/xap/1.0/\0"
 
-_MOST_SEGMENTS = 200
-_LARGEST_FIELD = 4096
+_MAX_SEGMENTS = 200
+_MAX_FIELD_CHARACTERS = 4096
 
 _SOI, _APP0, _APP1, _SOS, _EOI = 0xD8, 0xE0, 0xE1, 0xDA, 0xD9
-# Markers that say the picture's size: baseline, progressive and the rarer ones.
-_SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 _PACKET = """\
 <?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
@@ -61,12 +61,12 @@ _KEYWORDS = """\
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """The fields by which portraitd knows a portrait again.
+    """The fields by which portraitd recognises a portrait.
 
     Attributes:
-        store: Which store the face's id belongs to; empty where that was not known.
-        sha256: Of the video or photo.
-        t_s: When in the video.
+        store: Name of the store that the face id belongs to; empty if unknown.
+        sha256: Hash of the video or photo.
+        t_s: Timestamp in the video.
         box: The face in pixels of the full-size frame.
     """
 
@@ -78,17 +78,17 @@ class Mark:
 
 
 def with_mark(jpeg: bytes, face: PublishedFace, name: str | None, store: str) -> bytes:
-    """The same picture, saying whose face is where in it and which face it is.
+    """Return the image with an XMP packet that identifies its face.
 
-    Equal arguments give equal bytes. What is no JPEG is returned as it is.
+    Equal arguments give equal bytes. Data that is not a JPEG is returned unchanged.
 
     Args:
-        jpeg: As it was cut; must carry no XMP packet.
-        face: Whose picture it is.
-        name: The person's, if a human gave them one.
-        store: Which store the face's id belongs to.
+        jpeg: The portrait, without an XMP packet.
+        face: The face it shows.
+        name: Name of the person, if a person has given one.
+        store: Name of the store that the face id belongs to.
     """
-    size = _size(jpeg)
+    size = read_size(io.BytesIO(jpeg))
     if size is None:
         return jpeg
     body = _HEADER + _packet(face, name, store, size)
@@ -103,25 +103,15 @@ def with_mark(jpeg: bytes, face: PublishedFace, name: str | None, store: str) ->
     return jpeg[:at] + segment + jpeg[at:]
 
 
-def without_mark(jpeg: bytes) -> bytes:
-    """The picture without its XMP packets."""
-    kept, at = [], 0
-    for marker, start, stop in _segments(jpeg):
-        if marker == _APP1 and jpeg[start + 4 : stop].startswith(_HEADER):
-            kept.append(jpeg[at:start])
-            at = stop
-    return b"".join([*kept, jpeg[at:]])
-
-
 def read_mark(file: BinaryIO) -> Mark | None:
-    """What a picture says it is; None for whatever does not say it clearly.
+    """Read the fields of portraitd; None without a complete and valid packet.
 
-    Reads only the segments before the picture itself, whatever the file's size. The content
-    may be anything: it comes from where people, and other programs, write.
+    Reads only the segments before the image data, whatever the size of the file. The content is
+    untrusted: people and other programs write to the people tree.
     """
     if file.read(2) != bytes([0xFF, _SOI]):
         return None
-    for _ in range(_MOST_SEGMENTS):
+    for _ in range(_MAX_SEGMENTS):
         head = file.read(4)
         if len(head) < 4 or head[0] != 0xFF or head[1] in (_SOS, _EOI):
             return None
@@ -155,7 +145,7 @@ def _packet(face: PublishedFace, name: str | None, store: str, size: tuple[int, 
     text = _PACKET.format(
         own=_OWN,
         fields="\n".join(f" portraitd:{key}={quoteattr(value)}" for key, value in fields.items()),
-        # In a path of keywords the slash parts them.
+        # A slash separates the levels of a keyword.
         keywords=_KEYWORDS.format(name=escape(clean), tag=escape(clean.replace("/", "-")))
         if clean
         else "",
@@ -171,8 +161,8 @@ def _packet(face: PublishedFace, name: str | None, store: str, size: tuple[int, 
 
 
 def _clean(text: str) -> str:
-    """Without what XML cannot hold: control characters and halves of characters."""
-    return "".join(c for c in text if c.isprintable())[:_LARGEST_FIELD]
+    """Remove characters that XML cannot hold: control characters and lone surrogates."""
+    return "".join(c for c in text if c.isprintable())[:_MAX_FIELD_CHARACTERS]
 
 
 def _parsed(packet: bytes) -> Mark | None:
@@ -194,10 +184,10 @@ def _parsed(packet: bytes) -> Mark | None:
 
 
 def _field(text: str, prefix: str, name: str) -> str:
-    """A field's value, whether it stands as an attribute or, rewritten elsewhere, as an element.
+    """Return the value of a field, written as an attribute or, by other programs, as an element.
 
     Raises:
-        ValueError: There is none.
+        ValueError: The field is missing.
     """
     key = re.escape(f"{prefix}:{name}")
     found = re.search(
@@ -208,17 +198,8 @@ def _field(text: str, prefix: str, name: str) -> str:
     return (found[1] if found[1] is not None else found[2]).strip()
 
 
-def _size(jpeg: bytes) -> tuple[int, int] | None:
-    """Width and height in pixels; None for what is no JPEG."""
-    for marker, start, stop in _segments(jpeg):
-        if marker in _SIZES and stop - start >= 9:
-            height, width = jpeg[start + 5 : start + 7], jpeg[start + 7 : start + 9]
-            return int.from_bytes(width, "big"), int.from_bytes(height, "big")
-    return None
-
-
 def _segments(jpeg: bytes) -> Iterator[tuple[int, int, int]]:
-    """Marker, start and end of each segment before the picture itself."""
+    """Return marker, start and end of each segment before the image data."""
     if jpeg[:2] != bytes([0xFF, _SOI]):
         return
     at = 2

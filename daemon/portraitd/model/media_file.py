@@ -1,4 +1,4 @@
-"""Files and videos: what lies in the inbox, its states, and the slices it is processed in."""
+"""Files, videos and slices: their states, identities and facts."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import NamedTuple, Self
 class FileState(StrEnum):
     """waiting -> ready -> probing -> encoding -> done | failed; probing -> duplicate; any -> gone.
 
-    A file that changes begins again as waiting; ``retry`` moves failed back to ready; a
-    restart moves probing back to ready. A file whose content is forgotten is forgotten.
+    A changed file starts again as waiting; ``retry`` moves failed back to ready; a restart moves
+    probing back to ready. A file whose content was erased is forgotten.
     """
 
     WAITING = "waiting"
@@ -45,14 +45,14 @@ class JobState(StrEnum):
 
 
 class MediaKind(StrEnum):
-    """What the content of a file is, whatever its name says."""
+    """The kind of a content, whatever the file is called."""
 
     VIDEO = "video"
     PHOTO = "photo"
 
 
 class Stamp(NamedTuple):
-    """What changes when a file is written or replaced."""
+    """The metadata that changes when a file is written or replaced."""
 
     size: int
     mtime_ns: int
@@ -66,7 +66,7 @@ class Stamp(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file as it lay there when it was taken: reading it must find the same stamp."""
+    """A file and the stamp that it had when it was admitted; readers must find the same one."""
 
     path: Path
     stamp: Stamp
@@ -78,10 +78,10 @@ class Slice:
 
     Attributes:
         source: The file.
-        kind: Whether it holds moving pictures or one.
+        kind: Whether it is a video or a photo.
         start_s, stop_s: The stretch.
-        sha256: Of the file's whole content, which names it where its path means nothing;
-            empty if unknown.
+        sha256: Hash of the whole content, which identifies the file on other machines; empty
+            if unknown.
     """
 
     source: Source
@@ -93,15 +93,15 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class MediaFacts:
-    """What a look at the content told.
+    """The facts that a probe reads from a content.
 
     Attributes:
-        sha256: Of the whole content, hexadecimal.
+        sha256: Hash of the whole content, hexadecimal.
         kind: Decided by the content, not by the name.
-        duration_s: As declared, 0 for a photo, infinite where the container cannot be believed.
+        duration_s: As declared, 0 for a photo, infinite if the declared one is not valid.
         fps: As declared, for information only; 0 if unknown.
-        width_px, height_px: Of the upright frame.
-        extends: SHA-256 of the longest known content that this one begins with; empty if none.
+        width_px, height_px: Size of the upright frame.
+        extends: SHA-256 of the longest known content that this one starts with; empty if none.
     """
 
     sha256: str

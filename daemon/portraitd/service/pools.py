@@ -16,7 +16,7 @@ from portraitd.datasets.planner import plan_dataset
 from portraitd.datasets.writer import write_dataset
 from portraitd.faces.interface import EncoderSpec
 from portraitd.ingest import media_jobs
-from portraitd.people import montage_job
+from portraitd.people.montage import draw_montage
 from portraitd.workers import sandbox
 from portraitd.workers.pool import LocalExecutor, RoutedExecutor
 from portraitd.workers.process import SandboxPolicy, WorkerLimits
@@ -32,8 +32,7 @@ MEDIA_JOBS: frozenset[Job] = frozenset(
         media_jobs.warm_up,
         media_jobs.probe,
         media_jobs.encode,
-        media_jobs.decode,
-        montage_job.montage,
+        draw_montage,
         crop_frames,
     }
 )

@@ -1,4 +1,4 @@
-"""Which files were seen where, and what became of each."""
+"""Files by root and path, with state, reason and content."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 from portraitd.model.media_file import FileState, Source, Stamp
 from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
 from portraitd.store.database import Database
-from portraitd.store.partial_copies import Beginnings
+from portraitd.store.partial_copies import PartialCopies
 
 INBOX = b""
-"""The root of files in the inbox, so that a home can be moved."""
+"""The root of files in the inbox; not a path, so that a home can be moved."""
 
 
 def display_path(path: bytes | Path) -> str:
-    """A path as text that can be printed, whatever bytes it holds."""
+    """Return a path as printable text, whatever bytes it contains."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
@@ -37,14 +37,14 @@ class KnownFile:
 
 
 class Files:
-    """The files of the inbox and of ``process``."""
+    """The files in the inbox, and those named to ``process``."""
 
     def __init__(self, database: Database, inbox_dir: Path) -> None:
         self._db = database
         self._inbox_dir = inbox_dir
 
     def get(self, file_id: int) -> KnownFile:
-        """One file.
+        """Return one file.
 
         Raises:
             KeyError: There is no such row.
@@ -55,14 +55,14 @@ class Files:
         return _known(row)
 
     def find(self, root: bytes, path: Path) -> KnownFile | None:
-        """What is known of a path, if anything."""
+        """Return the row of a path; None without one."""
         row = self._db.execute(
             "select * from files where root = ? and path = ?", (root, os.fsencode(path))
         ).fetchone()
         return _known(row) if row else None
 
     def below(self, root: bytes) -> dict[Path, KnownFile]:
-        """Every file known below a root, by its path below it."""
+        """Return every known file below a root, by its path below it."""
         rows = self._db.execute("select * from files where root = ?", (root,))
         return {known.path: known for known in map(_known, rows)}
 
@@ -75,9 +75,10 @@ class Files:
         now_s: float,
         reason: Reason = NO_REASON,
     ) -> int:
-        """Write down what a path is now; an older content under the same path is forgotten.
+        """Record the file at a path; it replaces an earlier content of that path.
 
-        What was found in that stays, unless there is more to find and nowhere left to look.
+        The faces of the earlier content are kept if all of it was processed. Otherwise they are
+        deleted, unless the content has another path where the rest can be read.
         """
         with self._db.transaction():
             row = self._db.execute(
@@ -114,15 +115,15 @@ class Files:
             ).fetchall()
             for orphan in orphans:
                 if orphan["replaces"]:
-                    # It cannot be looked at again; what was found in it before stays.
+                    # It cannot be reprocessed; the faces found before are kept.
                     self._db.execute("delete from videos where id = ?", (orphan["id"],))
-                # Of a beginning that was being completed, what was found in it stays.
-                elif not Beginnings(self._db).revert(orphan["id"]):
-                    self._forget_unnamed(orphan["id"])
+                # The faces of a partial copy that was being continued are kept.
+                elif not PartialCopies(self._db).revert(orphan["id"]):
+                    self._delete_without_file(orphan["id"])
         return int(row["id"])
 
-    def _forget_unnamed(self, video_id: int) -> None:
-        """A content that no file has any more, under any name."""
+    def _delete_without_file(self, video_id: int) -> None:
+        """Delete a video whose content no file has any more."""
         self._db.execute(
             """
             delete from videos where id = ?
@@ -139,7 +140,7 @@ class Files:
         reason: Reason = NO_REASON,
         video_id: int | None = None,
     ) -> None:
-        """One file, one state further; a video id once given is kept."""
+        """Change the state of a file; without a new video id it keeps its old one."""
         self._db.execute(
             """
             update files set state = ?, reason = ?, reason_code = ?, changed_at = ?,
@@ -150,11 +151,11 @@ class Files:
         )
 
     def rename(self, file_id: int, path: Path) -> None:
-        """The file lies elsewhere below its root now."""
+        """Record a new path of a file below its root."""
         self._db.execute("update files set path = ? where id = ?", (os.fsencode(path), file_id))
 
     def claim(self, now_s: float) -> KnownFile | None:
-        """Take the oldest file that nobody has looked into, counting the attempt before it."""
+        """Take the oldest ready file, counting the attempt before it is made."""
         row = self._db.execute(
             """
             update files set state = 'probing', attempts = attempts + 1, changed_at = ?
@@ -166,7 +167,7 @@ class Files:
         return _known(row) if row else None
 
     def release(self, file_id: int) -> None:
-        """Give a claimed file back unattempted: the daemon stopped before its turn came."""
+        """Give a claimed file back and do not count the attempt: the service is stopping."""
         self._db.execute(
             """
             update files set state = 'ready', attempts = attempts - 1
@@ -176,11 +177,11 @@ class Files:
         )
 
     def reclaim(self) -> None:
-        """After a restart: what was being looked into is looked into again."""
+        """Make probing files ready again, after a restart."""
         self._db.execute("update files set state = 'ready' where state = 'probing'")
 
     def retry(self, now_s: float) -> int:
-        """Failed files become ready again. Returns how many."""
+        """Make failed files ready again. Return how many."""
         return self._db.execute(
             """
             update files set state = 'ready', reason = '', reason_code = '', attempts = 0,
@@ -191,33 +192,33 @@ class Files:
         ).rowcount
 
     def source(self, known: KnownFile) -> Source:
-        """Where to read a file, and the stamp it must still have."""
+        """Return where to read a file, and the stamp it must still have."""
         return Source(self.place(known), known.stamp)
 
     def place(self, known: KnownFile) -> Path:
-        """The absolute path of a file."""
+        """Return the absolute path of a file."""
         root = Path(os.fsdecode(known.root)) if known.root else self._inbox_dir
         return root / known.path
 
     def of_video(self, video_id: int) -> list[KnownFile]:
-        """The names under which a content was seen; the one that was read comes first."""
+        """Return the files with a content; the one that is read comes first."""
         rows = self._db.execute(
             "select * from files where video_id = ? order by state = 'duplicate', id", (video_id,)
         )
         return [_known(row) for row in rows]
 
     def counts(self) -> dict[str, int]:
-        """Files by state."""
+        """Return the number of files by state."""
         rows = self._db.execute("select state, count(*) as n from files group by state")
         return {row["state"]: row["n"] for row in rows}
 
     def in_state(self, state: FileState) -> Iterator[KnownFile]:
-        """The files in one state, oldest first."""
+        """Return the files in one state, the oldest first."""
         rows = self._db.execute("select * from files where state = ? order by id", (state,))
         return map(_known, rows.fetchall())
 
     def oldest_open_s(self) -> float:
-        """When the oldest file that still has a way to go was first seen; 0 for none."""
+        """Return when the oldest admitted, unfinished file was first seen; 0 for none."""
         row = self._db.execute(
             """
             select min(seen_at) as oldest from files
@@ -227,7 +228,7 @@ class Files:
         return float(row["oldest"] or 0.0)
 
     def any_open(self) -> bool:
-        """Whether a file still has a way to go."""
+        """Return whether an admitted file is unfinished."""
         row = self._db.execute(
             "select 1 from files where state in ('ready', 'probing', 'encoding') limit 1"
         ).fetchone()
@@ -235,7 +236,7 @@ class Files:
 
 
 def _signed(stamp: Stamp) -> Stamp:
-    """SQLite's integers are signed; some network file systems number inodes beyond that."""
+    """Map the inode to a signed integer, as SQLite's are; some network inodes exceed them."""
     inode = stamp.inode if stamp.inode < 1 << 63 else stamp.inode - (1 << 64)
     return stamp._replace(inode=inode)
 

@@ -1,8 +1,8 @@
-"""A copy that was broken off, and later the whole file: one video, and nothing found twice.
+"""Continue a partial copy with the full file, without detecting any face twice.
 
-A broken-off copy is the beginning of the whole one, byte by byte. What was found in it stays, with
-all that people decided about it; only the rest is worked on. If the whole file goes away before it
-is done, the video is the beginning again.
+An interrupted copy equals the start of the full file, byte by byte. When the full file arrives,
+the video of the partial copy keeps its faces and all edits made on them, and only the rest is
+processed. If the full file is removed before it is done, the video is the partial copy again.
 """
 
 from __future__ import annotations
@@ -14,50 +14,52 @@ from portraitd.model.fingerprints import split_key_parts
 from portraitd.model.media_file import MediaFacts, MediaKind
 from portraitd.store.database import Database
 
-_MOST = 2000
-"""Contents that a new file is compared with: the newest. A broken-off copy is a recent one."""
+_MAX_CANDIDATES = 2000
+"""How many contents, the newest, a new file is compared with: an interrupted copy is recent."""
 
-_SMALLEST_BYTES = 4096
+_MIN_BYTES = 4096
 
 
-class Beginnings:
-    """Makes one video of a beginning and its whole."""
+class PartialCopies:
+    """Joins a partial copy and the full file into one video."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def known(self, below_bytes: int) -> tuple[tuple[int, str], ...]:
-        """Size and SHA-256 of the videos that a file of this size may begin with."""
+    def candidates(self, below_bytes: int) -> tuple[tuple[int, str], ...]:
+        """Return size and SHA-256 of the videos that a file of this size may start with."""
         rows = self._db.execute(
             """
             select content_size, sha256 from videos
             where kind = 'video' and state <> 'queued' and content_size between ? and ?
             order by id desc limit ?
             """,
-            (_SMALLEST_BYTES, below_bytes - 1, _MOST),
+            (_MIN_BYTES, below_bytes - 1, _MAX_CANDIDATES),
         )
         return tuple((row[0], row[1]) for row in rows)
 
-    def whole_of(self, sha256: str) -> int | None:
-        """The video that begins with a content, if it was broken off once."""
+    def full_video_of(self, sha256: str) -> int | None:
+        """Return the video that continued a partial copy; None if the content is not one."""
         row = self._db.execute(
             "select video_id from partial_copies where sha256 = ?", (sha256,)
         ).fetchone()
         return row and int(row[0])
 
-    def extend(self, facts: MediaFacts, size: int, pieces: list[tuple[float, float]]) -> int | None:
-        """Make the video that a file begins with the whole one, within the caller's transaction.
+    def extend(
+        self, facts: MediaFacts, size: int, stretches: list[tuple[float, float]]
+    ) -> int | None:
+        """Continue the video of a partial copy, within the caller's transaction.
 
         Args:
-            facts: Of the whole file.
-            size: Its bytes.
-            pieces: Its slices.
+            facts: Facts of the full file; ``extends`` names the partial copy.
+            size: Size of the full file in bytes.
+            stretches: Start and stop of its slices.
 
         Returns:
-            The video, of which what is new is queued; None if there is nothing to go on from.
+            The video, with its new slices queued; None if no video can be continued.
         """
-        # One that is being rebuilt would lose what is new to what its beginning gave; and what is
-        # found now cannot stand beside faces of another encoder.
+        # A video that is being reprocessed would lose the new part to the result of the old one;
+        # and new faces cannot be compared with faces of another encoder.
         old = self._db.execute(
             """
             select * from videos where sha256 = ? and state <> 'queued' and not frozen
@@ -68,8 +70,8 @@ class Beginnings:
         if old is None or facts.kind is not MediaKind.VIDEO:
             return None
         video_id = int(old["id"])
-        self._remember(old)
-        self._keep_sides(old["sha256"], facts.sha256)
+        self._record(old)
+        self._copy_splits(old["sha256"], facts.sha256)
         self._db.execute(
             """
             update videos set sha256 = ?, duration_s = ?, fps = ?, content_size = ?,
@@ -79,18 +81,18 @@ class Beginnings:
             (facts.sha256, facts.duration_s, facts.fps, size, video_id),
         )
         self._db.execute("delete from slices where video_id = ? and state <> 'done'", (video_id,))
-        from_s = self._resumed(video_id, facts.fps)
+        from_s = self._resume_s(video_id, facts.fps)
         self._db.executemany(
             "insert into slices (video_id, start_s, stop_s, state) values (?, ?, ?, 'queued')",
-            [(video_id, max(start, from_s), stop) for start, stop in pieces if stop > from_s],
+            [(video_id, max(start, from_s), stop) for start, stop in stretches if stop > from_s],
         )
         return video_id
 
     def revert(self, video_id: int) -> bool:
-        """Make a video that is not done the beginning again, within the caller's transaction.
+        """Turn a continued video back into its partial copy, within the caller's transaction.
 
         Returns:
-            Whether it was one.
+            Whether the video was a continued one.
         """
         old = self._db.execute(
             "select * from partial_copies where video_id = ? order by content_size desc limit 1",
@@ -118,7 +120,8 @@ class Beginnings:
         )
         return True
 
-    def _remember(self, old: sqlite3.Row) -> None:
+    def _record(self, old: sqlite3.Row) -> None:
+        """Keep the facts of the partial copy."""
         self._db.execute(
             """
             insert into partial_copies
@@ -136,9 +139,10 @@ class Beginnings:
             ),
         )
 
-    def _keep_sides(self, beginning: str, whole: str) -> None:
-        """What was train or val of the beginning is so of the whole: a model may have seen it."""
-        for old, new in zip(split_key_parts(beginning), split_key_parts(whole), strict=True):
+    def _copy_splits(self, partial_sha256: str, full_sha256: str) -> None:
+        """Keep each training or validation split: a model may have seen the images."""
+        parts = zip(split_key_parts(partial_sha256), split_key_parts(full_sha256), strict=True)
+        for old, new in parts:
             self._db.execute(
                 """
                 insert or ignore into splits (key, split, since)
@@ -147,8 +151,8 @@ class Beginnings:
                 (old, new),
             )
 
-    def _resumed(self, video_id: int, fps: float) -> float:
-        """From when on there is something new; what is done ends there."""
+    def _resume_s(self, video_id: int, fps: float) -> float:
+        """Return from when on footage is new; end the done slices there."""
         row = self._db.execute(
             "select max(ended_s) from slices where video_id = ? and state = 'done'", (video_id,)
         ).fetchone()

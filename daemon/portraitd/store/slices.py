@@ -1,4 +1,4 @@
-"""Videos and the slices they are worked on in: what is to do, by whom, how often tried."""
+"""The queue of slices: videos cut into stretches that workers process one by one."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from portraitd.store.database import Database
 from portraitd.store.erasure.tombstones import Tombstones
 from portraitd.store.faces import FaceWriter
 from portraitd.store.files import Files, KnownFile, display_path, reason_of
-from portraitd.store.partial_copies import Beginnings
+from portraitd.store.partial_copies import PartialCopies
 from portraitd.store.slice_order import SliceOrder
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimedSlice:
-    """A claimed slice: what to do, and which row to report to."""
+    """A slice taken from the queue, with the row that its result belongs to."""
 
     slice_id: int
     video_id: int
     attempts: int
-    piece: Slice
+    slice: Slice
 
 
 @dataclass(frozen=True, slots=True)
 class VideoOutcome:
-    """What a finished video came to."""
+    """The final state of a video."""
 
     video_id: int
     state: VideoState
@@ -42,7 +42,7 @@ class VideoOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Seconds of footage, known so far: done, still to do, and the work they took."""
+    """Seconds of known footage, done and to do, and seconds of work spent."""
 
     footage_done_s: float
     footage_open_s: float
@@ -50,11 +50,11 @@ class Progress:
 
     @property
     def speed(self) -> float:
-        """Seconds of footage a worker gets through in a second; 0 if unknown."""
+        """Return the seconds of footage that a worker processes per second; 0 if unknown."""
         return self.footage_done_s / self.work_s if self.work_s else 0.0
 
     def eta_s(self, processes: int) -> float | None:
-        """Seconds of work left on so many workers; None while nothing tells how fast they are."""
+        """Return the seconds of work left on all workers; None if the speed is unknown."""
         if not self.footage_open_s:
             return 0.0
         pace = self.speed * processes
@@ -62,9 +62,9 @@ class Progress:
 
 
 def cut(facts: MediaFacts, slice_s: float) -> list[tuple[float, float]]:
-    """The slices of a video: equal stretches of about ``slice_s``, the last one open-ended.
+    """Cut a video into equal stretches of about ``slice_s``; the last one has no end.
 
-    A duration that cannot be believed gives one slice that reads to the end.
+    Without a valid duration it is one slice that is read to the end.
     """
     if facts.kind is MediaKind.PHOTO or not math.isfinite(facts.duration_s):
         return [(0.0, math.inf)]
@@ -74,8 +74,8 @@ def cut(facts: MediaFacts, slice_s: float) -> list[tuple[float, float]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
-    """A file to be looked into, with size and SHA-256 of what it may be the whole of."""
+class ClaimedFile:
+    """A file to be probed, with size and SHA-256 of the contents it may start with."""
 
     file: KnownFile
     partial_copies: tuple[tuple[int, str], ...]
@@ -85,31 +85,35 @@ class SliceQueue:
     """The queue of slices.
 
     Args:
-        database: Where it lies.
-        files: Where the contents come from.
-        refuse_forgotten: Whether a content that was forgotten as a whole is not taken again.
-            If it is, the faces that were forgotten in it are left out.
+        database: The store.
+        files: The files with their contents.
+        refuse_forgotten: Whether a content that was erased as a whole is refused. If it is
+            accepted, the faces that were erased from it are left out.
     """
 
     def __init__(self, database: Database, files: Files, refuse_forgotten: bool = True) -> None:
         self._db = database
         self._files = files
         self._order = SliceOrder(database)
-        self._beginnings = Beginnings(database)
+        self._partial_copies = PartialCopies(database)
         self._refuse_forgotten = refuse_forgotten
         self._tombstones = Tombstones(database)
         self._face_writer = FaceWriter(database, self._tombstones)
 
-    def claim_file(self, now_s: float) -> Arrival | None:
-        """Take the oldest file that nobody has looked into, counting the attempt before it."""
+    def claim_file(self, now_s: float) -> ClaimedFile | None:
+        """Take the oldest ready file, counting the attempt before it is made."""
         with self._db.transaction():
             file = self._files.claim(now_s)
-            return Arrival(file, self._beginnings.known(file.stamp.size)) if file else None
+            return (
+                ClaimedFile(file, self._partial_copies.candidates(file.stamp.size))
+                if file
+                else None
+            )
 
     def admit(
         self, file: KnownFile, facts: MediaFacts, slice_s: float, now_s: float, priority: int = 0
     ) -> FileState:
-        """Turn a file that was looked into into a video with slices, or into a duplicate."""
+        """Turn a probed file into a video with slices, or mark it as a duplicate."""
         with self._db.transaction():
             known = self._db.execute(
                 "select id, state, reason, reason_code from videos where sha256 = ?",
@@ -123,12 +127,14 @@ class SliceQueue:
                 erased = Reason.of(ReasonCode.ERASED_EARLIER)
                 self._files.move_on(file.id, FileState.FORGOTTEN, now_s, erased)
                 return FileState.FORGOTTEN
-            if whole := self._beginnings.whole_of(facts.sha256):
+            if whole := self._partial_copies.full_video_of(facts.sha256):
                 reason = _partial_copy_of(self._name(whole, file))
                 self._files.move_on(file.id, FileState.DUPLICATE, now_s, reason, whole)
                 return FileState.DUPLICATE
-            pieces = cut(facts, slice_s)
-            if facts.extends and (whole := self._beginnings.extend(facts, file.stamp.size, pieces)):
+            stretches = cut(facts, slice_s)
+            if facts.extends and (
+                whole := self._partial_copies.extend(facts, file.stamp.size, stretches)
+            ):
                 for earlier in self._files.of_video(whole):
                     reason = _partial_copy_of(display_path(file.path))
                     self._files.move_on(earlier.id, FileState.DUPLICATE, now_s, reason)
@@ -157,13 +163,13 @@ class SliceQueue:
                 insert into slices (video_id, start_s, stop_s, state, priority)
                 values (?, ?, ?, 'queued', ?)
                 """,
-                [(video_id, start, stop, priority) for start, stop in pieces],
+                [(video_id, start, stop, priority) for start, stop in stretches],
             )
             self._files.move_on(file.id, FileState.ENCODING, now_s, NO_REASON, video_id)
             return FileState.ENCODING
 
     def claim(self) -> ClaimedSlice | None:
-        """Take the slice that is next in order, counting the attempt before it is made."""
+        """Take the next slice, counting the attempt before it is made."""
         with self._db.transaction():
             slice_id = self._order.pick()
             if slice_id is None:
@@ -175,7 +181,7 @@ class SliceQueue:
                 """,
                 (slice_id,),
             ).fetchone()
-            # A video that is looked at again has the content of the one it is to replace.
+            # A video that is reprocessed has the content of the one it will replace.
             video = self._db.execute(
                 f"""
                 select kind, {CONTENT_SQL} as sha256, coalesce(replaces, id) as origin
@@ -185,11 +191,11 @@ class SliceQueue:
             ).fetchone()
             source = self._files.source(self._files.of_video(video["origin"])[0])
         kind = MediaKind(video["kind"])
-        piece = Slice(source, kind, row["start_s"], row["stop_s"], video["sha256"])
-        return ClaimedSlice(row["id"], row["video_id"], row["attempts"], piece)
+        video_slice = Slice(source, kind, row["start_s"], row["stop_s"], video["sha256"])
+        return ClaimedSlice(row["id"], row["video_id"], row["attempts"], video_slice)
 
     def release(self, claimed: ClaimedSlice) -> None:
-        """Give a slice back unattempted: the daemon stopped while it ran."""
+        """Give a slice back and do not count the attempt: the service is stopping."""
         self._db.execute(
             """
             update slices set state = 'queued', attempts = attempts - 1
@@ -199,7 +205,7 @@ class SliceQueue:
         )
 
     def reclaim(self) -> int:
-        """After a restart: running slices are queued again. Returns how many."""
+        """Queue running slices again, after a restart. Return how many."""
         return self._db.execute(
             "update slices set state = 'queued' where state = 'running'"
         ).rowcount
@@ -207,7 +213,7 @@ class SliceQueue:
     def record(
         self, claimed: ClaimedSlice, result: SliceFaces, encoder: str, now_s: float
     ) -> VideoOutcome | None:
-        """Store what a slice gave, in one transaction; an answer that comes twice counts once.
+        """Record the result of a slice in one transaction; a second result is ignored.
 
         Returns:
             The video's outcome if this was its last slice.
@@ -236,7 +242,7 @@ class SliceQueue:
     def lose(
         self, claimed: ClaimedSlice, reason: Reason, attempts: int, now_s: float
     ) -> VideoOutcome | None:
-        """A worker died on a slice: queue it again, or give it up after so many attempts."""
+        """Record a lost worker: queue the slice again, or fail it after the last attempt."""
         with self._db.transaction():
             given_up = claimed.attempts >= attempts
             self._db.execute(
@@ -254,7 +260,7 @@ class SliceQueue:
             return self._finish(claimed.video_id, now_s) if given_up else None
 
     def reject(self, claimed: ClaimedSlice, reason: Reason, now_s: float) -> VideoOutcome | None:
-        """The content is at fault: no other slice of it is tried."""
+        """Record that the content is at fault: its queued slices fail with the same reason."""
         with self._db.transaction():
             self._db.execute(
                 """
@@ -265,13 +271,13 @@ class SliceQueue:
             )
             return self._finish(claimed.video_id, now_s)
 
-    def forget_changed(
+    def discard_changed(
         self, claimed: ClaimedSlice, state: FileState, reason: Reason, now_s: float
     ) -> None:
-        """The file was written or removed while it was read: nothing found in it counts."""
+        """Discard the video of a file that was written or removed while it was read."""
         with self._db.transaction():
             names = self._files.of_video(claimed.video_id)
-            if not self._beginnings.revert(claimed.video_id):
+            if not self._partial_copies.revert(claimed.video_id):
                 self._db.execute("delete from videos where id = ?", (claimed.video_id,))
             for known in names:
                 other_name = known.state is FileState.DUPLICATE
@@ -283,7 +289,7 @@ class SliceQueue:
                 )
 
     def retry(self, now_s: float) -> int:
-        """Failed videos are queued again, their failed slices only. Returns how many videos."""
+        """Queue failed videos again, only their failed slices. Return how many videos."""
         with self._db.transaction():
             self._db.execute(
                 """
@@ -307,21 +313,21 @@ class SliceQueue:
             ).rowcount
 
     def any_open(self) -> bool:
-        """Whether a slice is queued or running."""
+        """Return whether a slice is queued or running."""
         row = self._db.execute(
             "select 1 from slices where state in ('queued', 'running') limit 1"
         ).fetchone()
         return row is not None
 
     def counts(self) -> dict[str, int]:
-        """Videos by state."""
+        """Return the number of videos by state."""
         rows = self._db.execute(
             "select state, count(*) as n from videos where replaces is null group by state"
         )
         return {row["state"]: row["n"] for row in rows}
 
     def progress(self) -> Progress:
-        """How much footage is done and how much is left."""
+        """Return how much footage is done and how much is left."""
         row = self._db.execute(
             """
             select
@@ -337,18 +343,18 @@ class SliceQueue:
         return Progress(row["done"], row["left_over"], row["work"])
 
     def unwanted(self, claimed: ClaimedSlice, times_s: Sequence[float]) -> list[float]:
-        """The moments of a slice of which no picture may be kept.
+        """Return the timestamps of a slice whose frames must not be kept, because of erasure.
 
-        All of them where the video was forgotten while a worker looked at it.
+        All of them if the video was erased while a worker processed it.
         """
         if not self.is_queued(claimed):
             return list(times_s)
         contents = self._face_writer.contents(claimed.video_id)
-        is_forgotten = self._tombstones.has_moment
-        return [t for t in times_s if any(is_forgotten(sha256, t) for sha256 in contents)]
+        is_erased = self._tombstones.has_moment
+        return [t for t in times_s if any(is_erased(sha256, t) for sha256 in contents)]
 
     def is_queued(self, claimed: ClaimedSlice) -> bool:
-        """Whether a slice that is out is still one of the store's."""
+        """Return whether a claimed slice still exists."""
         found = self._db.execute("select 1 from slices where id = ?", (claimed.slice_id,))
         return found.fetchone() is not None
 
@@ -360,14 +366,14 @@ class SliceQueue:
         return FileState.DUPLICATE, Reason.of(ReasonCode.DUPLICATE_OF, name=name)
 
     def _name(self, video_id: int, file: KnownFile) -> str:
-        """Another name of a content, in words."""
+        """Return another file name of a content, for a sentence."""
         names = [known for known in self._files.of_video(video_id) if known.id != file.id]
         return display_path(names[0].path) if names else "an earlier file"
 
     def _finish(self, video_id: int, now_s: float) -> VideoOutcome | None:
-        """Close a video whose last slice has ended, and the files it came from."""
+        """Finish a video and its files if its last slice has ended."""
         slices = self._db.execute("select * from slices where video_id = ?", (video_id,)).fetchall()
-        # None at all: the video was forgotten while this slice was out.
+        # No slice at all: the video was erased while this one was processed.
         if not slices or any(job["state"] in (JobState.QUEUED, JobState.RUNNING) for job in slices):
             return None
         video = self._db.execute("select * from videos where id = ?", (video_id,)).fetchone()
@@ -393,7 +399,7 @@ class SliceQueue:
 
 
 def _judge(video: sqlite3.Row, slices: Sequence[sqlite3.Row]) -> tuple[VideoState, Reason]:
-    """Failed with a slice's reason, or done, with a note where the end was not reached."""
+    """Return failed with a slice's reason, or done, with a reason if the end was not reached."""
     failed = [job for job in slices if job["state"] == JobState.FAILED]
     if failed:
         return VideoState.FAILED, reason_of(failed[0])

@@ -108,19 +108,19 @@ def _holds_values(kind: type) -> bool:
     return named_tuple or is_dataclass(kind) or issubclass(kind, Enum | PortraitdError)
 
 
-def validate_faces(piece: Slice, result: Any) -> SliceFaces:
+def validate_faces(video_slice: Slice, result: Any) -> SliceFaces:
     """Return the result if it is possible for this slice.
 
     Raises:
         WorkerDied: It is not; the message names the problem.
     """
-    problem = _find_problem(piece, result)
+    problem = _find_problem(video_slice, result)
     if problem:
         raise WorkerDied(Reason.of(ReasonCode.INVALID_RESULT, error=problem))
     return result  # type: ignore[no-any-return]
 
 
-def _find_problem(piece: Slice, result: Any) -> str:
+def _find_problem(video_slice: Slice, result: Any) -> str:
     if not isinstance(result, SliceFaces) or not isinstance(result.detections, Sequence):
         return f"a {type(result).__name__}, not faces"
     counts = (result.sampled, result.decoded)
@@ -128,20 +128,20 @@ def _find_problem(piece: Slice, result: Any) -> str:
         return "the number of frames"
     if not _is_finite(result.seconds) or result.seconds < 0:
         return "the time it took"
-    if result.ended_s is not None and not _is_within(piece, result.ended_s):
+    if result.ended_s is not None and not _is_within(video_slice, result.ended_s):
         return f"an end at {result.ended_s} s"
     if not isinstance(result.kept, Sequence) or not all(map(_is_frame, result.kept)):
         return "a kept frame"
-    problems = (_find_detection_problem(piece, detection) for detection in result.detections)
+    problems = (_find_detection_problem(video_slice, detection) for detection in result.detections)
     return next(filter(None, problems), "")
 
 
-def _find_detection_problem(piece: Slice, detection: Any) -> str:
+def _find_detection_problem(video_slice: Slice, detection: Any) -> str:
     if not isinstance(detection, DetectedFace) or not isinstance(detection.face, Face):
         return f"a {type(detection).__name__} among its faces"
     face, portrait = detection.face, detection.portrait
     checks = (
-        (_is_within(piece, detection.t_s), f"a face at {detection.t_s} s"),
+        (_is_within(video_slice, detection.t_s), f"a face at {detection.t_s} s"),
         (_is_box(face.box), "the box of a face"),
         (_is_vector(face.embedding), "an embedding"),
         (_is_finite(face.score) and _is_quality(face.quality), "the score of a face"),
@@ -188,10 +188,12 @@ def _is_jpeg(data: Any) -> bool:
     )
 
 
-def _is_within(piece: Slice, t_s: Any) -> bool:
+def _is_within(video_slice: Slice, t_s: Any) -> bool:
     if not _is_finite(t_s):
         return False
-    return piece.kind is MediaKind.PHOTO or bool(piece.start_s <= t_s < piece.stop_s)
+    return video_slice.kind is MediaKind.PHOTO or bool(
+        video_slice.start_s <= t_s < video_slice.stop_s
+    )
 
 
 def _is_finite(number: Any) -> bool:

@@ -56,7 +56,7 @@ class WorkerNetwork(Protocol):
 
     def run_async(self, address: str, fn: Callable[..., Any], *args: Any) -> Future[Any]: ...
 
-    def submit(self, address: str, fn: Callable[..., Any], *args: Any) -> Future[Any]: ...
+    def submit_to(self, address: str, fn: Callable[..., Any], *args: Any) -> Future[Any]: ...
 
     def call(self, address: str, fn: Callable[..., Any], *args: Any) -> Any: ...
 
@@ -138,12 +138,12 @@ class WorkerRecord:
         self.reason = _find_objection(handshake, identity)
         self.state = WorkerState.REFUSED if self.reason else WorkerState.ACCEPTED
 
-    def count_result(self, piece: Slice | None, value: object) -> None:
+    def count_result(self, video_slice: Slice | None, value: object) -> None:
         """Add a result to the statistics."""
         self.done += 1
-        if piece is not None and isinstance(value, SliceFaces):
+        if video_slice is not None and isinstance(value, SliceFaces):
             self.work_s += value.seconds
-            self.footage_s += max(0.0, (value.ended_s or 0.0) - piece.start_s)
+            self.footage_s += max(0.0, (value.ended_s or 0.0) - video_slice.start_s)
 
     def summarise(self) -> RemoteWorker:
         """Return what ``status`` shows."""
@@ -189,7 +189,7 @@ class JobRecord:
     waited_s: float = 0.0
 
     @property
-    def piece(self) -> Slice | None:
+    def slice(self) -> Slice | None:
         """The slice among the arguments; None if there is none."""
         return next((argument for argument in self.args if isinstance(argument, Slice)), None)
 
@@ -250,7 +250,7 @@ def least_loaded(
     Returns:
         None if no worker has a free slot.
     """
-    sha256 = job.piece.sha256 if job.piece else ""
+    sha256 = job.slice.sha256 if job.slice else ""
     return min(
         (worker for worker in workers if len(worker.jobs) < worker.slots(ahead)),
         key=lambda worker: (

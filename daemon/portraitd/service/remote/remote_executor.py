@@ -276,14 +276,14 @@ class DaskExecutor(Executor):
             job.remote, job.is_suspended = None, False
             job.attempt += 1
             attempt = job.attempt
-        if job.piece is not None and not worker.shares_folder:
+        if job.slice is not None and not worker.shares_folder:
             self._senders.submit(self._send_and_start, job, worker, attempt)
         else:
             self._start(job, worker, attempt, "")
 
     def _send_and_start(self, job: JobRecord, worker: WorkerRecord, attempt: int) -> None:
-        piece = job.piece
-        assert piece is not None
+        video_slice = job.slice
+        assert video_slice is not None
 
         def on_progress() -> None:
             if not self._is_current(job, attempt):
@@ -296,7 +296,7 @@ class DaskExecutor(Executor):
 
         cache_bytes = self._requirements.cache_bytes
         try:
-            send_to_worker(self._network, worker, piece, cache_bytes, on_progress)
+            send_to_worker(self._network, worker, video_slice, cache_bytes, on_progress)
         except WorkersUnavailable:
             self._mark_lost(job, attempt)
         except StoreError as error:
@@ -305,7 +305,7 @@ class DaskExecutor(Executor):
         except Exception as error:
             self._finish(job, attempt, JobResult.from_error(error))
         else:
-            self._start(job, worker, attempt, piece.sha256)
+            self._start(job, worker, attempt, video_slice.sha256)
 
     def _start(self, job: JobRecord, worker: WorkerRecord, attempt: int, sent_sha256: str) -> None:
         remote_job = RemoteJob(
@@ -318,7 +318,7 @@ class DaskExecutor(Executor):
             self._requirements.encoder,
             sent_sha256,
         )
-        remote = self._network.submit(worker.address, agent.run_remote_job, remote_job)
+        remote = self._network.submit_to(worker.address, agent.run_remote_job, remote_job)
         with self._lock:
             if self._is_current(job, attempt):
                 job.remote = remote
@@ -338,8 +338,8 @@ class DaskExecutor(Executor):
         if not isinstance(result, JobResult):
             reason = Reason.of(ReasonCode.INVALID_RESULT, error="not a JobResult")
             result = JobResult.from_error(WorkerDied(reason))
-        if result.is_file_missing and job.piece and job.worker:
-            job.worker.cached.discard(job.piece.sha256)
+        if result.is_file_missing and job.slice and job.worker:
+            job.worker.cached.discard(job.slice.sha256)
             self._reassign(job, attempt, result.message, counts=True)
             return
         self._finish(job, attempt, result)
@@ -349,16 +349,16 @@ class DaskExecutor(Executor):
         with self._lock:
             if not self._is_current(job, attempt) or job.worker is None:
                 return
-            worker, piece = job.worker, job.piece
+            worker, video_slice = job.worker, job.slice
             del worker.jobs[job.number]
             job.worker = None
-        if piece is not None and not result.error and result.value is not None:
+        if video_slice is not None and not result.error and result.value is not None:
             try:
-                validate_faces(piece, result.value)
+                validate_faces(video_slice, result.value)
             except WorkerDied as error:
                 result = JobResult.from_error(error)
         with self._lock:
-            worker.count_result(piece, result.value)
+            worker.count_result(video_slice, result.value)
         job.settle(result)
         self._fill()
 

@@ -28,7 +28,7 @@ MAX_REFUSALS = 3
 def send_to_worker(
     network: WorkerNetwork,
     worker: WorkerRecord,
-    piece: Slice,
+    video_slice: Slice,
     cache_bytes: int,
     on_progress: Callable[[], None],
 ) -> None:
@@ -37,7 +37,7 @@ def send_to_worker(
     Args:
         network: The connection to the worker.
         worker: One that cannot read the file itself.
-        piece: The slice.
+        video_slice: The slice.
         cache_bytes: Size of the worker's cache.
         on_progress: Called before and after each chunk; what it raises ends the transfer.
 
@@ -50,24 +50,24 @@ def send_to_worker(
 
     def send_chunk(size: int, offset: int, data: bytes) -> int:
         on_progress()
-        arguments = piece.sha256, size, offset, data, cache_bytes
+        arguments = video_slice.sha256, size, offset, data, cache_bytes
         arrived: int = network.call(worker.address, agent.receive_chunk, *arguments)
         on_progress()
         return arrived
 
-    worker.cached.add(piece.sha256)
+    worker.cached.add(video_slice.sha256)
     try:
-        with worker.transfers.setdefault(piece.sha256, threading.Lock()):
+        with worker.transfers.setdefault(video_slice.sha256, threading.Lock()):
             began_s = time.monotonic()
-            sent = send_file(piece.source, send_chunk)
+            sent = send_file(video_slice.source, send_chunk)
     except BaseException:
-        worker.cached.discard(piece.sha256)
+        worker.cached.discard(video_slice.sha256)
         raise
     if sent:
         log.info(
             "file_sent",
             worker=worker.address,
-            sha256=piece.sha256[:12],
+            sha256=video_slice.sha256[:12],
             bytes=sent,
             seconds=round(time.monotonic() - began_s, 2),
         )
