@@ -13,4 +13,5 @@ say which faces count:
 Portraits are stored as JPEG, so the tree can be rebuilt without the videos. A schema change is a
 new file in ``migrations/``, run in one transaction when the database is opened; a shipped
 migration never changes. Tables that are append-only are protected by triggers, which an erasure
-lifts within its own transaction."""
+lifts within its own transaction.
+"""

@@ -4,4 +4,5 @@
 moment takes nothing with it. ``process`` is one worker: it sets its limits, loads what its jobs
 need and enters the ``sandbox`` before it sees a dropped file. ``file_broker`` opens the files of
 a job for workers that may open none, and ``result_decoding`` accepts only plain values from them.
-A process that dies, hangs or exceeds its limits fails its own job only, with a reason."""
+A process that dies, hangs or exceeds its limits fails its own job only, with a reason.
+"""

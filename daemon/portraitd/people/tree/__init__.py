@@ -33,4 +33,5 @@ The rules:
 *   Manifests and folders are synced, portraits are not. After a power failure a portrait may be
     empty; the next start notices and writes it again from the store.
 *   When in doubt, nothing is decided: no marker, another store's marker, an unreadable folder, a
-    tree that keeps changing, or more than a fifth of the portraits missing at once."""
+    tree that keeps changing, or more than a fifth of the portraits missing at once.
+"""
