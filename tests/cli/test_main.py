@@ -217,7 +217,7 @@ def test_status_is_json_for_scripts(processed: Processed) -> None:
     assert 0 < found["footage_per_work_s"]
     assert {
         "path": "text.mp4",
-        "code": "text_file",
+        "reason_code": "text_file",
         "reason": "a text file, not a video or photo",
     } in found["problems"]
 

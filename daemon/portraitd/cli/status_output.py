@@ -35,12 +35,12 @@ def print_json(status: Status) -> None:
         "grouping": asdict(snapshot.grouping) if snapshot.grouping else None,
         "merge_candidates": snapshot.merge_candidates,
         "blocked_stages": {
-            stage: {"code": reason.code, "reason": reason.text}
+            stage: {"reason_code": reason.code, "reason": reason.text}
             for stage, reason in snapshot.blocked_stages.items()
         },
         "reprocessing": snapshot.reprocessing,
         "problems": [
-            {"path": path, "code": reason.code, "reason": reason.text}
+            {"path": path, "reason_code": reason.code, "reason": reason.text}
             for path, reason in problems(snapshot)
         ],
         "oldest_open_s": snapshot.oldest_open_s,
