@@ -64,7 +64,7 @@ def test_an_error_is_what_a_job_came_to() -> None:
 
     for _ in range(2):
         with pytest.raises(NotMedia, match="text"):
-            run_remote_job(job).result()
+            run_remote_job(job).value_or_raise()
 
 
 def test_answers_are_kept_for_a_while_only(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_a_worker_that_encodes_is_closed(tmp_path: Path, monkeypatch: pytest.Mon
     encoder = EncoderSpec(tmp_path / "elsewhere", kind="dlib", detector="hog", upsample=0)
     job = remote_job("closed", bad_jobs.starts)._replace(encoder=encoder)
 
-    found = run_remote_job(job).result()
+    found = run_remote_job(job).value_or_raise()
 
     assert found
     assert dict.fromkeys(found, "PermissionError") == found

@@ -44,7 +44,15 @@ def test_only_slices_go_to_other_machines(
         home.run_until_idle(service)
 
     assert {"encode"} == far.seen
-    assert {"probe", "track", "group", "montage", "plan", "run_orders", "assemble"} == near.seen
+    assert {
+        "probe",
+        "track",
+        "group",
+        "montage",
+        "plan_dataset",
+        "crop_frames",
+        "write_dataset",
+    } == near.seen
 
 
 def test_no_job_has_two_places() -> None:

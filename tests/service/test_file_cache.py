@@ -96,7 +96,7 @@ def test_what_was_used_longest_ago_makes_room(tmp_path: Path) -> None:
 def test_a_name_is_the_hash_of_a_content(tmp_path: Path, name: str) -> None:
     """Nothing else can be written to."""
     with pytest.raises(StoreError, match="not a SHA-256"):
-        FileCache(tmp_path).take(name, 10, 0, b"x" * 10, LIMIT)
+        FileCache(tmp_path).receive(name, 10, 0, b"x" * 10, LIMIT)
 
 
 def test_what_ended_workers_left_is_removed(tmp_path: Path) -> None:

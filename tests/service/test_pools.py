@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import importlib
-import math
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, wait
@@ -17,7 +16,6 @@ import portraitd
 from portraitd.datasets.crop_jobs import crop_frames
 from portraitd.datasets.crop_requests import CroppedImage, CropResult
 from portraitd.ingest.dispatcher import encode_options
-from portraitd.model.errors import PublishError
 from portraitd.service.pools import (
     MEDIA_JOBS,
     NUMBER_JOBS,
@@ -27,7 +25,6 @@ from portraitd.service.pools import (
     make_workers,
     worker_limits,
 )
-from portraitd.store.frame_cache import FrameCache
 from portraitd.workers import sandbox
 from portraitd.workers.pool import InlineExecutor, LocalExecutor, RoutedExecutor
 from portraitd.workers.process import SandboxPolicy, WorkerLimits
@@ -45,18 +42,16 @@ ROOT = Path(portraitd.__file__).parent
 ELSEWHERE = {
     # Of our own pictures, before there is a service.
     ("portraitd.cli.demo", "make_clip"),
-    # A trial in a worker of its own.
+    # The self test of the sandbox, in its own pool.
     ("portraitd.service.pools", "try_forbidden"),
     # Threads.
-    ("portraitd.clustering.neighbours", "search.block"),
+    ("portraitd.clustering.neighbours", "searcher.search"),
     ("portraitd.service.remote.remote_executor", "self._send_and_start"),
     ("portraitd.service.remote.dask_client", "self._fetch"),
-    # To see that a process begins.
-    ("portraitd.service.remote.agent", "os.getpid"),
 }
 """What is handed out without a service: module and job."""
 
-PASSED_ON = {"fn", "job", "order.fn"}
+PASSED_ON = {"fn", "job", "job.fn"}
 """Names under which a job is handed from one function to the next."""
 
 
@@ -298,14 +293,3 @@ def test_only_what_was_ordered_comes_into_the_pool(tmp_path: Path, photographs: 
     stray = [path for path in made if {pool, home.settings.dataset_dir}.isdisjoint(path.parents)]
     assert [] == stray
     assert [] == [path for path in made if path.name in ("escaped.jpg", "nobody-ordered-it.jpg")]
-
-
-def test_only_pictures_come_into_the_pool(tmp_path: Path) -> None:
-    """Other programs will read them; and a moment that is none has no name."""
-    pool = FrameCache(tmp_path)
-
-    with pytest.raises(PublishError, match=r"a\.jpg is no picture"):
-        pool.put("0" * 64, "a.jpg", b"II*\0 something else")
-    pool.keep("0" * 64, [(math.nan, b"\xff\xd8\xff"), (0.5, b"no"), (1.0, b"\xff\xd8\xff")])
-
-    assert ["000000000000-000001000.jpg"] == [path.name for path in tmp_path.rglob("*.jpg")]

@@ -30,13 +30,13 @@ QUICK_LOSS = {
 """Who is cut off is given up after seconds, not minutes."""
 
 
-def terms(**changed: Any) -> Requirements:
-    """What is asked of a worker that runs simple jobs."""
+def make_requirements(**changed: Any) -> Requirements:
+    """Make the requirements for workers that run simple jobs."""
     asked: dict[str, Any] = {
         "limits": LIMITS,
         "encoder": None,
         "identity": "",
-        "proof": None,
+        "folder_check": None,
         "ahead": 1,
         "cache_bytes": 10**9,
         "answer_limit_s": 60.0,
@@ -183,9 +183,9 @@ class TestCluster:
 
     def executor(self, **changed: Any) -> DaskExecutor:
         """Ours, connected to it."""
-        return DaskExecutor(Cluster(self.place), terms(**changed), look_s=0.2)
+        return DaskExecutor(Cluster(self.place), make_requirements(**changed), poll_s=0.2)
 
 
 def accepted(executor: DaskExecutor) -> list[str]:
     """The addresses of workers that get jobs."""
-    return [member.address for member in executor.members() if member.state == "accepted"]
+    return [worker.address for worker in executor.workers() if worker.state == "accepted"]

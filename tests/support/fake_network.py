@@ -1,4 +1,4 @@
-"""A network that is a table: the test says who is there, and what each answers."""
+"""A fake network of remote workers: the test says which are connected and what each answers."""
 
 from __future__ import annotations
 
@@ -10,97 +10,100 @@ from typing import Any
 from portraitd import __version__
 from portraitd.service.remote import agent
 from portraitd.service.remote.agent import Handshake, RemoteJob
-from portraitd.service.remote.file_cache import Received
+from portraitd.service.remote.file_cache import FileCache
 from portraitd.service.remote.registry import Heartbeat, Roster
 from portraitd.service.remote.remote_executor import DaskExecutor
-from support.dask_cluster import terms
+from support.dask_cluster import make_requirements
 
 NAME = "dlib-resnet-v1 by dlib, hog"
 
 
-class Table:
-    """A network where the test says who is there and what each answers."""
+class FakeNetwork:
+    """Implements ``WorkerNetwork``.
 
-    address = "tcp://table"
-    dashboard = "http://table/status"
+    Attributes:
+        connected: Processes by address of a worker; None while the scheduler is unreachable.
+        instances: Changed when a worker is restarted under the same address.
+        submitted: Address, job and future of everything submitted.
+        handshakes: What workers answer at once; the others stay in ``pending_handshakes``.
+        chunks: Address and length of each chunk sent.
+    """
+
+    address = "tcp://fake"
+    dashboard = "http://fake/status"
 
     def __init__(self, folder: Path) -> None:
-        self.there: dict[str, int] | None = {}
-        self.births: dict[str, str] = {}
+        self.connected: dict[str, int] | None = {}
+        self.instances: dict[str, str] = {}
         self.session = 0
-        self.started: list[tuple[str, RemoteJob, Future[Any]]] = []
-        self.forgotten: list[Future[Any]] = []
-        self.introductions: dict[str, Handshake] = {}
-        self.asked: dict[str, Future[Any]] = {}
-        self.received = Received(folder / "received")
-        self.calls: list[tuple[str, int]] = []
+        self.submitted: list[tuple[str, RemoteJob, Future[Any]]] = []
+        self.cancelled: list[Future[Any]] = []
+        self.handshakes: dict[str, Handshake] = {}
+        self.pending_handshakes: dict[str, Future[Any]] = {}
+        self.cache = FileCache(folder / "received")
+        self.chunks: list[tuple[str, int]] = []
 
     def workers(self) -> Roster | None:
-        if self.there is None:
+        if self.connected is None:
             return None
         return Roster(
             self.session,
             {
-                address: Heartbeat(threads, self.births.get(address, ""))
-                for address, threads in self.there.items()
+                address: Heartbeat(threads, self.instances.get(address, ""))
+                for address, threads in self.connected.items()
             },
         )
 
-    def ask(self, address: str, fn: Callable[..., Any], *args: Any) -> Future[Any]:
-        assert fn is agent.introduce
-        self.asked[address] = Future()
-        if said := self.introductions.get(address):
-            self.asked[address].set_result(said)
-        return self.asked[address]
+    def run_async(self, address: str, fn: Callable[..., Any], *args: Any) -> Future[Any]:
+        assert fn is agent.shake_hands
+        self.pending_handshakes[address] = Future()
+        if handshake := self.handshakes.get(address):
+            self.pending_handshakes[address].set_result(handshake)
+        return self.pending_handshakes[address]
 
-    def start(self, address: str, fn: Callable[..., Any], *args: Any) -> Future[Any]:
-        assert fn is agent.carry_out
+    def submit_to(self, address: str, fn: Callable[..., Any], *args: Any) -> Future[Any]:
+        assert fn is agent.run_remote_job
         future: Future[Any] = Future()
-        self.started.append((address, args[0], future))
+        self.submitted.append((address, args[0], future))
         return future
 
     def call(self, address: str, fn: Callable[..., Any], *args: Any) -> Any:
-        assert fn is agent.take_chunk
-        self.calls.append((address, len(args[3])))
-        return self.received.take(*args)
+        assert fn is agent.receive_chunk
+        self.chunks.append((address, len(args[3])))
+        return self.cache.receive(*args)
 
-    def forget(self, outer: Future[Any]) -> None:
-        self.forgotten.append(outer)
+    def cancel(self, outer: Future[Any]) -> None:
+        self.cancelled.append(outer)
 
     def close(self) -> None:
-        self.there = None
+        self.connected = None
 
-    def on(self, address: str) -> list[RemoteJob]:
-        """What a worker was given."""
-        return [order for place, order, _ in self.started if place == address]
+    def jobs_of(self, address: str) -> list[RemoteJob]:
+        """Return the jobs submitted to a worker."""
+        return [job for at, job, _ in self.submitted if at == address]
 
 
-class Floor:
-    """An executor at a table, and the time."""
+class RemoteFixture:
+    """An executor on a fake network, and its clock."""
 
-    def __init__(self, folder: Path, **asked: Any) -> None:
-        self.table = Table(folder)
+    def __init__(self, folder: Path, **requirements: Any) -> None:
+        self.network = FakeNetwork(folder)
         self.now_s = 0.0
-        self.rings = 0
         self.executor = DaskExecutor(
-            self.table,
-            terms(identity=NAME, answer_limit_s=100.0, **asked),
-            self._ring,
-            lambda: self.now_s,
-            look_s=0.0,
+            self.network,
+            make_requirements(identity=NAME, answer_limit_s=100.0, **requirements),
+            clock=lambda: self.now_s,
+            poll_s=0.0,
         )
 
-    def _ring(self) -> None:
-        self.rings += 1
-
-    def meet(self, address: str, processes: int = 1, **said: Any) -> None:
-        """A worker comes and says who it is."""
+    def connect(self, address: str, processes: int = 1, **changed: Any) -> None:
+        """Connect a worker, with its handshake."""
         usual = Handshake(f"host of {address}", __version__, NAME, True, "")
-        self.table.introductions[address] = usual._replace(**said)
-        self.table.there = (self.table.there or {}) | {address: processes}
-        self.executor.look()
+        self.network.handshakes[address] = usual._replace(**changed)
+        self.network.connected = (self.network.connected or {}) | {address: processes}
+        self.executor.poll()
 
-    def lose(self, address: str) -> None:
-        assert self.table.there
-        del self.table.there[address]
-        self.executor.look()
+    def disconnect(self, address: str) -> None:
+        assert self.network.connected
+        del self.network.connected[address]
+        self.executor.poll()

@@ -87,7 +87,7 @@ def test_a_host_cut_off_and_a_slow_one_lose_and_double_nothing(
 
             cut.cut_off()
 
-            daemon.wait_for("worker_gone", seconds=180)
+            daemon.wait_for("worker_disconnected", seconds=180)
             wait_until(daemon.has_settled, "everything has settled", 240)
             events = daemon.events()
             assert 0 == daemon.stop()

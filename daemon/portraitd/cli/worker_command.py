@@ -67,6 +67,8 @@ def worker(
     log_setup.configure()
     if folder is not None:
         os.environ[agent.FOLDER_VARIABLE] = str(folder.absolute())
-    place = SchedulerAddress(address, scheduler_file, tls_ca, tls_cert, tls_key, insecure_address)
+    scheduler = SchedulerAddress(
+        address, scheduler_file, tls_ca, tls_cert, tls_key, insecure_address
+    )
     cores = len(os.sched_getaffinity(0))
-    serve(place, processes or cores, name, agent.end)
+    serve(scheduler, processes or cores, name, agent.shut_down)

@@ -173,7 +173,7 @@ class Cluster:
         loop.add_callback(wait_for_answer)
         return outer
 
-    def submit(self, address: str, fn: Callable[..., Any], *args: Any) -> Future[Any]:
+    def submit_to(self, address: str, fn: Callable[..., Any], *args: Any) -> Future[Any]:
         """Run a function in a thread of one worker.
 
         Returns:
