@@ -101,21 +101,23 @@ def prepare(folder: Path, vectors: Vectors, who: NDArray[np.int64]) -> str:
     """Save the vectors, and the memory of a store that holds all but the last 500: its name."""
     stored = len(vectors) - NEW
     counts = np.zeros(stored, dtype=np.int32)
-    components, anchors = np.full(stored, -1), np.full(stored, -1)
+    components, nearest_cores = np.full(stored, -1), np.full(stored, -1)
     order = np.argsort(who[:stored], kind="stable")
     for rows in np.split(order, np.flatnonzero(np.diff(who[order])) + 1):
-        part = IncrementalDbscan.empty().insert(vectors[rows], np.arange(len(rows)), RULE.density)
+        part = IncrementalDbscan.empty().insert(vectors[rows], np.arange(len(rows)), RULE.dbscan)
         counts[rows] = part.counts
         components[rows] = np.where(part.components >= 0, rows[part.components], -1)
-        anchors[rows] = np.where(part.anchors >= 0, rows[part.anchors], -1)
-    density = IncrementalDbscan(counts, components, anchors)
+        nearest_cores[rows] = np.where(part.nearest_cores >= 0, rows[part.nearest_cores], -1)
+    dbscan = IncrementalDbscan(counts, components, nearest_cores)
     empty = GroupingState.empty()
     tracks = table(vectors[:stored])
-    assembly = empty.assembly.updated(density, tracks, RULE.density, RULE.assembly)
-    poor = np.zeros(stored, dtype=np.bool_)
-    joining = empty.joining.updated(poor, ~poor, assembly, tracks, RULE.joining)
+    agglomeration = empty.agglomeration.update(dbscan, tracks, RULE.dbscan, RULE.agglomeration)
+    low_quality = np.zeros(stored, dtype=np.bool_)
+    assignment = empty.assignment.update(
+        low_quality, ~low_quality, agglomeration, tracks, RULE.assignment
+    )
     vectors.tofile(folder / MATRIX)
-    return save_snapshot(folder, GroupingState(density, assembly, joining))
+    return save_snapshot(folder, GroupingState(dbscan, agglomeration, assignment))
 
 
 def look_at(folder: Path, snapshot: str, size: int) -> tuple[GroupingState, Vectors]:
@@ -131,18 +133,18 @@ def take_steps(folder: Path, snapshot: str, size: int) -> Figures:
     grouping, vectors = look_at(folder, snapshot, size)
     new = np.arange(size, size + NEW)
     started = time.perf_counter()
-    grouping.density.insert(vectors, new, RULE.density)
+    grouping.dbscan.insert(vectors, new, RULE.dbscan)
     density_s = time.perf_counter() - started
-    ones, gone = np.ones(size + NEW), np.zeros(size + NEW, dtype=np.bool_)
+    ones, excluded = np.ones(size + NEW), np.zeros(size + NEW, dtype=np.bool_)
     started = time.perf_counter()
-    after = grouping.updated(table(vectors), ones, ones.astype(np.int64), gone, RULE)
+    after = grouping.update(table(vectors), ones, ones.astype(np.int64), excluded, RULE)
     seconds = time.perf_counter() - started
     return {
         "density_s": density_s,
         "census_s": seconds,
-        "clumps": len(after.assembly.forest.names),
-        "groups": len(np.unique(after.assembly.founders)),
-        "rebuilt": len(np.unique(after.assembly.groups[after.assembly.rebuilt])),
+        "clumps": len(after.agglomeration.linkage.names),
+        "groups": len(np.unique(after.agglomeration.leaders)),
+        "rebuilt": len(np.unique(after.agglomeration.groups[after.agglomeration.rebuilt])),
     }
 
 
@@ -162,7 +164,7 @@ def take_job(folder: Path, snapshot: str, size: int) -> Figures:
         "cannot_link": np.empty((0, 2), np.int64),
         "seeds": np.empty(0, np.int64),
     }
-    reach = RULE.assembly.max_distance + CANDIDATE_MARGIN
+    reach = RULE.agglomeration.max_distance + CANDIDATE_MARGIN
     request = grouping_jobs.GroupingRequest(folder, folder / MATRIX, tracks, snapshot, RULE, reach)
     started, began = time.perf_counter(), time.process_time()
     answer = grouping_jobs.group(request)
@@ -186,7 +188,7 @@ def from_scratch(vectors: Vectors) -> float:
     from sklearn.cluster import DBSCAN
 
     started = time.perf_counter()
-    DBSCAN(eps=RULE.density.eps, min_samples=RULE.density.min_samples).fit(vectors)
+    DBSCAN(eps=RULE.dbscan.eps, min_samples=RULE.dbscan.min_samples).fit(vectors)
     return time.perf_counter() - started
 
 

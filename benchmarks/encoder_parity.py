@@ -137,7 +137,7 @@ def aligned(frames: list[Image], found: list[list[Detection]]) -> list[Any]:
 def agreement(dlibs: list[list[Detection]], mine: list[list[Detection]]) -> dict[str, float]:
     """Of dlib's faces that score above 0.2, how many are found and how exactly."""
     overlaps = [
-        max((face.box.overlap(other.box) for other in others), default=0.0)
+        max((face.box.iou(other.box) for other in others), default=0.0)
         for faces, others in zip(dlibs, mine, strict=True)
         for face in faces
         if face.score > 0.2

@@ -18,18 +18,20 @@ from portraitd.clustering.seeding import Seeding
 from support.track_tables import DENSE, RULE, Rows, fresh, part, partition, spots, stores
 
 
-def clumped(tracks: TrackTable, density: IncrementalDbscan, rows: Rows) -> Rows:
+def clumped(tracks: TrackTable, dbscan: IncrementalDbscan, rows: Rows) -> Rows:
     """The clump of each of these rows."""
-    claims = Seeding.of(density.labels, tracks.pinned, tracks.seeds)
-    units = claims.units(density.taking_part)
-    return build_must_link_groups(tracks.vectors, rows, units, claims, tracks.cannot_link, DENSE)
+    seeding = Seeding.of(dbscan.labels, tracks.pinned, tracks.seeds)
+    join_clusters = seeding.join_clusters(dbscan.included)
+    return build_must_link_groups(
+        tracks.vectors, rows, join_clusters, seeding, tracks.cannot_link, DENSE
+    )
 
 
 def by_definition(tracks: TrackTable, rows: Rows) -> set[frozenset[int]]:
     """Average linkage with every pair of faces looked at and every pair of groups compared."""
-    density = IncrementalDbscan.empty().insert(tracks.vectors, rows, DENSE)
-    clumps = clumped(tracks, density, rows)
-    groups = [rows[clumps == clump] for clump in np.unique(clumps)]
+    dbscan = IncrementalDbscan.empty().insert(tracks.vectors, rows, DENSE)
+    must_link = clumped(tracks, dbscan, rows)
+    groups = [rows[must_link == clump] for clump in np.unique(must_link)]
     exact = tracks.vectors.astype(np.float64)
     squared = ((exact[:, None] - exact[None]) ** 2).sum(axis=2)
     squared += tracks.variances[:, None] + tracks.variances[None]
@@ -73,7 +75,7 @@ def test_changing_a_store_gives_what_a_fresh_start_gives(
     """TrackTable come, go and are placed by hand in any order; only the last state matters."""
     size = len(tracks.vectors)
     order = data.draw(st.permutations(range(size)))
-    density, assembly, inside = (
+    dbscan, agglomeration, inside = (
         IncrementalDbscan.empty(),
         Agglomeration.empty(128),
         np.zeros(size, np.bool_),
@@ -88,15 +90,15 @@ def test_changing_a_store_gives_what_a_fresh_start_gives(
         seen = max(seen, int(coming.max(initial=-1)) + 1)
         pinned = np.where(np.arange(size) % data.draw(st.integers(1, 3)) == 0, tracks.pinned, 0)
         now = part(tracks, seen, pinned)
-        density = density.remove(now.vectors, going, DENSE).insert(now.vectors, coming, DENSE)
-        assembly = assembly.updated(density, now, DENSE, RULE)
+        dbscan = dbscan.remove(now.vectors, going, DENSE).insert(now.vectors, coming, DENSE)
+        agglomeration = agglomeration.update(dbscan, now, DENSE, RULE)
     again = fresh(part(tracks, seen, pinned), np.flatnonzero(inside[:seen]))
 
-    assert partition(again.groups) == partition(assembly.groups)
-    assert again.clumps.tolist() == assembly.clumps.tolist()
-    assert np.array_equal(again.forest.statistics.means, assembly.forest.statistics.means)
-    assert again.forest.tree.into.tolist() == assembly.forest.tree.into.tolist()
-    assert np.allclose(again.forest.tree.heights, assembly.forest.tree.heights)
+    assert partition(again.groups) == partition(agglomeration.groups)
+    assert again.must_link.tolist() == agglomeration.must_link.tolist()
+    assert np.array_equal(again.linkage.statistics.means, agglomeration.linkage.statistics.means)
+    assert again.linkage.tree.into.tolist() == agglomeration.linkage.tree.into.tolist()
+    assert np.allclose(again.linkage.tree.heights, agglomeration.linkage.tree.heights)
 
 
 @given(stores(), st.data())
@@ -105,14 +107,14 @@ def test_told_apart_later_is_the_same_as_told_at_once(
 ) -> None:
     """Constraints may come and go without any track changing."""
     rows = np.arange(len(tracks.vectors))
-    density = IncrementalDbscan.empty().insert(tracks.vectors, rows, DENSE)
-    assembly = Agglomeration.empty(128)
+    dbscan = IncrementalDbscan.empty().insert(tracks.vectors, rows, DENSE)
+    agglomeration = Agglomeration.empty(128)
     for _ in range(3):
         some = np.array([data.draw(st.booleans()) for _ in tracks.cannot_link], dtype=np.bool_)
         told = replace(tracks, cannot_link=tracks.cannot_link[some])
-        assembly = assembly.updated(density, told, DENSE, RULE)
+        agglomeration = agglomeration.update(dbscan, told, DENSE, RULE)
 
-    assert partition(fresh(told, rows).groups) == partition(assembly.groups)
+    assert partition(fresh(told, rows).groups) == partition(agglomeration.groups)
 
 
 @given(stores())
@@ -156,8 +158,8 @@ def test_an_old_group_gives_way_where_it_would_have_grown_otherwise() -> None:
     """A newcomer between two lone tracks takes the nearer; the third is left alone."""
     tracks = spots((0.0, 1), (0.5, 1), (-0.2, 1), (-0.62, 1))
     before = fresh(part(tracks, 2), np.arange(2))
-    density = IncrementalDbscan.empty().insert(tracks.vectors, np.arange(4), DENSE)
-    after = before.updated(density, tracks, DENSE, RULE)
+    dbscan = IncrementalDbscan.empty().insert(tracks.vectors, np.arange(4), DENSE)
+    after = before.update(dbscan, tracks, DENSE, RULE)
 
     assert {frozenset({0, 1})} == partition(before.groups)
     assert {frozenset({0, 2, 3}), frozenset({1})} == partition(after.groups)
@@ -168,20 +170,20 @@ def test_a_cluster_of_two_people_is_parted_by_density() -> None:
     line = np.concatenate([np.linspace(0, 0.2, 20), np.linspace(0.5, 0.7, 20)])
     tracks = spots(*[(place, 1) for place in line])
     tracks = replace(tracks, cannot_link=np.array([[3, 30]]))
-    density = IncrementalDbscan.empty().insert(tracks.vectors, np.arange(40), DENSE)
-    clumps = clumped(tracks, density, np.arange(40))
+    dbscan = IncrementalDbscan.empty().insert(tracks.vectors, np.arange(40), DENSE)
+    must_link = clumped(tracks, dbscan, np.arange(40))
 
-    assert {0} == set(density.labels.tolist())
-    assert [0] * 20 + [20] * 20 == clumps.tolist()
+    assert {0} == set(dbscan.labels.tolist())
+    assert [0] * 20 + [20] * 20 == must_link.tolist()
 
 
 def test_what_density_cannot_part_is_parted_by_force() -> None:
     """Twins in one frame, closer than any eps: both leave, the rest stays whole."""
     tracks = replace(spots((0.0, 10)), cannot_link=np.array([[2, 7]]))
-    density = IncrementalDbscan.empty().insert(tracks.vectors, np.arange(10), DENSE)
-    clumps = clumped(tracks, density, np.arange(10))
+    dbscan = IncrementalDbscan.empty().insert(tracks.vectors, np.arange(10), DENSE)
+    must_link = clumped(tracks, dbscan, np.arange(10))
 
-    assert [0, 0, 2, 0, 0, 0, 0, 7, 0, 0] == clumps.tolist()
+    assert [0, 0, 2, 0, 0, 0, 0, 7, 0, 0] == must_link.tolist()
 
 
 def test_long_tracks_are_compared_by_their_faces() -> None:
@@ -222,8 +224,8 @@ def test_two_lone_pictures_are_merged_only_when_close() -> None:
 
     def groups(*places: float) -> set[frozenset[int]]:
         tracks = spots(*[(place, 1) for place in places])
-        density = IncrementalDbscan.empty().insert(tracks.vectors, np.arange(len(places)), DENSE)
-        return partition(Agglomeration.empty(128).updated(density, tracks, DENSE, rule).groups)
+        dbscan = IncrementalDbscan.empty().insert(tracks.vectors, np.arange(len(places)), DENSE)
+        return partition(Agglomeration.empty(128).update(dbscan, tracks, DENSE, rule).groups)
 
     assert {frozenset({0}), frozenset({1})} == groups(0.0, 0.52)
     assert {frozenset({0, 1})} == groups(0.0, 0.48)

@@ -18,9 +18,9 @@ from support.track_tables import DENSE, RULE, fresh, spots, stores
 JOIN = AssignmentRule(0.54, thin_tracks=4, thin_distance=0.45)
 
 
-def several(assembly: Agglomeration) -> NDArray[np.bool_]:
+def several(agglomeration: Agglomeration) -> NDArray[np.bool_]:
     """Groups of more than one track, by the row they are named after."""
-    groups = assembly.groups
+    groups = agglomeration.groups
     return np.bincount(groups[groups >= 0], minlength=len(groups)) > 1
 
 
@@ -32,19 +32,23 @@ def test_asking_poor_tracks_again_gives_what_asking_all_gives(
     random = np.random.default_rng(seed)
     size = len(tracks.vectors)
     tracks = replace(tracks, pinned=np.zeros(size, dtype=np.int64))
-    poor = random.random(size) < 0.4
-    density, assembly, joining = (
+    low_quality = random.random(size) < 0.4
+    dbscan, agglomeration, assignment = (
         IncrementalDbscan.empty(),
         Agglomeration.empty(128),
         Assignment.empty(),
     )
-    for some in np.array_split(random.permutation(np.flatnonzero(~poor)), 4):
-        density = density.insert(tracks.vectors, some, DENSE)
-        assembly = assembly.updated(density, tracks, DENSE, RULE)
-        joining = joining.updated(poor, several(assembly), assembly, tracks, JOIN)
-    again = Assignment.empty().updated(poor, several(assembly), assembly, tracks, JOIN)
+    for some in np.array_split(random.permutation(np.flatnonzero(~low_quality)), 4):
+        dbscan = dbscan.insert(tracks.vectors, some, DENSE)
+        agglomeration = agglomeration.update(dbscan, tracks, DENSE, RULE)
+        assignment = assignment.update(
+            low_quality, several(agglomeration), agglomeration, tracks, JOIN
+        )
+    again = Assignment.empty().update(
+        low_quality, several(agglomeration), agglomeration, tracks, JOIN
+    )
 
-    assert again.homes.tolist() == joining.homes.tolist()
+    assert again.groups.tolist() == assignment.groups.tolist()
 
 
 @given(stores(), st.integers(0, 2**32 - 1))
@@ -54,12 +58,16 @@ def test_poor_tracks_join_the_nearest_group_that_may_be_theirs(
     """By definition; with nobody twice in one frame; and no group changes by it."""
     size = len(tracks.vectors)
     tracks = replace(tracks, pinned=np.zeros(size, dtype=np.int64))
-    poor = np.random.default_rng(seed).random(size) < 0.4
-    assembly = fresh(tracks, np.flatnonzero(~poor))
-    homes = Assignment.empty().updated(poor, several(assembly), assembly, tracks, JOIN).homes
-    groups = assembly.groups
+    low_quality = np.random.default_rng(seed).random(size) < 0.4
+    agglomeration = fresh(tracks, np.flatnonzero(~low_quality))
+    assigned = (
+        Assignment.empty()
+        .update(low_quality, several(agglomeration), agglomeration, tracks, JOIN)
+        .groups
+    )
+    groups = agglomeration.groups
     exact = tracks.vectors.astype(np.float64)
-    everyone = np.where(poor, homes, groups)
+    everyone = np.where(low_quality, assigned, groups)
     for a, b in tracks.cannot_link:
         assert everyone[a] != everyone[b] or everyone[a] < 0
 
@@ -75,15 +83,15 @@ def test_poor_tracks_join_the_nearest_group_that_may_be_theirs(
         assert size > 1
         return float(JOIN.thin_distance if size < JOIN.thin_tracks else JOIN.max_distance) ** 2
 
-    for row in np.flatnonzero(poor):
+    for row in np.flatnonzero(low_quality):
         beside = {int(b if a == row else a) for a, b in tracks.cannot_link if row in {a, b}}
-        mine = distance(row, homes[row]) if homes[row] >= 0 else np.inf
-        assert homes[row] < 0 or mine <= limit(homes[row]) + 1e-6
+        mine = distance(row, assigned[row]) if assigned[row] >= 0 else np.inf
+        assert assigned[row] < 0 or mine <= limit(assigned[row]) + 1e-6
         for group in set(groups[groups >= 0].tolist()) - set(everyone[list(beside)].tolist()):
             if (groups == group).sum() > 1:
                 assert distance(row, group) >= min(mine, limit(group)) - 1e-6
-    assert (homes[~poor] == -2).all()
-    assert (groups[poor] == -1).all()
+    assert (assigned[~low_quality] == -2).all()
+    assert (groups[low_quality] == -1).all()
 
 
 def test_a_poor_track_moves_up_when_its_rival_leaves() -> None:
@@ -92,27 +100,29 @@ def test_a_poor_track_moves_up_when_its_rival_leaves() -> None:
     rivals = np.array([[0, 0.32], [0.34, 0]])
     vectors = np.zeros((14, 128), dtype=np.float32)
     vectors[:, :2] = np.concatenate([places, rivals])
-    cannot_link, poor = np.array([[12, 13]]), np.arange(14) >= 12
+    cannot_link, low_quality = np.array([[12, 13]]), np.arange(14) >= 12
     tracks = TrackTable(vectors, np.zeros(14), np.zeros(14, np.int64), cannot_link)
-    density = IncrementalDbscan.empty().insert(vectors, np.arange(8), DENSE)
-    assembly = Agglomeration.empty(128).updated(density, tracks, DENSE, RULE)
-    before = Assignment.empty().updated(poor, several(assembly), assembly, tracks, JOIN)
-    density = density.insert(vectors, np.arange(8, 12), DENSE)
-    assembly = assembly.updated(density, tracks, DENSE, RULE)
-    after = before.updated(poor, several(assembly), assembly, tracks, JOIN)
+    dbscan = IncrementalDbscan.empty().insert(vectors, np.arange(8), DENSE)
+    agglomeration = Agglomeration.empty(128).update(dbscan, tracks, DENSE, RULE)
+    before = Assignment.empty().update(
+        low_quality, several(agglomeration), agglomeration, tracks, JOIN
+    )
+    dbscan = dbscan.insert(vectors, np.arange(8, 12), DENSE)
+    agglomeration = agglomeration.update(dbscan, tracks, DENSE, RULE)
+    after = before.update(low_quality, several(agglomeration), agglomeration, tracks, JOIN)
 
-    assert [0, 4] == before.homes[12:].tolist()
-    assert [8, 0] == after.homes[12:].tolist()
+    assert [0, 4] == before.groups[12:].tolist()
+    assert [8, 0] == after.groups[12:].tolist()
 
 
 def test_tight_pairs_are_those_somebody_should_look_at() -> None:
     """The nearest other group within reach, unless it is known to be somebody else."""
     tracks = spots((0.0, 4), (0.57, 4), (1.9, 4), (2.45, 4), (9.0, 1))
     tracks = replace(tracks, cannot_link=np.array([[8, 12]]))
-    assembly = fresh(tracks, np.arange(17))
-    found = find_merge_candidates(assembly, tracks, 0.6)
-    density = IncrementalDbscan.empty().insert(tracks.vectors, np.arange(17), DENSE)
-    settled = assembly.updated(density, tracks, DENSE, RULE)
+    agglomeration = fresh(tracks, np.arange(17))
+    found = find_merge_candidates(agglomeration, tracks, 0.6)
+    dbscan = IncrementalDbscan.empty().insert(tracks.vectors, np.arange(17), DENSE)
+    settled = agglomeration.update(dbscan, tracks, DENSE, RULE)
 
     assert [[0, 4]] == found.groups.tolist()
     assert [[4, 4]] == found.tracks.tolist()

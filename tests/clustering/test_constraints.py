@@ -87,8 +87,8 @@ def dbscan_with(tracks: TrackTable) -> Rows:
         .insert(tracks.vectors, np.arange(len(tracks.vectors)), DENSE)
         .labels
     )
-    claims = Seeding.of(labels, tracks.pinned, tracks.seeds)
-    return apply_constraints(tracks.vectors, labels, claims, tracks.cannot_link, DENSE)
+    seeding = Seeding.of(labels, tracks.pinned, tracks.seeds)
+    return apply_constraints(tracks.vectors, labels, seeding, tracks.cannot_link, DENSE)
 
 
 @given(stores())

@@ -81,9 +81,9 @@ def partition(labels: Rows) -> set[frozenset[int]]:
 
 
 def assert_as_fresh(result: IncrementalDbscan, points: Floats, rule: DbscanRule) -> None:
-    rows = np.flatnonzero(result.taking_part)
+    rows = np.flatnonzero(result.included)
     labels = result.labels
-    assert (labels[~result.taking_part] == -1).all()
+    assert (labels[~result.included] == -1).all()
     if not len(rows):
         return
     exact = points[rows].astype(np.float64)
@@ -123,11 +123,11 @@ def test_the_state_does_not_depend_on_the_order(
     points, rule = case
     steps = data.draw(histories(len(points)))
     result = replay(points, rule, steps)
-    at_once = IncrementalDbscan.empty().insert(points, np.flatnonzero(result.taking_part), rule)
+    at_once = IncrementalDbscan.empty().insert(points, np.flatnonzero(result.included), rule)
 
     assert np.array_equal(at_once.counts[: len(result.counts)], result.counts)
     assert np.array_equal(at_once.components[: len(result.counts)], result.components)
-    assert np.array_equal(at_once.anchors[: len(result.counts)], result.anchors)
+    assert np.array_equal(at_once.nearest_cores[: len(result.counts)], result.nearest_cores)
 
 
 def test_more_rows_than_a_chunk_are_taken_in_portions() -> None:
@@ -161,7 +161,7 @@ def test_a_border_point_goes_to_the_nearest_core() -> None:
                 result = result.insert(points, np.array([row]), rule)
 
             assert [0] * 4 + [4] * 4 + [label] == result.labels.tolist()
-            assert (3 if label == 0 else 7) == result.anchors[8]
+            assert (3 if label == 0 else 7) == result.nearest_cores[8]
 
 
 def test_a_chain_breaks_where_its_middle_is_removed() -> None:
@@ -188,8 +188,8 @@ def test_a_ring_survives_one_break_and_not_two() -> None:
     once = ring.remove(points, np.array([7]), rule)
     twice = once.remove(points, np.array([200]), rule)
 
-    assert 1 == len(set(once.labels[once.taking_part].tolist()))
-    assert 2 == len(set(twice.labels[twice.taking_part].tolist()))
+    assert 1 == len(set(once.labels[once.included].tolist()))
+    assert 2 == len(set(twice.labels[twice.included].tolist()))
 
 
 @given(lattices(), st.data())

@@ -65,7 +65,7 @@ def test_a_density_that_is_wrong_is_found(home: Home) -> None:
     path = state_dir / grouping_run.snapshot
     whole = path.read_bytes()
     grouping = load_snapshot(state_dir, grouping_run.snapshot)
-    components = grouping.density.components
+    components = grouping.dbscan.components
     components[0] = -1 if components[0] >= 0 else 0
     (state_dir / save_snapshot(state_dir, grouping)).rename(path)
 

@@ -46,31 +46,33 @@ def test_many_censuses_end_where_one_would(seed: int, sizes: list[int]) -> None:
     """However the tracks were spread over grouping_runs, and whatever was deleted between."""
     sizes.sort()
     tracks, quality, faces = table(seed, sizes[-1])
-    gone = np.random.default_rng(seed).random(sizes[-1]) < 0.15
+    excluded = np.random.default_rng(seed).random(sizes[-1]) < 0.15
     grouping = GroupingState.empty()
     for number, size in enumerate(sizes):
-        gone_now = gone[:size] if number == len(sizes) - 1 else np.zeros(size, np.bool_)
-        grouping = grouping.updated(
+        gone_now = excluded[:size] if number == len(sizes) - 1 else np.zeros(size, np.bool_)
+        grouping = grouping.update(
             first(tracks, size), quality[:size], faces[:size], gone_now, RULE
         )
-    at_once = GroupingState.empty().updated(tracks, quality, faces, gone, RULE)
+    at_once = GroupingState.empty().update(tracks, quality, faces, excluded, RULE)
 
-    assert at_once.groups(faces, RULE).tolist() == grouping.groups(faces, RULE).tolist()
-    assert (grouping.groups(faces, RULE)[gone] == -1).all()
+    assert at_once.select_people(faces, RULE).tolist() == grouping.select_people(faces, RULE).tolist()
+    assert (grouping.select_people(faces, RULE)[excluded] == -1).all()
 
 
 @given(st.integers(0, 2**32 - 1))
 def test_a_restart_changes_nothing(seed: int) -> None:
     """What was saved is all there is."""
     tracks, quality, faces = table(seed, 50)
-    gone = np.zeros(50, np.bool_)
-    before = GroupingState.empty().updated(
-        first(tracks, 30), quality[:30], faces[:30], gone[:30], RULE
+    excluded = np.zeros(50, np.bool_)
+    before = GroupingState.empty().update(
+        first(tracks, 30), quality[:30], faces[:30], excluded[:30], RULE
     )
     restored = from_arrays(to_arrays(before))
-    one, other = (state.updated(tracks, quality, faces, gone, RULE) for state in (before, restored))
+    one, other = (
+        state.update(tracks, quality, faces, excluded, RULE) for state in (before, restored)
+    )
 
-    assert one.groups(faces, RULE).tolist() == other.groups(faces, RULE).tolist()
+    assert one.select_people(faces, RULE).tolist() == other.select_people(faces, RULE).tolist()
     for left, right in zip(to_arrays(one).values(), to_arrays(other).values(), strict=True):
         assert np.array_equal(left, right)
 
@@ -78,12 +80,12 @@ def test_a_restart_changes_nothing(seed: int) -> None:
 def test_a_state_is_saved_without_pickle(tmp_path: Path) -> None:
     """Plain arrays in a file that numpy reads with pickle forbidden."""
     tracks, quality, faces = table(5, 40)
-    state = GroupingState.empty().updated(tracks, quality, faces, np.zeros(40, np.bool_), RULE)
+    state = GroupingState.empty().update(tracks, quality, faces, np.zeros(40, np.bool_), RULE)
     np.savez(tmp_path / "state.npz", allow_pickle=False, **to_arrays(state))
     with np.load(tmp_path / "state.npz", allow_pickle=False) as arrays:
         restored = from_arrays(arrays)
 
-    assert state.groups(faces, RULE).tolist() == restored.groups(faces, RULE).tolist()
+    assert state.select_people(faces, RULE).tolist() == restored.select_people(faces, RULE).tolist()
 
 
 def lone(quality: list[float], faces: list[int], pinned: list[int] | None = None) -> Rows:
@@ -95,9 +97,11 @@ def lone(quality: list[float], faces: list[int], pinned: list[int] | None = None
         np.array(pinned or [0] * size),
         np.empty((0, 2), dtype=np.int64),
     )
-    gone = np.zeros(size, dtype=np.bool_)
-    grouping = GroupingState.empty().updated(tracks, np.array(quality), np.array(faces), gone, RULE)
-    return grouping.groups(np.array(faces), RULE)
+    excluded = np.zeros(size, dtype=np.bool_)
+    grouping = GroupingState.empty().update(
+        tracks, np.array(quality), np.array(faces), excluded, RULE
+    )
+    return grouping.select_people(np.array(faces), RULE)
 
 
 def test_poor_tracks_alone_found_nobody() -> None:

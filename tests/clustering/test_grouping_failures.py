@@ -10,8 +10,8 @@ from portraitd.model.errors import StoreError, WorkerDied
 from portraitd.model.stage import Now
 from portraitd.store.database import Database
 from support.clock import at
+from support.executors import HeldExecutor
 from support.grouping import MethodName, near, see, taker
-from support.held_executor import Held
 from support.store import Store
 
 
@@ -35,7 +35,7 @@ def test_faces_that_come_during_a_census_wait_for_the_next(
 ) -> None:
     """It speaks of those it was given."""
     see(store, near(1, 0), near(1, 0.01), at_s=100.0)
-    held = Held()
+    held = HeldExecutor()
     grouping_run = taker(store, tmp_path, method, held)
     grouping_run.tick(at(115.0))
     see(store, near(1, 0.02), at_s=116.0)
@@ -57,7 +57,7 @@ def test_faces_forgotten_during_a_census_stay_forgotten(
 ) -> None:
     """The others get their people all the same, and the next grouping counts without them."""
     ids = [see(store, near(1, shift), at_s=100.0)[0] for shift in (0, 0.01, 0.02)]
-    held = Held()
+    held = HeldExecutor()
     grouping_run = taker(store, tmp_path, method, held)
     grouping_run.tick(at(115.0))
     store.database.execute("delete from videos where id = 1")
@@ -82,7 +82,7 @@ def test_a_bridge_that_is_forgotten_during_a_census_parts_people_in_the_next(
     # In steps of 0.45: neighbours are within eps, their neighbours are not.
     for shift in (0.0, 0.04, 0.08):
         see(store, near(1, shift), at_s=100.0)
-    held = Held()
+    held = HeldExecutor()
     grouping_run = taker(store, tmp_path, "dbscan", held)
     grouping_run.tick(at(115.0))
     store.database.execute("delete from videos where id = 2")
@@ -100,7 +100,7 @@ def test_a_bridge_that_is_forgotten_during_a_census_parts_people_in_the_next(
 def test_one_census_at_a_time(store: Store, tmp_path: Path, method: MethodName) -> None:
     """However long it takes."""
     see(store, near(1, 0), at_s=100.0)
-    held = Held()
+    held = HeldExecutor()
     grouping_run = taker(store, tmp_path, method, held)
     for now_s in (115.0, 116.0, 5000.0):
         grouping_run.tick(at(now_s))
@@ -114,7 +114,7 @@ def test_a_census_that_dies_leaves_people_as_they_are(
 ) -> None:
     """It is tried again after a minute, not at every turn."""
     see(store, near(1, 0), near(1, 0.01), at_s=100.0)
-    held = Held()
+    held = HeldExecutor()
     grouping_run = taker(store, tmp_path, method, held)
     grouping_run.tick(at(115.0))
     held.fail(WorkerDied("the worker ran out of memory"))
@@ -131,7 +131,7 @@ def test_a_census_that_dies_leaves_people_as_they_are(
 def test_a_census_that_dies_leaves_no_matrix_of_faces(store: Store, tmp_path: Path) -> None:
     """Embeddings lie in one place only, also while it waits to be tried again."""
     see(store, near(1, 0), near(1, 0.01), at_s=100.0)
-    held = Held()
+    held = HeldExecutor()
     grouping_run = taker(store, tmp_path, "dbscan", held)
     grouping_run.tick(at(115.0))
     assert (tmp_path / "faces.f32").exists()
@@ -147,7 +147,7 @@ def test_after_a_clock_set_back_a_failed_census_does_not_wait_for_hours(
 ) -> None:
     """A minute is a minute, whatever the clock says."""
     see(store, near(1, 0), near(1, 0.01), at_s=10_000.0)
-    held = Held()
+    held = HeldExecutor()
     grouping_run = taker(store, tmp_path, method, held)
     grouping_run.tick(at(10_015.0))
     held.fail(WorkerDied("died"))
@@ -161,7 +161,7 @@ def test_after_a_clock_set_back_a_failed_census_does_not_wait_for_hours(
 def test_a_parked_census_is_begun_again(store: Store, tmp_path: Path, method: MethodName) -> None:
     """The daemon stopped; its late answer is nobody's."""
     see(store, near(1, 0), near(1, 0.01), at_s=100.0)
-    held = Held()
+    held = HeldExecutor()
     grouping_run = taker(store, tmp_path, method, held)
     grouping_run.tick(at(115.0))
 

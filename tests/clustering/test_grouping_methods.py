@@ -84,7 +84,7 @@ class Household:
         """Begin, end and record one, as ``GroupingStage`` does."""
         answer = self.method.begin(self.store.people.last_grouping_run()).result()
         grouping_run = self.store.people.record(self.method.finish(answer), 1.0, 9.0)
-        self.method.tidy(grouping_run.snapshot)
+        self.method.clean_up(grouping_run.snapshot)
         return grouping_run
 
     def people(self) -> Partition:
@@ -369,7 +369,7 @@ def test_the_settings_name_the_method(home: Household) -> None:
     people = home.make(home.folder)
     assert isinstance(people, PeopleMethod)
     assert DbscanRule(0.36, 3) == people.rule.density
-    assert 0.55 == people.rule.assembly.max_distance
+    assert 0.55 == people.rule.agglomeration.max_distance
     assert GroupingSettings(method="dbscan").density == (0.5, 5)
     assert GroupingSettings(method="dbscan", eps=0.4, min_samples=2).density == (0.4, 2)
 
@@ -385,7 +385,7 @@ def test_what_is_known_of_tracks_lies_in_their_rows(home: Household) -> None:
         home.store.tracks.rows(),
         np.array([[1, 3]]),
         4,
-        read_track_constraints(home.store.ledger, 4).told,
+        read_track_constraints(home.store.ledger, 4).by_row,
     )
 
     assert [False, True, False, True] == rows["gone"].tolist()

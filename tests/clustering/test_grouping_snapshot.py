@@ -34,9 +34,9 @@ def tracks(size: int = 40) -> TrackTable:
     )
 
 
-def updated(before: GroupingState, size: int = 40) -> GroupingState:
-    faces, gone = np.ones(size, np.int64), np.zeros(size, np.bool_)
-    return before.updated(tracks(size), np.linspace(0.1, 1.0, size), faces, gone, RULE)
+def update(before: GroupingState, size: int = 40) -> GroupingState:
+    faces, excluded = np.ones(size, np.int64), np.zeros(size, np.bool_)
+    return before.update(tracks(size), np.linspace(0.1, 1.0, size), faces, excluded, RULE)
 
 
 def values(grouping: GroupingState) -> dict[str, tuple[str, list[object]]]:
@@ -44,13 +44,13 @@ def values(grouping: GroupingState) -> dict[str, tuple[str, list[object]]]:
 
 
 def groups(grouping: GroupingState, size: int = 40) -> list[int]:
-    found: list[int] = grouping.groups(np.ones(size, np.int64), RULE).tolist()
+    found: list[int] = grouping.select_people(np.ones(size, np.int64), RULE).tolist()
     return found
 
 
 def test_what_was_remembered_is_the_same(tmp_path: Path) -> None:
     """To the last bit, also of nothing."""
-    for grouping in (GroupingState.empty(), updated(GroupingState.empty())):
+    for grouping in (GroupingState.empty(), update(GroupingState.empty())):
         name = save_snapshot(tmp_path, grouping)
 
         assert values(grouping) == values(load_snapshot(tmp_path, name))
@@ -58,11 +58,11 @@ def test_what_was_remembered_is_the_same(tmp_path: Path) -> None:
 
 def test_going_on_from_a_memory_is_going_on(tmp_path: Path) -> None:
     """A restart between two grouping_runs makes no difference."""
-    first = updated(GroupingState.empty(), 25)
+    first = update(GroupingState.empty(), 25)
     read = load_snapshot(tmp_path, save_snapshot(tmp_path, first))
 
-    assert groups(updated(first)) == groups(updated(read))
-    assert groups(updated(GroupingState.empty())) == groups(updated(read))
+    assert groups(update(first)) == groups(update(read))
+    assert groups(update(GroupingState.empty())) == groups(update(read))
 
 
 def test_without_a_memory_it_begins_anew(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_without_a_memory_it_begins_anew(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("memory")
-    return folder / save_snapshot(folder, updated(GroupingState.empty()))
+    return folder / save_snapshot(folder, update(GroupingState.empty()))
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 30, 1000, -1, -30])
@@ -85,7 +85,7 @@ def test_a_memory_cut_off_begins_anew(tmp_path: Path, whole: Path, size: int) ->
     read = load_snapshot(tmp_path, whole.name)
 
     assert values(GroupingState.empty()) == values(read)
-    assert groups(load_snapshot(whole.parent, whole.name)) == groups(updated(read))
+    assert groups(load_snapshot(whole.parent, whole.name)) == groups(update(read))
 
 
 @settings(max_examples=300)

@@ -13,8 +13,8 @@ from portraitd.clustering import grouping_jobs
 from portraitd.clustering.grouping_stage import is_due
 from portraitd.store.database import Database
 from support.clock import at
+from support.executors import HeldExecutor
 from support.grouping import PACE, MethodName, near, see, taker
-from support.held_executor import Held
 from support.store import Store
 
 
@@ -203,7 +203,7 @@ def test_a_census_leaves_nothing_of_tracks_that_are_gone(store: Store, tmp_path:
 def test_the_matrix_of_faces_is_removed_afterwards(store: Store, tmp_path: Path) -> None:
     """Embeddings lie in one place only."""
     see(store, near(1, 0), near(1, 0.01), at_s=100.0)
-    held = Held()
+    held = HeldExecutor()
     grouping_run = taker(store, tmp_path, "dbscan", held)
     grouping_run.tick(at(115.0))
     assert 2 * 512 == (tmp_path / "faces.f32").stat().st_size
@@ -216,7 +216,7 @@ def test_the_matrix_of_faces_is_removed_afterwards(store: Store, tmp_path: Path)
 
 def test_the_memory_of_the_census_in_force_alone_is_kept(store: Store, tmp_path: Path) -> None:
     """Beside the matrix of tracks, which the next grouping goes on with."""
-    held = Held()
+    held = HeldExecutor()
     grouping_run = taker(store, tmp_path, "people", held)
     for number in range(3):
         see(store, near(1, 0.01 * number), at_s=100.0 * number)

@@ -26,7 +26,7 @@ from portraitd.store.people import GroupingRun
 from portraitd.store.publications import Publications
 from portraitd.workers.pool import InlineExecutor
 from support.clock import at
-from support.held_executor import Held
+from support.executors import HeldExecutor
 from support.store import Store, embedding
 
 Vector = NDArray[np.float32]
@@ -71,7 +71,7 @@ class Household:
         )
         answer = method.begin(store.people.last_grouping_run()).result()
         grouping_run = store.people.record(method.finish(answer), 1.0, 60.0)
-        method.tidy(grouping_run.snapshot)
+        method.clean_up(grouping_run.snapshot)
         return grouping_run
 
     def person(self, face_id: int) -> int:
@@ -262,7 +262,7 @@ def test_a_census_that_was_overtaken_is_repeated(memory_path: Path) -> None:
     home.see(*(near(ANN, number) for number in range(4)))
     home.grouping_run()
     home.see(*(near(BOB, number) for number in range(4)))
-    store, executor = home.store, Held()
+    store, executor = home.store, HeldExecutor()
     method = make_method(
         home.settings,
         store.faces,

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.clustering.outliers import FEWEST, find_outliers
-from support.gallery import identity
+from portraitd.clustering.outliers import MIN_TRACKS, find_outliers
+from support.gallery import identity_vector
 
 
 def tracks(*people: int, noise: float = 0.02) -> NDArray[np.float32]:
     """A track of each person that is named, no two alike."""
     random = np.random.default_rng(5)
-    return np.array([identity(one) + random.normal(0, noise, 128) for one in people], np.float32)
+    return np.array([identity_vector(one) + random.normal(0, noise, 128) for one in people], np.float32)
 
 
 def test_a_stranger_among_many_is_found() -> None:
@@ -21,7 +21,7 @@ def test_a_stranger_among_many_is_found() -> None:
 
     assert [3] == found.rows.tolist()
     assert found.distances[0] > 1.0
-    assert found.usual < 0.4
+    assert found.median < 0.4
 
 
 def test_strangers_do_not_hide_each_other() -> None:
@@ -46,7 +46,7 @@ def test_among_few_nobody_is_the_odd_one() -> None:
     assert [] == find_outliers(tracks(1, 1, 2, 2)).rows.tolist()
     assert [] == find_outliers(np.empty((0, 128), np.float32)).rows.tolist()
     assert [4] == find_outliers(tracks(1, 1, 1, 1, 2)).rows.tolist()
-    assert 5 == FEWEST
+    assert 5 == MIN_TRACKS
 
 
 def test_how_long_a_vector_is_does_not_matter() -> None:

@@ -16,7 +16,7 @@ from portraitd.model.stage import Now
 from portraitd.store.database import Database
 from portraitd.workers.pool import InlineExecutor
 from support.clock import at
-from support.held_executor import Held
+from support.executors import HeldExecutor
 from support.store import ENCODER, Store, embedding, slice_faces
 
 DIED = Reason(ReasonCode.WORKER_DIED, "died")
@@ -28,8 +28,8 @@ def store(tmp_path: Path) -> Store:
 
 
 @pytest.fixture
-def held() -> Held:
-    return Held()
+def held() -> HeldExecutor:
+    return HeldExecutor()
 
 
 def tracker(
@@ -72,7 +72,7 @@ def test_a_video_gets_its_tracks_once(store: Store) -> None:
     assert [1] == store.tracks.rows().ids.tolist()
 
 
-def test_one_video_at_a_time(store: Store, held: Held) -> None:
+def test_one_video_at_a_time(store: Store, held: HeldExecutor) -> None:
     """The workers are there for the faces first; the next begins as soon as one is back."""
     store.see(embedding(1))
     store.see(embedding(2))
@@ -89,7 +89,7 @@ def test_one_video_at_a_time(store: Store, held: Held) -> None:
     assert stage.pending
 
 
-def test_an_answer_rings(store: Store, held: Held) -> None:
+def test_an_answer_rings(store: Store, held: HeldExecutor) -> None:
     """So that it is not waited for until the next scan."""
     rings: list[str] = []
     store.see(embedding(1))
@@ -102,7 +102,7 @@ def test_an_answer_rings(store: Store, held: Held) -> None:
     assert ["rung"] == rings
 
 
-def test_a_video_that_is_still_looked_at_waits(store: Store, held: Held) -> None:
+def test_a_video_that_is_still_looked_at_waits(store: Store, held: HeldExecutor) -> None:
     """A track runs through all its slices."""
     store.video(slices=2)
     claimed = store.slice_queue.claim()
@@ -120,7 +120,7 @@ def test_a_video_that_is_still_looked_at_waits(store: Store, held: Held) -> None
     "error", [WorkerDied("the worker ran out of memory"), ValueError("a mistake of ours")]
 )
 def test_a_job_that_dies_is_tried_again_after_a_minute(
-    store: Store, held: Held, error: Exception
+    store: Store, held: HeldExecutor, error: Exception
 ) -> None:
     """Not at every turn, and it ends nothing but itself."""
     store.see(embedding(1))
@@ -142,7 +142,7 @@ def test_a_job_that_dies_is_tried_again_after_a_minute(
     assert not stage.pending
 
 
-def test_a_job_that_dies_holds_no_other_video_up(store: Store, held: Held) -> None:
+def test_a_job_that_dies_holds_no_other_video_up(store: Store, held: HeldExecutor) -> None:
     """They have their turn while it waits for its next one."""
     store.see(embedding(1))
     store.see(embedding(2))
@@ -159,7 +159,7 @@ def test_a_job_that_dies_holds_no_other_video_up(store: Store, held: Held) -> No
 
 
 def test_a_job_that_always_dies_leaves_each_face_a_track_of_its_own(
-    store: Store, held: Held
+    store: Store, held: HeldExecutor
 ) -> None:
     """So that its people are found all the same."""
     store.see(embedding(1), embedding(1))
@@ -178,7 +178,7 @@ def test_a_job_that_always_dies_leaves_each_face_a_track_of_its_own(
 
 
 def test_a_video_that_cannot_be_given_tracks_is_left_with_the_reason(
-    store: Store, held: Held
+    store: Store, held: HeldExecutor
 ) -> None:
     """Nothing waits for it any more, until the next start tries again."""
     store.see(embedding(1))
@@ -197,7 +197,7 @@ def test_a_video_that_cannot_be_given_tracks_is_left_with_the_reason(
 
 
 def test_after_a_clock_set_back_a_failed_job_does_not_wait_for_hours(
-    store: Store, held: Held
+    store: Store, held: HeldExecutor
 ) -> None:
     """A minute is a minute, whatever the clock says."""
     store.see(embedding(1))
@@ -211,7 +211,7 @@ def test_after_a_clock_set_back_a_failed_job_does_not_wait_for_hours(
     assert 1 == len(held.jobs)
 
 
-def test_parked_work_is_done_again(store: Store, held: Held) -> None:
+def test_parked_work_is_done_again(store: Store, held: HeldExecutor) -> None:
     """The daemon stopped; its late answer is nobody's, and the next start begins anew."""
     store.see(embedding(1))
     stage = tracker(store, held)
@@ -230,7 +230,9 @@ def test_parked_work_is_done_again(store: Store, held: Held) -> None:
     assert [1] == store.tracks.rows().ids.tolist()
 
 
-def test_a_video_that_was_forgotten_meanwhile_is_no_trouble(store: Store, held: Held) -> None:
+def test_a_video_that_was_forgotten_meanwhile_is_no_trouble(
+    store: Store, held: HeldExecutor
+) -> None:
     """Its answer is dropped, and the next video has its turn."""
     store.see(embedding(1))
     store.see(embedding(2))
@@ -247,7 +249,9 @@ def test_a_video_that_was_forgotten_meanwhile_is_no_trouble(store: Store, held: 
     assert not stage.pending
 
 
-def test_a_video_with_more_faces_meanwhile_is_tracked_again(store: Store, held: Held) -> None:
+def test_a_video_with_more_faces_meanwhile_is_tracked_again(
+    store: Store, held: HeldExecutor
+) -> None:
     """It was retried while its tracks were made: those of all its faces count."""
     store.video(slices=2)
     first, second = store.slice_queue.claim(), store.slice_queue.claim()
@@ -273,7 +277,7 @@ def test_a_video_with_more_faces_meanwhile_is_tracked_again(store: Store, held: 
     assert not stage.pending
 
 
-def test_an_answer_is_not_lost_while_the_store_is_full(store: Store, held: Held) -> None:
+def test_an_answer_is_not_lost_while_the_store_is_full(store: Store, held: HeldExecutor) -> None:
     """The service says so and goes on; the answer is written when there is room."""
     store.see(*(embedding(seed) for seed in range(40)))
     stage = tracker(store, held)

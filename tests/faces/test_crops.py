@@ -15,7 +15,7 @@ from portraitd.faces.crops import crop_portrait, portrait_area
 from portraitd.faces.portrait_selection import pick_diverse
 from portraitd.media.jpeg import PORTRAIT_QUALITY, encode_jpeg
 from portraitd.model.face import Box, Image
-from portraitd.people.montage import build_montage
+from portraitd.people.montage import draw_montage
 from portraitd.people.tree.darknet import darknet_line
 
 RED, GREEN, BLUE = (0, 0, 255), (0, 255, 0), (255, 0, 0)
@@ -123,7 +123,7 @@ def test_a_montage_shows_the_portraits_row_by_row() -> None:
     jpegs = [encode_jpeg(plain(400, 500, colour), PORTRAIT_QUALITY) for colour in (RED, GREEN)]
     jpegs += [b"no picture", b""] + [encode_jpeg(plain(400, 500, BLUE), PORTRAIT_QUALITY)] * 2
 
-    sheet = decoded(build_montage(jpegs))
+    sheet = decoded(draw_montage(jpegs))
 
     assert (600, 480, 3) == sheet.shape
     tiles = [
@@ -141,7 +141,7 @@ def test_a_tile_shows_the_middle() -> None:
     wide = plain(300, 120, RED)
     wide[:, 100:200] = GREEN
 
-    sheet = decoded(build_montage([encode_jpeg(wide, PORTRAIT_QUALITY)], columns=1, rows=1))
+    sheet = decoded(draw_montage([encode_jpeg(wide, PORTRAIT_QUALITY)], columns=1, rows=1))
 
     assert (120, 96, 3) == sheet.shape
     assert is_about(sheet[8:112, 8:88], GREEN)
@@ -151,7 +151,7 @@ def test_portraits_beyond_the_last_tile_are_left_out() -> None:
     """A montage has one size."""
     jpegs = [encode_jpeg(plain(96, 120, RED), PORTRAIT_QUALITY)] * 7
 
-    assert (240, 192, 3) == decoded(build_montage(jpegs, columns=2, rows=2)).shape
+    assert (240, 192, 3) == decoded(draw_montage(jpegs, columns=2, rows=2)).shape
 
 
 def on_a_line(*positions: float) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:

@@ -16,10 +16,10 @@ from support.track_tables import DENSE, RULE, part, partition, spots, stores
 def test_a_far_change_leaves_groups_as_they_are() -> None:
     """Only what was touched is put together again."""
     tracks = spots((0.0, 4), (0.4, 4), (5.0, 4), (5.4, 4), (5.3, 1))
-    density = IncrementalDbscan.empty().insert(tracks.vectors[:16], np.arange(16), DENSE)
-    before = Agglomeration.empty(128).updated(density, part(tracks, 16), DENSE, RULE)
-    density = density.insert(tracks.vectors, np.array([16]), DENSE)
-    after = before.updated(density, tracks, DENSE, RULE)
+    dbscan = IncrementalDbscan.empty().insert(tracks.vectors[:16], np.arange(16), DENSE)
+    before = Agglomeration.empty(128).update(dbscan, part(tracks, 16), DENSE, RULE)
+    dbscan = dbscan.insert(tracks.vectors, np.array([16]), DENSE)
+    after = before.update(dbscan, tracks, DENSE, RULE)
 
     assert before.rebuilt.all()
     assert [False] * 8 + [True] * 9 == after.rebuilt.tolist()
@@ -28,20 +28,22 @@ def test_a_far_change_leaves_groups_as_they_are() -> None:
 @given(stores(), st.integers(0, 2**32 - 1))
 def test_people_of_many_clumps_keep_every_constraint(tracks: TrackTable, seed: int) -> None:
     """Also where a grouping only adds to them; and each clump is in one group."""
-    rule = AgglomerationRule(0.54, bulk=2)
+    rule = AgglomerationRule(0.54, large_group=2)
     size = len(tracks.vectors)
-    density, assembly = IncrementalDbscan.empty(), Agglomeration.empty(128)
+    dbscan, agglomeration = IncrementalDbscan.empty(), Agglomeration.empty(128)
     for some in np.array_split(np.random.default_rng(seed).permutation(size), 5):
-        density = density.insert(tracks.vectors, some, DENSE)
-        assembly = assembly.updated(density, tracks, DENSE, rule)
-    groups = assembly.groups
+        dbscan = dbscan.insert(tracks.vectors, some, DENSE)
+        agglomeration = agglomeration.update(dbscan, tracks, DENSE, rule)
+    groups = agglomeration.groups
 
     for a, b in tracks.cannot_link:
         assert groups[a] != groups[b] or tracks.pinned[a] == tracks.pinned[b] > 0
     for owner in set(tracks.pinned.tolist()) - {0}:
         assert 1 == len(set(groups[tracks.pinned == owner].tolist()))
     assert (groups >= 0).all()
-    assert len(set(zip(assembly.clumps, groups, strict=True))) == len(set(assembly.clumps))
+    assert len(set(zip(agglomeration.must_link, groups, strict=True))) == len(
+        set(agglomeration.must_link)
+    )
 
 
 def test_a_bulky_person_is_put_together_again_after_a_tenth() -> None:
@@ -52,23 +54,23 @@ def test_a_bulky_person_is_put_together_again_after_a_tenth() -> None:
     vectors[:] = random.normal(0, 0.032, vectors.shape)
     none = np.empty((0, 2), dtype=np.int64)
     tracks = TrackTable(vectors, np.zeros(260), np.zeros(260, np.int64), none)
-    rule = AgglomerationRule(0.65, bulk=50)
-    density = IncrementalDbscan.empty().insert(vectors, np.arange(200), DENSE)
-    first = Agglomeration.empty(128).updated(density, tracks, DENSE, rule)
-    density = density.insert(vectors, np.arange(200, 210), DENSE)
-    second = first.updated(density, tracks, DENSE, rule)
-    density = density.insert(vectors, np.arange(210, 260), DENSE)
-    third = second.updated(density, tracks, DENSE, rule)
-    fourth = third.updated(density, tracks, DENSE, rule)
+    rule = AgglomerationRule(0.65, large_group=50)
+    dbscan = IncrementalDbscan.empty().insert(vectors, np.arange(200), DENSE)
+    first = Agglomeration.empty(128).update(dbscan, tracks, DENSE, rule)
+    dbscan = dbscan.insert(vectors, np.arange(200, 210), DENSE)
+    second = first.update(dbscan, tracks, DENSE, rule)
+    dbscan = dbscan.insert(vectors, np.arange(210, 260), DENSE)
+    third = second.update(dbscan, tracks, DENSE, rule)
+    fourth = third.update(dbscan, tracks, DENSE, rule)
 
-    def heights_known(assembly: Agglomeration) -> int:
-        return int(np.count_nonzero(assembly.forest.tree.heights >= 0))
+    def heights_known(agglomeration: Agglomeration) -> int:
+        return int(np.count_nonzero(agglomeration.linkage.tree.heights >= 0))
 
     assert 1 == len(partition(first.groups)) == len(partition(fourth.groups))
     assert [200, 11] == [heights_known(first), heights_known(second)]
     assert 260 == heights_known(fourth)
-    again = Agglomeration.empty(128).updated(density, tracks, DENSE, rule)
-    assert again.forest.tree.into.tolist() == fourth.forest.tree.into.tolist()
+    again = Agglomeration.empty(128).update(dbscan, tracks, DENSE, rule)
+    assert again.linkage.tree.into.tolist() == fourth.linkage.tree.into.tolist()
 
 
 def test_a_newcomer_beside_somebody_in_a_bulky_person_tears_it() -> None:
@@ -79,14 +81,14 @@ def test_a_newcomer_beside_somebody_in_a_bulky_person_tears_it() -> None:
     # Known before the track takes part, so that no constraint is new when it does.
     cannot_link = np.array([[17, 210]])
     tracks = TrackTable(vectors, np.zeros(211), np.zeros(211, np.int64), cannot_link)
-    rule = AgglomerationRule(0.65, bulk=50)
-    density = IncrementalDbscan.empty().insert(vectors, np.arange(210), DENSE)
-    first = Agglomeration.empty(128).updated(density, tracks, DENSE, rule)
-    density = density.insert(vectors, np.array([210]), DENSE)
-    second = first.updated(density, tracks, DENSE, rule)
+    rule = AgglomerationRule(0.65, large_group=50)
+    dbscan = IncrementalDbscan.empty().insert(vectors, np.arange(210), DENSE)
+    first = Agglomeration.empty(128).update(dbscan, tracks, DENSE, rule)
+    dbscan = dbscan.insert(vectors, np.array([210]), DENSE)
+    second = first.update(dbscan, tracks, DENSE, rule)
 
     assert 1 == len(partition(first.groups))
-    assert second.clumps[210] == second.clumps[209]
+    assert second.must_link[210] == second.must_link[209]
     assert second.groups[17] != second.groups[210]
 
 
@@ -98,18 +100,22 @@ def test_running_sums_agree_with_summing_anew() -> None:
     vectors[:] = 0.12 + random.normal(0, 0.02, (size, 128))
     none = np.empty((0, 2), dtype=np.int64)
     tracks = TrackTable(vectors, random.uniform(0, 0.02, size), np.zeros(size, np.int64), none)
-    density, assembly = IncrementalDbscan.empty(), Agglomeration.empty(128)
+    dbscan, agglomeration = IncrementalDbscan.empty(), Agglomeration.empty(128)
     coming = np.split(np.arange(size), [1500, 2500])
     # Not the lowest, after which the clump is named.
     going = np.split(np.arange(100, 1000), [0, 2])
     for new, old in zip(coming, going, strict=True):
-        density = density.insert(vectors, new, DENSE).remove(vectors, old, DENSE)
-        assembly = assembly.updated(density, tracks, DENSE, RULE)
-    again = Agglomeration.empty(128).updated(density, tracks, DENSE, RULE)
+        dbscan = dbscan.insert(vectors, new, DENSE).remove(vectors, old, DENSE)
+        agglomeration = agglomeration.update(dbscan, tracks, DENSE, RULE)
+    again = Agglomeration.empty(128).update(dbscan, tracks, DENSE, RULE)
 
-    assert [size - 900] == assembly.ledger.counts.tolist()
-    assert np.allclose(again.forest.statistics.means, assembly.forest.statistics.means, atol=1e-7)
-    assert np.allclose(again.forest.statistics.variances, assembly.forest.statistics.variances)
+    assert [size - 900] == agglomeration.running_sums.counts.tolist()
+    assert np.allclose(
+        again.linkage.statistics.means, agglomeration.linkage.statistics.means, atol=1e-7
+    )
+    assert np.allclose(
+        again.linkage.statistics.variances, agglomeration.linkage.statistics.variances
+    )
     left = np.delete(np.arange(size), np.arange(100, 1000))
     small = measure_groups(vectors, tracks.variances, left, np.zeros(size - 900, np.int64))
-    assert np.allclose(small.means[0], assembly.ledger.sums[0] / (size - 900), atol=1e-4)
+    assert np.allclose(small.means[0], agglomeration.running_sums.sums[0] / (size - 900), atol=1e-4)

@@ -52,8 +52,8 @@ def part(tracks: TrackTable, size: int, pinned: Rows | None = None) -> TrackTabl
 
 
 def fresh(tracks: TrackTable, rows: Rows) -> Agglomeration:
-    density = IncrementalDbscan.empty().insert(tracks.vectors, rows, DENSE)
-    return Agglomeration.empty(128).updated(density, tracks, DENSE, RULE)
+    dbscan = IncrementalDbscan.empty().insert(tracks.vectors, rows, DENSE)
+    return Agglomeration.empty(128).update(dbscan, tracks, DENSE, RULE)
 
 
 def partition(names: Rows) -> set[frozenset[int]]:

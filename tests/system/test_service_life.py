@@ -95,9 +95,9 @@ class Story:
         shown = {int(path.stem[:6]) for path in self.home.people.rglob("[0-9]*.jpg")}
         for key, place in truth.places.items():
             matches = [
-                (abs(t_s - key.t_s), -box.overlap(key.box), face)
+                (abs(t_s - key.t_s), -box.iou(key.box), face)
                 for t_s, box, *face in faces.get(key.sha256, [])
-                if abs(t_s - key.t_s) <= 0.3 and box.overlap(key.box) >= 0.5
+                if abs(t_s - key.t_s) <= 0.3 and box.iou(key.box) >= 0.5
             ]
             if not matches:
                 continue

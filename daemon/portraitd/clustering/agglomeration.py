@@ -1,12 +1,12 @@
-"""Clumps to groups: average linkage over the whole store, redone only where it changed.
+"""Constrained average linkage from must-link groups to people, redone only where they changed.
 
-What is remembered is which clump each track is in, three figures a clump, and the tree of
-merges. When tracks come and go, the groups of the clumps they changed are taken apart and
-merged anew, and every old group nearby that would not have grown as it did beside the new
-ones as well. So the result is the one that a fresh assembly gives, exactly, with two
-exceptions: where two distances are equal to the last bit, either may be merged first; and
-people of more clumps than ``AgglomerationRule.bulk`` change at the edges only, until they have
-changed enough to be put together anew (``pieces`` says when).
+Between two groupings the state keeps the must-link group of each track, three figures per
+must-link group, and the dendrogram. When tracks come and go, the people with changed must-link
+groups are split up and merged again, and so is each old person nearby that would have merged
+differently beside the new groups. The result is exactly that of a run from scratch, with two
+exceptions. If two distances are equal to the last bit, either pair may be merged first. And people
+of more must-link groups than ``AgglomerationRule.large_group`` change at the edges only, until
+they have changed enough to be merged again (see ``linkage_reuse``).
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from portraitd.clustering.dbscan import DbscanRule, IncrementalDbscan
 from portraitd.clustering.graph_components import Indices
 from portraitd.clustering.group_statistics import Floats, GroupStatistics
 from portraitd.clustering.incremental_linkage import (
-    NO_LIFE,
     IncrementalLinkage,
+    KnownNodes,
     hash_names,
     replay_merges,
 )
@@ -44,26 +44,24 @@ from portraitd.clustering.neighbours import Vectors
 from portraitd.clustering.running_sums import RunningSums
 from portraitd.clustering.seeding import NO_SEEDS, Seeding
 
-NO_GROUP = -1
-
 
 @dataclass(frozen=True, slots=True)
 class AgglomerationRule:
-    """When groups are one person.
+    """When two groups are one person.
 
     Attributes:
         max_distance: Root of the largest mean squared distance between the faces of two
             groups that are merged.
         thin_tracks: Groups of fewer tracks than this rest on thin evidence: one distance
             between two pictures, or a few that are hardly independent.
-        thin_distance: As ``max_distance``, for those.
-        bulk: Groups of more clumps than this change at the edges only.
+        thin_distance: Replaces ``max_distance`` for those.
+        large_group: People of more must-link groups than this change at the edges only.
     """
 
     max_distance: float = 0.55
     thin_tracks: int = 3
     thin_distance: float = 0.46
-    bulk: int = 100
+    large_group: int = 100
 
     @property
     def limit(self) -> float:
@@ -73,17 +71,16 @@ class AgglomerationRule:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrackTable:
-    """What a grouping knows of the tracks; row ``i`` is one track.
+    """The tracks that are grouped, and their constraints; row ``i`` is one track.
 
     Attributes:
-        vectors: Shape ``(n, 128)``, float32; may be memory-mapped. Rows are appended only.
-        variances: Shape ``(n,)``; within each track, as ``tracks.summarise`` gives it.
-        pinned: Shape ``(n,)``; the person somebody put the track with, 0 for nobody. These
-            stay together, and apart from what was pinned with others.
-        apart: Shape ``(m, 2)``; pairs of rows that are different people: seen in one frame,
-            or told apart by somebody.
-        seeds: Rows that bring their whole density cluster to the person they were pinned
-            with.
+        vectors: Shape ``(n, 128)``, float32; may be memory-mapped. Rows are only appended.
+        variances: Shape ``(n,)``; within each track, as in ``TrackSummaries``.
+        pinned: Shape ``(n,)``; the person a user assigned the track to, 0 for none. Tracks
+            pinned to one person stay together and apart from those pinned to others.
+        cannot_link: Shape ``(m, 2)``; pairs of rows that are different people, because they
+            were seen in one frame or a user separated them.
+        seeds: Pinned rows that bring their whole density cluster to the person.
     """
 
     vectors: Vectors
@@ -95,200 +92,218 @@ class TrackTable:
 
 @dataclass(frozen=True, eq=False)
 class Agglomeration:
-    """Groups of tracks, and what is remembered to change them.
+    """Groups of tracks, and the state needed to update them.
 
-    Without slots, so that what follows from the rest is worked out once.
+    Without slots, so that derived values can be cached.
 
     Attributes:
-        units: Shape ``(n,)``; what each row belonged to before clumps were parted.
-        claims: What was said about each row, and its density cluster.
-        clumps: Shape ``(n,)``; the clump of each row, by its lowest row; -1 for none.
-        apart: Shape ``(m, 2)``; the pairs taken into account.
-        ledger: Running sums of large clumps.
-        forest: How the clumps were merged.
-        founders: Shape ``(g,)``; the clump, by position, after which each one's group is
-            named. Not always the root of its tree: a thin group is parted.
+        joined: Shape ``(n,)``; from ``Seeding.join_clusters``.
+        seeding: Pinned rows, seeds and density clusters.
+        must_link: Shape ``(n,)``; the must-link group of each row, named after its lowest row;
+            -1 for none.
+        cannot_link: Shape ``(m, 2)``; the pairs of rows that were taken into account.
+        running_sums: Of large must-link groups.
+        linkage: The must-link groups and how they were merged.
+        leaders: Shape ``(g,)``; for each must-link group, the position of the one that its
+            group is named after. Not always the root of its tree, because groups on thin
+            evidence are split again.
         rebuilt: Shape ``(n,)``; whether the row's group may have changed in this grouping.
-        told_apart: Shape ``(n,)``; whether a constraint of the row came or went in this one.
+        cannot_link_changed: Shape ``(n,)``; whether a cannot-link of the row was added or
+            removed in this grouping.
     """
 
-    units: Indices
-    claims: Seeding
-    clumps: Indices
+    joined: Indices
+    seeding: Seeding
+    must_link: Indices
     cannot_link: Indices
-    ledger: RunningSums
-    forest: LinkageState
-    founders: Indices
+    running_sums: RunningSums
+    linkage: LinkageState
+    leaders: Indices
     rebuilt: NDArray[np.bool_]
-    told_apart: NDArray[np.bool_]
+    cannot_link_changed: NDArray[np.bool_]
 
     @classmethod
     def empty(cls, width: int) -> Self:
-        """Before the first grouping."""
+        """Return the state before the first grouping, for vectors of ``width`` dimensions."""
         none = np.empty(0, dtype=np.int64)
         no_pairs = np.empty((0, 2), dtype=np.int64)
         no_flags = np.empty(0, dtype=np.bool_)
         return cls(
-            units=none,
-            claims=Seeding(none, none),
-            clumps=none,
+            joined=none,
+            seeding=Seeding(none, none),
+            must_link=none,
             cannot_link=no_pairs,
-            ledger=RunningSums.empty(width),
-            forest=LinkageState.empty(width),
-            founders=none,
+            running_sums=RunningSums.empty(width),
+            linkage=LinkageState.empty(width),
+            leaders=none,
             rebuilt=no_flags,
-            told_apart=no_flags,
+            cannot_link_changed=no_flags,
         )
 
     @cached_property
     def groups(self) -> Indices:
         """Shape ``(n,)``: the group of each row, named after a row in it; -1 for none."""
-        groups = np.full(len(self.clumps), NO_GROUP, dtype=np.int64)
-        inside = self.clumps >= 0
-        at = np.searchsorted(self.forest.names, self.clumps[inside])
-        groups[inside] = self.forest.names[self.founders[at]]
+        groups = np.full(len(self.must_link), NO_GROUP, dtype=np.int64)
+        inside = self.must_link >= 0
+        at = np.searchsorted(self.linkage.names, self.must_link[inside])
+        groups[inside] = self.linkage.names[self.leaders[at]]
         return groups
 
     @cached_property
     def statistics(self) -> GroupStatistics:
-        """Of the groups, in ascending order of their names."""
-        return self.forest.statistics.combined(self.founders)
+        """Statistics of the groups, in ascending order of their names."""
+        return self.linkage.statistics.combine(self.leaders)
 
-    def updated(
+    def update(
         self,
-        density: IncrementalDbscan,
+        dbscan: IncrementalDbscan,
         tracks: TrackTable,
-        density_rule: DbscanRule,
+        dbscan_rule: DbscanRule,
         rule: AgglomerationRule,
     ) -> Agglomeration:
-        """The groups after tracks, clusters or constraints changed.
+        """Return the groups after tracks, clusters or constraints changed.
 
         Args:
-            density: Of all rows; rows that take no part are in no group.
-            tracks: All rows, with the same vectors and variances as ever for the old ones.
-            density_rule: The same in every call.
+            dbscan: Clusters of all rows; rows that are not included in it get no group.
+            tracks: All rows; old rows keep their vectors and variances.
+            dbscan_rule: The same in every call.
             rule: The same in every call.
         """
-        claims = Seeding.of(density.labels, tracks.pinned, tracks.seeds)
-        units = claims.units(density.taking_part)
-        told = _differing(self.cannot_link, tracks.cannot_link)
-        changed = _changed_rows(self.units, units, told) | _claimed_anew(self.claims, claims, units)
-        rows = np.flatnonzero(changed & (units != NO_GROUP))
-        before = np.pad(self.clumps, (0, len(units) - len(self.clumps)), constant_values=NO_GROUP)
-        clumps = np.where(changed, NO_GROUP, before)
-        clumps[rows] = build_must_link_groups(
-            tracks.vectors, rows, units, claims, tracks.cannot_link, density_rule
+        seeding = Seeding.of(dbscan.labels, tracks.pinned, tracks.seeds)
+        joined = seeding.join_clusters(dbscan.included)
+        new_pairs = _find_differing_pairs(self.cannot_link, tracks.cannot_link)
+        changed = _find_rows_to_rebuild(self.joined, joined, new_pairs)
+        changed |= _find_seeding_changes(self.seeding, seeding, joined)
+        rows = np.flatnonzero(changed & (joined != NO_GROUP))
+        before = np.pad(
+            self.must_link, (0, len(joined) - len(self.must_link)), constant_values=NO_GROUP
         )
-        stale = np.isin(self.forest.names, before[changed])
-        ledger = self.ledger.updated(tracks.vectors, tracks.variances, before, clumps)
-        fresh = ledger.measure_groups(tracks.vectors, tracks.variances, rows, clumps[rows])
-        now = self.forest.with_clumps(~stale, np.unique(clumps[rows]), fresh)
+        must_link = np.where(changed, NO_GROUP, before)
+        must_link[rows] = build_must_link_groups(
+            tracks.vectors, rows, joined, seeding, tracks.cannot_link, dbscan_rule
+        )
+        stale = np.isin(self.linkage.names, before[changed])
+        running_sums = self.running_sums.update(tracks.vectors, tracks.variances, before, must_link)
+        fresh = running_sums.measure_groups(tracks.vectors, tracks.variances, rows, must_link[rows])
+        now = self.linkage.replace_groups(~stale, np.unique(must_link[rows]), fresh)
 
-        cannot_link = _between(tracks.cannot_link, clumps, now.names)
-        told_apart = np.isin(now.names, clumps[told])
-        pieces, opened = plan_reuse(
-            self.forest, now, stale, told_apart, cannot_link, bulk=rule.bulk
+        cannot_link = _lift_to_groups(tracks.cannot_link, must_link, now.names)
+        cannot_link_changed = np.isin(now.names, must_link[new_pairs])
+        plan, redone = plan_reuse(
+            self.linkage,
+            now,
+            stale,
+            cannot_link_changed,
+            cannot_link,
+            large_group=rule.large_group,
         )
         owners = np.zeros(len(now.names), dtype=np.int64)
-        spoken_for = np.flatnonzero((claims.told != 0) & (clumps >= 0))
-        owners[np.searchsorted(now.names, clumps[spoken_for])] = claims.pinned[spoken_for]
-        tree, loose = _grown(
-            self.forest[opened], now, pieces, owners, cannot_link, limit=rule.limit
+        pinned = np.flatnonzero((seeding.owners != 0) & (must_link >= 0))
+        owners[np.searchsorted(now.names, must_link[pinned])] = seeding.pinned[pinned]
+        tree, reopened = _merge(
+            self.linkage[redone], now, plan, owners, cannot_link, limit=rule.limit
         )
         return Agglomeration(
-            units=units,
-            claims=claims,
-            clumps=clumps,
+            joined=joined,
+            seeding=seeding,
+            must_link=must_link,
             cannot_link=tracks.cannot_link,
-            ledger=ledger,
-            forest=replace(
-                now, tree=tree, settled=count_settled(pieces, tree, now.statistics.counts)
+            running_sums=running_sums,
+            linkage=replace(
+                now, tree=tree, settled_tracks=count_settled(plan, tree, now.statistics.counts)
             ),
-            founders=_founders(tree, now.statistics.counts, rule),
-            rebuilt=np.isin(clumps, now.names[loose]),
-            told_apart=np.isin(np.arange(len(units)), told),
+            leaders=_split_thin_groups(tree, now.statistics.counts, rule),
+            rebuilt=np.isin(must_link, now.names[reopened]),
+            cannot_link_changed=np.isin(np.arange(len(joined)), new_pairs),
         )
 
 
-def _grown(
-    opened: LinkageState,
+def _merge(
+    redone: LinkageState,
     now: LinkageState,
-    pieces: ReusePlan,
+    plan: ReusePlan,
     owners: Indices,
     cannot_link: Indices,
     *,
     limit: float,
 ) -> tuple[Dendrogram, NDArray[np.bool_]]:
-    """Merge the pieces; give the tree of all clumps, and which of them were loose.
+    """Merge what the plan reopens.
 
     Args:
-        opened: The old trees that were taken apart.
-        now: The clumps there are now.
-        pieces: What they are at the start.
-        owners: Shape ``(g,)``; by clump.
-        apart: Shape ``(m, 2)``; by clump.
+        redone: The old trees that are merged again.
+        now: The current must-link groups.
+        plan: What they start from.
+        owners: Shape ``(g,)``; the person each must-link group is pinned to, 0 for none.
+        cannot_link: Shape ``(m, 2)``; pairs of must-link groups, by position.
         limit: Largest squared distance.
+
+    Returns:
+        The tree of all must-link groups, and for each whether it was merged again.
     """
-    reps, at = np.unique(pieces.piece, return_inverse=True)
-    piece_owners = np.zeros(len(reps), dtype=np.int64)
-    np.maximum.at(piece_owners, at, owners)
-    loose = pieces.loose[reps]
-    into = np.where(loose, reps, pieces.tree.into[reps])
-    growth = IncrementalLinkage(
-        statistics=now.statistics.combined(pieces.piece),
-        owners=piece_owners,
-        marks=np.where(
-            pieces.changed[reps], hash_names(now.names[reps], salt=1), hash_names(now.names[reps])
+    firsts, at = np.unique(plan.start, return_inverse=True)
+    start_owners = np.zeros(len(firsts), dtype=np.int64)
+    np.maximum.at(start_owners, at, owners)
+    reopened = plan.reopened[firsts]
+    into = np.where(reopened, firsts, plan.tree.into[firsts])
+    linkage = IncrementalLinkage(
+        statistics=now.statistics.combine(plan.start),
+        owners=start_owners,
+        hashes=np.where(
+            plan.changed[firsts],
+            hash_names(now.names[firsts], salt=1),
+            hash_names(now.names[firsts]),
         ),
         tree=Dendrogram(
-            np.searchsorted(reps, into), np.where(loose, np.inf, pieces.tree.heights[reps])
+            np.searchsorted(firsts, into), np.where(reopened, np.inf, plan.tree.heights[firsts])
         ),
-        loose=loose,
+        reopened=reopened,
         limit=limit,
     )
-    old = replay_merges(opened.statistics, opened.tree, hash_names(opened.names), limit)
-    growth.grow(at[cannot_link], NO_LIFE.and_of(old))
-    into, heights = pieces.piece.copy(), np.full(len(now.names), COLLAPSED)
-    into[reps], heights[reps] = reps[growth.tree.into], growth.tree.heights
-    return Dendrogram(into, heights), growth.loose[at]
+    old = replay_merges(redone.statistics, redone.tree, hash_names(redone.names), limit)
+    linkage.merge_reopened(at[cannot_link], KnownNodes.empty().add(old))
+    into, heights = plan.start.copy(), np.full(len(now.names), COLLAPSED)
+    into[firsts], heights[firsts] = firsts[linkage.tree.into], linkage.tree.heights
+    return Dendrogram(into, heights), linkage.reopened[at]
 
 
-def _changed_rows(before: Indices, units: Indices, told: Indices) -> NDArray[np.bool_]:
-    """Rows of units that gained or lost a row, or have to be parted otherwise."""
-    changed = find_changed_rows(before, units)
-    inside = units[told[:, 0]] == units[told[:, 1]]
-    changed |= np.isin(units, units[told[inside, 0]]) & (units != NO_GROUP)
+def _find_rows_to_rebuild(
+    before: Indices, joined: Indices, new_pairs: Indices
+) -> NDArray[np.bool_]:
+    """Return the rows of joined clusters whose rows or inner cannot-links changed."""
+    changed = find_changed_rows(before, joined)
+    inside = joined[new_pairs[:, 0]] == joined[new_pairs[:, 1]]
+    changed |= np.isin(joined, joined[new_pairs[inside, 0]]) & (joined != NO_GROUP)
     return changed
 
 
-def _claimed_anew(before: Seeding, claims: Seeding, units: Indices) -> NDArray[np.bool_]:
-    """Rows of units that people claim in another way, or of which other clusters are claimed."""
-    more = (0, len(units) - len(before.told))
-    told = np.pad(before.told, more) != claims.told
-    moved = np.pad(before.clusters, more, constant_values=NO_GROUP) != claims.clusters
-    anew = units[told | (moved & (units < NO_GROUP))]
-    result: NDArray[np.bool_] = np.isin(units, anew[anew != NO_GROUP])
+def _find_seeding_changes(before: Seeding, seeding: Seeding, joined: Indices) -> NDArray[np.bool_]:
+    """Return the rows of joined clusters whose pinned rows, or clusters, changed."""
+    more = (0, len(joined) - len(before.owners))
+    pinned_anew = np.pad(before.owners, more) != seeding.owners
+    moved = np.pad(before.clusters, more, constant_values=NO_GROUP) != seeding.clusters
+    changed = joined[pinned_anew | (moved & (joined < NO_GROUP))]
+    result: NDArray[np.bool_] = np.isin(joined, changed[changed != NO_GROUP])
     return result
 
 
-def _founders(tree: Dendrogram, counts: Indices, rule: AgglomerationRule) -> Indices:
-    """Part what was merged on thin evidence; name each group after its lowest clump."""
+def _split_thin_groups(tree: Dendrogram, counts: Indices, rule: AgglomerationRule) -> Indices:
+    """Undo merges on thin evidence; name each group after its lowest must-link group."""
     roots = tree.roots
     thin = np.bincount(roots, counts, minlength=len(roots))[roots] < rule.thin_tracks
-    parted = thin & (tree.heights > rule.thin_distance**2)
-    return Dendrogram(np.where(parted, np.arange(len(roots)), tree.into), tree.heights).roots
+    split = thin & (tree.heights > rule.thin_distance**2)
+    return Dendrogram(np.where(split, np.arange(len(roots)), tree.into), tree.heights).roots
 
 
-def _differing(before: Indices, after: Indices) -> Indices:
-    """Pairs that are in one of the two lists only."""
+def _find_differing_pairs(before: Indices, after: Indices) -> Indices:
+    """Return the pairs that are in only one of the two lists."""
     size = int(max(before.max(initial=0), after.max(initial=0))) + 1
     one, other = (pairs[:, 0] * size + pairs[:, 1] for pairs in (before, after))
     return np.stack(np.divmod(np.setxor1d(one, other), size), axis=1)
 
 
-def _between(cannot_link: Indices, clumps: Indices, names: Indices) -> Indices:
-    """Pairs of clumps, by position in ``names``, that hold a pair of rows that are apart."""
-    pairs = clumps[cannot_link]
+def _lift_to_groups(cannot_link: Indices, must_link: Indices, names: Indices) -> Indices:
+    """Turn cannot-links of rows into cannot-links of must-link groups, by position in ``names``."""
+    pairs = must_link[cannot_link]
     pairs = pairs[(pairs >= 0).all(axis=1) & (pairs[:, 0] != pairs[:, 1])]
     found: Indices = np.searchsorted(names, pairs)
     return found

@@ -1,8 +1,8 @@
-"""Poor tracks join a group that good ones founded; they never found one or move its mean.
+"""Assign low-quality tracks to the people whom good tracks founded.
 
-A blurred face or a profile is near to many people, and means of such faces are nearer still,
-so they are kept out of density and linkage and looked at last: each goes to the nearest person
-within the limit who does not hold somebody seen beside it.
+A blurred face or a profile is near to many people, and means of such faces are nearer still. So
+they take no part in DBSCAN and linkage, found no person and move no mean. At the end each one is
+assigned to the nearest person within the limit who has no cannot-link with it.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from portraitd.clustering.group_statistics import Floats, GroupStatistics, Mergi
 from portraitd.clustering.neighbours import find_neighbours
 
 UNASSIGNED = -1
-NOT_CANDIDATE = -2
+NOT_LOW_QUALITY = -2
 CHUNK_TRACKS = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class AssignmentRule:
-    """How near a person must be for a poor track to join them.
+    """How near a person must be for a low-quality track to be assigned to them.
 
     Attributes:
         max_distance: Root of the largest mean squared distance to the faces of a group.
         thin_tracks: Groups of fewer tracks than this rest on thin evidence.
-        thin_distance: As ``max_distance``, for those.
+        thin_distance: Replaces ``max_distance`` for those.
     """
 
     max_distance: float = 0.54
@@ -39,84 +39,90 @@ class AssignmentRule:
     thin_distance: float = 0.48
 
     def within(self, distance: float) -> AssignmentRule:
-        """This rule where no distance may be larger than one."""
+        """Return this rule with no distance above the given one."""
         nearer = min(self.max_distance, distance)
         return replace(self, max_distance=nearer, thin_distance=min(self.thin_distance, nearer))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Assignment:
-    """Where the poor tracks went.
+    """The groups of the low-quality tracks.
 
     Attributes:
-        homes: Shape ``(n,)``; the group each poor row joined, named as in
-            ``Assembly.groups``; -1 if none is near enough, -2 for rows that are not poor.
+        groups: Shape ``(n,)``; the group each low-quality row is assigned to, named as in
+            ``Agglomeration.groups``; -1 if none is near enough, -2 for all other rows.
     """
 
-    homes: Indices
+    groups: Indices
 
     @classmethod
     def empty(cls) -> Self:
-        """Before the first grouping."""
+        """Return the state before the first grouping."""
         return cls(np.empty(0, dtype=np.int64))
 
-    def updated(
+    def update(
         self,
-        poor: NDArray[np.bool_],
+        low_quality: NDArray[np.bool_],
         people: NDArray[np.bool_],
-        assembly: Agglomeration,
+        agglomeration: Agglomeration,
         tracks: TrackTable,
         rule: AssignmentRule,
     ) -> Assignment:
-        """Ask the poor tracks again whose groups may have changed, and the new ones.
+        """Assign the new low-quality tracks, and again those whose choice may have changed.
 
-        Gives what asking all of them would give.
+        The result is the same as assigning all of them.
 
         Args:
-            poor: Shape ``(n,)``; rows that may join a group. None of them is in one.
-            people: Shape ``(n,)``; whether the group named after a row may be joined. That may
-                change only with the group.
-            assembly: As of this grouping.
-            tracks: The same that the assembly was made of.
+            low_quality: Shape ``(n,)``; rows to assign. None of them is in a group.
+            people: Shape ``(n,)``; whether tracks may be assigned to the group named after a
+                row. That may change only with the group.
+            agglomeration: Of this grouping.
+            tracks: The tracks that the agglomeration was made of.
             rule: The same in every call.
         """
-        groups = assembly.groups
+        groups = agglomeration.groups
         names, first = np.unique(groups, return_index=True)
         names, first = names[names >= 0], first[names >= 0]
-        statistics = assembly.statistics
-        rebuilt = assembly.rebuilt[first]
-        rows = np.flatnonzero(poor)
-        homes = np.pad(self.homes, (0, len(poor) - len(self.homes)), constant_values=NOT_CANDIDATE)
-        left = (homes != NOT_CANDIDATE) & ~poor
-        homes[~poor] = NOT_CANDIDATE
+        statistics = agglomeration.statistics
+        rebuilt = agglomeration.rebuilt[first]
+        rows = np.flatnonzero(low_quality)
+        assigned = np.pad(
+            self.groups,
+            (0, len(low_quality) - len(self.groups)),
+            constant_values=NOT_LOW_QUALITY,
+        )
+        left = (assigned != NOT_LOW_QUALITY) & ~low_quality
+        assigned[~low_quality] = NOT_LOW_QUALITY
 
-        ask = np.isin(homes[rows], [NOT_CANDIDATE, *names[rebuilt].tolist()])
-        ask |= (homes[rows] >= 0) & ~np.isin(homes[rows], names)
-        ask[_candidates(rows, statistics[rebuilt], tracks, rule)[0]] = True
-        # Who was told apart from whom changed, or a rival is gone or was found good.
-        ask |= assembly.told_apart[rows]
-        ask |= np.isin(rows, tracks.cannot_link[left[tracks.cannot_link].any(axis=1)])
-        rivals = np.searchsorted(rows, tracks.cannot_link[poor[tracks.cannot_link].all(axis=1)])
-        # Who goes where can depend on where those seen beside them go, and so on.
-        rivalry = connected_components(rivals, len(rows))
-        ask = np.isin(rivalry, rivalry[ask])
+        again = np.isin(assigned[rows], [NOT_LOW_QUALITY, *names[rebuilt].tolist()])
+        again |= (assigned[rows] >= 0) & ~np.isin(assigned[rows], names)
+        again[_find_candidates(rows, statistics[rebuilt], tracks, rule)[0]] = True
+        # Cannot-links changed, or a track with a cannot-link is gone or has become a good one.
+        again |= agglomeration.cannot_link_changed[rows]
+        again |= np.isin(rows, tracks.cannot_link[left[tracks.cannot_link].any(axis=1)])
+        conflicts = np.searchsorted(
+            rows, tracks.cannot_link[low_quality[tracks.cannot_link].all(axis=1)]
+        )
+        # A track's group can depend on those of the tracks seen beside it, and so on.
+        component = connected_components(conflicts, len(rows))
+        again = np.isin(component, component[again])
 
-        asked = rows[ask]
-        homes[asked] = UNASSIGNED
-        track, group, distances = _candidates(asked, statistics, tracks, rule)
-        allowed = people[names[group]] & ~_beside(
-            asked[track], names[group], groups, tracks.cannot_link
+        open_rows = rows[again]
+        assigned[open_rows] = UNASSIGNED
+        track, group, distances = _find_candidates(open_rows, statistics, tracks, rule)
+        allowed = people[names[group]] & ~_has_cannot_link(
+            open_rows[track], names[group], groups, tracks.cannot_link
         )
         order = np.lexsort((group[allowed], track[allowed], distances[allowed]))
-        offers = np.stack([asked[track[allowed]], names[group[allowed]]], axis=1)[order]
-        _settle(homes, offers, rows[rivals])
-        return Assignment(homes)
+        offers = np.stack([open_rows[track[allowed]], names[group[allowed]]], axis=1)[order]
+        _accept_offers(assigned, offers, rows[conflicts])
+        return Assignment(assigned)
 
 
-def _candidates(
+def _find_candidates(
     rows: Indices, groups: GroupStatistics, tracks: TrackTable, rule: AssignmentRule
 ) -> tuple[Indices, Indices, Floats]:
-    """Which rows are near enough to which groups, both by position, and how near."""
+    """Return rows and near groups, both by position, and their squared distances."""
     limit = rule.max_distance**2
     found = [np.empty((0, 2), dtype=np.int64)]
     for start in range(0, len(rows), CHUNK_TRACKS):
@@ -126,10 +132,10 @@ def _candidates(
         )
         found += [np.stack([track + start, group], axis=1) for track, group in pairs]
     track, group = np.concatenate(found).T
-    lone = GroupStatistics(
+    single = GroupStatistics(
         np.ones(len(track), np.int64), tracks.vectors[rows[track]], tracks.variances[rows[track]]
     )
-    both = MergingStatistics.of(lone.followed_by(groups[group]))
+    both = MergingStatistics.of(single.append(groups[group]))
     count = np.arange(len(track))
     distances = both.distances(np.stack([count, count + len(track)], axis=1))
     thin = groups.counts[group] < rule.thin_tracks
@@ -137,27 +143,27 @@ def _candidates(
     return track[enough], group[enough], distances[enough]
 
 
-def _beside(
+def _has_cannot_link(
     rows: Indices, names: Indices, groups: Indices, cannot_link: Indices
 ) -> NDArray[np.bool_]:
-    """Whether the group holds a good track that is apart from the row."""
+    """Return whether the group beside each row holds a track with a cannot-link to the row."""
     size = len(groups) + 1
     both_ways = np.concatenate([cannot_link, cannot_link[:, ::-1]])
     barred = np.unique(both_ways[:, 0] * size + groups[both_ways[:, 1]] + 1)
-    beside: NDArray[np.bool_] = np.isin(rows * size + names + 1, barred)
-    return beside
+    found: NDArray[np.bool_] = np.isin(rows * size + names + 1, barred)
+    return found
 
 
-def _settle(homes: Indices, offers: Indices, rivals: Indices) -> None:
-    """Accept offers in their order, unless a rival is in that group already."""
-    contested = np.isin(offers[:, 0], rivals)
+def _accept_offers(assigned: Indices, offers: Indices, conflicts: Indices) -> None:
+    """Accept offers in their order, unless a track with a cannot-link has the group already."""
+    contested = np.isin(offers[:, 0], conflicts)
     free = offers[~contested]
     rows, first = np.unique(free[:, 0], return_index=True)
-    homes[rows] = free[first, 1]
+    assigned[rows] = free[first, 1]
     others = defaultdict(list)
-    for one, other in rivals.tolist():
+    for one, other in conflicts.tolist():
         others[one].append(other)
         others[other].append(one)
     for row, group in offers[contested].tolist():
-        if homes[row] < 0 and all(homes[other] != group for other in others[row]):
-            homes[row] = group
+        if assigned[row] < 0 and all(assigned[other] != group for other in others[row]):
+            assigned[row] = group

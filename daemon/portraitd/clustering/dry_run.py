@@ -1,4 +1,4 @@
-"""``portraitd regroup --dry-run``: what would change before it changes."""
+"""``portraitd regroup --dry-run``: show what regrouping from scratch would change."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from portraitd.workers.pool import InlineExecutor
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What grouping everything from the beginning would change.
+    """What regrouping from scratch would change.
 
     Attributes:
-        people_before, people_after: How many people.
-        unassigned_before, unassigned_after: Faces or tracks of nobody.
-        churn: Faces that would have another person, or none.
-        merges: Who would become part of whom.
-        splits: New people, and whom most of them was before.
-        names_lost: People with a name who would have no face left.
+        people_before, people_after: Number of people.
+        unassigned_before, unassigned_after: Faces or tracks without a person.
+        churn: Faces that would change to another person, or to none.
+        merges: People who would become part of another person, and of whom.
+        splits: New people, and the person that most of their faces belong to now.
+        names_lost: Named people who would have no face left.
     """
 
     people_before: int
@@ -42,13 +42,12 @@ class Proposal:
 
 
 def propose(settings: Settings) -> Proposal:
-    """Group everything as these settings say, and put nothing in force.
+    """Group everything with these settings, and record nothing.
 
     Raises:
-        StoreError: There is no store yet, or its faces cannot be grouped together.
+        StoreError: There is no database yet, or its faces come from several encoders.
     """
-    database = Database.open_to_read(settings.state_dir)
-    try:
+    with Database.open_to_read(settings.state_dir) as database:
         with tempfile.TemporaryDirectory(prefix="portraitd-") as scratch:
             faces, people, tracks = Faces(database), People(database), TrackStore(database)
             method = make_method(
@@ -62,8 +61,6 @@ def propose(settings: Settings) -> Proposal:
             )
             grouped = method.finish(method.begin(None).result())
             before = faces.persons() if grouped.unit == "faces" else tracks.rows().persons
-    finally:
-        database.close()
     after, carried = grouped.carried.people, grouped.carried
     return Proposal(
         people_before=len(np.unique(before[before > 0])),
@@ -78,13 +75,13 @@ def propose(settings: Settings) -> Proposal:
 
 
 def describe_proposal(proposal: Proposal) -> list[str]:
-    """A proposal in lines for people."""
+    """Return a proposal as lines of text."""
     lines = [
         f"people      {proposal.people_before} -> {proposal.people_after}",
         f"unassigned  {proposal.unassigned_before} -> {proposal.unassigned_after}",
-        f"faces that change person  {proposal.churn}",
+        f"faces with another person  {proposal.churn}",
         f"names lost  {len(proposal.names_lost)}",
     ]
     lines += [f"person {one} becomes part of {into}" for one, into in proposal.merges.items()]
-    lines += [f"person {one} is new, parted from {of}" for one, of in proposal.splits.items()]
+    lines += [f"person {one} is new, split from {of}" for one, of in proposal.splits.items()]
     return lines

@@ -1,7 +1,7 @@
-"""Groups of tracks as linkage sees them: how many, around which mean, how widely spread.
+"""Sufficient statistics of groups of tracks: count, mean and variance.
 
 The mean squared distance between the faces of two groups is
-``|mean_A - mean_B|^2 + spread_A + spread_B``, so three figures stand for any number of
+``|mean_A - mean_B|^2 + variance_A + variance_B``, so these three figures represent any number of
 faces, and those of a merged group follow from its parts.
 """
 
@@ -27,7 +27,7 @@ class GroupStatistics:
     """Sufficient statistics of some groups.
 
     Attributes:
-        counts: Shape ``(g,)``; tracks, each counting once however long it is.
+        counts: Shape ``(g,)``; tracks, each of which counts once regardless of its length.
         means: Shape ``(g, d)``, float32.
         variances: Shape ``(g,)``; mean squared distance of the faces from the mean.
     """
@@ -40,19 +40,19 @@ class GroupStatistics:
         return len(self.counts)
 
     def __getitem__(self, which: Indices | NDArray[np.bool_]) -> GroupStatistics:
-        """The groups picked by index or by mask."""
+        """Return some of the groups, by index or by mask."""
         return GroupStatistics(self.counts[which], self.means[which], self.variances[which])
 
     @classmethod
     def empty(cls, width: int) -> Self:
-        """No group."""
+        """Return no groups, for vectors of ``width`` dimensions."""
         return cls(np.empty(0, np.int64), np.empty((0, width), np.float32), np.empty(0))
 
-    def combined(self, into: Indices) -> GroupStatistics:
-        """Statistics of groups of these groups, in ascending order of their names.
+    def combine(self, into: Indices) -> GroupStatistics:
+        """Return statistics of groups of these groups, in ascending order of their names.
 
         Args:
-            into: Shape ``(g,)``; the name of the group each one goes into.
+            into: Shape ``(g,)``; the name of the group that each one becomes part of.
         """
         _, first, at, sizes = np.unique(
             into, return_index=True, return_inverse=True, return_counts=True
@@ -72,8 +72,8 @@ class GroupStatistics:
             result.variances[to] = np.add.reduceat(share * variances, starts)
         return result
 
-    def followed_by(self, others: GroupStatistics) -> GroupStatistics:
-        """These groups and then the others."""
+    def append(self, others: GroupStatistics) -> GroupStatistics:
+        """Return these groups followed by the others."""
         return GroupStatistics(
             np.concatenate([self.counts, others.counts]),
             np.concatenate([self.means, others.means]),
@@ -84,16 +84,16 @@ class GroupStatistics:
 def measure_groups(
     vectors: Vectors, variances: Floats, rows: Indices, groups: Indices
 ) -> GroupStatistics:
-    """Statistics of groups of rows, in ascending order of the groups' names.
+    """Return statistics of groups of rows, in ascending order of the groups' names.
 
-    A group is summed in ascending order of its rows and apart from all others, so its
-    figures are the same to the last bit whatever else is measured with it.
+    Each group is summed in ascending order of its rows and separately from all others, so its
+    figures are the same to the last bit whatever else is measured in the same call.
 
     Args:
         vectors: Shape ``(n, d)``; may be memory-mapped.
-        variances: Shape ``(n,)``; that of each row, as in ``tracks.Tracks``.
+        variances: Shape ``(n,)``; of each row, as in ``TrackSummaries``.
         rows: Shape ``(k,)``.
-        groups: Shape ``(k,)``; the name of the group each of these rows is in.
+        groups: Shape ``(k,)``; the name of each row's group.
     """
     order = np.lexsort((rows, groups))
     rows, groups = rows[order], groups[order]
@@ -101,7 +101,7 @@ def measure_groups(
     counts = np.diff(starts, append=len(rows))
     means = np.empty((len(starts), vectors.shape[1]), dtype=np.float32)
     deviations = np.empty(len(starts))
-    for part in _chunks(counts):
+    for part in _split_into_chunks(counts):
         inside = slice(starts[part.start], starts[part.stop - 1] + counts[part.stop - 1])
         found = vectors[rows[inside]]
         at = starts[part] - inside.start
@@ -113,7 +113,7 @@ def measure_groups(
 
 
 def _sums(values: Vectors, starts: Indices) -> Floats:
-    """Sums of stretches of rows: in float32 over some rows, in float64 over those sums."""
+    """Sum runs of rows that begin at ``starts``: in float32 over blocks, in float64 over those."""
     lengths = np.diff(starts, append=len(values))
     steps = -(-lengths // SUMMED_ROWS)
     firsts = np.cumsum(steps) - steps
@@ -122,8 +122,8 @@ def _sums(values: Vectors, starts: Indices) -> Floats:
     return np.asarray(np.add.reduceat(part_sums, firsts, axis=0))
 
 
-def _chunks(counts: Indices) -> list[slice]:
-    """Stretches of groups with few enough rows to be read at once; a large group alone."""
+def _split_into_chunks(counts: Indices) -> list[slice]:
+    """Return runs of groups with few enough rows to be read at once; a large group alone."""
     parts, first, size = [], 0, 0
     for group, count in enumerate(counts.tolist()):
         if group > first and size + count > CHUNK_ROWS:
@@ -137,7 +137,7 @@ def _chunks(counts: Indices) -> list[slice]:
 
 @dataclass(slots=True, eq=False)
 class MergingStatistics:
-    """Statistics in float64 that change as groups are merged."""
+    """Statistics in float64 that are updated in place as groups are merged."""
 
     counts: Floats
     means: Floats
@@ -145,7 +145,7 @@ class MergingStatistics:
 
     @classmethod
     def of(cls, statistics: GroupStatistics) -> Self:
-        """A copy to work on."""
+        """Return a copy to work on."""
         return cls(
             statistics.counts.astype(np.float64),
             statistics.means.astype(np.float64),
@@ -153,7 +153,7 @@ class MergingStatistics:
         )
 
     def merge(self, left: Indices, right: Indices) -> None:
-        """Put each right group into the left one beside it; no group is named twice."""
+        """Merge each right group into the left one beside it; no group may appear twice."""
         counts = self.counts[left] + self.counts[right]
         share = (self.counts[right] / counts)[:, None]
         gap = self.means[right] - self.means[left]
@@ -164,7 +164,7 @@ class MergingStatistics:
         self.counts[left] = counts
 
     def distances(self, pairs: Indices) -> Floats:
-        """Mean squared distance between the faces of each pair of groups."""
+        """Return the mean squared distance between the faces of each pair of groups."""
         result = np.empty(len(pairs))
         for start in range(0, len(pairs), CHUNK_PAIRS):
             left, right = pairs[start : start + CHUNK_PAIRS].T
@@ -175,8 +175,8 @@ class MergingStatistics:
             )
         return result
 
-    def frozen(self, which: Indices) -> GroupStatistics:
-        """Some of the groups as they are now."""
+    def freeze(self, which: Indices) -> GroupStatistics:
+        """Return some of the groups in their current state."""
         return GroupStatistics(
             self.counts[which].astype(np.int64),
             self.means[which].astype(np.float32),

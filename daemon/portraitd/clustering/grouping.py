@@ -1,7 +1,7 @@
-"""The steps of one grouping in their order: density, assembly, joining, and who is a person.
+"""One grouping from start to end: DBSCAN, linkage, assignment, and which groups are people.
 
-Everything that is remembered between two grouping_runs is in ``GroupingState``, as plain arrays, so a
-restart computes nothing again and a crash leaves the last one in force.
+All state between two groupings is in ``GroupingState``, as plain arrays, so a restart computes
+nothing again and a crash leaves the state of the last recorded grouping.
 """
 
 from __future__ import annotations
@@ -24,161 +24,164 @@ NO_GROUP = -1
 
 @dataclass(frozen=True, slots=True)
 class GroupingRule:
-    """How tracks become people. A state made with one rule is of no use to another.
+    """How tracks become people. A state made with one rule cannot be used with another.
 
     Attributes:
-        density: Of which tracks are sure to be one person.
-        assembly: Of which clusters and leftovers are.
-        joining: Whom poor tracks may join.
-        poor_goodness: Tracks below this may join a person but do not found one.
-        fleeting_goodness: The same for tracks of fewer than ``fleeting_faces``: the chance
-            likenesses of poor faces average out over many of them, and not over few.
-        fleeting_faces: As many faces make up for some of their poorness.
-        least_faces: A group of fewer faces, those of poor tracks not counted, is nobody yet.
+        dbscan: Which tracks are certainly one person.
+        agglomeration: Which clusters and single tracks are one person.
+        assignment: Which people low-quality tracks are assigned to.
+        min_quality: Tracks below this can be assigned to a person but cannot found one.
+        min_quality_short: The same for tracks of fewer than ``short_track_faces`` faces: chance
+            similarities of poor faces average out over many faces, but not over few.
+        short_track_faces: From this many faces on, ``min_quality`` is enough.
+        min_faces: A group of fewer faces, without those of low-quality tracks, is not a person.
     """
 
-    density: DbscanRule = field(default_factory=lambda: DbscanRule(eps=0.36, min_samples=3))
-    assembly: AgglomerationRule = field(default_factory=AgglomerationRule)
-    joining: AssignmentRule = field(default_factory=AssignmentRule)
-    poor_goodness: float = 0.2
-    fleeting_goodness: float = 0.4
-    fleeting_faces: int = 4
-    least_faces: int = 2
+    dbscan: DbscanRule = field(default_factory=lambda: DbscanRule(eps=0.36, min_samples=3))
+    agglomeration: AgglomerationRule = field(default_factory=AgglomerationRule)
+    assignment: AssignmentRule = field(default_factory=AssignmentRule)
+    min_quality: float = 0.2
+    min_quality_short: float = 0.4
+    short_track_faces: int = 4
+    min_faces: int = 2
 
-    def good(self, quality: Floats, faces: Indices) -> NDArray[np.bool_]:
-        """Which tracks may found a person.
+    def find_good(self, quality: Floats, faces: Indices) -> NDArray[np.bool_]:
+        """Return which tracks can found a person.
 
         Args:
-            quality: Shape ``(n,)``; as in ``tracks.Tracks``.
+            quality: Shape ``(n,)``; as in ``TrackSummaries``.
             faces: Shape ``(n,)``; how many faces each track has.
         """
-        fleeting = (faces < self.fleeting_faces) & (quality < self.fleeting_goodness)
-        good: NDArray[np.bool_] = (quality >= self.poor_goodness) & ~fleeting
+        poor_and_short = (faces < self.short_track_faces) & (quality < self.min_quality_short)
+        good: NDArray[np.bool_] = (quality >= self.min_quality) & ~poor_and_short
         return good
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GroupingState:
-    """The state of a store: what each step remembers.
+    """The state of each step, for all tracks in the store.
 
     Attributes:
-        density: Clusters of the good tracks.
-        assembly: Groups of those.
-        joining: The groups that poor tracks joined.
+        dbscan: Clusters of the good tracks.
+        agglomeration: Groups of the good tracks.
+        assignment: The groups that low-quality tracks are assigned to.
     """
 
-    density: IncrementalDbscan
-    assembly: Agglomeration
-    joining: Assignment
+    dbscan: IncrementalDbscan
+    agglomeration: Agglomeration
+    assignment: Assignment
 
     @classmethod
     def empty(cls, width: int = 128) -> Self:
-        """Before the first grouping."""
+        """Return the state before the first grouping, for vectors of ``width`` dimensions."""
         return cls(IncrementalDbscan.empty(), Agglomeration.empty(width), Assignment.empty())
 
-    def can_go_on(self, tracks: TrackTable, gone: NDArray[np.bool_]) -> bool:
-        """Whether every row it still counts on can be read, also where that is gone.
+    def can_continue(self, tracks: TrackTable, excluded: NDArray[np.bool_]) -> bool:
+        """Return whether the vectors of all rows in this state can still be read.
 
-        A matrix that was made anew has no vectors of rows that were deleted before.
+        Rows that are excluded now have to be removed, which needs their vectors. A matrix that
+        was written again lacks those of tracks that had been deleted before.
         """
-        known = len(self.density.counts)
-        if known > len(gone):
+        known = len(self.dbscan.counts)
+        if known > len(excluded):
             return False
-        leaving = np.flatnonzero(self.density.taking_part & gone[:known])
+        leaving = np.flatnonzero(self.dbscan.included & excluded[:known])
         return bool(tracks.vectors[leaving].any(axis=1).all())
 
-    def updated(
+    def update(
         self,
         tracks: TrackTable,
         quality: Floats,
         faces: Indices,
-        gone: NDArray[np.bool_],
+        excluded: NDArray[np.bool_],
         rule: GroupingRule,
     ) -> GroupingState:
-        """One grouping: take in what is new, let go what is gone, group what that changed.
+        """Return the state after adding new rows, removing excluded ones, and regrouping.
 
         Args:
-            tracks: All rows; new ones behind the old, which keep their vectors and variances.
-            quality: Shape ``(n,)``; as in ``tracks.Tracks``.
+            tracks: All rows; new ones follow the old, which keep their vectors and variances.
+            quality: Shape ``(n,)``; as in ``TrackSummaries``.
             faces: Shape ``(n,)``; how many faces each track has.
-            gone: Shape ``(n,)``; rows that were deleted or excluded.
+            excluded: Shape ``(n,)``; rows that were deleted, or that a user excluded.
             rule: The same in every call.
         """
-        # What somebody pinned counts as good: they could tell who it is.
-        good = (rule.good(quality, faces) | (tracks.pinned > 0)) & ~gone
+        # A pinned track counts as good: a user could tell who it is.
+        good = (rule.find_good(quality, faces) | (tracks.pinned > 0)) & ~excluded
         was_in = np.zeros(len(good), dtype=np.bool_)
-        was_in[: len(self.density.counts)] = self.density.taking_part
-        density = self.density.remove(
-            tracks.vectors, np.flatnonzero(was_in & ~good), rule.density
-        ).insert(tracks.vectors, np.flatnonzero(good & ~was_in), rule.density)
-        assembly = self.assembly.updated(density, tracks, rule.density, rule.assembly)
-        poor = ~good & ~gone
-        people = _are_people(assembly.groups, faces, rule)
-        joining = self.joining.updated(
-            poor, people, assembly, tracks, rule.joining.within(rule.assembly.max_distance)
+        was_in[: len(self.dbscan.counts)] = self.dbscan.included
+        dbscan = self.dbscan.remove(
+            tracks.vectors, np.flatnonzero(was_in & ~good), rule.dbscan
+        ).insert(tracks.vectors, np.flatnonzero(good & ~was_in), rule.dbscan)
+        agglomeration = self.agglomeration.update(dbscan, tracks, rule.dbscan, rule.agglomeration)
+        assignment = self.assignment.update(
+            ~good & ~excluded,
+            _find_people(agglomeration.groups, faces, rule),
+            agglomeration,
+            tracks,
+            rule.assignment.within(rule.agglomeration.max_distance),
         )
-        return GroupingState(density, assembly, joining)
+        return GroupingState(dbscan, agglomeration, assignment)
 
-    def groups(self, faces: Indices, rule: GroupingRule) -> Indices:
-        """The group of each row that may be shown as a person, -1 for all others.
+    def select_people(self, faces: Indices, rule: GroupingRule) -> Indices:
+        """Return the group of each row if that group is a person, else -1.
 
         Args:
             faces: Shape ``(n,)``; how many faces each track has.
-            rule: As for ``updated``.
+            rule: As for ``update``.
 
         Returns:
             Shape ``(n,)``; named after a row of the group, for ``identity.carry_over``.
         """
-        founding = self.assembly.groups
-        everyone = np.where(self.joining.homes >= 0, self.joining.homes, founding)
-        shown = (everyone >= 0) & _are_people(founding, faces, rule)[everyone]
-        groups: Indices = np.where(shown, everyone, NO_GROUP)
-        return groups
+        founded = self.agglomeration.groups
+        groups = np.where(self.assignment.groups >= 0, self.assignment.groups, founded)
+        is_person = (groups >= 0) & _find_people(founded, faces, rule)[groups]
+        people: Indices = np.where(is_person, groups, NO_GROUP)
+        return people
 
 
-def _are_people(founding: Indices, faces: Indices, rule: GroupingRule) -> NDArray[np.bool_]:
-    """Shape ``(n,)``: whether the group that is named after a row has faces enough."""
-    inside = founding >= 0
-    counts = np.zeros(len(founding), dtype=np.int64)
-    np.add.at(counts, founding[inside], faces[inside])
-    people: NDArray[np.bool_] = counts >= rule.least_faces
+def _find_people(groups: Indices, faces: Indices, rule: GroupingRule) -> NDArray[np.bool_]:
+    """Return, for the group named after each row, whether it has enough faces; shape ``(n,)``."""
+    inside = groups >= 0
+    counts = np.zeros(len(groups), dtype=np.int64)
+    np.add.at(counts, groups[inside], faces[inside])
+    people: NDArray[np.bool_] = counts >= rule.min_faces
     return people
 
 
-def to_arrays(grouping: GroupingState) -> dict[str, NDArray[Any]]:
-    """Flatten a state to named arrays, as ``numpy.savez`` takes them; no pickle needed."""
-    return dict(_flattened(grouping, ""))
+def to_arrays(state: GroupingState) -> dict[str, NDArray[Any]]:
+    """Flatten a state to named arrays that ``numpy.savez`` can store without pickle."""
+    return dict(_flatten(state, ""))
 
 
 def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> GroupingState:
-    """Undo ``to_arrays``.
+    """Restore what ``to_arrays`` flattened.
 
     Raises:
         KeyError: If an array is missing, as in a state of another version.
     """
-    return cast(GroupingState, _built(GroupingState.empty(), "", arrays))
+    return cast(GroupingState, _unflatten(GroupingState.empty(), "", arrays))
 
 
-def _flattened(state: object, prefix: str) -> Iterator[tuple[str, NDArray[Any]]]:
-    for name, value in _parts(state):
+def _flatten(state: object, prefix: str) -> Iterator[tuple[str, NDArray[Any]]]:
+    for name, value in _list_fields(state):
         if is_dataclass(value):
-            yield from _flattened(value, f"{prefix}{name}.")
+            yield from _flatten(value, f"{prefix}{name}.")
         else:
             yield prefix + name, cast(NDArray[Any], value)
 
 
-def _built(example: object, prefix: str, arrays: Mapping[str, NDArray[Any]]) -> object:
-    """A state of the same make as the example."""
+def _unflatten(example: object, prefix: str, arrays: Mapping[str, NDArray[Any]]) -> object:
+    """Return a state with the same structure as the example."""
     values = {
-        name: _built(value, f"{prefix}{name}.", arrays)
+        name: _unflatten(value, f"{prefix}{name}.", arrays)
         if is_dataclass(value)
         else arrays[prefix + name]
-        for name, value in _parts(example)
+        for name, value in _list_fields(example)
     }
     return type(example)(**values)
 
 
-def _parts(state: object) -> Iterator[tuple[str, object]]:
+def _list_fields(state: object) -> Iterator[tuple[str, object]]:
     assert is_dataclass(state)
     for one in fields(state):
         yield one.name, getattr(state, one.name)

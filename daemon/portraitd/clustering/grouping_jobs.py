@@ -1,12 +1,13 @@
 """Worker functions of tracking and grouping: arrays in, arrays out.
 
-scikit-learn is imported inside: the service names these functions and never loads it.
+scikit-learn is imported inside the functions, so that the service can name them without loading
+it.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,12 +30,16 @@ from portraitd.clustering.track_building import (
 from portraitd.model.face import EMBEDDING_SIZE
 from portraitd.model.track import TrackSummaries, VideoFaces
 
-if TYPE_CHECKING:
-    pass
-
 
 class VideoTracks(NamedTuple):
-    """The tracks of a video: of each face, what each is like, and which are two people."""
+    """The tracks of a video.
+
+    Attributes:
+        tracks: Shape ``(n,)``; the track of each face.
+        summary: What grouping needs of each track.
+        cannot_link: Shape ``(k, 2)``; tracks seen in one frame.
+        ranks: Shape ``(n,)``; from ``rank_representatives``.
+    """
 
     tracks: NDArray[np.int64]
     summary: TrackSummaries
@@ -43,28 +48,31 @@ class VideoTracks(NamedTuple):
 
 
 class TrackConstraints(NamedTuple):
-    """What people said about the faces of a video; see ``tracks.divided``."""
+    """User edits of the faces of a video, as ``split_tracks`` takes them.
+
+    Attributes:
+        labels: Shape ``(n,)``; a number for each distinct correction, 0 for none.
+        whole: Shape ``(n,)``; whether the correction is of the face's whole track.
+    """
 
     labels: NDArray[np.int64]
     whole: NDArray[np.bool_]
 
 
-def track(faces: VideoFaces, said: TrackConstraints | None = None) -> VideoTracks:
-    """Follow every face of a video; see ``portraitd.clustering.track_building``."""
+def track(faces: VideoFaces, constraints: TrackConstraints | None = None) -> VideoTracks:
+    """Build the tracks of a video; see ``portraitd.clustering.track_building``."""
     tracks = build_tracks(faces, TrackRule())
-    if said is not None:
-        tracks = split_tracks(faces, tracks, said.labels, said.whole)
-    return VideoTracks(
-        tracks,
-        summarise_tracks(faces, tracks),
-        find_cannot_links(faces, tracks),
-        rank_representatives(faces, tracks),
-    )
+    if constraints is not None:
+        tracks = split_tracks(faces, tracks, constraints.labels, constraints.whole)
+    return _describe_tracks(faces, tracks)
 
 
 def track_singly(faces: VideoFaces) -> VideoTracks:
-    """Make each face a track of its own: nothing is followed, so nothing can go wrong in it."""
-    tracks = np.arange(len(faces.times_s))
+    """Make each face a track of its own, as a fallback if tracking fails."""
+    return _describe_tracks(faces, np.arange(len(faces.times_s)))
+
+
+def _describe_tracks(faces: VideoFaces, tracks: NDArray[np.int64]) -> VideoTracks:
     return VideoTracks(
         tracks,
         summarise_tracks(faces, tracks),
@@ -74,33 +82,45 @@ def track_singly(faces: VideoFaces) -> VideoTracks:
 
 
 class GroupingConstraints(NamedTuple):
-    """What people said, by row.
+    """The constraints of user edits, by row.
 
     Attributes:
-        pinned: Shape ``(n,)``; the person somebody put the row with, 0 for nobody.
-        seeds: Rows that bring their cluster to that person.
-        against: Shape ``(m, 2)``; pairs of rows that were told apart.
-        aside: Shape ``(n,)``; rows that are nobody known.
-        gone: Shape ``(n,)``; rows that take no part: those, and what was excluded.
+        pinned: Shape ``(n,)``; the person a user assigned the row to, 0 for none.
+        seeds: Pinned rows that bring their whole cluster to that person.
+        cannot_link: Shape ``(m, 2)``; pairs of rows that a user separated.
+        unsorted: Shape ``(n,)``; rows that a user took away from all people.
+        excluded: Shape ``(n,)``; rows that are not grouped: the unsorted, and those that a user
+            excluded.
     """
 
     pinned: NDArray[np.int64]
     seeds: NDArray[np.int64]
-    against: NDArray[np.int64]
-    aside: NDArray[np.bool_]
-    gone: NDArray[np.bool_]
+    cannot_link: NDArray[np.int64]
+    unsorted: NDArray[np.bool_]
+    excluded: NDArray[np.bool_]
+
+    @classmethod
+    def empty(cls, size: int) -> Self:
+        """Return no constraints on ``size`` rows."""
+        return cls(
+            np.zeros(size, np.int64),
+            np.empty(0, np.int64),
+            np.empty((0, 2), np.int64),
+            np.zeros(size, np.bool_),
+            np.zeros(size, np.bool_),
+        )
 
 
 def cluster(
-    matrix: Path, eps: float, min_samples: int, told: GroupingConstraints | None = None
+    matrix: Path, eps: float, min_samples: int, constraints: GroupingConstraints | None = None
 ) -> NDArray[np.int64]:
-    """DBSCAN over all embeddings (Ester et al., 1996), Euclidean distance.
+    """Run DBSCAN over all embeddings (Ester et al., 1996), with Euclidean distance.
 
     Args:
         matrix: A file of little-endian float32 rows of 128.
-        eps: Neighbours are at most this far apart.
-        min_samples: Neighbours, the point itself among them, that make a core point.
-        told: What people said; clusters are parted and put together until that is so.
+        eps: Largest distance between neighbours.
+        min_samples: Neighbours of a core point, including the point itself.
+        constraints: User edits; clusters are split and joined until they hold.
 
     Returns:
         Shape ``(rows,)``; the cluster of each face, -1 for noise.
@@ -110,27 +130,30 @@ def cluster(
     from sklearn.cluster import DBSCAN
 
     vectors = np.memmap(matrix, "<f4", mode="r").reshape(-1, EMBEDDING_SIZE)
-    inside = np.arange(len(vectors)) if told is None else np.flatnonzero(~told.gone)
+    included = (
+        np.arange(len(vectors)) if constraints is None else np.flatnonzero(~constraints.excluded)
+    )
     labels = np.full(len(vectors), -1, np.int64)
-    if len(inside):
-        labels[inside] = DBSCAN(eps=eps, min_samples=min_samples).fit_predict(vectors[inside])
-    if told is None or not (told.pinned.any() or len(told.against)):
+    if len(included):
+        labels[included] = DBSCAN(eps=eps, min_samples=min_samples).fit_predict(vectors[included])
+    if constraints is None or not (constraints.pinned.any() or len(constraints.cannot_link)):
         return labels
-    claims = Seeding.of(labels, told.pinned, told.seeds)
-    return apply_constraints(vectors, labels, claims, told.against, DbscanRule(eps, min_samples))
+    seeding = Seeding.of(labels, constraints.pinned, constraints.seeds)
+    rule = DbscanRule(eps, min_samples)
+    return apply_constraints(vectors, labels, seeding, constraints.cannot_link, rule)
 
 
 class GroupingRequest(NamedTuple):
-    """What a grouping is asked: all tracks, what the last one remembers, and the rule.
+    """The input of a grouping: all tracks, the snapshot of the last grouping, and the rule.
 
     Attributes:
-        folder: Where ``memory`` lies, and the new one is written.
+        folder: The folder of the snapshots, the old and the new.
         matrix: A file of little-endian float32 rows of 128; row ``i`` is one track.
-        tracks: Arrays by row: ``variances``, ``quality``, ``faces``, ``gone``, ``pinned``; and
-            ``apart``, pairs of rows that are different people, and ``seeds``, rows.
-        memory: Name of the file that the last grouping wrote; empty to begin anew.
-        rule: As ``Grouping.updated`` takes it.
-        reach: How near two groups must be to be reported as tight.
+        tracks: Arrays by row: ``variances``, ``quality``, ``faces``, ``excluded``, ``pinned``;
+            and ``cannot_link``, pairs of rows, and ``seeds``, rows.
+        snapshot: Name of the file that the last grouping wrote; empty to group from scratch.
+        rule: As for ``GroupingState.update``.
+        candidate_distance: Two groups within this distance are reported as merge candidates.
     """
 
     folder: Path
@@ -138,16 +161,16 @@ class GroupingRequest(NamedTuple):
     tracks: dict[str, NDArray[Any]]
     snapshot: str
     rule: GroupingRule
-    reach: float
+    candidate_distance: float
 
 
 class GroupingResult(NamedTuple):
-    """What a grouping found.
+    """The result of a grouping.
 
     Attributes:
         groups: Shape ``(rows,)``; the group of each track, -1 for none.
-        tight: Pairs of groups that lie close.
-        memory: Name of the file that the next grouping goes on from.
+        candidates: Pairs of groups that may be one person.
+        snapshot: Name of the file that the next grouping continues from.
     """
 
     groups: NDArray[np.int64]
@@ -156,7 +179,7 @@ class GroupingResult(NamedTuple):
 
 
 def group(request: GroupingRequest) -> GroupingResult:
-    """Group tracks into people; see ``portraitd.clustering``. Costs what is new."""
+    """Group tracks into people; see ``portraitd.clustering``. Continues from a snapshot."""
     tracks = request.tracks
     rows = len(tracks["variances"])
     vectors = (
@@ -167,12 +190,16 @@ def group(request: GroupingRequest) -> GroupingResult:
     table = TrackTable(
         vectors, tracks["variances"], tracks["pinned"], tracks["cannot_link"], tracks["seeds"]
     )
-    before = load_snapshot(request.folder, request.snapshot)
-    if not before.can_go_on(table, tracks["gone"]):
-        before = GroupingState.empty()
-    now = before.updated(table, tracks["quality"], tracks["faces"], tracks["gone"], request.rule)
+    state = load_snapshot(request.folder, request.snapshot)
+    if not state.can_continue(table, tracks["excluded"]):
+        state = GroupingState.empty()
+    state = state.update(
+        table, tracks["quality"], tracks["faces"], tracks["excluded"], request.rule
+    )
     return GroupingResult(
-        now.groups(tracks["faces"], request.rule),
-        find_merge_candidates(now.assembly, table, request.reach, everywhere=True),
-        save_snapshot(request.folder, now),
+        state.select_people(tracks["faces"], request.rule),
+        find_merge_candidates(
+            state.agglomeration, table, request.candidate_distance, everywhere=True
+        ),
+        save_snapshot(request.folder, state),
     )

@@ -1,15 +1,16 @@
-"""Merging part of the store anew, and no more of it than a change can reach.
+"""Merge part of the store again, and no more of it than a change can affect.
 
-Two trees that grew apart are what they would have become together if and only if no node of
-one was ever nearer to a node of the other than both were to what they merged with: the first
-merge across would be of two nodes that both still exist at that distance. So once the loose
-groups are merged, those of their nodes that are new are held against the trees that stood
-firm. A tree that objects is loosened too, and so on until none does.
+Two dendrograms that were made independently are what one run over both would have made if and
+only if no node of one was ever nearer to a node of the other than both were to what they merged
+with: the first merge across would be of two nodes that both still exist at that distance. So once
+the reopened groups are merged, their new nodes are compared with the kept trees. A kept tree with
+a conflict is reopened too, and so on until none has one.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,82 +23,90 @@ from portraitd.clustering.neighbours import find_neighbours
 Hashes = NDArray[np.uint64]
 
 CHUNK_NODES = 1024
-# Distances are summed in another order than when the trees grew.
+# Distances are summed in another order than when the trees were made.
 SLACK = 1e-9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DendrogramNodes:
-    """Every group that existed at some time while trees grew.
+    """Every group that existed at some point of the merging.
 
     Attributes:
         means: Shape ``(k, d)``, float64.
         variances: Shape ``(k,)``.
-        ends: Shape ``(k,)``; squared distance at which it became part of another, the limit
-            for those that stayed.
+        end_heights: Shape ``(k,)``; squared distance at which the node was merged into another,
+            the limit for those that were not.
         roots: Shape ``(k,)``; the group in which it ended.
-        marks: Shape ``(k,)``; sum of the marks of the groups it was made of, so that the same
-            node is recognised in another tree.
+        hashes: Shape ``(k,)``; sum of the hashes of the groups it consists of, which identifies
+            the same node in another tree.
     """
 
     means: Floats
     variances: Floats
-    ends: Floats
+    end_heights: Floats
     roots: Indices
-    marks: Hashes
+    hashes: Hashes
 
     def __getitem__(self, which: Indices | NDArray[np.bool_]) -> DendrogramNodes:
-        """Some of the nodes."""
+        """Return some of the nodes."""
         return DendrogramNodes(
             self.means[which],
             self.variances[which],
-            self.ends[which],
+            self.end_heights[which],
             self.roots[which],
-            self.marks[which],
+            self.hashes[which],
         )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KnownNodes:
-    """When nodes ended that were found not to disturb the trees that stand firm.
+    """Nodes that are known not to conflict with the kept trees, and how long each existed.
 
     Attributes:
-        marks: Shape ``(k,)``, ascending.
-        ends: Shape ``(k,)``.
+        hashes: Shape ``(k,)``, ascending.
+        end_heights: Shape ``(k,)``.
     """
 
-    marks: Hashes
-    ends: Floats
+    hashes: Hashes
+    end_heights: Floats
 
-    def and_of(self, nodes: DendrogramNodes) -> KnownNodes:
-        """These and more."""
-        marks = np.concatenate([self.marks, nodes.marks])
-        ends = np.concatenate([self.ends, nodes.ends])
-        order = np.lexsort((-ends, marks))
-        marks, first = np.unique(marks[order], return_index=True)
-        return KnownNodes(marks, ends[order[first]])
+    @classmethod
+    def empty(cls) -> Self:
+        """Return no nodes."""
+        return cls(np.empty(0, np.uint64), np.empty(0))
 
-    def lacks(self, nodes: DendrogramNodes) -> NDArray[np.bool_]:
-        """Which nodes are new, or lasted longer than they did."""
-        lacking = np.ones(len(nodes.marks), dtype=np.bool_)
-        at = np.searchsorted(self.marks, nodes.marks)
-        found = np.flatnonzero(at < len(self.marks))
-        found = found[self.marks[at[found]] == nodes.marks[found]]
-        lacking[found] = nodes.ends[found] > self.ends[at[found]] * (1 + SLACK)
-        return lacking
+    def add(self, nodes: DendrogramNodes) -> KnownNodes:
+        """Return these nodes and more."""
+        hashes = np.concatenate([self.hashes, nodes.hashes])
+        end_heights = np.concatenate([self.end_heights, nodes.end_heights])
+        order = np.lexsort((-end_heights, hashes))
+        hashes, first = np.unique(hashes[order], return_index=True)
+        return KnownNodes(hashes, end_heights[order[first]])
 
-
-NO_LIFE = KnownNodes(np.empty(0, np.uint64), np.empty(0))
+    def find_unknown(self, nodes: DendrogramNodes) -> NDArray[np.bool_]:
+        """Return which nodes are new, or existed longer than those known."""
+        unknown = np.ones(len(nodes.hashes), dtype=np.bool_)
+        at = np.searchsorted(self.hashes, nodes.hashes)
+        found = np.flatnonzero(at < len(self.hashes))
+        found = found[self.hashes[at[found]] == nodes.hashes[found]]
+        unknown[found] = nodes.end_heights[found] > self.end_heights[at[found]] * (1 + SLACK)
+        return unknown
 
 
 def hash_names(names: Indices, salt: int = 0) -> Hashes:
-    """A number for each name, as good as random (Steele et al., "SplittableRandom", 2014).
+    """Return a pseudo-random number for each name.
+
+    The mixing function of SplitMix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number
+    Generators", 2014).
 
     Args:
         names: Shape ``(g,)``.
         salt: 0 or 1; gives the same names other numbers.
+
+    Returns:
+        Shape ``(g,)``.
     """
-    # The mixing leaves 0 as it is, and a mark of 0 would be lost in a sum.
+    # The mixing maps 0 to 0, and a hash of 0 would be lost in a sum.
     mixed = names.astype(np.uint64) * np.uint64(2) + np.uint64(salt + 1)
     mixed *= np.uint64(0x9E3779B97F4A7C15)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
@@ -106,17 +115,17 @@ def hash_names(names: Indices, salt: int = 0) -> Hashes:
 
 
 def replay_merges(
-    groups: GroupStatistics, tree: Dendrogram, marks: Hashes, limit: float
+    groups: GroupStatistics, tree: Dendrogram, hashes: Hashes, limit: float
 ) -> DendrogramNodes:
-    """List the groups that existed on the way, from the ones at the start to those that stayed.
+    """List all nodes of a dendrogram, from the groups at the start to the roots.
 
     Args:
         groups: As given to ``agglomerate``.
         tree: What it returned, or whole trees of it.
-        marks: Shape ``(g,)``; as ``hash_names`` gives them.
+        hashes: Shape ``(g,)``; from ``hash_names``.
         limit: As given to ``agglomerate``.
     """
-    state, marks, roots = MergingStatistics.of(groups), marks.copy(), tree.roots
+    state, hashes, roots = MergingStatistics.of(groups), hashes.copy(), tree.roots
     merged = np.flatnonzero(tree.into != np.arange(len(groups)))
     # What merges into a group has a higher number, so among equal heights the higher is first.
     merged = merged[np.lexsort((-merged, tree.heights[merged], roots[merged]))]
@@ -126,97 +135,97 @@ def replay_merges(
     found = []
     for step in steps:
         both = np.concatenate([tree.into[step], step])
-        ends = np.tile(tree.heights[step], 2)
+        heights = np.tile(tree.heights[step], 2)
         found.append(
             DendrogramNodes(
-                state.means[both], state.variances[both], ends, roots[both], marks[both]
+                state.means[both], state.variances[both], heights, roots[both], hashes[both]
             )
         )
         state.merge(tree.into[step], step)
-        marks[tree.into[step]] += marks[step]
-    stayed = np.unique(roots)
-    ends = np.full(len(stayed), limit)
+        hashes[tree.into[step]] += hashes[step]
+    last = np.unique(roots)
+    heights = np.full(len(last), limit)
     found.append(
-        DendrogramNodes(state.means[stayed], state.variances[stayed], ends, stayed, marks[stayed])
+        DendrogramNodes(state.means[last], state.variances[last], heights, last, hashes[last])
     )
     return DendrogramNodes(
         np.concatenate([nodes.means for nodes in found]),
         np.concatenate([nodes.variances for nodes in found]),
-        np.concatenate([nodes.ends for nodes in found]),
+        np.concatenate([nodes.end_heights for nodes in found]),
         np.concatenate([nodes.roots for nodes in found]),
-        np.concatenate([nodes.marks for nodes in found]),
+        np.concatenate([nodes.hashes for nodes in found]),
     )
 
 
 @dataclass(slots=True, eq=False)
 class IncrementalLinkage:
-    """Groups of which some are loose: in no valid tree yet.
+    """Groups with a dendrogram, part of which has to be made again.
 
     Attributes:
         statistics: Of all groups.
         owners: Shape ``(g,)``; as for ``agglomerate``.
-        marks: Shape ``(g,)``; a group that is not what it was has another mark.
-        tree: Of the groups that stand firm. Loose ones stand alone in it.
-        loose: Shape ``(g,)``.
+        hashes: Shape ``(g,)``; a group that changed has another hash.
+        tree: Of the kept groups. In it the reopened ones are alone.
+        reopened: Shape ``(g,)``; the groups to merge.
         limit: As for ``agglomerate``.
     """
 
     statistics: GroupStatistics
     owners: Indices
-    marks: Hashes
+    hashes: Hashes
     tree: Dendrogram
-    loose: NDArray[np.bool_]
+    reopened: NDArray[np.bool_]
     limit: float
 
-    def grow(self, cannot_link: Indices, known: KnownNodes) -> None:
-        """Merge the loose groups, loosening firm trees until none objects.
+    def merge_reopened(self, cannot_link: Indices, known: KnownNodes) -> None:
+        """Merge the reopened groups; reopen kept trees until none has a conflict.
 
         Args:
-            apart: Shape ``(m, 2)``; as for ``agglomerate``.
-            known: Nodes that existed beside the firm trees when those grew.
+            cannot_link: Shape ``(m, 2)``; as for ``agglomerate``.
+            known: Nodes that existed beside the kept trees when those were made.
         """
         roots = self.tree.roots
-        more = self.loose.any()
+        more = self.reopened.any()
         while more:
-            loose = np.flatnonzero(self.loose)
-            self._merge(loose, cannot_link)
-            nodes = self._nodes(loose)
-            unseen = nodes[known.lacks(nodes)]
-            asked = np.flatnonzero(np.isin(roots, roots[self._beside(unseen)]) & ~self.loose)
-            firm = self._nodes(asked)
-            objecting = np.isin(firm.roots, _disturbed(firm, unseen, self.limit))
-            known = known.and_of(nodes).and_of(firm[objecting])
-            self.loose |= np.isin(roots, firm.roots[objecting])
-            more = objecting.any()
+            reopened = np.flatnonzero(self.reopened)
+            self._merge(reopened, cannot_link)
+            nodes = self._list_nodes(reopened)
+            new = nodes[known.find_unknown(nodes)]
+            nearby = np.isin(roots, roots[self._find_kept_near(new)]) & ~self.reopened
+            kept = self._list_nodes(np.flatnonzero(nearby))
+            in_conflict = np.isin(kept.roots, _find_conflicts(kept, new, self.limit))
+            known = known.add(nodes).add(kept[in_conflict])
+            self.reopened |= np.isin(roots, kept.roots[in_conflict])
+            more = in_conflict.any()
 
-    def _merge(self, loose: Indices, cannot_link: Indices) -> None:
-        inside = self.loose[cannot_link].all(axis=1)
+    def _merge(self, reopened: Indices, cannot_link: Indices) -> None:
+        inside = self.reopened[cannot_link].all(axis=1)
         tree = agglomerate(
-            self.statistics[loose],
-            np.searchsorted(loose, cannot_link[inside]),
-            self.owners[loose],
+            self.statistics[reopened],
+            np.searchsorted(reopened, cannot_link[inside]),
+            self.owners[reopened],
             self.limit,
         )
-        self.tree.into[loose] = loose[tree.into]
-        self.tree.heights[loose] = tree.heights
+        self.tree.into[reopened] = reopened[tree.into]
+        self.tree.heights[reopened] = tree.heights
 
-    def _nodes(self, which: Indices) -> DendrogramNodes:
-        """Of whole trees; their roots count all groups."""
-        part = self.tree.part(which)
-        nodes = replay_merges(self.statistics[which], part, self.marks[which], self.limit)
+    def _list_nodes(self, which: Indices) -> DendrogramNodes:
+        """List the nodes of whole trees; their roots are positions among all groups."""
+        part = self.tree.select(which)
+        nodes = replay_merges(self.statistics[which], part, self.hashes[which], self.limit)
         return DendrogramNodes(
-            nodes.means, nodes.variances, nodes.ends, which[nodes.roots], nodes.marks
+            nodes.means, nodes.variances, nodes.end_heights, which[nodes.roots], nodes.hashes
         )
 
-    def _beside(self, nodes: DendrogramNodes) -> Indices:
-        """Firm groups within the limit of a node, each once.
+    def _find_kept_near(self, nodes: DendrogramNodes) -> Indices:
+        """Return the kept groups within the limit of a node, each once.
 
-        A node of a firm tree is no nearer to anything than the nearest of its groups.
+        A node of a kept tree is never nearer to anything than the nearest of its groups.
         """
-        firm = np.flatnonzero(~self.loose)
-        near_by = np.zeros(len(firm), dtype=np.bool_)
-        others = self.statistics[firm]
-        for start in range(0, len(nodes.ends), CHUNK_NODES):
+        kept = np.flatnonzero(~self.reopened)
+        is_near = np.zeros(len(kept), dtype=np.bool_)
+        others = self.statistics[kept]
+        for start in range(0, len(nodes.end_heights), CHUNK_NODES):
             some = slice(start, start + CHUNK_NODES)
             pairs = find_neighbours(
                 nodes.means[some].astype(np.float32),
@@ -226,28 +235,28 @@ class IncrementalLinkage:
                 others.variances,
             )
             for _, found in pairs:
-                near_by[found] = True
-        return firm[near_by]
+                is_near[found] = True
+        return kept[is_near]
 
 
-def _disturbed(firm: DendrogramNodes, new: DendrogramNodes, limit: float) -> Indices:
-    """Roots of firm trees that would not have grown as they did beside the new nodes.
+def _find_conflicts(kept: DendrogramNodes, new: DendrogramNodes, limit: float) -> Indices:
+    """Return the roots of kept trees that would have merged differently beside the new nodes.
 
     Equal distances count as nearer, which may name a tree too many.
     """
     found = [np.empty(0, dtype=np.int64)]
-    for start in range(0, len(new.ends), CHUNK_NODES):
-        some = new[np.arange(start, min(start + CHUNK_NODES, len(new.ends)))]
+    for start in range(0, len(new.end_heights), CHUNK_NODES):
+        some = new[np.arange(start, min(start + CHUNK_NODES, len(new.end_heights)))]
         pairs = find_neighbours(
             some.means.astype(np.float32),
-            firm.means.astype(np.float32),
+            kept.means.astype(np.float32),
             widen_limit(limit),
             some.variances,
-            firm.variances,
+            kept.variances,
         )
         for i, j in pairs:
-            gaps = some.means[i] - firm.means[j]
-            squared = np.einsum("ij,ij->i", gaps, gaps) + some.variances[i] + firm.variances[j]
-            nearer = squared <= np.minimum(some.ends[i], firm.ends[j]) * (1 + SLACK)
-            found.append(firm.roots[j[nearer]])
+            gaps = some.means[i] - kept.means[j]
+            squared = np.einsum("ij,ij->i", gaps, gaps) + some.variances[i] + kept.variances[j]
+            end_heights = np.minimum(some.end_heights[i], kept.end_heights[j])
+            found.append(kept.roots[j[squared <= end_heights * (1 + SLACK)]])
     return np.unique(np.concatenate(found))

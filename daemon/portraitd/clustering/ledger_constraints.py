@@ -1,8 +1,8 @@
-"""What people said, spread over the rows of a grouping: constraints, and never a patch."""
+"""Turn the corrections in the ledger into constraints on the rows of a grouping."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -17,98 +17,90 @@ Indices = NDArray[np.int64]
 
 
 class LedgerConstraints(NamedTuple):
-    """What the ledger comes to at the time of a grouping.
+    """The constraints that follow from the ledger at the time of a grouping.
 
     Attributes:
-        ledger_id: The newest row that was read.
-        told: By row of the grouping.
+        ledger_id: The newest entry that was read.
+        by_row: The constraints on the rows of the grouping.
     """
 
     ledger_id: int
-    told: GroupingConstraints
+    by_row: GroupingConstraints
 
     @classmethod
-    def nothing(cls, size: int = 0) -> Self:
-        """Before anybody said anything."""
-        return cls(0, _nothing_told(size))
+    def empty(cls, size: int = 0) -> Self:
+        """Return the constraints of an empty ledger on ``size`` rows."""
+        return cls(0, GroupingConstraints.empty(size))
 
 
 def read_track_constraints(ledger: Ledger, size: int) -> LedgerConstraints:
-    """By row of the matrix: a track's id less one.
+    """Read the constraints on tracks, by row of the track matrix (track id minus one).
 
     Args:
-        ledger: What people did.
-        size: How many rows there are.
+        ledger: The user edits.
+        size: Number of rows.
     """
-    held = ledger.corrections()
+    corrections = ledger.corrections()
 
     def row_of(face_id: int) -> int:
-        track_id = held.track_of[face_id]
+        track_id = corrections.track_of[face_id]
         return -1 if track_id is None else track_id - 1
 
-    fates = {track_id - 1: fate for track_id, fate in held.by_track().items()}
-    return LedgerConstraints(ledger.last_id(), _spread(held, fates, row_of, size))
+    by_row = {track_id - 1: one for track_id, one in corrections.by_track().items()}
+    return LedgerConstraints(ledger.last_id(), _to_constraints(corrections, by_row, row_of, size))
 
 
 def read_face_constraints(ledger: Ledger, face_ids: Indices, tracks: Indices) -> LedgerConstraints:
-    """By position among some faces.
+    """Read the constraints on faces, by position in ``face_ids``.
 
     Args:
-        ledger: What people did.
-        face_ids: Shape ``(n,)``, rising.
-        tracks: Shape ``(n,)``; the track of each, 0 while it has none.
+        ledger: The user edits.
+        face_ids: Shape ``(n,)``, ascending.
+        tracks: Shape ``(n,)``; the track of each face, 0 if it has none yet.
     """
-    held = ledger.corrections()
+    corrections = ledger.corrections()
     rows = {face_id: row for row, face_id in enumerate(face_ids.tolist())}
-    fates = {rows[face_id]: fate for face_id, fate in held.by_face.items() if face_id in rows}
-    by_track = held.by_track()
+    by_row = {rows[face]: one for face, one in corrections.by_face.items() if face in rows}
+    by_track = corrections.by_track()
     for row in np.flatnonzero(np.isin(tracks, list(by_track))).tolist():
-        fate = by_track[int(tracks[row])]
-        if fate.whole_track:
-            fates.setdefault(row, fate)
-    return LedgerConstraints(
-        ledger.last_id(), _spread(held, fates, lambda face: rows.get(face, -1), len(face_ids))
+        correction = by_track[int(tracks[row])]
+        if correction.whole_track:
+            by_row.setdefault(row, correction)
+    constraints = _to_constraints(
+        corrections, by_row, lambda face: rows.get(face, -1), len(face_ids)
     )
+    return LedgerConstraints(ledger.last_id(), constraints)
 
 
-def _spread(
-    held: Corrections, fates: dict[int, ResolvedCorrection], row_of: Callable[[int], int], size: int
+def _to_constraints(
+    corrections: Corrections,
+    by_row: dict[int, ResolvedCorrection],
+    row_of: Callable[[int], int],
+    size: int,
 ) -> GroupingConstraints:
-    told = _nothing_told(size)
-    for row, fate in fates.items():
-        # A track of nobody known takes no part: who is near it may still be anybody.
-        told.gone[row] = fate.hidden is Hidden.EXCLUDED or fate.person_id == NO_PERSON
-        if told.gone[row]:
-            told.aside[row] = fate.hidden is not Hidden.EXCLUDED
-        elif fate.person_id is not None:
-            told.pinned[row] = fate.person_id
+    constraints = GroupingConstraints.empty(size)
+    for row, correction in by_row.items():
+        is_unsorted = correction.person_id == NO_PERSON
+        # Unsorted tracks are left out, too: tracks near them may still be anyone's.
+        constraints.excluded[row] = correction.hidden is Hidden.EXCLUDED or is_unsorted
+        if constraints.excluded[row]:
+            constraints.unsorted[row] = correction.hidden is not Hidden.EXCLUDED
+        elif correction.person_id is not None:
+            constraints.pinned[row] = correction.person_id
     seeds = set()
-    for face_id, person in held.exemplars.items():
+    for face_id, person in corrections.exemplars.items():
         row = row_of(face_id)
-        if row >= 0 and row not in fates:
-            told.pinned[row] = person
+        if row >= 0 and row not in by_row:
+            constraints.pinned[row] = person
             seeds.add(row)
     pairs = {
         (min(pair), max(pair))
-        for face_id, others in held.cannot_link.items()
-        for other in _all(others.values())
+        for face_id, by_person in corrections.cannot_link.items()
+        for others in by_person.values()
+        for other in others
         if (pair := (row_of(face_id), row_of(other)))[0] != pair[1] and min(pair) >= 0
     }
-    return told._replace(
+    return constraints._replace(
         seeds=np.array(sorted(seeds), np.int64),
-        against=np.array(sorted(pairs), np.int64).reshape(-1, 2),
-    )
-
-
-def _all(sets: Iterable[set[int]]) -> Iterable[int]:
-    return (one for some in sets for one in some)
-
-
-def _nothing_told(size: int) -> GroupingConstraints:
-    return GroupingConstraints(
-        np.zeros(size, np.int64),
-        np.empty(0, np.int64),
-        np.empty((0, 2), np.int64),
-        np.zeros(size, np.bool_),
-        np.zeros(size, np.bool_),
+        cannot_link=np.array(sorted(pairs), np.int64).reshape(-1, 2),
     )

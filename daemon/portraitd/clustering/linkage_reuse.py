@@ -1,9 +1,10 @@
-"""What may stay as it was when clumps changed, and what has to be merged anew.
+"""Decide what of the previous dendrogram is reused, and what has to be merged again.
 
-A group is taken apart when any of its clumps changed. The exception is a bulky one: a person
-of very many clumps is kept as one piece while little about it changes, because each grouping
-brings somebody like that a few more tracks. It counts as settled until a tenth of its tracks
-came or went, one of its clumps moved, or tracks in it turned out to be different people.
+The dendrogram of a person is merged again when any of their must-link groups changed. Large
+people are the exception: someone with very many must-link groups is kept as one collapsed group
+while little changes, because each grouping brings such people a few more tracks. They count as
+settled until a tenth of their tracks came or went, one of their must-link groups moved, or a
+cannot-link appeared between their tracks.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from portraitd.clustering.group_statistics import GroupStatistics
 
 Flags = NDArray[np.bool_]
 
-# Height of a clump that is part of a piece: how the piece grew is forgotten.
 COLLAPSED = -1.0
+"""Height of a must-link group inside a collapsed group, whose inner merges are not kept."""
+
 SETTLED_SHARE = 0.1
 # About a tenth of the distance between two photographs of one person.
 SETTLED_DISTANCE = 0.04
@@ -29,149 +31,171 @@ SETTLED_DISTANCE = 0.04
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LinkageState:
-    """All clumps and how they were merged to groups.
+    """All must-link groups, and how they were merged to people.
 
     Attributes:
-        names: Shape ``(g,)``; the clumps, ascending.
-        statistics: Of the clumps.
-        tree: Its groups count the clumps.
-        settled: Shape ``(g,)``; tracks in the clump's group when it was last put together.
+        names: Shape ``(g,)``; the must-link groups, ascending.
+        statistics: Of the must-link groups.
+        tree: How they were merged, by position.
+        settled_tracks: Shape ``(g,)``; how many tracks the person of each must-link group had
+            when they were last merged from all of their must-link groups.
     """
 
     names: Indices
     statistics: GroupStatistics
     tree: Dendrogram
-    settled: Indices
+    settled_tracks: Indices
 
     @classmethod
     def empty(cls, width: int) -> Self:
-        """No clumps of ``width`` dimensions."""
+        """Return a state without groups, for vectors of ``width`` dimensions."""
         none = np.empty(0, dtype=np.int64)
         return cls(none, GroupStatistics.empty(width), Dendrogram(none, np.empty(0)), none)
 
-    def with_clumps(self, kept: Flags, names: Indices, statistics: GroupStatistics) -> LinkageState:
-        """Some of these clumps and new ones, each alone.
+    def replace_groups(
+        self, kept: Flags, names: Indices, statistics: GroupStatistics
+    ) -> LinkageState:
+        """Return some of these groups and new ones, none of them merged.
 
         Args:
-            kept: Shape ``(g,)``; which of these.
-            names: Shape ``(k,)``; the new ones, ascending.
-            statistics: Of the new ones.
+            kept: Shape ``(g,)``; which of these groups.
+            names: Shape ``(k,)``; the new groups, ascending.
+            statistics: Of the new groups.
         """
         every = np.concatenate([self.names[kept], names])
         order = np.argsort(every)
-        every_statistics = self.statistics[kept].followed_by(statistics)[order]
+        every_statistics = self.statistics[kept].append(statistics)[order]
         alone = Dendrogram(np.arange(len(every)), np.full(len(every), np.inf))
         return LinkageState(every[order], every_statistics, alone, every_statistics.counts)
 
     def __getitem__(self, which: Indices) -> LinkageState:
-        """Whole trees of it, by the positions of their clumps, ascending."""
+        """Return whole trees, by the ascending positions of their must-link groups."""
         return LinkageState(
-            self.names[which], self.statistics[which], self.tree.part(which), self.settled[which]
+            self.names[which],
+            self.statistics[which],
+            self.tree.select(which),
+            self.settled_tracks[which],
         )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReusePlan:
-    """What the clumps of now are before they are merged; all by clump.
+    """What linkage starts from; every array has one entry per current must-link group.
 
     Attributes:
-        piece: Shape ``(g,)``; the clump that stands for the piece, the lowest in it.
-        changed: Shape ``(g,)``; whether the piece is not what it was.
-        loose: Shape ``(g,)``; whether the piece is in no valid group.
-        tree: Of the clumps whose groups are as they were; meaningless for the others.
-        settled: Shape ``(g,)``; for clumps that were there before, as in ``LinkageState``.
+        start: Shape ``(g,)``; the starting group that each must-link group is part of, named
+            after the lowest position in it. Most are alone; large settled people are collapsed
+            into one.
+        changed: Shape ``(g,)``; whether the starting group differs from the previous one.
+        reopened: Shape ``(g,)``; whether the starting group has to be merged again.
+        tree: How the others are merged; meaningless for the reopened.
+        settled_tracks: Shape ``(g,)``; as in ``LinkageState``, 0 for new must-link groups.
     """
 
-    piece: Indices
+    start: Indices
     changed: Flags
-    loose: Flags
+    reopened: Flags
     tree: Dendrogram
-    settled: Indices
+    settled_tracks: Indices
 
 
 def plan_reuse(
     before: LinkageState,
     now: LinkageState,
     stale: Flags,
-    told_apart: Flags,
+    cannot_link_changed: Flags,
     cannot_link: Indices,
     *,
-    bulk: int,
+    large_group: int,
 ) -> tuple[ReusePlan, Indices]:
-    """Decide what stays.
+    """Decide what is reused.
 
     Args:
         before: As the last grouping left it.
-        now: The clumps there are now; of its tree nothing is read.
-        stale: Shape ``(g before,)``; clumps that are gone, or have other tracks now.
-        told_apart: Shape ``(g now,)``; clumps between which constraints came or went.
-        apart: Shape ``(m, 2)``; pairs of clumps, by position now, that must not be together.
-        bulk: Groups of more clumps than this may be kept as a piece.
+        now: The current must-link groups; their tree is not read.
+        stale: Shape ``(g before,)``; must-link groups that are gone or have other tracks now.
+        cannot_link_changed: Shape ``(g now,)``; must-link groups whose cannot-links changed.
+        cannot_link: Shape ``(m, 2)``; pairs of current must-link groups, by position.
+        large_group: People of more must-link groups than this may be collapsed.
 
     Returns:
-        The pieces, and the positions before of all clumps whose groups are taken apart and
-        had a known tree.
+        The plan, and the previous positions of all must-link groups whose dendrogram was known
+        and is merged again.
     """
     known = np.isin(now.names, before.names)
     then = np.searchsorted(before.names, now.names[known])
     here = np.flatnonzero(known)
-    group_then = before.tree.roots
+    person_then = before.tree.roots
 
     moved = np.zeros(len(before.names), dtype=np.bool_)
-    moved[then] = told_apart[known]
+    moved[then] = cannot_link_changed[known]
     other = stale[then]
-    far = _far(before.statistics[then[other]], now.statistics[here[other]])
+    far = _find_moved(before.statistics[then[other]], now.statistics[here[other]])
     moved[then[other]] |= far
-    group_now = np.full(len(now.names), -1, dtype=np.int64)
-    group_now[known] = group_then[then]
-    within = (group_now[cannot_link[:, 0]] == group_now[cannot_link[:, 1]]) & (
-        group_now[cannot_link[:, 0]] >= 0
+    person_now = np.full(len(now.names), -1, dtype=np.int64)
+    person_now[known] = person_then[then]
+    within = (person_now[cannot_link[:, 0]] == person_now[cannot_link[:, 1]]) & (
+        person_now[cannot_link[:, 0]] >= 0
     )
-    moved[group_now[cannot_link[within, 0]]] = True
+    moved[person_now[cannot_link[within, 0]]] = True
 
-    def anywhere(flags: Flags) -> Flags:
-        """Spread flags of clumps over their groups."""
-        return np.isin(group_then, group_then[flags])
+    def spread_over_people(flags: Flags) -> Flags:
+        """Flag all must-link groups of a person if one of them is flagged."""
+        return np.isin(person_then, person_then[flags])
 
-    tracks = np.bincount(group_then[then], now.statistics.counts[known], minlength=len(moved))
-    grown = np.abs(tracks[group_then] - before.settled) > SETTLED_SHARE * before.settled
-    sizes = np.bincount(group_then[then], minlength=len(moved))
-    forgotten = anywhere(before.tree.heights == COLLAPSED)
-    may_stay = (sizes[group_then] > bulk) | forgotten
-    upset = anywhere(moved) | grown
-    touched = anywhere(stale) | upset
+    tracks = np.bincount(person_then[then], now.statistics.counts[known], minlength=len(moved))
+    grown = (
+        np.abs(tracks[person_then] - before.settled_tracks) > SETTLED_SHARE * before.settled_tracks
+    )
+    sizes = np.bincount(person_then[then], minlength=len(moved))
+    collapsed = spread_over_people(before.tree.heights == COLLAPSED)
+    may_collapse = (sizes[person_then] > large_group) | collapsed
+    unsettled = spread_over_people(moved) | grown
+    touched = spread_over_people(stale) | unsettled
 
-    in_piece = (may_stay & ~upset)[then]
-    _, first, group = np.unique(group_then[then], return_index=True, return_inverse=True)
-    piece = np.arange(len(now.names))
-    piece[known] = np.where(in_piece, here[first][group], here)
-    loose = np.ones(len(now.names), dtype=np.bool_)
-    loose[known] = touched[then]
+    collapses = (may_collapse & ~unsettled)[then]
+    _, first, person = np.unique(person_then[then], return_index=True, return_inverse=True)
+    start = np.arange(len(now.names))
+    start[known] = np.where(collapses, here[first][person], here)
+    reopened = np.ones(len(now.names), dtype=np.bool_)
+    reopened[known] = touched[then]
     changed = np.ones(len(now.names), dtype=np.bool_)
-    changed[known] = np.where(in_piece, touched[then], stale[then])
+    changed[known] = np.where(collapses, touched[then], stale[then])
 
-    place = np.full(len(before.names), -1, dtype=np.int64)
-    place[then] = here
+    position = np.full(len(before.names), -1, dtype=np.int64)
+    position[then] = here
     tree = Dendrogram(np.arange(len(now.names)), np.full(len(now.names), np.inf))
-    tree.into[known], tree.heights[known] = place[before.tree.into[then]], before.tree.heights[then]
+    tree.into[known] = position[before.tree.into[then]]
+    tree.heights[known] = before.tree.heights[then]
     settled = np.zeros(len(now.names), dtype=np.int64)
-    settled[known] = before.settled[then]
-    return ReusePlan(piece, changed, loose, tree, settled), np.flatnonzero(touched & ~forgotten)
+    settled[known] = before.settled_tracks[then]
+    plan = ReusePlan(start, changed, reopened, tree, settled)
+    return plan, np.flatnonzero(touched & ~collapsed)
 
 
-def count_settled(pieces: ReusePlan, tree: Dendrogram, counts: Indices) -> Indices:
-    """Shape ``(g,)``: for each clump the tracks of its group when that was last put together."""
+def count_settled(plan: ReusePlan, tree: Dendrogram, counts: Indices) -> Indices:
+    """Return ``settled_tracks`` for the next grouping.
+
+    Args:
+        plan: What the tree started from.
+        tree: How the current must-link groups were merged.
+        counts: Shape ``(g,)``; tracks of each must-link group.
+
+    Returns:
+        Shape ``(g,)``.
+    """
     roots = tree.roots
     total = np.bincount(roots, counts, minlength=len(roots)).astype(np.int64)
     kept = np.zeros(len(roots), dtype=np.int64)
     inside = tree.heights == COLLAPSED
-    np.maximum.at(kept, roots[inside], pieces.settled[inside])
+    np.maximum.at(kept, roots[inside], plan.settled_tracks[inside])
     settled: Indices = np.where(kept > 0, kept, total)[roots]
     return settled
 
 
-def _far(before: GroupStatistics, now: GroupStatistics) -> Flags:
+def _find_moved(before: GroupStatistics, now: GroupStatistics) -> Flags:
+    """Return which groups have another mean or variance, beyond ``SETTLED_DISTANCE``."""
     gaps = now.means.astype(np.float64) - before.means
     shift = np.maximum(np.einsum("ij,ij->i", gaps, gaps), np.abs(now.variances - before.variances))
-    far: Flags = shift > SETTLED_DISTANCE**2
-    return far
+    moved: Flags = shift > SETTLED_DISTANCE**2
+    return moved

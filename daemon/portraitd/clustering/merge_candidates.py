@@ -1,8 +1,8 @@
-"""Groups that lie so close that somebody should say whether they are one person.
+"""Find pairs of people so similar that a user should decide whether they are one person.
 
-Some faces lie closer together than the limit, children's and those of people the network saw
-few of, and some people change more than it allows. Where a distance falls near the limit, a
-grouping decides for two folders, and this says which two to show side by side.
+The faces of some people are closer together than the limit (children, and people of whom the
+network saw few in training), and some people change more than it allows. A grouping has to
+decide either way near the limit; this finds the pairs to show side by side.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class MergeCandidates:
     """Pairs of groups that may be one person, the nearest first.
 
     Attributes:
-        groups: Shape ``(k, 2)``; names as in ``Assembly.groups``, lower first.
+        groups: Shape ``(k, 2)``; names as in ``Agglomeration.groups``, lower first.
         distances: Shape ``(k,)``; root of the mean squared distance between their faces.
-        tracks: Shape ``(k, 2)``; how many tracks each group rests on.
+        tracks: Shape ``(k, 2)``; how many tracks each group has.
     """
 
     groups: Indices
@@ -35,30 +35,34 @@ class MergeCandidates:
 
 
 def find_merge_candidates(
-    assembly: Agglomeration, tracks: TrackTable, reach: float, *, everywhere: bool = False
+    agglomeration: Agglomeration,
+    tracks: TrackTable,
+    max_distance: float,
+    *,
+    everywhere: bool = False,
 ) -> MergeCandidates:
-    """Find for each group the nearest other one that is not known to be somebody else.
+    """Find for each group the nearest other one that no constraint keeps separate.
 
     Args:
-        assembly: As of this grouping.
-        tracks: The same that the assembly was made of.
-        reach: Largest distance; somewhat above ``AgglomerationRule.max_distance``.
-        everywhere: Look around all groups, not only those that were rebuilt in this grouping.
+        agglomeration: Of this grouping.
+        tracks: The tracks that the agglomeration was made of.
+        max_distance: Somewhat above ``AgglomerationRule.max_distance``.
+        everywhere: Search around all groups, not only those that were rebuilt in this grouping.
     """
-    groups = assembly.groups
+    groups = agglomeration.groups
     names, first = np.unique(groups, return_index=True)
     names, first = names[names >= 0], first[names >= 0]
-    which = np.flatnonzero(assembly.rebuilt[first] | everywhere)
+    which = np.flatnonzero(agglomeration.rebuilt[first] | everywhere)
     owners = np.zeros(len(names), dtype=np.int64)
     inside = np.flatnonzero(groups >= 0)
     position = np.searchsorted(names, groups[inside])
-    np.maximum.at(owners, position, assembly.claims.pinned[inside])
+    np.maximum.at(owners, position, agglomeration.seeding.pinned[inside])
 
-    statistics = assembly.statistics
-    pairs = _within(statistics, which, reach**2)
-    beside = np.sort(groups[tracks.cannot_link], axis=1)
+    statistics = agglomeration.statistics
+    pairs = _find_pairs_around(statistics, which, max_distance**2)
+    separate = np.sort(groups[tracks.cannot_link], axis=1)
     size = len(groups) + 1
-    barred = np.unique(beside[:, 0] * size + beside[:, 1])
+    barred = np.unique(separate[:, 0] * size + separate[:, 1])
     keys = names[pairs.min(axis=1)] * size + names[pairs.max(axis=1)]
     left, right = owners[pairs].T
     allowed = ~np.isin(keys, barred) & ((left == right) | (left == 0) | (right == 0))
@@ -69,8 +73,8 @@ def find_merge_candidates(
     others = np.concatenate([pairs[:, 1], pairs[:, 0]])
     order = np.lexsort((others, np.tile(distances, 2), ends))
     _, nearest = np.unique(ends[order], return_index=True)
-    asked = np.isin(ends[order[nearest]], which)
-    found = order[nearest[asked]] % max(len(pairs), 1)
+    picked = np.isin(ends[order[nearest]], which)
+    found = order[nearest[picked]] % max(len(pairs), 1)
     chosen, once = np.unique(np.sort(pairs[found], axis=1), axis=0, return_index=True)
     ranked = np.argsort(distances[found[once]], kind="stable")
     return MergeCandidates(
@@ -80,10 +84,10 @@ def find_merge_candidates(
     )
 
 
-def _within(groups: GroupStatistics, which: Indices, limit: float) -> Indices:
-    """Shape ``(k, 2)``: the picked groups and all within the limit, by position, lower first.
+def _find_pairs_around(groups: GroupStatistics, which: Indices, limit: float) -> Indices:
+    """Shape ``(k, 2)``: pairs of a picked group and any group within the limit, lower position first.
 
-    Each pair once, also where both groups were picked.
+    Each pair appears once, also if both groups were picked.
     """
     found = [np.empty((0, 2), dtype=np.int64)]
     picked = np.zeros(len(groups), dtype=np.bool_)
@@ -94,6 +98,6 @@ def _within(groups: GroupStatistics, which: Indices, limit: float) -> Indices:
             some.means, groups.means, limit, some.variances, groups.variances
         ):
             pairs = np.sort(np.stack([which[one + start], other], axis=1), axis=1)
-            # Of two that were picked, the lower finds the higher.
+            # If both were picked, the pair is found from the lower one.
             found.append(pairs[(pairs[:, 0] == which[one + start]) | ~picked[pairs[:, 0]]])
     return np.concatenate(found)

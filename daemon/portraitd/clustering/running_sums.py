@@ -1,7 +1,7 @@
-"""Running sums of large clumps, so that one more track costs one addition.
+"""Running sums of large must-link groups, so that one more track costs one addition.
 
-Each grouping brings a few tracks to people with tens of thousands of them. Summing those anew
-would read half of the store for nothing.
+Each grouping brings a few tracks to people with tens of thousands of them. Summing all of them
+again would read half of the store.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ LARGE_ROWS = 1024
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RunningSums:
-    """The clumps of at least ``LARGE_ROWS`` tracks.
+    """Sums of the must-link groups of at least ``LARGE_ROWS`` tracks.
 
     Attributes:
         names: Shape ``(b,)``; ascending.
         counts: Shape ``(b,)``.
         sums: Shape ``(b, d)``, float64; of the vectors.
-        squares: Shape ``(b,)``, float64; of their squared lengths and variances.
+        squares: Shape ``(b,)``, float64; of their squared lengths plus variances.
     """
 
     names: Indices
@@ -36,21 +36,21 @@ class RunningSums:
 
     @classmethod
     def empty(cls, width: int) -> Self:
-        """No large clump."""
+        """Return no sums, for vectors of ``width`` dimensions."""
         none = np.empty(0, dtype=np.int64)
         return cls(none, none, np.empty((0, width)), np.empty(0))
 
-    def updated(
+    def update(
         self, vectors: Vectors, variances: Floats, before: Indices, after: Indices
     ) -> RunningSums:
-        """Take in what moved.
+        """Return the sums after rows moved between groups.
 
         Args:
-            vectors: Shape ``(n, d)``; the rows that were summed have not changed.
+            vectors: Shape ``(n, d)``; rows that are part of the sums must not have changed.
             variances: Shape ``(n,)``.
-            before: Shape ``(n,)``; the clump of each row when these sums were made, -1 for
-                none.
-            after: Shape ``(n,)``; the clump of each row now.
+            before: Shape ``(n,)``; the must-link group of each row when these sums were made,
+                -1 for none.
+            after: Shape ``(n,)``; the must-link group of each row now.
         """
         sizes = np.bincount(after[after >= 0], minlength=len(after))
         names = np.flatnonzero(sizes >= LARGE_ROWS)
@@ -61,8 +61,8 @@ class RunningSums:
         moved = np.flatnonzero(before != after)
         is_known, is_new = (np.zeros(len(sizes) + 1, np.bool_) for _ in range(2))
         is_known[names[known]], is_new[names[~known]] = True, True
-        # The last entry answers for -1: no clump.
-        for sign, rows, clumps in (
+        # The last entry is read for -1: no group.
+        for sign, rows, groups in (
             (1.0, np.flatnonzero(is_new[after]), after),
             (1.0, moved[is_known[after[moved]]], after),
             (-1.0, moved[is_known[before[moved]]], before),
@@ -70,7 +70,7 @@ class RunningSums:
             for start in range(0, len(rows), LARGE_ROWS):
                 some = rows[start : start + LARGE_ROWS]
                 found = vectors[some].astype(np.float64)
-                at = np.searchsorted(names, clumps[some])
+                at = np.searchsorted(names, groups[some])
                 np.add.at(sums, at, sign * found)
                 np.add.at(
                     squares, at, sign * (np.einsum("ij,ij->i", found, found) + variances[some])
@@ -78,14 +78,14 @@ class RunningSums:
         return RunningSums(names, sizes[names], sums, squares)
 
     def measure_groups(
-        self, vectors: Vectors, variances: Floats, rows: Indices, clumps: Indices
+        self, vectors: Vectors, variances: Floats, rows: Indices, groups: Indices
     ) -> GroupStatistics:
-        """Statistics of clumps of rows, as ``groups.measure``, which does the small ones."""
-        large = np.isin(clumps, self.names)
-        small = measure_groups(vectors, variances, rows[~large], clumps[~large])
-        at = np.flatnonzero(np.isin(self.names, clumps[large]))
+        """Return statistics of groups of rows, as ``group_statistics.measure_groups`` does."""
+        large = np.isin(groups, self.names)
+        small = measure_groups(vectors, variances, rows[~large], groups[~large])
+        at = np.flatnonzero(np.isin(self.names, groups[large]))
         means = self.sums[at] / self.counts[at, None]
         deviations = self.squares[at] / self.counts[at] - np.einsum("ij,ij->i", means, means)
         theirs = GroupStatistics(self.counts[at], means.astype(np.float32), deviations)
-        names = np.concatenate([np.unique(clumps[~large]), self.names[at]])
-        return small.followed_by(theirs)[np.argsort(names)]
+        names = np.concatenate([np.unique(groups[~large]), self.names[at]])
+        return small.append(theirs)[np.argsort(names)]

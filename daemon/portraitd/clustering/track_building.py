@@ -1,11 +1,11 @@
-"""Faces of neighbouring sampled frames to tracks: one face followed through a shot.
+"""Link the faces of neighbouring sampled frames to tracks: one face followed through a shot.
 
-A track is a must-link for free, and two faces in one frame are a cannot-link for free. Both
-are worth having only if they are never wrong, so a track ends rather than guesses: the same
-person who turns away comes back as a second track, and grouping joins the two.
+A track is a free must-link between its faces, and two faces in one frame are a free cannot-link.
+Both are useful only if they are never wrong, so a track ends in case of doubt: if a person turns
+away and back, the result is two tracks, and grouping joins them.
 
-A track is formed from the faces of the whole video, so it makes no difference how the video
-was cut into slices, nor in which order its faces were stored.
+Tracks are built from the faces of the whole video, so neither the cuts between slices nor the
+order in which faces were stored makes a difference.
 """
 
 from __future__ import annotations
@@ -15,32 +15,33 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from portraitd.model.face import box_iou
 from portraitd.model.track import Floats, Indices, TrackSummaries, VideoFaces, l2_normalised
 
 Flags = NDArray[np.bool_]
-LEAST_WEIGHT = 0.1
+MIN_WEIGHT = 0.1
 MAX_REPRESENTATIVES = 9
-# Of the quality of a track's best face.
-LEAST_SHARE = 0.5
-# About the distance between two samples of a face that moves.
-DIFFERENT = 0.25
+# Fraction of the quality of the track's best face.
+MIN_QUALITY_SHARE = 0.5
+# About the distance between two samples of a moving face.
+MIN_DIFFERENCE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class TrackRule:
     """When a face continues a track.
 
-    Measured on labelled photos and clips: at one and two samples a second 95 % of a person's
-    neighbouring faces lie within 0.41 of each other; of pairs of strangers one in ten
-    thousand is nearer than 0.49, and few of those take each other's place in the picture.
+    Measured on labelled photos and clips: at one and two samples a second, 95 % of a person's
+    neighbouring faces are within 0.41 of each other; one in ten thousand pairs of strangers is
+    nearer than 0.49, and few of those follow each other at the same place in the picture.
 
     Attributes:
-        max_gap_s: Longest time without a face of the track; 2.1 lets one sample a second
-            miss one face.
-        min_overlap: Intersection over union with the track's last box. It only has to tell
-            "here" from "elsewhere": a walking person overlaps little between samples.
-        max_distance: Between the face and the track's last face or mean, the nearer of both.
-            A cut to somebody else in the same place shows here.
+        max_gap_s: Longest time without a face of the track; 2.1 bridges one missed face at
+            one sample a second.
+        min_overlap: Smallest intersection over union with the track's last box. It only has to
+            tell the same place from another: the boxes of a walking person overlap little.
+        max_distance: Largest distance between the face and the track's last face or mean,
+            whichever is nearer. It detects a cut to another person in the same place.
     """
 
     max_gap_s: float = 2.1
@@ -49,20 +50,20 @@ class TrackRule:
 
 
 def build_tracks(faces: VideoFaces, rule: TrackRule) -> Indices:
-    """Say which track each face belongs to.
+    """Assign each face to a track.
 
-    In each frame the nearest pair of face and track is taken first, each side once.
+    In each frame the nearest pair of face and track is linked first; each side is used once.
 
     Returns:
-        Shape ``(n,)``; tracks are numbered from 0 in the order in which they begin.
+        Shape ``(n,)``; tracks are numbered from 0 in the order in which they start.
     """
     tracks = np.full(len(faces.times_s), -1, dtype=np.int64)
     faces = replace(faces, embeddings=l2_normalised(faces.embeddings))
     order = np.lexsort((*faces.boxes.T, faces.times_s))
     times = faces.times_s[order]
     starts = np.flatnonzero(np.diff(times, prepend=-np.inf))
-    open_tracks: list[_Open] = []
-    begun = 0
+    open_tracks: list[_OpenTrack] = []
+    count = 0
     for frame in np.split(order, starts[1:]) if len(order) else []:
         now_s = faces.times_s[frame[0]]
         shot = None if faces.shots is None else faces.shots[frame[0]]
@@ -71,30 +72,30 @@ def build_tracks(faces: VideoFaces, rule: TrackRule) -> Indices:
             for track in open_tracks
             if now_s - track.last_s <= rule.max_gap_s and track.shot == shot
         ]
-        continued = _assign(faces, frame, open_tracks, rule)
+        continued = _continue_tracks(faces, frame, open_tracks, rule)
         for face in frame:
             track = continued.get(int(face))
             if track is None:
-                track = _Open(begun, shot, np.zeros(faces.embeddings.shape[1]))
+                track = _OpenTrack(count, shot, np.zeros(faces.embeddings.shape[1]))
                 open_tracks.append(track)
-                begun += 1
-            track.take(faces, int(face))
+                count += 1
+            track.append(faces, int(face))
             tracks[face] = track.number
     return tracks
 
 
 def split_tracks(faces: VideoFaces, tracks: Indices, labels: Indices, whole: Flags) -> Indices:
-    """Part the tracks that hold faces of which people said different things.
+    """Split tracks whose faces have different corrections.
 
     Args:
         faces: Of one video.
-        tracks: Shape ``(n,)``; as ``build_tracks`` gives them.
-        labels: Shape ``(n,)``; a number for each thing that was said, 0 for nothing.
-        whole: Shape ``(n,)``; whether it was said of the whole track: then faces of the track
-            about which nothing was said go with the nearest in time.
+        tracks: Shape ``(n,)``; from ``build_tracks``.
+        labels: Shape ``(n,)``; a number for each distinct correction, 0 for none.
+        whole: Shape ``(n,)``; whether the correction is of the whole track. Uncorrected faces
+            of the track then follow the nearest such face in time.
 
     Returns:
-        Shape ``(n,)``; numbered from 0 in the order in which they begin.
+        Shape ``(n,)``; numbered from 0 in the order in which they start.
     """
     if not labels.any():
         return tracks
@@ -102,10 +103,10 @@ def split_tracks(faces: VideoFaces, tracks: Indices, labels: Indices, whole: Fla
     for track in np.unique(tracks[labels > 0]):
         members = np.flatnonzero(tracks == track)
         leading = members[(labels[members] > 0) & whole[members]]
-        silent = members[labels[members] == 0]
+        uncorrected = members[labels[members] == 0]
         if len(leading):
-            gaps = np.abs(faces.times_s[silent][:, None] - faces.times_s[leading][None])
-            labels[silent] = labels[leading[gaps.argmin(axis=1)]]
+            gaps = np.abs(faces.times_s[uncorrected][:, None] - faces.times_s[leading][None])
+            labels[uncorrected] = labels[leading[gaps.argmin(axis=1)]]
     order = np.lexsort((*faces.boxes.T, faces.times_s))
     parts = tracks[order] * (int(labels.max()) + 1) + labels[order]
     _, first, at = np.unique(parts, return_index=True, return_inverse=True)
@@ -128,24 +129,24 @@ def rank_representatives(faces: VideoFaces, tracks: Indices) -> Indices:
     starts = np.flatnonzero(np.diff(tracks[order], prepend=-1))
     vectors = l2_normalised(faces.embeddings).astype(np.float64)
     for members in np.split(order, starts[1:]) if len(order) else []:
-        good = members[faces.quality[members] >= LEAST_SHARE * faces.quality[members[0]]]
+        good = members[faces.quality[members] >= MIN_QUALITY_SHARE * faces.quality[members[0]]]
         chosen, nearest = 0, np.full(len(good), np.inf)
         for rank in range(min(MAX_REPRESENTATIVES, len(good))):
             ranks[good[chosen]] = rank
             gaps = np.linalg.norm(vectors[good] - vectors[good[chosen]], axis=1)
             nearest = np.minimum(nearest, gaps)
             chosen = int(np.argmax(nearest))
-            if nearest[chosen] < DIFFERENT:
+            if nearest[chosen] < MIN_DIFFERENCE:
                 break
     return ranks
 
 
 def summarise_tracks(faces: VideoFaces, tracks: Indices) -> TrackSummaries:
-    """Describe each track by its mean, its size and its best face."""
+    """Summarise each track by its mean, its size and its best face."""
     count = int(tracks.max(initial=-1)) + 1
-    # Summed in the order of time, so that the order of storing cannot change a bit.
+    # Summed in order of time, so that the order of storage changes nothing to the last bit.
     order = np.lexsort((*faces.boxes.T, faces.times_s))
-    of, weights = tracks[order], _weights(faces.quality[order])
+    of, weights = tracks[order], _weigh(faces.quality[order])
     vectors = l2_normalised(faces.embeddings[order]).astype(np.float64)
     total = np.bincount(of, weights, minlength=count)
     means = np.zeros((count, vectors.shape[1]))
@@ -166,7 +167,7 @@ def summarise_tracks(faces: VideoFaces, tracks: Indices) -> TrackSummaries:
 
 
 def find_cannot_links(faces: VideoFaces, tracks: Indices) -> Indices:
-    """Find the tracks that were seen side by side: they are different people.
+    """Return the tracks that were seen in one frame, which are different people.
 
     Returns:
         Shape ``(k, 2)``; pairs of track numbers, lower first, each once, sorted.
@@ -181,8 +182,8 @@ def find_cannot_links(faces: VideoFaces, tracks: Indices) -> Indices:
 
 
 @dataclass(slots=True, eq=False)
-class _Open:
-    """A track that may still go on."""
+class _OpenTrack:
+    """A track that may still continue."""
 
     number: int
     shot: int | None
@@ -191,34 +192,34 @@ class _Open:
     last_s: float = 0.0
     last_face: int = -1
 
-    def take(self, faces: VideoFaces, face: int) -> None:
-        weight = float(_weights(faces.quality[face]))
+    def append(self, faces: VideoFaces, face: int) -> None:
+        weight = float(_weigh(faces.quality[face]))
         self.total += faces.embeddings[face] * weight
         self.weight += weight
         self.last_s = float(faces.times_s[face])
         self.last_face = face
 
 
-def _weights(goodness_of_faces: Floats) -> Floats:
-    return LEAST_WEIGHT + (1.0 - LEAST_WEIGHT) * goodness_of_faces
+def _weigh(quality: Floats) -> Floats:
+    return MIN_WEIGHT + (1.0 - MIN_WEIGHT) * quality
 
 
-def _assign(
-    faces: VideoFaces, frame: Indices, open_tracks: list[_Open], rule: TrackRule
-) -> dict[int, _Open]:
-    """Tracks continued by faces of this frame."""
+def _continue_tracks(
+    faces: VideoFaces, frame: Indices, open_tracks: list[_OpenTrack], rule: TrackRule
+) -> dict[int, _OpenTrack]:
+    """Return the tracks that faces of this frame continue, by face."""
     if not open_tracks:
         return {}
     last = np.array([track.last_face for track in open_tracks])
     means = np.array([track.total / track.weight for track in open_tracks])
     distance = np.minimum(
-        _distances(faces.embeddings[frame], faces.embeddings[last]),
-        _distances(faces.embeddings[frame], means),
+        _measure_distances(faces.embeddings[frame], faces.embeddings[last]),
+        _measure_distances(faces.embeddings[frame], means),
     )
-    overlap = _overlaps(faces.boxes[frame], faces.boxes[last])
+    overlap = box_iou(faces.boxes[frame][:, None], faces.boxes[last][None])
     possible = (distance <= rule.max_distance) & (overlap >= rule.min_overlap)
     at, to = np.nonzero(possible)
-    continued: dict[int, _Open] = {}
+    continued: dict[int, _OpenTrack] = {}
     taken: set[int] = set()
     for pair in np.lexsort((to, at, distance[at, to])):
         face, track = int(frame[at[pair]]), int(to[pair])
@@ -228,15 +229,6 @@ def _assign(
     return continued
 
 
-def _distances(left: NDArray[np.floating], right: NDArray[np.floating]) -> Floats:
+def _measure_distances(left: NDArray[np.floating], right: NDArray[np.floating]) -> Floats:
     difference = left[:, None].astype(np.float64) - right[None]
     return np.asarray(np.sqrt(np.einsum("ijk,ijk->ij", difference, difference)))
-
-
-def _overlaps(left: Floats, right: Floats) -> Floats:
-    """Intersection over union of every box with every other."""
-    corner = np.minimum(left[:, None, 2:], right[None, :, 2:])
-    sides = np.clip(corner - np.maximum(left[:, None, :2], right[None, :, :2]), 0, None)
-    shared = sides.prod(axis=2)
-    areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (left, right)]
-    return np.asarray(shared / (areas[0][:, None] + areas[1][None] - shared))

@@ -1,9 +1,9 @@
-"""``portraitd check --grouping``: the grouping proved on the live store, and measured on it.
+"""``portraitd check --grouping``: verify the clusters of this store, and measure its distances.
 
-The proof: scikit-learn's DBSCAN from scratch finds the same cores in the same clusters as the
-density that was kept up to date, and every border point lies in a cluster it may lie in. The
-measure needs no labels: two faces in one frame are surely two people, and neighbours in a track
-surely one, so their distances say where a threshold may stand for this very footage.
+Verification: scikit-learn's DBSCAN from scratch must find the same cores in the same clusters as
+the incremental DBSCAN, and every border point must be in a cluster that it may belong to. The
+measurement needs no labels: two faces in one frame are certainly two people, and neighbouring
+faces of a track certainly one, so their distances show which thresholds suit this footage.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ PERCENTILES = (0.1, 1, 5, 25, 50, 75, 95, 99, 99.9)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PairDistances:
-    """Distances of pairs that are known to be one person, or two, without a label.
+    """Distances of pairs that are one person, or two people, without any labels.
 
     Attributes:
-        same: Neighbouring faces of a track.
-        different: Mean embeddings of tracks that were seen in one frame.
+        same: Between neighbouring faces of a track.
+        different: Between the means of tracks seen in one frame.
     """
 
     same: NDArray[np.float64]
@@ -43,15 +43,14 @@ class PairDistances:
 
 
 def verify_grouping(settings: Settings) -> list[str]:
-    """What differs between the density in force and scikit-learn's; empty if nothing.
+    """Return the differences between the current clusters and scikit-learn's, if any.
 
     Raises:
-        StoreError: There is no store yet.
+        StoreError: There is no database yet.
     """
     from sklearn.cluster import DBSCAN
 
-    database = Database.open_to_read(settings.state_dir)
-    try:
+    with Database.open_to_read(settings.state_dir) as database:
         tracks, people = TrackStore(database), People(database)
         last = people.last_grouping_run()
         if last is None or not last.snapshot:
@@ -70,37 +69,34 @@ def verify_grouping(settings: Settings) -> list[str]:
         vectors = np.zeros((size, EMBEDDING_SIZE), np.float32)
         for ids, embeddings in tracks.embeddings(0):
             vectors[ids - 1] = embeddings
-        density = load_snapshot(settings.state_dir, last.snapshot).density
-        if len(density.counts) > size:
-            return ["the memory of the grouping knows tracks that the store does not"]
+        dbscan = load_snapshot(settings.state_dir, last.snapshot).dbscan
+        if len(dbscan.counts) > size:
+            return ["the snapshot of the grouping has tracks that are not in the database"]
         table = arrays_by_row(
-            rows, tracks.cannot_link(), size, read_track_constraints(ledger, size).told
+            rows, tracks.cannot_link(), size, read_track_constraints(ledger, size).by_row
         )
-    finally:
-        database.close()
-    good = method.rule.good(table["quality"], table["faces"]) | (table["pinned"] > 0)
-    good &= ~table["gone"]
-    good[len(density.counts) :] = False
+    good = method.rule.find_good(table["quality"], table["faces"]) | (table["pinned"] > 0)
+    good &= ~table["excluded"]
+    good[len(dbscan.counts) :] = False
     inside = np.flatnonzero(good)
     if not len(inside):
         return []
-    rule = method.rule.density
+    rule = method.rule.dbscan
     fresh = DBSCAN(eps=rule.eps, min_samples=rule.min_samples, algorithm="brute").fit(
         vectors[inside].astype(np.float64)
     )
     cores = np.zeros(len(inside), np.bool_)
     cores[fresh.core_sample_indices_] = True
-    return _differences(density, inside, cores, fresh.labels_)
+    return _find_differences(dbscan, inside, cores, fresh.labels_)
 
 
 def measure_pair_distances(settings: Settings) -> PairDistances:
-    """Measure the distances of pairs that the videos themselves label.
+    """Measure the distances between faces of one person, and between people, without labels.
 
     Raises:
-        StoreError: There is no store yet.
+        StoreError: There is no database yet.
     """
-    database = Database.open_to_read(settings.state_dir)
-    try:
+    with Database.open_to_read(settings.state_dir) as database:
         store, faces = TrackStore(database), Faces(database)
         size = store.last_id()
         vectors = np.zeros((size, EMBEDDING_SIZE), np.float64)
@@ -108,18 +104,16 @@ def measure_pair_distances(settings: Settings) -> PairDistances:
             vectors[ids - 1] = embeddings
         cannot_link = store.cannot_link() - 1
         same = faces.neighbour_distances()
-    finally:
-        database.close()
     gaps = vectors[cannot_link[:, 0]] - vectors[cannot_link[:, 1]]
     return PairDistances(same, np.linalg.norm(gaps, axis=1))
 
 
 def describe_distances(measured: PairDistances, settings: Settings) -> list[str]:
-    """Both curves and where the thresholds stand on them, in lines for people."""
+    """Return lines of text: percentiles of both kinds of distances, and what the thresholds do."""
     lines = [
         f"{'':14}{'pairs':>8}" + "".join(f"{f'{p:g} %':>8}" for p in PERCENTILES),
-        _row("one person", measured.same),
-        _row("two people", measured.different),
+        _format_row("one person", measured.same),
+        _format_row("two people", measured.different),
     ]
     eps, _ = settings.grouping.density
     for name, value in (("eps", eps), ("linkage", settings.grouping.linkage)):
@@ -127,34 +121,36 @@ def describe_distances(measured: PairDistances, settings: Settings) -> list[str]
             within = np.mean(measured.same <= value)
             wrong = np.mean(measured.different <= value)
             lines.append(
-                f"grouping.{name} = {value:g}: {within:.1%} of pairs of one person within it, "
-                f"{wrong:.2%} of pairs of two"
+                f"grouping.{name} = {value:g}: within it are {within:.1%} of the pairs of one "
+                f"person, {wrong:.2%} of the pairs of two people"
             )
     return lines
 
 
-def _row(name: str, distances: NDArray[np.float64]) -> str:
+def _format_row(name: str, distances: NDArray[np.float64]) -> str:
     if not len(distances):
-        return f"{name:14}{0:>8}  none in this store yet"
+        return f"{name:14}{0:>8}  none in this database yet"
     found = "".join(f"{value:8.3f}" for value in np.percentile(distances, PERCENTILES))
     return f"{name:14}{len(distances):>8}{found}"
 
 
-def _differences(
-    density: IncrementalDbscan,
+def _find_differences(
+    dbscan: IncrementalDbscan,
     inside: NDArray[np.int64],
     cores: NDArray[np.bool_],
     labels: NDArray[np.int64],
 ) -> list[str]:
     problems = []
-    kept_cores = density.components[inside] >= 0
+    kept_cores = dbscan.components[inside] >= 0
     if (kept_cores != cores).any():
-        problems.append(f"{int((kept_cores != cores).sum())} tracks are core in one and not both")
+        problems.append(
+            f"{int((kept_cores != cores).sum())} tracks are cores in only one of the two"
+        )
     both = kept_cores & cores
-    pairs = np.unique(np.stack([density.components[inside][both], labels[both]]), axis=1)
+    pairs = np.unique(np.stack([dbscan.components[inside][both], labels[both]]), axis=1)
     if len(np.unique(pairs[0])) != pairs.shape[1] or len(np.unique(pairs[1])) != pairs.shape[1]:
-        problems.append("cores are parted into other clusters")
+        problems.append("cores are in different clusters")
     borders = ~cores & ~kept_cores
-    if ((density.labels[inside] >= 0) != (labels >= 0))[borders].any():
-        problems.append("a border point is in a cluster in one and noise in the other")
+    if ((dbscan.labels[inside] >= 0) != (labels >= 0))[borders].any():
+        problems.append("a border point is in a cluster in one of the two, and noise in the other")
     return problems

@@ -1,4 +1,4 @@
-"""Faces: boxes, detections, portraits, and what one slice of a video gives.
+"""Faces: boxes, detections, portraits, and the faces of one slice of a video.
 
 A *face* is a box in one frame. Boxes are in pixels of the full-size upright frame throughout.
 """
@@ -38,7 +38,7 @@ class Box(NamedTuple):
         return self.bottom - self.top
 
     def clipped(self, width_px: int, height_px: int) -> Box:
-        """The part inside a frame of this size."""
+        """Return the part inside a frame of this size."""
         return Box(
             min(max(self.left, 0), width_px),
             min(max(self.top, 0), height_px),
@@ -46,14 +46,31 @@ class Box(NamedTuple):
             min(max(self.bottom, 0), height_px),
         )
 
-    def overlap(self, other: Box) -> float:
-        """Intersection over union, 0 to 1."""
+    def iou(self, other: Box) -> float:
+        """Return the intersection over union with another box, 0 to 1; see also ``box_iou``."""
         width = min(self.right, other.right) - max(self.left, other.left)
         height = min(self.bottom, other.bottom) - max(self.top, other.top)
         if width <= 0 or height <= 0:
             return 0.0
         shared = width * height
         return shared / (self.width * self.height + other.width * other.height - shared)
+
+
+def box_iou(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the intersection over union of arrays of boxes, with broadcasting.
+
+    Args:
+        left: Shape ``(..., 4)``; left, top, right, bottom.
+        right: As ``left``.
+
+    Returns:
+        Shape ``(...)``.
+    """
+    corners = np.minimum(left[..., 2:], right[..., 2:])
+    sides = np.clip(corners - np.maximum(left[..., :2], right[..., :2]), 0, None)
+    shared = sides.prod(axis=-1)
+    areas = [np.prod(boxes[..., 2:] - boxes[..., :2], axis=-1) for boxes in (left, right)]
+    return np.asarray(shared / np.maximum(areas[0] + areas[1] - shared, 1e-9))
 
 
 Landmarks = tuple[tuple[float, float], ...]
@@ -66,10 +83,10 @@ class Detection:
 
     Attributes:
         box: In pixels of the image given to the detector.
-        score: The detector's own confidence; comparable within one detector only.
-        landmarks: Five points, or None where the detector gives none.
-        confidence: 0 to 1, what the score says of a face's worth for telling people apart;
-            comparable between detectors.
+        score: The detector's own score; comparable within one detector only.
+        landmarks: Five points, or None if the detector has none.
+        confidence: 0 to 1, how useful the score says the face is for recognition; comparable
+            between detectors.
     """
 
     box: Box
@@ -80,11 +97,11 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """How much a face says about whose it is.
+    """How recognisable a face is.
 
     Attributes:
         size_px: Shorter side of the box in source pixels.
-        sharpness: Variance of the Laplacian of the grey 150 px chip.
+        sharpness: Variance of the Laplacian of the grey aligned chip of 150 px.
         frontal: 1.0 for a face that looks at the camera, towards 0 for a profile.
         confidence: As in ``Detection``.
     """
@@ -97,11 +114,11 @@ class Quality:
 
 @dataclass(frozen=True, slots=True)
 class Portrait:
-    """A picture cut around a face from the full-size frame.
+    """A picture of a face and its surroundings, cropped from the full-size frame.
 
     Attributes:
-        area: The part of the frame it shows, clipped to the frame.
-        jpeg: The encoded picture; its scale against ``area`` is free.
+        area: The part of the frame that it shows, clipped to the frame.
+        jpeg: The encoded picture; it may have another size than ``area``.
     """
 
     area: Box
@@ -114,10 +131,10 @@ class Face:
 
     Attributes:
         box: In pixels of the full-size frame.
-        score: The detector's confidence.
+        score: As in ``Detection``.
         landmarks: Five points in pixels of the full-size frame.
         embedding: Shape ``(128,)``, float32.
-        quality: What a grouping may weigh.
+        quality: What grouping and the choice of portraits use.
     """
 
     box: Box
@@ -137,7 +154,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DetectedFace:
-    """A face, when it was seen, and its portrait: what a worker hands back."""
+    """A face with its time and portrait, as a worker returns it."""
 
     t_s: float
     face: Face
@@ -146,15 +163,15 @@ class DetectedFace:
 
 @dataclass(frozen=True, slots=True)
 class SliceFaces:
-    """What one slice gave.
+    """The faces of one slice.
 
     Attributes:
-        detections: Every face, in the order of time.
-        sampled: Frames looked at.
-        decoded: Frames read from the file, looked at or not.
+        detections: Every face, in order of time.
+        sampled: Number of frames that were searched for faces.
+        decoded: Number of frames read from the file.
         ended_s: Timestamp of the last frame read; None if there was none.
-        seconds: Time the worker spent.
-        kept: Time and JPEG of each frame with a face, if they are to be kept.
+        seconds: Time the worker took.
+        kept: Time and JPEG of each frame with a face, if such frames are kept.
     """
 
     detections: Sequence[DetectedFace]
