@@ -96,6 +96,20 @@ def test_every_person_has_a_card(fixture: GalleryFixture) -> None:
     assert (2, 2, 0) == (summary["people"], summary["videos"], summary["photos"])
 
 
+def test_photos_are_counted_as_photos(fixture: GalleryFixture) -> None:
+    """Cards and totals count videos and photos separately."""
+    fixture.show("a.mp4", [(1, 3.0), (2, 3.0)])
+    fixture.show("b.jpg", [(1, 0.0)], duration_s=0.0)
+    fixture.show("c.jpg", [(1, 0.0), (2, 0.0)], duration_s=0.0)
+    fixture.grouping_run()
+    fixture.publish(3000.0)
+
+    counts = {n: (card["videos"], card["photos"]) for n, card in cards(fixture).items()}
+    assert {1: (1, 2), 2: (1, 1)} == counts
+    summary = read(fixture, "summary.js")
+    assert (1, 2) == (summary["videos"], summary["photos"])
+
+
 def test_a_page_lists_the_appearances(fixture: GalleryFixture) -> None:
     """Videos have their appearances, and each portrait its video and time."""
     fixture.show("a.mp4", [(1, 3.0), (1, 4.0), (1, 20.0)], at_s=100.0)

@@ -22,7 +22,7 @@ from portraitd.store.people import PersonAssignment
 from portraitd.store.publications import Publication, Publications
 from portraitd.store.snapshot import SnapshotReader
 from support.clock import at
-from support.store import ENCODER, Store, video_facts
+from support.store import ENCODER, Store, photo_facts, video_facts
 
 BOX = Box(84, 120, 204, 240)
 AREA = Box(0, 0, 288, 360)
@@ -56,7 +56,7 @@ class GalleryFixture(Store):
         at_s: float = 1000.0,
         looks: Sequence[int] = (),
     ) -> None:
-        """Add a finished video with people, one track for each.
+        """Add a finished video, or a photo by its suffix, with people, one track for each.
 
         Args:
             clip: Its name in the inbox.
@@ -69,7 +69,9 @@ class GalleryFixture(Store):
         alike = [looks[index] if looks else seen[index][0] for index in order]
         seen = [seen[index] for index in order]
         file = self.file(clip)
-        facts = video_facts(duration_s, f"sha of {clip}")
+        sha256 = f"sha of {clip}"
+        is_photo = clip.endswith(".jpg")
+        facts = photo_facts(sha256) if is_photo else video_facts(duration_s, sha256)
         self.slice_queue.admit(file, facts, duration_s, at_s)
         detections = [
             _detected_face(like, t_s, index)
@@ -93,8 +95,8 @@ class GalleryFixture(Store):
             np.ones(len(tracks)),
             first,
         )
-        nobody = np.empty((0, 2), np.int64)
-        assert self.tracks.record(claimed.video_id, ids, of_face, summary, nobody)
+        no_pairs = np.empty((0, 2), np.int64)
+        assert self.tracks.record(claimed.video_id, ids, of_face, summary, no_pairs)
         self.person_of += [person for person, _ in tracks]
 
     def grouping_run(

@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
-from portraitd.model.reasons import Reason, ReasonCode
 
 from portraitd.model.media_file import FileState
+from portraitd.model.reasons import Reason, ReasonCode
 from portraitd.store.database import Database
 from support.browser import (
     CHROMIUM,
@@ -64,6 +64,7 @@ def people() -> Iterator[Path]:
         for number in range(6):
             fixture.show(f"table {number}.mp4", [(1, 5.0 + t) for t in range(4)], 60.0, 1.766e9)
         fixture.show("station.mp4", [(1, 30.0)], 60.0, 1.766e9, looks=[4321])
+        fixture.show("wedding.jpg", [(60, 0.0)], 0.0, 1.766e9)
         fixture.montages = {
             person: draw_montage(person % 23, 25 if person <= 200 else 9)
             for person in range(1, 401)
@@ -110,6 +111,9 @@ def test_five_thousand_people_load_quickly(people: Path, browser: Browser) -> No
     for _ in range(3):
         with visit(browser, index_url(people)) as here:
             expect(here.page.locator("#found")).to_have_text("5,001 people")
+            expect(here.page.locator("#counted")).to_have_text(
+                "5,001 people in 68 videos and 1 photo"
+            )
             wait_for_images(here.page)
             times.append(paint_times(here.page))
             weight = here.bytes
@@ -232,7 +236,7 @@ def test_new_people_and_faces_are_announced(people: Path, browser: Browser) -> N
         here.page.get_by_role("button", name="Show", exact=True).click()
 
         assert {"Grete Weiß", "person-0002", "person-5001"} == set(names(here.page))
-        assert ["1 new", "1 new", "New"] == here.page.locator(
+        assert ["1 new face", "1 new face", "New"] == here.page.locator(
             ".mark:not(.check)"
         ).all_text_contents()
 
