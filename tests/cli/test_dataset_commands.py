@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 
 from portraitd.store.database import Database
-from support.daemon import environment, make_home, portraitd
 from support.dataset_home import with_photos
 from support.home import Home
-from support.processes import wait_until
+from support.processes import environment, make_home, portraitd, wait_until
 
 SETTINGS = """
 [dataset]

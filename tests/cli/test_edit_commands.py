@@ -6,8 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
-from support.daemon import Daemon, make_home, portraitd
-from support.processes import wait_until
+from support.processes import Daemon, make_home, portraitd, wait_until
 
 
 def rows(home: Path) -> list[dict[str, object]]:

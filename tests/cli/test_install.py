@@ -20,7 +20,7 @@ from portraitd.cli.install import (
     render_unit,
 )
 from portraitd.config import load
-from support.daemon import portraitd
+from support.processes import portraitd
 
 SHIPPED = Path(__file__).parents[2] / "systemd" / "portraitd.service"
 

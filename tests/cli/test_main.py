@@ -16,9 +16,8 @@ from typing import Any
 import pytest
 
 from portraitd.store.database import StoreLock
-from support.commands import Answer, Run, runner, said
-from support.daemon import environment, make_home, portraitd
-from support.processes import wait_until
+from support.cli_runner import CommandResult, RunCommand, make_runner, stderr_of
+from support.processes import environment, make_home, portraitd, wait_until
 
 LATIN_PHOTO = os.fsdecode(b"caf\xe9.jpg")
 
@@ -35,7 +34,7 @@ class Processed:
         (self.videos / "text.mp4").write_text("no video\n" * 100)
         self.answer = self.run("process", self.videos)
 
-    def run(self, *arguments: str | Path) -> Answer:
+    def run(self, *arguments: str | Path) -> CommandResult:
         return portraitd(*arguments, "--home", self.home)
 
     def faces(self) -> list[dict[str, Any]]:
@@ -54,9 +53,9 @@ def processed(
 @pytest.fixture
 def here(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Run:
+) -> RunCommand:
     """Run a command in this process, as a user without a home folder."""
-    return runner(monkeypatch, capsys, tmp_path)
+    return make_runner(monkeypatch, capsys, tmp_path)
 
 
 # --- process.
@@ -65,8 +64,8 @@ def here(
 def test_process_fails_if_any_file_failed_and_says_why(processed: Processed) -> None:
     """The others are done, and people/ is up to date."""
     assert 1 == processed.answer.returncode
-    assert "failed: text.mp4: a text file, not a video or photo" in said(processed.answer)
-    assert "2 of 3 files, 2 people" in said(processed.answer)
+    assert "failed: text.mp4: a text file, not a video or photo" in stderr_of(processed.answer)
+    assert "2 of 3 files, 2 people" in stderr_of(processed.answer)
     assert 2 == len(list((processed.home / "people").glob("person-*/montage.jpg")))
 
 
@@ -87,7 +86,7 @@ def test_process_again_finds_everything_done(processed: Processed) -> None:
 
     answer = processed.run("process", processed.videos / "holiday")
 
-    assert 0 == answer.returncode, said(answer)
+    assert 0 == answer.returncode, stderr_of(answer)
     assert before == processed.faces()
 
 
@@ -106,7 +105,7 @@ def test_process_of_a_missing_file_fails(processed: Processed) -> None:
     answer = processed.run("process", processed.videos / "missing.mp4")
 
     assert 1 == answer.returncode
-    assert "failed: missing.mp4: no such file" in said(answer)
+    assert "failed: missing.mp4: no such file" in stderr_of(answer)
 
 
 def test_an_interrupted_process_says_how_to_continue(
@@ -127,7 +126,7 @@ def test_an_interrupted_process_says_how_to_continue(
     assert "Traceback" not in stderr
     assert not _slices(home, "running")
     again = portraitd("process", photographs[0], "--home", home)
-    assert 0 == again.returncode, said(again)
+    assert 0 == again.returncode, stderr_of(again)
     assert not _slices(home, "queued")
 
 
@@ -198,7 +197,7 @@ def test_a_pipe_that_closes_is_no_error(processed: Processed, what: str) -> None
         capture_output=True, text=True, check=False,
     )  # fmt: skip
 
-    assert (0, "") == (answer.returncode, said(answer))
+    assert (0, "") == (answer.returncode, stderr_of(answer))
 
 
 # --- status.
@@ -232,12 +231,14 @@ def test_status_is_a_table_for_people(processed: Processed) -> None:
 
 
 @pytest.mark.parametrize("command", [["status"], ["status", "--json"], ["faces"]])
-def test_a_home_without_a_store_is_reported(here: Run, tmp_path: Path, command: list[str]) -> None:
+def test_a_home_without_a_store_is_reported(
+    here: RunCommand, tmp_path: Path, command: list[str]
+) -> None:
     """In one line that names the path; nothing is created."""
     answer = here(*command, "--home", tmp_path / "nowhere")
 
     assert 74 == answer.returncode
-    assert "nothing has been processed in this home yet" in said(answer)
+    assert "nothing has been processed in this home yet" in stderr_of(answer)
     assert 1 == len(answer.stderr.splitlines())
     assert not (tmp_path / "nowhere").exists()
 
@@ -245,32 +246,32 @@ def test_a_home_without_a_store_is_reported(here: Run, tmp_path: Path, command: 
 # --- init, check, retry.
 
 
-def test_init_makes_a_home_that_every_command_can_use(here: Run, tmp_path: Path) -> None:
+def test_init_makes_a_home_that_every_command_can_use(here: RunCommand, tmp_path: Path) -> None:
     """It can be repeated, and prints where to drop files and what to start."""
     home = tmp_path / "deep" / "home"
     answer = here("init", "--home", home)
     again = here("init", "--home", home)
 
-    assert 0 == answer.returncode == again.returncode, said(answer)
+    assert 0 == answer.returncode == again.returncode, stderr_of(answer)
     assert str(home / "inbox") in answer.stdout
     assert f"portraitd run --home {home}" in answer.stdout
     assert {"inbox", "people", "state"} == {path.name for path in home.iterdir()}
     for command in (["status", "--json"], ["faces"], ["retry"], ["check"]):
         used = here(*command, "--home", home)
-        assert 0 == used.returncode, (command, used.stdout, said(used))
+        assert 0 == used.returncode, (command, used.stdout, stderr_of(used))
 
 
-def test_check_names_what_is_missing(here: Run, tmp_path: Path) -> None:
+def test_check_names_what_is_missing(here: RunCommand, tmp_path: Path) -> None:
     """A failed check exits with 1 and names the remedy."""
     answer = here("check", "--home", tmp_path / "nowhere")
 
     assert 1 == answer.returncode
     assert "BAD  inbox" in answer.stdout
     assert "portraitd init" in answer.stdout
-    assert "" == said(answer)
+    assert "" == stderr_of(answer)
 
 
-def test_check_names_a_damaged_database(here: Run, tmp_path: Path) -> None:
+def test_check_names_a_damaged_database(here: RunCommand, tmp_path: Path) -> None:
     """Without damaging it further."""
     home = make_home(tmp_path / "home")
     here("init", "--home", home)
@@ -280,7 +281,7 @@ def test_check_names_a_damaged_database(here: Run, tmp_path: Path) -> None:
 
     assert 1 == answer.returncode
     assert "BAD  database" in answer.stdout
-    assert "" == said(answer)
+    assert "" == stderr_of(answer)
 
 
 def test_retry_takes_failed_files_up_again(tmp_path: Path) -> None:
@@ -299,7 +300,7 @@ def test_retry_takes_failed_files_up_again(tmp_path: Path) -> None:
     assert {"failed": 1} == status["files"]
 
 
-def test_retry_in_a_home_that_is_in_use_is_refused(here: Run, tmp_path: Path) -> None:
+def test_retry_in_a_home_that_is_in_use_is_refused(here: RunCommand, tmp_path: Path) -> None:
     """Only one process may write."""
     home = make_home(tmp_path / "home")
     here("init", "--home", home)
@@ -308,12 +309,12 @@ def test_retry_in_a_home_that_is_in_use_is_refused(here: Run, tmp_path: Path) ->
         answer = here("retry", "--home", home)
 
     assert 75 == answer.returncode
-    assert f"process {os.getpid()}" in said(answer)
+    assert f"process {os.getpid()}" in stderr_of(answer)
 
 
-def test_retry_without_a_home_says_so(here: Run, tmp_path: Path) -> None:
+def test_retry_without_a_home_says_so(here: RunCommand, tmp_path: Path) -> None:
     """It does not create one."""
     answer = here("retry", "--home", tmp_path / "nowhere")
 
     assert 74 == answer.returncode
-    assert "nothing has been processed" in said(answer)
+    assert "nothing has been processed" in stderr_of(answer)

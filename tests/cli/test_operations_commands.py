@@ -6,9 +6,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from support.daemon import Daemon, make_home, portraitd
 from support.home import Home
-from support.processes import wait_until
+from support.processes import Daemon, make_home, portraitd, wait_until
 
 
 def test_a_backup_beside_a_running_store_opens(tmp_path: Path, nobody: Path) -> None:

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from support.commands import Run, runner, said
+from support.cli_runner import RunCommand, make_runner, stderr_of
 
 
 @pytest.fixture
 def here(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Run:
+) -> RunCommand:
     """Run a command in this process, as a user without a home folder."""
-    return runner(monkeypatch, capsys, tmp_path)
+    return make_runner(monkeypatch, capsys, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -30,13 +30,13 @@ def here(
     ],
 )
 def test_a_wrong_setting_is_one_line_and_code_78(
-    here: Run, tmp_path: Path, assignment: str, line: str
+    here: RunCommand, tmp_path: Path, assignment: str, line: str
 ) -> None:
     """Before anything is created; systemd does not restart the service."""
     answer = here("run", "--set", assignment)
 
     assert 78 == answer.returncode, answer.stderr
-    assert line in said(answer)
+    assert line in stderr_of(answer)
     assert 1 == len(answer.stderr.splitlines())
     assert [] == list(tmp_path.iterdir())
 
@@ -45,7 +45,7 @@ def test_a_wrong_setting_is_one_line_and_code_78(
     ("content", "line"), [("[inbox\n", "config.toml"), ("[inbox]\nquite_s = 1\n", "inbox.quite_s")]
 )
 def test_a_wrong_config_file_is_one_line_and_code_78(
-    here: Run, tmp_path: Path, content: str, line: str
+    here: RunCommand, tmp_path: Path, content: str, line: str
 ) -> None:
     """With the name of the file or the key."""
     (tmp_path / "config.toml").write_text(content)
@@ -53,28 +53,28 @@ def test_a_wrong_config_file_is_one_line_and_code_78(
     answer = here("status", "--home", tmp_path)
 
     assert 78 == answer.returncode
-    assert line in said(answer)
+    assert line in stderr_of(answer)
 
 
-def test_a_missing_config_file_is_named(here: Run, tmp_path: Path) -> None:
+def test_a_missing_config_file_is_named(here: RunCommand, tmp_path: Path) -> None:
     """A file given on the command line must exist."""
     answer = here("status", "--config", tmp_path / "none.toml")
 
     assert 78 == answer.returncode
-    assert "none.toml: no such settings file" in said(answer)
+    assert "none.toml: no such settings file" in stderr_of(answer)
 
 
 @pytest.mark.parametrize("arguments", [["no-such-command"], ["process"], ["run", "--no-such"]])
-def test_a_wrong_command_line_is_code_64(here: Run, arguments: list[str]) -> None:
+def test_a_wrong_command_line_is_code_64(here: RunCommand, arguments: list[str]) -> None:
     """With the usage."""
     answer = here(*arguments)
 
     assert 64 == answer.returncode
-    assert "Usage" in said(answer)
+    assert "Usage" in stderr_of(answer)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "-h"], ["--version"]])
-def test_asking_for_help_is_no_error(here: Run, arguments: list[str]) -> None:
+def test_asking_for_help_is_no_error(here: RunCommand, arguments: list[str]) -> None:
     """It needs no home folder."""
     answer = here(*arguments)
 

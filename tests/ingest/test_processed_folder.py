@@ -8,31 +8,31 @@ import pytest
 from structlog.testing import capture_logs
 
 from portraitd.model.media_file import FileState
-from support.inbox_fixture import SETTINGS, Desk
+from support.inbox_fixture import SETTINGS, InboxFixture
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path)
+def fixture(tmp_path: Path) -> InboxFixture:
+    return InboxFixture(tmp_path)
 
 
 @pytest.fixture
-def mover(tmp_path: Path) -> Desk:
-    return Desk(tmp_path, SETTINGS.model_copy(update={"after": "move"}))
+def mover(tmp_path: Path) -> InboxFixture:
+    return InboxFixture(tmp_path, SETTINGS.model_copy(update={"after": "move"}))
 
 
-def test_a_done_file_stays_where_it_is(desk: Desk) -> None:
+def test_a_done_file_stays_where_it_is(fixture: InboxFixture) -> None:
     """Unless it was asked for."""
-    path = desk.write("clip.mp4")
-    desk.settle()
-    desk.finish()
+    path = fixture.write("clip.mp4")
+    fixture.settle()
+    fixture.finish()
 
-    desk.look()
+    fixture.look()
 
     assert path.exists()
 
 
-def test_a_done_file_is_moved(mover: Desk) -> None:
+def test_a_done_file_is_moved(mover: InboxFixture) -> None:
     """With its folder; what failed stays, so that somebody sees it."""
     mover.write("holiday/clip.mp4")
     mover.write("bad.mp4")
@@ -47,7 +47,7 @@ def test_a_done_file_is_moved(mover: Desk) -> None:
     assert (mover.inbox / "bad.mp4").exists()
 
 
-def test_what_was_moved_is_not_taken_again(mover: Desk) -> None:
+def test_what_was_moved_is_not_taken_again(mover: InboxFixture) -> None:
     """processed/ is not looked at."""
     mover.write("clip.mp4")
     mover.settle()
@@ -58,7 +58,7 @@ def test_what_was_moved_is_not_taken_again(mover: Desk) -> None:
     assert {"processed/clip.mp4": "done"} == mover.states()
 
 
-def test_moving_never_overwrites(mover: Desk) -> None:
+def test_moving_never_overwrites(mover: InboxFixture) -> None:
     """Whoever put it there."""
     (mover.inbox / "processed").mkdir()
     (mover.inbox / "processed/clip.mp4").write_bytes(b"somebody's")
@@ -74,7 +74,7 @@ def test_moving_never_overwrites(mover: Desk) -> None:
     assert {"processed/clip (3).mp4": "done"} == mover.states()
 
 
-def test_the_name_of_a_moved_file_may_come_again(mover: Desk) -> None:
+def test_the_name_of_a_moved_file_may_come_again(mover: InboxFixture) -> None:
     """A camera numbers from the beginning; the first was removed from processed/ meanwhile."""
     for content in (b"first", b"second"):
         mover.write("clip.mp4", content)
@@ -90,7 +90,7 @@ def test_the_name_of_a_moved_file_may_come_again(mover: Desk) -> None:
     assert b"second" == (mover.inbox / "processed/clip (2).mp4").read_bytes()
 
 
-def test_a_done_file_that_somebody_removed_is_not_missed(mover: Desk) -> None:
+def test_a_done_file_that_somebody_removed_is_not_missed(mover: InboxFixture) -> None:
     """There is nothing to move, and nothing to complain about at every look."""
     path = mover.write("clip.mp4")
     mover.settle()
@@ -104,7 +104,7 @@ def test_a_done_file_that_somebody_removed_is_not_missed(mover: Desk) -> None:
     assert FileState.DONE is mover.state()
 
 
-def test_a_file_replaced_since_it_was_done_is_not_moved(mover: Desk) -> None:
+def test_a_file_replaced_since_it_was_done_is_not_moved(mover: InboxFixture) -> None:
     """It is another one, which nobody has looked into."""
     mover.write("clip.mp4")
     mover.settle()

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from portraitd.store.database import Database
+from support.executors import CachingExecutor
 from support.home import Home, SeenFace, assert_sound, dump
 from support.media import as_jpeg
-from support.recalling_executor import Recalling
 
 
 @pytest.fixture(scope="module")
-def recalling() -> Recalling:
-    return Recalling()
+def recalling() -> CachingExecutor:
+    return CachingExecutor()
 
 
 def name_everybody(home: Home) -> None:
@@ -47,7 +47,7 @@ def test_in_whichever_order_files_come_the_people_are_the_same(
     tmp_path: Path,
     two_people: Path,
     photographs: list[Path],
-    recalling: Recalling,
+    recalling: CachingExecutor,
     order: tuple[str, ...],
 ) -> None:
     """One by one, each person named as soon as there is one: names keep all their faces."""

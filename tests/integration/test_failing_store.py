@@ -10,14 +10,14 @@ import pytest
 
 from portraitd.model.errors import StoreError
 from portraitd.store.database import Database
+from support.executors import CachingExecutor
 from support.home import Dump, Home, assert_sound, dump
 from support.media import as_jpeg
-from support.recalling_executor import Recalling
 
 
 @pytest.fixture(scope="module")
-def recalling() -> Recalling:
-    return Recalling()
+def recalling() -> CachingExecutor:
+    return CachingExecutor()
 
 
 class Killed(BaseException):
@@ -66,7 +66,7 @@ def photos(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     photographs: list[Path],
-    recalling: Recalling,
+    recalling: CachingExecutor,
 ) -> Photos:
     """The photographs, one of them twice under the same content, once under another."""
     dropped = Photos(photographs, request.param)
@@ -96,7 +96,7 @@ def _all_statements(
 
 
 def _assert_got_over(
-    home: Home, store: type[Stumbling], recalling: Recalling, photos: Photos
+    home: Home, store: type[Stumbling], recalling: CachingExecutor, photos: Photos
 ) -> None:
     """Work until the store stumbles; whoever comes next finishes it as if nothing had been."""
     try:
@@ -111,7 +111,7 @@ def _assert_got_over(
 
 
 def test_being_killed_at_any_statement_changes_nothing(
-    memory_path: Path, photos: Photos, recalling: Recalling
+    memory_path: Path, photos: Photos, recalling: CachingExecutor
 ) -> None:
     """Between any two statements the process may end; the next one finishes the work."""
     for home, store in _all_statements(memory_path, photos, Killed()):
@@ -119,7 +119,7 @@ def test_being_killed_at_any_statement_changes_nothing(
 
 
 def test_a_store_that_fails_once_is_got_over(
-    memory_path: Path, photos: Photos, recalling: Recalling
+    memory_path: Path, photos: Photos, recalling: CachingExecutor
 ) -> None:
     """A full disk blocks the service while it is full. Nothing fails, nothing is lost."""
     for home, store in _all_statements(memory_path, photos, StoreError("the disk is full")):

@@ -13,34 +13,34 @@ from portraitd.ingest.admission import Admission
 from portraitd.model.media_file import FileState
 from portraitd.store.database import Database
 from portraitd.store.files import Files
-from support.inbox_fixture import SETTINGS, Desk
+from support.inbox_fixture import SETTINGS, InboxFixture
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path)
+def fixture(tmp_path: Path) -> InboxFixture:
+    return InboxFixture(tmp_path)
 
 
-def register(desk: Desk, *paths: Path) -> dict[str, tuple[str, str]]:
+def register(fixture: InboxFixture, *paths: Path) -> dict[str, tuple[str, str]]:
     """State and reason of each row by its source."""
-    rows = [desk.files.get(file_id) for file_id in desk.admission.register(paths, 1.0)]
+    rows = [fixture.files.get(file_id) for file_id in fixture.admission.register(paths, 1.0)]
     return {str(row.path): (row.state.value, row.reason.text) for row in rows}
 
 
-def test_a_named_file_is_ready_at_once(tmp_path: Path, desk: Desk) -> None:
+def test_a_named_file_is_ready_at_once(tmp_path: Path, fixture: InboxFixture) -> None:
     """Its source is its bare name."""
     clip = tmp_path / "elsewhere" / "clip.mp4"
     clip.parent.mkdir()
     clip.write_bytes(b"video")
 
-    (file_id,) = desk.admission.register([clip], 1.0)
+    (file_id,) = fixture.admission.register([clip], 1.0)
 
-    known = desk.files.get(file_id)
+    known = fixture.files.get(file_id)
     assert (Path("clip.mp4"), FileState.READY) == (known.path, known.state)
-    assert clip == desk.files.place(known)
+    assert clip == fixture.files.place(known)
 
 
-def test_a_named_folder_is_taken_with_what_is_in_it(tmp_path: Path, desk: Desk) -> None:
+def test_a_named_folder_is_taken_with_what_is_in_it(tmp_path: Path, fixture: InboxFixture) -> None:
     """Sources are the paths below it; litter is left out, and what is no file has a reason."""
     folder = tmp_path / "videos"
     for name in ("a.mp4", "deep/b.mp4", ".DS_Store", "c.mp4.part"):
@@ -52,10 +52,10 @@ def test_a_named_folder_is_taken_with_what_is_in_it(tmp_path: Path, desk: Desk) 
         "a.mp4": ("ready", ""),
         "deep/b.mp4": ("ready", ""),
         "pipe.mp4": ("failed", "a pipe, not a regular file"),
-    } == register(desk, folder)
+    } == register(fixture, folder)
 
 
-def test_a_name_that_cannot_be_taken_has_a_reason(tmp_path: Path, desk: Desk) -> None:
+def test_a_name_that_cannot_be_taken_has_a_reason(tmp_path: Path, fixture: InboxFixture) -> None:
     """Missing, litter, a link: each is an answer of its own."""
     (tmp_path / "clip.mp4.part").write_bytes(b"video")
     (tmp_path / "link.mp4").symlink_to("clip.mp4.part")
@@ -69,7 +69,7 @@ def test_a_name_that_cannot_be_taken_has_a_reason(tmp_path: Path, desk: Desk) ->
         ),
         "link.mp4": ("failed", "a symbolic link; portraitd does not follow links"),
     } == register(
-        desk,
+        fixture,
         tmp_path / "missing.mp4",
         tmp_path / "away" / "nowhere.mp4",
         tmp_path / "clip.mp4.part",
@@ -78,37 +78,37 @@ def test_a_name_that_cannot_be_taken_has_a_reason(tmp_path: Path, desk: Desk) ->
 
 
 def test_a_relative_name_is_meant_from_here(
-    tmp_path: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, fixture: InboxFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As for any other program."""
     (tmp_path / "clip.mp4").write_bytes(b"video")
     monkeypatch.chdir(tmp_path)
 
-    (file_id,) = desk.admission.register([Path("clip.mp4")], 1.0)
+    (file_id,) = fixture.admission.register([Path("clip.mp4")], 1.0)
 
-    assert tmp_path / "clip.mp4" == desk.files.place(desk.files.get(file_id))
+    assert tmp_path / "clip.mp4" == fixture.files.place(fixture.files.get(file_id))
 
 
-def test_a_file_named_again_is_the_same_row(tmp_path: Path, desk: Desk) -> None:
+def test_a_file_named_again_is_the_same_row(tmp_path: Path, fixture: InboxFixture) -> None:
     """Done stays done; what failed, changed or was gone is tried again."""
     states = (FileState.DONE, FileState.DUPLICATE, FileState.FAILED, FileState.GONE)
     paths = [tmp_path / f"{state}.mp4" for state in (*states, "changed")]
     for path in paths:
         path.write_bytes(b"video")
-    ids = desk.admission.register(paths, 1.0)
+    ids = fixture.admission.register(paths, 1.0)
     for file_id, state in zip(ids, (*states, FileState.DONE), strict=True):
-        desk.files.move_on(file_id, state, 2.0)
+        fixture.files.move_on(file_id, state, 2.0)
     paths[-1].write_bytes(b"another content")
 
-    again = desk.admission.register(paths, 3.0)
+    again = fixture.admission.register(paths, 3.0)
 
     assert ids == again
     assert ["done", "duplicate", "ready", "ready", "ready"] == [
-        desk.files.get(file_id).state.value for file_id in again
+        fixture.files.get(file_id).state.value for file_id in again
     ]
 
 
-def test_naming_a_file_does_not_search_its_folder(tmp_path: Path, desk: Desk) -> None:
+def test_naming_a_file_does_not_search_its_folder(tmp_path: Path, fixture: InboxFixture) -> None:
     """``process ~/clip.mp4`` must not walk through the whole home."""
     (tmp_path / "clip.mp4").write_bytes(b"video")
     (tmp_path / "huge" / "tree").mkdir(parents=True)
@@ -120,7 +120,7 @@ def test_naming_a_file_does_not_search_its_folder(tmp_path: Path, desk: Desk) ->
             opened.append(os.fspath(arguments[0]))  # type: ignore[arg-type]
 
     sys.addaudithook(watch)
-    desk.admission.register([tmp_path / "clip.mp4"], 1.0)
+    fixture.admission.register([tmp_path / "clip.mp4"], 1.0)
     watching = False
 
     assert opened

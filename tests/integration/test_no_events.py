@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from support.daemon import Daemon, make_home
 from support.media import write_pattern_clip
-from support.processes import wait_until
+from support.processes import Daemon, make_home, wait_until
 
 INJECTED = "inotify_init,inotify_init1,inotify_add_watch"
 

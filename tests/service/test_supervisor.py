@@ -13,9 +13,8 @@ from portraitd.config import Settings
 from portraitd.model.reasons import Reason, ReasonCode
 from portraitd.service.health import FILE_NAME
 from portraitd.service.supervisor import Supervisor, differences
-from support.daemon import Daemon, make_home, portraitd
 from support.home import Home
-from support.processes import wait_until
+from support.processes import Daemon, make_home, portraitd, wait_until
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from portraitd.store.publications import Publications
 from support.store import Store, embedding
 
 
-class Desk:
+class EditRecorderFixture:
     """A store with two people, of three tracks of two faces each, and what is said about them."""
 
     def __init__(self, folder: Path, whole_tracks: bool = True) -> None:
@@ -73,29 +73,29 @@ BEFORE = [1, 1, 2, 2] * 3
 
 
 @pytest.fixture
-def desk(memory_path: Path) -> Desk:
-    return Desk(memory_path)
+def fixture(memory_path: Path) -> EditRecorderFixture:
+    return EditRecorderFixture(memory_path)
 
 
-def test_a_portrait_stands_for_its_track(desk: Desk) -> None:
+def test_a_portrait_stands_for_its_track(fixture: EditRecorderFixture) -> None:
     """One of two faces is moved; both are the other person's at once."""
-    assert [1] == desk.do(AssignFaces((3,), 1))
+    assert [1] == fixture.do(AssignFaces((3,), 1))
 
-    assert [1, 1, 1, 1, *BEFORE[4:]] == desk.persons()
+    assert [1, 1, 1, 1, *BEFORE[4:]] == fixture.persons()
 
 
 def test_a_single_face_leaves_its_track(tmp_path: Path) -> None:
     """Where that is the unit, the other face stays, and each is a track of its own."""
-    desk = Desk(tmp_path, whole_tracks=False)
-    desk.do(AssignFaces((3,), 1))
-    assert [1, 1, 1, 2, *BEFORE[4:]] == desk.persons()
-    assert 2 == desk.store.tracks.untracked()
+    fixture = EditRecorderFixture(tmp_path, whole_tracks=False)
+    fixture.do(AssignFaces((3,), 1))
+    assert [1, 1, 1, 2, *BEFORE[4:]] == fixture.persons()
+    assert 2 == fixture.store.tracks.untracked()
 
-    desk.store.track()
+    fixture.store.track()
 
-    tracks = desk.store.database.execute("select track_id from faces where id in (3, 4)")
+    tracks = fixture.store.database.execute("select track_id from faces where id in (3, 4)")
     assert 2 == len({row[0] for row in tracks})
-    assert [1, 1, 1, 2, *BEFORE[4:]] == desk.persons()
+    assert [1, 1, 1, 2, *BEFORE[4:]] == fixture.persons()
 
 
 @pytest.mark.parametrize(
@@ -112,16 +112,16 @@ def test_a_single_face_leaves_its_track(tmp_path: Path) -> None:
     ],
     ids=lambda edit: type(edit).__name__,
 )
-def test_a_gesture_that_holds_leaves_no_row(desk: Desk, edit: Edit) -> None:
+def test_a_gesture_that_holds_leaves_no_row(fixture: EditRecorderFixture, edit: Edit) -> None:
     """The tree may be read any number of times."""
-    assert [1] == desk.do(edit)
-    after = desk.persons()
+    assert [1] == fixture.do(edit)
+    after = fixture.persons()
 
-    again = desk.recorder.record([edit], 200.0)
+    again = fixture.recorder.record([edit], 200.0)
 
     assert [0] * isinstance(edit, SplitPerson) == [done.entry_id for done in again]
-    assert 1 == desk.store.ledger.last_id()
-    assert after == desk.persons()
+    assert 1 == fixture.store.ledger.last_id()
+    assert after == fixture.persons()
 
 
 @pytest.mark.parametrize(
@@ -138,116 +138,118 @@ def test_a_gesture_that_holds_leaves_no_row(desk: Desk, edit: Edit) -> None:
     ],
     ids=lambda edit: type(edit).__name__,
 )
-def test_undoing_gives_what_was_before_and_redoing_what_was_after(desk: Desk, edit: Edit) -> None:
+def test_undoing_gives_what_was_before_and_redoing_what_was_after(
+    fixture: EditRecorderFixture, edit: Edit
+) -> None:
     """Of persons, names and what is out of sight."""
 
     def everything() -> tuple[object, ...]:
-        rows = desk.store.database.execute(
+        rows = fixture.store.database.execute(
             "select id, name, ignored, merged_into from people where id < 3 order by id"
         )
-        return desk.persons(), desk.hidden(), [tuple(row) for row in rows]
+        return fixture.persons(), fixture.hidden(), [tuple(row) for row in rows]
 
     before = everything()
-    desk.do(edit)
+    fixture.do(edit)
     after = everything()
 
-    desk.undo()
+    fixture.undo()
     assert before == everything()
-    desk.undo(2)
+    fixture.undo(2)
     assert after == everything()
     assert before != after
 
 
-def test_a_merge_moves_everybody_and_keeps_the_name(desk: Desk) -> None:
+def test_a_merge_moves_everybody_and_keeps_the_name(fixture: EditRecorderFixture) -> None:
     """A person without a name gets that of the one who goes."""
-    desk.do(NamePerson(2, "Bob"))
+    fixture.do(NamePerson(2, "Bob"))
 
-    desk.do(MergePeople(2, 1))
+    fixture.do(MergePeople(2, 1))
 
-    assert [1] * 12 == desk.persons()
-    assert {1: "Bob"} == desk.names()
+    assert [1] * 12 == fixture.persons()
+    assert {1: "Bob"} == fixture.names()
 
 
-def test_a_split_makes_a_person_with_the_folders_name(desk: Desk) -> None:
+def test_a_split_makes_a_person_with_the_folders_name(fixture: EditRecorderFixture) -> None:
     """And with nobody's old number."""
-    (done,) = desk.recorder.record([SplitPerson((3, 7), "Eve", "Eve")], 100.0)
+    (done,) = fixture.recorder.record([SplitPerson((3, 7), "Eve", "Eve")], 100.0)
 
     assert 3 == done.person_id
-    assert [1, 1, 3, 3, 1, 1, 3, 3, 1, 1, 2, 2] == desk.persons()
-    assert {1: None, 2: None, 3: "Eve"} == desk.names()
+    assert [1, 1, 3, 3, 1, 1, 3, 3, 1, 1, 2, 2] == fixture.persons()
+    assert {1: None, 2: None, 3: "Eve"} == fixture.names()
 
 
-def test_excluded_faces_are_nobodys(desk: Desk) -> None:
+def test_excluded_faces_are_nobodys(fixture: EditRecorderFixture) -> None:
     """Nor do they take part in a grouping any more."""
-    desk.do(ExcludeFaces((3,)))
+    fixture.do(ExcludeFaces((3,)))
 
-    assert [1, 1, -1, -1, *BEFORE[4:]] == desk.persons()
-    assert [1, 2, 5, 6, 7, 8, 9, 10, 11, 12] == desk.store.faces.ids().tolist()
+    assert [1, 1, -1, -1, *BEFORE[4:]] == fixture.persons()
+    assert [1, 2, 5, 6, 7, 8, 9, 10, 11, 12] == fixture.store.faces.ids().tolist()
 
 
-def test_what_was_excluded_can_be_put_back(desk: Desk) -> None:
+def test_what_was_excluded_can_be_put_back(fixture: EditRecorderFixture) -> None:
     """A portrait found again in the bin."""
-    desk.do(ExcludeFaces((3,)))
+    fixture.do(ExcludeFaces((3,)))
 
-    desk.do(AssignFaces((3,), 2))
+    fixture.do(AssignFaces((3,), 2))
 
-    assert BEFORE == desk.persons()
+    assert BEFORE == fixture.persons()
 
 
-def test_ignored_faces_stay_with_their_person(desk: Desk) -> None:
+def test_ignored_faces_stay_with_their_person(fixture: EditRecorderFixture) -> None:
     """Only out of sight; moved back, they are in sight."""
-    desk.do(IgnoreFaces((3,)))
-    assert BEFORE == desk.persons()
-    assert [3, 4] == desk.hidden()
+    fixture.do(IgnoreFaces((3,)))
+    assert BEFORE == fixture.persons()
+    assert [3, 4] == fixture.hidden()
 
-    desk.do(AssignFaces((3,), 2))
+    fixture.do(AssignFaces((3,), 2))
 
-    assert [] == desk.hidden()
+    assert [] == fixture.hidden()
 
 
-def test_a_later_word_wins(desk: Desk) -> None:
+def test_a_later_word_wins(fixture: EditRecorderFixture) -> None:
     """About the same faces; undone, the earlier one holds again."""
-    desk.do(AssignFaces((3,), 1))
-    desk.do(SplitPerson((3,), "Eve", "Eve"))
-    assert 3 == desk.persons()[2]
+    fixture.do(AssignFaces((3,), 1))
+    fixture.do(SplitPerson((3,), "Eve", "Eve"))
+    assert 3 == fixture.persons()[2]
 
-    desk.undo()
+    fixture.undo()
 
-    assert 1 == desk.persons()[2]
-    desk.undo()
-    assert BEFORE == desk.persons()
+    assert 1 == fixture.persons()[2]
+    fixture.undo()
+    assert BEFORE == fixture.persons()
 
 
-def test_a_person_comes_back_from_being_ignored(desk: Desk) -> None:
+def test_a_person_comes_back_from_being_ignored(fixture: EditRecorderFixture) -> None:
     """Their folder was put among the others again."""
-    desk.do(IgnorePerson(2))
-    assert {2} == desk.store.people.ignored()
+    fixture.do(IgnorePerson(2))
+    assert {2} == fixture.store.people.ignored()
 
-    desk.do(RecallPerson(2))
+    fixture.do(RecallPerson(2))
 
-    assert set() == desk.store.people.ignored()
+    assert set() == fixture.store.people.ignored()
 
 
-def test_of_one_track_part_may_be_removed_and_part_moved(desk: Desk) -> None:
+def test_of_one_track_part_may_be_removed_and_part_moved(fixture: EditRecorderFixture) -> None:
     """Each portrait counts for itself then, and neither comes back with the other."""
-    desk.do(ExcludeFaces((3,)), AssignFaces((4,), 1))
-    assert [1, 1, -1, 1, *BEFORE[4:]] == desk.persons()
+    fixture.do(ExcludeFaces((3,)), AssignFaces((4,), 1))
+    assert [1, 1, -1, 1, *BEFORE[4:]] == fixture.persons()
 
-    desk.store.track()
+    fixture.store.track()
 
-    assert [1, 1, -1, 1, *BEFORE[4:]] == desk.persons()
+    assert [1, 1, -1, 1, *BEFORE[4:]] == fixture.persons()
 
 
-def test_what_cannot_be_undone_is_said(desk: Desk) -> None:
+def test_what_cannot_be_undone_is_said(fixture: EditRecorderFixture) -> None:
     """In words."""
     with pytest.raises(ConfigError, match="nothing to undo"):
-        desk.undo()
-    desk.do(NamePerson(1, "Ann"))
+        fixture.undo()
+    fixture.do(NamePerson(1, "Ann"))
     with pytest.raises(ConfigError, match="no entry 7"):
-        desk.undo(7)
-    desk.undo(1)
+        fixture.undo(7)
+    fixture.undo(1)
     with pytest.raises(ConfigError, match="entry 1 is undone already"):
-        desk.undo(1)
+        fixture.undo(1)
 
 
 @pytest.mark.parametrize(
@@ -259,23 +261,23 @@ def test_what_cannot_be_undone_is_said(desk: Desk) -> None:
         "update face_fingerprints set t_s = 0",
     ],
 )
-def test_the_ledger_cannot_be_changed(desk: Desk, statement: str) -> None:
+def test_the_ledger_cannot_be_changed(fixture: EditRecorderFixture, statement: str) -> None:
     """Not even by portraitd itself."""
-    desk.do(NamePerson(1, "Ann"))
+    fixture.do(NamePerson(1, "Ann"))
 
     with pytest.raises(StoreError, match="append-only"):
-        desk.store.database.execute(statement)
+        fixture.store.database.execute(statement)
 
 
-def test_the_ledger_reads_like_what_was_done(desk: Desk) -> None:
+def test_the_ledger_reads_like_what_was_done(fixture: EditRecorderFixture) -> None:
     """Who, what, how many faces, and whether it still counts."""
-    desk.do(NamePerson(1, "Ann"))
-    desk.do(AssignFaces((3,), 1))
-    desk.undo()
+    fixture.do(NamePerson(1, "Ann"))
+    fixture.do(AssignFaces((3,), 1))
+    fixture.undo()
 
     told = [
         (row.id, row.kind, row.person_id, row.name, row.faces, row.undoes, row.is_undone)
-        for row in desk.store.ledger.summaries()
+        for row in fixture.store.ledger.summaries()
     ]
     assert [
         (1, "name", 1, "Ann", 0, None, False),
@@ -284,19 +286,21 @@ def test_the_ledger_reads_like_what_was_done(desk: Desk) -> None:
     ] == told
 
 
-def test_until_the_tree_shows_an_undo_the_gesture_still_lies_there(desk: Desk) -> None:
+def test_until_the_tree_shows_an_undo_the_gesture_still_lies_there(
+    fixture: EditRecorderFixture,
+) -> None:
     """It does not count a second time; what else was done does."""
-    desk.do(AssignFaces((3,), 1), NamePerson(1, "Ann"))
-    desk.undo(1)
-    desk.undo(2)
+    fixture.do(AssignFaces((3,), 1), NamePerson(1, "Ann"))
+    fixture.undo(1)
+    fixture.undo(2)
 
-    left = desk.recorder.drop_undone(
+    left = fixture.recorder.drop_undone(
         [AssignFaces((3, 7), 1), NamePerson(1, "Ann"), ExcludeFaces((3,))], 2
     )
 
     assert [AssignFaces((7,), 1), ExcludeFaces((3,))] == left
     assert 3 == len(
-        desk.recorder.drop_undone(
+        fixture.recorder.drop_undone(
             [AssignFaces((3, 7), 1), NamePerson(1, "Ann"), ExcludeFaces((3,))], 4
         )
     )
@@ -306,10 +310,10 @@ def near(seed: int, number: int) -> NDArray[np.float32]:
     return (embedding(seed) + np.float32(0.001 * number)).astype(np.float32)
 
 
-def test_a_word_outlives_finding_everything_anew(desk: Desk) -> None:
+def test_a_word_outlives_finding_everything_anew(fixture: EditRecorderFixture) -> None:
     """The faces of a video are forgotten and found again, a little beside where they were."""
-    desk.do(AssignFaces((3,), 1), ExcludeFaces((7,)))
-    database = desk.store.database
+    fixture.do(AssignFaces((3,), 1), ExcludeFaces((7,)))
+    database = fixture.store.database
     database.execute("pragma foreign_keys = off")
     database.execute(
         """
@@ -324,11 +328,11 @@ def test_a_word_outlives_finding_everything_anew(desk: Desk) -> None:
     database.execute("pragma foreign_keys = on")
     database.execute("update videos set tracked = 0")
 
-    desk.store.track()
+    fixture.store.track()
 
     rows = database.execute("select person_id, hidden from faces where id > 12 order by id")
     assert [(1, 0), (1, 0), (None, 1), (None, 1)] == [tuple(row) for row in rows]
-    held = desk.store.ledger.corrections()
+    held = fixture.store.ledger.corrections()
     assert {13: Hidden.NO, 14: Hidden.NO, 15: Hidden.EXCLUDED, 16: Hidden.EXCLUDED} == {
         face: fate.hidden for face, fate in held.by_face.items()
     }

@@ -44,7 +44,7 @@ class Counting(Database):
         return super().execute(sql, parameters)
 
 
-class Desk:
+class PublicationsFixture:
     """A store, and what it would show."""
 
     def __init__(self, folder: Path) -> None:
@@ -65,16 +65,16 @@ class Desk:
 
 
 @pytest.fixture
-def desk(memory_path: Path) -> Desk:
-    return Desk(memory_path)
+def fixture(memory_path: Path) -> PublicationsFixture:
+    return PublicationsFixture(memory_path)
 
 
-def test_a_published_face_knows_its_box_and_its_picture(desk: Desk) -> None:
+def test_a_published_face_knows_its_box_and_its_picture(fixture: PublicationsFixture) -> None:
     """And where it comes from."""
-    mine, nobodys = desk.store.see(embedding(1), embedding(2))
-    desk.store.group([0, -1])
+    mine, nobodys = fixture.store.see(embedding(1), embedding(2))
+    fixture.store.group([0, -1])
 
-    wanted = desk.wanted(ReviewSettings(portraits_per_track=0, unsorted_portraits=0))
+    wanted = fixture.wanted(ReviewSettings(portraits_per_track=0, unsorted_portraits=0))
 
     box, area = Box(10, 20, 110, 130), Box(0, 0, 200, 240)
     expected = PublishedFace(mine, box, area, 1.25, "video 0.mp4", "sha 0", 0.0)
@@ -82,52 +82,52 @@ def test_a_published_face_knows_its_box_and_its_picture(desk: Desk) -> None:
     assert [nobodys] == [face.face_id for face in wanted.unsorted]
 
 
-def test_a_track_is_shown_by_a_few_portraits(desk: Desk) -> None:
+def test_a_track_is_shown_by_a_few_portraits(fixture: PublicationsFixture) -> None:
     """Two tracks of a person, of twelve faces and of one."""
-    desk.see(1, 12)
-    desk.see(1, 1)
-    desk.store.group([0] * 13)
+    fixture.see(1, 12)
+    fixture.see(1, 1)
+    fixture.store.group([0] * 13)
 
-    (folder,) = desk.wanted().folders
+    (folder,) = fixture.wanted().folders
 
     shown = Counter(face.face_id <= 12 for face in folder.faces)
     assert {True: 3, False: 1} == dict(shown)
     assert 13 == len(
-        desk.wanted(ReviewSettings(portraits_per_track=0, unsorted_portraits=0)).folders[0].faces
+        fixture.wanted(ReviewSettings(portraits_per_track=0, unsorted_portraits=0)).folders[0].faces
     )
 
 
-def test_portraits_of_a_still_are_one(desk: Desk) -> None:
+def test_portraits_of_a_still_are_one(fixture: PublicationsFixture) -> None:
     """A second one would show the same."""
-    desk.see(1, 12, blur=0.0001)
-    desk.store.group([0] * 12)
+    fixture.see(1, 12, blur=0.0001)
+    fixture.store.group([0] * 12)
 
-    assert 1 == len(desk.wanted().folders[0].faces)
+    assert 1 == len(fixture.wanted().folders[0].faces)
 
 
-def test_of_nobody_the_best_are_shown(desk: Desk) -> None:
+def test_of_nobody_the_best_are_shown(fixture: PublicationsFixture) -> None:
     """One of each track, the largest first, up to the limit."""
     for seed in range(1, 5):
-        desk.see(seed, 2)
-    desk.store.group([-1] * 8)
-    desk.database.execute("update tracks set quality = id / 10.0")
+        fixture.see(seed, 2)
+    fixture.store.group([-1] * 8)
+    fixture.database.execute("update tracks set quality = id / 10.0")
 
-    unsorted = desk.wanted().unsorted
+    unsorted = fixture.wanted().unsorted
 
     assert [3, 4] == [(face.face_id + 1) // 2 for face in unsorted]
     assert 8 == len(
-        desk.wanted(ReviewSettings(portraits_per_track=0, unsorted_portraits=0)).unsorted
+        fixture.wanted(ReviewSettings(portraits_per_track=0, unsorted_portraits=0)).unsorted
     )
 
 
-def test_what_is_out_of_sight_is_shown_apart(desk: Desk) -> None:
+def test_what_is_out_of_sight_is_shown_apart(fixture: PublicationsFixture) -> None:
     """Excluded faces nowhere, ignored faces and people in their own place."""
     for seed in (1, 1, 2, 2):
-        desk.see(seed, 1)
-    desk.store.group([0, 0, 1, 1])
+        fixture.see(seed, 1)
+    fixture.store.group([0, 0, 1, 1])
 
-    desk.recorder.record([ExcludeFaces((1,)), IgnoreFaces((2,)), IgnorePerson(2)], 5.0)
-    wanted = desk.wanted()
+    fixture.recorder.record([ExcludeFaces((1,)), IgnoreFaces((2,)), IgnorePerson(2)], 5.0)
+    wanted = fixture.wanted()
 
     assert () == wanted.unsorted
     assert (PersonFolder(1, None, ()),) == wanted.folders
@@ -138,49 +138,53 @@ def test_what_is_out_of_sight_is_shown_apart(desk: Desk) -> None:
     assert {2: Placement.IGNORED, 3: 2, 4: 2} == wanted.placements()
 
 
-def test_where_everything_lies_is_remembered(desk: Desk) -> None:
+def test_where_everything_lies_is_remembered(fixture: PublicationsFixture) -> None:
     """Across a restart, and as people move it."""
     for seed in (1, 1, 2):
-        desk.see(seed, 1)
-    desk.store.group([0, 0, -1])
-    desk.publications.record(Publication(1, 0, "look"), desk.wanted().placements(), 5.0)
-    assert {1: 1, 2: 1, 3: Placement.UNSORTED} == Publications(desk.database).placements()
+        fixture.see(seed, 1)
+    fixture.store.group([0, 0, -1])
+    fixture.publications.record(Publication(1, 0, "look"), fixture.wanted().placements(), 5.0)
+    assert {1: 1, 2: 1, 3: Placement.UNSORTED} == Publications(fixture.database).placements()
 
-    desk.recorder.record([AssignFaces((3,), 1), ExcludeFaces((2,))], 6.0)
+    fixture.recorder.record([AssignFaces((3,), 1), ExcludeFaces((2,))], 6.0)
 
     assert (
-        {1: 1, 3: 1} == desk.publications.placements() == Publications(desk.database).placements()
+        {1: 1, 3: 1}
+        == fixture.publications.placements()
+        == Publications(fixture.database).placements()
     )
-    assert Publication(1, 0, "look") == Publications(desk.database).last()
+    assert Publication(1, 0, "look") == Publications(fixture.database).last()
 
 
-def many(desk: Desk, people: int) -> None:
+def many(fixture: PublicationsFixture, people: int) -> None:
     """So many people, two tracks each."""
     for seed in range(1, people + 1):
-        desk.store.see(embedding(seed), embedding(seed + 10_000), embedding(seed))
-    desk.store.track()
-    desk.store.group([one for seed in range(people) for one in (seed, -1, seed)])
+        fixture.store.see(embedding(seed), embedding(seed + 10_000), embedding(seed))
+    fixture.store.track()
+    fixture.store.group([one for seed in range(people) for one in (seed, -1, seed)])
 
 
 @pytest.mark.parametrize("people", [10, 200])
-def test_asking_what_to_show_costs_the_same_for_many_people(desk: Desk, people: int) -> None:
+def test_asking_what_to_show_costs_the_same_for_many_people(
+    fixture: PublicationsFixture, people: int
+) -> None:
     """No query for each of them."""
-    many(desk, people)
-    before = desk.database.asked
+    many(fixture, people)
+    before = fixture.database.asked
 
-    wanted = desk.wanted(ReviewSettings(portraits_per_track=3, unsorted_portraits=5))
+    wanted = fixture.wanted(ReviewSettings(portraits_per_track=3, unsorted_portraits=5))
 
     assert people == len(wanted.folders)
-    assert 9 == desk.database.asked - before
+    assert 9 == fixture.database.asked - before
 
 
-def publisher(desk: Desk, folder: Path) -> Publisher:
-    store = desk.store
+def publisher(fixture: PublicationsFixture, folder: Path) -> Publisher:
+    store = fixture.store
     return Publisher(
         store.faces,
         store.people,
         store.ledger,
-        desk.publications,
+        fixture.publications,
         InlineExecutor(),
         lambda: None,
         PeopleTree(folder),
@@ -201,38 +205,38 @@ def files(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
-def test_publishing_touches_what_changed(desk: Desk, memory_path: Path) -> None:
+def test_publishing_touches_what_changed(fixture: PublicationsFixture, memory_path: Path) -> None:
     """Five of two hundred people are seen again; the second publish asks whether, and no more."""
-    many(desk, 200)
+    many(fixture, 200)
     folder = memory_path / "people"
-    stage = publisher(desk, folder)
+    stage = publisher(fixture, folder)
     stage.tick(at(10.0))
     assert not stage.pending
-    before, asked = files(folder), desk.database.asked
+    before, asked = files(folder), fixture.database.asked
     stage.tick(at(11.0))
     assert before == files(folder)
-    assert 4 >= desk.database.asked - asked
+    assert 4 >= fixture.database.asked - asked
 
-    desk.store.see(*(embedding(seed) for seed in range(1, 6)))
-    desk.store.track()
-    persons = desk.store.faces.persons()
-    desk.store.group([*(persons - 1).tolist()[:600], 0, 1, 2, 3, 4])
-    asked = desk.database.asked
+    fixture.store.see(*(embedding(seed) for seed in range(1, 6)))
+    fixture.store.track()
+    persons = fixture.store.faces.persons()
+    fixture.store.group([*(persons - 1).tolist()[:600], 0, 1, 2, 3, 4])
+    asked = fixture.database.asked
     stage.tick(at(12.0))
 
     assert {f"person-{number:04d}" for number in range(1, 6)} == written_since(folder, before)
-    assert 200 > desk.database.asked - asked
+    assert 200 > fixture.database.asked - asked
 
 
-def test_a_name_touches_one_folder(desk: Desk, memory_path: Path) -> None:
+def test_a_name_touches_one_folder(fixture: PublicationsFixture, memory_path: Path) -> None:
     """And is shown without a grouping."""
-    many(desk, 20)
+    many(fixture, 20)
     folder = memory_path / "people"
-    stage = publisher(desk, folder)
+    stage = publisher(fixture, folder)
     stage.tick(at(10.0))
     before = files(folder)
 
-    desk.recorder.record([NamePerson(7, "Ann")], 11.0)
+    fixture.recorder.record([NamePerson(7, "Ann")], 11.0)
     assert stage.pending
     stage.tick(at(12.0))
 

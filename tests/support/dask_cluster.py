@@ -17,8 +17,7 @@ from portraitd.service.remote.dask_client import Cluster
 from portraitd.service.remote.registry import Requirements
 from portraitd.service.remote.remote_executor import DaskExecutor
 from portraitd.workers.process import WorkerLimits
-from support.daemon import environment
-from support.processes import children, is_alive, wait_until
+from support.processes import children, environment, is_alive, wait_until
 
 TESTS = Path(__file__).parents[1]
 LIMITS = WorkerLimits(nice=3, memory_mb=4000, time_limit_s=3.0)

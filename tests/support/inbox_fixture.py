@@ -1,4 +1,4 @@
-"""An inbox, what is known of it, and a clock, without a service around them."""
+"""An inbox with its store, its admission stage and a clock, without a service."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ QUIET_S = 5.0
 SETTINGS = InboxSettings(quiet_s=QUIET_S, quiet_remote_s=0.0, unfinished_s=0.0)
 
 
-class Desk:
-    """An inbox, what is known of it, and a clock that counts looks by the second."""
+class InboxFixture:
+    """An inbox, its store and admission stage, and a clock that advances with each scan."""
 
     def __init__(self, folder: Path, settings: InboxSettings | None = None) -> None:
         self.inbox = folder / "inbox"

@@ -8,13 +8,11 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from portraitd.cli.demo import demo_photographs
-from portraitd.ingest import media_jobs
 
 # Before any fork: what OpenCV's threads wait for is not there afterwards.
 from portraitd.media.opencv import cv2
@@ -24,26 +22,9 @@ from portraitd.service.control_files import ControlFiles, ControlRequest
 from portraitd.service.erasure_stage import REQUEST
 from portraitd.store.database import FILE_NAME, StoreLock
 from portraitd.store.maintenance.backup import back_up, inspect, restore
-from portraitd.workers.pool import InlineExecutor
+from support.executors import CachingExecutor
 from support.home import Home, connect, digest
 from support.old_schemas import first_store
-
-
-class Remembering(Executor):
-    """Encodes a content once, whatever it is called; every other job runs inline each time."""
-
-    def __init__(self) -> None:
-        self._inline = InlineExecutor()
-        self._answers: dict[object, Future[Any]] = {}
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        if fn is not media_jobs.encode:
-            return self._inline.submit(fn, *args, **kwargs)
-        piece = args[0]
-        key = (piece.source.path.read_bytes(), piece.start_s, piece.stop_s)
-        if key not in self._answers:
-            self._answers[key] = self._inline.submit(fn, *args, **kwargs)
-        return self._answers[key]
 
 
 class Scenario(NamedTuple):
@@ -62,7 +43,7 @@ class Scenario(NamedTuple):
     check: Callable[[Path, Path], None]
 
 
-EXECUTOR = Remembering()
+EXECUTOR = CachingExecutor()
 
 
 def home_at(folder: Path) -> Home:

@@ -22,9 +22,8 @@ import pytest
 
 from conftest import MEDIA_DIR
 from portraitd.config import load
-from support.daemon import CONFIG, environment, make_home
 from support.home import assert_sound, connect
-from support.processes import children, is_alive, wait_until
+from support.processes import CONFIG, children, environment, is_alive, make_home, wait_until
 
 BUILDER = MEDIA_DIR.parent / "faults" / "mkbad.py"
 

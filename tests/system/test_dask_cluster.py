@@ -25,7 +25,6 @@ from portraitd.service.remote.dask_client import Cluster, resolve_address
 from portraitd.service.remote.remote_executor import MAX_MOVES, DaskExecutor
 from portraitd.workers.process import WorkerLimits
 from support import bad_jobs
-from support.daemon import make_home, portraitd
 from support.dask_cluster import (
     LIMITS,
     QUICK_LOSS,
@@ -36,7 +35,7 @@ from support.dask_cluster import (
 )
 from support.home import Home
 from support.media import source_of
-from support.processes import wait_until
+from support.processes import make_home, portraitd, wait_until
 from support.tcp_proxy import Relay
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("given_up_calls")]

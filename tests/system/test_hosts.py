@@ -11,11 +11,10 @@ import pytest
 
 from portraitd.config import load
 from support import netns
-from support.daemon import Daemon, make_home, portraitd
 from support.dask_cluster import QUICK_LOSS, Process, TestCluster
 from support.home import Home, dump
 from support.netns import BRIDGE_ADDRESS, Host, Hosts
-from support.processes import wait_until
+from support.processes import Daemon, make_home, portraitd, wait_until
 
 pytestmark = [
     pytest.mark.slow,

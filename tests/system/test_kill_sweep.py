@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from support.daemon import environment
+from support.processes import environment
 
 SWEEP = Path(__file__).parents[1] / "support" / "kill_sweep.py"
 

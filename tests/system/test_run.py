@@ -16,9 +16,17 @@ from typing import Any
 import pytest
 
 from portraitd.config import load
-from support.daemon import Daemon, NotifySocket, make_home, pids_in, portraitd
 from support.home import Dump, assert_sound, connect, dump, person_folders
-from support.processes import children, is_alive, wait_until
+from support.processes import (
+    Daemon,
+    NotifySocket,
+    children,
+    is_alive,
+    make_home,
+    pids_in,
+    portraitd,
+    wait_until,
+)
 
 LATIN_CLIP = os.fsdecode(b"caf\xe9.mp4")
 BAD_FILES = 5

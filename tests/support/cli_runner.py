@@ -1,4 +1,4 @@
-"""Commands that run in this process, which is faster, and what they say."""
+"""Run commands in this process, which is faster than starting one."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ import pytest
 
 from portraitd.cli.main import main
 
-Answer = subprocess.CompletedProcess[str]
-Run = Callable[..., Answer]
+CommandResult = subprocess.CompletedProcess[str]
+RunCommand = Callable[..., CommandResult]
 
 
-def runner(
+def make_runner(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Run:
-    """What runs a command here, in the name of somebody without a home."""
+) -> RunCommand:
+    """Return a function that runs a command as a user without a home folder."""
     for name in os.environ:
         if name.startswith("PORTRAITD_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
 
-    def run(*arguments: str | Path) -> Answer:
+    def run(*arguments: str | Path) -> CommandResult:
         monkeypatch.setattr(sys, "argv", ["portraitd", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
             main()
         printed = capsys.readouterr()
-        return Answer(arguments, ended.value.code or 0, printed.out, printed.err)
+        return CommandResult(arguments, ended.value.code or 0, printed.out, printed.err)
 
     return run
 
 
-def said(answer: Answer) -> str:
-    """Standard error, as one line a message; never a traceback."""
+def stderr_of(answer: CommandResult) -> str:
+    """Return standard error, which must not contain a traceback."""
     assert "Traceback" not in answer.stderr, answer.stderr
     return answer.stderr
