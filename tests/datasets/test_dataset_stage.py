@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from portraitd.datasets.output import held
+from portraitd.datasets.output import lock_set
 from portraitd.datasets.writer import DatasetSummary
 from portraitd.service.control import BUILD_DATASET
 from portraitd.service.control_files import ControlFiles, ControlRequest
@@ -72,7 +72,7 @@ def test_a_failed_build_is_retried_later(tmp_path: Path, photographs: list[Path]
     home = photo_home(tmp_path, photographs)
     name_two(home)
     with home.opened() as service:
-        with held(home.settings.dataset_dir):
+        with lock_set(home.settings.dataset_dir):
             for _ in range(5):
                 home.tick(service)
         assert service.dataset.pending

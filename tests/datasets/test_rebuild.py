@@ -137,11 +137,11 @@ def test_a_lost_manifest_does_not_move_files_aside(copied: MakeHome) -> None:
 
 def test_two_builds_at_once_are_rejected(copied: MakeHome) -> None:
     """The second build fails."""
-    from portraitd.datasets.output import held
+    from portraitd.datasets.output import lock_set
 
     home = copied()
     with (
-        held(home.settings.dataset_dir),
+        lock_set(home.settings.dataset_dir),
         pytest.raises(AlreadyRunning, match="being built"),
     ):
         build_set(home)

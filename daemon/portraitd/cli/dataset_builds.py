@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Iterator
 
 from portraitd.config import Settings
-from portraitd.datasets.annotations import DatasetRule, set_fingerprint
+from portraitd.datasets.annotations import DatasetRule, make_set_fingerprint
 from portraitd.datasets.build import DatasetBuild, DatasetPaths
-from portraitd.datasets.output import read_note
-from portraitd.datasets.set_erasure import build_lock
+from portraitd.datasets.output import read_set_manifest
+from portraitd.datasets.set_erasure import lock_builds
 from portraitd.datasets.validate import FormatCheck, check_format
 from portraitd.datasets.writer import DatasetSummary
 from portraitd.ingest.dispatcher import encode_options
@@ -57,7 +57,7 @@ def check_dataset(settings: Settings) -> list[FormatCheck]:
     Raises:
         ConfigError: The set was not built yet.
     """
-    if read_note(settings.dataset_dir) is None:
+    if read_set_manifest(settings.dataset_dir) is None:
         raise ConfigError(
             f"{settings.dataset_dir}: there is no training set yet; run `portraitd dataset build`"
         )
@@ -82,17 +82,14 @@ def watch_dataset(
 
 def is_stale(settings: Settings) -> bool:
     """Return whether the set is out of date."""
-    manifest = read_note(settings.dataset_dir)
-    database = Database.open_to_read(settings.state_dir)
-    try:
+    manifest = read_set_manifest(settings.dataset_dir)
+    with Database.open_to_read(settings.state_dir) as database:
         store = DatasetStore(database, Files(database, settings.inbox_dir))
-        wanted = set_fingerprint(store.fingerprint(), DatasetRule.of(settings.dataset))
-    finally:
-        database.close()
+        wanted = make_set_fingerprint(store.fingerprint(), DatasetRule.of(settings.dataset))
     return manifest is None or manifest.fingerprint != wanted
 
 
-def summary_lines(done: DatasetSummary) -> list[str]:
+def format_summary(done: DatasetSummary) -> list[str]:
     """Return the summary of a build as lines for people."""
     backgrounds = sum(done.backgrounds.values())
     lines = [
@@ -109,7 +106,7 @@ def summary_lines(done: DatasetSummary) -> list[str]:
     return lines + [f"note    {sentence}" for sentence in done.warnings]
 
 
-def format_check(found: FormatCheck) -> str:
+def format_check_line(found: FormatCheck) -> str:
     """Return the result of a format check in one line."""
     unit = "video" if found.form == "cvat" else "image"
     parts = [counted(found.images, unit), counted(found.faces, "face")]
@@ -122,15 +119,11 @@ def _build_here(settings: Settings, progress: Progress, doorbell: Doorbell) -> D
     """Build in local workers. The store is locked only briefly, so the service may start."""
 
     def register(registration: ClassRegistration) -> None:
-        with StoreLock(settings.state_dir):
-            database = Database.open(settings.state_dir)
-            try:
-                store = DatasetStore(database, Files(database, settings.inbox_dir))
-                store.register(registration, time.time())
-            finally:
-                database.close()
+        with StoreLock(settings.state_dir), Database.open(settings.state_dir) as database:
+            store = DatasetStore(database, Files(database, settings.inbox_dir))
+            store.register(registration, time.time())
 
-    with build_lock(settings.state_dir):
+    with lock_builds(settings.state_dir):
         executor = make_workers(settings, encode_options(settings).encoder, loads=False)
         under_way = DatasetBuild(
             DatasetPaths.of(settings),

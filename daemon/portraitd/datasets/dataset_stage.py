@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import structlog
 
 from portraitd.config import DatasetSettings
-from portraitd.datasets.annotations import DatasetRule, set_fingerprint
+from portraitd.datasets.annotations import DatasetRule, make_set_fingerprint
 from portraitd.datasets.build import DatasetBuild, DatasetPaths
-from portraitd.datasets.output import read_note
+from portraitd.datasets.output import read_set_manifest
 from portraitd.datasets.writer import DatasetSummary
 from portraitd.model.errors import PortraitdError, StoreError
 from portraitd.model.stage import BackOff, Now, Stage
@@ -66,7 +66,7 @@ class DatasetStage(Stage):
         self._wake = wake
         self._is_auto = settings.auto
         self._keeps_frames = settings.frames == "keep"
-        manifest = read_note(paths.dataset_dir) if settings.auto else None
+        manifest = read_set_manifest(paths.dataset_dir) if settings.auto else None
         self._built_fingerprint = manifest.fingerprint if manifest else ""
         self._build: DatasetBuild | None = None
         self._requested: tuple[str, ...] = ()
@@ -99,7 +99,7 @@ class DatasetStage(Stage):
         answered = {answer.name for answer in self._answers}
         self._requested = tuple(name for name in names if name not in answered)
 
-    def delivered(self, answer: BuildAnswer) -> None:
+    def remove_answer(self, answer: BuildAnswer) -> None:
         """Remove an answer that was delivered."""
         self._answers.remove(answer)
 
@@ -140,7 +140,7 @@ class DatasetStage(Stage):
 
     def _finish(self, done: DatasetSummary) -> None:
         self._build = None
-        manifest = read_note(self._paths.dataset_dir)
+        manifest = read_set_manifest(self._paths.dataset_dir)
         self._built_fingerprint = manifest.fingerprint if manifest else ""
         log.info(
             "dataset_built",
@@ -170,7 +170,9 @@ class DatasetStage(Stage):
         is_empty = not self._built_fingerprint and not self._store.persons(
             self._rule.people == "named"
         )
-        return not is_empty and self._built_fingerprint != set_fingerprint(fingerprint, self._rule)
+        return not is_empty and self._built_fingerprint != make_set_fingerprint(
+            fingerprint, self._rule
+        )
 
     def _register(self, registration: ClassRegistration) -> None:
         self._store.register(registration, self._now_s)

@@ -1,8 +1,7 @@
-"""The folder of a set: compared with what it should hold, and changed where it differs.
+"""The folder of a training set: compare it with what it should hold, and change what differs.
 
-Every file is written beside and renamed. A note remembers what was written, so that what is as
-it should be is not touched, what nobody wants any more is removed, and what somebody else
-changed is put aside instead of being lost.
+A published folder like those of people (``people.tree.published_folder``), with the whole set
+under one manifest. A file that somebody else changed is moved to ``_changed``, not overwritten.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -21,42 +19,47 @@ from typing import Any
 from portraitd.datasets.content import CachedImage, FileContent, TextFile
 from portraitd.media.fs import locked
 from portraitd.model.errors import AlreadyRunning, PublishError
+from portraitd.people.tree.folder_fs import WrittenFile, open_root, replace_file
+from portraitd.people.tree.manifest import ManifestEntry
+from portraitd.people.tree.published_folder import PublishedFolder
 
-NOTE_NAME = ".portraitd-dataset.json"
+SET_MANIFEST = ".portraitd-dataset.json"
 LOCK_NAME = ".portraitd-dataset.lock"
-ASIDE = "_changed"
-"""Where files go that were changed by somebody else and are in the way."""
+CHANGED_NAME = "_changed"
+"""Folder for files that were changed by somebody else and are in the way."""
 
-_UNFINISHED = ".portraitd-new-"
-
-
-@dataclass(frozen=True, slots=True)
-class SetFile:
-    """A file as it was written."""
-
-    identity: str
-    size: int
-    mtime_ns: int
+_FILE_MODE = 0o644
+_FOLDER_MODE = 0o755
 
 
 @dataclass(frozen=True, slots=True)
 class SetManifest:
-    """What a folder was last made into.
+    """What was last published into the folder of a set.
 
     Attributes:
-        fingerprint: Of the store it was made from, and how.
-        summary: What there is to say about it.
-        files: By path below the root.
+        fingerprint: Identifies the store's content and the settings the set was built from.
+        summary: The figures of the build.
+        files: Entries by path below the folder. They have no hash: images are large, so only
+            size and time are compared.
     """
 
     fingerprint: str
     summary: Mapping[str, Any]
-    files: Mapping[str, SetFile]
+    files: Mapping[str, ManifestEntry]
+
+    def to_bytes(self) -> bytes:
+        """Return the manifest as JSON."""
+        files = {
+            path: [entry.identity, entry.written.size, entry.written.mtime_ns]
+            for path, entry in sorted(self.files.items())
+        }
+        content = {"fingerprint": self.fingerprint, "summary": dict(self.summary), "files": files}
+        return json.dumps(content, ensure_ascii=False).encode()
 
 
 @dataclass(slots=True)
 class OutputChanges:
-    """What a publish did to files."""
+    """Numbers of files that a build wrote, removed, left unchanged and put aside."""
 
     written: int = 0
     removed: int = 0
@@ -64,22 +67,26 @@ class OutputChanges:
     put_aside: int = 0
 
 
-def read_note(root: Path) -> SetManifest | None:
-    """What a folder was last made into; None if nothing was, or its note is damaged."""
+def read_set_manifest(root: Path) -> SetManifest | None:
+    """Return the manifest of a set; None if it is missing or damaged."""
     try:
-        content = json.loads((root / NOTE_NAME).read_text(encoding="utf-8"))
-        files = {path: SetFile(*record) for path, record in content["files"].items()}
+        content = json.loads((root / SET_MANIFEST).read_text(encoding="utf-8"))
+        files = {path: _read_entry(*entry) for path, entry in content["files"].items()}
         return SetManifest(str(content["fingerprint"]), content["summary"], files)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
+def _read_entry(identity: str, size: int, mtime_ns: int) -> ManifestEntry:
+    return ManifestEntry(identity, WrittenFile("", size, mtime_ns))
+
+
 @contextmanager
-def held(root: Path) -> Iterator[None]:
-    """Nobody else builds this set meanwhile. Makes the folder if it is not there.
+def lock_set(root: Path) -> Iterator[None]:
+    """Keep other processes from building this set. Makes the folder if it is missing.
 
     Raises:
-        AlreadyRunning: Somebody does.
+        AlreadyRunning: Another process builds it.
         PublishError: The folder cannot be made or written.
     """
     with ExitStack() as stack:
@@ -95,130 +102,123 @@ def held(root: Path) -> Iterator[None]:
         yield
 
 
-def publish(root: Path, wanted: Mapping[str, FileContent]) -> OutputChanges:
-    """Make the folder hold these files and none of its own besides.
+def publish_set(root: Path, desired: Mapping[str, FileContent]) -> OutputChanges:
+    """Make the folder hold these files, and no other files of portraitd's own.
 
-    Files that portraitd never wrote stay where they are. Call it within ``held``, and
-    ``finish`` after it.
+    Files that portraitd never wrote stay where they are. Call it within ``lock_set``, and
+    ``finish_set`` after it.
 
     Args:
         root: The set's folder.
-        wanted: Content by path below it; what is referred to comes before what refers to it.
+        desired: Content by path below it; files come before those that refer to them.
 
     Raises:
         PublishError: The folder cannot be read or written; what was written stays.
     """
-    publishing = _Publishing(root)
+    with _os_errors(root), open_root(root) as root_fd:
+        publication = _SetPublication(root, root_fd)
+        try:
+            publication.run(desired)
+        finally:
+            # Without a fingerprint: unfinished until ``finish_set``.
+            with contextlib.suppress(OSError):
+                publication.folder.save()
+        return publication.changes
+
+
+def finish_set(root: Path, fingerprint: str, summary: Mapping[str, Any]) -> None:
+    """Record in the manifest what the set was built from.
+
+    Raises:
+        PublishError: The manifest cannot be written.
+    """
+    manifest = read_set_manifest(root)
+    with _os_errors(root), open_root(root) as root_fd:
+        files = manifest.files if manifest else {}
+        _save_manifest(root_fd, SetManifest(fingerprint, summary, files))
+
+
+@contextmanager
+def _os_errors(root: Path) -> Iterator[None]:
     try:
-        publishing.run(wanted)
+        yield
     except OSError as error:
         where = root / error.filename if isinstance(error.filename, str) else root
         raise PublishError(f"{where}: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            publishing.save("", {})
-    return publishing.changes
 
 
-def finish(root: Path, fingerprint: str, summary: Mapping[str, Any]) -> None:
-    """Note that the folder is what the store said.
-
-    Raises:
-        PublishError: The note cannot be written.
-    """
-    publishing = _Publishing(root)
-    try:
-        publishing.save(fingerprint, summary)
-    except OSError as error:
-        raise PublishError(f"{root / NOTE_NAME}: {error.strerror}") from error
+def _save_manifest(root_fd: int, manifest: SetManifest) -> None:
+    replace_file(root_fd, SET_MANIFEST, manifest.to_bytes(), _FILE_MODE)
 
 
-class _Publishing:
-    def __init__(self, root: Path) -> None:
+class _SetPublication:
+    def __init__(self, root: Path, root_fd: int) -> None:
         self._root = root
-        note = read_note(root)
-        self._before = dict(note.files) if note else {}
-        self._after = dict(self._before)
-        self._sound: set[PurePosixPath] = set()
-        self.changes = OutputChanges()
+        manifest = read_set_manifest(root)
+        files = dict(manifest.files) if manifest else {}
+        self.folder = PublishedFolder(
+            root_fd,
+            files,
+            lambda: _save_manifest(root_fd, SetManifest("", {}, files)),
+            _FILE_MODE,
+        )
+        self._checked_folders: set[PurePosixPath] = set()
+        self._unchanged = 0
+        self._put_aside = 0
 
-    def run(self, wanted: Mapping[str, FileContent]) -> None:
-        for path, content in wanted.items():
-            self._ensure(path, content)
-        # Pictures before their labels: a picture without one would be a background.
-        gone = [path for path in self._before if path not in wanted]
-        for path in sorted(gone, key=lambda path: path.endswith(".txt")):
-            self._remove(path)
-        self._remove_stale_caches(wanted)
+    @property
+    def changes(self) -> OutputChanges:
+        return OutputChanges(
+            self.folder.written, self.folder.removed, self._unchanged, self._put_aside
+        )
 
-    def save(self, fingerprint: str, summary: Mapping[str, Any]) -> None:
-        files = {
-            path: [record.identity, record.size, record.mtime_ns]
-            for path, record in sorted(self._after.items())
-        }
-        content = {"fingerprint": fingerprint, "summary": dict(summary), "files": files}
-        beside = self._root / f"{_UNFINISHED}note"
-        beside.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
-        beside.replace(self._root / NOTE_NAME)
+    def run(self, desired: Mapping[str, FileContent]) -> None:
+        leftovers = [path for path in self.folder.files if path not in desired]
+        for path, content in desired.items():
+            self._publish_file(path, content)
+        # Images before their labels: an image without labels would count as a background.
+        for path in sorted(leftovers, key=lambda path: path.endswith(".txt")):
+            self._remove_file(path)
+        self._remove_stale_caches(desired)
 
-    def _ensure(self, path: str, content: FileContent) -> None:
-        target = self._root / path
-        record = self._before.get(path)
-        if record and record.identity == content.identity and _is_as(target, record):
-            self.changes.unchanged += 1
+    def _publish_file(self, path: str, content: FileContent) -> None:
+        if self.folder.is_current(path, content.identity):
+            self._unchanged += 1
             return
-        self._make_way(path, target, record, content)
-        beside = target.with_name(f"{_UNFINISHED}{target.name[:80]}")
-        beside.unlink(missing_ok=True)
+        self._make_way(path, content)
         if isinstance(content, CachedImage):
-            _link_or_copy(content.path, beside)
+            self.folder.link(path, content.identity, content.path)
         else:
             data = content.content.encode() if isinstance(content, TextFile) else content.make()
-            beside.write_bytes(data)
-            with contextlib.suppress(PermissionError):
-                beside.chmod(0o644)
-        beside.replace(target)
-        # Two links to one file: renaming one over the other does nothing.
-        beside.unlink(missing_ok=True)
-        facts = target.stat()
-        self._after[path] = SetFile(content.identity, facts.st_size, facts.st_mtime_ns)
-        self.changes.written += 1
+            self.folder.write(path, content.identity, data, hashes=False)
 
-    def _make_way(
-        self, path: str, target: Path, record: SetFile | None, content: FileContent
-    ) -> None:
-        """Make the folders of a file, and put aside what lies there and is not ours."""
+    def _make_way(self, path: str, content: FileContent) -> None:
+        """Make the folders of a file, and put aside a file in its place that is not ours."""
         self._make_folders(PurePosixPath(path).parent)
-        if not os.path.lexists(target):
+        target = self._root / path
+        if not os.path.lexists(target) or self.folder.is_owned(path):
             return
-        if record and _is_as(target, record):
-            return
-        if _holds(target, content):
-            return
-        self._put_aside(path)
+        if not _holds(target, content):
+            self._move_aside(path)
 
     def _make_folders(self, folder: PurePosixPath) -> None:
-        if folder in self._sound or str(folder) == ".":
+        if folder in self._checked_folders or str(folder) == ".":
             return
         self._make_folders(folder.parent)
-        place = self._root / folder
-        if place.is_symlink() or (place.exists() and not place.is_dir()):
-            raise PublishError(f"{place} is no folder; remove it, it belongs to the training set")
-        if not place.is_dir():
-            place.mkdir()
+        path = self._root / folder
+        if path.is_symlink() or (path.exists() and not path.is_dir()):
+            raise PublishError(
+                f"{path} is not a folder; remove it, the training set needs one here"
+            )
+        if not path.is_dir():
+            path.mkdir()
             with contextlib.suppress(PermissionError):
-                place.chmod(0o755)
-        self._sound.add(folder)
+                path.chmod(_FOLDER_MODE)
+        self._checked_folders.add(folder)
 
-    def _remove(self, path: str) -> None:
-        target, record = self._root / path, self._before[path]
-        if os.path.lexists(target):
-            if _is_as(target, record):
-                target.unlink()
-                self.changes.removed += 1
-            else:
-                self._put_aside(path)
-        del self._after[path]
+    def _remove_file(self, path: str) -> None:
+        if not self.folder.remove(path) and os.path.lexists(self._root / path):
+            self._move_aside(path)
         for folder in PurePosixPath(path).parents:
             if str(folder) == ".":
                 break
@@ -226,34 +226,26 @@ class _Publishing:
                 (self._root / folder).rmdir()
             except OSError:
                 break
-            self._sound.discard(folder)
+            self._checked_folders.discard(folder)
 
-    def _put_aside(self, path: str) -> None:
-        aside = self._root / ASIDE / path
+    def _move_aside(self, path: str) -> None:
+        aside = self._root / CHANGED_NAME / path
         aside.parent.mkdir(parents=True, exist_ok=True)
         if os.path.lexists(aside):
             aside = aside.with_name(f"{time.time_ns()}-{aside.name}")
         (self._root / path).rename(aside)
-        self.changes.put_aside += 1
+        self._put_aside += 1
 
-    def _remove_stale_caches(self, wanted: Mapping[str, FileContent]) -> None:
-        """Ultralytics keeps what it read of labels, and does not notice every change of them."""
-        changed = self.changes.written + self.changes.removed
-        if changed and any(path.startswith("yolo/") for path in wanted):
+    def _remove_stale_caches(self, desired: Mapping[str, FileContent]) -> None:
+        """Remove the label caches of Ultralytics, which does not notice every changed label."""
+        has_changed = self.folder.written or self.folder.removed
+        if has_changed and any(path.startswith("yolo/") for path in desired):
             for split in ("train", "val"):
                 (self._root / "yolo" / "labels" / f"{split}.cache").unlink(missing_ok=True)
 
 
-def _is_as(target: Path, record: SetFile) -> bool:
-    try:
-        facts = target.lstat()
-    except FileNotFoundError:
-        return False
-    return (facts.st_size, facts.st_mtime_ns) == (record.size, record.mtime_ns)
-
-
 def _holds(target: Path, content: FileContent) -> bool:
-    """Whether a file that is in no note holds what is to be written: an earlier build did it."""
+    """Return whether an unlisted file already has this content: an interrupted build wrote it."""
     if target.is_symlink() or not target.is_file():
         return False
     if isinstance(content, TextFile):
@@ -264,11 +256,3 @@ def _holds(target: Path, content: FileContent) -> bool:
             and target.read_bytes() == content.path.read_bytes()
         )
     return target.read_bytes() == content.make()
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        # Another disk, or a file system without links.
-        shutil.copyfile(source, target)

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from portraitd.datasets.output import NOTE_NAME, held, read_note
+from portraitd.datasets.output import SET_MANIFEST, lock_set, read_set_manifest
 from portraitd.media.fs import locked
 from portraitd.model.errors import AlreadyRunning, PublishError, StoreError
 from portraitd.store.frame_cache import FrameCache
@@ -17,7 +17,7 @@ BUILD_LOCK = "dataset.lock"
 
 
 @contextmanager
-def build_lock(state_dir: Path) -> Iterator[None]:
+def lock_builds(state_dir: Path) -> Iterator[None]:
     """Block erasure while a set is built; otherwise the set could contain an erased person.
 
     Raises:
@@ -57,7 +57,7 @@ def erase_sets(state_dir: Path, root: Path, stems: Collection[str]) -> int:
     if not root.is_dir():
         return removed
     try:
-        with held(root):
+        with lock_set(root):
             for path in _files_of_sets(root, stems):
                 with contextlib.suppress(FileNotFoundError):
                     path.unlink()
@@ -77,7 +77,7 @@ def _files_of_sets(root: Path, stems: Collection[str]) -> Iterator[Path]:
 
     The manifest lists the files that are left if the removal is interrupted.
     """
-    manifest = read_note(root)
+    manifest = read_set_manifest(root)
     for name in sorted(manifest.files) if manifest else ():
         if ".." not in Path(name).parts:
             yield root / name
@@ -85,4 +85,4 @@ def _files_of_sets(root: Path, stems: Collection[str]) -> Iterator[Path]:
         for name in names:
             if name.endswith(".cache") or any(stem in name for stem in stems):
                 yield Path(folder) / name
-    yield root / NOTE_NAME
+    yield root / SET_MANIFEST

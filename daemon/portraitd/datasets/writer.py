@@ -14,19 +14,23 @@ from portraitd.datasets.annotations import (
     Format,
     Plan,
     PlannedCrop,
-    chip_name,
+    make_chip_name,
 )
 from portraitd.datasets.content import AvailableFrames, CachedImage, FileContent, TextFile
-from portraitd.datasets.formats.cvat import cvat_files
-from portraitd.datasets.formats.detection import coco_files, darknet_files, yolo_files
-from portraitd.datasets.formats.imagefolder import (
-    chip_files,
-    class_index,
-    overlapping,
-    portrait_files,
+from portraitd.datasets.formats.cvat import make_cvat_files
+from portraitd.datasets.formats.detection import (
+    make_coco_files,
+    make_darknet_files,
+    make_yolo_files,
 )
-from portraitd.datasets.output import finish, held, publish
-from portraitd.datasets.report import find_warnings, report_files
+from portraitd.datasets.formats.imagefolder import (
+    find_overlapping,
+    make_chip_files,
+    make_class_index,
+    make_portrait_files,
+)
+from portraitd.datasets.output import finish_set, lock_set, publish_set
+from portraitd.datasets.report import find_warnings, make_report_files
 from portraitd.store.database import Database
 from portraitd.store.dataset_store import DatasetStore
 from portraitd.store.files import Files
@@ -111,13 +115,12 @@ def write_dataset(request: WriteRequest) -> DatasetSummary:
         lambda video_id, name: name in names[video_id],
         lambda video_id, name: cache.path(sha256[video_id], name),
     )
-    database = Database.open_to_read(request.state_dir)
-    try:
+    with Database.open_to_read(request.state_dir) as database:
         store = DatasetStore(database, Files(database, request.inbox_dir))
 
         def portrait(crop: PlannedCrop) -> bytes:
             area, jpeg = store.portrait(crop.face.id)
-            beside = overlapping(area, crop.hidden)
+            beside = find_overlapping(area, crop.hidden)
             return blur_in_portrait(jpeg, area, crop.face.box, beside) if beside else jpeg
 
         def sheet(crops: Sequence[PlannedCrop]) -> bytes:
@@ -132,26 +135,26 @@ def write_dataset(request: WriteRequest) -> DatasetSummary:
 
         wanted: dict[str, FileContent] = {}
         if "imagefolder" in plan.rule.formats:
-            wanted.update(portrait_files(plan, portrait))
+            wanted.update(make_portrait_files(plan, portrait))
         if "chips150" in plan.rule.formats:
-            wanted.update(chip_files(plan, 150, cached))
+            wanted.update(make_chip_files(plan, 150, cached))
         if "chips112" in plan.rule.formats:
-            wanted.update(chip_files(plan, 112, cached))
+            wanted.update(make_chip_files(plan, 112, cached))
         if "yolo" in plan.rule.formats:
-            wanted.update(yolo_files(available))
+            wanted.update(make_yolo_files(available))
         if "darknet" in plan.rule.formats:
-            wanted.update(darknet_files(available))
+            wanted.update(make_darknet_files(available))
         if "coco" in plan.rule.formats:
-            wanted.update(coco_files(available))
+            wanted.update(make_coco_files(available))
         if "cvat" in plan.rule.formats:
-            wanted.update(cvat_files(plan))
-        wanted.update(class_index(plan, _folders(wanted)))
-        wanted.update(report_files(available, request.crop_warnings, sheet))
+            wanted.update(make_cvat_files(plan))
+        wanted.update(make_class_index(plan, _find_labels_by_format(wanted)))
+        wanted.update(make_report_files(available, request.crop_warnings, sheet))
         wanted["README.txt"] = TextFile(README)
-        with held(request.dataset_dir):
-            changes = publish(request.dataset_dir, wanted)
+        with lock_set(request.dataset_dir):
+            changes = publish_set(request.dataset_dir, wanted)
             kept_recordings = store.content_hashes() if request.keeps_frames else set()
-            cache.sweep(_cache_names(plan), kept_recordings)
+            cache.sweep(_list_needed_images(plan), kept_recordings)
             summary = DatasetSummary(
                 frames={split: len(available.frames[split]) for split in SPLITS},
                 backgrounds={
@@ -167,13 +170,11 @@ def write_dataset(request: WriteRequest) -> DatasetSummary:
                 put_aside=changes.put_aside,
                 warnings=tuple(find_warnings(available, request.crop_warnings)),
             )
-            finish(request.dataset_dir, plan.fingerprint, summary._asdict())
+            finish_set(request.dataset_dir, plan.fingerprint, summary._asdict())
             return summary
-    finally:
-        database.close()
 
 
-def _folders(wanted: dict[str, FileContent]) -> dict[Format, set[str]]:
+def _find_labels_by_format(wanted: dict[str, FileContent]) -> dict[Format, set[str]]:
     """Return the labels that have a folder, by format."""
     found: dict[Format, set[str]] = {form: set() for form in FACE_FOLDER_FORMATS}
     for path in wanted:
@@ -184,7 +185,7 @@ def _folders(wanted: dict[str, FileContent]) -> dict[Format, set[str]]:
     return found
 
 
-def _cache_names(plan: Plan) -> set[tuple[str, str]]:
+def _list_needed_images(plan: Plan) -> set[tuple[str, str]]:
     """Return recording and name of every image in the frame cache that a plan needs."""
     names = set()
     for frame in plan.frames:
@@ -192,7 +193,7 @@ def _cache_names(plan: Plan) -> set[tuple[str, str]]:
     for crop in plan.crops:
         digest = plan.recordings[crop.face.video_id].sha256
         if "chips150" in plan.rule.formats:
-            names.add((digest, chip_name(crop.stem, 150)))
+            names.add((digest, make_chip_name(crop.stem, 150)))
         if "chips112" in plan.rule.formats:
-            names.add((digest, chip_name(crop.stem, 112)))
+            names.add((digest, make_chip_name(crop.stem, 112)))
     return names
