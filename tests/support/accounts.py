@@ -1,4 +1,4 @@
-"""Who everybody is, as a human means it and as the daemon has heard it."""
+"""A simple record of people and faces: what a person means, or what the service has recorded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from support.tree import face
 
 @dataclass
 class Account:
-    """Who everybody is."""
+    """Which face belongs to which person, and what is hidden."""
 
     person_of: dict[int, int | None] = field(default_factory=dict)
     excluded: set[int] = field(default_factory=set)
@@ -31,7 +31,7 @@ class Account:
         self.ignored_people.discard(person_id)
 
     def faces(self, person_id: int | None) -> list[int]:
-        """Those that are to be seen."""
+        """Return the person's faces that are not hidden."""
         hidden = self.excluded | self.ignored_faces
         return sorted(f for f, p in self.person_of.items() if p == person_id and f not in hidden)
 

@@ -1,4 +1,4 @@
-"""Somebody at work in the folders of a home, and a model of what they said."""
+"""A simulated reviewer who edits the people folder of a home, and a model of their edits."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from portraitd.model.edit import Placement
 from portraitd.model.face import Box
 from support.home import Home, connect
 
-EXCLUDED, IGNORED = -1, -2
-UNSORTED = 0
+UNSORTED, IGNORED = Placement.UNSORTED, Placement.IGNORED
+EXCLUDED = -2
+"""Where the model puts a deleted portrait: in no folder."""
 
 
 class Key(NamedTuple):
-    """A face by what it is."""
+    """A face, identified by content, time and box."""
 
     sha256: str
     t_s: float
@@ -30,7 +32,7 @@ class Key(NamedTuple):
 
 @dataclass
 class Truth:
-    """What people said, and what therefore must hold."""
+    """What the edits mean, and what therefore must be true."""
 
     places: dict[Key, int] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
@@ -50,7 +52,7 @@ class Truth:
 
 
 class Reviewer:
-    """Somebody at work in the folders of one home, and the model of what they said."""
+    """Makes random edits in the folders of one home, and keeps a model of what they mean."""
 
     def __init__(self, home: Home, seed: int) -> None:
         self.home = home
@@ -65,19 +67,19 @@ class Reviewer:
     # --- What there is.
 
     def folders(self, below: str = "") -> dict[int, Path]:
-        """Folder by person."""
+        """Return folders by person."""
         found = {}
-        for note in (self.home.people / below).glob("*/.person.json"):
-            person = json.loads(note.read_text())["person"]
+        for manifest in (self.home.people / below).glob("*/.person.json"):
+            person = json.loads(manifest.read_text())["person"]
             if person is not None:
-                found[person] = note.parent
+                found[person] = manifest.parent
         return found
 
     def portraits(self, folder: Path) -> list[Path]:
         return sorted(folder.glob("[0-9]*.jpg"))
 
     def keys_of_track(self, portrait: Path) -> list[Key]:
-        """Every face that a portrait stands for."""
+        """Return every face that a portrait stands for."""
         with closing(connect(self.home.settings.state_dir)) as db:
             rows = db.execute(
                 """
@@ -89,7 +91,7 @@ class Reviewer:
         assert rows, f"{portrait} stands for no face"
         return [Key(row["sha256"], row["t_s"], box_of(row)) for row in rows]
 
-    # --- What people do. Each says whether it could be done.
+    # --- Edits. Each returns whether it could be made.
 
     def name(self) -> bool:
         person, folder = self.any_folder()
@@ -134,13 +136,13 @@ class Reviewer:
             portrait.rename(target / portrait.name)
         self.settle()
         (created,) = [one for one, at in self.folders().items() if at == target]
-        assert created != person, f"{target.name} was made of {folder} and is the same person"
+        assert created != person, f"{target.name} was split from {folder} and is the same person"
         self.truth.put(keys, created)
         self.truth.names[created] = target.name
         return True
 
     def exclude(self) -> bool:
-        """Delete a portrait, and its copies: one that is left would say where it went."""
+        """Delete a portrait and its copies: a copy that remains would count as the moved portrait."""
         if len(self.shown()) < 12:
             return False
         _, portrait = self.any_portrait()
@@ -150,7 +152,7 @@ class Reviewer:
         return True
 
     def move_by_copy(self) -> bool:
-        """Copy a portrait to somebody, and delete it some time later where it was."""
+        """Copy a portrait to another person, and later delete the original."""
         if not self.shown():
             return False
         source, portrait = self.any_portrait()
@@ -237,7 +239,7 @@ class Reviewer:
         return self.random.choice(self.shown())
 
     def shown(self) -> list[tuple[int, Path]]:
-        """The portraits of people who have others too, and those that are unsorted."""
+        """Return the unsorted portraits, and those of people who have more than one."""
         found = [
             (person, portrait)
             for person, folder in self.folders().items()

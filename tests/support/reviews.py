@@ -1,4 +1,4 @@
-"""A home with two people, seen by somebody who reviews it."""
+"""A home with two people, and what a reviewer sees and does in it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ANN, BOB = "person-0001", "person-0002"
 
 
 def copied(done: Home, folder: Path, **sections: dict[str, object]) -> Home:
-    """The same home in another place, settled there."""
+    """Copy a home to another place, and run it there once."""
     shutil.copytree(done.settings.home_dir, folder / "home")
     home = Home(folder / "home", grouping={"method": "people"}, **sections)
     home.run()
@@ -20,14 +20,14 @@ def copied(done: Home, folder: Path, **sections: dict[str, object]) -> Home:
 
 
 def faces(home: Home) -> Counter[int | None]:
-    """How many faces each person has; what the detector takes for a face is nobody."""
+    """Count the faces of each person. False positives of the detector have no person."""
     people = Counter(row["person_id"] for row in home.rows("faces") if row["hidden"] != 1)
     del people[None]
     return people
 
 
 def folders(home: Home) -> dict[str, int]:
-    """How many portraits lie in each folder of a person."""
+    """Count the portraits in each folder of a person."""
     counts = {
         str(folder.relative_to(home.people)): len(list(folder.glob("[0-9]*.jpg")))
         for folder in sorted(home.people.rglob("*"))
@@ -45,6 +45,6 @@ def portraits(home: Home, name: str) -> list[Path]:
 
 
 def move(portrait: Path, to: Path) -> None:
-    """As a file manager does; the text beside it may come along or not."""
+    """Move a portrait as a file manager does, without the annotation beside it."""
     to.mkdir(exist_ok=True)
     shutil.move(portrait, to / portrait.name)

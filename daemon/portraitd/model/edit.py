@@ -1,8 +1,9 @@
-"""What people do in the tree, as values: read there by ``people``, kept by the ledger.
+"""Edits: what people did in the people folder, as values.
 
-A portrait stands for its face, and with ``review.unit = "track"`` for the whole track. A edit
-says what is, not what moved: reading the same tree twice gives the same edits, and one that
-already holds changes nothing.
+``people.tree`` detects an edit; what the store keeps of it is a *ledger entry*. A portrait stands
+for its face, and with ``review.unit = "track"`` for the whole track. An edit describes a state, not
+a movement: reading the same tree twice gives the same edits, and one that is already recorded
+changes nothing.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from enum import IntEnum
 
 
 class Placement(IntEnum):
-    """Where a portrait belongs that is in no person's folder; a person's id is positive."""
+    """Where a portrait belongs that is not in a person's folder. Ids of people are positive."""
 
     UNSORTED = 0
     IGNORED = -1
 
 
 class Hidden(IntEnum):
-    """Whether a face is kept out of the tree, and why."""
+    """Whether and why a face is hidden from the tree."""
 
     NO = 0
     EXCLUDED = 1
@@ -28,7 +29,7 @@ class Hidden(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class NamePerson:
-    """A person's folder has a name that a human gave it."""
+    """A person's folder was renamed."""
 
     person_id: int
     name: str
@@ -36,9 +37,9 @@ class NamePerson:
 
 @dataclass(frozen=True, slots=True)
 class MergePeople:
-    """A person's folder lies in another's, or has the same name: the two are one.
+    """A person's folder was moved into another's, or given the same name: merge the two.
 
-    The one named ``into_id`` remains.
+    The person ``into_id`` is kept.
     """
 
     person_id: int
@@ -47,11 +48,11 @@ class MergePeople:
 
 @dataclass(frozen=True, slots=True)
 class AssignFaces:
-    """Portraits lie in the folder of a person who is not theirs: these faces are that person.
+    """Portraits were moved into a person's folder: these faces are that person.
 
     Attributes:
-        face_ids: Rising.
-        person_id: Whose folder; None for ``_unsorted``: nobody known, and not who they were.
+        face_ids: In ascending order.
+        person_id: The person; None for ``_unsorted``: not the person they were assigned to.
     """
 
     face_ids: tuple[int, ...]
@@ -60,12 +61,12 @@ class AssignFaces:
 
 @dataclass(frozen=True, slots=True)
 class SplitPerson:
-    """Portraits lie in a folder that is nobody's: they are a person of their own.
+    """Portraits were moved into a folder that belongs to no person: they are a new person.
 
     Attributes:
-        face_ids: Rising.
-        name: The folder's, and the person's from now on.
-        location: The folder's path below the root; it becomes the person's folder.
+        face_ids: In ascending order.
+        name: Name of the folder, and of the new person.
+        location: Path of the folder below the root; it becomes the person's folder.
     """
 
     face_ids: tuple[int, ...]
@@ -75,28 +76,28 @@ class SplitPerson:
 
 @dataclass(frozen=True, slots=True)
 class ExcludeFaces:
-    """Portraits are gone: never to be shown again, and in no dataset."""
+    """Portraits were deleted: never show these faces again, nor use them in a training set."""
 
     face_ids: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class IgnoreFaces:
-    """Portraits lie in ``_ignored``: out of sight until they are moved back."""
+    """Portraits were moved into ``_ignored``: hide these faces until they are moved back."""
 
     face_ids: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class IgnorePerson:
-    """A person's folder lies in ``_ignored``, or was deleted with all that was in it."""
+    """A person's folder was moved into ``_ignored``, or deleted with everything in it."""
 
     person_id: int
 
 
 @dataclass(frozen=True, slots=True)
 class RecallPerson:
-    """The folder of an ignored person lies among the others again."""
+    """The folder of an ignored person was moved out of ``_ignored``."""
 
     person_id: int
 

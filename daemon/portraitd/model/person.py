@@ -1,7 +1,7 @@
-"""People and their folders.
+"""People, and the faces that are published for them.
 
-A *cluster* is what the density step says today. A *person* is what people see, and outlives
-every regrouping.
+A *cluster* is the result of one grouping run. A *person* is what people see, and is kept across
+all grouping runs.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from portraitd.model.track import Indices
 
 @dataclass(frozen=True, slots=True)
 class PublishedFace:
-    """A face as the people tree shows it: enough for its annotation and for what its file says.
+    """A face with what its portrait, annotation and mark are made from.
 
     Attributes:
         area: The part of the frame that the portrait shows.
-        source: Name of the video or photo, for people to read.
-        sha256: Of the whole video or photo, hexadecimal.
-        t_s: When in the video; 0 for a photo.
+        source: Name of the video or photo, for display.
+        sha256: Hash of the whole video or photo, hexadecimal.
+        t_s: Time in the video; 0 for a photo.
     """
 
     face_id: int
@@ -34,7 +34,11 @@ class PublishedFace:
 
 @dataclass(frozen=True, slots=True)
 class PersonFolder:
-    """A person and the faces their folder should hold."""
+    """A person and the faces to publish for them, as the database has them.
+
+    This is the input of a publish. ``people.tree`` turns it into a ``DesiredFolder``, which also
+    has a folder name, a class number and file names; the database knows none of these.
+    """
 
     person_id: int
     name: str | None
@@ -43,17 +47,17 @@ class PersonFolder:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CarriedOver:
-    """Who everybody is after a grouping, and what became of those who were there before.
+    """The people after a grouping run, and what became of the previous ones.
 
     Attributes:
-        people: Shape ``(n,)``; person of each track, 0 for nobody.
-        merged_into: For each person who has no track any more, who has most of theirs.
-            A person whose tracks belong to nobody now is in no list: they are empty.
-        split_from: For each new person, who had most of their tracks before, if anybody.
-        churn: Faces that had a person and have another one now, or none.
-        names_lost: Kept people who had tracks and have none. Always empty, unless somebody
-            placed every one of their tracks with somebody else.
-        next_id: The lowest id never used.
+        people: Shape ``(n,)``; person of each track, 0 for none.
+        merged_into: For each person who has no track any more, the person who has most of them.
+            A person whose tracks are all unassigned now is not listed: they are empty.
+        split_from: For each new person, the one who had most of their tracks before, if any.
+        churn: Number of faces that had a person before, and have another one or none now.
+        names_lost: Named people who had tracks and have none now. Empty, unless edits assigned
+            every one of their tracks to somebody else.
+        next_id: The lowest id that was never used.
     """
 
     people: Indices

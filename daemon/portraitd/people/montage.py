@@ -1,4 +1,8 @@
-"""A person at one glance: a few of their portraits in one picture. Imports cv2: workers only."""
+"""Draw a montage: several portraits of one person in one picture.
+
+``draw_montage`` is a worker function. OpenCV is imported inside the functions, because the
+service names the function and must not load OpenCV.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +10,26 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from portraitd.media.jpeg import PORTRAIT_QUALITY, encode_jpeg
-from portraitd.media.opencv import cv2
 from portraitd.model.face import Image
 
+MONTAGE_COLUMNS = 5
+MONTAGE_ROWS = 5
+
 _EMPTY = 128
-"""Grey of a tile that has no portrait."""
+"""Grey value of a tile without a portrait."""
 
 
-def build_montage(
+def draw_montage(
     jpegs: Sequence[bytes],
-    columns: int = 5,
-    rows: int = 5,
+    columns: int = MONTAGE_COLUMNS,
+    rows: int = MONTAGE_ROWS,
     tile: tuple[int, int] = (96, 120),
 ) -> bytes:
-    """Portraits side by side, row by row, as one JPEG.
+    """Return portraits side by side, row by row, as one JPEG.
 
-    Each portrait fills its tile: scaled until it covers it, then cut evenly to its middle.
-    Tiles without a portrait, or with one that cannot be decoded, stay grey; portraits beyond
-    the last tile are left out.
+    Each portrait fills its tile: it is scaled until it covers the tile, then cropped to the
+    centre. Tiles without a portrait, or with one that cannot be decoded, stay grey; portraits
+    after the last tile are left out.
 
     Args:
         jpegs: The portraits in the order they are shown.
@@ -32,26 +37,32 @@ def build_montage(
         rows: Rows of tiles.
         tile: Width and height of a tile in pixels.
     """
+    from portraitd.media.jpeg import PORTRAIT_QUALITY, encode_jpeg
+
     width_px, height_px = tile
     sheet: Image = np.full((rows * height_px, columns * width_px, 3), _EMPTY, np.uint8)
-    for place, jpeg in enumerate(jpegs[: rows * columns]):
-        picture = _decoded(jpeg)
+    for index, jpeg in enumerate(jpegs[: rows * columns]):
+        picture = _decode(jpeg)
         if picture is None:
             continue
-        top, left = place // columns * height_px, place % columns * width_px
-        sheet[top : top + height_px, left : left + width_px] = _covering(picture, tile)
+        top, left = index // columns * height_px, index % columns * width_px
+        sheet[top : top + height_px, left : left + width_px] = _crop_to_tile(picture, tile)
     return encode_jpeg(sheet, PORTRAIT_QUALITY)
 
 
-def _decoded(jpeg: bytes) -> Image | None:
+def _decode(jpeg: bytes) -> Image | None:
+    from portraitd.media.opencv import cv2
+
     if not jpeg:
         return None
     picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
     return None if picture is None else np.asarray(picture, np.uint8)
 
 
-def _covering(picture: Image, tile: tuple[int, int]) -> Image:
-    """The middle of a picture at the smallest scale that fills the tile."""
+def _crop_to_tile(picture: Image, tile: tuple[int, int]) -> Image:
+    """Return the centre of a picture at the smallest scale that fills the tile."""
+    from portraitd.media.opencv import cv2
+
     width_px, height_px = tile
     scale = max(width_px / picture.shape[1], height_px / picture.shape[0])
     size = (

@@ -7,10 +7,10 @@ import unicodedata
 from collections.abc import Collection
 
 MAX_BYTES = 100
-"""Of a folder name in UTF-8. Windows limits whole paths, eCryptfs names to about 140."""
+"""Longest folder name in UTF-8. Windows limits whole paths, eCryptfs names to about 140 bytes."""
 
 OWN_NAMES = ("_unsorted", "_ignored", "gallery", "index.html", "README.txt", "STATUS.html")
-"""What lies in the root of the tree and is nobody's name."""
+"""Names in the root of the tree that no person's folder may have."""
 
 # Control, formatting (bidirectional marks, zero width), surrogate, private, line separators.
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
@@ -19,19 +19,19 @@ _DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])",
 
 
 def folder_name(person_id: int, name: str | None) -> str:
-    """The name a person's folder should have: their own where it can be, or ``person-0001``.
+    """Return the name for a person's folder: the safe part of their name, or ``person-0001``.
 
-    A safe name comes back as it is. Not yet unique: see ``unique_name``.
+    A safe name is returned unchanged. It may not be unique yet: see ``unique_name``.
     """
     return safe_name(name or "") or f"person-{person_id:04d}"
 
 
 def unique_name(name: str, taken: Collection[str]) -> str:
-    """The name, or the name with the first free number: ``Anna (2)``.
+    """Return the name, or the name with the first free number: ``Anna (2)``.
 
     Args:
         name: A safe name.
-        taken: ``folded`` names that must not be met; names of portraitd's own count as taken.
+        taken: ``folded`` names that are in use; portraitd's own names count as taken.
     """
     own = {folded(reserved) for reserved in OWN_NAMES}
     candidate, number = name, 1
@@ -43,7 +43,7 @@ def unique_name(name: str, taken: Collection[str]) -> str:
 
 
 def is_numbered(name: str, label: str) -> bool:
-    """Whether ``unique_name`` could have made this name of that label."""
+    """Return whether ``unique_name`` could have made this name from that label."""
     ending = re.search(r" \((\d{1,9})\)$", name)
     return name == label or (
         ending is not None and name == _shortened(label, MAX_BYTES - len(ending[0])) + ending[0]
@@ -51,12 +51,12 @@ def is_numbered(name: str, label: str) -> bool:
 
 
 def folded(name: str) -> str:
-    """The same for all names that some file system takes for one: case and composition."""
+    """Return one form for all names that some file system treats as equal (case, composition)."""
     return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
 
 
 def safe_name(name: str) -> str:
-    """The safe part of a name; empty if nothing is left. Safe names are returned unchanged."""
+    """Return the safe part of a name; empty if nothing is left. Safe names are unchanged."""
     visible = "".join(" " if c in "\t\n\r" else c for c in name)
     visible = "".join(c for c in visible if unicodedata.category(c) not in _INVISIBLE)
     plain = _FORBIDDEN.sub("-", unicodedata.normalize("NFC", visible))
@@ -69,5 +69,5 @@ def safe_name(name: str) -> str:
 
 
 def _shortened(name: str, size: int) -> str:
-    """At most so many bytes of UTF-8, without a dot or space at the end."""
+    """Return at most this number of bytes of UTF-8, without a dot or space at the end."""
     return name.encode()[:size].decode(errors="ignore").rstrip(". ")

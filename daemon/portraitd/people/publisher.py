@@ -1,4 +1,4 @@
-"""When the people tree is out of date, and bringing it up to date."""
+"""Publish the people tree whenever it is out of date."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from portraitd.faces.portrait_selection import pick_diverse
 from portraitd.model.errors import PublishError, StoreError
 from portraitd.model.person import PersonFolder
 from portraitd.model.stage import BackOff, Now, Stage
-from portraitd.people import montage_job
+from portraitd.people.montage import MONTAGE_COLUMNS, MONTAGE_ROWS, draw_montage
 from portraitd.people.tree.people_tree import PeopleTree
 from portraitd.store.corrections.ledger import Ledger
 from portraitd.store.faces import Faces
@@ -22,26 +22,24 @@ from portraitd.store.publications import Publication, Publications
 log = structlog.get_logger(stage="publisher")
 
 RENDER_VERSION = "2"
-"""Raised when portraits, annotations or montages come to look different."""
-
-MONTAGE_TILES = 25
+"""Raised when portraits, annotations or montages are rendered differently."""
 
 BACK_OFF_S = 15.0
 
 
 class Publisher(Stage):
-    """Makes the people tree show the grouping in force, and what people said since.
+    """Makes the people tree show the current grouping and the edits recorded since.
 
-    Montages are pictures, so workers make them; a publish begins by ordering those that are
-    stale and ends when the last of them is in its folder.
+    Workers draw the montages. A publish starts by submitting those that are out of date, and
+    ends when the last of them is in its folder.
 
     Args:
         faces: The portraits.
-        people: The grouping in force.
-        ledger: What people did.
-        showing: What is to be shown, and what is.
-        executor: Where montages are made.
-        ring: Called, from any thread, when one has come back.
+        people: The current grouping.
+        ledger: The edits.
+        publications: What should be published, and what is.
+        executor: Draws montages.
+        wake: Called, from any thread, when a montage is done.
         tree: The people tree.
         review: How many portraits are published.
         may_publish: Returns whether the tree was read in this tick and shows no edit that waits.
@@ -65,120 +63,124 @@ class Publisher(Stage):
         self._faces = faces
         self._people = people
         self._ledger = ledger
-        self._showing = publications
+        self._publications = publications
         self._executor = executor
-        self._ring = wake
+        self._wake = wake
         self._tree = tree
-        # Once there was a tree, an empty folder is the place where a share is missing.
+        # If a tree was published before, an empty folder is where a share should be mounted.
         self._tree.create(allow_new=not publications.last().grouping_run_id)
         self._review = review
-        self._look = f"{RENDER_VERSION}/{review.portraits_per_track}/{review.unsorted_portraits}"
-        self._ordered: dict[int, Future[bytes]] = {}
-        self._ordered_for: Publication | None = None
+        self._render_version = (
+            f"{RENDER_VERSION}/{review.portraits_per_track}/{review.unsorted_portraits}"
+        )
+        self._montages: dict[int, Future[bytes]] = {}
+        self._montages_for: Publication | None = None
         self._may_publish = may_publish
         self._back_off = BackOff(BACK_OFF_S)
-        self._trouble = ""
+        self._error = ""
         self._accepts_losses = False
 
     @property
     def pending(self) -> bool:
-        """Whether the tree does not show what it should."""
+        """Whether the tree is out of date."""
         return self._due() is not None
 
     def tick(self, now: Now) -> None:
-        """Order montages, or publish when they are there.
+        """Submit montages, or publish when they are drawn.
 
         Raises:
-            PublishError: The tree cannot be read or written, or could not a moment ago.
+            PublishError: The tree cannot be read or written, or the last attempt was too recent.
         """
         due = self._due() if self._may_publish(now) else None
         if due is None:
             return
         # A share that is not mounted is not asked at every tick.
         if not self._back_off.ready(now):
-            raise PublishError(self._trouble)
+            raise PublishError(self._error)
         try:
             self._advance(due, now.wall_s)
         except (PublishError, StoreError) as error:
             self._back_off.start(now)
-            self._trouble = str(error)
+            self._error = str(error)
             raise
 
     def accept(self) -> None:
-        """Nearly everything may go from the tree, once."""
+        """Allow the next publish to remove nearly all folders."""
         self._accepts_losses = True
         self._back_off.reset()
 
     def release(self) -> None:
-        """Forget what was ordered; the next start orders it again."""
-        self._ordered.clear()
-        self._ordered_for = None
+        """Drop the submitted montages; the next publish submits them again."""
+        self._montages.clear()
+        self._montages_for = None
 
     def _due(self) -> Publication | None:
-        """What the tree should be made from, if it is not."""
+        """Return what the tree should be made from; None if it is up to date."""
         grouping_run = self._people.last_grouping_run()
         if grouping_run is None:
             return None
-        wanted = Publication(grouping_run.id, self._ledger.last_id(), self._look)
-        return wanted if self._showing.last() != wanted else None
+        desired = Publication(grouping_run.id, self._ledger.last_id(), self._render_version)
+        return desired if self._publications.last() != desired else None
 
     def _advance(self, due: Publication, now_s: float) -> None:
-        if self._ordered_for != due:
-            self._order(due)
-        if all(order.done() for order in self._ordered.values()):
+        if self._montages_for != due:
+            self._submit_montages(due)
+        if all(montage.done() for montage in self._montages.values()):
             self._publish(due, now_s)
             self.release()
 
-    def _order(self, due: Publication) -> None:
-        folders = self._showing.desired_tree(self._review).folders
+    def _submit_montages(self, due: Publication) -> None:
+        folders = self._publications.desired_tree(self._review).folders
         stale = set(self._tree.stale_montages(folders))
-        self._ordered = {
-            folder.person_id: self._executor.submit(montage_job.montage, self._best(folder))
+        self._montages = {
+            folder.person_id: self._executor.submit(draw_montage, self._pick_portraits(folder))
             for folder in folders
             if folder.person_id in stale
         }
-        for order in self._ordered.values():
-            order.add_done_callback(lambda _: self._ring())
-        self._ordered_for = due
+        for montage in self._montages.values():
+            montage.add_done_callback(lambda _: self._wake())
+        self._montages_for = due
 
-    def _best(self, folder: PersonFolder) -> list[bytes]:
+    def _pick_portraits(self, folder: PersonFolder) -> list[bytes]:
         face_ids = [face.face_id for face in folder.faces]
         chosen = pick_diverse(
-            self._faces.embeddings_of(face_ids), self._faces.portrait_rank(face_ids), MONTAGE_TILES
+            self._faces.embeddings_of(face_ids),
+            self._faces.portrait_rank(face_ids),
+            MONTAGE_COLUMNS * MONTAGE_ROWS,
         )
         return [self._faces.portrait(face_ids[index]) for index in chosen]
 
     def _publish(self, due: Publication, now_s: float) -> None:
-        # Asked again: a video may have been forgotten while the montages were made.
-        wanted = self._showing.desired_tree(self._review)
-        published = self._tree.publish(
-            wanted.folders,
-            wanted.unsorted,
+        # Queried again: a video may have been erased while the montages were drawn.
+        desired = self._publications.desired_tree(self._review)
+        result = self._tree.publish(
+            desired.folders,
+            desired.unsorted,
             self._faces.portrait,
-            self._montages(),
-            ignored=wanted.ignored,
-            ignored_faces=wanted.ignored_faces,
+            self._collect_montages(),
+            ignored=desired.ignored,
+            ignored_faces=desired.ignored_faces,
             accept_losses=self._accepts_losses,
         )
         self._accepts_losses = False
-        self._showing.record(due, wanted.placements(), now_s)
+        self._publications.record(due, desired.placements(), now_s)
         log.info(
             "people_published",
             grouping_run=due.grouping_run_id,
-            row=due.ledger_id,
-            folders=len(published.folders),
-            written=published.written,
-            removed=published.removed,
-            unchanged=published.unchanged,
+            entry=due.ledger_id,
+            folders=len(result.folders),
+            written=result.written,
+            removed=result.removed,
+            unchanged=result.unchanged,
         )
 
-    def _montages(self) -> Mapping[int, bytes]:
-        """Those that were made. A worker that died over one leaves the old montage in place."""
-        made = {}
-        for person_id, order in self._ordered.items():
-            error = order.exception()
+    def _collect_montages(self) -> Mapping[int, bytes]:
+        """Return the finished montages by person. Where a worker failed, the old one stays."""
+        drawn = {}
+        for person_id, montage in self._montages.items():
+            error = montage.exception()
             if error is None:
-                made[person_id] = order.result()
+                drawn[person_id] = montage.result()
             else:
                 log.warning("montage_failed", person=person_id, reason=str(error))
-        return made
+        return drawn

@@ -1,4 +1,4 @@
-"""The annotation beside each portrait: where the face is in *that* picture."""
+"""Write the annotation beside each portrait: where the face is in *that* picture."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from portraitd.model.face import Box
 
 
 def darknet_line(class_number: int, box: Box, area: Box) -> str:
-    """One Darknet line, ``class x_center y_center width height``, with a line end.
+    """Return one Darknet line, ``class x_center y_center width height``, with a line end.
 
     Args:
-        class_number: From 0; which class a person is, the caller decides.
-        box: The face, in pixels of the full-size frame. Cut off at the edge of ``area``.
+        class_number: Class of the person, from 0.
+        box: The face, in pixels of the full-size frame. It is clipped to ``area``.
         area: The part of the frame that the picture shows; the four numbers are fractions
             of it, so the scale of the picture does not matter.
 
     Raises:
-        ValueError: If the class is negative or nothing of the box lies inside.
+        ValueError: If the class is negative or the box is outside ``area``.
     """
     if class_number < 0:
         raise ValueError(f"a Darknet class is at least 0, not {class_number}")
