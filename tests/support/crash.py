@@ -1,4 +1,4 @@
-"""Ending the process, as it were, at any change it makes to the file system."""
+"""Simulate a crash at any change that code makes to the file system."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _left: list[int] = []
 
 
 class CutShortError(BaseException):
-    """Nothing runs any more; not even what would tidy up can change a file."""
+    """The simulated crash. No later code, not even cleanup, can change a file."""
 
 
 def _hook(event: str, args: tuple[object, ...]) -> None:
@@ -29,9 +29,9 @@ _installed: list[bool] = []
 
 @contextmanager
 def cut_short(after: int) -> Iterator[None]:
-    """Let so many changes happen, and none after them.
+    """Allow a number of changes, and raise at every later one.
 
-    An audit hook sees them all, and cannot be taken away again: it sleeps otherwise.
+    Uses an audit hook, which cannot be removed: it is inactive outside the block.
     """
     if not _installed:
         sys.addaudithook(_hook)

@@ -1,4 +1,4 @@
-"""A real scheduler and real workers on this machine, ended only by whoever began them."""
+"""A real scheduler and real workers on this machine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ QUICK_LOSS = {
     "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "4s",
     "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "6s",
 }
-"""Who is cut off is given up after seconds, not minutes."""
+"""Dask settings: a disconnected worker is dropped after seconds, not minutes."""
 
 
 def make_requirements(**changed: Any) -> Requirements:
@@ -44,14 +44,14 @@ def make_requirements(**changed: Any) -> Requirements:
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on just now."""
+    """Return a port of this machine that is not in use."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 class Process:
-    """A program that is part of the cluster, with what it says in a file."""
+    """A program of the cluster, which logs to a file."""
 
     def __init__(self, log: Path, command: Sequence[str | Path], **more: str) -> None:
         self.log = log
@@ -69,11 +69,13 @@ class Process:
         self.process.send_signal(number)
 
     def kill(self) -> None:
-        """End it at once, and see that nothing it began is left."""
+        """Kill it, and wait for the end of its child processes."""
         family = self._family()
         self.process.kill()
         self.process.wait()
-        wait_until(lambda: not any(map(is_alive, family)), f"what {self.log.name} began has ended")
+        wait_until(
+            lambda: not any(map(is_alive, family)), f"the children of {self.log.name} have ended"
+        )
 
     def _family(self) -> set[int]:
         found, new = set(), {self.pid}
@@ -84,7 +86,7 @@ class Process:
 
 
 class TestCluster:
-    """A scheduler on loopback and the workers that were added to it."""
+    """A scheduler on loopback, and the workers that were added to it."""
 
     __test__ = False
     host_address = "127.0.0.1"
@@ -102,7 +104,7 @@ class TestCluster:
         self.port = port or free_port()
         self.file = folder / "scheduler.json"
         self.workers: list[Process] = []
-        self.scheduler = self._scheduler()
+        self.scheduler = self._start_scheduler()
 
     def __enter__(self) -> Self:
         return self
@@ -122,10 +124,10 @@ class TestCluster:
                 print(f"--- {log.name}\n{log.read_text()[-3000:]}")
 
     @property
-    def place(self) -> SchedulerAddress:
+    def scheduler_address(self) -> SchedulerAddress:
         return SchedulerAddress(f"tcp://{self.host_address}:{self.port}")
 
-    def _scheduler(self) -> Process:
+    def _start_scheduler(self) -> Process:
         self.file.unlink(missing_ok=True)
         scheduler = Process(
             self.folder / "scheduler.log",
@@ -137,24 +139,30 @@ class TestCluster:
             ],
             **self._more,
         )
-        # It is there before anything is in it.
+        # The file exists before it has content.
         wait_until(lambda: self.file.exists() and self.file.read_text().endswith("}"), "scheduler")
         return scheduler
 
     def restart_scheduler(self) -> None:
-        """End it without a word, and begin another one in its place."""
+        """Kill the scheduler, and start another one in its place."""
         self.scheduler.kill()
-        self.scheduler = self._scheduler()
+        self.scheduler = self._start_scheduler()
 
     def add_worker(
         self, *options: str, processes: int = 1, address: str = "", **more: str
     ) -> Process:
-        """``portraitd worker`` with a folder of its own."""
+        """Start ``portraitd worker`` with its own folder."""
         number = len(self.workers)
         worker = Process(
             self.folder / f"worker-{number}.log",
             [
-                *(sys.executable, "-m", "portraitd", "worker", address or self.place.address),
+                *(
+                    sys.executable,
+                    "-m",
+                    "portraitd",
+                    "worker",
+                    address or self.scheduler_address.address,
+                ),
                 *("--processes", str(processes), "--folder", self.folder / f"worker-{number}"),
                 *options,
             ],
@@ -165,7 +173,7 @@ class TestCluster:
         return worker
 
     def add_plain_worker(self) -> Process:
-        """``dask worker``, with the nanny it has by itself."""
+        """Start ``dask worker``, with its nanny."""
         number = len(self.workers)
         worker = Process(
             self.folder / f"worker-{number}.log",
@@ -180,11 +188,13 @@ class TestCluster:
         self.workers.append(worker)
         return worker
 
-    def executor(self, **changed: Any) -> DaskExecutor:
-        """Ours, connected to it."""
-        return DaskExecutor(Cluster(self.place), make_requirements(**changed), poll_s=0.2)
+    def connect(self, **changed: Any) -> DaskExecutor:
+        """Return an executor that is connected to the cluster."""
+        return DaskExecutor(
+            Cluster(self.scheduler_address), make_requirements(**changed), poll_s=0.2
+        )
 
 
 def accepted(executor: DaskExecutor) -> list[str]:
-    """The addresses of workers that get jobs."""
+    """Return the addresses of workers that get jobs."""
     return [worker.address for worker in executor.workers() if worker.state == "accepted"]

@@ -1,6 +1,6 @@
-"""Other hosts, as the kernel makes them: network namespaces joined by a bridge of ours.
+"""Other hosts, simulated with network namespaces on a bridge.
 
-Nothing here reaches another network: the bridge has no way out.
+The bridge is not connected to any other network.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from typing import Self
 BRIDGE_ADDRESS = "10.213.77.1"
 
 
-def why_not() -> str:
-    """Why there can be no other hosts here; empty if there can."""
+def reason_unsupported() -> str:
+    """Return why network namespaces cannot be used here; empty if they can."""
     if os.geteuid() != 0:
-        return "only root can make network namespaces"
+        return "only root can create network namespaces"
     if shutil.which("ip") is None or shutil.which("tc") is None:
-        return "there is no ip or no tc (package iproute2)"
+        return "ip or tc (package iproute2) is not installed"
     name = f"pd{os.getpid()}x"
     if _run("ip", "netns", "add", name) != 0:
         return "network namespaces are not permitted here"
-    able = _run("ip", "-n", name, "link", "add", "probe", "type", "veth", "peer", "name", "other")
+    code = _run("ip", "-n", name, "link", "add", "probe", "type", "veth", "peer", "name", "other")
     _run("ip", "netns", "del", name)
-    return "" if able == 0 else "there are no pairs of virtual interfaces here"
+    return "" if code == 0 else "virtual interfaces are not permitted here"
 
 
 def _run(*command: str) -> int:
@@ -46,22 +46,22 @@ class Host:
     link: str
 
     def command(self, *command: str) -> tuple[str, ...]:
-        """A command as it is run on this host."""
+        """Return the command that runs ``command`` on this host."""
         return ("ip", "netns", "exec", self.name, *command)
 
     def cut_off(self) -> None:
-        """Pull the cable: nothing goes out or comes in, and nobody is told."""
+        """Unplug the cable: no packet passes, and no connection is closed."""
         _must("ip", "link", "set", self.link, "nomaster")
 
     def slow_down(self, rate: str) -> None:
-        """Let no more through than this, such as ``8mbit``, in either direction."""
+        """Limit the bandwidth in both directions, such as to ``8mbit``."""
         shape = ("root", "tbf", "rate", rate, "burst", "64kbit", "latency", "400ms")
         _must("tc", "qdisc", "add", "dev", self.link, *shape)
         _must(*self.command("tc", "qdisc", "add", "dev", "eth0", *shape))
 
 
 class Hosts:
-    """Some hosts on one bridge; this process is on it too, as ``BRIDGE_ADDRESS``."""
+    """Some hosts on a bridge, which this process reaches as ``BRIDGE_ADDRESS``."""
 
     def __init__(self, *names: str) -> None:
         mark = f"pd{os.getpid()}"

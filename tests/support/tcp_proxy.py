@@ -1,4 +1,4 @@
-"""A line between two programs of this machine that can be cut, and mended."""
+"""A TCP proxy between two programs of this machine that can break its connections."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-PIECE_BYTES = 1 << 16
+CHUNK_BYTES = 1 << 16
 
 
-class Relay:
-    """Hands on what is said to its port, in both directions, until the line is cut.
+class TcpProxy:
+    """Forwards connections to its port in both directions, until ``cut`` breaks them.
 
     Args:
-        target: The port that is listened on behind it.
+        target: The port to forward to.
     """
 
     def __init__(self, target: int) -> None:
         self._target = target
-        self._ends: list[socket.socket] = []
-        self._made: list[socket.socket] = []
+        self._open: list[socket.socket] = []
+        self._sockets: list[socket.socket] = []
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
-        self._door = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self._door.getsockname()[1])
-        self._run(self._take_calls)
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._server.getsockname()[1])
+        self._run(self._accept)
 
     def __enter__(self) -> Self:
         return self
@@ -37,43 +37,43 @@ class Relay:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # Closing alone would not wake the thread that waits for a call.
+        # Closing alone would not wake the thread that waits in accept().
         with suppress(OSError):
-            self._door.shutdown(socket.SHUT_RDWR)
-        self._door.close()
+            self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
         self.cut()
         for thread in self._threads:
             thread.join()
-        for end in self._made:
+        for end in self._sockets:
             end.close()
 
     def cut(self) -> int:
-        """End every connection that is there; new ones are taken. Returns how many there were."""
+        """Break every connection, but accept new ones. Returns how many were broken."""
         with self._lock:
-            ends, self._ends = self._ends, []
-        for end in ends:
+            sockets, self._open = self._open, []
+        for end in sockets:
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
-        return len(ends) // 2
+        return len(sockets) // 2
 
-    def _take_calls(self) -> None:
+    def _accept(self) -> None:
         while True:
             try:
-                caller, _ = self._door.accept()
-                self._made.append(caller)
+                caller, _ = self._server.accept()
+                self._sockets.append(caller)
                 called = socket.create_connection(("127.0.0.1", self._target))
-                self._made.append(called)
+                self._sockets.append(called)
             except OSError:
                 return
             with self._lock:
-                self._ends += [caller, called]
-            self._run(self._hand_on, caller, called)
-            self._run(self._hand_on, called, caller)
+                self._open += [caller, called]
+            self._run(self._forward, caller, called)
+            self._run(self._forward, called, caller)
 
-    def _hand_on(self, source: socket.socket, target: socket.socket) -> None:
+    def _forward(self, source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
-            while piece := source.recv(PIECE_BYTES):
-                target.sendall(piece)
+            while chunk := source.recv(CHUNK_BYTES):
+                target.sendall(chunk)
         for end in (source, target):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)

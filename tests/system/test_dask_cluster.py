@@ -1,4 +1,4 @@
-"""Real schedulers and workers: lost, restarted, silent, without our files, not to be trusted."""
+"""Real schedulers and workers: lost, restarted, silent, without shared files, encrypted."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from support.dask_cluster import (
 from support.home import Home
 from support.media import source_of
 from support.processes import make_home, portraitd, wait_until
-from support.tcp_proxy import Relay
+from support.tcp_proxy import TcpProxy
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("given_up_calls")]
 
@@ -51,35 +51,35 @@ def wait_for_workers(executor: DaskExecutor, count: int) -> list[str]:
 
 @pytest.mark.slow
 def test_a_worker_that_is_killed_loses_nothing(tmp_path: Path) -> None:
-    """What it had is done by the other one; each job is answered once."""
+    """The other worker runs its jobs; each job gets one result."""
     news = tmp_path / "news"
     with TestCluster(tmp_path, **QUICK_LOSS) as cluster:
         cluster.add_worker()
         cluster.add_worker()
-        executor = cluster.executor(limits=LONG)
+        executor = cluster.connect(limits=LONG)
         wait_for_workers(executor, 2)
-        told: list[int] = []
+        results: list[int] = []
         long = [executor.submit(bad_jobs.wait_for, news) for _ in range(2)]
         short = [executor.submit(bad_jobs.add, number) for number in range(8)]
         for future in short:
-            future.add_done_callback(lambda done: told.append(done.result()))
+            future.add_done_callback(lambda done: results.append(done.result()))
 
         cluster.workers[0].kill()
         bad_jobs.tell(news, "go on")
 
         assert ["go on"] * 2 == [future.result(ANSWER_S) for future in long]
         assert list(range(8)) == [future.result(ANSWER_S) for future in short]
-        assert list(range(8)) == sorted(told)
+        assert list(range(8)) == sorted(results)
         executor.shutdown(cancel_futures=True)
 
 
 @pytest.mark.slow
 def test_a_scheduler_that_restarts_loses_nothing(tmp_path: Path) -> None:
-    """The workers find the new one, and so do we; no attempt is charged."""
+    """The workers and the service find the new one; no attempt is counted."""
     news = tmp_path / "news"
     with TestCluster(tmp_path, **QUICK_LOSS) as cluster:
         cluster.add_worker()
-        executor = cluster.executor(limits=LONG)
+        executor = cluster.connect(limits=LONG)
         wait_for_workers(executor, 1)
         futures = [executor.submit(bad_jobs.wait_for, news) for _ in range(3)]
 
@@ -95,22 +95,22 @@ def test_a_scheduler_that_restarts_loses_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_connection_that_breaks_again_and_again_loses_nothing(tmp_path: Path) -> None:
-    """More often than workers may be lost; what was begun goes on, and is done once."""
+    """More often than a job may lose workers; a running job continues, and runs once."""
     news, runs = tmp_path / "news", tmp_path / "runs"
-    met: list[int] = []
-    with TestCluster(tmp_path) as cluster, Relay(cluster.port) as line:
+    wakes: list[int] = []
+    with TestCluster(tmp_path) as cluster, TcpProxy(cluster.port) as proxy:
         cluster.add_worker(processes=2)
-        place = SchedulerAddress(f"tcp://127.0.0.1:{line.port}")
+        scheduler = SchedulerAddress(f"tcp://127.0.0.1:{proxy.port}")
         executor = DaskExecutor(
-            Cluster(place), make_requirements(limits=LONG), lambda: met.append(1), poll_s=0.2
+            Cluster(scheduler), make_requirements(limits=LONG), lambda: wakes.append(1), poll_s=0.2
         )
         wait_for_workers(executor, 1)
         futures = [executor.submit(bad_jobs.count_when, news, runs) for _ in range(3)]
 
         for _ in range(MAX_MOVES + 2):
-            before = len(met)
-            assert 1 <= line.cut()
-            wait_until(lambda: len(met) > before, "the worker was asked anew", ANSWER_S)  # noqa: B023
+            before = len(wakes)
+            assert 1 <= proxy.cut()
+            wait_until(lambda: len(wakes) > before, "the handshake was repeated", ANSWER_S)  # noqa: B023
             wait_for_workers(executor, 1)
         bad_jobs.tell(news, "go on")
 
@@ -118,11 +118,11 @@ def test_a_connection_that_breaks_again_and_again_loses_nothing(tmp_path: Path) 
         executor.shutdown(cancel_futures=True)
 
 
-def test_a_scheduler_that_never_answers_holds_no_stop_up() -> None:
-    """It takes the call, as one does that was stopped; nobody but the clock can tell."""
+def test_a_scheduler_that_never_answers_does_not_delay_a_stop() -> None:
+    """It accepts the connection, as a stopped process does; only a timeout reveals it."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        place = SchedulerAddress(f"tcp://127.0.0.1:{silent.getsockname()[1]}")
-        executor = DaskExecutor(Cluster(place), make_requirements(), poll_s=0.2)
+        scheduler = SchedulerAddress(f"tcp://127.0.0.1:{silent.getsockname()[1]}")
+        executor = DaskExecutor(Cluster(scheduler), make_requirements(), poll_s=0.2)
         caller, _ = silent.accept()
         began_s = time.monotonic()
 
@@ -133,11 +133,11 @@ def test_a_scheduler_that_never_answers_holds_no_stop_up() -> None:
 
 
 @pytest.mark.slow
-def test_a_worker_that_falls_silent_is_given_up_in_time(tmp_path: Path) -> None:
-    """Its process is stopped, its connections stand: nobody but the clock can tell."""
+def test_a_worker_that_falls_silent_loses_its_job_in_time(tmp_path: Path) -> None:
+    """Its process is stopped, its connections remain: only a timeout reveals it."""
     with TestCluster(tmp_path) as cluster:
         worker = cluster.add_worker()
-        executor = cluster.executor(answer_limit_s=4.0)
+        executor = cluster.connect(answer_limit_s=4.0)
         wait_for_workers(executor, 1)
         worker.signal(signal.SIGSTOP)
         silent = executor.submit(bad_jobs.add, 1)
@@ -153,11 +153,11 @@ def test_a_worker_that_falls_silent_is_given_up_in_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_plain_dask_worker_will_do(tmp_path: Path) -> None:
-    """With the nanny it has by itself; a crash costs the job alone there too."""
+def test_a_plain_dask_worker_works_too(tmp_path: Path) -> None:
+    """With its nanny; a crash fails one job there too."""
     with TestCluster(tmp_path) as cluster:
         cluster.add_plain_worker()
-        executor = cluster.executor()
+        executor = cluster.connect()
         wait_for_workers(executor, 1)
 
         crashed = executor.submit(bad_jobs.segfault)
@@ -169,7 +169,7 @@ def test_a_plain_dask_worker_will_do(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_sent_file_gives_the_same_faces(tmp_path: Path, two_people: Path) -> None:
-    """Byte for byte what a worker finds that reads the file itself."""
+    """Byte for byte what is found where the file is read directly."""
     settings = EncodeOptions(
         0.5,
         False,
@@ -183,18 +183,18 @@ def test_a_sent_file_gives_the_same_faces(tmp_path: Path, two_people: Path) -> N
     here = media_jobs.encode(piece, settings)
     with TestCluster(tmp_path) as cluster:
         cluster.add_worker()
-        executor = cluster.executor(
+        executor = cluster.connect(
             limits=LONG,
             encoder=settings.encoder,
             identity=media_jobs.encoder_identity(settings.encoder),
         )
         wait_for_workers(executor, 1)
-        (member,) = executor.workers()
+        (worker,) = executor.workers()
 
         there = executor.submit(media_jobs.encode, piece, settings).result(ANSWER_S)
 
         executor.shutdown(cancel_futures=True)
-    assert member.receives_files
+    assert worker.receives_files
     assert here.detections
     assert (here.sampled, here.decoded, here.ended_s) == (
         there.sampled,
@@ -209,28 +209,32 @@ def test_a_sent_file_gives_the_same_faces(tmp_path: Path, two_people: Path) -> N
 
 @pytest.mark.slow
 def test_a_worker_with_another_encoder_is_refused(tmp_path: Path) -> None:
-    """Asked for before it gets a job, from the process that would encode."""
+    """Before it gets a job, by the identity from the process that would encode."""
     asked = EncoderSpec(tmp_path / "models", kind="dlib", detector="hog", upsample=0)
     with TestCluster(tmp_path) as cluster:
         cluster.add_worker()
-        executor = cluster.executor(
+        executor = cluster.connect(
             limits=LONG,
             encoder=asked,
             identity=media_jobs.encoder_identity(replace(asked, mirror=False)),
         )
-        wait_until(lambda: [m for m in executor.workers() if m.reason], "it was refused", 90.0)
+        wait_until(
+            lambda: [worker for worker in executor.workers() if worker.reason],
+            "it was refused",
+            90.0,
+        )
 
-        (member,) = executor.workers()
+        (worker,) = executor.workers()
 
         executor.shutdown(cancel_futures=True)
-    assert "refused" == member.state
-    assert member.reason.startswith(
+    assert "refused" == worker.state
+    assert worker.reason.startswith(
         "different encoder: 'dlib-resnet-v1+mirror by dlib, hog' on the worker"
     )
 
 
 def faces(home: Path) -> list[str]:
-    """``portraitd faces``, sorted, without what depends on the order of work."""
+    """Return the lines of ``portraitd faces``, sorted, without what the order of work changes."""
     rows = [json.loads(line) for line in portraitd("faces", "--home", home).stdout.splitlines()]
     kept = ("source", "sha256", "t", "box", "score")
     return sorted(json.dumps({key: row[key] for key in kept}) for row in rows)
@@ -241,7 +245,7 @@ def faces(home: Path) -> list[str]:
 def test_all_executors_find_the_same_faces(
     tmp_path: Path, two_people: Path, photographs: list[Path]
 ) -> None:
-    """Inline, in processes of this machine, and on a cluster that shares no files."""
+    """Inline, in processes of this machine, and on a cluster without shared files."""
     inline = Home(tmp_path / "inline")
     files = [two_people, *photographs]
     for file in files:
@@ -260,7 +264,12 @@ def test_all_executors_find_the_same_faces(
         cluster.add_worker()
         far = portraitd(
             *("process", elsewhere, "--home", dask),
-            *("--set", "workers.kind=dask", "--set", f"workers.address={cluster.place.address}"),
+            *(
+                "--set",
+                "workers.kind=dask",
+                "--set",
+                f"workers.address={cluster.scheduler_address.address}",
+            ),
         )
 
     assert 0 == far.returncode, far.stderr
@@ -275,9 +284,9 @@ def openssl(folder: Path, *arguments: str) -> None:
 
 @pytest.fixture
 def keys(tmp_path: Path) -> Path:
-    """A folder with a certificate that vouches for itself."""
+    """Create a folder with a self-signed certificate."""
     if shutil.which("openssl") is None:
-        pytest.skip("there is no openssl to make a certificate with")
+        pytest.skip("openssl, which makes the certificate, is not installed")
     folder = tmp_path / "keys"
     folder.mkdir()
     openssl(
@@ -290,7 +299,7 @@ def keys(tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 def test_a_cluster_may_be_encrypted(tmp_path: Path, keys: Path) -> None:
-    """Scheduler, worker and we show the same certificate; without it nobody is heard."""
+    """Scheduler, worker and service use the same certificate; without it there is no connection."""
     tls = ("--tls-ca-file", "cert.pem", "--tls-cert", "cert.pem", "--tls-key", "key.pem")
     tls = tuple(str(keys / part) if part.endswith(".pem") else part for part in tls)
     cert, key = keys / "cert.pem", keys / "key.pem"
@@ -298,8 +307,8 @@ def test_a_cluster_may_be_encrypted(tmp_path: Path, keys: Path) -> None:
         address = f"tls://127.0.0.1:{cluster.port}"
         shown = ("--tls-ca", str(cert), "--tls-cert", str(cert), "--tls-key", str(key))
         cluster.add_worker(*shown, address=address)
-        place = SchedulerAddress(address, None, cert, cert, key)
-        executor = DaskExecutor(Cluster(place), make_requirements(limits=LIMITS), poll_s=0.2)
+        scheduler = SchedulerAddress(address, None, cert, cert, key)
+        executor = DaskExecutor(Cluster(scheduler), make_requirements(limits=LIMITS), poll_s=0.2)
         wait_for_workers(executor, 1)
         assert 5 == executor.submit(bad_jobs.add, 2, 3).result(ANSWER_S)
         executor.shutdown(cancel_futures=True)
@@ -310,7 +319,7 @@ def test_a_cluster_may_be_encrypted(tmp_path: Path, keys: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "reason"),
+    ("scheduler", "reason"),
     [
         (SchedulerAddress("tcp://10.1.2.3:8786"), "not encrypted"),
         (SchedulerAddress("tcp://workers.example:8786"), "insecure_address = true"),
@@ -320,14 +329,16 @@ def test_a_cluster_may_be_encrypted(tmp_path: Path, keys: Path) -> None:
         (SchedulerAddress(scheduler_file=Path("/nowhere.json")), "no scheduler address found"),
     ],
 )
-def test_a_place_that_may_not_be_used_is_refused(place: SchedulerAddress, reason: str) -> None:
-    """Before anything is sent there; the line says what to write."""
+def test_an_address_that_is_not_allowed_is_refused(
+    scheduler: SchedulerAddress, reason: str
+) -> None:
+    """Before anything is sent; the message says what to write."""
     with pytest.raises(ConfigError, match=reason):
-        resolve_address(place)
+        resolve_address(scheduler)
 
 
-def test_a_plain_connection_may_be_allowed_by_name() -> None:
-    """And needs no leave on this machine."""
+def test_an_unencrypted_connection_can_be_allowed() -> None:
+    """It is always allowed on this machine."""
     assert "tcp://10.1.2.3:1" == resolve_address(
         SchedulerAddress("tcp://10.1.2.3:1", insecure=True)
     )
@@ -336,8 +347,8 @@ def test_a_plain_connection_may_be_allowed_by_name() -> None:
 
 
 @pytest.mark.slow
-def test_a_scheduler_that_is_not_there_is_waited_for(tmp_path: Path) -> None:
-    """A job that is asked for meanwhile is done when it comes."""
+def test_the_service_waits_for_a_missing_scheduler(tmp_path: Path) -> None:
+    """A job that is submitted meanwhile runs when the scheduler has started."""
     port = free_port()
     executor = DaskExecutor(
         Cluster(SchedulerAddress(f"tcp://127.0.0.1:{port}")), make_requirements(), poll_s=0.2

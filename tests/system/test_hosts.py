@@ -1,4 +1,4 @@
-"""A network as it is: two worker hosts, one cut off in the middle, one slow."""
+"""A realistic network: two worker hosts, one of them cut off during the work, one slow."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ SLOW = "16mbit"
 
 @pytest.fixture(autouse=True)
 def namespaces() -> None:
-    if reason := netns.why_not():
+    if reason := netns.reason_unsupported():
         pytest.skip(reason)
 
 
 class Bridged(TestCluster):
-    """A scheduler that listens on the bridge, and workers on hosts of their own."""
+    """A scheduler that listens on the bridge, and workers on other hosts."""
 
     __test__ = False
     host_address = BRIDGE_ADDRESS
 
     def add_host(self, host: Host, hidden: Path) -> Process:
-        """``portraitd worker`` as it would be begun over there, where one folder is empty."""
+        """Start ``portraitd worker`` on a host, where the folder ``hidden`` is empty."""
         worker = Process(
             self.folder / f"{host.name}.log",
             host.command(
                 *("unshare", "--mount", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"'),
                 str(hidden),
                 *(sys.executable, "-m", "portraitd", "worker"),
-                *(self.place.address, "--insecure-address", "--processes", "1"),
+                *(self.scheduler_address.address, "--insecure-address", "--processes", "1"),
                 *("--folder", str(self.folder / host.name), "--name", host.name),
             ),
             **QUICK_LOSS,
@@ -57,15 +57,15 @@ class Bridged(TestCluster):
 def test_a_host_cut_off_and_a_slow_one_lose_and_double_nothing(
     tmp_path: Path, two_people: Path, photographs: list[Path], nobody: Path
 ) -> None:
-    """The faces are those found here in peace; a slow line only takes longer.
+    """The faces equal those of an undisturbed run; a slow line only takes longer.
 
-    Neither host sees the inbox: both are sent what they work on.
+    Neither host sees the inbox: the files are sent to both.
     """
     files = [two_people, *photographs, nobody]
-    peace = Home(tmp_path / "peace")
+    undisturbed = Home(tmp_path / "undisturbed")
     for file in files:
-        peace.drop(file, file.name)
-    peace.run()
+        undisturbed.drop(file, file.name)
+    undisturbed.run()
     home = make_home(tmp_path / "home")
     with Hosts("fast", "slow") as network, Bridged(tmp_path, **QUICK_LOSS) as cluster:
         cut, slow = network.hosts
@@ -74,7 +74,7 @@ def test_a_host_cut_off_and_a_slow_one_lose_and_double_nothing(
         cluster.add_host(slow, home / "inbox")
         settings = (
             *("--set", "workers.kind=dask", "--set", "workers.insecure_address=true"),
-            *("--set", f"workers.address={cluster.place.address}"),
+            *("--set", f"workers.address={cluster.scheduler_address.address}"),
         )
         with Daemon(home, *settings, **QUICK_LOSS) as daemon:
             daemon.wait_for("worker_accepted", 2)
@@ -82,7 +82,7 @@ def test_a_host_cut_off_and_a_slow_one_lose_and_double_nothing(
                 shutil.copy(file, home / "inbox" / f".{file.name}")
                 (home / "inbox" / f".{file.name}").rename(home / "inbox" / file.name)
             daemon.wait_for("slice_encoded", 1)
-            wait_until(lambda: out_at(home, cut) > 0, "the host that is cut off has a slice")
+            wait_until(lambda: slices_at(home, cut) > 0, "the host that is cut off has a slice")
 
             cut.cut_off()
 
@@ -91,7 +91,7 @@ def test_a_host_cut_off_and_a_slow_one_lose_and_double_nothing(
             events = daemon.events()
             assert 0 == daemon.stop()
 
-    got, expected = dump(load(home)), dump(peace.settings)
+    got, expected = dump(load(home)), dump(undisturbed.settings)
     assert expected.faces == got.faces
     assert expected.slices == got.slices
     assert expected.videos == got.videos
@@ -100,9 +100,9 @@ def test_a_host_cut_off_and_a_slow_one_lose_and_double_nothing(
     assert 2 <= events.count("file_sent")
 
 
-def out_at(home: Path, host: Host) -> int:
-    """Slices out at a host, as ``status`` says."""
-    said = json.loads(portraitd("status", "--json", "--home", home).stdout)
+def slices_at(home: Path, host: Host) -> int:
+    """Return the number of slices at a host, from ``status``."""
+    status = json.loads(portraitd("status", "--json", "--home", home).stdout)
     return sum(
-        worker["slices_out"] for worker in said["workers"] if host.address in worker["address"]
+        worker["slices_out"] for worker in status["workers"] if host.address in worker["address"]
     )

@@ -51,7 +51,7 @@ def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskExecutor]:
     """A scheduler and a worker with two processes, and three seconds for a job."""
     with TestCluster(tmp_path_factory.mktemp("cluster")) as cluster:
         cluster.add_worker(processes=2)
-        executor = cluster.executor()
+        executor = cluster.connect()
         wait_until(lambda: accepted(executor), "the worker was accepted")
         yield executor
         executor.shutdown(cancel_futures=True)
