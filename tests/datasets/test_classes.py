@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from portraitd.datasets.classes import class_labels, register_classes
+from portraitd.datasets.classes import make_class_labels, register_classes
 from portraitd.model.errors import StoreError
 from portraitd.store.database import Database
 from portraitd.store.dataset_store import ClassRegistration, ClassRow, DatasetStore, NamedPerson
@@ -62,7 +62,7 @@ def test_labels_are_unique_and_without_gaps() -> None:
     """A class without a person does not reveal its former person."""
     people = [NamedPerson(1, "unknown"), NamedPerson(2, "a/b"), NamedPerson(3, "A-B"), CY]
     rows, _ = register_classes([], people, with_unknown=True)
-    written = class_labels(rows, people[:3])
+    written = make_class_labels(rows, people[:3])
 
     assert ["unknown (2)", "a-b", "A-B (2)", "unused-3", "unknown"] == [
         label.label for label in written
@@ -76,7 +76,7 @@ def test_people_without_a_name_are_labelled_by_number() -> None:
 
     assert ["person-0005"] == [
         label.label
-        for label in class_labels(register_classes([], people, with_unknown=False)[0], people)
+        for label in make_class_labels(register_classes([], people, with_unknown=False)[0], people)
     ]
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from portraitd.datasets.annotations import ClassLabel, PlannedTrack, face_role
+from portraitd.datasets.annotations import ClassLabel, PlannedTrack, classify_face
 from portraitd.datasets.contact_sheet import blur_in_portrait
 from portraitd.datasets.cropping import (
     ARCFACE_TEMPLATE,
@@ -20,7 +20,7 @@ from portraitd.datasets.cropping import (
     blur_faces,
     fit_similarity,
 )
-from portraitd.datasets.formats.cvat import video_annotations
+from portraitd.datasets.formats.cvat import format_annotations
 from portraitd.media.jpeg import TRAINING_QUALITY, encode_jpeg
 from portraitd.model.face import Box
 from portraitd.model.media_file import MediaKind
@@ -114,11 +114,11 @@ def test_hidden_takes_precedence_over_a_name() -> None:
     """A face may be of a named or unnamed person, and either may be hidden."""
     classes = {7: 0}
 
-    assert "person" == face_role(face(7), classes)
-    assert "unknown" == face_role(face(8), classes)
-    assert "unknown" == face_role(face(None), classes)
-    assert "hidden" == face_role(face(7, hidden=True), classes)
-    assert "hidden" == face_role(face(None, hidden=True), classes)
+    assert "person" == classify_face(face(7), classes)
+    assert "unknown" == classify_face(face(8), classes)
+    assert "unknown" == classify_face(face(None), classes)
+    assert "hidden" == classify_face(face(7, hidden=True), classes)
+    assert "hidden" == classify_face(face(None, hidden=True), classes)
 
 
 def test_a_cvat_track_ends_at_long_gaps() -> None:
@@ -127,7 +127,7 @@ def test_a_cvat_track_ends_at_long_gaps() -> None:
     times = [0.0, 1.0, 2.0, 30.0, 31.0]
     track = PlannedTrack(0, tuple((t_s, Box(10, 20, 110, 130)) for t_s in times))
     document = ET.fromstring(
-        video_annotations(recording, (track,), (ClassLabel(0, "A & <B>", "person", 3),))
+        format_annotations(recording, (track,), (ClassLabel(0, "A & <B>", "person", 3),))
     )
     boxes = [(int(box.attrib["frame"]), box.attrib["outside"]) for box in document.iter("box")]
 

@@ -15,7 +15,7 @@ import cv2
 import pytest
 
 from portraitd.cli.export import export_person
-from portraitd.datasets.set_erasure import build_lock
+from portraitd.datasets.set_erasure import lock_builds
 from portraitd.service.control import BUILD_DATASET
 from portraitd.service.control_files import ControlFiles, ControlRequest
 from portraitd.service.erasure_stage import REQUEST, ErasureStage
@@ -350,7 +350,7 @@ def test_forgetting_waits_for_a_set_that_is_being_built(home: Home) -> None:
     """By a command beside the service: it would write down what it read before."""
     secrets = everything_of(home, 1)
     with home.opened() as service:
-        with build_lock(home.settings.state_dir):
+        with lock_builds(home.settings.state_dir):
             service.erasure.answer("person", "1", START_S + 2000.0)
             home.tick(service)
             assert service.erasure.pending

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portraitd.model.appearance import Appearance, Clip
-from portraitd.people.pages.assets import POLICY, render_index_page, render_page, static_files
+from portraitd.people.pages.assets import POLICY, load_static_files, render_index_page, render_page
 from portraitd.people.pages.escaping import (
     escape_html,
     make_csv,
@@ -28,13 +28,13 @@ from portraitd.people.pages.status_page import (
     render_status_page,
 )
 from portraitd.people.pages.tables import make_people_table, make_person_table
-from portraitd.people.pages.words import translate, words
+from portraitd.people.pages.words import load_words, translate
 
 CLIP = Clip(1, "a.mp4", False, 60.0, 1.0, 100.0)
 SEEN = [(CLIP, [Appearance(3.0, 6.5, 3), Appearance(3600.25, 3601.25, 1)])]
 PAGES = {
     "index.html": render_index_page(2),
-    "person.html": static_files()["person.html"],
+    "person.html": load_static_files()["person.html"],
     "status.html": render_page("status.html", refresh="5", title="", content=""),
 }
 
@@ -141,7 +141,7 @@ def test_any_name_is_one_cell(names: list[str]) -> None:
 
 def test_every_language_is_complete() -> None:
     """All have the same keys, and the same values to fill into each text."""
-    texts = words()
+    texts = load_words()
     english = texts["en"]
 
     assert {"en", "de"} <= texts.keys()
@@ -155,8 +155,8 @@ def test_every_language_is_complete() -> None:
 
 def test_pages_use_exactly_the_texts_of_the_table() -> None:
     """Every key that a page or script uses exists, and every key is used."""
-    known = {key.removesuffix(".one").removesuffix(".other") for key in words()["en"]}
-    texts = {name: data.decode() for name, data in {**static_files(), **PAGES}.items()}
+    known = {key.removesuffix(".one").removesuffix(".other") for key in load_words()["en"]}
+    texts = {name: data.decode() for name, data in {**load_static_files(), **PAGES}.items()}
     del texts["words.js"]
     everything = "\n".join(texts.values()) + render_status_page(status_view(), 0.0).decode()
     named = set(re.findall(r'data-text(?:-\w+)?="(\w+)"', everything))
@@ -191,7 +191,7 @@ def test_no_page_has_an_inline_script_or_style(name: str) -> None:
 
 def test_no_script_inserts_html() -> None:
     """Names are inserted as text only."""
-    for name, data in static_files().items():
+    for name, data in load_static_files().items():
         if name.endswith(".js") and name != "words.js":
             text = data.decode()
             assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write", text)

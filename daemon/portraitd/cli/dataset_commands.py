@@ -27,7 +27,7 @@ def build_dataset(settings: Settings) -> None:
     """
     from portraitd.cli import dataset_builds
 
-    for line in dataset_builds.summary_lines(
+    for line in dataset_builds.format_summary(
         dataset_builds.build_dataset(settings, _print_progress)
     ):
         click.echo(line)
@@ -46,7 +46,7 @@ def check_dataset(settings: Settings, verbose: bool) -> None:
 
     found = dataset_builds.check_dataset(settings)
     for one in found:
-        click.echo(dataset_builds.format_check(one))
+        click.echo(dataset_builds.format_check_line(one))
         for line in one.problems + (one.dropped if verbose else one.dropped[:3]):
             click.echo(f"    {line}")
     if not all(one.is_valid for one in found):
@@ -72,7 +72,7 @@ def watch_dataset(settings: Settings, every_s: float) -> None:
     from portraitd.cli import dataset_builds
 
     for done in dataset_builds.watch_dataset(settings, every_s, _print_progress):
-        for line in dataset_builds.summary_lines(done):
+        for line in dataset_builds.format_summary(done):
             click.echo(line)
 
 

@@ -168,7 +168,7 @@ class Plan:
     frames_left_out: int
 
 
-def face_role(face: DatasetFace, classes: Mapping[int, int]) -> FaceRole:
+def classify_face(face: DatasetFace, classes: Mapping[int, int]) -> FaceRole:
     """Return the role of a face in a set.
 
     Args:
@@ -180,17 +180,17 @@ def face_role(face: DatasetFace, classes: Mapping[int, int]) -> FaceRole:
     return "person" if face.person_id in classes else "unknown"
 
 
-def set_fingerprint(fingerprint: str, rule: DatasetRule) -> str:
+def make_set_fingerprint(fingerprint: str, rule: DatasetRule) -> str:
     """Return the fingerprint of a set: of the store and of the rule."""
     return f"{fingerprint} | {rule!r}"
 
 
-def face_stem(sha256: str, face: DatasetFace) -> str:
+def make_face_stem(sha256: str, face: DatasetFace) -> str:
     """Return the file stem of a face: its frame and its position."""
     return f"{frame_stem(sha256, face.t_s)}-{max(face.box.left, 0)}-{max(face.box.top, 0)}"
 
 
-def chip_name(stem: str, size_px: Literal[150, 112]) -> str:
+def make_chip_name(stem: str, size_px: Literal[150, 112]) -> str:
     """Return the name of a chip in the frame cache."""
     return f"{stem}-chip{size_px}.jpg"
 

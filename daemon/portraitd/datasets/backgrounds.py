@@ -7,8 +7,8 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 
 from portraitd.datasets.annotations import DatasetRule, PlannedFrame, Split
-from portraitd.datasets.split_assignment import SplitAssignment, background_split
-from portraitd.datasets.split_units import hash_fraction
+from portraitd.datasets.split_assignment import SplitAssignment, assign_background
+from portraitd.datasets.split_units import hash_to_fraction
 from portraitd.model.fingerprints import frame_stem
 from portraitd.store.dataset_store import DatasetStore, Recording
 
@@ -54,11 +54,11 @@ def plan_backgrounds(
             if video_id in with_set_faces:
                 split = splits.split_at(video_id, t_s)
             else:
-                split = background_split(recording.sha256, known, rule.val_share)
+                split = assign_background(recording.sha256, known, rule.val_share)
             if split is not None:
                 size = (recording.width_px, recording.height_px)
                 frame = PlannedFrame(stem, split, video_id, t_s, *size, (), ())
-                found.append((hash_fraction(stem), frame))
+                found.append((hash_to_fraction(stem), frame))
     found.sort(key=lambda pair: pair[0])
     return [frame for _, frame in found[:count]]
 

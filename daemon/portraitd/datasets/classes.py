@@ -59,7 +59,9 @@ def register_classes(
     return [known[number] for number in sorted(known)], ClassRegistration(new, holders, {})
 
 
-def class_labels(rows: Sequence[ClassRow], people: Sequence[NamedPerson]) -> tuple[ClassLabel, ...]:
+def make_class_labels(
+    rows: Sequence[ClassRow], people: Sequence[NamedPerson]
+) -> tuple[ClassLabel, ...]:
     """Return the labels of all classes; a class without a person keeps its number.
 
     Args:

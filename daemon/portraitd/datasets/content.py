@@ -78,7 +78,7 @@ class AvailableFrames:
                 frames[frame.split].append(frame)
         return cls(plan, frames, path)
 
-    def of_frame(self, frame: PlannedFrame) -> CachedImage:
+    def cached_image(self, frame: PlannedFrame) -> CachedImage:
         return CachedImage(self.path(frame.video_id, frame.cache_name))
 
 

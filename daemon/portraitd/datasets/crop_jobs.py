@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from portraitd.datasets.annotations import DETECTION_FORMATS, Plan, chip_name
+from portraitd.datasets.annotations import DETECTION_FORMATS, Plan, make_chip_name
 from portraitd.datasets.crop_requests import ChipRequest, CropRequest, CropResult, FrameRequest
 from portraitd.model.face import Box
 from portraitd.store.dataset_store import Recording
-from portraitd.store.frame_cache import FrameCache, frame_name
+from portraitd.store.frame_cache import FrameCache, make_frame_name
 
 
 def crop_frames(requests: Sequence[CropRequest]) -> list[CropResult]:
@@ -46,7 +46,7 @@ def make_crop_requests(plan: Plan, state_dir: Path) -> list[CropRequest]:
                 crops.is_exact = bool(frame.labels)
     for crop in plan.crops:
         face = crop.face
-        names = (chip_name(crop.stem, 150), chip_name(crop.stem, 112))
+        names = (make_chip_name(crop.stem, 150), make_chip_name(crop.stem, 112))
         missing = [
             name if form in plan.rule.formats and name not in cached_names[face.video_id] else ""
             for form, name in zip(("chips150", "chips112"), names, strict=True)
@@ -91,7 +91,7 @@ def _requests_of_recording(
                 crops.blurred,
                 crops.labelled,
                 tuple(crops.chips),
-                cached_paths.get(frame_name(recording.sha256, t_s)),
+                cached_paths.get(make_frame_name(recording.sha256, t_s)),
             )
         )
     return [

@@ -57,11 +57,11 @@ def crop_images(request: CropRequest) -> CropResult:
     done: list[CroppedImage] = []
     left = []
     for frame in request.frames:
-        image = _cached_frame(frame)
+        image = _read_cached_frame(frame)
         if image is None:
             left.append(frame)
         else:
-            done += _frame_images(frame, image)
+            done += _make_frame_images(frame, image)
     if not left:
         return CropResult(tuple(done), "")
     reason = "the file no longer exists"
@@ -75,7 +75,7 @@ def crop_images(request: CropRequest) -> CropResult:
                     source, request.kind, request.start_s, sorted(by_time), tolerance_s
                 )
                 for t_s, found in wanted if by_time else ():
-                    done += _frame_images(by_time[t_s], found.image)
+                    done += _make_frame_images(by_time[t_s], found.image)
                     left.remove(by_time[t_s])
         except VideoError as error:
             reason = str(error)
@@ -84,7 +84,7 @@ def crop_images(request: CropRequest) -> CropResult:
     return CropResult(tuple(done), reason)
 
 
-def _cached_frame(frame: FrameRequest) -> Image | None:
+def _read_cached_frame(frame: FrameRequest) -> Image | None:
     """Read a frame from the frame cache; None if it is not there."""
     if frame.cached_path is None:
         return None
@@ -97,7 +97,7 @@ def _cached_frame(frame: FrameRequest) -> Image | None:
     return None if image is None else np.asarray(image, np.uint8)
 
 
-def _frame_images(request: FrameRequest, image: Image) -> list[CroppedImage]:
+def _make_frame_images(request: FrameRequest, image: Image) -> list[CroppedImage]:
     """Make the images of one frame; none if the frame has an unexpected size."""
     if (image.shape[1], image.shape[0]) != request.size_px:
         return []
@@ -106,7 +106,7 @@ def _frame_images(request: FrameRequest, image: Image) -> list[CroppedImage]:
     made = [
         CroppedImage(name, encode_jpeg(picture, TRAINING_QUALITY))
         for chip in request.chips
-        for name, picture in _chip_images(image, chip)
+        for name, picture in _make_chip_images(image, chip)
     ]
     if request.name:
         shown = blur_faces(image, request.blurred, request.labelled) if request.blurred else image
@@ -114,10 +114,10 @@ def _frame_images(request: FrameRequest, image: Image) -> list[CroppedImage]:
     return made
 
 
-def _chip_images(image: Image, request: ChipRequest) -> list[tuple[str, Image]]:
+def _make_chip_images(image: Image, request: ChipRequest) -> list[tuple[str, Image]]:
     made = []
     if request.name_150:
-        chip, _ = _aligner().align(image, request.box)
+        chip, _ = _load_aligner().align(image, request.box)
         made.append((request.name_150, np.asarray(cv2.cvtColor(chip, cv2.COLOR_RGB2BGR), np.uint8)))
     if request.name_112 and request.landmarks:
         made.append((request.name_112, align_arcface(image, request.landmarks)))
@@ -178,21 +178,21 @@ def blur_faces(image: Image, faces: Sequence[Box], spared: Sequence[Box] = ()) -
         result[area.top : area.bottom, area.left : area.right] = cv2.resize(
             few, (area.width, area.height), interpolation=cv2.INTER_LINEAR
         )
-    hidden = [result[f.top : f.bottom, f.left : f.right].copy() for f in _inside(faces, image)]
-    for box in _inside(spared, image):
+    hidden = [result[f.top : f.bottom, f.left : f.right].copy() for f in _clip_boxes(faces, image)]
+    for box in _clip_boxes(spared, image):
         part = image[box.top : box.bottom, box.left : box.right]
         result[box.top : box.bottom, box.left : box.right] = part
-    for box, part in zip(_inside(faces, image), hidden, strict=True):
+    for box, part in zip(_clip_boxes(faces, image), hidden, strict=True):
         result[box.top : box.bottom, box.left : box.right] = part
     return result
 
 
-def _inside(boxes: Sequence[Box], image: Image) -> list[Box]:
+def _clip_boxes(boxes: Sequence[Box], image: Image) -> list[Box]:
     return [box.clipped(image.shape[1], image.shape[0]) for box in boxes]
 
 
 @lru_cache(maxsize=1)
-def _aligner() -> Aligner:
+def _load_aligner() -> Aligner:
     points = find_weights(FIVE_POINTS)
     read_verified(FIVE_POINTS, points)
     return Aligner.load(points)

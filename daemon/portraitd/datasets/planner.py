@@ -19,12 +19,12 @@ from portraitd.datasets.annotations import (
     PlannedCrop,
     PlannedFrame,
     PlannedTrack,
-    face_role,
-    face_stem,
-    set_fingerprint,
+    classify_face,
+    make_face_stem,
+    make_set_fingerprint,
 )
 from portraitd.datasets.backgrounds import plan_backgrounds
-from portraitd.datasets.classes import class_labels, register_classes
+from portraitd.datasets.classes import make_class_labels, register_classes
 from portraitd.datasets.dedup import select_distinct
 from portraitd.datasets.split_assignment import SplitAssignment, SplitRecording
 from portraitd.model.face import Box
@@ -59,18 +59,15 @@ def plan_dataset(request: PlanRequest) -> Plan:
     Raises:
         StoreError: The store cannot be read.
     """
-    database = Database.open_to_read(request.state_dir)
-    try:
+    with Database.open_to_read(request.state_dir) as database:
         return plan_from_store(
             DatasetStore(database, Files(database, request.inbox_dir)), request.rule
         )
-    finally:
-        database.close()
 
 
 def plan_from_store(store: DatasetStore, rule: DatasetRule) -> Plan:
     """Plan a set from the current state of the store."""
-    fingerprint = set_fingerprint(store.fingerprint(), rule)
+    fingerprint = make_set_fingerprint(store.fingerprint(), rule)
     people = store.persons(named_only=rule.people == "named")
     rows, registration = register_classes(
         store.classes(), people, rule.unknown == "class" and bool(people)
@@ -85,7 +82,7 @@ def plan_from_store(store: DatasetStore, rule: DatasetRule) -> Plan:
     }
     recordings = {video_id: store.recording(video_id) for video_id in by_video}
     set_faces = {
-        video_id: [face for face in faces if face_role(face, classes) == "person"]
+        video_id: [face for face in faces if classify_face(face, classes) == "person"]
         for video_id, faces in by_video.items()
     }
     distinct, counts = _find_distinct(store, set_faces, classes, rule)
@@ -107,12 +104,12 @@ def plan_from_store(store: DatasetStore, rule: DatasetRule) -> Plan:
         for video_id, faces in set_faces.items()
     ]
     splits = SplitAssignment(seen, known, rule.val_share)
-    crops, unsplittable = _crops(recordings, by_video, set_faces, distinct, splits, classes)
+    crops, unsplittable = _plan_crops(recordings, by_video, set_faces, distinct, splits, classes)
     unknown = next((row.id for row in rows if row.kind == "unknown"), None)
-    frames, frames_left_out = _frames(
+    frames, frames_left_out = _plan_frames(
         recordings, by_video, distinct, splits, classes, unknown, rule
     )
-    all_labels = class_labels(rows, people)
+    all_labels = make_class_labels(rows, people)
     backgrounds = plan_backgrounds(
         store, {**known, **splits.new}, splits, set(by_video), len(frames), rule
     )
@@ -127,7 +124,7 @@ def plan_from_store(store: DatasetStore, rule: DatasetRule) -> Plan:
         recordings=recordings,
         frames=(*frames, *backgrounds) if wants_frames else (),
         crops=crops,
-        tracks=_tracks(recordings, by_video, classes, rows),
+        tracks=_plan_tracks(recordings, by_video, classes, rows),
         counts=counts,
         unsplittable=tuple(all_labels[number].label for number in unsplittable),
         splits_by_time=splits.splits_by_time,
@@ -161,7 +158,7 @@ def _find_distinct(
     return distinct, counts
 
 
-def _crops(
+def _plan_crops(
     recordings: Mapping[int, Recording],
     by_video: Mapping[int, Sequence[DatasetFace]],
     set_faces: Mapping[int, Sequence[DatasetFace]],
@@ -179,7 +176,7 @@ def _crops(
     for video_id, faces in set_faces.items():
         for face in faces:
             split = splits.split_of(face) if face.id in distinct else None
-            stem = face_stem(recordings[video_id].sha256, face)
+            stem = make_face_stem(recordings[video_id].sha256, face)
             if split is None or stem in stems:
                 continue
             stems.add(stem)
@@ -198,7 +195,7 @@ def _crops(
     return tuple(crop for crop in found if crop.class_id not in unsplittable), unsplittable
 
 
-def _frames(
+def _plan_frames(
     recordings: Mapping[int, Recording],
     by_video: Mapping[int, Sequence[DatasetFace]],
     distinct: set[int],
@@ -218,7 +215,7 @@ def _frames(
             split = splits.split_at(video_id, t_s)
             if split is None or not any(face.id in distinct for face in here):
                 continue
-            labelled, blurred = _labelled(here, size, classes, unknown, rule)
+            labelled, blurred = _label_faces(here, size, classes, unknown, rule)
             if labelled is None:
                 frames_left_out += 1
                 continue
@@ -230,7 +227,7 @@ def _frames(
     return list(found.values()), frames_left_out
 
 
-def _labelled(
+def _label_faces(
     faces: Iterable[DatasetFace],
     size: tuple[int, int],
     classes: Mapping[int, int],
@@ -244,7 +241,7 @@ def _labelled(
         box = face.box.clipped(*size)
         if box.width < 1 or box.height < 1:
             continue
-        role = face_role(face, classes)
+        role = classify_face(face, classes)
         if role == "person":
             labelled.append(LabelledFace(face, classes[face.person_id or 0], box))
         elif rule.unknown == "leave_out":
@@ -256,7 +253,7 @@ def _labelled(
     return tuple(labelled), tuple(blurred)
 
 
-def _tracks(
+def _plan_tracks(
     recordings: Mapping[int, Recording],
     by_video: Mapping[int, Sequence[DatasetFace]],
     classes: Mapping[int, int],
@@ -271,7 +268,7 @@ def _tracks(
             continue
         tracks: defaultdict[int, list[DatasetFace]] = defaultdict(list)
         for face in faces:
-            if face_role(face, classes) != "hidden":
+            if classify_face(face, classes) != "hidden":
                 tracks[face.track_id or -face.id].append(face)
         size = (recording.width_px, recording.height_px)
         planned_tracks = []

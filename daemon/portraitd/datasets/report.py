@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from portraitd.datasets.annotations import SPLITS, ClassLabel, PlannedCrop
 from portraitd.datasets.content import AvailableFrames, RenderedImage, SetFiles, TextFile
-from portraitd.datasets.split_units import hash_fraction
+from portraitd.datasets.split_units import hash_to_fraction
 from portraitd.model.wording import counted
 
 MAX_TILES = 96
@@ -50,7 +50,7 @@ class ClassStatistics:
     sizes_px: tuple[float, ...]
 
 
-def class_statistics(available: AvailableFrames) -> list[ClassStatistics]:
+def compute_statistics(available: AvailableFrames) -> list[ClassStatistics]:
     """Return the figures by class number, without empty classes."""
     plan = available.plan
     faces: defaultdict[int, Counter[str]] = defaultdict(Counter)
@@ -109,7 +109,7 @@ def find_warnings(available: AvailableFrames, crop_warnings: Sequence[str]) -> l
     return found + list(crop_warnings)
 
 
-def report_files(
+def make_report_files(
     available: AvailableFrames,
     crop_warnings: Sequence[str],
     draw_sheet: Callable[[Sequence[PlannedCrop]], bytes],
@@ -127,19 +127,19 @@ def report_files(
     sheets = {}
     for number, crops in of_class.items():
         # A random but reproducible sample, train before val, by recording and time.
-        sample = sorted(crops, key=lambda crop: hash_fraction(crop.stem))[:MAX_TILES]
+        sample = sorted(crops, key=lambda crop: hash_to_fraction(crop.stem))[:MAX_TILES]
         sample.sort(key=lambda crop: (crop.split, crop.stem))
         identity = "\n".join(f"{crop.split} {crop.stem} {len(crop.hidden)}" for crop in sample)
         path = f"report/{number:04d}-{available.plan.classes[number].label}.png"
         sheets[number] = path.removeprefix("report/")
         yield path, RenderedImage(TextFile(identity).identity, partial(draw_sheet, sample))
-    page = _page(
-        available, class_statistics(available), find_warnings(available, crop_warnings), sheets
+    page = _render_page(
+        available, compute_statistics(available), find_warnings(available, crop_warnings), sheets
     )
     yield "report/index.html", TextFile(page)
 
 
-def _page(
+def _render_page(
     available: AvailableFrames,
     rows: Sequence[ClassStatistics],
     warnings: Sequence[str],
@@ -155,11 +155,13 @@ def _page(
         f"<style>{_STYLE}</style></head><body><h1>Training set</h1>",
         *(f'<p class="warning">{escape(sentence)}</p>' for sentence in warnings),
         "<table><tr><th></th><th class=train>train</th><th class=val>val</th></tr>",
-        _row("frames", *(len(available.frames[split]) for split in SPLITS)),
-        _row("of these, backgrounds", *(backgrounds[split] for split in SPLITS)),
-        _row("faces in frames", *(sum(row.labels[s] for row in rows) for s in SPLITS)),
-        _row("faces in face folders", *(sum(row.faces[s] for row in rows) for s in SPLITS)),
-        _row("people with a face folder", *(sum(row.faces[s] > 0 for row in rows) for s in SPLITS)),
+        _render_row("frames", *(len(available.frames[split]) for split in SPLITS)),
+        _render_row("of these, backgrounds", *(backgrounds[split] for split in SPLITS)),
+        _render_row("faces in frames", *(sum(row.labels[s] for row in rows) for s in SPLITS)),
+        _render_row("faces in face folders", *(sum(row.faces[s] for row in rows) for s in SPLITS)),
+        _render_row(
+            "people with a face folder", *(sum(row.faces[s] > 0 for row in rows) for s in SPLITS)
+        ),
         f"</table><p>Balance: {escape(describe_balance(rows))}.</p><table>",
         "<tr><th>class</th><th>number</th><th>faces found</th><th>near-duplicates</th>"
         "<th class=train>train</th><th class=val>val</th><th class=train>frames train</th>"
@@ -172,7 +174,7 @@ def _page(
             f"<td>{row.found}</td><td>{row.near_duplicates}</td>"
             + "".join(f"<td>{row.faces[split]}</td>" for split in SPLITS)
             + "".join(f"<td>{row.labels[split]}</td>" for split in SPLITS)
-            + f"<td>{_sizes(row.sizes_px)}</td><td class=text>{bar}</td></tr>"
+            + f"<td>{_format_sizes(row.sizes_px)}</td><td class=text>{bar}</td></tr>"
         )
     parts.append("</table>")
     parts += [
@@ -199,11 +201,11 @@ def describe_balance(rows: Sequence[ClassStatistics]) -> str:
     return f"{first} has {most:,} faces and {last} has {faces}, a ratio of {most / least:.1f} to 1"
 
 
-def _row(name: str, *values: int) -> str:
+def _render_row(name: str, *values: int) -> str:
     return f"<tr><td>{name}</td>" + "".join(f"<td>{value:,}</td>" for value in values) + "</tr>"
 
 
-def _sizes(sizes_px: Sequence[float]) -> str:
+def _format_sizes(sizes_px: Sequence[float]) -> str:
     if not sizes_px:
         return ""
     return f"{sizes_px[0]:.0f} – {statistics.median(sizes_px):.0f} – {sizes_px[-1]:.0f}"

@@ -12,13 +12,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from portraitd.datasets.annotations import Split, face_stem
+from portraitd.datasets.annotations import Split, make_face_stem
 from portraitd.datasets.split_units import (
     Segment,
     SplitUnit,
     assign_splits,
     find_segments,
-    hash_fraction,
+    hash_to_fraction,
 )
 from portraitd.store.dataset_store import DatasetFace
 
@@ -29,7 +29,7 @@ SPLIT_AT_TIME = "cut at "
 """Stored split of a recording that is divided at a time: train before it, val from there on."""
 
 SPLIT_GAP_S = 2.0
-"""Length of the part before that time that is left out."""
+"""Length of the segment before that time that is left out."""
 
 
 class SplitRecording(NamedTuple):
@@ -63,21 +63,23 @@ class SplitAssignment:
         self.new: dict[str, str] = {}
         """The new splits, to be stored."""
         self.splits_by_time = False
-        self._sha256 = {one.video_id: one.sha256 for one in seen}
-        self._segments = {one.video_id: find_segments(_spans(one.faces)) for one in seen}
+        self._sha256 = {recording.video_id: recording.sha256 for recording in seen}
+        self._segments = {
+            recording.video_id: find_segments(_spans(recording.faces)) for recording in seen
+        }
         recordings_of: defaultdict[int, set[int]] = defaultdict(set)
-        for one in seen:
-            for face in one.distinct:
-                recordings_of[_person_id(face)].add(one.video_id)
+        for recording in seen:
+            for face in recording.distinct:
+                recordings_of[_person_id(face)].add(recording.video_id)
         self._only_in = {
             person: next(iter(at)) for person, at in recordings_of.items() if len(at) == 1
         }
         # The first face of a person in a track identifies the track in every home.
         self._track_keys: dict[int, str] = {}
-        for one in seen:
-            for face in one.faces:
+        for recording in seen:
+            for face in recording.faces:
                 if face.track_id is not None:
-                    key = f"track {face_stem(one.sha256, face)}"
+                    key = f"track {make_face_stem(recording.sha256, face)}"
                     self._track_keys.setdefault(face.track_id, key)
         self._decide(seen)
 
@@ -89,8 +91,10 @@ class SplitAssignment:
             segment = _nearest_segment(self._segments[video_id], t_s)
             split = self._known.get(_segment_key(sha256, segment))
         elif split is not None and split.startswith(SPLIT_AT_TIME):
-            cut_s = int(split.removeprefix(SPLIT_AT_TIME)) / 1000
-            split = "val" if t_s >= cut_s else "train" if t_s < cut_s - SPLIT_GAP_S else None
+            boundary_s = int(split.removeprefix(SPLIT_AT_TIME)) / 1000
+            split = (
+                "val" if t_s >= boundary_s else "train" if t_s < boundary_s - SPLIT_GAP_S else None
+            )
         return "train" if split == "train" else "val" if split == "val" else None
 
     def split_of(self, face: DatasetFace) -> Split | None:
@@ -99,102 +103,107 @@ class SplitAssignment:
         own = self._known.get(self._track_keys.get(face.track_id or 0, ""))
         if self._only_in.get(_person_id(face)) == face.video_id:
             return split if own is None else "train" if own == "train" else "val"
-        whole = self._known.get(_video_key(self._sha256[face.video_id]), "")
-        if (own is not None and own != split) or (
-            whole.startswith(SPLIT_BY_SEGMENT) and split == "val"
-        ):
+        if own is not None and own != split:
             return None
-        return split
+        # In the val part of a divided recording, people who also appear elsewhere would leak.
+        stored = self._known.get(_video_key(self._sha256[face.video_id]), "")
+        is_divided = stored == SPLIT_BY_SEGMENT or stored.startswith(SPLIT_AT_TIME)
+        return None if is_divided and split == "val" else split
 
     def _decide(self, seen: Sequence[SplitRecording]) -> None:
         counts: dict[Split, Counter[int]] = {"train": Counter(), "val": Counter()}
-        only = set(self._only_in.values())
-        units: list[SplitUnit] = []
+        divisible = set(self._only_in.values())
+        segment_units: list[SplitUnit] = []
         whole_units: list[SplitUnit] = []
-        cut: list[SplitRecording] = []
-        for one in seen:
-            key = _video_key(one.sha256)
-            parts = self._segments[one.video_id]
-            if key not in self._known and one.video_id in only and self._share > 0:
-                used_segments = {_nearest_segment(parts, face.t_s) for face in one.distinct}
+        divided: list[SplitRecording] = []
+        for recording in seen:
+            key = _video_key(recording.sha256)
+            segments = self._segments[recording.video_id]
+            if key not in self._known and recording.video_id in divisible and self._share > 0:
+                used_segments = {
+                    _nearest_segment(segments, face.t_s) for face in recording.distinct
+                }
                 if len(used_segments) > 1:
-                    self._remember({key: SPLIT_BY_SEGMENT})
+                    self._add({key: SPLIT_BY_SEGMENT})
             if self._known.get(key) == SPLIT_BY_SEGMENT:
-                units += self._segment_units(one)
-                cut.append(one)
+                segment_units += self._segment_units(recording)
+                divided.append(recording)
             else:
-                whole_units.append(SplitUnit(key, Counter(map(_person_id, one.distinct))))
-        self._remember(assign_splits(units, self._known, self._share))
-        for one in cut:
-            for face in one.distinct:
-                split = self.split_at(one.video_id, face.t_s)
+                whole_units.append(SplitUnit(key, Counter(map(_person_id, recording.distinct))))
+        self._add(assign_splits(segment_units, self._known, self._share))
+        for recording in divided:
+            for face in recording.distinct:
+                split = self.split_at(recording.video_id, face.t_s)
                 if split == "train" and _person_id(face) not in self._only_in:
                     counts["train"][_person_id(face)] += 1
         new = assign_splits(whole_units, self._known, self._share, counts)
-        self._remember(new)
-        if whole_units and not units and self._share > 0:
+        self._add(new)
+        if whole_units and not segment_units and self._share > 0:
             self._split_by_time_without_val(seen, new)
         self._split_tracks(seen)
 
-    def _segment_units(self, one: SplitRecording) -> list[SplitUnit]:
+    def _segment_units(self, recording: SplitRecording) -> list[SplitUnit]:
         """Return the segments of a recording, with the people who appear in no other."""
         faces: defaultdict[Segment, Counter[int]] = defaultdict(Counter)
-        for face in one.distinct:
-            if self._only_in.get(_person_id(face)) == one.video_id:
-                faces[_nearest_segment(self._segments[one.video_id], face.t_s)][
+        for face in recording.distinct:
+            if self._only_in.get(_person_id(face)) == recording.video_id:
+                faces[_nearest_segment(self._segments[recording.video_id], face.t_s)][
                     _person_id(face)
                 ] += 1
-        parts = self._segments[one.video_id]
-        return [SplitUnit(_segment_key(one.sha256, part), faces[part]) for part in parts]
+        segments = self._segments[recording.video_id]
+        return [
+            SplitUnit(_segment_key(recording.sha256, segment), faces[segment])
+            for segment in segments
+        ]
 
     def _split_by_time_without_val(
         self, seen: Sequence[SplitRecording], new: Mapping[str, Split]
     ) -> None:
         """Divide the new recordings by time if val is empty: no detector trains without it."""
-        splits = {self._known.get(_video_key(one.sha256), "") for one in seen}
+        splits = {self._known.get(_video_key(recording.sha256), "") for recording in seen}
         if any(split != "train" for split in splits):
             self.splits_by_time = any(split.startswith(SPLIT_AT_TIME) for split in splits)
             return
-        for one in seen:
-            key = _video_key(one.sha256)
-            times = sorted(face.t_s for face in one.distinct)
-            cut_s = times[round((1 - self._share) * (len(times) - 1))] if times else 0.0
-            if key in new and times and times[0] < cut_s - SPLIT_GAP_S:
-                self._known[key] = self.new[key] = f"{SPLIT_AT_TIME}{round(cut_s * 1000)}"
+        for recording in seen:
+            key = _video_key(recording.sha256)
+            times = sorted(face.t_s for face in recording.distinct)
+            boundary_s = times[round((1 - self._share) * (len(times) - 1))] if times else 0.0
+            if key in new and times and times[0] < boundary_s - SPLIT_GAP_S:
+                self._known[key] = self.new[key] = f"{SPLIT_AT_TIME}{round(boundary_s * 1000)}"
                 self.splits_by_time = True
 
     def _split_tracks(self, seen: Sequence[SplitRecording]) -> None:
         """Assign the tracks of people separately if their only recording is in one split."""
-        for one in seen:
+        for recording in seen:
             faces: defaultdict[int, dict[str, int]] = defaultdict(Counter)
-            for face in one.distinct:
+            for face in recording.distinct:
                 if (
-                    self._only_in.get(_person_id(face)) == one.video_id
+                    self._only_in.get(_person_id(face)) == recording.video_id
                     and face.track_id is not None
                 ):
                     faces[_person_id(face)][self._track_keys[face.track_id]] += 1
             for person, tracks in faces.items():
                 splits = {
-                    self.split_at(one.video_id, face.t_s)
-                    for face in one.distinct
+                    self.split_at(recording.video_id, face.t_s)
+                    for face in recording.distinct
                     if _person_id(face) == person
                 }
                 known = [self._known.get(key) for key in tracks]
                 if len(tracks) > 1 and (len(splits) == 1 or any(known)):
                     units = [SplitUnit(key, {person: count}) for key, count in tracks.items()]
-                    self._remember(assign_splits(units, self._known, self._share))
+                    self._add(assign_splits(units, self._known, self._share))
 
-    def _remember(self, splits: Mapping[str, str]) -> None:
+    def _add(self, splits: Mapping[str, str]) -> None:
         self._known.update(splits)
         self.new.update(splits)
 
 
-def background_split(sha256: str, known: Mapping[str, str], share: float) -> Split:
+def assign_background(sha256: str, known: Mapping[str, str], share: float) -> Split:
     """Return the split of the background frames of a recording without faces of the set."""
     split = known.get(_video_key(sha256))
     if split in ("train", "val"):
         return "train" if split == "train" else "val"
-    return "val" if split is None and hash_fraction(_video_key(sha256)) < share else "train"
+    return "val" if split is None and hash_to_fraction(_video_key(sha256)) < share else "train"
 
 
 def _person_id(face: DatasetFace) -> int:
@@ -211,8 +220,8 @@ def _spans(faces: Iterable[DatasetFace]) -> list[tuple[float, float]]:
     return list(spans.values())
 
 
-def _nearest_segment(parts: Sequence[Segment], t_s: float) -> Segment:
-    return min(parts, key=lambda part: max(part.start_s - t_s, t_s - part.stop_s, 0.0))
+def _nearest_segment(segments: Sequence[Segment], t_s: float) -> Segment:
+    return min(segments, key=lambda segment: max(segment.start_s - t_s, t_s - segment.stop_s, 0.0))
 
 
 def _video_key(sha256: str) -> str:

@@ -78,7 +78,7 @@ def _choose_split(
     """Choose the split of a unit, given the counts so far and the units still to come."""
     people = unit.faces.keys()
     if not people:
-        return "val" if hash_fraction(unit.key) < share else "train"
+        return "val" if hash_to_fraction(unit.key) < share else "train"
     if any(not counts["train"][one] and left[one] <= 0 for one in people):
         return "train"
     for one in people:
@@ -89,7 +89,7 @@ def _choose_split(
     return "val" if sum(filled) / len(filled) <= share else "train"
 
 
-def hash_fraction(key: str) -> float:
+def hash_to_fraction(key: str) -> float:
     """Return a pseudo-random number from 0 to 1 that depends only on the key."""
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:7]) / (1 << 56)
 

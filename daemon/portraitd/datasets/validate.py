@@ -50,10 +50,10 @@ def check_format(root: Path, form: Format) -> FormatCheck:
     """Check one format of a set, below its folder ``root``."""
     found = FormatCheck(form)
     checks: dict[str, Callable[[Path, FormatCheck], None]] = {
-        "yolo": _yolo,
-        "darknet": _darknet,
-        "coco": _coco,
-        "cvat": _cvat,
+        "yolo": _check_yolo,
+        "darknet": _check_darknet,
+        "coco": _check_coco,
+        "cvat": _check_cvat,
     }
     folder = root / form
     if not folder.is_dir():
@@ -63,15 +63,15 @@ def check_format(root: Path, form: Format) -> FormatCheck:
         found.problems.append(f"{form}/ does not exist; run `portraitd dataset build`")
         return found
     try:
-        checks.get(form, _face_folders)(folder, found)
+        checks.get(form, _check_face_folders)(folder, found)
     except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, ET.ParseError) as error:
         found.problems.append(f"{form}/ cannot be read: {type(error).__name__}: {error}")
     return found
 
 
-def _yolo(folder: Path, found: FormatCheck) -> None:
+def _check_yolo(folder: Path, found: FormatCheck) -> None:
     """As Ultralytics' ``check_det_dataset`` and ``verify_image_label``."""
-    names = _yaml_names(folder / "data.yaml", found)
+    names = _read_yaml_names(folder / "data.yaml", found)
     seen: dict[str, str] = {}
     for split in SPLITS:
         images = sorted(path for path in (folder / "images" / split).rglob("*") if path.is_file())
@@ -79,14 +79,14 @@ def _yolo(folder: Path, found: FormatCheck) -> None:
             found.problems.append(f"yolo: {split} has no images; both splits need some")
         for image in images:
             label = folder / "labels" / split / image.with_suffix(".txt").name
-            problem = _image_problem(image) or _labels_problem(label, len(names))
+            problem = _find_image_problem(image) or _find_labels_problem(label, len(names))
             if image.stem in seen:
                 problem = f"is also in {seen[image.stem]}"
             seen[image.stem] = split
-            _count(found, image, problem, _count_labels(label))
+            _add_image(found, image, problem, _count_labels(label))
 
 
-def _darknet(folder: Path, found: FormatCheck) -> None:
+def _check_darknet(folder: Path, found: FormatCheck) -> None:
     """As Darknet reads ``obj.data`` from within the folder."""
     keys: dict[str, str] = {}
     for line in (folder / "obj.data").read_text(encoding="utf-8").splitlines():
@@ -101,13 +101,13 @@ def _darknet(folder: Path, found: FormatCheck) -> None:
         for line in (folder / keys[split]).read_text(encoding="utf-8").splitlines():
             image = folder / line
             label = image.with_suffix(".txt")
-            problem = _image_problem(image) or _labels_problem(label, len(names))
+            problem = _find_image_problem(image) or _find_labels_problem(label, len(names))
             if not label.is_file():
                 problem = problem or "has no label file"
-            _count(found, image, problem, _count_labels(label))
+            _add_image(found, image, problem, _count_labels(label))
 
 
-def _coco(folder: Path, found: FormatCheck) -> None:
+def _check_coco(folder: Path, found: FormatCheck) -> None:
     """As pycocotools' ``createIndex`` and supervision read ``instances_*.json``."""
     for split in SPLITS:
         content = json.loads(
@@ -126,20 +126,20 @@ def _coco(folder: Path, found: FormatCheck) -> None:
         faces: dict[Any, int] = {}
         for one in content["annotations"]:
             faces[one["image_id"]] = faces.get(one["image_id"], 0) + 1
-            problem = _annotation_problem(one, images.get(one["image_id"]), categories)
+            problem = _find_annotation_problem(one, images.get(one["image_id"]), categories)
             if problem:
                 bad[one["image_id"]] = problem
         for number in bad.keys() - images.keys():
             found.problems.append(f"coco {split}: {bad[number]}")
         for number, image in images.items():
             path = folder / split / image["file_name"]
-            problem = _image_problem(path)
+            problem = _find_image_problem(path)
             if not problem and jpeg_size(path) != (image["width"], image["height"]):
                 problem = "does not have the size of its entry"
-            _count(found, path, problem or bad.get(number, ""), faces.get(number, 0))
+            _add_image(found, path, problem or bad.get(number, ""), faces.get(number, 0))
 
 
-def _annotation_problem(
+def _find_annotation_problem(
     one: dict[str, Any], image: dict[str, Any] | None, categories: set[Any]
 ) -> str:
     if image is None:
@@ -156,7 +156,7 @@ def _annotation_problem(
     return ""
 
 
-def _face_folders(folder: Path, found: FormatCheck) -> None:
+def _check_face_folders(folder: Path, found: FormatCheck) -> None:
     """As torchvision's ImageFolder, Ultralytics' classify and supervision read folders."""
     classes: dict[str, list[str]] = {}
     for split in SPLITS:
@@ -176,7 +176,7 @@ def _face_folders(folder: Path, found: FormatCheck) -> None:
                     )
                     continue
                 images += 1
-                _count(found, path, _image_problem(path, smallest_px=1), 1)
+                _add_image(found, path, _find_image_problem(path, smallest_px=1), 1)
             if not images:
                 found.problems.append(f"{folder.name}/{split}/{entry.name} is empty")
     if classes["train"] != classes["val"]:
@@ -190,7 +190,7 @@ def _face_folders(folder: Path, found: FormatCheck) -> None:
             found.problems.append(f"{folder.name}/{stray.name} is not part of the set")
 
 
-def _cvat(folder: Path, found: FormatCheck) -> None:
+def _check_cvat(folder: Path, found: FormatCheck) -> None:
     """As CVAT reads its video format 1.1."""
     for path in sorted(folder.glob("*.xml")):
         # Neither our file nor a corrected one from CVAT contains entities.
@@ -199,12 +199,12 @@ def _cvat(folder: Path, found: FormatCheck) -> None:
             found.dropped.append(f"{path.name}: has a document type, which CVAT never writes")
             continue
         document = ET.fromstring(text)  # noqa: S314
-        problem = _cvat_problem(document)
+        problem = _find_cvat_problem(document)
         boxes = sum(1 for box in document.iter("box") if box.get("outside") == "0")
-        _count(found, path, problem, boxes)
+        _add_image(found, path, problem, boxes)
 
 
-def _cvat_problem(document: ET.Element) -> str:
+def _find_cvat_problem(document: ET.Element) -> str:
     if document.tag != "annotations" or document.findtext("version") != "1.1":
         return "is not a CVAT annotation of version 1.1"
     labels = {label.findtext("name") for label in document.iter("label")}
@@ -215,12 +215,13 @@ def _cvat_problem(document: ET.Element) -> str:
     if len(set(ids)) != len(ids):
         return "has two tracks with the same id"
     problems = (
-        _track_problem(track, labels, frames, (width, height)) for track in document.iter("track")
+        _find_track_problem(track, labels, frames, (width, height))
+        for track in document.iter("track")
     )
     return next(filter(None, problems), "")
 
 
-def _track_problem(
+def _find_track_problem(
     track: ET.Element, labels: set[str | None], frames: int, size: tuple[float, float]
 ) -> str:
     name = f"track {track.get('id')}"
@@ -240,7 +241,7 @@ def _track_problem(
     return ""
 
 
-def _labels_problem(label: Path, classes: int) -> str:
+def _find_labels_problem(label: Path, classes: int) -> str:
     """Return why Ultralytics would drop an image with these labels; empty if it would not."""
     if not label.is_file():
         return ""
@@ -258,7 +259,7 @@ def _labels_problem(label: Path, classes: int) -> str:
     return ""
 
 
-def _image_problem(path: Path, smallest_px: int = 10) -> str:
+def _find_image_problem(path: Path, smallest_px: int = 10) -> str:
     return jpeg_problem(path, smallest_px)
 
 
@@ -266,7 +267,7 @@ def _count_labels(label: Path) -> int:
     return len(label.read_text(encoding="utf-8").splitlines()) if label.is_file() else 0
 
 
-def _count(found: FormatCheck, path: Path, problem: str, faces: int) -> None:
+def _add_image(found: FormatCheck, path: Path, problem: str, faces: int) -> None:
     if problem:
         found.dropped.append(f"{path.name}: {problem}")
         return
@@ -275,11 +276,11 @@ def _count(found: FormatCheck, path: Path, problem: str, faces: int) -> None:
     found.backgrounds += not faces
 
 
-def _yaml_names(path: Path, found: FormatCheck) -> list[str]:
+def _read_yaml_names(path: Path, found: FormatCheck) -> list[str]:
     """Read the class names of ``data.yaml``, in the subset of YAML that portraitd writes."""
     names: list[str] = []
     keys: dict[str, str] = {}
-    for line in _lines(path):
+    for line in _read_lines(path):
         numbered = re.fullmatch(r'\s+(\d+): (".*")', line)
         if numbered:
             if int(numbered[1]) != len(names):
@@ -300,6 +301,6 @@ def _yaml_names(path: Path, found: FormatCheck) -> list[str]:
     return names
 
 
-def _lines(path: Path) -> Iterator[str]:
+def _read_lines(path: Path) -> Iterator[str]:
     text = path.read_text(encoding="utf-8")
     return (line for line in text.splitlines() if line.strip() and not line.startswith("#"))

@@ -58,7 +58,7 @@ class ControlStage(Stage):
         """
         for answer in self._dataset.answers:
             self._requests.answer(answer.name, answer.text, answer.granted)
-            self._dataset.delivered(answer)
+            self._dataset.remove_answer(answer)
         waiting = self._requests.waiting()
         self._dataset.request(
             [name for name, request in waiting.items() if request.command == BUILD_DATASET]

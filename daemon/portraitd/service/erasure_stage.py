@@ -8,7 +8,7 @@ from datetime import datetime
 import structlog
 
 from portraitd.config import Settings
-from portraitd.datasets.set_erasure import build_lock, erase_sets
+from portraitd.datasets.set_erasure import erase_sets, lock_builds
 from portraitd.media.xmp import Mark
 from portraitd.model.errors import ConfigError
 from portraitd.model.stage import Now, Stage
@@ -113,7 +113,7 @@ class ErasureStage(Stage):
         state_dir, done = self._settings.state_dir, []
         for erasure in self._eraser.pending_erasures():
             self._eraser.truncate_journal()
-            with build_lock(state_dir):
+            with lock_builds(state_dir):
                 # The database that a restore set aside had been erased already.
                 copies = destroy_copies(state_dir, erasure.what != "restored")
                 files = erase_sets(state_dir, self._settings.dataset_dir, erasure.stems)

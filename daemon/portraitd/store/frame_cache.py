@@ -24,7 +24,7 @@ RENDER_VERSION = "1"
 _JPEG = b"\xff\xd8\xff"
 
 
-def frame_name(sha256: str, t_s: float) -> str:
+def make_frame_name(sha256: str, t_s: float) -> str:
     """Return the name of an unchanged frame."""
     return f"{frame_stem(sha256, t_s)}.jpg"
 
@@ -77,7 +77,7 @@ class FrameCache:
         for t_s, jpeg in frames:
             if math.isfinite(t_s):
                 with suppress(PublishError):
-                    self.put(sha256, frame_name(sha256, t_s), jpeg)
+                    self.put(sha256, make_frame_name(sha256, t_s), jpeg)
 
     def discard(self, stems: Collection[str]) -> int:
         """Remove every image of some frames, given the stems of their names.

@@ -21,17 +21,17 @@ LONGEST_GAP_S = 3.0
 FALLBACK_FPS = 25.0
 
 
-def cvat_files(plan: Plan) -> SetFiles:
+def make_cvat_files(plan: Plan) -> SetFiles:
     """Yield ``cvat/<video>.xml`` for every video with a person of the set."""
     for video_id, tracks in plan.tracks.items():
         recording = plan.recordings[video_id]
         name = recording.sources[0].path.stem if recording.sources else "video"
         safe = folder_name(video_id, name.encode("utf-8", "replace").decode())
         path = f"cvat/{safe[:60]}-{recording.sha256[:12]}.xml"
-        yield path, TextFile(video_annotations(recording, tracks, plan.classes))
+        yield path, TextFile(format_annotations(recording, tracks, plan.classes))
 
 
-def video_annotations(
+def format_annotations(
     recording: Recording, tracks: tuple[PlannedTrack, ...], classes: tuple[ClassLabel, ...]
 ) -> str:
     """Return the annotations of a video as an XML document.
@@ -43,7 +43,7 @@ def video_annotations(
     fps = recording.fps or FALLBACK_FPS
     last = max((t_s for track in tracks for t_s, _ in track.faces), default=0.0)
     length_s = recording.duration_s if math.isfinite(recording.duration_s) else last + 1.0
-    frames = max(math.floor(length_s * fps + 0.5), frame_number(last, fps) + 1)
+    frames = max(math.floor(length_s * fps + 0.5), to_frame_number(last, fps) + 1)
     names = {label.id: label.label for label in classes}
     used = sorted({names.get(track.class_id, UNKNOWN_NAME) for track in tracks})
     labels = [f"<label><name>{escape(name)}</name><attributes></attributes></label>"
@@ -68,7 +68,7 @@ def video_annotations(
             *(
                 line
                 for number, track in enumerate(tracks)
-                for line in _track(
+                for line in _format_track(
                     number, track, names.get(track.class_id, UNKNOWN_NAME), fps, frames
                 )
             ),
@@ -77,30 +77,32 @@ def video_annotations(
     )
 
 
-def frame_number(t_s: float, fps: float) -> int:
+def to_frame_number(t_s: float, fps: float) -> int:
     """Return the number of a frame in its video, from 0."""
     return math.floor(t_s * fps + 0.5)
 
 
-def _track(number: int, track: PlannedTrack, label: str, fps: float, frames: int) -> list[str]:
+def _format_track(
+    number: int, track: PlannedTrack, label: str, fps: float, frames: int
+) -> list[str]:
     """Return one track; an outside box marks its end and the start of each long gap."""
     found = [f'  <track id="{number}" label={quoteattr(label)} source="auto">']
-    boxes = {frame_number(t_s, fps): (t_s, box) for t_s, box in track.faces}
+    boxes = {to_frame_number(t_s, fps): (t_s, box) for t_s, box in track.faces}
     order = sorted(boxes)
     steps = sorted(later - earlier for earlier, later in pairwise(order))
     step = steps[len(steps) // 2] if steps else max(1, round(fps / 2))
     for frame, following in zip(order, [*order[1:], None], strict=True):
         t_s, box = boxes[frame]
-        found.append(_box(frame, box, outside=False))
+        found.append(_format_box(frame, box, outside=False))
         is_gap = following is None or boxes[following][0] - t_s > LONGEST_GAP_S
         end_frame = frame + min(step, max(1, (following or frames) - frame - 1))
         if is_gap and end_frame < frames and end_frame != following:
-            found.append(_box(end_frame, box, outside=True))
+            found.append(_format_box(end_frame, box, outside=True))
     found.append("  </track>")
     return found
 
 
-def _box(frame: int, box: Box, outside: bool) -> str:
+def _format_box(frame: int, box: Box, outside: bool) -> str:
     corners = zip(("xtl", "ytl", "xbr", "ybr"), box, strict=True)
     places = " ".join(f'{name}="{place:.2f}"' for name, place in corners)
     return (

@@ -17,7 +17,7 @@ from portraitd.datasets.content import (
 from portraitd.store.dataset_store import Recording
 
 
-def yolo_files(available: AvailableFrames) -> SetFiles:
+def make_yolo_files(available: AvailableFrames) -> SetFiles:
     """Yield ``data.yaml``, ``images/`` and ``labels/`` for Ultralytics.
 
     ``data.yaml`` has no ``path``: Ultralytics then uses its folder, so the set can be moved.
@@ -26,20 +26,20 @@ def yolo_files(available: AvailableFrames) -> SetFiles:
         for frame in available.frames[split]:
             # The label first: an image without one would be a background.
             yield f"yolo/labels/{split}/{frame.stem}.txt", TextFile(format_labels(frame))
-            yield f"yolo/images/{split}/{frame.stem}.jpg", available.of_frame(frame)
+            yield f"yolo/images/{split}/{frame.stem}.jpg", available.cached_image(frame)
     names = [f"  {label.id}: {quote_text(label.label)}" for label in available.plan.classes]
     head = ["train: images/train", "val: images/val", "names:" if names else "names: {}"]
     yield "yolo/data.yaml", TextFile(join_lines([*head, *names]))
 
 
-def darknet_files(available: AvailableFrames) -> SetFiles:
+def make_darknet_files(available: AvailableFrames) -> SetFiles:
     """Yield ``obj.data`` and its files; paths are relative to ``darknet/``, so train from there."""
     folders = {"train": "obj_train_data", "val": "obj_valid_data"}
     for split in SPLITS:
         for frame in available.frames[split]:
             beside = f"darknet/{folders[split]}/{frame.stem}"
             yield f"{beside}.txt", TextFile(format_labels(frame))
-            yield f"{beside}.jpg", available.of_frame(frame)
+            yield f"{beside}.jpg", available.cached_image(frame)
     for split, name in (("train", "train.txt"), ("val", "valid.txt")):
         stems = [frame.stem for frame in available.frames["train" if split == "train" else "val"]]
         paths = [f"{folders[split]}/{stem}.jpg" for stem in stems]
@@ -67,7 +67,7 @@ def darknet_files(available: AvailableFrames) -> SetFiles:
     )
 
 
-def coco_files(available: AvailableFrames) -> SetFiles:
+def make_coco_files(available: AvailableFrames) -> SetFiles:
     """Yield ``annotations/instances_train.json``, ``instances_val.json`` and the images.
 
     Category ids start at 1, as is usual for COCO: the class number plus one.
@@ -80,9 +80,9 @@ def coco_files(available: AvailableFrames) -> SetFiles:
         images: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
         for number, frame in enumerate(available.frames[split], 1):
-            yield f"coco/{split}/{frame.stem}.jpg", available.of_frame(frame)
-            images.append(_image(number, frame, plan.recordings[frame.video_id]))
-            annotations += _annotations(number, frame)
+            yield f"coco/{split}/{frame.stem}.jpg", available.cached_image(frame)
+            images.append(_make_image_entry(number, frame, plan.recordings[frame.video_id]))
+            annotations += _make_annotations(number, frame)
         yield (
             f"coco/annotations/instances_{split}.json",
             TextFile(
@@ -99,7 +99,7 @@ def coco_files(available: AvailableFrames) -> SetFiles:
         )
 
 
-def _image(number: int, frame: PlannedFrame, recording: Recording) -> dict[str, Any]:
+def _make_image_entry(number: int, frame: PlannedFrame, recording: Recording) -> dict[str, Any]:
     return {
         "id": number,
         "file_name": f"{frame.stem}.jpg",
@@ -110,7 +110,7 @@ def _image(number: int, frame: PlannedFrame, recording: Recording) -> dict[str, 
     }
 
 
-def _annotations(image: int, frame: PlannedFrame) -> list[dict[str, Any]]:
+def _make_annotations(image: int, frame: PlannedFrame) -> list[dict[str, Any]]:
     """Return COCO annotations; a box is left, top, width, height in pixels.
 
     The id of a face in the store is unique, so it is the id of its annotation.

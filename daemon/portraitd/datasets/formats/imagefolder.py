@@ -6,19 +6,19 @@ import hashlib
 from collections.abc import Callable
 from typing import Literal
 
-from portraitd.datasets.annotations import Format, Plan, PlannedCrop, Split, chip_name
+from portraitd.datasets.annotations import Format, Plan, PlannedCrop, Split, make_chip_name
 from portraitd.datasets.content import CachedImage, RenderedImage, SetFiles, TextFile, format_json
 from portraitd.model.face import Box
 
 
-def portrait_files(plan: Plan, make: Callable[[PlannedCrop], bytes]) -> SetFiles:
+def make_portrait_files(plan: Plan, make: Callable[[PlannedCrop], bytes]) -> SetFiles:
     """Yield ``imagefolder/train|val/<name>/`` with the portraits of the people folder."""
     for crop in plan.crops:
         path = f"imagefolder/{crop.split}/{plan.classes[crop.class_id].label}/{crop.stem}.jpg"
         yield path, RenderedImage(_portrait_identity(crop), lambda crop=crop: make(crop))  # type: ignore[misc]
 
 
-def chip_files(
+def make_chip_files(
     plan: Plan, size_px: Literal[150, 112], cached: Callable[[PlannedCrop, str], CachedImage | None]
 ) -> SetFiles:
     """Yield ``chips150/`` or ``chips112/`` with the aligned faces that could be cropped.
@@ -28,7 +28,7 @@ def chip_files(
     """
     found: list[tuple[PlannedCrop, CachedImage]] = []
     for crop in plan.crops:
-        image = cached(crop, chip_name(crop.stem, size_px))
+        image = cached(crop, make_chip_name(crop.stem, size_px))
         if image:
             found.append((crop, image))
     class_splits: set[tuple[int, Split]] = {(crop.class_id, crop.split) for crop, _ in found}
@@ -38,7 +38,7 @@ def chip_files(
             yield f"chips{size_px}/{crop.split}/{label}/{crop.stem}.jpg", image
 
 
-def class_index(plan: Plan, folders: dict[Format, set[str]]) -> SetFiles:
+def make_class_index(plan: Plan, folders: dict[Format, set[str]]) -> SetFiles:
     """Yield ``class_index.json`` with the number of each class in each format.
 
     Args:
@@ -62,7 +62,7 @@ def class_index(plan: Plan, folders: dict[Format, set[str]]) -> SetFiles:
     yield "class_index.json", TextFile(format_json(entries))
 
 
-def overlapping(area: Box, faces: tuple[Box, ...]) -> list[Box]:
+def find_overlapping(area: Box, faces: tuple[Box, ...]) -> list[Box]:
     """Return the faces that are visible in a part of the frame."""
     return [face for face in faces if area.iou(face) > 0]
 

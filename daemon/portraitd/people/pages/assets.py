@@ -7,7 +7,7 @@ from hashlib import sha256
 from importlib import resources
 
 from portraitd.people.pages.escaping import to_js_literal
-from portraitd.people.pages.words import fill_words, words
+from portraitd.people.pages.words import fill_words, load_words
 
 POLICY = (
     "default-src 'none'; script-src 'self' file:; style-src 'self' file:; "
@@ -20,19 +20,23 @@ _STATIC_NAMES = ("gallery.css", "gallery.js", "people.js", "person.js", "timelin
 
 
 @cache
-def static_files() -> dict[str, bytes]:
+def load_static_files() -> dict[str, bytes]:
     """Return the static files of ``gallery/`` by name."""
     files = {name: _read(name).encode() for name in _STATIC_NAMES}
     # Scripts share one scope: this table is defined before Gallery reads it.
-    files["words.js"] = f"const PORTRAITD_WORDS = {to_js_literal(words())};\n".encode()
+    files["words.js"] = f"const PORTRAITD_WORDS = {to_js_literal(load_words())};\n".encode()
     files["person.html"] = render_page("person.html")
     return files
 
 
 @cache
-def render_version() -> str:
+def compute_render_version() -> str:
     """Return a hash that changes when the pages look different."""
-    everything = [*static_files().values(), render_page("index.html"), render_page("status.html")]
+    everything = [
+        *load_static_files().values(),
+        render_page("index.html"),
+        render_page("status.html"),
+    ]
     return sha256(b"\0".join(everything)).hexdigest()[:16]
 
 

@@ -76,7 +76,7 @@ class Gallery(Stage):
         self._owned_files = OwnedFiles(people_dir, "gallery")
         self._memory = ScanCache("")
         self._outliers = OutlierCache(self._appearances)
-        self._render_version = f"{DATA_VERSION} {assets.render_version()}"
+        self._render_version = f"{DATA_VERSION} {assets.compute_render_version()}"
         self._may_publish = may_publish
         self._back_off = BackOff(BACK_OFF_S)
         self._last_error = ""
@@ -161,7 +161,7 @@ def _unit(grouping_run: GroupingRun) -> Unit:
 
 
 def _static_contents() -> dict[str, GalleryContent]:
-    return {name: _ready_content(data) for name, data in assets.static_files().items()}
+    return {name: _ready_content(data) for name, data in assets.load_static_files().items()}
 
 
 def _index_contents(blocks: int) -> dict[str, GalleryContent]:
@@ -178,9 +178,9 @@ def _data_contents(views: GalleryViews) -> dict[str, GalleryContent]:
     for number, people in views.blocks.items():
         files[assets.block_file_name(number)] = GalleryContent(
             _content_identity([views.page_identities[one.id] for one in people]),
-            lambda people=people: make_people_script([views.card(one) for one in people]),  # type: ignore[misc]
+            lambda people=people: make_people_script([views.make_card(one) for one in people]),  # type: ignore[misc]
         )
-    summary = views.summary()
+    summary = views.make_summary()
     # Without the time: a summary that differs only in its time is not written again.
     facts = [
         summary.people,
@@ -195,7 +195,7 @@ def _data_contents(views: GalleryViews) -> dict[str, GalleryContent]:
     for person_id in views.people:
         files[person_file_name(person_id)] = GalleryContent(
             _content_identity([views.page_identities[person_id]]),
-            lambda person_id=person_id: make_person_script(views.page(person_id)),  # type: ignore[misc]
+            lambda person_id=person_id: make_person_script(views.make_page(person_id)),  # type: ignore[misc]
         )
     return files
 
@@ -205,7 +205,7 @@ def _table_contents(views: GalleryViews) -> dict[str, GalleryContent]:
     return {
         person_table_name(person_id): GalleryContent(
             _content_identity([views.table_identities[person_id]]),
-            lambda person_id=person_id: make_person_table(views.appearances(person_id)),  # type: ignore[misc]
+            lambda person_id=person_id: make_person_table(views.read_appearances(person_id)),  # type: ignore[misc]
         )
         for person_id in views.people
     }
@@ -215,7 +215,7 @@ def _people_table_contents(views: GalleryViews) -> dict[str, GalleryContent]:
     facts = [(one.name, views.table_identities[one.id]) for one in views.people.values()]
     return {
         "appearances.csv": GalleryContent(
-            _content_identity(facts), lambda: make_people_table(views.appearances_by_person())
+            _content_identity(facts), lambda: make_people_table(views.iter_appearances())
         )
     }
 

@@ -43,7 +43,7 @@ class PersonCard:
     name: str
     is_named: bool
     folder: str
-    picture: CardImage
+    image: CardImage
     portraits: int
     faces: int
     videos: int
@@ -93,7 +93,7 @@ class SimilarPerson:
     id: int
     name: str
     folder: str
-    picture: CardImage
+    image: CardImage
     distance: float
 
 
@@ -134,7 +134,7 @@ class GallerySummary:
     made_at: float
 
 
-def block_of(person_id: int) -> int:
+def find_block(person_id: int) -> int:
     """Return the block of a person, counted from 1."""
     return (person_id - 1) // PER_BLOCK + 1
 
@@ -183,8 +183,8 @@ def make_person_script(page: PersonPage) -> bytes:
             "name": to_display_text(card.name),
             "folder": quote_path(card.folder),
             "shown_folder": to_display_text(card.folder),
-            "picture": quote_path(card.picture.file),
-            "full": card.picture.full,
+            "picture": quote_path(card.image.file),
+            "full": card.image.full,
             "faces": card.faces,
             "new_faces": card.new_faces,
             "at": round(page.made_at),
@@ -201,8 +201,8 @@ def make_person_script(page: PersonPage) -> bytes:
                     one.id,
                     to_display_text(one.name),
                     quote_path(one.folder),
-                    quote_path(one.picture.file),
-                    one.picture.full,
+                    quote_path(one.image.file),
+                    one.image.full,
                     round(one.distance, 3),
                 ]
                 for one in page.similar
@@ -222,8 +222,8 @@ def _row(card: PersonCard) -> list[object]:
         to_display_text(card.name),
         int(card.is_named),
         quote_path(card.folder),
-        quote_path(card.picture.file),
-        card.picture.full,
+        quote_path(card.image.file),
+        card.image.full,
         card.portraits,
         card.faces,
         card.videos,

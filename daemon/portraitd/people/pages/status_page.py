@@ -82,13 +82,13 @@ def render_status_page(view: StatusView, now_s: float) -> bytes:
     """Return the page. Without scripts it is complete and in English."""
     parts = [
         f"<h1 {_text_tag(f'stage_{view.stage}')}</h1>",
-        f'<p class="quiet">{_as_of(now_s)} '
+        f'<p class="quiet">{_render_as_of(now_s)} '
         f'<strong id="silent" hidden {_text_tag("silent")}</strong></p>',
-        _progress(view),
-        _figures(view),
-        _running(view.running),
-        _files("failed", view.failed, view.failed_count),
-        _files("waiting", view.waiting, view.waiting_count),
+        _render_progress(view),
+        _render_figures(view),
+        _render_running(view.running),
+        _render_files("failed", view.failed, view.failed_count),
+        _render_files("waiting", view.waiting, view.waiting_count),
     ]
     if view.failed_count:
         parts.insert(-1, f'<p class="quiet small after" {_text_tag("failed_help")}</p>')
@@ -97,11 +97,11 @@ def render_status_page(view: StatusView, now_s: float) -> bytes:
     content = "\n".join([written, *filter(None, parts), "</div>"])
     refresh = "60" if view.stage in RESTING_PHASES else "5"
     return render_page(
-        "status.html", refresh=refresh, title=escape_html(_title(view)), content=content
+        "status.html", refresh=refresh, title=escape_html(_make_title(view)), content=content
     )
 
 
-def _title(view: StatusView) -> str:
+def _make_title(view: StatusView) -> str:
     stage = translate(f"stage_{view.stage}")
     return f"{view.percent}% · {stage}" if view.open_s else stage
 
@@ -112,17 +112,18 @@ def _text_tag(key: str, **values: object) -> str:
     return f'data-text="{key}"{attribute}>{escape_html(translate(key, **values))}'
 
 
-def _as_of(now_s: float) -> str:
-    return f'<span data-text="as_of" data-values=\'{{"date": ""}}\'>As of </span>{_time(now_s)}.'
+def _render_as_of(now_s: float) -> str:
+    time = _render_time(now_s)
+    return f'<span data-text="as_of" data-values=\'{{"date": ""}}\'>As of </span>{time}.'
 
 
-def _time(at_s: float) -> str:
+def _render_time(at_s: float) -> str:
     moment = datetime.fromtimestamp(at_s, UTC)
     shown = moment.strftime("%Y-%m-%d %H:%M UTC")
     return f'<time data-at="{round(at_s)}" datetime="{moment.isoformat()}">{shown}</time>'
 
 
-def _progress(view: StatusView) -> str:
+def _render_progress(view: StatusView) -> str:
     if not view.open_s:
         return ""
     label = _text_tag("progress", percent=view.percent)
@@ -132,30 +133,30 @@ def _progress(view: StatusView) -> str:
     )
 
 
-def _figures(view: StatusView) -> str:
+def _render_figures(view: StatusView) -> str:
     grouping_run = (
-        _time(view.grouped_at) if view.grouped_at else f"<span {_text_tag('never')}</span>"
+        _render_time(view.grouped_at) if view.grouped_at else f"<span {_text_tag('never')}</span>"
     )
     figures = [
-        ("eta", _time_left(view)),
+        ("eta", _render_time_left(view)),
         ("waiting_count", f"{view.waiting_count:,}"),
         ("failed_count", f"{view.failed_count:,}"),
-        ("done", _duration(view.done_s)),
+        ("done", _render_duration(view.done_s)),
         ("grouping", f'<span class="small">{grouping_run}</span>'),
     ]
     cells = [f"<div><dt {_text_tag(key)}</dt><dd>{value}</dd></div>" for key, value in figures]
     return f'<dl class="stages">{"".join(cells)}</dl>'
 
 
-def _time_left(view: StatusView) -> str:
+def _render_time_left(view: StatusView) -> str:
     if not view.open_s:
         return f"<span {_text_tag('nothing')}</span>"
     if view.eta_s is None:
         return f'<span class="small" {_text_tag("unknown")}</span>'
-    return _duration(max(view.eta_s, 1.0))
+    return _render_duration(max(view.eta_s, 1.0))
 
 
-def _duration(seconds: float) -> str:
+def _render_duration(seconds: float) -> str:
     return f'<span data-duration="{round(seconds)}">{format_duration(seconds)}</span>'
 
 
@@ -169,13 +170,13 @@ def format_duration(seconds: float) -> str:
     return translate("hours_minutes", h=minutes // 60, m=minutes % 60)
 
 
-def _running(running: Sequence[tuple[str, float]]) -> str:
+def _render_running(running: Sequence[tuple[str, float]]) -> str:
     if not running:
         return ""
-    return _list("running", [_running_line(name, share) for name, share in running])
+    return _render_list("running", [_render_running_line(name, share) for name, share in running])
 
 
-def _running_line(name: str, share: float) -> str:
+def _render_running_line(name: str, share: float) -> str:
     shown, percent = escape_html(name), int(100 * share)
     return (
         f'<li><span class="pair"><span dir="auto">{shown}</span>'
@@ -184,7 +185,7 @@ def _running_line(name: str, share: float) -> str:
     )
 
 
-def _files(key: str, files: Sequence[tuple[str, str]], count: int) -> str:
+def _render_files(key: str, files: Sequence[tuple[str, str]], count: int) -> str:
     if not files:
         return ""
     kind = "reason small" if key == "failed" else "quiet small"
@@ -195,10 +196,10 @@ def _files(key: str, files: Sequence[tuple[str, str]], count: int) -> str:
     ]
     if count > len(files):
         lines.append(f'<li class="quiet" {_text_tag("and_more", n=count - len(files))}</li>')
-    return _list(key, lines)
+    return _render_list(key, lines)
 
 
-def _list(key: str, lines: Sequence[str]) -> str:
+def _render_list(key: str, lines: Sequence[str]) -> str:
     return (
         f'<section class="part"><h2 {_text_tag(key)}</h2>'
         f'<div class="inside"><ul class="rows">{"".join(lines)}</ul></div></section>'

@@ -67,7 +67,7 @@ class StatusPageStage(Stage):
             "gallery/data": {"status.js": make_status_line_script(view, now_s)},
         }
         # Without the time: a restart that changes nothing else does not write.
-        identity = digest(repr((assets.render_version(), view)).encode())[:16]
+        identity = digest(repr((assets.compute_render_version(), view)).encode())[:16]
         for location, contents in files.items():
             wanted = dict.fromkeys(contents, identity)
             self._owned_files.publish(location, wanted, contents.__getitem__)

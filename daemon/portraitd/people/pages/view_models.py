@@ -24,7 +24,7 @@ from portraitd.people.pages.page_data import (
     PersonCard,
     PersonPage,
     SimilarPerson,
-    block_of,
+    find_block,
 )
 from portraitd.people.tree.folder_fs import digest
 from portraitd.people.tree.folder_state import FolderState
@@ -174,13 +174,13 @@ class GalleryViews:
     @cached_property
     def blocks(self) -> dict[int, list[VisiblePerson]]:
         """The people of each block, including empty blocks before the last one."""
-        last = max(map(block_of, self.people), default=0)
+        last = max(map(find_block, self.people), default=0)
         blocks: dict[int, list[VisiblePerson]] = {number: [] for number in range(1, last + 1)}
         for one in self.people.values():
-            blocks[block_of(one.id)].append(one)
+            blocks[find_block(one.id)].append(one)
         return blocks
 
-    def summary(self) -> GallerySummary:
+    def make_summary(self) -> GallerySummary:
         """Return the totals for the head of the index page."""
         new_faces = [one for one in self.people.values() if one.new_faces]
         clips = {seen.clip_id for one in self.people.values() for seen in one.seen}
@@ -195,7 +195,7 @@ class GalleryViews:
             made_at=self._made_at,
         )
 
-    def card(self, person: VisiblePerson) -> PersonCard:
+    def make_card(self, person: VisiblePerson) -> PersonCard:
         """Return a person's card on the index page."""
         clips = [self._clips[seen.clip_id] for seen in person.seen]
         photos = sum(clip.is_photo for clip in clips)
@@ -204,7 +204,7 @@ class GalleryViews:
             name=person.name,
             is_named=person.is_named,
             folder=person.folder.location,
-            picture=self._picture(person),
+            image=self._choose_image(person),
             portraits=len(person.folder.portrait_names),
             faces=person.faces,
             videos=len(clips) - photos,
@@ -216,11 +216,13 @@ class GalleryViews:
             similar=len(person.similar),
         )
 
-    def page(self, person_id: int) -> PersonPage:
+    def make_page(self, person_id: int) -> PersonPage:
         """Return the content of a person's page."""
         person = self.people[person_id]
         faces = self._store.faces(person_id)
-        clips = self.appearances(person_id, list(zip(faces.clip_ids, faces.times_s, strict=True)))
+        clips = self.read_appearances(
+            person_id, list(zip(faces.clip_ids, faces.times_s, strict=True))
+        )
         number = {clip.id: index for index, (clip, _) in enumerate(clips)}
         marks = faces.track_ids if self._new_faces.is_track else faces.ids
         is_new = (marks > self._new_faces.after_id) & bool(person.new_faces)
@@ -240,15 +242,15 @@ class GalleryViews:
             for row in rows
         ]
         return PersonPage(
-            self.card(person),
+            self.make_card(person),
             clips,
             portraits,
             self._published_outliers(person, faces.track_ids[rows].tolist()),
-            [self._similar(other, distance) for other, distance in person.similar],
+            [self._make_similar_person(other, distance) for other, distance in person.similar],
             self._made_at,
         )
 
-    def appearances(
+    def read_appearances(
         self, person_id: int, faces: Sequence[tuple[int, float]] | None = None
     ) -> list[tuple[Clip, list[Appearance]]]:
         """Return the appearances of a person, by recording.
@@ -265,10 +267,10 @@ class GalleryViews:
             times.setdefault(int(clip), []).append(float(t_s))
         return [self._join_times(clip, found) for clip, found in times.items()]
 
-    def appearances_by_person(
+    def iter_appearances(
         self,
     ) -> Iterator[tuple[int, str, list[tuple[Clip, list[Appearance]]]]]:
-        """Yield id, name and appearances of each person, by id."""
+        """Yield id, name and appearances of each person, ordered by id."""
         waiting: list[tuple[Clip, list[Appearance]]] = []
         last = 0
         for person, clip, times in self._store.times():
@@ -308,12 +310,12 @@ class GalleryViews:
             if track in portrait_of
         ][:MAX_OUTLIERS]
 
-    def _similar(self, person_id: int, distance: float) -> SimilarPerson:
+    def _make_similar_person(self, person_id: int, distance: float) -> SimilarPerson:
         other = self.people[person_id]
-        picture = self._picture(other)
-        return SimilarPerson(other.id, other.name, other.folder.location, picture, distance)
+        image = self._choose_image(other)
+        return SimilarPerson(other.id, other.name, other.folder.location, image, distance)
 
-    def _picture(self, person: VisiblePerson) -> CardImage:
+    def _choose_image(self, person: VisiblePerson) -> CardImage:
         folder = person.folder
         full = next((side for n, side in _FULL_CORNERS if len(folder.portrait_names) >= n), 0)
         if full and folder.montage:

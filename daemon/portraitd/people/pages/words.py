@@ -16,7 +16,7 @@ Words = dict[str, dict[str, str]]
 
 
 @cache
-def words() -> Words:
+def load_words() -> Words:
     """Return the texts by language and key.
 
     Names in braces are filled in; a key with ``.one`` is the singular, ``.other`` the plural.
@@ -29,7 +29,7 @@ def words() -> Words:
 
 def translate(key: str, **values: object) -> str:
     """Return a text in English with its values filled in; ``n`` selects the plural form."""
-    table = words()["en"]
+    table = load_words()["en"]
     plural = f"{key}.{'one' if values.get('n') == 1 else 'other'}"
     text = table.get(plural) or table[key]
     shown = {name: f"{v:,}" if isinstance(v, int) else v for name, v in values.items()}
