@@ -17,7 +17,7 @@ from portraitd.model.edit import (
     Placement,
     SplitPerson,
 )
-from portraitd.model.errors import MassDisappearance, PublishError
+from portraitd.model.errors import MassDisappearance, PublishError, StoreError
 from portraitd.model.reasons import Reason, ReasonCode
 from portraitd.model.stage import Now
 from portraitd.people.review import Review
@@ -189,6 +189,25 @@ def test_nothing_is_published_over_what_was_not_put_in_force(desk: Desk) -> None
 
     assert desk.review.allows_publishing(at(12.0))
     assert not desk.review.allows_publishing(at(12.5))
+
+
+def test_nothing_is_published_over_a_tree_that_could_not_be_read(desk: Desk) -> None:
+    """Nor in the tick in which recording an edit failed."""
+    desk.at(0.0)
+    desk.tree.error = PublishError("the share is not mounted")
+    with pytest.raises(PublishError):
+        desk.at(10.0)
+    assert not desk.review.allows_publishing(at(10.0))
+
+    desk.tree.error = None
+    desk.tree.lies_there = [AssignFaces((3,), 1)]
+    desk.at(20.0, 21.0)
+    desk.store.database.execute("pragma query_only = on")
+    with pytest.raises(StoreError):
+        desk.at(22.0)
+    desk.store.database.execute("pragma query_only = off")
+
+    assert not desk.review.allows_publishing(at(22.0))
 
 
 def test_what_is_in_force_holds_no_publishing_up(desk: Desk) -> None:

@@ -8,7 +8,8 @@ import pytest
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from portraitd.model.stage import Now
+from portraitd.model.errors import StoreError
+from portraitd.model.stage import Now, Stage
 from support.home import START_S, Home, assert_sound, person_folders
 from support.tree import snapshot
 
@@ -23,6 +24,35 @@ def home(tmp_path: Path) -> Home:
 def troubles(logs: list[EventDict]) -> list[str]:
     """What was said about trouble, in order."""
     return [line["event"] for line in logs if line["event"] in ("blocked", "recovered")]
+
+
+def test_every_stage_is_ticked(home: Home) -> None:
+    """What the service holds by name is in its tuple, as it is or guarded by its share."""
+    with home.opened() as service:
+        named = {type(part) for part in vars(service).values() if isinstance(part, Stage)}
+        ticked = {type(getattr(stage, "_stage", stage)) for stage in service.stages}
+
+    assert named <= ticked
+    assert {"ControlStage", "RemoteWorkerRecorder"} == {kind.__name__ for kind in ticked - named}
+
+
+def test_a_stage_that_fails_stops_no_other(home: Home, photographs: list[Path]) -> None:
+    """The first stages raise at every tick; the tree is still kept up to date by the others."""
+
+    class Failing(Stage):
+        def tick(self, now: Now) -> None:
+            raise StoreError("disk full")
+
+    home.drop(photographs[0], "a.jpg")
+    with home.opened() as service, capture_logs() as logs:
+        service.stages = (Failing(), *service.stages)
+        for _ in range(20):
+            home.tick(service)
+        assert "disk full" == service.blocked
+        assert not service.idle
+
+    assert ["blocked"] == troubles(logs)
+    assert 1 == len(person_folders(home.people))
 
 
 def test_a_people_tree_that_is_away_is_said_once_a_minute(

@@ -157,8 +157,6 @@ def _store(state_dir: Path) -> Iterator[Finding]:
     except StoreError as error:
         yield Finding(False, "database", str(error))
         return
-    try:
+    with database:
         problems = database.problems()
-    finally:
-        database.close()
     yield Finding(not problems, "database", "; ".join(problems) or "intact")

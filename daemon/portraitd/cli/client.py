@@ -63,12 +63,8 @@ def undo_here(settings: Settings, entry: int | None) -> str:
         ConfigError: There is nothing to undo.
         AlreadyRunning: A service has started in the meantime.
     """
-    with StoreLock(settings.state_dir):
-        database = Database.open(settings.state_dir)
-        try:
-            ledger, is_whole = Ledger(database), settings.review.unit == "track"
-            recorder = EditRecorder(database, ledger, Publications(database), is_whole)
-            undone = recorder.undo(entry, time.time())
-        finally:
-            database.close()
+    with StoreLock(settings.state_dir), Database.open(settings.state_dir) as database:
+        ledger, is_whole = Ledger(database), settings.review.unit == "track"
+        recorder = EditRecorder(database, ledger, Publications(database), is_whole)
+        undone = recorder.undo(entry, time.time())
     return f"Undid entry {undone.id} ({undone.kind}); `portraitd run` will update people/."

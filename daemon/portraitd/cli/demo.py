@@ -17,8 +17,8 @@ from portraitd.config import Settings
 from portraitd.media.fs import replacing
 from portraitd.model.errors import ConfigError
 from portraitd.model.wording import counted
-from portraitd.people.tree.people_tree import PeopleTree
 from portraitd.people.tree.folder_state import UNSORTED_NAME
+from portraitd.people.tree.people_tree import PeopleTree
 from portraitd.service import daemon
 from portraitd.service.home import make_home
 from portraitd.store.files import display_path

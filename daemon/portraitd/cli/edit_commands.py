@@ -57,11 +57,9 @@ def retry(settings: Settings) -> None:
 
     if not settings.state_dir.is_dir():
         raise StoreError(f"{settings.state_dir}: nothing has been processed in this home yet")
-    with StoreLock(settings.state_dir):
-        database = Database.open(settings.state_dir)
+    with StoreLock(settings.state_dir), Database.open(settings.state_dir) as database:
         files = Files(database, settings.inbox_dir)
         count = SliceQueue(database, files).retry(time.time()) + files.retry(time.time())
-        database.close()
     click.echo(f"{counted(count, 'file')} to retry; start `portraitd run`")
 
 

@@ -104,13 +104,11 @@ def explain(settings: Settings, path: Path) -> Explanation:
         if (settings.state_dir / "portraitd.sqlite3").exists():
             raise
         return _of_unknown(settings, place, found)
-    try:
+    with database:
         known = _find(Files(database, settings.inbox_dir), settings.inbox_dir, place)
         if known is None:
             return _of_unknown(settings, place, found)
         return _of_known(settings, place, known, found, History(database))
-    finally:
-        database.close()
 
 
 def _place(settings: Settings, path: Path) -> Path:

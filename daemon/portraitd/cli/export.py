@@ -8,7 +8,6 @@ import json
 import os
 import zipfile
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -61,7 +60,7 @@ def export_person(settings: Settings, word: str, target: Path, now_s: float) -> 
     """
     if target.exists():
         raise ConfigError(f"{target} exists already; choose another file")
-    with closing(Database.open_to_read(settings.state_dir)) as database:
+    with Database.open_to_read(settings.state_dir) as database:
         scope = Eraser(database).person(word)
         faces = Faces(database)
         wanted = frozenset(scope.face_ids)

@@ -33,8 +33,7 @@ def print_faces(settings: Settings, form: str, out: TextIO) -> None:
     Raises:
         StoreError: Nothing has been processed in this home yet.
     """
-    database = Database.open_to_read(settings.state_dir)
-    try:
+    with Database.open_to_read(settings.state_dir) as database:
         rows = _rows(database, PeopleTree(settings.people_dir).portraits())
         if form == "jsonl":
             for row in rows:
@@ -47,8 +46,6 @@ def print_faces(settings: Settings, form: str, out: TextIO) -> None:
         for row in rows:
             values = [row[column] for column in COLUMNS]
             writer.writerow([*values[:at], *values[at], *values[at + 1 :]])
-    finally:
-        database.close()
 
 
 def _rows(database: Database, portraits: dict[int, str]) -> Iterator[dict[str, Any]]:
@@ -73,11 +70,8 @@ def print_ledger(settings: Settings, as_json: bool, out: TextIO) -> None:
     Raises:
         StoreError: Nothing has been processed in this home yet.
     """
-    database = Database.open_to_read(settings.state_dir)
-    try:
+    with Database.open_to_read(settings.state_dir) as database:
         rows = Ledger(database).summaries()
-    finally:
-        database.close()
     for row in rows:
         if as_json:
             out.write(json.dumps(asdict(row), ensure_ascii=False) + "\n")

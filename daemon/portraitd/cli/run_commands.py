@@ -82,13 +82,10 @@ def _print_summary(settings: Settings, named: list[int], console: Console) -> in
     from portraitd.store.files import Files, display_path
     from portraitd.store.people import People
 
-    database = Database.open_to_read(settings.state_dir)
-    try:
+    with Database.open_to_read(settings.state_dir) as database:
         files = Files(database, settings.inbox_dir)
         rows = [files.get(file_id) for file_id in named]
         grouping_run = People(database).last_grouping_run()
-    finally:
-        database.close()
     failed = [row for row in rows if row.state in (FileState.FAILED, FileState.GONE)]
     for row in rows:
         if row.reason:

@@ -176,13 +176,13 @@ def listed(state_dir: Path) -> list[Path]:
 
 def _erase_again(beside: Path, current: Path, state_dir: Path, now_s: float) -> int:
     """Migrate a restored database, and erase in it what was erased since."""
-    with closing(Database.open_file(beside)) as database:
+    with Database.open_file(beside) as database:
         if current.is_file():
             # A database too damaged to be opened has no tombstones to give. Closing it empties
             # its journal, which must not stay beside another database.
             with (
                 suppress(StoreError),
-                closing(Database.open(state_dir)) as before,
+                Database.open(state_dir) as before,
                 database.transaction(),
             ):
                 Tombstones(database).adopt(before)
