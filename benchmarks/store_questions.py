@@ -14,7 +14,8 @@ WORK = (
             or ledger_id < (select coalesce(max(id), 0) from ledger))
     """,
     """
-    select 1 where (select max(id) from grouping_runs) is not (select grouping_run_id from publications
+    select 1 where (select max(id) from grouping_runs) is not (
+        select grouping_run_id from publications
         where render_version <> '' and ledger_id = (select coalesce(max(id), 0) from ledger))
     """,
     """

@@ -1,4 +1,4 @@
-"""Forgetting reaches whatever a home keeps of somebody: decisions, pages, training sets, copies."""
+"""An erasure reaches everything a home keeps: ledger, pages, training sets, backups."""
 
 from __future__ import annotations
 
@@ -129,12 +129,14 @@ def everything_of(home: Home, person: int) -> set[bytes]:
 
 
 def excluded_of(home: Home, person: int) -> str:
-    """Ids of the faces that somebody deleted from a person's folder."""
+    """Ids of the faces whose portraits were deleted from a person's folder."""
     with closing(connect(home.settings.state_dir)) as db:
         rows = db.execute(
-            "select face_id from ledger join ledger_faces on ledger_id = ledger.id "
-            "join fingerprint_matches using (fingerprint_id) where kind = 'exclude' and role = 'moved' "
-            f"and ledger_faces.person_id = {person}"
+            f"""
+            select face_id from ledger join ledger_faces on ledger_id = ledger.id
+            join fingerprint_matches using (fingerprint_id)
+            where kind = 'exclude' and role = 'moved' and ledger_faces.person_id = {person}
+            """
         )
         return ",".join(str(row[0]) for row in rows)
 

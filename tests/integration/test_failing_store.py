@@ -21,7 +21,7 @@ def recalling() -> CachingExecutor:
 
 
 class Killed(BaseException):
-    """As if the process ended here: nobody catches it."""
+    """As if the process ended here: no handler catches it."""
 
 
 class Stumbling(Database):
@@ -98,7 +98,7 @@ def _all_statements(
 def _assert_got_over(
     home: Home, store: type[Stumbling], recalling: CachingExecutor, photos: Photos
 ) -> None:
-    """Work until the store stumbles; whoever comes next finishes it as if nothing had been."""
+    """Work until the store fails; the next start finishes as if nothing had happened."""
     try:
         with home.opened(store, recalling) as service:
             home.run_until_idle(service)

@@ -1,4 +1,4 @@
-"""A copy of the store is sound and can be put in force again."""
+"""A backup is sound and can be restored."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_copy_is_made_while_the_service_writes(two: Two) -> None:
 
 
 def test_an_older_copy_is_replaced_and_nothing_else(two: Two) -> None:
-    """Whatever else lies there is somebody's."""
+    """Any other file is kept."""
     back_up(two.state, two.copy, 5.0)
     two.store.see(embedding(3))
     back_up(two.state, two.copy, 6.0)
@@ -123,7 +123,7 @@ def test_a_copy_can_be_restored_into_an_empty_state(two: Two, tmp_path: Path) ->
 
 @pytest.mark.parametrize("damage", ["text", "cut", "flipped", "newer", "another", "missing"])
 def test_what_is_no_sound_copy_changes_nothing(two: Two, damage: str) -> None:
-    """It is refused with a reason, and the store in force stays."""
+    """It is refused with a reason, and the current database stays."""
     two.store.see(*(embedding(seed) for seed in range(40)))
     back_up(two.state, two.copy, 5.0)
     data = bytearray(two.copy.read_bytes())

@@ -39,7 +39,7 @@ def test_a_new_file_has_the_newest_schema(tmp_path: Path, database: Database) ->
 
 
 def test_the_file_is_private_and_durable(tmp_path: Path, database: Database) -> None:
-    """Faces are nobody else's; a commit survives a power cut; what is deleted is overwritten."""
+    """For the owner alone; a commit survives a power cut; what is deleted is overwritten."""
     assert 0o600 == stat.S_IMODE((tmp_path / FILE_NAME).stat().st_mode)
     assert "wal" == scalar(database, "pragma journal_mode")
     assert 2 == scalar(database, "pragma synchronous")
@@ -184,8 +184,8 @@ def test_a_full_disk_is_the_machines_fault_and_passes(database: Database) -> Non
 
 
 def test_deleted_bytes_are_gone(tmp_path: Path, database: Database) -> None:
-    """What was forgotten is in no free page of the file."""
-    mark = b"a face that was forgotten" * 20
+    """What was erased is in no free page of the file."""
+    mark = b"a face that was erased" * 20
     database.execute("insert into people (name, created_at) values (?, 1.0)", (mark.decode(),))
     database.execute("pragma wal_checkpoint(truncate)")
     assert mark in (tmp_path / FILE_NAME).read_bytes()

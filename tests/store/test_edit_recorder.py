@@ -1,4 +1,4 @@
-"""What people did is in force at once, is kept, and can be taken back."""
+"""An edit takes effect at once, is kept in the ledger, and can be undone."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from support.store import Store, embedding
 
 
 class EditRecorderFixture:
-    """A store with two people, of three tracks of two faces each, and what is said about them."""
+    """A database with two people, of three tracks of two faces each, and their edits."""
 
     def __init__(self, folder: Path, whole_tracks: bool = True) -> None:
         self.store = Store(Database.open(folder))
@@ -171,7 +171,7 @@ def test_a_merge_moves_everybody_and_keeps_the_name(fixture: EditRecorderFixture
 
 
 def test_a_split_makes_a_person_with_the_folders_name(fixture: EditRecorderFixture) -> None:
-    """And with nobody's old number."""
+    """And with a new id."""
     (done,) = fixture.recorder.record([SplitPerson((3, 7), "Eve", "Eve")], 100.0)
 
     assert 3 == done.person_id
@@ -275,7 +275,7 @@ def test_the_ledger_reads_like_what_was_done(fixture: EditRecorderFixture) -> No
     fixture.do(AssignFaces((3,), 1))
     fixture.undo()
 
-    told = [
+    undone = [
         (row.id, row.kind, row.person_id, row.name, row.faces, row.undoes, row.is_undone)
         for row in fixture.store.ledger.summaries()
     ]
@@ -283,7 +283,7 @@ def test_the_ledger_reads_like_what_was_done(fixture: EditRecorderFixture) -> No
         (1, "name", 1, "Ann", 0, None, False),
         (2, "place", 1, None, 2, None, True),
         (3, "undo", None, None, 0, 2, False),
-    ] == told
+    ] == undone
 
 
 def test_until_the_tree_shows_an_undo_the_gesture_still_lies_there(
@@ -311,7 +311,7 @@ def near(seed: int, number: int) -> NDArray[np.float32]:
 
 
 def test_a_word_outlives_finding_everything_anew(fixture: EditRecorderFixture) -> None:
-    """The faces of a video are forgotten and found again, a little beside where they were."""
+    """The faces of a video are deleted and found again, a little beside where they were."""
     fixture.do(AssignFaces((3,), 1), ExcludeFaces((7,)))
     database = fixture.store.database
     database.execute("pragma foreign_keys = off")
@@ -334,5 +334,5 @@ def test_a_word_outlives_finding_everything_anew(fixture: EditRecorderFixture) -
     assert [(1, 0), (1, 0), (None, 1), (None, 1)] == [tuple(row) for row in rows]
     held = fixture.store.ledger.corrections()
     assert {13: Hidden.NO, 14: Hidden.NO, 15: Hidden.EXCLUDED, 16: Hidden.EXCLUDED} == {
-        face: fate.hidden for face, fate in held.by_face.items()
+        face: correction.hidden for face, correction in held.by_face.items()
     }

@@ -1,4 +1,4 @@
-"""What is forgotten is gone: from every file of a home, and for good."""
+"""What is erased is deleted from every file of a home, for good."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def home(tmp_path: Path, worked_on: Path) -> Home:
     shutil.copytree(worked_on, folder)
     home = Home(folder, inbox={"quiet_s": 0.0})
     home.steady_s = 500.0
-    # A copy has other inodes: everything is looked at again, and known again.
+    # A copy has other inodes: every file is read again, and recognised.
     home.run()
     return home
 
@@ -47,7 +47,7 @@ def forget(home: Home, kind: str, word: str) -> None:
 
 
 def test_the_search_finds_what_is_there(home: Home) -> None:
-    """Before anything is forgotten, faces are in the database, the matrix, and the tree."""
+    """Before an erasure, faces are in the database, the matrix, and the tree."""
     found = surviving(home, secrets_of(home, "true"))
 
     assert {"state/portraitd.sqlite3", "state/tracks.f32"} <= found.keys()
@@ -129,7 +129,7 @@ def test_the_same_file_dropped_again_is_refused(home: Home, two_people: Path) ->
 
 
 def test_or_it_is_taken_without_what_was_forgotten(home: Home, two_people: Path) -> None:
-    """Also if it is looked at twice as often: the faces between are near enough."""
+    """Also with twice the sampling rate: the faces in between are near enough."""
     forget(home, "video", "clip.mp4")
     skipping = Home(
         home.settings.home_dir,
@@ -141,7 +141,7 @@ def test_or_it_is_taken_without_what_was_forgotten(home: Home, two_people: Path)
     skipping.drop(two_people, "again.mp4")
     skipping.run()
 
-    # The detector takes a sleeve for a face in frames between; nobody forgot that.
+    # The detector takes a sleeve for a face in frames between; that one was not erased.
     video_id = next(
         row["video_id"] for row in skipping.rows("files") if row["path"] == b"again.mp4"
     )
@@ -151,7 +151,7 @@ def test_or_it_is_taken_without_what_was_forgotten(home: Home, two_people: Path)
 
 
 def test_a_forgotten_person_stays_out_of_the_same_video(home: Home, two_people: Path) -> None:
-    """Looked at anew, it gives the other person alone."""
+    """Reprocessed, it gives the other person alone."""
     with home.opened() as service:
         before = dump(home.settings).faces
         eraser = service.erasure
@@ -197,7 +197,7 @@ def test_nobody_and_nothing_is_no_mistake_to_be_silent_about(home: Home) -> None
 
 
 def test_a_video_is_found_by_its_path_or_its_hash(home: Home) -> None:
-    """Below the inbox, in full, and by the beginning of its SHA-256."""
+    """By its path in the inbox, its full path, and the start of its SHA-256."""
     (video,) = (row for row in home.rows("videos") if row["kind"] == "video")
     with home.opened() as service:
         store = _store(service)
@@ -223,7 +223,7 @@ def test_a_tree_that_is_away_delays_the_end(home: Home) -> None:
 
 
 def test_a_reader_delays_the_end_and_nothing_else(home: Home) -> None:
-    """Somebody who reads holds old pages in the journal: it is emptied when they are gone."""
+    """A reader keeps old pages in the journal: it is emptied when the reader has finished."""
     secrets = secrets_of(home, "person_id = 1")
     with home.opened() as service:
         with closing(connect(home.settings.state_dir)) as reader:

@@ -1,4 +1,4 @@
-"""A face that was noted is found again in what another look found."""
+"""Fingerprints of faces match the faces of a reprocessed video."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def part(marks: Fingerprints, which: list[int]) -> Fingerprints:
 def pairs(
     keys: Fingerprints, faces: Fingerprints
 ) -> set[tuple[tuple[float, ...], tuple[float, ...]]]:
-    """Who was recognised as whom, whatever their order."""
+    """The matched pairs, in any order."""
     found = match_fingerprints(keys, faces).tolist()
     return {
         ((*tuple(keys.boxes[key]), keys.times_s[key]), (*faces.boxes[face], faces.times_s[face]))
@@ -44,7 +44,7 @@ def pairs(
 
 @given(scenes())
 def test_every_face_is_recognised_as_itself(scene: Fingerprints) -> None:
-    """Where nothing was found anew."""
+    """Where nothing was reprocessed."""
     assert list(range(len(scene.times_s))) == match_fingerprints(scene, scene).tolist()
 
 
@@ -66,7 +66,7 @@ def test_a_face_found_a_little_beside_is_the_same(scene: Fingerprints, seed: int
 def test_the_order_of_keys_and_faces_changes_nothing(
     keys: Fingerprints, faces: Fingerprints, random: np.random.RandomState
 ) -> None:
-    """Who is whom is decided by what they are."""
+    """Only times and boxes decide."""
     some, others = list(range(len(keys.times_s))), list(range(len(faces.times_s)))
     random.shuffle(some)
     random.shuffle(others)
@@ -92,7 +92,7 @@ def test_nobody_is_recognised_twice_or_from_afar(keys: Fingerprints, faces: Fing
 
 @given(scenes())
 def test_with_twice_the_samples_every_face_is_found(scene: Fingerprints) -> None:
-    """The new ones in between are nobody's."""
+    """The new faces in between match no fingerprint."""
     between = Fingerprints(scene.times_s + scene.steps_s / 2, scene.boxes, scene.steps_s / 2)
     whole = Fingerprints(*(np.concatenate(both) for both in zip(between, scene, strict=True)))
     count = len(scene.times_s)

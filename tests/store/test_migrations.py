@@ -31,18 +31,17 @@ def content(path: Path) -> dict[str, list[dict[str, object]]]:
         present = {row[0] for row in db.execute("select name from sqlite_master")}
         return {
             table: [
-                {column_of_today(table, key): row[key] for key in row.keys() if key not in new}  # noqa: SIM118
-                for row in db.execute(
-                    f"select * from {table if table in present else table_of_today(table)} order by 1"
-                )
+                {column_of_today(table, key): row[key] for key in set(row.keys()) - new}
+                for row in db.execute(f"select * from {name} order by 1")
             ]
             for table in COPIED
+            for name in [table if table in present else table_of_today(table)]
         }
 
 
 @pytest.fixture
 def old(tmp_path: Path) -> Path:
-    """A folder with a first store: two people, a nobody, a failed video, one half done."""
+    """A folder with a database of schema 1: two people, an unknown face, a failed video."""
     today, folder = tmp_path / "today", tmp_path / "old"
     today.mkdir()
     folder.mkdir()
@@ -93,8 +92,8 @@ def test_a_store_made_anew_has_the_same_schema(old: Path, tmp_path: Path) -> Non
     assert schema(Database.open(tmp_path / "new")) == schema(Database.open(old))
 
 
-def test_the_last_census_is_still_known(old: Path) -> None:
-    """With what it said then; it had no tracks."""
+def test_the_last_grouping_is_kept(old: Path) -> None:
+    """With the figures it had then; it had no tracks."""
     last = Store(Database.open(old)).people.last_grouping_run()
 
     assert last

@@ -20,7 +20,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def test_the_first_census_makes_people(store: Store) -> None:
-    """One for each cluster; noise is nobody."""
+    """One for each cluster; noise has no person."""
     store.see(*(embedding(seed) for seed in range(5)))
 
     grouping_run = store.group([0, 0, 1, -1, 1])
@@ -43,7 +43,7 @@ def test_a_known_person_keeps_their_id(store: Store) -> None:
 
 
 def test_a_face_that_changes_person_is_churn(store: Store) -> None:
-    """One that becomes nobody's is too; one that becomes somebody's is not."""
+    """One that loses its person is too; one that gets its first person is not."""
     store.see(*(embedding(seed) for seed in range(5)))
     store.group([0, 0, 1, 1, -1])
 
@@ -55,7 +55,7 @@ def test_a_face_that_changes_person_is_churn(store: Store) -> None:
 
 
 def test_a_person_without_faces_is_not_present(store: Store) -> None:
-    """The number stays theirs: nobody else gets it."""
+    """The id stays theirs: no other person gets it."""
     store.see(embedding(1), embedding(2))
     store.group([0, 1])
     store.group([0, -1])
@@ -110,7 +110,7 @@ def test_a_forgotten_video_makes_a_census_stale(store: Store) -> None:
 
 
 def test_a_census_of_nothing_is_a_census(store: Store) -> None:
-    """After the last video was forgotten."""
+    """After the last video was erased."""
     grouping_run = store.group([])
 
     assert (0, 0, 0, 0) == (
@@ -154,7 +154,7 @@ def grouped_tracks(store: Store, people: list[int]) -> PersonAssignment:
 
 
 def test_a_census_of_tracks_moves_all_their_faces(store: Store) -> None:
-    """Those without a track are nobody yet."""
+    """Those without a track have no person yet."""
     store.see(embedding(1), embedding(1), embedding(2))
     store.track()
     store.see(embedding(1))
@@ -198,7 +198,7 @@ def test_tracks_forgotten_during_a_census_make_it_stale(store: Store) -> None:
 
 
 def test_one_person_twice_in_a_frame_is_counted(store: Store) -> None:
-    """Whoever looks at the log sees that something is wrong."""
+    """The log shows that something is wrong."""
     store.see(*(embedding(seed) for seed in range(4)))
     store.database.execute("update faces set t_s = 1.0 where id <= 3")
 
@@ -209,24 +209,24 @@ def test_one_person_twice_in_a_frame_is_counted(store: Store) -> None:
 
 
 def test_what_became_of_people_is_written_down(store: Store) -> None:
-    """Who went into whom, and out of whom; one who has faces again went into nobody."""
+    """Who was merged into and split from whom; one who has faces again is not merged."""
 
-    def fates() -> list[tuple[object, ...]]:
+    def merges_and_splits() -> list[tuple[object, ...]]:
         rows = store.database.execute("select id, merged_into, split_from from people order by id")
         return [tuple(row) for row in rows]
 
     store.see(*(embedding(seed) for seed in range(5)))
     store.group([0, 0, 0, 1, 1])
-    assert [(1, None, None), (2, None, None)] == fates()
+    assert [(1, None, None), (2, None, None)] == merges_and_splits()
 
     store.group([0, 0, 0, 0, 0])
-    assert [(1, None, None), (2, 1, None)] == fates()
+    assert [(1, None, None), (2, 1, None)] == merges_and_splits()
 
     store.group([0, 0, 0, 1, 1])
-    assert [(1, None, None), (2, 1, None), (3, None, 1)] == fates()
+    assert [(1, None, None), (2, 1, None), (3, None, 1)] == merges_and_splits()
 
     store.people.record(back_to(store, [1, 1, 1, 2, 2]), 1.5, 9.0)
-    assert [(1, None, None), (2, None, None), (3, 2, 1)] == fates()
+    assert [(1, None, None), (2, None, None), (3, 2, 1)] == merges_and_splits()
 
 
 def back_to(store: Store, people: list[int]) -> PersonAssignment:
@@ -251,7 +251,7 @@ def test_people_with_a_name_or_a_lock_are_kept(store: Store) -> None:
 
 
 def test_the_next_id_was_never_used(store: Store) -> None:
-    """Also when the last person is gone."""
+    """Also when no person is left."""
     assert 1 == store.people.next_id()
     store.see(embedding(1), embedding(2))
     store.group([0, 1])

@@ -1,4 +1,4 @@
-"""What a store knows of those who were forgotten."""
+"""What a database keeps of people and contents that were erased."""
 
 from __future__ import annotations
 

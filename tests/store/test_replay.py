@@ -1,4 +1,4 @@
-"""What the entries of a ledger come to, whatever was said in between."""
+"""What the entries of a ledger add up to, whatever the edits were."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_the_last_word_about_a_face_counts() -> None:
 
 
 def test_what_was_placed_follows_its_person_into_another() -> None:
-    """And what is said of the one afterwards is said of the other."""
+    """A later edit of the one is an edit of the other."""
     corrections = replay(
         [
             entry(1, EditKind.PLACE, 5, moved=(1,), exemplars=(7,)),
@@ -68,7 +68,7 @@ def test_what_was_placed_follows_its_person_into_another() -> None:
 
 
 def test_who_somebody_is_not_is_remembered() -> None:
-    """Until they are said to be that person after all."""
+    """Until an edit assigns them to that person after all."""
     entries = [entry(1, EditKind.PLACE, 5, moved=(1,), cannot_link=((9, 4),))]
     assert {1: {4: {9}}} == replay(entries).cannot_link
 
@@ -80,7 +80,7 @@ def test_who_somebody_is_not_is_remembered() -> None:
 
 
 def test_an_excluded_face_that_is_placed_is_seen_again() -> None:
-    """Ignored ones as well; and hiding keeps what was said before."""
+    """Ignored ones as well; a hidden face keeps its person."""
     entries = [entry(1, EditKind.PLACE, 5, moved=(1,)), entry(2, EditKind.EXCLUDE, moved=(1,))]
     assert (5, Hidden.EXCLUDED) == replay(entries).by_face[1].outcome
 
@@ -92,7 +92,7 @@ def test_an_excluded_face_that_is_placed_is_seen_again() -> None:
 
 
 def test_an_undo_can_be_undone_and_that_too() -> None:
-    """As often as somebody likes."""
+    """Any number of times."""
     entries: list[tuple[int, int | None]] = [(1, None)]
     for entry_id in range(2, 6):
         entries.append((entry_id, entry_id - 1))
@@ -131,7 +131,7 @@ def ledgers(draw: st.DrawFn) -> list[LedgerEntry]:
 
 @given(ledgers())
 def test_undoing_the_last_row_gives_what_was_before(entries: list[LedgerEntry]) -> None:
-    """Whatever was said until then."""
+    """Whatever the entries before were."""
     undone = undone_entries((one.id, one.undoes) for one in entries)
     counting = [one for one in entries if one.id not in undone and one.kind is not EditKind.UNDO]
     if counting:
@@ -148,7 +148,7 @@ def test_undoing_the_last_row_gives_what_was_before(entries: list[LedgerEntry]) 
 
 @given(ledgers())
 def test_nobody_is_somebody_who_became_another(entries: list[LedgerEntry]) -> None:
-    """Whoever is named in what holds is still there, and merging leads to an end."""
+    """Corrections name only people who were not merged; merges have no cycle."""
     corrections = replay(entries)
 
     for correction in corrections.by_face.values():

@@ -34,7 +34,7 @@ def rows(path: Path) -> Embeddings:
 
 
 def expected(store: Store, size: int) -> Embeddings:
-    """What the store holds, a row of zeros for each track that is gone."""
+    """The rows of the database, and a row of zeros for each deleted track."""
     found = np.zeros((size, EMBEDDING_SIZE), np.float32)
     for ids, embeddings in store.tracks.embeddings(0):
         found[ids - 1] = embeddings
@@ -83,7 +83,7 @@ def test_only_what_is_new_is_appended(store: Store, path: Path) -> None:
 
 
 def test_a_restart_goes_on_with_the_file_there_is(store: Store, path: Path) -> None:
-    """It is looked at, and believed."""
+    """It is checked, and used."""
     see(store, 1, 2)
     TrackMatrix(path, store.tracks).catch_up()
     inode = path.stat().st_ino
@@ -177,7 +177,7 @@ def test_gaps_between_two_times_are_kept(store: Store, path: Path) -> None:
 def test_when_the_newest_tracks_are_gone_their_rows_stay(
     store: Store, path: Path, restarted: bool
 ) -> None:
-    """A grouping still has to let them go; and nobody else gets their rows."""
+    """A grouping still needs them; and no other track gets their rows."""
     see(store, 1)
     see(store, 2)
     matrix = TrackMatrix(path, store.tracks)

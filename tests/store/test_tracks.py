@@ -139,7 +139,7 @@ def test_a_video_without_faces_has_no_tracks(store: Store) -> None:
 
 
 def test_people_of_one_frame_are_apart(store: Store) -> None:
-    """The lower track first; another video's tracks are apart from nobody."""
+    """The lower id first; tracks of another video may be linked with any."""
     store.see(EVE)
     store.track()
     together(store)
@@ -199,14 +199,14 @@ def test_a_retried_video_is_tracked_again(store: Store) -> None:
 
     store.track()
 
-    # Another number for the same: a grouping must look at it again.
+    # The same track gets another id, so that a grouping includes it again.
     assert [3, 4, 4] == track_ids(store)
     assert [3, 4] == store.tracks.rows().ids.tolist()
     assert [1, 2] == store.tracks.rows().faces.tolist()
 
 
 def test_faces_that_are_tracked_again_keep_their_person(store: Store) -> None:
-    """The people in force stay until a grouping says otherwise."""
+    """Faces keep their people until the next grouping."""
     retried(store)
     store.group([0, 1])
     claimed = store.slice_queue.claim()
@@ -241,7 +241,7 @@ def test_recording_that_fails_changes_nothing(store: Store) -> None:
     assert claimed
     store.slice_queue.record(claimed, slice_faces(), ENCODER, 8.0)
     face_ids, tracks = found(store)
-    # A track that is apart from itself is written twice.
+    # A pair of a track with itself is written twice.
     wrong = tracks._replace(cannot_link=np.array([[0, 1], [0, 1]]))
 
     with pytest.raises(StoreError, match="UNIQUE"):

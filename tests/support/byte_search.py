@@ -10,8 +10,7 @@ from pathlib import Path
 from support.home import Home, connect
 
 SLIVER = 24
-"""Bytes that are looked for: so many of an embedding, or of a picture, come together by no
-chance."""
+"""Bytes per sliver: the same 24 bytes of an embedding or a picture do not occur by chance."""
 
 
 def secrets_of(home: Home, condition: str) -> set[bytes]:
@@ -31,7 +30,7 @@ def secrets_of(home: Home, condition: str) -> set[bytes]:
 
 
 def slivers_of_file(path: Path) -> set[bytes]:
-    """Of a picture as it lies there."""
+    """Slivers of a picture file."""
     data = path.read_bytes()
     # Not of its end: below, pictures of one scene are alike. Nor what is mere filling.
     found = {data[at : at + SLIVER] for at in (len(data) // 2, len(data) // 3)}
@@ -56,6 +55,6 @@ def traces(folder: Path, secrets: set[bytes]) -> dict[str, int]:
 
 
 def surviving(home: Home, secrets: set[bytes]) -> dict[str, int]:
-    """Traces outside of the inbox: what was dropped there is nobody's to remove but people's."""
+    """Traces outside the inbox: files that people dropped are theirs to remove."""
     found = traces(home.settings.home_dir, secrets)
     return {path: count for path, count in found.items() if not path.startswith("inbox/")}

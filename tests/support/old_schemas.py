@@ -63,7 +63,7 @@ COPIED = ("files", "videos", "jobs", "faces", "portraits", "people", "publicatio
 
 
 def first_store(folder: Path, source: Path) -> None:
-    """The rows of a store of today, in a file as the first portraitd made it."""
+    """Copy the rows of a current database into one of schema 1."""
     script = resources.files("portraitd.store") / "migrations" / "0001_initial.sql"
     with closing(sqlite3.connect(folder / FILE_NAME, isolation_level=None)) as old:
         old.executescript(script.read_text(encoding="utf-8"))
@@ -72,9 +72,10 @@ def first_store(folder: Path, source: Path) -> None:
         old.execute("attach ? as today", (str(source / FILE_NAME),))
         for table in COPIED:
             names = [row[1] for row in old.execute(f"pragma table_info({table})")]
+            today = ", ".join(column_of_today(table, name) for name in names)
             old.execute(
                 f"insert into {table} ({', '.join(names)}) "
-                f"select {', '.join((column_of_today(table, name) for name in names))} from today.{table_of_today(table)}"
+                f"select {today} from today.{table_of_today(table)}"
             )
         old.execute(
             """

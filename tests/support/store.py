@@ -41,7 +41,7 @@ class Store:
         self.ledger = Ledger(database)
 
     def file(self, name: str = "clip.mp4", state: FileState = FileState.PROBING) -> KnownFile:
-        """A file that lies in the inbox; each name has its own stamp."""
+        """A file in the inbox; each name has its own stamp."""
         stamp = Stamp(len(name), 1, sum(map(ord, name)))
         return self.files.get(self.files.note(INBOX, Path(name), stamp, state, 1.0))
 
@@ -86,7 +86,7 @@ class Store:
         return PersonAssignment("faces", self.faces.ids(), carried, parameters)
 
     def group(self, groups: list[int], parameters: str = "p") -> GroupingRun:
-        """Put these groups of faces in force."""
+        """Make these groups of faces the current grouping."""
         return self.people.record(self.grouped(groups, parameters), 1.5, 9.0)
 
 

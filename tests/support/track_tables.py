@@ -17,7 +17,7 @@ RULE = AgglomerationRule(0.54, thin_tracks=1)
 
 @st.composite
 def stores(draw: st.DrawFn) -> TrackTable:
-    """People who lie so close that every rule has something to decide."""
+    """People who are so close that every rule has something to decide."""
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     size = draw(st.integers(1, 40))
     people = draw(st.integers(1, 8))

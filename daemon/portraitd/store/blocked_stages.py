@@ -1,4 +1,4 @@
-"""Stages that are blocked until somebody acts: written by a stage, shown by ``status``."""
+"""Stages that are blocked until the operator acts: written by a stage, shown by ``status``."""
 
 from __future__ import annotations
 

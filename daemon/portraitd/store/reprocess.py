@@ -3,7 +3,7 @@
 A video that is reprocessed gets a second row in ``videos``, with its own slices, faces and
 tracks, which names the video it will replace. Until the last one is done, none of it is counted,
 grouped or shown. Then all replace the old ones in one transaction. Work continues from these rows
-after a crash, and nobody sees a half-empty people tree.
+after a crash, and the people tree is never half-empty.
 """
 
 from __future__ import annotations

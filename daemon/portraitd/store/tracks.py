@@ -124,7 +124,7 @@ class TrackStore:
             found: What each track is like.
             cannot_link: Shape ``(m, 2)``; pairs of tracks that were seen in one frame.
             ranks: Shape ``(n,)``; as ``tracks.representatives`` gives them; without, the best face
-                stands for its track.
+                represents its track.
 
         Returns:
             False if the video's faces are no longer the same: then nothing is stored.

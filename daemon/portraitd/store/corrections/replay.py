@@ -39,7 +39,7 @@ class FaceRole(StrEnum):
     EXEMPLAR = "exemplar"
     """It represents a person, who keeps their identity by it."""
     CANNOT_LINK = "cannot-link"
-    """It represents a person whom the moved faces are not."""
+    """It represents a person who is not shown by the moved faces."""
     MEMBER = "member"
     """It belonged to a merged person, and will again if the merge is undone."""
 
@@ -78,7 +78,7 @@ class ResolvedCorrection:
     """What all edits of a face add up to.
 
     Attributes:
-        person_id: Who it is; ``NO_PERSON`` for nobody known, None if the grouping decides.
+        person_id: Who it is; ``NO_PERSON`` for an unknown person, None if the grouping decides.
         hidden: Whether it is kept out of the tree.
         whole_track: Whether that is true of its whole track.
         entry_id: The last entry about it.
