@@ -1,4 +1,4 @@
-"""A home, its daemon, and a day of people who drop, rename, copy and remove, and of kills."""
+"""A home, its daemon, and random events: files are dropped, folders edited, processes killed."""
 
 from __future__ import annotations
 
@@ -48,27 +48,33 @@ formats = ["yolo", "coco", "imagefolder"]
 every_s = 2.0
 """
 
-REST_S = 90.0
-"""How long everything may take to come to rest."""
+IDLE_S = 90.0
+"""Timeout until everything is idle."""
 
 
 class Day:
-    """One home, its daemon, and what happens to them.
+    """One home, its daemon, and the events.
 
     Args:
-        folder: Where the home is made.
-        seed: Of what happens.
+        folder: Where the home is created.
+        seed: Of the random events.
+
+    Attributes:
+        done: Number of events by name.
+        faults: Everything that was wrong.
+        samples: Memory, descriptors and journal size, one sample per check.
+        own: Content of files that people added, by name.
     """
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.home = folder / "home"
-        self._chance = random.Random(seed)
+        self._random = random.Random(seed)
         self._photographs = [cv2.imread(str(path)) for path in demo_photographs()]
         self.done: Counter[str] = Counter()
-        self.wrong: list[str] = []
+        self.faults: list[str] = []
         self.samples: list[dict[str, int]] = []
         self.own: dict[str, bytes] = {}
-        self._unrest = ""
+        self._activity = ""
         (self.home / "inbox").mkdir(parents=True)
         textfile = f'textfile = "{folder / "portraitd.prom"}"\n'
         (self.home / "config.toml").write_text(CONFIG + textfile)
@@ -84,13 +90,13 @@ class Day:
         )
 
     def step(self) -> None:
-        """One thing happens."""
+        """Let one random event happen."""
         acts = {
             self.drop_photo: 6,
             self.drop_again: 1,
             self.drop_clip: 2,
-            self.drop_rubbish: 1,
-            self.take_back: 1,
+            self.drop_garbage: 1,
+            self.remove_file: 1,
             self.rename_person: 1,
             self.remove_portrait: 1,
             self.merge_people: 1,
@@ -106,46 +112,46 @@ class Day:
             self.back_up: 1,
             self.forget: 1,
         }
-        (act,) = self._chance.choices(list(acts), list(acts.values()))
+        (act,) = self._random.choices(list(acts), list(acts.values()))
         if act():
             self.done[act.__name__] += 1
 
     def drop_photo(self) -> bool:
-        scale = self._chance.uniform(0.6, 1.2)
-        picture = cv2.resize(self._chance.choice(self._photographs), None, fx=scale, fy=scale)
+        scale = self._random.uniform(0.6, 1.2)
+        picture = cv2.resize(self._random.choice(self._photographs), None, fx=scale, fy=scale)
         return self._drop(".jpg", cv2.imencode(".jpg", picture)[1].tobytes())
 
     def drop_again(self) -> bool:
         known = [path for path in (self.home / "inbox").iterdir() if path.is_file()]
-        return bool(known) and self._drop(".jpg", self._chance.choice(known).read_bytes())
+        return bool(known) and self._drop(".jpg", self._random.choice(known).read_bytes())
 
     def drop_clip(self) -> bool:
         target = self.home / "inbox" / f".making{self._number()}.mp4"
         size = (320, 360)
         writer = cv2.VideoWriter(str(target), cv2.VideoWriter.fourcc(*"mp4v"), 5.0, size)
-        for picture in self._chance.sample(self._photographs, 2):
+        for picture in self._random.sample(self._photographs, 2):
             frame = cv2.resize(picture, size)
-            for _ in range(self._chance.randint(10, 40)):
+            for _ in range(self._random.randint(10, 40)):
                 writer.write(frame)
         writer.release()
         target.rename(target.with_name(f"clip{self._number()}.mp4"))
         return True
 
-    def drop_rubbish(self) -> bool:
-        return self._drop(".mp4", self._chance.randbytes(5000))
+    def drop_garbage(self) -> bool:
+        return self._drop(".mp4", self._random.randbytes(5000))
 
-    def take_back(self) -> bool:
+    def remove_file(self) -> bool:
         known = [path for path in (self.home / "inbox").iterdir() if path.is_file()]
         if not known:
             return False
-        self._chance.choice(known).unlink(missing_ok=True)
+        self._random.choice(known).unlink(missing_ok=True)
         return True
 
     def rename_person(self) -> bool:
         folders = self._folders()
         if not folders:
             return False
-        folder = self._chance.choice(folders)
+        folder = self._random.choice(folders)
         folder.rename(folder.with_name(f"Somebody {self._number()}"))
         return True
 
@@ -153,15 +159,15 @@ class Day:
         pictures = [path for folder in self._folders() for path in folder.glob("[0-9]*.jpg")]
         if not pictures:
             return False
-        self._chance.choice(pictures).unlink(missing_ok=True)
+        self._random.choice(pictures).unlink(missing_ok=True)
         return True
 
     def merge_people(self) -> bool:
-        """One folder is dropped into another; rarely, or nobody would be left."""
+        """Drop one folder into another; not if few people are left."""
         folders = self._folders()
         if len(folders) < 6:
             return False
-        one, other = self._chance.sample(folders, 2)
+        one, other = self._random.sample(folders, 2)
         one.rename(other / one.name)
         return True
 
@@ -169,7 +175,7 @@ class Day:
         pictures = [path for folder in self._folders() for path in folder.glob("[0-9]*.jpg")]
         if not pictures:
             return False
-        picture = self._chance.choice(pictures)
+        picture = self._random.choice(pictures)
         target = self.home / "people" / f"Split {self._number()}"
         target.mkdir()
         picture.rename(target / picture.name)
@@ -179,17 +185,17 @@ class Day:
         folders, ignored = self._folders(), self.home / "people" / "_ignored"
         if len(folders) < 4 or not ignored.is_dir():
             return False
-        folder = self._chance.choice(folders)
+        folder = self._random.choice(folders)
         folder.rename(ignored / folder.name)
         return True
 
     def undo(self) -> bool:
-        """The last word of somebody, whatever it was."""
+        """Undo the last edit."""
         if not read_heartbeat(self.settings.state_dir).at_s:
             return False
         with closing(self.store()) as db:
-            said = db.execute("select 1 from ledger").fetchone()
-        return bool(said) and self._command("undo", may_refuse=True)
+            entry = db.execute("select 1 from ledger").fetchone()
+        return bool(entry) and self._command("undo", may_refuse=True)
 
     def build_set(self) -> bool:
         return self._command("dataset", "build")
@@ -199,8 +205,8 @@ class Day:
         if not folders:
             return False
         name = f"note {self._number()}.txt"
-        self.own[name] = self._chance.randbytes(50)
-        (self._chance.choice(folders) / name).write_bytes(self.own[name])
+        self.own[name] = self._random.randbytes(50)
+        (self._random.choice(folders) / name).write_bytes(self.own[name])
         return True
 
     def kill_worker(self) -> bool:
@@ -210,10 +216,10 @@ class Day:
             workers = [
                 one
                 for one in children
-                # Python's own helper among them does no work of ours.
+                # Not Python's own helper process.
                 if b"resource_tracker" not in Path(f"/proc/{one}/cmdline").read_bytes()
             ]
-            os.kill(self._chance.choice(workers), signal.SIGKILL)
+            os.kill(self._random.choice(workers), signal.SIGKILL)
         except (OSError, IndexError):
             return False
         return True
@@ -230,7 +236,7 @@ class Day:
         self.daemon.terminate()
         code = self.daemon.wait(60)
         if code:
-            self.wrong.append(f"a stop ended with {code}")
+            self.faults.append(f"a stop ended with exit code {code}")
         self.daemon = self._start()
         return True
 
@@ -249,8 +255,8 @@ class Day:
         return self._command("backup", str(self.home.parent / "copy.sqlite3"))
 
     def forget(self) -> bool:
-        """A video, or somebody; most days nobody asks for that."""
-        if self._chance.random() < 0.5 or not read_heartbeat(self.settings.state_dir).at_s:
+        """Erase a video or a person, half of the times."""
+        if self._random.random() < 0.5 or not read_heartbeat(self.settings.state_dir).at_s:
             return False
         with closing(self.store()) as db:
             videos = db.execute("select sha256 from videos where state = 'done'").fetchall()
@@ -259,25 +265,24 @@ class Day:
         known += [("person", str(row[0])) for row in people if row[0]]
         if not known:
             return False
-        what, which = self._chance.choice(known)
+        what, which = self._random.choice(known)
         return self._command("forget", what, which, "--yes", may_refuse=True)
 
-    def look(self) -> None:
-        """Let everything come to rest, and look it through."""
-        if not self._rest():
-            self.wrong.append(f"not at rest after {REST_S:.0f} s, {self._unrest}: {self._tail()}")
+    def check(self) -> None:
+        """Wait until everything is idle, and check the home."""
+        if not self._wait_until_idle():
+            self.faults.append(f"not idle after {IDLE_S:.0f} s, {self._activity}: {self._tail()}")
             return
-        # Let it write its figures and empty what it wants to empty.
         for fault in faults(self.settings):
-            self.wrong.append(f"{fault.what}: {fault.detail}")
+            self.faults.append(f"{fault.what}: {fault.detail}")
         with closing(self.store()) as db:
             for name, question in QUESTIONS.items():
                 if rows := db.execute(question).fetchall():
-                    self.wrong.append(f"{name}: {rows[:3]}")
-        # In whatever folder: an undo moves those of people back, with all that is in them.
+                    self.faults.append(f"{name}: {rows[:3]}")
+        # In any folder: an undo moves folders of people back, with everything in them.
         found = {path.name: path for path in (self.home / "people").rglob("note *.txt")}
-        self.wrong += [
-            f"somebody's file is gone: {name}"
+        self.faults += [
+            f"a person's own file is missing: {name}"
             for name, data in self.own.items()
             if name not in found or found[name].read_bytes() != data
         ]
@@ -287,30 +292,30 @@ class Day:
         self.daemon.terminate()
         return self.daemon.wait(60)
 
-    def _rest(self) -> bool:
-        deadline_s = time.monotonic() + REST_S
-        calm = 0
+    def _wait_until_idle(self) -> bool:
+        deadline_s = time.monotonic() + IDLE_S
+        times = 0
         while time.monotonic() < deadline_s:
             time.sleep(0.5)
-            calm = calm + 1 if self._is_calm() else 0
-            if calm >= 4:
+            times = times + 1 if self._is_idle() else 0
+            if times >= 4:
                 return True
         return False
 
-    def _is_calm(self) -> bool:
+    def _is_idle(self) -> bool:
         if self.daemon.poll() is not None:
-            self.wrong.append(f"the daemon ended with {self.daemon.returncode}: {self._tail()}")
+            self.faults.append(f"the daemon ended with {self.daemon.returncode}: {self._tail()}")
             self.daemon = self._start()
         health = read_heartbeat(self.settings.state_dir)
         if not health.at_s or health.blocked:
-            self._unrest = health.blocked or "no word of its health"
+            self._activity = health.blocked or "no heartbeat"
             return False
         try:
             with closing(self.store()) as db:
                 left = [question for question in WORK if db.execute(question).fetchone()]
         except sqlite3.Error as error:
             left = [str(error)]
-        self._unrest = " ".join(left[0].split()) if left else ""
+        self._activity = " ".join(left[0].split()) if left else ""
         return not left
 
     def _sample(self) -> dict[str, int]:
@@ -330,12 +335,12 @@ class Day:
         return True
 
     def _folders(self) -> list[Path]:
-        """Of people in sight."""
+        """Return the folders of visible people."""
         found = sorted(path.parent for path in (self.home / "people").glob("*/.person.json"))
         return [folder for folder in found if not folder.name.startswith("_")]
 
     def store(self) -> sqlite3.Connection:
-        """The store, for looking only."""
+        """Open the store read-only."""
         path = self.settings.state_dir / "portraitd.sqlite3"
         return sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
 
@@ -348,13 +353,13 @@ class Day:
             text=True,
             check=False,
         )
-        # What was to be undone or forgotten may be gone by now: 78, with a reason.
+        # What was to be undone or erased may have disappeared meanwhile: exit code 78.
         if answer.returncode and not (may_refuse and answer.returncode == 78):
-            self.wrong.append(f"{arguments[0]} ended with {answer.returncode}: {answer.stderr}")
+            self.faults.append(f"{arguments[0]} ended with {answer.returncode}: {answer.stderr}")
         return True
 
     def _number(self) -> int:
-        return self._chance.randrange(10**9)
+        return self._random.randrange(10**9)
 
     def _tail(self) -> str:
         lines = (self.home.parent / "log").read_text(errors="replace").splitlines()

@@ -1,7 +1,6 @@
-"""The whole kill sweep: ``python benchmarks/kill_sweep.py [EVERY]``, a JSON line a scenario.
+"""The complete kill sweep: ``python benchmarks/kill_sweep.py [EVERY]``, one JSON line per scenario.
 
-Needs strace and root. The tests kill at some calls of each kind; this takes three quarters of an
-hour.
+Needs strace and root. The tests kill at some calls of each kind; this takes 45 minutes.
 """
 
 from __future__ import annotations
@@ -13,20 +12,21 @@ import sys
 import tempfile
 from pathlib import Path
 
-SWEEP = Path(__file__).absolute().parents[1] / "tests" / "support" / "kill_sweep.py"
+TESTS = Path(__file__).absolute().parents[1] / "tests"
 
 SCENARIOS = ("ingest", "more", "review", "dataset", "forget", "migrate", "backup", "restore")
 
 
 def main() -> int:
-    """Sweep every scenario. Returns how many points failed, as an exit code of 0 or 1."""
+    """Sweep every scenario. Returns the exit code: 1 if a point failed."""
     every = sys.argv[1] if len(sys.argv) > 1 else "1"
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     failed = 0
     for scenario in SCENARIOS:
         with tempfile.TemporaryDirectory(dir=memory) as folder:
             answer = subprocess.run(
-                [sys.executable, SWEEP, folder, scenario, every],
+                [sys.executable, "-m", "support.kill_sweep", folder, scenario, every],
+                cwd=TESTS,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 text=True,

@@ -1,8 +1,8 @@
-"""A long disorderly day, bounded in time: ``python benchmarks/soak.py --minutes 20``.
+"""A soak test with random events: ``python benchmarks/soak.py --minutes 20``.
 
-A real daemon, and around it people who drop, rename, copy and remove, and a machine that kills.
-Every minute everything is let come to rest and looked through; at the end one JSON line says
-what was done, what was wrong, and whether memory, descriptors and the journal stayed flat.
+Runs a real daemon while files are dropped, folders edited and processes killed. Every minute it
+waits until everything is idle and checks the home. At the end it prints one JSON line: the events,
+the faults, and whether memory, descriptors and journal stayed flat.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from disorderly_day import Day
 
 
 def is_flat(values: list[int], slack: int) -> bool:
-    """Whether the last third is no higher than the first, but for so much."""
+    """Return whether the last third exceeds the first by less than 30 % and ``slack``."""
     third = max(1, len(values) // 3)
     return statistics.median(values[-third:]) <= statistics.median(values[:third]) * 1.3 + slack
 
@@ -34,25 +34,25 @@ def main() -> int:
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
         day = Day(Path(folder), chosen.seed)
-        began_s, looked_s = time.monotonic(), time.monotonic()
+        began_s, checked_s = time.monotonic(), time.monotonic()
         try:
             while time.monotonic() - began_s < 60 * chosen.minutes:
                 day.step()
                 time.sleep(0.5)
-                if time.monotonic() - looked_s >= 60.0:
-                    day.look()
-                    looked_s = time.monotonic()
-            day.look()
+                if time.monotonic() - checked_s >= 60.0:
+                    day.check()
+                    checked_s = time.monotonic()
+            day.check()
             code = day.end()
             with closing(day.store()) as db:
                 faces = db.execute("select count(*) from faces").fetchone()[0]
         finally:
             day.daemon.kill()
-        # Kept for whoever wants to know why.
-        if day.wrong:
+        # Keep the log of a failed run.
+        if day.faults:
             shutil.copyfile(Path(folder) / "log", Path(tempfile.gettempdir()) / "soak.log")
     print(json.dumps(summary(day, chosen.seed, code, faces, time.monotonic() - began_s)))
-    return 1 if day.wrong else 0
+    return 1 if day.faults else 0
 
 
 def summary(day: Day, seed: int, code: int, faces: int, seconds: float) -> dict[str, Any]:
@@ -62,10 +62,10 @@ def summary(day: Day, seed: int, code: int, faces: int, seconds: float) -> dict[
         "seed": seed,
         "minutes": round(seconds / 60, 1),
         "done": dict(sorted(day.done.items())),
-        "looks": len(day.samples),
+        "checks": len(day.samples),
         "faces": faces,
         "exit": code,
-        "wrong": day.wrong,
+        "faults": day.faults,
         "memory_kb": columns["memory_kb"],
         "descriptors": columns["descriptors"],
         "journal_kb": columns["journal_kb"],

@@ -1,4 +1,4 @@
-"""What the process is killed at: how it begins, what is done, and what must be true afterwards."""
+"""The scenarios of the kill sweep: the initial home, what is interrupted, and what must hold."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from support.old_schemas import first_store
 
 
 class Scenario(NamedTuple):
-    """What is interrupted.
+    """An action that is interrupted.
 
     Attributes:
-        prepare: Makes the home that every attempt begins with a copy of.
-        act: What is done in the copy, and killed.
-        finish: What makes it whole again: the next start.
-        check: What else must be true then; the home, and the undisturbed one.
+        prepare: Creates the home; every attempt starts with a copy of it.
+        act: Runs in the copy, and is killed.
+        finish: The next start, which must recover.
+        check: Further checks of the recovered home against the undisturbed one.
     """
 
     prepare: Callable[[Path], None]
@@ -58,14 +58,14 @@ def home_at(folder: Path) -> Home:
     return home
 
 
-def slice_queue(folder: Path) -> None:
-    """Until there is nothing left to do."""
+def run_until_idle(folder: Path) -> None:
+    """Run the service until nothing is left to do."""
     home = home_at(folder)
     with home.opened(executor=EXECUTOR) as service:
         home.run_until_idle(service)
 
 
-def picture(number: int, scale: float = 0.6) -> bytes:
+def encode_photo(number: int, scale: float = 0.6) -> bytes:
     image = cv2.imread(str(demo_photographs()[number]))
     assert image is not None
     done, data = cv2.imencode(".jpg", cv2.resize(image, None, fx=scale, fy=scale))
@@ -73,38 +73,38 @@ def picture(number: int, scale: float = 0.6) -> bytes:
     return data.tobytes()
 
 
-def drop_first(folder: Path) -> None:
+def drop_photos(folder: Path) -> None:
     home = home_at(folder)
-    home.drop(picture(0), "a.jpg")
-    home.drop(picture(0, 1.0), "b.jpg")
-    home.drop(picture(1), "c.jpg")
+    home.drop(encode_photo(0), "a.jpg")
+    home.drop(encode_photo(0, 1.0), "b.jpg")
+    home.drop(encode_photo(1), "c.jpg")
     home.drop(b"no media " * 50, "text.mp4")
 
 
-def worked_on(folder: Path) -> None:
-    drop_first(folder)
-    slice_queue(folder)
+def process_photos(folder: Path) -> None:
+    drop_photos(folder)
+    run_until_idle(folder)
     people = Counter(row["person_id"] for row in home_at(folder).rows("faces"))
     assert {1: 2, None: 1} == people, people
 
 
-def worked_on_and_more(folder: Path) -> None:
-    """What is dropped next makes a second person, so that folders and montages change."""
-    worked_on(folder)
-    home_at(folder).drop(picture(1, 0.8), "d.jpg")
-    home_at(folder).drop(picture(0), "again.jpg")
+def process_and_drop_more(folder: Path) -> None:
+    """Drop files that make a second person, so that folders and montages change."""
+    process_photos(folder)
+    home_at(folder).drop(encode_photo(1, 0.8), "d.jpg")
+    home_at(folder).drop(encode_photo(0), "again.jpg")
 
 
-def forget_first(folder: Path) -> None:
+def erase_person(folder: Path) -> None:
     requests = ControlFiles(folder / "state" / "requests")
     if not requests.waiting():
         requests.leave(ControlRequest(REQUEST, arguments=("person", "1")))
-    slice_queue(folder)
+    run_until_idle(folder)
 
 
-def old_store(folder: Path) -> None:
-    """The rows of today in the first schema."""
-    worked_on(folder)
+def make_old_store(folder: Path) -> None:
+    """Put the current rows into a store with the first schema."""
+    process_photos(folder)
     state = folder / "state"
     old = folder / "old"
     old.mkdir()
@@ -120,18 +120,18 @@ def old_store(folder: Path) -> None:
     marker.write_text(json.dumps(facts))
 
 
-def copy_store(folder: Path) -> None:
+def back_up_store(folder: Path) -> None:
     back_up(folder / "state", folder / "copy.sqlite3", 5.0)
 
 
-def copy_and_work(folder: Path) -> None:
-    copy_store(folder)
-    slice_queue(folder)
+def back_up_and_run(folder: Path) -> None:
+    back_up_store(folder)
+    run_until_idle(folder)
 
 
-def with_gestures(folder: Path) -> None:
-    """Somebody was named, a portrait went away, and another became a person of its own."""
-    worked_on(folder)
+def edit_people(folder: Path) -> None:
+    """Name a person, delete a portrait, and make another one a person of its own."""
+    process_photos(folder)
     people = folder / "people"
     (portrait,) = (people / "_unsorted").glob("[0-9]*.jpg")
     (people / "Bob").mkdir()
@@ -141,46 +141,46 @@ def with_gestures(folder: Path) -> None:
     person.rename(people / "Ann")
 
 
-def same_ledger(folder: Path, calm: Path) -> None:
-    """Every edit counts once."""
-    assert ledger_of(calm) == ledger_of(folder)
-    assert {"exclude", "name", "split"} == {kind for kind, _ in ledger_of(folder)}
+def check_ledger(folder: Path, undisturbed: Path) -> None:
+    """Check that every edit is recorded once."""
+    assert read_ledger(undisturbed) == read_ledger(folder)
+    assert {"exclude", "name", "split"} == {kind for kind, _ in read_ledger(folder)}
 
 
-def ledger_of(folder: Path) -> list[tuple[str, str | None]]:
+def read_ledger(folder: Path) -> list[tuple[str, str | None]]:
     with closing(connect(folder / "state")) as db:
         return [tuple(row) for row in db.execute("select kind, name from ledger order by 1, 2")]
 
 
-def named(folder: Path) -> None:
-    """Two people in photographs, with names, of whom there is no set yet."""
+def name_people(folder: Path) -> None:
+    """Name two people in photographs, who are not in a training set yet."""
     home = home_at(folder)
     for number in (0, 1):
         for scale in (0.5, 0.6, 0.8, 1.0):
-            home.drop(picture(number, scale), f"{number}-{scale}.jpg")
-    slice_queue(folder)
+            home.drop(encode_photo(number, scale), f"{number}-{scale}.jpg")
+    run_until_idle(folder)
     (home.people / "person-0001").rename(home.people / ANNABELLE)
     (home.people / "person-0002").rename(home.people / "Bob")
-    slice_queue(folder)
+    run_until_idle(folder)
 
 
-def build_set(folder: Path) -> None:
-    """After a look at the inbox: in a copy of a home files are others until they were read."""
+def build_dataset(folder: Path) -> None:
+    """Build the set after a scan of the inbox: the files of a copied home have new stamps."""
     requests = ControlFiles(folder / "state" / "requests")
     if not requests.waiting():
-        slice_queue(folder)
+        run_until_idle(folder)
         requests.leave(ControlRequest(BUILD_DATASET))
-    slice_queue(folder)
+    run_until_idle(folder)
     for name in [path.stem for path in requests.folder.glob("*.answer")]:
         _, is_built = requests.answer_to(name) or ("", False)
         assert is_built
 
 
-def same_set(folder: Path, calm: Path) -> None:
-    """The same files with the same bytes, classes and sides; nothing unfinished."""
-    first, second = set_of(calm), set_of(folder)
+def check_dataset(folder: Path, undisturbed: Path) -> None:
+    """Check that files, classes and splits are the same, and nothing is unfinished."""
+    first, second = hash_dataset(undisturbed), hash_dataset(folder)
     assert first == second, sorted(set(first.items()) ^ set(second.items()))
-    with closing(connect(folder / "state")) as db, closing(connect(calm / "state")) as other:
+    with closing(connect(folder / "state")) as db, closing(connect(undisturbed / "state")) as other:
         for query in (
             "select class_id, person_id, name from class_holders order by id",
             "select key, split from splits order by key",
@@ -189,7 +189,7 @@ def same_set(folder: Path, calm: Path) -> None:
             assert rows[0] == rows[1] != []
 
 
-def set_of(folder: Path) -> dict[str, str]:
+def hash_dataset(folder: Path) -> dict[str, str]:
     return {
         os.fspath(path.relative_to(folder)): digest(path.read_bytes())
         for path in [*folder.glob("dataset/**/*"), *folder.glob("state/frames/**/*")]
@@ -197,31 +197,31 @@ def set_of(folder: Path) -> dict[str, str]:
     }
 
 
-def with_copy(folder: Path) -> None:
-    worked_on(folder)
-    copy_store(folder)
-    home_at(folder).drop(picture(1, 0.8), "d.jpg")
-    slice_queue(folder)
+def process_after_backup(folder: Path) -> None:
+    process_photos(folder)
+    back_up_store(folder)
+    home_at(folder).drop(encode_photo(1, 0.8), "d.jpg")
+    run_until_idle(folder)
 
 
-def go_back(folder: Path) -> None:
+def restore_store(folder: Path) -> None:
     with StoreLock(folder / "state"):
         restore(folder / "state", folder / "copy.sqlite3", time.time())
 
 
-def go_back_again(folder: Path) -> None:
-    """There is a store at every moment, the old one or the new; and going back can be repeated."""
+def restore_and_run(folder: Path) -> None:
+    """Check that there is a store, the old one or the new, and restore again."""
     inspect(folder / "state" / FILE_NAME)
-    go_back(folder)
-    slice_queue(folder)
+    restore_store(folder)
+    run_until_idle(folder)
 
 
-def nothing_more(folder: Path, calm: Path) -> None:
+def check_nothing(folder: Path, undisturbed: Path) -> None:
     pass
 
 
-def nobody_left(folder: Path, calm: Path) -> None:
-    """No piece of an embedding of the forgotten, and no request that was answered twice."""
+def check_erasure(folder: Path, undisturbed: Path) -> None:
+    """Check that no data of the erased person is left, and that no erasure is unfinished."""
     with closing(connect(folder / "state")) as db:
         assert not db.execute("select 1 from erasures where finished_at is null").fetchall()
     for path in folder.rglob("*"):
@@ -231,9 +231,9 @@ def nobody_left(folder: Path, calm: Path) -> None:
             assert ANNABELLE not in path.parts
 
 
-def copy_is_sound(folder: Path, calm: Path) -> None:
-    """Either there is none, or a whole one; nothing unfinished."""
-    assert inspect(folder / "copy.sqlite3").counts == inspect(calm / "copy.sqlite3").counts
+def check_backup(folder: Path, undisturbed: Path) -> None:
+    """Check that the backup is complete."""
+    assert inspect(folder / "copy.sqlite3").counts == inspect(undisturbed / "copy.sqlite3").counts
 
 
 ANNABELLE = "Annabelle"
@@ -241,11 +241,11 @@ ANNABELLE = "Annabelle"
 SECRETS: set[bytes] = {ANNABELLE.encode()}
 
 
-def remember_secrets(folder: Path) -> None:
-    """Everything there may be of somebody: a name, corrections, a training set, pages."""
-    named(folder)
+def prepare_erasure(folder: Path) -> None:
+    """Create all kinds of data about a person: a name, corrections, a training set, pages."""
+    name_people(folder)
     next((folder / "people" / ANNABELLE).glob("[0-9]*.jpg")).unlink()
-    build_set(folder)
+    build_dataset(folder)
     with closing(connect(folder / "state")) as db:
         for row in db.execute(
             "select embedding, jpeg, sha256 from faces join portraits on face_id = faces.id "
@@ -261,12 +261,12 @@ def remember_secrets(folder: Path) -> None:
 
 
 SCENARIOS = {
-    "ingest": Scenario(drop_first, slice_queue, slice_queue, nothing_more),
-    "more": Scenario(worked_on_and_more, slice_queue, slice_queue, nothing_more),
-    "review": Scenario(with_gestures, slice_queue, slice_queue, same_ledger),
-    "dataset": Scenario(named, build_set, build_set, same_set),
-    "migrate": Scenario(old_store, slice_queue, slice_queue, nothing_more),
-    "forget": Scenario(remember_secrets, forget_first, forget_first, nobody_left),
-    "backup": Scenario(worked_on, copy_store, copy_and_work, copy_is_sound),
-    "restore": Scenario(with_copy, go_back, go_back_again, nothing_more),
+    "ingest": Scenario(drop_photos, run_until_idle, run_until_idle, check_nothing),
+    "more": Scenario(process_and_drop_more, run_until_idle, run_until_idle, check_nothing),
+    "review": Scenario(edit_people, run_until_idle, run_until_idle, check_ledger),
+    "dataset": Scenario(name_people, build_dataset, build_dataset, check_dataset),
+    "migrate": Scenario(make_old_store, run_until_idle, run_until_idle, check_nothing),
+    "forget": Scenario(prepare_erasure, erase_person, erase_person, check_erasure),
+    "backup": Scenario(process_photos, back_up_store, back_up_and_run, check_backup),
+    "restore": Scenario(process_after_backup, restore_store, restore_and_run, check_nothing),
 }

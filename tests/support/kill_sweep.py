@@ -1,9 +1,9 @@
-"""Kills a process at each system call that changes files; looks what the next start makes of it.
+"""Kill a process at each system call that changes files, and check the result of the next start.
 
-``python tests/kill_sweep.py FOLDER SCENARIO [EVERY [HOW]]`` prints a JSON line. One process loads
-the libraries and looks at the media once; each attempt is a fork of it, with strace attached that
-sends SIGKILL at the n-th call of one kind. Encoding is a pure job, so its answers are remembered
-from attempt to attempt; everything that writes is done anew.
+``python -m support.kill_sweep FOLDER SCENARIO [EVERY [HOW]]``, run in tests/, prints a JSON line.
+One process loads the libraries and encodes the media once; each attempt is a fork of it. strace
+sends SIGKILL at the n-th call of one kind. Encoding is a pure job, so its results are cached
+between attempts; everything that writes is repeated.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import structlog
 
 from portraitd.model.errors import PortraitdError
 from support.home import Dump, assert_sound, dump
-from support.kill_scenarios import SCENARIOS, home_at, work
+from support.kill_scenarios import SCENARIOS, home_at, run_until_idle
 
 CALLS = (
     "openat", "write", "pwrite64", "ftruncate", "fsync", "fdatasync", "rename", "renameat",
@@ -42,42 +42,42 @@ ENDED_ITSELF = 3
 
 
 class Attempt(NamedTuple):
-    """One kind of call, and which of them."""
+    """The n-th call of one kind."""
 
     call: str
     number: int
 
 
 class Sweep:
-    """One scenario, interrupted again and again.
+    """One scenario, interrupted at many points.
 
     Args:
-        folder: Where homes are made; best in memory.
-        name: Which scenario.
+        folder: Where homes are created; best on a RAM disk.
+        name: Of the scenario.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
         self._folder = folder
         self._scenario = SCENARIOS[name]
         self._begin = folder / "begin"
-        self._calm = folder / "calm"
+        self._undisturbed = folder / "undisturbed"
         self.killed = 0
 
     def prepare(self) -> Counter[str]:
-        """Do it once undisturbed. Returns how often each call is made."""
+        """Run the scenario undisturbed. Returns how often each call is made."""
         self._scenario.prepare(self._begin)
         trace = self._folder / "trace"
-        # Once without being watched, so that everything is loaded and remembered.
+        # Once without strace, so that everything is loaded and cached.
         for strace in ([], ["-o", str(trace), "-e", f"trace={','.join(CALLS)}"]):
-            shutil.rmtree(self._calm, ignore_errors=True)
-            copy_home(self._begin, self._calm)
+            shutil.rmtree(self._undisturbed, ignore_errors=True)
+            copy_home(self._begin, self._undisturbed)
             if not strace:
-                in_child(lambda: self._scenario.act(self._calm), [])
+                fork_and_run(lambda: self._scenario.act(self._undisturbed), [])
                 self._scenario.act(self._warm())
                 shutil.rmtree(self._folder / "warm")
             else:
-                assert 0 == in_child(lambda: self._scenario.act(self._calm), strace)
-        self._scenario.finish(self._calm)
+                assert 0 == fork_and_run(lambda: self._scenario.act(self._undisturbed), strace)
+        self._scenario.finish(self._undisturbed)
         found = re.findall(r"^(?:\d+\s+)?(\w+)\(", trace.read_text(), re.MULTILINE)
         return Counter(call for call in found if call in CALLS)
 
@@ -85,41 +85,41 @@ class Sweep:
         copy_home(self._begin, self._folder / "warm")
         return self._folder / "warm"
 
-    def strike(self, attempt: Attempt, how: str = KILL) -> str | None:
-        """Strike at one point and start again. Returns what is wrong then; None if nothing is."""
+    def interrupt(self, attempt: Attempt, how: str = KILL) -> str | None:
+        """Interrupt at one point and start again. Returns the fault found then, or None."""
         home = self._folder / "home"
         shutil.rmtree(home, ignore_errors=True)
         copy_home(self._begin, home)
         kill = f"inject={attempt.call}:{how}:when={attempt.number}"
-        killed = in_child(
+        killed = fork_and_run(
             lambda: self._scenario.act(home),
             ["-o", os.devnull, "-e", f"trace={attempt.call}", "-e", kill],
         )
-        # With an error of ours it says what is in the way, and is started again.
+        # After one of our errors it has reported the cause, and is started again.
         if killed not in (0, ENDED_ITSELF, -signal.SIGKILL):
             return f"ended with {killed}"
         self.killed += killed == -signal.SIGKILL
-        return in_child_said(lambda: self._look(home), self._folder / "said")
+        return run_and_report(lambda: self._check(home), self._folder / "error")
 
-    def _look(self, home: Path) -> None:
+    def _check(self, home: Path) -> None:
         self._scenario.finish(home)
         assert_sound(home_at(home).settings)
-        first, second = comparable(home), comparable(self._calm)
+        first, second = comparable(home), comparable(self._undisturbed)
         assert second == first, f"not as undisturbed: {differing(second, first)}"
-        self._scenario.check(home, self._calm)
-        # Once more changes nothing at all.
+        self._scenario.check(home, self._undisturbed)
+        # Another run changes nothing.
         before = listing(home)
-        work(home)
+        run_until_idle(home)
         assert before == listing(home), differing_files(before, listing(home))
 
 
 def copy_home(source: Path, target: Path) -> None:
-    """With other inodes, as they are different files; but with the same times."""
+    """Copy with the same times; the inodes differ, as they are different files."""
     shutil.copytree(source, target)
 
 
 def comparable(folder: Path) -> Dump:
-    """Without the folders' names; which face found its number first does not matter."""
+    """Dump a home without the names of its folders and without the order of face ids."""
     return dump(home_at(folder).settings)
 
 
@@ -129,7 +129,7 @@ def differing(one: Dump, other: Dump) -> str:
 
 
 def listing(folder: Path) -> dict[str, tuple[int, int]]:
-    """Size and time of every file people see, or that the store consists of."""
+    """Return size and time of every file in people/."""
     return {
         os.fspath(path.relative_to(folder)): (path.stat().st_size, path.stat().st_mtime_ns)
         for path in folder.rglob("*")
@@ -141,8 +141,8 @@ def differing_files(one: dict[str, Any], other: dict[str, Any]) -> str:
     return str(sorted(set(one.items()) ^ set(other.items())))[:500]
 
 
-def in_child(act: Callable[[], None], strace: list[str]) -> int:
-    """Fork, attach strace where it is wanted, act. Returns the exit code, negative for a signal."""
+def fork_and_run(act: Callable[[], None], strace: list[str]) -> int:
+    """Run in a fork, under strace if asked for. Returns the exit code, negative for a signal."""
     child = os.fork()
     if child == 0:
         if strace:
@@ -168,30 +168,30 @@ def in_child(act: Callable[[], None], strace: list[str]) -> int:
     return code
 
 
-def in_child_said(act: Callable[[], None], said: Path) -> str | None:
-    """Fork and act. Returns what went wrong, in words."""
-    said.unlink(missing_ok=True)
+def run_and_report(act: Callable[[], None], report: Path) -> str | None:
+    """Run in a fork. Returns the traceback of an error, or None."""
+    report.unlink(missing_ok=True)
     child = os.fork()
     if child == 0:
-        end_with(act, said)
+        end_with(act, report)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return None if code == 0 else said.read_text() if said.exists() else f"ended with {code}"
+    return None if code == 0 else report.read_text() if report.exists() else f"ended with {code}"
 
 
-def end_with(act: Callable[[], None], said: Path | None = None) -> None:
-    # What OpenCV and the service say is of no interest here.
+def end_with(act: Callable[[], None], report: Path | None = None) -> None:
+    # The output of OpenCV and of the service is not needed.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    if said:
+    if report:
         os.dup2(1, 2)
     try:
         act()
     except PortraitdError:
-        if said:
-            said.write_text(traceback.format_exc()[-2500:])
+        if report:
+            report.write_text(traceback.format_exc()[-2500:])
         os._exit(ENDED_ITSELF)
     except BaseException:
-        if said:
-            said.write_text(traceback.format_exc()[-2500:])
+        if report:
+            report.write_text(traceback.format_exc()[-2500:])
         else:
             traceback.print_exc()
         os._exit(1)
@@ -199,7 +199,7 @@ def end_with(act: Callable[[], None], said: Path | None = None) -> None:
 
 
 def attempts(calls: Counter[str], every: int) -> Iterator[Attempt]:
-    """The points to strike at: each, or each so many-th of a kind, always the first and last."""
+    """Yield the points to interrupt at: every n-th call of a kind, always the first and last."""
     for call, count in sorted(calls.items()):
         # One more than was counted: the end itself.
         for number in range(1, count + 1):
@@ -208,14 +208,14 @@ def attempts(calls: Counter[str], every: int) -> Iterator[Attempt]:
 
 
 def sweep(folder: Path, name: str, every: int = 1, how: str = KILL) -> dict[str, Any]:
-    """Strike at every point of a scenario. Returns the figures.
+    """Interrupt a scenario at every point. Returns the figures.
 
     Args:
-        folder: Where homes are made.
+        folder: Where homes are created.
         name: Of the scenario.
-        every: Each so many-th call of a kind.
-        how: ``signal=SIGKILL``, or ``error=EIO``: the call fails once. Then opening a file is
-            left out: much else is opened.
+        every: Interrupt at every n-th call of a kind.
+        how: ``signal=SIGKILL``, or ``error=EIO``: the call fails once. Then ``openat`` is
+            skipped: libraries open many files.
     """
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     began_s = time.monotonic()
@@ -227,7 +227,7 @@ def sweep(folder: Path, name: str, every: int = 1, how: str = KILL) -> dict[str,
         if how != KILL and attempt.call == "openat":
             continue
         done += 1
-        wrong = runner.strike(attempt, how)
+        wrong = runner.interrupt(attempt, how)
         if wrong:
             failures[f"{attempt.call}:{attempt.number}"] = wrong
     return {

@@ -13,7 +13,7 @@ import pytest
 
 from support.processes import environment
 
-SWEEP = Path(__file__).parents[1] / "support" / "kill_sweep.py"
+TESTS = Path(__file__).parents[1]
 
 EVERY = {
     "ingest": 90,
@@ -25,12 +25,13 @@ EVERY = {
     "backup": 20,
     "restore": 30,
 }
-"""Each so many-th call of a kind, and always the first and the last of it."""
+"""Kill at every n-th call of a kind, and always at the first and the last."""
 
 
 def sweep(folder: Path, scenario: str, every: int) -> dict[str, object]:
     answer = subprocess.run(
-        [sys.executable, SWEEP, folder, scenario, str(every)],
+        [sys.executable, "-m", "support.kill_sweep", folder, scenario, str(every)],
+        cwd=TESTS,
         capture_output=True,
         text=True,
         check=False,
@@ -43,11 +44,11 @@ def sweep(folder: Path, scenario: str, every: int) -> dict[str, object]:
 
 @pytest.mark.skipif(
     shutil.which("strace") is None or os.geteuid() != 0,
-    reason="needs strace, and the right to watch another process",
+    reason="needs strace, and the right to trace another process",
 )
 @pytest.mark.parametrize("scenario", EVERY)
 def test_nothing_is_lost_wherever_it_is_killed(memory_path: Path, scenario: str) -> None:
-    """At some calls of each kind. `python benchmarks/kill_sweep.py` does all of them."""
+    """At some calls of each kind. `python benchmarks/kill_sweep.py` kills at all of them."""
     found = sweep(memory_path, scenario, EVERY[scenario])
 
     assert {} == found["failures"]
