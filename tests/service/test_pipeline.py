@@ -48,7 +48,7 @@ def test_a_stage_that_fails_stops_no_other(home: Home, photographs: list[Path]) 
         service.stages = (Failing(), *service.stages)
         for _ in range(20):
             home.tick(service)
-        assert "disk full" == service.blocked
+        assert "disk full" == str(service.blocked)
         assert not service.idle
 
     assert ["blocked"] == troubles(logs)

@@ -1,4 +1,4 @@
-"""How the service starts, runs and ends: as a daemon, or until what was named is done."""
+"""Start, run and stop the service: until a signal stops it, or until named files are done."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from portraitd.store.database import SQLITE_VERSION, Database, StoreLock
 log = structlog.get_logger(stage="service")
 
 GRACE_S = 15.0
-"""How long a stop waits for running slices."""
+"""How long a stop waits for running jobs."""
 
 
 @contextmanager
 def open_service(settings: Settings, doorbell: Doorbell) -> Iterator[Service]:
-    """A service that holds the home's lock and a pool of workers.
+    """Open a service that holds the lock of its home and has its workers.
 
-    On the way out running slices get ``GRACE_S`` to finish; the rest is given back.
+    When the block ends, running jobs get ``GRACE_S`` to finish; the rest is released.
 
     Raises:
         AlreadyRunning: Another portraitd works on this home.
@@ -56,10 +56,10 @@ def open_service(settings: Settings, doorbell: Doorbell) -> Iterator[Service]:
         try:
             yield service
         finally:
-            _wind_down(service, doorbell)
+            _stop(service, doorbell)
 
 
-def _wind_down(service: Service, doorbell: Doorbell) -> None:
+def _stop(service: Service, doorbell: Doorbell) -> None:
     deadline_s = time.monotonic() + GRACE_S
     while service.dispatcher.busy and (left_s := deadline_s - time.monotonic()) > 0:
         doorbell.wait(min(left_s, 1.0))
@@ -72,25 +72,26 @@ def _wind_down(service: Service, doorbell: Doorbell) -> None:
         service.release()
         service.status_page.write("stopped", Now.read())
     except (StoreError, PublishError) as error:
-        # Its rows say running; the next start queues them again.
+        # Its jobs are still marked as running; the next start queues them again.
         log.error("blocked", reason=error.reason.text, reason_code=error.reason.code)
 
 
 def run(
     settings: Settings,
     until_idle: bool = False,
-    attend: Callable[[Service, Now], bool] = lambda service, now: False,
+    after_tick: Callable[[Service, Now], bool] = lambda service, now: False,
     doorbell: Doorbell | None = None,
     stopping: Callable[[], bool] | None = None,
 ) -> None:
-    """Run the service until a signal asks it to stop, or until there is nothing left to do.
+    """Run the service until a signal stops it, or until there is nothing left to do.
 
     Args:
-        settings: What is in force.
+        settings: The settings to run with.
         until_idle: Whether to end when there is nothing left to do.
-        attend: Called after every turn; says whether to end so as to begin anew.
-        doorbell: Rung by whatever calls for a turn.
-        stopping: Whether a signal came, for a caller that listens itself.
+        after_tick: Called after every tick; returns whether to end for a restart.
+        doorbell: Wakes the service.
+        stopping: Returns whether a stop was requested; by default handlers for SIGTERM and
+            SIGINT are installed.
 
     Raises:
         AlreadyRunning: Another portraitd works on this home.
@@ -121,7 +122,7 @@ def run(
                 now = Now.read()
                 service.tick(now, woken)
                 notifier.alive(now.steady_s)
-                if attend(service, now):
+                if after_tick(service, now):
                     notifier.reloading(now.steady_s)
                     break
                 if until_idle and service.idle:
@@ -146,26 +147,26 @@ def process(
     watch_progress: Callable[[Service, Now], None],
     rebuild: bool = False,
 ) -> list[int]:
-    """Process files and folders now, and return when the people tree is fresh.
+    """Process files and folders now, and return when the people tree is up to date.
 
     Args:
-        settings: What is in force.
-        paths: Files and folders; none at all regroups everything from the beginning.
-        watch_progress: Called after every turn.
-        rebuild: Look at every video again instead.
+        settings: The settings to run with.
+        paths: Files and folders; without any, all faces are regrouped from scratch.
+        watch_progress: Called after every tick.
+        rebuild: Reprocess every video instead.
 
     Returns:
-        The ids of the files that were named.
+        The ids of the named files.
 
     Raises:
         AlreadyRunning: Another portraitd works on this home.
         StoreError: The database cannot be opened.
     """
     doorbell = Doorbell()
-    now_settings = settings.model_copy(
+    without_delay = settings.model_copy(
         update={"grouping": settings.grouping.model_copy(update={"settle_s": 0.0})}
     )
-    with stop_signals(doorbell) as stopping, open_service(now_settings, doorbell) as service:
+    with stop_signals(doorbell) as stopping, open_service(without_delay, doorbell) as service:
         service.admission.leave_inbox()
         if rebuild:
             service.reprocessing.begin(time.time())
