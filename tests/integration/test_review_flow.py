@@ -238,13 +238,13 @@ def test_much_that_is_gone_at_once_decides_nothing(home: Home, two_people: Path)
         for _ in range(40):
             home.tick(service)
         assert not service.idle
-        assert "gone" in home.troubles()["review"]
+        assert "gone" in home.blocked_stages()["review"]
 
         ControlFiles(home.settings.requests_dir).leave(ControlRequest("accept"))
         home.run_until_idle(service)
 
     assert 1 == [line["event"] for line in logs].count("portraits_disappeared")
-    assert {} == home.troubles()
+    assert {} == home.blocked_stages()
     assert before != faces(home)
     assert "exclude" in ledger(home)
 

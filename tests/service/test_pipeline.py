@@ -1,4 +1,4 @@
-"""One turn of the service: what it says about trouble, and when it is worth another turn."""
+"""One tick of the service: what it logs about errors, and when the next tick is due."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def home(tmp_path: Path) -> Home:
     return Home(tmp_path, grouping={"method": "dbscan", "min_samples": 1})
 
 
-def troubles(logs: list[EventDict]) -> list[str]:
-    """What was said about trouble, in order."""
+def blocked_events(logs: list[EventDict]) -> list[str]:
+    """Return the events about blocked stages, in order."""
     return [line["event"] for line in logs if line["event"] in ("blocked", "recovered")]
 
 
@@ -51,7 +51,7 @@ def test_a_stage_that_fails_stops_no_other(home: Home, photographs: list[Path]) 
         assert "disk full" == str(service.blocked)
         assert not service.idle
 
-    assert ["blocked"] == troubles(logs)
+    assert ["blocked"] == blocked_events(logs)
     assert 1 == len(person_folders(home.people))
 
 
@@ -64,13 +64,13 @@ def test_a_people_tree_that_is_away_is_said_once_a_minute(
         (home.people / MARKER).rename(home.people.with_name("away"))
         for _ in range(100):
             home.tick(service)
-        assert ["blocked"] * 2 == troubles(logs)
+        assert ["blocked"] * 2 == blocked_events(logs)
         assert not service.idle
         assert [] == person_folders(home.people)
         home.people.with_name("away").rename(home.people / MARKER)
         home.run_until_idle(service)
 
-    assert ["blocked", "blocked", "recovered"] == troubles(logs)
+    assert ["blocked", "blocked", "recovered"] == blocked_events(logs)
     assert 1 == len(person_folders(home.people))
     assert_sound(home.settings)
 
@@ -93,7 +93,7 @@ def test_work_goes_on_while_the_people_tree_is_away(home: Home, photographs: lis
 def test_a_share_that_comes_back_after_a_clock_set_back_is_used(
     home: Home, photographs: list[Path]
 ) -> None:
-    """The pause after trouble is seconds, whatever the wall clock does."""
+    """The pause after a failure is seconds, whatever the wall clock does."""
     home.drop(photographs[0], "a.jpg")
     with home.opened() as service:
         (home.people / MARKER).rename(home.people.with_name("away"))
@@ -158,7 +158,7 @@ def test_a_ring_between_two_looks_is_not_forgotten(home: Home, photographs: list
 
 
 def test_the_share_says_how_things_stand(home: Home, photographs: list[Path]) -> None:
-    """From the first turn on, while there is work, and when it is done."""
+    """From the first tick on, while there is work, and when it is done."""
     with home.opened() as service:
         home.tick(service)
         assert "Up to date" in (home.people / "STATUS.html").read_text()
@@ -181,7 +181,7 @@ def test_the_share_says_how_things_stand(home: Home, photographs: list[Path]) ->
 
 
 def test_what_says_nothing_new_is_not_written(home: Home, photographs: list[Path]) -> None:
-    """An idle service leaves the share alone, however often it turns, and so does a new start."""
+    """An idle service leaves the share alone, however often it ticks, and so does a restart."""
     home.drop(photographs[0], "a.jpg")
     with home.opened() as service:
         home.run_until_idle(service)

@@ -1,6 +1,6 @@
 """A home that is worked on inline: real files, real SQLite, real faces, and no other process.
 
-Time is what the test says it is: every turn is one second later than the last.
+Time is what the test says it is: every tick is one second later than the last.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Home:
                 database.close()
 
     def tick(self, service: Service) -> None:
-        """One turn, a second later than the last."""
+        """Tick the service, a second later than the last time."""
         self.steady_s += 1.0
         service.tick(self.now)
 
@@ -93,13 +93,13 @@ class Home:
     def now(self) -> Now:
         return Now(START_S + self.steady_s, self.steady_s)
 
-    def run_until_idle(self, service: Service, turns: int = 200) -> None:
-        """Turn until there is nothing left to do."""
-        for _ in range(turns):
+    def run_until_idle(self, service: Service, ticks: int = 200) -> None:
+        """Tick until there is nothing left to do."""
+        for _ in range(ticks):
             self.tick(service)
             if service.idle:
                 return
-        raise AssertionError(f"not idle after {turns} turns: {self.rows('files')}")
+        raise AssertionError(f"not idle after {ticks} ticks: {self.rows('files')}")
 
     def run(self) -> None:
         """Start, work until idle, end."""
@@ -111,8 +111,8 @@ class Home:
         with closing(connect(self.settings.state_dir)) as connection:
             return [dict(row) for row in connection.execute(f"select * from {table} order by id")]
 
-    def troubles(self) -> dict[str, str]:
-        """What stands in the way, by room."""
+    def blocked_stages(self) -> dict[str, str]:
+        """Return why a stage is blocked, by stage."""
         with closing(connect(self.settings.state_dir)) as connection:
             return dict(connection.execute("select stage, reason from blocked_stages").fetchall())
 

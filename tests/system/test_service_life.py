@@ -63,7 +63,7 @@ class Story:
 
     def settle(self) -> None:
         self.service.review.wake()
-        self.home.run_until_idle(self.service, turns=400)
+        self.home.run_until_idle(self.service, ticks=400)
 
     def rebuild(self) -> None:
         """Look at every video again."""

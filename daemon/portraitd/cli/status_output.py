@@ -91,7 +91,7 @@ def print_table(status: Status, console: Console) -> None:
 
 
 def problems(snapshot: Snapshot) -> list[FileEntry]:
-    """Return the files that failed, and those that wait for more than their turn."""
+    """Return the files that failed, and those that wait for a reason."""
     return [*snapshot.failed, *(entry for entry in snapshot.waiting if entry.reason)]
 
 

@@ -18,7 +18,7 @@ class Now:
     """The time of a tick.
 
     Attributes:
-        wall_s: Seconds since 1970, for records; somebody may set this clock back.
+        wall_s: Seconds since 1970, for records; this clock may be set back.
         steady_s: Seconds of a clock that never jumps, for waiting.
     """
 

@@ -30,7 +30,7 @@ ALL = -1
 
 
 class FileEntry(NamedTuple):
-    """A file, and why it waits or failed; the reason is empty if it only waits for its turn."""
+    """A file, and why it waits or failed; the reason is empty if it is only queued."""
 
     path: str
     reason: Reason
@@ -55,7 +55,7 @@ class Snapshot:
         oldest_open_s: Age of the oldest file that is not finished; 0 if there is none.
         grouping: The last grouping run.
         merge_candidates: Pairs of people who may be one person, with their distance.
-        blocked_stages: Why a stage is blocked until somebody acts, by stage.
+        blocked_stages: Why a stage is blocked until a person acts, by stage.
         reprocessing: How many videos are reprocessed, and how many are to be.
         publication_pending: Whether the people tree does not show the last grouping run and all
             edits.
