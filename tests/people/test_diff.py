@@ -1,4 +1,4 @@
-"""What people do in the tree, read back: every row of the table, on a real disk."""
+"""Edits in the tree are detected: every row of the table, on a real disk."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def tree(root: Path) -> PeopleTree:
-    """Three people and two faces of nobody, just published."""
+    """Three people and two unsorted faces, just published."""
     return three_people(root)
 
 
@@ -83,19 +83,19 @@ TABLE: dict[str, tuple[Do, list[Edit]]] = {
         all_of(move("person-0003", to="person-0002"), move("person-0002", to="Anna")),
         [MergePeople(3, 2), MergePeople(2, 1)],
     ),
-    "a folder into a folder of nobody's": (move("person-0002", to="Family"), []),
+    "a folder into an ordinary folder": (move("person-0002", to="Family"), []),
     "all files into another folder, and the folder deleted": (
         all_of(move(B4, B5, to="Anna"), delete("person-0002")),
         [MergePeople(2, 1)],
     ),
-    "all files into another folder, the note over the other note": (
+    "all files into another folder, the manifest over the other one": (
         all_of(
             move(B4, B5, "person-0002/000004.txt", "person-0002/.person.json", to="Anna"),
             delete("person-0002"),
         ),
         [MergePeople(2, 1)],
     ),
-    "all files, and the note, into another folder": (
+    "all files, and the manifest, into another folder": (
         move(B4, B5, "person-0002/.person.json", to="Anna"),
         [MergePeople(2, 1)],
     ),
@@ -105,8 +105,10 @@ TABLE: dict[str, tuple[Do, list[Edit]]] = {
     ),
     "a portrait to another person": (move(A1, A3, to="person-0002"), [AssignFaces((1, 3), 2)]),
     "a portrait renamed on the way": (rename(A1, "person-0002/dad.jpeg"), [AssignFaces((1,), 2)]),
-    "a portrait from the unsorted": (move("_unsorted/000008.jpg", to="Anna"), [AssignFaces((8,), 1)]),
-    "a portrait to the unsorted": (move(A1, to="_unsorted"), [AssignFaces((1,), None)]),
+    "an unsorted portrait to a person": (
+        move("_unsorted/000008.jpg", to="Anna"), [AssignFaces((8,), 1)],
+    ),
+    "a portrait to _unsorted": (move(A1, to="_unsorted"), [AssignFaces((1,), None)]),
     "a portrait out of every folder": (rename(A1, "000001.jpg"), [AssignFaces((1,), None)]),
     "portraits into a new folder": (
         move(A1, "_unsorted/000009.jpg", to="Dora"), [SplitPerson((1, 9), "Dora", "Dora")],
@@ -137,10 +139,10 @@ TABLE: dict[str, tuple[Do, list[Edit]]] = {
     "a folder copied and the first deleted": (
         all_of(copy("person-0002", "Mum"), delete("person-0002")), [NamePerson(2, "Mum")],
     ),
-    "what else lies there": (
+    "other files deleted": (
         delete("Anna/montage.jpg", "Anna/000001.txt", "Anna/.person.json", "README.txt"), [],
     ),
-    "the folder of the unsorted deleted": (delete("_unsorted"), []),
+    "_unsorted deleted": (delete("_unsorted"), []),
     "a portrait moved and its folder renamed": (
         all_of(move(A1, to="person-0002"), rename("Anna", "Anne")),
         [NamePerson(1, "Anne"), AssignFaces((1,), 2)],
@@ -153,8 +155,8 @@ TABLE: dict[str, tuple[Do, list[Edit]]] = {
 
 
 @pytest.mark.parametrize(("do", "expected"), TABLE.values(), ids=list(TABLE))
-def test_a_gesture_is_read(tree: PeopleTree, root: Path, do: Do, expected: list[Edit]) -> None:
-    """Once and again, by this process and by the next."""
+def test_an_edit_is_detected(tree: PeopleTree, root: Path, do: Do, expected: list[Edit]) -> None:
+    """Again and again, by this process and by the next."""
     do(root)
 
     assert expected == tree.read_edits(KNOWN)
@@ -166,7 +168,7 @@ def test_a_gesture_is_read(tree: PeopleTree, root: Path, do: Do, expected: list[
 def test_what_was_not_read_is_not_covered_up(
     tree: PeopleTree, root: Path, do: Do, expected: list[Edit]
 ) -> None:
-    """A publish between the deed and its reading leaves it as it is."""
+    """A publish before an edit is read leaves the edit as it is."""
     do(root)
 
     tree.publish(PEOPLE, UNSORTED, picture_of, {})
@@ -175,20 +177,20 @@ def test_what_was_not_read_is_not_covered_up(
 
 
 def ignored(tree: PeopleTree, root: Path) -> RecordedState:
-    """Bob is ignored, and so is a face of Anna's; another is excluded."""
+    """Bob and one face of Anna are ignored; another face is excluded."""
     move("person-0002", to="_ignored")(root)
     move(A1, to="_ignored")(root)
     delete(A2)(root)
     assert [IgnorePerson(2), IgnoreFaces((1,)), ExcludeFaces((2,))] == tree.read_edits(KNOWN)
     anna = person(1, 3, name="Anna")
     tree.publish([anna, CARL], UNSORTED, picture_of, {}, ignored=[BOB], ignored_faces=[face(1)])
-    heard = RecordedState(KNOWN.person_of, [2], [1], [2], KNOWN.names)
-    assert [] == tree.read_edits(heard)
-    return heard
+    recorded = RecordedState(KNOWN.person_of, [2], [1], [2], KNOWN.names)
+    assert [] == tree.read_edits(recorded)
+    return recorded
 
 
-def test_what_is_ignored_is_published_out_of_sight(tree: PeopleTree, root: Path) -> None:
-    """Where people put it; and nothing of it is written again."""
+def test_ignored_people_are_published_into_ignored(tree: PeopleTree, root: Path) -> None:
+    """In the place people moved them to, and no file is written again."""
     ignored(tree, root)
     anna = person(1, 3, name="Anna")
 
@@ -202,15 +204,15 @@ def test_what_is_ignored_is_published_out_of_sight(tree: PeopleTree, root: Path)
     ] == visible(root / "_ignored")  # fmt: skip
 
 
-def test_moving_back_is_undoing(tree: PeopleTree, root: Path) -> None:
+def test_moving_back_undoes_an_edit(tree: PeopleTree, root: Path) -> None:
     """Out of ``_ignored``, or from a copy that was kept elsewhere."""
     shutil.copy(root / A2, root.parent / "kept.jpg")
-    heard = ignored(tree, root)
+    recorded = ignored(tree, root)
     move("_ignored/person-0002", to="")(root)
     move("_ignored/000001.jpg", to="Anna")(root)
     shutil.copy(root.parent / "kept.jpg", root / "Anna/kept.jpg")
 
-    assert [RecallPerson(2), AssignFaces((1, 2), 1)] == tree.read_edits(heard)
+    assert [RecallPerson(2), AssignFaces((1, 2), 1)] == tree.read_edits(recorded)
 
     done = tree.publish(PEOPLE, UNSORTED, picture_of, {})
     assert {1: "Anna", 2: "person-0002", 3: "person-0003"} == done.folders
@@ -219,7 +221,7 @@ def test_moving_back_is_undoing(tree: PeopleTree, root: Path) -> None:
 
 
 def test_what_the_store_undoes_is_undone_in_the_tree(tree: PeopleTree, root: Path) -> None:
-    """A word of the store is not taken back by how the tree still looks."""
+    """The old state of the tree does not count as a new edit."""
     ignored(tree, root)
 
     assert [] == tree.read_edits(KNOWN)
@@ -230,10 +232,8 @@ def test_what_the_store_undoes_is_undone_in_the_tree(tree: PeopleTree, root: Pat
     assert [] == tree.read_edits(KNOWN)
 
 
-def test_an_empty_folder_that_was_left_standing_is_still_somebodys(
-    tree: PeopleTree, root: Path
-) -> None:
-    """A file of somebody else's keeps it; what is put into it is that person again."""
+def test_a_folder_kept_for_a_foreign_file_keeps_its_person(tree: PeopleTree, root: Path) -> None:
+    """A portrait that is put into it is that person again."""
     (root / "person-0003/notes.txt").write_text("mine")
     without = known(ANNA, BOB, unsorted=[6, 8, 9])
     tree.publish([ANNA, BOB], [face(6), *UNSORTED], picture_of, {})
@@ -245,10 +245,10 @@ def test_an_empty_folder_that_was_left_standing_is_still_somebodys(
 
 
 @pytest.mark.parametrize("goal", ["Zoe", "_ignored/Zoe"])
-def test_an_empty_folder_that_was_named_is_still_somebodys(
+def test_a_kept_folder_that_was_named_keeps_its_person(
     tree: PeopleTree, root: Path, goal: str
 ) -> None:
-    """Whoever comes back lies there, and in no second folder of that name."""
+    """If the person comes back, they get no second folder of that name."""
     (root / "person-0003/notes.txt").write_text("mine")
     tree.publish([ANNA, BOB, person(3)], [face(6), *UNSORTED], picture_of, {})
     rename("person-0003", goal)(root)
@@ -263,8 +263,8 @@ def test_an_empty_folder_that_was_named_is_still_somebodys(
     assert {"000006.jpg", "000006.txt", "notes.txt"} == set(visible(root / goal))
 
 
-def test_much_that_vanishes_at_once_is_no_decision(root: Path) -> None:
-    """The share is away, until somebody says otherwise."""
+def test_a_mass_disappearance_is_not_an_edit(root: Path) -> None:
+    """The share counts as not mounted until the operator accepts the losses."""
     everyone = [person(n, *range(n * 10, n * 10 + 8)) for n in range(1, 9)]
     tree = PeopleTree(root)
     tree.create()
@@ -273,7 +273,9 @@ def test_much_that_vanishes_at_once_is_no_decision(root: Path) -> None:
     assert [IgnorePerson(1), IgnorePerson(2)] == tree.read_edits(known(*everyone))
     delete("person-0003")(root)
 
-    with pytest.raises(MassDisappearance, match=r"24 of 64 portraits are missing.*portraitd accept"):
+    with pytest.raises(
+        MassDisappearance, match=r"24 of 64 portraits are missing.*portraitd accept"
+    ):
         tree.read_edits(known(*everyone))
     tree.publish(everyone, [], picture_of, {})
     with pytest.raises(MassDisappearance):
@@ -283,8 +285,8 @@ def test_much_that_vanishes_at_once_is_no_decision(root: Path) -> None:
     assert expected == tree.read_edits(known(*everyone), accept_losses=True)
 
 
-def test_in_a_tree_that_is_not_believed_nothing_is_noted(root: Path) -> None:
-    """A copy is remembered when the share is back."""
+def test_after_a_mass_disappearance_no_copies_are_recorded(root: Path) -> None:
+    """They are recorded when the share is back."""
     everyone = [person(n, *range(n * 10, n * 10 + 8)) for n in range(1, 9)]
     tree = PeopleTree(root, store="store-a")
     tree.create()
@@ -304,8 +306,8 @@ def test_in_a_tree_that_is_not_believed_nothing_is_noted(root: Path) -> None:
     assert before != snapshot(root)
 
 
-def test_an_empty_folder_in_place_of_the_share_is_no_tree(tree: PeopleTree, root: Path) -> None:
-    """Nothing is read from it."""
+def test_an_empty_folder_in_place_of_the_share_is_not_read(tree: PeopleTree, root: Path) -> None:
+    """It has no marker."""
     shutil.rmtree(root)
     root.mkdir()
 
@@ -314,7 +316,7 @@ def test_an_empty_folder_in_place_of_the_share_is_no_tree(tree: PeopleTree, root
 
 
 def test_the_tree_is_not_emptied(tree: PeopleTree, root: Path) -> None:
-    """A store that forgot everybody does not take their folders."""
+    """A store without people does not remove the folders of all of them."""
     everyone = [person(n, *range(n * 10, n * 10 + 8)) for n in range(1, 9)]
     tree.publish(everyone, [], picture_of, {})
 
@@ -327,7 +329,7 @@ def test_the_tree_is_not_emptied(tree: PeopleTree, root: Path) -> None:
 
 
 def test_the_tree_of_another_store_is_refused(tree: PeopleTree, root: Path) -> None:
-    """Its numbers mean other people."""
+    """Its numbers belong to other people."""
     other = PeopleTree(root, store="store-b")
 
     for ask in (other.create, lambda: other.read_edits(KNOWN), other.portraits):
@@ -336,10 +338,10 @@ def test_the_tree_of_another_store_is_refused(tree: PeopleTree, root: Path) -> N
     assert (root / A1).exists()
 
 
-def test_a_portrait_of_another_store_is_a_humans(
+def test_a_portrait_of_another_store_is_a_foreign_file(
     tree: PeopleTree, root: Path, tmp_path: Path
 ) -> None:
-    """Its number means another face there."""
+    """Its number belongs to another face there."""
     elsewhere = PeopleTree(tmp_path / "elsewhere", store="store-b")
     elsewhere.create()
     elsewhere.publish([person(1, 1, 77)], [], picture_of, {})

@@ -1,4 +1,4 @@
-"""Copies of portraits mean nothing, and hold no original back."""
+"""Copies of portraits have no effect, and do not keep an original from being moved."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def tree(root: Path) -> PeopleTree:
-    """Three people and two faces of nobody, just published."""
+    """Three people and two unsorted faces, just published."""
     return three_people(root)
 
 
-def test_a_copy_that_stays_does_not_bring_back(tree: PeopleTree, root: Path) -> None:
-    """A face that is excluded with its track stays so, though a copy of it lies there."""
+def test_a_copy_does_not_bring_back_an_excluded_face(tree: PeopleTree, root: Path) -> None:
+    """A face that was excluded with its track stays excluded although a copy is there."""
     copy(A2, "Anna/copy.jpg")(root)
     tree.publish(PEOPLE, UNSORTED, refuse, {})
     delete(A1)(root)
@@ -54,7 +54,7 @@ def test_a_copy_that_stays_does_not_bring_back(tree: PeopleTree, root: Path) -> 
 
 
 def test_an_original_moves_although_a_copy_stays(tree: PeopleTree, root: Path) -> None:
-    """The copy lay there before and meant nothing; now it does not hold the original back."""
+    """The copy was there before and had no effect; nor does it count when the original moves."""
     copy(A2, "Anna/copy.jpg")(root)
     assert [] == tree.read_edits(KNOWN)
 
@@ -65,7 +65,7 @@ def test_an_original_moves_although_a_copy_stays(tree: PeopleTree, root: Path) -
 
 
 def test_copied_first_and_removed_later_is_moved(tree: PeopleTree, root: Path) -> None:
-    """As from one share to another."""
+    """As file managers do between two shares."""
     copy(A2, "person-0002/000002.jpg")(root)
     assert [] == tree.read_edits(KNOWN)
 
@@ -74,8 +74,8 @@ def test_copied_first_and_removed_later_is_moved(tree: PeopleTree, root: Path) -
     assert [AssignFaces((2,), 2)] == tree.read_edits(KNOWN)
 
 
-def test_an_original_moves_to_where_a_copy_lies(tree: PeopleTree, root: Path) -> None:
-    """Of the copies that lay there before, none holds it back or draws it away."""
+def test_an_original_moves_to_where_a_copy_is(tree: PeopleTree, root: Path) -> None:
+    """Copies that were there before do not change where it belongs."""
     for at in ("Anna", "person-0002", "person-0003"):
         copy(A2, f"{at}/copy.jpg")(root)
     assert [] == tree.read_edits(KNOWN)
@@ -89,7 +89,7 @@ def test_an_original_moves_to_where_a_copy_lies(tree: PeopleTree, root: Path) ->
 
 
 def test_a_copy_that_is_renamed_is_still_a_copy(tree: PeopleTree, root: Path) -> None:
-    """Its face was excluded, and comes back by what is put there alone."""
+    """Its face was excluded, and comes back only by a portrait that is put there later."""
     copy(A2, "Anna/copy.jpg")(root)
     tree.publish(PEOPLE, UNSORTED, refuse, {})
     delete(A1)(root)
@@ -105,10 +105,10 @@ def test_a_copy_that_is_renamed_is_still_a_copy(tree: PeopleTree, root: Path) ->
 def test_a_copy_that_stood_for_the_original_is_one_again_when_it_is_excluded(
     tree: PeopleTree, root: Path
 ) -> None:
-    """It was the portrait while it lay where the face belongs, and is a human's all the time."""
+    """It was the portrait while its face belonged there, and was always a person's file."""
     copy(A2, "person-0002/copy.jpg")(root)
     assert [] == tree.read_edits(KNOWN)
-    # From here on the original says another name than the copy.
+    # From here on the original has another name in its mark than the copy.
     tree.publish([person(1, 1, 2, 3, name="Anne"), BOB, CARL], UNSORTED, picture_of, {})
     together = [person(1, 1, 3, name="Anne"), person(2, 2, 4, 5), CARL]
     done = tree.publish(together, UNSORTED, picture_of, {})
@@ -118,6 +118,6 @@ def test_a_copy_that_stood_for_the_original_is_one_again_when_it_is_excluded(
 
     tree.publish([together[0], person(2, 5), CARL], UNSORTED, picture_of, {})
 
-    heard = replace(known(*together, unsorted=[8, 9]), excluded=[2, 4])
-    assert [] == tree.read_edits(heard)
+    recorded = replace(known(*together, unsorted=[8, 9]), excluded=[2, 4])
+    assert [] == tree.read_edits(recorded)
     assert (root / "person-0002/copy.jpg").exists()

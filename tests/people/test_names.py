@@ -1,4 +1,4 @@
-"""Folder names that every file system takes, and tells apart."""
+"""Folder names that every file system accepts and distinguishes."""
 
 from __future__ import annotations
 
@@ -45,19 +45,19 @@ awkward = st.text(
     ],
 )
 def test_a_name_becomes_safe(name: str | None, expected: str) -> None:
-    """What can be kept is kept; without anything left it is the person's number."""
+    """Safe characters are kept; if none are left, the folder gets the person's number."""
     assert expected == folder_name(7, name)
 
 
-def test_a_long_name_is_cut_between_characters() -> None:
-    """100 bytes at most, and no half character."""
+def test_a_long_name_is_shortened_between_characters() -> None:
+    """At most 100 bytes, and no partial character."""
     assert "é" * 50 == folder_name(1, "é" * 80)
     assert "a" + "é" * 49 == folder_name(1, "a" + "é" * 80)
 
 
 @given(awkward)
 def test_every_name_is_safe_everywhere(name: str) -> None:
-    """Whatever people type, Linux, Windows and macOS take the folder."""
+    """Linux, Windows and macOS accept the folder, whatever people type."""
     safe = folder_name(1, name)
 
     assert 0 < len(safe.encode()) <= MAX_BYTES
@@ -71,7 +71,7 @@ def test_every_name_is_safe_everywhere(name: str) -> None:
 
 @given(awkward)
 def test_a_safe_name_stays(name: str) -> None:
-    """Making safe twice changes nothing more."""
+    """Making a name safe twice changes nothing more."""
     once = folder_name(1, name)
 
     assert once == folder_name(1, once)
@@ -83,8 +83,8 @@ wishes_that_meet = st.sampled_from(
 
 
 @given(st.lists(wishes_that_meet, max_size=12))
-def test_names_given_are_unique_without_case(wishes: list[str]) -> None:
-    """Nobody's folder meets another's, nor portraitd's own, on any file system."""
+def test_names_are_unique_without_case(wishes: list[str]) -> None:
+    """No two folders collide, nor with portraitd's own, on any file system."""
     taken: set[str] = set()
     for wish in wishes:
         name = unique_name(folder_name(1, wish), taken)
@@ -95,7 +95,7 @@ def test_names_given_are_unique_without_case(wishes: list[str]) -> None:
         taken.add(folded(name))
 
 
-def test_the_second_of_a_name_is_numbered() -> None:
+def test_the_second_folder_of_a_name_is_numbered() -> None:
     """The first keeps the plain name."""
     assert "Anna" == unique_name("Anna", set())
     assert "ANNA (2)" == unique_name("ANNA", {"anna"})

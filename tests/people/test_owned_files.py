@@ -1,4 +1,4 @@
-"""Files of portraitd's own beside people's folders, on a real disk."""
+"""Portraitd's own files beside people's folders, on a real disk."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def root(tmp_path: Path) -> Path:
 
 def put(root: Path, location: str, owner: str = "gallery", **files: str) -> OwnedFilesResult:
     """Files by name without their ending; each one's text is its identity as well."""
-    wanted = {f"{name}.js": text for name, text in files.items()}
-    return OwnedFiles(root, owner).publish(location, wanted, lambda name: wanted[name].encode())
+    desired = {f"{name}.js": text for name, text in files.items()}
+    return OwnedFiles(root, owner).publish(location, desired, lambda name: desired[name].encode())
 
 
-def test_files_lie_where_they_are_put(root: Path) -> None:
-    """The folder is made on the way, and what is there is complete."""
+def test_files_are_published_into_their_folder(root: Path) -> None:
+    """The folder is created if it is missing, and the files are complete."""
     done = put(root, "gallery/data", a="1", b="2")
 
     assert ["gallery", "gallery/data", "gallery/data/a.js", "gallery/data/b.js"] == visible(root)
@@ -34,8 +34,8 @@ def test_files_lie_where_they_are_put(root: Path) -> None:
     assert "2" == (root / "gallery/data/b.js").read_text()
 
 
-def test_what_is_as_wanted_is_not_written(root: Path) -> None:
-    """Nor even made."""
+def test_an_up_to_date_file_is_not_written(root: Path) -> None:
+    """Its content is not even requested."""
     put(root, "gallery", a="1", b="2")
     before = snapshot(root)
 
@@ -48,7 +48,7 @@ def test_what_is_as_wanted_is_not_written(root: Path) -> None:
 
 
 def test_only_what_changed_changes(root: Path) -> None:
-    """One is written, one goes, one stays as it is."""
+    """One is written, one is removed, one is unchanged."""
     put(root, "gallery", a="1", b="2", c="3")
     before = snapshot(root)
 
@@ -60,8 +60,8 @@ def test_only_what_changed_changes(root: Path) -> None:
     assert "gallery/c.js" not in after
 
 
-def test_what_a_human_changed_stays(root: Path) -> None:
-    """Ours goes beside it; and what they put there is not touched."""
+def test_a_file_that_a_person_changed_stays(root: Path) -> None:
+    """The new one is put beside it, and other files of theirs are not touched."""
     put(root, "gallery", a="1")
     (root / "gallery/a.js").write_text("my own")
     (root / "gallery/b.js").write_text("mine too")
@@ -73,8 +73,8 @@ def test_what_a_human_changed_stays(root: Path) -> None:
     assert "2" == (root / "gallery/a (portraitd).js").read_text()
 
 
-def test_what_a_human_removed_comes_back(root: Path) -> None:
-    """A page holds no decision."""
+def test_a_removed_file_is_written_again(root: Path) -> None:
+    """Removing a page is not an edit."""
     put(root, "gallery", a="1")
     (root / "gallery/a.js").unlink()
 
@@ -84,7 +84,7 @@ def test_what_a_human_removed_comes_back(root: Path) -> None:
 
 
 def test_two_owners_share_a_folder(root: Path) -> None:
-    """Neither takes away what the other put there."""
+    """Neither removes the other's files."""
     put(root, "gallery", "gallery", a="1")
     put(root, "gallery", "status", b="2")
     put(root, "gallery", "gallery", c="3")
@@ -93,7 +93,7 @@ def test_two_owners_share_a_folder(root: Path) -> None:
 
 
 def test_the_root_keeps_what_the_tree_put_there(root: Path) -> None:
-    """And the tree keeps what lies beside its folders."""
+    """And the tree keeps the files beside its folders."""
     tree = PeopleTree(root)
     tree.publish([person(1, 1)], [], jpeg_of, {})
     put(root, ROOT, index="1")
@@ -106,7 +106,7 @@ def test_the_root_keeps_what_the_tree_put_there(root: Path) -> None:
 
 
 def test_an_interrupted_write_leaves_nothing(root: Path) -> None:
-    """What was begun is swept away, and the rest is written."""
+    """The unfinished file is removed, and the rest is written."""
     put(root, "gallery", a="1")
     (root / "gallery/.portraitd-new-a.js").write_text("half")
 
@@ -127,7 +127,7 @@ def test_a_link_in_the_way_is_not_followed(root: Path, tmp_path: Path) -> None:
 
 
 def test_without_the_marker_nothing_is_put(tmp_path: Path) -> None:
-    """An empty folder may be the place where a share is missing."""
+    """An empty folder may be where a share should be mounted."""
     with pytest.raises(PublishError, match="the share may not be mounted"):
         put(tmp_path, "gallery", a="1")
 

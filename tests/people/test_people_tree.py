@@ -28,7 +28,7 @@ def tree(root: Path) -> PeopleTree:
 
 
 def test_a_tree_is_published(tree: PeopleTree, root: Path) -> None:
-    """Folders, portraits, annotations, montage and README, all where they are said to be."""
+    """Folders, portraits, annotations, montage and README, at the returned paths."""
     done = tree.publish([person(1, 1, 2), person(2, 3, name="Anna")], [face(9)], jpeg_of, {1: b"m"})
 
     assert [
@@ -46,7 +46,7 @@ def test_a_tree_is_published(tree: PeopleTree, root: Path) -> None:
 
 
 def test_a_second_publish_writes_nothing(tree: PeopleTree, root: Path) -> None:
-    """Same bytes, same times, and no portrait is even asked for."""
+    """Same bytes, same times, and no portrait is even requested."""
     people, unsorted = [person(1, 1, 2), person(2, 3)], [face(9)]
     tree.publish(people, unsorted, jpeg_of, {1: b"m"})
     before = snapshot(root)
@@ -58,7 +58,7 @@ def test_a_second_publish_writes_nothing(tree: PeopleTree, root: Path) -> None:
 
 
 def test_only_what_changed_is_written(tree: PeopleTree, root: Path) -> None:
-    """A new face of one person touches that person's folder alone."""
+    """A new face of one person changes only that person's folder."""
     tree.publish([person(1, 1), person(2, 2)], [], jpeg_of, {})
     before = snapshot(root)
     asked: list[int] = []
@@ -77,7 +77,7 @@ def test_only_what_changed_is_written(tree: PeopleTree, root: Path) -> None:
 
 
 def test_a_face_that_changes_person_moves(tree: PeopleTree, root: Path) -> None:
-    """Its old folder, empty now, goes; the class in the annotation is the new person's."""
+    """Its old, empty folder is removed; the class in the annotation is the new person's."""
     tree.publish([person(1, 1), person(2, 2)], [], jpeg_of, {})
 
     done = tree.publish([person(2, 1, 2)], [], jpeg_of, {})
@@ -97,8 +97,8 @@ def test_an_ignored_face_keeps_its_portrait(tree: PeopleTree, root: Path) -> Non
     assert portrait.endswith(picture_of(2)[-1024:])
 
 
-def test_rights_are_set_whatever_the_umask(tmp_path: Path) -> None:
-    """The group may review; nobody else may look."""
+def test_modes_are_set_whatever_the_umask(tmp_path: Path) -> None:
+    """The group may review; others have no access."""
     before = os.umask(0o077)
     try:
         tree = PeopleTree(tmp_path / "people")
@@ -116,7 +116,7 @@ def test_rights_are_set_whatever_the_umask(tmp_path: Path) -> None:
 
 
 def test_without_its_marker_nothing_is_published(tmp_path: Path) -> None:
-    """An empty folder where the share should be is not filled, a missing one not made."""
+    """An empty folder where the share should be is not filled, a missing one not created."""
     (tmp_path / "empty").mkdir()
 
     with pytest.raises(PublishError, match="the share may not be mounted"):
@@ -129,7 +129,7 @@ def test_without_its_marker_nothing_is_published(tmp_path: Path) -> None:
 
 
 def test_creating_again_changes_nothing(tree: PeopleTree, root: Path) -> None:
-    """The marker and what it remembers stay."""
+    """The marker and its content stay."""
     tree.publish([person(1, 1)], [], jpeg_of, {})
     before = snapshot(root)
 
@@ -139,7 +139,7 @@ def test_creating_again_changes_nothing(tree: PeopleTree, root: Path) -> None:
 
 
 def test_a_folder_that_portraitd_named_follows_the_name(tree: PeopleTree, root: Path) -> None:
-    """A name given elsewhere reaches the folder; files that do not say it stay as they are."""
+    """A name given elsewhere reaches the folder; files without the name are not written again."""
     tree.publish([person(1, 1)], [], jpeg_of, {})
     before = (root / "person-0001/000001.jpg").stat()
 
@@ -152,7 +152,7 @@ def test_a_folder_that_portraitd_named_follows_the_name(tree: PeopleTree, root: 
 
 
 def test_a_new_folder_appears_complete(tree: PeopleTree, root: Path) -> None:
-    """While it is being filled nobody sees it."""
+    """While it is being filled it is hidden."""
     seen: list[str] = []
 
     def content(face_id: int) -> bytes:
@@ -166,11 +166,11 @@ def test_a_new_folder_appears_complete(tree: PeopleTree, root: Path) -> None:
 
 
 class StopError(Exception):
-    """As if the daemon were told to stop in the middle."""
+    """As if the service were stopped in the middle."""
 
 
 def test_an_interrupted_publish_is_completed(tree: PeopleTree, root: Path) -> None:
-    """What was written counts, what was unfinished is swept, nothing is there twice."""
+    """Written files are kept, unfinished ones removed, and nothing is there twice."""
     tree.publish([person(1, 1)], [], jpeg_of, {1: b"m"})
     wanted = [person(1, 1, 2, 3), person(2, 4, 5)]
 
@@ -198,7 +198,7 @@ def test_an_interrupted_publish_is_completed(tree: PeopleTree, root: Path) -> No
 def test_restored_from_a_backup_nothing_is_written(
     tree: PeopleTree, root: Path, tmp_path: Path
 ) -> None:
-    """Other inodes and times, same content: nobody changed anything."""
+    """Other inodes and times, same content: nothing was changed."""
     tree.publish([person(1, 1, 2)], [face(3)], jpeg_of, {1: b"m"})
     shutil.copytree(root, tmp_path / "backup", copy_function=shutil.copyfile)
     shutil.rmtree(root)
@@ -208,8 +208,8 @@ def test_restored_from_a_backup_nothing_is_written(
     assert 2 == tree.publish([person(1, 1)], [face(3)], refuse, {}).removed
 
 
-def test_stale_montages_are_named(tree: PeopleTree, root: Path) -> None:
-    """A montage is due when the person's faces changed or it is gone, and only then."""
+def test_stale_montages_are_found(tree: PeopleTree, root: Path) -> None:
+    """A montage is stale if the person's faces changed or it is missing, and only then."""
     people = [person(1, 1), person(2, 2), person(3)]
     assert [1, 2] == tree.stale_montages(people)
     tree.publish(people, [], jpeg_of, {1: b"one", 2: b"two"})
@@ -224,8 +224,8 @@ def test_stale_montages_are_named(tree: PeopleTree, root: Path) -> None:
     assert not (root / "person-0002/montage.jpg").exists()
 
 
-def test_the_class_is_the_callers(tree: PeopleTree, root: Path) -> None:
-    """A new numbering rewrites the annotations and no portrait."""
+def test_the_caller_chooses_the_class(tree: PeopleTree, root: Path) -> None:
+    """New numbers rewrite the annotations and no portrait."""
     tree.publish([person(1, 1)], [], jpeg_of, {})
 
     done = tree.publish([person(1, 1)], [], refuse, {}, class_of=lambda person_id: 40 + person_id)
@@ -235,7 +235,7 @@ def test_the_class_is_the_callers(tree: PeopleTree, root: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_one_closed_folder_does_not_stop_the_others(tree: PeopleTree, root: Path) -> None:
+def test_one_unwritable_folder_does_not_stop_the_others(tree: PeopleTree, root: Path) -> None:
     """It is reported after everything else was written, and nothing was removed."""
     tree.publish([person(1, 1), person(2, 2, 3)], [], jpeg_of, {})
     (root / "person-0001").chmod(0o500)

@@ -1,4 +1,4 @@
-"""The people tree on a real disk while humans work in it."""
+"""The people tree on a real disk while people edit it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def tree(root: Path) -> PeopleTree:
 
 
 def test_a_renamed_folder_keeps_its_name_and_gets_its_writes(tree: PeopleTree, root: Path) -> None:
-    """The folder is found by its note. Its name is the human's."""
+    """The folder is found by its manifest, and keeps the name a person gave it."""
     tree.publish([person(1, 1)], [], jpeg_of, {})
     (root / "person-0001").rename(root / "Mum")
 
@@ -46,7 +46,7 @@ def test_a_renamed_folder_keeps_its_name_and_gets_its_writes(tree: PeopleTree, r
 
 
 def test_a_folder_put_into_ignored_stays_there(tree: PeopleTree, root: Path) -> None:
-    """It is not made a second time where it can be seen."""
+    """It is not created a second time among the others."""
     tree.publish([person(1, 1)], [], jpeg_of, {})
     (root / "person-0001").rename(root / "_ignored/person-0001")
 
@@ -56,8 +56,8 @@ def test_a_folder_put_into_ignored_stays_there(tree: PeopleTree, root: Path) -> 
     assert not (root / "person-0001").exists()
 
 
-def test_a_copied_folder_is_a_humans(tree: PeopleTree, root: Path) -> None:
-    """Of a folder and its copy the original is published to, even after both were renamed."""
+def test_a_copied_folder_is_not_published_to(tree: PeopleTree, root: Path) -> None:
+    """Only the original is, even after both were renamed."""
     tree.publish([person(1, 1)], [], jpeg_of, {})
     shutil.copytree(root / "person-0001", root / "A copy")
     (root / "person-0001").rename(root / "The original")
@@ -70,7 +70,7 @@ def test_a_copied_folder_is_a_humans(tree: PeopleTree, root: Path) -> None:
 
 
 def test_a_rename_in_mid_publish_takes_the_writes_along(tree: PeopleTree, root: Path) -> None:
-    """What is being written lands in the renamed folder; no second folder appears."""
+    """A file that is being written ends up in the renamed folder; no second folder appears."""
     tree.publish([person(1, 1)], [], jpeg_of, {})
 
     def content(face_id: int) -> bytes:
@@ -89,7 +89,7 @@ def test_a_rename_in_mid_publish_takes_the_writes_along(tree: PeopleTree, root: 
 
 
 def test_a_rename_before_its_turn_is_noticed(tree: PeopleTree, root: Path) -> None:
-    """A folder renamed after it was found, before it is written to, is found again."""
+    """A folder that is renamed between scan and write is found again."""
     tree.publish([person(1, 1), person(2, 2)], [], jpeg_of, {})
 
     def content(face_id: int) -> bytes:
@@ -104,7 +104,7 @@ def test_a_rename_before_its_turn_is_noticed(tree: PeopleTree, root: Path) -> No
 
 
 def test_a_folder_removed_in_mid_publish_is_made_next_time(tree: PeopleTree, root: Path) -> None:
-    """One folder taken away does not stop the others."""
+    """One removed folder does not stop the others."""
     tree.publish([person(1, 1), person(2, 2)], [], jpeg_of, {})
 
     def content(face_id: int) -> bytes:
@@ -121,7 +121,7 @@ def test_a_folder_removed_in_mid_publish_is_made_next_time(tree: PeopleTree, roo
 
 
 def test_a_changed_portrait_is_kept(tree: PeopleTree, root: Path) -> None:
-    """A human's change stays; a newer montage of ours is put beside it, once."""
+    """A person's change stays; a newer montage of ours is put beside it, once."""
     tree.publish([person(1, 1)], [], jpeg_of, {1: b"first"})
     (root / "person-0001/montage.jpg").write_bytes(b"drawn on by hand")
     (root / "person-0001/000001.jpg").write_bytes(b"cropped by hand")
@@ -138,28 +138,28 @@ def test_a_changed_portrait_is_kept(tree: PeopleTree, root: Path) -> None:
 
 
 def moved(folder: PersonFolder) -> PersonFolder:
-    """The same faces, each cut a little wider."""
+    """The same faces, each cropped a little wider."""
     wider = tuple(replace(one, area=Box(0, 0, 250, 310)) for one in folder.faces)
     return replace(folder, faces=wider)
 
 
-def test_a_portrait_cut_anew_replaces_the_old_one(tree: PeopleTree, root: Path) -> None:
-    """Unless its bytes are the same: then not even its time changes."""
+def test_a_portrait_cropped_again_replaces_the_old_one(tree: PeopleTree, root: Path) -> None:
+    """If its bytes are the same, not even its time changes."""
     tree.publish([person(1, 1, 2)], [], jpeg_of, {})
     before = snapshot(root)
 
     def content(face_id: int) -> bytes:
-        return b"cut anew" if face_id == 1 else jpeg_of(face_id)
+        return b"cropped again" if face_id == 1 else jpeg_of(face_id)
 
     done = tree.publish([moved(person(1, 1, 2))], [], content, {})
 
-    assert b"cut anew" == (root / "person-0001/000001.jpg").read_bytes()
+    assert b"cropped again" == (root / "person-0001/000001.jpg").read_bytes()
     assert before["person-0001/000002.jpg"] == snapshot(root)["person-0001/000002.jpg"]
     assert 3 == done.written
 
 
 def test_a_change_of_the_same_size_is_a_change(tree: PeopleTree, root: Path) -> None:
-    """Another time and other bytes: the portrait is a human's."""
+    """Another time and other bytes: the portrait is a person's."""
     tree.publish([person(1, 1)], [], jpeg_of, {})
     portrait = root / "person-0001/000001.jpg"
     portrait.write_bytes(b"PORTRAIT 1")
@@ -172,7 +172,7 @@ def test_a_change_of_the_same_size_is_a_change(tree: PeopleTree, root: Path) -> 
 
 
 def test_a_change_in_mid_publish_is_kept(tree: PeopleTree, root: Path) -> None:
-    """A file a human changes or puts there after planning is not overwritten."""
+    """A file that a person changes or adds after planning is not overwritten."""
     tree.publish([person(1, 1)], [], jpeg_of, {})
 
     def content(face_id: int) -> bytes:
@@ -189,7 +189,7 @@ def test_a_change_in_mid_publish_is_kept(tree: PeopleTree, root: Path) -> None:
 
 
 def test_foreign_files_survive_their_folder(tree: PeopleTree, root: Path) -> None:
-    """A person goes, our files go, everything else stays where it was put."""
+    """When a person is removed, our files are removed and everything else stays."""
     tree.publish([person(1, 1), person(2, 2)], [], jpeg_of, {})
     folder = root / "person-0001"
     (folder / "notes.txt").write_text("mine")
@@ -208,7 +208,7 @@ def test_foreign_files_survive_their_folder(tree: PeopleTree, root: Path) -> Non
 
 @pytest.mark.parametrize("taken", ["Anna", "ANNA", "anna"])
 def test_a_name_that_is_taken_is_not_used(tree: PeopleTree, root: Path, taken: str) -> None:
-    """A human's folder of that name is not ours, in whatever case."""
+    """A person's own folder of that name is not used, in whatever case."""
     (root / taken).mkdir()
 
     done = tree.publish([person(1, 1, name="Anna"), person(2, 2, name="anna")], [], jpeg_of, {})
@@ -218,7 +218,7 @@ def test_a_name_that_is_taken_is_not_used(tree: PeopleTree, root: Path, taken: s
 
 
 def test_a_removed_portrait_is_put_back(tree: PeopleTree, root: Path) -> None:
-    """When its absence was read, and the store says all the same that it is to be seen."""
+    """Once its absence was read and the store still publishes the face."""
     tree.publish([person(1, 1, 2)], [], jpeg_of, {})
     (root / "person-0001/000002.jpg").unlink()
     assert 0 == tree.publish([person(1, 1, 2)], [], jpeg_of, {}).written
@@ -231,7 +231,7 @@ def test_a_removed_portrait_is_put_back(tree: PeopleTree, root: Path) -> None:
 
 
 def test_links_are_never_followed(tree: PeopleTree, root: Path, tmp_path: Path) -> None:
-    """Neither a folder nor a file that is a link leads a write out of the tree."""
+    """No link, to a folder or a file, makes a write leave the tree."""
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "file.jpg").write_bytes(b"outside")
@@ -253,15 +253,15 @@ def test_links_are_never_followed(tree: PeopleTree, root: Path, tmp_path: Path) 
     assert b"n" == (root / "person-0002/montage (portraitd).jpg").read_bytes()
 
 
-def test_a_note_cannot_lead_out_of_its_folder(tree: PeopleTree, root: Path) -> None:
-    """Whoever may write in the tree may not make portraitd remove files elsewhere."""
+def test_a_manifest_cannot_lead_out_of_its_folder(tree: PeopleTree, root: Path) -> None:
+    """A person who can write to the tree cannot make portraitd remove files elsewhere."""
     tree.publish([person(1, 1), person(2, 2)], [], jpeg_of, {})
-    note_path = root / "person-0001/.person.json"
-    note = json.loads(note_path.read_text())
+    manifest_path = root / "person-0001/.person.json"
+    manifest = json.loads(manifest_path.read_text())
     victim = json.loads((root / "person-0002/.person.json").read_text())["files"]
-    note["files"] |= {f"../person-0002/{name}": entry for name, entry in victim.items()}
-    note["files"][".person.json"] = note["files"]["000001.jpg"]
-    note_path.write_text(json.dumps(note))
+    manifest["files"] |= {f"../person-0002/{name}": entry for name, entry in victim.items()}
+    manifest["files"][".person.json"] = manifest["files"]["000001.jpg"]
+    manifest_path.write_text(json.dumps(manifest))
 
     done = tree.publish([person(2, 2)], [], refuse, {})
 
@@ -273,8 +273,8 @@ def test_a_note_cannot_lead_out_of_its_folder(tree: PeopleTree, root: Path) -> N
     "damage", [b"", b"{", b"[]", b"null", b'{"portraitd": 1}', b'{"portraitd": 2, "person": 1}',
                b"\xff\xfe", b"[" * 100_000]
 )  # fmt: skip
-def test_a_damaged_note_is_written_anew(tree: PeopleTree, root: Path, damage: bytes) -> None:
-    """The folder is known by its name and inode, and what is as wanted is not written again."""
+def test_a_damaged_manifest_is_written_again(tree: PeopleTree, root: Path, damage: bytes) -> None:
+    """The folder is recognised by name and inode, and up-to-date files are not written."""
     tree.publish([person(1, 1)], [], jpeg_of, {})
     (root / "person-0001/.person.json").write_bytes(damage)
 
@@ -285,10 +285,10 @@ def test_a_damaged_note_is_written_anew(tree: PeopleTree, root: Path, damage: by
     assert 1 == json.loads((root / "person-0001/.person.json").read_text())["person"]
 
 
-def test_a_folder_with_a_damaged_note_and_a_new_name_is_a_humans(
+def test_a_renamed_folder_with_a_damaged_manifest_is_not_owned(
     tree: PeopleTree, root: Path
 ) -> None:
-    """It stays as it is, and the person gets a folder beside it once that was read."""
+    """It stays as it is, and the person gets a new folder after the next review."""
     tree.publish([person(1, 1)], [], jpeg_of, {})
     (root / "person-0001/.person.json").write_bytes(b"{")
     (root / "person-0001").rename(root / "Mum")
@@ -300,8 +300,8 @@ def test_a_folder_with_a_damaged_note_and_a_new_name_is_a_humans(
     assert ["000001.jpg", "000001.txt"] == visible(root / "Mum")
 
 
-def test_a_pipe_for_a_note_does_not_hang(tree: PeopleTree, root: Path) -> None:
-    """Nothing in the tree is opened in a way that waits."""
+def test_a_pipe_for_a_manifest_does_not_hang(tree: PeopleTree, root: Path) -> None:
+    """No file in the tree is opened in a way that blocks."""
     (root / "trap").mkdir()
     os.mkfifo(root / "trap/.person.json")
     os.mkfifo(root / "montage.jpg")
@@ -309,7 +309,7 @@ def test_a_pipe_for_a_note_does_not_hang(tree: PeopleTree, root: Path) -> None:
     assert {1: "person-0001"} == tree.publish([person(1, 1)], [], jpeg_of, {}).folders
 
 
-# A whole life of the tree on disk: publishes of random people with random edits between.
+# Random publishes on disk, with random edits in between.
 people_strategy = st.dictionaries(
     st.integers(1, 3), st.sets(st.integers(1, 6), min_size=1), max_size=3
 )
@@ -367,7 +367,7 @@ def scratch() -> Iterator[Path]:
 def test_the_laws_hold_on_a_real_disk(
     scratch: Path, story: list[tuple[dict[int, set[int]], list[Edit]]]
 ) -> None:
-    """Publishing twice writes nothing, and no byte of a human's is ever lost."""
+    """Publishing twice writes nothing, and no byte of a person's file is lost."""
     root = scratch / "people"
     shutil.rmtree(root, ignore_errors=True)
     tree = PeopleTree(root)
@@ -391,7 +391,7 @@ def test_the_laws_hold_on_a_real_disk(
 
 
 def _human_contents(root: Path) -> list[bytes]:
-    """Everything a human wrote, wherever it lies now."""
+    """Return the content of every foreign file, wherever it is now."""
     contents = [path.read_bytes() for path in root.rglob("*.jpg")]
     return sorted(content for content in contents if b"human" in content)
 

@@ -1,4 +1,4 @@
-"""What keeps the tree whole: ends in between, power cuts, closed folders, clutter, other hands."""
+"""What keeps the tree intact: interruptions, power cuts, unreadable folders, late edits."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ def tree(root: Path) -> PeopleTree:
 
 
 def files_in(root: Path) -> list[str]:
-    """All that is to be seen but folders; an end may leave an empty one."""
+    """Return all visible files; an interruption may leave an empty folder."""
     return [name for name in visible(root) if (root / name).is_file()]
 
 
 @pytest.mark.slow
-def test_an_end_in_between_is_nobodys_deed(tmp_path: Path) -> None:
-    """Wherever a publish is cut short, nothing of it is read as a edit, and the next ends it."""
+def test_an_interrupted_publish_is_not_an_edit(tmp_path: Path) -> None:
+    """Wherever a publish is interrupted, no edit is detected, and the next one completes it."""
     before = [person(1, 1, 2, 3), person(2, 4, 5), person(3, 6), person(5, 11)]
     after = [person(1, 1, 4, name="Anna"), person(4, 9, 10)]
-    heard = known(*after, person(2, 5), unsorted=[2, 8], excluded=[6], ignored_people=[2])
+    recorded = known(*after, person(2, 5), unsorted=[2, 8], excluded=[6], ignored_people=[2])
 
     def to_end(tree: PeopleTree) -> None:
         tree.publish(after, [face(2), face(8)], picture_of, {4: b"m"}, ignored=[person(2, 5)])
@@ -58,7 +58,7 @@ def test_an_end_in_between_is_nobodys_deed(tmp_path: Path) -> None:
     while True:
         root = tmp_path / f"cut {cuts}"
         shutil.copytree(made, root)
-        # A copy has other inodes: let the tree settle on them first.
+        # A copy has other inodes: let the tree record them first.
         PeopleTree(root, store="a").publish(before, [face(8)], refuse, {})
         try:
             with cut_short(cuts):
@@ -67,20 +67,20 @@ def test_an_end_in_between_is_nobodys_deed(tmp_path: Path) -> None:
             pass
         else:
             break
-        assert [] == PeopleTree(root, store="a").read_edits(heard), f"after {cuts} changes"
+        assert [] == PeopleTree(root, store="a").read_edits(recorded), f"after {cuts} changes"
         tree = PeopleTree(root, store="a")
-        tree.read_edits(heard)
+        tree.read_edits(recorded)
         to_end(tree)
         assert files_in(whole) == files_in(root), f"after {cuts} changes"
-        assert [] == tree.read_edits(heard)
+        assert [] == tree.read_edits(recorded)
         shutil.rmtree(root)
         cuts += 1
 
     assert cuts > 40
 
 
-def test_what_a_power_cut_emptied_is_made_anew(tree: PeopleTree, root: Path) -> None:
-    """It is nobody's deed, and seen at the next start."""
+def test_files_that_a_power_cut_emptied_are_written_again(tree: PeopleTree, root: Path) -> None:
+    """They are not an edit, and are noticed at the next start."""
     people = [person(1, 1, 2), person(2, 3)]
     tree.publish(people, [], picture_of, {})
     before = (root / "person-0001/000001.jpg").read_bytes()
@@ -107,8 +107,8 @@ def test_where_a_folder_is_unreadable_nothing_is_deleted() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may look everywhere")
-def test_a_folder_that_is_closed_is_not_gone(tree: PeopleTree, root: Path) -> None:
-    """Neither is what might lie in it."""
+def test_an_unreadable_folder_is_not_deleted(tree: PeopleTree, root: Path) -> None:
+    """Nor is anything that may be in it."""
     people = [person(1, 1, 2), person(2, 3)]
     tree.publish(people, [], picture_of, {})
     (root / "person-0001/000001.jpg").unlink()
@@ -120,8 +120,8 @@ def test_a_folder_that_is_closed_is_not_gone(tree: PeopleTree, root: Path) -> No
         (root / "person-0002").chmod(0o700)
 
 
-def test_clutter_keeps_no_folder(tree: PeopleTree, root: Path) -> None:
-    """What file managers leave goes with the folder; a human's file keeps it."""
+def test_clutter_does_not_keep_a_folder(tree: PeopleTree, root: Path) -> None:
+    """Files of file managers are removed with the folder; a person's file keeps it."""
     tree.publish([person(1, 1), person(2, 2), person(3, 3)], [], picture_of, {})
     for name in (".DS_Store", "Thumbs.db", "desktop.ini", "._000001.jpg"):
         (root / "person-0001" / name).write_bytes(b"clutter")
@@ -135,7 +135,7 @@ def test_clutter_keeps_no_folder(tree: PeopleTree, root: Path) -> None:
 
 
 def test_a_new_folder_becomes_a_persons(tree: PeopleTree, root: Path) -> None:
-    """What lies in it is accepted where it lies, with the human's own file."""
+    """Its portraits are accepted where they are, beside the person's own file."""
     tree.publish([person(1, 1, 2, 3)], [], picture_of, {})
     (root / "Zoe").mkdir()
     (root / "Zoe/plan.txt").write_text("mine")
@@ -154,8 +154,8 @@ def test_a_new_folder_becomes_a_persons(tree: PeopleTree, root: Path) -> None:
     assert before != 0
 
 
-def test_a_folder_is_adopted_without_being_told(tree: PeopleTree, root: Path) -> None:
-    """An end between the store's word and the note is made up for by the next publish."""
+def test_a_folder_is_adopted_after_an_interruption(tree: PeopleTree, root: Path) -> None:
+    """If the service stops before it writes the manifest, the next publish does."""
     tree.publish([person(1, 1, 2, 3)], [], picture_of, {})
     (root / "Zoe").mkdir()
     (root / "person-0001/000001.jpg").rename(root / "Zoe/000001.jpg")
@@ -171,8 +171,8 @@ def test_a_folder_is_adopted_without_being_told(tree: PeopleTree, root: Path) ->
 
 
 @pytest.mark.parametrize("location", ["", "Nowhere", "person-0001", "../outside", "_unsorted"])
-def test_what_cannot_be_adopted_is_left(tree: PeopleTree, root: Path, location: str) -> None:
-    """The root, what is not there, what is ours."""
+def test_what_cannot_be_adopted_is_left_alone(tree: PeopleTree, root: Path, location: str) -> None:
+    """The root, a missing folder, an owned folder."""
     tree.publish([person(1, 1)], [face(2)], picture_of, {})
     (root.parent / "outside").mkdir()
     before = visible(root.parent)
@@ -183,8 +183,8 @@ def test_what_cannot_be_adopted_is_left(tree: PeopleTree, root: Path, location: 
     assert not (root.parent / "outside/.person.json").exists()
 
 
-def test_deeds_between_reading_and_publish_wait(tree: PeopleTree, root: Path) -> None:
-    """A portrait moved on after the first move was read is where it was put last."""
+def test_edits_between_review_and_publish_wait(tree: PeopleTree, root: Path) -> None:
+    """A portrait that is moved again after the first move was read stays where it is now."""
     people = [person(1, 1, 2), person(2, 3), person(3, 4)]
     tree.publish(people, [], picture_of, {})
     (root / "person-0001/000001.jpg").rename(root / "person-0002/000001.jpg")
@@ -199,8 +199,8 @@ def test_deeds_between_reading_and_publish_wait(tree: PeopleTree, root: Path) ->
     assert [NamePerson(2, "Bob"), AssignFaces((1,), 3)] == tree.read_edits(known(*after))
 
 
-def test_a_changed_portrait_goes_along(tree: PeopleTree, root: Path) -> None:
-    """To where its face belongs; the human's version is the one that is shown."""
+def test_a_changed_portrait_is_moved_with_its_face(tree: PeopleTree, root: Path) -> None:
+    """It is the person's version that is shown."""
     tree.publish([person(1, 1, 2), person(2, 3)], [], picture_of, {})
     path = root / "person-0001/000001.jpg"
     changed = path.read_bytes() + b"by hand"
@@ -214,8 +214,8 @@ def test_a_changed_portrait_goes_along(tree: PeopleTree, root: Path) -> None:
     assert 0 == tree.publish([person(1, 2), person(2, 1, 3)], [], refuse, {}).written
 
 
-def test_a_copied_folder_stays_whole_when_the_person_goes(tree: PeopleTree, root: Path) -> None:
-    """It is a human's."""
+def test_a_copied_folder_is_kept_when_the_person_is_removed(tree: PeopleTree, root: Path) -> None:
+    """It belongs to the person who made it."""
     tree.publish([person(1, 1), person(2, 2)], [], picture_of, {})
     shutil.copytree(root / "person-0001", root / "Backup")
     before = visible(root / "Backup")

@@ -1,4 +1,4 @@
-"""The laws of planning, tried on small trees that are values."""
+"""The laws of planning, tested on small trees that are values."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ NAMES = ["000001.jpg", "000002.jpg", "000002.txt", "montage.jpg"]
 FOREIGN = [*NAMES, "MONTAGE.JPG", "000001 (portraitd).jpg", "holiday.png"]
 
 
-def desired(label: str, files: dict[str, str]) -> DesiredFolder:
+def folder_with(label: str, files: dict[str, str]) -> DesiredFolder:
     """A folder as it should be; ``ModelTree.plan`` gives it its number."""
     return DesiredFolder(0, label, files=files)
 
 
 @dataclass
 class ModelFolder:
-    """A folder as a value: what lies there, and what we remember having written."""
+    """A folder as a value: what is there, and what was published."""
 
     name: str
     label: str = ""
@@ -79,10 +79,10 @@ class ModelTree:
     others: set[str] = field(default_factory=set)
     released: dict[int, ModelFolder] = field(default_factory=dict)
 
-    def plan(self, wanted: dict[int, DesiredFolder]) -> list[Step]:
+    def plan(self, desired: dict[int, DesiredFolder]) -> list[Step]:
         taken = {folder.name for folder in self.folders.values()} | self.others
         return plan(
-            [replace(folder, number=number) for number, folder in wanted.items()],
+            [replace(folder, number=number) for number, folder in desired.items()],
             {number: folder.state(number) for number, folder in self.folders.items()},
             lambda state: self.folders[state.number or 0].owners(),
             {"": taken},
@@ -104,7 +104,7 @@ class ModelTree:
             case WriteFile(number, target, name, identity):
                 folder = self.folders[number]
                 if target != name and folder.present.get(name) == identity:
-                    self._let_go(folder, target)
+                    self._remove_beside(folder, target)
                     target = name
                 else:
                     assert target not in folder.foreign()
@@ -126,22 +126,22 @@ class ModelTree:
                 assert not self.folders[number].present
                 del self.folders[number]
 
-    def _let_go(self, folder: ModelFolder, target: str) -> None:
-        """What lay beside a human's file that turns out to be as wanted is not needed there."""
+    def _remove_beside(self, folder: ModelFolder, target: str) -> None:
+        """Remove our file beside a person's file that turns out to be as desired."""
         if target in folder.published and target not in folder.foreign():
             del folder.present[target], folder.published[target], folder.written[target]
 
 
 contents = st.sampled_from(["red", "green", "blue"])
 labels = st.sampled_from(["Anna", "anna", "person-0001", "Jose\u0301", "José", "gallery"])
-wanted_folders = st.builds(
-    desired, labels, st.dictionaries(st.sampled_from(NAMES), contents, max_size=4)
+desired_folders = st.builds(
+    folder_with, labels, st.dictionaries(st.sampled_from(NAMES), contents, max_size=4)
 )
-wanted_trees = st.dictionaries(st.integers(1, 4), wanted_folders, max_size=4).flatmap(
+desired_trees = st.dictionaries(st.integers(1, 4), desired_folders, max_size=4).flatmap(
     lambda people: st.one_of(
         st.just(people),
-        wanted_folders.map(
-            lambda one: people | {Placement.UNSORTED: desired("_unsorted", one.files)}
+        desired_folders.map(
+            lambda one: people | {Placement.UNSORTED: folder_with("_unsorted", one.files)}
         ),
     )
 )
@@ -157,7 +157,7 @@ others = st.sets(st.sampled_from(["Anna", "person-0001", "notes", "_unsorted"]),
 
 
 def edit(tree: ModelTree, changes: list[tuple[str, int, str, str]]) -> None:
-    """What a human may do to the tree between two publishes."""
+    """What a person may do to the tree between two publishes."""
     for edit, number, name, content in changes:
         folder = tree.folders.get(number)
         if folder is None:
@@ -172,38 +172,38 @@ def edit(tree: ModelTree, changes: list[tuple[str, int, str, str]]) -> None:
 
 @example(
     [
-        ({Placement.UNSORTED: desired("_unsorted", {})}, []),
+        ({Placement.UNSORTED: folder_with("_unsorted", {})}, []),
         (
-            {Placement.UNSORTED: desired("_unsorted", {NAMES[0]: "red", NAMES[1]: "red"})},
+            {Placement.UNSORTED: folder_with("_unsorted", {NAMES[0]: "red", NAMES[1]: "red"})},
             [("put", 0, NAMES[1], "green")],
         ),
-        ({Placement.UNSORTED: desired("_unsorted", {NAMES[1]: "green"})}, []),
+        ({Placement.UNSORTED: folder_with("_unsorted", {NAMES[1]: "green"})}, []),
     ],
     set(),
 )
-@given(st.lists(st.tuples(wanted_trees, edits), min_size=1, max_size=4), others)
+@given(st.lists(st.tuples(desired_trees, edits), min_size=1, max_size=4), others)
 def test_publishing_twice_changes_nothing(
     story: list[tuple[dict[int, DesiredFolder], list[tuple[str, int, str, str]]]],
     foreign: set[str],
 ) -> None:
-    """Once a plan is carried out, there is nothing left to do, whatever humans did before."""
+    """Once a plan is carried out, there is nothing left to do, whatever people did before."""
     tree = ModelTree(others=foreign)
-    for wanted, changes in story:
+    for desired, changes in story:
         edit(tree, changes)
 
-        tree.carry_out(tree.plan(wanted))
+        tree.carry_out(tree.plan(desired))
 
-        assert [] == tree.plan(wanted)
+        assert [] == tree.plan(desired)
 
 
-@given(wanted_trees, edits, wanted_trees, others)
+@given(desired_trees, edits, desired_trees, others)
 def test_nothing_foreign_is_lost(
     before: dict[int, DesiredFolder],
     changes: list[tuple[str, int, str, str]],
     after: dict[int, DesiredFolder],
     foreign: set[str],
 ) -> None:
-    """What a human put or changed is there afterwards, with the same content."""
+    """What a person added or changed is there afterwards, with the same content."""
     tree = ModelTree(others=foreign)
     tree.carry_out(tree.plan(before))
     edit(tree, changes)
@@ -217,33 +217,33 @@ def test_nothing_foreign_is_lost(
             assert files.items() <= folder.present.items()
 
 
-@given(wanted_trees, edits, wanted_trees, others)
-def test_all_that_is_wanted_is_there(
+@given(desired_trees, edits, desired_trees, others)
+def test_every_desired_file_is_there(
     before: dict[int, DesiredFolder],
     changes: list[tuple[str, int, str, str]],
     after: dict[int, DesiredFolder],
     foreign: set[str],
 ) -> None:
-    """Under its name, or beside a human's file, or given up for a change made by hand."""
+    """Under its name, or beside a person's file, or replaced by a person's change."""
     tree = ModelTree(others=foreign)
     tree.carry_out(tree.plan(before))
     edit(tree, changes)
     tree.carry_out(tree.plan(after))
 
-    for number, wanted in after.items():
+    for number, desired in after.items():
         folder = tree.folders[number]
-        for name, content in wanted.files.items():
+        for name, content in desired.files.items():
             stem, _, ending = name.rpartition(".")
             beside = [n for n in folder.published if n.startswith(stem) and n.endswith(ending)]
             assert any(folder.published[one] == content for one in beside)
     assert not [f for n, f in tree.folders.items() if n not in after and not f.present]
 
 
-@given(wanted_trees, wanted_trees, others)
+@given(desired_trees, desired_trees, others)
 def test_no_two_folders_have_one_name(
     before: dict[int, DesiredFolder], after: dict[int, DesiredFolder], foreign: set[str]
 ) -> None:
-    """Not even on a file system that knows no case and composes accents its own way."""
+    """Not even on a file system that ignores case and composes accents differently."""
     tree = ModelTree(others=foreign)
     tree.carry_out(tree.plan(before))
     tree.carry_out(tree.plan(after))
@@ -257,18 +257,18 @@ def test_no_two_folders_have_one_name(
 
 
 def test_nothing_is_removed_before_all_is_written() -> None:
-    """A face that changes folders is never in none."""
+    """A face that changes folders is always in one of them."""
     tree = ModelTree()
-    tree.carry_out(tree.plan({1: desired("Anna", {"000001.jpg": "red"})}))
+    tree.carry_out(tree.plan({1: folder_with("Anna", {"000001.jpg": "red"})}))
 
-    steps = tree.plan({2: desired("Bob", {"000001.jpg": "red"})})
+    steps = tree.plan({2: folder_with("Bob", {"000001.jpg": "red"})})
 
     kinds = [type(step) for step in steps]
     assert [MakeFolder, WriteFile, RemoveFile, RemoveFolder] == kinds
 
 
 def test_a_changed_file_gets_ours_beside_it() -> None:
-    """Only when there is something new to say, and on, if that was changed as well."""
+    """Only if the content is new; and under the next name if that file was changed as well."""
     published = {"montage.jpg": "red"}
     changed = {"montage.jpg": Owner.THEIRS}
 
@@ -285,12 +285,12 @@ def test_a_changed_file_gets_ours_beside_it() -> None:
     )
 
 
-def test_a_folder_a_human_renamed_keeps_its_name() -> None:
-    """Only a name that portraitd gave may portraitd change."""
+def test_a_folder_that_a_person_renamed_keeps_its_name() -> None:
+    """portraitd changes only names that it gave itself."""
     tree = ModelTree()
-    tree.carry_out(tree.plan({1: desired("person-0001", {}), 2: desired("p2", {})}))
+    tree.carry_out(tree.plan({1: folder_with("person-0001", {}), 2: folder_with("p2", {})}))
     tree.folders[1].name = "Mum"
 
-    tree.carry_out(tree.plan({1: desired("Anna", {}), 2: desired("Bob", {})}))
+    tree.carry_out(tree.plan({1: folder_with("Anna", {}), 2: folder_with("Bob", {})}))
 
     assert ["Mum", "Bob"] == [tree.folders[number].name for number in (1, 2)]

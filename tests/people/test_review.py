@@ -1,4 +1,4 @@
-"""When what lies in the tree counts: turn by turn, with a tree that says what a test says."""
+"""When an edit is recorded: tick by tick, with a tree whose edits the test sets."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from support.store import Store, embedding
 
 
 class Tree:
-    """A tree in which lies what a test says."""
+    """A tree with the edits that the test sets."""
 
     def __init__(self) -> None:
-        self.lies_there: list[Edit] = []
+        self.found: list[Edit] = []
         self.error: Exception | None = None
         self.readings = 0
         self.known: RecordedState | None = None
@@ -49,14 +49,14 @@ class Tree:
         self.known, self.accepts = recorded, accept_losses
         if self.error is not None:
             raise self.error
-        return list(self.lies_there)
+        return list(self.found)
 
     def adopt(self, location: str, person_id: int) -> None:
         self.adopted.append((location, person_id))
 
 
-class Desk:
-    """Two people whose four faces are shown, and the room that reads what is done to them."""
+class ReviewFixture:
+    """Two people with four published faces, and the stage that reads edits."""
 
     def __init__(self, folder: Path) -> None:
         self.store = Store(Database.open(folder))
@@ -95,13 +95,13 @@ class Desk:
 
 
 @pytest.fixture
-def desk(memory_path: Path) -> Desk:
-    return Desk(memory_path)
+def desk(memory_path: Path) -> ReviewFixture:
+    return ReviewFixture(memory_path)
 
 
-def test_a_gesture_counts_when_two_readings_agree(desk: Desk) -> None:
-    """The settling time apart, and not before."""
-    desk.tree.lies_there = [AssignFaces((3,), 1)]
+def test_an_edit_is_recorded_when_two_readings_agree(desk: ReviewFixture) -> None:
+    """At least the settling time apart."""
+    desk.tree.found = [AssignFaces((3,), 1)]
 
     desk.at(0.0, 1.0)
     assert [] == desk.rows()
@@ -113,11 +113,11 @@ def test_a_gesture_counts_when_two_readings_agree(desk: Desk) -> None:
     assert not desk.review.pending
 
 
-def test_one_that_goes_on_is_waited_for(desk: Desk) -> None:
+def test_an_edit_that_continues_is_waited_for(desk: ReviewFixture) -> None:
     """A file manager moves the second file a moment after the first."""
-    desk.tree.lies_there = [AssignFaces((3,), 1)]
+    desk.tree.found = [AssignFaces((3,), 1)]
     desk.at(0.0, 1.0)
-    desk.tree.lies_there = [AssignFaces((3, 4), 1)]
+    desk.tree.found = [AssignFaces((3, 4), 1)]
     desk.at(2.0, 3.0)
     assert [] == desk.rows()
 
@@ -127,29 +127,29 @@ def test_one_that_goes_on_is_waited_for(desk: Desk) -> None:
     assert [1, 1, 1, 1] == desk.store.faces.persons().tolist()
 
 
-def test_one_that_was_on_its_way_is_forgotten(desk: Desk) -> None:
-    """Cut here, pasted there: for a moment the portrait was nowhere."""
-    desk.tree.lies_there = [ExcludeFaces((3,))]
+def test_an_edit_that_disappears_again_is_dropped(desk: ReviewFixture) -> None:
+    """Cut and paste: for a moment the portrait is in no folder."""
+    desk.tree.found = [ExcludeFaces((3,))]
     desk.at(0.0)
-    desk.tree.lies_there = []
+    desk.tree.found = []
     desk.at(1.0, 2.0, 30.0)
-    desk.tree.lies_there = [ExcludeFaces((3,))]
+    desk.tree.found = [ExcludeFaces((3,))]
     desk.at(40.0, 41.0)
 
     assert [] == desk.rows()
 
 
-def test_the_same_reading_again_and_again_leaves_one_row(desk: Desk) -> None:
-    """Until the tree shows it, a edit lies there."""
-    desk.tree.lies_there = [NamePerson(1, "Ann"), IgnoreFaces((3,))]
+def test_repeated_readings_add_one_entry(desk: ReviewFixture) -> None:
+    """An edit is read again until it is published."""
+    desk.tree.found = [NamePerson(1, "Ann"), IgnoreFaces((3,))]
 
     desk.at(*range(60))
 
     assert ["name", "ignore-faces"] == desk.rows()
 
 
-def test_the_tree_is_read_at_each_scan_or_when_it_rings(desk: Desk) -> None:
-    """And no more than once a second."""
+def test_the_tree_is_read_at_each_scan_or_when_woken(desk: ReviewFixture) -> None:
+    """And at most once a second."""
     desk.at(0.0)
     assert 1 == desk.tree.readings
     desk.at(1.0, 5.0, 9.9)
@@ -165,9 +165,9 @@ def test_the_tree_is_read_at_each_scan_or_when_it_rings(desk: Desk) -> None:
     assert 3 == desk.tree.readings
 
 
-def test_a_tree_that_never_showed_anything_says_nothing(memory_path: Path) -> None:
+def test_a_tree_that_was_never_published_has_no_edits(memory_path: Path) -> None:
     """Every portrait is missing in it."""
-    desk = Desk(memory_path)
+    desk = ReviewFixture(memory_path)
     desk.store.database.execute("delete from publications")
 
     desk.at(0.0, 10.0, 20.0)
@@ -176,13 +176,13 @@ def test_a_tree_that_never_showed_anything_says_nothing(memory_path: Path) -> No
     assert desk.review.allows_publishing(at(20.0))
 
 
-def test_nothing_is_published_over_what_was_not_put_in_force(desk: Desk) -> None:
+def test_nothing_is_published_over_an_edit_that_waits(desk: ReviewFixture) -> None:
     """Nor before the tree was read at all."""
     assert not desk.review.allows_publishing(at(0.0))
     desk.at(0.0)
     assert desk.review.allows_publishing(at(0.0))
 
-    desk.tree.lies_there = [AssignFaces((3,), 1)]
+    desk.tree.found = [AssignFaces((3,), 1)]
     desk.at(10.0)
     assert not desk.review.allows_publishing(at(10.0))
     desk.at(11.0, 12.0)
@@ -191,7 +191,7 @@ def test_nothing_is_published_over_what_was_not_put_in_force(desk: Desk) -> None
     assert not desk.review.allows_publishing(at(12.5))
 
 
-def test_nothing_is_published_over_a_tree_that_could_not_be_read(desk: Desk) -> None:
+def test_nothing_is_published_over_a_tree_that_could_not_be_read(desk: ReviewFixture) -> None:
     """Nor in the tick in which recording an edit failed."""
     desk.at(0.0)
     desk.tree.error = PublishError("the share is not mounted")
@@ -200,7 +200,7 @@ def test_nothing_is_published_over_a_tree_that_could_not_be_read(desk: Desk) -> 
     assert not desk.review.allows_publishing(at(10.0))
 
     desk.tree.error = None
-    desk.tree.lies_there = [AssignFaces((3,), 1)]
+    desk.tree.found = [AssignFaces((3,), 1)]
     desk.at(20.0, 21.0)
     desk.store.database.execute("pragma query_only = on")
     with pytest.raises(StoreError):
@@ -210,11 +210,11 @@ def test_nothing_is_published_over_a_tree_that_could_not_be_read(desk: Desk) -> 
     assert not desk.review.allows_publishing(at(22.0))
 
 
-def test_what_is_in_force_holds_no_publishing_up(desk: Desk) -> None:
-    """Two moves some time apart lie in the tree until it is published; neither is new again."""
-    desk.tree.lies_there = [AssignFaces((3,), 1)]
+def test_a_recorded_edit_does_not_delay_publishing(desk: ReviewFixture) -> None:
+    """Two edits some time apart are read until they are published; neither is new again."""
+    desk.tree.found = [AssignFaces((3,), 1)]
     desk.at(0.0, 1.0, 2.0, 3.0)
-    desk.tree.lies_there = [AssignFaces((3,), 1), AssignFaces((4,), 1)]
+    desk.tree.found = [AssignFaces((3,), 1), AssignFaces((4,), 1)]
     for second in range(4, 20):
         desk.review.wake()
         desk.at(float(second))
@@ -223,8 +223,8 @@ def test_what_is_in_force_holds_no_publishing_up(desk: Desk) -> None:
     assert desk.review.allows_publishing(at(19.0))
 
 
-def test_a_mass_disappearance_is_kept_until_it_is_over(desk: Desk) -> None:
-    """In the store, for whoever asks; and no publish comes between two readings."""
+def test_a_mass_disappearance_is_reported_until_it_is_over(desk: ReviewFixture) -> None:
+    """In the store; and no publish comes between two readings."""
     desk.tree.error = MassDisappearance("3 of 4 portraits are gone")
     for steady_s in (0.0, 1.0, 5.0):
         with pytest.raises(MassDisappearance):
@@ -239,12 +239,12 @@ def test_a_mass_disappearance_is_kept_until_it_is_over(desk: Desk) -> None:
     assert {} == desk.troubles.all()
 
 
-def test_accepting_holds_for_what_is_gone_and_no_longer(desk: Desk) -> None:
-    """The next disappearance is asked about again."""
+def test_accepting_applies_once(desk: ReviewFixture) -> None:
+    """The next disappearance has to be accepted again."""
     desk.tree.error = MassDisappearance("gone")
     with pytest.raises(MassDisappearance):
         desk.at(0.0)
-    desk.tree.lies_there = [ExcludeFaces((3, 4))]
+    desk.tree.found = [ExcludeFaces((3, 4))]
 
     desk.review.accept()
     desk.at(1.0, 2.0)
@@ -252,15 +252,15 @@ def test_accepting_holds_for_what_is_gone_and_no_longer(desk: Desk) -> None:
     desk.at(3.0)
 
     assert ["exclude"] == desk.rows()
-    desk.tree.lies_there = []
+    desk.tree.found = []
     desk.at(14.0)
     desk.at(25.0)
     assert not desk.tree.accepts
 
 
-def test_a_tree_that_cannot_be_read_forgets_what_was_half_seen(desk: Desk) -> None:
-    """Two readings agree only with nothing between them."""
-    desk.tree.lies_there = [ExcludeFaces((3,))]
+def test_an_unreadable_tree_drops_waiting_edits(desk: ReviewFixture) -> None:
+    """Two readings agree only if no failed one is between them."""
+    desk.tree.found = [ExcludeFaces((3,))]
     desk.at(0.0)
     desk.tree.error = PublishError("away")
     with pytest.raises(PublishError):
@@ -273,9 +273,9 @@ def test_a_tree_that_cannot_be_read_forgets_what_was_half_seen(desk: Desk) -> No
     assert {} == desk.troubles.all()
 
 
-def test_a_folder_becomes_the_new_persons(desk: Desk) -> None:
-    """Also when a stop came between the row and the folder."""
-    desk.tree.lies_there = [SplitPerson((3,), "Eve", "Eve")]
+def test_a_folder_becomes_the_new_persons(desk: ReviewFixture) -> None:
+    """Also if the service stopped between ledger entry and folder."""
+    desk.tree.found = [SplitPerson((3,), "Eve", "Eve")]
     desk.at(0.0, 2.0)
     assert [("Eve", 3)] == desk.tree.adopted
 
@@ -287,12 +287,12 @@ def test_a_folder_becomes_the_new_persons(desk: Desk) -> None:
     assert 3 == len(desk.store.people.present())
 
 
-def test_the_tree_is_told_what_is_known(desk: Desk) -> None:
-    """Where each portrait was left, and what was heard already."""
+def test_the_tree_is_compared_with_what_is_recorded(desk: ReviewFixture) -> None:
+    """Where each portrait was published, and which edits are recorded."""
     desk.show({1: 1, 2: Placement.UNSORTED, 3: Placement.IGNORED, 4: 2})
-    desk.tree.lies_there = [ExcludeFaces((1,)), NamePerson(2, "Bob")]
+    desk.tree.found = [ExcludeFaces((1,)), NamePerson(2, "Bob")]
     desk.at(0.0, 2.0)
-    desk.tree.lies_there = []
+    desk.tree.found = []
 
     desk.at(13.0)
 

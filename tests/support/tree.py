@@ -1,4 +1,4 @@
-"""Small people trees, and what lies in them on disk."""
+"""Small people trees, and what is in them on disk."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def known(
     ignored_faces: Collection[int] = (),
     ignored_people: Collection[int] = (),
 ) -> RecordedState:
-    """What a store holds that has published these folders."""
+    """What the database holds after it published these folders."""
     person_of: dict[int, int | None] = dict.fromkeys([*unsorted, *excluded, *ignored_faces])
     person_of |= {one.face_id: folder.person_id for folder in folders for one in folder.faces}
     names = {folder.person_id: folder.name for folder in folders}
@@ -48,7 +48,7 @@ KNOWN = known(*PEOPLE, unsorted=[8, 9])
 
 A1, A2, A3 = "Anna/000001.jpg", "Anna/000002.jpg", "Anna/000003.jpg"
 B4, B5 = "person-0002/000004.jpg", "person-0002/000005.jpg"
-"""Where portraits of theirs lie."""
+"""Paths of some of their portraits."""
 
 
 def jpeg_of(face_id: int) -> bytes:
@@ -57,7 +57,7 @@ def jpeg_of(face_id: int) -> bytes:
 
 @cache
 def picture_of(face_id: int) -> bytes:
-    """A real picture, another for each face."""
+    """A real picture, different for each face."""
     noise = np.random.default_rng(face_id).integers(0, 256, (30, 24, 3), np.uint8)
     done, data = cv2.imencode(".jpg", noise)
     assert done
@@ -65,11 +65,11 @@ def picture_of(face_id: int) -> bytes:
 
 
 def refuse(face_id: int) -> bytes:
-    raise AssertionError(f"face {face_id} was asked for without need")
+    raise AssertionError(f"face {face_id} was requested without need")
 
 
 def three_people(root: Path) -> PeopleTree:
-    """Those three, and two faces of nobody, just published."""
+    """Those three and two unsorted faces, just published."""
     tree = PeopleTree(root, store="store-a")
     tree.create()
     tree.publish(PEOPLE, UNSORTED, picture_of, {1: b"montage"})

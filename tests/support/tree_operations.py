@@ -1,4 +1,4 @@
-"""What people do in a tree with a file manager, to be done when there is one."""
+"""Edits as a file manager makes them, as functions to be called with a tree."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def copy(name: str, to: str) -> Do:
     return do
 
 
-def all_of(*deeds: Do) -> Do:
+def all_of(*edits: Do) -> Do:
     def do(root: Path) -> None:
-        for deed in deeds:
-            deed(root)
+        for edit in edits:
+            edit(root)
 
     return do

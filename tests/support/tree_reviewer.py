@@ -1,4 +1,4 @@
-"""Hands that do in a tree what people do in file managers, at random, and account for it."""
+"""A simulated reviewer who edits a tree at random, and keeps account of what was meant."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from portraitd.people.tree.people_tree import PublishResult
 from support.accounts import Account
 
 
-class Hands:
-    """Somebody at work in one tree.
+class SimulatedReviewer:
+    """A person who edits one tree.
 
     Attributes:
-        store: What the daemon knows.
-        truth: What the human meant.
-        foreign: Every content that is the human's, and must be there as long as they keep it.
-        deeds: What was done, for a failed test to tell.
-        done: What was published last.
+        store: What the service has recorded.
+        truth: What the person meant.
+        foreign: Content of the person's own files, which must be kept until they delete it.
+        actions: What was done, for the message of a failed test.
+        done: The last publish.
     """
 
     def __init__(self, root: Path, seed: int) -> None:
@@ -28,7 +28,7 @@ class Hands:
         self.random = random.Random(seed)
         self.store, self.truth = Account(), Account()
         self.foreign: set[bytes] = set()
-        self.deeds: list[str] = []
+        self.actions: list[str] = []
         self.kept = root.parent / "kept"
         self.kept.mkdir()
         self.copied: set[int] = set()
@@ -39,14 +39,14 @@ class Hands:
         self._busy: set[int] = set()
         self._busy_people: set[int] = set()
 
-    # What there is
+    # What is there
 
     def folder_of(self, person: int) -> Path | None:
-        """The person's folder, as its note says; of copies the one that is no copy."""
-        for note in sorted(self.root.rglob(".person.json")):
-            facts = json.loads(note.read_text())
-            if facts["person"] == person and facts["inode"] == note.parent.stat().st_ino:
-                return note.parent
+        """Return the person's folder by its manifest; the original if there are copies."""
+        for manifest in sorted(self.root.rglob(".person.json")):
+            facts = json.loads(manifest.read_text())
+            if facts["person"] == person and facts["inode"] == manifest.parent.stat().st_ino:
+                return manifest.parent
         return None
 
     def person(self, *, ignored: bool = False) -> int | None:
@@ -64,7 +64,7 @@ class Hands:
         return self.random.choice(sorted(choices)) if choices else None
 
     def portrait(self) -> tuple[int, Path] | None:
-        """A face that is seen, and where it lies; each once in a turn."""
+        """Return a visible face and its portrait; each at most once in a step."""
         if self.done is None:
             return None
         choices = []
@@ -84,14 +84,14 @@ class Hands:
         if folder is None:
             return None
         path = folder / Path(self.done.portraits[one]).name
-        assert path.is_file(), f"{path}: " + "\n".join(self.deeds[-12:])
+        assert path.is_file(), f"{path}: " + "\n".join(self.actions[-12:])
         self._busy.add(one)
         if person:
-            # Nobody merges or deletes a folder from which they moved something a moment ago.
+            # People do not merge or delete a folder from which they just moved something.
             self._busy_people.add(person)
         return one, path
 
-    # What a human does
+    # What a person does
 
     def move_portrait(self) -> None:
         found, target = self.portrait(), self.person()
@@ -105,7 +105,7 @@ class Hands:
             self.truth.place(one, target)
 
     def _moved(self, path: Path, target: Path) -> None:
-        self.deeds.append(f"  {path} -> {target}")
+        self.actions.append(f"  {path} -> {target}")
         path.rename(target)
         if self.random.random() < 0.5 and path.with_suffix(".txt").is_file():
             path.with_suffix(".txt").rename(target.with_suffix(".txt"))
@@ -132,12 +132,12 @@ class Hands:
     def _rename(self, person: int, to: Path) -> None:
         folder = self.folder_of(person)
         assert folder
-        self.deeds.append(f"  {folder} -> {to}")
+        self.actions.append(f"  {folder} -> {to}")
         folder.rename(to)
         self._busy_people.add(person)
 
     def file_away(self) -> None:
-        """A folder of people's folders means nothing."""
+        """Moving a person's folder into an ordinary folder has no effect."""
         person = self.person()
         folder = person and self.folder_of(person)
         if person and folder and folder.parent == self.root:
@@ -166,7 +166,7 @@ class Hands:
                 self.truth.merge(*pair)
 
     def rename_over(self) -> None:
-        """Another case is the same name to most people."""
+        """A name in another case is the same name to most people."""
         pair = self._two()
         if pair:
             folder = self.folder_of(pair[1])
@@ -177,16 +177,16 @@ class Hands:
                 self.truth.merge(*pair)
 
     def merge_files(self) -> None:
-        """As a file manager does when it is told to merge two folders."""
+        """As a file manager merges two folders."""
         pair = self._two()
-        # With the folder gone, its copy would be taken for it.
+        # Without the folder, its copy would count as the original.
         if pair and pair[0] not in self.copied_people and not self._inside(pair[0]):
             source, target = map(self.folder_of, pair)
             assert source
             assert target
-            with_note = self.random.random() < 0.5
+            with_manifest = self.random.random() < 0.5
             for path in sorted(source.iterdir()):
-                if path.name != ".person.json" or with_note:
+                if path.name != ".person.json" or with_manifest:
                     path.replace(target / path.name) if path.is_file() else path.rename(
                         target / f"{path.name} {self.random.random()}"
                     )
@@ -208,7 +208,7 @@ class Hands:
                 self.truth.place(one, number)
 
     def _delete(self, path: Path) -> None:
-        self.deeds.append(f"  delete {path}")
+        self.actions.append(f"  delete {path}")
         if path.is_dir():
             self.foreign -= {one.read_bytes() for one in path.rglob("*") if one.is_file()}
             shutil.rmtree(path)
@@ -247,7 +247,7 @@ class Hands:
                 self.truth.place(one, target)
 
     def bring_back(self) -> None:
-        """A portrait that was deleted comes from where a copy was kept."""
+        """Put back a deleted portrait of which a copy was kept elsewhere."""
         kept = [
             one for one in self.truth.excluded - self._busy if (self.kept / f"{one}.jpg").exists()
         ]
@@ -255,14 +255,14 @@ class Hands:
         if one and target and one in self.store.excluded:
             folder = self.folder_of(target)
             assert folder
-            self.deeds.append(f"  kept {one} -> {folder}")
+            self.actions.append(f"  kept {one} -> {folder}")
             shutil.copy(self.kept / f"{one}.jpg", folder / f"back {one}.jpg")
             self._busy.add(one)
             self._busy_people.add(target)
             self.truth.place(one, target)
 
     def _with_all_inside(self, person: int) -> set[int]:
-        """The person, and those whose folder lies in theirs."""
+        """Return the person, and the people whose folders are in theirs."""
         inside = self._inside(person)
         self._busy_people |= inside
         return inside | {person}
@@ -283,8 +283,8 @@ class Hands:
     def delete_person(self) -> None:
         person = self.person()
         folder = person and self.folder_of(person)
-        # What else lies deep in there would go too, and mean more than one thing.
-        # A copy that lies somewhere would take the original's place.
+        # Folders inside it would be deleted too, and mean more than one thing.
+        # A copy elsewhere would take the place of the original.
         is_lone = person not in self.copied_people and not (
             self.copied & {one for one, owner in self.truth.person_of.items() if owner == person}
         )
@@ -302,7 +302,7 @@ class Hands:
             self.truth.ignored_people -= people
 
     def copy_portrait(self) -> None:
-        """Into the same folder. A copy takes the original's place when that goes: it stays."""
+        """Into the same folder. The copy would replace a deleted original, so that is kept."""
         found = self.portrait()
         if found:
             copy = found[1].with_name(f"copy {self.random.randint(0, 99)}.jpg")
@@ -333,7 +333,7 @@ class Hands:
             self.foreign.add(content % number)
 
     def edit(self) -> None:
-        """As a picture editor does: another content, the mark is kept."""
+        """As an image editor does: the content changes, the mark is kept."""
         found = self.portrait()
         if found:
             path = found[1]
@@ -350,7 +350,7 @@ class Hands:
                 (folder / name).write_bytes(b"clutter")
 
     def delete_ours(self) -> None:
-        """What means nothing: annotations and the README."""
+        """Files without meaning: annotations and the README."""
         for path in [*self.root.rglob("0*.txt"), self.root / "README.txt"]:
             if self.random.random() < 0.1 and path.exists():
                 os.unlink(path)

@@ -1,8 +1,7 @@
-"""A tree in which somebody works at random, and what must be true of it whatever they do.
+"""A tree that is edited at random, and what must be true of it whatever happens.
 
-Its ``Hands`` do things with folders and files as a human would, and keep their own account of what
-each of them means. The store here is nothing but that account's counterpart: it hears of a deed
-only through the edits that the tree reads back.
+The ``SimulatedReviewer`` edits folders and files as a person would, and keeps account of what each
+edit means. The store is a second account, which learns of an edit only by reading the tree.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ from portraitd.model.edit import (
 from portraitd.people.tree.diff import RecordedState
 from portraitd.people.tree.people_tree import PeopleTree, PublishResult
 from support.tree import face, picture_of, refuse
-from support.tree_reviewer import Hands
+from support.tree_reviewer import SimulatedReviewer
 
 
-class Life(Hands):
-    """One tree's life: the hands in it, and the daemon that hears of them."""
+class TreeSimulation(SimulatedReviewer):
+    """One tree, the reviewer who edits it, and the service that records the edits."""
 
     def __init__(self, root: Path, seed: int) -> None:
         super().__init__(root, seed)
@@ -36,10 +35,10 @@ class Life(Hands):
         self.tree.create()
         self._next_face = 1
 
-    # What the daemon does
+    # What the service does
 
     def video(self) -> None:
-        """A video shows somebody new, somebody known and a face of nobody."""
+        """Process a video with a new person, known people and an unassigned face."""
         known = [number for number in self.store.names if number not in self._busy_people]
         people = [self._new_person(), *self.random.sample(known, min(2, len(known))), None]
         for person in people:
@@ -78,10 +77,10 @@ class Life(Hands):
             person_of, store.excluded, store.ignored_faces, store.ignored_people, store.names
         )
 
-    def hear(self) -> None:
-        """Read the edits and do as they say."""
+    def review(self) -> None:
+        """Read the edits and record them."""
         for edit in self.tree.read_edits(self.known(), accept_losses=True):
-            self.deeds.append(f"    heard {edit}")
+            self.actions.append(f"    recorded {edit}")
             self._apply(edit)
 
     def _apply(self, edit: Edit) -> None:
@@ -95,7 +94,7 @@ class Life(Hands):
                 for one in face_ids:
                     store.place(one, person_id)
             case SplitPerson(face_ids, name, location):
-                # The truth counted this person already, by the same name.
+                # The truth has this person already, under the same name.
                 number = next(n for n, label in self.truth.names.items() if label == name)
                 store.names[number] = name
                 for one in face_ids:
@@ -111,23 +110,23 @@ class Life(Hands):
             case RecallPerson(person_id):
                 store.ignored_people.discard(person_id)
 
-    def turn(self) -> None:
-        """Some deeds of a human, then a turn of the daemon; everything must be as it was meant."""
+    def step(self) -> None:
+        """Do some edits, then one pass of the service; everything must be as the person meant."""
         self._busy, self._busy_people = set(), set()
         for _ in range(self.random.randint(1, 3)):
             self.do_something()
         if self.random.random() < 0.2:
             self.restart()
         if self.random.random() < 0.2:
-            # One that comes before the reading.
+            # A publish before the edits are read.
             self.publish()
-        self.hear()
+        self.review()
         self.settle()
 
     def settle(self) -> None:
         """Publish, and check all that must be true."""
         self.done = self.publish()
-        story = "\n".join(self.deeds[-12:])
+        story = "\n".join(self.actions[-12:])
         assert self.truth == self.store, story
         self.check(self.done, story)
         assert [] == self.tree.read_edits(self.known(), accept_losses=True), story
@@ -154,7 +153,7 @@ class Life(Hands):
     # What happens
 
     def do_something(self) -> None:
-        deeds = [
+        actions = [
             *([self.move_portrait] * 5), self.unsort, self.name, self.name, self.nest,
             self.rename_over, self.merge_files, self.split, self.split, self.exclude,
             self.exclude, self.ignore_face, self.ignore_person, self.delete_person,
@@ -162,9 +161,9 @@ class Life(Hands):
             self.copy_folder, self.write_note, self.write_picture, self.edit, self.make_clutter,
             self.delete_ours, self.rename_portrait, self.file_away, self.video_comes,
         ]  # fmt: skip
-        deed = self.random.choice(deeds)
-        self.deeds.append(deed.__name__)
-        deed()
+        action = self.random.choice(actions)
+        self.actions.append(action.__name__)
+        action()
 
     def video_comes(self) -> None:
         self.video()

@@ -1,4 +1,4 @@
-"""Nothing a human did in the tree is lost, whatever they do, and in whatever order."""
+"""No edit is lost, whatever people do in the tree and in whatever order."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ from pathlib import Path
 
 import pytest
 
-from support.tree_simulation import Life
+from support.tree_simulation import TreeSimulation
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_a_short_life_is_as_it_was_meant(tmp_path: Path, seed: int) -> None:
-    """Some tens of deeds, with videos, restarts and publishes in between."""
-    life = Life(tmp_path / "people", seed)
-    life.video()
-    life.settle()
+def test_a_few_edits_have_the_intended_effect(tmp_path: Path, seed: int) -> None:
+    """Some dozens of actions, with videos, restarts and publishes in between."""
+    simulation = TreeSimulation(tmp_path / "people", seed)
+    simulation.video()
+    simulation.settle()
 
     for _ in range(25):
-        life.turn()
+        simulation.step()
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_a_thousand_deeds_are_as_they_were_meant(tmp_path: Path) -> None:
-    """Every correction still true at the end, no name lost, nothing foreign touched."""
-    life = Life(tmp_path / "people", 1000)
-    life.video()
-    life.settle()
+def test_a_thousand_edits_have_the_intended_effect(tmp_path: Path) -> None:
+    """At the end every edit still holds, no name is lost, and no foreign file was touched."""
+    simulation = TreeSimulation(tmp_path / "people", 1000)
+    simulation.video()
+    simulation.settle()
 
-    while sum(not deed.startswith(" ") for deed in life.deeds) < 1000:
-        life.turn()
+    while sum(not action.startswith(" ") for action in simulation.actions) < 1000:
+        simulation.step()
