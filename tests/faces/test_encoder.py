@@ -216,7 +216,7 @@ def test_the_reference_refuses_a_detector_it_has_not(tmp_path: Path) -> None:
     ("statement", "unwanted"),
     [
         ("from portraitd.faces import EncoderSpec", "cv2 dlib onnxruntime openvino"),
-        ("from portraitd.faces import zoo", "cv2 dlib onnxruntime openvino"),
+        ("from portraitd.faces.models import model_registry", "cv2 dlib onnxruntime openvino"),
         (
             "from portraitd.faces import EncoderSpec; "
             "from portraitd.faces.factory import build_encoder; from pathlib import Path; "

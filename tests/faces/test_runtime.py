@@ -14,7 +14,7 @@ import pytest
 
 from portraitd.faces import dlib_comparison, graph_cache
 from portraitd.faces.detectors.mmod import MmodDetector
-from portraitd.faces.runtime import MOST_SHAPES, Runtime, has_bfloat16, has_openvino, open_session
+from portraitd.faces.runtime import MAX_SHAPES, Runtime, has_bfloat16, has_openvino, open_session
 from portraitd.faces.runtime_selection import RuntimeSelector, describe_machine
 from portraitd.model.errors import ConfigError, ModelError
 
@@ -57,7 +57,7 @@ def test_every_engine_gives_one_answer(resnet: Path, engine: Runtime, within: fl
 @needs_openvino
 def test_openvino_finds_the_drawn_face(models_dir: Path) -> None:
     """Whatever it computes in."""
-    engine = RuntimeSelector("openvino", models_dir).engine(
+    engine = RuntimeSelector("openvino", models_dir).select(
         graph_cache.ensure_mmod(models_dir), SAMPLE
     )
     detector = MmodDetector(open_session(graph_cache.ensure_mmod(models_dir), engine), upsample=0)
@@ -72,7 +72,7 @@ def test_many_shapes_change_nothing(models_dir: Path) -> None:
     face = dlib_comparison.draw_face(120)[None]
     before = session.run(face)
 
-    for width in range(80, 80 + MOST_SHAPES + 1):
+    for width in range(80, 80 + MAX_SHAPES + 1):
         session.run(np.zeros((1, 80, width, 3), np.uint8))
 
     assert np.array_equal(before, session.run(face))
@@ -97,9 +97,9 @@ def test_openvino_does_not_report_its_use() -> None:
 def test_without_openvino_there_is_one_engine(models_dir: Path, resnet: Path) -> None:
     """Nothing is measured, and a wish for more says what to install."""
     assert not has_openvino()
-    assert "onnxruntime" == RuntimeSelector("auto", models_dir).engine(resnet, SAMPLE)
+    assert "onnxruntime" == RuntimeSelector("auto", models_dir).select(resnet, SAMPLE)
     with pytest.raises(ConfigError, match=r"portraitd\[openvino\]"):
-        RuntimeSelector("openvino", models_dir).engine(resnet, SAMPLE)
+        RuntimeSelector("openvino", models_dir).select(resnet, SAMPLE)
 
 
 def test_a_named_engine_is_not_measured(models_dir: Path, resnet: Path) -> None:
@@ -108,7 +108,7 @@ def test_a_named_engine_is_not_measured(models_dir: Path, resnet: Path) -> None:
     def clock() -> float:
         raise AssertionError("somebody looked at the clock")
 
-    assert "onnxruntime" == RuntimeSelector("onnxruntime", models_dir, clock).engine(resnet, SAMPLE)
+    assert "onnxruntime" == RuntimeSelector("onnxruntime", models_dir, clock).select(resnet, SAMPLE)
 
 
 class Clock:
@@ -129,14 +129,14 @@ def test_the_fastest_engine_is_taken_and_remembered(tmp_path: Path, resnet: Path
     """It is measured once for a machine and its versions."""
     slow_first, fast_first = Clock(2.0, 1.0, 10), Clock(1.0, 2.0, 10)
 
-    taken = RuntimeSelector("auto", tmp_path, slow_first).engine(resnet, SAMPLE)
-    again = RuntimeSelector("auto", tmp_path, fast_first).engine(resnet, SAMPLE)
+    taken = RuntimeSelector("auto", tmp_path, slow_first).select(resnet, SAMPLE)
+    again = RuntimeSelector("auto", tmp_path, fast_first).select(resnet, SAMPLE)
 
     assert taken.startswith("openvino")
     assert taken == again
     assert (20, 0) == (slow_first.looks, fast_first.looks)
     (tmp_path / "engines.json").unlink()
-    assert "onnxruntime" == RuntimeSelector("auto", tmp_path, fast_first).engine(resnet, SAMPLE)
+    assert "onnxruntime" == RuntimeSelector("auto", tmp_path, fast_first).select(resnet, SAMPLE)
 
 
 @needs_openvino
@@ -155,12 +155,12 @@ def test_a_memory_that_does_not_hold_is_measured_again(
     tmp_path: Path, resnet: Path, kept: str
 ) -> None:
     """Damaged, of another machine, or of an engine that is not there."""
-    other = RuntimeSelector("openvino", tmp_path).engine(resnet, SAMPLE)
+    other = RuntimeSelector("openvino", tmp_path).select(resnet, SAMPLE)
     kept = kept.replace("NAME", resnet.name).replace("ENGINE", other)
     (tmp_path / "engines.json").write_text(kept)
     clock = Clock(1.0, 2.0, 10)
 
-    assert "onnxruntime" == RuntimeSelector("auto", tmp_path, clock).engine(resnet, SAMPLE)
+    assert "onnxruntime" == RuntimeSelector("auto", tmp_path, clock).select(resnet, SAMPLE)
     assert 20 == clock.looks
 
 

@@ -174,5 +174,5 @@ def test_a_damaged_model_is_refused_when_it_is_used(tmp_path: Path) -> None:
 def test_models_have_names() -> None:
     """An unknown one is told the known ones."""
     assert model_registry.YUNET == model_registry.find_model("yunet")
-    with pytest.raises(ConfigError, match="there is: yunet"):
+    with pytest.raises(ConfigError, match="known models: yunet"):
         model_registry.find_model("arcface")

@@ -47,20 +47,22 @@ def propose(settings: Settings) -> Proposal:
     Raises:
         StoreError: There is no database yet, or its faces come from several encoders.
     """
-    with Database.open_to_read(settings.state_dir) as database:
-        with tempfile.TemporaryDirectory(prefix="portraitd-") as scratch:
-            faces, people, tracks = Faces(database), People(database), TrackStore(database)
-            method = make_method(
-                settings.grouping,
-                faces,
-                tracks,
-                people,
-                Ledger(database),
-                InlineExecutor(),
-                Path(scratch),
-            )
-            grouped = method.finish(method.begin(None).result())
-            before = faces.persons() if grouped.unit == "faces" else tracks.rows().persons
+    with (
+        Database.open_to_read(settings.state_dir) as database,
+        tempfile.TemporaryDirectory(prefix="portraitd-") as scratch,
+    ):
+        faces, people, tracks = Faces(database), People(database), TrackStore(database)
+        method = make_method(
+            settings.grouping,
+            faces,
+            tracks,
+            people,
+            Ledger(database),
+            InlineExecutor(),
+            Path(scratch),
+        )
+        grouped = method.finish(method.begin(None).result())
+        before = faces.persons() if grouped.unit == "faces" else tracks.rows().persons
     after, carried = grouped.carried.people, grouped.carried
     return Proposal(
         people_before=len(np.unique(before[before > 0])),

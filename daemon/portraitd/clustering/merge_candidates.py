@@ -85,9 +85,9 @@ def find_merge_candidates(
 
 
 def _find_pairs_around(groups: GroupStatistics, which: Indices, limit: float) -> Indices:
-    """Shape ``(k, 2)``: pairs of a picked group and any group within the limit, lower position first.
+    """Return pairs of a picked group and any group within the limit, shape ``(k, 2)``.
 
-    Each pair appears once, also if both groups were picked.
+    Pairs are positions, the lower first. Each appears once, also if both groups were picked.
     """
     found = [np.empty((0, 2), dtype=np.int64)]
     picked = np.zeros(len(groups), dtype=np.bool_)

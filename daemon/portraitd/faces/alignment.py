@@ -1,6 +1,6 @@
-"""Aligned faces: five points on a face, and the upright 150 px chip they define.
+"""Align faces: find five landmarks, and cut the upright chip of 150 px that they define.
 
-The chip is dlib's own: its embedding network was trained on exactly these.
+The aligned chip is dlib's own, because its embedding network was trained on exactly these.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from portraitd.model.face import Box, Image, Landmarks
 MARGIN = 1.0
 
 CHIP_PADDING = 0.25
-"""What dlib's ``compute_face_descriptor`` uses when it cuts a chip itself."""
+"""The padding that dlib's ``compute_face_descriptor`` uses when it cuts a chip itself."""
 
 
 class Aligner:
@@ -39,19 +39,18 @@ class Aligner:
         return cls(dlib.shape_predictor(str(path)))
 
     def align(self, image: Image, box: Box) -> tuple[NDArray[np.uint8], Landmarks]:
-        """Cut the chip of one face.
+        """Cut the aligned chip of one face.
 
-        Only the surroundings of the face are looked at, so a small face in a large
-        frame costs little.
+        Only the region around the face is processed, so a small face in a large frame is cheap.
 
         Args:
             image: The full-size frame, BGR.
             box: The face in it; may reach beyond the frame.
 
         Returns:
-            The chip, shape ``(150, 150, 3)``, RGB, and dlib's five points in pixels of
-            the frame: both corners of the eye on the right of the picture, outer first,
-            both of the one on the left, outer first, and the base of the nose.
+            The aligned chip, shape ``(150, 150, 3)``, RGB, and dlib's five landmarks in pixels
+            of the frame: both corners of the eye on the right of the picture, outer first, both
+            of the one on the left, outer first, and the base of the nose.
         """
         region = region_around(image, box)
         rgb = cv2.cvtColor(
@@ -71,7 +70,7 @@ class Aligner:
 
 
 def region_around(image: Image, box: Box) -> Box:
-    """The part of a frame that a chip of this face can show; never empty."""
+    """Return the part of a frame that the chip of a face can show; never empty."""
     height, width = image.shape[:2]
     across, down = round(box.width * MARGIN), round(box.height * MARGIN)
     around = Box(box.left - across, box.top - down, box.right + across, box.bottom + down).clipped(

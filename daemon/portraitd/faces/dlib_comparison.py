@@ -1,7 +1,7 @@
-"""Whether the fast engine gives what dlib gives, on a picture that is drawn here.
+"""Compare the networks in the runtime in use with dlib itself, on a drawn picture.
 
-No photograph is needed: a few ellipses are a face to MMOD (score above 1), and the
-embedding takes any chip.
+No photograph is needed: a few ellipses are a face for MMOD (score above 1), and any chip can be
+embedded.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from portraitd.model.errors import ModelError
 from portraitd.model.face import Image
 
 EMBEDDING_LIMIT = 1e-5
-"""Largest difference of a float32 embedding from dlib's, in any of 128 numbers."""
+"""Largest allowed difference of a float32 embedding from dlib's, in any of 128 numbers."""
 
 SCORE_LIMIT = 0.01
-"""Largest difference of a float32 MMOD score from dlib's. They shrink pictures differently."""
+"""Largest allowed difference of a float32 MMOD score from dlib's, which resizes differently."""
 
 
 @dataclass(frozen=True, slots=True)
 class DlibComparison:
-    """How far the engine in use is from dlib on the drawn face.
+    """How much the runtime in use differs from dlib on the drawn face.
 
     Attributes:
         embedding: Largest difference in any number of any embedding.
-        score: Difference of the detector's scores; None for a detector other than MMOD.
+        score: Difference of the scores; None for a detector other than MMOD.
     """
 
     embedding: float
@@ -38,20 +38,20 @@ class DlibComparison:
 
 
 def measure_embedding_difference(embedder: Embedder) -> float:
-    """Largest difference from dlib in any number of the embeddings of two chips."""
+    """Return the largest difference from dlib in any number of the embeddings of two chips."""
     reference = DlibEmbedder.load(find_weights(RESNET))
-    chips = _chips()
+    chips = _make_chips()
     return float(np.abs(embedder.embed(chips) - reference.embed(chips)).max())
 
 
 def measure_score_difference(detector: Detector) -> float:
-    """Difference from dlib in the score of the drawn face.
+    """Return the difference from dlib in the score of the drawn face.
 
     Args:
         detector: MMOD without upsampling.
 
     Returns:
-        Infinity where the two do not find one face in one place.
+        The difference, or infinity unless both find one face at the same place.
     """
     face = draw_face()
     [[expected]] = CnnDetector.load(find_weights(MMOD), upsample=0).detect([face], 0.0)
@@ -62,7 +62,7 @@ def measure_score_difference(detector: Detector) -> float:
 
 
 def require_embedder(embedder: Embedder) -> None:
-    """Refuse an embedding that is not dlib's.
+    """Check that an embedder gives dlib's embeddings.
 
     Raises:
         ModelError: If it differs by more than ``EMBEDDING_LIMIT``.
@@ -71,7 +71,7 @@ def require_embedder(embedder: Embedder) -> None:
 
 
 def require_detector(detector: Detector) -> None:
-    """Refuse an MMOD detector that is not dlib's.
+    """Check that an MMOD detector gives dlib's score.
 
     Raises:
         ModelError: If its score differs by more than ``SCORE_LIMIT``.
@@ -80,7 +80,7 @@ def require_detector(detector: Detector) -> None:
 
 
 def draw_face(size_px: int = 200) -> Image:
-    """A face from the front, BGR, ``(size_px, size_px, 3)``: the same on every machine."""
+    """Return a frontal face, BGR, ``(size_px, size_px, 3)``, the same on every machine."""
     picture = np.full((size_px, size_px, 3), (120, 130, 125), np.uint8)
     for x, y, width, height, colour in _ELLIPSES:
         centre = (round(x * size_px), round(y * size_px))
@@ -106,7 +106,7 @@ _ELLIPSES = (
 )
 
 
-def _chips() -> AlignedChips:
+def _make_chips() -> AlignedChips:
     """The drawn face, and a chip in which every grey and every colour comes up."""
     face = cv2.resize(draw_face(), (CHIP_PX, CHIP_PX))[:, :, ::-1]
     steps = np.arange(CHIP_PX, dtype=np.int64)

@@ -1,7 +1,7 @@
-"""The reference: dlib's own detectors and embedding, as face_recognition sets them up.
+"""The reference: dlib's own detectors and embedder, as face_recognition configures them.
 
-Slow on a CPU, and what the fast engine is compared with. The 68-point model that
-face_recognition loads as well is never used: its training set excludes commercial use.
+They are slow on a CPU; the networks in other runtimes are compared with them. The 68-point model
+that face_recognition loads as well is never used: its training set excludes commercial use.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from portraitd.model.face import EMBEDDING_SIZE, Box, Detection, Embeddings, Ima
 def face_recognition_api() -> ModuleType:
     """Import ``face_recognition.api``, which loads all its models (0.4 s, 100 MB)."""
     with warnings.catch_warnings():
-        # Its models package imports pkg_resources, which warns that it is going away.
+        # Its models package imports pkg_resources, which warns that it is deprecated.
         warnings.simplefilter("ignore")
         from face_recognition import api
     return api  # type: ignore[no-any-return]
 
 
 class HogDetector:
-    """dlib's frontal HOG detector. Faces from 80 px on, 40 with one upsampling.
+    """dlib's frontal HOG detector. Finds faces of at least 80 px, 40 with one upsampling.
 
     Args:
         detector: A ``dlib.fhog_object_detector``.
@@ -44,22 +44,22 @@ class HogDetector:
 
     @classmethod
     def load(cls, upsample: int) -> HogDetector:
-        """dlib carries this detector in its own code."""
+        """Create dlib's built-in detector."""
         return cls(dlib.get_frontal_face_detector(), upsample)
 
     def detect(self, images: Sequence[Image], min_face_px: float) -> list[list[Detection]]:
-        """See ``Detector``. The score is the distance from the decision, above 0."""
+        """See ``Detector``. The score is the distance from the decision boundary, above 0."""
         return [self._detect(image) for image in images]
 
     def _detect(self, image: Image) -> list[Detection]:
-        boxes, scores, _ = self._detector.run(_rgb(image), self._upsample, 0.0)
-        return _best_first(
-            Detection(_box(box), float(score)) for box, score in zip(boxes, scores, strict=True)
+        boxes, scores, _ = self._detector.run(_to_rgb(image), self._upsample, 0.0)
+        return _sort_by_score(
+            Detection(_to_box(box), float(score)) for box, score in zip(boxes, scores, strict=True)
         )
 
 
 class CnnDetector:
-    """dlib's MMOD detector in dlib itself: seconds a frame on a CPU.
+    """dlib's MMOD detector in dlib itself; takes seconds for a frame on a CPU.
 
     Args:
         detector: A ``dlib.cnn_face_detection_model_v1``.
@@ -76,20 +76,18 @@ class CnnDetector:
         return cls(dlib.cnn_face_detection_model_v1(str(path)), upsample)
 
     def detect(self, images: Sequence[Image], min_face_px: float) -> list[list[Detection]]:
-        """See ``Detector``. The score is the distance from the decision, above 0."""
+        """See ``Detector``. The score is the distance from the decision boundary, above 0."""
         return [
-            _best_first(
-                Detection(
-                    _box(face.rect), face.confidence_of, None, confidence_of(face.confidence_of)
-                )
-                for face in self._detector(_rgb(image), self._upsample)
+            _sort_by_score(
+                Detection(_to_box(face.rect), face.confidence, None, confidence_of(face.confidence))
+                for face in self._detector(_to_rgb(image), self._upsample)
             )
             for image in images
         ]
 
 
 class DlibEmbedder:
-    """dlib's ResNet in dlib itself, 80 ms a face.
+    """dlib's ResNet in dlib itself; takes 80 ms for a face.
 
     Args:
         network: A ``dlib.face_recognition_model_v1``.
@@ -109,14 +107,14 @@ class DlibEmbedder:
         return np.asarray(vectors, np.float32).reshape(-1, EMBEDDING_SIZE)
 
 
-def _rgb(image: Image) -> Image:
+def _to_rgb(image: Image) -> Image:
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
 
-def _box(rect: Any) -> Box:
+def _to_box(rect: Any) -> Box:
     # dlib's rectangles include their right and bottom edge.
     return Box(rect.left(), rect.top(), rect.right() + 1, rect.bottom() + 1)
 
 
-def _best_first(detections: Any) -> list[Detection]:
+def _sort_by_score(detections: Any) -> list[Detection]:
     return sorted(detections, key=lambda face: -face.score)

@@ -16,13 +16,12 @@ from portraitd.model.face import EMBEDDING_SIZE, Box, Detection, Embeddings, Fac
 
 
 class Encoder:
-    """Finds and embeds faces. Holds its models; made once per worker.
+    """Finds and embeds faces. Holds its models; created once per worker.
 
     Args:
-        settings: Of which ``max_width``, ``max_height``, ``min_face_px`` and ``mirror``
-            matter here.
-        detector: Finds faces in the reduced copy.
-        aligner: Cuts chips from the full-size frame.
+        settings: ``max_width``, ``max_height``, ``min_face_px`` and ``mirror`` are used here.
+        detector: Finds faces in a reduced copy of the frame.
+        aligner: Cuts aligned chips from the full-size frame.
         embedder: Embeds them.
     """
 
@@ -36,20 +35,20 @@ class Encoder:
 
     @property
     def id(self) -> str:
-        """The name of the embedding space."""
+        """Name of the embedding space."""
         return self._settings.embedding_space
 
     def encode(self, images: Sequence[Image]) -> list[list[Face]]:
         """Find and embed the faces of each frame.
 
-        What is found in a frame does not depend on the other frames of the batch.
+        The result for a frame does not depend on the other frames of the batch.
 
         Args:
             images: Full-size upright BGR frames, of any sizes.
 
         Returns:
-            For each frame its faces, highest score first; boxes and landmarks in pixels
-            of the frame.
+            The faces of each frame, highest score first; boxes and landmarks in pixels of the
+            frame.
         """
         found = self._detect(images)
         chips: list[NDArray[np.uint8]] = []
@@ -62,11 +61,12 @@ class Encoder:
         embeddings = self._embed(chips)
         of_face = iter(zip(chips, points, embeddings, strict=True))
         return [
-            [_face(detection, *next(of_face)) for detection in detections] for detections in found
+            [_make_face(detection, *next(of_face)) for detection in detections]
+            for detections in found
         ]
 
     def _detect(self, images: Sequence[Image]) -> list[list[Detection]]:
-        """Detect in reduced copies; the result is in pixels of the full-size frames."""
+        """Detect faces in reduced copies; return them in pixels of the full-size frames."""
         frames_of_size: defaultdict[tuple[int, ...], list[int]] = defaultdict(list)
         for index, image in enumerate(images):
             frames_of_size[image.shape].append(index)
@@ -78,7 +78,7 @@ class Encoder:
             across, down = width / size[0], height / size[1]
             per_copy = self._detector.detect(copies, smallest / max(across, down))
             for index, detections in zip(indices, per_copy, strict=True):
-                enlarged = (_enlarge(detection, across, down) for detection in detections)
+                enlarged = (_scale_detection(detection, across, down) for detection in detections)
                 found[index] = [
                     face for face in enlarged if min(face.box.width, face.box.height) >= smallest
                 ]
@@ -96,7 +96,7 @@ class Encoder:
 
 
 def fit_size(width: int, height: int, max_width: int, max_height: int) -> tuple[int, int]:
-    """The largest size with the frame's aspect that fits, never above the frame's own.
+    """Return the largest size with the frame's aspect that fits, at most the frame's own.
 
     Returns:
         Width and height in pixels, at least 1 each.
@@ -106,24 +106,24 @@ def fit_size(width: int, height: int, max_width: int, max_height: int) -> tuple[
 
 
 def shrink_image(image: Image, size: tuple[int, int]) -> Image:
-    """Shrink a picture to a width and height, or pass it on where it has them.
+    """Shrink a picture to a width and height.
 
-    Whole factors by averaging, the rest by interpolation: as smooth as averaging alone, and
-    seven times faster on 1080p.
+    Whole factors are averaged, the rest is interpolated: as smooth as averaging alone, and seven
+    times faster on 1080p.
     """
     if (image.shape[1], image.shape[0]) == size:
         return np.ascontiguousarray(image)
     whole = min(image.shape[1] // size[0], image.shape[0] // size[1])
     if whole > 1:
         part = (image.shape[1] // whole, image.shape[0] // whole)
-        # Without the few columns and rows that do not make a whole pixel: OpenCV averages
-        # whole factors many times faster.
+        # Drop the few columns and rows that do not make a whole pixel: OpenCV averages whole
+        # factors many times faster.
         image = image[: part[1] * whole, : part[0] * whole]
         image = np.asarray(cv2.resize(image, part, interpolation=cv2.INTER_AREA), np.uint8)
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
-def _enlarge(detection: Detection, across: float, down: float) -> Detection:
+def _scale_detection(detection: Detection, across: float, down: float) -> Detection:
     box, points = detection.box, detection.landmarks
     return Detection(
         box=Box(
@@ -138,13 +138,13 @@ def _enlarge(detection: Detection, across: float, down: float) -> Detection:
     )
 
 
-def _face(
+def _make_face(
     detection: Detection,
     chip: NDArray[np.uint8],
     corners: Landmarks,
     embedding: NDArray[np.float32],
 ) -> Face:
-    """A detector's own landmarks come first: it saw the face, dlib's points only its box."""
+    """Combine a face; prefer the detector's own landmarks, as dlib's are derived from the box."""
     own = detection.landmarks
     frontal = (
         quality.frontality_from_centres(own) if own else quality.frontality_from_corners(corners)

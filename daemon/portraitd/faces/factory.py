@@ -1,4 +1,4 @@
-"""Settings to an encoder: which detector, which embedding and which engine."""
+"""Build an encoder from the settings: detector, embedder and runtime."""
 
 from __future__ import annotations
 
@@ -22,27 +22,29 @@ from portraitd.faces.models.weights import FIVE_POINTS, MMOD, RESNET, find_weigh
 from portraitd.faces.runtime_selection import RuntimeSelector
 from portraitd.model.errors import ConfigError
 
-# Height and width of the pictures that engines are compared with: one level of a pyramid.
+# Height and width of the pictures that runtimes are timed with: one level of a pyramid.
 _MMOD_SAMPLE = (400, 640)
 _YUNET_SAMPLE = (416, 704)
 
 
 def build_encoder(settings: EncoderSpec) -> Encoder:
-    """Load the models and put the encoder together. Once per worker; takes a second.
+    """Load the models and build an encoder; takes a second, once per worker.
 
     Raises:
-        ConfigError: If a setting names something that is not there.
+        ConfigError: If a setting names something that is not available.
         ModelError: If a model file is missing or damaged.
     """
     if settings.kind == "dlib":
-        return _reference(settings)
+        return _build_reference(settings)
     points = find_weights(FIVE_POINTS)
     read_verified(FIVE_POINTS, points)
-    return Encoder(settings, _detector(settings), Aligner.load(points), _embedder(settings))
+    return Encoder(
+        settings, _build_detector(settings), Aligner.load(points), _build_embedder(settings)
+    )
 
 
 def resolve_detector(settings: EncoderSpec) -> DetectorName:
-    """The detector that ``auto`` stands for here."""
+    """Return the detector of the settings; resolve ``auto``."""
     if settings.detector != "auto":
         return settings.detector
     if settings.kind == "dlib":
@@ -51,43 +53,43 @@ def resolve_detector(settings: EncoderSpec) -> DetectorName:
 
 
 def compare_with_dlib(settings: EncoderSpec) -> DlibComparison:
-    """Compare what these settings choose with dlib, on a drawn face.
+    """Compare the detector and embedder of these settings with dlib, on a drawn face.
 
     Raises:
         ConfigError, ModelError: As ``build_encoder``.
     """
     score = None
     if resolve_detector(settings) == "mmod":
-        score = measure_score_difference(_detector(replace(settings, upsample=0)))
-    return DlibComparison(measure_embedding_difference(_embedder(settings)), score)
+        score = measure_score_difference(_build_detector(replace(settings, upsample=0)))
+    return DlibComparison(measure_embedding_difference(_build_embedder(settings)), score)
 
 
-def _detector(settings: EncoderSpec) -> Detector:
+def _build_detector(settings: EncoderSpec) -> Detector:
     models_dir = settings.models_dir
-    engines = RuntimeSelector(settings.runtime, models_dir)
+    selector = RuntimeSelector(settings.runtime, models_dir)
     match resolve_detector(settings):
         case "yunet":
-            return YunetDetector(engines.open(graph_cache.ensure_yunet(models_dir), _YUNET_SAMPLE))
+            return YunetDetector(selector.open(graph_cache.ensure_yunet(models_dir), _YUNET_SAMPLE))
         case "hog":
             return HogDetector.load(settings.upsample)
         case "cnn":
             return CnnDetector.load(find_weights(MMOD), settings.upsample)
         case _:
-            session = engines.open(graph_cache.ensure_mmod(models_dir), _MMOD_SAMPLE)
+            session = selector.open(graph_cache.ensure_mmod(models_dir), _MMOD_SAMPLE)
             return MmodDetector(session, settings.upsample)
 
 
-def _embedder(settings: EncoderSpec) -> Embedder:
+def _build_embedder(settings: EncoderSpec) -> Embedder:
     if settings.kind == "dlib":
         return DlibEmbedder.load(find_weights(RESNET))
-    engines = RuntimeSelector(settings.runtime, settings.models_dir)
+    selector = RuntimeSelector(settings.runtime, settings.models_dir)
     return ResnetEmbedder(
-        engines.open(graph_cache.ensure_resnet(settings.models_dir), (CHIP_PX, CHIP_PX))
+        selector.open(graph_cache.ensure_resnet(settings.models_dir), (CHIP_PX, CHIP_PX))
     )
 
 
-def _reference(settings: EncoderSpec) -> Encoder:
-    """As face_recognition sets it up, with its own models."""
+def _build_reference(settings: EncoderSpec) -> Encoder:
+    """Build the encoder that face_recognition uses, with its own models."""
     api = dlib_reference.face_recognition_api()
     detector: Detector
     match resolve_detector(settings):

@@ -1,7 +1,7 @@
-"""The ONNX graphs: built from their weights once, compared with dlib, and kept.
+"""Cache of the ONNX graphs, which are built once from weights and compared with dlib.
 
-A graph's file name carries the hash of its source and the version of the builder, so a new
-source or a new builder never meets an old file. The files may be removed at any time.
+The file name of a graph contains the hash of its source and the version of the builder, so a new
+source or builder never uses an old file. The files can be deleted at any time.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from portraitd.faces.models.weights import (
 from portraitd.faces.runtime import OnnxRuntimeSession
 
 BUILDER_VERSION = 1
-"""Raise it with every change to what ``networks`` builds."""
+"""Raise this with every change to what ``onnx_export`` builds."""
 
 
 def ensure_mmod(models_dir: Path) -> Path:
-    """The detector's graph.
+    """Return the path of the MMOD graph; build it if it is missing.
 
     Raises:
-        ModelError: If the weights are missing or damaged, the graph does not give what dlib
-            gives, or the folder cannot be written.
+        ModelError: If the weights are missing or damaged, the graph's results differ from dlib's,
+            or the folder cannot be written.
     """
-    path = _path(models_dir, "mmod", MMOD)
+    path = _graph_path(models_dir, "mmod", MMOD)
     if not path.exists():
         from portraitd.faces.models import dlib_dat, onnx_export
 
@@ -47,8 +47,8 @@ def ensure_mmod(models_dir: Path) -> Path:
 
 
 def ensure_resnet(models_dir: Path) -> Path:
-    """The embedding's graph. Raises as ``ensure_mmod`` does."""
-    path = _path(models_dir, "resnet", RESNET)
+    """Return the path of the ResNet graph; build it if it is missing. Raises as ``ensure_mmod``."""
+    path = _graph_path(models_dir, "resnet", RESNET)
     if not path.exists():
         from portraitd.faces.models import dlib_dat, onnx_export
 
@@ -62,13 +62,13 @@ def ensure_resnet(models_dir: Path) -> Path:
 
 
 def ensure_yunet(models_dir: Path) -> Path:
-    """YuNet's graph.
+    """Return the path of the YuNet graph; build it if it is missing.
 
     Raises:
         ModelError: If YuNet was not added, or its file is damaged.
     """
     source = require_added(YUNET, models_dir)
-    path = _path(models_dir, "yunet", YUNET.file)
+    path = _graph_path(models_dir, "yunet", YUNET.file)
     if not path.exists():
         from portraitd.faces.models import onnx_export
 
@@ -76,5 +76,5 @@ def ensure_yunet(models_dir: Path) -> Path:
     return path
 
 
-def _path(models_dir: Path, name: str, source: ModelFile) -> Path:
+def _graph_path(models_dir: Path, name: str, source: ModelFile) -> Path:
     return models_dir / "built" / f"{name}-{source.sha256[:16]}-{BUILDER_VERSION}.onnx"

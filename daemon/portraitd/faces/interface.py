@@ -1,7 +1,7 @@
-"""What an encoder is made of: its settings, a detector and an embedder.
+"""The parts of an encoder: its settings, a detector and an embedder.
 
-Values and protocols only, so that the daemon process can import this module without
-loading OpenCV, dlib or a runtime.
+Values and protocols only, so that the service can import this module without loading OpenCV, dlib
+or a runtime.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CHIP_PX = 150
 EMBEDDING_SPACE = "dlib-resnet-v1"
 
 AlignedChips = NDArray[np.uint8]
-"""Shape ``(n, 150, 150, 3)``, RGB: faces turned upright and scaled, as dlib cuts them."""
+"""Shape ``(n, 150, 150, 3)``, RGB: upright faces of one size, as dlib cuts them."""
 
 EncoderKind = Literal["onnx", "dlib"]
 DetectorName = Literal["auto", "mmod", "yunet", "hog", "cnn"]
@@ -33,18 +33,17 @@ class EncoderSpec:
     """How faces are found and embedded.
 
     Attributes:
-        models_dir: Where built networks and added models are kept. Created when needed.
-        kind: ``onnx`` runs dlib's weights in a modern runtime, ``dlib`` is the slow
+        models_dir: Folder of converted networks and added models; created when needed.
+        kind: ``onnx`` runs dlib's weights in ONNX Runtime or OpenVINO, ``dlib`` is the slow
             reference. Both give the same embeddings.
-        detector: ``auto`` takes yunet where it was added, else mmod; for ``dlib``, cnn.
+        detector: ``auto`` is yunet if it was added, else mmod; for ``dlib`` it is cnn.
         max_width: Detection runs on a copy of the frame no wider than this, in pixels.
         max_height: As ``max_width``, for the height. Frames are never enlarged to it.
-        upsample: How often mmod, hog and cnn double that copy before they search it.
-            Once finds faces from 40 pixels of the copy on, never from 80.
-        mirror: Whether an embedding is the mean of the face's and its mirror image's.
+        upsample: How often mmod, hog and cnn double that copy before they search it. With 0
+            they find faces of at least 80 pixels of the copy, with 1 of at least 40.
+        mirror: Whether an embedding is the mean of those of the face and its mirror image.
         min_face_px: Smaller faces are not searched for, in pixels of the source frame.
-        runtime: What runs the networks of ``onnx``; ``auto`` takes the fastest of those that
-            are installed.
+        runtime: What runs the networks of ``onnx``; ``auto`` is the fastest installed one.
     """
 
     models_dir: Path
@@ -59,9 +58,9 @@ class EncoderSpec:
 
     @property
     def embedding_space(self) -> str:
-        """Names the space of the embeddings: distances between two spaces mean nothing.
+        """Name of the embedding space; embeddings of two spaces cannot be compared.
 
-        Engine and detector have no part in it: they do not change what a vector means.
+        Runtime and detector are not part of it, because they do not change what a vector means.
         """
         return EMBEDDING_SPACE + ("+mirror" if self.mirror else "")
 
@@ -74,11 +73,11 @@ class Detector(Protocol):
 
         Args:
             images: BGR pictures, all of the same shape.
-            min_face_px: No need to search for faces smaller than this, in pixels of
-                these pictures. Smaller ones may be returned all the same.
+            min_face_px: Smaller faces, in pixels of these pictures, need not be found. They
+                may be returned all the same.
 
         Returns:
-            For each picture its faces, highest score first.
+            The faces of each picture, highest score first.
         """
 
 
@@ -86,4 +85,4 @@ class Embedder(Protocol):
     """Turns aligned faces into vectors."""
 
     def embed(self, chips: AlignedChips) -> Embeddings:
-        """Embed each chip; ``(0, 150, 150, 3)`` gives ``(0, 128)``."""
+        """Return the embedding of each chip; ``(0, 150, 150, 3)`` gives ``(0, 128)``."""

@@ -1,4 +1,4 @@
-"""Which portraits stand for a person."""
+"""Select the portraits that represent a person."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from portraitd.model.face import Embeddings
 def pick_diverse(
     embeddings: Embeddings, qualities: Sequence[float] | NDArray[np.float64], count: int = 25
 ) -> list[int]:
-    """Choose good portraits that differ most from each other.
+    """Choose good portraits that differ most from each other (farthest-point sampling).
 
-    Among the better half (or as many as are asked for, if that is more) the best comes first,
-    then always the one farthest from all chosen so far. The lower index wins a tie, so the
-    same faces give the same choice.
+    Among the better half (or ``count``, if that is more) the best comes first, then always the
+    one farthest from all chosen so far. The lower index wins a tie, so the same faces give the
+    same choice.
 
     Args:
         embeddings: Shape ``(n, 128)``.
         qualities: Of each face, length ``n``; higher is better.
-        count: How many at most.
+        count: Maximum number.
 
     Returns:
         Indices into ``embeddings``, in the order they were chosen.

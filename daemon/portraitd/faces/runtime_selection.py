@@ -1,4 +1,4 @@
-"""Which engine runs a network here: measured once, then remembered."""
+"""Select the runtime of each network: measured once, then kept in a file."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ from portraitd.faces.runtime import (
 Clock = Callable[[], float]
 
 _ROUNDS = 5
-_MEMORY = "engines.json"
+_FILE = "engines.json"
 
 
 class RuntimeSelector:
-    """Opens networks with the engine that the settings name, or the fastest one.
+    """Opens networks in the runtime that the settings name, or in the fastest one.
 
-    What was measured is kept in ``engines.json``, with the processor and the versions it
-    holds for. Remove the file to measure again.
+    The choice is kept in ``engines.json``, together with the processor and the versions that it
+    is valid for. Delete the file to measure again.
 
     Args:
         runtime: From the settings.
-        models_dir: Where the memory is kept.
-        clock: Seconds that never go back.
+        models_dir: Folder of the file.
+        clock: Returns seconds of a monotonic clock.
     """
 
     def __init__(
         self, runtime: RuntimeName, models_dir: Path, clock: Clock = time.perf_counter
     ) -> None:
         self._runtime = runtime
-        self._memory = models_dir / _MEMORY
+        self._file = models_dir / _FILE
         self._clock = clock
 
     def open(self, path: Path, sample_shape: tuple[int, int]) -> Session:
@@ -51,44 +51,44 @@ class RuntimeSelector:
 
         Args:
             path: An ONNX file.
-            sample_shape: Height and width of the pictures it is measured with.
+            sample_shape: Height and width of the pictures that it is timed with.
 
         Raises:
             ModelError, ConfigError: As ``open_session``.
         """
-        return open_session(path, self.engine(path, sample_shape))
+        return open_session(path, self.select(path, sample_shape))
 
-    def engine(self, path: Path, sample_shape: tuple[int, int]) -> Runtime:
-        """The engine for a network; see ``open``."""
-        candidates = _candidates(self._runtime)
+    def select(self, path: Path, sample_shape: tuple[int, int]) -> Runtime:
+        """Return the runtime for a network; see ``open``."""
+        candidates = _list_candidates(self._runtime)
         if len(candidates) == 1:
             return candidates[0]
-        remembered = self._remembered()
-        for engine in candidates:
-            if remembered.get(path.name) == engine:
-                return engine
-        engine = self._fastest(path, candidates, sample_shape)
-        kept = {"machine": describe_machine(), "engines": {**remembered, path.name: engine}}
-        write_model_file(self._memory, json.dumps(kept, indent=2).encode() + b"\n")
-        return engine
+        known = self._read_choices()
+        for runtime in candidates:
+            if known.get(path.name) == runtime:
+                return runtime
+        runtime = self._find_fastest(path, candidates, sample_shape)
+        kept = {"machine": describe_machine(), "engines": {**known, path.name: runtime}}
+        write_model_file(self._file, json.dumps(kept, indent=2).encode() + b"\n")
+        return runtime
 
-    def _remembered(self) -> dict[str, str]:
-        """Engine by file name; nothing if it was measured on another machine."""
+    def _read_choices(self) -> dict[str, str]:
+        """Return the runtime by file name; empty if it was measured on another machine."""
         try:
-            kept = json.loads(self._memory.read_bytes())
+            kept = json.loads(self._file.read_bytes())
             same = kept["machine"] == describe_machine()
-            return {str(name): str(engine) for name, engine in kept["engines"].items() if same}
+            return {str(name): str(runtime) for name, runtime in kept["engines"].items() if same}
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return {}
 
-    def _fastest(
+    def _find_fastest(
         self, path: Path, candidates: list[Runtime], sample_shape: tuple[int, int]
     ) -> Runtime:
         sample = np.full((1, *sample_shape, 3), 127, np.uint8)
-        return min(candidates, key=lambda engine: self._seconds(open_session(path, engine), sample))
+        return min(candidates, key=lambda one: self._measure_s(open_session(path, one), sample))
 
-    def _seconds(self, session: Session, sample: Pictures) -> float:
-        """The best of a few runs: other work only ever makes them longer."""
+    def _measure_s(self, session: Session, sample: Pictures) -> float:
+        """Return the seconds of the fastest of a few runs; other load can only slow them down."""
         session.run(sample)
         taken = []
         for _ in range(_ROUNDS):
@@ -99,11 +99,12 @@ class RuntimeSelector:
 
 
 def describe_machine() -> str:
-    """What a measurement holds for: the processor and the versions of both engines."""
-    return f"{_processor()}; {_version('onnxruntime')}; {_version('openvino')}"
+    """Return what a measurement is valid for: the processor and the versions of both runtimes."""
+    versions = f"{_describe_version('onnxruntime')}; {_describe_version('openvino')}"
+    return f"{_describe_processor()}; {versions}"
 
 
-def _candidates(runtime: RuntimeName) -> list[Runtime]:
+def _list_candidates(runtime: RuntimeName) -> list[Runtime]:
     match runtime:
         case "onnxruntime":
             return ["onnxruntime"]
@@ -112,21 +113,21 @@ def _candidates(runtime: RuntimeName) -> list[Runtime]:
         case "auto":
             if not has_openvino():
                 return ["onnxruntime"]
-            # bfloat16 may be picked because its effect was measured. On 1,050 labelled
-            # photographs embeddings moved by 0.015 at most (of a length of 1.4), and neither
-            # verification nor the best grouping changed. On eight labelled clips MMOD and
-            # YuNet found the same labelled faces.
+            # bfloat16 is a candidate because its effect was measured. On 1,050 labelled photographs
+            # embeddings moved by at most 0.015 (their length is 1.4), and neither verification
+            # nor the best grouping changed. On eight labelled clips MMOD and YuNet found the
+            # same labelled faces.
             return ["onnxruntime", "openvino-bf16" if has_bfloat16() else "openvino"]
 
 
-def _version(package: str) -> str:
+def _describe_version(package: str) -> str:
     try:
         return f"{package} {version(package)}"
     except PackageNotFoundError:
         return f"no {package}"
 
 
-def _processor() -> str:
+def _describe_processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""dlib's face embedding in a modern runtime.
+"""dlib's face embedding in ONNX Runtime or OpenVINO.
 
 D. E. King, "High Quality Face Recognition with Deep Metric Learning" (2017); a ResNet with
 29 layers. The vectors are dlib's own to within 1e-5.
@@ -12,7 +12,7 @@ from portraitd.faces.interface import AlignedChips
 from portraitd.faces.runtime import Session
 from portraitd.model.face import EMBEDDING_SIZE, Embeddings
 
-# More gain nothing, and one chip needs 2 MB between the layers.
+# Larger batches are not faster, and each chip needs 2 MB between the layers.
 _CHIPS_PER_RUN = 8
 
 
@@ -20,7 +20,7 @@ class ResnetEmbedder:
     """Embeds aligned faces.
 
     Args:
-        session: The graph that ``networks.embedder_graph`` builds.
+        session: The graph that ``onnx_export.build_resnet_graph`` builds.
     """
 
     def __init__(self, session: Session) -> None:

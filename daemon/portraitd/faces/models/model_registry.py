@@ -1,6 +1,6 @@
-"""Models that portraitd may use but does not bring: added and removed by the user's word.
+"""Registry of optional models, which users add and remove with ``portraitd models``.
 
-Nothing is fetched unless ``add_model`` is called, and nothing is kept whose hash is not known.
+Nothing is downloaded unless ``add_model`` is called, and only files with the known hash are kept.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from portraitd.faces.models.weights import ModelFile, write_model_file
 from portraitd.model.errors import ConfigError, ModelError
 
 TIMEOUT_S = 30.0
-"""How long a server may stay silent."""
+"""Timeout of the download while the server sends nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +23,11 @@ class OptionalModel:
     """A model that can be added.
 
     Attributes:
-        name: What the user calls it.
+        name: Name on the command line.
         file: Name and hash of its file.
         size: In bytes.
         licence: Of the weights, and where it is stated.
-        url: Where ``add_model`` fetches it.
+        url: Where ``add_model`` downloads it.
         purpose: One line for a list.
     """
 
@@ -59,7 +59,7 @@ OPTIONAL_MODELS = {YUNET.name: YUNET}
 
 
 def find_model(name: str) -> OptionalModel:
-    """The model of this name.
+    """Return the model with this name.
 
     Raises:
         ConfigError: If there is none.
@@ -68,49 +68,49 @@ def find_model(name: str) -> OptionalModel:
         return OPTIONAL_MODELS[name]
     except KeyError:
         known = ", ".join(sorted(OPTIONAL_MODELS))
-        raise ConfigError(f"there is no model {name!r}; there is: {known}") from None
+        raise ConfigError(f"unknown model {name!r}; known models: {known}") from None
 
 
 def model_path(of: OptionalModel, models_dir: Path) -> Path:
-    """Where the model lies once it was added."""
+    """Return the path of a model once it was added."""
     return models_dir / of.file.name
 
 
 def is_added(of: OptionalModel, models_dir: Path) -> bool:
-    """Whether the model was added. Its content is looked at when it is used."""
+    """Return whether a model was added; its content is checked when it is used."""
     return model_path(of, models_dir).is_file()
 
 
 def require_added(of: OptionalModel, models_dir: Path) -> Path:
-    """The file of a model that was added.
+    """Return the path of a model that was added.
 
     Raises:
-        ModelError: If it was not.
+        ModelError: If it was not added.
     """
     if not is_added(of, models_dir):
-        raise ModelError(f"{of.name} is not there; run: portraitd models add {of.name}")
+        raise ModelError(f"{of.name} was not added; run: portraitd models add {of.name}")
     return model_path(of, models_dir)
 
 
 def add_model(
     wanted: OptionalModel, models_dir: Path, from_file: Path | None = None, url: str | None = None
 ) -> Path:
-    """Fetch a model, or take it from a file, and keep it. Adding it twice does no harm.
+    """Download a model, or copy it from a file. Adding it twice does no harm.
 
     Args:
         wanted: See ``find_model``.
         models_dir: Created when needed.
-        from_file: A file with the model; then nothing is fetched.
-        url: Another place to fetch it from; the hash stays the same.
+        from_file: A file with the model; then nothing is downloaded.
+        url: Another address to download it from; the hash must be the same.
 
     Returns:
-        Where it lies now.
+        The path of the added model.
 
     Raises:
-        ModelError: If it cannot be had, is not the one expected, or cannot be written.
+        ModelError: If it cannot be read or downloaded, has another hash, or cannot be written.
     """
     source = str(from_file) if from_file else url or wanted.url
-    content = _read(from_file, wanted) if from_file else _fetch(source, wanted)
+    content = _read(from_file, wanted) if from_file else _download(source, wanted)
     if hashlib.sha256(content).hexdigest() != wanted.file.sha256:
         raise ModelError(
             f"{source} is not {wanted.file.name} ({wanted.size} bytes, SHA-256 "
@@ -121,7 +121,7 @@ def add_model(
 
 
 def remove_model(unwanted: OptionalModel, models_dir: Path) -> bool:
-    """Remove a model that was added; False if there was nothing to remove.
+    """Remove a model; return False if it was not added.
 
     Raises:
         ModelError: If the file cannot be removed.
@@ -144,16 +144,16 @@ def _read(file: Path, wanted: OptionalModel) -> bytes:
         raise ModelError(f"{file} cannot be read: {error.strerror}") from error
 
 
-def _fetch(url: str, wanted: OptionalModel) -> bytes:
-    # One byte more than expected is enough to see that it is too long.
+def _download(url: str, wanted: OptionalModel) -> bytes:
     if not url.startswith(("https://", "http://127.0.0.1:", "http://localhost:")):
-        raise ModelError(f"{url} is not fetched: write an address that starts with https://")
+        raise ModelError(f"{url} is not allowed: the address must start with https://")
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:  # noqa: S310
+            # One byte more than expected is enough to detect that it is too long.
             return bytes(response.read(wanted.size + 1))
     except (OSError, ValueError) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         raise ModelError(
-            f"{url} cannot be fetched: {reason}; fetch it elsewhere and run: "
+            f"{url} cannot be downloaded: {reason}; download it elsewhere and run: "
             f"portraitd models add {wanted.name} --from FILE"
         ) from error

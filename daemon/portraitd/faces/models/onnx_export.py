@@ -1,8 +1,8 @@
-"""The networks as ONNX graphs: the same numbers, laid out for a modern runtime.
+"""Export the networks to ONNX: the same results, laid out for fast runtimes.
 
-All take pictures as they lie in memory, uint8 ``(n, height, width, 3)``. What dlib does in
-separate steps is folded into the convolutions: scaling and centring of the input, and the
-gain and offset after each convolution.
+All graphs take pictures as uint8 ``(n, height, width, 3)``. The separate steps of dlib are folded
+into the convolutions: scaling and centring of the input, and the gain and offset after each
+convolution.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from portraitd.model.errors import ModelError
 OPSET = 17
 IR_VERSION = 8
 
-# Runtimes lay channels out in blocks of 16 floats; 45 channels would leave the fast path.
+# Runtimes store channels in blocks of 16 floats; 45 channels would not use the fast path.
 CHANNEL_BLOCK = 16
 
-# The detector's last layer has one channel only. Computing a patch of 4 by 4 outputs as 16
+# The detector's last layer has only one channel. Computing a patch of 4 by 4 outputs as 16
 # channels fills a block: 16 times the arithmetic of one output, for 16 outputs.
 PATCH = 4
 
@@ -53,11 +53,11 @@ class _Filters:
 
 
 def build_mmod_graph(network: DlibNetwork) -> bytes:
-    """MMOD: pictures ``(n, h, w, 3)`` in BGR to scores ``(n, 1, rows, columns)``.
+    """Build MMOD: pictures ``(n, h, w, 3)`` in BGR to scores ``(n, 1, rows, columns)``.
 
     The score in row ``r`` and column ``c`` is that of the window centred on pixel
-    ``(8c + 14, 8r + 14)``. Rows and columns may exceed those of the original network by up
-    to three, and mean nothing there.
+    ``(8c + 14, 8r + 14)``. There may be up to three more rows and columns than in the
+    original network, which have no meaning.
 
     Raises:
         ModelError: If it is another network.
@@ -65,21 +65,23 @@ def build_mmod_graph(network: DlibNetwork) -> bytes:
     kinds = [type(layer) for layer in network.layers]
     if network.window != WINDOW or kinds != [Convolution, Affine, Relu] * 6 + [Convolution]:
         raise ModelError("the detector is not the network that portraitd knows")
-    filters = _fold(network)
-    filters[0] = _bgr(filters[0])
+    filters = _fold_layers(network)
+    filters[0] = _swap_channels(filters[0])
     for index in range(len(filters) - 1):
-        filters[index], filters[index + 1] = _filled(filters[index], filters[index + 1])
-    graph = _Graph()
+        filters[index], filters[index + 1] = _fill_block(filters[index], filters[index + 1])
+    graph = _GraphBuilder()
     x = graph.pixels("pictures")
     for convolution in filters[:-1]:
         x = graph.relu(graph.convolution(x, convolution))
-    x = graph.convolution(x, _patches(filters[-1]), right_padding=filters[-1].padding + PATCH - 1)
+    x = graph.convolution(
+        x, _make_patches(filters[-1]), right_padding=filters[-1].padding + PATCH - 1
+    )
     graph.node("DepthToSpace", [x], "scores", blocksize=PATCH, mode="DCR")
     return graph.model("mmod", "pictures", ["n", "h", "w", 3], "scores")
 
 
 def build_resnet_graph(network: DlibNetwork) -> bytes:
-    """ResNet: chips ``(n, 150, 150, 3)`` in RGB to vectors ``(n, 128)``.
+    """Build ResNet: aligned chips ``(n, 150, 150, 3)`` in RGB to vectors ``(n, 128)``.
 
     Raises:
         ModelError: If it is another network.
@@ -87,11 +89,11 @@ def build_resnet_graph(network: DlibNetwork) -> bytes:
     layers = network.layers
     if [type(layer) for layer in layers] != _RESNET:
         raise ModelError("the embedding is not the network that portraitd knows")
-    filters = iter(_fold(network))
-    halvings = iter(_halvings(layers))
+    filters = iter(_fold_layers(network))
+    halvings = iter(_find_halvings(layers))
     dense = layers[-1]
     assert isinstance(dense, Dense)
-    graph = _Graph()
+    graph = _GraphBuilder()
     x = graph.relu(graph.convolution(graph.pixels("chips"), next(filters)))
     x = graph.node("MaxPool", [x], kernel_shape=[3, 3], strides=[2, 2])
     size = 35
@@ -101,9 +103,9 @@ def build_resnet_graph(network: DlibNetwork) -> bytes:
         shortcut = x
         if halving:
             computed, size = (size - 3) // 2 + 1, size // 2
-            shortcut = graph.convolution(x, _average(first))
+            shortcut = graph.convolution(x, _make_average(first))
             if computed < size:
-                # dlib counts the rows and columns that the convolution lacks as zeros.
+                # dlib treats the missing rows and columns of the convolution as zeros.
                 inner = graph.pad(inner, size - computed)
         x = graph.relu(graph.node("Add", [inner, shortcut]))
     x = graph.node("GlobalAveragePool", [x])
@@ -113,16 +115,16 @@ def build_resnet_graph(network: DlibNetwork) -> bytes:
 
 
 def build_yunet_graph(content: bytes) -> bytes:
-    """YuNet: pictures ``(n, h, w, 3)`` in BGR to ``(n, cells, 16)``.
+    """Build YuNet: pictures ``(n, h, w, 3)`` in BGR to ``(n, cells, 16)``.
 
-    Height and width must be multiples of 32. Of each cell: face, object, box (4), landmarks
-    (10); the cells of stride 8 row by row, then those of 16 and 32.
+    Height and width must be multiples of 32. Each cell has face, object, box (4) and landmarks
+    (10); the cells of stride 8 come first, row by row, then those of strides 16 and 32.
 
     Args:
         content: The file of OpenCV's model zoo, made for pictures of one size.
 
     Raises:
-        ModelError: If it is something else.
+        ModelError: If it is another network.
     """
     try:
         source = onnx.load_model_from_string(content).graph
@@ -131,7 +133,7 @@ def build_yunet_graph(content: bytes) -> bytes:
     wanted = [f"{part}_{stride}" for stride in (8, 16, 32) for part in _YUNET_PARTS]
     if {output.name for output in source.output} != set(wanted) or len(source.input) != 1:
         raise ModelError("YuNet's file is not the network that portraitd knows")
-    graph = _Graph()
+    graph = _GraphBuilder()
     graph.pixels("pictures", source.input[0].name)
     graph.adopt(source)
     cells = [
@@ -156,8 +158,8 @@ _RESNET = (
 )
 
 
-def _halvings(layers: Sequence[object]) -> list[bool]:
-    """For each residual block whether it halves the picture."""
+def _find_halvings(layers: Sequence[object]) -> list[bool]:
+    """Return for each residual block whether it halves the picture."""
     return [
         isinstance(before, PoolLayer)
         for before, layer in pairwise(layers)
@@ -165,8 +167,8 @@ def _halvings(layers: Sequence[object]) -> list[bool]:
     ]
 
 
-def _fold(network: DlibNetwork) -> list[_Filters]:
-    """The convolutions, each with the gain and offset that follow it."""
+def _fold_layers(network: DlibNetwork) -> list[_Filters]:
+    """Return the convolutions, each combined with the gain and offset that follow it."""
     folded: list[_Filters] = []
     for layer, after in zip(network.layers, (*network.layers[1:], None), strict=True):
         if not isinstance(layer, Convolution):
@@ -184,12 +186,12 @@ def _fold(network: DlibNetwork) -> list[_Filters]:
     return folded
 
 
-def _bgr(filters: _Filters) -> _Filters:
+def _swap_channels(filters: _Filters) -> _Filters:
     return _Filters(filters.weights[:, ::-1], filters.biases, filters.stride, filters.padding)
 
 
-def _filled(filters: _Filters, after: _Filters) -> tuple[_Filters, _Filters]:
-    """Add channels of zeros up to a full block, and filters that take no notice of them."""
+def _fill_block(filters: _Filters, after: _Filters) -> tuple[_Filters, _Filters]:
+    """Add zero channels up to a full block, and make the next layer ignore them."""
     missing = -len(filters.biases) % CHANNEL_BLOCK
     return (
         _Filters(
@@ -207,8 +209,8 @@ def _filled(filters: _Filters, after: _Filters) -> tuple[_Filters, _Filters]:
     )
 
 
-def _patches(filters: _Filters) -> _Filters:
-    """One output channel at stride 1 as ``PATCH``² channels at stride ``PATCH``."""
+def _make_patches(filters: _Filters) -> _Filters:
+    """Turn one output channel at stride 1 into ``PATCH``² channels at stride ``PATCH``."""
     _, channels, height, width = filters.weights.shape
     shape = (PATCH, PATCH, channels, height + PATCH - 1, width + PATCH - 1)
     shifted = np.zeros(shape)
@@ -224,10 +226,10 @@ def _patches(filters: _Filters) -> _Filters:
     )
 
 
-def _average(filters: _Filters) -> _Filters:
-    """The mean of 2 by 2 pixels as a convolution to as many channels as ``filters`` has.
+def _make_average(filters: _Filters) -> _Filters:
+    """Return the mean of 2 by 2 pixels as a convolution with as many channels as ``filters``.
 
-    Channels that the input lacks are zeros, as in dlib.
+    Channels that the input lacks are zero, as in dlib.
     """
     outputs, inputs = filters.weights.shape[:2]
     weights = np.broadcast_to(
@@ -236,8 +238,8 @@ def _average(filters: _Filters) -> _Filters:
     return _Filters(weights, np.zeros(outputs), 2, 0)
 
 
-class _Graph:
-    """Nodes and constants under construction; every method returns the name of a value."""
+class _GraphBuilder:
+    """Collects nodes and constants; every method returns the name of a value."""
 
     def __init__(self) -> None:
         self._nodes: list[onnx.NodeProto] = []
@@ -255,18 +257,18 @@ class _Graph:
         return name
 
     def pixels(self, name: str, output: str = "") -> str:
-        """The input, uint8 ``(n, h, w, 3)``, as float32 ``(n, 3, h, w)``."""
+        """Add the input, uint8 ``(n, h, w, 3)``, as float32 ``(n, 3, h, w)``."""
         planes = self.node("Transpose", [name], perm=[0, 3, 1, 2])
         return self.node("Cast", [planes], output, to=TensorProto.FLOAT)
 
     def adopt(self, source: onnx.GraphProto) -> None:
-        """Take over a graph made for batches of one, for batches of any size."""
+        """Add a graph made for batches of one, for batches of any size."""
         shapes = {node.input[1] for node in source.node if node.op_type == "Reshape"}
         for constant in source.initializer:
             if constant.name not in shapes:
                 self._constants.append(constant)
                 continue
-            # Zero says: as many as there are.
+            # Zero keeps the size of the input.
             shape = np.array([0, *numpy_helper.to_array(constant)[1:]], np.int64)
             self._constants.append(numpy_helper.from_array(shape, constant.name))
         self._nodes.extend(source.node)
