@@ -21,6 +21,10 @@ PHASES: dict[Phase, str] = {
 }
 
 
+UPDATE_INTERVAL_S = 0.2
+"""Between two readings of the store while the phase stays the same."""
+
+
 class ProgressBar:
     """Shows the footage done and known, and the time left."""
 
@@ -33,6 +37,8 @@ class ProgressBar:
             TimeRemainingColumn(elapsed_when_finished=True),
             console=console,
         )
+        self._phase: Phase | None = None
+        self._shown_s = float("-inf")
         self._task = self._progress.add_task("scanning", total=None, counts="")
 
     def __enter__(self) -> Self:
@@ -49,13 +55,16 @@ class ProgressBar:
 
     def follow(self, service: Service, now: Now) -> None:
         """Show the progress of a service."""
+        phase = service.phase
+        if phase == self._phase and now.steady_s - self._shown_s < UPDATE_INTERVAL_S:
+            return
+        self._phase, self._shown_s = phase, now.steady_s
         snapshot = service.snapshots.read(now)
         footage = snapshot.footage
         known_s = footage.footage_done_s + footage.footage_open_s
-        description = PHASES[service.phase]
         self._progress.update(
             self._task,
-            description=description,
+            description=PHASES[phase],
             total=known_s or None,
             completed=footage.footage_done_s,
             counts=(
