@@ -29,7 +29,7 @@ LIMITS = WorkerLimits(nice=0, memory_mb=0, time_limit_s=30.0)
 
 @pytest.fixture(scope="module", autouse=True)
 def processes() -> Iterator[None]:
-    """They are made once, and end with the worker."""
+    """End the processes, which are started once, with the tests."""
     yield
     agent.shut_down()
 
@@ -38,16 +38,16 @@ def remote_job(name: str, fn: Any, *args: Any) -> RemoteJob:
     return RemoteJob(name, fn, args, {}, 2, LIMITS)
 
 
-def test_an_order_that_comes_twice_is_carried_out_once(tmp_path: Path) -> None:
-    """The connection broke before the answer was taken; another job of its kind is its own."""
+def test_a_job_that_is_submitted_twice_runs_once(tmp_path: Path) -> None:
+    """The connection broke before the result arrived; a job with another name runs again."""
     job = remote_job("one", bad_jobs.count, tmp_path / "runs")
 
     assert [JobResult(1), JobResult(1)] == [run_remote_job(job), run_remote_job(job)]
     assert JobResult(2) == run_remote_job(job._replace(name="two"))
 
 
-def test_an_order_that_comes_while_it_is_carried_out_waits_for_it(tmp_path: Path) -> None:
-    """Both are told the same."""
+def test_a_job_that_is_submitted_again_while_it_runs_waits(tmp_path: Path) -> None:
+    """Both get the same result."""
     news = tmp_path / "news"
     job = remote_job("waiting", bad_jobs.wait_for, news)
     with ThreadPoolExecutor(2) as threads:
@@ -58,8 +58,8 @@ def test_an_order_that_comes_while_it_is_carried_out_waits_for_it(tmp_path: Path
         assert [JobResult("go on")] * 2 == [first.result(), second.result()]
 
 
-def test_an_error_is_what_a_job_came_to() -> None:
-    """Asked for again, it is the same."""
+def test_an_error_is_a_result_too() -> None:
+    """A second submission raises the same."""
     job = remote_job("bad", bad_jobs.fail, "NotMedia", "text")
 
     for _ in range(2):
@@ -67,8 +67,8 @@ def test_an_error_is_what_a_job_came_to() -> None:
             run_remote_job(job).value_or_raise()
 
 
-def test_answers_are_kept_for_a_while_only(tmp_path: Path) -> None:
-    """A worker that runs for months holds a few of them."""
+def test_only_the_last_results_are_kept(tmp_path: Path) -> None:
+    """A worker that runs for months keeps a few."""
     job = remote_job("old", bad_jobs.count, tmp_path / "runs")
     run_remote_job(job)
 
@@ -79,10 +79,12 @@ def test_answers_are_kept_for_a_while_only(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(
-    bool(list(sandbox.missing_features())), reason="this kernel cannot close workers"
+    bool(list(sandbox.missing_features())), reason="this kernel does not support the sandbox"
 )
-def test_a_worker_that_encodes_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on the machine of the service: a hostile file reaches nothing there."""
+def test_a_worker_that_encodes_is_sandboxed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on the machine of the service."""
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
     encoder = EncoderSpec(tmp_path / "elsewhere", kind="dlib", detector="hog", upsample=0)
     job = remote_job("closed", bad_jobs.starts)._replace(encoder=encoder)

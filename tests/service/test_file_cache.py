@@ -1,4 +1,4 @@
-"""Files sent to a worker: whole, checked, and no more of them than allowed."""
+"""Files sent to a worker: complete, verified, and within the size limit."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def content(seed: int, size: int = 300) -> tuple[str, bytes]:
 
 
 def put(cache: FileCache, data: bytes, pieces: int = 3) -> str:
-    """Hand a file over in pieces."""
+    """Send a file in chunks."""
     name, step = hashlib.sha256(data).hexdigest(), -(-len(data) // pieces)
     for offset in range(0, len(data), step):
         cache.receive(name, len(data), offset, data[offset : offset + step], LIMIT)
     return name
 
 
-def test_a_file_is_there_when_its_last_piece_is(tmp_path: Path) -> None:
-    """Not before."""
+def test_a_file_is_available_after_its_last_chunk(tmp_path: Path) -> None:
+    """Not earlier."""
     cache = FileCache(tmp_path)
     name, data = content(1)
     assert 100 == cache.receive(name, 300, 0, data[:100], LIMIT)
@@ -47,24 +47,24 @@ def test_a_file_is_there_when_its_last_piece_is(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 4)), max_size=40))
-def test_pieces_may_come_twice_and_in_any_order(
+def test_chunks_may_arrive_twice_and_in_any_order(
     tmp_path_factory: pytest.TempPathFactory, tries: list[tuple[int, int]]
 ) -> None:
-    """What does not fit is not taken; going on from what is held always ends well."""
+    """A chunk that does not fit is ignored; continuing at the returned offset always succeeds."""
     cache = FileCache(tmp_path_factory.mktemp("received"))
     name, data = content(2, 100)
     for tenth, count in tries:
         cache.receive(name, 100, 10 * tenth, data[10 * tenth : 10 * (tenth + count)], LIMIT)
 
-    held = cache.receive(name, 100, 0, b"", LIMIT)
-    while held < 100:
-        held = cache.receive(name, 100, held, data[held : held + 7], LIMIT)
+    received = cache.receive(name, 100, 0, b"", LIMIT)
+    while received < 100:
+        received = cache.receive(name, 100, received, data[received : received + 7], LIMIT)
 
     assert data == cache.path(name).read_bytes()
 
 
-def test_another_content_than_announced_is_not_kept(tmp_path: Path) -> None:
-    """It can be sent anew."""
+def test_content_that_does_not_match_its_hash_is_dropped(tmp_path: Path) -> None:
+    """It can be sent again."""
     cache = FileCache(tmp_path)
     name, data = content(3)
     with pytest.raises(StoreError, match="does not match its SHA-256"):
@@ -74,8 +74,8 @@ def test_another_content_than_announced_is_not_kept(tmp_path: Path) -> None:
     assert 300 == cache.receive(name, 300, 0, data, LIMIT)
 
 
-def test_what_was_used_longest_ago_makes_room(tmp_path: Path) -> None:
-    """Never more is kept than allowed; who reads one that goes reads on."""
+def test_the_least_recently_used_file_is_evicted(tmp_path: Path) -> None:
+    """The limit is never exceeded; a job that has an evicted file open can read on."""
     cache = FileCache(tmp_path)
     names = [put(cache, content(seed)[1]) for seed in range(3)]
     cache.path(names[0])
@@ -93,14 +93,14 @@ def test_what_was_used_longest_ago_makes_room(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "", "A" * 64])
-def test_a_name_is_the_hash_of_a_content(tmp_path: Path, name: str) -> None:
-    """Nothing else can be written to."""
+def test_a_name_must_be_a_hash(tmp_path: Path, name: str) -> None:
+    """No other path can be written."""
     with pytest.raises(StoreError, match="not a SHA-256"):
         FileCache(tmp_path).receive(name, 10, 0, b"x" * 10, LIMIT)
 
 
-def test_what_ended_workers_left_is_removed(tmp_path: Path) -> None:
-    """What belongs to one that runs is not."""
+def test_files_of_ended_workers_are_removed(tmp_path: Path) -> None:
+    """Those of a running worker are kept."""
     for name in ("999999999", str(os.getppid())):
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").write_text("x")
@@ -110,8 +110,8 @@ def test_what_ended_workers_left_is_removed(tmp_path: Path) -> None:
     assert {str(os.getpid()), str(os.getppid())} == {path.name for path in tmp_path.iterdir()}
 
 
-def test_a_file_is_sent_in_pieces_from_where_it_stopped(tmp_path: Path) -> None:
-    """Memory is bounded by a piece; what is held there is not sent again."""
+def test_a_transfer_continues_where_it_stopped(tmp_path: Path) -> None:
+    """One chunk is in memory at a time; chunks that have arrived are not sent again."""
     name, data = content(4, 2 * CHUNK_BYTES + 5)
     path = tmp_path / "film.mp4"
     path.write_bytes(data)
@@ -119,18 +119,18 @@ def test_a_file_is_sent_in_pieces_from_where_it_stopped(tmp_path: Path) -> None:
     cache.receive(name, len(data), 0, data[:CHUNK_BYTES], 10**9)
     lengths: list[int] = []
 
-    def take(size: int, offset: int, piece: bytes) -> int:
-        lengths.append(len(piece))
-        return cache.receive(name, size, offset, piece, 10**9)
+    def send_chunk(size: int, offset: int, chunk: bytes) -> int:
+        lengths.append(len(chunk))
+        return cache.receive(name, size, offset, chunk, 10**9)
 
-    assert CHUNK_BYTES + 5 == send_file(source_of(path), take)
+    assert CHUNK_BYTES + 5 == send_file(source_of(path), send_chunk)
     assert [0, CHUNK_BYTES, 5] == lengths
     assert data == cache.path(name).read_bytes()
-    assert 0 == send_file(source_of(path), take)
+    assert 0 == send_file(source_of(path), send_chunk)
 
 
-def test_a_worker_that_takes_nothing_is_given_up(tmp_path: Path) -> None:
-    """Not asked for ever."""
+def test_a_worker_that_refuses_every_chunk_fails_the_transfer(tmp_path: Path) -> None:
+    """After a few attempts."""
     path = tmp_path / "film.mp4"
     path.write_bytes(b"x" * 100)
 
@@ -138,8 +138,8 @@ def test_a_worker_that_takes_nothing_is_given_up(tmp_path: Path) -> None:
         send_file(source_of(path), lambda size, offset, data: 0)
 
 
-def test_a_file_that_is_removed_cannot_be_sent(tmp_path: Path) -> None:
-    """Said as when it is read here."""
+def test_a_removed_file_cannot_be_sent(tmp_path: Path) -> None:
+    """With the same reason as where it is read directly."""
     path = tmp_path / "film.mp4"
     path.write_bytes(b"x" * 100)
     source = source_of(path)

@@ -1,4 +1,4 @@
-"""Which workers a job runs in, and that what it needs reaches it there."""
+"""The pool of each job, and that its sandbox allows what the job needs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ LIMITS = WorkerLimits(nice=0, memory_mb=0, time_limit_s=120.0)
 ROOT = Path(portraitd.__file__).parent
 
 ELSEWHERE = {
-    # Of our own pictures, before there is a service.
+    # Decodes the photographs of the demo, before there is a service.
     ("portraitd.cli.demo", "make_clip"),
     # The self test of the sandbox, in its own pool.
     ("portraitd.service.pools", "try_forbidden"),
@@ -49,30 +49,30 @@ ELSEWHERE = {
     ("portraitd.service.remote.remote_executor", "self._send_and_start"),
     ("portraitd.service.remote.dask_client", "self._fetch"),
 }
-"""What is handed out without a service: module and job."""
+"""Jobs that are submitted outside the pools: module and job."""
 
 PASSED_ON = {"fn", "job", "job.fn"}
-"""Names under which a job is handed from one function to the next."""
+"""Names of variables that hold a job."""
 
 
-class Awaited(Executor):
-    """Real workers, each waited for: a turn of a test finds its jobs done."""
+class WaitingExecutor(Executor):
+    """Real workers; waits for each job, so that the next tick finds it finished."""
 
     def __init__(self, inner: Executor) -> None:
         self._inner = inner
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        """The finished future."""
+        """Return the finished future."""
         future = self._inner.submit(fn, *args, **kwargs)
         wait([future])
         return future
 
 
-# --- Every job has a home.
+# --- Every job has a pool.
 
 
-def submitted() -> Iterator[tuple[str, str]]:
-    """Module and job of every call that hands one out."""
+def submitted_jobs() -> Iterator[tuple[str, str]]:
+    """Yield module and job of every call that submits one."""
     for path in sorted(ROOT.rglob("*.py")):
         module = ".".join(["portraitd", *path.relative_to(ROOT).with_suffix("").parts])
         for node in ast.walk(ast.parse(path.read_text())):
@@ -81,9 +81,9 @@ def submitted() -> Iterator[tuple[str, str]]:
                 yield module, ast.unparse(node.args[0])
 
 
-def test_every_job_that_is_handed_out_has_a_home() -> None:
-    """And no home is for a job that nobody knows."""
-    found = {one for one in submitted() if one[1] not in PASSED_ON} - ELSEWHERE
+def test_every_submitted_job_has_a_pool() -> None:
+    """And every job of a pool is submitted somewhere."""
+    found = {one for one in submitted_jobs() if one[1] not in PASSED_ON} - ELSEWHERE
     jobs = set()
     for module, name in found:
         place: Any = importlib.import_module(module)
@@ -91,16 +91,16 @@ def test_every_job_that_is_handed_out_has_a_home() -> None:
             place = getattr(place, part)
         jobs.add(place)
 
-    homes = MEDIA_JOBS | NUMBER_JOBS | SET_JOBS
-    assert set() == jobs - homes
-    # Reading without looking is for measurements.
-    assert {"decode"} == {job.__name__ for job in homes - jobs}
-    assert len(homes) == len(MEDIA_JOBS) + len(NUMBER_JOBS) + len(SET_JOBS)
+    pooled = MEDIA_JOBS | NUMBER_JOBS | SET_JOBS
+    assert set() == jobs - pooled
+    # Decoding alone is for benchmarks.
+    assert {"decode"} == {job.__name__ for job in pooled - jobs}
+    assert len(pooled) == len(MEDIA_JOBS) + len(NUMBER_JOBS) + len(SET_JOBS)
     assert len(found) > 8
 
 
-def test_a_job_without_a_home_runs_nowhere() -> None:
-    """It is our mistake, and must not run where it may do too much."""
+def test_a_job_without_a_pool_is_refused() -> None:
+    """It is a bug, and must not run in a sandbox that allows too much."""
     routed = RoutedExecutor({bad_jobs.add: InlineExecutor()})
 
     assert 5 == routed.submit(bad_jobs.add, 2, 3).result()
@@ -108,50 +108,50 @@ def test_a_job_without_a_home_runs_nowhere() -> None:
         routed.submit(bad_jobs.what_was_seen)
 
 
-# --- The same comes out of closed workers as of open ones.
+# --- Sandboxed workers produce the same results.
 
 
-class Twice(NamedTuple):
-    """The same videos, worked on by open workers and by closed ones."""
+class TwoHomes(NamedTuple):
+    """Homes with the same videos, processed without and with a sandbox."""
 
     open: Home
-    closed: Home
+    sandboxed: Home
 
 
 @pytest.fixture(scope="module", params=["cut", "keep"])
-def twice(
+def two_homes(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     two_people: Path,
     photographs: list[Path],
-) -> Twice:
-    """Both with a training set of two people."""
+) -> TwoHomes:
+    """Process the same files two_homes, with a training set of two people."""
     folder = tmp_path_factory.mktemp("workers")
     dataset = {"auto": True, "near_duplicate": 0.0, "frames": request.param}
     homes = []
-    for name in ("open", "closed"):
+    for name in ("open", "sandboxed"):
         home = Home(folder / name, **(SECTIONS | {"dataset": dataset}))
         home.drop(two_people, "clip.mp4")
         with_photos(home, photographs, count=3)
         settings = home.settings
         workers: Executor = LocalExecutor(2, worker_limits(settings))
-        if name == "closed":
+        if name == "sandboxed":
             workers.shutdown()
             workers = make_workers(settings, encode_options(settings).encoder)
         try:
-            with home.opened(executor=Awaited(workers)) as service:
+            with home.opened(executor=WaitingExecutor(workers)) as service:
                 home.run_until_idle(service)
             name_two(home)
-            with home.opened(executor=Awaited(workers)) as service:
+            with home.opened(executor=WaitingExecutor(workers)) as service:
                 home.run_until_idle(service)
         finally:
             workers.shutdown(cancel_futures=True)
         homes.append(home)
-    return Twice(*homes)
+    return TwoHomes(*homes)
 
 
 def faces(home: Home) -> list[tuple[Any, ...]]:
-    """Everything about every face, whatever its number is."""
+    """Return all data of every face, except its id."""
     connection = connect(home.settings.state_dir)
     rows = connection.execute(
         """
@@ -166,7 +166,7 @@ def faces(home: Home) -> list[tuple[Any, ...]]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder but our own notes."""
+    """Return the content of every file below a folder, except manifests."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
@@ -174,35 +174,35 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_closed_workers_find_the_same_faces(twice: Twice) -> None:
-    """To the byte: embeddings and portraits."""
-    expected = faces(twice.open)
+def test_sandboxed_workers_find_the_same_faces(two_homes: TwoHomes) -> None:
+    """Byte for byte: embeddings and portraits."""
+    expected = faces(two_homes.open)
 
-    assert expected == faces(twice.closed)
+    assert expected == faces(two_homes.sandboxed)
     assert len(expected) > 20
 
 
-def test_closed_workers_build_the_same_training_sets(twice: Twice) -> None:
-    """Every picture, label and number; what was cut or kept for them too."""
-    expected = contents(twice.open.settings.dataset_dir)
+def test_sandboxed_workers_build_the_same_training_sets(two_homes: TwoHomes) -> None:
+    """Every image, label and number; also the cached frames and crops."""
+    expected = contents(two_homes.open.settings.dataset_dir)
 
-    assert expected == contents(twice.closed.settings.dataset_dir)
+    assert expected == contents(two_homes.sandboxed.settings.dataset_dir)
     assert {"yolo", "coco", "chips150", "chips112"} <= {name.split("/")[0] for name in expected}
-    pool = twice.closed.settings.state_dir / "frames"
-    assert contents(twice.open.settings.state_dir / "frames") == contents(pool)
-    # Linked, not copied.
+    pool = two_homes.sandboxed.settings.state_dir / "frames"
+    assert contents(two_homes.open.settings.state_dir / "frames") == contents(pool)
+    # Hard links, not copies.
     assert {2} <= {path.stat().st_nlink for path in pool.rglob("*.jpg")}
 
 
-def test_a_set_can_be_built_again_where_its_folder_was_removed(twice: Twice) -> None:
-    """The worker that writes it is not bound to the folder that it saw first."""
-    home = twice.closed
+def test_a_removed_set_can_be_built_again(two_homes: TwoHomes) -> None:
+    """The sandbox of its worker does not depend on the folder that existed first."""
+    home = two_homes.sandboxed
     workers = make_workers(home.settings, encode_options(home.settings).encoder, loads=False)
     before = contents(home.settings.dataset_dir)
     try:
         for _ in range(2):
             shutil.rmtree(home.settings.dataset_dir)
-            with home.opened(executor=Awaited(workers)) as service:
+            with home.opened(executor=WaitingExecutor(workers)) as service:
                 home.run_until_idle(service)
             assert before.keys() == contents(home.settings.dataset_dir).keys()
     finally:
@@ -217,8 +217,8 @@ closing = pytest.mark.skipif(
 )
 
 
-def tried(policy: SandboxPolicy, unreadable: Path) -> dict[str, bool]:
-    """What was refused in a worker."""
+def try_in_worker(policy: SandboxPolicy, unreadable: Path) -> dict[str, bool]:
+    """Return which actions a sandbox refuses."""
     executor = LocalExecutor(1, LIMITS, policy)
     try:
         return executor.submit(try_forbidden, unreadable).result()
@@ -227,19 +227,19 @@ def tried(policy: SandboxPolicy, unreadable: Path) -> dict[str, bool]:
 
 
 @closing
-def test_a_worker_that_computes_reaches_the_state_alone(tmp_path: Path) -> None:
-    """Neither the inbox nor anybody else."""
+def test_a_worker_that_computes_reaches_only_the_state(tmp_path: Path) -> None:
+    """Neither the inbox nor the network."""
     home = Home(tmp_path / "home")
     dropped = home.drop(b"a video", "clip.mp4")
 
-    found = tried(computing_policy(home.settings), dropped)
+    found = try_in_worker(computing_policy(home.settings), dropped)
 
     assert dict.fromkeys(found, True) == found
 
 
 @closing
-def test_a_worker_that_writes_sets_reaches_nobody(tmp_path: Path) -> None:
-    """It may read and write, wherever the set lies."""
+def test_a_worker_that_writes_sets_has_no_network(tmp_path: Path) -> None:
+    """It may read and write everywhere."""
     other = tmp_path / "other"
     other.write_text("")
 
@@ -249,17 +249,17 @@ def test_a_worker_that_writes_sets_reaches_nobody(tmp_path: Path) -> None:
         "write files": False,
         "start a program": True,
         "signal the service": True,
-    } == tried(assembling_policy(), other)
+    } == try_in_worker(assembling_policy(), other)
 
 
-# --- What a worker that was taken over cannot put into the pool.
+# --- What a compromised worker cannot put into a training set.
 
 
 class Tampering(InlineExecutor):
-    """Adds pictures that nobody ordered to what is cut."""
+    """Adds images that were not requested to the crops."""
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        """The answer, as a worker gives it that is no longer ours."""
+        """Return the result of a compromised worker."""
         future: Future[Any] = super().submit(fn, *args, **kwargs)
         if fn is not crop_frames:
             return future
@@ -269,14 +269,14 @@ class Tampering(InlineExecutor):
 
     def _tampered(self, cut: CropResult) -> CropResult:
         jpeg = cut.images[0].jpeg
-        foreign = ("../../../escaped.jpg", "nobody-ordered-it.jpg")
+        foreign = ("../../../escaped.jpg", "not-requested.jpg")
         return CropResult(
             (*cut.images, *(CroppedImage(name, jpeg) for name in foreign)), cut.reason
         )
 
 
-def test_only_what_was_ordered_comes_into_the_pool(tmp_path: Path, photographs: list[Path]) -> None:
-    """Whatever names a worker answers with."""
+def test_only_requested_crops_are_stored(tmp_path: Path, photographs: list[Path]) -> None:
+    """Whatever names the result of a worker contains."""
     dataset = {"auto": True, "near_duplicate": 0.0, "formats": ("coco",)}
     home = Home(tmp_path / "home", **(SECTIONS | {"dataset": dataset}))
     with_photos(home, photographs, count=4)
@@ -292,4 +292,4 @@ def test_only_what_was_ordered_comes_into_the_pool(tmp_path: Path, photographs: 
     pool = home.settings.state_dir / "frames"
     stray = [path for path in made if {pool, home.settings.dataset_dir}.isdisjoint(path.parents)]
     assert [] == stray
-    assert [] == [path for path in made if path.name in ("escaped.jpg", "nobody-ordered-it.jpg")]
+    assert [] == [path for path in made if path.name in ("escaped.jpg", "not-requested.jpg")]

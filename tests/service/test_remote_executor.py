@@ -1,4 +1,4 @@
-"""Which worker gets which job, and what it means when none answers; the network is a table here."""
+"""Assigning jobs to remote workers, and handling lost ones, on a fake network."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def remote(tmp_path: Path) -> Iterator[RemoteFixture]:
     found.executor.shutdown(cancel_futures=True)
 
 
-def test_a_worker_gets_no_job_before_it_has_said_who_it_is(remote: RemoteFixture) -> None:
-    """What was asked for meanwhile is kept."""
+def test_a_worker_gets_no_job_before_its_handshake(remote: RemoteFixture) -> None:
+    """Jobs that are submitted meanwhile are queued."""
     remote.network.connected = {"a": 2}
     remote.executor.poll()
     answer = remote.executor.submit(bad_jobs.add, 1)
@@ -55,7 +55,7 @@ def test_a_worker_gets_no_job_before_it_has_said_who_it_is(remote: RemoteFixture
 def test_a_worker_that_would_find_other_faces_is_refused(
     remote: RemoteFixture, changed: dict[str, str], reason: str
 ) -> None:
-    """With a line that says what to do; the others work."""
+    """With a message that says what to do; the other workers get the jobs."""
     remote.connect("other", **changed)
     remote.connect("same")
 
@@ -69,8 +69,8 @@ def test_a_worker_that_would_find_other_faces_is_refused(
     assert ([], 2) == (remote.network.jobs_of("other"), len(remote.network.jobs_of("same")))
 
 
-def test_a_worker_that_cannot_say_who_it_is_is_refused(remote: RemoteFixture) -> None:
-    """Portraitd is not installed there, for instance."""
+def test_a_worker_whose_handshake_fails_is_refused(remote: RemoteFixture) -> None:
+    """For instance because portraitd is not installed there."""
     remote.network.connected = {"a": 1}
     remote.executor.poll()
 
@@ -82,8 +82,8 @@ def test_a_worker_that_cannot_say_who_it_is_is_refused(remote: RemoteFixture) ->
     assert ("refused", "No module named 'portraitd'") == (worker.state, worker.reason)
 
 
-def test_no_worker_gets_more_than_it_has_places(remote: RemoteFixture) -> None:
-    """One beyond those it works on; the rest waits here, and goes to whoever is free first."""
+def test_no_worker_gets_more_jobs_than_slots(remote: RemoteFixture) -> None:
+    """One more than it runs at once; the others are queued for the first free slot."""
     remote.connect("a", 1)
     remote.connect("b", 3)
     answers = [remote.executor.submit(bad_jobs.add, number) for number in range(10)]
@@ -100,7 +100,7 @@ def test_no_worker_gets_more_than_it_has_places(remote: RemoteFixture) -> None:
     assert list(range(10)) == [answer.result(0) for answer in answers]
 
 
-def test_an_idle_process_comes_before_a_place_in_a_queue(remote: RemoteFixture) -> None:
+def test_an_idle_process_is_preferred_to_a_queue_slot(remote: RemoteFixture) -> None:
     """Two jobs go to two workers."""
     remote.connect("a", 1)
     remote.connect("b", 1)
@@ -111,25 +111,25 @@ def test_an_idle_process_comes_before_a_place_in_a_queue(remote: RemoteFixture) 
     assert (1, 1) == (len(remote.network.jobs_of("a")), len(remote.network.jobs_of("b")))
 
 
-def test_what_a_lost_worker_had_goes_to_the_others(remote: RemoteFixture) -> None:
-    """Whoever asked notices nothing; what the lost one still says does not count."""
+def test_jobs_of_a_lost_worker_are_reassigned(remote: RemoteFixture) -> None:
+    """The caller does not notice; a late result of the lost worker is dropped."""
     remote.connect("a", 1)
     answer = remote.executor.submit(bad_jobs.add, 1)
     late = remote.network.submitted[0][2]
     remote.connect("b", 1)
     remote.disconnect("a")
     assert [late] == remote.network.cancelled
-    late.set_result(JobResult("from the lost one"))
+    late.set_result(JobResult("from the lost worker"))
     assert not answer.done()
 
-    remote.network.submitted[1][2].set_result(JobResult("from the other"))
+    remote.network.submitted[1][2].set_result(JobResult("from the other worker"))
 
     assert "b" == remote.network.submitted[1][0]
-    assert "from the other" == answer.result(0)
+    assert "from the other worker" == answer.result(0)
 
 
-def test_an_answer_that_comes_twice_counts_once(remote: RemoteFixture) -> None:
-    """A worker that was cut off comes back with what another has answered already."""
+def test_a_result_that_arrives_twice_counts_once(remote: RemoteFixture) -> None:
+    """A disconnected worker returns with a result that another one has sent already."""
     remote.connect("a", 1)
     answer = remote.executor.submit(bad_jobs.add, 1)
     remote.connect("b", 1)
@@ -143,8 +143,8 @@ def test_an_answer_that_comes_twice_counts_once(remote: RemoteFixture) -> None:
     assert 1 == sum(worker.slices_done for worker in remote.executor.workers())
 
 
-def test_a_job_that_takes_every_worker_with_it_is_given_up(remote: RemoteFixture) -> None:
-    """It is the cause then; the message says so."""
+def test_a_job_that_loses_every_worker_fails(remote: RemoteFixture) -> None:
+    """It counts as the cause; the message says so."""
     answer = remote.executor.submit(bad_jobs.add, 1)
     for number in range(MAX_MOVES + 1):
         assert not answer.done()
@@ -158,8 +158,8 @@ def test_a_job_that_takes_every_worker_with_it_is_given_up(remote: RemoteFixture
         answer.result(0)
 
 
-def test_a_scheduler_that_restarts_is_no_fault_of_a_job(remote: RemoteFixture) -> None:
-    """However often; the job goes out again when it is back."""
+def test_a_restarted_scheduler_does_not_count_against_a_job(remote: RemoteFixture) -> None:
+    """However often; the job is assigned again after the restart."""
     answer = remote.executor.submit(bad_jobs.add, 1)
     for number in range(3 * MAX_MOVES):
         remote.network.connected = {}
@@ -176,10 +176,10 @@ def test_a_scheduler_that_restarts_is_no_fault_of_a_job(remote: RemoteFixture) -
     assert "at last" == answer.result(0)
 
 
-def test_a_connection_that_breaks_and_comes_back_is_no_fault_of_a_job(
+def test_a_broken_connection_does_not_count_against_a_job(
     remote: RemoteFixture,
 ) -> None:
-    """However often; the worker is asked anew who it is, and gets the job again."""
+    """However often; after another handshake the worker gets the job again."""
     remote.connect("a")
     answer = remote.executor.submit(bad_jobs.add, 1)
     for number in range(3 * MAX_MOVES):
@@ -194,8 +194,8 @@ def test_a_connection_that_breaks_and_comes_back_is_no_fault_of_a_job(
     assert "at last" == answer.result(0)
 
 
-def test_a_connection_that_was_made_anew_unseen_costs_time_alone(remote: RemoteFixture) -> None:
-    """Dask lets go of all jobs then; they go out again, and a late answer does not count."""
+def test_a_connection_that_was_restored_unnoticed_only_costs_time(remote: RemoteFixture) -> None:
+    """Dask drops all jobs then; they are submitted again, and a late result is dropped."""
     remote.connect("a")
     answer = remote.executor.submit(bad_jobs.add, 1)
 
@@ -210,8 +210,8 @@ def test_a_connection_that_was_made_anew_unseen_costs_time_alone(remote: RemoteF
     assert "again" == answer.result(0)
 
 
-def test_a_worker_whose_introduction_was_lost_is_asked_again(remote: RemoteFixture) -> None:
-    """The connection broke while it said who it is."""
+def test_a_lost_handshake_is_repeated(remote: RemoteFixture) -> None:
+    """The connection broke during the handshake."""
     remote.network.connected = {"a": 1}
     remote.executor.poll()
     remote.network.pending_handshakes["a"].set_exception(WorkersUnavailable("connection lost"))
@@ -221,8 +221,8 @@ def test_a_worker_whose_introduction_was_lost_is_asked_again(remote: RemoteFixtu
     assert ["accepted"] == [worker.state for worker in remote.executor.workers()]
 
 
-def test_a_worker_begun_anew_under_its_address_says_who_it_is(remote: RemoteFixture) -> None:
-    """It may be of another version now, and has no file any more; what it had is given anew."""
+def test_a_worker_restarted_under_its_address_repeats_the_handshake(remote: RemoteFixture) -> None:
+    """It may have another version, and has lost its files; its jobs are assigned again."""
     remote.connect("a")
     remote.executor.submit(bad_jobs.add, 1)
 
@@ -236,8 +236,8 @@ def test_a_worker_begun_anew_under_its_address_says_who_it_is(remote: RemoteFixt
     assert 2 == len(remote.network.submitted)
 
 
-def test_a_lost_connection_decides_nothing(remote: RemoteFixture) -> None:
-    """The next look tells who went; until then nobody who is in doubt gets a job."""
+def test_a_lost_connection_alone_reassigns_no_job(remote: RemoteFixture) -> None:
+    """The next poll shows what was lost; until then the worker gets no job."""
     remote.connect("a", 1)
     answer = remote.executor.submit(bad_jobs.add, 1)
 
@@ -249,8 +249,8 @@ def test_a_lost_connection_decides_nothing(remote: RemoteFixture) -> None:
     assert not answer.done()
 
 
-def test_a_job_that_is_never_answered_is_given_up_in_time(remote: RemoteFixture) -> None:
-    """Its worker gets nothing more until it speaks."""
+def test_a_job_that_is_never_answered_times_out(remote: RemoteFixture) -> None:
+    """Its worker gets no more jobs until its next handshake."""
     remote.connect("a", 1)
     answer = remote.executor.submit(bad_jobs.add, 1)
     remote.now_s = 99.0
@@ -270,8 +270,8 @@ def test_a_job_that_is_never_answered_is_given_up_in_time(remote: RemoteFixture)
     assert (2, 2) == (len(remote.network.submitted), remote.executor.slots)
 
 
-def test_time_without_workers_is_no_time_waited(remote: RemoteFixture) -> None:
-    """A weekend with all workers switched off fails nothing."""
+def test_time_without_workers_does_not_count(remote: RemoteFixture) -> None:
+    """A weekend with all workers switched off fails no job."""
     answer = remote.executor.submit(bad_jobs.add, 1)
     for hour in range(48):
         remote.now_s = hour * 3600.0
@@ -280,11 +280,14 @@ def test_time_without_workers_is_no_time_waited(remote: RemoteFixture) -> None:
     assert not answer.done()
 
 
-def test_what_is_left_when_the_service_stops_is_given_back(remote: RemoteFixture) -> None:
-    """It was not attempted."""
+def test_unfinished_jobs_are_returned_when_the_service_stops(remote: RemoteFixture) -> None:
+    """They do not count as attempts."""
     remote.connect("a")
-    out, waiting = remote.executor.submit(bad_jobs.add, 1), remote.executor.submit(bad_jobs.add, 2)
+    assigned, queued = (
+        remote.executor.submit(bad_jobs.add, 1),
+        remote.executor.submit(bad_jobs.add, 2),
+    )
 
     remote.executor.shutdown(cancel_futures=True)
 
-    assert [WorkersUnavailable] * 2 == [type(one.exception(0)) for one in (out, waiting)]
+    assert [WorkersUnavailable] * 2 == [type(one.exception(0)) for one in (assigned, queued)]

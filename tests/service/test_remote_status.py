@@ -1,4 +1,4 @@
-"""What ``status`` says of workers on other machines."""
+"""What ``status`` shows of remote workers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CLUSTER = ClusterState("tcp://c:8786", "http://c:8787/status", True, 9.0)
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
-    """A home whose workers are on other machines, with one slice open."""
+    """A home with remote workers and one queued slice."""
     found = Home(tmp_path, workers={"kind": "dask", "address": "tcp://127.0.0.1:1"})
     database = Database.open(found.settings.state_dir)
     RemoteWorkers(database).record(CLUSTER, [REFUSED, FAST])
@@ -31,8 +31,8 @@ def home(tmp_path: Path) -> Home:
     return found
 
 
-def test_the_last_note_is_what_is_known(tmp_path: Path) -> None:
-    """By address; without a cluster there is none."""
+def test_the_last_record_is_shown(tmp_path: Path) -> None:
+    """By address; without a cluster nothing is recorded."""
     remote_workers = RemoteWorkers(Database.open(tmp_path))
     assert (None, []) == (remote_workers.cluster(), remote_workers.members())
 
@@ -46,7 +46,7 @@ def test_the_last_note_is_what_is_known(tmp_path: Path) -> None:
 
 
 def test_status_names_each_worker_and_its_speed(home: Home) -> None:
-    """And what it would take to use one that was refused, and where the dashboard is."""
+    """And why one was refused, and the URL of the dashboard."""
     out = io.StringIO()
     print_table(read_status(home.settings), Console(file=out, width=200))
 
@@ -57,7 +57,7 @@ def test_status_names_each_worker_and_its_speed(home: Home) -> None:
 
 
 def test_status_for_scripts_has_the_workers(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
-    """Every figure by its name."""
+    """Every figure with its key."""
     print_json(read_status(home.settings))
 
     said = json.loads(capsys.readouterr().out)
@@ -65,13 +65,13 @@ def test_status_for_scripts_has_the_workers(home: Home, capsys: pytest.CaptureFi
     assert "http://c:8787/status" == said["cluster"]["dashboard"]
 
 
-def test_a_worker_that_is_sent_files_says_so() -> None:
-    """The wire may be what limits it."""
+def test_a_worker_that_receives_files_is_marked() -> None:
+    """The network may limit its speed."""
     assert describe_worker(replace(FAST, receives_files=True)).endswith("files are sent")
 
 
-def test_a_service_without_a_cluster_forgets_the_last_one(home: Home) -> None:
-    """Workers of yesterday are no news."""
+def test_a_service_without_a_cluster_clears_the_record(home: Home) -> None:
+    """Workers of an earlier configuration are not shown."""
     with home.opened() as service:
         home.tick(service)
 

@@ -1,4 +1,4 @@
-"""Which files a worker is sent, and what is believed of its answers."""
+"""Sending files to remote workers, and validating their results."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ def remote(tmp_path: Path) -> Iterator[RemoteFixture]:
 
 @pytest.fixture
 def piece(nobody: Path) -> Slice:
-    """A slice of a clip whose content is known by its hash."""
+    """A slice of a clip, with the hash of its content."""
     sha256 = hashlib.sha256(nobody.read_bytes()).hexdigest()
     return Slice(source_of(nobody), MediaKind.VIDEO, 0.0, math.inf, sha256)
 
 
-def test_a_file_that_takes_long_is_no_silence(remote: RemoteFixture, piece: Slice) -> None:
-    """Each piece that arrives says that the worker is there."""
+def test_a_slow_transfer_does_not_count_as_silence(remote: RemoteFixture, piece: Slice) -> None:
+    """Each chunk that arrives shows that the worker is alive."""
     remote.connect("a", shares_folder=False)
-    takes = remote.network.call
+    call = remote.network.call
 
     def slowly(address: str, fn: Callable[..., Any], *args: Any) -> Any:
         remote.now_s += 60.0
         remote.executor.poll()
-        return takes(address, fn, *args)
+        return call(address, fn, *args)
 
     remote.network.call = slowly  # type: ignore[method-assign]
 
     answer = remote.executor.submit(media_jobs.encode, piece)
-    wait_until(lambda: remote.network.submitted, "it was started")
+    wait_until(lambda: remote.network.submitted, "it was submitted")
     remote.network.submitted[0][2].set_result(JobResult(slice_faces()))
 
     assert 120.0 <= remote.now_s
@@ -59,7 +59,7 @@ def test_a_file_that_takes_long_is_no_silence(remote: RemoteFixture, piece: Slic
 
 
 def test_errors_of_a_job_arrive_as_they_are(remote: RemoteFixture) -> None:
-    """By the name of their class; a name that is none of ours is a worker's mistake."""
+    """By the name of their class; any other name becomes ``WorkerDied``."""
     remote.connect("a", 9)
     ours, theirs, broken = (remote.executor.submit(bad_jobs.add, number) for number in range(3))
     remote.network.submitted[0][2].set_result(JobResult(error="NotMedia", message="text"))
@@ -71,8 +71,8 @@ def test_errors_of_a_job_arrive_as_they_are(remote: RemoteFixture) -> None:
     assert isinstance(broken.exception(0), WorkerDied)
 
 
-def nonsense() -> Iterator[tuple[str, object]]:
-    """Answers that no slice can have, and a word of what is said about each."""
+def impossible_results() -> Iterator[tuple[str, object]]:
+    """Yield results that are impossible for a slice, and a word of the message."""
     good = detection(embedding(1), 1.0)
     face, portrait = good.face, replace(good.portrait, jpeg=b"\xff\xd8\xff" + b"x" * 100)
     good = replace(good, portrait=portrait)
@@ -94,14 +94,16 @@ def nonsense() -> Iterator[tuple[str, object]]:
     yield "a str among", SliceFaces(["face"], 1, 1, 1.0, 1.0)  # type: ignore[list-item]
 
 
-@pytest.mark.parametrize(("word", "value"), list(nonsense()), ids=lambda value: str(value)[:12])
-def test_an_answer_that_makes_no_sense_is_not_taken(
+@pytest.mark.parametrize(
+    ("word", "value"), list(impossible_results()), ids=lambda value: str(value)[:12]
+)
+def test_an_impossible_result_fails_the_job(
     remote: RemoteFixture, piece: Slice, word: str, value: object
 ) -> None:
-    """A worker is another machine; what comes from it is looked at before it is believed."""
+    """A remote worker may be compromised: its results are validated."""
     remote.connect("a")
     answer = remote.executor.submit(media_jobs.encode, piece)
-    wait_until(lambda: remote.network.submitted, "it was started")
+    wait_until(lambda: remote.network.submitted, "it was submitted")
 
     remote.network.submitted[0][2].set_result(JobResult(value))
 
@@ -109,8 +111,10 @@ def test_an_answer_that_makes_no_sense_is_not_taken(
         answer.result(0)
 
 
-def test_a_worker_that_sees_the_files_is_sent_none(remote: RemoteFixture, piece: Slice) -> None:
-    """It reads them under the same path."""
+def test_a_worker_that_shares_the_folder_is_sent_no_file(
+    remote: RemoteFixture, piece: Slice
+) -> None:
+    """It reads the files under the same path."""
     remote.connect("a", shares_folder=True)
 
     remote.executor.submit(media_jobs.encode, piece)
@@ -122,15 +126,13 @@ def test_a_worker_that_sees_the_files_is_sent_none(remote: RemoteFixture, piece:
     assert [] == remote.network.chunks
 
 
-def test_a_file_is_sent_once_to_a_worker_that_does_not_see_it(
-    remote: RemoteFixture, piece: Slice
-) -> None:
-    """Whatever the number of its slices, and to no more workers than needed."""
+def test_a_file_is_sent_once_to_a_worker(remote: RemoteFixture, piece: Slice) -> None:
+    """Whatever the number of slices, and to no more workers than needed."""
     remote.connect("a", 4, shares_folder=False)
     remote.connect("b", 4, shares_folder=False)
 
     answers = [remote.executor.submit(media_jobs.encode, piece) for _ in range(4)]
-    wait_until(lambda: len(remote.network.submitted) == 4, "all were started")
+    wait_until(lambda: len(remote.network.submitted) == 4, "all were submitted")
 
     size = piece.source.stamp.size
     assert {"a": size} == {
@@ -144,23 +146,21 @@ def test_a_file_is_sent_once_to_a_worker_that_does_not_see_it(
     assert 4 == len([answer.result(5) for answer in answers])
 
 
-def test_a_file_that_had_to_make_room_is_sent_again(remote: RemoteFixture, piece: Slice) -> None:
-    """The job says that it is missing, and is given out anew."""
+def test_an_evicted_file_is_sent_again(remote: RemoteFixture, piece: Slice) -> None:
+    """The job reports that it is missing, and is assigned again."""
     remote.connect("a", shares_folder=False)
     answer = remote.executor.submit(media_jobs.encode, piece)
-    wait_until(lambda: remote.network.submitted, "it was started")
+    wait_until(lambda: remote.network.submitted, "it was submitted")
 
     remote.network.submitted[0][2].set_result(JobResult(error="WorkerDied", is_file_missing=True))
-    wait_until(lambda: len(remote.network.submitted) == 2, "it was started again")
+    wait_until(lambda: len(remote.network.submitted) == 2, "it was submitted again")
     remote.network.submitted[1][2].set_result(JobResult(slice_faces()))
 
     assert slice_faces().decoded == answer.result(5).decoded
 
 
-def test_a_file_that_changes_is_not_sent(
-    remote: RemoteFixture, piece: Slice, tmp_path: Path
-) -> None:
-    """As when it is read here."""
+def test_a_changed_file_is_not_sent(remote: RemoteFixture, piece: Slice, tmp_path: Path) -> None:
+    """With the same reason as where it is read directly."""
     copy = tmp_path / "clip.mp4"
     copy.write_bytes(piece.source.path.read_bytes())
     changed = replace(piece, source=source_of(copy))
@@ -173,8 +173,8 @@ def test_a_file_that_changes_is_not_sent(
         answer.result(10)
 
 
-def test_a_file_larger_than_a_worker_may_keep_is_said(tmp_path: Path, piece: Slice) -> None:
-    """With the setting to raise."""
+def test_a_file_larger_than_the_cache_fails(tmp_path: Path, piece: Slice) -> None:
+    """The message names the setting."""
     remote = RemoteFixture(tmp_path, cache_bytes=100)
     remote.connect("a", shares_folder=False)
 

@@ -1,4 +1,4 @@
-"""Where jobs run: what every executor promises, and what a bad job costs in real processes."""
+"""Executors: what all of them guarantee, and what a bad job costs in real processes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ ALL_ERRORS = [
 
 @pytest.fixture(scope="module")
 def local() -> Iterator[LocalExecutor]:
-    """Two workers, and three seconds for a job."""
+    """Two workers, with a time limit of three seconds."""
     executor = LocalExecutor(2, WorkerLimits(nice=3, memory_mb=4000, time_limit_s=TIME_LIMIT_S))
     yield executor
     executor.shutdown(cancel_futures=True)
@@ -48,7 +48,7 @@ def local() -> Iterator[LocalExecutor]:
 
 @pytest.fixture(scope="module")
 def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskExecutor]:
-    """A scheduler and a worker with two processes, and three seconds for a job."""
+    """A scheduler and a worker with two processes, with a time limit of three seconds."""
     with TestCluster(tmp_path_factory.mktemp("cluster")) as cluster:
         cluster.add_worker(processes=2)
         executor = cluster.connect()
@@ -62,7 +62,7 @@ DASK = pytest.param("dask", marks=pytest.mark.slow)
 
 @pytest.fixture(params=["inline", "local", DASK])
 def executor(request: pytest.FixtureRequest) -> Executor:
-    """Each place where jobs run."""
+    """Each executor."""
     if request.param == "inline":
         return InlineExecutor()
     found: Executor = request.getfixturevalue(request.param)
@@ -71,7 +71,7 @@ def executor(request: pytest.FixtureRequest) -> Executor:
 
 @pytest.fixture(params=["local", DASK])
 def processes(request: pytest.FixtureRequest) -> Executor:
-    """Each place where a job has a process of its own to end."""
+    """Each executor whose jobs run in other processes."""
     found: Executor = request.getfixturevalue(request.param)
     return found
 
@@ -79,25 +79,25 @@ def processes(request: pytest.FixtureRequest) -> Executor:
 # --- What all executors promise.
 
 
-def test_a_job_is_answered(executor: Executor) -> None:
-    """With what the function returns."""
+def test_a_job_returns_its_value(executor: Executor) -> None:
+    """The future holds what the function returns."""
     assert 5 == executor.submit(bad_jobs.add, 2, b=3).result(ANSWER_S)
 
 
-def test_whoever_asks_to_be_told_is_told(executor: Executor) -> None:
-    """When the answer is there; also if it was there before."""
-    told: list[int] = []
+def test_callbacks_are_called(executor: Executor) -> None:
+    """Also those that are added when the result is there already."""
+    results: list[int] = []
     future = executor.submit(bad_jobs.add, 2)
     future.result(ANSWER_S)
 
-    future.add_done_callback(lambda done: told.append(done.result()))
+    future.add_done_callback(lambda done: results.append(done.result()))
 
-    assert [2] == told
+    assert [2] == results
 
 
 @pytest.mark.parametrize("kind", ALL_ERRORS)
 def test_our_errors_arrive_as_they_are(executor: Executor, kind: type[PortraitdError]) -> None:
-    """The class decides what becomes of a file, the message is for whoever dropped it."""
+    """The class decides what happens to a file; the message is for the person who dropped it."""
     error = executor.submit(bad_jobs.fail, kind.__name__, "what to do").exception(ANSWER_S)
 
     assert type(error) is kind
@@ -106,23 +106,23 @@ def test_our_errors_arrive_as_they_are(executor: Executor, kind: type[PortraitdE
 
 @pytest.mark.parametrize("kind", ALL_ERRORS)
 def test_our_errors_carry_one_message(kind: type[PortraitdError]) -> None:
-    """One that takes more cannot be read on the other side, and ends the whole pool."""
+    """An error with more arguments cannot be unpickled on the other side."""
     error = pickle.loads(pickle.dumps(kind("what to do")))
 
     assert kind is type(error)
     assert ("what to do",) == error.args
 
 
-def test_an_error_nobody_expected_says_what_it_was(executor: Executor) -> None:
-    """A mistake of ours fails the job, in words."""
+def test_an_unexpected_error_is_named(executor: Executor) -> None:
+    """A bug fails the job, with the class and message of the error."""
     error = executor.submit(bad_jobs.fail, "ZeroDivisionError", "by us").exception(ANSWER_S)
 
     assert isinstance(error, WorkerDied)
     assert "unexpected ZeroDivisionError: by us" == str(error)
 
 
-def test_an_error_that_cannot_be_sent_says_what_it_was(executor: Executor) -> None:
-    """Libraries raise what they like; the next job must not suffer for it."""
+def test_an_error_that_cannot_be_sent_is_named(executor: Executor) -> None:
+    """Libraries raise anything; the next job must not be affected."""
     error = executor.submit(bad_jobs.fail_awkwardly).exception(ANSWER_S)
 
     assert "unexpected Awkward: clip.mp4: odd" == str(error)
@@ -172,10 +172,10 @@ def test_a_bad_job_fails_alone(
     code: ReasonCode,
     text: str,
 ) -> None:
-    """It says how its worker ended; a job in the other worker and those that wait go on."""
+    """It reports how its worker ended; a job in the other worker and queued jobs continue."""
     news = tmp_path / "news"
     bad = processes.submit(job, *arguments)
-    # Begun beside the bad one, and still at work when that has failed quickly.
+    # Runs beside the bad job, and longer than a bad job that fails quickly.
     beside = processes.submit(bad_jobs.wait_for, news)
     waiting = [processes.submit(bad_jobs.add, number) for number in range(3)]
     if code is ReasonCode.TIMEOUT:
@@ -191,7 +191,7 @@ def test_a_bad_job_fails_alone(
     assert [0, 1, 2] == [future.result(ANSWER_S) for future in waiting]
 
 
-def test_a_worker_killed_from_outside_costs_its_job(tmp_path: Path, processes: Executor) -> None:
+def test_a_worker_killed_from_outside_fails_its_job(tmp_path: Path, processes: Executor) -> None:
     """As the kernel does when memory runs out."""
     pid_file = tmp_path / "pid"
     hanging = processes.submit(bad_jobs.tell_and_hang, pid_file)
@@ -202,22 +202,22 @@ def test_a_worker_killed_from_outside_costs_its_job(tmp_path: Path, processes: E
     assert "the worker was killed by SIGKILL" == str(hanging.exception(ANSWER_S))
 
 
-def test_workers_killed_while_they_have_nothing_to_do_cost_nothing() -> None:
-    """As when the machine runs out of memory: whoever asks next has new workers."""
+def test_killing_idle_workers_fails_no_job() -> None:
+    """As when the machine runs out of memory: the next job gets a new worker."""
     before = children(os.getpid())
     executor = LocalExecutor(2, WorkerLimits(nice=0, memory_mb=0, time_limit_s=20))
     assert 25 == executor.submit(bad_jobs.add, 20, 5).result(ANSWER_S)
     workers = [pid for pid in children(os.getpid()) - before if not is_tracker(pid)]
     for pid in workers:
         os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not any(map(is_alive, workers)), "they are gone")
+    wait_until(lambda: not any(map(is_alive, workers)), "they have ended")
 
     assert 36 == executor.submit(bad_jobs.add, 30, 6).result(ANSWER_S)
     executor.shutdown()
 
 
-def test_a_worker_that_is_ready_early_is_not_begun_twice() -> None:
-    """Whoever begins it need not wait for that."""
+def test_a_worker_that_is_ready_early_is_not_replaced() -> None:
+    """Its message that it is ready may arrive before the first job."""
     worker = WorkerProcess(WorkerSetup(WorkerLimits(nice=0, memory_mb=0, time_limit_s=20)))
     assert wait([worker._pipe], ANSWER_S)
 
@@ -230,8 +230,8 @@ def test_a_worker_that_is_ready_early_is_not_begun_twice() -> None:
     assert not is_alive(first)
 
 
-def test_workers_killed_at_any_moment_cost_their_jobs_alone() -> None:
-    """Also while they begin, take a job or answer: every job has an end, and the pool goes on."""
+def test_workers_killed_at_any_moment_fail_only_their_jobs() -> None:
+    """Also while they start, take a job or send a result: every job ends, the pool continues."""
     chance = random.Random(1)
     before = children(os.getpid())
     executor = LocalExecutor(2, WorkerLimits(nice=0, memory_mb=0, time_limit_s=20))
@@ -252,21 +252,23 @@ def test_workers_killed_at_any_moment_cost_their_jobs_alone() -> None:
                 assert "the worker was killed by SIGKILL" == str(error)
             else:
                 assert number == future.result()
-    # The last kill may come a moment after the answer that called for it.
-    wait_until(lambda: executor.submit(bad_jobs.add, 1).exception(ANSWER_S) is None, "it goes on")
+    # The last kill may come a moment after the result that triggered it.
+    wait_until(
+        lambda: executor.submit(bad_jobs.add, 1).exception(ANSWER_S) is None, "the pool continues"
+    )
     executor.shutdown()
 
 
 def is_tracker(pid: int) -> bool:
-    """Whether it is a helper of Python's own."""
+    """Return whether it is Python's own helper process."""
     try:
         return b"resource_tracker" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except FileNotFoundError:
         return False
 
 
-def test_a_worker_is_humble(processes: Executor) -> None:
-    """Nice to people's own programs, limited, without core dumps, and deaf to Ctrl-C."""
+def test_a_worker_is_limited(processes: Executor) -> None:
+    """It is nice, has a memory limit, dumps no core, and ignores Ctrl-C."""
     found = processes.submit(bad_jobs.limits).result(ANSWER_S)
 
     assert {
@@ -278,15 +280,15 @@ def test_a_worker_is_humble(processes: Executor) -> None:
     } == found
 
 
-def test_a_worker_shares_nothing_with_us(processes: Executor) -> None:
-    """Spawned, not forked: a fork would copy locks that other threads hold."""
+def test_a_worker_is_spawned(processes: Executor) -> None:
+    """A fork would copy locks that other threads hold."""
     bad_jobs.seen.append("here")
 
     assert [] == processes.submit(bad_jobs.what_was_seen).result(ANSWER_S)
 
 
 def test_shutting_down_waits_for_the_jobs() -> None:
-    """Unless asked not to; then no worker is left, at once."""
+    """With ``cancel_futures`` it ends the workers at once."""
     limits = WorkerLimits(nice=0, memory_mb=0, time_limit_s=60.0)
     patient = LocalExecutor(1, limits)
     answers = [patient.submit(bad_jobs.add, number) for number in range(5)]
@@ -325,9 +327,9 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("workers", ["busy", "idle", "just begun"])
+@pytest.mark.parametrize("workers", ["busy", "idle", "just started"])
 def test_workers_die_with_the_daemon(tmp_path: Path, workers: str) -> None:
-    """``kill -9`` leaves no orphan that would work on in a home with a new daemon."""
+    """``kill -9`` leaves no worker that would run beside those of a new daemon."""
     script, told = tmp_path / "parent.py", tmp_path / "told"
     script.write_text(PARENT)
     told.mkdir()

@@ -1,4 +1,4 @@
-"""What a worker can reach once it is closed: the files it was handed, and its pipe."""
+"""What a sealed worker can reach: the files it was passed, and its pipe."""
 
 from __future__ import annotations
 
@@ -38,32 +38,32 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the workers below may write until they are closed."""
+    """The folder that workers may write to until they are sealed."""
     return tmp_path_factory.mktemp("confined") / "cache"
 
 
 @pytest.fixture(scope="module")
-def closed(cache: Path) -> Iterator[LocalExecutor]:
-    """One worker that wrote a file, then was closed."""
+def sealed(cache: Path) -> Iterator[LocalExecutor]:
+    """One worker that wrote a file before it was sealed."""
     policy = SandboxPolicy(FileAccess((), (cache,)), (bad_jobs.touch, (cache / "built",)))
     executor = LocalExecutor(1, LIMITS, policy)
     yield executor
     executor.shutdown(cancel_futures=True)
 
 
-def test_a_closed_worker_reaches_nothing(closed: LocalExecutor, tmp_path: Path) -> None:
+def test_a_sealed_worker_reaches_nothing(sealed: LocalExecutor, tmp_path: Path) -> None:
     """Neither the network nor other files, programs or processes."""
     secret = tmp_path / "portraitd.sqlite3"
     secret.write_text("faces")
 
-    found = closed.submit(try_forbidden, secret).result(ANSWER_S)
+    found = sealed.submit(try_forbidden, secret).result(ANSWER_S)
 
     assert dict.fromkeys(found, True) == found
     assert 5 == len(found)
 
 
-def test_the_same_things_work_where_nobody_closed(tmp_path: Path) -> None:
-    """Else the test above would prove nothing."""
+def test_an_open_worker_can_do_the_same_things(tmp_path: Path) -> None:
+    """Otherwise the test above would prove nothing."""
     other = tmp_path / "other"
     other.write_text("")
     executor = LocalExecutor(1, LIMITS)
@@ -74,77 +74,71 @@ def test_the_same_things_work_where_nobody_closed(tmp_path: Path) -> None:
     assert dict.fromkeys(found, False) == found
 
 
-def test_a_closed_worker_starts_and_changes_nothing(closed: LocalExecutor) -> None:
-    """Each way is refused on its own."""
+def test_a_sealed_worker_starts_and_changes_nothing(sealed: LocalExecutor) -> None:
+    """Each action is refused separately."""
     assert dict.fromkeys(
         ["fork", "run", "kill", "grow", "connect", "pair", "remove", "mode", "passwords"],
         "PermissionError",
-    ) == closed.submit(bad_jobs.starts).result(ANSWER_S)
+    ) == sealed.submit(bad_jobs.starts).result(ANSWER_S)
 
 
-def test_a_closed_worker_may_start_threads(closed: LocalExecutor) -> None:
+def test_a_sealed_worker_may_start_threads(sealed: LocalExecutor) -> None:
     """Libraries do."""
-    assert "started" == closed.submit(bad_jobs.thread_says).result(ANSWER_S)
+    assert "started" == sealed.submit(bad_jobs.thread_says).result(ANSWER_S)
 
 
-def test_what_is_needed_is_written_before_the_worker_closes(
-    closed: LocalExecutor, cache: Path
-) -> None:
-    """A network is built by the first worker; afterwards nothing is written there either."""
+def test_files_are_written_before_the_worker_is_sealed(sealed: LocalExecutor, cache: Path) -> None:
+    """The first worker builds a network; afterwards the folder is read-only."""
     with pytest.raises(WorkerDied, match="PermissionError"):
-        closed.submit(bad_jobs.touch, cache / "later").result(ANSWER_S)
+        sealed.submit(bad_jobs.touch, cache / "later").result(ANSWER_S)
 
     assert "made before" == (cache / "built").read_text()
 
 
-def test_a_worker_is_handed_the_file_of_its_job(closed: LocalExecutor, tmp_path: Path) -> None:
-    """By descriptor; any other file is refused, also one beside it."""
+def test_a_worker_gets_the_file_of_its_job(sealed: LocalExecutor, tmp_path: Path) -> None:
+    """As a descriptor; every other file is refused, also in the same folder."""
     clip, other = tmp_path / "clip.mp4", tmp_path / "other.mp4"
     clip.write_bytes(b"of the job")
-    other.write_bytes(b"of nobody")
+    other.write_bytes(b"of no job")
 
-    assert b"of the job" == closed.submit(bad_jobs.open_source, source_of(clip)).result(ANSWER_S)
+    assert b"of the job" == sealed.submit(bad_jobs.open_source, source_of(clip)).result(ANSWER_S)
     with pytest.raises(WorkerDied, match="Permission denied"):
-        closed.submit(bad_jobs.open_other, source_of(clip), other).result(ANSWER_S)
-    assert b"of nobody" == closed.submit(bad_jobs.open_source, source_of(other)).result(ANSWER_S)
+        sealed.submit(bad_jobs.open_other, source_of(clip), other).result(ANSWER_S)
+    assert b"of no job" == sealed.submit(bad_jobs.open_source, source_of(other)).result(ANSWER_S)
 
 
-def test_a_link_is_not_handed_over(closed: LocalExecutor, tmp_path: Path) -> None:
-    """Whoever can write into the inbox must not choose what is read."""
+def test_a_link_is_not_opened(sealed: LocalExecutor, tmp_path: Path) -> None:
+    """People who can write to the inbox must not choose what is read."""
     target, link = tmp_path / "target", tmp_path / "link.mp4"
     target.write_text("secret")
     link.symlink_to(target)
 
     with pytest.raises(WorkerDied, match="symbolic links"):
-        closed.submit(bad_jobs.open_source, Source(link, source_of(target).stamp)).result(ANSWER_S)
+        sealed.submit(bad_jobs.open_source, Source(link, source_of(target).stamp)).result(ANSWER_S)
 
 
-# --- What the daemon believes.
+# --- Hostile results.
 
 
-def test_an_answer_that_would_be_a_program_is_not_read(
-    closed: LocalExecutor, tmp_path: Path
-) -> None:
+def test_a_result_that_calls_a_function_is_refused(sealed: LocalExecutor, tmp_path: Path) -> None:
     """Its job fails, the next one does not."""
     with pytest.raises(WorkerDied, match=r"posix\.mkdir is not an allowed type"):
-        closed.submit(bad_jobs.answer_hostilely, tmp_path / "pwned").result(ANSWER_S)
+        sealed.submit(bad_jobs.answer_hostilely, tmp_path / "pwned").result(ANSWER_S)
 
     assert not (tmp_path / "pwned").exists()
-    assert 3 == closed.submit(bad_jobs.add, 1, 2).result(ANSWER_S)
+    assert 3 == sealed.submit(bad_jobs.add, 1, 2).result(ANSWER_S)
 
 
-def test_a_message_that_would_be_a_program_is_not_read(
-    closed: LocalExecutor, tmp_path: Path
-) -> None:
-    """Neither past the job; and what the worker says after it is not heard."""
+def test_a_message_that_calls_a_function_is_refused(sealed: LocalExecutor, tmp_path: Path) -> None:
+    """Also one that bypasses the job; later messages of that worker are not read."""
     with pytest.raises(WorkerDied, match=r"posix\.mkdir is not an allowed type"):
-        closed.submit(bad_jobs.send_hostilely, tmp_path / "pwned").result(ANSWER_S)
+        sealed.submit(bad_jobs.send_hostilely, tmp_path / "pwned").result(ANSWER_S)
 
     assert not (tmp_path / "pwned").exists()
-    assert 3 == closed.submit(bad_jobs.add, 1, 2).result(ANSWER_S)
+    assert 3 == sealed.submit(bad_jobs.add, 1, 2).result(ANSWER_S)
 
 
-# --- The work can still be done.
+# --- Jobs still work.
 
 
 @pytest.mark.slow
@@ -160,10 +154,10 @@ def test_a_message_that_would_be_a_program_is_not_read(
     ],
 )
 @pytest.mark.timeout(600)
-def test_a_closed_worker_finds_the_same_faces(
+def test_a_sealed_worker_finds_the_same_faces(
     tmp_path: Path, two_people: Path, kind: str, detector: str, runtime: str
 ) -> None:
-    """Decoding, detecting and embedding need nothing from outside; networks are built before."""
+    """Decoding, detecting and embedding need no other files; networks are built before."""
     if runtime == "openvino":
         pytest.importorskip("openvino", reason="the extra openvino is not installed")
     settings = EncoderSpec(
@@ -199,7 +193,7 @@ def _embeddings(found: media_jobs.SliceFaces) -> list[list[float]]:
 
 
 def test_the_filter_is_known_for_both_architectures() -> None:
-    """On arm64 the same calls have other numbers, and some are not there."""
+    """On arm64 the calls have other numbers, and some do not exist."""
     for machine in ("x86_64", "aarch64"):
         strict = calls._program(machine, os.getpid(), may_write=False)
         assert {8} == {len(step) for step in strict}
@@ -209,22 +203,22 @@ def test_the_filter_is_known_for_both_architectures() -> None:
     assert landlock.version() >= 1
 
 
-# --- Limits, and kernels that offer less.
+# --- Limits, and kernels that support less.
 
 
-def test_a_closed_worker_has_limits(closed: LocalExecutor) -> None:
+def test_a_sealed_worker_has_limits(sealed: LocalExecutor) -> None:
     """CPU time for this job alone, small files, few descriptors."""
-    found = closed.submit(bad_jobs.resource_limits).result(ANSWER_S)
+    found = sealed.submit(bad_jobs.resource_limits).result(ANSWER_S)
 
     assert 1 << 20 == found["file"]
     assert 256 == found["open"]
     assert LIMITS.time_limit_s <= found["cpu"] - found["used"] <= LIMITS.time_limit_s + 10
 
 
-def test_a_worker_that_spins_is_ended_by_the_kernel(closed: LocalExecutor) -> None:
-    """Should the daemon not do it."""
+def test_the_kernel_kills_a_worker_that_spins(sealed: LocalExecutor) -> None:
+    """In case the daemon cannot."""
     with pytest.raises(WorkerDied, match="used more CPU time than its limit"):
-        closed.submit(bad_jobs.exceed_cpu).result(ANSWER_S)
+        sealed.submit(bad_jobs.exceed_cpu).result(ANSWER_S)
 
 
 LESS = """
@@ -245,8 +239,8 @@ if __name__ == "__main__":
 
 
 @pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
-def test_where_the_kernel_offers_nothing_the_work_goes_on(tmp_path: Path) -> None:
-    """As in a container that forbids it; and it is said."""
+def test_jobs_run_without_support_of_the_kernel(tmp_path: Path) -> None:
+    """As in a container that forbids it; the missing features are reported."""
     script = tmp_path / "less.py"
     script.write_text(LESS)
     answer = subprocess.run(
@@ -286,7 +280,7 @@ def test_the_numbers_are_those_of_the_kernel(header: str, column: int) -> None:
     wrong = {
         name: (number, wanted.get(name))
         for name, number in ours.items()
-        # Headers may be older than a call.
+        # The headers may be older than a call.
         if wanted.get(name, number) != number
     }
     assert {} == wrong
