@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portraitd.config import ReviewSettings, Settings
+from portraitd.media.jpeg import encode_jpeg
 from portraitd.model.face import Box, DetectedFace, Face, Portrait, Quality, SliceFaces
 from portraitd.model.person import CarriedOver
 from portraitd.model.track import TrackSummaries
@@ -145,7 +146,7 @@ def identity_vector(person: int) -> NDArray[np.float64]:
 @cache
 def draw_face(number: int) -> bytes:
     """Return a drawn face as JPEG, 200 by 250 pixels."""
-    return _jpeg(_drawing(number, (200, 250), 0), 85)
+    return encode_jpeg(_drawing(number, (200, 250), 0), 85)
 
 
 @cache
@@ -155,7 +156,7 @@ def draw_montage(number: int, tiles: int = 25) -> bytes:
     for tile in range(min(tiles, 25)):
         top, left = tile // 5 * 120, tile % 5 * 96
         sheet[top : top + 120, left : left + 96] = _drawing(number, (96, 120), 6, tile)
-    return _jpeg(sheet, 90)
+    return encode_jpeg(sheet, 90)
 
 
 def _drawing(number: int, size: tuple[int, int], noise: float, tile: int = 0) -> NDArray[np.uint8]:
@@ -190,12 +191,6 @@ def _drawing(number: int, size: tuple[int, int], noise: float, tile: int = 0) ->
     )
     grain = random.normal(0, noise, image.shape) if noise else 0
     return np.clip(image + grain, 0, 255).astype(np.uint8)
-
-
-def _jpeg(image: NDArray[np.uint8], quality: int) -> bytes:
-    done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    assert done
-    return data.tobytes()
 
 
 FIRST_NAMES = (

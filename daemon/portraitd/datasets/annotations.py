@@ -26,7 +26,7 @@ DETECTION_FORMATS: tuple[Format, ...] = ("yolo", "darknet", "coco")
 FACE_FOLDER_FORMATS: tuple[Format, ...] = ("imagefolder", "chips150", "chips112")
 
 UnknownFaces = Literal["class", "blur", "leave_out"]
-FaceRole = Literal["person", "unknown", "hidden"]
+AnnotationRole = Literal["person", "unknown", "hidden"]
 
 UNKNOWN_NAME = "unknown"
 
@@ -168,7 +168,7 @@ class Plan:
     frames_left_out: int
 
 
-def classify_face(face: DatasetFace, classes: Mapping[int, int]) -> FaceRole:
+def classify_face(face: DatasetFace, classes: Mapping[int, int]) -> AnnotationRole:
     """Return the role of a face in a set.
 
     Args:
