@@ -1,9 +1,8 @@
-"""A cluster of this machine's cores against the local pool, in one run, on the same slices.
+"""Compare a cluster on this machine with the local pool, in one run, on the same slices.
 
     python benchmarks/cluster.py CLIP… --rounds 4
 
-Prints the ratio of their speeds, what the coordinator spends on a slice, and what goes over the
-wire. Scheduler and workers are begun here, on loopback, and ended here.
+Prints the ratio of their speeds, what a slice costs the coordinator, and how many bytes are sent. It starts the scheduler and the workers on loopback, and ends them.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ LIMITS = WorkerLimits(nice=0, memory_mb=0, time_limit_s=600.0)
 
 
 def main() -> None:
-    """Measure, and print one figure a line."""
+    """Measure, and print one figure per line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("clips", type=Path, nargs="+")
     parser.add_argument("--rounds", type=int, default=4)
@@ -55,7 +54,7 @@ def main() -> None:
 
 
 def measure(clips: Sequence[Path], rounds: int, slice_s: float, cores: int, folder: Path) -> None:
-    """Both executors in turn, so that other work on the machine hits both."""
+    """Run both executors in turn, so that other load on the machine affects both."""
     clips_facts = [(source, media_jobs.probe(source)) for source in map(source_of, clips)]
     settings = EncodeOptions(1.0, False, True, EncoderSpec(folder / "models"), 400)
     pieces = [
@@ -66,7 +65,7 @@ def measure(clips: Sequence[Path], rounds: int, slice_s: float, cores: int, fold
     local = LocalExecutor(cores, LIMITS)
     for load in [local.submit(media_jobs.warm_up, settings.encoder) for _ in range(cores)]:
         load.result()
-    programs = begin_cluster(folder, cores)
+    programs = start_cluster(folder, cores)
     try:
         place = SchedulerAddress(scheduler_file=folder / "scheduler.json")
         identity = local.submit(media_jobs.encoder_identity, settings.encoder).result()
@@ -108,7 +107,7 @@ def report(
     answers: Sequence[SliceFaces],
     folder: Path,
 ) -> None:
-    """What a slice costs the coordinator, and the wire."""
+    """Print what a slice costs the coordinator and the network."""
     work_s = sum(answer.seconds for answer in answers)
     footage_s = sum(facts.duration_s for _, facts in clips)
     faces_per_s = sum(len(answer.detections) for answer in answers) / footage_s
@@ -124,7 +123,7 @@ def report(
     faces = record(clips, pieces, answers, folder)
     stored_s = (time.process_time() - began_s) / len(pieces)
     bytes_back = statistics.mean(len(pickle.dumps(answer)) for answer in answers)
-    print(f"coordinator: {1000 * given_s:.1f} ms to hand out and take back, processor time")
+    print(f"coordinator: {1000 * given_s:.1f} ms of CPU time to dispatch a job and take its result")
     print(f"coordinator: {1000 * stored_s:.1f} ms to claim, check and record, {faces} faces")
     a_face = bytes_back * len(pieces) / max(1, faces)
     print(f"wire: {bytes_back / 1000:.0f} kB back a slice, {a_face / 1000:.1f} kB a face")
@@ -146,7 +145,7 @@ def record(
     answers: Sequence[SliceFaces],
     folder: Path,
 ) -> int:
-    """Put the answers into a store, as the dispatcher does. Returns how many faces it holds."""
+    """Record the results in a store, as the dispatcher does. Returns the number of faces."""
     state = folder / "state"
     state.mkdir()
     database = Database.open(state)
@@ -176,15 +175,15 @@ def record(
 def timed(
     executor: Executor, pieces: Sequence[Slice], settings: EncodeOptions
 ) -> tuple[float, list[SliceFaces]]:
-    """Seconds for all slices, and their answers."""
+    """Return the seconds for all slices, and their results."""
     began_s = time.monotonic()
     futures = [executor.submit(media_jobs.encode, piece, settings) for piece in pieces]
     answers = [future.result() for future in futures]
     return time.monotonic() - began_s, answers
 
 
-def begin_cluster(folder: Path, cores: int) -> list[subprocess.Popen[bytes]]:
-    """A scheduler and a worker for each core."""
+def start_cluster(folder: Path, cores: int) -> list[subprocess.Popen[bytes]]:
+    """Start a scheduler, and a worker for each core."""
     file = folder / "scheduler.json"
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     scheduler = subprocess.Popen(
@@ -194,7 +193,7 @@ def begin_cluster(folder: Path, cores: int) -> list[subprocess.Popen[bytes]]:
         ],
         **quiet,
     )
-    # It is there before anything is in it.
+    # The file exists before it has content.
     while not (file.exists() and file.read_text().endswith("}")):
         time.sleep(0.1)
     command = [sys.executable, "-m", "portraitd", "worker", "--scheduler-file", file]
@@ -208,7 +207,7 @@ def begin_cluster(folder: Path, cores: int) -> list[subprocess.Popen[bytes]]:
 
 
 def source_of(path: Path) -> Source:
-    """A file as it is now."""
+    """Return a file with its current stamp."""
     return Source(path.absolute(), Stamp.of(path.stat()))
 
 

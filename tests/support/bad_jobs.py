@@ -1,4 +1,4 @@
-"""Jobs for workers, good and bad. Importable by name, as a worker needs it, and light."""
+"""Jobs for workers, good and bad. A worker imports this module by name, so it is light."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def what_was_seen() -> list[str]:
 
 
 def fail(kind: str, message: str) -> None:
-    """Raise one of portraitd's own errors, or one of Python's."""
+    """Raise one of portraitd's errors, or one of Python's."""
     raise (getattr(errors, kind, None) or getattr(builtins, kind))(message)
 
 
@@ -53,14 +53,14 @@ def hang() -> None:
 
 
 def tell(path: Path, text: str) -> None:
-    """Write a file that is whole when it appears."""
+    """Write a file that is complete when it appears."""
     beside = path.with_suffix(".new")
     beside.write_text(text)
     beside.rename(path)
 
 
 def tell_and_hang(path: Path) -> None:
-    """Write down the number of this process, and hang."""
+    """Write the process id to a file, and hang."""
     tell(path, str(os.getpid()))
     hang()
 
@@ -94,7 +94,7 @@ def answer_awkwardly() -> object:
 
 
 def wait_for(path: Path, seconds: float = 60.0) -> str:
-    """End when a file is there, and tell what is in it."""
+    """Wait for a file, and return its content."""
     deadline_s = time.monotonic() + seconds
     while not path.exists():
         if time.monotonic() > deadline_s:
@@ -104,7 +104,7 @@ def wait_for(path: Path, seconds: float = 60.0) -> str:
 
 
 def limits() -> dict[str, Any]:
-    """What this process may do."""
+    """Return the limits of this process."""
     return {
         "nice": os.nice(0),
         "core": resource.getrlimit(resource.RLIMIT_CORE),
@@ -115,9 +115,9 @@ def limits() -> dict[str, Any]:
 
 
 def count(path: Path) -> int:
-    """How often this was run with the same file."""
+    """Return how often this was run with the same file."""
     with path.open("a+") as file:
-        # Two may run it at once.
+        # Two processes may run it at once.
         fcntl.flock(file, fcntl.LOCK_EX)
         file.write("again\n")
         file.flush()
@@ -126,13 +126,13 @@ def count(path: Path) -> int:
 
 
 def count_when(news: Path, runs: Path) -> int:
-    """The same, once there is news."""
+    """Do the same, after waiting for a file."""
     wait_for(news)
     return count(runs)
 
 
 class Hostile:
-    """What a worker that was taken over would send: a call for whoever reads it."""
+    """A result of a compromised worker: unpickling it calls a function."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -146,7 +146,7 @@ def answer_hostilely(path: Path) -> object:
 
 
 def send_hostilely(path: Path) -> None:
-    """Past the job, on the line to the daemon."""
+    """Write to the pipe of the worker, bypassing the result of the job."""
     frame = sys._getframe()
     while frame.f_back is not None and "pipe" not in frame.f_locals:
         frame = frame.f_back
@@ -154,12 +154,12 @@ def send_hostilely(path: Path) -> None:
 
 
 def touch(path: Path) -> None:
-    """Write a file, as a library does that keeps what it has worked out."""
+    """Write a file, as a library does that caches its results."""
     path.write_text("made before")
 
 
 def open_source(source: Source) -> bytes:
-    """The first bytes of the file that a job is about."""
+    """Return the first bytes of the file that the job names."""
     descriptor = file_broker.open_to_read(source.path)
     try:
         return os.read(descriptor, 16)
@@ -168,12 +168,12 @@ def open_source(source: Source) -> bytes:
 
 
 def open_other(source: Source, path: Path) -> bytes:
-    """Ask for a file that the job is not about."""
+    """Open a file that the job does not name."""
     return open_source(Source(path, source.stamp))
 
 
 def starts() -> dict[str, str]:
-    """What happens when this process tries to become two, or to gain rights."""
+    """Try to start processes and to gain rights. Returns the name of each error."""
     found = {}
     for name, attempt in {
         "fork": os.fork,
@@ -195,16 +195,16 @@ def starts() -> dict[str, str]:
 
 
 def thread_says() -> str:
-    """A thread is no process: libraries start them as they like."""
-    said: list[str] = []
-    thread = threading.Thread(target=lambda: said.append("started"))
+    """Start a thread, as libraries do, and return its message."""
+    messages: list[str] = []
+    thread = threading.Thread(target=lambda: messages.append("started"))
     thread.start()
     thread.join()
-    return said[0]
+    return messages[0]
 
 
 def resource_limits() -> dict[str, int]:
-    """The soft limits of this process, and the CPU time it has used, in whole seconds."""
+    """Return the soft limits of this process, and the CPU time it has used, in whole seconds."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return {
         "cpu": resource.getrlimit(resource.RLIMIT_CPU)[0],
@@ -215,6 +215,6 @@ def resource_limits() -> dict[str, int]:
 
 
 def exceed_cpu() -> None:
-    """As the kernel ends a process that spins while the daemon is stopped."""
+    """Exceed a CPU limit, as a process that spins while the daemon is stopped."""
     resource.setrlimit(resource.RLIMIT_CPU, (1, resource.getrlimit(resource.RLIMIT_CPU)[1]))
     spin()

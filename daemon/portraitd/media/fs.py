@@ -59,7 +59,7 @@ def replacing(
     """Yield a new, empty file beside ``path``; rename it to ``path`` if the block succeeds.
 
     For writers that need a file name, such as SQLite or OpenCV; see ``write_atomically``. The
-    name ends like ``path``, because some of them look at the suffix.
+    name ends like ``path``, because some of them choose the format by the suffix.
 
     Raises:
         OSError: The file cannot be written; the old content is unchanged.
