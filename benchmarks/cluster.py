@@ -2,7 +2,8 @@
 
     python benchmarks/cluster.py CLIP… --rounds 4
 
-Prints the ratio of their speeds, what a slice costs the coordinator, and how many bytes are sent. It starts the scheduler and the workers on loopback, and ends them.
+Prints the ratio of their speeds, what a slice costs the coordinator, and how many bytes are sent.
+It starts the scheduler and the workers on loopback, and ends them.
 """
 
 from __future__ import annotations
