@@ -1,6 +1,6 @@
 """Good clips, damaged at random, through a real service with real workers.
 
-As a program, ``python -m support.fuzzing 500 --seed 7`` in ``tests/`` prints what came of five hundred.
+In ``tests/``, ``python -m support.fuzzing 500 --seed 7`` prints what came of five hundred.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ def main() -> None:
     """Run a command; turn an error into one line and an exit code."""
     try:
         # Outside its standalone mode click returns the code that an Exit carries.
-        sys.exit(commands(standalone_mode=False))
+        sys.exit(commands(prog_name="portraitd", standalone_mode=False))
     except click.ClickException as error:
         error.show()
         sys.exit(EXIT_USAGE)
