@@ -1,4 +1,4 @@
-"""Clumps become the groups that average linkage by its definition gives, at any time."""
+"""Must-link groups become the groups that average linkage gives by definition, at any time."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from portraitd.clustering.seeding import Seeding
 from support.track_tables import DENSE, RULE, Rows, fresh, part, partition, spots, stores
 
 
-def clumped(tracks: TrackTable, dbscan: IncrementalDbscan, rows: Rows) -> Rows:
-    """The clump of each of these rows."""
+def must_link_groups(tracks: TrackTable, dbscan: IncrementalDbscan, rows: Rows) -> Rows:
+    """The must-link group of each of these rows."""
     seeding = Seeding.of(dbscan.labels, tracks.pinned, tracks.seeds)
     join_clusters = seeding.join_clusters(dbscan.included)
     return build_must_link_groups(
@@ -30,8 +30,8 @@ def clumped(tracks: TrackTable, dbscan: IncrementalDbscan, rows: Rows) -> Rows:
 def by_definition(tracks: TrackTable, rows: Rows) -> set[frozenset[int]]:
     """Average linkage with every pair of faces looked at and every pair of groups compared."""
     dbscan = IncrementalDbscan.empty().insert(tracks.vectors, rows, DENSE)
-    must_link = clumped(tracks, dbscan, rows)
-    groups = [rows[must_link == clump] for clump in np.unique(must_link)]
+    must_link = must_link_groups(tracks, dbscan, rows)
+    groups = [rows[must_link == one] for one in np.unique(must_link)]
     exact = tracks.vectors.astype(np.float64)
     squared = ((exact[:, None] - exact[None]) ** 2).sum(axis=2)
     squared += tracks.variances[:, None] + tracks.variances[None]
@@ -72,7 +72,7 @@ def test_groups_are_those_of_average_linkage(tracks: TrackTable) -> None:
 def test_changing_a_store_gives_what_a_fresh_start_gives(
     tracks: TrackTable, data: st.DataObject
 ) -> None:
-    """TrackTable come, go and are placed by hand in any order; only the last state matters."""
+    """Tracks come, go and are pinned in any order; only the last state matters."""
     size = len(tracks.vectors)
     order = data.draw(st.permutations(range(size)))
     dbscan, agglomeration, inside = (
@@ -102,7 +102,7 @@ def test_changing_a_store_gives_what_a_fresh_start_gives(
 
 
 @given(stores(), st.data())
-def test_told_apart_later_is_the_same_as_told_at_once(
+def test_cannot_links_added_later_are_the_same_as_added_at_once(
     tracks: TrackTable, data: st.DataObject
 ) -> None:
     """Constraints may come and go without any track changing."""
@@ -111,23 +111,23 @@ def test_told_apart_later_is_the_same_as_told_at_once(
     agglomeration = Agglomeration.empty(128)
     for _ in range(3):
         some = np.array([data.draw(st.booleans()) for _ in tracks.cannot_link], dtype=np.bool_)
-        told = replace(tracks, cannot_link=tracks.cannot_link[some])
-        agglomeration = agglomeration.update(dbscan, told, DENSE, RULE)
+        constrained = replace(tracks, cannot_link=tracks.cannot_link[some])
+        agglomeration = agglomeration.update(dbscan, constrained, DENSE, RULE)
 
-    assert partition(fresh(told, rows).groups) == partition(agglomeration.groups)
+    assert partition(fresh(constrained, rows).groups) == partition(agglomeration.groups)
 
 
 @given(stores())
-def test_nobody_is_in_one_frame_twice(tracks: TrackTable) -> None:
-    """Whatever is near, tracks that are apart end apart, but for somebody's own word."""
+def test_no_person_is_in_one_frame_twice(tracks: TrackTable) -> None:
+    """Tracks with a cannot-link stay separate, unless a user pinned both to one person."""
     groups = fresh(tracks, np.arange(len(tracks.vectors))).groups
     for a, b in tracks.cannot_link:
         assert groups[a] != groups[b] or tracks.pinned[a] == tracks.pinned[b] > 0
 
 
 @given(stores())
-def test_what_was_placed_with_one_person_is_in_one_group(tracks: TrackTable) -> None:
-    """However far apart; and never with what was placed with another."""
+def test_tracks_pinned_to_one_person_are_in_one_group(tracks: TrackTable) -> None:
+    """However far apart, and never with tracks pinned to another person."""
     groups = fresh(tracks, np.arange(len(tracks.vectors))).groups
     pinned = np.flatnonzero(tracks.pinned)
     pairs = set(zip(tracks.pinned[pinned].tolist(), groups[pinned].tolist(), strict=True))
@@ -165,23 +165,23 @@ def test_an_old_group_gives_way_where_it_would_have_grown_otherwise() -> None:
     assert {frozenset({0, 2, 3}), frozenset({1})} == partition(after.groups)
 
 
-def test_a_cluster_of_two_people_is_parted_by_density() -> None:
+def test_a_cluster_of_two_people_is_split_by_density() -> None:
     """A chain between two people breaks where it is thin, not where it happens to begin."""
     line = np.concatenate([np.linspace(0, 0.2, 20), np.linspace(0.5, 0.7, 20)])
     tracks = spots(*[(place, 1) for place in line])
     tracks = replace(tracks, cannot_link=np.array([[3, 30]]))
     dbscan = IncrementalDbscan.empty().insert(tracks.vectors, np.arange(40), DENSE)
-    must_link = clumped(tracks, dbscan, np.arange(40))
+    must_link = must_link_groups(tracks, dbscan, np.arange(40))
 
     assert {0} == set(dbscan.labels.tolist())
     assert [0] * 20 + [20] * 20 == must_link.tolist()
 
 
-def test_what_density_cannot_part_is_parted_by_force() -> None:
+def test_cannot_links_that_density_cannot_separate_leave_as_single_tracks() -> None:
     """Twins in one frame, closer than any eps: both leave, the rest stays whole."""
     tracks = replace(spots((0.0, 10)), cannot_link=np.array([[2, 7]]))
     dbscan = IncrementalDbscan.empty().insert(tracks.vectors, np.arange(10), DENSE)
-    must_link = clumped(tracks, dbscan, np.arange(10))
+    must_link = must_link_groups(tracks, dbscan, np.arange(10))
 
     assert [0, 0, 2, 0, 0, 0, 0, 7, 0, 0] == must_link.tolist()
 

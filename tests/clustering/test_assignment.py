@@ -1,4 +1,4 @@
-"""Poor tracks join and move nothing; groups that lie close are pointed out."""
+"""Low-quality tracks are assigned and move nothing; similar groups become merge candidates."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from portraitd.clustering.dbscan import IncrementalDbscan
 from portraitd.clustering.merge_candidates import find_merge_candidates
 from support.track_tables import DENSE, RULE, fresh, spots, stores
 
-JOIN = AssignmentRule(0.54, thin_tracks=4, thin_distance=0.45)
+ASSIGN = AssignmentRule(0.54, thin_tracks=4, thin_distance=0.45)
 
 
 def several(agglomeration: Agglomeration) -> NDArray[np.bool_]:
@@ -25,7 +25,7 @@ def several(agglomeration: Agglomeration) -> NDArray[np.bool_]:
 
 
 @given(stores(), st.integers(0, 2**32 - 1))
-def test_asking_poor_tracks_again_gives_what_asking_all_gives(
+def test_assigning_some_tracks_again_gives_what_assigning_all_gives(
     tracks: TrackTable, seed: int
 ) -> None:
     """Also for those whose group, or whose rival's group, changed."""
@@ -42,27 +42,27 @@ def test_asking_poor_tracks_again_gives_what_asking_all_gives(
         dbscan = dbscan.insert(tracks.vectors, some, DENSE)
         agglomeration = agglomeration.update(dbscan, tracks, DENSE, RULE)
         assignment = assignment.update(
-            low_quality, several(agglomeration), agglomeration, tracks, JOIN
+            low_quality, several(agglomeration), agglomeration, tracks, ASSIGN
         )
     again = Assignment.empty().update(
-        low_quality, several(agglomeration), agglomeration, tracks, JOIN
+        low_quality, several(agglomeration), agglomeration, tracks, ASSIGN
     )
 
     assert again.groups.tolist() == assignment.groups.tolist()
 
 
 @given(stores(), st.integers(0, 2**32 - 1))
-def test_poor_tracks_join_the_nearest_group_that_may_be_theirs(
+def test_low_quality_tracks_are_assigned_to_the_nearest_allowed_group(
     tracks: TrackTable, seed: int
 ) -> None:
-    """By definition; with nobody twice in one frame; and no group changes by it."""
+    """By definition; no person is twice in one frame; and no group changes by it."""
     size = len(tracks.vectors)
     tracks = replace(tracks, pinned=np.zeros(size, dtype=np.int64))
     low_quality = np.random.default_rng(seed).random(size) < 0.4
     agglomeration = fresh(tracks, np.flatnonzero(~low_quality))
     assigned = (
         Assignment.empty()
-        .update(low_quality, several(agglomeration), agglomeration, tracks, JOIN)
+        .update(low_quality, several(agglomeration), agglomeration, tracks, ASSIGN)
         .groups
     )
     groups = agglomeration.groups
@@ -81,7 +81,9 @@ def test_poor_tracks_join_the_nearest_group_that_may_be_theirs(
     def limit(group: int) -> float:
         size = (groups == group).sum()
         assert size > 1
-        return float(JOIN.thin_distance if size < JOIN.thin_tracks else JOIN.max_distance) ** 2
+        return (
+            float(ASSIGN.thin_distance if size < ASSIGN.thin_tracks else ASSIGN.max_distance) ** 2
+        )
 
     for row in np.flatnonzero(low_quality):
         beside = {int(b if a == row else a) for a, b in tracks.cannot_link if row in {a, b}}
@@ -94,7 +96,7 @@ def test_poor_tracks_join_the_nearest_group_that_may_be_theirs(
     assert (groups[low_quality] == -1).all()
 
 
-def test_a_poor_track_moves_up_when_its_rival_leaves() -> None:
+def test_a_track_is_assigned_again_when_its_rival_leaves() -> None:
     """Neither its own group nor anything near it changed; only who was seen beside it moved."""
     places = np.array([[0, 0], [0.7, 0], [0, 0.6]]).repeat(4, axis=0)
     rivals = np.array([[0, 0.32], [0.34, 0]])
@@ -105,18 +107,18 @@ def test_a_poor_track_moves_up_when_its_rival_leaves() -> None:
     dbscan = IncrementalDbscan.empty().insert(vectors, np.arange(8), DENSE)
     agglomeration = Agglomeration.empty(128).update(dbscan, tracks, DENSE, RULE)
     before = Assignment.empty().update(
-        low_quality, several(agglomeration), agglomeration, tracks, JOIN
+        low_quality, several(agglomeration), agglomeration, tracks, ASSIGN
     )
     dbscan = dbscan.insert(vectors, np.arange(8, 12), DENSE)
     agglomeration = agglomeration.update(dbscan, tracks, DENSE, RULE)
-    after = before.update(low_quality, several(agglomeration), agglomeration, tracks, JOIN)
+    after = before.update(low_quality, several(agglomeration), agglomeration, tracks, ASSIGN)
 
     assert [0, 4] == before.groups[12:].tolist()
     assert [8, 0] == after.groups[12:].tolist()
 
 
-def test_tight_pairs_are_those_somebody_should_look_at() -> None:
-    """The nearest other group within reach, unless it is known to be somebody else."""
+def test_merge_candidates_are_near_pairs_without_a_cannot_link() -> None:
+    """The nearest other group within the distance, unless it is known to be another person."""
     tracks = spots((0.0, 4), (0.57, 4), (1.9, 4), (2.45, 4), (9.0, 1))
     tracks = replace(tracks, cannot_link=np.array([[8, 12]]))
     agglomeration = fresh(tracks, np.arange(17))

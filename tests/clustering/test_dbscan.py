@@ -170,12 +170,12 @@ def test_a_chain_breaks_where_its_middle_is_removed() -> None:
     points[:, 0] = np.arange(3000) * 0.25
     rule = DbscanRule(0.25, 2)
     whole = IncrementalDbscan.empty().insert(points, np.arange(3000), rule)
-    parted = whole.remove(points, np.array([1000]), rule)
-    mended = parted.insert(points, np.array([1000]), rule)
+    split = whole.remove(points, np.array([1000]), rule)
+    rejoined = split.insert(points, np.array([1000]), rule)
 
     assert {0} == set(whole.labels.tolist())
-    assert [0] * 1000 + [-1] + [1001] * 1999 == parted.labels.tolist()
-    assert np.array_equal(whole.labels, mended.labels)
+    assert [0] * 1000 + [-1] + [1001] * 1999 == split.labels.tolist()
+    assert np.array_equal(whole.labels, rejoined.labels)
 
 
 def test_a_ring_survives_one_break_and_not_two() -> None:

@@ -50,12 +50,12 @@ def test_a_proposal_says_what_would_change_and_changes_nothing(home: Home) -> No
     assert before == dump(home.settings)
 
 
-def test_the_density_in_force_is_scikit_learns(home: Home) -> None:
+def test_the_clusters_are_those_of_scikit_learn(home: Home) -> None:
     """Equal, as long as nothing is wrong with what the grouping remembers."""
     assert [] == verify_grouping(home.settings)
 
 
-def test_a_density_that_is_wrong_is_found(home: Home) -> None:
+def test_wrong_clusters_are_found(home: Home) -> None:
     """One track that is said to be a core, or not to be one."""
     state_dir = home.settings.state_dir
     database = Database.open_to_read(state_dir)
@@ -74,12 +74,12 @@ def test_a_density_that_is_wrong_is_found(home: Home) -> None:
     path.write_bytes(whole)
 
 
-def test_the_curves_come_from_the_videos_themselves(home: Home) -> None:
-    """Neighbours in a track are near; what was seen beside somebody is far."""
+def test_distances_are_measured_without_labels(home: Home) -> None:
+    """Neighbours in a track are near; tracks seen in one frame are far."""
     measured = measure_pair_distances(home.settings)
-    told = describe_distances(measured, home.settings)
+    lines = describe_distances(measured, home.settings)
 
     assert len(measured.same) > 3
     assert np.median(measured.same) < 0.36
     assert (measured.different > 0.6).all()
-    assert "grouping.eps = " in told[-2] or "none in this store yet" in told[2]
+    assert "grouping.eps = " in lines[-2] or "none in this database yet" in lines[2]

@@ -1,4 +1,4 @@
-"""A grouping as a whole: what is new comes in, what is gone leaves, and a restart loses nothing."""
+"""A whole grouping: new tracks are added, excluded ones removed, and a restart loses nothing."""
 
 from __future__ import annotations
 
@@ -42,21 +42,22 @@ def first(tracks: TrackTable, size: int) -> TrackTable:
 
 
 @given(st.integers(0, 2**32 - 1), st.lists(st.integers(0, 60), min_size=1, max_size=5))
-def test_many_censuses_end_where_one_would(seed: int, sizes: list[int]) -> None:
-    """However the tracks were spread over grouping_runs, and whatever was deleted between."""
+def test_many_groupings_give_what_one_gives(seed: int, sizes: list[int]) -> None:
+    """However the tracks are spread over groupings, and whatever is deleted in between."""
     sizes.sort()
     tracks, quality, faces = table(seed, sizes[-1])
     excluded = np.random.default_rng(seed).random(sizes[-1]) < 0.15
     grouping = GroupingState.empty()
     for number, size in enumerate(sizes):
-        gone_now = excluded[:size] if number == len(sizes) - 1 else np.zeros(size, np.bool_)
+        excluded_now = excluded[:size] if number == len(sizes) - 1 else np.zeros(size, np.bool_)
         grouping = grouping.update(
-            first(tracks, size), quality[:size], faces[:size], gone_now, RULE
+            first(tracks, size), quality[:size], faces[:size], excluded_now, RULE
         )
     at_once = GroupingState.empty().update(tracks, quality, faces, excluded, RULE)
 
-    assert at_once.select_people(faces, RULE).tolist() == grouping.select_people(faces, RULE).tolist()
-    assert (grouping.select_people(faces, RULE)[excluded] == -1).all()
+    people = grouping.select_people(faces, RULE)
+    assert at_once.select_people(faces, RULE).tolist() == people.tolist()
+    assert (people[excluded] == -1).all()
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -104,14 +105,14 @@ def lone(quality: list[float], faces: list[int], pinned: list[int] | None = None
     return grouping.select_people(np.array(faces), RULE)
 
 
-def test_poor_tracks_alone_found_nobody() -> None:
+def test_low_quality_tracks_alone_found_no_person() -> None:
     """However many they are; with one good track they all join."""
     assert [-1, -1, -1] == lone([0.1, 0.1, 0.0], [9, 9, 9]).tolist()
     assert [2, 2, 2] == lone([0.1, 0.1, 0.9], [9, 9, 2]).tolist()
 
 
-def test_a_fleeting_track_must_be_better_to_found_somebody() -> None:
-    """A few poor faces resemble somebody by chance; many of them do not."""
+def test_a_short_track_must_be_better_to_found_a_person() -> None:
+    """A few poor faces can resemble someone by chance; many do not."""
     assert [-1, -1, -1] == lone([0.39, 0.39, 0.39], [3, 3, 3]).tolist()
     assert [0, 0, 0] == lone([0.39, 0.39, 0.39], [4, 3, 3]).tolist()
     assert [0, 0] == lone([0.4, 0.4], [1, 1]).tolist()
@@ -119,11 +120,11 @@ def test_a_fleeting_track_must_be_better_to_found_somebody() -> None:
 
 
 def test_a_person_needs_faces_of_good_tracks() -> None:
-    """One good face and a poor track beside it are not enough."""
+    """One good face and a low-quality track near it are not enough."""
     assert [-1, -1] == lone([0.9, 0.1], [1, 5]).tolist()
     assert [0, 0] == lone([0.9, 0.9], [1, 1]).tolist()
 
 
-def test_a_placed_track_is_good_enough() -> None:
-    """Whoever placed it could see who it is."""
+def test_a_pinned_track_is_good_enough() -> None:
+    """The user who pinned it could see who it is."""
     assert [0, 0] == lone([0.1, 0.1], [2, 2], pinned=[4, 0]).tolist()

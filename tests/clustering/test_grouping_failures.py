@@ -11,7 +11,7 @@ from portraitd.model.stage import Now
 from portraitd.store.database import Database
 from support.clock import at
 from support.executors import HeldExecutor
-from support.grouping import MethodName, near, see, taker
+from support.grouping import MethodName, make_stage, near, see
 from support.store import Store
 
 
@@ -30,158 +30,160 @@ def method(request: pytest.FixtureRequest) -> MethodName:
 MATRIX: dict[MethodName, str] = {"people": "tracks.f32", "dbscan": "faces.f32"}
 
 
-def test_faces_that_come_during_a_census_wait_for_the_next(
+def test_faces_that_come_during_a_grouping_wait_for_the_next(
     store: Store, tmp_path: Path, method: MethodName
 ) -> None:
     """It speaks of those it was given."""
     see(store, near(1, 0), near(1, 0.01), at_s=100.0)
     held = HeldExecutor()
-    grouping_run = taker(store, tmp_path, method, held)
-    grouping_run.tick(at(115.0))
+    stage = make_stage(store, tmp_path, method, held)
+    stage.tick(at(115.0))
     see(store, near(1, 0.02), at_s=116.0)
     held.answer()
 
-    grouping_run.tick(at(117.0))
+    stage.tick(at(117.0))
 
     assert [1, 1, 0] == store.faces.persons().tolist()
-    assert grouping_run.pending
-    grouping_run.tick(at(131.0))
+    assert stage.pending
+    stage.tick(at(131.0))
     held.answer()
-    grouping_run.tick(at(132.0))
+    stage.tick(at(132.0))
     assert [1, 1, 1] == store.faces.persons().tolist()
-    assert not grouping_run.pending
+    assert not stage.pending
 
 
-def test_faces_forgotten_during_a_census_stay_forgotten(
+def test_faces_erased_during_a_grouping_stay_erased(
     store: Store, tmp_path: Path, method: MethodName
 ) -> None:
     """The others get their people all the same, and the next grouping counts without them."""
     ids = [see(store, near(1, shift), at_s=100.0)[0] for shift in (0, 0.01, 0.02)]
     held = HeldExecutor()
-    grouping_run = taker(store, tmp_path, method, held)
-    grouping_run.tick(at(115.0))
+    stage = make_stage(store, tmp_path, method, held)
+    stage.tick(at(115.0))
     store.database.execute("delete from videos where id = 1")
     held.answer()
 
-    grouping_run.tick(at(117.0))
+    stage.tick(at(117.0))
 
     assert ids[1:] == store.faces.ids().tolist()
     assert [1, 1] == store.faces.persons().tolist()
-    assert grouping_run.pending
-    grouping_run.tick(at(118.0))
+    assert stage.pending
+    stage.tick(at(118.0))
     held.answer()
-    grouping_run.tick(at(118.0))
+    stage.tick(at(118.0))
     assert [1, 1] == store.faces.persons().tolist()
-    assert not grouping_run.pending
+    assert not stage.pending
 
 
-def test_a_bridge_that_is_forgotten_during_a_census_parts_people_in_the_next(
+def test_a_bridge_that_is_erased_during_a_grouping_splits_people_in_the_next(
     store: Store, tmp_path: Path
 ) -> None:
-    """What was grouped through a face that is gone is looked at again."""
+    """Faces that were grouped through an erased face are grouped again."""
     # In steps of 0.45: neighbours are within eps, their neighbours are not.
     for shift in (0.0, 0.04, 0.08):
         see(store, near(1, shift), at_s=100.0)
     held = HeldExecutor()
-    grouping_run = taker(store, tmp_path, "dbscan", held)
-    grouping_run.tick(at(115.0))
+    stage = make_stage(store, tmp_path, "dbscan", held)
+    stage.tick(at(115.0))
     store.database.execute("delete from videos where id = 2")
     held.answer()
-    grouping_run.tick(at(116.0))
+    stage.tick(at(116.0))
     assert [1, 1] == store.faces.persons().tolist()
 
-    grouping_run.tick(at(117.0))
+    stage.tick(at(117.0))
     held.answer()
-    grouping_run.tick(at(118.0))
+    stage.tick(at(118.0))
 
     assert [0, 0] == store.faces.persons().tolist()
 
 
-def test_one_census_at_a_time(store: Store, tmp_path: Path, method: MethodName) -> None:
+def test_one_grouping_at_a_time(store: Store, tmp_path: Path, method: MethodName) -> None:
     """However long it takes."""
     see(store, near(1, 0), at_s=100.0)
     held = HeldExecutor()
-    grouping_run = taker(store, tmp_path, method, held)
+    stage = make_stage(store, tmp_path, method, held)
     for now_s in (115.0, 116.0, 5000.0):
-        grouping_run.tick(at(now_s))
+        stage.tick(at(now_s))
 
     assert 1 == len(held.jobs)
-    assert grouping_run.pending
+    assert stage.pending
 
 
-def test_a_census_that_dies_leaves_people_as_they_are(
+def test_a_failed_grouping_leaves_people_as_they_are(
     store: Store, tmp_path: Path, method: MethodName
 ) -> None:
     """It is tried again after a minute, not at every turn."""
     see(store, near(1, 0), near(1, 0.01), at_s=100.0)
     held = HeldExecutor()
-    grouping_run = taker(store, tmp_path, method, held)
-    grouping_run.tick(at(115.0))
+    stage = make_stage(store, tmp_path, method, held)
+    stage.tick(at(115.0))
     held.fail(WorkerDied("the worker ran out of memory"))
 
-    grouping_run.tick(at(116.0))
-    grouping_run.tick(at(175.0))
+    stage.tick(at(116.0))
+    stage.tick(at(175.0))
     assert 0 == len(held.jobs)
     assert store.people.last_grouping_run() is None
-    grouping_run.tick(at(176.0))
+    stage.tick(at(176.0))
 
     assert 1 == len(held.jobs)
 
 
-def test_a_census_that_dies_leaves_no_matrix_of_faces(store: Store, tmp_path: Path) -> None:
+def test_a_failed_grouping_leaves_no_matrix_of_faces(store: Store, tmp_path: Path) -> None:
     """Embeddings lie in one place only, also while it waits to be tried again."""
     see(store, near(1, 0), near(1, 0.01), at_s=100.0)
     held = HeldExecutor()
-    grouping_run = taker(store, tmp_path, "dbscan", held)
-    grouping_run.tick(at(115.0))
+    stage = make_stage(store, tmp_path, "dbscan", held)
+    stage.tick(at(115.0))
     assert (tmp_path / "faces.f32").exists()
     held.fail(WorkerDied("the worker ran out of memory"))
 
-    grouping_run.tick(at(116.0))
+    stage.tick(at(116.0))
 
     assert not (tmp_path / "faces.f32").exists()
 
 
-def test_after_a_clock_set_back_a_failed_census_does_not_wait_for_hours(
+def test_after_a_clock_set_back_a_failed_grouping_does_not_wait_for_hours(
     store: Store, tmp_path: Path, method: MethodName
 ) -> None:
     """A minute is a minute, whatever the clock says."""
     see(store, near(1, 0), near(1, 0.01), at_s=10_000.0)
     held = HeldExecutor()
-    grouping_run = taker(store, tmp_path, method, held)
-    grouping_run.tick(at(10_015.0))
+    stage = make_stage(store, tmp_path, method, held)
+    stage.tick(at(10_015.0))
     held.fail(WorkerDied("died"))
-    grouping_run.tick(at(10_016.0))
+    stage.tick(at(10_016.0))
 
-    grouping_run.tick(Now(6000.0, 10_076.0))
+    stage.tick(Now(6000.0, 10_076.0))
 
     assert 1 == len(held.jobs)
 
 
-def test_a_parked_census_is_begun_again(store: Store, tmp_path: Path, method: MethodName) -> None:
-    """The daemon stopped; its late answer is nobody's."""
+def test_a_released_grouping_is_started_again(
+    store: Store, tmp_path: Path, method: MethodName
+) -> None:
+    """The service stopped; the late result is ignored."""
     see(store, near(1, 0), near(1, 0.01), at_s=100.0)
     held = HeldExecutor()
-    grouping_run = taker(store, tmp_path, method, held)
-    grouping_run.tick(at(115.0))
+    stage = make_stage(store, tmp_path, method, held)
+    stage.tick(at(115.0))
 
-    grouping_run.release()
+    stage.release()
 
     held.answer()
     assert store.people.last_grouping_run() is None
-    assert grouping_run.pending
+    assert stage.pending
 
 
 def test_faces_of_two_encoders_are_not_compared(
     store: Store, tmp_path: Path, method: MethodName
 ) -> None:
-    """Distances between two spaces mean nothing; the operator is told what to do."""
+    """Their embeddings cannot be compared; the message says what to do."""
     see(store, near(1, 0), at_s=100.0)
     store.database.execute("update faces set encoder = 'another'")
     see(store, near(1, 0.01), at_s=100.0)
 
     with pytest.raises(StoreError, match=r"another, dlib.*portraitd rebuild"):
-        taker(store, tmp_path, method).tick(at(115.0))
+        make_stage(store, tmp_path, method).tick(at(115.0))
 
 
 def test_a_matrix_that_cannot_be_written_is_the_machines_fault(
@@ -190,11 +192,11 @@ def test_a_matrix_that_cannot_be_written_is_the_machines_fault(
     """A full disk blocks the grouping; it does not end the daemon."""
     see(store, near(1, 0), near(1, 0.01), at_s=100.0)
     (tmp_path / MATRIX[method]).mkdir()
-    grouping_run = taker(store, tmp_path, method)
+    stage = make_stage(store, tmp_path, method)
     with pytest.raises(StoreError, match=MATRIX[method]):
-        grouping_run.tick(at(115.0))
+        stage.tick(at(115.0))
     (tmp_path / MATRIX[method]).rmdir()
 
-    grouping_run.tick(at(116.0))
+    stage.tick(at(116.0))
 
     assert [1, 1] == store.faces.persons().tolist()

@@ -1,4 +1,4 @@
-"""Census after grouping, with crashes and lost files between: always the people of a fresh start."""
+"""Groupings with crashes and lost files in between give the people of a run from scratch."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Faces = list[NDArray[np.float32]]
 Partition = frozenset[frozenset[int]]
 
 
-def somebody(random: np.random.Generator, count: int, people: int = 6) -> Faces:
+def make_faces(random: np.random.Generator, count: int, people: int = 6) -> Faces:
     """Faces of families: who belongs to one is near enough to be mistaken at times."""
     always = np.random.default_rng(5)
     families = always.normal(0, 0.11, (2, 128))
@@ -41,7 +41,7 @@ def somebody(random: np.random.Generator, count: int, people: int = 6) -> Faces:
 
 
 class Household:
-    """A store in a folder, and a method that is made anew at each restart."""
+    """A store in a folder, and a method that is created again at each restart."""
 
     def __init__(self, folder: Path, **numbers: float) -> None:
         self.folder = folder
@@ -80,7 +80,7 @@ class Household:
         rows = self.store.database.execute("select id from videos order by id")
         return [row[0] for row in rows]
 
-    def grouping_run(self) -> GroupingRun:
+    def regroup(self) -> GroupingRun:
         """Begin, end and record one, as ``GroupingStage`` does."""
         answer = self.method.begin(self.store.people.last_grouping_run()).result()
         grouping_run = self.store.people.record(self.method.finish(answer), 1.0, 9.0)
@@ -104,7 +104,7 @@ class Household:
         return together(self.store.faces.ids(), persons)
 
     @property
-    def memories(self) -> list[Path]:
+    def snapshots(self) -> list[Path]:
         return sorted(self.folder.glob("*grouping-*"))
 
 
@@ -123,15 +123,15 @@ def full(home: Household, videos: int = 6) -> Household:
     """Some videos, and a grouping after each."""
     random = np.random.default_rng(11)
     for _ in range(videos):
-        home.see(*somebody(random, 7))
-        home.grouping_run()
+        home.see(*make_faces(random, 7))
+        home.regroup()
     return home
 
 
 @settings(max_examples=25)
 @given(st.data())
 @pytest.mark.parametrize("method", ["people", "dbscan"])
-def test_census_after_census_is_one_census(
+def test_many_groupings_give_what_one_gives(
     tmp_path_factory: pytest.TempPathFactory, method: str, data: st.DataObject
 ) -> None:
     """Videos come, go and are retried; the service is restarted; only the last state matters."""
@@ -143,15 +143,15 @@ def test_census_after_census_is_one_census(
     )
     for step in [*steps, "see"]:
         if step == "see":
-            home.see(*somebody(random, int(random.integers(0, 8))))
+            home.see(*make_faces(random, int(random.integers(0, 8))))
         elif step == "forget" and home.videos():
             home.forget(int(random.choice(home.videos())))
         elif step == "restart":
             home.crash()
         elif step == "grouping":
-            home.grouping_run()
+            home.regroup()
 
-    home.grouping_run()
+    home.regroup()
 
     assert home.people_from_scratch(folder / "scratch") == home.people()
     home.store.database.close()
@@ -168,21 +168,21 @@ def test_people_are_found_at_all(home: Household) -> None:
     assert sum(map(len, people)) < 42
 
 
-def test_a_census_goes_on_from_the_last_one(home: Household) -> None:
-    """What it remembers is one file, replaced each time."""
+def test_a_grouping_continues_from_the_last_one(home: Household) -> None:
+    """Its state is one file, which each grouping replaces."""
     grouping_run = full(home, 2).grouping_run()
 
-    assert [grouping_run.snapshot] == [path.name for path in home.memories]
+    assert [grouping_run.snapshot] == [path.name for path in home.snapshots]
     assert grouping_run == home.store.people.last_grouping_run()
 
 
 def lose(home: Household) -> None:
-    for path in home.memories:
+    for path in home.snapshots:
         path.unlink()
 
 
 def damage(home: Household) -> None:
-    for path in home.memories:
+    for path in home.snapshots:
         path.write_bytes(path.read_bytes()[:-100])
 
 
@@ -198,7 +198,7 @@ def lose_both(home: Household) -> None:
 @pytest.mark.parametrize("mishap", [lose, damage, lose_matrix, lose_both])
 @pytest.mark.parametrize("restarted", [True, False])
 @pytest.mark.parametrize("forgotten", [[], [2], [6], [1, 3, 6]])
-def test_lost_and_damaged_files_change_nobody(
+def test_lost_and_damaged_files_change_no_person(
     home: Household, mishap: object, restarted: bool, forgotten: list[int]
 ) -> None:
     """The next grouping takes longer, and finds the same people under the same numbers."""
@@ -212,20 +212,20 @@ def test_lost_and_damaged_files_change_nobody(
         home.crash()
     persons = dict(zip(home.store.faces.ids().tolist(), home.store.faces.persons(), strict=True))
 
-    grouping_run = home.grouping_run()
+    grouping_run = home.regroup()
 
     assert twin == home.people()
     if not forgotten:
         after = dict(zip(home.store.faces.ids().tolist(), home.store.faces.persons(), strict=True))
         assert persons == after
         assert 0 == grouping_run.churn
-    home.see(*somebody(np.random.default_rng(12), 5))
-    home.grouping_run()
+    home.see(*make_faces(np.random.default_rng(12), 5))
+    home.regroup()
     assert home.people_from_scratch(home.folder / "after") == home.people()
 
 
-def test_rows_that_cannot_be_read_any_more_are_let_go_all_the_same(home: Household) -> None:
-    """A matrix made anew has no vectors of tracks that are gone; the memory counted on them."""
+def test_rows_that_cannot_be_read_any_more_are_removed_all_the_same(home: Household) -> None:
+    """A matrix that was written again lacks the vectors of deleted tracks in the snapshot."""
     home.settings = GroupingSettings(min_samples=5)
     home.crash()
     # A chain in steps of about 0.35: dense enough to be one person while each is there twice.
@@ -233,25 +233,25 @@ def test_rows_that_cannot_be_read_any_more_are_let_go_all_the_same(home: Househo
         face = np.zeros(128, np.float32)
         face[:2] = 1.4 * np.cos(angle), 1.4 * np.sin(angle)
         home.see(face)
-    home.grouping_run()
+    home.regroup()
     assert frozenset({frozenset(range(1, 9))}) == home.people()
     for video_id in (1, 2, 3, 4):
         home.forget(video_id)
     lose_matrix(home)
 
-    home.grouping_run()
+    home.regroup()
 
     assert frozenset({frozenset({5, 6}), frozenset({7, 8})}) == home.people()
 
 
-def test_a_crash_between_answer_and_record_leaves_old_people_in_force(home: Household) -> None:
+def test_a_crash_between_result_and_record_keeps_the_old_people(home: Household) -> None:
     """Nothing of the answer counts; the next grouping is right, and clears up after it."""
     full(home, 3)
     before, last = home.people(), home.store.people.last_grouping_run()
     persons = home.store.faces.persons().tolist()
-    home.see(*somebody(np.random.default_rng(14), 7))
+    home.see(*make_faces(np.random.default_rng(14), 7))
     home.method.begin(last).result()
-    assert 2 == len(home.memories)
+    assert 2 == len(home.snapshots)
 
     home.crash()
 
@@ -259,26 +259,26 @@ def test_a_crash_between_answer_and_record_leaves_old_people_in_force(home: Hous
     assert [*persons, *[0] * 7] == home.store.faces.persons().tolist()
     assert last == home.store.people.last_grouping_run()
     assert home.method.arrivals().stale
-    grouping_run = home.grouping_run()
+    grouping_run = home.regroup()
     assert home.people_from_scratch(home.folder / "scratch") == home.people()
-    assert [grouping_run.snapshot] == [path.name for path in home.memories]
+    assert [grouping_run.snapshot] == [path.name for path in home.snapshots]
     assert not home.method.arrivals().stale
 
 
-def test_a_crash_between_record_and_tidying_is_cleared_up_later(home: Household) -> None:
-    """The memory in force is the one that was recorded; the older one goes with the next."""
+def test_files_left_by_a_crash_after_recording_are_deleted_later(home: Household) -> None:
+    """The recorded snapshot is the current one; the next grouping deletes the older one."""
     full(home, 3)
-    home.see(*somebody(np.random.default_rng(15), 7))
+    home.see(*make_faces(np.random.default_rng(15), 7))
     answer = home.method.begin(home.store.people.last_grouping_run()).result()
     recorded = home.store.people.record(home.method.finish(answer), 1.0, 9.0)
     home.crash()
-    assert 2 == len(home.memories)
+    assert 2 == len(home.snapshots)
     assert recorded == home.store.people.last_grouping_run()
 
-    home.see(*somebody(np.random.default_rng(16), 7))
-    grouping_run = home.grouping_run()
+    home.see(*make_faces(np.random.default_rng(16), 7))
+    grouping_run = home.regroup()
 
-    assert [grouping_run.snapshot] == [path.name for path in home.memories]
+    assert [grouping_run.snapshot] == [path.name for path in home.snapshots]
     assert home.people_from_scratch(home.folder / "scratch") == home.people()
 
 
@@ -289,15 +289,15 @@ def test_a_store_put_back_from_a_backup_goes_on(home: Household, tmp_path: Path)
     shutil.copyfile(home.folder / FILE_NAME, tmp_path / "backup")
     random = np.random.default_rng(17)
     for _ in range(3):
-        home.see(*somebody(random, 7))
-        home.grouping_run()
+        home.see(*make_faces(random, 7))
+        home.regroup()
     home.store.database.close()
     shutil.copyfile(tmp_path / "backup", home.folder / FILE_NAME)
     home.start()
     for _ in range(4):
-        home.see(*somebody(random, 7))
+        home.see(*make_faces(random, 7))
 
-    home.grouping_run()
+    home.regroup()
 
     assert home.people_from_scratch(home.folder / "scratch") == home.people()
 
@@ -312,7 +312,7 @@ def test_a_retried_video_is_grouped_with_all_its_faces(home: Household) -> None:
     home.store.slice_queue.record(first, slice_faces(*[face] * 6), ENCODER, 5.0)
     home.store.slice_queue.lose(second, "died", 1, 6.0)
     home.store.track()
-    home.grouping_run()
+    home.regroup()
     before = home.store.faces.persons().tolist()
     home.store.slice_queue.retry(7.0)
     claimed = home.store.slice_queue.claim()
@@ -322,7 +322,7 @@ def test_a_retried_video_is_grouped_with_all_its_faces(home: Household) -> None:
     home.store.track()
     assert home.method.arrivals().stale
 
-    grouping_run = home.grouping_run()
+    grouping_run = home.regroup()
 
     assert {1} == set(before)
     assert [1] * 9 == home.store.faces.persons().tolist()
@@ -332,14 +332,14 @@ def test_a_retried_video_is_grouped_with_all_its_faces(home: Household) -> None:
 
 def test_people_seen_in_one_frame_are_two(home: Household) -> None:
     """However alike they are; a grouping counts it if anybody is in one frame twice."""
-    (face,) = somebody(np.random.default_rng(19), 1)
+    (face,) = make_faces(np.random.default_rng(19), 1)
     home.see(face)
     home.see(face)
     home.store.database.execute("update faces set video_id = 1")
     home.store.database.execute("update videos set tracked = 0")
     home.store.track()
 
-    grouping_run = home.grouping_run()
+    grouping_run = home.regroup()
 
     assert [[3, 4]] == home.store.tracks.cannot_link().tolist()
     assert 0 == grouping_run.violations
@@ -347,17 +347,17 @@ def test_people_seen_in_one_frame_are_two(home: Household) -> None:
 
 
 def test_a_named_person_is_never_lost(home: Household) -> None:
-    """Grouped so strictly that nobody is anybody, a name keeps its faces."""
+    """With a rule so strict that no group is a person, a name keeps its faces."""
     ann, bob = embedding(1), embedding(2)
     for face in (ann, bob, ann + np.float32(0.01), bob + np.float32(0.01)):
         home.see(face)
-    home.grouping_run()
+    home.regroup()
     assert [1, 2, 1, 2] == home.store.faces.persons().tolist()
     home.store.database.execute("update people set name = 'Bob' where id = 2")
     home.settings = GroupingSettings(eps=0.001, linkage=0.001)
     home.crash()
 
-    grouping_run = home.grouping_run()
+    grouping_run = home.regroup()
 
     assert [0, 2, 0, 2] == home.store.faces.persons().tolist()
     assert 0 == grouping_run.names_lost
@@ -374,11 +374,11 @@ def test_the_settings_name_the_method(home: Household) -> None:
     assert GroupingSettings(method="dbscan", eps=0.4, min_samples=2).density == (0.4, 2)
 
 
-def test_what_is_known_of_tracks_lies_in_their_rows(home: Household) -> None:
-    """A track that is gone is a gap."""
+def test_tracks_are_spread_over_the_rows_of_the_matrix(home: Household) -> None:
+    """A deleted track leaves an excluded row."""
     random = np.random.default_rng(20)
     for _ in range(3):
-        home.see(*somebody(random, 1))
+        home.see(*make_faces(random, 1))
     home.store.database.execute("delete from videos where id = 2")
 
     rows = arrays_by_row(
@@ -388,7 +388,7 @@ def test_what_is_known_of_tracks_lies_in_their_rows(home: Household) -> None:
         read_track_constraints(home.store.ledger, 4).by_row,
     )
 
-    assert [False, True, False, True] == rows["gone"].tolist()
+    assert [False, True, False, True] == rows["excluded"].tolist()
     assert [1, 0, 1, 0] == rows["faces"].tolist()
     assert [1.0, 0.0, 1.0, 0.0] == rows["quality"].tolist()
     assert [0, 0, 0, 0] == rows["pinned"].tolist()

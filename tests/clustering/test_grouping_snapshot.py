@@ -48,7 +48,7 @@ def groups(grouping: GroupingState, size: int = 40) -> list[int]:
     return found
 
 
-def test_what_was_remembered_is_the_same(tmp_path: Path) -> None:
+def test_a_state_is_restored_unchanged(tmp_path: Path) -> None:
     """To the last bit, also of nothing."""
     for grouping in (GroupingState.empty(), update(GroupingState.empty())):
         name = save_snapshot(tmp_path, grouping)
@@ -56,8 +56,8 @@ def test_what_was_remembered_is_the_same(tmp_path: Path) -> None:
         assert values(grouping) == values(load_snapshot(tmp_path, name))
 
 
-def test_going_on_from_a_memory_is_going_on(tmp_path: Path) -> None:
-    """A restart between two grouping_runs makes no difference."""
+def test_a_snapshot_continues_the_grouping(tmp_path: Path) -> None:
+    """A restart between two groupings makes no difference."""
     first = update(GroupingState.empty(), 25)
     read = load_snapshot(tmp_path, save_snapshot(tmp_path, first))
 
@@ -65,20 +65,20 @@ def test_going_on_from_a_memory_is_going_on(tmp_path: Path) -> None:
     assert groups(update(GroupingState.empty())) == groups(update(read))
 
 
-def test_without_a_memory_it_begins_anew(tmp_path: Path) -> None:
+def test_without_a_snapshot_grouping_starts_from_scratch(tmp_path: Path) -> None:
     """No name, or a name of nothing."""
     assert values(GroupingState.empty()) == values(load_snapshot(tmp_path, ""))
-    assert values(GroupingState.empty()) == values(load_snapshot(tmp_path, "grouping-gone.npz"))
+    assert values(GroupingState.empty()) == values(load_snapshot(tmp_path, "grouping-missing.npz"))
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("memory")
+    folder = tmp_path_factory.mktemp("snapshot")
     return folder / save_snapshot(folder, update(GroupingState.empty()))
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 30, 1000, -1, -30])
-def test_a_memory_cut_off_begins_anew(tmp_path: Path, whole: Path, size: int) -> None:
+def test_a_truncated_snapshot_starts_from_scratch(tmp_path: Path, whole: Path, size: int) -> None:
     """However much of it is left; the people are the same."""
     (tmp_path / whole.name).write_bytes(whole.read_bytes()[:size])
 
@@ -90,7 +90,7 @@ def test_a_memory_cut_off_begins_anew(tmp_path: Path, whole: Path, size: int) ->
 
 @settings(max_examples=300)
 @given(st.data())
-def test_a_damaged_memory_is_never_believed(
+def test_a_damaged_snapshot_is_never_used(
     tmp_path_factory: pytest.TempPathFactory, whole: Path, data: st.DataObject
 ) -> None:
     """Whatever byte has changed: it is read as it was, or it is as if there were none."""
@@ -106,7 +106,7 @@ def test_a_damaged_memory_is_never_believed(
     assert read in expected
 
 
-def test_a_memory_of_another_version_begins_anew(tmp_path: Path, whole: Path) -> None:
+def test_a_snapshot_of_another_version_starts_from_scratch(tmp_path: Path, whole: Path) -> None:
     """One that lacks an array that is needed now."""
     name = whole.name
     with zipfile.ZipFile(whole) as old, zipfile.ZipFile(tmp_path / name, "w") as new:
@@ -116,7 +116,7 @@ def test_a_memory_of_another_version_begins_anew(tmp_path: Path, whole: Path) ->
     assert values(GroupingState.empty()) == values(load_snapshot(tmp_path, name))
 
 
-def test_all_other_memories_are_forgotten(tmp_path: Path) -> None:
+def test_all_other_snapshots_are_deleted(tmp_path: Path) -> None:
     """Those half written too; no other file is touched."""
     kept = save_snapshot(tmp_path, GroupingState.empty())
     save_snapshot(tmp_path, GroupingState.empty())
@@ -130,7 +130,7 @@ def test_all_other_memories_are_forgotten(tmp_path: Path) -> None:
     assert {"tracks.f32"} == {path.name for path in tmp_path.iterdir()}
 
 
-def test_a_memory_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_a_snapshot_is_complete_or_missing(tmp_path: Path) -> None:
     """Each has a name of its own, and nothing is left beside it."""
     names = {save_snapshot(tmp_path, GroupingState.empty()) for _ in range(3)}
 

@@ -14,7 +14,7 @@ from portraitd.clustering.grouping_stage import is_due
 from portraitd.store.database import Database
 from support.clock import at
 from support.executors import HeldExecutor
-from support.grouping import PACE, MethodName, near, see, taker
+from support.grouping import PACE, MethodName, make_stage, near, see
 from support.store import Store
 
 
@@ -25,7 +25,7 @@ from support.store import Store
         (100.0, 100.0, 114.9, False, False),
         (100.0, 100.0, 115.0, False, True),
         (100.0, 0.0, 114.9, False, False),
-        # There is more to come: not before somebody has waited too long.
+        # More faces are being encoded: not before a face has waited too long.
         (100.0, 100.0, 115.0, True, False),
         (100.0, 100.0, 699.9, True, False),
         (100.0, 100.0, 700.0, True, True),
@@ -37,7 +37,7 @@ from support.store import Store
         (100.0, 100.0, 99.9, True, False),
     ],
 )
-def test_a_census_is_due_when_faces_have_settled_or_waited(
+def test_a_grouping_is_due_when_faces_have_settled_or_waited(
     newest_s: float, oldest_s: float, now_s: float, working: bool, expected: bool
 ) -> None:
     """The whole table."""
@@ -77,88 +77,88 @@ def track_one(store: Store) -> None:
     store.tracks.record(video_id, face_ids, found.tracks, found.summary, found.cannot_link)
 
 
-def test_a_census_makes_people_of_neighbours(
+def test_a_grouping_makes_people_of_neighbours(
     store: Store, tmp_path: Path, method: MethodName
 ) -> None:
-    """Two near each other are one person; one alone is nobody."""
+    """Two near each other are one person; a single one is none."""
     see(store, near(1, 0), near(2, 0), near(1, 0.01), at_s=100.0)
 
-    taker(store, tmp_path, method).tick(at(115.0))
+    make_stage(store, tmp_path, method).tick(at(115.0))
 
     assert [1, 0, 1] == store.faces.persons().tolist()
 
 
 def test_people_are_found_across_videos(store: Store, tmp_path: Path, method: MethodName) -> None:
-    """In whichever of them somebody was seen."""
+    """A person may be seen in several of them."""
     see(store, near(1, 0), at_s=100.0)
     see(store, near(2, 0), near(3, 0), at_s=100.0)
     see(store, near(1, 0.01), near(2, 0.01), at_s=100.0)
 
-    taker(store, tmp_path, method).tick(at(115.0))
+    make_stage(store, tmp_path, method).tick(at(115.0))
 
     assert [1, 2, 0, 1, 2] == store.faces.persons().tolist()
 
 
-def test_without_new_faces_there_is_no_census(
+def test_without_new_faces_there_is_no_grouping(
     store: Store, tmp_path: Path, method: MethodName
 ) -> None:
     """Neither at first nor again."""
-    grouping_run = taker(store, tmp_path, method)
-    grouping_run.tick(at(1000.0))
+    stage = make_stage(store, tmp_path, method)
+    stage.tick(at(1000.0))
     assert store.people.last_grouping_run() is None
     see(store, near(1, 0), near(1, 0.01), at_s=1000.0)
-    grouping_run.tick(at(1015.0))
+    stage.tick(at(1015.0))
 
-    grouping_run.tick(at(5000.0))
+    stage.tick(at(5000.0))
 
     last = store.people.last_grouping_run()
     assert last
     assert 1 == last.id
-    assert not grouping_run.pending
+    assert not stage.pending
 
 
 def test_faces_without_tracks_are_not_grouped_as_people(store: Store, tmp_path: Path) -> None:
     """They call for no grouping before they have some."""
     store.see(near(1, 0), near(1, 0.01), at_s=100.0)
-    grouping_run = taker(store, tmp_path, "people")
-    grouping_run.tick(at(115.0))
+    stage = make_stage(store, tmp_path, "people")
+    stage.tick(at(115.0))
     assert store.people.last_grouping_run() is None
-    assert not grouping_run.pending
+    assert not stage.pending
     store.track()
-    assert grouping_run.pending
+    assert stage.pending
 
-    grouping_run.tick(at(115.0))
+    stage.tick(at(115.0))
 
     assert [1, 1] == store.faces.persons().tolist()
 
 
-def test_fewer_faces_than_a_cluster_needs_are_nobody(
+def test_fewer_faces_than_a_cluster_needs_are_no_person(
     store: Store, tmp_path: Path, method: MethodName
 ) -> None:
     """All noise is a result too."""
     see(store, near(1, 0), near(2, 0), at_s=100.0)
-    grouping_run = taker(store, tmp_path, method)
+    stage = make_stage(store, tmp_path, method)
 
-    grouping_run.tick(at(115.0))
+    stage.tick(at(115.0))
 
     assert [0, 0] == store.faces.persons().tolist()
-    assert not grouping_run.pending
+    assert not stage.pending
 
 
-def test_the_last_face_may_be_forgotten(store: Store, tmp_path: Path, method: MethodName) -> None:
+def test_the_last_face_may_be_erased(store: Store, tmp_path: Path, method: MethodName) -> None:
     """Then there are no people, and no endless grouping."""
     see(store, near(1, 0), near(1, 0.01), at_s=100.0)
-    grouping_run = taker(store, tmp_path, method)
-    grouping_run.tick(at(115.0))
+    stage = make_stage(store, tmp_path, method)
+    stage.tick(at(115.0))
     store.database.execute("delete from videos")
 
-    grouping_run.tick(at(116.0))
+    stage.tick(at(116.0))
 
     last = store.people.last_grouping_run()
     assert last
     assert (2, 0, 0) == (last.id, last.faces, last.tracks)
     assert [] == store.people.present()
-    assert not grouping_run.pending
+    assert not stage.pending
 
 
 def test_tracks_of_old_videos_are_grouped_together(store: Store, tmp_path: Path) -> None:
@@ -166,36 +166,36 @@ def test_tracks_of_old_videos_are_grouped_together(store: Store, tmp_path: Path)
     for _ in range(4):
         store.see(near(1, 0), at_s=100.0)
     working = True
-    grouping_run = taker(store, tmp_path, "people", is_working=lambda: working)
+    stage = make_stage(store, tmp_path, "people", is_working=lambda: working)
     for now_s in (10_000.0, 10_100.0, 10_599.0):
         track_one(store)
-        grouping_run.tick(at(now_s))
+        stage.tick(at(now_s))
         assert store.people.last_grouping_run() is None
-    grouping_run.tick(at(10_600.0))
+    stage.tick(at(10_600.0))
     assert [1, 1, 1, 0] == store.faces.persons().tolist()
     track_one(store)
-    grouping_run.tick(at(10_601.0))
+    stage.tick(at(10_601.0))
     assert [1, 1, 1, 0] == store.faces.persons().tolist()
 
     working = False
-    grouping_run.tick(at(10_602.0))
+    stage.tick(at(10_602.0))
 
     assert [1, 1, 1, 1] == store.faces.persons().tolist()
 
 
-def test_a_census_leaves_nothing_of_tracks_that_are_gone(store: Store, tmp_path: Path) -> None:
+def test_a_grouping_leaves_nothing_of_deleted_tracks(store: Store, tmp_path: Path) -> None:
     """Their rows are erased as soon as no grouping needs them, and the next one goes on."""
     for shift in (0, 0.01, 0.02):
         see(store, near(1, shift), at_s=100.0)
-    grouping_run = taker(store, tmp_path, "people")
-    grouping_run.tick(at(115.0))
+    stage = make_stage(store, tmp_path, "people")
+    stage.tick(at(115.0))
     store.database.execute("delete from videos where id = 2")
-    grouping_run.tick(at(116.0))
+    stage.tick(at(116.0))
     rows = np.fromfile(tmp_path / "tracks.f32", "<f4").reshape(-1, 128)
     assert [True, False, True] == rows.any(axis=1).tolist()
     see(store, near(1, 0.03), at_s=200.0)
 
-    grouping_run.tick(at(215.0))
+    stage.tick(at(215.0))
 
     assert [1, 1, 1] == store.faces.persons().tolist()
 
@@ -204,25 +204,25 @@ def test_the_matrix_of_faces_is_removed_afterwards(store: Store, tmp_path: Path)
     """Embeddings lie in one place only."""
     see(store, near(1, 0), near(1, 0.01), at_s=100.0)
     held = HeldExecutor()
-    grouping_run = taker(store, tmp_path, "dbscan", held)
-    grouping_run.tick(at(115.0))
+    stage = make_stage(store, tmp_path, "dbscan", held)
+    stage.tick(at(115.0))
     assert 2 * 512 == (tmp_path / "faces.f32").stat().st_size
     held.answer()
 
-    grouping_run.tick(at(116.0))
+    stage.tick(at(116.0))
 
     assert not (tmp_path / "faces.f32").exists()
 
 
-def test_the_memory_of_the_census_in_force_alone_is_kept(store: Store, tmp_path: Path) -> None:
+def test_only_the_snapshot_of_the_current_grouping_is_kept(store: Store, tmp_path: Path) -> None:
     """Beside the matrix of tracks, which the next grouping goes on with."""
     held = HeldExecutor()
-    grouping_run = taker(store, tmp_path, "people", held)
+    stage = make_stage(store, tmp_path, "people", held)
     for number in range(3):
         see(store, near(1, 0.01 * number), at_s=100.0 * number)
-        grouping_run.tick(at(100.0 * number + 15.0))
+        stage.tick(at(100.0 * number + 15.0))
         held.answer()
-        grouping_run.tick(at(100.0 * number + 15.0))
+        stage.tick(at(100.0 * number + 15.0))
 
     last = store.people.last_grouping_run()
     assert last
@@ -234,15 +234,15 @@ def test_the_memory_of_the_census_in_force_alone_is_kept(store: Store, tmp_path:
     ("method", "numbers"),
     [("dbscan", {"eps": 0.001}), ("people", {"eps": 0.001, "linkage": 0.001})],
 )
-def test_other_numbers_call_for_a_census(
+def test_changed_settings_call_for_a_grouping(
     store: Store, tmp_path: Path, method: MethodName, numbers: dict[str, float]
 ) -> None:
     """What it depends on is written down with it."""
     see(store, near(1, 0), at_s=100.0)
     see(store, near(1, 0.01), at_s=100.0)
-    taker(store, tmp_path, method).tick(at(115.0))
+    make_stage(store, tmp_path, method).tick(at(115.0))
     assert [1, 1] == store.faces.persons().tolist()
-    strict = taker(store, tmp_path, method, **numbers)
+    strict = make_stage(store, tmp_path, method, **numbers)
     assert strict.pending
 
     strict.tick(at(116.0))
@@ -252,15 +252,15 @@ def test_other_numbers_call_for_a_census(
 
 
 @pytest.mark.parametrize(("first", "second"), [("people", "dbscan"), ("dbscan", "people")])
-def test_another_method_calls_for_a_census_and_keeps_people(
+def test_another_method_calls_for_a_grouping_and_keeps_people(
     store: Store, tmp_path: Path, first: MethodName, second: MethodName
 ) -> None:
     """Who was found in one way is the same person in the other."""
     see(store, near(1, 0), near(1, 0.01), near(2, 0), at_s=100.0)
     see(store, near(2, 0.01), at_s=100.0)
-    taker(store, tmp_path, first).tick(at(115.0))
+    make_stage(store, tmp_path, first).tick(at(115.0))
     before = store.faces.persons().tolist()
-    other = taker(store, tmp_path, second)
+    other = make_stage(store, tmp_path, second)
     assert other.pending
 
     other.tick(at(116.0))

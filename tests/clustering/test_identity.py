@@ -66,7 +66,7 @@ def grouped(*counts: tuple[int, int, int]) -> tuple[Rows, Rows, Rows]:
 
 @given(cases())
 def test_ids_are_never_reused(case: Case) -> None:
-    """Everybody is somebody known, or has an id that nobody ever had."""
+    """Each person is a known one, or has an id that was never used."""
     result = case.carried()
     known = set(case.previous.tolist()) | set(case.pinned.tolist()) | {0}
     new = set(result.people.tolist()) - known
@@ -79,20 +79,20 @@ def test_ids_are_never_reused(case: Case) -> None:
 
 @given(cases())
 def test_names_are_never_lost(case: Case) -> None:
-    """A kept person loses their last track only to somebody's own hand."""
+    """A kept person loses their last track only to a user edit."""
     result = case.carried()
     for person in case.kept:
         theirs = case.previous == person
-        moved_away = case.pinned[theirs] > 0
-        if theirs.any() and not moved_away.all():
+        pinned_elsewhere = case.pinned[theirs] > 0
+        if theirs.any() and not pinned_elsewhere.all():
             assert person in result.people
     assert set(result.names_lost) <= case.kept
     assert not set(result.names_lost) & set(result.people.tolist())
 
 
 @given(cases())
-def test_what_was_placed_stays(case: Case) -> None:
-    """A grouping never moves a track that somebody put where it is."""
+def test_pinned_tracks_stay(case: Case) -> None:
+    """A grouping never moves a pinned track."""
     people = case.carried().people
 
     assert (people[case.pinned > 0] == case.pinned[case.pinned > 0]).all()
@@ -100,7 +100,7 @@ def test_what_was_placed_stays(case: Case) -> None:
 
 @given(cases())
 def test_a_group_is_one_person(case: Case) -> None:
-    """But for what was placed and for kept people who leave; and no two groups are one."""
+    """Except for pinned tracks and kept people who leave; and no two groups are one person."""
     result = case.carried()
     given_back = np.isin(result.people, list(case.kept)) & (result.people == case.previous)
     free = (case.pinned == 0) & ~given_back
@@ -114,7 +114,7 @@ def test_a_group_is_one_person(case: Case) -> None:
 
 
 @given(cases())
-def test_a_census_that_changes_nothing_changes_nobody(case: Case) -> None:
+def test_a_grouping_that_changes_nothing_changes_no_person(case: Case) -> None:
     """With the people found as its groups, a grouping gives the same people again."""
     first = case.carried()
     again = Case(
@@ -132,7 +132,7 @@ def test_a_census_that_changes_nothing_changes_nobody(case: Case) -> None:
 
 
 @given(cases(), st.permutations(range(7)))
-def test_how_groups_are_called_is_of_no_matter(case: Case, names: list[int]) -> None:
+def test_the_names_of_groups_do_not_matter(case: Case, names: list[int]) -> None:
     """Unless shares are equal and nothing else decides; then any name may decide."""
     factors = 5 ** np.arange(len(case.groups), dtype=np.int64)
     distinct = Case(**{**vars(case), "faces": factors})
@@ -152,7 +152,7 @@ def test_churn_counts_faces(case: Case) -> None:
 
 
 def test_a_person_who_splits_keeps_the_larger_part() -> None:
-    """The smaller part is somebody new who knows where they come from."""
+    """The smaller part is a new person with a record of the split."""
     result = carry_over(*grouped((0, 5, 2), (1, 5, 3)), next_id=9)
 
     assert [9, 9, 5, 5, 5] == result.people.tolist()
@@ -214,7 +214,7 @@ def test_a_name_stays_when_its_faces_are_noise_now() -> None:
     assert 2 == result.churn
 
 
-def test_a_group_belongs_to_whom_its_faces_were_placed_with() -> None:
+def test_a_group_belongs_to_the_person_its_tracks_are_pinned_to() -> None:
     """One face put there by hand says more than ten that a grouping put elsewhere."""
     pinned = np.array([0] * 10 + [7])
     result = carry_over(*grouped((0, 4, 10), (0, 0, 1)), next_id=9, kept={4}, pinned=pinned)
@@ -223,7 +223,7 @@ def test_a_group_belongs_to_whom_its_faces_were_placed_with() -> None:
     assert [4] * 10 == result.people[:10].tolist()
 
 
-def test_what_was_placed_elsewhere_does_not_keep_an_id() -> None:
+def test_tracks_pinned_elsewhere_do_not_keep_an_id() -> None:
     """Somebody moved most of person 4 to 7; the rest is 4, not what else is beside those."""
     pinned = np.array([7] * 5 + [0] * 5)
     result = carry_over(*grouped((0, 4, 5), (1, 0, 2), (2, 4, 3)), next_id=9, pinned=pinned)

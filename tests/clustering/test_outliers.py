@@ -1,4 +1,4 @@
-"""Tracks that do not seem to belong to their person."""
+"""Tracks that probably do not belong to their person."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from support.gallery import identity_vector
 def tracks(*people: int, noise: float = 0.02) -> NDArray[np.float32]:
     """A track of each person that is named, no two alike."""
     random = np.random.default_rng(5)
-    return np.array([identity_vector(one) + random.normal(0, noise, 128) for one in people], np.float32)
+    vectors = [identity_vector(one) + random.normal(0, noise, 128) for one in people]
+    return np.array(vectors, np.float32)
 
 
 def test_a_stranger_among_many_is_found() -> None:
@@ -41,7 +42,7 @@ def test_people_who_vary_hold_no_strangers() -> None:
     assert [] == find_outliers(nearly).rows.tolist()
 
 
-def test_among_few_nobody_is_the_odd_one() -> None:
+def test_few_tracks_have_no_outlier() -> None:
     """Two against two is no majority; and nothing at all is nothing to doubt."""
     assert [] == find_outliers(tracks(1, 1, 2, 2)).rows.tolist()
     assert [] == find_outliers(np.empty((0, 128), np.float32)).rows.tolist()

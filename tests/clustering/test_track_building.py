@@ -162,7 +162,7 @@ def test_a_blurred_face_does_not_end_a_track() -> None:
     assert [0, 0, 0, 0] == build_tracks(faces, RULE).tolist()
 
 
-def test_poor_faces_weigh_less_in_the_mean() -> None:
+def test_poor_faces_have_less_weight_in_the_mean() -> None:
     """A face of no quality moves the mean by a tenth of what a good one would."""
     faces = video((0.0, 0, ANN), (0.5, 0, BOB))
     faces = VideoFaces(faces.times_s, faces.boxes, faces.embeddings, np.array([1.0, 0.0]))
@@ -175,7 +175,7 @@ def test_poor_faces_weigh_less_in_the_mean() -> None:
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0.1, 10))
-def test_levelled_vectors_differ_in_direction_only(seed: int, factor: float) -> None:
+def test_normalised_vectors_differ_only_in_direction(seed: int, factor: float) -> None:
     """All have dlib's average length, whatever theirs was; zeros stay zeros."""
     vectors = np.random.default_rng(seed).normal(0, 0.1, (5, 128)).astype(np.float32)
     vectors[2] = 0
@@ -185,7 +185,7 @@ def test_levelled_vectors_differ_in_direction_only(seed: int, factor: float) -> 
     assert np.allclose(l2_normalised(vectors * np.float32(factor)), level, atol=1e-6)
 
 
-def test_goodness_is_the_worst_of_all() -> None:
+def test_quality_is_the_minimum_of_all_parts() -> None:
     """Large and sharp does not make up for a profile."""
     size_px, frontal = np.array([100.0, 100.0, 48.0, 16.0]), np.array([1.0, 0.0, 1.0, 1.0])
 

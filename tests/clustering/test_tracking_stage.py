@@ -59,7 +59,7 @@ def test_finished_videos_get_their_tracks(store: Store) -> None:
 
 
 def test_a_video_gets_its_tracks_once(store: Store) -> None:
-    """Later turns make nothing anew."""
+    """Later ticks build nothing again."""
     store.see(embedding(1))
     stage = tracker(store, InlineExecutor())
     stage.tick(at(10.0))
@@ -89,7 +89,7 @@ def test_one_video_at_a_time(store: Store, held: HeldExecutor) -> None:
     assert stage.pending
 
 
-def test_an_answer_rings(store: Store, held: HeldExecutor) -> None:
+def test_a_result_wakes_the_loop(store: Store, held: HeldExecutor) -> None:
     """So that it is not waited for until the next scan."""
     rings: list[str] = []
     store.see(embedding(1))
@@ -102,7 +102,7 @@ def test_an_answer_rings(store: Store, held: HeldExecutor) -> None:
     assert ["rung"] == rings
 
 
-def test_a_video_that_is_still_looked_at_waits(store: Store, held: HeldExecutor) -> None:
+def test_a_video_that_is_still_being_encoded_waits(store: Store, held: HeldExecutor) -> None:
     """A track runs through all its slices."""
     store.video(slices=2)
     claimed = store.slice_queue.claim()
@@ -119,7 +119,7 @@ def test_a_video_that_is_still_looked_at_waits(store: Store, held: HeldExecutor)
 @pytest.mark.parametrize(
     "error", [WorkerDied("the worker ran out of memory"), ValueError("a mistake of ours")]
 )
-def test_a_job_that_dies_is_tried_again_after_a_minute(
+def test_a_failed_job_is_tried_again_after_a_minute(
     store: Store, held: HeldExecutor, error: Exception
 ) -> None:
     """Not at every turn, and it ends nothing but itself."""
@@ -142,7 +142,7 @@ def test_a_job_that_dies_is_tried_again_after_a_minute(
     assert not stage.pending
 
 
-def test_a_job_that_dies_holds_no_other_video_up(store: Store, held: HeldExecutor) -> None:
+def test_a_failed_job_delays_no_other_video(store: Store, held: HeldExecutor) -> None:
     """They have their turn while it waits for its next one."""
     store.see(embedding(1))
     store.see(embedding(2))
@@ -158,7 +158,7 @@ def test_a_job_that_dies_holds_no_other_video_up(store: Store, held: HeldExecuto
     assert stage.pending
 
 
-def test_a_job_that_always_dies_leaves_each_face_a_track_of_its_own(
+def test_a_job_that_always_fails_leaves_each_face_a_track_of_its_own(
     store: Store, held: HeldExecutor
 ) -> None:
     """So that its people are found all the same."""
@@ -211,8 +211,8 @@ def test_after_a_clock_set_back_a_failed_job_does_not_wait_for_hours(
     assert 1 == len(held.jobs)
 
 
-def test_parked_work_is_done_again(store: Store, held: HeldExecutor) -> None:
-    """The daemon stopped; its late answer is nobody's, and the next start begins anew."""
+def test_released_work_is_done_again(store: Store, held: HeldExecutor) -> None:
+    """The service stopped; the late result is ignored, and the next start repeats the job."""
     store.see(embedding(1))
     stage = tracker(store, held)
     stage.tick(at(10.0))
@@ -230,9 +230,7 @@ def test_parked_work_is_done_again(store: Store, held: HeldExecutor) -> None:
     assert [1] == store.tracks.rows().ids.tolist()
 
 
-def test_a_video_that_was_forgotten_meanwhile_is_no_trouble(
-    store: Store, held: HeldExecutor
-) -> None:
+def test_a_video_that_was_erased_meanwhile_is_skipped(store: Store, held: HeldExecutor) -> None:
     """Its answer is dropped, and the next video has its turn."""
     store.see(embedding(1))
     store.see(embedding(2))
@@ -277,7 +275,7 @@ def test_a_video_with_more_faces_meanwhile_is_tracked_again(
     assert not stage.pending
 
 
-def test_an_answer_is_not_lost_while_the_store_is_full(store: Store, held: HeldExecutor) -> None:
+def test_a_result_is_not_lost_while_the_store_is_full(store: Store, held: HeldExecutor) -> None:
     """The service says so and goes on; the answer is written when there is room."""
     store.see(*(embedding(seed) for seed in range(40)))
     stage = tracker(store, held)

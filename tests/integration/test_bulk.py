@@ -14,7 +14,7 @@ from support.track_tables import DENSE, RULE, part, partition, spots, stores
 
 
 def test_a_far_change_leaves_groups_as_they_are() -> None:
-    """Only what was touched is put together again."""
+    """Only what was touched is merged again."""
     tracks = spots((0.0, 4), (0.4, 4), (5.0, 4), (5.4, 4), (5.3, 1))
     dbscan = IncrementalDbscan.empty().insert(tracks.vectors[:16], np.arange(16), DENSE)
     before = Agglomeration.empty(128).update(dbscan, part(tracks, 16), DENSE, RULE)
@@ -26,8 +26,10 @@ def test_a_far_change_leaves_groups_as_they_are() -> None:
 
 
 @given(stores(), st.integers(0, 2**32 - 1))
-def test_people_of_many_clumps_keep_every_constraint(tracks: TrackTable, seed: int) -> None:
-    """Also where a grouping only adds to them; and each clump is in one group."""
+def test_people_of_many_must_link_groups_keep_every_constraint(
+    tracks: TrackTable, seed: int
+) -> None:
+    """Also if a grouping only adds to them; and each must-link group is in one group."""
     rule = AgglomerationRule(0.54, large_group=2)
     size = len(tracks.vectors)
     dbscan, agglomeration = IncrementalDbscan.empty(), Agglomeration.empty(128)
@@ -46,11 +48,11 @@ def test_people_of_many_clumps_keep_every_constraint(tracks: TrackTable, seed: i
     )
 
 
-def test_a_bulky_person_is_put_together_again_after_a_tenth() -> None:
+def test_a_large_person_is_merged_again_after_a_tenth() -> None:
     """Until then new tracks are added and the old are left alone."""
     random = np.random.default_rng(3)
     vectors = np.zeros((260, 128), dtype=np.float32)
-    # Too thin for density, near enough for linkage: every track is a clump.
+    # Too sparse for DBSCAN, near enough for linkage: every track is a must-link group.
     vectors[:] = random.normal(0, 0.032, vectors.shape)
     none = np.empty((0, 2), dtype=np.int64)
     tracks = TrackTable(vectors, np.zeros(260), np.zeros(260, np.int64), none)
@@ -73,8 +75,8 @@ def test_a_bulky_person_is_put_together_again_after_a_tenth() -> None:
     assert again.linkage.tree.into.tolist() == fourth.linkage.tree.into.tolist()
 
 
-def test_a_newcomer_beside_somebody_in_a_bulky_person_tears_it() -> None:
-    """It lands in a clump of the person, and was seen beside a lone track of the same."""
+def test_a_new_cannot_link_splits_a_large_person() -> None:
+    """The new track is in a must-link group of the person, and was seen beside another track."""
     random = np.random.default_rng(3)
     vectors = np.zeros((211, 128), dtype=np.float32)
     vectors[:200] = random.normal(0, 0.032, (200, 128))
@@ -92,7 +94,7 @@ def test_a_newcomer_beside_somebody_in_a_bulky_person_tears_it() -> None:
     assert second.groups[17] != second.groups[210]
 
 
-def test_running_sums_agree_with_summing_anew() -> None:
+def test_running_sums_agree_with_sums_from_scratch() -> None:
     """A person of thousands of tracks is measured by what came and went."""
     random = np.random.default_rng(11)
     size = 3 * LARGE_ROWS
@@ -102,7 +104,7 @@ def test_running_sums_agree_with_summing_anew() -> None:
     tracks = TrackTable(vectors, random.uniform(0, 0.02, size), np.zeros(size, np.int64), none)
     dbscan, agglomeration = IncrementalDbscan.empty(), Agglomeration.empty(128)
     coming = np.split(np.arange(size), [1500, 2500])
-    # Not the lowest, after which the clump is named.
+    # Not the lowest, after which the must-link group is named.
     going = np.split(np.arange(100, 1000), [0, 2])
     for new, old in zip(coming, going, strict=True):
         dbscan = dbscan.insert(vectors, new, DENSE).remove(vectors, old, DENSE)

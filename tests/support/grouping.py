@@ -1,4 +1,4 @@
-"""A taker of grouping_runs over a store of made-up faces."""
+"""A grouping stage over a store of synthetic faces."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PACE = GroupingSettings(settle_s=15.0, max_wait_s=600.0)
 MethodName = Literal["people", "dbscan"]
 
 
-def taker(
+def make_stage(
     store: Store,
     tmp_path: Path,
     method: MethodName,
@@ -43,7 +43,7 @@ def taker(
 
 
 def near(seed: int, shift: float) -> NDArray[np.float32]:
-    """A vector, moved by a hair."""
+    """A vector, shifted a little."""
     return (embedding(seed) + np.float32(shift)).astype(np.float32)
 
 

@@ -63,7 +63,7 @@ def partition(names: Rows) -> set[frozenset[int]]:
 
 
 def spots(*places: tuple[float, int]) -> TrackTable:
-    """TrackTable on a line: place and how many are there."""
+    """Tracks on a line: position and how many are there."""
     line = np.concatenate([np.full(count, place) for place, count in places])
     vectors = np.zeros((len(line), 128), dtype=np.float32)
     vectors[:, 0] = line

@@ -1,4 +1,4 @@
-"""What somebody said about a few tracks holds their clusters together, and parts them."""
+"""Pinned tracks and seeds join the clusters around them, and split them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from support.track_tables import DENSE, Rows, fresh, partition, spots, stores
 
 
 def pinned(tracks: TrackTable, people: dict[int, int], seeds: list[int]) -> TrackTable:
-    """The same tracks, some of them placed with people."""
+    """The same tracks, some of them pinned to people."""
     of = np.zeros(len(tracks.vectors), np.int64)
     of[list(people)] = list(people.values())
     return replace(tracks, pinned=of, seeds=np.array(seeds, np.int64))
@@ -25,8 +25,8 @@ def groups(tracks: TrackTable) -> set[frozenset[int]]:
     return partition(fresh(tracks, np.arange(len(tracks.vectors))).groups)
 
 
-def test_a_speaker_brings_its_cluster() -> None:
-    """A track from far away is put with somebody: all of them are one."""
+def test_a_seed_brings_its_cluster() -> None:
+    """A track from far away is pinned to the same person: all of them are one."""
     tracks = spots((0.0, 5), (5.0, 1))
 
     assert {frozenset({0, 1, 2, 3, 4}), frozenset({5})} == groups(tracks)
@@ -42,7 +42,7 @@ def test_a_moved_track_leaves_its_cluster_behind() -> None:
     assert {frozenset({0, 1, 2, 3}), frozenset({4, 5, 6, 7, 8, 9})} == found
 
 
-def test_two_people_who_claim_one_cluster_part_it() -> None:
+def test_two_people_who_claim_one_cluster_split_it() -> None:
     """Where it is thin: each gets the part around their own."""
     line = np.concatenate([np.linspace(0, 0.2, 20), np.linspace(0.5, 0.7, 20)])
     tracks = spots(*[(place, 1) for place in line])
@@ -53,8 +53,8 @@ def test_two_people_who_claim_one_cluster_part_it() -> None:
     assert {frozenset(range(20)), frozenset(range(20, 40))} == found
 
 
-def test_who_was_seen_beside_one_that_was_placed_stays_out() -> None:
-    """The track that somebody placed remains; the one nobody placed gives way."""
+def test_a_track_seen_beside_a_pinned_one_stays_out() -> None:
+    """The pinned track remains; the other leaves."""
     tracks = replace(
         pinned(spots((0.0, 5), (5.0, 1)), {0: 1, 5: 1}, [0]), cannot_link=np.array([[2, 5]])
     )
@@ -62,8 +62,8 @@ def test_who_was_seen_beside_one_that_was_placed_stays_out() -> None:
     assert {frozenset({0, 1, 3, 4, 5}), frozenset({2})} == groups(tracks)
 
 
-def test_what_somebody_put_together_stays_though_seen_side_by_side() -> None:
-    """They could tell."""
+def test_pinned_tracks_stay_together_although_seen_in_one_frame() -> None:
+    """The user could tell."""
     tracks = replace(
         pinned(spots((0.0, 5), (5.0, 1)), {0: 1, 5: 1}, [0]), cannot_link=np.array([[0, 5]])
     )
@@ -72,8 +72,8 @@ def test_what_somebody_put_together_stays_though_seen_side_by_side() -> None:
 
 
 @given(stores())
-def test_nobody_who_was_not_placed_is_beside_their_person(tracks: TrackTable) -> None:
-    """Whatever clusters are claimed."""
+def test_cannot_links_hold_unless_both_tracks_are_pinned_to_one_person(tracks: TrackTable) -> None:
+    """Whichever clusters people claim."""
     found = fresh(tracks, np.arange(len(tracks.vectors))).groups
     for one, other in tracks.cannot_link.tolist():
         both = tracks.pinned[[one, other]]
@@ -81,7 +81,7 @@ def test_nobody_who_was_not_placed_is_beside_their_person(tracks: TrackTable) ->
 
 
 def dbscan_with(tracks: TrackTable) -> Rows:
-    """The original method, bound by what was said."""
+    """The original method, with constraints."""
     labels = (
         IncrementalDbscan.empty()
         .insert(tracks.vectors, np.arange(len(tracks.vectors)), DENSE)
@@ -92,8 +92,8 @@ def dbscan_with(tracks: TrackTable) -> Rows:
 
 
 @given(stores())
-def test_plain_clusters_respect_what_was_said_too(tracks: TrackTable) -> None:
-    """What was placed with one person is one group, and in no other's."""
+def test_plain_clusters_keep_the_constraints_too(tracks: TrackTable) -> None:
+    """Tracks pinned to one person are one group, which no other person shares."""
     found = dbscan_with(tracks)
     rows = np.flatnonzero(tracks.pinned)
     pairs = set(zip(tracks.pinned[rows].tolist(), found[rows].tolist(), strict=True))
@@ -105,9 +105,9 @@ def test_plain_clusters_respect_what_was_said_too(tracks: TrackTable) -> None:
 
 
 @given(stores())
-def test_where_nothing_was_said_plain_clusters_are_plain(tracks: TrackTable) -> None:
+def test_without_constraints_plain_clusters_are_unchanged(tracks: TrackTable) -> None:
     """Not a face goes elsewhere."""
-    nothing = replace(
+    unconstrained = replace(
         tracks,
         pinned=np.zeros_like(tracks.pinned),
         seeds=np.empty(0, np.int64),
@@ -119,4 +119,4 @@ def test_where_nothing_was_said_plain_clusters_are_plain(tracks: TrackTable) -> 
         .labels
     )
 
-    assert partition(labels) == partition(dbscan_with(nothing))
+    assert partition(labels) == partition(dbscan_with(unconstrained))

@@ -1,4 +1,4 @@
-"""What people said binds every later grouping, whichever way it groups."""
+"""User edits constrain every later grouping, with both methods."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ Vector = NDArray[np.float32]
 
 
 def near(seed: int, number: int) -> Vector:
-    """A face of somebody, a little different each time."""
+    """A face of one person, a little different each time."""
     random = np.random.default_rng(1000 * seed + number)
     return (embedding(seed) + random.normal(0, 0.005, 128)).astype(np.float32)
 
 
 class Household:
-    """Videos of one face each, and grouping_runs of them."""
+    """Videos of one face each, and groupings of them."""
 
     def __init__(self, folder: Path, **grouping: object) -> None:
         self.folder = folder
@@ -58,7 +58,7 @@ class Household:
     def do(self, *edits: Edit) -> None:
         self.recorder.record(edits, 50.0)
 
-    def grouping_run(self) -> GroupingRun:
+    def regroup(self) -> GroupingRun:
         store = self.store
         method = make_method(
             self.settings,
@@ -93,103 +93,103 @@ def home(request: pytest.FixtureRequest, memory_path: Path) -> Household:
     home = Household(memory_path, method=request.param)
     home.see(*(near(ANN, number) for number in range(4)))
     home.see(*(near(BOB, number) for number in range(4)))
-    home.grouping_run()
+    home.regroup()
     assert [1, 1, 1, 1, 2, 2, 2, 2] == home.persons(*range(1, 9))
     return home
 
 
-def test_what_was_placed_stays_and_so_do_all_others(home: Household) -> None:
+def test_a_moved_face_stays_and_so_do_all_others(home: Household) -> None:
     """A face of Bob is put with Ann: it is hers, Bob stays Bob and Ann stays Ann."""
     home.do(AssignFaces((5,), 1))
 
-    home.grouping_run()
+    home.regroup()
     home.see(near(ANN, 9), near(BOB, 9))
-    home.grouping_run()
+    home.regroup()
 
     assert [1, 1, 1, 1, 1, 2, 2, 2, 1, 2] == home.persons(*range(1, 11))
 
 
-def test_a_merge_holds_for_those_who_come_later(home: Household) -> None:
+def test_a_merge_holds_for_faces_that_come_later(home: Household) -> None:
     """However far apart the two look."""
     home.do(MergePeople(2, 1))
 
-    home.grouping_run()
+    home.regroup()
     home.see(near(ANN, 9), near(BOB, 9))
-    grouping_run = home.grouping_run()
+    grouping_run = home.regroup()
 
     assert [1] * 10 == home.persons(*range(1, 11))
     assert 1 == grouping_run.people
 
 
-def test_a_merge_that_was_undone_is_undone(home: Household) -> None:
+def test_an_undone_merge_is_undone(home: Household) -> None:
     """Both are who they were, also for those who came in between."""
     home.do(MergePeople(2, 1))
-    home.grouping_run()
+    home.regroup()
     home.see(near(BOB, 9))
-    home.grouping_run()
+    home.regroup()
     assert 1 == home.person(9)
 
     home.recorder.undo(None, 70.0)
-    home.grouping_run()
+    home.regroup()
 
     assert [1, 1, 1, 1, 2, 2, 2, 2, 2] == home.persons(*range(1, 10))
 
 
 def test_a_person_who_was_split_off_stays_one(home: Household) -> None:
-    """Two of Ann's four are somebody else, though nobody could see it in the numbers."""
+    """Two of Ann's four are another person, although their embeddings do not show it."""
     home.do(SplitPerson((3, 4), "Eve", "Eve"))
 
-    home.grouping_run()
-    grouping_run = home.grouping_run()
+    home.regroup()
+    grouping_run = home.regroup()
 
     assert [1, 1, 3, 3] == home.persons(1, 2, 3, 4)
     assert 0 == grouping_run.names_lost
     assert 0 == grouping_run.churn
 
 
-def test_what_was_excluded_stays_excluded(home: Household) -> None:
-    """It is nobody's, and holds nobody together."""
+def test_an_excluded_face_stays_excluded(home: Household) -> None:
+    """It belongs to no person and connects none."""
     home.do(ExcludeFaces((5, 6)))
 
-    grouping_run = home.grouping_run()
+    grouping_run = home.regroup()
 
     assert [0, 0, 2, 2] == home.persons(5, 6, 7, 8)
     assert 0 == grouping_run.unassigned
 
 
-def test_nobody_known_is_nobody(home: Household) -> None:
+def test_an_unsorted_face_stays_unsorted(home: Household) -> None:
     """A face in _unsorted that looks like Bob is not given back to him."""
     home.do(AssignFaces((5,), None))
 
-    home.grouping_run()
+    home.regroup()
 
     assert [0, 2, 2, 2] == home.persons(5, 6, 7, 8)
 
 
-def test_an_ignored_person_is_known_again(home: Household) -> None:
+def test_an_ignored_person_is_recognised_again(home: Household) -> None:
     """Later faces of theirs are out of sight too."""
     home.do(IgnorePerson(2))
 
     home.see(near(BOB, 9))
-    home.grouping_run()
+    home.regroup()
 
     assert 2 == home.person(9)
     assert {2} == home.store.people.ignored()
 
 
-def test_two_with_a_name_never_become_one(home: Household) -> None:
+def test_two_named_people_never_become_one(home: Household) -> None:
     """Under numbers that throw everybody together."""
     home.do(NamePerson(1, "Ann"), NamePerson(2, "Bob"))
     home.settings = home.settings.model_copy(update={"eps": 100.0, "linkage": 100.0})
 
-    grouping_run = home.grouping_run()
+    grouping_run = home.regroup()
 
     assert [1, 1, 1, 1, 2, 2, 2, 2] == home.persons(*range(1, 9))
     assert (0, 0) == (grouping_run.names_lost, grouping_run.churn)
 
 
-def test_words_hold_under_other_numbers(home: Household) -> None:
-    """So strict that nobody is anybody, or so loose that everybody is."""
+def test_edits_hold_with_other_settings(home: Household) -> None:
+    """So strict that no group is a person, or so loose that all are one."""
     home.do(
         AssignFaces((5,), 1),
         NamePerson(2, "Bob"),
@@ -199,46 +199,46 @@ def test_words_hold_under_other_numbers(home: Household) -> None:
     for eps in (0.0001, 100.0, 0.36):
         home.settings = home.settings.model_copy(update={"eps": eps, "linkage": eps})
 
-        grouping_run = home.grouping_run()
+        grouping_run = home.regroup()
 
         assert [1, 3, 0] == home.persons(5, 4, 8)
         assert 2 in home.persons(6, 7)
         assert 0 == grouping_run.names_lost
 
 
-def test_words_hold_in_the_other_method(home: Household) -> None:
+def test_edits_hold_with_the_other_method(home: Household) -> None:
     """A home may be grouped in one way and then in the other."""
     home.do(
         AssignFaces((5,), 1), MergePeople(2, 1), SplitPerson((4,), "Eve", "Eve"), ExcludeFaces((8,))
     )
-    home.grouping_run()
+    home.regroup()
     other = {"people": "dbscan", "dbscan": "people"}[home.settings.method]
     home.settings = home.settings.model_copy(update={"method": other})
 
-    home.grouping_run()
+    home.regroup()
 
     assert [1, 1, 1, 3, 1, 1, 1, 0] == home.persons(*range(1, 9))
 
 
-def test_who_somebody_is_not_is_remembered_for_those_around(memory_path: Path) -> None:
+def test_a_separated_face_separates_its_neighbours(memory_path: Path) -> None:
     """A stranger whom linkage took for Ann is put elsewhere; the next of theirs goes along."""
     home = Household(memory_path)
     stranger = near(ANN, 0) + np.float32(0.06) * np.sign(embedding(7))
     home.see(*(near(ANN, number) for number in range(6)))
     home.see(*((stranger + near(9, n) * np.float32(0.01)).astype(np.float32) for n in range(3)))
     home.settings = home.settings.model_copy(update={"linkage": 5.0, "eps": 0.2})
-    home.grouping_run()
+    home.regroup()
     assert {1} == set(home.persons(*range(1, 10)))
 
     home.do(SplitPerson((7, 8), "Eve", "Eve"))
-    home.grouping_run()
+    home.regroup()
 
     assert [1] * 6 == home.persons(*range(1, 7))
     assert [2, 2] == home.persons(7, 8)
 
 
-def test_somebody_may_be_twice_in_a_frame_by_a_persons_word(home: Household) -> None:
-    """A mirror, or a poster: it is done as told, and said."""
+def test_a_user_edit_may_put_a_person_twice_in_a_frame(home: Household) -> None:
+    """A mirror, or a poster: the edit is applied, and counted."""
     ids = home.store.see(near(ANN, 20), near(BOB, 20))
     home.store.database.execute(
         "update faces set t_s = 0, box_left = 500 * (id - ?), box_right = 500 * (id - ?) + 100 "
@@ -246,21 +246,21 @@ def test_somebody_may_be_twice_in_a_frame_by_a_persons_word(home: Household) -> 
         (ids[0], ids[0], *ids),
     )
     home.store.track()
-    home.grouping_run()
+    home.regroup()
     assert [1, 2] == home.persons(*ids)
 
     home.do(AssignFaces((ids[1],), 1), AssignFaces((ids[0],), 1))
-    grouping_run = home.grouping_run()
+    grouping_run = home.regroup()
 
     assert [1, 1] == home.persons(*ids)
     assert (0, 1) == (grouping_run.violations, grouping_run.forced)
 
 
-def test_a_census_that_was_overtaken_is_repeated(memory_path: Path) -> None:
+def test_a_superseded_grouping_is_repeated(memory_path: Path) -> None:
     """What was said while it was out is not undone by an answer that knew nothing of it."""
     home = Household(memory_path)
     home.see(*(near(ANN, number) for number in range(4)))
-    home.grouping_run()
+    home.regroup()
     home.see(*(near(BOB, number) for number in range(4)))
     store, executor = home.store, HeldExecutor()
     method = make_method(
