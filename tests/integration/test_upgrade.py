@@ -15,11 +15,11 @@ from portraitd.service.control_files import ControlFiles, ControlRequest
 from portraitd.service.erasure_stage import REQUEST
 from portraitd.service.status import read_status
 from portraitd.store.corrections.ledger import Ledger
-from portraitd.store.database import FILE_NAME, Database
+from portraitd.store.database import FILE_NAME, Database, StoreLock
 from portraitd.store.erasure.tombstones import Tombstones
-from portraitd.store.maintenance.backup import inspect
+from portraitd.store.maintenance.backup import inspect, restore
 from support.byte_search import secrets_of, surviving
-from support.home import Home, connect
+from support.home import START_S, Home, connect
 from support.home_0_1_0 import (
     ANN,
     ANN_AGAIN,
@@ -317,3 +317,19 @@ def test_an_erasure_reaches_everything_that_the_old_version_wrote(old: Home) -> 
     assert [] == [face for face, person in persons(old).items() if person == ANN]
     assert ANN not in locations(old)
     assert {BOB, DEE, EVA, EVE} == set(locations(old))
+
+
+def test_an_old_backup_can_be_restored(old: Home, tmp_path: Path) -> None:
+    """It is migrated, and what was erased since it was made is erased in it as well."""
+    state_dir, backup = old.settings.state_dir, tmp_path / "old.sqlite3"
+    shutil.copyfile(state_dir / FILE_NAME, backup)
+    ask(old, REQUEST, None, ("person", "Ann"))
+
+    with StoreLock(state_dir):
+        done = restore(state_dir, backup, START_S + 9000.0)
+
+    assert len(TRACKS) * 2 - done.erased == done.counts["faces"]
+    assert done.erased > 0
+    old.run()
+    assert ANN not in locations(old)
+    assert {"Eve"} == {row["name"] for row in old.rows("people") if row["name"]}
