@@ -254,6 +254,16 @@ def test_a_renamed_folder_is_shown_by_its_name(fixture: GalleryFixture) -> None:
     } == changed(before, snapshot(fixture.root))
 
 
+def test_other_files_in_a_folder_rewrite_no_page(fixture: GalleryFixture) -> None:
+    """A page depends only on what it shows."""
+    some_people(fixture)
+    before = snapshot(fixture.root)
+    (fixture.root / "person-0002/notes.txt").write_text("mine")
+    fixture.publish(4000.0)
+
+    assert set() == changed(before, snapshot(fixture.root))
+
+
 def test_an_ignored_person_is_not_shown(fixture: GalleryFixture) -> None:
     """They have no card, no page and no table."""
     some_people(fixture)

@@ -182,7 +182,7 @@ def make_person_script(page: PersonPage) -> bytes:
             "id": card.id,
             "name": to_display_text(card.name),
             "folder": quote_path(card.folder),
-            "shown_folder": to_display_text(card.folder),
+            "folder_name": to_display_text(card.folder),
             "picture": quote_path(card.image.file),
             "full": card.image.full,
             "faces": card.faces,

@@ -119,8 +119,8 @@ def _render_as_of(now_s: float) -> str:
 
 def _render_time(at_s: float) -> str:
     moment = datetime.fromtimestamp(at_s, UTC)
-    shown = moment.strftime("%Y-%m-%d %H:%M UTC")
-    return f'<time data-at="{round(at_s)}" datetime="{moment.isoformat()}">{shown}</time>'
+    text = moment.strftime("%Y-%m-%d %H:%M UTC")
+    return f'<time data-at="{round(at_s)}" datetime="{moment.isoformat()}">{text}</time>'
 
 
 def _render_progress(view: StatusView) -> str:
@@ -177,11 +177,11 @@ def _render_running(running: Sequence[tuple[str, float]]) -> str:
 
 
 def _render_running_line(name: str, share: float) -> str:
-    shown, percent = escape_html(name), int(100 * share)
+    text, percent = escape_html(name), int(100 * share)
     return (
-        f'<li><span class="pair"><span dir="auto">{shown}</span>'
+        f'<li><span class="pair"><span dir="auto">{text}</span>'
         f'<span class="numbers quiet" {_text_tag("percent", n=percent)}</span></span>'
-        f'<progress aria-label="{shown}" max="100" value="{percent}"></progress></li>'
+        f'<progress aria-label="{text}" max="100" value="{percent}"></progress></li>'
     )
 
 

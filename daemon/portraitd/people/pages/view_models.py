@@ -290,9 +290,13 @@ class GalleryViews:
 
     def _page_facts(self, person: VisiblePerson) -> tuple[object, ...]:
         others = [self.people[other] for other, _ in person.similar]
+        folder = person.folder
+        # Not the whole folder: a page does not depend on other files in it, or on file times.
         return (
-            person,
-            sorted(person.folder.portrait_names.items()),
+            (person.id, person.name, person.is_named, person.new_faces),
+            (folder.location, folder.montage, sorted(folder.portrait_names.items())),
+            person.seen,
+            person.similar,
             [self._clips[seen.clip_id] for seen in person.seen],
             [
                 (one.id, one.name, one.folder.location, len(one.folder.portrait_names))

@@ -32,8 +32,8 @@ def translate(key: str, **values: object) -> str:
     table = load_words()["en"]
     plural = f"{key}.{'one' if values.get('n') == 1 else 'other'}"
     text = table.get(plural) or table[key]
-    shown = {name: f"{v:,}" if isinstance(v, int) else v for name, v in values.items()}
-    return text.format(**shown)
+    formatted = {name: f"{v:,}" if isinstance(v, int) else v for name, v in values.items()}
+    return text.format(**formatted)
 
 
 def fill_words(template: str) -> str:

@@ -41,10 +41,10 @@ const Gallery = (() => {
   }
 
   function chooseLanguage() {
-    const wanted = [storedLanguage(), ...(navigator.languages || [])];
-    const known = wanted.map((tag) => (tag || "").slice(0, 2)).find((tag) => words[tag]);
+    const preferred = [storedLanguage(), ...(navigator.languages || [])];
+    const known = preferred.map((tag) => (tag || "").slice(0, 2)).find((tag) => words[tag]);
     language = known || "en";
-    locale = wanted.find((tag) => tag?.startsWith(`${language}-`)) || language;
+    locale = preferred.find((tag) => tag?.startsWith(`${language}-`)) || language;
     document.documentElement.lang = language;
   }
 
@@ -56,8 +56,8 @@ const Gallery = (() => {
 
   // translate("people", {n: 3}): numbers are formatted for the locale.
   function translate(key, values = {}) {
-    const shown = (value) => (typeof value === "number" ? value.toLocaleString(locale) : value);
-    return template(key, values.n).replace(/\{(\w+)\}/g, (all, name) => shown(values[name] ?? all));
+    const format = (value) => (typeof value === "number" ? value.toLocaleString(locale) : value);
+    return template(key, values.n).replace(/\{(\w+)\}/g, (all, name) => format(values[name] ?? all));
   }
 
   function translateElements(root = document) {

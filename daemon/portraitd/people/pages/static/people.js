@@ -50,13 +50,13 @@
   }
 
   function address(extra = {}) {
-    const wanted = new URLSearchParams();
-    if (state.q) wanted.set("q", state.q);
-    if (state.show !== "all") wanted.set("show", state.show);
-    if (state.order !== "portraits") wanted.set("order", state.order);
-    if (state.page > 1) wanted.set("page", state.page);
-    for (const [key, value] of Object.entries(extra)) wanted.set(key, value);
-    return wanted.toString();
+    const params = new URLSearchParams();
+    if (state.q) params.set("q", state.q);
+    if (state.show !== "all") params.set("show", state.show);
+    if (state.order !== "portraits") params.set("order", state.order);
+    if (state.page > 1) params.set("page", state.page);
+    for (const [key, value] of Object.entries(extra)) params.set(key, value);
+    return params.toString();
   }
 
   const storeAddress = (extra) => history.replaceState(null, "", `#${address(extra)}`);
@@ -67,8 +67,8 @@
     found = people.filter((one) => filters[state.show](one) && matches(one)).sort(orders[state.order]);
     const pages = Math.max(1, Math.ceil(found.length / PER_PAGE));
     state.page = Math.min(state.page, pages);
-    const shown = found.slice((state.page - 1) * PER_PAGE, state.page * PER_PAGE);
-    at("people").replaceChildren(...shown.map(card));
+    const visible = found.slice((state.page - 1) * PER_PAGE, state.page * PER_PAGE);
+    at("people").replaceChildren(...visible.map(card));
     at("found").textContent = translate("people", { n: found.length });
     at("empty").hidden = found.length > 0;
     at("empty").textContent = translate(people.length ? "no_match" : "no_people");
@@ -166,8 +166,8 @@
     at("dot").className = `dot${now.failed ? " failed" : isBusy ? " busy" : ""}`;
   }
 
-  function change(wanted) {
-    Object.assign(state, { page: 1 }, wanted);
+  function change(changes) {
+    Object.assign(state, { page: 1 }, changes);
     storeAddress();
     renderList();
   }

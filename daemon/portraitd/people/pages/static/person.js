@@ -80,7 +80,7 @@
           ...fact("first", seen(first)),
           ...fact("last", seen(last)),
           ...fact("number", String(person.id)),
-          ...fact("folder", make("a", { href: source(""), dir: "auto" }, person.shown_folder)),
+          ...fact("folder", make("a", { href: source(""), dir: "auto" }, person.folder_name)),
         ),
         person.new_faces
           ? make("p", { class: "marks" }, make("span", { class: "mark" }, translate("mark_new", { n: person.new_faces })))
@@ -104,15 +104,15 @@
 
   // The first items, and a button that adds the next ones.
   function inSteps(kind, values, step, build) {
-    const shown = list(kind, values.slice(0, step).map(build));
-    const box = make("div", {}, shown);
+    const visible = list(kind, values.slice(0, step).map(build));
+    const box = make("div", {}, visible);
     let done = Math.min(step, values.length);
     if (done === values.length) return box;
     const button = make("button", { type: "button", class: "more" });
     const label = () => { button.textContent = translate("more", { n: Math.min(step, values.length - done) }); };
     button.addEventListener("click", () => {
       const added = values.slice(done, done + step).map(build);
-      shown.append(...added);
+      visible.append(...added);
       done += added.length;
       added[0].querySelector("a, summary")?.focus();
       if (done === values.length) button.remove();
