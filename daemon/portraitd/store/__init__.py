@@ -2,11 +2,10 @@
 
 The service holds a lock (``StoreLock``) and the only connection that writes; commands read, or
 ask the service. Each class owns the tables of one subject: ``files``, ``slices`` (the work
-queue), ``faces`` and ``detections``, ``tracks``, ``people``, ``publications``, ``dataset_store``;
-the ledger of edits is in ``corrections``. ``snapshot`` reads how things stand. Two pairs of views
-say which faces count:
+queue), ``faces``, ``tracks``, ``people``, ``publications``, ``dataset_store``; the ledger of edits
+is in ``corrections``. ``snapshot`` reads the present state. Views define which faces count:
 
-*   ``current_faces``: faces of videos that are not being replaced by a rebuild;
+*   ``current_faces``: all but the new faces of videos that are still being reprocessed;
 *   ``grouped_faces`` and ``grouped_tracks``: current ones that take part in grouping;
 *   ``visible_faces``: current ones that may be shown.
 
