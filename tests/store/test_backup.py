@@ -14,7 +14,7 @@ import pytest
 from portraitd.model.errors import ConfigError, StoreError
 from portraitd.store.database import FILE_NAME, Database, newest_schema
 from portraitd.store.erasure.eraser import Eraser, ErasureScope
-from portraitd.store.maintenance.backup import back_up, inspect, listed, restore
+from portraitd.store.maintenance.backup import back_up, inspect, list_backups, restore
 from support.old_schemas import first_store
 from support.store import Store, embedding
 
@@ -50,7 +50,7 @@ def test_a_copy_is_whole_private_and_in_the_list(two: Two) -> None:
     assert {"files": 2, "videos": 2, "faces": 2, "people": 0} == done.counts
     assert 2 == faces_in(two.copy)
     assert 0o600 == stat.S_IMODE(two.copy.stat().st_mode)
-    assert [two.copy] == listed(two.state)
+    assert [two.copy] == list_backups(two.state)
     assert {"state", "copy.sqlite3"} == {path.name for path in two.copy.parent.iterdir()}
 
 

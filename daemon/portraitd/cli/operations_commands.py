@@ -184,7 +184,7 @@ def _show(settings: Settings, names: tuple[str, ...], faces: int, kind: str) -> 
     """Print what will be erased, and what the operator has to remove."""
     from portraitd.model.wording import counted
     from portraitd.store.erasure.derived_files import copies
-    from portraitd.store.maintenance.backup import listed
+    from portraitd.store.maintenance.backup import list_backups
 
     for name in names[:NAMES_SHOWN]:
         click.echo(f"  {name}")
@@ -197,7 +197,7 @@ def _show(settings: Settings, names: tuple[str, ...], faces: int, kind: str) -> 
     for path in copies(settings.state_dir, old_stores=True):
         if path.name.startswith(("portraitd.sqlite3.old", "backup-before")):
             click.echo(f"older database that will be removed as well: {path}")
-    for path in listed(settings.state_dir):
+    for path in list_backups(settings.state_dir):
         click.echo(f"backup that still contains them: {path} (a restore erases them again)")
     if kind != "person":
         click.echo("the dropped files stay where they are; remove them yourself")

@@ -161,7 +161,7 @@ def restore(state_dir: Path, source: Path, now_s: float) -> RestoreResult:
     return RestoreResult(done.counts, previous, erased)
 
 
-def listed(state_dir: Path) -> list[Path]:
+def list_backups(state_dir: Path) -> list[Path]:
     """Return the backups that still exist where they were made."""
     try:
         lines = (state_dir / LIST_NAME).read_text(encoding="utf-8").splitlines()
