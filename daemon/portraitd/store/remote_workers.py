@@ -15,7 +15,7 @@ class RemoteWorker:
     Attributes:
         address: Where it listens.
         host: Name of its machine.
-        state: ``asked`` for its version and settings, ``accepted`` or ``refused``.
+        state: ``connecting``, ``accepted``, ``refused`` or ``lost``; see ``registry.WorkerState``.
         reason: Why it was refused.
         processes: How many slices it processes at once.
         slices_out: Slices it was given and has not finished.
