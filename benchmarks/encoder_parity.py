@@ -1,10 +1,10 @@
-"""How near the fast encoder is to dlib, and how much faster.
+"""Compare the networks in fast runtimes with dlib: difference and speed.
 
     python benchmarks/encoder_parity.py --models MODELS_DIR --frames 6 VIDEO [VIDEO ...]
 
-Takes frames evenly from each video, looks for faces with dlib's own network and with MMOD
-in every engine that is installed, and embeds what dlib found with both. Times are processor
-time, so that other work on the machine disturbs them little. Prints one JSON line.
+Samples frames evenly from each video, searches them with dlib's own network and with MMOD in every
+installed runtime, and embeds the faces that dlib found with both. Times are processor time, which
+other load on the machine affects little. Prints one JSON line.
 """
 
 from __future__ import annotations
@@ -40,47 +40,51 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("videos", nargs="+", type=Path)
-    parser.add_argument("--models", type=Path, required=True, help="folder of built networks")
-    parser.add_argument("--frames", type=int, default=6, help="frames of each video")
+    parser.add_argument("--models", type=Path, required=True, help="folder of converted networks")
+    parser.add_argument("--frames", type=int, default=6, help="frames per video")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
-    frames = [frame for video in arguments.videos for frame in sampled(video, arguments.frames)]
+    frames = [
+        frame for video in arguments.videos for frame in sample_frames(video, arguments.frames)
+    ]
     reference = CnnDetector.load(find_weights(MMOD), upsample=1)
-    dlibs, dlib_ms = searched(reference, frames)
-    chips = aligned(frames, dlibs)
+    dlibs, dlib_ms = run_detector(reference, frames)
+    chips = align_faces(frames, dlibs)
     network = DlibEmbedder.load(find_weights(RESNET))
-    vectors, face_ms = embedded(network, chips)
+    vectors, face_ms = run_embedder(network, chips)
     result: dict[str, Any] = {
         "machine": describe_machine(),
         "frames": len(frames),
         "faces": len(chips),
         "dlib": {"ms_a_frame": dlib_ms, "ms_a_face": face_ms},
     }
-    for engine in engines():
+    for runtime in list_runtimes():
         detector = MmodDetector(
-            open_session(graph_cache.ensure_mmod(arguments.models), engine), upsample=1
+            open_session(graph_cache.ensure_mmod(arguments.models), runtime), upsample=1
         )
-        found, frame_ms = searched(detector, frames)
-        embedder = ResnetEmbedder(open_session(graph_cache.ensure_resnet(arguments.models), engine))
-        mine, chip_ms = embedded(embedder, chips)
+        found, frame_ms = run_detector(detector, frames)
+        embedder = ResnetEmbedder(
+            open_session(graph_cache.ensure_resnet(arguments.models), runtime)
+        )
+        mine, chip_ms = run_embedder(embedder, chips)
         drift = [np.abs(one - other).max() for one, other in zip(vectors, mine, strict=True)]
-        result[engine] = {
+        result[runtime] = {
             "ms_a_frame": frame_ms,
             "ms_a_face": chip_ms,
             "detection_times_dlib": round(dlib_ms / frame_ms, 1),
             "embedding_times_dlib": round(face_ms / chip_ms, 1),
             "embedding_difference": float(max(drift, default=0.0)),
-            **agreement(dlibs, found),
+            **compare_detections(dlibs, found),
         }
         if model_registry.is_added(model_registry.YUNET, arguments.models):
-            yunet = YunetDetector(open_session(graph_cache.ensure_yunet(arguments.models), engine))
-            _, yunet_ms = searched(yunet, frames)
-            result[engine]["yunet_ms_a_frame"] = yunet_ms
+            yunet = YunetDetector(open_session(graph_cache.ensure_yunet(arguments.models), runtime))
+            _, yunet_ms = run_detector(yunet, frames)
+            result[runtime]["yunet_ms_a_frame"] = yunet_ms
     print(json.dumps(result))
 
 
-def engines() -> list[Runtime]:
-    """Those that can run here."""
+def list_runtimes() -> list[Runtime]:
+    """Return the runtimes that can run here."""
     found: list[Runtime] = ["onnxruntime"]
     if has_openvino():
         found.append("openvino")
@@ -89,9 +93,9 @@ def engines() -> list[Runtime]:
     return found
 
 
-def sampled(video: Path, count: int) -> Iterator[Image]:
-    """Frames at even distances, reduced as for a search."""
-    # As OpenCV comes: a worker may read nothing but descriptors.
+def sample_frames(video: Path, count: int) -> Iterator[Image]:
+    """Yield frames at even distances, reduced as for detection."""
+    # Restore OpenCV's default: workers may only read descriptors.
     os.environ.pop("OPENCV_FFMPEG_CAPTURE_OPTIONS", None)
     capture = cv2.VideoCapture(str(video))
     total = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
@@ -104,18 +108,18 @@ def sampled(video: Path, count: int) -> Iterator[Image]:
             yield shrink_image(frame, fit_size(frame.shape[1], frame.shape[0], 700, 500))
 
 
-def searched(detector: Detector, frames: list[Image]) -> tuple[list[list[Detection]], float]:
-    """The faces of each frame, and the milliseconds a frame takes."""
-    return timed(lambda frame: detector.detect([frame], 0.0)[0], frames)
+def run_detector(detector: Detector, frames: list[Image]) -> tuple[list[list[Detection]], float]:
+    """Return the faces of each frame, and the median of milliseconds per frame."""
+    return run_timed(lambda frame: detector.detect([frame], 0.0)[0], frames)
 
 
-def embedded(embedder: Embedder, chips: list[Any]) -> tuple[list[Any], float]:
-    """The embedding of each chip, and the milliseconds one takes."""
-    return timed(lambda chip: embedder.embed(chip[None])[0], chips)
+def run_embedder(embedder: Embedder, chips: list[Any]) -> tuple[list[Any], float]:
+    """Return the embedding of each chip, and the median of milliseconds per chip."""
+    return run_timed(lambda chip: embedder.embed(chip[None])[0], chips)
 
 
-def timed(work: Callable[[Any], Any], items: list[Any]) -> tuple[list[Any], float]:
-    """What the work gives for each item, and the median of its milliseconds."""
+def run_timed(work: Callable[[Any], Any], items: list[Any]) -> tuple[list[Any], float]:
+    """Return the result for each item, and the median of milliseconds per item."""
     results, taken = [], []
     for item in items:
         start = time.process_time()
@@ -124,8 +128,8 @@ def timed(work: Callable[[Any], Any], items: list[Any]) -> tuple[list[Any], floa
     return results, round(1000 * statistics.median(taken), 2) if taken else 0.0
 
 
-def aligned(frames: list[Image], found: list[list[Detection]]) -> list[Any]:
-    """The chips of all faces."""
+def align_faces(frames: list[Image], found: list[list[Detection]]) -> list[Any]:
+    """Return the aligned chips of all faces."""
     aligner = Aligner.load(find_weights(FIVE_POINTS))
     return [
         aligner.align(frame, face.box)[0]
@@ -134,19 +138,21 @@ def aligned(frames: list[Image], found: list[list[Detection]]) -> list[Any]:
     ]
 
 
-def agreement(dlibs: list[list[Detection]], mine: list[list[Detection]]) -> dict[str, float]:
-    """Of dlib's faces that score above 0.2, how many are found and how exactly."""
-    overlaps = [
+def compare_detections(
+    dlibs: list[list[Detection]], mine: list[list[Detection]]
+) -> dict[str, float]:
+    """Return how many of dlib's faces with a score above 0.2 are found, and how exactly."""
+    ious = [
         max((face.box.iou(other.box) for other in others), default=0.0)
         for faces, others in zip(dlibs, mine, strict=True)
         for face in faces
         if face.score > 0.2
     ]
     return {
-        "of_dlibs_faces": len(overlaps),
-        "found": sum(overlap >= 0.5 for overlap in overlaps),
-        "median_overlap": statistics.median(overlaps) if overlaps else 0.0,
-        "very_same_box": sum(overlap == 1.0 for overlap in overlaps),
+        "of_dlibs_faces": len(ious),
+        "found": sum(iou >= 0.5 for iou in ious),
+        "median_iou": statistics.median(ious) if ious else 0.0,
+        "same_box": sum(iou == 1.0 for iou in ious),
     }
 
 

@@ -1,23 +1,23 @@
-"""What a grouping costs: take 500 new tracks into a store of 10^4, 10^5 and 10^6.
+"""Measure a grouping: add 500 new tracks to a store of 10^4, 10^5 and 10^6 tracks.
 
-    python benchmarks/grouping.py                          # prints one JSON line for each size
+    python benchmarks/grouping.py                          # print one JSON line for each size
     python benchmarks/grouping.py --plot /tmp/grouping.png
     python benchmarks/grouping.py --embeddings faces.npy   # real ones, shape (n, 128)
 
-The people are synthetic, with the spread of dlib's embeddings as measured on 904 labelled
-photographs of 40 people, l2_normalised to a length of 1.4: between people a total variance of 0.23
+The people are synthetic, with the variances of dlib's embeddings as measured on 904 labelled
+photographs of 40 people, normalised to a length of 1.4: between people a total variance of 0.23
 in about 23 directions, within a person 0.09 in about 54 (total variance squared over the sum
-of squared eigenvalues, corrected for the number of people). How often somebody is seen goes
-down with their rank (Zipf), a hundred tracks to a person on average.
+of squared eigenvalues, corrected for the number of people). How often a person is seen follows
+Zipf's law, with a hundred tracks per person on average.
 
-Each line has medians of rounds, each in processes of its own, with one look at the files before
-(so that the disk is not what is measured): ``density_s``, the density step alone; ``census_s``,
-all steps; ``job_s``, the job that a worker is given, which also reads and writes the memory of
-the grouping and looks for people who lie close; ``job_cpu_s``, its processor time over all threads,
-which a busy machine changes least; ``peak_mb``, the most memory that job ever used.
-And how long scikit-learn's DBSCAN takes for all tracks from scratch, where that fits; the ratios
-to it; and the load of the machine. The store itself is prepared person by person: a pair of
-tracks of two people within eps is not counted in it, which changes no cost.
+Each line has medians over the rounds. Each round runs in new processes, which read the files once
+before they measure, so that the disk does not count. ``dbscan_s`` is the time of the DBSCAN step
+alone; ``grouping_s`` of all steps; ``job_s`` of the worker's job, which also reads and writes the
+snapshot and finds merge candidates; ``job_cpu_s`` is its processor time over all threads, which
+depends least on other load; ``peak_mb`` its peak memory. ``sklearn_s`` is the time of
+scikit-learn's DBSCAN over all tracks from scratch, if that fits in memory, followed by the ratios
+to it and the load of the machine. The store itself is prepared person by person: pairs of tracks
+of two people within eps are not counted in it, which does not affect the times.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ Vectors = NDArray[np.float32]
 
 
 def synthetic(size: int, seed: int = 0) -> tuple[Vectors, NDArray[np.int64]]:
-    """Tracks of people, shape ``(size, 128)``, and whose they are."""
+    """Return tracks, shape ``(size, 128)``, and the person of each, shape ``(size,)``."""
     random = np.random.default_rng(seed)
     people = max(size // TRACKS_A_PERSON, 1)
     middle = random.standard_normal(WIDTH)
     middle *= VECTOR_LENGTH * 0.93 / np.linalg.norm(middle)
-    centres = middle + spread(random, people, BETWEEN, BETWEEN_DECAY)
+    centres = middle + scatter(random, people, BETWEEN, BETWEEN_DECAY)
     share = 1 / np.arange(1, people + 1)
     who = random.choice(people, size, p=share / share.sum())
     vectors = np.empty((size, WIDTH), dtype=np.float32)
@@ -78,27 +78,27 @@ def synthetic(size: int, seed: int = 0) -> tuple[Vectors, NDArray[np.int64]]:
     return vectors, who
 
 
-def spread(random: np.random.Generator, size: int, total: float, decay: float) -> Floats:
-    """Points around zero with this total variance, in directions of falling variance."""
+def scatter(random: np.random.Generator, size: int, total: float, decay: float) -> Floats:
+    """Return points around zero with this total variance, in directions of falling variance."""
     turned = np.linalg.qr(random.standard_normal((WIDTH, WIDTH)))[0]
     return np.asarray((random.standard_normal((size, WIDTH)) * deviations(total, decay)) @ turned)
 
 
 def deviations(total: float, decay: float) -> Floats:
-    """Standard deviation in each direction."""
+    """Return the standard deviation in each direction."""
     variances = decay ** np.arange(WIDTH)
     return np.asarray(np.sqrt(variances / variances.sum() * total))
 
 
-def table(vectors: Vectors) -> TrackTable:
-    """Tracks that nobody placed and nothing keeps apart."""
+def make_table(vectors: Vectors) -> TrackTable:
+    """Return tracks without constraints."""
     size = len(vectors)
     none = np.empty((0, 2), dtype=np.int64)
     return TrackTable(vectors, np.zeros(size), np.zeros(size, dtype=np.int64), none)
 
 
 def prepare(folder: Path, vectors: Vectors, who: NDArray[np.int64]) -> str:
-    """Save the vectors, and the memory of a store that holds all but the last 500: its name."""
+    """Save the vectors and a snapshot with all but the last 500; return the snapshot's name."""
     stored = len(vectors) - NEW
     counts = np.zeros(stored, dtype=np.int32)
     components, nearest_cores = np.full(stored, -1), np.full(stored, -1)
@@ -110,7 +110,7 @@ def prepare(folder: Path, vectors: Vectors, who: NDArray[np.int64]) -> str:
         nearest_cores[rows] = np.where(part.nearest_cores >= 0, rows[part.nearest_cores], -1)
     dbscan = IncrementalDbscan(counts, components, nearest_cores)
     empty = GroupingState.empty()
-    tracks = table(vectors[:stored])
+    tracks = make_table(vectors[:stored])
     agglomeration = empty.agglomeration.update(dbscan, tracks, RULE.dbscan, RULE.agglomeration)
     low_quality = np.zeros(stored, dtype=np.bool_)
     assignment = empty.assignment.update(
@@ -120,36 +120,36 @@ def prepare(folder: Path, vectors: Vectors, who: NDArray[np.int64]) -> str:
     return save_snapshot(folder, GroupingState(dbscan, agglomeration, assignment))
 
 
-def look_at(folder: Path, snapshot: str, size: int) -> tuple[GroupingState, Vectors]:
-    """The memory and all vectors, read once, so that the disk is not what is measured."""
+def read_inputs(folder: Path, snapshot: str, size: int) -> tuple[GroupingState, Vectors]:
+    """Return the snapshot and all vectors, read once so that the disk is not measured."""
     vectors = np.memmap(folder / MATRIX, dtype=np.float32, mode="r", shape=(size + NEW, WIDTH))
     for start in range(0, len(vectors), 65_536):
         vectors[start : start + 65_536].max()
     return load_snapshot(folder, snapshot), vectors
 
 
-def take_steps(folder: Path, snapshot: str, size: int) -> Figures:
-    """The density step alone and all steps of a grouping, in a process that did nothing else."""
-    grouping, vectors = look_at(folder, snapshot, size)
+def time_steps(folder: Path, snapshot: str, size: int) -> Figures:
+    """Time the DBSCAN step and all steps of a grouping, in a process that did nothing else."""
+    grouping, vectors = read_inputs(folder, snapshot, size)
     new = np.arange(size, size + NEW)
     started = time.perf_counter()
     grouping.dbscan.insert(vectors, new, RULE.dbscan)
-    density_s = time.perf_counter() - started
+    dbscan_s = time.perf_counter() - started
     ones, excluded = np.ones(size + NEW), np.zeros(size + NEW, dtype=np.bool_)
     started = time.perf_counter()
-    after = grouping.update(table(vectors), ones, ones.astype(np.int64), excluded, RULE)
+    after = grouping.update(make_table(vectors), ones, ones.astype(np.int64), excluded, RULE)
     seconds = time.perf_counter() - started
     return {
-        "density_s": density_s,
-        "census_s": seconds,
-        "clumps": len(after.agglomeration.linkage.names),
+        "dbscan_s": dbscan_s,
+        "grouping_s": seconds,
+        "must_link_groups": len(after.agglomeration.linkage.names),
         "groups": len(np.unique(after.agglomeration.leaders)),
         "rebuilt": len(np.unique(after.agglomeration.groups[after.agglomeration.rebuilt])),
     }
 
 
-def take_job(folder: Path, snapshot: str, size: int) -> Figures:
-    """The job that a worker is given: as well reading and writing the memory, and close pairs."""
+def time_job(folder: Path, snapshot: str, size: int) -> Figures:
+    """Time the job of a worker, which also reads and writes snapshots and finds candidates."""
     for path in (folder / MATRIX, folder / snapshot):
         with path.open("rb") as file:
             while file.read(1 << 24):
@@ -159,32 +159,34 @@ def take_job(folder: Path, snapshot: str, size: int) -> Figures:
         "variances": np.zeros(size + NEW),
         "quality": ones,
         "faces": ones.astype(np.int64),
-        "placed": np.zeros(size + NEW, np.int64),
-        "gone": np.zeros(size + NEW, np.bool_),
+        "pinned": np.zeros(size + NEW, np.int64),
+        "excluded": np.zeros(size + NEW, np.bool_),
         "cannot_link": np.empty((0, 2), np.int64),
         "seeds": np.empty(0, np.int64),
     }
-    reach = RULE.agglomeration.max_distance + CANDIDATE_MARGIN
-    request = grouping_jobs.GroupingRequest(folder, folder / MATRIX, tracks, snapshot, RULE, reach)
+    distance = RULE.agglomeration.max_distance + CANDIDATE_MARGIN
+    request = grouping_jobs.GroupingRequest(
+        folder, folder / MATRIX, tracks, snapshot, RULE, distance
+    )
     started, began = time.perf_counter(), time.process_time()
-    answer = grouping_jobs.group(request)
+    result = grouping_jobs.group(request)
     seconds, busy = time.perf_counter() - started, time.process_time() - began
-    (folder / answer.snapshot).unlink()
+    (folder / result.snapshot).unlink()
     return {"job_s": seconds, "job_cpu_s": busy, "peak_mb": peak_mb()}
 
 
 def peak_mb() -> int:
-    """The most memory that this process had since it was started, shared files included.
+    """Return the peak memory of this process, including shared files.
 
-    Not ``ru_maxrss``: that begins with what the process that started it had.
+    Not ``ru_maxrss``, which starts with the peak of the parent process.
     """
     status = Path("/proc/self/status").read_text(encoding="ascii")
     (line,) = [line for line in status.splitlines() if line.startswith("VmHWM:")]
     return int(line.split()[1]) // 1024
 
 
-def from_scratch(vectors: Vectors) -> float:
-    """Seconds of scikit-learn's DBSCAN."""
+def time_scikit_learn(vectors: Vectors) -> float:
+    """Return the seconds of scikit-learn's DBSCAN."""
     from sklearn.cluster import DBSCAN
 
     started = time.perf_counter()
@@ -193,9 +195,9 @@ def from_scratch(vectors: Vectors) -> float:
 
 
 def measure(vectors: Vectors, who: NDArray[np.int64], largest: int, rounds: int) -> Figures:
-    """Everything about one size: medians, each round in new processes."""
+    """Measure one size: medians, each round in new processes."""
     size = len(vectors) - NEW
-    # As in a worker: what searches has threads of its own.
+    # As in a worker: the neighbour search has threads of its own.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
     context = multiprocessing.get_context("spawn")
@@ -204,31 +206,31 @@ def measure(vectors: Vectors, who: NDArray[np.int64], largest: int, rounds: int)
         snapshot = prepare(Path(folder), vectors, who)
         for _ in range(rounds):
             figures: Figures = {}
-            for take in (take_steps, take_job):
+            for take in (time_steps, time_job):
                 with ProcessPoolExecutor(1, mp_context=context) as worker:
                     figures |= worker.submit(take, Path(folder), snapshot, size).result()
             taken.append(figures)
     found: Figures = {"stored": size, "new": NEW, "rounds": rounds}
     found |= {key: round(median(one[key] for one in taken), 3) for key in taken[0]}
     if size <= largest:
-        scratch_s = from_scratch(vectors)
+        scratch_s = time_scikit_learn(vectors)
         found["sklearn_s"] = round(scratch_s, 3)
-        for step in ("density", "grouping", "job"):
+        for step in ("dbscan", "grouping", "job"):
             found[f"ratio_{step}"] = round(scratch_s / found[f"{step}_s"], 1)
     found["load"] = round(os.getloadavg()[0], 1)
     return found
 
 
 def plot(lines: Sequence[Figures], path: Path) -> None:
-    """Cost against stored tracks, both on logarithmic scales."""
+    """Plot seconds against stored tracks, both on logarithmic scales."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots()
     for key, label in (
         ("sklearn_s", "scikit-learn from scratch"),
         ("job_s", "grouping job"),
-        ("census_s", "all steps of a grouping"),
-        ("density_s", "density step alone"),
+        ("grouping_s", "all steps of a grouping"),
+        ("dbscan_s", "DBSCAN step alone"),
     ):
         known = [line for line in lines if key in line]
         axes.loglog(
@@ -240,20 +242,22 @@ def plot(lines: Sequence[Figures], path: Path) -> None:
 
 
 def main() -> None:
-    """Run from the command line."""
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--stored", type=float, nargs="+", default=[1e4, 1e5, 1e6])
-    parser.add_argument("--largest", type=float, default=1e5, help="for scikit-learn to do")
+    parser.add_argument("--largest", type=float, default=1e5, help="largest size for scikit-learn")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--embeddings", type=Path, help="real ones, as a .npy of shape (n, 128)")
-    parser.add_argument("--plot", type=Path, help="where to put a PNG")
+    parser.add_argument(
+        "--embeddings", type=Path, help="real embeddings, a .npy file of shape (n, 128)"
+    )
+    parser.add_argument("--plot", type=Path, help="write a PNG to this file")
     arguments = parser.parse_args()
     lines = []
     if arguments.embeddings:
         real = l2_normalised(np.load(arguments.embeddings))
-        everybody = np.zeros(len(real), dtype=np.int64)
+        one_person = np.zeros(len(real), dtype=np.int64)
         print(
-            json.dumps(measure(real, everybody, len(real), arguments.rounds) | {"people": "real"}),
+            json.dumps(measure(real, one_person, len(real), arguments.rounds) | {"people": "real"}),
             flush=True,
         )
     for stored in arguments.stored:

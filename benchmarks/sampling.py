@@ -1,9 +1,9 @@
-"""Two ways to sample the same clip, end to end, in one run, in turn.
+"""Compare two ways to sample the same clip, end to end, alternating within one run.
 
     uv run benchmarks/sampling.py CLIP [--rounds 3] [--set …] [--against sampling.mode=keyframes]
         [--model yunet=FILE]
 
-Prints one JSON line: medians in seconds, and the ratio, taken within each round.
+Prints one JSON line: medians in seconds, and the median ratio within a round.
 """
 
 from __future__ import annotations
