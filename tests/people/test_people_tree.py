@@ -211,15 +211,15 @@ def test_restored_from_a_backup_nothing_is_written(
 def test_stale_montages_are_found(tree: PeopleTree, root: Path) -> None:
     """A montage is stale if the person's faces changed or it is missing, and only then."""
     people = [person(1, 1), person(2, 2), person(3)]
-    assert [1, 2] == tree.stale_montages(people)
+    assert [1, 2] == tree.find_stale_montages(people)
     tree.publish(people, [], jpeg_of, {1: b"one", 2: b"two"})
-    assert [] == tree.stale_montages(people)
+    assert [] == tree.find_stale_montages(people)
     (root / "person-0002/montage.jpg").unlink()
 
     more = [person(1, 1, 4), person(2, 2)]
     tree.publish(more, [], jpeg_of, {})
 
-    assert [1, 2] == tree.stale_montages(more)
+    assert [1, 2] == tree.find_stale_montages(more)
     assert b"one" == (root / "person-0001/montage.jpg").read_bytes()
     assert not (root / "person-0002/montage.jpg").exists()
 

@@ -112,9 +112,9 @@ def test_a_folder_removed_in_mid_publish_is_made_next_time(tree: PeopleTree, roo
             shutil.rmtree(root / "person-0002")
         return jpeg_of(face_id)
 
-    wanted = [person(1, 1, 3), person(2, 2, 4), person(3, 5)]
-    done = tree.publish(wanted, [], content, {})
-    again = tree.publish(wanted, [], jpeg_of, {})
+    desired = [person(1, 1, 3), person(2, 2, 4), person(3, 5)]
+    done = tree.publish(desired, [], content, {})
+    again = tree.publish(desired, [], jpeg_of, {})
 
     assert {1: "person-0001", 3: "person-0003"} == done.folders
     assert "person-0002" == again.folders[2]
@@ -179,12 +179,12 @@ def test_a_change_in_mid_publish_is_kept(tree: PeopleTree, root: Path) -> None:
         (root / f"person-0001/00000{face_id}.jpg").write_bytes(b"human")
         return jpeg_of(face_id)
 
-    wanted = [moved(person(1, 1, 2))]
-    tree.publish(wanted, [], content, {})
+    desired = [moved(person(1, 1, 2))]
+    tree.publish(desired, [], content, {})
 
     for number in (1, 2):
         assert b"human" == (root / f"person-0001/00000{number}.jpg").read_bytes()
-    tree.publish(wanted, [], jpeg_of, {})
+    tree.publish(desired, [], jpeg_of, {})
     assert b"portrait 2" == (root / "person-0001/000002 (portraitd).jpg").read_bytes()
 
 
@@ -372,22 +372,22 @@ def test_the_laws_hold_on_a_real_disk(
     shutil.rmtree(root, ignore_errors=True)
     tree = PeopleTree(root)
     tree.create()
-    wanted: list[PersonFolder] = []
+    desired: list[PersonFolder] = []
     for people, changes in story:
         for change in changes:
             change(root)
         theirs = _human_contents(root)
-        tree.read_edits(known(*wanted, unsorted=[99]))
-        wanted = [person(number, *sorted(faces)) for number, faces in people.items()]
+        tree.read_edits(known(*desired, unsorted=[99]))
+        desired = [person(number, *sorted(faces)) for number, faces in people.items()]
 
-        done = tree.publish(wanted, [face(99)], jpeg_of, {})
+        done = tree.publish(desired, [face(99)], jpeg_of, {})
         before = snapshot(root)
-        again = tree.publish(wanted, [face(99)], refuse, {})
+        again = tree.publish(desired, [face(99)], refuse, {})
 
         assert (0, 0) == (again.written, again.removed)
         assert before == snapshot(root)
         assert theirs == _human_contents(root)
-        assert _all_are_there(root, done, wanted)
+        assert _all_are_there(root, done, desired)
 
 
 def _human_contents(root: Path) -> list[bytes]:
@@ -396,7 +396,7 @@ def _human_contents(root: Path) -> list[bytes]:
     return sorted(content for content in contents if b"human" in content)
 
 
-def _all_are_there(root: Path, done: PublishResult, wanted: list[PersonFolder]) -> bool:
+def _all_are_there(root: Path, done: PublishResult, desired: list[PersonFolder]) -> bool:
     return all(
-        (root / done.portraits[one.face_id]).is_file() for each in wanted for one in each.faces
+        (root / done.portraits[one.face_id]).is_file() for each in desired for one in each.faces
     )

@@ -53,7 +53,7 @@ def run_demo(settings: Settings, console: Console) -> None:
         f"Created {display_path(clip)}: {2 * SECONDS_EACH} s, two people. Running the service …"
     )
     daemon.run(settings, until_idle=True)
-    portraits = PeopleTree(settings.people_dir).portraits().values()
+    portraits = PeopleTree(settings.people_dir).locate_portraits().values()
     folders = Counter(path.partition("/")[0] for path in portraits)
     del folders[UNSORTED_NAME]
     people = counted(len(folders), "person", "people")

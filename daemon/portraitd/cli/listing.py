@@ -34,7 +34,7 @@ def print_faces(settings: Settings, form: str, out: TextIO) -> None:
         StoreError: Nothing has been processed in this home yet.
     """
     with Database.open_to_read(settings.state_dir) as database:
-        rows = _rows(database, PeopleTree(settings.people_dir).portraits())
+        rows = _rows(database, PeopleTree(settings.people_dir).locate_portraits())
         if form == "jsonl":
             for row in rows:
                 out.write(json.dumps(row, ensure_ascii=False) + "\n")

@@ -131,7 +131,7 @@ class Publisher(Stage):
 
     def _submit_montages(self, due: Publication) -> None:
         folders = self._publications.desired_tree(self._review).folders
-        stale = set(self._tree.stale_montages(folders))
+        stale = set(self._tree.find_stale_montages(folders))
         self._montages = {
             folder.person_id: self._executor.submit(draw_montage, self._pick_portraits(folder))
             for folder in folders

@@ -23,7 +23,7 @@ class TreeFindings:
     """What is damaged, one line each.
 
     Attributes:
-        without_manifest: Folders that lost the manifest that says whose they are.
+        without_manifest: Folders that lost the manifest that identifies them.
         emptied: Folders with files that lost their content, as a power cut leaves them.
         without_montage: Folders of people whose montage is missing.
         unfinished: Files left over from an interrupted write.
@@ -59,7 +59,7 @@ def audit_tree(root: Path, store: str) -> TreeFindings:
             for number, folder in sorted(owned.items()):
                 if not folder.has_manifest:
                     findings.without_manifest.append(
-                        f"{folder.location} lost the manifest that says whose it is"
+                        f"{folder.location} lost the manifest that identifies it"
                     )
                 published = MONTAGE_NAME in folder.manifest.files
                 if number > 0 and published and not folder.montage:

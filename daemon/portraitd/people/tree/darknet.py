@@ -22,7 +22,7 @@ def darknet_line(class_number: int, box: Box, area: Box) -> str:
     left, right = max(box.left, area.left), min(box.right, area.right)
     top, bottom = max(box.top, area.top), min(box.bottom, area.bottom)
     if left >= right or top >= bottom:
-        raise ValueError(f"the box {tuple(box)} lies outside of the picture {tuple(area)}")
+        raise ValueError(f"the box {tuple(box)} is outside the picture {tuple(area)}")
     x_center = ((left + right) / 2 - area.left) / area.width
     y_center = ((top + bottom) / 2 - area.top) / area.height
     width, height = (right - left) / area.width, (bottom - top) / area.height

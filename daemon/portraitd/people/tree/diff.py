@@ -28,8 +28,8 @@ from portraitd.people.tree.tree_snapshot import TreeSnapshot
 
 MIN_MASS_LOSS = 20
 MAX_LOSS_SHARE = 0.2
-"""If more than this share of the published portraits is missing, and at least that many, nobody
-deleted them by hand: the share is not mounted, or something went wrong."""
+"""If more than this share of the published portraits is missing, and at least that many, they were
+not deleted by hand: the network share is not mounted, or something went wrong."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Find out whose each folder is, whatever it is called now and wherever it was moved."""
+"""Identify the owner of each folder, whatever it is called now and wherever it was moved."""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ class PeopleTree:
                     executor = PlanExecutor(root_fd, {person_id: claimed}, self._modes, _no_content)
                     executor.save_manifest(person_id)
 
-    def stale_montages(self, folders: Sequence[PersonFolder]) -> list[int]:
+    def find_stale_montages(self, folders: Sequence[PersonFolder]) -> list[int]:
         """Return the people whose montage does not show their present faces, in given order."""
         with self._os_errors(), open_root(self._root) as root_fd:
             manifest = self._read_root_manifest(root_fd)
@@ -163,7 +163,7 @@ class PeopleTree:
             and published_montage(owned.get(folder.person_id)) != montage_identity(folder.faces)
         ]
 
-    def portraits(self) -> dict[int, str]:
+    def locate_portraits(self) -> dict[int, str]:
         """Return the path of each listed portrait below the root, by face id."""
         with self._os_errors(), open_root(self._root) as root_fd:
             manifest = self._read_root_manifest(root_fd)
@@ -200,7 +200,7 @@ class PeopleTree:
             unsorted: Faces that belong to no person. They have no class, so no annotation.
             content: Returns the JPEG of a face; called only for portraits that are written. The
                 portrait of a face id never changes.
-            montages: JPEG by person. Needed for ``stale_montages`` only; a person who is not
+            montages: JPEG by person. Needed for ``find_stale_montages`` only; a person who is not
                 among them keeps the montage they have.
             class_of: Returns the Darknet class of a person.
             ignored: Ignored people; their folders go into ``_ignored``.
