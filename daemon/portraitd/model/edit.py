@@ -1,4 +1,4 @@
-"""Edits: what people did in the people folder, as values.
+"""Edits: what reviewers did in the people folder, as values.
 
 ``people.tree`` detects an edit; what the store keeps of it is a *ledger entry*. A portrait stands
 for its face, and with ``review.unit = "track"`` for the whole track. An edit describes a state, not

@@ -1,7 +1,7 @@
-"""Read the edits that people made in the tree, and record them in the ledger.
+"""Read the edits that reviewers made in the tree, and record them in the ledger.
 
 A file manager moves many files one after the other, so an edit is recorded only when two readings
-some time apart agree on it. Nothing is recorded while more portraits are missing than a person
+some time apart agree on it. Nothing is recorded while more portraits are missing than a reviewer
 deletes by hand.
 """
 
@@ -40,7 +40,7 @@ class ReviewedTree(Protocol):
         """Write the marker of the root."""
 
     def read_edits(self, recorded: RecordedState, accept_losses: bool = False) -> Sequence[Edit]:
-        """Return what people did since the last publish.
+        """Return what reviewers did since the last publish.
 
         Raises:
             MassDisappearance: Too many portraits are missing, and that was not accepted.
@@ -48,7 +48,7 @@ class ReviewedTree(Protocol):
         """
 
     def adopt(self, location: str, person_id: int) -> None:
-        """Make a folder that a person made this person's."""
+        """Make a folder that a reviewer made this person's."""
 
 
 class Review(Stage):

@@ -1,6 +1,6 @@
 """Which edits a review has read, so that a publish does not cover up the others.
 
-People go on working between a review and the publish that follows it. A publish leaves what they
+Reviewers go on working between a review and the publish that follows it. A publish leaves what they
 did meanwhile as it is until the next review.
 """
 
@@ -46,7 +46,7 @@ class AcknowledgedEdits:
         )
 
     def find_pending(self, snapshot: TreeSnapshot, key_of: Mapping[int, FolderKey]) -> set[int]:
-        """Return the faces whose portraits people moved or deleted since the review.
+        """Return the faces whose portraits reviewers moved or deleted since the review.
 
         Args:
             snapshot: The tree now.

@@ -1,6 +1,6 @@
-"""Check a people tree for damage that neither a publish nor a person's edit leaves behind.
+"""Check a people tree for damage that neither a publish nor a reviewer's edit leaves behind.
 
-A missing portrait or folder is not damage: a person removed it, and the service treats that as
+A missing portrait or folder is not damage: a reviewer removed it, and the service treats that as
 an edit.
 """
 

@@ -1,6 +1,6 @@
-"""Decide which files each desired folder holds, given what people did with the present ones.
+"""Decide which files each desired folder holds, given what reviewers did with the present ones.
 
-A portrait that a person renamed, or moved to where it belongs, is the desired one: it keeps the
+A portrait that a reviewer renamed, or moved to where it belongs, is the desired one: it keeps the
 name it has, and no second one is put beside it.
 """
 
@@ -37,7 +37,7 @@ ACCEPTED = WrittenFile("", 0, 0)
 
 @dataclass(slots=True)
 class DesiredFiles:
-    """Fills in the files of desired folders, and accepts portraits that people moved.
+    """Fills in the files of desired folders, and accepts portraits that reviewers moved.
 
     Attributes:
         folders: The observed folders by number; updated when a portrait is moved.
@@ -70,7 +70,7 @@ class DesiredFiles:
                     self._texts.add((name, entry.written.sha256))
 
     def move_changed(self, desired: Sequence[DesiredFolder], pending: Collection[int]) -> None:
-        """Move portraits that a person changed into the folder their face now belongs to."""
+        """Move portraits that a reviewer changed into the folder their face now belongs to."""
         for one in desired:
             for face in one.faces:
                 places = self._places.get(face.face_id, [])
@@ -153,7 +153,7 @@ class DesiredFiles:
             if entry.identity == identity or self._is_owned(state, name, entry):
                 return name, identity
             if f"{entry.identity} ".startswith(f"{_picture_identity(face)} "):
-                # A person changed it: its mark stays as it is, too.
+                # A reviewer changed it: its mark stays as it is, too.
                 return name, entry.identity
         files = state.manifest.files
         if usual in state.names and usual not in files and self._is_leftover(face, state):
@@ -169,7 +169,7 @@ class DesiredFiles:
     def _accept(
         self, face: PublishedFace, identity: str, state: FolderState, name: str
     ) -> ManifestEntry:
-        """List a portrait that a person moved to where it belongs, and its annotation with it."""
+        """List a portrait that a reviewer moved to where it belongs, and its annotation with it."""
         entry = ManifestEntry(identity, ACCEPTED)
         files = state.manifest.files
         with reopen_folder(state, self.root_fd) as fd:

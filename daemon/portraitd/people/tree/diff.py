@@ -1,4 +1,4 @@
-"""Detect what people did in the tree since portraitd last wrote there. Pure: values in, edits out.
+"""Detect what reviewers did in the tree since the last publish. Pure: values in, edits out.
 
 Three things are compared: what the manifests say was published, what is present now, and what
 the database has recorded. Only the difference between the first two can be an edit, because the
@@ -307,7 +307,7 @@ class _Comparison:
         return self._find_namesake(person) or self._find_around(person, expected)
 
     def _find_name(self, person: int, folder: FolderState) -> str | None:
-        """Return the name that a person gave a folder, if it is new."""
+        """Return the name that a reviewer gave a folder, if it is new."""
         leaf = folder.name
         if leaf == leaf_of(folder.published_location or ""):
             return None

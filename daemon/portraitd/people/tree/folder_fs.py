@@ -1,6 +1,6 @@
 """Read and write one folder through its descriptor.
 
-A descriptor stays with its folder: if a person renames the folder in the middle of a write, the
+A descriptor stays with its folder: if a reviewer renames the folder in the middle of a write, the
 write ends up in the renamed folder. No link is followed below the root.
 """
 
@@ -209,11 +209,11 @@ def remove_unfinished(fd: int) -> None:
 def remove_empty_folders(fd: int, known: Collection[int]) -> None:
     """Remove folders that an interrupted removal left empty, without even a manifest.
 
-    Only those with a name that portraitd gives; a person may have made any other one on purpose.
+    Only those with a name that portraitd gives; a reviewer may have made any other one on purpose.
 
     Args:
         fd: The folder they are in.
-        known: Inodes of people's folders, which a person may just have emptied.
+        known: Inodes of people's folders, which a reviewer may just have emptied.
     """
     for name in os.listdir(fd):
         if _NUMBERED_NAME.fullmatch(name):

@@ -18,13 +18,13 @@ from portraitd.people.tree.manifest import FolderManifest, face_of
 
 UNSORTED_NAME = "_unsorted"
 IGNORED_NAME = "_ignored"
-"""People may put folders and portraits in here; they are kept but not shown."""
+"""Reviewers may put folders and portraits in here; they are kept but not shown."""
 
 MONTAGE_NAME = "montage.jpg"
 
 FolderKey = int | str
 """Where a portrait can be: a person's id, a ``Placement``, or the location of a folder that a
-person made."""
+reviewer made."""
 
 
 class PortraitFile(NamedTuple):
@@ -78,7 +78,7 @@ class FolderState:
 
     @property
     def given_name(self) -> str:
-        """The name a person gave the folder of a person; empty for ``person-0001``."""
+        """The name a reviewer gave the folder of a person; empty for ``person-0001``."""
         return "" if self.name == folder_name(self.number or 0, None) else self.name
 
     @property
@@ -143,7 +143,7 @@ class FolderState:
 
     @property
     def is_renamable(self) -> bool:
-        """Whether portraitd may rename it: not if a person named or moved it."""
+        """Whether portraitd may rename it: not if a reviewer named or moved it."""
         return self.manifest.person is not None and self.is_unmoved
 
     @property

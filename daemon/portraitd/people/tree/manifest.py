@@ -2,7 +2,7 @@
 
 The manifest is a hidden file that travels with its folder, so a folder is recognised under any
 name and in any place, and publishing five changed people writes five manifests, however many
-people there are. People can write to it as well, so no value in it may lead out of its folder.
+people there are. Reviewers can write to it as well, so no value in it may lead out of its folder.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ class FolderManifest:
         person: The person whose folder it is; None for the root, ``_unsorted`` and ``_ignored``.
         label: The label the folder was last named for.
         location: Where portraitd last put or accepted the folder, below the root. If the folder
-            is elsewhere, a person moved it.
+            is elsewhere, a reviewer moved it.
         inode: Inode of the folder when the manifest was written; a copy has another one.
         files: Every file portraitd wrote, by name.
         copies: Face of each picture in the folder that is known to mean nothing, by file name: a
-            copy beside an original, or an old portrait that a person changed.
+            copy beside an original, or an old portrait that a reviewer changed.
         store: In the root: the store that the faces and people belong to.
         folders: In the root: where each folder was, and its inode, by number.
     """

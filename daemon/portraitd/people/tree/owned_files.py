@@ -1,7 +1,7 @@
 """Publish portraitd's own files beside the folders of people: pages, data, tables.
 
 The rules are those of person folders (``published_folder``): an up-to-date file is not written,
-and a file that a person changed stays, with the new one beside it.
+and a file that a reviewer changed stays, with the new one beside it.
 """
 
 from __future__ import annotations

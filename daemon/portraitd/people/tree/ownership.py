@@ -66,7 +66,7 @@ def assign_owners(scan: TreeScan, index: FolderIndex) -> TreeSnapshot:
     found: dict[int, list[FolderState]] = {}
     for folder in scan.folders[1:]:
         number = _read_number(folder, number_at)
-        # What remains of a person who has no folder any more is a copy that somebody made.
+        # What remains of a person who has no folder any more is a copy that a reviewer made.
         is_copy = folder.has_manifest and folder.inode != folder.manifest.inode
         if number is None:
             number = _PLACEMENTS.get(
@@ -119,7 +119,7 @@ def claim_folder(number: int, folder: FolderState) -> FolderState:
 
 @contextmanager
 def reopen_folder(folder: FolderState, root_fd: int) -> Iterator[int]:
-    """Open a folder again, wherever a person moved it since the scan; gives its descriptor.
+    """Open a folder again, wherever a reviewer moved it since the scan; gives its descriptor.
 
     Raises:
         FileNotFoundError: If it is not in the tree any more.
@@ -149,7 +149,7 @@ def _read_number(folder: FolderState, number_at: Mapping[tuple[str, int], int]) 
         return _PLACEMENTS.get(manifest.label) if in_place else None
     owner = number_at.get((folder.location, folder.inode))
     if owner is not None and owner != manifest.person and folder.inode != manifest.inode:
-        # Somebody moved one person's files, the manifest among them, into another's folder.
+        # A reviewer moved one person's files, the manifest among them, into another's folder.
         return None
     return manifest.person
 

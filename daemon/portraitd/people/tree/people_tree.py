@@ -1,7 +1,7 @@
-"""The people tree on disk: reads the edits that people made in it, and publishes into it.
+"""The people tree on disk: reads the edits that reviewers made in it, and publishes into it.
 
 What was published is recorded in a manifest in each folder (``manifest``). So a folder that a
-person renames or moves takes its record along, and the tree cannot disagree with a database.
+reviewer renames or moves takes its record along, and the tree cannot disagree with a database.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def class_of_person(person_id: int) -> int:
 
 
 class PeopleTree:
-    """The folder where people look at portraits and edit what they see.
+    """The folder where reviewers look at portraits and edit what they see.
 
     Every method raises PublishError if the tree cannot be read or written, and ForeignTree if
     it belongs to another store.
@@ -96,7 +96,7 @@ class PeopleTree:
                 self._check_store(manifest)
 
     def read_edits(self, recorded: RecordedState, accept_losses: bool = False) -> list[Edit]:
-        """Return what people did since the last publish, in an order in which it can be applied.
+        """Return what reviewers did since the last publish, in an order in which it can be applied.
 
         The same tree gives the same edits again, until a publish shows their result. A tree that
         changes during the scan gives no deletions. A publish leaves alone what was done after the
@@ -107,7 +107,7 @@ class PeopleTree:
             accept_losses: Whether the operator confirmed that the missing portraits were deleted.
 
         Raises:
-            MassDisappearance: More portraits are missing than a person deletes by hand.
+            MassDisappearance: More portraits are missing than a reviewer deletes by hand.
         """
         with self._os_errors(), open_root(self._root) as root_fd:
             root_manifest = self._read_root_manifest(root_fd)
@@ -140,7 +140,7 @@ class PeopleTree:
         return list(detected.edits)
 
     def adopt(self, location: str, person_id: int) -> None:
-        """Make a folder that a person made this person's; nothing if it is missing or owned."""
+        """Make a folder that a reviewer made this person's; nothing if it is missing or owned."""
         with self._os_errors(), open_root(self._root) as root_fd:
             manifest = self._read_root_manifest(root_fd)
             snapshot = assign_owners(self._scan(root_fd), manifest.folders)

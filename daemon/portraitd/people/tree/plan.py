@@ -2,7 +2,7 @@
 
 Three things are compared for each folder: the *desired* files, the files *published* according
 to the manifest, and the files *present* now. A file that is present and not as published was
-changed or added by a person, and is never touched.
+changed or added by a reviewer, and is never touched.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from portraitd.people.tree.folder_state import IGNORED_NAME, FolderState, is_in_
 
 
 class Owner(StrEnum):
-    """Whose a present file is: ours while it is as we wrote it, else a person's."""
+    """Whose a present file is: ours while it is as we wrote it, else a reviewer's."""
 
     OURS = "ours"
     THEIRS = "theirs"
@@ -27,7 +27,7 @@ class Owner(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RenameFolder:
-    """Give a folder that no person named its new name, or accept the name it has."""
+    """Give a folder that no reviewer named its new name, or accept the name it has."""
 
     folder: int
     old_location: str
@@ -49,7 +49,7 @@ class WriteFile:
     """Write a desired file.
 
     Attributes:
-        target: The desired name, or one beside it if a person's file has that name.
+        target: The desired name, or one beside it if a reviewer's file has that name.
         name: The desired name.
         identity: Identity of the content.
     """
@@ -70,7 +70,7 @@ class RemoveFile:
 
 @dataclass(frozen=True, slots=True)
 class UnlistFile:
-    """Drop a file from the manifest that is missing, or that a person changed."""
+    """Drop a file from the manifest that is missing, or that a reviewer changed."""
 
     folder: int
     target: str
@@ -85,7 +85,7 @@ class RemoveFolder:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseFolder:
-    """Give up a folder that a person moved, with what they put into it."""
+    """Give up a folder that a reviewer moved, with what they put into it."""
 
     folder: int
 
@@ -113,7 +113,7 @@ def plan(
         owners_in: Returns the owner of each entry of a folder.
         taken: All names in a folder, by the folder's location.
         idle: Folders of people who have no portraits now. They are not made; one that is kept
-            by a person's files stays with its owner.
+            by a reviewer's files stays with its owner.
     """
     names = _NameAllocator(taken)
     idle_folders = {folder.number: folder for folder in idle}
@@ -167,7 +167,7 @@ def _plan_rename(
         and is_there
         and is_numbered(safe_name(leaf), folder.label)
     ):
-        # A person gave it the name it should have: portraitd may rename it from now on.
+        # A reviewer gave it the name it should have: portraitd may rename it from now on.
         yield RenameFolder(number, state.location, state.location, folder.label)
 
 
@@ -191,7 +191,7 @@ def plan_files(
     for name, identity in desired.items():
         for target in names_beside(name):
             if target in present and published.get(target) == identity:
-                # It was as desired when written. If a person changed it since, the change stays.
+                # It was as desired when written. If a reviewer changed it since, the change stays.
                 targets.add(target)
                 break
             if _is_free(target, present, names):
@@ -215,7 +215,7 @@ def names_beside(name: str) -> Iterator[str]:
 
 
 def _is_free(target: str, present: Mapping[str, Owner], names: Collection[str]) -> bool:
-    """Return whether writing here leaves a person's files alone, also where case is ignored."""
+    """Return whether writing here leaves a reviewer's files alone, also where case is ignored."""
     if target in present:
         return present[target] is Owner.OURS
     return folded(target) not in names
@@ -246,7 +246,7 @@ def _plan_removal(
     if state.is_removable and removed.issuperset(present):
         steps.append(RemoveFolder(number))
     elif state.is_removable and not state.is_renamable and not is_idle:
-        # Kept where a person put it, it would count as the person's folder if they came back.
+        # Kept where a reviewer put it, it would count as the person's folder if they came back.
         steps.append(ReleaseFolder(number))
     return steps
 
@@ -265,7 +265,7 @@ class _NameAllocator:
         return f"{parent}/{name}" if parent else name
 
     def change(self, parent: str, old_name: str, label: str) -> str:
-        # The old name stays taken in this plan: the rename is skipped if a person was faster.
+        # The old name stays taken in this plan: the rename is skipped if a reviewer was faster.
         taken = self._taken.setdefault(parent, set())
         name = unique_name(label, taken - {folded(old_name)})
         taken.add(folded(name))

@@ -1,6 +1,6 @@
 """Carry out the steps of a plan in the folders of the tree.
 
-Between planning and doing, a person may have changed something too. So each step checks again
+Between planning and doing, a reviewer may have changed something too. So each step checks again
 what it is about to replace or remove, and leaves it to the next publish if it changed.
 """
 
@@ -106,7 +106,7 @@ class PlanExecutor:
             # The folder was moved away since the scan. The next publish sees what happened.
             return
         if isinstance(last, RemoveFolder):
-            # A person may have put something in just now: then the folder stays, as theirs.
+            # A reviewer may have put something in just now: then the folder stays, as theirs.
             with contextlib.suppress(OSError), self._open_parent(folder.location) as (fd, name):
                 os.rmdir(name, dir_fd=fd)
 
@@ -162,7 +162,7 @@ class PlanExecutor:
             self.change_files(fd, PERSON_MANIFEST, manifest, writes)
         with self._open_parent(step.location) as (parent_fd, name):
             if entry_exists(parent_fd, name):
-                # A person took the name meanwhile. The next publish uses another one.
+                # A reviewer took the name meanwhile. The next publish uses another one.
                 return
             os.rename(hidden, name, src_dir_fd=self._root_fd, dst_dir_fd=parent_fd)
             os.fsync(parent_fd)
@@ -182,7 +182,7 @@ class PlanExecutor:
                 if old != new:
                     os.rename(old_name, new_name, src_dir_fd=old_fd, dst_dir_fd=new_fd)
             except FileNotFoundError:
-                # A person renamed it just now: it keeps their name.
+                # A reviewer renamed it just now: it keeps their name.
                 return
         folder = self._folders[number] = replace(self._folders[number], location=new)
         folder.manifest.label, folder.manifest.location = step.label, new

@@ -119,7 +119,7 @@ class PublishRun:
         steps = plan(desired.values(), states, self._owners_in, taken, idle)
         kept = desired.keys() | skipped
         if observed.keys() - kept:
-            # First, so that an interruption does not look as if a person had removed them.
+            # First, so that an interruption does not look as if a reviewer had removed them.
             self._save_index(kept, self._scanned_locations(), executor)
         unlisted = self._find_unlisted(observed, steps)
         changed = files.changed | (_update_copies(observed, self._acknowledged, unlisted) - skipped)
@@ -157,7 +157,7 @@ class PublishRun:
     def _find_unlisted(
         self, observed: Mapping[int, FolderState], steps: Sequence[Step]
     ) -> set[tuple[int, PortraitFile]]:
-        """Return the portraits that are to be unlisted, and stay because a person changed them."""
+        """Return the portraits that will be unlisted, and stay because a reviewer changed them."""
         found = set()
         for step in steps:
             if isinstance(step, UnlistFile) and step.target in observed[step.folder].names:
@@ -201,7 +201,7 @@ class PublishRun:
 def observed_for(
     snapshot: TreeSnapshot, everything: Sequence[DesiredFolder]
 ) -> dict[int, FolderState]:
-    """Return portraitd's own folders, and those people made that belong to a new person.
+    """Return portraitd's own folders, and those reviewers made that belong to a new person.
 
     A folder that the store has assigned to a person, and that has no manifest yet, has the
     person's name and holds at least one of their portraits.
@@ -237,7 +237,7 @@ def is_nearly_emptied(
 def _is_dismantled(
     one: DesiredFolder, observed: Mapping[int, FolderState], pending: Collection[int]
 ) -> bool:
-    """Return whether people moved portraits out of a folder that also lost its manifest."""
+    """Return whether reviewers moved portraits out of a folder that also lost its manifest."""
     folder = observed.get(one.number)
     is_intact = folder is None or folder.has_manifest
     return not is_intact and any(face.face_id in pending for face in one.faces)

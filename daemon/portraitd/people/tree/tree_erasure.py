@@ -1,7 +1,7 @@
-"""Remove everything that shows erased faces from the people tree, also what people put there.
+"""Remove everything that shows erased faces from the people tree, also what reviewers put there.
 
 A portrait is recognised by its mark (XMP) and by its last bytes, under any name and in any place
-below the root, so copies that people made are removed as well. A montage that may show an erased
+below the root, so copies that reviewers made are removed as well. A montage that may show an erased
 face is removed, and so are pages and tables that say who appears when; the next publish makes
 them again.
 """
@@ -59,7 +59,7 @@ class ErasureTarget(NamedTuple):
     """What to erase.
 
     Attributes:
-        face_ids: Faces whose published files are removed even if a person changed them.
+        face_ids: Faces whose published files are removed even if a reviewer changed them.
         endings: Hashes that identify their portraits; see ``hash_ending``.
         is_forgotten: Returns whether a picture with this mark shows an erased face.
     """
@@ -75,7 +75,7 @@ class Erased:
 
     Attributes:
         removed: Number of files removed.
-        left: Paths of the pictures that people put beside them, which were not removed.
+        left: Paths of the pictures that reviewers put beside them, which were not removed.
     """
 
     removed: int
@@ -216,7 +216,7 @@ def _remove_folders(root_fd: int, emptied: Mapping[str, int]) -> None:
             )
         parent, _, name = location.rpartition("/")
         with open_folder(parent or ".", root_fd) as fd, contextlib.suppress(OSError):
-            # A person may have put something in just now: then the folder stays, as theirs.
+            # A reviewer may have put something in just now: then the folder stays, as theirs.
             os.rmdir(name, dir_fd=fd)
 
 

@@ -18,7 +18,7 @@ class TreeSnapshot:
 
     Attributes:
         owned: Portraitd's own folders by number: a person's id or a ``Placement``.
-        unowned: The root, and folders that people made.
+        unowned: The root, and folders that reviewers made.
         missing: Numbers of the folders that were there after the last publish and are not now.
         is_partial: Whether one of portraitd's folders may be in a folder that cannot be read.
             Then nothing counts as deleted.
