@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -127,3 +128,59 @@ def test_the_history_of_a_file_is_bounded(home: Home) -> None:
             service.files.note(INBOX, Path("clip.mp4"), stamp, FileState.WAITING, number)
 
     assert 50 == len(steps(home, "clip.mp4"))
+
+
+def test_an_explanation_is_json_for_scripts(home: Home, nobody: Path) -> None:
+    """State, code and sentence, what is next, the content, and each step with its code."""
+    place = home.drop(nobody, "a.mp4")
+    home.drop(nobody, "b.mp4")
+    home.drop(b"hello\n" * 100, "text.mp4")
+    home.run()
+
+    done, copy, text = (
+        json.loads(json.dumps(explain(home.settings, Path(name)).as_json()))
+        for name in ("a.mp4", "b.mp4", "text.mp4")
+    )
+
+    assert (str(place), "done", "", "") == (
+        done["path"],
+        done["state"],
+        done["reason_code"],
+        done["reason"],
+    )
+    assert ("video", 6.0, 1, 1, 0) == tuple(
+        done["content"][key] for key in ("kind", "duration_s", "slices", "slices_done", "faces")
+    )
+    assert ("duplicate", "duplicate_of", "same content as a.mp4") == (
+        copy["state"],
+        copy["reason_code"],
+        copy["reason"],
+    )
+    assert ("failed", "text_file", None) == (text["state"], text["reason_code"], text["content"])
+    assert "`portraitd retry`" in text["next"]
+    assert [
+        ("waiting", "still_changing"),
+        ("ready", ""),
+        ("probing", ""),
+        ("failed", "text_file"),
+    ] == [(step["state"], step["reason_code"]) for step in text["history"]]
+    assert {600} == {step["size"] for step in text["history"]}
+
+
+def test_a_failed_attempt_is_explained(home: Home, nobody: Path) -> None:
+    """While the slice waits for the next one."""
+    home.drop(nobody, "clip.mp4")
+    home.run()
+    with home.opened() as service:
+        service.database.execute("update files set state = 'encoding'")
+        service.database.execute(
+            "update slices set attempts = 2, reason = 'died', reason_code = 'worker_died'"
+        )
+
+    explanation = explain(home.settings, Path("clip.mp4"))
+
+    assert "0 slices being processed, attempt 2 of 3; the last attempt failed: died" == (
+        explanation.next
+    )
+    content = explanation.as_json()["content"]
+    assert ("worker_died", "died") == (content["failure_code"], content["failure"])

@@ -22,6 +22,7 @@ import pytest
 
 from conftest import MEDIA_DIR
 from portraitd.config import load
+from portraitd.model.reasons import ReasonCode
 from support.home import assert_sound, connect
 from support.processes import CONFIG, children, environment, is_alive, make_home, wait_until
 
@@ -37,65 +38,52 @@ pytestmark = [
     pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed"),
 ]
 
-NOT_WHOLE = "cut off"
-PLAYLIST = "a playlist that points to other files"
-NO_FRAME = "no frame could be decoded"
-SAME = "same content as"
-
-EXPECTED: dict[str, tuple[str, str]] = {
-    "00_good.mp4": ("done", ""),
-    "01_": ("failed", "empty"),
-    "02_": ("failed", "nothing but zeros"),
-    "03_": ("failed", "text"),
-    "04_": ("failed", "damaged at its beginning"),
-    "05_": ("failed", "nothing but zeros"),
-    "06_": ("failed", "text"),
-    "07_": ("done", ""),
-    "08_": ("failed", "GIF"),
-    "09_": ("failed", NOT_WHOLE),
-    "10_": ("failed", "ZIP"),
-    "11_": ("failed", "a program"),
-    "12_": ("failed", NOT_WHOLE),
-    "13_": ("done", "could be decoded"),
-    "14_": ("done", ""),
-    "15_": ("done", "could be decoded"),
-    "16_": ("failed", "its index is damaged"),
-    "17_": ("done", "could be decoded"),
-    "18_": ("failed", "damaged at its beginning"),
-    "19_": ("done", ""),
-    "20_": ("done", ""),
-    "21_": ("failed", NOT_WHOLE),
-    "22_": ("failed", NOT_WHOLE),
-    "23_": ("failed", "no pictures"),
-    "24_": ("failed", "sound without pictures"),
-    "25_": ("done", ""),
-    "27_": ("failed", "no pictures"),
-    "33_": ("done", ""),
-    "36_": ("done", ""),
-    "37_": ("done", ""),
-    "39_": ("done", ""),
-    "40_": ("done", ""),
-    "41_": ("failed", "its index is damaged"),
-    "42_": ("done", ""),
-    "43_": ("done", ""),
-    "55_": ("done", ""),
-    "60_": ("done", ""),
-    "61_": ("done", ""),
-    "68_": ("failed", NO_FRAME),
-    "72_": ("failed", "its pictures are encrypted"),
-    "73_": ("failed", "cannot be decoded"),
+EXPECTED: dict[str, tuple[str, ReasonCode]] = {
+    "00_good.mp4": ("done", ReasonCode.NONE),
+    "01_": ("failed", ReasonCode.EMPTY),
+    "02_": ("failed", ReasonCode.ONLY_ZEROS),
+    "03_": ("failed", ReasonCode.TEXT_FILE),
+    "04_": ("failed", ReasonCode.UNKNOWN_FORMAT),
+    "05_": ("failed", ReasonCode.ONLY_ZEROS),
+    "06_": ("failed", ReasonCode.TEXT_FILE),
+    "07_": ("done", ReasonCode.NONE),
+    "08_": ("failed", ReasonCode.OTHER_FILE_TYPE),
+    "09_": ("failed", ReasonCode.INDEX_MISSING),
+    "10_": ("failed", ReasonCode.OTHER_FILE_TYPE),
+    "11_": ("failed", ReasonCode.OTHER_FILE_TYPE),
+    "12_": ("failed", ReasonCode.BYTES_MISSING),
+    "13_": ("done", ReasonCode.PARTLY_DECODED),
+    "14_": ("done", ReasonCode.NONE),
+    "15_": ("done", ReasonCode.PARTLY_DECODED),
+    "16_": ("failed", ReasonCode.INDEX_DAMAGED),
+    "17_": ("done", ReasonCode.PARTLY_DECODED),
+    "18_": ("failed", ReasonCode.UNKNOWN_FORMAT),
+    "19_": ("done", ReasonCode.NONE),
+    "20_": ("done", ReasonCode.NONE),
+    "21_": ("failed", ReasonCode.BYTES_MISSING),
+    "22_": ("failed", ReasonCode.INDEX_MISSING),
+    "23_": ("failed", ReasonCode.NO_PICTURES),
+    "24_": ("failed", ReasonCode.SOUND_ONLY),
+    "25_": ("done", ReasonCode.NONE),
+    "27_": ("failed", ReasonCode.NO_PICTURES),
+    **dict.fromkeys(["33_", "36_", "37_", "39_", "40_", "42_", "43_", "55_", "60_", "61_"],
+                    ("done", ReasonCode.NONE)),
+    "41_": ("failed", ReasonCode.INDEX_DAMAGED),
+    "68_": ("failed", ReasonCode.NO_FRAME_DECODED),
+    "72_": ("failed", ReasonCode.ENCRYPTED),
+    "73_": ("failed", ReasonCode.INDEX_DAMAGED),
     **dict.fromkeys(["80_", "81_", "82_", "83_", "84_", "85_", "86_", "87_", "88_"],
-                    ("failed", PLAYLIST)),
-    "89_": ("done", ""),
-    "90_": ("failed", "damaged at its beginning"),
+                    ("failed", ReasonCode.PLAYLIST)),
+    "89_": ("done", ReasonCode.NONE),
+    "90_": ("failed", ReasonCode.UNKNOWN_FORMAT),
     **dict.fromkeys(["91_", "93_", "94_", "95_", "96_", "97_", "98_", "99_", "9a_", "9d_", "9e_"],
-                    ("duplicate", SAME)),
-    **dict.fromkeys(["a0_", "a1_", "a2_"], ("failed", "a symbolic link")),
-    "a3_": ("failed", "a pipe"),
-    "a5_": ("failed", "a socket"),
-    **dict.fromkeys(["a7_", "a8_", "a9_", "aa_", "ab_"], ("duplicate", SAME)),
+                    ("duplicate", ReasonCode.DUPLICATE_OF)),
+    **dict.fromkeys(["a0_", "a1_", "a2_"], ("failed", ReasonCode.SYMBOLIC_LINK)),
+    "a3_": ("failed", ReasonCode.PIPE),
+    "a5_": ("failed", ReasonCode.SOCKET),
+    **dict.fromkeys(["a7_", "a8_", "a9_", "aa_", "ab_"], ("duplicate", ReasonCode.DUPLICATE_OF)),
 }  # fmt: skip
-"""By the beginning of a name: the state, and what the reason says."""
+"""By the start of a name: the state, and the code of its reason."""
 
 IGNORED = (".9c_", "9b_")
 
@@ -187,14 +175,16 @@ def run(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def files_of(home: Path) -> dict[str, tuple[str, str]]:
-    """State and reason by path."""
+    """State and reason code by path."""
     connection = connect(load(home).state_dir)
     try:
-        rows: list[Any] = connection.execute("select path, state, reason from files").fetchall()
+        rows: list[Any] = connection.execute(
+            "select path, state, reason_code from files"
+        ).fetchall()
     finally:
         connection.close()
     return {
-        row["path"].decode("utf-8", "backslashreplace"): (row["state"], row["reason"])
+        row["path"].decode("utf-8", "backslashreplace"): (row["state"], row["reason_code"])
         for row in rows
     }
 
@@ -209,11 +199,11 @@ def test_every_file_comes_to_one_end(run: Run) -> None:
     """Done, a duplicate, or failed; and whoever dropped it can read why."""
     assert {} == {name: found for name, found in run.files.items() if found[0] not in TERMINAL}
     without_reason = [
-        name for name, (state, reason) in run.files.items() if state != "done" and not reason
+        name for name, (state, code) in run.files.items() if state != "done" and not code
     ]
     assert [] == without_reason
-    words = [reason for state, reason in run.files.values() if state == "failed"]
-    assert [] == [reason for reason in words if "unexpected" in reason or "Error" in reason]
+    codes = {code for state, code in run.files.values() if state == "failed"}
+    assert not codes & {ReasonCode.UNEXPECTED_ERROR, ReasonCode.INVALID_RESULT, ReasonCode.OTHER}
 
 
 def test_what_is_ignored_is_no_file(run: Run) -> None:
@@ -224,13 +214,11 @@ def test_what_is_ignored_is_no_file(run: Run) -> None:
 @pytest.mark.parametrize("name", sorted(EXPECTED))
 def test_each_file_ends_as_it_should(run: Run, name: str) -> None:
     """As the table says."""
-    state, reason = EXPECTED[name]
     found = {path: end for path, end in run.files.items() if path.startswith(name)}
 
     assert found, name
     for end in found.values():
-        assert state == end[0], end
-        assert reason in end[1]
+        assert EXPECTED[name] == end
 
 
 def test_the_good_clip_that_came_last_is_done(run: Run) -> None:
