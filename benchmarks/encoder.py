@@ -1,17 +1,17 @@
-"""The reference pipeline, portraitd and pure decoding on the same clip, in one run, in turn.
+"""Compare the original pipeline, portraitd and pure decoding on one clip, alternating in one run.
 
     uv run benchmarks/encoder.py CLIP [--rounds 3] [--reference-seconds 20] [--set …]
         [--model yunet=FILE]
 
-The reference is the pipeline that portraitd descends from, as its article does it: one frame a
-second, reduced to 700 x 500, face_recognition's ``cnn`` detector and embeddings in three threads,
-DBSCAN at eps 0.5 and min_samples 5, one crop a face. It is slow, so it sees only the first
-``--reference-seconds`` of the clip, and its time is scaled to the whole.
+The reference is the original pipeline that portraitd is based on: one frame per second, reduced to
+700 x 500, face_recognition's ``cnn`` detector and embeddings in three threads, DBSCAN with eps 0.5
+and min_samples 5, one crop per face. It is slow, so it processes only the first
+``--reference-seconds`` of the clip, and its time is scaled to the whole clip.
 
-portraitd is measured end to end, from the file to the finished folders, with workers that are up;
-decoding is every frame read by the same workers in the same slices, nothing else done.
+portraitd is measured end to end, from the file to the finished folders, with running workers. For
+decoding, the same workers read every frame of the same slices and do nothing else.
 
-Prints one JSON line: medians in seconds, and ratios, of which each was taken within one round.
+Prints one JSON line: medians in seconds, and medians of the ratios within each round.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ def main() -> None:
 
 
 def reference(clip: Path, seconds: float) -> float:
-    """Seconds of wall clock that the original pipeline takes for the first part of a clip."""
-    # Imported here: loading it is not part of the measurement, and portraitd needs none of it.
+    """Return the seconds that the original pipeline takes for the first part of a clip."""
+    # Imported before the measurement begins; portraitd itself does not need it.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import face_recognition
@@ -106,9 +106,9 @@ def reference(clip: Path, seconds: float) -> float:
 
 
 def portraitd(clip: Path, assignments: list[str], models: list[str]) -> float:
-    """Seconds of wall clock from the file to the finished folders, workers being up."""
+    """Return the seconds from the file to the finished folders, with running workers."""
     with tempfile.TemporaryDirectory() as home:
-        # As humble as the reference, and no wait for further drops.
+        # With the priority of the reference, and without waiting for further files.
         given = ["grouping.settle_s=0", "workers.nice=0", *assignments]
         settings = load(Path(home), None, given)
         for model in models:
@@ -131,7 +131,7 @@ def portraitd(clip: Path, assignments: list[str], models: list[str]) -> float:
 
 
 def count_frames(video_slice: Slice, fps: float) -> int:
-    """Read every frame of a slice and process none: the lower limit of encoding."""
+    """Read every frame of a slice and process none; return the number of frames."""
     from portraitd.media import video
 
     frames = video.SampledFrames(
@@ -143,11 +143,11 @@ def count_frames(video_slice: Slice, fps: float) -> int:
 
 
 def decoding(clip: Path, assignments: list[str]) -> float:
-    """Seconds of wall clock to read every frame, by as many workers in the same slices."""
+    """Return the seconds to read every frame, with as many workers and the same slices."""
     settings = load(None, None, assignments)
     source = _source(clip)
     facts = media_jobs.probe(source)
-    pieces = [
+    slices = [
         Slice(source, facts.kind, start, stop)
         for start, stop in cut(facts, settings.workers.slice_s)
     ]
@@ -155,10 +155,10 @@ def decoding(clip: Path, assignments: list[str]) -> float:
         settings.workers.processes, WorkerLimits(nice=0, memory_mb=0, time_limit_s=3600)
     )
     try:
-        for future in [executor.submit(count_frames, piece, 0.001) for piece in pieces]:
+        for future in [executor.submit(count_frames, one, 0.001) for one in slices]:
             future.result()
         began = time.perf_counter()
-        for future in [executor.submit(count_frames, piece, 1.0) for piece in pieces]:
+        for future in [executor.submit(count_frames, one, 1.0) for one in slices]:
             future.result()
         return time.perf_counter() - began
     finally:
@@ -166,10 +166,10 @@ def decoding(clip: Path, assignments: list[str]) -> float:
 
 
 def _reference_frames(clip: Path, seconds: float) -> Iterator[Any]:
-    """One frame a second, RGB, no larger than 700 x 500."""
+    """Yield one frame per second, RGB, no larger than 700 x 500."""
     import cv2
 
-    # As OpenCV comes: a worker may read nothing but descriptors.
+    # Restore OpenCV's default: workers may only read descriptors.
     os.environ.pop("OPENCV_FFMPEG_CAPTURE_OPTIONS", None)
     capture = cv2.VideoCapture(str(clip))
     every = max(1, round(capture.get(cv2.CAP_PROP_FPS)))

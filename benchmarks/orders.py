@@ -1,18 +1,18 @@
-"""Whether the order in which videos are dropped decides who people are.
+"""Measure whether the order in which videos are dropped affects how people are grouped.
 
     uv run benchmarks/orders.py FOLDER_OR_FILE... [--orders 20] [--named 5] [--set …]
         [--model yunet=FILE]
 
-Every order begins with a home of its own: the files are dropped one by one, each is looked at,
-tracked, grouped and published by a real service before the next one comes. Faces are found once
-and handed back wherever the same slice is asked for again. After two files some folders are given
-names, those with most faces first, as by somebody who knows the people: one folder of each, and
-none that holds several. Who is who is taken from one more order in which nobody is named.
+Each order runs in its own home folder: the files are dropped one by one, and a real service
+encodes, tracks, groups and publishes each before the next one is dropped. Each slice is encoded
+only once; later orders reuse the result. After two files the folders with most faces get names, as
+if by a user who knows the people: one folder of each person, and none that holds several people.
+The true people are those of one more order without names.
 
-Prints one JSON line. ``pair_f``: of every two orders, the pairwise F of their final partitions
-over all faces, a face of nobody being alone. ``named_changed``: named people of whom, after any
-later grouping, somebody else had more of the faces they had when they were named. ``names_lost``
-and ``twice_in_a_frame`` are sums over all grouping_runs.
+Prints one JSON line. ``pair_f`` is the pairwise F of the final partitions of two orders over all
+faces; a face without a person counts as alone. ``named_changed`` counts named people of whose
+faces, after any later grouping, another person had more than they. ``names_lost`` and
+``twice_in_a_frame`` are sums over all groupings.
 """
 
 from __future__ import annotations
@@ -44,18 +44,18 @@ from portraitd.store.database import Database
 from portraitd.workers.pool import InlineExecutor
 
 NAMED_AFTER = 2
-"""So many files are there when people get their names."""
+"""Number of files after which people get their names."""
 
 START_S = 1_000_000_000.0
 
-Place = tuple[str, float, int, int, int, int]
-"""A face by what it is in every home: content, time and box."""
+FaceKey = tuple[str, float, int, int, int, int]
+"""Content hash, time and box of a face, which are the same in every home folder."""
 
-Partition = dict[Place, int]
+Partition = dict[FaceKey, int]
 
 
-class Outcome(NamedTuple):
-    """What one order came to."""
+class OrderResult(NamedTuple):
+    """The result of one order."""
 
     people: Partition
     present: int
@@ -66,21 +66,21 @@ class Outcome(NamedTuple):
     churn: int
 
 
-class Remembering(Executor):
-    """Runs jobs inline; what was found in a file is found there once."""
+class CachingExecutor(Executor):
+    """Runs jobs inline; probes each file and encodes each slice only once."""
 
     def __init__(self) -> None:
         self._inline = InlineExecutor()
-        # By the file or slice alone: the settings differ in the home only.
-        self._known: dict[object, Future[Any]] = {}
+        # By file or slice alone: the settings differ only in the home folder.
+        self._results: dict[object, Future[Any]] = {}
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """As an executor does; errors are remembered too."""
+        """See ``Executor.submit``; errors are cached, too."""
         if fn not in (media_jobs.probe, media_jobs.encode):
             return self._inline.submit(fn, *args, **kwargs)
-        if args[0] not in self._known:
-            self._known[args[0]] = self._inline.submit(fn, *args, **kwargs)
-        return self._known[args[0]]
+        if args[0] not in self._results:
+            self._results[args[0]] = self._inline.submit(fn, *args, **kwargs)
+        return self._results[args[0]]
 
 
 def main() -> None:
@@ -89,16 +89,16 @@ def main() -> None:
     files = list(_files(arguments.sources))
     random = np.random.default_rng(arguments.seed)
     orders = [random.permutation(len(files)) for _ in range(arguments.orders)]
-    executor = Remembering()
+    executor = CachingExecutor()
 
-    def carried_out(order: Iterable[int], known: Partition) -> Outcome:
+    def run_order(order: Iterable[int], known: Partition) -> OrderResult:
         with tempfile.TemporaryDirectory(prefix="portraitd-") as home:
             settings = load(Path(home), None, [*arguments.assignments, "grouping.settle_s=0"])
             in_order = [files[number] for number in order]
             return drop(in_order, settings, executor, arguments, known)
 
-    known = carried_out(range(len(files)), {}).people if arguments.named else {}
-    outcomes = [carried_out(order.tolist(), known) for order in orders]
+    known = run_order(range(len(files)), {}).people if arguments.named else {}
+    outcomes = [run_order(order.tolist(), known) for order in orders]
     scores = [
         pairwise_f(one.people, other.people) for one, other in itertools.combinations(outcomes, 2)
     ]
@@ -128,20 +128,20 @@ def drop(
     executor: Executor,
     arguments: argparse.Namespace,
     known: Partition,
-) -> Outcome:
-    """Drop files one by one into a fresh home, with a grouping after each.
+) -> OrderResult:
+    """Drop files one by one into a new home folder, with a grouping after each.
 
     Args:
-        files: In this order.
-        settings: Of the home.
-        executor: Does the jobs.
-        arguments: Of the command line.
-        known: Who is who, for those who give names; empty if nobody does.
+        files: In the order to drop.
+        settings: Settings of the home folder.
+        executor: Runs the jobs.
+        arguments: From the command line.
+        known: The true person of each face, for naming; empty to name no one.
     """
     make_home(settings)
     for name, path in arguments.models:
         model_registry.add_model(model_registry.find_model(name), settings.models_dir, path)
-    named: dict[int, set[Place]] = {}
+    named: dict[int, set[FaceKey]] = {}
     changed: set[int] = set()
     lost = violations = churn = 0
     with closing(Database.open(settings.state_dir)) as database:
@@ -150,7 +150,7 @@ def drop(
         clock = itertools.count()
         for number, path in enumerate(files, start=1):
             service.admission.register([path], START_S + next(clock))
-            _turn_until_idle(service, clock)
+            _tick_until_idle(service, clock)
             grouping_run = service.people.last_grouping_run()
             if grouping_run:
                 lost, churn = lost + grouping_run.names_lost, churn + grouping_run.churn
@@ -160,20 +160,20 @@ def drop(
             if number == NAMED_AFTER and known:
                 named = _name_the_largest(settings.people_dir, people, known, arguments.named)
                 service.review.wake()
-                _turn_until_idle(service, clock)
+                _tick_until_idle(service, clock)
                 assert len(named) == len(service.people.kept())
         present = len(service.people.present())
-    return Outcome(people, present, len(named), len(changed), lost, violations, churn)
+    return OrderResult(people, present, len(named), len(changed), lost, violations, churn)
 
 
-def _turn_until_idle(service: Service, clock: Iterator[int]) -> None:
+def _tick_until_idle(service: Service, clock: Iterator[int]) -> None:
     service.tick(Now(START_S + next(clock), float(next(clock))))
     while not service.idle:
         service.tick(Now(START_S + next(clock), float(next(clock))))
 
 
 def partition(service: Service) -> Partition:
-    """The person of every face, 0 for nobody."""
+    """Return the person of every face, 0 for none."""
     return {
         (face.sha256, round(face.t_s, 4), *face.box): face.person_id or 0
         for face in service.faces.listing()
@@ -181,31 +181,31 @@ def partition(service: Service) -> Partition:
 
 
 def pairwise_f(one: Partition, other: Partition) -> float:
-    """F of the pairs of faces that two partitions of the same faces put together."""
+    """Return the pairwise F score of two partitions of the same faces."""
     assert one.keys() == other.keys()
     left = [one[place] or ("alone", place) for place in one]
     right = [other[place] or ("alone", place) for place in one]
     both, ours, theirs = (
-        _pairs(Counter(labels)) for labels in (zip(left, right, strict=True), left, right)
+        _count_pairs(Counter(labels)) for labels in (zip(left, right, strict=True), left, right)
     )
     return 2 * both / (ours + theirs) if ours + theirs else 1.0
 
 
-def _pairs(sizes: Counter[Any]) -> int:
+def _count_pairs(sizes: Counter[Any]) -> int:
     return sum(size * (size - 1) // 2 for size in sizes.values())
 
 
-def _keeps(person: int, had: set[Place], people: Partition) -> bool:
-    """Whether nobody has more of these faces than the person who had them."""
+def _keeps(person: int, had: set[FaceKey], people: Partition) -> bool:
+    """Return whether no one has more of these faces than the person who had them."""
     shares = Counter(people[place] for place in had)
     return shares[person] == max(shares.values())
 
 
 def _name_the_largest(
     people_dir: Path, people: Partition, known: Partition, count: int
-) -> dict[int, set[Place]]:
-    """Rename folders, as people do; returns the faces that each named person had then."""
-    faces: dict[int, set[Place]] = {}
+) -> dict[int, set[FaceKey]]:
+    """Rename folders, as users do; return the faces that each named person has now."""
+    faces: dict[int, set[FaceKey]] = {}
     for place, person in people.items():
         faces.setdefault(person, set()).add(place)
     named: dict[int, int] = {}
@@ -229,7 +229,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sources", type=Path, nargs="+", metavar="FOLDER_OR_FILE")
     parser.add_argument("--orders", type=int, default=20)
-    parser.add_argument("--named", type=int, default=5, help="how many people get names")
+    parser.add_argument("--named", type=int, default=5, help="number of people to name")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", dest="assignments", action="append", default=[], metavar="K=V")
     parser.add_argument("--model", dest="models", action="append", type=_model, default=[])

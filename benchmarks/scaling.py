@@ -1,14 +1,13 @@
-"""What one coordinator can feed: a simulation with measured service times.
+"""Simulate how many cores one coordinator can keep busy, with measured service times.
 
-    python benchmarks/scaling.py                  # a table, for shared files and for sent ones
+    python benchmarks/scaling.py                  # tables, for shared and for sent files
     python benchmarks/scaling.py --plot /tmp/scaling.png
     python benchmarks/scaling.py --core-speed 4.2 --hand-out-ms 3 --record-ms 9
 
-Each slice takes the same way as in portraitd: the coordinator claims it and hands it out (one
-thing at a time, as one process does), its file's share goes over the wire where files are sent,
-a core works on it, the answer comes back over the wire, the coordinator checks and records it.
-A worker has one slice ahead of each it works on. The measured times are the defaults; take your
-own from ``cluster.py``.
+Each slice takes the same steps as in portraitd: the coordinator, a single process, claims and
+submits it; its share of the file goes over the network if files are sent; a core works on it; the
+result comes back over the network; the coordinator checks and records it. Each core has one slice
+in advance. The defaults are measured times; measure your own with ``cluster.py``.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from pathlib import Path
 CORES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
 
 
-# Measured with ``cluster.py`` and ``encoder.py``; docs/scaling.md says on what.
+# Measured with ``cluster.py`` and ``encoder.py``; docs/scaling.md describes the machine.
 CORE_SPEED = 4.0
 FAST_CORE_SPEED = 18.0
 HAND_OUT_MS = 1.5
@@ -33,43 +32,43 @@ BYTES_BACK = 1_800_000.0
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What was measured.
+    """The measured costs of a slice.
 
     Attributes:
-        core_speed: Seconds of footage that one core gets through in a second.
+        core_speed: Seconds of footage that one core processes in a second.
         slice_s: Seconds of footage in a slice.
-        hand_out_s: The coordinator's time to claim a slice and hand it out.
-        record_s: Its time to take an answer back, check it and record it.
-        bytes_out: Sent with each slice; 0 where workers see the files.
-        bytes_back: Of an answer.
-        wire_bytes_per_s: What the coordinator's network carries in one direction.
-        spread: Standard deviation of a slice's time, as a share of its mean.
+        submit_s: The coordinator's time to claim and submit a slice.
+        record_s: The coordinator's time to receive, check and record a result.
+        bytes_out: Sent with each slice; 0 if workers read shared files.
+        bytes_back: Size of a result.
+        network_bytes_per_s: Bandwidth of the coordinator's network in one direction.
+        deviation: Standard deviation of a slice's time, as a fraction of its mean.
     """
 
     core_speed: float
     slice_s: float
-    hand_out_s: float
+    submit_s: float
     record_s: float
     bytes_out: float
     bytes_back: float
-    wire_bytes_per_s: float
-    spread: float = 0.3
+    network_bytes_per_s: float
+    deviation: float = 0.3
 
     @property
     def work_s(self) -> float:
-        """A core's time for a slice."""
+        """Seconds that a core takes for a slice."""
         return self.slice_s / self.core_speed
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a cluster came to.
+class ClusterResult:
+    """The throughput of a cluster.
 
     Attributes:
-        cores: How many worked.
+        cores: Number of cores.
         slices_per_s: In the middle of the run, without its beginning and end.
-        share: Of what the cores could do if they never waited.
-        busy: Share of time that the coordinator's one process was at work.
+        share: Fraction of the throughput of cores that never wait.
+        busy: Fraction of the time that the coordinator's process was busy.
     """
 
     cores: int
@@ -78,25 +77,25 @@ class Outcome:
     busy: float
 
 
-class Line:
-    """Something that does one thing at a time, in order: the coordinator, the wire out or back."""
+class SerialQueue:
+    """Serves one item at a time, in order: the coordinator, or one direction of the network."""
 
     def __init__(self) -> None:
         self._free_s = 0.0
         self.busy_s = 0.0
 
     def pass_through(self, now_s: float, takes_s: float) -> float:
-        """When something is through that comes now."""
+        """Return the time at which an item that arrives now is done."""
         self._free_s = max(self._free_s, now_s) + takes_s
         self.busy_s += takes_s
         return self._free_s
 
 
-def simulate(costs: Costs, cores: int, slices_per_core: int = 40, seed: int = 1) -> Outcome:
-    """Let slices run through a cluster until each core has had its share."""
+def simulate(costs: Costs, cores: int, slices_per_core: int = 40, seed: int = 1) -> ClusterResult:
+    """Run slices through a cluster until each core has had its share."""
     chance = random.Random(seed)
-    coordinator, out, back = Line(), Line(), Line()
-    # What is ready for a core, and the time from which on a core waits for it.
+    coordinator, out, back = SerialQueue(), SerialQueue(), SerialQueue()
+    # The slices that are ready for each core, and the time since which it has been idle.
     ready: list[deque[float]] = [deque() for _ in range(cores)]
     idle_since: list[float | None] = [0.0] * cores
     events: list[tuple[float, int, str, int]] = []
@@ -112,12 +111,12 @@ def simulate(costs: Costs, cores: int, slices_per_core: int = 40, seed: int = 1)
         nonlocal given
         if given < total:
             given += 1
-            put(coordinator.pass_through(now_s, costs.hand_out_s), "handed out", core)
+            put(coordinator.pass_through(now_s, costs.submit_s), "submitted", core)
 
     def work(now_s: float, core: int) -> None:
         ready[core].popleft()
         idle_since[core] = None
-        shape = 1 / costs.spread**2
+        shape = 1 / costs.deviation**2
         put(now_s + chance.gammavariate(shape, costs.work_s / shape), "worked", core)
 
     for _ in range(2):
@@ -126,15 +125,15 @@ def simulate(costs: Costs, cores: int, slices_per_core: int = 40, seed: int = 1)
     while events:
         now_s, _, what, core = heapq.heappop(events)
         match what:
-            case "handed out":
-                takes_s = costs.bytes_out / costs.wire_bytes_per_s
+            case "submitted":
+                takes_s = costs.bytes_out / costs.network_bytes_per_s
                 put(out.pass_through(now_s, takes_s), "arrived", core)
             case "arrived":
                 ready[core].append(now_s)
                 if idle_since[core] is not None:
                     work(now_s, core)
             case "worked":
-                takes_s = costs.bytes_back / costs.wire_bytes_per_s
+                takes_s = costs.bytes_back / costs.network_bytes_per_s
                 put(back.pass_through(now_s, takes_s), "came back", core)
                 idle_since[core] = now_s
                 if ready[core]:
@@ -146,29 +145,31 @@ def simulate(costs: Costs, cores: int, slices_per_core: int = 40, seed: int = 1)
                 give(now_s, core)
     begun, ended = recorded[total // 5], recorded[4 * total // 5]
     rate = (4 * total // 5 - total // 5) / (ended - begun)
-    return Outcome(cores, rate, rate * costs.work_s / cores, coordinator.busy_s / recorded[-1])
+    return ClusterResult(
+        cores, rate, rate * costs.work_s / cores, coordinator.busy_s / recorded[-1]
+    )
 
 
 def main() -> None:
-    """Print a table for each way to the files; draw it if asked to."""
+    """Print a table for each case, and plot them if asked to."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--core-speed", type=float, default=CORE_SPEED)
     parser.add_argument("--fast-core-speed", type=float, default=FAST_CORE_SPEED)
     parser.add_argument("--hand-out-ms", type=float, default=HAND_OUT_MS)
     parser.add_argument("--record-ms", type=float, default=RECORD_MS)
     parser.add_argument("--bytes-back", type=float, default=BYTES_BACK)
-    parser.add_argument("--video-mbit", type=float, default=8.0, help="of the footage itself")
+    parser.add_argument("--video-mbit", type=float, default=8.0, help="bit rate of the footage")
     parser.add_argument("--wire-mbit", type=float, default=1000.0)
     parser.add_argument("--plot", type=Path)
     given = parser.parse_args()
     shared = Costs(
         core_speed=given.core_speed,
         slice_s=60.0,
-        hand_out_s=given.hand_out_ms / 1000,
+        submit_s=given.hand_out_ms / 1000,
         record_s=given.record_ms / 1000,
         bytes_out=0.0,
         bytes_back=given.bytes_back,
-        wire_bytes_per_s=given.wire_mbit * 125_000,
+        network_bytes_per_s=given.wire_mbit * 125_000,
     )
     sent = {"bytes_out": given.video_mbit * 125_000 * 60.0}
     cases = {
@@ -180,7 +181,7 @@ def main() -> None:
     results = {name: [simulate(costs, cores) for cores in CORES] for name, costs in cases.items()}
     for name, outcomes in results.items():
         costs = cases[name]
-        print(f"{name}, {costs.work_s:.1f} s a slice")
+        print(f"{name}, {costs.work_s:.1f} s per slice")
         for outcome in outcomes:
             print(
                 f"{outcome.cores:6} cores {outcome.slices_per_s:9.2f} slices/s "
@@ -192,8 +193,8 @@ def main() -> None:
         draw(results, given.plot)
 
 
-def draw(results: dict[str, list[Outcome]], path: Path) -> None:
-    """Speed over cores, both in powers of ten."""
+def draw(results: dict[str, list[ClusterResult]], path: Path) -> None:
+    """Plot throughput against cores, both on logarithmic scales."""
     import matplotlib as mpl
 
     mpl.use("Agg")

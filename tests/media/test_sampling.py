@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from portraitd.media.video import FramesAt, SampledFrames
 from portraitd.model.media_file import MediaKind
-from support.frames import Shown, sampled
+from support.frames import FrameHashes, sampled
 from support.media import source_of, with_frame_times, write_pattern_clip
 
 
-def sampled_in_pieces(path: Path, cuts: Sequence[float], fps: float) -> Shown:
+def sampled_in_pieces(path: Path, cuts: Sequence[float], fps: float) -> FrameHashes:
     edges = [0.0, *sorted(cuts), math.inf]
     return [
         frame
@@ -27,7 +27,7 @@ def sampled_in_pieces(path: Path, cuts: Sequence[float], fps: float) -> Shown:
     ]
 
 
-def times(shown: Shown) -> list[float]:
+def times(shown: FrameHashes) -> list[float]:
     return [round(t_s, 3) for t_s, _ in shown]
 
 

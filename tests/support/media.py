@@ -1,7 +1,7 @@
-"""Files to drop: the clip of two people, patterns, and everything that is not what it seems.
+"""Files to drop: the clip of two people, patterns, and damaged or unusual files.
 
-Nothing here needs ffmpeg. OpenCV writes plain clips; what it cannot write (uneven times, an
-index in front, a turned picture) is made by editing the boxes of an MP4 file.
+ffmpeg is not needed. OpenCV writes plain clips; what it cannot write (uneven times, an index at
+the start, a rotated picture) is made by editing the boxes of an MP4 file.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ PATTERN_PX = (64, 48)
 
 
 def source_of(path: Path) -> Source:
-    """A file as the inbox would have taken it just now."""
+    """Return a file as the inbox would register it now."""
     facts = path.stat()
     return Source(path, Stamp(facts.st_size, facts.st_mtime_ns, facts.st_ino))
 
 
 def pattern(number: int, size_px: tuple[int, int] = PATTERN_PX) -> Image:
-    """A picture of nobody; no two numbers look the same."""
+    """Return a picture without a face; each number looks different."""
     width, height = size_px
     across, down = np.meshgrid(np.arange(width), np.arange(height))
     picture = np.stack(
@@ -45,7 +45,7 @@ def write_pattern_clip(
     codec: str = "mp4v",
     size_px: tuple[int, int] = PATTERN_PX,
 ) -> Path:
-    """A clip with nobody in it."""
+    """Write a clip without faces."""
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), fps, size_px)
     assert writer.isOpened(), path
     for number in range(frames):
@@ -55,7 +55,7 @@ def write_pattern_clip(
 
 
 def as_jpeg(photograph: Path) -> bytes:
-    """The same picture in another file: somebody is seen a second time."""
+    """Return the same picture as another file: a person is seen a second time."""
     image = cv2.imread(str(photograph))
     assert image is not None
     encoded, data = cv2.imencode(".jpg", image)
@@ -64,7 +64,7 @@ def as_jpeg(photograph: Path) -> bytes:
 
 
 def boxes(data: bytes, start: int = 0, stop: int | None = None) -> Iterator[tuple[bytes, int, int]]:
-    """The MP4 boxes of a stretch: kind, offset and size, head included."""
+    """Yield the MP4 boxes of a range: kind, offset and size, including the header."""
     stop = len(data) if stop is None else stop
     while start + 8 <= stop:
         size, kind = struct.unpack_from(">I4s", data, start)
@@ -73,7 +73,7 @@ def boxes(data: bytes, start: int = 0, stop: int | None = None) -> Iterator[tupl
 
 
 def find_box(data: bytes, path: str) -> tuple[int, int]:
-    """Offset and size of a box, such as ``moov/trak/mdia/minf/stbl/stts``."""
+    """Return offset and size of a box, such as ``moov/trak/mdia/minf/stbl/stts``."""
     start, stop, at = 0, len(data), (0, len(data))
     for name in path.split("/"):
         at = next(
@@ -89,7 +89,7 @@ STTS = "moov/trak/mdia/minf/stbl/stts"
 
 
 def with_frame_times(data: bytes, durations: Sequence[int], timescale: int = 1000) -> bytes:
-    """The same frames, each shown for so many thousandths of a second.
+    """Return the same frames, each shown for the given number of milliseconds.
 
     The index must come last in the file, as OpenCV writes it.
     """
@@ -119,7 +119,7 @@ def with_frame_times(data: bytes, durations: Sequence[int], timescale: int = 100
 
 
 def with_index_first(data: bytes) -> bytes:
-    """The same clip with its index before the frames, so that a cut-off copy still plays."""
+    """Return the same clip with its index at the start, so that a truncated copy still plays."""
     kinds = {kind: (offset, size) for kind, offset, size in boxes(data)}
     (moov_at, moov_size), (_, head_size) = kinds[b"moov"], kinds[b"ftyp"]
     moov = bytearray(data[moov_at : moov_at + moov_size])
@@ -132,7 +132,7 @@ def with_index_first(data: bytes) -> bytes:
 
 
 def turned_right(data: bytes) -> bytes:
-    """The same clip, marked as one to be shown turned by 90 degrees clockwise."""
+    """Return the same clip, marked as rotated by 90 degrees clockwise."""
     changed = bytearray(data)
     at, _ = find_box(data, "moov/trak/tkhd")
     struct.pack_into(">9i", changed, at + 48, 0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30)
@@ -140,7 +140,7 @@ def turned_right(data: bytes) -> bytes:
 
 
 def without_picture(data: bytes) -> bytes:
-    """The same container with its only track declared as sound."""
+    """Return the same container with its only track declared as sound."""
     changed = bytearray(data)
     at, _ = find_box(data, "moov/trak/mdia/hdlr")
     changed[at + 16 : at + 20] = b"soun"
@@ -148,7 +148,7 @@ def without_picture(data: bytes) -> bytes:
 
 
 def sound_wave(seconds: float = 1.0) -> bytes:
-    """A WAV file with a tone."""
+    """Return a WAV file with a tone."""
     rate = 8000
     samples = [round(9000 * math.sin(index / 3)) for index in range(round(rate * seconds))]
     body = struct.pack(f"<{len(samples)}h", *samples)
@@ -173,4 +173,4 @@ BAD_CONTENTS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
         "the photo could not be decoded",
     ),
 }
-"""By name: how to make it from a good MP4 clip, and what its reason says."""
+"""By name: how to make the file from a good MP4 clip, and what the reason for its failure says."""

@@ -1,4 +1,4 @@
-"""Pictures for tests: real faces that installed packages carry, and nobody."""
+"""Pictures for tests, from installed packages: real faces, and one without a face."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ YUNET_FILE = SHARED / "models" / "face_detection_yunet_2023mar.onnx"
 
 
 def read(path: Path) -> Image:
-    """A picture from a file, BGR."""
+    """Read a picture from a file, BGR."""
     image = cv2.imread(str(path))
     assert image is not None, path
     return np.asarray(image, np.uint8)
@@ -28,28 +28,28 @@ def read(path: Path) -> Image:
 
 @cache
 def astronaut() -> Image:
-    """A woman who looks at the camera, 512x512; her face is about 100 px."""
+    """Return a woman who looks at the camera, 512x512; her face is about 100 px."""
     return read(Path(skimage.__file__).parent / "data" / "astronaut.png")
 
 
 @cache
 def admiral() -> Image:
-    """Another woman who looks at the camera, 512x606."""
+    """Return another woman who looks at the camera, 512x606."""
     return read(Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg")
 
 
 @cache
 def bricks() -> Image:
-    """Nobody, 512x512."""
+    """Return a picture without a face, 512x512."""
     return read(Path(skimage.__file__).parent / "data" / "brick.png")
 
 
 def resized(image: Image, times: float) -> Image:
-    """A picture larger or smaller by a factor."""
+    """Resize a picture by a factor."""
     size = (round(image.shape[1] * times), round(image.shape[0] * times))
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 def mirrored(image: Image) -> Image:
-    """Left and right exchanged."""
+    """Mirror a picture horizontally."""
     return np.ascontiguousarray(image[:, ::-1])
