@@ -121,20 +121,20 @@ class Dispatcher(Stage):
             pass
 
     def _probe(self, now_s: float) -> bool:
-        """Submit the probe of a file, if a place is free and a file is ready."""
+        """Submit the probe of a file, if a slot is free and a file is ready."""
         taken = len(self._probes) + (0 if self._slice_slots else len(self._slices))
-        arrival = self._slice_queue.claim_file(now_s) if taken < self._slots else None
-        if arrival is None:
+        claimed = self._slice_queue.claim_file(now_s) if taken < self._slots else None
+        if claimed is None:
             return False
         probe = self._executor.submit(
-            media_jobs.probe, self._files.source(arrival.file), arrival.partial_copies
+            media_jobs.probe, self._files.source(claimed.file), claimed.partial_copies
         )
-        self._probes[probe] = arrival.file
+        self._probes[probe] = claimed.file
         probe.add_done_callback(lambda _: self._wake())
         return True
 
     def _encode(self) -> bool:
-        """Submit the encoding of a slice, if a place is free and a slice is queued."""
+        """Submit the encoding of a slice, if a slot is free and a slice is queued."""
         if self._slice_slots:
             free = self._slice_slots() - len(self._slices)
         else:
