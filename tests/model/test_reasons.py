@@ -60,6 +60,7 @@ def test_an_error_leaves_a_worker_with_its_reason(kind: type[PortraitdError]) ->
     for given, expected in (
         (Reason.of(ReasonCode.EMPTY), Reason.of(ReasonCode.EMPTY)),
         ("a sentence", Reason(kind.code, "a sentence")),
+        (Reason(ReasonCode.NONE, "a sentence"), Reason(kind.code, "a sentence")),
     ):
         arrived = decode_result(encode_result(kind(given)))
 

@@ -55,7 +55,7 @@ class PortraitdError(Exception):
             return Reason(self.code, given)
         code, text = getattr(given, "code", None), getattr(given, "text", None)
         if isinstance(code, ReasonCode) and isinstance(text, str):
-            return Reason(code, text)
+            return Reason(code or self.code, text)
         return Reason(self.code, type(self).__name__)
 
 
