@@ -101,7 +101,8 @@ def test_settings_that_are_named_exist(document: Path) -> None:
     found = re.findall(r"`(?:--set )?([a-z]+)\.([a-z_]+)(?: ?=[^`]*)?`", document.read_text())
 
     for section, key in found:
-        if isinstance(sections.get(section), dict):
+        # `grouping.py` is a file.
+        if isinstance(sections.get(section), dict) and key != "py":
             assert key in sections[section], f"{section}.{key}"
 
 
