@@ -180,8 +180,8 @@ def test_a_name_goes_with_its_person(home: Home) -> None:
     assert {} == traces(home.settings.home_dir, {b"Ann Archer", b"ann archer"})
 
 
-def test_nobody_and_nothing_is_no_mistake_to_be_silent_about(home: Home) -> None:
-    """Each word that means nothing is answered."""
+def test_an_unknown_person_video_or_date_is_refused(home: Home) -> None:
+    """With a message that repeats the word."""
     with home.opened() as service:
         store = _store(service)
         for kind, word in (
@@ -192,7 +192,7 @@ def test_nobody_and_nothing_is_no_mistake_to_be_silent_about(home: Home) -> None
             ("before", "yesterday"),
             ("month", "May"),
         ):
-            with pytest.raises(ConfigError, match=r"there is no|is no date|forget month"):
+            with pytest.raises(ConfigError, match=r"there is no|is not a date|forget month"):
                 find(store, kind, word)
 
 
