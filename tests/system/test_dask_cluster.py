@@ -118,6 +118,19 @@ def test_a_connection_that_breaks_again_and_again_loses_nothing(tmp_path: Path) 
         executor.shutdown(cancel_futures=True)
 
 
+@pytest.mark.slow
+def test_a_lost_scheduler_is_not_asked_for_its_dashboard(tmp_path: Path) -> None:
+    """The service reads the URL in its main loop, whatever the scheduler does meanwhile."""
+    with TestCluster(tmp_path) as cluster:
+        network = Cluster(cluster.scheduler_address)
+        assert network.workers() is not None
+        cluster.scheduler.kill()
+
+        assert network.dashboard.startswith("http://127.0.0.1:")
+        assert network.dashboard.endswith("/status")
+        network.close()
+
+
 def test_a_scheduler_that_never_answers_does_not_delay_a_stop() -> None:
     """It accepts the connection, as a stopped process does; only a timeout reveals it."""
     with socket.create_server(("127.0.0.1", 0)) as silent:

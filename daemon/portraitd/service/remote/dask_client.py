@@ -80,6 +80,11 @@ class Cluster:
     Args:
         scheduler: The address from the settings.
 
+    Attributes:
+        address: Of the scheduler.
+        dashboard: URL of the scheduler's dashboard, as of the last ``workers``; empty if there is
+            none.
+
     Raises:
         ConfigError: Dask is not installed, or the address is not allowed.
     """
@@ -87,6 +92,7 @@ class Cluster:
     def __init__(self, scheduler: SchedulerAddress) -> None:
         require_dask()
         self.address = resolve_address(scheduler)
+        self.dashboard = ""
         self._scheduler = scheduler
         self._security = _security(scheduler)
         # One thread starts jobs while another finds the connection broken.
@@ -98,15 +104,6 @@ class Cluster:
         self._session = 0
         self._connection: tuple[Any, Any] = (None, None)
         self._gatherers = ThreadPoolExecutor(GATHERERS, "portraitd gathers")
-
-    @property
-    def dashboard(self) -> str:
-        """URL of the scheduler's dashboard; empty if there is none."""
-        client = self._client
-        try:
-            return str(client.dashboard_link) if client else ""
-        except (KeyError, AttributeError, ValueError):
-            return ""
 
     def workers(self) -> Roster | None:
         """Return the workers that the scheduler knows; None if it cannot be reached.
@@ -125,6 +122,7 @@ class Cluster:
         if connection[0] != self._connection[0] or connection[1] is not self._connection[1]:
             self._session += 1
             self._connection = connection
+            self.dashboard = _dashboard_url(self.address, identity)
         return Roster(
             self._session,
             {
@@ -307,6 +305,18 @@ async def _identity(client: Any) -> dict[str, Any]:
     """Return what the scheduler reports of itself and all its workers."""
     identity: dict[str, Any] = await client.scheduler.identity(n_workers=-1)
     return identity
+
+
+def _dashboard_url(address: str, identity: dict[str, Any]) -> str:
+    """Return the URL of the dashboard, without the call that ``Client.dashboard_link`` makes."""
+    from distributed.utils import format_dashboard_link
+
+    port = identity.get("services", {}).get("dashboard")
+    try:
+        return str(format_dashboard_link(urlsplit(address).hostname, port)) if port else ""
+    except (KeyError, ValueError):
+        # The configured template may name an environment variable that is not set.
+        return ""
 
 
 def serve(
