@@ -55,7 +55,7 @@ EXPECTED: dict[str, tuple[str, ReasonCode]] = {
     "13_": ("done", ReasonCode.PARTLY_DECODED),
     "14_": ("done", ReasonCode.NONE),
     "15_": ("done", ReasonCode.PARTLY_DECODED),
-    "16_": ("failed", ReasonCode.INDEX_DAMAGED),
+    "16_": ("failed", ReasonCode.NO_PICTURES),
     "17_": ("done", ReasonCode.PARTLY_DECODED),
     "18_": ("failed", ReasonCode.UNKNOWN_FORMAT),
     "19_": ("done", ReasonCode.NONE),
