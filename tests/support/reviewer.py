@@ -142,7 +142,7 @@ class Reviewer:
         return True
 
     def exclude(self) -> bool:
-        """Delete a portrait and its copies: a copy that remains would count as the moved portrait."""
+        """Delete a portrait and its copies: a copy that remains would count as moved."""
         if len(self.shown()) < 12:
             return False
         _, portrait = self.any_portrait()

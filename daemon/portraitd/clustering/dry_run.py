@@ -26,7 +26,7 @@ class Proposal:
         people_before, people_after: Number of people.
         unassigned_before, unassigned_after: Faces or tracks without a person.
         churn: Faces that would change to another person, or to none.
-        merges: People who would become part of another person, and of whom.
+        merges: People who would become part of another person, with that person.
         splits: New people, and the person that most of their faces belong to now.
         names_lost: Named people who would have no face left.
     """

@@ -18,7 +18,7 @@ ENDING = ".npz"
 def save_snapshot(folder: Path, state: GroupingState) -> str:
     """Write a grouping to a file of its own, whole or not at all; returns the file's name."""
     name = f"grouping-{uuid.uuid4().hex}{ENDING}"
-    # For its owner alone: means of embeddings tell who somebody is.
+    # For its owner alone: means of embeddings identify people.
     with (
         replacing(folder / name, mode=0o600, durable=True) as unfinished,
         unfinished.open("wb") as file,

@@ -1,6 +1,6 @@
 """Find pairs of people so similar that a user should decide whether they are one person.
 
-The faces of some people are closer together than the limit (children, and people of whom the
+The faces of some people are closer together than the limit (children, and people whom the
 network saw few in training), and some people change more than it allows. A grouping has to
 decide either way near the limit; this finds the pairs to show side by side.
 """

@@ -1,7 +1,7 @@
 """The folder of a training set: compare it with what it should hold, and change what differs.
 
 A published folder like those of people (``people.tree.published_folder``), with the whole set
-under one manifest. A file that somebody else changed is moved to ``_changed``, not overwritten.
+under one manifest. A file that was changed by others is moved to ``_changed``, not overwritten.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from portraitd.people.tree.published_folder import PublishedFolder
 SET_MANIFEST = ".portraitd-dataset.json"
 LOCK_NAME = ".portraitd-dataset.lock"
 CHANGED_NAME = "_changed"
-"""Folder for files that were changed by somebody else and are in the way."""
+"""Folder for files that were changed by others and are in the way."""
 
 _FILE_MODE = 0o644
 _FOLDER_MODE = 0o755

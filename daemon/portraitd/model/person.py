@@ -56,7 +56,7 @@ class CarriedOver:
         split_from: For each new person, the one who had most of their tracks before, if any.
         churn: Number of faces that had a person before, and have another one or none now.
         names_lost: Named people who had tracks and have none now. Empty, unless edits assigned
-            every one of their tracks to somebody else.
+            every one of their tracks to another person.
         next_id: The lowest id that was never used.
     """
 

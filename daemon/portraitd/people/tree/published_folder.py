@@ -3,7 +3,7 @@
 Person folders, the gallery's pages and training sets all work this way. A file is written beside
 its target and renamed. The manifest keeps the identity of each file's content, and the file's
 size and time as written. So a file that is up to date is not written again, a file that is no
-longer wanted can be removed, and a file that somebody else changed is recognised and never
+longer wanted can be removed, and a file that a reviewer changed is recognised and never
 overwritten. What to do about such a file is the caller's decision.
 """
 
