@@ -21,6 +21,7 @@ from portraitd.clustering.grouping_methods import (
 )
 from portraitd.clustering.ledger_constraints import read_track_constraints
 from portraitd.config import GroupingSettings
+from portraitd.model.reasons import Reason, ReasonCode
 from portraitd.store.database import FILE_NAME, Database
 from portraitd.store.people import GroupingRun
 from portraitd.workers.pool import InlineExecutor
@@ -170,7 +171,7 @@ def test_people_are_found_at_all(home: Household) -> None:
 
 def test_a_grouping_continues_from_the_last_one(home: Household) -> None:
     """Its state is one file, which each grouping replaces."""
-    grouping_run = full(home, 2).grouping_run()
+    grouping_run = full(home, 2).regroup()
 
     assert [grouping_run.snapshot] == [path.name for path in home.snapshots]
     assert grouping_run == home.store.people.last_grouping_run()
@@ -310,7 +311,7 @@ def test_a_retried_video_is_grouped_with_all_its_faces(home: Household) -> None:
     assert first
     assert second
     home.store.slice_queue.record(first, slice_faces(*[face] * 6), ENCODER, 5.0)
-    home.store.slice_queue.lose(second, "died", 1, 6.0)
+    home.store.slice_queue.lose(second, Reason(ReasonCode.WORKER_DIED, "died"), 1, 6.0)
     home.store.track()
     home.regroup()
     before = home.store.faces.persons().tolist()
@@ -368,7 +369,7 @@ def test_the_settings_name_the_method(home: Household) -> None:
     home.settings = GroupingSettings()
     people = home.make(home.folder)
     assert isinstance(people, PeopleMethod)
-    assert DbscanRule(0.36, 3) == people.rule.density
+    assert DbscanRule(0.36, 3) == people.rule.dbscan
     assert 0.55 == people.rule.agglomeration.max_distance
     assert GroupingSettings(method="dbscan").density == (0.5, 5)
     assert GroupingSettings(method="dbscan", eps=0.4, min_samples=2).density == (0.4, 2)

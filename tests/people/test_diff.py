@@ -332,7 +332,7 @@ def test_the_tree_of_another_store_is_refused(tree: PeopleTree, root: Path) -> N
     """Its numbers belong to other people."""
     other = PeopleTree(root, store="store-b")
 
-    for ask in (other.create, lambda: other.read_edits(KNOWN), other.portraits):
+    for ask in (other.create, lambda: other.read_edits(KNOWN), other.locate_portraits):
         with pytest.raises(ForeignTree, match="belongs to another portraitd database"):
             ask()
     assert (root / A1).exists()

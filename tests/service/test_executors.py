@@ -48,7 +48,7 @@ def test_only_slices_go_to_other_machines(
         "probe",
         "track",
         "group",
-        "montage",
+        "draw_montage",
         "plan_dataset",
         "crop_frames",
         "write_dataset",

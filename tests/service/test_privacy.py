@@ -125,5 +125,5 @@ def test_an_export_holds_everything_of_one_person_and_nothing_of_another(
     assert "Ann Archer, as of 1970-01-02" in about
     assert 0o600 == stat.S_IMODE(target.stat().st_mode)
     assert ["ann.zip"] == [path.name for path in tmp_path.iterdir()]
-    with pytest.raises(ConfigError, match="is there already"):
+    with pytest.raises(ConfigError, match="exists already"):
         export_person(home.settings, "1", target, 86_400.0)
