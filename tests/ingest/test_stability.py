@@ -283,3 +283,49 @@ def _last_run(seen: list[tuple[float, int]]) -> list[tuple[float, int]]:
     while first and seen[first - 1][1] == seen[-1][1]:
         first -= 1
     return seen[first:]
+
+
+def test_the_wait_for_the_rest_counts_from_the_last_change(tmp_path: Path) -> None:
+    """Not from the start of the service: that may be long after the copy broke off."""
+    clip = tmp_path / "clip.mp4"
+    clip.touch()
+    changed_s = max(clip.stat().st_mtime, clip.stat().st_ctime)
+
+    assert EMPTY == block_reason(clip, 5.0, PATIENT, changed_s + 599)
+    assert NO_REASON == block_reason(clip, 5.0, PATIENT, changed_s + 600)
+    assert EMPTY == block_reason(clip, 5.0, PATIENT, changed_s - 1e6)
+
+
+def box(kind: bytes, content: bytes = b"") -> bytes:
+    return struct.pack(">I4s", 8 + len(content), kind) + content
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        # A box of a maker before the index, and one after which nothing can be told.
+        box(b"ftyp", b"isom\0\0\0\0") + box(b"beam", b"\0" * 40) + box(b"moov"),
+        box(b"ftyp", b"isom\0\0\0\0") + box(b"beam", b"\0" * 40),
+        box(b"ftyp", b"heic\0\0\0\0") + box(b"meta") + box(b"mdat", b"\0" * 100),
+        box(b"ftyp", b"avif\0\0\0\0") + box(b"meta") + box(b"mdat", b"\0" * 100),
+        box(b"ftyp", b"Xnew\0\0\0\0") + box(b"mdat", b"\0" * 100),
+        b"RIFF" + struct.pack("<I", 9) + b"WEBPVP8 ",
+        b"DKIF" + b"\0" * 100,
+        b"\0\0\0\1\x67" + b"\1" * 100,
+    ],
+    ids=["box", "box-alone", "heic", "avif", "brand", "odd-riff", "ivf", "raw-h264"],
+)
+def test_what_cannot_be_checked_is_not_called_incomplete(tmp_path: Path, data: bytes) -> None:
+    """It is processed after the quiet time."""
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(data)
+
+    assert NO_REASON == lacking(clip)
+
+
+def test_a_video_without_its_index_is_incomplete(tmp_path: Path) -> None:
+    """All its boxes are known, and none of them is the index."""
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(box(b"ftyp", b"isom\0\0\0\0") + box(b"mdat", b"\0" * 100))
+
+    assert Reason.of(ReasonCode.INDEX_MISSING) == lacking(clip)

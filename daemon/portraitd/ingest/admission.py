@@ -203,7 +203,7 @@ class Admission(Stage):
     ) -> None:
         """Move a stable file to ready, unless it has a block reason."""
         place, since_s = self._inbox_dir / path, self._stability.since_s(path)
-        reason = self._block_reasons.of(place, since_s, steady_s)
+        reason = self._block_reasons.of(place, since_s, steady_s, now_s)
         if not reason:
             self._note(path, stamp, FileState.READY, now_s)
             self._stability.forget(path)

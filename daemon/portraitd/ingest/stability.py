@@ -117,13 +117,17 @@ class StabilityPolicy:
     unfinished_s: float
 
 
-def block_reason(path: Path, still_s: float, policy: StabilityPolicy) -> Reason:
+def block_reason(
+    path: Path, still_s: float, policy: StabilityPolicy, wall_s: float = 0.0
+) -> Reason:
     """Return why an unchanged file may not be processed yet; ``NO_REASON`` if it may.
 
     Args:
         path: The file; opened briefly, without following a link.
-        still_s: How long it has not changed.
+        still_s: How long it has not changed, as far as the service has seen.
         policy: How long to wait in which case.
+        wall_s: The time, to which the file's own times are compared: an incomplete file that
+            was changed last week does not wait another hour after each start of the service.
     """
     try:
         # NONBLOCK: if the file has become a pipe, opening it would wait for a writer forever.
@@ -138,7 +142,9 @@ def block_reason(path: Path, still_s: float, policy: StabilityPolicy) -> Reason:
             return Reason.of(ReasonCode.OPEN_FOR_WRITING)
         if writer is Writer.UNKNOWN and still_s < policy.unknown_writer_s:
             return Reason.of(ReasonCode.CANNOT_TELL_IF_OPEN, quiet_s=policy.unknown_writer_s)
-        return why_incomplete(descriptor) if still_s < policy.unfinished_s else NO_REASON
+        status = os.fstat(descriptor)
+        unchanged_s = max(still_s, wall_s - max(status.st_mtime, status.st_ctime))
+        return why_incomplete(descriptor) if unchanged_s < policy.unfinished_s else NO_REASON
     except OSError:
         return NO_REASON
     finally:
@@ -156,13 +162,14 @@ class BlockReasons:
         self._policy = policy
         self._known: dict[Path, tuple[float, float, Reason]] = {}
 
-    def of(self, path: Path, since_s: float, now_s: float) -> Reason:
+    def of(self, path: Path, since_s: float, now_s: float, wall_s: float = 0.0) -> Reason:
         """Return ``block_reason``, read again after 10 s, then after longer and longer pauses.
 
         Args:
             path: The file.
             since_s: When it last changed.
             now_s: Time of the same clock, which never goes back.
+            wall_s: The time in seconds since 1970.
         """
         read_s, gap_s, reason = self._known.get(path, (since_s, 0.0, NO_REASON))
         policy = self._policy
@@ -174,7 +181,7 @@ class BlockReasons:
         ]
         if reason and since_s <= read_s and now_s - read_s < gap_s and not passed:
             return reason
-        reason = block_reason(path, now_s - since_s, policy)
+        reason = block_reason(path, now_s - since_s, policy, wall_s)
         if reason:
             longer_s = min(max(_FIRST_GAP_S, 2 * gap_s), _LONGEST_GAP_S)
             self._known[path] = (now_s, longer_s, reason)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
-from itertools import takewhile
 from typing import NamedTuple
 
 from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
@@ -32,6 +31,14 @@ MAX_BOXES = 10_000
 TOP_BOXES = frozenset(
     b"ftyp styp moov moof mdat free skip wide meta uuid sidx ssix mfra pdin prft emsg udta".split()
 )
+"""Boxes at the top level whose sizes are believed. An unknown box proves nothing."""
+
+VIDEO_BRANDS = (
+    b"isom", b"iso", b"mp4", b"mp7", b"avc", b"qt  ", b"3g", b"M4V", b"MSNV", b"f4v", b"F4V",
+    b"dash", b"hvc", b"hev", b"av01", b"NDX", b"mmp4", b"XAVC", b"CAEP", b"pana", b"niko", b"cmf",
+)  # fmt: skip
+"""Starts of brands whose files hold an index (``moov`` or ``moof``): without it they are not whole.
+Pictures (HEIC, AVIF) and brands that are not listed may do without."""
 
 EBML, SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 
@@ -71,8 +78,11 @@ def _known_kind(head: bytes) -> Reason:
 def mp4_boxes(fd: int, start: int, stop: int) -> Iterator[Mp4Box]:
     """Return the consecutive boxes of a byte range; the last may claim to extend beyond it."""
     for _ in range(MAX_BOXES):
+        # Before reading: a size may point beyond any file that there can be.
+        if start + 8 > stop:
+            return
         header = os.pread(fd, 16, start)
-        if start + 8 > stop or len(header) < 8:
+        if len(header) < 8:
             return
         size, kind = struct.unpack_from(">I4s", header)
         length = 8
@@ -99,23 +109,28 @@ def missing_bytes(fd: int) -> int:
     size = os.fstat(fd).st_size
     if os.pread(fd, 8, 0)[4:8] != b"ftyp":
         return 0
-    ends = [box.start + box.size for box in _top_boxes(fd, size)]
-    return max(0, max(ends, default=0) - size)
+    boxes, _ = _top_boxes(fd, size)
+    return max(0, max((box.start + box.size for box in boxes), default=0) - size)
 
 
 def why_incomplete(fd: int) -> Reason:
-    """Return what a file that is still being copied lacks; ``NO_REASON`` if nothing is known."""
+    """Return what a file that is still being copied lacks; ``NO_REASON`` if nothing is known.
+
+    What cannot be checked is not claimed: a box, a brand or a format that is unknown here may be
+    whole as it is.
+    """
     size = os.fstat(fd).st_size
     head = os.pread(fd, HEAD_BYTES, 0)
     if not head.strip(b"\0"):
         return Reason.of(ReasonCode.ONLY_ZEROS)
     if head[4:8] == b"ftyp":
         missing = missing_bytes(fd)
-        kinds = {box.kind for box in _top_boxes(fd, size)}
-        if not missing and not kinds & {b"moov", b"moof"}:
+        if not missing and _lacks_index(fd, size, head):
             return Reason.of(ReasonCode.INDEX_MISSING)
     elif head[:4] == b"RIFF" and len(head) >= 12:
         missing = struct.unpack_from("<I", head, 4)[0] + 8 - size
+        # The byte that makes the length even is left out by some programs.
+        missing = 0 if missing == 1 else missing
     elif head.startswith(EBML):
         missing = _matroska_end(head) - size
     else:
@@ -123,9 +138,26 @@ def why_incomplete(fd: int) -> Reason:
     return _bytes_missing(missing) if missing > 0 else NO_REASON
 
 
-def _top_boxes(fd: int, size: int) -> Iterator[Mp4Box]:
-    """Return the top-level boxes, up to the first of an unknown type: the rest is not an MP4."""
-    return takewhile(lambda box: box.kind in TOP_BOXES, mp4_boxes(fd, 0, size))
+def _lacks_index(fd: int, size: int, head: bytes) -> bool:
+    """Return whether a video certainly has no index yet."""
+    if not head[8:12].startswith(VIDEO_BRANDS):
+        return False
+    boxes, reaches_end = _top_boxes(fd, size)
+    return reaches_end and not {box.kind for box in boxes} & {b"moov", b"moof"}
+
+
+def _top_boxes(fd: int, size: int) -> tuple[list[Mp4Box], bool]:
+    """Return the known top-level boxes, up to the first unknown one.
+
+    Returns:
+        The boxes, and whether no other can follow them in the file.
+    """
+    boxes: list[Mp4Box] = []
+    for box in mp4_boxes(fd, 0, size):
+        if box.kind not in TOP_BOXES:
+            return boxes, False
+        boxes.append(box)
+    return boxes, len(boxes) < MAX_BOXES
 
 
 def _matroska_end(head: bytes) -> int:
