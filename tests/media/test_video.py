@@ -114,6 +114,9 @@ def test_a_duration_that_cannot_be_true_is_not_believed(tmp_path: Path, nobody: 
     clip[at + 28 : at + 32] = b"\xff\xff\xff\xf0"
     at, _ = find_box(clip, "moov/trak/mdia/minf/stbl/stts")
     clip[at + 20 : at + 24] = b"\x00\xff\xff\xff"
+    # An edit list would leave out all that lies beyond the true duration.
+    at, _ = find_box(clip, "moov/trak/edts")
+    clip[at + 4 : at + 8] = b"free"
     path.write_bytes(clip)
 
     assert math.inf == probe(source_of(path)).duration_s

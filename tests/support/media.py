@@ -166,11 +166,11 @@ BAD_CONTENTS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "empty": (lambda data: b"", "empty"),
     "text": (_text, "a text file, not a video or photo"),
     "truncated": (lambda data: data[: len(data) // 2], "incomplete"),
-    "sound-wave": (lambda data: sound_wave(), "an audio file without pictures"),
-    "sound-track": (without_picture, "the file contains no pictures"),
+    "sound-wave": (lambda data: sound_wave(), "an audio file without video"),
+    "sound-track": (without_picture, "an audio file without video"),
     "photo-cut-off": (
         lambda data: b"\xff\xd8\xff\xe0" + b"\0" * 40,
-        "the photo could not be decoded",
+        "the JPEG photo could not be decoded",
     ),
 }
 """By name: how to make the file from a good MP4 clip, and what the reason for its failure says."""

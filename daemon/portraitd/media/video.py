@@ -17,30 +17,31 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
-from portraitd.media import container
-from portraitd.media.opencv import CAPTURE_OPTIONS, cv2
+from portraitd.media import container, photo
+from portraitd.media.animation import open_animation
+from portraitd.media.decoder import NoVideoError, VideoSource, open_video
+from portraitd.media.frame_selection import select_frames
+from portraitd.media.photo import PhotoFormat
+from portraitd.media.picture import MAX_PIXELS, picture_of, too_large
 from portraitd.model.errors import FileChanged, NotMedia, UnreadableVideo, UnsafeFile
 from portraitd.model.face import Frame, Image
 from portraitd.model.media_file import MediaFacts, MediaKind, Source, Stamp
 from portraitd.model.reasons import Reason, ReasonCode
 from portraitd.workers.file_broker import open_to_read
 
-MAX_PIXELS = 50_000_000
-"""Larger frames are rejected: one frame of this size takes 150 MB."""
-
-PHOTO_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\0", b"MM\0*")
-
-SEEK_MARGIN_S = 2.0
-
 _CHUNK_BYTES = 1 << 20
-
-TIE_S = 0.0001
-"""Two frames whose distances differ by less are equally near: timestamps are rounded."""
 
 MAX_DURATION_S = 30 * 24 * 3600.0
 MIN_BYTES_PER_S = 20.0
 """A duration that implies less data per second is not valid."""
+
+SAME_S = 0.001
+"""The same file gives the same timestamps, which are rounded where they are stored."""
+
+_TRIED_FRAMES = 30
+"""Frames at the start of a video that may be damaged."""
 
 
 @contextmanager
@@ -84,42 +85,46 @@ def probe(source: Source, partial_copies: Sequence[tuple[int, str]] = ()) -> Med
         if source.stamp.size == 0:
             raise NotMedia(Reason.of(ReasonCode.EMPTY))
         digest, extends = _fingerprint(fd, partial_copies)
-        if _is_photo(fd):
-            height, width = _photo(fd).shape[:2]
-            return MediaFacts(digest, MediaKind.PHOTO, 0.0, 0.0, width, height)
+        form = photo.photo_format(os.pread(fd, photo.HEAD_BYTES, 0))
+        if form is not None:
+            data = _content(fd)
+            facts = photo.read_facts(data, form)
+            if facts.frames == 1 and not photo.is_motion_jpeg(data):
+                photo.read_photo(data, form)
+                return MediaFacts(
+                    digest, MediaKind.PHOTO, 0.0, 0.0, facts.width_px, facts.height_px
+                )
         if container.is_encrypted(fd):
             raise UnreadableVideo(Reason.of(ReasonCode.ENCRYPTED))
-        with _capture(fd) as capture:
-            fps = float(capture.get(cv2.CAP_PROP_FPS))
-            frames = float(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-            fps = fps if math.isfinite(fps) and 0.001 <= fps <= 1000 else 0.0
-            first = _retrieved(capture) if capture.grab() else None
-            if first is None:
-                raise UnreadableVideo(_no_frame(capture))
-            height, width = first.shape[:2]
-        duration = frames / fps if fps and frames > 0 else math.inf
-        return MediaFacts(
-            digest,
-            MediaKind.VIDEO,
-            _valid_duration(duration, source.stamp.size),
-            fps,
-            width,
-            height,
-            extends,
-        )
+        with _open_frames(fd) as video:
+            timeline = video.timeline()
+            height, width = _first_picture(video).shape[:2]
+            duration_s = math.inf
+            if timeline.is_reliable and len(timeline.times_s):
+                duration_s = float(timeline.times_s[-1]) + video.frame_s
+                if container.missing_bytes(fd):
+                    # The rest of the file is missing, not only hidden by an edit list.
+                    duration_s = max(duration_s, video.declared_s)
+            return MediaFacts(
+                digest,
+                MediaKind.VIDEO,
+                _valid_duration(duration_s, source.stamp.size),
+                video.fps,
+                width,
+                height,
+                extends,
+            )
 
 
 @dataclass(slots=True)
 class SampledFrames:
     """The frames of a stretch that a sampling rate picks, and statistics of reading them.
 
-    For each multiple of ``1 / fps`` the nearest frame is picked: frame ``i`` if a multiple is in
-    ``(t[i-1] + h, t[i] + h]``, where ``h`` is half a frame at the declared rate, and the very
-    first; of two equally near frames, the later. This depends only on the two timestamps, so the
-    result is the same wherever a video is cut into slices.
+    ``frame_selection.select_frames`` says which: the result is the same wherever a video is cut
+    into slices.
 
     With ``keyframes`` the same rule picks among the keyframes alone, which cost next to nothing
-    to reach. OpenCV cannot seek among keyframes: it reads the file from the start.
+    to reach.
 
     Attributes:
         source: The file.
@@ -127,8 +132,9 @@ class SampledFrames:
         start_s, stop_s: The half-open stretch.
         fps: Frames to pick per second.
         keyframes: Whether to read keyframes only.
-        decoded: Frames of the stretch that were read.
-        ended_s: Timestamp of the last of them.
+        decoded: Frames of the stretch, decoded or not.
+        ended_s: Timestamp of the last frame that is there: of the last picked one that could be
+            decoded, where one could not.
     """
 
     source: Source
@@ -151,37 +157,57 @@ class SampledFrames:
                 self.decoded, self.ended_s = 1, 0.0
                 yield Frame(0.0, _photo(fd))
                 return
-            yield from self._of_video(fd)
-        if self.decoded == 0 and self.start_s == 0:
-            raise UnreadableVideo(Reason.of(ReasonCode.NO_FRAME_DECODED, codec=""))
+            with _open_frames(fd) as video:
+                yield from self.of_video(video)
 
-    def _of_video(self, fd: int) -> Iterator[Frame]:
-        if self.start_s > SEEK_MARGIN_S and not self.keyframes:
-            with _capture(fd) as capture:
-                before_s = _sought(capture, self.start_s)
-                if before_s is not None:
-                    yield from self._picked(capture, before_s)
-                    return
-        # Read the start, never seek to it: MPEG-TS would land on its second keyframe.
-        with _capture(fd, self.keyframes) as capture:
-            yield from self._picked(capture, -math.inf)
+    def of_video(self, video: VideoSource) -> Iterator[Frame]:
+        """Read the picked frames of an open video; one that cannot be converted is left out.
 
-    def _picked(self, capture: cv2.VideoCapture, last_s: float) -> Iterator[Frame]:
-        """Return the picked frames among those after ``last_s``."""
-        half_s = _frame_s(capture) / 2 - TIE_S
-        previous = -1 if last_s < 0 else math.floor((last_s + half_s) * self.fps)
-        for t_s in _times(capture, last_s):
-            if t_s >= self.stop_s:
-                return
-            mark = math.floor((t_s + half_s) * self.fps)
-            if t_s >= self.start_s:
-                self.decoded += 1
-                self.ended_s = t_s
-                if mark > previous:
-                    image = _retrieved(capture)
-                    if image is not None:
-                        yield Frame(t_s, image)
-            previous = max(previous, mark)
+        Raises:
+            UnreadableVideo: None of them can be decoded.
+        """
+        timeline = video.timeline(self.start_s, self.stop_s)
+        times_s = timeline.times_s
+        listed = np.flatnonzero(timeline.is_key) if self.keyframes else np.arange(len(times_s))
+        picked = listed[
+            select_frames(
+                times_s[listed],
+                video.frame_s,
+                max(self.fps, video.least_fps),
+                from_start=timeline.from_start,
+            )
+        ]
+        inside = (times_s >= self.start_s) & (times_s < self.stop_s)
+        self.decoded = int(inside[listed].sum())
+        wanted = {int(index) for index in picked if inside[index]}
+        there = listed[inside[listed]]
+        witnesses = self._witnesses(there)
+        error, decoded = None, set()
+        for index, frame in video.frames(timeline, wanted | witnesses):
+            try:
+                image = picture_of(frame, video.pixel_aspect)
+            except UnreadableVideo as failure:
+                error = failure
+                continue
+            decoded.add(index)
+            if index in wanted:
+                yield Frame(float(times_s[index]), image)
+        if wanted and not decoded & wanted:
+            codec = f" ({video.codec})"
+            raise error or UnreadableVideo(Reason.of(ReasonCode.NO_FRAME_DECODED, codec=codec))
+        if len(there) and wanted | witnesses <= decoded:
+            self.ended_s = float(times_s[there[-1]])
+        elif decoded:
+            self.ended_s = float(times_s[max(decoded)])
+
+    def _witnesses(self, there: NDArray[np.int64]) -> set[int]:
+        """Return frames that tell whether the end of a video can be decoded: two of the last.
+
+        Of a file that was cut off, the very last frame is often damaged.
+        """
+        if not len(there) or math.isfinite(self.stop_s):
+            return set()
+        return {int(there[-1]), int(there[(len(there) - 1) * 97 // 100])}
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,139 +242,86 @@ class FramesAt:
                 image = _photo(fd)
                 yield from ((t_s, Frame(0.0, image)) for t_s in self.times_s)
                 return
-            if self.start_s > SEEK_MARGIN_S:
-                with _capture(fd) as capture:
-                    before_s = _sought(capture, self.start_s)
-                    if before_s is not None:
-                        yield from self._met(capture, before_s)
-                        return
-            with _capture(fd) as capture:
-                yield from self._met(capture, -math.inf)
+            with _open_frames(fd) as video:
+                yield from self.of_video(video)
 
-    def _met(self, capture: cv2.VideoCapture, last_s: float) -> Iterator[tuple[float, Frame]]:
-        left = list(reversed(self.times_s))
-        for t_s in _times(capture, last_s):
-            # A thousandth: the same file gives the same timestamps.
-            while left and left[-1] + self.tolerance_s < t_s - 0.001:
-                left.pop()
-            if not left:
-                return
-            if t_s >= left[-1] - 0.001:
-                image = _retrieved(capture)
-                if image is not None:
-                    yield left.pop(), Frame(t_s, image)
-
-
-def _no_frame(capture: cv2.VideoCapture) -> Reason:
-    """Return the reason for a container that opens and gives no frame, with its codec."""
-    code = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=True)
-    name = code.decode("ascii", "replace").strip()
-    codec = f" ({name})" if name.isalnum() else ""
-    return Reason.of(ReasonCode.NO_FRAME_DECODED, codec=codec)
-
-
-def _sought(capture: cv2.VideoCapture, start_s: float) -> float | None:
-    """Seek to a frame before ``start_s`` and grab it. Return its timestamp, or None without one.
-
-    Seeks too early on purpose and reads on from there: a seek does not always land on the frame
-    that was requested.
-    """
-    margin_s = SEEK_MARGIN_S
-    while margin_s < start_s:
-        capture.set(cv2.CAP_PROP_POS_MSEC, (start_s - margin_s) * 1000)
-        if capture.grab():
-            first_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-            if 0 <= first_s < start_s:
-                return first_s
-        margin_s *= 4
-    return None
-
-
-def _times(capture: cv2.VideoCapture, last_s: float) -> Iterator[float]:
-    """Return the timestamp of each following frame, always rising."""
-    step_s = _frame_s(capture)
-    while capture.grab():
-        t_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-        if not math.isfinite(t_s) or t_s < 0:
-            t_s = 0.0
-        # Some streams have no usable timestamps, or ones that jump back: advance by one frame then.
-        if t_s <= last_s:
-            t_s = last_s + step_s
-        last_s = t_s
-        yield t_s
-
-
-def _frame_s(capture: cv2.VideoCapture) -> float:
-    """Return the declared duration of a frame; 0.04 if the declared rate is not valid."""
-    fps = capture.get(cv2.CAP_PROP_FPS)
-    return 1 / fps if math.isfinite(fps) and 1 <= fps <= 1000 else 0.04
+    def of_video(self, video: VideoSource) -> Iterator[tuple[float, Frame]]:
+        """Read the requested frames of an open video."""
+        stop_s = max(self.times_s, default=0.0) + self.tolerance_s + 2 * video.frame_s
+        timeline = video.timeline(self.start_s, stop_s)
+        requested: dict[int, list[float]] = {}
+        for t_s in self.times_s:
+            at = int(np.searchsorted(timeline.times_s, t_s - SAME_S))
+            if at < len(timeline.times_s) and timeline.times_s[at] <= (
+                t_s + max(SAME_S, self.tolerance_s)
+            ):
+                requested.setdefault(at, []).append(t_s)
+        for index, frame in video.frames(timeline, requested):
+            try:
+                image = picture_of(frame, video.pixel_aspect)
+            except UnreadableVideo:
+                continue
+            for t_s in requested[index]:
+                yield t_s, Frame(float(timeline.times_s[index]), image)
 
 
 @contextmanager
-def _capture(fd: int, keyframes: bool = False) -> Iterator[cv2.VideoCapture]:
-    os.lseek(fd, 0, os.SEEK_SET)
-    # OpenCV reads this variable at each opening; it has no other way to receive the descriptor.
-    options = f"{CAPTURE_OPTIONS}|fd;{fd}"
-    os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = (
-        f"{options}|avdiscard;nonkey" if keyframes else options
-    )
-    capture = cv2.VideoCapture("fd:", cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+def _open_frames(fd: int) -> Iterator[VideoSource]:
+    """Open a video, or a picture that moves.
+
+    Raises:
+        NotMedia: The file holds no video; the reason says what it is.
+    """
+    head = os.pread(fd, photo.HEAD_BYTES, 0)
+    form = photo.photo_format(head)
+    if form is PhotoFormat.WEBP:
+        with open_animation(_content(fd)) as animation:
+            yield animation
+        return
     try:
-        if not capture.isOpened():
-            raise NotMedia(container.why_unreadable(fd))
-        pixels = capture.get(cv2.CAP_PROP_FRAME_WIDTH) * capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
-        if pixels > MAX_PIXELS:
-            raise NotMedia(
-                Reason.of(
-                    ReasonCode.TOO_MANY_PIXELS, megapixels=pixels / 1e6, limit=MAX_PIXELS / 1e6
-                )
-            )
-        yield capture
-    finally:
-        capture.release()
+        with open_video(fd, "mjpeg" if form is PhotoFormat.JPEG else None) as video:
+            if math.prod(video.size_px) > MAX_PIXELS:
+                raise NotMedia(too_large(*video.size_px))
+            yield video
+    except NoVideoError as error:
+        if error.has_sound:
+            raise NotMedia(Reason.of(ReasonCode.SOUND_ONLY)) from None
+        raise NotMedia(container.why_unreadable(fd)) from None
 
 
-def _retrieved(capture: cv2.VideoCapture) -> Image | None:
-    """Return the last grabbed frame, upright, with square pixels; None if conversion fails."""
-    ok, image = capture.retrieve()
-    if not ok or image is None or image.size == 0:
-        return None
-    if image.ndim == 2:
-        image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
-    return _with_square_pixels(np.asarray(image, np.uint8), capture)
+def _first_picture(video: VideoSource) -> Image:
+    """Return the first frame that can be decoded.
 
-
-def _with_square_pixels(image: Image, capture: cv2.VideoCapture) -> Image:
-    """Scale a frame to square pixels: some containers declare another pixel aspect ratio."""
-    across, down = capture.get(cv2.CAP_PROP_SAR_NUM), capture.get(cv2.CAP_PROP_SAR_DEN)
-    aspect = across / down if across > 0 and down > 0 else 1.0
-    if aspect == 1.0 or not 1 / 8 <= aspect <= 8:
-        return image
-    height, width = image.shape[:2]
-    # The ratio is that of the stored frame; a rotation by 90 degrees swaps the sides.
-    if capture.get(cv2.CAP_PROP_ORIENTATION_META) % 180 == 90:
-        size = (width, max(1, round(height * aspect)))
-    else:
-        size = (max(1, round(width * aspect)), height)
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.uint8)
-
-
-def _is_photo(fd: int) -> bool:
-    head = os.pread(fd, 16, 0)
-    return head.startswith(PHOTO_SIGNATURES) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+    Raises:
+        UnreadableVideo: There is none at the start of the video.
+    """
+    timeline = video.timeline(0.0, 2.0)
+    error = UnreadableVideo(Reason.of(ReasonCode.NO_FRAME_DECODED, codec=f" ({video.codec})"))
+    count = len(timeline.times_s)
+    for few in (range(min(1, count)), range(1, min(_TRIED_FRAMES, count)), range(count)):
+        for _, frame in video.frames(timeline, few):
+            try:
+                return picture_of(frame, video.pixel_aspect)
+            except UnreadableVideo as failure:
+                error = failure
+    raise error
 
 
 def _photo(fd: int) -> Image:
-    """Decode a photo and rotate it upright by its EXIF orientation."""
-    size = os.fstat(fd).st_size
-    data = np.frombuffer(os.pread(fd, size, 0), np.uint8)
-    try:
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    except cv2.error:
-        image = None
-    if image is None:
-        raise UnreadableVideo(Reason.of(ReasonCode.PHOTO_NOT_DECODED))
-    return np.asarray(image, np.uint8)
+    """Read a photo, upright.
+
+    Raises:
+        UnreadableVideo: It is damaged.
+    """
+    data = _content(fd)
+    form = photo.photo_format(data[: photo.HEAD_BYTES])
+    if form is None:
+        raise UnreadableVideo(Reason.of(ReasonCode.PHOTO_NOT_DECODED, format=""))
+    return photo.read_photo(data, form)[0]
+
+
+def _content(fd: int) -> bytes:
+    return os.pread(fd, os.fstat(fd).st_size, 0)
 
 
 def _fingerprint(fd: int, partial_copies: Sequence[tuple[int, str]]) -> tuple[str, str]:

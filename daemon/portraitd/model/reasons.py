@@ -56,6 +56,9 @@ class ReasonCode(StrEnum):
     INDEX_DAMAGED = "index_damaged"
     NO_FRAME_DECODED = "no_frame_decoded"
     PHOTO_NOT_DECODED = "photo_not_decoded"
+    PHOTO_CUT_SHORT = "photo_cut_short"
+    CAMERA_RAW = "camera_raw"
+    FRAME_NOT_CONVERTED = "frame_not_converted"
     TOO_MANY_PIXELS = "too_many_pixels"
     PARTLY_DECODED = "partly_decoded"
 
@@ -184,7 +187,7 @@ _TEXTS = {
     ReasonCode.OTHER_FILE_TYPE: "{kind}, not a video or photo",
     ReasonCode.TEXT_FILE: "a text file, not a video or photo",
     ReasonCode.PLAYLIST: "a playlist that refers to other files; drop the video itself",
-    ReasonCode.SOUND_ONLY: "an audio file without pictures",
+    ReasonCode.SOUND_ONLY: "an audio file without video; cover art is not processed",
     ReasonCode.UNKNOWN_FORMAT: "the start of the file is damaged, or its format is not supported",
     ReasonCode.ENCRYPTED: "the video is encrypted; drop a copy without copy protection",
     ReasonCode.NO_PICTURES: (
@@ -192,12 +195,15 @@ _TEXTS = {
     ),
     ReasonCode.INDEX_DAMAGED: "the index of the file is damaged, or its codec is not supported",
     ReasonCode.NO_FRAME_DECODED: (
-        "no frame could be decoded{codec}: the file is encrypted, damaged, or its codec is not "
-        "supported; try re-encoding it"
+        "no frame could be decoded{codec}: the file is damaged, or its codec is not supported; "
+        "try re-encoding it"
     ),
-    ReasonCode.PHOTO_NOT_DECODED: "the photo could not be decoded: it is damaged or too large",
+    ReasonCode.PHOTO_NOT_DECODED: "the {format} photo could not be decoded: it is damaged",
+    ReasonCode.PHOTO_CUT_SHORT: "the end of the photo is missing; the rest was read",
+    ReasonCode.CAMERA_RAW: "a camera raw file ({kind}); drop its JPEG or HEIC instead",
+    ReasonCode.FRAME_NOT_CONVERTED: "no frame could be converted: {error}",
     ReasonCode.TOO_MANY_PIXELS: (
-        "the frames have {megapixels:.0f} megapixels; the limit is {limit:.0f}"
+        "{width} x {height} pixels are {megapixels:.0f} megapixels; the limit is {limit:.0f}"
     ),
     ReasonCode.PARTLY_DECODED: "only {decoded_s:.1f} s of {duration_s:.1f} s could be decoded",
     ReasonCode.DUPLICATE_OF: "same content as {name}",
