@@ -28,7 +28,9 @@ settings.load_profile("portraitd")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests marked ``media`` are skipped where the media are not."""
+    """Run files with slow tests first, so that none runs alone at the end; skip without media."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
     if MEDIA_DIR.is_dir():
         return
     for item in items:

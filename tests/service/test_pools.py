@@ -33,6 +33,8 @@ from support import bad_jobs
 from support.dataset_home import SECTIONS, name_two, with_photos
 from support.home import Home, connect
 
+pytestmark = pytest.mark.slow
+
 T = TypeVar("T")
 
 LIMITS = WorkerLimits(nice=0, memory_mb=0, time_limit_s=120.0)

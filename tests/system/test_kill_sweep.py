@@ -13,6 +13,8 @@ import pytest
 
 from support.processes import environment
 
+pytestmark = pytest.mark.slow
+
 TESTS = Path(__file__).parents[1]
 
 EVERY = {
