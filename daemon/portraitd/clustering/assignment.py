@@ -97,7 +97,7 @@ class Assignment:
         again = np.isin(assigned[rows], [NOT_LOW_QUALITY, *names[rebuilt].tolist()])
         again |= (assigned[rows] >= 0) & ~np.isin(assigned[rows], names)
         again[_find_candidates(rows, statistics[rebuilt], tracks, rule)[0]] = True
-        # Cannot-links changed, or a track with a cannot-link is gone or has become a good one.
+        # Cannot-links changed, or a track with a cannot-link was removed or became a good one.
         again |= agglomeration.cannot_link_changed[rows]
         again |= np.isin(rows, tracks.cannot_link[left[tracks.cannot_link].any(axis=1)])
         conflicts = np.searchsorted(

@@ -46,7 +46,7 @@ class Found:
 def scan_folder(root: Path, skip: Collection[Path] = ()) -> Iterator[Found]:
     """Find everything below a folder that is not ignored, in the order of names.
 
-    A folder that cannot be listed is one entry with a reason; the scan goes on. Files that
+    A folder that cannot be listed is one entry with a reason; the scan continues. Files that
     disappear during the scan are left out.
 
     Args:

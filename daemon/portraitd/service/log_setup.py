@@ -50,7 +50,7 @@ class RepeatFilter:
     def check(self, line: Mapping[str, Any]) -> int | None:
         """Return how many equal lines were suppressed before this one; None to suppress it."""
         self.counts[str(line.get("event"))] += 1
-        # An event that happened again is news; an error that goes on is not.
+        # An event that happened again is news; an error that lasts is not.
         if line.get("level") not in LIMITED_LEVELS:
             return 0
         now_s = self._clock()

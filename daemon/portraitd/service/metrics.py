@@ -139,7 +139,7 @@ class MetricsFile(Collector):
             log.warning("metrics_incomplete", reason=str(error))
 
     def write(self, now: Now, blocked_s: float) -> None:
-        """Write the file if that is due. An error is logged; the service goes on.
+        """Write the file if that is due. An error is logged; the service continues.
 
         Args:
             now: The time.

@@ -17,7 +17,7 @@ from portraitd.people.tree.owned_files import ROOT, OwnedFiles
 from portraitd.store.snapshot import Snapshot
 
 WRITE_INTERVAL_S = 4.0
-"""Between two writings while work goes on; the page reloads itself every five seconds."""
+"""Between two writes while there is work; the page reloads itself every five seconds."""
 
 
 class StatusPageStage(Stage):
