@@ -1,41 +1,105 @@
 """The command line: the group of all commands, and what their errors exit with.
 
-The commands themselves are in the modules named after their group. Everything heavy is imported
-inside a command, so that ``portraitd --help`` prints at once.
+The commands themselves are in the modules named after their group. A command's module is imported
+when the command is called, and everything heavy inside the command, so that ``portraitd --help``
+prints at once.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from importlib import import_module
+from typing import Any, NamedTuple
 
 import click
 
 from portraitd import __version__
-from portraitd.cli.dataset_commands import dataset
-from portraitd.cli.edit_commands import accept, rebuild, regroup, retry, undo
-from portraitd.cli.inspection_commands import check, explain, faces, ledger, status
-from portraitd.cli.operations_commands import backup, export, forget, restore
 from portraitd.cli.options import EXIT_CONFIG, EXIT_LOCKED, EXIT_UNAVAILABLE, EXIT_USAGE
-from portraitd.cli.run_commands import demo, process, run
-from portraitd.cli.setup_commands import init, install_service, models
-from portraitd.cli.worker_command import worker
 from portraitd.model.errors import AlreadyRunning, ConfigError, PortraitdError
 
-SECTIONS: dict[str, tuple[click.Command, ...]] = {
-    "Set up": (init, install_service, models),
-    "Run": (run, process, demo, worker),
-    "Inspect": (status, explain, faces, ledger, check),
-    "Correct": (undo, accept, retry, regroup, rebuild),
-    "Training sets": (dataset,),
-    "Data": (backup, restore, forget, export),
+
+class CommandEntry(NamedTuple):
+    """A command that is imported when it is called.
+
+    Attributes:
+        name: What the user types.
+        module: The module of ``portraitd.cli`` that defines it, under its name as an identifier.
+        summary: The first line of its help.
+    """
+
+    name: str
+    module: str
+    summary: str
+
+    def load(self) -> click.Command:
+        """Import the command."""
+        module = import_module(f"portraitd.cli.{self.module}")
+        command: click.Command = getattr(module, self.name.replace("-", "_"))
+        return command
+
+
+SECTIONS: dict[str, tuple[CommandEntry, ...]] = {
+    "Set up": (
+        CommandEntry("init", "setup_commands", "Create the home folder."),
+        CommandEntry("install-service", "setup_commands", "Print systemd, user and Samba set-up."),
+        CommandEntry("models", "setup_commands", "List and download optional models."),
+    ),
+    "Run": (
+        CommandEntry("run", "run_commands", "Run the service."),
+        CommandEntry("process", "run_commands", "Process files now, without the service."),
+        CommandEntry("demo", "run_commands", "Run the whole pipeline on a generated clip."),
+        CommandEntry("worker", "worker_command", "Run a remote encoding worker (Dask)."),
+    ),
+    "Inspect": (
+        CommandEntry(
+            "status", "inspection_commands", "Show what is queued, running and failed, and why."
+        ),
+        CommandEntry(
+            "explain", "inspection_commands", "Explain what happened to a file, and what is next."
+        ),
+        CommandEntry("faces", "inspection_commands", "List all faces as JSON lines or CSV."),
+        CommandEntry(
+            "ledger", "inspection_commands", "List the edits made in people/, oldest first."
+        ),
+        CommandEntry("check", "inspection_commands", "Check the home folder and the installation."),
+    ),
+    "Correct": (
+        CommandEntry("undo", "edit_commands", "Undo the last edit made in people/."),
+        CommandEntry("accept", "edit_commands", "Confirm that the missing portraits were deleted."),
+        CommandEntry("retry", "edit_commands", "Retry the files that failed."),
+        CommandEntry("regroup", "edit_commands", "Regroup all faces from scratch."),
+        CommandEntry(
+            "rebuild", "edit_commands", "Reprocess every video with the current settings."
+        ),
+    ),
+    "Training sets": (
+        CommandEntry("dataset", "dataset_commands", "Build and check training sets."),
+    ),
+    "Data": (
+        CommandEntry("backup", "operations_commands", "Back up the database to FILE."),
+        CommandEntry("restore", "operations_commands", "Restore the database from FILE."),
+        CommandEntry("forget", "operations_commands", "Permanently erase a person or a video."),
+        CommandEntry("export", "operations_commands", "Export the data kept about a person."),
+    ),
 }
 """All commands, in the order in which ``portraitd --help`` lists them."""
 
 
 class CommandGroup(click.Group):
     """All commands. If their reader closes the pipe, as ``head`` does, that is not an error."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands, in the order of the help."""
+        return [entry.name for entries in SECTIONS.values() for entry in entries]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command; None if there is none of this name."""
+        for entries in SECTIONS.values():
+            for entry in entries:
+                if entry.name == cmd_name:
+                    return entry.load()
+        return None
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command and flush its output."""
@@ -50,15 +114,12 @@ class CommandGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands by section."""
-        longest = max(map(len, self.commands))
-        limit = formatter.width - longest - 6
-        for section, members in SECTIONS.items():
-            rows = [
-                ((member.name or "").ljust(longest), member.get_short_help_str(limit))
-                for member in members
-            ]
+        longest = max(map(len, self.list_commands(ctx)))
+        for section, entries in SECTIONS.items():
             with formatter.section(section):
-                formatter.write_dl(rows)
+                formatter.write_dl(
+                    [(entry.name.ljust(longest), entry.summary) for entry in entries]
+                )
 
 
 @click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -68,11 +129,6 @@ def commands() -> None:
 
     Run `portraitd COMMAND --help` for the options of a command.
     """
-
-
-for section in SECTIONS.values():
-    for command in section:
-        commands.add_command(command)
 
 
 def main() -> None:
