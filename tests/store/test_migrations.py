@@ -10,6 +10,7 @@ import pytest
 
 from portraitd.clustering.grouping_methods import make_method
 from portraitd.config import GroupingSettings
+from portraitd.faces.models.cards import DLIB
 from portraitd.model.media_file import FileState
 from portraitd.model.reasons import Reason, ReasonCode
 from portraitd.store.database import FILE_NAME, Database, newest_schema
@@ -27,7 +28,8 @@ def content(path: Path) -> dict[str, list[dict[str, object]]]:
         db.row_factory = sqlite3.Row
         new = {"track_id", "tracked", "locked", "split_from", "hidden", "rank", "ignored"}
         new |= {"ledger_id", "replaces", "frozen", "confidence", "priority", "content_size"}
-        new.add("reason_code")
+        new |= {"reason_code", "recorded_at", "recorded_offset_min", "picture_hash"}
+        new |= {"described_at", "content_sha256", "earlier_video_id"}
         present = {row[0] for row in db.execute("select name from sqlite_master")}
         return {
             table: [
@@ -128,6 +130,7 @@ def test_people_keep_their_numbers_and_names(old: Path, method: str) -> None:
     settings = GroupingSettings.model_validate({"method": method, "min_samples": 2})
     grouping_run = make_method(
         settings,
+        DLIB,
         store.faces,
         store.tracks,
         store.people,

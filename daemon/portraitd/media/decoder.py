@@ -192,6 +192,11 @@ class VideoDecoder:
         return ANIMATION_FPS if is_animation else 0.0
 
     @property
+    def metadata(self) -> dict[str, str]:
+        """What the stream and the container say about themselves; the container has priority."""
+        return {**self._stream.metadata, **self._container.metadata}
+
+    @property
     def declared_s(self) -> float:
         """The declared duration, in seconds; 0 if there is none."""
         if self._stream.duration is not None:

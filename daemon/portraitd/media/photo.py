@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import warnings
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 import numpy as np
@@ -18,9 +17,11 @@ from PIL import Image as Pillow
 
 from portraitd.media.opencv import cv2
 from portraitd.media.picture import MAX_PIXELS, too_large
+from portraitd.media.recording_date import exif_recording_time
 from portraitd.model.errors import NotMedia, UnreadableVideo
 from portraitd.model.face import Image
 from portraitd.model.reasons import Reason, ReasonCode
+from portraitd.model.recording_time import RecordingTime
 
 HEAD_BYTES = 64
 
@@ -28,8 +29,6 @@ _ORIENTATION = 0x0112
 _NEW_SUBFILE_TYPE = 0x00FE
 _PHOTOMETRIC = 0x0106
 _DNG_VERSION = 0xC612
-_EXIF = 0x8769
-_DATE_TAKEN, _OFFSET_TAKEN = 0x9003, 0x9011
 _FILTER_ARRAY = 32803
 """Photometric interpretation of a sensor's raw values."""
 
@@ -83,13 +82,15 @@ class PhotoFacts:
     Attributes:
         width_px, height_px: Of the upright picture.
         frames: How many pictures it holds; more than one is a short video.
-        taken_at: When it was taken, in seconds since 1970; None if it does not say.
+        orientation: By EXIF, 1 to 8; 1 for HEIC, which has its own.
+        recorded: When it was taken; None if it does not say.
     """
 
     width_px: int
     height_px: int
     frames: int
-    taken_at: float | None
+    orientation: int
+    recorded: RecordingTime | None
 
 
 def photo_format(head: bytes) -> PhotoFormat | None:
@@ -163,12 +164,13 @@ def read_facts(data: bytes, form: PhotoFormat) -> PhotoFacts:
         if width * height > MAX_PIXELS:
             raise NotMedia(too_large(width, height))
         exif = header.getexif()
-        if form is not PhotoFormat.HEIC and exif.get(_ORIENTATION, 1) in (5, 6, 7, 8):
+        orientation = 1 if form is PhotoFormat.HEIC else _orientation_of(exif)
+        if orientation in (5, 6, 7, 8):
             width, height = height, width
         # Pages of a TIFF are no moments.
         moves = form in (PhotoFormat.GIF, PhotoFormat.WEBP, PhotoFormat.PNG, PhotoFormat.AVIF)
         frames = int(getattr(header, "n_frames", 1)) if moves else 1
-        return PhotoFacts(width, height, frames, _taken_at(exif))
+        return PhotoFacts(width, height, frames, orientation, exif_recording_time(exif))
 
 
 def read_photo(data: bytes, form: PhotoFormat) -> tuple[Image, bool]:
@@ -183,7 +185,7 @@ def read_photo(data: bytes, form: PhotoFormat) -> tuple[Image, bool]:
     if form is PhotoFormat.HEIC:
         return _read_heic(data), False
     with _header(data, form) as header:
-        orientation = int(header.getexif().get(_ORIENTATION, 1) or 1)
+        orientation = _orientation_of(header.getexif())
     image, is_cut = _decoded(data), False
     if image is None and form is PhotoFormat.JPEG:
         # The copy broke off: what is there is a picture as far as it goes.
@@ -240,20 +242,9 @@ def _turned(image: Image, orientation: int) -> Image:
     return np.ascontiguousarray(image)
 
 
-def _taken_at(exif: Pillow.Exif) -> float | None:
-    """Return when a picture was taken; local time without an offset counts as UTC."""
-    try:
-        details = exif.get_ifd(_EXIF)
-        text = str(details.get(_DATE_TAKEN, "")).strip("\0 ")
-        taken = datetime.strptime(text, "%Y:%m:%d %H:%M:%S").replace(tzinfo=UTC)
-        offset = str(details.get(_OFFSET_TAKEN, "")).strip("\0 ")
-        if len(offset) == 6 and offset[0] in "+-":
-            hours, minutes = int(offset[1:3]), int(offset[4:6])
-            shift = timedelta(hours=hours, minutes=minutes)
-            taken += shift if offset[0] == "-" else -shift
-        return taken.timestamp()
-    except (ValueError, KeyError, TypeError, OverflowError, SyntaxError, OSError):
-        return None
+def _orientation_of(exif: Pillow.Exif) -> int:
+    value = exif.get(_ORIENTATION, 1)
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def _format_of_brand(head: bytes) -> PhotoFormat | None:

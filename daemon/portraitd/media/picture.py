@@ -49,7 +49,7 @@ def picture_of(frame: VideoFrame, pixel_aspect: float = 1.0) -> Image:
         image = _deinterlaced(frame) if frame.interlaced_frame else _converted(frame)
     except (av.FFmpegError, ValueError, MemoryError) as error:
         raise UnreadableVideo(Reason.of(ReasonCode.FRAME_NOT_CONVERTED, error=error)) from error
-    return _upright(_with_square_pixels(image, pixel_aspect), _display_matrix(frame))
+    return _upright(_with_square_pixels(image, pixel_aspect), display_matrix(frame))
 
 
 def too_large(width_px: int, height_px: int) -> Reason:
@@ -133,7 +133,7 @@ def _with_square_pixels(image: Image, pixel_aspect: float) -> Image:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
-def _display_matrix(frame: VideoFrame) -> tuple[int, ...]:
+def display_matrix(frame: VideoFrame) -> tuple[int, ...]:
     """Return the 3 x 3 matrix that the container asks for; the unit matrix by default."""
     data = frame.side_data.get(Type.DISPLAYMATRIX)  # type: ignore[call-overload]
     if data is not None:

@@ -21,10 +21,12 @@ from numpy.typing import NDArray
 
 from portraitd.media import container, photo
 from portraitd.media.animation import open_animation
-from portraitd.media.decoder import NoVideoError, VideoSource, open_video
+from portraitd.media.decoder import NoVideoError, VideoDecoder, VideoSource, open_video
 from portraitd.media.frame_selection import select_frames
 from portraitd.media.photo import PhotoFormat
-from portraitd.media.picture import MAX_PIXELS, picture_of, too_large
+from portraitd.media.picture import MAX_PIXELS, display_matrix, picture_of, too_large
+from portraitd.media.picture_hash import VideoHash, hash_photo
+from portraitd.media.recording_date import container_recording_time
 from portraitd.model.errors import FileChanged, NotMedia, UnreadableVideo, UnsafeFile
 from portraitd.model.face import Frame, Image
 from portraitd.model.media_file import MediaFacts, MediaKind, Source, Stamp
@@ -85,20 +87,39 @@ def probe(source: Source, partial_copies: Sequence[tuple[int, str]] = ()) -> Med
         if source.stamp.size == 0:
             raise NotMedia(Reason.of(ReasonCode.EMPTY))
         digest, extends = _fingerprint(fd, partial_copies)
+        picture_hash, recorded = "", None
         form = photo.photo_format(os.pread(fd, photo.HEAD_BYTES, 0))
         if form is not None:
             data = _content(fd)
             facts = photo.read_facts(data, form)
+            recorded = facts.recorded
             if facts.frames == 1 and not photo.is_motion_jpeg(data):
-                photo.read_photo(data, form)
+                image, _ = photo.read_photo(data, form)
                 return MediaFacts(
-                    digest, MediaKind.PHOTO, 0.0, 0.0, facts.width_px, facts.height_px
+                    digest,
+                    MediaKind.PHOTO,
+                    0.0,
+                    0.0,
+                    facts.width_px,
+                    facts.height_px,
+                    picture_hash=hash_photo(data, form, facts.orientation, image),
+                    recorded=recorded,
                 )
+            if form is PhotoFormat.WEBP:
+                picture_hash = hash_photo(data, form, facts.orientation, None)
         if container.is_encrypted(fd):
             raise UnreadableVideo(Reason.of(ReasonCode.ENCRYPTED))
         with _open_frames(fd) as video:
-            timeline = video.timeline()
-            height, width = _first_picture(video).shape[:2]
+            packets = VideoHash()
+            if isinstance(video, VideoDecoder):
+                timeline = video.timeline(on_packet=packets.update)
+            else:
+                timeline = video.timeline()
+            image, turn = _first_picture(video)
+            height, width = image.shape[:2]
+            if isinstance(video, VideoDecoder):
+                picture_hash = packets.hexdigest((width, height), turn)
+                recorded = recorded or container_recording_time(video.metadata)
             duration_s = math.inf
             if timeline.is_reliable and len(timeline.times_s):
                 duration_s = float(timeline.times_s[-1]) + video.frame_s
@@ -113,6 +134,8 @@ def probe(source: Source, partial_copies: Sequence[tuple[int, str]] = ()) -> Med
                 width,
                 height,
                 extends,
+                picture_hash,
+                recorded,
             )
 
 
@@ -289,8 +312,8 @@ def _open_frames(fd: int) -> Iterator[VideoSource]:
         raise NotMedia(container.why_unreadable(fd)) from None
 
 
-def _first_picture(video: VideoSource) -> Image:
-    """Return the first frame that can be decoded.
+def _first_picture(video: VideoSource) -> tuple[Image, tuple[int, ...]]:
+    """Return the first frame that can be decoded, upright, and how it was turned.
 
     Raises:
         UnreadableVideo: There is none at the start of the video.
@@ -301,7 +324,7 @@ def _first_picture(video: VideoSource) -> Image:
     for few in (range(min(1, count)), range(1, min(_TRIED_FRAMES, count)), range(count)):
         for _, frame in video.frames(timeline, few):
             try:
-                return picture_of(frame, video.pixel_aspect)
+                return picture_of(frame, video.pixel_aspect), display_matrix(frame)
             except UnreadableVideo as failure:
                 error = failure
     raise error

@@ -8,6 +8,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from portraitd.model.recording_time import RecordingTime
+
 
 class FileState(StrEnum):
     """waiting -> ready -> probing -> encoding -> done | failed; probing -> duplicate; any -> gone.
@@ -102,6 +104,8 @@ class MediaFacts:
         fps: As declared, for information only; 0 if unknown.
         width_px, height_px: Size of the upright frame.
         extends: SHA-256 of the longest known content that this one starts with; empty if none.
+        picture_hash: Hash of the coded pictures without metadata; empty if it cannot be computed.
+        recorded: When it was recorded, as the file says; None if it does not.
     """
 
     sha256: str
@@ -111,3 +115,5 @@ class MediaFacts:
     width_px: int
     height_px: int
     extends: str = ""
+    picture_hash: str = ""
+    recorded: RecordingTime | None = None
