@@ -169,6 +169,32 @@ def test_every_wrong_key_has_its_line() -> None:
     assert 2 == len(str(raised.value).splitlines())
 
 
+def test_a_variable_may_hold_a_list_or_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As JSON; a variable for a single key wins over one for its table."""
+    monkeypatch.setenv("PORTRAITD_DATASET__FORMATS", '["coco"]')
+    monkeypatch.setenv("PORTRAITD_PRIORITIES", '{"Holidays/2026": 5}')
+    monkeypatch.setenv("PORTRAITD_GROUPING", '{"eps": 0.3, "min_samples": 7}')
+    monkeypatch.setenv("PORTRAITD_GROUPING__EPS", "0.2")
+
+    found = load()
+
+    assert ("coco",) == tuple(found.dataset.formats)
+    assert {"Holidays/2026": 5} == found.priorities
+    assert (0.2, 7) == (found.grouping.eps, found.grouping.min_samples)
+
+
+@pytest.mark.parametrize(
+    "name", ["PORTRAITD_WORKER_DIR", "PORTRAITDGROUPING__EPS", "GROUPING__EPS"]
+)
+def test_a_variable_for_something_else_is_no_setting(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The remote worker has one of its own."""
+    monkeypatch.setenv(name, "0.2")
+
+    assert load(assignments=["grouping.eps=0.3"]).grouping.eps == 0.3
+
+
 @pytest.mark.parametrize("variable", ["PORTRAITD_GROUPING__EPZ", "PORTRAITD_GROUPING__EPS"])
 def test_a_wrong_variable_is_an_error(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
     """Not a silent default."""

@@ -5,6 +5,7 @@ Every key is a line of ``config.example.toml``; a test compares the two.
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from portraitd.model.errors import ConfigError
 
@@ -195,12 +195,8 @@ class MetricsSettings(Section):
     every_s: Positive = 15.0
 
 
-class Settings(BaseSettings):
+class Settings(Section):
     """All settings. Environment variables are named like ``PORTRAITD_GROUPING__EPS``."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="PORTRAITD_", env_nested_delimiter="__", extra="forbid", frozen=True
-    )
 
     home: Path = Path("~/portraits")
     paths: PathSettings = PathSettings()
@@ -216,18 +212,6 @@ class Settings(BaseSettings):
     dataset: DatasetSettings = DatasetSettings()
     privacy: PrivacySettings = PrivacySettings()
     metrics: MetricsSettings = MetricsSettings()
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Read only the environment; ``load`` merges file and command line."""
-        return (init_settings, env_settings)
 
     @property
     def home_dir(self) -> Path:
@@ -280,13 +264,34 @@ def load(
     if home is not None:
         given["home"] = home
     try:
-        environment = Settings().model_dump(exclude_unset=True)
+        environment = _from_environment(os.environ)
         default = Settings.model_fields["home"].default
         file = config or _config_beside(given.get("home", environment.get("home", default)))
         below = _merged(_read(file) if file else {}, environment)
         return Settings.model_validate(_merged(below, given))
     except ValidationError as error:
         raise ConfigError(_readable(error)) from error
+
+
+def _from_environment(variables: Mapping[str, str]) -> dict[str, Any]:
+    """Return the settings of variables such as ``PORTRAITD_GROUPING__EPS``.
+
+    A list or a table is JSON. Other variables with our prefix are not for the settings.
+    """
+    tree: dict[str, Any] = {}
+    for name, text in sorted(variables.items()):
+        prefix, _, key = name.lower().partition("_")
+        parts = key.split("__")
+        if prefix != "portraitd" or parts[0] not in Settings.model_fields:
+            continue
+        value: Any = text
+        if text.lstrip()[:1] in ("[", "{"):
+            with suppress(ValueError):
+                value = json.loads(text)
+        for part in reversed(parts):
+            value = {part: value}
+        tree = _merged(tree, value)
+    return tree
 
 
 def _config_beside(home: object) -> Path | None:

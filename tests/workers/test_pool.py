@@ -216,6 +216,28 @@ def test_killing_idle_workers_fails_no_job() -> None:
     executor.shutdown()
 
 
+def test_a_worker_is_started_only_for_a_job_that_finds_no_idle_one(tmp_path: Path) -> None:
+    """Loading libraries and models takes a second, and many homes never need all workers."""
+    before = children(os.getpid())
+    executor = LocalExecutor(2, WorkerLimits(nice=0, memory_mb=0, time_limit_s=20))
+
+    def count() -> int:
+        return sum(not is_tracker(pid) for pid in children(os.getpid()) - before)
+
+    for number in range(3):
+        assert number == executor.submit(bad_jobs.add, number).result(ANSWER_S)
+        # The worker is idle a moment after the result is there.
+        wait_until(lambda: executor._idle._value == 1, "it waits for a job")
+    assert 1 == count()
+
+    told = [tmp_path / name for name in ("first", "second")]
+    for path in told:
+        executor.submit(bad_jobs.tell_and_hang, path)
+    wait_until(lambda: all(path.exists() for path in told), "both jobs run")
+    assert 2 == count()
+    executor.shutdown(cancel_futures=True)
+
+
 def test_a_worker_that_is_ready_early_is_not_replaced() -> None:
     """Its message that it is ready may arrive before the first job."""
     worker = WorkerProcess(WorkerSetup(WorkerLimits(nice=0, memory_mb=0, time_limit_s=20)))

@@ -46,8 +46,11 @@ class _PoolJob(NamedTuple):
 class LocalExecutor(Executor):
     """A pool of worker processes. A crash, a hang or a kill fails one job and no other.
 
+    A process is started when a job finds no idle one: loading libraries and models takes a second
+    of processor time, which a home with one short clip need not spend twice.
+
     Args:
-        processes: Number of workers.
+        processes: Largest number of workers.
         limits: What each may use.
         policy: Their sandbox; None for the rights of this process.
     """
@@ -66,6 +69,8 @@ class LocalExecutor(Executor):
         self._jobs = queue.SimpleQueue[_PoolJob | None]()
         self._is_shut = False
         self._threads_lock = threading.Lock()
+        # Counts the threads that wait for a job and that no submitted job relies on.
+        self._idle = threading.Semaphore(0)
         # Held while all are told to end, and while a process is started.
         self._start_lock = threading.Lock()
         self._must_end = False
@@ -82,7 +87,6 @@ class LocalExecutor(Executor):
         """
         if self._is_shut:
             raise RuntimeError("the executor was shut down")
-        self._start_all()
         future: Future[T] = Future()
         if self._broker:
             allowed = ExitStack()
@@ -91,6 +95,7 @@ class LocalExecutor(Executor):
                 allowed.callback(self._broker.revoke, path)
             future.add_done_callback(lambda _: allowed.close())
         self._jobs.put(_PoolJob(future, fn, args, kwargs))
+        self._start_if_all_are_busy()
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -110,26 +115,27 @@ class LocalExecutor(Executor):
             if self._broker:
                 self._broker.close()
 
-    def _start_all(self) -> None:
-        """Start the workers with the first job: many homes never need some of the pools."""
+    def _start_if_all_are_busy(self) -> None:
+        """Start another worker for a job, if no worker is idle and there may be more of them."""
+        if self._idle.acquire(blocking=False):
+            return
         with self._threads_lock:
-            if self._threads:
+            slot = len(self._threads)
+            if slot == self.processes:
                 return
-            started = [threading.Event() for _ in range(self.processes)]
-            for slot, event in enumerate(started):
-                thread = threading.Thread(
-                    target=self._serve, args=(slot, event), name=f"worker {slot}", daemon=True
-                )
-                self._threads.append(thread)
-                thread.start()
-        for event in started:
-            event.wait()
+            started = threading.Event()
+            thread = threading.Thread(
+                target=self._serve, args=(slot, started), name=f"worker {slot}", daemon=True
+            )
+            self._threads.append(thread)
+            thread.start()
+        started.wait()
 
     def _serve(self, slot: int, started: threading.Event) -> None:
         """Feed jobs to one worker, and replace it when it ends. It ends with this thread."""
         self._try_to_start(slot)
         started.set()
-        while (job := self._jobs.get()) is not None:
+        while (job := self._next_job()) is not None:
             self._run(slot, job)
             # It may hold much memory, and the next job may take long to come.
             del job
@@ -138,6 +144,13 @@ class LocalExecutor(Executor):
                 self._try_to_start(slot)
         if worker := self._workers.pop(slot, None):
             worker.stop()
+
+    def _next_job(self) -> _PoolJob | None:
+        """Wait for a job; None when the workers are to end."""
+        with suppress(queue.Empty):
+            return self._jobs.get_nowait()
+        self._idle.release()
+        return self._jobs.get()
 
     def _run(self, slot: int, job: _PoolJob) -> None:
         if not job.future.set_running_or_notify_cancel():
