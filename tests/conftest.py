@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import support.interpreter  # noqa: F401
+
+# isort: split
 import gc
 import os
 import tempfile
