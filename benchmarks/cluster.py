@@ -24,6 +24,7 @@ from pathlib import Path
 
 from portraitd.config import SchedulerAddress
 from portraitd.faces.interface import EncoderSpec
+from portraitd.faces.models.cards import DLIB
 from portraitd.ingest import media_jobs
 from portraitd.ingest.media_jobs import EncodeOptions
 from portraitd.model.face import SliceFaces
@@ -167,7 +168,10 @@ def record(
         assert isinstance(claimed, ClaimedSlice)
         piece = claimed.slice
         slice_queue.record(
-            claimed, validate_faces(piece, by_place[piece.sha256, piece.start_s]), "bench", 2.0
+            claimed,
+            validate_faces(piece, by_place[piece.sha256, piece.start_s], DLIB.embedding_size),
+            "bench",
+            2.0,
         )
     database.close()
     return sum(len(answer.detections) for answer in answers)

@@ -30,6 +30,7 @@ from portraitd.faces.embedders.resnet import ResnetEmbedder
 from portraitd.faces.encoder import fit_size, shrink_image
 from portraitd.faces.interface import Detector, Embedder
 from portraitd.faces.models import model_registry
+from portraitd.faces.models.cards import YUNET
 from portraitd.faces.models.weights import FIVE_POINTS, MMOD, RESNET, find_weights
 from portraitd.faces.runtime import Runtime, has_bfloat16, has_openvino, open_session
 from portraitd.faces.runtime_selection import describe_machine
@@ -76,7 +77,7 @@ def main() -> None:
             "embedding_difference": float(max(drift, default=0.0)),
             **compare_detections(dlibs, found),
         }
-        if model_registry.is_added(model_registry.YUNET, arguments.models):
+        if model_registry.is_added(YUNET, arguments.models):
             yunet = YunetDetector(open_session(graph_cache.ensure_yunet(arguments.models), runtime))
             _, yunet_ms = run_detector(yunet, frames)
             result[runtime]["yunet_ms_a_frame"] = yunet_ms

@@ -39,10 +39,11 @@ from numpy.typing import NDArray
 from portraitd.clustering import grouping_jobs
 from portraitd.clustering.agglomeration import TrackTable
 from portraitd.clustering.dbscan import IncrementalDbscan
-from portraitd.clustering.grouping import GroupingRule, GroupingState
-from portraitd.clustering.grouping_methods import CANDIDATE_MARGIN
+from portraitd.clustering.grouping import GroupingState
 from portraitd.clustering.grouping_snapshot import load_snapshot, save_snapshot
-from portraitd.model.track import VECTOR_LENGTH, l2_normalised
+from portraitd.faces.models.cards import DLIB
+from portraitd.faces.models.model_registry import require_rules
+from portraitd.model.track import l2_normalised
 
 WIDTH = 128
 NEW = 500
@@ -50,7 +51,8 @@ MATRIX = "tracks.f32"
 TRACKS_A_PERSON = 100
 BETWEEN, BETWEEN_DECAY = 0.23, 0.917
 WITHIN, WITHIN_DECAY = 0.09, 0.9636
-RULE = GroupingRule()
+RULES = require_rules(DLIB)
+RULE = RULES.grouping
 
 Figures = dict[str, float]
 Floats = NDArray[np.float64]
@@ -62,7 +64,7 @@ def synthetic(size: int, seed: int = 0) -> tuple[Vectors, NDArray[np.int64]]:
     random = np.random.default_rng(seed)
     people = max(size // TRACKS_A_PERSON, 1)
     middle = random.standard_normal(WIDTH)
-    middle *= VECTOR_LENGTH * 0.93 / np.linalg.norm(middle)
+    middle *= RULES.vector_length * 0.93 / np.linalg.norm(middle)
     centres = middle + scatter(random, people, BETWEEN, BETWEEN_DECAY)
     share = 1 / np.arange(1, people + 1)
     who = random.choice(people, size, p=share / share.sum())
@@ -73,7 +75,7 @@ def synthetic(size: int, seed: int = 0) -> tuple[Vectors, NDArray[np.int64]]:
         some = who[start : start + 50_000]
         noise = random.standard_normal((len(some), WIDTH)) * deviations(WITHIN, WITHIN_DECAY)
         vectors[start : start + 50_000] = l2_normalised(
-            (centres[some] + noise @ turned).astype(np.float32)
+            (centres[some] + noise @ turned).astype(np.float32), RULES.vector_length
         )
     return vectors, who
 
@@ -109,7 +111,7 @@ def prepare(folder: Path, vectors: Vectors, who: NDArray[np.int64]) -> str:
         components[rows] = np.where(part.components >= 0, rows[part.components], -1)
         nearest_cores[rows] = np.where(part.nearest_cores >= 0, rows[part.nearest_cores], -1)
     dbscan = IncrementalDbscan(counts, components, nearest_cores)
-    empty = GroupingState.empty()
+    empty = GroupingState.empty(128)
     tracks = make_table(vectors[:stored])
     agglomeration = empty.agglomeration.update(dbscan, tracks, RULE.dbscan, RULE.agglomeration)
     low_quality = np.zeros(stored, dtype=np.bool_)
@@ -125,7 +127,7 @@ def read_inputs(folder: Path, snapshot: str, size: int) -> tuple[GroupingState, 
     vectors = np.memmap(folder / MATRIX, dtype=np.float32, mode="r", shape=(size + NEW, WIDTH))
     for start in range(0, len(vectors), 65_536):
         vectors[start : start + 65_536].max()
-    return load_snapshot(folder, snapshot), vectors
+    return load_snapshot(folder, snapshot, 128), vectors
 
 
 def time_steps(folder: Path, snapshot: str, size: int) -> Figures:
@@ -164,9 +166,9 @@ def time_job(folder: Path, snapshot: str, size: int) -> Figures:
         "cannot_link": np.empty((0, 2), np.int64),
         "seeds": np.empty(0, np.int64),
     }
-    distance = RULE.agglomeration.max_distance + CANDIDATE_MARGIN
+    distance = RULE.agglomeration.max_distance + RULES.candidate_margin
     request = grouping_jobs.GroupingRequest(
-        folder, folder / MATRIX, tracks, snapshot, RULE, distance
+        folder, folder / MATRIX, WIDTH, tracks, snapshot, RULE, distance
     )
     started, began = time.perf_counter(), time.process_time()
     result = grouping_jobs.group(request)
@@ -254,7 +256,7 @@ def main() -> None:
     arguments = parser.parse_args()
     lines = []
     if arguments.embeddings:
-        real = l2_normalised(np.load(arguments.embeddings))
+        real = l2_normalised(np.load(arguments.embeddings), RULES.vector_length)
         one_person = np.zeros(len(real), dtype=np.int64)
         print(
             json.dumps(measure(real, one_person, len(real), arguments.rounds) | {"people": "real"}),

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from portraitd.clustering.grouping_methods import dbscan_rule
 from portraitd.config import load
 from portraitd.model.errors import ConfigError
+from portraitd.model.grouping_rules import DbscanRule
+from support.embedding_rules import DLIB_RULES
 
 
 @pytest.fixture(autouse=True)
@@ -33,8 +36,8 @@ def test_without_anything_the_defaults_are_in_force() -> None:
     found = load()
 
     original = load(assignments=["grouping.method=dbscan"])
-    assert (0.36, 3) == found.grouping.density
-    assert (0.5, 5) == original.grouping.density
+    assert DbscanRule(0.36, 3) == dbscan_rule(found.grouping, DLIB_RULES)
+    assert DbscanRule(0.5, 5) == dbscan_rule(original.grouping, DLIB_RULES)
     assert (700, 500) == (found.detection.max_width, found.detection.max_height)
     assert 1.0 == found.sampling.fps
 

@@ -89,6 +89,7 @@ class EncoderSettings(Section):
     """The models that find and embed faces."""
 
     kind: Literal["onnx", "dlib"] = "onnx"
+    embedder: Literal["auto", "dlib", "mobilefacenet", "sface", "arcface"] = "auto"
     detector: Literal["auto", "mmod", "yunet", "hog", "cnn"] = "auto"
     runtime: Literal["auto", "onnxruntime", "openvino"] = "auto"
     min_face_px: Annotated[int, Field(ge=1, le=4096)] = 24
@@ -138,15 +139,9 @@ class GroupingSettings(Section):
     method: Literal["people", "dbscan"] = "people"
     eps: Positive | None = None
     min_samples: Annotated[int, Field(ge=1)] | None = None
-    linkage: Positive = 0.55
+    linkage: Positive | None = None
     settle_s: NotNegative = 15.0
     max_wait_s: NotNegative = 600.0
-
-    @property
-    def density(self) -> tuple[float, int]:
-        """Return ``eps`` and ``min_samples``, or the defaults of the method."""
-        eps, min_samples = (0.36, 3) if self.method == "people" else (0.5, 5)
-        return self.eps or eps, self.min_samples or min_samples
 
 
 class PeopleSettings(Section):
@@ -176,7 +171,7 @@ class DatasetSettings(Section):
     unknown: Literal["class", "blur", "leave_out"] = "class"
     frames: Literal["cut", "keep"] = "cut"
     val_share: Annotated[float, Field(ge=0, le=0.9)] = 0.2
-    near_duplicate: NotNegative = 0.2
+    near_duplicate: NotNegative | None = None
     apart_s: NotNegative = 1.0
     background_share: Annotated[float, Field(ge=0, le=10)] = 0.1
 

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from portraitd.clustering.agglomeration import Agglomeration, AgglomerationRule, TrackTable
+from portraitd.clustering.agglomeration import Agglomeration, TrackTable
 from portraitd.clustering.dbscan import IncrementalDbscan
 from portraitd.clustering.group_statistics import MergingStatistics, measure_groups
 from portraitd.clustering.must_link_groups import build_must_link_groups
 from portraitd.clustering.seeding import Seeding
+from portraitd.model.grouping_rules import AgglomerationRule
 from support.track_tables import DENSE, RULE, Rows, fresh, part, partition, spots, stores
 
 
@@ -220,7 +221,7 @@ def test_three_figures_stand_for_all_faces(tracks: TrackTable) -> None:
 
 def test_two_lone_pictures_are_merged_only_when_close() -> None:
     """One distance is thin evidence; with a third picture beside them it is not."""
-    rule = AgglomerationRule(0.54, thin_tracks=3, thin_distance=0.5)
+    rule = AgglomerationRule(0.54, 0.5, thin_tracks=3)
 
     def groups(*places: float) -> set[frozenset[int]]:
         tracks = spots(*[(place, 1) for place in places])

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from portraitd.clustering.agglomeration import Agglomeration, TrackTable
-from portraitd.clustering.assignment import Assignment, AssignmentRule
+from portraitd.clustering.assignment import Assignment
 from portraitd.clustering.dbscan import IncrementalDbscan
 from portraitd.clustering.merge_candidates import find_merge_candidates
+from portraitd.model.grouping_rules import AssignmentRule
 from support.track_tables import DENSE, RULE, fresh, spots, stores
 
-ASSIGN = AssignmentRule(0.54, thin_tracks=4, thin_distance=0.45)
+ASSIGN = AssignmentRule(0.54, 0.45, thin_tracks=4)
 
 
 def several(agglomeration: Agglomeration) -> NDArray[np.bool_]:

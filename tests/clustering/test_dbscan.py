@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.cluster import DBSCAN
 
-from portraitd.clustering.dbscan import DbscanRule, IncrementalDbscan
+from portraitd.clustering.dbscan import IncrementalDbscan
 from portraitd.clustering.dbscan_removal import find_connected_parts, split_component
 from portraitd.clustering.graph_components import connected_components
 from portraitd.clustering.neighbours import find_neighbours, squared_distances
+from portraitd.model.grouping_rules import DbscanRule
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]

@@ -64,7 +64,7 @@ def test_wrong_clusters_are_found(home: Home) -> None:
     assert grouping_run
     path = state_dir / grouping_run.snapshot
     whole = path.read_bytes()
-    grouping = load_snapshot(state_dir, grouping_run.snapshot)
+    grouping = load_snapshot(state_dir, grouping_run.snapshot, 128)
     components = grouping.dbscan.components
     components[0] = -1 if components[0] >= 0 else 0
     (state_dir / save_snapshot(state_dir, grouping)).rename(path)
@@ -77,7 +77,7 @@ def test_wrong_clusters_are_found(home: Home) -> None:
 def test_distances_are_measured_without_labels(home: Home) -> None:
     """Neighbours in a track are near; tracks seen in one frame are far."""
     measured = measure_pair_distances(home.settings)
-    lines = describe_distances(measured, home.settings)
+    lines = describe_distances(measured)
 
     assert len(measured.same) > 3
     assert np.median(measured.same) < 0.36

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from portraitd.clustering.agglomeration import TrackTable
-from portraitd.clustering.grouping import GroupingRule, GroupingState, from_arrays, to_arrays
+from portraitd.clustering.grouping import GroupingState, from_arrays, to_arrays
+from support.embedding_rules import DLIB_RULES
 
 Rows = NDArray[np.int64]
 
-RULE = GroupingRule()
+RULE = DLIB_RULES.grouping
 
 
 def table(seed: int, size: int) -> tuple[TrackTable, NDArray[np.float64], Rows]:
@@ -47,13 +48,13 @@ def test_many_groupings_give_what_one_gives(seed: int, sizes: list[int]) -> None
     sizes.sort()
     tracks, quality, faces = table(seed, sizes[-1])
     excluded = np.random.default_rng(seed).random(sizes[-1]) < 0.15
-    grouping = GroupingState.empty()
+    grouping = GroupingState.empty(128)
     for number, size in enumerate(sizes):
         excluded_now = excluded[:size] if number == len(sizes) - 1 else np.zeros(size, np.bool_)
         grouping = grouping.update(
             first(tracks, size), quality[:size], faces[:size], excluded_now, RULE
         )
-    at_once = GroupingState.empty().update(tracks, quality, faces, excluded, RULE)
+    at_once = GroupingState.empty(128).update(tracks, quality, faces, excluded, RULE)
 
     people = grouping.select_people(faces, RULE)
     assert at_once.select_people(faces, RULE).tolist() == people.tolist()
@@ -65,10 +66,10 @@ def test_a_restart_changes_nothing(seed: int) -> None:
     """What was saved is all there is."""
     tracks, quality, faces = table(seed, 50)
     excluded = np.zeros(50, np.bool_)
-    before = GroupingState.empty().update(
+    before = GroupingState.empty(128).update(
         first(tracks, 30), quality[:30], faces[:30], excluded[:30], RULE
     )
-    restored = from_arrays(to_arrays(before))
+    restored = from_arrays(to_arrays(before), 128)
     one, other = (
         state.update(tracks, quality, faces, excluded, RULE) for state in (before, restored)
     )
@@ -81,10 +82,10 @@ def test_a_restart_changes_nothing(seed: int) -> None:
 def test_a_state_is_saved_without_pickle(tmp_path: Path) -> None:
     """Plain arrays in a file that numpy reads with pickle forbidden."""
     tracks, quality, faces = table(5, 40)
-    state = GroupingState.empty().update(tracks, quality, faces, np.zeros(40, np.bool_), RULE)
+    state = GroupingState.empty(128).update(tracks, quality, faces, np.zeros(40, np.bool_), RULE)
     np.savez(tmp_path / "state.npz", allow_pickle=False, **to_arrays(state))
     with np.load(tmp_path / "state.npz", allow_pickle=False) as arrays:
-        restored = from_arrays(arrays)
+        restored = from_arrays(arrays, 128)
 
     assert state.select_people(faces, RULE).tolist() == restored.select_people(faces, RULE).tolist()
 
@@ -99,7 +100,7 @@ def lone(quality: list[float], faces: list[int], pinned: list[int] | None = None
         np.empty((0, 2), dtype=np.int64),
     )
     excluded = np.zeros(size, dtype=np.bool_)
-    grouping = GroupingState.empty().update(
+    grouping = GroupingState.empty(128).update(
         tracks, np.array(quality), np.array(faces), excluded, RULE
     )
     return grouping.select_people(np.array(faces), RULE)

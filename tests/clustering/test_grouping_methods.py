@@ -12,19 +12,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from portraitd.clustering.dbscan import DbscanRule
 from portraitd.clustering.grouping_methods import (
     GroupingMethod,
     PeopleMethod,
     arrays_by_row,
+    dbscan_rule,
+    grouping_rule,
     make_method,
 )
 from portraitd.clustering.ledger_constraints import read_track_constraints
 from portraitd.config import GroupingSettings
+from portraitd.faces.models.cards import DLIB
+from portraitd.model.grouping_rules import DbscanRule
 from portraitd.model.reasons import Reason, ReasonCode
 from portraitd.store.database import FILE_NAME, Database
 from portraitd.store.people import GroupingRun
 from portraitd.workers.pool import InlineExecutor
+from support.embedding_rules import DLIB_RULES
 from support.store import ENCODER, Store, detection, embedding, slice_faces
 
 Faces = list[NDArray[np.float32]]
@@ -62,6 +66,7 @@ class Household:
         store = self.store
         return make_method(
             self.settings,
+            DLIB,
             store.faces,
             store.tracks,
             store.people,
@@ -371,8 +376,13 @@ def test_the_settings_name_the_method(home: Household) -> None:
     assert isinstance(people, PeopleMethod)
     assert DbscanRule(0.36, 3) == people.rule.dbscan
     assert 0.55 == people.rule.agglomeration.max_distance
-    assert GroupingSettings(method="dbscan").density == (0.5, 5)
-    assert GroupingSettings(method="dbscan", eps=0.4, min_samples=2).density == (0.4, 2)
+    plain = GroupingSettings(method="dbscan")
+    assert DbscanRule(0.5, 5) == dbscan_rule(plain, DLIB_RULES)
+    own = GroupingSettings(method="dbscan", eps=0.4, min_samples=2)
+    assert DbscanRule(0.4, 2) == dbscan_rule(own, DLIB_RULES)
+    assert (
+        0.5 == grouping_rule(GroupingSettings(linkage=0.5), DLIB_RULES).agglomeration.max_distance
+    )
 
 
 def test_tracks_are_spread_over_the_rows_of_the_matrix(home: Household) -> None:

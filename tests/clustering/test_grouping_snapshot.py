@@ -11,14 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from portraitd.clustering.agglomeration import TrackTable
-from portraitd.clustering.grouping import GroupingRule, GroupingState, to_arrays
+from portraitd.clustering.grouping import GroupingState, to_arrays
 from portraitd.clustering.grouping_snapshot import (
     delete_other_snapshots,
     load_snapshot,
     save_snapshot,
 )
+from support.embedding_rules import DLIB_RULES
 
-RULE = GroupingRule()
+RULE = DLIB_RULES.grouping
 
 
 def tracks(size: int = 40) -> TrackTable:
@@ -50,31 +51,33 @@ def groups(grouping: GroupingState, size: int = 40) -> list[int]:
 
 def test_a_state_is_restored_unchanged(tmp_path: Path) -> None:
     """To the last bit, also of nothing."""
-    for grouping in (GroupingState.empty(), update(GroupingState.empty())):
+    for grouping in (GroupingState.empty(128), update(GroupingState.empty(128))):
         name = save_snapshot(tmp_path, grouping)
 
-        assert values(grouping) == values(load_snapshot(tmp_path, name))
+        assert values(grouping) == values(load_snapshot(tmp_path, name, 128))
 
 
 def test_a_snapshot_continues_the_grouping(tmp_path: Path) -> None:
     """A restart between two groupings makes no difference."""
-    first = update(GroupingState.empty(), 25)
-    read = load_snapshot(tmp_path, save_snapshot(tmp_path, first))
+    first = update(GroupingState.empty(128), 25)
+    read = load_snapshot(tmp_path, save_snapshot(tmp_path, first), 128)
 
     assert groups(update(first)) == groups(update(read))
-    assert groups(update(GroupingState.empty())) == groups(update(read))
+    assert groups(update(GroupingState.empty(128))) == groups(update(read))
 
 
 def test_without_a_snapshot_grouping_starts_from_scratch(tmp_path: Path) -> None:
     """No name, or a name of nothing."""
-    assert values(GroupingState.empty()) == values(load_snapshot(tmp_path, ""))
-    assert values(GroupingState.empty()) == values(load_snapshot(tmp_path, "grouping-missing.npz"))
+    assert values(GroupingState.empty(128)) == values(load_snapshot(tmp_path, "", 128))
+    assert values(GroupingState.empty(128)) == values(
+        load_snapshot(tmp_path, "grouping-missing.npz", 128)
+    )
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("snapshot")
-    return folder / save_snapshot(folder, update(GroupingState.empty()))
+    return folder / save_snapshot(folder, update(GroupingState.empty(128)))
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 30, 1000, -1, -30])
@@ -82,10 +85,10 @@ def test_a_truncated_snapshot_starts_from_scratch(tmp_path: Path, whole: Path, s
     """However much of it is left; the people are the same."""
     (tmp_path / whole.name).write_bytes(whole.read_bytes()[:size])
 
-    read = load_snapshot(tmp_path, whole.name)
+    read = load_snapshot(tmp_path, whole.name, 128)
 
-    assert values(GroupingState.empty()) == values(read)
-    assert groups(load_snapshot(whole.parent, whole.name)) == groups(update(read))
+    assert values(GroupingState.empty(128)) == values(read)
+    assert groups(load_snapshot(whole.parent, whole.name, 128)) == groups(update(read))
 
 
 @settings(max_examples=300)
@@ -100,9 +103,12 @@ def test_a_damaged_snapshot_is_never_used(
     folder = tmp_path_factory.mktemp("damaged")
     (folder / whole.name).write_bytes(content)
 
-    read = values(load_snapshot(folder, whole.name))
+    read = values(load_snapshot(folder, whole.name, 128))
 
-    expected = (values(GroupingState.empty()), values(load_snapshot(whole.parent, whole.name)))
+    expected = (
+        values(GroupingState.empty(128)),
+        values(load_snapshot(whole.parent, whole.name, 128)),
+    )
     assert read in expected
 
 
@@ -113,13 +119,13 @@ def test_a_snapshot_of_another_version_starts_from_scratch(tmp_path: Path, whole
         for entry in old.namelist()[1:]:
             new.writestr(entry, old.read(entry))
 
-    assert values(GroupingState.empty()) == values(load_snapshot(tmp_path, name))
+    assert values(GroupingState.empty(128)) == values(load_snapshot(tmp_path, name, 128))
 
 
 def test_all_other_snapshots_are_deleted(tmp_path: Path) -> None:
     """Those half written too; no other file is touched."""
-    kept = save_snapshot(tmp_path, GroupingState.empty())
-    save_snapshot(tmp_path, GroupingState.empty())
+    kept = save_snapshot(tmp_path, GroupingState.empty(128))
+    save_snapshot(tmp_path, GroupingState.empty(128))
     (tmp_path / ".grouping-half.npz").write_bytes(b"half")
     (tmp_path / "tracks.f32").write_bytes(b"")
 
@@ -132,7 +138,7 @@ def test_all_other_snapshots_are_deleted(tmp_path: Path) -> None:
 
 def test_a_snapshot_is_complete_or_missing(tmp_path: Path) -> None:
     """Each has a name of its own, and nothing is left beside it."""
-    names = {save_snapshot(tmp_path, GroupingState.empty()) for _ in range(3)}
+    names = {save_snapshot(tmp_path, GroupingState.empty(128)) for _ in range(3)}
 
     assert names == {path.name for path in tmp_path.iterdir()}
     assert 3 == len(names)

@@ -13,6 +13,7 @@ from portraitd.clustering import grouping_jobs
 from portraitd.clustering.grouping_stage import is_due
 from portraitd.store.database import Database
 from support.clock import at
+from support.embedding_rules import DLIB_RULES
 from support.executors import HeldExecutor
 from support.grouping import PACE, MethodName, make_stage, near, see
 from support.store import Store
@@ -73,7 +74,7 @@ def track_one(store: Store) -> None:
     video_id = store.tracks.untracked()
     assert video_id
     face_ids, faces = store.tracks.faces_of(video_id)
-    found = grouping_jobs.track(faces)
+    found = grouping_jobs.track(faces, DLIB_RULES)
     store.tracks.record(video_id, face_ids, found.tracks, found.summary, found.cannot_link)
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from portraitd.clustering.grouping_methods import make_method
 from portraitd.clustering.grouping_stage import GroupingStage
 from portraitd.config import GroupingSettings
+from portraitd.faces.models.cards import DLIB
 from portraitd.model.edit import (
     AssignFaces,
     Edit,
@@ -62,6 +63,7 @@ class Household:
         store = self.store
         method = make_method(
             self.settings,
+            DLIB,
             store.faces,
             store.tracks,
             store.people,
@@ -265,6 +267,7 @@ def test_a_superseded_grouping_is_repeated(memory_path: Path) -> None:
     store, executor = home.store, HeldExecutor()
     method = make_method(
         home.settings,
+        DLIB,
         store.faces,
         store.tracks,
         store.people,

@@ -16,6 +16,7 @@ from portraitd.model.stage import Now
 from portraitd.store.database import Database
 from portraitd.workers.pool import InlineExecutor
 from support.clock import at
+from support.embedding_rules import DLIB_RULES
 from support.executors import HeldExecutor
 from support.store import ENCODER, Store, embedding, slice_faces
 
@@ -35,7 +36,7 @@ def held() -> HeldExecutor:
 def tracker(
     store: Store, executor: Executor, wake: Callable[[], None] = lambda: None
 ) -> TrackingStage:
-    return TrackingStage(store.tracks, executor, wake, attempts=2)
+    return TrackingStage(store.tracks, DLIB_RULES, executor, wake, attempts=2)
 
 
 def tracked(store: Store) -> list[int]:

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from portraitd.datasets.annotations import ClassLabel, PlannedTrack, classify_face
 from portraitd.datasets.contact_sheet import blur_in_portrait
-from portraitd.datasets.cropping import (
+from portraitd.datasets.cropping import blur_faces
+from portraitd.datasets.formats.cvat import format_annotations
+from portraitd.faces.alignment import (
     ARCFACE_TEMPLATE,
     ARCFACE_TEMPLATE_DLIB,
     align_arcface,
-    blur_faces,
     fit_similarity,
 )
-from portraitd.datasets.formats.cvat import format_annotations
 from portraitd.media.jpeg import TRAINING_QUALITY, encode_jpeg
 from portraitd.model.face import Box
 from portraitd.model.media_file import MediaKind

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from portraitd.datasets.annotations import are_dlib_points
 from portraitd.datasets.dedup import select_distinct
+from portraitd.model.face import are_dlib_points
 
 LINE = np.zeros((6, 128), np.float32)
 LINE[:, 0] = [0.0, 0.05, 0.5, 0.54, 1.0, 0.01]

@@ -18,6 +18,7 @@ from portraitd.faces.alignment import Aligner
 from portraitd.faces.encoder import Encoder, fit_size, shrink_image
 from portraitd.faces.factory import build_encoder, resolve_detector
 from portraitd.faces.models import model_registry
+from portraitd.faces.models.cards import YUNET
 from portraitd.faces.models.weights import FIVE_POINTS, find_weights
 from portraitd.faces.quality import (
     confidence_of,
@@ -48,7 +49,7 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The graphs are built once for all tests here."""
     models = tmp_path_factory.mktemp("models")
     if YUNET_FILE.exists():
-        model_registry.add_model(model_registry.YUNET, models, from_file=YUNET_FILE)
+        model_registry.add_model(YUNET, models, from_file=YUNET_FILE)
     return models
 
 
@@ -195,7 +196,7 @@ def test_yunet_is_taken_where_it_was_added(tmp_path: Path) -> None:
     """And nothing is fetched where it was not."""
     assert "mmod" == resolve_detector(EncoderSpec(tmp_path))
     assert "cnn" == resolve_detector(EncoderSpec(tmp_path, kind="dlib"))
-    (tmp_path / model_registry.YUNET.file.name).write_bytes(b"")
+    (tmp_path / YUNET.file.name).write_bytes(b"")
     assert "yunet" == resolve_detector(EncoderSpec(tmp_path))
     assert "hog" == resolve_detector(EncoderSpec(tmp_path, detector="hog"))
 

@@ -15,14 +15,14 @@ import pytest
 from portraitd.faces import dlib_comparison, graph_cache
 from portraitd.faces.detectors.mmod import MmodDetector
 from portraitd.faces.runtime import MAX_SHAPES, Runtime, has_bfloat16, has_openvino, open_session
-from portraitd.faces.runtime_selection import RuntimeSelector, describe_machine
+from portraitd.faces.runtime_selection import RuntimeSelector, describe_machine, grey_pictures
 from portraitd.model.errors import ConfigError, ModelError
 
 has_no_openvino = importlib.util.find_spec("openvino") is None
 
 needs_openvino = pytest.mark.skipif(has_no_openvino, reason="the extra openvino is not installed")
 
-SAMPLE = (150, 150)
+SAMPLE = grey_pictures(150, 150)
 
 
 @pytest.fixture(scope="module")

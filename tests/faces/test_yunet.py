@@ -15,7 +15,7 @@ import pytest
 from portraitd.faces import graph_cache
 from portraitd.faces.detectors.yunet import YunetDetector
 from portraitd.faces.models import model_registry
-from portraitd.faces.models.model_registry import OptionalModel
+from portraitd.faces.models.cards import YUNET, ModelCard
 from portraitd.faces.models.weights import ModelFile
 from portraitd.faces.runtime import OnnxRuntimeSession
 from portraitd.model.errors import ConfigError, ModelError
@@ -29,7 +29,7 @@ needs_model = pytest.mark.skipif(not YUNET_FILE.exists(), reason="the model is n
 def detector(tmp_path_factory: pytest.TempPathFactory) -> YunetDetector:
     """The network, built once for all tests here."""
     models = tmp_path_factory.mktemp("models")
-    model_registry.add_model(model_registry.YUNET, models, from_file=YUNET_FILE)
+    model_registry.add_model(YUNET, models, from_file=YUNET_FILE)
     return YunetDetector(OnnxRuntimeSession(graph_cache.ensure_yunet(models)))
 
 
@@ -71,10 +71,12 @@ def test_a_batch_is_its_frames_one_by_one(detector: YunetDetector) -> None:
 
 CONTENT = b"weights" * 100
 
-MODEL = OptionalModel(
+MODEL = ModelCard(
     name="small",
+    role="detector",
     file=ModelFile("small.onnx", hashlib.sha256(CONTENT).hexdigest()),
-    size=len(CONTENT),
+    size_bytes=len(CONTENT),
+    trained_on="nothing",
     licence="MIT",
     url="https://example.org/small.onnx",
     purpose="for tests",
@@ -165,7 +167,7 @@ def test_a_file_that_is_not_there_is_an_error_to_act_on(tmp_path: Path) -> None:
 
 def test_a_damaged_model_is_refused_when_it_is_used(tmp_path: Path) -> None:
     """Bits rot in the state folder too."""
-    model_registry.model_path(model_registry.YUNET, tmp_path).write_bytes(b"rotten")
+    model_registry.model_path(YUNET, tmp_path).write_bytes(b"rotten")
 
     with pytest.raises(ModelError, match="portraitd models add yunet"):
         graph_cache.ensure_yunet(tmp_path)
@@ -173,6 +175,6 @@ def test_a_damaged_model_is_refused_when_it_is_used(tmp_path: Path) -> None:
 
 def test_models_have_names() -> None:
     """An unknown one is told the known ones."""
-    assert model_registry.YUNET == model_registry.find_model("yunet")
-    with pytest.raises(ConfigError, match="known models: yunet"):
-        model_registry.find_model("arcface")
+    assert YUNET == model_registry.find_model("yunet")
+    with pytest.raises(ConfigError, match="known models: yunet, mobilefacenet, sface"):
+        model_registry.find_model("unheard-of")

@@ -6,10 +6,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portraitd.clustering.agglomeration import Agglomeration, AgglomerationRule, TrackTable
+from portraitd.clustering.agglomeration import Agglomeration, TrackTable
 from portraitd.clustering.dbscan import IncrementalDbscan
 from portraitd.clustering.group_statistics import measure_groups
 from portraitd.clustering.running_sums import LARGE_ROWS
+from portraitd.model.grouping_rules import AgglomerationRule
 from support.track_tables import DENSE, RULE, part, partition, spots, stores
 
 
@@ -30,7 +31,7 @@ def test_people_of_many_must_link_groups_keep_every_constraint(
     tracks: TrackTable, seed: int
 ) -> None:
     """Also if a grouping only adds to them; and each must-link group is in one group."""
-    rule = AgglomerationRule(0.54, large_group=2)
+    rule = AgglomerationRule(0.54, 0.46, large_group=2)
     size = len(tracks.vectors)
     dbscan, agglomeration = IncrementalDbscan.empty(), Agglomeration.empty(128)
     for some in np.array_split(np.random.default_rng(seed).permutation(size), 5):
@@ -56,7 +57,7 @@ def test_a_large_person_is_merged_again_after_a_tenth() -> None:
     vectors[:] = random.normal(0, 0.032, vectors.shape)
     none = np.empty((0, 2), dtype=np.int64)
     tracks = TrackTable(vectors, np.zeros(260), np.zeros(260, np.int64), none)
-    rule = AgglomerationRule(0.65, large_group=50)
+    rule = AgglomerationRule(0.65, 0.46, large_group=50)
     dbscan = IncrementalDbscan.empty().insert(vectors, np.arange(200), DENSE)
     first = Agglomeration.empty(128).update(dbscan, tracks, DENSE, rule)
     dbscan = dbscan.insert(vectors, np.arange(200, 210), DENSE)
@@ -83,7 +84,7 @@ def test_a_new_cannot_link_splits_a_large_person() -> None:
     # Known before the track takes part, so that no constraint is new when it does.
     cannot_link = np.array([[17, 210]])
     tracks = TrackTable(vectors, np.zeros(211), np.zeros(211, np.int64), cannot_link)
-    rule = AgglomerationRule(0.65, large_group=50)
+    rule = AgglomerationRule(0.65, 0.46, large_group=50)
     dbscan = IncrementalDbscan.empty().insert(vectors, np.arange(210), DENSE)
     first = Agglomeration.empty(128).update(dbscan, tracks, DENSE, rule)
     dbscan = dbscan.insert(vectors, np.array([210]), DENSE)

@@ -190,7 +190,7 @@ def test_recording_a_slice_stores_its_faces(store: Store) -> None:
     assert outcome is None
     assert [("done", 1), ("queued", 0)] == jobs(store)
     assert 2 == store.faces.count()
-    assert [ENCODER] == store.faces.encoders()
+    assert [ENCODER] == store.faces.spaces()
 
 
 def test_the_last_slice_finishes_the_video_and_its_file(store: Store) -> None:

@@ -7,10 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from portraitd.model.face import EMBEDDING_SIZE, Embeddings
+from portraitd.faces.models.cards import DLIB
+from portraitd.model.face import Embeddings
 from portraitd.store.database import Database
-from portraitd.store.track_matrix import PROBES, ROW_BYTES, TrackMatrix
+from portraitd.store.track_matrix import PROBES, TrackMatrix
 from support.store import Store, embedding
+
+ROW_BYTES = 4 * DLIB.embedding_size
 
 
 @pytest.fixture
@@ -30,13 +33,13 @@ def see(store: Store, *seeds: int) -> None:
 
 
 def rows(path: Path) -> Embeddings:
-    return np.fromfile(path, "<f4").reshape(-1, EMBEDDING_SIZE)
+    return np.fromfile(path, "<f4").reshape(-1, DLIB.embedding_size)
 
 
 def expected(store: Store, size: int) -> Embeddings:
     """The rows of the database, and a row of zeros for each deleted track."""
-    found = np.zeros((size, EMBEDDING_SIZE), np.float32)
-    for ids, embeddings in store.tracks.embeddings(0):
+    found = np.zeros((size, DLIB.embedding_size), np.float32)
+    for ids, embeddings in store.tracks.embeddings(0, DLIB.embedding_size):
         found[ids - 1] = embeddings
     return found
 
@@ -46,13 +49,13 @@ def test_it_holds_every_track_in_its_row(store: Store, path: Path) -> None:
     see(store, 1, 2)
     see(store, 3)
 
-    assert 3 == TrackMatrix(path, store.tracks).catch_up()
+    assert 3 == TrackMatrix(path, store.tracks, DLIB.embedding_size).catch_up()
     assert expected(store, 3).tobytes() == path.read_bytes()
 
 
 def test_no_tracks_are_no_rows(store: Store, path: Path) -> None:
     """An empty matrix is a matrix."""
-    assert 0 == TrackMatrix(path, store.tracks).catch_up()
+    assert 0 == TrackMatrix(path, store.tracks, DLIB.embedding_size).catch_up()
     assert b"" == path.read_bytes()
 
 
@@ -61,14 +64,14 @@ def test_more_than_one_block_is_written(store: Store, path: Path) -> None:
     see(store, *range(5000))
     before = expected(store, 5000)
 
-    assert 5000 == TrackMatrix(path, store.tracks).catch_up()
+    assert 5000 == TrackMatrix(path, store.tracks, DLIB.embedding_size).catch_up()
     assert before.tobytes() == path.read_bytes()
 
 
 def test_only_what_is_new_is_appended(store: Store, path: Path) -> None:
     """A million rows are not written again for one more."""
     see(store, 1, 2)
-    matrix = TrackMatrix(path, store.tracks)
+    matrix = TrackMatrix(path, store.tracks, DLIB.embedding_size)
     matrix.catch_up()
     with path.open("r+b") as file:
         file.write(b"mark")
@@ -85,11 +88,11 @@ def test_only_what_is_new_is_appended(store: Store, path: Path) -> None:
 def test_a_restart_goes_on_with_the_file_there_is(store: Store, path: Path) -> None:
     """It is checked, and used."""
     see(store, 1, 2)
-    TrackMatrix(path, store.tracks).catch_up()
+    TrackMatrix(path, store.tracks, DLIB.embedding_size).catch_up()
     inode = path.stat().st_ino
     see(store, 3)
 
-    assert 3 == TrackMatrix(path, store.tracks).catch_up()
+    assert 3 == TrackMatrix(path, store.tracks, DLIB.embedding_size).catch_up()
     assert inode == path.stat().st_ino
     assert expected(store, 3).tobytes() == path.read_bytes()
 
@@ -99,13 +102,13 @@ def test_a_restart_goes_on_with_the_file_there_is(store: Store, path: Path) -> N
 def test_a_torn_row_is_mended(store: Store, path: Path, torn: int, restarted: bool) -> None:
     """Wherever a crash, or a full disk, left the writing."""
     see(store, 1, 2)
-    matrix = TrackMatrix(path, store.tracks)
+    matrix = TrackMatrix(path, store.tracks, DLIB.embedding_size)
     matrix.catch_up()
     content = path.read_bytes()
     path.write_bytes(content[:torn] if torn < 0 else content + content[:torn])
     see(store, 3)
     if restarted:
-        matrix = TrackMatrix(path, store.tracks)
+        matrix = TrackMatrix(path, store.tracks, DLIB.embedding_size)
 
     assert 3 == matrix.catch_up()
     assert expected(store, 3).tobytes() == path.read_bytes()
@@ -116,7 +119,7 @@ def other_store(tmp_path: Path, *seeds: int) -> bytes:
     (tmp_path / "other").mkdir()
     other = Store(Database.open(tmp_path / "other"))
     see(other, *seeds)
-    TrackMatrix(tmp_path / "other.f32", other.tracks).catch_up()
+    TrackMatrix(tmp_path / "other.f32", other.tracks, DLIB.embedding_size).catch_up()
     return (tmp_path / "other.f32").read_bytes()
 
 
@@ -140,7 +143,7 @@ def test_the_file_of_another_store_is_made_anew(
     """Shorter, as long, or longer; as when a database was put back or begun again."""
     path.write_bytes(other_store(tmp_path, *seeds))
     see(store, 1, 2, 3)
-    matrix = TrackMatrix(path, store.tracks)
+    matrix = TrackMatrix(path, store.tracks, DLIB.embedding_size)
 
     assert 3 == matrix.catch_up()
     assert expected(store, 3).tobytes() == path.read_bytes()
@@ -155,7 +158,7 @@ def test_tracks_that_are_gone_before_they_are_written_are_gaps(store: Store, pat
         see(store, seed)
     store.database.execute("delete from videos where id in (1, 3, 4)")
 
-    assert 6 == TrackMatrix(path, store.tracks).catch_up()
+    assert 6 == TrackMatrix(path, store.tracks, DLIB.embedding_size).catch_up()
     assert expected(store, 6).tobytes() == path.read_bytes()
     assert [False, True, False, False, True, True] == rows(path).any(axis=1).tolist()
 
@@ -163,7 +166,7 @@ def test_tracks_that_are_gone_before_they_are_written_are_gaps(store: Store, pat
 def test_gaps_between_two_times_are_kept(store: Store, path: Path) -> None:
     """What comes after tracks that were never written has its own row."""
     see(store, 1)
-    matrix = TrackMatrix(path, store.tracks)
+    matrix = TrackMatrix(path, store.tracks, DLIB.embedding_size)
     matrix.catch_up()
     see(store, 2)
     see(store, 3)
@@ -180,12 +183,12 @@ def test_when_the_newest_tracks_are_gone_their_rows_stay(
     """A grouping still needs them; and no other track gets their rows."""
     see(store, 1)
     see(store, 2)
-    matrix = TrackMatrix(path, store.tracks)
+    matrix = TrackMatrix(path, store.tracks, DLIB.embedding_size)
     matrix.catch_up()
     before = rows(path)
     store.database.execute("delete from videos where id = 2")
     if restarted:
-        matrix = TrackMatrix(path, store.tracks)
+        matrix = TrackMatrix(path, store.tracks, DLIB.embedding_size)
 
     assert 2 == matrix.catch_up()
     assert np.array_equal(before, rows(path))
@@ -198,7 +201,7 @@ def test_rows_that_nobody_needs_are_erased(store: Store, path: Path) -> None:
     """For good; the others keep every bit, also those that come later."""
     for seed in range(1, 6):
         see(store, seed)
-    matrix = TrackMatrix(path, store.tracks)
+    matrix = TrackMatrix(path, store.tracks, DLIB.embedding_size)
     matrix.catch_up()
     store.database.execute("delete from videos where id in (2, 3, 5)")
     gone = np.array([False, True, True, False, True])
@@ -208,7 +211,7 @@ def test_rows_that_nobody_needs_are_erased(store: Store, path: Path) -> None:
     matrix.erase(gone)
 
     assert expected(store, 6).tobytes() == path.read_bytes()
-    assert 6 == TrackMatrix(path, store.tracks).catch_up()
+    assert 6 == TrackMatrix(path, store.tracks, DLIB.embedding_size).catch_up()
     assert expected(store, 6).tobytes() == path.read_bytes()
 
 
@@ -216,7 +219,7 @@ def test_a_file_that_is_lost_covers_every_track_there_ever_was(store: Store, pat
     """Also when the newest are gone: what a grouping remembers of them has its place."""
     see(store, 1)
     see(store, 2)
-    matrix = TrackMatrix(path, store.tracks)
+    matrix = TrackMatrix(path, store.tracks, DLIB.embedding_size)
     matrix.catch_up()
     store.database.execute("delete from videos where id = 2")
     path.unlink()

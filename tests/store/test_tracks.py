@@ -17,6 +17,7 @@ from portraitd.model.reasons import Reason, ReasonCode
 from portraitd.model.track import l2_normalised
 from portraitd.store.database import Database
 from portraitd.store.tracks import Indices
+from support.embedding_rules import DLIB_RULES
 from support.store import ENCODER, Store, detection, embedding, slice_faces
 
 ANN, BOB, EVE = (embedding(seed) for seed in (1, 2, 3))
@@ -33,7 +34,7 @@ def store(tmp_path: Path) -> Store:
 def found(store: Store, video_id: int = 1) -> tuple[Indices, VideoTracks]:
     """What tracking says of a video."""
     face_ids, faces = store.tracks.faces_of(video_id)
-    return face_ids, grouping_jobs.track(faces)
+    return face_ids, grouping_jobs.track(faces, DLIB_RULES)
 
 
 def record(store: Store, face_ids: Indices, tracks: VideoTracks, video_id: int = 1) -> bool:
@@ -72,9 +73,11 @@ def test_every_face_gets_its_track(store: Store) -> None:
     assert np.allclose(0.0, rows.variances, atol=1e-9)
     best = store.database.execute("select best_face_id from tracks order by id").fetchall()
     assert [3, 2] == [row[0] for row in best]
-    ((ids, embeddings),) = store.tracks.embeddings(0)
+    ((ids, embeddings),) = store.tracks.embeddings(0, 128)
     assert [1, 2] == ids.tolist()
-    assert np.allclose(l2_normalised(np.stack([ANN, BOB])), embeddings, atol=1e-6)
+    assert np.allclose(
+        l2_normalised(np.stack([ANN, BOB]), DLIB_RULES.vector_length), embeddings, atol=1e-6
+    )
 
 
 def test_what_tracking_reads_is_what_was_seen(store: Store) -> None:
@@ -134,7 +137,7 @@ def test_a_video_without_faces_has_no_tracks(store: Store) -> None:
     assert store.tracks.untracked() is None
     assert [] == store.tracks.rows().ids.tolist()
     assert (0, 2) == store.tracks.cannot_link().shape
-    assert [] == list(store.tracks.embeddings(0))
+    assert [] == list(store.tracks.embeddings(0, 128))
     assert 0 == store.tracks.last_id()
 
 
@@ -276,13 +279,15 @@ def test_the_next_track_after_one_is_found(store: Store) -> None:
     store.track()
     store.database.execute("delete from videos where id = 2")
 
-    after_first = store.tracks.next_after(1)
+    after_first = store.tracks.next_after(1, 128)
 
     assert after_first
     assert 3 == after_first[0]
-    assert np.allclose(l2_normalised(EVE[None])[0], after_first[1], atol=1e-6)
-    assert store.tracks.next_after(3) is None
-    ((ids, _),) = store.tracks.embeddings(1)
+    assert np.allclose(
+        l2_normalised(EVE[None], DLIB_RULES.vector_length)[0], after_first[1], atol=1e-6
+    )
+    assert store.tracks.next_after(3, 128) is None
+    ((ids, _),) = store.tracks.embeddings(1, 128)
     assert [3] == ids.tolist()
 
 

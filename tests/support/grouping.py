@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from portraitd.clustering.grouping_methods import make_method
 from portraitd.clustering.grouping_stage import GroupingStage
 from portraitd.config import GroupingSettings
+from portraitd.faces.models.cards import DLIB
 from portraitd.workers.pool import InlineExecutor
 from support.store import Store, embedding
 
@@ -32,6 +33,7 @@ def make_stage(
     settings = GroupingSettings(method=method, **{"min_samples": 2} | numbers)
     made = make_method(
         settings,
+        DLIB,
         store.faces,
         store.tracks,
         store.people,

@@ -20,6 +20,7 @@ from portraitd.store.files import INBOX, Files, KnownFile
 from portraitd.store.people import GroupingRun, People, PersonAssignment
 from portraitd.store.slices import SliceQueue
 from portraitd.store.tracks import TrackStore
+from support.embedding_rules import DLIB_RULES
 
 ENCODER = "dlib-resnet-v1"
 
@@ -68,6 +69,7 @@ class Store:
             face_ids, faces = self.tracks.faces_of(video_id)
             found = grouping_jobs.track(
                 faces,
+                DLIB_RULES,
                 grouping_jobs.TrackConstraints(*self.tracks.constraints_of(video_id, face_ids)),
             )
             assert self.tracks.record(

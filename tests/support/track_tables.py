@@ -6,13 +6,14 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from portraitd.clustering.agglomeration import Agglomeration, AgglomerationRule, TrackTable
-from portraitd.clustering.dbscan import DbscanRule, IncrementalDbscan
+from portraitd.clustering.agglomeration import Agglomeration, TrackTable
+from portraitd.clustering.dbscan import IncrementalDbscan
+from portraitd.model.grouping_rules import AgglomerationRule, DbscanRule
 
 Rows = NDArray[np.int64]
 
 DENSE = DbscanRule(0.36, 3)
-RULE = AgglomerationRule(0.54, thin_tracks=1)
+RULE = AgglomerationRule(0.54, 0.46, thin_tracks=1)
 
 
 @st.composite

@@ -29,7 +29,7 @@ Everything that portraitd stores about {names}, as of {day}.
 
 portraits/    {portraits}, each cut from a video or photo around a face
 faces.csv     for each of them: the file, the second, and the place in the picture
-faces.json    the same, with the embedding: 128 numbers computed from the face. Programs compare
+faces.json    the same, with the embedding: numbers computed from the face. Programs compare
               them to decide whether two faces belong to the same person; the face cannot be seen
               in them.
 edits.csv     what reviewers did in the folders of people/: when, what, and the names they gave

@@ -117,7 +117,7 @@ def check(settings: Settings, grouping: bool, repair: bool) -> None:
     if grouping:
         from portraitd.clustering.verification import describe_distances, measure_pair_distances
 
-        click.echo("\n".join(describe_distances(measure_pair_distances(settings), settings)))
+        click.echo("\n".join(describe_distances(measure_pair_distances(settings))))
     if not all(finding.sound for finding in found):
         raise click.exceptions.Exit(EXIT_FAILED_FILES)
 

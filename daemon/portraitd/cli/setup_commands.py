@@ -79,9 +79,9 @@ def list_models(settings: Settings) -> None:
     """List the optional models."""
     from portraitd.faces.models import model_registry
 
-    for model in model_registry.OPTIONAL_MODELS.values():
+    for model in model_registry.optional_models():
         state = "added" if model_registry.is_added(model, settings.models_dir) else "not added"
-        click.echo(f"{model.name}  {state}  {model.size:,} bytes  {model.licence}")
+        click.echo(f"{model.name}  {state}  {model.size_bytes:,} bytes  {model.licence}")
         click.echo(f"    {model.purpose}")
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portraitd.clustering.average_linkage import Dendrogram
-from portraitd.clustering.dbscan import DbscanRule, IncrementalDbscan
+from portraitd.clustering.dbscan import IncrementalDbscan
 from portraitd.clustering.graph_components import Indices
 from portraitd.clustering.group_statistics import Floats, GroupStatistics
 from portraitd.clustering.incremental_linkage import (
@@ -43,30 +43,7 @@ from portraitd.clustering.must_link_groups import (
 from portraitd.clustering.neighbours import Vectors
 from portraitd.clustering.running_sums import RunningSums
 from portraitd.clustering.seeding import NO_SEEDS, Seeding
-
-
-@dataclass(frozen=True, slots=True)
-class AgglomerationRule:
-    """When two groups are one person.
-
-    Attributes:
-        max_distance: Root of the largest mean squared distance between the faces of two
-            groups that are merged.
-        thin_tracks: Groups of fewer tracks than this rest on thin evidence: one distance
-            between two pictures, or a few that are hardly independent.
-        thin_distance: Replaces ``max_distance`` for those.
-        large_group: People of more must-link groups than this change at the edges only.
-    """
-
-    max_distance: float = 0.55
-    thin_tracks: int = 3
-    thin_distance: float = 0.46
-    large_group: int = 100
-
-    @property
-    def limit(self) -> float:
-        """The largest distance, squared."""
-        return self.max_distance**2
+from portraitd.model.grouping_rules import AgglomerationRule, DbscanRule
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,7 +51,7 @@ class TrackTable:
     """The tracks that are grouped, and their constraints; row ``i`` is one track.
 
     Attributes:
-        vectors: Shape ``(n, 128)``, float32; may be memory-mapped. Rows are only appended.
+        vectors: Shape ``(n, d)``, float32; may be memory-mapped. Rows are only appended.
         variances: Shape ``(n,)``; within each track, as in ``TrackSummaries``.
         pinned: Shape ``(n,)``; the person a user assigned the track to, 0 for none. Tracks
             pinned to one person stay together and apart from those pinned to others.

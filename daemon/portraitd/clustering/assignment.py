@@ -8,7 +8,7 @@ assigned to the nearest person within the limit who has no cannot-link with it.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -18,30 +18,11 @@ from portraitd.clustering.agglomeration import Agglomeration, TrackTable
 from portraitd.clustering.graph_components import Indices, connected_components
 from portraitd.clustering.group_statistics import Floats, GroupStatistics, MergingStatistics
 from portraitd.clustering.neighbours import find_neighbours
+from portraitd.model.grouping_rules import AssignmentRule
 
 UNASSIGNED = -1
 NOT_LOW_QUALITY = -2
 CHUNK_TRACKS = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class AssignmentRule:
-    """How near a person must be for a low-quality track to be assigned to them.
-
-    Attributes:
-        max_distance: Root of the largest mean squared distance to the faces of a group.
-        thin_tracks: Groups of fewer tracks than this rest on thin evidence.
-        thin_distance: Replaces ``max_distance`` for those.
-    """
-
-    max_distance: float = 0.54
-    thin_tracks: int = 6
-    thin_distance: float = 0.48
-
-    def within(self, distance: float) -> AssignmentRule:
-        """Return this rule with no distance above the given one."""
-        nearer = min(self.max_distance, distance)
-        return replace(self, max_distance=nearer, thin_distance=min(self.thin_distance, nearer))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

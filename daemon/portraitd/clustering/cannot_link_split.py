@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from portraitd.clustering.dbscan import DbscanRule, IncrementalDbscan
+from portraitd.clustering.dbscan import IncrementalDbscan
 from portraitd.clustering.graph_components import Indices
 from portraitd.clustering.neighbours import Vectors
+from portraitd.model.grouping_rules import DbscanRule
 
 SHRINK_FACTOR = 0.8
 MAX_SHRINKINGS = 5

@@ -25,26 +25,10 @@ from numpy.typing import NDArray
 from portraitd.clustering.dbscan_removal import split_component
 from portraitd.clustering.graph_components import Indices, connected_components
 from portraitd.clustering.neighbours import Vectors, find_neighbours, squared_distances
+from portraitd.model.grouping_rules import DbscanRule
 
 NOISE = -1
 CHUNK_ROWS = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class DbscanRule:
-    """When a point is a core: if it has ``min_samples`` points within ``eps``, itself included.
-
-    Attributes:
-        eps: A distance; a neighbour at exactly this distance counts.
-        min_samples: Number of points, including the point itself.
-    """
-
-    eps: float
-    min_samples: int
-
-    def __post_init__(self) -> None:
-        if self.eps <= 0 or self.min_samples < 1:
-            raise ValueError("eps must be positive and min_samples at least 1")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

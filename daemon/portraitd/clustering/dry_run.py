@@ -10,8 +10,10 @@ import numpy as np
 
 from portraitd.clustering.grouping_methods import make_method
 from portraitd.config import Settings
+from portraitd.faces.models.cards import DLIB
 from portraitd.store.corrections.ledger import Ledger
 from portraitd.store.database import Database
+from portraitd.store.embedding_space import stored_embedder
 from portraitd.store.faces import Faces
 from portraitd.store.people import People
 from portraitd.store.tracks import TrackStore
@@ -54,6 +56,7 @@ def propose(settings: Settings) -> Proposal:
         faces, people, tracks = Faces(database), People(database), TrackStore(database)
         method = make_method(
             settings.grouping,
+            stored_embedder(database) or DLIB,
             faces,
             tracks,
             people,

@@ -7,54 +7,20 @@ nothing again and a crash leaves the state of the last recorded grouping.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.clustering.agglomeration import Agglomeration, AgglomerationRule, TrackTable
-from portraitd.clustering.assignment import Assignment, AssignmentRule
-from portraitd.clustering.dbscan import DbscanRule, IncrementalDbscan
+from portraitd.clustering.agglomeration import Agglomeration, TrackTable
+from portraitd.clustering.assignment import Assignment
+from portraitd.clustering.dbscan import IncrementalDbscan
 from portraitd.clustering.graph_components import Indices
 from portraitd.clustering.group_statistics import Floats
+from portraitd.model.grouping_rules import GroupingRule
 
 NO_GROUP = -1
-
-
-@dataclass(frozen=True, slots=True)
-class GroupingRule:
-    """How tracks become people. A state made with one rule cannot be used with another.
-
-    Attributes:
-        dbscan: Which tracks are certainly one person.
-        agglomeration: Which clusters and single tracks are one person.
-        assignment: Which people low-quality tracks are assigned to.
-        min_quality: Tracks below this can be assigned to a person but cannot found one.
-        min_quality_short: The same for tracks of fewer than ``short_track_faces`` faces: chance
-            similarities of poor faces average out over many faces, but not over few.
-        short_track_faces: From this many faces on, ``min_quality`` is enough.
-        min_faces: A group of fewer faces, without those of low-quality tracks, is not a person.
-    """
-
-    dbscan: DbscanRule = field(default_factory=lambda: DbscanRule(eps=0.36, min_samples=3))
-    agglomeration: AgglomerationRule = field(default_factory=AgglomerationRule)
-    assignment: AssignmentRule = field(default_factory=AssignmentRule)
-    min_quality: float = 0.2
-    min_quality_short: float = 0.4
-    short_track_faces: int = 4
-    min_faces: int = 2
-
-    def find_good(self, quality: Floats, faces: Indices) -> NDArray[np.bool_]:
-        """Return which tracks can found a person.
-
-        Args:
-            quality: Shape ``(n,)``; as in ``TrackSummaries``.
-            faces: Shape ``(n,)``; how many faces each track has.
-        """
-        poor_and_short = (faces < self.short_track_faces) & (quality < self.min_quality_short)
-        good: NDArray[np.bool_] = (quality >= self.min_quality) & ~poor_and_short
-        return good
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,7 +38,7 @@ class GroupingState:
     assignment: Assignment
 
     @classmethod
-    def empty(cls, width: int = 128) -> Self:
+    def empty(cls, width: int) -> Self:
         """Return the state before the first grouping, for vectors of ``width`` dimensions."""
         return cls(IncrementalDbscan.empty(), Agglomeration.empty(width), Assignment.empty())
 
@@ -153,13 +119,13 @@ def to_arrays(state: GroupingState) -> dict[str, NDArray[Any]]:
     return dict(_flatten(state, ""))
 
 
-def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> GroupingState:
-    """Restore what ``to_arrays`` flattened.
+def from_arrays(arrays: Mapping[str, NDArray[Any]], width: int) -> GroupingState:
+    """Restore what ``to_arrays`` flattened, for vectors of ``width`` dimensions.
 
     Raises:
         KeyError: If an array is missing, as in a state of another version.
     """
-    return cast(GroupingState, _unflatten(GroupingState.empty(), "", arrays))
+    return cast(GroupingState, _unflatten(GroupingState.empty(width), "", arrays))
 
 
 def _flatten(state: object, prefix: str) -> Iterator[tuple[str, NDArray[Any]]]:

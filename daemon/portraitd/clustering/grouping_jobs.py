@@ -13,21 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portraitd.clustering.agglomeration import TrackTable
-from portraitd.clustering.dbscan import DbscanRule
-from portraitd.clustering.grouping import GroupingRule, GroupingState
+from portraitd.clustering.grouping import GroupingState
 from portraitd.clustering.grouping_snapshot import load_snapshot, save_snapshot
 from portraitd.clustering.merge_candidates import MergeCandidates, find_merge_candidates
 from portraitd.clustering.must_link_groups import apply_constraints
 from portraitd.clustering.seeding import Seeding
 from portraitd.clustering.track_building import (
-    TrackRule,
     build_tracks,
     find_cannot_links,
     rank_representatives,
     split_tracks,
     summarise_tracks,
 )
-from portraitd.model.face import EMBEDDING_SIZE
+from portraitd.model.grouping_rules import DbscanRule, EmbeddingRules, GroupingRule
 from portraitd.model.track import TrackSummaries, VideoFaces
 
 
@@ -59,25 +57,36 @@ class TrackConstraints(NamedTuple):
     whole: NDArray[np.bool_]
 
 
-def track(faces: VideoFaces, constraints: TrackConstraints | None = None) -> VideoTracks:
+def track(
+    faces: VideoFaces, rules: EmbeddingRules, constraints: TrackConstraints | None = None
+) -> VideoTracks:
     """Build the tracks of a video; see ``portraitd.clustering.track_building``."""
-    tracks = build_tracks(faces, TrackRule())
+    tracks = build_tracks(faces, rules)
     if constraints is not None:
         tracks = split_tracks(faces, tracks, constraints.labels, constraints.whole)
-    return _describe_tracks(faces, tracks)
+    return describe_tracks(faces, tracks, rules)
 
 
-def track_singly(faces: VideoFaces) -> VideoTracks:
+def track_singly(faces: VideoFaces, rules: EmbeddingRules) -> VideoTracks:
     """Make each face a track of its own, as a fallback if tracking fails."""
-    return _describe_tracks(faces, np.arange(len(faces.times_s)))
+    return describe_tracks(faces, np.arange(len(faces.times_s)), rules)
 
 
-def _describe_tracks(faces: VideoFaces, tracks: NDArray[np.int64]) -> VideoTracks:
+def describe_tracks(
+    faces: VideoFaces, tracks: NDArray[np.int64], rules: EmbeddingRules
+) -> VideoTracks:
+    """Return what grouping needs of the tracks of a video.
+
+    Args:
+        faces: Of one video.
+        tracks: Shape ``(n,)``; the track of each face, from 0.
+        rules: Of the model that made the embeddings.
+    """
     return VideoTracks(
         tracks,
-        summarise_tracks(faces, tracks),
+        summarise_tracks(faces, tracks, rules.vector_length),
         find_cannot_links(faces, tracks),
-        rank_representatives(faces, tracks),
+        rank_representatives(faces, tracks, rules),
     )
 
 
@@ -112,14 +121,17 @@ class GroupingConstraints(NamedTuple):
 
 
 def cluster(
-    matrix: Path, eps: float, min_samples: int, constraints: GroupingConstraints | None = None
+    matrix: Path,
+    embedding_size: int,
+    rule: DbscanRule,
+    constraints: GroupingConstraints | None = None,
 ) -> NDArray[np.int64]:
     """Run DBSCAN over all embeddings (Ester et al., 1996), with Euclidean distance.
 
     Args:
-        matrix: A file of little-endian float32 rows of 128.
-        eps: Largest distance between neighbours.
-        min_samples: Neighbours of a core point, including the point itself.
+        matrix: A file of little-endian float32 rows.
+        embedding_size: How many numbers a row has.
+        rule: When a point is a core.
         constraints: User edits; clusters are split and joined until they hold.
 
     Returns:
@@ -129,17 +141,18 @@ def cluster(
         return np.empty(0, np.int64)
     from sklearn.cluster import DBSCAN
 
-    vectors = np.memmap(matrix, "<f4", mode="r").reshape(-1, EMBEDDING_SIZE)
+    vectors = np.memmap(matrix, "<f4", mode="r").reshape(-1, embedding_size)
     included = (
         np.arange(len(vectors)) if constraints is None else np.flatnonzero(~constraints.excluded)
     )
     labels = np.full(len(vectors), -1, np.int64)
     if len(included):
-        labels[included] = DBSCAN(eps=eps, min_samples=min_samples).fit_predict(vectors[included])
+        labels[included] = DBSCAN(eps=rule.eps, min_samples=rule.min_samples).fit_predict(
+            vectors[included]
+        )
     if constraints is None or not (constraints.pinned.any() or len(constraints.cannot_link)):
         return labels
     seeding = Seeding.of(labels, constraints.pinned, constraints.seeds)
-    rule = DbscanRule(eps, min_samples)
     return apply_constraints(vectors, labels, seeding, constraints.cannot_link, rule)
 
 
@@ -148,7 +161,8 @@ class GroupingRequest(NamedTuple):
 
     Attributes:
         folder: The folder of the snapshots, the old and the new.
-        matrix: A file of little-endian float32 rows of 128; row ``i`` is one track.
+        matrix: A file of little-endian float32 rows; row ``i`` is one track.
+        embedding_size: How many numbers a row has.
         tracks: Arrays by row: ``variances``, ``quality``, ``faces``, ``excluded``, ``pinned``;
             and ``cannot_link``, pairs of rows, and ``seeds``, rows.
         snapshot: Name of the file that the last grouping wrote; empty to group from scratch.
@@ -158,6 +172,7 @@ class GroupingRequest(NamedTuple):
 
     folder: Path
     matrix: Path
+    embedding_size: int
     tracks: dict[str, NDArray[Any]]
     snapshot: str
     rule: GroupingRule
@@ -183,16 +198,16 @@ def group(request: GroupingRequest) -> GroupingResult:
     tracks = request.tracks
     rows = len(tracks["variances"])
     vectors = (
-        np.memmap(request.matrix, "<f4", mode="r", shape=(rows, EMBEDDING_SIZE))
+        np.memmap(request.matrix, "<f4", mode="r", shape=(rows, request.embedding_size))
         if rows
-        else np.empty((0, EMBEDDING_SIZE), np.float32)
+        else np.empty((0, request.embedding_size), np.float32)
     )
     table = TrackTable(
         vectors, tracks["variances"], tracks["pinned"], tracks["cannot_link"], tracks["seeds"]
     )
-    state = load_snapshot(request.folder, request.snapshot)
+    state = load_snapshot(request.folder, request.snapshot, request.embedding_size)
     if not state.can_continue(table, tracks["excluded"]):
-        state = GroupingState.empty()
+        state = GroupingState.empty(request.embedding_size)
     state = state.update(
         table, tracks["quality"], tracks["faces"], tracks["excluded"], request.rule
     )

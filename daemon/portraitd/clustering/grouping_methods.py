@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import Executor, Future
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,9 +17,6 @@ import structlog
 from numpy.typing import NDArray
 
 from portraitd.clustering import grouping_jobs
-from portraitd.clustering.agglomeration import AgglomerationRule
-from portraitd.clustering.dbscan import DbscanRule
-from portraitd.clustering.grouping import GroupingRule
 from portraitd.clustering.grouping_jobs import GroupingConstraints
 from portraitd.clustering.grouping_snapshot import delete_other_snapshots
 from portraitd.clustering.identity import carry_over
@@ -29,7 +26,10 @@ from portraitd.clustering.ledger_constraints import (
     read_track_constraints,
 )
 from portraitd.config import GroupingSettings
+from portraitd.faces.models.cards import EmbedderCard
+from portraitd.faces.models.model_registry import require_rules
 from portraitd.model.errors import StoreError
+from portraitd.model.grouping_rules import DbscanRule, EmbeddingRules, GroupingRule
 from portraitd.store.corrections.ledger import Ledger
 from portraitd.store.erasure.derived_files import private
 from portraitd.store.faces import Faces
@@ -39,8 +39,22 @@ from portraitd.store.tracks import TrackRows, TrackStore
 
 log = structlog.get_logger(stage="grouping")
 
-CANDIDATE_MARGIN = 0.08
-"""How far beyond the linkage limit two people are still merge candidates."""
+
+def dbscan_rule(settings: GroupingSettings, rules: EmbeddingRules) -> DbscanRule:
+    """Return the rule of DBSCAN: the numbers of the model, unless the settings give others."""
+    own = rules.plain_dbscan if settings.method == "dbscan" else rules.grouping.dbscan
+    return DbscanRule(settings.eps or own.eps, settings.min_samples or own.min_samples)
+
+
+def grouping_rule(settings: GroupingSettings, rules: EmbeddingRules) -> GroupingRule:
+    """Return the rule of grouping: the numbers of the model, unless the settings give others."""
+    own = rules.grouping
+    linkage = settings.linkage or own.agglomeration.max_distance
+    return replace(
+        own,
+        dbscan=dbscan_rule(settings, rules),
+        agglomeration=replace(own.agglomeration, max_distance=linkage),
+    )
 
 
 class GroupingMethod(Protocol):
@@ -76,6 +90,7 @@ class GroupingMethod(Protocol):
 
 def make_method(
     settings: GroupingSettings,
+    card: EmbedderCard,
     faces: Faces,
     tracks: TrackStore,
     people: People,
@@ -83,10 +98,10 @@ def make_method(
     executor: Executor,
     state_dir: Path,
 ) -> GroupingMethod:
-    """Return the method that the settings name."""
+    """Return the method that the settings name, for the vectors of one embedding model."""
     if settings.method == "dbscan":
-        return DbscanMethod(settings, faces, people, ledger, executor, state_dir)
-    return PeopleMethod(settings, faces, tracks, people, ledger, executor, state_dir)
+        return DbscanMethod(settings, card, faces, people, ledger, executor, state_dir)
+    return PeopleMethod(settings, card, faces, tracks, people, ledger, executor, state_dir)
 
 
 class DbscanMethod:
@@ -95,14 +110,16 @@ class DbscanMethod:
     def __init__(
         self,
         settings: GroupingSettings,
+        card: EmbedderCard,
         faces: Faces,
         people: People,
         ledger: Ledger,
         executor: Executor,
         state_dir: Path,
     ) -> None:
-        self._eps, self._min_samples = settings.density
-        self._parameters = json.dumps(["dbscan", self._eps, self._min_samples])
+        self._embedding_size = card.embedding_size
+        self._rule = dbscan_rule(settings, require_rules(card))
+        self._parameters = json.dumps(["dbscan", self._rule.eps, self._rule.min_samples])
         self._faces = faces
         self._people = people
         self._ledger = ledger
@@ -133,8 +150,8 @@ class DbscanMethod:
         return self._executor.submit(
             grouping_jobs.cluster,
             self._matrix,
-            self._eps,
-            self._min_samples,
+            self._embedding_size,
+            self._rule,
             self._constraints.by_row,
         )
 
@@ -171,6 +188,7 @@ class PeopleMethod:
     def __init__(
         self,
         settings: GroupingSettings,
+        card: EmbedderCard,
         faces: Faces,
         tracks: TrackStore,
         people: People,
@@ -178,10 +196,10 @@ class PeopleMethod:
         executor: Executor,
         state_dir: Path,
     ) -> None:
-        eps, min_samples = settings.density
-        self.rule = GroupingRule(
-            DbscanRule(eps, min_samples), AgglomerationRule(max_distance=settings.linkage)
-        )
+        rules = require_rules(card)
+        self.rule = grouping_rule(settings, rules)
+        self._candidate_distance = self.rule.agglomeration.max_distance + rules.candidate_margin
+        self._embedding_size = card.embedding_size
         # The whole rule: a snapshot made with one rule cannot be used with another.
         self._parameters = json.dumps(["people", asdict(self.rule)])
         self._faces = faces
@@ -190,7 +208,7 @@ class PeopleMethod:
         self._ledger = ledger
         self._executor = executor
         self._folder = state_dir
-        self._matrix = TrackMatrix(state_dir / "tracks.f32", tracks)
+        self._matrix = TrackMatrix(state_dir / "tracks.f32", tracks, card.embedding_size)
         self._rows = tracks.rows()
         self._absent = np.empty(0, np.bool_)
         self._removed = self._absent
@@ -224,10 +242,11 @@ class PeopleMethod:
         request = grouping_jobs.GroupingRequest(
             folder=self._folder,
             matrix=self._matrix.path,
+            embedding_size=self._embedding_size,
             tracks=tracks,
             snapshot=last.snapshot if last and same_rule else "",
             rule=self.rule,
-            candidate_distance=self.rule.agglomeration.max_distance + CANDIDATE_MARGIN,
+            candidate_distance=self._candidate_distance,
         )
         return self._executor.submit(grouping_jobs.group, request)
 
@@ -313,9 +332,9 @@ def require_one_encoder(faces: Faces) -> None:
     Raises:
         StoreError: The faces come from several encoders.
     """
-    encoders = faces.encoders()
-    if len(encoders) > 1:
+    spaces = faces.spaces()
+    if len(spaces) > 1:
         raise StoreError(
-            f"the store has faces from several encoders ({', '.join(encoders)}), whose embeddings "
+            f"the store has faces from several encoders ({', '.join(spaces)}), whose embeddings "
             "cannot be compared; run `portraitd rebuild` to reprocess all videos"
         )

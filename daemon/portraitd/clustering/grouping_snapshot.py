@@ -27,20 +27,25 @@ def save_snapshot(folder: Path, state: GroupingState) -> str:
     return name
 
 
-def load_snapshot(folder: Path, name: str) -> GroupingState:
+def load_snapshot(folder: Path, name: str, width: int) -> GroupingState:
     """Read a state back; return an empty one if there is none that can be read.
 
     Grouping from scratch takes longer and gives the same result.
+
+    Args:
+        folder: Where it is.
+        name: Its name; empty for none.
+        width: How many numbers a vector has.
     """
     if not name:
-        return GroupingState.empty()
+        return GroupingState.empty(width)
     try:
         # Opened here, because numpy would leave a damaged file open.
         with (folder / name).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return from_arrays(arrays)
+            return from_arrays(arrays, width)
     # RuntimeError: a damaged file can look encrypted, or like an unsupported kind of zip.
     except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile):
-        return GroupingState.empty()
+        return GroupingState.empty(width)
 
 
 def delete_other_snapshots(folder: Path, name: str) -> None:

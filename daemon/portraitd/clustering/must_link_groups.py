@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portraitd.clustering.cannot_link_split import split_by_cannot_links
-from portraitd.clustering.dbscan import DbscanRule
 from portraitd.clustering.graph_components import Indices
 from portraitd.clustering.neighbours import Vectors
 from portraitd.clustering.seeding import Seeding
+from portraitd.model.grouping_rules import DbscanRule
 
 NO_GROUP = -1
 

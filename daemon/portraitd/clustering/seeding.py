@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portraitd.clustering.cannot_link_split import split_by_cannot_links
-from portraitd.clustering.dbscan import DbscanRule
 from portraitd.clustering.graph_components import Indices, connected_components
 from portraitd.clustering.neighbours import Vectors
+from portraitd.model.grouping_rules import DbscanRule
 
 NO_SEEDS = np.empty(0, dtype=np.int64)
 

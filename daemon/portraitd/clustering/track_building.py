@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portraitd.model.face import box_iou
+from portraitd.model.grouping_rules import EmbeddingRules, TrackRule
 from portraitd.model.track import Floats, Indices, TrackSummaries, VideoFaces, l2_normalised
 
 Flags = NDArray[np.bool_]
@@ -23,33 +24,9 @@ MIN_WEIGHT = 0.1
 MAX_REPRESENTATIVES = 9
 # Fraction of the quality of the track's best face.
 MIN_QUALITY_SHARE = 0.5
-# About the distance between two samples of a moving face.
-MIN_DIFFERENCE = 0.25
 
 
-@dataclass(frozen=True, slots=True)
-class TrackRule:
-    """When a face continues a track.
-
-    Measured on labelled photos and clips: at one and two samples a second, 95 % of a person's
-    neighbouring faces are within 0.41 of each other; one in ten thousand pairs of strangers is
-    nearer than 0.49, and few of those follow each other at the same place in the picture.
-
-    Attributes:
-        max_gap_s: Longest time without a face of the track; 2.1 bridges one missed face at
-            one sample a second.
-        min_overlap: Smallest intersection over union with the track's last box. It only has to
-            tell the same place from another: the boxes of a walking person overlap little.
-        max_distance: Largest distance between the face and the track's last face or mean,
-            whichever is nearer. It detects a cut to another person in the same place.
-    """
-
-    max_gap_s: float = 2.1
-    min_overlap: float = 0.1
-    max_distance: float = 0.5
-
-
-def build_tracks(faces: VideoFaces, rule: TrackRule) -> Indices:
+def build_tracks(faces: VideoFaces, rules: EmbeddingRules) -> Indices:
     """Assign each face to a track.
 
     In each frame the nearest pair of face and track is linked first; each side is used once.
@@ -58,7 +35,8 @@ def build_tracks(faces: VideoFaces, rule: TrackRule) -> Indices:
         Shape ``(n,)``; tracks are numbered from 0 in the order in which they start.
     """
     tracks = np.full(len(faces.times_s), -1, dtype=np.int64)
-    faces = replace(faces, embeddings=l2_normalised(faces.embeddings))
+    faces = replace(faces, embeddings=l2_normalised(faces.embeddings, rules.vector_length))
+    rule = rules.tracking
     order = np.lexsort((*faces.boxes.T, faces.times_s))
     times = faces.times_s[order]
     starts = np.flatnonzero(np.diff(times, prepend=-np.inf))
@@ -115,7 +93,7 @@ def split_tracks(faces: VideoFaces, tracks: Indices, labels: Indices, whole: Fla
     return numbers
 
 
-def rank_representatives(faces: VideoFaces, tracks: Indices) -> Indices:
+def rank_representatives(faces: VideoFaces, tracks: Indices, rules: EmbeddingRules) -> Indices:
     """Choose the portraits that stand for each track: good ones that differ from each other.
 
     The best face comes first, then always the one farthest from those chosen before, among the
@@ -127,7 +105,7 @@ def rank_representatives(faces: VideoFaces, tracks: Indices) -> Indices:
     ranks = np.full(len(tracks), -1, dtype=np.int64)
     order = np.lexsort((*faces.boxes.T, faces.times_s, -faces.quality, tracks))
     starts = np.flatnonzero(np.diff(tracks[order], prepend=-1))
-    vectors = l2_normalised(faces.embeddings).astype(np.float64)
+    vectors = l2_normalised(faces.embeddings, rules.vector_length).astype(np.float64)
     for members in np.split(order, starts[1:]) if len(order) else []:
         good = members[faces.quality[members] >= MIN_QUALITY_SHARE * faces.quality[members[0]]]
         chosen, nearest = 0, np.full(len(good), np.inf)
@@ -136,18 +114,18 @@ def rank_representatives(faces: VideoFaces, tracks: Indices) -> Indices:
             gaps = np.linalg.norm(vectors[good] - vectors[good[chosen]], axis=1)
             nearest = np.minimum(nearest, gaps)
             chosen = int(np.argmax(nearest))
-            if nearest[chosen] < MIN_DIFFERENCE:
+            if nearest[chosen] < rules.tracking.min_difference:
                 break
     return ranks
 
 
-def summarise_tracks(faces: VideoFaces, tracks: Indices) -> TrackSummaries:
+def summarise_tracks(faces: VideoFaces, tracks: Indices, vector_length: float) -> TrackSummaries:
     """Summarise each track by its mean, its size and its best face."""
     count = int(tracks.max(initial=-1)) + 1
     # Summed in order of time, so that the order of storage changes nothing to the last bit.
     order = np.lexsort((*faces.boxes.T, faces.times_s))
     of, weights = tracks[order], _weigh(faces.quality[order])
-    vectors = l2_normalised(faces.embeddings[order]).astype(np.float64)
+    vectors = l2_normalised(faces.embeddings[order], vector_length).astype(np.float64)
     total = np.bincount(of, weights, minlength=count)
     means = np.zeros((count, vectors.shape[1]))
     np.add.at(means, of, vectors * weights[:, None])

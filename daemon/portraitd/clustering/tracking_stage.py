@@ -12,6 +12,7 @@ import structlog
 from portraitd.clustering import grouping_jobs
 from portraitd.clustering.grouping_jobs import TrackConstraints, VideoTracks
 from portraitd.model.errors import code_of
+from portraitd.model.grouping_rules import EmbeddingRules
 from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
 from portraitd.model.stage import BackOff, Now, Stage
 from portraitd.store.tracks import Indices, TrackStore
@@ -30,6 +31,7 @@ class TrackingStage(Stage):
 
     Args:
         tracks: Where tracks are recorded.
+        rules: Of the model that made the embeddings.
         executor: Where they are built.
         wake: Called, from any thread, when a result has arrived.
         attempts: How often a failing job is tried.
@@ -39,9 +41,15 @@ class TrackingStage(Stage):
     updates_tree = True
 
     def __init__(
-        self, tracks: TrackStore, executor: Executor, wake: Callable[[], None], attempts: int
+        self,
+        tracks: TrackStore,
+        rules: EmbeddingRules,
+        executor: Executor,
+        wake: Callable[[], None],
+        attempts: int,
     ) -> None:
         self._tracks = tracks
+        self._rules = rules
         self._executor = executor
         self._wake = wake
         self._attempts = attempts
@@ -85,9 +93,11 @@ class TrackingStage(Stage):
         self._face_ids, faces = self._tracks.faces_of(video_id)
         constraints = TrackConstraints(*self._tracks.constraints_of(video_id, self._face_ids))
         if self._failures[video_id] < self._attempts:
-            self._running = self._executor.submit(grouping_jobs.track, faces, constraints)
+            self._running = self._executor.submit(
+                grouping_jobs.track, faces, self._rules, constraints
+            )
         else:
-            self._running = self._executor.submit(grouping_jobs.track_singly, faces)
+            self._running = self._executor.submit(grouping_jobs.track_singly, faces, self._rules)
         self._running.add_done_callback(lambda _: self._wake())
         return True
 

@@ -14,13 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portraitd.clustering.dbscan import IncrementalDbscan
-from portraitd.clustering.grouping_methods import PeopleMethod, arrays_by_row
+from portraitd.clustering.grouping_methods import (
+    PeopleMethod,
+    arrays_by_row,
+    grouping_rule,
+)
 from portraitd.clustering.grouping_snapshot import load_snapshot
 from portraitd.clustering.ledger_constraints import read_track_constraints
 from portraitd.config import Settings
-from portraitd.model.face import EMBEDDING_SIZE
+from portraitd.faces.models.cards import DLIB
+from portraitd.faces.models.model_registry import require_rules
+from portraitd.model.grouping_rules import GroupingRule
 from portraitd.store.corrections.ledger import Ledger
 from portraitd.store.database import Database
+from portraitd.store.embedding_space import stored_embedder
 from portraitd.store.faces import Faces
 from portraitd.store.people import People
 from portraitd.store.tracks import TrackStore
@@ -36,10 +43,12 @@ class PairDistances:
     Attributes:
         same: Between neighbouring faces of a track.
         different: Between the means of tracks seen in one frame.
+        rule: The thresholds in use.
     """
 
     same: NDArray[np.float64]
     different: NDArray[np.float64]
+    rule: GroupingRule
 
 
 def verify_grouping(settings: Settings) -> list[str]:
@@ -57,6 +66,7 @@ def verify_grouping(settings: Settings) -> list[str]:
             return []
         method = PeopleMethod(
             settings.grouping,
+            card := stored_embedder(database) or DLIB,
             Faces(database),
             tracks,
             people,
@@ -66,10 +76,10 @@ def verify_grouping(settings: Settings) -> list[str]:
         )
         rows = tracks.rows()
         size = tracks.last_id()
-        vectors = np.zeros((size, EMBEDDING_SIZE), np.float32)
-        for ids, embeddings in tracks.embeddings(0):
+        vectors = np.zeros((size, card.embedding_size), np.float32)
+        for ids, embeddings in tracks.embeddings(0, card.embedding_size):
             vectors[ids - 1] = embeddings
-        dbscan = load_snapshot(settings.state_dir, last.snapshot).dbscan
+        dbscan = load_snapshot(settings.state_dir, last.snapshot, card.embedding_size).dbscan
         if len(dbscan.counts) > size:
             return ["the snapshot of the grouping has tracks that are not in the database"]
         table = arrays_by_row(
@@ -99,24 +109,28 @@ def measure_pair_distances(settings: Settings) -> PairDistances:
     with Database.open_to_read(settings.state_dir) as database:
         store, faces = TrackStore(database), Faces(database)
         size = store.last_id()
-        vectors = np.zeros((size, EMBEDDING_SIZE), np.float64)
-        for ids, embeddings in store.embeddings(0):
+        card = stored_embedder(database) or DLIB
+        rules = require_rules(card)
+        vectors = np.zeros((size, card.embedding_size), np.float64)
+        for ids, embeddings in store.embeddings(0, card.embedding_size):
             vectors[ids - 1] = embeddings
         cannot_link = store.cannot_link() - 1
-        same = faces.neighbour_distances()
+        same = faces.neighbour_distances(rules.vector_length)
     gaps = vectors[cannot_link[:, 0]] - vectors[cannot_link[:, 1]]
-    return PairDistances(same, np.linalg.norm(gaps, axis=1))
+    return PairDistances(
+        same, np.linalg.norm(gaps, axis=1), grouping_rule(settings.grouping, rules)
+    )
 
 
-def describe_distances(measured: PairDistances, settings: Settings) -> list[str]:
+def describe_distances(measured: PairDistances) -> list[str]:
     """Return lines of text: percentiles of both kinds of distances, and what the thresholds do."""
     lines = [
         f"{'':14}{'pairs':>8}" + "".join(f"{f'{p:g} %':>8}" for p in PERCENTILES),
         _format_row("one person", measured.same),
         _format_row("two people", measured.different),
     ]
-    eps, _ = settings.grouping.density
-    for name, value in (("eps", eps), ("linkage", settings.grouping.linkage)):
+    linkage = measured.rule.agglomeration.max_distance
+    for name, value in (("eps", measured.rule.dbscan.eps), ("linkage", linkage)):
         if len(measured.same) and len(measured.different):
             within = np.mean(measured.same <= value)
             wrong = np.mean(measured.different <= value)

@@ -6,12 +6,11 @@ Values only. ``planner`` makes a ``Plan``, workers cut its images, and the forma
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
-from portraitd.model.face import Box, Landmarks
+from portraitd.model.face import Box
 from portraitd.model.fingerprints import frame_stem
 from portraitd.store.dataset_store import ClassKind, ClassRegistration, DatasetFace, Recording
 
@@ -40,7 +39,7 @@ class DatasetRule(NamedTuple):
         unknown: What to do with unknown faces in frames of known people.
         val_share: Share of the faces to hold back for validation.
         near_duplicate: Largest embedding distance at which two faces of a person count as
-            near-duplicates.
+            near-duplicates; None for that of the model.
         apart_s: Minimum time between two faces of one track.
         background_share: Number of frames without a face, relative to frames with one.
     """
@@ -49,7 +48,7 @@ class DatasetRule(NamedTuple):
     people: Literal["named", "all"] = "named"
     unknown: UnknownFaces = "class"
     val_share: float = 0.2
-    near_duplicate: float = 0.2
+    near_duplicate: float | None = None
     apart_s: float = 1.0
     background_share: float = 0.1
 
@@ -193,23 +192,6 @@ def make_face_stem(sha256: str, face: DatasetFace) -> str:
 def make_chip_name(stem: str, size_px: Literal[150, 112]) -> str:
     """Return the name of a chip in the frame cache."""
     return f"{stem}-chip{size_px}.jpg"
-
-
-def are_dlib_points(landmarks: Landmarks) -> bool:
-    """Return whether five landmarks are dlib's: the corners of the eyes, and the nose base.
-
-    Four of those are on one line. Other detectors return eye centres, nose and mouth corners.
-    """
-    ax, ay = landmarks[0]
-    bx, by = landmarks[2]
-    length = math.hypot(bx - ax, by - ay)
-    if length == 0:
-        return False
-
-    def off_line(point: tuple[float, float]) -> float:
-        return abs((bx - ax) * (point[1] - ay) - (by - ay) * (point[0] - ax)) / length
-
-    return max(off_line(landmarks[1]), off_line(landmarks[3])) < 0.4 * off_line(landmarks[4])
 
 
 def _hash(boxes: tuple[Box, ...]) -> str:

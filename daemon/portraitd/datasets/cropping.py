@@ -8,11 +8,9 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
-from portraitd.datasets.annotations import are_dlib_points
 from portraitd.datasets.crop_requests import (
     ChipRequest,
     CroppedImage,
@@ -20,31 +18,15 @@ from portraitd.datasets.crop_requests import (
     CropResult,
     FrameRequest,
 )
-from portraitd.faces.alignment import Aligner
+from portraitd.faces.alignment import Aligner, align_arcface
 from portraitd.faces.models.weights import FIVE_POINTS, find_weights, read_verified
 from portraitd.media.jpeg import TRAINING_QUALITY, encode_jpeg
 from portraitd.media.opencv import cv2
 from portraitd.media.video import FramesAt
 from portraitd.model.errors import VideoError
-from portraitd.model.face import Box, Image, Landmarks
+from portraitd.model.face import Box, Image
 from portraitd.model.wording import counted
 from portraitd.workers.file_broker import open_to_read
-
-ARCFACE_TEMPLATE = np.array(
-    [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655),
-     (70.7299, 92.2041)],
-    np.float64,
-)  # fmt: skip
-"""Eyes, nose and mouth corners in a chip of 112 x 112 pixels, as ArcFace was trained."""
-
-ARCFACE_TEMPLATE_DLIB = np.array(
-    [(80.2, 53.2), (66.5, 53.7), (31.4, 52.8), (45.2, 53.5), (55.8, 80.5)], np.float64
-)
-"""dlib's five points (eye corners and nose base) in such chips.
-
-Medians over 1,047 photographed faces whose chips were aligned by YuNet's points; each coordinate
-varies by 2 to 3 pixels.
-"""
 
 BACKGROUND_TOLERANCE_S = 1.0
 
@@ -122,38 +104,6 @@ def _make_chip_images(image: Image, request: ChipRequest) -> list[tuple[str, Ima
     if request.name_112 and request.landmarks:
         made.append((request.name_112, align_arcface(image, request.landmarks)))
     return made
-
-
-def align_arcface(image: Image, landmarks: Landmarks) -> Image:
-    """Return a face aligned to 112 x 112 pixels for ArcFace-style recognisers, BGR.
-
-    Args:
-        image: The full-size frame, BGR.
-        landmarks: Both eyes, the nose and both mouth corners, the left one of the image first,
-            in pixels of the frame; or dlib's five points, with a less exact result.
-    """
-    template = ARCFACE_TEMPLATE_DLIB if are_dlib_points(landmarks) else ARCFACE_TEMPLATE
-    turn = fit_similarity(np.asarray(landmarks, np.float64), template)
-    scale = float(np.hypot(turn[0, 0], turn[0, 1]))
-    if scale < 0.5:
-        # Shrinking by more than half would skip pixels, so average them first.
-        smooth = cv2.GaussianBlur(image, (0, 0), 0.35 / scale)
-        return np.asarray(cv2.warpAffine(smooth, turn, (112, 112)), np.uint8)
-    return np.asarray(cv2.warpAffine(image, turn, (112, 112)), np.uint8)
-
-
-def fit_similarity(points: Any, target: Any) -> Any:
-    """Return the similarity transform that maps points to a target, as a 2 x 3 matrix.
-
-    Least squares (Umeyama, 1991), without reflection.
-    """
-    mean, target_mean = points.mean(axis=0), target.mean(axis=0)
-    centred, target_centred = points - mean, target - target_mean
-    left, stretch, right = np.linalg.svd(target_centred.T @ centred / len(points))
-    sign = np.array([1.0, 1.0 if np.linalg.det(left) * np.linalg.det(right) > 0 else -1.0])
-    turn = left @ np.diag(sign) @ right
-    scale = float((stretch * sign).sum() / centred.var(axis=0).sum())
-    return np.hstack([scale * turn, (target_mean - scale * turn @ mean)[:, None]])
 
 
 def blur_faces(image: Image, faces: Sequence[Box], spared: Sequence[Box] = ()) -> Image:

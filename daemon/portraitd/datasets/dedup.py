@@ -20,7 +20,7 @@ def select_distinct(
     Earlier faces take precedence, so a face that was selected once stays selected.
 
     Args:
-        embeddings: Shape ``(n, 128)``; of one person, in order of arrival.
+        embeddings: Shape ``(n, d)``; of one person, in order of arrival.
         tracks: Shape ``(n,)``; the track of each face.
         times_s: Shape ``(n,)``; time of each face in its video.
         near_duplicate: Largest distance of near-duplicates, in any files.

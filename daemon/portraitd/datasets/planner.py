@@ -27,6 +27,7 @@ from portraitd.datasets.backgrounds import plan_backgrounds
 from portraitd.datasets.classes import make_class_labels, register_classes
 from portraitd.datasets.dedup import select_distinct
 from portraitd.datasets.split_assignment import SplitAssignment, SplitRecording
+from portraitd.faces.models.model_registry import require_rules
 from portraitd.model.face import Box
 from portraitd.model.fingerprints import frame_stem
 from portraitd.model.media_file import MediaKind
@@ -139,6 +140,9 @@ def _find_distinct(
     rule: DatasetRule,
 ) -> tuple[set[int], dict[int, FaceCounts]]:
     """Return the faces that are no near-duplicates, and the counts by class."""
+    near_duplicate = rule.near_duplicate
+    if near_duplicate is None:
+        near_duplicate = require_rules(store.embedder()).near_duplicate
     of_person: defaultdict[int, list[DatasetFace]] = defaultdict(list)
     for faces in set_faces.values():
         for face in faces:
@@ -150,7 +154,7 @@ def _find_distinct(
             store.embeddings_of([face.id for face in faces]),
             np.array([face.track_id or -face.id for face in faces], np.int64),
             np.array([face.t_s for face in faces], np.float64),
-            rule.near_duplicate,
+            near_duplicate,
             rule.apart_s,
         )
         distinct.update(face.id for face, keep in zip(faces, keeps, strict=True) if keep)

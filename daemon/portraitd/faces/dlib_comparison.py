@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from portraitd.faces.dlib_reference import CnnDetector, DlibEmbedder
-from portraitd.faces.interface import CHIP_PX, AlignedChips, Detector, Embedder
+from portraitd.faces.interface import DLIB_CHIP_PX, AlignedChips, Detector, Embedder
 from portraitd.faces.models.weights import MMOD, RESNET, find_weights
 from portraitd.media.opencv import cv2
 from portraitd.model.errors import ModelError
@@ -108,8 +108,8 @@ _ELLIPSES = (
 
 def _make_chips() -> AlignedChips:
     """The drawn face, and a chip in which every grey and every colour comes up."""
-    face = cv2.resize(draw_face(), (CHIP_PX, CHIP_PX))[:, :, ::-1]
-    steps = np.arange(CHIP_PX, dtype=np.int64)
+    face = cv2.resize(draw_face(), (DLIB_CHIP_PX, DLIB_CHIP_PX))[:, :, ::-1]
+    steps = np.arange(DLIB_CHIP_PX, dtype=np.int64)
     pattern = (steps[:, None, None] * 7 + steps[None, :, None] * 13) * np.array([1, 3, 5]) % 256
     return np.stack([face, pattern.astype(np.uint8)])
 

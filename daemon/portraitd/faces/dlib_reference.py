@@ -16,9 +16,10 @@ import dlib
 import numpy as np
 
 from portraitd.faces.interface import AlignedChips
+from portraitd.faces.models.cards import DLIB
 from portraitd.faces.quality import confidence_of
 from portraitd.media.opencv import cv2
-from portraitd.model.face import EMBEDDING_SIZE, Box, Detection, Embeddings, Image
+from portraitd.model.face import Box, Detection, Embeddings, Image
 
 
 def face_recognition_api() -> ModuleType:
@@ -104,7 +105,7 @@ class DlibEmbedder:
     def embed(self, chips: AlignedChips) -> Embeddings:
         """See ``Embedder``."""
         vectors = [self._network.compute_face_descriptor(chip) for chip in chips]
-        return np.asarray(vectors, np.float32).reshape(-1, EMBEDDING_SIZE)
+        return np.asarray(vectors, np.float32).reshape(-1, DLIB.embedding_size)
 
 
 def _to_rgb(image: Image) -> Image:

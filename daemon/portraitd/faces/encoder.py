@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portraitd.faces import quality
-from portraitd.faces.alignment import Aligner
+from portraitd.faces.alignment import AlignedFace, FaceAligner
 from portraitd.faces.interface import AlignedChips, Detector, Embedder, EncoderSpec
 from portraitd.media.opencv import cv2
-from portraitd.model.face import EMBEDDING_SIZE, Box, Detection, Embeddings, Face, Image, Landmarks
+from portraitd.model.face import Box, Detection, Embeddings, Face, Image
 
 
 class Encoder:
@@ -21,12 +21,16 @@ class Encoder:
     Args:
         settings: ``max_width``, ``max_height``, ``min_face_px`` and ``mirror`` are used here.
         detector: Finds faces in a reduced copy of the frame.
-        aligner: Cuts aligned chips from the full-size frame.
+        aligner: Cuts the chips that the embedder wants from the full-size frame.
         embedder: Embeds them.
     """
 
     def __init__(
-        self, settings: EncoderSpec, detector: Detector, aligner: Aligner, embedder: Embedder
+        self,
+        settings: EncoderSpec,
+        detector: Detector,
+        aligner: FaceAligner,
+        embedder: Embedder,
     ) -> None:
         self._settings = settings
         self._detector = detector
@@ -51,15 +55,12 @@ class Encoder:
             frame.
         """
         found = self._detect(images)
-        chips: list[NDArray[np.uint8]] = []
-        points: list[Landmarks] = []
-        for image, detections in zip(images, found, strict=True):
-            for detection in detections:
-                chip, corners = self._aligner.align(image, detection.box)
-                chips.append(chip)
-                points.append(corners)
-        embeddings = self._embed(chips)
-        of_face = iter(zip(chips, points, embeddings, strict=True))
+        aligned = [
+            self._aligner.align_face(image, detection)
+            for image, detections in zip(images, found, strict=True)
+            for detection in detections
+        ]
+        of_face = iter(zip(aligned, self.embed([face.chip for face in aligned]), strict=True))
         return [
             [_make_face(detection, *next(of_face)) for detection in detections]
             for detections in found
@@ -84,9 +85,14 @@ class Encoder:
                 ]
         return found
 
-    def _embed(self, chips: Sequence[NDArray[np.uint8]]) -> Embeddings:
+    def align(self, image: Image, detection: Detection) -> AlignedFace:
+        """Cut the chip of a face that was found before."""
+        return self._aligner.align_face(image, detection)
+
+    def embed(self, chips: Sequence[NDArray[np.uint8]]) -> Embeddings:
+        """Return the embedding of each aligned chip, shape ``(n, d)``."""
         if not chips:
-            return np.empty((0, EMBEDDING_SIZE), np.float32)
+            return np.empty((0, self._settings.embedding_size), np.float32)
         upright: AlignedChips = np.stack(chips)
         if not self._settings.mirror:
             return self._embedder.embed(upright)
@@ -138,21 +144,20 @@ def _scale_detection(detection: Detection, across: float, down: float) -> Detect
     )
 
 
-def _make_face(
-    detection: Detection,
-    chip: NDArray[np.uint8],
-    corners: Landmarks,
-    embedding: NDArray[np.float32],
-) -> Face:
+def _make_face(detection: Detection, aligned: AlignedFace, embedding: NDArray[np.float32]) -> Face:
     """Combine a face; prefer the detector's own landmarks, as dlib's are derived from the box."""
     own = detection.landmarks
     frontal = (
-        quality.frontality_from_centres(own) if own else quality.frontality_from_corners(corners)
+        quality.frontality_from_centres(own)
+        if own
+        else quality.frontality_from_corners(aligned.landmarks)
     )
     return Face(
         box=detection.box,
         score=detection.score,
-        landmarks=own or corners,
+        landmarks=own or aligned.landmarks,
         embedding=embedding,
-        quality=quality.measure_quality(detection.box, chip, frontal, detection.confidence),
+        quality=quality.measure_quality(
+            detection.box, aligned.plain_chip, frontal, detection.confidence
+        ),
     )

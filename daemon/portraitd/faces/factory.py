@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from portraitd.faces import dlib_reference, graph_cache
-from portraitd.faces.alignment import Aligner
+from portraitd.faces.alignment import Aligner, ArcfaceAligner
 from portraitd.faces.detectors.mmod import MmodDetector
 from portraitd.faces.detectors.yunet import YunetDetector
 from portraitd.faces.dlib_comparison import (
@@ -14,17 +16,27 @@ from portraitd.faces.dlib_comparison import (
     measure_score_difference,
 )
 from portraitd.faces.dlib_reference import CnnDetector, DlibEmbedder, HogDetector
+from portraitd.faces.embedders.onnx_embedder import OnnxEmbedder, to_planes
 from portraitd.faces.embedders.resnet import ResnetEmbedder
 from portraitd.faces.encoder import Encoder
-from portraitd.faces.interface import CHIP_PX, Detector, DetectorName, Embedder, EncoderSpec
+from portraitd.faces.interface import (
+    ARCFACE_CHIP_PX,
+    DLIB_CHIP_PX,
+    Detector,
+    DetectorName,
+    Embedder,
+    EncoderSpec,
+)
 from portraitd.faces.models import model_registry
+from portraitd.faces.models.cards import DLIB, YUNET
+from portraitd.faces.models.model_registry import find_embedder
 from portraitd.faces.models.weights import FIVE_POINTS, MMOD, RESNET, find_weights, read_verified
-from portraitd.faces.runtime_selection import RuntimeSelector
+from portraitd.faces.runtime_selection import RuntimeSelector, grey_pictures
 from portraitd.model.errors import ConfigError
 
-# Height and width of the pictures that runtimes are timed with: one level of a pyramid.
-_MMOD_SAMPLE = (400, 640)
-_YUNET_SAMPLE = (416, 704)
+# Pictures that runtimes are timed with: one level of a pyramid.
+_MMOD_SAMPLE = grey_pictures(400, 640)
+_YUNET_SAMPLE = grey_pictures(416, 704)
 
 
 def build_encoder(settings: EncoderSpec) -> Encoder:
@@ -38,8 +50,13 @@ def build_encoder(settings: EncoderSpec) -> Encoder:
         return _build_reference(settings)
     points = find_weights(FIVE_POINTS)
     read_verified(FIVE_POINTS, points)
+    aligner = Aligner.load(points)
+    card = find_embedder(settings.embedder)
     return Encoder(
-        settings, _build_detector(settings), Aligner.load(points), _build_embedder(settings)
+        settings,
+        _build_detector(settings),
+        aligner if card.alignment == "dlib" else ArcfaceAligner(aligner),
+        _build_embedder(settings),
     )
 
 
@@ -49,7 +66,7 @@ def resolve_detector(settings: EncoderSpec) -> DetectorName:
         return settings.detector
     if settings.kind == "dlib":
         return "cnn"
-    return "yunet" if model_registry.is_added(model_registry.YUNET, settings.models_dir) else "mmod"
+    return "yunet" if model_registry.is_added(YUNET, settings.models_dir) else "mmod"
 
 
 def compare_with_dlib(settings: EncoderSpec) -> DlibComparison:
@@ -83,9 +100,14 @@ def _build_embedder(settings: EncoderSpec) -> Embedder:
     if settings.kind == "dlib":
         return DlibEmbedder.load(find_weights(RESNET))
     selector = RuntimeSelector(settings.runtime, settings.models_dir)
-    return ResnetEmbedder(
-        selector.open(graph_cache.ensure_resnet(settings.models_dir), (CHIP_PX, CHIP_PX))
-    )
+    card = find_embedder(settings.embedder)
+    if card is DLIB:
+        sample = grey_pictures(DLIB_CHIP_PX, DLIB_CHIP_PX)
+        return ResnetEmbedder(selector.open(graph_cache.ensure_resnet(settings.models_dir), sample))
+    path = model_registry.require_added(card, settings.models_dir)
+    read_verified(card.file, path)
+    grey = grey_pictures(ARCFACE_CHIP_PX, ARCFACE_CHIP_PX).astype(np.uint8)
+    return OnnxEmbedder(selector.open(path, to_planes(grey, card)), card)
 
 
 def _build_reference(settings: EncoderSpec) -> Encoder:
@@ -103,5 +125,8 @@ def _build_reference(settings: EncoderSpec) -> Encoder:
                 'with "dlib" write "hog" or "cnn"'
             )
     return Encoder(
-        settings, detector, Aligner(api.pose_predictor_5_point), DlibEmbedder(api.face_encoder)
+        settings,
+        detector,
+        Aligner(api.pose_predictor_5_point),
+        DlibEmbedder(api.face_encoder),
     )

@@ -11,7 +11,8 @@ from pathlib import Path
 from portraitd.faces import dlib_comparison
 from portraitd.faces.detectors.mmod import MmodDetector
 from portraitd.faces.embedders.resnet import ResnetEmbedder
-from portraitd.faces.models.model_registry import YUNET, require_added
+from portraitd.faces.models.cards import YUNET
+from portraitd.faces.models.model_registry import require_added
 from portraitd.faces.models.weights import (
     MMOD,
     RESNET,

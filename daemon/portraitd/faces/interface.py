@@ -14,14 +14,15 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from portraitd.faces.models.model_registry import find_embedder
 from portraitd.model.face import Detection, Embeddings, Image
 
-CHIP_PX = 150
+DLIB_CHIP_PX = 150
 
-EMBEDDING_SPACE = "dlib-resnet-v1"
+ARCFACE_CHIP_PX = 112
 
 AlignedChips = NDArray[np.uint8]
-"""Shape ``(n, 150, 150, 3)``, RGB: upright faces of one size, as dlib cuts them."""
+"""Shape ``(n, side, side, 3)``, RGB: upright faces of the size that the embedder wants."""
 
 EncoderKind = Literal["onnx", "dlib"]
 DetectorName = Literal["auto", "mmod", "yunet", "hog", "cnn"]
@@ -34,8 +35,9 @@ class EncoderSpec:
 
     Attributes:
         models_dir: Folder of converted networks and added models; created when needed.
-        kind: ``onnx`` runs dlib's weights in ONNX Runtime or OpenVINO, ``dlib`` is the slow
-            reference. Both give the same embeddings.
+        kind: ``onnx`` runs the networks in ONNX Runtime or OpenVINO, ``dlib`` is the slow
+            reference of dlib's networks. Both give the same embeddings.
+        embedder: Name of the card of the embedding model.
         detector: ``auto`` is yunet if it was added, else mmod; for ``dlib`` it is cnn.
         max_width: Detection runs on a copy of the frame no wider than this, in pixels.
         max_height: As ``max_width``, for the height. Frames are never enlarged to it.
@@ -48,6 +50,7 @@ class EncoderSpec:
 
     models_dir: Path
     kind: EncoderKind = "onnx"
+    embedder: str = "dlib"
     detector: DetectorName = "auto"
     max_width: int = 700
     max_height: int = 500
@@ -62,7 +65,12 @@ class EncoderSpec:
 
         Runtime and detector are not part of it, because they do not change what a vector means.
         """
-        return EMBEDDING_SPACE + ("+mirror" if self.mirror else "")
+        return find_embedder(self.embedder).space + ("+mirror" if self.mirror else "")
+
+    @property
+    def embedding_size(self) -> int:
+        """Return how many numbers an embedding has."""
+        return find_embedder(self.embedder).embedding_size
 
 
 class Detector(Protocol):
@@ -85,4 +93,4 @@ class Embedder(Protocol):
     """Turns aligned faces into vectors."""
 
     def embed(self, chips: AlignedChips) -> Embeddings:
-        """Return the embedding of each chip; ``(0, 150, 150, 3)`` gives ``(0, 128)``."""
+        """Return the embedding of each chip, shape ``(n, d)``; no chips give ``(0, d)``."""

@@ -20,7 +20,7 @@ def pick_diverse(
     same choice.
 
     Args:
-        embeddings: Shape ``(n, 128)``.
+        embeddings: Shape ``(n, d)``.
         qualities: Of each face, length ``n``; higher is better.
         count: Maximum number.
 

@@ -15,8 +15,8 @@ from portraitd.model.errors import ConfigError, ModelError
 Runtime = Literal["onnxruntime", "openvino", "openvino-bf16"]
 """What runs a network, and in which precision."""
 
-Pictures = NDArray[np.uint8]
-"""Shape ``(n, height, width, 3)``."""
+Tensor = NDArray[np.uint8] | NDArray[np.float32]
+"""The input of a network: pictures ``(n, height, width, 3)``, or what a published file wants."""
 
 
 MAX_SHAPES = 40
@@ -30,7 +30,7 @@ of the pyramid; compiling takes 30 ms.
 class Session(Protocol):
     """A loaded network with one input and one output. Uses one thread."""
 
-    def run(self, pictures: Pictures) -> NDArray[np.float32]:
+    def run(self, pictures: Tensor) -> NDArray[np.float32]:
         """Run the network; a batch gives the same results as its pictures one by one."""
 
 
@@ -72,7 +72,7 @@ class OnnxRuntimeSession:
             ) from error
         self._input = self._session.get_inputs()[0].name
 
-    def run(self, pictures: Pictures) -> NDArray[np.float32]:
+    def run(self, pictures: Tensor) -> NDArray[np.float32]:
         """See ``Session``."""
         [result] = self._session.run(None, {self._input: pictures})
         return np.asarray(result, np.float32)
@@ -94,7 +94,7 @@ class OpenVinoSession:
         self._shapes: set[tuple[int, ...]] = set()
         self._request = self._compile()
 
-    def run(self, pictures: Pictures) -> NDArray[np.float32]:
+    def run(self, pictures: Tensor) -> NDArray[np.float32]:
         """See ``Session``."""
         self._shapes.add(pictures.shape)
         if len(self._shapes) > MAX_SHAPES:

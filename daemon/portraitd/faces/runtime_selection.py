@@ -13,9 +13,9 @@ import numpy as np
 from portraitd.faces.interface import RuntimeName
 from portraitd.faces.models.weights import write_model_file
 from portraitd.faces.runtime import (
-    Pictures,
     Runtime,
     Session,
+    Tensor,
     has_bfloat16,
     has_openvino,
     open_session,
@@ -46,19 +46,19 @@ class RuntimeSelector:
         self._file = models_dir / _FILE
         self._clock = clock
 
-    def open(self, path: Path, sample_shape: tuple[int, int]) -> Session:
+    def open(self, path: Path, sample: Tensor) -> Session:
         """Load a network.
 
         Args:
             path: An ONNX file.
-            sample_shape: Height and width of the pictures that it is timed with.
+            sample: An input that it is timed with.
 
         Raises:
             ModelError, ConfigError: As ``open_session``.
         """
-        return open_session(path, self.select(path, sample_shape))
+        return open_session(path, self.select(path, sample))
 
-    def select(self, path: Path, sample_shape: tuple[int, int]) -> Runtime:
+    def select(self, path: Path, sample: Tensor) -> Runtime:
         """Return the runtime for a network; see ``open``."""
         candidates = _list_candidates(self._runtime)
         if len(candidates) == 1:
@@ -67,7 +67,7 @@ class RuntimeSelector:
         for runtime in candidates:
             if known.get(path.name) == runtime:
                 return runtime
-        runtime = self._find_fastest(path, candidates, sample_shape)
+        runtime = self._find_fastest(path, candidates, sample)
         kept = {"machine": describe_machine(), "engines": {**known, path.name: runtime}}
         write_model_file(self._file, json.dumps(kept, indent=2).encode() + b"\n")
         return runtime
@@ -81,13 +81,10 @@ class RuntimeSelector:
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return {}
 
-    def _find_fastest(
-        self, path: Path, candidates: list[Runtime], sample_shape: tuple[int, int]
-    ) -> Runtime:
-        sample = np.full((1, *sample_shape, 3), 127, np.uint8)
+    def _find_fastest(self, path: Path, candidates: list[Runtime], sample: Tensor) -> Runtime:
         return min(candidates, key=lambda one: self._measure_s(open_session(path, one), sample))
 
-    def _measure_s(self, session: Session, sample: Pictures) -> float:
+    def _measure_s(self, session: Session, sample: Tensor) -> float:
         """Return the seconds of the fastest of a few runs; other load can only slow them down."""
         session.run(sample)
         taken = []
@@ -96,6 +93,11 @@ class RuntimeSelector:
             session.run(sample)
             taken.append(self._clock() - start)
         return min(taken)
+
+
+def grey_pictures(height_px: int, width_px: int) -> Tensor:
+    """Return a picture to time networks with that take pictures."""
+    return np.full((1, height_px, width_px, 3), 127, np.uint8)
 
 
 def describe_machine() -> str:

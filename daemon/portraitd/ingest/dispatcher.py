@@ -12,8 +12,10 @@ import structlog
 
 from portraitd.config import Settings
 from portraitd.faces.interface import EncoderSpec
+from portraitd.faces.models.model_registry import wanted_embedder
 from portraitd.ingest import media_jobs
 from portraitd.ingest.media_jobs import EncodeOptions
+from portraitd.ingest.scanner import is_unchanged
 from portraitd.model.errors import FileChanged, VideoError, WorkerDied, WorkersUnavailable
 from portraitd.model.face import SliceFaces
 from portraitd.model.media_file import FileState, MediaFacts, VideoState
@@ -171,7 +173,8 @@ class Dispatcher(Stage):
         if self._files.get(file.id).stamp != file.stamp:
             # Replaced while it was read: the result is about a content that no longer exists.
             return
-        if probe.exception() and self._inbox.has_lost(self._files.place(file)):
+        # Without the inbox, no file in it seems to be there any more.
+        if self._inbox.has_lost(self._files.place(file)):
             self._files.release(file.id)
             return
         try:
@@ -185,15 +188,23 @@ class Dispatcher(Stage):
             self._move(file, state, _reason(error), now_s)
         else:
             priority = 0 if file.root != INBOX else priority_of(file.path, self._priorities)
-            state = self._slice_queue.admit(file, facts, self._slice_s, now_s, priority)
+            state = self._slice_queue.admit(
+                file, facts, self._slice_s, now_s, priority, self._is_unchanged
+            )
             log.info(
                 "file_" + state,
                 path=display_path(file.path),
+                **_logged(self._files.get(file.id).reason),
                 sha256=facts.sha256[:12],
                 kind=facts.kind,
                 duration_s=_finite(facts.duration_s),
                 size_px=f"{facts.width_px}x{facts.height_px}",
             )
+
+    def _is_unchanged(self, known: KnownFile) -> bool:
+        """Return whether a file is still there as it was read, as far as one can tell."""
+        place = self._files.place(known)
+        return self._inbox.has_lost(place) or is_unchanged(place, known.stamp)
 
     def _collect_slice(
         self, claimed: ClaimedSlice, encode: Future[SliceFaces], now_s: float
@@ -220,7 +231,7 @@ class Dispatcher(Stage):
         else:
             if self._frame_cache and result.kept:
                 # First: a recorded slice is not processed again.
-                self._frame_cache.keep(claimed.slice.sha256, self._keepable(claimed, result))
+                self._frame_cache.keep(claimed.recording_sha256, self._keepable(claimed, result))
             encoder = self._options.encoder.embedding_space
             outcome = self._slice_queue.record(claimed, result, encoder, now_s)
             log.info(
@@ -266,6 +277,9 @@ def encode_options(settings: Settings) -> EncodeOptions:
         EncoderSpec(
             models_dir=settings.models_dir,
             kind=settings.encoder.kind,
+            embedder=wanted_embedder(
+                settings.encoder.embedder, settings.encoder.kind, settings.models_dir
+            ).name,
             detector=settings.encoder.detector,
             max_width=settings.detection.max_width,
             max_height=settings.detection.max_height,

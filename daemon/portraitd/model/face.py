@@ -5,6 +5,7 @@ A *face* is a box in one frame. Boxes are in pixels of the full-size upright fra
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -12,13 +13,23 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-EMBEDDING_SIZE = 128
-
 Image = NDArray[np.uint8]
 """Shape ``(height, width, 3)``, BGR, as OpenCV decodes it."""
 
 Embeddings = NDArray[np.float32]
-"""Shape ``(n, 128)``. Not normalised: dlib's vectors have a length of about 1.4."""
+"""Shape ``(n, d)``; ``d`` is the embedding size of the model. Their length is as the model gives
+it."""
+
+
+def stack_embeddings(blobs: Sequence[bytes]) -> Embeddings:
+    """Return stored vectors, little-endian float32, as an array; ``(0, 0)`` for none.
+
+    Raises:
+        ValueError: They are not all of the same length.
+    """
+    if not blobs:
+        return np.empty((0, 0), np.float32)
+    return np.frombuffer(b"".join(blobs), "<f4").reshape(len(blobs), len(blobs[0]) // 4)
 
 
 class Box(NamedTuple):
@@ -77,6 +88,23 @@ Landmarks = tuple[tuple[float, float], ...]
 """Five points ``(x, y)`` in frame pixels. Which five depends on the detector."""
 
 
+def are_dlib_points(landmarks: Landmarks) -> bool:
+    """Return whether five landmarks are dlib's: the corners of the eyes, and the nose base.
+
+    Four of those are on one line. Other detectors return eye centres, nose and mouth corners.
+    """
+    ax, ay = landmarks[0]
+    bx, by = landmarks[2]
+    length = math.hypot(bx - ax, by - ay)
+    if length == 0:
+        return False
+
+    def off_line(point: tuple[float, float]) -> float:
+        return abs((bx - ax) * (point[1] - ay) - (by - ay) * (point[0] - ax)) / length
+
+    return max(off_line(landmarks[1]), off_line(landmarks[3])) < 0.4 * off_line(landmarks[4])
+
+
 @dataclass(frozen=True, slots=True)
 class Detection:
     """A face found in a frame, before it is embedded.
@@ -133,7 +161,7 @@ class Face:
         box: In pixels of the full-size frame.
         score: As in ``Detection``.
         landmarks: Five points in pixels of the full-size frame.
-        embedding: Shape ``(128,)``, float32.
+        embedding: Shape ``(d,)``, float32.
         quality: What grouping and the choice of portraits use.
     """
 

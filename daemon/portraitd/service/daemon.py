@@ -15,6 +15,7 @@ from portraitd.ingest.dispatcher import encode_options
 from portraitd.ingest.watcher import Watch
 from portraitd.model.errors import PublishError, StoreError
 from portraitd.model.stage import Now
+from portraitd.service.embedder_choice import keep_stored_embedder
 from portraitd.service.executors import open_executors
 from portraitd.service.home import make_home
 from portraitd.service.pipeline import Service
@@ -48,6 +49,7 @@ def open_service(settings: Settings, doorbell: Doorbell) -> Iterator[Service]:
     with ExitStack() as stack:
         stack.enter_context(StoreLock(settings.state_dir))
         database = stack.enter_context(Database.open(settings.state_dir))
+        settings = keep_stored_embedder(settings, database)
         encoder = encode_options(settings).encoder
         executors = stack.enter_context(
             open_executors(settings, encoder, lambda: doorbell.wake("job"))

@@ -10,6 +10,7 @@ from portraitd.clustering.tracking_stage import TrackingStage
 from portraitd.config import Settings
 from portraitd.datasets.build import DatasetPaths
 from portraitd.datasets.dataset_stage import DatasetStage
+from portraitd.faces.models.model_registry import find_embedder, require_rules
 from portraitd.ingest.admission import Admission
 from portraitd.ingest.dispatcher import Dispatcher, encode_options, slice_s
 from portraitd.ingest.reprocessing import ReprocessingStage
@@ -93,10 +94,12 @@ class Service:
             executors.slice_slots,
         )
         remote_workers = RemoteWorkerRecorder(database, executors.cluster)
-        self.tracking = TrackingStage(tracks, executor, wake, settings.workers.attempts)
+        card = find_embedder(encode_options(settings).encoder.embedder)
+        rules = require_rules(card)
+        self.tracking = TrackingStage(tracks, rules, executor, wake, settings.workers.attempts)
         ledger = Ledger(database)
         method = make_method(
-            settings.grouping, faces, tracks, people, ledger, executor, settings.state_dir
+            settings.grouping, card, faces, tracks, people, ledger, executor, settings.state_dir
         )
         self.grouping = GroupingStage(people, method, wake, settings.grouping, lambda: self.working)
         tree = PeopleTree(settings.people_dir, store=database.name)

@@ -16,10 +16,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from portraitd.faces.models.cards import DLIB, EmbedderCard
 from portraitd.model.appearance import Clip
-from portraitd.model.face import EMBEDDING_SIZE, Embeddings
+from portraitd.model.face import Embeddings, stack_embeddings
 from portraitd.model.media_file import MediaKind
 from portraitd.store.database import Database
+from portraitd.store.embedding_space import stored_embedder
 from portraitd.store.files import display_path
 from portraitd.store.people import Unit
 
@@ -63,6 +65,10 @@ class Appearances:
 
     def __init__(self, database: Database) -> None:
         self._db = database
+
+    def embedder(self) -> EmbedderCard:
+        """Return the card of the model that made the vectors; dlib's while there are none."""
+        return stored_embedder(self._db) or DLIB
 
     def clips(self) -> dict[int, Clip]:
         """Return every video and photo, by id."""
@@ -137,7 +143,7 @@ class Appearances:
             yield person, clip, [row[2] for row in group]
 
     def tracks(self, person_id: int) -> tuple[NDArray[np.int64], Embeddings]:
-        """Return ids and mean embeddings, shape ``(n, 128)``, of the tracks of a person."""
+        """Return ids and mean embeddings, shape ``(n, d)``, of the tracks of a person."""
         rows = self._db.execute(
             """
             select id, embedding from tracks where id in
@@ -145,9 +151,8 @@ class Appearances:
             """,
             (person_id,),
         ).fetchall()
-        vectors = np.frombuffer(b"".join(row["embedding"] for row in rows), "<f4")
         ids = np.array([row["id"] for row in rows], np.int64)
-        return ids, vectors.reshape(-1, EMBEDDING_SIZE)
+        return ids, stack_embeddings([row["embedding"] for row in rows])
 
     def count_since(self, last_id: int, unit: Unit) -> dict[int, int]:
         """Count the faces of each person after a face or track, in time linear in the new ones."""

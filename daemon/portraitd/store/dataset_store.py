@@ -10,9 +10,11 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from portraitd.model.face import EMBEDDING_SIZE, Box, Embeddings, Landmarks
+from portraitd.faces.models.cards import DLIB, EmbedderCard
+from portraitd.model.face import Box, Embeddings, Landmarks, stack_embeddings
 from portraitd.model.media_file import FileState, MediaKind, Source
 from portraitd.store.database import Database
+from portraitd.store.embedding_space import stored_embedder
 from portraitd.store.erasure.tombstones import Tombstones
 from portraitd.store.files import Files
 
@@ -195,16 +197,19 @@ class DatasetStore:
         )
         return map(_face, rows)
 
+    def embedder(self) -> EmbedderCard:
+        """Return the card of the model that made the vectors; dlib's while there are none."""
+        return stored_embedder(self._db) or DLIB
+
     def embeddings_of(self, face_ids: Sequence[int]) -> Embeddings:
-        """Return the embeddings of faces, in this order, shape ``(len(face_ids), 128)``."""
+        """Return the embeddings of faces, in this order, shape ``(len(face_ids), d)``."""
         found = [
             self._db.execute(
                 "select embedding from current_faces where id = ?", (face_id,)
             ).fetchone()
             for face_id in face_ids
         ]
-        joined = b"".join(row["embedding"] for row in found)
-        return np.frombuffer(joined, "<f4").reshape(len(found), EMBEDDING_SIZE)
+        return stack_embeddings([row["embedding"] for row in found])
 
     def portrait(self, face_id: int) -> tuple[Box, bytes]:
         """Return the part of the frame that the portrait of a face shows, and its JPEG.
@@ -266,7 +271,15 @@ class DatasetStore:
 
         Their box was erased as well, so the face cannot be blurred.
         """
-        return self._tombstones.has_moment(sha256, t_s, within_s)
+        contents = self._db.execute(
+            """
+            select 'pictures ' || picture_hash from videos
+            where sha256 = ? and picture_hash <> ''
+            """,
+            (sha256,),
+        )
+        keys = [sha256, *(row[0] for row in contents.fetchall())]
+        return any(self._tombstones.has_moment(key, t_s, within_s) for key in keys)
 
     def content_hashes(self) -> set[str]:
         """Return the SHA-256 of every recording."""

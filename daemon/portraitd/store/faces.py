@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.model.face import EMBEDDING_SIZE, Box, Embeddings, SliceFaces
+from portraitd.model.face import Box, Embeddings, SliceFaces, stack_embeddings
 from portraitd.model.face_quality import portrait_rank
 from portraitd.model.track import l2_normalised
 from portraitd.store.corrections.face_fingerprints import CONTENTS_SQL
 from portraitd.store.database import Database
+from portraitd.store.embedding_space import stored_spaces
 from portraitd.store.erasure.tombstones import Tombstones
 
 CHUNK = 4096
@@ -108,10 +109,9 @@ class Faces:
     def count(self) -> int:
         return int(self._db.execute("select count(*) from faces").fetchone()[0])
 
-    def encoders(self) -> list[str]:
-        """Return the embedding spaces in use; faces of different ones cannot be compared."""
-        rows = self._db.execute("select distinct encoder from grouped_faces order by encoder")
-        return [row["encoder"] for row in rows]
+    def spaces(self) -> list[str]:
+        """Return the embedding spaces of the faces; see ``stored_spaces``."""
+        return stored_spaces(self._db)
 
     def ids(self) -> NDArray[np.int64]:
         """Return the ids of all faces that take part in grouping, rising."""
@@ -148,15 +148,19 @@ class Faces:
             yield _matrix(rows)
 
     def embeddings_of(self, face_ids: list[int]) -> Embeddings:
-        """Return embeddings, shape ``(len(face_ids), 128)``, in the order of ``face_ids``."""
+        """Return embeddings, shape ``(len(face_ids), d)``, in the order of ``face_ids``."""
         rows = [
             self._db.execute("select embedding from faces where id = ?", (face_id,)).fetchone()
             for face_id in face_ids
         ]
         return _matrix(rows)
 
-    def neighbour_distances(self) -> NDArray[np.float64]:
-        """Return the distances between consecutive faces of a track: surely the same person."""
+    def neighbour_distances(self, vector_length: float) -> NDArray[np.float64]:
+        """Return the distances between consecutive faces of a track: surely the same person.
+
+        Args:
+            vector_length: The length that vectors are scaled to first.
+        """
         rows = self._db.execute(
             """
             select track_id, embedding from faces
@@ -167,9 +171,8 @@ class Faces:
         distances = []
         before: tuple[int, NDArray[np.float64]] | None = None
         for row in rows:
-            vector = l2_normalised(np.frombuffer(row["embedding"], "<f4")[None])[0].astype(
-                np.float64
-            )
+            one = np.frombuffer(row["embedding"], "<f4")[None]
+            vector = l2_normalised(one, vector_length)[0].astype(np.float64)
             if before and before[0] == row["track_id"]:
                 distances.append(float(np.linalg.norm(vector - before[1])))
             before = (row["track_id"], vector)
@@ -231,8 +234,7 @@ def _box(row: sqlite3.Row) -> Box:
 
 
 def _matrix(rows: list[sqlite3.Row]) -> Embeddings:
-    joined = b"".join(row["embedding"] for row in rows)
-    return np.frombuffer(joined, "<f4").reshape(len(rows), EMBEDDING_SIZE)
+    return stack_embeddings([row["embedding"] for row in rows])
 
 
 def _packed(landmarks: Sequence[tuple[float, float]] | None) -> bytes | None:

@@ -13,11 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.model.face import EMBEDDING_SIZE
 from portraitd.store.erasure.derived_files import private
 from portraitd.store.tracks import TrackStore
-
-ROW_BYTES = 4 * EMBEDDING_SIZE
 
 PROBES = 64
 """Rows that are compared with the database before the file is used."""
@@ -29,11 +26,14 @@ class TrackMatrix:
     Args:
         path: The file; it is created when needed, and replaced where it differs from the database.
         tracks: The tracks it is a copy of.
+        embedding_size: How many numbers a row has.
     """
 
-    def __init__(self, path: Path, tracks: TrackStore) -> None:
+    def __init__(self, path: Path, tracks: TrackStore, embedding_size: int) -> None:
         self.path = path
         self._tracks = tracks
+        self._size = embedding_size
+        self._row_bytes = 4 * embedding_size
         self._is_checked = False
         self._erased = np.empty(0, np.int64)
 
@@ -51,14 +51,14 @@ class TrackMatrix:
         rows = self._rows()
         with open(self.path, "ab", opener=private) as file:
             # A crash may have left an incomplete row.
-            file.truncate(rows * ROW_BYTES)
-            for ids, embeddings in self._tracks.embeddings(rows):
-                block = np.zeros((int(ids[-1]) - rows, EMBEDDING_SIZE), "<f4")
+            file.truncate(rows * self._row_bytes)
+            for ids, embeddings in self._tracks.embeddings(rows, self._size):
+                block = np.zeros((int(ids[-1]) - rows, self._size), "<f4")
                 block[ids - rows - 1] = embeddings
                 file.write(block.tobytes())
                 rows = int(ids[-1])
             # Keep the rows of deleted newest tracks: a grouping may still need them.
-            file.truncate(last * ROW_BYTES)
+            file.truncate(last * self._row_bytes)
         return last
 
     def erase(self, is_deleted: NDArray[np.bool_]) -> None:
@@ -73,15 +73,15 @@ class TrackMatrix:
             return
         with self.path.open("r+b") as file:
             for run in np.split(left, np.flatnonzero(np.diff(left) > 1) + 1):
-                file.seek(int(run[0]) * ROW_BYTES)
-                file.write(bytes(len(run) * ROW_BYTES))
+                file.seek(int(run[0]) * self._row_bytes)
+                file.write(bytes(len(run) * self._row_bytes))
             file.flush()
             os.fsync(file.fileno())
         self._erased = np.flatnonzero(is_deleted)
 
     def _rows(self) -> int:
         try:
-            return self.path.stat().st_size // ROW_BYTES
+            return self.path.stat().st_size // self._row_bytes
         except FileNotFoundError:
             return 0
 
@@ -92,9 +92,9 @@ class TrackMatrix:
             return True
         if rows > last:
             return False
-        matrix = np.memmap(self.path, "<f4", mode="r", shape=(rows, EMBEDDING_SIZE))
+        matrix = np.memmap(self.path, "<f4", mode="r", shape=(rows, self._size))
         for after in np.linspace(0, rows - 1, PROBES).astype(np.int64).tolist():
-            found = self._tracks.next_after(after)
+            found = self._tracks.next_after(after, self._size)
             if found is None:
                 return True
             number, embedding = found

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.model.face import EMBEDDING_SIZE, Embeddings
+from portraitd.model.face import Embeddings, stack_embeddings
 from portraitd.model.face_quality import face_quality
 from portraitd.model.reasons import Reason
 from portraitd.model.track import TrackSummaries, VideoFaces
@@ -89,11 +89,10 @@ class TrackStore:
         boxes = [
             [row["box_left"], row["box_top"], row["box_right"], row["box_bottom"]] for row in rows
         ]
-        vectors = np.frombuffer(b"".join(row["embedding"] for row in rows), "<f4")
         return np.array([row["id"] for row in rows], np.int64), VideoFaces(
             times_s=columns["t_s"],
             boxes=np.array(boxes, np.float64).reshape(-1, 4),
-            embeddings=vectors.reshape(-1, EMBEDDING_SIZE),
+            embeddings=stack_embeddings([row["embedding"] for row in rows]),
             quality=face_quality(
                 columns["size_px"],
                 columns["sharpness"],
@@ -234,20 +233,32 @@ class TrackStore:
         rows = self._db.execute("select * from cannot_link order by lower_id, higher_id").fetchall()
         return np.array([tuple(row) for row in rows], np.int64).reshape(-1, 2)
 
-    def embeddings(self, after_id: int) -> Iterator[tuple[Indices, Embeddings]]:
-        """Yield ids and mean embeddings of the tracks after one, some thousand at a time."""
+    def embeddings(
+        self, after_id: int, embedding_size: int
+    ) -> Iterator[tuple[Indices, Embeddings]]:
+        """Yield ids and mean embeddings of the tracks after one, some thousand at a time.
+
+        Args:
+            after_id: The last track that is known already.
+            embedding_size: Tracks with vectors of another size are left out: they belong to
+                videos that could not be read again with the current model.
+        """
         cursor = self._db.execute(
-            "select id, embedding from tracks where id > ? order by id", (after_id,)
+            "select id, embedding from tracks where id > ? and length(embedding) = ? order by id",
+            (after_id, 4 * embedding_size),
         )
         while rows := cursor.fetchmany(CHUNK):
-            vectors = np.frombuffer(b"".join(row["embedding"] for row in rows), "<f4")
             ids = np.array([row["id"] for row in rows], np.int64)
-            yield ids, vectors.reshape(-1, EMBEDDING_SIZE)
+            yield ids, stack_embeddings([row["embedding"] for row in rows])
 
-    def next_after(self, track_id: int) -> tuple[int, Embeddings] | None:
-        """Return id and mean embedding, shape ``(128,)``, of the first track after one."""
+    def next_after(self, track_id: int, embedding_size: int) -> tuple[int, Embeddings] | None:
+        """Return id and mean embedding, shape ``(d,)``, of the first track after one."""
         row = self._db.execute(
-            "select id, embedding from tracks where id > ? order by id limit 1", (track_id,)
+            """
+            select id, embedding from tracks where id > ? and length(embedding) = ?
+            order by id limit 1
+            """,
+            (track_id, 4 * embedding_size),
         ).fetchone()
         return row and (int(row["id"]), np.frombuffer(row["embedding"], "<f4"))
 

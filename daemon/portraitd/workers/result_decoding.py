@@ -21,7 +21,6 @@ import numpy as np
 
 from portraitd.model.errors import PortraitdError, WorkerDied
 from portraitd.model.face import (
-    EMBEDDING_SIZE,
     Box,
     DetectedFace,
     Face,
@@ -108,19 +107,24 @@ def _holds_values(kind: type) -> bool:
     return named_tuple or is_dataclass(kind) or issubclass(kind, Enum | PortraitdError)
 
 
-def validate_faces(video_slice: Slice, result: Any) -> SliceFaces:
+def validate_faces(video_slice: Slice, result: Any, embedding_size: int) -> SliceFaces:
     """Return the result if it is possible for this slice.
+
+    Args:
+        video_slice: What the worker was given.
+        result: What it returned.
+        embedding_size: How many numbers each embedding must have.
 
     Raises:
         WorkerDied: It is not; the message names the problem.
     """
-    problem = _find_problem(video_slice, result)
+    problem = _find_problem(video_slice, result, embedding_size)
     if problem:
         raise WorkerDied(Reason.of(ReasonCode.INVALID_RESULT, error=problem))
     return result  # type: ignore[no-any-return]
 
 
-def _find_problem(video_slice: Slice, result: Any) -> str:
+def _find_problem(video_slice: Slice, result: Any, embedding_size: int) -> str:
     if not isinstance(result, SliceFaces) or not isinstance(result.detections, Sequence):
         return f"a {type(result).__name__}, not faces"
     counts = (result.sampled, result.decoded)
@@ -132,18 +136,21 @@ def _find_problem(video_slice: Slice, result: Any) -> str:
         return f"an end at {result.ended_s} s"
     if not isinstance(result.kept, Sequence) or not all(map(_is_frame, result.kept)):
         return "a kept frame"
-    problems = (_find_detection_problem(video_slice, detection) for detection in result.detections)
+    problems = (
+        _find_detection_problem(video_slice, detection, embedding_size)
+        for detection in result.detections
+    )
     return next(filter(None, problems), "")
 
 
-def _find_detection_problem(video_slice: Slice, detection: Any) -> str:
+def _find_detection_problem(video_slice: Slice, detection: Any, embedding_size: int) -> str:
     if not isinstance(detection, DetectedFace) or not isinstance(detection.face, Face):
         return f"a {type(detection).__name__} among its faces"
     face, portrait = detection.face, detection.portrait
     checks = (
         (_is_within(video_slice, detection.t_s), f"a face at {detection.t_s} s"),
         (_is_box(face.box), "the box of a face"),
-        (_is_vector(face.embedding), "an embedding"),
+        (_is_vector(face.embedding, embedding_size), "an embedding"),
         (_is_finite(face.score) and _is_quality(face.quality), "the score of a face"),
         (_are_landmarks(face.landmarks), "the landmarks of a face"),
         (_is_portrait(portrait), "a portrait"),
@@ -151,10 +158,10 @@ def _find_detection_problem(video_slice: Slice, detection: Any) -> str:
     return next((problem for is_valid, problem in checks if not is_valid), "")
 
 
-def _is_vector(vector: Any) -> bool:
+def _is_vector(vector: Any, size: int) -> bool:
     return (
         isinstance(vector, np.ndarray)
-        and vector.shape == (EMBEDDING_SIZE,)
+        and vector.shape == (size,)
         and vector.dtype == np.float32
         and bool(np.isfinite(vector).all())
     )

@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from portraitd.faces.interface import AlignedChips
+from portraitd.faces.models.cards import DLIB
 from portraitd.faces.runtime import Session
-from portraitd.model.face import EMBEDDING_SIZE, Embeddings
+from portraitd.model.face import Embeddings
 
 # Larger batches are not faster, and each chip needs 2 MB between the layers.
 _CHIPS_PER_RUN = 8
@@ -28,7 +29,7 @@ class ResnetEmbedder:
 
     def embed(self, chips: AlignedChips) -> Embeddings:
         """See ``Embedder``."""
-        vectors = [np.empty((0, EMBEDDING_SIZE), np.float32)]
+        vectors = [np.empty((0, DLIB.embedding_size), np.float32)]
         for start in range(0, len(chips), _CHIPS_PER_RUN):
             vectors.append(self._session.run(chips[start : start + _CHIPS_PER_RUN]))
         return np.concatenate(vectors)

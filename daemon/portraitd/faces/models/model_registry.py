@@ -8,80 +8,116 @@ from __future__ import annotations
 import hashlib
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
 from pathlib import Path
 
-from portraitd.faces.models.weights import ModelFile, write_model_file
+from portraitd.faces.models.cards import (
+    CARDS,
+    DLIB,
+    EMBEDDERS,
+    MOBILEFACENET,
+    EmbedderCard,
+    ModelCard,
+)
+from portraitd.faces.models.weights import write_model_file
 from portraitd.model.errors import ConfigError, ModelError
+from portraitd.model.grouping_rules import EmbeddingRules
 
 TIMEOUT_S = 30.0
 """Timeout of the download while the server sends nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class OptionalModel:
-    """A model that can be added.
-
-    Attributes:
-        name: Name on the command line.
-        file: Name and hash of its file.
-        size: In bytes.
-        licence: Of the weights, and where it is stated.
-        url: Where ``add_model`` downloads it.
-        purpose: One line for a list.
-    """
-
-    name: str
-    file: ModelFile
-    size: int
-    licence: str
-    url: str
-    purpose: str
-
-
-YUNET = OptionalModel(
-    name="yunet",
-    file=ModelFile(
-        "face_detection_yunet_2023mar.onnx",
-        "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
-        "run: portraitd models add yunet",
-    ),
-    size=232_589,
-    licence="MIT (opencv_zoo, models/face_detection_yunet)",
-    url=(
-        "https://github.com/opencv/opencv_zoo/raw/main/"
-        "models/face_detection_yunet/face_detection_yunet_2023mar.onnx"
-    ),
-    purpose="face detector, many times faster than mmod, with landmarks",
-)
-
-OPTIONAL_MODELS = {YUNET.name: YUNET}
-
-
-def find_model(name: str) -> OptionalModel:
+def find_model(name: str) -> ModelCard:
     """Return the model with this name.
 
     Raises:
         ConfigError: If there is none.
     """
     try:
-        return OPTIONAL_MODELS[name]
+        return CARDS[name]
     except KeyError:
-        known = ", ".join(sorted(OPTIONAL_MODELS))
+        known = ", ".join(card.name for card in optional_models())
         raise ConfigError(f"unknown model {name!r}; known models: {known}") from None
 
 
-def model_path(of: OptionalModel, models_dir: Path) -> Path:
+def find_embedder(name: str) -> EmbedderCard:
+    """Return the card of an embedder.
+
+    Raises:
+        ConfigError: If there is none with this name.
+    """
+    try:
+        return EMBEDDERS[name]
+    except KeyError:
+        known = ", ".join(sorted(EMBEDDERS))
+        raise ConfigError(f"unknown embedder {name!r}; known embedders: {known}") from None
+
+
+def find_space(space: str) -> EmbedderCard:
+    """Return the card of the embedder that made vectors of this embedding space.
+
+    Args:
+        space: As stored with each face; what follows a ``+`` does not change its distances.
+
+    Raises:
+        ConfigError: If no known embedder makes such vectors.
+    """
+    name = space.partition("+")[0]
+    for card in EMBEDDERS.values():
+        if card.space == name:
+            return card
+    raise ConfigError(f"the embedder of the stored faces, {name}, is not known")
+
+
+def require_rules(card: EmbedderCard) -> EmbeddingRules:
+    """Return the numbers of an embedding model.
+
+    Raises:
+        ConfigError: They were never measured.
+    """
+    if card.rules is None:
+        raise ConfigError(
+            f"the distances of the model {card.name} have not been measured; "
+            f"run: portraitd models use {card.name}"
+        )
+    return card.rules
+
+
+def optional_models() -> list[ModelCard]:
+    """Return the models that users can add; the others are installed with portraitd."""
+    return [card for card in CARDS.values() if card.url]
+
+
+def wanted_embedder(name: str, kind: str, models_dir: Path) -> EmbedderCard:
+    """Return the embedder that the settings ask for.
+
+    Args:
+        name: ``encoder.embedder``; ``auto`` is the best one that was added, or else dlib.
+        kind: ``encoder.kind``; the reference ``dlib`` runs dlib's own network only.
+        models_dir: Folder of added models.
+
+    Raises:
+        ConfigError: The name is not known, or the reference cannot run it.
+    """
+    if kind == "dlib":
+        if name not in ("auto", DLIB.name):
+            raise ConfigError(f'encoder.embedder = "{name}" needs encoder.kind = "onnx"')
+        return DLIB
+    if name != "auto":
+        return find_embedder(name)
+    return MOBILEFACENET if is_added(MOBILEFACENET, models_dir) else DLIB
+
+
+def model_path(of: ModelCard, models_dir: Path) -> Path:
     """Return the path of a model once it was added."""
     return models_dir / of.file.name
 
 
-def is_added(of: OptionalModel, models_dir: Path) -> bool:
+def is_added(of: ModelCard, models_dir: Path) -> bool:
     """Return whether a model was added; its content is checked when it is used."""
     return model_path(of, models_dir).is_file()
 
 
-def require_added(of: OptionalModel, models_dir: Path) -> Path:
+def require_added(of: ModelCard, models_dir: Path) -> Path:
     """Return the path of a model that was added.
 
     Raises:
@@ -93,7 +129,7 @@ def require_added(of: OptionalModel, models_dir: Path) -> Path:
 
 
 def add_model(
-    wanted: OptionalModel, models_dir: Path, from_file: Path | None = None, url: str | None = None
+    wanted: ModelCard, models_dir: Path, from_file: Path | None = None, url: str | None = None
 ) -> Path:
     """Download a model, or copy it from a file. Adding it twice does no harm.
 
@@ -113,14 +149,14 @@ def add_model(
     content = _read(from_file, wanted) if from_file else _download(source, wanted)
     if hashlib.sha256(content).hexdigest() != wanted.file.sha256:
         raise ModelError(
-            f"{source} is not {wanted.file.name} ({wanted.size} bytes, SHA-256 "
+            f"{source} is not {wanted.file.name} ({wanted.size_bytes} bytes, SHA-256 "
             f"{wanted.file.sha256}); nothing was added"
         )
     write_model_file(model_path(wanted, models_dir), content)
     return model_path(wanted, models_dir)
 
 
-def remove_model(unwanted: OptionalModel, models_dir: Path) -> bool:
+def remove_model(unwanted: ModelCard, models_dir: Path) -> bool:
     """Remove a model; return False if it was not added.
 
     Raises:
@@ -136,21 +172,21 @@ def remove_model(unwanted: OptionalModel, models_dir: Path) -> bool:
     return True
 
 
-def _read(file: Path, wanted: OptionalModel) -> bytes:
+def _read(file: Path, wanted: ModelCard) -> bytes:
     try:
         with file.open("rb") as stream:
-            return stream.read(wanted.size + 1)
+            return stream.read(wanted.size_bytes + 1)
     except OSError as error:
         raise ModelError(f"{file} cannot be read: {error.strerror}") from error
 
 
-def _download(url: str, wanted: OptionalModel) -> bytes:
+def _download(url: str, wanted: ModelCard) -> bytes:
     if not url.startswith(("https://", "http://127.0.0.1:", "http://localhost:")):
         raise ModelError(f"{url} is not allowed: the address must start with https://")
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:  # noqa: S310
             # One byte more than expected is enough to detect that it is too long.
-            return bytes(response.read(wanted.size + 1))
+            return bytes(response.read(wanted.size_bytes + 1))
     except (OSError, ValueError) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         raise ModelError(

@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from portraitd.clustering.outliers import find_outliers
+from portraitd.faces.models.model_registry import require_rules
 from portraitd.model.appearance import Appearance, Clip, join_appearances
 from portraitd.people.names import folder_name
 from portraitd.people.pages.page_data import (
@@ -99,7 +100,7 @@ class OutlierCache:
         known = self._known.get(person.id)
         if known is None or known[0] != checksum:
             track_ids, embeddings = self._store.tracks(person.id)
-            found = find_outliers(embeddings)
+            found = find_outliers(embeddings, require_rules(self._store.embedder()))
             far = zip(track_ids[found.rows].tolist(), found.distances.tolist(), strict=True)
             known = checksum, [(track, distance, found.median) for track, distance in far]
             self._known[person.id] = known

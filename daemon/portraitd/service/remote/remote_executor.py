@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import structlog
 
+from portraitd.faces.models.cards import DLIB
 from portraitd.model.errors import StoreError, WorkerDied, WorkersUnavailable
 from portraitd.model.reasons import Reason, ReasonCode
 from portraitd.service.remote import agent
@@ -354,7 +355,9 @@ class DaskExecutor(Executor):
             job.worker = None
         if video_slice is not None and not result.error and result.value is not None:
             try:
-                validate_faces(video_slice, result.value)
+                encoder = self._requirements.encoder
+                size = encoder.embedding_size if encoder else DLIB.embedding_size
+                validate_faces(video_slice, result.value, size)
             except WorkerDied as error:
                 result = JobResult.from_error(error)
         with self._lock:

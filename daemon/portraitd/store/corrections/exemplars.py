@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 import numpy as np
 
-from portraitd.model.face import EMBEDDING_SIZE, Embeddings
+from portraitd.model.face import Embeddings, stack_embeddings
 from portraitd.model.face_quality import face_quality, portrait_rank
 from portraitd.model.track import l2_normalised
 from portraitd.store.database import Database
@@ -66,8 +66,7 @@ class Exemplars:
             self._db.execute("select embedding from faces where id = ?", (face_id,)).fetchone()
             for face_id in face_ids
         ]
-        joined = np.frombuffer(b"".join(row["embedding"] for row in rows), "<f4")
-        return joined.reshape(-1, EMBEDDING_SIZE)
+        return stack_embeddings([row["embedding"] for row in rows])
 
 
 def _best_first(rows: list[sqlite3.Row]) -> list[int]:

@@ -1,0 +1,207 @@
+"""Cards of the models: what each is, where it comes from, and the numbers that belong to it.
+
+A detector finds faces; an embedder turns an aligned face into a vector. The distances of two
+embedders have nothing to do with each other, so everything that is measured in distances stands
+on the card of the embedder. ``benchmarks/models.py`` measures these numbers again.
+
+Values only: the service reads cards without loading OpenCV, dlib or a runtime.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from portraitd.faces.models.weights import MMOD, RESNET, ModelFile
+from portraitd.model.grouping_rules import (
+    AgglomerationRule,
+    AssignmentRule,
+    DbscanRule,
+    EmbeddingRules,
+    GroupingRule,
+    OutlierRule,
+    TrackRule,
+)
+
+Role = Literal["detector", "embedder"]
+
+Alignment = Literal["dlib", "arcface"]
+"""Which chip an embedder wants: dlib's of 150 px, or ArcFace's of 112 px."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCard:
+    """What a model is, and where it comes from.
+
+    Attributes:
+        name: On the command line and in the settings.
+        role: What it does.
+        file: Name and hash of its file.
+        size_bytes: Of the file.
+        licence: Of the weights, and where it is stated.
+        trained_on: What the weights were trained on, in a few words.
+        purpose: One line for a list.
+        url: Where ``portraitd models add`` downloads it; empty if it is installed with portraitd,
+            or only the user has it.
+    """
+
+    name: str
+    role: Role
+    file: ModelFile
+    size_bytes: int
+    licence: str
+    trained_on: str
+    purpose: str
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbedderCard(ModelCard):
+    """A model that turns aligned faces into vectors.
+
+    Attributes:
+        space: Name of its embedding space in the database. It never changes: stored vectors
+            are told apart by it.
+        embedding_size: How many numbers a vector has.
+        alignment: The chip it wants.
+        channels: Order of the colours of its input.
+        pixel_mean: Of each channel in the order of ``channels``, 0 to 255; subtracted from the
+            pixels.
+        pixel_scale: What the pixels are divided by afterwards.
+        rules: The numbers of tracking and grouping; None if they were never measured.
+    """
+
+    space: str
+    embedding_size: int
+    alignment: Alignment
+    channels: Literal["rgb", "bgr"] = "rgb"
+    pixel_mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    pixel_scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    rules: EmbeddingRules | None
+
+
+MMOD_CARD = ModelCard(
+    name="mmod",
+    role="detector",
+    file=MMOD,
+    size_bytes=729_940,
+    licence="CC0 (dlib-models)",
+    trained_on="7,220 pictures collected and labelled by dlib's author",
+    purpose="finds faces; installed with portraitd",
+)
+
+YUNET = ModelCard(
+    name="yunet",
+    role="detector",
+    file=ModelFile(
+        "face_detection_yunet_2023mar.onnx",
+        "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
+        "run: portraitd models add yunet",
+    ),
+    size_bytes=232_589,
+    licence="MIT (opencv_zoo, models/face_detection_yunet)",
+    trained_on="WIDER FACE",
+    url=(
+        "https://github.com/opencv/opencv_zoo/raw/main/"
+        "models/face_detection_yunet/face_detection_yunet_2023mar.onnx"
+    ),
+    purpose="finds faces many times faster than mmod, with landmarks",
+)
+
+DLIB = EmbedderCard(
+    name="dlib",
+    role="embedder",
+    file=RESNET,
+    size_bytes=22_466_066,
+    licence="CC0 (dlib-models)",
+    trained_on="about 3 million faces: FaceScrub, VGG and pictures from the web; few from Asia",
+    purpose="recognises faces; installed with portraitd",
+    space="dlib-resnet-v1",
+    embedding_size=128,
+    alignment="dlib",
+    rules=EmbeddingRules(
+        # The average length of its vectors, so that distances keep their meaning. On labelled
+        # photos and clips, at a false match rate of 1e-4, scaling to one length raises the true
+        # match rate from 0.85 to 0.88 and from 0.74 to 0.79.
+        vector_length=1.4,
+        # On labelled photos and clips, at one and two samples a second, 95 % of a person's
+        # neighbouring faces are within 0.41 of each other; one in ten thousand pairs of strangers
+        # is nearer than 0.49, and few of those follow each other at the same place in the picture.
+        tracking=TrackRule(max_distance=0.5, min_difference=0.25),
+        grouping=GroupingRule(
+            dbscan=DbscanRule(eps=0.36, min_samples=3),
+            agglomeration=AgglomerationRule(max_distance=0.55, thin_distance=0.46),
+            assignment=AssignmentRule(max_distance=0.54, thin_distance=0.48),
+        ),
+        plain_dbscan=DbscanRule(eps=0.5, min_samples=5),
+        # On labelled photos of 40 people, with 5 to 20 % of them in a wrong folder at random,
+        # these find 0.92 of those and report 0.010 of the others (3 deviations: 0.84 and 0.010).
+        outliers=OutlierRule(min_distance=0.5, max_deviations=2.5),
+        candidate_margin=0.08,
+        near_duplicate=0.2,
+    ),
+)
+
+MOBILEFACENET = EmbedderCard(
+    name="mobilefacenet",
+    role="embedder",
+    file=ModelFile(
+        "mobilefacenet_foamliu.onnx",
+        "b7120c095d60094f28a4a54ba6a8bf51b297a6273fb40ef6350dfec1f63d9507",
+        "run: portraitd models add mobilefacenet",
+    ),
+    size_bytes=3_998_070,
+    licence="Apache-2.0 (foamliu/MobileFaceNet)",
+    trained_on="a refined MS-Celeb-1M: faces of celebrities, collected without their consent",
+    url=(
+        "https://github.com/foamliu/MobileFaceNet/raw/"
+        "a6cc9032a659b615f477833e1a70b5e7931bcccc/weights/MobileFaceNet.onnx"
+    ),
+    purpose="recognises faces better than dlib, East Asian ones above all, at a little less cost",
+    space="mobilefacenet-foamliu",
+    embedding_size=128,
+    alignment="arcface",
+    # The statistics of ImageNet, which it was trained with.
+    pixel_mean=(123.675, 116.28, 103.53),
+    pixel_scale=(58.395, 57.12, 57.375),
+    rules=EmbeddingRules(
+        vector_length=1.0,
+        tracking=TrackRule(max_distance=1.0, min_difference=0.5),
+        grouping=GroupingRule(
+            dbscan=DbscanRule(eps=0.8, min_samples=3),
+            agglomeration=AgglomerationRule(max_distance=1.12, thin_distance=1.0),
+            assignment=AssignmentRule(max_distance=1.1, thin_distance=1.0),
+        ),
+        plain_dbscan=DbscanRule(eps=0.9, min_samples=5),
+        outliers=OutlierRule(min_distance=1.0, max_deviations=2.5),
+        candidate_margin=0.1,
+        near_duplicate=0.4,
+    ),
+)
+
+SFACE = EmbedderCard(
+    name="sface",
+    role="embedder",
+    file=ModelFile(
+        "face_recognition_sface_2021dec.onnx",
+        "0ba9fbfa01b5270c96627c4ef784da859931e02f04419c829e83484087c34e79",
+        "run: portraitd models add sface",
+    ),
+    size_bytes=38_696_353,
+    licence="Apache-2.0 (opencv_zoo, models/face_recognition_sface)",
+    trained_on="MS-Celeb-1M and others: faces of celebrities, collected without their consent",
+    url=(
+        "https://github.com/opencv/opencv_zoo/raw/main/"
+        "models/face_recognition_sface/face_recognition_sface_2021dec.onnx"
+    ),
+    purpose="recognises faces; from OpenCV's model zoo",
+    space="sface-2021dec",
+    embedding_size=128,
+    alignment="arcface",
+    channels="bgr",
+    rules=None,
+)
+
+DETECTORS = {card.name: card for card in (MMOD_CARD, YUNET)}
+EMBEDDERS = {card.name: card for card in (DLIB, MOBILEFACENET, SFACE)}
+CARDS: dict[str, ModelCard] = {**DETECTORS, **EMBEDDERS}

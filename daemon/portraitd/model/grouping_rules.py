@@ -1,0 +1,170 @@
+"""The numbers that grouping needs, and that belong to one embedding model.
+
+Distances are Euclidean, between vectors scaled to ``EmbeddingRules.vector_length``. Every model
+has its own: its card holds them (``portraitd.faces.models.cards``), and no code holds another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portraitd.model.track import Floats, Indices
+
+
+@dataclass(frozen=True, slots=True)
+class TrackRule:
+    """When a face continues a track, and which faces stand for one.
+
+    Attributes:
+        max_distance: Largest distance between the face and the track's last face or mean,
+            whichever is nearer. It detects a cut to another person in the same place.
+        min_difference: Two faces that stand for a track are at least this far apart: about the
+            distance between two samples of a moving face.
+        max_gap_s: Longest time without a face of the track; 2.1 bridges one missed face at
+            one sample a second.
+        min_overlap: Smallest intersection over union with the track's last box. It only has to
+            tell the same place from another: the boxes of a walking person overlap little.
+    """
+
+    max_distance: float
+    min_difference: float
+    max_gap_s: float = 2.1
+    min_overlap: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class DbscanRule:
+    """When a point is a core: if it has ``min_samples`` points within ``eps``, itself included.
+
+    Attributes:
+        eps: A distance; a neighbour at exactly this distance counts.
+        min_samples: Number of points, including the point itself.
+    """
+
+    eps: float
+    min_samples: int
+
+    def __post_init__(self) -> None:
+        if self.eps <= 0 or self.min_samples < 1:
+            raise ValueError("eps must be positive and min_samples at least 1")
+
+
+@dataclass(frozen=True, slots=True)
+class AgglomerationRule:
+    """When two groups are one person.
+
+    Attributes:
+        max_distance: Root of the largest mean squared distance between the faces of two
+            groups that are merged.
+        thin_distance: Replaces ``max_distance`` for groups of fewer than ``thin_tracks``.
+        thin_tracks: Groups of fewer tracks than this rest on thin evidence: one distance
+            between two pictures, or a few that are hardly independent.
+        large_group: People of more must-link groups than this change at the edges only.
+    """
+
+    max_distance: float
+    thin_distance: float
+    thin_tracks: int = 3
+    large_group: int = 100
+
+    @property
+    def limit(self) -> float:
+        """The largest distance, squared."""
+        return self.max_distance**2
+
+
+@dataclass(frozen=True, slots=True)
+class AssignmentRule:
+    """How near a person must be for a low-quality track to be assigned to them.
+
+    Attributes:
+        max_distance: Root of the largest mean squared distance to the faces of a group.
+        thin_distance: Replaces ``max_distance`` for groups of fewer than ``thin_tracks``.
+        thin_tracks: Groups of fewer tracks than this rest on thin evidence.
+    """
+
+    max_distance: float
+    thin_distance: float
+    thin_tracks: int = 6
+
+    def within(self, distance: float) -> AssignmentRule:
+        """Return this rule with no distance above the given one."""
+        nearer = min(self.max_distance, distance)
+        return replace(self, max_distance=nearer, thin_distance=min(self.thin_distance, nearer))
+
+
+@dataclass(frozen=True, slots=True)
+class GroupingRule:
+    """How tracks become people. A state made with one rule cannot be used with another.
+
+    Attributes:
+        dbscan: Which tracks are certainly one person.
+        agglomeration: Which clusters and single tracks are one person.
+        assignment: Which people low-quality tracks are assigned to.
+        min_quality: Tracks below this can be assigned to a person but cannot found one.
+        min_quality_short: The same for tracks of fewer than ``short_track_faces`` faces: chance
+            similarities of poor faces average out over many faces, but not over few.
+        short_track_faces: From this many faces on, ``min_quality`` is enough.
+        min_faces: A group of fewer faces, without those of low-quality tracks, is not a person.
+    """
+
+    dbscan: DbscanRule
+    agglomeration: AgglomerationRule
+    assignment: AssignmentRule
+    min_quality: float = 0.2
+    min_quality_short: float = 0.4
+    short_track_faces: int = 4
+    min_faces: int = 2
+
+    def find_good(self, quality: Floats, faces: Indices) -> NDArray[np.bool_]:
+        """Return which tracks can found a person.
+
+        Args:
+            quality: Shape ``(n,)``; as in ``TrackSummaries``.
+            faces: Shape ``(n,)``; how many faces each track has.
+        """
+        poor_and_short = (faces < self.short_track_faces) & (quality < self.min_quality_short)
+        good: NDArray[np.bool_] = (quality >= self.min_quality) & ~poor_and_short
+        return good
+
+
+@dataclass(frozen=True, slots=True)
+class OutlierRule:
+    """When a track probably does not belong to its person.
+
+    Attributes:
+        min_distance: Tracks nearer than this to the centre are never outliers, no matter how
+            similar the others are.
+        max_deviations: Largest distance above the median, in median absolute deviations scaled
+            to standard deviations.
+    """
+
+    min_distance: float
+    max_deviations: float
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingRules:
+    """All numbers that belong to one embedding model.
+
+    Attributes:
+        vector_length: The length that vectors are scaled to before they are compared.
+        tracking: How faces become tracks.
+        grouping: How tracks become people, with ``grouping.method = "people"``.
+        plain_dbscan: How faces become people, with ``grouping.method = "dbscan"``.
+        outliers: Which tracks of a person are reported as doubtful.
+        candidate_margin: How far beyond the distance of agglomeration two people are still
+            shown side by side.
+        near_duplicate: Largest distance between two faces of which a training set takes one.
+    """
+
+    vector_length: float
+    tracking: TrackRule
+    grouping: GroupingRule
+    plain_dbscan: DbscanRule
+    outliers: OutlierRule
+    candidate_margin: float
+    near_duplicate: float

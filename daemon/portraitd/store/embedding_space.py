@@ -1,0 +1,26 @@
+"""The embedding space of the stored faces, and the model that made them."""
+
+from __future__ import annotations
+
+from portraitd.faces.models.cards import EmbedderCard
+from portraitd.faces.models.model_registry import find_space
+from portraitd.store.database import Database
+
+
+def stored_spaces(database: Database) -> list[str]:
+    """Return the embedding spaces of the faces that are grouped, sorted.
+
+    Faces of different spaces cannot be compared.
+    """
+    rows = database.execute("select distinct encoder from grouped_faces order by encoder")
+    return [row["encoder"] for row in rows]
+
+
+def stored_embedder(database: Database) -> EmbedderCard | None:
+    """Return the card of the model that made the stored vectors; None while there are none.
+
+    Raises:
+        ConfigError: The model is not known.
+    """
+    spaces = stored_spaces(database)
+    return find_space(spaces[0]) if spaces else None
