@@ -24,16 +24,17 @@ import numpy as np
 from portraitd.faces import graph_cache
 from portraitd.faces.alignment import Aligner
 from portraitd.faces.detectors.mmod import MmodDetector
+from portraitd.faces.detectors.tiled_search import shrink_image
 from portraitd.faces.detectors.yunet import YunetDetector
 from portraitd.faces.dlib_reference import CnnDetector, DlibEmbedder
 from portraitd.faces.embedders.resnet import ResnetEmbedder
-from portraitd.faces.encoder import fit_size, shrink_image
 from portraitd.faces.interface import Detector, Embedder
 from portraitd.faces.models import model_registry
 from portraitd.faces.models.cards import YUNET
 from portraitd.faces.models.weights import FIVE_POINTS, MMOD, RESNET, find_weights
 from portraitd.faces.runtime import Runtime, has_bfloat16, has_openvino, open_session
 from portraitd.faces.runtime_selection import describe_machine
+from portraitd.faces.search_scales import fit_size
 from portraitd.model.face import Detection, Image
 
 

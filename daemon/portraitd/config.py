@@ -78,10 +78,11 @@ class SamplingSettings(Section):
 
 
 class DetectionSettings(Section):
-    """The reduced copy of the frame in which faces are detected."""
+    """The copies of the frame in which faces are detected."""
 
     max_width: Annotated[int, Field(ge=80, le=8192)] = 700
     max_height: Annotated[int, Field(ge=80, le=8192)] = 500
+    small_faces: Literal["all", "photos", "off"] = "all"
     upsample: Annotated[int, Field(ge=0, le=2)] = 1
 
 

@@ -184,3 +184,15 @@ def test_a_failed_attempt_is_explained(home: Home, nobody: Path) -> None:
     )
     content = explanation.as_json()["content"]
     assert ("worker_died", "died") == (content["failure_code"], content["failure"])
+
+
+def test_it_says_from_which_size_on_faces_are_found(home: Home, nobody: Path) -> None:
+    """It depends on the detector and on the size of the picture."""
+    with home.opened() as service:
+        place = home.drop(nobody, "clip.mp4")
+        home.run_until_idle(service)
+    explanation = explain(home.settings, place)
+
+    assert "faces from 80 px on (detector hog)" == said(home, place)["search"]
+    assert {"detector": "hog", "smallest_face_px": 80} == explanation.as_json()["search"]
+    assert explain(home.settings, home.settings.inbox_dir / "none.mp4").as_json()["search"] is None

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from portraitd.faces import EncoderSpec
 from portraitd.faces.alignment import Aligner
-from portraitd.faces.encoder import Encoder, fit_size, shrink_image
+from portraitd.faces.detectors.tiled_search import shrink_image
+from portraitd.faces.encoder import Encoder
 from portraitd.faces.factory import build_encoder, resolve_detector
 from portraitd.faces.models import model_registry
 from portraitd.faces.models.cards import YUNET
@@ -26,6 +27,7 @@ from portraitd.faces.quality import (
     frontality_from_corners,
     measure_sharpness,
 )
+from portraitd.faces.search_scales import fit_size
 from portraitd.model.errors import ConfigError, ModelError
 from portraitd.model.face import Box, Image
 from support.pictures import YUNET_FILE, admiral, astronaut, bricks, mirrored, resized

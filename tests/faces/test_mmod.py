@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from portraitd.faces import dlib_comparison, graph_cache
 from portraitd.faces.detectors import pyramid
 from portraitd.faces.detectors.mmod import WINDOW, MmodDetector, select_best_windows
+from portraitd.faces.detectors.tiled_search import shrink_image
 from portraitd.faces.dlib_reference import CnnDetector
-from portraitd.faces.encoder import fit_size, shrink_image
 from portraitd.faces.models.weights import MMOD, find_weights
 from portraitd.faces.runtime import OnnxRuntimeSession, Pictures, Session
+from portraitd.faces.search_scales import fit_size
 from portraitd.model.face import Box, Image
 from support.pictures import SHARED, admiral, astronaut, resized
 

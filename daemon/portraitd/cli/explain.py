@@ -8,15 +8,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from portraitd.config import Settings
+from portraitd.faces.search_scales import limits_of, smallest_face_px
 from portraitd.ingest.admission import marker_missing
+from portraitd.ingest.dispatcher import encode_options
 from portraitd.ingest.mounts import is_marked
 from portraitd.ingest.scanner import Found, scan_file
 from portraitd.model.errors import StoreError
 from portraitd.model.ignored_names import is_ignored
-from portraitd.model.media_file import FileState, Stamp
+from portraitd.model.media_file import FileState, MediaKind, Stamp
 from portraitd.model.reasons import INACCESSIBLE, INCOMPLETE, NO_REASON, Reason, ReasonCode
 from portraitd.model.wording import counted
 from portraitd.store.database import Database
@@ -24,6 +26,18 @@ from portraitd.store.files import INBOX, Files, KnownFile, display_path
 from portraitd.store.media_history import ContentHistory, History, Step
 
 UNKNOWN, IGNORED = "unknown", "ignored"
+
+
+class FaceSearch(NamedTuple):
+    """How the pictures of a content are searched for faces, by the current settings.
+
+    Attributes:
+        detector: The detector in use.
+        smallest_face_px: Faces from this width on are found nearly always, in source pixels.
+    """
+
+    detector: str
+    smallest_face_px: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +51,7 @@ class Explanation:
         content: Its content and the progress; None if nothing was read.
         next: What happens next.
         warning: Why nothing happens at present although ``next`` says so.
+        search: How its pictures are searched for faces; None if nothing was read.
         history: The state changes, the oldest first.
     """
 
@@ -46,6 +61,7 @@ class Explanation:
     next: str
     content: ContentHistory | None = None
     warning: Reason = NO_REASON
+    search: FaceSearch | None = None
     history: tuple[Step, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
@@ -59,6 +75,7 @@ class Explanation:
             "warning_code": self.warning.code,
             "warning": self.warning.text,
             "content": _content_as_json(self.content) if self.content else None,
+            "search": self.search._asdict() if self.search else None,
             "history": [
                 {
                     "at": step.at_s,
@@ -77,6 +94,9 @@ class Explanation:
         yield f"state    {self.state}" + (f": {self.reason}" if self.reason else "")
         if self.content:
             yield f"content  {_described(self.content)}"
+        if self.search:
+            smallest_px, detector = self.search.smallest_face_px, self.search.detector
+            yield f"search   faces from {smallest_px} px on (detector {detector})"
         yield f"next     {self.next}"
         if self.warning:
             yield f"but      {self.warning}"
@@ -141,6 +161,7 @@ def _of_known(
         _next(settings, known, content, found, history.ready_before(known.id)),
         content,
         marker_missing(settings.inbox_dir) if unmarked else NO_REASON,
+        _search(settings, content) if content else None,
         tuple(history.of_file(known.id)),
     )
 
@@ -169,6 +190,22 @@ def _of_unknown(settings: Settings, place: Path, found: Found | None) -> Explana
         reason = (found.reason if found else NO_REASON) or Reason.of(ReasonCode.NOT_SCANNED_YET)
         then = f"a running service scans the inbox every {settings.inbox.scan_s:.0f} s"
     return Explanation(display_path(place), state, reason, then)
+
+
+def _search(settings: Settings, content: ContentHistory) -> FaceSearch:
+    # Imported here: it loads the libraries that the detectors need.
+    from portraitd.faces.factory import resolve_detector
+
+    encoder = encode_options(settings).encoder
+    detector = resolve_detector(encoder)
+    smallest_px = smallest_face_px(
+        content.width_px,
+        content.height_px,
+        encoder,
+        limits_of(detector, encoder.upsample),
+        is_photo=content.kind == MediaKind.PHOTO,
+    )
+    return FaceSearch(detector, smallest_px)
 
 
 def _described(content: ContentHistory) -> str:

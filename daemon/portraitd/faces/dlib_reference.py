@@ -18,6 +18,7 @@ import numpy as np
 from portraitd.faces.interface import AlignedChips
 from portraitd.faces.models.cards import DLIB
 from portraitd.faces.quality import confidence_of
+from portraitd.faces.search_scales import limits_of
 from portraitd.media.opencv import cv2
 from portraitd.model.face import Box, Detection, Embeddings, Image
 
@@ -42,6 +43,7 @@ class HogDetector:
     def __init__(self, detector: Any, upsample: int) -> None:
         self._detector = detector
         self._upsample = upsample
+        self.limits = limits_of("hog", upsample)
 
     @classmethod
     def load(cls, upsample: int) -> HogDetector:
@@ -70,6 +72,7 @@ class CnnDetector:
     def __init__(self, detector: Any, upsample: int) -> None:
         self._detector = detector
         self._upsample = upsample
+        self.limits = limits_of("cnn", upsample)
 
     @classmethod
     def load(cls, path: Path, upsample: int) -> CnnDetector:

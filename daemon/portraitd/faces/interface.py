@@ -27,6 +27,7 @@ AlignedChips = NDArray[np.uint8]
 EncoderKind = Literal["onnx", "dlib"]
 DetectorName = Literal["auto", "mmod", "yunet", "hog", "cnn"]
 RuntimeName = Literal["auto", "onnxruntime", "openvino"]
+SmallFaces = Literal["all", "photos", "off"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,8 @@ class EncoderSpec:
         detector: ``auto`` is yunet if it was added, else mmod; for ``dlib`` it is cnn.
         max_width: Detection runs on a copy of the frame no wider than this, in pixels.
         max_height: As ``max_width``, for the height. Frames are never enlarged to it.
+        small_faces: Where larger copies are searched as well: in photos and videos, in photos
+            only, or nowhere.
         upsample: How often mmod, hog and cnn double that copy before they search it. With 0
             they find faces of at least 80 pixels of the copy, with 1 of at least 40.
         mirror: Whether an embedding is the mean of those of the face and its mirror image.
@@ -54,6 +57,7 @@ class EncoderSpec:
     detector: DetectorName = "auto"
     max_width: int = 700
     max_height: int = 500
+    small_faces: SmallFaces = "all"
     upsample: int = 1
     mirror: bool = True
     min_face_px: int = 24
@@ -73,8 +77,29 @@ class EncoderSpec:
         return find_embedder(self.embedder).embedding_size
 
 
+@dataclass(frozen=True, slots=True)
+class SearchLimits:
+    """What a detector finds, and how large its copies may be for what that costs.
+
+    Attributes:
+        face_px: The smallest faces that it finds nearly always, in pixels of the copy.
+        photo_pixels: The largest copy of a photo, in pixels.
+        video_scale: The largest copy of a video frame, as a share of the frame's width.
+        tile_px: The largest side of a tile.
+    """
+
+    face_px: float
+    photo_pixels: float
+    video_scale: float
+    tile_px: int
+
+
 class Detector(Protocol):
     """Finds faces in pictures of one size."""
+
+    @property
+    def limits(self) -> SearchLimits:
+        """The size of the faces that it finds, and of the copies to search."""
 
     def detect(self, images: Sequence[Image], min_face_px: float) -> list[list[Detection]]:
         """Find the faces in each picture.

@@ -283,6 +283,7 @@ def encode_options(settings: Settings) -> EncodeOptions:
             detector=settings.encoder.detector,
             max_width=settings.detection.max_width,
             max_height=settings.detection.max_height,
+            small_faces=settings.detection.small_faces,
             upsample=settings.detection.upsample,
             mirror=settings.encoder.mirror,
             min_face_px=settings.encoder.min_face_px,

@@ -15,7 +15,7 @@ import numpy as np
 
 from portraitd.faces.interface import EncoderSpec
 from portraitd.model.face import DetectedFace, Face, Image, Portrait, SliceFaces
-from portraitd.model.media_file import MediaFacts, Slice, Source
+from portraitd.model.media_file import MediaFacts, MediaKind, Slice, Source
 
 if TYPE_CHECKING:
     from portraitd.faces.encoder import Encoder
@@ -72,6 +72,7 @@ def encode(video_slice: Slice, settings: EncodeOptions) -> SliceFaces:
         settings.fps,
         settings.keyframes,
     )
+    is_photo = video_slice.kind is MediaKind.PHOTO
     sampled = 0
     detections: list[DetectedFace] = []
     found: list[tuple[Face, Portrait]] = []
@@ -81,7 +82,8 @@ def encode(video_slice: Slice, settings: EncodeOptions) -> SliceFaces:
         sampled += 1
         # An identical frame has identical faces; a still scene costs one detection.
         if before is None or not np.array_equal(before, frame.image):
-            faces = _inside(encoder.encode([frame.image])[0], frame.image)
+            found_faces = encoder.encode([frame.image], are_photos=is_photo)[0]
+            faces = _inside(found_faces, frame.image)
             found = [
                 (face, crop_portrait(frame.image, face.box, settings.portrait_width_px))
                 for face in faces

@@ -18,6 +18,7 @@ from portraitd.faces.detectors.pyramid import CELL_PX, FIRST_CELL_PX, Level
 from portraitd.faces.models.dlib_dat import WINDOW
 from portraitd.faces.quality import confidence_of
 from portraitd.faces.runtime import Session
+from portraitd.faces.search_scales import limits_of
 from portraitd.model.face import Box, Detection, Image
 
 # Small levels of several frames run together; a single large one fills the caches.
@@ -38,6 +39,7 @@ class MmodDetector:
     def __init__(self, session: Session, upsample: int) -> None:
         self._session = session
         self._upsample = upsample
+        self.limits = limits_of("mmod", upsample)
 
     def detect(self, images: Sequence[Image], min_face_px: float) -> list[list[Detection]]:
         """See ``Detector``. The score is the distance from the decision boundary, above 0."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from portraitd.faces.detectors.nms import suppress_non_maxima
 from portraitd.faces.quality import confidence_of
 from portraitd.faces.runtime import Session
+from portraitd.faces.search_scales import limits_of
 from portraitd.model.face import Box, Detection, Image, Landmarks
 
 MIN_SCORE = 0.6
@@ -50,6 +51,7 @@ class YunetDetector:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self.limits = limits_of("yunet", 0)
 
     def detect(self, images: Sequence[Image], min_face_px: float) -> list[list[Detection]]:
         """See ``Detector``.
