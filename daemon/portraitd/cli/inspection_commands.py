@@ -23,8 +23,6 @@ def status(settings: Settings, as_json: bool) -> None:
 
     Exits with status 1 while a stage is blocked.
     """
-    from rich.console import Console
-
     from portraitd.cli.status_output import print_json, print_table
     from portraitd.service.status import read_status
 
@@ -32,6 +30,8 @@ def status(settings: Settings, as_json: bool) -> None:
     if as_json:
         print_json(found)
     else:
+        from rich.console import Console
+
         print_table(found, Console())
     if not found.healthy:
         raise click.exceptions.Exit(EXIT_FAILED_FILES)

@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
-
-from rich.console import Console
-from rich.table import Table
+from typing import TYPE_CHECKING, Any
 
 from portraitd.model.wording import counted
 from portraitd.service.health import Health
@@ -16,6 +13,9 @@ from portraitd.service.status import Status
 from portraitd.store.people import GroupingRun
 from portraitd.store.remote_workers import RemoteWorker
 from portraitd.store.snapshot import FileEntry, Snapshot
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 MAX_CANDIDATES = 8
 
@@ -56,6 +56,8 @@ def print_json(status: Status) -> None:
 
 def print_table(status: Status, console: Console) -> None:
     """Print a table, and below it the blocked stages and the files that wait or failed."""
+    from rich.table import Table
+
     snapshot = status.snapshot
     table = Table(show_header=False, box=None)
     table.add_row("service", _service(status.service))

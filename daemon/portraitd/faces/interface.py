@@ -9,19 +9,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from portraitd.faces.models.model_registry import find_embedder
 from portraitd.model.face import Detection, Embeddings, Image
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 DLIB_CHIP_PX = 150
 
 ARCFACE_CHIP_PX = 112
 
-AlignedChips = NDArray[np.uint8]
+AlignedChips: TypeAlias = "NDArray[np.uint8]"
 """Shape ``(n, side, side, 3)``, RGB: upright faces of the size that the embedder wants."""
 
 EncoderKind = Literal["onnx", "dlib"]

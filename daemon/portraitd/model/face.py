@@ -1,6 +1,7 @@
 """Faces: boxes, detections, portraits, and the faces of one slice of a video.
 
 A *face* is a box in one frame. Boxes are in pixels of the full-size upright frame throughout.
+numpy is imported where arrays are computed: commands that only look do not load it.
 """
 
 from __future__ import annotations
@@ -8,15 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
-Image = NDArray[np.uint8]
+Image: TypeAlias = "NDArray[np.uint8]"
 """Shape ``(height, width, 3)``, BGR, as OpenCV decodes it."""
 
-Embeddings = NDArray[np.float32]
+Embeddings: TypeAlias = "NDArray[np.float32]"
 """Shape ``(n, d)``; ``d`` is the embedding size of the model. Their length is as the model gives
 it."""
 
@@ -27,6 +29,8 @@ def stack_embeddings(blobs: Sequence[bytes]) -> Embeddings:
     Raises:
         ValueError: They are not all of the same length.
     """
+    import numpy as np
+
     if not blobs:
         return np.empty((0, 0), np.float32)
     return np.frombuffer(b"".join(blobs), "<f4").reshape(len(blobs), len(blobs[0]) // 4)
@@ -77,6 +81,8 @@ def box_iou(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np
     Returns:
         Shape ``(...)``.
     """
+    import numpy as np
+
     corners = np.minimum(left[..., 2:], right[..., 2:])
     sides = np.clip(corners - np.maximum(left[..., :2], right[..., :2]), 0, None)
     shared = sides.prod(axis=-1)

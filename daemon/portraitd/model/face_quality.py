@@ -10,10 +10,13 @@ better there, so it does not saturate: montages and pages choose by it.
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, TypeAlias
 
-Floats = NDArray[np.float64]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Floats: TypeAlias = "NDArray[np.float64]"
 
 SIZE_RAMP_PX = (16.0, 80.0)
 SHARPNESS_RAMP = (2.0, 14.0)
@@ -33,6 +36,8 @@ def face_quality(size_px: Floats, sharpness: Floats, frontal: Floats, confidence
         frontal: Shape ``(n,)``.
         confidence: Shape ``(n,)``.
     """
+    import numpy as np
+
     ramps = ((size_px, SIZE_RAMP_PX), (sharpness, SHARPNESS_RAMP), (frontal, FRONTAL_RAMP))
     parts = [np.interp(value, ends, (0.0, 1.0)) for value, ends in ramps]
     return np.asarray(np.minimum.reduce([*parts, confidence]), dtype=np.float64)
@@ -51,5 +56,7 @@ def portrait_rank(
         frontal: Shape ``(n,)``.
         confidence: Shape ``(n,)``.
     """
+    import numpy as np
+
     detail = np.log1p(size_px) + 0.3 * np.log1p(sharpness)
     return np.asarray(detail + frontal + confidence, dtype=np.float64)

@@ -7,11 +7,13 @@ has its own: its card holds them (``portraitd.faces.models.cards``), and no code
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from portraitd.model.track import Floats, Indices
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, TypeAlias
 
 from portraitd.model.face import Embeddings
 
-Floats = NDArray[np.float64]
-Indices = NDArray[np.int64]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Floats: TypeAlias = "NDArray[np.float64]"
+Indices: TypeAlias = "NDArray[np.int64]"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +64,8 @@ def l2_normalised(embeddings: Embeddings, length: float = 1.0) -> Embeddings:
         embeddings: Shape ``(n, d)``. A vector of zeros stays as it is.
         length: As ``EmbeddingRules.vector_length``.
     """
+    import numpy as np
+
     lengths = np.linalg.norm(embeddings.astype(np.float64), axis=1, keepdims=True)
     scaled = embeddings * (length / np.where(lengths > 0, lengths, 1.0))
     return np.asarray(scaled, dtype=np.float32)

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from portraitd.model.face import Box, Embeddings, SliceFaces, stack_embeddings
 from portraitd.model.face_quality import portrait_rank
 from portraitd.model.track import l2_normalised
+from portraitd.store.columns import integer_column, number_column
 from portraitd.store.corrections.face_fingerprints import CONTENTS_SQL
 from portraitd.store.database import Database
 from portraitd.store.embedding_space import stored_spaces
 from portraitd.store.erasure.tombstones import Tombstones
+
+if TYPE_CHECKING:
+    from portraitd.model.track import Floats, Indices
 
 CHUNK = 4096
 
@@ -113,15 +117,15 @@ class Faces:
         """Return the embedding spaces of the faces; see ``stored_spaces``."""
         return stored_spaces(self._db)
 
-    def ids(self) -> NDArray[np.int64]:
+    def ids(self) -> Indices:
         """Return the ids of all faces that take part in grouping, rising."""
         rows = self._db.execute("select id from grouped_faces order by id").fetchall()
-        return np.fromiter((row["id"] for row in rows), np.int64, len(rows))
+        return integer_column(row["id"] for row in rows)
 
-    def persons(self) -> NDArray[np.int64]:
+    def persons(self) -> Indices:
         """Return the person of every face in the order of ``ids``; 0 for none."""
         rows = self._db.execute("select coalesce(person_id, 0) as p from grouped_faces order by id")
-        return np.fromiter((row["p"] for row in rows), np.int64)
+        return integer_column(row["p"] for row in rows)
 
     def persons_of(self, face_ids: Iterable[int]) -> dict[int, int | None]:
         """Return the person of each of these faces, without those that do not exist."""
@@ -134,12 +138,12 @@ class Faces:
                 found[face_id] = row["person_id"]
         return found
 
-    def tracks(self) -> NDArray[np.int64]:
+    def tracks(self) -> Indices:
         """Return the track of every face in the order of ``ids``; 0 while it has none."""
         rows = self._db.execute(
             "select coalesce(track_id, 0) as t from grouped_faces order by id"
         ).fetchall()
-        return np.fromiter((row["t"] for row in rows), np.int64, len(rows))
+        return integer_column(row["t"] for row in rows)
 
     def embeddings(self) -> Iterator[Embeddings]:
         """Yield all embeddings in the order of ``ids``, some thousand rows at a time."""
@@ -155,7 +159,7 @@ class Faces:
         ]
         return _matrix(rows)
 
-    def neighbour_distances(self, vector_length: float) -> NDArray[np.float64]:
+    def neighbour_distances(self, vector_length: float) -> Floats:
         """Return the distances between consecutive faces of a track: surely the same person.
 
         Args:
@@ -169,14 +173,13 @@ class Faces:
             """
         )
         distances = []
-        before: tuple[int, NDArray[np.float64]] | None = None
+        before: tuple[int, list[float]] | None = None
         for row in rows:
-            one = np.frombuffer(row["embedding"], "<f4")[None]
-            vector = l2_normalised(one, vector_length)[0].astype(np.float64)
+            vector = l2_normalised(_matrix([row]), vector_length)[0].tolist()
             if before and before[0] == row["track_id"]:
-                distances.append(float(np.linalg.norm(vector - before[1])))
+                distances.append(math.dist(vector, before[1]))
             before = (row["track_id"], vector)
-        return np.array(distances, np.float64)
+        return number_column(distances)
 
     def portrait(self, face_id: int) -> bytes:
         """Return the portrait of a face as JPEG.
@@ -191,7 +194,7 @@ class Faces:
             raise KeyError(face_id)
         return bytes(row["jpeg"])
 
-    def portrait_rank(self, face_ids: list[int]) -> NDArray[np.float64]:
+    def portrait_rank(self, face_ids: list[int]) -> Floats:
         """Return how well each face represents its person in a picture, shape ``(n,)``."""
         rows = [
             self._db.execute(
@@ -199,8 +202,12 @@ class Faces:
             ).fetchone()
             for face_id in face_ids
         ]
-        measures = np.array([tuple(row) for row in rows], np.float64).reshape(-1, 4)
-        return portrait_rank(*measures.T)
+        return portrait_rank(
+            *(
+                number_column(row[measure] for row in rows)
+                for measure in ("size_px", "sharpness", "frontal", "confidence")
+            )
+        )
 
     def listing(self) -> Iterator[StoredFace]:
         """Yield every face, by source and time."""
@@ -238,4 +245,6 @@ def _matrix(rows: list[sqlite3.Row]) -> Embeddings:
 
 
 def _packed(landmarks: Sequence[tuple[float, float]] | None) -> bytes | None:
-    return None if landmarks is None else np.asarray(landmarks, "<f4").tobytes()
+    if landmarks is None:
+        return None
+    return b"".join(struct.pack("<2f", *point) for point in landmarks)

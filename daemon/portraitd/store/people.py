@@ -5,13 +5,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Literal
 
 from portraitd.model.person import CarriedOver
 from portraitd.store.database import Database
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Unit = Literal["faces", "tracks"]
 """What a grouping treats as one item."""
@@ -231,10 +232,9 @@ class People:
     def _move(self, grouped: PersonAssignment) -> None:
         """Give every face its person; write only where that differs."""
         persons = [person or None for person in grouped.carried.people.tolist()]
-        is_pinned = grouped.is_pinned
-        if is_pinned is None:
-            is_pinned = np.zeros(len(grouped.ids), np.bool_)
-        rows = list(zip(grouped.ids.tolist(), persons, is_pinned.tolist(), strict=True))
+        no_edits = [False] * len(persons)
+        is_pinned = no_edits if grouped.is_pinned is None else grouped.is_pinned.tolist()
+        rows = list(zip(grouped.ids.tolist(), persons, is_pinned, strict=True))
         self._db.execute(
             """
             create temp table assigned

@@ -9,15 +9,16 @@ after a crash, and the people tree is never half-empty.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from portraitd.model.media_file import MediaFacts, MediaKind
-from portraitd.store.corrections.face_fingerprints import STEP_SQL, fingerprints_of
-from portraitd.store.corrections.fingerprint_matching import match_fingerprints
+from portraitd.store.corrections.face_fingerprints import STEP_SQL, match_rows
 from portraitd.store.database import Database
 from portraitd.store.files import Files, KnownFile
 from portraitd.store.slices import cut
-from portraitd.store.tracks import TrackStore
+
+if TYPE_CHECKING:
+    from portraitd.store.tracks import TrackStore
 
 
 class ReprocessCounts(NamedTuple):
@@ -30,6 +31,17 @@ class ReprocessCounts(NamedTuple):
 
     videos: int
     skipped: int
+
+
+def count_reprocessed(database: Database) -> tuple[int, int]:
+    """Return how many videos were reprocessed, and how many are to be; (0, 0) for none."""
+    row = database.execute(
+        """
+        select count(*) as n, total(state <> 'queued' and tracked) as done
+        from videos where replaces is not null
+        """
+    ).fetchone()
+    return int(row["done"]), int(row["n"])
 
 
 class ReprocessQueue:
@@ -63,14 +75,8 @@ class ReprocessQueue:
         return ReprocessCounts(len(present), len(videos) - len(present))
 
     def progress(self) -> tuple[int, int]:
-        """Return how many videos were reprocessed, and how many are to be; (0, 0) for none."""
-        row = self._db.execute(
-            """
-            select count(*) as n, total(state <> 'queued' and tracked) as done
-            from videos where replaces is not null
-            """
-        ).fetchone()
-        return int(row["done"]), int(row["n"])
+        """See ``count_reprocessed``."""
+        return count_reprocessed(self._db)
 
     def retry_other_encoders(self, encoder: str, slice_s: float, now_s: float) -> int:
         """Queue videos again that were processed with another encoder. Return how many."""
@@ -172,7 +178,7 @@ class ReprocessQueue:
             ).fetchall()
             for video_id in (old_id, new_id)
         )
-        found = match_fingerprints(fingerprints_of(old), fingerprints_of(new)).tolist()
+        found = match_rows(old, new)
         self._db.executemany(
             "update faces set person_id = ? where id = ?",
             [

@@ -19,9 +19,8 @@ from portraitd.store.files import Files, display_path, reason_of
 from portraitd.store.people import GroupingRun, People
 from portraitd.store.publications import Publications
 from portraitd.store.remote_workers import ClusterState, RemoteWorker, RemoteWorkers
-from portraitd.store.reprocess import ReprocessQueue
+from portraitd.store.reprocess import count_reprocessed
 from portraitd.store.slices import Progress, SliceQueue
-from portraitd.store.tracks import TrackStore
 
 MAX_LISTED = 50
 """Files of one kind in a snapshot that is read again and again; the counts are of all."""
@@ -101,7 +100,6 @@ class SnapshotReader:
         self._limit = limit
         self._files = Files(database, settings.inbox_dir)
         self._slice_queue = SliceQueue(database, self._files)
-        self._reprocess_queue = ReprocessQueue(database, self._files, TrackStore(database))
         self._faces, self._people = Faces(database), People(database)
         self._ledger, self._publications = Ledger(database), Publications(database)
         self._blocked_stages, self._eraser = BlockedStages(database), Eraser(database)
@@ -141,7 +139,7 @@ class SnapshotReader:
             grouping=grouping,
             merge_candidates=self._people.merge_candidates(),
             blocked_stages=self._blocked_stages.all(),
-            reprocessing=self._reprocess_queue.progress(),
+            reprocessing=count_reprocessed(self._db),
             publication_pending=grouping is not None and published[:2] != current,
             erasure_pending=self._eraser.pending,
             cluster=self._remote_workers.cluster(),

@@ -6,8 +6,6 @@ Nothing is downloaded unless ``add_model`` is called, and only files with the kn
 from __future__ import annotations
 
 import hashlib
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 from portraitd.faces.models.cards import (
@@ -183,6 +181,10 @@ def _read(file: Path, wanted: ModelCard) -> bytes:
 def _download(url: str, wanted: ModelCard) -> bytes:
     if not url.startswith(("https://", "http://127.0.0.1:", "http://localhost:")):
         raise ModelError(f"{url} is not allowed: the address must start with https://")
+    # It loads the modules of HTTP, TLS and mail.
+    import urllib.error
+    import urllib.request
+
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:  # noqa: S310
             # One byte more than expected is enough to detect that it is too long.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 
-from portraitd.store.corrections.fingerprint_matching import Fingerprints, match_fingerprints
 from portraitd.store.database import Database
 
 STEP_SQL = """
@@ -95,25 +94,32 @@ class FingerprintStore:
             """,  # noqa: S608
             (video_id,),
         ).fetchall()
-        found = match_fingerprints(fingerprints_of(fingerprints), fingerprints_of(faces)).tolist()
+        found = match_rows(fingerprints, faces)
         return {
             row["id"]: faces[at]["id"] if at >= 0 else None
             for row, at in zip(fingerprints, found, strict=True)
         }
 
 
-def fingerprints_of(rows: list[sqlite3.Row]) -> Fingerprints:
-    """Make fingerprints of rows of ``face_fingerprints``, or of faces with their ``step_s``."""
-    return Fingerprints.of(
-        [
-            (
-                row["t_s"],
-                row["box_left"],
-                row["box_top"],
-                row["box_right"],
-                row["box_bottom"],
-                row["step_s"] or 0.0,
-            )
-            for row in rows
-        ]
-    )
+def match_rows(known: list[sqlite3.Row], faces: list[sqlite3.Row]) -> list[int]:
+    """Match known faces to the faces of one video; see ``match_fingerprints``.
+
+    Args:
+        known: Rows of ``face_fingerprints``, or of faces with their ``step_s``.
+        faces: As ``known``.
+
+    Returns:
+        For each known face the index of its match, -1 for none.
+    """
+    # numpy is loaded with it, and most commands match nothing.
+    from portraitd.store.corrections.fingerprint_matching import Fingerprints, match_fingerprints
+
+    one, other = (Fingerprints.of(list(map(_facts_of, rows))) for rows in (known, faces))
+    found: list[int] = match_fingerprints(one, other).tolist()
+    return found
+
+
+def _facts_of(row: sqlite3.Row) -> tuple[float, float, float, float, float, float]:
+    """Return time, box and step, as ``Fingerprints.of`` takes them."""
+    box = row["box_left"], row["box_top"], row["box_right"], row["box_bottom"]
+    return row["t_s"], *box, row["step_s"] or 0.0

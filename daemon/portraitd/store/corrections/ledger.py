@@ -9,9 +9,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from portraitd.model.edit import Hidden
 from portraitd.store.corrections.face_fingerprints import FingerprintStore
@@ -26,7 +24,11 @@ from portraitd.store.corrections.replay import (
 )
 from portraitd.store.database import Database
 
-Indices = NDArray[np.int64]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from portraitd.model.track import Indices
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +194,8 @@ class Ledger:
             Shape ``(n,)`` both: a number for each outcome, 0 for no correction; and whether the
             correction is about the whole track.
         """
+        import numpy as np
+
         labels, whole = np.zeros(len(face_ids), np.int64), np.ones(len(face_ids), np.bool_)
         matches = self._fingerprints.matches(video_id)
         if matches:
