@@ -20,6 +20,9 @@ from portraitd.model.errors import ConfigError
 
 SYSTEM_CONFIG = Path("/etc/portraitd/config.toml")
 
+MODELS_FOLDER = "models"
+"""The folder below the state for networks that were built or added."""
+
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 
@@ -237,7 +240,7 @@ class Settings(Section):
     @property
     def models_dir(self) -> Path:
         """The folder for networks that were built or added."""
-        return self.state_dir / "models"
+        return self.state_dir / MODELS_FOLDER
 
     def _below_home(self, path: Path | None, name: str) -> Path:
         return self.home_dir / (path.expanduser() if path else name)

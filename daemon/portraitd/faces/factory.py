@@ -51,7 +51,7 @@ def build_encoder(settings: EncoderSpec) -> Encoder:
     points = find_weights(FIVE_POINTS)
     read_verified(FIVE_POINTS, points)
     aligner = Aligner.load(points)
-    card = find_embedder(settings.embedder)
+    card = find_embedder(settings.embedder, settings.models_dir)
     return Encoder(
         settings,
         _build_detector(settings),
@@ -100,7 +100,7 @@ def _build_embedder(settings: EncoderSpec) -> Embedder:
     if settings.kind == "dlib":
         return DlibEmbedder.load(find_weights(RESNET))
     selector = RuntimeSelector(settings.runtime, settings.models_dir)
-    card = find_embedder(settings.embedder)
+    card = find_embedder(settings.embedder, settings.models_dir)
     if card is DLIB:
         sample = grey_pictures(DLIB_CHIP_PX, DLIB_CHIP_PX)
         return ResnetEmbedder(selector.open(graph_cache.ensure_resnet(settings.models_dir), sample))

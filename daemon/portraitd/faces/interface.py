@@ -70,12 +70,12 @@ class EncoderSpec:
 
         Runtime and detector are not part of it, because they do not change what a vector means.
         """
-        return find_embedder(self.embedder).space + ("+mirror" if self.mirror else "")
+        return find_embedder(self.embedder, self.models_dir).space + ("+mirror" if self.mirror else "")
 
     @property
     def embedding_size(self) -> int:
         """Return how many numbers an embedding has."""
-        return find_embedder(self.embedder).embedding_size
+        return find_embedder(self.embedder, self.models_dir).embedding_size
 
 
 @dataclass(frozen=True, slots=True)

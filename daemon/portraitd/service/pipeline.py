@@ -94,7 +94,7 @@ class Service:
             executors.slice_slots,
         )
         remote_workers = RemoteWorkerRecorder(database, executors.cluster)
-        card = find_embedder(encode_options(settings).encoder.embedder)
+        card = find_embedder(encode_options(settings).encoder.embedder, settings.models_dir)
         rules = require_rules(card)
         self.tracking = TrackingStage(tracks, rules, executor, wake, settings.workers.attempts)
         ledger = Ledger(database)

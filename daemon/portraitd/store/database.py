@@ -184,6 +184,12 @@ class Database:
         return str(self.execute("select name from store_name").fetchone()["name"])
 
     @property
+    def folder(self) -> Path:
+        """The folder of its file."""
+        row = self.execute("select file from pragma_database_list where name = 'main'").fetchone()
+        return Path(row["file"]).parent
+
+    @property
     def changes(self) -> int:
         """Count of written rows and rollbacks; while it is the same, so is the database."""
         return self._connection.total_changes + self._rollbacks

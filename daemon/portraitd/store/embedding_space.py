@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from portraitd.config import MODELS_FOLDER
 from portraitd.faces.models.cards import EmbedderCard
 from portraitd.faces.models.model_registry import find_space
 from portraitd.store.database import Database
@@ -23,4 +24,4 @@ def stored_embedder(database: Database) -> EmbedderCard | None:
         ConfigError: The model is not known.
     """
     spaces = stored_spaces(database)
-    return find_space(spaces[0]) if spaces else None
+    return find_space(spaces[0], database.folder / MODELS_FOLDER) if spaces else None

@@ -16,6 +16,12 @@ from portraitd.faces.models.cards import (
     EmbedderCard,
     ModelCard,
 )
+from portraitd.faces.models.user_models import (
+    ADD_ARCFACE,
+    ARCFACE,
+    read_user_card,
+    with_measured_rules,
+)
 from portraitd.faces.models.weights import write_model_file
 from portraitd.model.errors import ConfigError, ModelError
 from portraitd.model.grouping_rules import EmbeddingRules
@@ -37,24 +43,34 @@ def find_model(name: str) -> ModelCard:
         raise ConfigError(f"unknown model {name!r}; known models: {known}") from None
 
 
-def find_embedder(name: str) -> EmbedderCard:
-    """Return the card of an embedder.
+def find_embedder(name: str, models_dir: Path) -> EmbedderCard:
+    """Return the card of an embedder, with the rules that were measured for it.
+
+    Args:
+        name: ``arcface`` is the model that the user brought.
+        models_dir: Folder of added models.
 
     Raises:
         ConfigError: If there is none with this name.
     """
+    if name == ARCFACE:
+        card = read_user_card(models_dir)
+        if card is None:
+            raise ConfigError(f"{ARCFACE} was not added; {ADD_ARCFACE}")
+        return card
     try:
-        return EMBEDDERS[name]
+        return with_measured_rules(EMBEDDERS[name], models_dir)
     except KeyError:
-        known = ", ".join(sorted(EMBEDDERS))
+        known = ", ".join(sorted({*EMBEDDERS, ARCFACE}))
         raise ConfigError(f"unknown embedder {name!r}; known embedders: {known}") from None
 
 
-def find_space(space: str) -> EmbedderCard:
+def find_space(space: str, models_dir: Path) -> EmbedderCard:
     """Return the card of the embedder that made vectors of this embedding space.
 
     Args:
         space: As stored with each face; what follows a ``+`` does not change its distances.
+        models_dir: Folder of added models.
 
     Raises:
         ConfigError: If no known embedder makes such vectors.
@@ -62,7 +78,16 @@ def find_space(space: str) -> EmbedderCard:
     name = space.partition("+")[0]
     for card in EMBEDDERS.values():
         if card.space == name:
-            return card
+            return with_measured_rules(card, models_dir)
+    own = read_user_card(models_dir)
+    if own is not None and own.space == name:
+        return own
+    kind, _, digits = name.partition("-")
+    if kind == ARCFACE:
+        raise ConfigError(
+            f"the stored faces need the model whose SHA-256 begins with {digits}; "
+            "run: portraitd models add arcface --from FILE with that file"
+        )
     raise ConfigError(f"the embedder of the stored faces, {name}, is not known")
 
 
@@ -101,7 +126,7 @@ def wanted_embedder(name: str, kind: str, models_dir: Path) -> EmbedderCard:
             raise ConfigError(f'encoder.embedder = "{name}" needs encoder.kind = "onnx"')
         return DLIB
     if name != "auto":
-        return find_embedder(name)
+        return find_embedder(name, models_dir)
     return MOBILEFACENET if is_added(MOBILEFACENET, models_dir) else DLIB
 
 
