@@ -41,6 +41,8 @@ class ModelCard:
         licence: Of the weights, and where it is stated.
         trained_on: What the weights were trained on, in a few words.
         purpose: One line for a list.
+        quality: How well it does its work, and on which data; empty if that was not measured.
+        speed: What it takes, and on which machine; empty if that was not measured.
         url: Where ``portraitd models add`` downloads it; empty if it is installed with portraitd,
             or only the user has it.
     """
@@ -52,6 +54,8 @@ class ModelCard:
     licence: str
     trained_on: str
     purpose: str
+    quality: str = ""
+    speed: str = ""
     url: str = ""
 
 
@@ -88,6 +92,8 @@ MMOD_CARD = ModelCard(
     licence="CC0 (dlib-models)",
     trained_on="7,220 pictures collected and labelled by dlib's author",
     purpose="finds faces; installed with portraitd",
+    quality="finds 106 of 132 faces of 24 to 160 px pasted into photos of 12 megapixels",
+    speed="195 ms a frame of 720p video on one core",
 )
 
 YUNET = ModelCard(
@@ -105,7 +111,9 @@ YUNET = ModelCard(
         "https://github.com/opencv/opencv_zoo/raw/main/"
         "models/face_detection_yunet/face_detection_yunet_2023mar.onnx"
     ),
-    purpose="finds faces many times faster than mmod, with landmarks",
+    purpose="finds faces many times faster than mmod, and smaller ones, with landmarks",
+    quality="finds 132 of 132 faces of 24 to 160 px pasted into photos of 12 megapixels",
+    speed="8 ms a frame of 720p video on one core",
 )
 
 DLIB = EmbedderCard(
@@ -116,6 +124,11 @@ DLIB = EmbedderCard(
     licence="CC0 (dlib-models)",
     trained_on="about 3 million faces: FaceScrub, VGG and pictures from the web; few from Asia",
     purpose="recognises faces; installed with portraitd",
+    quality=(
+        "recognises 73 % of the pairs at one false match in 100,000 "
+        "(904 photos of 40 people, Labeled Faces in the Wild)"
+    ),
+    speed="5.9 ms a face on one core",
     space="dlib-resnet-v1",
     embedding_size=128,
     alignment="dlib",
@@ -158,6 +171,11 @@ MOBILEFACENET = EmbedderCard(
         "a6cc9032a659b615f477833e1a70b5e7931bcccc/weights/MobileFaceNet.onnx"
     ),
     purpose="recognises faces better than dlib, East Asian ones above all, at a little less cost",
+    quality=(
+        "recognises 94 % of the pairs at one false match in 100,000 "
+        "(904 photos of 40 people, Labeled Faces in the Wild)"
+    ),
+    speed="4.7 ms a face on one core",
     space="mobilefacenet-foamliu",
     embedding_size=128,
     alignment="arcface",
@@ -205,3 +223,9 @@ SFACE = EmbedderCard(
 DETECTORS = {card.name: card for card in (MMOD_CARD, YUNET)}
 EMBEDDERS = {card.name: card for card in (DLIB, MOBILEFACENET, SFACE)}
 CARDS: dict[str, ModelCard] = {**DETECTORS, **EMBEDDERS}
+
+INSTALLED = ("mmod", "dlib")
+"""Models that are installed with portraitd."""
+
+RECOMMENDED = (YUNET, MOBILEFACENET)
+"""What ``portraitd models add recommended`` adds."""

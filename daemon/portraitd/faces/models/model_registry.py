@@ -12,10 +12,15 @@ from portraitd.faces.models.cards import (
     CARDS,
     DLIB,
     EMBEDDERS,
+    INSTALLED,
+    MMOD_CARD,
     MOBILEFACENET,
+    RECOMMENDED,
+    YUNET,
     EmbedderCard,
     ModelCard,
 )
+from portraitd.faces.models.model_download import PARTIAL_SUFFIX, download_model
 from portraitd.faces.models.user_models import (
     ADD_ARCFACE,
     ARCFACE,
@@ -26,12 +31,9 @@ from portraitd.faces.models.weights import write_model_file
 from portraitd.model.errors import ConfigError, ModelError
 from portraitd.model.grouping_rules import EmbeddingRules
 
-TIMEOUT_S = 30.0
-"""Timeout of the download while the server sends nothing."""
-
 
 def find_model(name: str) -> ModelCard:
-    """Return the model with this name.
+    """Return the model with this name; not the one that the user brought.
 
     Raises:
         ConfigError: If there is none.
@@ -40,7 +42,7 @@ def find_model(name: str) -> ModelCard:
         return CARDS[name]
     except KeyError:
         known = ", ".join(card.name for card in optional_models())
-        raise ConfigError(f"unknown model {name!r}; known models: {known}") from None
+        raise ConfigError(f"unknown model {name!r}; known models: {known}, {ARCFACE}") from None
 
 
 def find_embedder(name: str, models_dir: Path) -> EmbedderCard:
@@ -130,6 +132,21 @@ def wanted_embedder(name: str, kind: str, models_dir: Path) -> EmbedderCard:
     return MOBILEFACENET if is_added(MOBILEFACENET, models_dir) else DLIB
 
 
+def wanted_detector(name: str, kind: str, models_dir: Path) -> str:
+    """Return the detector that the settings ask for; ``auto`` is yunet if it was added.
+
+    Args:
+        name: ``encoder.detector``.
+        kind: ``encoder.kind``.
+        models_dir: Folder of added models.
+    """
+    if name != "auto":
+        return name
+    if kind == "dlib":
+        return "cnn"
+    return YUNET.name if is_added(YUNET, models_dir) else MMOD_CARD.name
+
+
 def model_path(of: ModelCard, models_dir: Path) -> Path:
     """Return the path of a model once it was added."""
     return models_dir / of.file.name
@@ -140,6 +157,15 @@ def is_added(of: ModelCard, models_dir: Path) -> bool:
     return model_path(of, models_dir).is_file()
 
 
+def is_intact(of: ModelCard, models_dir: Path) -> bool:
+    """Return whether a model was added, with the right content."""
+    try:
+        with model_path(of, models_dir).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == of.file.sha256
+    except OSError:
+        return False
+
+
 def require_added(of: ModelCard, models_dir: Path) -> Path:
     """Return the path of a model that was added.
 
@@ -147,52 +173,105 @@ def require_added(of: ModelCard, models_dir: Path) -> Path:
         ModelError: If it was not added.
     """
     if not is_added(of, models_dir):
-        raise ModelError(f"{of.name} was not added; run: portraitd models add {of.name}")
+        raise ModelError(f"{of.name} was not added; {of.file.remedy}")
     return model_path(of, models_dir)
 
 
+def missing_recommended(kind: str, detector: str, embedder: str, models_dir: Path) -> list[str]:
+    """Return the names of the recommended models that ``auto`` would use and that are missing.
+
+    Args:
+        kind: ``encoder.kind``; the reference ``dlib`` runs dlib's own networks only.
+        detector, embedder: From the settings; a model that they name is the user's choice.
+        models_dir: Folder of added models.
+    """
+    if kind == "dlib":
+        return []
+    choices = {"detector": detector, "embedder": embedder}
+    return [
+        card.name
+        for card in RECOMMENDED
+        if choices[card.role] == "auto" and not is_added(card, models_dir)
+    ]
+
+
 def add_model(
-    wanted: ModelCard, models_dir: Path, from_file: Path | None = None, url: str | None = None
+    wanted: ModelCard,
+    models_dir: Path,
+    from_file: Path | None = None,
+    url: str | None = None,
+    offline_command: str = "",
 ) -> Path:
-    """Download a model, or copy it from a file. Adding it twice does no harm.
+    """Download a model, or copy it from a file. A model that is there already stays as it is.
 
     Args:
         wanted: See ``find_model``.
         models_dir: Created when needed.
-        from_file: A file with the model; then nothing is downloaded.
+        from_file: A file with the model, or a folder with that file; then nothing is downloaded.
         url: Another address to download it from; the hash must be the same.
+        offline_command: What works without a network, for the error message.
 
     Returns:
         The path of the added model.
 
     Raises:
-        ModelError: If it cannot be read or downloaded, has another hash, or cannot be written.
+        ModelError: If it is installed with portraitd, cannot be read or downloaded, has another
+            hash, or cannot be written.
     """
-    source = str(from_file) if from_file else url or wanted.url
-    content = _read(from_file, wanted) if from_file else _download(source, wanted)
+    if not wanted.url:
+        raise ModelError(f"{wanted.name} is installed with portraitd and cannot be added")
+    path = model_path(wanted, models_dir)
+    if is_intact(wanted, models_dir):
+        return path
+    if from_file is None:
+        offline = offline_command or f"portraitd models add {wanted.name} --from FILE"
+        download_model(url or wanted.url, wanted, path, offline)
+        return path
+    file = _find_in(from_file, wanted) if from_file.is_dir() else from_file
+    content = _read(file, wanted)
     if hashlib.sha256(content).hexdigest() != wanted.file.sha256:
         raise ModelError(
-            f"{source} is not {wanted.file.name} ({wanted.size_bytes} bytes, SHA-256 "
+            f"{file} is not {wanted.file.name} ({wanted.size_bytes} bytes, SHA-256 "
             f"{wanted.file.sha256}); nothing was added"
         )
-    write_model_file(model_path(wanted, models_dir), content)
-    return model_path(wanted, models_dir)
+    write_model_file(path, content)
+    return path
 
 
 def remove_model(unwanted: ModelCard, models_dir: Path) -> bool:
-    """Remove a model; return False if it was not added.
+    """Remove a model, and what an interrupted download left; return False if it was not added.
 
     Raises:
-        ModelError: If the file cannot be removed.
+        ModelError: If it is installed with portraitd, or the file cannot be removed.
     """
+    if unwanted.name in INSTALLED:
+        raise ModelError(f"{unwanted.name} is installed with portraitd and cannot be removed")
     kept = model_path(unwanted, models_dir)
-    try:
-        kept.unlink()
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        raise ModelError(f"{kept} cannot be removed: {error.strerror}") from error
-    return True
+    was_added = is_added(unwanted, models_dir)
+    leftovers = [kept, kept.with_name(kept.name + PARTIAL_SUFFIX)]
+    if isinstance(unwanted, EmbedderCard):
+        leftovers.append(models_dir / f"{unwanted.name}.json")
+    for path in leftovers:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise ModelError(f"{path} cannot be removed: {error.strerror}") from error
+    return was_added
+
+
+def _find_in(folder: Path, wanted: ModelCard) -> Path:
+    """Return the file of a model in a folder, under its own name or any other.
+
+    Raises:
+        ModelError: If there is none.
+    """
+    named = folder / wanted.file.name
+    if named.is_file():
+        return named
+    for path in sorted(folder.glob("*.onnx")):
+        if path.is_file() and path.stat().st_size == wanted.size_bytes:
+            return path
+    raise ModelError(f"{folder} does not contain {wanted.file.name}; nothing was added")
 
 
 def _read(file: Path, wanted: ModelCard) -> bytes:
@@ -201,22 +280,3 @@ def _read(file: Path, wanted: ModelCard) -> bytes:
             return stream.read(wanted.size_bytes + 1)
     except OSError as error:
         raise ModelError(f"{file} cannot be read: {error.strerror}") from error
-
-
-def _download(url: str, wanted: ModelCard) -> bytes:
-    if not url.startswith(("https://", "http://127.0.0.1:", "http://localhost:")):
-        raise ModelError(f"{url} is not allowed: the address must start with https://")
-    # It loads the modules of HTTP, TLS and mail.
-    import urllib.error
-    import urllib.request
-
-    try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:  # noqa: S310
-            # One byte more than expected is enough to detect that it is too long.
-            return bytes(response.read(wanted.size_bytes + 1))
-    except (OSError, ValueError) as error:
-        reason = error.reason if isinstance(error, urllib.error.URLError) else error
-        raise ModelError(
-            f"{url} cannot be downloaded: {reason}; download it elsewhere and run: "
-            f"portraitd models add {wanted.name} --from FILE"
-        ) from error

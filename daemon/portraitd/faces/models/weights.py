@@ -84,8 +84,17 @@ def write_model_file(path: Path, content: bytes) -> None:
     Raises:
         ModelError: The folder cannot be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ModelError(f"{path} cannot be written: {error.strerror}") from error
+    make_models_dir(path.parent)
     write_atomically(path, content, durable=True, concurrent=True, error=ModelError)
+
+
+def make_models_dir(folder: Path) -> None:
+    """Create the folder of models if it is missing.
+
+    Raises:
+        ModelError: It cannot be created.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ModelError(f"{folder} cannot be created: {error.strerror}") from error
