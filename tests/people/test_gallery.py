@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from portraitd.model.errors import PublishError
+from portraitd.people.pages.gallery import Gallery
 from portraitd.store.database import Database
 from portraitd.store.publications import Publication
 from portraitd.store.reprocess import ReprocessQueue
@@ -44,7 +45,7 @@ def read(fixture: GalleryFixture, name: str) -> Value:
 def cards(fixture: GalleryFixture, block: int = 1) -> dict[int, dict[str, Value]]:
     names = (
         "id", "name", "named", "folder", "picture", "full", "portraits", "faces", "videos",
-        "photos", "first", "last", "new_faces", "outliers", "similar",
+        "photos", "first", "last", "new_faces", "outliers", "similar", "first_kind", "last_kind",
     )  # fmt: skip
     rows = read(fixture, f"people-{block:04d}.js")
     return {row[0]: dict(zip(names, row, strict=True)) for row in rows}
@@ -90,6 +91,7 @@ def test_every_person_has_a_card(fixture: GalleryFixture) -> None:
         "id": 2, "name": "person-0002", "named": 0, "folder": "person-0002",
         "picture": "montage.jpg", "full": 5, "portraits": 31, "faces": 31, "videos": 2,
         "photos": 0, "first": 100, "last": 200, "new_faces": 0, "outliers": 0, "similar": 0,
+        "first_kind": "d", "last_kind": "d",
     } == cards(fixture)[2]  # fmt: skip
     assert (0, "000004.jpg") == (cards(fixture)[1]["full"], cards(fixture)[1]["picture"])
     summary = read(fixture, "summary.js")
@@ -119,11 +121,74 @@ def test_a_page_lists_the_appearances(fixture: GalleryFixture) -> None:
     found = person(fixture, 1)
 
     assert [
-        ["a.mp4", 0, 60.0, 100, [[3.0, 5.0, 2], [20.0, 21.0, 1]]],
-        ["b.mp4", 0, 30.0, 200, [[7.0, 8.0, 1]]],
+        ["a.mp4", 0, 60.0, 100, [[3.0, 5.0, 2], [20.0, 21.0, 1]], "d"],
+        ["b.mp4", 0, 30.0, 200, [[7.0, 8.0, 1]], "d"],
     ] == found["videos"]
     assert [[1, 0, 3.0, 0], [2, 0, 4.0, 0], [3, 0, 20.0, 0], [4, 1, 7.0, 0]] == found["portraits"]
-    assert ([100, "a.mp4"], [200, "b.mp4"]) == (found["first"], found["last"])
+    assert ([100, "d", "a.mp4"], [200, "d", "b.mp4"]) == (found["first"], found["last"])
+
+
+def date(fixture: GalleryFixture, name: str, at_s: float, offset_min: int | None) -> None:
+    """Store when a recording was made, as new tags in its file do."""
+    fixture.database.execute(
+        """
+        update videos set recorded_at = ?, recorded_offset_min = ?, described_at = ?
+        where id = (select video_id from files where path = ?)
+        """,
+        (at_s, offset_min, at_s, name.encode()),
+    )
+
+
+def test_first_and_last_seen_is_when_it_was_recorded(fixture: GalleryFixture) -> None:
+    """Where that is known: b was dropped later, and made long before."""
+    fixture.show("a.mp4", [(1, 3.0)], at_s=5000.0)
+    fixture.show("b.mp4", [(1, 7.0)], at_s=6000.0)
+    fixture.show("c.jpg", [(1, 0.0)], at_s=7000.0)
+    fixture.grouping_run()
+    date(fixture, "b.mp4", 4000.0, 0)
+    date(fixture, "c.jpg", 6500.0, None)
+    fixture.publish(8000.0)
+
+    found = person(fixture, 1)
+    assert ([4000, "r", "b.mp4"], [6500, "l", "c.jpg"]) == (found["first"], found["last"])
+    assert ["d", "r", "l"] == [video[5] for video in found["videos"]]
+    card = cards(fixture)[1]
+    assert (4000, "r", 6500, "l") == tuple(
+        card[name] for name in ("first", "first_kind", "last", "last_kind")
+    )
+
+
+def test_a_local_date_is_that_of_the_place(fixture: GalleryFixture) -> None:
+    """Whatever the reader's time zone is."""
+    fixture.show("a.mp4", [(1, 3.0)], at_s=900_000.0)
+    fixture.grouping_run()
+    date(fixture, "a.mp4", 500_000.0, 330)
+    fixture.publish(8000.0)
+
+    assert [500_000 + 330 * 60, "l", "a.mp4"] == person(fixture, 1)["first"]
+
+
+def test_new_dates_are_shown_without_a_publication(fixture: GalleryFixture) -> None:
+    """Once no file is processed: not for each of thousands that get tags."""
+    fixture.show("a.mp4", [(1, 3.0)], at_s=5000.0)
+    fixture.grouping_run()
+    fixture.publish(8000.0)
+    busy = [True]
+    gallery = Gallery(
+        fixture.database, fixture.people, fixture.faces, fixture.root, is_working=lambda: busy[0]
+    )
+    assert not gallery.pending
+
+    date(fixture, "a.mp4", 4000.0, 0)
+    gallery.tick(at(9000.0))
+    assert gallery.pending
+    assert [5000, "d", "a.mp4"] == person(fixture, 1)["first"]
+    busy.clear()
+    busy.append(False)
+    gallery.tick(at(9001.0))
+
+    assert not gallery.pending
+    assert [4000, "r", "a.mp4"] == person(fixture, 1)["first"]
 
 
 def test_a_second_publish_writes_nothing(fixture: GalleryFixture) -> None:
@@ -326,7 +391,8 @@ def test_there_is_a_table_for_each_person_and_for_all(fixture: GalleryFixture) -
     alone = (folder / "appearances/000002.csv").read_text("utf-8-sig").splitlines()
 
     assert 4 == len(everybody)
-    assert ["a.mp4,20.000,23.000,00:00:20.000,00:00:23.000,3"] == alone[1:]
+    row = "a.mp4,20.000,23.000,00:00:20.000,00:00:23.000,3,1970-01-01T00:16:40Z,dropped"
+    assert [row] == alone[1:]
     assert "2,person-0002," + alone[1] == everybody[2]
 
 

@@ -109,9 +109,9 @@ def test_a_table_is_what_editors_read() -> None:
 
     assert data.startswith(b"\xef\xbb\xbf")
     assert [
-        "video,start_s,end_s,start,end,faces",
-        "a.mp4,3.000,6.500,00:00:03.000,00:00:06.500,3",
-        "a.mp4,3600.250,3601.250,01:00:00.250,01:00:01.250,1",
+        "video,start_s,end_s,start,end,faces,date,date_is",
+        "a.mp4,3.000,6.500,00:00:03.000,00:00:06.500,3,1970-01-01T00:01:40Z,dropped",
+        "a.mp4,3600.250,3601.250,01:00:00.250,01:00:01.250,1,1970-01-01T00:01:40Z,dropped",
         "",
     ] == text.split("\r\n")
 
@@ -126,7 +126,7 @@ def test_a_name_is_never_a_formula() -> None:
     assert ["'" + name if name != "Anna" else name for name in names] == [
         row[1] for row in read[1:]
     ]
-    assert {8} == {len(row) for row in read}
+    assert {10} == {len(row) for row in read}
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=[])), min_size=1, max_size=3))

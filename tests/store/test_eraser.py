@@ -85,7 +85,7 @@ def test_no_byte_of_a_forgotten_video_is_left(home: Home) -> None:
 
     assert {} == surviving(home, secrets - kept)
     assert {} != surviving(home, kept)
-    assert {"clip.mp4": "forgotten", "photo.jpg": "duplicate"} == home.states()
+    assert {"clip.mp4": "forgotten", "photo.jpg": "done"} == home.states()
     assert 1 == len(home.rows("faces"))
     assert_sound(home.settings)
 

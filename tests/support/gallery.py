@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from portraitd.config import ReviewSettings, Settings
 from portraitd.media.jpeg import encode_jpeg
 from portraitd.model.face import Box, DetectedFace, Face, Portrait, Quality, SliceFaces
 from portraitd.model.person import CarriedOver
+from portraitd.model.recording_time import RecordingTime
 from portraitd.model.track import TrackSummaries
 from portraitd.people.pages.gallery import Gallery
 from portraitd.people.pages.status_stage import StatusPageStage
@@ -56,6 +58,7 @@ class GalleryFixture(Store):
         duration_s: float = 60.0,
         at_s: float = 1000.0,
         looks: Sequence[int] = (),
+        recorded: RecordingTime | None = None,
     ) -> None:
         """Add a finished video, or a photo by its suffix, with people, one track for each.
 
@@ -65,6 +68,7 @@ class GalleryFixture(Store):
             duration_s: Its length; one frame per second is sampled.
             at_s: When it was added.
             looks: The person each face looks like; by default the person it is.
+            recorded: When it was made.
         """
         order = sorted(range(len(seen)), key=lambda index: seen[index][1])
         alike = [looks[index] if looks else seen[index][0] for index in order]
@@ -73,7 +77,7 @@ class GalleryFixture(Store):
         sha256 = f"sha of {clip}"
         is_photo = clip.endswith(".jpg")
         facts = photo_facts(sha256) if is_photo else video_facts(duration_s, sha256)
-        self.slice_queue.admit(file, facts, duration_s, at_s)
+        self.slice_queue.admit(file, replace(facts, recorded=recorded), duration_s, at_s)
         detections = [
             _detected_face(like, t_s, index)
             for index, ((_, t_s), like) in enumerate(zip(seen, alike, strict=True))

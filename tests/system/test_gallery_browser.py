@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ from playwright.sync_api import Browser, expect, sync_playwright
 
 from portraitd.model.media_file import FileState
 from portraitd.model.reasons import Reason, ReasonCode
+from portraitd.model.recording_time import RecordingTime
 from portraitd.store.database import Database
 from support.browser import (
     CHROMIUM,
@@ -63,7 +65,8 @@ def people() -> Iterator[Path]:
             fixture.show(clip, seen, duration_s, 1.76e9 + 86_400 * number)
         for number in range(6):
             fixture.show(f"table {number}.mp4", [(1, 5.0 + t) for t in range(4)], 60.0, 1.766e9)
-        fixture.show("station.mp4", [(1, 30.0)], 60.0, 1.766e9, looks=[4321])
+        night = RecordingTime(datetime(1999, 7, 5, 3, 30, tzinfo=UTC).timestamp(), -240)
+        fixture.show("station.mp4", [(1, 30.0)], 60.0, 1.766e9, [4321], night)
         fixture.show("wedding.jpg", [(60, 0.0)], 0.0, 1.766e9)
         fixture.montages = {
             person: draw_montage(person % 23, 25 if person <= 200 else 9)
@@ -343,6 +346,29 @@ def test_pages_are_in_german_for_german_readers(people: Path, browser: Browser) 
         expect(here.page.locator("h1")).to_have_text("Personen")
         here.page.goto((people / "STATUS.html").as_uri())
         expect(here.page.locator("h1")).to_have_text("Gesichter werden gesucht")
+
+
+def test_dates_say_what_they_are(people: Path, browser: Browser) -> None:
+    """On the cards, at first and last seen, and at each video; in both languages.
+
+    Half past eleven at night in New York is the same day for a reader in Tokyo.
+    """
+    with visit(browser, index_url(people)) as here:
+        here.page.get_by_role("searchbox").fill("Grete")
+        expect(here.page.locator("#people .line").last).to_have_text(
+            "recorded 4 Jul 1999 – dropped 31 Dec 2025"
+        )
+    places = {
+        "en-GB": ("recorded 4 Jul 1999", "dropped 1 Jan 2026"),
+        "de-DE": ("aufgenommen 04.07.1999", "abgelegt 01.01.2026"),
+    }
+    for locale, (first, last) in places.items():
+        url = person_url(people, 1)
+        with visit(browser, url, locale=locale, timezone_id="Asia/Tokyo") as here:
+            facts = here.page.locator("dl.facts")
+            expect(facts).to_contain_text(f"{first}, in station.mp4")
+            expect(facts).to_contain_text(f"{last}, in new.mp4")
+            expect(here.page.locator("#part-times")).to_contain_text(last.split()[0])
 
 
 def test_the_index_shows_the_status(people: Path, browser: Browser) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from portraitd.model.errors import WorkerDied
 from portraitd.model.face import Box
-from portraitd.model.media_file import MediaKind
+from portraitd.model.media_file import MediaFacts, MediaKind
+from portraitd.model.recording_time import RecordingTime
 from portraitd.workers import result_decoding
-from portraitd.workers.result_decoding import decode_result, encode_result
+from portraitd.workers.result_decoding import decode_result, encode_result, validate_facts
 
 
 class PickledAttribute:
@@ -51,3 +53,44 @@ def test_functions_are_refused() -> None:
     """Whether their module is loaded or not."""
     with pytest.raises(WorkerDied, match="invalid result from worker"):
         decode_result(pickle.dumps(os.system))
+
+
+FACTS = MediaFacts(
+    "a" * 64, MediaKind.VIDEO, 60.0, 25.0, 640, 480, "", "b" * 64, RecordingTime(1e9, 120)
+)
+
+
+def test_facts_are_decoded_with_their_date() -> None:
+    assert FACTS == validate_facts(decode_result(encode_result(FACTS)))
+    bare = replace(FACTS, picture_hash="", recorded=None, duration_s=float("inf"))
+    assert bare == validate_facts(bare)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sha256": ""},
+        {"sha256": 7},
+        {"picture_hash": "b" * 65},
+        {"picture_hash": b"b"},
+        {"extends": None},
+        {"kind": "song"},
+        {"duration_s": "long"},
+        {"duration_s": float("nan")},
+        {"fps": float("nan")},
+        {"width_px": -1},
+        {"height_px": 1.5},
+        {"recorded": "yesterday"},
+        {"recorded": RecordingTime("1", None)},  # type: ignore[arg-type]
+        {"recorded": RecordingTime(1.0, "+2")},  # type: ignore[arg-type]
+    ],
+)
+def test_facts_of_another_kind_are_refused(changes: dict[str, Any]) -> None:
+    """The service would stop at what it cannot store."""
+    with pytest.raises(WorkerDied):
+        validate_facts(replace(FACTS, **changes))
+
+
+def test_something_else_is_not_facts() -> None:
+    with pytest.raises(WorkerDied, match="a dict, not facts"):
+        validate_facts({})

@@ -20,6 +20,7 @@ from portraitd.model.errors import StoreError
 from portraitd.model.ignored_names import is_ignored
 from portraitd.model.media_file import FileState, MediaKind, Stamp
 from portraitd.model.reasons import INACCESSIBLE, INCOMPLETE, NO_REASON, Reason, ReasonCode
+from portraitd.model.recording_time import DateKind, RecordingDate
 from portraitd.model.wording import counted
 from portraitd.store.database import Database
 from portraitd.store.files import INBOX, Files, KnownFile, display_path
@@ -49,6 +50,7 @@ class Explanation:
         state: A file state, or ``ignored`` or ``unknown``.
         reason: Why it is in that state.
         content: Its content and the progress; None if nothing was read.
+        sha256: Hash of what the file contains now; empty if nothing was read.
         next: What happens next.
         warning: Why nothing happens at present although ``next`` says so.
         search: How its pictures are searched for faces; None if nothing was read.
@@ -63,6 +65,7 @@ class Explanation:
     warning: Reason = NO_REASON
     search: FaceSearch | None = None
     history: tuple[Step, ...] = ()
+    sha256: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Return the explanation as an object for JSON; times are seconds since 1970."""
@@ -74,7 +77,7 @@ class Explanation:
             "next": self.next,
             "warning_code": self.warning.code,
             "warning": self.warning.text,
-            "content": _content_as_json(self.content) if self.content else None,
+            "content": _content_as_json(self.content, self.sha256) if self.content else None,
             "search": self.search._asdict() if self.search else None,
             "history": [
                 {
@@ -93,7 +96,8 @@ class Explanation:
         yield self.path
         yield f"state    {self.state}" + (f": {self.reason}" if self.reason else "")
         if self.content:
-            yield f"content  {_described(self.content)}"
+            yield f"content  {_described(self.content, self.sha256)}"
+            yield f"date     {_dated(self.content.date)}"
         if self.search:
             smallest_px, detector = self.search.smallest_face_px, self.search.detector
             yield f"search   faces from {smallest_px} px on (detector {detector})"
@@ -163,6 +167,7 @@ def _of_known(
         marker_missing(settings.inbox_dir) if unmarked else NO_REASON,
         _search(settings, content) if content else None,
         tuple(history.of_file(known.id)),
+        known.content_sha256 or (content.sha256 if content else ""),
     )
 
 
@@ -208,7 +213,7 @@ def _search(settings: Settings, content: ContentHistory) -> FaceSearch:
     return FaceSearch(detector, smallest_px)
 
 
-def _described(content: ContentHistory) -> str:
+def _described(content: ContentHistory, sha256: str) -> str:
     length = (
         f"{content.duration_s:.1f} s" if math.isfinite(content.duration_s) else "unknown length"
     )
@@ -217,14 +222,24 @@ def _described(content: ContentHistory) -> str:
         f"{content.width_px}x{content.height_px}",
         f"{content.slices_done} of {counted(content.slices, 'slice')} done",
         counted(content.faces, "face"),
-        f"SHA-256 {content.sha256[:12]}",
+        f"SHA-256 {sha256[:12]}",
     ]
     return ", ".join(parts)
 
 
-def _content_as_json(content: ContentHistory) -> dict[str, Any]:
+def _dated(date: RecordingDate) -> str:
+    when = date.time.iso().replace("T", " ")
+    if date.kind is DateKind.DROPPED:
+        return f"dropped {when}; the file does not say when it was recorded"
+    return f"recorded {when}" + (" local time" if date.time.offset_min is None else "")
+
+
+def _content_as_json(content: ContentHistory, sha256: str) -> dict[str, Any]:
     return {
-        "sha256": content.sha256,
+        "sha256": sha256,
+        "first_sha256": content.sha256,
+        "date": content.date.time.iso(),
+        "date_is": content.date.kind,
         "kind": content.kind,
         "duration_s": content.duration_s if math.isfinite(content.duration_s) else None,
         "width_px": content.width_px,

@@ -19,6 +19,7 @@ from portraitd.store.files import display_path
 
 COLUMNS = (
     "face", "source", "sha256", "t", "box", "score", "track", "person", "name", "portrait",
+    "date", "date_is",
 )  # fmt: skip
 
 
@@ -61,6 +62,8 @@ def _rows(database: Database, portraits: dict[int, str]) -> Iterator[dict[str, A
             "person": face.person_id,
             "name": face.name,
             "portrait": portraits.get(face.id),
+            "date": face.date.time.iso(),
+            "date_is": face.date.kind,
         }
 
 

@@ -24,6 +24,7 @@ from portraitd.model.stage import Now, Stage
 from portraitd.store.files import INBOX, Files, KnownFile, display_path
 from portraitd.store.frame_cache import FrameCache
 from portraitd.store.slices import ClaimedSlice, SliceQueue, VideoOutcome
+from portraitd.workers.result_decoding import validate_facts
 
 log = structlog.get_logger(stage="encoding")
 
@@ -178,7 +179,7 @@ class Dispatcher(Stage):
             self._files.release(file.id)
             return
         try:
-            facts = probe.result()
+            facts = validate_facts(probe.result())
         except FileChanged as error:
             self._move(file, FileState.GONE, error.reason, now_s)
         except VideoError as error:

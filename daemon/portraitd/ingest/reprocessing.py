@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import structlog
 
-from portraitd.model.media_file import Stamp
+from portraitd.ingest.scanner import is_unchanged
 from portraitd.model.stage import Now, Stage
 from portraitd.store.files import Files, KnownFile
 from portraitd.store.reprocess import ReprocessCounts, ReprocessQueue
@@ -74,8 +74,4 @@ class ReprocessingStage(Stage):
         self._on_replaced()
 
     def _is_there(self, known: KnownFile) -> bool:
-        try:
-            facts = self._files.place(known).stat()
-        except OSError:
-            return False
-        return Stamp.of(facts) == known.stamp
+        return is_unchanged(self._files.place(known), known.stamp)

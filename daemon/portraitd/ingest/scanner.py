@@ -146,3 +146,11 @@ def _cannot_list(error: OSError) -> Reason:
 
 def _cannot_read(error: OSError) -> Reason:
     return Reason.of(ReasonCode.CANNOT_READ, error=error.strerror or error)
+
+
+def is_unchanged(place: Path, stamp: Stamp) -> bool:
+    """Return whether a file is there with the stamp that it had."""
+    try:
+        return Stamp.of(os.stat(place)) == stamp
+    except OSError:
+        return False

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from portraitd.model.recording_time import RecordingDate, RecordingTime
+
 GAP_S = 3.0
 """A longer gap ends an appearance; a shorter one may be a person looking away."""
 
@@ -25,7 +27,8 @@ class Clip:
         is_photo: A photo has no duration.
         duration_s: 0 if unknown.
         step_s: Time between sampled frames.
-        added_at: When it was added.
+        added_at: When it was dropped.
+        recorded: When it was made; None if the file does not say.
     """
 
     id: int
@@ -34,6 +37,12 @@ class Clip:
     duration_s: float
     step_s: float
     added_at: float
+    recorded: RecordingTime | None = None
+
+    @property
+    def date(self) -> RecordingDate:
+        """When it was made or, if unknown, when it was dropped."""
+        return RecordingDate.of(self.recorded, self.added_at)
 
 
 class Appearance(NamedTuple):

@@ -66,6 +66,9 @@ class ReasonCode(StrEnum):
     DUPLICATE_OF = "duplicate_of"
     DUPLICATE_OF_FAILED = "duplicate_of_failed"
     PARTIAL_COPY_OF = "partial_copy_of"
+    SAME_PICTURES_AS = "same_pictures_as"
+    METADATA_CHANGED = "metadata_changed"
+    RECORDING_MOVED = "recording_moved"
     ERASED = "erased"
     ERASED_EARLIER = "erased_earlier"
 
@@ -209,6 +212,13 @@ _TEXTS = {
     ReasonCode.DUPLICATE_OF: "same content as {name}",
     ReasonCode.DUPLICATE_OF_FAILED: "same content as {name}, which failed: {cause}",
     ReasonCode.PARTIAL_COPY_OF: "partial copy of {name}",
+    ReasonCode.SAME_PICTURES_AS: "same pictures as {name}, with other metadata",
+    ReasonCode.METADATA_CHANGED: (
+        "same pictures as {name} before, with other metadata; its faces and corrections are kept"
+    ),
+    ReasonCode.RECORDING_MOVED: (
+        "same content as {name}, which was removed or renamed; its faces and corrections are kept"
+    ),
     ReasonCode.ERASED: "erased on {day}",
     ReasonCode.ERASED_EARLIER: (
         "the content was erased with `portraitd forget`; see privacy.dropped_again"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 DAY_S = 86400.0
 
@@ -79,13 +79,11 @@ class RecordingDate(NamedTuple):
     time: RecordingTime
 
     @classmethod
-    def of(
-        cls, recorded_at: float | None, offset_min: int | None, dropped_at: float
-    ) -> RecordingDate:
+    def of(cls, recorded: RecordingTime | None, dropped_at: float) -> Self:
         """Choose it: when the recording was made or, if unknown, when it was dropped."""
-        if recorded_at is None:
+        if recorded is None:
             return cls(DateKind.DROPPED, RecordingTime(dropped_at, 0))
-        return cls(DateKind.RECORDED, RecordingTime(recorded_at, offset_min))
+        return cls(DateKind.RECORDED, recorded)
 
 
 def _as_utc(seconds: float) -> datetime:

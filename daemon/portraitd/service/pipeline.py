@@ -13,6 +13,7 @@ from portraitd.datasets.dataset_stage import DatasetStage
 from portraitd.faces.models.model_registry import find_embedder, require_rules
 from portraitd.ingest.admission import Admission
 from portraitd.ingest.dispatcher import Dispatcher, encode_options, slice_s
+from portraitd.ingest.picture_hashes import PictureHashStage
 from portraitd.ingest.reprocessing import ReprocessingStage
 from portraitd.model.errors import PublishError, StoreError
 from portraitd.model.reasons import NO_REASON, Reason
@@ -38,6 +39,7 @@ from portraitd.store.faces import Faces
 from portraitd.store.files import Files
 from portraitd.store.people import People
 from portraitd.store.publications import Publications
+from portraitd.store.recordings import Recordings
 from portraitd.store.reprocess import ReprocessQueue
 from portraitd.store.slices import SliceQueue
 from portraitd.store.snapshot import SnapshotReader
@@ -93,6 +95,13 @@ class Service:
             self.admission,
             executors.slice_slots,
         )
+        picture_hashes = PictureHashStage(
+            Recordings(database, files),
+            files,
+            executor,
+            wake,
+            lambda: self.working or self.admission.is_unavailable,
+        )
         remote_workers = RemoteWorkerRecorder(database, executors.cluster)
         card = find_embedder(encode_options(settings).encoder.embedder, settings.models_dir)
         rules = require_rules(card)
@@ -135,7 +144,12 @@ class Service:
             self.review.allows_publishing,
         )
         self.gallery = Gallery(
-            database, people, faces, settings.people_dir, self._may_write_gallery
+            database,
+            people,
+            faces,
+            settings.people_dir,
+            self._may_write_gallery,
+            lambda: self.working,
         )
         self.dataset = DatasetStage(
             DatasetStore(database, files),
@@ -180,6 +194,7 @@ class Service:
             self.gallery,
             self.dataset,
             ShareGuard(self.status_page, self.people_share),
+            picture_hashes,
         )
         self._error = NO_REASON
         self._logged_s = float("-inf")

@@ -24,6 +24,7 @@ from portraitd.store.database import Database
 from portraitd.store.embedding_space import stored_embedder
 from portraitd.store.files import display_path
 from portraitd.store.people import Unit
+from portraitd.store.recordings import recording_time_of
 
 LONGEST_STEP_S = 10.0
 
@@ -96,8 +97,14 @@ class Appearances:
                 0.0 if is_photo else duration_s,
                 0.0 if is_photo else min(step_s, LONGEST_STEP_S),
                 row["added_at"],
+                recording_time_of(row),
             )
         return clips
+
+    def last_described(self) -> float:
+        """Return when the name or date of a recording changed last; 0 if never."""
+        row = self._db.execute("select coalesce(max(described_at), 0.0) from videos").fetchone()
+        return float(row[0])
 
     def count_by_person(self) -> dict[int, list[RecordingCount]]:
         """Return the counts of each person by recording, in one pass over an index."""

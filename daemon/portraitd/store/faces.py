@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 
 from portraitd.model.face import Box, Embeddings, SliceFaces, stack_embeddings
 from portraitd.model.face_quality import portrait_rank
+from portraitd.model.recording_time import RecordingDate
 from portraitd.model.track import l2_normalised
 from portraitd.store.columns import integer_column, number_column
 from portraitd.store.corrections.face_fingerprints import CONTENTS_SQL
 from portraitd.store.database import Database
 from portraitd.store.embedding_space import stored_spaces
 from portraitd.store.erasure.tombstones import Tombstones
+from portraitd.store.recordings import recording_time_of
 
 if TYPE_CHECKING:
     from portraitd.model.track import Floats, Indices
@@ -28,11 +30,17 @@ CHUNK = 4096
 
 @dataclass(frozen=True, slots=True)
 class StoredFace:
-    """A face, where it was seen and whose it is; the box is clipped to the frame."""
+    """A face, where it was seen and whose it is; the box is clipped to the frame.
+
+    Attributes:
+        sha256: Hash of what the file contains now.
+        date: When the recording was made or, if unknown, when it was dropped.
+    """
 
     id: int
     source: Path
     sha256: str
+    date: RecordingDate
     t_s: float
     box: Box
     score: float
@@ -213,10 +221,13 @@ class Faces:
         """Yield every face, by source and time."""
         rows = self._db.execute(
             """
-            select faces.*, videos.sha256, width_px, height_px, people.name,
-                (select path from files where files.video_id = faces.video_id
-                 order by state = 'duplicate', id limit 1) as path
+            select faces.*, width_px, height_px, people.name, path, videos.added_at as dropped_at,
+                recorded_at, recorded_offset_min,
+                coalesce(nullif(content_sha256, ''), videos.sha256) as sha256
             from faces join videos on videos.id = faces.video_id
+            left join files on files.id = (
+                select id from files where files.video_id = videos.id
+                order by state = 'duplicate', id limit 1)
             left join people on people.id = faces.person_id
             where videos.replaces is null
             order by faces.video_id, faces.t_s, faces.id
@@ -227,6 +238,7 @@ class Faces:
                 id=row["id"],
                 source=Path(os.fsdecode(row["path"] or b"")),
                 sha256=row["sha256"],
+                date=RecordingDate.of(recording_time_of(row), row["dropped_at"]),
                 t_s=row["t_s"],
                 box=_box(row).clipped(row["width_px"], row["height_px"]),
                 score=row["score"],

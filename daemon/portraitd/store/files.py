@@ -24,7 +24,14 @@ def display_path(path: bytes | Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class KnownFile:
-    """A row of ``files``."""
+    """A row of ``files``.
+
+    Attributes:
+        video_id: The recording that the file holds; None until it was read.
+        content_sha256: Hash of the content that was read last; empty if none was, or by an
+            earlier version.
+        earlier_video_id: The recording whose file this path was before it was written to.
+    """
 
     id: int
     root: bytes
@@ -34,6 +41,8 @@ class KnownFile:
     reason: Reason
     attempts: int
     video_id: int | None
+    content_sha256: str
+    earlier_video_id: int | None
 
 
 class Files:
@@ -91,7 +100,10 @@ class Files:
                     size = excluded.size, mtime_ns = excluded.mtime_ns, inode = excluded.inode,
                     state = excluded.state, reason = excluded.reason,
                     reason_code = excluded.reason_code, attempts = 0, video_id = null,
-                    changed_at = excluded.changed_at
+                    changed_at = excluded.changed_at,
+                    earlier_video_id = coalesce(
+                        iif(files.state = 'duplicate', null, files.video_id),
+                        files.earlier_video_id)
                 returning id
                 """,
                 (
@@ -109,9 +121,9 @@ class Files:
                 """
                 select id, replaces from videos where state = 'queued' and not exists (
                     select 1 from files where video_id = coalesce(videos.replaces, videos.id)
-                        and (state <> 'duplicate' or reason_code = ?))
+                        and (state <> 'duplicate' or reason_code in (?, ?)))
                 """,
-                (ReasonCode.DUPLICATE_OF,),
+                (ReasonCode.DUPLICATE_OF, ReasonCode.SAME_PICTURES_AS),
             ).fetchall()
             for orphan in orphans:
                 if orphan["replaces"]:
@@ -139,16 +151,24 @@ class Files:
         now_s: float,
         reason: Reason = NO_REASON,
         video_id: int | None = None,
+        content_sha256: str | None = None,
     ) -> None:
-        """Change the state of a file; without a new video id it keeps its old one."""
+        """Change the state of a file; without new video id and hash it keeps its old ones."""
         self._db.execute(
             """
-            update files set state = ?, reason = ?, reason_code = ?, changed_at = ?,
-                video_id = coalesce(?, video_id)
-            where id = ?
+            update files set state = ?1, reason = ?2, reason_code = ?3, changed_at = ?4,
+                video_id = coalesce(?5, video_id),
+                earlier_video_id = iif(?5 is null, earlier_video_id, null),
+                content_sha256 = coalesce(?6, content_sha256)
+            where id = ?7
             """,
-            (state, reason.text, reason.code, now_s, video_id, file_id),
+            (state, reason.text, reason.code, now_s, video_id, content_sha256, file_id),
         )
+
+    def part(self, file_id: int, now_s: float) -> None:
+        """Record that a file is gone whose recording is in another file now."""
+        self.move_on(file_id, FileState.GONE, now_s, Reason.of(ReasonCode.REMOVED))
+        self._db.execute("update files set video_id = null where id = ?", (file_id,))
 
     def rename(self, file_id: int, path: Path) -> None:
         """Record a new path of a file below its root."""
@@ -256,6 +276,8 @@ def _known(row: sqlite3.Row) -> KnownFile:
         reason=reason_of(row),
         attempts=row["attempts"],
         video_id=row["video_id"],
+        content_sha256=row["content_sha256"],
+        earlier_video_id=row["earlier_video_id"],
     )
 
 

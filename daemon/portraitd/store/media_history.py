@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from portraitd.model.reasons import NO_REASON, Reason
+from portraitd.model.recording_time import RecordingDate
 from portraitd.store.database import Database
 from portraitd.store.files import reason_of
+from portraitd.store.recordings import recording_time_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ class ContentHistory:
     """The content of a file, and how much of it is processed.
 
     Attributes:
-        sha256: Hexadecimal.
+        sha256: Hexadecimal, of the content that was read first.
         kind: ``video`` or ``photo``.
         duration_s: As declared; infinite if that is not valid.
         width_px, height_px: Size of the upright frame.
@@ -38,6 +40,7 @@ class ContentHistory:
         attempts: Attempts of the slice that was tried most often.
         failure: Why the last attempt failed; ``NO_REASON`` if none did.
         faces: Faces found so far.
+        date: When the recording was made or, if unknown, when it was dropped.
     """
 
     sha256: str
@@ -51,6 +54,7 @@ class ContentHistory:
     attempts: int
     failure: Reason
     faces: int
+    date: RecordingDate
 
 
 class History:
@@ -91,8 +95,12 @@ class History:
             """,
             (video_id,),
         ).fetchone()
-        columns = {name: row[name] for name in ContentHistory.__slots__ if name != "failure"}
-        return ContentHistory(**columns, failure=reason_of(failed) if failed else NO_REASON)
+        names = set(ContentHistory.__slots__) - {"failure", "date"}
+        return ContentHistory(
+            **{name: row[name] for name in names},
+            failure=reason_of(failed) if failed else NO_REASON,
+            date=RecordingDate.of(recording_time_of(row), row["added_at"]),
+        )
 
     def ready_before(self, file_id: int) -> int:
         """Return how many files are probed before this one."""

@@ -74,11 +74,12 @@ class PartialCopies:
         self._copy_splits(old["sha256"], facts.sha256)
         self._db.execute(
             """
-            update videos set sha256 = ?, duration_s = ?, fps = ?, content_size = ?,
-                state = 'queued', reason = '', reason_code = '', finished_at = null
+            update videos set sha256 = ?, picture_hash = ?, duration_s = ?, fps = ?,
+                content_size = ?, state = 'queued', reason = '', reason_code = '',
+                finished_at = null
             where id = ?
             """,
-            (facts.sha256, facts.duration_s, facts.fps, size, video_id),
+            (facts.sha256, facts.picture_hash, facts.duration_s, facts.fps, size, video_id),
         )
         self._db.execute("delete from slices where video_id = ? and state <> 'done'", (video_id,))
         from_s = self._resume_s(video_id, facts.fps)
@@ -104,12 +105,13 @@ class PartialCopies:
         self._db.execute("delete from slices where video_id = ? and state <> 'done'", (video_id,))
         self._db.execute(
             """
-            update videos set sha256 = ?, duration_s = ?, fps = ?, content_size = ?,
-                state = 'done', reason = ?, reason_code = ?, tracked = 0
+            update videos set sha256 = ?, picture_hash = ?, duration_s = ?, fps = ?,
+                content_size = ?, state = 'done', reason = ?, reason_code = ?, tracked = 0
             where id = ?
             """,
             (
                 old["sha256"],
+                old["picture_hash"],
                 old["duration_s"],
                 old["fps"],
                 old["content_size"],
@@ -125,11 +127,13 @@ class PartialCopies:
         self._db.execute(
             """
             insert into partial_copies
-                (sha256, video_id, content_size, duration_s, fps, reason, reason_code)
-            values (?, ?, ?, ?, ?, ?, ?)
+                (sha256, picture_hash, video_id, content_size, duration_s, fps, reason,
+                    reason_code)
+            values (?, ?, ?, ?, ?, ?, ?, ?)
             """,
             (
                 old["sha256"],
+                old["picture_hash"],
                 old["id"],
                 old["content_size"],
                 old["duration_s"],

@@ -10,23 +10,29 @@ from dataclasses import dataclass
 from portraitd.model.face import SliceFaces
 from portraitd.model.media_file import FileState, JobState, MediaFacts, MediaKind, Slice, VideoState
 from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
-from portraitd.store.corrections.face_fingerprints import CONTENT_SQL
+from portraitd.store.corrections.face_fingerprints import CONTENT_SQL, pictures_key
 from portraitd.store.database import Database
 from portraitd.store.erasure.tombstones import Tombstones
 from portraitd.store.faces import FaceWriter
 from portraitd.store.files import Files, KnownFile, display_path, reason_of
 from portraitd.store.partial_copies import PartialCopies
+from portraitd.store.recordings import IsUnchanged, Recordings, credible_time
 from portraitd.store.slice_order import SliceOrder
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimedSlice:
-    """A slice taken from the queue, with the row that its result belongs to."""
+    """A slice taken from the queue, with the row that its result belongs to.
+
+    Attributes:
+        recording_sha256: Identifies the recording; ``slice.sha256`` is what its file contains now.
+    """
 
     slice_id: int
     video_id: int
     attempts: int
     slice: Slice
+    recording_sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +102,7 @@ class SliceQueue:
         self._files = files
         self._order = SliceOrder(database)
         self._partial_copies = PartialCopies(database)
+        self._recordings = Recordings(database, files)
         self._refuse_forgotten = refuse_forgotten
         self._tombstones = Tombstones(database)
         self._face_writer = FaceWriter(database, self._tombstones)
@@ -111,25 +118,37 @@ class SliceQueue:
             )
 
     def admit(
-        self, file: KnownFile, facts: MediaFacts, slice_s: float, now_s: float, priority: int = 0
+        self,
+        file: KnownFile,
+        facts: MediaFacts,
+        slice_s: float,
+        now_s: float,
+        priority: int = 0,
+        is_unchanged: IsUnchanged = lambda known: True,
     ) -> FileState:
-        """Turn a probed file into a video with slices, or mark it as a duplicate."""
+        """Turn a probed file into a video with slices, or into the file of a known one.
+
+        Args:
+            file: The file.
+            facts: What the probe found.
+            slice_s: Seconds of footage in a slice.
+            now_s: When.
+            priority: Of its slices.
+            is_unchanged: Returns whether another file is still there as it was read.
+        """
         with self._db.transaction():
-            known = self._db.execute(
-                "select id, state, reason, reason_code from videos where sha256 = ?",
-                (facts.sha256,),
-            ).fetchone()
+            known = self._recordings.find(file, facts)
             if known:
-                state, reason = self._duplicate(file, known)
-                self._files.move_on(file.id, state, now_s, reason, known["id"])
-                return state
-            if self._refuse_forgotten and self._tombstones.has_content(facts.sha256):
+                return self._recordings.admit(file, facts, known, is_unchanged, now_s)
+            if self._refuse_forgotten and self._is_forgotten(facts):
                 erased = Reason.of(ReasonCode.ERASED_EARLIER)
                 self._files.move_on(file.id, FileState.FORGOTTEN, now_s, erased)
                 return FileState.FORGOTTEN
             if whole := self._partial_copies.full_video_of(facts.sha256):
                 reason = _partial_copy_of(self._name(whole, file))
-                self._files.move_on(file.id, FileState.DUPLICATE, now_s, reason, whole)
+                self._files.move_on(
+                    file.id, FileState.DUPLICATE, now_s, reason, whole, facts.sha256
+                )
                 return FileState.DUPLICATE
             stretches = cut(facts, slice_s)
             if facts.extends and (
@@ -138,14 +157,16 @@ class SliceQueue:
                 for earlier in self._files.of_video(whole):
                     reason = _partial_copy_of(display_path(file.path))
                     self._files.move_on(earlier.id, FileState.DUPLICATE, now_s, reason)
-                self._files.move_on(file.id, FileState.ENCODING, now_s, NO_REASON, whole)
+                self._files.move_on(
+                    file.id, FileState.ENCODING, now_s, NO_REASON, whole, facts.sha256
+                )
                 return FileState.ENCODING
             video_id = self._db.execute(
                 """
                 insert into videos
                     (sha256, kind, duration_s, fps, width_px, height_px, content_size, state,
-                        added_at)
-                values (?, ?, ?, ?, ?, ?, ?, 'queued', ?)
+                        added_at, picture_hash, recorded_at, recorded_offset_min)
+                values (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?)
                 """,
                 (
                     facts.sha256,
@@ -156,6 +177,8 @@ class SliceQueue:
                     facts.height_px,
                     file.stamp.size,
                     now_s,
+                    facts.picture_hash,
+                    *credible_time(facts, now_s),
                 ),
             ).lastrowid
             self._db.executemany(
@@ -165,7 +188,9 @@ class SliceQueue:
                 """,
                 [(video_id, start, stop, priority) for start, stop in stretches],
             )
-            self._files.move_on(file.id, FileState.ENCODING, now_s, NO_REASON, video_id)
+            self._files.move_on(
+                file.id, FileState.ENCODING, now_s, NO_REASON, video_id, facts.sha256
+            )
             return FileState.ENCODING
 
     def claim(self) -> ClaimedSlice | None:
@@ -189,10 +214,17 @@ class SliceQueue:
                 """,  # noqa: S608 - a constant
                 (row["video_id"],),
             ).fetchone()
-            source = self._files.source(self._files.of_video(video["origin"])[0])
-        kind = MediaKind(video["kind"])
-        video_slice = Slice(source, kind, row["start_s"], row["stop_s"], video["sha256"])
-        return ClaimedSlice(row["id"], row["video_id"], row["attempts"], video_slice)
+            file = self._files.of_video(video["origin"])[0]
+        video_slice = Slice(
+            self._files.source(file),
+            MediaKind(video["kind"]),
+            row["start_s"],
+            row["stop_s"],
+            file.content_sha256 or video["sha256"],
+        )
+        return ClaimedSlice(
+            row["id"], row["video_id"], row["attempts"], video_slice, video["sha256"]
+        )
 
     def release(self, claimed: ClaimedSlice) -> None:
         """Give a slice back and do not count the attempt: the service is stopping."""
@@ -358,12 +390,12 @@ class SliceQueue:
         found = self._db.execute("select 1 from slices where id = ?", (claimed.slice_id,))
         return found.fetchone() is not None
 
-    def _duplicate(self, file: KnownFile, video: sqlite3.Row) -> tuple[FileState, Reason]:
-        name = self._name(video["id"], file)
-        if video["state"] == VideoState.FAILED:
-            failed = Reason.of(ReasonCode.DUPLICATE_OF_FAILED, name=name, cause=video["reason"])
-            return FileState.FAILED, failed
-        return FileState.DUPLICATE, Reason.of(ReasonCode.DUPLICATE_OF, name=name)
+    def _is_forgotten(self, facts: MediaFacts) -> bool:
+        """Return whether a content was erased as a whole, be it with other metadata."""
+        return self._tombstones.has_content(facts.sha256) or (
+            facts.picture_hash != ""
+            and self._tombstones.has_content(pictures_key(facts.picture_hash))
+        )
 
     def _name(self, video_id: int, file: KnownFile) -> str:
         """Return another file name of a content, for a sentence."""

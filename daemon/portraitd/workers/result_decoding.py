@@ -28,8 +28,9 @@ from portraitd.model.face import (
     Quality,
     SliceFaces,
 )
-from portraitd.model.media_file import MediaKind, Slice
+from portraitd.model.media_file import MediaFacts, MediaKind, Slice
 from portraitd.model.reasons import Reason, ReasonCode
+from portraitd.model.recording_time import RecordingTime
 
 _NAMED = frozenset({
     ("builtins", "MemoryError"),
@@ -47,6 +48,7 @@ _NAMED = frozenset({
 
 MAX_JPEG_BYTES = 32 << 20
 MAX_SIDE_PX = 1 << 17
+MAX_HASH_LENGTH = 64
 
 
 def encode_result(value: object) -> bytes:
@@ -107,6 +109,32 @@ def _holds_values(kind: type) -> bool:
     return named_tuple or is_dataclass(kind) or issubclass(kind, Enum | PortraitdError)
 
 
+def validate_facts(result: Any) -> MediaFacts:
+    """Return the result of a probe if all of its values are of the right kind.
+
+    Raises:
+        WorkerDied: One is not; the message names it.
+    """
+    if not isinstance(result, MediaFacts):
+        problem = f"a {type(result).__name__}, not facts"
+    else:
+        sizes = (result.width_px, result.height_px)
+        recorded = result.recorded
+        checks = (
+            (_is_hash(result.sha256) and result.sha256 != "", "a content hash"),
+            (_is_hash(result.extends) and _is_hash(result.picture_hash), "a hash"),
+            (isinstance(result.kind, MediaKind), "a kind"),
+            (isinstance(result.duration_s, float) and result.duration_s >= 0, "a duration"),
+            (_is_finite(result.fps), "a frame rate"),
+            (all(isinstance(side, int) and 0 < side < MAX_SIDE_PX for side in sizes), "a size"),
+            (recorded is None or _is_recording_time(recorded), "a date"),
+        )
+        problem = next((problem for is_valid, problem in checks if not is_valid), "")
+    if problem:
+        raise WorkerDied(Reason.of(ReasonCode.INVALID_RESULT, error=problem))
+    return result  # type: ignore[no-any-return]
+
+
 def validate_faces(video_slice: Slice, result: Any, embedding_size: int) -> SliceFaces:
     """Return the result if it is possible for this slice.
 
@@ -156,6 +184,18 @@ def _find_detection_problem(video_slice: Slice, detection: Any, embedding_size: 
         (_is_portrait(portrait), "a portrait"),
     )
     return next((problem for is_valid, problem in checks if not is_valid), "")
+
+
+def _is_hash(text: Any) -> bool:
+    return isinstance(text, str) and len(text) <= MAX_HASH_LENGTH and text.isascii()
+
+
+def _is_recording_time(time: Any) -> bool:
+    return (
+        isinstance(time, RecordingTime)
+        and isinstance(time.at_s, float)
+        and (time.offset_min is None or isinstance(time.offset_min, int))
+    )
 
 
 def _is_vector(vector: Any, size: int) -> bool:

@@ -33,7 +33,7 @@ from portraitd.store.people import GroupingRun, People, Unit
 
 log = structlog.get_logger(stage="gallery")
 
-DATA_VERSION = "1"
+DATA_VERSION = "2"
 """Increased when the content of the data files changes in form."""
 
 BACK_OFF_S = 15.0
@@ -55,6 +55,8 @@ class Gallery(Stage):
         faces: The faces, to choose the best portraits.
         people_dir: The root of the tree.
         may_publish: Returns whether the tree shows what it should, as far as it may be written.
+        is_working: Returns whether files are being processed: while many get new tags or names,
+            the pages are not written for each.
     """
 
     phase = "folders"
@@ -67,9 +69,11 @@ class Gallery(Stage):
         faces: Faces,
         people_dir: Path,
         may_publish: Callable[[Now], bool] = lambda now: True,
+        is_working: Callable[[], bool] = lambda: False,
     ) -> None:
         self._appearances = Appearances(database)
         self._history = GalleryHistory(database)
+        self._is_working = is_working
         self._people = people
         self._faces = faces
         self._people_dir = people_dir
@@ -83,8 +87,8 @@ class Gallery(Stage):
 
     @property
     def pending(self) -> bool:
-        """Whether the pages show an older publication than the people tree."""
-        return self._history.latest() != (self._history.published_at(), self._render_version)
+        """Whether the pages show an older publication, or older names and dates of recordings."""
+        return self._history.latest() != (self._history.published_at(), self._version())
 
     def tick(self, now: Now) -> None:
         """Bring the pages up to date.
@@ -93,6 +97,9 @@ class Gallery(Stage):
             PublishError: The tree cannot be read or written, or could not a moment ago.
         """
         if not self._may_publish(now) or not self.pending:
+            return
+        latest = self._history.latest()
+        if latest and latest[0] == self._history.published_at() and self._is_working():
             return
         # A share that is not mounted is not asked at every tick.
         if not self._back_off.ready(now):
@@ -105,7 +112,7 @@ class Gallery(Stage):
             raise
 
     def _publish(self, now_s: float) -> None:
-        published_at = self._history.published_at()
+        published_at, version = self._history.published_at(), self._version()
         grouping_run = self._people.last_grouping_run() if published_at else None
         views = GalleryViews(
             self._appearances,
@@ -129,8 +136,12 @@ class Gallery(Stage):
         for location, files in folders.items():
             done = self._write(location, files)
             written, removed = written + done[0], removed + done[1]
-        self._history.record(published_at, self._render_version, _last_id(grouping_run), now_s)
+        self._history.record(published_at, version, _last_id(grouping_run), now_s)
         log.info("gallery_published", people=len(views.people), written=written, removed=removed)
+
+    def _version(self) -> str:
+        """Return what the pages depend on besides the publication."""
+        return f"{self._render_version} {self._appearances.last_described():.3f}"
 
     def _new_faces(self, grouping_run: GroupingRun) -> NewFaces:
         previous = self._history.previous(grouping_run.last_id)

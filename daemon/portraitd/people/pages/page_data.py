@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from portraitd.model.appearance import Appearance, Clip
+from portraitd.model.recording_time import DateKind, RecordingDate
 from portraitd.people.pages.escaping import make_script, quote_path, to_display_text
 
 PER_BLOCK = 250
@@ -33,7 +34,7 @@ class PersonCard:
         is_named: Whether a human gave the name.
         folder: The path of the folder below the root.
         videos, photos: How many of each the person appears in.
-        first_at, last_at: When the first and the last of them were added.
+        first, last: When the first and the last of them were made or dropped.
         new_faces: Faces since the previous version.
         outlier_count: Portraits that are likely of another person.
         similar: Number of people who may be the same person.
@@ -48,8 +49,8 @@ class PersonCard:
     faces: int
     videos: int
     photos: int
-    first_at: float
-    last_at: float
+    first: RecordingDate
+    last: RecordingDate
     new_faces: int
     outlier_count: int
     similar: int
@@ -228,23 +229,39 @@ def _row(card: PersonCard) -> list[object]:
         card.faces,
         card.videos,
         card.photos,
-        round(card.first_at),
-        round(card.last_at),
+        _date(card.first)[0],
+        _date(card.last)[0],
         card.new_faces,
         card.outlier_count,
         card.similar,
+        _date(card.first)[1],
+        _date(card.last)[1],
     ]
 
 
 def _first_or_last(page: PersonPage, first: bool) -> list[object]:
     clips = [clip for clip, _ in page.clips]
-    clip = (min if first else max)(clips, key=lambda one: (one.added_at, one.id))
-    return [round(clip.added_at), clip.name]
+    clip = (min if first else max)(clips, key=lambda one: (one.date.time.at_s, one.id))
+    return [*_date(clip.date), clip.name]
+
+
+def _date(date: RecordingDate) -> list[object]:
+    """Return the seconds since 1970 and a letter: what the date is, and whose clock shows it.
+
+    ``d``: when the recording was dropped, in the reader's time; ``r``: when it was made, in the
+    reader's time; ``l``: when it was made, on the clock of the place, read as though it were UTC.
+    """
+    kind, time = date
+    if kind is DateKind.DROPPED:
+        return [round(time.at_s), "d"]
+    # Zero stands for a moment in UTC, which does not tell the place.
+    return [round(time.at_s), "r"] if time.offset_min == 0 else [round(time.wall_s), "l"]
 
 
 def _video(clip: Clip, stretches: Sequence[Appearance]) -> list[object]:
     where = [] if clip.is_photo else [[round(a, 2), round(b, 2), n] for a, b, n in stretches]
-    return [clip.name, int(clip.is_photo), round(clip.duration_s, 2), round(clip.added_at), where]
+    seconds, kind = _date(clip.date)
+    return [clip.name, int(clip.is_photo), round(clip.duration_s, 2), seconds, where, kind]
 
 
 def _portrait(one: PagePortrait) -> list[object]:

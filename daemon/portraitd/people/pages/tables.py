@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from portraitd.model.appearance import Appearance, Clip, format_clock
 from portraitd.people.pages.escaping import make_csv, to_display_text
 
-COLUMNS = ("video", "start_s", "end_s", "start", "end", "faces")
+COLUMNS = ("video", "start_s", "end_s", "start", "end", "faces", "date", "date_is")
 
 RecordingAppearances = tuple[Clip, Sequence[Appearance]]
 
@@ -31,4 +31,4 @@ def _rows(recordings: Iterable[RecordingAppearances]) -> Iterable[tuple[object, 
     for clip, stretches in recordings:
         for start_s, stop_s, faces in stretches:
             times = (f"{start_s:.3f}", f"{stop_s:.3f}", format_clock(start_s), format_clock(stop_s))
-            yield (clip.name, *times, faces)
+            yield (clip.name, *times, faces, clip.date.time.iso(), clip.date.kind)

@@ -16,6 +16,7 @@ import numpy as np
 from portraitd.clustering.outliers import find_outliers
 from portraitd.faces.models.model_registry import require_rules
 from portraitd.model.appearance import Appearance, Clip, join_appearances
+from portraitd.model.recording_time import RecordingDate
 from portraitd.people.names import folder_name
 from portraitd.people.pages.page_data import (
     CardImage,
@@ -200,6 +201,7 @@ class GalleryViews:
         """Return a person's card on the index page."""
         clips = [self._clips[seen.clip_id] for seen in person.seen]
         photos = sum(clip.is_photo for clip in clips)
+        dates = [clip.date for clip in clips]
         return PersonCard(
             id=person.id,
             name=person.name,
@@ -210,8 +212,8 @@ class GalleryViews:
             faces=person.faces,
             videos=len(clips) - photos,
             photos=photos,
-            first_at=min(clip.added_at for clip in clips),
-            last_at=max(clip.added_at for clip in clips),
+            first=min(dates, key=_moment),
+            last=max(dates, key=_moment),
             new_faces=person.new_faces,
             outlier_count=len(self._outliers.of(person)),
             similar=len(person.similar),
@@ -332,6 +334,10 @@ class GalleryViews:
             return CardImage("", 0)
         best = face_ids[int(np.argmax(self._faces.portrait_rank(face_ids)))]
         return CardImage(folder.portrait_names[best], 0)
+
+
+def _moment(date: RecordingDate) -> float:
+    return date.time.at_s
 
 
 def _digest(value: object) -> str:

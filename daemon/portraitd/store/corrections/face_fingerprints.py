@@ -21,9 +21,20 @@ CONTENTS_SQL = f"""
     select {CONTENT_SQL} from videos where id = ?1 union
     select partial_copies.sha256 from videos join partial_copies
         on partial_copies.video_id = coalesce(videos.replaces, videos.id)
-    where videos.id = ?1
+    where videos.id = ?1 union
+    select 'pictures ' || origin.picture_hash from videos join videos as origin
+        on origin.id = coalesce(videos.replaces, videos.id)
+    where videos.id = ?1 and origin.picture_hash <> ''
 """  # noqa: S608 - both are constants of this module
-"""All contents of a video: its own, and those of its partial copies."""
+"""All contents of a video: its own, those of its partial copies, and its pictures.
+
+The last one stands for every content that differs in nothing but metadata.
+"""
+
+
+def pictures_key(picture_hash: str) -> str:
+    """Return what stands, among contents, for the pictures of a video."""
+    return f"pictures {picture_hash}"
 
 
 class FingerprintStore:

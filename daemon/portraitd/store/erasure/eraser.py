@@ -17,7 +17,7 @@ from portraitd.model.errors import ConfigError, StoreError
 from portraitd.model.face import Box
 from portraitd.model.fingerprints import content_stem, frame_stem, hash_ending
 from portraitd.model.reasons import Reason, ReasonCode
-from portraitd.store.corrections.face_fingerprints import CONTENT_SQL
+from portraitd.store.corrections.face_fingerprints import CONTENT_SQL, CONTENTS_SQL
 from portraitd.store.corrections.ledger import Ledger
 from portraitd.store.database import Database
 from portraitd.store.erasure.redaction import Redaction
@@ -124,7 +124,10 @@ class Eraser:
         ).fetchall()
         if not rows and len(word) >= 8:
             rows = self._db.execute(
-                "select id from videos where substr(sha256, 1, ?) = ? and replaces is null",
+                """
+                select id from videos where replaces is null and (substr(sha256, 1, ?1) = ?2
+                    or id in (select video_id from files where substr(content_sha256, 1, ?1) = ?2))
+                """,
                 (len(word), word.lower()),
             ).fetchall()
         if not rows:
@@ -273,13 +276,26 @@ class Eraser:
         return int(row["id"])
 
     def _face_rows(self, condition: str, parameters: Sequence[int] = ()) -> list[sqlite3.Row]:
-        columns = "faces.id, t_s, box_left, box_top, box_right, box_bottom"
+        columns = "faces.id, video_id, t_s, box_left, box_top, box_right, box_bottom"
         rows = self._db.execute(
             f"select {columns}, {CONTENT_SQL} as sha256, width_px, height_px "  # noqa: S608
             f"from faces join videos on videos.id = video_id {condition}",
             parameters,
         )
         return rows.fetchall()
+
+    def _contents(self, video_id: int) -> list[str]:
+        return [row[0] for row in self._db.execute(CONTENTS_SQL, (video_id,)).fetchall()]
+
+    def _contents_of_files(self, video_id: int) -> list[str]:
+        rows = self._db.execute(
+            """
+            select distinct content_sha256 from files
+            where ?1 in (video_id, earlier_video_id) and content_sha256 <> ''
+            """,
+            (video_id,),
+        )
+        return [row[0] for row in rows.fetchall()]
 
     def _excluded_from(self, person_ids: frozenset[int]) -> list[int]:
         """Return faces that were excluded from these people's folders: they may be theirs."""
@@ -309,7 +325,8 @@ class Eraser:
         for face in face_ids:
             (row,) = self._face_rows("where faces.id = ?", (face,))
             size_px = (row["width_px"], row["height_px"])
-            self._tombstones.set_face(row["sha256"], row["t_s"], _box(row), size_px, now_s)
+            for content in self._contents(row["video_id"]):
+                self._tombstones.set_face(content, row["t_s"], _box(row), size_px, now_s)
             stems.add(frame_stem(row["sha256"], row["t_s"]))
             portrait = self._db.execute(
                 "select jpeg from portraits where face_id = ?", (face,)
@@ -357,15 +374,21 @@ class Eraser:
             )
             # Partial copies are the same video.
             for sha256 in (row["sha256"], *(one["sha256"] for one in partial_copies.fetchall())):
-                self._tombstones.set_content(sha256, now_s)
                 self._redaction.erase_contents([sha256])
                 self._list_pictures(number, [content_stem(sha256)])
+            # The same pictures with other metadata are the same recording, too.
+            for content in (*self._contents(video), *self._contents_of_files(video)):
+                self._tombstones.set_content(content, now_s)
             self._db.execute(
                 """
                 update files set state = 'forgotten', reason = ?, reason_code = ?, changed_at = ?
                 where video_id = ?
                 """,
                 (erased.text, erased.code, now_s, video),
+            )
+            self._db.execute(
+                "update files set content_sha256 = '' where ?1 in (video_id, earlier_video_id)",
+                (video,),
             )
             self._db.execute("delete from videos where id = ?", (video,))
 

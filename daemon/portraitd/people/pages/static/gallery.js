@@ -93,16 +93,26 @@ const Gallery = (() => {
 
   // Numbers and times
 
-  const day = (seconds) =>
-    new Date(seconds * 1000).toLocaleDateString(locale, { dateStyle: "medium" });
+  // A date is a number of seconds and a letter: "l" is a local time, read as though it were UTC.
+  const dateStyle = (kind) => ({ dateStyle: "medium", ...(kind === "l" ? { timeZone: "UTC" } : {}) });
+  const day = (seconds, kind) => new Date(seconds * 1000).toLocaleDateString(locale, dateStyle(kind));
+  const dated = (text, kind) => translate(kind === "d" ? "dropped" : "recorded", { date: text });
+  const date = (seconds, kind) => dated(day(seconds, kind), kind);
   const moment = (seconds) =>
     new Date(seconds * 1000).toLocaleString(locale, { dateStyle: "medium", timeStyle: "short" });
   const decimal = (value) =>
     value.toLocaleString(locale, { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 
-  function days(first, last) {
-    const style = new Intl.DateTimeFormat(locale, { dateStyle: "medium" });
-    return style.formatRange(new Date(first * 1000), new Date(last * 1000));
+  function dates([first, firstKind], [last, lastKind]) {
+    if (firstKind === lastKind) {
+      const style = new Intl.DateTimeFormat(locale, dateStyle(firstKind));
+      return dated(style.formatRange(new Date(first * 1000), new Date(last * 1000)), firstKind);
+    }
+    if (firstKind !== "d" && lastKind !== "d") {
+      const [one, other] = [day(first, firstKind), day(last, lastKind)];
+      return dated(one === other ? one : `${one} – ${other}`, firstKind);
+    }
+    return `${date(first, firstKind)} – ${date(last, lastKind)}`;
   }
 
   // 3725.4 as 1:02:05.
@@ -189,7 +199,7 @@ const Gallery = (() => {
     status: (value) => { Gallery.statusData = value; emit("status", value); },
     statusData: null,
     on, load, translate, start, make, picture, initial,
-    day, days, moment, decimal, clock, duration, fileCounts,
+    day, date, dates, moment, decimal, clock, duration, fileCounts,
     get locale() { return locale; },
   };
 })();

@@ -11,11 +11,11 @@
   const people = peopleRows.map((row) => {
     const [
       id, name, named, folder, picture, full, portraits, faces, videos, photos, first, last,
-      newFaces, outliers, similar,
+      newFaces, outliers, similar, firstKind, lastKind,
     ] = row;
     return {
       id, name, named: Boolean(named), folder, picture, full, portraits, faces, videos, photos,
-      first, last, newFaces, outliers, similar, searchText: plain(`${name} ${id}`),
+      first, last, firstKind, lastKind, newFaces, outliers, similar, searchText: plain(`${name} ${id}`),
     };
   });
 
@@ -99,7 +99,7 @@
         make("span", { class: "line" }, translate("card", {
           portraits: translate("portraits", { n: one.portraits }), files: Gallery.fileCounts(one.videos, one.photos),
         })),
-        make("span", { class: "line" }, Gallery.days(one.first, one.last)),
+        make("span", { class: "line" }, Gallery.dates([one.first, one.firstKind], [one.last, one.lastKind])),
         marks.length ? make("span", { class: "marks" }, ...marks) : null,
       ),
     );

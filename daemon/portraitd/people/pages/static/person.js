@@ -60,7 +60,7 @@
     const [first, last] = [person.first, person.last];
     const videos = person.videos.filter((video) => !video[1]).length;
     const fact = (word, ...value) => [make("dt", {}, translate(word)), make("dd", {}, ...value)];
-    const seen = ([seconds, video]) => translate("seen_in", { date: Gallery.day(seconds), video });
+    const seen = ([seconds, kind, video]) => translate("seen_in", { date: Gallery.date(seconds, kind), video });
     return make(
       "header",
       { class: "person-head" },
@@ -195,7 +195,9 @@
   }
 
   function photos() {
-    const names = person.videos.filter((video) => video[1]).map(([name]) => name);
+    const names = person.videos
+      .filter((video) => video[1])
+      .map(([name, , , seconds, , kind]) => `${name} (${Gallery.date(seconds, kind)})`);
     return names.length ? make("p", { class: "quiet", dir: "auto" }, names.join(" · ")) : null;
   }
 

@@ -39,7 +39,7 @@ const timeline = (() => {
 
   // One video: its name, the plot, and the same as a list for screen readers.
   return function row(person, video) {
-    const [name, , length, , stretches] = video;
+    const [name, , length, seconds, stretches, kind] = video;
     const last = stretches[stretches.length - 1][1];
     const whole = Math.max(length || 0, last, 1);
     const appearances = translate("appearances", { n: stretches.length });
@@ -54,7 +54,7 @@ const timeline = (() => {
         "div",
         { class: "title" },
         make("h3", { dir: "auto" }, name),
-        make("span", { class: "quiet small numbers" }, translate("of_length", { length: clock(whole) })),
+        make("span", { class: "quiet small numbers" }, `${Gallery.date(seconds, kind)} · ${translate("of_length", { length: clock(whole) })}`),
       ),
       plot(label, whole, stretches),
       make("details", {}, make("summary", {}, appearances), make("ol", { class: "quiet" }, ...items)),
