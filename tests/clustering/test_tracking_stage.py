@@ -36,7 +36,7 @@ def held() -> HeldExecutor:
 def tracker(
     store: Store, executor: Executor, wake: Callable[[], None] = lambda: None
 ) -> TrackingStage:
-    return TrackingStage(store.tracks, DLIB_RULES, executor, wake, attempts=2)
+    return TrackingStage(store.tracks, ENCODER, DLIB_RULES, executor, wake, attempts=2)
 
 
 def tracked(store: Store) -> list[int]:

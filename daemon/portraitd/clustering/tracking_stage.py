@@ -31,6 +31,7 @@ class TrackingStage(Stage):
 
     Args:
         tracks: Where tracks are recorded.
+        space: The embedding space in use; a video with faces of another one waits for them.
         rules: Of the model that made the embeddings.
         executor: Where they are built.
         wake: Called, from any thread, when a result has arrived.
@@ -43,12 +44,14 @@ class TrackingStage(Stage):
     def __init__(
         self,
         tracks: TrackStore,
+        space: str,
         rules: EmbeddingRules,
         executor: Executor,
         wake: Callable[[], None],
         attempts: int,
     ) -> None:
         self._tracks = tracks
+        self._space = space
         self._rules = rules
         self._executor = executor
         self._wake = wake
@@ -70,7 +73,9 @@ class TrackingStage(Stage):
     @property
     def pending(self) -> bool:
         """Return whether a finished video still has no tracks."""
-        return self._running is not None or self._tracks.untracked(self._given_up) is not None
+        if self._running is not None:
+            return True
+        return self._tracks.untracked(self._given_up, self._space) is not None
 
     def tick(self, now: Now) -> None:
         """Record a result that has arrived, and submit the next video."""
@@ -86,7 +91,7 @@ class TrackingStage(Stage):
 
     def _begin(self, now: Now) -> bool:
         pausing = {video for video, pause in self._pauses.items() if not pause.ready(now)}
-        video_id = self._tracks.untracked(pausing | self._given_up)
+        video_id = self._tracks.untracked(pausing | self._given_up, self._space)
         if video_id is None:
             return False
         self._video_id = video_id

@@ -40,6 +40,8 @@ class HogDetector:
         upsample: How often pictures are doubled first.
     """
 
+    has_landmarks = False
+
     def __init__(self, detector: Any, upsample: int) -> None:
         self._detector = detector
         self._upsample = upsample
@@ -68,6 +70,8 @@ class CnnDetector:
         detector: A ``dlib.cnn_face_detection_model_v1``.
         upsample: How often pictures are doubled first.
     """
+
+    has_landmarks = False
 
     def __init__(self, detector: Any, upsample: int) -> None:
         self._detector = detector

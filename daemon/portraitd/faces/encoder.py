@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from portraitd.faces import quality
-from portraitd.faces.alignment import AlignedFace, FaceAligner
+from portraitd.faces.alignment import AlignedFace, FaceAligner, region_around
 from portraitd.faces.detectors.tiled_search import scale_detection, search_scales, shrink_image
 from portraitd.faces.interface import AlignedChips, Detector, Embedder, EncoderSpec
 from portraitd.faces.search_scales import list_scales, scaled_size
-from portraitd.model.face import Detection, Embeddings, Face, Image
+from portraitd.model.face import Detection, Embeddings, Face, Image, are_dlib_points
+
+REFINED_SIDE_PX = 320
+"""Largest side of the picture in which the landmarks of a known face are looked for."""
+
+SAME_FACE_IOU = 0.4
+"""Smallest intersection over union of a detection and the known face that it is."""
 
 BOX_TOLERANCE = 0.85
 """Width of the smallest box for a face of the smallest size, as measured with YuNet at 24 px."""
@@ -117,6 +124,30 @@ class Encoder:
     def align(self, image: Image, detection: Detection) -> AlignedFace:
         """Cut the chip of a face that was found before."""
         return self._aligner.align_face(image, detection)
+
+    def refine(self, image: Image, known: Detection) -> Detection:
+        """Return a known face with the landmarks of this encoder's detector, if it gives any.
+
+        Landmarks of one kind make chips of one kind: then faces that another detector found can
+        be compared with new ones.
+
+        Args:
+            image: Shows the face, BGR.
+            known: The face.
+        """
+        has_own = known.landmarks is not None and not are_dlib_points(known.landmarks)
+        if has_own or not self._detector.has_landmarks:
+            return known
+        region = region_around(image, known.box)
+        cut = image[region.top : region.bottom, region.left : region.right]
+        scale = min(1.0, REFINED_SIDE_PX / max(region.width, region.height))
+        [found] = self._search_reduced([cut], scaled_size(region.width, region.height, scale))
+        own = known.box.shifted(-region.left, -region.top)
+        best = max(found, key=lambda one: one.box.iou(own), default=None)
+        if best is None or best.landmarks is None or best.box.iou(own) < SAME_FACE_IOU:
+            return known
+        points = tuple((x + region.left, y + region.top) for x, y in best.landmarks)
+        return replace(known, landmarks=points)
 
     def embed(self, chips: Sequence[NDArray[np.uint8]]) -> Embeddings:
         """Return the embedding of each aligned chip, shape ``(n, d)``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 
@@ -28,7 +29,7 @@ from portraitd.faces.interface import (
     EncoderSpec,
 )
 from portraitd.faces.models import model_registry
-from portraitd.faces.models.cards import DLIB, YUNET
+from portraitd.faces.models.cards import DLIB
 from portraitd.faces.models.model_registry import find_embedder
 from portraitd.faces.models.weights import FIVE_POINTS, MMOD, RESNET, find_weights, read_verified
 from portraitd.faces.runtime_selection import RuntimeSelector, grey_pictures
@@ -62,11 +63,10 @@ def build_encoder(settings: EncoderSpec) -> Encoder:
 
 def resolve_detector(settings: EncoderSpec) -> DetectorName:
     """Return the detector of the settings; resolve ``auto``."""
-    if settings.detector != "auto":
-        return settings.detector
-    if settings.kind == "dlib":
-        return "cnn"
-    return "yunet" if model_registry.is_added(YUNET, settings.models_dir) else "mmod"
+    return cast(
+        DetectorName,
+        model_registry.wanted_detector(settings.detector, settings.kind, settings.models_dir),
+    )
 
 
 def compare_with_dlib(settings: EncoderSpec) -> DlibComparison:

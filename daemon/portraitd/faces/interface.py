@@ -22,6 +22,9 @@ DLIB_CHIP_PX = 150
 
 ARCFACE_CHIP_PX = 112
 
+MIRRORED = "mirror"
+"""Ends the name of a space whose vectors are means of a face and its mirror image."""
+
 AlignedChips: TypeAlias = "NDArray[np.uint8]"
 """Shape ``(n, side, side, 3)``, RGB: upright faces of the size that the embedder wants."""
 
@@ -70,7 +73,8 @@ class EncoderSpec:
 
         Runtime and detector are not part of it, because they do not change what a vector means.
         """
-        return find_embedder(self.embedder, self.models_dir).space + ("+mirror" if self.mirror else "")
+        space = find_embedder(self.embedder, self.models_dir).space
+        return f"{space}+{MIRRORED}" if self.mirror else space
 
     @property
     def embedding_size(self) -> int:
@@ -97,6 +101,9 @@ class SearchLimits:
 
 class Detector(Protocol):
     """Finds faces in pictures of one size."""
+
+    has_landmarks: bool
+    """Whether its faces have eyes, nose and mouth corners."""
 
     @property
     def limits(self) -> SearchLimits:

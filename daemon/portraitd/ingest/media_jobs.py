@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from portraitd.faces.interface import EncoderSpec
-from portraitd.model.face import DetectedFace, Face, Image, Portrait, SliceFaces
+from portraitd.model.face import (
+    DetectedFace,
+    Embeddings,
+    Face,
+    FoundFace,
+    Image,
+    Portrait,
+    SliceFaces,
+    StoredPortrait,
+)
 from portraitd.model.media_file import MediaFacts, MediaKind, Slice, Source
 
 if TYPE_CHECKING:
@@ -94,6 +103,58 @@ def encode(video_slice: Slice, settings: EncodeOptions) -> SliceFaces:
             kept.append((frame.t_s, encode_jpeg(frame.image, TRAINING_QUALITY)))
     return SliceFaces(
         detections, sampled, frames.decoded, frames.ended_s, time.monotonic() - began, kept
+    )
+
+
+class KnownFrame(NamedTuple):
+    """A frame in which faces were found before, and those faces."""
+
+    t_s: float
+    faces: tuple[FoundFace, ...]
+
+
+def embed_portraits(portraits: Sequence[StoredPortrait], settings: EncoderSpec) -> Embeddings:
+    """Embed faces again from their portraits; see ``faces.portrait_embedding``."""
+    from portraitd.faces import portrait_embedding
+
+    return portrait_embedding.embed_portraits(_encoder(settings), portraits)
+
+
+def embed_frames(
+    source: Source,
+    kind: MediaKind,
+    start_s: float,
+    frames: Sequence[KnownFrame],
+    settings: EncoderSpec,
+) -> Embeddings:
+    """Embed faces again from their file.
+
+    Args:
+        source: The file.
+        kind: Whether it is a video or a photo.
+        start_s: Start of the slice that the frames are from.
+        frames: By rising time.
+        settings: Names the model.
+
+    Returns:
+        Shape ``(n, d)``, in the order of the faces; NaN for those whose frame is not found.
+
+    Raises:
+        VideoError: The content is at fault, or changed.
+    """
+    from portraitd.faces.portrait_embedding import embed_found
+    from portraitd.media import video
+
+    encoder = _encoder(settings)
+    by_time = {frame.t_s: frame.faces for frame in frames}
+    found = {
+        t_s: embed_found(encoder, frame.image, by_time[t_s])
+        for t_s, frame in video.FramesAt(source, kind, start_s, list(by_time))
+    }
+    missing = np.full(settings.embedding_size, np.nan, np.float32)
+    rows = [found.get(t_s, [missing] * len(faces)) for t_s, faces in by_time.items()]
+    return np.array([vector for vectors in rows for vector in vectors], np.float32).reshape(
+        -1, settings.embedding_size
     )
 
 

@@ -61,6 +61,12 @@ class Box(NamedTuple):
             min(max(self.bottom, 0), height_px),
         )
 
+    def shifted(self, right_px: int, down_px: int) -> Box:
+        """Return the same rectangle elsewhere."""
+        return Box(
+            self.left + right_px, self.top + down_px, self.right + right_px, self.bottom + down_px
+        )
+
     def iou(self, other: Box) -> float:
         """Return the intersection over union with another box, 0 to 1; see also ``box_iou``."""
         width = min(self.right, other.right) - max(self.left, other.left)
@@ -155,6 +161,27 @@ class Portrait:
         jpeg: The encoded picture; it may have another size than ``area``.
     """
 
+    area: Box
+    jpeg: bytes
+
+
+class FoundFace(NamedTuple):
+    """A face that was found before: where, in pixels of the full-size frame."""
+
+    box: Box
+    landmarks: Landmarks | None
+
+
+class StoredPortrait(NamedTuple):
+    """A face with its portrait, as the store has them.
+
+    Attributes:
+        face: In pixels of the full-size frame.
+        area: The part of the frame that the portrait shows.
+        jpeg: The portrait.
+    """
+
+    face: FoundFace
     area: Box
     jpeg: bytes
 

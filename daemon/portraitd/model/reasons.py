@@ -87,6 +87,7 @@ class ReasonCode(StrEnum):
     TRACKING_PAUSED = "tracking_paused"
     TRACKING_FAILED = "tracking_failed"
     GROUPING_FAILED = "grouping_failed"
+    REEMBEDDING_PAUSED = "reembedding_paused"
 
     # A folder or the machine blocks a stage.
     INBOX_UNAVAILABLE = "inbox_unavailable"
@@ -235,6 +236,8 @@ _TEXTS = {
     ReasonCode.TRACKING_PAUSED: "tracking the faces of video {video} failed: {error}",
     ReasonCode.TRACKING_FAILED: "faces could not be tracked ({error}); they stay unassigned",
     ReasonCode.GROUPING_FAILED: "grouping failed: {error}",
+    ReasonCode.REEMBEDDING_PAUSED:
+        "embedding the stored faces with another model failed: {error}",
     ReasonCode.SHARE_NOT_RESPONDING: "{folder}: the share does not respond",
     ReasonCode.INBOX_UNAVAILABLE: "{inbox}: {cause}",
     ReasonCode.INBOX_MARKER_MISSING: (

@@ -15,7 +15,7 @@ from portraitd.ingest.dispatcher import encode_options
 from portraitd.ingest.watcher import Watch
 from portraitd.model.errors import PublishError, StoreError
 from portraitd.model.stage import Now
-from portraitd.service.embedder_choice import keep_stored_embedder
+from portraitd.service.embedder_choice import choose_encoder
 from portraitd.service.executors import open_executors
 from portraitd.service.home import make_home
 from portraitd.service.pipeline import Service
@@ -31,10 +31,17 @@ GRACE_S = 15.0
 
 
 @contextmanager
-def open_service(settings: Settings, doorbell: Doorbell) -> Iterator[Service]:
+def open_service(
+    settings: Settings, doorbell: Doorbell, is_reprocessing: bool = False
+) -> Iterator[Service]:
     """Open a service that holds the lock of its home and has its workers.
 
     When the block ends, running jobs get ``GRACE_S`` to finish; the rest is released.
+
+    Args:
+        settings: The active settings.
+        doorbell: Wakes it.
+        is_reprocessing: Whether all files will be read again.
 
     Raises:
         AlreadyRunning: Another portraitd works on this home.
@@ -49,12 +56,12 @@ def open_service(settings: Settings, doorbell: Doorbell) -> Iterator[Service]:
     with ExitStack() as stack:
         stack.enter_context(StoreLock(settings.state_dir))
         database = stack.enter_context(Database.open(settings.state_dir))
-        settings = keep_stored_embedder(settings, database)
+        settings, target = choose_encoder(settings, database, is_reprocessing)
         encoder = encode_options(settings).encoder
         executors = stack.enter_context(
-            open_executors(settings, encoder, lambda: doorbell.wake("job"))
+            open_executors(settings, encoder, lambda: doorbell.wake("job"), target)
         )
-        service = Service(settings, database, executors, doorbell)
+        service = Service(settings, database, executors, doorbell, target)
         try:
             yield service
         finally:
@@ -168,18 +175,36 @@ def process(
     without_delay = settings.model_copy(
         update={"grouping": settings.grouping.model_copy(update={"settle_s": 0.0})}
     )
-    with stop_signals(doorbell) as stopping, open_service(without_delay, doorbell) as service:
-        service.admission.leave_inbox()
-        if rebuild:
-            service.reprocessing.begin(time.time())
-        elif not paths:
-            service.grouping.force()
-        named = service.admission.register(paths, time.time())
+    named: list[int] | None = None
+    with stop_signals(doorbell) as stopping:
         while not stopping():
-            now = Now.read()
-            service.tick(now)
-            watch_progress(service, now)
-            if service.idle:
-                return named
-            doorbell.wait(1.0)
+            with open_service(without_delay, doorbell, rebuild) as service:
+                service.admission.leave_inbox()
+                if named is None:
+                    if rebuild:
+                        service.reprocessing.begin(time.time())
+                    elif not paths:
+                        service.grouping.force()
+                    named = service.admission.register(paths, time.time())
+                if _tick_until_idle(service, doorbell, stopping, watch_progress):
+                    return named
         raise KeyboardInterrupt
+
+
+def _tick_until_idle(
+    service: Service,
+    doorbell: Doorbell,
+    stopping: Callable[[], bool],
+    watch_progress: Callable[[Service, Now], None],
+) -> bool:
+    """Return True when nothing is left to do, False when the service must be opened again."""
+    while not stopping():
+        now = Now.read()
+        service.tick(now)
+        watch_progress(service, now)
+        if service.reembedding.finished:
+            return False
+        if service.idle:
+            return True
+        doorbell.wait(1.0)
+    return False

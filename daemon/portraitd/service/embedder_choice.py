@@ -2,23 +2,96 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from portraitd.config import Settings
-from portraitd.faces.models.model_registry import wanted_embedder
+from portraitd.faces.interface import MIRRORED, EncoderSpec
+from portraitd.faces.models.cards import DLIB, EmbedderCard
+from portraitd.faces.models.model_registry import (
+    find_space,
+    is_added,
+    wanted_detector,
+    wanted_embedder,
+)
+from portraitd.ingest.dispatcher import encode_options
+from portraitd.model.errors import ConfigError
 from portraitd.store.database import Database
-from portraitd.store.embedding_space import stored_embedder
+from portraitd.store.embedding_space import stored_spaces
+from portraitd.store.reembedding import Reembedding
 
 
-def keep_stored_embedder(settings: Settings, database: Database) -> Settings:
-    """Return the settings with the embedder that new faces are given.
+class EncoderChoice(NamedTuple):
+    """How faces are embedded now, and how they shall be.
 
-    Vectors of two models cannot be compared, so new faces get that of the stored ones.
+    Attributes:
+        settings: The settings with the embedder that new faces get.
+        target: Names the model that all stored faces are changed over to; None if they have it.
+    """
+
+    settings: Settings
+    target: EncoderSpec | None
+
+
+def choose_encoder(
+    settings: Settings, database: Database, is_reprocessing: bool = False
+) -> EncoderChoice:
+    """Return which model new faces get, and which one the stored faces are changed over to.
+
+    Vectors of two models cannot be compared, so new faces get the model of the stored ones until
+    all have changed over. Reprocessing keeps its vectors apart from those in use, so it takes the
+    new model at once.
+
+    Args:
+        settings: The active settings.
+        database: The store.
+        is_reprocessing: Whether all files will be read again.
 
     Raises:
-        ConfigError: The embedder of the stored faces is not known.
+        ConfigError: The settings name a model that does not exist.
     """
-    stored = stored_embedder(database)
-    name = settings.encoder.embedder
-    wanted = wanted_embedder(name, settings.encoder.kind, settings.models_dir)
-    in_use = stored or wanted
-    encoder = settings.encoder.model_copy(update={"embedder": in_use.name})
+    encoder = settings.encoder
+    card = wanted_embedder(encoder.embedder, encoder.kind, settings.models_dir)
+    wanted = _with_encoder(settings, embedder=card.name)
+    target = encode_options(wanted).encoder
+    if not Reembedding(database, target.embedding_space).needed:
+        return EncoderChoice(wanted, None)
+    stored = stored_spaces(database)
+    if stored and target.embedding_space not in stored and not is_reprocessing:
+        known = _usable_embedder(stored[0], settings)
+        if known is not None:
+            suffix = stored[0].partition("+")[2]
+            # The reference encoder runs dlib's network only.
+            kind = encoder.kind if known.alignment == "dlib" else "onnx"
+            in_use = _with_encoder(
+                settings, embedder=known.name, mirror=suffix == MIRRORED, kind=kind
+            )
+            return EncoderChoice(in_use, target)
+    # New faces in the new space at once: grouping waits until the old ones have followed.
+    return EncoderChoice(wanted, target)
+
+
+def models_in_use(settings: Settings) -> tuple[str, str]:
+    """Return the names of the embedder and the detector that the settings ask for now.
+
+    Raises:
+        ConfigError: The settings name a model that does not exist.
+    """
+    encoder = settings.encoder
+    embedder = wanted_embedder(encoder.embedder, encoder.kind, settings.models_dir).name
+    detector = wanted_detector(encoder.detector, encoder.kind, settings.models_dir)
+    return embedder, detector
+
+
+def _usable_embedder(space: str, settings: Settings) -> EmbedderCard | None:
+    """Return the card of an embedding space; None if its model is not at hand any more."""
+    try:
+        card = find_space(space, settings.models_dir)
+    except ConfigError:
+        return None
+    at_hand = card.name == DLIB.name or is_added(card, settings.models_dir)
+    return card if at_hand else None
+
+
+def _with_encoder(settings: Settings, **update: object) -> Settings:
+    encoder = settings.encoder.model_copy(update=update)
     return settings.model_copy(update={"encoder": encoder})

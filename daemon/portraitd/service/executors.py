@@ -19,6 +19,7 @@ from portraitd.model.stage import Now, Stage
 from portraitd.service.pools import (
     MEDIA_JOBS,
     NUMBER_JOBS,
+    REEMBEDDING_JOBS,
     SET_JOBS,
     Job,
     make_workers,
@@ -36,7 +37,7 @@ RECORD_EVERY_S = 2.0
 REMOTE_JOBS: frozenset[Job] = frozenset({media_jobs.encode})
 """Jobs for workers on other machines; all others read and write files of this machine."""
 
-LOCAL_JOBS: frozenset[Job] = (MEDIA_JOBS | NUMBER_JOBS | SET_JOBS) - REMOTE_JOBS
+LOCAL_JOBS: frozenset[Job] = (MEDIA_JOBS | NUMBER_JOBS | REEMBEDDING_JOBS | SET_JOBS) - REMOTE_JOBS
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +63,25 @@ class Executors:
 
 @contextmanager
 def open_executors(
-    settings: Settings, encoder: EncoderSpec, wake: Callable[[], None]
+    settings: Settings,
+    encoder: EncoderSpec,
+    wake: Callable[[], None],
+    target: EncoderSpec | None = None,
 ) -> Iterator[Executors]:
     """Create the pools of this machine, and connect to remote workers if the settings say so.
+
+    Args:
+        settings: The active settings.
+        encoder: Names the models that new faces get.
+        wake: Called, from any thread, when something happened.
+        target: Names the model that stored faces are changed over to; None if they have it.
 
     Raises:
         ConfigError: The cluster is configured wrongly, or Dask is not installed.
     """
     workers = settings.workers
     if workers.kind == "local":
-        local = make_workers(settings, encoder)
+        local = make_workers(settings, encoder, target=target)
         try:
             yield Executors(local, workers.processes)
         finally:
@@ -84,7 +94,7 @@ def open_executors(
     network = Cluster(workers.cluster)
     limits = worker_limits(settings)
     # Slices are not encoded here: no local worker needs the models.
-    local = make_workers(settings, encoder, loads=False)
+    local = make_workers(settings, encoder, loads=False, target=target)
     try:
         identity = local.submit(media_jobs.encoder_identity, encoder).result()
         with _write_folder_check(settings.inbox_dir) as folder_check:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import structlog
 
 from portraitd.clustering.grouping_methods import make_method
 from portraitd.clustering.grouping_stage import GroupingStage
+from portraitd.clustering.track_building import summarise_tracks
 from portraitd.clustering.tracking_stage import TrackingStage
 from portraitd.config import Settings
 from portraitd.datasets.build import DatasetPaths
 from portraitd.datasets.dataset_stage import DatasetStage
+from portraitd.faces.interface import EncoderSpec
 from portraitd.faces.models.model_registry import find_embedder, require_rules
 from portraitd.ingest.admission import Admission
 from portraitd.ingest.dispatcher import Dispatcher, encode_options, slice_s
 from portraitd.ingest.picture_hashes import PictureHashStage
+from portraitd.ingest.reembedding_stage import ReembeddingStage
 from portraitd.ingest.reprocessing import ReprocessingStage
 from portraitd.model.errors import PublishError, StoreError
 from portraitd.model.reasons import NO_REASON, Reason
@@ -40,6 +45,7 @@ from portraitd.store.files import Files
 from portraitd.store.people import People
 from portraitd.store.publications import Publications
 from portraitd.store.recordings import Recordings
+from portraitd.store.reembedding import Reembedding
 from portraitd.store.reprocess import ReprocessQueue
 from portraitd.store.slices import SliceQueue
 from portraitd.store.snapshot import SnapshotReader
@@ -62,6 +68,7 @@ class Service:
         database: Database,
         executors: Executors,
         doorbell: Doorbell,
+        target: EncoderSpec | None = None,
     ) -> None:
         executor = executors.executor
         files = Files(database, settings.inbox_dir)
@@ -103,9 +110,16 @@ class Service:
             lambda: self.working or self.admission.is_unavailable,
         )
         remote_workers = RemoteWorkerRecorder(database, executors.cluster)
-        card = find_embedder(encode_options(settings).encoder.embedder, settings.models_dir)
-        rules = require_rules(card)
-        self.tracking = TrackingStage(tracks, rules, executor, wake, settings.workers.attempts)
+        encoder = encode_options(settings).encoder
+        card = find_embedder(encoder.embedder, settings.models_dir)
+        self.tracking = TrackingStage(
+            tracks,
+            encoder.embedding_space,
+            require_rules(card),
+            executor,
+            wake,
+            settings.workers.attempts,
+        )
         ledger = Ledger(database)
         method = make_method(
             settings.grouping, card, faces, tracks, people, ledger, executor, settings.state_dir
@@ -128,9 +142,22 @@ class Service:
             ReprocessQueue(database, files, tracks),
             files,
             slice_s(settings),
-            encode_options(settings).encoder.embedding_space,
+            encoder.embedding_space,
             self.review.allows_publishing,
             self.grouping.release,
+        )
+        new_encoder = target or encoder
+        self.reembedding = ReembeddingStage(
+            Reembedding(database, new_encoder.embedding_space),
+            files,
+            new_encoder,
+            executor,
+            executors.slots,
+            partial(summarise_tracks, vector_length=_vector_length(new_encoder)),
+            lambda: self.reprocessing.pending,
+            self.review.allows_publishing,
+            wake,
+            settings.workers.attempts,
         )
         self.publisher = Publisher(
             faces,
@@ -190,6 +217,7 @@ class Service:
             # What was done in the tree is read before anything is written to it.
             ShareGuard(self.review, self.people_share),
             self.reprocessing,
+            self.reembedding,
             self.publisher,
             self.gallery,
             self.dataset,
@@ -283,3 +311,9 @@ class Service:
             log.error("blocked", reason=reason.text, reason_code=reason.code)
             self._logged_s = now.steady_s
         self._error = reason
+
+
+def _vector_length(encoder: EncoderSpec) -> float:
+    """Return the length that vectors of a model are scaled to."""
+    rules = find_embedder(encoder.embedder, encoder.models_dir).rules
+    return rules.vector_length if rules else 1.0

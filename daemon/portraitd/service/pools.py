@@ -50,6 +50,9 @@ NUMBER_JOBS: frozenset[Job] = frozenset(
 )
 """Jobs that compute. Those that group read and write files in the state folder."""
 
+REEMBEDDING_JOBS: frozenset[Job] = frozenset({media_jobs.embed_portraits, media_jobs.embed_frames})
+"""Jobs that read portraits and dropped files with the model that is changed over to."""
+
 SET_JOBS: frozenset[Job] = frozenset({plan_dataset, write_dataset})
 """Jobs that read the store, and write the folder of a training set wherever it is."""
 
@@ -57,7 +60,12 @@ NUMBER_WORKERS = 2
 """One may be busy for minutes with a grouping while the other tracks the faces of a video."""
 
 
-def make_workers(settings: Settings, encoder: EncoderSpec, loads: bool = True) -> Executor:
+def make_workers(
+    settings: Settings,
+    encoder: EncoderSpec,
+    loads: bool = True,
+    target: EncoderSpec | None = None,
+) -> Executor:
     """Create the pools of the service, each in a sandbox of its own. They start with their jobs.
 
     Decoding workers load their models first, which may build them in the state folder.
@@ -67,6 +75,7 @@ def make_workers(settings: Settings, encoder: EncoderSpec, loads: bool = True) -
         settings: The active settings.
         encoder: Names the models to load.
         loads: Whether decoding workers load the models of ``encoder``.
+        target: Names the model that stored faces are changed over to; None if they have it.
     """
     for reason in sandbox.missing_features():
         log.warning("sandbox_degraded", reason=reason)
@@ -75,8 +84,13 @@ def make_workers(settings: Settings, encoder: EncoderSpec, loads: bool = True) -
     decoding = LocalExecutor(settings.workers.processes, limits, media)
     computing = LocalExecutor(NUMBER_WORKERS, limits, computing_policy(settings))
     assembling = LocalExecutor(1, limits, assembling_policy())
+    # Its processes start with its first job, and load the new model.
+    reembedding = LocalExecutor(
+        settings.workers.processes, limits, decoding_policy(target or encoder)
+    )
     return RoutedExecutor(
         dict.fromkeys(MEDIA_JOBS, decoding)
+        | dict.fromkeys(REEMBEDDING_JOBS, reembedding)
         | dict.fromkeys(NUMBER_JOBS, computing)
         | dict.fromkeys(SET_JOBS, assembling)
     )

@@ -16,6 +16,7 @@ from portraitd.model.errors import ConfigError, PortraitdError
 from portraitd.model.reasons import Reason
 from portraitd.model.stage import Now
 from portraitd.service import daemon
+from portraitd.service.embedder_choice import models_in_use
 from portraitd.service.health import Health, write_heartbeat
 from portraitd.service.metrics import MetricsFile
 from portraitd.service.pipeline import Service
@@ -24,6 +25,8 @@ from portraitd.service.wakeup import Doorbell, handled_by, stop_signals
 log = structlog.get_logger(stage="service")
 
 HEARTBEAT_S = 10.0
+
+MODELS_EVERY_S = 5.0
 
 
 class Supervisor:
@@ -37,6 +40,7 @@ class Supervisor:
     Attributes:
         started: Whether the service has finished a tick.
         new_settings: Valid settings that differ, after a reload.
+        must_restart: Whether the service must restart for another model.
     """
 
     def __init__(
@@ -52,6 +56,9 @@ class Supervisor:
         self._reported: Reason | None = None
         self._reported_s = float("-inf")
         self._blocked_since = Now(0.0, 0.0)
+        self._models = models_in_use(settings)
+        self._models_read_s = float("-inf")
+        self.must_restart = False
         self.started = False
         self.new_settings: Settings | None = None
 
@@ -65,7 +72,9 @@ class Supervisor:
         self._metrics.write(now, now.steady_s - self._blocked_since.steady_s if blocked else 0.0)
         if self._reload_requested():
             self._read_settings()
-        return self.new_settings is not None
+        if service.reembedding.finished or self._have_models_changed(now):
+            self.must_restart = True
+        return self.must_restart or self.new_settings is not None
 
     def stop(self) -> None:
         """Remove the metrics of a service that has ended."""
@@ -86,6 +95,21 @@ class Supervisor:
                 Health(os.getpid(), now.wall_s, blocked.text, since_s, blocked.code),
             )
             self._reported, self._reported_s = blocked, now.steady_s
+
+    def _have_models_changed(self, now: Now) -> bool:
+        """Return whether a model was added or removed, or another one was chosen."""
+        if now.steady_s - self._models_read_s < MODELS_EVERY_S:
+            return False
+        self._models_read_s = now.steady_s
+        try:
+            found = models_in_use(self._settings)
+        except ConfigError:
+            # Half of a change; the next look sees the rest.
+            return False
+        if found == self._models:
+            return False
+        log.info("models_changed", before=self._models, after=found)
+        return True
 
     def _read_settings(self) -> None:
         try:
@@ -125,9 +149,12 @@ def run(settings: Settings, reload: Callable[[], Settings], until_idle: bool = F
                 continue
             finally:
                 supervisor.stop()
-            if supervisor.new_settings is None or stopping():
+            if stopping():
                 return
-            settings, previous = supervisor.new_settings, settings
+            if supervisor.new_settings is not None:
+                settings, previous = supervisor.new_settings, settings
+            elif not supervisor.must_restart:
+                return
 
 
 def differences(before: Settings, after: Settings) -> dict[str, list[Any]]:

@@ -48,19 +48,22 @@ class TrackStore:
         self._db = database
         self._ledger = Ledger(database)
 
-    def untracked(self, without: Collection[int] = ()) -> int | None:
+    def untracked(self, without: Collection[int] = (), space: str = "") -> int | None:
         """Return a video whose slices are all finished and whose faces have no tracks yet.
 
         Args:
             without: Videos not to return.
+            space: Only videos whose faces are all of this embedding space; empty for any.
         """
         row = self._db.execute(
             """
             select id from videos where tracked = 0 and state <> 'queued'
                 and id not in (select value from json_each(?))
+                and (? = '' or not exists (
+                    select 1 from faces where video_id = videos.id and encoder <> ?))
             order by id limit 1
             """,
-            (json.dumps(sorted(without)),),
+            (json.dumps(sorted(without)), space, space),
         ).fetchone()
         return row and int(row["id"])
 

@@ -36,6 +36,8 @@ class MmodDetector:
         upsample: How often pictures are doubled first.
     """
 
+    has_landmarks = False
+
     def __init__(self, session: Session, upsample: int) -> None:
         self._session = session
         self._upsample = upsample

@@ -49,6 +49,8 @@ class YunetDetector:
         session: The graph that ``onnx_export.build_yunet_graph`` builds.
     """
 
+    has_landmarks = True
+
     def __init__(self, session: Session) -> None:
         self._session = session
         self.limits = limits_of("yunet", 0)

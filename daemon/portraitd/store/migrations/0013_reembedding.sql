@@ -1,0 +1,8 @@
+-- Vectors of another embedding model, kept beside those in use until every face has one. Without a
+-- vector: the portrait (tried = 1) or the file too (tried = 2) could not give one.
+create table reembedded (
+    face_id integer primary key references faces (id) on delete cascade,
+    space text not null,
+    tried integer not null,
+    embedding blob
+) strict;
