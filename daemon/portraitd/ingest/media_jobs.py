@@ -1,7 +1,8 @@
 """The functions that workers run on files and slices: probe, encode, warm up.
 
 Their arguments and results are plain values. They import heavy libraries inside: the service
-submits these functions, and must not load OpenCV, dlib or scikit-learn itself.
+submits these functions, and must not load OpenCV, dlib or scikit-learn itself; commands that look
+at the store load this module without numpy.
 """
 
 from __future__ import annotations
@@ -10,8 +11,6 @@ import time
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
-
-import numpy as np
 
 from portraitd.faces.interface import EncoderSpec
 from portraitd.model.face import (
@@ -67,6 +66,8 @@ def encode(video_slice: Slice, settings: EncodeOptions) -> SliceFaces:
     Raises:
         VideoError: The content is at fault, or changed while it was read.
     """
+    import numpy as np
+
     from portraitd.faces.crops import crop_portrait
     from portraitd.media import video
     from portraitd.media.jpeg import TRAINING_QUALITY, encode_jpeg
@@ -142,6 +143,8 @@ def embed_frames(
     Raises:
         VideoError: The content is at fault, or changed.
     """
+    import numpy as np
+
     from portraitd.faces.portrait_embedding import embed_found
     from portraitd.media import video
 

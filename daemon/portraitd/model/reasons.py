@@ -236,8 +236,7 @@ _TEXTS = {
     ReasonCode.TRACKING_PAUSED: "tracking the faces of video {video} failed: {error}",
     ReasonCode.TRACKING_FAILED: "faces could not be tracked ({error}); they stay unassigned",
     ReasonCode.GROUPING_FAILED: "grouping failed: {error}",
-    ReasonCode.REEMBEDDING_PAUSED:
-        "embedding the stored faces with another model failed: {error}",
+    ReasonCode.REEMBEDDING_PAUSED: "embedding the stored faces with another model failed: {error}",
     ReasonCode.SHARE_NOT_RESPONDING: "{folder}: the share does not respond",
     ReasonCode.INBOX_UNAVAILABLE: "{inbox}: {cause}",
     ReasonCode.INBOX_MARKER_MISSING: (
