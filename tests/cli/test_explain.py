@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+import cv2
 import pytest
 
 from portraitd.cli.explain import explain
@@ -13,6 +14,7 @@ from portraitd.ingest.mounts import MARKER
 from portraitd.model.media_file import FileState, Stamp
 from portraitd.store.files import INBOX
 from support.home import Home
+from support.pictures import bricks
 
 IGNORED = "ignored: ignored because of its name (hidden, temporary or system file)"
 
@@ -184,6 +186,17 @@ def test_a_failed_attempt_is_explained(home: Home, nobody: Path) -> None:
     )
     content = explanation.as_json()["content"]
     assert ("worker_died", "died") == (content["failure_code"], content["failure"])
+
+
+def test_a_photo_that_is_cut_short_says_so(home: Home) -> None:
+    """It is done all the same."""
+    whole = cv2.imencode(".jpg", bricks())[1].tobytes()
+    with home.opened() as service:
+        cut, good = home.drop(whole[:-2], "cut.jpg"), home.drop(whole, "whole.jpg")
+        home.run_until_idle(service)
+
+    assert "done: the end of the photo is missing; the rest was read" == said(home, cut)["state"]
+    assert "done" == said(home, good)["state"]
 
 
 def test_it_says_from_which_size_on_faces_are_found(home: Home, nobody: Path) -> None:

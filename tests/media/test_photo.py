@@ -167,11 +167,69 @@ def test_raw_motion_jpeg_is_a_video(tmp_path: Path) -> None:
     assert len(list(SampledFrames(source, facts.kind, 0.0, math.inf, 1.0))) == 2
 
 
-def raw_tiff(tags: dict[int, int]) -> bytes:
+def test_a_png_without_its_end_is_read_as_far_as_it_goes() -> None:
+    """The rest is black."""
+    data = encoded("PNG", compress_level=0)
+    image, is_cut = read(data[: len(data) * 3 // 4])
+
+    assert is_cut
+    assert "RG" == corners(image)[:2]
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_what_lies_behind_the_end_of_a_jpeg_is_not_missed(progressive: bool) -> None:
+    """Phones append depth maps and clips; a preview inside has an end of its own."""
+    whole = encoded("JPEG", progressive=progressive)
+    exif = Pillow.Exif()
+    preview = io.BytesIO()
+    drawn().save(preview, format="JPEG", exif=exif, comment=encoded("JPEG"))
+
+    assert not read(whole + b"\0" * 100)[1]
+    assert read(whole[:-2])[1]
+    assert not read(preview.getvalue())[1]
+    assert read(preview.getvalue()[:-2])[1]
+
+
+def test_a_photo_cut_short_has_no_end(tmp_path: Path) -> None:
+    """Which is how the service learns of it."""
+    path = tmp_path / "photo.jpg"
+    ends = []
+    for data in (encoded("JPEG"), encoded("JPEG")[:-2]):
+        path.write_bytes(data)
+        frames = SampledFrames(source_of(path), MediaKind.PHOTO, 0.0, math.inf, 1.0)
+        assert 1 == len(list(frames))
+        ends.append(frames.ended_s)
+
+    assert [0.0, None] == ends
+
+
+def raw_tiff(tags: dict[int, object]) -> bytes:
     """Return a small TIFF picture with other tags, as the first of a camera's raw file has them."""
     data = io.BytesIO()
     Pillow.new("RGB", (16, 12)).save(data, format="TIFF", tiffinfo=tags)
     return data.getvalue()
+
+
+def with_sensor_values(make: str) -> bytes:
+    """Return a TIFF picture of full size with the values of a sensor in a directory below it."""
+    data = io.BytesIO()
+    Pillow.new("RGB", (640, 480)).save(data, format="TIFF", tiffinfo={271: make, 330: 0xFFFF})
+    picture = data.getvalue()
+    below = len(picture) + len(picture) % 2
+    # Two tags: the photometric interpretation of a colour filter, and Nikon's compression.
+    directory = struct.pack("<HHHIIHHIII", 2, 259, 3, 1, 34713, 262, 3, 1, 32803, 0)
+    place = picture.index(struct.pack("<I", 0xFFFF)) - 8
+    assert picture[place : place + 2] == struct.pack("<H", 330)
+    changed = picture[:place] + struct.pack("<HHII", 330, 4, 1, below) + picture[place + 12 :]
+    return changed.ljust(below, b"\0") + directory
+
+
+def test_a_tiff_of_a_camera_is_a_photo() -> None:
+    """Only previews and the values of the sensor are not."""
+    data = io.BytesIO()
+    Pillow.new("RGB", (640, 480)).save(data, format="TIFF", tiffinfo={271: "NIKON", 272: "D90"})
+
+    assert "" == photo.raw_kind(data.getvalue())
 
 
 @pytest.mark.parametrize(
@@ -182,7 +240,14 @@ def raw_tiff(tags: dict[int, int]) -> bytes:
         (b"IIU\0\x18\0\0\0" + b"\0" * 100, "RW2"),
         (b"II*\0\x10\0\0\0CR\x02\0" + b"\0" * 100, "CR2"),
         (b"\0\0\0\x18ftypcrx \0\0\0\1crx isom" + b"\0" * 100, "CR3"),
+        (b"\0MRM" + b"\0" * 100, "MRW"),
+        (b"II\x1a\0\0\0HEAPCCDR" + b"\0" * 100, "CRW"),
         (raw_tiff({254: 1}), "TIFF-based raw"),
+        (raw_tiff({254: 1, 271: "NIKON CORPORATION"}), "NEF"),
+        (raw_tiff({254: 1, 271: "SONY"}), "ARW"),
+        (raw_tiff({271: "PENTAX"}), "PEF"),
+        (raw_tiff({254: 1, 50706: b"\1\4\0\0"}), "DNG"),
+        (with_sensor_values("NIKON CORPORATION"), "NEF"),
     ],
 )
 def test_raw_files_of_cameras_are_refused_by_name(tmp_path: Path, data: bytes, kind: str) -> None:

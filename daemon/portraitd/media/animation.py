@@ -30,6 +30,8 @@ class Animation:
 
     codec = "webp"
     pixel_aspect = 1.0
+    declares_its_duration = True
+    may_be_cover = False
     least_fps = ANIMATION_FPS
 
     def __init__(self, picture: Pillow.Image) -> None:

@@ -11,18 +11,38 @@ from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
 
 HEAD_BYTES = 4096
 
-AUDIO_SIGNATURES = (b"ID3", b"\xff\xfb", b"\xff\xf3", b"\xff\xf2", b"fLaC")
+AUDIO_SIGNATURES = (
+    b"ID3", b"\xff\xfa", b"\xff\xfb", b"\xff\xf2", b"\xff\xf3", b"\xff\xfc", b"\xff\xfd",
+    b"\xff\xf1", b"\xff\xf9", b"fLaC", b"\x0b\x77", b"\x7f\xfe\x80\x01", b".snd", b".ra\xfd",
+    b"caff", b"wvpk", b"TTA1", b"MAC ", b"#!AMR", b"MPCK", b"MP+", b"DSD ", b"MThd",
+)  # fmt: skip
+"""First bytes of MP3, MP2, AAC, FLAC, AC-3, DTS, AU, RealAudio, CAF, WavPack, TTA, Monkey's Audio,
+AMR, Musepack, DSD and MIDI."""
 
 OTHER_SIGNATURES = {
     b"PK\x03\x04": "a ZIP archive",
     b"\x7fELF": "a program",
     b"%PDF": "a PDF document",
-    b"GIF8": "a GIF animation",
     b"\x1f\x8b": "a gzip archive",
     b"Rar!": "a RAR archive",
     b"7z\xbc\xaf": "a 7z archive",
     b"version https://git-lfs": "a Git LFS pointer",
 }
+
+UNSUPPORTED_SIGNATURES = {
+    b".RMF": "RealMedia",
+    b"FWS": "Flash (SWF)",
+    b"CWS": "Flash (SWF)",
+    b"\0\0\0\0\x01\xbc": "GXF",
+    b"\xff\x0a": "JPEG XL",
+    b"\0\0\0\x0cJXL \r\n\x87\n": "JPEG XL",
+    b"8BPS": "Photoshop (PSD)",
+    b"v/1\x01": "OpenEXR",
+    b"SDPX": "DPX",
+    b"XPDS": "DPX",
+    b"#?RADIANCE": "Radiance HDR",
+}
+"""Videos and pictures that no decoder here reads."""
 
 PLAYLIST_SIGNATURES = (b"#EXTM3U", b"ffconcat", b"v=0", b"[playlist]")
 
@@ -39,6 +59,9 @@ VIDEO_BRANDS = (
 )  # fmt: skip
 """Starts of brands whose files hold an index (``moov`` or ``moof``): without it they are not whole.
 Pictures (HEIC, AVIF) and brands that are not listed may do without."""
+
+ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 
 EBML, SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 
@@ -65,8 +88,14 @@ def why_unreadable(fd: int) -> Reason:
 
 def _known_kind(head: bytes) -> Reason:
     """Return what else a file is, from its first bytes; ``NO_REASON`` if they match nothing."""
-    if head.startswith(AUDIO_SIGNATURES) or (head[:4] == b"RIFF" and head[8:12] == b"WAVE"):
+    is_form = (head[:4], head[8:12]) in (
+        (b"RIFF", b"WAVE"), (b"RF64", b"WAVE"), (b"FORM", b"AIFF"), (b"FORM", b"AIFC"),
+    )  # fmt: skip
+    if is_form or head.startswith(AUDIO_SIGNATURES):
         return Reason.of(ReasonCode.SOUND_ONLY)
+    for signature, kind in UNSUPPORTED_SIGNATURES.items():
+        if head.startswith(signature):
+            return Reason.of(ReasonCode.UNSUPPORTED_FORMAT, format=kind)
     if head.lstrip().startswith(PLAYLIST_SIGNATURES) or b"<MPD" in head:
         return Reason.of(ReasonCode.PLAYLIST)
     for signature, kind in OTHER_SIGNATURES.items():
@@ -111,6 +140,51 @@ def missing_bytes(fd: int) -> int:
         return 0
     boxes, _ = _top_boxes(fd, size)
     return max(0, max((box.start + box.size for box in boxes), default=0) - size)
+
+
+def is_cut_short(fd: int) -> bool:
+    """Return whether the end of a video is missing, as its container declares its size."""
+    size = os.fstat(fd).st_size
+    head = os.pread(fd, HEAD_BYTES, 0)
+    if head[4:8] == b"ftyp":
+        return missing_bytes(fd) > 0
+    if head.startswith(ASF_HEADER):
+        return _asf_header(head).size > size
+    if head[:3] == b"FLV":
+        return _flv_size(head) > size
+    return why_incomplete(fd).code is ReasonCode.BYTES_MISSING
+
+
+def declared_s(fd: int) -> float:
+    """Return the duration that an ASF file declares; 0 for others, whose duration FFmpeg tells."""
+    head = os.pread(fd, HEAD_BYTES, 0)
+    return _asf_header(head).duration_s if head.startswith(ASF_HEADER) else 0.0
+
+
+class _AsfHeader(NamedTuple):
+    size: int
+    duration_s: float
+
+
+def _asf_header(head: bytes) -> _AsfHeader:
+    """Return the file properties of an ASF file; zeros where it declares none."""
+    at = head.find(ASF_PROPERTIES)
+    if at < 0 or len(head) < at + 92:
+        return _AsfHeader(0, 0.0)
+    size, duration, preroll_ms, flags = struct.unpack_from("<40xQ16xQ8xQI", head, at)
+    # A recording that was sent while it was made does not know its end.
+    is_broadcast = flags & 1
+    duration_s = duration / 1e7 - preroll_ms / 1e3
+    return _AsfHeader(0, 0.0) if is_broadcast else _AsfHeader(size, max(0.0, duration_s))
+
+
+def _flv_size(head: bytes) -> int:
+    """Return the file size in the metadata of an FLV file; 0 if there is none."""
+    at = head.find(b"\x00\x08filesize\x00")
+    if at < 0 or len(head) < at + 19:
+        return 0
+    size = struct.unpack_from(">d", head, at + 11)[0]
+    return int(size) if 0 < size < 1 << 62 else 0
 
 
 def why_incomplete(fd: int) -> Reason:

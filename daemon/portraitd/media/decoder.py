@@ -42,6 +42,9 @@ SEEK_MARGIN_S = 2.0
 MAX_NEW_STREAMS = 100
 """A damaged transport stream may begin new ones all the time."""
 
+PREVIEW_SHARE = 4
+"""A track with less than this part of the pixels of the largest is a preview."""
+
 ANIMATION_FPS = 10.0
 """An animated picture has few frames and is short: nearly all of them are looked at."""
 
@@ -54,6 +57,12 @@ SKIPS_UNREFERENCED = frozenset({"h264", "mpeg1video", "mpeg2video", "mpeg4", "vc
 HEVC is not one of them: in a stream with temporal layers, a picture of a higher layer may refer to
 one that is marked as unreferenced within its own.
 """
+
+_STILL_CODECS = frozenset({"mjpeg", "png", "bmp", "gif", "webp", "tiff", "jpeg2000"})
+"""Codecs of cover art."""
+
+_OWN_DURATION = frozenset({"ogg", "mxf"})
+"""Containers that declare the duration of each stream, and have no edit lists."""
 
 _BESIDE_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
 """Cover art and thumbnails: pictures, but no video."""
@@ -103,7 +112,7 @@ class VideoSource(Protocol):
 
     @property
     def codec(self) -> str:
-        """The name of the decoder."""
+        """The name of the codec."""
 
     @property
     def size_px(self) -> tuple[int, int]:
@@ -120,6 +129,14 @@ class VideoSource(Protocol):
     @property
     def declared_s(self) -> float:
         """The declared duration, in seconds; 0 if there is none."""
+
+    @property
+    def declares_its_duration(self) -> bool:
+        """Whether a shorter video is not the whole one."""
+
+    @property
+    def may_be_cover(self) -> bool:
+        """Whether a single frame would be the cover of a recording of sound."""
 
     @property
     def pixel_aspect(self) -> float:
@@ -164,8 +181,8 @@ class VideoDecoder:
 
     @property
     def codec(self) -> str:
-        """The name of the decoder."""
-        return str(self._stream.codec_context.name)
+        """The name of the codec."""
+        return str(self._stream.codec_context.codec.canonical_name)
 
     @property
     def size_px(self) -> tuple[int, int]:
@@ -199,9 +216,23 @@ class VideoDecoder:
     @property
     def declared_s(self) -> float:
         """The declared duration, in seconds; 0 if there is none."""
+        if self._container.format.name == "avi" and self.fps:
+            # Of a file that was cut off, FFmpeg shortens the duration.
+            return self._stream.frames / self.fps
         if self._stream.duration is not None:
             return float(self._stream.duration * self._tick_s)
         return (self._container.duration or 0) / av.time_base
+
+    @property
+    def declares_its_duration(self) -> bool:
+        """Whether a shorter video is not the whole one."""
+        has_duration = self._stream.duration is not None
+        return has_duration and self._container.format.name in _OWN_DURATION
+
+    @property
+    def may_be_cover(self) -> bool:
+        """Whether a single frame would be the cover of a recording of sound."""
+        return self.codec in _STILL_CODECS and bool(self._container.streams.audio)
 
     @property
     def pixel_aspect(self) -> float:
@@ -298,12 +329,15 @@ class VideoDecoder:
             container.close()
             raise NoVideoError("no video stream", has_sound=has_sound)
         # A file may begin with a small preview track, or with a still picture (AVIF sequences).
-        stream = max(
-            streams,
-            key=lambda one: (
-                one.frames != 1,
-                bool(one.disposition & Disposition.default),
-                one.codec_context.width * one.codec_context.height,
+        # Some programs mark the first track as the default one, whatever it is.
+        areas = [one.codec_context.width * one.codec_context.height for one in streams]
+        _, stream = max(
+            zip(areas, streams, strict=True),
+            key=lambda pair: (
+                pair[1].frames != 1,
+                pair[0] * PREVIEW_SHARE >= max(areas),
+                bool(pair[1].disposition & Disposition.default),
+                pair[0],
             ),
         )
         # One thread: the workers are the parallelism.

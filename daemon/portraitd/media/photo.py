@@ -7,13 +7,17 @@ orientation, date, and whether a picture moves.
 from __future__ import annotations
 
 import io
+import struct
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 import pi_heif
 from PIL import Image as Pillow
+from PIL import ImageFile, TiffImagePlugin
 
 from portraitd.media.opencv import cv2
 from portraitd.media.picture import MAX_PIXELS, too_large
@@ -27,15 +31,52 @@ HEAD_BYTES = 64
 
 _ORIENTATION = 0x0112
 _NEW_SUBFILE_TYPE = 0x00FE
-_PHOTOMETRIC = 0x0106
+_WIDTH, _HEIGHT = 0x0100, 0x0101
+_COMPRESSION, _PHOTOMETRIC = 0x0103, 0x0106
+_MAKE = 0x010F
+_SUB_IFDS = 0x014A
 _DNG_VERSION = 0xC612
-_FILTER_ARRAY = 32803
-"""Photometric interpretation of a sensor's raw values."""
+
+_RAW_PHOTOMETRICS = frozenset({32803, 34892})
+"""Photometric interpretations of a sensor's values: with a colour filter, and linear."""
+
+_RAW_COMPRESSIONS = frozenset({32767, 32769, 32770, 34713})
+"""How Sony, Epson, Samsung and Nikon code a sensor's values."""
+
+_PREVIEW_PX = 320
+"""Cameras write no photo as small as this: if a TIFF of theirs begins so, it is a preview."""
+
+_MAX_SUB_IFDS = 16
+
+_RAW_OF_MAKE = {
+    "nikon": "NEF",
+    "sony": "ARW",
+    "canon": "CR2",
+    "pentax": "PEF",
+    "ricoh": "PEF",
+    "samsung": "SRW",
+    "panasonic": "RW2",
+    "olympus": "ORF",
+    "kodak": "DCR",
+    "eastman": "DCR",
+    "hasselblad": "3FR",
+    "phase one": "IIQ",
+    "leaf": "MOS",
+    "mamiya": "MEF",
+    "seiko epson": "ERF",
+}
+"""Suffix of the TIFF-based raw files of a camera, by the start of its make."""
 
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"mif1", b"mif2"})
 
+_TIFF_HEADS = (b"II*\0", b"MM\0*")
+
 _RAW_HEADS = {
     b"FUJIFILMCCD-RAW": "RAF",
+    b"\0MRM": "MRW",
+    b"II\x1a\0\0\0HEAPCCDR": "CRW",
+    b"IIIITwaR": "IIQ",
+    b"MMMMRawT": "IIQ",
     b"IIRO": "ORF",
     b"IIRS": "ORF",
     b"MMOR": "ORF",
@@ -99,7 +140,7 @@ def photo_format(head: bytes) -> PhotoFormat | None:
         return PhotoFormat.WEBP
     if head[4:8] == b"ftyp":
         return _format_of_brand(head)
-    if any(head.startswith(raw) for raw in _RAW_HEADS) or head[8:10] == b"CR":
+    if any(head.startswith(raw) for raw in _RAW_HEADS) or _is_cr2(head):
         return PhotoFormat.RAW
     if len(head) > 2 and head[:1] == b"P" and head[1:2] in b"1234567" and head[2:3].isspace():
         return PhotoFormat.PNM
@@ -113,23 +154,59 @@ def raw_kind(data: bytes) -> str:
             return name
     if data[4:12] == b"ftypcrx ":
         return "CR3"
-    if data[:4] not in (b"II*\0", b"MM\0*"):
-        return ""
-    return "CR2" if data[8:10] == b"CR" else _raw_kind_of_tiff(data)
+    if _is_cr2(data):
+        return "CR2"
+    return _raw_kind_of_tiff(data) if data[:4] in _TIFF_HEADS else ""
+
+
+def _is_cr2(head: bytes) -> bool:
+    return head[:4] in _TIFF_HEADS and head[8:10] == b"CR"
 
 
 def _raw_kind_of_tiff(data: bytes) -> str:
-    try:
-        with _header(data, PhotoFormat.TIFF) as header:
-            tags = dict(getattr(header, "tag_v2", {}))
-    except UnreadableVideo:
-        return ""
-    if _DNG_VERSION in tags:
+    """Return the name of a raw format that is built like a TIFF; empty for a TIFF picture.
+
+    The first picture of such a file is a small preview, or the values of the sensor.
+    """
+    first = _read_ifd(data)
+    if _DNG_VERSION in first:
         return "DNG"
-    # The first picture of a raw file is a small preview, or the values of the sensor.
-    is_preview = int(tags.get(_NEW_SUBFILE_TYPE) or 0) & 1
-    is_sensor = tags.get(_PHOTOMETRIC) == _FILTER_ARRAY
-    return "TIFF-based raw" if is_preview or is_sensor else ""
+    is_raw = bool(_number(first, _NEW_SUBFILE_TYPE) & 1) or _holds_sensor(first)
+    places = first.get(_SUB_IFDS, ())
+    places = places[:_MAX_SUB_IFDS] if isinstance(places, tuple) else (places,)
+    is_raw = is_raw or any(_holds_sensor(_read_ifd(data, place)) for place in places)
+    make = str(first.get(_MAKE, "")).lower()
+    named = next((kind for start, kind in _RAW_OF_MAKE.items() if make.startswith(start)), "")
+    if not is_raw and max(_number(first, _WIDTH), _number(first, _HEIGHT)) <= _PREVIEW_PX:
+        is_raw = bool(named)
+    return (named or "TIFF-based raw") if is_raw else ""
+
+
+def _read_ifd(data: bytes, place: object = None) -> dict[int, Any]:
+    """Return the tags of a TIFF directory, by default the first; none if it is damaged."""
+    directory = TiffImagePlugin.ImageFileDirectory_v2(data[:8])
+    file = io.BytesIO(data)
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of damaged tags, which are left out.
+            warnings.simplefilter("ignore")
+            file.seek(directory.next if place is None else int(str(place)))
+            directory.load(file)
+            return dict(directory)
+    except (OSError, ValueError, SyntaxError, TypeError, struct.error):
+        return {}
+
+
+def _holds_sensor(tags: Mapping[int, Any]) -> bool:
+    return (
+        _number(tags, _PHOTOMETRIC) in _RAW_PHOTOMETRICS
+        or _number(tags, _COMPRESSION) in _RAW_COMPRESSIONS
+    )
+
+
+def _number(tags: Mapping[int, Any], tag: int) -> int:
+    value = tags.get(tag)
+    return value if isinstance(value, int) else 0
 
 
 def is_motion_jpeg(data: bytes) -> bool:
@@ -139,15 +216,20 @@ def is_motion_jpeg(data: bytes) -> bool:
     """
     if not data.startswith(b"\xff\xd8\xff"):
         return False
-    at = 2
-    while data[at : at + 1] == b"\xff" and data[at + 1 : at + 2] not in (b"\xda", b""):
-        length = int.from_bytes(data[at + 2 : at + 4], "big")
-        if length < 2 or data[at + 4 : at + 8] == b"MPF\0":
-            return False
-        at += 2 + length
+    at = _start_of_scan(data)
+    if b"MPF\0" in data[:at]:
+        return False
     # In the coded picture 0xFF is always followed by a zero or by a restart marker.
     end = data.find(b"\xff\xd9", at)
     return end >= 0 and data[end + 2 : end + 5] == b"\xff\xd8\xff"
+
+
+def _start_of_scan(data: bytes) -> int:
+    """Return where the first coded picture of a JPEG begins, behind previews in its segments."""
+    at = 2
+    while data[at : at + 1] == b"\xff" and data[at + 1 : at + 2] not in (b"\xda", b""):
+        at += 2 + max(int.from_bytes(data[at + 2 : at + 4], "big"), 2)
+    return at
 
 
 def read_facts(data: bytes, form: PhotoFormat) -> PhotoFacts:
@@ -163,7 +245,7 @@ def read_facts(data: bytes, form: PhotoFormat) -> PhotoFacts:
         width, height = header.size
         if width * height > MAX_PIXELS:
             raise NotMedia(too_large(width, height))
-        exif = header.getexif()
+        exif = _exif_of(header)
         orientation = 1 if form is PhotoFormat.HEIC else _orientation_of(exif)
         if orientation in (5, 6, 7, 8):
             width, height = height, width
@@ -185,11 +267,12 @@ def read_photo(data: bytes, form: PhotoFormat) -> tuple[Image, bool]:
     if form is PhotoFormat.HEIC:
         return _read_heic(data), False
     with _header(data, form) as header:
-        orientation = _orientation_of(header.getexif())
-    image, is_cut = _decoded(data), False
-    if image is None and form is PhotoFormat.JPEG:
+        orientation = _orientation_of(_exif_of(header))
+    image, is_cut = _decoded(data), _is_cut_short(data, form)
+    if image is None and is_cut:
         # The copy broke off: what is there is a picture as far as it goes.
-        image, is_cut = _decoded(data + b"\xff\xd9"), True
+        whole = data + b"\xff\xd9"
+        image = _decoded(whole) if form is PhotoFormat.JPEG else _decode_beginning(data)
     if image is None:
         raise UnreadableVideo(Reason.of(ReasonCode.PHOTO_NOT_DECODED, format=form))
     return _turned(image, orientation), is_cut
@@ -202,6 +285,26 @@ def _decoded(data: bytes) -> Image | None:
     except cv2.error:
         return None
     return None if image is None else np.asarray(image, np.uint8)
+
+
+def _is_cut_short(data: bytes, form: PhotoFormat) -> bool:
+    """Return whether the end of a JPEG or PNG is missing."""
+    if form is PhotoFormat.JPEG:
+        return data.find(b"\xff\xd9", _start_of_scan(data)) < 0
+    return form is PhotoFormat.PNG and b"IEND" not in data
+
+
+def _decode_beginning(data: bytes) -> Image | None:
+    """Decode a picture whose end is missing; the rest is black."""
+    ImageFile.LOAD_TRUNCATED_IMAGES = True
+    try:
+        with Pillow.open(io.BytesIO(data)) as picture:
+            rgb = np.asarray(picture.convert("RGB"), np.uint8)
+    except (OSError, ValueError, SyntaxError, EOFError):
+        return None
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = False
+    return np.ascontiguousarray(rgb[:, :, ::-1])
 
 
 def _read_heic(data: bytes) -> Image:
@@ -240,6 +343,14 @@ def _turned(image: Image, orientation: int) -> Image:
     if orientation in (3, 4, 7, 8):
         image = image[::-1]
     return np.ascontiguousarray(image)
+
+
+def _exif_of(header: Pillow.Image) -> Pillow.Exif:
+    """Return the EXIF data of a picture; none if it is damaged or behind its missing end."""
+    try:
+        return header.getexif()
+    except (OSError, ValueError, SyntaxError, EOFError, struct.error):
+        return Pillow.Exif()
 
 
 def _orientation_of(exif: Pillow.Exif) -> int:

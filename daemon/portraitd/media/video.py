@@ -115,6 +115,8 @@ def probe(source: Source, partial_copies: Sequence[tuple[int, str]] = ()) -> Med
                 timeline = video.timeline(on_packet=packets.update)
             else:
                 timeline = video.timeline()
+            if len(timeline.times_s) <= 1 and video.may_be_cover:
+                raise NotMedia(Reason.of(ReasonCode.SOUND_ONLY))
             image, turn = _first_picture(video)
             height, width = image.shape[:2]
             if isinstance(video, VideoDecoder):
@@ -123,9 +125,9 @@ def probe(source: Source, partial_copies: Sequence[tuple[int, str]] = ()) -> Med
             duration_s = math.inf
             if timeline.is_reliable and len(timeline.times_s):
                 duration_s = float(timeline.times_s[-1]) + video.frame_s
-                if container.missing_bytes(fd):
+                if video.declares_its_duration or container.is_cut_short(fd):
                     # The rest of the file is missing, not only hidden by an edit list.
-                    duration_s = max(duration_s, video.declared_s)
+                    duration_s = max(duration_s, video.declared_s, container.declared_s(fd))
             return MediaFacts(
                 digest,
                 MediaKind.VIDEO,
@@ -157,7 +159,7 @@ class SampledFrames:
         keyframes: Whether to read keyframes only.
         decoded: Frames of the stretch, decoded or not.
         ended_s: Timestamp of the last frame that is there: of the last picked one that could be
-            decoded, where one could not.
+            decoded, where one could not. None for a photo whose end is missing.
     """
 
     source: Source
@@ -177,8 +179,9 @@ class SampledFrames:
         """
         with opened(self.source) as fd:
             if self.kind is MediaKind.PHOTO:
-                self.decoded, self.ended_s = 1, 0.0
-                yield Frame(0.0, _photo(fd))
+                image, is_cut = _photo(fd)
+                self.decoded, self.ended_s = 1, None if is_cut else 0.0
+                yield Frame(0.0, image)
                 return
             with _open_frames(fd) as video:
                 yield from self.of_video(video)
@@ -262,7 +265,7 @@ class FramesAt:
         """
         with opened(self.source) as fd:
             if self.kind is MediaKind.PHOTO:
-                image = _photo(fd)
+                image, _ = _photo(fd)
                 yield from ((t_s, Frame(0.0, image)) for t_s in self.times_s)
                 return
             with _open_frames(fd) as video:
@@ -330,8 +333,8 @@ def _first_picture(video: VideoSource) -> tuple[Image, tuple[int, ...]]:
     raise error
 
 
-def _photo(fd: int) -> Image:
-    """Read a photo, upright.
+def _photo(fd: int) -> tuple[Image, bool]:
+    """Read a photo, upright, and whether its end is missing.
 
     Raises:
         UnreadableVideo: It is damaged.
@@ -340,7 +343,7 @@ def _photo(fd: int) -> Image:
     form = photo.photo_format(data[: photo.HEAD_BYTES])
     if form is None:
         raise UnreadableVideo(Reason.of(ReasonCode.PHOTO_NOT_DECODED, format=""))
-    return photo.read_photo(data, form)[0]
+    return photo.read_photo(data, form)
 
 
 def _content(fd: int) -> bytes:

@@ -230,7 +230,8 @@ class SliceFaces:
         detections: Every face, in order of time.
         sampled: Number of frames that were searched for faces.
         decoded: Number of frames read from the file.
-        ended_s: Timestamp of the last frame read; None if there was none.
+        ended_s: Timestamp of the last frame read; None if there was none, or if it is a photo
+            whose end is missing.
         seconds: Time the worker took.
         kept: Time and JPEG of each frame with a face, if such frames are kept.
     """

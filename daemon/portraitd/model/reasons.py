@@ -51,6 +51,7 @@ class ReasonCode(StrEnum):
     PLAYLIST = "playlist"
     SOUND_ONLY = "sound_only"
     UNKNOWN_FORMAT = "unknown_format"
+    UNSUPPORTED_FORMAT = "unsupported_format"
     ENCRYPTED = "encrypted"
     NO_PICTURES = "no_pictures"
     INDEX_DAMAGED = "index_damaged"
@@ -193,6 +194,9 @@ _TEXTS = {
     ReasonCode.PLAYLIST: "a playlist that refers to other files; drop the video itself",
     ReasonCode.SOUND_ONLY: "an audio file without video; cover art is not processed",
     ReasonCode.UNKNOWN_FORMAT: "the start of the file is damaged, or its format is not supported",
+    ReasonCode.UNSUPPORTED_FORMAT: (
+        "{format}, a format that is not supported; convert the file, for instance to MP4 or JPEG"
+    ),
     ReasonCode.ENCRYPTED: "the video is encrypted; drop a copy without copy protection",
     ReasonCode.NO_PICTURES: (
         "the file contains no pictures: only audio or text, or its index is damaged"

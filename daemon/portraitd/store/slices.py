@@ -435,6 +435,8 @@ def _judge(video: sqlite3.Row, slices: Sequence[sqlite3.Row]) -> tuple[VideoStat
     failed = [job for job in slices if job["state"] == JobState.FAILED]
     if failed:
         return VideoState.FAILED, reason_of(failed[0])
+    if video["kind"] == MediaKind.PHOTO and any(job["ended_s"] is None for job in slices):
+        return VideoState.DONE, Reason.of(ReasonCode.PHOTO_CUT_SHORT)
     ended = max((job["ended_s"] for job in slices if job["ended_s"] is not None), default=0.0)
     duration = video["duration_s"]
     frame_s = 1.0 / video["fps"] if video["fps"] > 0 else 1.0
