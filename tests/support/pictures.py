@@ -17,6 +17,7 @@ SHARED = Path(os.environ.get("PORTRAITD_SHARED", Path(__file__).parents[3] / "sh
 """Labelled media and models beside the repository; tests that need them are marked."""
 
 YUNET_FILE = SHARED / "models" / "face_detection_yunet_2023mar.onnx"
+MOBILEFACENET_FILE = SHARED / "models" / "mobilefacenet_foamliu.onnx"
 
 
 def read(path: Path) -> Image:
