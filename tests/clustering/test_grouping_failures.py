@@ -177,12 +177,12 @@ def test_a_released_grouping_is_started_again(
 def test_faces_of_two_encoders_are_not_compared(
     store: Store, tmp_path: Path, method: MethodName
 ) -> None:
-    """Their embeddings cannot be compared; the message says what to do."""
+    """Their embeddings cannot be compared; the message says what grouping waits for."""
     see(store, near(1, 0), at_s=100.0)
     store.database.execute("update faces set encoder = 'another'")
     see(store, near(1, 0.01), at_s=100.0)
 
-    with pytest.raises(StoreError, match=r"another, dlib.*portraitd rebuild"):
+    with pytest.raises(StoreError, match=r"another, dlib.*changed over to dlib"):
         make_stage(store, tmp_path, method).tick(at(115.0))
 
 

@@ -86,7 +86,7 @@ def test_a_video_that_is_replaced_during_a_rebuild_keeps_its_people(
 
 
 def test_a_video_whose_file_is_gone_keeps_its_people(home: Home) -> None:
-    """Its faces can no longer be compared, so they stay as they are."""
+    """Its portraits give the vectors that its file cannot give any more."""
     before = folders(home)
     (home.inbox / "clip.mp4").unlink()
     again = Home(home.settings.home_dir, grouping={"method": "people"}, encoder={"mirror": False})

@@ -47,7 +47,7 @@ def propose(settings: Settings) -> Proposal:
     """Group everything with these settings, and record nothing.
 
     Raises:
-        StoreError: There is no database yet, or its faces come from several encoders.
+        StoreError: There is no database yet, or its faces come from several models.
     """
     with (
         Database.open_to_read(settings.state_dir) as database,

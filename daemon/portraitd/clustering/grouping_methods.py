@@ -73,7 +73,7 @@ class GroupingMethod(Protocol):
             last: The grouping to continue from; None to group from scratch.
 
         Raises:
-            StoreError: The faces come from several encoders, or their embeddings cannot be
+            StoreError: The faces come from several models, or their embeddings cannot be
                 written to a file for the worker.
         """
 
@@ -117,7 +117,7 @@ class DbscanMethod:
         executor: Executor,
         state_dir: Path,
     ) -> None:
-        self._embedding_size = card.embedding_size
+        self._card = card
         self._rule = dbscan_rule(settings, require_rules(card))
         self._parameters = json.dumps(["dbscan", self._rule.eps, self._rule.min_samples])
         self._faces = faces
@@ -138,7 +138,7 @@ class DbscanMethod:
 
     def begin(self, last: GroupingRun | None) -> Future[NDArray[np.int64]]:
         """See ``GroupingMethod``."""
-        require_one_encoder(self._faces)
+        require_one_space(self._faces, self._card)
         self._ids = self._faces.ids()
         self._constraints = read_face_constraints(self._ledger, self._ids, self._faces.tracks())
         try:
@@ -150,7 +150,7 @@ class DbscanMethod:
         return self._executor.submit(
             grouping_jobs.cluster,
             self._matrix,
-            self._embedding_size,
+            self._card.embedding_size,
             self._rule,
             self._constraints.by_row,
         )
@@ -199,7 +199,7 @@ class PeopleMethod:
         rules = require_rules(card)
         self.rule = grouping_rule(settings, rules)
         self._candidate_distance = self.rule.agglomeration.max_distance + rules.candidate_margin
-        self._embedding_size = card.embedding_size
+        self._card = card
         # The whole rule: a snapshot made with one rule cannot be used with another.
         self._parameters = json.dumps(["people", asdict(self.rule)])
         self._faces = faces
@@ -225,7 +225,7 @@ class PeopleMethod:
 
     def begin(self, last: GroupingRun | None) -> Future[grouping_jobs.GroupingResult]:
         """See ``GroupingMethod``."""
-        require_one_encoder(self._faces)
+        require_one_space(self._faces, self._card)
         self._rows = self._tracks.rows()
         try:
             size = self._matrix.catch_up()
@@ -242,7 +242,7 @@ class PeopleMethod:
         request = grouping_jobs.GroupingRequest(
             folder=self._folder,
             matrix=self._matrix.path,
-            embedding_size=self._embedding_size,
+            embedding_size=self._card.embedding_size,
             tracks=tracks,
             snapshot=last.snapshot if last and same_rule else "",
             rule=self.rule,
@@ -326,15 +326,15 @@ def arrays_by_row(
     return arrays
 
 
-def require_one_encoder(faces: Faces) -> None:
-    """Check that all embeddings can be compared.
+def require_one_space(faces: Faces, card: EmbedderCard) -> None:
+    """Check that all embeddings can be compared, by the distances of one model.
 
     Raises:
-        StoreError: The faces come from several encoders.
+        StoreError: Some faces still have vectors of another model. They are being changed over.
     """
     spaces = faces.spaces()
-    if len(spaces) > 1:
+    if len(spaces) > 1 or any(space.partition("+")[0] != card.space for space in spaces):
         raise StoreError(
-            f"the store has faces from several encoders ({', '.join(spaces)}), whose embeddings "
-            "cannot be compared; run `portraitd rebuild` to reprocess all videos"
+            f"the store has faces from several models ({', '.join(spaces)}), whose embeddings "
+            f"cannot be compared; grouping waits until all have changed over to {card.name}"
         )
