@@ -16,6 +16,7 @@ from support.embedding_rules import DLIB_RULES
 from support.onnx_models import with_external_weights, write_embedder
 from support.pictures import MOBILEFACENET_FILE, YUNET_FILE
 
+
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """A home without anything in it."""

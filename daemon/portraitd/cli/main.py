@@ -43,7 +43,11 @@ SECTIONS: dict[str, tuple[CommandEntry, ...]] = {
     "Set up": (
         CommandEntry("init", "setup_commands", "Create the home folder."),
         CommandEntry("install-service", "setup_commands", "Print systemd, user and Samba set-up."),
-        CommandEntry("models", "setup_commands", "List and download optional models."),
+        CommandEntry(
+            "models",
+            "model_commands",
+            "List, add and compare models that find and recognise faces.",
+        ),
     ),
     "Run": (
         CommandEntry("run", "run_commands", "Run the service."),

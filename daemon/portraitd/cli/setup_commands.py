@@ -1,4 +1,4 @@
-"""``portraitd init``, ``install-service`` and ``models``: commands that set a home up."""
+"""``portraitd init`` and ``install-service``: commands that set a home up."""
 
 from __future__ import annotations
 
@@ -66,51 +66,3 @@ def install_service(
     existing = config if config and config.exists() else None
     plan = plan_installation(load(home, existing, assignments), config)
     click.echo(render_unit(plan) if unit_alone else "\n".join(list_steps(plan)), nl=not unit_alone)
-
-
-@click.group()
-def models() -> None:
-    """List and download optional models."""
-
-
-@models.command("list")
-@with_settings
-def list_models(settings: Settings) -> None:
-    """List the optional models."""
-    from portraitd.faces.models import model_registry
-
-    for model in model_registry.optional_models():
-        state = "added" if model_registry.is_added(model, settings.models_dir) else "not added"
-        click.echo(f"{model.name}  {state}  {model.size_bytes:,} bytes  {model.licence}")
-        click.echo(f"    {model.purpose}")
-
-
-@models.command("add")
-@with_settings
-@click.argument("name")
-@click.option(
-    "--from",
-    "from_file",
-    type=click.Path(path_type=Path),
-    help="Read the model from this file instead of downloading it.",
-)
-@click.option("--url", help="Download it from this address; the SHA-256 must be the same.")
-def add_model(settings: Settings, name: str, from_file: Path | None, url: str | None) -> None:
-    """Download a model and check its SHA-256."""
-    from portraitd.faces.models import model_registry
-
-    place = model_registry.add_model(
-        model_registry.find_model(name), settings.models_dir, from_file, url
-    )
-    click.echo(f"added {place}")
-
-
-@models.command("remove")
-@with_settings
-@click.argument("name")
-def remove_model(settings: Settings, name: str) -> None:
-    """Remove a model that was added."""
-    from portraitd.faces.models import model_registry
-
-    removed = model_registry.remove_model(model_registry.find_model(name), settings.models_dir)
-    click.echo(f"removed {name}" if removed else f"{name} was not added")

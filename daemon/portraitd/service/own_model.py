@@ -74,7 +74,7 @@ def add_own_model(
     return card
 
 
-def needed_space(settings: Settings, card: EmbedderCard) -> bool:
+def needs_space(settings: Settings, card: EmbedderCard) -> bool:
     """Return whether faces of this home were embedded with a model."""
     try:
         with Database.open_to_read(settings.state_dir) as database:
@@ -154,7 +154,7 @@ def _is_same(known: EmbedderCard, card: EmbedderCard) -> bool:
 
 
 def _require_replaceable(settings: Settings, known: EmbedderCard) -> None:
-    if needed_space(settings, known):
+    if needs_space(settings, known):
         raise ConfigError(
             f"the stored faces need the {ARCFACE} model that is there "
             f"({model_path(known, settings.models_dir).name}, SHA-256 {known.file.sha256[:12]}…); "

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from portraitd.faces.dlib_comparison import draw_face
 from portraitd.faces.embedders.onnx_embedder import OnnxEmbedder, to_planes
 from portraitd.faces.interface import ARCFACE_CHIP_PX, AlignedChips
 from portraitd.faces.models.cards import EmbedderCard
@@ -21,7 +20,6 @@ from portraitd.faces.models.user_models import (
     make_user_card,
 )
 from portraitd.faces.runtime import OnnxRuntimeSession
-from portraitd.media.opencv import cv2
 from portraitd.model.errors import ModelError
 
 MAX_SIMILARITY = 0.999
@@ -117,6 +115,10 @@ def _tensors(graph: Any) -> Iterator[Any]:
 
 def _make_chips() -> AlignedChips:
     """A drawn face, and stripes."""
+    # Imported here: the command that submits the job does without OpenCV and dlib.
+    from portraitd.faces.dlib_comparison import draw_face
+    from portraitd.media.opencv import cv2
+
     side = ARCFACE_CHIP_PX
     face = cv2.resize(draw_face(), (side, side))[:, :, ::-1]
     steps = np.arange(side, dtype=np.int64)
