@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import math
 import os
@@ -16,7 +17,10 @@ from av.video.frame import VideoFrame
 
 from portraitd.media.decoder import NoVideoError, Timeline, VideoDecoder, open_video
 from portraitd.media.frame_selection import select_frames
+from portraitd.media.video import SampledFrames
+from portraitd.model.media_file import MediaKind
 from support.clips import ENCODINGS, Encoding, write_clip
+from support.media import source_of
 
 CUTS = 6
 RATES = (1.0, 2.0, 7.0)
@@ -164,3 +168,18 @@ def test_the_largest_track_is_read(tmp_path: Path) -> None:
 
     with decoder_of(path) as decoder:
         assert (192, 144) == decoder.size_px
+
+
+def test_frames_are_freed_without_a_search_for_circles(tmp_path: Path) -> None:
+    """A long video would fill the memory: Python counts objects, not their size."""
+    source = source_of(write_clip(tmp_path / "clip", ENCODINGS["h264"]))
+    gc.collect()
+    gc.disable()
+    try:
+        seen = sum(1 for _ in SampledFrames(source, MediaKind.VIDEO, 0.0, math.inf, 10.0))
+        alive = [found for found in gc.get_objects() if isinstance(found, VideoFrame)]
+    finally:
+        gc.enable()
+
+    assert seen > 30
+    assert [] == alive

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import struct
 from fractions import Fraction
+from typing import Any
 
 import av
 import numpy as np
 from av.filter import Graph
-from av.sidedata.sidedata import Type
+from av.sidedata.sidedata import SideDataContainer, Type
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
@@ -135,7 +136,10 @@ def _with_square_pixels(image: Image, pixel_aspect: float) -> Image:
 
 def display_matrix(frame: VideoFrame) -> tuple[int, ...]:
     """Return the 3 x 3 matrix that the container asks for; the unit matrix by default."""
-    data = frame.side_data.get(Type.DISPLAYMATRIX)  # type: ignore[call-overload]
+    # Not `frame.side_data`: frame and container would refer to each other, and frames would fill
+    # the memory until Python looks for such circles.
+    container: Any = SideDataContainer
+    data = container(frame).get(Type.DISPLAYMATRIX)
     if data is not None:
         return struct.unpack("=9i", bytes(data)[:36])
     return (1, 0, 0, 0, 1, 0, 0, 0, 1)
