@@ -73,7 +73,7 @@ def track_one(store: Store) -> None:
     """Give the oldest video without tracks its own."""
     video_id = store.tracks.untracked()
     assert video_id
-    face_ids, faces = store.tracks.faces_of(video_id)
+    face_ids, faces = store.tracks.faces_of(video_id, DLIB_RULES.quality)
     found = grouping_jobs.track(faces, DLIB_RULES)
     store.tracks.record(video_id, face_ids, found.tracks, found.summary, found.cannot_link)
 

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from portraitd.clustering.track_building import build_tracks, find_cannot_links, summarise_tracks
-from portraitd.model.face_quality import face_quality
 from portraitd.model.track import VideoFaces, l2_normalised
 from support.embedding_rules import DLIB_RULES
 
@@ -192,5 +191,8 @@ def test_quality_is_the_minimum_of_all_parts() -> None:
 
     sharpness, sure = np.full(4, 50.0), np.ones(4)
 
-    assert [1.0, 0.0, 0.5, 0.0] == face_quality(size_px, sharpness, frontal, sure).tolist()
-    assert [0.3, 0.0, 0.3, 0.0] == face_quality(size_px, sharpness, frontal, 0.3 * sure).tolist()
+    vectors, measure = np.ones((4, 128), np.float32), DLIB_RULES.quality.measure
+
+    assert [1.0, 0.0, 0.5, 0.0] == measure(size_px, sharpness, frontal, sure, vectors).tolist()
+    unsure = measure(size_px, sharpness, frontal, 0.3 * sure, vectors)
+    assert [0.3, 0.0, 0.3, 0.0] == unsure.tolist()

@@ -11,7 +11,6 @@ import pytest
 from portraitd.clustering import grouping_jobs
 from portraitd.clustering.grouping_jobs import VideoTracks
 from portraitd.model.errors import StoreError
-from portraitd.model.face_quality import face_quality
 from portraitd.model.media_file import FileState
 from portraitd.model.reasons import Reason, ReasonCode
 from portraitd.model.track import l2_normalised
@@ -33,7 +32,7 @@ def store(tmp_path: Path) -> Store:
 
 def found(store: Store, video_id: int = 1) -> tuple[Indices, VideoTracks]:
     """What tracking says of a video."""
-    face_ids, faces = store.tracks.faces_of(video_id)
+    face_ids, faces = store.tracks.faces_of(video_id, DLIB_RULES.quality)
     return face_ids, grouping_jobs.track(faces, DLIB_RULES)
 
 
@@ -90,14 +89,14 @@ def test_what_tracking_reads_is_what_was_seen(store: Store) -> None:
     store.slice_queue.record(second, late, ENCODER, 5.0)
     store.slice_queue.record(first, slice_faces(ANN), ENCODER, 6.0)
 
-    face_ids, faces = store.tracks.faces_of(1)
+    face_ids, faces = store.tracks.faces_of(1, DLIB_RULES.quality)
 
     assert [2, 1] == face_ids.tolist()
     assert [0.0, 70.0] == faces.times_s.tolist()
     assert np.stack([ANN, BOB]).tobytes() == faces.embeddings.tobytes()
     assert [[10, 20, 110, 130]] * 2 == faces.boxes.tolist()
     quality = (np.full(2, 100.0), np.full(2, 55.5), np.full(2, 0.75), np.ones(2))
-    assert face_quality(*quality).tolist() == faces.quality.tolist()
+    assert DLIB_RULES.quality.measure(*quality, faces.embeddings).tolist() == faces.quality.tolist()
 
 
 def test_a_video_is_tracked_when_all_of_it_was_looked_at(store: Store) -> None:

@@ -66,7 +66,7 @@ class Store:
     def track(self) -> None:
         """Give every finished video its tracks."""
         while (video_id := self.tracks.untracked()) is not None:
-            face_ids, faces = self.tracks.faces_of(video_id)
+            face_ids, faces = self.tracks.faces_of(video_id, DLIB_RULES.quality)
             found = grouping_jobs.track(
                 faces,
                 DLIB_RULES,

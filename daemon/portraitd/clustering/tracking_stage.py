@@ -95,7 +95,7 @@ class TrackingStage(Stage):
         if video_id is None:
             return False
         self._video_id = video_id
-        self._face_ids, faces = self._tracks.faces_of(video_id)
+        self._face_ids, faces = self._tracks.faces_of(video_id, self._rules.quality)
         constraints = TrackConstraints(*self._tracks.constraints_of(video_id, self._face_ids))
         if self._failures[video_id] < self._attempts:
             self._running = self._executor.submit(

@@ -20,6 +20,7 @@ from portraitd.ingest.media_jobs import KnownFrame
 from portraitd.ingest.scanner import is_unchanged
 from portraitd.model.errors import VideoError, code_of
 from portraitd.model.face import Embeddings
+from portraitd.model.face_quality import QualityRule
 from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
 from portraitd.model.stage import BackOff, Now, Stage
 from portraitd.store.files import Files
@@ -49,6 +50,7 @@ class ReembeddingStage(Stage):
         encoder: Names the new model.
         executor: Runs ``media_jobs.embed_portraits`` and ``embed_frames`` with that model.
         slots: How many jobs may be out.
+        quality: How much a face says about whose it is, with vectors of the new model.
         summarise: Describes tracks in the space of the new model.
         is_reprocessing: Returns whether all files are being read again, which gives them new
             vectors anyway.
@@ -68,6 +70,7 @@ class ReembeddingStage(Stage):
         encoder: EncoderSpec,
         executor: Executor,
         slots: int,
+        quality: QualityRule,
         summarise: Summarise,
         is_reprocessing: Callable[[], bool],
         may_replace: Callable[[Now], bool],
@@ -79,6 +82,7 @@ class ReembeddingStage(Stage):
         self._encoder = encoder
         self._executor = executor
         self._slots = slots
+        self._quality = quality
         self._summarise = summarise
         self._is_reprocessing = is_reprocessing
         self._may_replace = may_replace
@@ -117,7 +121,7 @@ class ReembeddingStage(Stage):
                     break
         done, total = self._queue.progress()
         if not self._jobs and done == total and self._may_replace(now):
-            changed = self._queue.change_over(self._summarise)
+            changed = self._queue.change_over(self._quality, self._summarise)
             self.finished = True
             log.info("reembedding_finished", faces=changed, space=self._encoder.embedding_space)
 

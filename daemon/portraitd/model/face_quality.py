@@ -2,45 +2,78 @@
 
 Both rank by the same four measures of ``model.face.Quality``, and differ on purpose.
 
-``face_quality`` asks how much the embedding says about whose it is. Beyond a certain size and
+``QualityRule`` asks how much the embedding says about whose it is. Beyond a certain size and
 sharpness an embedding does not get better, so it saturates: tracks are averaged, and exemplars
-chosen, by it. ``portrait_rank`` asks how well the picture looks. Larger and sharper is always
-better there, so it does not saturate: montages and pages choose by it.
+chosen, by it. The rule belongs to the embedding model. ``portrait_rank`` asks how well the picture
+looks. Larger and sharper is always better there, so it does not saturate: montages and pages choose
+by it.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from portraitd.model.face import Embeddings
+
 Floats: TypeAlias = "NDArray[np.float64]"
 
-SIZE_RAMP_PX = (16.0, 80.0)
-SHARPNESS_RAMP = (2.0, 14.0)
-FRONTAL_RAMP = (0.0, 0.12)
+Ramp: TypeAlias = tuple[float, float]
+"""The values at which a measure counts 0 and 1."""
 
 
-def face_quality(size_px: Floats, sharpness: Floats, frontal: Floats, confidence: Floats) -> Floats:
-    """Return how much faces say about whose they are: 1 for enough of everything, 0 for nothing.
+@dataclass(frozen=True, slots=True)
+class QualityRule:
+    """Which measures tell how much a face says about whose it is; None for one that does not.
 
-    The worst of three ramps and of the detector's confidence. At the ramps' upper ends, on
-    labelled photos and clips, one face in fifty is within 0.46 of a stranger. Half-way down it
-    is one in five, near the lower ends it is most: a face without detail is near to everybody.
-
-    Args:
-        size_px: Shape ``(n,)``; as in ``model.face.Quality``, like the others.
-        sharpness: Shape ``(n,)``.
-        frontal: Shape ``(n,)``.
-        confidence: Shape ``(n,)``.
+    Attributes:
+        sharpness: As in ``model.face.Quality``, like the next two.
+        size_px: Of the box.
+        frontal: How much it looks at the camera.
+        vector_norm: Length of the embedding as the model gives it. Some models give short
+            vectors for faces that they hardly recognise.
+        uses_confidence: Whether the detector's confidence counts.
     """
-    import numpy as np
 
-    ramps = ((size_px, SIZE_RAMP_PX), (sharpness, SHARPNESS_RAMP), (frontal, FRONTAL_RAMP))
-    parts = [np.interp(value, ends, (0.0, 1.0)) for value, ends in ramps]
-    return np.asarray(np.minimum.reduce([*parts, confidence]), dtype=np.float64)
+    sharpness: Ramp
+    size_px: Ramp | None = None
+    frontal: Ramp | None = None
+    vector_norm: Ramp | None = None
+    uses_confidence: bool = False
+
+    def measure(
+        self,
+        size_px: Floats,
+        sharpness: Floats,
+        frontal: Floats,
+        confidence: Floats,
+        embeddings: Embeddings,
+    ) -> Floats:
+        """Return the worst of the measures: 1 for enough of everything, 0 for nothing.
+
+        Args:
+            size_px: Shape ``(n,)``; as in ``model.face.Quality``, like the next three.
+            sharpness: Shape ``(n,)``.
+            frontal: Shape ``(n,)``.
+            confidence: Shape ``(n,)``.
+            embeddings: Shape ``(n, d)``, as the model gave them.
+        """
+        import numpy as np
+
+        norms = np.linalg.norm(embeddings.astype(np.float64), axis=1)
+        measures = (
+            (sharpness, self.sharpness),
+            (size_px, self.size_px),
+            (frontal, self.frontal),
+            (norms, self.vector_norm),
+            (confidence, (0.0, 1.0) if self.uses_confidence else None),
+        )
+        parts = [np.interp(value, ramp, (0.0, 1.0)) for value, ramp in measures if ramp]
+        return np.asarray(np.minimum.reduce(parts), dtype=np.float64)
 
 
 def portrait_rank(

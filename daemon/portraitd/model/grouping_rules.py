@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from portraitd.model.face_quality import QualityRule
 from portraitd.model.track import Floats, Indices
 
 if TYPE_CHECKING:
@@ -154,6 +155,7 @@ class EmbeddingRules:
 
     Attributes:
         vector_length: The length that vectors are scaled to before they are compared.
+        quality: How much a face says about whose it is.
         tracking: How faces become tracks.
         grouping: How tracks become people, with ``grouping.method = "people"``.
         plain_dbscan: How faces become people, with ``grouping.method = "dbscan"``.
@@ -164,6 +166,7 @@ class EmbeddingRules:
     """
 
     vector_length: float
+    quality: QualityRule
     tracking: TrackRule
     grouping: GroupingRule
     plain_dbscan: DbscanRule

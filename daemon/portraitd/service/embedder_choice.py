@@ -59,13 +59,15 @@ def choose_encoder(
     if stored and target.embedding_space not in stored and not is_reprocessing:
         known = _usable_embedder(stored[0], settings)
         if known is not None:
+            # Without the numbers of a model, its vectors cannot be grouped.
+            is_measured = card.rules is not None
             suffix = stored[0].partition("+")[2]
             # The reference encoder runs dlib's network only.
             kind = encoder.kind if known.alignment == "dlib" else "onnx"
             in_use = _with_encoder(
                 settings, embedder=known.name, mirror=suffix == MIRRORED, kind=kind
             )
-            return EncoderChoice(in_use, target)
+            return EncoderChoice(in_use, target if is_measured else None)
     # New faces in the new space at once: grouping waits until the old ones have followed.
     return EncoderChoice(wanted, target)
 

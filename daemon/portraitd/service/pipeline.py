@@ -147,13 +147,15 @@ class Service:
             self.grouping.release,
         )
         new_encoder = target or encoder
+        new_rules = require_rules(find_embedder(new_encoder.embedder, settings.models_dir))
         self.reembedding = ReembeddingStage(
             Reembedding(database, new_encoder.embedding_space),
             files,
             new_encoder,
             executor,
             executors.slots,
-            partial(summarise_tracks, vector_length=_vector_length(new_encoder)),
+            new_rules.quality,
+            partial(summarise_tracks, vector_length=new_rules.vector_length),
             lambda: self.reprocessing.pending,
             self.review.allows_publishing,
             wake,
@@ -311,9 +313,3 @@ class Service:
             log.error("blocked", reason=reason.text, reason_code=reason.code)
             self._logged_s = now.steady_s
         self._error = reason
-
-
-def _vector_length(encoder: EncoderSpec) -> float:
-    """Return the length that vectors of a model are scaled to."""
-    rules = find_embedder(encoder.embedder, encoder.models_dir).rules
-    return rules.vector_length if rules else 1.0

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from portraitd.config import MODELS_FOLDER
-from portraitd.faces.models.cards import EmbedderCard
-from portraitd.faces.models.model_registry import find_space
+from portraitd.faces.models.cards import DLIB, EmbedderCard
+from portraitd.faces.models.model_registry import find_space, require_rules
+from portraitd.model.errors import ConfigError
+from portraitd.model.face_quality import QualityRule
 from portraitd.store.database import Database
 
 
@@ -15,6 +17,19 @@ def stored_spaces(database: Database) -> list[str]:
     """
     rows = database.execute("select distinct encoder from grouped_faces order by encoder")
     return [row["encoder"] for row in rows]
+
+
+def stored_quality_rule(database: Database) -> QualityRule:
+    """Return how much a stored face says about whose it is.
+
+    It is dlib's rule while there are no faces, and for a model that nothing is known about.
+    """
+    try:
+        card = stored_embedder(database)
+    except ConfigError:
+        card = None
+    rules = card.rules if card else None
+    return (rules or require_rules(DLIB)).quality
 
 
 def stored_embedder(database: Database) -> EmbedderCard | None:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portraitd.model.face import Box, Embeddings, FoundFace, Landmarks, StoredPortrait
+from portraitd.model.face_quality import QualityRule
 from portraitd.model.media_file import MediaKind
 from portraitd.model.track import TrackSummaries, VideoFaces
 from portraitd.store.database import Database
@@ -196,13 +197,14 @@ class Reembedding:
         size = len(face_ids)
         self.record(face_ids, np.full((size, 1), np.nan, np.float32), from_file=True)
 
-    def change_over(self, summarise: Summarise) -> int:
+    def change_over(self, quality: QualityRule, summarise: Summarise) -> int:
         """Replace the vectors in use, and have everything grouped from scratch.
 
         Tracks keep their faces and their people. A recording with a face that could not be given
         a vector is frozen: it stays as it is, and takes no part in grouping.
 
         Args:
+            quality: How much a face says about whose it is, with the new vectors.
             summarise: Describes the tracks of a video in the new space.
 
         Returns:
@@ -229,7 +231,7 @@ class Reembedding:
             changed = 0
             for video_id in videos:
                 if video_id not in frozen:
-                    changed += self._change_video(video_id, summarise)
+                    changed += self._change_video(video_id, quality, summarise)
             self._db.execute("delete from reembedded")
             self._db.execute(
                 """
@@ -243,7 +245,7 @@ class Reembedding:
             self._db.execute("delete from gallery_versions")
         return changed
 
-    def _change_video(self, video_id: int, summarise: Summarise) -> int:
+    def _change_video(self, video_id: int, quality: QualityRule, summarise: Summarise) -> int:
         changed = self._db.execute(
             """
             update faces set encoder = ?, embedding = (
@@ -252,7 +254,7 @@ class Reembedding:
             """,
             (self._space, video_id, self._space),
         ).rowcount
-        face_ids, faces = TrackStore(self._db).faces_of(video_id)
+        face_ids, faces = TrackStore(self._db).faces_of(video_id, quality)
         tracks = {
             row["id"]: row["track_id"]
             for row in self._db.execute(
@@ -265,10 +267,15 @@ class Reembedding:
             track_ids, numbers = np.unique(of_face, return_inverse=True)
             found = summarise(faces, numbers)
             self._db.executemany(
-                "update tracks set embedding = ?, variance = ? where id = ?",
+                "update tracks set embedding = ?, variance = ?, quality = ? where id = ?",
                 [
-                    (found.embeddings[at].astype("<f4").tobytes(), float(found.variances[at]), one)
-                    for at, one in enumerate(track_ids.tolist())
+                    (
+                        found.embeddings[at].astype("<f4").tobytes(),
+                        float(found.variances[at]),
+                        float(found.quality[at]),
+                        track_id,
+                    )
+                    for at, track_id in enumerate(track_ids.tolist())
                 ],
             )
         return int(changed)

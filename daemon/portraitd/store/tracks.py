@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portraitd.model.face import Embeddings, stack_embeddings
-from portraitd.model.face_quality import face_quality
+from portraitd.model.face_quality import QualityRule
 from portraitd.model.reasons import Reason
 from portraitd.model.track import TrackSummaries, VideoFaces
 from portraitd.store.corrections.ledger import Ledger
@@ -80,8 +80,13 @@ class TrackStore:
             (reason.text, reason.code, video_id),
         )
 
-    def faces_of(self, video_id: int) -> tuple[Indices, VideoFaces]:
-        """Return the ids of a video's faces, and what tracking needs of them."""
+    def faces_of(self, video_id: int, quality: QualityRule) -> tuple[Indices, VideoFaces]:
+        """Return the ids of a video's faces, and what tracking needs of them.
+
+        Args:
+            video_id: The video.
+            quality: Of the model that made the embeddings.
+        """
         rows = self._db.execute(
             "select * from faces where video_id = ? order by t_s, id", (video_id,)
         ).fetchall()
@@ -92,15 +97,17 @@ class TrackStore:
         boxes = [
             [row["box_left"], row["box_top"], row["box_right"], row["box_bottom"]] for row in rows
         ]
+        vectors = stack_embeddings([row["embedding"] for row in rows])
         return np.array([row["id"] for row in rows], np.int64), VideoFaces(
             times_s=columns["t_s"],
             boxes=np.array(boxes, np.float64).reshape(-1, 4),
-            embeddings=stack_embeddings([row["embedding"] for row in rows]),
-            quality=face_quality(
+            embeddings=vectors,
+            quality=quality.measure(
                 columns["size_px"],
                 columns["sharpness"],
                 columns["frontal"],
                 columns["confidence"],
+                vectors,
             ),
         )
 

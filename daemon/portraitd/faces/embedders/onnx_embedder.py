@@ -1,7 +1,7 @@
 """Embedding models that come as ONNX files: MobileFaceNet, SFace, and others trained like ArcFace.
 
 S. Chen et al., "MobileFaceNets" (2018); J. Deng et al., "ArcFace" (2019). Their vectors are
-compared by angle, so they are scaled to length 1.
+compared by angle; their length tells how sure the model is.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class OnnxEmbedder:
         self._card = card
 
     def embed(self, chips: AlignedChips) -> Embeddings:
-        """See ``Embedder``. The vectors have length 1.
+        """See ``Embedder``.
 
         Raises:
             ModelError: The network gives another number of values than its card says.
@@ -40,7 +40,7 @@ class OnnxEmbedder:
             found = self._session.run(planes[None]).reshape(-1)
             if found.shape != (size,) or not np.isfinite(found).all():
                 raise ModelError(f"{self._card.name} does not give {size} numbers for a face")
-            vectors[at] = found / max(float(np.linalg.norm(found)), 1e-12)
+            vectors[at] = found
         return vectors
 
 

@@ -8,9 +8,10 @@ from collections.abc import Collection
 import numpy as np
 
 from portraitd.model.face import Embeddings, stack_embeddings
-from portraitd.model.face_quality import face_quality, portrait_rank
+from portraitd.model.face_quality import QualityRule, portrait_rank
 from portraitd.model.track import l2_normalised
 from portraitd.store.database import Database
+from portraitd.store.embedding_space import stored_quality_rule
 
 MAX_EXEMPLARS = 9
 MAX_CANDIDATES = 200
@@ -33,13 +34,16 @@ class Exemplars:
         """
         rows = self._db.execute(
             """
-            select max(id) as id, size_px, sharpness, frontal, confidence from faces
+            select max(id) as id, size_px, sharpness, frontal, confidence, embedding from faces
             where person_id = ? and hidden = 0 and coalesce(rank, 0) = 0
+                and encoder = (select encoder from faces where person_id = ?
+                    group by encoder order by count(*) desc limit 1)
             group by coalesce(track_id, -id)
             """,
-            (person_id,),
+            (person_id, person_id),
         ).fetchall()
-        face_ids = [face_id for face_id in _best_first(rows) if face_id not in without]
+        rule = stored_quality_rule(self._db)
+        face_ids = [face_id for face_id in _best_first(rows, rule) if face_id not in without]
         if not face_ids:
             return []
         face_ids = face_ids[:MAX_CANDIDATES]
@@ -69,12 +73,15 @@ class Exemplars:
         return stack_embeddings([row["embedding"] for row in rows])
 
 
-def _best_first(rows: list[sqlite3.Row]) -> list[int]:
+def _best_first(rows: list[sqlite3.Row], rule: QualityRule) -> list[int]:
     """Return face ids by quality; many are equally good to recognise, so then by looks."""
-    measures = [
+    size_px, sharpness, frontal, confidence = (
         np.array([row[name] for row in rows], np.float64)
         for name in ("size_px", "sharpness", "frontal", "confidence")
-    ]
+    )
     face_ids = np.array([row["id"] for row in rows], np.int64)
-    order = np.lexsort((face_ids, -portrait_rank(*measures), -face_quality(*measures)))
+    vectors = stack_embeddings([row["embedding"] for row in rows])
+    looks = portrait_rank(size_px, sharpness, frontal, confidence)
+    quality = rule.measure(size_px, sharpness, frontal, confidence, vectors)
+    order = np.lexsort((face_ids, -looks, -quality))
     return [int(face_id) for face_id in face_ids[order]]
