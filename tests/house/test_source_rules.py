@@ -42,6 +42,19 @@ def test_no_text_becomes_a_program() -> None:
                 assert keyword.arg not in ("shell", "allow_pickle") or is_allowed, path
 
 
+def test_opencv_reads_no_video() -> None:
+    """PyAV does; the FFmpeg that OpenCV brings is loaded with it and must stay unused."""
+    used = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("*.py")
+        for call in calls(path)
+        if ast.unparse(call.func).endswith(("VideoCapture", "VideoWriter"))
+    }
+
+    # The demo writes its clip in the command line tool.
+    assert {"cli/demo.py"} == used
+
+
 def test_no_branch_asks_whether_it_is_tested() -> None:
     """The code that is tested is the code that runs."""
     for path in PACKAGE.rglob("*.py"):
