@@ -239,3 +239,56 @@ def test_a_model_of_stored_faces_stays(run: RunCommand, embedded: Home) -> None:
     assert 78 == refused.returncode
     assert "portraitd models use dlib" in stderr_of(refused)
     assert model_registry.is_intact(MOBILEFACENET, embedded.settings.models_dir)
+
+
+COST = "East Asian people above all; run: portraitd models add recommended"
+
+
+def test_missing_models_are_mentioned_once(run: RunCommand, home: Path) -> None:
+    """By init, status and check, in one line; as a list for scripts."""
+    init = run("init", "--home", home)
+    table = run("status", "--home", home)
+    facts = json.loads(run("status", "--json", "--home", home).stdout)
+
+    assert [1, 1] == [init.stdout.count(COST), table.stdout.count(COST)]
+    assert f"{COST} --home {home}" in init.stdout
+    assert ["yunet", "mobilefacenet"] == facts["missing_models"]
+
+
+def test_models_that_the_settings_name_are_not_missed(run: RunCommand, home: Path) -> None:
+    """The user has decided."""
+    chosen = ("--set", "encoder.embedder=dlib")
+
+    init = run("init", "--home", home, *chosen)
+    facts = json.loads(run("status", "--json", "--home", home, *chosen).stdout)
+
+    assert COST not in init.stdout
+    assert 1 == init.stdout.count("misses small faces; run: portraitd models add recommended")
+    assert ["yunet"] == facts["missing_models"]
+
+
+@marked
+def test_with_the_recommended_models_nothing_is_mentioned(run: RunCommand, embedded: Home) -> None:
+    """And check says what the service uses."""
+    folder = embedded.settings.home_dir
+    real = ("--set", "encoder.runtime=onnxruntime")
+
+    checked = run("check", "--home", folder, *real)
+    facts = json.loads(run("status", "--json", "--home", folder).stdout)
+
+    assert [] == facts["missing_models"]
+    assert "models add" not in checked.stdout
+    assert "ok   detector: yunet\nok   embedder: mobilefacenet\n" in checked.stdout
+    assert "ok   runtime in use against float32: largest difference 0.0e+00\n" in checked.stdout
+
+
+@marked
+def test_check_says_what_the_service_uses_not_what_the_settings_ask_for(
+    run: RunCommand, embedded: Home
+) -> None:
+    """Stored faces keep their model until all have changed over."""
+    checked = run("check", "--home", embedded.settings.home_dir, "--set", "encoder.embedder=dlib")
+
+    assert (
+        "ok   embedder: mobilefacenet; stored faces are changing over to dlib\n" in checked.stdout
+    )

@@ -254,7 +254,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, server: ModelS
     """A file is in its place."""
     (tmp_path / "models").write_bytes(b"")
 
-    with pytest.raises(ModelError, match=r"models cannot be created: File exists"):
+    with pytest.raises(ModelError, match=r"models cannot be written: File exists"):
         download(server, tmp_path / "models")
 
 

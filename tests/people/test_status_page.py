@@ -112,3 +112,11 @@ def test_the_gallery_keeps_the_status_files(fixture: GalleryFixture) -> None:
 
     assert (fixture.root / "gallery/data/status.js").exists()
     assert (fixture.root / "STATUS.html").exists()
+
+
+def test_missing_models_are_mentioned_once(fixture: GalleryFixture) -> None:
+    """The home of the test has none of the recommended ones."""
+    fixture.status_stage.write("idle", at(10.0))
+
+    assert 1 == page(fixture).count('data-text="missing_embedder"')
+    assert 1 == page(fixture).count("portraitd models add recommended")

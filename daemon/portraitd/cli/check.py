@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from portraitd.cli.model_advice import describe_missing
 from portraitd.config import Settings
-from portraitd.faces.interface import EncoderSpec
+from portraitd.faces.models.model_registry import model_path
 from portraitd.ingest.dispatcher import encode_options
 from portraitd.ingest.mounts import file_system_type, needs_polling
 from portraitd.model.errors import ConfigError, PortraitdError, StoreError
+from portraitd.service.model_overview import find_models_in_use, list_missing, list_models
 from portraitd.service.pools import run_self_test
 from portraitd.service.repair import FaultKind, faults
 from portraitd.store.database import SQLITE_VERSION, Database
@@ -53,7 +55,8 @@ def findings(settings: Settings) -> Iterator[Finding]:
     ):
         yield _folder(what, folder)
     if settings.state_dir.is_dir():
-        yield from _encoder(encode_options(settings).encoder)
+        yield from _models(settings)
+        yield from _encoder(settings)
         yield from _workers(settings)
         yield _local(settings.state_dir)
         yield from _store(settings.state_dir)
@@ -77,31 +80,49 @@ def _versions() -> Iterator[Finding]:
     yield Finding(True, "SQLite", SQLITE_VERSION)
 
 
-def _encoder(settings: EncoderSpec) -> Iterator[Finding]:
-    """Check that the runtime in use gives what dlib gives. Loads the networks."""
+def _encoder(of: Settings) -> Iterator[Finding]:
+    """Check that the runtime in use gives what the models should give. Loads the networks."""
     from portraitd.faces.dlib_comparison import EMBEDDING_LIMIT, SCORE_LIMIT
-    from portraitd.faces.factory import compare_with_dlib, resolve_detector
+    from portraitd.faces.factory import compare_with_dlib, measure_runtime_difference
 
     try:
+        settings = replace(encode_options(of).encoder, embedder=find_models_in_use(of).embedder)
         exact = compare_with_dlib(replace(settings, runtime="onnxruntime"))
-        in_use = compare_with_dlib(settings)
+        reduced = measure_runtime_difference(settings)
     except ConfigError as error:
         yield Finding(False, "encoder", str(error))
         return
-    yield Finding(
-        exact.embedding <= EMBEDDING_LIMIT,
-        "embedding against dlib",
-        f"largest difference {exact.embedding:.1e} ({settings.kind})",
-    )
+    if exact.embedding is not None:
+        yield Finding(
+            exact.embedding <= EMBEDDING_LIMIT,
+            "embedding against dlib",
+            f"largest difference {exact.embedding:.1e} ({settings.kind})",
+        )
     if exact.score is not None:
         detail = f"scores differ by {exact.score:.1e} on a drawn face"
         yield Finding(exact.score <= SCORE_LIMIT, "detector against dlib", detail)
     yield Finding(
-        in_use.embedding <= REDUCED_LIMIT,
-        "runtime in use against dlib",
-        f"largest difference {in_use.embedding:.1e}",
+        reduced <= REDUCED_LIMIT,
+        "runtime in use against float32",
+        f"largest difference {reduced:.1e}",
     )
-    yield Finding(True, "detector", resolve_detector(settings))
+
+
+def _models(settings: Settings) -> Iterator[Finding]:
+    """Say which models the service uses, which may not be those that the settings ask for."""
+    try:
+        listed, used = list_models(settings), find_models_in_use(settings)
+    except ConfigError as error:
+        yield Finding(False, "models", str(error))
+        return
+    yield Finding(True, "detector", used.detector)
+    change = f"; stored faces are changing over to {used.target}" if used.target else ""
+    yield Finding(True, "embedder", used.embedder + change)
+    for damaged in (one.card for one in listed if one.state == "damaged"):
+        path = model_path(damaged, settings.models_dir)
+        yield Finding(False, damaged.name, f"{path} is damaged; {damaged.file.remedy}")
+    if advice := describe_missing(list_missing(settings)):
+        yield Finding(True, "recommended models", advice)
 
 
 def _workers(settings: Settings) -> Iterator[Finding]:

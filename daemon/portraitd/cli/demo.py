@@ -13,6 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
+from portraitd.cli.model_advice import describe_missing
 from portraitd.config import Settings
 from portraitd.media.fs import replacing
 from portraitd.model.errors import ConfigError
@@ -21,6 +22,7 @@ from portraitd.people.tree.folder_state import UNSORTED_NAME
 from portraitd.people.tree.people_tree import PeopleTree
 from portraitd.service import daemon
 from portraitd.service.home import make_home
+from portraitd.service.model_overview import list_missing
 from portraitd.store.files import display_path
 from portraitd.workers.pool import LocalExecutor
 from portraitd.workers.process import WorkerLimits
@@ -70,6 +72,13 @@ def run_demo(settings: Settings, console: Console) -> None:
         markup=False,
         highlight=False,
     )
+    if advice := describe_missing(list_missing(settings)):
+        console.print(
+            f"{advice} --home {settings.home_dir}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def demo_photographs() -> list[Path]:

@@ -23,9 +23,11 @@ def init(settings: Settings) -> None:
     """
     from contextlib import suppress
 
+    from portraitd.cli.model_advice import describe_missing
     from portraitd.ingest.mounts import mark
     from portraitd.people.tree.people_tree import PeopleTree
     from portraitd.service.home import make_home
+    from portraitd.service.model_overview import list_missing
     from portraitd.store.database import Database, StoreLock
 
     make_home(settings)
@@ -37,6 +39,8 @@ def init(settings: Settings) -> None:
     click.echo(f"Drop videos into  {settings.inbox_dir}")
     click.echo(f"Find people in    {settings.people_dir}")
     click.echo(f"Start with        portraitd run --home {settings.home_dir}")
+    if advice := describe_missing(list_missing(settings)):
+        click.echo(f"{advice} --home {settings.home_dir}")
 
 
 @click.command("install-service")

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from portraitd.cli.model_advice import describe_missing
 from portraitd.model.wording import counted
 from portraitd.service.health import Health
 from portraitd.service.status import Status
@@ -50,6 +51,7 @@ def print_json(status: Status) -> None:
         "healthy": status.healthy,
         "cluster": asdict(snapshot.cluster) if snapshot.cluster else None,
         "workers": [asdict(worker) for worker in snapshot.workers],
+        "missing_models": snapshot.missing_models,
     }
     print(json.dumps(facts, ensure_ascii=False, indent=2))
 
@@ -90,6 +92,8 @@ def print_table(status: Status, console: Console) -> None:
         console.print(f"  {stage} is blocked: {reason.text}", style="red", markup=False)
     for path, reason in problems(snapshot):
         console.print(f"  {path}: {reason.text}", markup=False, highlight=False)
+    if advice := describe_missing(snapshot.missing_models):
+        console.print(advice, markup=False, highlight=False, soft_wrap=True)
 
 
 def problems(snapshot: Snapshot) -> list[FileEntry]:

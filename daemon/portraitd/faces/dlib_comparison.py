@@ -29,18 +29,18 @@ class DlibComparison:
     """How much the runtime in use differs from dlib on the drawn face.
 
     Attributes:
-        embedding: Largest difference in any number of any embedding.
+        embedding: Largest difference in any number of any embedding; None for another model.
         score: Difference of the scores; None for a detector other than MMOD.
     """
 
-    embedding: float
+    embedding: float | None
     score: float | None
 
 
 def measure_embedding_difference(embedder: Embedder) -> float:
     """Return the largest difference from dlib in any number of the embeddings of two chips."""
     reference = DlibEmbedder.load(find_weights(RESNET))
-    chips = _make_chips()
+    chips = make_chips(DLIB_CHIP_PX)
     return float(np.abs(embedder.embed(chips) - reference.embed(chips)).max())
 
 
@@ -106,10 +106,10 @@ _ELLIPSES = (
 )
 
 
-def _make_chips() -> AlignedChips:
-    """The drawn face, and a chip in which every grey and every colour comes up."""
-    face = cv2.resize(draw_face(), (DLIB_CHIP_PX, DLIB_CHIP_PX))[:, :, ::-1]
-    steps = np.arange(DLIB_CHIP_PX, dtype=np.int64)
+def make_chips(side_px: int) -> AlignedChips:
+    """Return the drawn face, and a chip in which every grey and every colour comes up."""
+    face = cv2.resize(draw_face(), (side_px, side_px))[:, :, ::-1]
+    steps = np.arange(side_px, dtype=np.int64)
     pattern = (steps[:, None, None] * 7 + steps[None, :, None] * 13) * np.array([1, 3, 5]) % 256
     return np.stack([face, pattern.astype(np.uint8)])
 

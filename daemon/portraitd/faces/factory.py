@@ -13,6 +13,7 @@ from portraitd.faces.detectors.mmod import MmodDetector
 from portraitd.faces.detectors.yunet import YunetDetector
 from portraitd.faces.dlib_comparison import (
     DlibComparison,
+    make_chips,
     measure_embedding_difference,
     measure_score_difference,
 )
@@ -78,7 +79,21 @@ def compare_with_dlib(settings: EncoderSpec) -> DlibComparison:
     score = None
     if resolve_detector(settings) == "mmod":
         score = measure_score_difference(_build_detector(replace(settings, upsample=0)))
-    return DlibComparison(measure_embedding_difference(_build_embedder(settings)), score)
+    runs_dlib = settings.kind == "dlib" or settings.embedder == DLIB.name
+    embedding = measure_embedding_difference(_build_embedder(settings)) if runs_dlib else None
+    return DlibComparison(embedding, score)
+
+
+def measure_runtime_difference(settings: EncoderSpec) -> float:
+    """Return the largest difference between embeddings in the runtime in use and in float32.
+
+    Raises:
+        ConfigError, ModelError: As ``build_encoder``.
+    """
+    card = find_embedder(settings.embedder, settings.models_dir)
+    chips = make_chips(DLIB_CHIP_PX if card.alignment == "dlib" else ARCFACE_CHIP_PX)
+    exact = _build_embedder(replace(settings, runtime="onnxruntime"))
+    return float(np.abs(_build_embedder(settings).embed(chips) - exact.embed(chips)).max())
 
 
 def _build_detector(settings: EncoderSpec) -> Detector:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from portraitd.config import Settings
+from portraitd.faces.models.model_registry import missing_recommended
 from portraitd.model.reasons import Reason
 from portraitd.model.stage import Now
 from portraitd.store.blocked_stages import BlockedStages
@@ -61,6 +62,7 @@ class Snapshot:
         erasure_pending: Whether an erasure is not finished.
         cluster: The scheduler of the remote workers; None if there is none.
         workers: The remote workers.
+        missing_models: The recommended models that the settings would use if they were there.
     """
 
     files: dict[str, int]
@@ -83,6 +85,7 @@ class Snapshot:
     erasure_pending: bool
     cluster: ClusterState | None
     workers: list[RemoteWorker]
+    missing_models: tuple[str, ...]
 
 
 class SnapshotReader:
@@ -97,6 +100,7 @@ class SnapshotReader:
     def __init__(self, database: Database, settings: Settings, limit: int = MAX_LISTED) -> None:
         self._db = database
         self._processes = settings.workers.processes
+        self._encoder, self._models_dir = settings.encoder, settings.models_dir
         self._limit = limit
         self._files = Files(database, settings.inbox_dir)
         self._slice_queue = SliceQueue(database, self._files)
@@ -144,6 +148,13 @@ class SnapshotReader:
             erasure_pending=self._eraser.pending,
             cluster=self._remote_workers.cluster(),
             workers=self._remote_workers.members(),
+            missing_models=self._missing_models(),
+        )
+
+    def _missing_models(self) -> tuple[str, ...]:
+        encoder = self._encoder
+        return tuple(
+            missing_recommended(encoder.kind, encoder.detector, encoder.embedder, self._models_dir)
         )
 
     def _running(self) -> tuple[tuple[str, float], ...]:

@@ -21,6 +21,7 @@ from portraitd.faces.models.user_models import (
 )
 from portraitd.faces.runtime import OnnxRuntimeSession
 from portraitd.model.errors import ModelError
+from portraitd.model.track import l2_normalised
 
 MAX_SIMILARITY = 0.999
 """Largest cosine of the vectors of two pictures that have nothing in common."""
@@ -38,10 +39,13 @@ def inspect_embedder(path: Path, *, is_bgr: bool, pixel_mean: float, pixel_scale
     Raises:
         ModelError: The file is not such a model, or its numbers do not depend on the picture.
     """
+    # Imported here: the command that submits the job does without OpenCV and dlib.
+    from portraitd.faces.dlib_comparison import make_chips
+
     _require_form(path)
     session = OnnxRuntimeSession(path)
     card = make_user_card("", 0, 0, is_bgr=is_bgr, pixel_mean=pixel_mean, pixel_scale=pixel_scale)
-    chips = _make_chips()
+    chips = make_chips(ARCFACE_CHIP_PX)
     try:
         size = session.run(to_planes(chips[:1], card)).size
         if not MIN_EMBEDDING_SIZE <= size <= MAX_EMBEDDING_SIZE:
@@ -66,7 +70,7 @@ def _require_vectors(
         pixel_mean=card.pixel_mean[0],
         pixel_scale=card.pixel_scale[0],
     )
-    face, pattern = OnnxEmbedder(session, sized).embed(chips).astype(np.float64)
+    face, pattern = l2_normalised(OnnxEmbedder(session, sized).embed(chips)).astype(np.float64)
     if not face.std() > 0 or face @ pattern > MAX_SIMILARITY:
         raise ModelError("it gives the same numbers for different pictures")
     return size
@@ -111,16 +115,3 @@ def _tensors(graph: Any) -> Iterator[Any]:
                 yield from (sparse.values, sparse.indices)
             for inner in (attribute.g, *attribute.graphs):
                 yield from _tensors(inner)
-
-
-def _make_chips() -> AlignedChips:
-    """A drawn face, and stripes."""
-    # Imported here: the command that submits the job does without OpenCV and dlib.
-    from portraitd.faces.dlib_comparison import draw_face
-    from portraitd.media.opencv import cv2
-
-    side = ARCFACE_CHIP_PX
-    face = cv2.resize(draw_face(), (side, side))[:, :, ::-1]
-    steps = np.arange(side, dtype=np.int64)
-    pattern = (steps[:, None, None] * 7 + steps[None, :, None] * 13) * np.array([1, 3, 5]) % 256
-    return np.stack([face, pattern.astype(np.uint8)])

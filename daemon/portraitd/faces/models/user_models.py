@@ -193,7 +193,7 @@ def _parse(kind: Any, facts: Any) -> Any:
 def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return tuple(map(_plain, value))
-    return None if value is None else _number(value)
+    return value if value is None or isinstance(value, bool) else _number(value)
 
 
 def _number(value: Any) -> float:

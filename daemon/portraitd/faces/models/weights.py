@@ -92,9 +92,9 @@ def make_models_dir(folder: Path) -> None:
     """Create the folder of models if it is missing.
 
     Raises:
-        ModelError: It cannot be created.
+        ModelError: It cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ModelError(f"{folder} cannot be created: {error.strerror}") from error
+        raise ModelError(f"{folder} cannot be written: {error.strerror}") from error

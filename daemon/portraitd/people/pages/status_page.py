@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Self
 
+from portraitd.faces.models.cards import MOBILEFACENET
 from portraitd.model.stage import Phase
 from portraitd.people.pages.assets import render_page
 from portraitd.people.pages.escaping import escape_html
@@ -28,6 +29,7 @@ class StatusView:
         done_s, open_s: Seconds of footage that are done and that are left.
         eta_s: Seconds until all workers are done; None if unknown, 0 if no work is left.
         grouped_at: When people were last grouped; None if never.
+        missing_models: Recommended models that are missing.
     """
 
     stage: Phase
@@ -40,6 +42,7 @@ class StatusView:
     open_s: float
     eta_s: float | None
     grouped_at: float | None
+    missing_models: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, phase: Phase, snapshot: Snapshot) -> Self:
@@ -55,6 +58,7 @@ class StatusView:
             open_s=snapshot.footage.footage_open_s,
             eta_s=snapshot.eta_s,
             grouped_at=snapshot.grouping.finished_at if snapshot.grouping else None,
+            missing_models=snapshot.missing_models,
         )
 
     @property
@@ -92,6 +96,9 @@ def render_status_page(view: StatusView, now_s: float) -> bytes:
     ]
     if view.failed_count:
         parts.insert(-1, f'<p class="quiet small after" {_text_tag("failed_help")}</p>')
+    if view.missing_models:
+        key = f"missing_{'embedder' if MOBILEFACENET.name in view.missing_models else 'detector'}"
+        parts.append(f'<p class="quiet small after" {_text_tag(key)}</p>')
     busy = "" if view.stage in RESTING_PHASES else "yes"
     written = f'<div data-written="{round(now_s)}" data-busy="{busy}">'
     content = "\n".join([written, *filter(None, parts), "</div>"])
