@@ -139,9 +139,9 @@ def write_mutants(clips: list[Path], folder: Path, count: int, seed: int) -> Non
                 names.append(mutation.__name__)
         (folder / f"{number:05d}-{'-'.join(names)}{clip.suffix}").write_bytes(data)
         if number % CONTROL_EVERY == 0:
-            # A content of its own, that follows the last box: else it would be a duplicate.
-            whole = clips[0].read_bytes() + struct.pack(">I4sI", 12, b"free", number)
-            (folder / f"{CONTROL}{number:05d}.mp4").write_bytes(whole)
+            # Pictures of its own: else it would be a duplicate.
+            whole = folder / f"{CONTROL}{number:05d}.mp4"
+            write_pattern_clip(whole, 21 + number // CONTROL_EVERY, size_px=(160, 120))
 
 
 @dataclass
