@@ -8,7 +8,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,7 +24,8 @@ from portraitd.service.control_files import ControlFiles, ControlRequest
 from portraitd.service.erasure_stage import REQUEST
 from portraitd.service.pipeline import Service
 from portraitd.store.database import Database
-from support.home import Home, assert_sound
+from support.dataset_home import build_set, copy_of
+from support.home import Home, assert_sound, connect
 from support.media import as_jpeg
 from support.reviews import ANN, BOB, copied, faces, folders, ledger, move, portraits
 from support.tags import RATED, needs_exiftool, needs_ffmpeg, remux, write_tags
@@ -135,6 +138,37 @@ def test_corrections_hold_through_a_rebuild_after_that(home: Home) -> None:
     assert ["name", "place"] == ledger(home)
 
 
+def test_a_training_set_stays_what_it_was(named_home: Home, tmp_path: Path) -> None:
+    """Its images, their names, their splits; although the files were moved and tagged."""
+    home = copy_of(named_home, tmp_path / "home")
+    home.run()
+    build_set(home)
+    before = set_of(home)
+
+    (home.inbox / "sorted").mkdir()
+    for path in [path for path in home.inbox.iterdir() if path.suffix in (".jpg", ".png", ".mp4")]:
+        write_tags(path.rename(home.inbox / "sorted" / path.name), *RATED)
+    home.run()
+    assert {True} == {
+        row["path"].startswith(b"sorted/") for row in home.rows("files") if row["state"] == "done"
+    }
+    shutil.rmtree(home.settings.dataset_dir)
+    build_set(home)
+
+    names, splits = set_of(home)
+    assert ([], []) == (sorted(before[0] - names), sorted(names - before[0]))
+    assert before[1] == splits
+
+
+def set_of(home: Home) -> tuple[set[str], list[dict[str, object]]]:
+    """Return the names of a training set's images, and the splits."""
+    names = {path.name for path in home.settings.dataset_dir.rglob("*.jpg")}
+    assert 10 < len(names)
+    with closing(connect(home.settings.state_dir)) as store:
+        rows = [dict(row) for row in store.execute("select key, split from splits order by key")]
+    return names, rows
+
+
 def test_a_tagged_copy_is_a_duplicate(home: Home) -> None:
     """While the original is there. Once it is removed, later tags make the copy the file."""
     before = what_must_stay(home)
@@ -191,6 +225,7 @@ def test_dates_are_shown_and_said_to_be_what_they_are(home: Home) -> None:
 
 
 def test_a_time_without_an_offset_is_said_to_be_local(home: Home) -> None:
+    """It is shown as the camera wrote it."""
     write_tags(home.inbox / "photo.jpg", TAKEN[0])
     home.run()
 
@@ -202,6 +237,7 @@ def test_a_time_without_an_offset_is_said_to_be_local(home: Home) -> None:
 
 
 def test_what_was_forgotten_stays_forgotten_with_other_tags(home: Home) -> None:
+    """At its path and as a copy; its hashes are not stored."""
     write_tags(home.inbox / "photo.jpg", *TAKEN)
     home.run()
     request = ControlRequest(REQUEST, arguments=("video", "photo.jpg"))
@@ -259,6 +295,7 @@ def test_recordings_of_an_earlier_version_are_read_when_there_is_time(
 
 
 def test_a_file_that_is_away_is_read_at_another_time(home: Home) -> None:
+    """At the next start of the service."""
     without_facts(home)
     away = (home.inbox / "photo.jpg").rename(home.settings.home_dir / "photo.jpg")
     with home.opened() as service:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import random
 import shutil
 from pathlib import Path
@@ -15,6 +14,7 @@ from portraitd.media.photo import PhotoFormat
 from portraitd.media.picture_hash import hash_photo
 from portraitd.media.video import probe
 from portraitd.model.errors import VideoError
+from portraitd.model.media_file import MediaKind
 from support.media import source_of
 from support.tags import RATED, needs_exiftool, needs_ffmpeg, remux, write_tags
 
@@ -44,6 +44,7 @@ def picture_hash(path: Path) -> str:
 @pytest.mark.parametrize("tags", [RATED, NO_EXIF, ("-XMP:Title=a", LONG)])
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_tags_leave_it_as_it_is(tmp_path: Path, suffix: str, tags: tuple[str, ...]) -> None:
+    """Whatever is written; and another picture has another hash."""
     path = saved(tmp_path, suffix)
     before, content = picture_hash(path), path.read_bytes()
 
@@ -111,19 +112,19 @@ def test_a_jpeg_ends_at_its_end(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "avif", "jp2"])
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "gif", "avif", "jp2"])
 def test_damage_ends_in_a_hash_or_in_none(tmp_path: Path, suffix: str) -> None:
     """Whatever the structure claims: within the time of a test, and without another error."""
     path = saved(tmp_path, suffix)
     data, chance = path.read_bytes(), random.Random(7)
-    form = {"jpg": "JPEG", "png": "PNG", "webp": "WebP", "avif": "AVIF", "jp2": "JPEG 2000"}
+    form = {"jpg": "JPEG", "webp": "WebP", "jp2": "JPEG 2000"}.get(suffix, suffix.upper())
 
     for _ in range(300):
         damaged = bytearray(data)
         for _ in range(chance.randint(1, 8)):
             damaged[chance.randrange(2, len(damaged))] = chance.randrange(256)
         cut = bytes(damaged[: chance.randint(16, len(damaged))])
-        assert len(hash_photo(cut, PhotoFormat(form[suffix]), 1, None)) in (0, 64)
+        assert len(hash_photo(cut, PhotoFormat(form), 1, None)) in (0, 64)
 
 
 @needs_ffmpeg
@@ -131,6 +132,7 @@ def test_damage_ends_in_a_hash_or_in_none(tmp_path: Path, suffix: str) -> None:
 def test_a_copy_of_the_streams_has_the_same_pictures(
     tmp_path: Path, two_people: Path, name: str
 ) -> None:
+    """With a title, with its index first, in another container."""
     options = ("-metadata", "title=Beach") if name == "title.mp4" else ()
     options += ("-movflags", "+faststart") if name == "start.mp4" else ()
 
@@ -144,6 +146,7 @@ def test_a_copy_of_the_streams_has_the_same_pictures(
 
 @needs_exiftool
 def test_tags_of_a_video_leave_it_as_it_is(tmp_path: Path, two_people: Path) -> None:
+    """They are in boxes beside the streams."""
     path = tmp_path / "clip.mp4"
     shutil.copy(two_people, path)
     before = picture_hash(path)
@@ -158,6 +161,7 @@ def test_tags_of_a_video_leave_it_as_it_is(tmp_path: Path, two_people: Path) -> 
 def test_another_cut_and_another_turn_of_a_video_are_others(
     tmp_path: Path, two_people: Path
 ) -> None:
+    """Other packets, or another display matrix."""
     turned, cut = tmp_path / "turned.mp4", tmp_path / "cut.mp4"
     remux(two_people, cut, "-t", "5")
     data = bytearray(two_people.read_bytes())
@@ -169,20 +173,26 @@ def test_another_cut_and_another_turn_of_a_video_are_others(
     assert 3 == len({picture_hash(path) for path in (two_people, turned, cut)})
 
 
-def test_an_animation_has_one(tmp_path: Path) -> None:
+@needs_exiftool
+@pytest.mark.parametrize("suffix", ["webp", "gif", "png", "avif"])
+def test_tags_of_an_animation_leave_it_as_it_is(tmp_path: Path, suffix: str) -> None:
+    """Another order of the frames does not."""
     frames = [drawn(seed) for seed in range(3)]
-    found = set()
-    for name, comment in (("a.webp", b""), ("b.webp", b"Exif\0\0"), ("c.webp", None)):
-        data = io.BytesIO()
-        chosen = frames[::-1] if comment is None else frames
-        chosen[0].save(data, "WEBP", save_all=True, append_images=chosen[1:], duration=100)
-        (tmp_path / name).write_bytes(data.getvalue())
-        found.add(picture_hash(tmp_path / name))
+    paths = [tmp_path / f"{name}.{suffix}" for name in ("plain", "reversed")]
+    for path, chosen in zip(paths, (frames, frames[::-1]), strict=True):
+        chosen[0].save(path, save_all=True, append_images=chosen[1:], duration=100)
+    before, content = picture_hash(paths[0]), paths[0].read_bytes()
 
-    assert 2 == len(found)
+    write_tags(paths[0], "-XMP:Rating=4", "-XMP:Subject=beach")
+
+    assert content != paths[0].read_bytes()
+    assert MediaKind.VIDEO is probe(source_of(paths[0])).kind
+    assert before == picture_hash(paths[0])
+    assert before != picture_hash(paths[1])
 
 
 def test_what_cannot_be_decoded_has_none(tmp_path: Path) -> None:
+    """It fails as before."""
     path = tmp_path / "a.jpg"
     path.write_bytes(b"\xff\xd8\xff\xe0" + bytes(100))
 

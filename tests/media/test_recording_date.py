@@ -50,6 +50,7 @@ def test_the_date_of_a_photo_is_the_original_one(tmp_path: Path, suffix: str) ->
 @needs_exiftool
 @pytest.mark.parametrize("text", ["0000:00:00 00:00:00", "2019:13:45 99:99:99", "    "])
 def test_what_is_no_date_is_none(tmp_path: Path, text: str) -> None:
+    """Zeros, a thirteenth month, spaces."""
     path = write_tags(photo(tmp_path, "jpg"), "-n", f"-EXIF:DateTimeOriginal={text}")
 
     assert None is recorded(path)
@@ -57,6 +58,7 @@ def test_what_is_no_date_is_none(tmp_path: Path, text: str) -> None:
 
 @needs_ffmpeg
 def test_the_date_of_a_video_is_that_of_its_container(tmp_path: Path, nobody: Path) -> None:
+    """In UTC."""
     path = remux(nobody, tmp_path / "a.mp4", "-metadata", "creation_time=2021-05-06T07:08:09Z")
 
     assert RecordingTime(1620284889.0, 0) == recorded(path)
@@ -85,6 +87,7 @@ def test_the_date_of_a_video_is_that_of_its_container(tmp_path: Path, nobody: Pa
     ],
 )
 def test_apples_date_has_the_offset_and_goes_first(metadata: dict[str, str], text: str) -> None:
+    """Anything that cannot be read is skipped."""
     found = container_recording_time(metadata)
 
     assert text == (found.iso() if found else "")

@@ -26,6 +26,7 @@ def at(year: int, month: int = 1, day: int = 1, hour: int = 0, second: int = 0) 
     ],
 )
 def test_a_time_is_written_on_the_clock_of_its_place(time: RecordingTime, text: str) -> None:
+    """With the offset from UTC, where it is known."""
     assert text == time.iso()
 
 
@@ -55,10 +56,12 @@ def test_a_time_is_written_on_the_clock_of_its_place(time: RecordingTime, text: 
 def test_the_zero_of_a_clock_and_the_future_are_no_dates(
     at_s: float, offset_min: int | None, credible: bool
 ) -> None:
+    """On the clock of the place and in UTC."""
     assert credible == RecordingTime(at_s, offset_min).is_credible(NOW_S)
 
 
 def test_an_unknown_date_is_that_of_the_drop() -> None:
+    """And says so."""
     made = RecordingTime(at(2019), None)
 
     assert (DateKind.RECORDED, made) == RecordingDate.of(made, NOW_S)

@@ -89,6 +89,7 @@ def test_a_file_with_new_tags_is_the_recording_that_it_was(store: Store) -> None
 
 
 def test_and_so_it_is_after_many_more_tags(store: Store) -> None:
+    """One recording, with the hash of its first content."""
     for number in range(5):
         file = rewritten(store, "old.mp4", 100 + number)
         assert FileState.DONE is admit(store, file, facts(f"content {number}"), nowhere)
@@ -103,6 +104,7 @@ def test_a_file_that_was_only_touched_has_no_reason(store: Store) -> None:
 
 
 def test_a_file_moved_and_tagged_takes_the_place_of_the_one_that_is_gone(store: Store) -> None:
+    """The reason names the file that it was."""
     assert FileState.DONE is admit(store, rewritten(store, "new.mp4"), facts("second"), nowhere)
 
     assert {
@@ -113,12 +115,14 @@ def test_a_file_moved_and_tagged_takes_the_place_of_the_one_that_is_gone(store: 
 
 
 def test_a_file_that_was_only_moved_takes_its_place_too(store: Store) -> None:
+    """With another reason."""
     assert FileState.DONE is admit(store, rewritten(store, "new.mp4"), facts("first"), nowhere)
 
     assert (FileState.DONE, ReasonCode.RECORDING_MOVED, 1) == states(store)["new.mp4"]
 
 
 def test_a_tagged_copy_is_a_duplicate_while_the_original_is_there(store: Store) -> None:
+    """As an exact copy is; of the tagged file too."""
     assert FileState.DUPLICATE is admit(store, rewritten(store, "copy.mp4"), facts("second"))
 
     assert {
@@ -145,6 +149,7 @@ def test_the_backup_of_a_tagging_program_does_not_become_the_file(store: Store) 
 
 
 def test_a_tagged_duplicate_stays_one(store: Store) -> None:
+    """The recording has its file."""
     admit(store, rewritten(store, "copy.mp4"), facts("first"))
 
     assert FileState.DUPLICATE is admit(store, rewritten(store, "copy.mp4", 78), facts("second"))
@@ -162,6 +167,7 @@ def test_a_tagged_duplicate_stays_one(store: Store) -> None:
     ids=["other pictures", "no hash", "a photo", "half the speed"],
 )
 def test_anything_else_is_another_recording(store: Store, other: MediaFacts) -> None:
+    """The packets of a slower video are the same; its times are not."""
     assert FileState.ENCODING is admit(store, rewritten(store, "old.mp4"), other, nowhere)
     assert 2 == len(videos(store))
 
@@ -183,6 +189,7 @@ def test_a_reason_of_its_own_stays(store: Store) -> None:
 
 
 def test_a_failed_video_in_another_container_is_tried_again(tmp_path: Path) -> None:
+    """The slices that failed, from the new file."""
     store = Store(Database.open(tmp_path))
     store.slice_queue.admit(store.file("old.mp4"), facts("first"), 30.0, 2.0)
     claimed = store.slice_queue.claim()
@@ -201,6 +208,7 @@ def test_a_failed_video_in_another_container_is_tried_again(tmp_path: Path) -> N
 
 
 def test_a_video_in_the_queue_keeps_its_file(tmp_path: Path) -> None:
+    """Until it is done."""
     store = Store(Database.open(tmp_path))
     store.slice_queue.admit(store.file("old.mp4"), facts("first"), 60.0, 2.0)
 
@@ -227,6 +235,7 @@ def recorded(store: Store) -> tuple[float | None, int | None]:
 
 
 def test_a_date_is_stored_with_its_offset(tmp_path: Path) -> None:
+    """In minutes."""
     store = Store(Database.open(tmp_path))
     store.slice_queue.admit(store.file(), facts("first", recorded=MADE), 60.0, NOW_S)
 
@@ -235,6 +244,7 @@ def test_a_date_is_stored_with_its_offset(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("made", [RecordingTime(0.0, 0), RecordingTime(NOW_S + 1e6, None)])
 def test_what_cannot_be_its_date_is_not_stored(tmp_path: Path, made: RecordingTime) -> None:
+    """The zero of a clock, and the future."""
     store = Store(Database.open(tmp_path))
     store.slice_queue.admit(store.file(), facts("first", recorded=made), 60.0, NOW_S)
 
@@ -242,6 +252,7 @@ def test_what_cannot_be_its_date_is_not_stored(tmp_path: Path, made: RecordingTi
 
 
 def test_new_tags_may_correct_a_date_and_never_take_it_away(store: Store) -> None:
+    """The newest date that a file had stays."""
     local = RecordingTime(1.4e9, None)
     for number, made in enumerate((MADE, None, local, None)):
         file = rewritten(store, "old.mp4", 200 + number)
@@ -250,6 +261,7 @@ def test_new_tags_may_correct_a_date_and_never_take_it_away(store: Store) -> Non
 
 
 def test_a_copy_does_not_change_the_date(store: Store) -> None:
+    """Only the file of the recording does."""
     admit(store, rewritten(store, "copy.mp4"), facts("second", recorded=MADE))
 
     assert (None, None) == recorded(store)
@@ -270,6 +282,7 @@ def test_facts_of_an_earlier_version_are_filled_in(store: Store) -> None:
 
 
 def test_a_forgotten_recording_stays_forgotten_whatever_its_tags(store: Store) -> None:
+    """With the first content, with the second, and with one that was never seen."""
     admit(store, rewritten(store, "old.mp4"), facts("second", recorded=MADE), nowhere)
     eraser = Eraser(store.database)
 

@@ -61,6 +61,7 @@ FACTS = MediaFacts(
 
 
 def test_facts_are_decoded_with_their_date() -> None:
+    """Hash and date may be unknown, the duration infinite."""
     assert FACTS == validate_facts(decode_result(encode_result(FACTS)))
     bare = replace(FACTS, picture_hash="", recorded=None, duration_s=float("inf"))
     assert bare == validate_facts(bare)
@@ -92,5 +93,6 @@ def test_facts_of_another_kind_are_refused(changes: dict[str, Any]) -> None:
 
 
 def test_something_else_is_not_facts() -> None:
+    """The error names what it is."""
     with pytest.raises(WorkerDied, match="a dict, not facts"):
         validate_facts({})

@@ -1,17 +1,17 @@
 """Hash the pictures of a file without its metadata, so that new tags leave the hash as it is.
 
 Programs that manage photos write ratings, keywords and titles into the files. What they leave
-alone is the coded picture: of a JPEG the tables and the scans, of a PNG the critical chunks, of a
-WebP the chunks with pictures, of HEIC and AVIF the items, of JPEG 2000 the codestream. Of other
-photos the decoded picture is hashed, of a video the packets of its video stream. How a picture is
-turned belongs to it: faces are stored where they are in the upright picture.
+alone is the coded picture: of a JPEG the tables and the scans, of a PNG the critical chunks, of
+WebP and GIF the blocks with pictures, of HEIC and AVIF the items, of JPEG 2000 the codestream. Of
+other photos the decoded picture is hashed, of a video the packets of its video stream. How a
+picture is turned belongs to it: faces are stored where they are in the upright picture.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from portraitd.media.photo import PhotoFormat
@@ -92,17 +92,9 @@ def _coded_parts(data: bytes, form: PhotoFormat) -> Iterable[bytes | memoryview]
     Raises:
         _NotUnderstoodError: The structure is damaged or unknown.
     """
-    if form is PhotoFormat.JPEG:
-        return _jpeg_parts(data)
-    if form is PhotoFormat.PNG:
-        return _png_parts(data)
-    if form is PhotoFormat.WEBP:
-        return _webp_parts(data)
-    if form is PhotoFormat.JPEG_2000 and data[4:8] == b"jP  ":
-        return _jpeg_2000_parts(data)
-    if form in (PhotoFormat.HEIC, PhotoFormat.AVIF):
-        return _heif_parts(data)
-    return ()
+    if form is PhotoFormat.JPEG_2000 and data[4:8] != b"jP  ":
+        return ()
+    return _PARTS[form](data) if form in _PARTS else ()
 
 
 def _jpeg_parts(data: bytes) -> Iterator[memoryview]:
@@ -151,6 +143,30 @@ def _webp_parts(data: bytes) -> Iterator[bytes | memoryview]:
             yield kind
             yield view[at + 8 : at + 8 + length]
         at += 8 + length + length % 2
+
+
+def _gif_parts(data: bytes) -> Iterator[memoryview]:
+    """Yield the screen, its colours, and each image with its timing; no comments, no XMP."""
+    view = memoryview(data)
+    at = 13 + _gif_colours_bytes(data[10])
+    yield view[6:at]
+    while at < len(data) and data[at] != 0x3B:
+        start = at
+        if data[at] == 0x2C:
+            at += 10 + _gif_colours_bytes(data[at + 9]) + 1
+        elif data[at] == 0x21:
+            at += 2
+        else:
+            raise _NotUnderstoodError
+        while data[at]:
+            at += 1 + data[at]
+        at += 1
+        if data[start] == 0x2C or data[start + 1] == 0xF9:
+            yield view[start:at]
+
+
+def _gif_colours_bytes(flags: int) -> int:
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
 
 
 def _jpeg_2000_parts(data: bytes) -> Iterator[memoryview]:
@@ -257,3 +273,14 @@ def _item_places(
             start = base + number(offset_bytes)
             extents.append((start, start + number(length_bytes)))
         yield item, extents
+
+
+_PARTS: dict[PhotoFormat, Callable[[bytes], Iterator[bytes | memoryview]]] = {
+    PhotoFormat.JPEG: _jpeg_parts,
+    PhotoFormat.PNG: _png_parts,
+    PhotoFormat.WEBP: _webp_parts,
+    PhotoFormat.GIF: _gif_parts,
+    PhotoFormat.JPEG_2000: _jpeg_2000_parts,
+    PhotoFormat.HEIC: _heif_parts,
+    PhotoFormat.AVIF: _heif_parts,
+}

@@ -105,7 +105,8 @@ def probe(source: Source, partial_copies: Sequence[tuple[int, str]] = ()) -> Med
                     picture_hash=hash_photo(data, form, facts.orientation, image),
                     recorded=recorded,
                 )
-            if form is PhotoFormat.WEBP:
+            if form in (PhotoFormat.GIF, PhotoFormat.PNG, PhotoFormat.WEBP):
+                # Their packets contain comments and tags.
                 picture_hash = hash_photo(data, form, facts.orientation, None)
         if container.is_encrypted(fd):
             raise UnreadableVideo(Reason.of(ReasonCode.ENCRYPTED))
@@ -120,7 +121,7 @@ def probe(source: Source, partial_copies: Sequence[tuple[int, str]] = ()) -> Med
             image, turn = _first_picture(video)
             height, width = image.shape[:2]
             if isinstance(video, VideoDecoder):
-                picture_hash = packets.hexdigest((width, height), turn)
+                picture_hash = picture_hash or packets.hexdigest((width, height), turn)
                 recorded = recorded or container_recording_time(video.metadata)
             duration_s = math.inf
             if timeline.is_reliable and len(timeline.times_s):

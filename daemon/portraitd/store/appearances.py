@@ -101,11 +101,6 @@ class Appearances:
             )
         return clips
 
-    def last_described(self) -> float:
-        """Return when the name or date of a recording changed last; 0 if never."""
-        row = self._db.execute("select coalesce(max(described_at), 0.0) from videos").fetchone()
-        return float(row[0])
-
     def count_by_person(self) -> dict[int, list[RecordingCount]]:
         """Return the counts of each person by recording, in one pass over an index."""
         rows = self._db.execute(

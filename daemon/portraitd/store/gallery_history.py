@@ -22,16 +22,33 @@ class GalleryVersion(NamedTuple):
     written_at: float
 
 
+class GallerySources(NamedTuple):
+    """What the gallery is made from.
+
+    Attributes:
+        published_at: When the people tree was last published; 0 if never.
+        described_at: When the name or date of a recording changed last; 0 if never.
+    """
+
+    published_at: float
+    described_at: float
+
+
 class GalleryHistory:
     """Remembers which publication of the people tree the gallery shows, and what was new in it."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def published_at(self) -> float:
-        """Return when the people tree was last published; 0 if never."""
-        row = self._db.execute("select finished_at from publications").fetchone()
-        return float(row["finished_at"]) if row else 0.0
+    def sources(self) -> GallerySources:
+        """Return what the gallery should show."""
+        row = self._db.execute(
+            """
+            select coalesce((select finished_at from publications), 0.0),
+                coalesce((select max(described_at) from videos), 0.0)
+            """
+        ).fetchone()
+        return GallerySources(*row)
 
     def latest(self) -> tuple[float, str] | None:
         """Return the publication time and render version of the latest gallery version."""

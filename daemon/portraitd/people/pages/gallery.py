@@ -28,7 +28,7 @@ from portraitd.people.tree.scan import ScanCache
 from portraitd.store.appearances import Appearances
 from portraitd.store.database import Database
 from portraitd.store.faces import Faces
-from portraitd.store.gallery_history import UNKNOWN_LAST_ID, GalleryHistory
+from portraitd.store.gallery_history import UNKNOWN_LAST_ID, GalleryHistory, GallerySources
 from portraitd.store.people import GroupingRun, People, Unit
 
 log = structlog.get_logger(stage="gallery")
@@ -88,7 +88,7 @@ class Gallery(Stage):
     @property
     def pending(self) -> bool:
         """Whether the pages show an older publication, or older names and dates of recordings."""
-        return self._history.latest() != (self._history.published_at(), self._version())
+        return self._is_stale(self._history.sources())
 
     def tick(self, now: Now) -> None:
         """Bring the pages up to date.
@@ -96,23 +96,23 @@ class Gallery(Stage):
         Raises:
             PublishError: The tree cannot be read or written, or could not a moment ago.
         """
-        if not self._may_publish(now) or not self.pending:
+        if not self._may_publish(now):
             return
-        latest = self._history.latest()
-        if latest and latest[0] == self._history.published_at() and self._is_working():
+        sources = self._history.sources()
+        if not self._is_stale(sources):
             return
         # A share that is not mounted is not asked at every tick.
         if not self._back_off.ready(now):
             raise PublishError(self._last_error)
         try:
-            self._publish(now.wall_s)
+            self._publish(sources, now.wall_s)
         except (PublishError, StoreError) as error:
             self._back_off.start(now)
             self._last_error = str(error)
             raise
 
-    def _publish(self, now_s: float) -> None:
-        published_at, version = self._history.published_at(), self._version()
+    def _publish(self, sources: GallerySources, now_s: float) -> None:
+        published_at, version = sources.published_at, self._version(sources)
         grouping_run = self._people.last_grouping_run() if published_at else None
         views = GalleryViews(
             self._appearances,
@@ -139,9 +139,19 @@ class Gallery(Stage):
         self._history.record(published_at, version, _last_id(grouping_run), now_s)
         log.info("gallery_published", people=len(views.people), written=written, removed=removed)
 
-    def _version(self) -> str:
+    def _is_stale(self, sources: GallerySources) -> bool:
+        """Return whether the pages are to be written.
+
+        While files are processed, they are not written for each new name or date.
+        """
+        latest = self._history.latest()
+        if latest == (sources.published_at, self._version(sources)):
+            return False
+        return not (latest and latest[0] == sources.published_at and self._is_working())
+
+    def _version(self, sources: GallerySources) -> str:
         """Return what the pages depend on besides the publication."""
-        return f"{self._render_version} {self._appearances.last_described():.3f}"
+        return f"{self._render_version} {sources.described_at:.3f}"
 
     def _new_faces(self, grouping_run: GroupingRun) -> NewFaces:
         previous = self._history.previous(grouping_run.last_id)
