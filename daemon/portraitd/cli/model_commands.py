@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from portraitd.cli.options import with_settings
+from portraitd.cli.options import EXIT_FAILED_FILES, with_settings
 
 if TYPE_CHECKING:
     from portraitd.config import Settings
@@ -99,6 +99,35 @@ def add_model(
                 settings, card, from_file, None, "portraitd models add recommended --from FOLDER"
             )
     _print_use(settings)
+
+
+@models.command("try")
+@with_settings
+@click.argument("name")
+@click.option(
+    "--sample",
+    type=click.IntRange(min=10, max=20_000),
+    default=1000,
+    show_default=True,
+    help="How many faces to compare, at most.",
+)
+def try_model(settings: Settings, name: str, sample: int) -> None:
+    """Compare a model with the one in use on your own people.
+
+    Portraits of people whom you named or corrected are embedded with the model. Nothing is
+    changed.
+    """
+    from portraitd.cli.model_listing import describe_trial
+    from portraitd.service.model_trial import try_model as run_trial
+
+    trial = run_trial(settings, name, sample)
+    if trial is None:
+        click.echo(
+            "There is nothing to compare by yet: name at least two people, one of them with two "
+            "portraits, and run this command again."
+        )
+        raise click.exceptions.Exit(EXIT_FAILED_FILES)
+    click.echo("\n".join(describe_trial(trial)))
 
 
 @models.command("remove")

@@ -1,11 +1,14 @@
-"""What ``portraitd models list`` prints."""
+"""What ``portraitd models list`` and ``models try`` print."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from portraitd.clustering.pair_scores import PairScore
 from portraitd.faces.models.cards import RECOMMENDED
+from portraitd.model.wording import counted
 from portraitd.service.model_overview import ListedModel, ModelState
+from portraitd.service.model_trial import ModelTrial
 
 STATES: dict[ModelState, str] = {
     "in_use": "in use",
@@ -52,3 +55,27 @@ def model_facts(listed: ListedModel) -> dict[str, Any]:
         "trained_on": card.trained_on,
         "url": card.url,
     }
+
+
+def describe_trial(trial: ModelTrial) -> list[str]:
+    """Return the result of a trial as lines of text."""
+    small = f"; {counted(trial.left_out, 'portrait')} too small" if trial.left_out else ""
+    faces = counted(trial.faces, "face")
+    people = counted(trial.people, "confirmed person", "confirmed people")
+    return [
+        f"{faces} of {people}, one of each track{small}: {trial.same:,} pairs of one person, "
+        f"{trial.different:,} of two",
+        f"{'':24}{'precision':>10}{'recall':>8}{'at distance':>13}{'recall at 0.1 % false':>23}",
+        _score_line(f"{trial.in_use} (in use)", trial.in_use_score),
+        _score_line(trial.other, trial.other_score),
+    ]
+
+
+def _score_line(name: str, score: PairScore) -> str:
+    def shown(value: float | None) -> str:
+        return "unknown" if value is None else f"{value:.3f}"
+
+    return (
+        f"{name:24}{shown(score.precision):>10}{shown(score.recall):>8}"
+        f"{shown(score.distance):>13}{shown(score.recall_at_rate):>23}"
+    )

@@ -125,14 +125,7 @@ class Reembedding:
         ).fetchall()
         return PortraitBatch(
             [row["id"] for row in rows],
-            [
-                StoredPortrait(
-                    _found_face(row),
-                    Box(row["area_left"], row["area_top"], row["area_right"], row["area_bottom"]),
-                    bytes(row["jpeg"] or b""),
-                )
-                for row in rows
-            ],
+            [to_portrait(row) for row in rows],
         )
 
     def next_in_file(self) -> FileBatch | None:
@@ -279,6 +272,12 @@ class Reembedding:
                 ],
             )
         return int(changed)
+
+
+def to_portrait(row: sqlite3.Row) -> StoredPortrait:
+    """Return a face with its portrait; without one, its picture is empty."""
+    area = Box(row["area_left"], row["area_top"], row["area_right"], row["area_bottom"])
+    return StoredPortrait(_found_face(row), area, bytes(row["jpeg"] or b""))
 
 
 def _found_face(row: sqlite3.Row) -> FoundFace:
