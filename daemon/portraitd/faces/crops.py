@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from portraitd.faces.detectors.tiled_search import shrink_image
 from portraitd.media.jpeg import PORTRAIT_QUALITY, encode_jpeg
 from portraitd.media.opencv import cv2
 from portraitd.model.face import Box, Image, Portrait
@@ -50,5 +51,9 @@ def crop_portrait(image: Image, box: Box, width_px: int = 400) -> Portrait:
     cut = image[area.top : area.bottom, area.left : area.right]
     scale = min(width_px / area.width, _MAX_ASPECT * width_px / area.height)
     size = (max(round(area.width * scale), 1), max(round(area.height * scale), 1))
-    resized = cv2.resize(cut, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-    return Portrait(area, encode_jpeg(np.asarray(resized, np.uint8), PORTRAIT_QUALITY))
+    resized = (
+        shrink_image(cut, size)
+        if scale < 1
+        else np.asarray(cv2.resize(cut, size, interpolation=cv2.INTER_CUBIC), np.uint8)
+    )
+    return Portrait(area, encode_jpeg(resized, PORTRAIT_QUALITY))

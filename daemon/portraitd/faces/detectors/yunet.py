@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,31 +97,30 @@ def _decode(cells: NDArray[np.float32], height: int, width: int) -> list[_Candid
         height, width: Of the padded picture, in pixels.
     """
     scores = np.sqrt(np.clip(cells[:, 0], 0, 1) * np.clip(cells[:, 1], 0, 1))
-    grid = np.concatenate([_make_grid(height, width, stride) for stride in _STRIDES])
     chosen = np.flatnonzero(scores >= MIN_SCORE)
-    found = []
-    for score, cell, (column, row, stride) in zip(
-        scores[chosen].tolist(), cells[chosen], grid[chosen].tolist(), strict=True
-    ):
-        x, y = (float(cell[2]) + column) * stride, (float(cell[3]) + row) * stride
-        across, down = np.exp(cell[4:6].astype(np.float64)) * stride
-        points = (cell[6:].reshape(5, 2).astype(np.float64) + np.array([column, row])) * stride
-        found.append(
-            _Candidate(
-                score,
-                _to_box(x, y, float(across), float(down)),
-                (x, y),
-                float(down),
-                tuple((float(px), float(py)) for px, py in points),
-            )
+    grid, values = _make_grid(height, width)[chosen], cells[chosen].astype(np.float64)
+    places, strides = grid[:, :2], grid[:, 2:]
+    centres = (values[:, 2:4] + places) * strides
+    sizes = np.exp(values[:, 4:6]) * strides
+    points = (values[:, 6:].reshape(-1, 5, 2) + places[:, None]) * strides[:, None]
+    return [
+        _Candidate(
+            score, _to_box(x, y, across, down), (x, y), down, tuple((px, py) for px, py in corners)
         )
-    return found
+        for score, (x, y), (across, down), corners in zip(
+            scores[chosen].tolist(), centres.tolist(), sizes.tolist(), points.tolist(), strict=True
+        )
+    ]
 
 
-def _make_grid(height: int, width: int, stride: int) -> NDArray[np.int64]:
+@lru_cache(maxsize=8)
+def _make_grid(height: int, width: int) -> NDArray[np.int64]:
     """Return column, row and stride of each cell, shape ``(cells, 3)``."""
-    rows, columns = np.mgrid[: height // stride, : width // stride]
-    return np.stack([columns, rows, np.full_like(rows, stride)], axis=-1).reshape(-1, 3)
+    cells = []
+    for stride in _STRIDES:
+        rows, columns = np.mgrid[: height // stride, : width // stride]
+        cells.append(np.stack([columns, rows, np.full_like(rows, stride)], axis=-1).reshape(-1, 3))
+    return np.concatenate(cells)
 
 
 def _to_detection(candidate: _Candidate) -> Detection:
