@@ -66,7 +66,7 @@ def leave_unfinished(home: Home) -> None:
     (person_folders(home.people)[0] / ".portraitd-new-000001.jpg").write_bytes(b"half")
 
 
-def leave_half_a_census(home: Home) -> None:
+def leave_half_a_grouping_run(home: Home) -> None:
     for name in (
         "faces.f32",
         ".grouping-1.npz",
@@ -131,7 +131,7 @@ DAMAGES: list[tuple[Callable[[Home], None], str]] = [
     (empty_portrait, "people"),
     (lose_montage, "montage"),
     (leave_unfinished, "people"),
-    (leave_half_a_census, "leftover"),
+    (leave_half_a_grouping_run, "leftover"),
     (cut_matrix, "tracks.f32"),
     (change_matrix, "tracks.f32"),
     (damage_memory, "grouping snapshot"),
@@ -221,7 +221,7 @@ def test_a_marker_that_is_gone_is_for_a_person(home: Home) -> None:
 
 def test_nothing_is_repaired_beside_a_running_service(home: Home) -> None:
     """It holds the lock; what it is just writing is no leftover."""
-    leave_half_a_census(home)
+    leave_half_a_grouping_run(home)
     open_state(home)
     with StoreLock(home.settings.state_dir):
         wrong = faults(home.settings)

@@ -19,7 +19,7 @@ def store(tmp_path: Path) -> Store:
     return Store(Database.open(tmp_path))
 
 
-def test_the_first_census_makes_people(store: Store) -> None:
+def test_the_first_grouping_run_makes_people(store: Store) -> None:
     """One for each cluster; noise has no person."""
     store.see(*(embedding(seed) for seed in range(5)))
 
@@ -66,7 +66,7 @@ def test_a_person_without_faces_is_not_present(store: Store) -> None:
     assert [1, 3] == [person.id for person in store.people.present()]
 
 
-def test_a_face_forgotten_during_the_census_is_not_brought_back(store: Store) -> None:
+def test_a_face_forgotten_during_the_grouping_run_is_not_brought_back(store: Store) -> None:
     """And the grouping is stale at once: it knew more faces than there are."""
     ids = store.see(embedding(1), embedding(2))
     grouped = store.grouped([0, 0])
@@ -78,7 +78,7 @@ def test_a_face_forgotten_during_the_census_is_not_brought_back(store: Store) ->
     assert store.people.arrivals("p", "faces").stale
 
 
-def test_faces_that_no_census_saw_are_arrivals(store: Store) -> None:
+def test_faces_that_no_grouping_run_saw_are_arrivals(store: Store) -> None:
     """When the first and the last of them came."""
     assert Arrivals(False, 0.0, 0.0) == store.people.arrivals("p", "faces")
     store.see(embedding(1), at_s=3.0)
@@ -100,7 +100,7 @@ def test_other_parameters_make_every_face_an_arrival(store: Store) -> None:
     assert Arrivals(True, 3.0, 3.0) == store.people.arrivals("other", "faces")
 
 
-def test_a_forgotten_video_makes_a_census_stale(store: Store) -> None:
+def test_a_forgotten_video_makes_a_grouping_run_stale(store: Store) -> None:
     """People may be fewer now."""
     ids = store.see(embedding(1), embedding(2))
     store.group([0, 0])
@@ -109,7 +109,7 @@ def test_a_forgotten_video_makes_a_census_stale(store: Store) -> None:
     assert store.people.arrivals("p", "faces").stale
 
 
-def test_a_census_of_nothing_is_a_census(store: Store) -> None:
+def test_a_grouping_run_of_nothing_is_a_grouping_run(store: Store) -> None:
     """After the last video was erased."""
     grouping_run = store.group([])
 
@@ -122,7 +122,7 @@ def test_a_census_of_nothing_is_a_census(store: Store) -> None:
     assert not store.people.arrivals("p", "faces").stale
 
 
-def test_a_census_that_fails_changes_nothing(store: Store) -> None:
+def test_a_grouping_run_that_fails_changes_nothing(store: Store) -> None:
     """In one transaction: no person without a grouping."""
     store.see(embedding(1), embedding(2))
 
@@ -153,7 +153,7 @@ def grouped_tracks(store: Store, people: list[int]) -> PersonAssignment:
     return PersonAssignment("tracks", rows.ids, carried, "p", "memory.npz")
 
 
-def test_a_census_of_tracks_moves_all_their_faces(store: Store) -> None:
+def test_a_grouping_run_of_tracks_moves_all_their_faces(store: Store) -> None:
     """Those without a track have no person yet."""
     store.see(embedding(1), embedding(1), embedding(2))
     store.track()
@@ -166,7 +166,7 @@ def test_a_census_of_tracks_moves_all_their_faces(store: Store) -> None:
     assert grouping_run == store.people.last_grouping_run()
 
 
-def test_tracks_that_no_census_saw_are_arrivals(store: Store) -> None:
+def test_tracks_that_no_grouping_run_saw_are_arrivals(store: Store) -> None:
     """They came when their videos ended; faces without tracks have not come yet."""
     store.see(embedding(1), at_s=3.0)
     assert Arrivals(False, 0.0, 0.0) == store.people.arrivals("p", "tracks")
@@ -182,7 +182,7 @@ def test_tracks_that_no_census_saw_are_arrivals(store: Store) -> None:
     assert Arrivals(True, 3.0, 20.0) == store.people.arrivals("other", "tracks")
 
 
-def test_tracks_forgotten_during_a_census_make_it_stale(store: Store) -> None:
+def test_tracks_forgotten_during_a_grouping_run_make_it_stale(store: Store) -> None:
     """It was grouped with more than there are."""
     tracked(store, 1)
     tracked(store, 2)

@@ -280,7 +280,7 @@ def test_a_service_does_not_start_on_a_share_that_hangs(
         pass
 
 
-def test_a_census_that_cannot_write_says_so(
+def test_a_grouping_run_that_cannot_write_says_so(
     tmp_path: Path, mount: Mount, photographs: list[Path]
 ) -> None:
     """The reason stands in the status until a grouping succeeds; the old people stay."""
