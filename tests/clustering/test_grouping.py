@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,19 @@ from numpy.typing import NDArray
 
 from portraitd.clustering.agglomeration import TrackTable
 from portraitd.clustering.grouping import GroupingState, from_arrays, to_arrays
+from portraitd.model.grouping_rules import (
+    AgglomerationRule,
+    AssignmentRule,
+    DbscanRule,
+    GroupingRule,
+)
 from support.embedding_rules import DLIB_RULES
 
 Rows = NDArray[np.int64]
 
 RULE = DLIB_RULES.grouping
+BY_CENTRE = replace(RULE, assignment=replace(RULE.assignment, centre_distance=0.55, centre_faces=4))
+"""Lone and low-quality tracks also join the nearest centre."""
 
 
 def table(seed: int, size: int) -> tuple[TrackTable, NDArray[np.float64], Rows]:
@@ -42,8 +51,14 @@ def first(tracks: TrackTable, size: int) -> TrackTable:
     )
 
 
-@given(st.integers(0, 2**32 - 1), st.lists(st.integers(0, 60), min_size=1, max_size=5))
-def test_many_groupings_give_what_one_gives(seed: int, sizes: list[int]) -> None:
+@given(
+    st.integers(0, 2**32 - 1),
+    st.lists(st.integers(0, 60), min_size=1, max_size=5),
+    st.sampled_from([RULE, BY_CENTRE]),
+)
+def test_many_groupings_give_what_one_gives(
+    seed: int, sizes: list[int], rule: GroupingRule
+) -> None:
     """However the tracks are spread over groupings, and whatever is deleted in between."""
     sizes.sort()
     tracks, quality, faces = table(seed, sizes[-1])
@@ -52,13 +67,15 @@ def test_many_groupings_give_what_one_gives(seed: int, sizes: list[int]) -> None
     for number, size in enumerate(sizes):
         excluded_now = excluded[:size] if number == len(sizes) - 1 else np.zeros(size, np.bool_)
         grouping = grouping.update(
-            first(tracks, size), quality[:size], faces[:size], excluded_now, RULE
+            first(tracks, size), quality[:size], faces[:size], excluded_now, rule
         )
-    at_once = GroupingState.empty(128).update(tracks, quality, faces, excluded, RULE)
+    at_once = GroupingState.empty(128).update(tracks, quality, faces, excluded, rule)
 
-    people = grouping.select_people(faces, RULE)
-    assert at_once.select_people(faces, RULE).tolist() == people.tolist()
+    people = grouping.select_people(faces, rule)
+    assert at_once.select_people(faces, rule).tolist() == people.tolist()
     assert (people[excluded] == -1).all()
+    for a, b in tracks.cannot_link:
+        assert people[a] != people[b] or people[a] < 0 or tracks.pinned[[a, b]].any()
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -129,3 +146,38 @@ def test_a_person_needs_faces_of_good_tracks() -> None:
 def test_a_pinned_track_is_good_enough() -> None:
     """The user who pinned it could see who it is."""
     assert [0, 0] == lone([0.1, 0.1], [2, 2], pinned=[4, 0]).tolist()
+
+
+def test_a_hard_picture_joins_a_person_by_the_centre() -> None:
+    """It is far from each face, which varies, and near to what they have in common."""
+    random = np.random.default_rng(3)
+    common = np.zeros(128)
+    common[0] = 1.0
+    faces_of_ann = common + random.normal(0, 0.05, (12, 128))
+    hard = common + random.normal(0, 0.08, (1, 128))
+    stranger = np.zeros((1, 128))
+    stranger[0, 1] = 1.2
+    vectors = np.concatenate([faces_of_ann, hard, stranger]).astype(np.float32)
+    vectors *= np.float32(1.4) / np.linalg.norm(vectors, axis=1, keepdims=True)
+    none = np.zeros(14, np.int64)
+    faces, quality = np.full(14, 2), np.ones(14)
+    distances = np.linalg.norm(vectors[:12] - vectors[12], axis=1)
+    near = float(np.sqrt((distances**2).mean())) - 0.01
+    rule = replace(
+        RULE,
+        dbscan=DbscanRule(0.5 * near, 3),
+        agglomeration=AgglomerationRule(near, near),
+        assignment=AssignmentRule(near, near, centre_distance=0.9 * near),
+    )
+
+    def people(table: TrackTable, rule: GroupingRule) -> list[int]:
+        state = GroupingState.empty(128).update(table, quality, faces, np.zeros(14, np.bool_), rule)
+        return state.select_people(faces, rule).tolist()
+
+    tracks = TrackTable(vectors, np.zeros(14), none, np.empty((0, 2), np.int64))
+    by_faces = replace(rule, assignment=AssignmentRule(near, near))
+
+    assert [0] * 12 + [12, 13] == people(tracks, by_faces)
+    assert [0] * 13 + [13] == people(tracks, rule)
+    apart = replace(tracks, cannot_link=np.array([[3, 12]]))
+    assert [0] * 12 + [12, 13] == people(apart, rule)

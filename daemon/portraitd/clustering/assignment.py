@@ -3,6 +3,10 @@
 A blurred face or a profile is near to many people, and means of such faces are nearer still. So
 they take no part in DBSCAN and linkage, found no person and move no mean. At the end each one is
 assigned to the nearest person within the limit who has no cannot-link with it.
+
+With some models, the centre of many faces is near to a hard picture whose distance from each single
+face is large. There, a low-quality track or a person of a single track is also assigned by the
+distance between centres.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from numpy.typing import NDArray
 from portraitd.clustering.agglomeration import Agglomeration, TrackTable
 from portraitd.clustering.graph_components import Indices, connected_components
 from portraitd.clustering.group_statistics import Floats, GroupStatistics, MergingStatistics
-from portraitd.clustering.neighbours import find_neighbours
+from portraitd.clustering.neighbours import Vectors, find_neighbours
 from portraitd.model.grouping_rules import AssignmentRule
 
 UNASSIGNED = -1
@@ -30,8 +34,8 @@ class Assignment:
     """The groups of the low-quality tracks.
 
     Attributes:
-        groups: Shape ``(n,)``; the group each low-quality row is assigned to, named as in
-            ``Agglomeration.groups``; -1 if none is near enough, -2 for all other rows.
+        groups: Shape ``(n,)``; the group each low-quality or lone row is assigned to, named as
+            in ``Agglomeration.groups``; -1 if none is near enough, -2 for all other rows.
     """
 
     groups: Indices
@@ -48,6 +52,8 @@ class Assignment:
         agglomeration: Agglomeration,
         tracks: TrackTable,
         rule: AssignmentRule,
+        lone: NDArray[np.bool_] | None = None,
+        large: NDArray[np.bool_] | None = None,
     ) -> Assignment:
         """Assign the new low-quality tracks, and again those whose choice may have changed.
 
@@ -60,7 +66,14 @@ class Assignment:
             agglomeration: Of this grouping.
             tracks: The tracks that the agglomeration was made of.
             rule: The same in every call.
+            lone: Shape ``(n,)``; rows that are a group of their own and may join another one by
+                the distance of centres.
+            large: Shape ``(n,)``; whether the group named after a row has enough faces for that.
+                It may change only with the group.
         """
+        by_face = low_quality
+        if lone is not None:
+            low_quality = low_quality | lone
         groups = agglomeration.groups
         names, first = np.unique(groups, return_index=True)
         names, first = names[names >= 0], first[names >= 0]
@@ -77,7 +90,9 @@ class Assignment:
 
         again = np.isin(assigned[rows], [NOT_LOW_QUALITY, *names[rebuilt].tolist()])
         again |= (assigned[rows] >= 0) & ~np.isin(assigned[rows], names)
+        again |= agglomeration.rebuilt[rows]
         again[_find_candidates(rows, statistics[rebuilt], tracks, rule)[0]] = True
+        again[_find_near_centres(rows, statistics[rebuilt], tracks, rule)[0]] = True
         # Cannot-links changed, or a track with a cannot-link was removed or became a good one.
         again |= agglomeration.cannot_link_changed[rows]
         again |= np.isin(rows, tracks.cannot_link[left[tracks.cannot_link].any(axis=1)])
@@ -91,9 +106,13 @@ class Assignment:
         open_rows = rows[again]
         assigned[open_rows] = UNASSIGNED
         track, group, distances = _find_candidates(open_rows, statistics, tracks, rule)
-        allowed = people[names[group]] & ~_has_cannot_link(
-            open_rows[track], names[group], groups, tracks.cannot_link
-        )
+        allowed = people[names[group]] & by_face[open_rows[track]]
+        if large is not None:
+            near = _find_near_centres(open_rows, statistics, tracks, rule)
+            allowed = np.concatenate([allowed, large[names[near[1]]]])
+            track, group = np.concatenate([track, near[0]]), np.concatenate([group, near[1]])
+            distances = np.concatenate([distances, near[2]])
+        allowed &= ~_has_cannot_link(open_rows[track], names[group], groups, tracks.cannot_link)
         order = np.lexsort((group[allowed], track[allowed], distances[allowed]))
         offers = np.stack([open_rows[track[allowed]], names[group[allowed]]], axis=1)[order]
         _accept_offers(assigned, offers, rows[conflicts])
@@ -122,6 +141,39 @@ def _find_candidates(
     thin = groups.counts[group] < rule.thin_tracks
     enough = ~thin | (distances <= rule.thin_distance**2)
     return track[enough], group[enough], distances[enough]
+
+
+def _find_near_centres(
+    rows: Indices, groups: GroupStatistics, tracks: TrackTable, rule: AssignmentRule
+) -> tuple[Indices, Indices, Floats]:
+    """As ``_find_candidates``, by the distance between scaled means; a row's own group is none.
+
+    The distances are those of faces, so that the offers of both can be compared.
+    """
+    none = np.empty(0, np.int64)
+    if rule.centre_distance is None or not len(groups):
+        return none, none, np.empty(0)
+    centres = _scaled(groups.means, groups.variances)
+    found = [np.empty((0, 2), dtype=np.int64)]
+    for start in range(0, len(rows), CHUNK_TRACKS):
+        some = rows[start : start + CHUNK_TRACKS]
+        scaled = _scaled(np.asarray(tracks.vectors[some]), tracks.variances[some])
+        found += [
+            np.stack([track + start, group], axis=1)
+            for track, group in find_neighbours(scaled, centres, rule.centre_distance**2)
+        ]
+    track, group = np.concatenate(found).T
+    gaps = tracks.vectors[rows[track]].astype(np.float64) - groups.means[group]
+    distances = np.einsum("ij,ij->i", gaps, gaps)
+    distances += tracks.variances[rows[track]] + groups.variances[group]
+    return track, group, distances
+
+
+def _scaled(means: Vectors, variances: Floats) -> Vectors:
+    """Return means scaled to the length of the vectors that they are the means of."""
+    squares = np.einsum("ij,ij->i", means, means, dtype=np.float64)
+    factor = np.sqrt((squares + variances) / np.maximum(squares, 1e-12))
+    return np.asarray(means * factor[:, None], dtype=np.float32)
 
 
 def _has_cannot_link(

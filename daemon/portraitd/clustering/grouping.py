@@ -79,12 +79,20 @@ class GroupingState:
             tracks.vectors, np.flatnonzero(was_in & ~good), rule.dbscan
         ).insert(tracks.vectors, np.flatnonzero(good & ~was_in), rule.dbscan)
         agglomeration = self.agglomeration.update(dbscan, tracks, rule.dbscan, rule.agglomeration)
+        groups = agglomeration.groups
+        lone = large = None
+        if rule.assignment.centre_distance is not None:
+            sizes = _count_tracks(groups)
+            lone = (groups >= 0) & (sizes[groups] == 1) & (tracks.pinned == 0)
+            large = (sizes > 1) & (_count_faces(groups, faces) >= rule.assignment.centre_faces)
         assignment = self.assignment.update(
             ~good & ~excluded,
-            _find_people(agglomeration.groups, faces, rule),
+            _find_people(groups, faces, rule),
             agglomeration,
             tracks,
             rule.assignment.within(rule.agglomeration.max_distance),
+            lone,
+            large,
         )
         return GroupingState(dbscan, agglomeration, assignment)
 
@@ -98,8 +106,14 @@ class GroupingState:
         Returns:
             Shape ``(n,)``; named after a row of the group, for ``identity.carry_over``.
         """
-        founded = self.agglomeration.groups
-        groups = np.where(self.assignment.groups >= 0, self.assignment.groups, founded)
+        founded, assigned = self.agglomeration.groups, self.assignment.groups
+        groups = np.where(assigned >= 0, assigned, founded)
+        # Tracks that were assigned to a lone track follow it to the person that it joined.
+        followers = np.flatnonzero((groups >= 0) & (assigned[groups] >= 0))
+        groups[followers] = assigned[groups[followers]]
+        pairs = self.agglomeration.cannot_link
+        conflicts = pairs[(groups[pairs[:, 0]] == groups[pairs[:, 1]])]
+        groups[np.intersect1d(conflicts, followers)] = NO_GROUP
         is_person = (groups >= 0) & _find_people(founded, faces, rule)[groups]
         people: Indices = np.where(is_person, groups, NO_GROUP)
         return people
@@ -107,11 +121,21 @@ class GroupingState:
 
 def _find_people(groups: Indices, faces: Indices, rule: GroupingRule) -> NDArray[np.bool_]:
     """Return, for the group named after each row, whether it has enough faces; shape ``(n,)``."""
+    people: NDArray[np.bool_] = _count_faces(groups, faces) >= rule.min_faces
+    return people
+
+
+def _count_faces(groups: Indices, faces: Indices) -> Indices:
+    """Return how many faces the group named after each row has; shape ``(n,)``."""
     inside = groups >= 0
     counts = np.zeros(len(groups), dtype=np.int64)
     np.add.at(counts, groups[inside], faces[inside])
-    people: NDArray[np.bool_] = counts >= rule.min_faces
-    return people
+    return counts
+
+
+def _count_tracks(groups: Indices) -> Indices:
+    """Return how many tracks the group named after each row has; shape ``(n,)``."""
+    return _count_faces(groups, np.ones(len(groups), dtype=np.int64))
 
 
 def to_arrays(state: GroupingState) -> dict[str, NDArray[Any]]:

@@ -87,11 +87,17 @@ class AssignmentRule:
         max_distance: Root of the largest mean squared distance to the faces of a group.
         thin_distance: Replaces ``max_distance`` for groups of fewer than ``thin_tracks``.
         thin_tracks: Groups of fewer tracks than this rest on thin evidence.
+        centre_distance: Largest distance between the scaled mean of a track and that of a person
+            of at least ``centre_faces`` faces. By it, a person of a single track may join another
+            one as well; None if the model's means do not tell people apart better than its faces.
+        centre_faces: The mean of fewer faces says little.
     """
 
     max_distance: float
     thin_distance: float
     thin_tracks: int = 6
+    centre_distance: float | None = None
+    centre_faces: int = 8
 
     def within(self, distance: float) -> AssignmentRule:
         """Return this rule with no distance above the given one."""
