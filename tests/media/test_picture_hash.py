@@ -103,6 +103,15 @@ def test_every_scan_of_a_jpeg_counts(tmp_path: Path, options: dict[str, object])
         assert before != hash_photo(changed, PhotoFormat.JPEG, 1, None)
 
 
+def test_a_jpeg_that_is_cut_short_is_another_one(tmp_path: Path) -> None:
+    """Even if nothing but the end marker is missing: it is said to be cut short."""
+    data = saved(tmp_path, "jpg").read_bytes()
+
+    assert hash_photo(data, PhotoFormat.JPEG, 1, None) != hash_photo(
+        data[:-2], PhotoFormat.JPEG, 1, None
+    )
+
+
 def test_a_jpeg_ends_at_its_end(tmp_path: Path) -> None:
     """What cameras append, such as a film of the moment before, is not its picture."""
     data = saved(tmp_path, "jpg").read_bytes()

@@ -174,9 +174,8 @@ def test_the_share_says_how_things_stand(home: Home, photographs: list[Path]) ->
     assert "b.mp4" in status
     assert "a.jpg" not in status
     table = (home.people / "gallery/appearances.csv").read_text("utf-8-sig")
-    assert ["1,person-0001,a.jpg,0.000,0.000,00:00:00.000,00:00:00.000,1"] == (
-        table.splitlines()[1:]
-    )
+    row = "1,person-0001,a.jpg,0.000,0.000,00:00:00.000,00:00:00.000,1"
+    assert [f"{row},2001-09-09T01:46:45Z,dropped"] == table.splitlines()[1:]
     assert_sound(home.settings)
 
 

@@ -100,7 +100,7 @@ def _coded_parts(data: bytes, form: PhotoFormat) -> Iterable[bytes | memoryview]
 def _jpeg_parts(data: bytes) -> Iterator[memoryview]:
     """Yield the segments of the first picture that are neither application data nor comments."""
     view, at = memoryview(data), 2
-    while at + 4 <= len(data):
+    while at + 2 <= len(data):
         if data[at] != 0xFF:
             raise _NotUnderstoodError
         kind = data[at + 1]
@@ -108,6 +108,8 @@ def _jpeg_parts(data: bytes) -> Iterator[memoryview]:
             at += 1
             continue
         if kind == 0xD9:
+            # A picture without its end is another one: it is said to be cut short.
+            yield view[at : at + 2]
             return
         stop = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
         # Adobe's segment says how colours are coded.

@@ -102,7 +102,7 @@ class Service:
             self.admission,
             executors.slice_slots,
         )
-        picture_hashes = PictureHashStage(
+        self.picture_hashes = PictureHashStage(
             Recordings(database, files),
             files,
             executor,
@@ -224,7 +224,7 @@ class Service:
             self.gallery,
             self.dataset,
             ShareGuard(self.status_page, self.people_share),
-            picture_hashes,
+            self.picture_hashes,
         )
         self._error = NO_REASON
         self._logged_s = float("-inf")
