@@ -1,4 +1,4 @@
-"""``portraitd models``: list, add, try and remove the models that find and recognise faces."""
+"""``portraitd models``: list, add, use, try and remove the models that find and recognise faces."""
 
 from __future__ import annotations
 
@@ -98,6 +98,27 @@ def add_model(
             _add_one(
                 settings, card, from_file, None, "portraitd models add recommended --from FOLDER"
             )
+    _print_use(settings)
+
+
+@models.command("use")
+@with_settings
+@click.argument("name")
+@click.option("--dry-run", is_flag=True, help="Only print what the next grouping would change.")
+def use_model(settings: Settings, name: str, dry_run: bool) -> None:
+    """Use a model from now on.
+
+    Stored faces change over to another embedding model from their portraits, in the background;
+    people, names and corrections stay. The model must have been added.
+    """
+    from portraitd.service import model_use
+
+    if dry_run:
+        from portraitd.clustering.dry_run import describe_proposal
+
+        click.echo("\n".join(describe_proposal(model_use.propose_model(settings, name))))
+        return
+    model_use.use_model(settings, name)
     _print_use(settings)
 
 

@@ -81,7 +81,7 @@ def try_model(settings: Settings, name: str, sample: int) -> ModelTrial | None:
     counts = np.unique(confirmed.people, return_counts=True)[1]
     if len(counts) < 2 or counts.max() < 2:
         return None
-    vectors = _embed(settings, name, confirmed.portraits)
+    vectors = embed_with(settings, name, confirmed.portraits)
     usable = np.isfinite(vectors).all(axis=1)
     people = confirmed.people[usable]
     known = compare_pairs(confirmed.embeddings[usable], people)
@@ -99,7 +99,7 @@ def try_model(settings: Settings, name: str, sample: int) -> ModelTrial | None:
     )
 
 
-def _embed(settings: Settings, name: str, portraits: list[StoredPortrait]) -> Embeddings:
+def embed_with(settings: Settings, name: str, portraits: list[StoredPortrait]) -> Embeddings:
     """Embed portraits in workers, each with the model loaded; shape ``(n, d)``."""
     of_model = settings.encoder.model_copy(update={"kind": "onnx", "embedder": name})
     encoder = encode_options(settings.model_copy(update={"encoder": of_model})).encoder

@@ -6,6 +6,7 @@ Nothing is downloaded unless ``add_model`` is called, and only files with the kn
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 from portraitd.faces.models.cards import (
@@ -19,6 +20,7 @@ from portraitd.faces.models.cards import (
     YUNET,
     EmbedderCard,
     ModelCard,
+    Role,
 )
 from portraitd.faces.models.model_download import PARTIAL_SUFFIX, download_model
 from portraitd.faces.models.user_models import (
@@ -30,6 +32,9 @@ from portraitd.faces.models.user_models import (
 from portraitd.faces.models.weights import write_model_file
 from portraitd.model.errors import ConfigError, ModelError
 from portraitd.model.grouping_rules import EmbeddingRules
+
+CHOICE_FILE = "chosen.json"
+"""Names the models that the user chose, by role."""
 
 
 def find_model(name: str) -> ModelCard:
@@ -116,7 +121,8 @@ def wanted_embedder(name: str, kind: str, models_dir: Path) -> EmbedderCard:
     """Return the embedder that the settings ask for.
 
     Args:
-        name: ``encoder.embedder``; ``auto`` is the best one that was added, or else dlib.
+        name: ``encoder.embedder``; ``auto`` is the one that the user chose, or else the best
+            one that was added, or dlib.
         kind: ``encoder.kind``; the reference ``dlib`` runs dlib's own network only.
         models_dir: Folder of added models.
 
@@ -129,6 +135,9 @@ def wanted_embedder(name: str, kind: str, models_dir: Path) -> EmbedderCard:
         return DLIB
     if name != "auto":
         return find_embedder(name, models_dir)
+    chosen = _chosen("embedder", models_dir)
+    if chosen is not None:
+        return find_embedder(chosen, models_dir)
     return MOBILEFACENET if is_added(MOBILEFACENET, models_dir) else DLIB
 
 
@@ -144,7 +153,36 @@ def wanted_detector(name: str, kind: str, models_dir: Path) -> str:
         return name
     if kind == "dlib":
         return "cnn"
+    chosen = _chosen("detector", models_dir)
+    if chosen is not None:
+        return chosen
     return YUNET.name if is_added(YUNET, models_dir) else MMOD_CARD.name
+
+
+def choose(card: ModelCard, models_dir: Path) -> None:
+    """Make a model the one that ``auto`` means in the settings.
+
+    Raises:
+        ModelError: The folder cannot be written.
+    """
+    roles: tuple[Role, ...] = ("detector", "embedder")
+    chosen = {role: name for role in roles if (name := _chosen(role, models_dir))}
+    chosen[card.role] = card.name
+    write_model_file(models_dir / CHOICE_FILE, json.dumps(chosen, indent=2).encode() + b"\n")
+
+
+def _chosen(role: Role, models_dir: Path) -> str | None:
+    """Return the model that the user chose for a role, if it is still there."""
+    try:
+        name = json.loads((models_dir / CHOICE_FILE).read_bytes())[role]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    if name in INSTALLED:
+        return str(name)
+    if name == ARCFACE:
+        return ARCFACE if (models_dir / "arcface.onnx").is_file() else None
+    card = CARDS.get(name) if isinstance(name, str) else None
+    return card.name if card and card.role == role and is_added(card, models_dir) else None
 
 
 def model_path(of: ModelCard, models_dir: Path) -> Path:
