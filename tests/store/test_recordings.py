@@ -207,6 +207,19 @@ def test_a_failed_video_in_another_container_is_tried_again(tmp_path: Path) -> N
     assert Path("/inbox/new.mkv") == again.slice.source.path
 
 
+def test_a_failed_video_does_not_fail_another_file_with_its_pictures(tmp_path: Path) -> None:
+    """Both are there, and the second may well be readable. An exact copy is not."""
+    store = Store(Database.open(tmp_path))
+    store.slice_queue.admit(store.file("old.mp4"), facts("first"), 60.0, 2.0)
+    claimed = store.slice_queue.claim()
+    assert claimed
+    store.slice_queue.reject(claimed, Reason.of(ReasonCode.NO_FRAME_DECODED, codec=""), 3.0)
+
+    assert FileState.ENCODING is admit(store, rewritten(store, "good.mp4"), facts("second"))
+    assert FileState.FAILED is admit(store, rewritten(store, "copy.mp4", 78), facts("first"))
+    assert [(1, "first", "failed"), (2, "second", "queued")] == videos(store)
+
+
 def test_a_video_in_the_queue_keeps_its_file(tmp_path: Path) -> None:
     """Until it is done."""
     store = Store(Database.open(tmp_path))

@@ -47,8 +47,14 @@ class Recordings:
         self._db = database
         self._files = files
 
-    def find(self, file: KnownFile, facts: MediaFacts) -> sqlite3.Row | None:
-        """Return the row of the recording that a file holds; None if it is a new one."""
+    def find(
+        self, file: KnownFile, facts: MediaFacts, is_unchanged: IsUnchanged
+    ) -> sqlite3.Row | None:
+        """Return the row of the recording that a file holds; None if it is a new one.
+
+        A file that failed says nothing about another one with its pictures: what is wrong may be
+        its container.
+        """
         exact = self._db.execute(
             """
             select * from videos where sha256 = ?1 or id in
@@ -66,7 +72,19 @@ class Recordings:
             """,
             (facts.picture_hash, facts.kind, file.earlier_video_id or 0),
         )
-        return next((row for row in rows if _lasts_as_long(row, facts)), None)
+        return next(
+            (
+                row
+                for row in rows
+                if _lasts_as_long(row, facts)
+                and not (
+                    row["state"] == VideoState.FAILED
+                    and file.earlier_video_id != row["id"]
+                    and any(map(is_unchanged, self._holders(row["id"], file)))
+                )
+            ),
+            None,
+        )
 
     def admit(
         self,
@@ -88,11 +106,7 @@ class Recordings:
             is_unchanged: Whether another file is still there as it was read.
             now_s: When.
         """
-        holders = [
-            other
-            for other in self._files.of_video(known["id"])
-            if other.id != file.id and other.state not in _BESIDE
-        ]
+        holders = self._holders(known["id"], file)
         present = [other for other in holders if is_unchanged(other)]
         was_its_file = file.earlier_video_id == known["id"]
         is_first_content = facts.sha256 == known["sha256"]
@@ -143,6 +157,14 @@ class Recordings:
                 "update videos set described_at = ? where id = (select max(id) from videos)",
                 (now_s,),
             )
+
+    def _holders(self, video_id: int, file: KnownFile) -> list[KnownFile]:
+        """Return the other files of a recording that are not beside its file."""
+        return [
+            other
+            for other in self._files.of_video(video_id)
+            if other.id != file.id and other.state not in _BESIDE
+        ]
 
     def _hold(
         self,

@@ -137,7 +137,7 @@ class SliceQueue:
             is_unchanged: Returns whether another file is still there as it was read.
         """
         with self._db.transaction():
-            known = self._recordings.find(file, facts)
+            known = self._recordings.find(file, facts, is_unchanged)
             if known:
                 return self._recordings.admit(file, facts, known, is_unchanged, now_s)
             if self._refuse_forgotten and self._is_forgotten(facts):
