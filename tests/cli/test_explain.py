@@ -14,7 +14,7 @@ from portraitd.ingest.mounts import MARKER
 from portraitd.model.media_file import FileState, Stamp
 from portraitd.store.files import INBOX
 from support.home import Home
-from support.pictures import bricks
+from support.pictures import bricks, mirrored
 
 IGNORED = "ignored: ignored because of its name (hidden, temporary or system file)"
 
@@ -190,9 +190,11 @@ def test_a_failed_attempt_is_explained(home: Home, nobody: Path) -> None:
 
 def test_a_photo_that_is_cut_short_says_so(home: Home) -> None:
     """It is done all the same."""
-    whole = cv2.imencode(".jpg", bricks())[1].tobytes()
+    whole, other = (
+        cv2.imencode(".jpg", image)[1].tobytes() for image in (bricks(), mirrored(bricks()))
+    )
     with home.opened() as service:
-        cut, good = home.drop(whole[:-2], "cut.jpg"), home.drop(whole, "whole.jpg")
+        cut, good = home.drop(whole[:-2], "cut.jpg"), home.drop(other, "whole.jpg")
         home.run_until_idle(service)
 
     assert "done: the end of the photo is missing; the rest was read" == said(home, cut)["state"]
