@@ -166,9 +166,8 @@ def time_job(folder: Path, snapshot: str, size: int) -> Figures:
         "cannot_link": np.empty((0, 2), np.int64),
         "seeds": np.empty(0, np.int64),
     }
-    distance = RULE.agglomeration.max_distance + RULES.candidate_margin
     request = grouping_jobs.GroupingRequest(
-        folder, folder / MATRIX, WIDTH, tracks, snapshot, RULE, distance
+        folder, folder / MATRIX, WIDTH, tracks, snapshot, RULE, RULES.suggestions
     )
     started, began = time.perf_counter(), time.process_time()
     result = grouping_jobs.group(request)

@@ -1,4 +1,4 @@
-"""Low-quality tracks are assigned and move nothing; similar groups become merge candidates."""
+"""Low-quality tracks are assigned and move nothing."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from portraitd.clustering.agglomeration import Agglomeration, TrackTable
 from portraitd.clustering.assignment import Assignment
 from portraitd.clustering.dbscan import IncrementalDbscan
-from portraitd.clustering.merge_candidates import find_merge_candidates
 from portraitd.model.grouping_rules import AssignmentRule
-from support.track_tables import DENSE, RULE, fresh, spots, stores
+from support.track_tables import DENSE, RULE, fresh, stores
 
 ASSIGN = AssignmentRule(0.54, 0.45, thin_tracks=4)
 
@@ -116,19 +115,3 @@ def test_a_track_is_assigned_again_when_its_rival_leaves() -> None:
 
     assert [0, 4] == before.groups[12:].tolist()
     assert [8, 0] == after.groups[12:].tolist()
-
-
-def test_merge_candidates_are_near_pairs_without_a_cannot_link() -> None:
-    """The nearest other group within the distance, unless it is known to be another person."""
-    tracks = spots((0.0, 4), (0.57, 4), (1.9, 4), (2.45, 4), (9.0, 1))
-    tracks = replace(tracks, cannot_link=np.array([[8, 12]]))
-    agglomeration = fresh(tracks, np.arange(17))
-    found = find_merge_candidates(agglomeration, tracks, 0.6)
-    dbscan = IncrementalDbscan.empty().insert(tracks.vectors, np.arange(17), DENSE)
-    settled = agglomeration.update(dbscan, tracks, DENSE, RULE)
-
-    assert [[0, 4]] == found.groups.tolist()
-    assert [[4, 4]] == found.tracks.tolist()
-    assert np.allclose([0.57], found.distances)
-    assert 0 == len(find_merge_candidates(settled, tracks, 0.6).groups)
-    assert 1 == len(find_merge_candidates(settled, tracks, 0.6, everywhere=True).groups)

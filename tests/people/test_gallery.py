@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from portraitd.model.errors import PublishError
+from portraitd.model.suggestion import Suggestion
 from portraitd.people.pages.gallery import Gallery
 from portraitd.store.database import Database
 from portraitd.store.publications import Publication
@@ -288,14 +289,14 @@ def test_an_outlier_is_shown_with_its_portrait(fixture: GalleryFixture) -> None:
 
 
 def test_similar_people_refer_to_each_other(fixture: GalleryFixture) -> None:
-    """The distance and the current folder are included."""
+    """The most likely first, with the current folder; whether it is likely, but no number."""
     some_people(fixture)
     (fixture.root / "person-0002").rename(fixture.root / "Anna & Co")
-    fixture.grouping_run([(1, 2, 0.56), (1, 3, 0.58)])
+    fixture.grouping_run([Suggestion(1, 2, 0.56, 0.6), Suggestion(1, 3, 0.58, 0.8)])
     fixture.publish(4000.0)
 
     close = person(fixture, 1)["similar"]
-    assert [(2, "Anna & Co", "Anna%20%26%20Co", 0.56), (3, "person-0003", "person-0003", 0.58)] == [
+    assert [(3, "person-0003", "person-0003", 1), (2, "Anna & Co", "Anna%20%26%20Co", 0)] == [
         (*one[:3], one[5]) for one in close
     ]
     assert [2, 1, 1] == [one["similar"] for one in cards(fixture).values()]

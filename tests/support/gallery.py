@@ -16,6 +16,7 @@ from portraitd.media.jpeg import encode_jpeg
 from portraitd.model.face import Box, DetectedFace, Face, Portrait, Quality, SliceFaces
 from portraitd.model.person import CarriedOver
 from portraitd.model.recording_time import RecordingTime
+from portraitd.model.suggestion import Suggestion
 from portraitd.model.track import TrackSummaries
 from portraitd.people.pages.gallery import Gallery
 from portraitd.people.pages.status_stage import StatusPageStage
@@ -104,16 +105,14 @@ class GalleryFixture(Store):
         assert self.tracks.record(claimed.video_id, ids, of_face, summary, no_pairs)
         self.person_of += [person for person, _ in tracks]
 
-    def grouping_run(
-        self, close: Sequence[tuple[int, int, float]] = (), now_s: float = 2000.0
-    ) -> None:
+    def grouping_run(self, suggestions: Sequence[Suggestion] = (), now_s: float = 2000.0) -> None:
         """Record a grouping run that assigns every track as the test defines."""
         rows = self.tracks.rows()
         people = np.array(self.person_of, np.int64)
         next_id = max(self.people.next_id(), int(people.max()) + 1)
         carried = CarriedOver(people, {}, {}, 0, (), next_id)
         self.people.record(
-            PersonAssignment("tracks", rows.ids, carried, PARAMETERS, "", close), 1.0, now_s
+            PersonAssignment("tracks", rows.ids, carried, PARAMETERS, "", suggestions), 1.0, now_s
         )
 
     def publish(self, now_s: float) -> PublishResult:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from portraitd.cli.model_advice import describe_missing
+from portraitd.model.suggestion import Suggestion
 from portraitd.model.wording import counted
 from portraitd.service.health import Health
 from portraitd.service.status import Status
@@ -18,7 +19,7 @@ from portraitd.store.snapshot import FileEntry, Snapshot
 if TYPE_CHECKING:
     from rich.console import Console
 
-MAX_CANDIDATES = 8
+MAX_SUGGESTIONS = 8
 
 
 def print_json(status: Status) -> None:
@@ -34,7 +35,7 @@ def print_json(status: Status) -> None:
         "footage_per_work_s": snapshot.footage.speed,
         "eta_s": snapshot.eta_s,
         "grouping": asdict(snapshot.grouping) if snapshot.grouping else None,
-        "merge_candidates": snapshot.merge_candidates,
+        "merge_candidates": [astuple(suggestion) for suggestion in snapshot.suggestions],
         "blocked_stages": {
             stage: {"reason_code": reason.code, "reason": reason.text}
             for stage, reason in snapshot.blocked_stages.items()
@@ -75,8 +76,8 @@ def print_table(status: Status, console: Console) -> None:
         table.add_row("left", left + eta)
     if snapshot.grouping:
         table.add_row("last grouping", _grouping(snapshot.grouping))
-    if snapshot.merge_candidates:
-        table.add_row("may be one", _candidates(snapshot.merge_candidates))
+    if snapshot.suggestions:
+        table.add_row("may be one", _suggestions(snapshot.suggestions))
     done, total = snapshot.reprocessing
     if total:
         table.add_row("rebuild", f"{done:,} of {counted(total, 'video')} reprocessed")
@@ -133,12 +134,12 @@ def _grouping(run: GroupingRun) -> str:
     )
 
 
-def _candidates(candidates: list[tuple[int, int, float]]) -> str:
+def _suggestions(suggestions: list[Suggestion]) -> str:
     pairs = [
-        f"{one} and {other} ({distance:.2f})"
-        for one, other, distance in candidates[:MAX_CANDIDATES]
+        f"{one.lower_id} and {one.higher_id} ({'very likely' if one.is_likely else 'maybe'})"
+        for one in suggestions[:MAX_SUGGESTIONS]
     ]
-    more = len(candidates) - len(pairs)
+    more = len(suggestions) - len(pairs)
     return ", ".join(pairs) + (f", {more:,} more" if more else "")
 
 

@@ -15,7 +15,11 @@ from numpy.typing import NDArray
 from portraitd.clustering.agglomeration import TrackTable
 from portraitd.clustering.grouping import GroupingState
 from portraitd.clustering.grouping_snapshot import load_snapshot, save_snapshot
-from portraitd.clustering.merge_candidates import MergeCandidates, find_merge_candidates
+from portraitd.clustering.merge_candidates import (
+    MergeCandidates,
+    find_merge_candidates,
+    find_suggestible,
+)
 from portraitd.clustering.must_link_groups import apply_constraints
 from portraitd.clustering.seeding import Seeding
 from portraitd.clustering.track_building import (
@@ -25,7 +29,12 @@ from portraitd.clustering.track_building import (
     split_tracks,
     summarise_tracks,
 )
-from portraitd.model.grouping_rules import DbscanRule, EmbeddingRules, GroupingRule
+from portraitd.model.grouping_rules import (
+    DbscanRule,
+    EmbeddingRules,
+    GroupingRule,
+    SuggestionRule,
+)
 from portraitd.model.track import TrackSummaries, VideoFaces
 
 
@@ -167,7 +176,7 @@ class GroupingRequest(NamedTuple):
             and ``cannot_link``, pairs of rows, and ``seeds``, rows.
         snapshot: Name of the file that the last grouping wrote; empty to group from scratch.
         rule: As for ``GroupingState.update``.
-        candidate_distance: Two groups within this distance are reported as merge candidates.
+        suggestions: Which pairs of people are reported as merge candidates.
     """
 
     folder: Path
@@ -176,7 +185,7 @@ class GroupingRequest(NamedTuple):
     tracks: dict[str, NDArray[Any]]
     snapshot: str
     rule: GroupingRule
-    candidate_distance: float
+    suggestions: SuggestionRule
 
 
 class GroupingResult(NamedTuple):
@@ -211,10 +220,12 @@ def group(request: GroupingRequest) -> GroupingResult:
     state = state.update(
         table, tracks["quality"], tracks["faces"], tracks["excluded"], request.rule
     )
-    return GroupingResult(
-        state.select_people(tracks["faces"], request.rule),
-        find_merge_candidates(
-            state.agglomeration, table, request.candidate_distance, everywhere=True
-        ),
-        save_snapshot(request.folder, state),
+    people = state.select_people(tracks["faces"], request.rule)
+    candidates = find_merge_candidates(
+        state.agglomeration,
+        table,
+        request.suggestions,
+        request.rule.agglomeration.max_distance,
+        find_suggestible(people, tracks["quality"], request.suggestions),
     )
+    return GroupingResult(people, candidates, save_snapshot(request.folder, state))

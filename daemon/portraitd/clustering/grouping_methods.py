@@ -30,6 +30,7 @@ from portraitd.faces.models.cards import EmbedderCard
 from portraitd.faces.models.model_registry import require_rules
 from portraitd.model.errors import StoreError
 from portraitd.model.grouping_rules import DbscanRule, EmbeddingRules, GroupingRule
+from portraitd.model.suggestion import Suggestion
 from portraitd.store.corrections.ledger import Ledger
 from portraitd.store.erasure.derived_files import private
 from portraitd.store.faces import Faces
@@ -198,7 +199,7 @@ class PeopleMethod:
     ) -> None:
         rules = require_rules(card)
         self.rule = grouping_rule(settings, rules)
-        self._candidate_distance = self.rule.agglomeration.max_distance + rules.candidate_margin
+        self._suggestions = rules.suggestions
         self._card = card
         # The whole rule: a snapshot made with one rule cannot be used with another.
         self._parameters = json.dumps(["people", asdict(self.rule)])
@@ -246,7 +247,7 @@ class PeopleMethod:
             tracks=tracks,
             snapshot=last.snapshot if last and same_rule else "",
             rule=self.rule,
-            candidate_distance=self._candidate_distance,
+            suggestions=self._suggestions,
         )
         return self._executor.submit(grouping_jobs.group, request)
 
@@ -272,7 +273,7 @@ class PeopleMethod:
             carried,
             self._parameters,
             answer.snapshot,
-            _to_person_pairs(answer, at, carried.people),
+            _to_suggestions(answer, at, carried.people),
             self._constraints.ledger_id,
             constraints.pinned[at] > 0,
         )
@@ -289,20 +290,25 @@ class PeopleMethod:
                 log.warning("rows_not_erased", path=str(self._matrix.path), reason=error.strerror)
 
 
-def _to_person_pairs(
+def _to_suggestions(
     answer: grouping_jobs.GroupingResult, rows: NDArray[np.int64], people: NDArray[np.int64]
-) -> list[tuple[int, int, float]]:
-    """Turn pairs of groups into pairs of people, each with its smallest distance."""
+) -> list[Suggestion]:
+    """Turn pairs of groups into pairs of people, each with its highest probability."""
     person_of = dict(zip(answer.groups[rows].tolist(), people.tolist(), strict=True))
-    found: dict[tuple[int, int], float] = {}
+    found: dict[tuple[int, int], Suggestion] = {}
+    candidates = answer.candidates
     pairs = zip(
-        answer.candidates.groups.tolist(), answer.candidates.distances.tolist(), strict=True
+        candidates.groups.tolist(),
+        candidates.distances.tolist(),
+        candidates.probabilities.tolist(),
+        strict=True,
     )
-    for (one, other), distance in pairs:
+    for (one, other), distance, probability in pairs:
         lower, higher = sorted((person_of.get(one, 0), person_of.get(other, 0)))
         if lower and lower != higher:
-            found.setdefault((lower, higher), distance)
-    return [(lower, higher, distance) for (lower, higher), distance in found.items()]
+            suggestion = Suggestion(lower, higher, distance, probability)
+            found.setdefault((lower, higher), suggestion)
+    return list(found.values())
 
 
 def arrays_by_row(

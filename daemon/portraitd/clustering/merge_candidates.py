@@ -2,7 +2,9 @@
 
 The faces of some people are closer together than the limit (children, and people whom the
 network saw few in training), and some people change more than it allows. A grouping has to
-decide either way near the limit; this finds the pairs to show side by side.
+decide either way near the limit; this finds the pairs to show side by side. How likely a pair is
+one person is calculated from the distance, from how far the next other person is, and from how well
+the smaller of the two is known.
 """
 
 from __future__ import annotations
@@ -10,94 +12,141 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from portraitd.clustering.agglomeration import Agglomeration, TrackTable
 from portraitd.clustering.graph_components import Indices
 from portraitd.clustering.group_statistics import Floats, GroupStatistics, MergingStatistics
-from portraitd.clustering.neighbours import find_neighbours
+from portraitd.clustering.neighbours import BLOCK_CELLS, find_neighbours
+from portraitd.model.grouping_rules import SuggestionRule
+from portraitd.model.suggestion import SHOWN_PROBABILITY
 
 CHUNK_GROUPS = 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MergeCandidates:
-    """Pairs of groups that may be one person, the nearest first.
+    """Pairs of groups that may be one person, the most likely first.
 
     Attributes:
         groups: Shape ``(k, 2)``; names as in ``Agglomeration.groups``, lower first.
         distances: Shape ``(k,)``; root of the mean squared distance between their faces.
-        tracks: Shape ``(k, 2)``; how many tracks each group has.
+        probabilities: Shape ``(k,)``; that they are one person.
     """
 
     groups: Indices
     distances: Floats
-    tracks: Indices
+    probabilities: Floats
 
 
 def find_merge_candidates(
     agglomeration: Agglomeration,
     tracks: TrackTable,
+    rule: SuggestionRule,
     max_distance: float,
-    *,
-    everywhere: bool = False,
+    among: NDArray[np.bool_],
 ) -> MergeCandidates:
     """Find for each group the nearest other one that no constraint keeps separate.
 
     Args:
         agglomeration: Of this grouping.
         tracks: The tracks that the agglomeration was made of.
-        max_distance: Somewhat above ``AgglomerationRule.max_distance``.
-        everywhere: Search around all groups, not only those that were rebuilt in this grouping.
+        rule: How likely such a pair is one person.
+        max_distance: ``AgglomerationRule.max_distance``; the margin of the rule is added to it.
+        among: Shape ``(n,)``; whether the group named after a row takes part. The others count
+            neither as candidates nor as neighbours.
     """
     groups = agglomeration.groups
-    names, first = np.unique(groups, return_index=True)
-    names, first = names[names >= 0], first[names >= 0]
-    which = np.flatnonzero(agglomeration.rebuilt[first] | everywhere)
-    owners = np.zeros(len(names), dtype=np.int64)
+    names = np.unique(groups[groups >= 0])
+    taking_part = np.flatnonzero(among[names])
     inside = np.flatnonzero(groups >= 0)
+    owners = np.zeros(len(names), dtype=np.int64)
     position = np.searchsorted(names, groups[inside])
     np.maximum.at(owners, position, agglomeration.seeding.pinned[inside])
+    names, owners = names[taking_part], owners[taking_part]
+    statistics = agglomeration.statistics[taking_part]
 
-    statistics = agglomeration.statistics
-    pairs = _find_pairs_around(statistics, which, max_distance**2)
+    pairs = _find_near_pairs(statistics, (max_distance + rule.margin) ** 2)
     separate = np.sort(groups[tracks.cannot_link], axis=1)
     size = len(groups) + 1
     barred = np.unique(separate[:, 0] * size + separate[:, 1])
-    keys = names[pairs.min(axis=1)] * size + names[pairs.max(axis=1)]
+    keys = names[pairs[:, 0]] * size + names[pairs[:, 1]]
     left, right = owners[pairs].T
     allowed = ~np.isin(keys, barred) & ((left == right) | (left == 0) | (right == 0))
-    pairs = pairs[allowed & (pairs[:, 0] != pairs[:, 1])]
+    pairs = pairs[allowed]
 
-    distances = np.sqrt(MergingStatistics.of(statistics).distances(pairs))
+    measured = MergingStatistics.of(statistics)
+    distances = np.sqrt(measured.distances(pairs))
+    nearest = _find_nearest(pairs, distances)
+    pairs, distances = pairs[nearest], distances[nearest]
+    fewer = statistics.counts[pairs].min(axis=1)
+    # Gaps are expensive: only for pairs that some gap makes likely enough.
+    best_gaps = np.full(len(pairs), np.inf if rule.gap > 0 else -np.inf)
+    hopeful = rule.estimate_probability(distances, best_gaps, fewer) >= SHOWN_PROBABILITY
+    pairs, distances, fewer = pairs[hopeful], distances[hopeful], fewer[hopeful]
+    gaps = _measure_gaps(measured, pairs, distances) if rule.gap else np.zeros(len(pairs))
+    probabilities = rule.estimate_probability(distances, gaps, fewer)
+    shown = np.flatnonzero(probabilities >= SHOWN_PROBABILITY)
+    order = shown[np.lexsort((distances[shown], -probabilities[shown]))]
+    return MergeCandidates(names[pairs[order]], distances[order], probabilities[order])
+
+
+def find_suggestible(people: Indices, quality: Floats, rule: SuggestionRule) -> NDArray[np.bool_]:
+    """Return whether the group named after each row may be suggested, shape ``(n,)``.
+
+    Args:
+        people: Shape ``(n,)``; the group of each row that is a person, else -1.
+        quality: Shape ``(n,)``; as in ``TrackSummaries``.
+        rule: Tells which quality is enough.
+    """
+    suggestible = np.zeros(len(people), dtype=np.bool_)
+    suggestible[people[(people >= 0) & (quality >= rule.min_quality)]] = True
+    return suggestible
+
+
+def _find_nearest(pairs: Indices, distances: Floats) -> Indices:
+    """Return which pairs are the nearest of at least one of the two groups, rising."""
     ends = np.concatenate([pairs[:, 0], pairs[:, 1]])
     others = np.concatenate([pairs[:, 1], pairs[:, 0]])
     order = np.lexsort((others, np.tile(distances, 2), ends))
-    _, nearest = np.unique(ends[order], return_index=True)
-    picked = np.isin(ends[order[nearest]], which)
-    found = order[nearest[picked]] % max(len(pairs), 1)
-    chosen, once = np.unique(np.sort(pairs[found], axis=1), axis=0, return_index=True)
-    ranked = np.argsort(distances[found[once]], kind="stable")
-    return MergeCandidates(
-        groups=names[chosen][ranked],
-        distances=distances[found[once]][ranked],
-        tracks=statistics.counts[chosen][ranked],
-    )
+    _, first = np.unique(ends[order], return_index=True)
+    return np.unique(order[first] % max(len(pairs), 1))
 
 
-def _find_pairs_around(groups: GroupStatistics, which: Indices, limit: float) -> Indices:
-    """Return pairs of a picked group and any group within the limit, shape ``(k, 2)``.
+def _measure_gaps(groups: MergingStatistics, pairs: Indices, distances: Floats) -> Floats:
+    """Return how much farther than each pair the next other group is, on the side where it is less.
 
-    Pairs are positions, the lower first. Each appears once, also if both groups were picked.
+    The gap is 0 where there is no other group: then nothing is known of strangers.
     """
+    size = len(groups.means)
+    if size < 3 or not len(pairs):
+        return np.zeros(len(pairs))
+    ends, at = np.unique(pairs, return_inverse=True)
+    nearest = np.empty((len(ends), 2), dtype=np.int64)
+    squares = np.empty((len(ends), 2))
+    own = np.einsum("ij,ij->i", groups.means, groups.means) + groups.variances
+    rows = max(1, BLOCK_CELLS // size)
+    for start in range(0, len(ends), rows):
+        some = ends[start : start + rows]
+        block = own[some, None] + own - 2 * (groups.means[some] @ groups.means.T)
+        block[np.arange(len(some)), some] = np.inf
+        two = np.argpartition(block, 1, axis=1)[:, :2]
+        nearest[start : start + rows] = two
+        squares[start : start + rows] = np.take_along_axis(block, two, axis=1)
+    nearest, squares = nearest[at.reshape(-1, 2)], squares[at.reshape(-1, 2)]
+    is_partner = nearest == pairs[:, ::-1, None]
+    following = np.where(is_partner, np.inf, squares).min(axis=2)
+    gaps = np.sqrt(np.maximum(following, 0)) - distances[:, None]
+    return np.asarray(gaps.min(axis=1))
+
+
+def _find_near_pairs(groups: GroupStatistics, limit: float) -> Indices:
+    """Return all pairs of groups within the limit, shape ``(k, 2)``: positions, the lower first."""
     found = [np.empty((0, 2), dtype=np.int64)]
-    picked = np.zeros(len(groups), dtype=np.bool_)
-    picked[which] = True
-    for start in range(0, len(which), CHUNK_GROUPS):
-        some = groups[which[start : start + CHUNK_GROUPS]]
+    for start in range(0, len(groups), CHUNK_GROUPS):
+        some = groups[np.arange(start, min(start + CHUNK_GROUPS, len(groups)))]
         for one, other in find_neighbours(
             some.means, groups.means, limit, some.variances, groups.variances
         ):
-            pairs = np.sort(np.stack([which[one + start], other], axis=1), axis=1)
-            # If both were picked, the pair is found from the lower one.
-            found.append(pairs[(pairs[:, 0] == which[one + start]) | ~picked[pairs[:, 0]]])
+            found.append(np.stack([one + start, other], axis=1)[one + start < other])
     return np.concatenate(found)

@@ -149,7 +149,7 @@ def derive_rules(linkage: float, eps: float | None = None) -> EmbeddingRules:
         ),
         plain_dbscan=scaled_dbscan(card.plain_dbscan),
         outliers=replace(card.outliers, min_distance=card.outliers.min_distance * times),
-        candidate_margin=card.candidate_margin * times,
+        suggestions=card.suggestions.scaled(times),
         near_duplicate=card.near_duplicate * times,
     )
 

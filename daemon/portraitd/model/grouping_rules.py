@@ -156,6 +156,62 @@ class OutlierRule:
 
 
 @dataclass(frozen=True, slots=True)
+class SuggestionRule:
+    """How likely two people of a grouping are one person: a logistic regression.
+
+    The people are those that the grouping kept separate, so the distance alone says less than it
+    does of two faces.
+
+    Attributes:
+        margin: People farther from each other than the distance of agglomeration by more than
+            this are never suggested.
+        intercept: Logarithm of the odds, if all else is zero.
+        distance: What the distance of the two people, root mean squared, adds.
+        gap: What the gap adds: how much farther the next other person is, from the one of the
+            two for whom that is less.
+        gap_range: The gap counts within these limits.
+        log_tracks: What the logarithm of the number of tracks adds, for the one of the two who
+            has fewer: a well-filled person who is near another one looks like them.
+        min_quality: A person whose best track is below this is never suggested: chances are that
+            it is made of poor faces of several people.
+    """
+
+    margin: float
+    intercept: float
+    distance: float
+    gap: float = 0.0
+    gap_range: tuple[float, float] = (0.0, 0.0)
+    log_tracks: float = 0.0
+    min_quality: float = 0.4
+
+    def scaled(self, times: float) -> SuggestionRule:
+        """Return this rule for a model whose distances are this many times as large."""
+        low, high = self.gap_range
+        return replace(
+            self,
+            margin=self.margin * times,
+            distance=self.distance / times,
+            gap=self.gap / times,
+            gap_range=(low * times, high * times),
+        )
+
+    def estimate_probability(self, distances: Floats, gaps: Floats, tracks: Indices) -> Floats:
+        """Return how likely each pair is one person.
+
+        Args:
+            distances: Shape ``(k,)``.
+            gaps: Shape ``(k,)``.
+            tracks: Shape ``(k,)``; of the one of the two who has fewer.
+        """
+        import numpy as np
+
+        log_odds = self.intercept + self.distance * distances
+        log_odds += self.gap * np.clip(gaps, *self.gap_range)
+        log_odds += self.log_tracks * np.log(np.maximum(tracks, 1))
+        return np.asarray(1 / (1 + np.exp(-log_odds)), dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True)
 class EmbeddingRules:
     """All numbers that belong to one embedding model.
 
@@ -166,8 +222,7 @@ class EmbeddingRules:
         grouping: How tracks become people, with ``grouping.method = "people"``.
         plain_dbscan: How faces become people, with ``grouping.method = "dbscan"``.
         outliers: Which tracks of a person are reported as doubtful.
-        candidate_margin: How far beyond the distance of agglomeration two people are still
-            shown side by side.
+        suggestions: How likely two people are one person.
         near_duplicate: Largest distance between two faces of which a training set takes one.
     """
 
@@ -177,5 +232,5 @@ class EmbeddingRules:
     grouping: GroupingRule
     plain_dbscan: DbscanRule
     outliers: OutlierRule
-    candidate_margin: float
+    suggestions: SuggestionRule
     near_duplicate: float

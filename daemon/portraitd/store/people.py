@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Literal
 
 from portraitd.model.person import CarriedOver
+from portraitd.model.suggestion import Suggestion
 from portraitd.store.database import Database
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class PersonAssignment:
         carried: The person of each, and what became of people.
         parameters: The settings it used.
         snapshot: Name of the file that the next grouping continues from.
-        merge_candidates: Two people who may be one, and the distance between them.
+        suggestions: Pairs of people who may be one person.
         ledger_id: The newest ledger entry it applied.
         is_pinned: Shape ``(n,)``; which of them an edit assigned. None for none.
     """
@@ -76,7 +77,7 @@ class PersonAssignment:
     carried: CarriedOver
     parameters: str
     snapshot: str = ""
-    merge_candidates: Sequence[tuple[int, int, float]] = ()
+    suggestions: Sequence[Suggestion] = ()
     ledger_id: int = 0
     is_pinned: NDArray[np.bool_] | None = None
 
@@ -189,7 +190,8 @@ class People:
             self._db.execute("drop table assigned")
             self._db.execute("delete from merge_candidates")
             self._db.executemany(
-                "insert into merge_candidates values (?, ?, ?)", grouped.merge_candidates
+                "insert into merge_candidates values (?, ?, ?, ?)",
+                [astuple(suggestion) for suggestion in grouped.suggestions],
             )
             self._db.execute(
                 """
@@ -272,10 +274,15 @@ class People:
         ).fetchone()
         return int(row[0]), int(row[1])
 
-    def merge_candidates(self) -> list[tuple[int, int, float]]:
-        """Return pairs of people who may be one, and their distance, the nearest first."""
-        rows = self._db.execute("select * from merge_candidates order by distance")
-        return [tuple(row) for row in rows]
+    def suggestions(self) -> list[Suggestion]:
+        """Return pairs of people who may be one person, the most likely first."""
+        rows = self._db.execute(
+            """
+            select lower_id, higher_id, distance, probability from merge_candidates
+            order by probability desc, distance, lower_id, higher_id
+            """
+        )
+        return [Suggestion(*row) for row in rows]
 
     def empty(self) -> set[int]:
         """Return people without a face: all of theirs were assigned elsewhere or excluded."""

@@ -11,6 +11,7 @@ from portraitd.config import Settings
 from portraitd.faces.models.model_registry import missing_recommended
 from portraitd.model.reasons import Reason
 from portraitd.model.stage import Now
+from portraitd.model.suggestion import Suggestion
 from portraitd.store.blocked_stages import BlockedStages
 from portraitd.store.corrections.ledger import Ledger
 from portraitd.store.database import Database
@@ -54,7 +55,7 @@ class Snapshot:
         failed_count: How many files failed.
         oldest_open_s: Age of the oldest file that is not finished; 0 if there is none.
         grouping: The last grouping run.
-        merge_candidates: Pairs of people who may be one person, with their distance.
+        suggestions: Pairs of people who may be one person, the most likely first.
         blocked_stages: Why a stage is blocked until a person acts, by stage.
         reprocessing: How many videos are reprocessed, and how many are to be.
         publication_pending: Whether the people tree does not show the last grouping run and all
@@ -78,7 +79,7 @@ class Snapshot:
     failed_count: int
     oldest_open_s: float
     grouping: GroupingRun | None
-    merge_candidates: list[tuple[int, int, float]]
+    suggestions: list[Suggestion]
     blocked_stages: dict[str, Reason]
     reprocessing: tuple[int, int]
     publication_pending: bool
@@ -141,7 +142,7 @@ class SnapshotReader:
             failed_count=failed_count,
             oldest_open_s=max(0.0, now_s - oldest_s) if oldest_s else 0.0,
             grouping=grouping,
-            merge_candidates=self._people.merge_candidates(),
+            suggestions=self._people.suggestions(),
             blocked_stages=self._blocked_stages.all(),
             reprocessing=count_reprocessed(self._db),
             publication_pending=grouping is not None and published[:2] != current,

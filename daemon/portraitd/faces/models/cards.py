@@ -21,6 +21,7 @@ from portraitd.model.grouping_rules import (
     EmbeddingRules,
     GroupingRule,
     OutlierRule,
+    SuggestionRule,
     TrackRule,
 )
 
@@ -157,7 +158,9 @@ DLIB = EmbedderCard(
         # On labelled photos of 40 people, with 5 to 20 % of them in a wrong folder at random,
         # these find 0.92 of those and report 0.010 of the others (3 deviations: 0.84 and 0.010).
         outliers=OutlierRule(min_distance=0.5, max_deviations=2.5),
-        candidate_margin=0.08,
+        # On groupings of all labelled photos and clips and of 40 random parts of them. Beyond the
+        # distance of agglomeration, fewer than half are one person.
+        suggestions=SuggestionRule(margin=0.03, intercept=32.27, distance=-59.57),
         near_duplicate=0.2,
     ),
 )
@@ -212,7 +215,15 @@ MOBILEFACENET = EmbedderCard(
         # An absolute limit is right: strangers are at 1.1, a person's own tracks at 0.6. With 5 to
         # 20 % of photos in a wrong folder, it finds 0.996 of those and 0.009 of the others.
         outliers=OutlierRule(min_distance=1.05, max_deviations=0.0),
-        candidate_margin=0.1,
+        # On groupings of all labelled photos and clips and of 40 random parts of them.
+        suggestions=SuggestionRule(
+            margin=0.1,
+            intercept=33.64,
+            distance=-27.86,
+            gap=14.65,
+            gap_range=(-0.1, 0.2),
+            log_tracks=-2.46,
+        ),
         near_duplicate=0.49,
     ),
 )

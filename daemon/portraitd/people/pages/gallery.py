@@ -33,7 +33,7 @@ from portraitd.store.people import GroupingRun, People, Unit
 
 log = structlog.get_logger(stage="gallery")
 
-DATA_VERSION = "2"
+DATA_VERSION = "3"
 """Increased when the content of the data files changes in form."""
 
 BACK_OFF_S = 15.0
@@ -120,7 +120,7 @@ class Gallery(Stage):
             self._outliers,
             self._people.present() if grouping_run else [],
             find_person_folders(self._people_dir, self._memory),
-            self._people.merge_candidates(),
+            self._people.suggestions(),
             self._new_faces(grouping_run) if grouping_run else NO_NEW_FACES,
             published_at,
         )

@@ -89,13 +89,17 @@ class Outlier:
 
 @dataclass(frozen=True, slots=True)
 class SimilarPerson:
-    """A person who may be the same person."""
+    """A person who may be the same person.
+
+    Attributes:
+        is_likely: Whether they very likely are, rather than maybe.
+    """
 
     id: int
     name: str
     folder: str
     image: CardImage
-    distance: float
+    is_likely: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +208,7 @@ def make_person_script(page: PersonPage) -> bytes:
                     quote_path(one.folder),
                     quote_path(one.image.file),
                     one.image.full,
-                    round(one.distance, 3),
+                    int(one.is_likely),
                 ]
                 for one in page.similar
             ],

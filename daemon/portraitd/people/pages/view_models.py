@@ -17,6 +17,7 @@ from portraitd.clustering.outliers import find_outliers
 from portraitd.faces.models.model_registry import require_rules
 from portraitd.model.appearance import Appearance, Clip, join_appearances
 from portraitd.model.recording_time import RecordingDate
+from portraitd.model.suggestion import Suggestion
 from portraitd.people.names import folder_name
 from portraitd.people.pages.page_data import (
     CardImage,
@@ -51,7 +52,8 @@ class VisiblePerson:
     Attributes:
         seen: The recordings the person appears in, with counts.
         new_faces: Number of faces since the previous gallery version.
-        similar: People who may be the same person, and the distance to each.
+        similar: People who may be the same person, the most likely first, and whether each very
+            likely is, rather than maybe.
     """
 
     id: int
@@ -60,7 +62,7 @@ class VisiblePerson:
     folder: FolderState
     seen: Sequence[RecordingCount]
     new_faces: int
-    similar: Sequence[tuple[int, float]]
+    similar: Sequence[tuple[int, bool]]
 
     @property
     def faces(self) -> int:
@@ -117,7 +119,7 @@ class GalleryViews:
         outliers: Kept from one version to the next.
         current: The people of the current grouping.
         folders: The folder of each person.
-        similar: Pairs of people who may be the same person, and their distance, closest first.
+        suggestions: Pairs of people who may be the same person, the most likely first.
         new_faces: What is new since the previous version.
         made_at: When the people tree was published.
     """
@@ -129,7 +131,7 @@ class GalleryViews:
         outliers: OutlierCache,
         current: Sequence[Person],
         folders: Mapping[int, FolderState],
-        similar: Sequence[tuple[int, int, float]],
+        suggestions: Sequence[Suggestion],
         new_faces: NewFaces,
         made_at: float,
     ) -> None:
@@ -140,13 +142,13 @@ class GalleryViews:
         self._made_at = made_at
         self._clips = store.clips()
         count_by_person = store.count_by_person()
-        pairs: dict[int, list[tuple[int, float]]] = {}
+        pairs: dict[int, list[tuple[int, bool]]] = {}
         visible = [one for one in current if one.id in folders and one.id in count_by_person]
         visible_ids = {one.id for one in visible}
-        for lower, higher, distance in similar:
-            if lower in visible_ids and higher in visible_ids:
-                pairs.setdefault(lower, []).append((higher, distance))
-                pairs.setdefault(higher, []).append((lower, distance))
+        for one in suggestions:
+            if one.lower_id in visible_ids and one.higher_id in visible_ids:
+                pairs.setdefault(one.lower_id, []).append((one.higher_id, one.is_likely))
+                pairs.setdefault(one.higher_id, []).append((one.lower_id, one.is_likely))
         self.people = {
             person.id: VisiblePerson(
                 person.id,
@@ -249,7 +251,7 @@ class GalleryViews:
             clips,
             portraits,
             self._published_outliers(person, faces.track_ids[rows].tolist()),
-            [self._make_similar_person(other, distance) for other, distance in person.similar],
+            [self._make_similar_person(other, is_likely) for other, is_likely in person.similar],
             self._made_at,
         )
 
@@ -317,10 +319,10 @@ class GalleryViews:
             if track in portrait_of
         ][:MAX_OUTLIERS]
 
-    def _make_similar_person(self, person_id: int, distance: float) -> SimilarPerson:
+    def _make_similar_person(self, person_id: int, is_likely: bool) -> SimilarPerson:
         other = self.people[person_id]
         image = self._choose_image(other)
-        return SimilarPerson(other.id, other.name, other.folder.location, image, distance)
+        return SimilarPerson(other.id, other.name, other.folder.location, image, is_likely)
 
     def _choose_image(self, person: VisiblePerson) -> CardImage:
         folder = person.folder

@@ -175,7 +175,7 @@
     );
   }
 
-  function similarPerson([id, name, folder, file, full, distance]) {
+  function similarPerson([id, name, folder, file, full, isLikely]) {
     const state = at("back").hash.slice(1).replace(/&?at=\d+/, "");
     return make(
       "li",
@@ -188,7 +188,7 @@
           "span",
           {},
           make("strong", { dir: "auto" }, name),
-          make("span", { class: "quiet small numbers" }, make("br"), translate("distance", { n: Gallery.decimal(distance) })),
+          make("span", { class: "quiet small" }, make("br"), translate(isLikely ? "very_likely" : "maybe")),
         ),
       ),
     );
