@@ -120,6 +120,7 @@ def derive_rules(linkage: float, eps: float | None = None) -> EmbeddingRules:
     card = require_rules(MOBILEFACENET)
     own = card.grouping
     times = linkage / own.agglomeration.max_distance
+    centre = own.assignment.centre_distance
 
     def scaled_dbscan(rule: DbscanRule) -> DbscanRule:
         return replace(rule, eps=eps or rule.eps * times)
@@ -145,6 +146,7 @@ def derive_rules(linkage: float, eps: float | None = None) -> EmbeddingRules:
                 own.assignment,
                 max_distance=own.assignment.max_distance * times,
                 thin_distance=own.assignment.thin_distance * times,
+                centre_distance=centre and centre * times,
             ),
         ),
         plain_dbscan=scaled_dbscan(card.plain_dbscan),
