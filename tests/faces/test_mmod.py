@@ -19,7 +19,7 @@ from portraitd.faces.detectors.mmod import WINDOW, MmodDetector, select_best_win
 from portraitd.faces.detectors.tiled_search import shrink_image
 from portraitd.faces.dlib_reference import CnnDetector
 from portraitd.faces.models.weights import MMOD, find_weights
-from portraitd.faces.runtime import OnnxRuntimeSession, Pictures, Session
+from portraitd.faces.runtime import OnnxRuntimeSession, Session, Tensor
 from portraitd.faces.search_scales import fit_size
 from portraitd.model.face import Box, Image
 from support.pictures import SHARED, admiral, astronaut, resized
@@ -37,7 +37,7 @@ class Counting:
     def __init__(self) -> None:
         self.shapes: list[tuple[int, ...]] = []
 
-    def run(self, pictures: Pictures) -> NDArray[np.float32]:
+    def run(self, pictures: Tensor) -> NDArray[np.float32]:
         self.shapes.append(pictures.shape)
         return np.zeros((len(pictures), 1, pictures.shape[1], pictures.shape[2]), np.float32)
 
@@ -163,7 +163,7 @@ def test_of_overlapping_windows_the_best_is_kept(
 
 
 def labelled_frames() -> Iterator[Image]:
-    """The first labelled frame of each clip, reduced as for a search."""
+    """The first labelled frame of each clip, reduced further than for a search: dlib takes long."""
     # As OpenCV comes: a worker may read nothing but descriptors.
     os.environ.pop("OPENCV_FFMPEG_CAPTURE_OPTIONS", None)
     for truth in sorted((SHARED / "media" / "clips").glob("*.truth.json")):
@@ -171,7 +171,7 @@ def labelled_frames() -> Iterator[Image]:
         video = cv2.VideoCapture(str(truth.with_name(truth.name.replace(".truth.json", ".mp4"))))
         video.set(cv2.CAP_PROP_POS_MSEC, time_s * 1000)
         frame = np.asarray(video.read()[1], np.uint8)
-        yield shrink_image(frame, fit_size(frame.shape[1], frame.shape[0], 700, 500))
+        yield shrink_image(frame, fit_size(frame.shape[1], frame.shape[0], 450, 320))
 
 
 @pytest.mark.slow

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
 
 from portraitd.clustering import grouping_jobs
 from portraitd.ingest import media_jobs
+from portraitd.model.media_file import Source, Stamp
 from portraitd.workers.pool import InlineExecutor
 
 
@@ -36,23 +40,57 @@ class HeldExecutor(Executor):
 
 
 class CachingExecutor(InlineExecutor):
-    """Encodes and clusters the same content once, also for another home; runs other jobs inline.
+    """Runs a pure job once for each content, also for other homes; runs other jobs inline.
 
-    These jobs are pure, so the result is the same, only faster.
+    Probing, encoding and clustering depend on nothing but the content and the settings, so the
+    result is the same, only faster. A file that is not the admitted one is read by the job itself,
+    and a job that fails runs again.
     """
 
-    def __init__(self) -> None:
-        self._results: dict[object, Future[Any]] = {}
+    _results: ClassVar[dict[object, Any]] = {}
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        key: object = None
-        if fn is media_jobs.encode:
-            piece = args[0]
-            key = (piece.source.path.read_bytes(), piece.start_s, piece.stop_s)
-        if fn is grouping_jobs.cluster:
-            key = (args[0].read_bytes(), *args[1:3], *(part.tobytes() for part in args[3]))
-        if key is None:
-            return super().submit(fn, *args, **kwargs)
-        if key not in self._results:
-            self._results[key] = super().submit(fn, *args, **kwargs)
-        return self._results[key]
+        key = None if kwargs else _key_of(fn, args)
+        if key in self._results:
+            known: Future[Any] = Future()
+            known.set_result(self._results[key])
+            return known
+        future = super().submit(fn, *args, **kwargs)
+        if key is not None and future.exception() is None:
+            self._results[key] = future.result()
+        return future
+
+
+def _key_of(fn: Callable[..., Any], args: tuple[Any, ...]) -> object:
+    """Return what the result of a job depends on; None for a job that always runs."""
+    if fn is media_jobs.probe:
+        source, *partial_copies = args
+        content = _admitted_content(source)
+        return content and (fn, content, *partial_copies)
+    if fn is media_jobs.encode:
+        piece, options = args
+        encoder = options.encoder
+        if encoder.kind == "dlib":
+            # The other networks are built in that folder.
+            encoder = replace(encoder, models_dir=Path())
+        content = _admitted_content(piece.source)
+        place = (piece.kind, piece.start_s, piece.stop_s)
+        return content and (fn, content, *place, options._replace(encoder=encoder))
+    if fn is grouping_jobs.cluster:
+        matrix, *rule, constraints = args
+        parts = tuple(part.tobytes() for part in constraints)
+        return (fn, _digest(matrix.read_bytes()), *rule, parts)
+    return None
+
+
+def _admitted_content(source: Source) -> str | None:
+    """Return the hash of a file; None if it is no longer the one that was admitted."""
+    try:
+        is_same = Stamp.of(source.path.lstat()) == source.stamp
+        return _digest(source.path.read_bytes()) if is_same else None
+    except OSError:
+        return None
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -22,7 +22,7 @@ from portraitd.service.home import make_home
 from portraitd.service.pipeline import Service
 from portraitd.service.wakeup import Doorbell
 from portraitd.store.database import Database, StoreLock
-from portraitd.workers.pool import InlineExecutor
+from support.executors import CachingExecutor
 from support.xmp_removal import without_mark
 
 START_S = 1_000_000_000.0
@@ -79,7 +79,7 @@ class Home:
         with StoreLock(self.settings.state_dir):
             database = store.open(self.settings.state_dir)
             try:
-                executors = Executors(executor or InlineExecutor(), 2)
+                executors = Executors(executor or CachingExecutor(), 2)
                 yield Service(self.settings, database, executors, Doorbell())
             finally:
                 database.close()

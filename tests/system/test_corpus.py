@@ -27,6 +27,7 @@ from support.home import assert_sound, connect
 from support.processes import CONFIG, children, environment, is_alive, make_home, wait_until
 
 BUILDER = MEDIA_DIR.parent / "faults" / "mkbad.py"
+FFMPEG = Path(__file__).parents[1] / "support" / "corpus_ffmpeg.sh"
 
 TERMINAL = {"done", "duplicate", "failed"}
 
@@ -131,7 +132,7 @@ class Run:
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """About a hundred files, each bad in its own way."""
     folder = tmp_path_factory.mktemp("corpus")
-    subprocess.run([sys.executable, BUILDER, folder, "ffmpeg"], check=True, capture_output=True)
+    subprocess.run([sys.executable, BUILDER, folder, FFMPEG], check=True, capture_output=True)
     return folder
 
 

@@ -18,14 +18,14 @@ pytestmark = pytest.mark.slow
 TESTS = Path(__file__).parents[1]
 
 EVERY = {
-    "ingest": 90,
-    "more": 70,
-    "review": 70,
-    "dataset": 150,
-    "forget": 150,
-    "migrate": 70,
-    "backup": 20,
-    "restore": 30,
+    "ingest": 200,
+    "more": 150,
+    "review": 150,
+    "dataset": 300,
+    "forget": 300,
+    "migrate": 150,
+    "backup": 40,
+    "restore": 60,
 }
 """Kill at every n-th call of a kind, and always at the first and the last."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -22,11 +23,12 @@ def test_a_few_edits_have_the_intended_effect(tmp_path: Path, seed: int) -> None
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_a_thousand_edits_have_the_intended_effect(tmp_path: Path) -> None:
+def test_many_edits_have_the_intended_effect(tmp_path: Path) -> None:
     """At the end every edit still holds, no name is lost, and no foreign file was touched."""
+    edits = int(os.environ.get("PORTRAITD_EDITS", "400"))
     simulation = TreeSimulation(tmp_path / "people", 1000)
     simulation.video()
     simulation.settle()
 
-    while sum(not action.startswith(" ") for action in simulation.actions) < 1000:
+    while sum(not action.startswith(" ") for action in simulation.actions) < edits:
         simulation.step()
