@@ -107,24 +107,29 @@ class FolderState:
         """File name of the montage; empty if there is none."""
         return MONTAGE_NAME if MONTAGE_NAME in self.names else ""
 
-    # The five below are for reading a snapshot; they do not follow later changes of the manifest.
+    # Those below are for reading a snapshot; they do not follow later changes of the manifest.
+
+    @cached_property
+    def _listed(self) -> dict[str, int]:
+        """As ``portraits``, which looks at every entry of the manifest each time."""
+        return self.portraits
 
     @cached_property
     def portrait_names(self) -> dict[int, str]:
         """File of each listed portrait that is present, by face."""
         present = set(self.names)
-        return {face: name for name, face in self.portraits.items() if name in present and face}
+        return {face: name for name, face in self._listed.items() if name in present and face}
 
     @cached_property
     def faces_in_place(self) -> frozenset[int]:
         """Faces whose portrait is present as the manifest lists it."""
         present = set(self.names)
-        return frozenset(face for name, face in self.portraits.items() if name in present)
+        return frozenset(face for name, face in self._listed.items() if name in present)
 
     @cached_property
     def faces_missing(self) -> frozenset[int]:
         """Faces in the manifest whose portrait is not present."""
-        return frozenset(self.portraits.values()) - self.faces_in_place
+        return frozenset(self._listed.values()) - self.faces_in_place
 
     @cached_property
     def unlisted(self) -> frozenset[PortraitFile]:
