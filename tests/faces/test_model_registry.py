@@ -292,6 +292,8 @@ def test_auto_misses_the_recommended_models(tmp_path: Path) -> None:
     assert ["mobilefacenet"] == missing_recommended("onnx", "mmod", "auto", tmp_path)
     assert ["yunet"] == missing_recommended("onnx", "auto", "dlib", tmp_path)
     assert [] == missing_recommended("dlib", "auto", "auto", tmp_path)
+    model_registry.choose(DLIB, tmp_path)
+    assert ["yunet"] == missing_recommended("onnx", "auto", "auto", tmp_path)
     for card in RECOMMENDED:
         model_registry.model_path(card, tmp_path).touch()
     assert [] == missing_recommended("onnx", "auto", "auto", tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from portraitd.model.reasons import Reason, ReasonCode
 from portraitd.service.health import FILE_NAME
 from portraitd.service.supervisor import Supervisor, differences
 from support.home import Home
+from support.pictures import YUNET_FILE
 from support.processes import Daemon, make_home, portraitd, wait_until
 
 
@@ -143,3 +145,31 @@ def test_a_stop_while_settings_are_taken_up_is_a_stop(tmp_path: Path) -> None:
         daemon.process.send_signal(signal.SIGTERM)
 
         assert 0 == daemon.process.wait(60)
+
+
+@pytest.mark.media
+@pytest.mark.skipif(not YUNET_FILE.exists(), reason="the model is not here")
+def test_a_running_service_takes_up_a_model_that_is_added(
+    tmp_path: Path, photographs: list[Path]
+) -> None:
+    """By itself, in the same process; the next photo is searched with it."""
+    home = make_home(tmp_path / "home")
+    config = home / "config.toml"
+    sections = tomllib.loads(config.read_text())
+    assert ("dlib", "hog") == (sections["encoder"]["kind"], sections["encoder"]["detector"])
+    changed = config.read_text().replace('"dlib"', '"onnx"').replace('"hog"', '"auto"')
+    config.write_text(changed)
+    with Daemon(home) as daemon:
+        daemon.wait_for("service_started")
+        added = portraitd("models", "add", "yunet", "--from", YUNET_FILE, "--home", home)
+        daemon.wait_for("service_started", times=2)
+        (line,) = (line for line in daemon.log if line["event"] == "models_changed")
+        (home / "inbox" / "photo.jpg").write_bytes(photographs[1].read_bytes())
+        daemon.wait_for("video_done")
+        (face,) = map(json.loads, portraitd("faces", "--home", home).stdout.splitlines())
+
+        assert "finds faces with yunet" in added.stdout and "within a minute" in added.stdout
+        assert [["dlib", "mmod"], ["dlib", "yunet"]] == [line["before"], line["after"]]
+        assert daemon.process.pid == daemon.status()["service"]["process"]
+        # YuNet's scores end at 1.
+        assert 0.8 < face["score"] <= 1.0

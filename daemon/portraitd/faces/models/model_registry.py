@@ -220,7 +220,8 @@ def missing_recommended(kind: str, detector: str, embedder: str, models_dir: Pat
 
     Args:
         kind: ``encoder.kind``; the reference ``dlib`` runs dlib's own networks only.
-        detector, embedder: From the settings; a model that they name is the user's choice.
+        detector, embedder: From the settings; a model that they name is the user's choice, and
+            so is one that was chosen with ``choose``.
         models_dir: Folder of added models.
     """
     if kind == "dlib":
@@ -229,7 +230,9 @@ def missing_recommended(kind: str, detector: str, embedder: str, models_dir: Pat
     return [
         card.name
         for card in RECOMMENDED
-        if choices[card.role] == "auto" and not is_added(card, models_dir)
+        if choices[card.role] == "auto"
+        and not is_added(card, models_dir)
+        and _chosen(card.role, models_dir) is None
     ]
 
 
