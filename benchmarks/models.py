@@ -66,6 +66,7 @@ SCALED = (
     "grouping.agglomeration.thin_distance",
     "grouping.assignment.max_distance",
     "grouping.assignment.thin_distance",
+    "grouping.assignment.centre_distance",
     "grouping.min_quality",
     "grouping.min_quality_short",
 )
@@ -73,6 +74,7 @@ COUNTED = (
     "grouping.dbscan.min_samples",
     "grouping.agglomeration.thin_tracks",
     "grouping.assignment.thin_tracks",
+    "grouping.assignment.centre_faces",
     "grouping.short_track_faces",
 )
 FACTORS = (0.9, 0.95, 1.05, 1.1)
@@ -206,7 +208,8 @@ def measure_model(spec: EncoderSpec, photos: Path, clips: Path, *, flat: bool) -
 def vary_rules(rules: EmbeddingRules) -> Iterator[tuple[str, float, EmbeddingRules]]:
     """Yield each number with another value, and the rules with it."""
     for path in SCALED:
-        for factor in FACTORS:
+        # A model may do without a number.
+        for factor in FACTORS if _read(rules, path) is not None else ():
             value = _read(rules, path) * factor
             yield path, round(value, 4), _changed(rules, path.split("."), value)
     for path in COUNTED:
