@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from support.home import Home
 from support.model_server import ModelServer, serve_models
 from support.onnx_models import write_embedder
 from support.pictures import MOBILEFACENET_FILE, SHARED, YUNET_FILE
+from support.reviews import copied
 
 MODELS_FOLDER = SHARED / "models"
 
@@ -292,3 +295,20 @@ def test_check_says_what_the_service_uses_not_what_the_settings_ask_for(
     assert (
         "ok   embedder: mobilefacenet; stored faces are changing over to dlib\n" in checked.stdout
     )
+
+
+def test_check_names_a_model_that_was_lost(
+    run: RunCommand, two_found: Home, tmp_path: Path
+) -> None:
+    """The user removed the file by hand; the other findings are there all the same."""
+    home = copied(two_found, tmp_path)
+    with closing(sqlite3.connect(home.settings.state_dir / "portraitd.sqlite3")) as database:
+        database.execute("update faces set encoder = 'arcface-0123456789ab+mirror'")
+        database.commit()
+
+    checked = run("check", "--home", home.settings.home_dir)
+
+    assert 1 == checked.returncode, checked.stderr
+    assert "BAD  model of the stored faces: " in checked.stdout
+    assert "whose SHA-256 begins with 0123456789ab" in checked.stdout
+    assert "ok   database: intact\n" in checked.stdout

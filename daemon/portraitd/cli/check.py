@@ -166,6 +166,9 @@ def _home(settings: Settings) -> Iterator[Finding]:
     except StoreError:
         # Reported by the check of the database.
         return
+    except ConfigError as error:
+        yield Finding(False, "model of the stored faces", str(error))
+        return
     for fault in found:
         if fault.what is not FaultKind.DATABASE:
             hint = "; `portraitd check --repair` repairs it" if fault.repair else ""
