@@ -14,7 +14,17 @@ from pathlib import Path
 
 TESTS = Path(__file__).absolute().parents[1] / "tests"
 
-SCENARIOS = ("ingest", "more", "review", "dataset", "forget", "migrate", "backup", "restore")
+SCENARIOS = (
+    "ingest",
+    "more",
+    "review",
+    "dataset",
+    "forget",
+    "migrate",
+    "backup",
+    "change_over",
+    "restore",
+)
 
 
 def main() -> int:

@@ -76,6 +76,9 @@ def _key_of(fn: Callable[..., Any], args: tuple[Any, ...]) -> object:
         content = _admitted_content(piece.source)
         place = (piece.kind, piece.start_s, piece.stop_s)
         return content and (fn, content, *place, options._replace(encoder=encoder))
+    if fn is media_jobs.embed_portraits and args[1].kind == "dlib":
+        portraits, encoder = args
+        return (fn, *portraits, replace(encoder, models_dir=Path()))
     if fn is grouping_jobs.cluster:
         matrix, *rule, constraints = args
         parts = tuple(part.tobytes() for part in constraints)

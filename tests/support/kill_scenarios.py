@@ -46,9 +46,10 @@ class Scenario(NamedTuple):
 EXECUTOR = CachingExecutor()
 
 
-def home_at(folder: Path) -> Home:
+def home_at(folder: Path, **encoder: object) -> Home:
     home = Home(
         folder,
+        encoder=encoder,
         inbox={"quiet_s": 0.0},
         grouping={"min_samples": 2, "settle_s": 0.0},
         # The photographs do not move: what is nearly the same is wanted here.
@@ -86,6 +87,30 @@ def process_photos(folder: Path) -> None:
     run_until_idle(folder)
     people = Counter(row["person_id"] for row in home_at(folder).rows("faces"))
     assert {1: 2, None: 1} == people, people
+
+
+def process_in_another_space(folder: Path) -> None:
+    """Give every face a vector that the next start replaces."""
+    drop_photos(folder)
+    home = home_at(folder, mirror=False)
+    with home.opened(executor=EXECUTOR) as service:
+        home.run_until_idle(service)
+    assert {"dlib-resnet-v1"} == {row["encoder"] for row in home.rows("faces")}
+
+
+def check_vectors(folder: Path, undisturbed: Path) -> None:
+    """Check that every face has its new vector, and every track the mean of those."""
+    query = """
+        select faces.id, person_id, encoder, faces.embedding, tracks.embedding, tracks.quality
+        from faces join tracks on tracks.id = track_id order by faces.id
+        """
+    rows = []
+    for one in (folder, undisturbed):
+        with closing(connect(one / "state")) as db:
+            rows.append([tuple(row) for row in db.execute(query)])
+            assert not db.execute("select 1 from reembedded").fetchall()
+    assert rows[0] == rows[1]
+    assert {"dlib-resnet-v1+mirror"} == {row[2] for row in rows[0]}
 
 
 def process_and_drop_more(folder: Path) -> None:
@@ -268,5 +293,8 @@ SCENARIOS = {
     "migrate": Scenario(make_old_store, run_until_idle, run_until_idle, check_nothing),
     "forget": Scenario(prepare_erasure, erase_person, erase_person, check_erasure),
     "backup": Scenario(process_photos, back_up_store, back_up_and_run, check_backup),
+    "change_over": Scenario(
+        process_in_another_space, run_until_idle, run_until_idle, check_vectors
+    ),
     "restore": Scenario(process_after_backup, restore_store, restore_and_run, check_nothing),
 }

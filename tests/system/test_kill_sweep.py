@@ -25,6 +25,7 @@ EVERY = {
     "forget": 300,
     "migrate": 150,
     "backup": 40,
+    "change_over": 100,
     "restore": 60,
 }
 """Kill at every n-th call of a kind, and always at the first and the last."""
