@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from portraitd.clustering.agglomeration import TrackTable
 from portraitd.clustering.merge_candidates import (
     MergeCandidates,
+    find_best_quality,
     find_merge_candidates,
-    find_suggestible,
 )
 from portraitd.faces.models.cards import DLIB, MOBILEFACENET, EmbedderCard
 from portraitd.faces.models.model_registry import require_rules
@@ -27,14 +27,13 @@ NEAR = SuggestionRule(margin=0.06, intercept=3.0, distance=-1.0)
 
 
 def find(
-    tracks: TrackTable, rule: SuggestionRule, among: NDArray[np.bool_] | None = None
+    tracks: TrackTable, rule: SuggestionRule, best_quality: NDArray[np.float64] | None = None
 ) -> MergeCandidates:
     size = len(tracks.vectors)
+    if best_quality is None:
+        best_quality = np.ones(size)
     agglomeration = fresh(tracks, np.arange(size))
-    everyone = np.ones(size, np.bool_)
-    return find_merge_candidates(
-        agglomeration, tracks, rule, RULE.max_distance, everyone if among is None else among
-    )
+    return find_merge_candidates(agglomeration, tracks, rule, RULE.max_distance, best_quality)
 
 
 def test_candidates_are_near_pairs_without_a_cannot_link() -> None:
@@ -49,9 +48,9 @@ def test_candidates_are_near_pairs_without_a_cannot_link() -> None:
 
 
 def test_the_most_likely_comes_first_and_the_unlikely_are_left_out() -> None:
-    """At a distance of 0.55 the odds are even, at 0.57 they are against it."""
+    """Those at 0.57 are below the probability from which pairs are shown."""
     tracks = spots((0.0, 4), (0.57, 4), (1.9, 4), (2.45, 4), (5.0, 4), (5.545, 4))
-    rule = replace(NEAR, intercept=0.5501, distance=-1.0)
+    rule = replace(NEAR, intercept=56.4, distance=-100.0)
 
     assert [[16, 20], [8, 12]] == find(tracks, rule).groups.tolist()
 
@@ -67,44 +66,53 @@ def test_the_next_other_person_makes_a_pair_less_likely() -> None:
     # The third person is 0.67 from the second one, 0.1 farther than the first.
     assert pytest.approx(1 / (1 + np.exp(-1.0)), abs=1e-5) == found.probabilities[0]
     assert pytest.approx(1 / (1 + np.exp(-2.0)), abs=1e-5) == alone.probabilities[0]
-    assert pytest.approx(0.5) == find(spots((0.0, 4), (0.57, 4)), rule).probabilities[0]
+    two = find(spots((0.0, 4), (0.57, 4)), replace(rule, intercept=2.0))
+    assert pytest.approx(1 / (1 + np.exp(-2.0))) == two.probabilities[0]
 
 
-def test_well_filled_people_are_less_likely_one_person() -> None:
-    """The tracks of the smaller one count."""
-    rule = replace(NEAR, log_tracks=-1.0)
-    few, many = (find(spots((0.0, 20), (0.57, count)), rule) for count in (3, 8))
+def test_a_few_faces_beside_many_are_more_likely_one_person() -> None:
+    """Than two people who have equally many."""
+    rule = replace(NEAR, log_ratio=1.0)
+    few, many = (find(spots((0.0, 20), (0.57, count)), rule) for count in (4, 20))
 
-    assert pytest.approx(1 / (1 + np.exp(-(2.43 - np.log(3))))) == few.probabilities[0]
-    assert pytest.approx(1 / (1 + np.exp(-(2.43 - np.log(8))))) == many.probabilities[0]
+    assert pytest.approx(1 / (1 + np.exp(-(2.43 + np.log(5)))), abs=1e-5) == few.probabilities[0]
+    assert pytest.approx(1 / (1 + np.exp(-2.43)), abs=1e-5) == many.probabilities[0]
 
 
-def test_people_without_a_good_face_are_not_suggested() -> None:
+def test_the_quality_of_the_poorer_one_counts() -> None:
+    """Of the best face of each."""
+    people, quality = np.repeat([0, 4], 4), np.array([0.9, 0.2, 0.2, 0.2, 0.1, 0.3, 0.2, 0.1])
+    best = find_best_quality(people, quality)
+    found = find(spots((0.0, 4), (0.57, 4)), replace(NEAR, quality=-1.0), best)
+
+    assert [0.9, -1.0, -1.0, -1.0, 0.3, -1.0, -1.0, -1.0] == best.tolist()
+    assert pytest.approx(1 / (1 + np.exp(-2.13)), abs=1e-5) == found.probabilities[0]
+
+
+def test_groups_that_are_not_a_person_do_not_count() -> None:
     """Nor do they stand between two others: the nearest is searched among the rest."""
-    tracks = spots((0.0, 4), (0.57, 4), (1.15, 4))
-    people = np.repeat([0, 4, 8], 4)
-    poor = np.full(12, 0.3)
-    quality = poor.copy()
-    quality[[0, 11]] = 0.9
-    among = find_suggestible(people, quality, NEAR)
+    tracks = spots((0.0, 4), (0.55, 1), (-0.59, 4))
+    everyone = np.repeat([0, 4, 5], [4, 1, 4])
+    people = np.repeat([0, -1, 5], [4, 1, 4])
 
-    assert [0, 8] == np.flatnonzero(among).tolist()
-    assert [] == find(tracks, NEAR, among).groups.tolist()
-    assert not find_suggestible(np.full(12, -1), quality, NEAR).any()
-    assert not find_suggestible(people, poor, NEAR).any()
+    assert [[0, 4]] == find(tracks, replace(NEAR, margin=0.02)).groups.tolist()
+    both = find(tracks, NEAR, find_best_quality(everyone, np.ones(9)))
+    assert [[0, 4], [0, 5]] == both.groups.tolist()
+    found = find(tracks, NEAR, find_best_quality(people, np.ones(9)))
+    assert [[0, 5]] == found.groups.tolist()
 
 
 @given(stores(), st.integers(0, 2**32 - 1))
 def test_gaps_and_probabilities_are_as_by_definition(tracks: TrackTable, seed: int) -> None:
     """In every store, with any people left out."""
     size = len(tracks.vectors)
-    among = np.random.default_rng(seed).random(size) < 0.8
+    best_quality = np.random.default_rng(seed).uniform(-0.25, 1, size)
     # So that nothing is left out.
-    rule = SuggestionRule(0.3, 1.0, -0.5, gap=0.5, gap_range=(-0.3, 0.3), log_tracks=-0.05)
-    found = find(tracks, rule, among)
+    rule = SuggestionRule(0.3, 1.5, -0.5, 0.5, (-0.3, 0.3), quality=-0.1, log_ratio=0.05)
+    found = find(tracks, rule, best_quality)
     agglomeration = fresh(tracks, np.arange(size))
     groups = agglomeration.groups
-    names = [name for name in np.unique(groups).tolist() if among[name]]
+    names = [name for name in np.unique(groups).tolist() if best_quality[name] >= 0]
     exact = tracks.vectors.astype(np.float64)
 
     def distance(one: int, other: int) -> float:
@@ -123,8 +131,9 @@ def test_gaps_and_probabilities_are_as_by_definition(tracks: TrackTable, seed: i
     for (one, other), far, probability in zip(
         found.groups.tolist(), found.distances, found.probabilities, strict=True
     ):
-        fewer = min((groups == one).sum(), (groups == other).sum())
-        odds = 1.0 - 0.5 * far + 0.5 * np.clip(gap(one, other), -0.3, 0.3) - 0.05 * np.log(fewer)
+        fewer, more = sorted([(groups == one).sum(), (groups == other).sum()])
+        odds = 1.5 - 0.5 * far + 0.5 * np.clip(gap(one, other), -0.3, 0.3)
+        odds += 0.05 * np.log(more / fewer) - 0.1 * best_quality[[one, other]].min()
         assert one in names
         assert other in names
         assert pytest.approx(distance(one, other), abs=1e-4) == far
@@ -132,28 +141,28 @@ def test_gaps_and_probabilities_are_as_by_definition(tracks: TrackTable, seed: i
 
 
 @pytest.mark.parametrize("card", [DLIB, MOBILEFACENET], ids=lambda card: card.name)
-def test_the_cards_show_people_at_the_edge_of_their_distance(card: EmbedderCard) -> None:
-    """Pairs just beyond what the grouping joins are likely enough; far ones are not."""
+def test_the_cards_suggest_near_people_and_not_far_ones(card: EmbedderCard) -> None:
+    """Good faces at the distance at which two pictures are one person, and at the margin."""
     rules = require_rules(card)
-    limit = rules.grouping.agglomeration.thin_distance
-    far = rules.grouping.agglomeration.max_distance + rules.suggestions.margin
-    widest = np.array([rules.suggestions.gap_range[1]])
-    one = np.ones(1, np.int64)
-    near_probability = rules.suggestions.estimate_probability(np.array([limit]), widest, one)
-    far_probability = rules.suggestions.estimate_probability(np.array([far]), 0 * widest, one)
+    limit = rules.grouping.agglomeration
+    distances = np.array([limit.thin_distance, limit.max_distance + rules.suggestions.margin])
+    gaps = np.array([rules.suggestions.gap_range[1], 0.0])
+    near, far = rules.suggestions.estimate_probability(
+        distances, gaps, np.full((2, 2), 0.7), np.array([[2, 10], [10, 10]])
+    )
 
-    assert near_probability[0] > LIKELY_PROBABILITY
-    assert far_probability[0] < SHOWN_PROBABILITY
+    assert near > LIKELY_PROBABILITY
+    assert far < SHOWN_PROBABILITY
 
 
 def test_a_rule_is_scaled_with_the_distances() -> None:
     """The same faces by a model whose distances are half as long have the same probabilities."""
     rule = require_rules(MOBILEFACENET).suggestions
     distances, gaps = np.array([1.1, 1.2]), np.array([0.05, 0.3])
-    tracks = np.array([1, 5])
+    quality, tracks = np.array([[0.3, 0.9], [1.0, 0.5]]), np.array([[1, 9], [5, 5]])
 
     assert np.allclose(
-        rule.estimate_probability(distances, gaps, tracks),
-        rule.scaled(0.5).estimate_probability(distances / 2, gaps / 2, tracks),
+        rule.estimate_probability(distances, gaps, quality, tracks),
+        rule.scaled(0.5).estimate_probability(distances / 2, gaps / 2, quality, tracks),
     )
-    assert 0.05 == rule.scaled(0.5).margin
+    assert rule.margin / 2 == rule.scaled(0.5).margin

@@ -17,8 +17,8 @@ from portraitd.clustering.grouping import GroupingState
 from portraitd.clustering.grouping_snapshot import load_snapshot, save_snapshot
 from portraitd.clustering.merge_candidates import (
     MergeCandidates,
+    find_best_quality,
     find_merge_candidates,
-    find_suggestible,
 )
 from portraitd.clustering.must_link_groups import apply_constraints
 from portraitd.clustering.seeding import Seeding
@@ -226,6 +226,6 @@ def group(request: GroupingRequest) -> GroupingResult:
         table,
         request.suggestions,
         request.rule.agglomeration.max_distance,
-        find_suggestible(people, tracks["quality"], request.suggestions),
+        find_best_quality(people, tracks["quality"]),
     )
     return GroupingResult(people, candidates, save_snapshot(request.folder, state))

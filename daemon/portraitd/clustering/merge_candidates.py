@@ -3,8 +3,8 @@
 The faces of some people are closer together than the limit (children, and people whom the
 network saw few in training), and some people change more than it allows. A grouping has to
 decide either way near the limit; this finds the pairs to show side by side. How likely a pair is
-one person is calculated from the distance, from how far the next other person is, and from how well
-the smaller of the two is known.
+one person is calculated from the distance, from how far the next other person is, and from how
+good and how many the faces of both are.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from portraitd.clustering.agglomeration import Agglomeration, TrackTable
 from portraitd.clustering.graph_components import Indices
@@ -44,7 +43,7 @@ def find_merge_candidates(
     tracks: TrackTable,
     rule: SuggestionRule,
     max_distance: float,
-    among: NDArray[np.bool_],
+    best_quality: Floats,
 ) -> MergeCandidates:
     """Find for each group the nearest other one that no constraint keeps separate.
 
@@ -53,18 +52,18 @@ def find_merge_candidates(
         tracks: The tracks that the agglomeration was made of.
         rule: How likely such a pair is one person.
         max_distance: ``AgglomerationRule.max_distance``; the margin of the rule is added to it.
-        among: Shape ``(n,)``; whether the group named after a row takes part. The others count
-            neither as candidates nor as neighbours.
+        best_quality: Shape ``(n,)``; from ``find_best_quality``. Groups that are not a person
+            count neither as candidates nor as neighbours.
     """
     groups = agglomeration.groups
     names = np.unique(groups[groups >= 0])
-    taking_part = np.flatnonzero(among[names])
+    is_person = best_quality[names] >= 0
     inside = np.flatnonzero(groups >= 0)
     owners = np.zeros(len(names), dtype=np.int64)
     position = np.searchsorted(names, groups[inside])
     np.maximum.at(owners, position, agglomeration.seeding.pinned[inside])
-    names, owners = names[taking_part], owners[taking_part]
-    statistics = agglomeration.statistics[taking_part]
+    names, owners = names[is_person], owners[is_person]
+    statistics = agglomeration.statistics[is_person]
 
     pairs = _find_near_pairs(statistics, (max_distance + rule.margin) ** 2)
     separate = np.sort(groups[tracks.cannot_link], axis=1)
@@ -79,29 +78,34 @@ def find_merge_candidates(
     distances = np.sqrt(measured.distances(pairs))
     nearest = _find_nearest(pairs, distances)
     pairs, distances = pairs[nearest], distances[nearest]
-    fewer = statistics.counts[pairs].min(axis=1)
+    quality, counts = best_quality[names], statistics.counts
+
+    def estimate(gaps: Floats) -> Floats:
+        return rule.estimate_probability(distances, gaps, quality[pairs], counts[pairs])
+
     # Gaps are expensive: only for pairs that some gap makes likely enough.
-    best_gaps = np.full(len(pairs), np.inf if rule.gap > 0 else -np.inf)
-    hopeful = rule.estimate_probability(distances, best_gaps, fewer) >= SHOWN_PROBABILITY
-    pairs, distances, fewer = pairs[hopeful], distances[hopeful], fewer[hopeful]
+    most = estimate(np.full(len(pairs), np.inf if rule.gap > 0 else -np.inf))
+    pairs, distances = pairs[most >= SHOWN_PROBABILITY], distances[most >= SHOWN_PROBABILITY]
     gaps = _measure_gaps(measured, pairs, distances) if rule.gap else np.zeros(len(pairs))
-    probabilities = rule.estimate_probability(distances, gaps, fewer)
+    probabilities = estimate(gaps)
     shown = np.flatnonzero(probabilities >= SHOWN_PROBABILITY)
     order = shown[np.lexsort((distances[shown], -probabilities[shown]))]
     return MergeCandidates(names[pairs[order]], distances[order], probabilities[order])
 
 
-def find_suggestible(people: Indices, quality: Floats, rule: SuggestionRule) -> NDArray[np.bool_]:
-    """Return whether the group named after each row may be suggested, shape ``(n,)``.
+def find_best_quality(people: Indices, quality: Floats) -> Floats:
+    """Return the quality of the best track of the person named after each row, shape ``(n,)``.
+
+    It is -1 for rows that no person is named after.
 
     Args:
         people: Shape ``(n,)``; the group of each row that is a person, else -1.
         quality: Shape ``(n,)``; as in ``TrackSummaries``.
-        rule: Tells which quality is enough.
     """
-    suggestible = np.zeros(len(people), dtype=np.bool_)
-    suggestible[people[(people >= 0) & (quality >= rule.min_quality)]] = True
-    return suggestible
+    best = np.full(len(people), -1.0)
+    inside = people >= 0
+    np.maximum.at(best, people[inside], quality[inside])
+    return best
 
 
 def _find_nearest(pairs: Indices, distances: Floats) -> Indices:

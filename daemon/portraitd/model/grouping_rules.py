@@ -170,10 +170,12 @@ class SuggestionRule:
         gap: What the gap adds: how much farther the next other person is, from the one of the
             two for whom that is less.
         gap_range: The gap counts within these limits.
-        log_tracks: What the logarithm of the number of tracks adds, for the one of the two who
-            has fewer: a well-filled person who is near another one looks like them.
-        min_quality: A person whose best track is below this is never suggested: chances are that
-            it is made of poor faces of several people.
+        quality: What the quality of the best track adds, for the one of the two for whom that is
+            less. With some models poor faces are far from their own person, with others they
+            are near to everybody.
+        log_ratio: What the logarithm of the ratio of their numbers of tracks adds, the larger
+            one to the smaller: few faces near a person of many are rather one of theirs than
+            two well-filled people are one.
     """
 
     margin: float
@@ -181,8 +183,8 @@ class SuggestionRule:
     distance: float
     gap: float = 0.0
     gap_range: tuple[float, float] = (0.0, 0.0)
-    log_tracks: float = 0.0
-    min_quality: float = 0.4
+    quality: float = 0.0
+    log_ratio: float = 0.0
 
     def scaled(self, times: float) -> SuggestionRule:
         """Return this rule for a model whose distances are this many times as large."""
@@ -195,19 +197,23 @@ class SuggestionRule:
             gap_range=(low * times, high * times),
         )
 
-    def estimate_probability(self, distances: Floats, gaps: Floats, tracks: Indices) -> Floats:
+    def estimate_probability(
+        self, distances: Floats, gaps: Floats, quality: Floats, tracks: Indices
+    ) -> Floats:
         """Return how likely each pair is one person.
 
         Args:
             distances: Shape ``(k,)``.
             gaps: Shape ``(k,)``.
-            tracks: Shape ``(k,)``; of the one of the two who has fewer.
+            quality: Shape ``(k, 2)``; of the best track of each of the two.
+            tracks: Shape ``(k, 2)``; how many each of the two has.
         """
         import numpy as np
 
         log_odds = self.intercept + self.distance * distances
         log_odds += self.gap * np.clip(gaps, *self.gap_range)
-        log_odds += self.log_tracks * np.log(np.maximum(tracks, 1))
+        log_odds += self.quality * quality.min(axis=1)
+        log_odds += self.log_ratio * np.log(tracks.max(axis=1) / tracks.min(axis=1))
         return np.asarray(1 / (1 + np.exp(-log_odds)), dtype=np.float64)
 
 

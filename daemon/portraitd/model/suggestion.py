@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SHOWN_PROBABILITY = 0.5
-"""Less likely pairs are not shown. Most of those above are well above, so that of the pairs shown,
+SHOWN_PROBABILITY = 0.6
+"""Less likely pairs are not shown. Many of those above are well above, so that of all pairs shown,
 three in four are one person."""
 
 LIKELY_PROBABILITY = 0.75
