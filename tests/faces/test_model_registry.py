@@ -18,6 +18,7 @@ from portraitd.faces.models.cards import (
     RECOMMENDED,
     SFACE,
     YUNET,
+    EmbedderCard,
     ModelCard,
 )
 from portraitd.faces.models.model_registry import (
@@ -314,6 +315,14 @@ def test_the_card_of_a_brought_model_is_read_as_it_was_written(tmp_path: Path) -
     assert find_embedder("arcface", tmp_path) == measured
 
 
+@pytest.mark.parametrize("card", [DLIB, MOBILEFACENET], ids=lambda card: card.name)
+def test_every_number_of_a_card_is_kept(tmp_path: Path, card: EmbedderCard) -> None:
+    """Whatever kinds of rules there are."""
+    measured = user_models.keep_rules(OWN, tmp_path, model_registry.require_rules(card))
+
+    assert find_embedder("arcface", tmp_path) == measured
+
+
 def test_rules_measured_for_a_published_model_are_kept_beside_it(tmp_path: Path) -> None:
     """They end with the model."""
     assert find_embedder("sface", tmp_path).rules is None
@@ -340,9 +349,6 @@ def test_measured_rules_do_not_replace_those_of_a_card(tmp_path: Path) -> None:
         {"embedding_size": "many"},
         {"sha256": "short"},
         {"pixel_scale": float("nan")},
-        {"rules": {"vector_length": 1.0}},
-        {"rules": {"unheard_of": 1.0}},
-        {"rules": 7},
     ],
     ids=str,
 )
@@ -354,6 +360,18 @@ def test_a_damaged_card_is_named(tmp_path: Path, change: dict[str, object]) -> N
 
     with pytest.raises(ConfigError, match=r"arcface\.json .*models add arcface --from FILE"):
         find_embedder("arcface", tmp_path)
+
+
+@pytest.mark.parametrize("rules", [{"vector_length": 1.0}, {"unheard_of": 1.0}, 7, [], "many"])
+def test_rules_of_another_version_count_as_not_measured(tmp_path: Path, rules: object) -> None:
+    """The card is good; the message says how to measure them again."""
+    user_models.write_user_card(OWN, tmp_path)
+    path = tmp_path / "arcface.json"
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | {"rules": rules}))
+
+    assert find_embedder("arcface", tmp_path) == OWN
+    with pytest.raises(ConfigError, match="portraitd models use arcface"):
+        model_registry.require_rules(find_embedder("arcface", tmp_path))
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff"])

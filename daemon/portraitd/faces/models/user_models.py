@@ -10,7 +10,7 @@ import json
 import math
 from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from portraitd.faces.models.cards import EmbedderCard
 from portraitd.faces.models.weights import ModelFile, write_model_file
@@ -123,10 +123,7 @@ def with_measured_rules(card: EmbedderCard, models_dir: Path) -> EmbedderCard:
     facts = _read(path)
     if facts is None or facts.get("space") != card.space:
         return card
-    try:
-        return replace(card, rules=_parse_rules(facts.get("rules")))
-    except (LookupError, TypeError, ValueError) as error:
-        raise _damaged(path, f"remove it, and run: portraitd models use {card.name}") from error
+    return replace(card, rules=_parse_rules(facts.get("rules")))
 
 
 def keep_rules(card: EmbedderCard, models_dir: Path, rules: EmbeddingRules) -> EmbedderCard:
@@ -165,29 +162,28 @@ def _damaged(path: Path, remedy: str) -> ConfigError:
 
 
 def _parse_rules(facts: Any) -> EmbeddingRules | None:
-    if facts is None:
+    """Return rules; None if there are none, or another version of portraitd measured them."""
+    try:
+        rules = _parse(EmbeddingRules, facts)
+    except (LookupError, StopIteration, TypeError, ValueError):
         return None
-    rules = _parse(EmbeddingRules, facts)
-    assert isinstance(rules, EmbeddingRules)
-    return rules
+    return rules if isinstance(rules, EmbeddingRules) else None
 
 
 def _parse(kind: Any, facts: Any) -> Any:
     """Return a dataclass of numbers from what ``asdict`` and JSON made of one.
 
     Raises:
-        LookupError, TypeError, ValueError: The facts are not those of such a dataclass.
+        LookupError, StopIteration, TypeError, ValueError: The facts are not those of one.
     """
-    kinds = get_type_hints(kind)
-    known = {field.name for field in fields(kind)}
-    if not isinstance(facts, dict) or facts.keys() - known:
+    if not isinstance(facts, dict):
+        return _plain(facts)
+    # Of a field that may be None, the other type.
+    found: Any = next(one for one in (kind, *get_args(kind)) if is_dataclass(one))
+    kinds = get_type_hints(found)
+    if facts.keys() - {field.name for field in fields(found)}:
         raise ValueError("unknown keys")
-    return kind(
-        **{
-            name: _parse(kinds[name], value) if is_dataclass(kinds[name]) else _plain(value)
-            for name, value in facts.items()
-        }
-    )
+    return found(**{name: _parse(kinds[name], value) for name, value in facts.items()})
 
 
 def _plain(value: Any) -> Any:
