@@ -22,6 +22,8 @@ from portraitd.faces.models import model_registry
 from portraitd.faces.models.cards import YUNET
 from portraitd.faces.models.weights import FIVE_POINTS, find_weights
 from portraitd.faces.quality import (
+    MMOD_CONFIDENCE_RAMP,
+    YUNET_CONFIDENCE_RAMP,
     confidence_of,
     frontality_from_centres,
     frontality_from_corners,
@@ -300,9 +302,11 @@ def test_frontal_is_a_fraction(five: tuple[tuple[float, float], ...]) -> None:
 
 def test_a_detector_that_is_unsure_says_so() -> None:
     """Half a face at the edge scores low, with either of the two that score alike."""
-    assert 0.0 == confidence_of(0.65)
-    assert 0.0 < confidence_of(0.8) < 1.0
-    assert 1.0 == confidence_of(1.05)
+    assert 0.0 == confidence_of(0.65, MMOD_CONFIDENCE_RAMP)
+    assert 0.0 < confidence_of(0.8, MMOD_CONFIDENCE_RAMP) < 1.0
+    assert 1.0 == confidence_of(1.05, MMOD_CONFIDENCE_RAMP)
+    assert 0.0 == confidence_of(0.8, YUNET_CONFIDENCE_RAMP)
+    assert 0.0 < confidence_of(0.9, YUNET_CONFIDENCE_RAMP) < 1.0
 
 
 def test_a_profile_is_less_frontal() -> None:

@@ -17,7 +17,7 @@ import numpy as np
 
 from portraitd.faces.interface import AlignedChips
 from portraitd.faces.models.cards import DLIB
-from portraitd.faces.quality import confidence_of
+from portraitd.faces.quality import MMOD_CONFIDENCE_RAMP, confidence_of
 from portraitd.faces.search_scales import limits_of
 from portraitd.media.opencv import cv2
 from portraitd.model.face import Box, Detection, Embeddings, Image
@@ -87,7 +87,12 @@ class CnnDetector:
         """See ``Detector``. The score is the distance from the decision boundary, above 0."""
         return [
             _sort_by_score(
-                Detection(_to_box(face.rect), face.confidence, None, confidence_of(face.confidence))
+                Detection(
+                    _to_box(face.rect),
+                    face.confidence,
+                    None,
+                    confidence_of(face.confidence, MMOD_CONFIDENCE_RAMP),
+                )
                 for face in self._detector(_to_rgb(image), self._upsample)
             )
             for image in images

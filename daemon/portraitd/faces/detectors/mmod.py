@@ -16,7 +16,7 @@ from portraitd.faces.detectors import pyramid
 from portraitd.faces.detectors.nms import suppress_non_maxima
 from portraitd.faces.detectors.pyramid import CELL_PX, FIRST_CELL_PX, Level
 from portraitd.faces.models.dlib_dat import WINDOW
-from portraitd.faces.quality import confidence_of
+from portraitd.faces.quality import MMOD_CONFIDENCE_RAMP, confidence_of
 from portraitd.faces.runtime import Session
 from portraitd.faces.search_scales import limits_of
 from portraitd.model.face import Box, Detection, Image
@@ -89,7 +89,12 @@ class MmodDetector:
         for _ in range(self._upsample):
             left, top = pyramid.halve_point(left, top)
             right, bottom = pyramid.halve_point(right, bottom)
-        return Detection(_to_box(left, top, right, bottom), score, None, confidence_of(score))
+        return Detection(
+            _to_box(left, top, right, bottom),
+            score,
+            None,
+            confidence_of(score, MMOD_CONFIDENCE_RAMP),
+        )
 
 
 def select_best_windows(windows: Sequence[Window]) -> list[Window]:

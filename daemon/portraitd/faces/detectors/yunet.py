@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portraitd.faces.detectors.nms import suppress_non_maxima
-from portraitd.faces.quality import confidence_of
+from portraitd.faces.quality import YUNET_CONFIDENCE_RAMP, confidence_of
 from portraitd.faces.runtime import Session
 from portraitd.faces.search_scales import limits_of
 from portraitd.model.face import Box, Detection, Image, Landmarks
@@ -133,7 +133,9 @@ def _to_detection(candidate: _Candidate) -> Detection:
     side = 0.821 * height
     square = _to_box(x - 0.034 * height, y - 0.006 * height, side, side)
     score = candidate.score
-    return Detection(square, score, candidate.landmarks, confidence_of(score))
+    return Detection(
+        square, score, candidate.landmarks, confidence_of(score, YUNET_CONFIDENCE_RAMP)
+    )
 
 
 def _to_box(x: float, y: float, width: float, height: float) -> Box:
