@@ -173,6 +173,7 @@ class SuggestionRule:
         quality: What the quality of the best track adds, for the one of the two for whom that is
             less. With some models poor faces are far from their own person, with others they
             are near to everybody.
+        enough_quality: A higher quality counts as this.
         log_ratio: What the logarithm of the ratio of their numbers of tracks adds, the larger
             one to the smaller: few faces near a person of many are rather one of theirs than
             two well-filled people are one.
@@ -184,6 +185,7 @@ class SuggestionRule:
     gap: float = 0.0
     gap_range: tuple[float, float] = (0.0, 0.0)
     quality: float = 0.0
+    enough_quality: float = 1.0
     log_ratio: float = 0.0
 
     def scaled(self, times: float) -> SuggestionRule:
@@ -212,7 +214,7 @@ class SuggestionRule:
 
         log_odds = self.intercept + self.distance * distances
         log_odds += self.gap * np.clip(gaps, *self.gap_range)
-        log_odds += self.quality * quality.min(axis=1)
+        log_odds += self.quality * np.minimum(quality.min(axis=1), self.enough_quality)
         log_odds += self.log_ratio * np.log(tracks.max(axis=1) / tracks.min(axis=1))
         return np.asarray(1 / (1 + np.exp(-log_odds)), dtype=np.float64)
 
