@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from portraitd.faces import EncoderSpec
 from portraitd.faces.alignment import Aligner
 from portraitd.faces.detectors.tiled_search import shrink_image
+from portraitd.faces.dlib_reference import CnnDetector, HogDetector
 from portraitd.faces.encoder import Encoder
 from portraitd.faces.factory import build_encoder, resolve_detector
 from portraitd.faces.models import model_registry
 from portraitd.faces.models.cards import YUNET
-from portraitd.faces.models.weights import FIVE_POINTS, find_weights
+from portraitd.faces.models.weights import FIVE_POINTS, MMOD, find_weights
 from portraitd.faces.quality import (
     MMOD_CONFIDENCE_RAMP,
     YUNET_CONFIDENCE_RAMP,
@@ -140,6 +141,14 @@ def test_a_face_at_the_edge_is_no_error(encoder: Encoder) -> None:
     found = encoder.encode([np.ascontiguousarray(part) for part in parts])
 
     assert all(np.isfinite(face.embedding).all() for faces in found for face in faces)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 9), (3, 60), (60, 3), (23, 400)])
+def test_a_tiny_picture_has_no_face(size: tuple[int, int]) -> None:
+    """dlib's own network fails on pictures that are smaller than its layers."""
+    picture = np.zeros((*size, 3), np.uint8)
+    for detector in (CnnDetector.load(find_weights(MMOD), 0), HogDetector.load(0)):
+        assert [[]] == detector.detect([picture], 0.0)
 
 
 def test_a_blurred_face_is_less_sharp(encoder: Encoder) -> None:

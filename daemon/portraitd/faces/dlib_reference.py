@@ -22,6 +22,9 @@ from portraitd.faces.search_scales import limits_of
 from portraitd.media.opencv import cv2
 from portraitd.model.face import Box, Detection, Embeddings, Image
 
+SMALLEST_SIDE_PX = 24
+"""Of a picture that dlib's network can search, after doubling it; its faces have 80."""
+
 
 def face_recognition_api() -> ModuleType:
     """Import ``face_recognition.api``, which loads all its models (0.4 s, 100 MB)."""
@@ -85,18 +88,21 @@ class CnnDetector:
 
     def detect(self, images: Sequence[Image], min_face_px: float) -> list[list[Detection]]:
         """See ``Detector``. The score is the distance from the decision boundary, above 0."""
-        return [
-            _sort_by_score(
-                Detection(
-                    _to_box(face.rect),
-                    face.confidence,
-                    None,
-                    confidence_of(face.confidence, MMOD_CONFIDENCE_RAMP),
-                )
-                for face in self._detector(_to_rgb(image), self._upsample)
+        return [self._detect(image) for image in images]
+
+    def _detect(self, image: Image) -> list[Detection]:
+        # dlib's layers fail on a picture that is smaller than they are; no face fits into it.
+        if min(image.shape[:2]) << self._upsample < SMALLEST_SIDE_PX:
+            return []
+        return _sort_by_score(
+            Detection(
+                _to_box(face.rect),
+                face.confidence,
+                None,
+                confidence_of(face.confidence, MMOD_CONFIDENCE_RAMP),
             )
-            for image in images
-        ]
+            for face in self._detector(_to_rgb(image), self._upsample)
+        )
 
 
 class DlibEmbedder:
