@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portraitd.faces.crops import crop_portrait, portrait_area
-from portraitd.faces.portrait_selection import pick_diverse
+from portraitd.faces.portrait_selection import pick_cover, pick_diverse
 from portraitd.media.jpeg import PORTRAIT_QUALITY, encode_jpeg
 from portraitd.model.face import Box, Image
-from portraitd.people.montage import draw_montage
+from portraitd.people.montage import draw_montage, fill_from_corner
 from portraitd.people.tree.darknet import darknet_line
 
 RED, GREEN, BLUE = (0, 0, 255), (0, 255, 0), (255, 0, 0)
@@ -160,19 +160,55 @@ def on_a_line(*positions: float) -> np.ndarray[tuple[int, ...], np.dtype[np.floa
     return embeddings
 
 
-def test_the_best_comes_first_and_then_the_most_different() -> None:
+def test_the_most_different_are_chosen() -> None:
     """Of two alike only one is shown, and the poorer half is not asked."""
-    embeddings = on_a_line(0.0, 0.01, 1.0, 0.6, 9.0, 8.0, 7.0, 6.0)
+    embeddings = on_a_line(0.0, 0.01, 1.0, 0.6, 0.3, 0.3, 0.3, 0.3)
     qualities = [0.8, 0.9, 0.7, 0.6, 0.1, 0.1, 0.1, 0.1]
 
-    assert [1, 2, 3] == pick_diverse(embeddings, qualities, count=3)
+    assert [1, 3, 2] == pick_diverse(embeddings, qualities, count=3)
+
+
+def test_the_cover_is_a_good_face_of_the_middle() -> None:
+    """Not the best face of all, which is a stranger's, and not the most typical, which is poor."""
+    embeddings = on_a_line(0.0, 0.1, 0.2, 0.3, 0.4, 0.2, 5.0)
+    qualities = [0.5, 0.4, 0.9, 0.6, 0.3, 0.1, 7.0]
+
+    assert 2 == pick_cover(embeddings, qualities)
+    chosen = pick_diverse(embeddings, qualities, count=25)
+    assert (2, 6) == (chosen[0], chosen[-1])
+    assert 3 == pick_cover(embeddings, [0.5, 0.4, 0.2, 0.6, 0.3, 0.1, 7.0])
+    # Of three, two are alike; of two, nothing tells which is the stranger.
+    assert 1 == pick_cover(on_a_line(0.0, 0.1, 5.0), [0.5, 0.6, 0.9])
+    assert 1 == pick_cover(on_a_line(0.0, 5.0), [0.5, 0.6])
+    assert 0 == pick_cover(on_a_line(3.0), [0.0])
+
+
+def test_of_very_many_faces_the_best_define_the_middle() -> None:
+    """As many blurred faces of anyone change nothing."""
+    embeddings = on_a_line(*[1.0] * 199, 1.5, *[9.0] * 400)
+    qualities = [0.5] * 199 + [0.9] + [0.1] * 400
+
+    assert 0 == pick_cover(embeddings, qualities)
+
+
+@given(st.integers(0, 25))
+def test_the_first_portraits_fill_the_corner(count: int) -> None:
+    """Each is shown once, and any square in the corner shows the first ones."""
+    order = fill_from_corner(count, columns=5)
+
+    assert list(range(count)) == sorted(order)
+    for side in range(2, 6):
+        corner = [order[5 * row + column] for row in range(side) for column in range(side)
+                  if 5 * row + column < count]  # fmt: skip
+        if len(corner) == side * side:
+            assert set(range(len(corner))) == set(corner)
 
 
 def test_few_portraits_are_all_shown() -> None:
     """Fewer than asked for: every one, once."""
     chosen = pick_diverse(on_a_line(0, 0, 0, 5), [0.1, 0.2, 0.2, 0.1], count=25)
 
-    assert [1, 3, 0, 2] == chosen
+    assert [1, 0, 2, 3] == chosen
     assert [] == pick_diverse(on_a_line(), [], count=25)
 
 

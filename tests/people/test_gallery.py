@@ -288,6 +288,22 @@ def test_an_outlier_is_shown_with_its_portrait(fixture: GalleryFixture) -> None:
     assert distance > 1.0 > median
 
 
+@pytest.mark.parametrize("count", [3, 6])
+def test_a_stranger_is_not_the_cover(fixture: GalleryFixture, count: int) -> None:
+    """However large and sharp: the card shows a good face near the person's middle."""
+    seen = [(1, float(t)) for t in range(count)]
+    fixture.show("a.mp4", seen, looks=[9, *[1] * (count - 1)])
+    fixture.grouping_run()
+    fixture.database.execute("update faces set size_px = 400, sharpness = 900 where id = 1")
+    fixture.database.execute("update faces set sharpness = 60 where id = 3")
+    fixture.publish(3000.0)
+
+    card = cards(fixture)[1]
+    assert (count, 0) == (card["portraits"], card["full"])
+    assert "000001.jpg" != card["picture"]
+    assert count > 3 or "000003.jpg" == card["picture"]
+
+
 def test_similar_people_refer_to_each_other(fixture: GalleryFixture) -> None:
     """The most likely first, with the current folder; whether it is likely, but no number."""
     some_people(fixture)

@@ -50,6 +50,15 @@ def draw_montage(
     return encode_jpeg(sheet, PORTRAIT_QUALITY)
 
 
+def fill_from_corner(count: int, columns: int = MONTAGE_COLUMNS) -> list[int]:
+    """Return which of ``count`` portraits each tile shows, row by row.
+
+    The first ones fill the upper left corner: small pictures of a person show only that.
+    """
+    tiles = sorted(range(count), key=lambda tile: (max(divmod(tile, columns)), tile))
+    return sorted(range(count), key=lambda portrait: tiles[portrait])
+
+
 def _decode(jpeg: bytes) -> Image | None:
     from portraitd.media.opencv import cv2
 

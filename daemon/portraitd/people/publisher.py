@@ -12,7 +12,13 @@ from portraitd.faces.portrait_selection import pick_diverse
 from portraitd.model.errors import PublishError, StoreError
 from portraitd.model.person import PersonFolder
 from portraitd.model.stage import BackOff, Now, Stage
-from portraitd.people.montage import MONTAGE_COLUMNS, MONTAGE_ROWS, draw_montage
+from portraitd.model.track import l2_normalised
+from portraitd.people.montage import (
+    MONTAGE_COLUMNS,
+    MONTAGE_ROWS,
+    draw_montage,
+    fill_from_corner,
+)
 from portraitd.people.tree.people_tree import PeopleTree
 from portraitd.store.corrections.ledger import Ledger
 from portraitd.store.faces import Faces
@@ -144,11 +150,12 @@ class Publisher(Stage):
     def _pick_portraits(self, folder: PersonFolder) -> list[bytes]:
         face_ids = [face.face_id for face in folder.faces]
         chosen = pick_diverse(
-            self._faces.embeddings_of(face_ids),
+            l2_normalised(self._faces.embeddings_of(face_ids)),
             self._faces.portrait_rank(face_ids),
             MONTAGE_COLUMNS * MONTAGE_ROWS,
         )
-        return [self._faces.portrait(face_ids[index]) for index in chosen]
+        order = fill_from_corner(len(chosen))
+        return [self._faces.portrait(face_ids[chosen[index]]) for index in order]
 
     def _publish(self, due: Publication, now_s: float) -> None:
         # Queried again: a video may have been erased while the montages were drawn.

@@ -11,13 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-
 from portraitd.clustering.outliers import find_outliers
 from portraitd.faces.models.model_registry import require_rules
+from portraitd.faces.portrait_selection import pick_cover
 from portraitd.model.appearance import Appearance, Clip, join_appearances
 from portraitd.model.recording_time import RecordingDate
 from portraitd.model.suggestion import Suggestion
+from portraitd.model.track import l2_normalised
 from portraitd.people.names import folder_name
 from portraitd.people.pages.page_data import (
     CardImage,
@@ -115,7 +115,7 @@ class GalleryViews:
 
     Args:
         store: The appearances of people.
-        faces: The faces, to choose the best portrait.
+        faces: The faces, to choose the portrait that stands for a person.
         outliers: Kept from one version to the next.
         current: The people of the current grouping.
         folders: The folder of each person.
@@ -334,8 +334,9 @@ class GalleryViews:
         face_ids = [face for face in sorted(folder.portrait_names) if face in known][:_CANDIDATES]
         if not face_ids:
             return CardImage("", 0)
-        best = face_ids[int(np.argmax(self._faces.portrait_rank(face_ids)))]
-        return CardImage(folder.portrait_names[best], 0)
+        vectors = l2_normalised(self._faces.embeddings_of(face_ids))
+        cover = face_ids[pick_cover(vectors, self._faces.portrait_rank(face_ids))]
+        return CardImage(folder.portrait_names[cover], 0)
 
 
 def _moment(date: RecordingDate) -> float:
