@@ -15,9 +15,12 @@ from pathlib import Path
 
 import pytest
 
+from portraitd.faces.models import model_registry
+from portraitd.faces.models.cards import YUNET
 from portraitd.model.face import Box
 from portraitd.service.pipeline import Service
 from support.home import Home, connect
+from support.pictures import YUNET_FILE
 from support.reviewer import EXCLUDED, IGNORED, Reviewer, box_of
 
 FIRST = ["talkshow20", "herapheri14"]
@@ -25,7 +28,7 @@ LATER = ["talkshow5", "whitehouse17", "grid4_1080p", "synth_dev", "synth_dev_b"]
 
 SETTINGS: dict[str, dict[str, object]] = {
     "sampling": {"fps": 1.0},
-    "encoder": {"kind": "onnx", "detector": "mmod", "min_face_px": 48},
+    "encoder": {"kind": "onnx", "detector": "yunet", "min_face_px": 48},
     "grouping": {"min_samples": 2, "settle_s": 1.0},
     "workers": {"count": 1, "slice_s": 60.0},
 }
@@ -40,6 +43,7 @@ class Story:
         self.stack = ExitStack()
         self.sections: dict[str, dict[str, object]] = deepcopy(SETTINGS)
         self.home = Home(folder, **self.sections)
+        model_registry.add_model(YUNET, self.home.settings.models_dir, from_file=YUNET_FILE)
         self.reviewer = Reviewer(self.home, seed)
         self.service = self.start()
         self.reviewer.settle = self.settle
@@ -209,7 +213,7 @@ def live_through(story: Story, operations: int) -> Counter[str]:
 @pytest.mark.timeout(3600)
 def test_every_correction_outlives_everything(tmp_path: Path, media_dir: Path) -> None:
     """So many operations, five later videos, other numbers, and a look at all again."""
-    operations = int(os.environ.get("PORTRAITD_OPERATIONS", "300"))
+    operations = int(os.environ.get("PORTRAITD_OPERATIONS", "200"))
     story = Story(tmp_path / "home", media_dir, seed=1)
     with story.stack:
         done = live_through(story, operations)
