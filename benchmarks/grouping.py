@@ -163,6 +163,7 @@ def time_job(folder: Path, snapshot: str, size: int) -> Figures:
         "faces": ones.astype(np.int64),
         "pinned": np.zeros(size + NEW, np.int64),
         "excluded": np.zeros(size + NEW, np.bool_),
+        "kept": np.zeros(size + NEW, np.bool_),
         "cannot_link": np.empty((0, 2), np.int64),
         "seeds": np.empty(0, np.int64),
     }

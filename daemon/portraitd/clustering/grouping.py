@@ -18,6 +18,7 @@ from portraitd.clustering.assignment import Assignment
 from portraitd.clustering.dbscan import IncrementalDbscan
 from portraitd.clustering.graph_components import Indices
 from portraitd.clustering.group_statistics import Floats
+from portraitd.clustering.tight_neighbourhoods import KeptApart, keep_apart
 from portraitd.model.grouping_rules import GroupingRule
 
 NO_GROUP = -1
@@ -117,6 +118,39 @@ class GroupingState:
         is_person = (groups >= 0) & _find_people(founded, faces, rule)[groups]
         people: Indices = np.where(is_person, groups, NO_GROUP)
         return people
+
+    def keep_apart(
+        self,
+        people: Indices,
+        tracks: TrackTable,
+        faces: Indices,
+        protected: NDArray[np.bool_],
+        rule: GroupingRule,
+    ) -> KeptApart:
+        """Split the people whom the model cannot tell apart; see ``tight_neighbourhoods``.
+
+        Args:
+            people: From ``select_people``.
+            tracks: As for ``update``.
+            faces: Shape ``(n,)``; how many faces each track has.
+            protected: Shape ``(n,)``; rows of people whom a user named or confirmed.
+            rule: As for ``update``.
+        """
+        if rule.tightness is None:
+            return KeptApart(people, np.zeros(len(people), dtype=np.bool_))
+        founded = self.agglomeration.groups
+        kept = keep_apart(
+            people,
+            founded,
+            self.agglomeration.statistics,
+            tracks,
+            protected | (tracks.pinned > 0),
+            rule.tightness,
+        )
+        has_enough = _find_people(kept.groups, faces, rule)
+        is_piece = kept.indistinct & (kept.groups >= 0)
+        too_few = is_piece & ~has_enough[kept.groups]
+        return KeptApart(np.where(too_few, NO_GROUP, kept.groups), kept.indistinct)
 
 
 def _find_people(groups: Indices, faces: Indices, rule: GroupingRule) -> NDArray[np.bool_]:

@@ -172,8 +172,9 @@ class GroupingRequest(NamedTuple):
         folder: The folder of the snapshots, the old and the new.
         matrix: A file of little-endian float32 rows; row ``i`` is one track.
         embedding_size: How many numbers a row has.
-        tracks: Arrays by row: ``variances``, ``quality``, ``faces``, ``excluded``, ``pinned``;
-            and ``cannot_link``, pairs of rows, and ``seeds``, rows.
+        tracks: Arrays by row: ``variances``, ``quality``, ``faces``, ``excluded``, ``pinned``,
+            and ``kept``, whether a user named or locked the person the row has now; and
+            ``cannot_link``, pairs of rows, and ``seeds``, rows.
         snapshot: Name of the file that the last grouping wrote; empty to group from scratch.
         rule: As for ``GroupingState.update``.
         suggestions: Which pairs of people are reported as merge candidates.
@@ -198,6 +199,7 @@ class GroupingResult(NamedTuple):
     """
 
     groups: NDArray[np.int64]
+    indistinct: NDArray[np.bool_]
     candidates: MergeCandidates
     snapshot: str
 
@@ -221,11 +223,15 @@ def group(request: GroupingRequest) -> GroupingResult:
         table, tracks["quality"], tracks["faces"], tracks["excluded"], request.rule
     )
     people = state.select_people(tracks["faces"], request.rule)
+    apart = state.keep_apart(people, table, tracks["faces"], tracks["kept"], request.rule)
     candidates = find_merge_candidates(
         state.agglomeration,
         table,
         request.suggestions,
         request.rule.agglomeration.max_distance,
-        find_best_quality(people, tracks["quality"]),
+        # People who cannot be told apart are all alike: their pairs say nothing.
+        find_best_quality(np.where(apart.indistinct, -1, people), tracks["quality"]),
     )
-    return GroupingResult(people, candidates, save_snapshot(request.folder, state))
+    return GroupingResult(
+        apart.groups, apart.indistinct, candidates, save_snapshot(request.folder, state)
+    )

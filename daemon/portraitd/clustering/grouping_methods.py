@@ -7,6 +7,7 @@ result into the person of each face. The results are recorded elsewhere.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -237,7 +238,11 @@ class PeopleMethod:
         self._absent = np.ones(size, np.bool_)
         self._absent[self._tracks.ids() - 1] = False
         tracks = arrays_by_row(
-            self._rows, self._tracks.cannot_link(), size, self._constraints.by_row
+            self._rows,
+            self._tracks.cannot_link(),
+            size,
+            self._constraints.by_row,
+            self._people.kept(),
         )
         same_rule = last is not None and last.parameters == self._parameters
         request = grouping_jobs.GroupingRequest(
@@ -276,6 +281,8 @@ class PeopleMethod:
             _to_suggestions(answer, at, carried.people),
             self._constraints.ledger_id,
             constraints.pinned[at] > 0,
+            sorted({*carried.people[answer.indistinct[at]].tolist()} - {0}),
+            int(self._rows.faces[answer.indistinct[at]].sum()),
         )
 
     def clean_up(self, snapshot: str) -> None:
@@ -312,14 +319,27 @@ def _to_suggestions(
 
 
 def arrays_by_row(
-    rows: TrackRows, cannot_link: NDArray[np.int64], size: int, constraints: GroupingConstraints
+    rows: TrackRows,
+    cannot_link: NDArray[np.int64],
+    size: int,
+    constraints: GroupingConstraints,
+    kept: Sequence[int] = (),
 ) -> dict[str, Any]:
-    """Return the arrays of a ``GroupingRequest``; rows of deleted tracks are excluded."""
+    """Return the arrays of a ``GroupingRequest``; rows of deleted tracks are excluded.
+
+    Args:
+        rows: The tracks there are.
+        cannot_link: Shape ``(m, 2)``; pairs of tracks.
+        size: Number of rows.
+        constraints: Of the user.
+        kept: People whom a user named, locked or ignored.
+    """
     at = rows.ids - 1
     arrays: dict[str, Any] = {
         "variances": np.zeros(size),
         "quality": np.zeros(size),
         "faces": np.zeros(size, np.int64),
+        "kept": np.zeros(size, np.bool_),
         "pinned": constraints.pinned,
         "seeds": constraints.seeds,
         "excluded": np.ones(size, np.bool_),
@@ -328,6 +348,7 @@ def arrays_by_row(
     arrays["variances"][at] = rows.variances
     arrays["quality"][at] = rows.quality
     arrays["faces"][at] = rows.faces
+    arrays["kept"][at] = np.isin(rows.persons, list(kept))
     arrays["excluded"][at] = constraints.excluded[at]
     return arrays
 

@@ -136,6 +136,8 @@ def derive_rules(linkage: float, eps: float | None = None) -> EmbeddingRules:
         ),
         grouping=replace(
             own,
+            # Where its people are too near each other cannot be known without labels.
+            tightness=None,
             dbscan=scaled_dbscan(own.dbscan),
             agglomeration=replace(
                 own.agglomeration,

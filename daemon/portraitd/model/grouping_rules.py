@@ -106,6 +106,48 @@ class AssignmentRule:
 
 
 @dataclass(frozen=True, slots=True)
+class TightnessRule:
+    """When the model cannot tell the people of a neighbourhood apart.
+
+    The flatness of a neighbourhood is the tenth percentile of its distances over their mean.
+
+    Attributes:
+        min_flatness: From this on, a neighbourhood is flat.
+        reach: Tracks outside a group within this mean distance of it belong to its neighbourhood.
+        max_ratio: Only if the nearest tracks outside are nearer than this many times the mean
+            distance inside.
+        rival_distance: Groups beyond this root mean squared distance are not looked at.
+        split_distance: In a flat neighbourhood, only tracks within this distance stay together;
+        split_share: and only within this share of the mean distance in their group.
+        store_distance: Root of the largest mean squared distance between all good tracks of a
+            store, for them to be one neighbourhood.
+        store_tracks, store_flatness: From which flatness on a store of so many tracks, and no
+            others beside them, is flat; between the numbers the limit is interpolated. Smaller
+            stores are not judged.
+        min_own_flatness: A group of lower flatness is not in a flat neighbourhood.
+        min_tracks: A smaller neighbourhood is not judged.
+        min_tracks_alone: A smaller group without tracks around it is not judged.
+        max_tracks: Larger groups are not judged.
+        max_store_tracks: Larger stores are not judged as a whole.
+    """
+
+    min_flatness: float
+    reach: float
+    max_ratio: float
+    rival_distance: float
+    split_distance: float
+    split_share: float
+    store_distance: float
+    store_tracks: tuple[int, ...]
+    store_flatness: tuple[float, ...]
+    min_own_flatness: float
+    min_tracks: int = 10
+    min_tracks_alone: int = 12
+    max_tracks: int = 100
+    max_store_tracks: int = 200
+
+
+@dataclass(frozen=True, slots=True)
 class GroupingRule:
     """How tracks become people. A state made with one rule cannot be used with another.
 
@@ -113,6 +155,7 @@ class GroupingRule:
         dbscan: Which tracks are certainly one person.
         agglomeration: Which clusters and single tracks are one person.
         assignment: Which people low-quality tracks are assigned to.
+        tightness: Where people are kept apart; None if the model needs no such rule.
         min_quality: Tracks below this can be assigned to a person but cannot found one.
         min_quality_short: The same for tracks of fewer than ``short_track_faces`` faces: chance
             similarities of poor faces average out over many faces, but not over few.
@@ -123,6 +166,7 @@ class GroupingRule:
     dbscan: DbscanRule
     agglomeration: AgglomerationRule
     assignment: AssignmentRule
+    tightness: TightnessRule | None = None
     min_quality: float = 0.2
     min_quality_short: float = 0.4
     short_track_faces: int = 4

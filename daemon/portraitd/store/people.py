@@ -38,6 +38,7 @@ class GroupingRun:
         snapshot: Name of the file that the next grouping continues from.
         ledger_id: The newest ledger entry it applied.
         forced: As violations, but where edits put both faces there.
+        indistinct_faces: Faces of people whom the model cannot tell apart; most have no person.
     """
 
     id: int
@@ -55,6 +56,7 @@ class GroupingRun:
     snapshot: str
     ledger_id: int = 0
     forced: int = 0
+    indistinct_faces: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,6 +72,8 @@ class PersonAssignment:
         suggestions: Pairs of people who may be one person.
         ledger_id: The newest ledger entry it applied.
         is_pinned: Shape ``(n,)``; which of them an edit assigned. None for none.
+        indistinct_people: People whom the model cannot tell from others.
+        indistinct_faces: How many faces were kept apart for that reason, with or without a person.
     """
 
     unit: Unit
@@ -80,6 +84,8 @@ class PersonAssignment:
     suggestions: Sequence[Suggestion] = ()
     ledger_id: int = 0
     is_pinned: NDArray[np.bool_] | None = None
+    indistinct_people: Sequence[int] = ()
+    indistinct_faces: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +199,11 @@ class People:
                 "insert into merge_candidates values (?, ?, ?, ?)",
                 [astuple(suggestion) for suggestion in grouped.suggestions],
             )
+            self._db.execute("delete from indistinct_people")
+            self._db.executemany(
+                "insert into indistinct_people values (?)",
+                [(person,) for person in grouped.indistinct_people],
+            )
             self._db.execute(
                 """
                 update people set merged_into = null where merged_into is not null
@@ -203,14 +214,14 @@ class People:
                 """
                 insert into grouping_runs (parameters, last_id, faces, tracks, people, unassigned,
                     churn, names_lost, violations, seconds, finished_at, snapshot, ledger_id,
-                    forced)
+                    forced, indistinct_faces)
                 values (?, ?,
                     coalesce(?, (select count(*) from grouped_faces)),
                     coalesce(?, (select count(*) from grouped_tracks)),
                     (select count(distinct person_id) from faces),
                     (select count(*) from faces where person_id is null and hidden <> 1
                         and video_id not in (select id from videos where replaces is not null)),
-                    ?, ?, ?, ?, ?, ?, ?, ?)
+                    ?, ?, ?, ?, ?, ?, ?, ?, ?)
                 returning *
                 """,
                 (
@@ -227,6 +238,7 @@ class People:
                     grouped.snapshot,
                     grouped.ledger_id,
                     forced,
+                    grouped.indistinct_faces,
                 ),
             ).fetchone()
         return _grouping_run(row)
@@ -283,6 +295,11 @@ class People:
             """
         )
         return [Suggestion(*row) for row in rows]
+
+    def indistinct(self) -> set[int]:
+        """Return the people whom the model cannot tell from others."""
+        rows = self._db.execute("select person_id from indistinct_people")
+        return {row["person_id"] for row in rows}
 
     def empty(self) -> set[int]:
         """Return people without a face: all of theirs were assigned elsewhere or excluded."""
