@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from portraitd.clustering.identity import carry_over
+from portraitd.model.suggestion import Suggestion
 from portraitd.store.database import Database
 from portraitd.store.people import Arrivals, GroupingRun, PersonAssignment
 from support.store import Store, embedding
@@ -259,3 +260,15 @@ def test_the_next_id_was_never_used(store: Store) -> None:
     store.database.execute("delete from people where id = 2")
 
     assert 3 == store.people.next_id()
+
+
+def test_suggestions_are_those_of_the_last_grouping_the_most_likely_first(store: Store) -> None:
+    """The next grouping replaces them."""
+    store.see(*(embedding(seed) for seed in range(3)))
+    first, second = Suggestion(1, 2, 0.5, 0.9), Suggestion(2, 3, 0.4, 0.7)
+    store.people.record(replace(store.grouped([0, 1, 2]), suggestions=[second, first]), 1.0, 9.0)
+    assert [first, second] == store.people.suggestions()
+
+    store.group([0, 1, 2])
+
+    assert [] == store.people.suggestions()

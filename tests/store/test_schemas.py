@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from portraitd.model.suggestion import Suggestion
 from portraitd.store import database as database_module
 from portraitd.store.database import APPLICATION_ID, FILE_NAME, Database, newest_schema
+from portraitd.store.people import People
 from support.old_schemas import column_of_today, table_of_today
 from support.store import Store, embedding
 
@@ -107,3 +109,21 @@ def test_a_newer_schema_is_refused_and_left_as_it_is(tmp_path: Path, today: Path
     with pytest.raises(Exception, match="written by a newer portraitd"):
         Database.open(tmp_path)
     assert before == path.read_bytes()
+
+
+def test_old_suggestions_get_a_probability(tmp_path: Path) -> None:
+    """By their distance alone, until the next grouping; those that are rarely right are dropped."""
+    with closing(sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)) as old:
+        for script in scripts()[:13]:
+            old.executescript(script)
+        old.execute("pragma user_version = 13")
+        old.execute(f"pragma application_id = {APPLICATION_ID}")
+        for person in range(1, 5):
+            old.execute("insert into people (id, created_at) values (?, 1.0)", (person,))
+        pairs = [(1, 2, 0.546), (1, 3, 0.52), (2, 4, 0.61)]
+        old.executemany("insert into merge_candidates values (?, ?, ?)", pairs)
+    with closing(Database.open(tmp_path)) as database:
+        found = People(database).suggestions()
+
+    assert [Suggestion(1, 3, 0.52, 0.75), Suggestion(1, 2, 0.546, 0.6)] == found
+    assert [True, False] == [one.is_likely for one in found]
