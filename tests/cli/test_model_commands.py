@@ -180,6 +180,9 @@ def test_a_model_of_ones_own_is_added_listed_and_removed(
 
     assert 0 == answer.returncode, answer.stderr
     assert "256 numbers" in answer.stdout and "models try arcface" in answer.stdout
+    assert {0o700} == {
+        path.stat().st_mode & 0o777 for path in (home / "state", home / "state" / "models")
+    }
     card = json.loads((home / "state" / "models" / "arcface.json").read_bytes())
     assert ("bgr", 0, 255, 256) == (
         card["channels"], card["pixel_mean"], card["pixel_scale"], card["embedding_size"]

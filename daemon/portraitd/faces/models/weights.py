@@ -89,12 +89,14 @@ def write_model_file(path: Path, content: bytes) -> None:
 
 
 def make_models_dir(folder: Path) -> None:
-    """Create the folder of models if it is missing.
+    """Create the folder of models, and the state folder around it, if they are missing.
 
     Raises:
         ModelError: It cannot be written.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        # Other users must not read the state folder, whichever command creates it.
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise ModelError(f"{folder} cannot be written: {error.strerror}") from error
