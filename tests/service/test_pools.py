@@ -19,6 +19,7 @@ from portraitd.ingest.dispatcher import encode_options
 from portraitd.service.pools import (
     MEDIA_JOBS,
     NUMBER_JOBS,
+    REEMBEDDING_JOBS,
     SET_JOBS,
     assembling_policy,
     computing_policy,
@@ -46,6 +47,8 @@ ELSEWHERE = {
     ("portraitd.cli.demo", "make_clip"),
     # The self test of the sandbox, in its own pool.
     ("portraitd.service.pools", "try_forbidden"),
+    # A model that the user brings, in a pool that sees nothing but its file.
+    ("portraitd.service.own_model", "inspect_embedder"),
     # Threads.
     ("portraitd.clustering.neighbours", "searcher.search"),
     ("portraitd.service.remote.remote_executor", "self._send_and_start"),
@@ -93,10 +96,11 @@ def test_every_submitted_job_has_a_pool() -> None:
             place = getattr(place, part)
         jobs.add(place)
 
-    pooled = MEDIA_JOBS | NUMBER_JOBS | SET_JOBS
+    pools = (MEDIA_JOBS, NUMBER_JOBS, REEMBEDDING_JOBS, SET_JOBS)
+    pooled = frozenset().union(*pools)
     assert set() == jobs - pooled
     assert set() == pooled - jobs
-    assert len(pooled) == len(MEDIA_JOBS) + len(NUMBER_JOBS) + len(SET_JOBS)
+    assert len(pooled) == sum(map(len, pools))
     assert len(found) > 8
 
 
