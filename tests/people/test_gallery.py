@@ -75,6 +75,8 @@ def test_there_is_a_page_before_anyone_is_found(fixture: GalleryFixture) -> None
         "new_people": 0,
         "new_faces": 0,
         "at": 0,
+        "indistinct": 0,
+        "better_model": 0,
     } == read(fixture, "summary.js")
     assert "people-0001.js" not in (fixture.root / "index.html").read_text()
     assert (fixture.root / "gallery/person.html").exists()

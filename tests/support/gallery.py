@@ -105,15 +105,33 @@ class GalleryFixture(Store):
         assert self.tracks.record(claimed.video_id, ids, of_face, summary, no_pairs)
         self.person_of += [person for person, _ in tracks]
 
-    def grouping_run(self, suggestions: Sequence[Suggestion] = (), now_s: float = 2000.0) -> None:
-        """Record a grouping run that assigns every track as the test defines."""
+    def grouping_run(
+        self,
+        suggestions: Sequence[Suggestion] = (),
+        now_s: float = 2000.0,
+        indistinct: Sequence[int] = (),
+    ) -> None:
+        """Record a grouping run that assigns every track as the test defines.
+
+        Args:
+            suggestions: Pairs of people who may be one person.
+            now_s: When.
+            indistinct: People whom the model cannot tell from others, each with one face.
+        """
         rows = self.tracks.rows()
         people = np.array(self.person_of, np.int64)
         next_id = max(self.people.next_id(), int(people.max()) + 1)
         carried = CarriedOver(people, {}, {}, 0, (), next_id)
-        self.people.record(
-            PersonAssignment("tracks", rows.ids, carried, PARAMETERS, "", suggestions), 1.0, now_s
+        grouped = PersonAssignment(
+            "tracks",
+            rows.ids,
+            carried,
+            PARAMETERS,
+            suggestions=suggestions,
+            indistinct_people=indistinct,
+            indistinct_faces=len(indistinct),
         )
+        self.people.record(grouped, 1.0, now_s)
 
     def publish(self, now_s: float) -> PublishResult:
         """Publish the tree, and then the gallery."""

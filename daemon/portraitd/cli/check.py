@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from portraitd.cli.model_advice import describe_missing
+from portraitd.cli.model_advice import describe_indistinct, describe_missing
 from portraitd.config import Settings
 from portraitd.faces.models.model_registry import model_path
 from portraitd.ingest.dispatcher import encode_options
@@ -18,6 +18,8 @@ from portraitd.service.model_overview import find_models_in_use, list_missing, l
 from portraitd.service.pools import run_self_test
 from portraitd.service.repair import FaultKind, faults
 from portraitd.store.database import SQLITE_VERSION, Database
+from portraitd.store.embedding_space import name_stored_embedder
+from portraitd.store.people import People
 from portraitd.workers import sandbox
 
 LOW_DISK_BYTES = 1 << 30
@@ -69,6 +71,11 @@ def grouping_findings(settings: Settings) -> Iterator[Finding]:
 
     problems = verify_grouping(settings)
     yield Finding(not problems, "DBSCAN against scikit-learn", "; ".join(problems) or "equal")
+    with Database.open_to_read(settings.state_dir) as database:
+        last = People(database).last_grouping_run()
+        embedder = name_stored_embedder(database)
+    line = describe_indistinct(last.indistinct_faces if last else 0, embedder)
+    yield Finding(True, "people who cannot be told apart", line or "none")
 
 
 def _versions() -> Iterator[Finding]:

@@ -5,8 +5,25 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from portraitd.faces.models.cards import MOBILEFACENET
+from portraitd.model.wording import counted
 
 ADD_RECOMMENDED = "run: portraitd models add recommended"
+
+
+def describe_indistinct(faces: int, embedder: str) -> str:
+    """Return whom the model cannot tell apart, and which command may help; empty for none.
+
+    Args:
+        faces: How many faces were kept apart.
+        embedder: Name of the model that made the stored vectors.
+    """
+    if not faces:
+        return ""
+    advice = f"; {ADD_RECOMMENDED}" if embedder != MOBILEFACENET.name else ""
+    return (
+        f"{embedder} cannot tell the people of {counted(faces, 'face')} apart, so they were kept "
+        f"apart{advice}"
+    )
 
 
 def describe_missing(missing: Collection[str]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import asdict, astuple
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from portraitd.cli.model_advice import describe_missing
+from portraitd.cli.model_advice import describe_indistinct, describe_missing
 from portraitd.model.suggestion import Suggestion
 from portraitd.model.wording import counted
 from portraitd.service.health import Health
@@ -53,6 +53,7 @@ def print_json(status: Status) -> None:
         "cluster": asdict(snapshot.cluster) if snapshot.cluster else None,
         "workers": [asdict(worker) for worker in snapshot.workers],
         "missing_models": snapshot.missing_models,
+        "indistinct_faces": snapshot.grouping.indistinct_faces if snapshot.grouping else 0,
     }
     print(json.dumps(facts, ensure_ascii=False, indent=2))
 
@@ -93,6 +94,9 @@ def print_table(status: Status, console: Console) -> None:
         console.print(f"  {stage} is blocked: {reason.text}", style="red", markup=False)
     for path, reason in problems(snapshot):
         console.print(f"  {path}: {reason.text}", markup=False, highlight=False)
+    indistinct = snapshot.grouping.indistinct_faces if snapshot.grouping else 0
+    if line := describe_indistinct(indistinct, snapshot.confused_embedder):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     if advice := describe_missing(snapshot.missing_models):
         console.print(advice, markup=False, highlight=False, soft_wrap=True)
 

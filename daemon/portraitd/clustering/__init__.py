@@ -10,6 +10,7 @@ tracks to a ``grouping_methods`` class. Both run as ``grouping_jobs`` in a worke
     agglomeration        constrained average linkage, from those groups to people
                          (average_linkage, incremental_linkage, linkage_reuse, running_sums)
     assignment           low-quality tracks go to the people that good tracks founded
+    tight_neighbourhoods people whom the model cannot tell apart are kept apart
     identity             which known person each group continues
     merge_candidates     pairs of people that a user should compare
 

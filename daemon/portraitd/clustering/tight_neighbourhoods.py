@@ -36,7 +36,10 @@ RIVALS = 4
 """How many tracks outside a group say how far the next people are."""
 
 MIN_NEIGHBOURS = 8
-MAX_RIVALS = 512
+MAX_RIVALS = 128
+SAMPLE = 32
+"""A group is judged by so many of its tracks, those of the lowest rows."""
+
 MIN_JUDGED_ALONE = 8
 """The distances inside a group of fewer tracks do not show that its neighbourhood is not flat."""
 
@@ -71,15 +74,15 @@ def keep_apart(
         protected: Shape ``(n,)``; rows whose groups are never split: a user told who they are.
         rule: When a neighbourhood is flat.
     """
-    groups = groups.copy()
-    indistinct = np.zeros(len(groups), dtype=np.bool_)
-    for name in _find_indistinct(groups, founded, statistics, tracks, protected, rule):
-        inside = groups == name
-        indistinct |= inside
-        rows = np.flatnonzero(inside & (founded >= 0))
-        groups[inside] = NO_GROUP
-        groups[rows] = _split(rows, tracks, rule)
-    return KeptApart(groups, indistinct)
+    found = _find_indistinct(groups, founded, statistics, tracks, protected, rule)
+    indistinct: Flags = np.isin(groups, found)
+    rows = np.flatnonzero(indistinct & (founded >= 0))
+    rows = rows[np.argsort(groups[rows], kind="stable")]
+    after = np.where(indistinct, NO_GROUP, groups)
+    for some in np.split(rows, np.flatnonzero(np.diff(groups[rows])) + 1):
+        if len(some):
+            after[some] = _split(some, tracks, rule)
+    return KeptApart(after, indistinct)
 
 
 def _find_indistinct(
@@ -103,18 +106,40 @@ def _find_indistinct(
         return []
     if _is_store_flat(order, tracks, rule):
         return [int(name) for name in names[open_groups]]
-    suspects, distances = [], []
-    for at in open_groups.tolist():
-        own = _measure(tracks, members[at])
-        if len(own) < MIN_JUDGED_ALONE or _flatness(own) >= rule.min_own_flatness:
-            suspects.append(at)
-            distances.append(own)
-    rivals = _list_rivals(np.array(suspects, dtype=np.int64), statistics, sizes, members, rule)
+    means, flatness = _measure_inside(open_groups, sizes, members, tracks)
+    # Few distances do not show that a neighbourhood is not flat.
+    suspect = (sizes[open_groups] < MIN_JUDGED_ALONE) | (flatness >= rule.min_own_flatness)
+    at, means, flatness = open_groups[suspect], means[suspect], flatness[suspect]
+    rivals = _list_rivals(at, statistics, sizes, members, rule)
     return [
-        int(names[at])
-        for at, own, others in zip(suspects, distances, rivals, strict=True)
-        if _is_flat(members[at], own, others, tracks, rule)
+        int(names[one])
+        for one, inside, own, others in zip(
+            at.tolist(), means.tolist(), flatness.tolist(), rivals, strict=True
+        )
+        if _is_flat(members[one], inside, own, others, tracks, rule)
     ]
+
+
+def _measure_inside(
+    at: Indices, sizes: Indices, members: list[Indices], tracks: TrackTable
+) -> tuple[Floats, Floats]:
+    """Return the mean distance inside each group, and its flatness, for groups by position."""
+    means, flatness = np.empty(len(at)), np.empty(len(at))
+    counts = np.minimum(sizes[at], SAMPLE)
+    for count in np.unique(counts).tolist():
+        # Groups of one size at a time, so that each step is one array operation.
+        which = np.flatnonzero(counts == count)
+        rows = np.stack([members[one][:count] for one in at[which].tolist()])
+        vectors = np.asarray(tracks.vectors[rows.ravel()]).reshape(*rows.shape, -1)
+        variances = tracks.variances[rows]
+        lengths = np.einsum("gij,gij->gi", vectors, vectors, dtype=np.float64) + variances
+        squares = lengths[:, :, None] + lengths[:, None, :]
+        squares -= 2 * (vectors @ vectors.transpose(0, 2, 1))
+        one, other = np.triu_indices(count, 1)
+        pairs = np.sqrt(np.maximum(squares[:, one, other], 0))
+        means[which] = pairs.mean(axis=1)
+        flatness[which] = np.quantile(pairs, 0.1, axis=1) / np.maximum(means[which], 1e-12)
+    return means, flatness
 
 
 def _is_store_flat(rows: Indices, tracks: TrackTable, rule: TightnessRule) -> bool:
@@ -162,26 +187,34 @@ def _list_rivals(
 
 
 def _is_flat(
-    rows: Indices, own: Floats, rivals: Indices, tracks: TrackTable, rule: TightnessRule
+    rows: Indices,
+    inside: float,
+    own: float,
+    rivals: Indices,
+    tracks: TrackTable,
+    rule: TightnessRule,
 ) -> bool:
     """Return whether the neighbourhood of a group is flat.
 
     Args:
         rows: The tracks of the group.
-        own: Their distances.
+        inside: The mean of their distances.
+        own: The flatness of the group alone.
         rivals: The tracks that are near it.
         tracks: All tracks.
         rule: When it is flat.
     """
+    rows, is_judged_alone = rows[:SAMPLE], len(rows) >= rule.min_tracks_alone
+    if len(rivals) < 2:
+        return is_judged_alone and own >= rule.min_flatness
     to_group = _measure(tracks, rows, rivals).mean(axis=0)
-    nearest = np.argsort(to_group, kind="stable")
-    near = rivals[nearest[: max(MIN_NEIGHBOURS, len(rows))]]
-    near = near[to_group[nearest[: len(near)]] <= rule.reach]
+    nearest = np.argsort(to_group, kind="stable")[: max(MIN_NEIGHBOURS, len(rows))]
+    near = rivals[nearest[to_group[nearest] <= rule.reach]]
     if len(near) < 2:
-        return len(rows) >= rule.min_tracks_alone and _flatness(own) >= rule.min_flatness
+        return is_judged_alone and own >= rule.min_flatness
     if len(rows) + len(near) < rule.min_tracks:
         return False
-    if to_group[nearest[:RIVALS]].mean() >= rule.max_ratio * _pairs(own).mean():
+    if to_group[nearest[:RIVALS]].mean() >= rule.max_ratio * inside:
         return False
     return _flatness(_measure(tracks, np.concatenate([rows, near]))) >= rule.min_flatness
 

@@ -40,3 +40,12 @@ def stored_embedder(database: Database) -> EmbedderCard | None:
     """
     spaces = stored_spaces(database)
     return find_space(spaces[0], database.folder / MODELS_FOLDER) if spaces else None
+
+
+def name_stored_embedder(database: Database) -> str:
+    """Return the name of the model that made the stored vectors, or of its space if unknown."""
+    try:
+        card = stored_embedder(database)
+    except ConfigError:
+        return stored_spaces(database)[0]
+    return (card or DLIB).name

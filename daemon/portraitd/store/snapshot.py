@@ -15,6 +15,7 @@ from portraitd.model.suggestion import Suggestion
 from portraitd.store.blocked_stages import BlockedStages
 from portraitd.store.corrections.ledger import Ledger
 from portraitd.store.database import Database
+from portraitd.store.embedding_space import name_stored_embedder
 from portraitd.store.erasure.eraser import Eraser
 from portraitd.store.faces import Faces
 from portraitd.store.files import Files, display_path, reason_of
@@ -63,6 +64,8 @@ class Snapshot:
         erasure_pending: Whether an erasure is not finished.
         cluster: The scheduler of the remote workers; None if there is none.
         workers: The remote workers.
+        confused_embedder: Name of the model that cannot tell some of the people apart; empty if
+            there are none.
         missing_models: The recommended models that the settings would use if they were there.
     """
 
@@ -86,6 +89,7 @@ class Snapshot:
     erasure_pending: bool
     cluster: ClusterState | None
     workers: list[RemoteWorker]
+    confused_embedder: str
     missing_models: tuple[str, ...]
 
 
@@ -149,6 +153,9 @@ class SnapshotReader:
             erasure_pending=self._eraser.pending,
             cluster=self._remote_workers.cluster(),
             workers=self._remote_workers.members(),
+            confused_embedder=(
+                name_stored_embedder(self._db) if grouping and grouping.indistinct_faces else ""
+            ),
             missing_models=self._missing_models(),
         )
 

@@ -123,6 +123,8 @@ class Gallery(Stage):
             self._people.suggestions(),
             self._new_faces(grouping_run) if grouping_run else NO_NEW_FACES,
             published_at,
+            self._people.indistinct() if grouping_run else (),
+            grouping_run.indistinct_faces if grouping_run else 0,
         )
         data = _data_contents(views)
         folders = {

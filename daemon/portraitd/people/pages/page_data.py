@@ -109,6 +109,8 @@ class PersonPage:
     Attributes:
         clips: The videos and photos the person appears in, and when in each.
         made_at: When the people tree was published.
+        is_indistinct: Whether the model in use cannot tell the person from others;
+        has_better_model: and whether a recommended one may.
     """
 
     card: PersonCard
@@ -117,6 +119,8 @@ class PersonPage:
     outliers: Sequence[Outlier]
     similar: Sequence[SimilarPerson]
     made_at: float
+    is_indistinct: bool = False
+    has_better_model: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +132,8 @@ class GallerySummary:
         since: When the previous version was published, from which "new" counts; 0 if there
             is none.
         made_at: When the people tree was published.
+        indistinct_faces: Faces of people whom the model in use cannot tell apart;
+        has_better_model: and whether a recommended one may.
     """
 
     people: int
@@ -137,6 +143,8 @@ class GallerySummary:
     new_people: int
     new_faces: int
     made_at: float
+    indistinct_faces: int = 0
+    has_better_model: bool = False
 
 
 def find_block(person_id: int) -> int:
@@ -174,6 +182,8 @@ def make_summary_script(summary: GallerySummary) -> bytes:
             "new_people": summary.new_people,
             "new_faces": summary.new_faces,
             "at": round(summary.made_at),
+            "indistinct": summary.indistinct_faces,
+            "better_model": int(summary.has_better_model),
         },
     )
 
@@ -193,6 +203,8 @@ def make_person_script(page: PersonPage) -> bytes:
             "faces": card.faces,
             "new_faces": card.new_faces,
             "at": round(page.made_at),
+            "indistinct": int(page.is_indistinct),
+            "better_model": int(page.has_better_model),
             "first": _first_or_last(page, first=True),
             "last": _first_or_last(page, first=False),
             "videos": [_video(clip, stretches) for clip, stretches in page.clips],

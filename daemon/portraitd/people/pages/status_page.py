@@ -30,6 +30,8 @@ class StatusView:
         eta_s: Seconds until all workers are done; None if unknown, 0 if no work is left.
         grouped_at: When people were last grouped; None if never.
         missing_models: Recommended models that are missing.
+        indistinct_faces: Faces of people whom the model in use cannot tell apart;
+        has_better_model: and whether a recommended one may.
     """
 
     stage: Phase
@@ -43,6 +45,8 @@ class StatusView:
     eta_s: float | None
     grouped_at: float | None
     missing_models: tuple[str, ...] = ()
+    indistinct_faces: int = 0
+    has_better_model: bool = False
 
     @classmethod
     def of(cls, phase: Phase, snapshot: Snapshot) -> Self:
@@ -59,6 +63,8 @@ class StatusView:
             eta_s=snapshot.eta_s,
             grouped_at=snapshot.grouping.finished_at if snapshot.grouping else None,
             missing_models=snapshot.missing_models,
+            indistinct_faces=snapshot.grouping.indistinct_faces if snapshot.grouping else 0,
+            has_better_model=snapshot.confused_embedder not in ("", MOBILEFACENET.name),
         )
 
     @property
@@ -96,6 +102,8 @@ def render_status_page(view: StatusView, now_s: float) -> bytes:
     ]
     if view.failed_count:
         parts.insert(-1, f'<p class="quiet small after" {_text_tag("failed_help")}</p>')
+    if view.indistinct_faces:
+        parts.append(_render_indistinct(view))
     if view.missing_models:
         key = f"missing_{'embedder' if MOBILEFACENET.name in view.missing_models else 'detector'}"
         parts.append(f'<p class="quiet small after" {_text_tag(key)}</p>')
@@ -106,6 +114,13 @@ def render_status_page(view: StatusView, now_s: float) -> bytes:
     return render_page(
         "status.html", refresh=refresh, title=escape_html(_make_title(view)), content=content
     )
+
+
+def _render_indistinct(view: StatusView) -> str:
+    line = f"<span {_text_tag('indistinct_faces', n=view.indistinct_faces)}</span>"
+    if view.has_better_model:
+        line += f" <span {_text_tag('add_recommended')}</span>"
+    return f'<p class="quiet small after">{line}</p>'
 
 
 def _make_title(view: StatusView) -> str:

@@ -7,11 +7,12 @@ whose identity has changed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from portraitd.clustering.outliers import find_outliers
+from portraitd.faces.models.cards import MOBILEFACENET
 from portraitd.faces.models.model_registry import require_rules
 from portraitd.faces.portrait_selection import pick_cover
 from portraitd.model.appearance import Appearance, Clip, join_appearances
@@ -122,6 +123,8 @@ class GalleryViews:
         suggestions: Pairs of people who may be the same person, the most likely first.
         new_faces: What is new since the previous version.
         made_at: When the people tree was published.
+        indistinct_people: People whom the model in use cannot tell from others.
+        indistinct_faces: Faces of people whom it cannot tell apart.
     """
 
     def __init__(
@@ -134,12 +137,19 @@ class GalleryViews:
         suggestions: Sequence[Suggestion],
         new_faces: NewFaces,
         made_at: float,
+        indistinct_people: Collection[int] = (),
+        indistinct_faces: int = 0,
     ) -> None:
         self._store = store
         self._faces = faces
         self._outliers = outliers
         self._new_faces = new_faces
         self._made_at = made_at
+        self._indistinct_people = indistinct_people
+        self._indistinct_faces = indistinct_faces
+        self._has_better_model = bool(indistinct_faces) and (
+            store.embedder().name != MOBILEFACENET.name
+        )
         self._clips = store.clips()
         count_by_person = store.count_by_person()
         pairs: dict[int, list[tuple[int, bool]]] = {}
@@ -197,6 +207,8 @@ class GalleryViews:
             new_people=sum(one.new_faces >= one.faces for one in new_faces),
             new_faces=sum(one.new_faces for one in new_faces),
             made_at=self._made_at,
+            indistinct_faces=self._indistinct_faces,
+            has_better_model=self._has_better_model,
         )
 
     def make_card(self, person: VisiblePerson) -> PersonCard:
@@ -253,6 +265,8 @@ class GalleryViews:
             self._published_outliers(person, faces.track_ids[rows].tolist()),
             [self._make_similar_person(other, is_likely) for other, is_likely in person.similar],
             self._made_at,
+            person_id in self._indistinct_people,
+            self._has_better_model,
         )
 
     def read_appearances(
@@ -308,6 +322,7 @@ class GalleryViews:
                 for one in others
             ],
             (self._new_faces.after_id, self._new_faces.is_track) if person.new_faces else (),
+            person.id in self._indistinct_people and (True, self._has_better_model),
         )
 
     def _published_outliers(self, person: VisiblePerson, tracks: Sequence[int]) -> list[Outlier]:

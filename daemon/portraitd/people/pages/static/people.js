@@ -119,6 +119,10 @@
         files: Gallery.fileCounts(facts.videos, facts.photos),
       });
       at("as-of").textContent = facts.at ? translate("as_of", { date: Gallery.moment(facts.at) }) : "";
+      at("indistinct").hidden = !facts.indistinct;
+      at("indistinct").textContent = facts.indistinct
+        ? `${translate("indistinct_faces", { n: facts.indistinct })}${facts.better_model ? ` ${translate("add_recommended")}` : ""}`
+        : "";
       const hasNew = Boolean(facts.since && (facts.new_people || facts.new_faces));
       at("new").hidden = !hasNew;
       if (hasNew) {

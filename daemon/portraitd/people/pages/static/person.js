@@ -85,6 +85,9 @@
         person.new_faces
           ? make("p", { class: "marks" }, make("span", { class: "mark" }, translate("mark_new", { n: person.new_faces })))
           : null,
+        person.indistinct
+          ? make("p", { class: "quiet", id: "indistinct" }, translate("indistinct_person"), person.better_model ? ` ${translate("add_recommended")}` : "")
+          : null,
       ),
     );
   }
