@@ -19,6 +19,7 @@ from playwright.sync_api import Browser, expect, sync_playwright
 from portraitd.model.media_file import FileState
 from portraitd.model.reasons import Reason, ReasonCode
 from portraitd.model.recording_time import RecordingTime
+from portraitd.model.suggestion import Suggestion
 from portraitd.store.database import Database
 from support.browser import (
     CHROMIUM,
@@ -82,7 +83,8 @@ def people() -> Iterator[Path]:
         (root / "person-0001").rename(root / "Grete Weiß")
         fixture.show("new.mp4", [(1, 7.0), (2, 9.0), (PEOPLE + 1, 3.0)], 60.0, 1.7672e9)
         fixture.grouping_run(
-            [(person, person + 3, 0.5 + person / 1000) for person in range(1, 40, 9)]
+            [Suggestion(person, person + 3, 0.5, 0.9) for person in range(1, 40, 9)]
+            + [Suggestion(1, 6, 0.55, 0.65)]
         )
         fixture.publish(1.7673e9)
         broken = fixture.file("broken film.mp4")
@@ -263,6 +265,9 @@ def test_a_page_shows_everything_about_a_person(people: Path, browser: Browser) 
         bar = page.locator("svg .seen").first.bounding_box()
         assert bar is not None
         assert bar["width"] > 1
+        assert ["person-0004very likely", "person-0006maybe"] == (
+            page.locator("#part-similar li").all_text_contents()
+        )
         page.locator("#part-similar a").first.click()
         expect(page.locator("h1")).to_have_text("person-0004")
         page.go_back()
