@@ -26,7 +26,7 @@ from portraitd.clustering.agglomeration import TrackTable
 from portraitd.clustering.average_linkage import agglomerate
 from portraitd.clustering.graph_components import Indices
 from portraitd.clustering.group_statistics import Floats, GroupStatistics
-from portraitd.clustering.neighbours import find_neighbours
+from portraitd.clustering.neighbours import Vectors, find_neighbours
 from portraitd.model.grouping_rules import TightnessRule
 
 Flags = NDArray[np.bool_]
@@ -36,7 +36,7 @@ RIVALS = 4
 """How many tracks outside a group say how far the next people are."""
 
 MIN_NEIGHBOURS = 8
-MAX_RIVALS = 128
+MAX_RIVALS = 64
 SAMPLE = 32
 """A group is judged by so many of its tracks, those of the lowest rows."""
 
@@ -111,12 +111,13 @@ def _find_indistinct(
     suspect = (sizes[open_groups] < MIN_JUDGED_ALONE) | (flatness >= rule.min_own_flatness)
     at, means, flatness = open_groups[suspect], means[suspect], flatness[suspect]
     rivals = _list_rivals(at, statistics, sizes, members, rule)
+    around = statistics[at]
     return [
         int(names[one])
-        for one, inside, own, others in zip(
-            at.tolist(), means.tolist(), flatness.tolist(), rivals, strict=True
+        for order, (one, inside, own, others) in enumerate(
+            zip(at.tolist(), means.tolist(), flatness.tolist(), rivals, strict=True)
         )
-        if _is_flat(members[one], inside, own, others, tracks, rule)
+        if _is_flat(members[one], around.means[order], inside, own, others, tracks, rule)
     ]
 
 
@@ -188,6 +189,7 @@ def _list_rivals(
 
 def _is_flat(
     rows: Indices,
+    centre: Vectors,
     inside: float,
     own: float,
     rivals: Indices,
@@ -198,6 +200,7 @@ def _is_flat(
 
     Args:
         rows: The tracks of the group.
+        centre: Their mean.
         inside: The mean of their distances.
         own: The flatness of the group alone.
         rivals: The tracks that are near it.
@@ -207,7 +210,10 @@ def _is_flat(
     rows, is_judged_alone = rows[:SAMPLE], len(rows) >= rule.min_tracks_alone
     if len(rivals) < 2:
         return is_judged_alone and own >= rule.min_flatness
-    to_group = _measure(tracks, rows, rivals).mean(axis=0)
+    gaps = tracks.vectors[rivals] - centre
+    squares = np.einsum("ij,ij->i", gaps, gaps, dtype=np.float64) + tracks.variances[rivals]
+    # Half of the mean square inside is what the group adds around its centre.
+    to_group = np.sqrt(squares + inside**2 / 2)
     nearest = np.argsort(to_group, kind="stable")[: max(MIN_NEIGHBOURS, len(rows))]
     near = rivals[nearest[to_group[nearest] <= rule.reach]]
     if len(near) < 2:
@@ -230,14 +236,11 @@ def _split(rows: Indices, tracks: TrackTable, rule: TightnessRule) -> Indices:
     return result
 
 
-def _measure(tracks: TrackTable, rows: Indices, others: Indices | None = None) -> Floats:
+def _measure(tracks: TrackTable, rows: Indices) -> Floats:
     """Return the root mean squared distance between the faces of each two tracks."""
-    others = rows if others is None else others
-    left = np.asarray(tracks.vectors[rows], dtype=np.float64)
-    right = np.asarray(tracks.vectors[others], dtype=np.float64)
-    squares = np.einsum("ij,ij->i", left, left)[:, None] + np.einsum("ij,ij->i", right, right)
-    squares += tracks.variances[rows][:, None] + tracks.variances[others] - 2 * (left @ right.T)
-    distances: Floats = np.sqrt(np.maximum(squares, 0))
+    vectors = np.asarray(tracks.vectors[rows], dtype=np.float64)
+    own = np.einsum("ij,ij->i", vectors, vectors) + tracks.variances[rows]
+    distances: Floats = np.sqrt(np.maximum(own[:, None] + own - 2 * (vectors @ vectors.T), 0))
     return distances
 
 

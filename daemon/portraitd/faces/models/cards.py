@@ -155,7 +155,7 @@ DLIB = EmbedderCard(
             agglomeration=AgglomerationRule(max_distance=0.55, thin_distance=0.46),
             assignment=AssignmentRule(max_distance=0.54, thin_distance=0.48),
             # The flatness of people with at least 12 photos is 0.82 in the median and at most 0.86,
-            # that of many people in one ball 0.88. See benchmarks/README.md.
+            # that of many people in one ball 0.88. See docs/grouping.md.
             tightness=TightnessRule(
                 min_flatness=0.86,
                 reach=0.58,
