@@ -155,7 +155,8 @@ def test_faces_are_one_object_a_line(processed: Processed) -> None:
     assert 11 <= len(found)
     for face in found:
         assert [
-            "face", "source", "sha256", "t", "box", "score", "track", "person", "name", "portrait"
+            "face", "source", "sha256", "t", "box", "score", "track", "person", "name", "portrait",
+            "date", "date_is",
         ] == list(face)  # fmt: skip
         left, top, right, bottom = face["box"]
         assert left < right
