@@ -87,6 +87,7 @@ def mixes(groups: Rows, who: Rows) -> bool:
 def test_pictures_of_many_people_within_one_threshold_mix_nobody(
     seed: int, counts: tuple[int, int]
 ) -> None:
+    """Without the rule every such set has mixed people."""
     vectors, who = ball(seed, *counts)
     people, apart, _ = group(vectors)
     assert mixes(people, who)
@@ -96,6 +97,7 @@ def test_pictures_of_many_people_within_one_threshold_mix_nobody(
 
 @given(st.integers(0, 2**31), st.integers(8, 40))
 def test_one_person_with_a_few_near_pictures_stays_whole(seed: int, pictures: int) -> None:
+    """Some near twins among far pictures are what one person looks like."""
     people, apart, _ = group(one_person(seed, pictures))
     assert len(np.unique(people)) == 1
     assert apart.groups.tolist() == people.tolist()
@@ -103,6 +105,7 @@ def test_one_person_with_a_few_near_pictures_stays_whole(seed: int, pictures: in
 
 
 def test_near_twins_in_a_flat_neighbourhood_stay_together() -> None:
+    """Only they keep a person."""
     vectors, _ = ball(3, 16, 13)
     twin = vectors[:1] + 0.002
     _, apart, _ = group(np.concatenate([vectors, twin]))
@@ -111,6 +114,7 @@ def test_near_twins_in_a_flat_neighbourhood_stay_together() -> None:
 
 
 def test_a_ball_beside_other_people_is_kept_apart_and_the_others_are_not() -> None:
+    """The others stay as they were."""
     vectors, who = ball(5, 16, 13)
     others = np.concatenate([one_person(100 + one, 12) for one in range(4)])
     people, apart, _ = group(np.concatenate([vectors, others]))
@@ -121,6 +125,7 @@ def test_a_ball_beside_other_people_is_kept_apart_and_the_others_are_not() -> No
 
 
 def test_what_a_user_named_or_pinned_is_never_split() -> None:
+    """Either is enough for the whole group."""
     vectors, _ = ball(7, 16, 13)
     people, apart, _ = group(vectors)
     largest = np.bincount(people[people >= 0]).argmax()
@@ -139,6 +144,7 @@ def test_what_a_user_named_or_pinned_is_never_split() -> None:
 
 
 def test_poor_pictures_of_a_split_group_get_no_person() -> None:
+    """There is nobody left whom they belong to."""
     vectors, _ = ball(11, 16, 13)
     middle = vectors.mean(axis=0, keepdims=True)
     people, apart, _ = group(np.concatenate([vectors, middle]), quality=np.append(np.ones(16), 0.1))
@@ -148,6 +154,7 @@ def test_poor_pictures_of_a_split_group_get_no_person() -> None:
 
 
 def test_a_model_without_the_rule_keeps_its_groups() -> None:
+    """Only a model whose card has the rule splits any."""
     vectors, _ = ball(13, 16, 13)
     people, _, state = group(vectors)
     faces, nobody = np.ones(16, np.int64), np.zeros(16, np.bool_)
@@ -164,6 +171,7 @@ def test_a_model_without_the_rule_keeps_its_groups() -> None:
 def test_many_groupings_keep_apart_whom_one_keeps_apart(
     seed: int, parts: list[str], sizes: list[int]
 ) -> None:
+    """What was kept apart before has no effect."""
     vectors = np.concatenate(
         [
             ball(seed % 1000 + at, 16, 13)[0] if part == "ball" else one_person(seed + at, 14)

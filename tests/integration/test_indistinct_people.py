@@ -42,6 +42,7 @@ def record(home: Home, people: list[int], faces: int) -> None:
 def test_status_and_check_say_how_many_faces_and_which_command_helps(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], faces: int, is_said: bool
 ) -> None:
+    """They say nothing while everybody can be told apart."""
     home = Home(tmp_path)
     record(home, [2] if faces else [], faces)
     out = io.StringIO()
@@ -59,10 +60,12 @@ def test_status_and_check_say_how_many_faces_and_which_command_helps(
 
 
 def test_no_command_is_named_with_the_recommended_model() -> None:
+    """It cannot help any further."""
     assert ADD_RECOMMENDED not in describe_indistinct(5, MOBILEFACENET.name)
 
 
 def test_the_status_page_says_it(tmp_path: Path) -> None:
+    """It names the command unless the recommended model is in use."""
     home = Home(tmp_path)
     record(home, [], 16)
     with Database.open(home.settings.state_dir) as database:
@@ -101,6 +104,7 @@ def test_the_index_and_the_pages_of_these_people_say_it(tmp_path: Path) -> None:
 
 
 def test_a_forgotten_person_is_forgotten_here_too(tmp_path: Path) -> None:
+    """The others stay listed."""
     from portraitd.store.erasure.redaction import Redaction
 
     home = Home(tmp_path)
@@ -111,6 +115,7 @@ def test_a_forgotten_person_is_forgotten_here_too(tmp_path: Path) -> None:
 
 
 def test_every_language_has_the_lines() -> None:
+    """And the command is the same in each."""
     for language, words in load_words().items():
         for key in ("indistinct_faces.one", "indistinct_faces.other", "indistinct_person"):
             assert words[key], language
