@@ -282,7 +282,7 @@ def _write_videos(db: sqlite3.Connection, inbox_dir: Path) -> None:
                 sharpness=2.5 if track.human == BLURRED else 40.0,
                 frontal=0.5,
                 confidence=1.0,
-                encoder="dlib-resnet-v1",
+                encoder="dlib-resnet-v1+mirror",
                 embedding=embedding(face).tobytes(),
                 person_id=track.person or None,
                 hidden=track.hidden,

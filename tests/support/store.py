@@ -22,7 +22,7 @@ from portraitd.store.slices import SliceQueue
 from portraitd.store.tracks import TrackStore
 from support.embedding_rules import DLIB_RULES
 
-ENCODER = "dlib-resnet-v1"
+ENCODER = "dlib-resnet-v1+mirror"
 
 MIGRATIONS = resources.files("portraitd.store") / "migrations"
 NEWEST = sum(entry.name.endswith(".sql") for entry in MIGRATIONS.iterdir())
