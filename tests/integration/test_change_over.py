@@ -37,9 +37,7 @@ def home(two_found: Home, tmp_path: Path) -> Home:
     home = copied(two_found, tmp_path)
     (home.people / ANN).rename(home.people / "Ann")
     home.run()
-    model_registry.add_model(
-        MOBILEFACENET, home.settings.models_dir, from_file=MOBILEFACENET_FILE
-    )
+    model_registry.add_model(MOBILEFACENET, home.settings.models_dir, from_file=MOBILEFACENET_FILE)
     return home
 
 
