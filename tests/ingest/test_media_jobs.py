@@ -17,6 +17,7 @@ from portraitd.ingest import media_jobs
 from portraitd.ingest.media_jobs import EncodeOptions
 from portraitd.model.errors import FileChanged
 from portraitd.model.face import DetectedFace, SliceFaces
+from portraitd.model.grouping_rules import DbscanRule
 from portraitd.model.media_file import MediaKind, Slice
 from support.media import source_of
 from support.store import embedding
@@ -136,7 +137,7 @@ def test_a_changed_file_gives_no_faces(tmp_path: Path, nobody: Path) -> None:
 def clustered(tmp_path: Path, vectors: list[np.ndarray], min_samples: int) -> list[int]:
     matrix = tmp_path / "matrix"
     matrix.write_bytes(b"".join(vector.astype("<f4").tobytes() for vector in vectors))
-    return grouping_jobs.cluster(matrix, 0.5, min_samples).tolist()
+    return grouping_jobs.cluster(matrix, 128, DbscanRule(0.5, min_samples)).tolist()
 
 
 def moved(seed: int, distance: float) -> np.ndarray:

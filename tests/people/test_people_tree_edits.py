@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from portraitd.model.edit import ExcludeFaces
@@ -364,6 +364,7 @@ def scratch() -> Iterator[Path]:
 
 @settings(deadline=None, max_examples=25)
 @given(story=st.lists(st.tuples(people_strategy, st.lists(edits, max_size=2)), max_size=4))
+@example(story=[({1: {2}, 2: {2}, 3: {1}}, []), ({1: {1}, 2: {1}}, [_put])])
 def test_the_laws_hold_on_a_real_disk(
     scratch: Path, story: list[tuple[dict[int, set[int]], list[Edit]]]
 ) -> None:

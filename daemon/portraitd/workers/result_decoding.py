@@ -14,7 +14,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import is_dataclass
 from enum import Enum
-from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 import numpy as np
@@ -50,6 +49,9 @@ MAX_JPEG_BYTES = 32 << 20
 MAX_SIDE_PX = 1 << 17
 MAX_HASH_LENGTH = 64
 
+RESULT_PROTOCOL = 4
+"""The protocol of Python 3.8 and later, the default of 3.11."""
+
 
 def encode_result(value: object) -> bytes:
     """Pickle a result for the daemon.
@@ -58,11 +60,23 @@ def encode_result(value: object) -> bytes:
         WorkerDied: It cannot be pickled.
     """
     try:
-        return bytes(ForkingPickler.dumps(value))
+        return _dump_values(value)
     except Exception as error:
         raise WorkerDied(
             Reason.of(ReasonCode.INVALID_RESULT, error=f"it cannot be sent: {error}")
         ) from error
+
+
+def _dump_values(value: object) -> bytes:
+    """Pickle a value as its own type says, not as a library in this process has it done.
+
+    Dask, for instance, has every error pickled as a call of its own.
+    """
+    buffer = io.BytesIO()
+    pickler = pickle.Pickler(buffer, RESULT_PROTOCOL)
+    pickler.dispatch_table = {}
+    pickler.dump(value)
+    return buffer.getvalue()
 
 
 def decode_result(data: bytes) -> Any:

@@ -78,7 +78,9 @@ class DesiredFiles:
                 if one.number in self.folders and face.face_id not in pending and not is_there:
                     for number, name in places:
                         source = self.folders[number]
-                        if not self._is_owned(source, name, source.manifest.files[name]):
+                        # A portrait that was moved just now is not listed here any more.
+                        entry = source.manifest.files.get(name)
+                        if entry is not None and not self._is_owned(source, name, entry):
                             self._move(number, name, one.number)
                             break
 
