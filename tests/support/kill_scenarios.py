@@ -280,9 +280,16 @@ def prepare_erasure(folder: Path) -> None:
             for path in (folder / "state" / "frames").glob(f"*/{row['sha256'][:12]}*/*"):
                 SECRETS.add(path.read_bytes()[-300:-270])
     assert len(SECRETS) > 10
-    for path in folder.rglob("montage.jpg"):
-        if path.parent.name == ANNABELLE:
-            SECRETS.add(path.read_bytes()[-600:-570])
+    montages = {path.parent.name: path.read_bytes() for path in folder.rglob("montage.jpg")}
+    own = montages.pop(ANNABELLE)
+    # Not of an empty tile, which every montage has.
+    SECRETS.add(
+        next(
+            piece
+            for at in range(len(own) // 4, len(own), 30)
+            if not any((piece := own[at : at + 30]) in other for other in montages.values())
+        )
+    )
 
 
 SCENARIOS = {
