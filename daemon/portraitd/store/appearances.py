@@ -16,12 +16,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.faces.models.cards import DLIB, EmbedderCard
 from portraitd.model.appearance import Clip
 from portraitd.model.face import Embeddings, stack_embeddings
+from portraitd.model.grouping_rules import EmbeddingRules
 from portraitd.model.media_file import MediaKind
 from portraitd.store.database import Database
-from portraitd.store.embedding_space import stored_embedder
+from portraitd.store.embedding_space import stored_rules, stored_spaces
 from portraitd.store.files import display_path
 from portraitd.store.people import Unit
 from portraitd.store.recordings import recording_time_of
@@ -67,9 +67,13 @@ class Appearances:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def embedder(self) -> EmbedderCard:
-        """Return the card of the model that made the vectors; dlib's while there are none."""
-        return stored_embedder(self._db) or DLIB
+    def spaces(self) -> list[str]:
+        """Return the embedding spaces of the faces; see ``stored_spaces``."""
+        return stored_spaces(self._db)
+
+    def rules(self) -> EmbeddingRules | None:
+        """Return the numbers of the model that made the vectors, if they are known."""
+        return stored_rules(self._db)
 
     def clips(self) -> dict[int, Clip]:
         """Return every video and photo, by id."""

@@ -7,6 +7,7 @@ from portraitd.faces.models.cards import DLIB, EmbedderCard
 from portraitd.faces.models.model_registry import find_space, require_rules
 from portraitd.model.errors import ConfigError
 from portraitd.model.face_quality import QualityRule
+from portraitd.model.grouping_rules import EmbeddingRules
 from portraitd.store.database import Database
 
 
@@ -15,8 +16,20 @@ def stored_spaces(database: Database) -> list[str]:
 
     Faces of different spaces cannot be compared.
     """
-    rows = database.execute("select distinct encoder from grouped_faces order by encoder")
-    return [row["encoder"] for row in rows]
+    spaces: list[str] = []
+    # From one to the next in the index: there are millions of faces, and one space or two.
+    after = ""
+    while True:
+        row = database.execute(
+            "select min(encoder) as encoder from faces where encoder > ?", (after,)
+        ).fetchone()
+        if row["encoder"] is None:
+            return spaces
+        after = str(row["encoder"])
+        if database.execute(
+            "select 1 from grouped_faces where encoder = ? limit 1", (after,)
+        ).fetchone():
+            spaces.append(after)
 
 
 def stored_quality_rule(database: Database) -> QualityRule:
@@ -24,12 +37,18 @@ def stored_quality_rule(database: Database) -> QualityRule:
 
     It is dlib's rule while there are no faces, and for a model that nothing is known about.
     """
+    return (stored_rules(database) or require_rules(DLIB)).quality
+
+
+def stored_rules(database: Database) -> EmbeddingRules | None:
+    """Return the numbers of the model that made the stored vectors, if they are known.
+
+    They are dlib's while there are no faces.
+    """
     try:
-        card = stored_embedder(database)
+        return (stored_embedder(database) or DLIB).rules
     except ConfigError:
-        card = None
-    rules = card.rules if card else None
-    return (rules or require_rules(DLIB)).quality
+        return None
 
 
 def stored_embedder(database: Database) -> EmbedderCard | None:

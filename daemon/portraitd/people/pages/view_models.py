@@ -11,9 +11,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from portraitd.clustering.outliers import find_outliers
+from portraitd.clustering.outliers import MIN_TRACKS, find_outliers
 from portraitd.faces.models.cards import MOBILEFACENET
-from portraitd.faces.models.model_registry import require_rules
 from portraitd.faces.portrait_selection import pick_cover
 from portraitd.model.appearance import Appearance, Clip, join_appearances
 from portraitd.model.recording_time import RecordingDate
@@ -103,12 +102,17 @@ class OutlierCache:
         checksum = tuple(one.checksum for one in person.seen)
         known = self._known.get(person.id)
         if known is None or known[0] != checksum:
-            track_ids, embeddings = self._store.tracks(person.id)
-            found = find_outliers(embeddings, require_rules(self._store.embedder()))
-            far = zip(track_ids[found.rows].tolist(), found.distances.tolist(), strict=True)
-            known = checksum, [(track, distance, found.median) for track, distance in far]
-            self._known[person.id] = known
+            known = self._known[person.id] = checksum, self._find(person.id)
         return known[1]
+
+    def _find(self, person_id: int) -> list[tuple[int, float, float]]:
+        track_ids, embeddings = self._store.tracks(person_id)
+        rules = self._store.rules() if len(track_ids) >= MIN_TRACKS else None
+        if rules is None:
+            return []
+        found = find_outliers(embeddings, rules)
+        far = zip(track_ids[found.rows].tolist(), found.distances.tolist(), strict=True)
+        return [(track, distance, found.median) for track, distance in far]
 
 
 class GalleryViews:
@@ -147,8 +151,8 @@ class GalleryViews:
         self._made_at = made_at
         self._indistinct_people = indistinct_people
         self._indistinct_faces = indistinct_faces
-        self._has_better_model = bool(indistinct_faces) and (
-            store.embedder().name != MOBILEFACENET.name
+        self._has_better_model = bool(indistinct_faces) and not any(
+            space.partition("+")[0] == MOBILEFACENET.space for space in store.spaces()
         )
         self._clips = store.clips()
         count_by_person = store.count_by_person()

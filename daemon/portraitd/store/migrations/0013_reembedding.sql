@@ -6,3 +6,6 @@ create table reembedded (
     tried integer not null,
     embedding blob
 ) strict;
+
+-- Whether all faces have vectors of one model is asked at every tick.
+create index faces_by_encoder on faces (encoder);
