@@ -74,6 +74,8 @@ def test_a_dry_run_shows_the_difference_and_changes_nothing(home: Home) -> None:
 
 def test_a_damaged_choice_is_no_choice(home: Home) -> None:
     """The file can be deleted, or be anything."""
-    for content in (b"", b"[]", b'{"embedder": 7}', b'{"embedder": "yunet"}', b"\xff"):
+    for content in (
+        b"", b"[]", b'{"embedder": 7}', b'{"embedder": "yunet"}', b'{"embedder": "mmod"}', b"\xff"
+    ):  # fmt: skip
         (home.settings.models_dir / model_registry.CHOICE_FILE).write_bytes(content)
         assert (MOBILEFACENET.name, YUNET.name) == models_in_use(home.settings)

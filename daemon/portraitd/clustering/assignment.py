@@ -132,12 +132,7 @@ def _find_candidates(
         )
         found += [np.stack([track + start, group], axis=1) for track, group in pairs]
     track, group = np.concatenate(found).T
-    single = GroupStatistics(
-        np.ones(len(track), np.int64), tracks.vectors[rows[track]], tracks.variances[rows[track]]
-    )
-    both = MergingStatistics.of(single.append(groups[group]))
-    count = np.arange(len(track))
-    distances = both.distances(np.stack([count, count + len(track)], axis=1))
+    distances = _measure_face_distances(rows[track], groups[group], tracks)
     thin = groups.counts[group] < rule.thin_tracks
     enough = ~thin | (distances <= rule.thin_distance**2)
     return track[enough], group[enough], distances[enough]
@@ -163,10 +158,15 @@ def _find_near_centres(
             for track, group in find_neighbours(scaled, centres, rule.centre_distance**2)
         ]
     track, group = np.concatenate(found).T
-    gaps = tracks.vectors[rows[track]].astype(np.float64) - groups.means[group]
-    distances = np.einsum("ij,ij->i", gaps, gaps)
-    distances += tracks.variances[rows[track]] + groups.variances[group]
-    return track, group, distances
+    return track, group, _measure_face_distances(rows[track], groups[group], tracks)
+
+
+def _measure_face_distances(rows: Indices, groups: GroupStatistics, tracks: TrackTable) -> Floats:
+    """Return the squared distance between the faces of each row and of the group beside it."""
+    single = GroupStatistics.of_tracks(tracks.vectors[rows], tracks.variances[rows])
+    both = MergingStatistics.of(single.append(groups))
+    count = np.arange(len(rows))
+    return both.distances(np.stack([count, count + len(rows)], axis=1))
 
 
 def _scaled(means: Vectors, variances: Floats) -> Vectors:

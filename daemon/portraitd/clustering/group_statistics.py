@@ -48,6 +48,16 @@ class GroupStatistics:
         """Return no groups, for vectors of ``width`` dimensions."""
         return cls(np.empty(0, np.int64), np.empty((0, width), np.float32), np.empty(0))
 
+    @classmethod
+    def of_tracks(cls, vectors: Vectors, variances: Floats) -> Self:
+        """Return one group for each track.
+
+        Args:
+            vectors: Shape ``(g, d)``; the means of the tracks.
+            variances: Shape ``(g,)``; as in ``TrackSummaries``.
+        """
+        return cls(np.ones(len(variances), np.int64), np.asarray(vectors), variances)
+
     def combine(self, into: Indices) -> GroupStatistics:
         """Return statistics of groups of these groups, in ascending order of their names.
 

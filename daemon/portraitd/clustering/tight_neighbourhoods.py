@@ -228,9 +228,7 @@ def _is_flat(
 def _split(rows: Indices, tracks: TrackTable, rule: TightnessRule) -> Indices:
     """Return the new group of each row of a group; each is named after its lowest row."""
     limit = min(rule.split_distance, rule.split_share * _pairs(_measure(tracks, rows)).mean())
-    alone = GroupStatistics(
-        np.ones(len(rows), np.int64), np.asarray(tracks.vectors[rows]), tracks.variances[rows]
-    )
+    alone = GroupStatistics.of_tracks(tracks.vectors[rows], tracks.variances[rows])
     no_pairs, no_owners = np.empty((0, 2), np.int64), np.zeros(len(rows), np.int64)
     result: Indices = rows[agglomerate(alone, no_pairs, no_owners, float(limit) ** 2).roots]
     return result

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from portraitd.config import Settings
 from portraitd.faces.interface import MIRRORED, EncoderSpec
-from portraitd.faces.models.cards import DLIB, EmbedderCard
+from portraitd.faces.models.cards import EmbedderCard
 from portraitd.faces.models.model_registry import (
     find_space,
-    is_added,
+    is_at_hand,
     wanted_detector,
     wanted_embedder,
 )
@@ -90,8 +90,7 @@ def _usable_embedder(space: str, settings: Settings) -> EmbedderCard | None:
         card = find_space(space, settings.models_dir)
     except ConfigError:
         return None
-    at_hand = card.name == DLIB.name or is_added(card, settings.models_dir)
-    return card if at_hand else None
+    return card if is_at_hand(card, settings.models_dir) else None
 
 
 def _with_encoder(settings: Settings, **update: object) -> Settings:

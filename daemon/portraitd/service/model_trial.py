@@ -8,21 +8,19 @@ import numpy as np
 
 from portraitd.clustering.pair_scores import PairScore, compare_pairs, score_pairs
 from portraitd.config import Settings
-from portraitd.faces.models.cards import DLIB
 from portraitd.faces.models.model_registry import (
     find_embedder,
     find_space,
-    require_added,
+    require_at_hand,
 )
 from portraitd.ingest import media_jobs
 from portraitd.ingest.dispatcher import encode_options
 from portraitd.model.errors import ConfigError
 from portraitd.model.face import Embeddings, StoredPortrait
-from portraitd.service.pools import decoding_policy, worker_limits
+from portraitd.service.pools import decoding_pool
 from portraitd.store.confirmed_faces import read_confirmed_sample
 from portraitd.store.database import Database
 from portraitd.store.embedding_space import stored_spaces
-from portraitd.workers.pool import LocalExecutor
 
 BATCH_FACES = 32
 
@@ -68,8 +66,7 @@ def try_model(settings: Settings, name: str, sample: int) -> ModelTrial | None:
         ConfigError: The model is not known, was not added, or is the one in use.
     """
     card = find_embedder(name, settings.models_dir)
-    if card.name != DLIB.name:
-        require_added(card, settings.models_dir)
+    require_at_hand(card, settings.models_dir)
     with Database.open_to_read(settings.state_dir) as database:
         spaces = stored_spaces(database)
         if not spaces:
@@ -103,9 +100,7 @@ def embed_with(settings: Settings, name: str, portraits: list[StoredPortrait]) -
     """Embed portraits in workers, each with the model loaded; shape ``(n, d)``."""
     of_model = settings.encoder.model_copy(update={"kind": "onnx", "embedder": name})
     encoder = encode_options(settings.model_copy(update={"encoder": of_model})).encoder
-    executor = LocalExecutor(
-        settings.workers.processes, worker_limits(settings), decoding_policy(encoder)
-    )
+    executor = decoding_pool(settings, encoder)
     try:
         jobs = [
             executor.submit(

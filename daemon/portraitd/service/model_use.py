@@ -12,11 +12,11 @@ from portraitd.clustering.dry_run import Proposal, propose
 from portraitd.clustering.rule_measurement import derive_rules, find_sure_pairs, measure_rules
 from portraitd.clustering.track_building import summarise_tracks
 from portraitd.config import MODELS_FOLDER, Settings
-from portraitd.faces.models.cards import INSTALLED, EmbedderCard
+from portraitd.faces.models.cards import EmbedderCard
 from portraitd.faces.models.model_registry import (
     choose,
     find_embedder,
-    require_added,
+    require_at_hand,
     require_rules,
     wanted_embedder,
 )
@@ -27,13 +27,12 @@ from portraitd.model.errors import ConfigError, StoreError
 from portraitd.model.stage import Now
 from portraitd.service.model_overview import find_card
 from portraitd.service.model_trial import embed_with
-from portraitd.service.pools import decoding_policy, worker_limits
+from portraitd.service.pools import decoding_pool
 from portraitd.store.database import FILE_NAME, Database
 from portraitd.store.files import Files
 from portraitd.store.maintenance.backup import back_up
 from portraitd.store.reembedding import Reembedding
 from portraitd.store.sure_faces import read_sure_sample
-from portraitd.workers.pool import LocalExecutor
 
 SAMPLE_FACES = 4000
 """Faces that the distances of an unknown model are measured on, at most."""
@@ -47,8 +46,7 @@ def use_model(settings: Settings, name: str) -> None:
             measured nor derived; or the settings name another one.
     """
     card = find_card(name, settings)
-    if card.name not in INSTALLED:
-        require_added(card, settings.models_dir)
+    require_at_hand(card, settings.models_dir)
     asked = settings.encoder.embedder if card.role == "embedder" else settings.encoder.detector
     if asked not in ("auto", card.name):
         raise ConfigError(
@@ -69,8 +67,7 @@ def propose_model(settings: Settings, name: str) -> Proposal:
         ConfigError: As ``use_model``.
     """
     card = find_embedder(name, settings.models_dir)
-    if card.name not in INSTALLED:
-        require_added(card, settings.models_dir)
+    require_at_hand(card, settings.models_dir)
     _ensure_rules(settings, card)
     encoder = settings.encoder.model_copy(update={"embedder": card.name})
     with tempfile.TemporaryDirectory(prefix="portraitd-") as scratch:
@@ -88,8 +85,7 @@ def _change_over(settings: Settings) -> None:
     """Change all faces of a store over, and wait for it."""
     encoder = encode_options(settings).encoder
     rules = require_rules(find_embedder(encoder.embedder, settings.models_dir))
-    processes = settings.workers.processes
-    executor = LocalExecutor(processes, worker_limits(settings), decoding_policy(encoder))
+    executor = decoding_pool(settings, encoder)
     arrived = threading.Event()
     try:
         with Database.open(settings.state_dir) as database:
@@ -98,7 +94,7 @@ def _change_over(settings: Settings) -> None:
                 Files(database, settings.inbox_dir),
                 encoder,
                 executor,
-                processes,
+                settings.workers.processes,
                 rules.quality,
                 partial(summarise_tracks, vector_length=rules.vector_length),
                 is_reprocessing=lambda: False,

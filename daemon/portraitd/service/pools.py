@@ -85,14 +85,19 @@ def make_workers(
     computing = LocalExecutor(NUMBER_WORKERS, limits, computing_policy(settings))
     assembling = LocalExecutor(1, limits, assembling_policy())
     # Its processes start with its first job, and load the new model.
-    reembedding = LocalExecutor(
-        settings.workers.processes, limits, decoding_policy(target or encoder)
-    )
+    reembedding = decoding_pool(settings, target or encoder)
     return RoutedExecutor(
         dict.fromkeys(MEDIA_JOBS, decoding)
         | dict.fromkeys(REEMBEDDING_JOBS, reembedding)
         | dict.fromkeys(NUMBER_JOBS, computing)
         | dict.fromkeys(SET_JOBS, assembling)
+    )
+
+
+def decoding_pool(settings: Settings, encoder: EncoderSpec) -> LocalExecutor:
+    """Create a pool of workers that load the models of an encoder and read untrusted files."""
+    return LocalExecutor(
+        settings.workers.processes, worker_limits(settings), decoding_policy(encoder)
     )
 
 

@@ -177,12 +177,10 @@ def _chosen(role: Role, models_dir: Path) -> str | None:
         name = json.loads((models_dir / CHOICE_FILE).read_bytes())[role]
     except (OSError, ValueError, LookupError, TypeError):
         return None
-    if name in INSTALLED:
-        return str(name)
     if name == ARCFACE:
         return ARCFACE if (models_dir / "arcface.onnx").is_file() else None
     card = CARDS.get(name) if isinstance(name, str) else None
-    return card.name if card and card.role == role and is_added(card, models_dir) else None
+    return card.name if card and card.role == role and is_at_hand(card, models_dir) else None
 
 
 def model_path(of: ModelCard, models_dir: Path) -> Path:
@@ -202,6 +200,21 @@ def is_intact(of: ModelCard, models_dir: Path) -> bool:
             return hashlib.file_digest(file, "sha256").hexdigest() == of.file.sha256
     except OSError:
         return False
+
+
+def is_at_hand(of: ModelCard, models_dir: Path) -> bool:
+    """Return whether a model can be used: it is installed with portraitd, or was added."""
+    return of.name in INSTALLED or is_added(of, models_dir)
+
+
+def require_at_hand(of: ModelCard, models_dir: Path) -> None:
+    """Check that a model can be used.
+
+    Raises:
+        ModelError: If it is not installed with portraitd and was not added.
+    """
+    if of.name not in INSTALLED:
+        require_added(of, models_dir)
 
 
 def require_added(of: ModelCard, models_dir: Path) -> Path:
