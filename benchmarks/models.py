@@ -15,8 +15,8 @@ at the end (``talk5``, ``talk20``, ``set_b``) show the same people. Two frames a
 Prints one JSON line for each embedder. ``tar`` is the true match rate at three false match rates,
 over all pairs of photos. ``photos`` and ``clips`` are the BCubed precision, recall and F of
 grouping (Bagga and Baldwin, 1998) with the rules of its card; a face that belongs to no person is
-alone. ``mixed`` counts the people of whom three faces or more have no label, most have none, and
-no two are in one file: mostly different bystanders whose faces are poor. ``ms_a_face`` is the
+alone. ``mixed`` counts the people with three or more unlabelled faces that are the majority, and
+come from different files: mostly different bystanders with poor faces. ``ms_a_face`` is the
 processor time of embedding a face and its mirror image. With ``--flat``, one more line for each
 number of the card that grouping uses, 5 and 10 % (or one) above and below; all precisions and F.
 """

@@ -50,7 +50,7 @@ class ReembeddingStage(Stage):
         encoder: Names the new model.
         executor: Runs ``media_jobs.embed_portraits`` and ``embed_frames`` with that model.
         slots: How many jobs may be out.
-        quality: How much a face says about whose it is, with vectors of the new model.
+        quality: Rates how well a face identifies its person, with vectors of the new model.
         summarise: Describes tracks in the space of the new model.
         is_reprocessing: Returns whether all files are being read again, which gives them new
             vectors anyway.

@@ -2,7 +2,7 @@
 
 Both rank by the same four measures of ``model.face.Quality``, and differ on purpose.
 
-``QualityRule`` asks how much the embedding says about whose it is. Beyond a certain size and
+``QualityRule`` rates how well the embedding identifies the person. Beyond a certain size and
 sharpness an embedding does not get better, so it saturates: tracks are averaged, and exemplars
 chosen, by it. The rule belongs to the embedding model. ``portrait_rank`` asks how well the picture
 looks. Larger and sharper is always better there, so it does not saturate: montages and pages choose
@@ -28,7 +28,7 @@ Ramp: TypeAlias = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class QualityRule:
-    """Which measures tell how much a face says about whose it is; None for one that does not.
+    """The measures that rate how well a face identifies its person; None for an unused one.
 
     Attributes:
         sharpness: As in ``model.face.Quality``, like the next two.

@@ -269,7 +269,7 @@ class EmbeddingRules:
 
     Attributes:
         vector_length: The length that vectors are scaled to before they are compared.
-        quality: How much a face says about whose it is.
+        quality: How well a face identifies its person.
         tracking: How faces become tracks.
         grouping: How tracks become people, with ``grouping.method = "people"``.
         plain_dbscan: How faces become people, with ``grouping.method = "dbscan"``.

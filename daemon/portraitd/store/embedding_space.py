@@ -33,7 +33,7 @@ def stored_spaces(database: Database) -> list[str]:
 
 
 def stored_quality_rule(database: Database) -> QualityRule:
-    """Return how much a stored face says about whose it is.
+    """Return the rule that rates how well a stored face identifies its person.
 
     It is dlib's rule while there are no faces, and for a model that nothing is known about.
     """

@@ -30,7 +30,7 @@ CHUNK = 4096
 
 @dataclass(frozen=True, slots=True)
 class StoredFace:
-    """A face, where it was seen and whose it is; the box is clipped to the frame.
+    """A face, where it was seen, and its person; the box is clipped to the frame.
 
     Attributes:
         sha256: Hash of what the file contains now.

@@ -166,7 +166,7 @@ class Files:
         )
 
     def part(self, file_id: int, now_s: float) -> None:
-        """Record that a file is gone whose recording is in another file now."""
+        """Record that a file was removed, and that another file now holds its recording."""
         self.move_on(file_id, FileState.GONE, now_s, Reason.of(ReasonCode.REMOVED))
         self._db.execute("update files set video_id = null where id = ?", (file_id,))
 

@@ -199,7 +199,7 @@ class Reembedding:
         a vector is frozen: it stays as it is, and takes no part in grouping.
 
         Args:
-            quality: How much a face says about whose it is, with the new vectors.
+            quality: Rates how well a face identifies its person, with the new vectors.
             summarise: Describes the tracks of a video in the new space.
 
         Returns:
