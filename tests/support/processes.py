@@ -94,13 +94,23 @@ def is_alive(pid: int) -> bool:
 
 
 def children(pid: int) -> set[int]:
-    """Return the child processes of a process."""
+    """Return the child processes of a process.
+
+    The kernel's own list (``/proc/PID/task/TID/children``) skips some while others end.
+    """
+    return {
+        int(entry.name)
+        for entry in Path("/proc").iterdir()
+        if entry.name.isdecimal() and _parent_of(entry) == pid
+    }
+
+
+def _parent_of(entry: Path) -> int | None:
     try:
-        tasks = list(Path(f"/proc/{pid}/task").iterdir())
-        lists = [(task / "children").read_text() for task in tasks]
+        status = (entry / "stat").read_text(errors="replace")
     except (FileNotFoundError, ProcessLookupError):
-        return set()
-    return {int(number) for line in lists for number in line.split()}
+        return None
+    return int(status.rpartition(")")[2].split()[1])
 
 
 class Daemon:

@@ -143,11 +143,15 @@ class WorkerProcess:
             self._is_ready = True
         job = bytes(ForkingPickler.dumps((fn, args, kwargs)))
         limit_s = self._limits.time_limit_s
-        outcome = decode_result(
-            self._receive(limit_s, Reason.of(ReasonCode.TIMEOUT, limit_s=limit_s).text, job)
-        )
-        if not isinstance(outcome, JobOutcome):
-            raise WorkerDied(Reason.of(ReasonCode.INVALID_RESULT, error="not a JobOutcome"))
+        answer = self._receive(limit_s, Reason.of(ReasonCode.TIMEOUT, limit_s=limit_s).text, job)
+        try:
+            outcome = decode_result(answer)
+            if not isinstance(outcome, JobOutcome):
+                raise WorkerDied(Reason.of(ReasonCode.INVALID_RESULT, error="not a JobOutcome"))
+        except WorkerDied:
+            # What it sends next could be taken for the result of the next job.
+            self._end()
+            raise
         if isinstance(outcome.error, MemoryError):
             raise WorkerDied(Reason.of(ReasonCode.OUT_OF_MEMORY))
         if outcome.error is not None:
