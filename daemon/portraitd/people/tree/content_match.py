@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from portraitd.people.tree.folder_fs import digest, open_folder, read_regular
+from portraitd.people.tree.folder_fs import MAX_PORTRAIT_BYTES, digest, open_folder, read_regular
 from portraitd.people.tree.folder_state import FolderState
 from portraitd.people.tree.manifest import face_of
 from portraitd.people.tree.scan import SKIPPED_ERRORS, TreeScan
@@ -35,7 +35,7 @@ def _match(folder: FolderState, missing: dict[int, dict[str, int]], root_fd: int
     try:
         with open_folder(folder.location or ".", root_fd) as fd:
             for name in candidates:
-                data = read_regular(fd, name)
+                data = read_regular(fd, name, MAX_PORTRAIT_BYTES)
                 if data is not None and (by_content := missing.get(len(data))):
                     face_id = by_content.get(digest(data))
                     if face_id is not None:

@@ -16,9 +16,12 @@ from portraitd.people.names import folded
 from portraitd.people.tree.darknet import darknet_line
 from portraitd.people.tree.desired import DesiredFolder, montage_identity
 from portraitd.people.tree.folder_fs import (
+    MAX_ANNOTATION_BYTES,
+    MAX_PORTRAIT_BYTES,
     WrittenFile,
     digest,
     entry_exists,
+    holds,
     is_unchanged,
     read_regular,
     stat_written,
@@ -175,7 +178,7 @@ class DesiredFiles:
         entry = ManifestEntry(identity, ACCEPTED)
         files = state.manifest.files
         with reopen_folder(state, self.root_fd) as fd:
-            data = read_regular(fd, name) or b""
+            data = read_regular(fd, name, MAX_PORTRAIT_BYTES) or b""
             written = stat_written(fd, name, data)
             for known in self._entries.get(face.face_id, ()):
                 if known.written.sha256 == written.sha256:
@@ -184,7 +187,7 @@ class DesiredFiles:
                 entry = ManifestEntry(identity, written)
             text = _annotation_of(name)
             if text in state.names and text not in files:
-                content = read_regular(fd, text) or b""
+                content = read_regular(fd, text, MAX_ANNOTATION_BYTES) or b""
                 if (text, digest(content)) in self._texts:
                     files[text] = ManifestEntry("", stat_written(fd, text, content))
         files[name] = entry
@@ -196,7 +199,7 @@ class DesiredFiles:
         """Return whether an interrupted publish wrote this portrait without listing it."""
         usual = f"{face.face_id:06d}.jpg"
         with reopen_folder(state, self.root_fd) as fd:
-            return read_regular(fd, usual) == self._mark(face.face_id)
+            return holds(fd, usual, self._mark(face.face_id))
 
     def _is_owned(self, state: FolderState, name: str, entry: ManifestEntry) -> bool:
         with reopen_folder(state, self.root_fd) as fd:

@@ -10,7 +10,9 @@ import contextlib
 import hashlib
 import os
 import re
+import secrets
 import stat
+import struct
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,10 +27,39 @@ UNFINISHED = f"{OWN_PREFIX}new-"
 """Start of the name of a file or folder that is being written. At the start of a publish, what
 has such a name is left over from an interrupted one."""
 
-_MAX_UNFINISHED_BYTES = 200
+MAX_NOTE_BYTES = 64 << 20
+"""Longest manifest that is read: that of a folder with 200,000 portraits. A longer one, such as a
+sparse file of a terabyte, was not written by portraitd."""
+
+MAX_PORTRAIT_BYTES = 64 << 20
+"""Longest file that can be a portrait; those of portraitd have some ten kilobytes."""
+
+MAX_ANNOTATION_BYTES = 4096
+
+_MAX_HASHED_BYTES = 256 << 20
+"""Longest file whose content is compared with what was written."""
+
+_CHUNK_BYTES = 1 << 20
+
+_MAX_UNFINISHED_BYTES = 180
 """Length of the rest of such a name, so that it is valid for any name that is valid itself."""
 
 _NUMBERED_NAME = re.compile(r"person-[0-9]{4,}")
+
+_HIDDEN_FOLDER = re.compile(re.escape(UNFINISHED) + r"-?[0-9]+-*")
+"""Name of a folder that is being built; see ``make_hidden``."""
+
+_BUILT_FILE = re.compile(
+    r"[0-9]{6,}( \(portraitd[ 0-9]*\))?\.(jpg|txt)|montage\.jpg|\.person\.json"
+)
+"""Names of the files in it."""
+
+_DEFAULT_ACL_NAME = "system.posix_acl_default"
+
+_DEFAULT_ACL = struct.pack(
+    "<I" + "HHI" * 3, 2, *(0x01, 7, 0xFFFFFFFF), *(0x04, 7, 0xFFFFFFFF), *(0x20, 0, 0xFFFFFFFF)
+)
+"""Owner and group may do everything, others nothing; see acl(5) and linux/posix_acl_xattr.h."""
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -77,22 +108,48 @@ def entry_exists(fd: int, name: str) -> bool:
 
 @contextmanager
 def open_regular(fd: int, name: str) -> Iterator[BinaryIO | None]:
-    """Open a file for reading; None if it is missing or not a regular file."""
-    try:
-        # Non-blocking: opening a pipe of this name would otherwise wait for ever.
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        file_fd = os.open(name, flags, dir_fd=fd)
-    except OSError:
+    """Open a file for reading; None if it is missing, unreadable or not a regular file."""
+    file_fd = _open_regular(fd, name)
+    if file_fd is None:
         yield None
         return
     with open(file_fd, "rb") as file:
-        yield file if stat.S_ISREG(os.fstat(file_fd).st_mode) else None
+        yield file
 
 
-def read_regular(fd: int, name: str) -> bytes | None:
-    """Return the content of a file; None if it is missing or not a regular file."""
+def _open_regular(fd: int, name: str) -> int | None:
+    try:
+        # Asked first: opening a device may have an effect.
+        if not stat.S_ISREG(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
+            return None
+        # Non-blocking: it may have become a pipe, which would otherwise wait for ever.
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        file_fd = os.open(name, flags, dir_fd=fd)
+    except (OSError, ValueError):
+        # A name that no file can have, such as one with half of a surrogate pair, is missing.
+        return None
+    if not stat.S_ISREG(os.fstat(file_fd).st_mode):
+        os.close(file_fd)
+        return None
+    return file_fd
+
+
+def read_regular(fd: int, name: str, max_bytes: int) -> bytes | None:
+    """Return the content of a file; None if it is missing, too long or not a regular file.
+
+    The size is checked before anything is read.
+    """
     with open_regular(fd, name) as file:
-        return file.read() if file else None
+        if file is None or os.fstat(file.fileno()).st_size > max_bytes:
+            return None
+        # It may grow meanwhile.
+        data = file.read(max_bytes + 1)
+        return data if len(data) <= max_bytes else None
+
+
+def holds(fd: int, name: str, data: bytes) -> bool:
+    """Return whether a file has exactly this content."""
+    return read_regular(fd, name, len(data)) == data
 
 
 def stat_written(fd: int, name: str, data: bytes) -> WrittenFile:
@@ -113,27 +170,48 @@ def is_unchanged(fd: int, name: str, written: WrittenFile) -> bool:
     """
     try:
         facts = os.stat(name, dir_fd=fd, follow_symlinks=False)
-    except (FileNotFoundError, NotADirectoryError):
+    except (OSError, ValueError):
         return False
     if not stat.S_ISREG(facts.st_mode) or facts.st_size != written.size:
         return False
     if facts.st_mtime_ns == written.mtime_ns:
         return True
-    if not written.sha256:
+    if not written.sha256 or written.size > _MAX_HASHED_BYTES:
         return False
-    data = read_regular(fd, name)
-    return data is not None and digest(data) == written.sha256
+    with open_regular(fd, name) as file:
+        return file is not None and _hash(file, written.size) == written.sha256
+
+
+def _hash(file: BinaryIO, size: int) -> str:
+    """Return the SHA-256 hash of a file; empty if its size is another one."""
+    sha256, left = hashlib.sha256(), size
+    while left and (chunk := file.read(min(left, _CHUNK_BYTES))):
+        sha256.update(chunk)
+        left -= len(chunk)
+    return "" if left or file.read(1) else sha256.hexdigest()
 
 
 def unfinished_name(name: str) -> str:
-    """Return the name under which a file is written before it is renamed.
+    """Return the name under which a file is written before it is renamed."""
+    return f"{UNFINISHED}{os.fsdecode(os.fsencode(name)[:_MAX_UNFINISHED_BYTES])}"
 
-    Args:
-        name: The file's name, or its path below the folder.
+
+def create_unfinished(fd: int, name: str) -> tuple[str, int]:
+    """Create an empty file beside its target, to be renamed when it is complete.
+
+    Returns:
+        Its name, and a descriptor for writing, which the caller closes.
     """
-    parent, slash, leaf = name.rpartition("/")
-    short = os.fsdecode(os.fsencode(leaf)[:_MAX_UNFINISHED_BYTES])
-    return f"{parent}{slash}{UNFINISHED}{short}"
+    unfinished = unfinished_name(name)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(unfinished, dir_fd=fd)
+        return unfinished, os.open(unfinished, flags, 0o600, dir_fd=fd)
+    except (IsADirectoryError, FileExistsError, PermissionError):
+        # Something that is not a file has the name, or cannot be removed.
+        unfinished = unfinished_name(f"{secrets.token_hex(8)}-{name}")
+        return unfinished, os.open(unfinished, flags, 0o600, dir_fd=fd)
 
 
 def replace_file(
@@ -142,17 +220,12 @@ def replace_file(
     """Write a file beside its target and rename it: readers see the old file or the new one.
 
     Args:
-        name: The file's name, or its path below the folder.
         durable: Whether to wait until the content would survive a power cut.
 
     Raises:
         OSError: If it cannot be written; then the old file is still there.
     """
-    unfinished = unfinished_name(name)
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(unfinished, dir_fd=fd)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    file_fd = os.open(unfinished, flags, 0o600, dir_fd=fd)
+    unfinished, file_fd = create_unfinished(fd, name)
     try:
         with open(file_fd, "wb") as file:
             file.write(data)
@@ -169,41 +242,98 @@ def replace_file(
     return WrittenFile(digest(data), facts.st_size, facts.st_mtime_ns)
 
 
+def make_folder(fd: int, name: str, mode: int) -> None:
+    """Make a folder with its mode, whatever the umask is.
+
+    Raises:
+        FileExistsError: Something has the name.
+        OSError: It cannot be made.
+    """
+    os.mkdir(name, mode & 0o777, dir_fd=fd)
+    with open_folder(name, fd) as made_fd:
+        # Another one may have been put in its place meanwhile.
+        if not os.listdir(made_fd):
+            set_mode(made_fd, mode)
+
+
+@contextmanager
+def open_made(location: str, root_fd: int, mode: int) -> Iterator[int]:
+    """Open a folder below the root, and make what is missing on the way; gives its descriptor.
+
+    Raises:
+        OSError: A part is a link or no folder, or cannot be made.
+    """
+    fd = os.dup(root_fd)
+    try:
+        for part in location.split("/"):
+            with contextlib.suppress(FileExistsError):
+                make_folder(fd, part, mode)
+            inner_fd = open_below(fd, [part])
+            os.close(fd)
+            fd = inner_fd
+        yield fd
+    finally:
+        os.close(fd)
+
+
 def make_hidden(number: int, root_fd: int, mode: int) -> str:
     """Make the hidden folder in which a new one is built; return its name."""
     name = f"{UNFINISHED}{number}"
     while entry_exists(root_fd, name):
         name += "-"
-    # With its mode from the start: where it may not be set, the parent's group is inherited.
-    os.mkdir(name, mode & 0o777, dir_fd=root_fd)
-    with open_folder(name, root_fd) as fd:
-        set_mode(fd, mode)
+    make_folder(root_fd, name, mode)
     return name
 
 
 def set_mode(fd: int, mode: int) -> None:
     """Set the mode explicitly; a service's umask would remove the group's permissions."""
-    # A mounted share may not allow it: then its own rules apply.
-    with contextlib.suppress(PermissionError):
-        os.fchmod(fd, mode)
+    # A service that may not set the group bit (RestrictSUIDSGID) sets the others; the group is
+    # inherited. A mounted share may allow neither: then its own rules apply.
+    for allowed in (mode, stat.S_IMODE(os.fstat(fd).st_mode) & 0o7000 | mode & 0o777):
+        try:
+            os.fchmod(fd, allowed)
+        except PermissionError:
+            continue
+        return
+
+
+def share_with_group(fd: int) -> None:
+    """Make folders and files that others create in a folder writable for its group.
+
+    A reviewer's umask of 022 would otherwise make folders that portraitd cannot write. New
+    folders inherit this default ACL. Nothing happens on file systems without such lists, or in a
+    folder of another owner.
+    """
+    with contextlib.suppress(OSError):
+        if _DEFAULT_ACL_NAME not in os.listxattr(fd):
+            os.setxattr(fd, _DEFAULT_ACL_NAME, _DEFAULT_ACL)
 
 
 def remove_unfinished(fd: int) -> None:
-    """Remove what an interrupted publish left unfinished in a folder."""
+    """Remove what an interrupted publish left unfinished in a folder.
+
+    What portraitd does not write under such a name stays: links, pipes, folders of others.
+    """
     for name in os.listdir(fd):
         if not name.startswith(UNFINISHED):
             continue
-        facts = os.stat(name, dir_fd=fd, follow_symlinks=False)
-        if not stat.S_ISDIR(facts.st_mode):
-            os.unlink(name, dir_fd=fd)
-            continue
-        with open_folder(name, fd) as unfinished_fd:
-            for inner in os.listdir(unfinished_fd):
-                # A folder in there is not ours, and keeps this one from being removed.
-                with contextlib.suppress(IsADirectoryError, PermissionError):
-                    os.unlink(inner, dir_fd=unfinished_fd)
         with contextlib.suppress(OSError):
-            os.rmdir(name, dir_fd=fd)
+            facts = os.stat(name, dir_fd=fd, follow_symlinks=False)
+            if stat.S_ISREG(facts.st_mode):
+                os.unlink(name, dir_fd=fd)
+            elif stat.S_ISDIR(facts.st_mode) and _HIDDEN_FOLDER.fullmatch(name):
+                with open_folder(name, fd) as unfinished_fd:
+                    _empty_unfinished(unfinished_fd)
+                os.rmdir(name, dir_fd=fd)
+
+
+def _empty_unfinished(fd: int) -> None:
+    """Remove the files of a folder that was being built; a file of another name is not ours."""
+    names = os.listdir(fd)
+    if all(_BUILT_FILE.fullmatch(name) or name.startswith(UNFINISHED) for name in names):
+        for name in names:
+            with contextlib.suppress(IsADirectoryError, PermissionError):
+                os.unlink(name, dir_fd=fd)
 
 
 def remove_empty_folders(fd: int, known: Collection[int]) -> None:

@@ -8,11 +8,12 @@ people there are. Reviewers can write to it as well, so no value in it may lead 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from portraitd.model.edit import Placement
-from portraitd.people.tree.folder_fs import WrittenFile
+from portraitd.people.tree.folder_fs import MAX_NOTE_BYTES, WrittenFile, read_regular
 
 PERSON_MANIFEST = ".person.json"
 ROOT_MANIFEST = ".portraitd-root"
@@ -22,6 +23,11 @@ MANIFEST_NAMES = frozenset({PERSON_MANIFEST, ROOT_MANIFEST})
 
 FolderIndex = Mapping[int, tuple[str, int]]
 """Location and inode of each folder after the last publish, by the folder's number."""
+
+_END = 1 << 63
+"""No number in a manifest is as large, nor in the database."""
+
+_MAX_NAME_BYTES = 255
 
 _OLD_NUMBERS = {-2: int(Placement.IGNORED)}
 """Version 0.1 used another number for ``_ignored``."""
@@ -81,27 +87,37 @@ class FolderManifest:
 
 
 def read_manifest(data: bytes | None) -> FolderManifest | None:
-    """Return the manifest; None if it is missing, damaged or from another program."""
+    """Return the manifest; None if it is missing, damaged or from another program.
+
+    Anybody who may write to the tree can write anything into it: every value is checked.
+    """
     try:
-        facts = json.loads(data or b"")
+        # There are no fractions in a manifest, and no infinities.
+        facts = json.loads(data or b"", parse_float=_refuse, parse_constant=_refuse)
         person, files = facts["person"], facts["files"]
         if facts["portraitd"] != 1 or not (person is None or _is_person(person)):
             return None
         return FolderManifest(
             person,
-            str(facts["label"]),
-            str(facts["folder"]),
-            int(facts["inode"]),
+            _text(facts["label"]),
+            _text(facts["folder"]),
+            _number(facts["inode"], 0, 1 << 64),
             {name: _read_entry(entry) for name, entry in files.items() if _is_plain(name)},
-            {name: int(face) for name, face in facts.get("strays", {}).items() if _is_plain(name)},
-            str(facts.get("store", "")),
             {
-                _OLD_NUMBERS.get(int(number), int(number)): (str(at), int(inode))
-                for number, (at, inode) in facts.get("homes", {}).items()
+                name: _number(face)
+                for name, face in facts.get("strays", {}).items()
+                if _is_plain(name)
             },
+            _text(facts.get("store", "")),
+            dict(_read_place(*one) for one in facts.get("homes", {}).items()),
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
+
+
+def read_note(fd: int, name: str) -> FolderManifest | None:
+    """Return the manifest in a file of an open folder; None as ``read_manifest`` does."""
+    return read_manifest(read_regular(fd, name, MAX_NOTE_BYTES))
 
 
 def face_of(identity: str) -> int | None:
@@ -113,17 +129,65 @@ def face_of(identity: str) -> int | None:
     return int(number) if is_number else None
 
 
-def _read_entry(entry: list[object]) -> ManifestEntry:
+def _read_entry(entry: object) -> ManifestEntry:
+    if not isinstance(entry, list):
+        raise TypeError("an entry is a list")
     identity, sha256, size, mtime_ns = entry
-    if not isinstance(size, int) or not isinstance(mtime_ns, int):
-        raise TypeError("size and time are whole numbers")
-    return ManifestEntry(str(identity), WrittenFile(str(sha256), size, mtime_ns))
+    written = WrittenFile(_text(sha256), _number(size), _number(mtime_ns, -_END))
+    return ManifestEntry(_text(identity), written)
+
+
+def _read_place(key: str, place: object) -> tuple[int, tuple[str, int]]:
+    number = int(key) if len(key) < 20 else _END
+    if str(number) != key or not isinstance(place, list):
+        raise ValueError("a folder is listed by its number, with location and inode")
+    location, inode = place
+    number = _OLD_NUMBERS.get(number, number)
+    return _number(number, -_END), (_text(location), _number(inode, 0, 1 << 64))
+
+
+def _number(value: object, start: int = 0, end: int = _END) -> int:
+    """Return a whole number in a range.
+
+    Raises:
+        TypeError: It is something else.
+        ValueError: It is outside of the range.
+    """
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError("not a whole number")
+    if not start <= value < end:
+        raise ValueError("out of range")
+    return value
+
+
+def _text(value: object) -> str:
+    """Return a text that a file name can hold.
+
+    Raises:
+        TypeError: It is not a text.
+        ValueError: It contains half of a surrogate pair, or a null character.
+    """
+    if not isinstance(value, str):
+        raise TypeError("not a text")
+    os.fsencode(value)
+    if "\0" in value:
+        raise ValueError("a null character")
+    return value
+
+
+def _refuse(literal: str) -> float:
+    raise ValueError(literal)
 
 
 def _is_person(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < _END
 
 
 def _is_plain(name: str) -> bool:
     """Return whether a name stays inside its folder and is not that of a manifest."""
-    return bool(name) and not set(name) & {"/", "\0"} and name not in {".", "..", *MANIFEST_NAMES}
+    if not name or set(name) & {"/", "\0"} or name in {".", "..", *MANIFEST_NAMES}:
+        return False
+    try:
+        return len(os.fsencode(name)) <= _MAX_NAME_BYTES
+    except UnicodeEncodeError:
+        return False

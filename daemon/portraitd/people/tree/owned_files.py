@@ -6,9 +6,8 @@ and a file that a reviewer changed stays, with the new one beside it.
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,12 +15,11 @@ from portraitd.model.errors import PublishError
 from portraitd.people.tree.folder_fs import (
     OWN_PREFIX,
     open_folder,
+    open_made,
     open_root,
-    read_regular,
     remove_unfinished,
-    set_mode,
 )
-from portraitd.people.tree.manifest import FolderManifest, read_manifest
+from portraitd.people.tree.manifest import FolderManifest, read_note
 from portraitd.people.tree.ownership import read_root_manifest
 from portraitd.people.tree.plan import plan_files
 from portraitd.people.tree.plan_executor import Modes, PlanExecutor
@@ -73,8 +71,7 @@ class OwnedFiles:
         try:
             with open_root(self._root) as root_fd:
                 read_root_manifest(root_fd, self._root)
-                self._make_folders(root_fd, location)
-                with open_folder(location, root_fd) as fd:
+                with self._open(location, root_fd) as fd:
                     if location != ROOT:
                         # Left by an interrupted write; in the root, the tree removes it.
                         remove_unfinished(fd)
@@ -87,7 +84,7 @@ class OwnedFiles:
     def _publish(
         self, root_fd: int, fd: int, desired: Mapping[str, str], content: Callable[[str], bytes]
     ) -> OwnedFilesResult:
-        manifest = read_manifest(read_regular(fd, self._manifest_name)) or FolderManifest()
+        manifest = read_note(fd, self._manifest_name) or FolderManifest()
         executor = PlanExecutor(root_fd, {}, self._modes, lambda step: content(step.name))
         published = {name: entry.identity for name, entry in manifest.files.items()}
         present = executor.owners(fd, manifest, list_names(fd))
@@ -96,11 +93,7 @@ class OwnedFiles:
             executor.change_files(fd, self._manifest_name, manifest, steps)
         return OwnedFilesResult(executor.written, executor.removed)
 
-    def _make_folders(self, root_fd: int, location: str) -> None:
-        path = ""
-        for part in location.split("/"):
-            path = f"{path}/{part}" if path else part
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(path, 0o700, dir_fd=root_fd)
-                with open_folder(path, root_fd) as fd:
-                    set_mode(fd, self._modes.folder)
+    def _open(self, location: str, root_fd: int) -> AbstractContextManager[int]:
+        if location == ROOT:
+            return open_folder(ROOT, root_fd)
+        return open_made(location, root_fd, self._modes.folder)

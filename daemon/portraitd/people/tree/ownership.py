@@ -16,7 +16,6 @@ from portraitd.people.tree.folder_fs import (
     digest,
     inode_of,
     open_folder,
-    read_regular,
 )
 from portraitd.people.tree.folder_state import (
     IGNORED_NAME,
@@ -30,7 +29,7 @@ from portraitd.people.tree.manifest import (
     FolderManifest,
     ManifestEntry,
     face_of,
-    read_manifest,
+    read_note,
 )
 from portraitd.people.tree.scan import SKIPPED_ERRORS, TreeScan, iter_locations
 from portraitd.people.tree.tree_snapshot import TreeSnapshot
@@ -44,7 +43,7 @@ def read_root_manifest(root_fd: int, root: Path) -> FolderManifest:
     Raises:
         PublishError: It is missing; this may be an empty folder where a share should be mounted.
     """
-    manifest = read_manifest(read_regular(root_fd, ROOT_MANIFEST))
+    manifest = read_note(root_fd, ROOT_MANIFEST)
     if manifest is None:
         raise PublishError(
             f"{root}: the marker {ROOT_MANIFEST} is missing; the share may not be mounted. "

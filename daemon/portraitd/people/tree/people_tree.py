@@ -24,9 +24,9 @@ from portraitd.people.tree.desired import (
 )
 from portraitd.people.tree.desired_files import DesiredFiles, published_montage
 from portraitd.people.tree.diff import MIN_MASS_LOSS, RecordedState, detect_edits
-from portraitd.people.tree.folder_fs import open_root, read_regular, remove_empty_folders
+from portraitd.people.tree.folder_fs import open_root, remove_empty_folders
 from portraitd.people.tree.folder_state import PortraitFile
-from portraitd.people.tree.manifest import ROOT_MANIFEST, FolderManifest, read_manifest
+from portraitd.people.tree.manifest import ROOT_MANIFEST, FolderManifest, read_note
 from portraitd.people.tree.ownership import assign_owners, claim_folder, read_root_manifest
 from portraitd.people.tree.plan import WriteFile
 from portraitd.people.tree.plan_executor import Modes, PlanExecutor
@@ -83,14 +83,14 @@ class PeopleTree:
                 self._root.mkdir(parents=True, exist_ok=True)
                 self._root.chmod(self._modes.folder)
             with open_root(self._root) as root_fd:
-                found = read_manifest(read_regular(root_fd, ROOT_MANIFEST))
+                found = read_note(root_fd, ROOT_MANIFEST)
                 if found is None and not allow_new:
                     return
                 manifest = found or FolderManifest()
                 before = manifest.to_bytes()
                 # A tree from before stores had names belongs to the first store that opens it.
                 manifest.store = manifest.store or self._store
-                is_new = read_regular(root_fd, ROOT_MANIFEST) is None
+                is_new = found is None
                 if manifest.to_bytes() != before or is_new:
                     self._executor(root_fd).save(root_fd, ROOT_MANIFEST, manifest)
                 self._check_store(manifest)

@@ -16,13 +16,16 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from portraitd.media.fs import open_below
 from portraitd.people.tree.folder_fs import (
     WrittenFile,
+    create_unfinished,
     digest,
     entry_exists,
+    holds,
     is_unchanged,
-    read_regular,
     replace_file,
+    set_mode,
     stat_written,
     unfinished_name,
 )
@@ -62,7 +65,14 @@ class PublishedFolder:
     def is_owned(self, name: str) -> bool:
         """Return whether a file is present and still as portraitd wrote it."""
         entry = self.files.get(name)
-        return entry is not None and is_unchanged(self._fd, name, entry.written)
+        if entry is None:
+            return False
+        try:
+            with self._open_parent(name) as (fd, leaf):
+                return is_unchanged(fd, leaf, entry.written)
+        except OSError:
+            # A folder on the way is missing, or a link.
+            return False
 
     def is_current(self, name: str, identity: str) -> bool:
         """Return whether a file has this content and is still as portraitd wrote it."""
@@ -80,7 +90,8 @@ class PublishedFolder:
             hashes: Whether to list the content's hash as well, so that a file whose time changed
                 is still recognised.
         """
-        written = replace_file(self._fd, name, data, self._file_mode)
+        with self._open_parent(name) as (fd, leaf):
+            written = replace_file(fd, leaf, data, self._file_mode)
         if not hashes:
             written = written._replace(sha256="")
         self.files[name] = ManifestEntry(identity, written)
@@ -88,22 +99,13 @@ class PublishedFolder:
 
     def link(self, name: str, identity: str, source: Path) -> None:
         """Link a file to a source, or copy it where links are not possible, and list it."""
-        beside = unfinished_name(name)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(beside, dir_fd=self._fd)
-        try:
-            os.link(source, beside, dst_dir_fd=self._fd)
-        except OSError:
-            # Another disk, or a file system without links.
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            beside_fd = os.open(beside, flags, 0o666, dir_fd=self._fd)
-            with source.open("rb") as original, open(beside_fd, "wb") as copy:
-                shutil.copyfileobj(original, copy)
-        os.rename(beside, name, src_dir_fd=self._fd, dst_dir_fd=self._fd)
-        # Renaming one link over another link to the same file does nothing.
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(beside, dir_fd=self._fd)
-        facts = os.stat(name, dir_fd=self._fd)
+        with self._open_parent(name) as (fd, leaf):
+            beside = _link_beside(fd, leaf, source, self._file_mode)
+            os.rename(beside, leaf, src_dir_fd=fd, dst_dir_fd=fd)
+            # Renaming one link over another link to the same file does nothing.
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(beside, dir_fd=fd)
+            facts = os.stat(leaf, dir_fd=fd, follow_symlinks=False)
         self.files[name] = ManifestEntry(
             identity, WrittenFile("", facts.st_size, facts.st_mtime_ns)
         )
@@ -117,8 +119,11 @@ class PublishedFolder:
         """
         is_removed = False
         if self.is_owned(name):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(name, dir_fd=self._fd)
+            with (
+                contextlib.suppress(FileNotFoundError),
+                self._open_parent(name) as (fd, leaf),
+            ):
+                os.unlink(leaf, dir_fd=fd)
                 is_removed = True
         self.files.pop(name, None)
         self.removed += is_removed
@@ -160,9 +165,22 @@ class PublishedFolder:
                 self.remove(step.target)
             self.save()
 
+    @contextlib.contextmanager
+    def _open_parent(self, path: str) -> Iterator[tuple[int, str]]:
+        """Open the folder of a file, no part of which may be a link; gives the file's name too."""
+        *parts, leaf = path.split("/")
+        if not parts:
+            yield self._fd, leaf
+            return
+        fd = open_below(self._fd, parts)
+        try:
+            yield fd, leaf
+        finally:
+            os.close(fd)
+
     def _write_step(self, step: WriteFile, content: Callable[[WriteFile], bytes]) -> None:
         data = content(step)
-        if step.target != step.name and read_regular(self._fd, step.name) == data:
+        if step.target != step.name and holds(self._fd, step.name, data):
             # The file is portraitd's: the manifest was lost, or a publish ended before saving it.
             written = stat_written(self._fd, step.name, data)
             self.files[step.name] = ManifestEntry(step.identity, written)
@@ -176,6 +194,22 @@ class PublishedFolder:
                 self.files[step.target] = ManifestEntry(step.identity, known)
                 return
         self.write(step.target, step.identity, data)
+
+
+def _link_beside(fd: int, name: str, source: Path, mode: int) -> str:
+    """Link a source under an unfinished name, or copy it where links are not possible."""
+    beside = unfinished_name(name)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(beside, dir_fd=fd)
+        os.link(source, beside, dst_dir_fd=fd)
+    except OSError:
+        # Another disk, or a file system without links.
+        beside, beside_fd = create_unfinished(fd, name)
+        with source.open("rb") as original, open(beside_fd, "wb") as copy:
+            shutil.copyfileobj(original, copy)
+            set_mode(beside_fd, mode)
+    return beside
 
 
 class FileOwners(Mapping[str, Owner]):

@@ -20,7 +20,6 @@ from portraitd.people.tree.folder_fs import (
     inode_of,
     open_folder,
     open_regular,
-    read_regular,
     remove_unfinished,
 )
 from portraitd.people.tree.folder_state import FolderState
@@ -28,7 +27,7 @@ from portraitd.people.tree.manifest import (
     MANIFEST_NAMES,
     PERSON_MANIFEST,
     FolderManifest,
-    read_manifest,
+    read_note,
 )
 
 MAX_DEPTH = 6
@@ -194,7 +193,7 @@ class _Scanner:
             return None
         cached = self._cache.manifests.get(stamp.inode)
         if cached is None or cached[0] != stamp:
-            cached = stamp, read_manifest(read_regular(fd, PERSON_MANIFEST))
+            cached = stamp, read_note(fd, PERSON_MANIFEST)
         self.manifests[stamp.inode] = cached
         manifest = cached[1]
         return manifest and replace(

@@ -27,7 +27,6 @@ from portraitd.people.tree.folder_fs import (
     open_folder,
     open_regular,
     open_root,
-    read_regular,
     replace_file,
 )
 from portraitd.people.tree.manifest import (
@@ -36,7 +35,7 @@ from portraitd.people.tree.manifest import (
     ROOT_MANIFEST,
     FolderManifest,
     face_of,
-    read_manifest,
+    read_note,
 )
 
 PICTURES = (".jpg", ".jpeg", ".jpe", ".png", ".webp")
@@ -137,7 +136,7 @@ def _is_folder(fd: int, name: str) -> bool:
 
 def _erase_pages(fd: int, names: Collection[str]) -> int:
     """Remove data and tables of the gallery, which writes missing ones again."""
-    manifest = read_manifest(read_regular(fd, GALLERY_MANIFEST))
+    manifest = read_note(fd, GALLERY_MANIFEST)
     ours = [name for name in (manifest.files if manifest else ()) if name.endswith(_DATA_FILES)]
     present = [name for name in ours if name in names]
     for name in present:
@@ -147,7 +146,7 @@ def _erase_pages(fd: int, names: Collection[str]) -> int:
 
 def _erase_in(fd: int, names: Collection[str], target: ErasureTarget) -> list[str]:
     """Erase in one folder, and update its manifest; return the names of the removed files."""
-    manifest = read_manifest(read_regular(fd, PERSON_MANIFEST))
+    manifest = read_note(fd, PERSON_MANIFEST)
     files = manifest.files if manifest else {}
     published = {name: entry.identity for name, entry in files.items()}
     erased = [
@@ -190,7 +189,7 @@ def _erase_in(fd: int, names: Collection[str], target: ErasureTarget) -> list[st
 
 def _is_emptied(fd: int) -> bool:
     """Return whether a person's folder has no files left, listed or not."""
-    manifest = read_manifest(read_regular(fd, PERSON_MANIFEST))
+    manifest = read_note(fd, PERSON_MANIFEST)
     if manifest is None or manifest.person is None or manifest.files:
         return False
     return all(name in MANIFEST_NAMES or is_clutter(name) for name in os.listdir(fd))
@@ -198,7 +197,7 @@ def _is_emptied(fd: int) -> bool:
 
 def _remove_folders(root_fd: int, emptied: Mapping[str, int]) -> None:
     """Remove empty folders: their names may be those of erased people."""
-    manifest = read_manifest(read_regular(root_fd, ROOT_MANIFEST))
+    manifest = read_note(root_fd, ROOT_MANIFEST)
     if not emptied or manifest is None:
         return
     # First: a missing folder that is still recorded would read as a deletion.
@@ -252,7 +251,7 @@ def _save(fd: int, manifest: FolderManifest, name: str = PERSON_MANIFEST) -> Non
 
 def _foreign(fd: int) -> list[str]:
     """Return the pictures in a folder that portraitd did not write."""
-    manifest = read_manifest(read_regular(fd, PERSON_MANIFEST))
+    manifest = read_note(fd, PERSON_MANIFEST)
     known = manifest.files.keys() if manifest else ()
     return [
         name
