@@ -172,7 +172,7 @@ class TestCluster:
         self.workers.append(worker)
         return worker
 
-    def add_plain_worker(self) -> Process:
+    def add_plain_worker(self, *options: str) -> Process:
         """Start ``dask worker``, with its nanny."""
         number = len(self.workers)
         worker = Process(
@@ -181,6 +181,7 @@ class TestCluster:
                 *(sys.executable, "-m", "distributed.cli.dask_worker"),
                 *(f"tcp://127.0.0.1:{self.port}", "--nthreads", "1", "--no-dashboard"),
                 *("--local-directory", self.folder / "scratch"),
+                *options,
             ],
             PORTRAITD_WORKER_DIR=str(self.folder / f"worker-{number}"),
             **self._more,

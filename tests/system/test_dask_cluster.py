@@ -7,7 +7,6 @@ import json
 import shutil
 import signal
 import socket
-import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from portraitd.service.remote.dask_client import Cluster, resolve_address
 from portraitd.service.remote.remote_executor import MAX_MOVES, DaskExecutor
 from portraitd.workers.process import WorkerLimits
 from support import bad_jobs
+from support.certificates import has_openssl, make_certificate
 from support.dask_cluster import (
     LIMITS,
     QUICK_LOSS,
@@ -167,9 +167,11 @@ def test_a_worker_that_falls_silent_loses_its_job_in_time(tmp_path: Path) -> Non
 
 @pytest.mark.slow
 def test_a_plain_dask_worker_works_too(tmp_path: Path) -> None:
-    """With its nanny; a crash fails one job there too."""
+    """With its nanny; a crash fails one job there too. Its ports are closed to other machines."""
     with TestCluster(tmp_path) as cluster:
-        cluster.add_plain_worker()
+        cluster.add_plain_worker(
+            "--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0", "--no-dashboard"
+        )
         executor = cluster.connect()
         wait_for_workers(executor, 1)
 
@@ -291,35 +293,14 @@ def test_all_executors_find_the_same_faces(
     assert expected == faces(dask)
 
 
-def openssl(folder: Path, *arguments: str) -> None:
-    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-
-
-@pytest.fixture
-def keys(tmp_path: Path) -> Path:
-    """Create a folder with a self-signed certificate."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl, which makes the certificate, is not installed")
-    folder = tmp_path / "keys"
-    folder.mkdir()
-    openssl(
-        folder,
-        *("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
-        *("-keyout", "key.pem", "-out", "cert.pem", "-days", "2", "-subj", "/CN=portraitd test"),
-    )
-    return folder
-
-
 @pytest.mark.slow
-def test_a_cluster_may_be_encrypted(tmp_path: Path, keys: Path) -> None:
+@pytest.mark.skipif(not has_openssl(), reason="openssl, which makes the certificate, is missing")
+def test_a_cluster_may_be_encrypted(tmp_path: Path) -> None:
     """Scheduler, worker and service use the same certificate; without it there is no connection."""
-    tls = ("--tls-ca-file", "cert.pem", "--tls-cert", "cert.pem", "--tls-key", "key.pem")
-    tls = tuple(str(keys / part) if part.endswith(".pem") else part for part in tls)
-    cert, key = keys / "cert.pem", keys / "key.pem"
-    with TestCluster(tmp_path, scheduler_options=("--protocol", "tls", *tls)) as cluster:
+    cert, key = shown = make_certificate(tmp_path / "keys")
+    with TestCluster(tmp_path, scheduler_options=shown.scheduler_options) as cluster:
         address = f"tls://127.0.0.1:{cluster.port}"
-        shown = ("--tls-ca", str(cert), "--tls-cert", str(cert), "--tls-key", str(key))
-        cluster.add_worker(*shown, address=address)
+        cluster.add_worker(*shown.worker_options, address=address)
         scheduler = SchedulerAddress(address, None, cert, cert, key)
         executor = DaskExecutor(Cluster(scheduler), make_requirements(limits=LIMITS), poll_s=0.2)
         wait_for_workers(executor, 1)
@@ -335,7 +316,7 @@ def test_a_cluster_may_be_encrypted(tmp_path: Path, keys: Path) -> None:
     ("scheduler", "reason"),
     [
         (SchedulerAddress("tcp://10.1.2.3:8786"), "not encrypted"),
-        (SchedulerAddress("tcp://workers.example:8786"), "insecure_address = true"),
+        (SchedulerAddress("tcp://workers.example:8786"), "Use tls:// with certificates"),
         (SchedulerAddress("tls://10.1.2.3:8786"), "needs workers.tls_ca"),
         (SchedulerAddress("http://10.1.2.3:8786"), "write tcp://"),
         (SchedulerAddress(""), "needs workers.address"),
@@ -350,11 +331,8 @@ def test_an_address_that_is_not_allowed_is_refused(
         resolve_address(scheduler)
 
 
-def test_an_unencrypted_connection_can_be_allowed() -> None:
-    """It is always allowed on this machine."""
-    assert "tcp://10.1.2.3:1" == resolve_address(
-        SchedulerAddress("tcp://10.1.2.3:1", insecure=True)
-    )
+def test_an_unencrypted_connection_stays_within_this_machine() -> None:
+    """There it is allowed."""
     for host in ("127.0.0.1", "localhost", "[::1]", "127.9.9.9"):
         assert f"tcp://{host}:1" == resolve_address(SchedulerAddress(f"tcp://{host}:1"))
 

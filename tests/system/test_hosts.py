@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from portraitd.config import load
+from portraitd.config import SchedulerAddress, load
 from support import netns
+from support.certificates import Certificate, has_openssl, make_certificate
 from support.dask_cluster import QUICK_LOSS, Process, TestCluster
 from support.home import Home, dump
 from support.netns import BRIDGE_ADDRESS, Host, Hosts
@@ -29,6 +30,8 @@ SLOW = "16mbit"
 def namespaces() -> None:
     if reason := netns.reason_unsupported():
         pytest.skip(reason)
+    if not has_openssl():
+        pytest.skip("openssl, which makes the certificate, is missing")
 
 
 class Bridged(TestCluster):
@@ -36,6 +39,15 @@ class Bridged(TestCluster):
 
     __test__ = False
     host_address = BRIDGE_ADDRESS
+
+    def __init__(self, folder: Path, certificate: Certificate) -> None:
+        self._certificate = certificate
+        super().__init__(folder, scheduler_options=certificate.scheduler_options, **QUICK_LOSS)
+
+    @property
+    def scheduler_address(self) -> SchedulerAddress:
+        cert, key = self._certificate
+        return SchedulerAddress(f"tls://{self.host_address}:{self.port}", None, cert, cert, key)
 
     def add_host(self, host: Host, hidden: Path) -> Process:
         """Start ``portraitd worker`` on a host, where the folder ``hidden`` is empty."""
@@ -45,7 +57,8 @@ class Bridged(TestCluster):
                 *("unshare", "--mount", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"'),
                 str(hidden),
                 *(sys.executable, "-m", "portraitd", "worker"),
-                *(self.scheduler_address.address, "--insecure-address", "--processes", "1"),
+                *(self.scheduler_address.address, "--processes", "1"),
+                *self._certificate.worker_options,
                 *("--folder", str(self.folder / host.name), "--name", host.name),
             ),
             **QUICK_LOSS,
@@ -67,14 +80,16 @@ def test_a_host_cut_off_and_a_slow_one_lose_and_double_nothing(
         undisturbed.drop(file, file.name)
     undisturbed.run()
     home = make_home(tmp_path / "home")
-    with Hosts("fast", "slow") as network, Bridged(tmp_path, **QUICK_LOSS) as cluster:
+    certificate = make_certificate(tmp_path / "keys")
+    with Hosts("fast", "slow") as network, Bridged(tmp_path, certificate) as cluster:
         cut, slow = network.hosts
         slow.slow_down(SLOW)
         cluster.add_host(cut, home / "inbox")
         cluster.add_host(slow, home / "inbox")
         settings = (
-            *("--set", "workers.kind=dask", "--set", "workers.insecure_address=true"),
+            *("--set", "workers.kind=dask"),
             *("--set", f"workers.address={cluster.scheduler_address.address}"),
+            *certificate.service_options,
         )
         with Daemon(home, *settings, **QUICK_LOSS) as daemon:
             daemon.wait_for("worker_accepted", 2)

@@ -17,6 +17,7 @@ from portraitd.cli.model_advice import describe_missing
 from portraitd.config import Settings
 from portraitd.media.fs import replacing
 from portraitd.model.errors import ConfigError
+from portraitd.model.extras import describe_installation
 from portraitd.model.wording import counted
 from portraitd.people.tree.folder_state import UNSORTED_NAME
 from portraitd.people.tree.people_tree import PeopleTree
@@ -93,7 +94,7 @@ def demo_photographs() -> list[Path]:
         if spec is None or not spec.submodule_search_locations:
             raise ConfigError(
                 "the demo's photographs come with scikit-image and matplotlib: "
-                "install portraitd with its extra, portraitd[demo]"
+                f"{describe_installation('demo')}"
             )
         found.append(Path(spec.submodule_search_locations[0]) / below)
     return found

@@ -38,11 +38,6 @@ import click
     "--tls-cert", type=click.Path(path_type=Path), help="This worker's certificate (PEM)."
 )
 @click.option("--tls-key", type=click.Path(path_type=Path), help="Private key of --tls-cert (PEM).")
-@click.option(
-    "--insecure-address",
-    is_flag=True,
-    help="Allow an unencrypted tcp:// connection beyond localhost.",
-)
 def worker(
     address: str,
     scheduler_file: Path | None,
@@ -52,12 +47,12 @@ def worker(
     tls_ca: Path | None,
     tls_cert: Path | None,
     tls_key: Path | None,
-    insecure_address: bool,
 ) -> None:
     """Run a remote encoding worker (Dask).
 
-    ADDRESS is that of the Dask scheduler which the portraitd service uses: tls://HOST:PORT or
-    tcp://HOST:PORT. Needs the extra, portraitd[dask].
+    ADDRESS is that of the Dask scheduler which the portraitd service uses: tls://HOST:PORT, or
+    tcp://127.0.0.1:PORT on this machine. The worker listens on the interface that leads there, and
+    accepts only connections with a certificate of --tls-ca. Needs Dask (the package distributed).
     """
     from portraitd.config import SchedulerAddress
     from portraitd.service import log_setup
@@ -67,8 +62,6 @@ def worker(
     log_setup.configure()
     if folder is not None:
         os.environ[agent.FOLDER_VARIABLE] = str(folder.absolute())
-    scheduler = SchedulerAddress(
-        address, scheduler_file, tls_ca, tls_cert, tls_key, insecure_address
-    )
+    scheduler = SchedulerAddress(address, scheduler_file, tls_ca, tls_cert, tls_key)
     cores = len(os.sched_getaffinity(0))
     serve(scheduler, processes or cores, name, agent.shut_down)

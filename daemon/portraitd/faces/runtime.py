@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portraitd.model.errors import ConfigError, ModelError
+from portraitd.model.extras import describe_installation
 
 Runtime = Literal["onnxruntime", "openvino", "openvino-bf16"]
 """What runs a network, and in which precision."""
@@ -146,6 +147,7 @@ def _import_openvino() -> Any:
         import openvino
     except ImportError as error:
         raise ConfigError(
-            'encoder.runtime = "openvino" needs the extra: pip install "portraitd[openvino]"'
+            'encoder.runtime = "openvino" needs the package openvino: '
+            f"{describe_installation('openvino')}"
         ) from error
     return openvino

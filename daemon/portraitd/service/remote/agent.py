@@ -20,6 +20,7 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, Self
+from urllib.parse import urlsplit
 
 from portraitd import __version__
 from portraitd.faces.interface import EncoderSpec
@@ -31,6 +32,7 @@ from portraitd.model.media_file import Slice, Source, Stamp
 from portraitd.model.reasons import Reason, ReasonCode
 from portraitd.service.pools import decoding_policy
 from portraitd.service.remote.file_cache import FileCache
+from portraitd.service.remote.open_ports import list_open_ports
 from portraitd.workers.pool import LocalExecutor
 from portraitd.workers.process import SandboxPolicy, WorkerLimits
 
@@ -134,13 +136,39 @@ async def shake_hands(
     limits: WorkerLimits,
     encoder: EncoderSpec | None,
     folder_check: SharedFolderCheck | None,
+    dask_worker: Any = None,
 ) -> Handshake:
-    """Identify this worker, after its models were loaded in each of its processes."""
-    identity, problem = "", ""
-    if encoder is not None:
+    """Identify this worker, after its models were loaded in each of its processes.
+
+    Args:
+        processes: Number of jobs that will run at once.
+        limits: What each process may use.
+        encoder: What they load; None if they will read no untrusted file.
+        folder_check: A file that the service wrote to the inbox.
+        dask_worker: The Dask worker around this agent; Dask passes it.
+    """
+    identity, problem = "", _find_exposure(dask_worker)
+    if encoder is not None and not problem:
         identity, problem = await asyncio.to_thread(_identify, processes, limits, encoder)
     shares_folder = folder_check is not None and _sees_file(folder_check)
     return Handshake(socket.gethostname(), __version__, identity, shares_folder, problem)
+
+
+def _find_exposure(dask_worker: Any) -> str:
+    """Return where other machines could run programs through this worker; empty for nowhere."""
+    if dask_worker is None:
+        return ""
+    # A nanny listens too; it is the process that started this one.
+    addresses = [dask_worker.address, *filter(None, [dask_worker.nanny])]
+    pids = [os.getpid(), *([os.getppid()] if dask_worker.nanny else [])]
+    encrypted = {urlsplit(one).port for one in addresses if one.startswith("tls://")}
+    exposed = [f"{host}:{port}" for host, port in list_open_ports(pids) if port not in encrypted]
+    if not exposed:
+        return ""
+    return (
+        f"it listens at {', '.join(exposed)}, where anyone on the network can run programs on that "
+        "machine; start `portraitd worker` instead, which does not"
+    )
 
 
 def run_remote_job(job: RemoteJob) -> JobResult:

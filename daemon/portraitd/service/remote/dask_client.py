@@ -11,6 +11,7 @@ import ipaddress
 import json
 import logging
 import signal
+import socket
 import tempfile
 import threading
 from collections.abc import Callable
@@ -23,6 +24,7 @@ import structlog
 
 from portraitd.config import SchedulerAddress
 from portraitd.model.errors import ConfigError, PortraitdError, WorkersUnavailable
+from portraitd.model.extras import describe_installation
 from portraitd.service.remote.registry import Heartbeat, Roster
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ def require_dask() -> None:
         import distributed
     except ImportError:
         raise ConfigError(
-            'workers.kind = "dask" needs the extra: install portraitd[dask]'
+            f"Dask is not installed, which remote workers need: {describe_installation('dask')}"
         ) from None
     # It logs every lost connection at length; the consequence is logged here, once.
     for name in (distributed.__name__, "distributed.client", "distributed.worker"):
@@ -343,8 +345,11 @@ def serve(
 
 
 async def _serve(scheduler: SchedulerAddress, processes: int, name: str, scratch: str) -> None:
+    import dask.config
     from distributed import Worker
 
+    # Its web pages serve nothing, and listen on this machine only, where nothing asks for them.
+    dask.config.set({"distributed.worker.http.routes": []})
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -353,8 +358,13 @@ async def _serve(scheduler: SchedulerAddress, processes: int, name: str, scratch
     is_logged = False
     while not stopping.is_set():
         try:
+            address = resolve_address(scheduler)
             worker = await Worker(
-                resolve_address(scheduler),
+                address,
+                # By default it would listen on every interface.
+                host=await asyncio.to_thread(_find_own_host, address),
+                dashboard=False,
+                dashboard_address="127.0.0.1:0",
                 nthreads=processes,
                 name=name or None,
                 security=_security(scheduler) or {},
@@ -381,11 +391,27 @@ async def _serve(scheduler: SchedulerAddress, processes: int, name: str, scratch
     stop.cancel()
 
 
+def _find_own_host(address: str) -> str:
+    """Return the address of this machine on the interface towards the scheduler.
+
+    Raises:
+        OSError: The scheduler's name is unknown, or no interface leads to it.
+    """
+    parts = urlsplit(address)
+    found = socket.getaddrinfo(parts.hostname, parts.port, type=socket.SOCK_DGRAM)
+    family, kind, _, _, target = found[0]
+    # Connecting a datagram socket sends nothing: it only chooses the interface.
+    with socket.socket(family, kind) as probe:
+        probe.connect(target)
+        return str(probe.getsockname()[0])
+
+
 def resolve_address(scheduler: SchedulerAddress) -> str:
     """Return the scheduler's address, if it is allowed.
 
     Raises:
-        ConfigError: There is none, or the connection would not be encrypted.
+        ConfigError: There is none, or the connection would be neither encrypted, with certificates
+            on both sides, nor within this machine.
     """
     address = scheduler.address or _read_address(scheduler)
     parts = urlsplit(address)
@@ -399,10 +425,10 @@ def resolve_address(scheduler: SchedulerAddress) -> str:
         for file in (scheduler.ca, scheduler.cert, scheduler.key):
             if not file.is_file():
                 raise ConfigError(f"{file}: no such file")
-    elif not scheduler.insecure and not is_loopback(parts.hostname):
+    elif not is_loopback(parts.hostname):
         raise ConfigError(
             f"{address} is not encrypted: anyone on the network could read faces and run "
-            "programs. Use tls://, or set workers.insecure_address = true on a private network"
+            "programs. Use tls:// with certificates, see docs/scaling.md"
         )
     return address
 
