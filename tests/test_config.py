@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin
 
 import pytest
+from pydantic import ValidationError
 
 from portraitd.clustering.grouping_methods import dbscan_rule
-from portraitd.config import load
+from portraitd.config import Section, Settings, load, nearest_setting
 from portraitd.model.errors import ConfigError
 from portraitd.model.grouping_rules import DbscanRule
 from support.embedding_rules import DLIB_RULES
@@ -247,3 +251,199 @@ def test_the_number_of_workers_is_that_of_the_cores_unless_set() -> None:
 
     assert len(os.sched_getaffinity(0)) == load().workers.processes
     assert 3 == load(assignments=["workers.count=3"]).workers.processes
+
+
+# --- Paths belong to the home of the source that names them.
+
+
+@pytest.fixture
+def system_config(tmp_path: Path) -> Path:
+    """The file of an installed service, as ``install-service --print`` prints it."""
+    service = tmp_path / "srv"
+    path = tmp_path / "etc.toml"
+    path.write_text(
+        f'home = "{service}"\n[paths]\ninbox = "{service}/inbox"\npeople = "{service}/people"\n'
+        f'state = "{tmp_path}/lib"\n[metrics]\ntextfile = "{tmp_path}/m.prom"\n'
+        "[grouping]\neps = 0.4\n"
+    )
+    return path
+
+
+def places(found: Settings) -> set[Path]:
+    return {found.home_dir, found.inbox_dir, found.people_dir, found.state_dir, found.dataset_dir}
+
+
+@pytest.mark.parametrize("how", ["argument", "environment", "assignment", "named file"])
+def test_another_home_shares_no_folder_with_the_installed_service(
+    system_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """The other settings of the file still apply."""
+    other = tmp_path / "other"
+    if how == "environment":
+        monkeypatch.setenv("PORTRAITD_HOME", str(other))
+    found = load(
+        home=other if how in ("argument", "named file") else None,
+        config=system_config if how == "named file" else None,
+        assignments=[f"home={other}"] if how == "assignment" else [],
+        system_config=system_config,
+    )
+
+    assert all(place.is_relative_to(other) for place in places(found))
+    assert found.metrics.textfile is None
+    assert 0.4 == found.grouping.eps
+    assert system_config == found.config_file
+
+
+@pytest.mark.parametrize("name", ["srv", "link"])
+def test_the_home_of_the_service_keeps_its_folders(
+    system_config: Path, tmp_path: Path, name: str
+) -> None:
+    """Also if it is named on the command line, through a link, too."""
+    (tmp_path / "link").symlink_to(tmp_path / "srv")
+
+    found = load(home=tmp_path / name, system_config=system_config)
+
+    assert tmp_path / "lib" == found.state_dir
+    assert tmp_path / "lib" == load(system_config=system_config).state_dir
+
+
+def test_a_path_from_the_environment_belongs_to_the_home_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``--home`` is more specific; without it, the variables apply together."""
+    monkeypatch.setenv("PORTRAITD_HOME", str(tmp_path / "one"))
+    monkeypatch.setenv("PORTRAITD_PATHS__STATE", "/var/lib/one")
+    monkeypatch.setenv("PORTRAITD_PATHS__INBOX", "drop")
+
+    assert Path("/var/lib/one") == load().state_dir
+    assert tmp_path / "two" / "state" == load(home=tmp_path / "two").state_dir
+    assert tmp_path / "two" / "drop" == load(home=tmp_path / "two").inbox_dir
+
+
+def test_the_file_of_a_home_moves_its_own_folders(tmp_path: Path) -> None:
+    """It is in that home, whatever it says the home is; so does a file that was named."""
+    (tmp_path / "config.toml").write_text('home = "/elsewhere"\n[paths]\nstate = "/var/lib/h"\n')
+    named = tmp_path / "named.toml"
+    named.write_text('[paths]\nstate = "/var/lib/named"\n')
+
+    assert Path("/var/lib/h") == load(home=tmp_path).state_dir
+    assert Path("/var/lib/named") == load(home=tmp_path, config=named).state_dir
+
+
+# --- Errors name the source, the key and what was probably meant.
+
+
+@pytest.mark.parametrize(
+    ("parts", "nearest"),
+    [
+        (("grouping", "epz"), "grouping.eps"),
+        (("eps",), "grouping.eps"),
+        (("review", "keep_days"), "privacy.keep_days"),
+        (("groupings",), "grouping"),
+        (("groupings", "eps"), "grouping.eps"),
+        (("quite_s",), "inbox.quiet_s"),
+        (("xyzzy",), ""),
+    ],
+)
+def test_an_unknown_setting_comes_with_the_nearest_name(parts: Sequence[str], nearest: str) -> None:
+    """In its section first, then anywhere."""
+    assert nearest == nearest_setting(parts)
+
+
+def test_a_wrong_value_comes_with_its_source(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file, the variable, or the command line."""
+    file.write_text("[grouping]\nepz = 0.4\n")
+    monkeypatch.setenv("PORTRAITD_SAMPLING__FPS", "\u00b2")
+    monkeypatch.setenv("PORTRAITD_GROUPNG__EPS", "1")
+
+    with pytest.raises(ConfigError) as raised:
+        load(config=file, assignments=["workers.count=\u0661", "home="])
+
+    assert {
+        f"{file}: grouping.epz: unknown setting; did you mean grouping.eps?",
+        "variable PORTRAITD_SAMPLING__FPS: sampling.fps = '\u00b2': "
+        "Input should be a valid number, unable to parse string as a number",
+        "variable PORTRAITD_GROUPNG: groupng: unknown setting; did you mean grouping?",
+        "command line: workers.count = '\u0661': "
+        "Input should be a valid integer, unable to parse string as an integer",
+        "command line: home = '': a path must not be empty",
+    } == set(str(raised.value).splitlines())
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\xff\xfe[\x00g\x00", "not UTF-8 (byte 1)"),
+        (b"x = " + b"[" * 5000, "nested too deeply"),
+        (b"x = " + b"1" * 5000, "digits"),
+        (b"#" * (1 << 21), "larger than a settings file"),
+        (b'home = "a\\u0000b"', "a path cannot contain a NUL character"),
+        (b'home = "~no-such-user/p"', "home directory is unknown"),
+    ],
+)
+def test_a_file_that_nobody_meant_is_an_error_on_one_line(
+    file: Path, content: bytes, said: str
+) -> None:
+    """Whatever it holds."""
+    file.write_bytes(content)
+
+    with pytest.raises(ConfigError) as raised:
+        load(config=file)
+
+    assert said in str(raised.value)
+    assert str(raised.value).startswith(f"{file}: ")
+    assert 1 == len(str(raised.value).splitlines())
+
+
+def test_a_byte_order_mark_is_skipped(file: Path) -> None:
+    """Notepad writes one."""
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+
+    assert 0.4 == load(config=file).grouping.eps
+
+
+def test_a_path_may_have_bytes_that_are_not_utf_8(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the environment as on the command line."""
+    monkeypatch.setenv("PORTRAITD_HOME", f"{tmp_path}/caf\udce9")
+
+    assert Path(f"{tmp_path}/caf\udce9") == load().home_dir
+
+
+# --- Numbers.
+
+
+def numbers(section: type[Section], above: str = "") -> Iterator[str]:
+    """Yield the key of every numeric setting."""
+    for name, field in section.model_fields.items():
+        if isinstance(field.default, Section):
+            yield from numbers(type(field.default), f"{above}{name}.")
+            continue
+        kind, item = field.annotation, ""
+        if get_origin(kind) is dict:
+            kind, item = get_args(kind)[1], ".x"
+        options = {kind, *get_args(kind)}
+        options |= {get_args(one)[0] for one in options if get_origin(one) is Annotated}
+        if options & {int, float}:
+            yield f"{above}{name}{item}"
+
+
+NUMBERS = list(numbers(Settings))
+
+
+def test_all_numbers_are_known() -> None:
+    """The walk below finds every one."""
+    assert 33 <= len(NUMBERS)
+    assert {"review.unsorted_portraits", "grouping.eps", "priorities.x"} <= set(NUMBERS)
+
+
+@pytest.mark.parametrize("key", NUMBERS)
+def test_every_number_has_a_limit_above_and_is_finite(key: str) -> None:
+    """A typing error must not ask for more than SQLite, the kernel or the disk can hold."""
+    for value in (10**20, -(10**20), 1e300, math.inf, -math.inf, math.nan, "1e400", "²"):
+        tree: Any = value
+        for part in reversed(key.split(".")):
+            tree = {part: tree}
+        with pytest.raises(ValidationError):
+            Settings.model_validate(tree)

@@ -1,20 +1,22 @@
 """The settings: defaults, settings file, environment and command line; the last one wins.
 
-Every key is a line of ``config.example.toml``; a test compares the two.
+Every key is a line of ``config.example.toml``; a test compares the two. Every number has an upper
+limit, so that a typing error cannot ask for more than the machine, SQLite or the kernel can hold.
 """
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 
 from portraitd.model.errors import ConfigError
 
@@ -23,8 +25,47 @@ SYSTEM_CONFIG = Path("/etc/portraitd/config.toml")
 MODELS_FOLDER = "models"
 """The folder below the state for networks that were built or added."""
 
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
+MAX_CONFIG_BYTES = 1 << 20
+
+MAX_SHOWN_CHARACTERS = 80
+"""Of a wrong value in an error."""
+
+DAY_S = 86_400.0
+YEAR_S = 366 * DAY_S
+CENTURY_DAYS = 36_525.0
+
+
+def _check_path(value: object) -> object:
+    """Return a path for a text; refuse an empty one, which would be the working directory."""
+    if isinstance(value, str):
+        if not value.strip():
+            raise ValueError("a path must not be empty")
+        if "\0" in value:
+            raise ValueError("a path cannot contain a NUL character")
+        value = Path(value)
+    if isinstance(value, Path):
+        try:
+            value.expanduser()
+        except RuntimeError:
+            raise ValueError("this user's home directory is unknown") from None
+    return value
+
+
+AnyPath = Annotated[Path, BeforeValidator(_check_path)]
+
+Interval = Annotated[float, Field(gt=0, le=DAY_S)]
+"""Seconds between two looks."""
+
+Delay = Annotated[float, Field(ge=0, le=DAY_S)]
+"""Seconds to wait for something to settle."""
+
+Patience = Annotated[float, Field(ge=0, le=YEAR_S)]
+"""Seconds to wait for something that may never come."""
+
+Distance = Annotated[float, Field(gt=0, le=10)]
+"""Between two embeddings, which have a length of about 1."""
+
+Priority = Annotated[int, Field(ge=-1_000_000, le=1_000_000)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +76,6 @@ class SchedulerAddress:
         address: For instance ``tls://coordinator:8786``; empty if a file contains it.
         scheduler_file: The file that ``dask scheduler --scheduler-file`` writes.
         ca, cert, key: PEM files for TLS: CA certificate, own certificate, private key.
-        insecure: Whether an unencrypted connection beyond localhost is allowed.
     """
 
     address: str = ""
@@ -43,31 +83,30 @@ class SchedulerAddress:
     ca: Path | None = None
     cert: Path | None = None
     key: Path | None = None
-    insecure: bool = False
 
 
 class Section(BaseModel):
     """A table of the settings file. An unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class PathSettings(Section):
     """Folders outside the home; None means below the home."""
 
-    inbox: Path | None = None
-    people: Path | None = None
-    state: Path | None = None
-    dataset: Path | None = None
+    inbox: AnyPath | None = None
+    people: AnyPath | None = None
+    state: AnyPath | None = None
+    dataset: AnyPath | None = None
 
 
 class InboxSettings(Section):
     """When a dropped file is picked up, and what happens to it afterwards."""
 
-    quiet_s: NotNegative = 10.0
-    quiet_remote_s: NotNegative = 60.0
-    unfinished_s: NotNegative = 3600.0
-    scan_s: Positive = 10.0
+    quiet_s: Patience = 10.0
+    quiet_remote_s: Patience = 60.0
+    unfinished_s: Patience = 3600.0
+    scan_s: Interval = 10.0
     watch: Literal["auto", "events", "poll"] = "auto"
     after: Literal["keep", "move"] = "keep"
 
@@ -105,19 +144,19 @@ class WorkerSettings(Section):
 
     count: Annotated[int, Field(ge=0, le=1024)] = 0
     nice: Annotated[int, Field(ge=0, le=19)] = 10
-    memory_mb: Annotated[int, Field(ge=0)] = 3000
-    slice_s: Annotated[float, Field(ge=1)] = 60.0
-    time_limit_s: Positive = 1800.0
+    memory_mb: Annotated[int, Field(ge=0, le=1 << 24)] = 3000
+    slice_s: Annotated[float, Field(ge=1, le=DAY_S)] = 60.0
+    time_limit_s: Annotated[float, Field(gt=0, le=7 * DAY_S)] = 1800.0
     attempts: Annotated[int, Field(ge=1, le=100)] = 3
     kind: Literal["local", "dask"] = "local"
     address: str = ""
-    scheduler_file: Path | None = None
+    scheduler_file: AnyPath | None = None
     insecure_address: bool = False
-    tls_ca: Path | None = None
-    tls_cert: Path | None = None
-    tls_key: Path | None = None
+    tls_ca: AnyPath | None = None
+    tls_cert: AnyPath | None = None
+    tls_key: AnyPath | None = None
     ahead: Annotated[int, Field(ge=0, le=64)] = 1
-    cache_mb: Annotated[int, Field(ge=1)] = 20_000
+    cache_mb: Annotated[int, Field(ge=1, le=1 << 30)] = 20_000
 
     @property
     def processes(self) -> int:
@@ -133,7 +172,6 @@ class WorkerSettings(Section):
             self.tls_ca,
             self.tls_cert,
             self.tls_key,
-            self.insecure_address,
         )
 
 
@@ -141,11 +179,11 @@ class GroupingSettings(Section):
     """How faces are grouped into people, and when."""
 
     method: Literal["people", "dbscan"] = "people"
-    eps: Positive | None = None
-    min_samples: Annotated[int, Field(ge=1)] | None = None
-    linkage: Positive | None = None
-    settle_s: NotNegative = 15.0
-    max_wait_s: NotNegative = 600.0
+    eps: Distance | None = None
+    min_samples: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    linkage: Distance | None = None
+    settle_s: Delay = 15.0
+    max_wait_s: Patience = 600.0
 
 
 class PeopleSettings(Section):
@@ -159,9 +197,9 @@ class ReviewSettings(Section):
 
     unit: Literal["track", "face"] = "track"
     portraits_per_track: Annotated[int, Field(ge=0, le=9)] = 3
-    unsorted_portraits: Annotated[int, Field(ge=0)] = 300
-    scan_s: Positive = 10.0
-    settle_s: NotNegative = 2.0
+    unsorted_portraits: Annotated[int, Field(ge=0, le=1_000_000)] = 300
+    scan_s: Interval = 10.0
+    settle_s: Delay = 2.0
 
 
 class DatasetSettings(Section):
@@ -175,29 +213,29 @@ class DatasetSettings(Section):
     unknown: Literal["class", "blur", "leave_out"] = "class"
     frames: Literal["cut", "keep"] = "cut"
     val_share: Annotated[float, Field(ge=0, le=0.9)] = 0.2
-    near_duplicate: NotNegative | None = None
-    apart_s: NotNegative = 1.0
+    near_duplicate: Annotated[float, Field(ge=0, le=10)] | None = None
+    apart_s: Delay = 1.0
     background_share: Annotated[float, Field(ge=0, le=10)] = 0.1
 
 
 class PrivacySettings(Section):
     """How long faces are kept, and what happens when an erased file is dropped again."""
 
-    keep_days: NotNegative = 0.0
+    keep_days: Annotated[float, Field(ge=0, le=CENTURY_DAYS)] = 0.0
     dropped_again: Literal["refuse", "skip-faces"] = "refuse"
 
 
 class MetricsSettings(Section):
     """The metrics file for Prometheus."""
 
-    textfile: Path | None = None
-    every_s: Positive = 15.0
+    textfile: AnyPath | None = None
+    every_s: Interval = 15.0
 
 
 class Settings(Section):
     """All settings. Environment variables are named like ``PORTRAITD_GROUPING__EPS``."""
 
-    home: Path = Path("~/portraits")
+    home: AnyPath = Path("~/portraits")
     paths: PathSettings = PathSettings()
     inbox: InboxSettings = InboxSettings()
     sampling: SamplingSettings = SamplingSettings()
@@ -207,10 +245,17 @@ class Settings(Section):
     grouping: GroupingSettings = GroupingSettings()
     people: PeopleSettings = PeopleSettings()
     review: ReviewSettings = ReviewSettings()
-    priorities: dict[str, int] = {}
+    priorities: dict[str, Priority] = {}
     dataset: DatasetSettings = DatasetSettings()
     privacy: PrivacySettings = PrivacySettings()
     metrics: MetricsSettings = MetricsSettings()
+
+    _config_file: Path | None = PrivateAttr(default=None)
+
+    @property
+    def config_file(self) -> Path | None:
+        """The settings file that was read; None if there was none."""
+        return self._config_file
 
     @property
     def home_dir(self) -> Path:
@@ -246,15 +291,44 @@ class Settings(Section):
         return self.home_dir / (path.expanduser() if path else name)
 
 
+class _Layer(NamedTuple):
+    """The settings that one source gives.
+
+    Attributes:
+        source: A settings file, ``environment`` or ``command line``.
+        values: What it gives, by section.
+        has_own_home: Whether its paths belong to the home that applies whatever it is: the file
+            is in that home, or was given on the command line and names no other.
+    """
+
+    source: str
+    values: Mapping[str, Any]
+    has_own_home: bool = False
+
+
+ENVIRONMENT, COMMAND_LINE = "environment", "command line"
+
+PLACES = (("metrics", "textfile"), *(("paths", name) for name in PathSettings.model_fields))
+"""Settings of one home: with the same path, another home would write to its folders."""
+
+
 def load(
-    home: Path | None = None, config: Path | None = None, assignments: Sequence[str] = ()
+    home: Path | None = None,
+    config: Path | None = None,
+    assignments: Sequence[str] = (),
+    system_config: Path = SYSTEM_CONFIG,
 ) -> Settings:
     """Read the settings.
+
+    Paths belong to the home that their source means: if a more specific source names another
+    home, the absolute paths of the less specific one do not apply. Otherwise ``--home`` would
+    work on the folders of the installed service.
 
     Args:
         home: From ``--home``; overrides the file and the environment.
         config: From ``--config``; by default ``HOME/config.toml``, or else the system's file.
         assignments: From ``--set``, each ``section.key=value``.
+        system_config: The file of the installed service.
 
     Raises:
         ConfigError: A file is missing or not valid TOML, or a key or value is wrong.
@@ -262,14 +336,59 @@ def load(
     given: dict[str, Any] = _nested(assignments)
     if home is not None:
         given["home"] = home
+    environment = _from_environment(os.environ)
+    default = Settings.model_fields["home"].default
+    layers = [_Layer(ENVIRONMENT, environment), _Layer(COMMAND_LINE, given)]
+    wanted = given.get("home", environment.get("home", default))
+    file = config or _config_beside(wanted, system_config)
+    if file:
+        values = _read(file)
+        is_own = file != system_config if config is None else "home" not in values
+        layers.insert(0, _Layer(str(file), values, is_own))
     try:
-        environment = _from_environment(os.environ)
-        default = Settings.model_fields["home"].default
-        file = config or _config_beside(given.get("home", environment.get("home", default)))
-        below = _merged(_read(file) if file else {}, environment)
-        return Settings.model_validate(_merged(below, given))
+        settings = Settings.model_validate(_combine(layers))
     except ValidationError as error:
-        raise ConfigError(_readable(error)) from error
+        raise ConfigError("\n".join(_describe(error, layers))) from error
+    try:
+        _ = settings.home_dir
+    except (RuntimeError, OSError):
+        # No home directory for the default, or a relative home below a removed folder.
+        raise ConfigError(f"{settings.home}: cannot tell where this is; use --home") from None
+    settings._config_file = file
+    return settings
+
+
+def _combine(layers: Sequence[_Layer]) -> dict[str, Any]:
+    """Merge the layers, the most specific last; drop paths that were set for another home."""
+    home = Settings.model_fields["home"].default
+    meant = []
+    for layer in layers:
+        home = layer.values.get("home", home)
+        meant.append(home)
+    found: dict[str, Any] = {}
+    for layer, own in zip(layers, meant, strict=True):
+        keeps_places = layer.has_own_home or _is_same_folder(own, home)
+        found = _merged(found, layer.values if keeps_places else _without_places(layer.values))
+    return found
+
+
+def _is_same_folder(one: object, other: object) -> bool:
+    try:
+        places = [os.path.realpath(Path(str(path)).expanduser()) for path in (one, other)]
+    except (RuntimeError, OSError, ValueError):
+        return False
+    return places[0] == places[1]
+
+
+def _without_places(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings without absolute paths that belong to one home."""
+    kept = dict(values)
+    for section, name in PLACES:
+        table = kept.get(section)
+        path = table.get(name) if isinstance(table, Mapping) else None
+        if isinstance(table, Mapping) and isinstance(path, str) and path.startswith(("/", "~")):
+            kept[section] = {key: value for key, value in table.items() if key != name}
+    return kept
 
 
 def _from_environment(variables: Mapping[str, str]) -> dict[str, Any]:
@@ -281,11 +400,11 @@ def _from_environment(variables: Mapping[str, str]) -> dict[str, Any]:
     for name, text in sorted(variables.items()):
         prefix, _, key = name.lower().partition("_")
         parts = key.split("__")
-        if prefix != "portraitd" or parts[0] not in Settings.model_fields:
+        if prefix != "portraitd" or (len(parts) == 1 and parts[0] not in Settings.model_fields):
             continue
         value: Any = text
         if text.lstrip()[:1] in ("[", "{"):
-            with suppress(ValueError):
+            with suppress(ValueError, RecursionError):
                 value = json.loads(text)
         for part in reversed(parts):
             value = {part: value}
@@ -293,22 +412,46 @@ def _from_environment(variables: Mapping[str, str]) -> dict[str, Any]:
     return tree
 
 
-def _config_beside(home: object) -> Path | None:
+def _config_beside(home: object, system_config: Path) -> Path | None:
     """Return the settings file that applies when none was given."""
-    candidates = [SYSTEM_CONFIG]
+    candidates = [system_config]
     # A home that is not a path is reported when all settings are checked.
     if isinstance(home, str | Path):
-        candidates.insert(0, Path(home).expanduser() / "config.toml")
-    return next((candidate for candidate in candidates if candidate.is_file()), None)
+        with suppress(RuntimeError):
+            candidates.insert(0, Path(home).expanduser() / "config.toml")
+    for candidate in candidates:
+        try:
+            if candidate.is_file():
+                return candidate
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{candidate}: {_reason(error)}") from error
+    return None
 
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        with file.open("rb") as stream:
+            data = stream.read(MAX_CONFIG_BYTES + 1)
+        if len(data) > MAX_CONFIG_BYTES:
+            raise ConfigError(f"{file}: larger than a settings file of portraitd can be")
+        # Editors of Windows write a byte order mark, which TOML does not allow.
+        return tomllib.loads(data.decode("utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(f"{file}: no such settings file") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{file}: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{file}: not UTF-8 (byte {error.start + 1}); save it in that encoding"
+        ) from error
+    except (OSError, ValueError, RecursionError) as error:
+        # tomllib raises ValueError also for a number of many thousand digits.
+        raise ConfigError(f"{file}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Return why a file cannot be read, without its name."""
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def _nested(assignments: Sequence[str]) -> dict[str, Any]:
@@ -320,7 +463,7 @@ def _nested(assignments: Sequence[str]) -> dict[str, Any]:
         if not equals or not all(parts):
             raise ConfigError(f"--set {assignment}: write section.key=value")
         value: Any = text.strip()
-        with suppress(tomllib.TOMLDecodeError):
+        with suppress(ValueError, RecursionError):
             value = tomllib.loads(f"value = {text}")["value"]
         for part in reversed(parts):
             value = {part: value}
@@ -338,13 +481,54 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
     return result
 
 
-def _readable(error: ValidationError) -> str:
-    """Return one line per key, with the given value and the problem."""
-    lines = []
+def _describe(error: ValidationError, layers: Sequence[_Layer]) -> Iterator[str]:
+    """Yield one line per problem: the source, the key, the given value and what is wrong."""
     for problem in error.errors(include_url=False):
-        key = ".".join(str(part) for part in problem["loc"])
+        parts = [str(part) for part in problem["loc"]]
+        key = ".".join(parts)
+        source = _source_of(parts, layers)
         if problem["type"] == "extra_forbidden":
-            lines.append(f"{key}: unknown setting")
-        else:
-            lines.append(f"{key} = {problem['input']!r}: {problem['msg']}")
-    return "\n".join(lines)
+            nearest = nearest_setting(parts)
+            advice = f"; did you mean {nearest}?" if nearest else ""
+            yield f"{source}: {key}: unknown setting{advice}"
+            continue
+        shown = repr(problem["input"])
+        if len(shown) > MAX_SHOWN_CHARACTERS:
+            shown = f"{shown[:MAX_SHOWN_CHARACTERS]}…"
+        message = problem["msg"].removeprefix("Value error, ")
+        yield f"{source}: {key} = {shown}: {message}"
+
+
+def _source_of(parts: Sequence[str], layers: Sequence[_Layer]) -> str:
+    """Return where a setting was given: a file, a variable or an option."""
+    for layer in reversed(layers):
+        found: Any = layer.values
+        depth = 0
+        while depth < len(parts) and isinstance(found, Mapping) and parts[depth] in found:
+            found = found[parts[depth]]
+            depth += 1
+        # A wrong item of a list has the number of the item as its last part.
+        if depth == len(parts) or (depth and not isinstance(found, Mapping)):
+            if layer.source == ENVIRONMENT:
+                return f"variable PORTRAITD_{'__'.join(parts[:depth]).upper()}"
+            return layer.source
+    return COMMAND_LINE
+
+
+def nearest_setting(parts: Sequence[str]) -> str:
+    """Return the setting that was probably meant by an unknown one; empty if none is similar."""
+    fields = Settings.model_fields
+    known: set[str] = {
+        f"{section}.{key}"
+        for section, field in fields.items()
+        if isinstance(field.default, Section)
+        for key in type(field.default).model_fields
+    } | set(fields)
+    beside = [name for name in known if name.rpartition(".")[0] == ".".join(parts[:-1])]
+    ends = {name.rpartition(".")[2]: name for name in sorted(beside)}
+    if similar := difflib.get_close_matches(parts[-1], ends, 1):
+        return ends[similar[0]]
+    # The right key in the wrong section, or without one.
+    if elsewhere := sorted(name for name in known if name.rpartition(".")[2] == parts[-1]):
+        return elsewhere[0]
+    return "".join(difflib.get_close_matches(".".join(parts), sorted(known), 1))
