@@ -7,11 +7,8 @@ another file: the decoder has no protocol that would.
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import math
 import os
-import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,19 +18,17 @@ from numpy.typing import NDArray
 
 from portraitd.media import container, photo
 from portraitd.media.animation import open_animation
+from portraitd.media.content_hash import hash_open_file, opened
 from portraitd.media.decoder import NoVideoError, VideoDecoder, VideoSource, open_video
 from portraitd.media.frame_selection import select_frames
 from portraitd.media.photo import PhotoFormat
 from portraitd.media.picture import MAX_PIXELS, display_matrix, picture_of, too_large
 from portraitd.media.picture_hash import VideoHash, hash_photo
 from portraitd.media.recording_date import container_recording_time
-from portraitd.model.errors import FileChanged, NotMedia, UnreadableVideo, UnsafeFile
+from portraitd.model.errors import NotMedia, UnreadableVideo
 from portraitd.model.face import Frame, Image
-from portraitd.model.media_file import MediaFacts, MediaKind, Source, Stamp
+from portraitd.model.media_file import MediaFacts, MediaKind, Source
 from portraitd.model.reasons import Reason, ReasonCode
-from portraitd.workers.file_broker import open_to_read
-
-_CHUNK_BYTES = 1 << 20
 
 MAX_DURATION_S = 30 * 24 * 3600.0
 MIN_BYTES_PER_S = 20.0
@@ -44,33 +39,6 @@ SAME_S = 0.001
 
 _TRIED_FRAMES = 30
 """Frames at the start of a video that may be damaged."""
-
-
-@contextmanager
-def opened(source: Source) -> Iterator[int]:
-    """Open a file and check, before and after the reading, that it has not changed.
-
-    Raises:
-        UnsafeFile: The path is a link, pipe, socket, device or folder.
-        FileChanged: The stamp differs.
-        NotMedia: The file cannot be opened.
-    """
-    try:
-        fd = open_to_read(source.path)
-    except FileNotFoundError:
-        raise FileChanged(Reason.of(ReasonCode.REMOVED)) from None
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise UnsafeFile(Reason.of(ReasonCode.SYMBOLIC_LINK)) from None
-        if error.errno == errno.ENXIO:
-            raise UnsafeFile(Reason.of(ReasonCode.NOT_A_REGULAR_FILE)) from None
-        raise NotMedia(Reason.of(ReasonCode.CANNOT_READ, error=error.strerror)) from None
-    try:
-        _expect(source, fd)
-        yield fd
-        _expect(source, fd)
-    finally:
-        os.close(fd)
 
 
 def probe(source: Source, partial_copies: Sequence[tuple[int, str]] = ()) -> MediaFacts:
@@ -86,7 +54,7 @@ def probe(source: Source, partial_copies: Sequence[tuple[int, str]] = ()) -> Med
     with opened(source) as fd:
         if source.stamp.size == 0:
             raise NotMedia(Reason.of(ReasonCode.EMPTY))
-        digest, extends = _fingerprint(fd, partial_copies)
+        digest, extends = hash_open_file(fd, partial_copies)
         picture_hash, recorded = "", None
         form = photo.photo_format(os.pread(fd, photo.HEAD_BYTES, 0))
         if form is not None:
@@ -351,34 +319,8 @@ def _content(fd: int) -> bytes:
     return os.pread(fd, os.fstat(fd).st_size, 0)
 
 
-def _fingerprint(fd: int, partial_copies: Sequence[tuple[int, str]]) -> tuple[str, str]:
-    """Return the SHA-256 of a file, and that of the longest known content that it starts with."""
-    known: dict[int, set[str]] = {}
-    for size, digest in partial_copies:
-        known.setdefault(size, set()).add(digest)
-    whole, extends, at = hashlib.sha256(), "", 0
-    for mark in [*sorted(known), math.inf]:
-        while at < mark:
-            chunk = os.pread(fd, int(min(_CHUNK_BYTES, mark - at)), at)
-            if not chunk:
-                return whole.hexdigest(), extends
-            whole.update(chunk)
-            at += len(chunk)
-        if at == mark and whole.hexdigest() in known[at]:
-            extends = whole.hexdigest()
-    return whole.hexdigest(), extends
-
-
 def _valid_duration(duration_s: float, size: int) -> float:
     """Return a declared duration, or infinity if the file is too small for it."""
     if 0 < duration_s <= MAX_DURATION_S and size / duration_s >= MIN_BYTES_PER_S:
         return duration_s
     return math.inf
-
-
-def _expect(source: Source, fd: int) -> None:
-    status = os.fstat(fd)
-    if not stat.S_ISREG(status.st_mode):
-        raise UnsafeFile(Reason.of(ReasonCode.NOT_A_REGULAR_FILE))
-    if Stamp.of(status) != source.stamp:
-        raise FileChanged(Reason.of(ReasonCode.CHANGED_WHILE_READ))
