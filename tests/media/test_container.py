@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import struct
+import time
 from pathlib import Path
 
 import pytest
 
-from portraitd.media.container import is_encrypted, missing_bytes, mp4_boxes, why_unreadable
+from portraitd.media.container import (
+    MAX_BOXES,
+    BoxReader,
+    is_encrypted,
+    missing_bytes,
+    why_incomplete,
+    why_unreadable,
+)
 from portraitd.media.video import probe
 from portraitd.model.errors import UnreadableVideo
 from portraitd.model.reasons import Reason, ReasonCode
@@ -69,7 +76,8 @@ def test_boxes_that_go_nowhere_end(tmp_path: Path) -> None:
     path.write_bytes(FTYP + struct.pack(">I4s", 3, b"free") + b"x" * 100)
 
     with path.open("rb") as file:
-        kinds = [one.kind for one in mp4_boxes(file.fileno(), 0, os.fstat(file.fileno()).st_size)]
+        reader = BoxReader(file.fileno())
+        kinds = [one.kind for one in reader.boxes(0, reader.size)]
 
     assert [b"ftyp"] == kinds
 
@@ -99,3 +107,47 @@ def test_encrypted_pictures_are_known_as_such(tmp_path: Path) -> None:
         assert is_encrypted(file.fileno())
     with pytest.raises(UnreadableVideo, match="the video is encrypted"):
         probe(source_of(encrypted))
+
+
+def test_boxes_that_claim_each_other_are_read_once(tmp_path: Path) -> None:
+    """9,000 tracks of 16 bytes each, whose content claims to be everything behind them."""
+    claim = struct.pack(">I4sI4s", 16, b"trak", 0x7FFFFFFF, b"mdia")
+    path = tmp_path / "claims.mp4"
+    path.write_bytes(FTYP + box(b"moov", claim * 9000))
+    began_s = time.process_time()
+
+    with path.open("rb") as file:
+        assert Reason.of(ReasonCode.NO_PICTURES) == why_unreadable(file.fileno())
+        assert not is_encrypted(file.fileno())
+        reader = BoxReader(file.fileno())
+        assert [] == list(reader.below(0, reader.size, b"moov", b"trak", b"mdia", b"hdlr"))
+
+    assert 0 == reader.left < MAX_BOXES
+    # A minute and a half before.
+    assert time.process_time() - began_s < 5.0
+
+
+@pytest.mark.parametrize("size", [(1 << 63) - 1, 1 << 63, (1 << 64) - 1])
+@pytest.mark.parametrize("kind", [b"mdat", b"moov", b"uuid"])
+def test_a_box_may_claim_any_size(tmp_path: Path, kind: bytes, size: int) -> None:
+    """More than a file can have, and more than an offset can be."""
+    path = tmp_path / "claim.mp4"
+    path.write_bytes(FTYP + struct.pack(">I4sQ", 1, kind, size))
+
+    with path.open("rb") as file:
+        assert size - 16 == missing_bytes(file.fileno())
+        assert ReasonCode.BYTES_MISSING is why_incomplete(file.fileno()).code
+        assert ReasonCode.BYTES_MISSING is why_unreadable(file.fileno()).code
+        assert not is_encrypted(file.fileno())
+
+
+@pytest.mark.parametrize("start", [b"\0\0\0\1\x67\x42\0\x0a", b"\0\0\0\1\x40\x01\x0c\x01"])
+def test_a_raw_stream_is_not_read_as_boxes(tmp_path: Path, start: bytes) -> None:
+    """H.264 and HEVC begin with what would be a box with a 64-bit size."""
+    path = tmp_path / "stream.h264"
+    path.write_bytes(start + b"\xff" * 100)
+
+    with path.open("rb") as file:
+        assert 0 == missing_bytes(file.fileno())
+        assert not why_incomplete(file.fileno())
+        assert Reason.of(ReasonCode.UNKNOWN_FORMAT) == why_unreadable(file.fileno())

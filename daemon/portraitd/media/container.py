@@ -47,6 +47,13 @@ UNSUPPORTED_SIGNATURES = {
 PLAYLIST_SIGNATURES = (b"#EXTM3U", b"ffconcat", b"v=0", b"[playlist]")
 
 MAX_BOXES = 10_000
+"""Headers of boxes that are read of one file, wherever they are. A recording in fragments may have
+more; what is behind them is not known then."""
+
+MAX_BOXES_WHILE_WAITING = 2_000
+"""The same, for the service itself, which looks at each file that is incomplete again and again."""
+
+_WINDOW_BYTES = 4096
 
 TOP_BOXES = frozenset(
     b"ftyp styp moov moof mdat free skip wide meta uuid sidx ssix mfra pdin prft emsg udta".split()
@@ -77,12 +84,11 @@ class Mp4Box(NamedTuple):
 
 def why_unreadable(fd: int) -> Reason:
     """Return what a file is, or what is wrong with it."""
-    size = os.fstat(fd).st_size
     head = os.pread(fd, HEAD_BYTES, 0)
     if not head.strip(b"\0"):
         return Reason.of(ReasonCode.ONLY_ZEROS)
     if head[4:8] == b"ftyp":
-        return _why_mp4(fd, size)
+        return _why_mp4(fd)
     return _known_kind(head) or Reason.of(ReasonCode.UNKNOWN_FORMAT)
 
 
@@ -104,42 +110,87 @@ def _known_kind(head: bytes) -> Reason:
     return Reason.of(ReasonCode.TEXT_FILE) if _is_text(head) else NO_REASON
 
 
-def mp4_boxes(fd: int, start: int, stop: int) -> Iterator[Mp4Box]:
-    """Return the consecutive boxes of a byte range; the last may claim to extend beyond it."""
-    for _ in range(MAX_BOXES):
-        # Before reading: a size may point beyond any file that there can be.
-        if start + 8 > stop:
-            return
-        header = os.pread(fd, 16, start)
-        if len(header) < 8:
-            return
-        size, kind = struct.unpack_from(">I4s", header)
-        length = 8
-        if size == 1 and len(header) == 16:
-            size, length = struct.unpack_from(">Q", header, 8)[0], 16
-        elif size == 0:
-            size = stop - start
-        if size < length:
-            return
-        yield Mp4Box(kind, start, size, length)
-        start += size
+class BoxReader:
+    """Reads the boxes of an ISO base media file, a limited number in all.
+
+    Sizes are claims: a box may say that it extends beyond its parent, or beyond the file, and so
+    contain what others contain. The limit is for the file, not for a level.
+
+    Args:
+        fd: The file.
+        limit: How many headers to read.
+
+    Attributes:
+        size: Size of the file.
+        left: How many headers may still be read.
+    """
+
+    def __init__(self, fd: int, limit: int = MAX_BOXES) -> None:
+        self._fd = fd
+        self.size = os.fstat(fd).st_size
+        self.left = limit
+        self._window, self._window_start = b"", 0
+
+    def read(self, start: int, length: int) -> bytes:
+        """Return a few bytes; fewer at the end of the file, none behind it."""
+        if not 0 <= start < self.size:
+            return b""
+        at = start - self._window_start
+        if not 0 <= at <= len(self._window) - length:
+            self._window = os.pread(self._fd, _WINDOW_BYTES, start)
+            self._window_start, at = start, 0
+        return self._window[at : at + length]
+
+    def boxes(self, start: int, stop: int) -> Iterator[Mp4Box]:
+        """Yield the consecutive boxes of a byte range; the last may claim to extend beyond it."""
+        stop = min(stop, self.size)
+        while self.left > 0 and 0 <= start <= stop - 8:
+            self.left -= 1
+            header = self.read(start, 16)
+            if len(header) < 8:
+                return
+            size, kind = struct.unpack_from(">I4s", header)
+            length = 8
+            if size == 1 and len(header) == 16:
+                size, length = struct.unpack_from(">Q", header, 8)[0], 16
+            elif size == 0:
+                size = stop - start
+            if size < length:
+                return
+            yield Mp4Box(kind, start, size, length)
+            start += size
+
+    def inside(self, box: Mp4Box, *kinds: bytes) -> Iterator[Mp4Box]:
+        """Yield the boxes that are reached from a box through boxes of these types."""
+        # A sample description box starts with the number of its entries.
+        count_bytes = 8 if box.kind == b"stsd" else 0
+        yield from self.below(box.start + box.header + count_bytes, box.start + box.size, *kinds)
+
+    def below(self, start: int, stop: int, kind: bytes, *kinds: bytes) -> Iterator[Mp4Box]:
+        """Yield the boxes of a byte range that are reached through boxes of these types."""
+        for box in self.boxes(start, stop):
+            if box.kind != kind:
+                continue
+            if kinds:
+                # Not beyond this range, whatever it claims.
+                size = min(box.size, stop - box.start)
+                yield from self.inside(box._replace(size=size), *kinds)
+            else:
+                yield box
 
 
 def is_encrypted(fd: int) -> bool:
     """Return whether an MP4 declares encrypted video, which can decode to noise."""
-    boxes = list(mp4_boxes(fd, 0, os.fstat(fd).st_size))
-    for kind in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd"):
-        boxes = [inner for box in boxes if box.kind == kind for inner in _content(fd, box)]
-    return any(entry.kind == b"encv" for entry in boxes)
+    reader = BoxReader(fd)
+    way = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd", b"encv")
+    return any(True for _ in reader.below(0, reader.size, *way))
 
 
 def missing_bytes(fd: int) -> int:
     """Return how many bytes an MP4 declares beyond its end; 0 if it is complete or not an MP4."""
-    size = os.fstat(fd).st_size
     if os.pread(fd, 8, 0)[4:8] != b"ftyp":
         return 0
-    boxes, _ = _top_boxes(fd, size)
-    return max(0, max((box.start + box.size for box in boxes), default=0) - size)
+    return _top_boxes(BoxReader(fd)).missing
 
 
 def is_cut_short(fd: int) -> bool:
@@ -198,8 +249,9 @@ def why_incomplete(fd: int) -> Reason:
     if not head.strip(b"\0"):
         return Reason.of(ReasonCode.ONLY_ZEROS)
     if head[4:8] == b"ftyp":
-        missing = missing_bytes(fd)
-        if not missing and _lacks_index(fd, size, head):
+        boxes = _top_boxes(BoxReader(fd, MAX_BOXES_WHILE_WAITING))
+        missing = boxes.missing
+        if not missing and head[8:12].startswith(VIDEO_BRANDS) and boxes.lack_index:
             return Reason.of(ReasonCode.INDEX_MISSING)
     elif head[:4] == b"RIFF" and len(head) >= 12:
         missing = struct.unpack_from("<I", head, 4)[0] + 8 - size
@@ -212,26 +264,33 @@ def why_incomplete(fd: int) -> Reason:
     return _bytes_missing(missing) if missing > 0 else NO_REASON
 
 
-def _lacks_index(fd: int, size: int, head: bytes) -> bool:
-    """Return whether a video certainly has no index yet."""
-    if not head[8:12].startswith(VIDEO_BRANDS):
-        return False
-    boxes, reaches_end = _top_boxes(fd, size)
-    return reaches_end and not {box.kind for box in boxes} & {b"moov", b"moof"}
+class _TopBoxes(NamedTuple):
+    """The top-level boxes of a file, up to the first unknown one.
 
-
-def _top_boxes(fd: int, size: int) -> tuple[list[Mp4Box], bool]:
-    """Return the known top-level boxes, up to the first unknown one.
-
-    Returns:
-        The boxes, and whether no other can follow them in the file.
+    Attributes:
+        kinds: Their types.
+        missing: How many bytes they declare beyond the end of the file.
+        is_all: Whether no other box can follow them in the file.
     """
-    boxes: list[Mp4Box] = []
-    for box in mp4_boxes(fd, 0, size):
+
+    kinds: frozenset[bytes]
+    missing: int
+    is_all: bool
+
+    @property
+    def lack_index(self) -> bool:
+        """Return whether there certainly is no index yet."""
+        return self.is_all and not self.kinds & {b"moov", b"moof"}
+
+
+def _top_boxes(reader: BoxReader) -> _TopBoxes:
+    kinds, end = set(), 0
+    for box in reader.boxes(0, reader.size):
         if box.kind not in TOP_BOXES:
-            return boxes, False
-        boxes.append(box)
-    return boxes, len(boxes) < MAX_BOXES
+            return _TopBoxes(frozenset(kinds), max(0, end - reader.size), False)
+        kinds.add(box.kind)
+        end = max(end, box.start + box.size)
+    return _TopBoxes(frozenset(kinds), max(0, end - reader.size), reader.left > 0)
 
 
 def _matroska_end(head: bytes) -> int:
@@ -270,40 +329,19 @@ def _bytes_missing(missing: int) -> Reason:
     return Reason.of(ReasonCode.BYTES_MISSING, missing=missing)
 
 
-def _why_mp4(fd: int, size: int) -> Reason:
-    boxes = {box.kind: box for box in mp4_boxes(fd, 0, size)}
+def _why_mp4(fd: int) -> Reason:
     missing = missing_bytes(fd)
     if missing:
         return _bytes_missing(missing)
-    if b"moov" not in boxes:
+    reader = BoxReader(fd)
+    index = next(reader.below(0, reader.size, b"moov"), None)
+    if index is None:
         return Reason.of(ReasonCode.INDEX_MISSING)
-    if not _has_video_track(fd, boxes[b"moov"]):
+    handlers = reader.inside(index, b"trak", b"mdia", b"hdlr")
+    # A handler box: version and flags, four reserved bytes, then the type of the handler.
+    if not any(reader.read(box.start + box.header + 8, 4) == b"vide" for box in handlers):
         return Reason.of(ReasonCode.NO_PICTURES)
     return Reason.of(ReasonCode.INDEX_DAMAGED)
-
-
-def _has_video_track(fd: int, moov: Mp4Box) -> bool:
-    """Return whether one of the tracks declares a video handler."""
-    handlers = (
-        handler
-        for track in _inside(fd, moov, b"trak")
-        for media in _inside(fd, track, b"mdia")
-        for handler in _inside(fd, media, b"hdlr")
-    )
-    # A handler box: version and flags, four reserved bytes, then the type of the handler.
-    return any(os.pread(fd, 4, box.start + box.header + 8) == b"vide" for box in handlers)
-
-
-def _content(fd: int, box: Mp4Box) -> Iterator[Mp4Box]:
-    """Return the boxes inside a box; a sample description box starts with their number."""
-    count_bytes = 8 if box.kind == b"stsd" else 0
-    return mp4_boxes(fd, box.start + box.header + count_bytes, box.start + box.size)
-
-
-def _inside(fd: int, box: Mp4Box, kind: bytes) -> Iterator[Mp4Box]:
-    """Return the boxes of one type directly inside another."""
-    stop = box.start + box.size
-    return (inner for inner in mp4_boxes(fd, box.start + box.header, stop) if inner.kind == kind)
 
 
 def _is_text(head: bytes) -> bool:
