@@ -6,21 +6,32 @@ under one manifest. A file that was changed by others is moved to ``_changed``, 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
+import stat
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from portraitd.datasets.content import CachedImage, FileContent, TextFile
 from portraitd.media.fs import locked
 from portraitd.model.errors import AlreadyRunning, PublishError
-from portraitd.people.tree.folder_fs import WrittenFile, open_root, replace_file
+from portraitd.people.tree.folder_fs import (
+    WrittenFile,
+    entry_exists,
+    holds,
+    open_folder,
+    open_made,
+    open_root,
+    read_regular,
+    replace_file,
+    set_mode,
+)
 from portraitd.people.tree.manifest import ManifestEntry
+from portraitd.people.tree.owned_files import ROOT
 from portraitd.people.tree.published_folder import PublishedFolder
 
 SET_MANIFEST = ".portraitd-dataset.json"
@@ -28,8 +39,15 @@ LOCK_NAME = ".portraitd-dataset.lock"
 CHANGED_NAME = "_changed"
 """Folder for files that were changed by others and are in the way."""
 
-_FILE_MODE = 0o644
-_FOLDER_MODE = 0o755
+MAX_MANIFEST_BYTES = 256 << 20
+"""Longest manifest that is read: that of a set with two million files."""
+
+_FILE_MODE = 0o640
+_FOLDER_MODE = 0o750
+"""Owner and group can read the set, which shows faces."""
+
+_OPEN_TO_ALL = frozenset({0o755, 0o775})
+"""Modes that earlier versions gave the folder, under the usual umasks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +88,40 @@ class OutputChanges:
 def read_set_manifest(root: Path) -> SetManifest | None:
     """Return the manifest of a set; None if it is missing or damaged."""
     try:
-        content = json.loads((root / SET_MANIFEST).read_text(encoding="utf-8"))
-        files = {path: _read_entry(*entry) for path, entry in content["files"].items()}
-        return SetManifest(str(content["fingerprint"]), content["summary"], files)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        with open_root(root) as root_fd:
+            return _read_manifest(root_fd)
+    except OSError:
         return None
 
 
-def _read_entry(identity: str, size: int, mtime_ns: int) -> ManifestEntry:
+def _read_manifest(root_fd: int) -> SetManifest | None:
+    try:
+        content = json.loads(read_regular(root_fd, SET_MANIFEST, MAX_MANIFEST_BYTES) or b"")
+        files = {
+            path: _read_entry(*entry)
+            for path, entry in content["files"].items()
+            if is_below(path) and path != SET_MANIFEST
+        }
+        if not isinstance(content["summary"], dict):
+            return None
+        return SetManifest(str(content["fingerprint"]), content["summary"], files)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def _read_entry(identity: object, size: object, mtime_ns: object) -> ManifestEntry:
+    if not (isinstance(identity, str) and isinstance(size, int) and isinstance(mtime_ns, int)):
+        raise TypeError("an entry has an identity, a size and a time")
     return ManifestEntry(identity, WrittenFile("", size, mtime_ns))
+
+
+def is_below(path: str) -> bool:
+    """Return whether a path in a manifest stays below the folder of the set."""
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in path and not set(path.split("/")) & {"", ".", ".."}
 
 
 @contextmanager
@@ -91,7 +134,7 @@ def lock_set(root: Path) -> Iterator[None]:
     """
     with ExitStack() as stack:
         try:
-            root.mkdir(parents=True, exist_ok=True)
+            _make_root(root)
             stack.enter_context(locked(root / LOCK_NAME))
         except BlockingIOError:
             raise AlreadyRunning(
@@ -100,6 +143,23 @@ def lock_set(root: Path) -> Iterator[None]:
         except OSError as error:
             raise PublishError(f"{root}: {error.strerror}") from error
         yield
+
+
+def _make_root(root: Path) -> None:
+    """Make the folder of the set, or close one that an earlier version left open to all users.
+
+    It may itself be a link, which only the owner of the home can make; nothing below it may.
+    """
+    if not root.is_dir():
+        root.mkdir(parents=True)
+        root.chmod(_FOLDER_MODE)
+        return
+    with suppress(FileNotFoundError), open_root(root) as root_fd:
+        mode = stat.S_IMODE(os.fstat(root_fd).st_mode)
+        # Once: an operator who opens the folder again means it. Now manifests are for the group.
+        manifest = os.stat(SET_MANIFEST, dir_fd=root_fd, follow_symlinks=False)
+        if mode in _OPEN_TO_ALL and manifest.st_mode & stat.S_IROTH:
+            set_mode(root_fd, mode & ~0o007)
 
 
 def publish_set(root: Path, desired: Mapping[str, FileContent]) -> OutputChanges:
@@ -121,7 +181,7 @@ def publish_set(root: Path, desired: Mapping[str, FileContent]) -> OutputChanges
             publication.run(desired)
         finally:
             # Without a fingerprint: unfinished until ``finish_set``.
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 publication.folder.save()
         return publication.changes
 
@@ -132,8 +192,8 @@ def finish_set(root: Path, fingerprint: str, summary: Mapping[str, Any]) -> None
     Raises:
         PublishError: The manifest cannot be written.
     """
-    manifest = read_set_manifest(root)
     with _os_errors(root), open_root(root) as root_fd:
+        manifest = _read_manifest(root_fd)
         files = manifest.files if manifest else {}
         _save_manifest(root_fd, SetManifest(fingerprint, summary, files))
 
@@ -152,9 +212,12 @@ def _save_manifest(root_fd: int, manifest: SetManifest) -> None:
 
 
 class _SetPublication:
+    """Writes into the folder of a set through descriptors: no link below it is followed."""
+
     def __init__(self, root: Path, root_fd: int) -> None:
         self._root = root
-        manifest = read_set_manifest(root)
+        self._root_fd = root_fd
+        manifest = _read_manifest(root_fd)
         files = dict(manifest.files) if manifest else {}
         self.folder = PublishedFolder(
             root_fd,
@@ -162,7 +225,7 @@ class _SetPublication:
             lambda: _save_manifest(root_fd, SetManifest("", {}, files)),
             _FILE_MODE,
         )
-        self._checked_folders: set[PurePosixPath] = set()
+        self._checked_folders: set[str] = set()
         self._unchanged = 0
         self._put_aside = 0
 
@@ -194,46 +257,52 @@ class _SetPublication:
 
     def _make_way(self, path: str, content: FileContent) -> None:
         """Make the folders of a file, and put aside a file in its place that is not ours."""
-        self._make_folders(PurePosixPath(path).parent)
-        target = self._root / path
-        if not os.path.lexists(target) or self.folder.is_owned(path):
+        folder, leaf = _split(path)
+        if folder not in self._checked_folders:
+            with self._open_made(folder):
+                self._checked_folders.add(folder)
+        if self.folder.is_owned(path):
             return
-        if not _holds(target, content):
+        with open_folder(folder, self._root_fd) as fd:
+            is_in_the_way = entry_exists(fd, leaf) and not _holds(fd, leaf, content)
+        if is_in_the_way:
             self._move_aside(path)
 
-    def _make_folders(self, folder: PurePosixPath) -> None:
-        if folder in self._checked_folders or str(folder) == ".":
-            return
-        self._make_folders(folder.parent)
-        path = self._root / folder
-        if path.is_symlink() or (path.exists() and not path.is_dir()):
+    @contextmanager
+    def _open_made(self, folder: str) -> Iterator[int]:
+        """Open a folder of the set, and make it if it is missing."""
+        try:
+            with open_made(folder, self._root_fd, _FOLDER_MODE) as fd:
+                yield fd
+        except (NotADirectoryError, FileNotFoundError) as error:
             raise PublishError(
-                f"{path} is not a folder; remove it, the training set needs one here"
-            )
-        if not path.is_dir():
-            path.mkdir()
-            with contextlib.suppress(PermissionError):
-                path.chmod(_FOLDER_MODE)
-        self._checked_folders.add(folder)
+                f"{self._root / folder} is not a folder; remove it, the training set needs one here"
+            ) from error
 
     def _remove_file(self, path: str) -> None:
-        if not self.folder.remove(path) and os.path.lexists(self._root / path):
-            self._move_aside(path)
-        for folder in PurePosixPath(path).parents:
-            if str(folder) == ".":
-                break
+        folder, leaf = _split(path)
+        if not self.folder.remove(path):
+            with suppress(FileNotFoundError, NotADirectoryError):
+                with open_folder(folder, self._root_fd) as fd:
+                    is_left = entry_exists(fd, leaf)
+                if is_left:
+                    self._move_aside(path)
+        while folder != ROOT:
+            parent, name = _split(folder)
             try:
-                (self._root / folder).rmdir()
+                with open_folder(parent, self._root_fd) as fd:
+                    os.rmdir(name, dir_fd=fd)
             except OSError:
                 break
             self._checked_folders.discard(folder)
+            folder = parent
 
     def _move_aside(self, path: str) -> None:
-        aside = self._root / CHANGED_NAME / path
-        aside.parent.mkdir(parents=True, exist_ok=True)
-        if os.path.lexists(aside):
-            aside = aside.with_name(f"{time.time_ns()}-{aside.name}")
-        (self._root / path).rename(aside)
+        folder, leaf = _split(path)
+        aside = CHANGED_NAME if folder == ROOT else f"{CHANGED_NAME}/{folder}"
+        with open_folder(folder, self._root_fd) as fd, self._open_made(aside) as aside_fd:
+            name = f"{time.time_ns()}-{leaf}" if entry_exists(aside_fd, leaf) else leaf
+            os.rename(leaf, name, src_dir_fd=fd, dst_dir_fd=aside_fd)
         self._put_aside += 1
 
     def _remove_stale_caches(self, desired: Mapping[str, FileContent]) -> None:
@@ -241,18 +310,23 @@ class _SetPublication:
         has_changed = self.folder.written or self.folder.removed
         if has_changed and any(path.startswith("yolo/") for path in desired):
             for split in ("train", "val"):
-                (self._root / "yolo" / "labels" / f"{split}.cache").unlink(missing_ok=True)
+                with (
+                    suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError),
+                    open_folder("yolo/labels", self._root_fd) as fd,
+                ):
+                    os.unlink(f"{split}.cache", dir_fd=fd)
 
 
-def _holds(target: Path, content: FileContent) -> bool:
+def _split(path: str) -> tuple[str, str]:
+    """Return the folder and the name of a path below the folder of the set."""
+    folder, _, leaf = path.rpartition("/")
+    return folder or ROOT, leaf
+
+
+def _holds(fd: int, name: str, content: FileContent) -> bool:
     """Return whether an unlisted file already has this content: an interrupted build wrote it."""
-    if target.is_symlink() or not target.is_file():
-        return False
     if isinstance(content, TextFile):
-        return target.read_bytes() == content.content.encode()
-    if isinstance(content, CachedImage):
-        return target.samefile(content.path) or (
-            target.stat().st_size == content.path.stat().st_size
-            and target.read_bytes() == content.path.read_bytes()
-        )
-    return target.read_bytes() == content.make()
+        data = content.content.encode()
+    else:
+        data = content.path.read_bytes() if isinstance(content, CachedImage) else content.make()
+    return holds(fd, name, data)

@@ -11,6 +11,7 @@ from pathlib import Path
 from portraitd.datasets.output import SET_MANIFEST, lock_set, read_set_manifest
 from portraitd.media.fs import locked
 from portraitd.model.errors import AlreadyRunning, PublishError, StoreError
+from portraitd.people.tree.folder_fs import open_folder, open_root
 from portraitd.store.frame_cache import FrameCache
 
 BUILD_LOCK = "dataset.lock"
@@ -57,14 +58,19 @@ def erase_sets(state_dir: Path, root: Path, stems: Collection[str]) -> int:
     if not root.is_dir():
         return removed
     try:
-        with lock_set(root):
-            for path in _files_of_sets(root, stems):
-                with contextlib.suppress(FileNotFoundError):
-                    path.unlink()
+        with lock_set(root), open_root(root) as root_fd:
+            for path in _files_of_sets(root, root_fd, stems):
+                folder, _, name = path.rpartition("/")
+                with (
+                    contextlib.suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError),
+                    open_folder(folder or ".", root_fd) as fd,
+                ):
+                    os.unlink(name, dir_fd=fd)
                     removed += 1
-            for folder in sorted((one for one in root.rglob("*") if one.is_dir()), reverse=True):
-                with contextlib.suppress(OSError):
-                    folder.rmdir()
+            for _, folders, _, fd in os.fwalk(".", topdown=False, dir_fd=root_fd):
+                for name in folders:
+                    with contextlib.suppress(OSError):
+                        os.rmdir(name, dir_fd=fd)
     except AlreadyRunning as error:
         raise PublishError(f"{error}; the erasure waits") from error
     except OSError as error:
@@ -72,17 +78,16 @@ def erase_sets(state_dir: Path, root: Path, stems: Collection[str]) -> int:
     return removed
 
 
-def _files_of_sets(root: Path, stems: Collection[str]) -> Iterator[Path]:
+def _files_of_sets(root: Path, root_fd: int, stems: Collection[str]) -> Iterator[str]:
     """Yield what a build wrote, then what others derived from it; the manifest last.
 
-    The manifest lists the files that are left if the removal is interrupted.
+    The manifest lists the files that are left if the removal is interrupted. No link is followed:
+    what is listed below one, or found there, is not part of the set.
     """
     manifest = read_set_manifest(root)
-    for name in sorted(manifest.files) if manifest else ():
-        if ".." not in Path(name).parts:
-            yield root / name
-    for folder, _, names in os.walk(root):
+    yield from sorted(manifest.files) if manifest else ()
+    for folder, _, names, _ in os.fwalk(".", dir_fd=root_fd):
         for name in names:
             if name.endswith(".cache") or any(stem in name for stem in stems):
-                yield Path(folder) / name
-    yield root / SET_MANIFEST
+                yield f"{folder[2:]}/{name}" if folder != "." else name
+    yield SET_MANIFEST

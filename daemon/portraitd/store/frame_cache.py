@@ -68,8 +68,8 @@ class FrameCache:
                 folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise PublishError(f"{path} cannot be written: {error.strerror}") from error
-        # World-readable like the set: a hard link shares the mode of its file.
-        write_atomically(path, data, mode=0o644, concurrent=True, error=PublishError)
+        # For the group, like the set: a hard link shares the mode of its file.
+        write_atomically(path, data, mode=0o640, concurrent=True, error=PublishError)
 
     def keep(self, sha256: str, frames: Sequence[tuple[float, bytes]]) -> None:
         """Store unchanged frames, for sets that are built after their video was deleted."""
