@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import portraitd
-from portraitd.model.errors import AlreadyRunning, StoreError
+from portraitd.model.errors import AlreadyRunning, StoreError, UnusableStore
 from portraitd.store.database import APPLICATION_ID, FILE_NAME, Database, StoreLock, newest_schema
 
 MIGRATIONS = sorted((Path(portraitd.__file__).parent / "store" / "migrations").glob("*.sql"))
@@ -62,9 +62,9 @@ def test_a_newer_schema_is_refused(tmp_path: Path, database: Database) -> None:
     database.execute("pragma user_version = 99")
     database.close()
 
-    with pytest.raises(StoreError, match=r"newer portraitd \(schema 99.*install that version"):
+    with pytest.raises(UnusableStore, match=r"newer portraitd \(schema 99.*install that version"):
         Database.open(tmp_path)
-    with pytest.raises(StoreError, match=r"newer portraitd \(schema 99.*install that version"):
+    with pytest.raises(UnusableStore, match=r"newer portraitd \(schema 99.*install that version"):
         Database.open_to_read(tmp_path)
 
 
@@ -92,9 +92,9 @@ def test_a_damaged_file_is_the_machines_fault(tmp_path: Path, damage: bytes) -> 
     """It is named, and nothing is written over it."""
     (tmp_path / FILE_NAME).write_bytes(damage)
 
-    with pytest.raises(StoreError, match=FILE_NAME):
+    with pytest.raises(UnusableStore, match=FILE_NAME):
         Database.open(tmp_path)
-    with pytest.raises(StoreError, match=FILE_NAME):
+    with pytest.raises(UnusableStore, match=FILE_NAME):
         Database.open_to_read(tmp_path)
     assert damage == (tmp_path / FILE_NAME).read_bytes()
 
@@ -160,6 +160,38 @@ def test_a_commit_that_fails_is_rolled_back(database: Database) -> None:
     assert 1 == scalar(database, "select count(*) from people")
 
 
+def test_a_rollback_that_fails_is_made_up_for(database: Database) -> None:
+    """Otherwise every later transaction would be one within a transaction."""
+    forbidden = {"ROLLBACK"}
+
+    def allow(action: int, what: str | None, *_: object) -> int:
+        refused = action == sqlite3.SQLITE_TRANSACTION and what in forbidden
+        return sqlite3.SQLITE_DENY if refused else sqlite3.SQLITE_OK
+
+    database._connection.set_authorizer(allow)
+    with pytest.raises(StoreError, match="nothing"), database.transaction():
+        database.execute("insert into people (created_at) values (1.0)")
+        database.execute("insert into nothing values (1)")
+    with pytest.raises(StoreError, match="not authorized"), database.transaction():
+        pass
+    forbidden.clear()
+
+    with database.transaction():
+        database.execute("insert into people (created_at) values (2.0)")
+
+    assert [2.0] == [row[0] for row in database.execute("select created_at from people")]
+
+
+def test_a_transaction_within_a_transaction_is_refused(database: Database) -> None:
+    """It would end the outer one, or be undone with it. The outer one is all or nothing."""
+    with pytest.raises(StoreError, match="within a transaction"), database.transaction():
+        database.execute("insert into people (created_at) values (1.0)")
+        with database.transaction():
+            pass
+
+    assert 0 == scalar(database, "select count(*) from people")
+
+
 def test_a_full_disk_is_the_machines_fault_and_passes(database: Database) -> None:
     """While there is no room nothing is half written; then the same connection goes on."""
     pages = scalar(database, "pragma page_count")
@@ -206,6 +238,37 @@ def test_problems_name_a_row_that_lost_its_video(database: Database) -> None:
     (problem,) = database.problems()
 
     assert "slices" in problem
+
+
+def test_space_for_the_shared_memory_is_reserved(tmp_path: Path, database: Database) -> None:
+    """All blocks of the file are there, more of them as the journal grows, and no lock is lost."""
+    file = tmp_path / f"{FILE_NAME}-shm"
+
+    def reserved() -> int:
+        facts = file.stat()
+        assert facts.st_size <= facts.st_blocks * 512
+        return facts.st_size
+
+    small = reserved()
+    database.execute("pragma wal_autocheckpoint = 0")
+    journal = tmp_path / f"{FILE_NAME}-wal"
+    # As long as one that a reader keeps from being emptied.
+    os.truncate(journal, 200 << 20)
+    with database.transaction():
+        database.execute("insert into people (created_at) values (1.0)")
+    assert small < reserved()
+
+    again = Database.open_to_read(tmp_path)
+    again.close()
+    # Another process is the last one to close it, were the locks of this one gone: then it would
+    # empty the journal and remove both files.
+    code = (
+        "import pathlib, sys; from portraitd.store.database import Database\n"
+        "Database.open_to_read(pathlib.Path(sys.argv[1])).close()"
+    )
+    subprocess.run([sys.executable, "-c", code, tmp_path], check=True)
+    assert file.exists()
+    assert journal.exists()
 
 
 def test_a_second_lock_is_refused_with_the_holders_number(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -20,6 +21,7 @@ from portraitd.service.health import Health, write_heartbeat
 from portraitd.service.pipeline import Service
 from portraitd.service.share_probe import ShareProbe
 from portraitd.service.wakeup import Doorbell
+from portraitd.store.database import Database
 from support.home import Home, assert_sound, connect, person_folders
 from support.processes import wait_until
 
@@ -116,6 +118,44 @@ def test_a_full_state_disk_blocks_until_there_is_room(
     assert not service.blocked
     assert 2 == len(person_folders(home.people))
     assert_sound(home.settings)
+
+
+@pytest.mark.parametrize("free_kb", [10, 350])
+def test_a_full_disk_with_small_blocks_is_an_error(
+    tmp_path: Path, mount: Mount, free_kb: int
+) -> None:
+    """SQLite's shared memory has holes there: writing to them would end the process (SIGBUS)."""
+    image = tmp_path / "image"
+    with image.open("wb") as file:
+        file.truncate(12 << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-b", "1024", "-O", "^has_journal", image], check=True)
+    state = mount("state", "-o", "loop", str(image))
+    with Database.open(state) as database:
+        database.execute("insert into people (name, created_at) values ('Ann', 1.0)")
+    filler = fill(state)
+    os.truncate(filler, (filler.stat().st_size & ~1023) - (free_kb << 10))
+    code = (
+        "import pathlib, sys\n"
+        "from portraitd.model.errors import StoreError\n"
+        "from portraitd.store.database import Database\n"
+        "for door in (Database.open_to_read, Database.open):\n"
+        "    try:\n"
+        "        database = door(pathlib.Path(sys.argv[1]))\n"
+        "        while door == Database.open:\n"
+        "            with database.transaction():\n"
+        "                database.execute('update people set name = name || name')\n"
+        "    except StoreError as error:\n"
+        "        print(error)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, state], capture_output=True, text=True, check=False
+    )
+
+    assert 0 == ended.returncode, ended.stderr
+    assert "No space left on device" in ended.stdout or "full" in ended.stdout
+    filler.unlink()
+    with Database.open(state) as database:
+        assert [] == database.problems()
 
 
 def test_a_full_people_disk_blocks_the_tree_alone(

@@ -13,7 +13,8 @@
     │   └── FileChanged      written, replaced or removed while it was read; scanned again
     ├── WorkerDied           no action: a worker crashed, hung or was killed; the job is retried
     ├── WorkersUnavailable   no action: scheduler or host unreachable; the job goes elsewhere
-    ├── StoreError           the machine (disk full, damaged database); back off
+    ├── StoreError           the machine (disk full); back off
+    │   └── UnusableStore    the operator: damaged database, or of a newer portraitd; exit 65
     └── PublishError         the machine (share not mounted, read-only); back off
         ├── MassDisappearance    the operator: `portraitd accept`, or the share comes back
         └── ForeignTree          the operator: the tree belongs to another store
@@ -119,6 +120,10 @@ class StoreError(PortraitdError):
     """The database cannot be read or written."""
 
     code = ReasonCode.STORE_FAILED
+
+
+class UnusableStore(StoreError):
+    """The database is damaged, or was written by a newer portraitd. Trying again does not help."""
 
 
 class PublishError(PortraitdError):

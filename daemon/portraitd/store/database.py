@@ -12,7 +12,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from portraitd.media.fs import locked
-from portraitd.model.errors import AlreadyRunning, StoreError
+from portraitd.model.errors import AlreadyRunning, StoreError, UnusableStore
+from portraitd.store.shared_memory import SharedMemory
 
 FILE_NAME = "portraitd.sqlite3"
 APPLICATION_ID = 0x706F7274  # "port"
@@ -99,16 +100,21 @@ class _Cursor(sqlite3.Cursor):
 class Database:
     """One connection to the database. Only the holder of the ``StoreLock`` writes."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, shared_memory: SharedMemory | None = None
+    ) -> None:
         self._connection = connection
+        self._shared_memory = shared_memory
         self._rollbacks = 0
+        self._is_in_transaction = False
 
     @classmethod
     def open(cls, state_dir: Path) -> Self:
         """Open for writing; create the file, and migrate it to the newest schema.
 
         Raises:
-            StoreError: The file is damaged, from a newer portraitd, or cannot be written.
+            UnusableStore: The file is damaged, or from a newer portraitd.
+            StoreError: It cannot be written.
         """
         path = state_dir / FILE_NAME
         database = cls.open_file(path)
@@ -138,7 +144,10 @@ class Database:
                 "trusted_schema = off",
             ):
                 connection.execute(f"pragma {pragma}")
-            database = cls(connection)
+            # Only now: the first connection empties the shared memory when it opens it.
+            shared_memory = SharedMemory(path)
+            database = cls(connection, shared_memory)
+            database._reserve_shared_memory()
             database._migrate(path)
         return database
 
@@ -156,13 +165,16 @@ class Database:
             connection.execute("pragma query_only = on")
             version, newest = _version(connection), len(_migrations())
             if version > newest:
-                raise StoreError(_newer_schema(path, version))
+                raise UnusableStore(_newer_schema(path, version))
             if version < newest:
                 raise StoreError(
                     f"{path}: schema {version}, this portraitd reads {newest}; "
                     "start `portraitd run` once to bring it up to date"
                 )
-        return cls(connection)
+            # If no service runs, this connection has just emptied the shared memory.
+            reader = cls(connection, SharedMemory(path))
+            reader._reserve_shared_memory()
+        return reader
 
     def close(self) -> None:
         self._connection.close()
@@ -221,17 +233,42 @@ class Database:
         """Commit everything or nothing.
 
         Immediate: a transaction that starts with a read would fail as busy at its first write.
+
+        Raises:
+            StoreError: As for ``execute``; then nothing was written.
         """
+        if not self._is_in_transaction:
+            # A rollback that failed, on a disk that fails: without another one, no transaction
+            # could ever begin again.
+            self._roll_back()
+        self._reserve_shared_memory()
         self.execute("begin immediate")
+        self._is_in_transaction = True
         try:
             yield
             self.execute("commit")
-        except BaseException:
+        except BaseException as error:
             self._rollbacks += 1
-            # SQLite has already rolled back by itself after some errors (disk full).
-            if self._connection.in_transaction:
-                self.execute("rollback")
+            try:
+                self._roll_back()
+            except StoreError as failure:
+                error.add_note(f"it could not be rolled back: {failure}")
             raise
+        finally:
+            self._is_in_transaction = False
+
+    def _roll_back(self) -> None:
+        # SQLite has already rolled back by itself after some errors (disk full).
+        if self._connection.in_transaction:
+            self.execute("rollback")
+
+    def _reserve_shared_memory(self) -> None:
+        if self._shared_memory is None:
+            return
+        try:
+            self._shared_memory.reserve()
+        except OSError as error:
+            raise StoreError(f"the database cannot be used: {error.strerror}") from error
 
     def problems(self) -> list[str]:
         """Return what SQLite finds wrong with the file; empty if it is sound."""
@@ -243,12 +280,12 @@ class Database:
         """Raise ``StoreError`` if the file is damaged: the sooner, the less is lost."""
         found = [str(row[0]) for row in self.execute("pragma quick_check(1)")]
         if found != ["ok"]:
-            raise StoreError(f"{path}: {'; '.join(found)}{DAMAGE_ADVICE}")
+            raise UnusableStore(f"{path}: {'; '.join(found)}{DAMAGE_ADVICE}")
 
     def _migrate(self, path: Path) -> None:
         version, migrations = _version(self._connection), _migrations()
         if version > len(migrations):
-            raise StoreError(_newer_schema(path, version))
+            raise UnusableStore(_newer_schema(path, version))
         for number in range(version + 1, len(migrations) + 1):
             with self.transaction():
                 # One statement at a time: executescript would commit the open transaction.
@@ -261,6 +298,10 @@ class Database:
 @contextmanager
 def _connected(path: Path) -> Iterator[sqlite3.Connection]:
     """Open a connection; close it if it cannot be used."""
+    try:
+        SharedMemory(path).reserve()
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}") from error
     connection = sqlite3.connect(path, isolation_level=None, timeout=10.0)
     try:
         connection.row_factory = sqlite3.Row
@@ -268,18 +309,20 @@ def _connected(path: Path) -> Iterator[sqlite3.Connection]:
     except BaseException as error:
         connection.close()
         if isinstance(error, sqlite3.DatabaseError):
-            raise StoreError(f"{path}: {error}{_advice(error)}") from error
+            raise _error_of(error, str(path)) from error
         raise
 
 
 def _unusable(error: sqlite3.DatabaseError) -> StoreError:
-    return StoreError(f"the database cannot be used: {error}{_advice(error)}")
+    return _error_of(error, "the database cannot be used")
 
 
-def _advice(error: sqlite3.DatabaseError) -> str:
-    """Return what the operator can do, where only one thing helps."""
+def _error_of(error: sqlite3.DatabaseError, what: str) -> StoreError:
+    """Return the error to raise, with what the operator can do where only one thing helps."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return DAMAGE_ADVICE if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) else ""
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return UnusableStore(f"{what}: {error}{DAMAGE_ADVICE}")
+    return StoreError(f"{what}: {error}")
 
 
 def _newer_schema(path: Path, version: int) -> str:

@@ -19,6 +19,7 @@ from portraitd.store.database import APPLICATION_ID, FILE_NAME, Database, newest
 from portraitd.store.erasure.derived_files import PATTERNS, private
 from portraitd.store.erasure.eraser import Eraser
 from portraitd.store.erasure.tombstones import Tombstones
+from portraitd.store.shared_memory import SharedMemory
 
 LIST_NAME = "backups.jsonl"
 """List of all backups, one line each; an erasure tells which of them still hold the data."""
@@ -78,6 +79,7 @@ def back_up(state_dir: Path, target: Path, now_s: float) -> BackupFile:
         raise StoreError(f"{source}: nothing has been processed in this home yet")
     _require_replaceable(target)
     try:
+        SharedMemory(source).reserve()
         with replacing(target, durable=True) as unfinished:
             with _reading(source) as original, closing(sqlite3.connect(unfinished)) as copy:
                 original.backup(copy, pages=PAGES_AT_ONCE, sleep=0.01)
