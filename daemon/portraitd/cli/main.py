@@ -15,8 +15,14 @@ from typing import Any, NamedTuple
 import click
 
 from portraitd import __version__
-from portraitd.cli.options import EXIT_CONFIG, EXIT_LOCKED, EXIT_UNAVAILABLE, EXIT_USAGE
-from portraitd.model.errors import AlreadyRunning, ConfigError, PortraitdError
+from portraitd.cli.options import (
+    EXIT_CONFIG,
+    EXIT_LOCKED,
+    EXIT_UNAVAILABLE,
+    EXIT_UNUSABLE,
+    EXIT_USAGE,
+)
+from portraitd.model.errors import AlreadyRunning, ConfigError, PortraitdError, UnusableStore
 
 
 class CommandEntry(NamedTuple):
@@ -150,6 +156,8 @@ def main() -> None:
         _print_and_exit(error, EXIT_CONFIG)
     except AlreadyRunning as error:
         _print_and_exit(error, EXIT_LOCKED)
+    except UnusableStore as error:
+        _print_and_exit(error, EXIT_UNUSABLE)
     except PortraitdError as error:
         _print_and_exit(error, EXIT_UNAVAILABLE)
 

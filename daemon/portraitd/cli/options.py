@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 # As in sysexits.h where it has a code; docs/operations.md explains each.
 EXIT_FAILED_FILES = 1
 EXIT_USAGE = 64
+EXIT_UNUSABLE = 65
 EXIT_UNAVAILABLE = 74
 EXIT_LOCKED = 75
 EXIT_CONFIG = 78
