@@ -186,9 +186,11 @@ _UNIT = """\
 Description=portraitd: one folder of portraits per person
 Documentation=man:systemd.exec(5)
 After=local-fs.target remote-fs.target
-RequiresMountsFor={mounts}
-StartLimitIntervalSec=300
-StartLimitBurst=5
+# Without RequiresMountsFor: where a share fails to be mounted, systemd would never start the
+# service, nor when the share is mounted later. The service itself notices when it is not mounted.
+WantsMountsFor={mounts}
+# A full disk or a missing share is temporary, however long it lasts.
+StartLimitIntervalSec=0
 
 [Service]
 Type=notify
@@ -200,9 +202,15 @@ TimeoutStartSec=180
 TimeoutStopSec=60
 KillMode=mixed
 Restart=on-failure
+# After 10 s, then less and less often, up to every five minutes. systemd before version 254 ignores
+# the last two lines, and tries every 10 s.
 RestartSec=10
-# 64: wrong command line. 75: another portraitd uses the home. 78: wrong configuration.
-RestartPreventExitStatus=64 75 78
+RestartSteps=6
+RestartMaxDelaySec=300
+# What a person must correct. 64: the command line. 65: a database that is damaged or of a newer
+# version. 78: the settings.
+RestartPreventExitStatus=64 65 78
+ExecReload=/bin/kill -HUP $MAINPID
 # If the kernel kills a worker that is out of memory, the service continues with the others.
 OOMPolicy=continue
 

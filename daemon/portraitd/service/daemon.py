@@ -17,7 +17,7 @@ from portraitd.model.errors import PublishError, StoreError
 from portraitd.model.stage import Now
 from portraitd.service.embedder_choice import choose_encoder
 from portraitd.service.executors import open_executors
-from portraitd.service.home import make_home
+from portraitd.service.home import open_home
 from portraitd.service.pipeline import Service
 from portraitd.service.share_probe import ShareProbe
 from portraitd.service.systemd import Notifier
@@ -52,7 +52,7 @@ def open_service(
         probe.tick(Now.read())
         if probe.blocked:
             raise StoreError(probe.blocked)
-    make_home(settings)
+    open_home(settings)
     with ExitStack() as stack:
         stack.enter_context(StoreLock(settings.state_dir))
         database = stack.enter_context(Database.open(settings.state_dir))
