@@ -148,6 +148,7 @@ class WorkerSettings(Section):
     slice_s: Annotated[float, Field(ge=1, le=DAY_S)] = 60.0
     time_limit_s: Annotated[float, Field(gt=0, le=7 * DAY_S)] = 1800.0
     attempts: Annotated[int, Field(ge=1, le=100)] = 3
+    sandbox: Literal["required", "reduced"] = "required"
     kind: Literal["local", "dask"] = "local"
     address: str = ""
     scheduler_file: AnyPath | None = None
@@ -509,9 +510,8 @@ def _source_of(parts: Sequence[str], layers: Sequence[_Layer]) -> str:
             depth += 1
         # A wrong item of a list has the number of the item as its last part.
         if depth == len(parts) or (depth and not isinstance(found, Mapping)):
-            if layer.source == ENVIRONMENT:
-                return f"variable PORTRAITD_{'__'.join(parts[:depth]).upper()}"
-            return layer.source
+            variable = f"variable PORTRAITD_{'__'.join(parts[:depth]).upper()}"
+            return variable if layer.source == ENVIRONMENT else str(layer.source)
     return COMMAND_LINE
 
 
