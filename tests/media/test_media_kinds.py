@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from portraitd.media.container import why_incomplete
 from portraitd.media.video import SampledFrames, probe
 from portraitd.model.errors import NotMedia
 from portraitd.model.media_file import MediaFacts, MediaKind
@@ -75,6 +76,29 @@ def test_every_second_of_a_video_is_seen(
     assert MediaKind.VIDEO is facts.kind
     assert pytest.approx(4.0, abs=0.1) == facts.duration_s
     assert [0.0, 1.0, 2.0, 3.0] == pytest.approx([t_s for t_s, _ in found], abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("clip.h264", H264),
+        (
+            "clip.hevc",
+            ("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none"),
+        ),
+    ],
+)
+def test_a_raw_stream_is_read(tmp_path: Path, name: str, options: tuple[str, ...]) -> None:
+    """It has no container: how long it is shows when it was read."""
+    path = made(tmp_path / name, *PATTERN, *options)
+    with path.open("rb") as file:
+        assert not why_incomplete(file.fileno())
+
+    facts, found, ended_s = seen(path)
+
+    assert (MediaKind.VIDEO, math.inf) == (facts.kind, facts.duration_s)
+    assert [0.0, 1.0, 2.0, 3.0] == pytest.approx([t_s for t_s, _ in found], abs=0.03)
+    assert pytest.approx(4.0, abs=0.1) == ended_s
 
 
 @pytest.mark.parametrize(

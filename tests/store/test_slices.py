@@ -80,6 +80,17 @@ def test_what_is_short_or_endless_is_one_slice(facts: MediaFacts) -> None:
     assert [(0.0, math.inf)] == cut(facts, 60.0)
 
 
+def test_a_small_file_that_claims_a_month_has_few_slices() -> None:
+    """43,200 of a minute each before; they still cover all of it."""
+    month = video_facts(30 * 24 * 3600.0)
+
+    small, large = cut(month, 60.0, 52_000_000), cut(month, 60.0, 2_000_000_000)
+
+    assert (100, 2000) == (len(small), len(large))
+    assert (0.0, math.inf) == (small[0][0], small[-1][1])
+    assert 43_200 == len(cut(month, 60.0, 100_000_000_000))
+
+
 # --- Admitting.
 
 

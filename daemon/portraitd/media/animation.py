@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -26,6 +26,7 @@ class Animation:
 
     Args:
         picture: Opened by Pillow.
+        on_work: Called for each picture that is read.
     """
 
     codec = "webp"
@@ -34,12 +35,14 @@ class Animation:
     may_be_cover = False
     least_fps = ANIMATION_FPS
 
-    def __init__(self, picture: Pillow.Image) -> None:
+    def __init__(self, picture: Pillow.Image, on_work: Callable[[], None] | None = None) -> None:
         self._picture = picture
         times, now_s = [], 0.0
         for frame in ImageSequence.Iterator(picture):
             # Pillow tells the duration of a WebP frame once it is decoded.
             frame.load()
+            if on_work is not None:
+                on_work()
             times.append(now_s)
             now_s += float(frame.info.get("duration", 0) or DEFAULT_S * 1000) / 1000
         self._times_s = np.array(times, np.float64)
@@ -82,15 +85,15 @@ class Animation:
 
 
 @contextmanager
-def open_animation(data: bytes) -> Iterator[Animation]:
-    """Open an animated picture.
+def open_animation(data: bytes, on_work: Callable[[], None] | None = None) -> Iterator[Animation]:
+    """Open an animated picture; ``on_work`` is that of ``Animation``.
 
     Raises:
         UnreadableVideo: It is damaged.
     """
     try:
         with Pillow.open(io.BytesIO(data)) as picture:
-            yield Animation(picture)
+            yield Animation(picture, on_work)
     except (OSError, ValueError, SyntaxError, EOFError) as error:
         raise UnreadableVideo(
             Reason.of(ReasonCode.PHOTO_NOT_DECODED, format=PhotoFormat.WEBP)

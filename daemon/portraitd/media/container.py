@@ -284,7 +284,8 @@ class _TopBoxes(NamedTuple):
 
 
 def _top_boxes(reader: BoxReader) -> _TopBoxes:
-    kinds, end = set(), 0
+    kinds: set[bytes] = set()
+    end = 0
     for box in reader.boxes(0, reader.size):
         if box.kind not in TOP_BOXES:
             return _TopBoxes(frozenset(kinds), max(0, end - reader.size), False)

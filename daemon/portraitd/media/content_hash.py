@@ -17,6 +17,9 @@ from portraitd.workers.file_broker import open_to_read
 
 _CHUNK_BYTES = 1 << 20
 
+SPARSE_BYTES = 1 << 30
+"""So much that was never written is read as zeros; a file with more of it is refused."""
+
 
 @contextmanager
 def opened(source: Source) -> Iterator[int]:
@@ -46,7 +49,12 @@ def opened(source: Source) -> Iterator[int]:
 
 
 def hash_open_file(fd: int, partial_copies: Sequence[tuple[int, str]]) -> tuple[str, str]:
-    """Return the SHA-256 of a file, and that of the longest known content that it starts with."""
+    """Return the SHA-256 of a file, and that of the longest known content that it starts with.
+
+    Raises:
+        NotMedia: Most of a large file was never written; to read it would take for ever.
+    """
+    expect_written(fd)
     known: dict[int, set[str]] = {}
     for size, digest in partial_copies:
         known.setdefault(size, set()).add(digest)
@@ -61,6 +69,23 @@ def hash_open_file(fd: int, partial_copies: Sequence[tuple[int, str]]) -> tuple[
         if at == mark and whole.hexdigest() in known[at]:
             extends = whole.hexdigest()
     return whole.hexdigest(), extends
+
+
+def expect_written(fd: int) -> None:
+    """Raise ``NotMedia`` if there are far more holes in a large file than content."""
+    status = os.fstat(fd)
+    written = status.st_blocks * 512
+    if status.st_size <= 2 * written + SPARSE_BYTES:
+        return
+    if not written:
+        # Some file systems do not count blocks; they do not know of holes either.
+        try:
+            os.lseek(fd, 0, os.SEEK_DATA)
+            return
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                return
+    raise NotMedia(Reason.of(ReasonCode.PREALLOCATED))
 
 
 def _expect(source: Source, fd: int) -> None:

@@ -161,6 +161,7 @@ class VideoDecoder:
     Args:
         fd: The file; it is read from its beginning, and left open.
         demuxer: Read it as this format; by default FFmpeg finds out.
+        on_work: Called for each packet that is read.
 
     Raises:
         NoVideoError: FFmpeg cannot open it, or it holds no video stream.
@@ -169,9 +170,12 @@ class VideoDecoder:
         decoded_packets: Packets handed to the decoder so far.
     """
 
-    def __init__(self, fd: int, demuxer: str | None = None) -> None:
+    def __init__(
+        self, fd: int, demuxer: str | None = None, on_work: Callable[[], None] | None = None
+    ) -> None:
         self._fd = fd
         self._demuxer = demuxer
+        self._on_work = on_work
         self.decoded_packets = 0
         self._container, self._stream = self._open()
 
@@ -366,6 +370,8 @@ class VideoDecoder:
 
     def _demuxed(self) -> Iterator[Packet[VideoStream]]:
         for packet in self._container.demux(self._stream):
+            if self._on_work is not None:
+                self._on_work()
             # The last one is empty: it stands for the end.
             if packet.size or packet.pts is not None or packet.dts is not None:
                 yield packet
@@ -483,13 +489,15 @@ class VideoDecoder:
 
 
 @contextmanager
-def open_video(fd: int, demuxer: str | None = None) -> Iterator[VideoDecoder]:
-    """Open a file's video for reading.
+def open_video(
+    fd: int, demuxer: str | None = None, on_work: Callable[[], None] | None = None
+) -> Iterator[VideoDecoder]:
+    """Open a file's video for reading; the arguments are those of ``VideoDecoder``.
 
     Raises:
         NoVideoError: FFmpeg cannot open it, or it holds no video stream.
     """
-    decoder = VideoDecoder(fd, demuxer)
+    decoder = VideoDecoder(fd, demuxer, on_work)
     try:
         yield decoder
     finally:

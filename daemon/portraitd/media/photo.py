@@ -29,6 +29,12 @@ from portraitd.model.recording_time import RecordingTime
 
 HEAD_BYTES = 64
 
+MAX_SCANS = 1000
+"""Programs write some ten; those of thumbnails and further pictures in the file count as well."""
+
+MAX_SCANNED_PIXELS = 2_000_000_000
+"""Forty scans of the largest picture: about ten seconds."""
+
 _ORIENTATION = 0x0112
 _NEW_SUBFILE_TYPE = 0x00FE
 _WIDTH, _HEIGHT = 0x0100, 0x0101
@@ -245,6 +251,8 @@ def read_facts(data: bytes, form: PhotoFormat) -> PhotoFacts:
         width, height = header.size
         if width * height > MAX_PIXELS:
             raise NotMedia(too_large(width, height))
+        if form is PhotoFormat.JPEG:
+            _expect_few_scans(data, width * height)
         exif = _exif_of(header)
         orientation = 1 if form is PhotoFormat.HEIC else _orientation_of(exif)
         if orientation in (5, 6, 7, 8):
@@ -276,6 +284,20 @@ def read_photo(data: bytes, form: PhotoFormat) -> tuple[Image, bool]:
     if image is None:
         raise UnreadableVideo(Reason.of(ReasonCode.PHOTO_NOT_DECODED, format=form))
     return _turned(image, orientation), is_cut
+
+
+def _expect_few_scans(data: bytes, pixels: int) -> None:
+    """Raise ``NotMedia`` for a JPEG whose picture is refined far more often than any camera does.
+
+    Each scan costs a pass over the whole picture, and may be a few bytes long.
+    """
+    scans = data.count(b"\xff\xda")
+    if scans > MAX_SCANS or scans * pixels > MAX_SCANNED_PIXELS:
+        raise NotMedia(
+            Reason.of(
+                ReasonCode.TOO_MUCH_WORK, work=f"{scans:,} scans of {pixels / 1e6:.0f} megapixels"
+            )
+        )
 
 
 def _decoded(data: bytes) -> Image | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 
 from portraitd.media import container, photo
 from portraitd.media.animation import open_animation
-from portraitd.media.content_hash import hash_open_file, opened
+from portraitd.media.content_hash import expect_written, hash_open_file, opened
 from portraitd.media.decoder import NoVideoError, VideoDecoder, VideoSource, open_video
 from portraitd.media.frame_selection import select_frames
 from portraitd.media.photo import PhotoFormat
 from portraitd.media.picture import MAX_PIXELS, display_matrix, picture_of, too_large
 from portraitd.media.picture_hash import VideoHash, hash_photo
 from portraitd.media.recording_date import container_recording_time
+from portraitd.media.work_limit import limit_work
 from portraitd.model.errors import NotMedia, UnreadableVideo
 from portraitd.model.face import Frame, Image
 from portraitd.model.media_file import MediaFacts, MediaKind, Source
@@ -36,6 +37,11 @@ MIN_BYTES_PER_S = 20.0
 
 SAME_S = 0.001
 """The same file gives the same timestamps, which are rounded where they are stored."""
+
+MAX_PICTURE_BYTES = 1 << 30
+"""No picture of at most 50 megapixels is larger, however it is coded."""
+
+_FIRST_PICTURE_BYTES = 1 << 26
 
 _TRIED_FRAMES = 30
 """Frames at the start of a video that may be damaged."""
@@ -51,18 +57,19 @@ def probe(source: Source, partial_copies: Sequence[tuple[int, str]] = ()) -> Med
     Raises:
         VideoError: The file is empty, not a video or photo, or cannot be read.
     """
-    with opened(source) as fd:
+    with opened(source) as fd, limit_work(fd) as check_work:
         if source.stamp.size == 0:
             raise NotMedia(Reason.of(ReasonCode.EMPTY))
-        digest, extends = hash_open_file(fd, partial_copies)
+        expect_written(fd)
         picture_hash, recorded = "", None
         form = photo.photo_format(os.pread(fd, photo.HEAD_BYTES, 0))
-        if form is not None:
+        if form is not None and not _is_long_motion_jpeg(fd, form):
             data = _content(fd)
             facts = photo.read_facts(data, form)
             recorded = facts.recorded
             if facts.frames == 1 and not photo.is_motion_jpeg(data):
                 image, _ = photo.read_photo(data, form)
+                digest, _ = hash_open_file(fd, ())
                 return MediaFacts(
                     digest,
                     MediaKind.PHOTO,
@@ -78,7 +85,7 @@ def probe(source: Source, partial_copies: Sequence[tuple[int, str]] = ()) -> Med
                 picture_hash = hash_photo(data, form, facts.orientation, None)
         if container.is_encrypted(fd):
             raise UnreadableVideo(Reason.of(ReasonCode.ENCRYPTED))
-        with _open_frames(fd) as video:
+        with _open_frames(fd, check_work) as video:
             packets = VideoHash()
             if isinstance(video, VideoDecoder):
                 timeline = video.timeline(on_packet=packets.update)
@@ -87,6 +94,8 @@ def probe(source: Source, partial_copies: Sequence[tuple[int, str]] = ()) -> Med
             if len(timeline.times_s) <= 1 and video.may_be_cover:
                 raise NotMedia(Reason.of(ReasonCode.SOUND_ONLY))
             image, turn = _first_picture(video)
+            # Only what is known to be media is hashed, which takes a while for a large file.
+            digest, extends = hash_open_file(fd, partial_copies)
             height, width = image.shape[:2]
             if isinstance(video, VideoDecoder):
                 picture_hash = picture_hash or packets.hexdigest((width, height), turn)
@@ -261,8 +270,12 @@ class FramesAt:
 
 
 @contextmanager
-def _open_frames(fd: int) -> Iterator[VideoSource]:
+def _open_frames(fd: int, on_work: Callable[[], None] | None = None) -> Iterator[VideoSource]:
     """Open a video, or a picture that moves.
+
+    Args:
+        fd: The file.
+        on_work: Called for each packet or picture that is read.
 
     Raises:
         NotMedia: The file holds no video; the reason says what it is.
@@ -270,11 +283,11 @@ def _open_frames(fd: int) -> Iterator[VideoSource]:
     head = os.pread(fd, photo.HEAD_BYTES, 0)
     form = photo.photo_format(head)
     if form is PhotoFormat.WEBP:
-        with open_animation(_content(fd)) as animation:
+        with open_animation(_content(fd), on_work) as animation:
             yield animation
         return
     try:
-        with open_video(fd, "mjpeg" if form is PhotoFormat.JPEG else None) as video:
+        with open_video(fd, "mjpeg" if form is PhotoFormat.JPEG else None, on_work) as video:
             if math.prod(video.size_px) > MAX_PIXELS:
                 raise NotMedia(too_large(*video.size_px))
             yield video
@@ -315,8 +328,25 @@ def _photo(fd: int) -> tuple[Image, bool]:
     return photo.read_photo(data, form)
 
 
+def _is_long_motion_jpeg(fd: int, form: PhotoFormat) -> bool:
+    """Return whether a file is a stream of JPEGs that is too large to be read as one picture."""
+    return (
+        form is PhotoFormat.JPEG
+        and os.fstat(fd).st_size > MAX_PICTURE_BYTES
+        and photo.is_motion_jpeg(os.pread(fd, _FIRST_PICTURE_BYTES, 0))
+    )
+
+
 def _content(fd: int) -> bytes:
-    return os.pread(fd, os.fstat(fd).st_size, 0)
+    """Return the content of a picture.
+
+    Raises:
+        NotMedia: It is too large for one.
+    """
+    size = os.fstat(fd).st_size
+    if size > MAX_PICTURE_BYTES:
+        raise NotMedia(Reason.of(ReasonCode.TOO_LARGE, size=size, limit=MAX_PICTURE_BYTES))
+    return os.pread(fd, size, 0)
 
 
 def _valid_duration(duration_s: float, size: int) -> float:

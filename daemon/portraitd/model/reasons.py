@@ -61,6 +61,8 @@ class ReasonCode(StrEnum):
     CAMERA_RAW = "camera_raw"
     FRAME_NOT_CONVERTED = "frame_not_converted"
     TOO_MANY_PIXELS = "too_many_pixels"
+    TOO_LARGE = "too_large"
+    TOO_MUCH_WORK = "too_much_work"
     PARTLY_DECODED = "partly_decoded"
 
     # The content is known already.
@@ -97,7 +99,9 @@ class ReasonCode(StrEnum):
     STORE_FAILED = "store_failed"
     PUBLISHING_FAILED = "publishing_failed"
     PORTRAITS_DISAPPEARED = "portraits_disappeared"
+    FOLDERS_UNAVAILABLE = "folders_unavailable"
     TREE_OF_ANOTHER_STORE = "tree_of_another_store"
+    TREE_IN_USE = "tree_in_use"
     CONFIGURATION = "configuration"
     ALREADY_RUNNING = "already_running"
 
@@ -213,6 +217,13 @@ _TEXTS = {
     ReasonCode.TOO_MANY_PIXELS: (
         "{width} x {height} pixels are {megapixels:.0f} megapixels; the limit is {limit:.0f}"
     ),
+    ReasonCode.TOO_LARGE: (
+        "the file begins as a picture and has {size:byte|bytes}; the limit is {limit:byte|bytes}"
+    ),
+    ReasonCode.TOO_MUCH_WORK: (
+        "decoding the file takes far longer than its size warrants ({work}): it is damaged, or "
+        "made to keep a worker busy"
+    ),
     ReasonCode.PARTLY_DECODED: "only {decoded_s:.1f} s of {duration_s:.1f} s could be decoded",
     ReasonCode.DUPLICATE_OF: "same content as {name}",
     ReasonCode.DUPLICATE_OF_FAILED: "same content as {name}, which failed: {cause}",
@@ -242,6 +253,11 @@ _TEXTS = {
     ReasonCode.GROUPING_FAILED: "grouping failed: {error}",
     ReasonCode.REEMBEDDING_PAUSED: "embedding the stored faces with another model failed: {error}",
     ReasonCode.SHARE_NOT_RESPONDING: "{folder}: the share does not respond",
+    ReasonCode.FOLDERS_UNAVAILABLE: (
+        "{count:folder|folders} of {root} cannot be read or written: {folders}. Everything else is "
+        "up to date. Give the group of portraitd access, for instance with `chmod -R g+rwX`"
+    ),
+    ReasonCode.TREE_IN_USE: "{root}: {cause}",
     ReasonCode.INBOX_UNAVAILABLE: "{inbox}: {cause}",
     ReasonCode.INBOX_MARKER_MISSING: (
         "the inbox marker {marker} is missing: the share is probably not mounted. If {inbox} is "

@@ -8,6 +8,7 @@ after a crash, and the people tree is never half-empty.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -120,7 +121,8 @@ class ReprocessQueue:
             insert into videos (sha256, kind, duration_s, fps, width_px, height_px, state,
                 added_at, replaces)
             select 'again ' || sha256, kind, duration_s, fps, width_px, height_px, 'queued', ?, id
-            from videos where id = ? returning *
+            from videos where id = ? returning *,
+                (select content_size from videos as old where old.id = videos.replaces) as size
             """,
             (now_s, video_id),
         ).fetchone()
@@ -134,7 +136,10 @@ class ReprocessQueue:
         )
         self._db.executemany(
             "insert into slices (video_id, start_s, stop_s, state) values (?, ?, ?, 'queued')",
-            [(new["id"], start, stop) for start, stop in cut(facts, slice_s)],
+            [
+                (new["id"], start, stop)
+                for start, stop in cut(facts, slice_s, new["size"] or math.inf)
+            ],
         )
 
     def _replace(self, new_id: int, old_id: int) -> None:

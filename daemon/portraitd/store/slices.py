@@ -67,14 +67,27 @@ class Progress:
         return self.footage_open_s / pace if pace else None
 
 
-def cut(facts: MediaFacts, slice_s: float) -> list[tuple[float, float]]:
+MANY_SLICES = 100
+"""A video of any size may have so many slices."""
+
+BYTES_PER_SLICE = 1_000_000
+"""Content that deserves another slice. A few packets may claim to last for a month."""
+
+
+def cut(facts: MediaFacts, slice_s: float, size: float = math.inf) -> list[tuple[float, float]]:
     """Cut a video into equal stretches of about ``slice_s``; the last one has no end.
 
     Without a valid duration it is one slice that is read to the end.
+
+    Args:
+        facts: Those of the content.
+        slice_s: Seconds of footage in a slice; more where that gives too many slices.
+        size: Of the file, in bytes.
     """
     if facts.kind is MediaKind.PHOTO or not math.isfinite(facts.duration_s):
         return [(0.0, math.inf)]
-    count = max(1, round(facts.duration_s / slice_s))
+    most = max(MANY_SLICES, size / BYTES_PER_SLICE)
+    count = max(1, round(min(facts.duration_s / slice_s, most)))
     starts = [index * facts.duration_s / count for index in range(count)]
     return list(zip(starts, [*starts[1:], math.inf], strict=True))
 
@@ -150,7 +163,7 @@ class SliceQueue:
                     file.id, FileState.DUPLICATE, now_s, reason, whole, facts.sha256
                 )
                 return FileState.DUPLICATE
-            stretches = cut(facts, slice_s)
+            stretches = cut(facts, slice_s, file.stamp.size)
             if facts.extends and (
                 whole := self._partial_copies.extend(facts, file.stamp.size, stretches)
             ):
