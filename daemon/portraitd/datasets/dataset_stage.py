@@ -82,6 +82,11 @@ class DatasetStage(Stage):
         return self.busy or self._is_stale() or bool(self._requested or self._answers)
 
     @property
+    def defers(self) -> bool:
+        """Return whether a set waits to be built."""
+        return self.pending
+
+    @property
     def busy(self) -> bool:
         """Whether a set is being built."""
         return self._build is not None

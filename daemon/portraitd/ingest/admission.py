@@ -60,6 +60,7 @@ class Admission(Stage):
         self._unavailable = NO_REASON
         self._share_error = share_error
         self._scanned_s = float("-inf")
+        self._has_failed = False
         self._is_wanted = True
         self._watches_inbox = True
         self._device = -1
@@ -69,6 +70,11 @@ class Admission(Stage):
     def pending(self) -> bool:
         """Return whether a file may still be written to, or the inbox was never scanned."""
         return self._unstable > 0 or (self._watches_inbox and self._scanned_s == float("-inf"))
+
+    @property
+    def defers(self) -> bool:
+        """Return whether a scan that failed waits to be repeated."""
+        return self._has_failed
 
     def wake(self) -> None:
         """Have the inbox scanned at the next tick: something changed there."""
@@ -110,7 +116,7 @@ class Admission(Stage):
 
     def tick(self, now: Now) -> None:
         """Scan the inbox if that is due."""
-        soon = self._is_wanted or self.pending
+        soon = self._is_wanted or self.pending or self._has_failed
         gap_s = min(SCAN_GAP_S if soon else self._settings.scan_s, self._settings.scan_s)
         if not self._watches_inbox or now.steady_s - self._scanned_s < gap_s:
             return
@@ -118,7 +124,9 @@ class Admission(Stage):
         self._is_wanted = False
         self._scanned_s = now.steady_s
         if not self._share_error():
+            self._has_failed = True
             self.scan(now)
+            self._has_failed = False
 
     def scan(self, now: Now) -> None:
         """Scan the inbox once."""

@@ -102,6 +102,11 @@ class ReembeddingStage(Stage):
         return not self.finished and self._queue.needed and not self._is_reprocessing()
 
     @property
+    def defers(self) -> bool:
+        """Return whether faces wait for a job."""
+        return self.pending
+
+    @property
     def blocked(self) -> Reason:
         """Return why the last job failed; empty if it did not."""
         return self._blocked

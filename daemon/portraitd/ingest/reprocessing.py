@@ -52,6 +52,11 @@ class ReprocessingStage(Stage):
         return self._queue.progress()[1] > 0
 
     @property
+    def defers(self) -> bool:
+        """Return whether the reprocessed faces wait to replace the old ones."""
+        return self.pending
+
+    @property
     def ready(self) -> bool:
         """Return whether every video is reprocessed."""
         finished, total = self._queue.progress()

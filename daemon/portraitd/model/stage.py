@@ -59,6 +59,14 @@ class Stage(ABC):
         return False
 
     @property
+    def defers(self) -> bool:
+        """Return whether the last tick left out work that is due.
+
+        After an error, a tick that tried nothing does not show that the error has passed.
+        """
+        return False
+
+    @property
     def blocked(self) -> Reason:
         """Return why the stage cannot go on; ``NO_REASON`` if it can."""
         return NO_REASON

@@ -91,6 +91,11 @@ class Publisher(Stage):
         """Whether the tree is out of date."""
         return self._due() is not None
 
+    @property
+    def defers(self) -> bool:
+        """Return whether the tree waits to be published."""
+        return self.pending
+
     def tick(self, now: Now) -> None:
         """Submit montages, or publish when they are drawn.
 

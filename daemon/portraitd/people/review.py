@@ -95,6 +95,7 @@ class Review(Stage):
         self._last_applied_s = float("-inf")
         self._is_awaited = is_awaited
         self._is_wanted = True
+        self._has_failed = False
         self._error: PublishError | None = None
         self._accepts_losses = False
 
@@ -102,6 +103,11 @@ class Review(Stage):
     def pending(self) -> bool:
         """Whether an edit waits for a second reading, or the tree was not read yet."""
         return bool(self._waiting) or self._last_read_s == float("-inf")
+
+    @property
+    def defers(self) -> bool:
+        """Return whether a reading that failed waits to be repeated."""
+        return self._has_failed
 
     def allows_publishing(self, now: Now) -> bool:
         """Return whether the tree was read in this tick and shows no edit that waits.
@@ -151,6 +157,7 @@ class Review(Stage):
             return
         self._is_wanted = False
         self._last_read_s = steady_s
+        self._has_failed = True
         # A tree into which nothing was ever published contains no edits.
         edits = self._read(now_s) if self._publications.last().grouping_run_id else []
         decisions = self._latest_decisions()
@@ -170,6 +177,7 @@ class Review(Stage):
         if not self._waiting:
             self._accepts_losses = False
         self._last_applied_s = steady_s
+        self._has_failed = False
 
     def _latest_decisions(self) -> tuple[int, int]:
         """Return the ids of the newest ledger entry and the newest grouping run."""
@@ -177,7 +185,7 @@ class Review(Stage):
         return self._ledger.last_id(), grouping_run.id if grouping_run else 0
 
     def _gap_s(self) -> float:
-        if self._is_wanted or self._waiting:
+        if self._is_wanted or self._waiting or self._has_failed:
             return min(MIN_GAP_S, self._settings.scan_s)
         return self._settings.scan_s
 

@@ -138,9 +138,9 @@ class RemoteWorkerRecorder(Stage):
         cluster = self._cluster
         if cluster is None or now.steady_s - self._recorded_s < RECORD_EVERY_S:
             return
-        self._recorded_s = now.steady_s
         state = ClusterState(cluster.address, cluster.dashboard, cluster.is_connected, now.wall_s)
         self._remote_workers.record(state, cluster.workers())
+        self._recorded_s = now.steady_s
 
 
 @contextmanager

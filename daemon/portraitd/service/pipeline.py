@@ -226,7 +226,8 @@ class Service:
             ShareGuard(self.status_page, self.people_share),
             self.picture_hashes,
         )
-        self._error = NO_REASON
+        self._errors: dict[Stage, Reason] = {}
+        self._logged = NO_REASON
         self._logged_s = float("-inf")
         # Jobs that were out when the last service ended are queued again.
         files.reclaim()
@@ -241,14 +242,14 @@ class Service:
     @property
     def blocked(self) -> Reason:
         """Return why a stage cannot go on; ``NO_REASON`` if none is blocked."""
-        return self._error or next(
+        return self._first_error or next(
             filter(None, (stage.blocked for stage in self.stages)), NO_REASON
         )
 
     @property
     def idle(self) -> bool:
         """Return whether there is nothing left to do until a file is dropped."""
-        return not self._error and not any(stage.pending for stage in self.stages)
+        return not self._errors and not any(stage.pending for stage in self.stages)
 
     @property
     def phase(self) -> Phase:
@@ -270,22 +271,18 @@ class Service:
         """
         if woken:
             self.admission.wake()
-        errors = []
         for stage in self.stages:
             # The other stages can go on: edits take effect also while no grouping is possible.
-            try:
-                stage.tick(now)
-            except (StoreError, PublishError) as error:
-                errors.append(error.reason)
-        if errors:
-            self._log_blocked(errors[0], now)
-        elif self._error:
-            log.info("recovered", reason=self._error.text, reason_code=self._error.code)
-            self._error = NO_REASON
+            self._tick(stage, now)
+        if self._errors:
+            self._log_blocked(self._first_error, now)
+        elif self._logged:
+            log.info("recovered", reason=self._logged.text, reason_code=self._logged.code)
+            self._logged = NO_REASON
 
     def next_tick_s(self, now: Now) -> float:
         """Return the seconds until the next tick is due, if nothing wakes the service."""
-        soon = bool(self._error) or self.grouping.pending
+        soon = bool(self._errors) or self.grouping.pending
         waits_s = self.admission.wait_s(now.steady_s, soon), self.review.wait_s(now.steady_s)
         return min(max(min(waits_s), 0.05), 30.0)
 
@@ -293,6 +290,21 @@ class Service:
         """Give back the jobs that are out; the next start does them again."""
         for stage in self.stages:
             stage.release()
+
+    @property
+    def _first_error(self) -> Reason:
+        """The error of the first stage that has one; ``NO_REASON`` if none has."""
+        return next((self._errors[stage] for stage in self.stages if stage in self._errors), NO_REASON)
+
+    def _tick(self, stage: Stage, now: Now) -> None:
+        """Tick a stage. Its error lasts until it has done what failed, or has nothing to do."""
+        changes = self.database.changes
+        try:
+            stage.tick(now)
+            if stage in self._errors and (self.database.changes > changes or not stage.defers):
+                del self._errors[stage]
+        except (StoreError, PublishError) as error:
+            self._errors[stage] = error.reason
 
     def _may_write_gallery(self, now: Now) -> bool:
         # After the folders that its pages link to.
@@ -309,7 +321,7 @@ class Service:
 
     def _log_blocked(self, reason: Reason, now: Now) -> None:
         """Log an error when it is new, and once a minute while it lasts."""
-        if reason != self._error or now.steady_s - self._logged_s >= REPEAT_S:
+        if reason != self._logged or now.steady_s - self._logged_s >= REPEAT_S:
             log.error("blocked", reason=reason.text, reason_code=reason.code)
             self._logged_s = now.steady_s
-        self._error = reason
+        self._logged = reason

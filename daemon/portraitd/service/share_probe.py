@@ -76,6 +76,11 @@ class ShareGuard(Stage):
         return self._stage.pending
 
     @property
+    def defers(self) -> bool:
+        """Return whether the stage left out work that is due."""
+        return self._stage.defers
+
+    @property
     def blocked(self) -> Reason:
         """Return why the stage cannot go on; ``NO_REASON`` if it can."""
         return self._stage.blocked

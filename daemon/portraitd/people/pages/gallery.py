@@ -90,6 +90,11 @@ class Gallery(Stage):
         """Whether the pages show an older publication, or older names and dates of recordings."""
         return self._is_stale(self._history.sources())
 
+    @property
+    def defers(self) -> bool:
+        """Return whether the pages wait to be published."""
+        return self.pending
+
     def tick(self, now: Now) -> None:
         """Bring the pages up to date.
 

@@ -56,10 +56,11 @@ class StatusPageStage(Stage):
         if not has_new_phase and now.steady_s - self._written_s < WRITE_INTERVAL_S:
             return
         view = StatusView.of(phase, self._read(now))
-        self._written_s = now.steady_s
         if view != self._written:
             self._write(view, now.wall_s)
             self._written = view
+        # Only now: what failed is tried again at the next tick.
+        self._written_s = now.steady_s
 
     def _write(self, view: StatusView, now_s: float) -> None:
         files = {
