@@ -185,7 +185,7 @@ class Review(Stage):
         return self._ledger.last_id(), grouping_run.id if grouping_run else 0
 
     def _gap_s(self) -> float:
-        if self._is_wanted or self._waiting or self._has_failed:
+        if self._is_wanted or self._waiting:
             return min(MIN_GAP_S, self._settings.scan_s)
         return self._settings.scan_s
 

@@ -50,6 +50,7 @@ from portraitd.store.reprocess import ReprocessQueue
 from portraitd.store.slices import SliceQueue
 from portraitd.store.snapshot import SnapshotReader
 from portraitd.store.tracks import TrackStore
+from portraitd.store.tree_stores import TreeStores
 
 log = structlog.get_logger(stage="service")
 
@@ -127,14 +128,11 @@ class Service:
         self.grouping = GroupingStage(people, method, wake, settings.grouping, lambda: self.working)
         tree = PeopleTree(settings.people_dir, store=database.name)
         publications = Publications(database)
+        tree_stores = TreeStores(faces, people, ledger, publications, BlockedStages(database))
         self.review = Review(
             tree,
             EditRecorder(database, ledger, publications, settings.review.unit == "track"),
-            ledger,
-            publications,
-            faces,
-            people,
-            BlockedStages(database),
+            tree_stores,
             settings.review,
             lambda: self.publisher.pending or self.reprocessing.ready,
         )
@@ -162,10 +160,7 @@ class Service:
             settings.workers.attempts,
         )
         self.publisher = Publisher(
-            faces,
-            people,
-            ledger,
-            publications,
+            tree_stores,
             executor,
             wake,
             tree,
@@ -294,7 +289,9 @@ class Service:
     @property
     def _first_error(self) -> Reason:
         """The error of the first stage that has one; ``NO_REASON`` if none has."""
-        return next((self._errors[stage] for stage in self.stages if stage in self._errors), NO_REASON)
+        return next(
+            (self._errors[stage] for stage in self.stages if stage in self._errors), NO_REASON
+        )
 
     def _tick(self, stage: Stage, now: Now) -> None:
         """Tick a stage. Its error lasts until it has done what failed, or has nothing to do."""
