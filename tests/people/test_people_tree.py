@@ -12,7 +12,8 @@ import pytest
 
 from portraitd.model.errors import PublishError
 from portraitd.people.tree.people_tree import PeopleTree
-from support.tree import face, jpeg_of, person, picture_of, refuse, snapshot, visible
+from support.permissions import permissions_count
+from support.tree import face, jpeg_of, known, person, picture_of, refuse, snapshot, visible
 
 
 @pytest.fixture
@@ -224,25 +225,62 @@ def test_stale_montages_are_found(tree: PeopleTree, root: Path) -> None:
     assert not (root / "person-0002/montage.jpg").exists()
 
 
-def test_the_caller_chooses_the_class(tree: PeopleTree, root: Path) -> None:
-    """New numbers rewrite the annotations and no portrait."""
-    tree.publish([person(1, 1)], [], jpeg_of, {})
+def test_the_class_in_an_annotation_is_as_permanent_as_the_person(
+    tree: PeopleTree, root: Path
+) -> None:
+    """Classes count from 0."""
+    tree.publish([person(41, 1)], [], jpeg_of, {})
 
-    done = tree.publish([person(1, 1)], [], refuse, {}, class_of=lambda person_id: 40 + person_id)
-
-    assert (root / "person-0001/000001.txt").read_text().startswith("41 ")
-    assert 1 == done.written
+    assert (root / "person-0041/000001.txt").read_text().startswith("40 ")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_one_unwritable_folder_does_not_stop_the_others(tree: PeopleTree, root: Path) -> None:
-    """It is reported after everything else was written, and nothing was removed."""
-    tree.publish([person(1, 1), person(2, 2, 3)], [], jpeg_of, {})
-    (root / "person-0001").chmod(0o500)
+@pytest.mark.parametrize("mode", [0o500, 0o600, 0])
+def test_the_fault_of_one_folder_is_its_own(tree: PeopleTree, root: Path, mode: int) -> None:
+    """It is named; everything else is written; what should move into it stays where it is."""
+    before, after = [person(1, 1), person(2, 2, 3)], [person(1, 1, 3), person(2, 2, 4)]
+    tree.publish(before, [], jpeg_of, {})
+    (root / "person-0001").chmod(mode)
 
-    with pytest.raises(PublishError, match="Permission denied"):
-        tree.publish([person(1, 1, 3), person(2, 2, 4)], [], jpeg_of, {})
+    with permissions_count():
+        tree.read_edits(known(*before))
+        done = tree.publish(after, [], jpeg_of, {})
+        edits = tree.read_edits(known(*after))
 
+    assert {"person-0001": "Permission denied"} == done.faulty
+    assert ["000002.jpg", "000003.jpg", "000004.jpg"] == jpegs(root / "person-0002")
+    assert [] == edits
     (root / "person-0001").chmod(0o700)
-    assert (root / "person-0002/000004.jpg").exists()
-    assert (root / "person-0002/000003.jpg").exists()
+    done = tree.publish(after, [], jpeg_of, {})
+    assert {} == done.faulty
+    assert {1: "person-0001", 2: "person-0002"} == done.folders
+    assert ["000001.jpg", "000003.jpg"] == jpegs(root / "person-0001")
+    assert ["000002.jpg", "000004.jpg"] == jpegs(root / "person-0002")
+    assert [] == tree.read_edits(known(*after))
+
+
+def test_folders_that_others_make_can_be_written_by_the_group(tree: PeopleTree, root: Path) -> None:
+    """Whatever their umask is; but other users see nothing."""
+    tree.publish([person(1, 1)], [], jpeg_of, {})
+    before = os.umask(0o022)
+    try:
+        for folder in (root / "Zoe", root / "person-0001/Zoe"):
+            folder.mkdir()
+            (folder / "note.txt").write_text("mine")
+    finally:
+        os.umask(before)
+
+    modes = {
+        os.fspath(path.relative_to(root)): stat.S_IMODE(path.stat().st_mode) & 0o777
+        for path in root.rglob("*")
+        if "Zoe" in path.parts
+    }
+    assert modes == {
+        "Zoe": 0o770,
+        "Zoe/note.txt": 0o660,
+        "person-0001/Zoe": 0o770,
+        "person-0001/Zoe/note.txt": 0o660,
+    }
+
+
+def jpegs(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("*.jpg"))

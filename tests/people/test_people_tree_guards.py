@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from portraitd.model.edit import AssignFaces, ExcludeFaces, IgnorePerson, NamePerson
+from portraitd.model.edit import AssignFaces, ExcludeFaces, IgnorePerson, NamePerson, SplitPerson
 from portraitd.people.tree.diff import detect_edits
 from portraitd.people.tree.folder_fs import WrittenFile
 from portraitd.people.tree.folder_state import FolderState
@@ -17,6 +17,7 @@ from portraitd.people.tree.manifest import FolderManifest, ManifestEntry
 from portraitd.people.tree.people_tree import PeopleTree
 from portraitd.people.tree.tree_snapshot import TreeSnapshot
 from support.crash import CutShortError, cut_short
+from support.permissions import permissions_count
 from support.tree import face, known, person, picture_of, refuse, visible
 
 
@@ -106,18 +107,37 @@ def test_where_a_folder_is_unreadable_nothing_is_deleted() -> None:
     assert () == detect_edits(replace(snapshot, is_partial=True), people).edits
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may look everywhere")
 def test_an_unreadable_folder_is_not_deleted(tree: PeopleTree, root: Path) -> None:
-    """Nor is anything that may be in it."""
+    """Nor is anything that may be in it, nor does the person get a second folder."""
     people = [person(1, 1, 2), person(2, 3)]
     tree.publish(people, [], picture_of, {})
     (root / "person-0001/000001.jpg").unlink()
     (root / "person-0002").chmod(0)
 
-    try:
+    with permissions_count():
         assert [] == tree.read_edits(known(*people))
-    finally:
-        (root / "person-0002").chmod(0o700)
+        assert {"person-0002"} == tree.unreadable
+        done = tree.publish(people, [], picture_of, {})
+    (root / "person-0002").chmod(0o700)
+
+    assert {"person-0002": "Permission denied"} == done.faulty
+    assert ["person-0001", "person-0002"] == sorted(path.name for path in root.glob("person-*"))
+    assert [] == tree.read_edits(known(*people))
+
+
+def test_portraits_in_an_unreadable_folder_are_not_deleted(tree: PeopleTree, root: Path) -> None:
+    """A reviewer made it for themselves; when it can be read, it is a new person."""
+    people = [person(1, 1, 2, 3), person(2, 4)]
+    tree.publish(people, [], picture_of, {})
+    (root / "Zoe").mkdir()
+    (root / "person-0001/000001.jpg").rename(root / "Zoe/000001.jpg")
+    (root / "Zoe").chmod(0)
+
+    with permissions_count():
+        assert [] == tree.read_edits(known(*people))
+    (root / "Zoe").chmod(0o700)
+
+    assert [SplitPerson((1,), "Zoe", "Zoe")] == tree.read_edits(known(*people))
 
 
 def test_clutter_does_not_keep_a_folder(tree: PeopleTree, root: Path) -> None:

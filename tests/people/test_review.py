@@ -26,6 +26,7 @@ from portraitd.store.blocked_stages import BlockedStages
 from portraitd.store.corrections.edit_recorder import EditRecorder
 from portraitd.store.database import Database
 from portraitd.store.publications import Publication, Publications
+from portraitd.store.tree_stores import TreeStores
 from support.clock import at
 from support.store import Store, embedding
 
@@ -74,11 +75,13 @@ class ReviewFixture:
         self.review = Review(
             self.tree,
             EditRecorder(database, self.store.ledger, self.publications, True),
-            self.store.ledger,
-            self.publications,
-            self.store.faces,
-            self.store.people,
-            self.troubles,
+            TreeStores(
+                self.store.faces,
+                self.store.people,
+                self.store.ledger,
+                self.publications,
+                self.troubles,
+            ),
             ReviewSettings(scan_s=10.0, settle_s=2.0),
         )
 
@@ -303,5 +306,6 @@ def test_the_tree_is_compared_with_what_is_recorded(desk: ReviewFixture) -> None
         ignored_people=set(),
         names={1: None, 2: "Bob"},
         empty=set(),
+        last_entry=2,
     )
     assert expected == desk.tree.known

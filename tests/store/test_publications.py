@@ -27,6 +27,7 @@ from portraitd.people.tree.people_tree import PeopleTree
 from portraitd.store.corrections.edit_recorder import EditRecorder
 from portraitd.store.database import Database
 from portraitd.store.publications import DesiredTree, Publication, Publications
+from portraitd.store.tree_stores import TreeStores
 from portraitd.workers.pool import InlineExecutor
 from support.clock import at
 from support.store import Store, embedding
@@ -179,12 +180,8 @@ def test_asking_what_to_show_costs_the_same_for_many_people(
 
 
 def publisher(fixture: PublicationsFixture, folder: Path) -> Publisher:
-    store = fixture.store
     return Publisher(
-        store.faces,
-        store.people,
-        store.ledger,
-        fixture.publications,
+        TreeStores.of(fixture.database)._replace(publications=fixture.publications),
         InlineExecutor(),
         lambda: None,
         PeopleTree(folder),

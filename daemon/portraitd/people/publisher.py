@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
+from pathlib import Path
 
 import structlog
 
@@ -11,6 +14,7 @@ from portraitd.config import ReviewSettings
 from portraitd.faces.portrait_selection import pick_diverse
 from portraitd.model.errors import PublishError, StoreError
 from portraitd.model.person import PersonFolder
+from portraitd.model.reasons import Reason, ReasonCode
 from portraitd.model.stage import BackOff, Now, Stage
 from portraitd.model.track import l2_normalised
 from portraitd.people.montage import (
@@ -20,10 +24,8 @@ from portraitd.people.montage import (
     fill_from_corner,
 )
 from portraitd.people.tree.people_tree import PeopleTree
-from portraitd.store.corrections.ledger import Ledger
-from portraitd.store.faces import Faces
-from portraitd.store.people import People
-from portraitd.store.publications import Publication, Publications
+from portraitd.store.publications import Publication
+from portraitd.store.tree_stores import TreeStores
 
 log = structlog.get_logger(stage="publisher")
 
@@ -31,6 +33,14 @@ RENDER_VERSION = "2"
 """Raised when portraits, annotations or montages are rendered differently."""
 
 BACK_OFF_S = 15.0
+
+FAULT_PAUSE_S = 60.0
+"""How often folders that could not be written are tried again, if nothing else is due."""
+
+FOLDERS = "folders"
+"""Under this name ``status`` shows the folders that are at fault."""
+
+_NAMED = 5
 
 
 class Publisher(Stage):
@@ -40,10 +50,7 @@ class Publisher(Stage):
     ends when the last of them is in its folder.
 
     Args:
-        faces: The portraits.
-        people: The current grouping.
-        ledger: The edits.
-        publications: What should be published, and what is.
+        stores: The portraits, the people, the edits, and what was published.
         executor: Draws montages.
         wake: Called, from any thread, when a montage is done.
         tree: The people tree.
@@ -56,25 +63,23 @@ class Publisher(Stage):
 
     def __init__(
         self,
-        faces: Faces,
-        people: People,
-        ledger: Ledger,
-        publications: Publications,
+        stores: TreeStores,
         executor: Executor,
         wake: Callable[[], None],
         tree: PeopleTree,
         review: ReviewSettings,
         may_publish: Callable[[Now], bool] = lambda now: True,
     ) -> None:
-        self._faces = faces
-        self._people = people
-        self._ledger = ledger
-        self._publications = publications
+        self._faces = stores.faces
+        self._people = stores.people
+        self._ledger = stores.ledger
+        self._publications = stores.publications
+        self._blocked_stages = stores.blocked_stages
         self._executor = executor
         self._wake = wake
         self._tree = tree
         # If a tree was published before, an empty folder is where a share should be mounted.
-        self._tree.create(allow_new=not publications.last().grouping_run_id)
+        self._tree.create(allow_new=not stores.publications.last().grouping_run_id)
         self._review = review
         self._render_version = (
             f"{RENDER_VERSION}/{review.portraits_per_track}/{review.unsorted_portraits}"
@@ -85,6 +90,8 @@ class Publisher(Stage):
         self._back_off = BackOff(BACK_OFF_S)
         self._error = ""
         self._accepts_losses = False
+        self._faulty: Mapping[str, str] = {}
+        self._fault_pause = BackOff(FAULT_PAUSE_S)
 
     @property
     def pending(self) -> bool:
@@ -102,14 +109,15 @@ class Publisher(Stage):
         Raises:
             PublishError: The tree cannot be read or written, or the last attempt was too recent.
         """
-        due = self._due() if self._may_publish(now) else None
+        due = self._due_now(now) if self._may_publish(now) else None
         if due is None:
+            self._report_faulty(now)
             return
         # A share that is not mounted is not asked at every tick.
         if not self._back_off.ready(now):
             raise PublishError(self._error)
         try:
-            self._advance(due, now.wall_s)
+            self._advance(due, now)
         except (PublishError, StoreError) as error:
             self._back_off.start(now)
             self._error = str(error)
@@ -127,17 +135,27 @@ class Publisher(Stage):
 
     def _due(self) -> Publication | None:
         """Return what the tree should be made from; None if it is up to date."""
+        desired, last = self._desired(), self._publications.last()
+        # After a backup of the tree was put back, it shows something else than was published.
+        is_shown = self._tree.shown in (None, (last.grouping_run_id, last.ledger_id))
+        return None if last == desired and is_shown else desired
+
+    def _due_now(self, now: Now) -> Publication | None:
+        """Return the same, and from time to time what folders that were at fault still need."""
+        is_retried = bool(self._faulty) and self._fault_pause.ready(now)
+        return self._desired() if is_retried else self._due()
+
+    def _desired(self) -> Publication | None:
         grouping_run = self._people.last_grouping_run()
         if grouping_run is None:
             return None
-        desired = Publication(grouping_run.id, self._ledger.last_id(), self._render_version)
-        return desired if self._publications.last() != desired else None
+        return Publication(grouping_run.id, self._ledger.last_id(), self._render_version)
 
-    def _advance(self, due: Publication, now_s: float) -> None:
+    def _advance(self, due: Publication, now: Now) -> None:
         if self._montages_for != due:
             self._submit_montages(due)
         if all(montage.done() for montage in self._montages.values()):
-            self._publish(due, now_s)
+            self._publish(due, now)
             self.release()
 
     def _submit_montages(self, due: Publication) -> None:
@@ -162,7 +180,7 @@ class Publisher(Stage):
         order = fill_from_corner(len(chosen))
         return [self._faces.portrait(face_ids[chosen[index]]) for index in order]
 
-    def _publish(self, due: Publication, now_s: float) -> None:
+    def _publish(self, due: Publication, now: Now) -> None:
         # Queried again: a video may have been erased while the montages were drawn.
         desired = self._publications.desired_tree(self._review)
         result = self._tree.publish(
@@ -173,9 +191,14 @@ class Publisher(Stage):
             ignored=desired.ignored,
             ignored_faces=desired.ignored_faces,
             accept_losses=self._accepts_losses,
+            publication=(due.grouping_run_id, due.ledger_id),
         )
         self._accepts_losses = False
-        self._publications.record(due, desired.placements(), now_s)
+        self._publications.record(due, desired.placements(), now.wall_s)
+        self._faulty = result.faulty
+        if self._faulty:
+            self._fault_pause.start(now)
+        self._report_faulty(now)
         log.info(
             "people_published",
             grouping_run=due.grouping_run_id,
@@ -185,6 +208,17 @@ class Publisher(Stage):
             removed=result.removed,
             unchanged=result.unchanged,
         )
+
+    def _report_faulty(self, now: Now) -> None:
+        """Name the folders that cannot be read or written; the others are up to date."""
+        unreadable = dict.fromkeys(self._tree.unreadable, os.strerror(errno.EACCES))
+        faulty = {**self._faulty, **unreadable}
+        if faulty:
+            reason = describe_faulty(self._tree.root, faulty)
+            if self._blocked_stages.record(FOLDERS, reason, now.wall_s):
+                log.error("folders_unavailable", reason=reason.text, reason_code=reason.code)
+        elif self._blocked_stages.clear(FOLDERS):
+            log.info("folders_available")
 
     def _collect_montages(self) -> Mapping[int, bytes]:
         """Return the finished montages by person. Where a worker failed, the old one stays."""
@@ -196,3 +230,13 @@ class Publisher(Stage):
             else:
                 log.warning("montage_failed", person=person_id, reason=str(error))
         return drawn
+
+
+def describe_faulty(root: Path, faulty: Mapping[str, str]) -> Reason:
+    """Return the reason that names the folders that cannot be read or written."""
+    named = [f"{location} ({faulty[location]})" for location in sorted(faulty)[:_NAMED]]
+    if len(faulty) > _NAMED:
+        named.append(f"and {len(faulty) - _NAMED} more")
+    return Reason.of(
+        ReasonCode.FOLDERS_UNAVAILABLE, count=len(faulty), root=root, folders=", ".join(named)
+    )

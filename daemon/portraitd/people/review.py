@@ -17,13 +17,9 @@ from portraitd.model.edit import Edit, Hidden, Placement, SplitPerson
 from portraitd.model.errors import MassDisappearance, PublishError
 from portraitd.model.stage import Now, Stage
 from portraitd.people.tree.diff import RecordedState
-from portraitd.store.blocked_stages import BlockedStages
 from portraitd.store.corrections.edit_recorder import EditRecorder
-from portraitd.store.corrections.ledger import Ledger
 from portraitd.store.corrections.replay import LedgerEntry
-from portraitd.store.faces import Faces
-from portraitd.store.people import People
-from portraitd.store.publications import Publications
+from portraitd.store.tree_stores import TreeStores
 
 log = structlog.get_logger(stage="review")
 
@@ -57,10 +53,7 @@ class Review(Stage):
     Args:
         tree: The people tree.
         recorder: Records edits.
-        ledger: The edits recorded before.
-        publications: What was last published.
-        faces, people: The current grouping.
-        blocked_stages: Where a mass disappearance is recorded.
+        stores: The edits recorded before, the current grouping, and what was last published.
         settings: How often the tree is read, and how far apart two readings that agree must be.
         is_awaited: Returns whether a publication waits until the tree is read.
     """
@@ -71,21 +64,17 @@ class Review(Stage):
         self,
         tree: ReviewedTree,
         recorder: EditRecorder,
-        ledger: Ledger,
-        publications: Publications,
-        faces: Faces,
-        people: People,
-        blocked_stages: BlockedStages,
+        stores: TreeStores,
         settings: ReviewSettings,
         is_awaited: Callable[[], bool] = lambda: False,
     ) -> None:
         self._tree = tree
         self._recorder = recorder
-        self._ledger = ledger
-        self._publications = publications
-        self._faces = faces
-        self._people = people
-        self._blocked_stages = blocked_stages
+        self._ledger = stores.ledger
+        self._publications = stores.publications
+        self._faces = stores.faces
+        self._people = stores.people
+        self._blocked_stages = stores.blocked_stages
         self._settings = settings
         self._waiting: dict[Edit, float] = {}
         # A recorded edit is read again until the tree is published, and must not delay that. It is
@@ -240,4 +229,5 @@ class Review(Stage):
             ignored_people=self._people.ignored(),
             names={person.id: person.name for person in self._people.present()},
             empty=self._people.empty(),
+            last_entry=self._ledger.last_id(),
         )

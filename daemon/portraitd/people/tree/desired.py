@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from portraitd.model.edit import Placement
@@ -10,6 +10,11 @@ from portraitd.model.person import PersonFolder, PublishedFace
 from portraitd.people.names import folder_name
 from portraitd.people.tree.folder_fs import digest
 from portraitd.people.tree.folder_state import IGNORED_NAME, UNSORTED_NAME
+
+
+def class_of_person(person_id: int) -> int:
+    """Return the Darknet class of a person: from 0, and as permanent as the person's id."""
+    return person_id - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,6 @@ def list_desired(
     unsorted: Sequence[PublishedFace],
     ignored: Sequence[PersonFolder],
     ignored_faces: Sequence[PublishedFace],
-    class_of: Callable[[int], int],
 ) -> list[DesiredFolder]:
     """Return every folder there should be. A person without faces gets none."""
     people = [(folder, False) for folder in folders] + [(folder, True) for folder in ignored]
@@ -54,7 +58,7 @@ def list_desired(
                 folder_name(one.person_id, one.name),
                 one.name,
                 one.faces,
-                class_of(one.person_id),
+                class_of_person(one.person_id),
                 is_ignored,
             )
             for one, is_ignored in people

@@ -15,6 +15,7 @@ from portraitd.model.person import PublishedFace
 from portraitd.people.names import folded
 from portraitd.people.tree.darknet import darknet_line
 from portraitd.people.tree.desired import DesiredFolder, montage_identity
+from portraitd.people.tree.folder_faults import FolderFaults
 from portraitd.people.tree.folder_fs import (
     MAX_ANNOTATION_BYTES,
     MAX_PORTRAIT_BYTES,
@@ -72,7 +73,9 @@ class DesiredFiles:
                 elif name.endswith(".txt"):
                     self._texts.add((name, entry.written.sha256))
 
-    def move_changed(self, desired: Sequence[DesiredFolder], pending: Collection[int]) -> None:
+    def move_changed(
+        self, desired: Sequence[DesiredFolder], pending: Collection[int], faults: FolderFaults
+    ) -> None:
         """Move portraits that a reviewer changed into the folder their face now belongs to."""
         for one in desired:
             for face in one.faces:
@@ -84,7 +87,9 @@ class DesiredFiles:
                         # A portrait that was moved just now is not listed here any more.
                         entry = source.manifest.files.get(name)
                         if entry is not None and not self._is_owned(source, name, entry):
-                            self._move(number, name, one.number)
+                            # A folder that cannot be written is found out when it is.
+                            with faults.ignoring():
+                                self._move(number, name, one.number)
                             break
 
     def _move(self, source_number: int, name: str, target_number: int) -> None:
@@ -202,8 +207,12 @@ class DesiredFiles:
             return holds(fd, usual, self._mark(face.face_id))
 
     def _is_owned(self, state: FolderState, name: str, entry: ManifestEntry) -> bool:
-        with reopen_folder(state, self.root_fd) as fd:
-            return is_unchanged(fd, name, entry.written)
+        try:
+            with reopen_folder(state, self.root_fd) as fd:
+                return is_unchanged(fd, name, entry.written)
+        except FileNotFoundError:
+            # The folder was moved away.
+            return False
 
 
 def published_montage(state: FolderState | None) -> str | None:

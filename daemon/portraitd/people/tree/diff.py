@@ -44,6 +44,7 @@ class RecordedState:
         names: The name, or None, of every person who has a folder.
         empty: People who hold no face now. If files of others keep their folder, a portrait that
             is moved into it is theirs again.
+        last_entry: The newest entry of the ledger; None if that does not matter.
     """
 
     person_of: Mapping[int, int | None]
@@ -52,6 +53,7 @@ class RecordedState:
     ignored_people: Collection[int]
     names: Mapping[int, str | None]
     empty: Collection[int] = ()
+    last_entry: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,36 @@ class DetectedEdits:
 def detect_edits(snapshot: TreeSnapshot, recorded: RecordedState) -> DetectedEdits:
     """Return the edits that turned the published tree into the present one."""
     return _Comparison(snapshot, recorded).detect()
+
+
+def find_lost_names(snapshot: TreeSnapshot, recorded: RecordedState) -> list[Edit]:
+    """Return the names in a tree that shows entries which the ledger does not have.
+
+    After an older database was restored, these names are in the tree and nowhere else. A folder
+    is the person's of its number only if it shows one of their faces: the number may have been
+    given again. The known faces in the folder of an unknown person become a person of that name.
+    """
+    edits: list[Edit] = []
+    for number, folder in sorted(snapshot.owned.items()):
+        name = given_label(folder)
+        if not name or recorded.names.get(number) == name:
+            continue
+        faces = folder.faces_in_place | folder.faces_unlisted
+        if number not in recorded.names:
+            is_known = number in recorded.ignored_people or number in recorded.empty
+            known = tuple(sorted(faces & recorded.person_of.keys() - set(recorded.excluded)))
+            if known and not is_known:
+                edits.append(SplitPerson(known, name, folder.location))
+        elif any(recorded.person_of.get(face) == number for face in faces):
+            edits.append(NamePerson(number, name))
+    return edits
+
+
+def given_label(folder: FolderState) -> str:
+    """Return the name of the person for whom portraitd named a folder; empty if they had none."""
+    label = folder.manifest.label
+    is_own = not folder.has_manifest or folder.number is None or folder.number <= 0
+    return "" if is_own or label == folder_name(folder.number or 0, None) else safe_name(label)
 
 
 class _Comparison:

@@ -254,6 +254,8 @@ def make_folder(fd: int, name: str, mode: int) -> None:
         # Another one may have been put in its place meanwhile.
         if not os.listdir(made_fd):
             set_mode(made_fd, mode)
+            if mode & stat.S_IWGRP:
+                share_with_group(made_fd)
 
 
 @contextmanager

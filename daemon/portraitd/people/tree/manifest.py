@@ -56,6 +56,8 @@ class FolderManifest:
             copy beside an original, or an old portrait that a reviewer changed.
         store: In the root: the store that the faces and people belong to.
         folders: In the root: where each folder was, and its inode, by number.
+        publication: In the root: grouping run and last ledger entry that the tree shows; None if
+            it was last published by version 0.1.
     """
 
     person: int | None = None
@@ -66,6 +68,7 @@ class FolderManifest:
     copies: dict[str, int] = field(default_factory=dict)
     store: str = ""
     folders: dict[int, tuple[str, int]] = field(default_factory=dict)
+    publication: tuple[int, int] | None = None
 
     def to_bytes(self) -> bytes:
         """Return the manifest as JSON, with one line per file."""
@@ -78,6 +81,8 @@ class FolderManifest:
             facts["store"] = self.store
         if self.folders:
             facts["homes"] = {str(number): at for number, at in sorted(self.folders.items())}
+        if self.publication is not None:
+            facts["publication"] = self.publication
         head = json.dumps(facts)[:-1]
         lines = [
             f"{json.dumps(name)}: {json.dumps([entry.identity, *entry.written])}"
@@ -110,6 +115,7 @@ def read_manifest(data: bytes | None) -> FolderManifest | None:
             },
             _text(facts.get("store", "")),
             dict(_read_place(*one) for one in facts.get("homes", {}).items()),
+            _read_publication(facts.get("publication")),
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
@@ -144,6 +150,15 @@ def _read_place(key: str, place: object) -> tuple[int, tuple[str, int]]:
     location, inode = place
     number = _OLD_NUMBERS.get(number, number)
     return _number(number, -_END), (_text(location), _number(inode, 0, 1 << 64))
+
+
+def _read_publication(value: object) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list):
+        raise TypeError("a publication is two numbers")
+    grouping_run, entry = value
+    return _number(grouping_run), _number(entry)
 
 
 def _number(value: object, start: int = 0, end: int = _END) -> int:

@@ -84,12 +84,18 @@ def assign_owners(scan: TreeScan, index: FolderIndex) -> TreeSnapshot:
         for folder in [scan.folders[0], *others]
         if not folder.has_manifest and not _is_below(folder.location, copies)
     ]
-    indexed = {location for location, _ in index.values()}
+    unreadable = frozenset(
+        number
+        for number, (location, _) in index.items()
+        if number not in owned
+        and (location in scan.unreadable or _is_below(location, scan.unreadable))
+    )
     return TreeSnapshot(
         owned,
         tuple(unowned),
-        missing=frozenset(index) - set(owned),
-        is_partial=any(location in indexed for location in scan.unreadable),
+        missing=frozenset(index) - set(owned) - unreadable,
+        is_partial=bool(scan.unreadable),
+        unreadable=unreadable,
     )
 
 

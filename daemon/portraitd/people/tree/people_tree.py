@@ -6,6 +6,8 @@ reviewer renames or moves takes its record along, and the tree cannot disagree w
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,8 +25,14 @@ from portraitd.people.tree.desired import (
     montage_identity,
 )
 from portraitd.people.tree.desired_files import DesiredFiles, published_montage
-from portraitd.people.tree.diff import MIN_MASS_LOSS, RecordedState, detect_edits
-from portraitd.people.tree.folder_fs import open_root, remove_empty_folders
+from portraitd.people.tree.diff import MIN_MASS_LOSS, RecordedState, detect_edits, find_lost_names
+from portraitd.people.tree.folder_fs import (
+    open_folder,
+    open_root,
+    remove_empty_folders,
+    set_mode,
+    share_with_group,
+)
 from portraitd.people.tree.folder_state import PortraitFile
 from portraitd.people.tree.manifest import ROOT_MANIFEST, FolderManifest, read_note
 from portraitd.people.tree.ownership import assign_owners, claim_folder, read_root_manifest
@@ -36,16 +44,14 @@ from portraitd.people.tree.publish import (
     is_nearly_emptied,
     observed_for,
 )
-from portraitd.people.tree.scan import ScanCache, TreeScan, scan_tree
+from portraitd.people.tree.scan import ScanCache, TreeScan, iter_locations, scan_tree
 from portraitd.people.tree.tree_snapshot import Copies, TreeSnapshot, find_copies
+
+_OPEN_TO_ALL = frozenset({0o755, 0o775, 0o777})
+"""Modes of a new folder under the usual umasks."""
 
 _MAX_SCANS = 3
 """How often a tree is scanned until two scans agree."""
-
-
-def class_of_person(person_id: int) -> int:
-    """Return the Darknet class of a person: from 0, and as permanent as the person's id."""
-    return person_id - 1
 
 
 class PeopleTree:
@@ -67,6 +73,27 @@ class PeopleTree:
         self._cache = ScanCache(store)
         self._acknowledged = AcknowledgedEdits()
         self._copies: Copies = frozenset()
+        self._shown: tuple[int, int] | None = None
+        self._is_ahead = False
+        self._unreadable: frozenset[str] = frozenset()
+
+    @property
+    def root(self) -> Path:
+        """The root of the tree."""
+        return self._root
+
+    @property
+    def shown(self) -> tuple[int, int] | None:
+        """Grouping run and ledger entry that the tree showed when it was last read; None before.
+
+        After a backup of the tree was put back, they are not those of the last publish.
+        """
+        return self._shown
+
+    @property
+    def unreadable(self) -> frozenset[str]:
+        """Locations of the folders that could not be read when edits were last read."""
+        return self._unreadable
 
     def create(self, allow_new: bool = True) -> None:
         """Make the root and write its marker; does nothing where that was done before.
@@ -77,11 +104,11 @@ class PeopleTree:
             allow_new: Whether to make a tree where there is none.
         """
         with self._os_errors():
-            if not self._root.is_dir():
+            is_made = not self._root.is_dir()
+            if is_made:
                 if not allow_new:
                     return
                 self._root.mkdir(parents=True, exist_ok=True)
-                self._root.chmod(self._modes.folder)
             with open_root(self._root) as root_fd:
                 found = read_note(root_fd, ROOT_MANIFEST)
                 if found is None and not allow_new:
@@ -91,9 +118,26 @@ class PeopleTree:
                 # A tree from before stores had names belongs to the first store that opens it.
                 manifest.store = manifest.store or self._store
                 is_new = found is None
+                if is_made:
+                    set_mode(root_fd, self._modes.folder)
+                if manifest.publication is None:
+                    self._close_to_others(root_fd)
                 if manifest.to_bytes() != before or is_new:
                     self._executor(root_fd).save(root_fd, ROOT_MANIFEST, manifest)
                 self._check_store(manifest)
+
+    def _close_to_others(self, root_fd: int) -> None:
+        """Let only the group into a tree, and into what its members will make there.
+
+        Once, for a new tree or one of an earlier version: an operator who opens the root again
+        means it. A mode that nobody gets by default is the operator's, too.
+        """
+        if stat.S_IMODE(os.fstat(root_fd).st_mode) in _OPEN_TO_ALL:
+            set_mode(root_fd, self._modes.folder)
+        for location in (".", *(found for found, _ in iter_locations(root_fd))):
+            with suppress(OSError), open_folder(location, root_fd) as fd:
+                if os.fstat(fd).st_mode & stat.S_IWGRP:
+                    share_with_group(fd)
 
     def read_edits(self, recorded: RecordedState, accept_losses: bool = False) -> list[Edit]:
         """Return what reviewers did since the last publish, in an order in which it can be applied.
@@ -111,6 +155,9 @@ class PeopleTree:
         """
         with self._os_errors(), open_root(self._root) as root_fd:
             root_manifest = self._read_root_manifest(root_fd)
+            self._shown = root_manifest.publication or (0, 0)
+            last_entry = recorded.last_entry
+            self._is_ahead |= last_entry is not None and self._shown[1] > last_entry
             snapshot = self._take_snapshot(root_fd, root_manifest)
             detected = detect_edits(snapshot, recorded)
             scans = 1
@@ -137,14 +184,17 @@ class PeopleTree:
                 "`portraitd accept`"
             )
         self._acknowledged = AcknowledgedEdits.of(snapshot)
-        return list(detected.edits)
+        lost_names = find_lost_names(snapshot, recorded) if self._is_ahead else []
+        return [*lost_names, *(edit for edit in detected.edits if edit not in lost_names)]
 
     def adopt(self, location: str, person_id: int) -> None:
         """Make a folder that a reviewer made this person's; nothing if it is missing or owned."""
         with self._os_errors(), open_root(self._root) as root_fd:
             manifest = self._read_root_manifest(root_fd)
             snapshot = assign_owners(self._scan(root_fd), manifest.folders)
-            for folder in snapshot.unowned:
+            # After an older database was restored: a folder of a person whom it does not know.
+            unknown = [*snapshot.owned.values()] if self._is_ahead else []
+            for folder in [*snapshot.unowned, *unknown]:
                 if location and folder.location == location and person_id not in snapshot.owned:
                     claimed = claim_folder(person_id, folder)
                     claimed.manifest.label = safe_name(folder.name)
@@ -181,10 +231,10 @@ class PeopleTree:
         unsorted: Sequence[PublishedFace],
         content: Callable[[int], bytes],
         montages: Mapping[int, bytes],
-        class_of: Callable[[int], int] = class_of_person,
         ignored: Sequence[PersonFolder] = (),
         ignored_faces: Sequence[PublishedFace] = (),
         accept_losses: bool = False,
+        publication: tuple[int, int] | None = None,
     ) -> PublishResult:
         """Make the tree show these people; write and remove only what differs.
 
@@ -202,33 +252,42 @@ class PeopleTree:
                 portrait of a face id never changes.
             montages: JPEG by person. Needed for ``find_stale_montages`` only; a person who is not
                 among them keeps the montage they have.
-            class_of: Returns the Darknet class of a person.
             ignored: Ignored people; their folders go into ``_ignored``.
             ignored_faces: Ignored single faces; their portraits go directly into ``_ignored``.
             accept_losses: Whether nearly all folders may be removed.
+            publication: Grouping run and ledger entry that these people are from; see ``shown``.
         """
         with self._os_errors(), open_root(self._root) as root_fd:
             root_manifest = self._read_root_manifest(root_fd)
             remove_empty_folders(root_fd, {inode for _, inode in root_manifest.folders.values()})
             scan = self._scan(root_fd, sweeps=True)
             snapshot = assign_owners(scan, root_manifest.folders)
-            everything = list_desired(folders, unsorted, ignored, ignored_faces, class_of)
+            everything = list_desired(folders, unsorted, ignored, ignored_faces)
             if not accept_losses:
                 self._refuse_to_empty(snapshot, everything)
             observed = observed_for(snapshot, everything)
             files = DesiredFiles(observed, root_fd, root_manifest.store, content, montages)
             run = PublishRun(
-                root_fd, root_manifest, scan, snapshot, self._acknowledged, self._modes
+                root_fd,
+                root_manifest,
+                scan,
+                snapshot,
+                self._acknowledged,
+                self._modes,
+                self._is_ahead,
             )
-            result = run.run(everything, files, list_idle(folders, ignored))
+            result = run.run(everything, files, list_idle(folders, ignored), publication)
         self._acknowledged = AcknowledgedEdits()
+        self._shown, self._is_ahead = publication or self._shown, False
         return result
 
     def _scan(self, root_fd: int, *, sweeps: bool = False) -> TreeScan:
         return match_by_content(scan_tree(root_fd, self._cache, sweeps=sweeps), root_fd)
 
     def _take_snapshot(self, root_fd: int, root_manifest: FolderManifest) -> TreeSnapshot:
-        snapshot = assign_owners(self._scan(root_fd), root_manifest.folders)
+        scan = self._scan(root_fd)
+        snapshot = assign_owners(scan, root_manifest.folders)
+        self._unreadable = scan.unreadable
         return snapshot.with_copies(self._copies)
 
     def _refuse_to_empty(self, snapshot: TreeSnapshot, everything: Sequence[DesiredFolder]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -10,6 +12,8 @@ from portraitd.people.names import is_numbered, safe_name
 from portraitd.people.tree.acknowledged import AcknowledgedEdits
 from portraitd.people.tree.desired import DesiredFolder
 from portraitd.people.tree.desired_files import DesiredFiles
+from portraitd.people.tree.diff import given_label
+from portraitd.people.tree.folder_faults import FolderFaults
 from portraitd.people.tree.folder_fs import digest, is_unchanged
 from portraitd.people.tree.folder_state import FolderKey, FolderState, PortraitFile
 from portraitd.people.tree.manifest import ROOT_MANIFEST, FolderManifest, face_of
@@ -45,6 +49,7 @@ class PublishResult:
         unchanged: Desired files that needed no writing.
         portraits: Path of each face's portrait below the root, by the face's id.
         folders: Path of each person's folder below the root, by the person's id.
+        faulty: What is wrong with each folder that could not be brought up to date, by its path.
     """
 
     written: int
@@ -52,6 +57,7 @@ class PublishResult:
     unchanged: int
     portraits: Mapping[int, str] = field(repr=False)
     folders: Mapping[int, str] = field(repr=False)
+    faulty: Mapping[str, str] = field(default_factory=dict)
 
 
 class PublishRun:
@@ -64,6 +70,7 @@ class PublishRun:
         snapshot: The same folders with their owners.
         acknowledged: The edits that a review has read.
         modes: Modes of new files and folders.
+        keeps_unknown: Whether named folders of unknown people are given up instead of removed.
     """
 
     def __init__(
@@ -74,6 +81,7 @@ class PublishRun:
         snapshot: TreeSnapshot,
         acknowledged: AcknowledgedEdits,
         modes: Modes,
+        keeps_unknown: bool = False,
     ) -> None:
         self._root_fd = root_fd
         self._root_manifest = root_manifest
@@ -81,12 +89,15 @@ class PublishRun:
         self._snapshot = snapshot
         self._acknowledged = acknowledged
         self._modes = modes
+        self._keeps_unknown = keeps_unknown
+        self._faults = FolderFaults(dict.fromkeys(snapshot.unreadable, os.strerror(errno.EACCES)))
 
     def run(
         self,
         everything: Sequence[DesiredFolder],
         files: DesiredFiles,
         idle: Sequence[DesiredFolder],
+        publication: tuple[int, int] | None = None,
     ) -> PublishResult:
         """Make the tree show these folders.
 
@@ -94,6 +105,7 @@ class PublishRun:
             everything: The folders there should be.
             files: Fills in their files; made for the folders that ``observed_for`` returns.
             idle: The folders of people who have no faces now; see ``plan``.
+            publication: What the tree then shows; recorded last.
         """
         observed = files.folders
         key_of: dict[int, FolderKey] = {
@@ -103,36 +115,90 @@ class PublishRun:
         # Folders with edits that no review has read yet stay as they are.
         skipped = self._snapshot.missing - self._acknowledged.missing_folders - observed.keys()
         skipped |= {one.number for one in everything if _is_dismantled(one, observed, pending)}
+        skipped |= self._snapshot.unreadable
         active = [one for one in everything if one.number not in skipped]
-        files.move_changed(active, pending)
-        desired = {one.number: files.fill(one, pending) for one in active}
+        files.move_changed(active, pending, self._faults)
+        desired = {}
+        for one in active:
+            with self._faults.catching(one.number):
+                desired[one.number] = files.fill(one, pending)
         executor = PlanExecutor(
             self._root_fd, observed, self._modes, lambda step: _content(step, files)
         )
         self._publish_readme(executor)
+        faulty = self._faults.reasons
         states = {
             number: self._with_review(folder, pending)
             for number, folder in observed.items()
-            if number not in skipped
+            if number not in skipped and number not in faulty
         }
         taken = {folder.location: folder.names for folder in self._scan.folders}
-        steps = plan(desired.values(), states, self._owners_in, taken, idle)
-        kept = desired.keys() | skipped
+        steps = plan(
+            [one for number, one in desired.items() if number not in faulty],
+            states,
+            self._owners_in,
+            taken,
+            idle,
+        )
+        if self._keeps_unknown:
+            steps = _give_up_unknown(steps, observed, {*desired, *(one.number for one in idle)})
+        kept = desired.keys() | skipped | faulty.keys()
         if observed.keys() - kept:
             # First, so that an interruption does not look as if a reviewer had removed them.
             self._save_index(kept, self._scanned_locations(), executor)
         unlisted = self._find_unlisted(observed, steps)
         changed = files.changed | (_update_copies(observed, self._acknowledged, unlisted) - skipped)
         changed |= {one for one in desired if one in observed and _adopt_manifest(observed[one])}
-        _carry_out(steps, executor)
+        self._carry_out(steps, executor, key_of)
         for number in sorted(changed - executor.saved):
             if number in executor.inodes:
-                executor.save_manifest(number)
+                with self._faults.catching(number):
+                    executor.save_manifest(number)
         locations = (
             dict(_by_inode(iter_locations(self._root_fd))) if steps else self._scanned_locations()
         )
-        self._save_index(kept, locations, executor)
-        return _summarise(desired, locations, executor)
+        self._save_index(kept | faulty.keys(), locations, executor, publication)
+        whole = {number: one for number, one in desired.items() if number not in faulty}
+        return _summarise(whole, locations, executor, self._locate_faulty(everything))
+
+    def _locate_faulty(self, everything: Sequence[DesiredFolder]) -> dict[str, str]:
+        """Return what is wrong with each faulty folder, by where it is or should be."""
+        labels = {one.number: one.label for one in everything}
+        found = {location: os.strerror(errno.EACCES) for location in self._scan.unreadable}
+        for number, reason in self._faults.reasons.items():
+            folder = self._snapshot.owned.get(number)
+            found[folder.location if folder else labels.get(number, str(number))] = reason
+        return dict(sorted(found.items()))
+
+    def _carry_out(
+        self, steps: Sequence[Step], executor: PlanExecutor, key_of: Mapping[int, FolderKey]
+    ) -> None:
+        """Carry out steps folder by folder; a folder that cannot be written stops no other one."""
+        for (number, removes), group in groupby(steps, key=_folder_and_removal):
+            if number in self._faults.reasons:
+                continue
+            wanted = list(group)
+            if removes:
+                wanted = self._without_refugees(number, wanted, key_of)
+            if wanted:
+                with self._faults.catching(number):
+                    executor.carry_out(number, wanted)
+
+    def _without_refugees(
+        self, number: int, steps: list[Step], key_of: Mapping[int, FolderKey]
+    ) -> list[Step]:
+        """Return the steps without those that remove what could not be written elsewhere."""
+        faulty = self._faults.reasons.keys()
+        files = self._snapshot.owned[number].manifest.files if faulty else {}
+        faces = {name: face_of(entry.identity) for name, entry in files.items()}
+        stay = {name for name, face in faces.items() if face and key_of.get(face) in faulty}
+        stay |= {name.rpartition(".")[0] + ".txt" for name in stay}
+        kept = [
+            step for step in steps if not (isinstance(step, RemoveFile) and step.target in stay)
+        ]
+        if len(kept) == len(steps):
+            return steps
+        return [step for step in kept if not isinstance(step, RemoveFolder | ReleaseFolder)]
 
     def _with_review(self, folder: FolderState, pending: Collection[int]) -> FolderState:
         """Return a folder with what the plan has to know about reviews."""
@@ -148,7 +214,11 @@ class PublishRun:
             entry = folder.manifest.files.get(name)
             if entry is None:
                 return Owner.THEIRS
-            with reopen_folder(folder, self._root_fd) as fd:
+            is_ours = False
+            with (
+                self._faults.catching(folder.number or 0),
+                reopen_folder(folder, self._root_fd) as fd,
+            ):
                 is_ours = is_unchanged(fd, name, entry.written)
             return Owner.OURS if is_ours else Owner.THEIRS
 
@@ -161,7 +231,11 @@ class PublishRun:
         found = set()
         for step in steps:
             if isinstance(step, UnlistFile) and step.target in observed[step.folder].names:
-                with reopen_folder(observed[step.folder], self._root_fd) as fd:
+                face_id = None
+                with (
+                    self._faults.catching(step.folder),
+                    reopen_folder(observed[step.folder], self._root_fd) as fd,
+                ):
                     face_id = read_face(fd, step.target, self._root_manifest.store)
                 if face_id is not None:
                     found.add((step.folder, PortraitFile(face_id, step.target)))
@@ -181,7 +255,11 @@ class PublishRun:
             executor.change_files(self._root_fd, ROOT_MANIFEST, manifest, steps)
 
     def _save_index(
-        self, numbers: Collection[int], locations: Mapping[int, str], executor: PlanExecutor
+        self,
+        numbers: Collection[int],
+        locations: Mapping[int, str],
+        executor: PlanExecutor,
+        publication: tuple[int, int] | None = None,
     ) -> None:
         """Record in the root which folders there are, and where."""
         index = {
@@ -191,10 +269,12 @@ class PublishRun:
         }
         # A missing folder stays recorded until a review has read that it is missing.
         unread = self._snapshot.missing - self._acknowledged.missing_folders
+        unread |= self._snapshot.unreadable
         for number in unread - index.keys():
             index[number] = self._root_manifest.folders[number]
-        if index != self._root_manifest.folders:
-            self._root_manifest.folders = index
+        shown = publication or self._root_manifest.publication
+        if (index, shown) != (self._root_manifest.folders, self._root_manifest.publication):
+            self._root_manifest.folders, self._root_manifest.publication = index, shown
             executor.save(self._root_fd, ROOT_MANIFEST, self._root_manifest)
 
 
@@ -243,8 +323,24 @@ def _is_dismantled(
     return not is_intact and any(face.face_id in pending for face in one.faces)
 
 
+def _give_up_unknown(
+    steps: Sequence[Step], observed: Mapping[int, FolderState], known: Collection[int]
+) -> list[Step]:
+    """Leave the named folders of unknown people where they are, as a reviewer's."""
+    unknown = {
+        number
+        for number, folder in observed.items()
+        if number > 0 and number not in known and given_label(folder)
+    }
+    kept = [step for step in steps if step.folder not in unknown]
+    return [*kept, *(ReleaseFolder(number) for number in sorted(unknown))]
+
+
 def _summarise(
-    desired: Mapping[int, DesiredFolder], locations: Mapping[int, str], executor: PlanExecutor
+    desired: Mapping[int, DesiredFolder],
+    locations: Mapping[int, str],
+    executor: PlanExecutor,
+    faulty: Mapping[str, str],
 ) -> PublishResult:
     paths = {
         number: locations[executor.inodes[number]]
@@ -264,6 +360,7 @@ def _summarise(
         unchanged=1 + sum(len(folder.files) for folder in desired.values()) - executor.written,
         portraits=portraits,
         folders={number: path for number, path in paths.items() if number > 0},
+        faulty=faulty,
     )
 
 
@@ -308,21 +405,6 @@ def _adopt_manifest(folder: FolderState) -> bool:
 def _by_inode(found: Iterable[tuple[str, int]]) -> Iterator[tuple[int, str]]:
     for location, inode in found:
         yield inode, location
-
-
-def _carry_out(steps: Sequence[Step], executor: PlanExecutor) -> None:
-    """Carry out steps folder by folder; a folder that may not be written does not stop others."""
-    denied: PermissionError | None = None
-    for (number, removes), group in groupby(steps, key=_folder_and_removal):
-        if denied and removes:
-            # What could not be written elsewhere may still be here: keep it visible.
-            continue
-        try:
-            executor.carry_out(number, list(group))
-        except PermissionError as error:
-            denied = denied or error
-    if denied:
-        raise denied
 
 
 def _folder_and_removal(step: Step) -> tuple[int, bool]:

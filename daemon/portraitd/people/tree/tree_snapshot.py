@@ -20,14 +20,17 @@ class TreeSnapshot:
         owned: Portraitd's own folders by number: a person's id or a ``Placement``.
         unowned: The root, and folders that reviewers made.
         missing: Numbers of the folders that were there after the last publish and are not now.
-        is_partial: Whether one of portraitd's folders may be in a folder that cannot be read.
-            Then nothing counts as deleted.
+        is_partial: Whether some folder cannot be read. It may hold what is missing elsewhere, so
+            nothing counts as deleted.
+        unreadable: Numbers of the folders that are in one that cannot be read. They are not
+            missing.
     """
 
     owned: Mapping[int, FolderState] = field(default_factory=dict)
     unowned: tuple[FolderState, ...] = ()
     missing: frozenset[int] = frozenset()
     is_partial: bool = False
+    unreadable: frozenset[int] = frozenset()
 
     @property
     def folders(self) -> tuple[FolderState, ...]:
