@@ -18,6 +18,7 @@ from portraitd.model.stage import Now
 from portraitd.service.daemon import open_service
 from portraitd.service.health import FILE_NAME as HEALTH
 from portraitd.service.health import Health, write_heartbeat
+from portraitd.service.home import open_home
 from portraitd.service.pipeline import Service
 from portraitd.service.share_probe import ShareProbe
 from portraitd.service.wakeup import Doorbell
@@ -88,6 +89,16 @@ def turns(home: Home, service: Service, count: int) -> None:
         home.tick(service)
 
 
+def blocked_turns(home: Home, service: Service, count: int) -> list[str]:
+    """Tick; return why the service was blocked at each tick from the first one on."""
+    reasons: list[str] = []
+    for _ in range(count):
+        home.tick(service)
+        if reasons or service.blocked:
+            reasons.append(service.blocked.text)
+    return reasons
+
+
 def failed(home: Home) -> list[str]:
     return [path for path, state in home.states().items() if state == "failed"]
 
@@ -104,13 +115,15 @@ def test_a_full_state_disk_blocks_until_there_is_room(
         write_heartbeat(state, Health(1, 1.0))
         filler = fill(state)
         home.drop(two_people, "clip.mp4")
-        turns(home, service, 30)
+        reasons = blocked_turns(home, service, 40)
         blocked, idle = service.blocked.text, service.idle
         write_heartbeat(state, Health(1, 2.0, blocked, 1.0))
         said = (state / HEALTH).read_text()
         filler.unlink()
         home.run_until_idle(service)
 
+    assert 25 < len(reasons)
+    assert all(reasons)
     assert "full" in blocked
     assert not idle
     assert blocked in said
@@ -167,12 +180,14 @@ def test_a_full_people_disk_blocks_the_tree_alone(
     home.drop(two_people, "clip.mp4")
     with home.opened() as service:
         filler = fill(people)
-        turns(home, service, 40)
+        reasons = blocked_turns(home, service, 60)
         blocked, grouping_runs = service.blocked.text, len(home.rows("grouping_runs"))
         filler.unlink()
         mount("people", "-o", "remount,size=64m")
         home.run_until_idle(service)
 
+    assert 25 < len(reasons)
+    assert all(reasons)
     assert "No space left" in blocked
     assert 1 == grouping_runs
     assert [] == failed(home)
@@ -218,12 +233,20 @@ def test_a_share_that_is_away_gets_nothing_written_in_its_place(
         turns(home, service, 30)
         started = service.blocked.text
         in_its_place = os.listdir(people)
+    people.rmdir()
+    open_home(home.settings)
+    with home.opened() as service:
+        turns(home, service, 30)
+        without_folder = service.blocked.text
+        is_created = people.exists()
         mount("people", "--bind", str(server))
         home.run_until_idle(service)
 
     assert "the share may not be mounted" in running
     assert "the share may not be mounted" in started
     assert [] == in_its_place
+    assert "people: No such file" in without_folder
+    assert not is_created
     assert 2 == len(person_folders(people))
     assert_sound(home.settings)
 

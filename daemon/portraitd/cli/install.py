@@ -188,6 +188,7 @@ Documentation=man:systemd.exec(5)
 After=local-fs.target remote-fs.target
 # Without RequiresMountsFor: where a share fails to be mounted, systemd would never start the
 # service, nor when the share is mounted later. The service itself notices when it is not mounted.
+# systemd before version 256 ignores this line.
 WantsMountsFor={mounts}
 # A full disk or a missing share is temporary, however long it lasts.
 StartLimitIntervalSec=0
