@@ -143,11 +143,14 @@ def commands() -> None:
 
 def main() -> None:
     """Run a command; turn an error into one line and an exit code."""
+    from portraitd.service.stderr_capture import log_failure
+
     try:
         # Outside its standalone mode click returns the code that an Exit carries.
         sys.exit(commands(prog_name="portraitd", standalone_mode=False))
     except click.ClickException as error:
-        error.show()
+        if not log_failure(error.format_message(), EXIT_USAGE):
+            error.show()
         sys.exit(EXIT_USAGE)
     except (click.Abort, KeyboardInterrupt):
         print("stopped; run the same command again to continue", file=sys.stderr)
@@ -163,5 +166,8 @@ def main() -> None:
 
 
 def _print_and_exit(error: PortraitdError, code: int) -> None:
-    print(f"portraitd: {error}", file=sys.stderr)
+    from portraitd.service.stderr_capture import log_failure
+
+    if not log_failure(str(error), code):
+        print(f"portraitd: {error}", file=sys.stderr)
     sys.exit(code)

@@ -16,20 +16,36 @@ if TYPE_CHECKING:
     from portraitd.config import Settings
 
 
+def _configure_log(context: click.Context, option: click.Parameter, is_verbose: bool) -> None:
+    from portraitd.service import log_setup
+
+    log_setup.configure(is_verbose)
+
+
 @click.command()
 @with_settings
 @click.option("--until-idle", is_flag=True, help="Exit when there is nothing left to do.")
-@click.option("--verbose", "-v", is_flag=True, help="Log debug messages as well.")
-def run(settings: Settings, until_idle: bool, verbose: bool) -> None:
+@click.option(
+    "--verbose",
+    "-v",
+    is_flag=True,
+    # Before the settings are read: what is wrong with them is logged, too.
+    is_eager=True,
+    callback=_configure_log,
+    expose_value=False,
+    help="Log debug messages as well.",
+)
+def run(settings: Settings, until_idle: bool) -> None:
     """Run the service.
 
     It watches the inbox, finds faces, groups them into people, and keeps the folders of people/
     up to date until it is stopped. SIGHUP makes it reload its settings.
     """
-    from portraitd.service import log_setup, supervisor
+    from portraitd.service import supervisor
+    from portraitd.service.stderr_capture import capture_stderr
 
-    log_setup.configure(verbose)
-    supervisor.run(settings, reloader(), until_idle)
+    with capture_stderr():
+        supervisor.run(settings, reloader(), until_idle)
 
 
 @click.command()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -19,6 +21,8 @@ Runtime = Literal["onnxruntime", "openvino", "openvino-bf16"]
 Tensor = NDArray[np.uint8] | NDArray[np.float32]
 """The input of a network: pictures ``(n, height, width, 3)``, or what a published file wants."""
 
+
+_CPU_WARNING = re.compile(rb"cpuinfo|cpuid_info")
 
 MAX_SHAPES = 40
 """After this many input shapes the OpenVINO model is compiled again.
@@ -53,9 +57,7 @@ class OnnxRuntimeSession:
     def __init__(self, network: Path | bytes) -> None:
         # Version 1.32 sends usage data to its makers unless this is set before the import.
         os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-        # Imported here, because OpenVINO may be enough, and each needs memory.
-        import onnxruntime
-
+        onnxruntime = _import_onnxruntime()
         options = onnxruntime.SessionOptions()
         # The workers run in parallel; a spinning thread pool would take their cores.
         options.intra_op_num_threads = 1
@@ -111,6 +113,31 @@ class OpenVinoSession:
         except RuntimeError as error:
             raise ModelError(f"{self._path} cannot be loaded: {error}; remove it") from error
         return compiled.create_infer_request()
+
+
+def _import_onnxruntime() -> Any:
+    """Import ONNX Runtime without what it prints where ``/proc/cpuinfo`` cannot be read.
+
+    That file is hidden by the systemd unit, and in some containers. The fastest instructions are
+    used all the same: they are found by asking the processor.
+    """
+    # Imported here, because OpenVINO may be enough, and each needs memory.
+    if "onnxruntime" in sys.modules or Path("/proc/cpuinfo").exists():
+        import onnxruntime
+
+        return onnxruntime
+    kept, (reader, writer) = os.dup(2), os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    os.dup2(writer, 2)
+    try:
+        import onnxruntime
+    finally:
+        os.dup2(kept, 2)
+        with suppress(BlockingIOError):
+            lines = os.read(reader, 1 << 16).splitlines(keepends=True)
+            os.write(2, b"".join(line for line in lines if not _CPU_WARNING.search(line)))
+        for descriptor in (kept, reader, writer):
+            os.close(descriptor)
+    return onnxruntime
 
 
 def _describe(network: Path | bytes) -> str:
