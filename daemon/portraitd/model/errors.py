@@ -138,6 +138,18 @@ class MassDisappearance(PublishError):
     code = ReasonCode.PORTRAITS_DISAPPEARED
 
 
+class FoldersUnavailable(PublishError):
+    """Some folders of the people tree cannot be read or written; the others can."""
+
+    code = ReasonCode.FOLDERS_UNAVAILABLE
+
+
+class TreeInUse(PublishError):
+    """Another portraitd works on the people tree."""
+
+    code = ReasonCode.TREE_IN_USE
+
+
 class ForeignTree(PublishError):
     """The people tree belongs to another store."""
 

@@ -10,9 +10,10 @@ import structlog
 from portraitd.config import Settings
 from portraitd.datasets.set_erasure import erase_sets, lock_builds
 from portraitd.media.xmp import Mark
-from portraitd.model.errors import ConfigError
-from portraitd.model.stage import Now, Stage
+from portraitd.model.errors import ConfigError, FoldersUnavailable
+from portraitd.model.stage import BackOff, Now, Stage
 from portraitd.model.wording import counted
+from portraitd.people.publisher import describe_faulty
 from portraitd.people.tree.tree_erasure import Erased, ErasureTarget, erase_portraits
 from portraitd.store.erasure.derived_files import destroy_copies
 from portraitd.store.erasure.eraser import Eraser, ErasureScope, PendingErasure
@@ -20,6 +21,9 @@ from portraitd.store.erasure.eraser import Eraser, ErasureScope, PendingErasure
 log = structlog.get_logger(stage="erasure")
 
 DAY_S = 86_400.0
+
+PAUSE_S = 60.0
+"""How often folders that could not be erased are tried again."""
 
 REQUEST = "forget"
 """The control request, with two arguments: kind and name."""
@@ -51,6 +55,8 @@ class ErasureStage(Stage):
         self._holds_faces = holds_faces
         self._on_erased = on_erased
         self._retained_s = float("-inf")
+        self._unavailable = ""
+        self._pause = BackOff(PAUSE_S)
 
     @property
     def pending(self) -> bool:
@@ -85,7 +91,15 @@ class ErasureStage(Stage):
         if keep_days and now.steady_s - self._retained_s >= DAY_S:
             self._retained_s = now.steady_s
             self.erase(self._eraser.before(now.wall_s - keep_days * DAY_S), now.wall_s)
-        self.finish(now.wall_s)
+        # Folders that cannot be erased are not searched again at every tick.
+        if not self._pause.ready(now):
+            raise FoldersUnavailable(self._unavailable)
+        try:
+            self.finish(now.wall_s)
+        except FoldersUnavailable as error:
+            self._pause.start(now)
+            self._unavailable = str(error)
+            raise
 
     def erase(self, scope: ErasureScope, now_s: float) -> None:
         """Erase in the database; ``finish`` does the rest."""
@@ -109,8 +123,10 @@ class ErasureStage(Stage):
             StoreError: The journal is in use, a copy cannot be removed, or a training set is
                 being built.
             PublishError: The people tree or the training set is unavailable or in use.
+            FoldersUnavailable: Some folders of the tree are; everything else is erased.
         """
         state_dir, done = self._settings.state_dir, []
+        unavailable: dict[str, str] = {}
         for erasure in self._eraser.pending_erasures():
             self._eraser.truncate_journal()
             with lock_builds(state_dir):
@@ -118,6 +134,10 @@ class ErasureStage(Stage):
                 copies = destroy_copies(state_dir, erasure.what != "restored")
                 files = erase_sets(state_dir, self._settings.dataset_dir, erasure.stems)
             erased = erase_portraits(self._settings.people_dir, self._target(erasure))
+            if erased.unavailable:
+                # Other erasures do not wait for it.
+                unavailable |= erased.unavailable
+                continue
             self._eraser.finish(erasure.id, now_s)
             log.info(
                 "erasure_finished",
@@ -129,6 +149,9 @@ class ErasureStage(Stage):
         if done:
             # The journal contains the records of what was to be erased.
             self._eraser.truncate_journal()
+        if unavailable:
+            reason = describe_faulty(self._settings.people_dir, unavailable)
+            raise FoldersUnavailable(f"an erasure is not finished: {reason}")
         return done
 
     def _target(self, erasure: PendingErasure) -> ErasureTarget:

@@ -36,7 +36,7 @@ MAX_DEPTH = 6
 # The entry is not a folder, or may not be read. Any other error, such as a share that
 # disconnected, ends the scan.
 SKIPPED_ERRORS = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.EPERM})
-_UNREADABLE = frozenset({errno.EACCES, errno.EPERM})
+UNREADABLE = frozenset({errno.EACCES, errno.EPERM})
 
 _PICTURES = (".jpg", ".jpeg", ".jpe")
 
@@ -152,7 +152,7 @@ class _Scanner:
                 with open_folder(name, fd) as inner_fd:
                     self.scan(inner, inner_fd, depth + 1)
             except OSError as error:
-                if error.errno in _UNREADABLE:
+                if error.errno in UNREADABLE:
                     self.unreadable.add(inner)
                 elif error.errno not in SKIPPED_ERRORS:
                     raise

@@ -9,10 +9,11 @@ them again.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,6 +38,7 @@ from portraitd.people.tree.manifest import (
     face_of,
     read_note,
 )
+from portraitd.people.tree.scan import SKIPPED_ERRORS, UNREADABLE
 
 PICTURES = (".jpg", ".jpeg", ".jpe", ".png", ".webp")
 
@@ -75,53 +77,76 @@ class Erased:
     Attributes:
         removed: Number of files removed.
         left: Paths of the pictures that reviewers put beside them, which were not removed.
+        unavailable: What is wrong with each folder that could not be erased, by its path.
     """
 
     removed: int
     left: tuple[str, ...]
+    unavailable: Mapping[str, str] = field(default_factory=dict)
 
 
 def erase_portraits(root: Path, target: ErasureTarget) -> Erased:
     """Remove every file below a people tree that shows one of these faces.
 
+    A folder that cannot be read or written stops the erasure in no other one.
+
     Raises:
-        PublishError: The tree cannot be read, or a file in it cannot be removed.
+        PublishError: The root cannot be read or written.
     """
     removed, left, emptied = 0, [], {}
+    unavailable: dict[str, str] = {}
     try:
         with open_root(root) as root_fd:
-            for location, fd, names in _walk(root_fd):
-                if location in GALLERY:
-                    removed += _erase_pages(fd, names)
-                here = _erase_in(fd, names, target)
-                removed += len(here)
-                if here:
-                    left += [f"{location}/{name}" for name in _foreign(fd)]
-                if _is_emptied(fd):
-                    emptied[location] = inode_of(fd)
-            _remove_folders(root_fd, emptied)
+            for location, fd, names in _walk(root_fd, unavailable):
+                try:
+                    if location in GALLERY:
+                        removed += _erase_pages(fd, names)
+                    unavailable |= _find_unreadable(location, fd, names)
+                    here = _erase_in(fd, names, target)
+                    removed += len(here)
+                    if here:
+                        left += [f"{location}/{name}" for name in _foreign(fd)]
+                    if _is_emptied(fd):
+                        emptied[location] = inode_of(fd)
+                except OSError as error:
+                    if error.errno not in SKIPPED_ERRORS:
+                        raise
+                    unavailable[location] = error.strerror or str(error)
+            for location, reason in _remove_folders(root_fd, emptied).items():
+                unavailable[location] = reason
     except OSError as error:
         where = root / error.filename if isinstance(error.filename, str) else root
         raise PublishError(f"{where}: {error.strerror or error}") from error
-    return Erased(removed, tuple(left))
+    return Erased(removed, tuple(left), unavailable)
 
 
-def _walk(root_fd: int) -> Iterator[tuple[str, int, list[str]]]:
-    """Yield location, descriptor and names of every folder below the root."""
+def _walk(root_fd: int, unavailable: dict[str, str]) -> Iterator[tuple[str, int, list[str]]]:
+    """Yield location, descriptor and names of every folder below the root.
+
+    Args:
+        unavailable: Receives the folders that cannot be read.
+    """
     waiting: list[tuple[str, ...]] = [()]
     while waiting:
         parts = waiting.pop()
         try:
             fd = open_below(root_fd, parts)
-        except (FileNotFoundError, NotADirectoryError):
-            # It was moved just now, and is met in its new place.
+        except OSError as error:
+            if error.errno not in SKIPPED_ERRORS:
+                raise
+            # One that was moved just now is met in its new place.
+            if error.errno in UNREADABLE:
+                unavailable["/".join(parts)] = error.strerror or str(error)
             continue
         try:
             names = sorted(os.listdir(fd))
             waiting += [(*parts, name) for name in names if _is_folder(fd, name)]
             yield "/".join(parts) or ".", fd, names
-        except (FileNotFoundError, NotADirectoryError):
-            # It was moved just now, and is met in its new place.
+        except OSError as error:
+            if error.errno not in SKIPPED_ERRORS:
+                raise
+            if error.errno in UNREADABLE:
+                unavailable["/".join(parts) or "."] = error.strerror or str(error)
             continue
         finally:
             os.close(fd)
@@ -195,11 +220,15 @@ def _is_emptied(fd: int) -> bool:
     return all(name in MANIFEST_NAMES or is_clutter(name) for name in os.listdir(fd))
 
 
-def _remove_folders(root_fd: int, emptied: Mapping[str, int]) -> None:
-    """Remove empty folders: their names may be those of erased people."""
+def _remove_folders(root_fd: int, emptied: Mapping[str, int]) -> dict[str, str]:
+    """Remove empty folders: their names may be those of erased people.
+
+    Returns:
+        What is wrong with each folder that could not be emptied, by its location.
+    """
     manifest = read_note(root_fd, ROOT_MANIFEST)
     if not emptied or manifest is None:
-        return
+        return {}
     # First: a missing folder that is still recorded would read as a deletion.
     inodes = set(emptied.values())
     manifest.folders = {
@@ -208,15 +237,40 @@ def _remove_folders(root_fd: int, emptied: Mapping[str, int]) -> None:
         if inode not in inodes and at not in emptied
     }
     _save(root_fd, manifest, ROOT_MANIFEST)
-    for location in emptied:
-        with open_folder(location, root_fd) as fd:
-            _unlink(
-                fd, [name for name in os.listdir(fd) if name in MANIFEST_NAMES or is_clutter(name)]
-            )
-        parent, _, name = location.rpartition("/")
-        with open_folder(parent or ".", root_fd) as fd, contextlib.suppress(OSError):
-            # A reviewer may have put something in just now: then the folder stays, as theirs.
-            os.rmdir(name, dir_fd=fd)
+    unavailable = {}
+    for location, inode in emptied.items():
+        try:
+            _remove_folder(root_fd, location, inode)
+        except OSError as error:
+            if error.errno not in SKIPPED_ERRORS:
+                raise
+            if error.errno in UNREADABLE:
+                unavailable[location] = error.strerror or str(error)
+    return unavailable
+
+
+def _remove_folder(root_fd: int, location: str, inode: int) -> None:
+    with open_folder(location, root_fd) as fd:
+        names = os.listdir(fd)
+        if inode_of(fd) != inode or not _is_emptied(fd):
+            # Another one was put in its place, or something into it.
+            return
+        _unlink(fd, [name for name in names if name in MANIFEST_NAMES or is_clutter(name)])
+    parent, _, name = location.rpartition("/")
+    with open_folder(parent or ".", root_fd) as fd, contextlib.suppress(OSError):
+        # A reviewer may have put something in just now: then the folder stays, as theirs.
+        os.rmdir(name, dir_fd=fd)
+
+
+def _find_unreadable(location: str, fd: int, names: Collection[str]) -> dict[str, str]:
+    """Return the pictures that may show an erased face and cannot be read, by their path."""
+    found = {}
+    for name in names:
+        if name.lower().endswith(PICTURES) and not os.access(
+            name, os.R_OK, dir_fd=fd, effective_ids=True, follow_symlinks=False
+        ):
+            found[f"{location}/{name}"] = os.strerror(errno.EACCES)
+    return found
 
 
 def _is_published_for(identity: str, target: ErasureTarget) -> bool:
