@@ -11,6 +11,8 @@ from contextlib import contextmanager
 
 import structlog
 
+from portraitd.model.errors import PortraitdError
+
 log = structlog.get_logger(stage="service")
 
 MAX_CHARACTERS = 1000
@@ -19,6 +21,9 @@ MAX_LINES = 100
 """In a minute; a worker that prints without end must not fill the journal."""
 
 MINUTE_S = 60.0
+
+CRASHED = 1
+"""The exit code after an error in portraitd itself."""
 
 END_S = 2.0
 """How long to wait for the last lines; a worker that cannot be killed keeps the pipe open."""
@@ -32,14 +37,20 @@ def logs_json() -> bool:
 
 def log_failure(reason: str, exit_code: int) -> bool:
     """Log why the process ends. Return False if the log is not JSON: then it is to be printed."""
-    if logs_json():
-        log.critical("service_failed", reason=reason, exit_code=exit_code)
-    return logs_json()
+    if not logs_json():
+        return False
+    log.critical("service_failed", reason=reason, exit_code=exit_code)
+    structlog.reset_defaults()
+    return True
 
 
 @contextmanager
 def capture_stderr() -> Iterator[None]:
-    """Log what is printed on standard error, also by child processes, while the log is JSON."""
+    """Log what is printed on standard error, also by child processes, while the log is JSON.
+
+    Raises:
+        SystemExit: An error in portraitd itself, which was logged with its traceback.
+    """
     if not logs_json():
         yield
         return
@@ -55,6 +66,11 @@ def capture_stderr() -> Iterator[None]:
         thread.start()
         try:
             yield
+        except PortraitdError:
+            raise
+        except Exception as error:
+            log.critical("crashed", exc_info=True)
+            raise SystemExit(CRASHED) from error
         finally:
             sys.stderr.flush()
             os.dup2(original, 2)
