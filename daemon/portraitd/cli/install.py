@@ -14,6 +14,7 @@ from portraitd.config import SYSTEM_CONFIG, Settings
 HOME = Path("/srv/portraits")
 STATE = Path("/var/lib/portraitd")
 PROGRAM = Path("/opt/portraitd/bin/portraitd")
+RUNTIME = Path("/run/portraitd")
 USER = "portraitd"
 
 _PERSONAL = tuple(map(Path, ("/home", "/root", "/run/user")))
@@ -28,6 +29,7 @@ class Installation:
         config: Its settings file.
         home, inbox, people, state: Its folders.
         openvino: Whether OpenVINO is installed, which generates code while it runs.
+        metrics: The file with the metrics; None if there is none.
     """
 
     program: Path = PROGRAM
@@ -37,6 +39,7 @@ class Installation:
     people: Path = HOME / "people"
     state: Path = STATE
     openvino: bool = False
+    metrics: Path | None = None
 
 
 def plan_installation(settings: Settings, config: Path | None) -> Installation:
@@ -59,6 +62,7 @@ def plan_installation(settings: Settings, config: Path | None) -> Installation:
             HOME / (paths.people or "people"),
             paths.state or STATE,
             openvino,
+            settings.metrics.textfile,
         )
     beside = settings.home_dir / "config.toml"
     return Installation(
@@ -69,6 +73,7 @@ def plan_installation(settings: Settings, config: Path | None) -> Installation:
         settings.people_dir,
         settings.state_dir,
         openvino,
+        settings.metrics.textfile,
     )
 
 
@@ -143,13 +148,16 @@ def render_unit(plan: Installation) -> str:
     shared = _outermost([plan.home, plan.inbox, plan.people])
     below_lib = plan.state == STATE
     written = shared if below_lib else _outermost([*shared, plan.state])
+    mounts = written
+    if plan.metrics and not plan.metrics.is_relative_to(RUNTIME):
+        written = _outermost([*written, plan.metrics.absolute().parent])
     directories = "StateDirectory=portraitd\nStateDirectoryMode=0700\n" if below_lib else ""
     personal = any(path.is_relative_to(above) for path in (*written, plan.config, plan.program)
                    for above in _PERSONAL)  # fmt: skip
     return _UNIT.format(
         program=_escaped(plan.program),
         config=_escaped(plan.config),
-        mounts=_listed(written),
+        mounts=_listed(mounts),
         written=_listed(written),
         unexecuted=_listed(_outermost([*shared, plan.state])),
         directories=directories,
@@ -219,6 +227,8 @@ User=portraitd
 Group=portraitd
 # Reviewers are members of the group; all others have no access.
 UMask=0007
+# For metrics.textfile = "/run/portraitd/portraitd.prom", which other users may read.
+RuntimeDirectory=portraitd
 {directories}Environment=OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 ORT_DISABLE_TELEMETRY=1
 Nice=10
 CPUWeight=20

@@ -14,7 +14,7 @@ from portraitd.config import Settings
 from portraitd.ingest.dispatcher import encode_options
 from portraitd.ingest.watcher import Watch
 from portraitd.model.errors import PublishError, StoreError
-from portraitd.model.stage import Now
+from portraitd.model.stage import Now, Phase
 from portraitd.service.embedder_choice import choose_encoder
 from portraitd.service.executors import open_executors
 from portraitd.service.home import open_home
@@ -25,6 +25,14 @@ from portraitd.service.wakeup import Button, Doorbell, stop_signals
 from portraitd.store.database import SQLITE_VERSION, Database, StoreLock
 
 log = structlog.get_logger(stage="service")
+
+PHASE_TEXTS: dict[Phase, str] = {
+    "faces": "Finding faces",
+    "grouping": "Grouping faces",
+    "folders": "Updating people/",
+    "idle": "Idle: waiting for files",
+    "stopped": "Stopped",
+}
 
 GRACE_S = 15.0
 """How long a stop waits for running jobs."""
@@ -131,6 +139,7 @@ def run(
                 now = Now.read()
                 service.tick(now, woken)
                 notifier.alive(now.steady_s)
+                notifier.status(describe_status(service))
                 if after_tick(service, now):
                     notifier.reloading(now.steady_s)
                     break
@@ -148,6 +157,13 @@ def run(
             if not notifier.is_reloading:
                 notifier.stopping()
             log.info("service_stopping")
+
+
+def describe_status(service: Service) -> str:
+    """Return in one line what the service is doing, as `systemctl status` shows it."""
+    if service.blocked:
+        return f"Blocked: {service.blocked.text}"
+    return PHASE_TEXTS[service.phase]
 
 
 def process(

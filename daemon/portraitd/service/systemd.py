@@ -8,6 +8,8 @@ import socket
 
 SEND_TIMEOUT_S = 1.0
 
+MAX_STATUS_CHARACTERS = 400
+
 
 class Notifier:
     """Sends states to the socket that systemd passed; does nothing if there is none.
@@ -25,6 +27,7 @@ class Notifier:
         self._interval_s = int(timeout) / 1e6 / 3 if timeout else 0.0
         self._pinged_s = float("-inf")
         self._is_reloading = False
+        self._status = ""
 
     def ready(self) -> None:
         """Report that the service is up."""
@@ -43,6 +46,12 @@ class Notifier:
         """
         self._is_reloading = True
         self._send(f"RELOADING=1\nMONOTONIC_USEC={int(now_s * 1e6)}")
+
+    def status(self, text: str) -> None:
+        """Report in one line what the service is doing, if that has changed."""
+        if text != self._status:
+            self._status = text
+            self._send("STATUS=" + " ".join(text.split())[:MAX_STATUS_CHARACTERS])
 
     def stopping(self) -> None:
         """Report that the service is stopping."""
