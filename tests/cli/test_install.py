@@ -103,6 +103,17 @@ def test_temporary_trouble_is_retried_for_ever_and_what_needs_a_person_is_not() 
     assert "ExecReload=/bin/kill -HUP $MAINPID" in lines
 
 
+def test_the_folder_of_the_metrics_can_be_written() -> None:
+    """One is always there; another one is that of the settings."""
+    textfile = "/var/lib/node exporter/portraitd.prom"
+    plan = plan_installation(load(assignments=[f"metrics.textfile={textfile}"]), None)
+    lines = render_unit(plan).splitlines()
+
+    assert 'ReadWritePaths=/srv/portraits "/var/lib/node exporter"' in lines
+    assert "WantsMountsFor=/srv/portraits" in lines
+    assert "RuntimeDirectory=portraitd" in lines
+
+
 def test_a_home_below_people_s_homes_can_be_reached() -> None:
     """They are hidden from the service unless its own home is there."""
     assert "ProtectHome=yes" in render_unit(Installation())

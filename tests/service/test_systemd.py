@@ -55,6 +55,20 @@ def test_states_are_told(systemd: Systemd) -> None:
     assert ["READY=1", "STOPPING=1"] == systemd.heard()
 
 
+def test_the_status_is_told_when_it_changes(systemd: Systemd) -> None:
+    """On one line: a line end would begin another field."""
+    notifier = Notifier(systemd.address, "")
+
+    for text in ("Finding faces", "Finding faces", "Blocked: a\nREADY=1", "Idle"):
+        notifier.status(text)
+
+    assert [
+        "STATUS=Finding faces",
+        "STATUS=Blocked: a READY=1",
+        "STATUS=Idle",
+    ] == systemd.heard()
+
+
 def test_the_watchdog_is_pinged_three_times_within_its_patience(systemd: Systemd) -> None:
     """Not at every turn of a busy loop."""
     notifier = Notifier(systemd.address, "30000000")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,11 +18,14 @@ NAMES_SHOWN = 10
 
 SINGULARS = {"files": "file", "videos": "video", "faces": "face", "people": "person"}
 
+_with_settings_as_caller = partial(with_settings, acts_as_owner=False)
+"""The file that such a command reads or writes may be one that only root can."""
+
 _YES = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 
 
 @click.command()
-@with_settings
+@_with_settings_as_caller
 @click.argument("file", type=click.Path(path_type=Path))
 def backup(settings: Settings, file: Path) -> None:
     """Back up the database to FILE.
@@ -36,7 +40,7 @@ def backup(settings: Settings, file: Path) -> None:
 
 
 @click.command()
-@with_settings
+@_with_settings_as_caller
 @click.argument("file", type=click.Path(path_type=Path))
 def restore(settings: Settings, file: Path) -> None:
     """Restore the database from FILE.
@@ -114,7 +118,7 @@ def export() -> None:
 
 
 @export.command("person")
-@with_settings
+@_with_settings_as_caller
 @click.argument("person", metavar="ID|NAME")
 @click.option(
     "--to",

@@ -64,8 +64,16 @@ def settings_options(
     return decorate
 
 
-def with_settings(command: Command, home: str = HOME_DEFAULT) -> Command:
-    """Give a command --home, --config and --set, and pass it the settings they result in."""
+def with_settings(
+    command: Command, home: str = HOME_DEFAULT, acts_as_owner: bool = True
+) -> Command:
+    """Give a command --home, --config and --set, and pass it the settings they result in.
+
+    Args:
+        command: The command.
+        home: The default to show in the help.
+        acts_as_owner: Whether root's command acts as the owner of the state.
+    """
 
     @settings_options(home)
     @wraps(command)
@@ -74,9 +82,13 @@ def with_settings(command: Command, home: str = HOME_DEFAULT) -> Command:
     ) -> Any:
         # Imported here: pydantic takes longer to load than `portraitd --help` takes to print.
         from portraitd.config import load
+        from portraitd.store.state_owner import become_owner
 
         click.get_current_context().meta[_RELOAD] = partial(load, home, config, assignments)
-        return command(load(home, config, assignments), **rest)
+        settings = load(home, config, assignments)
+        if acts_as_owner:
+            become_owner(settings.state_dir)
+        return command(settings, **rest)
 
     return configured
 

@@ -6,6 +6,7 @@ A repair never touches edits, and never loses a row or a picture.
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 import zipfile
 from collections.abc import Callable, Iterator
@@ -25,12 +26,14 @@ from portraitd.store.database import Database, StoreLock
 from portraitd.store.erasure.derived_files import LEFTOVERS
 from portraitd.store.maintenance.integrity import IntegrityCheck
 from portraitd.store.publications import Publications
+from portraitd.store.state_owner import find_owner
 
 
 class FaultKind(StrEnum):
     """What is at fault."""
 
     MODES = "modes"
+    OWNER = "owner"
     DATABASE = "database"
     SCHEMA = "schema"
     CLAIMED = "claimed"
@@ -71,7 +74,7 @@ def faults(settings: Settings) -> list[Fault]:
     Raises:
         StoreError: There is no database, or it cannot be opened; the message says what to do.
     """
-    found = [*_modes(settings.state_dir)]
+    found = [*_modes(settings.state_dir), *_owners(settings.state_dir)]
     with Database.open_to_read(settings.state_dir) as database:
         found += _of_store(IntegrityCheck(database), settings)
         if not any(fault.what is FaultKind.DATABASE and fault.repair is None for fault in found):
@@ -123,6 +126,19 @@ def _modes(state_dir: Path) -> Iterator[Fault]:
             FaultKind.MODES,
             f"other users can read {path} ({mode:04o})",
             lambda path=path, wanted=wanted: path.chmod(wanted),  # type: ignore[misc]
+        )
+
+
+def _owners(state_dir: Path) -> Iterator[Fault]:
+    """Files that an earlier version left as root's; only root can give them away."""
+    user, group = find_owner(state_dir)
+    paths = [path for path in sorted(state_dir.rglob("*")) if path.lstat().st_uid != user]
+    if paths:
+        files = counted(len(paths), "file")
+        yield Fault(
+            FaultKind.OWNER,
+            f"{files} belong to another user, such as {paths[0]}; run "
+            f"`chown -R {user}:{group} {shlex.quote(str(state_dir))}` as root",
         )
 
 

@@ -14,6 +14,7 @@ from typing import Any, Self
 from portraitd.media.fs import locked
 from portraitd.model.errors import AlreadyRunning, StoreError, UnusableStore
 from portraitd.store.shared_memory import SharedMemory
+from portraitd.store.state_owner import give_to_owner
 
 FILE_NAME = "portraitd.sqlite3"
 APPLICATION_ID = 0x706F7274  # "port"
@@ -53,6 +54,7 @@ class StoreLock:
         except OSError as error:
             raise StoreError(f"{self._path}: {error.strerror}") from error
         try:
+            give_to_owner(fd, self._path.parent)
             os.ftruncate(fd, 0)
             os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         except OSError as error:
@@ -130,7 +132,11 @@ class Database:
     def open_file(cls, path: Path) -> Self:
         """Open a database under any path, as ``open`` does."""
         try:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                give_to_owner(fd, path.parent)
+            finally:
+                os.close(fd)
         except OSError as error:
             raise StoreError(f"{path}: {error.strerror}") from error
         with _connected(path) as connection:

@@ -57,7 +57,10 @@ class SharedMemory:
 
     def _allocate(self, size: int) -> None:
         if self._fd < 0:
-            self._fd = _find_open(self._path)
+            try:
+                self._fd = _find_open(self._path)
+            except OSError:
+                return
         if self._fd >= 0:
             _allocate(self._fd, size)
             return
@@ -80,11 +83,14 @@ def _find_open(path: Path) -> int:
 
     POSIX locks belong to the process: opening the file once more and closing it would drop the
     locks that SQLite holds on it.
+
+    Raises:
+        OSError: It cannot be found out.
     """
+    numbers = [int(name) for name in os.listdir("/proc/self/fd")]
     try:
         wanted = os.stat(path)
-        numbers = [int(name) for name in os.listdir("/proc/self/fd")]
-    except OSError:
+    except FileNotFoundError:
         return -1
     for number in numbers:
         try:

@@ -20,6 +20,7 @@ from portraitd.store.erasure.derived_files import PATTERNS, private
 from portraitd.store.erasure.eraser import Eraser
 from portraitd.store.erasure.tombstones import Tombstones
 from portraitd.store.shared_memory import SharedMemory
+from portraitd.store.state_owner import give_to_owner
 
 LIST_NAME = "backups.jsonl"
 """List of all backups, one line each; an erasure tells which of them still hold the data."""
@@ -87,6 +88,7 @@ def back_up(state_dir: Path, target: Path, now_s: float) -> BackupFile:
                 copy.execute("pragma journal_mode = delete")
             done = inspect(unfinished)
         with open(state_dir / LIST_NAME, "a", encoding="utf-8", opener=private) as file:
+            give_to_owner(file.fileno(), state_dir)
             file.write(json.dumps({"path": os.fspath(target.absolute()), "at": now_s}) + "\n")
     except sqlite3.DatabaseError as error:
         raise StoreError(f"{source}: {error}; the copy was not made") from error
