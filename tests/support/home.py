@@ -78,10 +78,12 @@ class Home:
         """The service, from its start to a sudden end: nothing is wound up."""
         with StoreLock(self.settings.state_dir):
             database = store.open(self.settings.state_dir)
+            executors = Executors(executor or CachingExecutor(), 2)
+            service = Service(self.settings, database, executors, Doorbell())
             try:
-                executors = Executors(executor or CachingExecutor(), 2)
-                yield Service(self.settings, database, executors, Doorbell())
+                yield service
             finally:
+                service.people_lease.close()
                 database.close()
 
     def tick(self, service: Service) -> None:
@@ -225,5 +227,11 @@ def assert_sound(home: Settings) -> None:
         shown[face_id] = picture
     assert kept.keys() == shown.keys()
     hidden = {path.name for path in home.people_dir.rglob(".*")}
-    assert hidden <= {".portraitd-root", ".person.json", ".portraitd-gallery", ".portraitd-status"}
+    assert hidden <= {
+        ".portraitd-root",
+        ".person.json",
+        ".portraitd-gallery",
+        ".portraitd-status",
+        ".portraitd-lease",
+    }
     assert [] == list(home.state_dir.glob("faces*"))

@@ -17,6 +17,7 @@ from portraitd.faces.interface import EncoderSpec
 from portraitd.faces.models.model_registry import find_embedder, require_rules
 from portraitd.ingest.admission import Admission
 from portraitd.ingest.dispatcher import Dispatcher, encode_options, slice_s
+from portraitd.ingest.mounts import file_system_type, needs_polling
 from portraitd.ingest.picture_hashes import PictureHashStage
 from portraitd.ingest.reembedding_stage import ReembeddingStage
 from portraitd.ingest.reprocessing import ReprocessingStage
@@ -27,6 +28,7 @@ from portraitd.people.pages.gallery import Gallery
 from portraitd.people.pages.status_stage import StatusPageStage
 from portraitd.people.publisher import Publisher
 from portraitd.people.review import Review
+from portraitd.people.tree.lease import TreeLease
 from portraitd.people.tree.people_tree import PeopleTree
 from portraitd.service.control import ControlStage
 from portraitd.service.control_files import ControlFiles
@@ -87,6 +89,13 @@ class Service:
         self.people = people
         self.inbox_share = ShareProbe(settings.inbox_dir)
         self.people_share = ShareProbe(settings.people_dir)
+        self.people_lease = TreeLease(
+            settings.people_dir,
+            database.name,
+            settings.home_dir,
+            lambda: needs_polling(file_system_type(settings.people_dir)),
+            lambda: self.people_share.blocked,
+        )
         self.admission = Admission(
             files,
             settings.inbox_dir,
@@ -204,21 +213,22 @@ class Service:
         self.stages: tuple[Stage, ...] = (
             self.inbox_share,
             self.people_share,
+            self.people_lease,
             self.admission,
             self.dispatcher,
             remote_workers,
             self.tracking,
             self.grouping,
             control,
-            ShareGuard(self.erasure, self.people_share),
+            self._guarded(self.erasure),
             # What was done in the tree is read before anything is written to it.
-            ShareGuard(self.review, self.people_share),
+            self._guarded(self.review),
             self.reprocessing,
             self.reembedding,
             self.publisher,
             self.gallery,
             self.dataset,
-            ShareGuard(self.status_page, self.people_share),
+            self._guarded(self.status_page),
             self.picture_hashes,
         )
         self._errors: dict[Stage, Reason] = {}
@@ -302,6 +312,10 @@ class Service:
                 del self._errors[stage]
         except (StoreError, PublishError) as error:
             self._errors[stage] = error.reason
+
+    def _guarded(self, stage: Stage) -> Stage:
+        """Return a stage that leaves the tree alone while it is not ours, or not there."""
+        return ShareGuard(ShareGuard(stage, self.people_lease), self.people_share)
 
     def _may_write_gallery(self, now: Now) -> bool:
         # After the folders that its pages link to.

@@ -55,17 +55,17 @@ class ShareGuard(Stage):
 
     Args:
         stage: The stage.
-        probe: Of its folder.
+        probe: Of its folder; or another stage that says whether the folder may be touched.
     """
 
-    def __init__(self, stage: Stage, probe: ShareProbe) -> None:
+    def __init__(self, stage: Stage, probe: Stage) -> None:
         self._stage = stage
         self._probe = probe
         self.phase = stage.phase
         self.updates_tree = stage.updates_tree
 
     def tick(self, now: Now) -> None:
-        """Tick the stage, or raise ``PublishError`` while the share does not answer."""
+        """Tick the stage, or raise ``PublishError`` while the folder must not be touched."""
         if self._probe.blocked:
             raise PublishError(self._probe.blocked)
         self._stage.tick(now)
