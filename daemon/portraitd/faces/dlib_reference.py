@@ -20,6 +20,8 @@ from portraitd.faces.models.cards import DLIB
 from portraitd.faces.quality import MMOD_CONFIDENCE_RAMP, confidence_of
 from portraitd.faces.search_scales import limits_of
 from portraitd.media.opencv import cv2
+from portraitd.model.errors import ModelError
+from portraitd.model.extras import describe_installation
 from portraitd.model.face import Box, Detection, Embeddings, Image
 
 SMALLEST_SIDE_PX = 24
@@ -27,11 +29,23 @@ SMALLEST_SIDE_PX = 24
 
 
 def face_recognition_api() -> ModuleType:
-    """Import ``face_recognition.api``, which loads all its models (0.4 s, 100 MB)."""
-    with warnings.catch_warnings():
-        # Its models package imports pkg_resources, which warns that it is deprecated.
-        warnings.simplefilter("ignore")
-        from face_recognition import api
+    """Import ``face_recognition.api``, which loads all its models (0.4 s, 100 MB).
+
+    Raises:
+        ModelError: face_recognition is not installed.
+    """
+    try:
+        # It ends the process when its models package cannot be imported, as without pkg_resources.
+        # That module warns that it is deprecated.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import pkg_resources  # noqa: F401
+            from face_recognition import api
+    except ImportError as error:
+        raise ModelError(
+            f"{error}: encoder.kind = \"dlib\" needs face_recognition: "
+            f"{describe_installation('reference')}"
+        ) from error
     return api  # type: ignore[no-any-return]
 
 

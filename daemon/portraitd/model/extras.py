@@ -15,13 +15,19 @@ _PACKAGES = {
     "dask": ("distributed",),
     "demo": ("matplotlib", "scikit-image"),
     "openvino": ("openvino",),
+    "reference": ("face-recognition", "setuptools<81"),
 }
+
+# face-recognition asks for the package dlib, which pip would build from source, although dlib-bin
+# has installed the module.
+_WITHOUT_DEPENDENCIES = {"reference"}
 
 
 def describe_installation(extra: str) -> str:
     """Return the command that installs the packages of an extra beside this portraitd."""
     packages = _list_required(extra) or list(_PACKAGES[extra])
-    return shlex.join([sys.executable, "-m", "pip", "install", *packages])
+    options = ["--no-deps"] if extra in _WITHOUT_DEPENDENCIES else []
+    return shlex.join([sys.executable, "-m", "pip", "install", *options, *packages])
 
 
 def _list_required(extra: str) -> list[str]:
