@@ -41,10 +41,12 @@ def run(settings: Settings, until_idle: bool) -> None:
     It watches the inbox, finds faces, groups them into people, and keeps the folders of people/
     up to date until it is stopped. SIGHUP makes it reload its settings.
     """
-    from portraitd.service import supervisor
     from portraitd.service.stderr_capture import capture_stderr
 
     with capture_stderr():
+        # Imported here: a logger that a module keeps writes to where standard error was then.
+        from portraitd.service import supervisor
+
         supervisor.run(settings, reloader(), until_idle)
 
 

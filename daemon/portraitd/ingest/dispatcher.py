@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -16,17 +16,27 @@ from portraitd.faces.models.model_registry import wanted_embedder
 from portraitd.ingest import media_jobs
 from portraitd.ingest.media_jobs import EncodeOptions
 from portraitd.ingest.scanner import is_unchanged
-from portraitd.model.errors import FileChanged, VideoError, WorkerDied, WorkersUnavailable
+from portraitd.model.errors import (
+    ConfigError,
+    FileChanged,
+    VideoError,
+    WorkerDied,
+    WorkersUnavailable,
+    code_of,
+)
 from portraitd.model.face import SliceFaces
 from portraitd.model.media_file import FileState, MediaFacts, VideoState
-from portraitd.model.reasons import Reason, ReasonCode
-from portraitd.model.stage import Now, Stage
+from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
+from portraitd.model.stage import BackOff, Now, Stage
 from portraitd.store.files import INBOX, Files, KnownFile, display_path
 from portraitd.store.frame_cache import FrameCache
 from portraitd.store.slices import ClaimedSlice, SliceQueue, VideoOutcome
 from portraitd.workers.result_decoding import validate_facts
 
 log = structlog.get_logger(stage="encoding")
+
+CHECK_INTERVAL_S = 30.0
+"""How often to try whether workers that could not load their models can."""
 
 
 class Inbox(Protocol):
@@ -87,6 +97,9 @@ class Dispatcher(Stage):
         self._frame_cache = FrameCache(settings.state_dir) if keeps_frames else None
         self._probes: dict[Future[MediaFacts], KnownFile] = {}
         self._slices: dict[Future[SliceFaces], ClaimedSlice] = {}
+        self._check: Future[str] | None = None
+        self._back_off = BackOff(CHECK_INTERVAL_S)
+        self._blocked = NO_REASON
 
     @property
     def busy(self) -> bool:
@@ -97,6 +110,11 @@ class Dispatcher(Stage):
     def pending(self) -> bool:
         """Return whether a job is running, or an admitted file is not finished."""
         return self.busy or self._files.any_open()
+
+    @property
+    def blocked(self) -> Reason:
+        """Return why the workers cannot load their models; ``NO_REASON`` if they can."""
+        return self._blocked
 
     def tick(self, now: Now) -> None:
         """Record finished jobs and submit new ones."""
@@ -120,6 +138,10 @@ class Dispatcher(Stage):
 
     def fill(self, now: Now) -> None:
         """Submit jobs until every slot is taken."""
+        if self._blocked:
+            if self._back_off.ready(now):
+                self._begin_check()
+            return
         while self._probe(now.wall_s) or self._encode():
             pass
 
@@ -153,13 +175,58 @@ class Dispatcher(Stage):
 
     def collect(self, now: Now) -> None:
         """Record every finished job."""
+        is_checked = self._collect_check(now)
         # Dropped only after recording: a full disk must not lose a result.
         for probe in [future for future in self._probes if future.done()]:
-            self._collect_probe(self._probes[probe], probe, now.wall_s)
-            del self._probes[probe]
+            if is_checked or not self._is_doubtful(probe):
+                self._collect_probe(self._probes[probe], probe, now.wall_s)
+                del self._probes[probe]
         for encode in [future for future in self._slices if future.done()]:
-            self._collect_slice(self._slices[encode], encode, now.wall_s)
+            if is_checked or not self._is_doubtful(encode):
+                self._collect_slice(self._slices[encode], encode, now.wall_s)
+                del self._slices[encode]
+
+    def _is_doubtful(self, job: Future[Any]) -> bool:
+        """Return whether a job failed for a fault of the machine, as its worker says.
+
+        A worker may have been taken over by a file. So other workers are asked to load the models:
+        if they can, the fault counts as an attempt of that file.
+        """
+        # Remote workers are not asked: their models are not loaded here.
+        if self._slice_slots or not isinstance(job.exception(), ConfigError):
+            return False
+        self._begin_check()
+        return True
+
+    def _begin_check(self) -> None:
+        if self._check is None:
+            self._check = self._executor.submit(media_jobs.warm_up, self._options.encoder)
+            self._check.add_done_callback(lambda _: self._wake())
+
+    def _collect_check(self, now: Now) -> bool:
+        """Return whether workers have just shown that they can load the models.
+
+        If they cannot, give back the jobs that found it out, not counted as attempts.
+        """
+        if self._check is None or not self._check.done():
+            return False
+        error = self._check.exception()
+        if error is None:
+            if self._blocked:
+                log.info("models_loaded")
+            self._blocked, self._check = NO_REASON, None
+            return True
+        for probe in [one for one in self._probes if one.done() and self._is_doubtful(one)]:
+            self._files.release(self._probes[probe].id)
+            del self._probes[probe]
+        for encode in [one for one in self._slices if one.done() and self._is_doubtful(one)]:
+            self._slice_queue.release(self._slices[encode])
             del self._slices[encode]
+        self._blocked = Reason(code_of(error), f"the workers cannot load their models: {error}")
+        self._back_off.start(now)
+        self._check = None
+        log.error("models_not_loaded", **_logged(self._blocked))
+        return False
 
     def release(self) -> None:
         """Give back running jobs, not counted as attempts: the service is stopping."""

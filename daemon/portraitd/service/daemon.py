@@ -13,7 +13,7 @@ from portraitd import __version__
 from portraitd.config import Settings
 from portraitd.ingest.dispatcher import encode_options
 from portraitd.ingest.watcher import Watch
-from portraitd.model.errors import PublishError, StoreError
+from portraitd.model.errors import ModelError, PublishError, StoreError
 from portraitd.model.stage import Now, Phase
 from portraitd.service.embedder_choice import choose_encoder
 from portraitd.service.executors import open_executors
@@ -185,6 +185,7 @@ def process(
 
     Raises:
         AlreadyRunning: Another portraitd works on this home.
+        ModelError: The workers cannot load their models.
         StoreError: The database cannot be opened.
     """
     doorbell = Doorbell()
@@ -220,6 +221,8 @@ def _tick_until_idle(
         watch_progress(service, now)
         if service.reembedding.finished:
             return False
+        if service.dispatcher.blocked:
+            raise ModelError(service.dispatcher.blocked)
         if service.idle:
             return True
         doorbell.wait(1.0)
