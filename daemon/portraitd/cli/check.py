@@ -90,15 +90,21 @@ def _versions() -> Iterator[Finding]:
 def _encoder(of: Settings) -> Iterator[Finding]:
     """Check that the runtime in use gives what the models should give. Loads the networks."""
     from portraitd.faces.dlib_comparison import EMBEDDING_LIMIT, SCORE_LIMIT
-    from portraitd.faces.factory import compare_with_dlib, measure_runtime_difference
+    from portraitd.faces.factory import (
+        compare_with_dlib,
+        describe_detector_runtime,
+        measure_runtime_difference,
+    )
 
     try:
         settings = replace(encode_options(of).encoder, embedder=find_models_in_use(of).embedder)
         exact = compare_with_dlib(replace(settings, runtime="onnxruntime"))
         reduced = measure_runtime_difference(settings)
+        runs_detector = describe_detector_runtime(settings)
     except ConfigError as error:
         yield Finding(False, "encoder", str(error))
         return
+    yield Finding(True, "runtime of the detector", runs_detector)
     if exact.embedding is not None:
         yield Finding(
             exact.embedding <= EMBEDDING_LIMIT,

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import cast
 
 import numpy as np
 
 from portraitd.faces import dlib_reference, graph_cache
 from portraitd.faces.alignment import Aligner, ArcfaceAligner
+from portraitd.faces.detector_comparison import CROWDS, compare_detectors, draw_crowds
 from portraitd.faces.detectors.mmod import MmodDetector
+from portraitd.faces.detectors.mmod_screening import ScreenedSession
 from portraitd.faces.detectors.yunet import YunetDetector
 from portraitd.faces.dlib_comparison import (
     DlibComparison,
+    draw_face,
     make_chips,
     measure_embedding_difference,
     measure_score_difference,
@@ -33,11 +37,11 @@ from portraitd.faces.models import model_registry
 from portraitd.faces.models.cards import DLIB
 from portraitd.faces.models.model_registry import find_embedder
 from portraitd.faces.models.weights import FIVE_POINTS, MMOD, RESNET, find_weights, read_verified
-from portraitd.faces.runtime_selection import RuntimeSelector, grey_pictures
+from portraitd.faces.runtime import OnnxRuntimeSession, Session, Tensor
+from portraitd.faces.runtime_selection import RuntimeSelector, Variant, grey_pictures
 from portraitd.model.errors import ConfigError
 
-# Pictures that runtimes are timed with: one level of a pyramid.
-_MMOD_SAMPLE = grey_pictures(400, 640)
+# A picture that runtimes are timed with.
 _YUNET_SAMPLE = grey_pictures(416, 704)
 
 
@@ -107,8 +111,54 @@ def _build_detector(settings: EncoderSpec) -> Detector:
         case "cnn":
             return CnnDetector.load(find_weights(MMOD), settings.upsample)
         case _:
-            session = selector.open(graph_cache.ensure_mmod(models_dir), _MMOD_SAMPLE)
+            exact = graph_cache.ensure_mmod(models_dir)
+            session = selector.open(exact, _mmod_sample(), _screen_mmod(exact, models_dir))
             return MmodDetector(session, settings.upsample)
+
+
+def describe_detector_runtime(settings: EncoderSpec) -> str:
+    """Say what runs the detector, and what was measured when that was chosen.
+
+    Raises:
+        ConfigError, ModelError: As ``build_encoder``.
+    """
+    models_dir = settings.models_dir
+    selector = RuntimeSelector(settings.runtime, models_dir)
+    match resolve_detector(settings):
+        case "mmod":
+            exact = graph_cache.ensure_mmod(models_dir)
+            variant = _screen_mmod(exact, models_dir)
+            chosen, key = selector.select(exact, _mmod_sample(), variant), variant.key
+        case "yunet":
+            path = graph_cache.ensure_yunet(models_dir)
+            chosen, key = selector.select(path, _YUNET_SAMPLE), path.name
+        case _:
+            return "dlib"
+    timings = selector.timings_ms(key) if settings.runtime == "auto" else {}
+    measured = ", ".join(f"{name} {ms:.1f} ms" for name, ms in timings.items())
+    return f"{chosen} ({measured})" if measured else chosen
+
+
+def _screen_mmod(exact: Path, models_dir: Path) -> Variant:
+    """Return MMOD in int8, with float32 where it sees a face."""
+
+    def open_screened() -> Session:
+        screen = OnnxRuntimeSession(graph_cache.ensure_mmod_int8(models_dir))
+        return ScreenedSession(screen, OnnxRuntimeSession(exact))
+
+    def is_sound(reference: Session, other: Session) -> bool:
+        one, two = MmodDetector(reference, upsample=0), MmodDetector(other, upsample=0)
+        return compare_detectors(one, two, draw_crowds(CROWDS)).is_close
+
+    key = graph_cache.mmod_int8_path(models_dir).name
+    return Variant("onnxruntime-int8", key, open_screened, is_sound)
+
+
+def _mmod_sample() -> Tensor:
+    """Return a level of a pyramid, with a face: where one is, screening takes longer."""
+    sample = grey_pictures(720, 1280)
+    sample[0, 200:400, 500:700] = draw_face(200)
+    return sample
 
 
 def _build_embedder(settings: EncoderSpec) -> Embedder:

@@ -47,6 +47,29 @@ def ensure_mmod(models_dir: Path) -> Path:
     return path
 
 
+def ensure_mmod_int8(models_dir: Path) -> Path:
+    """Return the path of the MMOD graph in int8; build it if it is missing.
+
+    Its results are not compared here, because they depend on the machine.
+
+    Raises:
+        ModelError: If the weights are missing or damaged, or the folder cannot be written.
+    """
+    path = mmod_int8_path(models_dir)
+    if not path.exists():
+        from portraitd.faces.models import dlib_dat, onnx_export
+
+        source = find_weights(MMOD)
+        network = dlib_dat.parse_network(read_verified(MMOD, source), str(source))
+        write_model_file(path, onnx_export.build_mmod_int8_graph(network))
+    return path
+
+
+def mmod_int8_path(models_dir: Path) -> Path:
+    """Return where ``ensure_mmod_int8`` builds the graph."""
+    return _graph_path(models_dir, "mmod-int8", MMOD)
+
+
 def ensure_resnet(models_dir: Path) -> Path:
     """Return the path of the ResNet graph; build it if it is missing. Raises as ``ensure_mmod``."""
     path = _graph_path(models_dir, "resnet", RESNET)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -20,11 +23,38 @@ from portraitd.faces.runtime import (
     has_openvino,
     open_session,
 )
+from portraitd.model.errors import ModelError
 
 Clock = Callable[[], float]
 
+WORTH_IT = 1.25
+"""A variant is taken if it is at least this many times as fast as the fastest runtime."""
+
 _ROUNDS = 5
 _FILE = "engines.json"
+
+
+class _Kept(TypedDict):
+    engines: dict[str, str]
+    timings_ms: dict[str, dict[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """Another way to run a network, taken only where it is measured to be worth it.
+
+    Attributes:
+        name: Of the choice, beside those of the runtimes.
+        key: Under which the choice is kept: a file name with a version of what is run.
+        open: Loads it; raises ``ModelError`` if that is not possible here.
+        is_sound: Whether its results are good enough, compared with those of the network in
+            float32, which is the first argument.
+    """
+
+    name: str
+    key: str
+    open: Callable[[], Session]
+    is_sound: Callable[[Session, Session], bool]
 
 
 class RuntimeSelector:
@@ -36,53 +66,83 @@ class RuntimeSelector:
     Args:
         runtime: From the settings.
         models_dir: Folder of the file.
-        clock: Returns seconds of a monotonic clock.
+        clock: Returns seconds of processor time, which other load on the machine hardly changes.
     """
 
     def __init__(
-        self, runtime: RuntimeName, models_dir: Path, clock: Clock = time.perf_counter
+        self, runtime: RuntimeName, models_dir: Path, clock: Clock = time.process_time
     ) -> None:
         self._runtime = runtime
         self._file = models_dir / _FILE
         self._clock = clock
 
-    def open(self, path: Path, sample: Tensor) -> Session:
+    def open(self, path: Path, sample: Tensor, variant: Variant | None = None) -> Session:
         """Load a network.
 
         Args:
             path: An ONNX file.
             sample: An input that it is timed with.
+            variant: Considered if the settings leave the choice.
 
         Raises:
             ModelError, ConfigError: As ``open_session``.
         """
-        return open_session(path, self.select(path, sample))
+        return self._openers(path, variant)[self.select(path, sample, variant)]()
 
-    def select(self, path: Path, sample: Tensor) -> Runtime:
-        """Return the runtime for a network; see ``open``."""
-        candidates = _list_candidates(self._runtime)
-        if len(candidates) == 1:
-            return candidates[0]
-        known = self._read_choices()
-        for runtime in candidates:
-            if known.get(path.name) == runtime:
-                return runtime
-        runtime = self._find_fastest(path, candidates, sample)
-        kept = {"machine": describe_machine(), "engines": {**known, path.name: runtime}}
-        write_model_file(self._file, json.dumps(kept, indent=2).encode() + b"\n")
-        return runtime
+    def select(self, path: Path, sample: Tensor, variant: Variant | None = None) -> str:
+        """Return the name of the runtime or variant for a network; see ``open``."""
+        openers = self._openers(path, variant)
+        if len(openers) == 1:
+            return next(iter(openers))
+        key = variant.key if variant and variant.name in openers else path.name
+        kept = self._read_kept()
+        if kept["engines"].get(key) in openers:
+            return kept["engines"][key]
+        timings = self._measure(openers, sample, variant)
+        chosen = min(timings, key=lambda name: timings[name])
+        kept["engines"][key] = chosen
+        kept["timings_ms"][key] = {name: round(1000 * s, 2) for name, s in timings.items()}
+        content = {"machine": describe_machine(), **kept}
+        write_model_file(self._file, json.dumps(content, indent=2).encode() + b"\n")
+        return chosen
 
-    def _read_choices(self) -> dict[str, str]:
-        """Return the runtime by file name; empty if it was measured on another machine."""
+    def timings_ms(self, key: str) -> dict[str, float]:
+        """Return what was measured when a choice was made, in milliseconds; empty if nothing."""
+        return self._read_kept()["timings_ms"].get(key, {})
+
+    def _openers(self, path: Path, variant: Variant | None) -> dict[str, Callable[[], Session]]:
+        openers: dict[str, Callable[[], Session]] = {
+            runtime: partial(open_session, path, runtime)
+            for runtime in _list_candidates(self._runtime)
+        }
+        if variant and self._runtime == "auto":
+            openers[variant.name] = variant.open
+        return openers
+
+    def _read_kept(self) -> _Kept:
+        """Return the choices; none if they were measured on another machine."""
         try:
-            kept = json.loads(self._file.read_bytes())
-            same = kept["machine"] == describe_machine()
-            return {str(name): str(runtime) for name, runtime in kept["engines"].items() if same}
+            return _parse_kept(json.loads(self._file.read_bytes()))
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
-            return {}
+            return {"engines": {}, "timings_ms": {}}
 
-    def _find_fastest(self, path: Path, candidates: list[Runtime], sample: Tensor) -> Runtime:
-        return min(candidates, key=lambda one: self._measure_s(open_session(path, one), sample))
+    def _measure(
+        self, openers: dict[str, Callable[[], Session]], sample: Tensor, variant: Variant | None
+    ) -> dict[str, float]:
+        """Return the seconds that each takes; without the variant unless it is worth it."""
+        sessions = {name: opener() for name, opener in openers.items() if not _is(name, variant)}
+        timings = {name: self._measure_s(session, sample) for name, session in sessions.items()}
+        if variant and variant.name in openers:
+            try:
+                other = variant.open()
+            except ModelError:
+                return timings
+            other_s = self._measure_s(other, sample)
+            if other_s * WORTH_IT <= min(timings.values()) and variant.is_sound(
+                sessions["onnxruntime"], other
+            ):
+                timings[variant.name] = other_s
+        return timings
 
     def _measure_s(self, session: Session, sample: Tensor) -> float:
         """Return the seconds of the fastest of a few runs; other load can only slow them down."""
@@ -93,6 +153,25 @@ class RuntimeSelector:
             session.run(sample)
             taken.append(self._clock() - start)
         return min(taken)
+
+
+def _is(name: str, variant: Variant | None) -> bool:
+    return variant is not None and name == variant.name
+
+
+def _parse_kept(content: Any) -> _Kept:
+    """Raises ``LookupError``, ``TypeError`` or ``AttributeError`` if it is not what was written."""
+    if content["machine"] != describe_machine():
+        raise LookupError
+    # Files of earlier versions have no timings.
+    timings = content.get("timings_ms", {})
+    return {
+        "engines": {str(name): str(chosen) for name, chosen in content["engines"].items()},
+        "timings_ms": {
+            str(key): {str(name): float(ms) for name, ms in of_key.items()}
+            for key, of_key in timings.items()
+        },
+    }
 
 
 def grey_pictures(height_px: int, width_px: int) -> Tensor:

@@ -61,15 +61,20 @@ class Level:
 
     @property
     def padded_size(self) -> tuple[int, int]:
-        """Width and height with all four margins."""
+        """Width and height with all four margins.
+
+        The right one ends a few pixels after the last that the network looks at. That makes the
+        width a multiple of eight, and MMOD in int8 needs one of four.
+        """
         right = _FREE_PADDING if self.depth else _OUTER_PADDING
-        return self.left + self.width + right, self.top + self.height + _OUTER_PADDING
+        columns = count_cells(self.left + self.width + right)
+        return end_of_cells(columns), self.top + self.height + _OUTER_PADDING
 
     @property
     def cells(self) -> tuple[int, int]:
         """Columns and rows of cells that the network computes for the level."""
         width, height = self.padded_size
-        return _count_cells(width), _count_cells(height)
+        return count_cells(width), count_cells(height)
 
 
 def double_size(width: int, height: int) -> tuple[int, int]:
@@ -120,6 +125,18 @@ def pad_level(image: Image, level: Level) -> Image:
         ),
         np.uint8,
     )
+
+
+def count_cells(pixels: int) -> int:
+    """Return the output length of three convolutions of 5 pixels with stride 2."""
+    for _ in range(3):
+        pixels = (pixels - 5) // 2 + 1
+    return pixels
+
+
+def end_of_cells(count: int) -> int:
+    """Return a length in pixels that has so many cells, a multiple of ``CELL_PX``."""
+    return CELL_PX * (count + 3)
 
 
 def enlarge_coordinate(position: float, depth: int) -> float:
@@ -177,10 +194,3 @@ def _list_corners(sizes: list[tuple[int, int]]) -> list[tuple[int, int]]:
 def _align_margin(at: int) -> int:
     """Return a margin of 8 to 15 pixels that equals the position modulo eight."""
     return CELL_PX + at % CELL_PX
-
-
-def _count_cells(pixels: int) -> int:
-    """Return the output length of three convolutions of 5 pixels with stride 2."""
-    for _ in range(3):
-        pixels = (pixels - 5) // 2 + 1
-    return pixels
