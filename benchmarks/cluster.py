@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import pickle
 import signal
 import statistics
 import subprocess
@@ -24,7 +23,6 @@ from pathlib import Path
 
 from portraitd.config import SchedulerAddress
 from portraitd.faces.interface import EncoderSpec
-from portraitd.faces.models.cards import DLIB
 from portraitd.ingest import media_jobs
 from portraitd.ingest.media_jobs import EncodeOptions
 from portraitd.model.face import SliceFaces
@@ -36,11 +34,16 @@ from portraitd.service.remote.remote_executor import DaskExecutor
 from portraitd.store.database import Database
 from portraitd.store.files import INBOX, Files
 from portraitd.store.slices import ClaimedSlice, SliceQueue, cut
+from portraitd.workers.job_results import returns, schema_of
 from portraitd.workers.pool import LocalExecutor
 from portraitd.workers.process import WorkerLimits
-from portraitd.workers.result_decoding import validate_faces
 
 LIMITS = WorkerLimits(nice=0, memory_mb=0, time_limit_s=600.0)
+
+
+@returns("portraitd.workers.plain_results:NOTHING")
+def do_nothing() -> None:
+    """Return nothing."""
 
 
 def main() -> None:
@@ -116,15 +119,16 @@ def report(
     print(f"a core: {footage_s / work_s:.2f} s of footage a second, {len(pieces)} slices")
     print(f"footage: {faces_per_s:.2f} faces a second of it")
     # One process of the coordinator does all of this; so processor time, not what others leave.
-    far.submit(os.getpid).result()
+    far.submit(do_nothing).result()
     count, began_s = 300, time.process_time()
-    for future in [far.submit(os.getpid) for _ in range(count)]:
+    for future in [far.submit(do_nothing) for _ in range(count)]:
         future.result()
     given_s = (time.process_time() - began_s) / count
     began_s = time.process_time()
     faces = record(clips, pieces, answers, folder)
     stored_s = (time.process_time() - began_s) / len(pieces)
-    bytes_back = statistics.mean(len(pickle.dumps(answer)) for answer in answers)
+    encode = schema_of(media_jobs.encode).encode
+    bytes_back = statistics.mean(len(encode(1, answer)) for answer in answers)
     print(f"coordinator: {1000 * given_s:.1f} ms of CPU time to dispatch a job and take its result")
     print(f"coordinator: {1000 * stored_s:.1f} ms to claim, check and record, {faces} faces")
     a_face = bytes_back * len(pieces) / max(1, faces)
@@ -135,7 +139,7 @@ def report(
     for executor in (local, far):
         began_s = time.monotonic()
         for _ in range(50):
-            executor.submit(os.getpid).result()
+            executor.submit(do_nothing).result()
         waits.append((time.monotonic() - began_s) / 50)
     here_ms, there_ms = (1000 * wait_s for wait_s in waits)
     print(f"an empty job there and back: local {here_ms:.1f} ms, cluster {there_ms:.1f} ms")
@@ -169,7 +173,7 @@ def record(
         piece = claimed.slice
         slice_queue.record(
             claimed,
-            validate_faces(piece, by_place[piece.sha256, piece.start_s], DLIB.embedding_size),
+            by_place[piece.sha256, piece.start_s],
             "bench",
             2.0,
         )

@@ -39,6 +39,7 @@ from portraitd.service import log_setup
 from portraitd.service.daemon import open_service
 from portraitd.service.wakeup import Doorbell
 from portraitd.store.slices import cut
+from portraitd.workers.job_results import returns
 from portraitd.workers.pool import LocalExecutor
 from portraitd.workers.process import WorkerLimits
 
@@ -130,8 +131,9 @@ def portraitd(clip: Path, assignments: list[str], models: list[str]) -> float:
             return time.perf_counter() - began
 
 
-def count_frames(video_slice: Slice, fps: float) -> int:
-    """Read every frame of a slice and process none; return the number of frames."""
+@returns("portraitd.workers.plain_results:NOTHING")
+def count_frames(video_slice: Slice, fps: float) -> None:
+    """Read every frame of a slice and process none."""
     from portraitd.media import video
 
     frames = video.SampledFrames(
@@ -139,7 +141,6 @@ def count_frames(video_slice: Slice, fps: float) -> int:
     )
     for _ in frames:
         pass
-    return frames.decoded
 
 
 def decoding(clip: Path, assignments: list[str]) -> float:

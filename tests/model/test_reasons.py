@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import copyreg
 from string import Formatter
 
 import pytest
 
 from portraitd.model import errors, reasons
-from portraitd.model.errors import NotMedia, PortraitdError, VideoError, WorkerDied, code_of
+from portraitd.model.errors import NotMedia, PortraitdError, WorkerDied, code_of
 from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
-from portraitd.workers.result_decoding import decode_result, encode_result
+from portraitd.workers.result_codec import encode_error
+from support import bad_jobs
 
 ERRORS = [
     kind
@@ -63,23 +63,16 @@ def test_an_error_leaves_a_worker_with_its_reason(kind: type[PortraitdError]) ->
         ("a sentence", Reason(kind.code, "a sentence")),
         (Reason(ReasonCode.NONE, "a sentence"), Reason(kind.code, "a sentence")),
     ):
-        arrived = decode_result(encode_result(kind(given)))
+        message = encode_error(1, kind(given))
 
+        with pytest.raises(kind) as raised:
+            bad_jobs.PLAIN.decode(message, 1, (), {})
+
+        arrived = raised.value
         assert kind is type(arrived)
         assert expected == arrived.reason
         assert expected.text == str(arrived)
         assert expected.code is code_of(arrived)
-
-
-def test_a_library_does_not_change_how_errors_are_sent() -> None:
-    """Dask registers a way of its own to pickle every error."""
-    copyreg.pickle(VideoError, lambda error: (VideoError, (f"changed: {error}",)))
-    try:
-        arrived = decode_result(encode_result(VideoError("a sentence")))
-    finally:
-        del copyreg.dispatch_table[VideoError]
-
-    assert "a sentence" == str(arrived)
 
 
 class _Odd:

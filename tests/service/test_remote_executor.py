@@ -9,7 +9,7 @@ import pytest
 
 from portraitd import __version__
 from portraitd.model.errors import WorkerDied, WorkersUnavailable
-from portraitd.service.remote.agent import Handshake, JobResult
+from portraitd.service.remote.agent import Handshake
 from portraitd.service.remote.remote_executor import MAX_MOVES
 from support import bad_jobs
 from support.fake_network import NAME, RemoteFixture
@@ -30,11 +30,11 @@ def test_a_worker_gets_no_job_before_its_handshake(remote: RemoteFixture) -> Non
     assert ([], 0) == (remote.network.submitted, remote.executor.slots)
 
     usual = Handshake("host", __version__, NAME, True, "")
-    remote.network.pending_handshakes["a"].set_result(usual)
+    remote.network.greet("a", usual)
 
     assert 1 == len(remote.network.jobs_of("a"))
     assert 3 == remote.executor.slots
-    remote.network.submitted[0][2].set_result(JobResult(1))
+    remote.network.answer(1, at=0)
     assert 1 == answer.result(0)
 
 
@@ -94,8 +94,8 @@ def test_no_worker_gets_more_jobs_than_slots(remote: RemoteFixture) -> None:
     )
 
     for _ in range(10):
-        _, order, future = next(one for one in remote.network.submitted if not one[2].done())
-        future.set_result(JobResult(order.args[0]))
+        at = next(at for at, one in enumerate(remote.network.submitted) if not one[2].done())
+        remote.network.answer(remote.network.submitted[at][1].args[0], at)
 
     assert list(range(10)) == [answer.result(0) for answer in answers]
 
@@ -119,10 +119,10 @@ def test_jobs_of_a_lost_worker_are_reassigned(remote: RemoteFixture) -> None:
     remote.connect("b", 1)
     remote.disconnect("a")
     assert [late] == remote.network.cancelled
-    late.set_result(JobResult("from the lost worker"))
+    remote.network.answer("from the lost worker", at=0)
     assert not answer.done()
 
-    remote.network.submitted[1][2].set_result(JobResult("from the other worker"))
+    remote.network.answer("from the other worker", at=1)
 
     assert "b" == remote.network.submitted[1][0]
     assert "from the other worker" == answer.result(0)
@@ -134,10 +134,10 @@ def test_a_result_that_arrives_twice_counts_once(remote: RemoteFixture) -> None:
     answer = remote.executor.submit(bad_jobs.add, 1)
     remote.connect("b", 1)
     remote.disconnect("a")
-    remote.network.submitted[1][2].set_result(JobResult("first"))
+    remote.network.answer("first", at=1)
     remote.connect("a", 1)
 
-    remote.network.submitted[0][2].set_result(JobResult("second"))
+    remote.network.answer("second", at=0)
 
     assert "first" == answer.result(0)
     assert 1 == sum(worker.slices_done for worker in remote.executor.workers())
@@ -171,7 +171,7 @@ def test_a_restarted_scheduler_does_not_count_against_a_job(remote: RemoteFixtur
 
     remote.network.connected = {}
     remote.connect("last")
-    remote.network.submitted[-1][2].set_result(JobResult("at last"))
+    remote.network.answer("at last", at=-1)
 
     assert "at last" == answer.result(0)
 
@@ -189,7 +189,7 @@ def test_a_broken_connection_does_not_count_against_a_job(
         remote.executor.poll()
         assert number + 2 == len(remote.network.submitted)
 
-    remote.network.submitted[-1][2].set_result(JobResult("at last"))
+    remote.network.answer("at last", at=-1)
 
     assert "at last" == answer.result(0)
 
@@ -202,11 +202,11 @@ def test_a_connection_that_was_restored_unnoticed_only_costs_time(remote: Remote
     remote.network.session += 1
     remote.executor.poll()
 
-    (_, _, before), (_, _, after) = remote.network.submitted
+    before = remote.network.submitted[0][2]
     assert [before] == remote.network.cancelled
-    before.set_result(JobResult("late"))
+    remote.network.answer("late", at=0)
     assert not answer.done()
-    after.set_result(JobResult("again"))
+    remote.network.answer("again", at=1)
     assert "again" == answer.result(0)
 
 
@@ -264,9 +264,7 @@ def test_a_job_that_is_never_answered_times_out(remote: RemoteFixture) -> None:
         answer.result(0)
     remote.executor.submit(bad_jobs.add, 2)
     assert (1, 0) == (len(remote.network.submitted), remote.executor.slots)
-    remote.network.pending_handshakes["a"].set_result(
-        Handshake("host", __version__, NAME, True, "")
-    )
+    remote.network.greet("a", Handshake("host", __version__, NAME, True, ""))
     assert (2, 2) == (len(remote.network.submitted), remote.executor.slots)
 
 

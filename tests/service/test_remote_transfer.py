@@ -9,19 +9,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
+from portraitd.config import Settings
 from portraitd.ingest import media_jobs
+from portraitd.ingest.dispatcher import encode_options
 from portraitd.model.errors import FileChanged, NotMedia, WorkerDied
-from portraitd.model.face import Box, Portrait, SliceFaces
+from portraitd.model.face import SliceFaces
 from portraitd.model.media_file import MediaKind, Slice
-from portraitd.service.remote.agent import JobResult
+from portraitd.model.reasons import ReasonCode
+from portraitd.service.remote.agent import FileEvicted
 from support import bad_jobs
 from support.fake_network import RemoteFixture
 from support.media import source_of
 from support.processes import wait_until
-from support.store import detection, embedding, slice_faces
+from support.store import slice_faces
+
+OPTIONS = encode_options(Settings())
 
 
 @pytest.fixture
@@ -50,9 +54,9 @@ def test_a_slow_transfer_does_not_count_as_silence(remote: RemoteFixture, piece:
 
     remote.network.call = slowly  # type: ignore[method-assign]
 
-    answer = remote.executor.submit(media_jobs.encode, piece)
+    answer = remote.executor.submit(media_jobs.encode, piece, OPTIONS)
     wait_until(lambda: remote.network.submitted, "it was submitted")
-    remote.network.submitted[0][2].set_result(JobResult(slice_faces()))
+    remote.network.answer(slice_faces(), at=0)
 
     assert 120.0 <= remote.now_s
     assert slice_faces().decoded == answer.result(5).decoded
@@ -62,53 +66,53 @@ def test_errors_of_a_job_arrive_as_they_are(remote: RemoteFixture) -> None:
     """By the name of their class; any other name becomes ``WorkerDied``."""
     remote.connect("a", 9)
     ours, theirs, broken = (remote.executor.submit(bad_jobs.add, number) for number in range(3))
-    remote.network.submitted[0][2].set_result(JobResult(error="NotMedia", message="text"))
-    remote.network.submitted[1][2].set_result(JobResult(error="SystemExit", message="odd"))
+    remote.network.fail(NotMedia("text"), at=0)
+    remote.network.fail(SystemExit("odd"), at=1)
     remote.network.submitted[2][2].set_result("not an answer at all")
 
     assert (NotMedia, "text") == (type(ours.exception(0)), str(ours.exception(0)))
-    assert (WorkerDied, "odd") == (type(theirs.exception(0)), str(theirs.exception(0)))
+    assert (WorkerDied, "unexpected SystemExit: odd") == (
+        type(theirs.exception(0)),
+        str(theirs.exception(0)),
+    )
     assert isinstance(broken.exception(0), WorkerDied)
 
 
-def impossible_results() -> Iterator[tuple[str, object]]:
-    """Yield results that are impossible for a slice, and a word of the message."""
-    good = detection(embedding(1), 1.0)
-    face, portrait = good.face, replace(good.portrait, jpeg=b"\xff\xd8\xff" + b"x" * 100)
-    good = replace(good, portrait=portrait)
-
-    def seen(**changed: Any) -> SliceFaces:
-        return SliceFaces([replace(good, **changed)], 1, 1, 1.0, 1.0)
-
-    yield "not faces", [good]
-    yield "number of frames", SliceFaces([], -1, 1, 1.0, 1.0)
-    yield "time it took", SliceFaces([], 1, 1, 1.0, math.nan)
-    yield "an end at", SliceFaces([], 1, 1, math.inf, 1.0)
-    yield "a face at", seen(t_s=-5.0)
-    yield "embedding", seen(face=replace(face, embedding=np.full(128, np.nan, np.float32)))
-    yield "embedding", seen(face=replace(face, embedding=np.ones(64, np.float32)))
-    yield "box", seen(face=replace(face, box=Box(9, 9, 1, 1)))
-    yield "landmarks", seen(face=replace(face, landmarks=((1.0, math.inf),) * 5))
-    yield "portrait", seen(portrait=Portrait(portrait.area, b"<svg>"))
-    yield "kept frame", SliceFaces([good], 1, 1, 1.0, 1.0, [(1.0, b"<svg>")])
-    yield "a str among", SliceFaces(["face"], 1, 1, 1.0, 1.0)  # type: ignore[list-item]
-
-
 @pytest.mark.parametrize(
-    ("word", "value"), list(impossible_results()), ids=lambda value: str(value)[:12]
+    ("word", "result"),
+    [
+        ("Expected `float`", SliceFaces([], 1, 1, math.inf, 1.0)),
+        ("outside of the slice", SliceFaces([], 1, 1, -1.0, 1.0)),
+        ("Expected `int` >= 0", SliceFaces([], -1, 1, 1.0, 1.0)),
+        ("not asked for", SliceFaces([], 1, 1, 1.0, 1.0, [(1.0, b"jpeg")])),
+    ],
 )
 def test_an_impossible_result_fails_the_job(
-    remote: RemoteFixture, piece: Slice, word: str, value: object
+    remote: RemoteFixture, piece: Slice, word: str, result: SliceFaces
 ) -> None:
-    """A remote worker may be compromised: its results are validated."""
+    """It passes the same border as that of a worker of this machine."""
     remote.connect("a")
-    answer = remote.executor.submit(media_jobs.encode, piece)
+    answer = remote.executor.submit(media_jobs.encode, piece, OPTIONS)
     wait_until(lambda: remote.network.submitted, "it was submitted")
 
-    remote.network.submitted[0][2].set_result(JobResult(value))
+    remote.network.answer(result)
 
     with pytest.raises(WorkerDied, match=f"invalid result from worker: .*{word}"):
         answer.result(0)
+
+
+@pytest.mark.parametrize("message", ["text", b"", b"\x93\xa5value\x00\x01", 7, None, [b"x"]])
+def test_what_is_no_message_fails_the_job(remote: RemoteFixture, message: object) -> None:
+    """Dask delivers any object; a message with another number answers another job."""
+    remote.connect("a")
+    remote.executor.submit(bad_jobs.add, 1)
+    answer = remote.executor.submit(bad_jobs.add, 1)
+
+    remote.network.submitted[-1][2].set_result(message)
+
+    error = answer.exception(0)
+    assert isinstance(error, WorkerDied)
+    assert ReasonCode.INVALID_RESULT is error.reason.code
 
 
 def test_a_worker_that_shares_the_folder_is_sent_no_file(
@@ -117,7 +121,7 @@ def test_a_worker_that_shares_the_folder_is_sent_no_file(
     """It reads the files under the same path."""
     remote.connect("a", shares_folder=True)
 
-    remote.executor.submit(media_jobs.encode, piece)
+    remote.executor.submit(media_jobs.encode, piece, OPTIONS)
 
     assert ("", piece) == (
         remote.network.submitted[0][1].sent_sha256,
@@ -131,7 +135,7 @@ def test_a_file_is_sent_once_to_a_worker(remote: RemoteFixture, piece: Slice) ->
     remote.connect("a", 4, shares_folder=False)
     remote.connect("b", 4, shares_folder=False)
 
-    answers = [remote.executor.submit(media_jobs.encode, piece) for _ in range(4)]
+    answers = [remote.executor.submit(media_jobs.encode, piece, OPTIONS) for _ in range(4)]
     wait_until(lambda: len(remote.network.submitted) == 4, "all were submitted")
 
     size = piece.source.stamp.size
@@ -141,20 +145,20 @@ def test_a_file_is_sent_once_to_a_worker(remote: RemoteFixture, piece: Slice) ->
     }
     assert {piece.sha256} == {job.sent_sha256 for _, job, _ in remote.network.submitted}
     assert piece.source.path.read_bytes() == remote.network.cache.path(piece.sha256).read_bytes()
-    for _, _, future in remote.network.submitted:
-        future.set_result(JobResult(slice_faces()))
+    for at in range(4):
+        remote.network.answer(slice_faces(), at)
     assert 4 == len([answer.result(5) for answer in answers])
 
 
 def test_an_evicted_file_is_sent_again(remote: RemoteFixture, piece: Slice) -> None:
     """The job reports that it is missing, and is assigned again."""
     remote.connect("a", shares_folder=False)
-    answer = remote.executor.submit(media_jobs.encode, piece)
+    answer = remote.executor.submit(media_jobs.encode, piece, OPTIONS)
     wait_until(lambda: remote.network.submitted, "it was submitted")
 
-    remote.network.submitted[0][2].set_result(JobResult(error="WorkerDied", is_file_missing=True))
+    remote.network.fail(FileEvicted("it is gone"), at=0)
     wait_until(lambda: len(remote.network.submitted) == 2, "it was submitted again")
-    remote.network.submitted[1][2].set_result(JobResult(slice_faces()))
+    remote.network.answer(slice_faces(), at=1)
 
     assert slice_faces().decoded == answer.result(5).decoded
 
@@ -167,7 +171,7 @@ def test_a_changed_file_is_not_sent(remote: RemoteFixture, piece: Slice, tmp_pat
     copy.write_bytes(b"another")
     remote.connect("a", shares_folder=False)
 
-    answer = remote.executor.submit(media_jobs.encode, changed)
+    answer = remote.executor.submit(media_jobs.encode, changed, OPTIONS)
 
     with pytest.raises(FileChanged, match="while it was being read"):
         answer.result(10)
@@ -178,7 +182,7 @@ def test_a_file_larger_than_the_cache_fails(tmp_path: Path, piece: Slice) -> Non
     remote = RemoteFixture(tmp_path, cache_bytes=100)
     remote.connect("a", shares_folder=False)
 
-    answer = remote.executor.submit(media_jobs.encode, piece)
+    answer = remote.executor.submit(media_jobs.encode, piece, OPTIONS)
 
     with pytest.raises(WorkerDied, match=r"a: the file has .* workers\.cache_mb"):
         answer.result(10)

@@ -16,14 +16,30 @@ from pathlib import Path
 from typing import Any
 
 from portraitd.model import errors
+from portraitd.model.errors import PortraitdError
 from portraitd.model.media_file import Source
 from portraitd.workers import file_broker
+from portraitd.workers.job_results import returns
+from portraitd.workers.result_codec import ResultSchema
 
 seen: list[str] = []
+
+PLAIN = ResultSchema[Any](
+    Any,
+    lambda value: value,
+    lambda value, *args, **kwargs: value,
+    errors=(PortraitdError,),
+    max_bytes=1 << 26,
+)
+"""Any plain data, and any error."""
 
 
 def add(a: int, b: int = 0) -> int:
     return a + b
+
+
+def pid() -> int:
+    return os.getpid()
 
 
 def what_was_seen() -> list[str]:
@@ -218,3 +234,8 @@ def exceed_cpu() -> None:
     """Exceed a CPU limit, as a process that spins while the daemon is stopped."""
     resource.setrlimit(resource.RLIMIT_CPU, (1, resource.getrlimit(resource.RLIMIT_CPU)[1]))
     spin()
+
+
+for _job in [one for one in globals().values() if getattr(one, "__module__", "") == __name__]:
+    if not isinstance(_job, type):
+        returns(f"{__name__}:PLAIN")(_job)

@@ -13,6 +13,8 @@ from portraitd.service.remote.agent import Handshake, RemoteJob
 from portraitd.service.remote.file_cache import FileCache
 from portraitd.service.remote.registry import Heartbeat, Roster
 from portraitd.service.remote.remote_executor import DaskExecutor
+from portraitd.workers.job_results import schema_of
+from portraitd.workers.result_codec import encode_error
 from support.dask_cluster import make_requirements
 
 NAME = "dlib-resnet-v1 by dlib, hog"
@@ -58,7 +60,7 @@ class FakeNetwork:
         assert fn is agent.shake_hands
         self.pending_handshakes[address] = Future()
         if handshake := self.handshakes.get(address):
-            self.pending_handshakes[address].set_result(handshake)
+            self.greet(address, handshake)
         return self.pending_handshakes[address]
 
     def submit_to(self, address: str, fn: Callable[..., Any], *args: Any) -> Future[Any]:
@@ -71,6 +73,21 @@ class FakeNetwork:
         assert fn is agent.receive_chunk
         self.chunks.append((address, len(args[3])))
         return self.cache.receive(*args)
+
+    def greet(self, address: str, handshake: Handshake) -> None:
+        """Have a worker answer the handshake that waits for it."""
+        message = agent.HANDSHAKE.encode(0, handshake)
+        self.pending_handshakes[address].set_result(message)
+
+    def answer(self, value: object, at: int = -1) -> None:
+        """Have a worker answer one of the submitted jobs."""
+        _, job, future = self.submitted[at]
+        future.set_result(schema_of(job.fn).encode(job.number, value))
+
+    def fail(self, error: BaseException, at: int = -1) -> None:
+        """Have a worker answer what one of the submitted jobs raised."""
+        _, job, future = self.submitted[at]
+        future.set_result(encode_error(job.number, error))
 
     def cancel(self, outer: Future[Any]) -> None:
         self.cancelled.append(outer)

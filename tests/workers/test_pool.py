@@ -244,7 +244,7 @@ def test_a_worker_that_is_ready_early_is_not_replaced() -> None:
     assert wait([worker._pipe], ANSWER_S)
 
     assert worker.is_idle
-    first, second = (worker.run_job(os.getpid, (), {}) for _ in range(2))
+    first, second = (worker.run_job(bad_jobs.pid, (), {}) for _ in range(2))
     assert first == second
     assert worker.is_idle
     worker.stop()
@@ -295,7 +295,7 @@ def test_a_worker_is_limited(processes: Executor) -> None:
 
     assert {
         "nice": os.nice(0) + 3,
-        "core": (0, 0),
+        "core": [0, 0],
         "memory": 4000 << 20,
         "threads": "1",
         "interrupt": True,

@@ -122,7 +122,7 @@ def test_a_link_is_not_opened(sealed: LocalExecutor, tmp_path: Path) -> None:
 
 def test_a_result_that_calls_a_function_is_refused(sealed: LocalExecutor, tmp_path: Path) -> None:
     """Its job fails, the next one does not."""
-    with pytest.raises(WorkerDied, match=r"posix\.mkdir is not an allowed type"):
+    with pytest.raises(WorkerDied, match="a Hostile is not plain data"):
         sealed.submit(bad_jobs.answer_hostilely, tmp_path / "pwned").result(ANSWER_S)
 
     assert not (tmp_path / "pwned").exists()
@@ -131,7 +131,7 @@ def test_a_result_that_calls_a_function_is_refused(sealed: LocalExecutor, tmp_pa
 
 def test_a_message_that_calls_a_function_is_refused(sealed: LocalExecutor, tmp_path: Path) -> None:
     """Also one that bypasses the job; later messages of that worker are not read."""
-    with pytest.raises(WorkerDied, match=r"posix\.mkdir is not an allowed type"):
+    with pytest.raises(WorkerDied, match="invalid result from worker"):
         sealed.submit(bad_jobs.send_hostilely, tmp_path / "pwned").result(ANSWER_S)
 
     assert not (tmp_path / "pwned").exists()

@@ -25,6 +25,7 @@ from portraitd.service import daemon
 from portraitd.service.home import make_home
 from portraitd.service.model_overview import list_missing
 from portraitd.store.files import display_path
+from portraitd.workers.job_results import returns
 from portraitd.workers.pool import LocalExecutor
 from portraitd.workers.process import WorkerLimits
 
@@ -100,6 +101,7 @@ def demo_photographs() -> list[Path]:
     return found
 
 
+@returns("portraitd.workers.plain_results:NOTHING")
 def make_clip(photographs: list[Path], clip: Path) -> None:
     """Write a video that shows each photograph for some seconds, slowly moving.
 

@@ -36,6 +36,7 @@ from portraitd.model.grouping_rules import (
     SuggestionRule,
 )
 from portraitd.model.track import TrackSummaries, VideoFaces
+from portraitd.workers.job_results import returns
 
 
 class VideoTracks(NamedTuple):
@@ -66,6 +67,7 @@ class TrackConstraints(NamedTuple):
     whole: NDArray[np.bool_]
 
 
+@returns("portraitd.clustering.grouping_results:TRACKS")
 def track(
     faces: VideoFaces, rules: EmbeddingRules, constraints: TrackConstraints | None = None
 ) -> VideoTracks:
@@ -76,6 +78,7 @@ def track(
     return describe_tracks(faces, tracks, rules)
 
 
+@returns("portraitd.clustering.grouping_results:TRACKS")
 def track_singly(faces: VideoFaces, rules: EmbeddingRules) -> VideoTracks:
     """Make each face a track of its own, as a fallback if tracking fails."""
     return describe_tracks(faces, np.arange(len(faces.times_s)), rules)
@@ -129,6 +132,7 @@ class GroupingConstraints(NamedTuple):
         )
 
 
+@returns("portraitd.clustering.grouping_results:CLUSTERS")
 def cluster(
     matrix: Path,
     embedding_size: int,
@@ -204,6 +208,7 @@ class GroupingResult(NamedTuple):
     snapshot: str
 
 
+@returns("portraitd.clustering.grouping_results:GROUPS")
 def group(request: GroupingRequest) -> GroupingResult:
     """Group tracks into people; see ``portraitd.clustering``. Continues from a snapshot."""
     tracks = request.tracks

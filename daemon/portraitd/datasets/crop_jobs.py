@@ -12,8 +12,10 @@ from portraitd.datasets.crop_requests import ChipRequest, CropRequest, CropResul
 from portraitd.model.face import Box
 from portraitd.store.dataset_store import Recording
 from portraitd.store.frame_cache import FrameCache, make_frame_name
+from portraitd.workers.job_results import returns
 
 
+@returns("portraitd.datasets.dataset_results:CROPS")
 def crop_frames(requests: Sequence[CropRequest]) -> list[CropResult]:
     """Crop the images of some requests. Runs in a worker, which returns them and writes nothing."""
     from portraitd.datasets.cropping import crop_images

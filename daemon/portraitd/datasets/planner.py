@@ -40,6 +40,7 @@ from portraitd.store.dataset_store import (
     Recording,
 )
 from portraitd.store.files import Files
+from portraitd.workers.job_results import returns
 
 ERASED_MARGIN_S = 0.5
 """Minimum time from an erased face; its position in the frame is unknown, so it cannot be
@@ -54,6 +55,7 @@ class PlanRequest(NamedTuple):
     rule: DatasetRule
 
 
+@returns("portraitd.datasets.dataset_results:PLAN")
 def plan_dataset(request: PlanRequest) -> Plan:
     """Plan a set from the database of a home. Runs in a worker.
 

@@ -35,6 +35,7 @@ from portraitd.store.database import Database
 from portraitd.store.dataset_store import DatasetStore
 from portraitd.store.files import Files
 from portraitd.store.frame_cache import FrameCache
+from portraitd.workers.job_results import returns
 
 README = """portraitd writes this folder and updates it whenever people change. Do not edit it.
 Correct people in the people folder, and boxes with the files in cvat/.
@@ -96,6 +97,7 @@ class DatasetSummary(NamedTuple):
         return cls(**(facts | {"warnings": tuple(facts["warnings"])}))
 
 
+@returns("portraitd.datasets.dataset_results:SUMMARY")
 def write_dataset(request: WriteRequest) -> DatasetSummary:
     """Write the set to its folder, only where it differs.
 

@@ -31,7 +31,6 @@ from portraitd.model.stage import BackOff, Now, Stage
 from portraitd.store.files import INBOX, Files, KnownFile, display_path
 from portraitd.store.frame_cache import FrameCache
 from portraitd.store.slices import ClaimedSlice, SliceQueue, VideoOutcome
-from portraitd.workers.result_decoding import validate_facts
 
 log = structlog.get_logger(stage="encoding")
 
@@ -246,7 +245,7 @@ class Dispatcher(Stage):
             self._files.release(file.id)
             return
         try:
-            facts = validate_facts(probe.result())
+            facts = probe.result()
         except FileChanged as error:
             self._move(file, FileState.GONE, error.reason, now_s)
         except VideoError as error:

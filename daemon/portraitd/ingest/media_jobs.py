@@ -24,6 +24,7 @@ from portraitd.model.face import (
     StoredPortrait,
 )
 from portraitd.model.media_file import MediaFacts, MediaKind, Slice, Source
+from portraitd.workers.job_results import returns
 
 if TYPE_CHECKING:
     from portraitd.faces.encoder import Encoder
@@ -43,6 +44,7 @@ class EncodeOptions(NamedTuple):
     keeps_frames: bool = False
 
 
+@returns("portraitd.ingest.media_results:FACTS")
 def probe(source: Source, partial_copies: tuple[tuple[int, str], ...] = ()) -> MediaFacts:
     """Hash a file and determine by its content what it is.
 
@@ -58,6 +60,26 @@ def probe(source: Source, partial_copies: tuple[tuple[int, str], ...] = ()) -> M
     return video.probe(source, partial_copies)
 
 
+@returns("portraitd.ingest.media_results:HASHES")
+def hash_content(
+    source: Source, partial_copies: tuple[tuple[int, str], ...] = ()
+) -> tuple[str, str]:
+    """Hash a file, in a worker that interprets none.
+
+    A file can take over the worker that decodes it, and say that it is another one.
+
+    Returns:
+        The SHA-256, and that of the longest of ``partial_copies`` that it starts with.
+
+    Raises:
+        VideoError: The file cannot be read, or changed while it was read.
+    """
+    from portraitd.media import content_hash
+
+    return content_hash.hash_content(source, partial_copies)
+
+
+@returns("portraitd.ingest.media_results:FACES")
 def encode(video_slice: Slice, settings: EncodeOptions) -> SliceFaces:
     """Find, embed and crop every face of a slice.
 
@@ -112,6 +134,7 @@ class KnownFrame(NamedTuple):
     faces: tuple[FoundFace, ...]
 
 
+@returns("portraitd.ingest.media_results:PORTRAIT_EMBEDDINGS")
 def embed_portraits(portraits: Sequence[StoredPortrait], settings: EncoderSpec) -> Embeddings:
     """Embed faces again from their portraits; see ``faces.portrait_embedding``."""
     from portraitd.faces import portrait_embedding
@@ -119,6 +142,7 @@ def embed_portraits(portraits: Sequence[StoredPortrait], settings: EncoderSpec) 
     return portrait_embedding.embed_portraits(_encoder(settings), portraits)
 
 
+@returns("portraitd.ingest.media_results:FRAME_EMBEDDINGS")
 def embed_frames(
     source: Source,
     kind: MediaKind,
@@ -159,11 +183,13 @@ def embed_frames(
     )
 
 
+@returns("portraitd.ingest.media_results:IDENTITY")
 def warm_up(settings: EncoderSpec) -> str:
     """Load the models, so that the first slice does not wait for them. Return the encoder's id."""
     return _encoder(settings).id
 
 
+@returns("portraitd.ingest.media_results:IDENTITY")
 def encoder_identity(settings: EncoderSpec) -> str:
     """Return the embedding space and detector; equal on workers that find the same faces."""
     from portraitd.faces.factory import resolve_detector

@@ -17,7 +17,6 @@ from portraitd.model.media_file import MediaFacts
 from portraitd.model.stage import Now, Stage
 from portraitd.store.files import Files
 from portraitd.store.recordings import Recordings
-from portraitd.workers.result_decoding import validate_facts
 
 log = structlog.get_logger(stage="picture_hashes")
 
@@ -108,7 +107,7 @@ class PictureHashStage(Stage):
 
     def _record(self, reading: _Reading, now_s: float) -> None:
         try:
-            facts = validate_facts(reading.job.result())
+            facts = reading.job.result()
         except Exception as error:
             # Whatever it is: the recording stays as it is.
             log.info("recording_not_read", video=reading.video_id, reason=str(error))

@@ -11,19 +11,24 @@ from collections.abc import Sequence
 import numpy as np
 
 from portraitd.model.face import Image
+from portraitd.workers.job_results import returns
 
 MONTAGE_COLUMNS = 5
 MONTAGE_ROWS = 5
+
+TILE_PX = (96, 120)
+"""Width and height of a tile."""
 
 _EMPTY = 128
 """Grey value of a tile without a portrait."""
 
 
+@returns("portraitd.people.montage_result:MONTAGE")
 def draw_montage(
     jpegs: Sequence[bytes],
     columns: int = MONTAGE_COLUMNS,
     rows: int = MONTAGE_ROWS,
-    tile: tuple[int, int] = (96, 120),
+    tile: tuple[int, int] = TILE_PX,
 ) -> bytes:
     """Return portraits side by side, row by row, as one JPEG.
 

@@ -15,22 +15,32 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from portraitd.model.errors import WorkerDied
+from portraitd.model.errors import PortraitdError, WorkerDied
 from portraitd.model.media_file import Slice, Source
 from portraitd.workers.file_broker import FileBroker
+from portraitd.workers.job_results import schema_of
 from portraitd.workers.process import SandboxPolicy, WorkerLimits, WorkerProcess, WorkerSetup, run
+from portraitd.workers.result_codec import StaleAnswer, encode_error
 
 T = TypeVar("T")
 
 
 class InlineExecutor(Executor):
-    """Runs a job at once, in this process. For tests, and to debug a job."""
+    """Runs a job at once, in this process. For tests, and to debug a job.
+
+    Results pass the same border as those of other processes.
+    """
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """Run ``fn`` and return its result as a finished future."""
         future: Future[T] = Future()
+        schema = schema_of(fn)
         try:
-            future.set_result(run(fn, args, kwargs))
+            try:
+                message = schema.encode(0, run(fn, args, kwargs))
+            except (PortraitdError, MemoryError) as error:
+                message = encode_error(0, error)
+            future.set_result(schema.decode(message, 0, args, kwargs))
         except Exception as error:
             future.set_exception(error)
         return future
@@ -84,9 +94,11 @@ class LocalExecutor(Executor):
 
         Raises:
             RuntimeError: The executor was shut down.
+            LookupError: ``fn`` does not declare what it returns.
         """
         if self._is_shut:
             raise RuntimeError("the executor was shut down")
+        schema_of(fn)
         future: Future[T] = Future()
         if self._broker:
             allowed = ExitStack()
@@ -156,16 +168,23 @@ class LocalExecutor(Executor):
         if not job.future.set_running_or_notify_cancel():
             return
         try:
-            worker = self._idle_worker(slot)
             try:
-                result = worker.run_job(job.fn, job.args, job.kwargs)
-            finally:
-                if worker.is_ended:
-                    del self._workers[slot]
+                result = self._run_in_worker(slot, job)
+            except StaleAnswer:
+                # The fault of the job before. A new worker tells whether it is also of this one.
+                result = self._run_in_worker(slot, job)
         except BaseException as error:
             job.future.set_exception(error)
         else:
             job.future.set_result(result)
+
+    def _run_in_worker(self, slot: int, job: _PoolJob) -> Any:
+        worker = self._idle_worker(slot)
+        try:
+            return worker.run_job(job.fn, job.args, job.kwargs)
+        finally:
+            if worker.is_ended:
+                del self._workers[slot]
 
     def _idle_worker(self, slot: int) -> WorkerProcess:
         """Return the worker of a slot, or a new one if it ended while it was idle."""

@@ -11,20 +11,23 @@ import math
 import multiprocessing
 import os
 import resource
+import secrets
 import signal
 import socket
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, NamedTuple, TypeVar
 
-from portraitd.model.errors import PortraitdError, WorkerDied
+from portraitd.model.errors import ConfigError, ModelError, PortraitdError, WorkerDied
 from portraitd.model.reasons import Reason, ReasonCode
 from portraitd.workers import file_broker, sandbox
-from portraitd.workers.result_decoding import decode_result, encode_result
+from portraitd.workers.job_results import schema_of
+from portraitd.workers.result_codec import encode_error
 from portraitd.workers.sandbox import FileAccess
 
 T = TypeVar("T")
@@ -40,7 +43,13 @@ START_S = 120.0
 END_S = 10.0
 """Timeout for the end of a killed process; one in a system call on a dead share remains."""
 
-MAX_RESULT_BYTES = 1 << 30
+_READY = b"ready"
+
+_NUMBER_BYTES = 8
+
+_LEFT_TO_THE_SERVICE = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that reach the whole process group, or all processes of a unit: the service decides what
+happens to the jobs. A worker ends with the service, whatever happens to that."""
 
 # spawn: a fork would copy the locks that other threads happen to hold.
 _SPAWN = multiprocessing.get_context("spawn")
@@ -112,7 +121,7 @@ class WorkerProcess:
         self._is_ready = False
         self.is_ended = False
         try:
-            with _CHILDREN_LOCK:
+            with _CHILDREN_LOCK, _signals_blocked():
                 self._process.start()
         except BaseException:
             self._pipe.close()
@@ -133,30 +142,39 @@ class WorkerProcess:
         """Run a job in the process and return its result.
 
         Raises:
+            StaleAnswer: It answered another job, so it may have been taken over by that one.
             WorkerDied: The process ended, in whatever way, or its result is not valid.
-            Exception: What the job raised, or the job cannot be pickled.
+            ConfigError: It cannot load its models; it was ended.
+            PortraitdError: What the job raised.
+            Exception: The job cannot be pickled, or does not declare what it returns.
         """
+        schema = schema_of(fn)
         if not self._is_ready:
             self._receive(
-                START_S, f"the worker took longer than {START_S:.0f} s to start and was killed"
+                len(_READY),
+                START_S,
+                f"the worker took longer than {START_S:.0f} s to start and was killed",
             )
             self._is_ready = True
-        job = bytes(ForkingPickler.dumps((fn, args, kwargs)))
+        # Not the next number: a worker must not know it before it has the job.
+        number = secrets.randbits(62)
+        job = number.to_bytes(_NUMBER_BYTES, "little") + bytes(
+            ForkingPickler.dumps((fn, args, kwargs))
+        )
         limit_s = self._limits.time_limit_s
-        answer = self._receive(limit_s, Reason.of(ReasonCode.TIMEOUT, limit_s=limit_s).text, job)
+        too_long = Reason.of(ReasonCode.TIMEOUT, limit_s=limit_s).text
+        answer = self._receive(schema.max_bytes, limit_s, too_long, job)
         try:
-            outcome = decode_result(answer)
-            if not isinstance(outcome, JobOutcome):
-                raise WorkerDied(Reason.of(ReasonCode.INVALID_RESULT, error="not a JobOutcome"))
-        except WorkerDied:
-            # What it sends next could be taken for the result of the next job.
+            return schema.decode(answer, number, args, kwargs)
+        except WorkerDied as error:
+            if error.reason.code is ReasonCode.INVALID_RESULT:
+                # It may have been taken over.
+                self._end()
+            raise
+        except ConfigError:
+            # Says that it cannot load its models. The next one finds out whether that is true.
             self._end()
             raise
-        if isinstance(outcome.error, MemoryError):
-            raise WorkerDied(Reason.of(ReasonCode.OUT_OF_MEMORY))
-        if outcome.error is not None:
-            raise outcome.error
-        return outcome.value  # type: ignore[no-any-return]
 
     def stop(self) -> None:
         """Let the process end by itself, and wait for that."""
@@ -175,7 +193,9 @@ class WorkerProcess:
         with suppress(ValueError, OSError):
             self._process.kill()
 
-    def _receive(self, limit_s: float, timeout_text: str, job: bytes = b"") -> bytes:
+    def _receive(
+        self, max_bytes: int, limit_s: float, timeout_text: str, job: bytes = b""
+    ) -> bytes:
         """Send a job, if there is one, and return the next message."""
         is_hung = threading.Event()
 
@@ -194,7 +214,7 @@ class WorkerProcess:
                 self._pipe.send_bytes(job)
             wait([self._pipe, self._process.sentinel])
             if self._pipe.poll():
-                return self._pipe.recv_bytes(MAX_RESULT_BYTES)
+                return self._pipe.recv_bytes(max_bytes)
         except (EOFError, BrokenPipeError, ConnectionResetError):
             pass
         except OSError as error:
@@ -222,16 +242,16 @@ class WorkerProcess:
             return self._process.exitcode
 
 
-class JobOutcome(NamedTuple):
-    """The outcome of a job.
-
-    Attributes:
-        value: What it returned.
-        error: What it raised; None if it returned.
-    """
-
-    value: Any = None
-    error: BaseException | None = None
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """Block, in this thread, what a new process shall ignore: it inherits that."""
+    # Started first: it unblocks them.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _LEFT_TO_THE_SERVICE)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def run(fn: Callable[..., T], args: Sequence[Any], kwargs: Mapping[str, Any]) -> T:
@@ -269,13 +289,14 @@ class _JobRunner:
         self._time_limit_s = setup.limits.time_limit_s
 
     def answer(self, job: bytes) -> bytes:
-        """Run a pickled job; return its pickled outcome."""
+        """Run a numbered, pickled job; return the message with its value or error."""
+        number = int.from_bytes(job[:_NUMBER_BYTES], "little")
         try:
             self._seal()
             _limit_cpu(self._time_limit_s)
-            return encode_result(JobOutcome(run(_run_pickled, (job,), {})))
+            return run(_run_pickled, (number, memoryview(job)[_NUMBER_BYTES:]), {})
         except (PortraitdError, MemoryError) as error:
-            return encode_result(JobOutcome(error=error))
+            return encode_error(number, error)
 
     def _seal(self) -> None:
         """Load what is needed, then seal the sandbox. Raises what the loading raises."""
@@ -283,7 +304,11 @@ class _JobRunner:
             return
         if self._policy.prepare:
             function, arguments = self._policy.prepare
-            run(function, arguments, {})
+            try:
+                run(function, arguments, {})
+            except WorkerDied as error:
+                # Nothing foreign was read yet: it is not the fault of a file.
+                raise ModelError(str(error)) from error
         sandbox.seal(self._policy.access)
         self._policy = None
 
@@ -292,7 +317,7 @@ def _serve(pipe: Connection, daemon_pid: int, setup: WorkerSetup) -> None:
     """Run jobs until the pipe is closed."""
     _set_up(daemon_pid, setup)
     runner = _JobRunner(setup)
-    pipe.send_bytes(b"ready")
+    pipe.send_bytes(_READY)
     try:
         while True:
             pipe.send_bytes(runner.answer(pipe.recv_bytes()))
@@ -301,17 +326,19 @@ def _serve(pipe: Connection, daemon_pid: int, setup: WorkerSetup) -> None:
         os._exit(0)
 
 
-def _run_pickled(job: bytes) -> Any:
+def _run_pickled(number: int, job: memoryview) -> bytes:
     # From the daemon, which the worker trusts.
     fn, args, kwargs = ForkingPickler.loads(job)
-    return fn(*args, **kwargs)
+    return schema_of(fn).encode(number, fn(*args, **kwargs))
 
 
 def _set_up(daemon_pid: int, setup: WorkerSetup) -> None:
     """Make a new process a worker: nice, limited, sandboxed, and killed when the daemon ends."""
     limits, policy, registration = setup
-    # Ctrl-C reaches the whole process group; the daemon decides what happens to the jobs.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in _LEFT_TO_THE_SERVICE:
+        signal.signal(number, signal.SIG_IGN)
+    # They were blocked until here.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _LEFT_TO_THE_SERVICE)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != daemon_pid:
         os._exit(1)

@@ -22,6 +22,7 @@ from portraitd.faces.models.user_models import (
 from portraitd.faces.runtime import OnnxRuntimeSession
 from portraitd.model.errors import ModelError
 from portraitd.model.track import l2_normalised
+from portraitd.workers.job_results import returns
 
 MAX_SIMILARITY = 0.999
 """Largest cosine of the vectors of two pictures that have nothing in common."""
@@ -29,6 +30,7 @@ MAX_SIMILARITY = 0.999
 _WANTED = "input (n, 3, 112, 112) and one flat output of 64 to 1024 numbers"
 
 
+@returns("portraitd.workers.plain_results:SIZE")
 def inspect_embedder(path: Path, *, is_bgr: bool, pixel_mean: float, pixel_scale: float) -> int:
     """Load and run a model, and return how many numbers it gives for a face.
 

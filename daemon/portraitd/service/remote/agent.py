@@ -19,22 +19,23 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from portraitd import __version__
 from portraitd.faces.interface import EncoderSpec
 from portraitd.ingest import media_jobs
 from portraitd.ingest.media_jobs import EncodeOptions
-from portraitd.model import errors
 from portraitd.model.errors import PortraitdError, WorkerDied
 from portraitd.model.media_file import Slice, Source, Stamp
-from portraitd.model.reasons import Reason, ReasonCode
 from portraitd.service.pools import decoding_policy
 from portraitd.service.remote.file_cache import FileCache
 from portraitd.service.remote.open_ports import list_open_ports
+from portraitd.workers.job_results import schema_of
 from portraitd.workers.pool import LocalExecutor
 from portraitd.workers.process import SandboxPolicy, WorkerLimits
+from portraitd.workers.result_codec import Record, ResultSchema, encode_error, plain_text
+from portraitd.workers.wire_types import Name, Sentence
 
 FOLDER_VARIABLE = "PORTRAITD_WORKER_DIR"
 
@@ -46,6 +47,7 @@ class RemoteJob(NamedTuple):
     """A job, and what the worker must know to run it.
 
     Attributes:
+        number: Of the job; its result carries it.
         name: Identifies the job; a second submission under this name returns the same result.
         fn: A function that can be imported by name.
         args, kwargs: Its arguments.
@@ -57,6 +59,7 @@ class RemoteJob(NamedTuple):
             worker reads the slice's own path.
     """
 
+    number: int
     name: str
     fn: Callable[..., Any]
     args: tuple[Any, ...]
@@ -67,43 +70,8 @@ class RemoteJob(NamedTuple):
     sent_sha256: str = ""
 
 
-class JobResult(NamedTuple):
-    """The result of a remote job: a value, or one of portraitd's errors by its class name.
-
-    Attributes:
-        value: What the job returned.
-        error: Class name of the error; empty if there is a value.
-        code, message: The reason of the error.
-        is_file_missing: Whether the file that was sent has been evicted: send it again.
-    """
-
-    value: Any = None
-    error: str = ""
-    code: ReasonCode = ReasonCode.NONE
-    message: str = ""
-    is_file_missing: bool = False
-
-    @classmethod
-    def from_error(cls, error: BaseException) -> Self:
-        """Return the result of a job that raised an error."""
-        if not isinstance(error, PortraitdError):
-            reason = Reason.of(ReasonCode.UNEXPECTED_ERROR, kind=type(error).__name__, error=error)
-            return cls(error=WorkerDied.__name__, code=reason.code, message=reason.text)
-        return cls(error=type(error).__name__, code=error.reason.code, message=error.reason.text)
-
-    def value_or_raise(self) -> Any:
-        """Return the value.
-
-        Raises:
-            PortraitdError: What the job raised.
-        """
-        if not self.error:
-            return self.value
-        kind = getattr(errors, self.error, WorkerDied)
-        if not (isinstance(kind, type) and issubclass(kind, PortraitdError)):
-            kind = WorkerDied
-        # The code comes from another machine: an unknown one becomes OTHER.
-        raise kind(Reason(ReasonCode(self.code), self.message))
+class FileEvicted(WorkerDied):
+    """The file that was sent for a job is no longer at its worker: send it again."""
 
 
 class SharedFolderCheck(NamedTuple):
@@ -131,13 +99,40 @@ class Handshake(NamedTuple):
     problem: str
 
 
+class HandshakeData(Record):
+    """A ``Handshake``."""
+
+    host: Name
+    version: Name
+    encoder: Name
+    shares_folder: bool
+    problem: Sentence
+
+
+def _pack_handshake(handshake: Handshake) -> HandshakeData:
+    return HandshakeData(
+        plain_text(handshake.host),
+        handshake.version,
+        handshake.encoder,
+        handshake.shares_folder,
+        plain_text(handshake.problem),
+    )
+
+
+def _unpack_handshake(found: HandshakeData) -> Handshake:
+    return Handshake(found.host, found.version, found.encoder, found.shares_folder, found.problem)
+
+
+HANDSHAKE = ResultSchema(HandshakeData, _pack_handshake, _unpack_handshake, max_bytes=1 << 16)
+
+
 async def shake_hands(
     processes: int,
     limits: WorkerLimits,
     encoder: EncoderSpec | None,
     folder_check: SharedFolderCheck | None,
     dask_worker: Any = None,
-) -> Handshake:
+) -> bytes:
     """Identify this worker, after its models were loaded in each of its processes.
 
     Args:
@@ -146,12 +141,17 @@ async def shake_hands(
         encoder: What they load; None if they will read no untrusted file.
         folder_check: A file that the service wrote to the inbox.
         dask_worker: The Dask worker around this agent; Dask passes it.
+
+    Returns:
+        A ``Handshake``, as ``HANDSHAKE`` encodes it.
     """
     identity, problem = "", _find_exposure(dask_worker)
     if encoder is not None and not problem:
         identity, problem = await asyncio.to_thread(_identify, processes, limits, encoder)
     shares_folder = folder_check is not None and _sees_file(folder_check)
-    return Handshake(socket.gethostname(), __version__, identity, shares_folder, problem)
+    return HANDSHAKE.encode(
+        0, Handshake(socket.gethostname(), __version__, identity, shares_folder, problem)
+    )
 
 
 def _find_exposure(dask_worker: Any) -> str:
@@ -171,19 +171,20 @@ def _find_exposure(dask_worker: Any) -> str:
     )
 
 
-def run_remote_job(job: RemoteJob) -> JobResult:
-    """Run a job in one of this worker's processes; run it once, however often it is submitted."""
+def run_remote_job(job: RemoteJob) -> bytes:
+    """Run a job in one of this worker's processes; run it once, however often it is submitted.
+
+    Returns:
+        The message with its value or error, as the schema of the job encodes it.
+    """
     try:
-        return JobResult(_started(job).result())
+        return schema_of(job.fn).encode(job.number, _started(job).result())
     except FileNotFoundError:
-        return JobResult(
-            error=WorkerDied.__name__,
-            code=ReasonCode.WORKER_DIED,
-            message="the worker evicted the file that was sent to it",
-            is_file_missing=True,
+        return encode_error(
+            job.number, FileEvicted("the worker evicted the file that was sent to it")
         )
     except PortraitdError as error:
-        return JobResult.from_error(error)
+        return encode_error(job.number, error)
 
 
 def receive_chunk(sha256: str, size: int, offset: int, data: bytes, limit_bytes: int) -> int:

@@ -11,10 +11,9 @@ from typing import Any, NamedTuple, Protocol
 
 from portraitd import __version__
 from portraitd.faces.interface import EncoderSpec
-from portraitd.model.errors import PortraitdError
 from portraitd.model.face import SliceFaces
 from portraitd.model.media_file import Slice
-from portraitd.service.remote.agent import Handshake, JobResult, SharedFolderCheck
+from portraitd.service.remote.agent import Handshake, SharedFolderCheck
 from portraitd.store.remote_workers import RemoteWorker
 from portraitd.workers.process import WorkerLimits
 
@@ -29,6 +28,18 @@ class Heartbeat(NamedTuple):
 
     threads: int
     instance: str
+
+
+class Answer(NamedTuple):
+    """What a job returned or raised.
+
+    Attributes:
+        value: What it returned.
+        error: What it raised; None if it returned.
+    """
+
+    value: Any = None
+    error: Exception | None = None
 
 
 class Roster(NamedTuple):
@@ -193,14 +204,14 @@ class JobRecord:
         """The slice among the arguments; None if there is none."""
         return next((argument for argument in self.args if isinstance(argument, Slice)), None)
 
-    def settle(self, result: JobResult) -> None:
+    def settle(self, answer: Answer) -> None:
         """Resolve the caller's future, unless the caller cancelled it."""
         if self.future.done():
             return
-        try:
-            self.future.set_result(result.value_or_raise())
-        except PortraitdError as error:
-            self.future.set_exception(error)
+        if answer.error is not None:
+            self.future.set_exception(answer.error)
+        else:
+            self.future.set_result(answer.value)
 
 
 class RosterChanges(NamedTuple):

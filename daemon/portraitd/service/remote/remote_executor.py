@@ -16,12 +16,12 @@ from typing import Any, TypeVar
 
 import structlog
 
-from portraitd.faces.models.cards import DLIB
-from portraitd.model.errors import StoreError, WorkerDied, WorkersUnavailable
+from portraitd.model.errors import PortraitdError, StoreError, WorkerDied, WorkersUnavailable
 from portraitd.model.reasons import Reason, ReasonCode
 from portraitd.service.remote import agent
-from portraitd.service.remote.agent import Handshake, JobResult, RemoteJob
+from portraitd.service.remote.agent import HANDSHAKE, FileEvicted, Handshake, RemoteJob
 from portraitd.service.remote.registry import (
+    Answer,
     JobRecord,
     Requirements,
     Roster,
@@ -33,7 +33,8 @@ from portraitd.service.remote.registry import (
 )
 from portraitd.service.remote.transfer import send_to_worker
 from portraitd.store.remote_workers import RemoteWorker
-from portraitd.workers.result_decoding import validate_faces
+from portraitd.workers.job_results import schema_of
+from portraitd.workers.result_codec import plain_text
 
 T = TypeVar("T")
 
@@ -122,8 +123,12 @@ class DaskExecutor(Executor):
 
         Returns:
             A future that raises what the job raised as ``PortraitdError``, and ``WorkerDied`` if
-            its process ends, if too many workers are lost, or if no result comes.
+            its process ends, if too many workers are lost, or if no valid result comes.
+
+        Raises:
+            LookupError: ``fn`` does not declare what it returns.
         """
+        schema_of(fn)
         job = JobRecord(next(self._numbers), fn, args, kwargs, Future())
         job.future.set_running_or_notify_cancel()
         with self._lock:
@@ -187,7 +192,7 @@ class DaskExecutor(Executor):
             self._workers.clear()
         self._network.close()
         self._senders.shutdown(wait=False, cancel_futures=True)
-        stopping = JobResult.from_error(WorkersUnavailable("the service is stopping"))
+        stopping = Answer(error=WorkersUnavailable("the service is stopping"))
         for job in unfinished:
             job.settle(stopping)
 
@@ -230,7 +235,7 @@ class DaskExecutor(Executor):
                 # The next poll requests it again.
                 worker.state = WorkerState.LOST
                 return
-        handshake = Handshake("", "", "", False, str(error)) if error else done.result()
+        handshake = _read_handshake(done)
         with self._lock:
             worker.apply_handshake(handshake, self._requirements.identity)
         if worker.reason:
@@ -301,15 +306,16 @@ class DaskExecutor(Executor):
         except WorkersUnavailable:
             self._mark_lost(job, attempt)
         except StoreError as error:
-            died = WorkerDied(f"{worker.address}: {error}")
-            self._finish(job, attempt, JobResult.from_error(died))
+            died = WorkerDied(f"{worker.address}: {plain_text(error)}")
+            self._finish(job, attempt, Answer(error=died))
         except Exception as error:
-            self._finish(job, attempt, JobResult.from_error(error))
+            self._finish(job, attempt, Answer(error=_as_ours(error)))
         else:
             self._start(job, worker, attempt, video_slice.sha256)
 
     def _start(self, job: JobRecord, worker: WorkerRecord, attempt: int, sent_sha256: str) -> None:
         remote_job = RemoteJob(
+            job.number,
             f"{self._name} {job.number}",
             job.fn,
             job.args,
@@ -331,38 +337,26 @@ class DaskExecutor(Executor):
     # --- Results, and workers that do not answer.
 
     def _receive(self, job: JobRecord, attempt: int, done: Future[Any]) -> None:
-        error = done.exception()
-        if isinstance(error, WorkersUnavailable):
+        if isinstance(done.exception(), WorkersUnavailable):
             self._mark_lost(job, attempt)
             return
-        result = JobResult.from_error(error) if error else done.result()
-        if not isinstance(result, JobResult):
-            reason = Reason.of(ReasonCode.INVALID_RESULT, error="not a JobResult")
-            result = JobResult.from_error(WorkerDied(reason))
-        if result.is_file_missing and job.slice and job.worker:
-            job.worker.cached.discard(job.slice.sha256)
-            self._reassign(job, attempt, result.message, counts=True)
+        answer, worker = _read_answer(job, done), job.worker
+        if isinstance(answer.error, FileEvicted) and job.slice and worker:
+            worker.cached.discard(job.slice.sha256)
+            self._reassign(job, attempt, answer.error.reason.text, counts=True)
             return
-        self._finish(job, attempt, result)
+        self._finish(job, attempt, answer)
 
-    def _finish(self, job: JobRecord, attempt: int, result: JobResult) -> None:
-        """Pass a result to the caller; drop a second one, or one of an earlier attempt."""
+    def _finish(self, job: JobRecord, attempt: int, answer: Answer) -> None:
+        """Pass an answer to the caller; drop a second one, or one of an earlier attempt."""
         with self._lock:
             if not self._is_current(job, attempt) or job.worker is None:
                 return
             worker, video_slice = job.worker, job.slice
             del worker.jobs[job.number]
             job.worker = None
-        if video_slice is not None and not result.error and result.value is not None:
-            try:
-                encoder = self._requirements.encoder
-                size = encoder.embedding_size if encoder else DLIB.embedding_size
-                validate_faces(video_slice, result.value, size)
-            except WorkerDied as error:
-                result = JobResult.from_error(error)
-        with self._lock:
-            worker.count_result(video_slice, result.value)
-        job.settle(result)
+            worker.count_result(video_slice, answer.value)
+        job.settle(answer)
         self._fill()
 
     def _mark_lost(self, job: JobRecord, attempt: int) -> None:
@@ -399,7 +393,7 @@ class DaskExecutor(Executor):
                 self._queue.appendleft(job)
         if is_given_up:
             reason = Reason.of(ReasonCode.WORKERS_LOST, count=job.moves, cause=cause)
-            job.settle(JobResult.from_error(WorkerDied(reason)))
+            job.settle(Answer(error=WorkerDied(reason)))
         else:
             self._fill()
 
@@ -430,7 +424,47 @@ class DaskExecutor(Executor):
             reason = Reason(
                 ReasonCode.TIMEOUT, f"no answer from {worker.address} within {limit_s:.0f} s"
             )
-            self._finish(job, job.attempt, JobResult.from_error(WorkerDied(reason)))
+            self._finish(job, job.attempt, Answer(error=WorkerDied(reason)))
         for worker in silent.values():
             log.warning("worker_silent", worker=worker.address, seconds=limit_s)
             self._request_handshake(worker)
+
+
+def _read_handshake(done: Future[Any]) -> Handshake:
+    """Return the handshake in a worker's answer, or one that says why there is none."""
+    try:
+        return HANDSHAKE.decode(_message_of(done), 0, (), {})
+    except Exception as error:
+        return Handshake("", "", "", False, plain_text(error) or type(error).__name__)
+
+
+def _read_answer(job: JobRecord, done: Future[Any]) -> Answer:
+    """Return what a worker answered, if it is possible for the job."""
+    try:
+        message = _message_of(done)
+        schema, evicted = schema_of(job.fn), (FileEvicted,)
+        return Answer(schema.decode(message, job.number, job.args, job.kwargs, evicted))
+    except Exception as error:
+        return Answer(error=_as_ours(error))
+
+
+def _message_of(done: Future[Any]) -> bytes:
+    """Return the message that Dask delivered.
+
+    Raises:
+        WorkerDied: It delivered something else.
+        Exception: What it raised instead.
+    """
+    message = done.result()
+    if type(message) is not bytes:
+        raise WorkerDied(Reason.of(ReasonCode.INVALID_RESULT, error="not a message"))
+    return message
+
+
+def _as_ours(error: Exception) -> PortraitdError:
+    """Return an error that callers expect; others come from Dask, or are bugs."""
+    if isinstance(error, PortraitdError):
+        return error
+    return WorkerDied(
+        Reason.of(ReasonCode.UNEXPECTED_ERROR, kind=type(error).__name__, error=plain_text(error))
+    )

@@ -8,7 +8,10 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+from portraitd.workers.job_results import returns
 
+
+@returns("portraitd.workers.plain_results:REFUSALS")
 def try_forbidden(unreadable: Path) -> dict[str, bool]:
     """Try everything that the sandbox forbids, in the process that calls this.
 
