@@ -15,6 +15,7 @@ from portraitd.ingest import media_jobs
 from portraitd.ingest.dispatcher import Dispatcher
 from portraitd.model.errors import (
     FileChanged,
+    ModelError,
     NotMedia,
     StoreError,
     UnreadableVideo,
@@ -36,11 +37,14 @@ class Workers(Executor):
         self.probes: list[Future[Any]] = []
         self.slices: list[Future[Any]] = []
         self.pieces: list[tuple[float, float]] = []
+        self.checks: list[Future[Any]] = []
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()
         if fn is media_jobs.probe:
             self.probes.append(future)
+        elif fn is media_jobs.warm_up:
+            self.checks.append(future)
         else:
             assert fn is media_jobs.encode
             self.slices.append(future)
@@ -117,6 +121,51 @@ def test_a_ready_file_is_probed_and_then_encoded(store: Store, floor: Floor) -> 
     assert 2 == store.faces.count()
     assert 4 == floor.rings
     assert not floor.dispatcher.busy
+
+
+def test_workers_that_cannot_load_their_models_fail_no_file(store: Store, floor: Floor) -> None:
+    """The service is blocked until they can, and no attempt is counted."""
+    store.video("film.mp4", slices=1)
+    store.file("photo.jpg", FileState.READY)
+    floor.tick()
+    floor.workers.probes[0].set_exception(ModelError("/models/a.onnx cannot be read"))
+    floor.workers.slices[0].set_exception(ModelError("/models/a.onnx cannot be read"))
+    floor.tick()
+    assert "" == floor.dispatcher.blocked.text
+    for now_s in (20.0, 60.0, 100.0, 140.0):
+        floor.workers.checks[-1].set_exception(ModelError("/models/a.onnx cannot be read"))
+        floor.tick(now_s)
+        assert "cannot load their models: /models/a.onnx" in floor.dispatcher.blocked.text
+        floor.tick(now_s + 29.0)
+        assert floor.workers.checks[-1].done()
+        floor.tick(now_s + 30.0)
+    assert 5 == len(floor.workers.checks)
+    assert (1, 1) == (len(floor.workers.probes), len(floor.workers.slices))
+
+    floor.workers.checks[-1].set_result("encoder")
+    floor.tick(200.0)
+
+    assert "" == floor.dispatcher.blocked.text
+    assert (2, 2) == (len(floor.workers.probes), len(floor.workers.slices))
+    assert 1 == store.files.below(INBOX)[Path("photo.jpg")].attempts
+    assert [1] == [row[0] for row in store.database.execute("select attempts from slices")]
+
+
+def test_a_worker_that_only_says_that_it_cannot_counts_as_an_attempt(
+    store: Store, floor: Floor
+) -> None:
+    """A file may have made it say so; it must not stop the service, or be read without end."""
+    store.file(state=FileState.READY)
+    floor.tick()
+    while floor.state() is FileState.PROBING:
+        floor.workers.probes[-1].set_exception(ModelError("no model"))
+        floor.tick()
+        assert "" == floor.dispatcher.blocked.text
+        floor.workers.checks[-1].set_result("encoder")
+        floor.tick()
+
+    assert FileState.FAILED is floor.state()
+    assert 3 == len(floor.workers.probes) == len(floor.workers.checks)
 
 
 def test_files_are_probed_before_slices_are_encoded(store: Store, floor: Floor) -> None:
