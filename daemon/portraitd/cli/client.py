@@ -7,6 +7,7 @@ import time
 from portraitd.config import Settings
 from portraitd.model.errors import AlreadyRunning, ConfigError, StoreError
 from portraitd.service.control_files import ControlFiles, ControlRequest
+from portraitd.service.health import lock_holder
 from portraitd.store.corrections.edit_recorder import EditRecorder
 from portraitd.store.corrections.ledger import Ledger
 from portraitd.store.database import Database, StoreLock
@@ -16,20 +17,28 @@ ANSWER_TIMEOUT_S = 30.0
 POLL_S = 0.1
 
 
-def ask(settings: Settings, request: ControlRequest, or_queue: bool = False) -> str | None:
+def ask(
+    settings: Settings,
+    request: ControlRequest,
+    or_queue: bool = False,
+    timeout_s: float = ANSWER_TIMEOUT_S,
+) -> str | None:
     """Send a request to the running service and wait for its answer.
 
     Args:
         settings: The home.
         request: What the service is asked to do.
         or_queue: If no service runs, queue the request for its next start.
+        timeout_s: How long to wait.
 
     Returns:
-        The answer, or None if no service runs and the request was not queued.
+        The answer, or that the service has the request but is busy; None if no service runs and
+        the request was not queued.
 
     Raises:
         ConfigError: The service refused the request; the message is its reason.
-        StoreError: Nothing has been processed in this home yet.
+        StoreError: Nothing has been processed in this home yet, or the service does not read the
+            request; it stays queued.
     """
     if not settings.state_dir.is_dir():
         raise StoreError(f"{settings.state_dir}: nothing has been processed in this home yet")
@@ -45,15 +54,42 @@ def ask(settings: Settings, request: ControlRequest, or_queue: bool = False) -> 
             )
     except AlreadyRunning:
         name = requests.leave(request)
-    deadline_s = time.monotonic() + ANSWER_TIMEOUT_S
-    while time.monotonic() < deadline_s:
+    answer = await_answer(settings, requests, name, timeout_s)
+    if answer is None:
+        return "The service is busy. It has the request, and will carry it out as soon as it can."
+    text, is_granted = answer
+    if not is_granted:
+        raise ConfigError(text)
+    return text
+
+
+def await_answer(
+    settings: Settings, requests: ControlFiles, name: str, timeout_s: float
+) -> tuple[str, bool] | None:
+    """Wait for the answer to a request.
+
+    Returns:
+        The answer, and whether the request was carried out; None if the service has the request
+        but did not answer in time.
+
+    Raises:
+        StoreError: The service did not read the request in time, or has ended; it stays queued.
+    """
+    deadline_s = time.monotonic() + timeout_s
+    while True:
         if (answer := requests.answer_to(name)) is not None:
-            text, is_granted = answer
-            if not is_granted:
-                raise ConfigError(text)
-            return text
+            return answer
+        if time.monotonic() >= deadline_s:
+            break
         time.sleep(POLL_S)
-    return "The service is busy. It will carry out the request as soon as it can."
+    if requests.is_taken(name):
+        return None
+    process = lock_holder(settings.state_dir / "lock")
+    who = f"process {process}, which uses this home," if process else "the service, which has ended,"
+    raise StoreError(
+        f"{who} did not read the request within {timeout_s:g} s; the request is queued in "
+        f"{requests.folder} and will be carried out when `portraitd run` reads it"
+    )
 
 
 def undo_here(settings: Settings, entry: int | None) -> str:

@@ -96,6 +96,7 @@ class Dispatcher(Stage):
         self._frame_cache = FrameCache(settings.state_dir) if keeps_frames else None
         self._probes: dict[Future[MediaFacts], KnownFile] = {}
         self._slices: dict[Future[SliceFaces], ClaimedSlice] = {}
+        self._is_paused = False
         self._check: Future[str] | None = None
         self._back_off = BackOff(CHECK_INTERVAL_S)
         self._blocked = NO_REASON
@@ -126,6 +127,10 @@ class Dispatcher(Stage):
         """Return whether a worker still processes a video that was erased meanwhile."""
         return any(not self._slice_queue.is_queued(claimed) for claimed in self._slices.values())
 
+    def pause(self) -> None:
+        """Submit no further job; those that run are recorded when they end."""
+        self._is_paused = True
+
     def warm_up(self) -> None:
         """Have every worker load its models, and wait for it."""
         loads = [
@@ -137,6 +142,8 @@ class Dispatcher(Stage):
 
     def fill(self, now: Now) -> None:
         """Submit jobs until every slot is taken."""
+        if self._is_paused:
+            return
         if self._blocked:
             if self._back_off.ready(now):
                 self._begin_check()

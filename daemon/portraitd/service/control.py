@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from portraitd.datasets.dataset_stage import DatasetStage
 from portraitd.ingest.reprocessing import ReprocessingStage
-from portraitd.model.errors import ConfigError
+from portraitd.model.errors import ConfigError, StoreError
 from portraitd.model.stage import Now, Stage
 from portraitd.model.wording import counted
 from portraitd.people.publisher import Publisher
@@ -27,6 +29,7 @@ class ControlStage(Stage):
         reprocessing: Starts to reprocess.
         erasure: Erases, as soon as no job holds faces.
         dataset: Builds training sets; a build takes many ticks.
+        retry: Queues the files that failed again, given the time. Returns how many.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class ControlStage(Stage):
         reprocessing: ReprocessingStage,
         erasure: ErasureStage,
         dataset: DatasetStage,
+        retry: Callable[[float], int],
     ) -> None:
         self._requests = requests
         self._review = review
@@ -44,11 +48,17 @@ class ControlStage(Stage):
         self._reprocessing = reprocessing
         self._erasure = erasure
         self._dataset = dataset
+        self._retry = retry
+        self._taken: set[str] = set()
 
     @property
     def pending(self) -> bool:
-        """Return whether a request is not answered yet."""
-        return bool(self._requests.waiting())
+        """Return whether a request is not answered yet, or may be there."""
+        try:
+            return bool(self._requests.waiting())
+        except StoreError:
+            # The tick raises it, too.
+            return True
 
     def tick(self, now: Now) -> None:
         """Carry out the requests that wait, and answer them.
@@ -72,6 +82,11 @@ class ControlStage(Stage):
                 self._requests.answer(name, self._carry_out(request, now.wall_s))
             except ConfigError as error:
                 self._requests.answer(name, str(error), granted=False)
+            self._taken.add(name)
+        for name in waiting.keys() - self._taken:
+            self._requests.acknowledge(name)
+            self._taken.add(name)
+        self._taken &= waiting.keys()
 
     def _carry_out(self, request: ControlRequest, now_s: float) -> str:
         """Carry out a request, and return the answer."""
@@ -89,6 +104,9 @@ class ControlStage(Stage):
                 return answer
             were = "was" if begun.skipped == 1 else "were"
             return f"{answer} {counted(begun.skipped, 'video')} {were} skipped: file missing."
+        if request.command == "retry":
+            count = self._retry(now_s)
+            return f"{counted(count, 'file')} will be retried."
         if request.command == erasure_stage.REQUEST and len(request.arguments) == 2:
             return self._erasure.answer(*request.arguments, now_s)
         raise ConfigError(f"unknown request: {request.command!r}")

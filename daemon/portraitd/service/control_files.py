@@ -1,12 +1,15 @@
 """Control requests to the running service: small files that a command leaves for it.
 
 Only the service writes to the database, so commands ask it. Requests and answers are written
-atomically; a request that no service answers stays until one starts.
+atomically; a request that no service answers stays until one starts. What a service has read but
+cannot carry out yet, it acknowledges.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import stat
 import time
 import uuid
 from collections.abc import Mapping
@@ -14,10 +17,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
 from portraitd.media.fs import write_atomically
 from portraitd.model.errors import StoreError
 
+log = structlog.get_logger(stage="control")
+
 REQUEST_SUFFIX, ANSWER_SUFFIX = ".request", ".answer"
+
+TAKEN_SUFFIX, INVALID_SUFFIX = ".taken", ".invalid"
+
+MAX_REQUEST_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +72,47 @@ class ControlFiles:
         return name
 
     def waiting(self) -> dict[str, ControlRequest]:
-        """Return the requests without an answer, oldest first. Invalid ones are removed."""
+        """Return the requests without an answer, oldest first.
+
+        One that cannot be read stays; one that is not valid gets another name.
+
+        Raises:
+            StoreError: The folder cannot be read, so that a request could be there.
+        """
+        try:
+            names = sorted(os.listdir(self.folder))
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise StoreError(f"{self.folder}: {error.strerror}; requests are kept there") from error
         found = {}
-        for path in sorted(self.folder.glob(f"*{REQUEST_SUFFIX}")):
-            if path.name.startswith("."):
-                # It is being written.
+        for name in names:
+            # One that begins with a dot is being written.
+            if not name.endswith(REQUEST_SUFFIX) or name.startswith("."):
                 continue
+            path = self.folder / name
             try:
-                facts = json.loads(path.read_bytes())
-                entry = None if facts["row"] is None else int(facts["row"])
-                arguments = tuple(str(word) for word in facts.get("words", ()))
-                found[path.stem] = ControlRequest(str(facts["what"]), entry, arguments)
-            except (OSError, ValueError, TypeError, KeyError, AttributeError):
+                found[path.stem] = _read(path)
+            except OSError as error:
+                if not isinstance(error, FileNotFoundError):
+                    log.error("request_unreadable", request=name, reason=error.strerror)
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                log.error("request_invalid", request=name, reason=str(error))
                 with suppress(OSError):
-                    path.unlink(missing_ok=True)
+                    path.replace(path.with_suffix(INVALID_SUFFIX))
         return found
+
+    def acknowledge(self, name: str) -> None:
+        """Tell the command that the service has read a request.
+
+        Raises:
+            StoreError: That cannot be written.
+        """
+        self._write(name + TAKEN_SUFFIX, {})
+
+    def is_taken(self, name: str) -> bool:
+        """Return whether the service has read a request."""
+        return (self.folder / (name + TAKEN_SUFFIX)).exists()
 
     def answer(self, name: str, text: str, granted: bool = True) -> None:
         """Answer a request.
@@ -90,7 +127,8 @@ class ControlFiles:
         """
         self._write(name + ANSWER_SUFFIX, {"text": text, "granted": granted})
         try:
-            (self.folder / (name + REQUEST_SUFFIX)).unlink(missing_ok=True)
+            for suffix in (REQUEST_SUFFIX, TAKEN_SUFFIX):
+                (self.folder / (name + suffix)).unlink(missing_ok=True)
         except OSError as error:
             raise StoreError(f"{self.folder}: {error.strerror}") from error
 
@@ -110,7 +148,7 @@ class ControlFiles:
 
     def withdraw(self, name: str) -> None:
         """Remove a request and its answer."""
-        for suffix in (REQUEST_SUFFIX, ANSWER_SUFFIX):
+        for suffix in (REQUEST_SUFFIX, TAKEN_SUFFIX, ANSWER_SUFFIX):
             with suppress(OSError):
                 (self.folder / (name + suffix)).unlink(missing_ok=True)
 
@@ -120,3 +158,23 @@ class ControlFiles:
         except OSError as error:
             raise StoreError(f"{self.folder}: {error.strerror}") from error
         write_atomically(self.folder / name, json.dumps(facts).encode(), error=StoreError)
+
+
+def _read(path: Path) -> ControlRequest:
+    """Return the request in a file.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError, TypeError, KeyError, AttributeError: It is not a request.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise ValueError("not a regular file")
+        content = file.read(MAX_REQUEST_BYTES + 1)
+    if len(content) > MAX_REQUEST_BYTES:
+        raise ValueError(f"larger than {MAX_REQUEST_BYTES} bytes")
+    facts = json.loads(content)
+    entry = None if facts["row"] is None else int(facts["row"])
+    arguments = tuple(str(word) for word in facts.get("words", ()))
+    return ControlRequest(str(facts["what"]), entry, arguments)

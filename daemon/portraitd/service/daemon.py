@@ -11,10 +11,12 @@ import structlog
 
 from portraitd import __version__
 from portraitd.config import Settings
+from portraitd.faces.models.model_registry import wanted_detector
 from portraitd.ingest.dispatcher import encode_options
 from portraitd.ingest.watcher import Watch
 from portraitd.model.errors import ModelError, PublishError, StoreError
 from portraitd.model.stage import Now, Phase
+from portraitd.service.active_settings import write_active
 from portraitd.service.embedder_choice import choose_encoder
 from portraitd.service.executors import open_executors
 from portraitd.service.home import open_home
@@ -64,8 +66,12 @@ def open_service(
     with ExitStack() as stack:
         stack.enter_context(StoreLock(settings.state_dir))
         database = stack.enter_context(Database.open(settings.state_dir))
+        asked = settings
         settings, target = choose_encoder(settings, database, is_reprocessing)
         encoder = encode_options(settings).encoder
+        change = target.embedder if target and target.embedder != encoder.embedder else ""
+        detector = wanted_detector(encoder.detector, encoder.kind, encoder.models_dir)
+        write_active(asked, detector, encoder.embedder, change)
         executors = stack.enter_context(
             open_executors(settings, encoder, lambda: doorbell.wake("job"), target)
         )
@@ -161,9 +167,11 @@ def run(
 
 def describe_status(service: Service) -> str:
     """Return in one line what the service is doing, as `systemctl status` shows it."""
-    if service.blocked:
-        return f"Blocked: {service.blocked.text}"
-    return PHASE_TEXTS[service.phase]
+    try:
+        blocked, phase = service.blocked.text, service.phase
+    except StoreError as error:
+        blocked, phase = str(error), "idle"
+    return f"Blocked: {blocked}" if blocked else PHASE_TEXTS[phase]
 
 
 def process(

@@ -8,11 +8,13 @@ from portraitd.config import Settings
 from portraitd.faces.interface import MIRRORED, EncoderSpec
 from portraitd.faces.models.cards import EmbedderCard
 from portraitd.faces.models.model_registry import (
+    find_embedder,
     find_space,
     is_at_hand,
     wanted_detector,
     wanted_embedder,
 )
+from portraitd.faces.models.user_models import ARCFACE
 from portraitd.ingest.dispatcher import encode_options
 from portraitd.model.errors import ConfigError
 from portraitd.store.database import Database
@@ -81,6 +83,21 @@ def models_in_use(settings: Settings) -> tuple[str, str]:
     encoder = settings.encoder
     embedder = wanted_embedder(encoder.embedder, encoder.kind, settings.models_dir).name
     detector = wanted_detector(encoder.detector, encoder.kind, settings.models_dir)
+    return embedder, detector
+
+
+def identify_models(settings: Settings) -> tuple[str, str]:
+    """Return the embedder and the detector that the settings ask for now, so that others differ.
+
+    The model that the user brought may be replaced by another file under the same name.
+
+    Raises:
+        ConfigError: The settings name a model that does not exist, or its card is damaged.
+    """
+    embedder, detector = models_in_use(settings)
+    if embedder == ARCFACE:
+        card = find_embedder(embedder, settings.models_dir)
+        embedder = f"{card.space} {card.channels} {card.pixel_mean} {card.pixel_scale} {card.rules}"
     return embedder, detector
 
 

@@ -205,6 +205,7 @@ class Service:
             self.reprocessing,
             self.erasure,
             self.dataset,
+            self._retry_failed,
         )
         self.snapshots = SnapshotReader(database, settings)
         self.status_page = StatusPageStage(
@@ -320,6 +321,10 @@ class Service:
     def _may_write_gallery(self, now: Now) -> bool:
         # After the folders that its pages link to.
         return self.review.allows_publishing(now) and not self.publisher.pending
+
+    def _retry_failed(self, now_s: float) -> int:
+        """Queue the files that failed again. Return how many."""
+        return self.slice_queue.retry(now_s) + self.files.retry(now_s)
 
     def _holds_faces(self) -> bool:
         """Return whether a job that is out will write faces down: groups, a set, kept frames."""

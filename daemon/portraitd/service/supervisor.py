@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
 
 import structlog
 
@@ -16,7 +15,8 @@ from portraitd.model.errors import ConfigError, PortraitdError
 from portraitd.model.reasons import Reason
 from portraitd.model.stage import Now
 from portraitd.service import daemon
-from portraitd.service.embedder_choice import models_in_use
+from portraitd.service.active_settings import differences
+from portraitd.service.embedder_choice import identify_models
 from portraitd.service.health import Health, write_heartbeat
 from portraitd.service.metrics import MetricsFile
 from portraitd.service.pipeline import Service
@@ -56,8 +56,9 @@ class Supervisor:
         self._reported: Reason | None = None
         self._reported_s = float("-inf")
         self._blocked_since = Now(0.0, 0.0)
-        self._models = models_in_use(settings)
+        self._models = identify_models(settings)
         self._models_read_s = float("-inf")
+        self._draining_since_s: float | None = None
         self.must_restart = False
         self.started = False
         self.new_settings: Settings | None = None
@@ -74,12 +75,24 @@ class Supervisor:
             self._read_settings()
         if service.reembedding.finished or self._have_models_changed(now):
             self.must_restart = True
-        return self.must_restart or self.new_settings is not None
+        return (self.must_restart or self.new_settings is not None) and self._is_drained(
+            service, now
+        )
 
     def stop(self) -> None:
         """Remove the metrics of a service that has ended."""
         if self._metrics is not None:
             self._metrics.remove()
+
+    def _is_drained(self, service: Service, now: Now) -> bool:
+        """Have no new job begun; return whether those that run have ended, or take too long."""
+        service.dispatcher.pause()
+        if self._draining_since_s is None:
+            self._draining_since_s = now.steady_s
+            if service.dispatcher.busy:
+                log.info("restart_waits", reason="running jobs are finished first")
+        waited_s = now.steady_s - self._draining_since_s
+        return not service.dispatcher.busy or waited_s >= self._settings.workers.time_limit_s
 
     def _report(self, blocked: Reason, now: Now) -> None:
         """Write a heartbeat when the state changes, and every few seconds.
@@ -102,7 +115,7 @@ class Supervisor:
             return False
         self._models_read_s = now.steady_s
         try:
-            found = models_in_use(self._settings)
+            found = identify_models(self._settings)
         except ConfigError:
             # Half of a change; the next look sees the rest.
             return False
@@ -155,22 +168,6 @@ def run(settings: Settings, reload: Callable[[], Settings], until_idle: bool = F
                 settings, previous = supervisor.new_settings, settings
             elif not supervisor.must_restart:
                 return
-
-
-def differences(before: Settings, after: Settings) -> dict[str, list[Any]]:
-    """Return the old and the new value of every setting that differs, by its full key."""
-    old, new = _flat(before.model_dump(mode="json")), _flat(after.model_dump(mode="json"))
-    return {key: [old[key], new[key]] for key in old if old[key] != new[key]}
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            found |= _flat(value, f"{prefix}{key}.")
-        else:
-            found[prefix + key] = value
-    return found
 
 
 @contextmanager
