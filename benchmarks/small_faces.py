@@ -1,6 +1,7 @@
 """Which small faces are found in large photos and frames, and what the search costs.
 
     uv run benchmarks/small_faces.py FACES [--detector yunet|mmod] [--yunet FILE] [--picture NAME]
+        [--runtime auto|onnxruntime|openvino]
 
 FACES is a folder of photographs with one face each, such as those of LFW. They are pasted into a
 large picture so that the faces are 24 to 160 pixels wide. One JSON line per picture: processor
@@ -21,14 +22,11 @@ from pathlib import Path
 
 import numpy as np
 
-from portraitd.faces import graph_cache
-from portraitd.faces.detectors.mmod import MmodDetector
 from portraitd.faces.detectors.tiled_search import search_scales
-from portraitd.faces.detectors.yunet import YunetDetector
-from portraitd.faces.interface import Detector, EncoderSpec
+from portraitd.faces.factory import build_detector
+from portraitd.faces.interface import Detector, DetectorName, EncoderSpec, RuntimeName
 from portraitd.faces.models import model_registry
 from portraitd.faces.models.cards import YUNET
-from portraitd.faces.runtime import OnnxRuntimeSession
 from portraitd.faces.search_scales import list_scales
 from portraitd.media.opencv import cv2
 from portraitd.model.face import Box, Detection, Image
@@ -48,7 +46,7 @@ Pasted = list[tuple[int, Box]]
 
 def main() -> None:
     arguments = _arguments()
-    detector = _detector(arguments.detector, arguments.yunet)
+    detector = _detector(arguments.detector, arguments.yunet, arguments.runtime)
     for name in arguments.picture or PICTURES:
         image, pasted = paste(sorted(arguments.faces.rglob("*.jpg")), *PICTURES[name])
         is_photo = name.endswith("megapixels")
@@ -107,13 +105,11 @@ def count(pasted: Pasted, found: Sequence[Detection]) -> dict[str, object]:
     }
 
 
-def _detector(name: str, yunet: Path | None) -> Detector:
+def _detector(name: DetectorName, yunet: Path | None, runtime: RuntimeName) -> Detector:
     with tempfile.TemporaryDirectory() as scratch:
-        models = Path(scratch)
-        if name == "mmod":
-            return MmodDetector(OnnxRuntimeSession(graph_cache.ensure_mmod(models)), 1)
-        model_registry.add_model(YUNET, models, from_file=yunet)
-        return YunetDetector(OnnxRuntimeSession(graph_cache.ensure_yunet(models)))
+        if name == "yunet":
+            model_registry.add_model(YUNET, Path(scratch), from_file=yunet)
+        return build_detector(EncoderSpec(Path(scratch), detector=name, runtime=runtime))
 
 
 def _arguments() -> argparse.Namespace:
@@ -121,6 +117,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("faces", type=Path)
     parser.add_argument("--detector", choices=("yunet", "mmod"), default="yunet")
     parser.add_argument("--yunet", type=Path, help="the model file; downloaded by default")
+    parser.add_argument(
+        "--runtime", choices=("auto", "onnxruntime", "openvino"), default="onnxruntime"
+    )
     parser.add_argument("--picture", choices=PICTURES, action="append")
     return parser.parse_args()
 

@@ -60,7 +60,7 @@ def build_encoder(settings: EncoderSpec) -> Encoder:
     card = find_embedder(settings.embedder, settings.models_dir)
     return Encoder(
         settings,
-        _build_detector(settings),
+        build_detector(settings),
         aligner if card.alignment == "dlib" else ArcfaceAligner(aligner),
         _build_embedder(settings),
     )
@@ -82,7 +82,7 @@ def compare_with_dlib(settings: EncoderSpec) -> DlibComparison:
     """
     score = None
     if resolve_detector(settings) == "mmod":
-        score = measure_score_difference(_build_detector(replace(settings, upsample=0)))
+        score = measure_score_difference(build_detector(replace(settings, upsample=0)))
     runs_dlib = settings.kind == "dlib" or settings.embedder == DLIB.name
     embedding = measure_embedding_difference(_build_embedder(settings)) if runs_dlib else None
     return DlibComparison(embedding, score)
@@ -100,7 +100,8 @@ def measure_runtime_difference(settings: EncoderSpec) -> float:
     return float(np.abs(_build_embedder(settings).embed(chips) - exact.embed(chips)).max())
 
 
-def _build_detector(settings: EncoderSpec) -> Detector:
+def build_detector(settings: EncoderSpec) -> Detector:
+    """Build the detector alone. Raises as ``build_encoder``."""
     models_dir = settings.models_dir
     selector = RuntimeSelector(settings.runtime, models_dir)
     match resolve_detector(settings):
