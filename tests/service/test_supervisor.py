@@ -12,8 +12,9 @@ import pytest
 
 from portraitd.config import Settings
 from portraitd.model.reasons import Reason, ReasonCode
+from portraitd.service.active_settings import differences
 from portraitd.service.health import FILE_NAME
-from portraitd.service.supervisor import Supervisor, differences
+from portraitd.service.supervisor import Supervisor
 from support.home import Home
 from support.pictures import YUNET_FILE
 from support.processes import Daemon, make_home, portraitd, wait_until

@@ -14,7 +14,13 @@ from portraitd.faces.models.model_registry import model_path
 from portraitd.ingest.dispatcher import encode_options
 from portraitd.ingest.mounts import file_system_type, needs_polling
 from portraitd.model.errors import ConfigError, PortraitdError, StoreError
-from portraitd.service.model_overview import find_models_in_use, list_missing, list_models
+from portraitd.service.active_settings import read_active
+from portraitd.service.model_overview import (
+    ModelsInUse,
+    find_models_in_use,
+    list_missing,
+    list_models,
+)
 from portraitd.service.pools import run_self_test
 from portraitd.service.repair import FaultKind, faults
 from portraitd.store.database import SQLITE_VERSION, Database
@@ -57,6 +63,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     ):
         yield _folder(what, folder)
     if settings.state_dir.is_dir():
+        yield from _service(settings)
         yield from _models(settings)
         yield from _encoder(settings)
         yield from _workers(settings)
@@ -121,10 +128,28 @@ def _encoder(of: Settings) -> Iterator[Finding]:
     )
 
 
+def _service(settings: Settings) -> Iterator[Finding]:
+    """Say which process uses the home, and whether it works with other settings than these."""
+    active = read_active(settings.state_dir)
+    if active is None:
+        return
+    changed = ", ".join(
+        f"{key} = {there} there, {here} here"
+        for key, (there, here) in active.differences(settings).items()
+    )
+    detail = f"process {active.process}"
+    if changed:
+        detail += f" has other settings: {changed}; reload it with `systemctl reload portraitd`"
+    yield Finding(not changed, "running service", detail)
+
+
 def _models(settings: Settings) -> Iterator[Finding]:
     """Say which models the service uses, which may not be those that the settings ask for."""
     try:
         listed, used = list_models(settings), find_models_in_use(settings)
+        if active := read_active(settings.state_dir):
+            # What it has loaded, whatever the settings and the folder of models say by now.
+            used = ModelsInUse(active.detector, active.embedder, active.target)
     except ConfigError as error:
         yield Finding(False, "models", str(error))
         return

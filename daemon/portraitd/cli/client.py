@@ -6,6 +6,7 @@ import time
 
 from portraitd.config import Settings
 from portraitd.model.errors import AlreadyRunning, ConfigError, StoreError
+from portraitd.service.active_settings import read_active
 from portraitd.service.control_files import ControlFiles, ControlRequest
 from portraitd.service.health import lock_holder
 from portraitd.store.corrections.edit_recorder import EditRecorder
@@ -85,11 +86,30 @@ def await_answer(
     if requests.is_taken(name):
         return None
     process = lock_holder(settings.state_dir / "lock")
-    who = f"process {process}, which uses this home," if process else "the service, which has ended,"
+    who = (
+        f"process {process}, which uses this home," if process else "the service, which has ended,"
+    )
     raise StoreError(
         f"{who} did not read the request within {timeout_s:g} s; the request is queued in "
         f"{requests.folder} and will be carried out when `portraitd run` reads it"
     )
+
+
+def require_same_settings(settings: Settings) -> None:
+    """Check that the running service, if there is one, works with the settings of a command.
+
+    Raises:
+        ConfigError: It does not; the message says which differ, and what to do.
+    """
+    active = read_active(settings.state_dir)
+    changed = active.differences(settings) if active else {}
+    if changed:
+        listed = ", ".join(f"{key} = {there}" for key, (there, _) in changed.items())
+        raise ConfigError(
+            f"the running service works with other settings than this command: {listed}; write "
+            "yours into its settings file, run `systemctl reload portraitd` (or send it SIGHUP), "
+            "and run this command again without --set"
+        )
 
 
 def undo_here(settings: Settings, entry: int | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
+from portraitd.cli.client import ANSWER_TIMEOUT_S, await_answer
 from portraitd.config import Settings
 from portraitd.datasets.annotations import DatasetRule, make_set_fingerprint
 from portraitd.datasets.build import DatasetBuild, DatasetPaths
@@ -17,6 +18,7 @@ from portraitd.model.errors import AlreadyRunning, ConfigError, PublishError, St
 from portraitd.model.wording import counted
 from portraitd.service.control import BUILD_DATASET
 from portraitd.service.control_files import ControlFiles, ControlRequest
+from portraitd.service.health import lock_holder
 from portraitd.service.pools import make_workers
 from portraitd.service.wakeup import Doorbell
 from portraitd.store.database import Database, StoreLock
@@ -143,11 +145,23 @@ def _build_here(settings: Settings, progress: Progress, doorbell: Doorbell) -> D
 
 
 def _build_by_service(settings: Settings, doorbell: Doorbell) -> DatasetSummary:
-    """Let the service build the set at its next tick: it alone writes to the store."""
+    """Let the service build the set at its next tick: it alone writes to the store.
+
+    Raises:
+        StoreError: The service does not read the request, or ends before the set is built.
+        PublishError: The set cannot be written.
+    """
     requests = ControlFiles(settings.requests_dir)
     name = requests.leave(ControlRequest(BUILD_DATASET))
     try:
-        while (answer := requests.answer_to(name)) is None:
+        answer = await_answer(settings, requests, name, ANSWER_TIMEOUT_S)
+        while answer is None:
+            is_running = lock_holder(settings.state_dir / "lock")
+            answer = requests.answer_to(name)
+            if answer is None and not is_running:
+                raise StoreError(
+                    "the service has ended before the set was built; run the command again"
+                )
             doorbell.wait(ANSWER_INTERVAL_S)
     finally:
         requests.withdraw(name)

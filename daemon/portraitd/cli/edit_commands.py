@@ -45,18 +45,21 @@ def accept(settings: Settings) -> None:
 def retry(settings: Settings) -> None:
     """Retry the files that failed.
 
-    The service must be stopped; it retries them when it starts.
+    If the service runs, it retries them at once, otherwise when it starts.
     """
     import time
 
-    from portraitd.model.errors import StoreError
+    from portraitd.cli.client import ask
     from portraitd.model.wording import counted
+    from portraitd.service.control_files import ControlRequest
     from portraitd.store.database import Database, StoreLock
     from portraitd.store.files import Files
     from portraitd.store.slices import SliceQueue
 
-    if not settings.state_dir.is_dir():
-        raise StoreError(f"{settings.state_dir}: nothing has been processed in this home yet")
+    answer = ask(settings, ControlRequest("retry"))
+    if answer is not None:
+        click.echo(answer)
+        return
     with StoreLock(settings.state_dir), Database.open(settings.state_dir) as database:
         files = Files(database, settings.inbox_dir)
         count = SliceQueue(database, files).retry(time.time()) + files.retry(time.time())
@@ -96,11 +99,12 @@ def rebuild(settings: Settings) -> None:
     """
     from rich.console import Console
 
-    from portraitd.cli.client import ask
+    from portraitd.cli.client import ask, require_same_settings
     from portraitd.cli.progress import ProgressBar
     from portraitd.service import daemon, log_setup
     from portraitd.service.control_files import ControlRequest
 
+    require_same_settings(settings)
     answer = ask(settings, ControlRequest("rebuild"))
     if answer is not None:
         click.echo(answer)

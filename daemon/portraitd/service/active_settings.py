@@ -20,6 +20,8 @@ from portraitd.service.health import lock_holder
 
 FILE_NAME = "service.json"
 
+_PATHS = ("home", "paths.", "metrics.")
+
 
 @dataclass(frozen=True, slots=True)
 class ActiveService:
@@ -39,8 +41,12 @@ class ActiveService:
     settings: dict[str, Any]
 
     def differences(self, settings: Settings) -> dict[str, list[Any]]:
-        """Return the value here and the given one of every setting that differs, by its key."""
-        return _compare(self.settings, settings.model_dump(mode="json"))
+        """Return the value here and the given one of every setting that differs, by its key.
+
+        Paths are left out: the same folder can be written in several ways.
+        """
+        found = _compare(self.settings, settings.model_dump(mode="json"))
+        return {key: values for key, values in found.items() if not key.startswith(_PATHS)}
 
 
 def write_active(settings: Settings, detector: str, embedder: str, target: str) -> None:
