@@ -67,6 +67,8 @@ SCALED = (
     "grouping.assignment.max_distance",
     "grouping.assignment.thin_distance",
     "grouping.assignment.centre_distance",
+    "grouping.recording.max_distance",
+    "grouping.recording.min_gap",
     "grouping.min_quality",
     "grouping.min_quality_short",
 )
@@ -142,7 +144,15 @@ class LabelledFaces:
             np.zeros(count, np.bool_),
             rules.grouping,
         )
-        return state.select_people(faces, rules.grouping)[track_of]
+        people = state.join_in_recordings(
+            state.select_people(faces, rules.grouping),
+            table,
+            faces,
+            np.repeat(np.unique(self.files), [len(one.faces) for one in found]),
+            np.zeros(count, np.bool_),
+            rules.grouping,
+        )
+        return people[track_of]
 
     def score(self, rules: EmbeddingRules) -> dict[str, float]:
         """Group, and return BCubed precision, recall and F, and the number of mixed people."""
@@ -220,7 +230,7 @@ def vary_rules(rules: EmbeddingRules) -> Iterator[tuple[str, float, EmbeddingRul
 
 def _read(rules: Any, path: str) -> Any:
     for name in path.split("."):
-        rules = getattr(rules, name)
+        rules = rules and getattr(rules, name)
     return rules
 
 

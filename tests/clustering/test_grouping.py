@@ -17,6 +17,7 @@ from portraitd.model.grouping_rules import (
     AssignmentRule,
     DbscanRule,
     GroupingRule,
+    RecordingRule,
 )
 from support.embedding_rules import DLIB_RULES
 
@@ -25,6 +26,8 @@ Rows = NDArray[np.int64]
 RULE = DLIB_RULES.grouping
 BY_CENTRE = replace(RULE, assignment=replace(RULE.assignment, centre_distance=0.55, centre_faces=4))
 """Lone and low-quality tracks also join the nearest centre."""
+IN_RECORDINGS = replace(BY_CENTRE, recording=RecordingRule(0.65, 0.01))
+"""What is left over joins a person of its recording."""
 
 
 def table(seed: int, size: int) -> tuple[TrackTable, NDArray[np.float64], Rows]:
@@ -54,7 +57,7 @@ def first(tracks: TrackTable, size: int) -> TrackTable:
 @given(
     st.integers(0, 2**32 - 1),
     st.lists(st.integers(0, 60), min_size=1, max_size=5),
-    st.sampled_from([RULE, BY_CENTRE]),
+    st.sampled_from([RULE, BY_CENTRE, IN_RECORDINGS]),
 )
 def test_many_groupings_give_what_one_gives(
     seed: int, sizes: list[int], rule: GroupingRule
@@ -71,8 +74,18 @@ def test_many_groupings_give_what_one_gives(
         )
     at_once = GroupingState.empty(128).update(tracks, quality, faces, excluded, rule)
 
-    people = grouping.select_people(faces, rule)
-    assert at_once.select_people(faces, rule).tolist() == people.tolist()
+    people, expected = (
+        state.join_in_recordings(
+            state.select_people(faces, rule),
+            tracks,
+            faces,
+            np.arange(sizes[-1]) // 9,
+            excluded,
+            rule,
+        )
+        for state in (grouping, at_once)
+    )
+    assert expected.tolist() == people.tolist()
     assert (people[excluded] == -1).all()
     for a, b in tracks.cannot_link:
         assert people[a] != people[b] or people[a] < 0 or tracks.pinned[[a, b]].any()

@@ -401,6 +401,7 @@ def test_tracks_are_spread_over_the_rows_of_the_matrix(home: Household) -> None:
 
     assert [False, True, False, True] == rows["excluded"].tolist()
     assert [1, 0, 1, 0] == rows["faces"].tolist()
+    assert [1, 0, 3, 0] == rows["videos"].tolist()
     assert [1.0, 0.0, 1.0, 0.0] == rows["quality"].tolist()
     assert [0, 0, 0, 0] == rows["pinned"].tolist()
     assert [[0, 2]] == rows["cannot_link"].tolist()

@@ -148,11 +148,11 @@ def _find_near_centres(
     none = np.empty(0, np.int64)
     if rule.centre_distance is None or not len(groups):
         return none, none, np.empty(0)
-    centres = _scaled(groups.means, groups.variances)
+    centres = scale_means(groups.means, groups.variances)
     found = [np.empty((0, 2), dtype=np.int64)]
     for start in range(0, len(rows), CHUNK_TRACKS):
         some = rows[start : start + CHUNK_TRACKS]
-        scaled = _scaled(np.asarray(tracks.vectors[some]), tracks.variances[some])
+        scaled = scale_means(np.asarray(tracks.vectors[some]), tracks.variances[some])
         found += [
             np.stack([track + start, group], axis=1)
             for track, group in find_neighbours(scaled, centres, rule.centre_distance**2)
@@ -169,7 +169,7 @@ def _measure_face_distances(rows: Indices, groups: GroupStatistics, tracks: Trac
     return both.distances(np.stack([count, count + len(rows)], axis=1))
 
 
-def _scaled(means: Vectors, variances: Floats) -> Vectors:
+def scale_means(means: Vectors, variances: Floats) -> Vectors:
     """Return means scaled to the length of the vectors that they are the means of."""
     squares = np.einsum("ij,ij->i", means, means, dtype=np.float64)
     factor = np.sqrt((squares + variances) / np.maximum(squares, 1e-12))

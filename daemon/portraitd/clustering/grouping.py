@@ -18,6 +18,7 @@ from portraitd.clustering.assignment import Assignment
 from portraitd.clustering.dbscan import IncrementalDbscan
 from portraitd.clustering.graph_components import Indices
 from portraitd.clustering.group_statistics import Floats
+from portraitd.clustering.recording_assignment import assign_in_recordings
 from portraitd.clustering.tight_neighbourhoods import KeptApart, keep_apart
 from portraitd.model.grouping_rules import GroupingRule
 
@@ -85,7 +86,7 @@ class GroupingState:
         if rule.assignment.centre_distance is not None:
             sizes = _count_tracks(groups)
             lone = (groups >= 0) & (sizes[groups] == 1) & (tracks.pinned == 0)
-            large = (sizes > 1) & (_count_faces(groups, faces) >= rule.assignment.centre_faces)
+            large = _find_large(groups, faces, rule)
         assignment = self.assignment.update(
             ~good & ~excluded,
             _find_people(groups, faces, rule),
@@ -118,6 +119,40 @@ class GroupingState:
         is_person = (groups >= 0) & _find_people(founded, faces, rule)[groups]
         people: Indices = np.where(is_person, groups, NO_GROUP)
         return people
+
+    def join_in_recordings(
+        self,
+        people: Indices,
+        tracks: TrackTable,
+        faces: Indices,
+        videos: Indices,
+        fixed: NDArray[np.bool_],
+        rule: GroupingRule,
+    ) -> Indices:
+        """Assign what is left over to people of its recording; see ``recording_assignment``.
+
+        Args:
+            people: From ``select_people``.
+            tracks: As for ``update``.
+            faces: Shape ``(n,)``; how many faces each track has.
+            videos: Shape ``(n,)``; the recording of each row.
+            fixed: Shape ``(n,)``; rows that are excluded, or whose person a user named or
+                confirmed.
+            rule: As for ``update``.
+        """
+        if rule.recording is None:
+            return people
+        founded = self.agglomeration.groups
+        return assign_in_recordings(
+            people,
+            founded,
+            self.agglomeration.statistics,
+            tracks,
+            videos,
+            _find_large(founded, faces, rule),
+            fixed | (tracks.pinned > 0),
+            rule.recording,
+        )
 
     def keep_apart(
         self,
@@ -157,6 +192,13 @@ def _find_people(groups: Indices, faces: Indices, rule: GroupingRule) -> NDArray
     """Return, for the group named after each row, whether it has enough faces; shape ``(n,)``."""
     people: NDArray[np.bool_] = _count_faces(groups, faces) >= rule.min_faces
     return people
+
+
+def _find_large(groups: Indices, faces: Indices, rule: GroupingRule) -> NDArray[np.bool_]:
+    """Return whether others may join the group named after each row by the distance of centres."""
+    enough = _count_faces(groups, faces) >= rule.assignment.centre_faces
+    large: NDArray[np.bool_] = enough & (_count_tracks(groups) > 1)
+    return large
 
 
 def _count_faces(groups: Indices, faces: Indices) -> Indices:

@@ -176,8 +176,8 @@ class GroupingRequest(NamedTuple):
         folder: The folder of the snapshots, the old and the new.
         matrix: A file of little-endian float32 rows; row ``i`` is one track.
         embedding_size: How many numbers a row has.
-        tracks: Arrays by row: ``variances``, ``quality``, ``faces``, ``excluded``, ``pinned``,
-            and ``kept``, whether a user named or locked the person the row has now; and
+        tracks: Arrays by row: ``variances``, ``quality``, ``faces``, ``videos``, ``excluded``,
+            ``pinned``, and ``kept``, whether a user named or locked the person the row has now; and
             ``cannot_link``, pairs of rows, and ``seeds``, rows.
         snapshot: Name of the file that the last grouping wrote; empty to group from scratch.
         rule: As for ``GroupingState.update``.
@@ -227,7 +227,14 @@ def group(request: GroupingRequest) -> GroupingResult:
     state = state.update(
         table, tracks["quality"], tracks["faces"], tracks["excluded"], request.rule
     )
-    people = state.select_people(tracks["faces"], request.rule)
+    people = state.join_in_recordings(
+        state.select_people(tracks["faces"], request.rule),
+        table,
+        tracks["faces"],
+        tracks["videos"],
+        tracks["excluded"] | tracks["kept"],
+        request.rule,
+    )
     apart = state.keep_apart(people, table, tracks["faces"], tracks["kept"], request.rule)
     candidates = find_merge_candidates(
         state.agglomeration,

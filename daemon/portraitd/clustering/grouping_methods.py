@@ -340,6 +340,7 @@ def arrays_by_row(
         "quality": np.zeros(size),
         "faces": np.zeros(size, np.int64),
         "kept": np.zeros(size, np.bool_),
+        "videos": np.zeros(size, np.int64),
         "pinned": constraints.pinned,
         "seeds": constraints.seeds,
         "excluded": np.ones(size, np.bool_),
@@ -348,6 +349,7 @@ def arrays_by_row(
     arrays["variances"][at] = rows.variances
     arrays["quality"][at] = rows.quality
     arrays["faces"][at] = rows.faces
+    arrays["videos"][at] = rows.videos
     arrays["kept"][at] = np.isin(rows.persons, list(kept))
     arrays["excluded"][at] = constraints.excluded[at]
     return arrays

@@ -18,7 +18,7 @@ from portraitd.faces.models.cards import DLIB, MOBILEFACENET
 from portraitd.faces.models.model_registry import require_rules
 from portraitd.model.errors import ConfigError
 from portraitd.model.face import Embeddings
-from portraitd.model.grouping_rules import DbscanRule, EmbeddingRules
+from portraitd.model.grouping_rules import DbscanRule, EmbeddingRules, RecordingRule
 from portraitd.model.track import l2_normalised
 
 Distances = NDArray[np.float64]
@@ -120,7 +120,7 @@ def derive_rules(linkage: float, eps: float | None = None) -> EmbeddingRules:
     card = require_rules(MOBILEFACENET)
     own = card.grouping
     times = linkage / own.agglomeration.max_distance
-    centre = own.assignment.centre_distance
+    centre, recording = own.assignment.centre_distance, own.recording
 
     def scaled_dbscan(rule: DbscanRule) -> DbscanRule:
         return replace(rule, eps=eps or rule.eps * times)
@@ -150,6 +150,8 @@ def derive_rules(linkage: float, eps: float | None = None) -> EmbeddingRules:
                 thin_distance=own.assignment.thin_distance * times,
                 centre_distance=centre and centre * times,
             ),
+            recording=recording
+            and RecordingRule(recording.max_distance * times, recording.min_gap * times),
         ),
         plain_dbscan=scaled_dbscan(card.plain_dbscan),
         outliers=replace(card.outliers, min_distance=card.outliers.min_distance * times),

@@ -106,6 +106,20 @@ class AssignmentRule:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordingRule:
+    """How near a person of the same recording must be for what is left over to be assigned.
+
+    Attributes:
+        max_distance: Largest distance between the scaled mean of a track and that of a person
+            whom others may join by the distance of centres.
+        min_gap: The next person of the recording is at least this much farther away.
+    """
+
+    max_distance: float
+    min_gap: float
+
+
+@dataclass(frozen=True, slots=True)
 class TightnessRule:
     """When the model cannot tell the people of a neighbourhood apart.
 
@@ -155,6 +169,8 @@ class GroupingRule:
         dbscan: Which tracks are certainly one person.
         agglomeration: Which clusters and single tracks are one person.
         assignment: Which people low-quality tracks are assigned to.
+        recording: Which people of the same recording what is left over is assigned to; None for
+            a model whose centres do not tell people apart.
         tightness: Where people are kept apart; None if the model needs no such rule.
         min_quality: Tracks below this can be assigned to a person but cannot found one.
         min_quality_short: The same for tracks of fewer than ``short_track_faces`` faces: chance
@@ -166,6 +182,7 @@ class GroupingRule:
     dbscan: DbscanRule
     agglomeration: AgglomerationRule
     assignment: AssignmentRule
+    recording: RecordingRule | None = None
     tightness: TightnessRule | None = None
     min_quality: float = 0.2
     min_quality_short: float = 0.4

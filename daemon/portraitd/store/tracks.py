@@ -32,6 +32,7 @@ class TrackRows:
         quality: Shape ``(k,)``; of its best face.
         variances: Shape ``(k,)``; mean squared distance of its faces from their mean.
         persons: Shape ``(k,)``; the person of its best face, 0 for none.
+        videos: Shape ``(k,)``; the video of each.
     """
 
     ids: Indices
@@ -39,6 +40,7 @@ class TrackRows:
     quality: Floats
     variances: Floats
     persons: Indices
+    videos: Indices
 
 
 class TrackStore:
@@ -220,7 +222,8 @@ class TrackStore:
         """Return what a grouping needs of every track."""
         rows = self._db.execute(
             """
-            select tracks.id, faces, quality, variance, coalesce(person_id, 0) as person
+            select tracks.id, faces, quality, variance, coalesce(person_id, 0) as person,
+                tracks.video_id as video
             from grouped_tracks as tracks join faces as best on best.id = best_face_id
             order by tracks.id
             """
@@ -231,6 +234,7 @@ class TrackStore:
             quality=np.array([row["quality"] for row in rows], np.float64),
             variances=np.array([row["variance"] for row in rows], np.float64),
             persons=np.array([row["person"] for row in rows], np.int64),
+            videos=np.array([row["video"] for row in rows], np.int64),
         )
 
     def ids(self) -> Indices:
