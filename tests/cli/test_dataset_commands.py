@@ -92,6 +92,7 @@ def test_check_before_build_says_what_to_do(processed: Path, tmp_path: Path) -> 
     """As does a home in which nothing was processed."""
     elsewhere = f"paths.dataset={tmp_path / 'none'}"
     answer = portraitd("dataset", "check", "--home", processed, "--set", elsewhere)
+    (tmp_path / "new").mkdir()
     nothing = portraitd("dataset", "build", "--home", tmp_path / "new")
 
     assert "run `portraitd dataset build`" in answer.stderr

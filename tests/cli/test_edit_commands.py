@@ -51,7 +51,7 @@ def test_what_people_do_is_listed_and_undone(tmp_path: Path, two_people: Path) -
 def test_a_home_without_a_store_has_no_ledger(tmp_path: Path) -> None:
     """The error is one line."""
     for command in ("ledger", "undo", "accept", "rebuild"):
-        answer = portraitd(command, "--home", tmp_path / "none")
+        answer = portraitd(command, "--home", tmp_path)
 
         assert 74 == answer.returncode
         assert "nothing has been processed in this home yet" in answer.stderr

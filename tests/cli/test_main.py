@@ -236,12 +236,13 @@ def test_a_home_without_a_store_is_reported(
     here: RunCommand, tmp_path: Path, command: list[str]
 ) -> None:
     """In one line that names the path; nothing is created."""
-    answer = here(*command, "--home", tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    answer = here(*command, "--home", tmp_path / "empty")
 
     assert 74 == answer.returncode
     assert "nothing has been processed in this home yet" in stderr_of(answer)
     assert 1 == len(answer.stderr.splitlines())
-    assert not (tmp_path / "nowhere").exists()
+    assert [] == list((tmp_path / "empty").iterdir())
 
 
 # --- init, check, retry.
@@ -317,5 +318,6 @@ def test_retry_without_a_home_says_so(here: RunCommand, tmp_path: Path) -> None:
     """It does not create one."""
     answer = here("retry", "--home", tmp_path / "nowhere")
 
-    assert 74 == answer.returncode
-    assert "nothing has been processed" in stderr_of(answer)
+    assert 78 == answer.returncode
+    assert f"portraitd init --home {tmp_path / 'nowhere'}" in stderr_of(answer)
+    assert not (tmp_path / "nowhere").exists()

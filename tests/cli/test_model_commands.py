@@ -45,8 +45,10 @@ def run(
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """A home that does not exist yet."""
-    return tmp_path / "home"
+    """An empty folder, which becomes a home."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    return folder
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from portraitd.cli.options import EXIT_FAILED_FILES, with_settings
+from portraitd.cli.options import DAY_S, EXIT_FAILED_FILES, FiniteRange, with_settings
 
 if TYPE_CHECKING:
     from portraitd.config import Settings
@@ -58,7 +58,7 @@ def check_dataset(settings: Settings, verbose: bool) -> None:
 @click.option(
     "--every",
     "every_s",
-    type=click.FloatRange(0.1),
+    type=FiniteRange(0.1, DAY_S),
     default=10.0,
     show_default=True,
     metavar="SECONDS",
@@ -78,6 +78,9 @@ def watch_dataset(settings: Settings, every_s: float) -> None:
 
 def _print_progress(done: int, ordered: int) -> None:
     """On a terminal, print how many frames were cut."""
-    if ordered and sys.stderr.isatty():
+    from portraitd.service.safe_output import unguarded
+
+    terminal = unguarded(sys.stderr)
+    if ordered and terminal.isatty():
         end = "\n" if done == ordered else ""
-        print(f"\rframes  {done:,} of {ordered:,} cut", end=end, file=sys.stderr, flush=True)
+        print(f"\rframes  {done:,} of {ordered:,} cut", end=end, file=terminal, flush=True)

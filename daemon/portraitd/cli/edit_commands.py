@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from portraitd.cli.options import with_settings
+from portraitd.cli.options import MAX_NUMBER, with_settings
 
 if TYPE_CHECKING:
     from portraitd.config import Settings
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @with_settings
-@click.argument("entry", required=False, type=int)
+@click.argument("entry", required=False, type=click.IntRange(1, MAX_NUMBER))
 def undo(settings: Settings, entry: int | None) -> None:
     """Undo the last edit made in people/.
 
@@ -75,8 +75,7 @@ def regroup(settings: Settings, dry_run: bool) -> None:
     For instance with another threshold: --set grouping.linkage=0.5. Names and corrections are
     kept. Without --dry-run, the service must be stopped.
     """
-    from rich.console import Console
-
+    from portraitd.cli.console import make_console
     from portraitd.cli.progress import ProgressBar
     from portraitd.clustering.dry_run import describe_proposal, propose
     from portraitd.service import daemon, log_setup
@@ -85,7 +84,7 @@ def regroup(settings: Settings, dry_run: bool) -> None:
         click.echo(line)
     if not dry_run:
         log_setup.quiet()
-        with ProgressBar(Console(stderr=True)) as bar:
+        with ProgressBar(make_console(stderr=True)) as bar:
             daemon.process(settings, [], bar.follow)
 
 
@@ -97,9 +96,8 @@ def rebuild(settings: Settings) -> None:
     Names and corrections are kept. The old people stay visible until the last video is done. If
     the service runs, it does the work.
     """
-    from rich.console import Console
-
     from portraitd.cli.client import ask, require_same_settings
+    from portraitd.cli.console import make_console
     from portraitd.cli.progress import ProgressBar
     from portraitd.service import daemon, log_setup
     from portraitd.service.control_files import ControlRequest
@@ -110,5 +108,5 @@ def rebuild(settings: Settings) -> None:
         click.echo(answer)
         return
     log_setup.quiet()
-    with ProgressBar(Console(stderr=True)) as bar:
+    with ProgressBar(make_console(stderr=True)) as bar:
         daemon.process(settings, [], bar.follow, rebuild=True)

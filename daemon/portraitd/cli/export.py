@@ -15,7 +15,7 @@ from typing import Any
 from portraitd.config import Settings
 from portraitd.media.fs import replacing
 from portraitd.model.errors import ConfigError, StoreError
-from portraitd.model.wording import counted
+from portraitd.model.wording import counted, escape_unprintable, make_spreadsheet_cell
 from portraitd.store.corrections.ledger import Ledger
 from portraitd.store.database import Database
 from portraitd.store.erasure.eraser import Eraser
@@ -67,7 +67,7 @@ def export_person(settings: Settings, word: str, target: Path, now_s: float) -> 
         rows = list(_rows(faces, wanted))
         edits = list(_edits(Ledger(database), frozenset(scope.person_ids)))
         about = ABOUT.format(
-            names=", ".join(scope.names),
+            names=escape_unprintable(", ".join(scope.names)),
             day=datetime.fromtimestamp(now_s, UTC).date(),
             portraits=counted(len(rows), "picture"),
         )
@@ -118,5 +118,6 @@ def _as_csv(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> str:
     out = io.StringIO()
     writer = csv.DictWriter(out, columns, extrasaction="ignore")
     writer.writeheader()
-    writer.writerows(rows)
+    for row in rows:
+        writer.writerow({key: make_spreadsheet_cell(value) for key, value in row.items()})
     return out.getvalue()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from portraitd.cli.options import EXIT_FAILED_FILES, with_settings
+from portraitd.cli.options import EXIT_FAILED_FILES, PathArgument, with_settings
 
 if TYPE_CHECKING:
     from portraitd.config import Settings
@@ -30,9 +31,9 @@ def status(settings: Settings, as_json: bool) -> None:
     if as_json:
         print_json(found)
     else:
-        from rich.console import Console
+        from portraitd.cli.console import make_console
 
-        print_table(found, Console())
+        print_table(found, make_console())
     if not found.healthy:
         raise click.exceptions.Exit(EXIT_FAILED_FILES)
 
@@ -40,20 +41,21 @@ def status(settings: Settings, as_json: bool) -> None:
 @click.command()
 @with_settings
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per path.")
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, required=True, type=PathArgument())
 def explain(settings: Settings, paths: tuple[Path, ...], as_json: bool) -> None:
     """Explain what happened to a file, and what is next.
 
     PATHS may be relative to the inbox. Works while the service runs.
     """
     from portraitd.cli.explain import explain as explained
+    from portraitd.model.wording import escape_unprintable
 
     for path in paths:
         explanation = explained(settings, path)
         if as_json:
             click.echo(json.dumps(explanation.as_json(), ensure_ascii=False))
         else:
-            click.echo("\n".join(explanation.lines()))
+            click.echo("\n".join(map(escape_unprintable, explanation.lines())))
 
 
 @click.command()
@@ -90,7 +92,7 @@ def ledger(settings: Settings, as_json: bool) -> None:
 
 
 @click.command()
-@with_settings
+@partial(with_settings, needs_home=False)
 @click.option(
     "--grouping",
     is_flag=True,

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from portraitd.config import Settings
-from portraitd.model.wording import counted
+from portraitd.model.wording import counted, make_spreadsheet_cell
 from portraitd.people.tree.people_tree import PeopleTree
 from portraitd.store.corrections.ledger import EntrySummary, Ledger
 from portraitd.store.database import Database
@@ -46,7 +46,8 @@ def print_faces(settings: Settings, form: str, out: TextIO) -> None:
         writer.writerow([*COLUMNS[:at], *box_columns, *COLUMNS[at + 1 :]])
         for row in rows:
             values = [row[column] for column in COLUMNS]
-            writer.writerow([*values[:at], *values[at], *values[at + 1 :]])
+            cells = [*values[:at], *values[at], *values[at + 1 :]]
+            writer.writerow(map(make_spreadsheet_cell, cells))
 
 
 def _rows(database: Database, portraits: dict[int, str]) -> Iterator[dict[str, Any]]:

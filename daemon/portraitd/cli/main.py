@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -17,12 +18,14 @@ import click
 from portraitd import __version__
 from portraitd.cli.options import (
     EXIT_CONFIG,
+    EXIT_INTERNAL,
     EXIT_LOCKED,
     EXIT_UNAVAILABLE,
     EXIT_UNUSABLE,
     EXIT_USAGE,
 )
 from portraitd.model.errors import AlreadyRunning, ConfigError, PortraitdError, UnusableStore
+from portraitd.service.safe_output import guard_output
 
 
 class CommandEntry(NamedTuple):
@@ -143,13 +146,16 @@ def commands() -> None:
 
 def main() -> None:
     """Run a command; turn an error into one line and an exit code."""
-    from portraitd.service.stderr_capture import log_failure
+    with guard_output():
+        _run()
 
+
+def _run() -> None:
     try:
         # Outside its standalone mode click returns the code that an Exit carries.
         sys.exit(commands(prog_name="portraitd", standalone_mode=False))
     except click.ClickException as error:
-        if not log_failure(error.format_message(), EXIT_USAGE):
+        if not _is_logged(error.format_message(), EXIT_USAGE):
             error.show()
         sys.exit(EXIT_USAGE)
     except (click.Abort, KeyboardInterrupt):
@@ -163,11 +169,31 @@ def main() -> None:
         _print_and_exit(error, EXIT_UNUSABLE)
     except PortraitdError as error:
         _print_and_exit(error, EXIT_UNAVAILABLE)
+    except OSError as error:
+        # For instance a folder that this user may not read.
+        where = f"{_printed_name(error.filename)}: " if error.filename is not None else ""
+        _print_and_exit(f"{where}{error.strerror or error}", EXIT_UNAVAILABLE)
+    except Exception:
+        # Here, so that what the traceback says is printable, too.
+        traceback.print_exc()
+        sys.exit(EXIT_INTERNAL)
 
 
-def _print_and_exit(error: PortraitdError, code: int) -> None:
-    from portraitd.service.stderr_capture import log_failure
-
-    if not log_failure(str(error), code):
+def _print_and_exit(error: PortraitdError | str, code: int) -> None:
+    if not _is_logged(str(error), code):
         print(f"portraitd: {error}", file=sys.stderr)
     sys.exit(code)
+
+
+def _is_logged(reason: str, code: int) -> bool:
+    """Log why the process ends, if its log is JSON; return whether it is."""
+    if "structlog" not in sys.modules:
+        # No log was configured, and loading it takes longer than to print an error.
+        return False
+    from portraitd.service.stderr_capture import log_failure
+
+    return log_failure(reason, code)
+
+
+def _printed_name(name: object) -> str:
+    return os.fsdecode(name) if isinstance(name, str | bytes) else str(name)

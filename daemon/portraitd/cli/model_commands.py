@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from portraitd.cli.options import EXIT_FAILED_FILES, with_settings
+from portraitd.cli.options import EXIT_FAILED_FILES, FiniteRange, PathArgument, with_settings
 
 if TYPE_CHECKING:
     from portraitd.config import Settings
     from portraitd.faces.models.cards import ModelCard
 
 USUAL_PIXELS = 127.5
+MAX_PIXELS = 65_535
 
 
 @click.group()
@@ -43,21 +44,21 @@ def list_models(settings: Settings, as_json: bool) -> None:
 @click.option(
     "--from",
     "from_file",
-    type=click.Path(path_type=Path),
+    type=PathArgument(),
     help="Read the model from this file or folder instead of downloading it.",
 )
 @click.option("--url", help="Download it from this address; the SHA-256 must be the same.")
 @click.option("--bgr", is_flag=True, help="arcface: the input is blue, green, red.")
 @click.option(
     "--mean",
-    type=float,
+    type=FiniteRange(-MAX_PIXELS, MAX_PIXELS),
     default=USUAL_PIXELS,
     show_default=True,
     help="arcface: what is subtracted from the pixels, which are 0 to 255.",
 )
 @click.option(
     "--scale",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(0, MAX_PIXELS, min_open=True),
     default=USUAL_PIXELS,
     show_default=True,
     help="arcface: what the pixels are divided by afterwards.",

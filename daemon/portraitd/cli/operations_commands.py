@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from portraitd.cli.options import with_settings
+from portraitd.cli.options import PathArgument, with_settings
 
 if TYPE_CHECKING:
     from portraitd.config import Settings
@@ -26,7 +26,7 @@ _YES = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 
 @click.command()
 @_with_settings_as_caller
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=PathArgument())
 def backup(settings: Settings, file: Path) -> None:
     """Back up the database to FILE.
 
@@ -41,7 +41,7 @@ def backup(settings: Settings, file: Path) -> None:
 
 @click.command()
 @_with_settings_as_caller
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=PathArgument())
 def restore(settings: Settings, file: Path) -> None:
     """Restore the database from FILE.
 
@@ -123,7 +123,7 @@ def export() -> None:
 @click.option(
     "--to",
     "target",
-    type=click.Path(path_type=Path),
+    type=PathArgument(),
     required=True,
     metavar="FILE.zip",
     help="The archive to write. Required.",

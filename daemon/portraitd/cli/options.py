@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Callable
 from functools import partial, wraps
 from pathlib import Path
@@ -14,11 +16,17 @@ if TYPE_CHECKING:
 
 # As in sysexits.h where it has a code; docs/operations.md explains each.
 EXIT_FAILED_FILES = 1
+EXIT_INTERNAL = 1
 EXIT_USAGE = 64
 EXIT_UNUSABLE = 65
 EXIT_UNAVAILABLE = 74
 EXIT_LOCKED = 75
 EXIT_CONFIG = 78
+
+MAX_NUMBER = (1 << 63) - 1
+"""The largest number of a ledger entry that SQLite can hold."""
+
+DAY_S = 86_400
 
 _RELOAD = "portraitd.reload"
 
@@ -26,6 +34,38 @@ HOME_DEFAULT = "~/portraits"
 CONFIG_DEFAULT = "HOME/config.toml, or else /etc/portraitd/config.toml"
 
 Command = Callable[..., Any]
+
+
+class PathArgument(click.Path):
+    """A path on the command line. An empty one is an error, not the working directory."""
+
+    def __init__(self) -> None:
+        super().__init__(readable=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path.
+
+        Raises:
+            click.BadParameter: It is empty.
+        """
+        if not os.fspath(value):
+            self.fail("a path must not be empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class FiniteRange(click.FloatRange):
+    """A number with limits; infinity and NaN, which pass the limits of click, are errors."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number.
+
+        Raises:
+            click.BadParameter: It is not a number, not finite, or outside of the limits.
+        """
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number", param, ctx)
+        return number
 
 
 def settings_options(
@@ -39,12 +79,12 @@ def settings_options(
     options = (
         click.option(
             "--home",
-            type=click.Path(path_type=Path),
+            type=PathArgument(),
             help=f"Home folder, which holds inbox/, people/ and state/.  [default: {home}]",
         ),
         click.option(
             "--config",
-            type=click.Path(path_type=Path),
+            type=PathArgument(),
             help=f"Settings file.  [default: {config}]",
         ),
         click.option(
@@ -65,13 +105,17 @@ def settings_options(
 
 
 def with_settings(
-    command: Command, home: str = HOME_DEFAULT, acts_as_owner: bool = True
+    command: Command,
+    home: str = HOME_DEFAULT,
+    needs_home: bool = True,
+    acts_as_owner: bool = True,
 ) -> Command:
     """Give a command --home, --config and --set, and pass it the settings they result in.
 
     Args:
         command: The command.
         home: The default to show in the help.
+        needs_home: Whether it is an error if the home does not exist.
         acts_as_owner: Whether root's command acts as the owner of the state.
     """
 
@@ -82,12 +126,15 @@ def with_settings(
     ) -> Any:
         # Imported here: pydantic takes longer to load than `portraitd --help` takes to print.
         from portraitd.config import load
+        from portraitd.service.home import require_home
         from portraitd.store.state_owner import become_owner
 
         click.get_current_context().meta[_RELOAD] = partial(load, home, config, assignments)
         settings = load(home, config, assignments)
         if acts_as_owner:
             become_owner(settings.state_dir)
+        if needs_home:
+            require_home(settings)
         return command(settings, **rest)
 
     return configured

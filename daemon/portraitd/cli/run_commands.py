@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from portraitd.cli.options import EXIT_FAILED_FILES, reloader, with_settings
+from portraitd.cli.options import EXIT_FAILED_FILES, PathArgument, reloader, with_settings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,20 +52,19 @@ def run(settings: Settings, until_idle: bool) -> None:
 
 @click.command()
 @with_settings
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, required=True, type=PathArgument())
 def process(settings: Settings, paths: tuple[Path, ...]) -> None:
     """Process files now, without the service.
 
     PATHS are videos, photos and folders of them, anywhere on this machine. The command shows its
     progress and exits when people/ is up to date.
     """
-    from rich.console import Console
-
+    from portraitd.cli.console import make_console
     from portraitd.cli.progress import ProgressBar
     from portraitd.service import daemon, log_setup
 
     log_setup.quiet()
-    console = Console(stderr=True)
+    console = make_console(stderr=True)
     with ProgressBar(console) as bar:
         named = daemon.process(settings, list(paths), bar.follow)
     if _print_summary(settings, named, console):
@@ -73,15 +72,14 @@ def process(settings: Settings, paths: tuple[Path, ...]) -> None:
 
 
 @click.command()
-@partial(with_settings, home="./portraitd-demo, a new folder")
+@partial(with_settings, home="./portraitd-demo, a new folder", needs_home=False)
 @click.option("--keep-log", is_flag=True, help="Show what the service logs.")
 def demo(settings: Settings, keep_log: bool) -> None:
     """Run the whole pipeline on a generated clip.
 
     The clip shows two people.
     """
-    from rich.console import Console
-
+    from portraitd.cli.console import make_console
     from portraitd.cli.demo import run_demo
     from portraitd.service import log_setup
 
@@ -89,7 +87,7 @@ def demo(settings: Settings, keep_log: bool) -> None:
         log_setup.configure()
     else:
         log_setup.quiet()
-    run_demo(settings, Console())
+    run_demo(settings, make_console())
 
 
 def _print_summary(settings: Settings, named: list[int], console: Console) -> int:

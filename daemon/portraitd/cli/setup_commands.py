@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@with_settings
+@partial(with_settings, needs_home=False)
 def init(settings: Settings) -> None:
     """Create the home folder.
 

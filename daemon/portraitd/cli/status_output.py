@@ -12,6 +12,7 @@ from portraitd.model.suggestion import Suggestion
 from portraitd.model.wording import counted
 from portraitd.service.health import Health
 from portraitd.service.status import Status
+from portraitd.store.files import display_path
 from portraitd.store.people import GroupingRun
 from portraitd.store.remote_workers import RemoteWorker
 from portraitd.store.snapshot import FileEntry, Snapshot
@@ -26,6 +27,8 @@ def print_json(status: Status) -> None:
     """Print one JSON object; reasons have a code for programs and a text."""
     snapshot = status.snapshot
     facts: dict[str, Any] = {
+        "home": display_path(status.home),
+        "config": display_path(status.config) if status.config else None,
         "files": snapshot.files,
         "videos": snapshot.videos,
         "faces": snapshot.faces,
@@ -65,6 +68,8 @@ def print_table(status: Status, console: Console) -> None:
     snapshot = status.snapshot
     table = Table(show_header=False, box=None)
     table.add_row("service", _service(status.service))
+    table.add_row("home", display_path(status.home))
+    table.add_row("settings", display_path(status.config) if status.config else "defaults")
     table.add_row("files", _by_state(snapshot.files))
     table.add_row("videos", _by_state(snapshot.videos))
     table.add_row("faces", f"{snapshot.faces:,}")

@@ -174,10 +174,20 @@ class Admission(Stage):
         if self._settings.after == "move":
             self._move_done(known.keys(), seen)
 
-    def register(self, paths: Sequence[Path], now_s: float) -> list[int]:
+    def register(
+        self,
+        paths: Sequence[Path],
+        now_s: float,
+        leave_out: Callable[[Path], Collection[Path]] = lambda path: (),
+    ) -> list[int]:
         """Register files and folders named on the command line, as they are now.
 
         A file is stored with its path below the named folder, or with its bare name.
+
+        Args:
+            paths: The files and folders.
+            now_s: The current time.
+            leave_out: Returns the folders below one of the paths that are not read.
 
         Returns:
             The ids of their rows.
@@ -186,7 +196,7 @@ class Admission(Stage):
         for path in paths:
             place = path.absolute()
             if place.is_dir() and not place.is_symlink():
-                root, listed = place, list(scan_folder(place))
+                root, listed = place, list(scan_folder(place, leave_out(path)))
             else:
                 ignored = is_ignored(place.name)
                 code = ReasonCode.IGNORED_NAME if ignored else ReasonCode.NO_SUCH_FILE

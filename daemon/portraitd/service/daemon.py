@@ -19,7 +19,7 @@ from portraitd.model.stage import Now, Phase
 from portraitd.service.active_settings import write_active
 from portraitd.service.embedder_choice import choose_encoder
 from portraitd.service.executors import open_executors
-from portraitd.service.home import open_home
+from portraitd.service.home import find_own_folders, open_home
 from portraitd.service.pipeline import Service
 from portraitd.service.share_probe import ShareProbe
 from portraitd.service.systemd import Notifier
@@ -193,9 +193,11 @@ def process(
 
     Raises:
         AlreadyRunning: Another portraitd works on this home.
-        ModelError: The workers cannot load their models.
+        ConfigError: A named path is in a folder that portraitd writes itself, or the workers
+            cannot load their models.
         StoreError: The database cannot be opened.
     """
+    own_folders = {path: find_own_folders(settings, path.absolute()) for path in paths}
     doorbell = Doorbell()
     without_delay = settings.model_copy(
         update={"grouping": settings.grouping.model_copy(update={"settle_s": 0.0})}
@@ -210,7 +212,7 @@ def process(
                         service.reprocessing.begin(time.time())
                     elif not paths:
                         service.grouping.force()
-                    named = service.admission.register(paths, time.time())
+                    named = service.admission.register(paths, time.time(), own_folders.__getitem__)
                 if _tick_until_idle(service, doorbell, stopping, watch_progress):
                     return named
         raise KeyboardInterrupt

@@ -1,12 +1,16 @@
-"""The folders of a home."""
+"""The folders of a home: create them, and check that they are there and apart."""
 
 from __future__ import annotations
 
 import errno
 import os
+import shlex
+from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 
 from portraitd.config import Settings
+from portraitd.ingest.folder_overlap import FolderLocation
 from portraitd.model.errors import ConfigError, StoreError
 from portraitd.store.database import FILE_NAME as DATABASE_NAME
 
@@ -24,6 +28,8 @@ _OF_THE_SETTINGS = frozenset(
 )
 """Errors that another try does not change; others are those of a disk or a share."""
 
+_HOME_ENTRIES = ("config.toml", "inbox", "people", "state", "dataset")
+
 
 def make_home(settings: Settings, was_used: bool = False) -> None:
     """Create the folders of a home that do not exist yet.
@@ -33,10 +39,12 @@ def make_home(settings: Settings, was_used: bool = False) -> None:
         was_used: Whether the shared folders must exist already.
 
     Raises:
-        ConfigError: One of them cannot be created, and trying again does not help.
+        ConfigError: One of them is in another one, or cannot be created, and trying again does
+            not help.
         StoreError: One of them cannot be created at the moment.
     """
     shared = {settings.home_dir, settings.inbox_dir, settings.people_dir}
+    check_folders(settings)
     for folder, mode in (
         (settings.home_dir, 0o777),
         (settings.inbox_dir, 0o777),
@@ -64,7 +72,7 @@ def open_home(settings: Settings) -> None:
         StoreError: As for ``make_home``; or systemd starts a service in an empty folder, where a
             share may not be mounted yet.
     """
-    was_used = (settings.state_dir / DATABASE_NAME).exists()
+    was_used = os.path.lexists(settings.state_dir / DATABASE_NAME)
     if not was_used and "NOTIFY_SOCKET" in os.environ and _is_empty(settings.home_dir):
         raise StoreError(
             f"{settings.home_dir} is empty: the share may not be mounted. If this is a new home, "
@@ -78,3 +86,87 @@ def _is_empty(folder: Path) -> bool:
         return not os.listdir(folder)
     except OSError:
         return True
+
+
+def require_home(settings: Settings) -> None:
+    """Check that there is a home, so that a typing error in ``--home`` creates nothing.
+
+    A home has one of its folders or its settings file; an empty folder may become one.
+
+    Raises:
+        ConfigError: There is none, or it cannot be read.
+    """
+    home = settings.home_dir
+    try:
+        if any(map(os.path.lexists, (settings.state_dir, settings.inbox_dir))):
+            return
+        entries = os.listdir(home)
+    except (FileNotFoundError, NotADirectoryError):
+        raise ConfigError(
+            f"{home}: no such home folder; create it with "
+            f"`portraitd init --home {shlex.quote(str(home))}`"
+        ) from None
+    except OSError as error:
+        raise ConfigError(f"{home}: {error.strerror}") from error
+    if entries and not set(entries) & set(_HOME_ENTRIES):
+        raise ConfigError(
+            f"{home}: not a home folder of portraitd; to make it one, run "
+            f"`portraitd init --home {shlex.quote(str(home))}`"
+        )
+
+
+def check_folders(settings: Settings) -> None:
+    """Check that no folder of a home is in another: its output would become its input.
+
+    Links and bind mounts are followed.
+
+    Raises:
+        ConfigError: Names the two folders, and the settings that move them.
+    """
+    home = FolderLocation(settings.home_dir)
+    located = [(name, path, FolderLocation(path)) for name, path in _name_folders(settings)]
+    for name, path, location in located:
+        if location.holds(home):
+            raise ConfigError(
+                f"paths.{name} = {path}: the home folder {settings.home_dir} is in it; "
+                "choose a folder below the home, or outside"
+            )
+    for (name, path, location), (other, other_path, other_location) in combinations(located, 2):
+        if location.overlaps(other_location):
+            raise ConfigError(
+                f"paths.{name} = {path} and paths.{other} = {other_path} are the same folder, or "
+                "one is in the other; choose two that are apart"
+            )
+
+
+def find_own_folders(settings: Settings, folder: Path) -> list[Path]:
+    """Return which of portraitd's own folders are below a folder, as paths relative to it.
+
+    Raises:
+        ConfigError: The folder is in one of them, or shows one through a mount.
+    """
+    found = []
+    place = FolderLocation(folder)
+    for name, path in _name_folders(settings):
+        own = FolderLocation(path)
+        if name == "inbox":
+            continue
+        if own.holds(place):
+            raise ConfigError(f"{folder}: portraitd's own files ({name}) are not processed")
+        if below := place.path_of(own):
+            found.append(below)
+        elif place.overlaps(own):
+            raise ConfigError(
+                f"{folder}: {path} is mounted below it, and portraitd's own files ({name}) are "
+                "not processed"
+            )
+    return found
+
+
+def _name_folders(settings: Settings) -> Sequence[tuple[str, Path]]:
+    return (
+        ("inbox", settings.inbox_dir),
+        ("people", settings.people_dir),
+        ("state", settings.state_dir),
+        ("dataset", settings.dataset_dir),
+    )

@@ -5,15 +5,19 @@ Warnings and errors that repeat are suppressed for a minute; every event is coun
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
+
+from portraitd.model.wording import escape_unprintable, escape_unprintable_lines
+from portraitd.service.safe_output import encodable, unguarded
 
 WINDOW_S = 60.0
 MAX_REMEMBERED = 1000
@@ -78,34 +82,60 @@ def configure(verbose: bool = False, json: bool | None = None) -> None:
         verbose: Show debug lines as well.
         json: One JSON object per line; by default if stderr is not a terminal.
     """
-    as_json = not sys.stderr.isatty() if json is None else json
+    stream = unguarded(sys.stderr)
+    as_json = not stream.isatty() if json is None else json
     timestamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
     finish: list[Any] = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
         if as_json
-        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        else _renderers_for_people(stream)
     )
     structlog.configure(
         processors=[structlog.processors.add_log_level, _suppress_repeats, timestamp, *finish],
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.DEBUG if verbose else logging.INFO
         ),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(file=stream),
         cache_logger_on_first_use=False,
     )
 
 
 def quiet() -> None:
     """Show only warnings and errors, for commands that draw on the terminal themselves."""
+    stream = unguarded(sys.stderr)
     structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
-        ],
+        processors=[structlog.processors.add_log_level, *_renderers_for_people(stream)],
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(file=stream),
         cache_logger_on_first_use=False,
     )
+
+
+def _renderers_for_people(stream: TextIO) -> list[Any]:
+    """Return processors that print coloured lines, with names that cannot change them."""
+
+    def escape(_: Any, __: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        return {key: _printable(value, stream.encoding or "utf-8") for key, value in line.items()}
+
+    def print_exception(out: TextIO, error: structlog.typing.ExcInfo) -> None:
+        text = io.StringIO()
+        structlog.dev.plain_traceback(text, error)
+        out.write(escape_unprintable_lines(encodable(text.getvalue(), stream.encoding or "utf-8")))
+
+    renderer = structlog.dev.ConsoleRenderer(
+        colors=stream.isatty(), exception_formatter=print_exception
+    )
+    return [escape, renderer]
+
+
+def _printable(value: Any, encoding: str) -> Any:
+    if isinstance(value, str):
+        return escape_unprintable(encodable(value, encoding))
+    if isinstance(value, Mapping):
+        return {key: _printable(item, encoding) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_printable(item, encoding) for item in value]
+    return value
 
 
 def _suppress_repeats(

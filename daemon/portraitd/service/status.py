@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from portraitd.config import Settings
 from portraitd.model.stage import Now
@@ -18,10 +19,14 @@ class Status:
     Attributes:
         snapshot: What the store says.
         service: The last heartbeat of the running service; its process is 0 if none runs.
+        home: The home folder.
+        config: The settings file that was read; None if there was none.
     """
 
     snapshot: Snapshot
     service: Health
+    home: Path
+    config: Path | None
 
     @property
     def healthy(self) -> bool:
@@ -37,4 +42,5 @@ def read_status(settings: Settings) -> Status:
     """
     with Database.open_to_read(settings.state_dir) as database:
         snapshot = SnapshotReader(database, settings, ALL).read(Now.read())
-    return Status(snapshot, read_heartbeat(settings.state_dir))
+    health = read_heartbeat(settings.state_dir)
+    return Status(snapshot, health, settings.home_dir, settings.config_file)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from portraitd.model.media_file import FileState, Source, Stamp
 from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
+from portraitd.model.wording import escape_unprintable
 from portraitd.store.database import Database
 from portraitd.store.partial_copies import PartialCopies
 
@@ -18,8 +19,8 @@ INBOX = b""
 
 
 def display_path(path: bytes | Path) -> str:
-    """Return a path as printable text, whatever bytes it contains."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    """Return a path as printable text on one line, whatever bytes it contains."""
+    return escape_unprintable(os.fsencode(path).decode("utf-8", "backslashreplace"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ import os
 from collections.abc import Iterable, Sequence
 from urllib.parse import quote
 
+from portraitd.model.wording import make_spreadsheet_cell
+
 
 def make_script(function: str, value: object) -> bytes:
     """Return a script that passes a value to a function of ``Gallery``; see ``to_js_literal``."""
@@ -53,12 +55,5 @@ def make_csv(head: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(head)
-    writer.writerows([[_cell(value) for value in row] for row in rows])
+    writer.writerows([[make_spreadsheet_cell(value) for value in row] for row in rows])
     return out.getvalue().encode("utf-8-sig", "backslashreplace")
-
-
-_FORMULA = tuple("=+-@\t\r\n＝＋－＠")
-
-
-def _cell(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
