@@ -165,6 +165,20 @@ def test_whatever_has_its_name_the_lease_is_got(root: Path, make: Callable[[Path
     assert (root / LEASE_NAME).stat().st_size < 1000
 
 
+def test_nothing_is_written_through_a_hard_link(root: Path, tmp_path: Path) -> None:
+    """Neither when the lease is got nor when it is renewed."""
+    outside = tmp_path / "outside"
+    outside.write_text("mine")
+    os.link(outside, root / LEASE_NAME)
+    one = lease(root)
+    assert is_held(one, 0.0)
+    os.link(root / LEASE_NAME, root / "note.txt")
+    is_held(one, RENEW_S)
+    assert is_held(one, 2.0 * RENEW_S)
+
+    assert "mine" == outside.read_text()
+
+
 def test_without_our_marker_there_is_no_lease(root: Path) -> None:
     """The share is not mounted, or the tree is another's: that is reported elsewhere."""
     strange = TreeLease(root, "b", Path("/home/two"))

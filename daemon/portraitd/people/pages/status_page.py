@@ -32,6 +32,7 @@ class StatusView:
         missing_models: Recommended models that are missing.
         indistinct_faces: Faces of people whom the model in use cannot tell apart;
         has_better_model: and whether a recommended one may.
+        blocked: What only a person can remedy, in sentences.
     """
 
     stage: Phase
@@ -47,6 +48,7 @@ class StatusView:
     missing_models: tuple[str, ...] = ()
     indistinct_faces: int = 0
     has_better_model: bool = False
+    blocked: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, phase: Phase, snapshot: Snapshot) -> Self:
@@ -64,6 +66,7 @@ class StatusView:
             grouped_at=snapshot.grouping.finished_at if snapshot.grouping else None,
             missing_models=snapshot.missing_models,
             indistinct_faces=snapshot.grouping.indistinct_faces if snapshot.grouping else 0,
+            blocked=tuple(reason.text for reason in snapshot.blocked_stages.values()),
             has_better_model=snapshot.confused_embedder not in ("", MOBILEFACENET.name),
         )
 
@@ -95,6 +98,7 @@ def render_status_page(view: StatusView, now_s: float) -> bytes:
         f'<p class="quiet">{_render_as_of(now_s)} '
         f'<strong id="silent" hidden {_text_tag("silent")}</strong></p>',
         _render_progress(view),
+        _render_blocked(view.blocked),
         _render_figures(view),
         _render_running(view.running),
         _render_files("failed", view.failed, view.failed_count),
@@ -205,6 +209,16 @@ def _render_running_line(name: str, share: float) -> str:
         f'<span class="numbers quiet" {_text_tag("percent", n=percent)}</span></span>'
         f'<progress aria-label="{text}" max="100" value="{percent}"></progress></li>'
     )
+
+
+def _render_blocked(reasons: Sequence[str]) -> str:
+    if not reasons:
+        return ""
+    lines = [
+        f'<li><span class="reason small" dir="auto">{escape_html(reason)}</span></li>'
+        for reason in reasons
+    ]
+    return _render_list("blocked", lines)
 
 
 def _render_files(key: str, files: Sequence[tuple[str, str]], count: int) -> str:

@@ -56,10 +56,9 @@ _BUILT_FILE = re.compile(
 
 _DEFAULT_ACL_NAME = "system.posix_acl_default"
 
-_DEFAULT_ACL = struct.pack(
-    "<I" + "HHI" * 3, 2, *(0x01, 7, 0xFFFFFFFF), *(0x04, 7, 0xFFFFFFFF), *(0x20, 0, 0xFFFFFFFF)
-)
-"""Owner and group may do everything, others nothing; see acl(5) and linux/posix_acl_xattr.h."""
+_ACL_VERSION, _ANY_ID = 2, 0xFFFFFFFF
+_USER_OBJ, _USER, _GROUP_OBJ, _MASK, _OTHER = 0x01, 0x02, 0x04, 0x10, 0x20
+"""See acl(5) and linux/posix_acl_xattr.h."""
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -267,7 +266,7 @@ def open_made(location: str, root_fd: int, mode: int) -> Iterator[int]:
     """
     fd = os.dup(root_fd)
     try:
-        for part in location.split("/"):
+        for part in location.split("/") if location != "." else ():
             with contextlib.suppress(FileExistsError):
                 make_folder(fd, part, mode)
             inner_fd = open_below(fd, [part])
@@ -300,15 +299,23 @@ def set_mode(fd: int, mode: int) -> None:
 
 
 def share_with_group(fd: int) -> None:
-    """Make folders and files that others create in a folder writable for its group.
+    """Make what others create in a folder writable for its group and for portraitd.
 
-    A reviewer's umask of 022 would otherwise make folders that portraitd cannot write. New
-    folders inherit this default ACL. Nothing happens on file systems without such lists, or in a
-    folder of another owner.
+    A reviewer's umask of 022 would otherwise make folders that portraitd cannot write, and so
+    would a reviewer's own group. New folders inherit this default ACL. Nothing happens on file
+    systems without such lists, in a folder of another owner, or where there is one already.
     """
     with contextlib.suppress(OSError):
         if _DEFAULT_ACL_NAME not in os.listxattr(fd):
-            os.setxattr(fd, _DEFAULT_ACL_NAME, _DEFAULT_ACL)
+            os.setxattr(fd, _DEFAULT_ACL_NAME, _pack_acl(os.geteuid()))
+
+
+def _pack_acl(user: int) -> bytes:
+    """Return a default ACL: all for the owner, a user and the group, nothing for others."""
+    entries = [(_USER_OBJ, 7, _ANY_ID), (_USER, 7, user), (_GROUP_OBJ, 7, _ANY_ID)]
+    entries += [(_MASK, 7, _ANY_ID), (_OTHER, 0, _ANY_ID)]
+    packed = b"".join(struct.pack("<HHI", *entry) for entry in entries)
+    return struct.pack("<I", _ACL_VERSION) + packed
 
 
 def remove_unfinished(fd: int) -> None:

@@ -265,18 +265,22 @@ def _opened(root_fd: int, *, create: bool = False) -> Iterator[int | None]:
         yield None
         return
     try:
-        yield fd if stat.S_ISREG(os.fstat(fd).st_mode) else None
+        facts = os.fstat(fd)
+        yield fd if stat.S_ISREG(facts.st_mode) and facts.st_nlink <= 1 else None
     finally:
         os.close(fd)
 
 
 def _clear(root_fd: int) -> None:
-    """Remove a link, a pipe or an empty folder that has the name of the lease."""
+    """Remove a link, a pipe or an empty folder that has the name of the lease.
+
+    Also a hard link: what is written to it would be written to a file elsewhere.
+    """
     with suppress(OSError):
-        mode = os.stat(LEASE_NAME, dir_fd=root_fd, follow_symlinks=False).st_mode
-        if stat.S_ISDIR(mode):
+        facts = os.stat(LEASE_NAME, dir_fd=root_fd, follow_symlinks=False)
+        if stat.S_ISDIR(facts.st_mode):
             os.rmdir(LEASE_NAME, dir_fd=root_fd)
-        elif not stat.S_ISREG(mode):
+        elif not stat.S_ISREG(facts.st_mode) or facts.st_nlink > 1:
             os.unlink(LEASE_NAME, dir_fd=root_fd)
 
 

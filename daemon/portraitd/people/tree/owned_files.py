@@ -7,14 +7,13 @@ and a file that a reviewer changed stays, with the new one beside it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from portraitd.model.errors import PublishError
 from portraitd.people.tree.folder_fs import (
     OWN_PREFIX,
-    open_folder,
     open_made,
     open_root,
     remove_unfinished,
@@ -71,7 +70,8 @@ class OwnedFiles:
         try:
             with open_root(self._root) as root_fd:
                 read_root_manifest(root_fd, self._root)
-                with self._open(location, root_fd) as fd:
+                with ExitStack() as stack:
+                    fd = self._open(location, root_fd, stack)
                     if location != ROOT:
                         # Left by an interrupted write; in the root, the tree removes it.
                         remove_unfinished(fd)
@@ -93,7 +93,11 @@ class OwnedFiles:
             executor.change_files(fd, self._manifest_name, manifest, steps)
         return OwnedFilesResult(executor.written, executor.removed)
 
-    def _open(self, location: str, root_fd: int) -> AbstractContextManager[int]:
-        if location == ROOT:
-            return open_folder(ROOT, root_fd)
-        return open_made(location, root_fd, self._modes.folder)
+    def _open(self, location: str, root_fd: int, stack: ExitStack) -> int:
+        try:
+            return stack.enter_context(open_made(location, root_fd, self._modes.folder))
+        except (NotADirectoryError, FileNotFoundError) as error:
+            raise PublishError(
+                f"{self._root / location}: one of these folders is a link, or not a folder; "
+                "remove it, portraitd makes its own"
+            ) from error

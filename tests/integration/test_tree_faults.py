@@ -1,0 +1,133 @@
+"""The tree fails in part, is hostile, or is older or newer than the database: the service copes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from portraitd.model.reasons import ReasonCode
+from portraitd.store.maintenance.backup import back_up, restore
+from support.home import START_S, Home
+from support.hostile_tree import HostileTree, make_home_with_people
+from support.permissions import permissions_count
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """Six people in a tree that is up to date."""
+    return make_home_with_people(tmp_path / "home")
+
+
+def work(home: Home, seconds: float = 30.0) -> None:
+    """Start the service, and let it work until it is idle, after that time."""
+    home.steady_s += seconds
+    home.run()
+
+
+def rename(home: Home, number: int, name: str) -> None:
+    (home.people / f"person-{number:04d}").rename(home.people / name)
+    work(home)
+    assert "names" not in home.blocked_stages()
+
+
+def names(home: Home) -> dict[int, str | None]:
+    return {row["id"]: row["name"] for row in home.rows("people")}
+
+
+def folders(home: Home) -> set[str]:
+    own = {"gallery", "_unsorted", "_ignored"}
+    return {path.name for path in home.people.iterdir() if path.is_dir()} - own
+
+
+def test_a_folder_that_cannot_be_written_is_named_and_stops_nobody(home: Home) -> None:
+    """In status and on the pages; it is brought up to date when it can be written again."""
+    shutil.rmtree(home.people / "gallery")
+    (home.people / "person-0002").chmod(0o500)
+    (home.people / "person-0003").rename(home.people / "Carl")
+    (home.people / "person-0002").rename(home.people / "Bob")
+
+    with permissions_count():
+        work(home)
+    page = (home.people / "STATUS.html").read_text()
+
+    assert "1 folder of" in home.blocked_stages()["folders"]
+    assert "Bob (Permission denied)" in home.blocked_stages()["folders"]
+    assert "Bob (Permission denied)" in page
+    assert {"Bob", "Carl", "person-0001"} <= folders(home)
+    assert {2: "Bob", 3: "Carl"}.items() <= names(home).items()
+    assert "Carl" in (home.people / "gallery/data/people-0001.js").read_text()
+    (home.people / "Bob").chmod(0o770)
+    work(home, 100.0)
+    assert {} == home.blocked_stages()
+    assert "Permission denied" not in (home.people / "STATUS.html").read_text()
+
+
+def test_an_older_tree_is_brought_up_to_date(home: Home, tmp_path: Path) -> None:
+    """When a backup of people/ is put back, without any new grouping."""
+    shutil.copytree(home.people, tmp_path / "older")
+    rename(home, 1, "Ann")
+    before = names(home)
+    shutil.rmtree(home.people)
+    shutil.copytree(tmp_path / "older", home.people)
+
+    work(home)
+
+    assert before == names(home)
+    assert "Ann" in folders(home)
+    assert "person-0001" not in folders(home)
+
+
+def test_names_that_only_the_tree_has_are_adopted(home: Home, tmp_path: Path) -> None:
+    """After a restore of an older database: of known people, and of one whom it does not know."""
+    backup = tmp_path / "backup"
+    back_up(home.settings.state_dir, backup, START_S)
+    rename(home, 1, "Ann")
+    (home.people / "Zoe").mkdir()
+    (home.people / "person-0002/000004.jpg").rename(home.people / "Zoe/000004.jpg")
+    work(home)
+    ids = {name: number for number, name in names(home).items()}
+    assert {"Ann", "Zoe"} <= ids.keys()
+
+    restore(home.settings.state_dir, backup, START_S)
+    work(home)
+
+    assert {"Ann", "Zoe"} <= set(names(home).values())
+    assert {"Ann", "Zoe"} <= folders(home)
+    assert (home.people / "Zoe/000004.jpg").is_file()
+
+
+@pytest.mark.parametrize("place", ["gallery", "gallery/data", "gallery/appearances"])
+def test_no_page_is_written_through_a_link(home: Home, tmp_path: Path, place: str) -> None:
+    """Nor is a folder made behind it. The folders of people are published all the same."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    shutil.rmtree(home.people / place)
+    (home.people / place).symlink_to(outside)
+    (home.people / "person-0001").rename(home.people / "Ann")
+
+    home.steady_s += 30.0
+    with home.opened() as service:
+        for _ in range(8):
+            home.tick(service)
+        blocked = service.blocked
+
+    assert [] == os.listdir(outside)
+    assert ReasonCode.PUBLISHING_FAILED is blocked.code
+    assert f"{home.people / 'gallery'}" in blocked.text
+    assert "is a link" in blocked.text
+    assert "Ann" in names(home).values()
+    (home.people / place).unlink()
+    work(home)
+    assert (home.people / place).is_dir()
+
+
+def test_hostile_hands_in_the_tree_end_nothing(tmp_path: Path) -> None:
+    """A sample of what ``python -m support.hostile_tree 10000`` does."""
+    hostile = HostileTree(tmp_path, 1)
+
+    hostile.run(80, swaps=True)
+
+    hostile.heal()
