@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,29 @@ def test_no_page_is_written_through_a_link(home: Home, tmp_path: Path, place: st
     (home.people / place).unlink()
     work(home)
     assert (home.people / place).is_dir()
+
+
+def make_full_folder(place: Path) -> None:
+    place.mkdir()
+    (place / "mine.txt").write_text("mine")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [os.mkfifo, make_full_folder, lambda place: place.write_bytes(b'{"inode": 1e999')],
+    ids=["pipe", "folder", "broken"],
+)
+def test_a_new_home_starts_whatever_its_marker_is(
+    tmp_path: Path, make: Callable[[Path], object]
+) -> None:
+    """Where no tree can be made, the service says so, and goes on."""
+    home = Home(tmp_path / "home")
+    make(home.people / ".portraitd-root")
+
+    with home.opened() as service:
+        home.tick(service)
+
+    assert (home.people / "STATUS.html").exists() is not (home.people / ".portraitd-root").is_dir()
 
 
 def test_hostile_hands_in_the_tree_end_nothing(tmp_path: Path) -> None:

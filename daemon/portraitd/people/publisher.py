@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -78,8 +79,10 @@ class Publisher(Stage):
         self._executor = executor
         self._wake = wake
         self._tree = tree
-        # If a tree was published before, an empty folder is where a share should be mounted.
-        self._tree.create(allow_new=not stores.publications.last().grouping_run_id)
+        self._is_created = False
+        # What is wrong with the tree is reported when something is to be done there.
+        with suppress(PublishError):
+            self._create()
         self._review = review
         self._render_version = (
             f"{RENDER_VERSION}/{review.portraits_per_track}/{review.unsorted_portraits}"
@@ -117,6 +120,8 @@ class Publisher(Stage):
         if not self._back_off.ready(now):
             raise PublishError(self._error)
         try:
+            if not self._is_created:
+                self._create()
             self._advance(due, now)
         except (PublishError, StoreError) as error:
             self._back_off.start(now)
@@ -132,6 +137,11 @@ class Publisher(Stage):
         """Drop the submitted montages; the next publish submits them again."""
         self._montages.clear()
         self._montages_for = None
+
+    def _create(self) -> None:
+        # If a tree was published before, an empty folder is where a share should be mounted.
+        self._tree.create(allow_new=not self._publications.last().grouping_run_id)
+        self._is_created = True
 
     def _due(self) -> Publication | None:
         """Return what the tree should be made from; None if it is up to date."""

@@ -231,6 +231,7 @@ def _of_tree(database: Database, settings: Settings) -> Iterator[Fault]:
     for what, lines in (
         (FaultKind.MANIFEST, seen.without_manifest),
         (FaultKind.PEOPLE, seen.emptied),
+        (FaultKind.PEOPLE, seen.unreadable),
         (FaultKind.PEOPLE, seen.unfinished),
         (FaultKind.MONTAGE, seen.without_montage),
     ):

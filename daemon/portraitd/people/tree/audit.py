@@ -7,6 +7,8 @@ an edit.
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,12 +29,14 @@ class TreeFindings:
         emptied: Folders with files that lost their content, as a power cut leaves them.
         without_montage: Folders of people whose montage is missing.
         unfinished: Files left over from an interrupted write.
+        unreadable: Folders that cannot be read.
     """
 
     without_manifest: list[str] = field(default_factory=list)
     emptied: list[str] = field(default_factory=list)
     without_montage: list[str] = field(default_factory=list)
     unfinished: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
 
 
 def audit_tree(root: Path, store: str) -> TreeFindings:
@@ -64,8 +68,11 @@ def audit_tree(root: Path, store: str) -> TreeFindings:
                 published = MONTAGE_NAME in folder.manifest.files
                 if number > 0 and published and not folder.montage:
                     findings.without_montage.append(f"{folder.location} has no montage")
-            for location in (".", *(found for found, _ in iter_locations(root_fd))):
-                with open_folder(location, root_fd) as fd:
+            findings.unreadable += [
+                f"{location} cannot be read" for location in sorted(scan.unreadable)
+            ]
+            for location in _readable(root_fd, scan.unreadable):
+                with suppress(FileNotFoundError), open_folder(location, root_fd) as fd:
                     findings.unfinished += [
                         f"{location}/{name} was never finished"
                         for name in sorted(os.listdir(fd))
@@ -74,3 +81,9 @@ def audit_tree(root: Path, store: str) -> TreeFindings:
     except OSError as error:
         raise PublishError(f"{root}: {error.strerror or error}") from error
     return findings
+
+
+def _readable(root_fd: int, unreadable: Collection[str]) -> list[str]:
+    """Return the root and every folder that can be read."""
+    found = [location for location, _ in iter_locations(root_fd)]
+    return [".", *(location for location in found if location not in unreadable)]
