@@ -115,6 +115,9 @@ def test_levels_shrink_and_keep_dlibs_grid(width: int, height: int) -> None:
         # The last cells are centred inside the level, near its end.
         assert -11 <= 8 * (columns - 1) + 14 - level.left - level.width < 29
         assert -11 <= 8 * (rows - 1) + 14 - level.top - level.height < 0
+        # All pixels of the level that the last cell looks at, and a width that int8 can have.
+        assert level.padded_size[0] % 8 == 0
+        assert 8 * (columns - 1) + 29 <= level.padded_size[0]
 
 
 @given(sizes, sizes)

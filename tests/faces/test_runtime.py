@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,23 @@ import pytest
 
 from portraitd.faces import dlib_comparison, graph_cache
 from portraitd.faces.detectors.mmod import MmodDetector
-from portraitd.faces.runtime import MAX_SHAPES, Runtime, has_bfloat16, has_openvino, open_session
-from portraitd.faces.runtime_selection import RuntimeSelector, describe_machine, grey_pictures
+from portraitd.faces.factory import build_detector, describe_detector_runtime
+from portraitd.faces.interface import EncoderSpec
+from portraitd.faces.runtime import (
+    MAX_SHAPES,
+    Runtime,
+    Session,
+    has_bfloat16,
+    has_openvino,
+    open_session,
+)
+from portraitd.faces.runtime_selection import (
+    WORTH_IT,
+    RuntimeSelector,
+    Variant,
+    describe_machine,
+    grey_pictures,
+)
 from portraitd.model.errors import ConfigError, ModelError
 
 has_no_openvino = importlib.util.find_spec("openvino") is None
@@ -57,10 +73,10 @@ def test_every_engine_gives_one_answer(resnet: Path, engine: Runtime, within: fl
 @needs_openvino
 def test_openvino_finds_the_drawn_face(models_dir: Path) -> None:
     """Whatever it computes in."""
-    engine = RuntimeSelector("openvino", models_dir).select(
+    session = RuntimeSelector("openvino", models_dir).open(
         graph_cache.ensure_mmod(models_dir), SAMPLE
     )
-    detector = MmodDetector(open_session(graph_cache.ensure_mmod(models_dir), engine), upsample=0)
+    detector = MmodDetector(session, upsample=0)
 
     assert dlib_comparison.measure_score_difference(detector) < 0.02
 
@@ -162,6 +178,113 @@ def test_a_memory_that_does_not_hold_is_measured_again(
 
     assert "onnxruntime" == RuntimeSelector("auto", tmp_path, clock).select(resnet, SAMPLE)
     assert 20 == clock.looks
+
+
+class FixedClock:
+    """Time that goes on by what the session in use takes: the plain ones 1 s, the variant less."""
+
+    def __init__(self, variant_s: float) -> None:
+        self._now_s, self._variant_s = 0.0, variant_s
+        self.runs_variant = False
+
+    def __call__(self) -> float:
+        self._now_s += self._variant_s if self.runs_variant else 1.0
+        return self._now_s
+
+
+def variant_of(clock: FixedClock, resnet: Path, *, is_sound: bool = True) -> Variant:
+    """Return a variant that is the network itself."""
+
+    def open_it() -> Session:
+        clock.runs_variant = True
+        return open_session(resnet, "onnxruntime")
+
+    return Variant("onnxruntime-int8", "resnet-int8", open_it, lambda exact, other: is_sound)
+
+
+@pytest.mark.parametrize(
+    ("takes_s", "is_sound", "is_taken"),
+    [
+        (0.5, True, True),
+        (0.99 / WORTH_IT, True, True),
+        (1.01 / WORTH_IT, True, False),
+        (0.5, False, False),
+    ],
+)
+def test_a_variant_is_taken_if_it_is_much_faster_and_sound(
+    tmp_path: Path, resnet: Path, takes_s: float, is_sound: bool, is_taken: bool
+) -> None:
+    """What was found is kept, with what was measured, and not measured again."""
+    clock = FixedClock(takes_s)
+    selector = RuntimeSelector("auto", tmp_path, clock)
+    variant = variant_of(clock, resnet, is_sound=is_sound)
+
+    chosen = selector.select(resnet, SAMPLE, variant)
+
+    timings = selector.timings_ms(variant.key)
+    assert is_taken == (chosen == variant.name)
+    assert is_taken == (timings.get(variant.name) == pytest.approx(1000 * takes_s))
+    assert pytest.approx(1000) == timings["onnxruntime"]
+    never = FixedClock(0.0)
+    again = RuntimeSelector("auto", tmp_path, never)
+    assert chosen == again.select(resnet, SAMPLE, variant_of(never, resnet))
+    assert not never.runs_variant
+
+
+def test_a_variant_that_cannot_be_loaded_is_not_taken(tmp_path: Path, resnet: Path) -> None:
+    """Another version of the runtime may not have its operators."""
+
+    def refuse() -> Session:
+        return open_session(tmp_path / "gone.onnx", "onnxruntime")
+
+    variant = Variant("onnxruntime-int8", "gone", refuse, lambda exact, other: True)
+
+    chosen = RuntimeSelector("auto", tmp_path).select(resnet, SAMPLE, variant)
+
+    assert variant.name != chosen
+    assert variant.name not in RuntimeSelector("auto", tmp_path).timings_ms("gone")
+
+
+def test_a_named_runtime_has_no_variant(tmp_path: Path, resnet: Path) -> None:
+    """It computes in float32, and nothing is measured."""
+    clock = FixedClock(0.1)
+    selector = RuntimeSelector("onnxruntime", tmp_path, clock)
+
+    assert "onnxruntime" == selector.select(resnet, SAMPLE, variant_of(clock, resnet))
+    assert not clock.runs_variant
+    assert not (tmp_path / "engines.json").exists()
+
+
+def test_choices_of_an_earlier_version_are_kept(tmp_path: Path, resnet: Path) -> None:
+    """They have no timings, and no variant was measured."""
+    kept = {"machine": describe_machine(), "engines": {resnet.name: "onnxruntime"}}
+    (tmp_path / "engines.json").write_text(json.dumps(kept))
+    clock = FixedClock(0.5)
+    selector = RuntimeSelector("auto", tmp_path, clock)
+    variant = variant_of(clock, resnet)
+
+    assert "onnxruntime" == selector.select(resnet, SAMPLE)
+    assert variant.name == selector.select(resnet, SAMPLE, variant)
+    assert "onnxruntime" == selector.select(resnet, SAMPLE)
+    assert {} == selector.timings_ms(resnet.name)
+
+
+def test_the_detector_runs_in_what_was_measured_to_be_faster(models_dir: Path) -> None:
+    """And ``check`` says so. Which one that is depends on the machine."""
+    settings = EncoderSpec(models_dir, detector="mmod")
+    [[found]] = build_detector(settings).detect([dlib_comparison.draw_face(300)], 0.0)
+    named = replace(settings, runtime="onnxruntime")
+    [[exact]] = build_detector(named).detect([dlib_comparison.draw_face(300)], 0.0)
+
+    described = describe_detector_runtime(settings)
+
+    assert described.startswith(("onnxruntime", "openvino"))
+    assert "(onnxruntime " in described and described.endswith(" ms)")
+    assert "onnxruntime" == describe_detector_runtime(named)
+    assert "dlib" == describe_detector_runtime(replace(settings, detector="hog"))
+    assert exact.box.iou(found.box) > 0.9
+    if described.startswith("onnxruntime"):
+        assert exact == found
 
 
 def test_a_network_that_is_gone_is_an_error_to_act_on(tmp_path: Path) -> None:
