@@ -436,7 +436,7 @@ def _read(file: Path) -> dict[str, Any]:
         if len(data) > MAX_CONFIG_BYTES:
             raise ConfigError(f"{file}: larger than a settings file of portraitd can be")
         # Editors of Windows write a byte order mark, which TOML does not allow.
-        return tomllib.loads(data.decode("utf-8-sig"))
+        return tomllib.loads(data.decode().removeprefix("\ufeff"))
     except FileNotFoundError:
         raise ConfigError(f"{file}: no such settings file") from None
     except UnicodeDecodeError as error:
