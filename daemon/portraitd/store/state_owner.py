@@ -8,11 +8,22 @@ from __future__ import annotations
 import ctypes
 import os
 import pwd
+import sys
 from pathlib import Path
+
+import structlog
 
 from portraitd.model.errors import ConfigError
 
-_PR_SET_DUMPABLE = 4
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+_PR_SET_DUMPABLE, _PR_SET_KEEPCAPS = 4, 8
+
+_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 47, 2
+
+_CAPABILITY_VERSION_3 = 0x20080522
+
+_CAP_DAC_READ_SEARCH = 2
 
 
 def find_owner(state_dir: Path) -> tuple[int, int]:
@@ -35,6 +46,9 @@ def find_owner(state_dir: Path) -> tuple[int, int]:
 def become_owner(state_dir: Path) -> None:
     """If this process is root's, make it the owner's of the state, for good.
 
+    Where the owner cannot read the program, as with an interpreter in root's home, it keeps the
+    right to read.
+
     Raises:
         ConfigError: The system does not allow it.
     """
@@ -49,15 +63,50 @@ def become_owner(state_dir: Path) -> None:
         except KeyError:
             # A user of another machine, or of a container.
             os.setgroups([group])
+        can_read = _can_read_program(user, group)
+        if not can_read:
+            _prctl(_PR_SET_KEEPCAPS, 1)
         os.setresgid(group, group, group)
         os.setresuid(user, user, user)
+        if not can_read:
+            _keep_reading()
+        # A process that changed its user cannot look at its own descriptors, which workers need.
+        _prctl(_PR_SET_DUMPABLE, 1)
     except OSError as error:
         raise ConfigError(
             f"{state_dir} belongs to user {user}, and this process cannot become that user "
             f"({error.strerror}); run the command as that user"
         ) from error
-    # A process that changed its user cannot look at its own descriptors, which workers need.
-    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
+
+
+def _can_read_program(user: int, group: int) -> bool:
+    """Return whether a user can run this program, also what it has not imported yet."""
+    paths = (os.path.realpath(sys.executable), os.__file__, __file__, structlog.__file__)
+    own = os.getegid()
+    os.setegid(group)
+    os.seteuid(user)
+    try:
+        return all(os.access(path, os.R_OK, effective_ids=True) for path in paths)
+    finally:
+        os.seteuid(0)
+        os.setegid(own)
+
+
+def _keep_reading() -> None:
+    """Keep the right to read any file, also in new processes, and no other right of root."""
+    rights = 1 << _CAP_DAC_READ_SEARCH
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    # Effective, permitted and inheritable, for the first 32 rights and for the others.
+    data = (ctypes.c_uint32 * 6)(rights, rights, rights, 0, 0, 0)
+    if _LIBC.capset(header, data):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, _CAP_DAC_READ_SEARCH)
+
+
+def _prctl(option: int, *values: int) -> None:
+    arguments = [ctypes.c_ulong(value) for value in (*values, 0, 0, 0, 0)[:4]]
+    if _LIBC.prctl(option, *arguments):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def give_to_owner(path: Path | int, state_dir: Path) -> None:
