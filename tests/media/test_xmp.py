@@ -20,7 +20,7 @@ from portraitd.media.xmp import Mark, read_mark, with_mark
 from portraitd.model.edit import AssignFaces
 from portraitd.model.face import Box
 from portraitd.people.tree.people_tree import PeopleTree
-from support.tree import face, known, person, picture_of
+from support.tree import face, known, person, picture_of, publish
 from support.xmp_removal import without_mark
 
 ANNA = replace(face(7), t_s=12.5, source="Urlaub <2019> & mehr.mp4")
@@ -129,7 +129,7 @@ def root(tmp_path: Path) -> Path:
     root = tmp_path / "people"
     tree = PeopleTree(root, store="store-a")
     tree.create()
-    tree.publish([person(1, 1, name="Zoë <M>"), person(2, 2)], [face(3)], picture_of, {})
+    publish(tree, [person(1, 1, name="Zoë <M>"), person(2, 2)], [face(3)], picture_of, {})
     return root
 
 
@@ -183,7 +183,7 @@ def test_a_portrait_that_others_wrote_to_is_known(root: Path, change: list[str])
         known(person(1, 1), person(2, 2), unsorted=[3])
     )
 
-    done = tree.publish([person(2, 1, 2)], [face(3)], picture_of, {})
+    done = publish(tree, [person(2, 1, 2)], [face(3)], picture_of, {})
     assert "person-0002/somebody.jpg" == done.portraits[1]
     assert before == moved.read_bytes()
 
@@ -193,13 +193,13 @@ def test_a_new_name_is_written_into_each_portrait(root: Path) -> None:
     tree = PeopleTree(root, store="store-a")
     people = [person(1, 1, name="Anna"), person(2, 2)]
 
-    done = tree.publish(people, [face(3)], picture_of, {})
+    done = publish(tree, people, [face(3)], picture_of, {})
 
     portrait = (root / "Anna/000001.jpg").read_bytes()
     assert 1 == done.written
     assert b'mwg-rs:Name="Anna"' in portrait
     assert picture_of(1) == without_mark(portrait)
-    assert 0 == tree.publish(people, [face(3)], picture_of, {}).written
+    assert 0 == publish(tree, people, [face(3)], picture_of, {}).written
 
 
 def test_an_old_tree_is_marked_once(tmp_path: Path) -> None:
@@ -207,19 +207,19 @@ def test_an_old_tree_is_marked_once(tmp_path: Path) -> None:
     root = tmp_path / "people"
     tree = PeopleTree(root)
     tree.create()
-    tree.publish([person(1, 1, 2)], [], picture_of, {})
+    publish(tree, [person(1, 1, 2)], [], picture_of, {})
     for number in (1, 2):
         _as_of_old(root / "person-0001", f"00000{number}.jpg", picture_of(number))
     changed = picture_of(2) + b"changed by hand"
     (root / "person-0001/000002.jpg").write_bytes(changed)
     tree = PeopleTree(root)
 
-    done = tree.publish([person(1, 1, 2)], [], picture_of, {})
+    done = publish(tree, [person(1, 1, 2)], [], picture_of, {})
 
     assert 1 == done.written
     assert said((root / "person-0001/000001.jpg").read_bytes())
     assert changed == (root / "person-0001/000002.jpg").read_bytes()
-    assert 0 == tree.publish([person(1, 1, 2)], [], picture_of, {}).written
+    assert 0 == publish(tree, [person(1, 1, 2)], [], picture_of, {}).written
 
 
 def _as_of_old(folder: Path, name: str, plain: bytes) -> None:
@@ -239,7 +239,7 @@ def test_a_portrait_without_a_mark_is_known_by_its_bytes(tmp_path: Path) -> None
     root = tmp_path / "people"
     tree = PeopleTree(root)
     tree.create()
-    tree.publish([person(1, 1, 2), person(2, 3)], [], picture_of, {})
+    publish(tree, [person(1, 1, 2), person(2, 3)], [], picture_of, {})
     _as_of_old(root / "person-0001", "000001.jpg", picture_of(1))
     (root / "person-0001/000001.jpg").rename(root / "person-0002/x.jpg")
 

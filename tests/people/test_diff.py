@@ -38,6 +38,7 @@ from support.tree import (
     known,
     person,
     picture_of,
+    publish,
     refuse,
     snapshot,
     three_people,
@@ -171,7 +172,7 @@ def test_what_was_not_read_is_not_covered_up(
     """A publish before an edit is read leaves the edit as it is."""
     do(root)
 
-    tree.publish(PEOPLE, UNSORTED, picture_of, {})
+    publish(tree, PEOPLE, UNSORTED, picture_of, {})
 
     assert expected == tree.read_edits(KNOWN)
 
@@ -183,7 +184,7 @@ def ignored(tree: PeopleTree, root: Path) -> RecordedState:
     delete(A2)(root)
     assert [IgnorePerson(2), IgnoreFaces((1,)), ExcludeFaces((2,))] == tree.read_edits(KNOWN)
     anna = person(1, 3, name="Anna")
-    tree.publish([anna, CARL], UNSORTED, picture_of, {}, ignored=[BOB], ignored_faces=[face(1)])
+    publish(tree, [anna, CARL], UNSORTED, picture_of, {}, ignored=[BOB], ignored_faces=[face(1)])
     recorded = RecordedState(KNOWN.person_of, [2], [1], [2], KNOWN.names)
     assert [] == tree.read_edits(recorded)
     return recorded
@@ -194,7 +195,7 @@ def test_ignored_people_are_published_into_ignored(tree: PeopleTree, root: Path)
     ignored(tree, root)
     anna = person(1, 3, name="Anna")
 
-    done = tree.publish([anna, CARL], UNSORTED, refuse, {}, ignored=[BOB], ignored_faces=[face(1)])
+    done = publish(tree, [anna, CARL], UNSORTED, refuse, {}, ignored=[BOB], ignored_faces=[face(1)])
 
     assert (0, 0) == (done.written, done.removed)
     assert "_ignored/person-0002" == done.folders[2]
@@ -214,7 +215,7 @@ def test_moving_back_undoes_an_edit(tree: PeopleTree, root: Path) -> None:
 
     assert [RecallPerson(2), AssignFaces((1, 2), 1)] == tree.read_edits(recorded)
 
-    done = tree.publish(PEOPLE, UNSORTED, picture_of, {})
+    done = publish(tree, PEOPLE, UNSORTED, picture_of, {})
     assert {1: "Anna", 2: "person-0002", 3: "person-0003"} == done.folders
     assert [] == tree.read_edits(KNOWN)
     assert "Anna/kept.jpg" == done.portraits[2]
@@ -225,7 +226,7 @@ def test_what_the_store_undoes_is_undone_in_the_tree(tree: PeopleTree, root: Pat
     ignored(tree, root)
 
     assert [] == tree.read_edits(KNOWN)
-    done = tree.publish(PEOPLE, UNSORTED, picture_of, {})
+    done = publish(tree, PEOPLE, UNSORTED, picture_of, {})
 
     assert {1: "Anna", 2: "person-0002", 3: "person-0003"} == done.folders
     assert "Anna/000001.jpg" == done.portraits[1]
@@ -236,7 +237,7 @@ def test_a_folder_kept_for_a_foreign_file_keeps_its_person(tree: PeopleTree, roo
     """A portrait that is put into it is that person again."""
     (root / "person-0003/notes.txt").write_text("mine")
     without = known(ANNA, BOB, unsorted=[6, 8, 9])
-    tree.publish([ANNA, BOB], [face(6), *UNSORTED], picture_of, {})
+    publish(tree, [ANNA, BOB], [face(6), *UNSORTED], picture_of, {})
     assert ["notes.txt"] == visible(root / "person-0003")
 
     move(A2, to="person-0003")(root)
@@ -250,14 +251,14 @@ def test_a_kept_folder_that_was_named_keeps_its_person(
 ) -> None:
     """If the person comes back, they get no second folder of that name."""
     (root / "person-0003/notes.txt").write_text("mine")
-    tree.publish([ANNA, BOB, person(3)], [face(6), *UNSORTED], picture_of, {})
+    publish(tree, [ANNA, BOB, person(3)], [face(6), *UNSORTED], picture_of, {})
     rename("person-0003", goal)(root)
     without = replace(known(ANNA, BOB, unsorted=[6, 8, 9]), empty={3})
     assert NamePerson(3, "Zoe") in tree.read_edits(without)
 
     for zoe in (person(3, name="Zoe"), person(3, 6, name="Zoe")):
         in_sight, aside = ([], [zoe]) if "/" in goal else ([zoe], [])
-        done = tree.publish([ANNA, BOB, *in_sight], UNSORTED, picture_of, {}, ignored=aside)
+        done = publish(tree, [ANNA, BOB, *in_sight], UNSORTED, picture_of, {}, ignored=aside)
 
     assert goal == done.folders[3]
     assert {"000006.jpg", "000006.txt", "notes.txt"} == set(visible(root / goal))
@@ -268,7 +269,7 @@ def test_a_mass_disappearance_is_not_an_edit(root: Path) -> None:
     everyone = [person(n, *range(n * 10, n * 10 + 8)) for n in range(1, 9)]
     tree = PeopleTree(root)
     tree.create()
-    tree.publish(everyone, [], picture_of, {})
+    publish(tree, everyone, [], picture_of, {})
     delete(*(f"person-000{n}" for n in (1, 2)))(root)
     assert [IgnorePerson(1), IgnorePerson(2)] == tree.read_edits(known(*everyone))
     delete("person-0003")(root)
@@ -277,7 +278,7 @@ def test_a_mass_disappearance_is_not_an_edit(root: Path) -> None:
         MassDisappearance, match=r"24 of 64 portraits are missing.*portraitd accept"
     ):
         tree.read_edits(known(*everyone))
-    tree.publish(everyone, [], picture_of, {})
+    publish(tree, everyone, [], picture_of, {})
     with pytest.raises(MassDisappearance):
         PeopleTree(root).read_edits(known(*everyone))
 
@@ -290,7 +291,7 @@ def test_after_a_mass_disappearance_no_copies_are_recorded(root: Path) -> None:
     everyone = [person(n, *range(n * 10, n * 10 + 8)) for n in range(1, 9)]
     tree = PeopleTree(root, store="store-a")
     tree.create()
-    tree.publish(everyone, [], picture_of, {})
+    publish(tree, everyone, [], picture_of, {})
     copy("person-0008/000080.jpg", "person-0007/000080.jpg")(root)
     for number in (1, 2, 3):
         (root / f"person-000{number}").rename(root.parent / f"person-000{number}")
@@ -318,13 +319,13 @@ def test_an_empty_folder_in_place_of_the_share_is_not_read(tree: PeopleTree, roo
 def test_the_tree_is_not_emptied(tree: PeopleTree, root: Path) -> None:
     """A store without people does not remove the folders of all of them."""
     everyone = [person(n, *range(n * 10, n * 10 + 8)) for n in range(1, 9)]
-    tree.publish(everyone, [], picture_of, {})
+    publish(tree, everyone, [], picture_of, {})
 
     with pytest.raises(PublishError, match="nearly all people would be removed"):
-        tree.publish([everyone[0]], [], picture_of, {})
+        publish(tree, [everyone[0]], [], picture_of, {})
 
-    assert {1: "person-0001"} == tree.publish(
-        everyone[:1], [], picture_of, {}, accept_losses=True
+    assert {1: "person-0001"} == publish(
+        tree, everyone[:1], [], picture_of, {}, accept_losses=True
     ).folders
 
 
@@ -344,7 +345,7 @@ def test_a_portrait_of_another_store_is_a_foreign_file(
     """Its number belongs to another face there."""
     elsewhere = PeopleTree(tmp_path / "elsewhere", store="store-b")
     elsewhere.create()
-    elsewhere.publish([person(1, 1, 77)], [], picture_of, {})
+    publish(elsewhere, [person(1, 1, 77)], [], picture_of, {})
     delete(A1)(root)
     shutil.copy(tmp_path / "elsewhere/person-0001/000001.jpg", root / "person-0002/000001.jpg")
 

@@ -22,6 +22,7 @@ from support.tree import (
     known,
     person,
     picture_of,
+    publish,
     refuse,
     three_people,
 )
@@ -42,10 +43,10 @@ def tree(root: Path) -> PeopleTree:
 def test_a_copy_does_not_bring_back_an_excluded_face(tree: PeopleTree, root: Path) -> None:
     """A face that was excluded with its track stays excluded although a copy is there."""
     copy(A2, "Anna/copy.jpg")(root)
-    tree.publish(PEOPLE, UNSORTED, refuse, {})
+    publish(tree, PEOPLE, UNSORTED, refuse, {})
     delete(A1)(root)
     assert [ExcludeFaces((1,))] == tree.read_edits(KNOWN)
-    tree.publish([person(1, 3, name="Anna"), BOB, CARL], UNSORTED, picture_of, {})
+    publish(tree, [person(1, 3, name="Anna"), BOB, CARL], UNSORTED, picture_of, {})
     track = RecordedState(KNOWN.person_of, [1, 2], [], [], KNOWN.names)
 
     assert not (root / A2).exists()
@@ -84,17 +85,17 @@ def test_an_original_moves_to_where_a_copy_is(tree: PeopleTree, root: Path) -> N
     move(A2, to="person-0003")(root)
 
     assert [AssignFaces((2,), 3)] == again.read_edits(KNOWN)
-    again.publish([person(1, 1, 3, name="Anna"), BOB, person(3, 2, 6)], UNSORTED, picture_of, {})
+    publish(again, [person(1, 1, 3, name="Anna"), BOB, person(3, 2, 6)], UNSORTED, picture_of, {})
     assert [] == again.read_edits(known(person(1, 1, 3, name="Anna"), BOB, person(3, 2, 6)))
 
 
 def test_a_copy_that_is_renamed_is_still_a_copy(tree: PeopleTree, root: Path) -> None:
     """Its face was excluded, and comes back only by a portrait that is put there later."""
     copy(A2, "Anna/copy.jpg")(root)
-    tree.publish(PEOPLE, UNSORTED, refuse, {})
+    publish(tree, PEOPLE, UNSORTED, refuse, {})
     delete(A1)(root)
     tree.read_edits(KNOWN)
-    tree.publish([person(1, 3, name="Anna"), BOB, CARL], UNSORTED, picture_of, {})
+    publish(tree, [person(1, 3, name="Anna"), BOB, CARL], UNSORTED, picture_of, {})
     track = RecordedState(KNOWN.person_of, [1, 2], [], [], KNOWN.names)
 
     rename("Anna/copy.jpg", "Anna/dad.jpg")(root)
@@ -109,14 +110,14 @@ def test_a_copy_that_stood_for_the_original_is_one_again_when_it_is_excluded(
     copy(A2, "person-0002/copy.jpg")(root)
     assert [] == tree.read_edits(KNOWN)
     # From here on the original has another name in its mark than the copy.
-    tree.publish([person(1, 1, 2, 3, name="Anne"), BOB, CARL], UNSORTED, picture_of, {})
+    publish(tree, [person(1, 1, 2, 3, name="Anne"), BOB, CARL], UNSORTED, picture_of, {})
     together = [person(1, 1, 3, name="Anne"), person(2, 2, 4, 5), CARL]
-    done = tree.publish(together, UNSORTED, picture_of, {})
+    done = publish(tree, together, UNSORTED, picture_of, {})
     assert "person-0002/copy.jpg" == done.portraits[2]
     delete(B4)(root)
     assert [ExcludeFaces((4,))] == tree.read_edits(known(*together, unsorted=[8, 9]))
 
-    tree.publish([together[0], person(2, 5), CARL], UNSORTED, picture_of, {})
+    publish(tree, [together[0], person(2, 5), CARL], UNSORTED, picture_of, {})
 
     recorded = replace(known(*together, unsorted=[8, 9]), excluded=[2, 4])
     assert [] == tree.read_edits(recorded)

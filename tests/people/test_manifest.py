@@ -21,7 +21,7 @@ from portraitd.people.tree.manifest import (
     read_note,
 )
 from portraitd.people.tree.people_tree import PeopleTree
-from support.tree import face, known, person, picture_of, refuse, snapshot
+from support.tree import face, known, person, picture_of, publish, refuse, snapshot
 
 PERSON_0_1_0 = (
     b'{"portraitd": 1, "person": 1, "label": "Anna", "folder": "Family/Anna", "inode": 7, '
@@ -52,7 +52,7 @@ def test_a_tree_of_0_1_0_is_taken_over_without_a_write(tmp_path: Path) -> None:
     people, ignored = [person(1, 1)], [person(2, 2)]
     tree = PeopleTree(root, store="a")
     tree.create()
-    tree.publish(people, [], picture_of, {}, ignored=ignored, ignored_faces=[face(3)])
+    publish(tree, people, [], picture_of, {}, ignored=ignored, ignored_faces=[face(3)])
     marker = root / ".portraitd-root"
     facts = json.loads(marker.read_text())
     facts["homes"]["-2"] = facts["homes"].pop(str(int(Placement.IGNORED)))
@@ -62,7 +62,7 @@ def test_a_tree_of_0_1_0_is_taken_over_without_a_write(tmp_path: Path) -> None:
 
     again = PeopleTree(root, store="a")
     assert [] == again.read_edits(recorded)
-    done = again.publish(people, [], refuse, {}, ignored=ignored, ignored_faces=[face(3)])
+    done = publish(again, people, [], refuse, {}, ignored=ignored, ignored_faces=[face(3)])
 
     assert (0, 0) == (done.written, done.removed)
     assert before == snapshot(root)
@@ -140,14 +140,14 @@ def test_a_folder_with_a_broken_note_is_one_without(
     root = Path("people")
     tree = PeopleTree(root, store="a")
     tree.create()
-    tree.publish([person(1, 1), person(2, 2)], [], picture_of, {})
+    publish(tree, [person(1, 1), person(2, 2)], [], picture_of, {})
     for name in ("person-0001/.person.json", "STATUS.html", "README.txt"):
         (root / name).unlink(missing_ok=True)
         make(root / name)
 
     recorded = known(person(1, 1), person(2, 2))
     assert [] == tree.read_edits(recorded)
-    done = tree.publish([person(1, 1, 3), person(2, 2, name="Bob")], [], picture_of, {})
+    done = publish(tree, [person(1, 1, 3), person(2, 2, name="Bob")], [], picture_of, {})
 
     assert "person-0001/000003.jpg" == done.portraits.get(3) or done.faulty
     assert (root / "Bob/000002.jpg").is_file()

@@ -10,7 +10,7 @@ import pytest
 from portraitd.model.errors import PublishError
 from portraitd.people.tree.owned_files import ROOT, OwnedFiles, OwnedFilesResult
 from portraitd.people.tree.people_tree import PeopleTree
-from support.tree import jpeg_of, person, snapshot, visible
+from support.tree import jpeg_of, person, publish, snapshot, visible
 
 
 @pytest.fixture
@@ -95,11 +95,11 @@ def test_two_owners_share_a_folder(root: Path) -> None:
 def test_the_root_keeps_what_the_tree_put_there(root: Path) -> None:
     """And the tree keeps the files beside its folders."""
     tree = PeopleTree(root)
-    tree.publish([person(1, 1)], [], jpeg_of, {})
+    publish(tree, [person(1, 1)], [], jpeg_of, {})
     put(root, ROOT, index="1")
     before = snapshot(root)
 
-    tree.publish([person(1, 1)], [], jpeg_of, {})
+    publish(tree, [person(1, 1)], [], jpeg_of, {})
 
     assert before == snapshot(root)
     assert {"README.txt", "index.js", "person-0001"} <= set(os.listdir(root))

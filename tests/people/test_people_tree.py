@@ -13,7 +13,17 @@ import pytest
 from portraitd.model.errors import PublishError
 from portraitd.people.tree.people_tree import PeopleTree
 from support.permissions import permissions_count
-from support.tree import face, jpeg_of, known, person, picture_of, refuse, snapshot, visible
+from support.tree import (
+    face,
+    jpeg_of,
+    known,
+    person,
+    picture_of,
+    publish,
+    refuse,
+    snapshot,
+    visible,
+)
 
 
 @pytest.fixture
@@ -30,7 +40,9 @@ def tree(root: Path) -> PeopleTree:
 
 def test_a_tree_is_published(tree: PeopleTree, root: Path) -> None:
     """Folders, portraits, annotations, montage and README, at the returned paths."""
-    done = tree.publish([person(1, 1, 2), person(2, 3, name="Anna")], [face(9)], jpeg_of, {1: b"m"})
+    done = publish(
+        tree, [person(1, 1, 2), person(2, 3, name="Anna")], [face(9)], jpeg_of, {1: b"m"}
+    )
 
     assert [
         "Anna", "Anna/000003.jpg", "Anna/000003.txt", "README.txt", "_ignored",
@@ -49,10 +61,10 @@ def test_a_tree_is_published(tree: PeopleTree, root: Path) -> None:
 def test_a_second_publish_writes_nothing(tree: PeopleTree, root: Path) -> None:
     """Same bytes, same times, and no portrait is even requested."""
     people, unsorted = [person(1, 1, 2), person(2, 3)], [face(9)]
-    tree.publish(people, unsorted, jpeg_of, {1: b"m"})
+    publish(tree, people, unsorted, jpeg_of, {1: b"m"})
     before = snapshot(root)
 
-    done = tree.publish(people, unsorted, refuse, {})
+    done = publish(tree, people, unsorted, refuse, {})
 
     assert (0, 0, 9) == (done.written, done.removed, done.unchanged)
     assert before == snapshot(root)
@@ -60,7 +72,7 @@ def test_a_second_publish_writes_nothing(tree: PeopleTree, root: Path) -> None:
 
 def test_only_what_changed_is_written(tree: PeopleTree, root: Path) -> None:
     """A new face of one person changes only that person's folder."""
-    tree.publish([person(1, 1), person(2, 2)], [], jpeg_of, {})
+    publish(tree, [person(1, 1), person(2, 2)], [], jpeg_of, {})
     before = snapshot(root)
     asked: list[int] = []
 
@@ -68,7 +80,7 @@ def test_only_what_changed_is_written(tree: PeopleTree, root: Path) -> None:
         asked.append(face_id)
         return jpeg_of(face_id)
 
-    tree.publish([person(1, 1), person(2, 2, 3)], [], content, {})
+    publish(tree, [person(1, 1), person(2, 2, 3)], [], content, {})
 
     after = snapshot(root)
     assert [3] == asked
@@ -79,9 +91,9 @@ def test_only_what_changed_is_written(tree: PeopleTree, root: Path) -> None:
 
 def test_a_face_that_changes_person_moves(tree: PeopleTree, root: Path) -> None:
     """Its old, empty folder is removed; the class in the annotation is the new person's."""
-    tree.publish([person(1, 1), person(2, 2)], [], jpeg_of, {})
+    publish(tree, [person(1, 1), person(2, 2)], [], jpeg_of, {})
 
-    done = tree.publish([person(2, 1, 2)], [], jpeg_of, {})
+    done = publish(tree, [person(2, 1, 2)], [], jpeg_of, {})
 
     assert "person-0002/000001.jpg" == done.portraits[1]
     assert (root / "person-0002/000001.txt").read_text().startswith("1 ")
@@ -91,7 +103,7 @@ def test_a_face_that_changes_person_moves(tree: PeopleTree, root: Path) -> None:
 
 def test_an_ignored_face_keeps_its_portrait(tree: PeopleTree, root: Path) -> None:
     """Its file in ``_ignored`` holds the picture, as in any other folder."""
-    tree.publish([person(1, 1)], [], picture_of, {}, ignored_faces=[face(2)])
+    publish(tree, [person(1, 1)], [], picture_of, {}, ignored_faces=[face(2)])
 
     portrait = (root / "_ignored/000002.jpg").read_bytes()
     assert portrait.startswith(b"\xff\xd8")
@@ -104,7 +116,7 @@ def test_modes_are_set_whatever_the_umask(tmp_path: Path) -> None:
     try:
         tree = PeopleTree(tmp_path / "people")
         tree.create()
-        tree.publish([person(1, 1)], [], jpeg_of, {})
+        publish(tree, [person(1, 1)], [], jpeg_of, {})
     finally:
         os.umask(before)
 
@@ -121,9 +133,9 @@ def test_without_its_marker_nothing_is_published(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
 
     with pytest.raises(PublishError, match="the share may not be mounted"):
-        PeopleTree(tmp_path / "empty").publish([person(1, 1)], [], jpeg_of, {})
+        publish(PeopleTree(tmp_path / "empty"), [person(1, 1)], [], jpeg_of, {})
     with pytest.raises(PublishError, match="No such file or directory"):
-        PeopleTree(tmp_path / "none").publish([person(1, 1)], [], jpeg_of, {})
+        publish(PeopleTree(tmp_path / "none"), [person(1, 1)], [], jpeg_of, {})
 
     assert ["empty"] == os.listdir(tmp_path)
     assert [] == os.listdir(tmp_path / "empty")
@@ -131,7 +143,7 @@ def test_without_its_marker_nothing_is_published(tmp_path: Path) -> None:
 
 def test_creating_again_changes_nothing(tree: PeopleTree, root: Path) -> None:
     """The marker and its content stay."""
-    tree.publish([person(1, 1)], [], jpeg_of, {})
+    publish(tree, [person(1, 1)], [], jpeg_of, {})
     before = snapshot(root)
 
     tree.create()
@@ -141,10 +153,10 @@ def test_creating_again_changes_nothing(tree: PeopleTree, root: Path) -> None:
 
 def test_a_folder_that_portraitd_named_follows_the_name(tree: PeopleTree, root: Path) -> None:
     """A name given elsewhere reaches the folder; files without the name are not written again."""
-    tree.publish([person(1, 1)], [], jpeg_of, {})
+    publish(tree, [person(1, 1)], [], jpeg_of, {})
     before = (root / "person-0001/000001.jpg").stat()
 
-    done = tree.publish([person(1, 1, name="Anna")], [], jpeg_of, {})
+    done = publish(tree, [person(1, 1, name="Anna")], [], jpeg_of, {})
 
     assert {1: "Anna"} == done.folders
     after = (root / "Anna/000001.jpg").stat()
@@ -160,7 +172,7 @@ def test_a_new_folder_appears_complete(tree: PeopleTree, root: Path) -> None:
         seen.extend(name for name in os.listdir(root) if not name.startswith("."))
         return jpeg_of(face_id)
 
-    tree.publish([person(1, 1, 2, 3)], [face(4)], content, {})
+    publish(tree, [person(1, 1, 2, 3)], [face(4)], content, {})
 
     assert {"README.txt", "_ignored", "_unsorted"} >= set(seen)
     assert (root / "person-0001/000003.jpg").exists()
@@ -172,7 +184,7 @@ class StopError(Exception):
 
 def test_an_interrupted_publish_is_completed(tree: PeopleTree, root: Path) -> None:
     """Written files are kept, unfinished ones removed, and nothing is there twice."""
-    tree.publish([person(1, 1)], [], jpeg_of, {1: b"m"})
+    publish(tree, [person(1, 1)], [], jpeg_of, {1: b"m"})
     wanted = [person(1, 1, 2, 3), person(2, 4, 5)]
 
     for stop_at in (3, 5):
@@ -183,14 +195,14 @@ def test_an_interrupted_publish_is_completed(tree: PeopleTree, root: Path) -> No
             return jpeg_of(face_id)
 
         with pytest.raises(StopError):
-            tree.publish(wanted, [], content, {1: b"n"})
+            publish(tree, wanted, [], content, {1: b"n"})
     (root / "person-0001/.portraitd-new-000009.jpg").write_bytes(b"half")
 
-    tree.publish(wanted, [], jpeg_of, {1: b"n"})
+    publish(tree, wanted, [], jpeg_of, {1: b"n"})
 
     names = [path.name for path in root.rglob("*")]
     assert not [name for name in names if "(portraitd" in name or name.startswith(".portraitd-new")]
-    assert 0 == tree.publish(wanted, [], refuse, {}).written
+    assert 0 == publish(tree, wanted, [], refuse, {}).written
     assert {"000001", "000002", "000003"} == {
         path.stem for path in (root / "person-0001").glob("0*.jpg")
     }
@@ -200,25 +212,25 @@ def test_restored_from_a_backup_nothing_is_written(
     tree: PeopleTree, root: Path, tmp_path: Path
 ) -> None:
     """Other inodes and times, same content: nothing was changed."""
-    tree.publish([person(1, 1, 2)], [face(3)], jpeg_of, {1: b"m"})
+    publish(tree, [person(1, 1, 2)], [face(3)], jpeg_of, {1: b"m"})
     shutil.copytree(root, tmp_path / "backup", copy_function=shutil.copyfile)
     shutil.rmtree(root)
     (tmp_path / "backup").rename(root)
 
-    assert 0 == tree.publish([person(1, 1, 2)], [face(3)], refuse, {}).written
-    assert 2 == tree.publish([person(1, 1)], [face(3)], refuse, {}).removed
+    assert 0 == publish(tree, [person(1, 1, 2)], [face(3)], refuse, {}).written
+    assert 2 == publish(tree, [person(1, 1)], [face(3)], refuse, {}).removed
 
 
 def test_stale_montages_are_found(tree: PeopleTree, root: Path) -> None:
     """A montage is stale if the person's faces changed or it is missing, and only then."""
     people = [person(1, 1), person(2, 2), person(3)]
     assert [1, 2] == tree.find_stale_montages(people)
-    tree.publish(people, [], jpeg_of, {1: b"one", 2: b"two"})
+    publish(tree, people, [], jpeg_of, {1: b"one", 2: b"two"})
     assert [] == tree.find_stale_montages(people)
     (root / "person-0002/montage.jpg").unlink()
 
     more = [person(1, 1, 4), person(2, 2)]
-    tree.publish(more, [], jpeg_of, {})
+    publish(tree, more, [], jpeg_of, {})
 
     assert [1, 2] == tree.find_stale_montages(more)
     assert b"one" == (root / "person-0001/montage.jpg").read_bytes()
@@ -229,7 +241,7 @@ def test_the_class_in_an_annotation_is_as_permanent_as_the_person(
     tree: PeopleTree, root: Path
 ) -> None:
     """Classes count from 0."""
-    tree.publish([person(41, 1)], [], jpeg_of, {})
+    publish(tree, [person(41, 1)], [], jpeg_of, {})
 
     assert (root / "person-0041/000001.txt").read_text().startswith("40 ")
 
@@ -238,19 +250,19 @@ def test_the_class_in_an_annotation_is_as_permanent_as_the_person(
 def test_the_fault_of_one_folder_is_its_own(tree: PeopleTree, root: Path, mode: int) -> None:
     """It is named; everything else is written; what should move into it stays where it is."""
     before, after = [person(1, 1), person(2, 2, 3)], [person(1, 1, 3), person(2, 2, 4)]
-    tree.publish(before, [], jpeg_of, {})
+    publish(tree, before, [], jpeg_of, {})
     (root / "person-0001").chmod(mode)
 
     with permissions_count():
         tree.read_edits(known(*before))
-        done = tree.publish(after, [], jpeg_of, {})
+        done = publish(tree, after, [], jpeg_of, {})
         edits = tree.read_edits(known(*after))
 
     assert {"person-0001": "Permission denied"} == done.faulty
     assert ["000002.jpg", "000003.jpg", "000004.jpg"] == jpegs(root / "person-0002")
     assert [] == edits
     (root / "person-0001").chmod(0o700)
-    done = tree.publish(after, [], jpeg_of, {})
+    done = publish(tree, after, [], jpeg_of, {})
     assert {} == done.faulty
     assert {1: "person-0001", 2: "person-0002"} == done.folders
     assert ["000001.jpg", "000003.jpg"] == jpegs(root / "person-0001")
@@ -260,7 +272,7 @@ def test_the_fault_of_one_folder_is_its_own(tree: PeopleTree, root: Path, mode: 
 
 def test_folders_that_others_make_can_be_written_by_the_group(tree: PeopleTree, root: Path) -> None:
     """Whatever their umask is; but other users see nothing."""
-    tree.publish([person(1, 1)], [], jpeg_of, {})
+    publish(tree, [person(1, 1)], [], jpeg_of, {})
     before = os.umask(0o022)
     try:
         for folder in (root / "Zoe", root / "person-0001/Zoe"):

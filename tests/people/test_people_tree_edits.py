@@ -18,7 +18,7 @@ from portraitd.model.edit import ExcludeFaces
 from portraitd.model.face import Box
 from portraitd.model.person import PersonFolder
 from portraitd.people.tree.people_tree import PeopleTree, PublishResult
-from support.tree import face, jpeg_of, known, person, refuse, snapshot, visible
+from support.tree import face, jpeg_of, known, person, publish, refuse, snapshot, visible
 
 
 @pytest.fixture
@@ -35,10 +35,10 @@ def tree(root: Path) -> PeopleTree:
 
 def test_a_renamed_folder_keeps_its_name_and_gets_its_writes(tree: PeopleTree, root: Path) -> None:
     """The folder is found by its manifest, and keeps the name a person gave it."""
-    tree.publish([person(1, 1)], [], jpeg_of, {})
+    publish(tree, [person(1, 1)], [], jpeg_of, {})
     (root / "person-0001").rename(root / "Mum")
 
-    done = tree.publish([person(1, 1, 2, name="Anna")], [], jpeg_of, {})
+    done = publish(tree, [person(1, 1, 2, name="Anna")], [], jpeg_of, {})
 
     assert "Mum/000002.jpg" == done.portraits[2]
     assert (root / "Mum").is_dir()
@@ -47,10 +47,10 @@ def test_a_renamed_folder_keeps_its_name_and_gets_its_writes(tree: PeopleTree, r
 
 def test_a_folder_put_into_ignored_stays_there(tree: PeopleTree, root: Path) -> None:
     """It is not created a second time among the others."""
-    tree.publish([person(1, 1)], [], jpeg_of, {})
+    publish(tree, [person(1, 1)], [], jpeg_of, {})
     (root / "person-0001").rename(root / "_ignored/person-0001")
 
-    done = tree.publish([person(1, 1, 2)], [], jpeg_of, {})
+    done = publish(tree, [person(1, 1, 2)], [], jpeg_of, {})
 
     assert "_ignored/person-0001/000002.jpg" == done.portraits[2]
     assert not (root / "person-0001").exists()
@@ -58,12 +58,12 @@ def test_a_folder_put_into_ignored_stays_there(tree: PeopleTree, root: Path) -> 
 
 def test_a_copied_folder_is_not_published_to(tree: PeopleTree, root: Path) -> None:
     """Only the original is, even after both were renamed."""
-    tree.publish([person(1, 1)], [], jpeg_of, {})
+    publish(tree, [person(1, 1)], [], jpeg_of, {})
     shutil.copytree(root / "person-0001", root / "A copy")
     (root / "person-0001").rename(root / "The original")
     before = snapshot(root / "A copy")
 
-    done = tree.publish([person(1, 1, 2)], [], jpeg_of, {})
+    done = publish(tree, [person(1, 1, 2)], [], jpeg_of, {})
 
     assert {1: "The original"} == done.folders
     assert before == snapshot(root / "A copy")
@@ -71,33 +71,33 @@ def test_a_copied_folder_is_not_published_to(tree: PeopleTree, root: Path) -> No
 
 def test_a_rename_in_mid_publish_takes_the_writes_along(tree: PeopleTree, root: Path) -> None:
     """A file that is being written ends up in the renamed folder; no second folder appears."""
-    tree.publish([person(1, 1)], [], jpeg_of, {})
+    publish(tree, [person(1, 1)], [], jpeg_of, {})
 
     def content(face_id: int) -> bytes:
         if face_id == 2:
             (root / "person-0001").rename(root / "Mum")
         return jpeg_of(face_id)
 
-    done = tree.publish([person(1, 1, 2, 3), person(2, 4)], [], content, {})
+    done = publish(tree, [person(1, 1, 2, 3), person(2, 4)], [], content, {})
 
     assert "Mum/000003.jpg" == done.portraits[3]
     assert b"portrait 2" == (root / "Mum/000002.jpg").read_bytes()
     assert ["Mum", "person-0002"] == sorted(done.folders.values())
     assert not (root / "person-0001").exists()
-    again = tree.publish([person(1, 1, 2, 3), person(2, 4)], [], refuse, {})
+    again = publish(tree, [person(1, 1, 2, 3), person(2, 4)], [], refuse, {})
     assert 0 == again.written
 
 
 def test_a_rename_before_its_turn_is_noticed(tree: PeopleTree, root: Path) -> None:
     """A folder that is renamed between scan and write is found again."""
-    tree.publish([person(1, 1), person(2, 2)], [], jpeg_of, {})
+    publish(tree, [person(1, 1), person(2, 2)], [], jpeg_of, {})
 
     def content(face_id: int) -> bytes:
         if face_id == 3:
             (root / "person-0002").rename(root / "Bob")
         return jpeg_of(face_id)
 
-    done = tree.publish([person(1, 1, 3), person(2, 2, 4)], [], content, {})
+    done = publish(tree, [person(1, 1, 3), person(2, 2, 4)], [], content, {})
 
     assert "Bob/000004.jpg" == done.portraits[4]
     assert not (root / "person-0002").exists()
@@ -105,7 +105,7 @@ def test_a_rename_before_its_turn_is_noticed(tree: PeopleTree, root: Path) -> No
 
 def test_a_folder_removed_in_mid_publish_is_made_next_time(tree: PeopleTree, root: Path) -> None:
     """One removed folder does not stop the others."""
-    tree.publish([person(1, 1), person(2, 2)], [], jpeg_of, {})
+    publish(tree, [person(1, 1), person(2, 2)], [], jpeg_of, {})
 
     def content(face_id: int) -> bytes:
         if face_id == 3:
@@ -113,8 +113,8 @@ def test_a_folder_removed_in_mid_publish_is_made_next_time(tree: PeopleTree, roo
         return jpeg_of(face_id)
 
     desired = [person(1, 1, 3), person(2, 2, 4), person(3, 5)]
-    done = tree.publish(desired, [], content, {})
-    again = tree.publish(desired, [], jpeg_of, {})
+    done = publish(tree, desired, [], content, {})
+    again = publish(tree, desired, [], jpeg_of, {})
 
     assert {1: "person-0001", 3: "person-0003"} == done.folders
     assert "person-0002" == again.folders[2]
@@ -122,12 +122,12 @@ def test_a_folder_removed_in_mid_publish_is_made_next_time(tree: PeopleTree, roo
 
 def test_a_changed_portrait_is_kept(tree: PeopleTree, root: Path) -> None:
     """A person's change stays; a newer montage of ours is put beside it, once."""
-    tree.publish([person(1, 1)], [], jpeg_of, {1: b"first"})
+    publish(tree, [person(1, 1)], [], jpeg_of, {1: b"first"})
     (root / "person-0001/montage.jpg").write_bytes(b"drawn on by hand")
     (root / "person-0001/000001.jpg").write_bytes(b"cropped by hand")
 
     for _ in range(2):
-        tree.publish([person(1, 1, 2)], [], jpeg_of, {1: b"second"})
+        publish(tree, [person(1, 1, 2)], [], jpeg_of, {1: b"second"})
 
     folder = root / "person-0001"
     assert b"drawn on by hand" == (folder / "montage.jpg").read_bytes()
@@ -145,13 +145,13 @@ def moved(folder: PersonFolder) -> PersonFolder:
 
 def test_a_portrait_cropped_again_replaces_the_old_one(tree: PeopleTree, root: Path) -> None:
     """If its bytes are the same, not even its time changes."""
-    tree.publish([person(1, 1, 2)], [], jpeg_of, {})
+    publish(tree, [person(1, 1, 2)], [], jpeg_of, {})
     before = snapshot(root)
 
     def content(face_id: int) -> bytes:
         return b"cropped again" if face_id == 1 else jpeg_of(face_id)
 
-    done = tree.publish([moved(person(1, 1, 2))], [], content, {})
+    done = publish(tree, [moved(person(1, 1, 2))], [], content, {})
 
     assert b"cropped again" == (root / "person-0001/000001.jpg").read_bytes()
     assert before["person-0001/000002.jpg"] == snapshot(root)["person-0001/000002.jpg"]
@@ -160,12 +160,12 @@ def test_a_portrait_cropped_again_replaces_the_old_one(tree: PeopleTree, root: P
 
 def test_a_change_of_the_same_size_is_a_change(tree: PeopleTree, root: Path) -> None:
     """Another time and other bytes: the portrait is a person's."""
-    tree.publish([person(1, 1)], [], jpeg_of, {})
+    publish(tree, [person(1, 1)], [], jpeg_of, {})
     portrait = root / "person-0001/000001.jpg"
     portrait.write_bytes(b"PORTRAIT 1")
     os.utime(portrait, ns=(0, 0))
 
-    tree.publish([moved(person(1, 1))], [], jpeg_of, {})
+    publish(tree, [moved(person(1, 1))], [], jpeg_of, {})
 
     assert b"PORTRAIT 1" == portrait.read_bytes()
     assert b"portrait 1" == portrait.with_name("000001 (portraitd).jpg").read_bytes()
@@ -173,24 +173,24 @@ def test_a_change_of_the_same_size_is_a_change(tree: PeopleTree, root: Path) -> 
 
 def test_a_change_in_mid_publish_is_kept(tree: PeopleTree, root: Path) -> None:
     """A file that a person changes or adds after planning is not overwritten."""
-    tree.publish([person(1, 1)], [], jpeg_of, {})
+    publish(tree, [person(1, 1)], [], jpeg_of, {})
 
     def content(face_id: int) -> bytes:
         (root / f"person-0001/00000{face_id}.jpg").write_bytes(b"human")
         return jpeg_of(face_id)
 
     desired = [moved(person(1, 1, 2))]
-    tree.publish(desired, [], content, {})
+    publish(tree, desired, [], content, {})
 
     for number in (1, 2):
         assert b"human" == (root / f"person-0001/00000{number}.jpg").read_bytes()
-    tree.publish(desired, [], jpeg_of, {})
+    publish(tree, desired, [], jpeg_of, {})
     assert b"portrait 2" == (root / "person-0001/000002 (portraitd).jpg").read_bytes()
 
 
 def test_foreign_files_survive_their_folder(tree: PeopleTree, root: Path) -> None:
     """When a person is removed, our files are removed and everything else stays."""
-    tree.publish([person(1, 1), person(2, 2)], [], jpeg_of, {})
+    publish(tree, [person(1, 1), person(2, 2)], [], jpeg_of, {})
     folder = root / "person-0001"
     (folder / "notes.txt").write_text("mine")
     (folder / "000001.jpg").write_bytes(b"cropped by hand")
@@ -198,7 +198,7 @@ def test_foreign_files_survive_their_folder(tree: PeopleTree, root: Path) -> Non
     (root / "000001.jpg").write_bytes(b"mine")
     (root / "Holiday").mkdir()
 
-    tree.publish([person(2, 2)], [], jpeg_of, {})
+    publish(tree, [person(2, 2)], [], jpeg_of, {})
 
     assert ["000001.jpg", "album", "notes.txt"] == visible(folder)
     assert b"cropped by hand" == (folder / "000001.jpg").read_bytes()
@@ -211,7 +211,7 @@ def test_a_name_that_is_taken_is_not_used(tree: PeopleTree, root: Path, taken: s
     """A person's own folder of that name is not used, in whatever case."""
     (root / taken).mkdir()
 
-    done = tree.publish([person(1, 1, name="Anna"), person(2, 2, name="anna")], [], jpeg_of, {})
+    done = publish(tree, [person(1, 1, name="Anna"), person(2, 2, name="anna")], [], jpeg_of, {})
 
     assert {1: "Anna (2)", 2: "anna (3)"} == done.folders
     assert [] == os.listdir(root / taken)
@@ -219,12 +219,12 @@ def test_a_name_that_is_taken_is_not_used(tree: PeopleTree, root: Path, taken: s
 
 def test_a_removed_portrait_is_put_back(tree: PeopleTree, root: Path) -> None:
     """Once its absence was read and the store still publishes the face."""
-    tree.publish([person(1, 1, 2)], [], jpeg_of, {})
+    publish(tree, [person(1, 1, 2)], [], jpeg_of, {})
     (root / "person-0001/000002.jpg").unlink()
-    assert 0 == tree.publish([person(1, 1, 2)], [], jpeg_of, {}).written
+    assert 0 == publish(tree, [person(1, 1, 2)], [], jpeg_of, {}).written
     assert [ExcludeFaces((2,))] == tree.read_edits(known(person(1, 1, 2)))
 
-    done = tree.publish([person(1, 1, 2)], [], jpeg_of, {})
+    done = publish(tree, [person(1, 1, 2)], [], jpeg_of, {})
 
     assert 1 == done.written
     assert b"portrait 2" == (root / "person-0001/000002.jpg").read_bytes()
@@ -235,7 +235,7 @@ def test_links_are_never_followed(tree: PeopleTree, root: Path, tmp_path: Path) 
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "file.jpg").write_bytes(b"outside")
-    tree.publish([person(1, 1), person(2, 2)], [], jpeg_of, {2: b"m"})
+    publish(tree, [person(1, 1), person(2, 2)], [], jpeg_of, {2: b"m"})
     shutil.copy(root / "person-0001/.person.json", outside)
     shutil.rmtree(root / "person-0001")
     (root / "person-0001").symlink_to(outside)
@@ -245,7 +245,7 @@ def test_links_are_never_followed(tree: PeopleTree, root: Path, tmp_path: Path) 
     before = snapshot(outside)
     tree.read_edits(known(person(1, 1), person(2, 2)))
 
-    done = tree.publish([person(1, 1), person(2, 2, 3)], [], jpeg_of, {2: b"n"})
+    done = publish(tree, [person(1, 1), person(2, 2, 3)], [], jpeg_of, {2: b"n"})
 
     assert {1: "person-0001 (2)", 2: "person-0002"} == done.folders
     assert before == snapshot(outside)
@@ -255,7 +255,7 @@ def test_links_are_never_followed(tree: PeopleTree, root: Path, tmp_path: Path) 
 
 def test_a_manifest_cannot_lead_out_of_its_folder(tree: PeopleTree, root: Path) -> None:
     """A person who can write to the tree cannot make portraitd remove files elsewhere."""
-    tree.publish([person(1, 1), person(2, 2)], [], jpeg_of, {})
+    publish(tree, [person(1, 1), person(2, 2)], [], jpeg_of, {})
     manifest_path = root / "person-0001/.person.json"
     manifest = json.loads(manifest_path.read_text())
     victim = json.loads((root / "person-0002/.person.json").read_text())["files"]
@@ -263,7 +263,7 @@ def test_a_manifest_cannot_lead_out_of_its_folder(tree: PeopleTree, root: Path) 
     manifest["files"][".person.json"] = manifest["files"]["000001.jpg"]
     manifest_path.write_text(json.dumps(manifest))
 
-    done = tree.publish([person(2, 2)], [], refuse, {})
+    done = publish(tree, [person(2, 2)], [], refuse, {})
 
     assert (0, 2) == (done.written, done.removed)
     assert ["000002.jpg", "000002.txt"] == visible(root / "person-0002")
@@ -275,10 +275,10 @@ def test_a_manifest_cannot_lead_out_of_its_folder(tree: PeopleTree, root: Path) 
 )  # fmt: skip
 def test_a_damaged_manifest_is_written_again(tree: PeopleTree, root: Path, damage: bytes) -> None:
     """The folder is recognised by name and inode, and up-to-date files are not written."""
-    tree.publish([person(1, 1)], [], jpeg_of, {})
+    publish(tree, [person(1, 1)], [], jpeg_of, {})
     (root / "person-0001/.person.json").write_bytes(damage)
 
-    done = tree.publish([person(1, 1)], [], jpeg_of, {})
+    done = publish(tree, [person(1, 1)], [], jpeg_of, {})
 
     assert ({1: "person-0001"}, 0) == (done.folders, done.written)
     assert ["000001.jpg", "000001.txt"] == visible(root / "person-0001")
@@ -289,12 +289,12 @@ def test_a_renamed_folder_with_a_damaged_manifest_is_not_owned(
     tree: PeopleTree, root: Path
 ) -> None:
     """It stays as it is, and the person gets a new folder after the next review."""
-    tree.publish([person(1, 1)], [], jpeg_of, {})
+    publish(tree, [person(1, 1)], [], jpeg_of, {})
     (root / "person-0001/.person.json").write_bytes(b"{")
     (root / "person-0001").rename(root / "Mum")
     tree.read_edits(known(person(1, 1)))
 
-    done = tree.publish([person(1, 1)], [], jpeg_of, {})
+    done = publish(tree, [person(1, 1)], [], jpeg_of, {})
 
     assert {1: "person-0001"} == done.folders
     assert ["000001.jpg", "000001.txt"] == visible(root / "Mum")
@@ -306,7 +306,7 @@ def test_a_pipe_for_a_manifest_does_not_hang(tree: PeopleTree, root: Path) -> No
     os.mkfifo(root / "trap/.person.json")
     os.mkfifo(root / "montage.jpg")
 
-    assert {1: "person-0001"} == tree.publish([person(1, 1)], [], jpeg_of, {}).folders
+    assert {1: "person-0001"} == publish(tree, [person(1, 1)], [], jpeg_of, {}).folders
 
 
 # Random publishes on disk, with random edits in between.
@@ -381,9 +381,9 @@ def test_the_laws_hold_on_a_real_disk(
         tree.read_edits(known(*desired, unsorted=[99]))
         desired = [person(number, *sorted(faces)) for number, faces in people.items()]
 
-        done = tree.publish(desired, [face(99)], jpeg_of, {})
+        done = publish(tree, desired, [face(99)], jpeg_of, {})
         before = snapshot(root)
-        again = tree.publish(desired, [face(99)], refuse, {})
+        again = publish(tree, desired, [face(99)], refuse, {})
 
         assert (0, 0) == (again.written, again.removed)
         assert before == snapshot(root)

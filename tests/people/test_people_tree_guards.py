@@ -18,7 +18,7 @@ from portraitd.people.tree.people_tree import PeopleTree
 from portraitd.people.tree.tree_snapshot import TreeSnapshot
 from support.crash import CutShortError, cut_short
 from support.permissions import permissions_count
-from support.tree import face, known, person, picture_of, refuse, visible
+from support.tree import face, known, person, picture_of, publish, refuse, visible
 
 
 @pytest.fixture
@@ -46,11 +46,11 @@ def test_an_interrupted_publish_is_not_an_edit(tmp_path: Path) -> None:
     recorded = known(*after, person(2, 5), unsorted=[2, 8], excluded=[6], ignored_people=[2])
 
     def to_end(tree: PeopleTree) -> None:
-        tree.publish(after, [face(2), face(8)], picture_of, {4: b"m"}, ignored=[person(2, 5)])
+        publish(tree, after, [face(2), face(8)], picture_of, {4: b"m"}, ignored=[person(2, 5)])
 
     made = tmp_path / "made"
     PeopleTree(made, store="a").create()
-    PeopleTree(made, store="a").publish(before, [face(8)], picture_of, {1: b"m", 3: b"m"})
+    publish(PeopleTree(made, store="a"), before, [face(8)], picture_of, {1: b"m", 3: b"m"})
     whole = tmp_path / "whole"
     shutil.copytree(made, whole)
     to_end(PeopleTree(whole, store="a"))
@@ -60,7 +60,7 @@ def test_an_interrupted_publish_is_not_an_edit(tmp_path: Path) -> None:
         root = tmp_path / f"cut {cuts}"
         shutil.copytree(made, root)
         # A copy has other inodes: let the tree record them first.
-        PeopleTree(root, store="a").publish(before, [face(8)], refuse, {})
+        publish(PeopleTree(root, store="a"), before, [face(8)], refuse, {})
         try:
             with cut_short(cuts):
                 to_end(PeopleTree(root, store="a"))
@@ -83,14 +83,14 @@ def test_an_interrupted_publish_is_not_an_edit(tmp_path: Path) -> None:
 def test_files_that_a_power_cut_emptied_are_written_again(tree: PeopleTree, root: Path) -> None:
     """They are not an edit, and are noticed at the next start."""
     people = [person(1, 1, 2), person(2, 3)]
-    tree.publish(people, [], picture_of, {})
+    publish(tree, people, [], picture_of, {})
     before = (root / "person-0001/000001.jpg").read_bytes()
     for name in ("000001.jpg", "000002.txt"):
         (root / "person-0001" / name).write_bytes(b"")
     again = PeopleTree(root, store="store-a")
 
     assert [] == again.read_edits(known(*people))
-    assert 2 == again.publish(people, [], picture_of, {}).written
+    assert 2 == publish(again, people, [], picture_of, {}).written
     assert before == (root / "person-0001/000001.jpg").read_bytes()
 
 
@@ -110,14 +110,14 @@ def test_where_a_folder_is_unreadable_nothing_is_deleted() -> None:
 def test_an_unreadable_folder_is_not_deleted(tree: PeopleTree, root: Path) -> None:
     """Nor is anything that may be in it, nor does the person get a second folder."""
     people = [person(1, 1, 2), person(2, 3)]
-    tree.publish(people, [], picture_of, {})
+    publish(tree, people, [], picture_of, {})
     (root / "person-0001/000001.jpg").unlink()
     (root / "person-0002").chmod(0)
 
     with permissions_count():
         assert [] == tree.read_edits(known(*people))
         assert {"person-0002"} == tree.unreadable
-        done = tree.publish(people, [], picture_of, {})
+        done = publish(tree, people, [], picture_of, {})
     (root / "person-0002").chmod(0o700)
 
     assert {"person-0002": "Permission denied"} == done.faulty
@@ -128,7 +128,7 @@ def test_an_unreadable_folder_is_not_deleted(tree: PeopleTree, root: Path) -> No
 def test_portraits_in_an_unreadable_folder_are_not_deleted(tree: PeopleTree, root: Path) -> None:
     """A reviewer made it for themselves; when it can be read, it is a new person."""
     people = [person(1, 1, 2, 3), person(2, 4)]
-    tree.publish(people, [], picture_of, {})
+    publish(tree, people, [], picture_of, {})
     (root / "Zoe").mkdir()
     (root / "person-0001/000001.jpg").rename(root / "Zoe/000001.jpg")
     (root / "Zoe").chmod(0)
@@ -142,13 +142,13 @@ def test_portraits_in_an_unreadable_folder_are_not_deleted(tree: PeopleTree, roo
 
 def test_clutter_does_not_keep_a_folder(tree: PeopleTree, root: Path) -> None:
     """Files of file managers are removed with the folder; a person's file keeps it."""
-    tree.publish([person(1, 1), person(2, 2), person(3, 3)], [], picture_of, {})
+    publish(tree, [person(1, 1), person(2, 2), person(3, 3)], [], picture_of, {})
     for name in (".DS_Store", "Thumbs.db", "desktop.ini", "._000001.jpg"):
         (root / "person-0001" / name).write_bytes(b"clutter")
         (root / "person-0002" / name).write_bytes(b"clutter")
     (root / "person-0002/plan.txt").write_text("mine")
 
-    tree.publish([person(3, 1, 2, 3)], [], picture_of, {})
+    publish(tree, [person(3, 1, 2, 3)], [], picture_of, {})
 
     assert not (root / "person-0001").exists()
     assert {"desktop.ini", "Thumbs.db", "plan.txt"} <= set(os.listdir(root / "person-0002"))
@@ -156,7 +156,7 @@ def test_clutter_does_not_keep_a_folder(tree: PeopleTree, root: Path) -> None:
 
 def test_a_new_folder_becomes_a_persons(tree: PeopleTree, root: Path) -> None:
     """Its portraits are accepted where they are, beside the person's own file."""
-    tree.publish([person(1, 1, 2, 3)], [], picture_of, {})
+    publish(tree, [person(1, 1, 2, 3)], [], picture_of, {})
     (root / "Zoe").mkdir()
     (root / "Zoe/plan.txt").write_text("mine")
     (root / "person-0001/000001.jpg").rename(root / "Zoe/nice.jpg")
@@ -165,7 +165,7 @@ def test_a_new_folder_becomes_a_persons(tree: PeopleTree, root: Path) -> None:
 
     tree.adopt("Zoe", 7)
     people = [person(1, 2, 3), person(7, 1, name="Zoe")]
-    done = tree.publish(people, [], picture_of, {})
+    done = publish(tree, people, [], picture_of, {})
 
     assert {1: "person-0001", 7: "Zoe"} == done.folders
     assert "Zoe/nice.jpg" == done.portraits[1]
@@ -176,7 +176,7 @@ def test_a_new_folder_becomes_a_persons(tree: PeopleTree, root: Path) -> None:
 
 def test_a_folder_is_adopted_after_an_interruption(tree: PeopleTree, root: Path) -> None:
     """If the service stops before it writes the manifest, the next publish does."""
-    tree.publish([person(1, 1, 2, 3)], [], picture_of, {})
+    publish(tree, [person(1, 1, 2, 3)], [], picture_of, {})
     (root / "Zoe").mkdir()
     (root / "person-0001/000001.jpg").rename(root / "Zoe/000001.jpg")
     tree.read_edits(known(person(1, 1, 2, 3)))
@@ -184,7 +184,7 @@ def test_a_folder_is_adopted_after_an_interruption(tree: PeopleTree, root: Path)
     again = PeopleTree(root, store="store-a")
     assert [] == again.read_edits(known(*people))
 
-    done = again.publish(people, [], picture_of, {})
+    done = publish(again, people, [], picture_of, {})
 
     assert {1: "person-0001", 7: "Zoe"} == done.folders
     assert ["000001.jpg", "000001.txt"] == visible(root / "Zoe")
@@ -193,7 +193,7 @@ def test_a_folder_is_adopted_after_an_interruption(tree: PeopleTree, root: Path)
 @pytest.mark.parametrize("location", ["", "Nowhere", "person-0001", "../outside", "_unsorted"])
 def test_what_cannot_be_adopted_is_left_alone(tree: PeopleTree, root: Path, location: str) -> None:
     """The root, a missing folder, an owned folder."""
-    tree.publish([person(1, 1)], [face(2)], picture_of, {})
+    publish(tree, [person(1, 1)], [face(2)], picture_of, {})
     (root.parent / "outside").mkdir()
     before = visible(root.parent)
 
@@ -206,14 +206,14 @@ def test_what_cannot_be_adopted_is_left_alone(tree: PeopleTree, root: Path, loca
 def test_edits_between_review_and_publish_wait(tree: PeopleTree, root: Path) -> None:
     """A portrait that is moved again after the first move was read stays where it is now."""
     people = [person(1, 1, 2), person(2, 3), person(3, 4)]
-    tree.publish(people, [], picture_of, {})
+    publish(tree, people, [], picture_of, {})
     (root / "person-0001/000001.jpg").rename(root / "person-0002/000001.jpg")
     assert [AssignFaces((1,), 2)] == tree.read_edits(known(*people))
     (root / "person-0002/000001.jpg").rename(root / "person-0003/000001.jpg")
     (root / "person-0002").rename(root / "Bob")
 
     after = [person(1, 2), person(2, 1, 3), person(3, 4)]
-    tree.publish(after, [], picture_of, {})
+    publish(tree, after, [], picture_of, {})
 
     assert not (root / "Bob/000001.jpg").exists()
     assert [NamePerson(2, "Bob"), AssignFaces((1,), 3)] == tree.read_edits(known(*after))
@@ -221,27 +221,27 @@ def test_edits_between_review_and_publish_wait(tree: PeopleTree, root: Path) -> 
 
 def test_a_changed_portrait_is_moved_with_its_face(tree: PeopleTree, root: Path) -> None:
     """It is the person's version that is shown."""
-    tree.publish([person(1, 1, 2), person(2, 3)], [], picture_of, {})
+    publish(tree, [person(1, 1, 2), person(2, 3)], [], picture_of, {})
     path = root / "person-0001/000001.jpg"
     changed = path.read_bytes() + b"by hand"
     path.write_bytes(changed)
 
-    done = tree.publish([person(1, 2), person(2, 1, 3)], [], picture_of, {})
+    done = publish(tree, [person(1, 2), person(2, 1, 3)], [], picture_of, {})
 
     assert changed == (root / "person-0002/000001.jpg").read_bytes()
     assert "person-0002/000001.jpg" == done.portraits[1]
     assert not path.exists()
-    assert 0 == tree.publish([person(1, 2), person(2, 1, 3)], [], refuse, {}).written
+    assert 0 == publish(tree, [person(1, 2), person(2, 1, 3)], [], refuse, {}).written
 
 
 def test_a_copied_folder_is_kept_when_the_person_is_removed(tree: PeopleTree, root: Path) -> None:
     """It belongs to the person who made it."""
-    tree.publish([person(1, 1), person(2, 2)], [], picture_of, {})
+    publish(tree, [person(1, 1), person(2, 2)], [], picture_of, {})
     shutil.copytree(root / "person-0001", root / "Backup")
     before = visible(root / "Backup")
 
     for _ in range(2):
-        tree.publish([person(2, 1, 2)], [], picture_of, {})
+        publish(tree, [person(2, 1, 2)], [], picture_of, {})
 
     assert before == visible(root / "Backup")
     assert not (root / "person-0001").exists()

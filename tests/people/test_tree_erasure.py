@@ -10,7 +10,7 @@ import pytest
 from portraitd.people.tree.people_tree import PeopleTree
 from portraitd.people.tree.tree_erasure import ErasureTarget, erase_portraits
 from support.permissions import permissions_count
-from support.tree import known, person, picture_of, visible
+from support.tree import known, person, picture_of, publish, visible
 
 FACES = ErasureTarget({1, 3}, set(), lambda mark: False)
 
@@ -20,7 +20,7 @@ def root(tmp_path: Path) -> Path:
     root = tmp_path / "people"
     tree = PeopleTree(root, store="a")
     tree.create()
-    tree.publish([person(1, 1, 2), person(2, 3, 4)], [], picture_of, {1: b"m", 2: b"m"})
+    publish(tree, [person(1, 1, 2), person(2, 3, 4)], [], picture_of, {1: b"m", 2: b"m"})
     return root
 
 

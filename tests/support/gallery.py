@@ -27,6 +27,7 @@ from portraitd.store.publications import Publication, Publications
 from portraitd.store.snapshot import SnapshotReader
 from support.clock import at
 from support.store import ENCODER, Store, photo_facts, video_facts
+from support.tree import publish
 
 BOX = Box(84, 120, 204, 240)
 AREA = Box(0, 0, 288, 360)
@@ -136,7 +137,7 @@ class GalleryFixture(Store):
     def publish(self, now_s: float) -> PublishResult:
         """Publish the tree, and then the gallery."""
         wanted = Publications(self.database).desired_tree(ALL_PORTRAITS)
-        done = self.tree.publish(wanted.folders, [], self.faces.portrait, self.montages)
+        done = publish(self.tree, wanted.folders, [], self.faces.portrait, self.montages)
         grouping_run = self.people.last_grouping_run()
         assert grouping_run
         self.note_publication(Publication(grouping_run.id, 0, "1"), now_s)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,6 +15,8 @@ from portraitd.model.face import Box
 from portraitd.model.person import PersonFolder, PublishedFace
 from portraitd.people.tree.diff import RecordedState
 from portraitd.people.tree.people_tree import PeopleTree
+from portraitd.people.tree.publish import PublishResult
+from portraitd.store.publications import DesiredTree
 
 Snapshot = dict[str, tuple[int, bytes]]
 
@@ -72,8 +75,26 @@ def three_people(root: Path) -> PeopleTree:
     """Those three and two unsorted faces, just published."""
     tree = PeopleTree(root, store="store-a")
     tree.create()
-    tree.publish(PEOPLE, UNSORTED, picture_of, {1: b"montage"})
+    publish(tree, PEOPLE, UNSORTED, picture_of, {1: b"montage"})
     return tree
+
+
+def publish(
+    tree: PeopleTree,
+    folders: Sequence[PersonFolder],
+    unsorted: Sequence[PublishedFace],
+    content: Callable[[int], bytes],
+    montages: Mapping[int, bytes],
+    **hidden: Any,
+) -> PublishResult:
+    """Publish people, with ``ignored`` people and ``ignored_faces``; see ``PeopleTree.publish``."""
+    desired = DesiredTree(
+        tuple(folders),
+        tuple(hidden.pop("ignored", ())),
+        tuple(unsorted),
+        tuple(hidden.pop("ignored_faces", ())),
+    )
+    return tree.publish(desired, content, montages, **hidden)
 
 
 def snapshot(root: Path) -> Snapshot:

@@ -22,7 +22,7 @@ from portraitd.model.edit import (
 )
 from portraitd.people.tree.diff import RecordedState
 from portraitd.people.tree.people_tree import PeopleTree, PublishResult
-from support.tree import face, picture_of, refuse
+from support.tree import face, picture_of, publish, refuse
 from support.tree_reviewer import SimulatedReviewer
 
 
@@ -58,7 +58,8 @@ class TreeSimulation(SimulatedReviewer):
 
     def publish(self, content: Callable[[int], bytes] = picture_of) -> PublishResult:
         store = self.store
-        return self.tree.publish(
+        return publish(
+            self.tree,
             store.folders(ignored=False),
             [face(one) for one in store.faces(None)],
             content,

@@ -31,6 +31,7 @@ from support.tree import (
     known,
     person,
     picture_of,
+    publish,
     refuse,
     three_people,
 )
@@ -76,7 +77,7 @@ def test_every_gesture_comes_through_the_share(tree: PeopleTree, root: Path, sha
         r'rename "Anna\000003.jpg" "_ignored\000003.jpg"',
     )
 
-    tree.publish(PEOPLE, UNSORTED, refuse, {})
+    publish(tree, PEOPLE, UNSORTED, refuse, {})
 
     assert [
         NamePerson(2, "Müller & Söhne"),
@@ -94,7 +95,7 @@ def test_every_gesture_comes_through_the_share(tree: PeopleTree, root: Path, sha
         person(2, 1, 4, 5, name="Müller & Söhne"),
         person(4, 9, name="New folder"),
     ]
-    done = tree.publish(people, [], picture_of, {}, ignored_faces=[face(3)])
+    done = publish(tree, people, [], picture_of, {}, ignored_faces=[face(3)])
 
     assert {1: "Anna", 2: "Müller & Söhne", 4: "New folder"} == done.folders
     assert "Anna/somebody.jpg" == done.portraits[8]
@@ -102,20 +103,20 @@ def test_every_gesture_comes_through_the_share(tree: PeopleTree, root: Path, sha
     assert "mine" == (root / "Anna/holiday plans.txt").read_text()
     everything = known(*people, excluded=[2], ignored_faces=[3])
     assert [] == tree.read_edits(everything)
-    assert 0 == tree.publish(people, [], refuse, {}, ignored_faces=[face(3)]).written
+    assert 0 == publish(tree, people, [], refuse, {}, ignored_faces=[face(3)]).written
 
 
 def test_a_person_goes_out_of_sight_and_comes_back(tree: PeopleTree, share: Share) -> None:
     """A folder that was deleted lies in ``_ignored`` then, from where it is recalled."""
     share.do("deltree person-0002")
     assert [IgnorePerson(2)] == tree.read_edits(KNOWN)
-    tree.publish([ANNA, CARL], UNSORTED, picture_of, {}, ignored=[BOB])
+    publish(tree, [ANNA, CARL], UNSORTED, picture_of, {}, ignored=[BOB])
 
     share.do(r'rename "_ignored\person-0002" "person-0002"')
 
     heard = known(*PEOPLE, unsorted=[8, 9], ignored_people=[2])
     assert [RecallPerson(2)] == tree.read_edits(heard)
-    assert {1, 2, 3} == tree.publish(PEOPLE, UNSORTED, picture_of, {}).folders.keys()
+    assert {1, 2, 3} == publish(tree, PEOPLE, UNSORTED, picture_of, {}).folders.keys()
 
 
 def test_a_portrait_goes_out_and_comes_back(tree: PeopleTree, share: Share, tmp_path: Path) -> None:
@@ -124,12 +125,12 @@ def test_a_portrait_goes_out_and_comes_back(tree: PeopleTree, share: Share, tmp_
     share.do(rf'get "Anna\000002.jpg" {kept}', r'del "Anna\000002.jpg"')
     assert picture_of(2) == without_mark(kept.read_bytes())
     assert [ExcludeFaces((2,))] == tree.read_edits(KNOWN)
-    tree.publish([person(1, 1, 3, name="Anna"), BOB, CARL], UNSORTED, picture_of, {})
+    publish(tree, [person(1, 1, 3, name="Anna"), BOB, CARL], UNSORTED, picture_of, {})
 
     share.do(rf'put {kept} "Anna\not so bad.jpg"')
 
     assert [AssignFaces((2,), 1)] == tree.read_edits(known(*PEOPLE, unsorted=[8, 9], excluded=[2]))
-    done = tree.publish(PEOPLE, UNSORTED, picture_of, {})
+    done = publish(tree, PEOPLE, UNSORTED, picture_of, {})
     assert ("Anna/not so bad.jpg", 1) == (done.portraits[2], done.written)
 
 
@@ -152,7 +153,7 @@ def test_renaming_while_portraits_are_written(tree: PeopleTree, root: Path, shar
             share.do('rename "Anna" "Mum"', r'del "Mum\000001.jpg"')
         return picture_of(face_id)
 
-    done = tree.publish([more, BOB, CARL], UNSORTED, content, {})
+    done = publish(tree, [more, BOB, CARL], UNSORTED, content, {})
 
     assert "Mum" == done.folders[1]
     assert not (root / "Anna").exists()
@@ -173,7 +174,9 @@ def test_a_portrait_that_is_open_can_be_moved_by_portraitd(
     while "open file" not in (line := session.stdout.readline()):
         assert line, "the client ended"
 
-    tree.publish([person(1, 2, 3, name="Anne"), person(2, 1, 4, 5), CARL], UNSORTED, picture_of, {})
+    publish(
+        tree, [person(1, 2, 3, name="Anne"), person(2, 1, 4, 5), CARL], UNSORTED, picture_of, {}
+    )
 
     session.communicate("quit\n", timeout=30)
     assert (root / "person-0002/000001.jpg").is_file()
@@ -196,7 +199,7 @@ def test_two_people_who_work_at_once(tree: PeopleTree, root: Path, share: Share)
         session.stdin.write(f'rename "{moved}" "person-0002\\by {number}.jpg"\n')
         session.stdin.flush()
     for _ in range(5):
-        tree.publish(PEOPLE, UNSORTED, picture_of, {})
+        publish(tree, PEOPLE, UNSORTED, picture_of, {})
     for session in (first, second):
         said, _ = session.communicate("quit\n", timeout=60)
         assert "NT_STATUS" not in said

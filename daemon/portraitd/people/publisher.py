@@ -194,12 +194,9 @@ class Publisher(Stage):
         # Queried again: a video may have been erased while the montages were drawn.
         desired = self._publications.desired_tree(self._review)
         result = self._tree.publish(
-            desired.folders,
-            desired.unsorted,
+            desired,
             self._faces.portrait,
             self._collect_montages(),
-            ignored=desired.ignored,
-            ignored_faces=desired.ignored_faces,
             accept_losses=self._accepts_losses,
             publication=(due.grouping_run_id, due.ledger_id),
         )

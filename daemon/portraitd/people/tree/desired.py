@@ -10,6 +10,7 @@ from portraitd.model.person import PersonFolder, PublishedFace
 from portraitd.people.names import folder_name
 from portraitd.people.tree.folder_fs import digest
 from portraitd.people.tree.folder_state import IGNORED_NAME, UNSORTED_NAME
+from portraitd.store.publications import DesiredTree
 
 
 def class_of_person(person_id: int) -> int:
@@ -41,17 +42,15 @@ class DesiredFolder:
     files: Mapping[str, str] = field(default_factory=dict)
 
 
-def list_desired(
-    folders: Sequence[PersonFolder],
-    unsorted: Sequence[PublishedFace],
-    ignored: Sequence[PersonFolder],
-    ignored_faces: Sequence[PublishedFace],
-) -> list[DesiredFolder]:
-    """Return every folder there should be. A person without faces gets none."""
-    people = [(folder, False) for folder in folders] + [(folder, True) for folder in ignored]
+def list_desired(tree: DesiredTree) -> list[DesiredFolder]:
+    """Return every folder there should be. A person without faces gets none.
+
+    Faces that belong to no person have no class, so no annotation. Ignored people go into
+    ``_ignored``, and ignored faces directly into it.
+    """
     return [
-        DesiredFolder(Placement.IGNORED, IGNORED_NAME, faces=ignored_faces),
-        DesiredFolder(Placement.UNSORTED, UNSORTED_NAME, faces=unsorted),
+        DesiredFolder(Placement.IGNORED, IGNORED_NAME, faces=tree.ignored_faces),
+        DesiredFolder(Placement.UNSORTED, UNSORTED_NAME, faces=tree.unsorted),
         *(
             DesiredFolder(
                 one.person_id,
@@ -61,24 +60,27 @@ def list_desired(
                 class_of_person(one.person_id),
                 is_ignored,
             )
-            for one, is_ignored in people
+            for one, is_ignored in _list_people(tree)
             if one.faces
         ),
     ]
 
 
-def list_idle(
-    folders: Sequence[PersonFolder], ignored: Sequence[PersonFolder]
-) -> list[DesiredFolder]:
+def list_idle(tree: DesiredTree) -> list[DesiredFolder]:
     """Return the folders of people without faces: not made, but renamed where one is kept."""
-    people = [(folder, False) for folder in folders] + [(folder, True) for folder in ignored]
     return [
         DesiredFolder(
             one.person_id, folder_name(one.person_id, one.name), one.name, is_ignored=is_ignored
         )
-        for one, is_ignored in people
+        for one, is_ignored in _list_people(tree)
         if not one.faces
     ]
+
+
+def _list_people(tree: DesiredTree) -> list[tuple[PersonFolder, bool]]:
+    """Return all people, and whether they are ignored."""
+    shown = [(folder, False) for folder in tree.folders]
+    return shown + [(folder, True) for folder in tree.ignored]
 
 
 def montage_identity(faces: Collection[PublishedFace]) -> str:

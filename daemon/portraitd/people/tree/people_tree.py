@@ -14,7 +14,7 @@ from pathlib import Path
 
 from portraitd.model.edit import Edit
 from portraitd.model.errors import ForeignTree, MassDisappearance, PublishError
-from portraitd.model.person import PersonFolder, PublishedFace
+from portraitd.model.person import PersonFolder
 from portraitd.people.names import safe_name
 from portraitd.people.tree.acknowledged import AcknowledgedEdits
 from portraitd.people.tree.content_match import match_by_content
@@ -46,6 +46,7 @@ from portraitd.people.tree.publish import (
 )
 from portraitd.people.tree.scan import ScanCache, TreeScan, iter_locations, scan_tree
 from portraitd.people.tree.tree_snapshot import Copies, TreeSnapshot, find_copies
+from portraitd.store.publications import DesiredTree
 
 _OPEN_TO_ALL = frozenset({0o755, 0o775, 0o777})
 """Modes of a new folder under the usual umasks."""
@@ -227,12 +228,9 @@ class PeopleTree:
 
     def publish(
         self,
-        folders: Sequence[PersonFolder],
-        unsorted: Sequence[PublishedFace],
+        desired: DesiredTree,
         content: Callable[[int], bytes],
         montages: Mapping[int, bytes],
-        ignored: Sequence[PersonFolder] = (),
-        ignored_faces: Sequence[PublishedFace] = (),
         accept_losses: bool = False,
         publication: tuple[int, int] | None = None,
     ) -> PublishResult:
@@ -245,15 +243,12 @@ class PeopleTree:
         until then stays, and the next publish continues from there.
 
         Args:
-            folders: Every person to be shown. One without faces gets no folder, but keeps one
-                that holds files of others.
-            unsorted: Faces that belong to no person. They have no class, so no annotation.
+            desired: Every person and face to be shown. A person without faces gets no folder, but
+                keeps one that holds files of others.
             content: Returns the JPEG of a face; called only for portraits that are written. The
                 portrait of a face id never changes.
             montages: JPEG by person. Needed for ``find_stale_montages`` only; a person who is not
                 among them keeps the montage they have.
-            ignored: Ignored people; their folders go into ``_ignored``.
-            ignored_faces: Ignored single faces; their portraits go directly into ``_ignored``.
             accept_losses: Whether nearly all folders may be removed.
             publication: Grouping run and ledger entry that these people are from; see ``shown``.
         """
@@ -262,7 +257,7 @@ class PeopleTree:
             remove_empty_folders(root_fd, {inode for _, inode in root_manifest.folders.values()})
             scan = self._scan(root_fd, sweeps=True)
             snapshot = assign_owners(scan, root_manifest.folders)
-            everything = list_desired(folders, unsorted, ignored, ignored_faces)
+            everything = list_desired(desired)
             if not accept_losses:
                 self._refuse_to_empty(snapshot, everything)
             observed = observed_for(snapshot, everything)
@@ -276,7 +271,7 @@ class PeopleTree:
                 self._modes,
                 self._is_ahead,
             )
-            result = run.run(everything, files, list_idle(folders, ignored), publication)
+            result = run.run(everything, files, list_idle(desired), publication)
         self._acknowledged = AcknowledgedEdits()
         self._shown, self._is_ahead = publication or self._shown, False
         return result
