@@ -74,6 +74,7 @@ class ReasonCode(StrEnum):
     RECORDING_MOVED = "recording_moved"
     ERASED = "erased"
     ERASED_EARLIER = "erased_earlier"
+    EXPIRED = "expired"
 
     # A job failed, whatever the content is.
     WORKER_DIED = "worker_died"
@@ -101,6 +102,8 @@ class ReasonCode(StrEnum):
     PORTRAITS_DISAPPEARED = "portraits_disappeared"
     FOLDERS_UNAVAILABLE = "folders_unavailable"
     TREE_OF_ANOTHER_STORE = "tree_of_another_store"
+    RETENTION_CLOCK = "retention_clock"
+    RETENTION_MANY = "retention_many"
     TREE_IN_USE = "tree_in_use"
     CONFIGURATION = "configuration"
     ALREADY_RUNNING = "already_running"
@@ -236,6 +239,19 @@ _TEXTS = {
         "same content as {name}, which was removed or renamed; its faces and corrections are kept"
     ),
     ReasonCode.ERASED: "erased on {day}",
+    ReasonCode.EXPIRED: (
+        "erased on {day}, because it was kept for {days:g} days (privacy.keep_days); drop it again "
+        "to have it read again"
+    ),
+    ReasonCode.RETENTION_CLOCK: (
+        "nothing is erased for its age: the clock says {now}, it is not synchronised, and on "
+        "{last} the service last knew the time; set the clock or, if it is right, run "
+        "`portraitd accept`"
+    ),
+    ReasonCode.RETENTION_MANY: (
+        "{due:video|videos} of {total} would be erased for their age at once; check "
+        "privacy.keep_days and the clock, which says {now}, and run `portraitd accept`"
+    ),
     ReasonCode.ERASED_EARLIER: (
         "the content was erased with `portraitd forget`; see privacy.dropped_again"
     ),

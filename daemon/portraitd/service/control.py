@@ -96,7 +96,10 @@ class ControlStage(Stage):
         if request.command == "accept":
             self._review.accept()
             self._publisher.accept()
-            return "The missing portraits now count as deleted."
+            answer = "The missing portraits now count as deleted."
+            if self._erasure.accept():
+                answer += " The videos that are older than privacy.keep_days will be erased."
+            return answer
         if request.command == "rebuild":
             begun = self._reprocessing.begin(now_s)
             answer = f"{counted(begun.videos, 'video')} will be reprocessed."

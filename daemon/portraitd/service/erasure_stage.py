@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 
 import structlog
 
@@ -11,16 +11,30 @@ from portraitd.config import Settings
 from portraitd.datasets.set_erasure import erase_sets, lock_builds
 from portraitd.media.xmp import Mark
 from portraitd.model.errors import ConfigError, FoldersUnavailable
+from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
 from portraitd.model.stage import BackOff, Now, Stage
 from portraitd.model.wording import counted
 from portraitd.people.publisher import describe_faulty
 from portraitd.people.tree.tree_erasure import Erased, ErasureTarget, erase_portraits
+from portraitd.service.clock_check import ClockCheck, is_synchronised
+from portraitd.store.blocked_stages import BlockedStages
 from portraitd.store.erasure.derived_files import destroy_copies
-from portraitd.store.erasure.eraser import Eraser, ErasureScope, PendingErasure
+from portraitd.store.erasure.eraser import RETENTION, Eraser, ErasureScope, PendingErasure
 
 log = structlog.get_logger(stage="erasure")
 
 DAY_S = 86_400.0
+
+LOOK_AGAIN_S = 60.0
+"""How often to look while the clock is in doubt, or the operator is asked."""
+
+STAGE = "retention"
+"""The name under which ``status`` shows that retention waits."""
+
+MANY_VIDEOS = 20
+MANY_SHARE = 0.2
+"""If more than this share of the videos is due at once, and at least that many or after the clock
+has jumped, the operator is asked: the clock or the setting may be wrong."""
 
 PAUSE_S = 60.0
 """How often folders that could not be erased are tried again."""
@@ -41,6 +55,8 @@ class ErasureStage(Stage):
         holds_faces: Returns whether a job that is out will write faces down later: a grouping, or
             a training set. Then erasure waits.
         on_erased: Called when faces are erased, so that jobs that are out are discarded.
+        blocked_stages: Where it is recorded that retention waits; None for a command.
+        clock_is_synchronised: Returns whether the kernel calls the clock synchronised.
     """
 
     def __init__(
@@ -49,12 +65,19 @@ class ErasureStage(Stage):
         settings: Settings,
         holds_faces: Callable[[], bool] = lambda: False,
         on_erased: Callable[[], None] = lambda: None,
+        blocked_stages: BlockedStages | None = None,
+        clock_is_synchronised: Callable[[], bool] = is_synchronised,
     ) -> None:
         self._eraser = eraser
         self._settings = settings
         self._holds_faces = holds_faces
         self._on_erased = on_erased
         self._retained_s = float("-inf")
+        self._blocked_stages = blocked_stages
+        self._clock_is_synchronised = clock_is_synchronised
+        self._clock = ClockCheck(settings.state_dir, eraser.newest_s)
+        self._is_accepted = False
+        self._waits = NO_REASON
         self._unavailable = ""
         self._pause = BackOff(PAUSE_S)
 
@@ -87,10 +110,7 @@ class ErasureStage(Stage):
         """
         if not self.is_free:
             return
-        keep_days = self._settings.privacy.keep_days
-        if keep_days and now.steady_s - self._retained_s >= DAY_S:
-            self._retained_s = now.steady_s
-            self.erase(self._eraser.before(now.wall_s - keep_days * DAY_S), now.wall_s)
+        self._retain(now)
         # Folders that cannot be erased are not searched again at every tick.
         if not self._pause.ready(now):
             raise FoldersUnavailable(self._unavailable)
@@ -101,11 +121,70 @@ class ErasureStage(Stage):
             self._unavailable = str(error)
             raise
 
+    @property
+    def blocked(self) -> Reason:
+        """Return why nothing is erased for its age; ``NO_REASON`` if it is."""
+        return self._waits
+
+    def accept(self) -> bool:
+        """Erase at the next tick what is due, whatever the clock is. Return whether that waits."""
+        self._is_accepted = bool(self._waits)
+        return self._is_accepted
+
+    def _retain(self, now: Now) -> None:
+        """Erase what is too old: once a day, on a clock that can be trusted."""
+        keep_days = self._settings.privacy.keep_days
+        if not keep_days:
+            self._wait_for(NO_REASON, now)
+            return
+        agrees = self._clock.agrees(now)
+        pause_s = LOOK_AGAIN_S if self._waits or not agrees else DAY_S
+        if not self._is_accepted and now.steady_s - self._retained_s < pause_s:
+            return
+        limit_s = now.wall_s - keep_days * DAY_S
+        due = self._eraser.before(limit_s, RETENTION)
+        is_trusted = agrees or self._is_accepted or self._clock_is_synchronised()
+        reason = NO_REASON if self._is_accepted else self._doubt(due, agrees, is_trusted, now)
+        self._wait_for(reason, now)
+        if not reason and is_trusted:
+            self.erase(due, now.wall_s)
+            self._clock.trust(now, limit_s)
+        # Only now: what a full disk prevents is tried again at the next tick.
+        self._retained_s, self._is_accepted = now.steady_s, False
+
+    def _doubt(self, due: ErasureScope, agrees: bool, is_trusted: bool, now: Now) -> Reason:
+        """Return why what is due must wait for the operator; ``NO_REASON`` if it need not."""
+        if not due:
+            return NO_REASON
+        said = datetime.fromtimestamp(now.wall_s, UTC)
+        if not is_trusted:
+            last = datetime.fromtimestamp(self._clock.last_s, UTC)
+            return Reason.of(
+                ReasonCode.RETENTION_CLOCK, now=f"{said:%Y-%m-%d}", last=f"{last:%Y-%m-%d}"
+            )
+        videos, total = len(due.video_ids), self._eraser.count_videos()
+        if videos > MANY_SHARE * total and (videos >= MANY_VIDEOS or not agrees):
+            return Reason.of(
+                ReasonCode.RETENTION_MANY, due=videos, total=total, now=f"{said:%Y-%m-%d}"
+            )
+        return NO_REASON
+
+    def _wait_for(self, reason: Reason, now: Now) -> None:
+        if reason == self._waits:
+            return
+        if reason:
+            log.error("retention_waits", reason=reason.text, reason_code=reason.code)
+            if self._blocked_stages:
+                self._blocked_stages.record(STAGE, reason, now.wall_s)
+        elif self._blocked_stages:
+            self._blocked_stages.clear(STAGE)
+        self._waits = reason
+
     def erase(self, scope: ErasureScope, now_s: float) -> None:
         """Erase in the database; ``finish`` does the rest."""
         if not scope:
             return
-        number = self._eraser.erase(scope, now_s)
+        number = self._eraser.erase(scope, now_s, self._settings.privacy.keep_days)
         self._on_erased()
         log.info(
             "erased",

@@ -197,6 +197,7 @@ class Service:
             settings,
             self._holds_faces,
             self._discard_jobs,
+            BlockedStages(database),
         )
         control = ControlStage(
             ControlFiles(settings.requests_dir),

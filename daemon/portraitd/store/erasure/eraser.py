@@ -25,12 +25,17 @@ from portraitd.store.erasure.tombstones import Tombstones
 from portraitd.store.files import display_path
 
 
+RETENTION = "retention"
+"""The scope of what is erased for its age."""
+
+
 @dataclass(frozen=True, slots=True)
 class ErasureScope:
     """What an erasure will delete.
 
     Attributes:
-        what: ``person``, ``video``, ``before`` or ``restored``; never a name, as it is logged.
+        what: ``person``, ``video``, ``before``, ``restored`` or ``retention``; never a name, as it
+            is logged. What ``retention`` erases may be dropped in again.
         face_ids: Faces, rising.
         video_ids: Whole videos, rising.
         person_ids: People whose names are deleted.
@@ -139,12 +144,22 @@ class Eraser:
             raise ConfigError(f"{word!r} may be {len(rows)} videos; write more of the SHA-256")
         return self._videos("video", [row["id"] for row in rows])
 
-    def before(self, limit_s: float) -> ErasureScope:
+    def before(self, limit_s: float, what: str = "before") -> ErasureScope:
         """Return the scope of all videos that were added before a time, in seconds since 1970."""
         rows = self._db.execute(
             "select id from videos where added_at < ? and replaces is null order by id", (limit_s,)
         )
-        return self._videos("before", [row["id"] for row in rows.fetchall()])
+        return self._videos(what, [row["id"] for row in rows.fetchall()])
+
+    def count_videos(self) -> int:
+        """Return the number of videos that ``before`` chooses from."""
+        row = self._db.execute("select count(*) from videos where replaces is null").fetchone()
+        return int(row[0])
+
+    def newest_s(self) -> float:
+        """Return when a file last changed its state, in seconds since 1970; 0 without a file."""
+        row = self._db.execute("select max(changed_at) from files").fetchone()
+        return float(row[0] or 0.0)
 
     def restored(self) -> ErasureScope:
         """Return the scope of what an old backup brought back although it was erased."""
@@ -169,13 +184,20 @@ class Eraser:
             "restored", tuple(sorted(faces)), whole.video_ids, tuple(people), whole.names
         )
 
-    def erase(self, scope: ErasureScope, now_s: float) -> int:
-        """Delete everything in a scope, in one transaction. Return the erasure's id."""
+    def erase(self, scope: ErasureScope, now_s: float, keep_days: float = 0.0) -> int:
+        """Delete everything in a scope, in one transaction. Return the erasure's id.
+
+        Args:
+            scope: What to erase.
+            now_s: The current time.
+            keep_days: How long ``retention`` keeps videos.
+        """
         with self._db.transaction():
             number = self._begin(scope, now_s)
-            self._erase_faces(scope.face_ids, number, now_s)
+            is_refused = scope.what != RETENTION
+            self._erase_faces(scope.face_ids, number, now_s, is_refused)
             self._erase_faces(self._reprocessed_faces(), number, now_s)
-            self._erase_videos(scope, number, now_s)
+            self._erase_videos(scope, number, now_s, keep_days)
             self._erase_people(scope, now_s)
             # The grouping snapshot was made of these faces too: the next one starts from scratch.
             self._db.execute("update grouping_runs set snapshot = ''")
@@ -320,12 +342,14 @@ class Eraser:
             )
         ]
 
-    def _erase_faces(self, face_ids: Sequence[int], number: int, now_s: float) -> None:
+    def _erase_faces(
+        self, face_ids: Sequence[int], number: int, now_s: float, is_refused: bool = True
+    ) -> None:
         stems = set()
         for face in face_ids:
             (row,) = self._face_rows("where faces.id = ?", (face,))
             size_px = (row["width_px"], row["height_px"])
-            for content in self._contents(row["video_id"]):
+            for content in self._contents(row["video_id"]) if is_refused else ():
                 self._tombstones.set_face(content, row["t_s"], _box(row), size_px, now_s)
             stems.add(frame_stem(row["sha256"], row["t_s"]))
             portrait = self._db.execute(
@@ -364,9 +388,13 @@ class Eraser:
             [(number, stem) for stem in sorted(stems)],
         )
 
-    def _erase_videos(self, scope: ErasureScope, number: int, now_s: float) -> None:
+    def _erase_videos(
+        self, scope: ErasureScope, number: int, now_s: float, keep_days: float
+    ) -> None:
         day = datetime.fromtimestamp(now_s, UTC).date()
         erased = Reason.of(ReasonCode.ERASED, day=day)
+        if scope.what == RETENTION:
+            erased = Reason.of(ReasonCode.EXPIRED, day=day, days=keep_days)
         for video in scope.video_ids:
             row = self._db.execute("select sha256 from videos where id = ?", (video,)).fetchone()
             partial_copies = self._db.execute(
@@ -378,7 +406,8 @@ class Eraser:
                 self._list_pictures(number, [content_stem(sha256)])
             # The same pictures with other metadata are the same recording, too.
             for content in (*self._contents(video), *self._contents_of_files(video)):
-                self._tombstones.set_content(content, now_s)
+                if scope.what != RETENTION:
+                    self._tombstones.set_content(content, now_s)
             self._db.execute(
                 """
                 update files set state = 'forgotten', reason = ?, reason_code = ?, changed_at = ?

@@ -17,7 +17,8 @@ from portraitd.media.fs import replacing, sync, unfinished_path
 from portraitd.model.errors import ConfigError, StoreError
 from portraitd.store.database import APPLICATION_ID, FILE_NAME, Database, newest_schema
 from portraitd.store.erasure.derived_files import PATTERNS, private
-from portraitd.store.erasure.eraser import Eraser
+from portraitd.store.erasure.eraser import RETENTION, Eraser
+from portraitd.store.erasure.retention_record import read_record
 from portraitd.store.erasure.tombstones import Tombstones
 from portraitd.store.shared_memory import SharedMemory
 from portraitd.store.state_owner import give_to_owner
@@ -194,12 +195,16 @@ def _erase_again(beside: Path, current: Path, state_dir: Path, now_s: float) -> 
         scope = eraser.restored()
         if scope:
             eraser.erase(scope, now_s)
+        # Kept for too long since: all videos of a backup are from before it was made.
+        expired = eraser.before(read_record(state_dir).forgotten_before_s, RETENTION)
+        if expired:
+            eraser.erase(expired, now_s)
         # The tree was published from another database: have it published again.
         database.execute("update publications set render_version = ''")
         database.execute("update grouping_runs set snapshot = ''")
         eraser.truncate_journal()
         database.execute("pragma journal_mode = delete")
-    return len(scope.face_ids)
+    return len(scope.face_ids) + len(expired.face_ids)
 
 
 def _set_aside(current: Path, aside: Path) -> Path | None:

@@ -1,0 +1,102 @@
+"""Whether the clock can be trusted with deleting what is too old.
+
+A clock that is years ahead, if only until the machine has asked a time server, would make every
+video too old.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from portraitd.model.stage import Now
+from portraitd.store.erasure.retention_record import RetentionRecord, read_record, write_record
+
+DAY_S = 86_400.0
+
+MAX_JUMP_S = DAY_S
+"""How far the clock may move against the steady clock of the machine while the service runs."""
+
+MAX_GAP_S = 14 * DAY_S
+"""How long the service may not have run; a clock that says more may be wrong."""
+
+WRITE_EVERY_S = 3600.0
+
+_STA_UNSYNC = 0x0040
+
+
+class _Timex(ctypes.Structure):
+    """The start of ``struct timex``; see adjtimex(2)."""
+
+    _fields_ = (
+        ("modes", ctypes.c_uint),
+        ("offset", ctypes.c_long),
+        ("freq", ctypes.c_long),
+        ("maxerror", ctypes.c_long),
+        ("esterror", ctypes.c_long),
+        ("status", ctypes.c_int),
+        ("rest", ctypes.c_byte * 512),
+    )
+
+
+def is_synchronised() -> bool:
+    """Return whether the kernel calls the clock synchronised with a time server.
+
+    False as well where the kernel may not be asked, as under ``ProtectClock``.
+    """
+    timex = _Timex()
+    libc = ctypes.CDLL(None, use_errno=True)
+    return libc.adjtimex(ctypes.byref(timex)) >= 0 and not timex.status & _STA_UNSYNC
+
+
+class ClockCheck:
+    """Compares the clock with what it said before: in this process, and when the service last ran.
+
+    Args:
+        state_dir: Where it is kept what the clock last said.
+        newest_s: Returns the newest time that the store knows, for a home of an earlier version.
+    """
+
+    def __init__(self, state_dir: Path, newest_s: Callable[[], float]) -> None:
+        self._state_dir = state_dir
+        self._newest_s = newest_s
+        self._reference: Now | None = None
+        self._written_s = -math.inf
+        self._record = read_record(state_dir)
+
+    @property
+    def last_s(self) -> float:
+        """What the clock said when it was last right; 0 if that is not known."""
+        return self._record.clock_s or self._newest_s()
+
+    def agrees(self, now: Now) -> bool:
+        """Return whether the clock goes on from what it said before, within bounds."""
+        if self._reference is not None:
+            passed_s = now.steady_s - self._reference.steady_s
+            agrees = abs(now.wall_s - self._reference.wall_s - passed_s) <= MAX_JUMP_S
+        else:
+            last_s = self.last_s
+            agrees = not last_s or -MAX_JUMP_S <= now.wall_s - last_s <= MAX_GAP_S
+        if agrees:
+            self.trust(now)
+        return agrees
+
+    def trust(self, now: Now, forgotten_before_s: float = 0.0) -> None:
+        """Take what the clock says as right from now on.
+
+        Args:
+            now: What it says.
+            forgotten_before_s: All videos from before this time have just been erased.
+        """
+        self._reference = now
+        before_s = max(self._record.forgotten_before_s, forgotten_before_s)
+        is_due = now.steady_s - self._written_s >= WRITE_EVERY_S
+        if is_due or before_s > self._record.forgotten_before_s:
+            self._record = RetentionRecord(now.wall_s, before_s)
+            self._written_s = now.steady_s
+            # On a full disk an older time stays, which is stricter.
+            with suppress(OSError):
+                write_record(self._state_dir, self._record)
