@@ -247,6 +247,7 @@ def test_a_worker_that_writes_sets_has_no_network(tmp_path: Path) -> None:
     """It may read and write everywhere."""
     other = tmp_path / "other"
     other.write_text("")
+    settings = Home(tmp_path / "home").settings
 
     assert {
         "reach the network": True,
@@ -254,7 +255,7 @@ def test_a_worker_that_writes_sets_has_no_network(tmp_path: Path) -> None:
         "write files": False,
         "start a program": True,
         "signal the service": True,
-    } == try_in_worker(assembling_policy(), other)
+    } == try_in_worker(assembling_policy(settings), other)
 
 
 # --- What a compromised worker cannot put into a training set.

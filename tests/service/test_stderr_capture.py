@@ -94,8 +94,8 @@ def test_onnx_runtime_is_quiet_where_the_processor_is_hidden() -> None:
     code = (
         "import os, pathlib\n"
         "assert not pathlib.Path('/proc/cpuinfo').exists()\n"
-        "from portraitd.faces.runtime import _import_onnxruntime\n"
-        "print(_import_onnxruntime().get_device())\n"
+        "from portraitd.faces.runtime import import_onnxruntime\n"
+        "print(import_onnxruntime().get_device())\n"
         "os.write(2, b'not held back')\n"
     )
     mount = 'mount -t proc -o subset=pid proc /proc && exec "$@"'

@@ -57,7 +57,7 @@ class OnnxRuntimeSession:
     def __init__(self, network: Path | bytes) -> None:
         # Version 1.32 sends usage data to its makers unless this is set before the import.
         os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-        onnxruntime = _import_onnxruntime()
+        onnxruntime = import_onnxruntime()
         options = onnxruntime.SessionOptions()
         # The workers run in parallel; a spinning thread pool would take their cores.
         options.intra_op_num_threads = 1
@@ -115,7 +115,7 @@ class OpenVinoSession:
         return compiled.create_infer_request()
 
 
-def _import_onnxruntime() -> Any:
+def import_onnxruntime() -> Any:
     """Import ONNX Runtime without what it prints where ``/proc/cpuinfo`` cannot be read.
 
     That file is hidden by the systemd unit, and in some containers. The fastest instructions are

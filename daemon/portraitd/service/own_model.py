@@ -18,12 +18,10 @@ from portraitd.faces.models.user_models import (
 from portraitd.faces.models.weights import make_models_dir
 from portraitd.media.fs import replacing
 from portraitd.model.errors import ConfigError, ModelError, StoreError, WorkerDied
-from portraitd.service.pools import worker_limits
+from portraitd.service.pools import inspecting_policy, worker_limits
 from portraitd.store.database import Database
 from portraitd.store.embedding_space import stored_spaces
 from portraitd.workers.pool import LocalExecutor
-from portraitd.workers.process import SandboxPolicy
-from portraitd.workers.sandbox import FileAccess
 
 MAX_MODEL_BYTES = 1 << 30
 """Largest file that is accepted; the largest published ones have about 250 MB."""
@@ -120,7 +118,7 @@ def _inspect(
     Raises:
         ModelError: It is not a model as it should be, or the worker did not survive it.
     """
-    executor = LocalExecutor(1, worker_limits(settings), SandboxPolicy(FileAccess((copied,), ())))
+    executor = LocalExecutor(1, worker_limits(settings), inspecting_policy(settings, copied))
     try:
         return executor.submit(
             inspect_embedder,

@@ -17,6 +17,7 @@ from portraitd.datasets.writer import write_dataset
 from portraitd.faces.interface import EncoderSpec
 from portraitd.ingest import media_jobs
 from portraitd.people.montage import draw_montage
+from portraitd.service.worker_loading import load_to_decode, load_to_inspect
 from portraitd.workers import sandbox
 from portraitd.workers.pool import LocalExecutor, RoutedExecutor
 from portraitd.workers.process import SandboxPolicy, WorkerLimits
@@ -41,6 +42,7 @@ get files as descriptors, and return everything they produce as a value."""
 
 NUMBER_JOBS: frozenset[Job] = frozenset(
     {
+        media_jobs.hash_content,
         media_jobs.encoder_identity,
         grouping_jobs.track,
         grouping_jobs.track_singly,
@@ -48,7 +50,8 @@ NUMBER_JOBS: frozenset[Job] = frozenset(
         grouping_jobs.group,
     }
 )
-"""Jobs that compute. Those that group read and write files in the state folder."""
+"""Jobs that compute, and decode nothing. Those that group read and write files in the state
+folder."""
 
 REEMBEDDING_JOBS: frozenset[Job] = frozenset({media_jobs.embed_portraits, media_jobs.embed_frames})
 """Jobs that read portraits and dropped files with the model that is changed over to."""
@@ -56,8 +59,9 @@ REEMBEDDING_JOBS: frozenset[Job] = frozenset({media_jobs.embed_portraits, media_
 SET_JOBS: frozenset[Job] = frozenset({plan_dataset, write_dataset})
 """Jobs that read the store, and write the folder of a training set wherever it is."""
 
-NUMBER_WORKERS = 2
-"""One may be busy for minutes with a grouping while the other tracks the faces of a video."""
+NUMBER_WORKERS = 3
+"""One may be busy for minutes with a grouping, and one with a large file, while another tracks the
+faces of a video. They are started when they are needed."""
 
 
 def make_workers(
@@ -77,13 +81,14 @@ def make_workers(
         loads: Whether decoding workers load the models of ``encoder``.
         target: Names the model that stored faces are changed over to; None if they have it.
     """
+    if settings.workers.sandbox == "required":
+        sandbox.require_support()
     for reason in sandbox.missing_features():
         log.warning("sandbox_degraded", reason=reason)
     limits = worker_limits(settings)
-    media = decoding_policy(encoder) if loads else SandboxPolicy(FileAccess((), ()))
-    decoding = LocalExecutor(settings.workers.processes, limits, media)
+    decoding = decoding_pool(settings, encoder, loads)
     computing = LocalExecutor(NUMBER_WORKERS, limits, computing_policy(settings))
-    assembling = LocalExecutor(1, limits, assembling_policy())
+    assembling = LocalExecutor(1, limits, assembling_policy(settings))
     # Its processes start with its first job, and load the new model.
     reembedding = decoding_pool(settings, target or encoder)
     return RoutedExecutor(
@@ -94,30 +99,91 @@ def make_workers(
     )
 
 
-def decoding_pool(settings: Settings, encoder: EncoderSpec) -> LocalExecutor:
-    """Create a pool of workers that load the models of an encoder and read untrusted files."""
-    return LocalExecutor(
-        settings.workers.processes, worker_limits(settings), decoding_policy(encoder)
+def decoding_pool(settings: Settings, encoder: EncoderSpec, loads: bool = True) -> LocalExecutor:
+    """Create a pool of workers that read untrusted files, with the models of an encoder loaded.
+
+    Args:
+        settings: The active settings.
+        encoder: Names the models.
+        loads: Whether the workers load them.
+    """
+    policy = decoding_policy(
+        encoder if loads else None, list_hidden_folders(settings), accepts_less(settings)
     )
+    return LocalExecutor(settings.workers.processes, worker_limits(settings), policy)
 
 
-def decoding_policy(encoder: EncoderSpec) -> SandboxPolicy:
-    """Return the sandbox of workers that read untrusted files."""
-    return SandboxPolicy(FileAccess((), (encoder.models_dir,)), (media_jobs.warm_up, (encoder,)))
+def decoding_policy(
+    encoder: EncoderSpec | None, hidden: tuple[Path, ...] = (), accepts_less: bool = False
+) -> SandboxPolicy:
+    """Return the sandbox of workers that read untrusted files.
+
+    Args:
+        encoder: Names the models that they load; None for none.
+        hidden: Folders that they may not read, even if modules are sought there.
+        accepts_less: Whether they run on a kernel without Landlock or filters.
+    """
+    writable = () if encoder is None else (encoder.models_dir,)
+    access = FileAccess((), writable, hidden=hidden, accepts_less=accepts_less)
+    return SandboxPolicy(access, (load_to_decode, (encoder,)))
+
+
+def inspecting_policy(settings: Settings, file: Path) -> SandboxPolicy:
+    """Return the sandbox of a worker that looks at a model which a user brings."""
+    access = FileAccess(
+        (file,),
+        (),
+        hidden=list_hidden_folders(settings),
+        accepts_less=accepts_less(settings),
+    )
+    return SandboxPolicy(access, (load_to_inspect, ()))
 
 
 def computing_policy(settings: Settings) -> SandboxPolicy:
     """Return the sandbox of workers that compute: they read and write the state folder only."""
-    return SandboxPolicy(FileAccess((), (settings.state_dir,), keeps_writing=True))
+    return SandboxPolicy(
+        FileAccess(
+            (),
+            (settings.state_dir,),
+            keeps_writing=True,
+            loads_later=True,
+            hidden=list_hidden_folders(settings),
+            accepts_less=accepts_less(settings),
+        )
+    )
 
 
-def assembling_policy() -> SandboxPolicy:
+def assembling_policy(settings: Settings) -> SandboxPolicy:
     """Return the sandbox of workers that write training sets: no network and no programs.
 
     They open the same files as the service: the set's folder may be on any disk, and people
     remove it to have it built again.
     """
-    return SandboxPolicy(FileAccess((), (Path("/"),), keeps_writing=True))
+    return SandboxPolicy(
+        FileAccess(
+            (),
+            (Path("/"),),
+            keeps_writing=True,
+            loads_later=True,
+            accepts_less=accepts_less(settings),
+        )
+    )
+
+
+def list_hidden_folders(settings: Settings) -> tuple[Path, ...]:
+    """Return the home and its folders, which workers may not read because modules are there."""
+    return (
+        settings.home_dir,
+        settings.inbox_dir,
+        settings.people_dir,
+        settings.state_dir,
+        settings.dataset_dir,
+    )
+
+
+def accepts_less(settings: Settings) -> bool:
+    """Return whether workers run where the kernel does not support their sandbox."""
+    return settings.workers.sandbox == "reduced"
 
 
 def worker_limits(settings: Settings) -> WorkerLimits:
@@ -136,7 +202,8 @@ def run_self_test(settings: Settings, encoder: EncoderSpec) -> dict[str, bool]:
     """
     database = settings.state_dir / "portraitd.sqlite3"
     unreadable = database if database.exists() else settings.state_dir
-    executor = LocalExecutor(1, worker_limits(settings), decoding_policy(encoder))
+    policy = decoding_policy(encoder, list_hidden_folders(settings), accepts_less(settings))
+    executor = LocalExecutor(1, worker_limits(settings), policy)
     try:
         return executor.submit(try_forbidden, unreadable).result()
     finally:

@@ -1,36 +1,38 @@
-"""The sandbox of a worker: only the descriptors it was passed, as far as the kernel supports it.
+"""The sandbox of a worker: only the descriptors it was passed.
 
 A worker enters it in two steps. ``enter`` runs before anything is loaded, while there is one
-thread: only libraries, models and named paths can be opened. ``seal`` runs when the models are
-loaded and before the first untrusted byte is read: no writing, no network, no other programs.
+thread: from then on the worker has namespaces of its own, and only libraries, models and named
+paths can be opened. ``seal`` runs when the models are loaded and before the first untrusted byte is
+read: no writing, no network, no other programs, no call that its jobs do not need.
+
+Landlock and the filter are required: a worker that cannot have one of them ends, unless the
+settings accept less. Everything else is used where the kernel offers it.
 """
 
 from __future__ import annotations
 
 import ctypes
+import os
 import resource
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
+from typing import Any
 
-from portraitd.workers.sandbox import calls, landlock
+from portraitd.model.errors import ConfigError, WorkerDied
+from portraitd.workers.sandbox import calls, capabilities, landlock, namespaces
+from portraitd.workers.sandbox.calls import CallRights
+from portraitd.workers.sandbox.compiled_modules import load_common_modules
+from portraitd.workers.sandbox.library_paths import list_library_paths
 
 _PR_SET_MDWE, _PR_GET_MDWE = 65, 66
 _REFUSE_GAIN = 1
 
 MAX_FILE_BYTES = 1 << 30
 """The largest file that a worker may write before it is sealed: a built network, a grouping."""
-
-_SYSTEM = (
-    "/usr", "/lib", "/lib32", "/lib64",
-    "/etc/ld.so.cache", "/etc/localtime", "/etc/ssl/openssl.cnf",
-    "/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/filesystems",
-    "/proc/sys/vm", "/sys/devices", "/sys/bus/pci", "/sys/class/drm",
-    "/dev/null", "/dev/zero", "/dev/urandom", "/dev/random",
-)  # fmt: skip
-"""What the interpreter and the libraries read while they load and run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,57 +43,120 @@ class FileAccess:
         readable: Files and folders.
         writable: Folders that it may write to until it is sealed; created if they are missing.
         keeps_writing: Whether it may write to them afterwards too.
+        loads_later: Whether it may load libraries after it was sealed.
+        hidden: Folders that it may not read, even if libraries are sought there; those above win.
+        accepts_less: Whether it also runs where the kernel supports neither Landlock nor filters.
     """
 
     readable: tuple[Path, ...]
     writable: tuple[Path, ...]
     keeps_writing: bool = False
+    loads_later: bool = False
+    hidden: tuple[Path, ...] = ()
+    accepts_less: bool = False
 
 
 def enter(access: FileAccess) -> None:
-    """Take the first step, with what the kernel supports."""
+    """Take the first step. Goes on in another process, see ``namespaces``.
+
+    Raises:
+        OSError: The kernel does not support it, and ``access`` does not accept less.
+    """
+    if namespaces.isolate() and os.geteuid() != 0:
+        # In a new user namespace every process has all rights.
+        capabilities.keep(())
+    _forget_resource_tracker()
     for folder in access.writable:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if landlock.version():
-        with suppress(OSError):
-            landlock.restrict((*library_paths(), *access.readable), access.writable)
+    with _tolerating(access):
+        readable = (*list_library_paths(access.hidden), *access.readable)
+        landlock.restrict(readable, access.writable)
     _lower_limit(resource.RLIMIT_FSIZE, MAX_FILE_BYTES)
     _lower_limit(resource.RLIMIT_NOFILE, 256)
 
 
 def seal(access: FileAccess) -> None:
-    """Take the second step, with what the kernel supports."""
+    """Take the second step.
+
+    Raises:
+        WorkerDied: The kernel does not support it, and ``access`` does not accept less.
+    """
+    try:
+        _seal(access)
+    except OSError as error:
+        raise WorkerDied(f"the sandbox cannot be entered: {error}") from error
+
+
+def _seal(access: FileAccess) -> None:
+    if not access.loads_later:
+        load_common_modules()
     if not access.keeps_writing:
-        if landlock.version():
-            with suppress(OSError):
-                readable = (*library_paths(), *access.readable, *access.writable)
-                landlock.restrict(readable, ())
+        with _tolerating(access):
+            readable = (
+                *list_library_paths(access.hidden),
+                *access.readable,
+                *access.writable,
+            )
+            landlock.restrict(readable, ())
         _lower_limit(resource.RLIMIT_FSIZE, 1 << 20)
+    with suppress(OSError):
+        capabilities.keep(capabilities.TO_WRITE if access.keeps_writing else capabilities.TO_READ)
     # OpenVINO generates machine code while it runs, which is what this forbids.
-    if "openvino" not in sys.modules:
+    generates_code = "openvino" in sys.modules
+    if not generates_code:
         ctypes.CDLL(None).prctl(_PR_SET_MDWE, _REFUSE_GAIN, 0, 0, 0)
-    if calls.available():
-        with suppress(OSError):
-            calls.restrict(may_write=access.keeps_writing)
+    with _tolerating(access):
+        calls.restrict(CallRights(access.keeps_writing, access.loads_later, generates_code))
+
+
+def require_support() -> None:
+    """Check that this kernel supports what a worker must have.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    lacking = list(_missing_essentials())
+    if lacking:
+        raise ConfigError(
+            "this kernel or container does not support the sandbox of workers: "
+            f"{'; '.join(lacking)}. "
+            'workers.sandbox = "reduced" accepts that, see docs/security.md'
+        )
 
 
 def missing_features() -> Iterator[str]:
     """Yield what this kernel does not support, and what workers can do therefore."""
+    yield from _missing_essentials()
     version = landlock.version()
-    if not version:
-        yield "no Landlock: workers can read every file that the service can read"
-    elif version < 4:
+    if 0 < version < 4:
         yield f"Landlock {version}: only the system call filter blocks the network"
+    if ctypes.CDLL(None).prctl(_PR_GET_MDWE, 0, 0, 0, 0) < 0:
+        yield "no PR_SET_MDWE: only the system call filter keeps written memory from being executed"
+    if not namespaces.available():
+        yield (
+            "no namespaces of their own: only Landlock and the system call filter separate workers "
+            "from other processes and from the network"
+        )
+
+
+def _missing_essentials() -> Iterator[str]:
+    if not landlock.version():
+        yield "no Landlock: workers can read every file that the service can read"
     if not calls.available():
         yield "no system call filter: workers can open sockets and start programs"
-    if ctypes.CDLL(None).prctl(_PR_GET_MDWE, 0, 0, 0, 0) < 0:
-        yield "no PR_SET_MDWE: workers can make memory that they wrote executable"
 
 
-def library_paths() -> tuple[Path, ...]:
-    """Return what every worker reads: the interpreter, its packages, the system libraries."""
-    found = [sys.prefix, sys.base_prefix, *(path for path in sys.path if path), *_SYSTEM]
-    return tuple(map(Path, dict.fromkeys(found)))
+def _tolerating(access: FileAccess) -> AbstractContextManager[None]:
+    """Ignore an error of the kernel, if that is accepted."""
+    return suppress(OSError) if access.accepts_less else nullcontext()
+
+
+def _forget_resource_tracker() -> None:
+    """Close the pipe to multiprocessing's tracker, which removes shared memory on request."""
+    tracker: Any = resource_tracker._resource_tracker
+    if tracker._fd is not None:
+        os.close(tracker._fd)
+        tracker._fd = None
 
 
 def _lower_limit(kind: int, limit: int) -> None:

@@ -1,0 +1,292 @@
+"""Jobs that try to get out of a sealed worker, by raw system calls.
+
+Each attempt would succeed in a process of the same user outside. Numbers are those of x86-64 and
+arm64; a call that is newer than the headers has the same number on both.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import mmap
+import os
+import platform
+import signal
+import socket
+import struct
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from portraitd.model.media_file import Source
+from portraitd.workers import file_broker
+from portraitd.workers.job_results import returns
+
+AT_FDCWD = -100
+_NUMBERS = {
+    "x86_64": {
+        "chmod": 90, "utimensat": 280, "setxattr": 188, "removexattr": 197, "truncate": 76,
+        "mknodat": 259, "symlinkat": 266, "chdir": 80, "chroot": 161, "mount": 165, "unshare": 272,
+        "setns": 308, "clone": 56, "ptrace": 101, "process_vm_readv": 310, "process_vm_writev": 311,
+        "kcmp": 312, "kill": 62, "tkill": 200, "tgkill": 234, "rt_sigqueueinfo": 129,
+        "setpriority": 141, "sched_setscheduler": 144, "sched_setparam": 142, "sched_setattr": 314,
+        "ioprio_set": 251, "prlimit64": 302, "prctl": 157, "seccomp": 317, "memfd_create": 319,
+        "shmget": 29, "semget": 64, "msgget": 68, "mq_open": 240, "bpf": 321,
+        "perf_event_open": 298,
+        "userfaultfd": 323, "keyctl": 250, "add_key": 248, "inotify_init1": 294,
+        "fanotify_init": 300,
+        "open_by_handle_at": 304, "name_to_handle_at": 303, "execveat": 322, "personality": 135,
+        "socket": 41, "socketpair": 53, "sendmsg": 46, "sendto": 44, "shutdown": 48, "setsid": 112,
+        "setpgid": 109, "timer_create": 222, "eventfd2": 290, "signalfd4": 289,
+        "epoll_create1": 291,
+        "pipe2": 293, "splice": 275, "tee": 276, "vmsplice": 278, "flock": 73, "fsync": 74,
+        "ftruncate": 77, "fallocate": 285, "sync": 162, "syncfs": 306, "migrate_pages": 256,
+        "move_pages": 279, "set_mempolicy": 238, "pkey_mprotect": 329, "remap_file_pages": 216,
+    },
+    "aarch64": {
+        "utimensat": 88, "setxattr": 5, "removexattr": 14, "truncate": 45, "mknodat": 33,
+        "symlinkat": 36, "chdir": 49, "chroot": 51, "mount": 40, "unshare": 97, "setns": 268,
+        "clone": 220, "ptrace": 117, "process_vm_readv": 270, "process_vm_writev": 271, "kcmp": 272,
+        "kill": 129, "tkill": 130, "tgkill": 131, "rt_sigqueueinfo": 138, "setpriority": 140,
+        "sched_setscheduler": 119, "sched_setparam": 118, "sched_setattr": 274, "ioprio_set": 30,
+        "prlimit64": 261, "prctl": 167, "seccomp": 277, "memfd_create": 279, "shmget": 194,
+        "semget": 190, "msgget": 186, "mq_open": 180, "bpf": 280, "perf_event_open": 241,
+        "userfaultfd": 282, "keyctl": 219, "add_key": 217, "inotify_init1": 26,
+        "fanotify_init": 262,
+        "open_by_handle_at": 265, "name_to_handle_at": 264, "execveat": 281, "personality": 92,
+        "socket": 198, "socketpair": 199, "sendmsg": 211, "sendto": 206, "shutdown": 210,
+        "setsid": 157, "setpgid": 154, "timer_create": 107, "eventfd2": 19, "signalfd4": 74,
+        "epoll_create1": 20, "pipe2": 59, "splice": 76, "tee": 77, "vmsplice": 75, "flock": 32,
+        "fsync": 82, "ftruncate": 46, "fallocate": 47, "sync": 81, "syncfs": 267,
+        "migrate_pages": 238, "move_pages": 239, "set_mempolicy": 237, "pkey_mprotect": 288,
+        "remap_file_pages": 234,
+    },
+}[platform.machine()]  # fmt: skip
+_NEW = {
+    "pidfd_send_signal": 424, "io_uring_setup": 425, "io_uring_enter": 426,
+    "io_uring_register": 427, "open_tree": 428, "move_mount": 429, "fsopen": 430, "fspick": 433,
+    "pidfd_open": 434, "clone3": 435, "openat2": 437, "pidfd_getfd": 438, "process_madvise": 440,
+    "mount_setattr": 442, "quotactl_fd": 443, "landlock_create_ruleset": 444, "memfd_secret": 447,
+    "process_mrelease": 448, "set_mempolicy_home_node": 450, "fchmodat2": 452, "statmount": 457,
+    "listmount": 458, "lsm_set_self_attr": 460, "setxattrat": 463, "removexattrat": 466,
+    "open_tree_attr": 467, "file_setattr": 469, "listns": 470,
+}  # fmt: skip
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
+
+
+@returns("support.bad_jobs:PLAIN")
+def sweep(numbers: Iterable[int]) -> dict[str, str]:
+    """Make calls without arguments; return the errors, ``done`` for a call that was made."""
+    return {str(number): _call(number) for number in numbers}
+
+
+@returns("support.bad_jobs:PLAIN")
+def try_to_get_out(pid: int, path: str, passed: Source) -> dict[str, str]:
+    """Make each denied call with arguments that would do something outside.
+
+    Args:
+        pid: A process of the same user.
+        path: A file of the same user, which the worker may not open.
+        passed: The file of this job.
+
+    Returns:
+        The error of each attempt, ``done`` for one that was made.
+    """
+    descriptor = file_broker.open_to_read(passed.path)
+    attempts = _attempts(pid, os.fsencode(path), descriptor) | _attempts_of_python(descriptor, pid)
+    return {name: attempt() for name, attempt in attempts.items()}
+
+
+def _attempts(pid: int, path: bytes, descriptor: int) -> dict[str, Callable[[], str]]:
+    """Return the attempts that are raw system calls."""
+    own = os.getpid()
+    value = ctypes.create_string_buffer(b"x", 8)
+    name = ctypes.create_string_buffer(b"user.portraitd")
+    buffer = ctypes.create_string_buffer(4096)
+    remote = struct.pack("=QQ", ctypes.addressof(buffer), 8)
+    vector = ctypes.create_string_buffer(remote)
+    xattr = ctypes.create_string_buffer(struct.pack("=QII", ctypes.addressof(value), 1, 0))
+    attributes = ctypes.create_string_buffer(24)
+    how = ctypes.create_string_buffer(struct.pack("=QQQ", os.O_WRONLY, 0, 0))
+    parameter = ctypes.create_string_buffer(struct.pack("=i", 0))
+    schedule = ctypes.create_string_buffer(struct.pack("=IIQiIQQQ", 48, 0, 0, 5, 0, 0, 0, 0))
+    limit = ctypes.create_string_buffer(struct.pack("=QQ", 8, 8))
+    clone = ctypes.create_string_buffer(struct.pack("=11Q", 0, 0, 0, 0, signal.SIGCHLD, *[0] * 6))
+    thread = 0x003D0F00
+    arguments: dict[str, tuple[object, ...]] = {
+        # Files by their path: Landlock knows nothing of most of these.
+        "chmod": (path, 0o777), "fchmodat2": (AT_FDCWD, path, 0o777, 0),
+        "utimensat": (AT_FDCWD, path, None, 0), "truncate": (path, 0),
+        "setxattr": (path, name, value, 1, 0), "removexattr": (path, name),
+        "setxattrat": (AT_FDCWD, path, 0, name, xattr, 16),
+        "removexattrat": (AT_FDCWD, path, 0, name),
+        "file_setattr": (AT_FDCWD, path, attributes, 24, 0),
+        "openat2": (AT_FDCWD, path, how, 24), "mknodat": (AT_FDCWD, path + b".pipe", 0o010666, 0),
+        "symlinkat": (b"/", AT_FDCWD, path + b".link"), "chdir": (b"/",), "chroot": (b"/",),
+        "name_to_handle_at": (AT_FDCWD, path, buffer, buffer, 0),
+        "open_by_handle_at": (AT_FDCWD, buffer, 0), "inotify_init1": (0,),
+        "fanotify_init": (0, 0), "execveat": (AT_FDCWD, b"/bin/true", None, None, 0),
+        "quotactl_fd": (descriptor, 0, 0, buffer), "sync": (), "syncfs": (descriptor,),
+        # The file of its job, and what it inherited.
+        "ftruncate": (2, 0), "fallocate": (2, 0, 0, 4096), "flock": (descriptor, 2), "fsync": (2,),
+        "shutdown": (2, 2), "splice": (descriptor, None, 2, None, 1, 0), "tee": (0, 1, 1, 0),
+        "vmsplice": (1, vector, 1, 0),
+        # Mounts and namespaces.
+        "mount": (b"/", b"/mnt", None, 4096, None), "open_tree": (AT_FDCWD, b"/", 1),
+        "open_tree_attr": (AT_FDCWD, b"/", 1, None, 0), "move_mount": (-1, b"", -1, b"", 0),
+        "fsopen": (b"tmpfs", 0), "fspick": (AT_FDCWD, b"/", 0),
+        "statmount": (buffer, buffer, 64, 0),
+        "listmount": (buffer, buffer, 8, 0), "mount_setattr": (AT_FDCWD, b"/", 0, buffer, 32),
+        "unshare": (0x10000000,), "setns": (descriptor, 0), "listns": (buffer, buffer, 8, 0),
+        # Other processes.
+        "kill": (pid, 0), "kill itself": (own, 0), "tkill": (pid, 0), "tgkill": (pid, pid, 0),
+        "rt_sigqueueinfo": (pid, 0, buffer), "pidfd_open": (pid, 0),
+        "pidfd_send_signal": (descriptor, 0, None, 0), "pidfd_getfd": (descriptor, 0, 0),
+        "ptrace": (0x4206, pid, 0, 0), "process_vm_readv": (pid, vector, 1, vector, 1, 0),
+        "process_vm_writev": (pid, vector, 1, vector, 1, 0), "kcmp": (pid, own, 0, 0, 0),
+        "process_madvise": (descriptor, vector, 1, 4, 0), "process_mrelease": (descriptor, 0),
+        "migrate_pages": (pid, 64, buffer, buffer), "move_pages": (pid, 0, None, None, None, 0),
+        "setpriority": (0, pid, 5), "setpriority of itself": (0, 0, 5),
+        "sched_setscheduler": (pid, 3, parameter), "sched_setparam": (pid, parameter),
+        "sched_setattr": (pid, schedule, 0), "ioprio_set": (1, pid, 0x6007),
+        "prlimit64": (pid, 7, limit, None), "setpgid": (pid, 0), "setsid": (),
+        # New processes and threads of another kind.
+        "clone": (signal.SIGCHLD, None, None, None, None),
+        "clone with a user namespace": (thread | 0x10000000, None, None, None, None),
+        "clone of a traced thread": (thread | 0x2000, None, None, None, None),
+        "clone3": (clone, 88),
+        # Itself.
+        "no death with the service": (1, 0, 0, 0, 0), "may be traced": (0x59616D61, -1, 0, 0, 0),
+        "new privileges": (38, 0, 0, 0, 0), "dumpable": (4, 1, 0, 0, 0),
+        "another memory map": (35, 1, 0, 0, 0), "another child reaper": (36, 1, 0, 0, 0),
+        "seccomp": (1, 0, buffer), "landlock_create_ruleset": (None, 0, 1),
+        "lsm_set_self_attr": (100, buffer, 32, 0), "personality": (0x0040000,),
+        "pkey_mprotect": (buffer, 4096, 4, -1), "remap_file_pages": (buffer, 4096, 4, 0, 0),
+        "set_mempolicy": (0, None, 0), "set_mempolicy_home_node": (buffer, 4096, 0, 0),
+        # Memory, queues and keys that other processes see, and parts of the kernel.
+        "memfd_create": (b"x", 0), "memfd_secret": (0,), "shmget": (0, 4096, 0o1600),
+        "semget": (0, 1, 0o1600), "msgget": (0, 0o1600), "mq_open": (b"x", 0o102, 0o600, None),
+        "add_key": (b"user", b"x", value, 1, -3), "keyctl": (0, -3, 1),
+        "bpf": (5, buffer, 48), "perf_event_open": (buffer, 0, -1, -1, 0), "userfaultfd": (1,),
+        "io_uring_setup": (1, buffer), "io_uring_enter": (descriptor, 1, 0, 0, None, 0),
+        "io_uring_register": (descriptor, 0, None, 0), "timer_create": (1, None, buffer),
+        "eventfd2": (0, 0), "signalfd4": (-1, buffer, 8, 0), "epoll_create1": (0,),
+        "pipe2": (buffer, 0),
+        # Connections.
+        "socket": (socket.AF_INET, socket.SOCK_STREAM, 0),
+        "socketpair": (socket.AF_UNIX, socket.SOCK_STREAM, 0, buffer),
+        "sendmsg": (descriptor, buffer, 0), "sendto": (descriptor, buffer, 1, 0, None, 0),
+    }  # fmt: skip
+    called = {
+        "kill itself": "kill", "setpriority of itself": "setpriority",
+        "clone with a user namespace": "clone", "clone of a traced thread": "clone",
+        **dict.fromkeys(
+            ("no death with the service", "may be traced", "new privileges", "dumpable",
+             "another memory map", "another child reaper"), "prctl",
+        ),
+    }  # fmt: skip
+    numbers = _NUMBERS | _NEW
+    return {
+        attempt: _bind(numbers[called.get(attempt, attempt)], given)
+        for attempt, given in arguments.items()
+        # arm64 has no ``chmod``.
+        if called.get(attempt, attempt) in numbers
+    }
+
+
+def _attempts_of_python(descriptor: int, pid: int) -> dict[str, Callable[[], str]]:
+    """Return the attempts with calls that are allowed with other arguments."""
+    return {
+        "code from the file of the job": lambda: _error_of(
+            lambda: mmap.mmap(descriptor, 4096, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_EXEC)
+        ),
+        "code from memory": lambda: _error_of(
+            lambda: mmap.mmap(-1, 4096, mmap.MAP_PRIVATE, mmap.PROT_WRITE | mmap.PROT_EXEC)
+        ),
+        "the log cannot be made to fail": lambda: _error_of(
+            lambda: fcntl.fcntl(2, fcntl.F_SETFL, os.O_NONBLOCK)
+        ),
+        "a lease on the file of the job": lambda: _error_of(
+            lambda: fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        ),
+        "signals for other processes": lambda: _error_of(
+            lambda: fcntl.fcntl(descriptor, fcntl.F_SETOWN, pid)
+        ),
+        "typing into a terminal": lambda: _error_of(lambda: fcntl.ioctl(0, 0x5412, b"x")),
+        "making a log non-blocking": lambda: _error_of(
+            lambda: fcntl.ioctl(2, 0x5421, struct.pack("=i", 1))
+        ),
+    }
+
+
+def _bind(number: int, arguments: tuple[object, ...]) -> Callable[[], str]:
+    return lambda: _call(number, *arguments)
+
+
+def _call(number: int, *arguments: object) -> str:
+    ctypes.set_errno(0)
+    padded = [
+        ctypes.c_long(one) if isinstance(one, int) else one
+        for one in (*arguments, *[0] * (6 - len(arguments)))
+    ]
+    if _libc.syscall(ctypes.c_long(number), *padded) != -1:
+        return "done"
+    return errno.errorcode.get(ctypes.get_errno(), str(ctypes.get_errno()))
+
+
+def _error_of(attempt: Callable[[], object]) -> str:
+    try:
+        attempt()
+    except OSError as error:
+        return errno.errorcode.get(error.errno or 0, str(error.errno))
+    return "done"
+
+
+@returns("support.bad_jobs:PLAIN")
+def describe_process() -> dict[str, object]:
+    """Return what a worker sees of itself, of other processes and of the network."""
+    status = dict(
+        line.split(":\t", 1)
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if ":\t" in line
+    )
+    links = {}
+    for name in ("net", "pid", "ipc", "uts", "user"):
+        with suppress(OSError):
+            links[name] = os.readlink(f"/proc/self/ns/{name}")
+    return {
+        "pid": os.getpid(),
+        "parent": os.getppid(),
+        "namespaces": links,
+        "capabilities": [status[name] for name in ("CapEff", "CapPrm", "CapInh", "CapBnd")],
+        "filters": status["Seccomp"],
+        "no new privileges": status["NoNewPrivs"],
+        "descriptors": sorted(os.readlink(f"/proc/self/fd/{one}") for one in _open_files()),
+    }
+
+
+def _open_files() -> list[int]:
+    found = []
+    for descriptor in range(256):
+        with suppress(OSError):
+            os.fstat(descriptor)
+            found.append(descriptor)
+    return found
+
+
+@returns("support.bad_jobs:PLAIN")
+def try_to_read(paths: list[str]) -> dict[str, str]:
+    """Try to open files and list folders; return the errors, ``done`` for what was read."""
+    found = {}
+    for path in paths:
+        reads = os.listdir if os.path.isdir(path) else _read_first
+        found[path] = _error_of(lambda: reads(path))  # noqa: B023
+    return found
+
+
+def _read_first(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(1)
