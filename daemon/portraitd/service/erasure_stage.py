@@ -78,6 +78,8 @@ class ErasureStage(Stage):
         self._clock = ClockCheck(settings.state_dir, eraser.newest_s)
         self._is_accepted = False
         self._waits = NO_REASON
+        # The last service may have recorded a reason that has passed.
+        self._is_reported = False
         self._unavailable = ""
         self._pause = BackOff(PAUSE_S)
 
@@ -170,8 +172,9 @@ class ErasureStage(Stage):
         return NO_REASON
 
     def _wait_for(self, reason: Reason, now: Now) -> None:
-        if reason == self._waits:
+        if reason == self._waits and self._is_reported:
             return
+        self._is_reported = True
         if reason:
             log.error("retention_waits", reason=reason.text, reason_code=reason.code)
             if self._blocked_stages:
