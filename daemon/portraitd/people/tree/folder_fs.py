@@ -241,6 +241,18 @@ def replace_file(
     return WrittenFile(digest(data), facts.st_size, facts.st_mtime_ns)
 
 
+def move_folder_aside(fd: int, name: str) -> None:
+    """Give a folder in the place of one of our hidden files another name; remove an empty one.
+
+    What others put into it stays, and is theirs.
+    """
+    with contextlib.suppress(OSError):
+        os.rmdir(name, dir_fd=fd)
+        return
+    aside = f"{name.lstrip('.')} {secrets.token_hex(4)}"
+    os.rename(name, aside, src_dir_fd=fd, dst_dir_fd=fd)
+
+
 def make_folder(fd: int, name: str, mode: int) -> None:
     """Make a folder with its mode, whatever the umask is.
 

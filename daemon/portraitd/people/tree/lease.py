@@ -4,11 +4,11 @@ Two services with the same database name on one tree, such as those of a home an
 take each other's publications for edits. So the one that works on a tree holds a file in it.
 
 On a local file system the kernel's lock on that file decides: it ends with its process, however
-that ends. On a network share locks may be missing, or count on one machine only. There the holder
-changes the file every ``RENEW_S``. Another service takes it over when it has seen the same content
-for ``STALE_S`` by its own steady clock: clocks of different machines are never compared, nor the
-times of files. The holder reads the file before each turn, and stands back if it is another's: a
-machine that was suspended notices before it writes.
+that ends, and the file is written once. On a network share locks may be missing, or count on one
+machine only. There the holder changes the file every ``RENEW_S``. Another service takes it over
+when it has seen the same content for ``STALE_S`` by its own steady clock: clocks of different
+machines are never compared, nor the times of files. The holder reads the file before each turn, and
+stands back if it is another's: a machine that was suspended notices before it writes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import structlog
 
 from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
 from portraitd.model.stage import Now, Stage
-from portraitd.people.tree.folder_fs import OWN_PREFIX, open_root, set_mode
+from portraitd.people.tree.folder_fs import OWN_PREFIX, move_folder_aside, open_root, set_mode
 from portraitd.people.tree.manifest import ROOT_MANIFEST, read_note
 
 log = structlog.get_logger(stage="lease")
@@ -45,6 +45,7 @@ CONFIRM_S = 5.0
 """After a take-over without a lock: two services may have written at the same moment."""
 
 _MAX_BYTES = 4096
+_UNWRITABLE = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 _NO_FILE = frozenset({errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.ENODEV})
 _FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -104,6 +105,7 @@ class TreeLease(Stage):
         self._seen = b""
         self._seen_s = 0.0
         self._is_locked_out = False
+        self._is_decided = False
         self._blocked = NO_REASON
 
     @property
@@ -127,9 +129,7 @@ class TreeLease(Stage):
                 self._blocked = self._advance(root_fd, now.steady_s)
         except OSError as error:
             self.close()
-            # A root that is missing is reported by those who read it.
-            is_missing = isinstance(error, FileNotFoundError | NotADirectoryError)
-            self._blocked = NO_REASON if is_missing else self._refuse(error.strerror or str(error))
+            self._blocked = NO_REASON if self._is_harmless(error) else self._describe_fault(error)
         if self._blocked and self._blocked != before:
             log.error("tree_in_use", reason=self._blocked.text, reason_code=self._blocked.code)
         elif before and not self._blocked:
@@ -150,6 +150,20 @@ class TreeLease(Stage):
         self.close()
         self._blocked = self._refuse("the lease was given up")
 
+    def _is_harmless(self, error: OSError) -> bool:
+        """Return whether others report the error, and no other service can hold the lease.
+
+        A root that is missing is reported by those who read it; one that cannot be written, by
+        those who write to it. Edits are read there all the same.
+        """
+        if error.errno in _UNWRITABLE:
+            return not os.path.lexists(self._root / LEASE_NAME)
+        return isinstance(error, FileNotFoundError | NotADirectoryError)
+
+    def _describe_fault(self, error: OSError) -> Reason:
+        text = f"{self._root / LEASE_NAME}: {error.strerror or error}"
+        return Reason(ReasonCode.PUBLISHING_FAILED, text)
+
     def _advance(self, root_fd: int, steady_s: float) -> Reason:
         if self._fd is not None and not self._is_still_ours(root_fd):
             self.close()
@@ -160,7 +174,7 @@ class TreeLease(Stage):
                 # The share is not mounted, or the tree another's: the review says so.
                 return NO_REASON
             return self._acquire(root_fd, steady_s)
-        if steady_s - self._renewed_s >= RENEW_S:
+        if not self._is_decided and steady_s - self._renewed_s >= RENEW_S:
             self._write(self._fd, steady_s)
         is_sure = steady_s >= self._confirmed_s
         return NO_REASON if is_sure else self._refuse("taking over the lease")
@@ -190,6 +204,7 @@ class TreeLease(Stage):
             if self._is_locked_out or not os.fstat(fd).st_nlink:
                 return self._refuse(_describe(_parsed(content)))
             is_decided = is_locked is True and not self._is_shared()
+            self._is_decided = is_decided
             if not is_decided and not self._is_free(content, steady_s):
                 return self._refuse(_describe(_parsed(content)))
             self._write(fd, steady_s)
@@ -272,14 +287,14 @@ def _opened(root_fd: int, *, create: bool = False) -> Iterator[int | None]:
 
 
 def _clear(root_fd: int) -> None:
-    """Remove a link, a pipe or an empty folder that has the name of the lease.
+    """Remove a link or a pipe that has the name of the lease, and move a folder aside.
 
     Also a hard link: what is written to it would be written to a file elsewhere.
     """
     with suppress(OSError):
         facts = os.stat(LEASE_NAME, dir_fd=root_fd, follow_symlinks=False)
         if stat.S_ISDIR(facts.st_mode):
-            os.rmdir(LEASE_NAME, dir_fd=root_fd)
+            move_folder_aside(root_fd, LEASE_NAME)
         elif not stat.S_ISREG(facts.st_mode) or facts.st_nlink > 1:
             os.unlink(LEASE_NAME, dir_fd=root_fd)
 

@@ -17,6 +17,7 @@ from portraitd.people.tree.folder_fs import (
     entry_exists,
     inode_of,
     make_hidden,
+    move_folder_aside,
     open_folder,
     replace_file,
 )
@@ -138,7 +139,12 @@ class PlanExecutor:
 
     def save(self, fd: int, manifest_name: str, manifest: FolderManifest) -> None:
         """Write a manifest durably."""
-        replace_file(fd, manifest_name, manifest.to_bytes(), self._modes.file, durable=True)
+        data, mode = manifest.to_bytes(), self._modes.file
+        try:
+            replace_file(fd, manifest_name, data, mode, durable=True)
+        except IsADirectoryError:
+            move_folder_aside(fd, manifest_name)
+            replace_file(fd, manifest_name, data, mode, durable=True)
 
     def owners(self, fd: int, manifest: FolderManifest, names: Sequence[str]) -> FileOwners:
         """Return the owner of each file in an open folder."""
