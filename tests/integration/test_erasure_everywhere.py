@@ -206,6 +206,72 @@ def with_words_of(portrait: bytes, picture: bytes) -> bytes:
     return picture[:2] + words + picture[2:]
 
 
+def test_copies_of_her_folder_lose_her_name_too(home: Home) -> None:
+    """What others put there stays, and is listed by its path."""
+    secrets = everything_of(home, 1)
+    album, wall = home.people / "Album" / "of her", home.people / "for the wall"
+    shutil.copytree(home.people / NAME, album)
+    wall.mkdir()
+    shutil.copyfile(home.people / NAME / ".person.json", wall / ".person.json")
+    for folder in (album, wall):
+        (folder / "notes.txt").write_text("by others")
+    for name in ("portraitd.sqlite3.old-20260101-000000-wal", "backup-before-0005.sqlite3"):
+        (home.settings.state_dir / name).write_text(NAME)
+    secrets |= {name.encode() for name in ("backup-before-0005", "sqlite3.old-2026")}
+
+    answer, granted = ask(home, ControlRequest(REQUEST, arguments=("person", NAME)))
+
+    assert granted
+    assert {} == surviving(home, secrets)
+    assert ["notes.txt"] == [path.name for path in album.iterdir() if path.suffix != ".json"]
+    for folder in (album, wall):
+        assert f"not portraitd's file, so it was kept: {folder / 'notes.txt'}" in answer
+    assert "Bob" in [name for _, _, name in ledger(home)]
+    assert [] == [name for kind, who, name in ledger(home) if kind == "name" and who == 1 and name]
+
+
+def test_a_set_keeps_what_does_not_show_the_forgotten(home: Home) -> None:
+    """It is emptied only of her pictures, and of lists that mention them; a build completes it."""
+    root = home.settings.dataset_dir
+    moments = moments_of(home, "person_id = 1")
+    before = {path: path.stat().st_ino for path in root.glob("[!r]*/**/*.jpg")}
+
+    answer, _ = ask(home, ControlRequest(REQUEST, arguments=("person", "1")))
+
+    after = {path for path in before if path.exists()}
+    gone = before.keys() - after
+    assert gone
+    assert after
+    assert [] == [path for path in after if is_near(path.stem, moments) or NAME in path.parts]
+    assert [] == [
+        path for path in gone if not is_near(path.stem, moments, 1500) and NAME not in path.parts
+    ]
+    assert not (root / "class_index.json").exists()
+    assert "The training set keeps all other pictures" in answer
+    build_set(home)
+    kept = {path for path in after if path.exists()}
+    assert kept
+    assert {path: before[path] for path in kept} == {path: path.stat().st_ino for path in kept}
+
+
+def test_a_set_without_the_forgotten_is_not_touched(home: Home) -> None:
+    """Neither its pictures nor its lists."""
+    forget(home, "person", "1")
+    build_set(home)
+    root = home.settings.dataset_dir
+    before = {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}
+    shown = {path.stem[:12] for path in root.rglob("*.jpg")}
+    unused = next(
+        row for row in home.rows("files")
+        if row["state"] == "done" and row["content_sha256"][:12] not in shown
+    )  # fmt: skip
+
+    answer, _ = ask(home, ControlRequest(REQUEST, arguments=("video", unused["path"].decode())))
+
+    assert before == {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}
+    assert "training set" not in answer
+
+
 def test_what_was_said_about_others_still_holds(home: Home) -> None:
     """The name and the deletion of the other; rows keep their numbers, classes theirs."""
     before, classes = ledger(home), dict(class_names(home))
@@ -258,10 +324,10 @@ def moments_of(home: Home, condition: str) -> set[tuple[str, int]]:
         }
 
 
-def is_near(stem: str, moments: set[tuple[str, int]]) -> bool:
+def is_near(stem: str, moments: set[tuple[str, int]], within_ms: int = 500) -> bool:
     """Whether a picture shows what was seen half a second before or after one of them."""
     sha256, at = stem.split("-")[:2]
-    return any(sha256 == one and abs(int(at) - moment) <= 500 for one, moment in moments)
+    return any(sha256 == one and abs(int(at) - moment) <= within_ms for one, moment in moments)
 
 
 def test_a_forgotten_video_leaves_neither_keys_nor_sides(home: Home) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 from portraitd.model.errors import ConfigError
 from portraitd.service.control_files import ControlFiles, ControlRequest
 from portraitd.service.erasure_stage import REQUEST, find, parse_date
+from portraitd.store.database import Database
 from portraitd.store.erasure.eraser import Eraser
 from support.byte_search import secrets_of, surviving, traces
 from support.home import START_S, Home, assert_sound, connect, dump, person_folders
@@ -249,3 +252,55 @@ def _store(service: object) -> Eraser:
     store = service.erasure._eraser  # type: ignore[attr-defined]
     assert isinstance(store, Eraser)
     return store
+
+
+# --- Who is meant.
+
+
+@pytest.fixture
+def eraser(tmp_path: Path) -> Iterator[Eraser]:
+    """A database of people who are called like numbers, and almost like each other."""
+    names = [None, "1", "\u0661", "Ann", "Ann", "ann", "Zoe\u0308", "BOB", "999"]
+    with closing(Database.open(tmp_path)) as database:
+        for number, name in enumerate(names, 1):
+            database.execute(
+                "insert into people (id, name, created_at) values (?, ?, 1.0)", (number, name)
+            )
+        yield Eraser(database)
+
+
+@pytest.mark.parametrize(
+    ("word", "people"),
+    [
+        ("1", (1,)),
+        ("01", (1,)),
+        ("\u0661", (3,)),
+        ("Ann", (4, 5)),
+        ("ann", (6,)),
+        ("Zo\u00eb", (7,)),
+        ("zo\u00eb", (7,)),
+        ("bob", (8,)),
+    ],
+)
+def test_a_word_of_digits_is_a_number_and_no_name(
+    eraser: Eraser, word: str, people: tuple[int, ...]
+) -> None:
+    """A name is meant exactly; in another case only if that leaves one spelling."""
+    assert people == eraser.person(word).person_ids
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("999", "no person with the number 999; person 9 has this name"),
+        ("1" * 5000, "no person with the number 111"),
+        ("\u00b2", "no person '\u00b2'"),
+        ("ANN", "write one of 4, 5, 6"),
+        ("", "no person ''"),
+        ("%", "no person '%'"),
+    ],
+)
+def test_nobody_is_guessed(eraser: Eraser, word: str, hint: str) -> None:
+    """An error says what to write."""
+    with pytest.raises(ConfigError, match=re.escape(hint)):
+        eraser.person(word)

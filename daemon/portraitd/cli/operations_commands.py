@@ -162,7 +162,7 @@ def _forget(settings: Settings, kind: str, word: str, yes: bool) -> None:
 
 def _forget_here(settings: Settings, kind: str, word: str) -> None:
     from portraitd.model.errors import PublishError, StoreError
-    from portraitd.service.erasure_stage import ErasureStage, describe, find
+    from portraitd.service.erasure_stage import ErasureStage, describe, describe_rest, find
     from portraitd.store.database import Database, StoreLock
     from portraitd.store.erasure.eraser import Eraser
 
@@ -173,14 +173,13 @@ def _forget_here(settings: Settings, kind: str, word: str) -> None:
         scope = find(eraser, kind, word)
         erasure_stage.erase(scope, time.time())
         try:
-            erased = erasure_stage.finish(time.time())
+            done = erasure_stage.finish(time.time())
         except (PublishError, StoreError) as error:
             raise StoreError(
                 f"{error}; the database is clean, the rest is erased when the service starts"
             ) from error
-    click.echo(describe(scope))
-    for path in [path for one in erased for path in one.left][:NAMES_SHOWN]:
-        click.echo(f"not portraitd's file, so it was kept: {settings.people_dir / path}")
+    for line in (describe(scope), *describe_rest(done, settings)):
+        click.echo(line)
     click.echo("Start `portraitd run`: it regroups all faces and updates people/.")
 
 

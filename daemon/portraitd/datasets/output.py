@@ -195,7 +195,7 @@ def finish_set(root: Path, fingerprint: str, summary: Mapping[str, Any]) -> None
     with _os_errors(root), open_root(root) as root_fd:
         manifest = _read_manifest(root_fd)
         files = manifest.files if manifest else {}
-        _save_manifest(root_fd, SetManifest(fingerprint, summary, files))
+        save_set_manifest(root_fd, SetManifest(fingerprint, summary, files))
 
 
 @contextmanager
@@ -207,7 +207,7 @@ def _os_errors(root: Path) -> Iterator[None]:
         raise PublishError(f"{where}: {error.strerror or error}") from error
 
 
-def _save_manifest(root_fd: int, manifest: SetManifest) -> None:
+def save_set_manifest(root_fd: int, manifest: SetManifest) -> None:
     replace_file(root_fd, SET_MANIFEST, manifest.to_bytes(), _FILE_MODE)
 
 
@@ -222,7 +222,7 @@ class _SetPublication:
         self.folder = PublishedFolder(
             root_fd,
             files,
-            lambda: _save_manifest(root_fd, SetManifest("", {}, files)),
+            lambda: save_set_manifest(root_fd, SetManifest("", {}, files)),
             _FILE_MODE,
         )
         self._checked_folders: set[str] = set()

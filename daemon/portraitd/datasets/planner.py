@@ -29,7 +29,7 @@ from portraitd.datasets.dedup import select_distinct
 from portraitd.datasets.split_assignment import SplitAssignment, SplitRecording
 from portraitd.faces.models.model_registry import require_rules
 from portraitd.model.face import Box
-from portraitd.model.fingerprints import frame_stem
+from portraitd.model.fingerprints import ERASED_MARGIN_S, frame_stem
 from portraitd.model.media_file import MediaKind
 from portraitd.store.database import Database
 from portraitd.store.dataset_store import (
@@ -41,10 +41,6 @@ from portraitd.store.dataset_store import (
 )
 from portraitd.store.files import Files
 from portraitd.workers.job_results import returns
-
-ERASED_MARGIN_S = 0.5
-"""Minimum time from an erased face; its position in the frame is unknown, so it cannot be
-blurred."""
 
 
 class PlanRequest(NamedTuple):

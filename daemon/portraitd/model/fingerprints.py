@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Collection
 
 ENDING_BYTES = 1024
 """How many bytes at the end of a portrait are hashed: metadata written later is before them."""
+
+ERASED_MARGIN_S = 0.5
+"""Minimum time from an erased face; its position in the frame is unknown, so it cannot be
+blurred."""
 
 
 def hash_ending(data: bytes) -> bytes:
@@ -29,3 +35,37 @@ def split_key_parts(sha256: str) -> tuple[str, str]:
 def frame_stem(sha256: str, t_s: float) -> str:
     """Return the name of a frame, which is the same in every home."""
     return f"{content_stem(sha256)}{round(t_s * 1000):09d}"
+
+
+_FRAME = re.compile(r"(?<![0-9a-f])([0-9a-f]{12})-(\d{9})(?!\d)")
+
+
+class ErasedFrames:
+    """Recognises pictures of erased frames, and of frames beside them, by their file names.
+
+    An erased person is still visible shortly before and after the frames in which they were found.
+
+    Args:
+        stems: ``frame_stem`` of each frame, ``content_stem`` of each whole video or photo.
+    """
+
+    def __init__(self, stems: Collection[str]) -> None:
+        self._stems = tuple(stems)
+        self._seconds: dict[str, set[int]] = {}
+        for stem in stems:
+            seconds = self._seconds.setdefault(stem[:12], set())
+            if found := _FRAME.match(stem):
+                seconds.add(int(found[2]) // 1000)
+
+    def may_have(self, content: str) -> bool:
+        """Return whether frames of a content were erased, given the start of its SHA-256."""
+        return content[:12] in self._seconds
+
+    def shows(self, name: str) -> bool:
+        """Return whether the picture with this file name must be erased."""
+        for found in _FRAME.finditer(name):
+            t_s = int(found[2]) / 1000
+            first, last = (int((t_s + step) // 1) for step in (-ERASED_MARGIN_S, ERASED_MARGIN_S))
+            if not self._seconds.get(found[1], set()).isdisjoint(range(first, last + 1)):
+                return True
+        return any(stem in name for stem in self._stems)

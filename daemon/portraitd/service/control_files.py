@@ -30,6 +30,10 @@ TAKEN_SUFFIX, INVALID_SUFFIX = ".taken", ".invalid"
 
 MAX_REQUEST_BYTES = 1 << 16
 
+OLD_ANSWER_S = 3600.0
+"""A command waits for seconds; a build of a training set may last hours, but reads its answer at
+once."""
+
 
 @dataclass(frozen=True, slots=True)
 class ControlRequest:
@@ -145,6 +149,13 @@ class ControlFiles:
         with suppress(OSError):
             path.unlink(missing_ok=True)
         return str(facts["text"]), bool(facts["granted"])
+
+    def remove_old_answers(self, now_s: float) -> None:
+        """Remove the answers that no command has read, because it had stopped waiting."""
+        for path in self.folder.glob(f"*{ANSWER_SUFFIX}"):
+            with suppress(OSError):
+                if now_s - path.stat().st_mtime > OLD_ANSWER_S:
+                    path.unlink()
 
     def withdraw(self, name: str) -> None:
         """Remove a request and its answer."""

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import structlog
 
 from portraitd.config import Settings
-from portraitd.datasets.set_erasure import erase_sets, lock_builds
+from portraitd.datasets.set_erasure import SetErasure, erase_sets, lock_builds
 from portraitd.media.xmp import Mark
-from portraitd.model.errors import ConfigError, FoldersUnavailable
+from portraitd.model.errors import ConfigError, FoldersUnavailable, PublishError, StoreError
 from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
 from portraitd.model.stage import BackOff, Now, Stage
 from portraitd.model.wording import counted
 from portraitd.people.publisher import describe_faulty
 from portraitd.people.tree.tree_erasure import Erased, ErasureTarget, erase_portraits
 from portraitd.service.clock_check import ClockCheck, is_synchronised
+from portraitd.service.control_files import ControlFiles
 from portraitd.store.blocked_stages import BlockedStages
 from portraitd.store.erasure.derived_files import destroy_copies
 from portraitd.store.erasure.eraser import RETENTION, Eraser, ErasureScope, PendingErasure
@@ -41,6 +43,18 @@ PAUSE_S = 60.0
 
 REQUEST = "forget"
 """The control request, with two arguments: kind and name."""
+
+
+class FinishedErasure(NamedTuple):
+    """What an erasure removed outside of the database.
+
+    Attributes:
+        portraits: In the people tree.
+        sets: In the training set.
+    """
+
+    portraits: Erased
+    sets: SetErasure
 
 
 class ErasureStage(Stage):
@@ -98,10 +112,15 @@ class ErasureStage(Stage):
 
         Raises:
             ConfigError: There is no such person or video, or it is not a date.
+            StoreError: The database cannot be written.
         """
         scope = find(self._eraser, kind, name)
         self.erase(scope, now_s)
-        return describe(scope)
+        try:
+            done = self.finish(now_s)
+        except (PublishError, StoreError) as error:
+            return f"{describe(scope)} from the database; the rest is not finished: {error}"
+        return "\n".join([describe(scope), *describe_rest(done, self._settings)])
 
     def tick(self, now: Now) -> None:
         """Erase what is too old, and finish earlier erasures.
@@ -198,7 +217,7 @@ class ErasureStage(Stage):
             people=len(scope.person_ids),
         )
 
-    def finish(self, now_s: float) -> list[Erased]:
+    def finish(self, now_s: float) -> list[FinishedErasure]:
         """Erase outside of the database what pending erasures have not reached yet.
 
         Raises:
@@ -214,7 +233,12 @@ class ErasureStage(Stage):
             with lock_builds(state_dir):
                 # The database that a restore set aside had been erased already.
                 copies = destroy_copies(state_dir, erasure.what != "restored")
-                files = erase_sets(state_dir, self._settings.dataset_dir, erasure.stems)
+                sets = erase_sets(
+                    state_dir,
+                    self._settings.dataset_dir,
+                    erasure.stems,
+                    self._eraser.erased_classes(),
+                )
             erased = erase_portraits(self._settings.people_dir, self._target(erasure))
             if erased.unavailable:
                 # Other erasures do not wait for it.
@@ -224,11 +248,13 @@ class ErasureStage(Stage):
             log.info(
                 "erasure_finished",
                 number=erasure.id,
-                files=erased.removed + files,
+                files=erased.removed + sets.files + sets.cached,
                 copies=copies,
             )
-            done.append(erased)
+            done.append(FinishedErasure(erased, sets))
         if done:
+            # Answers to earlier commands may list files of people who are erased by now.
+            ControlFiles(self._settings.requests_dir).remove_old_answers(now_s)
             # The journal contains the records of what was to be erased.
             self._eraser.truncate_journal()
         if unavailable:
@@ -245,7 +271,12 @@ class ErasureStage(Stage):
                 return False
             return self._eraser.is_erased(mark.sha256, mark.t_s, mark.box)
 
-        return ErasureTarget(erasure.endings.keys(), frozenset(erasure.endings.values()), is_erased)
+        return ErasureTarget(
+            erasure.endings.keys(),
+            frozenset(erasure.endings.values()),
+            is_erased,
+            self._eraser.erased_people(),
+        )
 
 
 def find(eraser: Eraser, kind: str, name: str) -> ErasureScope:
@@ -271,8 +302,28 @@ def parse_date(text: str) -> float:
     """
     try:
         return datetime.fromisoformat(text).timestamp()
-    except ValueError as error:
+    except (ValueError, OverflowError, OSError) as error:
         raise ConfigError(f"{text!r} is not a date; write 2026-03-31") from error
+
+
+def describe_rest(done: Sequence[FinishedErasure], settings: Settings) -> list[str]:
+    """Return lines about what was erased outside of the database, and what was not."""
+    files = sum(one.portraits.removed for one in done)
+    images = sum(one.sets.files for one in done)
+    lines = [f"{counted(files, 'file')} removed from {settings.people_dir}"]
+    if images:
+        lines.append(f"{counted(images, 'file')} removed from {settings.dataset_dir}")
+    if any(one.sets.is_incomplete for one in done):
+        lines.append(
+            "The training set keeps all other pictures; `portraitd dataset build` writes its "
+            "lists again."
+        )
+    lines += [
+        f"not portraitd's file, so it was kept: {settings.people_dir / path}"
+        for one in done
+        for path in one.portraits.left
+    ]
+    return lines
 
 
 def describe(scope: ErasureScope) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from portraitd.media.fs import write_atomically
 from portraitd.model.errors import PublishError
-from portraitd.model.fingerprints import frame_stem
+from portraitd.model.fingerprints import ErasedFrames, frame_stem
 
 RENDER_VERSION = "1"
 """Increased when images with the same name would look different."""
@@ -79,22 +79,25 @@ class FrameCache:
                 with suppress(PublishError):
                     self.put(sha256, make_frame_name(sha256, t_s), jpeg)
 
-    def discard(self, stems: Collection[str]) -> int:
-        """Remove every image of some frames, given the stems of their names.
+    def discard(self, frames: ErasedFrames) -> int:
+        """Remove every image that shows erased frames. Return how many there were.
 
         Raises:
             PublishError: An image cannot be removed.
         """
         removed = 0
         try:
-            for stem in stems:
+            for folder in self.folder.parent.glob("*/*/"):
                 # The folder has a longer prefix of the content hash than the images in it.
-                for path in self.folder.parent.glob(f"*/{stem[:12]}*/*{stem}*"):
-                    path.unlink(missing_ok=True)
-                    removed += 1
-                    # The name of an empty folder would still reveal the content hash.
-                    with suppress(OSError):
-                        path.parent.rmdir()
+                if not frames.may_have(folder.name):
+                    continue
+                for name in os.listdir(folder):
+                    if frames.shows(name):
+                        (folder / name).unlink(missing_ok=True)
+                        removed += 1
+                # The name of an empty folder would still reveal the content hash.
+                with suppress(OSError):
+                    folder.rmdir()
         except OSError as error:
             raise PublishError(f"{self.folder}: {error.strerror}") from error
         return removed

@@ -63,11 +63,13 @@ class ErasureTarget(NamedTuple):
         face_ids: Faces whose published files are removed even if a reviewer changed them.
         endings: Hashes that identify their portraits; see ``hash_ending``.
         is_forgotten: Returns whether a picture with this mark shows an erased face.
+        person_ids: People whose names are removed from every manifest.
     """
 
     face_ids: Collection[int]
     endings: Collection[bytes]
     is_forgotten: Callable[[Mark], bool]
+    person_ids: Collection[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class Erased:
 
     Attributes:
         removed: Number of files removed.
-        left: Paths of the pictures that reviewers put beside them, which were not removed.
+        left: Paths of the files that reviewers put beside them, which were not removed.
         unavailable: What is wrong with each folder that could not be erased, by its path.
     """
 
@@ -104,7 +106,7 @@ def erase_portraits(root: Path, target: ErasureTarget) -> Erased:
                     unavailable |= _find_unreadable(location, fd, names)
                     here = _erase_in(fd, names, target)
                     removed += len(here)
-                    if here:
+                    if _redact_manifest(fd, location, target) or here:
                         left += [f"{location}/{name}" for name in _foreign(fd)]
                     if _is_emptied(fd):
                         emptied[location] = inode_of(fd)
@@ -212,6 +214,29 @@ def _erase_in(fd: int, names: Collection[str], target: ErasureTarget) -> list[st
     return present
 
 
+def _redact_manifest(fd: int, location: str, target: ErasureTarget) -> bool:
+    """Remove the name of an erased person from a manifest. Return whether it is of such a person.
+
+    In a copy of a folder, or in one that was moved or renamed, the manifest tells the name that
+    the folder had. It gets the present one, so that no name is read from it as an edit.
+    """
+    if location == ".":
+        return False
+    manifest = read_note(fd, PERSON_MANIFEST)
+    if manifest is None or manifest.person not in target.person_ids:
+        return False
+    files = {
+        name: entry
+        for name, entry in manifest.files.items()
+        if not _is_published_for(entry.identity, target)
+    }
+    label = location.rpartition("/")[2]
+    if (manifest.label, manifest.location, manifest.files) != (label, location, files):
+        manifest.label, manifest.location, manifest.files = label, location, files
+        _save(fd, manifest)
+    return True
+
+
 def _is_emptied(fd: int) -> bool:
     """Return whether a person's folder has no files left, listed or not."""
     manifest = read_note(fd, PERSON_MANIFEST)
@@ -304,11 +329,11 @@ def _save(fd: int, manifest: FolderManifest, name: str = PERSON_MANIFEST) -> Non
 
 
 def _foreign(fd: int) -> list[str]:
-    """Return the pictures in a folder that portraitd did not write."""
+    """Return the files in a folder that portraitd did not write."""
     manifest = read_note(fd, PERSON_MANIFEST)
-    known = manifest.files.keys() if manifest else ()
+    known = {*MANIFEST_NAMES, *(manifest.files if manifest else ())}
     return [
         name
         for name in sorted(os.listdir(fd))
-        if name not in known and name.lower().endswith(PICTURES)
+        if name not in known and not is_clutter(name) and not _is_folder(fd, name)
     ]

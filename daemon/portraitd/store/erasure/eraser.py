@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Collection, Sequence
+import unicodedata
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -23,6 +24,9 @@ from portraitd.store.database import Database
 from portraitd.store.erasure.redaction import Redaction
 from portraitd.store.erasure.tombstones import Tombstones
 from portraitd.store.files import display_path
+
+MAX_DIGITS = 19
+"""Of a number that SQLite can hold."""
 
 
 RETENTION = "retention"
@@ -82,18 +86,14 @@ class Eraser:
         return self._db.name
 
     def person(self, word: str) -> ErasureScope:
-        """Return the scope of all people with a name, or of the person with an id.
+        """Return the scope of the person with a number, or of all people with a name.
+
+        A word of digits is always a number: nobody else is erased who is called that.
 
         Raises:
-            ConfigError: No person has this name or id.
+            ConfigError: No person has this name or number, or a name has two spellings.
         """
-        number = int(word) if word.isdecimal() else 0
-        found = self._db.execute(
-            "select id, name from people where id = ? or name = ? collate nocase order by id",
-            (number, word),
-        ).fetchall()
-        if not found:
-            raise ConfigError(f"there is no person {word!r}; `portraitd faces` lists them")
+        found = self._find_people(word)
         people = [row["id"] for row in found]
         # People who were merged into this one, directly or not, are the same human.
         for merged in self._db.execute(
@@ -109,6 +109,54 @@ class Eraser:
         faces += self._excluded_from(frozenset(people))
         names = tuple(row["name"] or f"person {row['id']}" for row in found)
         return ErasureScope("person", tuple(sorted(set(faces))), (), tuple(sorted(people)), names)
+
+    def _find_people(self, word: str) -> list[sqlite3.Row]:
+        if word.isascii() and word.isdecimal():
+            # A longer number is none that SQLite can hold.
+            number = int(word) if len(word) < MAX_DIGITS else 0
+            query = "select id, name from people where id = ?"
+            found = self._db.execute(query, (number,)).fetchall()
+            if found:
+                return found
+            named = self._people_named(word, _composed)
+            hint = f"; person {named[0]['id']} has this name" if named else ""
+            raise ConfigError(f"there is no person with the number {word}{hint}")
+        found = self._people_named(word, _composed)
+        if found:
+            return found
+        found = self._people_named(word, _caseless)
+        if not found:
+            raise ConfigError(f"there is no person {word!r}; `portraitd faces` lists them")
+        if len({row["name"] for row in found}) > 1:
+            numbers = ", ".join(str(row["id"]) for row in found)
+            raise ConfigError(f"{word!r} may be several people: write one of {numbers}")
+        return found
+
+    def _people_named(self, word: str, normalize: Callable[[str], str]) -> list[sqlite3.Row]:
+        rows = self._db.execute(
+            "select id, name from people where name is not null order by id"
+        ).fetchall()
+        return [row for row in rows if normalize(row["name"]) == normalize(word)]
+
+    def erased_people(self) -> set[int]:
+        """Return the numbers of all erased people."""
+        return {
+            row["id"]
+            for row in self._db.execute(
+                "select id, created_at from people where name is null"
+            ).fetchall()
+            if self._tombstones.has_person(row["id"], row["created_at"])
+        }
+
+    def erased_classes(self) -> set[int]:
+        """Return the class numbers of all erased people; they are never given again."""
+        rows = self._db.execute(
+            """
+            select class_id from class_holders join classes on classes.id = class_id
+            where person_id is null and name = '' and kind = 'person'
+            """
+        )
+        return {row["class_id"] for row in rows.fetchall()}
 
     def video(self, word: str) -> ErasureScope:
         """Return the scope of a video.
@@ -420,6 +468,15 @@ class Eraser:
                 (video,),
             )
             self._db.execute("delete from videos where id = ?", (video,))
+
+
+def _composed(name: str) -> str:
+    """Return a name as composed characters: systems differ in how they write an accent."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _caseless(name: str) -> str:
+    return unicodedata.normalize("NFC", name.casefold())
 
 
 def _box(row: sqlite3.Row) -> Box:
