@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 
 from portraitd.config import Settings
 from portraitd.ingest import media_jobs
-from portraitd.ingest.dispatcher import Dispatcher
+from portraitd.ingest.dispatcher import MAX_INTERRUPTIONS, Dispatcher
 from portraitd.model.errors import (
     FileChanged,
     ModelError,
@@ -21,8 +23,10 @@ from portraitd.model.errors import (
     UnreadableVideo,
     VideoError,
     WorkerDied,
+    WorkersUnavailable,
 )
-from portraitd.model.media_file import FileState, Stamp
+from portraitd.model.face import SliceFaces
+from portraitd.model.media_file import FileState, Source, Stamp
 from portraitd.model.reasons import Reason, ReasonCode
 from portraitd.store.database import Database
 from portraitd.store.files import INBOX
@@ -31,18 +35,30 @@ from support.store import Store, embedding, slice_faces, video_facts
 
 
 class Workers(Executor):
-    """Takes jobs, and answers as the test says."""
+    """Takes jobs, and answers as the test says.
+
+    Attributes:
+        real_hash: What every file contains; empty for what its probe says.
+    """
 
     def __init__(self) -> None:
         self.probes: list[Future[Any]] = []
         self.slices: list[Future[Any]] = []
         self.pieces: list[tuple[float, float]] = []
         self.checks: list[Future[Any]] = []
+        self.hashes: list[Future[Any]] = []
+        self.real_hash = ""
+        self._probed: dict[Source, Future[Any]] = {}
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()
         if fn is media_jobs.probe:
             self.probes.append(future)
+            self._probed[args[0]] = future
+        elif fn is media_jobs.hash_content:
+            self.hashes.append(future)
+            said = self._probed[args[0]].result()
+            future.set_result((self.real_hash or said.sha256, said.extends))
         elif fn is media_jobs.warm_up:
             self.checks.append(future)
         else:
@@ -119,7 +135,7 @@ def test_a_ready_file_is_probed_and_then_encoded(store: Store, floor: Floor) -> 
 
     assert FileState.DONE is floor.state()
     assert 2 == store.faces.count()
-    assert 4 == floor.rings
+    assert 5 == floor.rings
     assert not floor.dispatcher.busy
 
 
@@ -362,3 +378,182 @@ def test_an_answer_is_kept_until_it_is_recorded(store: Store, floor: Floor, tmp_
     assert FileState.DONE is floor.state()
     assert 100 == store.faces.count()
     assert 1 == len(floor.workers.slices)
+
+
+# --- What a worker that was taken over may say.
+
+
+def test_a_worker_cannot_pass_a_file_for_another(store: Store, floor: Floor) -> None:
+    """Another worker hashes it, which decodes nothing: else it would be a duplicate of that one."""
+    store.video("victim.mp4")
+    floor.tick()
+    floor.workers.slices[0].set_result(slice_faces())
+    store.file(state=FileState.READY)
+    floor.workers.real_hash = "f" * 64
+    for attempt in range(3):
+        floor.tick()
+        floor.workers.probes[attempt].set_result(video_facts())
+
+    floor.tick()
+
+    assert FileState.FAILED is floor.state()
+    assert ReasonCode.INVALID_RESULT is floor.reason().code
+    assert FileState.DONE is floor.state("victim.mp4")
+
+
+def test_a_file_that_only_is_said_to_have_changed_is_read_three_times(
+    store: Store, floor: Floor, tmp_path: Path
+) -> None:
+    """It would be found at each scan, and read again, for ever."""
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(b"video")
+    stamp = Stamp.of(clip.stat())
+    file_id = store.files.note(os.fsencode(tmp_path), Path(clip.name), stamp, FileState.READY, 1.0)
+    for attempt in range(3):
+        floor.tick()
+        floor.workers.probes[attempt].set_exception(FileChanged("written"))
+
+    floor.tick()
+
+    assert FileState.FAILED is store.files.get(file_id).state
+    assert 3 == len(floor.workers.probes)
+
+
+def test_a_slice_whose_file_only_is_said_to_have_changed_is_read_three_times(
+    store: Store, floor: Floor, tmp_path: Path
+) -> None:
+    """The same, after it was admitted."""
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(b"video")
+    stamp = Stamp.of(clip.stat())
+    file_id = store.files.note(os.fsencode(tmp_path), Path(clip.name), stamp, FileState.READY, 1.0)
+    floor.tick()
+    floor.workers.probes[0].set_result(video_facts(1.0))
+    for attempt in range(3):
+        floor.tick()
+        floor.workers.slices[attempt].set_exception(FileChanged("written"))
+
+    floor.tick()
+
+    assert FileState.FAILED is store.files.get(file_id).state
+    assert 3 == len(floor.workers.slices)
+
+
+def test_a_result_that_cannot_be_recorded_fails_its_own_file(store: Store, floor: Floor) -> None:
+    """The service would end at it, and at the next start again."""
+    store.file(state=FileState.READY)
+    store.video("good.mp4")
+    impossible = replace(video_facts(), width_px=10**30)
+    for attempt in range(3):
+        floor.tick()
+        floor.workers.probes[attempt].set_result(impossible)
+    floor.tick()
+    floor.workers.slices[0].set_result(SliceFaces([None], 1, 1, 1.0, 1.0))  # type: ignore[list-item]
+    floor.tick()
+    floor.workers.slices[1].set_result(slice_faces())
+    floor.tick()
+
+    assert FileState.FAILED is floor.state()
+    assert ReasonCode.UNEXPECTED_ERROR is floor.reason().code
+    assert FileState.DONE is floor.state("good.mp4")
+
+
+# --- Services that end while workers have jobs.
+
+
+def restart(floor: Floor) -> None:
+    """Start again after a service that was killed."""
+    floor.store.files.reclaim()
+    floor.store.slice_queue.reclaim()
+    floor.workers = Workers()
+    floor.dispatcher = Floor(floor.store).dispatcher
+    floor.dispatcher._executor = floor.workers
+
+
+def test_a_service_that_is_killed_counts_nothing_against_its_jobs(
+    store: Store, floor: Floor
+) -> None:
+    """Ten times: then both are done with their first attempt."""
+    store.video("film.mp4")
+    store.file("photo.jpg", FileState.READY)
+    for _ in range(10):
+        floor.tick()
+        restart(floor)
+    assert 0 == store.files.below(INBOX)[Path("photo.jpg")].attempts
+    for _ in range(6):
+        floor.tick()
+        for probe in floor.workers.probes:
+            if not probe.done():
+                probe.set_result(video_facts(1.0, sha256="e" * 64))
+        for encode in floor.workers.slices:
+            if not encode.done():
+                encode.set_result(slice_faces())
+
+    assert FileState.DONE is floor.state("film.mp4")
+    assert FileState.DONE is floor.state("photo.jpg")
+    assert {1} == {row["attempts"] for row in store.database.execute("select * from slices")}
+
+
+@pytest.mark.parametrize("kind", ["file", "slice"])
+def test_a_job_that_ends_the_service_is_found(store: Store, floor: Floor, kind: str) -> None:
+    """It ends it at each start, at once; another that ran beside it is done: it runs alone."""
+    store.video("other.mp4")
+    bad = store.file("bad.mp4", FileState.READY) if kind == "file" else store.video("bad.mp4")
+    for table in ("files", "slices"):
+        store.database.execute(f"update {table} set interruptions = {MAX_INTERRUPTIONS - 5}")
+    starts = 0
+    while floor.state("bad.mp4") is not FileState.FAILED:
+        assert starts <= MAX_INTERRUPTIONS
+        floor.tick()
+        ends = store.database.execute(
+            """
+            select exists (select 1 from slices where state = 'running' and video_id = ?2)
+                or exists (select 1 from files where state = 'probing' and id = ?1)
+            """,
+            (bad.id, store.files.get(bad.id).video_id),
+        ).fetchone()[0]
+        if ends:
+            starts += 1
+            assert starts < 3 or 1 == len(floor.workers.slices + floor.workers.probes)
+            restart(floor)
+            continue
+        for encode in floor.workers.slices:
+            if not encode.done():
+                encode.set_result(slice_faces())
+
+    floor.tick()
+    assert 5 == starts
+    assert Reason.of(ReasonCode.INTERRUPTED, count=MAX_INTERRUPTIONS) == floor.reason("bad.mp4")
+    assert FileState.DONE is floor.state("other.mp4")
+
+
+def test_a_job_without_workers_is_not_claimed_for_ever(store: Store, floor: Floor) -> None:
+    """What an executor says at once would otherwise be asked again at once, 11,000 times."""
+    store.video()
+    store.database.execute(f"update slices set interruptions = {MAX_INTERRUPTIONS - 5}")
+    ticks = 0
+    while floor.state() is not FileState.FAILED:
+        assert ticks <= MAX_INTERRUPTIONS
+        ticks += 1
+        floor.tick()
+        for encode in floor.workers.slices:
+            if not encode.done():
+                encode.set_exception(WorkersUnavailable("no worker"))
+
+    assert 5 == len(floor.workers.slices)
+
+
+def test_workers_that_are_killed_with_the_service_count_nothing(store: Store, floor: Floor) -> None:
+    """As when a unit is stopped: its processes get the same signal."""
+    store.video("film.mp4")
+    store.file("photo.jpg", FileState.READY)
+    floor.tick()
+    floor.workers.probes[0].set_exception(WorkerDied("killed"))
+    floor.workers.slices[0].set_exception(WorkerDied("killed"))
+
+    floor.dispatcher.collect(at(10.0), is_stopping=True)
+
+    assert not floor.dispatcher.busy
+    assert FileState.READY is floor.state("photo.jpg")
+    assert 0 == store.files.below(INBOX)[Path("photo.jpg")].attempts
+    assert [0] == [row["attempts"] for row in store.database.execute("select * from slices")]

@@ -126,16 +126,14 @@ def test_a_file_noted_anew_while_it_was_out_is_not_released(store: Store) -> Non
 
 
 def test_a_restart_looks_again_into_what_was_being_looked_into(store: Store) -> None:
-    """The attempt stays counted: the file may have killed the daemon."""
+    """The attempt is not counted: the service may have been killed for any reason."""
     file = store.file(state=FileState.READY)
     store.files.claim(2.0)
 
     store.files.reclaim()
 
-    assert (FileState.READY, 1) == (
-        store.files.get(file.id).state,
-        store.files.get(file.id).attempts,
-    )
+    found = store.files.get(file.id)
+    assert (FileState.READY, 0, 1) == (found.state, found.attempts, found.interruptions)
 
 
 def test_another_content_under_the_same_path_begins_anew(store: Store) -> None:

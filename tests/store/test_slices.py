@@ -177,14 +177,16 @@ def test_a_released_slice_was_not_attempted(store: Store) -> None:
 
 
 def test_a_restart_queues_what_was_running(store: Store) -> None:
-    """The attempt stays counted: the slice may have killed the daemon."""
+    """The attempt is not counted: the service may have been killed for any reason."""
     store.video(slices=2)
     claim(store)
 
     count = store.slice_queue.reclaim()
 
     assert 1 == count
-    assert [("queued", 1), ("queued", 0)] == jobs(store)
+    assert [("queued", 0), ("queued", 0)] == jobs(store)
+    found = claim(store)
+    assert (0.0, 1) == (found.slice.start_s, found.interruptions)
 
 
 # --- Recording.

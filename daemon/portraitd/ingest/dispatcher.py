@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import structlog
 
@@ -19,6 +20,8 @@ from portraitd.ingest.scanner import is_unchanged
 from portraitd.model.errors import (
     ConfigError,
     FileChanged,
+    PublishError,
+    StoreError,
     VideoError,
     WorkerDied,
     WorkersUnavailable,
@@ -28,14 +31,27 @@ from portraitd.model.face import SliceFaces
 from portraitd.model.media_file import FileState, MediaFacts, VideoState
 from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
 from portraitd.model.stage import BackOff, Now, Stage
-from portraitd.store.files import INBOX, Files, KnownFile, display_path
+from portraitd.store.files import INBOX, SUSPECT_INTERRUPTIONS, Files, KnownFile, display_path
 from portraitd.store.frame_cache import FrameCache
-from portraitd.store.slices import ClaimedSlice, SliceQueue, VideoOutcome
+from portraitd.store.slices import ClaimedFile, ClaimedSlice, SliceQueue, VideoOutcome
+
+T = TypeVar("T")
 
 log = structlog.get_logger(stage="encoding")
 
 CHECK_INTERVAL_S = 30.0
 """How often to try whether workers that could not load their models can."""
+
+MAX_INTERRUPTIONS = 30
+"""A job fails when the service ended so often while a worker had it. Generous: whoever kills the
+service has other reasons, but a job that ends it would end it for ever."""
+
+
+class _ProbedFile(NamedTuple):
+    """A file, and what a worker that may have been taken over says that it is."""
+
+    claimed: ClaimedFile
+    facts: MediaFacts
 
 
 class Inbox(Protocol):
@@ -94,7 +110,8 @@ class Dispatcher(Stage):
         self._inbox = inbox
         keeps_frames = settings.dataset.frames == "keep"
         self._frame_cache = FrameCache(settings.state_dir) if keeps_frames else None
-        self._probes: dict[Future[MediaFacts], KnownFile] = {}
+        self._probes: dict[Future[MediaFacts], ClaimedFile] = {}
+        self._hashes: dict[Future[tuple[str, str]], _ProbedFile] = {}
         self._slices: dict[Future[SliceFaces], ClaimedSlice] = {}
         self._is_paused = False
         self._check: Future[str] | None = None
@@ -104,7 +121,7 @@ class Dispatcher(Stage):
     @property
     def busy(self) -> bool:
         """Return whether a job is running."""
-        return bool(self._probes or self._slices)
+        return bool(self._probes or self._hashes or self._slices)
 
     @property
     def pending(self) -> bool:
@@ -148,48 +165,118 @@ class Dispatcher(Stage):
             if self._back_off.ready(now):
                 self._begin_check()
             return
-        while self._probe(now.wall_s) or self._encode():
+        if self._runs_suspect:
+            return
+        while self._probe(now.wall_s) or self._encode(now.wall_s):
+            pass
+        while not self.busy and self._begin_suspect(now.wall_s):
             pass
 
-    def _probe(self, now_s: float) -> bool:
+    def _begin_suspect(self, now_s: float) -> bool:
+        """Submit a job that may have ended the service before, while no other is running.
+
+        So no other is interrupted with it. The one that was interrupted least goes first.
+        """
+        file, piece = self._slice_queue.suspects()
+        if file is not None and (piece is None or file <= piece):
+            return self._probe(now_s, suspects=True)
+        return piece is not None and self._encode(now_s, suspects=True)
+
+    @property
+    def _runs_suspect(self) -> bool:
+        """Return whether a job is running that may have ended the service before."""
+        files = (*self._probes.values(), *(one.claimed for one in self._hashes.values()))
+        return any(
+            found >= SUSPECT_INTERRUPTIONS
+            for found in (
+                *(claimed.file.interruptions for claimed in files),
+                *(claimed.interruptions for claimed in self._slices.values()),
+            )
+        )
+
+    def _probe(self, now_s: float, suspects: bool = False) -> bool:
         """Submit the probe of a file, if a slot is free and a file is ready."""
-        taken = len(self._probes) + (0 if self._slice_slots else len(self._slices))
-        claimed = self._slice_queue.claim_file(now_s) if taken < self._slots else None
+        taken = len(self._probes) + len(self._hashes)
+        if not self._slice_slots:
+            taken += len(self._slices)
+        claimed = self._slice_queue.claim_file(now_s, suspects) if taken < self._slots else None
         if claimed is None:
             return False
+        if claimed.file.interruptions >= MAX_INTERRUPTIONS:
+            self._move(
+                claimed.file, FileState.FAILED, _interrupted(claimed.file.interruptions), now_s
+            )
+            return True
         probe = self._executor.submit(
             media_jobs.probe, self._files.source(claimed.file), claimed.partial_copies
         )
-        self._probes[probe] = claimed.file
+        self._probes[probe] = claimed
         probe.add_done_callback(lambda _: self._wake())
         return True
 
-    def _encode(self) -> bool:
+    def _hash(self, probed: _ProbedFile) -> None:
+        """Have a worker that decodes nothing say which content a file has."""
+        claimed = probed.claimed
+        job = self._executor.submit(
+            media_jobs.hash_content, self._files.source(claimed.file), claimed.partial_copies
+        )
+        self._hashes[job] = probed
+        job.add_done_callback(lambda _: self._wake())
+
+    def _encode(self, now_s: float, suspects: bool = False) -> bool:
         """Submit the encoding of a slice, if a slot is free and a slice is queued."""
         if self._slice_slots:
             free = self._slice_slots() - len(self._slices)
         else:
-            free = self._slots - len(self._probes) - len(self._slices)
-        claimed = self._slice_queue.claim() if free > 0 else None
+            free = self._slots - len(self._probes) - len(self._hashes) - len(self._slices)
+        claimed = self._slice_queue.claim(suspects) if free > 0 else None
         if claimed is None:
             return False
+        if claimed.interruptions >= MAX_INTERRUPTIONS:
+            reason = _interrupted(claimed.interruptions)
+            self._report(self._slice_queue.lose(claimed, reason, 0, now_s))
+            return True
         log.info("slice_started", **_slice(claimed), attempt=claimed.attempts)
         encode = self._executor.submit(media_jobs.encode, claimed.slice, self._options)
         self._slices[encode] = claimed
         encode.add_done_callback(lambda _: self._wake())
         return True
 
-    def collect(self, now: Now) -> None:
-        """Record every finished job."""
+    def collect(self, now: Now, is_stopping: bool = False) -> None:
+        """Record every finished job.
+
+        Args:
+            now: The time.
+            is_stopping: Whether workers may have been killed with the service: then a worker that
+                died is not the fault of its job, which is given back.
+        """
         is_checked = self._collect_check(now)
         # Dropped only after recording: a full disk must not lose a result.
         for probe in [future for future in self._probes if future.done()]:
             if is_checked or not self._is_doubtful(probe):
-                self._collect_probe(self._probes[probe], probe, now.wall_s)
+                claimed = self._probes[probe]
+                if is_stopping and isinstance(probe.exception(), WorkerDied):
+                    self._files.release(claimed.file.id)
+                else:
+                    self._collect_file(
+                        claimed.file, partial(self._collect_probe, claimed), probe, now
+                    )
                 del self._probes[probe]
+        for job in [future for future in self._hashes if future.done()]:
+            probed = self._hashes[job]
+            if is_stopping and isinstance(job.exception(), WorkerDied):
+                self._files.release(probed.claimed.file.id)
+            else:
+                self._collect_file(
+                    probed.claimed.file, partial(self._collect_hashes, probed), job, now
+                )
+            del self._hashes[job]
         for encode in [future for future in self._slices if future.done()]:
             if is_checked or not self._is_doubtful(encode):
-                self._collect_slice(self._slices[encode], encode, now.wall_s)
+                if is_stopping and isinstance(encode.exception(), WorkerDied):
+                    self._slice_queue.release(self._slices[encode])
+                else:
+                    self._collect_slice(self._slices[encode], encode, now.wall_s)
                 del self._slices[encode]
 
     def _is_doubtful(self, job: Future[Any]) -> bool:
@@ -223,7 +310,7 @@ class Dispatcher(Stage):
             self._blocked, self._check = NO_REASON, None
             return True
         for probe in [one for one in self._probes if one.done() and self._is_doubtful(one)]:
-            self._files.release(self._probes[probe].id)
+            self._files.release(self._probes[probe].file.id)
             del self._probes[probe]
         for encode in [one for one in self._slices if one.done() and self._is_doubtful(one)]:
             self._slice_queue.release(self._slices[encode])
@@ -236,14 +323,23 @@ class Dispatcher(Stage):
 
     def release(self) -> None:
         """Give back running jobs, not counted as attempts: the service is stopping."""
-        for file in self._probes.values():
-            self._files.release(file.id)
+        files = (*self._probes.values(), *(one.claimed for one in self._hashes.values()))
+        for found in files:
+            self._files.release(found.file.id)
         for claimed in self._slices.values():
             self._slice_queue.release(claimed)
         self._probes.clear()
+        self._hashes.clear()
         self._slices.clear()
 
-    def _collect_probe(self, file: KnownFile, probe: Future[MediaFacts], now_s: float) -> None:
+    def _collect_file(
+        self,
+        file: KnownFile,
+        collect: Callable[[Future[T], float], None],
+        job: Future[T],
+        now: Now,
+    ) -> None:
+        """Record what a worker found in a file, or why it found nothing."""
         if self._files.get(file.id).stamp != file.stamp:
             # Replaced while it was read: the result is about a content that no longer exists.
             return
@@ -252,28 +348,49 @@ class Dispatcher(Stage):
             self._files.release(file.id)
             return
         try:
-            facts = probe.result()
+            collect(job, now.wall_s)
+        except StoreError:
+            raise
         except FileChanged as error:
-            self._move(file, FileState.GONE, error.reason, now_s)
+            # If it has not, it would be found at the next scan, and read again, for ever.
+            if self._is_unchanged(file):
+                self._fail_attempt(file, error.reason, now.wall_s)
+            else:
+                self._move(file, FileState.GONE, error.reason, now.wall_s)
         except VideoError as error:
-            self._move(file, FileState.FAILED, error.reason, now_s)
+            self._move(file, FileState.FAILED, error.reason, now.wall_s)
         except Exception as error:
-            state = FileState.READY if file.attempts < self._attempts else FileState.FAILED
-            self._move(file, state, _reason(error), now_s)
-        else:
-            priority = 0 if file.root != INBOX else priority_of(file.path, self._priorities)
-            state = self._slice_queue.admit(
-                file, facts, self._slice_s, now_s, priority, self._is_unchanged
+            # Whatever it is: it must not end the service, which would find it again.
+            self._fail_attempt(file, _reason(error), now.wall_s)
+
+    def _fail_attempt(self, file: KnownFile, reason: Reason, now_s: float) -> None:
+        state = FileState.READY if file.attempts < self._attempts else FileState.FAILED
+        self._move(file, state, reason, now_s)
+
+    def _collect_probe(self, claimed: ClaimedFile, probe: Future[MediaFacts], now_s: float) -> None:
+        self._hash(_ProbedFile(claimed, probe.result()))
+
+    def _collect_hashes(
+        self, probed: _ProbedFile, job: Future[tuple[str, str]], now_s: float
+    ) -> None:
+        file, facts = probed.claimed.file, probed.facts
+        if job.result() != (facts.sha256, facts.extends):
+            raise WorkerDied(
+                Reason.of(ReasonCode.INVALID_RESULT, error="the hash of another content")
             )
-            log.info(
-                "file_" + state,
-                path=display_path(file.path),
-                **_logged(self._files.get(file.id).reason),
-                sha256=facts.sha256[:12],
-                kind=facts.kind,
-                duration_s=_finite(facts.duration_s),
-                size_px=f"{facts.width_px}x{facts.height_px}",
-            )
+        priority = 0 if file.root != INBOX else priority_of(file.path, self._priorities)
+        state = self._slice_queue.admit(
+            file, facts, self._slice_s, now_s, priority, self._is_unchanged
+        )
+        log.info(
+            "file_" + state,
+            path=display_path(file.path),
+            **_logged(self._files.get(file.id).reason),
+            sha256=facts.sha256[:12],
+            kind=facts.kind,
+            duration_s=_finite(facts.duration_s),
+            size_px=f"{facts.width_px}x{facts.height_px}",
+        )
 
     def _is_unchanged(self, known: KnownFile) -> bool:
         """Return whether a file is still there as it was read, as far as one can tell."""
@@ -288,33 +405,48 @@ class Dispatcher(Stage):
             return
         outcome: VideoOutcome | None = None
         try:
-            result = encode.result()
+            outcome = self._record(claimed, encode.result(), now_s)
+        except (PublishError, StoreError):
+            # The disk is at fault.
+            raise
         except FileChanged as error:
-            log.warning("video_changed", **_slice(claimed), **_logged(error.reason))
-            self._slice_queue.discard_changed(claimed, FileState.GONE, error.reason, now_s)
+            if is_unchanged(claimed.slice.source.path, claimed.slice.source.stamp):
+                # It would be found at the next scan, and read again, for ever.
+                outcome = self._lose(claimed, error.reason, now_s)
+            else:
+                log.warning("video_changed", **_slice(claimed), **_logged(error.reason))
+                self._slice_queue.discard_changed(claimed, FileState.GONE, error.reason, now_s)
         except VideoError as error:
             outcome = self._slice_queue.reject(claimed, error.reason, now_s)
         except WorkersUnavailable:
-            self._slice_queue.release(claimed)
+            self._slice_queue.interrupt(claimed)
         except Exception as error:
-            reason = _reason(error)
-            log.warning(
-                "slice_lost", **_slice(claimed), attempt=claimed.attempts, **_logged(reason)
-            )
-            outcome = self._slice_queue.lose(claimed, reason, self._attempts, now_s)
-        else:
-            if self._frame_cache and result.kept:
-                # First: a recorded slice is not processed again.
-                self._frame_cache.keep(claimed.recording_sha256, self._keepable(claimed, result))
-            encoder = self._options.encoder.embedding_space
-            outcome = self._slice_queue.record(claimed, result, encoder, now_s)
-            log.info(
-                "slice_encoded",
-                **_slice(claimed),
-                faces=len(result.detections),
-                frames=result.sampled,
-                seconds=round(result.seconds, 2),
-            )
+            # Whatever it is: it must not end the service, which would find it again.
+            outcome = self._lose(claimed, _reason(error), now_s)
+        self._report(outcome)
+
+    def _record(
+        self, claimed: ClaimedSlice, result: SliceFaces, now_s: float
+    ) -> VideoOutcome | None:
+        if self._frame_cache and result.kept:
+            # First: a recorded slice is not processed again.
+            self._frame_cache.keep(claimed.recording_sha256, self._keepable(claimed, result))
+        encoder = self._options.encoder.embedding_space
+        outcome = self._slice_queue.record(claimed, result, encoder, now_s)
+        log.info(
+            "slice_encoded",
+            **_slice(claimed),
+            faces=len(result.detections),
+            frames=result.sampled,
+            seconds=round(result.seconds, 2),
+        )
+        return outcome
+
+    def _lose(self, claimed: ClaimedSlice, reason: Reason, now_s: float) -> VideoOutcome | None:
+        log.warning("slice_lost", **_slice(claimed), attempt=claimed.attempts, **_logged(reason))
+        return self._slice_queue.lose(claimed, reason, self._attempts, now_s)
+
+    def _report(self, outcome: VideoOutcome | None) -> None:
         if outcome:
             say = log.warning if outcome.state is VideoState.FAILED else log.info
             say(
@@ -381,6 +513,10 @@ def _reason(error: Exception) -> Reason:
         return error.reason
     kind = type(error).__name__
     return Reason.of(ReasonCode.UNEXPECTED_ERROR, kind=kind, error=error)
+
+
+def _interrupted(count: int) -> Reason:
+    return Reason.of(ReasonCode.INTERRUPTED, count=count)
 
 
 def _logged(reason: Reason) -> dict[str, object]:

@@ -87,6 +87,7 @@ class ReasonCode(StrEnum):
     UNEXPECTED_ERROR = "unexpected_error"
     FILE_REFUSED = "file_refused"
     WORKERS_LOST = "workers_lost"
+    INTERRUPTED = "interrupted"
     WORKERS_UNAVAILABLE = "workers_unavailable"
     TRACKING_PAUSED = "tracking_paused"
     TRACKING_FAILED = "tracking_failed"
@@ -263,6 +264,10 @@ _TEXTS = {
     ReasonCode.TIMEOUT: "the worker took longer than {limit_s:.0f} s and was killed",
     ReasonCode.INVALID_RESULT: "invalid result from worker: {error}",
     ReasonCode.FILE_REFUSED: "the worker refused the file {count} times in a row",
+    ReasonCode.INTERRUPTED: (
+        "the service ended {count:time|times} while a worker read this file, the last times with "
+        "nothing else to do; see its log"
+    ),
     ReasonCode.WORKERS_LOST: "{count} workers were lost while they ran the job, the last: {cause}",
     ReasonCode.TRACKING_PAUSED: "tracking the faces of video {video} failed: {error}",
     ReasonCode.TRACKING_FAILED: "faces could not be tracked ({error}); they stay unassigned",

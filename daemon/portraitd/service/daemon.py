@@ -87,7 +87,7 @@ def _stop(service: Service, doorbell: Doorbell) -> None:
     while service.dispatcher.busy and (left_s := deadline_s - time.monotonic()) > 0:
         doorbell.wait(min(left_s, 1.0))
         try:
-            service.dispatcher.collect(Now.read())
+            service.dispatcher.collect(Now.read(), is_stopping=True)
         except StoreError as error:
             log.error("blocked", reason=error.reason.text, reason_code=error.reason.code)
             break

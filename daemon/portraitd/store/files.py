@@ -17,6 +17,10 @@ from portraitd.store.partial_copies import PartialCopies
 INBOX = b""
 """The root of files in the inbox; not a path, so that a home can be moved."""
 
+SUSPECT_INTERRUPTIONS = 3
+"""A job during which the service ended so often may be the cause. It runs last, and alone, so that
+others do not share its fate."""
+
 
 def display_path(path: bytes | Path) -> str:
     """Return a path as printable text on one line, whatever bytes it contains."""
@@ -31,6 +35,7 @@ class KnownFile:
         video_id: The recording that the file holds; None until it was read.
         content_sha256: Hash of the content that was read last; empty if none was, or by an
             earlier version.
+        interruptions: How often the service ended while a worker read it.
         earlier_video_id: The recording whose file this path was before it was written to.
     """
 
@@ -41,6 +46,7 @@ class KnownFile:
     state: FileState
     reason: Reason
     attempts: int
+    interruptions: int
     video_id: int | None
     content_sha256: str
     earlier_video_id: int | None
@@ -101,6 +107,7 @@ class Files:
                     size = excluded.size, mtime_ns = excluded.mtime_ns, inode = excluded.inode,
                     state = excluded.state, reason = excluded.reason,
                     reason_code = excluded.reason_code, attempts = 0, video_id = null,
+                interruptions = 0,
                     changed_at = excluded.changed_at,
                     earlier_video_id = coalesce(
                         iif(files.state = 'duplicate', null, files.video_id),
@@ -175,15 +182,27 @@ class Files:
         """Record a new path of a file below its root."""
         self._db.execute("update files set path = ? where id = ?", (os.fsencode(path), file_id))
 
-    def claim(self, now_s: float) -> KnownFile | None:
-        """Take the oldest ready file, counting the attempt before it is made."""
+    def claim(self, now_s: float, interrupted: int = 0) -> KnownFile | None:
+        """Take the oldest ready file, counting the attempt before it is made.
+
+        Args:
+            now_s: When.
+            interrupted: Take only one that was interrupted at least as often; 0 takes only those
+                that were interrupted less than ``SUSPECT_INTERRUPTIONS`` times.
+        """
         row = self._db.execute(
             """
             update files set state = 'probing', attempts = attempts + 1, changed_at = ?
-            where id = (select id from files where state = 'ready' order by id limit 1)
+            where id = (select id from files where state = 'ready'
+                and interruptions between ? and ? order by iif(?, interruptions, 0), id limit 1)
             returning *
             """,
-            (now_s,),
+            (
+                now_s,
+                interrupted,
+                1 << 62 if interrupted else SUSPECT_INTERRUPTIONS - 1,
+                interrupted,
+            ),
         ).fetchone()
         return _known(row) if row else None
 
@@ -198,15 +217,21 @@ class Files:
         )
 
     def reclaim(self) -> None:
-        """Make probing files ready again, after a restart."""
-        self._db.execute("update files set state = 'ready' where state = 'probing'")
+        """Make probing files ready again, after a service that did not give them back."""
+        self._db.execute(
+            """
+            update files set state = 'ready', attempts = max(attempts - 1, 0),
+                interruptions = interruptions + 1
+            where state = 'probing'
+            """
+        )
 
     def retry(self, now_s: float) -> int:
         """Make failed files ready again. Return how many."""
         return self._db.execute(
             """
             update files set state = 'ready', reason = '', reason_code = '', attempts = 0,
-                changed_at = ?
+                interruptions = 0, changed_at = ?
             where state = 'failed' and video_id is null
             """,
             (now_s,),
@@ -276,6 +301,7 @@ def _known(row: sqlite3.Row) -> KnownFile:
         state=FileState(row["state"]),
         reason=reason_of(row),
         attempts=row["attempts"],
+        interruptions=row["interruptions"],
         video_id=row["video_id"],
         content_sha256=row["content_sha256"],
         earlier_video_id=row["earlier_video_id"],

@@ -5,6 +5,10 @@ from __future__ import annotations
 from portraitd.store.database import Database
 
 
+SUSPECT_PRIORITY = -(1 << 62)
+"""Of slices that may have ended the service; see ``files.SUSPECT_INTERRUPTIONS``."""
+
+
 class SliceOrder:
     """Picks among the slices that wait.
 
@@ -18,13 +22,19 @@ class SliceOrder:
         self._db = database
         self._newest_next = False
 
-    def pick(self) -> int | None:
-        """The row of the next slice; None if none waits."""
+    def pick(self, suspects: bool = True) -> int | None:
+        """The row of the next slice; None if none waits.
+
+        Args:
+            suspects: Whether it may be one with ``SUSPECT_PRIORITY``.
+        """
         top = self._db.execute(
             "select max(priority) from slices where state = 'queued'"
         ).fetchone()[0]  # fmt: skip
-        if top is None:
+        if top is None or (top == SUSPECT_PRIORITY and not suspects):
             return None
+        if top == SUSPECT_PRIORITY:
+            return self._least_interrupted()
         video_id = self._newest(top) if self._newest_next else self._least_served(top)
         self._newest_next = not self._newest_next
         row = self._db.execute(
@@ -32,6 +42,17 @@ class SliceOrder:
             select min(id) from slices where state = 'queued' and priority = ? and video_id = ?
             """,
             (top, video_id),
+        ).fetchone()
+        return int(row[0])
+
+    def _least_interrupted(self) -> int:
+        # So that one which ends the service each time keeps no other from its turn.
+        row = self._db.execute(
+            """
+            select id from slices where state = 'queued' and priority = ?
+            order by interruptions, id limit 1
+            """,
+            (SUSPECT_PRIORITY,),
         ).fetchone()
         return int(row[0])
 

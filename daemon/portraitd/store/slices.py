@@ -14,10 +14,16 @@ from portraitd.store.corrections.face_fingerprints import CONTENT_SQL, pictures_
 from portraitd.store.database import Database
 from portraitd.store.erasure.tombstones import Tombstones
 from portraitd.store.faces import FaceWriter
-from portraitd.store.files import Files, KnownFile, display_path, reason_of
+from portraitd.store.files import (
+    SUSPECT_INTERRUPTIONS,
+    Files,
+    KnownFile,
+    display_path,
+    reason_of,
+)
 from portraitd.store.partial_copies import PartialCopies
 from portraitd.store.recordings import IsUnchanged, Recordings, credible_time
-from portraitd.store.slice_order import SliceOrder
+from portraitd.store.slice_order import SUSPECT_PRIORITY, SliceOrder
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +32,7 @@ class ClaimedSlice:
 
     Attributes:
         recording_sha256: Identifies the recording; ``slice.sha256`` is what its file contains now.
+        interruptions: How often the service ended while a worker had it.
     """
 
     slice_id: int
@@ -33,6 +40,7 @@ class ClaimedSlice:
     attempts: int
     slice: Slice
     recording_sha256: str
+    interruptions: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +128,15 @@ class SliceQueue:
         self._tombstones = Tombstones(database)
         self._face_writer = FaceWriter(database, self._tombstones)
 
-    def claim_file(self, now_s: float) -> ClaimedFile | None:
-        """Take the oldest ready file, counting the attempt before it is made."""
+    def claim_file(self, now_s: float, suspects: bool = False) -> ClaimedFile | None:
+        """Take the oldest ready file, counting the attempt before it is made.
+
+        Args:
+            now_s: When.
+            suspects: Take only one that was interrupted ``SUSPECT_INTERRUPTIONS`` times.
+        """
         with self._db.transaction():
-            file = self._files.claim(now_s)
+            file = self._files.claim(now_s, SUSPECT_INTERRUPTIONS if suspects else 0)
             return (
                 ClaimedFile(file, self._partial_copies.candidates(file.stamp.size))
                 if file
@@ -206,16 +219,21 @@ class SliceQueue:
             )
             return FileState.ENCODING
 
-    def claim(self) -> ClaimedSlice | None:
-        """Take the next slice, counting the attempt before it is made."""
+    def claim(self, suspects: bool = True) -> ClaimedSlice | None:
+        """Take the next slice, counting the attempt before it is made.
+
+        Args:
+            suspects: Whether it may be one that was interrupted ``SUSPECT_INTERRUPTIONS`` times;
+                those come last.
+        """
         with self._db.transaction():
-            slice_id = self._order.pick()
+            slice_id = self._order.pick(suspects)
             if slice_id is None:
                 return None
             row = self._db.execute(
                 """
                 update slices set state = 'running', attempts = attempts + 1 where id = ?
-                returning id, video_id, attempts, start_s, stop_s
+                returning id, video_id, attempts, interruptions, start_s, stop_s
                 """,
                 (slice_id,),
             ).fetchone()
@@ -236,7 +254,12 @@ class SliceQueue:
             file.content_sha256 or video["sha256"],
         )
         return ClaimedSlice(
-            row["id"], row["video_id"], row["attempts"], video_slice, video["sha256"]
+            row["id"],
+            row["video_id"],
+            row["attempts"],
+            video_slice,
+            video["sha256"],
+            row["interruptions"],
         )
 
     def release(self, claimed: ClaimedSlice) -> None:
@@ -249,10 +272,39 @@ class SliceQueue:
             (claimed.slice_id,),
         )
 
+    def suspects(self) -> tuple[int | None, int | None]:
+        """Return the fewest interruptions of a file and of a slice that run last; None for none."""
+        row = self._db.execute(
+            """
+            select (select min(interruptions) from files
+                    where state = 'ready' and interruptions >= ?),
+                (select min(interruptions) from slices where state = 'queued' and priority = ?)
+            """,
+            (SUSPECT_INTERRUPTIONS, SUSPECT_PRIORITY),
+        ).fetchone()
+        return row[0], row[1]
+
+    def interrupt(self, claimed: ClaimedSlice) -> None:
+        """Give a slice back because no worker could be reached; not counted as an attempt."""
+        self._interrupt("id = ?", (claimed.slice_id,))
+
     def reclaim(self) -> int:
-        """Queue running slices again, after a restart. Return how many."""
+        """Queue running slices again, after a service that did not give them back.
+
+        Returns:
+            How many.
+        """
+        return self._interrupt("true", ())
+
+    def _interrupt(self, which: str, parameters: tuple[int, ...]) -> int:
         return self._db.execute(
-            "update slices set state = 'queued' where state = 'running'"
+            f"""
+            update slices set state = 'queued', attempts = max(attempts - 1, 0),
+                interruptions = interruptions + 1,
+                priority = iif(interruptions + 1 < ?, priority, ?)
+            where state = 'running' and {which}
+            """,  # noqa: S608 - one of two constants
+            (SUSPECT_INTERRUPTIONS, SUSPECT_PRIORITY, *parameters),
         ).rowcount
 
     def record(
@@ -338,9 +390,11 @@ class SliceQueue:
         with self._db.transaction():
             self._db.execute(
                 """
-                update slices set state = 'queued', attempts = 0, reason = '', reason_code = ''
+                update slices set state = 'queued', attempts = 0, interruptions = 0,
+                    priority = iif(interruptions < ?, priority, 0), reason = '', reason_code = ''
                 where state = 'failed'
-                """
+                """,
+                (SUSPECT_INTERRUPTIONS,),
             )
             self._db.execute(
                 """
