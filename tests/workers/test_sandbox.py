@@ -361,13 +361,15 @@ if __name__ == "__main__":
 needs_strace = pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
 
 
-def run_without(call: str, *command: str | Path) -> subprocess.CompletedProcess[str]:
+def run_without(
+    call: str, *command: str | Path, folder: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run a program for which the kernel refuses some calls."""
     inject = [part for name in call.split(",") for part in ("-e", f"inject={name}:error=EPERM")]
     return subprocess.run(
         ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", *inject,
          sys.executable, *command],
-        capture_output=True, text=True, check=False,
+        capture_output=True, text=True, check=False, cwd=folder,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
 
@@ -403,17 +405,26 @@ def test_no_job_runs_without_a_sandbox_that_is_required(tmp_path: Path, call: st
 
 
 @needs_strace
-@pytest.mark.parametrize("command", ["run", "process"])
-def test_the_service_does_not_start_without_a_sandbox(tmp_path: Path, command: str) -> None:
-    """Unless the settings accept that; the message names the setting."""
+@pytest.mark.parametrize(
+    ("command", "remedy"),
+    [
+        (("run",), "workers.sandbox = "),
+        (("process", "inbox"), "workers.sandbox = "),
+        (("worker", "tcp://127.0.0.1:1"), "--reduced-sandbox"),
+    ],
+)
+def test_nothing_starts_without_a_sandbox(
+    tmp_path: Path, command: tuple[str, ...], remedy: str
+) -> None:
+    """Unless that is accepted; the message says how."""
     home = make_home(tmp_path / "home")
-    arguments = ["run"] if command == "run" else ["process", home / "inbox"]
+    options = [] if command[0] == "worker" else ["--home", home]
 
-    answer = run_without("seccomp", "-m", "portraitd", *arguments, "--home", home)
+    answer = run_without("seccomp", "-m", "portraitd", *command, *options, folder=home)
 
     assert 78 == answer.returncode
     assert "no system call filter: workers can open sockets" in answer.stderr + answer.stdout
-    assert "workers.sandbox = " in answer.stderr + answer.stdout
+    assert remedy in answer.stderr + answer.stdout
 
 
 @pytest.mark.parametrize(

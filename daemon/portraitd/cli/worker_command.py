@@ -38,6 +38,11 @@ import click
     "--tls-cert", type=click.Path(path_type=Path), help="This worker's certificate (PEM)."
 )
 @click.option("--tls-key", type=click.Path(path_type=Path), help="Private key of --tls-cert (PEM).")
+@click.option(
+    "--reduced-sandbox",
+    is_flag=True,
+    help="Also run where the kernel has no Landlock or no system call filter.",
+)
 def worker(
     address: str,
     scheduler_file: Path | None,
@@ -47,6 +52,7 @@ def worker(
     tls_ca: Path | None,
     tls_cert: Path | None,
     tls_key: Path | None,
+    reduced_sandbox: bool,
 ) -> None:
     """Run a remote encoding worker (Dask).
 
@@ -58,8 +64,13 @@ def worker(
     from portraitd.service import log_setup
     from portraitd.service.remote import agent
     from portraitd.service.remote.dask_client import serve
+    from portraitd.workers import sandbox
 
     log_setup.configure()
+    if reduced_sandbox:
+        os.environ[agent.REDUCED_VARIABLE] = "1"
+    else:
+        sandbox.require_support("--reduced-sandbox")
     if folder is not None:
         os.environ[agent.FOLDER_VARIABLE] = str(folder.absolute())
     scheduler = SchedulerAddress(address, scheduler_file, tls_ca, tls_cert, tls_key)

@@ -39,6 +39,9 @@ from portraitd.workers.wire_types import Name, Sentence
 
 FOLDER_VARIABLE = "PORTRAITD_WORKER_DIR"
 
+REDUCED_VARIABLE = "PORTRAITD_WORKER_REDUCED_SANDBOX"
+"""Set if jobs also run where the kernel does not support their sandbox."""
+
 MAX_FINISHED = 16
 """Number of results, a few megabytes each, that are kept in case the connection broke."""
 
@@ -296,9 +299,14 @@ def _pool(processes: int, limits: WorkerLimits, encoder: EncoderSpec | None) -> 
     with _pools_lock:
         key = processes, limits, encoder
         if key not in _pools:
-            policy = None if encoder is None else decoding_policy(_localise(encoder, ""))
+            policy = None if encoder is None else _make_policy(_localise(encoder, ""))
             _pools[key] = _make_pool(processes, limits, policy)
         return _pools[key]
+
+
+def _make_policy(encoder: EncoderSpec) -> SandboxPolicy:
+    received = worker_folder() / "received"
+    return decoding_policy(encoder, (received,), bool(os.environ.get(REDUCED_VARIABLE)))
 
 
 def _make_pool(processes: int, limits: WorkerLimits, policy: SandboxPolicy | None) -> LocalExecutor:

@@ -56,6 +56,15 @@ class FileAccess:
     accepts_less: bool = False
 
 
+class _ThisWorker:
+    """What the first step found out for the second one, which can no longer list all folders."""
+
+    libraries: tuple[Path, ...] = ()
+
+
+_this_worker = _ThisWorker()
+
+
 def enter(access: FileAccess) -> None:
     """Take the first step. Goes on in another process, see ``namespaces``.
 
@@ -68,8 +77,9 @@ def enter(access: FileAccess) -> None:
     _forget_resource_tracker()
     for folder in access.writable:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _this_worker.libraries = list_library_paths(access.hidden)
     with _tolerating(access):
-        readable = (*list_library_paths(access.hidden), *access.readable)
+        readable = (*_this_worker.libraries, *access.readable)
         landlock.restrict(readable, access.writable)
     _lower_limit(resource.RLIMIT_FSIZE, MAX_FILE_BYTES)
     _lower_limit(resource.RLIMIT_NOFILE, 256)
@@ -92,11 +102,7 @@ def _seal(access: FileAccess) -> None:
         load_common_modules()
     if not access.keeps_writing:
         with _tolerating(access):
-            readable = (
-                *list_library_paths(access.hidden),
-                *access.readable,
-                *access.writable,
-            )
+            readable = (*_this_worker.libraries, *access.readable, *access.writable)
             landlock.restrict(readable, ())
         _lower_limit(resource.RLIMIT_FSIZE, 1 << 20)
     with suppress(OSError):
@@ -109,8 +115,11 @@ def _seal(access: FileAccess) -> None:
         calls.restrict(CallRights(access.keeps_writing, access.loads_later, generates_code))
 
 
-def require_support() -> None:
+def require_support(remedy: str = 'workers.sandbox = "reduced"') -> None:
     """Check that this kernel supports what a worker must have.
+
+    Args:
+        remedy: What accepts that it does not.
 
     Raises:
         ConfigError: It does not.
@@ -119,8 +128,7 @@ def require_support() -> None:
     if lacking:
         raise ConfigError(
             "this kernel or container does not support the sandbox of workers: "
-            f"{'; '.join(lacking)}. "
-            'workers.sandbox = "reduced" accepts that, see docs/security.md'
+            f"{'; '.join(lacking)}. {remedy} accepts that, see docs/security.md"
         )
 
 
