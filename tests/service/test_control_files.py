@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from portraitd.model.errors import StoreError
 from portraitd.service.control_files import ControlFiles, ControlRequest
@@ -51,14 +53,57 @@ def test_a_request_of_an_earlier_version_is_read(tmp_path: Path) -> None:
     ] == list(requests.waiting().values())
 
 
-def test_what_is_no_request_is_removed(tmp_path: Path) -> None:
-    """It would be looked at for ever."""
+def test_what_is_no_request_is_set_aside(tmp_path: Path) -> None:
+    """It is not looked at again, and not lost; the log names it."""
     requests = ControlFiles(tmp_path)
-    (tmp_path / "1.request").write_text("[]")
-    (tmp_path / "2.request").write_text('{"what": "undo", "row": "last"}')
+    for name, content in (
+        ("1", "[]"),
+        ("2", '{"what": "undo", "row": "last"}'),
+        ("3", '{"what": "undo", "row": null, "words": ["' + "x" * 70_000 + '"]}'),
+    ):
+        (tmp_path / f"{name}.request").write_text(content)
+    os.mkfifo(tmp_path / "4.request")
+    with capture_logs() as logged:
+        assert {} == requests.waiting()
 
-    assert {} == requests.waiting()
-    assert [] == list(tmp_path.iterdir())
+    assert [f"{number}.invalid" for number in (1, 2, 3, 4)] == sorted(os.listdir(tmp_path))
+    assert ["request_invalid"] * 4 == [line["event"] for line in logged]
+
+
+def test_what_cannot_be_read_is_kept_and_logged(tmp_path: Path) -> None:
+    """As a file of another user; the others are carried out, in their order."""
+    requests = ControlFiles(tmp_path)
+    (tmp_path / "1.request").symlink_to("elsewhere")
+    name = requests.leave(ControlRequest("undo", 3))
+    with capture_logs() as logged:
+        assert {name: ControlRequest("undo", 3)} == requests.waiting()
+
+    assert (tmp_path / "1.request").is_symlink()
+    assert [("request_unreadable", "1.request")] == [
+        (line["event"], line["request"]) for line in logged
+    ]
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path: Path) -> None:
+    """There may be a request in it: the service must not look idle."""
+    (tmp_path / "requests").write_text("")
+
+    with pytest.raises(StoreError, match="requests are kept there"):
+        ControlFiles(tmp_path / "requests").waiting()
+
+
+def test_a_request_that_was_read_is_acknowledged_until_it_is_answered(tmp_path: Path) -> None:
+    """A command can tell a service that is busy from one that does not read requests."""
+    requests = ControlFiles(tmp_path)
+    name = requests.leave(ControlRequest("undo"))
+    assert not requests.is_taken(name)
+    requests.acknowledge(name)
+    assert requests.is_taken(name)
+    requests.answer(name, "done")
+
+    assert not requests.is_taken(name)
+    assert ("done", True) == requests.answer_to(name)
+    assert [] == os.listdir(tmp_path)
 
 
 def test_nobody_waits_for_what_was_withdrawn(tmp_path: Path) -> None:
@@ -88,7 +133,7 @@ def test_requests_are_for_their_owner_alone(tmp_path: Path) -> None:
 
 
 def test_requests_are_answered_in_their_order(tmp_path: Path) -> None:
-    """An invalid request is removed; an answer is read once."""
+    """An invalid request is set aside; an answer is read once."""
     requests = ControlFiles(tmp_path / "requests")
     first = requests.leave(ControlRequest("undo", 3))
     second = requests.leave(ControlRequest("accept"))

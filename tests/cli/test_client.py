@@ -1,0 +1,74 @@
+"""A command says what became of its request: done, taken, or only queued."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from portraitd.cli.client import ask, require_same_settings
+from portraitd.config import Settings
+from portraitd.model.errors import ConfigError, StoreError
+from portraitd.service.active_settings import FILE_NAME, read_active, write_active
+from portraitd.service.control_files import ControlFiles, ControlRequest
+from portraitd.store.database import StoreLock
+
+FORGET = ControlRequest("forget", arguments=("person", "Ann"))
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    found = Settings.model_validate({"home": tmp_path})
+    found.state_dir.mkdir()
+    return found
+
+
+def test_a_service_that_does_not_read_a_request_is_named(settings: Settings) -> None:
+    """It may hang, or not be allowed to read it. The request stays, and the command fails."""
+    with (
+        StoreLock(settings.state_dir),
+        pytest.raises(StoreError, match=r"process \d+, which uses .* did not read .* is queued in"),
+    ):
+        ask(settings, FORGET, timeout_s=0.0)
+
+    assert [FORGET] == list(ControlFiles(settings.requests_dir).waiting().values())
+
+
+def test_a_service_that_is_busy_has_the_request(settings: Settings) -> None:
+    """It has read it, and will carry it out."""
+    requests = ControlFiles(settings.requests_dir)
+
+    def take() -> None:
+        while not (waiting := requests.waiting()):
+            pass
+        requests.acknowledge(next(iter(waiting)))
+
+    service = threading.Thread(target=take)
+    service.start()
+    with StoreLock(settings.state_dir):
+        answer = ask(settings, FORGET, timeout_s=1.0)
+    service.join()
+
+    assert (
+        answer
+        == "The service is busy. It has the request, and will carry it out as soon as it can."
+    )
+
+
+def test_other_settings_than_those_of_the_service_are_an_error(settings: Settings) -> None:
+    """It would work with its own; the message names the setting, and what to do."""
+    other = settings.model_copy(
+        update={"sampling": settings.sampling.model_copy(update={"fps": 0.25})}
+    )
+    require_same_settings(other)
+    with StoreLock(settings.state_dir):
+        write_active(settings, "yunet", "dlib", "")
+        require_same_settings(settings)
+        with pytest.raises(ConfigError, match=r"other settings.*: sampling\.fps = .*reload"):
+            require_same_settings(other)
+        active = read_active(settings.state_dir)
+        assert active
+        assert ("yunet", "dlib") == (active.detector, active.embedder)
+        (settings.state_dir / FILE_NAME).write_text("{}")
+        assert read_active(settings.state_dir) is None
