@@ -9,8 +9,9 @@ import pytest
 
 from portraitd import __version__
 from portraitd.model.errors import WorkerDied, WorkersUnavailable
+from portraitd.model.reasons import ReasonCode
 from portraitd.service.remote.agent import Handshake
-from portraitd.service.remote.remote_executor import MAX_MOVES
+from portraitd.service.remote.remote_executor import MAX_DISPATCHES, MAX_MOVES
 from support import bad_jobs
 from support.fake_network import NAME, RemoteFixture
 
@@ -289,3 +290,34 @@ def test_unfinished_jobs_are_returned_when_the_service_stops(remote: RemoteFixtu
     remote.executor.shutdown(cancel_futures=True)
 
     assert [WorkersUnavailable] * 2 == [type(one.exception(0)) for one in (assigned, queued)]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [None, b"", b"\x00", "text", ("host", "1", "x", True, ""), ["not", "a", "handshake"]],
+)
+def test_what_is_no_handshake_is_refused(remote: RemoteFixture, answer: object) -> None:
+    """The worker gets no job; the service goes on."""
+    remote.network.connected = {"a": 1}
+    remote.executor.poll()
+
+    remote.network.pending_handshakes["a"].set_result(answer)
+
+    (worker,) = remote.executor.workers()
+    assert "refused" == worker.state
+    assert worker.reason
+
+
+def test_a_job_is_not_given_out_for_ever(remote: RemoteFixture) -> None:
+    """Whatever the network does: here the connection breaks each time."""
+    remote.connect("a")
+    answer = remote.executor.submit(bad_jobs.add, 1)
+    for _ in range(MAX_DISPATCHES):
+        if answer.done():
+            break
+        remote.network.session += 1
+        remote.executor.poll()
+
+    error = answer.exception(0)
+    assert isinstance(error, WorkerDied)
+    assert ReasonCode.WORKERS_LOST is error.reason.code

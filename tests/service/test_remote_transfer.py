@@ -19,6 +19,9 @@ from portraitd.model.face import SliceFaces
 from portraitd.model.media_file import MediaKind, Slice
 from portraitd.model.reasons import ReasonCode
 from portraitd.service.remote.agent import FileEvicted
+from portraitd.service.remote.dask_client import _read_heartbeats
+from portraitd.service.remote.registry import Heartbeat
+from portraitd.service.remote.transfer import send_file
 from support import bad_jobs
 from support.fake_network import RemoteFixture
 from support.media import source_of
@@ -187,3 +190,47 @@ def test_a_file_larger_than_the_cache_fails(tmp_path: Path, piece: Slice) -> Non
     with pytest.raises(WorkerDied, match=r"a: the file has .* workers\.cache_mb"):
         answer.result(10)
     remote.executor.shutdown(cancel_futures=True)
+
+
+@pytest.mark.parametrize("arrived", [-1, 10**12, 1.0, True, "4", None])
+def test_a_worker_that_counts_wrongly_is_sent_nothing(
+    remote: RemoteFixture, piece: Slice, arrived: object
+) -> None:
+    """What it says decides what is read from the file next."""
+    remote.connect("a", shares_folder=False)
+    remote.network.call = lambda *_: arrived  # type: ignore[method-assign]
+
+    error = remote.executor.submit(media_jobs.encode, piece, OPTIONS).exception(10)
+
+    assert isinstance(error, WorkerDied)
+    assert ReasonCode.INVALID_RESULT is error.reason.code
+
+
+def test_a_file_that_is_lost_as_often_as_it_arrives_is_not_sent_for_ever(piece: Slice) -> None:
+    """Each chunk that arrives would make up for one that was lost."""
+    arrived = iter([0, *[5, 0] * 100])
+
+    with pytest.raises(WorkerDied) as raised:
+        send_file(piece.source, lambda size, offset, data: next(arrived))
+
+    assert ReasonCode.FILE_REFUSED is raised.value.reason.code
+
+
+def test_workers_that_cannot_be_any_are_left_out() -> None:
+    """What the scheduler reports comes from the network, too."""
+    known = {"nthreads": 2, "local_directory": "/tmp/x", "metrics": object()}
+
+    found = _read_heartbeats(
+        {
+            "tcp://10.0.0.1:5000": known,
+            "tcp://none:1": known | {"nthreads": 0},
+            "tcp://many:1": known | {"nthreads": 10**9},
+            "tcp://text:1": known | {"nthreads": "2"},
+            "tcp://bare:1": {},
+            "tcp://odd\udc80:1": known,
+            "file:///etc": known,
+            7: known,
+        }
+    )
+
+    assert {"tcp://10.0.0.1:5000": Heartbeat(2, "/tmp/x")} == found

@@ -17,10 +17,11 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
 import structlog
+from msgspec import Meta, Struct, convert
 
 from portraitd.config import SchedulerAddress
 from portraitd.model.errors import ConfigError, PortraitdError, WorkersUnavailable
@@ -37,6 +38,9 @@ CONNECT_S = 5.0
 RETRY_S = 3.0
 CALL_S = 120.0
 """Timeout for a chunk of a file; a line that needs longer counts as broken."""
+
+MAX_THREADS = 1024
+"""Largest number of jobs that a worker may run at once; it gets as many."""
 
 GATHERERS = 8
 """Number of results that are fetched at once: one on a slow line must not delay the others."""
@@ -74,6 +78,16 @@ def _security(scheduler: SchedulerAddress) -> Security | None:
         tls_worker_key=files[2],
         require_encryption=True,
     )
+
+
+Address = Annotated[str, Meta(pattern=r"^(tcp|tls)://[!-~]{1,200}$")]
+
+
+class WorkerFacts(Struct):
+    """What is used of what a scheduler reports of a worker."""
+
+    nthreads: Annotated[int, Meta(ge=1, le=MAX_THREADS)]
+    local_directory: Annotated[str, Meta(max_length=4096)]
 
 
 class Cluster:
@@ -125,14 +139,7 @@ class Cluster:
             self._session += 1
             self._connection = connection
             self.dashboard = _dashboard_url(self.address, identity)
-        return Roster(
-            self._session,
-            {
-                # Each worker creates a new folder when it starts.
-                address: Heartbeat(int(facts["nthreads"]), str(facts["local_directory"]))
-                for address, facts in identity["workers"].items()
-            },
-        )
+        return Roster(self._session, _read_heartbeats(identity["workers"]))
 
     def run_async(self, address: str, fn: Callable[..., Any], *args: Any) -> Future[Any]:
         """Run a coroutine in a worker beside its jobs, however many it has.
@@ -301,6 +308,17 @@ class Cluster:
         except BaseException as error:
             is_lost = "Cancelled" in type(error).__name__ or "Killed" in type(error).__name__
             outer.set_exception(WorkersUnavailable(str(error)) if is_lost else error)
+
+
+def _read_heartbeats(workers: Any) -> dict[str, Heartbeat]:
+    """Return the workers in what the scheduler reports, without those that cannot be any."""
+    found = {}
+    for address, facts in workers.items():
+        with suppress(ValueError):
+            known = convert(facts, WorkerFacts, strict=True)
+            # Each worker creates a new folder when it starts.
+            found[convert(address, Address)] = Heartbeat(known.nthreads, known.local_directory)
+    return found
 
 
 async def _identity(client: Any) -> dict[str, Any]:

@@ -46,6 +46,10 @@ POLL_S = 1.0
 MAX_MOVES = 5
 """Number of workers that a job may lose before it counts as the cause."""
 
+MAX_DISPATCHES = 1000
+"""How often a job is given to a worker or taken back, whatever the cause: a network that breaks
+every minute does so in eight hours."""
+
 NO_SESSION = -1
 """The session while there is no connection to the scheduler."""
 
@@ -282,6 +286,11 @@ class DaskExecutor(Executor):
             job.remote, job.is_suspended = None, False
             job.attempt += 1
             attempt = job.attempt
+        if attempt > MAX_DISPATCHES:
+            cause = f"{worker.address} connected again and again"
+            reason = Reason.of(ReasonCode.WORKERS_LOST, count=attempt, cause=cause)
+            self._finish(job, attempt, Answer(error=WorkerDied(reason)))
+            return
         if job.slice is not None and not worker.shares_folder:
             self._senders.submit(self._send_and_start, job, worker, attempt)
         else:

@@ -51,8 +51,10 @@ def send_to_worker(
     def send_chunk(size: int, offset: int, data: bytes) -> int:
         on_progress()
         arguments = video_slice.sha256, size, offset, data, cache_bytes
-        arrived: int = network.call(worker.address, agent.receive_chunk, *arguments)
+        arrived: object = network.call(worker.address, agent.receive_chunk, *arguments)
         on_progress()
+        if type(arrived) is not int or not 0 <= arrived <= size:
+            raise WorkerDied(Reason.of(ReasonCode.INVALID_RESULT, error="not a number of bytes"))
         return arrived
 
     worker.cached.add(video_slice.sha256)
@@ -101,7 +103,8 @@ def send_file(source: Source, send_chunk: SendChunk) -> int:
                 raise FileChanged(Reason.of(ReasonCode.CHANGED_WHILE_READ))
             before, arrived = arrived, send_chunk(size, arrived, data)
             sent += len(data)
-            refusals = 0 if arrived > before else refusals + 1
+            # Counted over the whole file: one that arrives and is lost by turns is never sent.
+            refusals += arrived not in (before + len(data), size)
             if refusals > MAX_REFUSALS:
                 raise WorkerDied(Reason.of(ReasonCode.FILE_REFUSED, count=refusals))
         _require_unchanged(source, fd)
