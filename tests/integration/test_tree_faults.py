@@ -148,10 +148,17 @@ def test_a_new_home_starts_whatever_its_marker_is(
     assert (home.people / "STATUS.html").exists() is not (home.people / ".portraitd-root").is_dir()
 
 
-def test_hostile_hands_in_the_tree_end_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("count", "seed"),
+    [
+        (80, 1),
+        pytest.param(1500, 2, marks=[pytest.mark.slow, pytest.mark.timeout(1200)], id="many"),
+    ],
+)
+def test_hostile_hands_in_the_tree_end_nothing(tmp_path: Path, count: int, seed: int) -> None:
     """A sample of what ``python -m support.hostile_tree 10000`` does."""
-    hostile = HostileTree(tmp_path, 1)
+    hostile = HostileTree(tmp_path, seed)
 
-    hostile.run(80, swaps=True)
+    hostile.run(count, swaps=True)
 
     hostile.heal()

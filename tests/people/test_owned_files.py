@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from portraitd.model.errors import PublishError
 from portraitd.people.tree.owned_files import ROOT, OwnedFiles, OwnedFilesResult
 from portraitd.people.tree.people_tree import PeopleTree
+from support.permissions import run_without_special_bits
 from support.tree import jpeg_of, person, publish, snapshot, visible
 
 
@@ -23,6 +25,21 @@ def put(root: Path, location: str, owner: str = "gallery", **files: str) -> Owne
     """Files by name without their ending; each one's text is its identity as well."""
     desired = {f"{name}.js": text for name, text in files.items()}
     return OwnedFiles(root, owner).publish(location, desired, lambda name: desired[name].encode())
+
+
+def test_the_group_reads_the_pages_under_systemd(root: Path) -> None:
+    """Where the service may not set the set-group-id bit of a folder, it sets the others."""
+    publication = OwnedFiles(root, "gallery")
+    before = os.umask(0o077)
+    try:
+        run_without_special_bits(
+            lambda: publication.publish("gallery/data", {"a.js": "1"}, lambda name: b"a")
+        )
+    finally:
+        os.umask(before)
+
+    places = [root / "gallery", root / "gallery/data", root / "gallery/data/a.js"]
+    assert [0o770, 0o770, 0o660] == [stat.S_IMODE(one.stat().st_mode) & 0o777 for one in places]
 
 
 def test_files_are_published_into_their_folder(root: Path) -> None:
