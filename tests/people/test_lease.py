@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from portraitd.model.errors import TreeInUse
 from portraitd.model.reasons import ReasonCode
 from portraitd.model.stage import Now
 from portraitd.people.tree.lease import (
@@ -23,7 +24,10 @@ from portraitd.people.tree.lease import (
     read_process,
 )
 from portraitd.people.tree.people_tree import PeopleTree
+from portraitd.service.daemon import open_service
+from portraitd.service.wakeup import Doorbell
 from support.home import Home
+from support.permissions import permissions_count
 
 
 @pytest.fixture
@@ -151,11 +155,12 @@ def make_sparse(path: Path) -> None:
         os.mkfifo,
         make_sparse,
         lambda path: path.mkdir(),
+        lambda path: (path / "mine").mkdir(parents=True),
         lambda path: path.symlink_to("/etc/passwd"),
         lambda path: path.write_bytes(b"\xff\x00" * 100),
         lambda path: path.write_text('{"process": [NaN, 1e999], "token": ' + "[" * 5000),
     ],
-    ids=["pipe", "sparse", "folder", "link", "bytes", "nested"],
+    ids=["pipe", "sparse", "folder", "full folder", "link", "bytes", "nested"],
 )
 def test_whatever_has_its_name_the_lease_is_got(root: Path, make: Callable[[Path], object]) -> None:
     """And nothing is written through a link."""
@@ -163,6 +168,33 @@ def test_whatever_has_its_name_the_lease_is_got(root: Path, make: Callable[[Path
 
     assert is_held(lease(root), 0.0)
     assert (root / LEASE_NAME).stat().st_size < 1000
+
+
+def test_a_tree_that_cannot_be_written_is_read(root: Path) -> None:
+    """What cannot be written there is reported by those who try."""
+    root.chmod(0o500)
+
+    with permissions_count():
+        held = is_held(lease(root), 0.0)
+    root.chmod(0o700)
+
+    assert held
+    assert not (root / LEASE_NAME).exists()
+
+
+def test_a_lease_on_a_local_disk_is_written_once(root: Path) -> None:
+    """A service without work must not wake a disk."""
+    one, shared = lease(root), lease(root, shared=True)
+    assert is_held(one, 0.0)
+    before = (root / LEASE_NAME).read_text()
+    assert is_held(one, 10.0 * RENEW_S)
+    assert before == (root / LEASE_NAME).read_text()
+    one.give_up()
+    assert is_held(shared, 0.0)
+    before = (root / LEASE_NAME).read_text()
+    assert is_held(shared, RENEW_S)
+
+    assert before != (root / LEASE_NAME).read_text()
 
 
 def test_nothing_is_written_through_a_hard_link(root: Path, tmp_path: Path) -> None:
@@ -210,3 +242,24 @@ def test_a_copied_home_leaves_the_tree_alone(tmp_path: Path) -> None:
     assert f"home {first.settings.home_dir}" in blocked.text
     assert before == after
     copied.run()
+
+
+def test_a_start_on_a_tree_in_use_is_refused(tmp_path: Path) -> None:
+    """With a line that says by which home."""
+    first = Home(tmp_path / "first")
+    first.run()
+    shutil.copytree(first.settings.state_dir, tmp_path / "second/state")
+    copied = Home(tmp_path / "second", paths={"people": first.people})
+
+    with first.opened() as one:
+        first.tick(one)
+        with (
+            pytest.raises(TreeInUse, match=f"home {first.settings.home_dir}") as refused,
+            open_service(copied.settings, Doorbell()),
+        ):
+            pass
+
+    assert ReasonCode.TREE_IN_USE is refused.value.reason.code
+    with open_service(copied.settings, Doorbell()):
+        assert (copied.people / LEASE_NAME).is_file()
+    assert not (copied.people / LEASE_NAME).exists()

@@ -14,7 +14,7 @@ from portraitd.config import Settings
 from portraitd.faces.models.model_registry import wanted_detector
 from portraitd.ingest.dispatcher import encode_options
 from portraitd.ingest.watcher import Watch
-from portraitd.model.errors import ModelError, PublishError, StoreError
+from portraitd.model.errors import ModelError, PublishError, StoreError, TreeInUse
 from portraitd.model.stage import Now, Phase
 from portraitd.service.active_settings import write_active
 from portraitd.service.embedder_choice import choose_encoder
@@ -55,6 +55,7 @@ def open_service(
 
     Raises:
         AlreadyRunning: Another portraitd works on this home.
+        TreeInUse: Another portraitd, with another home, works on this people tree.
         StoreError: The database cannot be used, or a share does not answer.
     """
     for folder in (settings.people_dir, settings.inbox_dir):
@@ -76,6 +77,9 @@ def open_service(
             open_executors(settings, encoder, lambda: doorbell.wake("job"), target)
         )
         service = Service(settings, database, executors, doorbell, target)
+        service.people_lease.tick(Now.read())
+        if service.people_lease.is_locked_out:
+            raise TreeInUse(service.people_lease.blocked)
         try:
             yield service
         finally:
@@ -93,7 +97,9 @@ def _stop(service: Service, doorbell: Doorbell) -> None:
             break
     try:
         service.release()
-        service.status_page.write("stopped", Now.read())
+        if not service.people_lease.blocked:
+            service.status_page.write("stopped", Now.read())
+            service.people_lease.give_up()
     except (StoreError, PublishError) as error:
         # Its jobs are still marked as running; the next start queues them again.
         log.error("blocked", reason=error.reason.text, reason_code=error.reason.code)
