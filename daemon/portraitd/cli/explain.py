@@ -294,7 +294,7 @@ def _next_of_waiting(settings: Settings, code: ReasonCode) -> str:
 
 def _has_changed(known: KnownFile, stamp: Stamp | None) -> bool:
     # A done file may be removed; a file that could not be read has no stamp.
-    return stamp is not None and known.stamp.size > 0 and stamp != known.stamp
+    return stamp is not None and known.stamp.size > 0 and not stamp.is_same(known.stamp)
 
 
 def _line(step: Step) -> str:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 from pathlib import Path
+
+from portraitd.media.fs import write_atomically
 
 POLLED_FILE_SYSTEMS = frozenset({
     "9p", "acfs", "afs", "autofs", "beegfs", "ceph", "cifs", "coda", "drvfs", "fuse", "gfs2",
@@ -13,12 +16,22 @@ POLLED_FILE_SYSTEMS = frozenset({
 })  # fmt: skip
 """File systems to which other machines can write without events of the local kernel."""
 
+RENUMBERING_FILE_SYSTEMS = frozenset({
+    "exfat", "fuse", "fuseblk", "msdos", "prl_fs", "smbfs", "umsdos", "vboxsf", "vfat", "vmhgfs",
+})  # fmt: skip
+"""File systems that number their files anew at each mount, or whenever memory is short."""
+
 MARKER = ".portraitd-inbox"
 
 _MARKER_TEXT = """\
 This folder is the inbox of portraitd. Please keep this file: without it portraitd ignores the
 folder, so that a share that is not mounted is not mistaken for an empty one.
+token: {token}
 """
+
+_TOKEN = re.compile(rb"^token: ([0-9a-f]{32})$", re.MULTILINE)
+
+_MAX_MARKER_BYTES = 4096
 
 _MOUNTS = Path("/proc/self/mountinfo")
 
@@ -28,18 +41,36 @@ def is_marked(root: Path) -> bool:
     return os.path.lexists(root / MARKER)
 
 
-def mark(root: Path) -> None:
-    """Create the marker in a folder.
+def read_token(root: Path) -> str | None:
+    """Return the token in the marker of a folder; empty if it has none, None without a marker.
+
+    The folder under a mount point can have a marker, too, with another token.
+    """
+    try:
+        place = os.open(root / MARKER, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return "" if is_marked(root) else None
+    try:
+        found = _TOKEN.search(os.pread(place, _MAX_MARKER_BYTES, 0))
+    except OSError:
+        return ""
+    finally:
+        os.close(place)
+    return found[1].decode() if found else ""
+
+
+def mark(root: Path) -> str:
+    """Create the marker in a folder, or give the one that is there a token. Return the token.
 
     Raises:
         OSError: The marker cannot be written.
     """
-    try:
-        place = os.open(root / MARKER, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-    except FileExistsError:
-        return
-    with os.fdopen(place, "w", encoding="utf-8") as file:
-        file.write(_MARKER_TEXT)
+    if token := read_token(root):
+        return token
+    token = secrets.token_hex(16)
+    text = _MARKER_TEXT.format(token=token)
+    write_atomically(root / MARKER, text.encode(), mode=0o644, concurrent=True)
+    return token
 
 
 def file_system_type(path: Path, mounts: Path = _MOUNTS) -> str:
@@ -52,12 +83,29 @@ def file_system_type(path: Path, mounts: Path = _MOUNTS) -> str:
     Returns:
         The name; ``unknown`` if the mounts cannot be read.
     """
+    return _mount_of(path, mounts)[0]
+
+
+def renumbers_files(path: Path, mounts: Path = _MOUNTS) -> bool:
+    """Return whether the inode of a file of this path can change although the file does not.
+
+    The arguments are those of ``file_system_type``.
+    """
+    kind, options = _mount_of(path, mounts)
+    if kind in ("cifs", "smb3"):
+        # The server numbers the files, if it can; otherwise the kernel does.
+        return "serverino" not in options
+    return kind in RENUMBERING_FILE_SYSTEMS or kind.startswith("fuse.")
+
+
+def _mount_of(path: Path, mounts: Path) -> tuple[str, list[str]]:
+    """Return type and options of the file system of a path."""
     wanted = os.fsencode(os.path.realpath(path))
-    best, kind = b"", "unknown"
+    best, kind, options = b"", "unknown", list[str]()
     try:
         lines = mounts.read_bytes().splitlines()
     except OSError:
-        return kind
+        return kind, options
     for line in lines:
         before, separator, after = line.partition(b" - ")
         fields = before.split(b" ")
@@ -66,8 +114,9 @@ def file_system_type(path: Path, mounts: Path = _MOUNTS) -> str:
         point = _unescaped(fields[4])
         # Also an equally long one: of two mounts on one point the later hides the earlier.
         if len(point) >= len(best) and _is_below(wanted, point):
-            best, kind = point, os.fsdecode(after.split(b" ")[0])
-    return kind
+            described = os.fsdecode(after).split(" ")
+            best, kind, options = point, described[0], described[-1].split(",")
+    return kind, options
 
 
 def needs_polling(file_system: str) -> bool:

@@ -13,6 +13,7 @@ from enum import Enum
 from pathlib import Path
 
 from portraitd.media import container
+from portraitd.media.fs import open_file_below
 from portraitd.model.media_file import Stamp
 from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
 
@@ -33,7 +34,9 @@ class StabilityTracker:
         self.quiet_s = quiet_s
         self._since: dict[Path, tuple[float, Stamp]] = {}
 
-    def observe(self, found: Mapping[Path, Stamp], now_s: float) -> list[Path]:
+    def observe(
+        self, found: Mapping[Path, Stamp], now_s: float, began_s: float | None = None
+    ) -> list[Path]:
         """Return the files that have not changed for the quiet time, the longest first.
 
         A stable file is returned by every call until ``forget``. A file that is missing from
@@ -41,8 +44,10 @@ class StabilityTracker:
 
         Args:
             found: Every file that is present and not yet admitted.
-            now_s: Time of a clock that never goes back.
+            now_s: Time of a clock that never goes back, when the last of them was found.
+            began_s: The time when the first of them was looked for; ``now_s`` by default.
         """
+        began_s = now_s if began_s is None else began_s
         since: dict[Path, tuple[float, Stamp]] = {}
         for path, stamp in found.items():
             before = self._since.get(path)
@@ -51,7 +56,7 @@ class StabilityTracker:
         stable = [
             (quiet_since_s, path)
             for path, (quiet_since_s, _) in since.items()
-            if now_s - quiet_since_s >= self.quiet_s
+            if began_s - quiet_since_s >= self.quiet_s
         ]
         return [path for _, path in sorted(stable)]
 
@@ -118,7 +123,12 @@ class StabilityPolicy:
 
 
 def block_reason(
-    path: Path, still_s: float, policy: StabilityPolicy, wall_s: float = 0.0
+    path: Path,
+    still_s: float,
+    policy: StabilityPolicy,
+    wall_s: float = 0.0,
+    stamp: Stamp | None = None,
+    root: Path | None = None,
 ) -> Reason:
     """Return why an unchanged file may not be processed yet; ``NO_REASON`` if it may.
 
@@ -128,21 +138,23 @@ def block_reason(
         policy: How long to wait in which case.
         wall_s: The time, to which the file's own times are compared: an incomplete file that
             was changed last week does not wait another hour after each start of the service.
+        stamp: What it had when it was found; None if that does not matter.
+        root: The folder that ``path`` is below; by default, ``path`` is absolute.
     """
     try:
-        # NONBLOCK: if the file has become a pipe, opening it would wait for a writer forever.
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        descriptor = os.open(path, flags)
+        descriptor = open_file_below(root or path.parent, path if root else Path(path.name))
     except OSError:
         # The worker that probes the file reports the error.
         return NO_REASON
     try:
+        status = os.fstat(descriptor)
+        if stamp is not None and not Stamp.of(status).is_same(stamp):
+            return Reason.of(ReasonCode.STILL_CHANGING)
         writer = writer_of(descriptor)
         if writer is Writer.OPEN:
             return Reason.of(ReasonCode.OPEN_FOR_WRITING)
         if writer is Writer.UNKNOWN and still_s < policy.unknown_writer_s:
             return Reason.of(ReasonCode.CANNOT_TELL_IF_OPEN, quiet_s=policy.unknown_writer_s)
-        status = os.fstat(descriptor)
         unchanged_s = max(still_s, wall_s - max(status.st_mtime, status.st_ctime))
         return why_incomplete(descriptor) if unchanged_s < policy.unfinished_s else NO_REASON
     except OSError:
@@ -156,13 +168,22 @@ class BlockReasons:
 
     Args:
         policy: How long to wait in which case.
+        root: The folder that the paths are below; by default, they are absolute.
     """
 
-    def __init__(self, policy: StabilityPolicy) -> None:
+    def __init__(self, policy: StabilityPolicy, root: Path | None = None) -> None:
         self._policy = policy
+        self._root = root
         self._known: dict[Path, tuple[float, float, Reason]] = {}
 
-    def of(self, path: Path, since_s: float, now_s: float, wall_s: float = 0.0) -> Reason:
+    def of(
+        self,
+        path: Path,
+        since_s: float,
+        now_s: float,
+        wall_s: float = 0.0,
+        stamp: Stamp | None = None,
+    ) -> Reason:
         """Return ``block_reason``, read again after 10 s, then after longer and longer pauses.
 
         Args:
@@ -170,6 +191,7 @@ class BlockReasons:
             since_s: When it last changed.
             now_s: Time of the same clock, which never goes back.
             wall_s: The time in seconds since 1970.
+            stamp: What the file had when it was found.
         """
         read_s, gap_s, reason = self._known.get(path, (since_s, 0.0, NO_REASON))
         policy = self._policy
@@ -181,7 +203,7 @@ class BlockReasons:
         ]
         if reason and since_s <= read_s and now_s - read_s < gap_s and not passed:
             return reason
-        reason = block_reason(path, now_s - since_s, policy, wall_s)
+        reason = block_reason(path, now_s - since_s, policy, wall_s, stamp, self._root)
         if reason:
             longer_s = min(max(_FIRST_GAP_S, 2 * gap_s), _LONGEST_GAP_S)
             self._known[path] = (now_s, longer_s, reason)

@@ -92,7 +92,7 @@ def _expect(source: Source, fd: int) -> None:
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode):
         raise UnsafeFile(Reason.of(ReasonCode.NOT_A_REGULAR_FILE))
-    if Stamp.of(status) != source.stamp:
+    if not Stamp.of(status).is_same(source.stamp):
         raise FileChanged(Reason.of(ReasonCode.CHANGED_WHILE_READ))
 
 

@@ -6,6 +6,8 @@ has its own writer in `people.tree.folder_fs`.
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import fcntl
 import os
 import secrets
@@ -19,6 +21,11 @@ UNFINISHED = ".new-"
 """Files whose name begins with this are being written, or are left from an interrupted write."""
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+_TO_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_RENAME_NOREPLACE = 1
 
 
 def write_atomically(
@@ -139,3 +146,69 @@ def open_below(root_fd: int, parts: Iterable[str]) -> int:
             os.close(current)
         current = following
     return current
+
+
+def open_file_below(root: Path, path: Path) -> int:
+    """Open a file below a folder for reading; neither it nor a folder on the way is a link.
+
+    Does not wait for the writer of a pipe.
+
+    Args:
+        root: The folder; it may itself be reached through a link.
+        path: Below the folder.
+
+    Raises:
+        OSError: It cannot be opened; ELOOP or ENOTDIR for a link.
+    """
+    *folders, name = str(path).split("/")
+    current = os.open(root, _FOLDER)
+    try:
+        for folder in folders:
+            following = os.open(folder, _FOLDER | os.O_NOFOLLOW, dir_fd=current)
+            os.close(current)
+            current = following
+        return os.open(name, _TO_READ, dir_fd=current)
+    finally:
+        os.close(current)
+
+
+def make_below(root_fd: int, parts: Iterable[str]) -> int:
+    """Open a folder below another one as ``open_below`` does; create what is missing."""
+    current = os.open(".", _FOLDER, dir_fd=root_fd)
+    for part in parts:
+        try:
+            with suppress(FileExistsError):
+                os.mkdir(part, dir_fd=current)
+            following = os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=current)
+        finally:
+            os.close(current)
+        current = following
+    return current
+
+
+def rename_exclusively(source_fd: int, name: str, target_fd: int, new_name: str) -> None:
+    """Rename an entry of one folder to one of another, which must not exist.
+
+    Raises:
+        FileExistsError: The new name is taken.
+        OSError: As for ``os.rename``.
+    """
+    done = _LIBC.renameat2(
+        source_fd, os.fsencode(name), target_fd, os.fsencode(new_name), _RENAME_NOREPLACE
+    )
+    if done == 0:
+        return
+    number = ctypes.get_errno()
+    if number not in (errno.EINVAL, errno.ENOSYS):
+        raise OSError(number, os.strerror(number), name, None, new_name)
+    # This file system cannot do it at once.
+    with suppress(FileNotFoundError):
+        os.stat(new_name, dir_fd=target_fd, follow_symlinks=False)
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new_name)
+    os.rename(name, new_name, src_dir_fd=source_fd, dst_dir_fd=target_fd)
+
+
+def identify(fd: int) -> tuple[int, int]:
+    """Return device and inode of what a descriptor refers to."""
+    status = os.fstat(fd)
+    return status.st_dev, status.st_ino

@@ -14,8 +14,9 @@ from portraitd.model.recording_time import RecordingTime
 class FileState(StrEnum):
     """waiting -> ready -> probing -> encoding -> done | failed; probing -> duplicate; any -> gone.
 
-    A changed file starts again as waiting; ``retry`` moves failed back to ready; a restart moves
-    probing back to ready. A file whose content was erased is forgotten.
+    A file that is no photo or video by name and content is ignored, and so is a failure that was
+    dismissed. A changed file starts again as waiting; ``retry`` moves failed back to ready; a
+    restart moves probing back to ready. A file whose content was erased is forgotten.
     """
 
     WAITING = "waiting"
@@ -25,6 +26,7 @@ class FileState(StrEnum):
     DONE = "done"
     DUPLICATE = "duplicate"
     FAILED = "failed"
+    IGNORED = "ignored"
     GONE = "gone"
     FORGOTTEN = "forgotten"
 
@@ -54,7 +56,11 @@ class MediaKind(StrEnum):
 
 
 class Stamp(NamedTuple):
-    """The metadata that changes when a file is written or replaced."""
+    """The metadata that changes when a file is written or replaced.
+
+    An inode of 0 stands for an unknown one: some file systems number their files anew at each
+    mount.
+    """
 
     size: int
     mtime_ns: int
@@ -64,6 +70,12 @@ class Stamp(NamedTuple):
     def of(cls, status: os.stat_result) -> Self:
         """Return the stamp of a file from what ``stat`` reports of it."""
         return cls(status.st_size, status.st_mtime_ns, status.st_ino)
+
+    def is_same(self, other: Stamp) -> bool:
+        """Return whether both may be of the same content; unknown inodes are not compared."""
+        return self[:2] == other[:2] and (
+            self.inode == other.inode or 0 in (self.inode, other.inode)
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from portraitd.model.media_file import FileState, Source, Stamp
 from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
@@ -54,6 +55,15 @@ class KnownFile:
     earlier_video_id: int | None
 
 
+class FoundFile(NamedTuple):
+    """A file that was found at a path, with the state to record."""
+
+    path: Path
+    stamp: Stamp
+    state: FileState
+    reason: Reason = NO_REASON
+
+
 class Files:
     """The files in the inbox, and those named to ``process``."""
 
@@ -81,8 +91,17 @@ class Files:
 
     def below(self, root: bytes) -> dict[Path, KnownFile]:
         """Return every known file below a root, by its path below it."""
-        rows = self._db.execute("select * from files where root = ?", (root,))
-        return {known.path: known for known in map(_known, rows)}
+        return {known.path: known for batch in self.batches_below(root) for known in batch}
+
+    def batches_below(self, root: bytes, size: int = 1000) -> Iterator[list[KnownFile]]:
+        """Yield the known files below a root, so many at a time."""
+        last_id = 0
+        while rows := self._db.execute(
+            "select * from files where root = ? and id > ? order by id limit ?",
+            (root, last_id, size),
+        ).fetchall():
+            last_id = rows[-1]["id"]
+            yield [_known(row) for row in rows]
 
     def note(
         self,
@@ -93,56 +112,81 @@ class Files:
         now_s: float,
         reason: Reason = NO_REASON,
     ) -> int:
-        """Record the file at a path; it replaces an earlier content of that path.
+        """Record the file at a path; see ``note_all``."""
+        return self.note_all(root, [FoundFile(path, stamp, state, reason)], now_s)[0]
 
-        The faces of the earlier content are kept if all of it was processed. Otherwise they are
+    def note_all(self, root: bytes, found: Sequence[FoundFile], now_s: float) -> list[int]:
+        """Record the files at some paths; each replaces an earlier content of its path.
+
+        The faces of an earlier content are kept if all of it was processed. Otherwise they are
         deleted, unless the content has another path where the rest can be read.
+
+        Returns:
+            The ids of their rows.
         """
         with self._db.transaction():
-            row = self._db.execute(
-                """
-                insert into files
-                    (root, path, size, mtime_ns, inode, state, reason, reason_code, seen_at,
-                        changed_at)
-                values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-                on conflict (root, path) do update set
-                    size = excluded.size, mtime_ns = excluded.mtime_ns, inode = excluded.inode,
-                    state = excluded.state, reason = excluded.reason,
-                    reason_code = excluded.reason_code, attempts = 0, video_id = null,
-                interruptions = 0,
-                    changed_at = excluded.changed_at,
-                    earlier_video_id = coalesce(
-                        iif(files.state = 'duplicate', null, files.video_id),
-                        files.earlier_video_id)
-                returning id
-                """,
-                (
-                    root,
-                    os.fsencode(path),
-                    *_signed(stamp),
-                    state,
-                    reason.text,
-                    reason.code,
-                    now_s,
-                    now_s,
-                ),
+            paths = [os.fsencode(file.path) for file in found]
+            marks = ",".join("?" * len(paths))
+            was_read = self._db.execute(
+                f"""
+                select 1 from files where root = ? and path in ({marks}) and video_id is not null
+                limit 1
+                """,  # noqa: S608 - question marks
+                (root, *paths),
             ).fetchone()
-            orphans = self._db.execute(
-                """
-                select id, replaces from videos where state = 'queued' and not exists (
-                    select 1 from files where video_id = coalesce(videos.replaces, videos.id)
-                        and (state <> 'duplicate' or reason_code in (?, ?)))
-                """,
-                (ReasonCode.DUPLICATE_OF, ReasonCode.SAME_PICTURES_AS),
-            ).fetchall()
-            for orphan in orphans:
-                if orphan["replaces"]:
-                    # It cannot be reprocessed; the faces found before are kept.
-                    self._db.execute("delete from videos where id = ?", (orphan["id"],))
-                # The faces of a partial copy that was being continued are kept.
-                elif not PartialCopies(self._db).revert(orphan["id"]):
-                    self._delete_without_file(orphan["id"])
+            file_ids = [self._note_one(root, file, now_s) for file in found]
+            if was_read:
+                self._delete_orphans()
+        return file_ids
+
+    def _note_one(self, root: bytes, file: FoundFile, now_s: float) -> int:
+        row = self._db.execute(
+            """
+            insert into files
+                (root, path, size, mtime_ns, inode, state, reason, reason_code, seen_at,
+                    changed_at)
+            values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            on conflict (root, path) do update set
+                size = excluded.size, mtime_ns = excluded.mtime_ns, inode = excluded.inode,
+                state = excluded.state, reason = excluded.reason,
+                reason_code = excluded.reason_code, attempts = 0, video_id = null,
+                interruptions = 0,
+                changed_at = excluded.changed_at,
+                earlier_video_id = coalesce(
+                    iif(files.state = 'duplicate', null, files.video_id),
+                    files.earlier_video_id)
+            returning id
+            """,
+            (
+                root,
+                os.fsencode(file.path),
+                *_signed(file.stamp),
+                file.state,
+                file.reason.text,
+                file.reason.code,
+                now_s,
+                now_s,
+            ),
+        ).fetchone()
         return int(row["id"])
+
+    def _delete_orphans(self) -> None:
+        """Delete the unfinished videos that no file holds any more."""
+        orphans = self._db.execute(
+            """
+            select id, replaces from videos where state = 'queued' and not exists (
+                select 1 from files where video_id = coalesce(videos.replaces, videos.id)
+                    and (state <> 'duplicate' or reason_code in (?, ?)))
+            """,
+            (ReasonCode.DUPLICATE_OF, ReasonCode.SAME_PICTURES_AS),
+        ).fetchall()
+        for orphan in orphans:
+            if orphan["replaces"]:
+                # It cannot be reprocessed; the faces found before are kept.
+                self._db.execute("delete from videos where id = ?", (orphan["id"],))
+            # The faces of a partial copy that was being continued are kept.
+            elif not PartialCopies(self._db).revert(orphan["id"]):
+                self._delete_without_file(orphan["id"])
 
     def _delete_without_file(self, video_id: int) -> None:
         """Delete a video whose content no file has any more."""
@@ -174,6 +218,59 @@ class Files:
             """,
             (state, reason.text, reason.code, now_s, video_id, content_sha256, file_id),
         )
+
+    def miss(self, file_ids: Sequence[int], now_s: float) -> set[int]:
+        """Record that files are not there any more, unless a worker has them meanwhile.
+
+        Returns:
+            The ids of those that are recorded as gone.
+        """
+        reason = Reason.of(ReasonCode.REMOVED)
+        with self._db.transaction():
+            return {
+                file_id
+                for file_id in file_ids
+                if self._db.execute(
+                    """
+                    update files set state = 'gone', reason = ?, reason_code = ?, changed_at = ?
+                    where id = ? and state in ('waiting', 'ready')
+                    """,
+                    (reason.text, reason.code, now_s, file_id),
+                ).rowcount
+            }
+
+    def dismiss(self, names: Sequence[str], now_s: float) -> list[str]:
+        """Dismiss failed files: they are counted as ignored, and only a change tries them again.
+
+        Args:
+            names: Paths below the inbox or another root, or absolute ones, as ``display_path``
+                writes them; none for every failed file.
+            now_s: When.
+
+        Returns:
+            The paths of the files that were dismissed.
+        """
+        with self._db.transaction():
+            dismissed = [
+                file
+                for file in self.in_state(FileState.FAILED)
+                if not names
+                or not {display_path(file.path), display_path(self.place(file))}.isdisjoint(names)
+            ]
+            for file in dismissed:
+                self.move_on(file.id, FileState.IGNORED, now_s, file.reason)
+        return [display_path(file.path) for file in dismissed]
+
+    def read_marker(self) -> str | None:
+        """Return the token in the marker of the inbox; None if no marker was read yet."""
+        row = self._db.execute("select token from inbox_marker").fetchone()
+        return str(row["token"]) if row else None
+
+    def record_marker(self, token: str) -> None:
+        """Record the token in the marker of the inbox."""
+        with self._db.transaction():
+            self._db.execute("delete from inbox_marker")
+            self._db.execute("insert into inbox_marker (token) values (?)", (token,))
 
     def part(self, file_id: int, now_s: float) -> None:
         """Record that a file was removed, and that another file now holds its recording."""

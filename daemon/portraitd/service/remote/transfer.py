@@ -114,5 +114,5 @@ def send_file(source: Source, send_chunk: SendChunk) -> int:
 
 
 def _require_unchanged(source: Source, fd: int) -> None:
-    if Stamp.of(os.fstat(fd)) != source.stamp:
+    if not Stamp.of(os.fstat(fd)).is_same(source.stamp):
         raise FileChanged(Reason.of(ReasonCode.CHANGED_WHILE_READ))
