@@ -6,6 +6,7 @@ of Eileen Collins (scikit-image) and the US Navy's of Grace Hopper (matplotlib).
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
@@ -43,10 +44,11 @@ def run_demo(settings: Settings, console: Console) -> None:
     """Run the whole pipeline once, and print where everything is.
 
     Raises:
-        ConfigError: The packages with the photographs are not installed.
+        ConfigError: The packages with the photographs are not installed, or the home is not new.
     """
     photographs = list(demo_photographs())
-    settings = _in_fresh_home(settings)
+    settings = _quick(settings)
+    _require_new_folders(settings)
     make_home(settings)
     clip = settings.inbox_dir / "two-people.mp4"
     # In a worker, like everything that needs OpenCV.
@@ -144,22 +146,39 @@ def _moved(picture: Any, progress: float) -> Any:
     return cv2.convertScaleAbs(moved, alpha=0.85 + 0.3 * progress, beta=0)
 
 
-def _in_fresh_home(settings: Settings) -> Settings:
-    """Return the settings with the home that was given, or with a new folder here."""
-    if "home" in settings.model_fields_set:
-        return _quick(settings, settings.home)
+def choose_home() -> Path:
+    """Return a folder below the working directory that does not exist yet."""
     home, number = Path.cwd() / "portraitd-demo", 1
-    while home.exists():
+    while os.path.lexists(home):
         number += 1
         home = Path.cwd() / f"portraitd-demo-{number}"
-    return _quick(settings, home)
+    return home
 
 
-def _quick(settings: Settings, home: Path) -> Settings:
+def _require_new_folders(settings: Settings) -> None:
+    """Check that the demo writes into no home that is in use.
+
+    Raises:
+        ConfigError: A folder of the home exists and is not empty.
+    """
+    folders = (
+        settings.home_dir, settings.inbox_dir, settings.people_dir, settings.state_dir,
+    )  # fmt: skip
+    for folder in folders:
+        try:
+            entries = os.listdir(folder)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise ConfigError(f"{folder}: {error.strerror}") from error
+        if entries:
+            raise ConfigError(f"{folder} is not empty; the demo needs a new folder")
+
+
+def _quick(settings: Settings) -> Settings:
     """Return the settings with short waits: the clip is complete when it appears."""
     return settings.model_copy(
         update={
-            "home": home,
             "inbox": settings.inbox.model_copy(update={"quiet_s": 0.5}),
             "grouping": settings.grouping.model_copy(update={"settle_s": 0.0}),
         }

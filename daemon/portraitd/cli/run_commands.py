@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from portraitd.cli.options import EXIT_FAILED_FILES, PathArgument, reloader, with_settings
+from portraitd.cli.options import (
+    EXIT_FAILED_FILES,
+    PathArgument,
+    reloader,
+    settings_options,
+    with_settings,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -72,16 +77,23 @@ def process(settings: Settings, paths: tuple[Path, ...]) -> None:
 
 
 @click.command()
-@partial(with_settings, home="./portraitd-demo, a new folder", needs_home=False)
+@settings_options("./portraitd-demo, a new folder")
 @click.option("--keep-log", is_flag=True, help="Show what the service logs.")
-def demo(settings: Settings, keep_log: bool) -> None:
+def demo(
+    home: Path | None, config: Path | None, assignments: tuple[str, ...], keep_log: bool
+) -> None:
     """Run the whole pipeline on a generated clip.
 
-    The clip shows two people.
+    The clip shows two people. The home folder must be new or empty.
     """
     from portraitd.cli.console import make_console
-    from portraitd.cli.demo import run_demo
+    from portraitd.cli.demo import choose_home, run_demo
+    from portraitd.config import load
     from portraitd.service import log_setup
+
+    # Never the home of the environment or of a settings file: a service may work there.
+    is_named = home is not None or any(one.startswith("home=") for one in assignments)
+    settings = load(home if is_named else choose_home(), config, assignments)
 
     if keep_log:
         log_setup.configure()

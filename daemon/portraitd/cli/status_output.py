@@ -68,8 +68,6 @@ def print_table(status: Status, console: Console) -> None:
     snapshot = status.snapshot
     table = Table(show_header=False, box=None)
     table.add_row("service", _service(status.service))
-    table.add_row("home", display_path(status.home))
-    table.add_row("settings", display_path(status.config) if status.config else "defaults")
     table.add_row("files", _by_state(snapshot.files))
     table.add_row("videos", _by_state(snapshot.videos))
     table.add_row("faces", f"{snapshot.faces:,}")
@@ -95,6 +93,7 @@ def print_table(status: Status, console: Console) -> None:
     for worker in snapshot.workers:
         table.add_row("worker", describe_worker(worker))
     console.print(table)
+    _print_places(status, console)
     for stage, reason in snapshot.blocked_stages.items():
         console.print(f"  {stage} is blocked: {reason.text}", style="red", markup=False)
     for path, reason in problems(snapshot):
@@ -104,6 +103,13 @@ def print_table(status: Status, console: Console) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     if advice := describe_missing(snapshot.missing_models):
         console.print(advice, markup=False, highlight=False, soft_wrap=True)
+
+
+def _print_places(status: Status, console: Console) -> None:
+    """Print which home and which settings this is about, where long paths are not broken."""
+    for what, place in (("home", status.home), ("settings", status.config)):
+        shown = display_path(place) if place else "defaults"
+        console.print(f" {what:<9} {shown}", markup=False, highlight=False, soft_wrap=True)
 
 
 def problems(snapshot: Snapshot) -> list[FileEntry]:

@@ -28,7 +28,9 @@ _OF_THE_SETTINGS = frozenset(
 )
 """Errors that another try does not change; others are those of a disk or a share."""
 
-_HOME_ENTRIES = ("config.toml", "inbox", "people", "state", "dataset")
+CONFIG_NAME = "config.toml"
+
+_HOME_ENTRIES = (CONFIG_NAME, "inbox", "people", "state", "dataset")
 
 
 def make_home(settings: Settings, was_used: bool = False) -> None:
@@ -140,13 +142,14 @@ def check_folders(settings: Settings) -> None:
 
 
 def find_own_folders(settings: Settings, folder: Path) -> list[Path]:
-    """Return which of portraitd's own folders are below a folder, as paths relative to it.
+    """Return which of portraitd's own files and folders are below a folder, relative to it.
 
     Raises:
         ConfigError: The folder is in one of them, or shows one through a mount.
     """
-    found = []
     place = FolderLocation(folder)
+    beside = FolderLocation(settings.home_dir / CONFIG_NAME)
+    found = [path for path in [place.path_of(beside)] if path]
     for name, path in _name_folders(settings):
         own = FolderLocation(path)
         if name == "inbox":
