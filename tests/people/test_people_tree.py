@@ -6,12 +6,14 @@ import json
 import os
 import shutil
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from portraitd.model.errors import PublishError
 from portraitd.people.tree.people_tree import PeopleTree
+from portraitd.store.publications import DesiredTree
 from support.permissions import permissions_count
 from support.tree import (
     face,
@@ -296,3 +298,44 @@ def test_folders_that_others_make_can_be_written_by_the_group(tree: PeopleTree, 
 
 def jpegs(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob("*.jpg"))
+
+
+def test_an_open_tree_of_an_earlier_version_is_closed_once(tree: PeopleTree, root: Path) -> None:
+    """A mode that an operator sets afterwards stays."""
+    tree.publish(DesiredTree((person(1, 1),), (), (), ()), jpeg_of, {})
+    root.chmod(0o755)
+
+    PeopleTree(root).create()
+
+    assert 0o2770 == stat.S_IMODE(root.stat().st_mode)
+    publish(tree, [person(1, 1)], [], jpeg_of, {}, publication=(1, 1))
+    root.chmod(0o755)
+    PeopleTree(root).create()
+    assert 0o755 == stat.S_IMODE(root.stat().st_mode)
+
+
+def test_a_mode_that_is_no_default_is_the_operators(tree: PeopleTree, root: Path) -> None:
+    """Such as that of a folder which was made for another group."""
+    root.chmod(0o750)
+
+    PeopleTree(root).create()
+
+    assert 0o750 == stat.S_IMODE(root.stat().st_mode)
+
+
+def test_the_folder_of_a_person_whom_an_older_database_does_not_know_stays(
+    tree: PeopleTree, root: Path
+) -> None:
+    """Their name is nowhere else. Who gets the number later gets another folder."""
+    anna, zoe = person(1, 1, 2), person(9, 3, 4, name="Zoe")
+    publish(tree, [anna, zoe], [], picture_of, {}, publication=(3, 5))
+    again = PeopleTree(root)
+    assert [] == again.read_edits(replace(known(anna), last_entry=2))
+    assert (3, 5) == again.shown
+
+    publish(again, [anna], [], picture_of, {}, publication=(4, 2))
+    assert [] == again.read_edits(replace(known(anna), last_entry=2))
+    done = publish(again, [anna, person(9, 3)], [], picture_of, {}, publication=(5, 2))
+
+    assert {1: "person-0001", 9: "person-0009"} == done.folders
+    assert ["000003.jpg", "000004.jpg"] == jpegs(root / "Zoe")

@@ -202,11 +202,12 @@ class TreeLease(Stage):
             content = os.pread(fd, _MAX_BYTES, 0)
             self._is_locked_out = is_locked is False
             if self._is_locked_out or not os.fstat(fd).st_nlink:
-                return self._refuse(_describe(_parsed(content)))
+                return self._refuse(_name_holder(_parsed(content)))
             is_decided = is_locked is True and not self._is_shared()
             self._is_decided = is_decided
             if not is_decided and not self._is_free(content, steady_s):
-                return self._refuse(_describe(_parsed(content)))
+                wait = f". If it has ended, this one takes over within {STALE_S / 60:.0f} minutes"
+                return self._refuse(_name_holder(_parsed(content)) + wait)
             self._write(fd, steady_s)
             is_sure = is_decided or (is_locked is True and not content)
             self._confirmed_s = steady_s if is_sure else steady_s + CONFIRM_S
@@ -255,13 +256,12 @@ def _has_ended(record: LeaseRecord) -> bool:
     return is_here and read_process(pid) != record.process
 
 
-def _describe(record: LeaseRecord | None) -> str:
+def _name_holder(record: LeaseRecord | None) -> str:
     if record is None:
         return "another portraitd works on this tree"
     return (
         f"another portraitd works on this tree: process {record.process[2]} on {record.machine}, "
-        f"home {record.home}. Stop it, or set paths.people to another folder. If it ended without "
-        f"giving up the tree, this one takes over within {STALE_S / 60:.0f} minutes"
+        f"home {record.home}; stop it, or set paths.people to another folder"
     )
 
 
