@@ -24,6 +24,7 @@ import numpy as np
 from portraitd.faces import graph_cache
 from portraitd.faces.alignment import Aligner
 from portraitd.faces.detectors.mmod import MmodDetector
+from portraitd.faces.detectors.mmod_screening import ScreenedSession
 from portraitd.faces.detectors.tiled_search import shrink_image
 from portraitd.faces.detectors.yunet import YunetDetector
 from portraitd.faces.dlib_reference import CnnDetector, DlibEmbedder
@@ -32,7 +33,13 @@ from portraitd.faces.interface import Detector, Embedder
 from portraitd.faces.models import model_registry
 from portraitd.faces.models.cards import YUNET
 from portraitd.faces.models.weights import FIVE_POINTS, MMOD, RESNET, find_weights
-from portraitd.faces.runtime import Runtime, has_bfloat16, has_openvino, open_session
+from portraitd.faces.runtime import (
+    OnnxRuntimeSession,
+    Runtime,
+    has_bfloat16,
+    has_openvino,
+    open_session,
+)
 from portraitd.faces.runtime_selection import describe_machine
 from portraitd.faces.search_scales import fit_size
 from portraitd.model.face import Detection, Image
@@ -82,6 +89,19 @@ def main() -> None:
             yunet = YunetDetector(open_session(graph_cache.ensure_yunet(arguments.models), runtime))
             _, yunet_ms = run_detector(yunet, frames)
             result[runtime]["yunet_ms_a_frame"] = yunet_ms
+    screened = MmodDetector(
+        ScreenedSession(
+            OnnxRuntimeSession(graph_cache.ensure_mmod_int8(arguments.models)),
+            OnnxRuntimeSession(graph_cache.ensure_mmod(arguments.models)),
+        ),
+        upsample=1,
+    )
+    found, frame_ms = run_detector(screened, frames)
+    result["onnxruntime-int8"] = {
+        "ms_a_frame": frame_ms,
+        "detection_times_dlib": round(dlib_ms / frame_ms, 1),
+        **compare_detections(dlibs, found),
+    }
     print(json.dumps(result))
 
 
