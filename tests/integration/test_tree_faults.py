@@ -66,6 +66,24 @@ def test_a_folder_that_cannot_be_written_is_named_and_stops_nobody(home: Home) -
     assert "Permission denied" not in (home.people / "STATUS.html").read_text()
 
 
+def test_a_faulty_folder_with_a_strange_name_is_named_in_plain_text(home: Home) -> None:
+    """One that no text can hold, and that would change the terminal or the direction of text."""
+    name = os.fsdecode(b"\xff\x1b[2J\xe2\x80\xae\n<b>")
+    (home.people / name).mkdir()
+    (home.people / "person-0002").rename(home.people / name / "person-0002")
+    (home.people / name).chmod(0)
+
+    with permissions_count():
+        work(home)
+    (home.people / name).chmod(0o700)
+
+    assert r"\udcff\x1b[2J\u202e\x0a<b> (Permission denied)" in home.blocked_stages()["folders"]
+    page = (home.people / "STATUS.html").read_text()
+    assert r"\udcff\x1b[2J\u202e\x0a&lt;b&gt; (Permission denied)" in page
+    work(home, 100.0)
+    assert {} == home.blocked_stages()
+
+
 def test_an_older_tree_is_brought_up_to_date(home: Home, tmp_path: Path) -> None:
     """When a backup of people/ is put back, without any new grouping."""
     shutil.copytree(home.people, tmp_path / "older")

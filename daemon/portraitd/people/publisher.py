@@ -18,6 +18,7 @@ from portraitd.model.person import PersonFolder
 from portraitd.model.reasons import Reason, ReasonCode
 from portraitd.model.stage import BackOff, Now, Stage
 from portraitd.model.track import l2_normalised
+from portraitd.model.wording import escape_unprintable
 from portraitd.people.montage import (
     MONTAGE_COLUMNS,
     MONTAGE_ROWS,
@@ -41,7 +42,7 @@ FAULT_PAUSE_S = 60.0
 FOLDERS = "folders"
 """Under this name ``status`` shows the folders that are at fault."""
 
-_NAMED = 5
+_NAMED, _NAME_CHARACTERS = 5, 100
 
 
 class Publisher(Stage):
@@ -241,7 +242,10 @@ class Publisher(Stage):
 
 def describe_faulty(root: Path, faulty: Mapping[str, str]) -> Reason:
     """Return the reason that names the folders that cannot be read or written."""
-    named = [f"{location} ({faulty[location]})" for location in sorted(faulty)[:_NAMED]]
+    named = [
+        f"{escape_unprintable(location[:_NAME_CHARACTERS])} ({faulty[location]})"
+        for location in sorted(faulty)[:_NAMED]
+    ]
     if len(faulty) > _NAMED:
         named.append(f"and {len(faulty) - _NAMED} more")
     return Reason.of(

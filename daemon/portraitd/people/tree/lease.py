@@ -29,6 +29,7 @@ import structlog
 
 from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
 from portraitd.model.stage import Now, Stage
+from portraitd.model.wording import escape_unprintable
 from portraitd.people.tree.folder_fs import OWN_PREFIX, move_folder_aside, open_root, set_mode
 from portraitd.people.tree.manifest import ROOT_MANIFEST, read_note
 
@@ -329,4 +330,4 @@ def _parsed(content: bytes) -> LeaseRecord | None:
 
 def _printable(value: object) -> str:
     """Return a text that a terminal shows as it is: anybody may write a lease."""
-    return "".join(sign for sign in str(value)[:200] if sign.isprintable())
+    return escape_unprintable(str(value)[:200])

@@ -15,6 +15,7 @@ from pathlib import Path
 from portraitd.model.edit import Edit
 from portraitd.model.errors import ForeignTree, MassDisappearance, PublishError
 from portraitd.model.person import PersonFolder
+from portraitd.model.wording import escape_unprintable
 from portraitd.people.names import safe_name
 from portraitd.people.tree.acknowledged import AcknowledgedEdits
 from portraitd.people.tree.content_match import match_by_content
@@ -332,7 +333,8 @@ class PeopleTree:
         except OSError as error:
             name = error.filename
             where = self._root / name if isinstance(name, str) else self._root
-            raise PublishError(f"{where}: {error.strerror or error}") from error
+            text = escape_unprintable(f"{where}: {error.strerror or error}")
+            raise PublishError(text) from error
 
 
 def _no_content(step: WriteFile) -> bytes:

@@ -22,6 +22,7 @@ from portraitd.media.xmp import Mark, read_mark
 from portraitd.model.errors import PublishError
 from portraitd.model.fingerprints import ENDING_BYTES, hash_ending
 from portraitd.model.ignored_names import is_clutter
+from portraitd.model.wording import escape_unprintable
 from portraitd.people.tree.folder_fs import (
     OWN_PREFIX,
     inode_of,
@@ -118,7 +119,8 @@ def erase_portraits(root: Path, target: ErasureTarget) -> Erased:
                 unavailable[location] = reason
     except OSError as error:
         where = root / error.filename if isinstance(error.filename, str) else root
-        raise PublishError(f"{where}: {error.strerror or error}") from error
+        text = escape_unprintable(f"{where}: {error.strerror or error}")
+        raise PublishError(text) from error
     return Erased(removed, tuple(left), unavailable)
 
 
