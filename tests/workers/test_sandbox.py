@@ -404,6 +404,36 @@ def test_no_job_runs_without_a_sandbox_that_is_required(tmp_path: Path, call: st
     assert not answer.stdout.endswith("\n5\n")
 
 
+CHECK = """
+import sys
+from pathlib import Path
+from portraitd.cli.check import _workers
+from portraitd.config import load
+
+if __name__ == "__main__":
+    for finding in _workers(load(home=Path(sys.argv[1]), assignments=sys.argv[2:])):
+        print(finding.sound, finding.what, finding.detail, sep="|")
+"""
+
+
+@needs_strace
+def test_a_check_says_what_workers_do_without(tmp_path: Path) -> None:
+    """It is no fault where the service starts all the same, as it does without namespaces."""
+    home = make_home(tmp_path / "home")
+    (home / "state" / "models").mkdir(parents=True)
+    script = tmp_path / "check.py"
+    script.write_text(CHECK)
+    # Nothing is loaded: this detector is part of a library.
+    settings = ("encoder.kind=dlib", "encoder.detector=hog")
+
+    answer = run_without("unshare", script, home, *settings)
+
+    lines = [line.split("|") for line in answer.stdout.splitlines()]
+    assert {"True"} == {sound for sound, _, _ in lines}, answer.stderr
+    assert "no namespaces of their own" in lines[0][2]
+    assert 5 == [detail for _, _, detail in lines].count("blocked")
+
+
 @needs_strace
 @pytest.mark.parametrize(
     ("command", "remedy"),

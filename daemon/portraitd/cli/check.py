@@ -166,11 +166,12 @@ def _models(settings: Settings) -> Iterator[Finding]:
 def _workers(settings: Settings) -> Iterator[Finding]:
     """Check what a worker taken over by a hostile file could do.
 
-    What this kernel does not support is reported, but is not a fault.
+    What this kernel does not support is reported, but is not a fault if the service starts without.
     """
-    lacking = list(sandbox.missing_features())
-    for reason in lacking:
-        yield Finding(True, "sandbox, on this kernel", reason)
+    essential = list(sandbox.missing_essentials())
+    accepted = settings.workers.sandbox == "reduced"
+    for reason in sandbox.missing_features():
+        yield Finding(accepted or reason not in essential, "sandbox, on this kernel", reason)
     try:
         tried = run_self_test(settings, encode_options(settings).encoder)
     except PortraitdError as error:
@@ -178,7 +179,7 @@ def _workers(settings: Settings) -> Iterator[Finding]:
         return
     for what, refused in tried.items():
         detail = "blocked" if refused else "NOT blocked; see docs/security.md"
-        yield Finding(refused or bool(lacking), f"a worker cannot {what}", detail)
+        yield Finding(refused or bool(essential), f"a worker cannot {what}", detail)
 
 
 def _folder(what: str, folder: Path) -> Finding:

@@ -124,7 +124,7 @@ def require_support(remedy: str = 'workers.sandbox = "reduced"') -> None:
     Raises:
         ConfigError: It does not.
     """
-    lacking = list(_missing_essentials())
+    lacking = list(missing_essentials())
     if lacking:
         raise ConfigError(
             "this kernel or container does not support the sandbox of workers: "
@@ -134,7 +134,7 @@ def require_support(remedy: str = 'workers.sandbox = "reduced"') -> None:
 
 def missing_features() -> Iterator[str]:
     """Yield what this kernel does not support, and what workers can do therefore."""
-    yield from _missing_essentials()
+    yield from missing_essentials()
     version = landlock.version()
     if 0 < version < 4:
         yield f"Landlock {version}: only the system call filter blocks the network"
@@ -147,7 +147,8 @@ def missing_features() -> Iterator[str]:
         )
 
 
-def _missing_essentials() -> Iterator[str]:
+def missing_essentials() -> Iterator[str]:
+    """Yield what this kernel does not support and a worker must have, unless less is accepted."""
     if not landlock.version():
         yield "no Landlock: workers can read every file that the service can read"
     if not calls.available():
