@@ -39,9 +39,14 @@ _OF_THE_SERVICE = frozenset({
     ReasonCode.DUPLICATE_OF, ReasonCode.DUPLICATE_OF_FAILED, ReasonCode.PARTIAL_COPY_OF,
     ReasonCode.SAME_PICTURES_AS, ReasonCode.METADATA_CHANGED, ReasonCode.RECORDING_MOVED,
     ReasonCode.ERASED, ReasonCode.ERASED_EARLIER, ReasonCode.INBOX_UNAVAILABLE,
-    ReasonCode.INBOX_MARKER_MISSING, ReasonCode.SHARE_NOT_RESPONDING, ReasonCode.NONE,
+    ReasonCode.INBOX_MARKER_MISSING, ReasonCode.SHARE_NOT_RESPONDING, ReasonCode.STORE_FAILED,
+    ReasonCode.PUBLISHING_FAILED, ReasonCode.PORTRAITS_DISAPPEARED,
+    ReasonCode.TREE_OF_ANOTHER_STORE, ReasonCode.CONFIGURATION, ReasonCode.ALREADY_RUNNING,
+    ReasonCode.TRACKING_PAUSED, ReasonCode.TRACKING_FAILED, ReasonCode.GROUPING_FAILED,
+    ReasonCode.REEMBEDDING_PAUSED, ReasonCode.INTERRUPTED, ReasonCode.WORKERS_LOST,
+    ReasonCode.WORKERS_UNAVAILABLE, ReasonCode.NONE,
 })  # fmt: skip
-"""Codes that say what the service knows, which a worker cannot."""
+"""Codes that say what the service knows, which a worker cannot. The error has its own then."""
 
 
 class Record(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
