@@ -32,6 +32,7 @@ from portraitd.model.face import Box, DetectedFace, Face, Portrait, Quality, Sli
 from portraitd.service.pipeline import Service
 from portraitd.store.database import Database
 from support.home import Home
+from support.permissions import permissions_count
 from support.store import ENCODER, Store, embedding
 from support.tree import picture_of
 
@@ -89,7 +90,9 @@ class HostileTree:
                 for _ in range(self.random.randint(5, 40)):
                     for _ in range(self.random.randint(1, 8)):
                         self.do_something()
-                    with self._swapping() if swaps and self.random.random() < 0.2 else unchanged():
+                    swapping = swaps and self.random.random() < 0.2
+                    # Modes count for the service, also where the tests run as root.
+                    with self._swapping() if swapping else unchanged(), permissions_count():
                         self._work(service)
                     self.check()
             self.published += sum(line["event"] == "people_published" for line in logs)
