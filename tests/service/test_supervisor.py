@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from portraitd.config import Settings
+from portraitd.model.errors import NotMedia
 from portraitd.model.reasons import Reason, ReasonCode
 from portraitd.service.active_settings import differences
 from portraitd.service.health import FILE_NAME
 from portraitd.service.supervisor import Supervisor
+from support.executors import HeldExecutor
 from support.home import Home
 from support.pictures import YUNET_FILE
 from support.processes import Daemon, make_home, portraitd, wait_until
@@ -59,6 +61,38 @@ def test_a_blocked_service_says_so_until_it_is_not(home: Home) -> None:
         blocked["blocked_since_s"],
     )
     assert home.now.wall_s == blocked["at_s"]
+
+
+@pytest.mark.parametrize("is_answered", [True, False])
+def test_a_reload_finishes_what_runs_and_begins_nothing(tmp_path: Path, is_answered: bool) -> None:
+    """No worker is killed, no attempt is counted; a job that never ends is not waited for."""
+    home, executor, requested = Home(tmp_path / "home"), HeldExecutor(), [True]
+    sections = home.settings.model_dump()
+    changed = Settings.model_validate(sections | {"inbox": {**sections["inbox"], "scan_s": 7.0}})
+    home.drop(b"no photo", "first.png")
+    with home.opened(executor=executor) as service:
+        supervisor = Supervisor(home.settings, lambda: changed, lambda: bool(requested))
+        while not executor.jobs:
+            home.tick(service)
+        assert not supervisor.after_tick(service, home.now)
+        requested.clear()
+        home.drop(b"nor this", "late.png")
+        for _ in range(10):
+            home.tick(service)
+            assert not supervisor.after_tick(service, home.now)
+        assert 1 == len(executor.jobs)
+        if is_answered:
+            executor.fail(NotMedia("text"))
+            home.tick(service)
+        else:
+            home.steady_s += home.settings.workers.time_limit_s
+        assert supervisor.after_tick(service, home.now)
+        service.release()
+
+    attempts = {row["path"]: row["attempts"] for row in home.rows("files")}
+    assert 0 == attempts[b"late.png"]
+    assert ("failed" if is_answered else "ready") == home.states()["first.png"]
+    assert is_answered or 0 == attempts[b"first.png"]
 
 
 @pytest.fixture(scope="module")
@@ -106,16 +140,22 @@ def test_wrong_settings_are_refused_and_the_old_ones_stay(daemon: Daemon) -> Non
 
 
 def test_settings_that_cannot_be_put_in_force_are_taken_back(daemon: Daemon) -> None:
-    """Valid to read, but the folder cannot be made: the service begins anew with the old ones."""
+    """Valid to read, but the service cannot work with them: the old ones stay."""
     config = daemon.home / "config.toml"
     good = config.read_text()
-    started = daemon.events().count("service_started")
+    started, refused = (daemon.events().count(x) for x in ("service_started", "reload_failed"))
     config.write_text(f'{good}\n[paths]\npeople = "/proc/nowhere"\n')
     daemon.process.send_signal(signal.SIGHUP)
+    daemon.wait_for("reload_failed", times=refused + 1)
+    config.write_text(good.replace('kind = "dlib"', 'kind = "onnx"\nembedder = "arcface"'))
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.wait_for("reload_failed", times=refused + 2)
     daemon.wait_for("service_started", times=started + 1)
     config.write_text(good)
 
-    assert "/proc/nowhere" in [x for x in daemon.log if x["event"] == "reload_failed"][-1]["reason"]
+    *_, first, second = [x for x in daemon.log if x["event"] == "reload_failed"]
+    assert ("/proc/nowhere" in first["reason"], "unchanged") == (True, first["active_settings"])
+    assert ("arcface" in second["reason"], "previous") == (True, second["active_settings"])
 
 
 def test_figures_of_a_running_service_are_there_until_it_stops(daemon: Daemon) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 import structlog
@@ -130,10 +131,28 @@ class Supervisor:
         except ConfigError as error:
             log.error("reload_failed", reason=str(error), active_settings="unchanged")
             return
+        for folder in _missing_folders(self._settings, found):
+            log.error(
+                "reload_failed",
+                reason=f"{folder}: folder not found; `portraitd init` creates it",
+                active_settings="unchanged",
+            )
+            return
         changed = differences(self._settings, found)
         log.info("reloaded", changed=changed)
         if changed:
             self.new_settings = found
+
+
+def _missing_folders(before: Settings, after: Settings) -> list[Path]:
+    """Return the folders that new settings name and that are not there.
+
+    Those of the active settings may be on a share that is not mounted.
+    """
+    known = {before.inbox_dir, before.people_dir}
+    return [
+        one for one in (after.inbox_dir, after.people_dir) if one not in known and not one.is_dir()
+    ]
 
 
 def run(settings: Settings, reload: Callable[[], Settings], until_idle: bool = False) -> None:
@@ -151,17 +170,19 @@ def run(settings: Settings, reload: Callable[[], Settings], until_idle: bool = F
     # One handler for all restarts: a stop signal may arrive while a service ends to restart.
     with stop_signals(doorbell) as stopping, _reload_signal(doorbell) as reload_requested:
         while True:
-            supervisor = Supervisor(settings, reload, reload_requested)
+            supervisor: Supervisor | None = None
             try:
+                supervisor = Supervisor(settings, reload, reload_requested)
                 daemon.run(settings, until_idle, supervisor.after_tick, doorbell, stopping)
             except PortraitdError as error:
-                if previous is None or supervisor.started:
+                if previous is None or (supervisor and supervisor.started):
                     raise
                 log.error("reload_failed", reason=str(error), active_settings="previous")
                 settings, previous = previous, None
                 continue
             finally:
-                supervisor.stop()
+                if supervisor:
+                    supervisor.stop()
             if stopping():
                 return
             if supervisor.new_settings is not None:
