@@ -17,9 +17,9 @@ from support.permissions import permissions_count
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
+def home(memory_path: Path) -> Home:
     """Six people in a tree that is up to date."""
-    return make_home_with_people(tmp_path / "home")
+    return make_home_with_people(memory_path / "home")
 
 
 def work(home: Home, seconds: float = 30.0) -> None:
@@ -138,6 +138,8 @@ def test_no_page_is_written_through_a_link(home: Home, tmp_path: Path, place: st
     assert f"{home.people / 'gallery'}" in blocked.text
     assert "is a link" in blocked.text
     assert "Ann" in names(home).values()
+    if place == "gallery/appearances":
+        assert "Ann" in (home.people / "gallery/data/people-0001.js").read_text()
     (home.people / place).unlink()
     work(home)
     assert (home.people / place).is_dir()
@@ -173,9 +175,9 @@ def test_a_new_home_starts_whatever_its_marker_is(
         pytest.param(1500, 2, marks=[pytest.mark.slow, pytest.mark.timeout(1200)], id="many"),
     ],
 )
-def test_hostile_hands_in_the_tree_end_nothing(tmp_path: Path, count: int, seed: int) -> None:
+def test_hostile_hands_in_the_tree_end_nothing(memory_path: Path, count: int, seed: int) -> None:
     """A sample of what ``python -m support.hostile_tree 10000`` does."""
-    hostile = HostileTree(tmp_path, seed)
+    hostile = HostileTree(memory_path, seed)
 
     hostile.run(count, swaps=True)
 

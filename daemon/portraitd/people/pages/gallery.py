@@ -139,10 +139,7 @@ class Gallery(Stage):
             # Last: it must not refer to files that are not there yet.
             ROOT: _index_contents(len(views.blocks)),
         }
-        written = removed = 0
-        for location, files in folders.items():
-            done = self._write(location, files)
-            written, removed = written + done[0], removed + done[1]
+        written, removed = self._write_all(folders)
         self._history.record(published_at, version, _last_id(grouping_run), now_s)
         log.info("gallery_published", people=len(views.people), written=written, removed=removed)
 
@@ -168,6 +165,28 @@ class Gallery(Stage):
         unit = _unit(grouping_run)
         faces = self._appearances.count_since(previous.last_id, unit)
         return NewFaces(faces, previous.last_id, unit == "tracks", previous.written_at)
+
+    def _write_all(self, folders: Mapping[str, Mapping[str, GalleryContent]]) -> tuple[int, int]:
+        """Write what can be written: one folder that cannot be stops no other one.
+
+        Raises:
+            PublishError: Some folder could not be written.
+        """
+        written = removed = 0
+        failed: dict[str, PublishError] = {}
+        for location, files in folders.items():
+            if location == ROOT and failed.keys() - {"gallery/appearances"}:
+                # The index would refer to files that are not there.
+                continue
+            try:
+                done = self._write(location, files)
+            except PublishError as error:
+                failed[location] = error
+            else:
+                written, removed = written + done[0], removed + done[1]
+        if failed:
+            raise next(iter(failed.values()))
+        return written, removed
 
     def _write(self, location: str, files: Mapping[str, GalleryContent]) -> tuple[int, int]:
         wanted = {name: content.identity for name, content in files.items()}
