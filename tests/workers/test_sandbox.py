@@ -25,7 +25,7 @@ from portraitd.service.pools import decoding_policy
 from portraitd.workers import sandbox
 from portraitd.workers.pool import LocalExecutor
 from portraitd.workers.process import SandboxPolicy, WorkerLimits
-from portraitd.workers.sandbox import FileAccess, calls, landlock
+from portraitd.workers.sandbox import FileAccess, calls, landlock, namespaces
 from portraitd.workers.sandbox.call_numbers import (
     ALWAYS,
     BY_ARGUMENTS,
@@ -46,11 +46,10 @@ LACKING = list(sandbox.missing_features())
 
 URETPROBE, UPROBE = 335, 336
 
-pytestmark = pytest.mark.skipif(
-    bool(LACKING) and not LACKING[0].startswith("no namespaces"),
-    reason=f"not supported here: {LACKING}",
+pytestmark = pytest.mark.skipif(bool(LACKING), reason=f"not supported here: {LACKING}")
+needs_namespaces = pytest.mark.skipif(
+    not namespaces.available(), reason="no new namespaces are allowed here"
 )
-needs_namespaces = pytest.mark.skipif(bool(LACKING), reason=f"not supported here: {LACKING}")
 
 
 @pytest.fixture(scope="module")
@@ -347,7 +346,7 @@ from portraitd.workers.pool import LocalExecutor
 from portraitd.workers.process import SandboxPolicy, WorkerLimits
 
 if __name__ == "__main__":
-    print(*sandbox.missing_features(), sep="\\n")
+    print(*sandbox.missing_features(), *sandbox.missing_namespaces(), sep="\\n")
     accepts = sys.argv[2] == "reduced"
     policy = SandboxPolicy(FileAccess((), (pathlib.Path(sys.argv[1]),), accepts_less=accepts))
     executor = LocalExecutor(1, WorkerLimits(0, 0, 60.0), policy)

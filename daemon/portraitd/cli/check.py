@@ -170,7 +170,7 @@ def _workers(settings: Settings) -> Iterator[Finding]:
     """
     essential = list(sandbox.missing_essentials())
     accepted = settings.workers.sandbox == "reduced"
-    for reason in sandbox.missing_features():
+    for reason in (*sandbox.missing_features(), *sandbox.missing_namespaces()):
         yield Finding(accepted or reason not in essential, "sandbox, on this kernel", reason)
     try:
         tried = run_self_test(settings, encode_options(settings).encoder)

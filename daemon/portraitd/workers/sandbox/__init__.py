@@ -140,6 +140,13 @@ def missing_features() -> Iterator[str]:
         yield f"Landlock {version}: only the system call filter blocks the network"
     if ctypes.CDLL(None).prctl(_PR_GET_MDWE, 0, 0, 0, 0) < 0:
         yield "no PR_SET_MDWE: only the system call filter keeps written memory from being executed"
+
+
+def missing_namespaces() -> Iterator[str]:
+    """Yield what follows if workers cannot have namespaces of their own; tries it in a process.
+
+    Under the systemd unit that is normal: the service as a whole has some.
+    """
     if not namespaces.available():
         yield (
             "no namespaces of their own: only Landlock and the system call filter separate workers "
