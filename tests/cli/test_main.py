@@ -302,13 +302,13 @@ def test_retry_takes_failed_files_up_again(tmp_path: Path) -> None:
     assert {"failed": 1} == status["files"]
 
 
-def test_retry_in_a_home_that_is_in_use_is_refused(here: RunCommand, tmp_path: Path) -> None:
+def test_processing_in_a_home_that_is_in_use_is_refused(here: RunCommand, tmp_path: Path) -> None:
     """Only one process may write."""
     home = make_home(tmp_path / "home")
     here("init", "--home", home)
 
     with StoreLock(home / "state"):
-        answer = here("retry", "--home", home)
+        answer = here("process", "--home", home, tmp_path / "clip.mp4")
 
     assert 75 == answer.returncode
     assert f"process {os.getpid()}" in stderr_of(answer)
