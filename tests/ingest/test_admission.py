@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sqlite3
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
 from portraitd.config import InboxSettings
-from portraitd.ingest.mounts import MARKER
-from portraitd.model.media_file import FileState
+from portraitd.ingest.mounts import MARKER, is_marked, mark, read_token, renumbers_files
+from portraitd.ingest.refusal import state_of_refused
+from portraitd.model.media_file import FileState, Stamp
 from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
+from portraitd.model.stage import Now
+from portraitd.store.files import INBOX
+from portraitd.store.slices import SliceQueue
+from support.home import Home
 from support.inbox_fixture import QUIET_S, InboxFixture
+from support.media import write_pattern_clip
+from support.store import video_facts
 
 
 @pytest.fixture
@@ -306,3 +317,353 @@ def test_a_file_that_is_completed_is_taken_at_once(tmp_path: Path, nobody: Path)
     fixture.settle()
 
     assert FileState.READY is fixture.state()
+
+
+# --- Another folder in the place of the inbox.
+
+
+def test_the_folder_under_a_share_is_not_the_inbox(fixture: InboxFixture) -> None:
+    """It got a marker when the share was mounted late, and is empty when the share goes."""
+    fixture.look()
+    under = fixture.inbox.with_name("under")
+    fixture.inbox.rename(under)
+    fixture.inbox.mkdir()
+    mark(fixture.inbox)
+    fixture.write("clip.mp4")
+    fixture.settle()
+    assert not fixture.admission.is_unavailable
+    assert is_marked(under)
+    fixture.inbox.rename(fixture.inbox.with_name("share"))
+    under.rename(fixture.inbox)
+    assert fixture.admission.is_unavailable
+
+    with capture_logs() as logs:
+        fixture.look()
+        fixture.inbox.rename(under)
+        fixture.inbox.with_name("share").rename(fixture.inbox)
+        fixture.look()
+
+    assert FileState.READY is fixture.state()
+    assert ["inbox_unavailable", "inbox_available"] == [line["event"] for line in logs]
+
+
+def test_a_marked_inbox_is_not_taken_for_an_unmarked_folder(fixture: InboxFixture) -> None:
+    """Not even before the first file: the share is mounted late after the first restart."""
+    fixture.look()
+    fixture.inbox.rename(fixture.inbox.with_name("share"))
+    fixture.inbox.mkdir()
+
+    fixture.look()
+
+    assert ReasonCode.INBOX_MARKER_MISSING is fixture.admission.blocked.code
+    assert [] == list(fixture.inbox.iterdir())
+
+
+def test_the_inbox_is_known_after_a_restart(tmp_path: Path, fixture: InboxFixture) -> None:
+    """The token of its marker is stored."""
+    fixture.write("clip.mp4")
+    fixture.settle()
+    fixture.database.close()
+    fixture.inbox.rename(tmp_path / "share")
+    fixture.inbox.mkdir()
+    mark(fixture.inbox)
+    again = InboxFixture(tmp_path)
+
+    again.look()
+
+    assert again.admission.is_unavailable
+    assert FileState.READY is again.state()
+    assert read_token(tmp_path / "share") == again.files.read_marker()
+
+
+def test_a_marker_of_an_earlier_version_gets_a_token(fixture: InboxFixture) -> None:
+    """It is the inbox as before, also if nothing known is in it any more."""
+    (fixture.inbox / MARKER).write_text("This folder is the inbox of portraitd.\n")
+    fixture.files.note(INBOX, Path("removed.mp4"), Stamp(1, 1, 1), FileState.DONE, 1.0)
+
+    fixture.look()
+
+    assert not fixture.admission.is_unavailable
+    assert fixture.files.read_marker() == read_token(fixture.inbox)
+    assert fixture.files.read_marker()
+
+
+@pytest.mark.parametrize("kind", ["folder", "link", "huge"])
+def test_a_marker_may_be_anything(fixture: InboxFixture, kind: str) -> None:
+    """It is read like everything that others can write."""
+    marker = fixture.inbox / MARKER
+    if kind == "folder":
+        marker.mkdir()
+    elif kind == "link":
+        marker.symlink_to("/dev/zero")
+    else:
+        marker.touch()
+        os.truncate(marker, 1 << 40)
+    fixture.write("clip.mp4")
+
+    fixture.settle()
+
+    assert FileState.READY is fixture.state()
+
+
+# --- Files that get other numbers.
+
+
+def test_a_copied_inbox_is_processed_once(tmp_path: Path) -> None:
+    """Another disk, other inodes: each file is the one that it was, no duplicate of itself."""
+    home = Home(tmp_path / "home")
+    write_pattern_clip(home.inbox / "a.mp4", 10)
+    shutil.copy2(home.inbox / "a.mp4", home.inbox / "b.mp4")
+    home.run()
+    before = [(row["sha256"], row["finished_at"]) for row in home.rows("videos")]
+    copy_to_another_disk(home)
+
+    home.run()
+
+    assert {"a.mp4": "done", "b.mp4": "duplicate"} == home.states()
+    assert before == [(row["sha256"], row["finished_at"]) for row in home.rows("videos")]
+
+
+def test_a_file_that_is_numbered_anew_while_it_is_processed_stays_the_original(
+    tmp_path: Path,
+) -> None:
+    """Its duplicate is there, too, and known; both are not duplicates of each other."""
+    home = Home(tmp_path / "home", workers={"count": 1, "slice_s": 1.0})
+    write_pattern_clip(home.inbox / "a.mp4", 60)
+    shutil.copy2(home.inbox / "a.mp4", home.inbox / "b.mp4")
+    with home.opened() as service:
+        while home.states() != {"a.mp4": "encoding", "b.mp4": "duplicate"}:
+            home.tick(service)
+    replace_by_copy(home.inbox / "a.mp4")
+
+    home.run()
+
+    assert {"a.mp4": "done", "b.mp4": "duplicate"} == home.states()
+
+
+def test_a_failed_file_that_is_numbered_anew_keeps_its_own_reason(tmp_path: Path) -> None:
+    """It is no duplicate of a file that failed: it is that file."""
+    fixture = InboxFixture(tmp_path)
+    slice_queue = SliceQueue(fixture.database, fixture.files)
+    fixture.write("clip.mp4")
+    fixture.settle()
+    for _ in range(2):
+        claimed = slice_queue.claim_file(1.0)
+        assert claimed is not None
+        slice_queue.admit(claimed.file, video_facts(), 60.0, 1.0)
+        if (job := slice_queue.claim()) is not None:
+            damaged = Reason.of(ReasonCode.NO_FRAME_DECODED, codec="")
+            slice_queue.reject(job, damaged, 1.0)
+            replace_by_copy(fixture.inbox / "clip.mp4")
+            fixture.settle()
+
+    assert FileState.FAILED is fixture.state()
+    assert ReasonCode.NO_FRAME_DECODED is fixture.known().reason.code
+
+
+def test_unknown_inodes_are_not_compared(fixture: InboxFixture, tmp_path: Path) -> None:
+    """As on exFAT, where files are numbered anew at each mount."""
+    path = fixture.write("clip.mp4")
+    fixture.settle()
+    fixture.finish()
+    known = fixture.known().stamp
+    fixture.files.note(INBOX, Path("clip.mp4"), known._replace(inode=0), FileState.DONE, 1.0)
+    replace_by_copy(path)
+
+    fixture.settle()
+
+    assert FileState.DONE is fixture.state()
+    mounts = tmp_path / "mountinfo"
+    line = "36 35 98:0 / / rw - {} /dev/sdb1 rw,{}\n"
+    for kind, options, renumbers in (
+        ("exfat", "", True),
+        ("vfat", "", True),
+        ("fuse.sshfs", "", True),
+        ("cifs", "noserverino", True),
+        ("cifs", "serverino,vers=3", False),
+        ("ext4", "", False),
+        ("nfs4", "", False),
+    ):
+        mounts.write_text(line.format(kind, options))
+        assert renumbers == renumbers_files(tmp_path, mounts)
+
+
+def replace_by_copy(path: Path) -> None:
+    """Give a file another inode, and nothing else."""
+    copy = path.with_name(".copy")
+    shutil.copy2(path, copy)
+    assert copy.stat().st_ino != path.stat().st_ino
+    copy.replace(path)
+
+
+def copy_to_another_disk(home: Home) -> None:
+    old = home.inbox.with_name("old")
+    home.inbox.rename(old)
+    shutil.copytree(old, home.inbox, copy_function=shutil.copy2)
+
+
+# --- As much as there may be.
+
+
+def test_a_scan_takes_as_many_ticks_as_it_needs(tmp_path: Path) -> None:
+    """One tick does a bounded part of it; nothing is decided before its end."""
+    ticks = iter(range(10_000_000))
+    fixture = InboxFixture(tmp_path, clock=lambda: 0.01 * next(ticks))
+    for number in range(800):
+        (fixture.inbox / f"{number}.mp4").write_bytes(b"%d" % number)
+    counts = []
+    for steady_s in (10.0, 20.0):
+        fixture.admission.wake()
+        counts.append(0)
+        while counts[-1] == 0 or fixture.admission.wait_s(steady_s, soon=True) <= 0:
+            fixture.admission.tick(Now(1000.0 + steady_s, steady_s))
+            counts[-1] += 1
+            assert fixture.admission.pending or counts[-1] > 5
+
+    assert {"ready": 800} == fixture.files.counts()
+    assert not fixture.admission.pending
+    # Some hundred steps a tick.
+    assert min(counts) > 8
+
+
+def test_a_file_is_not_gone_while_a_worker_has_it(fixture: InboxFixture) -> None:
+    """What was known at the beginning of a long scan is looked up again at its end."""
+    file_id = fixture.files.note(INBOX, Path("a.mp4"), Stamp(1, 1, 1), FileState.READY, 1.0)
+    gone_id = fixture.files.note(INBOX, Path("b.mp4"), Stamp(1, 1, 1), FileState.READY, 1.0)
+    assert fixture.files.claim(1.0)
+
+    assert {gone_id} == fixture.files.miss([file_id, gone_id], 2.0)
+    assert {"a.mp4": "probing", "b.mp4": "gone"} == fixture.states()
+
+
+def test_many_files_are_recorded_in_few_transactions(fixture: InboxFixture) -> None:
+    """A commit for each of 1,500 would wait 1,500 times for the disk."""
+    for number in range(1500):
+        fixture.write(f"{number}.mp4")
+    commits = []
+    with fixture.database.transaction():
+        pass
+    trace = sqlite3.Connection.set_trace_callback
+    trace(
+        fixture.database._connection,
+        lambda statement: commits.append(statement) if statement == "commit" else None,
+    )
+
+    fixture.settle()
+
+    assert {"ready": 1500} == fixture.files.counts()
+    assert len(commits) <= 8
+
+
+def test_a_folder_may_be_deep(fixture: InboxFixture) -> None:
+    """2,000 folders in each other, which no path can name, and one that can be named."""
+    fd = os.open(fixture.inbox, os.O_RDONLY)
+    for depth in range(2500):
+        if depth == 300:
+            os.close(os.open("clip.mp4", os.O_WRONLY | os.O_CREAT, 0o600, dir_fd=fd))
+        os.mkdir("dd", dir_fd=fd)
+        below = os.open("dd", os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = below
+    os.close(fd)
+    began_s = time.process_time()
+
+    fixture.settle()
+
+    found = {path.name: (len(path.parts), state) for path, state in states_by_path(fixture)}
+    assert (301, "ready") == found["clip.mp4"]
+    assert "waiting" == found["dd"][1]
+    # 20 s before: each folder was opened from the inbox on.
+    assert time.process_time() - began_s < 4.0
+    remove_deep(fixture.inbox)
+
+
+def states_by_path(fixture: InboxFixture) -> list[tuple[Path, str]]:
+    return [(path, known.state.value) for path, known in fixture.files.below(INBOX).items()]
+
+
+def remove_deep(folder: Path) -> None:
+    """pytest's own way of removing folders calls itself for each level."""
+    subprocess.run(["rm", "-rf", folder], check=True)
+
+
+# --- What is not for portraitd.
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "state"),
+    [
+        ("film.srt", ReasonCode.TEXT_FILE, FileState.IGNORED),
+        ("film.NFO", ReasonCode.TEXT_FILE, FileState.IGNORED),
+        ("film.sub", ReasonCode.UNKNOWN_FORMAT, FileState.IGNORED),
+        ("empty.txt", ReasonCode.EMPTY, FileState.IGNORED),
+        ("photos.zip", ReasonCode.OTHER_FILE_TYPE, FileState.IGNORED),
+        ("README", ReasonCode.TEXT_FILE, FileState.IGNORED),
+        ("song.mp3", ReasonCode.SOUND_ONLY, FileState.IGNORED),
+        ("film.mp4", ReasonCode.TEXT_FILE, FileState.FAILED),
+        ("film.mp4", ReasonCode.OTHER_FILE_TYPE, FileState.FAILED),
+        ("film", ReasonCode.UNKNOWN_FORMAT, FileState.FAILED),
+        ("film.srt", ReasonCode.CANNOT_READ, FileState.FAILED),
+        ("film.srt", ReasonCode.SYMBOLIC_LINK, FileState.FAILED),
+        ("photo.jpg", ReasonCode.EMPTY, FileState.FAILED),
+    ],
+)
+def test_what_is_not_for_portraitd_did_not_fail(
+    name: str, code: ReasonCode, state: FileState
+) -> None:
+    """By its content and its name: a text that is called a video failed."""
+    assert state is state_of_refused(Path(name), Reason(code, ""))
+
+
+def test_subtitles_and_archives_are_ignored_quietly(tmp_path: Path) -> None:
+    """They are counted; a video with such a name is a video."""
+    home = Home(tmp_path / "home")
+    home.drop(b"1\n00:00:01,000 --> 00:00:02,000\nHello\n", "film.srt")
+    home.drop(b"PK\x03\x04" + b"\0" * 100, "photos.zip")
+    home.drop(b"no film", "film.mp4")
+    home.drop(write_pattern_clip(tmp_path / "clip.mp4", 5), "clip.txt")
+    with capture_logs() as logs:
+        home.run()
+
+    assert {
+        "film.srt": "ignored", "photos.zip": "ignored", "film.mp4": "failed", "clip.txt": "done",
+    } == home.states()  # fmt: skip
+    assert ["film.mp4"] == [
+        line["path"] for line in logs if line["log_level"] == "warning" and "path" in line
+    ]
+
+
+def test_a_failure_of_an_earlier_version_that_is_none_is_ignored(fixture: InboxFixture) -> None:
+    """Without another look into the file."""
+    fixture.write("notes.txt")
+    fixture.settle()
+    text = Reason.of(ReasonCode.TEXT_FILE)
+    fixture.files.move_on(fixture.known("notes.txt").id, FileState.FAILED, 1.0, text)
+
+    fixture.look()
+
+    assert (FileState.IGNORED, text) == (
+        fixture.state("notes.txt"),
+        fixture.known("notes.txt").reason,
+    )
+
+
+def test_a_failure_can_be_dismissed(fixture: InboxFixture) -> None:
+    """By its path; only a change of the file tries it again."""
+    for name in ("a.mp4", "b.mp4", "c.mp4"):
+        fixture.write(name)
+    fixture.settle()
+    damaged = Reason.of(ReasonCode.INDEX_DAMAGED)
+    for name in ("a.mp4", "b.mp4", "c.mp4"):
+        fixture.files.move_on(fixture.known(name).id, FileState.FAILED, 1.0, damaged)
+
+    assert ["a.mp4"] == fixture.files.dismiss(["a.mp4", "other.mp4"], 2.0)
+    assert ["b.mp4"] == fixture.files.dismiss([str(fixture.inbox / "b.mp4")], 2.0)
+    assert 1 == fixture.files.retry(3.0)
+    fixture.look()
+    assert {"a.mp4": "ignored", "b.mp4": "ignored", "c.mp4": "ready"} == fixture.states()
+    assert damaged == fixture.known("a.mp4").reason
+    fixture.write("a.mp4", b"another content")
+    fixture.settle()
+
+    assert FileState.READY is fixture.state("a.mp4")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from portraitd.config import InboxSettings
@@ -20,12 +22,17 @@ SETTINGS = InboxSettings(quiet_s=QUIET_S, quiet_remote_s=0.0, unfinished_s=0.0)
 class InboxFixture:
     """An inbox, its store and admission stage, and a clock that advances with each scan."""
 
-    def __init__(self, folder: Path, settings: InboxSettings | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: InboxSettings | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.inbox = folder / "inbox"
         self.inbox.mkdir(exist_ok=True)
         self.database = Database.open(folder)
         self.files = Files(self.database, self.inbox)
-        self.admission = Admission(self.files, self.inbox, settings or SETTINGS)
+        self.admission = Admission(self.files, self.inbox, settings or SETTINGS, clock=clock)
         self.now_s = 0.0
 
     def write(self, name: str, content: bytes = b"video") -> Path:

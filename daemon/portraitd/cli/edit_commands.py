@@ -68,6 +68,34 @@ def retry(settings: Settings) -> None:
 
 @click.command()
 @with_settings
+@click.argument("paths", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Dismiss every file that failed.")
+def dismiss(settings: Settings, paths: tuple[str, ...], everything: bool) -> None:
+    """Dismiss files that failed: they are counted as ignored and no longer listed.
+
+    PATHS are as `portraitd status` lists them. A dismissed file is processed again if it changes.
+    """
+    import time
+
+    from portraitd.cli.client import ask
+    from portraitd.model.errors import ConfigError
+    from portraitd.service.control import DISMISS, describe_dismissed
+    from portraitd.service.control_files import ControlRequest
+    from portraitd.store.database import Database, StoreLock
+    from portraitd.store.files import Files
+
+    if everything == bool(paths):
+        raise ConfigError("name the files to dismiss, or give --all")
+    answer = ask(settings, ControlRequest(DISMISS, arguments=paths))
+    if answer is None:
+        with StoreLock(settings.state_dir), Database.open(settings.state_dir) as database:
+            dismissed = Files(database, settings.inbox_dir).dismiss(paths, time.time())
+        answer = describe_dismissed(len(dismissed))
+    click.echo(answer)
+
+
+@click.command()
+@with_settings
 @click.option("--dry-run", is_flag=True, help="Only print what would change.")
 def regroup(settings: Settings, dry_run: bool) -> None:
     """Regroup all faces from scratch.

@@ -30,13 +30,16 @@ def init(settings: Settings) -> None:
     from portraitd.service.home import make_home
     from portraitd.service.model_overview import list_missing
     from portraitd.store.database import Database, StoreLock
+    from portraitd.store.files import Files
 
     make_home(settings)
+    token = None
     with suppress(OSError):
-        mark(settings.inbox_dir)
+        token = mark(settings.inbox_dir)
     PeopleTree(settings.people_dir).create()
-    with StoreLock(settings.state_dir):
-        Database.open(settings.state_dir).close()
+    with StoreLock(settings.state_dir), Database.open(settings.state_dir) as database:
+        if token:
+            Files(database, settings.inbox_dir).record_marker(token)
     click.echo(f"Drop videos into  {settings.inbox_dir}")
     click.echo(f"Find people in    {settings.people_dir}")
     click.echo(f"Start with        portraitd run --home {settings.home_dir}")

@@ -16,6 +16,7 @@ from portraitd.faces.interface import EncoderSpec
 from portraitd.faces.models.model_registry import wanted_embedder
 from portraitd.ingest import media_jobs
 from portraitd.ingest.media_jobs import EncodeOptions
+from portraitd.ingest.refusal import state_of_refused
 from portraitd.ingest.scanner import is_unchanged
 from portraitd.model.errors import (
     ConfigError,
@@ -358,7 +359,7 @@ class Dispatcher(Stage):
             else:
                 self._move(file, FileState.GONE, error.reason, now.wall_s)
         except VideoError as error:
-            self._move(file, FileState.FAILED, error.reason, now.wall_s)
+            self._move(file, state_of_refused(file.path, error.reason), error.reason, now.wall_s)
         except Exception as error:
             # Whatever it is: it must not end the service, which would find it again.
             self._fail_attempt(file, _reason(error), now.wall_s)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from portraitd.datasets.dataset_stage import DatasetStage
 from portraitd.ingest.reprocessing import ReprocessingStage
@@ -18,6 +18,9 @@ from portraitd.service.erasure_stage import ErasureStage
 BUILD_DATASET = "dataset"
 """The request to build a training set. It is answered when the set is built."""
 
+RETRY, DISMISS = "retry", "dismiss"
+"""The requests about files that failed."""
+
 
 class ControlStage(Stage):
     """Carries out control requests.
@@ -30,6 +33,8 @@ class ControlStage(Stage):
         erasure: Erases, as soon as no job holds faces.
         dataset: Builds training sets; a build takes many ticks.
         retry: Queues the files that failed again, given the time. Returns how many.
+        dismiss: Dismisses failed files, given their paths (none for all) and the time. Returns
+            their paths.
     """
 
     def __init__(
@@ -41,6 +46,7 @@ class ControlStage(Stage):
         erasure: ErasureStage,
         dataset: DatasetStage,
         retry: Callable[[float], int],
+        dismiss: Callable[[Sequence[str], float], list[str]],
     ) -> None:
         self._requests = requests
         self._review = review
@@ -49,6 +55,7 @@ class ControlStage(Stage):
         self._erasure = erasure
         self._dataset = dataset
         self._retry = retry
+        self._dismiss = dismiss
         self._taken: set[str] = set()
 
     @property
@@ -107,9 +114,19 @@ class ControlStage(Stage):
                 return answer
             were = "was" if begun.skipped == 1 else "were"
             return f"{answer} {counted(begun.skipped, 'video')} {were} skipped: file missing."
-        if request.command == "retry":
-            count = self._retry(now_s)
-            return f"{counted(count, 'file')} will be retried."
+        if request.command in (RETRY, DISMISS):
+            return self._change_failed(request, now_s)
         if request.command == erasure_stage.REQUEST and len(request.arguments) == 2:
             return self._erasure.answer(*request.arguments, now_s)
         raise ConfigError(f"unknown request: {request.command!r}")
+
+    def _change_failed(self, request: ControlRequest, now_s: float) -> str:
+        if request.command == DISMISS:
+            return describe_dismissed(len(self._dismiss(request.arguments, now_s)))
+        return f"{counted(self._retry(now_s), 'file')} will be retried."
+
+
+def describe_dismissed(count: int) -> str:
+    """Return a sentence about how many files were dismissed."""
+    verb = "is" if count == 1 else "are"
+    return f"{counted(count, 'file')} {verb} dismissed, and processed again only if changed."

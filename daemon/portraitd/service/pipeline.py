@@ -207,6 +207,7 @@ class Service:
             self.erasure,
             self.dataset,
             self._retry_failed,
+            files.dismiss,
         )
         self.snapshots = SnapshotReader(database, settings)
         self.status_page = StatusPageStage(

@@ -110,6 +110,12 @@ class Recordings:
         present = [other for other in holders if is_unchanged(other)]
         was_its_file = file.earlier_video_id == known["id"]
         is_first_content = facts.sha256 == known["sha256"]
+        if was_its_file and not holders and known["state"] == VideoState.QUEUED:
+            # It changed in no byte while it was processed; all others are its duplicates.
+            self._files.move_on(
+                file.id, FileState.ENCODING, now_s, NO_REASON, known["id"], facts.sha256
+            )
+            return FileState.ENCODING
         may_hold = (was_its_file or not present) and known["state"] != VideoState.QUEUED
         if not may_hold or (known["state"] == VideoState.FAILED and is_first_content):
             state, reason = self._duplicate(file, facts, known)
@@ -208,6 +214,9 @@ class Recordings:
     ) -> tuple[FileState, Reason]:
         others = [other for other in self._files.of_video(known["id"]) if other.id != file.id]
         if known["state"] == VideoState.FAILED:
+            if file.earlier_video_id == known["id"]:
+                # It is the one that failed.
+                return FileState.FAILED, reason_of(known)
             name = display_path(others[0].path) if others else "an earlier file"
             failed = Reason.of(ReasonCode.DUPLICATE_OF_FAILED, name=name, cause=known["reason"])
             return FileState.FAILED, failed

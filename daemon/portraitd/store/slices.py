@@ -386,14 +386,21 @@ class SliceQueue:
                 )
 
     def retry(self, now_s: float) -> int:
-        """Queue failed videos again, only their failed slices. Return how many videos."""
+        """Queue failed videos again, only their failed slices. Return how many videos.
+
+        Those whose failure was dismissed stay as they are.
+        """
+        dismissed = """
+            (select video_id from files where state = 'ignored' and video_id is not null
+                except select video_id from files where state = 'failed')
+            """
         with self._db.transaction():
             self._db.execute(
-                """
+                f"""
                 update slices set state = 'queued', attempts = 0, interruptions = 0,
                     priority = iif(interruptions < ?, priority, 0), reason = '', reason_code = ''
-                where state = 'failed'
-                """,
+                where state = 'failed' and video_id not in {dismissed}
+                """,  # noqa: S608 - a constant
                 (SUSPECT_INTERRUPTIONS,),
             )
             self._db.execute(
@@ -405,10 +412,10 @@ class SliceQueue:
                 (now_s,),
             )
             return self._db.execute(
-                """
+                f"""
                 update videos set state = 'queued', reason = '', reason_code = ''
-                where state = 'failed'
-                """
+                where state = 'failed' and id not in {dismissed}
+                """  # noqa: S608 - a constant
             ).rowcount
 
     def any_open(self) -> bool:
