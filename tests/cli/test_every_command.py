@@ -300,3 +300,18 @@ def test_a_table_of_faces_holds_no_formula(hostile: Home, here: RunCommand, tmp_
     cells = [cell for table in tables for row in csv.reader(io.StringIO(table)) for cell in row]
     assert [] == [cell for cell in cells if cell.startswith(tuple("=+-@\t\r"))]
     assert any(cell.startswith("'=1+1") for cell in cells)
+
+
+@pytest.mark.parametrize("words", ["restore", "backup", "models add", "export person", "status"])
+def test_no_command_waits_at_a_pipe(here: RunCommand, tmp_path: Path, words: str) -> None:
+    """One that nobody writes into would never end."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    option = {"models add": "--from", "export person": "--to", "status": "--config"}.get(words)
+    given = {"models add": ["yunet"], "export person": ["1"]}.get(words, [])
+
+    answer = here(*words.split(), *given, *([option] if option else []), pipe, "--home", tmp_path)
+
+    assert_orderly(answer)
+    assert 64 == answer.returncode
+    assert "is a pipe; name a file" in answer.stderr

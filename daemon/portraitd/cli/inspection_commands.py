@@ -41,7 +41,7 @@ def status(settings: Settings, as_json: bool) -> None:
 @click.command()
 @with_settings
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per path.")
-@click.argument("paths", nargs=-1, required=True, type=PathArgument())
+@click.argument("paths", nargs=-1, required=True, type=PathArgument(opens=False))
 def explain(settings: Settings, paths: tuple[Path, ...], as_json: bool) -> None:
     """Explain what happened to a file, and what is next.
 

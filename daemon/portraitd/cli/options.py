@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+import stat
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,20 +39,30 @@ Command = Callable[..., Any]
 
 
 class PathArgument(click.Path):
-    """A path on the command line. An empty one is an error, not the working directory."""
+    """A path on the command line. An empty one is an error, not the working directory.
 
-    def __init__(self) -> None:
+    Args:
+        opens: Whether the command opens the file, and must not wait at a pipe for ever.
+    """
+
+    def __init__(self, opens: bool = True) -> None:
         super().__init__(readable=False, path_type=Path)
+        self._opens = opens
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path.
 
         Raises:
-            click.BadParameter: It is empty.
+            click.BadParameter: It is empty, or a pipe that the shell did not open.
         """
         if not os.fspath(value):
             self.fail("a path must not be empty", param, ctx)
-        return super().convert(value, param, ctx)
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        if self._opens and not path.is_relative_to("/dev/fd"):
+            with suppress(OSError):
+                if stat.S_ISFIFO(os.stat(path).st_mode):
+                    self.fail(f"{path} is a pipe; name a file", param, ctx)
+        return path
 
 
 class FiniteRange(click.FloatRange):

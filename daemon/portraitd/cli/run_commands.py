@@ -57,7 +57,7 @@ def run(settings: Settings, until_idle: bool) -> None:
 
 @click.command()
 @with_settings
-@click.argument("paths", nargs=-1, required=True, type=PathArgument())
+@click.argument("paths", nargs=-1, required=True, type=PathArgument(opens=False))
 def process(settings: Settings, paths: tuple[Path, ...]) -> None:
     """Process files now, without the service.
 

@@ -9,9 +9,8 @@ import ctypes
 import os
 import pwd
 import sys
+from importlib.util import find_spec
 from pathlib import Path
-
-import structlog
 
 from portraitd.model.errors import ConfigError
 
@@ -81,7 +80,10 @@ def become_owner(state_dir: Path) -> None:
 
 def _can_read_program(user: int, group: int) -> bool:
     """Return whether a user can run this program, also what it has not imported yet."""
-    paths = (os.path.realpath(sys.executable), os.__file__, __file__, structlog.__file__)
+    # Any library: importing this one takes longer than the command.
+    library = find_spec("structlog")
+    files = (sys.executable, os.__file__, __file__, library.origin if library else None)
+    paths = [os.path.realpath(file) for file in files if file]
     own = os.getegid()
     os.setegid(group)
     os.seteuid(user)
