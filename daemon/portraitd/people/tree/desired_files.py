@@ -94,7 +94,7 @@ class DesiredFiles:
 
     def _move(self, source_number: int, name: str, target_number: int) -> None:
         source, target = self.folders[source_number], self.folders[target_number]
-        taken = {folded(present) for present in target.names}
+        taken = target.folded_names
         new_name = next(one for one in names_beside(name) if folded(one) not in taken)
         with (
             reopen_folder(source, self.root_fd) as old_fd,
@@ -173,8 +173,8 @@ class DesiredFiles:
         if entry is not None and not entry.identity and self._is_owned(state, usual, entry):
             # A power cut emptied it, or it was about to be removed.
             return usual, identity
-        names = {folded(name) for name in state.names}
-        return next(name for name in names_beside(usual) if folded(name) not in names), identity
+        taken = state.folded_names
+        return next(name for name in names_beside(usual) if folded(name) not in taken), identity
 
     def _accept(
         self, face: PublishedFace, identity: str, state: FolderState, name: str

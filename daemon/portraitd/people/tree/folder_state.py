@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from portraitd.model.edit import Placement
-from portraitd.people.names import folder_name
+from portraitd.people.names import folded, folder_name
 from portraitd.people.tree.manifest import FolderManifest, face_of
 
 UNSORTED_NAME = "_unsorted"
@@ -113,6 +113,11 @@ class FolderState:
     def _listed(self) -> dict[str, int]:
         """As ``portraits``, which looks at every entry of the manifest each time."""
         return self.portraits
+
+    @cached_property
+    def folded_names(self) -> frozenset[str]:
+        """The names of all entries as ``names.folded`` compares them."""
+        return frozenset(folded(name) for name in self.names)
 
     @cached_property
     def portrait_names(self) -> dict[int, str]:
