@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
-from portraitd.model.media_file import FileState
+from portraitd.ingest.processed_folder import ProcessedFolder
+from portraitd.model.media_file import FileState, Stamp
 from support.inbox_fixture import SETTINGS, InboxFixture
 
 
@@ -115,3 +119,110 @@ def test_a_file_replaced_since_it_was_done_is_not_moved(mover: InboxFixture) -> 
 
     assert (mover.inbox / "clip.mp4").exists()
     assert FileState.WAITING is mover.state()
+
+
+# --- Folders and links in the place of processed/.
+
+
+def finished(mover: InboxFixture, name: str = "clip.mp4") -> Path:
+    path = mover.write(name)
+    mover.settle()
+    mover.finish(name)
+    return path
+
+
+@pytest.mark.parametrize("link", ["processed", "processed/holiday"])
+def test_a_link_leads_no_file_outside(mover: InboxFixture, tmp_path: Path, link: str) -> None:
+    """Neither in the place of the folder nor of one in it; the file stays, and is said once."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (mover.inbox / link).parent.mkdir(exist_ok=True)
+    (mover.inbox / link).symlink_to(outside)
+    paths = [finished(mover, f"holiday/{number}.mp4") for number in range(3)]
+    with capture_logs() as logs:
+        mover.look()
+
+    assert [] == list(outside.iterdir())
+    assert all(path.exists() for path in paths)
+    assert ["file_not_moved"] == [line["event"] for line in logs]
+    (mover.inbox / link).unlink()
+    mover.look()
+    assert not any(path.exists() for path in paths)
+
+
+def test_a_folder_that_is_swapped_for_a_link_is_not_entered(tmp_path: Path) -> None:
+    """While files are moved, another program swaps the folders for links, and back."""
+    inbox, outside = tmp_path / "inbox", tmp_path / "outside"
+    for folder in (inbox / "holiday", inbox / "processed" / "holiday", outside):
+        folder.mkdir(parents=True)
+    (outside / "clip.mp4").write_bytes(b"not ours")
+    script = (
+        "import os, sys\n"
+        "inbox, outside = sys.argv[1:]\n"
+        "os.chdir(inbox)\n"
+        "print('ready', flush=True)\n"
+        "while True:\n"
+        "    for name in ('processed', 'processed/holiday'):\n"
+        "        try:\n"
+        "            os.rename(name, outside + '/aside')\n"
+        "            os.symlink(outside, name)\n"
+        "            os.unlink(name)\n"
+        "            os.rename(outside + '/aside', name)\n"
+        "        except OSError:\n"
+        "            pass\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, inbox, outside], stdout=subprocess.PIPE
+    ) as swapper:
+        assert swapper.stdout
+        swapper.stdout.readline()
+        folder, moved = ProcessedFolder(inbox), 0
+        try:
+            for _ in range(2000):
+                with suppress(OSError):
+                    clip = inbox / "holiday" / "clip.mp4"
+                    clip.write_bytes(b"ours")
+                    stamp = Stamp.of(clip.lstat())
+                    folder.move(Path("holiday/clip.mp4"), stamp, lambda path: False)
+                    moved += 1
+                if moved > 100:
+                    break
+        finally:
+            swapper.kill()
+
+    assert moved
+    assert ["clip.mp4"] == [path.name for path in outside.iterdir() if path.name != "aside"]
+    assert b"not ours" == (outside / "clip.mp4").read_bytes()
+
+
+def test_a_folder_that_is_moved_away_meanwhile_gives_the_file_back(
+    mover: InboxFixture, tmp_path: Path
+) -> None:
+    """It was opened where it belongs, and is elsewhere when the file is moved into it."""
+    path = finished(mover)
+    (mover.inbox / "processed").mkdir()
+
+    def move_away(target: Path) -> bool:
+        (mover.inbox / "processed").rename(tmp_path / "elsewhere")
+        return False
+
+    with pytest.raises(OSError, match="replaced meanwhile"):
+        ProcessedFolder(mover.inbox).move(Path("clip.mp4"), mover.known().stamp, move_away)
+
+    assert path.exists()
+    assert [] == list((tmp_path / "elsewhere").iterdir())
+
+
+def test_many_files_of_one_name_are_moved(mover: InboxFixture) -> None:
+    """Each search goes on where the last one ended."""
+    folder, asked = ProcessedFolder(mover.inbox), []
+
+    def is_used(path: Path) -> bool:
+        asked.append(path)
+        return False
+
+    for _ in range(30):
+        path = mover.write("clip.mp4")
+        folder.move(Path("clip.mp4"), Stamp.of(path.stat()), is_used)
+
+    assert 30 == len(list((mover.inbox / "processed").iterdir())) == len(asked)

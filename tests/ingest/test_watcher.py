@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from portraitd.ingest.scanner import scan_folder
-from portraitd.ingest.watcher import Watch
+from portraitd.ingest.watcher import RETRY_S, Watch
 from portraitd.service.wakeup import Doorbell
 
 LONG_S = 10.0
@@ -207,3 +209,28 @@ def test_a_name_that_is_not_utf8_rings(watch: Watch, doorbell: Doorbell, inbox: 
 
     assert doorbell.wait(LONG_S)
     assert watch.alive()
+
+
+def test_folders_deeper_than_can_be_watched_are_only_scanned(
+    inbox: Path, doorbell: Doorbell
+) -> None:
+    """The service goes on without events there, and tries again after a minute."""
+    fd = os.open(inbox, os.O_RDONLY)
+    for _ in range(sys.getrecursionlimit() + 100):
+        os.mkdir("d", dir_fd=fd)
+        below = os.open("d", os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = below
+    os.close(fd)
+    now_s = [0.0]
+    watch = Watch([inbox], doorbell, "events", clock=lambda: now_s[0])
+    watch.start()
+    assert not watch.alive()
+    subprocess.run(["rm", "-rf", inbox / "d"], check=True)
+    assert [] == watch.ensure()
+
+    now_s[0] = RETRY_S
+
+    assert [inbox] == watch.ensure()
+    assert watch.alive()
+    watch.stop()

@@ -7,7 +7,8 @@ and decide nothing. Network mounts send no events; there, the periodic scan find
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -31,6 +32,9 @@ from watchdog.observers.api import BaseObserver
 from portraitd.ingest.mounts import file_system_type, needs_polling
 
 log = structlog.get_logger(stage="watcher")
+
+RETRY_S = 60.0
+"""How long a folder that could not be watched is only scanned."""
 
 WatchMode = Literal["auto", "events", "poll"]
 """``auto``: events except on network mounts. ``poll``: the periodic scan only."""
@@ -88,16 +92,23 @@ class Watch:
     """Wakes the service when something changes below some folders.
 
     A folder that cannot be watched (missing, limit of watches reached) is not an error: the
-    periodic scan finds its files, and ``ensure`` tries again.
+    periodic scan finds its files, and ``ensure`` tries again after a pause.
     """
 
-    def __init__(self, roots: Sequence[Path], doorbell: Wakeable, mode: WatchMode = "auto") -> None:
+    def __init__(
+        self,
+        roots: Sequence[Path],
+        doorbell: Wakeable,
+        mode: WatchMode = "auto",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
         self._roots = tuple(roots)
         self._doorbell = doorbell
         self._mode = mode
         self._watched: dict[Path, _Watched] = {}
         self._event_roots: tuple[Path, ...] = ()
-        self._unwatched: set[Path] = set()
+        self._unwatched: dict[Path, float] = {}
 
     @property
     def event_roots(self) -> tuple[Path, ...]:
@@ -154,7 +165,7 @@ class Watch:
 
     def _watch(self, root: Path) -> _Watched | None:
         folder = _identity(root)
-        if folder is None:
+        if folder is None or self._clock() < self._unwatched.get(root, 0.0):
             return None
         observer: BaseObserver | None = None
         try:
@@ -163,15 +174,17 @@ class Watch:
                 _Waker(self._doorbell), os.fspath(root), recursive=True, event_filter=_INTERESTING
             )
             observer.start()
-        except OSError as error:
-            # No inotify watch is left, or the folder was removed: the scan still finds its files.
+        except (OSError, RecursionError) as error:
+            # No inotify watch is left, the folder was removed, or it is deeper than watchdog goes:
+            # the scan still finds its files.
             if observer is not None:
                 observer.unschedule_all()
             if root not in self._unwatched:
                 log.warning("folder_not_watched", path=str(root), reason=str(error))
-                self._unwatched.add(root)
+            # Every attempt looks into every folder.
+            self._unwatched[root] = self._clock() + RETRY_S
             return None
-        self._unwatched.discard(root)
+        self._unwatched.pop(root, None)
         return _Watched(observer, folder)
 
 

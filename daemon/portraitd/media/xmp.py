@@ -27,6 +27,9 @@ _HEADER = b"http://ns.adobe.com/xap/1.0/\0"
 _MAX_SEGMENTS = 200
 _MAX_FIELD_CHARACTERS = 4096
 
+_MAX_EDGE = 1 << 24
+"""Larger than any picture, and small enough for every calculation."""
+
 _SOI, _APP0, _APP1, _SOS, _EOI = 0xD8, 0xE0, 0xE1, 0xDA, 0xD9
 
 _PACKET = """\
@@ -178,9 +181,12 @@ def _parsed(packet: bytes) -> Mark | None:
         sha256 = _field(text, prefix[1], "video")
     except ValueError:
         return None
+    box = Box(left, top, right, bottom)
     if not 0 < face_id < 1 << 63 or not math.isfinite(t_s):
         return None
-    return Mark(store, face_id, sha256, t_s, Box(left, top, right, bottom))
+    if any(abs(edge) > _MAX_EDGE for edge in box):
+        return None
+    return Mark(store, face_id, sha256, t_s, box)
 
 
 def _field(text: str, prefix: str, name: str) -> str:
