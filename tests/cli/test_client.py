@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from itertools import islice, takewhile
 from pathlib import Path
 
 import pytest
 
+from portraitd.cli.check import findings
 from portraitd.cli.client import ask, require_same_settings
 from portraitd.config import Settings
 from portraitd.model.errors import ConfigError, StoreError
@@ -72,3 +74,22 @@ def test_other_settings_than_those_of_the_service_are_an_error(settings: Setting
         assert ("yunet", "dlib") == (active.detector, active.embedder)
         (settings.state_dir / FILE_NAME).write_text("{}")
         assert read_active(settings.state_dir) is None
+
+
+def test_check_says_in_what_the_running_service_differs(settings: Settings) -> None:
+    """Its settings and its models are those that it has loaded, not those of the command."""
+    other = settings.model_copy(
+        update={"sampling": settings.sampling.model_copy(update={"fps": 0.25})}
+    )
+    assert "running service" not in {one.what for one in islice(findings(settings), 12)}
+    with StoreLock(settings.state_dir):
+        write_active(settings, "yunet", "other", "")
+        found = {
+            one.what: (one.sound, one.detail)
+            for one in takewhile(lambda one: one.what != "embedder", findings(other))
+        }
+
+    is_sound, detail = found["running service"]
+    assert not is_sound
+    assert f"sampling.fps = {settings.sampling.fps} there, 0.25 here" in detail
+    assert (True, "yunet") == found["detector"]
