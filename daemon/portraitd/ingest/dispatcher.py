@@ -25,6 +25,7 @@ from portraitd.model.errors import (
     StoreError,
     VideoError,
     WorkerDied,
+    WorkerNotStarted,
     WorkersUnavailable,
     code_of,
 )
@@ -287,7 +288,9 @@ class Dispatcher(Stage):
         if they can, the fault counts as an attempt of that file.
         """
         # Remote workers are not asked: their models are not loaded here.
-        if self._slice_slots or not isinstance(job.exception(), ConfigError):
+        if self._slice_slots or not isinstance(
+            job.exception(), ConfigError | WorkerNotStarted
+        ):
             return False
         self._begin_check()
         return True
@@ -316,7 +319,7 @@ class Dispatcher(Stage):
         for encode in [one for one in self._slices if one.done() and self._is_doubtful(one)]:
             self._slice_queue.release(self._slices[encode])
             del self._slices[encode]
-        self._blocked = Reason(code_of(error), f"the workers cannot load their models: {error}")
+        self._blocked = Reason(code_of(error), f"the workers cannot start: {error}")
         self._back_off.start(now)
         self._check = None
         log.error("models_not_loaded", **_logged(self._blocked))

@@ -12,6 +12,7 @@
     │   ├── UnsafeFile       not a regular file (link, pipe, socket)
     │   └── FileChanged      written, replaced or removed while it was read; scanned again
     ├── WorkerDied           no action: a worker crashed, hung or was killed; the job is retried
+    │   └── WorkerNotStarted the machine: a worker ended before it had read anything
     ├── WorkersUnavailable   no action: scheduler or host unreachable; the job goes elsewhere
     ├── StoreError           the machine (disk full); back off
     │   └── UnusableStore    the operator: damaged database, or of a newer portraitd; exit 65
@@ -108,6 +109,10 @@ class WorkerDied(PortraitdError):
     """A worker process crashed, hung or was killed. The job can be retried."""
 
     code = ReasonCode.WORKER_DIED
+
+
+class WorkerNotStarted(WorkerDied):
+    """A worker process could not start, so it has read nothing: no file is at fault."""
 
 
 class WorkersUnavailable(PortraitdError):

@@ -15,7 +15,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from portraitd.model.errors import PortraitdError, WorkerDied
+from portraitd.model.errors import PortraitdError, WorkerDied, WorkerNotStarted
 from portraitd.model.media_file import Slice, Source
 from portraitd.workers.file_broker import FileBroker
 from portraitd.workers.job_results import schema_of
@@ -195,7 +195,7 @@ class LocalExecutor(Executor):
         try:
             return worker or self._start(slot)
         except OSError as error:
-            raise WorkerDied(f"no worker process could be started: {error}") from error
+            raise WorkerNotStarted(f"no worker process could be started: {error}") from error
 
     def _start(self, slot: int) -> WorkerProcess:
         with self._start_lock:

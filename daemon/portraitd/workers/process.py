@@ -23,7 +23,13 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, NamedTuple, TypeVar
 
-from portraitd.model.errors import ConfigError, ModelError, PortraitdError, WorkerDied
+from portraitd.model.errors import (
+    ConfigError,
+    ModelError,
+    PortraitdError,
+    WorkerDied,
+    WorkerNotStarted,
+)
 from portraitd.model.reasons import Reason, ReasonCode
 from portraitd.workers import file_broker, sandbox
 from portraitd.workers.job_results import schema_of
@@ -143,6 +149,7 @@ class WorkerProcess:
 
         Raises:
             StaleAnswer: It answered another job, so it may have been taken over by that one.
+            WorkerNotStarted: The process ended before it could take the job.
             WorkerDied: The process ended, in whatever way, or its result is not valid.
             ConfigError: It cannot load its models; it was ended.
             PortraitdError: What the job raised.
@@ -150,11 +157,11 @@ class WorkerProcess:
         """
         schema = schema_of(fn)
         if not self._is_ready:
-            self._receive(
-                len(_READY),
-                START_S,
-                f"the worker took longer than {START_S:.0f} s to start and was killed",
-            )
+            too_long = f"the worker took longer than {START_S:.0f} s to start and was killed"
+            try:
+                self._receive(len(_READY), START_S, too_long)
+            except WorkerDied as error:
+                raise WorkerNotStarted(error.reason) from error
             self._is_ready = True
         # Not the next number: a worker must not know it before it has the job.
         number = secrets.randbits(62)
