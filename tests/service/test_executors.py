@@ -45,6 +45,7 @@ def test_only_slices_go_to_other_machines(
 
     assert {"encode"} == far.seen
     assert {
+        "hash_content",
         "probe",
         "track",
         "group",
