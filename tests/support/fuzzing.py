@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
+from PIL import Image as Pillow
 from structlog.testing import capture_logs
 
 from portraitd.config import Settings
@@ -26,6 +27,7 @@ from portraitd.model.reasons import Reason, ReasonCode
 from portraitd.model.stage import Now
 from portraitd.service.daemon import open_service
 from portraitd.service.wakeup import Doorbell
+from support.heif import write_heic
 from support.media import pattern, with_index_first, write_pattern_clip
 
 EXTREMES = (0, 1, 2, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
@@ -105,18 +107,27 @@ def _piece(data: bytearray, chance: random.Random) -> tuple[int, int]:
     return start, min(chance.choice((1, 16, 512, 8192, 65536)), len(data) - start)
 
 
-def good_clips(folder: Path) -> list[Path]:
-    """Whole files in the containers and formats that are dropped most; nobody is in them."""
+def good_clips(folder: Path, with_ffmpeg: bool = True) -> list[Path]:
+    """Write whole files in the containers and formats that are dropped most, without people."""
     last = write_pattern_clip(folder / "last.mp4", 20, size_px=(160, 120))
     first = folder / "first.mp4"
     first.write_bytes(with_index_first(last.read_bytes()))
     avi = write_pattern_clip(folder / "clip.avi", 20, codec="MJPG", size_px=(160, 120))
     photo = folder / "photo.jpg"
     cv2.imwrite(str(photo), pattern(3, (320, 240)))
-    clips = [last, first, avi, photo]
-    if shutil.which("ffmpeg"):
+    picture = Pillow.fromarray(pattern(4, (320, 240)))
+    pictures = [Pillow.fromarray(pattern(number, (160, 120))) for number in range(5)]
+    picture.save(folder / "photo.png")
+    picture.save(folder / "photo.webp")
+    pictures[0].save(folder / "moving.gif", save_all=True, append_images=pictures[1:])
+    clips = [last, first, avi, photo, *map(folder.joinpath, ("photo.png", "photo.webp"))]
+    heic = folder / "photo.heic"
+    heic.write_bytes(write_heic([[pattern(5, (320, 240))]]))
+    clips += [folder / "moving.gif", heic]
+    if with_ffmpeg and shutil.which("ffmpeg"):
         for name, codec in (("h264.mp4", "libx264"), ("vp9.webm", "libvpx-vp9"),
-                            ("hevc.mkv", "libx265"), ("clip.ts", "mpeg2video")):  # fmt: skip
+                            ("hevc.mkv", "libx265"), ("clip.ts", "mpeg2video"),
+                            ("raw.h264", "libx264"), ("clip.wmv", "wmv2")):  # fmt: skip
             made = subprocess.run(
                 ["ffmpeg", "-v", "quiet", "-f", "lavfi", "-i", "testsrc2=size=160x120:duration=2",
                  "-pix_fmt", "yuv420p", "-c:v", codec, folder / name], check=False,

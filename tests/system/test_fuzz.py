@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from support import fuzzing
+from support import fuzzing, parser_fuzzing
 
 
 @pytest.mark.parametrize(
     ("count", "seed"),
     [
         (24, 1),
-        pytest.param(500, 2, marks=[pytest.mark.slow, pytest.mark.timeout(3600)], id="many"),
+        pytest.param(2000, 2, marks=[pytest.mark.slow, pytest.mark.timeout(14400)], id="many"),
     ],
 )
 def test_mutants_come_to_an_accepted_end(tmp_path: Path, count: int, seed: int) -> None:
@@ -34,7 +34,7 @@ def test_mutants_are_the_same_for_the_same_seed(tmp_path: Path) -> None:
     """What was found can be found again."""
     clips = tmp_path / "clips"
     clips.mkdir()
-    good = fuzzing.good_clips(clips)
+    good = fuzzing.good_clips(clips, with_ffmpeg=False)
     contents = []
     for name in ("once", "again"):
         folder = tmp_path / name
@@ -43,3 +43,26 @@ def test_mutants_are_the_same_for_the_same_seed(tmp_path: Path) -> None:
         contents.append({path.name: path.read_bytes() for path in folder.iterdir()})
 
     assert contents[0] == contents[1]
+
+
+@pytest.mark.parametrize(
+    ("count", "seed"),
+    [
+        (1500, 1),
+        pytest.param(100_000, 2, marks=[pytest.mark.slow, pytest.mark.timeout(3600)], id="many"),
+    ],
+)
+def test_parsers_of_the_service_are_total(tmp_path: Path, count: int, seed: int) -> None:
+    """Any bytes give a value, soon; these parsers run where an exception ends the service."""
+    media = fuzzing.good_clips(tmp_path) if count > 10_000 else []
+
+    outcome = parser_fuzzing.run(count, seed, parser_fuzzing.seeds(media))
+
+    assert [] == outcome.failures
+    assert [] == outcome.slow
+    assert 11 * count == outcome.values.total()
+    # Many of them follow the structure and do not stop at the first byte.
+    for kind in ("bytes_missing", "index_missing", "no_pictures", "index_damaged"):
+        assert outcome.values[f"why_unreadable: {kind}"]
+    assert outcome.values["bytes-0: FolderManifest"]
+    assert outcome.values["bytes-1: Mark"]
