@@ -8,7 +8,6 @@ import os
 import platform
 import re
 import resource
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -357,23 +356,20 @@ if __name__ == "__main__":
 """
 
 
-needs_strace = pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
-
-
 def run_without(
-    call: str, *command: str | Path, folder: Path | None = None
+    calls: str, *command: str | Path, folder: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program for which the kernel refuses some calls."""
-    inject = [part for name in call.split(",") for part in ("-e", f"inject={name}:error=EPERM")]
+    """Run a Python program for which the kernel refuses some calls."""
     return subprocess.run(
-        ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", *inject,
-         sys.executable, *command],
-        capture_output=True, text=True, check=False, cwd=folder,
+        [sys.executable, "-m", "support.lesser_kernel", calls, sys.executable, *command],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-    )  # fmt: skip
+    )
 
 
-@needs_strace
 def test_jobs_run_without_support_of_the_kernel_if_that_is_accepted(tmp_path: Path) -> None:
     """As in a container that forbids it; the missing features are reported."""
     script = tmp_path / "less.py"
@@ -389,7 +385,6 @@ def test_jobs_run_without_support_of_the_kernel_if_that_is_accepted(tmp_path: Pa
     assert answer.stdout.endswith("\n5\n")
 
 
-@needs_strace
 @pytest.mark.parametrize("call", ["landlock_create_ruleset", "seccomp"])
 def test_no_job_runs_without_a_sandbox_that_is_required(tmp_path: Path, call: str) -> None:
     """Whatever the service knew when it started."""
@@ -415,7 +410,6 @@ if __name__ == "__main__":
 """
 
 
-@needs_strace
 def test_a_check_says_what_workers_do_without(tmp_path: Path) -> None:
     """It is no fault where the service starts all the same, as it does without namespaces."""
     home = make_home(tmp_path / "home")
@@ -433,12 +427,10 @@ def test_a_check_says_what_workers_do_without(tmp_path: Path) -> None:
     assert 5 == [detail for _, _, detail in lines].count("blocked")
 
 
-@needs_strace
 @pytest.mark.parametrize(
     ("command", "remedy"),
     [
         (("run",), "workers.sandbox = "),
-        (("process", "inbox"), "workers.sandbox = "),
         (("worker", "tcp://127.0.0.1:1"), "--reduced-sandbox"),
     ],
 )
