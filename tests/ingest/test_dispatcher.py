@@ -151,7 +151,7 @@ def test_workers_that_cannot_load_their_models_fail_no_file(store: Store, floor:
     for now_s in (20.0, 60.0, 100.0, 140.0):
         floor.workers.checks[-1].set_exception(ModelError("/models/a.onnx cannot be read"))
         floor.tick(now_s)
-        assert "cannot load their models: /models/a.onnx" in floor.dispatcher.blocked.text
+        assert "the workers cannot start: /models/a.onnx" in floor.dispatcher.blocked.text
         floor.tick(now_s + 29.0)
         assert floor.workers.checks[-1].done()
         floor.tick(now_s + 30.0)

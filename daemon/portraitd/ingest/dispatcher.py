@@ -42,7 +42,7 @@ T = TypeVar("T")
 log = structlog.get_logger(stage="encoding")
 
 CHECK_INTERVAL_S = 30.0
-"""How often to try whether workers that could not load their models can."""
+"""How often to try whether workers that could not start can."""
 
 MAX_INTERRUPTIONS = 30
 """A job fails when the service ended so often while a worker had it. Generous: whoever kills the
@@ -132,7 +132,7 @@ class Dispatcher(Stage):
 
     @property
     def blocked(self) -> Reason:
-        """Return why the workers cannot load their models; ``NO_REASON`` if they can."""
+        """Return why the workers cannot start; ``NO_REASON`` if they can."""
         return self._blocked
 
     def tick(self, now: Now) -> None:
@@ -310,7 +310,7 @@ class Dispatcher(Stage):
         error = self._check.exception()
         if error is None:
             if self._blocked:
-                log.info("models_loaded")
+                log.info("workers_started")
             self._blocked, self._check = NO_REASON, None
             return True
         for probe in [one for one in self._probes if one.done() and self._is_doubtful(one)]:
@@ -322,7 +322,7 @@ class Dispatcher(Stage):
         self._blocked = Reason(code_of(error), f"the workers cannot start: {error}")
         self._back_off.start(now)
         self._check = None
-        log.error("models_not_loaded", **_logged(self._blocked))
+        log.error("workers_not_started", **_logged(self._blocked))
         return False
 
     def release(self) -> None:
