@@ -19,10 +19,12 @@ from portraitd.model.errors import (
     FileChanged,
     ModelError,
     NotMedia,
+    PortraitdError,
     StoreError,
     UnreadableVideo,
     VideoError,
     WorkerDied,
+    WorkerNotStarted,
     WorkersUnavailable,
 )
 from portraitd.model.face import SliceFaces
@@ -139,17 +141,20 @@ def test_a_ready_file_is_probed_and_then_encoded(store: Store, floor: Floor) -> 
     assert not floor.dispatcher.busy
 
 
-def test_workers_that_cannot_load_their_models_fail_no_file(store: Store, floor: Floor) -> None:
+@pytest.mark.parametrize("kind", [ModelError, WorkerNotStarted])
+def test_workers_that_cannot_start_fail_no_file(
+    store: Store, floor: Floor, kind: type[PortraitdError]
+) -> None:
     """The service is blocked until they can, and no attempt is counted."""
     store.video("film.mp4", slices=1)
     store.file("photo.jpg", FileState.READY)
     floor.tick()
-    floor.workers.probes[0].set_exception(ModelError("/models/a.onnx cannot be read"))
-    floor.workers.slices[0].set_exception(ModelError("/models/a.onnx cannot be read"))
+    floor.workers.probes[0].set_exception(kind("/models/a.onnx cannot be read"))
+    floor.workers.slices[0].set_exception(kind("/models/a.onnx cannot be read"))
     floor.tick()
     assert "" == floor.dispatcher.blocked.text
     for now_s in (20.0, 60.0, 100.0, 140.0):
-        floor.workers.checks[-1].set_exception(ModelError("/models/a.onnx cannot be read"))
+        floor.workers.checks[-1].set_exception(kind("/models/a.onnx cannot be read"))
         floor.tick(now_s)
         assert "the workers cannot start: /models/a.onnx" in floor.dispatcher.blocked.text
         floor.tick(now_s + 29.0)
