@@ -108,7 +108,7 @@ def test_a_worker_of_this_machine_is_reached_from_no_other(tmp_path: Path, stran
 @pytest.mark.slow
 @pytest.mark.skipif(not has_openssl(), reason="openssl, which makes the certificate, is missing")
 def test_a_worker_of_another_machine_asks_for_a_certificate(tmp_path: Path, stranger: Host) -> None:
-    """It listens on the interface of its scheduler only, and answers nobody without one."""
+    """It listens on the interface of its scheduler only, and gives no answer without one."""
     ours, theirs = (make_certificate(tmp_path / name) for name in ("ours", "theirs"))
     options = ("--host", BRIDGE_ADDRESS, *ours.scheduler_options)
     with TestCluster(tmp_path, scheduler_options=options) as cluster:

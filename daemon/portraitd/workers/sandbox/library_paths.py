@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import site
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
@@ -30,9 +31,7 @@ def list_library_paths(hidden: Iterable[Path] = ()) -> tuple[Path, ...]:
             below one of them is left out, and so is everything on the way to one.
     """
     closed = tuple(map(_resolve, hidden))
-    installed = [
-        Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")
-    ]
+    installed = _list_package_folders()
     # An environment may be inside a hidden folder, and these contain nothing but libraries.
     own = [path for path in (*installed, _PACKAGE) if not _contains_any(_resolve(path), closed)]
     shared = [Path(sys.prefix), Path(sys.base_prefix), *map(Path, filter(None, sys.path))]
@@ -43,6 +42,14 @@ def list_library_paths(hidden: Iterable[Path] = ()) -> tuple[Path, ...]:
         for part in _without(path, closed)
     )
     return tuple(dict.fromkeys((*own, *open_paths)))
+
+
+def _list_package_folders() -> list[Path]:
+    """Return the folders of the standard library and of installed packages."""
+    kinds = ("stdlib", "platstdlib", "purelib", "platlib")
+    found = [sysconfig.get_path(kind) for kind in kinds]
+    found += [*site.getsitepackages(), site.getusersitepackages()]
+    return [Path(path) for path in dict.fromkeys(found)]
 
 
 def _without(path: Path, closed: tuple[Path, ...]) -> Iterator[Path]:
