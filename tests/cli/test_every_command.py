@@ -59,8 +59,8 @@ OPTIONS = {
 LASTING = {"demo", "worker", "dataset watch"}
 """Commands that need packages, other machines, or a signal to end."""
 
-SLOW = {"check", "rebuild", "regroup", "run", "dataset build"}
-"""Commands that process videos or load networks; ``process`` stands for them by default."""
+SLOW = {"check", "rebuild", "regroup", "run", "process", "dataset build"}
+"""Commands that start workers; in ``tests/service/test_home.py``, ``process`` stands for them."""
 
 
 def leaves(
@@ -196,13 +196,14 @@ EVERY_LINE = """
 import os, pkgutil, sys
 from contextlib import suppress
 from importlib import import_module
-import portraitd, rich, structlog
+import rich, structlog
+from portraitd import cli, people, service, store
 from portraitd.cli.main import main
 
 # Before the rights are dropped: Python itself may be where only root can read it.
-for package in (portraitd, rich):
+for package in (cli, people, service, store, rich):
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-        if not module.name.endswith("__main__"):
+        if not module.name.endswith("__main__") and ".remote" not in module.name:
             with suppress(ImportError):
                 import_module(module.name)
 lines = open(sys.argv[1], errors="surrogateescape").read().split("\\1")

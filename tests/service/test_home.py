@@ -28,6 +28,9 @@ def here(
     return make_runner(monkeypatch, capsys, tmp_path)
 
 
+NOTES = "notes.mp4"
+
+
 def settings_of(home: Path, **paths: str) -> Settings:
     return load(home, assignments=[f"paths.{name}={path}" for name, path in paths.items()])
 
@@ -67,6 +70,8 @@ def test_folders_in_each_other_are_refused(
     options = [
         option for name, path in paths.items() for option in ("--set", f"paths.{name}={path}")
     ]
+    checked = here("check", "--home", home, *options)
+    assert "BAD  folders: paths." in checked.stdout
     for command in ("init", "run"):
         answer = here(command, "--home", home, *options)
         assert 78 == answer.returncode, answer.stderr
@@ -148,7 +153,7 @@ def test_process_works_on_the_named_home_and_reads_nothing_of_its_own(
     home, service = tmp_path / "home", tmp_path / "srv"
     shutil.copytree(two_found.settings.home_dir, home)
     (home / "inbox" / "clip.mp4").unlink()
-    (home / "notes.mp4").write_text("no video")
+    (home / f"\x1b[2J\u202e{NOTES}").write_text("no video")
     config = tmp_path / "etc.toml"
     config.write_text(
         f'home = "{service}"\n{CONFIG}[paths]\ninbox = "{service}/inbox"\n'
@@ -167,7 +172,8 @@ def test_process_works_on_the_named_home_and_reads_nothing_of_its_own(
     assert 78 == named.returncode
     assert "portraitd's own files (people) are not processed" in stderr_of(named)
     assert 1 == around.returncode, around.stderr
-    assert "failed: notes.mp4" in stderr_of(around)
+    assert f"failed: \\x1b[2J\\u202e{NOTES}" in stderr_of(around)
+    assert set() == {"\x1b", "\u202e"} & {*around.stderr, *shown.stdout}
     assert "0 of 1 file" in around.stderr
     assert 11 <= len(found.splitlines())
     assert found == here("faces", *options).stdout

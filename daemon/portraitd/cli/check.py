@@ -15,6 +15,7 @@ from portraitd.ingest.dispatcher import encode_options
 from portraitd.ingest.mounts import file_system_type, needs_polling
 from portraitd.model.errors import ConfigError, PortraitdError, StoreError
 from portraitd.service.active_settings import read_active
+from portraitd.service.home import check_folders
 from portraitd.service.model_overview import (
     ModelsInUse,
     find_models_in_use,
@@ -62,6 +63,10 @@ def findings(settings: Settings) -> Iterator[Finding]:
         ("state", settings.state_dir),
     ):
         yield _folder(what, folder)
+    try:
+        check_folders(settings)
+    except ConfigError as error:
+        yield Finding(False, "folders", str(error))
     if settings.state_dir.is_dir():
         yield from _service(settings)
         yield from _models(settings)

@@ -135,7 +135,7 @@ def _choose_files(
         return []
     labels = _read_labels(root_fd) if CLASS_INDEX in manifest.files else {}
     if labels is None:
-        # Nobody can tell which folders are those of erased people.
+        # Without it, the folders of erased people are unknown.
         return sorted(manifest.files)
     # A class without a person has no name that could tell anything.
     erased = {

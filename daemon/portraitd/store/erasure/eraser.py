@@ -88,7 +88,7 @@ class Eraser:
     def person(self, word: str) -> ErasureScope:
         """Return the scope of the person with a number, or of all people with a name.
 
-        A word of digits is always a number: nobody else is erased who is called that.
+        A word of digits is always a number, never a name.
 
         Raises:
             ConfigError: No person has this name or number, or a name has two spellings.
