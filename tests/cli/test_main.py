@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from portraitd.store.database import StoreLock
 from support.cli_runner import CommandResult, RunCommand, make_runner, stderr_of
+from support.home import Home
 from support.processes import environment, make_home, portraitd, wait_until
 
 LATIN_PHOTO = os.fsdecode(b"caf\xe9.jpg")
@@ -312,6 +314,30 @@ def test_processing_in_a_home_that_is_in_use_is_refused(here: RunCommand, tmp_pa
 
     assert 75 == answer.returncode
     assert f"process {os.getpid()}" in stderr_of(answer)
+
+
+def test_dismissed_files_are_no_longer_listed(here: RunCommand, tmp_path: Path) -> None:
+    """By their path, or all of them; `retry` leaves them alone."""
+    home = Home(tmp_path / "home")
+    for name in ("a.mp4", "b.mp4"):
+        home.drop(b"no video", name)
+    with capture_logs():
+        home.run()
+    path = tmp_path / "home"
+
+    one = here("dismiss", "--home", path, "a.mp4")
+    both = here("dismiss", "--home", path, "--all", "b.mp4")
+    status = json.loads(here("status", "--json", "--home", path).stdout)
+
+    assert (0, "1 file is dismissed, and processed again only if changed.\n") == (
+        one.returncode,
+        one.stdout,
+    )
+    assert "name the files to dismiss, or give --all" in both.stderr
+    assert both.returncode
+    assert {"ignored": 1, "failed": 1} == status["files"]
+    assert ["b.mp4"] == [problem["path"] for problem in status["problems"]]
+    assert "1 file to retry" in here("retry", "--home", path).stdout
 
 
 def test_retry_without_a_home_says_so(here: RunCommand, tmp_path: Path) -> None:
