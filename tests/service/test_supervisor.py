@@ -166,6 +166,7 @@ def test_figures_of_a_running_service_are_there_until_it_stops(daemon: Daemon) -
     assert 0 == daemon.stop()
     assert not target.exists()
     assert 0 == daemon_process_of(daemon.home)
+    assert len(daemon.text.splitlines()) == len(daemon.log), "the journal holds JSON only"
 
 
 def daemon_process_of(home: Path) -> int:
