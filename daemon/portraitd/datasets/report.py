@@ -197,8 +197,9 @@ def describe_balance(rows: Sequence[ClassStatistics]) -> str:
     if not counts:
         return "there are no face folders"
     (least, last), (most, first) = counts[0], counts[-1]
-    faces = "1 face" if least == 1 else f"{least:,} faces"
-    return f"{first} has {most:,} faces and {last} has {faces}, a ratio of {most / least:.1f} to 1"
+    most_faces, least_faces = counted(most, "face"), counted(least, "face")
+    ratio = f"{most / least:.1f} to 1"
+    return f"{first} has {most_faces} and {last} has {least_faces}, a ratio of {ratio}"
 
 
 def _render_row(name: str, *values: int) -> str:

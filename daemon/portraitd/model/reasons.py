@@ -241,7 +241,7 @@ _TEXTS = {
     ),
     ReasonCode.ERASED: "erased on {day}",
     ReasonCode.EXPIRED: (
-        "erased on {day}, because it was kept for {days:g} days (privacy.keep_days); drop it again "
+        "erased on {day}, because it was kept for {days} (privacy.keep_days); drop it again "
         "to have it read again"
     ),
     ReasonCode.RETENTION_CLOCK: (

@@ -442,7 +442,11 @@ class Eraser:
         day = datetime.fromtimestamp(now_s, UTC).date()
         erased = Reason.of(ReasonCode.ERASED, day=day)
         if scope.what == RETENTION:
-            erased = Reason.of(ReasonCode.EXPIRED, day=day, days=keep_days)
+            erased = Reason.of(
+                ReasonCode.EXPIRED,
+                day=day,
+                days=f"{keep_days:g} day{'' if keep_days == 1 else 's'}",
+            )
         for video in scope.video_ids:
             row = self._db.execute("select sha256 from videos where id = ?", (video,)).fetchone()
             partial_copies = self._db.execute(
