@@ -234,8 +234,8 @@ MOBILEFACENET = EmbedderCard(
                 max_distance=1.15, thin_distance=1.0, centre_distance=1.08, centre_faces=4
             ),
             # Precision on clips is 1.0 up to 1.28 and a gap of 0.05. Of 91 labelled tracks, with
-            # all others of their person taken away, one face joins another person from 1.14 to 1.20,
-            # and five tracks of 16 faces do at 1.24.
+            # all others of their person taken away, one face joins another person from 1.14 to
+            # 1.20, and five tracks of 16 faces do at 1.24.
             recording=RecordingRule(max_distance=1.17, min_gap=0.08),
         ),
         plain_dbscan=DbscanRule(eps=1.0, min_samples=5),
