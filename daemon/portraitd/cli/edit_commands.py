@@ -32,7 +32,8 @@ def accept(settings: Settings) -> None:
     """Confirm that the missing portraits were deleted.
 
     Run it when portraitd has stopped reading people/ because many portraits disappeared at once,
-    and they were in fact deleted on purpose.
+    and they were in fact deleted on purpose. It also confirms that videos are to be erased for
+    their age (privacy.keep_days), when portraitd waits for that.
     """
     from portraitd.cli.client import ask
     from portraitd.service.control_files import ControlRequest

@@ -14,7 +14,8 @@ from portraitd.datasets.annotations import DatasetRule, make_set_fingerprint
 from portraitd.datasets.build import DatasetBuild, DatasetPaths
 from portraitd.datasets.output import read_set_manifest
 from portraitd.datasets.writer import DatasetSummary
-from portraitd.model.errors import PortraitdError, StoreError
+from portraitd.model.errors import PortraitdError, PublishError, StoreError
+from portraitd.model.reasons import NO_REASON, Reason
 from portraitd.model.stage import BackOff, Now, Stage
 from portraitd.store.dataset_store import ClassRegistration, DatasetStore
 
@@ -75,6 +76,7 @@ class DatasetStage(Stage):
         self._now_s = 0.0
         self._is_working = is_working
         self._back_off = BackOff(BACK_OFF_S)
+        self._blocked = NO_REASON
 
     @property
     def pending(self) -> bool:
@@ -85,6 +87,11 @@ class DatasetStage(Stage):
     def defers(self) -> bool:
         """Return whether a set waits to be built."""
         return self.pending
+
+    @property
+    def blocked(self) -> Reason:
+        """Return why the set could not be written; ``NO_REASON`` if it could."""
+        return self._blocked
 
     @property
     def busy(self) -> bool:
@@ -123,6 +130,8 @@ class DatasetStage(Stage):
             self._build = None
             self._back_off.start(now)
             log.error("dataset_failed", reason=reason)
+            if isinstance(error, PublishError) and self._is_auto:
+                self._blocked = Reason(error.reason.code, f"the training set: {reason}")
             self._answer(None, reason)
             return
         if done is not None:
@@ -145,6 +154,7 @@ class DatasetStage(Stage):
 
     def _finish(self, done: DatasetSummary) -> None:
         self._build = None
+        self._blocked = NO_REASON
         manifest = read_set_manifest(self._paths.dataset_dir)
         self._built_fingerprint = manifest.fingerprint if manifest else ""
         log.info(

@@ -129,6 +129,7 @@ def run(
     doorbell, notifier = doorbell or Doorbell(), Notifier()
     with ExitStack() as stack:
         stopping = stopping or stack.enter_context(stop_signals(doorbell))
+        notifier.starting()
         service = stack.enter_context(open_service(settings, doorbell))
         watch = Watch([settings.inbox_dir, settings.requests_dir], doorbell, settings.inbox.watch)
         people_watch = Watch(

@@ -149,8 +149,14 @@ class ErasureStage(Stage):
 
     def accept(self) -> bool:
         """Erase at the next tick what is due, whatever the clock is. Return whether that waits."""
-        self._is_accepted = bool(self._waits)
+        self._is_accepted = bool(self._waits) or self._waited_before()
         return self._is_accepted
+
+    def _waited_before(self) -> bool:
+        """Return whether the last service waited, and this one has not looked yet."""
+        if self._is_reported or self._blocked_stages is None:
+            return False
+        return STAGE in self._blocked_stages.all()
 
     def _retain(self, now: Now) -> None:
         """Erase what is too old: once a day, on a clock that can be trusted."""

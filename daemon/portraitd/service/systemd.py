@@ -10,6 +10,9 @@ SEND_TIMEOUT_S = 1.0
 
 MAX_STATUS_CHARACTERS = 400
 
+START_S = 3600.0
+"""How long a start may take, whatever the unit says."""
+
 
 class Notifier:
     """Sends states to the socket that systemd passed; does nothing if there is none.
@@ -28,6 +31,10 @@ class Notifier:
         self._pinged_s = float("-inf")
         self._is_reloading = False
         self._status = ""
+
+    def starting(self) -> None:
+        """Report that the start may take long: a large database is checked and migrated."""
+        self._send(f"EXTEND_TIMEOUT_USEC={int(START_S * 1e6)}")
 
     def ready(self) -> None:
         """Report that the service is up."""
