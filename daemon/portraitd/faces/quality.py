@@ -23,6 +23,17 @@ YUNET_CONFIDENCE_RAMP = (0.84, 0.94)
 0.9, but half as many groups of different bystanders, and of masked faces."""
 
 
+MOUTH = (slice(90, 120), slice(47, 102))
+EYES = ((slice(35, 54), slice(34, 64)), (slice(35, 54), slice(85, 115)))
+INNER_FACE = (slice(27, 123), slice(32, 117))
+"""Where they are in a chip of 150 px: rows and columns."""
+
+VISIBILITY_RAMP = (0.15, 0.35)
+"""Detail in the mouth and the eyes, in relation to the inner face, at which they count as covered,
+and as seen. It is 0.06 in the median with a mask, and 0.0 with sunglasses; below 0.15 are 0.6 % of
+labelled photos without either, below 0.35 are 2 %."""
+
+
 def measure_quality(
     box: Box, chip: NDArray[np.uint8], frontal: float, confidence: float = 1.0
 ) -> Quality:
@@ -36,7 +47,7 @@ def measure_quality(
     """
     return Quality(
         size_px=float(min(box.width, box.height)),
-        sharpness=measure_sharpness(chip),
+        sharpness=measure_sharpness(chip) * measure_visibility(chip),
         frontal=frontal,
         confidence=confidence,
     )
@@ -60,6 +71,25 @@ def measure_sharpness(chip: NDArray[np.uint8]) -> float:
     """
     grey = cv2.cvtColor(chip, cv2.COLOR_RGB2GRAY)
     return float(cv2.Laplacian(grey, cv2.CV_64F).var())
+
+
+def measure_visibility(chip: NDArray[np.uint8]) -> float:
+    """Return whether the eyes and the mouth are to be seen: 0 if one is covered, 1 for both.
+
+    A mask and sunglasses have little detail where a mouth and eyes have much. The embeddings of
+    covered faces are near to each other, whoever wears them, and no other measure says so of
+    dlib's.
+
+    Args:
+        chip: Shape ``(150, 150, 3)``, RGB.
+    """
+    grey = cv2.cvtColor(chip, cv2.COLOR_RGB2GRAY)
+    across, down = (cv2.Sobel(grey, cv2.CV_32F, *order) for order in ((1, 0), (0, 1)))
+    detail = np.hypot(across, down)
+    eyes = np.mean([np.median(detail[eye]) for eye in EYES])
+    least = min(float(np.median(detail[MOUTH])), float(eyes))
+    usual = float(detail[INNER_FACE].mean())
+    return float(np.interp(least / max(usual, 1e-6), VISIBILITY_RAMP, (0.0, 1.0)))
 
 
 def frontality_from_corners(points: Landmarks) -> float:

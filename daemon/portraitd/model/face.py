@@ -141,7 +141,8 @@ class Quality:
 
     Attributes:
         size_px: Shorter side of the box in source pixels.
-        sharpness: Variance of the Laplacian of the grey aligned chip of 150 px.
+        sharpness: Variance of the Laplacian of the grey aligned chip of 150 px; 0 if the eyes or
+            the mouth are covered.
         frontal: 1.0 for a face that looks at the camera, towards 0 for a profile.
         confidence: As in ``Detection``.
     """
