@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portraitd.clustering.graph_components import Indices
-from portraitd.clustering.neighbours import CHUNK_PAIRS, Vectors
+from portraitd.clustering.neighbours import Vectors, chunk_pairs
 
 Floats = NDArray[np.float64]
 
@@ -176,13 +176,12 @@ class MergingStatistics:
     def distances(self, pairs: Indices) -> Floats:
         """Return the mean squared distance between the faces of each pair of groups."""
         result = np.empty(len(pairs))
-        for start in range(0, len(pairs), CHUNK_PAIRS):
-            left, right = pairs[start : start + CHUNK_PAIRS].T
+        step = chunk_pairs(self.means.shape[1])
+        for start in range(0, len(pairs), step):
+            left, right = pairs[start : start + step].T
             gap = self.means[left] - self.means[right]
             squares = np.einsum("ij,ij->i", gap, gap)
-            result[start : start + CHUNK_PAIRS] = squares + (
-                self.variances[left] + self.variances[right]
-            )
+            result[start : start + step] = squares + (self.variances[left] + self.variances[right])
         return result
 
     def freeze(self, which: Indices) -> GroupStatistics:

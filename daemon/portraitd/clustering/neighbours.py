@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import threading
 from collections import deque
@@ -19,7 +20,7 @@ Vectors = NDArray[np.float32]
 
 BLOCK_CELLS = 2_000_000
 MAX_BLOCK_ROWS = 32_768
-CHUNK_PAIRS = 65_536
+CHUNK_CELLS = 8_388_608
 # Fewer blocks are not worth a thread.
 THREADED_BLOCKS = 8
 # Results found ahead of the caller are kept in memory.
@@ -127,6 +128,7 @@ class _BlockSearch:
             within = np.ones(len(found), dtype=np.bool_)
             within[doubtful] = exact <= self._limit
             query, column = query[within], column[within]
+        release_pages(block)
         return NeighbourPairs(query, column + start)
 
     def _get_factors(self) -> tuple[Vectors, Vectors]:
@@ -153,12 +155,39 @@ def squared_distances(
         Shape ``(k,)`` for ``k`` pairs of rows.
     """
     result = np.empty(len(left_rows), dtype=np.float64)
-    for start in range(0, len(left_rows), CHUNK_PAIRS):
-        part = slice(start, start + CHUNK_PAIRS)
+    step = chunk_pairs(left.shape[1])
+    for start in range(0, len(left_rows), step):
+        part = slice(start, start + step)
         difference = left[left_rows[part]].astype(np.float64)
         difference -= right[right_rows[part]]
         result[part] = np.einsum("ij,ij->i", difference, difference)
     return result
+
+
+def chunk_pairs(width: int) -> int:
+    """Return how many pairs of vectors may be subtracted at once: 64 MB of differences."""
+    return max(1, CHUNK_CELLS // max(width, 1))
+
+
+def release_pages(block: Vectors) -> None:
+    """Tell the system that a block of a memory-mapped file is not needed for now.
+
+    Its pages stay in the cache of the system, but no longer count as memory of this process: a
+    search reads all of the file, which may be larger than what the process may use.
+
+    Args:
+        block: Rows of an array; nothing happens if it is in memory.
+    """
+    owner: object = block
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    if not isinstance(owner, mmap.mmap) or not block.flags.c_contiguous:
+        return
+    offset = block.ctypes.data - np.frombuffer(owner, np.uint8).ctypes.data
+    first = -(-offset // mmap.PAGESIZE) * mmap.PAGESIZE
+    last = (offset + block.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
+    if last > first:
+        owner.madvise(mmap.MADV_DONTNEED, first, last - first)
 
 
 def _has_pairs(pairs: NeighbourPairs) -> bool:
