@@ -34,16 +34,11 @@ from portraitd.service.remote.remote_executor import DaskExecutor
 from portraitd.store.database import Database
 from portraitd.store.files import INBOX, Files
 from portraitd.store.slices import ClaimedSlice, SliceQueue, cut
-from portraitd.workers.job_results import returns, schema_of
+from portraitd.workers.job_results import schema_of
 from portraitd.workers.pool import LocalExecutor
 from portraitd.workers.process import WorkerLimits
 
 LIMITS = WorkerLimits(nice=0, memory_mb=0, time_limit_s=600.0)
-
-
-@returns("portraitd.workers.plain_results:NOTHING")
-def do_nothing() -> None:
-    """Return nothing."""
 
 
 def main() -> None:
@@ -95,7 +90,7 @@ def measure(clips: Sequence[Path], rounds: int, slice_s: float, cores: int, fold
         print(f"cluster's speed of local's: {sum(taken['local']) / sum(taken['cluster']):.2f}")
         print(f"round by round: {', '.join(f'{ratio:.2f}' for ratio in ratios)}")
         print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-        report(far, local, clips_facts, pieces, answers, folder)
+        report(far, local, settings.encoder, clips_facts, pieces, answers, folder)
         far.shutdown(cancel_futures=True)
     finally:
         for program in reversed(programs):
@@ -107,6 +102,7 @@ def measure(clips: Sequence[Path], rounds: int, slice_s: float, cores: int, fold
 def report(
     far: Executor,
     local: Executor,
+    encoder: EncoderSpec,
     clips: Sequence[tuple[Source, MediaFacts]],
     pieces: Sequence[Slice],
     answers: Sequence[SliceFaces],
@@ -119,9 +115,9 @@ def report(
     print(f"a core: {footage_s / work_s:.2f} s of footage a second, {len(pieces)} slices")
     print(f"footage: {faces_per_s:.2f} faces a second of it")
     # One process of the coordinator does all of this; so processor time, not what others leave.
-    far.submit(do_nothing).result()
+    far.submit(media_jobs.encoder_identity, encoder).result()
     count, began_s = 300, time.process_time()
-    for future in [far.submit(do_nothing) for _ in range(count)]:
+    for future in [far.submit(media_jobs.encoder_identity, encoder) for _ in range(count)]:
         future.result()
     given_s = (time.process_time() - began_s) / count
     began_s = time.process_time()
@@ -139,10 +135,10 @@ def report(
     for executor in (local, far):
         began_s = time.monotonic()
         for _ in range(50):
-            executor.submit(do_nothing).result()
+            executor.submit(media_jobs.encoder_identity, encoder).result()
         waits.append((time.monotonic() - began_s) / 50)
     here_ms, there_ms = (1000 * wait_s for wait_s in waits)
-    print(f"an empty job there and back: local {here_ms:.1f} ms, cluster {there_ms:.1f} ms")
+    print(f"a job without work there and back: local {here_ms:.1f} ms, cluster {there_ms:.1f} ms")
 
 
 def record(

@@ -281,3 +281,20 @@ def test_too_many_pixels_are_refused_with_both_figures(tmp_path: Path) -> None:
 
     with pytest.raises(NotMedia, match="10000 x 6000 pixels are 60 megapixels; the limit is 50"):
         probe(source_of(path))
+
+
+def test_a_moving_picture_may_end_anywhere(tmp_path: Path) -> None:
+    """It is read as far as it goes, or refused with a reason; Pillow raises whatever it likes."""
+    pictures = [Pillow.fromarray(pattern(number, (64, 48))) for number in range(3)]
+    buffer = io.BytesIO()
+    pictures[0].save(buffer, "GIF", save_all=True, append_images=pictures[1:])
+    data = buffer.getvalue()
+    frames = Counter[int]()
+    for end in range(20, len(data), 7):
+        with suppress(VideoError):
+            frames[read_facts(data[:end], PhotoFormat.GIF).frames] += 1
+    cut = tmp_path / "cut.gif"
+    cut.write_bytes(data[: len(data) * 2 // 3])
+
+    assert frames.keys() >= {1, 2}
+    assert MediaKind.VIDEO is probe(source_of(cut)).kind

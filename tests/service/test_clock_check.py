@@ -135,6 +135,18 @@ def test_many_at_once_wait_until_they_are_accepted(tmp_path: Path) -> None:
     kept.database.close()
 
 
+def test_an_accept_that_was_queued_is_obeyed_at_the_next_start(kept: Kept) -> None:
+    """The new service has not looked yet when it reads the request."""
+    kept.tick(8.0)
+    kept.restart()
+    assert ReasonCode.RETENTION_CLOCK is kept.tick(50.0, 0.0)
+    kept.restart()
+    assert kept.stage.accept()
+
+    assert NO_REASON.code is kept.tick(50.0, 0.0)
+    assert 0 == kept.left()
+
+
 def test_what_retention_erased_says_so_and_can_be_dropped_again(kept: Kept) -> None:
     """It was nobody's word. The file that stays in the inbox is not read again by itself."""
     kept.tick(10.5)

@@ -175,11 +175,16 @@ def test_a_second_daemon_is_refused(day: Day) -> None:
 
 
 def test_systemd_is_told(day: Day) -> None:
-    """READY first, WATCHDOG while it turns, STOPPING when it goes down."""
-    assert "READY=1" == day.heard[0]
+    """READY after a start that may take long, WATCHDOG while it turns, STOPPING at its end.
+
+    In between, what it is doing.
+    """
+    statuses = [line for line in day.heard if line.startswith("STATUS=")]
+    assert ["EXTEND_TIMEOUT_USEC=3600000000", "READY=1"] == day.heard[:2]
     assert 1 == day.heard.count("READY=1")
     assert 1 == day.heard.count("STOPPING=1")
-    assert {"READY=1", "WATCHDOG=1", "STOPPING=1"} == set(day.heard)
+    assert {"WATCHDOG=1", "STOPPING=1"} == {*day.heard[2:]} - {*statuses}
+    assert {"STATUS=Finding faces", "STATUS=Idle: waiting for files"} <= {*statuses}
 
 
 def test_an_idle_service_ends_at_once(day: Day) -> None:

@@ -43,7 +43,7 @@ def face_recognition_api() -> ModuleType:
             from face_recognition import api
     except ImportError as error:
         raise ModelError(
-            f"{error}: encoder.kind = \"dlib\" needs face_recognition: "
+            f'{error}: encoder.kind = "dlib" needs face_recognition: '
             f"{describe_installation('reference')}"
         ) from error
     return api  # type: ignore[no-any-return]

@@ -315,19 +315,27 @@ class Admission(Stage):
                 code = ReasonCode.IGNORED_NAME if ignored else ReasonCode.NO_SUCH_FILE
                 root = place.parent
                 listed = [scan_file(place) or Found(Path(place.name), None, Reason.of(code))]
-            file_ids += [self._register(os.fsencode(root), found, now_s) for found in listed]
+            file_ids += self._register(os.fsencode(root), listed, now_s)
         return file_ids
 
-    def _register(self, root: bytes, found: Found, now_s: float) -> int:
-        if found.stamp is None:
-            return self._files.note(
-                root, found.path, NO_STAMP, FileState.FAILED, now_s, found.reason
-            )
-        known = self._files.find(root, found.path)
-        again = (FileState.FAILED, FileState.GONE)
-        if known and known.stamp.is_same(found.stamp) and known.state not in again:
-            return known.id
-        return self._files.note(root, found.path, found.stamp, FileState.READY, now_s)
+    def _register(self, root: bytes, listed: Sequence[Found], now_s: float) -> list[int]:
+        again = (FileState.FAILED, FileState.IGNORED, FileState.GONE)
+        file_ids: dict[Path, int] = {}
+        notes: list[FoundFile] = []
+        for found in listed:
+            if found.stamp is None:
+                notes.append(FoundFile(found.path, NO_STAMP, FileState.FAILED, found.reason))
+                continue
+            known = self._files.find(root, found.path)
+            if known and known.stamp.is_same(found.stamp) and known.state not in again:
+                file_ids[found.path] = known.id
+            else:
+                notes.append(FoundFile(found.path, found.stamp, FileState.READY))
+        for start in range(0, len(notes), BATCH):
+            batch = notes[start : start + BATCH]
+            noted = self._files.note_all(root, batch, now_s)
+            file_ids.update(zip((note.path for note in batch), noted, strict=True))
+        return [file_ids[found.path] for found in listed]
 
     def _is_the_inbox(self, known: Mapping[Path, KnownFile], seen: Collection[Path]) -> bool:
         """Return whether this folder is the inbox, and not an empty mount point, by its marker.

@@ -288,9 +288,7 @@ class Dispatcher(Stage):
         if they can, the fault counts as an attempt of that file.
         """
         # Remote workers are not asked: their models are not loaded here.
-        if self._slice_slots or not isinstance(
-            job.exception(), ConfigError | WorkerNotStarted
-        ):
+        if self._slice_slots or not isinstance(job.exception(), ConfigError | WorkerNotStarted):
             return False
         self._begin_check()
         return True

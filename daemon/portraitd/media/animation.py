@@ -13,7 +13,7 @@ from PIL import Image as Pillow
 from PIL import ImageSequence
 
 from portraitd.media.decoder import ANIMATION_FPS, Timeline
-from portraitd.media.photo import PhotoFormat
+from portraitd.media.photo import DAMAGED, PhotoFormat
 from portraitd.model.errors import UnreadableVideo
 from portraitd.model.reasons import Reason, ReasonCode
 
@@ -94,7 +94,7 @@ def open_animation(data: bytes, on_work: Callable[[], None] | None = None) -> It
     try:
         with Pillow.open(io.BytesIO(data)) as picture:
             yield Animation(picture, on_work)
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
+    except DAMAGED as error:
         raise UnreadableVideo(
             Reason.of(ReasonCode.PHOTO_NOT_DECODED, format=PhotoFormat.WEBP)
         ) from error

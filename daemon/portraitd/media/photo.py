@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import struct
 import warnings
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -28,6 +29,13 @@ from portraitd.model.reasons import Reason, ReasonCode
 from portraitd.model.recording_time import RecordingTime
 
 HEAD_BYTES = 64
+
+DAMAGED = (
+    OSError, EOFError, ValueError, SyntaxError, TypeError, AttributeError, LookupError,
+    ArithmeticError, AssertionError, RuntimeError, struct.error, zlib.error,
+    Pillow.DecompressionBombError,
+)  # fmt: skip
+"""What Pillow and libheif raise for damaged files. Memory that runs out is not among them."""
 
 MAX_SCANS = 1000
 """Programs write some ten; those of thumbnails and further pictures in the file count as well."""
@@ -199,7 +207,7 @@ def _read_ifd(data: bytes, place: object = None) -> dict[int, Any]:
             file.seek(directory.next if place is None else int(str(place)))
             directory.load(file)
             return dict(directory)
-    except (OSError, ValueError, SyntaxError, TypeError, struct.error):
+    except DAMAGED:
         return {}
 
 
@@ -259,7 +267,7 @@ def read_facts(data: bytes, form: PhotoFormat) -> PhotoFacts:
             width, height = height, width
         # Pages of a TIFF are no moments.
         moves = form in (PhotoFormat.GIF, PhotoFormat.WEBP, PhotoFormat.PNG, PhotoFormat.AVIF)
-        frames = int(getattr(header, "n_frames", 1)) if moves else 1
+        frames = _count_frames(header) if moves else 1
         return PhotoFacts(width, height, frames, orientation, exif_recording_time(exif))
 
 
@@ -322,7 +330,7 @@ def _decode_beginning(data: bytes) -> Image | None:
     try:
         with Pillow.open(io.BytesIO(data)) as picture:
             rgb = np.asarray(picture.convert("RGB"), np.uint8)
-    except (OSError, ValueError, SyntaxError, EOFError):
+    except DAMAGED:
         return None
     finally:
         ImageFile.LOAD_TRUNCATED_IMAGES = False
@@ -333,7 +341,7 @@ def _read_heic(data: bytes) -> Image:
     try:
         heif = pi_heif.read_heif(io.BytesIO(data))
         rgb = np.asarray(heif.to_pillow().convert("RGB"), np.uint8)
-    except (ValueError, OSError, RuntimeError, SyntaxError, EOFError) as error:
+    except DAMAGED as error:
         raise UnreadableVideo(
             Reason.of(ReasonCode.PHOTO_NOT_DECODED, format=PhotoFormat.HEIC)
         ) from error
@@ -352,7 +360,7 @@ def _header(data: bytes, form: PhotoFormat) -> Pillow.Image:
             # Pillow warns of large pictures; their size is checked below.
             warnings.simplefilter("ignore")
             return Pillow.open(io.BytesIO(data))
-    except (OSError, ValueError, SyntaxError, EOFError, Pillow.DecompressionBombError) as error:
+    except DAMAGED as error:
         raise UnreadableVideo(Reason.of(ReasonCode.PHOTO_NOT_DECODED, format=form)) from error
 
 
@@ -367,11 +375,19 @@ def _turned(image: Image, orientation: int) -> Image:
     return np.ascontiguousarray(image)
 
 
+def _count_frames(header: Pillow.Image) -> int:
+    """Return how many pictures a file holds; two where the second is damaged."""
+    try:
+        return int(getattr(header, "n_frames", 1))
+    except DAMAGED:
+        return 2
+
+
 def _exif_of(header: Pillow.Image) -> Pillow.Exif:
     """Return the EXIF data of a picture; none if it is damaged or behind its missing end."""
     try:
         return header.getexif()
-    except (OSError, ValueError, SyntaxError, EOFError, struct.error):
+    except DAMAGED:
         return Pillow.Exif()
 
 

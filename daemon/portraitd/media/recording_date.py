@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
@@ -25,7 +26,7 @@ def exif_recording_time(exif: Pillow.Exif) -> RecordingTime | None:
     try:
         details = exif.get_ifd(_EXIF)
         taken, offset = (str(details.get(tag, "")) for tag in (_DATE_TAKEN, _OFFSET_TAKEN))
-    except (ValueError, KeyError, TypeError, OverflowError, SyntaxError, OSError):
+    except (ValueError, LookupError, TypeError, ArithmeticError, SyntaxError, OSError, struct.error):
         return None
     return _time_of(taken.strip("\0 "), offset.strip("\0 "))
 

@@ -318,7 +318,7 @@ class Service:
 
     def _guarded(self, stage: Stage) -> Stage:
         """Return a stage that leaves the tree alone while it is not ours, or not there."""
-        return ShareGuard(ShareGuard(stage, self.people_lease), self.people_share)
+        return ShareGuard(stage, self.people_share, self.people_lease)
 
     def _may_write_gallery(self, now: Now) -> bool:
         # After the folders that its pages link to.

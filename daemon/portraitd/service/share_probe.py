@@ -55,19 +55,20 @@ class ShareGuard(Stage):
 
     Args:
         stage: The stage.
-        probe: Of its folder; or another stage that says whether the folder may be touched.
+        probes: Those that say whether its folder may be touched.
     """
 
-    def __init__(self, stage: Stage, probe: Stage) -> None:
+    def __init__(self, stage: Stage, *probes: Stage) -> None:
         self._stage = stage
-        self._probe = probe
+        self._probes = probes
         self.phase = stage.phase
         self.updates_tree = stage.updates_tree
 
     def tick(self, now: Now) -> None:
         """Tick the stage, or raise ``PublishError`` while the folder must not be touched."""
-        if self._probe.blocked:
-            raise PublishError(self._probe.blocked)
+        for probe in self._probes:
+            if probe.blocked:
+                raise PublishError(probe.blocked)
         self._stage.tick(now)
 
     @property

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from portraitd.store.database import Database
 
-
 SUSPECT_PRIORITY = -(1 << 62)
 """Of slices that may have ended the service; see ``files.SUSPECT_INTERRUPTIONS``."""
 
