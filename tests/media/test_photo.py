@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import math
 import struct
+from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -13,12 +15,12 @@ import pytest
 from PIL import Image as Pillow
 
 from portraitd.media import photo
-from portraitd.media.photo import PhotoFormat
+from portraitd.media.photo import PhotoFormat, read_facts
 from portraitd.media.video import SampledFrames, probe
-from portraitd.model.errors import NotMedia, UnreadableVideo
+from portraitd.model.errors import NotMedia, UnreadableVideo, VideoError
 from portraitd.model.media_file import MediaKind
 from portraitd.model.reasons import ReasonCode
-from support.media import source_of
+from support.media import pattern, source_of
 
 ORIENTATION = 0x0112
 SIZE = (120, 80)

@@ -26,7 +26,15 @@ def exif_recording_time(exif: Pillow.Exif) -> RecordingTime | None:
     try:
         details = exif.get_ifd(_EXIF)
         taken, offset = (str(details.get(tag, "")) for tag in (_DATE_TAKEN, _OFFSET_TAKEN))
-    except (ValueError, LookupError, TypeError, ArithmeticError, SyntaxError, OSError, struct.error):
+    except (
+        ValueError,
+        LookupError,
+        TypeError,
+        ArithmeticError,
+        SyntaxError,
+        OSError,
+        struct.error,
+    ):
         return None
     return _time_of(taken.strip("\0 "), offset.strip("\0 "))
 
