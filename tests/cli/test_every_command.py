@@ -21,7 +21,7 @@ import structlog
 from portraitd.cli.main import commands, main
 from support.cli_runner import CommandResult, RunCommand, make_runner
 from support.home import Home
-from support.processes import CONFIG, environment
+from support.processes import CONFIG, environment, portraitd
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\u202ecod\u2066.exe\x9b31m\u2028"
 """Retitles a terminal, clears it, and reverses text."""
@@ -316,3 +316,14 @@ def test_no_command_waits_at_a_pipe(here: RunCommand, tmp_path: Path, words: str
     assert_orderly(answer)
     assert 64 == answer.returncode
     assert "is a pipe; name a file" in answer.stderr
+
+
+def test_a_locale_without_utf_8_changes_no_name_on_disk(tmp_path: Path) -> None:
+    """Only what is printed is in the encoding of the terminal."""
+    home = tmp_path / "Zoë 王"
+    answer = portraitd("init", "--home", home, LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+
+    assert 0 == answer.returncode, answer.stderr
+    assert (home / "inbox").is_dir()
+    assert r"Zo\u00eb \u738b" in answer.stdout
+    assert answer.stdout.isascii()
