@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from portraitd.config import load
-from support.home import assert_sound, connect
+from support.home import connect
 from support.processes import Daemon, children, make_home
 
 ENDINGS = ("kill", "kill", "stop all", "kill", "reload")
@@ -57,4 +56,3 @@ def test_what_ends_the_service_counts_nothing_against_its_jobs(
     with connect(home / "state") as store:
         assert [("done",)] == [tuple(row) for row in store.execute("select state from files")]
         assert {1} == {row["attempts"] for row in store.execute("select attempts from slices")}
-    assert_sound(load(home, None, []))
