@@ -109,7 +109,11 @@ class FileBroker:
 
     def _accept_worker(self) -> bool:
         """Register a new worker's socket. Returns whether more workers can come."""
-        greeting, descriptors, _, _ = socket.recv_fds(self._registrations, 16, 1)
+        try:
+            greeting, descriptors, _, _ = socket.recv_fds(self._registrations, 16, 1)
+        except OSError:
+            # This one gets no files, and its jobs fail; the others go on.
+            return True
         for descriptor in descriptors:
             worker = socket.socket(fileno=descriptor)
             worker.set_inheritable(False)
