@@ -90,10 +90,15 @@ def turns(home: Home, service: Service, count: int) -> None:
 
 
 def blocked_turns(home: Home, service: Service, count: int) -> list[str]:
-    """Tick; return why the service was blocked at each tick from the first one on."""
+    """Tick; return why the service was blocked at each tick from the first one on.
+
+    Nothing wakes it, so most ticks try nothing.
+    """
     reasons: list[str] = []
+    home.tick(service)
     for _ in range(count):
-        home.tick(service)
+        home.steady_s += 1.0
+        service.tick(home.now, woken=False)
         if reasons or service.blocked:
             reasons.append(service.blocked.text)
     return reasons

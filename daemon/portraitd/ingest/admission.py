@@ -87,6 +87,7 @@ class Admission(Stage):
         self._work_s = 0.0
         self._last_work_s = 0.0
         self._scanned_s = float("-inf")
+        self._has_failed = False
         self._is_wanted = True
         self._watches_inbox = True
         self._device = -1
@@ -101,6 +102,11 @@ class Admission(Stage):
             or self._scan is not None
             or (self._watches_inbox and self._scanned_s == float("-inf"))
         )
+
+    @property
+    def defers(self) -> bool:
+        """Return whether a scan that failed waits to be repeated."""
+        return self._has_failed
 
     def wake(self) -> None:
         """Have the inbox scanned at the next tick: something changed there."""
@@ -145,7 +151,7 @@ class Admission(Stage):
     def tick(self, now: Now) -> None:
         """Scan the inbox if that is due, or go on with the scan that was begun."""
         if self._scan is None:
-            soon = self._is_wanted or self.pending
+            soon = self._is_wanted or self.pending or self._has_failed
             gap_s = min(self._gap_s if soon else self._settings.scan_s, self._settings.scan_s)
             if not self._watches_inbox or now.steady_s - self._scanned_s < gap_s:
                 return
@@ -178,11 +184,13 @@ class Admission(Stage):
         if self._scan is None:
             self._scan, self._work_s = self._scan_steps(), 0.0
         scan, self._scan = self._scan, None
+        has_failed, self._has_failed = self._has_failed, True
         for _ in scan:
             if self._clock() - began_s >= turn_s:
                 self._scan = scan
                 break
         self._work_s += self._clock() - began_s
+        self._has_failed = has_failed and self._scan is not None
         if self._scan is None:
             self._last_work_s = self._work_s
 
