@@ -151,3 +151,17 @@ def test_a_raw_stream_is_not_read_as_boxes(tmp_path: Path, start: bytes) -> None
         assert 0 == missing_bytes(file.fileno())
         assert not why_incomplete(file.fileno())
         assert Reason.of(ReasonCode.UNKNOWN_FORMAT) == why_unreadable(file.fileno())
+
+
+def test_a_file_of_empty_boxes_is_looked_at_briefly(tmp_path: Path) -> None:
+    """1,500 of them at once kept the service busy for longer than its watchdog allows."""
+    path = tmp_path / "empty.mp4"
+    path.write_bytes(FTYP + box(b"free") * 9990)
+    began_s = time.process_time()
+
+    with path.open("rb") as file:
+        for _ in range(20):
+            assert not why_incomplete(file.fileno())
+
+    # 2 s before.
+    assert time.process_time() - began_s < 0.5
