@@ -81,6 +81,7 @@ class HostileTree:
         self.done: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
         self.published = 0
+        self._listed: tuple[list[Path], list[Path]] | None = None
         self._next = 0
 
     def run(self, operations: int, swaps: bool) -> None:
@@ -102,6 +103,7 @@ class HostileTree:
                     self.errors[text.replace(os.fspath(self.root.parent), "")[:160]] += 1
 
     def _work(self, service: Service) -> None:
+        self._listed = None
         if self.random.random() < 0.2:
             service.review.accept()
             service.publisher.accept()
@@ -162,7 +164,14 @@ class HostileTree:
         ]  # fmt: skip
 
     def _places(self) -> list[Path]:
-        return [self.root, *(path for path in walk(self.root) if is_folder(path))]
+        return self._list()[0]
+
+    def _list(self) -> tuple[list[Path], list[Path]]:
+        """Return folders and all entries, as they were when the hands began."""
+        if self._listed is None:
+            entries = list(walk(self.root))
+            self._listed = [self.root, *filter(is_folder, entries)], entries
+        return self._listed
 
     def _name(self) -> str:
         if self.random.random() < 0.6:
@@ -219,7 +228,7 @@ class HostileTree:
 
     def _note(self, target: Path) -> None:
         """A note of portraitd with a few values of the hand's own."""
-        known = [path for path in walk(self.root) if path.name.startswith(".p") and is_file(path)]
+        known = [path for path in self._list()[1] if path.name.startswith(".p") and is_file(path)]
         known = [path for path in known if 0 < path.stat().st_size < 1 << 20]
         data = bytearray(self.random.choice(known).read_bytes()) if known else bytearray()
         for _ in range(self.random.randint(1, 3)):
@@ -253,7 +262,7 @@ class HostileTree:
 
     def _entries(self) -> list[Path]:
         own = {".portraitd-root"}
-        return [path for path in walk(self.root) if path.name not in own]
+        return [path for path in self._list()[1] if path.name not in own]
 
     def _move(self) -> None:
         entries = self._entries()
@@ -336,11 +345,13 @@ def walk(folder: Path) -> Iterator[Path]:
 
 
 def is_file(path: Path) -> bool:
-    return stat.S_ISREG(path.lstat().st_mode)
+    with suppress(FileNotFoundError, NotADirectoryError):
+        return stat.S_ISREG(path.lstat().st_mode)
+    return False
 
 
 def is_folder(path: Path) -> bool:
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError, NotADirectoryError):
         return stat.S_ISDIR(path.lstat().st_mode)
     return False
 
