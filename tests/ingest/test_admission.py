@@ -16,6 +16,8 @@ from portraitd.config import InboxSettings
 from portraitd.ingest.mounts import MARKER, is_marked, mark, read_token, renumbers_files
 from portraitd.ingest.refusal import state_of_refused
 from portraitd.ingest.scanner import is_unchanged
+from portraitd.media.content_hash import opened
+from portraitd.model.errors import FileChanged
 from portraitd.model.media_file import FileState, Stamp
 from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
 from portraitd.model.stage import Now
@@ -507,6 +509,31 @@ def test_unknown_inodes_are_not_compared(fixture: InboxFixture, tmp_path: Path) 
     ):
         mounts.write_text(line.format(kind, options))
         assert renumbers == renumbers_files(tmp_path, mounts)
+
+
+@pytest.mark.parametrize("inode", ["known", "unknown"])
+def test_a_file_behind_a_link_is_not_read_as_another(
+    fixture: InboxFixture, tmp_path: Path, inode: str
+) -> None:
+    """A folder is swapped for a link to one with a file of the same name, size and time."""
+    path = fixture.write("holiday/clip.mp4", b"ours")
+    fixture.settle()
+    if inode == "unknown":
+        stamp = fixture.known("holiday/clip.mp4").stamp._replace(inode=0)
+        fixture.files.note(INBOX, Path("holiday/clip.mp4"), stamp, FileState.READY, 1.0)
+    with opened(fixture.files.source(fixture.known("holiday/clip.mp4"))) as fd:
+        assert b"ours" == os.pread(fd, 10, 0)
+    secret = tmp_path / "outside" / "clip.mp4"
+    secret.parent.mkdir()
+    secret.write_bytes(b"hers")
+    os.utime(secret, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
+    before = fixture.files.source(fixture.known("holiday/clip.mp4"))
+    path.parent.rename(tmp_path / "aside")
+    path.parent.symlink_to(secret.parent)
+
+    for source in (before, fixture.files.source(fixture.known("holiday/clip.mp4"))):
+        with pytest.raises(FileChanged), opened(source):
+            pass
 
 
 def replace_by_copy(path: Path) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from portraitd.media.fs import open_file_below
 from portraitd.model.media_file import FileState, Source, Stamp
 from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
 from portraitd.model.wording import escape_unprintable
@@ -23,6 +24,9 @@ SUSPECT_INTERRUPTIONS = 3
 others do not share its fate."""
 
 _FEW = SUSPECT_INTERRUPTIONS - 1
+
+_NO_INODE = (1 << 64) - 1
+"""The inode of no file."""
 
 
 def display_path(path: bytes | Path) -> str:
@@ -335,7 +339,24 @@ class Files:
 
     def source(self, known: KnownFile) -> Source:
         """Return where to read a file, and the stamp it must still have."""
-        return Source(self.place(known), known.stamp)
+        stamp = known.stamp if known.stamp.inode else self._numbered(known)
+        return Source(self.place(known), stamp)
+
+    def _numbered(self, known: KnownFile) -> Stamp:
+        """Return the stamp of a file whose inode was not stored, with the one that it has now.
+
+        By its inode a reader knows that no folder on the way was replaced by a link meanwhile.
+        """
+        root = Path(os.fsdecode(known.root)) if known.root else self._inbox_dir
+        try:
+            fd = open_file_below(root, known.path)
+        except OSError:
+            return known.stamp._replace(inode=_NO_INODE)
+        try:
+            found = Stamp.of(os.fstat(fd))
+        finally:
+            os.close(fd)
+        return found if found.is_same(known.stamp) else known.stamp._replace(inode=_NO_INODE)
 
     def place(self, known: KnownFile) -> Path:
         """Return the absolute path of a file."""
