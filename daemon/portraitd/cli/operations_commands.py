@@ -178,7 +178,7 @@ def _forget_here(settings: Settings, kind: str, word: str) -> None:
             raise StoreError(
                 f"{error}; the database is clean, the rest is erased when the service starts"
             ) from error
-    for line in (describe(scope), *describe_rest(done, settings)):
+    for line in (describe(scope), *describe_rest(done, scope, settings)):
         click.echo(line)
     click.echo("Start `portraitd run`: it regroups all faces and updates people/.")
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+import re
+import unicodedata
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import NamedTuple
 
 import structlog
@@ -16,12 +20,14 @@ from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
 from portraitd.model.stage import BackOff, Now, Stage
 from portraitd.model.wording import counted
 from portraitd.people.publisher import describe_faulty
+from portraitd.people.tree.manifest import PERSON_MANIFEST
 from portraitd.people.tree.tree_erasure import Erased, ErasureTarget, erase_portraits
 from portraitd.service.clock_check import ClockCheck, is_synchronised
 from portraitd.service.control_files import ControlFiles
 from portraitd.store.blocked_stages import BlockedStages
 from portraitd.store.erasure.derived_files import destroy_copies
 from portraitd.store.erasure.eraser import RETENTION, Eraser, ErasureScope, PendingErasure
+from portraitd.store.files import display_path
 
 log = structlog.get_logger(stage="erasure")
 
@@ -120,7 +126,7 @@ class ErasureStage(Stage):
             done = self.finish(now_s)
         except (PublishError, StoreError) as error:
             return f"{describe(scope)} from the database; the rest is not finished: {error}"
-        return "\n".join([describe(scope), *describe_rest(done, self._settings)])
+        return "\n".join([describe(scope), *describe_rest(done, scope, self._settings)])
 
     def tick(self, now: Now) -> None:
         """Erase what is too old, and finish earlier erasures.
@@ -312,7 +318,9 @@ def parse_date(text: str) -> float:
         raise ConfigError(f"{text!r} is not a date; write 2026-03-31") from error
 
 
-def describe_rest(done: Sequence[FinishedErasure], settings: Settings) -> list[str]:
+def describe_rest(
+    done: Sequence[FinishedErasure], scope: ErasureScope, settings: Settings
+) -> list[str]:
     """Return lines about what was erased outside of the database, and what was not."""
     files = sum(one.portraits.removed for one in done)
     images = sum(one.sets.files for one in done)
@@ -324,12 +332,36 @@ def describe_rest(done: Sequence[FinishedErasure], settings: Settings) -> list[s
             "The training set keeps all other pictures; `portraitd dataset build` writes its "
             "lists again."
         )
+    kept = {settings.people_dir / path for one in done for path in one.portraits.left}
+    if scope.what == "person":
+        kept.update(find_named(settings.people_dir, scope.names))
+        # A class may be called alike; its folder is portraitd's.
+        in_set = find_named(settings.dataset_dir, scope.names)
+        kept.update(path for path in in_set if not path.is_dir())
     lines += [
-        f"not portraitd's file, so it was kept: {settings.people_dir / path}"
-        for one in done
-        for path in one.portraits.left
+        f"not portraitd's file, so it was kept: {display_path(path)}" for path in sorted(kept)
     ]
     return lines
+
+
+def find_named(folder: Path, names: Collection[str]) -> Iterator[Path]:
+    """Yield files and folders of others whose names contain one of these names, as whole words.
+
+    A folder that portraitd keeps up to date is left out: it is renamed at the next publication.
+    """
+    given = [name for name in names if not re.fullmatch(r"person \d+", name)]
+    wanted = [re.compile(rf"(?<!\w){re.escape(_plain(name))}(?!\w)") for name in given]
+    for above, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            place = Path(above, name)
+            if any(one.search(_plain(name)) for one in wanted) and not os.path.lexists(
+                place / PERSON_MANIFEST
+            ):
+                yield place
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFC", name.casefold())
 
 
 def describe(scope: ErasureScope) -> str:
