@@ -132,7 +132,7 @@ def _find_candidates(
         )
         found += [np.stack([track + start, group], axis=1) for track, group in pairs]
     track, group = np.concatenate(found).T
-    distances = _measure_face_distances(rows[track], groups[group], tracks)
+    distances = _measure_face_distances(rows[track], group, groups, tracks)
     thin = groups.counts[group] < rule.thin_tracks
     enough = ~thin | (distances <= rule.thin_distance**2)
     return track[enough], group[enough], distances[enough]
@@ -158,15 +158,29 @@ def _find_near_centres(
             for track, group in find_neighbours(scaled, centres, rule.centre_distance**2)
         ]
     track, group = np.concatenate(found).T
-    return track, group, _measure_face_distances(rows[track], groups[group], tracks)
+    return track, group, _measure_face_distances(rows[track], group, groups, tracks)
 
 
-def _measure_face_distances(rows: Indices, groups: GroupStatistics, tracks: TrackTable) -> Floats:
-    """Return the squared distance between the faces of each row and of the group beside it."""
-    single = GroupStatistics.of_tracks(tracks.vectors[rows], tracks.variances[rows])
-    both = MergingStatistics.of(single.append(groups))
-    count = np.arange(len(rows))
-    return both.distances(np.stack([count, count + len(rows)], axis=1))
+def _measure_face_distances(
+    rows: Indices, group: Indices, groups: GroupStatistics, tracks: TrackTable
+) -> Floats:
+    """Return the squared distance between the faces of each row and of the group beside it.
+
+    Args:
+        rows: Shape ``(k,)``.
+        group: Shape ``(k,)``; positions among the groups.
+        groups: All groups.
+        tracks: The tracks of the grouping.
+    """
+    found = np.empty(len(rows))
+    for start in range(0, len(rows), CHUNK_TRACKS):
+        some = np.arange(start, min(start + CHUNK_TRACKS, len(rows)))
+        vectors = np.asarray(tracks.vectors[rows[some]])
+        single = GroupStatistics.of_tracks(vectors, tracks.variances[rows[some]])
+        both = MergingStatistics.of(single.append(groups[group[some]]))
+        count = np.arange(len(some))
+        found[some] = both.distances(np.stack([count, count + len(some)], axis=1))
+    return found
 
 
 def scale_means(means: Vectors, variances: Floats) -> Vectors:
