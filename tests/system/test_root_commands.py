@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from support.home import Home
+from portraitd.store.database import Database
+from portraitd.store.files import INBOX
 from support.processes import Daemon, make_home, portraitd
+from support.store import Store
 
 USER = 65533
 
@@ -20,16 +22,20 @@ AS_USER = ("setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups")
 
 
 @pytest.fixture
-def home(nobody: Path) -> Iterator[Path]:
+def home() -> Iterator[Path]:
     """A home of another user, in a folder that this user can reach, in which a clip was read."""
     if os.geteuid() != 0 or subprocess.run([*AS_USER, "true"], check=False).returncode:
         pytest.skip("needs root, and setpriv")
     folder = Path(tempfile.mkdtemp(prefix="portraitd-"))
     folder.chmod(0o755)
     found = make_home(folder / "home")
-    read = Home(found)
-    read.drop(nobody, "nobody.mp4")
-    read.run()
+    (found / "state").mkdir(mode=0o700)
+    with Database.open(found / "state") as database:
+        store = Store(database)
+        store.see()
+        database.execute("update videos set tracked = 1")
+        (clip,) = store.files.below(INBOX)
+        assert "video 0.mp4" == str(clip)
     subprocess.run(["chown", "-R", f"{USER}:{USER}", found], check=True)
     yield found
     shutil.rmtree(folder)
@@ -50,7 +56,7 @@ def test_root_leaves_nothing_that_the_service_cannot_use(home: Path) -> None:
     with Daemon(home, under=AS_USER, **more) as daemon:
         daemon.wait_for("service_started")
         made = portraitd("backup", home.parent / "b.sqlite3", "--home", home)
-        forgotten = portraitd("forget", "video", "nobody.mp4", "--yes", "--home", home)
+        forgotten = portraitd("forget", "video", "video 0.mp4", "--yes", "--home", home)
         retried = portraitd("retry", "--home", home)
         assert 0 == daemon.stop()
 
