@@ -29,7 +29,7 @@ from support.processes import CONFIG, children, environment, is_alive, make_home
 BUILDER = MEDIA_DIR.parent / "faults" / "mkbad.py"
 FFMPEG = Path(__file__).parents[1] / "support" / "corpus_ffmpeg.sh"
 
-TERMINAL = {"done", "duplicate", "failed"}
+TERMINAL = {"done", "duplicate", "failed", "ignored"}
 
 pytestmark = [
     pytest.mark.slow,
@@ -69,8 +69,10 @@ EXPECTED: dict[str, tuple[str, ReasonCode]] = {
     "68_": ("done", ReasonCode.NONE),
     "72_": ("failed", ReasonCode.ENCRYPTED),
     "73_": ("failed", ReasonCode.INDEX_DAMAGED),
-    **dict.fromkeys(["80_", "81_", "82_", "83_", "84_", "85_", "86_", "87_", "88_"],
+    **dict.fromkeys(["80_", "82_", "84_", "85_", "86_", "87_", "88_"],
                     ("failed", ReasonCode.PLAYLIST)),
+    # Their names say that they are no videos.
+    **dict.fromkeys(["81_", "83_"], ("ignored", ReasonCode.PLAYLIST)),
     "90_": ("failed", ReasonCode.UNKNOWN_FORMAT),
     **dict.fromkeys(["a0_", "a1_", "a2_"], ("failed", ReasonCode.SYMBOLIC_LINK)),
     "a3_": ("failed", ReasonCode.PIPE),
