@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from portraitd.model.reasons import ReasonCode
+from portraitd.store.erasure.eraser import Eraser
 from portraitd.store.maintenance.backup import back_up, restore
 from support.home import START_S, Home
 from support.hostile_tree import HostileTree, make_home_with_people
@@ -81,6 +82,28 @@ def test_a_faulty_folder_with_a_strange_name_is_named_in_plain_text(home: Home) 
     page = (home.people / "STATUS.html").read_text()
     assert r"\udcff\x1b[2J\u202e\x0a&lt;b&gt; (Permission denied)" in page
     work(home, 100.0)
+    assert {} == home.blocked_stages()
+
+
+def test_a_folder_that_cannot_be_read_stops_no_other_erasure(home: Home) -> None:
+    """It is named. As it may show anyone, no erasure is finished before it can be read."""
+    (home.people / "person-0001").chmod(0)
+
+    home.steady_s += 30.0
+    with home.opened() as service, permissions_count():
+        home.tick(service)
+        for person in ("1", "2"):
+            service.erasure.answer("person", person, home.now.wall_s)
+        home.tick(service)
+        blocked = service.blocked
+        assert 2 == len(Eraser(service.database).pending_erasures())
+
+    assert ReasonCode.FOLDERS_UNAVAILABLE is blocked.code
+    assert "person-0001 (Permission denied)" in blocked.text
+    assert not (home.people / "person-0002").exists()
+    (home.people / "person-0001").chmod(0o700)
+    work(home, 100.0)
+    assert not (home.people / "person-0001").exists()
     assert {} == home.blocked_stages()
 
 
