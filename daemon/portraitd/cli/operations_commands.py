@@ -185,12 +185,12 @@ def _forget_here(settings: Settings, kind: str, word: str) -> None:
 
 def _show(settings: Settings, names: tuple[str, ...], faces: int, kind: str) -> None:
     """Print what will be erased, and what the operator has to remove."""
-    from portraitd.model.wording import counted
+    from portraitd.model.wording import counted, escape_unprintable
     from portraitd.store.erasure.derived_files import copies
     from portraitd.store.maintenance.backup import list_backups
 
     for name in names[:NAMES_SHOWN]:
-        click.echo(f"  {name}")
+        click.echo(f"  {escape_unprintable(name)}")
     if len(names) > NAMES_SHOWN:
         click.echo(f"  and {len(names) - NAMES_SHOWN} more")
     click.echo(
