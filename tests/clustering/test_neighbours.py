@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from scipy.spatial.distance import cdist
 
@@ -43,3 +45,23 @@ def test_nothing_is_near_nothing() -> None:
     assert [] == list(find_neighbours(none, some, 1.0))
     assert [] == list(find_neighbours(some, none, 1.0))
     assert [] == list(find_neighbours(some, -some, 1.0))
+
+
+def test_a_search_leaves_no_pages_of_the_file_in_memory(tmp_path: Path) -> None:
+    """A file may be larger than the memory of the process; what was read can be read again."""
+    rows = np.random.default_rng(8).random((40_000, 64), dtype=np.float32)
+    rows.tofile(tmp_path / "rows.f32")
+    mapped = np.memmap(tmp_path / "rows.f32", np.float32, mode="r", shape=rows.shape)
+    before = resident_file_bytes()
+    pairs = list(find_neighbours(rows[:3], mapped, 1e-6))
+
+    assert [0, 1, 2] == [int(row) for found in pairs for row in found.row]
+    assert resident_file_bytes() - before < mapped.nbytes / 4
+    assert np.array_equal(mapped, rows)
+
+
+def resident_file_bytes() -> int:
+    """Return how much of mapped files this process has in memory."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    [line] = [line for line in lines if line.startswith("RssFile:")]
+    return int(line.split()[1]) * 1024

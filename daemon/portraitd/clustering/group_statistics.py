@@ -14,11 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portraitd.clustering.graph_components import Indices
-from portraitd.clustering.neighbours import Vectors, chunk_pairs
+from portraitd.clustering.neighbours import Vectors, chunk_pairs, release_pages
 
 Floats = NDArray[np.float64]
 
-CHUNK_ROWS = 65_536
 SUMMED_ROWS = 64
 
 
@@ -111,9 +110,10 @@ def measure_groups(
     counts = np.diff(starts, append=len(rows))
     means = np.empty((len(starts), vectors.shape[1]), dtype=np.float32)
     deviations = np.empty(len(starts))
-    for part in _split_into_chunks(counts):
+    for part in _split_into_chunks(counts, chunk_pairs(vectors.shape[1])):
         inside = slice(starts[part.start], starts[part.stop - 1] + counts[part.stop - 1])
         found = vectors[rows[inside]]
+        release_pages(vectors)
         at = starts[part] - inside.start
         means[part] = _sums(found, at) / counts[part, None]
         found -= means[part].repeat(counts[part], axis=0)
@@ -132,11 +132,11 @@ def _sums(values: Vectors, starts: Indices) -> Floats:
     return np.asarray(np.add.reduceat(part_sums, firsts, axis=0))
 
 
-def _split_into_chunks(counts: Indices) -> list[slice]:
+def _split_into_chunks(counts: Indices, most: int) -> list[slice]:
     """Return runs of groups with few enough rows to be read at once; a large group alone."""
     parts, first, size = [], 0, 0
     for group, count in enumerate(counts.tolist()):
-        if group > first and size + count > CHUNK_ROWS:
+        if group > first and size + count > most:
             parts.append(slice(first, group))
             first, size = group, 0
         size += count
