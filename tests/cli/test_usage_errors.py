@@ -80,3 +80,25 @@ def test_asking_for_help_is_no_error(here: RunCommand, arguments: list[str]) -> 
 
     assert 0 == answer.returncode
     assert "portraitd" in answer.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["undo", "\u00b2"],
+        ["undo", "\u0661"],
+        ["undo", "0"],
+        ["undo", "9" * 30],
+        ["models", "try", "sface", "--sample", "\u0661\u0661"],
+        ["models", "add", "arcface", "--mean", "nan"],
+        ["models", "add", "arcface", "--scale", "inf"],
+        ["dataset", "watch", "--every", "1e400"],
+    ],
+    ids=" ".join,
+)
+def test_a_number_that_nobody_meant_is_code_64(here: RunCommand, arguments: list[str]) -> None:
+    """Digits of other scripts, infinity, and more than the database can hold."""
+    answer = here(*arguments)
+
+    assert 64 == answer.returncode
+    assert "Invalid value" in stderr_of(answer)

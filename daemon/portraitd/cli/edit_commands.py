@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from portraitd.cli.options import MAX_NUMBER, with_settings
+from portraitd.cli.options import MAX_NUMBER, WholeRange, with_settings
 
 if TYPE_CHECKING:
     from portraitd.config import Settings
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @with_settings
-@click.argument("entry", required=False, type=click.IntRange(1, MAX_NUMBER))
+@click.argument("entry", required=False, type=WholeRange(1, MAX_NUMBER))
 def undo(settings: Settings, entry: int | None) -> None:
     """Undo the last edit made in people/.
 

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from portraitd.cli.options import EXIT_FAILED_FILES, FiniteRange, PathArgument, with_settings
+from portraitd.cli.options import (
+    EXIT_FAILED_FILES,
+    FiniteRange,
+    PathArgument,
+    WholeRange,
+    with_settings,
+)
 
 if TYPE_CHECKING:
     from portraitd.config import Settings
@@ -128,7 +134,7 @@ def use_model(settings: Settings, name: str, dry_run: bool) -> None:
 @click.argument("name")
 @click.option(
     "--sample",
-    type=click.IntRange(min=10, max=20_000),
+    type=WholeRange(10, 20_000),
     default=1000,
     show_default=True,
     help="How many faces to compare, at most.",

@@ -65,6 +65,20 @@ class PathArgument(click.Path):
         return path
 
 
+class WholeRange(click.IntRange):
+    """A whole number with limits, in the digits 0 to 9; Python reads those of other scripts."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number.
+
+        Raises:
+            click.BadParameter: It is not a whole number, or outside of the limits.
+        """
+        if not str(value).isascii():
+            self.fail(f"{value!r} is not a whole number", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 class FiniteRange(click.FloatRange):
     """A number with limits; infinity and NaN, which pass the limits of click, are errors."""
 
