@@ -15,7 +15,7 @@ from portraitd.config import ReviewSettings
 from portraitd.faces.portrait_selection import pick_diverse
 from portraitd.model.errors import PublishError, StoreError
 from portraitd.model.person import PersonFolder
-from portraitd.model.reasons import Reason, ReasonCode
+from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
 from portraitd.model.stage import BackOff, Now, Stage
 from portraitd.model.track import l2_normalised
 from portraitd.model.wording import escape_unprintable
@@ -96,6 +96,8 @@ class Publisher(Stage):
         self._accepts_losses = False
         self._faulty: Mapping[str, str] = {}
         self._fault_pause = BackOff(FAULT_PAUSE_S)
+        # What an earlier service reported is not known.
+        self._reported: Reason | None = None
 
     @property
     def pending(self) -> bool:
@@ -221,8 +223,11 @@ class Publisher(Stage):
         """Name the folders that cannot be read or written; the others are up to date."""
         unreadable = dict.fromkeys(self._tree.unreadable, os.strerror(errno.EACCES))
         faulty = {**self._faulty, **unreadable}
-        if faulty:
-            reason = describe_faulty(self._tree.root, faulty)
+        reason = describe_faulty(self._tree.root, faulty) if faulty else NO_REASON
+        if reason == self._reported:
+            return
+        self._reported = reason
+        if reason:
             if self._blocked_stages.record(FOLDERS, reason, now.wall_s):
                 log.error("folders_unavailable", reason=reason.text, reason_code=reason.code)
         elif self._blocked_stages.clear(FOLDERS):
