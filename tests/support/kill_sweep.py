@@ -129,11 +129,11 @@ def differing(one: Dump, other: Dump) -> str:
 
 
 def listing(folder: Path) -> dict[str, tuple[int, int]]:
-    """Return size and time of every file in people/."""
+    """Return size and time of every file in people/; the lease is renewed at every start."""
     return {
         os.fspath(path.relative_to(folder)): (path.stat().st_size, path.stat().st_mtime_ns)
         for path in folder.rglob("*")
-        if path.is_file() and "people" in path.parts
+        if path.is_file() and "people" in path.parts and path.name != ".portraitd-lease"
     }
 
 
