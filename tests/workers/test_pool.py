@@ -345,7 +345,7 @@ if __name__ == "__main__":
     while sys.argv[1] == "busy" and len(list(told.iterdir())) < 2:
         time.sleep(0.01)
     print("ready", flush=True)
-    time.sleep(600)
+    time.sleep(float(sys.argv[3]))
 """
 
 
@@ -357,7 +357,7 @@ def test_workers_die_with_the_daemon(tmp_path: Path, workers: str) -> None:
     told.mkdir()
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(
-        [sys.executable, script, workers, told], stdout=subprocess.PIPE, env=environment
+        [sys.executable, script, workers, told, "600"], stdout=subprocess.PIPE, env=environment
     ) as parent:
         assert parent.stdout
         assert b"ready\n" == parent.stdout.readline()
@@ -367,3 +367,18 @@ def test_workers_die_with_the_daemon(tmp_path: Path, workers: str) -> None:
         parent.kill()
 
         wait_until(lambda: not any(map(is_alive, family)), f"{family} have ended")
+
+
+def test_a_program_ends_whose_workers_are_busy(tmp_path: Path) -> None:
+    """Also one that does not shut down its executor, as after an unexpected error."""
+    script, told = tmp_path / "parent.py", tmp_path / "told"
+    script.write_text(PARENT)
+    told.mkdir()
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+
+    subprocess.run(
+        [sys.executable, script, "busy", told, "0"], env=environment, timeout=60, check=True
+    )
+
+    assert 2 == len(list(told.iterdir()))
+    assert not any(is_alive(int(path.read_text())) for path in told.iterdir())

@@ -6,6 +6,7 @@ shared pipe, or writes a result to it, keeps the lock or the job, and the pool w
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import math
 import multiprocessing
@@ -15,6 +16,7 @@ import secrets
 import signal
 import socket
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -135,6 +137,7 @@ class WorkerProcess:
         finally:
             # With a copy open here, the end of the process would not be visible on the pipe.
             theirs.close()
+        _WORKERS.add(self)
 
     @property
     def is_idle(self) -> bool:
@@ -247,6 +250,20 @@ class WorkerProcess:
         with _CHILDREN_LOCK:
             self._process.join()
             return self._process.exitcode
+
+
+# Those of this process.
+_WORKERS = weakref.WeakSet[WorkerProcess]()
+
+
+@atexit.register
+def _kill_workers() -> None:
+    """Kill the workers of a program that ends without shutting down its executors.
+
+    At its end multiprocessing asks its children to end and waits for them, but workers ignore that.
+    """
+    for worker in list(_WORKERS):
+        worker.kill()
 
 
 @contextmanager
