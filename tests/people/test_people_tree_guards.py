@@ -174,6 +174,25 @@ def test_a_new_folder_becomes_a_persons(tree: PeopleTree, root: Path) -> None:
     assert before != 0
 
 
+def test_a_new_folder_that_cannot_be_written_stops_no_review(tree: PeopleTree, root: Path) -> None:
+    """It becomes the person's when it can."""
+    publish(tree, [person(1, 1, 2, 3)], [], picture_of, {})
+    (root / "Zoe").mkdir()
+    (root / "person-0001/000001.jpg").rename(root / "Zoe/000001.jpg")
+    (root / "Zoe").chmod(0o500)
+    people = [person(1, 2, 3), person(7, 1, name="Zoe")]
+
+    with permissions_count():
+        tree.read_edits(known(person(1, 1, 2, 3)))
+        tree.adopt("Zoe", 7)
+        done = publish(tree, people, [], picture_of, {})
+    (root / "Zoe").chmod(0o770)
+
+    assert {"Zoe": "Permission denied"} == done.faulty
+    tree.read_edits(known(*people))
+    assert {1: "person-0001", 7: "Zoe"} == publish(tree, people, [], picture_of, {}).folders
+
+
 def test_a_folder_is_adopted_after_an_interruption(tree: PeopleTree, root: Path) -> None:
     """If the service stops before it writes the manifest, the next publish does."""
     publish(tree, [person(1, 1, 2, 3)], [], picture_of, {})

@@ -27,6 +27,7 @@ from portraitd.people.tree.desired import (
 )
 from portraitd.people.tree.desired_files import DesiredFiles, published_montage
 from portraitd.people.tree.diff import MIN_MASS_LOSS, RecordedState, detect_edits, find_lost_names
+from portraitd.people.tree.folder_faults import FolderFaults
 from portraitd.people.tree.folder_fs import (
     open_folder,
     open_root,
@@ -201,7 +202,9 @@ class PeopleTree:
                     claimed = claim_folder(person_id, folder)
                     claimed.manifest.label = safe_name(folder.name)
                     executor = PlanExecutor(root_fd, {person_id: claimed}, self._modes, _no_content)
-                    executor.save_manifest(person_id)
+                    # Where it cannot be written, the next publish says so.
+                    with FolderFaults({}).ignoring():
+                        executor.save_manifest(person_id)
 
     def find_stale_montages(self, folders: Sequence[PersonFolder]) -> list[int]:
         """Return the people whose montage does not show their present faces, in given order."""
