@@ -205,8 +205,8 @@ class LocalExecutor(Executor):
         return worker
 
     def _try_to_start(self, slot: int) -> None:
-        # The next job tries again, and reports the error.
-        with suppress(OSError, WorkerDied):
+        # The next job tries again, and reports the error, whatever it is.
+        with suppress(Exception):
             self._start(slot)
 
     def _cancel_queued(self) -> None:
