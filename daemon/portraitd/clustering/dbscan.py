@@ -9,8 +9,8 @@ The result never depends on the order of inserts and removals. DBSCAN does not d
 cluster a border point joins; here it is that of the nearest core, the lowest row on a tie.
 
 Cost: ``m`` inserted points take one product with all stored points, and each older point that
-becomes a core takes one more. A removal finds the neighbours of the removed points, and then
-searches only the clusters that lost a core.
+had neighbours and becomes a core takes one more. A removal finds the neighbours of the removed
+points, and then searches only the clusters that lost a core.
 """
 
 from __future__ import annotations
@@ -120,6 +120,7 @@ class _DbscanDraft:
 
     def insert(self, rows: Indices) -> None:
         was_core = self._is_core()
+        was_alone = self.counts == 1
         included = self.counts > 0
         included[rows] = True
         own_counts = np.zeros(len(rows), dtype=np.int64)
@@ -137,8 +138,10 @@ class _DbscanDraft:
 
         promoted = np.setdiff1d(pairs[:, 1], rows)
         promoted = promoted[~was_core[promoted] & self._is_core(promoted)]
-        for start in range(0, len(promoted), CHUNK_ROWS):
-            part = promoted[start : start + CHUNK_ROWS]
+        # A point that had no neighbour has the inserted ones only, whose pairs are known.
+        searched = promoted[~was_alone[promoted]]
+        for start in range(0, len(searched), CHUNK_ROWS):
+            part = searched[start : start + CHUNK_ROWS]
             for query, row in self._find_near(part, included):
                 links.add(part[query], row, was_core[row])
                 open_end = ~was_core[row]

@@ -25,8 +25,6 @@ CHUNK_CELLS = 8_388_608
 THREADED_BLOCKS = 8
 # Results found ahead of the caller are kept in memory.
 BLOCKS_AHEAD = 4
-# Not infinite: some matrix products multiply it by zeros that they pad with.
-NEVER = -1e30
 
 
 class NeighbourPairs(NamedTuple):
@@ -106,20 +104,25 @@ class _BlockSearch:
         offsets = self._stored_offsets
         if offsets is not None:
             offsets = offsets[start : start + self._rows]
-        theirs = _square_lengths(block) + (0.0 if offsets is None else offsets)
-        kept = np.isfinite(theirs)
-        if not kept.any():
+        # Rows to skip would take as long in the product as the others.
+        kept = np.arange(len(block)) if offsets is None else np.flatnonzero(np.isfinite(offsets))
+        if not len(kept):
             return NeighbourPairs(np.empty(0, np.int64), np.empty(0, np.int64))
         width = block.shape[1]
-        slack = _bound_rounding(self._own + theirs[kept].max() + self._limit, width)
         left, right = self._get_factors()
+        right = right[: len(kept)]
+        right[:, :width] = block if len(kept) == len(block) else block[kept]
+        theirs = np.einsum("ij,ij->i", right[:, :width], right[:, :width])
+        if offsets is not None:
+            theirs = theirs + offsets[kept]
+        slack = _bound_rounding(self._own + theirs.max() + self._limit, width)
         left[:, width + 1] = slack - (self._own - self._limit) / 2
-        right[: len(block), :width], right[:, width + 1] = block, 1.0
-        right[: len(block), width] = np.where(kept, -theirs / 2, NEVER)
-        spare = left @ right[: len(block)].T
+        right[:, width], right[:, width + 1] = -theirs / 2, 1.0
+        spare = left @ right.T
         found = np.flatnonzero(spare >= 0)
-        query, column = np.divmod(found, len(block))
+        query, column = np.divmod(found, len(kept))
         doubtful = np.flatnonzero(spare.ravel()[found] <= (2 * slack).astype(np.float32)[query])
+        column = kept[column]
         if len(doubtful):
             i, j = query[doubtful], column[doubtful]
             exact = squared_distances(self._queries, i, block, j)
@@ -204,6 +207,7 @@ def _bound_rounding(scale: NDArray[np.float64], width: int) -> NDArray[np.float6
 
     The error of a sum of ``k`` products is at most ``k * 2^-24`` times the sum of their absolute
     values, and ``|x||y| + |y|^2 / 2 + |x|^2 / 2`` is at most the scale, ``|x|^2 + |y|^2``. The
-    factor 1.5 covers the rounding of the two added columns.
+    factor 2 covers the rounding of the two added columns, and that ``|y|^2`` itself is a sum in
+    float32.
     """
-    return 1.5 * (width + 2) * 2.0**-24 * scale
+    return 2.0 * (width + 2) * 2.0**-24 * scale
