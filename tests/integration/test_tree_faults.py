@@ -195,7 +195,12 @@ def test_a_new_home_starts_whatever_its_marker_is(
     ("count", "seed"),
     [
         (80, 1),
-        pytest.param(1500, 2, marks=[pytest.mark.slow, pytest.mark.timeout(1200)], id="many"),
+        pytest.param(
+            1500,
+            2,
+            marks=[pytest.mark.slow, pytest.mark.fuzz, pytest.mark.timeout(1200)],
+            id="many",
+        ),
     ],
 )
 def test_hostile_hands_in_the_tree_end_nothing(memory_path: Path, count: int, seed: int) -> None:

@@ -22,7 +22,12 @@ ANSWER_S = 60.0
     ("count", "seed"),
     [
         (40, 1),
-        pytest.param(10_000, 2, marks=[pytest.mark.slow, pytest.mark.timeout(3600)], id="many"),
+        pytest.param(
+            10_000,
+            2,
+            marks=[pytest.mark.slow, pytest.mark.fuzz, pytest.mark.timeout(3600)],
+            id="many",
+        ),
     ],
 )
 def test_a_service_survives_any_answer(tmp_path: Path, count: int, seed: int) -> None:

@@ -13,7 +13,12 @@ from support import fuzzing, parser_fuzzing
     ("count", "seed"),
     [
         (24, 1),
-        pytest.param(2000, 2, marks=[pytest.mark.slow, pytest.mark.timeout(14400)], id="many"),
+        pytest.param(
+            2000,
+            2,
+            marks=[pytest.mark.slow, pytest.mark.fuzz, pytest.mark.timeout(14400)],
+            id="many",
+        ),
     ],
 )
 def test_mutants_come_to_an_accepted_end(tmp_path: Path, count: int, seed: int) -> None:
@@ -49,7 +54,12 @@ def test_mutants_are_the_same_for_the_same_seed(tmp_path: Path) -> None:
     ("count", "seed"),
     [
         (1500, 1),
-        pytest.param(100_000, 2, marks=[pytest.mark.slow, pytest.mark.timeout(3600)], id="many"),
+        pytest.param(
+            100_000,
+            2,
+            marks=[pytest.mark.slow, pytest.mark.fuzz, pytest.mark.timeout(3600)],
+            id="many",
+        ),
     ],
 )
 def test_parsers_of_the_service_are_total(tmp_path: Path, count: int, seed: int) -> None:
