@@ -86,6 +86,11 @@ def test_many_groupings_give_what_one_gives(
         for state in (grouping, at_once)
     )
     assert expected.tolist() == people.tolist()
+    kept, found = (
+        set(zip(*(one.tolist() for one in (some.rows, some.groups, some.by_centre)), strict=True))
+        for some in (grouping.assignment.offers, at_once.assignment.offers)
+    )
+    assert found == kept
     assert (people[excluded] == -1).all()
     for a, b in tracks.cannot_link:
         assert people[a] != people[b] or people[a] < 0 or tracks.pinned[[a, b]].any()

@@ -122,6 +122,20 @@ def test_a_snapshot_of_another_version_starts_from_scratch(tmp_path: Path, whole
     assert values(GroupingState.empty(128)) == values(load_snapshot(tmp_path, name, 128))
 
 
+def test_a_snapshot_without_offers_keeps_the_clusters(tmp_path: Path, whole: Path) -> None:
+    """As versions up to 0.2.0 wrote it; its low-quality tracks are assigned again."""
+    name = whole.name
+    with zipfile.ZipFile(whole) as old, zipfile.ZipFile(tmp_path / name, "w") as new:
+        for entry in old.namelist():
+            if not entry.startswith("assignment.offers."):
+                new.writestr(entry, old.read(entry))
+    read = load_snapshot(tmp_path, name, 128)
+
+    assert len(read.dbscan.counts) == 40
+    assert not len(read.assignment.groups)
+    assert values(update(load_snapshot(whole.parent, name, 128))) == values(update(read))
+
+
 def test_all_other_snapshots_are_deleted(tmp_path: Path) -> None:
     """Those half written too; no other file is touched."""
     kept = save_snapshot(tmp_path, GroupingState.empty(128))

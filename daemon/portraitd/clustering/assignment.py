@@ -7,19 +7,27 @@ assigned to the nearest person within the limit who has no cannot-link with it.
 With some models, the centre of many faces is near to a hard picture whose distance from each single
 face is large. There, a low-quality track or a person of a single track is also assigned by the
 distance between centres.
+
+Which people are near enough to a track depends on nothing but the track and those people. These
+offers are kept between two groupings: a grouping finds those of new tracks and of changed people,
+and then decides again for all tracks.
 """
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from portraitd.clustering.agglomeration import Agglomeration, TrackTable
-from portraitd.clustering.graph_components import Indices, connected_components
+from portraitd.clustering.graph_components import Indices
 from portraitd.clustering.group_statistics import Floats, GroupStatistics, MergingStatistics
 from portraitd.clustering.neighbours import Vectors, find_neighbours
 from portraitd.model.grouping_rules import AssignmentRule
@@ -27,6 +35,48 @@ from portraitd.model.grouping_rules import AssignmentRule
 UNASSIGNED = -1
 NOT_LOW_QUALITY = -2
 CHUNK_TRACKS = 1024
+# Fewer chunks are not worth a thread.
+THREADED_CHUNKS = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Offers:
+    """Groups that are near enough for tracks to be assigned to, whatever else keeps them apart.
+
+    Attributes:
+        rows: Shape ``(k,)``; the tracks.
+        groups: Shape ``(k,)``; the group beside each, named as in ``Agglomeration.groups``.
+        squares: Shape ``(k,)``; the squared distance between the faces of both.
+        by_centre: Shape ``(k,)``; whether the distance of centres makes it an offer.
+    """
+
+    rows: Indices
+    groups: Indices
+    squares: Floats
+    by_centre: NDArray[np.bool_]
+
+    @classmethod
+    def empty(cls) -> Self:
+        """Return no offers."""
+        none = np.empty(0, dtype=np.int64)
+        return cls(none, none, np.empty(0), np.empty(0, dtype=np.bool_))
+
+    def __getitem__(self, which: Indices | NDArray[np.bool_]) -> Offers:
+        """Return some of the offers, by index or by mask."""
+        return Offers(
+            self.rows[which], self.groups[which], self.squares[which], self.by_centre[which]
+        )
+
+    @staticmethod
+    def join(parts: Sequence[Offers]) -> Offers:
+        """Return the offers of all parts, the nearest first."""
+        rows, groups, squares, by_centre = (
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("rows", "groups", "squares", "by_centre")
+        )
+        return Offers(rows, groups, squares, by_centre)[
+            np.lexsort((by_centre, groups, rows, squares))
+        ]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,14 +86,16 @@ class Assignment:
     Attributes:
         groups: Shape ``(n,)``; the group each low-quality or lone row is assigned to, named as
             in ``Agglomeration.groups``; -1 if none is near enough, -2 for all other rows.
+        offers: All offers to those rows, the nearest first.
     """
 
     groups: Indices
+    offers: Offers
 
     @classmethod
     def empty(cls) -> Self:
         """Return the state before the first grouping."""
-        return cls(np.empty(0, dtype=np.int64))
+        return cls(np.empty(0, dtype=np.int64), Offers.empty())
 
     def update(
         self,
@@ -55,9 +107,9 @@ class Assignment:
         lone: NDArray[np.bool_] | None = None,
         large: NDArray[np.bool_] | None = None,
     ) -> Assignment:
-        """Assign the new low-quality tracks, and again those whose choice may have changed.
+        """Assign the low-quality tracks; only what changed is measured again.
 
-        The result is the same as assigning all of them.
+        The result is the same as from scratch.
 
         Args:
             low_quality: Shape ``(n,)``; rows to assign. None of them is in a group.
@@ -77,46 +129,74 @@ class Assignment:
         groups = agglomeration.groups
         names, first = np.unique(groups, return_index=True)
         names, first = names[names >= 0], first[names >= 0]
-        statistics = agglomeration.statistics
         rebuilt = agglomeration.rebuilt[first]
-        rows = np.flatnonzero(low_quality)
-        assigned = np.pad(
-            self.groups,
-            (0, len(low_quality) - len(self.groups)),
-            constant_values=NOT_LOW_QUALITY,
-        )
-        left = (assigned != NOT_LOW_QUALITY) & ~low_quality
-        assigned[~low_quality] = NOT_LOW_QUALITY
+        known = np.zeros(len(groups), dtype=np.bool_)
+        known[: len(self.groups)] = self.groups != NOT_LOW_QUALITY
+        known &= low_quality
+        unchanged = np.zeros(len(groups), dtype=np.bool_)
+        unchanged[names[~rebuilt]] = True
 
-        again = np.isin(assigned[rows], [NOT_LOW_QUALITY, *names[rebuilt].tolist()])
-        again |= (assigned[rows] >= 0) & ~np.isin(assigned[rows], names)
-        again |= agglomeration.rebuilt[rows]
-        again[_find_candidates(rows, statistics[rebuilt], tracks, rule)[0]] = True
-        again[_find_near_centres(rows, statistics[rebuilt], tracks, rule)[0]] = True
-        # Cannot-links changed, or a track with a cannot-link was removed or became a good one.
-        again |= agglomeration.cannot_link_changed[rows]
-        again |= np.isin(rows, tracks.cannot_link[left[tracks.cannot_link].any(axis=1)])
-        conflicts = np.searchsorted(
-            rows, tracks.cannot_link[low_quality[tracks.cannot_link].all(axis=1)]
+        may_join = people[names] if large is None else people[names] | large[names]
+        find = partial(_find_offers, people=people, large=large, tracks=tracks, rule=rule)
+        statistics = agglomeration.statistics
+        changed, every = np.flatnonzero(may_join & rebuilt), np.flatnonzero(may_join)
+        offers = Offers.join(
+            [
+                self.offers[known[self.offers.rows] & unchanged[self.offers.groups]],
+                *find(np.flatnonzero(known), names[changed], statistics[changed]),
+                *find(np.flatnonzero(low_quality & ~known), names[every], statistics[every]),
+            ]
         )
-        # A track's group can depend on those of the tracks seen beside it, and so on.
-        component = connected_components(conflicts, len(rows))
-        again = np.isin(component, component[again])
+        assigned = np.where(low_quality, UNASSIGNED, NOT_LOW_QUALITY)
+        allowed = offers[offers.by_centre | by_face[offers.rows]]
+        allowed = allowed[
+            ~_has_cannot_link(allowed.rows, allowed.groups, groups, tracks.cannot_link)
+        ]
+        conflicts = tracks.cannot_link[low_quality[tracks.cannot_link].all(axis=1)]
+        _accept_offers(assigned, np.stack([allowed.rows, allowed.groups], axis=1), conflicts)
+        return Assignment(assigned, offers)
 
-        open_rows = rows[again]
-        assigned[open_rows] = UNASSIGNED
-        track, group, distances = _find_candidates(open_rows, statistics, tracks, rule)
-        allowed = people[names[group]] & by_face[open_rows[track]]
-        if large is not None:
-            near = _find_near_centres(open_rows, statistics, tracks, rule)
-            allowed = np.concatenate([allowed, large[names[near[1]]]])
-            track, group = np.concatenate([track, near[0]]), np.concatenate([group, near[1]])
-            distances = np.concatenate([distances, near[2]])
-        allowed &= ~_has_cannot_link(open_rows[track], names[group], groups, tracks.cannot_link)
-        order = np.lexsort((group[allowed], track[allowed], distances[allowed]))
-        offers = np.stack([open_rows[track[allowed]], names[group[allowed]]], axis=1)[order]
-        _accept_offers(assigned, offers, rows[conflicts])
-        return Assignment(assigned)
+
+def _find_offers(
+    rows: Indices,
+    names: Indices,
+    groups: GroupStatistics,
+    *,
+    people: NDArray[np.bool_],
+    large: NDArray[np.bool_] | None,
+    tracks: TrackTable,
+    rule: AssignmentRule,
+) -> list[Offers]:
+    """Return the offers of some groups to some rows, in parts.
+
+    Args:
+        rows: Shape ``(k,)``.
+        names: Shape ``(g,)``; of the groups.
+        groups: Their statistics.
+        people: As for ``Assignment.update``.
+        large: As for ``Assignment.update``.
+        tracks: As for ``Assignment.update``.
+        rule: As for ``Assignment.update``.
+    """
+    if not len(rows) or not len(names):
+        return []
+
+    def find(start: int) -> Offers:
+        some = rows[start : start + CHUNK_TRACKS]
+        track, group, squares = _find_candidates(some, groups, tracks, rule)
+        by_face = Offers(some[track], names[group], squares, np.zeros(len(track), np.bool_))
+        by_face = by_face[people[by_face.groups]]
+        if large is None:
+            return by_face
+        track, group, squares = _find_near_centres(some, groups, tracks, rule)
+        by_centre = Offers(some[track], names[group], squares, np.ones(len(track), np.bool_))
+        return Offers.join([by_face, by_centre[large[by_centre.groups]]])
+
+    starts = range(0, len(rows), CHUNK_TRACKS)
+    if len(starts) < THREADED_CHUNKS:
+        return list(map(find, starts))
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        return list(pool.map(find, starts))
 
 
 def _find_candidates(

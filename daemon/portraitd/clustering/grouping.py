@@ -23,6 +23,8 @@ from portraitd.clustering.tight_neighbourhoods import KeptApart, keep_apart
 from portraitd.model.grouping_rules import GroupingRule
 
 NO_GROUP = -1
+ASSIGNMENT = "assignment."
+OFFERS = "assignment.offers."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -222,10 +224,13 @@ def to_arrays(state: GroupingState) -> dict[str, NDArray[Any]]:
 def from_arrays(arrays: Mapping[str, NDArray[Any]], width: int) -> GroupingState:
     """Restore what ``to_arrays`` flattened, for vectors of ``width`` dimensions.
 
+    Versions up to 0.2.0 kept no offers: then all low-quality tracks are assigned again.
+
     Raises:
-        KeyError: If an array is missing, as in a state of another version.
+        KeyError: If another array is missing.
     """
-    return cast(GroupingState, _unflatten(GroupingState.empty(width), "", arrays))
+    missing = set() if any(name.startswith(OFFERS) for name in arrays) else {ASSIGNMENT}
+    return cast(GroupingState, _unflatten(GroupingState.empty(width), "", arrays, missing))
 
 
 def _flatten(state: object, prefix: str) -> Iterator[tuple[str, NDArray[Any]]]:
@@ -236,10 +241,14 @@ def _flatten(state: object, prefix: str) -> Iterator[tuple[str, NDArray[Any]]]:
             yield prefix + name, cast(NDArray[Any], value)
 
 
-def _unflatten(example: object, prefix: str, arrays: Mapping[str, NDArray[Any]]) -> object:
-    """Return a state with the same structure as the example."""
+def _unflatten(
+    example: object, prefix: str, arrays: Mapping[str, NDArray[Any]], missing: set[str]
+) -> object:
+    """Return a state with the same structure as the example, whose missing parts it keeps."""
+    if prefix in missing:
+        return example
     values = {
-        name: _unflatten(value, f"{prefix}{name}.", arrays)
+        name: _unflatten(value, f"{prefix}{name}.", arrays, missing)
         if is_dataclass(value)
         else arrays[prefix + name]
         for name, value in _list_fields(example)
