@@ -37,6 +37,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -49,6 +50,7 @@ from portraitd.clustering.agglomeration import TrackTable
 from portraitd.clustering.dbscan import IncrementalDbscan
 from portraitd.clustering.grouping import GroupingState
 from portraitd.clustering.grouping_snapshot import load_snapshot, save_snapshot
+from portraitd.clustering.merge_candidates import find_best_quality, find_near_pairs
 from portraitd.faces.models.cards import DLIB, MOBILEFACENET
 from portraitd.faces.models.model_registry import require_rules
 from portraitd.model.grouping_rules import EmbeddingRules
@@ -164,9 +166,24 @@ def prepare(folder: Path, model: Geometry, vectors: Vectors, who: NDArray[np.int
     empty = GroupingState.empty(vectors.shape[1])
     tracks = make_table(vectors[:stored])
     agglomeration = empty.agglomeration.update(dbscan, tracks, rule.dbscan, rule.agglomeration)
-    state = GroupingState(dbscan, agglomeration, empty.assignment).update(
-        tracks, *track_facts(model, stored), rule
+    facts = track_facts(model, stored)
+    state = replace(empty, dbscan=dbscan, agglomeration=agglomeration).update(tracks, *facts, rule)
+    people = state.join_in_recordings(
+        state.select_people(facts[1], rule),
+        tracks,
+        facts[1],
+        np.arange(stored) // TRACKS_A_RECORDING,
+        facts[2],
+        rule,
     )
+    near_pairs = find_near_pairs(
+        state.near_pairs,
+        state.agglomeration,
+        model.rules.suggestions,
+        rule.agglomeration.max_distance,
+        find_best_quality(people, facts[0]),
+    )
+    state = replace(state, near_pairs=near_pairs)
     vectors.tofile(folder / MATRIX)
     return save_snapshot(folder, state)
 

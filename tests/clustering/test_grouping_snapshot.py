@@ -122,12 +122,12 @@ def test_a_snapshot_of_another_version_starts_from_scratch(tmp_path: Path, whole
     assert values(GroupingState.empty(128)) == values(load_snapshot(tmp_path, name, 128))
 
 
-def test_a_snapshot_without_offers_keeps_the_clusters(tmp_path: Path, whole: Path) -> None:
-    """As versions up to 0.2.0 wrote it; its low-quality tracks are assigned again."""
+def test_a_snapshot_of_version_0_2_keeps_the_clusters(tmp_path: Path, whole: Path) -> None:
+    """It has neither offers nor near pairs; its low-quality tracks are assigned again."""
     name = whole.name
     with zipfile.ZipFile(whole) as old, zipfile.ZipFile(tmp_path / name, "w") as new:
         for entry in old.namelist():
-            if not entry.startswith("assignment.offers."):
+            if not entry.startswith(("assignment.offers.", "near_pairs.")):
                 new.writestr(entry, old.read(entry))
     read = load_snapshot(tmp_path, name, 128)
 

@@ -10,17 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from portraitd.clustering.agglomeration import TrackTable
+from portraitd.clustering.agglomeration import Agglomeration, TrackTable
+from portraitd.clustering.dbscan import IncrementalDbscan
 from portraitd.clustering.merge_candidates import (
     MergeCandidates,
+    NearPairs,
     find_best_quality,
     find_merge_candidates,
+    find_near_pairs,
 )
 from portraitd.faces.models.cards import DLIB, MOBILEFACENET, EmbedderCard
 from portraitd.faces.models.model_registry import require_rules
 from portraitd.model.grouping_rules import SuggestionRule
 from portraitd.model.suggestion import LIKELY_PROBABILITY, SHOWN_PROBABILITY
-from support.track_tables import RULE, fresh, spots, stores
+from support.track_tables import DENSE, RULE, fresh, spots, stores
 
 NEAR = SuggestionRule(margin=0.06, intercept=3.0, distance=-1.0)
 """Every pair within the margin is likely."""
@@ -33,7 +36,8 @@ def find(
     if best_quality is None:
         best_quality = np.ones(size)
     agglomeration = fresh(tracks, np.arange(size))
-    return find_merge_candidates(agglomeration, tracks, rule, RULE.max_distance, best_quality)
+    near = find_near_pairs(NearPairs.empty(), agglomeration, rule, RULE.max_distance, best_quality)
+    return find_merge_candidates(near, agglomeration, tracks, rule, best_quality)
 
 
 def test_candidates_are_near_pairs_without_a_cannot_link() -> None:
@@ -138,6 +142,29 @@ def test_gaps_and_probabilities_are_as_by_definition(tracks: TrackTable, seed: i
         assert other in names
         assert pytest.approx(distance(one, other), abs=1e-4) == far
         assert pytest.approx(1 / (1 + np.exp(-odds)), abs=1e-3) == probability
+
+
+@given(stores(), st.integers(0, 2**32 - 1))
+def test_pairs_that_were_kept_are_the_pairs_found_at_once(tracks: TrackTable, seed: int) -> None:
+    """Whoever came, changed, or was a person only at times."""
+    random = np.random.default_rng(seed)
+    size = len(tracks.vectors)
+    dbscan, agglomeration = IncrementalDbscan.empty(), Agglomeration.empty(128)
+    near = NearPairs.empty()
+    for some in np.array_split(random.permutation(size), 4):
+        dbscan = dbscan.insert(tracks.vectors, some, DENSE)
+        agglomeration = agglomeration.update(dbscan, tracks, DENSE, RULE)
+        groups = agglomeration.groups
+        unchanged = np.unique(groups[(groups >= 0) & ~agglomeration.rebuilt])
+        best_quality = random.uniform(-0.25, 1, size)
+        near, at_once = (
+            find_near_pairs(known, agglomeration, NEAR, 0.8, best_quality)
+            for known in (near.select(unchanged), NearPairs.empty())
+        )
+
+        assert at_once.names.tolist() == near.names.tolist()
+        assert at_once.groups.tolist() == near.groups.tolist()
+        assert at_once.distances.tolist() == near.distances.tolist()
 
 
 @pytest.mark.parametrize("card", [DLIB, MOBILEFACENET], ids=lambda card: card.name)

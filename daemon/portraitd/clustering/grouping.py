@@ -18,13 +18,14 @@ from portraitd.clustering.assignment import Assignment
 from portraitd.clustering.dbscan import IncrementalDbscan
 from portraitd.clustering.graph_components import Indices
 from portraitd.clustering.group_statistics import Floats
+from portraitd.clustering.merge_candidates import NearPairs
 from portraitd.clustering.recording_assignment import assign_in_recordings
 from portraitd.clustering.tight_neighbourhoods import KeptApart, keep_apart
 from portraitd.model.grouping_rules import GroupingRule
 
 NO_GROUP = -1
-ASSIGNMENT = "assignment."
-OFFERS = "assignment.offers."
+ADDED_LATER = {"assignment.": "assignment.offers.", "near_pairs.": "near_pairs."}
+"""Parts of a state that are empty where an older version stored no arrays of this prefix."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,16 +36,24 @@ class GroupingState:
         dbscan: Clusters of the good tracks.
         agglomeration: Groups of the good tracks.
         assignment: The groups that low-quality tracks are assigned to.
+        near_pairs: People who are near each other, among those who did not change since they were
+            searched.
     """
 
     dbscan: IncrementalDbscan
     agglomeration: Agglomeration
     assignment: Assignment
+    near_pairs: NearPairs
 
     @classmethod
     def empty(cls, width: int) -> Self:
         """Return the state before the first grouping, for vectors of ``width`` dimensions."""
-        return cls(IncrementalDbscan.empty(), Agglomeration.empty(width), Assignment.empty())
+        return cls(
+            IncrementalDbscan.empty(),
+            Agglomeration.empty(width),
+            Assignment.empty(),
+            NearPairs.empty(),
+        )
 
     def can_continue(self, tracks: TrackTable, excluded: NDArray[np.bool_]) -> bool:
         """Return whether the vectors of all rows in this state can still be read.
@@ -98,7 +107,9 @@ class GroupingState:
             lone,
             large,
         )
-        return GroupingState(dbscan, agglomeration, assignment)
+        unchanged = np.unique(groups[(groups >= 0) & ~agglomeration.rebuilt])
+        near_pairs = self.near_pairs.select(unchanged)
+        return GroupingState(dbscan, agglomeration, assignment, near_pairs)
 
     def select_people(self, faces: Indices, rule: GroupingRule) -> Indices:
         """Return the group of each row if that group is a person, else -1.
@@ -224,12 +235,16 @@ def to_arrays(state: GroupingState) -> dict[str, NDArray[Any]]:
 def from_arrays(arrays: Mapping[str, NDArray[Any]], width: int) -> GroupingState:
     """Restore what ``to_arrays`` flattened, for vectors of ``width`` dimensions.
 
-    Versions up to 0.2.0 kept no offers: then all low-quality tracks are assigned again.
+    Versions up to 0.2.0 kept neither offers nor near pairs: then both are found again for all.
 
     Raises:
         KeyError: If another array is missing.
     """
-    missing = set() if any(name.startswith(OFFERS) for name in arrays) else {ASSIGNMENT}
+    missing = {
+        part
+        for part, added in ADDED_LATER.items()
+        if not any(name.startswith(added) for name in arrays)
+    }
     return cast(GroupingState, _unflatten(GroupingState.empty(width), "", arrays, missing))
 
 

@@ -6,6 +6,7 @@ it.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -19,6 +20,7 @@ from portraitd.clustering.merge_candidates import (
     MergeCandidates,
     find_best_quality,
     find_merge_candidates,
+    find_near_pairs,
 )
 from portraitd.clustering.must_link_groups import apply_constraints
 from portraitd.clustering.seeding import Seeding
@@ -236,14 +238,19 @@ def group(request: GroupingRequest) -> GroupingResult:
         request.rule,
     )
     apart = state.keep_apart(people, table, tracks["faces"], tracks["kept"], request.rule)
-    candidates = find_merge_candidates(
+    # People who cannot be told apart are all alike: their pairs say nothing.
+    best_quality = find_best_quality(np.where(apart.indistinct, -1, people), tracks["quality"])
+    near_pairs = find_near_pairs(
+        state.near_pairs,
         state.agglomeration,
-        table,
         request.suggestions,
         request.rule.agglomeration.max_distance,
-        # People who cannot be told apart are all alike: their pairs say nothing.
-        find_best_quality(np.where(apart.indistinct, -1, people), tracks["quality"]),
+        best_quality,
     )
+    candidates = find_merge_candidates(
+        near_pairs, state.agglomeration, table, request.suggestions, best_quality
+    )
+    state = replace(state, near_pairs=near_pairs)
     return GroupingResult(
         apart.groups, apart.indistinct, candidates, save_snapshot(request.folder, state)
     )

@@ -5,11 +5,15 @@ network saw few in training), and some people change more than it allows. A grou
 decide either way near the limit; this finds the pairs to show side by side. How likely a pair is
 one person is calculated from the distance, from how far the next other person is, and from how
 good and how many the faces of both are.
+
+Which people are near each other is kept between two groupings, and found again for those who
+changed.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -38,20 +42,90 @@ class MergeCandidates:
     probabilities: Floats
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class NearPairs:
+    """All pairs of people within a limit.
+
+    Attributes:
+        limit: Shape ``(1,)``; the largest distance; 0 before the first search.
+        names: Shape ``(g,)``; the groups among whom pairs were searched, ascending.
+        groups: Shape ``(k, 2)``; pairs of them, lower first, ascending.
+        distances: Shape ``(k,)``; root of the mean squared distance between their faces.
+    """
+
+    limit: Floats
+    names: Indices
+    groups: Indices
+    distances: Floats
+
+    @classmethod
+    def empty(cls) -> Self:
+        """Return the state before the first search."""
+        none = np.empty(0, dtype=np.int64)
+        return cls(np.zeros(1), none, np.empty((0, 2), dtype=np.int64), np.empty(0))
+
+    def select(self, names: Indices) -> NearPairs:
+        """Return the pairs among those of the given groups that were searched."""
+        kept = np.isin(self.groups, names).all(axis=1)
+        return NearPairs(
+            self.limit, np.intersect1d(self.names, names), self.groups[kept], self.distances[kept]
+        )
+
+    def search(self, names: Indices, statistics: GroupStatistics, limit: float) -> NearPairs:
+        """Return all pairs among some groups; those that are known already are not measured.
+
+        Args:
+            names: Shape ``(g,)``; ascending. Those that were searched before did not change.
+            statistics: Of these groups.
+            limit: The largest distance.
+        """
+        before = (self if self.limit[0] == limit else NearPairs.empty()).select(names)
+        new = np.flatnonzero(~np.isin(names, before.names))
+        pairs = _find_near_pairs(statistics, new, limit**2)
+        groups = np.concatenate([before.groups, names[pairs]])
+        distances = np.concatenate([before.distances, _measure_distances(statistics, pairs)])
+        order = np.lexsort((groups[:, 1], groups[:, 0]))
+        return NearPairs(np.array([limit]), names, groups[order], distances[order])
+
+
+def find_near_pairs(
+    known: NearPairs,
+    agglomeration: Agglomeration,
+    rule: SuggestionRule,
+    max_distance: float,
+    best_quality: Floats,
+) -> NearPairs:
+    """Return all pairs of people that are near enough to be candidates.
+
+    Args:
+        known: Pairs among groups that did not change.
+        agglomeration: Of this grouping.
+        rule: As for ``find_merge_candidates``.
+        max_distance: ``AgglomerationRule.max_distance``; the margin of the rule is added to it.
+        best_quality: As for ``find_merge_candidates``.
+    """
+    groups = agglomeration.groups
+    names = np.unique(groups[groups >= 0])
+    is_person = best_quality[names] >= 0
+    return known.search(
+        names[is_person], agglomeration.statistics[is_person], max_distance + rule.margin
+    )
+
+
 def find_merge_candidates(
+    near: NearPairs,
     agglomeration: Agglomeration,
     tracks: TrackTable,
     rule: SuggestionRule,
-    max_distance: float,
     best_quality: Floats,
 ) -> MergeCandidates:
     """Find for each group the nearest other one that no constraint keeps separate.
 
     Args:
+        near: From ``find_near_pairs``.
         agglomeration: Of this grouping.
         tracks: The tracks that the agglomeration was made of.
         rule: How likely such a pair is one person.
-        max_distance: ``AgglomerationRule.max_distance``; the margin of the rule is added to it.
         best_quality: Shape ``(n,)``; from ``find_best_quality``. Groups that are not a person
             count neither as candidates nor as neighbours.
     """
@@ -65,17 +139,14 @@ def find_merge_candidates(
     names, owners = names[is_person], owners[is_person]
     statistics = agglomeration.statistics[is_person]
 
-    pairs = _find_near_pairs(statistics, (max_distance + rule.margin) ** 2)
+    pairs, distances = np.searchsorted(names, near.groups), near.distances
     separate = np.sort(groups[tracks.cannot_link], axis=1)
     size = len(groups) + 1
     barred = np.unique(separate[:, 0] * size + separate[:, 1])
     keys = names[pairs[:, 0]] * size + names[pairs[:, 1]]
     left, right = owners[pairs].T
     allowed = ~np.isin(keys, barred) & ((left == right) | (left == 0) | (right == 0))
-    pairs = pairs[allowed]
-
-    measured = MergingStatistics.of(statistics)
-    distances = np.sqrt(measured.distances(pairs))
+    pairs, distances = pairs[allowed], distances[allowed]
     nearest = _find_nearest(pairs, distances)
     pairs, distances = pairs[nearest], distances[nearest]
     quality, counts = best_quality[names], statistics.counts
@@ -86,7 +157,7 @@ def find_merge_candidates(
     # Gaps are expensive: only for pairs that some gap makes likely enough.
     most = estimate(np.full(len(pairs), np.inf if rule.gap > 0 else -np.inf))
     pairs, distances = pairs[most >= SHOWN_PROBABILITY], distances[most >= SHOWN_PROBABILITY]
-    gaps = _measure_gaps(measured, pairs, distances) if rule.gap else np.zeros(len(pairs))
+    gaps = _measure_gaps(statistics, pairs, distances) if rule.gap else np.zeros(len(pairs))
     probabilities = estimate(gaps)
     shown = np.flatnonzero(probabilities >= SHOWN_PROBABILITY)
     order = shown[np.lexsort((distances[shown], -probabilities[shown]))]
@@ -117,11 +188,12 @@ def _find_nearest(pairs: Indices, distances: Floats) -> Indices:
     return np.unique(order[first] % max(len(pairs), 1))
 
 
-def _measure_gaps(groups: MergingStatistics, pairs: Indices, distances: Floats) -> Floats:
+def _measure_gaps(statistics: GroupStatistics, pairs: Indices, distances: Floats) -> Floats:
     """Return how much farther than each pair the next other group is, on the side where it is less.
 
     The gap is 0 where there is no other group: then nothing is known of strangers.
     """
+    groups = MergingStatistics.of(statistics)
     size = len(groups.means)
     if size < 3 or not len(pairs):
         return np.zeros(len(pairs))
@@ -144,13 +216,33 @@ def _measure_gaps(groups: MergingStatistics, pairs: Indices, distances: Floats) 
     return np.asarray(gaps.min(axis=1))
 
 
-def _find_near_pairs(groups: GroupStatistics, limit: float) -> Indices:
-    """Return all pairs of groups within the limit, shape ``(k, 2)``: positions, the lower first."""
+def _find_near_pairs(groups: GroupStatistics, new: Indices, limit: float) -> Indices:
+    """Return the pairs within the limit that have a new group: positions, the lower first.
+
+    Args:
+        groups: All groups.
+        new: Shape ``(m,)``; positions, ascending.
+        limit: A squared distance.
+
+    Returns:
+        Shape ``(k, 2)``.
+    """
     found = [np.empty((0, 2), dtype=np.int64)]
-    for start in range(0, len(groups), CHUNK_GROUPS):
-        some = groups[np.arange(start, min(start + CHUNK_GROUPS, len(groups)))]
-        for one, other in find_neighbours(
+    is_new = np.zeros(len(groups), dtype=np.bool_)
+    is_new[new] = True
+    for start in range(0, len(new), CHUNK_GROUPS):
+        at = new[start : start + CHUNK_GROUPS]
+        some = groups[at]
+        for query, other in find_neighbours(
             some.means, groups.means, limit, some.variances, groups.variances
         ):
-            found.append(np.stack([one + start, other], axis=1)[one + start < other])
+            one = at[query]
+            once = np.where(is_new[other], one < other, one != other)
+            found.append(np.sort(np.stack([one, other], axis=1)[once], axis=1))
     return np.concatenate(found)
+
+
+def _measure_distances(groups: GroupStatistics, pairs: Indices) -> Floats:
+    """Return the root mean squared distance between the faces of each pair of groups."""
+    at, ends = np.unique(pairs, return_inverse=True)
+    return np.sqrt(MergingStatistics.of(groups[at]).distances(ends.reshape(-1, 2)))
