@@ -193,7 +193,7 @@ def _find_offers(
         return Offers.join([by_face, by_centre[large[by_centre.groups]]])
 
     starts = range(0, len(rows), CHUNK_TRACKS)
-    if len(starts) < THREADED_CHUNKS:
+    if len(starts) < THREADED_CHUNKS or len(os.sched_getaffinity(0)) == 1:
         return list(map(find, starts))
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         return list(pool.map(find, starts))

@@ -127,7 +127,7 @@ class _DbscanDraft:
         links, kept = _ComponentLinks(self.components), []
         for query, row in self._find_near(rows, included):
             own_counts += np.bincount(query, minlength=len(rows))
-            np.add.at(self.counts, row, 1)
+            self._count(row, 1)
             links.add(rows[query], row, was_core[row])
             # A point with enough neighbours is certainly a core and needs no nearest core, so of
             # its older cores only the component matters; that bounds what is kept.
@@ -157,7 +157,7 @@ class _DbscanDraft:
     def remove(self, rows: Indices) -> None:
         was_core = self._is_core()
         for _, row in self._find_near(rows, self.counts > 0):
-            np.subtract.at(self.counts, row, 1)
+            self._count(row, -1)
         self.counts[rows] = 0
         lost = np.flatnonzero(was_core & ~self._is_core())
         components_lost = self.components[lost]
@@ -183,6 +183,12 @@ class _DbscanDraft:
             np.stack([orphans[query], row], axis=1) for query, row in self._find_near(orphans, core)
         ]
         self._update_nearest_cores(_stack(found))
+
+    def _count(self, found: Indices, change: int) -> None:
+        """Change the count of each row by how often it was found, among neighbouring rows."""
+        first = int(found.min())
+        times = np.bincount(found - first)
+        self.counts[first : first + len(times)] += (change * times).astype(np.int32)
 
     def _is_core(self, rows: Indices | slice = slice(None)) -> NDArray[np.bool_]:
         core: NDArray[np.bool_] = self.counts[rows] >= self._rule.min_samples

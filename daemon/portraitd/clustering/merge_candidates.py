@@ -183,7 +183,11 @@ def _find_nearest(pairs: Indices, distances: Floats) -> Indices:
     """Return which pairs are the nearest of at least one of the two groups, rising."""
     ends = np.concatenate([pairs[:, 0], pairs[:, 1]])
     others = np.concatenate([pairs[:, 1], pairs[:, 0]])
-    order = np.lexsort((others, np.tile(distances, 2), ends))
+    far = np.tile(distances, 2)
+    least = np.full(ends.max(initial=-1) + 1, np.inf)
+    np.minimum.at(least, ends, far)
+    nearest = np.flatnonzero(far == least[ends])
+    order = nearest[np.lexsort((others[nearest], ends[nearest]))]
     _, first = np.unique(ends[order], return_index=True)
     return np.unique(order[first] % max(len(pairs), 1))
 

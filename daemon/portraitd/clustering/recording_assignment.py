@@ -68,7 +68,9 @@ def assign_in_recordings(
     """
     inside = np.flatnonzero(people >= 0)
     inside = inside[large[people[inside]]]
-    seen = np.unique(np.stack([videos[inside], people[inside]], axis=1), axis=0)
+    size = max(len(people), 1)
+    keys = np.unique(videos[inside] * size + people[inside])
+    seen = np.stack(np.divmod(keys, size), axis=1)
     units = _list_units(people, founded, large, fixed)
     units = _Units(*(part[np.isin(videos[units.rows], seen[:, 0])] for part in units))
     if not len(units.rows):
