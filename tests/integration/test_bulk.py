@@ -98,7 +98,7 @@ def test_a_new_cannot_link_splits_a_large_person() -> None:
 def test_running_sums_agree_with_sums_from_scratch() -> None:
     """A person of thousands of tracks is measured by what came and went."""
     random = np.random.default_rng(11)
-    size = 3 * LARGE_ROWS
+    size = 24 * LARGE_ROWS
     vectors = np.zeros((size, 128), dtype=np.float32)
     vectors[:] = 0.12 + random.normal(0, 0.02, (size, 128))
     none = np.empty((0, 2), dtype=np.int64)

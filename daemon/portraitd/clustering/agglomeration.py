@@ -127,6 +127,11 @@ class Agglomeration:
         return groups
 
     @cached_property
+    def names(self) -> Indices:
+        """Shape ``(g,)``: the names of the groups, ascending."""
+        return np.unique(self.linkage.names[self.leaders])
+
+    @cached_property
     def statistics(self) -> GroupStatistics:
         """Statistics of the groups, in ascending order of their names."""
         return self.linkage.statistics.combine(self.leaders)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -28,8 +28,13 @@ from numpy.typing import NDArray
 
 from portraitd.clustering.agglomeration import Agglomeration, TrackTable
 from portraitd.clustering.graph_components import Indices
-from portraitd.clustering.group_statistics import Floats, GroupStatistics, MergingStatistics
-from portraitd.clustering.neighbours import Vectors, find_neighbours
+from portraitd.clustering.group_statistics import Floats, GroupStatistics
+from portraitd.clustering.neighbours import (
+    NeighbourPairs,
+    Vectors,
+    find_neighbours,
+    squared_distances,
+)
 from portraitd.model.grouping_rules import AssignmentRule
 
 UNASSIGNED = -1
@@ -127,9 +132,8 @@ class Assignment:
         if lone is not None:
             low_quality = low_quality | lone
         groups = agglomeration.groups
-        names, first = np.unique(groups, return_index=True)
-        names, first = names[names >= 0], first[names >= 0]
-        rebuilt = agglomeration.rebuilt[first]
+        names = agglomeration.names
+        rebuilt = agglomeration.rebuilt[names]
         known = np.zeros(len(groups), dtype=np.bool_)
         known[: len(self.groups)] = self.groups != NOT_LOW_QUALITY
         known &= low_quality
@@ -181,14 +185,17 @@ def _find_offers(
     if not len(rows) or not len(names):
         return []
 
+    centres = None if large is None else scale_means(groups.means, groups.variances)
+
     def find(start: int) -> Offers:
         some = rows[start : start + CHUNK_TRACKS]
-        track, group, squares = _find_candidates(some, groups, tracks, rule)
+        singles = GroupStatistics.of_tracks(tracks.vectors[some], tracks.variances[some])
+        track, group, squares = _find_candidates(singles, groups, rule)
         by_face = Offers(some[track], names[group], squares, np.zeros(len(track), np.bool_))
         by_face = by_face[people[by_face.groups]]
-        if large is None:
+        if large is None or centres is None:
             return by_face
-        track, group, squares = _find_near_centres(some, groups, tracks, rule)
+        track, group, squares = _find_near_centres(singles, groups, centres, rule)
         by_centre = Offers(some[track], names[group], squares, np.ones(len(track), np.bool_))
         return Offers.join([by_face, by_centre[large[by_centre.groups]]])
 
@@ -200,67 +207,56 @@ def _find_offers(
 
 
 def _find_candidates(
-    rows: Indices, groups: GroupStatistics, tracks: TrackTable, rule: AssignmentRule
+    tracks: GroupStatistics, groups: GroupStatistics, rule: AssignmentRule
 ) -> tuple[Indices, Indices, Floats]:
-    """Return rows and near groups, both by position, and their squared distances."""
+    """Return tracks and near groups, both by position, and their squared distances."""
     limit = rule.max_distance**2
-    found = [np.empty((0, 2), dtype=np.int64)]
-    for start in range(0, len(rows), CHUNK_TRACKS):
-        some = rows[start : start + CHUNK_TRACKS]
-        pairs = find_neighbours(
-            tracks.vectors[some], groups.means, limit, tracks.variances[some], groups.variances
-        )
-        found += [np.stack([track + start, group], axis=1) for track, group in pairs]
-    track, group = np.concatenate(found).T
-    distances = _measure_face_distances(rows[track], group, groups, tracks)
+    track, group = _concatenate(
+        find_neighbours(tracks.means, groups.means, limit, tracks.variances, groups.variances)
+    )
+    squares = _measure_face_distances(tracks, track, groups, group)
     thin = groups.counts[group] < rule.thin_tracks
-    enough = ~thin | (distances <= rule.thin_distance**2)
-    return track[enough], group[enough], distances[enough]
+    enough = ~thin | (squares <= rule.thin_distance**2)
+    return track[enough], group[enough], squares[enough]
 
 
 def _find_near_centres(
-    rows: Indices, groups: GroupStatistics, tracks: TrackTable, rule: AssignmentRule
+    tracks: GroupStatistics, groups: GroupStatistics, centres: Vectors, rule: AssignmentRule
 ) -> tuple[Indices, Indices, Floats]:
-    """As ``_find_candidates``, by the distance between scaled means; a row's own group is none.
+    """As ``_find_candidates``, by the distance between scaled means.
 
     The distances are those of faces, so that the offers of both can be compared.
     """
-    none = np.empty(0, np.int64)
-    if rule.centre_distance is None or not len(groups):
+    if rule.centre_distance is None:
+        none = np.empty(0, np.int64)
         return none, none, np.empty(0)
-    centres = scale_means(groups.means, groups.variances)
-    found = [np.empty((0, 2), dtype=np.int64)]
-    for start in range(0, len(rows), CHUNK_TRACKS):
-        some = rows[start : start + CHUNK_TRACKS]
-        scaled = scale_means(np.asarray(tracks.vectors[some]), tracks.variances[some])
-        found += [
-            np.stack([track + start, group], axis=1)
-            for track, group in find_neighbours(scaled, centres, rule.centre_distance**2)
-        ]
-    track, group = np.concatenate(found).T
-    return track, group, _measure_face_distances(rows[track], group, groups, tracks)
+    scaled = scale_means(tracks.means, tracks.variances)
+    track, group = _concatenate(find_neighbours(scaled, centres, rule.centre_distance**2))
+    return track, group, _measure_face_distances(tracks, track, groups, group)
+
+
+def _concatenate(pairs: Iterable[NeighbourPairs]) -> tuple[Indices, Indices]:
+    found = list(pairs)
+    none = np.empty(0, np.int64)
+    return (
+        np.concatenate([none, *(some.query for some in found)]),
+        np.concatenate([none, *(some.row for some in found)]),
+    )
 
 
 def _measure_face_distances(
-    rows: Indices, group: Indices, groups: GroupStatistics, tracks: TrackTable
+    tracks: GroupStatistics, track: Indices, groups: GroupStatistics, group: Indices
 ) -> Floats:
-    """Return the squared distance between the faces of each row and of the group beside it.
+    """Return the squared distance between the faces of each track and of the group beside it.
 
     Args:
-        rows: Shape ``(k,)``.
-        group: Shape ``(k,)``; positions among the groups.
+        tracks: Some tracks.
+        track: Shape ``(k,)``; positions among the tracks.
         groups: All groups.
-        tracks: The tracks of the grouping.
+        group: Shape ``(k,)``; positions among the groups.
     """
-    found = np.empty(len(rows))
-    for start in range(0, len(rows), CHUNK_TRACKS):
-        some = np.arange(start, min(start + CHUNK_TRACKS, len(rows)))
-        vectors = np.asarray(tracks.vectors[rows[some]])
-        single = GroupStatistics.of_tracks(vectors, tracks.variances[rows[some]])
-        both = MergingStatistics.of(single.append(groups[group[some]]))
-        count = np.arange(len(some))
-        found[some] = both.distances(np.stack([count, count + len(some)], axis=1))
-    return found
+    squares = squared_distances(tracks.means, track, groups.means, group)
+    return squares + (tracks.variances[track] + groups.variances[group])
 
 
 def scale_means(means: Vectors, variances: Floats) -> Vectors:

@@ -107,8 +107,8 @@ class GroupingState:
             lone,
             large,
         )
-        unchanged = np.unique(groups[(groups >= 0) & ~agglomeration.rebuilt])
-        near_pairs = self.near_pairs.select(unchanged)
+        names = agglomeration.names
+        near_pairs = self.near_pairs.select(names[~agglomeration.rebuilt[names]])
         return GroupingState(dbscan, agglomeration, assignment, near_pairs)
 
     def select_people(self, faces: Indices, rule: GroupingRule) -> Indices:

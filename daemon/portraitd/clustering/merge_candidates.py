@@ -104,8 +104,7 @@ def find_near_pairs(
         max_distance: ``AgglomerationRule.max_distance``; the margin of the rule is added to it.
         best_quality: As for ``find_merge_candidates``.
     """
-    groups = agglomeration.groups
-    names = np.unique(groups[groups >= 0])
+    names = agglomeration.names
     is_person = best_quality[names] >= 0
     return known.search(
         names[is_person], agglomeration.statistics[is_person], max_distance + rule.margin
@@ -129,8 +128,7 @@ def find_merge_candidates(
         best_quality: Shape ``(n,)``; from ``find_best_quality``. Groups that are not a person
             count neither as candidates nor as neighbours.
     """
-    groups = agglomeration.groups
-    names = np.unique(groups[groups >= 0])
+    groups, names = agglomeration.groups, agglomeration.names
     is_person = best_quality[names] >= 0
     inside = np.flatnonzero(groups >= 0)
     owners = np.zeros(len(names), dtype=np.int64)

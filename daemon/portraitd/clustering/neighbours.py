@@ -109,16 +109,21 @@ class _BlockSearch:
         if not len(kept):
             return NeighbourPairs(np.empty(0, np.int64), np.empty(0, np.int64))
         width = block.shape[1]
-        left, right = self._get_factors()
+        left, right, gathered, product = self._get_buffers()
         right = right[: len(kept)]
-        right[:, :width] = block if len(kept) == len(block) else block[kept]
+        if len(kept) < len(block):
+            block_kept = np.take(block, kept, axis=0, out=gathered[: len(kept)], mode="clip")
+            right[:, :width] = block_kept
+        else:
+            right[:, :width] = block
         theirs = np.einsum("ij,ij->i", right[:, :width], right[:, :width])
         if offsets is not None:
             theirs = theirs + offsets[kept]
         slack = _bound_rounding(self._own + theirs.max() + self._limit, width)
         left[:, width + 1] = slack - (self._own - self._limit) / 2
         right[:, width], right[:, width + 1] = -theirs / 2, 1.0
-        spare = left @ right.T
+        spare = product[: len(left) * len(kept)].reshape(len(left), len(kept))
+        np.matmul(left, right.T, out=spare)
         found = np.flatnonzero(spare >= 0)
         query, column = np.divmod(found, len(kept))
         doubtful = np.flatnonzero(spare.ravel()[found] <= (2 * slack).astype(np.float32)[query])
@@ -134,19 +139,21 @@ class _BlockSearch:
         release_pages(block)
         return NeighbourPairs(query, column + start)
 
-    def _get_factors(self) -> tuple[Vectors, Vectors]:
-        """Return this thread's buffers for both factors.
+    def _get_buffers(self) -> tuple[Vectors, Vectors, Vectors, NDArray[np.float32]]:
+        """Return this thread's buffers: both factors, rows of a block, and the product.
 
         Two more columns make the product equal to (limit - distance) / 2.
         """
-        if not hasattr(self._scratch, "factors"):
+        if not hasattr(self._scratch, "buffers"):
             width = self._queries.shape[1]
             left = np.empty((len(self._queries), width + 2), dtype=np.float32)
             left[:, :width], left[:, width] = self._queries, 1.0
             right = np.empty((self._rows, width + 2), dtype=np.float32)
-            self._scratch.factors = left, right
-        factors: tuple[Vectors, Vectors] = self._scratch.factors
-        return factors
+            gathered = np.empty((self._rows, width), dtype=np.float32)
+            product = np.empty(len(left) * self._rows, dtype=np.float32)
+            self._scratch.buffers = left, right, gathered, product
+        buffers: tuple[Vectors, Vectors, Vectors, NDArray[np.float32]] = self._scratch.buffers
+        return buffers
 
 
 def squared_distances(

@@ -69,7 +69,9 @@ def assign_in_recordings(
     inside = np.flatnonzero(people >= 0)
     inside = inside[large[people[inside]]]
     size = max(len(people), 1)
-    keys = np.unique(videos[inside] * size + people[inside])
+    # Faster than numpy.unique, which puts most of a million numbers into a hash table.
+    keys = np.sort(videos[inside] * size + people[inside])
+    keys = keys[np.diff(keys, prepend=-1) > 0]
     seen = np.stack(np.divmod(keys, size), axis=1)
     units = _list_units(people, founded, large, fixed)
     units = _Units(*(part[np.isin(videos[units.rows], seen[:, 0])] for part in units))
@@ -77,7 +79,7 @@ def assign_in_recordings(
         return people
     order = np.argsort(videos[units.rows], kind="stable")
     units = _Units(units.rows[order], units.names[order])
-    names = np.unique(founded[founded >= 0])
+    names = np.flatnonzero(np.bincount(founded[founded >= 0]))
     offers = [
         _find_offers(
             _Units(*(part[start : start + CHUNK_UNITS] for part in units)),

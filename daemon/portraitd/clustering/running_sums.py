@@ -15,7 +15,8 @@ from portraitd.clustering.graph_components import Indices
 from portraitd.clustering.group_statistics import Floats, GroupStatistics, measure_groups
 from portraitd.clustering.neighbours import Vectors
 
-LARGE_ROWS = 1024
+LARGE_ROWS = 128
+CHUNK_ROWS = 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,8 +68,8 @@ class RunningSums:
             (1.0, moved[is_known[after[moved]]], after),
             (-1.0, moved[is_known[before[moved]]], before),
         ):
-            for start in range(0, len(rows), LARGE_ROWS):
-                some = rows[start : start + LARGE_ROWS]
+            for start in range(0, len(rows), CHUNK_ROWS):
+                some = rows[start : start + CHUNK_ROWS]
                 found = vectors[some].astype(np.float64)
                 at = np.searchsorted(names, groups[some])
                 np.add.at(sums, at, sign * found)
