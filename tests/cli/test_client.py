@@ -53,8 +53,7 @@ def test_a_service_that_is_busy_has_the_request(settings: Settings) -> None:
     service.join()
 
     assert (
-        answer
-        == "The service is busy. It has the request, and will carry it out as soon as it can."
+        answer == "The service is busy. It has read the request and will carry it out when it can."
     )
 
 
@@ -91,5 +90,5 @@ def test_check_says_in_what_the_running_service_differs(settings: Settings) -> N
 
     is_sound, detail = found["running service"]
     assert not is_sound
-    assert f"sampling.fps = {settings.sampling.fps} there, 0.25 here" in detail
+    assert f"sampling.fps = {settings.sampling.fps} instead of 0.25" in detail
     assert (True, "yunet") == found["detector"]

@@ -329,7 +329,7 @@ def test_dismissed_files_are_no_longer_listed(here: RunCommand, tmp_path: Path) 
     both = here("dismiss", "--home", path, "--all", "b.mp4")
     status = json.loads(here("status", "--json", "--home", path).stdout)
 
-    assert (0, "1 file is dismissed, and processed again only if changed.\n") == (
+    assert (0, "Dismissed 1 file. It is processed again only after a change.\n") == (
         one.returncode,
         one.stdout,
     )

@@ -155,7 +155,7 @@ def test_what_retention_erased_says_so_and_can_be_dropped_again(kept: Kept) -> N
     kept.tick(11.0)
 
     assert ("expired", b"day 0.mp4") == (row["reason_code"], row["path"])
-    assert "because it was kept for 10 days" in row["reason"]
+    assert "because it is older than 10 days" in row["reason"]
     states = {
         row["path"]: row["state"]
         for row in kept.database.execute("select path, state from files").fetchall()

@@ -295,7 +295,7 @@ def test_a_word_of_digits_is_a_number_and_no_name(
         ("999", "no person with the number 999; person 9 has this name"),
         ("1" * 5000, "no person with the number 111"),
         ("\u00b2", "no person '\u00b2'"),
-        ("ANN", "write one of 4, 5, 6"),
+        ("ANN", "give a number: 4, 5, 6"),
         ("", "no person ''"),
         ("%", "no person '%'"),
     ],

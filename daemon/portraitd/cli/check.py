@@ -134,17 +134,17 @@ def _encoder(of: Settings) -> Iterator[Finding]:
 
 
 def _service(settings: Settings) -> Iterator[Finding]:
-    """Say which process uses the home, and whether it works with other settings than these."""
+    """Say which process uses the home, and whether its settings differ from these."""
     active = read_active(settings.state_dir)
     if active is None:
         return
     changed = ", ".join(
-        f"{key} = {there} there, {here} here"
+        f"{key} = {there} instead of {here}"
         for key, (there, here) in active.differences(settings).items()
     )
     detail = f"process {active.process}"
     if changed:
-        detail += f" has other settings: {changed}; reload it with `systemctl reload portraitd`"
+        detail += f" uses other settings: {changed}; reload it with `systemctl reload portraitd`"
     yield Finding(not changed, "running service", detail)
 
 

@@ -57,7 +57,7 @@ def ask(
         name = requests.leave(request)
     answer = await_answer(settings, requests, name, timeout_s)
     if answer is None:
-        return "The service is busy. It has the request, and will carry it out as soon as it can."
+        return "The service is busy. It has read the request and will carry it out when it can."
     text, is_granted = answer
     if not is_granted:
         raise ConfigError(text)
@@ -106,8 +106,8 @@ def require_same_settings(settings: Settings) -> None:
     if changed:
         listed = ", ".join(f"{key} = {there}" for key, (there, _) in changed.items())
         raise ConfigError(
-            f"the running service works with other settings than this command: {listed}; write "
-            "yours into its settings file, run `systemctl reload portraitd` (or send it SIGHUP), "
+            f"the running service uses other settings than this command: {listed}; write "
+            "yours to its settings file, run `systemctl reload portraitd` (or send it SIGHUP), "
             "and run this command again without --set"
         )
 

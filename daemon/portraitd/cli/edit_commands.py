@@ -72,9 +72,9 @@ def retry(settings: Settings) -> None:
 @click.argument("paths", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Dismiss every file that failed.")
 def dismiss(settings: Settings, paths: tuple[str, ...], everything: bool) -> None:
-    """Dismiss files that failed: no longer list them.
+    """Remove failed files from the list.
 
-    They are counted as ignored. PATHS are as `portraitd status` lists them. A dismissed file is
+    They count as ignored. Give PATHS as `portraitd status` lists them. A dismissed file is
     processed again if it changes.
     """
     import time

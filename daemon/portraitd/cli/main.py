@@ -81,7 +81,7 @@ SECTIONS: dict[str, tuple[CommandEntry, ...]] = {
         CommandEntry("undo", "edit_commands", "Undo the last edit made in people/."),
         CommandEntry("accept", "edit_commands", "Confirm that the missing portraits were deleted."),
         CommandEntry("retry", "edit_commands", "Retry the files that failed."),
-        CommandEntry("dismiss", "edit_commands", "Dismiss files that failed: no longer list them."),
+        CommandEntry("dismiss", "edit_commands", "Remove failed files from the list."),
         CommandEntry("regroup", "edit_commands", "Regroup all faces from scratch."),
         CommandEntry(
             "rebuild", "edit_commands", "Reprocess every video with the current settings."

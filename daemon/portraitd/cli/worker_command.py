@@ -41,7 +41,7 @@ import click
 @click.option(
     "--reduced-sandbox",
     is_flag=True,
-    help="Also run where the kernel has no Landlock or no system call filter.",
+    help="Run even if the kernel has no Landlock or no system call filter.",
 )
 def worker(
     address: str,

@@ -276,7 +276,7 @@ class _SetPublication:
                 yield fd
         except (NotADirectoryError, FileNotFoundError) as error:
             raise PublishError(
-                f"{self._root / folder} is not a folder; remove it, the training set needs one here"
+                f"{self._root / folder} is not a folder; remove it, and portraitd creates one"
             ) from error
 
     def _remove_file(self, path: str) -> None:

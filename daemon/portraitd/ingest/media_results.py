@@ -133,7 +133,7 @@ def _unpack_facts(
     ):
         raise ValueError(f"{duration_s:g} s in {source.stamp.size} bytes")
     if found.extends and found.extends not in {sha256 for _, sha256 in partial_copies}:
-        raise ValueError("the hash of a content that it was not asked about")
+        raise ValueError("the hash of content that was not requested")
     recorded = found.recorded
     return MediaFacts(
         found.sha256,
@@ -229,7 +229,7 @@ def _unpack_faces(found: FacesData, video_slice: Slice, settings: EncodeOptions)
         [one.embedding for one in found.detections], settings.encoder.embedding_size
     )
     if len({one.t_s for one in found.detections}) > found.sampled:
-        raise ValueError("faces of more frames than were looked at")
+        raise ValueError("faces of more frames than were searched")
     if found.ended_s is not None:
         _require_in_slice(found.ended_s, video_slice)
     if found.kept and not settings.keeps_frames:
@@ -258,7 +258,7 @@ def _unpack_face(
     _require_in_slice(found.t_s, video_slice)
     box, area = unpack_box(found.box), unpack_box(found.area)
     if area.left < 0 or area.top < 0:
-        raise ValueError("a portrait of what is outside of the frame")
+        raise ValueError("a portrait from outside the frame")
     if box.iou(area) <= 0:
         raise ValueError("a portrait that does not show its face")
     check_jpeg(found.jpeg, portrait_width_px, MAX_PORTRAIT_ASPECT * portrait_width_px)
@@ -285,7 +285,7 @@ def _require_in_slice(t_s: float, video_slice: Slice) -> None:
 def _read_vectors(blobs: Sequence[bytes], size: int) -> NDArray[np.float32]:
     """Return embeddings, shape ``(n, size)``."""
     if any(len(blob) != 4 * size for blob in blobs):
-        raise ValueError(f"an embedding that has not {size} numbers")
+        raise ValueError(f"an embedding of another size than {size}")
     vectors = np.frombuffer(b"".join(blobs), "<f4").reshape(-1, size).astype(np.float32)
     require_within(vectors, -MAX_COMPONENT, MAX_COMPONENT, "an embedding")
     return vectors
@@ -306,7 +306,7 @@ def _unpack_rows(found: Array, count: int, size: int) -> Embeddings:
     vectors = unpack_array(found, "<f4", count, size)
     missing = np.isnan(vectors).any(axis=1)
     if not np.isnan(vectors[missing]).all():
-        raise ValueError("an embedding that is known in part")
+        raise ValueError("an embedding that is only partly known")
     require_within(vectors[~missing], -MAX_COMPONENT, MAX_COMPONENT, "an embedding")
     return vectors
 

@@ -222,7 +222,7 @@ _TEXTS = {
         "{width} x {height} pixels are {megapixels:.0f} megapixels; the limit is {limit:.0f}"
     ),
     ReasonCode.TOO_LARGE: (
-        "the file begins as a picture and has {size:byte|bytes}; the limit is {limit:byte|bytes}"
+        "the file begins like a picture and has {size:byte|bytes}; the limit is {limit:byte|bytes}"
     ),
     ReasonCode.TOO_MUCH_WORK: (
         "decoding the file takes far longer than its size warrants ({work}): it is damaged, or "
@@ -241,17 +241,16 @@ _TEXTS = {
     ),
     ReasonCode.ERASED: "erased on {day}",
     ReasonCode.EXPIRED: (
-        "erased on {day}, because it was kept for {days} (privacy.keep_days); drop it again "
-        "to have it read again"
+        "erased on {day}, because it is older than {days} (privacy.keep_days); to have it "
+        "processed again, drop it again"
     ),
     ReasonCode.RETENTION_CLOCK: (
-        "nothing is erased for its age: the clock says {now}, it is not synchronised, and on "
-        "{last} the service last knew the time; set the clock or, if it is right, run "
-        "`portraitd accept`"
+        "no video is erased because of its age: the clock shows {now}, is not synchronised, and "
+        "was last right on {last}; set the clock or, if it is right, run `portraitd accept`"
     ),
     ReasonCode.RETENTION_MANY: (
-        "{due:video|videos} of {total} would be erased for their age at once; check "
-        "privacy.keep_days and the clock, which says {now}, and run `portraitd accept`"
+        "privacy.keep_days would now erase {due:video|videos} of {total}; check this setting and "
+        "the clock, which shows {now}, and run `portraitd accept` to erase them"
     ),
     ReasonCode.ERASED_EARLIER: (
         "the content was erased with `portraitd forget`; see privacy.dropped_again"
@@ -265,8 +264,8 @@ _TEXTS = {
     ReasonCode.INVALID_RESULT: "invalid result from worker: {error}",
     ReasonCode.FILE_REFUSED: "the worker refused the file {count} times in a row",
     ReasonCode.INTERRUPTED: (
-        "the service ended {count:time|times} while a worker read this file, the last times with "
-        "nothing else to do; see its log"
+        "the service was killed {count:time|times} while a worker read this file, at last with no "
+        "other job running; see its log"
     ),
     ReasonCode.WORKERS_LOST: "{count} workers were lost while they ran the job, the last: {cause}",
     ReasonCode.TRACKING_PAUSED: "tracking the faces of video {video} failed: {error}",
@@ -276,7 +275,7 @@ _TEXTS = {
     ReasonCode.SHARE_NOT_RESPONDING: "{folder}: the share does not respond",
     ReasonCode.FOLDERS_UNAVAILABLE: (
         "{count:folder|folders} of {root} cannot be read or written: {folders}. Everything else is "
-        "up to date. Give the group of portraitd access, for instance with `chmod -R g+rwX`"
+        "up to date. Give portraitd's group access, for instance with `chmod -R g+rwX`"
     ),
     ReasonCode.TREE_IN_USE: "{root}: {cause}",
     ReasonCode.INBOX_UNAVAILABLE: "{inbox}: {cause}",

@@ -128,5 +128,5 @@ class ControlStage(Stage):
 
 def describe_dismissed(count: int) -> str:
     """Return a sentence about how many files were dismissed."""
-    verb = "is" if count == 1 else "are"
-    return f"{counted(count, 'file')} {verb} dismissed, and processed again only if changed."
+    them = "It is" if count == 1 else "They are"
+    return f"Dismissed {counted(count, 'file')}. {them} processed again only after a change."

@@ -150,7 +150,7 @@ class ErasureStage(Stage):
 
     @property
     def blocked(self) -> Reason:
-        """Return why nothing is erased for its age; ``NO_REASON`` if it is."""
+        """Return why retention waits; ``NO_REASON`` if it does not."""
         return self._waits
 
     def accept(self) -> bool:

@@ -130,7 +130,7 @@ def check_folders(settings: Settings) -> None:
     for name, path, location in located:
         if location.holds(home):
             raise ConfigError(
-                f"paths.{name} = {path}: the home folder {settings.home_dir} is in it; "
+                f"paths.{name} = {path}: this folder contains the home folder {settings.home_dir}; "
                 "choose a folder below the home, or outside"
             )
     for (name, path, location), (other, other_path, other_location) in combinations(located, 2):

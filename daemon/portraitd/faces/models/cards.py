@@ -97,7 +97,7 @@ MMOD_CARD = ModelCard(
     trained_on="7,220 pictures collected and labelled by dlib's author",
     purpose="finds faces; installed with portraitd",
     quality="finds 106 of 132 faces of 24 to 160 px pasted into photos of 12 megapixels",
-    speed="195 ms a frame of 720p video on one core, 0.4 of that in int8",
+    speed="195 ms a frame of 720p video on one core, 40 % of that with int8",
 )
 
 YUNET = ModelCard(

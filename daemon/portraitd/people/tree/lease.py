@@ -149,7 +149,7 @@ class TreeLease(Stage):
                 if self._is_still_ours(root_fd):
                     os.unlink(LEASE_NAME, dir_fd=root_fd)
         self.close()
-        self._blocked = self._refuse("the lease was given up")
+        self._blocked = self._refuse("the lease was released")
 
     def _is_harmless(self, error: OSError) -> bool:
         """Return whether others report the error, and no other service can hold the lease.
@@ -178,7 +178,7 @@ class TreeLease(Stage):
         if not self._is_decided and steady_s - self._renewed_s >= RENEW_S:
             self._write(self._fd, steady_s)
         is_sure = steady_s >= self._confirmed_s
-        return NO_REASON if is_sure else self._refuse("taking over the lease")
+        return NO_REASON if is_sure else self._refuse("the lease is being taken over")
 
     def _is_still_ours(self, root_fd: int) -> bool:
         """Return whether the file at this place is the one that is held, with our token."""
@@ -213,7 +213,8 @@ class TreeLease(Stage):
             is_sure = is_decided or (is_locked is True and not content)
             self._confirmed_s = steady_s if is_sure else steady_s + CONFIRM_S
             self._fd = os.dup(fd)
-        return NO_REASON if steady_s >= self._confirmed_s else self._refuse("taking over the lease")
+        is_confirmed = steady_s >= self._confirmed_s
+        return NO_REASON if is_confirmed else self._refuse("the lease is being taken over")
 
     def _is_free(self, content: bytes, steady_s: float) -> bool:
         """Return whether no service holds the lease, as far as its content tells."""

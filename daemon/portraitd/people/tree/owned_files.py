@@ -98,6 +98,6 @@ class OwnedFiles:
             return stack.enter_context(open_made(location, root_fd, self._modes.folder))
         except (NotADirectoryError, FileNotFoundError) as error:
             raise PublishError(
-                f"{self._root / location}: one of these folders is a link, or not a folder; "
-                "remove it, portraitd makes its own"
+                f"{self._root / location}: a part of this path is a link, or not a folder; "
+                "remove it, and portraitd creates the folder"
             ) from error

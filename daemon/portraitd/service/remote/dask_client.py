@@ -56,7 +56,7 @@ def require_dask() -> None:
         import distributed
     except ImportError:
         raise ConfigError(
-            f"Dask is not installed, which remote workers need: {describe_installation('dask')}"
+            f"remote workers need Dask, which is not installed: {describe_installation('dask')}"
         ) from None
     # It logs every lost connection at length; the consequence is logged here, once.
     for name in (distributed.__name__, "distributed.client", "distributed.worker"):

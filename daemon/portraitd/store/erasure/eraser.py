@@ -26,11 +26,11 @@ from portraitd.store.erasure.tombstones import Tombstones
 from portraitd.store.files import display_path
 
 MAX_DIGITS = 19
-"""Of a number that SQLite can hold."""
+"""Number of digits of the largest integer that SQLite can hold."""
 
 
 RETENTION = "retention"
-"""The scope of what is erased for its age."""
+"""The scope of videos that are erased because of their age."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ class Eraser:
             raise ConfigError(f"there is no person {word!r}; `portraitd faces` lists them")
         if len({row["name"] for row in found}) > 1:
             numbers = ", ".join(str(row["id"]) for row in found)
-            raise ConfigError(f"{word!r} may be several people: write one of {numbers}")
+            raise ConfigError(f"{word!r} matches several people; give a number: {numbers}")
         return found
 
     def _people_named(self, word: str, normalize: Callable[[str], str]) -> list[sqlite3.Row]:

@@ -119,7 +119,7 @@ def require_support(remedy: str = 'workers.sandbox = "reduced"') -> None:
     """Check that this kernel supports what a worker must have.
 
     Args:
-        remedy: What accepts that it does not.
+        remedy: The setting or option that allows workers to run without it.
 
     Raises:
         ConfigError: It does not.
@@ -128,7 +128,7 @@ def require_support(remedy: str = 'workers.sandbox = "reduced"') -> None:
     if lacking:
         raise ConfigError(
             "this kernel or container does not support the sandbox of workers: "
-            f"{'; '.join(lacking)}. {remedy} accepts that, see docs/security.md"
+            f"{'; '.join(lacking)}. To run portraitd anyway, use {remedy}; see docs/security.md"
         )
 
 
