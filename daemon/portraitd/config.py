@@ -28,7 +28,7 @@ MODELS_FOLDER = "models"
 MAX_CONFIG_BYTES = 1 << 20
 
 MAX_SHOWN_CHARACTERS = 80
-"""Of a wrong value in an error."""
+"""Longest part of a wrong value that an error shows."""
 
 DAY_S = 86_400.0
 YEAR_S = 366 * DAY_S

@@ -42,7 +42,7 @@ class PathArgument(click.Path):
     """A path on the command line. An empty one is an error, not the working directory.
 
     Args:
-        opens: Whether the command opens the file, and must not wait at a pipe for ever.
+        opens: Whether the command opens the file; then a pipe is refused, which could block it.
     """
 
     def __init__(self, opens: bool = True) -> None:

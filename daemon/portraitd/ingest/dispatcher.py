@@ -45,8 +45,8 @@ CHECK_INTERVAL_S = 30.0
 """How often to try whether workers that could not start can."""
 
 MAX_INTERRUPTIONS = 30
-"""A job fails when the service ended so often while a worker had it. Generous: whoever kills the
-service has other reasons, but a job that ends it would end it for ever."""
+"""A job fails after the service was killed this many times while a worker had it. Generous: most
+kills have other causes, but a job that ends the service would end it at every start."""
 
 
 class _ProbedFile(NamedTuple):
@@ -354,7 +354,7 @@ class Dispatcher(Stage):
         except StoreError:
             raise
         except FileChanged as error:
-            # If it has not, it would be found at the next scan, and read again, for ever.
+            # If it has not, each scan would find it, and a worker would read it again.
             if self._is_unchanged(file):
                 self._fail_attempt(file, error.reason, now.wall_s)
             else:
@@ -413,7 +413,7 @@ class Dispatcher(Stage):
             raise
         except FileChanged as error:
             if is_unchanged(claimed.slice.source.path, claimed.slice.source.stamp):
-                # It would be found at the next scan, and read again, for ever.
+                # Each scan would find it, and a worker would read it again.
                 outcome = self._lose(claimed, error.reason, now_s)
             else:
                 log.warning("video_changed", **_slice(claimed), **_logged(error.reason))

@@ -21,7 +21,7 @@ md5 sha1 sha256 sha512 par2 m3u m3u8 pls cue xspf eml msg ics vcf sql bak old
 """
 
 COMPANION_SUFFIXES = frozenset(_COMPANIONS.split())
-"""Suffixes of files that lie beside photos and videos, in lower case."""
+"""Suffixes of files that often accompany photos and videos, in lower case."""
 
 _MEDIA = """
 mp4 m4v mov qt mkv mk3d webm avi divx wmv asf flv f4v mpg mpeg mpe m2v m2p mts m2ts ts vob mod

@@ -18,7 +18,7 @@ from portraitd.workers.file_broker import open_to_read
 _CHUNK_BYTES = 1 << 20
 
 SPARSE_BYTES = 1 << 30
-"""So much that was never written is read as zeros; a file with more of it is refused."""
+"""Largest size of the holes in a file, which are read as zeros; a file with more is refused."""
 
 
 @contextmanager
@@ -52,7 +52,7 @@ def hash_open_file(fd: int, partial_copies: Sequence[tuple[int, str]]) -> tuple[
     """Return the SHA-256 of a file, and that of the longest known content that it starts with.
 
     Raises:
-        NotMedia: Most of a large file was never written; to read it would take for ever.
+        NotMedia: Most of a large file was never written; reading it would take too long.
     """
     expect_written(fd)
     known: dict[int, set[str]] = {}

@@ -220,7 +220,7 @@ def _heif_parts(data: bytes) -> Iterator[bytes | memoryview]:
         yield kind
         for start, stop in places[number]:
             left -= stop - start
-            # Extents that overlap many times would take for ever.
+            # Extents that overlap many times would take too long.
             if left < 0:
                 raise _NotUnderstoodError
             yield view[start:stop]

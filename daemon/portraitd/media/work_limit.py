@@ -57,7 +57,7 @@ def limit_work(fd: int, base_s: float = BASE_S) -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def _kernel_limit(used_s: float) -> Iterator[None]:
-    """Have the kernel end this process (SIGXCPU) once it has used so much processor time."""
+    """Have the kernel end this process (SIGXCPU) once it has used this much processor time."""
     soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
     limits = [math.ceil(used_s), soft, hard]
     lower = min(limit for limit in limits if limit != resource.RLIM_INFINITY)

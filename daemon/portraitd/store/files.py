@@ -98,7 +98,7 @@ class Files:
         return {known.path: known for batch in self.batches_below(root) for known in batch}
 
     def batches_below(self, root: bytes, size: int = 1000) -> Iterator[list[KnownFile]]:
-        """Yield the known files below a root, so many at a time."""
+        """Yield the known files below a root in batches."""
         last_id = 0
         while rows := self._db.execute(
             "select * from files where root = ? and id > ? order by id limit ?",

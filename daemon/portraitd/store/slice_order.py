@@ -5,7 +5,7 @@ from __future__ import annotations
 from portraitd.store.database import Database
 
 SUSPECT_PRIORITY = -(1 << 62)
-"""Of slices that may have ended the service; see ``files.SUSPECT_INTERRUPTIONS``."""
+"""Priority of slices that may have ended the service; see ``files.SUSPECT_INTERRUPTIONS``."""
 
 
 class SliceOrder:
