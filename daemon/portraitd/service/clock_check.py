@@ -21,7 +21,7 @@ MAX_JUMP_S = DAY_S
 """How far the clock may move against the steady clock of the machine while the service runs."""
 
 MAX_GAP_S = 14 * DAY_S
-"""How long the service may not have run; a clock that says more may be wrong."""
+"""Longest time since the service last ran; if the clock shows a longer one, it may be wrong."""
 
 WRITE_EVERY_S = 3600.0
 
@@ -53,7 +53,7 @@ def is_synchronised() -> bool:
 
 
 class ClockCheck:
-    """Compares the clock with what it said before: in this process, and when the service last ran.
+    """Compares the clock with earlier times: in this process, and when the service last ran.
 
     Args:
         state_dir: Where it is kept what the clock last said.
@@ -69,11 +69,11 @@ class ClockCheck:
 
     @property
     def last_s(self) -> float:
-        """What the clock said when it was last right; 0 if that is not known."""
+        """The time when the clock was last trusted; 0 if that is not known."""
         return self._record.clock_s or self._newest_s()
 
     def agrees(self, now: Now) -> bool:
-        """Return whether the clock goes on from what it said before, within bounds."""
+        """Return whether the clock has moved as expected since the last check, within bounds."""
         if self._reference is not None:
             passed_s = now.steady_s - self._reference.steady_s
             agrees = abs(now.wall_s - self._reference.wall_s - passed_s) <= MAX_JUMP_S
@@ -85,7 +85,7 @@ class ClockCheck:
         return agrees
 
     def trust(self, now: Now, forgotten_before_s: float = 0.0) -> None:
-        """Take what the clock says as right from now on.
+        """Trust the clock from now on.
 
         Args:
             now: What it says.

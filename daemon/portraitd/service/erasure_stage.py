@@ -34,15 +34,15 @@ log = structlog.get_logger(stage="erasure")
 DAY_S = 86_400.0
 
 LOOK_AGAIN_S = 60.0
-"""How often to look while the clock is in doubt, or the operator is asked."""
+"""How often to check again while retention waits for the clock or for the operator."""
 
 STAGE = "retention"
 """The name under which ``status`` shows that retention waits."""
 
 MANY_VIDEOS = 20
 MANY_SHARE = 0.2
-"""If more than this share of the videos is due at once, and at least that many or after the clock
-has jumped, the operator is asked: the clock or the setting may be wrong."""
+"""Retention waits for the operator if more than this share of the videos is due, and either this
+many are due or the clock has jumped: the clock or the setting may be wrong."""
 
 PAUSE_S = 60.0
 """How often folders that could not be erased are tried again."""

@@ -135,7 +135,7 @@ def count_cells(pixels: int) -> int:
 
 
 def end_of_cells(count: int) -> int:
-    """Return a length in pixels that has so many cells, a multiple of ``CELL_PX``."""
+    """Return the length in pixels of this many cells, a multiple of ``CELL_PX``."""
     return CELL_PX * (count + 3)
 
 

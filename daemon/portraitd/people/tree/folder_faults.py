@@ -15,7 +15,7 @@ _OF_THE_TREE = frozenset({
     errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH, errno.ETIMEDOUT, errno.ECONNABORTED,
     errno.ECONNRESET, errno.EMFILE, errno.ENFILE, errno.ENOMEM,
 })  # fmt: skip
-"""Errors that all folders have in common: the disk is full, the share is away."""
+"""Errors that all folders have in common: the disk is full, the share is not mounted."""
 
 
 class FolderFaults:

@@ -137,7 +137,7 @@ class TreeLease(Stage):
             log.info("lease_taken", root=str(self._root))
 
     def close(self) -> None:
-        """Let go of the file, as the end of the process would; the lease stays written."""
+        """Close the file, as the end of the process would; its content stays."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
