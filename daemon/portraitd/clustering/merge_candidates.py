@@ -206,7 +206,9 @@ def _measure_gaps(statistics: GroupStatistics, pairs: Indices, distances: Floats
     rows = max(1, BLOCK_CELLS // size)
     for start in range(0, len(ends), rows):
         some = ends[start : start + rows]
-        block = own[some, None] + own - 2 * (groups.means[some] @ groups.means.T)
+        block = (-2 * groups.means[some]) @ groups.means.T
+        block += own
+        block += own[some, None]
         block[np.arange(len(some)), some] = np.inf
         two = np.argpartition(block, 1, axis=1)[:, :2]
         nearest[start : start + rows] = two

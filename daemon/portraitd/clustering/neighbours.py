@@ -20,7 +20,7 @@ Vectors = NDArray[np.float32]
 
 BLOCK_CELLS = 2_000_000
 MAX_BLOCK_ROWS = 32_768
-CHUNK_CELLS = 8_388_608
+CHUNK_CELLS = 1_048_576
 # Fewer blocks are not worth a thread.
 THREADED_BLOCKS = 8
 # Results found ahead of the caller are kept in memory.
@@ -175,7 +175,7 @@ def squared_distances(
 
 
 def chunk_pairs(width: int) -> int:
-    """Return how many pairs of vectors may be subtracted at once: 64 MB of differences."""
+    """Return how many pairs of vectors may be subtracted at once: 8 MB of differences."""
     return max(1, CHUNK_CELLS // max(width, 1))
 
 
