@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from portraitd.cli.demo import demo_photographs, make_clip
@@ -39,6 +40,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("media"):
             item.add_marker(pytest.mark.skip(reason=f"no media in {MEDIA_DIR}"))
+
+
+@pytest.fixture(autouse=True)
+def _settings_of_the_log() -> Iterator[None]:
+    """A command that runs in this process sends the log to a stream that ends with its test."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture(scope="session")
