@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from portraitd.model.errors import StoreError
-from portraitd.service.control_files import ControlFiles, ControlRequest
+from portraitd.service.control_files import MAX_REQUEST_BYTES, ControlFiles, ControlRequest
 
 
 def test_a_request_is_read_as_it_was_left_and_answered_once(tmp_path: Path) -> None:
@@ -53,21 +53,36 @@ def test_a_request_of_an_earlier_version_is_read(tmp_path: Path) -> None:
     ] == list(requests.waiting().values())
 
 
+def test_the_longest_command_line_is_read_as_a_request(tmp_path: Path) -> None:
+    """``portraitd dismiss`` with the names of thousands of files, in whatever encoding."""
+    requests = ControlFiles(tmp_path)
+    asked = ControlRequest("dismiss", arguments=tuple(["\udcff" * 250] * 8000))
+    name = requests.leave(asked)
+
+    assert {name: asked} == requests.waiting()
+
+
 def test_what_is_no_request_is_set_aside(tmp_path: Path) -> None:
     """It is not looked at again, and not lost; the log names it."""
     requests = ControlFiles(tmp_path)
     for name, content in (
         ("1", "[]"),
         ("2", '{"what": "undo", "row": "last"}'),
-        ("3", '{"what": "undo", "row": null, "words": ["' + "x" * 70_000 + '"]}'),
+        ("3", '{"what": "undo", "row": null, "words": ["' + "x" * MAX_REQUEST_BYTES + '"]}'),
+        ("5", '{"what": "undo", "row": 1e999}'),
+        ("6", '{"what": "undo", "row": 9223372036854775808}'),
+        ("7", "[" * 60_000),
     ):
         (tmp_path / f"{name}.request").write_text(content)
     os.mkfifo(tmp_path / "4.request")
+    (tmp_path / "8.request").mkdir()
+    before = os.listdir("/proc/self/fd")
     with capture_logs() as logged:
         assert {} == requests.waiting()
 
-    assert [f"{number}.invalid" for number in (1, 2, 3, 4)] == sorted(os.listdir(tmp_path))
-    assert ["request_invalid"] * 4 == [line["event"] for line in logged]
+    assert [f"{number}.invalid" for number in range(1, 9)] == sorted(os.listdir(tmp_path))
+    assert ["request_invalid"] * 8 == [line["event"] for line in logged]
+    assert len(before) == len(os.listdir("/proc/self/fd"))
 
 
 def test_what_cannot_be_read_is_kept_and_logged(tmp_path: Path) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
+from portraitd.service import active_settings
 from portraitd.service.health import (
     FILE_NAME,
     SIZE,
@@ -14,6 +17,7 @@ from portraitd.service.health import (
     write_heartbeat,
 )
 from portraitd.store.database import StoreLock
+from portraitd.store.erasure import retention_record
 
 
 def test_health_is_heard_from_the_process_that_holds_the_lock(tmp_path: Path) -> None:
@@ -35,3 +39,15 @@ def test_health_never_needs_more_room(tmp_path: Path) -> None:
         data = (tmp_path / FILE_NAME).read_bytes()
         assert SIZE == len(data)
         assert reason.startswith(json.loads(data)["blocked"])
+
+
+@pytest.mark.parametrize("content", ["[" * 60_000, '{"clock_s": 1' + "0" * 400 + "}", "1e999"])
+def test_a_damaged_record_of_the_state_is_none(content: str, tmp_path: Path) -> None:
+    """Nothing in such a file ends the service, or a command."""
+    for name in (FILE_NAME, active_settings.FILE_NAME, retention_record.FILE_NAME):
+        (tmp_path / name).write_text(content)
+    with StoreLock(tmp_path):
+        assert Health(lock_holder(tmp_path / "lock"), 0.0) == read_heartbeat(tmp_path)
+        assert active_settings.read_active(tmp_path) is None
+
+    assert retention_record.RetentionRecord() == retention_record.read_record(tmp_path)

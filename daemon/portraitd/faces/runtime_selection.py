@@ -123,7 +123,7 @@ class RuntimeSelector:
         """Return the choices; none if they were measured on another machine."""
         try:
             return _parse_kept(json.loads(self._file.read_bytes()))
-        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return {"engines": {}, "timings_ms": {}}
 
     def _measure(

@@ -67,7 +67,7 @@ def read_active(state_dir: Path) -> ActiveService | None:
     process = lock_holder(state_dir / "lock")
     try:
         found = ActiveService(**json.loads((state_dir / FILE_NAME).read_bytes()))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
     return found if found.process == process else None
 

@@ -28,7 +28,15 @@ REQUEST_SUFFIX, ANSWER_SUFFIX = ".request", ".answer"
 
 TAKEN_SUFFIX, INVALID_SUFFIX = ".taken", ".invalid"
 
-MAX_REQUEST_BYTES = 1 << 16
+MAX_REQUEST_BYTES = 16 << 20
+"""Longer than the request of any command line, which Linux limits to 2 MB: JSON writes a byte
+that is not text in six."""
+
+MAX_ENTRY = (1 << 63) - 1
+"""The largest number that SQLite can hold."""
+
+INVALID = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
+"""What reading the JSON of a file that is not a request may raise."""
 
 OLD_ANSWER_S = 3600.0
 """A command waits for seconds; a build of a training set may last hours, but reads its answer at
@@ -100,7 +108,7 @@ class ControlFiles:
             except OSError as error:
                 if not isinstance(error, FileNotFoundError):
                     log.error("request_unreadable", request=name, reason=error.strerror)
-            except (ValueError, TypeError, KeyError, AttributeError) as error:
+            except INVALID as error:
                 log.error("request_invalid", request=name, reason=str(error))
                 with suppress(OSError):
                     path.replace(path.with_suffix(INVALID_SUFFIX))
@@ -176,16 +184,23 @@ def _read(path: Path) -> ControlRequest:
 
     Raises:
         OSError: The file cannot be read.
-        ValueError, TypeError, KeyError, AttributeError: It is not a request.
+        ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError: It is not a
+            request.
     """
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(fd, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise ValueError("not a regular file")
-        content = file.read(MAX_REQUEST_BYTES + 1)
+        # One more byte than is allowed shows that the file is too large.
+        with open(fd, "rb", closefd=False) as file:
+            content = file.read(MAX_REQUEST_BYTES + 1)
+    finally:
+        os.close(fd)
     if len(content) > MAX_REQUEST_BYTES:
         raise ValueError(f"larger than {MAX_REQUEST_BYTES} bytes")
     facts = json.loads(content)
     entry = None if facts["row"] is None else int(facts["row"])
+    if entry is not None and not -MAX_ENTRY <= entry <= MAX_ENTRY:
+        raise ValueError("the number of the entry is too large")
     arguments = tuple(str(word) for word in facts.get("words", ()))
     return ControlRequest(str(facts["what"]), entry, arguments)

@@ -61,7 +61,7 @@ def read_heartbeat(state_dir: Path) -> Health:
         return Health(0, 0.0)
     try:
         health = Health(**json.loads((state_dir / FILE_NAME).read_bytes()))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return Health(process, 0.0)
     # An earlier process wrote it: the running one has not sent a heartbeat yet.
     return health if health.process == process else Health(process, 0.0)

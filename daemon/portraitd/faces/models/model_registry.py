@@ -175,7 +175,7 @@ def _chosen(role: Role, models_dir: Path) -> str | None:
     """Return the model that the user chose for a role, if it is still there."""
     try:
         name = json.loads((models_dir / CHOICE_FILE).read_bytes())[role]
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
     if name == ARCFACE:
         return ARCFACE if (models_dir / "arcface.onnx").is_file() else None

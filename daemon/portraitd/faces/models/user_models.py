@@ -146,7 +146,7 @@ def _read(path: Path) -> dict[str, Any] | None:
             facts = json.loads(file.read(_MAX_CARD_BYTES))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _damaged(path, "remove it, and add the model again") from error
     if not isinstance(facts, dict):
         raise _damaged(path, "remove it, and add the model again")

@@ -28,7 +28,7 @@ class RetentionRecord:
 
 def read_record(state_dir: Path) -> RetentionRecord:
     """Return the record; an empty one if there is none, or it is damaged."""
-    with suppress(OSError, ValueError, TypeError):
+    with suppress(OSError, ValueError, TypeError, OverflowError, RecursionError):
         found = RetentionRecord(**json.loads((state_dir / FILE_NAME).read_bytes()))
         if all(math.isfinite(value) for value in (found.clock_s, found.forgotten_before_s)):
             return found
