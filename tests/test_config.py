@@ -447,3 +447,15 @@ def test_every_number_has_a_limit_above_and_is_finite(key: str) -> None:
             tree = {part: tree}
         with pytest.raises(ValidationError):
             Settings.model_validate(tree)
+
+
+def test_a_config_beside_that_is_not_a_file_is_an_error(tmp_path: Path) -> None:
+    """As a link to a share that is not mounted: the defaults are other folders."""
+    beside = tmp_path / "config.toml"
+    for target in (tmp_path / "share" / "config.toml", beside, tmp_path):
+        beside.symlink_to(target)
+        with pytest.raises(ConfigError, match=r"config\.toml: not a file, or a link to nothing"):
+            load(tmp_path)
+        beside.unlink()
+
+    assert tmp_path == load(tmp_path).home_dir

@@ -424,6 +424,9 @@ def _config_beside(home: object, system_config: Path) -> Path | None:
         try:
             if candidate.is_file():
                 return candidate
+            # Such as a link to a share that is not mounted: the defaults are other folders.
+            if candidate.is_symlink() or candidate.exists():
+                raise ConfigError(f"{candidate}: not a file, or a link to nothing")
         except (OSError, ValueError) as error:
             raise ConfigError(f"{candidate}: {_reason(error)}") from error
     return None

@@ -121,7 +121,8 @@ def test_a_home_is_known_by_what_is_in_it(
 ) -> None:
     """An empty folder may become one."""
     for name in entries:
-        (tmp_path / name).mkdir()
+        path = tmp_path / name
+        path.touch() if path.suffix else path.mkdir()
 
     if is_home:
         require_home(load(tmp_path))
