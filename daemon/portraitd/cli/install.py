@@ -194,8 +194,8 @@ _UNIT = """\
 Description=portraitd: one folder of portraits per person
 Documentation=man:systemd.exec(5)
 After=local-fs.target remote-fs.target
-# Not RequiresMountsFor: if the share could not be mounted, systemd would not start the service, not even
-# when the share is mounted later. The service itself notices that a share is not mounted.
+# Not RequiresMountsFor: if the share could not be mounted, systemd would not start the service, not
+# even when the share is mounted later. The service itself notices that a share is not mounted.
 # systemd before version 256 ignores this line.
 WantsMountsFor={mounts}
 # A full disk or a missing share is temporary, however long it lasts.
@@ -211,13 +211,13 @@ TimeoutStartSec=180
 TimeoutStopSec=60
 KillMode=mixed
 Restart=on-failure
-# After 10 s, then at growing intervals of up to five minutes. systemd before version 254 ignores the
-# last two lines, and tries every 10 s.
+# After 10 s, then at growing intervals of up to five minutes. systemd before version 254 ignores
+# the last two lines, and tries every 10 s.
 RestartSec=10
 RestartSteps=6
 RestartMaxDelaySec=300
-# A person must correct these. 64: wrong command line. 65: a database that is damaged or from a newer
-# version. 78: wrong setting, or no home folder.
+# A person must correct these. 64: wrong command line. 65: a database that is damaged or from a
+# newer version. 78: wrong setting, or no home folder.
 RestartPreventExitStatus=64 65 78
 ExecReload=/bin/kill -HUP $MAINPID
 # If the kernel kills a worker that is out of memory, the service continues with the others.
