@@ -57,6 +57,24 @@ def test_a_service_that_is_busy_has_the_request(settings: Settings) -> None:
     )
 
 
+def test_a_request_that_the_service_cannot_read_is_an_error(settings: Settings) -> None:
+    """As one of a later version: it will never be carried out."""
+    requests = ControlFiles(settings.requests_dir)
+
+    def refuse() -> None:
+        while not (waiting := requests.waiting()):
+            pass
+        (settings.requests_dir / f"{(name := next(iter(waiting)))}.request").write_text("[]")
+        while not requests.is_invalid(name):
+            requests.waiting()
+
+    service = threading.Thread(target=refuse)
+    service.start()
+    with StoreLock(settings.state_dir), pytest.raises(StoreError, match="could not read"):
+        ask(settings, FORGET, timeout_s=60.0)
+    service.join()
+
+
 def test_other_settings_than_those_of_the_service_are_an_error(settings: Settings) -> None:
     """It would work with its own; the message names the setting, and what to do."""
     other = settings.model_copy(

@@ -17,7 +17,7 @@ from portraitd.ingest.mounts import MARKER, is_marked, mark, read_token, renumbe
 from portraitd.ingest.refusal import state_of_refused
 from portraitd.ingest.scanner import is_unchanged
 from portraitd.media.content_hash import opened
-from portraitd.model.errors import FileChanged
+from portraitd.model.errors import ConfigError, FileChanged
 from portraitd.model.media_file import FileState, Stamp
 from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
 from portraitd.model.stage import Now
@@ -696,7 +696,9 @@ def test_a_failure_can_be_dismissed(fixture: InboxFixture) -> None:
     for name in ("a.mp4", "b.mp4", "c.mp4"):
         fixture.files.move_on(fixture.known(name).id, FileState.FAILED, 1.0, damaged)
 
-    assert ["a.mp4"] == fixture.files.dismiss(["a.mp4", "other.mp4"], 2.0)
+    with pytest.raises(ConfigError, match=r"not among the failed files: other\.mp4; nothing"):
+        fixture.files.dismiss(["a.mp4", "other.mp4"], 2.0)
+    assert ["a.mp4"] == fixture.files.dismiss(["a.mp4"], 2.0)
     assert ["b.mp4"] == fixture.files.dismiss([str(fixture.inbox / "b.mp4")], 2.0)
     assert 1 == fixture.files.retry(3.0)
     fixture.look()

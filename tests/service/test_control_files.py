@@ -76,12 +76,17 @@ def test_what_is_no_request_is_set_aside(tmp_path: Path) -> None:
         (tmp_path / f"{name}.request").write_text(content)
     os.mkfifo(tmp_path / "4.request")
     (tmp_path / "8.request").mkdir()
+    # Its answer could not be written.
+    long = "9" * 247
+    (tmp_path / f"{long}.request").write_text('{"what": "undo", "row": null}')
     before = os.listdir("/proc/self/fd")
     with capture_logs() as logged:
         assert {} == requests.waiting()
 
-    assert [f"{number}.invalid" for number in range(1, 9)] == sorted(os.listdir(tmp_path))
-    assert ["request_invalid"] * 8 == [line["event"] for line in logged]
+    names = [*map(str, range(1, 9)), long]
+    assert [f"{name}.invalid" for name in names] == sorted(os.listdir(tmp_path))
+    assert all(map(requests.is_invalid, names))
+    assert ["request_invalid"] * 9 == [line["event"] for line in logged]
     assert len(before) == len(os.listdir("/proc/self/fd"))
 
 

@@ -7,7 +7,7 @@ import time
 from portraitd.config import Settings
 from portraitd.model.errors import AlreadyRunning, ConfigError, StoreError
 from portraitd.service.active_settings import read_active
-from portraitd.service.control_files import ControlFiles, ControlRequest
+from portraitd.service.control_files import INVALID_SUFFIX, ControlFiles, ControlRequest
 from portraitd.service.health import lock_holder
 from portraitd.store.corrections.edit_recorder import EditRecorder
 from portraitd.store.corrections.ledger import Ledger
@@ -74,12 +74,18 @@ def await_answer(
         but did not answer in time.
 
     Raises:
-        StoreError: The service did not read the request in time, or has ended; it stays queued.
+        StoreError: The service did not read the request in time, or has ended; it stays queued. Or
+            the service did not understand it, as one of another version.
     """
     deadline_s = time.monotonic() + timeout_s
     while True:
         if (answer := requests.answer_to(name)) is not None:
             return answer
+        if requests.is_invalid(name):
+            raise StoreError(
+                f"the service could not read the request; it is kept in {requests.folder} as "
+                f"{name}{INVALID_SUFFIX}"
+            )
         if time.monotonic() >= deadline_s:
             break
         time.sleep(POLL_S)

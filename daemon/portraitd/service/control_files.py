@@ -32,6 +32,9 @@ MAX_REQUEST_BYTES = 16 << 20
 """Longer than the request of any command line, which Linux limits to 2 MB: JSON writes a byte
 that is not text in six."""
 
+MAX_NAME_BYTES = 128
+"""Of a request without its suffix: room for the name of its answer while that is written."""
+
 MAX_ENTRY = (1 << 63) - 1
 """The largest number that SQLite can hold."""
 
@@ -126,6 +129,10 @@ class ControlFiles:
         """Return whether the service has read a request."""
         return (self.folder / (name + TAKEN_SUFFIX)).exists()
 
+    def is_invalid(self, name: str) -> bool:
+        """Return whether the service set a request aside, as one that is not valid."""
+        return (self.folder / (name + INVALID_SUFFIX)).exists()
+
     def answer(self, name: str, text: str, granted: bool = True) -> None:
         """Answer a request.
 
@@ -187,6 +194,8 @@ def _read(path: Path) -> ControlRequest:
         ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError: It is not a
             request.
     """
+    if len(os.fsencode(path.stem)) > MAX_NAME_BYTES:
+        raise ValueError(f"its name is longer than {MAX_NAME_BYTES} bytes")
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):

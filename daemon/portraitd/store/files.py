@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from portraitd.media.fs import open_file_below
+from portraitd.model.errors import ConfigError
 from portraitd.model.media_file import FileState, Source, Stamp
 from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
 from portraitd.model.wording import escape_unprintable
@@ -24,6 +25,9 @@ SUSPECT_INTERRUPTIONS = 3
 others do not share its fate."""
 
 _FEW = SUSPECT_INTERRUPTIONS - 1
+
+_MAX_LISTED = 5
+"""Names in an error; a shell's pattern can give thousands."""
 
 _NO_INODE = (1 << 64) - 1
 """The inode of no file."""
@@ -253,14 +257,25 @@ class Files:
 
         Returns:
             The paths of the files that were dismissed.
+
+        Raises:
+            ConfigError: A name is not that of a failed file; none was dismissed.
         """
         with self._db.transaction():
-            dismissed = [
-                file
-                for file in self.in_state(FileState.FAILED)
-                if not names
-                or not {display_path(file.path), display_path(self.place(file))}.isdisjoint(names)
-            ]
+            failed: dict[str, set[int]] = {}
+            for file in self.in_state(FileState.FAILED):
+                for name in (display_path(file.path), display_path(self.place(file))):
+                    failed.setdefault(name, set()).add(file.id)
+            if unknown := [name for name in names if name not in failed]:
+                listed = ", ".join(map(escape_unprintable, unknown[:_MAX_LISTED]))
+                more = len(unknown) - _MAX_LISTED
+                listed += f" and {more} more" if more > 0 else ""
+                raise ConfigError(
+                    f"not among the failed files: {listed}; nothing was dismissed; "
+                    "`portraitd status` lists them"
+                )
+            chosen = set().union(*(failed[name] for name in names or failed))
+            dismissed = [file for file in self.in_state(FileState.FAILED) if file.id in chosen]
             for file in dismissed:
                 self.move_on(file.id, FileState.IGNORED, now_s, file.reason)
         return [display_path(file.path) for file in dismissed]
