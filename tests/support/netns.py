@@ -12,7 +12,12 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-BRIDGE_ADDRESS = "10.213.77.1"
+# Two processes run tests at a time.
+_PROCESS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+
+NETWORK = f"10.213.{77 + _PROCESS}"
+
+BRIDGE_ADDRESS = f"{NETWORK}.1"
 
 
 def reason_unsupported() -> str:
@@ -67,7 +72,7 @@ class Hosts:
         mark = f"pd{os.getpid()}"
         self._bridge = f"{mark}br"
         self.hosts = [
-            Host(f"{mark}{name}", f"10.213.77.{10 + number}", f"{mark}v{number}")
+            Host(f"{mark}{name}", f"{NETWORK}.{10 + number}", f"{mark}v{number}")
             for number, name in enumerate(names)
         ]
 

@@ -17,6 +17,8 @@ from support import answer_fuzzing, bad_jobs
 
 ANSWER_S = 60.0
 
+LIMITS = WorkerLimits(nice=0, memory_mb=0, time_limit_s=20.0)
+
 
 @pytest.mark.parametrize(
     ("count", "seed"),
@@ -47,7 +49,7 @@ def test_a_service_survives_any_answer(tmp_path: Path, count: int, seed: int) ->
 @pytest.fixture(scope="module")
 def worker() -> Iterator[LocalExecutor]:
     """One worker at a time."""
-    executor = LocalExecutor(1, WorkerLimits(nice=0, memory_mb=0, time_limit_s=20.0))
+    executor = LocalExecutor(1, LIMITS)
     yield executor
     executor.shutdown(cancel_futures=True)
 
@@ -91,10 +93,12 @@ def test_a_late_message_answers_no_other_job(worker: LocalExecutor) -> None:
     assert [0, 1, 2] == [job.result(ANSWER_S) for job in following]
 
 
-def test_workers_leave_signals_to_the_service(worker: LocalExecutor) -> None:
+def test_workers_leave_signals_to_the_service() -> None:
     """A unit that is stopped, or a terminal that closes, signals every process of it."""
-    pid = worker.submit(bad_jobs.pid).result(ANSWER_S)
-    for name in ("-TERM", "-HUP", "-INT"):
-        subprocess.run(["kill", name, str(pid)], check=True)
+    # Not the shared one, which is replaced when a late message of an earlier test arrives.
+    with LocalExecutor(1, LIMITS) as worker:
+        pid = worker.submit(bad_jobs.pid).result(ANSWER_S)
+        for name in ("-TERM", "-HUP", "-INT"):
+            subprocess.run(["kill", name, str(pid)], check=True)
 
-    assert pid == worker.submit(bad_jobs.pid).result(ANSWER_S)
+        assert pid == worker.submit(bad_jobs.pid).result(ANSWER_S)
