@@ -66,7 +66,8 @@ def isolate() -> bool:
     lifeline, held = os.pipe()
     first = os.fork()
     if first == 0:
-        _idle()
+        os.close(held)
+        _idle(lifeline)
     worker = os.fork()
     if worker != 0:
         _close_files_except(held)
@@ -119,9 +120,9 @@ def _unshare() -> None:
             os.close(file)
 
 
-def _idle() -> NoReturn:
-    """Be the first process of the namespace until the parent ends."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+def _idle(lifeline: int) -> NoReturn:
+    """Be the first process of the namespace until the parent ends, or has ended already."""
+    _die_with_parent(lifeline)
     _close_files_except(_FIRST_FILE - 1)
     while True:
         signal.pause()
