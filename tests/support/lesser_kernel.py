@@ -5,16 +5,11 @@ In ``tests/``, ``python -m support.lesser_kernel seccomp,unshare python -m portr
 
 from __future__ import annotations
 
-import ctypes
-import errno
 import os
 import platform
-import struct
 import sys
 
-_LOAD, _EQUAL, _RETURN = 0x20, 0x15, 0x06
-_ALLOW, _ERROR = 0x7FFF0000, 0x00050000
-_PR_SET_NO_NEW_PRIVS = 38
+from support.seccomp_filter import ALLOW, DENY, IF_EQUAL, LOAD, NUMBER, RETURN, install
 
 _NUMBERS = {
     "x86_64": {"landlock_create_ruleset": 444, "seccomp": 317, "unshare": 272},
@@ -22,24 +17,13 @@ _NUMBERS = {
 }
 
 
-class _Program(ctypes.Structure):
-    """``struct sock_fprog``."""
-
-    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
-
-
 def refuse(names: list[str]) -> None:
     """Refuse calls to this process and everything it starts."""
     numbers = _NUMBERS[platform.machine()]
-    steps = [(_LOAD, 0, 0, 0)]
+    steps = [(LOAD, 0, 0, NUMBER)]
     for name in names:
-        steps += [(_EQUAL, 0, 1, numbers[name]), (_RETURN, 0, 0, _ERROR | errno.EPERM)]
-    steps.append((_RETURN, 0, 0, _ALLOW))
-    code = b"".join(struct.pack("=HBBI", *step) for step in steps)
-    libc = ctypes.CDLL(None, use_errno=True)
-    program = _Program(len(steps), code)
-    assert libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
-    assert libc.syscall(numbers["seccomp"], 1, 0, ctypes.byref(program)) == 0
+        steps += [(IF_EQUAL, 0, 1, numbers[name]), (RETURN, 0, 0, DENY)]
+    install([*steps, (RETURN, 0, 0, ALLOW)])
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-# Two processes run tests at a time.
+# Several processes run tests at a time, and each needs addresses of its own.
 _PROCESS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 
 NETWORK = f"10.213.{77 + _PROCESS}"

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
 import stat
-import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from support.seccomp_filter import (
+    ALLOW,
+    DENY,
+    IF_ANY,
+    IF_EQUAL,
+    LOAD,
+    NUMBER,
+    RETURN,
+    SECOND_ARGUMENT,
+    install,
+)
 
 _VERSION_3 = 0x20080522
 _OVERRIDES = 1 << 1 | 1 << 2
@@ -40,11 +50,6 @@ def _check(result: int) -> None:
 _CALL = {"x86_64": 91, "aarch64": 52}
 """The number of fchmod."""
 
-_LOAD, _IF_EQUAL, _IF_ANY, _RETURN = 0x20, 0x15, 0x45, 0x06
-_NUMBER, _SECOND_ARGUMENT = 0, 24
-_ALLOW, _DENY = 0x7FFF0000, 0x00050000 | errno.EPERM
-_NO_NEW_PRIVILEGES, _SET_SECCOMP, _FILTER = 38, 22, 2
-
 
 def run_without_special_bits(act: Callable[[], object]) -> None:
     """Run something in a child that may not set the set-group-id bit, as under systemd.
@@ -64,16 +69,13 @@ def run_without_special_bits(act: Callable[[], object]) -> None:
 
 
 def _forbid_special_bits() -> None:
-    steps = [
-        (_LOAD, 0, 0, _NUMBER),
-        (_IF_EQUAL, 0, 3, _CALL[os.uname().machine]),
-        (_LOAD, 0, 0, _SECOND_ARGUMENT),
-        (_IF_ANY, 0, 1, stat.S_ISUID | stat.S_ISGID),
-        (_RETURN, 0, 0, _DENY),
-        (_RETURN, 0, 0, _ALLOW),
-    ]
-    packed = ctypes.create_string_buffer(b"".join(struct.pack("<HBBI", *step) for step in steps))
-    program = struct.pack("HxxxxxxP", len(steps), ctypes.addressof(packed))
-    libc = ctypes.CDLL(None, use_errno=True)
-    _check(libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0))
-    _check(libc.prctl(_SET_SECCOMP, _FILTER, program, 0, 0))
+    install(
+        [
+            (LOAD, 0, 0, NUMBER),
+            (IF_EQUAL, 0, 3, _CALL[os.uname().machine]),
+            (LOAD, 0, 0, SECOND_ARGUMENT),
+            (IF_ANY, 0, 1, stat.S_ISUID | stat.S_ISGID),
+            (RETURN, 0, 0, DENY),
+            (RETURN, 0, 0, ALLOW),
+        ]
+    )
