@@ -12,6 +12,7 @@ import pytest
 from portraitd.model.reasons import ReasonCode
 from portraitd.store.erasure.eraser import Eraser
 from portraitd.store.maintenance.backup import back_up, restore
+from support.fuzz_runs import parametrize_runs
 from support.home import START_S, Home
 from support.hostile_tree import HostileTree, make_home_with_people
 from support.permissions import permissions_count
@@ -191,18 +192,7 @@ def test_a_new_home_starts_whatever_its_marker_is(
     assert (home.people / "STATUS.html").exists() is not (home.people / ".portraitd-root").is_dir()
 
 
-@pytest.mark.parametrize(
-    ("count", "seed"),
-    [
-        (80, 1),
-        pytest.param(
-            1500,
-            2,
-            marks=[pytest.mark.slow, pytest.mark.fuzz, pytest.mark.timeout(1200)],
-            id="many",
-        ),
-    ],
-)
+@parametrize_runs(80, many=1500, timeout_s=1200)
 def test_hostile_hands_in_the_tree_end_nothing(memory_path: Path, count: int, seed: int) -> None:
     """A sample of what ``python -m support.hostile_tree 10000`` does."""
     hostile = HostileTree(memory_path, seed)

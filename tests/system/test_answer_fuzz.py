@@ -14,24 +14,14 @@ from portraitd.model.reasons import ReasonCode
 from portraitd.workers.pool import LocalExecutor
 from portraitd.workers.process import WorkerLimits
 from support import answer_fuzzing, bad_jobs
+from support.fuzz_runs import parametrize_runs
 
 ANSWER_S = 60.0
 
 LIMITS = WorkerLimits(nice=0, memory_mb=0, time_limit_s=20.0)
 
 
-@pytest.mark.parametrize(
-    ("count", "seed"),
-    [
-        (40, 1),
-        pytest.param(
-            10_000,
-            2,
-            marks=[pytest.mark.slow, pytest.mark.fuzz, pytest.mark.timeout(3600)],
-            id="many",
-        ),
-    ],
-)
+@parametrize_runs(40, many=10_000, timeout_s=3600)
 def test_a_service_survives_any_answer(tmp_path: Path, count: int, seed: int) -> None:
     """Each file is done or failed with a reason, and those that follow are done."""
     outcome = answer_fuzzing.run(tmp_path, count, seed)

@@ -4,23 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from support import fuzzing, parser_fuzzing
+from support.fuzz_runs import parametrize_runs
 
 
-@pytest.mark.parametrize(
-    ("count", "seed"),
-    [
-        (24, 1),
-        pytest.param(
-            2000,
-            2,
-            marks=[pytest.mark.slow, pytest.mark.fuzz, pytest.mark.timeout(14400)],
-            id="many",
-        ),
-    ],
-)
+@parametrize_runs(24, many=2000, timeout_s=14400)
 def test_mutants_come_to_an_accepted_end(tmp_path: Path, count: int, seed: int) -> None:
     """Good files between them are done; a worker that died is named with its own file."""
     clips, mutants = tmp_path / "clips", tmp_path / "mutants"
@@ -50,18 +38,7 @@ def test_mutants_are_the_same_for_the_same_seed(tmp_path: Path) -> None:
     assert contents[0] == contents[1]
 
 
-@pytest.mark.parametrize(
-    ("count", "seed"),
-    [
-        (1500, 1),
-        pytest.param(
-            100_000,
-            2,
-            marks=[pytest.mark.slow, pytest.mark.fuzz, pytest.mark.timeout(3600)],
-            id="many",
-        ),
-    ],
-)
+@parametrize_runs(1500, many=100_000, timeout_s=3600)
 def test_parsers_of_the_service_are_total(tmp_path: Path, count: int, seed: int) -> None:
     """Any bytes give a value, soon; these parsers run where an exception ends the service."""
     media = fuzzing.good_clips(tmp_path) if count > 10_000 else []
