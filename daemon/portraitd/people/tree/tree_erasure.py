@@ -25,6 +25,7 @@ from portraitd.model.ignored_names import is_clutter
 from portraitd.model.wording import escape_unprintable
 from portraitd.people.tree.folder_fs import (
     OWN_PREFIX,
+    UNFINISHED,
     inode_of,
     open_folder,
     open_regular,
@@ -53,8 +54,6 @@ _DATA_FILES = (".js", ".csv")
 _ERASED = "erased"
 """Identity in a manifest of a file that is about to be removed. A review does not read the missing
 file as an edit."""
-
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class ErasureTarget(NamedTuple):
@@ -185,7 +184,7 @@ def _erase_in(fd: int, names: Collection[str], target: ErasureTarget) -> list[st
         and not _is_folder(fd, name)
         and (
             _is_published_for(published.get(name, ""), target)
-            or name.startswith(f"{OWN_PREFIX}new-")
+            or name.startswith(UNFINISHED)
             or _shows(fd, name, target)
         )
     ]
