@@ -13,17 +13,15 @@ import pytest
 from structlog.testing import capture_logs
 
 from portraitd.config import InboxSettings
-from portraitd.ingest.mounts import MARKER, is_marked, mark, read_token, renumbers_files
-from portraitd.ingest.refusal import state_of_refused
+from portraitd.ingest.mounts import MARKER, renumbers_files
 from portraitd.ingest.scanner import is_unchanged
 from portraitd.media.content_hash import opened
-from portraitd.model.errors import ConfigError, FileChanged
+from portraitd.model.errors import FileChanged
 from portraitd.model.media_file import FileState, Stamp
 from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
 from portraitd.model.stage import Now
 from portraitd.store.files import INBOX
 from portraitd.store.slices import SliceQueue
-from support.home import Home
 from support.inbox_fixture import QUIET_S, InboxFixture
 from support.store import slice_faces, video_facts
 
@@ -321,93 +319,6 @@ def test_a_file_that_is_completed_is_taken_at_once(tmp_path: Path, nobody: Path)
     assert FileState.READY is fixture.state()
 
 
-# --- Another folder in the place of the inbox.
-
-
-def test_the_folder_under_a_share_is_not_the_inbox(fixture: InboxFixture) -> None:
-    """It got a marker when the share was mounted late, and is empty when the share goes."""
-    fixture.look()
-    under = fixture.inbox.with_name("under")
-    fixture.inbox.rename(under)
-    fixture.inbox.mkdir()
-    mark(fixture.inbox)
-    fixture.write("clip.mp4")
-    fixture.settle()
-    assert not fixture.admission.is_unavailable
-    assert is_marked(under)
-    fixture.inbox.rename(fixture.inbox.with_name("share"))
-    under.rename(fixture.inbox)
-    assert fixture.admission.is_unavailable
-
-    with capture_logs() as logs:
-        fixture.look()
-        fixture.inbox.rename(under)
-        fixture.inbox.with_name("share").rename(fixture.inbox)
-        fixture.look()
-
-    assert FileState.READY is fixture.state()
-    assert ["inbox_unavailable", "inbox_available"] == [line["event"] for line in logs]
-
-
-def test_a_marked_inbox_is_not_taken_for_an_unmarked_folder(fixture: InboxFixture) -> None:
-    """Not even before the first file: the share is mounted late after the first restart."""
-    fixture.look()
-    fixture.inbox.rename(fixture.inbox.with_name("share"))
-    fixture.inbox.mkdir()
-
-    fixture.look()
-
-    assert ReasonCode.INBOX_MARKER_MISSING is fixture.admission.blocked.code
-    assert [] == list(fixture.inbox.iterdir())
-
-
-def test_the_inbox_is_known_after_a_restart(tmp_path: Path, fixture: InboxFixture) -> None:
-    """The token of its marker is stored."""
-    fixture.write("clip.mp4")
-    fixture.settle()
-    fixture.database.close()
-    fixture.inbox.rename(tmp_path / "share")
-    fixture.inbox.mkdir()
-    mark(fixture.inbox)
-    again = InboxFixture(tmp_path)
-
-    again.look()
-
-    assert again.admission.is_unavailable
-    assert FileState.READY is again.state()
-    assert read_token(tmp_path / "share") == again.files.read_marker()
-
-
-def test_a_marker_of_an_earlier_version_gets_a_token(fixture: InboxFixture) -> None:
-    """It is the inbox as before, also if nothing known is in it any more."""
-    (fixture.inbox / MARKER).write_text("This folder is the inbox of portraitd.\n")
-    fixture.files.note(INBOX, Path("removed.mp4"), Stamp(1, 1, 1), FileState.DONE, 1.0)
-
-    fixture.look()
-
-    assert not fixture.admission.is_unavailable
-    assert fixture.files.read_marker() == read_token(fixture.inbox)
-    assert fixture.files.read_marker()
-
-
-@pytest.mark.parametrize("kind", ["folder", "link", "huge"])
-def test_a_marker_may_be_anything(fixture: InboxFixture, kind: str) -> None:
-    """It is read like everything that others can write."""
-    marker = fixture.inbox / MARKER
-    if kind == "folder":
-        marker.mkdir()
-    elif kind == "link":
-        marker.symlink_to("/dev/zero")
-    else:
-        marker.touch()
-        os.truncate(marker, 1 << 40)
-    fixture.write("clip.mp4")
-
-    fixture.settle()
-
-    assert FileState.READY is fixture.state()
-
-
 # --- Files that get other numbers.
 
 
@@ -627,84 +538,3 @@ def states_by_path(fixture: InboxFixture) -> list[tuple[Path, str]]:
 def remove_deep(folder: Path) -> None:
     """pytest's own way of removing folders calls itself for each level."""
     subprocess.run(["rm", "-rf", folder], check=True)
-
-
-# --- What is not for portraitd.
-
-
-@pytest.mark.parametrize(
-    ("name", "code", "state"),
-    [
-        ("film.srt", ReasonCode.TEXT_FILE, FileState.IGNORED),
-        ("film.NFO", ReasonCode.TEXT_FILE, FileState.IGNORED),
-        ("film.sub", ReasonCode.UNKNOWN_FORMAT, FileState.IGNORED),
-        ("empty.txt", ReasonCode.EMPTY, FileState.IGNORED),
-        ("photos.zip", ReasonCode.OTHER_FILE_TYPE, FileState.IGNORED),
-        ("README", ReasonCode.TEXT_FILE, FileState.IGNORED),
-        ("song.mp3", ReasonCode.SOUND_ONLY, FileState.IGNORED),
-        ("film.mp4", ReasonCode.TEXT_FILE, FileState.FAILED),
-        ("film.mp4", ReasonCode.OTHER_FILE_TYPE, FileState.FAILED),
-        ("film", ReasonCode.UNKNOWN_FORMAT, FileState.FAILED),
-        ("film.srt", ReasonCode.CANNOT_READ, FileState.FAILED),
-        ("film.srt", ReasonCode.SYMBOLIC_LINK, FileState.FAILED),
-        ("photo.jpg", ReasonCode.EMPTY, FileState.FAILED),
-    ],
-)
-def test_what_is_not_for_portraitd_did_not_fail(
-    name: str, code: ReasonCode, state: FileState
-) -> None:
-    """By its content and its name: a text that is called a video failed."""
-    assert state is state_of_refused(Path(name), Reason(code, ""))
-
-
-def test_subtitles_and_archives_are_ignored_quietly(tmp_path: Path) -> None:
-    """They are counted; a text that is called a video is named."""
-    home = Home(tmp_path / "home")
-    home.drop(b"1\n00:00:01,000 --> 00:00:02,000\nHello\n", "film.srt")
-    home.drop(b"PK\x03\x04" + b"\0" * 100, "photos.zip")
-    home.drop(b"no film", "film.mp4")
-    with capture_logs() as logs:
-        home.run()
-
-    assert {"film.srt": "ignored", "photos.zip": "ignored", "film.mp4": "failed"} == home.states()
-    assert ["film.mp4"] == [
-        line["path"] for line in logs if line["log_level"] == "warning" and "path" in line
-    ]
-
-
-def test_a_failure_of_an_earlier_version_that_is_none_is_ignored(fixture: InboxFixture) -> None:
-    """Without another look into the file."""
-    fixture.write("notes.txt")
-    fixture.settle()
-    text = Reason.of(ReasonCode.TEXT_FILE)
-    fixture.files.move_on(fixture.known("notes.txt").id, FileState.FAILED, 1.0, text)
-
-    fixture.look()
-
-    assert (FileState.IGNORED, text) == (
-        fixture.state("notes.txt"),
-        fixture.known("notes.txt").reason,
-    )
-
-
-def test_a_failure_can_be_dismissed(fixture: InboxFixture) -> None:
-    """By its path; only a change of the file tries it again."""
-    for name in ("a.mp4", "b.mp4", "c.mp4"):
-        fixture.write(name)
-    fixture.settle()
-    damaged = Reason.of(ReasonCode.INDEX_DAMAGED)
-    for name in ("a.mp4", "b.mp4", "c.mp4"):
-        fixture.files.move_on(fixture.known(name).id, FileState.FAILED, 1.0, damaged)
-
-    with pytest.raises(ConfigError, match=r"not among the failed files: other\.mp4; nothing"):
-        fixture.files.dismiss(["a.mp4", "other.mp4"], 2.0)
-    assert ["a.mp4"] == fixture.files.dismiss(["a.mp4"], 2.0)
-    assert ["b.mp4"] == fixture.files.dismiss([str(fixture.inbox / "b.mp4")], 2.0)
-    assert 1 == fixture.files.retry(3.0)
-    fixture.look()
-    assert {"a.mp4": "ignored", "b.mp4": "ignored", "c.mp4": "ready"} == fixture.states()
-    assert damaged == fixture.known("a.mp4").reason
-    fixture.write("a.mp4", b"another content")
-    fixture.settle()
-
-    assert FileState.READY is fixture.state("a.mp4")
