@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from portraitd.media.fs import identify, make_below, open_below, rename_exclusively
+from portraitd.media.fs import identify, open_below, rename_exclusively
 from portraitd.model.media_file import Stamp
 
 PROCESSED = Path("processed")
@@ -61,7 +61,7 @@ class ProcessedFolder:
             status = os.stat(path.name, dir_fd=source_fd, follow_symlinks=False)
             if not stat.S_ISREG(status.st_mode) or not Stamp.of(status).is_same(stamp):
                 raise FileNotFoundError(errno.ENOENT, "another file has its name", str(path))
-            target_fd = opened(make_below(inbox_fd, target.parent.parts))
+            target_fd = opened(open_below(inbox_fd, target.parent.parts, create=True))
             for number in range(self._numbers.get(target, 1), _MAX_NAMES):
                 name = f"{target.stem} ({number}){target.suffix}" if number > 1 else target.name
                 if is_used(target.with_name(name)):

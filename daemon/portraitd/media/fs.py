@@ -125,12 +125,13 @@ def locked(path: Path) -> Iterator[int]:
         os.close(fd)
 
 
-def open_below(root_fd: int, parts: Iterable[str]) -> int:
+def open_below(root_fd: int, parts: Iterable[str], create: bool = False) -> int:
     """Open a folder below another one, component by component, so that none can be a link.
 
     Args:
         root_fd: Descriptor of the folder to start from.
         parts: Names of the folders on the way; none for the folder itself.
+        create: Whether to create the folders that are missing.
 
     Returns:
         A descriptor of its own, which the caller closes.
@@ -141,6 +142,9 @@ def open_below(root_fd: int, parts: Iterable[str]) -> int:
     current = os.open(".", _FOLDER, dir_fd=root_fd)
     for part in parts:
         try:
+            if create:
+                with suppress(FileExistsError):
+                    os.mkdir(part, dir_fd=current)
             following = os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=current)
         finally:
             os.close(current)
@@ -161,29 +165,15 @@ def open_file_below(root: Path, path: Path) -> int:
         OSError: It cannot be opened; ELOOP or ENOTDIR for a link.
     """
     *folders, name = str(path).split("/")
-    current = os.open(root, _FOLDER)
+    root_fd = os.open(root, _FOLDER)
     try:
-        for folder in folders:
-            following = os.open(folder, _FOLDER | os.O_NOFOLLOW, dir_fd=current)
-            os.close(current)
-            current = following
-        return os.open(name, _TO_READ, dir_fd=current)
+        folder_fd = open_below(root_fd, folders)
     finally:
-        os.close(current)
-
-
-def make_below(root_fd: int, parts: Iterable[str]) -> int:
-    """Open a folder below another one as ``open_below`` does; create what is missing."""
-    current = os.open(".", _FOLDER, dir_fd=root_fd)
-    for part in parts:
-        try:
-            with suppress(FileExistsError):
-                os.mkdir(part, dir_fd=current)
-            following = os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=current)
-        finally:
-            os.close(current)
-        current = following
-    return current
+        os.close(root_fd)
+    try:
+        return os.open(name, _TO_READ, dir_fd=folder_fd)
+    finally:
+        os.close(folder_fd)
 
 
 def rename_exclusively(source_fd: int, name: str, target_fd: int, new_name: str) -> None:
