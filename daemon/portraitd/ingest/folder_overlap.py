@@ -3,30 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import NamedTuple
 
-MOUNTS = Path("/proc/self/mountinfo")
-
+from portraitd.ingest.mount_table import MOUNTS, MountEntry, find_mount, read_mounts
 
 Place = tuple[str, Path]
 """The device of a file system, and a path there."""
-
-
-class MountEntry(NamedTuple):
-    """A line of ``/proc/self/mountinfo``.
-
-    Attributes:
-        device: Major and minor number of the file system, as text.
-        root: The folder of the file system that is mounted; not ``/`` for a bind mount.
-        point: Where it is mounted.
-    """
-
-    device: str
-    root: Path
-    point: Path
 
 
 class FolderLocation:
@@ -41,7 +24,7 @@ class FolderLocation:
         self._real = Path(os.path.realpath(path))
         self._inode = _read_inode(self._real)
         self._above = {inode for inode in map(_read_inode, self._real.parents) if inode}
-        entries = list(_read_mounts(mounts))
+        entries = read_mounts(mounts)
         self._places = [place] if (place := _place_of(self._real, entries)) else []
         # What is mounted below the folder is in it, too.
         self._places += [
@@ -89,30 +72,7 @@ def _read_inode(path: Path) -> tuple[int, int] | None:
     return facts.st_dev, facts.st_ino
 
 
-def _read_mounts(mounts: Path) -> Iterator[MountEntry]:
-    """Yield the mounts that are visible. Of several on one point, the last hides the others."""
-    try:
-        lines = mounts.read_bytes().splitlines()
-    except OSError:
-        return
-    last: dict[Path, MountEntry] = {}
-    for line in lines:
-        fields = line.split(b" ")
-        if len(fields) > 4:
-            root, point = (Path(os.fsdecode(_unescaped(field))) for field in fields[3:5])
-            last[point] = MountEntry(fields[2].decode("ascii", "replace"), root, point)
-    yield from last.values()
-
-
-def _place_of(path: Path, entries: list[MountEntry]) -> Place | None:
+def _place_of(path: Path, entries: Iterable[MountEntry]) -> Place | None:
     """Return the file system of a path, and its path there."""
-    above = [entry for entry in entries if path.is_relative_to(entry.point)]
-    if not above:
-        return None
-    entry = max(above, key=lambda one: len(one.point.parts))
-    return entry.device, entry.root / path.relative_to(entry.point)
-
-
-def _unescaped(field: bytes) -> bytes:
-    """Decode octal escapes: mount points are written with ``\\040`` for a space."""
-    return re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8)]), field)
+    entry = find_mount(path, entries)
+    return (entry.device, entry.root / path.relative_to(entry.point)) if entry else None

@@ -7,6 +7,7 @@ import re
 import secrets
 from pathlib import Path
 
+from portraitd.ingest.mount_table import MOUNTS, MountEntry, find_mount, read_mounts
 from portraitd.media.fs import write_atomically
 
 POLLED_FILE_SYSTEMS = frozenset({
@@ -32,8 +33,6 @@ token: {token}
 _TOKEN = re.compile(rb"^token: ([0-9a-f]{32})$", re.MULTILINE)
 
 _MAX_MARKER_BYTES = 4096
-
-_MOUNTS = Path("/proc/self/mountinfo")
 
 
 def is_marked(root: Path) -> bool:
@@ -73,7 +72,7 @@ def mark(root: Path) -> str:
     return token
 
 
-def file_system_type(path: Path, mounts: Path = _MOUNTS) -> str:
+def file_system_type(path: Path, mounts: Path = MOUNTS) -> str:
     """Return the kernel's name of the file system of a path, such as ``ext4`` or ``cifs``.
 
     Args:
@@ -83,51 +82,28 @@ def file_system_type(path: Path, mounts: Path = _MOUNTS) -> str:
     Returns:
         The name; ``unknown`` if the mounts cannot be read.
     """
-    return _mount_of(path, mounts)[0]
+    mount = _mount_of(path, mounts)
+    return mount.kind if mount else "unknown"
 
 
-def renumbers_files(path: Path, mounts: Path = _MOUNTS) -> bool:
+def renumbers_files(path: Path, mounts: Path = MOUNTS) -> bool:
     """Return whether the inode of a file of this path can change although the file does not.
 
     The arguments are those of ``file_system_type``.
     """
-    kind, options = _mount_of(path, mounts)
-    if kind in ("cifs", "smb3"):
+    mount = _mount_of(path, mounts)
+    if mount is None:
+        return False
+    if mount.kind in ("cifs", "smb3"):
         # The server numbers the files, if it can; otherwise the kernel does.
-        return "serverino" not in options
-    return kind in RENUMBERING_FILE_SYSTEMS or kind.startswith("fuse.")
+        return "serverino" not in mount.options
+    return mount.kind in RENUMBERING_FILE_SYSTEMS or mount.kind.startswith("fuse.")
 
 
-def _mount_of(path: Path, mounts: Path) -> tuple[str, list[str]]:
-    """Return type and options of the file system of a path."""
-    wanted = os.fsencode(os.path.realpath(path))
-    best, kind, options = b"", "unknown", list[str]()
-    try:
-        lines = mounts.read_bytes().splitlines()
-    except OSError:
-        return kind, options
-    for line in lines:
-        before, separator, after = line.partition(b" - ")
-        fields = before.split(b" ")
-        if not separator or len(fields) < 5:
-            continue
-        point = _unescaped(fields[4])
-        # Also an equally long one: of two mounts on one point the later hides the earlier.
-        if len(point) >= len(best) and _is_below(wanted, point):
-            described = os.fsdecode(after).split(" ")
-            best, kind, options = point, described[0], described[-1].split(",")
-    return kind, options
+def _mount_of(path: Path, mounts: Path) -> MountEntry | None:
+    return find_mount(Path(os.path.realpath(path)), read_mounts(mounts))
 
 
 def needs_polling(file_system: str) -> bool:
     """Return whether events may be missing there, because other machines write to it too."""
     return file_system in POLLED_FILE_SYSTEMS or file_system.startswith("fuse.")
-
-
-def _is_below(path: bytes, mount_point: bytes) -> bool:
-    return path == mount_point or path.startswith(mount_point.rstrip(b"/") + b"/")
-
-
-def _unescaped(field: bytes) -> bytes:
-    """Decode octal escapes: mount points are written with ``\\040`` for a space."""
-    return re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8)]), field)
