@@ -23,8 +23,8 @@ from portraitd.people.tree.folder_fs import (
     WrittenFile,
     entry_exists,
     holds,
-    open_folder,
     open_made,
+    open_parent,
     open_root,
     read_regular,
     replace_file,
@@ -211,6 +211,17 @@ def save_set_manifest(root_fd: int, manifest: SetManifest) -> None:
     replace_file(root_fd, SET_MANIFEST, manifest.to_bytes(), _FILE_MODE)
 
 
+def remove_below(root_fd: int, path: str) -> bool:
+    """Remove a file of a set, and follow no link to it; return whether it was there."""
+    with (
+        suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError),
+        open_parent(path, root_fd) as (fd, name),
+    ):
+        os.unlink(name, dir_fd=fd)
+        return True
+    return False
+
+
 class _SetPublication:
     """Writes into the folder of a set through descriptors: no link below it is followed."""
 
@@ -257,13 +268,13 @@ class _SetPublication:
 
     def _make_way(self, path: str, content: FileContent) -> None:
         """Make the folders of a file, and put aside a file in its place that is not ours."""
-        folder, leaf = _split(path)
+        folder = _parent_of(path)
         if folder not in self._checked_folders:
             with self._open_made(folder):
                 self._checked_folders.add(folder)
         if self.folder.is_owned(path):
             return
-        with open_folder(folder, self._root_fd) as fd:
+        with open_parent(path, self._root_fd) as (fd, leaf):
             is_in_the_way = entry_exists(fd, leaf) and not _holds(fd, leaf, content)
         if is_in_the_way:
             self._move_aside(path)
@@ -280,27 +291,29 @@ class _SetPublication:
             ) from error
 
     def _remove_file(self, path: str) -> None:
-        folder, leaf = _split(path)
         if not self.folder.remove(path):
             with suppress(FileNotFoundError, NotADirectoryError):
-                with open_folder(folder, self._root_fd) as fd:
+                with open_parent(path, self._root_fd) as (fd, leaf):
                     is_left = entry_exists(fd, leaf)
                 if is_left:
                     self._move_aside(path)
+        folder = _parent_of(path)
         while folder != ROOT:
-            parent, name = _split(folder)
             try:
-                with open_folder(parent, self._root_fd) as fd:
+                with open_parent(folder, self._root_fd) as (fd, name):
                     os.rmdir(name, dir_fd=fd)
             except OSError:
                 break
             self._checked_folders.discard(folder)
-            folder = parent
+            folder = _parent_of(folder)
 
     def _move_aside(self, path: str) -> None:
-        folder, leaf = _split(path)
+        folder = _parent_of(path)
         aside = CHANGED_NAME if folder == ROOT else f"{CHANGED_NAME}/{folder}"
-        with open_folder(folder, self._root_fd) as fd, self._open_made(aside) as aside_fd:
+        with (
+            open_parent(path, self._root_fd) as (fd, leaf),
+            self._open_made(aside) as aside_fd,
+        ):
             name = f"{time.time_ns()}-{leaf}" if entry_exists(aside_fd, leaf) else leaf
             os.rename(leaf, name, src_dir_fd=fd, dst_dir_fd=aside_fd)
         self._put_aside += 1
@@ -310,17 +323,12 @@ class _SetPublication:
         has_changed = self.folder.written or self.folder.removed
         if has_changed and any(path.startswith("yolo/") for path in desired):
             for split in ("train", "val"):
-                with (
-                    suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError),
-                    open_folder("yolo/labels", self._root_fd) as fd,
-                ):
-                    os.unlink(f"{split}.cache", dir_fd=fd)
+                remove_below(self._root_fd, f"yolo/labels/{split}.cache")
 
 
-def _split(path: str) -> tuple[str, str]:
-    """Return the folder and the name of a path below the folder of the set."""
-    folder, _, leaf = path.rpartition("/")
-    return folder or ROOT, leaf
+def _parent_of(path: str) -> str:
+    """Return the folder that a path below the folder of the set is in."""
+    return path.rpartition("/")[0] or ROOT
 
 
 def _holds(fd: int, name: str, content: FileContent) -> bool:

@@ -17,12 +17,13 @@ from portraitd.datasets.output import (
     SetManifest,
     lock_set,
     read_set_manifest,
+    remove_below,
     save_set_manifest,
 )
 from portraitd.media.fs import locked
 from portraitd.model.errors import AlreadyRunning, PublishError, StoreError
 from portraitd.model.fingerprints import ErasedFrames
-from portraitd.people.tree.folder_fs import open_folder, open_root, read_regular
+from portraitd.people.tree.folder_fs import open_root, read_regular
 from portraitd.store.frame_cache import FrameCache
 
 BUILD_LOCK = "dataset.lock"
@@ -104,12 +105,12 @@ def erase_sets(
                 # From now on it is unfinished, also if this is interrupted.
                 save_set_manifest(root_fd, replace(manifest, fingerprint="", summary={}))
             beside = list(_find_beside(root_fd, frames, bool(going)))
-            removed = sum(_remove(root_fd, path) for path in (*going, *beside))
+            removed = sum(remove_below(root_fd, path) for path in (*going, *beside))
             if manifest and going:
                 left = {path: manifest.files[path] for path in staying}
                 save_set_manifest(root_fd, SetManifest("", {}, left))
             if not manifest or not is_incomplete:
-                removed += _remove(root_fd, SET_MANIFEST)
+                removed += remove_below(root_fd, SET_MANIFEST)
             for _, folders, _, fd in os.fwalk(".", topdown=False, dir_fd=root_fd):
                 for name in folders:
                     with contextlib.suppress(OSError):
@@ -186,14 +187,3 @@ def _find_beside(root_fd: int, frames: ErasedFrames, was_changed: bool) -> Itera
         for name in names:
             if frames.shows(name) or (was_changed and name.endswith(".cache")):
                 yield f"{folder[2:]}/{name}" if folder != "." else name
-
-
-def _remove(root_fd: int, path: str) -> bool:
-    folder, _, name = path.rpartition("/")
-    with (
-        contextlib.suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError),
-        open_folder(folder or ".", root_fd) as fd,
-    ):
-        os.unlink(name, dir_fd=fd)
-        return True
-    return False

@@ -91,6 +91,20 @@ def open_folder(location: str, root_fd: int) -> Iterator[int]:
         os.close(fd)
 
 
+@contextmanager
+def open_parent(path: str, root_fd: int) -> Iterator[tuple[int, str]]:
+    """Open the folder that an entry below the root is in, no part of which may be a link.
+
+    Gives its descriptor, and the name of the entry.
+    """
+    parent, _, name = path.rpartition("/")
+    if not parent:
+        yield root_fd, name
+        return
+    with open_folder(parent, root_fd) as fd:
+        yield fd, name
+
+
 def inode_of(fd: int) -> int:
     """Return the inode of an open folder, which a rename does not change."""
     return os.fstat(fd).st_ino

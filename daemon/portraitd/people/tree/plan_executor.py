@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from portraitd.model.ignored_names import is_clutter
@@ -19,6 +19,7 @@ from portraitd.people.tree.folder_fs import (
     make_hidden,
     move_folder_aside,
     open_folder,
+    open_parent,
     replace_file,
 )
 from portraitd.people.tree.folder_state import FolderState
@@ -108,7 +109,10 @@ class PlanExecutor:
             return
         if isinstance(last, RemoveFolder):
             # A reviewer may have put something in just now: then the folder stays, as theirs.
-            with contextlib.suppress(OSError), self._open_parent(folder.location) as (fd, name):
+            with (
+                contextlib.suppress(OSError),
+                open_parent(folder.location, self._root_fd) as (fd, name),
+            ):
                 os.rmdir(name, dir_fd=fd)
 
     def save_manifest(self, number: int) -> None:
@@ -150,13 +154,6 @@ class PlanExecutor:
         """Return the owner of each file in an open folder."""
         return PublishedFolder(fd, manifest.files, lambda: None, self._modes.file).owners(names)
 
-    @contextlib.contextmanager
-    def _open_parent(self, location: str) -> Iterator[tuple[int, str]]:
-        """Open the folder above a location; gives its descriptor and the name in it."""
-        parent, _, name = location.rpartition("/")
-        with open_folder(parent or ".", self._root_fd) as fd:
-            yield fd, name
-
     def _make(self, step: MakeFolder, steps: Sequence[Step]) -> None:
         """Build a folder under a hidden name, and rename it when it is complete."""
         hidden = make_hidden(step.folder, self._root_fd, self._modes.folder)
@@ -166,7 +163,7 @@ class PlanExecutor:
             manifest = FolderManifest(person, step.label, step.location, inode)
             writes = [one for one in steps if isinstance(one, WriteFile)]
             self.change_files(fd, PERSON_MANIFEST, manifest, writes)
-        with self._open_parent(step.location) as (parent_fd, name):
+        with open_parent(step.location, self._root_fd) as (parent_fd, name):
             if entry_exists(parent_fd, name):
                 # A reviewer took the name meanwhile. The next publish uses another one.
                 return
@@ -178,8 +175,8 @@ class PlanExecutor:
     def _rename(self, number: int, step: RenameFolder) -> None:
         old, new = step.old_location, step.new_location
         with (
-            self._open_parent(old) as (old_fd, old_name),
-            self._open_parent(new) as (new_fd, new_name),
+            open_parent(old, self._root_fd) as (old_fd, old_name),
+            open_parent(new, self._root_fd) as (new_fd, new_name),
         ):
             is_case_only = folded(old) == folded(new)
             if old != new and not is_case_only and entry_exists(new_fd, new_name):

@@ -16,7 +16,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from portraitd.media.fs import open_below
 from portraitd.people.tree.folder_fs import (
     WrittenFile,
     create_unfinished,
@@ -24,6 +23,7 @@ from portraitd.people.tree.folder_fs import (
     entry_exists,
     holds,
     is_unchanged,
+    open_parent,
     replace_file,
     set_mode,
     stat_written,
@@ -68,7 +68,7 @@ class PublishedFolder:
         if entry is None:
             return False
         try:
-            with self._open_parent(name) as (fd, leaf):
+            with open_parent(name, self._fd) as (fd, leaf):
                 return is_unchanged(fd, leaf, entry.written)
         except OSError:
             # A folder on the way is missing, or a link.
@@ -90,7 +90,7 @@ class PublishedFolder:
             hashes: Whether to list the content's hash as well, so that a file whose time changed
                 is still recognised.
         """
-        with self._open_parent(name) as (fd, leaf):
+        with open_parent(name, self._fd) as (fd, leaf):
             written = replace_file(fd, leaf, data, self._file_mode)
         if not hashes:
             written = written._replace(sha256="")
@@ -99,7 +99,7 @@ class PublishedFolder:
 
     def link(self, name: str, identity: str, source: Path) -> None:
         """Link a file to a source, or copy it where links are not possible, and list it."""
-        with self._open_parent(name) as (fd, leaf):
+        with open_parent(name, self._fd) as (fd, leaf):
             beside = _link_beside(fd, leaf, source, self._file_mode)
             os.rename(beside, leaf, src_dir_fd=fd, dst_dir_fd=fd)
             # Renaming one link over another link to the same file does nothing.
@@ -121,7 +121,7 @@ class PublishedFolder:
         if self.is_owned(name):
             with (
                 contextlib.suppress(FileNotFoundError),
-                self._open_parent(name) as (fd, leaf),
+                open_parent(name, self._fd) as (fd, leaf),
             ):
                 os.unlink(leaf, dir_fd=fd)
                 is_removed = True
@@ -164,19 +164,6 @@ class PublishedFolder:
             for step in removes:
                 self.remove(step.target)
             self.save()
-
-    @contextlib.contextmanager
-    def _open_parent(self, path: str) -> Iterator[tuple[int, str]]:
-        """Open the folder of a file, no part of which may be a link; gives the file's name too."""
-        *parts, leaf = path.split("/")
-        if not parts:
-            yield self._fd, leaf
-            return
-        fd = open_below(self._fd, parts)
-        try:
-            yield fd, leaf
-        finally:
-            os.close(fd)
 
     def _write_step(self, step: WriteFile, content: Callable[[WriteFile], bytes]) -> None:
         data = content(step)

@@ -28,6 +28,7 @@ from portraitd.people.tree.folder_fs import (
     UNFINISHED,
     inode_of,
     open_folder,
+    open_parent,
     open_regular,
     open_root,
     replace_file,
@@ -282,8 +283,7 @@ def _remove_folder(root_fd: int, location: str, inode: int) -> None:
             # Another one was put in its place, or something into it.
             return
         _unlink(fd, [name for name in names if name in MANIFEST_NAMES or is_clutter(name)])
-    parent, _, name = location.rpartition("/")
-    with open_folder(parent or ".", root_fd) as fd, contextlib.suppress(OSError):
+    with open_parent(location, root_fd) as (fd, name), contextlib.suppress(OSError):
         # A reviewer may have put something in just now: then the folder stays, as theirs.
         os.rmdir(name, dir_fd=fd)
 
