@@ -12,17 +12,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import statistics
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from portraitd.faces.interface import EncoderSpec
+from portraitd.faces.models import model_registry
 from portraitd.ingest import media_jobs
 from portraitd.ingest.media_jobs import EncodeOptions
-from portraitd.model.media_file import MediaKind, Slice, Source, Stamp
+from portraitd.model.media_file import Slice, Source, Stamp
 from portraitd.service.pools import decoding_policy
+from portraitd.store.slices import cut
 from portraitd.workers.pool import LocalExecutor
 from portraitd.workers.process import WorkerLimits
 
@@ -47,7 +48,7 @@ def measure(files: list[Path], models: list[str], rounds: int, folder: Path) -> 
     names = []
     for model in models:
         name, _, file = model.partition("=")
-        shutil.copy(file, folder)
+        model_registry.add_model(model_registry.find_model(name), folder, Path(file))
         names.append(name)
     encoder = EncoderSpec(folder, detector=names[0] if names else "mmod", embedder="dlib")
     options = EncodeOptions(1.0, False, True, encoder, 400)
@@ -64,10 +65,9 @@ def measure(files: list[Path], models: list[str], rounds: int, folder: Path) -> 
     for path in files:
         source = Source(path, Stamp.of(path.stat()))
         facts = workers["sealed"].submit(media_jobs.probe, source).result()
-        stops = [0.0] if facts.kind is MediaKind.PHOTO else _cut(facts.duration_s or SLICE_S)
         pieces += [
-            Slice(source, facts.kind, max(stop - SLICE_S, 0.0), stop, facts.sha256)
-            for stop in stops
+            Slice(source, facts.kind, start_s, stop_s, facts.sha256)
+            for start_s, stop_s in cut(facts, SLICE_S)
         ]
     spent: dict[str, list[float]] = {name: [] for name in workers}
     # The first round, which loads libraries in the open worker, is not counted.
@@ -91,11 +91,6 @@ def measure(files: list[Path], models: list[str], rounds: int, folder: Path) -> 
         "median": round(statistics.median(each), 4),
         "rounds": [round(one, 3) for one in each],
     }
-
-
-def _cut(duration_s: float) -> list[float]:
-    """Return where the slices end."""
-    return [min(start + SLICE_S, duration_s) for start in range(0, int(duration_s) or 1, 10)]
 
 
 def processor_s() -> float:
