@@ -155,14 +155,12 @@ class GroupingState:
         """
         if rule.recording is None:
             return people
-        founded = self.agglomeration.groups
         return assign_in_recordings(
             people,
-            founded,
-            self.agglomeration.statistics,
+            self.agglomeration,
             tracks,
             videos,
-            _find_large(founded, faces, rule),
+            _find_large(self.agglomeration.groups, faces, rule),
             fixed | (tracks.pinned > 0),
             rule.recording,
         )

@@ -19,10 +19,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from portraitd.clustering.agglomeration import TrackTable
+from portraitd.clustering.agglomeration import Agglomeration, TrackTable
 from portraitd.clustering.assignment import scale_means
 from portraitd.clustering.graph_components import Indices
-from portraitd.clustering.group_statistics import Floats, GroupStatistics
+from portraitd.clustering.group_statistics import Floats
 from portraitd.clustering.neighbours import squared_distances
 from portraitd.model.grouping_rules import RecordingRule
 
@@ -46,8 +46,7 @@ class _Units(NamedTuple):
 
 def assign_in_recordings(
     people: Indices,
-    founded: Indices,
-    statistics: GroupStatistics,
+    agglomeration: Agglomeration,
     tracks: TrackTable,
     videos: Indices,
     large: Flags,
@@ -58,8 +57,7 @@ def assign_in_recordings(
 
     Args:
         people: Shape ``(n,)``; the person of each row, named after a row, -1 for none.
-        founded: Shape ``(n,)``; the group of each good track, as in ``Agglomeration.groups``.
-        statistics: Of the founded groups, in ascending order of their names.
+        agglomeration: The groups of the good tracks, which founded the people.
         tracks: The tracks of the grouping.
         videos: Shape ``(n,)``; the recording of each row.
         large: Shape ``(n,)``; whether the group named after a row may be joined.
@@ -73,19 +71,17 @@ def assign_in_recordings(
     keys = np.sort(videos[inside] * size + people[inside])
     keys = keys[np.diff(keys, prepend=-1) > 0]
     seen = np.stack(np.divmod(keys, size), axis=1)
-    units = _list_units(people, founded, large, fixed)
+    units = _list_units(people, agglomeration.groups, large, fixed)
     units = _Units(*(part[np.isin(videos[units.rows], seen[:, 0])] for part in units))
     if not len(units.rows):
         return people
     order = np.argsort(videos[units.rows], kind="stable")
     units = _Units(units.rows[order], units.names[order])
-    names = np.flatnonzero(np.bincount(founded[founded >= 0]))
     offers = [
         _find_offers(
             _Units(*(part[start : start + CHUNK_UNITS] for part in units)),
             seen,
-            names,
-            statistics,
+            agglomeration,
             tracks,
             videos,
             rule,
@@ -111,8 +107,7 @@ def _list_units(people: Indices, founded: Indices, large: Flags, fixed: Flags) -
 def _find_offers(
     units: _Units,
     seen: Indices,
-    names: Indices,
-    statistics: GroupStatistics,
+    agglomeration: Agglomeration,
     tracks: TrackTable,
     videos: Indices,
     rule: RecordingRule,
@@ -122,8 +117,7 @@ def _find_offers(
     Args:
         units: By ascending recording.
         seen: Shape ``(s, 2)``; recordings and the people in them, ascending.
-        names: Shape ``(g,)``; of the founded groups, ascending.
-        statistics: Of the founded groups.
+        agglomeration: As for ``assign_in_recordings``.
         tracks: The tracks of the grouping.
         videos: Shape ``(n,)``.
         rule: As for ``assign_in_recordings``.
@@ -135,7 +129,8 @@ def _find_offers(
     unit = np.arange(len(units.rows)).repeat(counts)
     person = seen[starts.repeat(counts) + np.arange(counts.sum()) - firsts.repeat(counts), 1]
     groups, group = np.unique(person, return_inverse=True)
-    at = np.searchsorted(names, groups)
+    at = np.searchsorted(agglomeration.names, groups)
+    statistics = agglomeration.statistics
     squares = squared_distances(
         scale_means(np.asarray(tracks.vectors[units.rows]), tracks.variances[units.rows]),
         unit,
