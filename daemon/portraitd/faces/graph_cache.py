@@ -7,6 +7,7 @@ source or builder never uses an old file. The files can be deleted at any time.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from portraitd.faces import dlib_comparison
 from portraitd.faces.detectors.mmod import MmodDetector
@@ -23,6 +24,9 @@ from portraitd.faces.models.weights import (
 )
 from portraitd.faces.runtime import OnnxRuntimeSession
 
+if TYPE_CHECKING:
+    from portraitd.faces.models.dlib_dat import DlibNetwork
+
 BUILDER_VERSION = 1
 """Raise this with every change to what ``onnx_export`` builds."""
 
@@ -36,12 +40,9 @@ def ensure_mmod(models_dir: Path) -> Path:
     """
     path = _graph_path(models_dir, "mmod", MMOD)
     if not path.exists():
-        from portraitd.faces.models import dlib_dat, onnx_export
+        from portraitd.faces.models import onnx_export
 
-        source = find_weights(MMOD)
-        content = onnx_export.build_mmod_graph(
-            dlib_dat.parse_network(read_verified(MMOD, source), str(source))
-        )
+        content = onnx_export.build_mmod_graph(_read_network(MMOD))
         dlib_comparison.require_detector(MmodDetector(OnnxRuntimeSession(content), upsample=0))
         write_model_file(path, content)
     return path
@@ -57,11 +58,9 @@ def ensure_mmod_int8(models_dir: Path) -> Path:
     """
     path = mmod_int8_path(models_dir)
     if not path.exists():
-        from portraitd.faces.models import dlib_dat, onnx_export
+        from portraitd.faces.models import onnx_export
 
-        source = find_weights(MMOD)
-        network = dlib_dat.parse_network(read_verified(MMOD, source), str(source))
-        write_model_file(path, onnx_export.build_mmod_int8_graph(network))
+        write_model_file(path, onnx_export.build_mmod_int8_graph(_read_network(MMOD)))
     return path
 
 
@@ -74,12 +73,9 @@ def ensure_resnet(models_dir: Path) -> Path:
     """Return the path of the ResNet graph; build it if it is missing. Raises as ``ensure_mmod``."""
     path = _graph_path(models_dir, "resnet", RESNET)
     if not path.exists():
-        from portraitd.faces.models import dlib_dat, onnx_export
+        from portraitd.faces.models import onnx_export
 
-        source = find_weights(RESNET)
-        content = onnx_export.build_resnet_graph(
-            dlib_dat.parse_network(read_verified(RESNET, source), str(source))
-        )
+        content = onnx_export.build_resnet_graph(_read_network(RESNET))
         dlib_comparison.require_embedder(ResnetEmbedder(OnnxRuntimeSession(content)))
         write_model_file(path, content)
     return path
@@ -98,6 +94,13 @@ def ensure_yunet(models_dir: Path) -> Path:
 
         write_model_file(path, onnx_export.build_yunet_graph(read_verified(YUNET.file, source)))
     return path
+
+
+def _read_network(weights: ModelFile) -> DlibNetwork:
+    from portraitd.faces.models import dlib_dat
+
+    source = find_weights(weights)
+    return dlib_dat.parse_network(read_verified(weights, source), str(source))
 
 
 def _graph_path(models_dir: Path, name: str, source: ModelFile) -> Path:
