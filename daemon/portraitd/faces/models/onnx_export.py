@@ -313,7 +313,6 @@ class _GraphBuilder:
     def __init__(self) -> None:
         self._nodes: list[onnx.NodeProto] = []
         self._constants: list[onnx.TensorProto] = []
-        self._has_int8 = False
 
     def node(self, kind: str, inputs: list[str], output: str = "", **attributes: Any) -> str:
         name = output or f"{kind}{len(self._nodes)}"
@@ -386,7 +385,6 @@ class _GraphBuilder:
         weights = np.round(filters.weights / scales[:, None, None, None]).astype(np.int8)
         biases = np.round(filters.biases / (scales * before)).astype(np.int32)
         end = filters.padding if right_padding is None else right_padding
-        self._has_int8 = True
         return self.node(
             "QLinearConv",
             [
@@ -423,7 +421,7 @@ class _GraphBuilder:
             self._constants,
         )
         operators = [helper.make_opsetid("", OPSET)]
-        if self._has_int8:
+        if any(node.domain == ORT_DOMAIN for node in self._nodes):
             operators.append(helper.make_opsetid(ORT_DOMAIN, 1))
         model = helper.make_model(graph, opset_imports=operators, producer_name="portraitd")
         model.ir_version = IR_VERSION
