@@ -382,3 +382,39 @@ def test_a_program_ends_whose_workers_are_busy(tmp_path: Path) -> None:
 
     assert 2 == len(list(told.iterdir()))
     assert not any(is_alive(int(path.read_text())) for path in told.iterdir())
+
+
+ENDING = """
+import atexit, multiprocessing.util, pathlib, sys, time
+
+def let_threads_react():
+    while executor._idle._value < 2:
+        time.sleep(0.01)
+
+# Handlers run in reverse order: after the one of our modules, before that of multiprocessing.
+atexit.register(let_threads_react)
+
+from support import bad_jobs
+from portraitd.workers.pool import LocalExecutor
+from portraitd.workers.process import WorkerLimits
+
+if __name__ == "__main__":
+    told = pathlib.Path(sys.argv[1])
+    executor = LocalExecutor(2, WorkerLimits(nice=0, memory_mb=0, time_limit_s=600.0))
+    for number in range(2):
+        executor.submit(bad_jobs.tell_and_hang, told / str(number))
+    while len(list(told.iterdir())) < 2:
+        time.sleep(0.01)
+"""
+
+
+def test_a_program_that_ends_starts_no_workers(tmp_path: Path) -> None:
+    """The threads of its pool are still there, and would replace the workers that it kills."""
+    script, told = tmp_path / "parent.py", tmp_path / "told"
+    script.write_text(ENDING)
+    told.mkdir()
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+
+    subprocess.run([sys.executable, script, told], env=environment, timeout=60, check=True)
+
+    assert not any(is_alive(int(path.read_text())) for path in told.iterdir())

@@ -118,6 +118,7 @@ class WorkerProcess:
 
     Raises:
         OSError: The system cannot start another process.
+        WorkerNotStarted: This program is ending.
     """
 
     def __init__(self, setup: WorkerSetup) -> None:
@@ -130,14 +131,16 @@ class WorkerProcess:
         self.is_ended = False
         try:
             with _CHILDREN_LOCK, _signals_blocked():
+                if _program.is_ending:
+                    raise WorkerNotStarted("the program is ending")
                 self._process.start()
+                _program.workers.add(self)
         except BaseException:
             self._pipe.close()
             raise
         finally:
             # With a copy open here, the end of the process would not be visible on the pipe.
             theirs.close()
-        _WORKERS.add(self)
 
     @property
     def is_idle(self) -> bool:
@@ -252,8 +255,15 @@ class WorkerProcess:
             return self._process.exitcode
 
 
-# Those of this process.
-_WORKERS = weakref.WeakSet[WorkerProcess]()
+class _ThisProgram:
+    """The workers of this process; guarded by ``_CHILDREN_LOCK``."""
+
+    def __init__(self) -> None:
+        self.workers = weakref.WeakSet[WorkerProcess]()
+        self.is_ending = False
+
+
+_program = _ThisProgram()
 
 
 @atexit.register
@@ -261,9 +271,12 @@ def _kill_workers() -> None:
     """Kill the workers of a program that ends without shutting down its executors.
 
     At its end multiprocessing asks its children to end and waits for them, but workers ignore that.
+    The threads of an executor, which run on, may not replace those that are killed here.
     """
-    for worker in list(_WORKERS):
-        worker.kill()
+    with _CHILDREN_LOCK:
+        _program.is_ending = True
+        for worker in list(_program.workers):
+            worker.kill()
 
 
 @contextmanager
