@@ -127,15 +127,15 @@ def _build_here(settings: Settings, progress: Progress, doorbell: Doorbell) -> D
 
     with lock_builds(settings.state_dir):
         executor = make_workers(settings, encode_options(settings).encoder, loads=False)
-        under_way = DatasetBuild(
-            DatasetPaths.of(settings),
-            DatasetRule.of(settings.dataset),
-            settings.dataset.frames == "keep",
-            executor,
-            lambda: doorbell.wake("job"),
-            register,
-        )
         try:
+            under_way = DatasetBuild(
+                DatasetPaths.of(settings),
+                DatasetRule.of(settings.dataset),
+                settings.dataset.frames == "keep",
+                executor,
+                lambda: doorbell.wake("job"),
+                register,
+            )
             while (done := under_way.advance()) is None:
                 progress(under_way.frames_done, under_way.frames_requested)
                 doorbell.wait(1.0)
