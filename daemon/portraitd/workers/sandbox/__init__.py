@@ -66,7 +66,7 @@ _this_worker = _ThisWorker()
 
 
 def enter(access: FileAccess) -> None:
-    """Take the first step. Goes on in another process, see ``namespaces``.
+    """Take the first step. The worker continues in another process, see ``namespaces``.
 
     Raises:
         OSError: The kernel does not support it, and ``access`` does not accept less.

@@ -1,6 +1,6 @@
 """Namespaces of a worker's own (namespaces(7)), without other processes, networks and IPC.
 
-A process cannot move itself to another PID namespace, only its children. So a worker goes on as a
+A process cannot move itself to another PID namespace, only its children. The worker is therefore a
 child of the process that the service started, which waits for it and ends as it ends. The first
 process of a PID namespace ignores signals that would end it, so the worker is the second one; the
 first one does nothing. If any of the three ends, the others are killed.
@@ -52,7 +52,7 @@ def available() -> bool:
 
 
 def isolate() -> bool:
-    """Go on in a child process that has namespaces of its own, where the kernel allows it.
+    """Continue in a child process that has namespaces of its own, where the kernel allows it.
 
     The calling process must have one thread. It does not return from here: it waits for the child,
     and ends as the child does.
