@@ -95,8 +95,9 @@ def measure(files: list[Path], models: list[str], rounds: int, folder: Path) -> 
 
 def processor_s() -> float:
     """Return the processor time of all processes below this one."""
-    parents = {pid: parent for pid, parent, _ in _processes()}
-    return sum(used for pid, _, used in _processes() if _is_below(pid, parents))
+    processes = list(_processes())
+    parents = {pid: parent for pid, parent, _ in processes}
+    return sum(used for pid, _, used in processes if _is_below(pid, parents))
 
 
 def _is_below(pid: int, parents: dict[int, int]) -> bool:
