@@ -100,10 +100,10 @@ def read_manifest(data: bytes | None) -> FolderManifest | None:
         # There are no fractions in a manifest, and no infinities.
         facts = json.loads(data or b"", parse_float=_refuse, parse_constant=_refuse)
         person, files = facts["person"], facts["files"]
-        if facts["portraitd"] != 1 or not (person is None or _is_person(person)):
+        if facts["portraitd"] != 1:
             return None
         return FolderManifest(
-            person,
+            None if person is None else _number(person, 1),
             _text(facts["label"]),
             _text(facts["folder"]),
             _number(facts["inode"], 0, 1 << 64),
@@ -192,10 +192,6 @@ def _text(value: object) -> str:
 
 def _refuse(literal: str) -> float:
     raise ValueError(literal)
-
-
-def _is_person(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < _END
 
 
 def _is_plain(name: str) -> bool:
