@@ -177,8 +177,7 @@ class TreeLease(Stage):
             return self._acquire(root_fd, steady_s)
         if not self._is_decided and steady_s - self._renewed_s >= RENEW_S:
             self._write(self._fd, steady_s)
-        is_sure = steady_s >= self._confirmed_s
-        return NO_REASON if is_sure else self._refuse("the lease is being taken over")
+        return self._confirm(steady_s)
 
     def _is_still_ours(self, root_fd: int) -> bool:
         """Return whether the file at this place is the one that is held, with our token."""
@@ -213,8 +212,12 @@ class TreeLease(Stage):
             is_sure = is_decided or (is_locked is True and not content)
             self._confirmed_s = steady_s if is_sure else steady_s + CONFIRM_S
             self._fd = os.dup(fd)
-        is_confirmed = steady_s >= self._confirmed_s
-        return NO_REASON if is_confirmed else self._refuse("the lease is being taken over")
+        return self._confirm(steady_s)
+
+    def _confirm(self, steady_s: float) -> Reason:
+        """Return ``NO_REASON`` if a take-over is certain by now."""
+        is_certain = steady_s >= self._confirmed_s
+        return NO_REASON if is_certain else self._refuse("the lease is being taken over")
 
     def _is_free(self, content: bytes, steady_s: float) -> bool:
         """Return whether no service holds the lease, as far as its content tells."""
