@@ -17,7 +17,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from portraitd.media.fs import open_below
 from portraitd.media.xmp import Mark, read_mark
 from portraitd.model.errors import PublishError
 from portraitd.model.fingerprints import ENDING_BYTES, hash_ending
@@ -115,8 +114,7 @@ def erase_portraits(root: Path, target: ErasureTarget) -> Erased:
                     if error.errno not in SKIPPED_ERRORS:
                         raise
                     unavailable[location] = error.strerror or str(error)
-            for location, reason in _remove_folders(root_fd, emptied).items():
-                unavailable[location] = reason
+            unavailable |= _remove_folders(root_fd, emptied)
     except OSError as error:
         where = root / error.filename if isinstance(error.filename, str) else root
         text = escape_unprintable(f"{where}: {error.strerror or error}")
@@ -133,27 +131,26 @@ def _walk(root_fd: int, unavailable: dict[str, str]) -> Iterator[tuple[str, int,
     waiting: list[tuple[str, ...]] = [()]
     while waiting:
         parts = waiting.pop()
-        try:
-            fd = open_below(root_fd, parts)
-        except OSError as error:
-            if error.errno not in SKIPPED_ERRORS:
-                raise
-            # One that was moved just now is met in its new place.
-            if error.errno in UNREADABLE:
-                unavailable["/".join(parts)] = error.strerror or str(error)
-            continue
-        try:
+        location = "/".join(parts) or "."
+        with _noting_unreadable(location, unavailable), open_folder(location, root_fd) as fd:
             names = sorted(os.listdir(fd))
             waiting += [(*parts, name) for name in names if _is_folder(fd, name)]
-            yield "/".join(parts) or ".", fd, names
-        except OSError as error:
-            if error.errno not in SKIPPED_ERRORS:
-                raise
-            if error.errno in UNREADABLE:
-                unavailable["/".join(parts) or "."] = error.strerror or str(error)
-            continue
-        finally:
-            os.close(fd)
+            yield location, fd, names
+
+
+@contextlib.contextmanager
+def _noting_unreadable(location: str, unavailable: dict[str, str]) -> Iterator[None]:
+    """Note a folder that cannot be read or written.
+
+    One that was moved just now is met in its new place. An error of the whole tree passes through.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in SKIPPED_ERRORS:
+            raise
+        if error.errno in UNREADABLE:
+            unavailable[location] = error.strerror or str(error)
 
 
 def _is_folder(fd: int, name: str) -> bool:
@@ -264,15 +261,10 @@ def _remove_folders(root_fd: int, emptied: Mapping[str, int]) -> dict[str, str]:
         if inode not in inodes and at not in emptied
     }
     _save(root_fd, manifest, ROOT_MANIFEST)
-    unavailable = {}
+    unavailable: dict[str, str] = {}
     for location, inode in emptied.items():
-        try:
+        with _noting_unreadable(location, unavailable):
             _remove_folder(root_fd, location, inode)
-        except OSError as error:
-            if error.errno not in SKIPPED_ERRORS:
-                raise
-            if error.errno in UNREADABLE:
-                unavailable[location] = error.strerror or str(error)
     return unavailable
 
 
