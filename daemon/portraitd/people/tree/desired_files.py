@@ -124,7 +124,7 @@ class DesiredFiles:
             name, identity = self._choose_portrait(face, one, state, present.get(face.face_id, []))
             files[name] = identity
             if one.class_number is not None:
-                files[_annotation_of(name)] = darknet_line(one.class_number, face.box, face.area)
+                files[annotation_of(name)] = darknet_line(one.class_number, face.box, face.area)
         published = published_montage(state)
         if one.number in self.montages and one.faces:
             files[MONTAGE_NAME] = montage_identity(one.faces)
@@ -190,7 +190,7 @@ class DesiredFiles:
                     entry = ManifestEntry(known.identity, written)
             if entry.written == ACCEPTED and data == self._mark(face.face_id):
                 entry = ManifestEntry(identity, written)
-            text = _annotation_of(name)
+            text = annotation_of(name)
             if text in state.names and text not in files:
                 content = read_regular(fd, text, MAX_ANNOTATION_BYTES) or b""
                 if (text, digest(content)) in self._texts:
@@ -237,7 +237,8 @@ def _names_by_face(state: FolderState) -> dict[int, list[str]]:
     return names
 
 
-def _annotation_of(name: str) -> str:
+def annotation_of(name: str) -> str:
+    """Return the name of the annotation beside a portrait."""
     return name.rpartition(".")[0] + ".txt"
 
 

@@ -11,7 +11,7 @@ from itertools import groupby
 from portraitd.people.names import is_numbered, safe_name
 from portraitd.people.tree.acknowledged import AcknowledgedEdits
 from portraitd.people.tree.desired import DesiredFolder
-from portraitd.people.tree.desired_files import DesiredFiles
+from portraitd.people.tree.desired_files import DesiredFiles, annotation_of
 from portraitd.people.tree.diff import given_label
 from portraitd.people.tree.folder_faults import FolderFaults
 from portraitd.people.tree.folder_fs import digest, is_unchanged
@@ -192,7 +192,7 @@ class PublishRun:
         files = self._snapshot.owned[number].manifest.files if faulty else {}
         faces = {name: face_of(entry.identity) for name, entry in files.items()}
         stay = {name for name, face in faces.items() if face and key_of.get(face) in faulty}
-        stay |= {name.rpartition(".")[0] + ".txt" for name in stay}
+        stay |= {annotation_of(name) for name in stay}
         kept = [
             step for step in steps if not (isinstance(step, RemoveFile) and step.target in stay)
         ]
@@ -206,7 +206,7 @@ class PublishRun:
         return replace(
             folder,
             is_move_reviewed=(folder.number, folder.location) in self._acknowledged.moved,
-            pending=frozenset(names | {name.rpartition(".")[0] + ".txt" for name in names}),
+            pending=frozenset(names | {annotation_of(name) for name in names}),
         )
 
     def _owners_in(self, folder: FolderState) -> FileOwners:
