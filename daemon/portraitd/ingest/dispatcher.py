@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
 
 import structlog
 
@@ -37,6 +37,7 @@ from portraitd.store.files import INBOX, SUSPECT_INTERRUPTIONS, Files, KnownFile
 from portraitd.store.frame_cache import FrameCache
 from portraitd.store.slices import ClaimedFile, ClaimedSlice, SliceQueue, VideoOutcome
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 log = structlog.get_logger(stage="encoding")
@@ -187,14 +188,13 @@ class Dispatcher(Stage):
     @property
     def _runs_suspect(self) -> bool:
         """Return whether a job is running that may have ended the service before."""
-        files = (*self._probes.values(), *(one.claimed for one in self._hashes.values()))
-        return any(
-            found >= SUSPECT_INTERRUPTIONS
-            for found in (
-                *(claimed.file.interruptions for claimed in files),
-                *(claimed.interruptions for claimed in self._slices.values()),
-            )
-        )
+        jobs: list[KnownFile | ClaimedSlice] = [*self._claimed_files(), *self._slices.values()]
+        return any(job.interruptions >= SUSPECT_INTERRUPTIONS for job in jobs)
+
+    def _claimed_files(self) -> list[KnownFile]:
+        """Return the files that workers have, before they are cut into slices."""
+        probed = (one.claimed for one in self._hashes.values())
+        return [claimed.file for claimed in (*self._probes.values(), *probed)]
 
     def _probe(self, now_s: float, suspects: bool = False) -> bool:
         """Submit the probe of a file, if a slot is free and a file is ready."""
@@ -209,21 +209,19 @@ class Dispatcher(Stage):
                 claimed.file, FileState.FAILED, _interrupted(claimed.file.interruptions), now_s
             )
             return True
-        probe = self._executor.submit(
+        probe = self._submit(
             media_jobs.probe, self._files.source(claimed.file), claimed.partial_copies
         )
         self._probes[probe] = claimed
-        probe.add_done_callback(lambda _: self._wake())
         return True
 
     def _hash(self, probed: _ProbedFile) -> None:
         """Have a worker that decodes nothing say which content a file has."""
         claimed = probed.claimed
-        job = self._executor.submit(
+        job = self._submit(
             media_jobs.hash_content, self._files.source(claimed.file), claimed.partial_copies
         )
         self._hashes[job] = probed
-        job.add_done_callback(lambda _: self._wake())
 
     def _encode(self, now_s: float, suspects: bool = False) -> bool:
         """Submit the encoding of a slice, if a slot is free and a slice is queued."""
@@ -239,10 +237,15 @@ class Dispatcher(Stage):
             self._report(self._slice_queue.lose(claimed, reason, 0, now_s))
             return True
         log.info("slice_started", **_slice(claimed), attempt=claimed.attempts)
-        encode = self._executor.submit(media_jobs.encode, claimed.slice, self._options)
+        encode = self._submit(media_jobs.encode, claimed.slice, self._options)
         self._slices[encode] = claimed
-        encode.add_done_callback(lambda _: self._wake())
         return True
+
+    def _submit(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Give a job to the workers; wake the service when it ends."""
+        future = self._executor.submit(job, *args, **kwargs)
+        future.add_done_callback(lambda _: self._wake())
+        return future
 
     def collect(self, now: Now, is_stopping: bool = False) -> None:
         """Record every finished job.
@@ -257,28 +260,17 @@ class Dispatcher(Stage):
         for probe in [future for future in self._probes if future.done()]:
             if is_checked or not self._is_doubtful(probe):
                 claimed = self._probes[probe]
-                if is_stopping and isinstance(probe.exception(), WorkerDied):
-                    self._files.release(claimed.file.id)
-                else:
-                    self._collect_file(
-                        claimed.file, partial(self._collect_probe, claimed), probe, now
-                    )
+                record = partial(self._collect_probe, claimed)
+                self._collect_file(claimed.file, record, probe, now, is_stopping)
                 del self._probes[probe]
         for job in [future for future in self._hashes if future.done()]:
             probed = self._hashes[job]
-            if is_stopping and isinstance(job.exception(), WorkerDied):
-                self._files.release(probed.claimed.file.id)
-            else:
-                self._collect_file(
-                    probed.claimed.file, partial(self._collect_hashes, probed), job, now
-                )
+            admit = partial(self._collect_hashes, probed)
+            self._collect_file(probed.claimed.file, admit, job, now, is_stopping)
             del self._hashes[job]
         for encode in [future for future in self._slices if future.done()]:
             if is_checked or not self._is_doubtful(encode):
-                if is_stopping and isinstance(encode.exception(), WorkerDied):
-                    self._slice_queue.release(self._slices[encode])
-                else:
-                    self._collect_slice(self._slices[encode], encode, now.wall_s)
+                self._collect_slice(self._slices[encode], encode, now.wall_s, is_stopping)
                 del self._slices[encode]
 
     def _is_doubtful(self, job: Future[Any]) -> bool:
@@ -295,8 +287,7 @@ class Dispatcher(Stage):
 
     def _begin_check(self) -> None:
         if self._check is None:
-            self._check = self._executor.submit(media_jobs.warm_up, self._options.encoder)
-            self._check.add_done_callback(lambda _: self._wake())
+            self._check = self._submit(media_jobs.warm_up, self._options.encoder)
 
     def _collect_check(self, now: Now) -> bool:
         """Return whether workers have just shown that they can load the models.
@@ -325,9 +316,8 @@ class Dispatcher(Stage):
 
     def release(self) -> None:
         """Give back running jobs, not counted as attempts: the service is stopping."""
-        files = (*self._probes.values(), *(one.claimed for one in self._hashes.values()))
-        for found in files:
-            self._files.release(found.file.id)
+        for file in self._claimed_files():
+            self._files.release(file.id)
         for claimed in self._slices.values():
             self._slice_queue.release(claimed)
         self._probes.clear()
@@ -340,8 +330,12 @@ class Dispatcher(Stage):
         collect: Callable[[Future[T], float], None],
         job: Future[T],
         now: Now,
+        is_stopping: bool,
     ) -> None:
         """Record what a worker found in a file, or why it found nothing."""
+        if is_stopping and isinstance(job.exception(), WorkerDied):
+            self._files.release(file.id)
+            return
         if self._files.get(file.id).stamp != file.stamp:
             # Replaced while it was read: the result is about a content that no longer exists.
             return
@@ -400,8 +394,11 @@ class Dispatcher(Stage):
         return self._inbox.has_lost(place) or is_unchanged(place, known.stamp)
 
     def _collect_slice(
-        self, claimed: ClaimedSlice, encode: Future[SliceFaces], now_s: float
+        self, claimed: ClaimedSlice, encode: Future[SliceFaces], now_s: float, is_stopping: bool
     ) -> None:
+        if is_stopping and isinstance(encode.exception(), WorkerDied):
+            self._slice_queue.release(claimed)
+            return
         if encode.exception() and self._inbox.has_lost(claimed.slice.source.path):
             self._slice_queue.release(claimed)
             return
