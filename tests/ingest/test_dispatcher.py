@@ -406,14 +406,19 @@ def test_a_worker_cannot_pass_a_file_for_another(store: Store, floor: Floor) -> 
     assert FileState.DONE is floor.state("victim.mp4")
 
 
+def note_real_file(store: Store, folder: Path) -> int:
+    """Record a file that is there, and ready. Return its id."""
+    clip = folder / "clip.mp4"
+    clip.write_bytes(b"video")
+    stamp = Stamp.of(clip.stat())
+    return store.files.note(os.fsencode(folder), Path(clip.name), stamp, FileState.READY, 1.0)
+
+
 def test_a_file_that_only_is_said_to_have_changed_is_read_three_times(
     store: Store, floor: Floor, tmp_path: Path
 ) -> None:
     """It would be found at each scan, and read again, for ever."""
-    clip = tmp_path / "clip.mp4"
-    clip.write_bytes(b"video")
-    stamp = Stamp.of(clip.stat())
-    file_id = store.files.note(os.fsencode(tmp_path), Path(clip.name), stamp, FileState.READY, 1.0)
+    file_id = note_real_file(store, tmp_path)
     for attempt in range(3):
         floor.tick()
         floor.workers.probes[attempt].set_exception(FileChanged("written"))
@@ -428,10 +433,7 @@ def test_a_slice_whose_file_only_is_said_to_have_changed_is_read_three_times(
     store: Store, floor: Floor, tmp_path: Path
 ) -> None:
     """The same, after it was admitted."""
-    clip = tmp_path / "clip.mp4"
-    clip.write_bytes(b"video")
-    stamp = Stamp.of(clip.stat())
-    file_id = store.files.note(os.fsencode(tmp_path), Path(clip.name), stamp, FileState.READY, 1.0)
+    file_id = note_real_file(store, tmp_path)
     floor.tick()
     floor.workers.probes[0].set_result(video_facts(1.0))
     for attempt in range(3):
