@@ -11,7 +11,7 @@ from portraitd.datasets.annotations import Plan
 from portraitd.datasets.crop_requests import CroppedImage, CropRequest, CropResult
 from portraitd.media.jpeg_structure import check_jpeg
 from portraitd.model.errors import AlreadyRunning, ConfigError, PublishError, StoreError, VideoError
-from portraitd.workers.result_codec import MAX_TEXT, Record, ResultSchema, plain_text
+from portraitd.workers.result_codec import MAX_TEXT, Record, ResultSchema, pack_plain, plain_text
 from portraitd.workers.wire_types import Count, Name, Sentence
 
 if TYPE_CHECKING:
@@ -24,10 +24,6 @@ MAX_JPEG_BYTES = 32 << 20
 
 
 # --- Plans. The worker has the same rights as the service, and reads nothing but its store.
-
-
-def _same_plan(plan: Plan) -> Plan:
-    return plan
 
 
 def _unpack_plan(found: Plan, request: PlanRequest) -> Plan:
@@ -43,7 +39,7 @@ def _unpack_plan(found: Plan, request: PlanRequest) -> Plan:
     return found
 
 
-PLAN = ResultSchema(Plan, _same_plan, _unpack_plan, errors=_ERRORS, max_bytes=1 << 30)
+PLAN = ResultSchema(Plan, pack_plain, _unpack_plan, errors=_ERRORS, max_bytes=1 << 30)
 
 
 # --- Images.

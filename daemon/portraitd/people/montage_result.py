@@ -6,11 +6,7 @@ from collections.abc import Sequence
 
 from portraitd.media.jpeg_structure import check_jpeg
 from portraitd.people.montage import MONTAGE_COLUMNS, MONTAGE_ROWS, TILE_PX
-from portraitd.workers.result_codec import ResultSchema
-
-
-def _same_bytes(jpeg: bytes) -> bytes:
-    return jpeg
+from portraitd.workers.result_codec import ResultSchema, pack_plain
 
 
 def _unpack_montage(
@@ -26,4 +22,4 @@ def _unpack_montage(
     return jpeg
 
 
-MONTAGE = ResultSchema(bytes, _same_bytes, _unpack_montage, max_bytes=1 << 26)
+MONTAGE = ResultSchema(bytes, pack_plain, _unpack_montage, max_bytes=1 << 26)

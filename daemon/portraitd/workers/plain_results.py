@@ -7,24 +7,20 @@ from typing import Annotated, Any, TypeVar
 from msgspec import Meta
 
 from portraitd.model.errors import ConfigError
-from portraitd.workers.result_codec import ResultSchema
+from portraitd.workers.result_codec import ResultSchema, pack_plain
 from portraitd.workers.wire_types import Name
 
 T = TypeVar("T")
-
-
-def _same(value: T) -> T:
-    return value
 
 
 def _of_any_arguments(value: T, *args: Any, **kwargs: Any) -> T:
     return value
 
 
-NOTHING = ResultSchema[None](None, _same, _of_any_arguments, errors=(ConfigError,))
+NOTHING = ResultSchema[None](None, pack_plain, _of_any_arguments, errors=(ConfigError,))
 
 SIZE = ResultSchema[int](
-    Annotated[int, Meta(ge=1, le=1 << 20)], _same, _of_any_arguments, errors=(ConfigError,)
+    Annotated[int, Meta(ge=1, le=1 << 20)], pack_plain, _of_any_arguments, errors=(ConfigError,)
 )
 
-REFUSALS = ResultSchema[dict[str, bool]](dict[Name, bool], _same, _of_any_arguments)
+REFUSALS = ResultSchema[dict[str, bool]](dict[Name, bool], pack_plain, _of_any_arguments)

@@ -199,6 +199,11 @@ def plain_text(value: object) -> str:
     return _SURROGATES.sub("\ufffd", text)
 
 
+def pack_plain(value: T) -> T:
+    """Return a result that is plain data already, to be sent as it is."""
+    return value
+
+
 def _write_path(value: object) -> bytes:
     if isinstance(value, Path):
         return os.fsencode(value)
