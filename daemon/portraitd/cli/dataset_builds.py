@@ -156,13 +156,13 @@ def _build_by_service(settings: Settings, doorbell: Doorbell) -> DatasetSummary:
     try:
         answer = await_answer(settings, requests, name, ANSWER_TIMEOUT_S)
         while answer is None:
+            doorbell.wait(ANSWER_INTERVAL_S)
             is_running = lock_holder(settings.state_dir / "lock")
             answer = requests.answer_to(name)
             if answer is None and not is_running:
                 raise StoreError(
                     "the service has ended before the set was built; run the command again"
                 )
-            doorbell.wait(ANSWER_INTERVAL_S)
     finally:
         requests.withdraw(name)
     text, is_built = answer
