@@ -1,4 +1,4 @@
-"""Every command, in homes and terminals that nobody meant: no traceback, nothing unprintable."""
+"""Every command, in wrong or hostile homes and in any terminal: no traceback, all printable."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def test_an_empty_path_is_not_the_working_directory(
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory, two_found: Home) -> Home:
-    """A home with names that attack whoever reads them, in the inbox, of people, and of itself."""
+    """A home with names that attack a terminal: of files, of people, and of the home itself."""
     folder = tmp_path_factory.mktemp("hostile") / f"home {HOSTILE}"
     shutil.copytree(two_found.settings.home_dir, folder)
     (folder / "config.toml").write_text(CONFIG)
@@ -224,7 +224,7 @@ for line in lines:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_somebody_without_rights_gets_one_line(hostile: Home, memory_path: Path) -> None:
+def test_a_user_without_permissions_gets_one_line(hostile: Home, memory_path: Path) -> None:
     """The home of another user: closed, or open except for what the service keeps to itself."""
     words = [one for one in RUN if one not in NEEDS_NO_HOME]
     homes = [memory_path / name for name in ("closed", "open")]
@@ -305,7 +305,7 @@ def test_a_table_of_faces_holds_no_formula(hostile: Home, here: RunCommand, tmp_
 
 @pytest.mark.parametrize("words", ["restore", "backup", "models add", "export person", "status"])
 def test_no_command_waits_at_a_pipe(here: RunCommand, tmp_path: Path, words: str) -> None:
-    """One that nobody writes into would never end."""
+    """Reading from a pipe without a writer would block for ever."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     option = {"models add": "--from", "export person": "--to", "status": "--config"}.get(words)

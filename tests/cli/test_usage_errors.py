@@ -96,7 +96,7 @@ def test_asking_for_help_is_no_error(here: RunCommand, arguments: list[str]) -> 
     ],
     ids=" ".join,
 )
-def test_a_number_that_nobody_meant_is_code_64(here: RunCommand, arguments: list[str]) -> None:
+def test_an_unusual_number_is_code_64(here: RunCommand, arguments: list[str]) -> None:
     """Digits of other scripts, infinity, and more than the database can hold."""
     answer = here(*arguments)
 

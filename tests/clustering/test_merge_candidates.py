@@ -146,7 +146,7 @@ def test_gaps_and_probabilities_are_as_by_definition(tracks: TrackTable, seed: i
 
 @given(stores(), st.integers(0, 2**32 - 1))
 def test_pairs_that_were_kept_are_the_pairs_found_at_once(tracks: TrackTable, seed: int) -> None:
-    """Whoever came, changed, or was a person only at times."""
+    """With groups that are new, that changed, and that are a person in some steps only."""
     random = np.random.default_rng(seed)
     size = len(tracks.vectors)
     dbscan, agglomeration = IncrementalDbscan.empty(), Agglomeration.empty(128)

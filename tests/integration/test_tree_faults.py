@@ -45,7 +45,7 @@ def folders(home: Home) -> set[str]:
     return {path.name for path in home.people.iterdir() if path.is_dir()} - own
 
 
-def test_a_folder_that_cannot_be_written_is_named_and_stops_nobody(home: Home) -> None:
+def test_a_folder_that_cannot_be_written_is_named_and_stops_no_other(home: Home) -> None:
     """In status and on the pages; it is brought up to date when it can be written again."""
     shutil.rmtree(home.people / "gallery")
     (home.people / "person-0002").chmod(0o500)

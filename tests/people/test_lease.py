@@ -133,7 +133,7 @@ def test_a_lease_that_was_removed_is_written_again(root: Path) -> None:
 
 
 def test_a_process_of_this_machine_that_ended_is_known_to_have(root: Path) -> None:
-    """Also on a share: nobody waits for it."""
+    """Also on a share: the next service does not wait until the lease is stale."""
     ended = subprocess.Popen([sys.executable, "-c", ""])
     process = read_process(ended.pid)
     ended.wait()

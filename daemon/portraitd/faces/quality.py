@@ -77,8 +77,8 @@ def measure_visibility(chip: NDArray[np.uint8]) -> float:
     """Return whether the eyes and the mouth are to be seen: 0 if one is covered, 1 for both.
 
     A mask and sunglasses have little detail where a mouth and eyes have much. The embeddings of
-    covered faces are near to each other, whoever wears them, and no other measure says so of
-    dlib's.
+    covered faces are close to each other even for different people, and for those of dlib no other
+    measure shows it.
 
     Args:
         chip: Shape ``(150, 150, 3)``, RGB.

@@ -333,5 +333,5 @@ def _parsed(content: bytes) -> LeaseRecord | None:
 
 
 def _printable(value: object) -> str:
-    """Return a text that a terminal shows as it is: anybody may write a lease."""
+    """Return a text that a terminal shows as it is: any member of the group can write a lease."""
     return escape_unprintable(str(value)[:200])
