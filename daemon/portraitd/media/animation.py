@@ -13,7 +13,8 @@ from PIL import Image as Pillow
 from PIL import ImageSequence
 
 from portraitd.media.decoder import ANIMATION_FPS, Timeline
-from portraitd.media.photo import DAMAGED, PhotoFormat
+from portraitd.media.photo import PhotoFormat
+from portraitd.media.picture_errors import DAMAGED
 from portraitd.model.errors import UnreadableVideo
 from portraitd.model.reasons import Reason, ReasonCode
 

@@ -7,9 +7,7 @@ orientation, date, and whether a picture moves.
 from __future__ import annotations
 
 import io
-import struct
 import warnings
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -22,6 +20,7 @@ from PIL import ImageFile, TiffImagePlugin
 
 from portraitd.media.opencv import cv2
 from portraitd.media.picture import MAX_PIXELS, too_large
+from portraitd.media.picture_errors import DAMAGED
 from portraitd.media.recording_date import exif_recording_time
 from portraitd.model.errors import NotMedia, UnreadableVideo
 from portraitd.model.face import Image
@@ -29,13 +28,6 @@ from portraitd.model.reasons import Reason, ReasonCode
 from portraitd.model.recording_time import RecordingTime
 
 HEAD_BYTES = 64
-
-DAMAGED = (
-    OSError, EOFError, ValueError, SyntaxError, TypeError, AttributeError, LookupError,
-    ArithmeticError, AssertionError, RuntimeError, struct.error, zlib.error,
-    Pillow.DecompressionBombError,
-)  # fmt: skip
-"""What Pillow and libheif raise for damaged files. Memory that runs out is not among them."""
 
 MAX_SCANS = 1000
 """Programs write some ten; those of thumbnails and further pictures in the file count as well."""

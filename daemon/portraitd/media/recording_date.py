@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import struct
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from PIL import Image as Pillow
 
+from portraitd.media.picture_errors import DAMAGED
 from portraitd.model.recording_time import RecordingTime
 
 _EXIF = 0x8769
@@ -26,15 +26,7 @@ def exif_recording_time(exif: Pillow.Exif) -> RecordingTime | None:
     try:
         details = exif.get_ifd(_EXIF)
         taken, offset = (str(details.get(tag, "")) for tag in (_DATE_TAKEN, _OFFSET_TAKEN))
-    except (
-        ValueError,
-        LookupError,
-        TypeError,
-        ArithmeticError,
-        SyntaxError,
-        OSError,
-        struct.error,
-    ):
+    except DAMAGED:
         return None
     return _time_of(taken.strip("\0 "), offset.strip("\0 "))
 
