@@ -262,8 +262,9 @@ class Files:
             ConfigError: A name is not that of a failed file; none was dismissed.
         """
         with self._db.transaction():
+            files = list(self.in_state(FileState.FAILED))
             failed: dict[str, set[int]] = {}
-            for file in self.in_state(FileState.FAILED):
+            for file in files:
                 for name in (display_path(file.path), display_path(self.place(file))):
                     failed.setdefault(name, set()).add(file.id)
             if unknown := [name for name in names if name not in failed]:
@@ -275,7 +276,7 @@ class Files:
                     "`portraitd status` lists them"
                 )
             chosen = set().union(*(failed[name] for name in names or failed))
-            dismissed = [file for file in self.in_state(FileState.FAILED) if file.id in chosen]
+            dismissed = [file for file in files if file.id in chosen]
             for file in dismissed:
                 self.move_on(file.id, FileState.IGNORED, now_s, file.reason)
         return [display_path(file.path) for file in dismissed]
