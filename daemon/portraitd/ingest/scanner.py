@@ -153,7 +153,7 @@ def scan_file(path: Path) -> Found | None:
     if is_ignored(path.name):
         return None
     try:
-        folder_fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        folder_fd = os.open(path.parent, _FOLDER)
     except OSError:
         return None
     try:
