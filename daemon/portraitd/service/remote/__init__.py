@@ -20,7 +20,7 @@ and ``file_cache`` send and keep files. The rules:
     they repeat the handshake and are given the same jobs again. A job has a name, and a worker that
     runs it, or has its result, does not start it twice.
 *   A result counts once: the store accepts it only for a slice that is running. It is validated
-    (``workers.result_decoding``), which finds mistakes but is not a security boundary: Dask's own
+    (``workers.result_codec``), which finds mistakes but is not a security boundary: Dask's own
     messages are programs.
 *   A worker that cannot read the inbox under the same path is sent whole files, in pieces of 4 MB,
     each content once per worker, verified by hash, in a folder of bounded size. Not the byte range
