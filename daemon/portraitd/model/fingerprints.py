@@ -50,9 +50,11 @@ class ErasedFrames:
     """
 
     def __init__(self, stems: Collection[str]) -> None:
-        self._stems = tuple(stems)
+        # By content: a person may have thousands of frames, and a set a hundred thousand names.
+        self._stems: dict[str, list[str]] = {}
         self._seconds: dict[str, set[int]] = {}
         for stem in stems:
+            self._stems.setdefault(stem[:12], []).append(stem)
             seconds = self._seconds.setdefault(stem[:12], set())
             if found := _FRAME.match(stem):
                 seconds.add(int(found[2]) // 1000)
@@ -68,4 +70,9 @@ class ErasedFrames:
             first, last = (int((t_s + step) // 1) for step in (-ERASED_MARGIN_S, ERASED_MARGIN_S))
             if not self._seconds.get(found[1], set()).isdisjoint(range(first, last + 1)):
                 return True
-        return any(stem in name for stem in self._stems)
+        return any(
+            stem in name
+            for content, stems in self._stems.items()
+            if content in name
+            for stem in stems
+        )
