@@ -216,6 +216,21 @@ def test_killing_idle_workers_fails_no_job() -> None:
     executor.shutdown()
 
 
+def test_a_worker_that_seems_to_have_ended_is_killed(tmp_path: Path) -> None:
+    """One that was taken over can look like that, and would be waited for without end."""
+    executor = LocalExecutor(1, WorkerLimits(nice=0, memory_mb=0, time_limit_s=20))
+    news = tmp_path / "news"
+    pid = executor.submit(bad_jobs.seem_ended_after, news).result(ANSWER_S)
+    (worker,) = executor._workers.values()
+    bad_jobs.tell(news, "go on")
+    wait_until(lambda: not worker.is_idle, "it seems to have ended")
+    assert is_alive(pid)
+
+    assert 5 == executor.submit(bad_jobs.add, 2, 3).result(ANSWER_S)
+    assert not is_alive(pid)
+    executor.shutdown()
+
+
 def test_a_worker_is_started_only_for_a_job_that_finds_no_idle_one(tmp_path: Path) -> None:
     """Loading libraries and models takes a second, and many homes never need all workers."""
     before = children(os.getpid())

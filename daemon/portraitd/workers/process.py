@@ -22,6 +22,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, NamedTuple, TypeVar
 
@@ -135,6 +136,7 @@ class WorkerProcess:
                     raise WorkerNotStarted("the program is ending")
                 self._process.start()
                 _program.workers.add(self)
+                self._exit = _watch_exit(self._process)
         except BaseException:
             self._pipe.close()
             raise
@@ -145,7 +147,7 @@ class WorkerProcess:
     @property
     def is_idle(self) -> bool:
         """Whether it can take a job: it is alive, and has sent nothing unexpected."""
-        if self.is_ended or wait([self._process.sentinel], 0):
+        if self.is_ended or wait([self._exit, self._process.sentinel], 0):
             return False
         # Until the first job, "ready" may be in the pipe; it is read with that job.
         return not (self._is_ready and self._pipe.poll())
@@ -193,8 +195,7 @@ class WorkerProcess:
         """Let the process end by itself, and wait for that."""
         if not self.is_ended:
             self._pipe.close()
-            wait([self._process.sentinel], END_S)
-            self._end()
+            self._end(wait_s=END_S)
 
     def discard(self) -> None:
         """Make sure that the process, which has no job, has ended."""
@@ -245,14 +246,19 @@ class WorkerProcess:
         """Wait for the end, then kill. Returns the exit code, None if the process remains."""
         self.is_ended = True
         # Where it closed the pipe it is about to end, with an exit code that tells why.
-        if not wait([self._process.sentinel], wait_s):
+        if not self._has_ended(wait_s):
             self.kill()
         self._pipe.close()
-        if not wait([self._process.sentinel], END_S):
+        if not self._has_ended(END_S):
             return None
         with _CHILDREN_LOCK:
             self._process.join()
             return self._process.exitcode
+
+    def _has_ended(self, wait_s: float) -> bool:
+        """Wait for the end of the process, and of the one that it waits for, see ``namespaces``."""
+        # Not only the sentinel: a worker that was taken over can close it and live on.
+        return bool(wait([self._exit], wait_s) and wait([self._process.sentinel], wait_s))
 
 
 class _ThisProgram:
@@ -289,6 +295,20 @@ def _signals_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _watch_exit(process: BaseProcess) -> int:
+    """Return a descriptor that is readable once a process has ended; closed with its object."""
+    assert process.pid is not None
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except OSError:
+        # Linux before 5.3, or a container that forbids the call.
+        return process.sentinel
+    closing = weakref.finalize(process, os.close, descriptor)
+    # Threads may still wait for it then.
+    closing.atexit = False
+    return descriptor
 
 
 def run(fn: Callable[..., T], args: Sequence[Any], kwargs: Mapping[str, Any]) -> T:
