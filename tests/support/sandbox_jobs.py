@@ -22,47 +22,32 @@ from pathlib import Path
 from portraitd.model.media_file import Source
 from portraitd.workers import file_broker
 from portraitd.workers.job_results import returns
+from portraitd.workers.sandbox.call_numbers import Numbers
 
 AT_FDCWD = -100
-_NUMBERS = {
-    "x86_64": {
-        "chmod": 90, "utimensat": 280, "setxattr": 188, "removexattr": 197, "truncate": 76,
-        "mknodat": 259, "symlinkat": 266, "chdir": 80, "chroot": 161, "mount": 165, "unshare": 272,
-        "setns": 308, "clone": 56, "ptrace": 101, "process_vm_readv": 310, "process_vm_writev": 311,
-        "kcmp": 312, "kill": 62, "tkill": 200, "tgkill": 234, "rt_sigqueueinfo": 129,
-        "setpriority": 141, "sched_setscheduler": 144, "sched_setparam": 142, "sched_setattr": 314,
-        "ioprio_set": 251, "prlimit64": 302, "prctl": 157, "seccomp": 317, "memfd_create": 319,
-        "shmget": 29, "semget": 64, "msgget": 68, "mq_open": 240, "bpf": 321,
-        "perf_event_open": 298,
-        "userfaultfd": 323, "keyctl": 250, "add_key": 248, "inotify_init1": 294,
-        "fanotify_init": 300,
-        "open_by_handle_at": 304, "name_to_handle_at": 303, "execveat": 322, "personality": 135,
-        "socket": 41, "socketpair": 53, "sendmsg": 46, "sendto": 44, "shutdown": 48, "setsid": 112,
-        "setpgid": 109, "timer_create": 222, "eventfd2": 290, "signalfd4": 289,
-        "epoll_create1": 291,
-        "pipe2": 293, "splice": 275, "tee": 276, "vmsplice": 278, "flock": 73, "fsync": 74,
-        "ftruncate": 77, "fallocate": 285, "sync": 162, "syncfs": 306, "migrate_pages": 256,
-        "move_pages": 279, "set_mempolicy": 238, "pkey_mprotect": 329, "remap_file_pages": 216,
-    },
-    "aarch64": {
-        "utimensat": 88, "setxattr": 5, "removexattr": 14, "truncate": 45, "mknodat": 33,
-        "symlinkat": 36, "chdir": 49, "chroot": 51, "mount": 40, "unshare": 97, "setns": 268,
-        "clone": 220, "ptrace": 117, "process_vm_readv": 270, "process_vm_writev": 271, "kcmp": 272,
-        "kill": 129, "tkill": 130, "tgkill": 131, "rt_sigqueueinfo": 138, "setpriority": 140,
-        "sched_setscheduler": 119, "sched_setparam": 118, "sched_setattr": 274, "ioprio_set": 30,
-        "prlimit64": 261, "prctl": 167, "seccomp": 277, "memfd_create": 279, "shmget": 194,
-        "semget": 190, "msgget": 186, "mq_open": 180, "bpf": 280, "perf_event_open": 241,
-        "userfaultfd": 282, "keyctl": 219, "add_key": 217, "inotify_init1": 26,
-        "fanotify_init": 262,
-        "open_by_handle_at": 265, "name_to_handle_at": 264, "execveat": 281, "personality": 92,
-        "socket": 198, "socketpair": 199, "sendmsg": 211, "sendto": 206, "shutdown": 210,
-        "setsid": 157, "setpgid": 154, "timer_create": 107, "eventfd2": 19, "signalfd4": 74,
-        "epoll_create1": 20, "pipe2": 59, "splice": 76, "tee": 77, "vmsplice": 75, "flock": 32,
-        "fsync": 82, "ftruncate": 46, "fallocate": 47, "sync": 81, "syncfs": 267,
-        "migrate_pages": 238, "move_pages": 239, "set_mempolicy": 237, "pkey_mprotect": 288,
-        "remap_file_pages": 234,
-    },
-}[platform.machine()]  # fmt: skip
+_COLUMN = {"x86_64": 0, "aarch64": 1}[platform.machine()]
+_NUMBERS: dict[str, Numbers] = {
+    "chmod": (90, None), "utimensat": (280, 88), "setxattr": (188, 5), "removexattr": (197, 14),
+    "truncate": (76, 45), "mknodat": (259, 33), "symlinkat": (266, 36), "chdir": (80, 49),
+    "chroot": (161, 51), "mount": (165, 40), "unshare": (272, 97), "setns": (308, 268),
+    "clone": (56, 220), "ptrace": (101, 117), "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271), "kcmp": (312, 272), "kill": (62, 129), "tkill": (200, 130),
+    "tgkill": (234, 131), "rt_sigqueueinfo": (129, 138), "setpriority": (141, 140),
+    "sched_setscheduler": (144, 119), "sched_setparam": (142, 118), "sched_setattr": (314, 274),
+    "ioprio_set": (251, 30), "prlimit64": (302, 261), "prctl": (157, 167), "seccomp": (317, 277),
+    "memfd_create": (319, 279), "shmget": (29, 194), "semget": (64, 190), "msgget": (68, 186),
+    "mq_open": (240, 180), "bpf": (321, 280), "perf_event_open": (298, 241),
+    "userfaultfd": (323, 282), "keyctl": (250, 219), "add_key": (248, 217),
+    "inotify_init1": (294, 26), "fanotify_init": (300, 262), "open_by_handle_at": (304, 265),
+    "name_to_handle_at": (303, 264), "execveat": (322, 281), "personality": (135, 92),
+    "socket": (41, 198), "socketpair": (53, 199), "sendmsg": (46, 211), "sendto": (44, 206),
+    "shutdown": (48, 210), "setsid": (112, 157), "setpgid": (109, 154), "timer_create": (222, 107),
+    "eventfd2": (290, 19), "signalfd4": (289, 74), "epoll_create1": (291, 20), "pipe2": (293, 59),
+    "splice": (275, 76), "tee": (276, 77), "vmsplice": (278, 75), "flock": (73, 32),
+    "fsync": (74, 82), "ftruncate": (77, 46), "fallocate": (285, 47), "sync": (162, 81),
+    "syncfs": (306, 267), "migrate_pages": (256, 238), "move_pages": (279, 239),
+    "set_mempolicy": (238, 237), "pkey_mprotect": (329, 288), "remap_file_pages": (216, 234),
+}  # fmt: skip
 _NEW = {
     "pidfd_send_signal": 424, "io_uring_setup": 425, "io_uring_enter": 426,
     "io_uring_register": 427, "open_tree": 428, "move_mount": 429, "fsopen": 430, "fspick": 433,
@@ -188,12 +173,12 @@ def _attempts(pid: int, path: bytes, descriptor: int) -> dict[str, Callable[[], 
              "another memory map", "another child reaper"), "prctl",
         ),
     }  # fmt: skip
-    numbers = _NUMBERS | _NEW
+    numbers = {name: both[_COLUMN] for name, both in _NUMBERS.items()} | _NEW
     return {
-        attempt: _bind(numbers[called.get(attempt, attempt)], given)
+        attempt: _bind(number, given)
         for attempt, given in arguments.items()
         # arm64 has no ``chmod``.
-        if called.get(attempt, attempt) in numbers
+        if (number := numbers[called.get(attempt, attempt)]) is not None
     }
 
 
