@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from portraitd.datasets.formats.imagefolder import CLASS_INDEX
 from portraitd.datasets.output import (
     SET_MANIFEST,
     SetManifest,
@@ -27,8 +28,6 @@ from portraitd.people.tree.folder_fs import open_root, read_regular
 from portraitd.store.frame_cache import FrameCache
 
 BUILD_LOCK = "dataset.lock"
-
-CLASS_INDEX = "class_index.json"
 
 MAX_INDEX_BYTES = 64 << 20
 

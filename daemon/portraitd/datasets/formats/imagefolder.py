@@ -10,6 +10,8 @@ from portraitd.datasets.annotations import Format, Plan, PlannedCrop, Split, mak
 from portraitd.datasets.content import CachedImage, RenderedImage, SetFiles, TextFile, format_json
 from portraitd.model.face import Box
 
+CLASS_INDEX = "class_index.json"
+
 
 def make_portrait_files(plan: Plan, make: Callable[[PlannedCrop], bytes]) -> SetFiles:
     """Yield ``imagefolder/train|val/<name>/`` with the portraits of the people folder."""
@@ -59,7 +61,7 @@ def make_class_index(plan: Plan, folders: dict[Format, set[str]]) -> SetFiles:
         }
         for label in plan.classes
     ]
-    yield "class_index.json", TextFile(format_json(entries))
+    yield CLASS_INDEX, TextFile(format_json(entries))
 
 
 def find_overlapping(area: Box, faces: tuple[Box, ...]) -> list[Box]:
