@@ -21,6 +21,7 @@ from portraitd.datasets.output import (
 )
 from portraitd.datasets.set_erasure import erase_sets
 from portraitd.model.errors import PublishError
+from support.tree import make_sparse
 
 
 def refuse() -> bytes:
@@ -149,8 +150,7 @@ def test_a_broken_manifest_is_none(tmp_path: Path, data: bytes) -> None:
 def test_what_is_no_manifest_is_not_read(tmp_path: Path) -> None:
     """A sparse file, a pipe, a folder, a link."""
     place = tmp_path / SET_MANIFEST
-    with place.open("wb") as file:
-        file.truncate(1 << 40)
+    make_sparse(place)
     assert read_set_manifest(tmp_path) is None
     place.unlink()
     os.mkfifo(place)

@@ -28,6 +28,7 @@ from portraitd.service.daemon import open_service
 from portraitd.service.wakeup import Doorbell
 from support.home import Home
 from support.permissions import permissions_count
+from support.tree import make_sparse
 
 
 @pytest.fixture
@@ -142,11 +143,6 @@ def test_a_process_of_this_machine_that_ended_is_known_to_have(root: Path) -> No
     one.tick(at(0.0))
 
     assert is_held(one, CONFIRM_S)
-
-
-def make_sparse(path: Path) -> None:
-    with path.open("wb") as file:
-        file.truncate(1 << 40)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from portraitd.people.tree.manifest import (
     read_note,
 )
 from portraitd.people.tree.people_tree import PeopleTree
-from support.tree import face, known, person, picture_of, publish, refuse, snapshot
+from support.tree import face, known, make_sparse, person, picture_of, publish, refuse, snapshot
 
 PERSON_0_1_0 = (
     b'{"portraitd": 1, "person": 1, "label": "Anna", "folder": "Family/Anna", "inode": 7, '
@@ -110,11 +110,6 @@ def test_whatever_a_manifest_contains_it_is_a_manifest_or_none() -> None:
     assert read > 20
 
 
-def write_sparse(path: Path) -> None:
-    with path.open("wb") as file:
-        file.truncate(1 << 40)
-
-
 def bind_socket(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as made:
         made.bind(os.fspath(path))
@@ -122,7 +117,7 @@ def bind_socket(path: Path) -> None:
 
 NO_NOTES: list[Callable[[Path], object]] = [
     os.mkfifo,
-    write_sparse,
+    make_sparse,
     bind_socket,
     lambda path: path.mkdir(),
     lambda path: path.symlink_to("/dev/zero"),

@@ -112,3 +112,9 @@ def visible(root: Path) -> list[str]:
         for path in root.rglob("*")
         if not any(part.startswith(".") for part in path.relative_to(root).parts)
     )
+
+
+def make_sparse(path: Path) -> None:
+    """Make a file of a terabyte that takes no space."""
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
