@@ -6,7 +6,6 @@ has its own writer in `people.tree.folder_fs`.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import os
@@ -16,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from portraitd.model.errors import PortraitdError
+from portraitd.workers.libc import expect_success, libc
 
 UNFINISHED = ".new-"
 """Files whose name begins with this are being written, or are left from an interrupted write."""
@@ -24,7 +24,6 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 _TO_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
-_LIBC = ctypes.CDLL(None, use_errno=True)
 _RENAME_NOREPLACE = 1
 
 
@@ -183,14 +182,13 @@ def rename_exclusively(source_fd: int, name: str, target_fd: int, new_name: str)
         FileExistsError: The new name is taken.
         OSError: As for ``os.rename``.
     """
-    done = _LIBC.renameat2(
-        source_fd, os.fsencode(name), target_fd, os.fsencode(new_name), _RENAME_NOREPLACE
-    )
-    if done == 0:
+    names = os.fsencode(name), os.fsencode(new_name)
+    try:
+        expect_success(libc.renameat2(source_fd, names[0], target_fd, names[1], _RENAME_NOREPLACE))
         return
-    number = ctypes.get_errno()
-    if number not in (errno.EINVAL, errno.ENOSYS):
-        raise OSError(number, os.strerror(number), name, None, new_name)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS):
+            raise OSError(error.errno, error.strerror, name, None, new_name) from None
     # This file system cannot do it at once.
     with suppress(FileNotFoundError):
         os.stat(new_name, dir_fd=target_fd, follow_symlinks=False)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from portraitd.model.stage import Now
 from portraitd.store.erasure.retention_record import RetentionRecord, read_record, write_record
+from portraitd.workers.libc import libc
 
 DAY_S = 86_400.0
 
@@ -48,7 +49,6 @@ def is_synchronised() -> bool:
     False as well where the kernel may not be asked, as under ``ProtectClock``.
     """
     timex = _Timex()
-    libc = ctypes.CDLL(None, use_errno=True)
     return libc.adjtimex(ctypes.byref(timex)) >= 0 and not timex.status & _STA_UNSYNC
 
 

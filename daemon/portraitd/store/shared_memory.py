@@ -12,6 +12,8 @@ import errno
 import os
 from pathlib import Path
 
+from portraitd.workers.libc import expect_success, libc
+
 REGION_BYTES = 32 << 10
 """SQLite maps the file in regions of this size, each for about ``REGION_FRAMES`` pages."""
 
@@ -108,9 +110,8 @@ def _allocate(fd: int, size: int) -> None:
     Not ``os.posix_fallocate``: where the file system cannot, it writes zeros itself, over what
     another process may be writing.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.fallocate(fd, 0, ctypes.c_int64(0), ctypes.c_int64(size)) == 0:
-        return
-    code = ctypes.get_errno()
-    if code in _FULL:
-        raise OSError(code, os.strerror(code))
+    try:
+        expect_success(libc.fallocate(fd, 0, ctypes.c_int64(0), ctypes.c_int64(size)))
+    except OSError as error:
+        if error.errno in _FULL:
+            raise

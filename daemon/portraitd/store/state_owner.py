@@ -5,7 +5,6 @@ Otherwise they would leave files there, and in people/, that the service cannot 
 
 from __future__ import annotations
 
-import ctypes
 import os
 import pwd
 import sys
@@ -13,16 +12,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from portraitd.model.errors import ConfigError
-
-_LIBC = ctypes.CDLL(None, use_errno=True)
+from portraitd.workers import capabilities
+from portraitd.workers.libc import prctl
 
 _PR_SET_DUMPABLE, _PR_SET_KEEPCAPS = 4, 8
-
-_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 47, 2
-
-_CAPABILITY_VERSION_3 = 0x20080522
-
-_CAP_DAC_READ_SEARCH = 2
 
 
 def find_owner(state_dir: Path) -> tuple[int, int]:
@@ -64,13 +57,13 @@ def become_owner(state_dir: Path) -> None:
             os.setgroups([group])
         can_read = _can_read_program(user, group)
         if not can_read:
-            _prctl(_PR_SET_KEEPCAPS, 1)
+            prctl(_PR_SET_KEEPCAPS, 1)
         os.setresgid(group, group, group)
         os.setresuid(user, user, user)
         if not can_read:
-            _keep_reading()
+            capabilities.keep_for_programs(capabilities.TO_READ)
         # A process that changed its user cannot look at its own descriptors, which workers need.
-        _prctl(_PR_SET_DUMPABLE, 1)
+        prctl(_PR_SET_DUMPABLE, 1)
     except OSError as error:
         raise ConfigError(
             f"{state_dir} belongs to user {user}, and this process cannot become that user "
@@ -92,23 +85,6 @@ def _can_read_program(user: int, group: int) -> bool:
     finally:
         os.seteuid(0)
         os.setegid(own)
-
-
-def _keep_reading() -> None:
-    """Keep the right to read any file, also in new processes, and no other right of root."""
-    rights = 1 << _CAP_DAC_READ_SEARCH
-    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-    # Effective, permitted and inheritable, for the first 32 rights and for the others.
-    data = (ctypes.c_uint32 * 6)(rights, rights, rights, 0, 0, 0)
-    if _LIBC.capset(header, data):
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, _CAP_DAC_READ_SEARCH)
-
-
-def _prctl(option: int, *values: int) -> None:
-    arguments = [ctypes.c_ulong(value) for value in (*values, 0, 0, 0, 0)[:4]]
-    if _LIBC.prctl(option, *arguments):
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def give_to_owner(path: Path | int, state_dir: Path) -> None:

@@ -7,7 +7,6 @@ shared pipe, or writes a result to it, keeps the lock or the job, and the pool w
 from __future__ import annotations
 
 import atexit
-import ctypes
 import math
 import multiprocessing
 import os
@@ -36,6 +35,7 @@ from portraitd.model.errors import (
 from portraitd.model.reasons import Reason, ReasonCode
 from portraitd.workers import file_broker, sandbox
 from portraitd.workers.job_results import schema_of
+from portraitd.workers.libc import prctl
 from portraitd.workers.result_codec import encode_error
 from portraitd.workers.sandbox import FileAccess
 
@@ -396,7 +396,7 @@ def _set_up(daemon_pid: int, setup: WorkerSetup) -> None:
         signal.signal(number, signal.SIG_IGN)
     # They were blocked until here.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _LEFT_TO_THE_SERVICE)
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != daemon_pid:
         os._exit(1)
     os.nice(limits.nice)

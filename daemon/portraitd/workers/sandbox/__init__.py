@@ -11,7 +11,6 @@ settings accept less. Everything else is used where the kernel offers it.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import resource
 import sys
@@ -23,7 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from portraitd.model.errors import ConfigError, WorkerDied
-from portraitd.workers.sandbox import calls, capabilities, landlock, namespaces
+from portraitd.workers import capabilities
+from portraitd.workers.libc import prctl
+from portraitd.workers.sandbox import calls, landlock, namespaces
 from portraitd.workers.sandbox.calls import CallRights
 from portraitd.workers.sandbox.compiled_modules import load_common_modules
 from portraitd.workers.sandbox.library_paths import list_library_paths
@@ -110,7 +111,8 @@ def _seal(access: FileAccess) -> None:
     # OpenVINO generates machine code while it runs, which is what this forbids.
     generates_code = "openvino" in sys.modules
     if not generates_code:
-        ctypes.CDLL(None).prctl(_PR_SET_MDWE, _REFUSE_GAIN, 0, 0, 0)
+        with suppress(OSError):
+            prctl(_PR_SET_MDWE, _REFUSE_GAIN)
     with _tolerating(access):
         calls.restrict(CallRights(access.keeps_writing, access.loads_later, generates_code))
 
@@ -138,7 +140,9 @@ def missing_features() -> Iterator[str]:
     version = landlock.version()
     if 0 < version < 4:
         yield f"Landlock {version}: only the system call filter blocks the network"
-    if ctypes.CDLL(None).prctl(_PR_GET_MDWE, 0, 0, 0, 0) < 0:
+    try:
+        prctl(_PR_GET_MDWE)
+    except OSError:
         yield "no PR_SET_MDWE: only the system call filter keeps written memory from being executed"
 
 

@@ -15,6 +15,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from portraitd.workers.libc import expect_success, libc, prctl
 from portraitd.workers.sandbox.call_numbers import (
     ALWAYS,
     BY_ARGUMENTS,
@@ -92,16 +93,13 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
 
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
 def available() -> bool:
     """Return whether this kernel filters system calls, on an architecture that is known here."""
     number = _SECCOMP.get(platform.machine())
     if number is None:
         return False
     action = ctypes.c_uint32(_ERROR)
-    return bool(_libc.syscall(number, _GET_ACTION_AVAILABLE, 0, ctypes.byref(action)) == 0)
+    return bool(libc.syscall(number, _GET_ACTION_AVAILABLE, 0, ctypes.byref(action)) == 0)
 
 
 def restrict(rights: CallRights) -> None:
@@ -112,11 +110,9 @@ def restrict(rights: CallRights) -> None:
     """
     code = b"".join(build_filter(platform.machine(), os.getpid(), rights))
     program = _Program(len(code) // 8, code)
-    if _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or _libc.syscall(
-        _SECCOMP[platform.machine()], _SET_MODE_FILTER, _EVERY_THREAD, ctypes.byref(program)
-    ):
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+    prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    number = _SECCOMP[platform.machine()]
+    expect_success(libc.syscall(number, _SET_MODE_FILTER, _EVERY_THREAD, ctypes.byref(program)))
 
 
 def list_allowed(machine: str, rights: CallRights) -> set[int]:

@@ -12,6 +12,8 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
+from portraitd.workers.libc import expect_success, libc, prctl
+
 # The same numbers on every architecture.
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _VERSION_FLAG = 1
@@ -53,12 +55,9 @@ class _Beneath(ctypes.Structure):
     _fields_ = (("allowed", ctypes.c_uint64), ("folder", ctypes.c_int32))
 
 
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
 def version() -> int:
     """Return the version of the interface that the kernel supports; 0 if it supports none."""
-    answer: int = _libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _VERSION_FLAG)
+    answer: int = libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _VERSION_FLAG)
     return max(answer, 0)
 
 
@@ -83,8 +82,8 @@ def restrict(readable: Sequence[Path], writable: Sequence[Path]) -> None:
             _allow(rules, path, _READ & handled)
         for path in writable:
             _allow(rules, path, (_READ | _WRITE) & handled)
-        _checked(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-        _checked(_libc.syscall(_RESTRICT_SELF, rules, 0))
+        prctl(_PR_SET_NO_NEW_PRIVS, 1)
+        expect_success(libc.syscall(_RESTRICT_SELF, rules, 0))
     finally:
         os.close(rules)
 
@@ -99,8 +98,8 @@ def _create(offered: int, handled: int) -> int:
     attributes = _Attributes(handled, _BIND_OR_CONNECT_TCP, _ABSTRACT_SOCKETS_AND_SIGNALS)
     # An older kernel refuses a structure with fields that it does not know.
     size = 8 if offered < 4 else 16 if offered < 6 else 24
-    return _checked(
-        _libc.syscall(_CREATE_RULESET, ctypes.byref(attributes), ctypes.c_size_t(size), 0)
+    return expect_success(
+        libc.syscall(_CREATE_RULESET, ctypes.byref(attributes), ctypes.c_size_t(size), 0)
     )
 
 
@@ -113,13 +112,6 @@ def _allow(rules: int, path: Path, allowed: int) -> None:
         if not stat.S_ISDIR(os.fstat(folder).st_mode):
             allowed &= _ON_FILES
         beneath = _Beneath(allowed, folder)
-        _checked(_libc.syscall(_ADD_RULE, rules, _PATH_BENEATH, ctypes.byref(beneath), 0))
+        expect_success(libc.syscall(_ADD_RULE, rules, _PATH_BENEATH, ctypes.byref(beneath), 0))
     finally:
         os.close(folder)
-
-
-def _checked(answer: int) -> int:
-    if answer < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-    return answer
