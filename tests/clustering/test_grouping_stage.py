@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portraitd.clustering import grouping_jobs
-from portraitd.clustering.grouping_stage import is_due
+from portraitd.clustering.grouping_stage import is_due, longest_wait_s
+from portraitd.clustering.tracking_stage import TrackingStage
+from portraitd.config import GroupingSettings
 from portraitd.store.database import Database
+from portraitd.workers.pool import InlineExecutor
 from support.clock import at
 from support.embedding_rules import DLIB_RULES
 from support.executors import HeldExecutor
-from support.grouping import PACE, MethodName, make_stage, near, see
-from support.store import Store
+from support.grouping import MethodName, make_stage, near, see
+from support.store import ENCODER, Store, slice_faces
 
 
 @pytest.mark.parametrize(
@@ -42,7 +46,7 @@ def test_a_grouping_is_due_when_faces_have_settled_or_waited(
     newest_s: float, oldest_s: float, now_s: float, working: bool, expected: bool
 ) -> None:
     """The whole table."""
-    assert expected == is_due(newest_s, oldest_s, now_s, working, PACE)
+    assert expected == is_due(newest_s, oldest_s, now_s, working, settle_s=15.0, wait_s=600.0)
 
 
 @given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(-(10**6), 10**6))
@@ -54,7 +58,26 @@ def test_idle_faces_never_wait_longer_than_the_settling(
     # Adding and subtracting the same floats may lose the last digit.
     settled_s = max(now_s, newest_s) + 15.0 + 1e-6
 
-    assert is_due(newest_s, oldest_s, settled_s, False, PACE)
+    assert is_due(newest_s, oldest_s, settled_s, False, settle_s=15.0, wait_s=600.0)
+
+
+@pytest.mark.parametrize(
+    ("last_run_s", "max_wait_s", "expected_s"),
+    [
+        (0.0, 600.0, 60.0),
+        (1.0, 600.0, 60.0),
+        (6.0, 600.0, 300.0),
+        (60.0, 600.0, 600.0),
+        (0.0, 5.0, 5.0),
+    ],
+)
+def test_a_grouping_that_takes_long_is_repeated_less_often(
+    last_run_s: float, max_wait_s: float, expected_s: float
+) -> None:
+    """While faces are encoded, people appear after a minute, and encoding is not held up."""
+    pace = GroupingSettings(max_wait_s=max_wait_s)
+
+    assert expected_s == longest_wait_s(last_run_s, pace)
 
 
 @pytest.fixture
@@ -168,20 +191,54 @@ def test_tracks_of_old_videos_are_grouped_together(store: Store, tmp_path: Path)
         store.see(near(1, 0), at_s=100.0)
     working = True
     stage = make_stage(store, tmp_path, "people", is_working=lambda: working)
-    for now_s in (10_000.0, 10_100.0, 10_599.0):
+    for now_s in (10_000.0, 10_020.0, 10_059.0):
         track_one(store)
         stage.tick(at(now_s))
         assert store.people.last_grouping_run() is None
-    stage.tick(at(10_600.0))
+    stage.tick(at(10_060.0))
     assert [1, 1, 1, 0] == store.faces.persons().tolist()
     track_one(store)
-    stage.tick(at(10_601.0))
+    stage.tick(at(10_061.0))
     assert [1, 1, 1, 0] == store.faces.persons().tolist()
 
     working = False
-    stage.tick(at(10_602.0))
+    stage.tick(at(10_062.0))
 
     assert [1, 1, 1, 1] == store.faces.persons().tolist()
+
+
+def test_people_of_a_long_video_appear_while_it_is_processed(store: Store, tmp_path: Path) -> None:
+    """Their ids and names stay when the rest of it is done."""
+    store.video(slices=6)
+    tracking = TrackingStage(
+        store.tracks, ENCODER, DLIB_RULES, InlineExecutor(), lambda: None, attempts=2
+    )
+    is_working = True
+    grouping = make_stage(store, tmp_path, "people", is_working=lambda: is_working)
+    claimed = store.slice_queue.claim()
+    shown = []
+    for minute in range(6):
+        following = store.slice_queue.claim()
+        assert claimed
+        seen = slice_faces(
+            near(1, 0.01 * minute), near(2, 0.01 * minute), ended_s=60.0 * minute + 60
+        )
+        faces = [replace(face, t_s=face.t_s + 60.0 * minute) for face in seen.detections]
+        store.slice_queue.record(claimed, replace(seen, detections=faces), ENCODER, 100.0 * minute)
+        claimed, is_working = following, minute < 5
+        for now_s in (100.0 * minute + 1, 100.0 * minute + 61):
+            tracking.tick(at(now_s))
+            grouping.tick(at(now_s))
+        if minute == 1:
+            store.database.execute("update people set name = 'Ann' where id = 1")
+        shown.append(store.faces.persons().tolist())
+
+    assert [[0, 0], [1, 2] * 2, [1, 2] * 2 + [0, 0], [1, 2] * 4] == shown[:4]
+    assert [1, 2] * 6 == shown[5]
+    assert ["Ann", None] == [person.name for person in store.people.present()]
+    assert not tracking.pending
+    assert not grouping.pending
+    assert 12 == int(store.tracks.rows().faces.sum())
 
 
 def test_a_grouping_leaves_nothing_of_deleted_tracks(store: Store, tmp_path: Path) -> None:

@@ -117,6 +117,53 @@ def test_a_video_that_is_still_being_encoded_waits(store: Store, held: HeldExecu
     assert not stage.pending
 
 
+def long_video(store: Store, done: int) -> None:
+    """A video of five minutes, some of them done and one with a worker."""
+    store.video(slices=5)
+    for minute in range(done):
+        claimed = store.slice_queue.claim()
+        assert claimed
+        found = slice_faces(embedding(minute), ended_s=60.0 * minute + 60)
+        store.slice_queue.record(claimed, found, ENCODER, 5.0)
+    assert store.slice_queue.claim()
+
+
+def test_a_long_video_gets_tracks_before_it_is_done(store: Store, held: HeldExecutor) -> None:
+    """From two minutes on; it does not count as finished for that."""
+    long_video(store, 1)
+    stage = tracker(store, held)
+    stage.tick(at(10.0))
+    assert [] == held.jobs
+    store.database.execute("delete from videos")
+    long_video(store, 2)
+
+    stage.tick(at(11.0))
+    held.answer()
+    stage.tick(at(12.0))
+
+    assert 2 == len(store.tracks.rows().ids)
+    assert not stage.pending
+    assert [] == held.jobs
+
+
+def test_a_long_video_whose_first_tracks_fail_waits_for_its_end(
+    store: Store, held: HeldExecutor
+) -> None:
+    """The attempts of its end are not used up."""
+    long_video(store, 3)
+    stage = tracker(store, held)
+    stage.tick(at(10.0))
+    held.fail(WorkerDied("died"))
+    with capture_logs() as logs:
+        stage.tick(at(11.0))
+    assert ["tracking_put_off"] == [line["event"] for line in logs]
+    assert not stage.blocked
+
+    stage.tick(at(200.0))
+
+    assert [] == held.jobs
+
+
 @pytest.mark.parametrize(
     "error", [WorkerDied("the worker ran out of memory"), ValueError("a mistake of ours")]
 )

@@ -19,13 +19,28 @@ log = structlog.get_logger(stage="grouping")
 
 BACK_OFF_S = 60.0
 
+MIN_WAIT_S = 60.0
+GROUPING_SHARE = 0.02
+"""While faces are encoded, groupings take at most this share of the time, and people still appear
+soon: a new face waits at least a minute, and at most ``max_wait_s``."""
+
 
 def is_due(
-    newest_s: float, oldest_s: float, now_s: float, working: bool, pace: GroupingSettings
+    newest_s: float, oldest_s: float, now_s: float, working: bool, settle_s: float, wait_s: float
 ) -> bool:
-    """Return whether to regroup: new faces have settled, or have waited long enough."""
-    settled = not working and not 0 <= now_s - newest_s < pace.settle_s
-    return settled or now_s - oldest_s >= pace.max_wait_s
+    """Return whether to regroup: new faces have settled, or have waited ``wait_s``."""
+    settled = not working and not 0 <= now_s - newest_s < settle_s
+    return settled or now_s - oldest_s >= wait_s
+
+
+def longest_wait_s(last_run_s: float, pace: GroupingSettings) -> float:
+    """Return how long a new face waits for a grouping while others are encoded.
+
+    Args:
+        last_run_s: How long the last grouping took; 0 if there was none.
+        pace: The settings.
+    """
+    return min(pace.max_wait_s, max(MIN_WAIT_S, last_run_s / GROUPING_SHARE))
 
 
 class GroupingStage(Stage):
@@ -36,7 +51,7 @@ class GroupingStage(Stage):
         method: How faces are grouped.
         wake: Called, from any thread, when a result has arrived.
         pace: When to group: ``settle_s`` seconds after the last new face if nothing is left to
-            encode, and at the latest ``max_wait_s`` after the first.
+            encode; while faces are encoded, see ``longest_wait_s``.
         is_working: Returns whether more faces are being encoded.
     """
 
@@ -83,6 +98,11 @@ class GroupingStage(Stage):
         """Return whether a worker is grouping now."""
         return self._running is not None
 
+    @property
+    def is_computing(self) -> bool:
+        """Return whether a worker has not finished the grouping yet."""
+        return self._running is not None and not self._running.done()
+
     def tick(self, now: Now) -> None:
         """Submit a grouping if it is due, and record a result that has arrived."""
         if self._running is None and self._is_due(now):
@@ -126,7 +146,9 @@ class GroupingStage(Stage):
         # New tracks of old videos wait from the time they were added; otherwise a database whose
         # tracks are being built would be grouped at every tick.
         oldest_s = max(new.oldest_s, self._stale_since_s)
-        return is_due(new.newest_s, oldest_s, now_s, working, self._pace)
+        last = self._people.last_grouping_run()
+        wait_s = longest_wait_s(last.seconds if last else 0.0, self._pace)
+        return is_due(new.newest_s, oldest_s, now_s, working, self._pace.settle_s, wait_s)
 
     def _record(self, done: Future[Any], now: Now) -> None:
         try:

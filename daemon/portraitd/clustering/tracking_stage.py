@@ -1,4 +1,4 @@
-"""Build the tracks of every finished video."""
+"""Build the tracks of every finished video, and of a long one already while it is processed."""
 
 from __future__ import annotations
 
@@ -21,9 +21,15 @@ log = structlog.get_logger(stage="tracking")
 
 BACK_OFF_S = 60.0
 
+FIRST_FOOTAGE_S = 120.0
+"""From so much footage on, a video gets tracks before it is done."""
+
 
 class TrackingStage(Stage):
     """Submits the faces of videos whose slices are all done to a worker, one video at a time.
+
+    A video of which only a part is done gets tracks when its faces have doubled since the last
+    time, so that its people appear while it is processed; those tracks are replaced at its end.
 
     A video whose job fails is tried again after a minute; the others continue. After
     ``attempts`` failures each of its faces becomes a track of its own. If that fails as often,
@@ -63,6 +69,8 @@ class TrackingStage(Stage):
         self._failures: Counter[int] = Counter()
         self._pauses: dict[int, BackOff] = {}
         self._given_up: set[int] = set()
+        self._is_partial = False
+        self._waits_for_end: set[int] = set()
         self._blocked = NO_REASON
 
     @property
@@ -92,12 +100,17 @@ class TrackingStage(Stage):
     def _begin(self, now: Now) -> bool:
         pausing = {video for video, pause in self._pauses.items() if not pause.ready(now)}
         video_id = self._tracks.untracked(pausing | self._given_up, self._space)
+        self._is_partial = video_id is None
+        if self._is_partial:
+            video_id = self._tracks.partly_processed(
+                self._waits_for_end, self._space, FIRST_FOOTAGE_S
+            )
         if video_id is None:
             return False
         self._video_id = video_id
         self._face_ids, faces = self._tracks.faces_of(video_id, self._rules.quality)
         constraints = TrackConstraints(*self._tracks.constraints_of(video_id, self._face_ids))
-        if self._failures[video_id] < self._attempts:
+        if self._is_partial or self._failures[video_id] < self._attempts:
             self._running = self._executor.submit(
                 grouping_jobs.track, faces, self._rules, constraints
             )
@@ -122,11 +135,20 @@ class TrackingStage(Stage):
             found.ranks,
         )
         if kept:
-            log.info("video_tracked", video=self._video_id, tracks=len(found.summary.faces))
+            log.info(
+                "video_tracked",
+                video=self._video_id,
+                tracks=len(found.summary.faces),
+                partial=self._is_partial,
+            )
 
     def _handle_failure(self, error: Exception, now: Now) -> None:
         """Schedule another attempt; the current people are kept."""
         video, reason = self._video_id, f"{type(error).__name__}: {error}"
+        if self._is_partial:
+            self._waits_for_end.add(video)
+            log.warning("tracking_put_off", video=video, reason=reason, reason_code=code_of(error))
+            return
         self._failures[video] += 1
         self._pauses.setdefault(video, BackOff(BACK_OFF_S)).start(now)
         self._blocked = Reason.of(ReasonCode.TRACKING_PAUSED, video=video, error=reason)

@@ -135,10 +135,16 @@ class People:
                 from grouped_faces where id > ?
                 """,
             "tracks": """
-                select min(videos.finished_at) as oldest, max(videos.finished_at) as newest,
+                select min(added_at) as oldest, max(added_at) as newest,
                     (select count(*) from grouped_tracks) as total
-                from grouped_tracks as tracks join videos on videos.id = video_id
-                where tracks.id > ?
+                from (
+                    -- One that is being processed has new tracks since its last slice.
+                    select coalesce(videos.finished_at,
+                        (select max(finished_at) from slices where video_id = videos.id)
+                    ) as added_at
+                    from grouped_tracks as tracks join videos on videos.id = video_id
+                    where tracks.id > ?
+                )
                 """,
         }
         row = self._db.execute(newer[unit], (since,)).fetchone()

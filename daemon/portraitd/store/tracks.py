@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from portraitd.model.face import Embeddings, stack_embeddings
 from portraitd.model.face_quality import QualityRule
+from portraitd.model.media_file import VideoState
 from portraitd.model.reasons import Reason
 from portraitd.model.track import TrackSummaries, VideoFaces
 from portraitd.store.corrections.ledger import Ledger
@@ -66,6 +67,35 @@ class TrackStore:
             order by id limit 1
             """,
             (json.dumps(sorted(without)), space, space),
+        ).fetchone()
+        return row and int(row["id"])
+
+    def partly_processed(
+        self, without: Collection[int] = (), space: str = "", least_s: float = 0.0
+    ) -> int | None:
+        """Return a video that is still being processed and deserves tracks already.
+
+        Its faces without tracks are at least as many as those with tracks, so that a long
+        video gets new tracks a few times, not with every slice.
+
+        Args:
+            without: Videos not to return.
+            space: As for ``untracked``.
+            least_s: How much of it must be done.
+        """
+        row = self._db.execute(
+            """
+            with running as (select distinct video_id from slices where state = 'running')
+            select id from running join videos on videos.id = video_id
+            where videos.state = 'queued' and replaces is null
+                and id not in (select value from json_each(?1))
+                and (select total(ended_s - start_s) from slices
+                    where video_id = videos.id and state = 'done') >= ?2
+                and (select count(*) > 0 and 2 * count(track_id) <= count(*)
+                    and min(?3 in ('', encoder)) from faces where video_id = videos.id)
+            order by id limit 1
+            """,
+            (json.dumps(sorted(without)), least_s, space),
         ).fetchone()
         return row and int(row["id"])
 
@@ -128,6 +158,8 @@ class TrackStore:
     ) -> bool:
         """Replace the tracks of a video in one transaction.
 
+        Those of a video that is still being processed are replaced again when it is done.
+
         Args:
             video_id: The video.
             face_ids: Shape ``(n,)``; the faces they were made of.
@@ -144,7 +176,12 @@ class TrackStore:
             present = self._db.execute(
                 "select id from faces where video_id = ? order by t_s, id", (video_id,)
             )
-            if [row["id"] for row in present] != face_ids.tolist():
+            present_ids = [row["id"] for row in present]
+            is_partial = self._is_being_processed(video_id)
+            if present_ids != face_ids.tolist() and not (
+                # Another slice was finished in the meantime.
+                is_partial and set(face_ids.tolist()) <= set(present_ids)
+            ):
                 return False
             self._db.execute("delete from tracks where video_id = ?", (video_id,))
             ids = [
@@ -188,7 +225,8 @@ class TrackStore:
             # A video that is being reprocessed gets its corrections when it replaces the old one.
             if not self._is_being_reprocessed(video_id):
                 self.reapply_corrections(video_id)
-            self._db.execute("update videos set tracked = 1 where id = ?", (video_id,))
+            if not is_partial:
+                self._db.execute("update videos set tracked = 1 where id = ?", (video_id,))
             return True
 
     def reapply_corrections(self, video_id: int) -> None:
@@ -213,6 +251,10 @@ class TrackStore:
             """,
             (video_id, video_id),
         )
+
+    def _is_being_processed(self, video_id: int) -> bool:
+        row = self._db.execute("select state from videos where id = ?", (video_id,)).fetchone()
+        return row is not None and row["state"] == VideoState.QUEUED
 
     def _is_being_reprocessed(self, video_id: int) -> bool:
         row = self._db.execute("select replaces from videos where id = ?", (video_id,)).fetchone()
