@@ -24,6 +24,7 @@ from portraitd.model.edit import (
 )
 from portraitd.people.names import folded, folder_name, is_numbered, safe_name
 from portraitd.people.tree.folder_state import FolderKey, FolderState, is_in_ignored, leaf_of
+from portraitd.people.tree.reserved_folders import is_reserved
 from portraitd.people.tree.tree_snapshot import TreeSnapshot
 
 MIN_MASS_LOSS = 20
@@ -132,7 +133,9 @@ class _Comparison:
             for face in folder.faces_in_place | folder.faces_missing:
                 self._listed.setdefault(face, set()).add(folder.key)
             for face in folder.faces_unlisted:
-                self._unlisted.setdefault(face, []).append(folder)
+                # A copy in a folder for cards does not keep a face.
+                if not (is_reserved(folder.location) and face in folder.copied):
+                    self._unlisted.setdefault(face, []).append(folder)
         self._missing_people = {
             number
             for number in snapshot.missing
@@ -207,8 +210,13 @@ class _Comparison:
         return folder.published_location is None
 
     def _counts(self, key: FolderKey) -> bool:
-        """Return whether a portrait in a folder means anything; not if the person is unknown."""
-        if isinstance(key, str) or key <= 0:
+        """Return whether a portrait in a folder means anything.
+
+        It does not if the person is unknown, or the folder is one for cards.
+        """
+        if isinstance(key, str):
+            return not is_reserved(key)
+        if key <= 0:
             return True
         recorded = self._recorded
         return key in recorded.names or key in recorded.ignored_people or key in recorded.empty

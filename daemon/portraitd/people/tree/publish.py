@@ -32,6 +32,7 @@ from portraitd.people.tree.plan import (
 from portraitd.people.tree.plan_executor import Modes, PlanExecutor
 from portraitd.people.tree.published_folder import FileOwners
 from portraitd.people.tree.readme import README_NAME, README_TEXT
+from portraitd.people.tree.reserved_folders import is_reserved
 from portraitd.people.tree.scan import TreeScan, iter_locations, list_names, read_face
 from portraitd.people.tree.tree_snapshot import TreeSnapshot
 
@@ -292,7 +293,8 @@ def observed_for(
             continue
         faces = {face.face_id for face in one.faces}
         for folder in snapshot.unowned:
-            is_named = folder.location and is_numbered(safe_name(folder.name), one.label)
+            is_own = folder.location and not is_reserved(folder.location)
+            is_named = is_own and is_numbered(safe_name(folder.name), one.label)
             if is_named and faces & set(folder.pictures.values()):
                 observed[one.number] = claim_folder(one.number, folder)
                 observed[one.number].manifest.label = one.label

@@ -1,0 +1,450 @@
+"""A folder of cards: files that portraitd writes, each standing for something, to be moved.
+
+A reviewer moves a card into one of the *answer folders* inside the folder. A copy answers as well.
+What a card stands for is its *key*: a short text, which is also written into the file, so the card
+is recognised under any name. A card whose metadata a program removed is recognised by its content.
+
+The folder holds a note that lists every card that is out. ``read`` compares the note with the
+folder and changes nothing; ``update`` writes and removes cards. What was done with a card is not
+taken back or covered: a listed card that is not in its place is left alone until it is closed.
+
+Everybody may write to the folder: the size and type of a file are checked before it is read, and no
+link is followed. What is not a card is never touched.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import stat
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from portraitd.media.jpeg import read_size
+from portraitd.model.errors import PublishError
+from portraitd.model.media_file import Stamp
+from portraitd.model.wording import escape_unprintable
+from portraitd.people.names import folded, safe_name
+from portraitd.people.tree.folder_fs import (
+    OWN_PREFIX,
+    digest,
+    entry_exists,
+    move_folder_aside,
+    open_folder,
+    open_made,
+    open_regular,
+    open_root,
+    read_regular,
+    remove_unfinished,
+    replace_file,
+)
+from portraitd.people.tree.manifest import (
+    PERSON_MANIFEST,
+    FolderManifest,
+    ManifestEntry,
+    read_note,
+)
+from portraitd.people.tree.ownership import read_root_manifest
+from portraitd.people.tree.plan_executor import Modes
+from portraitd.people.tree.scan import SKIPPED_ERRORS, list_names
+
+CARDS_NOTE = f"{OWN_PREFIX}cards"
+"""The note with every card that is out, in the folder itself."""
+
+MAX_CARD_BYTES = 4 << 20
+"""Longest file that can be a card; those of portraitd have some hundred kilobytes."""
+
+MAX_FILES = 2000
+"""So many files of each folder are looked at; the others are not cards."""
+
+_MARK_BYTES = 64 << 10
+"""The key is in the first bytes of a file."""
+
+_KEY = re.compile(r"[a-z][\w:,.-]{0,199}", re.ASCII)
+
+_MARK = re.compile(rb"portraitd card ([0-9A-Za-z-]{1,64}) ([a-z][\w:,.-]{0,199})(?![\w:,.-])")
+
+_SOI, _COM = b"\xff\xd8", b"\xff\xfe"
+
+ListedContent = Mapping[int, Mapping[str, str]]
+"""Key of each listed card by the size and the hash of its content."""
+
+_MAX_PLACES = 100
+"""So many files that are not cards are named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A card as it should be.
+
+    Attributes:
+        key: What it stands for: a lower-case letter, then ASCII letters, digits and ``:,.-_``.
+        name: Name of the file, with its ending; made safe and distinct where it is written.
+        identity: Of the content: equal identities mean equal content.
+    """
+
+    key: str
+    name: str
+    identity: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CardReading:
+    """What is in a card folder.
+
+    Attributes:
+        answers: By key, the answer folder that the card or a copy is in.
+        contradictory: Keys of cards that are in several answer folders.
+        deleted: Keys of listed cards that are nowhere.
+        in_place: By key, the path below the root of a card that nobody moved.
+        others: Paths below the root of what is not a card.
+    """
+
+    answers: Mapping[str, str] = field(default_factory=dict)
+    contradictory: frozenset[str] = frozenset()
+    deleted: frozenset[str] = frozenset()
+    in_place: Mapping[str, str] = field(default_factory=dict)
+    others: tuple[str, ...] = ()
+
+
+class CardFolder:
+    """A folder in the root of the tree, with its cards.
+
+    Every method raises PublishError if the folder cannot be read or written, or the marker of the
+    tree is missing. A folder that does not exist yet holds nothing.
+
+    Args:
+        root: The root of the tree.
+        name: Name of the folder; one of ``reserved_folders``.
+        answers: Names of the answer folders.
+        store: The store whose cards count.
+        modes: Modes of new files and folders.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        name: str,
+        answers: Sequence[str],
+        store: str,
+        modes: Modes | None = None,
+    ) -> None:
+        self._root = root
+        self._name = name
+        self._answers = tuple(answers)
+        self._store = store or "-"
+        self._modes = modes or Modes()
+        self._seen: dict[int, tuple[Stamp, str | None]] = {}
+        self._found: dict[int, tuple[Stamp, str | None]] = {}
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self._root / self._name
+
+    def read(self) -> CardReading:
+        """Return which cards are where. Nothing is changed, so a second reading can confirm it."""
+        with self._os_errors(), self._opened() as fd:
+            return CardReading() if fd is None else self._read(fd)
+
+    def update(
+        self,
+        cards: Sequence[Card],
+        content: Callable[[Card], bytes],
+        closed: Collection[str] = (),
+    ) -> int:
+        """Make the folder hold these cards; return how many files were written or removed.
+
+        A listed card is not written again while it is missing from its place: it was moved or
+        deleted, and the caller closes it when that was dealt with. A card that is not desired any
+        more is removed from its place, but not from an answer folder before it is closed.
+
+        Args:
+            cards: Every card there should be. The folder is made if it is missing.
+            content: Returns the content of a card, without its key; called only for those that
+                are written.
+            closed: Keys that are dealt with. Their files are removed wherever they are; if such a
+                card is desired, it is written anew.
+        """
+        with self._os_errors(), open_root(self._root) as root_fd:
+            read_root_manifest(root_fd, self._root)
+            if not cards and not entry_exists(root_fd, self._name):
+                return 0
+            with open_made(self._name, root_fd, self._modes.folder) as fd:
+                if entry_exists(fd, PERSON_MANIFEST):
+                    raise PublishError(
+                        f"{self.path}: this is the folder of a person; rename it, and portraitd "
+                        "makes its own folder of this name"
+                    )
+                return _Update(self, fd).run(cards, content, frozenset(closed))
+
+    def remove(self) -> None:
+        """Remove the cards that were not answered, and each folder that is empty then."""
+        self.update((), _refuse)
+        with self._os_errors(), self._opened() as fd:
+            if fd is None:
+                return
+            for answer in self._answers:
+                with suppress(OSError):
+                    os.rmdir(answer, dir_fd=fd)
+            if not list_names(fd):
+                with suppress(OSError):
+                    os.unlink(CARDS_NOTE, dir_fd=fd)
+                with suppress(OSError):
+                    self.path.rmdir()
+
+    # --- Shared with _Update.
+
+    def read_list(self, fd: int) -> FolderManifest:
+        """Return the note of the open folder; empty if it is missing or damaged."""
+        return read_note(fd, CARDS_NOTE) or FolderManifest()
+
+    def save_list(self, fd: int, note: FolderManifest) -> None:
+        """Write the note."""
+        data = note.to_bytes()
+        try:
+            replace_file(fd, CARDS_NOTE, data, self._modes.file, durable=True)
+        except IsADirectoryError:
+            move_folder_aside(fd, CARDS_NOTE)
+            replace_file(fd, CARDS_NOTE, data, self._modes.file, durable=True)
+
+    def write(self, fd: int, name: str, key: str, data: bytes) -> ManifestEntry:
+        """Write a card; return its hash, size and time."""
+        return ManifestEntry("", replace_file(fd, name, self._marked(data, key), self._modes.file))
+
+    @contextmanager
+    def answer_folders(self, fd: int, *, makes: bool = False) -> Iterator[dict[str, int]]:
+        """Open the answer folders that can be opened; gives their descriptors by name."""
+        opened: dict[str, int] = {}
+        try:
+            for answer in self._answers:
+                with suppress(OSError):
+                    opening = (
+                        open_made(answer, fd, self._modes.folder)
+                        if makes
+                        else open_folder(answer, fd)
+                    )
+                    with opening as answer_fd:
+                        opened[answer] = os.dup(answer_fd)
+            yield opened
+        finally:
+            for answer_fd in opened.values():
+                os.close(answer_fd)
+
+    def find_cards(self, fd: int, listed: ListedContent) -> dict[str, str | None]:
+        """Return the key of each file in an open folder, by name; None for what is not a card."""
+        names = [name for name in list_names(fd) if name not in self._answers]
+        return {
+            name: self._key_of(fd, name, listed) if at < MAX_FILES else None
+            for at, name in enumerate(names)
+        }
+
+    # ---
+
+    def _read(self, fd: int) -> CardReading:
+        listed = self.read_list(fd)
+        content = _content_of(listed)
+        self._found = {}
+        # The folder first: a card that is moved meanwhile is found in both, and not missing.
+        here = self.find_cards(fd, content)
+        others = [f"{self._name}/{name}" for name, key in here.items() if key is None]
+        answered: dict[str, set[str]] = {}
+        with self.answer_folders(fd) as opened:
+            for answer in self._answers:
+                if answer not in opened:
+                    if entry_exists(fd, answer):
+                        others.append(f"{self._name}/{answer}")
+                    continue
+                for name, key in self.find_cards(opened[answer], content).items():
+                    if key is None:
+                        others.append(f"{self._name}/{answer}/{name}")
+                    else:
+                        answered.setdefault(key, set()).add(answer)
+        self._seen = self._found
+        keys = _keys_of(listed)
+        in_place = {key: f"{self._name}/{name}" for name, key in here.items() if key}
+        in_place |= {
+            key: f"{self._name}/{name}" for name, key in keys.items() if here.get(name) == key
+        }
+        return CardReading(
+            {key: min(places) for key, places in answered.items() if len(places) == 1},
+            frozenset(key for key, places in answered.items() if len(places) > 1),
+            frozenset(keys.values()) - in_place.keys() - answered.keys(),
+            {key: path for key, path in in_place.items() if key not in answered},
+            tuple(others[:_MAX_PLACES]),
+        )
+
+    def _key_of(self, fd: int, name: str, listed: ListedContent) -> str | None:
+        """Return the key of a card; None if the file is something else."""
+        try:
+            facts = os.stat(name, dir_fd=fd, follow_symlinks=False)
+        except (OSError, ValueError):
+            return None
+        if not stat.S_ISREG(facts.st_mode) or not 0 < facts.st_size <= MAX_CARD_BYTES:
+            return None
+        stamp = Stamp.of(facts)
+        cached = self._seen.get(stamp.inode)
+        if cached is None or cached[0] != stamp:
+            cached = stamp, self._read_key(fd, name)
+        self._found[stamp.inode] = cached
+        if cached[1] is not None or stamp.size not in listed:
+            return cached[1]
+        data = read_regular(fd, name, MAX_CARD_BYTES)
+        return None if data is None else listed[stamp.size].get(digest(data))
+
+    def _read_key(self, fd: int, name: str) -> str | None:
+        with open_regular(fd, name) as file:
+            head = file.read(_MARK_BYTES) if file else b""
+        return find_key(head, self._store)
+
+    def _marked(self, data: bytes, key: str) -> bytes:
+        """Return a card with its key: in a JPEG a comment, in a text a line at its end."""
+        if _KEY.fullmatch(key) is None:
+            raise ValueError(f"not a key: {key!r}")
+        mark = f"portraitd card {self._store} {key}".encode()
+        if read_size(io.BytesIO(data)) is None:
+            return data + b"\n" + mark + b"\n"
+        segment = _COM + (len(mark) + 2).to_bytes(2, "big") + mark
+        # After the JFIF header, which is to be the first segment.
+        at = 2
+        if data[2:4] == b"\xff\xe0":
+            at = 4 + int.from_bytes(data[4:6], "big")
+        return data[:at] + segment + data[at:]
+
+    @contextmanager
+    def _opened(self) -> Iterator[int | None]:
+        """Open the folder; gives None if there is none, or a link or a file has its name."""
+        with open_root(self._root) as root_fd, ExitStack() as stack:
+            read_root_manifest(root_fd, self._root)
+            fd = None
+            try:
+                fd = stack.enter_context(open_folder(self._name, root_fd))
+            except OSError as error:
+                if error.errno not in SKIPPED_ERRORS:
+                    raise
+            yield None if fd is None or entry_exists(fd, PERSON_MANIFEST) else fd
+
+    @contextmanager
+    def _os_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            where = error.filename if isinstance(error.filename, str) else ""
+            text = f"{self.path / where}: {error.strerror or error}"
+            raise PublishError(escape_unprintable(text)) from error
+
+
+class _Update:
+    """One update of an open card folder."""
+
+    def __init__(self, folder: CardFolder, fd: int) -> None:
+        self._folder = folder
+        self._fd = fd
+        self._note = folder.read_list(fd)
+        self._changes = 0
+
+    def run(
+        self, cards: Sequence[Card], content: Callable[[Card], bytes], closed: frozenset[str]
+    ) -> int:
+        before = self._note.to_bytes()
+        desired = {card.key: card for card in cards}
+        remove_unfinished(self._fd)
+        listed = _content_of(self._note)
+        here = self._folder.find_cards(self._fd, listed)
+        with self._folder.answer_folders(self._fd, makes=True) as opened:
+            there = {
+                answer: self._folder.find_cards(answer_fd, listed)
+                for answer, answer_fd in opened.items()
+            }
+            answered = {key for cards_there in there.values() for key in cards_there.values()}
+            obsolete = {key for key in here.values() if key and key not in desired} - answered
+            # A card is dropped from the list before it is removed, and is in place before it is
+            # listed: one that a crash left over is recognised by its key.
+            for name, key in _keys_of(self._note).items():
+                is_gone = key not in here.values() and key not in answered
+                if key in closed | obsolete or (key not in desired and is_gone):
+                    del self._note.files[name]
+            if self._note.to_bytes() != before:
+                self._folder.save_list(self._fd, self._note)
+                before = self._note.to_bytes()
+            for name in [name for name, key in here.items() if key in closed | obsolete]:
+                self._remove(self._fd, name)
+            for answer, answer_fd in opened.items():
+                for name in [name for name, key in there[answer].items() if key in closed]:
+                    self._remove(answer_fd, name)
+        left = {name: key for name, key in here.items() if key not in closed | obsolete}
+        for card in cards:
+            self._bring_up_to_date(card, content, left, card.key in answered - closed)
+        if self._note.to_bytes() != before:
+            self._folder.save_list(self._fd, self._note)
+        return self._changes
+
+    def _bring_up_to_date(
+        self,
+        card: Card,
+        content: Callable[[Card], bytes],
+        here: dict[str, str | None],
+        is_answered: bool,
+    ) -> None:
+        """Write a card that is new, or whose content is another one now."""
+        identity = f"{card.key} {card.identity}"
+        listed = next((n for n, key in _keys_of(self._note).items() if key == card.key), None)
+        in_place = next((name for name, key in here.items() if key == card.key), None)
+        is_current = listed is not None and self._note.files[listed].identity == identity
+        if is_answered or is_current or (listed is not None and in_place is None):
+            return
+        name = _free_name(card.name, [one for one in here if one != in_place], self._fd, in_place)
+        written = self._folder.write(self._fd, name, card.key, content(card)).written
+        self._changes += 1
+        if listed is not None:
+            self._note.files.pop(listed)
+        self._note.files[name] = ManifestEntry(identity, written)
+        if in_place is not None and in_place != name:
+            self._remove(self._fd, in_place)
+            here.pop(in_place)
+        here[name] = card.key
+
+    def _remove(self, fd: int, name: str) -> None:
+        with suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=fd)
+            self._changes += 1
+
+
+def _keys_of(note: FolderManifest) -> dict[str, str]:
+    """Return the key of each listed card, by the name it was written under."""
+    return {name: entry.identity.partition(" ")[0] for name, entry in note.files.items()}
+
+
+def _content_of(note: FolderManifest) -> ListedContent:
+    found: dict[int, dict[str, str]] = {}
+    for entry in note.files.values():
+        by_hash = found.setdefault(entry.written.size, {})
+        by_hash[entry.written.sha256] = entry.identity.partition(" ")[0]
+    return found
+
+
+def find_key(head: bytes, store: str) -> str | None:
+    """Return the key in the first bytes of a card of this store; None if there is none."""
+    found = _MARK.search(head[:_MARK_BYTES])
+    if found is None or found[1] != store.encode():
+        return None
+    return found[2].decode()
+
+
+def _free_name(name: str, taken: Collection[str], fd: int, own: str | None) -> str:
+    """Return a safe name for a card that no other file in the folder has."""
+    stem, _, ending = name.rpartition(".")
+    stem = safe_name(stem) or "card"
+    used = {folded(one) for one in taken}
+    candidate, number = f"{stem}.{ending}", 1
+    while folded(candidate) in used or (candidate != own and entry_exists(fd, candidate)):
+        number += 1
+        candidate = f"{stem} ({number}).{ending}"
+    return candidate
+
+
+def _refuse(card: Card) -> bytes:
+    raise KeyError(card.key)
