@@ -64,11 +64,12 @@ def test_the_readme_has_the_line_that_runs_the_tests() -> None:
 
 
 def test_the_version_and_the_licence_are_the_same_everywhere() -> None:
-    """In the package, in pyproject.toml and at the top of the change log."""
+    """In the package, from where the build takes it, and at the top of the change log."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     versions = re.findall(r"^## \[?(\d+\.\d+\.\d+)", (ROOT / "CHANGELOG.md").read_text(), re.M)
 
-    assert project["version"] == portraitd.__version__ == versions[0]
+    assert ["version"] == project["dynamic"]
+    assert portraitd.__version__ == versions[0]
     assert f"{project['license']} License" == (ROOT / "LICENSE").read_text().splitlines()[0]
 
 

@@ -164,7 +164,9 @@ def test_every_line_of_the_log_is_json(day: Day) -> None:
 def test_the_daemon_itself_loads_no_heavy_library(day: Day) -> None:
     """Decoding and detection live in the workers: their crashes and their memory too."""
     assert "libpython" in day.maps or "python" in day.maps
-    assert not [name for name in ("cv2", "dlib", "sklearn", "onnxruntime") if name in day.maps]
+    assert not [
+        name for name in ("cv2", "dlib", "scipy", "sklearn", "onnxruntime") if name in day.maps
+    ]
 
 
 def test_a_second_daemon_is_refused(day: Day) -> None:

@@ -27,6 +27,9 @@ from portraitd.cli.options import (
 from portraitd.model.errors import AlreadyRunning, ConfigError, PortraitdError, UnusableStore
 from portraitd.service.safe_output import guard_output
 
+COMPLETION = "_PORTRAITD_COMPLETE"
+"""The variable in which the completion of a shell asks what can follow."""
+
 
 class CommandEntry(NamedTuple):
     """A command that is imported when it is called.
@@ -147,6 +150,9 @@ def commands() -> None:
 
 def main() -> None:
     """Run a command; turn an error into one line and an exit code."""
+    if COMPLETION in os.environ:
+        # click answers the shell in bytes, with our own words only.
+        commands(prog_name="portraitd", complete_var=COMPLETION)
     with guard_output():
         _run()
 
