@@ -1,4 +1,4 @@
-"""Atomic writes, locks, and folders opened without following links."""
+"""Atomic writes, and locks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 
 from portraitd.media.fs import (
     locked,
-    open_below,
     replacing,
     unfinished_path,
     write_atomically,
@@ -104,23 +103,3 @@ def test_a_lock_is_held_once(tmp_path: Path) -> None:
 
     with locked(path):
         assert 0o600 == stat.S_IMODE(path.stat().st_mode)
-
-
-def test_a_folder_below_is_opened_without_following_links(tmp_path: Path) -> None:
-    """The root may be a link; nothing on the way may be one."""
-    (tmp_path / "root" / "a" / "b").mkdir(parents=True)
-    (tmp_path / "root" / "link").symlink_to("a")
-    root_fd = os.open(tmp_path / "root", os.O_RDONLY)
-    try:
-        folder_fd = open_below(root_fd, ("a", "b"))
-        own_fd = open_below(root_fd, ())
-        assert (tmp_path / "root" / "a" / "b").stat().st_ino == os.fstat(folder_fd).st_ino
-        assert (tmp_path / "root").stat().st_ino == os.fstat(own_fd).st_ino
-        os.close(folder_fd)
-        os.close(own_fd)
-        with pytest.raises(NotADirectoryError):
-            open_below(root_fd, ("link", "b"))
-        with pytest.raises(FileNotFoundError):
-            open_below(root_fd, ("a", "c"))
-    finally:
-        os.close(root_fd)

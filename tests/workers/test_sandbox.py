@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import functools
+import hashlib
 import os
 import platform
 import re
@@ -17,9 +18,10 @@ import pytest
 
 from portraitd.faces.interface import EncoderSpec
 from portraitd.ingest import media_jobs
-from portraitd.model.errors import WorkerDied
+from portraitd.model.errors import FileChanged, WorkerDied
 from portraitd.model.face import Embeddings
 from portraitd.model.media_file import MediaKind, Slice, Source
+from portraitd.model.reasons import ReasonCode
 from portraitd.service.pools import decoding_policy
 from portraitd.workers import sandbox
 from portraitd.workers.pool import LocalExecutor
@@ -229,6 +231,30 @@ def test_a_link_is_not_opened(sealed: LocalExecutor, tmp_path: Path) -> None:
 
     with pytest.raises(WorkerDied, match="symbolic links"):
         sealed.submit(bad_jobs.open_source, Source(link, source_of(target).stamp)).result(ANSWER_S)
+
+
+def test_no_folder_above_a_file_may_be_a_link(sealed: LocalExecutor, tmp_path: Path) -> None:
+    """Also one that replaces a folder while the job waits; the inbox itself may be one."""
+    inbox, outside = tmp_path / "inbox", tmp_path / "outside"
+    for folder in (inbox / "a" / "b", outside / "b"):
+        folder.mkdir(parents=True)
+        (folder / "clip.mp4").write_bytes(b"a video")
+    # The same file, so that neither size, time nor inode tell.
+    (outside / "b" / "clip.mp4").unlink()
+    (outside / "b" / "clip.mp4").hardlink_to(inbox / "a" / "b" / "clip.mp4")
+    (tmp_path / "link to inbox").symlink_to(inbox)
+    root = tmp_path / "link to inbox"
+    found = source_of(root / "a" / "b" / "clip.mp4")
+    source = Source(found.path, found.stamp, root)
+
+    before = sealed.submit(media_jobs.hash_content, source).result(ANSWER_S)
+    (inbox / "a").rename(tmp_path / "moved away")
+    (inbox / "a").symlink_to(outside)
+    with pytest.raises(FileChanged) as changed:
+        sealed.submit(media_jobs.hash_content, source).result(ANSWER_S)
+
+    assert hashlib.sha256(b"a video").hexdigest() == before[0]
+    assert ReasonCode.CHANGED_WHILE_READ is changed.value.reason.code
 
 
 # --- Hostile results.

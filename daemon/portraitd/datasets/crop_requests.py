@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from portraitd.model.face import Box, Landmarks
 from portraitd.model.media_file import MediaKind, Source
+from portraitd.workers.file_broker import JobFile
 
 
 class ChipRequest(NamedTuple):
@@ -60,10 +61,10 @@ class CropRequest(NamedTuple):
     frames: tuple[FrameRequest, ...]
 
     @property
-    def reads(self) -> tuple[Path, ...]:
+    def files(self) -> list[JobFile]:
         """The files that the worker has to read."""
-        cached_path = (frame.cached_path for frame in self.frames if frame.cached_path)
-        return (*(source.path for source in self.sources), *cached_path)
+        cached = [JobFile(frame.cached_path) for frame in self.frames if frame.cached_path]
+        return [*map(JobFile.of, self.sources), *cached]
 
     @property
     def image_names(self) -> set[str]:

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from portraitd.media.fs import identify, open_below, rename_exclusively
+from portraitd.media.fs import identify, rename_exclusively
 from portraitd.model.media_file import Stamp
+from portraitd.workers.paths_without_links import open_below
 
 PROCESSED = Path("processed")
 

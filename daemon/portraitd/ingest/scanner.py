@@ -13,10 +13,11 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from portraitd.media.fs import identify, open_below
+from portraitd.media.fs import identify
 from portraitd.model.ignored_names import is_ignored
 from portraitd.model.media_file import Stamp
 from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
+from portraitd.workers.paths_without_links import open_below
 
 _IRREGULAR = (
     (stat.S_ISLNK, ReasonCode.SYMBOLIC_LINK),

@@ -13,9 +13,9 @@ from enum import Enum
 from pathlib import Path
 
 from portraitd.media import container
-from portraitd.media.fs import open_file_below
 from portraitd.model.media_file import Stamp
 from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
+from portraitd.workers.paths_without_links import open_file_below
 
 _SMALL_BYTES = 64 * 1024
 """Below this size the block count means nothing: file systems store small files inline."""

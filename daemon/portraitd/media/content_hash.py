@@ -27,13 +27,16 @@ def opened(source: Source) -> Iterator[int]:
 
     Raises:
         UnsafeFile: The path is a link, pipe, socket, device or folder.
-        FileChanged: The stamp differs.
+        FileChanged: The stamp differs, or a folder on the way was replaced.
         NotMedia: The file cannot be opened.
     """
     try:
-        fd = open_to_read(source.path)
+        fd = open_to_read(source.path, source.root)
     except FileNotFoundError:
         raise FileChanged(Reason.of(ReasonCode.REMOVED)) from None
+    except NotADirectoryError:
+        # When it was admitted, no folder on the way was a link or a file.
+        raise FileChanged(Reason.of(ReasonCode.CHANGED_WHILE_READ)) from None
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise UnsafeFile(Reason.of(ReasonCode.SYMBOLIC_LINK)) from None

@@ -1,4 +1,4 @@
-"""The file primitives that all packages share: atomic writes, locks, folders opened without links.
+"""The file primitives that all packages share: atomic writes, locks, renaming.
 
 The people tree, which other programs write to as well, works through directory descriptors and
 has its own writer in `people.tree.folder_fs`.
@@ -10,7 +10,7 @@ import errno
 import fcntl
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -19,10 +19,6 @@ from portraitd.workers.libc import expect_success, libc
 
 UNFINISHED = ".new-"
 """Files whose name begins with this are being written, or are left from an interrupted write."""
-
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-
-_TO_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 _RENAME_NOREPLACE = 1
 
@@ -122,57 +118,6 @@ def locked(path: Path) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
-
-
-def open_below(root_fd: int, parts: Iterable[str], create: bool = False) -> int:
-    """Open a folder below another one, component by component, so that none can be a link.
-
-    Args:
-        root_fd: Descriptor of the folder to start from.
-        parts: Names of the folders on the way; none for the folder itself.
-        create: Whether to create the folders that are missing.
-
-    Returns:
-        A descriptor of its own, which the caller closes.
-
-    Raises:
-        OSError: A component is missing, is not a folder, or is a link.
-    """
-    current = os.open(".", _FOLDER, dir_fd=root_fd)
-    for part in parts:
-        try:
-            if create:
-                with suppress(FileExistsError):
-                    os.mkdir(part, dir_fd=current)
-            following = os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=current)
-        finally:
-            os.close(current)
-        current = following
-    return current
-
-
-def open_file_below(root: Path, path: Path) -> int:
-    """Open a file below a folder for reading; neither it nor a folder on the way is a link.
-
-    Does not wait for the writer of a pipe.
-
-    Args:
-        root: The folder; it may itself be reached through a link.
-        path: Below the folder.
-
-    Raises:
-        OSError: It cannot be opened; ELOOP or ENOTDIR for a link.
-    """
-    *folders, name = str(path).split("/")
-    root_fd = os.open(root, _FOLDER)
-    try:
-        folder_fd = open_below(root_fd, folders)
-    finally:
-        os.close(root_fd)
-    try:
-        return os.open(name, _TO_READ, dir_fd=folder_fd)
-    finally:
-        os.close(folder_fd)
 
 
 def rename_exclusively(source_fd: int, name: str, target_fd: int, new_name: str) -> None:

@@ -80,10 +80,18 @@ class Stamp(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file and the stamp that it had when it was admitted; readers must find the same one."""
+    """A file and the stamp that it had when it was admitted; readers must find the same one.
+
+    Attributes:
+        path: The file.
+        stamp: The stamp.
+        root: A folder above the file. Neither the file nor a folder between them may be a link.
+            None for the folder that the file is in.
+    """
 
     path: Path
     stamp: Stamp
+    root: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from portraitd.media.fs import open_file_below
 from portraitd.model.errors import ConfigError
 from portraitd.model.media_file import FileState, Source, Stamp
 from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
 from portraitd.model.wording import escape_unprintable
 from portraitd.store.database import Database
 from portraitd.store.partial_copies import PartialCopies
+from portraitd.workers.paths_without_links import open_file_below
 
 INBOX = b""
 """The root of files in the inbox; not a path, so that a home can be moved."""
@@ -48,6 +48,7 @@ class KnownFile:
             earlier version.
         interruptions: How often the service ended while a worker read it.
         earlier_video_id: The recording whose file this path was before it was written to.
+        is_reference: Whether it is a reference picture in the people folder.
     """
 
     id: int
@@ -61,6 +62,7 @@ class KnownFile:
     video_id: int | None
     content_sha256: str
     earlier_video_id: int | None
+    is_reference: bool = False
 
 
 class FoundFile(NamedTuple):
@@ -356,16 +358,15 @@ class Files:
     def source(self, known: KnownFile) -> Source:
         """Return where to read a file, and the stamp it must still have."""
         stamp = known.stamp if known.stamp.inode else self._numbered(known)
-        return Source(self.place(known), stamp)
+        return Source(self.place(known), stamp, self._root_of(known))
 
     def _numbered(self, known: KnownFile) -> Stamp:
         """Return the stamp of a file whose inode was not stored, with the one that it has now.
 
         By its inode a reader knows that no folder on the way was replaced by a link meanwhile.
         """
-        root = Path(os.fsdecode(known.root)) if known.root else self._inbox_dir
         try:
-            fd = open_file_below(root, known.path)
+            fd = open_file_below(self._root_of(known), known.path)
         except OSError:
             return known.stamp._replace(inode=_NO_INODE)
         try:
@@ -376,8 +377,10 @@ class Files:
 
     def place(self, known: KnownFile) -> Path:
         """Return the absolute path of a file."""
-        root = Path(os.fsdecode(known.root)) if known.root else self._inbox_dir
-        return root / known.path
+        return self._root_of(known) / known.path
+
+    def _root_of(self, known: KnownFile) -> Path:
+        return Path(os.fsdecode(known.root)) if known.root else self._inbox_dir
 
     def of_video(self, video_id: int) -> list[KnownFile]:
         """Return the files with a content; the one that is read comes first."""
@@ -387,13 +390,17 @@ class Files:
         return [_known(row) for row in rows]
 
     def counts(self) -> dict[str, int]:
-        """Return the number of files by state."""
-        rows = self._db.execute("select state, count(*) as n from files group by state")
+        """Return the number of files by state, without reference pictures."""
+        rows = self._db.execute(
+            "select state, count(*) as n from files where not is_reference group by state"
+        )
         return {row["state"]: row["n"] for row in rows}
 
     def in_state(self, state: FileState) -> Iterator[KnownFile]:
-        """Return the files in one state, the oldest first."""
-        rows = self._db.execute("select * from files where state = ? order by id", (state,))
+        """Return the files in one state, the oldest first, without reference pictures."""
+        rows = self._db.execute(
+            "select * from files where state = ? and not is_reference order by id", (state,)
+        )
         return map(_known, rows.fetchall())
 
     def oldest_open_s(self) -> float:
@@ -438,6 +445,7 @@ def _known(row: sqlite3.Row) -> KnownFile:
         video_id=row["video_id"],
         content_sha256=row["content_sha256"],
         earlier_video_id=row["earlier_video_id"],
+        is_reference=bool(row["is_reference"]),
     )
 
 

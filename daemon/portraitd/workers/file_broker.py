@@ -1,7 +1,8 @@
 """Open files for sandboxed workers, which cannot open any, and pass them the descriptors.
 
 Each worker sends its requests through its own socket. The broker opens only files of jobs that
-are running, for reading, and never follows a link.
+are running, and follows no link: neither to the file nor to a folder above it, up to a folder that
+the service knows.
 """
 
 from __future__ import annotations
@@ -14,26 +15,86 @@ import threading
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple, Self
 
-# NONBLOCK: opening a pipe would otherwise wait for a writer for ever.
-_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+from portraitd.model.media_file import Source
+from portraitd.workers.paths_without_links import create_file_below, open_file_below
+
 _MAX_PATH_BYTES = 4096
 _OPENED = 0
 
+_TO_READ, _TO_CREATE = b"r", b"c"
+"""The first byte of a request; the path follows."""
 
-def open_to_read(path: Path) -> int:
+
+class JobFile(NamedTuple):
+    """A file that a worker opens for its job.
+
+    Attributes:
+        path: The file.
+        root: A folder above it. Neither the file nor a folder between them may be a link. None for
+            the folder that it is in.
+        is_created: Whether the worker creates and writes it; otherwise it reads it.
+    """
+
+    path: Path
+    root: Path | None = None
+    is_created: bool = False
+
+    @classmethod
+    def of(cls, source: Source) -> Self:
+        """Return the file of a source, to read."""
+        return cls(source.path, source.root)
+
+    @property
+    def request(self) -> bytes:
+        """What a worker sends to have it opened."""
+        return (_TO_CREATE if self.is_created else _TO_READ) + os.fsencode(self.path)
+
+    def open(self) -> int:
+        """Open it in this process. Returns its descriptor.
+
+        Raises:
+            OSError: It cannot be opened; ELOOP if it is a link, ENOTDIR if a folder above it is.
+        """
+        root = self.path.parent if self.root is None else self.root
+        opened = create_file_below if self.is_created else open_file_below
+        return opened(root, self.path.relative_to(root))
+
+
+def open_to_read(path: Path, root: Path | None = None) -> int:
     """Open a file for reading, through the broker if this process is connected to one.
+
+    Args:
+        path: The file.
+        root: As for ``JobFile``; the broker goes by what the service has said.
 
     Returns:
         Its descriptor, which the caller closes.
 
     Raises:
-        OSError: As ``os.open``; ELOOP for a link.
+        OSError: As for ``JobFile.open``.
     """
+    return _open(JobFile(path, root))
+
+
+def create(path: Path) -> int:
+    """Create a file and open it for writing, as ``open_to_read`` does.
+
+    Returns:
+        Its descriptor, which the caller closes.
+
+    Raises:
+        OSError: As for ``JobFile.open``; EEXIST if it is there already.
+    """
+    return _open(JobFile(path, is_created=True))
+
+
+def _open(file: JobFile) -> int:
     if _connection.socket is None:
-        return os.open(path, _FLAGS)
+        return file.open()
     # A plain write: the sandbox does not allow sending to sockets.
-    os.write(_connection.socket.fileno(), os.fsencode(path))
+    os.write(_connection.socket.fileno(), file.request)
     answer, descriptors, _, _ = socket.recv_fds(_connection.socket, 4, 1)
     number = int.from_bytes(answer, "little") if answer else errno.EPIPE
     if number != _OPENED:
@@ -71,7 +132,8 @@ class FileBroker:
         self._registrations, self.registration = socket.socketpair(
             socket.AF_UNIX, socket.SOCK_SEQPACKET
         )
-        self._allowed: Counter[Path] = Counter()
+        self._allowed: dict[bytes, JobFile] = {}
+        self._jobs_with: Counter[bytes] = Counter()
         # Jobs are submitted in one thread and finish in another.
         self._allowed_lock = threading.Lock()
         self._selector = selectors.DefaultSelector()
@@ -79,17 +141,18 @@ class FileBroker:
         self._thread = threading.Thread(target=self._serve, name="file broker", daemon=True)
         self._thread.start()
 
-    def allow(self, path: Path) -> None:
+    def allow(self, file: JobFile) -> None:
         """Let workers open a file, until ``revoke`` was called as often as this."""
         with self._allowed_lock:
-            self._allowed[path] += 1
+            self._allowed[file.request] = file
+            self._jobs_with[file.request] += 1
 
-    def revoke(self, path: Path) -> None:
+    def revoke(self, file: JobFile) -> None:
         """Take back one ``allow``: a job for this file is finished."""
         with self._allowed_lock:
-            self._allowed[path] -= 1
-            if self._allowed[path] <= 0:
-                del self._allowed[path]
+            self._jobs_with[file.request] -= 1
+            if self._jobs_with[file.request] <= 0:
+                del self._jobs_with[file.request], self._allowed[file.request]
 
     def close(self) -> None:
         """End the thread; later requests of workers fail."""
@@ -123,9 +186,9 @@ class FileBroker:
     def _answer(self, worker: socket.socket) -> None:
         """Answer one request, or drop a worker that has ended."""
         try:
-            requested = worker.recv(_MAX_PATH_BYTES + 1)
+            requested = worker.recv(_MAX_PATH_BYTES + 2)
             if requested:
-                self._send_descriptor(worker, Path(os.fsdecode(requested)))
+                self._send_descriptor(worker, requested)
                 return
         except OSError:
             # The worker ended during its request.
@@ -133,11 +196,9 @@ class FileBroker:
         self._selector.unregister(worker)
         worker.close()
 
-    def _send_descriptor(self, worker: socket.socket, path: Path) -> None:
+    def _send_descriptor(self, worker: socket.socket, requested: bytes) -> None:
         try:
-            if path not in self._allowed:
-                raise PermissionError(errno.EACCES, "no job for this file")
-            descriptor = os.open(path, _FLAGS)
+            descriptor = self._find(requested).open()
         except (OSError, ValueError) as error:
             number = getattr(error, "errno", None) or errno.EINVAL
             worker.send(number.to_bytes(4, "little"), socket.MSG_DONTWAIT)
@@ -148,6 +209,14 @@ class FileBroker:
             )
         finally:
             os.close(descriptor)
+
+    def _find(self, requested: bytes) -> JobFile:
+        """Return the file that a request names, as the job of the service names it."""
+        with self._allowed_lock:
+            file = self._allowed.get(requested)
+        if file is None:
+            raise PermissionError(errno.EACCES, "no job for this file")
+        return file
 
     def _close_all(self) -> None:
         for key in list(self._selector.get_map().values()):

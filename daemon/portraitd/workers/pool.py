@@ -12,12 +12,11 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor, Future
 from contextlib import ExitStack, suppress
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from portraitd.model.errors import PortraitdError, WorkerDied, WorkerNotStarted
 from portraitd.model.media_file import Slice, Source
-from portraitd.workers.file_broker import FileBroker
+from portraitd.workers.file_broker import FileBroker, JobFile
 from portraitd.workers.job_results import schema_of
 from portraitd.workers.process import SandboxPolicy, WorkerLimits, WorkerProcess, WorkerSetup, run
 from portraitd.workers.result_codec import StaleAnswer, encode_error
@@ -90,7 +89,7 @@ class LocalExecutor(Executor):
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """Run ``fn`` in a worker; the future raises ``WorkerDied`` if that worker ends.
 
-        A sandboxed worker can open the files that the arguments name as sources, no others.
+        A sandboxed worker can open the files that the arguments name, no others.
 
         Raises:
             RuntimeError: The executor was shut down.
@@ -102,9 +101,9 @@ class LocalExecutor(Executor):
         future: Future[T] = Future()
         if self._broker:
             allowed = ExitStack()
-            for path in _paths_in(args):
-                self._broker.allow(path)
-                allowed.callback(self._broker.revoke, path)
+            for file in _files_in(args):
+                self._broker.allow(file)
+                allowed.callback(self._broker.revoke, file)
             future.add_done_callback(lambda _: allowed.close())
         self._jobs.put(_PoolJob(future, fn, args, kwargs))
         self._start_if_all_are_busy()
@@ -245,24 +244,24 @@ class RoutedExecutor(Executor):
             executor.shutdown(wait, cancel_futures=cancel_futures)
 
 
-class _ReadsFiles(Protocol):
-    """An argument that names the files a worker must read for it."""
+class _NamesFiles(Protocol):
+    """An argument that names the files a worker must open for it."""
 
     @property
-    def reads(self) -> Iterable[Path]: ...
+    def files(self) -> Iterable[JobFile]: ...
 
 
-def _paths_in(args: Iterable[Any]) -> list[Path]:
+def _files_in(args: Iterable[Any]) -> list[JobFile]:
     """Return the files that the arguments of a job name."""
-    found: list[Path] = []
+    found: list[JobFile] = []
     for arg in args:
         if isinstance(arg, Slice):
-            found.append(arg.source.path)
+            found.append(JobFile.of(arg.source))
         elif isinstance(arg, Source):
-            found.append(arg.path)
-        elif hasattr(arg, "reads"):
-            reading: _ReadsFiles = arg
-            found += reading.reads
+            found.append(JobFile.of(arg))
+        elif hasattr(arg, "files"):
+            naming: _NamesFiles = arg
+            found += naming.files
         elif type(arg) is list:
-            found += _paths_in(arg)
+            found += _files_in(arg)
     return found

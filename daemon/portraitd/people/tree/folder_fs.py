@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from portraitd.media.fs import open_below
+from portraitd.workers.paths_without_links import open_below
 
 OWN_PREFIX = ".portraitd-"
 """Start of the hidden names that are portraitd's own."""
