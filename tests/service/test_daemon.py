@@ -12,11 +12,15 @@ import pytest
 
 from portraitd.cli import options
 from portraitd.config import Settings
-from portraitd.model.errors import ConfigError, StoreError
+from portraitd.model.errors import ConfigError, StillBlocked, StoreError
+from portraitd.model.reasons import ReasonCode
+from portraitd.model.stage import Now
+from portraitd.service.daemon import GIVE_UP_S, GiveUpTimer
 from portraitd.service.home import make_home as make_folders
 from portraitd.service.home import open_home
 from portraitd.store.database import FILE_NAME, Database, StoreLock
 from support.cli_runner import RunCommand, make_runner
+from support.home import Home
 from support.processes import make_home
 
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
@@ -120,6 +124,29 @@ def test_a_folder_that_cannot_be_made_now_is_not_a_wrong_setting(tmp_path: Path)
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"cannot create .*file/home: Not a directory"):
         make_folders(Settings.model_validate({"home": tmp_path / "file" / "home"}))
+
+
+def test_a_command_that_is_to_end_gives_up_on_what_stays_blocked(tmp_path: Path) -> None:
+    """What passes by itself is waited for longer; every success begins the time again."""
+    home = Home(tmp_path / "home")
+    with home.opened() as service:
+        home.tick(service)
+        timer = GiveUpTimer()
+        timer.check(service, Now(0.0, 0.0))
+        away = home.inbox.rename(tmp_path / "away")
+        home.steady_s += 20.0
+        home.tick(service)
+        assert service.is_stuck
+        timer.check(service, Now(0.0, 10.0))
+        timer.check(service, Now(0.0, 9.0 + GIVE_UP_S))
+        with pytest.raises(StillBlocked, match=r"gave up after 60 s: .*inbox: ") as given_up:
+            timer.check(service, Now(0.0, 10.0 + GIVE_UP_S))
+        away.rename(home.inbox)
+        home.steady_s += 20.0
+        home.tick(service)
+        timer.check(service, Now(0.0, 1e6))
+
+    assert ReasonCode.INBOX_UNAVAILABLE is given_up.value.reason.code
 
 
 def test_the_document_lists_every_exit_code() -> None:

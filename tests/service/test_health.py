@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
+from portraitd.model.stage import Now
 from portraitd.service import active_settings
 from portraitd.service.health import (
     FILE_NAME,
     SIZE,
     Health,
+    HealthRecorder,
     lock_holder,
     read_heartbeat,
     write_heartbeat,
@@ -30,6 +33,22 @@ def test_health_is_heard_from_the_process_that_holds_the_lock(tmp_path: Path) ->
         write_heartbeat(tmp_path, Health(mine, 5.0, "disk full", 4.0))
         assert Health(mine, 5.0, "disk full", 4.0) == read_heartbeat(tmp_path)
     assert 0 == lock_holder(tmp_path / "lock")
+
+
+def test_a_process_that_gave_up_says_why_after_its_end(tmp_path: Path) -> None:
+    """Until another one runs, or ends with everything done."""
+    blocked, recorder = Reason(ReasonCode.PUBLISHING_FAILED, "disk full"), HealthRecorder(tmp_path)
+    with StoreLock(tmp_path):
+        recorder.record(blocked, Now(100.0, 10.0))
+        recorder.record(blocked, Now(150.0, 60.0))
+        assert 50.0 == recorder.blocked_s(Now(150.0, 60.0))
+        recorder.end(blocked, Now(160.0, 70.0))
+        mine = lock_holder(tmp_path / "lock")
+        assert Health(mine, 0.0) == read_heartbeat(tmp_path)
+    assert Health(0, 160.0, "disk full", 100.0, "publishing_failed") == read_heartbeat(tmp_path)
+
+    HealthRecorder(tmp_path).end(NO_REASON, Now(200.0, 0.0))
+    assert Health(0, 200.0) == read_heartbeat(tmp_path)
 
 
 def test_health_never_needs_more_room(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -24,7 +25,7 @@ from portraitd.service.share_probe import ShareProbe
 from portraitd.service.wakeup import Doorbell
 from portraitd.store.database import Database
 from support.home import Home, assert_sound, connect, person_folders
-from support.processes import wait_until
+from support.processes import make_home, portraitd, wait_until
 
 Mount = Callable[..., Path]
 
@@ -198,6 +199,32 @@ def test_a_full_people_disk_blocks_the_tree_alone(
     assert [] == failed(home)
     assert 2 == len(person_folders(people))
     assert_sound(home.settings)
+
+
+@pytest.mark.slow
+def test_process_gives_up_on_a_full_disk_and_status_says_so(
+    tmp_path: Path, mount: Mount, photographs: list[Path]
+) -> None:
+    """Within some tries, with a code and one line; the next one carries on."""
+    home = make_home(tmp_path / "home")
+    people = mount("home/people", "-t", "tmpfs", "-o", "size=200k", "tmpfs")
+    filler = fill(people)
+    arguments = ("--home", home)
+    ended = portraitd("process", *arguments, photographs[0])
+    status = portraitd("status", *arguments)
+    facts = json.loads(portraitd("status", "--json", *arguments).stdout)
+    filler.unlink()
+    again = portraitd("process", *arguments, photographs[0])
+
+    assert 74 == ended.returncode, ended.stderr
+    assert "portraitd: gave up after 60 s: " in ended.stderr
+    assert "No space left" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert 1 == status.returncode
+    assert "not running, BLOCKED since" in status.stdout
+    assert ("publishing_failed", False) == (facts["service"]["blocked_code"], facts["healthy"])
+    assert 0 == again.returncode, again.stderr
+    assert 0 == portraitd("status", *arguments).returncode
 
 
 def test_a_tree_that_is_read_only_is_written_when_it_is_not(

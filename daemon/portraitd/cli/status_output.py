@@ -132,12 +132,12 @@ def describe_worker(worker: RemoteWorker) -> str:
 
 
 def _service(service: Health) -> str:
-    if not service.process:
-        return "not running"
-    if service.blocked:
-        since = datetime.fromtimestamp(service.blocked_since_s, UTC)
-        return f"BLOCKED since {since:%Y-%m-%d %H:%M} UTC: {service.blocked}"
-    return f"running (process {service.process})"
+    running = f"running (process {service.process})" if service.process else "not running"
+    if not service.blocked:
+        return running
+    since = datetime.fromtimestamp(service.blocked_since_s, UTC)
+    blocked = f"BLOCKED since {since:%Y-%m-%d %H:%M} UTC: {service.blocked}"
+    return blocked if service.process else f"{running}, {blocked}"
 
 
 def _grouping(run: GroupingRun) -> str:

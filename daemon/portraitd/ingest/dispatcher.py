@@ -127,6 +127,12 @@ class Dispatcher(Stage):
         return bool(self._probes or self._hashes or self._slices)
 
     @property
+    def is_computing(self) -> bool:
+        """Return whether a worker has a job; the results of others may still be recorded."""
+        jobs: list[Future[Any]] = [*self._probes, *self._hashes, *self._slices]
+        return not all(job.done() for job in jobs)
+
+    @property
     def pending(self) -> bool:
         """Return whether a job is running, or an admitted file is not finished."""
         return self.busy or self._files.any_open()

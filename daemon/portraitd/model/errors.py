@@ -16,6 +16,7 @@
     ├── WorkersUnavailable   no action: scheduler or host unreachable; the job goes elsewhere
     ├── StoreError           the machine (disk full); back off
     │   └── UnusableStore    the operator: damaged database, or of a newer portraitd; exit 65
+    ├── StillBlocked         the machine; a command that is to end gives up after a while
     └── PublishError         the machine (share not mounted, read-only); back off
         ├── MassDisappearance    the operator: `portraitd accept`, or the share comes back
         └── ForeignTree          the operator: the tree belongs to another store
@@ -133,6 +134,12 @@ class UnusableStore(StoreError):
 
 class PublishError(PortraitdError):
     """The people tree cannot be written."""
+
+    code = ReasonCode.PUBLISHING_FAILED
+
+
+class StillBlocked(PortraitdError):
+    """A stage stays blocked, and a command that is to end by itself gives up."""
 
     code = ReasonCode.PUBLISHING_FAILED
 

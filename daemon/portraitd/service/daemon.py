@@ -14,11 +14,14 @@ from portraitd.config import Settings
 from portraitd.faces.models.model_registry import wanted_detector
 from portraitd.ingest.dispatcher import encode_options
 from portraitd.ingest.watcher import Watch
-from portraitd.model.errors import ModelError, PublishError, StoreError, TreeInUse
+from portraitd.model.errors import ModelError, PublishError, StillBlocked, StoreError, TreeInUse
+from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
 from portraitd.model.stage import Now, Phase
+from portraitd.people.tree.lease import STALE_S
 from portraitd.service.active_settings import write_active
 from portraitd.service.embedder_choice import choose_encoder
 from portraitd.service.executors import open_executors
+from portraitd.service.health import HealthRecorder
 from portraitd.service.home import find_own_folders, open_home
 from portraitd.service.pipeline import Service
 from portraitd.service.share_probe import ShareProbe
@@ -38,6 +41,22 @@ PHASE_TEXTS: dict[Phase, str] = {
 
 GRACE_S = 15.0
 """How long a stop waits for running jobs."""
+
+GIVE_UP_S = 60.0
+"""How long a command that is to end by itself waits while nothing can be done. What failed is tried
+every 15 s."""
+
+GIVE_UP_LATER_S = STALE_S + 2 * GIVE_UP_S
+"""The same for what is tried every minute, a limited number of times, or ends by itself."""
+
+_PASSES_LATER = frozenset(
+    {
+        ReasonCode.TREE_IN_USE,
+        ReasonCode.TRACKING_PAUSED,
+        ReasonCode.GROUPING_FAILED,
+        ReasonCode.REEMBEDDING_PAUSED,
+    }
+)
 
 
 @contextmanager
@@ -125,6 +144,7 @@ def run(
     Raises:
         AlreadyRunning: Another portraitd works on this home.
         StoreError: The database cannot be opened.
+        StillBlocked: It is to end when there is nothing left to do, and a stage stays blocked.
     """
     doorbell, notifier = doorbell or Doorbell(), Notifier()
     with ExitStack() as stack:
@@ -147,7 +167,7 @@ def run(
                 sqlite=SQLITE_VERSION,
             )
             notifier.ready()
-            woken = True
+            woken, give_up_timer = True, GiveUpTimer()
             while not stopping():
                 now = Now.read()
                 service.tick(now, woken)
@@ -156,8 +176,10 @@ def run(
                 if after_tick(service, now):
                     notifier.reloading(now.steady_s)
                     break
-                if until_idle and service.idle:
-                    break
+                if until_idle:
+                    if service.idle:
+                        break
+                    give_up_timer.check(service, now)
                 watch.ensure()
                 people_watch.ensure()
                 timeout_s = service.next_tick_s(now)
@@ -203,6 +225,7 @@ def process(
         ConfigError: A named path is in a folder that portraitd writes itself, or the workers
             cannot load their models.
         StoreError: The database cannot be opened.
+        StillBlocked: A stage stays blocked.
     """
     own_folders = {path: find_own_folders(settings, path.absolute()) for path in paths}
     doorbell = Doorbell()
@@ -210,7 +233,13 @@ def process(
         update={"grouping": settings.grouping.model_copy(update={"settle_s": 0.0})}
     )
     named: list[int] | None = None
-    with stop_signals(doorbell) as stopping:
+    health = HealthRecorder(settings.state_dir)
+
+    def report(service: Service, now: Now) -> None:
+        health.record(service.blocked, now)
+        watch_progress(service, now)
+
+    with stop_signals(doorbell) as stopping, _recorded_at_the_end(health):
         while not stopping():
             with open_service(without_delay, doorbell, rebuild) as service:
                 service.admission.leave_inbox()
@@ -220,7 +249,7 @@ def process(
                     elif not paths:
                         service.grouping.force()
                     named = service.admission.register(paths, time.time(), own_folders.__getitem__)
-                if _tick_until_idle(service, doorbell, stopping, watch_progress):
+                if _tick_until_idle(service, doorbell, stopping, report):
                     return named
         raise KeyboardInterrupt
 
@@ -232,6 +261,7 @@ def _tick_until_idle(
     watch_progress: Callable[[Service, Now], None],
 ) -> bool:
     """Return True when nothing is left to do, False when the service must be opened again."""
+    give_up_timer = GiveUpTimer()
     while not stopping():
         now = Now.read()
         service.tick(now)
@@ -242,5 +272,46 @@ def _tick_until_idle(
             raise ModelError(service.dispatcher.blocked)
         if service.idle:
             return True
+        give_up_timer.check(service, now)
         doorbell.wait(1.0)
     return False
+
+
+class GiveUpTimer:
+    """How long a command waits while a stage is blocked and nothing else can be done."""
+
+    def __init__(self) -> None:
+        self._stuck_since_s: float | None = None
+
+    def check(self, service: Service, now: Now) -> None:
+        """Go on waiting.
+
+        Raises:
+            StillBlocked: It has waited for long enough.
+        """
+        if not service.is_stuck:
+            self._stuck_since_s = None
+            return
+        if self._stuck_since_s is None:
+            self._stuck_since_s = now.steady_s
+        blocked = service.blocked
+        limit_s = GIVE_UP_LATER_S if blocked.code in _PASSES_LATER else GIVE_UP_S
+        if now.steady_s - self._stuck_since_s >= limit_s:
+            raise StillBlocked(
+                Reason(
+                    blocked.code,
+                    f"gave up after {limit_s:.0f} s: {blocked.text}. What was found is kept; "
+                    "remove the cause, and run the command again",
+                )
+            )
+
+
+@contextmanager
+def _recorded_at_the_end(health: HealthRecorder) -> Iterator[None]:
+    """Let ``status`` tell, after this process, why it gave up, or that it did not."""
+    try:
+        yield
+    except StillBlocked as error:
+        health.end(error.reason, Now.read())
+        raise
+    health.end(NO_REASON, Now.read())

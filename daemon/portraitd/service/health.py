@@ -1,7 +1,8 @@
 """The heartbeat of the running service, in a small file that can be written to a full disk.
 
 The file never changes its size and is written in place, so that reporting a full disk needs no
-free space. Whether a service runs at all is known from its lock, not from this file.
+free space. Whether a service runs at all is known from its lock, not from this file. What a process
+writes at its end, with 0 as its process, stays until the next one starts.
 """
 
 from __future__ import annotations
@@ -12,12 +13,17 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from portraitd.model.reasons import Reason
+from portraitd.model.stage import Now
+
 FILE_NAME = "health.json"
 
 SIZE = 4096
 """Written with one call, so that a reader never sees half of it."""
 
 REASON_CHARACTERS = 500
+
+HEARTBEAT_S = 10.0
 
 _LOCKS = Path("/proc/locks")
 
@@ -29,7 +35,7 @@ class Health:
     Attributes:
         process: Number of the process; 0 if no service runs.
         at_s: Time of the heartbeat.
-        blocked: Why a stage is blocked; empty if none is.
+        blocked: Why a stage is blocked, or was when the last process gave up; empty if none is.
         blocked_since_s: Since when; 0 if no stage is blocked.
         blocked_code: The reason code of ``blocked``.
     """
@@ -39,6 +45,45 @@ class Health:
     blocked: str = ""
     blocked_since_s: float = 0.0
     blocked_code: str = ""
+
+
+class HealthRecorder:
+    """Writes a heartbeat when the state changes, and every few seconds.
+
+    An old heartbeat of a running process shows that the service hangs.
+
+    Args:
+        state_dir: Where the file is.
+    """
+
+    def __init__(self, state_dir: Path) -> None:
+        self._state_dir = state_dir
+        self._recorded: Reason | None = None
+        self._recorded_s = float("-inf")
+        self._blocked_since: Now | None = None
+
+    def record(self, blocked: Reason, now: Now) -> None:
+        """Record why a stage is blocked, or that none is."""
+        if not blocked:
+            self._blocked_since = None
+        elif self._blocked_since is None:
+            self._blocked_since = now
+        if blocked != self._recorded or now.steady_s - self._recorded_s >= HEARTBEAT_S:
+            self._write(os.getpid(), blocked, now)
+            self._recorded, self._recorded_s = blocked, now.steady_s
+
+    def end(self, blocked: Reason, now: Now) -> None:
+        """Record that this process ends, and what it could not do."""
+        self._write(0, blocked, now)
+
+    def blocked_s(self, now: Now) -> float:
+        """Return for how long a stage has been blocked; 0 if none is."""
+        return now.steady_s - self._blocked_since.steady_s if self._blocked_since else 0.0
+
+    def _write(self, process: int, blocked: Reason, now: Now) -> None:
+        since_s = self._blocked_since.wall_s if self._blocked_since else 0.0
+        health = Health(process, now.wall_s, blocked.text, since_s, blocked.code)
+        write_heartbeat(self._state_dir, health)
 
 
 def write_heartbeat(state_dir: Path, health: Health) -> None:
@@ -55,15 +100,17 @@ def write_heartbeat(state_dir: Path, health: Health) -> None:
 
 
 def read_heartbeat(state_dir: Path) -> Health:
-    """Return the last heartbeat of the running service; its process is 0 if none runs."""
+    """Return the last heartbeat of the running service; its process is 0 if none runs.
+
+    Then it says why the last process gave up, if it did.
+    """
     process = lock_holder(state_dir / "lock")
-    if not process:
-        return Health(0, 0.0)
     try:
         health = Health(**json.loads((state_dir / FILE_NAME).read_bytes()))
     except (OSError, ValueError, TypeError, RecursionError):
         return Health(process, 0.0)
-    # An earlier process wrote it: the running one has not sent a heartbeat yet.
+    # Another process wrote it: the running one has not sent a heartbeat yet, or the last one ended
+    # without a word.
     return health if health.process == process else Health(process, 0.0)
 
 

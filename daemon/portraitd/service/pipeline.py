@@ -260,6 +260,14 @@ class Service:
         return not self._errors and not any(stage.pending for stage in self.stages)
 
     @property
+    def is_stuck(self) -> bool:
+        """Return whether a stage is blocked, and no worker computes anything."""
+        is_computing = (
+            self.dispatcher.is_computing or self.grouping.is_computing or self.dataset.busy
+        )
+        return bool(self.blocked) and not is_computing
+
+    @property
     def phase(self) -> Phase:
         """Return what the service is doing: the phase of its first stage that has work."""
         phases = (stage.phase for stage in self.stages if stage.phase != "idle" and stage.pending)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,20 +11,18 @@ from types import FrameType
 import structlog
 
 from portraitd.config import Settings
-from portraitd.model.errors import ConfigError, PortraitdError
+from portraitd.model.errors import ConfigError, PortraitdError, StillBlocked
 from portraitd.model.reasons import Reason
 from portraitd.model.stage import Now
 from portraitd.service import daemon
 from portraitd.service.active_settings import differences
 from portraitd.service.embedder_choice import identify_models
-from portraitd.service.health import Health, write_heartbeat
+from portraitd.service.health import HealthRecorder
 from portraitd.service.metrics import MetricsFile
 from portraitd.service.pipeline import Service
 from portraitd.service.wakeup import Doorbell, handled_by, stop_signals
 
 log = structlog.get_logger(stage="service")
-
-HEARTBEAT_S = 10.0
 
 MODELS_EVERY_S = 5.0
 
@@ -54,9 +51,7 @@ class Supervisor:
         self._reload = reload
         self._reload_requested = reload_requested
         self._metrics: MetricsFile | None = None
-        self._reported: Reason | None = None
-        self._reported_s = float("-inf")
-        self._blocked_since = Now(0.0, 0.0)
+        self._health = HealthRecorder(settings.state_dir)
         self._models = identify_models(settings)
         self._models_read_s = float("-inf")
         self._draining_since_s: float | None = None
@@ -67,11 +62,10 @@ class Supervisor:
     def after_tick(self, service: Service, now: Now) -> bool:
         """Report on a service after each tick. Return whether it must end to restart."""
         self.started = True
-        blocked = service.blocked
-        self._report(blocked, now)
+        self._health.record(service.blocked, now)
         if self._metrics is None:
             self._metrics = MetricsFile(self._settings, service.snapshots.read)
-        self._metrics.write(now, now.steady_s - self._blocked_since.steady_s if blocked else 0.0)
+        self._metrics.write(now, self._health.blocked_s(now))
         if self._reload_requested():
             self._read_settings()
         if service.reembedding.finished or self._have_models_changed(now):
@@ -79,6 +73,10 @@ class Supervisor:
         return (self.must_restart or self.new_settings is not None) and self._is_drained(
             service, now
         )
+
+    def give_up(self, reason: Reason) -> None:
+        """Record for ``status`` why the service ends although there is work."""
+        self._health.end(reason, Now.read())
 
     def stop(self) -> None:
         """Remove the metrics of a service that has ended."""
@@ -94,21 +92,6 @@ class Supervisor:
                 log.info("restart_waits", reason="running jobs are finished first")
         waited_s = now.steady_s - self._draining_since_s
         return not service.dispatcher.busy or waited_s >= self._settings.workers.time_limit_s
-
-    def _report(self, blocked: Reason, now: Now) -> None:
-        """Write a heartbeat when the state changes, and every few seconds.
-
-        An old heartbeat of a running process shows that the service hangs.
-        """
-        if blocked and not self._reported:
-            self._blocked_since = now
-        if blocked != self._reported or now.steady_s - self._reported_s >= HEARTBEAT_S:
-            since_s = self._blocked_since.wall_s if blocked else 0.0
-            write_heartbeat(
-                self._settings.state_dir,
-                Health(os.getpid(), now.wall_s, blocked.text, since_s, blocked.code),
-            )
-            self._reported, self._reported_s = blocked, now.steady_s
 
     def _have_models_changed(self, now: Now) -> bool:
         """Return whether a model was added or removed, or another one was chosen."""
@@ -175,6 +158,8 @@ def run(settings: Settings, reload: Callable[[], Settings], until_idle: bool = F
                 supervisor = Supervisor(settings, reload, reload_requested)
                 daemon.run(settings, until_idle, supervisor.after_tick, doorbell, stopping)
             except PortraitdError as error:
+                if supervisor and isinstance(error, StillBlocked):
+                    supervisor.give_up(error.reason)
                 if previous is None or (supervisor and supervisor.started):
                     raise
                 log.error("reload_failed", reason=str(error), active_settings="previous")
