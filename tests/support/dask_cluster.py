@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -101,10 +102,13 @@ class TestCluster:
         self.folder = folder
         self._more = more
         self._options = scheduler_options
-        self.port = port or free_port()
+        self.port = port
         self.file = folder / "scheduler.json"
         self.workers: list[Process] = []
+        self._executors: list[DaskExecutor] = []
         self.scheduler = self._start_scheduler()
+        # The system chose it if none was given.
+        self.port = int(json.loads(self.file.read_text())["address"].rpartition(":")[2])
 
     def __enter__(self) -> Self:
         return self
@@ -115,6 +119,9 @@ class TestCluster:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        # Where a test fails, its threads would disturb those that follow.
+        for executor in self._executors:
+            executor.shutdown(cancel_futures=True)
         for process in [*self.workers, self.scheduler]:
             if process.process.poll() is None:
                 process.signal(signal.SIGCONT)
@@ -190,10 +197,12 @@ class TestCluster:
         return worker
 
     def connect(self, **changed: Any) -> DaskExecutor:
-        """Return an executor that is connected to the cluster."""
-        return DaskExecutor(
+        """Return an executor that is connected to the cluster; it is shut down with that."""
+        executor = DaskExecutor(
             Cluster(self.scheduler_address), make_requirements(**changed), poll_s=0.2
         )
+        self._executors.append(executor)
+        return executor
 
 
 def accepted(executor: DaskExecutor) -> list[str]:

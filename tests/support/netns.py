@@ -7,17 +7,37 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-# Several processes run tests at a time, and each needs addresses of its own.
-_PROCESS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 
-NETWORK = f"10.213.{77 + _PROCESS}"
+def _take_network() -> tuple[int, socket.socket]:
+    """Take a network that no other process of this machine uses, until this one ends.
+
+    The name of the socket is the lock: the kernel gives it to one process, and frees it with that.
+    """
+    for number in range(256):
+        lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            lock.bind(f"\0portraitd-test-network-{number}")
+        except OSError:
+            lock.close()
+        else:
+            return number, lock
+    raise AssertionError("256 processes have a network of their own")
+
+
+_NUMBER, _LOCK = _take_network()
+
+NETWORK = f"10.213.{_NUMBER}"
 
 BRIDGE_ADDRESS = f"{NETWORK}.1"
+
+# At most 15 bytes with what follows.
+_MARK = f"pdtest{_NUMBER}"
 
 
 def reason_unsupported() -> str:
@@ -26,7 +46,9 @@ def reason_unsupported() -> str:
         return "only root can create network namespaces"
     if shutil.which("ip") is None or shutil.which("tc") is None:
         return "ip or tc (package iproute2) is not installed"
-    name = f"pd{os.getpid()}x"
+    name = f"{_MARK}x"
+    # Of a run that was killed.
+    _run("ip", "netns", "del", name)
     if _run("ip", "netns", "add", name) != 0:
         return "network namespaces are not permitted here"
     code = _run("ip", "-n", name, "link", "add", "probe", "type", "veth", "peer", "name", "other")
@@ -66,17 +88,18 @@ class Host:
 
 
 class Hosts:
-    """Some hosts on a bridge, which this process reaches as ``BRIDGE_ADDRESS``."""
+    """Some hosts on a bridge, which this process reaches as ``BRIDGE_ADDRESS``; one at a time."""
 
     def __init__(self, *names: str) -> None:
-        mark = f"pd{os.getpid()}"
-        self._bridge = f"{mark}br"
+        self._bridge = f"{_MARK}br"
         self.hosts = [
-            Host(f"{mark}{name}", f"{NETWORK}.{10 + number}", f"{mark}v{number}")
+            Host(f"{_MARK}{name}", f"{NETWORK}.{10 + number}", f"{_MARK}v{number}")
             for number, name in enumerate(names)
         ]
 
     def __enter__(self) -> Self:
+        # What a run left that was killed has the same names.
+        self._remove()
         try:
             _must("ip", "link", "add", self._bridge, "type", "bridge")
             _must("ip", "addr", "add", f"{BRIDGE_ADDRESS}/24", "dev", self._bridge)

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -76,13 +77,18 @@ def family(*processes: Process) -> set[int]:
     return found
 
 
-def listening_ports() -> set[int]:
-    """Return every TCP port of this machine at which something listens, on any interface."""
+def listening_ports(pids: Iterable[int]) -> set[int]:
+    """Return every TCP port at which these processes listen, on any interface."""
+    sockets = set()
+    for pid in pids:
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(FileNotFoundError):  # closed meanwhile
+                sockets.add(os.readlink(link))
     ports = set()
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
             fields = line.split()
-            if fields[3] == "0A":
+            if fields[3] == "0A" and f"socket:[{fields[9]}]" in sockets:
                 ports.add(int(fields[1].rpartition(":")[2], 16))
     return ports
 
@@ -90,18 +96,19 @@ def listening_ports() -> set[int]:
 @pytest.mark.slow
 def test_a_worker_of_this_machine_is_reached_from_no_other(tmp_path: Path, stranger: Host) -> None:
     """Neither its own port nor a web page of it, nor those of the scheduler."""
-    before = listening_ports()
+    before = listening_ports({os.getpid()})
     with socket.create_server(("0.0.0.0", 0)) as open_port, TestCluster(tmp_path) as cluster:
         worker = cluster.add_worker()
         executor = cluster.connect()
         wait_until(lambda: accepted(executor), "the worker is accepted", 90.0)
-        ports = listening_ports() - before
+        ours = family(worker, cluster.scheduler)
+        ports = listening_ports(ours | {os.getpid()}) - before
 
         reached = run_on(stranger, TRY_PORTS, *(f"{BRIDGE_ADDRESS}:{port}" for port in ports))
 
         assert [str(open_port.getsockname()[1])] == reached
         assert len(ports) >= 4
-        assert [] == list_open_ports(family(worker, cluster.scheduler))
+        assert [] == list_open_ports(ours)
         executor.shutdown(cancel_futures=True)
 
 
