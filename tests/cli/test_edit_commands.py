@@ -27,7 +27,7 @@ def test_what_people_do_is_listed_and_undone(tmp_path: Path, two_people: Path) -
         assert [("name", 1, "Ann", False)] == [
             (row["kind"], row["person_id"], row["name"], row["is_undone"]) for row in rows(home)
         ]
-        assert "named person 1 'Ann'" in portraitd("ledger", "--home", home).stdout
+        assert "person-0001 was named Ann" in portraitd("ledger", "--home", home).stdout
 
         answer = portraitd("undo", "--home", home)
         assert "Undid entry 1 (name).\n" == answer.stdout

@@ -22,13 +22,14 @@ from portraitd.people.pages.escaping import (
     to_js_literal,
 )
 from portraitd.people.pages.status_page import (
+    EditLine,
     StatusView,
     format_duration,
     make_status_line_script,
     render_status_page,
 )
 from portraitd.people.pages.tables import make_people_table, make_person_table
-from portraitd.people.pages.words import load_words, translate
+from portraitd.people.pages.words import PageText, load_words, translate
 
 CLIP = Clip(1, "a.mp4", False, 60.0, 1.0, 100.0)
 SEEN = [(CLIP, [Appearance(3.0, 6.5, 3), Appearance(3600.25, 3601.25, 1)])]
@@ -164,9 +165,12 @@ def test_pages_use_exactly_the_texts_of_the_table() -> None:
 
     assert set() == named - known
     quoted = set(re.findall(r'["`](\w+)["`]', everything)) | named
-    made = {key for key in known if key.startswith(("show_", "stage_", "order_", "missing_"))}
+    prefixes = ("show_", "stage_", "order_", "missing_", "edit_", "notice_")
+    made = {key for key in known if key.startswith(prefixes)}
     # Used indirectly (part(…), fact(…)), by Python only, or by the table itself.
-    assert set() == known - quoted - made - {"unknown", "never", "nothing", "and_more", "blocked"}
+    assert set() == known - quoted - made - {
+        "unknown", "never", "nothing", "and_more", "blocked", "edits", "notices", "edits_help"
+    }  # fmt: skip
 
 
 def test_plural_forms_follow_the_count() -> None:
@@ -249,13 +253,38 @@ def test_names_on_the_status_page_are_text() -> None:
     assert "a < b & c" in shown(html)
 
 
-def test_the_status_line_is_a_few_numbers() -> None:
-    """The index page translates them."""
-    line = make_status_line_script(status_view(), now_s=12.4).decode()
+def test_the_status_line_is_a_few_numbers_and_edits() -> None:
+    """The index page translates them; a name is never markup."""
+    text = PageText("edit_name", {"before": "person-0001", "name": "<b>Ann</b>"})
+    notice = PageText("notice_folder_copied", {"location": "Ann 2"})
+    view = status_view(
+        blocked=("the <share>",),
+        edits=(EditLine(7, text, 11.6, True),),
+        notices=((notice, 10.2),),
+    )
+    line = make_status_line_script(view, now_s=12.4).decode()
 
+    assert "<" not in line
+    named = {"text": "edit_name", "values": {"before": "person-0001", "name": "<b>Ann</b>"}}
+    copied = {"text": "notice_folder_copied", "values": {"location": "Ann 2"}}
     assert {
-        "stage": "faces", "percent": 40, "eta_s": 300, "waiting": 1, "failed": 1, "at": 12
+        "stage": "faces", "percent": 40, "eta_s": 300, "waiting": 1, "failed": 1, "at": 12,
+        "blocked": ["the <share>"], "edits": [[7, named, 12, 1]], "notices": [[copied, 10]],
     } == json.loads(line.removeprefix("Gallery.status(").removesuffix(");\n"))  # fmt: skip
+
+
+def test_edits_and_notices_stand_on_the_status_page() -> None:
+    """In words, with number and time; what a name contains stays text."""
+    text = PageText("edit_name", {"before": "person-0001", "name": "<b>'Ann'</b>"})
+    notice = PageText("notice_portraits_copied", {"location": "Ann", "n": 2})
+    view = status_view(edits=(EditLine(7, text, 60.0, True),), notices=((notice, 0.0),))
+    page = render_status_page(view, now_s=0.0).decode()
+
+    assert "person-0001 was named &lt;b&gt;&#x27;Ann&#x27;&lt;/b&gt;</span>" in page
+    assert "“Ann”: 2 portraits were copied into it." in page
+    assert '<time data-at="60"' in page
+    assert ">undone<" in page
+    assert "<b>" not in page
 
 
 def test_files_that_are_not_listed_are_counted() -> None:

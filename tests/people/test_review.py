@@ -19,6 +19,7 @@ from portraitd.model.edit import (
 )
 from portraitd.model.errors import MassDisappearance, PublishError, StoreError
 from portraitd.model.reasons import Reason, ReasonCode
+from portraitd.model.review_notice import ReviewNotice
 from portraitd.model.stage import Now
 from portraitd.people.review import Review
 from portraitd.people.tree.diff import RecordedState
@@ -26,6 +27,7 @@ from portraitd.store.blocked_stages import BlockedStages
 from portraitd.store.corrections.edit_recorder import EditRecorder
 from portraitd.store.database import Database
 from portraitd.store.publications import Publication, Publications
+from portraitd.store.review_notices import ReviewNotices
 from portraitd.store.tree_stores import TreeStores
 from support.clock import at
 from support.store import Store, embedding
@@ -41,6 +43,7 @@ class Tree:
         self.known: RecordedState | None = None
         self.adopted: list[tuple[str, int]] = []
         self.accepts = False
+        self.notices: list[ReviewNotice] = []
 
     def create(self) -> None:
         self.error = None
@@ -68,6 +71,7 @@ class ReviewFixture:
         self.tree, self.publications = Tree(), Publications(self.store.database)
         self.show({1: 1, 2: 1, 3: 2, 4: 2})
         self.troubles = BlockedStages(self.store.database)
+        self.notices = ReviewNotices(self.store.database)
         self.start()
 
     def start(self) -> None:
@@ -81,6 +85,7 @@ class ReviewFixture:
                 self.store.ledger,
                 self.publications,
                 self.troubles,
+                self.notices,
             ),
             ReviewSettings(scan_s=10.0, settle_s=2.0),
         )
@@ -309,3 +314,47 @@ def test_the_tree_is_compared_with_what_is_recorded(desk: ReviewFixture) -> None
         last_entry=2,
     )
     assert expected == desk.tree.known
+
+
+COPIED = ReviewNotice.of(ReasonCode.FOLDER_COPIED, "Copy of Ann")
+"""True as long as the folder is there."""
+
+INTO_BOB = ReviewNotice.of(ReasonCode.PORTRAITS_COPIED, "Bob", n=2)
+"""Said once, about what was done."""
+
+
+def noticed(desk: ReviewFixture) -> set[str]:
+    return {one.location for one in desk.notices.newest()}
+
+
+def test_a_notice_is_recorded_when_two_readings_agree(desk: ReviewFixture) -> None:
+    """A portrait that is copied and then deleted elsewhere was moved after all."""
+    desk.tree.notices = [INTO_BOB]
+    desk.at(0.0, 1.0)
+    assert set() == noticed(desk)
+    assert not desk.review.allows_publishing(at(1.0))
+    desk.tree.notices = []
+    desk.at(2.0, 3.0)
+    assert set() == noticed(desk)
+
+    desk.tree.notices = [COPIED, INTO_BOB]
+    desk.at(20.0, 21.0, 22.0)
+
+    assert {"Copy of Ann", "Bob"} == noticed(desk)
+    assert desk.review.allows_publishing(at(22.0))
+
+
+def test_a_notice_lasts_as_long_as_it_is_true(desk: ReviewFixture) -> None:
+    """One about what was done is kept for a day."""
+    desk.tree.notices = [COPIED, INTO_BOB]
+    desk.at(0.0, 1.0, 2.0)
+    desk.tree.notices = []
+    desk.at(20.0)
+    assert {"Bob"} == noticed(desk)
+    desk.tree.notices = [COPIED]
+    desk.at(40.0, 41.0, 42.0, 86_000.0)
+    assert {"Copy of Ann", "Bob"} == noticed(desk)
+
+    desk.at(87_000.0)
+
+    assert {"Copy of Ann"} == noticed(desk)

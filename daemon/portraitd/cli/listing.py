@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from portraitd.config import Settings
-from portraitd.model.wording import counted, make_spreadsheet_cell
+from portraitd.model.wording import escape_unprintable, make_spreadsheet_cell
+from portraitd.people.pages.edit_words import describe_entries
 from portraitd.people.tree.people_tree import PeopleTree
-from portraitd.store.corrections.ledger import EntrySummary, Ledger
+from portraitd.store.corrections.ledger import Ledger
 from portraitd.store.database import Database
 from portraitd.store.faces import Faces
 from portraitd.store.files import display_path
@@ -76,28 +77,11 @@ def print_ledger(settings: Settings, as_json: bool, out: TextIO) -> None:
     """
     with Database.open_to_read(settings.state_dir) as database:
         rows = Ledger(database).summaries()
+    words = describe_entries(rows)
     for row in rows:
         if as_json:
             out.write(json.dumps(asdict(row), ensure_ascii=False) + "\n")
         else:
             when = datetime.fromtimestamp(row.at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
             undone = "  (undone)" if row.is_undone else ""
-            out.write(f"{row.id:>6}  {when}  {_described(row)}{undone}\n")
-
-
-def _described(row: EntrySummary) -> str:
-    """Return an entry in words."""
-    person, into = f"person {row.person_id}", f"person {row.into_id}"
-    faces = counted(row.faces, "face")
-    words = {
-        "name": f"named {person} {row.name!r}",
-        "merge": f"merged {person} into {into}",
-        "place": f"moved {faces} to {person if row.person_id else '_unsorted'}",
-        "split": f"moved {faces} to a new {person}, {row.name!r}",
-        "exclude": f"deleted {faces}",
-        "ignore-faces": f"ignored {faces}",
-        "ignore-person": f"ignored {person}",
-        "recall-person": f"restored {person} from _ignored",
-        "undo": f"undid entry {row.undoes}",
-    }
-    return words[row.kind]
+            out.write(f"{row.id:>6}  {when}  {escape_unprintable(str(words[row.id]))}{undone}\n")

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from portraitd.cli.model_advice import describe_indistinct, describe_missing
 from portraitd.model.suggestion import Suggestion
-from portraitd.model.wording import counted
+from portraitd.model.wording import counted, escape_unprintable
+from portraitd.people.pages.edit_words import describe_entries, describe_notice
+from portraitd.people.pages.status_page import MAX_EDITS
 from portraitd.service.health import Health
 from portraitd.service.status import Status
 from portraitd.store.files import display_path
@@ -43,6 +45,16 @@ def print_json(status: Status) -> None:
             stage: {"reason_code": reason.code, "reason": reason.text}
             for stage, reason in snapshot.blocked_stages.items()
         },
+        "notices": [
+            {
+                "code": one.code,
+                "location": one.location,
+                "text": str(describe_notice(one)),
+                "at": one.at,
+            }
+            for one in snapshot.notices
+        ],
+        "last_edits": _last_edits(snapshot),
         "reprocessing": snapshot.reprocessing,
         "problems": [
             {"path": path, "reason_code": reason.code, "reason": reason.text}
@@ -94,10 +106,7 @@ def print_table(status: Status, console: Console) -> None:
         table.add_row("worker", describe_worker(worker))
     console.print(table)
     _print_places(status, console)
-    for stage, reason in snapshot.blocked_stages.items():
-        console.print(f"  {stage} is blocked: {reason.text}", style="red", markup=False)
-    for path, reason in problems(snapshot):
-        console.print(f"  {path}: {reason.text}", markup=False, highlight=False)
+    _print_problems(snapshot, console)
     indistinct = snapshot.grouping.indistinct_faces if snapshot.grouping else 0
     if line := describe_indistinct(indistinct, snapshot.confused_embedder):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -105,11 +114,35 @@ def print_table(status: Status, console: Console) -> None:
         console.print(advice, markup=False, highlight=False, soft_wrap=True)
 
 
+def _print_problems(snapshot: Snapshot, console: Console) -> None:
+    for stage, reason in snapshot.blocked_stages.items():
+        console.print(f"  {stage} is blocked: {reason.text}", style="red", markup=False)
+    for notice in snapshot.notices:
+        text = escape_unprintable(str(describe_notice(notice)))
+        console.print(f"  people/: {text}", markup=False, highlight=False)
+    for path, reason in problems(snapshot):
+        console.print(f"  {path}: {reason.text}", markup=False, highlight=False)
+
+
 def _print_places(status: Status, console: Console) -> None:
     """Print which home and which settings this is about, where long paths are not broken."""
     for what, place in (("home", status.home), ("settings", status.config)):
         shown = display_path(place) if place else "defaults"
         console.print(f" {what:<9} {shown}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _last_edits(snapshot: Snapshot) -> list[dict[str, Any]]:
+    words = describe_entries(snapshot.edits)
+    return [
+        {
+            "entry": one.id,
+            "kind": one.kind,
+            "text": str(words[one.id]),
+            "at": one.at,
+            "is_undone": one.is_undone,
+        }
+        for one in reversed(snapshot.edits[-MAX_EDITS:])
+    ]
 
 
 def problems(snapshot: Snapshot) -> list[FileEntry]:

@@ -1,6 +1,7 @@
 """Why a file, a video or a stage is in its state: a code for programs, one sentence for people.
 
-Programs compare codes; nothing reads the sentence. This module is the only place that makes it.
+Programs compare codes; nothing reads the sentence. This module is the only place that makes it,
+except those of ``NOTICES``.
 """
 
 from __future__ import annotations
@@ -114,6 +115,16 @@ class ReasonCode(StrEnum):
     IS_FOLDER = "is_folder"
     NOT_SCANNED_YET = "not_scanned_yet"
 
+    # A reviewer did something in the people tree that was not understood, or has no effect.
+    NAME_UNUSABLE = "name_unusable"
+    NUMBER_OF_ANOTHER = "number_of_another"
+    FOLDER_IN_UNSORTED = "folder_in_unsorted"
+    FOLDER_COPIED = "folder_copied"
+    OWN_FOLDER_MOVED = "own_folder_moved"
+    FOLDER_TOO_DEEP = "folder_too_deep"
+    PORTRAITS_COPIED = "portraits_copied"
+    PORTRAITS_NOT_SHOWN = "portraits_not_shown"
+
     @classmethod
     def _missing_(cls, value: object) -> ReasonCode:
         """Return ``OTHER`` for a code that another version wrote."""
@@ -140,6 +151,14 @@ class Reason:
     @classmethod
     def of(cls, code: ReasonCode, **facts: Any) -> Self:
         """Make the sentence of a code.
+
+NOTICES = frozenset({
+    ReasonCode.NAME_UNUSABLE, ReasonCode.NUMBER_OF_ANOTHER, ReasonCode.FOLDER_IN_UNSORTED,
+    ReasonCode.FOLDER_COPIED, ReasonCode.OWN_FOLDER_MOVED, ReasonCode.FOLDER_TOO_DEEP,
+    ReasonCode.PORTRAITS_COPIED, ReasonCode.PORTRAITS_NOT_SHOWN,
+})  # fmt: skip
+"""Codes of notices to reviewers, whose sentences are among the texts of the pages: they are read
+there, in several languages."""
 
         Args:
             code: One that has a sentence of its own.

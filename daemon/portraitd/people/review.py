@@ -15,6 +15,7 @@ import structlog
 from portraitd.config import ReviewSettings
 from portraitd.model.edit import Edit, Hidden, Placement, SplitPerson
 from portraitd.model.errors import MassDisappearance, PublishError
+from portraitd.model.review_notice import ReviewNotice
 from portraitd.model.stage import Now, Stage
 from portraitd.people.tree.diff import RecordedState
 from portraitd.store.corrections.edit_recorder import EditRecorder
@@ -31,6 +32,10 @@ MIN_GAP_S = 1.0
 
 class ReviewedTree(Protocol):
     """What the review needs of the people tree."""
+
+    @property
+    def notices(self) -> Sequence[ReviewNotice]:
+        """What had no effect when edits were last read."""
 
     def create(self) -> None:
         """Write the marker of the root."""
@@ -75,8 +80,9 @@ class Review(Stage):
         self._faces = stores.faces
         self._people = stores.people
         self._blocked_stages = stores.blocked_stages
+        self._notices = stores.notices
         self._settings = settings
-        self._waiting: dict[Edit, float] = {}
+        self._waiting: dict[Edit | ReviewNotice, float] = {}
         # A recorded edit is read again until the tree is published, and must not delay that. It is
         # kept with the latest decisions: after another one it may mean something new.
         self._recorded: dict[Edit, tuple[int, int]] = {}
@@ -90,7 +96,7 @@ class Review(Stage):
 
     @property
     def pending(self) -> bool:
-        """Whether an edit waits for a second reading, or the tree was not read yet."""
+        """Whether an edit or a notice waits for a second reading, or the tree was not read yet."""
         return bool(self._waiting) or self._last_read_s == float("-inf")
 
     @property
@@ -148,20 +154,26 @@ class Review(Stage):
         self._last_read_s = steady_s
         self._has_failed = True
         # A tree into which nothing was ever published contains no edits.
-        edits = self._read(now_s) if self._publications.last().grouping_run_id else []
+        is_published = bool(self._publications.last().grouping_run_id)
+        edits = self._read(now_s) if is_published else []
+        notices = list(self._tree.notices) if is_published else []
         decisions = self._latest_decisions()
-        waiting = [edit for edit in edits if self._recorded.get(edit) != decisions]
-        settled = [
-            edit
-            for edit in waiting
-            if steady_s - self._waiting.get(edit, float("inf")) >= self._settings.settle_s
+        known = {(one.key, one.facts) for one in self._notices.newest()}
+        new: list[Edit | ReviewNotice] = [
+            *(edit for edit in edits if self._recorded.get(edit) != decisions),
+            *(one for one in notices if (one.key, one.facts) not in known),
         ]
-        self._waiting = {
-            edit: self._waiting.get(edit, steady_s) for edit in waiting if edit not in settled
-        }
-        if settled:
-            self._record(settled, now_s)
-            self._recorded |= dict.fromkeys(settled, self._latest_decisions())
+        settled = [
+            one
+            for one in new
+            if steady_s - self._waiting.get(one, float("inf")) >= self._settings.settle_s
+        ]
+        self._waiting = {one: self._waiting.get(one, steady_s) for one in new if one not in settled}
+        settled_edits = [one for one in settled if not isinstance(one, ReviewNotice)]
+        if settled_edits:
+            self._record(settled_edits, now_s)
+            self._recorded |= dict.fromkeys(settled_edits, self._latest_decisions())
+        self._note([one for one in settled if isinstance(one, ReviewNotice)], notices, now_s)
         self._recorded = {edit: self._recorded[edit] for edit in edits if edit in self._recorded}
         if not self._waiting:
             self._accepts_losses = False
@@ -208,6 +220,15 @@ class Review(Stage):
                     person=recorded.person_id or getattr(recorded.edit, "person_id", None),
                     portraits=len(getattr(recorded.edit, "face_ids", ())) or None,
                 )
+
+    def _note(
+        self, new: Sequence[ReviewNotice], current: Sequence[ReviewNotice], now_s: float
+    ) -> None:
+        """Record new notices, and remove those that are not true any more."""
+        for one in self._notices.record(new, now_s):
+            log.info("not_understood", reason_code=one.code, location=one.location)
+        self._notices.keep_only(current)
+        self._notices.expire(now_s)
 
     def _recorded_state(self) -> RecordedState:
         corrections, placements = self._ledger.corrections(), self._publications.placements()

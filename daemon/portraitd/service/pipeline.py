@@ -51,6 +51,7 @@ from portraitd.store.reembedding import Reembedding
 from portraitd.store.reprocess import ReprocessQueue
 from portraitd.store.slices import SliceQueue
 from portraitd.store.snapshot import SnapshotReader
+from portraitd.store.review_notices import ReviewNotices
 from portraitd.store.tracks import TrackStore
 from portraitd.store.tree_stores import TreeStores
 
@@ -137,7 +138,14 @@ class Service:
         self.grouping = GroupingStage(people, method, wake, settings.grouping, lambda: self.working)
         tree = PeopleTree(settings.people_dir, store=database.name)
         publications = Publications(database)
-        tree_stores = TreeStores(faces, people, ledger, publications, BlockedStages(database))
+        tree_stores = TreeStores(
+            faces,
+            people,
+            ledger,
+            publications,
+            BlockedStages(database),
+            ReviewNotices(database),
+        )
         self.review = Review(
             tree,
             EditRecorder(database, ledger, publications, settings.review.unit == "track"),

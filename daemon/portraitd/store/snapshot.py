@@ -10,10 +10,11 @@ from typing import NamedTuple
 from portraitd.config import Settings
 from portraitd.faces.models.model_registry import missing_recommended
 from portraitd.model.reasons import Reason
+from portraitd.model.review_notice import ReviewNotice
 from portraitd.model.stage import Now
 from portraitd.model.suggestion import Suggestion
 from portraitd.store.blocked_stages import BlockedStages
-from portraitd.store.corrections.ledger import Ledger
+from portraitd.store.corrections.ledger import EntrySummary, Ledger
 from portraitd.store.database import Database
 from portraitd.store.embedding_space import name_stored_embedder
 from portraitd.store.erasure.eraser import Eraser
@@ -23,7 +24,11 @@ from portraitd.store.people import GroupingRun, People
 from portraitd.store.publications import Publications
 from portraitd.store.remote_workers import ClusterState, RemoteWorker, RemoteWorkers
 from portraitd.store.reprocess import count_reprocessed
+from portraitd.store.review_notices import ReviewNotices
 from portraitd.store.slices import Progress, SliceQueue
+
+MAX_EDITS = 50
+"""Entries of the ledger in a snapshot."""
 
 MAX_LISTED = 50
 """Files of one kind in a snapshot that is read again and again; the counts are of all."""
@@ -67,6 +72,8 @@ class Snapshot:
         confused_embedder: Name of the model that cannot tell some of the people apart; empty if
             there are none.
         missing_models: The recommended models that the settings would use if they were there.
+        edits: The newest entries of the ledger, oldest first.
+        notices: What reviewers did that was not understood, the newest first.
     """
 
     files: dict[str, int]
@@ -91,6 +98,8 @@ class Snapshot:
     workers: list[RemoteWorker]
     confused_embedder: str
     missing_models: tuple[str, ...]
+    edits: tuple[EntrySummary, ...] = ()
+    notices: tuple[ReviewNotice, ...] = ()
 
 
 class SnapshotReader:
@@ -113,6 +122,7 @@ class SnapshotReader:
         self._ledger, self._publications = Ledger(database), Publications(database)
         self._blocked_stages, self._eraser = BlockedStages(database), Eraser(database)
         self._remote_workers = RemoteWorkers(database)
+        self._notices = ReviewNotices(database)
         self._last: tuple[Now, Snapshot] | None = None
 
     def read(self, now: Now) -> Snapshot:
@@ -157,6 +167,8 @@ class SnapshotReader:
                 name_stored_embedder(self._db) if grouping and grouping.indistinct_faces else ""
             ),
             missing_models=self._missing_models(),
+            edits=tuple(self._ledger.summaries(MAX_EDITS)),
+            notices=self._notices.newest(),
         )
 
     def _missing_models(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from portraitd.store.database import Database
 from portraitd.store.faces import Faces
 from portraitd.store.people import People
 from portraitd.store.publications import Publications
+from portraitd.store.review_notices import ReviewNotices
 
 
 class TreeStores(NamedTuple):
@@ -21,6 +22,7 @@ class TreeStores(NamedTuple):
         ledger: The edits.
         publications: What should be published, and what is.
         blocked_stages: What only a person can remedy.
+        notices: What reviewers did that was not understood.
     """
 
     faces: Faces
@@ -28,6 +30,7 @@ class TreeStores(NamedTuple):
     ledger: Ledger
     publications: Publications
     blocked_stages: BlockedStages
+    notices: ReviewNotices
 
     @classmethod
     def of(cls, database: Database) -> Self:
@@ -38,4 +41,5 @@ class TreeStores(NamedTuple):
             Ledger(database),
             Publications(database),
             BlockedStages(database),
+            ReviewNotices(database),
         )

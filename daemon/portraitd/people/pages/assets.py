@@ -16,7 +16,9 @@ POLICY = (
 """The content security policy of every page. Some browsers do not apply ``'self'`` to files, so
 ``file:`` is listed as well. Inline scripts and styles are not allowed, so none can be injected."""
 
-_STATIC_NAMES = ("gallery.css", "gallery.js", "people.js", "person.js", "timeline.js", "status.js")
+_STATIC_NAMES = (
+    "gallery.css", "gallery.js", "people.js", "person.js", "review.js", "timeline.js", "status.js",
+)  # fmt: skip
 
 
 @cache

@@ -6,17 +6,32 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Self
+from typing import NamedTuple, Self
 
 from portraitd.faces.models.cards import MOBILEFACENET
 from portraitd.model.stage import Phase
 from portraitd.people.pages.assets import render_page
-from portraitd.people.pages.escaping import escape_html
+from portraitd.people.pages.edit_words import describe_entries, describe_notice
+from portraitd.people.pages.escaping import escape_html, to_display_text
 from portraitd.people.pages.page_data import make_status_script
-from portraitd.people.pages.words import translate
+from portraitd.people.pages.words import PageText, translate
 from portraitd.store.snapshot import Snapshot
 
+MAX_EDITS = 10
+"""Edits on the pages; `portraitd ledger` lists all."""
+
+MAX_NOTICES = 20
+
 RESTING_PHASES: tuple[Phase, ...] = ("idle", "stopped")
+
+
+class EditLine(NamedTuple):
+    """An edit on a page: its number in the ledger, and when it was recorded."""
+
+    entry: int
+    text: PageText
+    at: float
+    is_undone: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +48,8 @@ class StatusView:
         indistinct_faces: Faces of people whom the model in use cannot tell apart;
         has_better_model: and whether a recommended one may.
         blocked: What only a person can remedy, in sentences.
+        edits: The last edits, the newest first.
+        notices: What reviewers did that was not understood, and when, the newest first.
     """
 
     stage: Phase
@@ -49,10 +66,13 @@ class StatusView:
     indistinct_faces: int = 0
     has_better_model: bool = False
     blocked: tuple[str, ...] = ()
+    edits: tuple[EditLine, ...] = ()
+    notices: tuple[tuple[PageText, float], ...] = ()
 
     @classmethod
     def of(cls, phase: Phase, snapshot: Snapshot) -> Self:
         """Return what the page shows of a snapshot."""
+        words = describe_entries(snapshot.edits)
         return cls(
             stage=phase,
             running=snapshot.running,
@@ -68,6 +88,11 @@ class StatusView:
             indistinct_faces=snapshot.grouping.indistinct_faces if snapshot.grouping else 0,
             blocked=tuple(reason.text for reason in snapshot.blocked_stages.values()),
             has_better_model=snapshot.confused_embedder not in ("", MOBILEFACENET.name),
+            edits=tuple(
+                EditLine(one.id, words[one.id], one.at, one.is_undone)
+                for one in reversed(snapshot.edits[-MAX_EDITS:])
+            ),
+            notices=tuple((describe_notice(one), one.at) for one in snapshot.notices[:MAX_NOTICES]),
         )
 
     @property
@@ -87,6 +112,12 @@ def make_status_line_script(view: StatusView, now_s: float) -> bytes:
             "waiting": view.waiting_count,
             "failed": view.failed_count,
             "at": round(now_s),
+            "blocked": [to_display_text(reason) for reason in view.blocked],
+            "edits": [
+                [one.entry, one.text.as_json(), round(one.at), int(one.is_undone)]
+                for one in view.edits
+            ],
+            "notices": [[text.as_json(), round(at)] for text, at in view.notices],
         }
     )
 
@@ -99,7 +130,9 @@ def render_status_page(view: StatusView, now_s: float) -> bytes:
         f'<strong id="silent" hidden {_text_tag("silent")}</strong></p>',
         _render_progress(view),
         _render_blocked(view.blocked),
+        _render_notices(view.notices),
         _render_figures(view),
+        _render_edits(view.edits),
         _render_running(view.running),
         _render_files("failed", view.failed, view.failed_count),
         _render_files("waiting", view.waiting, view.waiting_count),
@@ -132,10 +165,12 @@ def _make_title(view: StatusView) -> str:
     return f"{view.percent}% · {stage}" if view.open_s else stage
 
 
-def _text_tag(key: str, **values: object) -> str:
+def _text_tag(key: str, **values: str | int | PageText) -> str:
     """Return the rest of an opening tag, and its text in English for scripts to translate."""
-    attribute = f" data-values='{escape_html(json.dumps(values))}'" if values else ""
-    return f'data-text="{key}"{attribute}>{escape_html(translate(key, **values))}'
+    text = PageText(key, values)
+    facts = json.dumps(text.as_json()["values"])
+    attribute = f" data-values='{escape_html(facts)}'" if values else ""
+    return f'data-text="{key}"{attribute}>{escape_html(str(text))}'
 
 
 def _render_as_of(now_s: float) -> str:
@@ -219,6 +254,37 @@ def _render_blocked(reasons: Sequence[str]) -> str:
         for reason in reasons
     ]
     return _render_list("blocked", lines)
+
+
+def _render_notices(notices: Sequence[tuple[PageText, float]]) -> str:
+    if not notices:
+        return ""
+    lines = [
+        f'<li><span class="pair"><span dir="auto" {_text_tag(text.key, **text.values)}</span>'
+        f'<span class="quiet small numbers">{_render_time(at)}</span></span></li>'
+        for text, at in notices
+    ]
+    return _render_list("notices", lines)
+
+
+def _render_edits(edits: Sequence[EditLine]) -> str:
+    if not edits:
+        return ""
+    lines = [_render_edit(one) for one in edits]
+    return _render_list("edits", lines) + (
+        f'<p class="quiet small after" {_text_tag("edits_help")}</p>'
+    )
+
+
+def _render_edit(one: EditLine) -> str:
+    style = ' class="undone"' if one.is_undone else ""
+    text = f'<span dir="auto"{style} {_text_tag(one.text.key, **one.text.values)}</span>'
+    mark = f' <span class="quiet" {_text_tag("edit_undone")}</span>' if one.is_undone else ""
+    number = f'<span class="quiet numbers">{one.entry}</span>'
+    return (
+        f'<li><span class="pair"><span>{number} {text}{mark}</span>'
+        f'<span class="quiet small numbers">{_render_time(one.at)}</span></span></li>'
+    )
 
 
 def _render_files(key: str, files: Sequence[tuple[str, str]], count: int) -> str:

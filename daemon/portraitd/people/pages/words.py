@@ -7,12 +7,37 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
 from portraitd.people.pages.escaping import escape_html
 
 Words = dict[str, dict[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class PageText:
+    """A text of the pages with its values, some of which may be texts themselves.
+
+    Attributes:
+        key: As in ``words.json``.
+    """
+
+    key: str
+    values: Mapping[str, str | int | PageText]
+
+    def as_json(self) -> dict[str, object]:
+        """Return the form that the scripts of the pages translate."""
+        values = {
+            name: value.as_json() if isinstance(value, PageText) else value
+            for name, value in self.values.items()
+        }
+        return {"text": self.key, "values": values}
+
+    def __str__(self) -> str:
+        return translate(self.key, **self.values)
 
 
 @cache

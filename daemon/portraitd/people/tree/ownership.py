@@ -96,6 +96,8 @@ def assign_owners(scan: TreeScan, index: FolderIndex) -> TreeSnapshot:
         missing=frozenset(index) - set(owned) - unreadable,
         is_partial=bool(scan.unreadable),
         unreadable=unreadable,
+        uncounted=tuple(folder for folder in others if folder.has_manifest),
+        too_deep=scan.too_deep,
     )
 
 

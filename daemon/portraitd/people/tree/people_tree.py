@@ -15,6 +15,7 @@ from pathlib import Path
 from portraitd.model.edit import Edit
 from portraitd.model.errors import ForeignTree, MassDisappearance, PublishError
 from portraitd.model.person import PersonFolder
+from portraitd.model.review_notice import ReviewNotice
 from portraitd.model.wording import escape_unprintable
 from portraitd.people.names import safe_name
 from portraitd.people.tree.acknowledged import AcknowledgedEdits
@@ -48,6 +49,7 @@ from portraitd.people.tree.publish import (
 )
 from portraitd.people.tree.scan import ScanCache, TreeScan, iter_locations, scan_tree
 from portraitd.people.tree.tree_snapshot import Copies, TreeSnapshot, find_copies
+from portraitd.people.tree.tree_notices import find_notices
 from portraitd.store.publications import DesiredTree
 
 _OPEN_TO_ALL = frozenset({0o755, 0o775, 0o777})
@@ -80,6 +82,7 @@ class PeopleTree:
         self._is_ahead = False
         self._unreadable: frozenset[str] = frozenset()
 
+        self._notices: tuple[ReviewNotice, ...] = ()
     @property
     def root(self) -> Path:
         """The root of the tree."""
@@ -100,6 +103,11 @@ class PeopleTree:
 
     def create(self, allow_new: bool = True) -> None:
         """Make the root and write its marker; does nothing where that was done before.
+    @property
+    def notices(self) -> Sequence[ReviewNotice]:
+        """What reviewers did that had no effect when edits were last read."""
+        return self._notices
+
 
         Not part of ``publish``: an empty folder may be where a share should be mounted.
 
@@ -179,6 +187,7 @@ class PeopleTree:
                 self._copies = find_copies(snapshot, self._copies)
                 self._save_copies(root_fd, snapshot)
         if not is_accepted:
+                self._notices = tuple(find_notices(snapshot, recorded, self._copies))
             # Nor is anything written again in the meantime.
             self._acknowledged = AcknowledgedEdits()
             raise MassDisappearance(

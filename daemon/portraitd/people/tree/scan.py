@@ -48,10 +48,12 @@ class TreeScan:
     Attributes:
         folders: The root first, then every folder in it, each before those inside it.
         unreadable: Locations of folders that may not be read.
+        too_deep: Locations of folders whose own folders are not scanned.
     """
 
     folders: tuple[FolderState, ...]
     unreadable: frozenset[str]
+    too_deep: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -87,7 +89,9 @@ def scan_tree(root_fd: int, cache: ScanCache, *, sweeps: bool = False) -> TreeSc
     # Entries that were not met again are dropped.
     cache.manifests, cache.pictures = scanner.manifests, scanner.pictures
     cache.checks_sizes = cache.checks_sizes and not sweeps
-    return TreeScan(tuple(scanner.folders), frozenset(scanner.unreadable))
+    return TreeScan(
+        tuple(scanner.folders), frozenset(scanner.unreadable), frozenset(scanner.too_deep)
+    )
 
 
 def iter_locations(root_fd: int) -> Iterator[tuple[str, int]]:
@@ -134,6 +138,7 @@ class _Scanner:
         self._sweeps = sweeps
         self.folders: list[FolderState] = []
         self.unreadable: set[str] = set()
+        self.too_deep: set[str] = set()
         self.manifests: dict[int, tuple[Stamp, FolderManifest | None]] = {}
         self.pictures: dict[int, tuple[Stamp, int | None]] = {}
 
@@ -145,6 +150,7 @@ class _Scanner:
         folders = [name for name in sorted(listed) if _is_scanned(listed[name], location)]
         self.folders.append(self._read_folder(location, fd, listed, set(folders)))
         if depth == MAX_DEPTH:
+            self.too_deep |= {location} if folders else set()
             return
         for name in folders:
             inner = f"{location}/{name}" if location else name

@@ -24,6 +24,9 @@ class TreeSnapshot:
             nothing counts as deleted.
         unreadable: Numbers of the folders that are in one that cannot be read. They are not
             missing.
+        uncounted: Folders with a manifest that are not the one it was written for: copies. Each
+            before those inside it.
+        too_deep: Locations of folders whose own folders are not scanned.
     """
 
     owned: Mapping[int, FolderState] = field(default_factory=dict)
@@ -31,6 +34,8 @@ class TreeSnapshot:
     missing: frozenset[int] = frozenset()
     is_partial: bool = False
     unreadable: frozenset[int] = frozenset()
+    uncounted: tuple[FolderState, ...] = ()
+    too_deep: frozenset[str] = frozenset()
 
     @property
     def folders(self) -> tuple[FolderState, ...]:

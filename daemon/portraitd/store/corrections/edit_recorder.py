@@ -238,7 +238,11 @@ class EditRecorder:
             return None
         faces = self._faces_of_move(moved, person_id, batch)
         entry_id = self._ledger.append(
-            EditKind.PLACE, batch.now_s, faces, person_id=person_id or None
+            EditKind.PLACE,
+            batch.now_s,
+            faces,
+            person_id=person_id or None,
+            portraits=len(changed),
         )
         return RecordedEdit(edit, entry_id)
 
@@ -257,7 +261,12 @@ class EditRecorder:
         self._publications.place(edit.face_ids, person_id)
         faces = self._faces_of_move(moved, person_id, batch)
         entry_id = self._ledger.append(
-            EditKind.SPLIT, batch.now_s, faces, person_id=person_id, name=edit.name
+            EditKind.SPLIT,
+            batch.now_s,
+            faces,
+            person_id=person_id,
+            name=edit.name,
+            portraits=len(edit.face_ids),
         )
         return RecordedEdit(edit, entry_id, person_id)
 
@@ -282,7 +291,10 @@ class EditRecorder:
         if not moved:
             return None
         batch.affected.faces.update((face.face_id, KEEP_PERSON) for face in moved)
-        return RecordedEdit(edit, self._ledger.append(kind, batch.now_s, _moved_faces(moved)))
+        entry_id = self._ledger.append(
+            kind, batch.now_s, _moved_faces(moved), portraits=len(changed)
+        )
+        return RecordedEdit(edit, entry_id)
 
     def _ignore_person(self, edit: IgnorePerson, batch: _Batch) -> RecordedEdit | None:
         return self._set_ignored(edit, EditKind.IGNORE_PERSON, batch)

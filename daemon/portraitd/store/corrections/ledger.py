@@ -40,6 +40,11 @@ class EntrySummary:
         kind: What was done.
         person_id, into_id, name, undoes: Whom or what it is about.
         faces: How many faces it moved; ``recognised`` of them are in the store today.
+        portraits: How many portraits the reviewer moved; None if an earlier version wrote it.
+        person_name, into_name: What these people are called now.
+        name_before: What the person was called before, by the ledger.
+        former_people: How many people the faces belonged to; ``former_id`` is one of them, 0 for
+            none, and ``former_name`` what that person is called now.
         is_undone: Whether a later entry undid it.
     """
 
@@ -52,6 +57,13 @@ class EntrySummary:
     undoes: int | None
     faces: int
     recognised: int
+    portraits: int | None
+    person_name: str | None
+    into_name: str | None
+    name_before: str | None
+    former_people: int
+    former_id: int | None
+    former_name: str | None
     is_undone: bool
 
 
@@ -74,17 +86,46 @@ class Ledger:
         row = self._db.execute("select at from ledger order by id desc limit 1").fetchone()
         return float(row["at"]) if row else 0.0
 
-    def summaries(self) -> list[EntrySummary]:
-        """Return every entry for people to read, oldest first."""
+    def summaries(self, newest: int = -1) -> list[EntrySummary]:
+        """Return entries for people to read, oldest first.
+
+        Args:
+            newest: How many of the newest entries; by default, all.
+        """
         rows = self._db.execute(
             """
-            select ledger.*, count(fingerprint_id) as faces, count(face_id) as recognised
-            from ledger left join ledger_faces on ledger_id = ledger.id and role = 'moved'
-            left join fingerprint_matches using (fingerprint_id)
-            group by ledger.id order by ledger.id
-            """
+            with chosen as (select * from ledger order by id desc limit ?),
+            moves as (
+                select chosen.*, count(fingerprint_id) as faces, count(face_id) as recognised,
+                    count(distinct iif(
+                        fingerprint_id is null, null, coalesce(ledger_faces.person_id, 0)
+                    )) as former_people,
+                    iif(count(fingerprint_id), max(coalesce(ledger_faces.person_id, 0)), null)
+                        as former_id
+                from chosen
+                left join ledger_faces on ledger_id = chosen.id and role = 'moved'
+                left join fingerprint_matches using (fingerprint_id)
+                group by chosen.id
+            )
+            select moves.*, person.name as person_name, target.name as into_name,
+                former.name as former_name,
+                (
+                    select earlier.name from ledger as earlier
+                    where earlier.person_id = moves.person_id and earlier.id < moves.id
+                        and earlier.kind in ('name', 'split')
+                        and earlier.id not in (select undoes from ledger where undoes is not null)
+                    order by earlier.id desc limit 1
+                ) as name_before
+            from moves
+            left join people as person on person.id = moves.person_id
+            left join people as target on target.id = moves.into_id
+            left join people as former on former.id = moves.former_id
+            order by moves.id
+            """,
+            (newest,),
         ).fetchall()
-        undone = undone_entries((row["id"], row["undoes"]) for row in rows)
+        undoes = self._db.execute("select id, undoes from ledger where undoes is not null")
+        undone = undone_entries((row["id"], row["undoes"]) for row in undoes.fetchall())
         columns = [name for name in EntrySummary.__dataclass_fields__ if name != "is_undone"]
         return [
             EntrySummary(**{name: row[name] for name in columns}, is_undone=row["id"] in undone)
@@ -127,14 +168,15 @@ class Ledger:
         into_id: int | None = None,
         name: str | None = None,
         undoes: int | None = None,
+        portraits: int | None = None,
     ) -> int:
         """Add an entry within the caller's transaction. Return its id."""
         row = self._db.execute(
             """
-            insert into ledger (at, kind, person_id, into_id, name, undoes)
-            values (?, ?, ?, ?, ?, ?) returning id
+            insert into ledger (at, kind, person_id, into_id, name, undoes, portraits)
+            values (?, ?, ?, ?, ?, ?, ?) returning id
             """,
-            (now_s, kind, person_id, into_id, name, undoes),
+            (now_s, kind, person_id, into_id, name, undoes, portraits),
         ).fetchone()
         self._db.executemany(
             "insert or ignore into ledger_faces values (?, ?, ?, ?, ?)",
@@ -163,7 +205,7 @@ class Ledger:
         track_ids = {row["id"] for row in tracks}
         self._db.executemany(
             """
-            update faces set hidden = ?,
+            update faces set hidden = iif(hidden = 3, hidden, ?),
                 person_id = iif(? = ?, null, iif(? is null, person_id, nullif(?, 0)))
             where track_id = ?
             """,

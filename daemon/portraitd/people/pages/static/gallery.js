@@ -54,9 +54,12 @@ const Gallery = (() => {
     return table[key + plural] ?? table[`${key}.other`] ?? table[key] ?? words.en[key] ?? key;
   }
 
-  // translate("people", {n: 3}): numbers are formatted for the locale.
+  // translate("people", {n: 3}): numbers are formatted for the locale. A value can be a text itself.
   function translate(key, values = {}) {
-    const format = (value) => (typeof value === "number" ? value.toLocaleString(locale) : value);
+    const format = (value) => {
+      if (typeof value === "number") return value.toLocaleString(locale);
+      return typeof value === "object" ? translate(value.text, value.values) : value;
+    };
     return template(key, values.n).replace(/\{(\w+)\}/g, (all, name) => format(values[name] ?? all));
   }
 

@@ -168,6 +168,7 @@
     at("state").textContent = line;
     delete at("state").dataset.text;
     at("dot").className = `dot${now.failed ? " failed" : isBusy ? " busy" : ""}`;
+    Gallery.renderReview(now);
   }
 
   function change(changes) {

@@ -1,0 +1,86 @@
+"""Find what reviewers did in the tree that is no edit, and have it said to them. Pure.
+
+A reviewer's own files and folders need no notice: they are welcome, and left alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from portraitd.model.reasons import ReasonCode
+from portraitd.model.review_notice import ReviewNotice
+from portraitd.people.names import safe_name
+from portraitd.people.tree.diff import RecordedState
+from portraitd.people.tree.folder_state import UNSORTED_NAME, leaf_of
+from portraitd.people.tree.tree_snapshot import Copies, TreeSnapshot
+
+
+def find_notices(
+    snapshot: TreeSnapshot, recorded: RecordedState, copies_before: Copies
+) -> list[ReviewNotice]:
+    """Return what reviewers did that has no effect.
+
+    Args:
+        snapshot: The tree now.
+        recorded: What the database holds.
+        copies_before: The copies at the last reading.
+    """
+    deep = [ReviewNotice.of(ReasonCode.FOLDER_TOO_DEEP, one) for one in sorted(snapshot.too_deep)]
+    return [
+        *_find_folders_without_effect(snapshot),
+        *_find_copied_folders(snapshot),
+        *deep,
+        *_find_portraits_without_effect(snapshot, recorded, copies_before),
+    ]
+
+
+def _find_folders_without_effect(snapshot: TreeSnapshot) -> Iterator[ReviewNotice]:
+    for number, folder in sorted(snapshot.owned.items()):
+        if number > 0 and folder.location.startswith(f"{UNSORTED_NAME}/"):
+            yield ReviewNotice.of(ReasonCode.FOLDER_IN_UNSORTED, folder.location)
+        published_at = folder.published_location
+        is_renamed = published_at is not None and folder.name != leaf_of(published_at)
+        if number > 0 and is_renamed and not safe_name(folder.name):
+            yield ReviewNotice.of(ReasonCode.NAME_UNUSABLE, folder.location)
+
+
+def _find_copied_folders(snapshot: TreeSnapshot) -> Iterator[ReviewNotice]:
+    above = "/"
+    for folder in snapshot.uncounted:
+        if folder.location.startswith(f"{above}/"):
+            continue
+        above = folder.location
+        if folder.manifest.person is None:
+            name = folder.manifest.label
+            yield ReviewNotice.of(ReasonCode.OWN_FOLDER_MOVED, folder.location, name=name)
+        else:
+            yield ReviewNotice.of(ReasonCode.FOLDER_COPIED, folder.location)
+
+
+def _find_portraits_without_effect(
+    snapshot: TreeSnapshot, recorded: RecordedState, copies_before: Copies
+) -> Iterator[ReviewNotice]:
+    """Yield how many portraits came into each person's folder without effect."""
+    in_place = {face for folder in snapshot.folders for face in folder.faces_in_place}
+    copied: Counter[str] = Counter()
+    not_shown: Counter[str] = Counter()
+    for number, folder in snapshot.owned.items():
+        for one in folder.unlisted:
+            is_old = one.name in folder.manifest.copies or (folder.key, one) in copies_before
+            if number <= 0 or is_old or one.face in folder.copied | folder.faces_in_place:
+                continue
+            if one.face in in_place:
+                copied[folder.location] += 1
+            elif one.face not in recorded.person_of and not _is_listed(snapshot, one.face):
+                not_shown[folder.location] += 1
+    for code, counts in (
+        (ReasonCode.PORTRAITS_COPIED, copied),
+        (ReasonCode.PORTRAITS_NOT_SHOWN, not_shown),
+    ):
+        for location, count in sorted(counts.items()):
+            yield ReviewNotice.of(code, location, n=count)
+
+
+def _is_listed(snapshot: TreeSnapshot, face: int) -> bool:
+    return any(face in folder.faces_missing for folder in snapshot.folders)

@@ -1,0 +1,143 @@
+"""What reviewers do in the tree that has no effect, and is said to them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from portraitd.model.reasons import ReasonCode
+from portraitd.people.tree.people_tree import PeopleTree
+from portraitd.people.tree.scan import MAX_DEPTH
+from support.tree import (
+    A1,
+    A2,
+    B4,
+    KNOWN,
+    PEOPLE,
+    UNSORTED,
+    face,
+    known,
+    picture_of,
+    publish,
+    three_people,
+)
+from support.tree_operations import Do, all_of, copy, delete, move, rename
+
+Said = list[tuple[ReasonCode, str]]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "people"
+
+
+@pytest.fixture
+def tree(root: Path) -> PeopleTree:
+    return three_people(root)
+
+
+def said(tree: PeopleTree) -> Said:
+    return [one.key for one in tree.notices]
+
+
+DEEP = "/".join("abcdef")
+
+CASES: dict[str, tuple[Do, Said]] = {
+    "a name without letters": (rename("Anna", "-- --"), [(ReasonCode.NAME_UNUSABLE, "-- --")]),
+    "a folder in _unsorted": (
+        move("Anna", to="_unsorted"),
+        [(ReasonCode.FOLDER_IN_UNSORTED, "_unsorted/Anna")],
+    ),
+    "a copy of a folder": (copy("Anna", "Anna 2"), [(ReasonCode.FOLDER_COPIED, "Anna 2")]),
+    "copies inside a copy": (
+        all_of(move("person-0002", to="Family"), copy("Family", "Family/two"), copy(A1, A1 + ".x")),
+        [(ReasonCode.FOLDER_COPIED, "Family/two/person-0002")],
+    ),
+    "_unsorted under another name": (
+        rename("_unsorted", "Strangers"),
+        [(ReasonCode.OWN_FOLDER_MOVED, "Strangers")],
+    ),
+    "a copied portrait": (
+        copy(A1, "person-0002/000001.jpg"),
+        [(ReasonCode.PORTRAITS_COPIED, "person-0002")],
+    ),
+    "a copy in its own folder": (copy(A1, "Anna/copy.jpg"), []),
+    "a copy in a folder of one's own": (
+        all_of(move(A2, to="Album"), copy(A1, "Album/mine.jpg")),
+        [],
+    ),
+    "a folder at the deepest place": (
+        lambda root: (root / DEEP / "g").mkdir(parents=True),
+        [(ReasonCode.FOLDER_TOO_DEEP, DEEP)],
+    ),
+    "files of one's own": (
+        lambda root: [
+            (root / "Anna" / name).write_bytes(b"mine") for name in ("a.txt", "b.jpg", "Thumbs.db")
+        ],
+        [],
+    ),
+    "an ordinary review": (
+        all_of(
+            rename("person-0002", "Bob"),
+            move(A1, to="Bob"),
+            move("_unsorted/000008.jpg", to="New"),
+            delete(A2),
+            move("person-0003", to="_ignored"),
+        ),
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize(("do", "expected"), CASES.values(), ids=CASES)
+def test_what_has_no_effect_is_said(root: Path, tree: PeopleTree, do: Do, expected: Said) -> None:
+    """And nothing else: what is an edit, and what is one's own, needs no notice."""
+    assert MAX_DEPTH == len(DEEP.split("/"))
+    do(root)
+
+    tree.read_edits(KNOWN)
+
+    assert expected == said(tree)
+
+
+def test_a_copy_is_mentioned_when_it_is_new(root: Path, tree: PeopleTree) -> None:
+    """Not again: neither at the next reading, nor after a restart."""
+    copy(A1, "person-0002/000001.jpg")(root)
+    tree.read_edits(KNOWN)
+    assert [{"location": "person-0002", "n": 1}] == [one.values for one in tree.notices]
+
+    tree.read_edits(KNOWN)
+    assert [] == said(tree)
+    again = PeopleTree(root, store="store-a")
+    again.read_edits(KNOWN)
+    assert [] == said(again)
+
+
+def test_a_portrait_that_is_not_shown_has_no_effect(root: Path, tree: PeopleTree) -> None:
+    """As one that was kept, of a face that was erased meanwhile."""
+    kept = (root / B4).read_bytes()
+    without = [PEOPLE[0], PEOPLE[2]]
+    publish(tree, without, UNSORTED, picture_of, {})
+    (root / "Anna/seen.jpg").write_bytes(kept)
+
+    assert [] == tree.read_edits(known(*without, unsorted=[8, 9]))
+
+    assert [(ReasonCode.PORTRAITS_NOT_SHOWN, "Anna")] == said(tree)
+    publish(tree, without, [*UNSORTED, face(10)], picture_of, {})
+    tree.read_edits(known(*without, unsorted=[8, 9, 10]))
+    assert [] == said(tree)
+
+
+def test_what_is_remedied_is_not_said_any_more(root: Path, tree: PeopleTree) -> None:
+    """Each reading says what is true then, whatever was published between."""
+    rename("Anna", "--")(root)
+    tree.read_edits(KNOWN)
+    publish(tree, PEOPLE, UNSORTED, picture_of, {})
+    tree.read_edits(KNOWN)
+    assert [(ReasonCode.NAME_UNUSABLE, "--")] == said(tree)
+
+    rename("--", "Anne")(root)
+
+    tree.read_edits(KNOWN)
+    assert [] == said(tree)
