@@ -8,9 +8,13 @@ import pytest
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
+from portraitd.datasets.set_erasure import lock_builds
 from portraitd.model.errors import StoreError
 from portraitd.model.stage import Now, Stage
 from portraitd.people.tree.lease import LEASE_NAME
+from portraitd.service.erasure_stage import ErasureStage
+from portraitd.store.database import Database
+from portraitd.store.erasure.eraser import Eraser
 from support.home import START_S, Home, assert_sound, person_folders
 from support.tree import Snapshot, snapshot
 
@@ -106,6 +110,67 @@ def test_a_share_that_comes_back_after_a_clock_set_back_is_used(
             service.tick(Now(START_S - 7200.0 + home.steady_s, home.steady_s))
 
     assert 1 == len(person_folders(home.people))
+
+
+class Repeating(Stage):
+    """Writes two batches in two ticks: as a scan of a large inbox does. The second one fails."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+        self.is_full = True
+        self.defers_now = False
+
+    @property
+    def defers(self) -> bool:
+        return self.defers_now
+
+    def tick(self, now: Now) -> None:
+        is_second = int(now.steady_s) % 2 == 0
+        if is_second and self.is_full:
+            self.defers_now = True
+            raise StoreError("full")
+        self._db.execute("insert into people (name, created_at) values ('Ann', 1.0)")
+        self.defers_now &= not is_second
+
+
+def test_what_was_written_before_does_not_end_a_block(home: Home) -> None:
+    """On a disk that is nearly full the first batch fits each time; what failed is the second."""
+    with home.opened() as service, capture_logs() as logs:
+        stage = Repeating(service.database)
+        service.stages = (*service.stages, stage)
+        blocked = []
+        for turn in range(24):
+            stage.is_full = turn < 20
+            home.tick(service)
+            blocked.append(bool(service.blocked))
+
+    assert [False] + 20 * [True] + 3 * [False] == blocked
+    assert ["blocked", "recovered"] == blocked_events(logs)
+
+
+def test_an_erasure_that_waits_for_a_grouping_run_does_not_end_its_block(
+    home: Home, photographs: list[Path]
+) -> None:
+    """It has tried nothing."""
+    home.drop(photographs[0], "a.jpg")
+    is_busy = False
+    with home.opened() as service, capture_logs() as logs:
+        home.run_until_idle(service)
+        eraser = Eraser(service.database)
+        stage = ErasureStage(eraser, home.settings, lambda: is_busy)
+        service.stages = (stage,)
+        stage.erase(eraser.video("a.jpg"), 1.0)
+        with lock_builds(home.settings.state_dir):
+            home.tick(service)
+        assert service.blocked
+        is_busy = True
+        home.tick(service)
+        assert service.blocked
+        is_busy = False
+        home.tick(service)
+        assert not service.blocked
+
+    assert ["blocked", "recovered"] == blocked_events(logs)
 
 
 def test_a_service_with_nothing_to_do_is_idle(home: Home) -> None:

@@ -76,6 +76,7 @@ class DatasetStage(Stage):
         self._now_s = 0.0
         self._is_working = is_working
         self._back_off = BackOff(BACK_OFF_S)
+        self._has_failed = False
         self._blocked = NO_REASON
 
     @property
@@ -85,8 +86,8 @@ class DatasetStage(Stage):
 
     @property
     def defers(self) -> bool:
-        """Return whether a set waits to be built."""
-        return self.pending
+        """Return whether a set that could not be recorded waits to be built."""
+        return self._has_failed and self.pending
 
     @property
     def blocked(self) -> Reason:
@@ -124,10 +125,12 @@ class DatasetStage(Stage):
             done = self._build.advance() if self._build else None
         except StoreError:
             self._build = None
+            self._has_failed = True
             raise
         except Exception as error:
             reason = str(error) if isinstance(error, PortraitdError) else repr(error)
             self._build = None
+            self._has_failed = False
             self._back_off.start(now)
             log.error("dataset_failed", reason=reason)
             if isinstance(error, PublishError) and self._is_auto:
@@ -154,6 +157,7 @@ class DatasetStage(Stage):
 
     def _finish(self, done: DatasetSummary) -> None:
         self._build = None
+        self._has_failed = False
         self._blocked = NO_REASON
         manifest = read_set_manifest(self._paths.dataset_dir)
         self._built_fingerprint = manifest.fingerprint if manifest else ""

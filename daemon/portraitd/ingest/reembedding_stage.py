@@ -94,6 +94,7 @@ class ReembeddingStage(Stage):
         self._back_off = BackOff(BACK_OFF_S)
         self._blocked = NO_REASON
         self._is_started = False
+        self._has_failed = False
         self.finished = False
 
     @property
@@ -103,8 +104,8 @@ class ReembeddingStage(Stage):
 
     @property
     def defers(self) -> bool:
-        """Return whether faces wait for a job."""
-        return self.pending
+        """Return whether vectors that could not be recorded are computed again."""
+        return self._has_failed and self.pending
 
     @property
     def blocked(self) -> Reason:
@@ -115,11 +116,12 @@ class ReembeddingStage(Stage):
         """Record vectors that have arrived, submit more, and change over after the last one."""
         if not self.pending:
             return
+        has_failed, self._has_failed = self._has_failed, True
         if not self._is_started:
             self._queue.forget_other_spaces()
             self._is_started = True
             log.info("reembedding_started", faces=self._queue.progress().total)
-        self._collect(now)
+        has_failed &= not self._collect(now)
         if self._back_off.ready(now):
             while len(self._jobs) < self._slots:
                 if not self._submit_portraits() and not self._submit_file():
@@ -127,8 +129,9 @@ class ReembeddingStage(Stage):
         done, total = self._queue.progress()
         if not self._jobs and done == total and self._may_replace(now):
             changed = self._queue.change_over(self._quality, self._summarise)
-            self.finished = True
+            self.finished, has_failed = True, False
             log.info("reembedding_finished", faces=changed, space=self._encoder.embedding_space)
+        self._has_failed = has_failed
 
     def release(self) -> None:
         """Drop the jobs that are out; the next start does them again."""
@@ -176,7 +179,9 @@ class ReembeddingStage(Stage):
         self._jobs.append(_Job(face_ids, future, from_file))
         future.add_done_callback(lambda _: self._wake())
 
-    def _collect(self, now: Now) -> None:
+    def _collect(self, now: Now) -> bool:
+        """Record what workers have computed; return whether anything was recorded."""
+        is_recorded = False
         for job in [job for job in self._jobs if job.future.done()]:
             self._jobs.remove(job)
             try:
@@ -189,6 +194,8 @@ class ReembeddingStage(Stage):
             else:
                 self._queue.record(job.face_ids, vectors, from_file=job.from_file)
                 self._blocked = NO_REASON
+                is_recorded = True
+        return is_recorded
 
     def _checked(self, vectors: Embeddings, face_ids: Sequence[int]) -> Embeddings:
         """Return what a worker computed, if it can be that."""

@@ -45,6 +45,7 @@ class ReprocessingStage(Stage):
         self._encoder = encoder
         self._may_replace = may_replace
         self._on_replaced = on_replaced
+        self._has_failed = False
 
     @property
     def pending(self) -> bool:
@@ -53,8 +54,8 @@ class ReprocessingStage(Stage):
 
     @property
     def defers(self) -> bool:
-        """Return whether the reprocessed faces wait to replace the old ones."""
-        return self.pending
+        """Return whether an attempt to replace the old faces waits to be repeated."""
+        return self._has_failed and self.pending
 
     @property
     def ready(self) -> bool:
@@ -72,9 +73,12 @@ class ReprocessingStage(Stage):
         """Replace the old faces once every video is reprocessed."""
         if not self._may_replace(now) or not self.ready:
             return
+        self._has_failed = True
         if self._queue.retry_other_encoders(self._encoder, self._slice_s, now.wall_s):
+            self._has_failed = False
             return
         replaced = self._queue.replace()
+        self._has_failed = False
         log.info("reprocessing_finished", videos=replaced.videos, frozen=replaced.skipped)
         self._on_replaced()
 

@@ -60,9 +60,9 @@ class Stage(ABC):
 
     @property
     def defers(self) -> bool:
-        """Return whether the last tick left out work that is due.
+        """Return whether what the last error prevented is still to be done.
 
-        After an error, a tick that tried nothing does not show that the error has passed.
+        A tick that tried nothing, or did something else, does not show that the error has passed.
         """
         return False
 

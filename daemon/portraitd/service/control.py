@@ -57,6 +57,7 @@ class ControlStage(Stage):
         self._retry = retry
         self._dismiss = dismiss
         self._taken: set[str] = set()
+        self._failing = ""
 
     @property
     def pending(self) -> bool:
@@ -66,6 +67,11 @@ class ControlStage(Stage):
         except StoreError:
             # The tick raises it, too.
             return True
+
+    @property
+    def defers(self) -> bool:
+        """Return whether a request that could not be carried out still waits."""
+        return bool(self._failing)
 
     def tick(self, now: Now) -> None:
         """Carry out the requests that wait, and answer them.
@@ -77,6 +83,8 @@ class ControlStage(Stage):
             self._requests.answer(answer.name, answer.text, answer.granted)
             self._dataset.remove_answer(answer)
         waiting = self._requests.waiting()
+        if self._failing not in waiting:
+            self._failing = ""
         self._dataset.request(
             [name for name, request in waiting.items() if request.command == BUILD_DATASET]
         )
@@ -85,10 +93,12 @@ class ControlStage(Stage):
                 continue
             if request.command == erasure_stage.REQUEST and not self._erasure.is_free:
                 continue
+            self._failing = name
             try:
                 self._requests.answer(name, self._carry_out(request, now.wall_s))
             except ConfigError as error:
                 self._requests.answer(name, str(error), granted=False)
+            self._failing = ""
             self._taken.add(name)
         for name in waiting.keys() - self._taken:
             self._requests.acknowledge(name)

@@ -100,6 +100,7 @@ class ErasureStage(Stage):
         self._waits = NO_REASON
         # The last service may have recorded a reason that has passed.
         self._is_reported = False
+        self._has_failed = False
         self._unavailable = ""
         self._pause = BackOff(PAUSE_S)
 
@@ -107,6 +108,11 @@ class ErasureStage(Stage):
     def pending(self) -> bool:
         """Return whether an erasure is not finished."""
         return self._eraser.pending
+
+    @property
+    def defers(self) -> bool:
+        """Return whether an erasure that failed waits to be repeated."""
+        return self._has_failed
 
     @property
     def is_free(self) -> bool:
@@ -137,6 +143,7 @@ class ErasureStage(Stage):
         """
         if not self.is_free:
             return
+        self._has_failed = True
         self._retain(now)
         # Folders that cannot be erased are not searched again at every tick.
         if not self._pause.ready(now):
@@ -147,6 +154,7 @@ class ErasureStage(Stage):
             self._pause.start(now)
             self._unavailable = str(error)
             raise
+        self._has_failed = False
 
     @property
     def blocked(self) -> Reason:

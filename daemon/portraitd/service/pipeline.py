@@ -324,10 +324,9 @@ class Service:
 
     def _tick(self, stage: Stage, now: Now) -> None:
         """Tick a stage. Its error lasts until it has done what failed, or has nothing to do."""
-        changes = self.database.changes
         try:
             stage.tick(now)
-            if stage in self._errors and (self.database.changes > changes or not stage.defers):
+            if stage in self._errors and not stage.defers:
                 del self._errors[stage]
         except (StoreError, PublishError) as error:
             self._errors[stage] = error.reason

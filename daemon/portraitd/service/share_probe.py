@@ -78,7 +78,7 @@ class ShareGuard(Stage):
 
     @property
     def defers(self) -> bool:
-        """Return whether the stage left out work that is due."""
+        """Return whether the stage still has to do what its last error prevented."""
         return self._stage.defers
 
     @property
