@@ -32,7 +32,7 @@ RAW = re.compile(
 
 DOCUMENTED_CODES = {0, 1, 64, 65, 74, 75, 78}
 
-NEEDS_NO_HOME = {"init", "install-service", "demo", "worker", "check"}
+NEEDS_NO_HOME = {"init", "install-service", "uninstall-service", "demo", "worker", "check"}
 
 ARGUMENTS = {
     "entry": [],
@@ -49,6 +49,7 @@ ARGUMENTS = {
 OPTIONS = {
     "export person": ["--to", "{tmp}/export.zip"],
     "install-service": ["--print"],
+    "uninstall-service": ["--print"],
     "forget person": ["--yes"],
     "forget video": ["--yes"],
     "forget before": ["--yes"],

@@ -1,4 +1,4 @@
-"""The printed installation is consistent, and systemd rates its unit as well confined."""
+"""The script of the installation is consistent, and systemd rates its unit as well confined."""
 
 from __future__ import annotations
 
@@ -12,14 +12,22 @@ from pathlib import Path
 import pytest
 
 from portraitd.cli.install import (
+    UNIT,
     Installation,
-    list_steps,
     plan_installation,
+    plan_user_installation,
     render_settings,
     render_shares,
     render_unit,
+    render_user_unit,
 )
 from portraitd.cli.options import EXIT_CONFIG, EXIT_UNUSABLE, EXIT_USAGE
+from portraitd.cli.service_scripts import (
+    list_installation,
+    list_removal,
+    list_user_installation,
+    list_user_removal,
+)
 from portraitd.config import load
 from support.processes import portraitd
 
@@ -45,8 +53,8 @@ def test_without_settings_the_usual_places_are_printed(tmp_path: Path) -> None:
     assert 0 == answer.returncode
     assert "ReadWritePaths=/srv/portraits\n" in answer.stdout
     assert str(tmp_path) not in answer.stdout
-    assert "path = /srv/portraits/inbox" in answer.stdout
     assert "useradd" in answer.stdout
+    assert "path = /srv/portraits/inbox" in portraitd("install-service", "--samba").stdout
 
 
 def test_a_home_that_is_given_is_used_throughout(tmp_path: Path) -> None:
@@ -56,7 +64,8 @@ def test_a_home_that_is_given_is_used_throughout(tmp_path: Path) -> None:
 
     assert f"ReadWritePaths={home}\n" in text
     assert f"WantsMountsFor={home}\n" in text
-    assert f"path = {home}/inbox" in text
+    shares = portraitd("install-service", "--samba", "--home", home).stdout
+    assert f"path = {home}/inbox" in shares
     assert f'state = "{home}/state"' in text
     assert "StateDirectory=" not in text
     assert "/srv/portraits" not in text
@@ -125,13 +134,109 @@ def test_dropped_files_belong_to_the_service() -> None:
     assert 2 == render_shares(Installation()).count("force user = portraitd")
 
 
-def test_the_printed_commands_are_shell(tmp_path: Path) -> None:
-    """The first part can be pasted: the shell parses it without an error."""
-    text = "\n".join(list_steps(Installation(inbox=Path("/mnt/it's here"))))
-    script = tmp_path / "steps.sh"
-    script.write_text(text[: text.index("\n# 2.")])
+ODD = Installation(home=Path("/mnt/it's 100% here"), inbox=Path("/mnt/a drop"))
 
-    subprocess.run(["bash", "-n", script], check=True)
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [*list_installation(ODD, ("ada",))],
+        [*list_user_installation(ODD, None)],
+        [*list_removal(ODD)],
+        [*list_user_removal()],
+    ],
+    ids=["install", "install --user", "uninstall", "uninstall --user"],
+)
+def test_the_scripts_are_shell_and_stop_at_the_first_error(lines: list[str]) -> None:
+    """The shell parses them; each also says what it is for."""
+    assert "#!/bin/sh" == lines[0]
+    assert lines[1].startswith("# ")
+    assert "set -eu" in lines
+    subprocess.run(["sh", "-n", "-c", "\n".join(lines)], check=True)
+
+
+def test_each_step_has_what_it_needs() -> None:
+    """The user, then the folders, the settings, the marks, and the service at last."""
+    text = "\n".join(list_installation(Installation(), ("ada", "bob")))
+    steps = ("useradd", "-m 2770 /srv/portraits/people", "cat >/etc/portraitd/config.toml",
+             " init --config", "cat >/etc/systemd/system", "systemctl restart")  # fmt: skip
+
+    places = [text.index(step) for step in steps]
+
+    assert sorted(places) == places
+    assert "--groups portraitd ada\n" in text
+    assert "--groups portraitd bob\n" in text
+
+
+def test_reviewers_and_the_service_can_change_what_the_other_made() -> None:
+    """Also in a folder that a reviewer makes with the usual umask, 022."""
+    text = "\n".join(list_installation(Installation(), ()))
+
+    assert 3 == text.count("setfacl -d -m group:portraitd:rwx")
+
+
+def test_the_folder_of_the_metrics_is_made() -> None:
+    """Otherwise the service could not start: a path that it may write must exist."""
+    plan = plan_installation(load(assignments=["metrics.textfile=/var/lib/exporter/p.prom"]), None)
+
+    assert "install -d -o portraitd -g portraitd -m 0755 /var/lib/exporter\n" in "\n".join(
+        list_installation(plan, ())
+    )
+
+
+def test_a_training_set_elsewhere_can_be_written() -> None:
+    """It is a folder of the settings like the others."""
+    plan = plan_installation(load(assignments=["paths.dataset=/mnt/sets"]), None)
+
+    assert "ReadWritePaths=/srv/portraits /mnt/sets" in render_unit(plan)
+    assert "install -d -o portraitd -g portraitd -m 2770 /mnt/sets" in "\n".join(
+        list_installation(plan, ())
+    )
+
+
+def test_a_state_on_another_disk_waits_for_it() -> None:
+    """A new database would be made in its place, and everything would be processed again."""
+    assert "RequiresMountsFor=/mnt/fast" in render_unit(Installation(state=Path("/mnt/fast")))
+
+
+def test_a_share_keeps_a_recycle_bin_of_the_server_away() -> None:
+    """What was deleted or erased must not stay in a hidden folder."""
+    assert 2 == render_shares(Installation()).count("\n    vfs objects =\n")
+
+
+def test_root_alone_installs_and_removes_and_not_without_asking() -> None:
+    """The tests have no terminal; what it says depends on who runs them."""
+    for command in ("install-service", "uninstall-service"):
+        refused = portraitd(command)
+        assert EXIT_USAGE == refused.returncode
+        assert "--print" in refused.stderr
+
+
+def test_a_removal_says_how_to_erase_the_rest() -> None:
+    """It does not do it: there is no way back."""
+    lines = [*list_removal(Installation())]
+
+    assert "#   rm -r /var/lib/portraitd /srv/portraits/people /srv/portraits/dataset" in lines
+    assert [f"rm -f {UNIT}"] == [line for line in lines if line.startswith("rm ")]
+
+
+@needs_systemd
+def test_systemd_understands_the_unit_of_a_user(tmp_path: Path) -> None:
+    """Every line, without a warning."""
+    plan = plan_user_installation(load(home=tmp_path / "my faces"))
+    place = tmp_path / "portraitd.service"
+    unit = render_user_unit(plan, None)
+    place.write_text(unit.replace(str(plan.program), sys.executable))
+
+    answer = subprocess.run(
+        ["systemd-analyze", "--user", "verify", place],
+        capture_output=True, text=True, check=False,
+        env=os.environ | {"XDG_RUNTIME_DIR": str(tmp_path)},
+    )  # fmt: skip
+
+    assert [] == list_complaints(answer.stderr)
+    assert f'run --home "{tmp_path}/my faces"\n' in unit
+    assert not re.search(r"^(User|Group|StateDirectory|ProtectSystem)=", unit, re.MULTILINE)
 
 
 NEWER_KEYS = {"RestartSteps": 254, "RestartMaxDelaySec": 254, "WantsMountsFor": 256}
@@ -145,6 +250,20 @@ def systemd_version() -> int:
     return int(answer.stdout.split()[1])
 
 
+def list_complaints(stderr: str) -> list[str]:
+    """Return what systemd says of the unit, without keys that its version is too old for."""
+    unknown = {key for key, since in NEWER_KEYS.items() if since > systemd_version()}
+    names = "|".join(unknown) or "$^"
+    ignored = re.compile(rf"Unknown key (name )?'({names})' in section")
+    # The manual page is not installed where the tests run.
+    other = ("Failed to open /dev/", "Command 'man portraitd(1)' failed")
+    return [
+        line
+        for line in stderr.splitlines()
+        if "portraitd" in line and not ignored.search(line) and not any(o in line for o in other)
+    ]
+
+
 @needs_systemd
 def test_systemd_understands_the_unit(tmp_path: Path) -> None:
     """Every line, without a warning; an old version says which ones it ignores."""
@@ -156,15 +275,7 @@ def test_systemd_understands_the_unit(tmp_path: Path) -> None:
         ["systemd-analyze", "verify", place], capture_output=True, text=True, check=False
     )
 
-    unknown = {key for key, since in NEWER_KEYS.items() if since > systemd_version()}
-    names = "|".join(unknown) or "$^"
-    ignored = re.compile(rf"Unknown key (name )?'({names})' in section")
-    ours = [
-        line
-        for line in answer.stderr.splitlines()
-        if "portraitd" in line and not ignored.search(line)
-    ]
-    assert [] == [line for line in ours if "Failed to open /dev/" not in line]
+    assert [] == list_complaints(answer.stderr)
 
 
 @needs_systemd

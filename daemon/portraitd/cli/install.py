@@ -1,9 +1,12 @@
-"""``portraitd install-service``: print what a systemd service needs; install nothing."""
+"""What a systemd service of this home needs: its places, settings, unit and Samba shares.
+
+``service_scripts`` makes the script out of it that installs them.
+"""
 
 from __future__ import annotations
 
 import importlib.util
-import shlex
+import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +20,9 @@ PROGRAM = Path("/opt/portraitd/bin/portraitd")
 RUNTIME = Path("/run/portraitd")
 USER = "portraitd"
 
+UNIT = Path("/etc/systemd/system/portraitd.service")
+"""Takes precedence over that of the Debian package, in /usr/lib."""
+
 _PERSONAL = tuple(map(Path, ("/home", "/root", "/run/user")))
 
 
@@ -27,7 +33,7 @@ class Installation:
     Attributes:
         program: The command.
         config: Its settings file.
-        home, inbox, people, state: Its folders.
+        home, inbox, people, state, dataset: Its folders.
         openvino: Whether OpenVINO is installed, which generates code while it runs.
         metrics: The file with the metrics; None if there is none.
     """
@@ -38,8 +44,21 @@ class Installation:
     inbox: Path = HOME / "inbox"
     people: Path = HOME / "people"
     state: Path = STATE
+    dataset: Path = HOME / "dataset"
     openvino: bool = False
     metrics: Path | None = None
+
+    @property
+    def shared(self) -> list[Path]:
+        """Return the folders that reviewers use, too."""
+        return list(dict.fromkeys((self.home, self.inbox, self.people)))
+
+    @property
+    def metrics_folder(self) -> Path | None:
+        """Return the folder for the metrics, if it is not the one that systemd makes."""
+        if self.metrics is None or self.metrics.is_relative_to(RUNTIME):
+            return None
+        return self.metrics.absolute().parent
 
 
 def plan_installation(settings: Settings, config: Path | None) -> Installation:
@@ -49,9 +68,8 @@ def plan_installation(settings: Settings, config: Path | None) -> Installation:
         settings: If they set no home, the service gets its own, not the home of a user.
         config: The settings file given on the command line.
     """
-    openvino = importlib.util.find_spec("openvino") is not None
-    program = Path(sys.prefix) / "bin" / "portraitd"
-    program = program if program.exists() else PROGRAM
+    openvino = _has_openvino()
+    program = _find_program()
     if "home" not in settings.model_fields_set:
         paths = settings.paths
         return Installation(
@@ -61,6 +79,7 @@ def plan_installation(settings: Settings, config: Path | None) -> Installation:
             HOME / (paths.inbox or "inbox"),
             HOME / (paths.people or "people"),
             paths.state or STATE,
+            HOME / (paths.dataset or "dataset"),
             openvino,
             settings.metrics.textfile,
         )
@@ -72,46 +91,44 @@ def plan_installation(settings: Settings, config: Path | None) -> Installation:
         settings.inbox_dir,
         settings.people_dir,
         settings.state_dir,
+        settings.dataset_dir,
         openvino,
         settings.metrics.textfile,
     )
 
 
-def list_steps(plan: Installation) -> Iterator[str]:
-    """Yield all steps in order, each with its commands."""
-    yield "# Nothing has been installed. Read these steps, then run them as root, one by one."
-    yield "\n# 1. A system user without a login, and the folders. Reviewers join its group."
-    yield from list_commands(plan)
-    yield f"\n# 2. {plan.config}"
-    yield from render_settings(plan)
-    yield "\n# 3. /etc/systemd/system/portraitd.service"
-    yield render_unit(plan)
-    yield "# 4. Start it"
-    yield "systemctl daemon-reload && systemctl enable --now portraitd"
-    yield "\n# 5. To drop files and review over the network, add this to /etc/samba/smb.conf"
-    yield render_shares(plan)
+def plan_user_installation(settings: Settings) -> Installation:
+    """Return the installation as a service of one user, who has a home for it."""
+    return Installation(
+        _find_program(),
+        settings.home_dir / "config.toml",
+        settings.home_dir,
+        settings.inbox_dir,
+        settings.people_dir,
+        settings.state_dir,
+        settings.dataset_dir,
+        _has_openvino(),
+        settings.metrics.textfile,
+    )
 
 
-def list_commands(plan: Installation) -> Iterator[str]:
-    """Yield the commands that create the user and the folders, and mark the inbox."""
-    yield f"useradd --system --user-group --home-dir {plan.state} --shell /usr/sbin/nologin {USER}"
-    shared = dict.fromkeys((plan.home, plan.inbox, plan.people))
-    folders = " ".join(shlex.quote(str(folder)) for folder in shared)
-    yield f"install -d -o {USER} -g {USER} -m 2770 {folders}"
-    yield f"install -d -o {USER} -g {USER} -m 0700 {shlex.quote(str(plan.state))}"
-    yield f"install -d -m 0755 {shlex.quote(str(plan.config.parent))}"
-    yield "# For each reviewer:  usermod -aG portraitd NAME && smbpasswd -a NAME"
-    yield "# When the settings file below is in place, mark the inbox:"
-    program, settings = shlex.quote(str(plan.program)), shlex.quote(str(plan.config))
-    yield f"runuser -u {USER} -g {USER} -- {program} init --config {settings}"
+def _find_program() -> Path:
+    """Return the command of the environment that runs this."""
+    program = Path(sys.prefix) / "bin" / "portraitd"
+    return program if program.exists() else PROGRAM
+
+
+def _has_openvino() -> bool:
+    return importlib.util.find_spec("openvino") is not None
 
 
 def render_settings(plan: Installation) -> Iterator[str]:
     """Yield the settings file: the places; all other settings have defaults."""
-    yield f'home = "{plan.home}"'
+    # A string of JSON is one of TOML.
+    yield f"home = {json.dumps(str(plan.home), ensure_ascii=False)}"
     yield "[paths]"
-    for name, path in (("inbox", plan.inbox), ("people", plan.people), ("state", plan.state)):
-        yield f'{name} = "{path}"'
+    for name in ("inbox", "people", "state", "dataset"):
+        yield f"{name} = {json.dumps(str(getattr(plan, name)), ensure_ascii=False)}"
 
 
 def render_shares(plan: Installation) -> str:
@@ -120,38 +137,26 @@ def render_shares(plan: Installation) -> str:
     ``force user`` makes the service the owner of every dropped file: only the owner can ask the
     kernel whether another program still has the file open for writing.
     """
-    return f"""\
-[portraits-inbox]
-    comment = drop videos and photos here
-    path = {plan.inbox}
-    valid users = @{USER}
-    force user = {USER}
-    force group = {USER}
-    read only = no
-    create mask = 0660
-    directory mask = 2770
-    hide dot files = yes
-[portraits]
-    comment = one folder per person
-    path = {plan.people}
-    valid users = @{USER}
-    force user = {USER}
-    force group = {USER}
-    read only = no
-    create mask = 0660
-    directory mask = 2770
-    hide dot files = yes"""
+    return _SHARES + "\n".join(
+        _SHARE.format(name=name, comment=comment, path=path, user=USER)
+        for name, comment, path in (
+            ("portraits-inbox", "drop videos and photos here", plan.inbox),
+            ("portraits", "one folder per person", plan.people),
+        )
+    )
 
 
 def render_unit(plan: Installation) -> str:
     """Return the unit; ``systemd/portraitd.service`` is this text with the usual places."""
-    shared = _outermost([plan.home, plan.inbox, plan.people])
+    shared = _outermost([*plan.shared, plan.dataset])
     below_lib = plan.state == STATE
     written = shared if below_lib else _outermost([*shared, plan.state])
     mounts = written
-    if plan.metrics and not plan.metrics.is_relative_to(RUNTIME):
-        written = _outermost([*written, plan.metrics.absolute().parent])
+    if plan.metrics_folder:
+        written = _outermost([*written, plan.metrics_folder])
     directories = "StateDirectory=portraitd\nStateDirectoryMode=0700\n" if below_lib else ""
+    # systemd adds it for a StateDirectory by itself.
+    state = "" if below_lib else f"{_STATE_MOUNT}{_escaped(plan.state)}\n"
     personal = any(path.is_relative_to(above) for path in (*written, plan.config, plan.program)
                    for above in _PERSONAL)  # fmt: skip
     return _UNIT.format(
@@ -161,9 +166,28 @@ def render_unit(plan: Installation) -> str:
         written=_listed(written),
         unexecuted=_listed(_outermost([*shared, plan.state])),
         directories=directories,
+        state=state,
+        life=_LIFE,
+        limits=_LIMITS,
         final="no" if plan.openvino else "yes",
         # The homes of users are hidden, unless the service needs something there.
         homes="read-only" if personal else "yes",
+    )
+
+
+def render_user_unit(plan: Installation, config: Path | None) -> str:
+    """Return the unit for the service manager of one user.
+
+    Args:
+        plan: The places.
+        config: The settings file given on the command line; without, that of the home.
+    """
+    return _USER_UNIT.format(
+        program=_escaped(plan.program),
+        where=f"--config {_escaped(config)}" if config else f"--home {_escaped(plan.home)}",
+        life=_LIFE,
+        limits=_LIMITS,
+        final="no" if plan.openvino else "yes",
     )
 
 
@@ -187,15 +211,16 @@ def _escaped(path: Path) -> str:
 
 
 _UNIT = """\
-# portraitd as a systemd service. `portraitd install-service --print` prints it, together with
-# the user, the folders, the settings and the Samba shares it needs.
+# portraitd as a systemd service. `portraitd install-service` installs it, together with the user,
+# the folders and the settings it needs.
 
 [Unit]
 Description=portraitd: one folder of portraits per person
-Documentation=man:systemd.exec(5)
-After=local-fs.target remote-fs.target
-# Not RequiresMountsFor: if the share could not be mounted, systemd would not start the service, not
-# even when the share is mounted later. The service itself notices that a share is not mounted.
+Documentation=man:portraitd(1)
+# The date of an erasure (privacy.keep_days) needs the right time.
+After=local-fs.target remote-fs.target time-sync.target
+{state}# Not RequiresMountsFor: systemd would not start the service while a share is not mounted,
+# nor when it is mounted later. The service itself notices that a share is not mounted.
 # systemd before version 256 ignores this line.
 WantsMountsFor={mounts}
 # A full disk or a missing share is temporary, however long it lasts.
@@ -205,44 +230,14 @@ StartLimitIntervalSec=0
 Type=notify
 NotifyAccess=main
 ExecStart={program} run --config {config}
-WatchdogSec=120
-TimeoutStartSec=180
-# A stop gives running slices 15 s to finish; the others are resumed at the next start.
-TimeoutStopSec=60
-KillMode=mixed
-Restart=on-failure
-# After 10 s, then at growing intervals of up to five minutes. systemd before version 254 ignores
-# the last two lines, and tries every 10 s.
-RestartSec=10
-RestartSteps=6
-RestartMaxDelaySec=300
-# A person must correct these. 64: wrong command line. 65: a database that is damaged or from a
-# newer version. 78: wrong setting, or no home folder.
-RestartPreventExitStatus=64 65 78
-ExecReload=/bin/kill -HUP $MAINPID
-# If the kernel kills a worker that is out of memory, the service continues with the others.
-OOMPolicy=continue
-
-User=portraitd
+{life}User=portraitd
 Group=portraitd
 # Reviewers are members of the group; all others have no access.
 UMask=0007
 # For metrics.textfile = "/run/portraitd/portraitd.prom": other users may read this folder.
 RuntimeDirectory=portraitd
 {directories}Environment=OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 ORT_DISABLE_TELEMETRY=1
-Nice=10
-CPUWeight=20
-IOWeight=20
-# Of the memory of the machine. Each worker also has its own limit, workers.memory_mb.
-MemoryHigh=70%
-MemoryMax=80%
-MemorySwapMax=0
-TasksMax=512
-LimitNOFILE=4096
-# A core dump of a worker would contain faces.
-LimitCORE=0
-
-ProtectSystem=strict
+{limits}ProtectSystem=strict
 ReadWritePaths={written}
 NoExecPaths={unexecuted}
 ProtectHome={homes}
@@ -285,3 +280,92 @@ SystemCallErrorNumber=EPERM
 [Install]
 WantedBy=multi-user.target
 """
+
+_STATE_MOUNT = """\
+# Before its disk is mounted, a new database would be made in its place.
+RequiresMountsFor="""
+
+_LIFE = """\
+WatchdogSec=120
+TimeoutStartSec=180
+# A stop gives running slices 15 s to finish; the others are resumed at the next start.
+TimeoutStopSec=60
+KillMode=mixed
+Restart=on-failure
+# After 10 s, then at growing intervals of up to five minutes. systemd before version 254 ignores
+# the last two lines, and tries every 10 s.
+RestartSec=10
+RestartSteps=6
+RestartMaxDelaySec=300
+# A person must correct these. 64: wrong command line. 65: a database that is damaged or from a
+# newer version. 78: wrong setting, or no home folder.
+RestartPreventExitStatus=64 65 78
+ExecReload=/bin/kill -HUP $MAINPID
+# If the kernel kills a worker that is out of memory, the service continues with the others.
+OOMPolicy=continue
+
+"""
+
+_LIMITS = """\
+Nice=10
+CPUWeight=20
+IOWeight=20
+# Of the memory of the machine. Each worker also has its own limit, workers.memory_mb.
+MemoryHigh=70%
+MemoryMax=80%
+MemorySwapMax=0
+TasksMax=512
+LimitNOFILE=4096
+# A core dump of a worker would contain faces.
+LimitCORE=0
+
+"""
+
+_USER_UNIT = """\
+# portraitd as a service of one user. `portraitd install-service --user` installs it.
+
+[Unit]
+Description=portraitd: one folder of portraits per person
+Documentation=man:portraitd(1)
+# A full disk or a missing share is temporary, however long it lasts.
+StartLimitIntervalSec=0
+
+[Service]
+Type=notify
+NotifyAccess=main
+ExecStart={program} run {where}
+{life}Environment=OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 ORT_DISABLE_TELEMETRY=1
+{limits}# What a service manager without the rights of root can enforce. Workers lock themselves in.
+RestrictAddressFamilies=AF_UNIX
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+MemoryDenyWriteExecute={final}
+NoNewPrivileges=yes
+SystemCallArchitectures=native
+
+[Install]
+WantedBy=default.target
+"""
+
+_SHARES = """\
+# A share's own `vfs objects` keep a recycle bin of [global] away from both: what a reviewer deletes
+# must be gone. For Macs, write `vfs objects = fruit streams_xattr` instead (Debian 12 has these
+# modules in the package samba-vfs-modules).
+"""
+
+_SHARE = """\
+[{name}]
+    comment = {comment}
+    path = {path}
+    valid users = @{user}
+    force user = {user}
+    force group = {user}
+    read only = no
+    create mask = 0660
+    directory mask = 2770
+    hide dot files = yes
+    vfs objects =
+    # What the Finder leaves in every folder that it shows.
+    veto files = /.DS_Store/
+    delete veto files = yes"""

@@ -54,7 +54,10 @@ class CommandEntry(NamedTuple):
 SECTIONS: dict[str, tuple[CommandEntry, ...]] = {
     "Set up": (
         CommandEntry("init", "setup_commands", "Create the home folder."),
-        CommandEntry("install-service", "setup_commands", "Print systemd, user and Samba set-up."),
+        CommandEntry(
+            "install-service", "setup_commands", "Install portraitd as a systemd service."
+        ),
+        CommandEntry("uninstall-service", "setup_commands", "Remove the systemd service."),
         CommandEntry(
             "models",
             "model_commands",

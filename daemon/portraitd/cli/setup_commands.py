@@ -1,7 +1,10 @@
-"""``portraitd init`` and ``install-service``: commands that set a home up."""
+"""``portraitd init``, ``install-service``, ``uninstall-service``: commands that set a home up."""
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,30 +50,121 @@ def init(settings: Settings) -> None:
         click.echo(f"{advice} --home {settings.home_dir}")
 
 
+_PRINT = click.option("--print", "prints", is_flag=True, help="Print the script; change nothing.")
+_YES = click.option("--yes", is_flag=True, help="Do not ask.")
+_OF_USER = click.option(
+    "--user", "of_user", is_flag=True, help="A service of your own, without the rights of root."
+)
+
+
 @click.command("install-service")
 @settings_options("/srv/portraits", "/etc/portraitd/config.toml")
-@click.option(
-    "--print",
-    "prints",
-    is_flag=True,
-    required=True,
-    help="Required: print the instructions. Nothing is installed.",
-)
+@_PRINT
 @click.option("--unit", "unit_alone", is_flag=True, help="Print only the systemd unit.")
+@click.option("--samba", "shares_alone", is_flag=True, help="Print only the Samba shares.")
+@click.option(
+    "--reviewer",
+    "reviewers",
+    multiple=True,
+    metavar="USER",
+    help="A user who may drop files and review: joins the group. Repeatable.",
+)
+@_OF_USER
+@_YES
 def install_service(
     home: Path | None,
     config: Path | None,
     assignments: tuple[str, ...],
     prints: bool,
     unit_alone: bool,
+    shares_alone: bool,
+    reviewers: tuple[str, ...],
+    of_user: bool,
+    yes: bool,
 ) -> None:
-    """Print systemd, user and Samba set-up.
+    """Install portraitd as a systemd service.
 
-    Without --home, the state of the service is in /var/lib/portraitd.
+    Creates a user, folders, settings and the unit, and starts it. Asks first. What exists is not
+    changed, except the unit. Without --home, the state of the service is in /var/lib/portraitd.
     """
-    from portraitd.cli.install import list_steps, plan_installation, render_unit
+    from portraitd.cli.install import (
+        plan_installation,
+        plan_user_installation,
+        render_shares,
+        render_unit,
+        render_user_unit,
+    )
+    from portraitd.cli.service_scripts import list_installation, list_user_installation
+    from portraitd.config import load
+
+    if of_user:
+        settings = load(home, config, assignments)
+        given = config.absolute() if config else None
+        plan = plan_user_installation(settings)
+        unit, lines = render_user_unit(plan, given), list_user_installation(plan, given)
+    else:
+        existing = config if config and config.exists() else None
+        plan = plan_installation(load(home, existing, assignments), config)
+        unit, lines = render_unit(plan), list_installation(plan, reviewers)
+    if unit_alone:
+        click.echo(unit, nl=False)
+    elif shares_alone:
+        click.echo(render_shares(plan))
+    elif prints:
+        click.echo("\n".join(lines))
+    else:
+        click.echo(f"Home folder:  {plan.home}")
+        click.echo(f"Program:      {plan.program}")
+        _confirm_and_run("Install the service", lines, of_user, yes)
+        click.echo(f"The service runs. Drop videos into {plan.inbox}")
+
+
+@click.command("uninstall-service")
+@settings_options("/srv/portraits", "/etc/portraitd/config.toml")
+@_PRINT
+@_OF_USER
+@_YES
+def uninstall_service(
+    home: Path | None,
+    config: Path | None,
+    assignments: tuple[str, ...],
+    prints: bool,
+    of_user: bool,
+    yes: bool,
+) -> None:
+    """Remove the systemd service.
+
+    Stops it and removes the unit. Faces, people, settings and the user stay; --print says how to
+    remove those, too.
+    """
+    from portraitd.cli.install import plan_installation
+    from portraitd.cli.service_scripts import list_removal, list_user_removal
     from portraitd.config import load
 
     existing = config if config and config.exists() else None
     plan = plan_installation(load(home, existing, assignments), config)
-    click.echo(render_unit(plan) if unit_alone else "\n".join(list_steps(plan)), nl=not unit_alone)
+    lines = list_user_removal() if of_user else list_removal(plan)
+    if prints:
+        click.echo("\n".join(lines))
+        return
+    _confirm_and_run("Remove the service", lines, of_user, yes)
+    click.echo("The service is removed. Faces, people and settings stay; see --print.")
+
+
+def _confirm_and_run(question: str, lines: Iterator[str], of_user: bool, yes: bool) -> None:
+    """Run a script if the person at the terminal agrees.
+
+    Raises:
+        click.UsageError: Only root can do this, or there is no terminal to ask at.
+    """
+    from portraitd.cli.service_scripts import run_script
+
+    if not of_user and os.geteuid() != 0:
+        raise click.UsageError(
+            "only root can do this; run it with sudo, or with --print to read it"
+        )
+    if not yes and not sys.stdin.isatty():
+        raise click.UsageError("there is no terminal to ask at; add --yes, or --print to read it")
+    if not yes:
+        click.confirm(f"{question}? (--print shows every step)", abort=True)
+    run_script(lines)
