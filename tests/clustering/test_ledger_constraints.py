@@ -19,6 +19,8 @@ from portraitd.model.edit import (
     IgnorePerson,
     MergePeople,
     NamePerson,
+    RejectPerson,
+    SeparatePeople,
     SplitPerson,
 )
 from portraitd.store.corrections.edit_recorder import EditRecorder
@@ -188,6 +190,47 @@ def test_two_named_people_never_become_one(home: Household) -> None:
 
     assert [1, 1, 1, 1, 2, 2, 2, 2] == home.persons(*range(1, 9))
     assert (0, 0) == (grouping_run.names_lost, grouping_run.churn)
+
+
+LOOSE = {"people": {"linkage": 99.0}, "dbscan": {"eps": 18.0}}
+"""Rules by which everybody is one person."""
+
+
+def test_two_who_were_separated_stay_two(home: Household) -> None:
+    """By rules that join everybody; also those who come later are one or the other."""
+    home.do(SeparatePeople(1, 2))
+    home.settings = home.settings.model_copy(update=LOOSE[home.settings.method])
+
+    home.see(near(ANN, 9), near(BOB, 9))
+    home.regroup()
+
+    assert [1, 1, 1, 1, 2, 2, 2, 2, 1, 2] == home.persons(*range(1, 11))
+    home.recorder.undo(None, 70.0)
+    home.regroup()
+    assert 1 == len(set(home.persons(*range(1, 11))))
+
+
+def test_a_merge_by_hand_joins_those_who_were_separated(home: Household) -> None:
+    home.do(SeparatePeople(1, 2))
+    home.regroup()
+
+    home.do(MergePeople(2, 1))
+    home.see(near(ANN, 9), near(BOB, 9))
+    home.regroup()
+
+    assert [1] * 10 == home.persons(*range(1, 11))
+
+
+def test_a_rejected_face_goes_to_nobody_or_somebody_else(home: Household) -> None:
+    """The person keeps all others, and the face stays out whatever the rules are."""
+    home.do(RejectPerson((1,), 1))
+
+    home.regroup()
+    assert [0, 1, 1, 1, 2, 2, 2, 2] == home.persons(*range(1, 9))
+    home.settings = home.settings.model_copy(update=LOOSE[home.settings.method])
+    home.regroup()
+
+    assert home.person(1) not in home.persons(2, 3, 4)
 
 
 def test_edits_hold_with_other_settings(home: Household) -> None:

@@ -30,14 +30,19 @@ NEAR = SuggestionRule(margin=0.06, intercept=3.0, distance=-1.0)
 
 
 def find(
-    tracks: TrackTable, rule: SuggestionRule, best_quality: NDArray[np.float64] | None = None
+    tracks: TrackTable,
+    rule: SuggestionRule,
+    best_quality: NDArray[np.float64] | None = None,
+    kept: NDArray[np.bool_] | None = None,
 ) -> MergeCandidates:
     size = len(tracks.vectors)
+    if kept is None:
+        kept = np.zeros(size, np.bool_)
     if best_quality is None:
         best_quality = np.ones(size)
     agglomeration = fresh(tracks, np.arange(size))
     near = find_near_pairs(NearPairs.empty(), agglomeration, rule, RULE.max_distance, best_quality)
-    return find_merge_candidates(near, agglomeration, tracks, rule, best_quality)
+    return find_merge_candidates(near, agglomeration, tracks, rule, best_quality, kept)
 
 
 def test_candidates_are_near_pairs_without_a_cannot_link() -> None:
@@ -49,6 +54,16 @@ def test_candidates_are_near_pairs_without_a_cannot_link() -> None:
     assert np.allclose([0.57], found.distances)
     assert np.allclose(1 / (1 + np.exp(-2.43)), found.probabilities)
     assert [[8, 12], [0, 4]] == find(tracks, NEAR).groups.tolist()
+
+
+def test_two_people_whom_a_user_named_are_not_asked_about() -> None:
+    """But one of them and a person of whom a user moved a face, or said who they are not."""
+    tracks = spots((0.0, 4), (0.57, 4))
+    pinned = replace(tracks, pinned=np.repeat([1, 2], 4), seeds=np.array([0, 4]))
+    named = np.arange(8) < 8
+
+    assert [] == find(pinned, NEAR, kept=named).groups.tolist()
+    assert [[0, 4]] == find(pinned, NEAR, kept=named & (np.arange(8) < 4)).groups.tolist()
 
 
 def test_the_most_likely_comes_first_and_the_unlikely_are_left_out() -> None:

@@ -13,10 +13,13 @@ import dlib
 import pytest
 from structlog.testing import capture_logs
 
+from portraitd.model.edit import SeparatePeople
 from portraitd.service.control_files import ControlFiles, ControlRequest
 from portraitd.service.pipeline import Service
+from portraitd.store.corrections.edit_recorder import EditRecorder
 from portraitd.store.corrections.ledger import Ledger
 from portraitd.store.database import Database
+from portraitd.store.publications import Publications
 from support.home import QUICK, Home, assert_sound, person_folders
 from support.media import as_jpeg
 from support.reviews import ANN, BOB, copied, faces, folders, ledger, move, portraits
@@ -57,6 +60,34 @@ def test_a_moved_portrait_takes_its_track_along(home: Home, photographs: list[Pa
     home.drop(as_jpeg(photographs[0]), "later.jpg")
     home.run()
     assert {1: everyone + 1} == dict(faces(home))
+
+
+def test_two_who_were_separated_stay_two_by_any_threshold(
+    two_found: Home, tmp_path: Path, photographs: list[Path]
+) -> None:
+    """The vectors of real faces; without the no, the same thresholds make one person of them."""
+    loose: dict[str, dict[str, object]] = {
+        "grouping": QUICK["grouping"] | {"method": "dbscan", "eps": 1.2}
+    }
+    joined = Home(tmp_path / "joined", **loose)
+    kept = copied(two_found, tmp_path / "kept")
+    shutil.copytree(kept.settings.home_dir, joined.settings.home_dir, dirs_exist_ok=True)
+    with kept.opened() as service:
+        recorder = EditRecorder(
+            service.database, Ledger(service.database), Publications(service.database), True
+        )
+        assert recorder.record([SeparatePeople(1, 2)], kept.now.wall_s)
+    home = Home(kept.settings.home_dir, **loose)
+    home.drop(as_jpeg(photographs[1]), "later.jpg")
+    before = faces(home)
+
+    home.run()
+    joined.run()
+
+    found = faces(home)
+    assert [before[1], before[2] + 1] == [found[1], found[2]]
+    assert 1 == len(faces(joined))
+    assert ["separate"] == ledger(home)
 
 
 def test_a_single_portrait_can_be_the_unit(two_found: Home, tmp_path: Path) -> None:

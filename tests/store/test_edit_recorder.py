@@ -18,6 +18,8 @@ from portraitd.model.edit import (
     MergePeople,
     NamePerson,
     RecallPerson,
+    RejectPerson,
+    SeparatePeople,
     SplitPerson,
 )
 from portraitd.model.errors import ConfigError, StoreError
@@ -109,6 +111,8 @@ def test_a_single_face_leaves_its_track(tmp_path: Path) -> None:
         ExcludeFaces((3,)),
         IgnoreFaces((3,)),
         IgnorePerson(2),
+        SeparatePeople(1, 2),
+        RejectPerson((3,), 1),
     ],
     ids=lambda edit: type(edit).__name__,
 )

@@ -30,7 +30,10 @@ def entry(
     """An entry; every face is a track of its own."""
     faces = [EntryFace(face, FaceRole.MOVED, None, track_id=face) for face in moved]
     represented = into_id or person_id
-    faces += [EntryFace(face, FaceRole.EXEMPLAR, represented, track_id=face) for face in exemplars]
+    for face in exemplars:
+        # A separation names faces of both people.
+        person = person_id if kind is EditKind.SEPARATE and face % 2 else represented
+        faces.append(EntryFace(face, FaceRole.EXEMPLAR, person, track_id=face))
     faces += [
         EntryFace(face, FaceRole.CANNOT_LINK, person, track_id=face) for face, person in cannot_link
     ]
@@ -114,15 +117,18 @@ def ledgers(draw: st.DrawFn) -> list[LedgerEntry]:
             if counting:
                 entries.append(entry(entry_id, kind, undoes=draw(st.sampled_from(counting))))
             continue
-        of_faces = kind in (EditKind.PLACE, EditKind.SPLIT, EditKind.EXCLUDE, EditKind.IGNORE_FACES)
+        of_faces = kind in (
+            EditKind.PLACE, EditKind.SPLIT, EditKind.EXCLUDE, EditKind.IGNORE_FACES,
+            EditKind.REJECT,
+        )  # fmt: skip
         entries.append(
             entry(
                 entry_id,
                 kind,
                 draw(PEOPLE),
                 moved=draw(FACES) if of_faces else (),
-                exemplars=draw(FACES) if not of_faces else (),
-                into_id=draw(PEOPLE) if kind is EditKind.MERGE else None,
+                exemplars=draw(FACES) if not of_faces or kind is EditKind.REJECT else (),
+                into_id=draw(PEOPLE) if kind in (EditKind.MERGE, EditKind.SEPARATE) else None,
                 name=draw(st.sampled_from(["Ann", "Bob"])),
             )
         )
@@ -144,6 +150,7 @@ def test_undoing_the_last_row_gives_what_was_before(entries: list[LedgerEntry]) 
         assert before.names == after.names
         assert before.merged == after.merged
         assert before.ignored == after.ignored
+        assert before.separations == after.separations
 
 
 @given(ledgers())
@@ -161,3 +168,19 @@ def test_nobody_is_somebody_who_became_another(entries: list[LedgerEntry]) -> No
     )
     assert not set(corrections.names) & set(corrections.merged)
     assert not set(corrections.exemplars) & set(corrections.by_face)
+
+
+@given(ledgers())
+def test_separations_are_of_people_who_are_two(entries: list[LedgerEntry]) -> None:
+    """Whatever was merged and moved since; and what was moved by hand contradicts none."""
+    corrections = replay(entries)
+
+    for one in corrections.separations:
+        people = [one.person_id, *([one.other_id] if one.other_id else [])]
+        assert len(people) == len(set(people))
+        assert not set(people) & set(corrections.merged)
+        assert one.exemplars
+        assert one.faces
+        for face in one.faces:
+            moved_to = corrections.assigned_person(face)
+            assert moved_to != one.person_id or one.other_id == moved_to

@@ -248,7 +248,7 @@ def group(request: GroupingRequest) -> GroupingResult:
         best_quality,
     )
     candidates = find_merge_candidates(
-        near_pairs, state.agglomeration, table, request.suggestions, best_quality
+        near_pairs, state.agglomeration, table, request.suggestions, best_quality, tracks["kept"]
     )
     state = replace(state, near_pairs=near_pairs)
     return GroupingResult(

@@ -87,16 +87,24 @@ def _to_constraints(
             constraints.unsorted[row] = correction.hidden is not Hidden.EXCLUDED
         elif correction.person_id is not None:
             constraints.pinned[row] = correction.person_id
-    seeds = set()
+    # A face that a reviewer brought to say who somebody is represents them as an exemplar does.
+    seeds = {
+        row
+        for row, correction in by_row.items()
+        if correction.hidden is Hidden.REFERENCE and constraints.pinned[row] > 0
+    }
     for face_id, person in corrections.exemplars.items():
         row = row_of(face_id)
         if row >= 0 and row not in by_row:
             constraints.pinned[row] = person
             seeds.add(row)
+    separate = [
+        *((face, other) for face, by in corrections.cannot_link.items() for other in by.values()),
+        *((face, one.exemplars) for one in corrections.separations for face in one.faces),
+    ]
     pairs = {
         (min(pair), max(pair))
-        for face_id, by_person in corrections.cannot_link.items()
-        for others in by_person.values()
+        for face_id, others in separate
         for other in others
         if (pair := (row_of(face_id), row_of(other)))[0] != pair[1] and min(pair) >= 0
     }

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from portraitd.clustering.agglomeration import Agglomeration, TrackTable
 from portraitd.clustering.graph_components import Indices
@@ -117,6 +118,7 @@ def find_merge_candidates(
     tracks: TrackTable,
     rule: SuggestionRule,
     best_quality: Floats,
+    kept: NDArray[np.bool_],
 ) -> MergeCandidates:
     """Find for each group the nearest other one that no constraint keeps separate.
 
@@ -127,14 +129,18 @@ def find_merge_candidates(
         rule: How likely such a pair is one person.
         best_quality: Shape ``(n,)``; from ``find_best_quality``. Groups that are not a person
             count neither as candidates nor as neighbours.
+        kept: Shape ``(n,)``; whether a user named, locked or ignored the person the row has. Two
+            such people are not asked about: the user knows both.
     """
     groups, names = agglomeration.groups, agglomeration.names
     is_person = best_quality[names] >= 0
     inside = np.flatnonzero(groups >= 0)
     owners = np.zeros(len(names), dtype=np.int64)
+    is_kept = np.zeros(len(names), dtype=np.bool_)
     position = np.searchsorted(names, groups[inside])
     np.maximum.at(owners, position, agglomeration.seeding.pinned[inside])
-    names, owners = names[is_person], owners[is_person]
+    np.logical_or.at(is_kept, position, kept[inside])
+    names, owners, is_kept = names[is_person], owners[is_person], is_kept[is_person]
     statistics = agglomeration.statistics[is_person]
 
     pairs, distances = np.searchsorted(names, near.groups), near.distances
@@ -143,7 +149,8 @@ def find_merge_candidates(
     barred = np.unique(separate[:, 0] * size + separate[:, 1])
     keys = names[pairs[:, 0]] * size + names[pairs[:, 1]]
     left, right = owners[pairs].T
-    allowed = ~np.isin(keys, barred) & ((left == right) | (left == 0) | (right == 0))
+    is_known = is_kept[pairs].all(axis=1) & (left != right) & (left != 0) & (right != 0)
+    allowed = ~np.isin(keys, barred) & ~is_known
     pairs, distances = pairs[allowed], distances[allowed]
     nearest = _find_nearest(pairs, distances)
     pairs, distances = pairs[nearest], distances[nearest]

@@ -25,14 +25,20 @@ class Hidden(IntEnum):
     NO = 0
     EXCLUDED = 1
     IGNORED = 2
+    REFERENCE = 3
+    """It is on a picture of the reviewer's own, which only says who a person is."""
 
 
 @dataclass(frozen=True, slots=True)
 class NamePerson:
-    """A person's folder was renamed."""
+    """A person's folder was renamed.
+
+    Attributes:
+        name: The new name; None if the folder was given the person's own number again.
+    """
 
     person_id: int
-    name: str
+    name: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +108,50 @@ class RecallPerson:
     person_id: int
 
 
+@dataclass(frozen=True, slots=True)
+class SeparatePeople:
+    """A question was answered with no: these two are not one person. ``person_id`` is the lower."""
+
+    person_id: int
+    other_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class RejectPerson:
+    """A question was answered with no: these faces are not that person; the grouping decides.
+
+    Attributes:
+        face_ids: In ascending order.
+        person_id: Who they are not.
+    """
+
+    face_ids: tuple[int, ...]
+    person_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class AddReference:
+    """A picture of the reviewer's own was put into a folder: its face is that person's.
+
+    Attributes:
+        person_id: Whose folder it is; None if it is nobody's yet.
+        name: Name of the folder; of a person who has that name, or of a new one.
+    """
+
+    face_id: int
+    person_id: int | None
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveReference:
+    """A picture of the reviewer's own was removed or replaced: its face represents nobody."""
+
+    face_id: int
+
+
+ReferenceEdit = AddReference | RemoveReference
+
 Edit = (
     NamePerson
     | MergePeople
@@ -111,4 +161,8 @@ Edit = (
     | IgnoreFaces
     | IgnorePerson
     | RecallPerson
+    | SeparatePeople
+    | RejectPerson
+    | AddReference
+    | RemoveReference
 )

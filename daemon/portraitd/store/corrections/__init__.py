@@ -8,6 +8,7 @@
       effects            brings faces and people to what the corrections say
     ledger               the entries: append-only, an undo is an entry
     replay               entries in, corrections out; no database
+      separations        who is not one person; no database
     face_fingerprints    which face a fingerprint matches today
       fingerprint_matching   by time and box; no database
 """

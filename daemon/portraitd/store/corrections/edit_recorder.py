@@ -6,11 +6,12 @@ before any grouping runs, and the grouping confirms them: the same entries const
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from portraitd.model.edit import (
+    AddReference,
     AssignFaces,
     Edit,
     ExcludeFaces,
@@ -21,6 +22,9 @@ from portraitd.model.edit import (
     NamePerson,
     Placement,
     RecallPerson,
+    RejectPerson,
+    RemoveReference,
+    SeparatePeople,
     SplitPerson,
 )
 from portraitd.model.errors import ConfigError
@@ -48,6 +52,10 @@ _KINDS: dict[type, EditKind] = {
     IgnoreFaces: EditKind.IGNORE_FACES,
     IgnorePerson: EditKind.IGNORE_PERSON,
     RecallPerson: EditKind.RECALL_PERSON,
+    SeparatePeople: EditKind.SEPARATE,
+    RejectPerson: EditKind.REJECT,
+    AddReference: EditKind.REFERENCE,
+    RemoveReference: EditKind.REMOVE_REFERENCE,
 }
 
 
@@ -86,11 +94,19 @@ def without_undone(edit: Edit, undone: Sequence[LedgerEntry]) -> Edit | None:
             ):
                 if entry.kind is _KINDS[type(edit)] and entry.person_id == person_id:
                     return None
-            case MergePeople():
-                if (entry.person_id, entry.into_id) == (edit.person_id, edit.into_id):
+            case MergePeople(person_id=one, into_id=other):
+                if (entry.kind, entry.person_id, entry.into_id) == (EditKind.MERGE, one, other):
                     return None
+            case SeparatePeople(person_id=one, other_id=other):
+                if (entry.kind, entry.person_id, entry.into_id) == (EditKind.SEPARATE, one, other):
+                    return None
+            case AddReference() | RemoveReference():
+                # Whether it was undone is asked where the pictures are compared.
+                return edit
             case _:
-                target = edit.person_id if isinstance(edit, AssignFaces) else entry.person_id
+                target = entry.person_id
+                if isinstance(edit, AssignFaces | RejectPerson):
+                    target = edit.person_id
                 if entry.kind is _KINDS[type(edit)] and entry.person_id == target:
                     moved = {one.face_id for one in entry.faces if one.role is FaceRole.MOVED}
                     left = tuple(face for face in edit.face_ids if face not in moved)
@@ -128,6 +144,10 @@ class EditRecorder:
             IgnoreFaces: self._ignore_faces,
             IgnorePerson: self._ignore_person,
             RecallPerson: self._recall_person,
+            SeparatePeople: self._separate,
+            RejectPerson: self._reject,
+            AddReference: self._add_reference,
+            RemoveReference: self._remove_reference,
         }
 
     def record(self, edits: Sequence[Edit], now_s: float) -> list[RecordedEdit]:
@@ -214,6 +234,7 @@ class EditRecorder:
             EntryFace(face_id, FaceRole.MEMBER, one)
             for face_id in self._exemplars.one_per_track(one)
         ]
+        members += self._separated_faces({one, into}, batch.corrections)
         faces = [*self._exemplars_of(one), *self._exemplars_of(into), *members]
         entry_id = self._ledger.append(
             EditKind.MERGE, batch.now_s, faces, person_id=one, into_id=into
@@ -253,11 +274,7 @@ class EditRecorder:
         moved = batch.scope.faces_of(edit, edit.face_ids)
         if not moved:
             return None
-        person_id = self._db.execute(
-            "insert into people (created_at, name) values (?, ?) returning id",
-            (batch.now_s, edit.name),
-        ).fetchone()["id"]
-        batch.affected.people.add(person_id)
+        person_id = self._insert_person(edit.name, batch)
         self._publications.place(edit.face_ids, person_id)
         faces = self._faces_of_move(moved, person_id, batch)
         entry_id = self._ledger.append(
@@ -314,7 +331,114 @@ class EditRecorder:
         )
         return RecordedEdit(edit, entry_id)
 
+    def _separate(self, edit: SeparatePeople, batch: _Batch) -> RecordedEdit | None:
+        current = batch.corrections.current_person
+        one, other = sorted((current(edit.person_id), current(edit.other_id)))
+        if one == other or {one, other} in batch.corrections.separated_people():
+            return None
+        faces = [*self._exemplars_of(one), *self._exemplars_of(other)]
+        # Without a face of each there is nothing to tell them apart by.
+        if {face.person_id for face in faces} != {one, other}:
+            return None
+        self._db.execute(
+            "delete from merge_candidates where lower_id = ? and higher_id = ?", (one, other)
+        )
+        entry_id = self._ledger.append(
+            EditKind.SEPARATE, batch.now_s, faces, person_id=one, into_id=other
+        )
+        return RecordedEdit(edit, entry_id)
+
+    def _reject(self, edit: RejectPerson, batch: _Batch) -> RecordedEdit | None:
+        person_id = batch.corrections.current_person(edit.person_id)
+        known = {
+            face_id
+            for one in batch.corrections.separations
+            if one.person_id == person_id and one.other_id is None
+            for face_id in one.faces
+        }
+        rejected = [
+            face
+            for face in batch.scope.faces_of(edit, edit.face_ids)
+            if face.face_id not in known
+            and batch.corrections.assigned_person(face.face_id) != person_id
+        ]
+        exemplars = self._exemplars.choose(person_id, {face.face_id for face in rejected})
+        if not rejected or not exemplars:
+            return None
+        # Where the grouping assigned them to that person meanwhile, they are unsorted at once.
+        batch.affected.faces.update(
+            (face.face_id, NO_PERSON if face.person_id == person_id else KEEP_PERSON)
+            for face in rejected
+        )
+        faces = _moved_faces(rejected)
+        faces += [EntryFace(face_id, FaceRole.EXEMPLAR, person_id) for face_id in exemplars]
+        entry_id = self._ledger.append(
+            EditKind.REJECT,
+            batch.now_s,
+            faces,
+            person_id=person_id,
+            portraits=len(edit.face_ids),
+        )
+        return RecordedEdit(edit, entry_id)
+
+    def _add_reference(self, edit: AddReference, batch: _Batch) -> RecordedEdit | None:
+        face = self._db.execute(
+            "select person_id from faces where id = ?", (edit.face_id,)
+        ).fetchone()
+        if face is None:
+            return None
+        person_id, name = self._find_person(edit, batch.corrections), None
+        if person_id is None:
+            name = edit.name
+            person_id = self._insert_person(name, batch)
+        elif face["person_id"] == person_id:
+            return None
+        batch.affected.people.add(person_id)
+        batch.affected.faces[edit.face_id] = KEEP_PERSON
+        entry_id = self._ledger.append(
+            EditKind.REFERENCE,
+            batch.now_s,
+            [EntryFace(edit.face_id, FaceRole.MOVED, face["person_id"])],
+            person_id=person_id,
+            name=name,
+        )
+        return RecordedEdit(edit, entry_id, person_id)
+
+    def _remove_reference(self, edit: RemoveReference, batch: _Batch) -> RecordedEdit | None:
+        face = self._db.execute(
+            "select person_id from faces where id = ?", (edit.face_id,)
+        ).fetchone()
+        if face is None:
+            return None
+        batch.affected.faces[edit.face_id] = NO_PERSON
+        moved = [EntryFace(edit.face_id, FaceRole.MOVED, face["person_id"])]
+        person_id = face["person_id"]
+        entry_id = self._ledger.append(
+            EditKind.REMOVE_REFERENCE, batch.now_s, moved, person_id=person_id
+        )
+        return RecordedEdit(edit, entry_id, person_id)
+
     # ---
+
+    def _find_person(self, edit: AddReference, corrections: Corrections) -> int | None:
+        """Return whom a reference picture shows; None for a person who is not known yet."""
+        if edit.person_id is not None:
+            person_id = corrections.current_person(edit.person_id)
+            if self._fact("id", person_id) is not None:
+                return person_id
+        row = self._db.execute(
+            "select min(id) as id from people where name = ? and merged_into is null",
+            (edit.name,),
+        ).fetchone()
+        return row["id"] if row["id"] is None else int(row["id"])
+
+    def _insert_person(self, name: str, batch: _Batch) -> int:
+        row = self._db.execute(
+            "insert into people (created_at, name) values (?, ?) returning id",
+            (batch.now_s, name),
+        ).fetchone()
+        batch.affected.people.add(int(row["id"]))
+        return int(row["id"])
 
     def _faces_of_move(
         self, moved: Sequence[ScopedFace], person_id: int, batch: _Batch
@@ -332,6 +456,24 @@ class EditRecorder:
                 for face_id in self._exemplars.choose(former, without=moved_ids)
             ]
         return faces
+
+    def _separated_faces(
+        self, people: Collection[int], corrections: Corrections
+    ) -> list[EntryFace]:
+        """Return the faces of separations that belong to these people now.
+
+        An entry that names them says that they are one person after all.
+        """
+        face_ids = sorted({face for one in corrections.separations for face in one.all_faces})
+        rows = [
+            self._db.execute("select id, person_id from faces where id = ?", (one,)).fetchone()
+            for one in face_ids
+        ]
+        return [
+            EntryFace(row["id"], FaceRole.MEMBER, row["person_id"])
+            for row in rows
+            if row is not None and row["person_id"] in people
+        ]
 
     def _exemplars_of(self, person_id: int) -> list[EntryFace]:
         return [

@@ -61,7 +61,8 @@ class Effects:
             rows.append((correction.hidden, person_id, KEEP_PERSON, person_id, face_id))
         self._db.executemany(
             """
-            update faces set hidden = ?, person_id = iif(? = ?, person_id, nullif(?, 0))
+            update faces set hidden = iif(hidden = 3, hidden, ?),
+                person_id = iif(? = ?, person_id, nullif(?, 0))
             where id = ?
             """,
             rows,
@@ -78,7 +79,7 @@ class Effects:
             elif face.role is FaceRole.MEMBER and face.person_id is not None:
                 for face_id in self._faces_of_track(face.face_id):
                     affected.faces[face_id] = face.person_id
-        if entry.kind is EditKind.IGNORE_FACES:
+        if entry.kind in (EditKind.IGNORE_FACES, EditKind.REJECT):
             affected.faces = dict.fromkeys(affected.faces, KEEP_PERSON)
         return affected
 

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from portraitd.model.edit import Hidden
+from portraitd.store.corrections.separations import Separation, drop_moved, merge_people
 
 NO_PERSON = 0
 
@@ -28,6 +29,10 @@ class EditKind(StrEnum):
     IGNORE_FACES = "ignore-faces"
     IGNORE_PERSON = "ignore-person"
     RECALL_PERSON = "recall-person"
+    SEPARATE = "separate"
+    REJECT = "reject"
+    REFERENCE = "reference"
+    REMOVE_REFERENCE = "remove-reference"
     UNDO = "undo"
 
 
@@ -97,6 +102,18 @@ class ResolvedCorrection:
         return self.person_id, self.hidden
 
 
+class ReferenceDecision(NamedTuple):
+    """The last entry about the face of a reference picture, whether it counts or was undone.
+
+    Attributes:
+        person_id: Who it says the face is; None if it says that the picture was removed.
+        name: The name that it gave a new person; None if the person was there.
+    """
+
+    person_id: int | None
+    name: str | None
+
+
 @dataclass(slots=True)
 class Corrections:
     """What the ledger adds up to.
@@ -105,10 +122,12 @@ class Corrections:
         by_face: The correction of each face that was moved, excluded or ignored.
         exemplars: By face, the person it represents.
         cannot_link: By moved face, for each person it is not, the faces that represent them.
+        separations: What else a user said does not show one person.
         track_of: Track of each face named here; None while it has none.
         names: By person whose name was set or removed.
         ignored: By person who was ignored or recalled.
         merged: By person who was merged, the person they became.
+        references: By face of a reference picture, the last entry about it.
         undone: Ids of the entries that no longer count.
     """
 
@@ -116,9 +135,11 @@ class Corrections:
     exemplars: dict[int, int] = field(default_factory=dict)
     cannot_link: dict[int, dict[int, set[int]]] = field(default_factory=lambda: defaultdict(dict))
     track_of: dict[int, int | None] = field(default_factory=dict)
+    separations: list[Separation] = field(default_factory=list)
     names: dict[int, str | None] = field(default_factory=dict)
     ignored: dict[int, bool] = field(default_factory=dict)
     merged: dict[int, int] = field(default_factory=dict)
+    references: dict[int, ReferenceDecision] = field(default_factory=dict)
     undone: frozenset[int] = frozenset()
 
     def current_person(self, person_id: int) -> int:
@@ -126,6 +147,19 @@ class Corrections:
         while person_id in self.merged:
             person_id = self.merged[person_id]
         return person_id
+
+    def assigned_person(self, face_id: int) -> int | None:
+        """Return the person a user assigned a face to, also ``NO_PERSON``; None if none did."""
+        correction = self.by_face.get(face_id)
+        return correction.person_id if correction else None
+
+    def separated_people(self) -> set[frozenset[int]]:
+        """Return the pairs of people who a user said are two."""
+        return {
+            frozenset((one.person_id, one.other_id))
+            for one in self.separations
+            if one.other_id is not None
+        }
 
     def by_track(self) -> dict[int, ResolvedCorrection]:
         """Return the correction of each track; where its faces disagree, the newest entry's."""
@@ -165,9 +199,14 @@ def replay(entries: Sequence[LedgerEntry]) -> Corrections:
             for face in entry.faces:
                 corrections.track_of[face.face_id] = face.track_id
             _READERS[entry.kind](corrections, entry)
+        if entry.kind in (EditKind.REFERENCE, EditKind.REMOVE_REFERENCE):
+            is_added = entry.kind is EditKind.REFERENCE
+            decision = ReferenceDecision(entry.person_id if is_added else None, entry.name)
+            corrections.references |= {face.face_id: decision for face in _moved(entry)}
     for face_id in corrections.by_face:
         # A face that was moved itself cannot represent the person it belonged to before.
         corrections.exemplars.pop(face_id, None)
+    corrections.separations = drop_moved(corrections.separations, corrections.assigned_person)
     return corrections
 
 
@@ -199,6 +238,8 @@ def _read_merge(corrections: Corrections, entry: LedgerEntry) -> None:
             moved = corrections.by_face.get(face_id)
             if moved is not None and moved.person_id == into:
                 others.pop(into, None)
+        named = {face.face_id for face in entry.faces}
+        corrections.separations = merge_people(corrections.separations, one, into, named)
     _add_exemplars(corrections, entry)
 
 
@@ -215,6 +256,38 @@ def _read_place(corrections: Corrections, entry: LedgerEntry) -> None:
         corrections.cannot_link[face.face_id].pop(person_id, None)
     _add_exemplars(corrections, entry)
     _add_cannot_link(corrections, entry)
+
+
+def _read_reference(corrections: Corrections, entry: LedgerEntry) -> None:
+    if entry.person_id is None:
+        return
+    person_id = corrections.current_person(entry.person_id)
+    if entry.name:
+        corrections.names[person_id] = entry.name
+    for face in _moved(entry):
+        corrections.by_face[face.face_id] = ResolvedCorrection(
+            person_id, Hidden.REFERENCE, face.whole_track, entry.id, face.person_id
+        )
+        corrections.cannot_link.pop(face.face_id, None)
+
+
+def _read_removed_reference(corrections: Corrections, entry: LedgerEntry) -> None:
+    for face in _moved(entry):
+        corrections.by_face.pop(face.face_id, None)
+
+
+def _read_separation(corrections: Corrections, entry: LedgerEntry) -> None:
+    if entry.person_id is None:
+        return
+    found = Separation(corrections.current_person(entry.person_id))
+    if entry.into_id is not None:
+        found.other_id = corrections.current_person(entry.into_id)
+    for face in entry.faces:
+        is_exemplar = face.role is FaceRole.EXEMPLAR and face.person_id == entry.person_id
+        (found.exemplars if is_exemplar else found.faces).add(face.face_id)
+    _add_exemplars(corrections, entry)
+    if found.person_id != found.other_id:
+        corrections.separations.append(found)
 
 
 def _hide_reader(hidden: Hidden) -> Callable[[Corrections, LedgerEntry], None]:
@@ -272,5 +345,9 @@ _READERS: dict[EditKind, Callable[[Corrections, LedgerEntry], None]] = {
     EditKind.IGNORE_FACES: _hide_reader(Hidden.IGNORED),
     EditKind.IGNORE_PERSON: _ignore_reader(True),
     EditKind.RECALL_PERSON: _ignore_reader(False),
+    EditKind.SEPARATE: _read_separation,
+    EditKind.REJECT: _read_separation,
+    EditKind.REFERENCE: _read_reference,
+    EditKind.REMOVE_REFERENCE: _read_removed_reference,
     EditKind.UNDO: _read_undo,
 }

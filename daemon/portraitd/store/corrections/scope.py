@@ -6,10 +6,17 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from portraitd.model.edit import AssignFaces, Edit, ExcludeFaces, IgnoreFaces, SplitPerson
+from portraitd.model.edit import (
+    AssignFaces,
+    Edit,
+    ExcludeFaces,
+    IgnoreFaces,
+    RejectPerson,
+    SplitPerson,
+)
 from portraitd.store.database import Database
 
-FACE_EDITS = (ExcludeFaces, IgnoreFaces, AssignFaces, SplitPerson)
+FACE_EDITS = (ExcludeFaces, IgnoreFaces, AssignFaces, SplitPerson, RejectPerson)
 
 
 class ScopedFace(NamedTuple):
