@@ -9,6 +9,7 @@ from portraitd.model.errors import AlreadyRunning, ConfigError, StoreError
 from portraitd.service.active_settings import read_active
 from portraitd.service.control_files import INVALID_SUFFIX, ControlFiles, ControlRequest
 from portraitd.service.health import lock_holder
+from portraitd.service.people_lease import hold_people_tree
 from portraitd.store.corrections.edit_recorder import EditRecorder
 from portraitd.store.corrections.ledger import Ledger
 from portraitd.store.database import Database, StoreLock
@@ -40,6 +41,8 @@ def ask(
         ConfigError: The service refused the request; the message is its reason.
         StoreError: Nothing has been processed in this home yet, or the service does not read the
             request; it stays queued.
+        TreeInUse: The request would be queued, and the service of another home works on the people
+            tree.
     """
     if not settings.state_dir.is_dir():
         raise StoreError(f"{settings.state_dir}: nothing has been processed in this home yet")
@@ -48,7 +51,11 @@ def ask(
         with StoreLock(settings.state_dir):
             if not or_queue:
                 return None
-            requests.leave(request)
+            with (
+                Database.open(settings.state_dir) as database,
+                hold_people_tree(settings, database.name),
+            ):
+                requests.leave(request)
             return (
                 "The service is not running. The request is queued and will be carried out when "
                 "`portraitd run` starts."
@@ -124,8 +131,13 @@ def undo_here(settings: Settings, entry: int | None) -> str:
     Raises:
         ConfigError: There is nothing to undo.
         AlreadyRunning: A service has started in the meantime.
+        TreeInUse: The service of another home works on the people tree.
     """
-    with StoreLock(settings.state_dir), Database.open(settings.state_dir) as database:
+    with (
+        StoreLock(settings.state_dir),
+        Database.open(settings.state_dir) as database,
+        hold_people_tree(settings, database.name),
+    ):
         ledger, is_whole = Ledger(database), settings.review.unit == "track"
         recorder = EditRecorder(database, ledger, Publications(database), is_whole)
         undone = recorder.undo(entry, time.time())

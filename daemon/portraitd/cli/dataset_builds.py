@@ -19,6 +19,7 @@ from portraitd.model.wording import counted
 from portraitd.service.control import BUILD_DATASET
 from portraitd.service.control_files import ControlFiles, ControlRequest
 from portraitd.service.health import lock_holder
+from portraitd.service.people_lease import hold_people_tree
 from portraitd.service.pools import make_workers
 from portraitd.service.wakeup import Doorbell
 from portraitd.store.database import Database, StoreLock
@@ -39,15 +40,20 @@ def build_dataset(
 
     Raises:
         StoreError: Nothing has been processed in this home yet.
-        PublishError: The set cannot be written.
+        PublishError: The set cannot be written, or the service of another home works on people/.
     """
     if not settings.state_dir.is_dir():
         raise StoreError(f"{settings.state_dir}: nothing has been processed in this home yet")
     doorbell = doorbell or Doorbell()
     try:
-        with StoreLock(settings.state_dir):
+        with (
+            StoreLock(settings.state_dir),
             # Brings an older store up to date.
-            Database.open(settings.state_dir).close()
+            Database.open(settings.state_dir) as database,
+            # Refused while the service of a copied home works, which builds the same set.
+            hold_people_tree(settings, database.name),
+        ):
+            pass
         return _build_here(settings, progress, doorbell)
     except AlreadyRunning:
         return _build_by_service(settings, doorbell)

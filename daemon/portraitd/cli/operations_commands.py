@@ -163,10 +163,15 @@ def _forget(settings: Settings, kind: str, word: str, yes: bool) -> None:
 def _forget_here(settings: Settings, kind: str, word: str) -> None:
     from portraitd.model.errors import PublishError, StoreError
     from portraitd.service.erasure_stage import ErasureStage, describe, describe_rest, find
+    from portraitd.service.people_lease import hold_people_tree
     from portraitd.store.database import Database, StoreLock
     from portraitd.store.erasure.eraser import Eraser
 
-    with StoreLock(settings.state_dir), Database.open(settings.state_dir) as database:
+    with (
+        StoreLock(settings.state_dir),
+        Database.open(settings.state_dir) as database,
+        hold_people_tree(settings, database.name),
+    ):
         eraser = Eraser(database)
         erasure_stage = ErasureStage(eraser, settings)
         # Again: a service may have run between the question and the answer.

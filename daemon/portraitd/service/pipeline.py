@@ -17,7 +17,6 @@ from portraitd.faces.interface import EncoderSpec
 from portraitd.faces.models.model_registry import find_embedder, require_rules
 from portraitd.ingest.admission import Admission
 from portraitd.ingest.dispatcher import Dispatcher, encode_options, slice_s
-from portraitd.ingest.mounts import file_system_type, needs_polling
 from portraitd.ingest.picture_hashes import PictureHashStage
 from portraitd.ingest.reembedding_stage import ReembeddingStage
 from portraitd.ingest.reprocessing import ReprocessingStage
@@ -28,12 +27,12 @@ from portraitd.people.pages.gallery import Gallery
 from portraitd.people.pages.status_stage import StatusPageStage
 from portraitd.people.publisher import Publisher
 from portraitd.people.review import Review
-from portraitd.people.tree.lease import TreeLease
 from portraitd.people.tree.people_tree import PeopleTree
 from portraitd.service.control import ControlStage
 from portraitd.service.control_files import ControlFiles
 from portraitd.service.erasure_stage import ErasureStage
 from portraitd.service.executors import Executors, RemoteWorkerRecorder
+from portraitd.service.people_lease import make_people_lease
 from portraitd.service.share_probe import ShareGuard, ShareProbe
 from portraitd.service.wakeup import Doorbell
 from portraitd.store.blocked_stages import BlockedStages
@@ -90,12 +89,8 @@ class Service:
         self.people = people
         self.inbox_share = ShareProbe(settings.inbox_dir)
         self.people_share = ShareProbe(settings.people_dir)
-        self.people_lease = TreeLease(
-            settings.people_dir,
-            database.name,
-            settings.home_dir,
-            lambda: needs_polling(file_system_type(settings.people_dir)),
-            lambda: self.people_share.blocked,
+        self.people_lease = make_people_lease(
+            settings, database.name, lambda: self.people_share.blocked
         )
         self.admission = Admission(
             files,

@@ -10,6 +10,7 @@ import shlex
 import stat
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -21,6 +22,7 @@ from portraitd.model.wording import counted
 from portraitd.people.tree.audit import audit_tree
 from portraitd.service.daemon import open_service
 from portraitd.service.health import lock_holder
+from portraitd.service.people_lease import hold_people_tree
 from portraitd.service.wakeup import Doorbell
 from portraitd.store.database import Database, StoreLock
 from portraitd.store.erasure.derived_files import LEFTOVERS
@@ -99,10 +101,17 @@ def repair(settings: Settings, found: list[Fault]) -> list[str]:
     Raises:
         AlreadyRunning: A service works on this home.
         StoreError: Something cannot be written.
-        PublishError: The people tree is unavailable.
+        PublishError: The people tree is unavailable, or another portraitd works on it.
     """
     done = []
-    with StoreLock(settings.state_dir):
+    with ExitStack() as stack:
+        stack.enter_context(StoreLock(settings.state_dir))
+        store = ""
+        # The tree of a damaged database is not touched.
+        with suppress(StoreError), Database.open_to_read(settings.state_dir) as database:
+            store = database.name
+        if store:
+            stack.enter_context(hold_people_tree(settings, store))
         for fault in found:
             if fault.repair is not None:
                 try:

@@ -119,6 +119,11 @@ class TreeLease(Stage):
         """Return whether another process holds the lock on the lease: it certainly lives."""
         return self._is_locked_out
 
+    @property
+    def is_taking_over(self) -> bool:
+        """Return whether it is written, and not certain yet."""
+        return self._fd is not None and bool(self._blocked)
+
     def tick(self, now: Now) -> None:
         """Renew the lease, or try to get it; ``blocked`` then says whether it is held."""
         before = self._blocked
