@@ -214,6 +214,9 @@ class DatasetSettings(Section):
     unknown: Literal["class", "blur", "leave_out"] = "class"
     frames: Literal["cut", "keep"] = "cut"
     val_share: Annotated[float, Field(ge=0, le=0.9)] = 0.2
+    test_share: Annotated[float, Field(ge=0, le=0.9)] = 0.0
+    folds: Annotated[int, Field(ge=0, le=100)] = 0
+    min_train_faces: Annotated[int, Field(ge=0, le=10_000)] = 5
     near_duplicate: Annotated[float, Field(ge=0, le=10)] | None = None
     apart_s: Delay = 1.0
     background_share: Annotated[float, Field(ge=0, le=10)] = 0.1

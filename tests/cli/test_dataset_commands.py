@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 import signal
 import subprocess
@@ -100,6 +102,24 @@ def test_check_before_build_says_what_to_do(processed: Path, tmp_path: Path) -> 
     assert answer.returncode != 0 != nothing.returncode
 
 
+def test_splits_are_shown_and_changed(home: Path) -> None:
+    """A recording is given by its path in the inbox, or by any other path to it."""
+    portraitd("dataset", "build", "--home", home)
+    place = str(home / "inbox" / "0-0.jpg")
+    moved = portraitd("dataset", "split", "--move", place, "test", "--rebuild", "--home", home)
+    shown = portraitd("dataset", "split", "--home", home)
+    answer = portraitd("dataset", "split", "--json", "--home", home)
+
+    assert 0 == moved.returncode, moved.stderr
+    assert "0-0.jpg is now in test" in moved.stdout
+    assert "assigns 8 recordings again" in moved.stdout
+    assert re.search(r"test +1 face +moved by you +0-0\.jpg", shown.stdout)
+    assert "Person 1" in shown.stdout
+    recordings = {one["name"]: one for one in json.loads(answer.stdout)["recordings"]}
+    assert "moved" == recordings["0-0.jpg"]["origin"]
+    assert {"new"} == {one["origin"] for name, one in recordings.items() if name != "0-0.jpg"}
+
+
 def test_a_running_service_builds_what_is_asked_for(home: Path) -> None:
     """The command waits for it and prints what came of it."""
     with subprocess.Popen(
@@ -111,12 +131,16 @@ def test_a_running_service_builds_what_is_asked_for(home: Path) -> None:
         try:
             lock, number = home / "state" / "lock", str(service.pid)
             wait_until(lambda: lock.read_text().strip() == number, "the service")
+            moved = portraitd("dataset", "split", "--move", "0-0.jpg", "val", "--home", home)
+            again = portraitd("dataset", "split", "--move", "none.jpg", "val", "--home", home)
             answer = portraitd("dataset", "build", "--home", home)
         finally:
             service.send_signal(signal.SIGTERM)
             service.wait(60)
 
     assert 0 == answer.returncode, answer.stderr
+    assert "0-0.jpg is now in val" in moved.stdout
+    assert "there is no video 'none.jpg'" in again.stderr
     assert "people  " in answer.stdout
     assert (home / "dataset" / "yolo" / "data.yaml").is_file()
     assert not (home / "state" / "dataset.wanted").exists()

@@ -67,6 +67,7 @@ PLAN_OF_ONE = Plan(
     unsplittable=("Bob",),
     splits_by_time=True,
     frames_left_out=2,
+    folds={7: 1},
 )
 
 CROP = CropRequest(

@@ -57,3 +57,18 @@ def test_a_copy_that_was_broken_off_is_forgotten_with_its_whole(tmp_path: Path) 
         store.file("again.mp4"), video_facts(60.0, "sha 1b"), 60.0, 9.0
     )
     store.database.close()
+
+
+def test_a_moved_recording_leaves_no_trace(tmp_path: Path) -> None:
+    """What the user moved to a split is stored by the hash of its content."""
+    store = Store(Database.open(tmp_path))
+    video = store.video()
+    sets = DatasetStore(store.database, store.files)
+    sets.move_recording(f"sha of {video.path}", "val", START_S)
+    assert {"video sha of clip.mp4": "val"} == sets.moved_splits()
+
+    eraser = Eraser(store.database)
+    eraser.erase(eraser.video("clip.mp4"), START_S)
+
+    assert {} == sets.moved_splits()
+    assert [] == store.database.execute("select * from split_edits").fetchall()

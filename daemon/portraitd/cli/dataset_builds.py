@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from portraitd.cli.client import ANSWER_TIMEOUT_S, await_answer
 from portraitd.config import Settings
@@ -102,9 +102,8 @@ def format_summary(done: DatasetSummary) -> list[str]:
     backgrounds = sum(done.backgrounds.values())
     lines = [
         f"people  {done.people}",
-        f"frames  {done.frames['train']:,} train, {done.frames['val']:,} val, "
-        f"including {counted(backgrounds, 'background')}",
-        f"faces   {done.faces.get('train', 0):,} train, {done.faces.get('val', 0):,} val; "
+        f"frames  {_format_splits(done.frames)}, including {counted(backgrounds, 'background')}",
+        f"faces   {_format_splits({split: done.faces.get(split, 0) for split in done.frames})}; "
         f"{counted(done.near_duplicates, 'near-duplicate')} left out",
         f"files   {done.written:,} written, {done.removed:,} removed, {done.unchanged:,} unchanged",
     ]
@@ -112,6 +111,10 @@ def format_summary(done: DatasetSummary) -> list[str]:
         files = counted(done.put_aside, "changed file")
         lines.append(f"moved {files} of other programs to _changed/")
     return lines + [f"note    {sentence}" for sentence in done.warnings]
+
+
+def _format_splits(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {split}" for split, count in counts.items())
 
 
 def format_check_line(found: FormatCheck) -> str:

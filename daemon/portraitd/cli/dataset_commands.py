@@ -1,4 +1,4 @@
-"""``portraitd dataset``: build, check and watch training sets."""
+"""``portraitd dataset``: build, check, split and watch training sets."""
 
 from __future__ import annotations
 
@@ -51,6 +51,45 @@ def check_dataset(settings: Settings, verbose: bool) -> None:
             click.echo(f"    {line}")
     if not all(one.is_valid for one in found):
         raise click.exceptions.Exit(EXIT_FAILED_FILES)
+
+
+@dataset.command("split")
+@with_settings
+@click.option("--show", is_flag=True, help="Show who and what is in which split. The default.")
+@click.option(
+    "--move",
+    "moves",
+    multiple=True,
+    nargs=2,
+    type=(str, click.Choice(["train", "val", "test", "auto"])),
+    metavar="RECORDING train|val|test|auto",
+    help="Put a video or photo, given by path or SHA-256, into a split; auto undoes that.",
+)
+@click.option("--rebuild", is_flag=True, help="Forget all splits but those that you moved.")
+@click.option("--json", "as_json", is_flag=True, help="Show the splits as JSON.")
+def split_dataset(
+    settings: Settings, show: bool, moves: tuple[tuple[str, str], ...], rebuild: bool, as_json: bool
+) -> None:
+    """Show or change what is in train, val and test.
+
+    A split is permanent, because a model that saw a picture must not be tested with it. What you
+    move stays where you put it. --rebuild assigns everything else again at the next build.
+    """
+    import json
+
+    from portraitd.cli import dataset_splits
+
+    for word, split in moves:
+        click.echo(dataset_splits.move(settings, word, split))
+    if rebuild:
+        click.echo(dataset_splits.rebuild(settings))
+    if show or as_json or not (moves or rebuild):
+        found = dataset_splits.read_overview(settings)
+        if as_json:
+            click.echo(json.dumps(found.as_json(), ensure_ascii=False, indent=1))
+            return
+        for line in dataset_splits.format_overview(found):
+            click.echo(line)
 
 
 @dataset.command("watch")

@@ -17,8 +17,8 @@ from portraitd.store.dataset_store import ClassKind, ClassRegistration, DatasetF
 if TYPE_CHECKING:
     from portraitd.config import DatasetSettings
 
-Split = Literal["train", "val"]
-SPLITS: tuple[Split, Split] = ("train", "val")
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 Format = Literal["yolo", "darknet", "coco", "imagefolder", "chips150", "chips112", "cvat"]
 DETECTION_FORMATS: tuple[Format, ...] = ("yolo", "darknet", "coco")
@@ -38,6 +38,9 @@ class DatasetRule(NamedTuple):
         people: Whether people without a name are included.
         unknown: What to do with unknown faces in frames of known people.
         val_share: Share of the faces to hold back for validation.
+        test_share: Share of the faces to hold back for a final test.
+        folds: Number of folds for cross-validation; 0 for none.
+        min_train_faces: The report warns of a class with fewer faces in train.
         near_duplicate: Largest embedding distance at which two faces of a person count as
             near-duplicates; None for that of the model.
         apart_s: Minimum time between two faces of one track.
@@ -51,6 +54,9 @@ class DatasetRule(NamedTuple):
     near_duplicate: float | None = None
     apart_s: float = 1.0
     background_share: float = 0.1
+    test_share: float = 0.0
+    folds: int = 0
+    min_train_faces: int = 5
 
     @classmethod
     def of(cls, settings: DatasetSettings) -> Self:
@@ -151,6 +157,7 @@ class Plan:
         unsplittable: Labels of classes whose faces cannot be divided into train and val.
         splits_by_time: Whether val comes from the same shots as train.
         frames_left_out: Number of frames left out because of unknown faces.
+        folds: The fold of each recording, from 1, without those in test; empty without folds.
     """
 
     rule: DatasetRule
@@ -165,6 +172,13 @@ class Plan:
     unsplittable: tuple[str, ...]
     splits_by_time: bool
     frames_left_out: int
+    folds: Mapping[int, int]
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """The splits of this set; test only if something is in it."""
+        used = {frame.split for frame in self.frames} | {crop.split for crop in self.crops}
+        return tuple(split for split in SPLITS if split != "test" or split in used)
 
 
 def classify_face(face: DatasetFace, classes: Mapping[int, int]) -> AnnotationRole:

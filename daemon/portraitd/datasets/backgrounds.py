@@ -54,7 +54,7 @@ def plan_backgrounds(
             if video_id in with_set_faces:
                 split = splits.split_at(video_id, t_s)
             else:
-                split = assign_background(recording.sha256, known, rule.val_share)
+                split = assign_background(recording.sha256, known, rule)
             if split is not None:
                 size = (recording.width_px, recording.height_px)
                 frame = PlannedFrame(stem, split, video_id, t_s, *size, (), ())

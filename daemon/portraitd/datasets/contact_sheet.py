@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from portraitd.datasets.annotations import Split
 from portraitd.datasets.cropping import blur_faces
 from portraitd.media.jpeg import TRAINING_QUALITY, encode_jpeg
 from portraitd.media.opencv import cv2
@@ -15,27 +16,31 @@ COLUMNS = 12
 TILE_PX = (96, 120)
 BORDER_PX = 4
 
-TRAIN_BGR, VAL_BGR = (150, 110, 40), (40, 140, 240)
+SPLIT_BGR: Mapping[Split, tuple[int, int, int]] = {
+    "train": (150, 110, 40),
+    "val": (40, 140, 240),
+    "test": (80, 140, 60),
+}
 """Colours of the borders of tiles, BGR."""
 
 _BACKGROUND = 245
 
 
-def draw_contact_sheet(jpegs: Sequence[bytes], is_val: Sequence[bool]) -> bytes:
-    """Return a PNG with portraits in rows: val has an orange border, train a blue one.
+def draw_contact_sheet(jpegs: Sequence[bytes], splits: Sequence[Split]) -> bytes:
+    """Return a PNG with portraits in rows; the border of each has the colour of its split.
 
     Args:
         jpegs: The portraits, in order; a portrait that cannot be decoded stays empty.
-        is_val: Whether each is in val.
+        splits: The split of each.
     """
     width, height = TILE_PX[0] + 2 * BORDER_PX, TILE_PX[1] + 2 * BORDER_PX
     columns = max(1, min(COLUMNS, len(jpegs)))
     rows = max(1, -(-len(jpegs) // columns))
     sheet: Image = np.full((rows * height, columns * width, 3), _BACKGROUND, np.uint8)
-    for place, (jpeg, val) in enumerate(zip(jpegs, is_val, strict=True)):
+    for place, (jpeg, split) in enumerate(zip(jpegs, splits, strict=True)):
         top, left = place // columns * height, place % columns * width
         tile = sheet[top + 1 : top + height - 1, left + 1 : left + width - 1]
-        tile[:] = VAL_BGR if val else TRAIN_BGR
+        tile[:] = SPLIT_BGR[split]
         image = _decode(jpeg)
         if image is not None:
             inner = tile[BORDER_PX - 1 : 1 - BORDER_PX, BORDER_PX - 1 : 1 - BORDER_PX]

@@ -13,6 +13,7 @@ from portraitd.config import DatasetSettings
 from portraitd.datasets.annotations import DatasetRule, make_set_fingerprint
 from portraitd.datasets.build import DatasetBuild, DatasetPaths
 from portraitd.datasets.output import read_set_manifest
+from portraitd.datasets.split_overview import move_recording, reset_splits
 from portraitd.datasets.writer import DatasetSummary
 from portraitd.model.errors import PortraitdError, PublishError, StoreError
 from portraitd.model.reasons import NO_REASON, Reason
@@ -115,6 +116,14 @@ class DatasetStage(Stage):
     def remove_answer(self, answer: BuildAnswer) -> None:
         """Remove an answer that was delivered."""
         self._answers.remove(answer)
+
+    def move_recording(self, word: str, split: str, now_s: float) -> str:
+        """Put a recording into a split; see ``split_overview.move_recording``."""
+        return move_recording(self._store, word, split, now_s)
+
+    def reset_splits(self, now_s: float) -> str:
+        """Forget all assigned splits; see ``split_overview.reset_splits``."""
+        return reset_splits(self._store, now_s)
 
     def tick(self, now: Now) -> None:
         """Start a build that is due, or continue one."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from portraitd.datasets.annotations import SPLITS
 from portraitd.datasets.content import CachedImage, FileContent, TextFile
 from portraitd.media.fs import locked
 from portraitd.model.errors import AlreadyRunning, PublishError
@@ -322,7 +323,7 @@ class _SetPublication:
         """Remove the label caches of Ultralytics, which does not notice every changed label."""
         has_changed = self.folder.written or self.folder.removed
         if has_changed and any(path.startswith("yolo/") for path in desired):
-            for split in ("train", "val"):
+            for split in SPLITS:
                 remove_below(self._root_fd, f"yolo/labels/{split}.cache")
 
 

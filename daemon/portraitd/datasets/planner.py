@@ -26,7 +26,7 @@ from portraitd.datasets.annotations import (
 from portraitd.datasets.backgrounds import plan_backgrounds
 from portraitd.datasets.classes import make_class_labels, register_classes
 from portraitd.datasets.dedup import select_distinct
-from portraitd.datasets.split_assignment import SplitAssignment, SplitRecording
+from portraitd.datasets.split_assignment import SplitAssignment, SplitRecording, assign_folds
 from portraitd.faces.models.model_registry import require_rules
 from portraitd.model.face import Box
 from portraitd.model.fingerprints import ERASED_MARGIN_S, frame_stem
@@ -37,6 +37,7 @@ from portraitd.store.dataset_store import (
     ClassRow,
     DatasetFace,
     DatasetStore,
+    NamedPerson,
     Recording,
 )
 from portraitd.store.files import Files
@@ -64,9 +65,42 @@ def plan_dataset(request: PlanRequest) -> Plan:
         )
 
 
-def plan_from_store(store: DatasetStore, rule: DatasetRule) -> Plan:
-    """Plan a set from the current state of the store."""
-    fingerprint = make_set_fingerprint(store.fingerprint(), rule)
+class SetFaces(NamedTuple):
+    """The faces that a set is made from, with their classes and splits.
+
+    Attributes:
+        people: The people in the set, by id.
+        rows: All classes, by number.
+        registration: New classes, and new names of classes.
+        classes: The class of each person in the set.
+        by_video: All faces of the recordings with these people, by recording and time.
+        recordings: By id.
+        set_faces: The faces of people in the set, by recording.
+        distinct: The ids of those that are no near-duplicates.
+        counts: By class.
+        known: The stored splits, by key, without what the user moved.
+        moved: The splits that the user chose for whole recordings, by key.
+        seen: Every recording, with its faces of people in the set.
+        splits: The splits of all faces and frames.
+    """
+
+    people: Sequence[NamedPerson]
+    rows: Sequence[ClassRow]
+    registration: ClassRegistration
+    classes: Mapping[int, int]
+    by_video: Mapping[int, Sequence[DatasetFace]]
+    recordings: dict[int, Recording]
+    set_faces: Mapping[int, Sequence[DatasetFace]]
+    distinct: set[int]
+    counts: Mapping[int, FaceCounts]
+    known: Mapping[str, str]
+    moved: Mapping[str, str]
+    seen: Sequence[SplitRecording]
+    splits: SplitAssignment
+
+
+def read_set_faces(store: DatasetStore, rule: DatasetRule) -> SetFaces:
+    """Return the faces of a set, with new classes and splits for what is new. Writes nothing."""
     people = store.persons(named_only=rule.people == "named")
     rows, registration = register_classes(
         store.classes(), people, rule.unknown == "class" and bool(people)
@@ -92,7 +126,7 @@ def plan_from_store(store: DatasetStore, rule: DatasetRule) -> Plan:
         for face in faces
         if store.is_erased_near(recordings[video_id].sha256, face.t_s, ERASED_MARGIN_S)
     }
-    known = store.splits()
+    known, moved = store.splits(), store.moved_splits()
     seen = [
         SplitRecording(
             video_id,
@@ -102,32 +136,57 @@ def plan_from_store(store: DatasetStore, rule: DatasetRule) -> Plan:
         )
         for video_id, faces in set_faces.items()
     ]
-    splits = SplitAssignment(seen, known, rule.val_share)
+    splits = SplitAssignment(seen, known, rule.val_share, rule.test_share, moved)
+    return SetFaces(
+        people,
+        rows,
+        registration,
+        classes,
+        by_video,
+        recordings,
+        set_faces,
+        distinct,
+        counts,
+        known,
+        moved,
+        seen,
+        splits,
+    )
+
+
+def plan_from_store(store: DatasetStore, rule: DatasetRule) -> Plan:
+    """Plan a set from the current state of the store."""
+    fingerprint = make_set_fingerprint(store.fingerprint(), rule)
+    found = read_set_faces(store, rule)
+    recordings, by_video, rows = found.recordings, found.by_video, found.rows
+    set_faces, distinct, splits = found.set_faces, found.distinct, found.splits
+    classes = found.classes
     crops, unsplittable = _plan_crops(recordings, by_video, set_faces, distinct, splits, classes)
     unknown = next((row.id for row in rows if row.kind == "unknown"), None)
     frames, frames_left_out = _plan_frames(
         recordings, by_video, distinct, splits, classes, unknown, rule
     )
-    all_labels = make_class_labels(rows, people)
-    backgrounds = plan_backgrounds(
-        store, {**known, **splits.new}, splits, set(by_video), len(frames), rule
-    )
+    all_labels = make_class_labels(rows, found.people)
+    known = {**found.known, **splits.new, **found.moved}
+    backgrounds = plan_backgrounds(store, known, splits, set(by_video), len(frames), rule)
     for video_id in {frame.video_id for frame in backgrounds} - recordings.keys():
         recordings[video_id] = store.recording(video_id)
+    folds, new_folds = assign_folds(found.seen, found.known, splits, rule.folds)
     wants_frames = any(form in rule.formats for form in DETECTION_FORMATS)
     return Plan(
         rule=rule,
         fingerprint=fingerprint,
         classes=all_labels,
-        registration=ClassRegistration(registration.new_classes, registration.holders, splits.new),
+        registration=found.registration._replace(splits={**splits.new, **new_folds}),
         recordings=recordings,
         frames=(*frames, *backgrounds) if wants_frames else (),
         crops=crops,
         tracks=_plan_tracks(recordings, by_video, classes, rows),
-        counts=counts,
+        counts=found.counts,
         unsplittable=tuple(all_labels[number].label for number in unsplittable),
         splits_by_time=splits.splits_by_time,
         frames_left_out=frames_left_out,
+        folds=folds,
     )
 
 
@@ -170,8 +229,8 @@ def _plan_crops(
 ) -> tuple[tuple[PlannedCrop, ...], list[int]]:
     """Return the crops of the face folders, and the classes that get no folder.
 
-    Trainers number the folders of each split in order: a class that is missing in one split
-    would shift the numbers of all that follow. So a class is in both splits or in none.
+    These are the classes without a face in train or val: trainers number the folders of each
+    split in order, so a class that is missing in one would shift the numbers of all that follow.
     """
     found: list[PlannedCrop] = []
     stems: set[str] = set()

@@ -10,7 +10,12 @@ from functools import partial
 from html import escape
 from urllib.parse import quote
 
-from portraitd.datasets.annotations import SPLITS, ClassLabel, PlannedCrop
+from portraitd.datasets.annotations import (
+    FACE_FOLDER_FORMATS,
+    SPLITS,
+    ClassLabel,
+    PlannedCrop,
+)
 from portraitd.datasets.content import AvailableFrames, RenderedImage, SetFiles, TextFile
 from portraitd.datasets.split_units import hash_to_fraction
 from portraitd.model.wording import counted
@@ -27,7 +32,7 @@ th { position: sticky; top: 0; background: #fff }
 td:first-child, th:first-child, td.text { text-align: left }
 img { max-width: 100%; height: auto }
 .warning { background: #fff3d6; padding: .6rem 1rem; border-left: 4px solid #e09020 }
-.train { color: #286e96 } .val { color: #c86400 }
+.train { color: #286e96 } .val { color: #c86400 } .test { color: #3c8c50 }
 .bar { display: inline-block; height: .7em; background: #286e96 }
 """
 
@@ -59,7 +64,7 @@ def compute_statistics(available: AvailableFrames) -> list[ClassStatistics]:
     for crop in plan.crops:
         faces[crop.class_id][crop.split] += 1
         sizes[crop.class_id].append(crop.face.size_px)
-    for split in SPLITS:
+    for split in plan.splits:
         for frame in available.frames[split]:
             for label in frame.labels:
                 labels[label.class_id][split] += 1
@@ -102,11 +107,44 @@ def find_warnings(available: AvailableFrames, crop_warnings: Sequence[str]) -> l
             "These people have no face folder because their faces come from a single shot and "
             f"cannot be divided into train and val: {', '.join(plan.unsplittable)}."
         )
+    found += _find_split_warnings(available)
     if plan.frames_left_out:
         found.append(
             f"Left out because of unknown faces: {counted(plan.frames_left_out, 'frame')}."
         )
     return found + list(crop_warnings)
+
+
+def _find_split_warnings(available: AvailableFrames) -> list[str]:
+    """Return warnings about people with few faces in train, and with more outside it."""
+    plan, found = available.plan, []
+    few, outside, untested = [], [], []
+    for row in compute_statistics(available):
+        faces = row.faces or row.labels
+        held = faces.total() - faces["train"]
+        label = row.label.label
+        if row.label.kind == "person" and faces:
+            if faces["train"] < plan.rule.min_train_faces:
+                few.append(f"{label} ({faces['train']})")
+            if held > faces["train"]:
+                outside.append(f"{label} ({held} of {faces.total()})")
+            if row.faces and not row.faces["test"]:
+                untested.append(label)
+    if few:
+        number = counted(plan.rule.min_train_faces, "face")
+        found.append(f"These people have fewer than {number} in train: {', '.join(few)}.")
+    if outside:
+        found.append(
+            f"These people have more faces outside train than in it: {', '.join(outside)}. "
+            "`portraitd dataset split --show` shows why, and --move moves a video."
+        )
+    has_folders = any(form in plan.rule.formats for form in FACE_FOLDER_FORMATS)
+    if "test" in plan.splits and untested and has_folders:
+        found.append(
+            "The face folders have no test split, because these people have no face in it: "
+            f"{', '.join(untested)}. The detection sets have one."
+        )
+    return found
 
 
 def make_report_files(
@@ -128,7 +166,7 @@ def make_report_files(
     for number, crops in of_class.items():
         # A random but reproducible sample, train before val, by recording and time.
         sample = sorted(crops, key=lambda crop: hash_to_fraction(crop.stem))[:MAX_TILES]
-        sample.sort(key=lambda crop: (crop.split, crop.stem))
+        sample.sort(key=lambda crop: (SPLITS.index(crop.split), crop.stem))
         identity = "\n".join(f"{crop.split} {crop.stem} {len(crop.hidden)}" for crop in sample)
         path = f"report/{number:04d}-{available.plan.classes[number].label}.png"
         sheets[number] = path.removeprefix("report/")
@@ -145,8 +183,9 @@ def _render_page(
     warnings: Sequence[str],
     sheets: dict[int, str],
 ) -> str:
-    plan = available.plan
-    backgrounds = Counter(f.split for split in SPLITS for f in available.frames[split]
+    plan, splits = available.plan, available.plan.splits
+    heads = "".join(f"<th class={split}>{split}</th>" for split in plan.splits)
+    backgrounds = Counter(f.split for split in plan.splits for f in available.frames[split]
                           if not f.labels)  # fmt: skip
     most = max((sum(row.faces.values()) for row in rows), default=1) or 1
     parts = [
@@ -154,26 +193,27 @@ def _render_page(
         '<meta name="viewport" content="width=device-width"><title>Training set</title>',
         f"<style>{_STYLE}</style></head><body><h1>Training set</h1>",
         *(f'<p class="warning">{escape(sentence)}</p>' for sentence in warnings),
-        "<table><tr><th></th><th class=train>train</th><th class=val>val</th></tr>",
-        _render_row("frames", *(len(available.frames[split]) for split in SPLITS)),
-        _render_row("of these, backgrounds", *(backgrounds[split] for split in SPLITS)),
-        _render_row("faces in frames", *(sum(row.labels[s] for row in rows) for s in SPLITS)),
-        _render_row("faces in face folders", *(sum(row.faces[s] for row in rows) for s in SPLITS)),
+        f"<table><tr><th></th>{heads}</tr>",
+        _render_row("frames", *(len(available.frames[split]) for split in splits)),
+        _render_row("of these, backgrounds", *(backgrounds[split] for split in splits)),
+        _render_row("faces in frames", *(sum(row.labels[s] for row in rows) for s in splits)),
+        _render_row("faces in face folders", *(sum(row.faces[s] for row in rows) for s in splits)),
         _render_row(
-            "people with a face folder", *(sum(row.faces[s] > 0 for row in rows) for s in SPLITS)
+            "people with a face folder", *(sum(row.faces[s] > 0 for row in rows) for s in splits)
         ),
         f"</table><p>Balance: {escape(describe_balance(rows))}.</p><table>",
         "<tr><th>class</th><th>number</th><th>faces found</th><th>near-duplicates</th>"
-        "<th class=train>train</th><th class=val>val</th><th class=train>frames train</th>"
-        "<th class=val>frames val</th><th>face size in px (min – median – max)</th><th></th></tr>",
+        + heads
+        + "".join(f"<th class={split}>frames {split}</th>" for split in plan.splits)
+        + "<th>face size in px (min – median – max)</th><th></th></tr>",
     ]
     for row in rows:
         bar = f'<span class="bar" style="width: {sum(row.faces.values()) / most * 8:.2f}em"></span>'
         parts.append(
             f'<tr><td class="text">{escape(row.label.label)}</td><td>{row.label.id}</td>'
             f"<td>{row.found}</td><td>{row.near_duplicates}</td>"
-            + "".join(f"<td>{row.faces[split]}</td>" for split in SPLITS)
-            + "".join(f"<td>{row.labels[split]}</td>" for split in SPLITS)
+            + "".join(f"<td>{row.faces[split]}</td>" for split in plan.splits)
+            + "".join(f"<td>{row.labels[split]}</td>" for split in plan.splits)
             + f"<td>{_format_sizes(row.sizes_px)}</td><td class=text>{bar}</td></tr>"
         )
     parts.append("</table>")
@@ -185,7 +225,8 @@ def _render_page(
     ]
     parts.append(
         "<p>On the contact sheets, <b class=train>blue</b> borders mark train and "
-        "<b class=val>orange</b> borders mark val. A sheet shows a sample if a class has more than "
+        "<b class=val>orange</b> borders mark val, and <b class=test>green</b> borders test. A "
+        "sheet shows a sample if a class has more than "
         f"{MAX_TILES} faces.</p></body></html>"
     )
     return "\n".join(parts) + "\n"

@@ -1,9 +1,10 @@
-"""Assigns every face and frame of a set to train or val, without leaking a shot into both.
+"""Assigns every face and frame of a set to a split, without leaking a shot into two of them.
 
 A recording is assigned as a whole. A recording with a person who appears in no other recording
 is divided into segments that no track crosses, and each segment is assigned; the faces of people
-who also appear elsewhere then count only in its train segments. If even that leaves nothing for
-val, recordings are divided at a point in time, and the report warns about it.
+who also appear in undivided recordings then count only in its train segments. If even that leaves
+nothing for val, recordings are divided at a point in time, and the report warns about it. A
+recording that the user moved to a split is there as a whole.
 """
 
 from __future__ import annotations
@@ -12,14 +13,16 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from portraitd.datasets.annotations import Split, make_face_stem
+from portraitd.datasets.annotations import SPLITS, DatasetRule, Split, make_face_stem
 from portraitd.datasets.split_units import (
     Segment,
     SplitUnit,
     assign_splits,
+    choose_by_hash,
     find_segments,
-    hash_to_fraction,
+    make_shares,
 )
+from portraitd.model.fingerprints import make_video_key
 from portraitd.store.dataset_store import DatasetFace
 
 SPLIT_BY_SEGMENT = "cut"
@@ -52,14 +55,22 @@ class SplitAssignment:
     Args:
         seen: Every recording with a face of a person in the set.
         known: The stored splits, by key.
-        share: Share of the faces for val.
+        val_share: Share of the faces for val.
+        test_share: Share of the faces for test.
+        moved: The splits that the user chose for recordings, by key.
     """
 
     def __init__(
-        self, seen: Sequence[SplitRecording], known: Mapping[str, str], share: float
+        self,
+        seen: Sequence[SplitRecording],
+        known: Mapping[str, str],
+        val_share: float,
+        test_share: float = 0.0,
+        moved: Mapping[str, str] | None = None,
     ) -> None:
-        self._known = dict(known)
-        self._share = share
+        self._moved = moved or {}
+        self._known = {**known, **self._moved}
+        self._shares = make_shares(val_share, test_share)
         self.new: dict[str, str] = {}
         """The new splits, to be stored."""
         self.splits_by_time = False
@@ -67,12 +78,14 @@ class SplitAssignment:
         self._segments = {
             recording.video_id: find_segments(_spans(recording.faces)) for recording in seen
         }
-        recordings_of: defaultdict[int, set[int]] = defaultdict(set)
+        self._recordings_of: defaultdict[int, set[int]] = defaultdict(set)
+        self._faces_of: Counter[int] = Counter()
         for recording in seen:
+            self._faces_of.update(map(_person_id, recording.distinct))
             for face in recording.distinct:
-                recordings_of[_person_id(face)].add(recording.video_id)
+                self._recordings_of[_person_id(face)].add(recording.video_id)
         self._only_in = {
-            person: next(iter(at)) for person, at in recordings_of.items() if len(at) == 1
+            person: next(iter(at)) for person, at in self._recordings_of.items() if len(at) == 1
         }
         # The first face of a person in a track identifies the track in every home.
         self._track_keys: dict[int, str] = {}
@@ -86,7 +99,7 @@ class SplitAssignment:
     def split_at(self, video_id: int, t_s: float) -> Split | None:
         """Return the split of a frame; None if it is in the gap between the splits."""
         sha256 = self._sha256[video_id]
-        split = self._known.get(_video_key(sha256))
+        split = self._known.get(make_video_key(sha256))
         if split == SPLIT_BY_SEGMENT:
             segment = _nearest_segment(self._segments[video_id], t_s)
             split = self._known.get(_segment_key(sha256, segment))
@@ -95,79 +108,123 @@ class SplitAssignment:
             split = (
                 "val" if t_s >= boundary_s else "train" if t_s < boundary_s - SPLIT_GAP_S else None
             )
-        return "train" if split == "train" else "val" if split == "val" else None
+        return _as_split(split)
 
     def split_of(self, face: DatasetFace) -> Split | None:
         """Return the split of a face in the face folders; None if it would leak."""
         split = self.split_at(face.video_id, face.t_s)
-        own = self._known.get(self._track_keys.get(face.track_id or 0, ""))
-        if self._only_in.get(_person_id(face)) == face.video_id:
-            return split if own is None else "train" if own == "train" else "val"
+        key = make_video_key(self._sha256[face.video_id])
+        if key in self._moved:
+            return split
+        own = _as_split(self._known.get(self._track_keys.get(face.track_id or 0, "")))
+        person = _person_id(face)
+        if self._only_in.get(person) == face.video_id:
+            return split if own is None else own
         if own is not None and own != split:
             return None
-        # In the val part of a divided recording, people who also appear elsewhere would leak.
-        stored = self._known.get(_video_key(self._sha256[face.video_id]), "")
+        # Outside the train part of a divided recording, people who also appear elsewhere leak.
+        stored = self._known.get(key, "")
         is_divided = stored == SPLIT_BY_SEGMENT or stored.startswith(SPLIT_AT_TIME)
-        return None if is_divided and split == "val" else split
+        return None if is_divided and split != "train" and not self._is_native(person) else split
+
+    def stored_split(self, sha256: str) -> str:
+        """Return the split of a recording as it is stored; empty if it has none yet."""
+        return self._known.get(make_video_key(sha256), "")
+
+    def _is_native(self, person: int) -> bool:
+        """Return whether every recording of a person is divided into segments."""
+        return all(
+            self.stored_split(self._sha256[video_id]) == SPLIT_BY_SEGMENT
+            for video_id in self._recordings_of[person]
+        )
 
     def _decide(self, seen: Sequence[SplitRecording]) -> None:
-        counts: dict[Split, Counter[int]] = {"train": Counter(), "val": Counter()}
         divisible = set(self._only_in.values())
-        segment_units: list[SplitUnit] = []
+        is_undivided = self._shares["train"] >= 1
         whole_units: list[SplitUnit] = []
         divided: list[SplitRecording] = []
         for recording in seen:
-            key = _video_key(recording.sha256)
+            key = make_video_key(recording.sha256)
             segments = self._segments[recording.video_id]
-            if key not in self._known and recording.video_id in divisible and self._share > 0:
+            if key not in self._known and recording.video_id in divisible and not is_undivided:
                 used_segments = {
                     _nearest_segment(segments, face.t_s) for face in recording.distinct
                 }
                 if len(used_segments) > 1:
                     self._add({key: SPLIT_BY_SEGMENT})
             if self._known.get(key) == SPLIT_BY_SEGMENT:
-                segment_units += self._segment_units(recording)
                 divided.append(recording)
-            else:
+            elif not self._known.get(key, "").startswith(SPLIT_AT_TIME):
                 whole_units.append(SplitUnit(key, Counter(map(_person_id, recording.distinct))))
-        self._add(assign_splits(segment_units, self._known, self._share))
-        for recording in divided:
-            for face in recording.distinct:
-                split = self.split_at(recording.video_id, face.t_s)
-                if split == "train" and _person_id(face) not in self._only_in:
-                    counts["train"][_person_id(face)] += 1
-        new = assign_splits(whole_units, self._known, self._share, counts)
+        segment_units = [unit for recording in divided for unit in self._segment_units(recording)]
+        new_segments = assign_splits(
+            segment_units, self._known, self._shares, guest_totals=self._faces_of
+        )
+        already = self._count_others(seen, new_segments)
+        new = assign_splits(whole_units, self._known, self._shares, already)
+        if not is_undivided and not self._has_val(segment_units + whole_units, new_segments | new):
+            # Better a val split that costs guests many faces than none.
+            alone = [SplitUnit(unit.key, unit.faces) for unit in segment_units]
+            new_segments = assign_splits(alone, self._known, self._shares)
+            already = self._count_others(seen, new_segments)
+            new = assign_splits(whole_units, self._known, self._shares, already)
+        self._add(new_segments)
         self._add(new)
-        if whole_units and not segment_units and self._share > 0:
+        if not segment_units and not is_undivided:
             self._split_by_time_without_val(seen, new)
         self._split_tracks(seen)
 
+    def _has_val(self, units: Sequence[SplitUnit], new: Mapping[str, str]) -> bool:
+        splits = {**self._known, **new}
+        return any(unit.faces and splits[unit.key] == "val" for unit in units)
+
     def _segment_units(self, recording: SplitRecording) -> list[SplitUnit]:
-        """Return the segments of a recording, with the people who appear in no other."""
+        """Return the segments of a recording; people who appear in undivided ones are guests."""
         faces: defaultdict[Segment, Counter[int]] = defaultdict(Counter)
-        for face in recording.distinct:
-            if self._only_in.get(_person_id(face)) == recording.video_id:
-                faces[_nearest_segment(self._segments[recording.video_id], face.t_s)][
-                    _person_id(face)
-                ] += 1
         segments = self._segments[recording.video_id]
+        for face in recording.distinct:
+            faces[_nearest_segment(segments, face.t_s)][_person_id(face)] += 1
         return [
-            SplitUnit(_segment_key(recording.sha256, segment), faces[segment])
+            SplitUnit(
+                _segment_key(recording.sha256, segment),
+                {one: count for one, count in faces[segment].items() if self._is_native(one)},
+                {one: count for one, count in faces[segment].items() if not self._is_native(one)},
+            )
             for segment in segments
         ]
 
+    def _count_others(
+        self, seen: Sequence[SplitRecording], new: Mapping[str, str]
+    ) -> dict[str, Counter[int]]:
+        """Return the faces in divided recordings that count for the shares of whole ones."""
+        splits = {**self._known, **new}
+        counts: dict[str, Counter[int]] = {split: Counter() for split in SPLITS}
+        for recording in seen:
+            stored = self.stored_split(recording.sha256)
+            for face in recording.distinct if stored.startswith(SPLIT_BY_SEGMENT) else ():
+                person = _person_id(face)
+                if stored == SPLIT_BY_SEGMENT:
+                    segment = _nearest_segment(self._segments[recording.video_id], face.t_s)
+                    split = splits[_segment_key(recording.sha256, segment)]
+                    if split == "train" and not self._is_native(person):
+                        counts["train"][person] += 1
+                elif own := self.split_of(face):
+                    counts[own][person] += 1
+        return counts
+
     def _split_by_time_without_val(
-        self, seen: Sequence[SplitRecording], new: Mapping[str, Split]
+        self, seen: Sequence[SplitRecording], new: Mapping[str, str]
     ) -> None:
         """Divide the new recordings by time if val is empty: no detector trains without it."""
-        splits = {self._known.get(_video_key(recording.sha256), "") for recording in seen}
-        if any(split != "train" for split in splits):
+        splits = {self.stored_split(recording.sha256) for recording in seen}
+        if any(split not in ("train", "test") for split in splits):
             self.splits_by_time = any(split.startswith(SPLIT_AT_TIME) for split in splits)
             return
+        share = self._shares["val"]
         for recording in seen:
-            key = _video_key(recording.sha256)
+            key = make_video_key(recording.sha256)
             times = sorted(face.t_s for face in recording.distinct)
-            boundary_s = times[round((1 - self._share) * (len(times) - 1))] if times else 0.0
+            boundary_s = times[round((1 - share) * (len(times) - 1))] if times else 0.0
             if key in new and times and times[0] < boundary_s - SPLIT_GAP_S:
                 self._known[key] = self.new[key] = f"{SPLIT_AT_TIME}{round(boundary_s * 1000)}"
                 self.splits_by_time = True
@@ -175,6 +232,8 @@ class SplitAssignment:
     def _split_tracks(self, seen: Sequence[SplitRecording]) -> None:
         """Assign the tracks of people separately if their only recording is in one split."""
         for recording in seen:
+            if make_video_key(recording.sha256) in self._moved:
+                continue
             faces: defaultdict[int, dict[str, int]] = defaultdict(Counter)
             for face in recording.distinct:
                 if (
@@ -191,19 +250,58 @@ class SplitAssignment:
                 known = [self._known.get(key) for key in tracks]
                 if len(tracks) > 1 and (len(splits) == 1 or any(known)):
                     units = [SplitUnit(key, {person: count}) for key, count in tracks.items()]
-                    self._add(assign_splits(units, self._known, self._share))
+                    self._add(assign_splits(units, self._known, self._shares))
 
     def _add(self, splits: Mapping[str, str]) -> None:
         self._known.update(splits)
         self.new.update(splits)
 
 
-def assign_background(sha256: str, known: Mapping[str, str], share: float) -> Split:
+def assign_folds(
+    seen: Sequence[SplitRecording],
+    known: Mapping[str, str],
+    splits: SplitAssignment,
+    folds: int,
+) -> tuple[dict[int, int], dict[str, str]]:
+    """Divide all recordings outside test into folds for cross-validation, each of equal shares.
+
+    Args:
+        seen: Every recording with a face of a person in the set.
+        known: The stored splits, by key.
+        splits: The splits of these recordings.
+        folds: Number of folds; below 2 for none.
+
+    Returns:
+        The fold of each recording, from 1, and the new folds, to be stored by key.
+    """
+    if folds < 2:
+        return {}, {}
+    shares = {str(number): 1 / folds for number in range(1, folds + 1)}
+    keys = {
+        recording.video_id: f"fold of {folds} {make_video_key(recording.sha256)}"
+        for recording in seen
+        if splits.stored_split(recording.sha256) != "test"
+    }
+    units = [
+        SplitUnit(keys[recording.video_id], Counter(map(_person_id, recording.distinct)))
+        for recording in seen
+        if recording.video_id in keys
+    ]
+    new: dict[str, str] = dict(assign_splits(units, known, shares))
+    return {video_id: int(known.get(key) or new[key]) for video_id, key in keys.items()}, new
+
+
+def assign_background(sha256: str, known: Mapping[str, str], rule: DatasetRule) -> Split:
     """Return the split of the background frames of a recording without faces of the set."""
-    split = known.get(_video_key(sha256))
-    if split in ("train", "val"):
-        return "train" if split == "train" else "val"
-    return "val" if split is None and hash_to_fraction(_video_key(sha256)) < share else "train"
+    key = make_video_key(sha256)
+    stored = known.get(key)
+    if stored is None:
+        stored = choose_by_hash(key, make_shares(rule.val_share, rule.test_share))
+    return _as_split(stored) or "train"
+
+
+def _as_split(stored: str | None) -> Split | None:
+    return next((split for split in SPLITS if split == stored), None)
 
 
 def _person_id(face: DatasetFace) -> int:
@@ -222,10 +320,6 @@ def _spans(faces: Iterable[DatasetFace]) -> list[tuple[float, float]]:
 
 def _nearest_segment(segments: Sequence[Segment], t_s: float) -> Segment:
     return min(segments, key=lambda segment: max(segment.start_s - t_s, t_s - segment.stop_s, 0.0))
-
-
-def _video_key(sha256: str) -> str:
-    return f"video {sha256}"
 
 
 def _segment_key(sha256: str, segment: Segment) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from portraitd.datasets.annotations import FACE_FOLDER_FORMATS, SPLITS, Format
+from portraitd.datasets.annotations import FACE_FOLDER_FORMATS, SPLITS, Format, Split
 from portraitd.media.jpeg import jpeg_problem, jpeg_size
 from portraitd.model.wording import counted
 
@@ -73,10 +73,10 @@ def _check_yolo(folder: Path, found: FormatCheck) -> None:
     """As Ultralytics' ``check_det_dataset`` and ``verify_image_label``."""
     names = _read_yaml_names(folder / "data.yaml", found)
     seen: dict[str, str] = {}
-    for split in SPLITS:
+    for split in _find_splits(folder / "images"):
         images = sorted(path for path in (folder / "images" / split).rglob("*") if path.is_file())
         if not images:
-            found.problems.append(f"yolo: {split} has no images; both splits need some")
+            found.problems.append(f"yolo: {split} has no images; every split needs some")
         for image in images:
             label = folder / "labels" / split / image.with_suffix(".txt").name
             problem = _find_image_problem(image) or _find_labels_problem(label, len(names))
@@ -97,7 +97,9 @@ def _check_darknet(folder: Path, found: FormatCheck) -> None:
         found.problems.append(f"darknet: {keys['classes']} classes, but {len(names)} names")
     if not (folder / keys["backup"]).is_dir():
         found.problems.append("darknet: the folder for weights is missing")
-    for split in ("train", "valid"):
+    lists = ["train", "valid", *(["test"] if (folder / "test.txt").exists() else [])]
+    keys.setdefault("test", "test.txt")
+    for split in lists:
         for line in (folder / keys[split]).read_text(encoding="utf-8").splitlines():
             image = folder / line
             label = image.with_suffix(".txt")
@@ -109,7 +111,7 @@ def _check_darknet(folder: Path, found: FormatCheck) -> None:
 
 def _check_coco(folder: Path, found: FormatCheck) -> None:
     """As pycocotools' ``createIndex`` and supervision read ``instances_*.json``."""
-    for split in SPLITS:
+    for split in _find_splits(folder):
         content = json.loads(
             (folder / "annotations" / f"instances_{split}.json").read_text(encoding="utf-8")
         )
@@ -159,7 +161,7 @@ def _find_annotation_problem(
 def _check_face_folders(folder: Path, found: FormatCheck) -> None:
     """As torchvision's ImageFolder, Ultralytics' classify and supervision read folders."""
     classes: dict[str, list[str]] = {}
-    for split in SPLITS:
+    for split in _find_splits(folder):
         split_dir = folder / split
         entries = sorted(split_dir.iterdir()) if split_dir.is_dir() else []
         for stray in (entry for entry in entries if not entry.is_dir()):
@@ -179,15 +181,21 @@ def _check_face_folders(folder: Path, found: FormatCheck) -> None:
                 _add_image(found, path, _find_image_problem(path, smallest_px=1), 1)
             if not images:
                 found.problems.append(f"{folder.name}/{split}/{entry.name} is empty")
-    if classes["train"] != classes["val"]:
-        differing = sorted(set(classes["train"]) ^ set(classes["val"]))
-        found.problems.append(
-            f"{folder.name}: train and val have different classes "
-            f"({', '.join(differing[:5])}), so their numbers differ"
-        )
+    for other, names in classes.items():
+        differing = sorted(set(classes["train"]) ^ set(names))
+        if differing:
+            found.problems.append(
+                f"{folder.name}: train and {other} have different classes "
+                f"({', '.join(differing[:5])}), so their numbers differ"
+            )
     for stray in folder.iterdir():
         if stray.name not in SPLITS:
             found.problems.append(f"{folder.name}/{stray.name} is not part of the set")
+
+
+def _find_splits(folder: Path) -> list[Split]:
+    """Return the splits of a set; only test may be missing."""
+    return [split for split in SPLITS if split != "test" or (folder / split).is_dir()]
 
 
 def _check_cvat(folder: Path, found: FormatCheck) -> None:

@@ -10,7 +10,6 @@ from typing import NamedTuple, Self
 
 from portraitd.datasets.annotations import (
     FACE_FOLDER_FORMATS,
-    SPLITS,
     Format,
     Plan,
     PlannedCrop,
@@ -27,6 +26,7 @@ from portraitd.datasets.formats.imagefolder import (
     find_overlapping,
     make_chip_files,
     make_class_index,
+    make_folds,
     make_portrait_files,
 )
 from portraitd.datasets.output import finish_set, lock_set, publish_set
@@ -49,6 +49,7 @@ chips112/     the same faces as ArcFace chips of 112 x 112 pixels
 cvat/         CVAT for video 1.1: tracks for manual correction
 report/       index.html: figures and contact sheets
 class_index.json  the number of each person in each format
+folds.json    with dataset.folds: the fold of each video
 """
 
 
@@ -127,7 +128,7 @@ def write_dataset(request: WriteRequest) -> DatasetSummary:
 
         def sheet(crops: Sequence[PlannedCrop]) -> bytes:
             jpegs = [portrait(crop) for crop in crops]
-            return draw_contact_sheet(jpegs, [crop.split == "val" for crop in crops])
+            return draw_contact_sheet(jpegs, [crop.split for crop in crops])
 
         def cached(crop: PlannedCrop, name: str) -> CachedImage | None:
             video_id = crop.face.video_id
@@ -150,6 +151,7 @@ def write_dataset(request: WriteRequest) -> DatasetSummary:
             wanted.update(make_coco_files(available))
         if "cvat" in plan.rule.formats:
             wanted.update(make_cvat_files(plan))
+        wanted.update(make_folds(plan))
         wanted.update(make_class_index(plan, _find_labels_by_format(wanted)))
         wanted.update(make_report_files(available, request.crop_warnings, sheet))
         wanted["README.txt"] = TextFile(README)
@@ -158,10 +160,10 @@ def write_dataset(request: WriteRequest) -> DatasetSummary:
             kept_recordings = store.content_hashes() if request.keeps_frames else set()
             cache.sweep(_list_needed_images(plan), kept_recordings)
             summary = DatasetSummary(
-                frames={split: len(available.frames[split]) for split in SPLITS},
+                frames={split: len(available.frames[split]) for split in plan.splits},
                 backgrounds={
                     split: sum(not frame.labels for frame in available.frames[split])
-                    for split in SPLITS
+                    for split in plan.splits
                 },
                 faces=dict(Counter(crop.split for crop in plan.crops)),
                 people=len(plan.counts),

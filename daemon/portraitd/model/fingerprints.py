@@ -24,6 +24,11 @@ def content_stem(sha256: str) -> str:
     return f"{sha256[:12]}-"
 
 
+def make_video_key(sha256: str) -> str:
+    """Return the split key of a whole video or photo."""
+    return f"video {sha256}"
+
+
 def split_key_parts(sha256: str) -> tuple[str, str]:
     """Return substrings, one of which is in every split key of a video or photo.
 

@@ -18,6 +18,12 @@ from portraitd.service.erasure_stage import ErasureStage
 BUILD_DATASET = "dataset"
 """The request to build a training set. It is answered when the set is built."""
 
+MOVE_RECORDING, RESET_SPLITS = "move-recording", "reset-splits"
+"""The requests about the splits of training sets; the first is given a recording and a split."""
+
+PUT_BACK = "put-back"
+"""The request to write portraits again that are missing from the tree."""
+
 RETRY, DISMISS = "retry", "dismiss"
 """The requests about files that failed."""
 
@@ -129,6 +135,10 @@ class ControlStage(Stage):
         if request.command == erasure_stage.REQUEST and len(request.arguments) == 2:
             return self._erasure.answer(*request.arguments, now_s)
         raise ConfigError(f"unknown request: {request.command!r}")
+        if request.command == MOVE_RECORDING and len(request.arguments) == 2:
+            return self._dataset.move_recording(*request.arguments, now_s)
+        if request.command == RESET_SPLITS:
+            return self._dataset.reset_splits(now_s)
 
     def _change_failed(self, request: ControlRequest, now_s: float) -> str:
         if request.command == DISMISS:

@@ -1,4 +1,4 @@
-"""The data of training sets, and their class numbers and splits, which are permanent."""
+"""The data of training sets, their permanent class numbers, and their splits."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ import numpy as np
 
 from portraitd.faces.models.cards import DLIB, EmbedderCard
 from portraitd.model.face import Box, Embeddings, Landmarks, stack_embeddings
+from portraitd.model.fingerprints import make_video_key
 from portraitd.model.media_file import FileState, MediaKind, Source
 from portraitd.store.database import Database
 from portraitd.store.embedding_space import stored_embedder
 from portraitd.store.erasure.tombstones import Tombstones
 from portraitd.store.files import Files
+from portraitd.store.video_lookup import find_video
 
 ClassKind = Literal["person", "unknown"]
 
@@ -110,7 +112,7 @@ class ClassRegistration(NamedTuple):
 
 
 class DatasetStore:
-    """Reads the data of training sets; records classes and splits, which are append-only."""
+    """Reads the data of training sets; records classes, which are append-only, and splits."""
 
     def __init__(self, database: Database, files: Files) -> None:
         self._db = database
@@ -124,7 +126,8 @@ class DatasetStore:
             select (select coalesce(max(id), 0) from grouping_runs) as grouping_run,
                 (select count(*) from people) as people,
                 (select count(*) from erasures where finished_at is not null) as forgotten,
-                (select coalesce(sum(id), 0) from current_faces where {HIDDEN}) as hidden
+                (select coalesce(sum(id), 0) from current_faces where {HIDDEN}) as hidden,
+                (select coalesce(max(id), 0) from split_edits) as split_edit
             """  # noqa: S608
         ).fetchone()
         names = self._db.execute(
@@ -132,7 +135,8 @@ class DatasetStore:
         )
         who = ";".join(f"{name['id']}={name['name']}" for name in names)
         forgotten = f" {row['forgotten']} forgotten" if row["forgotten"] else ""
-        return f"{row['grouping_run']} {row['people']} {row['hidden']}{forgotten} {who}"
+        edited = f" split edit {row['split_edit']}" if row["split_edit"] else ""
+        return f"{row['grouping_run']} {row['people']} {row['hidden']}{forgotten}{edited} {who}"
 
     def persons(self, named_only: bool) -> list[NamedPerson]:
         """Return the people who may be in a set and have a face, by id."""
@@ -163,6 +167,52 @@ class DatasetStore:
     def splits(self) -> dict[str, str]:
         """Return every stored split, by key."""
         return {row["key"]: row["split"] for row in self._db.execute("select * from splits")}
+
+    def moved_splits(self) -> dict[str, str]:
+        """Return the splits that the user chose for whole recordings, by key."""
+        rows = self._db.execute(
+            """
+            select key, split from split_edits as last
+            where kind = 'move' and split <> ''
+                and id = (select max(id) from split_edits where key = last.key and kind = 'move')
+            """
+        )
+        return {row["key"]: row["split"] for row in rows}
+
+    def find(self, word: str) -> Recording:
+        """Return a video or photo by its path or the start of its SHA-256.
+
+        Raises:
+            ConfigError: No video, or more than one, matches.
+        """
+        return self.recording(find_video(self._db, word))
+
+    def move_recording(self, sha256: str, split: str, now_s: float) -> None:
+        """Record that a whole recording belongs to a split; empty for the assigned one."""
+        with self._db.transaction():
+            self._db.execute(
+                "insert into split_edits (kind, key, split, made_at) values ('move', ?, ?, ?)",
+                (make_video_key(sha256), split, now_s),
+            )
+
+    def reset_splits(self, now_s: float) -> int:
+        """Forget every assigned split, so that the next set assigns all again.
+
+        What the user moved stays.
+
+        Returns:
+            The number of recordings that had a split.
+        """
+        with self._db.transaction():
+            count = self._db.execute(
+                "select count(*) from splits where substr(key, 1, 6) = 'video '"
+            ).fetchone()[0]
+            self._db.execute("delete from splits")
+            self._db.execute(
+                "insert into split_edits (kind, key, split, made_at) values ('rebuild', '', '', ?)",
+                (now_s,),
+            )
+        return int(count)
 
     def register(self, registration: ClassRegistration, now_s: float) -> None:
         """Record new classes, names and splits in one transaction.

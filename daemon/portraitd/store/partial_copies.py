@@ -154,6 +154,14 @@ class PartialCopies:
                 """,
                 (old, new),
             )
+            self._db.execute(
+                """
+                insert into split_edits (kind, key, split, made_at)
+                select kind, replace(key, ?1, ?2), split, made_at from split_edits
+                where instr(key, ?1) order by id
+                """,
+                (old, new),
+            )
 
     def _resume_s(self, video_id: int, fps: float) -> float:
         """Return from when on footage is new; end the done slices there."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from portraitd.datasets.annotations import SPLITS, PlannedFrame
+from portraitd.datasets.annotations import PlannedFrame, Split
 from portraitd.datasets.content import (
     AvailableFrames,
     SetFiles,
@@ -20,30 +20,44 @@ from portraitd.store.dataset_store import Recording
 def make_yolo_files(available: AvailableFrames) -> SetFiles:
     """Yield ``data.yaml``, ``images/`` and ``labels/`` for Ultralytics.
 
-    ``data.yaml`` has no ``path``: Ultralytics then uses its folder, so the set can be moved.
+    ``data.yaml`` has no ``path``: Ultralytics then uses its folder, so the set can be moved. A fold
+    is another such file, whose lists of images are relative to themselves.
     """
-    for split in SPLITS:
+    plan = available.plan
+    for split in plan.splits:
         for frame in available.frames[split]:
             # The label first: an image without one would be a background.
             yield f"yolo/labels/{split}/{frame.stem}.txt", TextFile(format_labels(frame))
             yield f"yolo/images/{split}/{frame.stem}.jpg", available.cached_image(frame)
-    names = [f"  {label.id}: {quote_text(label.label)}" for label in available.plan.classes]
-    head = ["train: images/train", "val: images/val", "names:" if names else "names: {}"]
+    names = [f"  {label.id}: {quote_text(label.label)}" for label in plan.classes]
+    names = ["names:" if names else "names: {}", *names]
+    head = [f"{split}: images/{split}" for split in plan.splits]
     yield "yolo/data.yaml", TextFile(join_lines([*head, *names]))
+    for fold in sorted(set(plan.folds.values())):
+        lists: dict[str, list[str]] = {"train": [], "val": []}
+        for frame in (*available.frames["train"], *available.frames["val"]):
+            is_held = plan.folds.get(frame.video_id) == fold
+            path = f"./images/{frame.split}/{frame.stem}.jpg"
+            lists["val" if is_held else "train"].append(path)
+        for name, paths in lists.items():
+            yield f"yolo/fold-{fold}-{name}.txt", TextFile(join_lines(paths))
+        head = [f"{split}: fold-{fold}-{split}.txt" for split in lists]
+        yield f"yolo/fold-{fold}.yaml", TextFile(join_lines([*head, *names]))
 
 
 def make_darknet_files(available: AvailableFrames) -> SetFiles:
     """Yield ``obj.data`` and its files; paths are relative to ``darknet/``, so train from there."""
-    folders = {"train": "obj_train_data", "val": "obj_valid_data"}
-    for split in SPLITS:
+    lists: dict[Split, str] = {"train": "train", "val": "valid", "test": "test"}
+    splits = available.plan.splits
+    folders = {split: f"obj_{lists[split]}_data" for split in splits}
+    for split in splits:
         for frame in available.frames[split]:
             beside = f"darknet/{folders[split]}/{frame.stem}"
             yield f"{beside}.txt", TextFile(format_labels(frame))
             yield f"{beside}.jpg", available.cached_image(frame)
-    for split, name in (("train", "train.txt"), ("val", "valid.txt")):
-        stems = [frame.stem for frame in available.frames["train" if split == "train" else "val"]]
-        paths = [f"{folders[split]}/{stem}.jpg" for stem in stems]
-        yield f"darknet/{name}", TextFile(join_lines(paths))
+    for split in splits:
+        paths = [f"{folders[split]}/{frame.stem}.jpg" for frame in available.frames[split]]
+        yield f"darknet/{lists[split]}.txt", TextFile(join_lines(paths))
     classes = available.plan.classes
     yield "darknet/obj.names", TextFile(join_lines([label.label for label in classes]))
     # Darknet writes its weights there but does not create the folder.
@@ -76,7 +90,7 @@ def make_coco_files(available: AvailableFrames) -> SetFiles:
     categories = [
         {"id": label.id + 1, "name": label.label, "supercategory": "face"} for label in plan.classes
     ]
-    for split in SPLITS:
+    for split in plan.splits:
         images: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
         for number, frame in enumerate(available.frames[split], 1):

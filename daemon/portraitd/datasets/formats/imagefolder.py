@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 from portraitd.datasets.annotations import Format, Plan, PlannedCrop, Split, make_chip_name
@@ -13,9 +14,26 @@ from portraitd.model.face import Box
 CLASS_INDEX = "class_index.json"
 
 
+def select_folder_crops(crops: Iterable[PlannedCrop]) -> list[PlannedCrop]:
+    """Return the crops that can be in face folders.
+
+    Trainers number the folders of each split in order, so every split has the same classes: those
+    with faces in train and val. Test is left out if one of these has no face in it.
+    """
+    of_class: defaultdict[int, set[Split]] = defaultdict(set)
+    found = list(crops)
+    for crop in found:
+        of_class[crop.class_id].add(crop.split)
+    classes = {number for number, splits in of_class.items() if {"train", "val"} <= splits}
+    has_test = all("test" in of_class[number] for number in classes)
+    return [
+        crop for crop in found if crop.class_id in classes and (has_test or crop.split != "test")
+    ]
+
+
 def make_portrait_files(plan: Plan, make: Callable[[PlannedCrop], bytes]) -> SetFiles:
     """Yield ``imagefolder/train|val/<name>/`` with the portraits of the people folder."""
-    for crop in plan.crops:
+    for crop in select_folder_crops(plan.crops):
         path = f"imagefolder/{crop.split}/{plan.classes[crop.class_id].label}/{crop.stem}.jpg"
         yield path, RenderedImage(_portrait_identity(crop), lambda crop=crop: make(crop))  # type: ignore[misc]
 
@@ -23,21 +41,29 @@ def make_portrait_files(plan: Plan, make: Callable[[PlannedCrop], bytes]) -> Set
 def make_chip_files(
     plan: Plan, size_px: Literal[150, 112], cached: Callable[[PlannedCrop, str], CachedImage | None]
 ) -> SetFiles:
-    """Yield ``chips150/`` or ``chips112/`` with the aligned faces that could be cropped.
+    """Yield ``chips150/`` or ``chips112/`` with the aligned faces that could be cropped."""
+    images = {
+        crop.stem: image
+        for crop in plan.crops
+        if (image := cached(crop, make_chip_name(crop.stem, size_px)))
+    }
+    for crop in select_folder_crops(crop for crop in plan.crops if crop.stem in images):
+        label = plan.classes[crop.class_id].label
+        yield f"chips{size_px}/{crop.split}/{label}/{crop.stem}.jpg", images[crop.stem]
 
-    A class without a chip in one of the splits is in neither: trainers number the folders of
-    each split in order.
+
+def make_folds(plan: Plan) -> SetFiles:
+    """Yield ``folds.json`` with the fold of each recording.
+
+    A recording is given by the first twelve digits of its SHA-256, with which the names of its
+    pictures start in every format.
     """
-    found: list[tuple[PlannedCrop, CachedImage]] = []
-    for crop in plan.crops:
-        image = cached(crop, make_chip_name(crop.stem, size_px))
-        if image:
-            found.append((crop, image))
-    class_splits: set[tuple[int, Split]] = {(crop.class_id, crop.split) for crop, _ in found}
-    for crop, image in found:
-        if {(crop.class_id, "train"), (crop.class_id, "val")} <= class_splits:
-            label = plan.classes[crop.class_id].label
-            yield f"chips{size_px}/{crop.split}/{label}/{crop.stem}.jpg", image
+    if plan.folds:
+        of_recording = {
+            plan.recordings[video_id].sha256[:12]: fold
+            for video_id, fold in sorted(plan.folds.items(), key=lambda item: item[1])
+        }
+        yield "folds.json", TextFile(format_json(of_recording))
 
 
 def make_class_index(plan: Plan, folders: dict[Format, set[str]]) -> SetFiles:

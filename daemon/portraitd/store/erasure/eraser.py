@@ -6,7 +6,6 @@ outside the database. That list survives a crash.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import unicodedata
 from collections.abc import Callable, Collection, Sequence
@@ -24,6 +23,7 @@ from portraitd.store.database import Database
 from portraitd.store.erasure.redaction import Redaction
 from portraitd.store.erasure.tombstones import Tombstones
 from portraitd.store.files import display_path
+from portraitd.store.video_lookup import find_video
 
 MAX_DIGITS = 19
 """Number of digits of the largest integer that SQLite can hold."""
@@ -167,30 +167,7 @@ class Eraser:
         Raises:
             ConfigError: No video, or more than one, matches.
         """
-        given = os.fsencode(word)
-        rows = self._db.execute(
-            """
-            select distinct video_id as id from files
-            where video_id is not null and (path = ?1 or root || x'2f' || path = ?1)
-            """,
-            (given,),
-        ).fetchall()
-        if not rows and len(word) >= 8:
-            rows = self._db.execute(
-                """
-                select id from videos where replaces is null and (substr(sha256, 1, ?1) = ?2
-                    or id in (select video_id from files where substr(content_sha256, 1, ?1) = ?2))
-                """,
-                (len(word), word.lower()),
-            ).fetchall()
-        if not rows:
-            raise ConfigError(
-                f"there is no video {word!r}; write its path as `portraitd faces` shows it, or "
-                "the start of its SHA-256"
-            )
-        if len(rows) > 1:
-            raise ConfigError(f"{word!r} may be {len(rows)} videos; write more of the SHA-256")
-        return self._videos("video", [row["id"] for row in rows])
+        return self._videos("video", [find_video(self._db, word)])
 
     def before(self, limit_s: float, what: str = "before") -> ErasureScope:
         """Return the scope of all videos that were added before a time, in seconds since 1970."""

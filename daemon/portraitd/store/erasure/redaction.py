@@ -38,10 +38,11 @@ class Redaction:
         for sha256 in contents:
             rows = self._db.execute("select id from face_fingerprints where sha256 = ?", (sha256,))
             self._delete_fingerprints([row["id"] for row in rows.fetchall()])
-            self._db.execute(
-                "delete from splits where instr(key, ?) or instr(key, ?)",
-                split_key_parts(sha256),
-            )
+            for table in ("splits", "split_edits"):
+                self._db.execute(
+                    f"delete from {table} where instr(key, ?) or instr(key, ?)",  # noqa: S608
+                    split_key_parts(sha256),
+                )
 
     def erase_moments(self, stems: Sequence[str]) -> None:
         """Delete the splits of tracks that start at these frames."""
