@@ -132,13 +132,13 @@ class ControlStage(Stage):
             return f"{answer} {counted(begun.skipped, 'video')} {were} skipped: file missing."
         if request.command in (RETRY, DISMISS):
             return self._change_failed(request, now_s)
-        if request.command == erasure_stage.REQUEST and len(request.arguments) == 2:
-            return self._erasure.answer(*request.arguments, now_s)
-        raise ConfigError(f"unknown request: {request.command!r}")
         if request.command == MOVE_RECORDING and len(request.arguments) == 2:
             return self._dataset.move_recording(*request.arguments, now_s)
         if request.command == RESET_SPLITS:
             return self._dataset.reset_splits(now_s)
+        if request.command == erasure_stage.REQUEST and len(request.arguments) == 2:
+            return self._erasure.answer(*request.arguments, now_s)
+        raise ConfigError(f"unknown request: {request.command!r}")
 
     def _change_failed(self, request: ControlRequest, now_s: float) -> str:
         if request.command == DISMISS:
