@@ -31,8 +31,12 @@ settings.register_profile("portraitd", deadline=None, suppress_health_check=[Hea
 settings.load_profile("portraitd")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run files with slow tests first, so that none runs alone at the end; skip without media."""
+    for item in items:
+        if item.get_closest_marker("exhaustive"):
+            item.add_marker("slow")
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
     if MEDIA_DIR.is_dir():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import dlib
@@ -40,12 +41,15 @@ needs_yunet = [
     pytest.mark.skipif(not YUNET_FILE.exists(), reason="the model of YuNet is not here"),
 ]
 
+DLIB_CNN = ("dlib", "cnn")
+
 ENCODERS = [
     pytest.param(("onnx", "mmod"), id="onnx-mmod"),
     pytest.param(("onnx", "yunet"), id="onnx-yunet", marks=needs_yunet),
     pytest.param(("onnx", "hog"), id="onnx-hog"),
     pytest.param(("dlib", "hog"), id="dlib-hog"),
-    pytest.param(("dlib", "cnn"), id="dlib-cnn", marks=pytest.mark.slow),
+    # It takes more than a second for a picture.
+    pytest.param(DLIB_CNN, id="dlib-cnn", marks=pytest.mark.exhaustive),
 ]
 
 
@@ -61,7 +65,10 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", params=ENCODERS)
 def encoder(request: pytest.FixtureRequest, models_dir: Path) -> Encoder:
     """Every engine with every detector."""
-    kind, detector = request.param
+    return make_encoder(models_dir, *request.param)
+
+
+def make_encoder(models_dir: Path, kind: Any, detector: Any) -> Encoder:
     # The networks take their time for large pictures; HOG sees ghosts in this small one.
     width = {"hog": 700, "cnn": 400}.get(detector, 320)
     settings = EncoderSpec(
@@ -92,6 +99,13 @@ def distance(of: Encoder, first: Image, second: Image) -> float:
 
 def test_the_faces_of_a_batch_come_back_frame_by_frame(encoder: Encoder) -> None:
     """One face, none, one: in the order of the frames, whatever their sizes."""
+    assert [1, 0, 1] == [len(faces) for faces in encoder.encode([astronaut(), bricks(), admiral()])]
+
+
+def test_dlibs_own_network_finds_the_faces_of_a_batch(models_dir: Path) -> None:
+    """One face, none, one. What else is true of it is tested in the exhaustive run."""
+    encoder = make_encoder(models_dir, *DLIB_CNN)
+
     assert [1, 0, 1] == [len(faces) for faces in encoder.encode([astronaut(), bricks(), admiral()])]
 
 

@@ -21,6 +21,8 @@ pytestmark = pytest.mark.slow
 STRIDE = 75
 """Statements between two failures of one run; more than the longest transaction has."""
 
+EVERY_ONE = pytest.param(1, marks=pytest.mark.exhaustive)
+
 
 class Killed(BaseException):
     """As if the process ended here: no handler catches it."""
@@ -139,12 +141,15 @@ def photos(
     )
 
 
-def test_being_killed_at_any_statement_changes_nothing(memory_path: Path, photos: Photos) -> None:
-    """At each statement at which the files are others, the process ends; the next one goes on.
+@pytest.mark.parametrize("step", [8, EVERY_ONE])
+def test_being_killed_at_any_statement_changes_nothing(
+    memory_path: Path, photos: Photos, step: int
+) -> None:
+    """At statements at which the files are others, the process ends; the next one goes on.
 
     A statement between two of them leaves the files of the first: it would be the same test.
     """
-    for number in photos.states:
+    for number in photos.states[step // 2 :: step]:
         home = photos.home(memory_path / str(number))
         store = WatchedStore.made(home.settings.home, frozenset({number}), Killed())
         with pytest.raises(Killed), home.opened(store, photos.executor) as service:
@@ -155,7 +160,8 @@ def test_being_killed_at_any_statement_changes_nothing(memory_path: Path, photos
         photos.assert_finished(home)
 
 
-def test_a_store_that_fails_is_survived(memory_path: Path, photos: Photos) -> None:
+@pytest.mark.parametrize("step", [25, EVERY_ONE])
+def test_a_store_that_fails_is_survived(memory_path: Path, photos: Photos, step: int) -> None:
     """A full disk blocks the service while it is full. Nothing fails, nothing is lost.
 
     Each run fails at every 75th statement, and each of 75 runs begins with another. In the last
@@ -164,7 +170,7 @@ def test_a_store_that_fails_is_survived(memory_path: Path, photos: Photos) -> No
     """
     failed = set()
     # The second way of grouping has statements of its own in the grouping alone.
-    for first in range(STRIDE if photos.method == "people" else STRIDE // 5):
+    for first in range(0, STRIDE if photos.method == "people" else STRIDE // 5, step):
         failed |= _failures(memory_path, photos, range(first, 10**9, STRIDE))
     failed |= _failures(memory_path, photos, range(0), set(photos.statements) - failed)
 

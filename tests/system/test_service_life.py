@@ -33,6 +33,8 @@ SETTINGS: dict[str, dict[str, object]] = {
     "workers": {"count": 1, "slice_s": 60.0},
 }
 
+MANY = int(os.environ.get("PORTRAITD_OPERATIONS", "200"))
+
 
 class Story:
     """One home through many operations, restarts, regroupings and a rebuild."""
@@ -211,9 +213,11 @@ def live_through(story: Story, operations: int) -> Counter[str]:
 @pytest.mark.media
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_every_correction_outlives_everything(tmp_path: Path, media_dir: Path) -> None:
+@pytest.mark.parametrize("operations", [60, pytest.param(MANY, marks=pytest.mark.exhaustive)])
+def test_every_correction_outlives_everything(
+    tmp_path: Path, media_dir: Path, operations: int
+) -> None:
     """So many operations, five later videos, other numbers, and a look at all again."""
-    operations = int(os.environ.get("PORTRAITD_OPERATIONS", "200"))
     story = Story(tmp_path / "home", media_dir, seed=1)
     with story.stack:
         done = live_through(story, operations)

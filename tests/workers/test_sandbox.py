@@ -286,7 +286,7 @@ def test_a_message_that_calls_a_function_is_refused(sealed: LocalExecutor, tmp_p
     ("kind", "detector", "runtime"),
     [
         ("dlib", "hog", "auto"),
-        ("dlib", "cnn", "auto"),
+        pytest.param("dlib", "cnn", "auto", marks=pytest.mark.exhaustive),
         ("onnx", "mmod", "onnxruntime"),
         ("onnx", "hog", "onnxruntime"),
         ("onnx", "mmod", "openvino"),
