@@ -35,7 +35,7 @@ def main() -> int:
     for scenario in SCENARIOS:
         with tempfile.TemporaryDirectory(dir=memory) as folder:
             answer = subprocess.run(
-                [sys.executable, "-m", "support.kill_sweep", folder, scenario, every],
+                [sys.executable, "-m", "support.kill_sweep", folder, scenario, "--every", every],
                 cwd=TESTS,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

@@ -1,6 +1,8 @@
 """Kill a process at each system call that changes files, and check the result of the next start.
 
-``python -m support.kill_sweep FOLDER SCENARIO [EVERY [HOW]]``, run in tests/, prints a JSON line.
+``python -m support.kill_sweep FOLDER SCENARIO…``, run in tests/, prints a JSON line for each. It
+kills at every call, at every n-th of a kind (``--every``), or at some of all (``--sample``).
+
 One process loads the libraries and encodes the media once; each attempt is a fork of it. strace
 sends SIGKILL at the n-th call of one kind. Encoding is a pure job, so its results are cached
 between attempts; everything that writes is repeated.
@@ -8,6 +10,7 @@ between attempts; everything that writes is repeated.
 
 from __future__ import annotations
 
+import argparse
 import json
 import logging
 import os
@@ -15,11 +18,10 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,8 +65,8 @@ class Sweep:
         self._undisturbed = folder / "undisturbed"
         self.killed = 0
 
-    def prepare(self) -> Counter[str]:
-        """Run the scenario undisturbed. Returns how often each call is made."""
+    def prepare(self) -> list[Attempt]:
+        """Run the scenario undisturbed. Returns every call that it makes, in order."""
         self._scenario.prepare(self._begin)
         trace = self._folder / "trace"
         # Once without strace, so that everything is loaded and cached.
@@ -79,7 +81,13 @@ class Sweep:
                 assert 0 == fork_and_run(lambda: self._scenario.act(self._undisturbed), strace)
         self._scenario.finish(self._undisturbed)
         found = re.findall(r"^(?:\d+\s+)?(\w+)\(", trace.read_text(), re.MULTILINE)
-        return Counter(call for call in found if call in CALLS)
+        counted = Counter[str]()
+        calls = []
+        for call in found:
+            if call in CALLS:
+                counted[call] += 1
+                calls.append(Attempt(call, counted[call]))
+        return calls
 
     def _warm(self) -> Path:
         copy_home(self._begin, self._folder / "warm")
@@ -198,24 +206,36 @@ def end_with(act: Callable[[], None], report: Path | None = None) -> None:
     os._exit(0)
 
 
-def attempts(calls: Counter[str], every: int) -> Iterator[Attempt]:
-    """Yield the points to interrupt at: every n-th call of a kind, always the first and last."""
-    for call, count in sorted(calls.items()):
-        # One more than was counted: the end itself.
-        for number in range(1, count + 1):
-            if (number - 1) % every == 0 or number == count:
-                yield Attempt(call, number)
+def select(calls: list[Attempt], every: int, sample: int | None) -> list[Attempt]:
+    """Return the points to interrupt at.
+
+    Args:
+        calls: All, in order.
+        every: At every n-th call of a kind, and always at the first and last of it.
+        sample: Instead, at so many calls of any kind, evenly spread over the whole run.
+    """
+    if sample is not None:
+        return [calls[(2 * number + 1) * len(calls) // (2 * sample)] for number in range(sample)]
+    last = dict(calls)
+    return sorted(
+        attempt
+        for attempt in calls
+        if (attempt.number - 1) % every == 0 or attempt.number == last[attempt.call]
+    )
 
 
-def sweep(folder: Path, name: str, every: int = 1, how: str = KILL) -> dict[str, Any]:
+def sweep(
+    folder: Path, name: str, every: int = 1, how: str = KILL, sample: int | None = None
+) -> dict[str, Any]:
     """Interrupt a scenario at every point. Returns the figures.
 
     Args:
         folder: Where homes are created.
         name: Of the scenario.
-        every: Interrupt at every n-th call of a kind.
+        every: See ``select``.
         how: ``signal=SIGKILL``, or ``error=EIO``: the call fails once. Then ``openat`` is
             skipped: libraries open many files.
+        sample: See ``select``.
     """
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     began_s = time.monotonic()
@@ -223,7 +243,7 @@ def sweep(folder: Path, name: str, every: int = 1, how: str = KILL) -> dict[str,
     calls = runner.prepare()
     failures: dict[str, str] = {}
     done = 0
-    for attempt in attempts(calls, every):
+    for attempt in select(calls, every, sample):
         if how != KILL and attempt.call == "openat":
             continue
         done += 1
@@ -233,7 +253,7 @@ def sweep(folder: Path, name: str, every: int = 1, how: str = KILL) -> dict[str,
     return {
         "scenario": name,
         "how": how,
-        "calls": sum(calls.values()),
+        "calls": len(calls),
         "points": done,
         "killed": runner.killed,
         "failed": len(failures),
@@ -242,6 +262,20 @@ def sweep(folder: Path, name: str, every: int = 1, how: str = KILL) -> dict[str,
     }
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("scenarios", nargs="+", choices=SCENARIOS)
+    parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--sample", type=int)
+    parser.add_argument("--how", default=KILL)
+    options = parser.parse_args()
+    for name in options.scenarios:
+        folder = options.folder / name
+        folder.mkdir()
+        print(json.dumps(sweep(folder, name, options.every, options.how, options.sample)))
+        shutil.rmtree(folder)
+
+
 if __name__ == "__main__":
-    every = int(sys.argv[3]) if len(sys.argv) > 3 else 1
-    print(json.dumps(sweep(Path(sys.argv[1]), sys.argv[2], every, *sys.argv[4:5])))
+    main()
