@@ -103,6 +103,7 @@ def test_on_a_share_a_lease_is_stale_when_it_does_not_change(root: Path) -> None
 def test_a_holder_that_was_suspended_stands_back(root: Path) -> None:
     """It reads the lease before each turn, and finds it taken over."""
     suspended = lease(root, shared=True)
+    assert not is_held(suspended, -CONFIRM_S)
     assert is_held(suspended, 0.0)
     write_record(root)
 
@@ -186,6 +187,7 @@ def test_a_lease_on_a_local_disk_is_written_once(root: Path) -> None:
     assert is_held(one, 10.0 * RENEW_S)
     assert before == (root / LEASE_NAME).read_text()
     one.give_up()
+    assert not is_held(shared, -CONFIRM_S), "on a share another one may have written, too"
     assert is_held(shared, 0.0)
     before = (root / LEASE_NAME).read_text()
     assert is_held(shared, RENEW_S)

@@ -96,18 +96,19 @@ class Share:
 
 
 @contextmanager
-def shared(folder: Path, own: Path) -> Iterator[Share]:
-    """Serve a folder on a free port of the loopback for as long as it is needed.
+def shared(folder: Path, own: Path, port: int = 0) -> Iterator[Share]:
+    """Serve a folder on a port of the loopback, by default a free one, as long as it is needed.
 
     Args:
         folder: What is served.
         own: An empty folder for all that the server writes.
+        port: The port.
     """
     assert SMBD
     for name in ("lock", "state", "cache", "pid", "private", "ncalrpc"):
         (own / name).mkdir(mode=0o755)
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind(("127.0.0.1", port))
         port = probe.getsockname()[1]
     settings = own / "smb.conf"
     settings.write_text(_SETTINGS.format(port=port, user=getpass.getuser(), own=own, folder=folder))

@@ -23,6 +23,7 @@ from portraitd.service.embedder_choice import choose_encoder
 from portraitd.service.executors import open_executors
 from portraitd.service.health import HealthRecorder
 from portraitd.service.home import find_own_folders, open_home
+from portraitd.service.people_lease import take
 from portraitd.service.pipeline import Service
 from portraitd.service.share_probe import ShareProbe
 from portraitd.service.systemd import Notifier
@@ -96,7 +97,7 @@ def open_service(
             open_executors(settings, encoder, lambda: doorbell.wake("job"), target)
         )
         service = Service(settings, database, executors, doorbell, target)
-        service.people_lease.tick(Now.read())
+        take(service.people_lease)
         if service.people_lease.is_locked_out:
             raise TreeInUse(service.people_lease.blocked)
         try:

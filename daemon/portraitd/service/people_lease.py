@@ -36,6 +36,15 @@ def make_people_lease(
     )
 
 
+def take(lease: TreeLease) -> None:
+    """Try to get a lease. On a share it is certain only after some seconds, which this waits."""
+    deadline_s = time.monotonic() + CONFIRM_S + 2 * POLL_S
+    lease.tick(Now.read())
+    while lease.is_taking_over and time.monotonic() < deadline_s:
+        time.sleep(POLL_S)
+        lease.tick(Now.read())
+
+
 @contextmanager
 def hold_people_tree(settings: Settings, store: str) -> Iterator[None]:
     """Hold the lease until the block ends: for a command of a home whose service does not run.
@@ -55,13 +64,8 @@ def hold_people_tree(settings: Settings, store: str) -> Iterator[None]:
     if share.blocked:
         raise StoreError(share.blocked)
     lease = make_people_lease(settings, store)
-    deadline_s = time.monotonic() + CONFIRM_S + 2 * POLL_S
     try:
-        lease.tick(Now.read())
-        # After the end of another process a share cannot tell at once who has it now.
-        while lease.is_taking_over and time.monotonic() < deadline_s:
-            time.sleep(POLL_S)
-            lease.tick(Now.read())
+        take(lease)
         if lease.blocked:
             raise TreeInUse(lease.blocked)
         yield

@@ -7,6 +7,7 @@ write ends up in the renamed folder. No link is followed below the root.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -61,6 +62,9 @@ _USER_OBJ, _USER, _GROUP_OBJ, _MASK, _OTHER = 0x01, 0x02, 0x04, 0x10, 0x20
 """See acl(5) and linux/posix_acl_xattr.h."""
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+_NO_MODES = frozenset({errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
+"""Errors of file systems that do not keep modes, or not this one."""
 
 
 class WrittenFile(NamedTuple):
@@ -319,7 +323,9 @@ def set_mode(fd: int, mode: int) -> None:
     for allowed in (mode, stat.S_IMODE(os.fstat(fd).st_mode) & 0o7000 | mode & 0o777):
         try:
             os.fchmod(fd, allowed)
-        except PermissionError:
+        except OSError as error:
+            if error.errno not in _NO_MODES:
+                raise
             continue
         return
 

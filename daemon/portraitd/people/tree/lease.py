@@ -43,7 +43,7 @@ STALE_S = 300.0
 """Longer than any turn of a service, and than a share may show an old content."""
 
 CONFIRM_S = 5.0
-"""After a take-over without a lock: two services may have written at the same moment."""
+"""On a share, before a lease counts: two services may have written at the same moment."""
 
 _MAX_BYTES = 4096
 _UNWRITABLE = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
@@ -136,6 +136,8 @@ class TreeLease(Stage):
         except OSError as error:
             self.close()
             self._blocked = NO_REASON if self._is_harmless(error) else self._describe_fault(error)
+        if self.is_taking_over:
+            return
         if self._blocked and self._blocked != before:
             log.error("tree_in_use", reason=self._blocked.text, reason_code=self._blocked.code)
         elif before and not self._blocked:
@@ -152,9 +154,19 @@ class TreeLease(Stage):
         if self._fd is not None:
             with suppress(OSError), open_root(self._root) as root_fd:
                 if self._is_still_ours(root_fd):
-                    os.unlink(LEASE_NAME, dir_fd=root_fd)
+                    self._remove(root_fd)
         self.close()
         self._blocked = self._refuse("the lease was released")
+
+    def _remove(self, root_fd: int) -> None:
+        try:
+            os.unlink(LEASE_NAME, dir_fd=root_fd)
+        except OSError:
+            if self._is_decided:
+                raise
+            # Some servers remove no file that is open. Without a lock nothing is lost with it.
+            self.close()
+            os.unlink(LEASE_NAME, dir_fd=root_fd)
 
     def _is_harmless(self, error: OSError) -> bool:
         """Return whether others report the error, and no other service can hold the lease.
@@ -214,8 +226,8 @@ class TreeLease(Stage):
                 wait = f". If it has ended, this one takes over within {STALE_S / 60:.0f} minutes"
                 return self._refuse(_name_holder(_parsed(content)) + wait)
             self._write(fd, steady_s)
-            is_sure = is_decided or (is_locked is True and not content)
-            self._confirmed_s = steady_s if is_sure else steady_s + CONFIRM_S
+            # What is not there, or empty, may be what another machine has not sent yet.
+            self._confirmed_s = steady_s if is_decided else steady_s + CONFIRM_S
             self._fd = os.dup(fd)
         return self._confirm(steady_s)
 
