@@ -19,6 +19,7 @@ from portraitd.clustering.grouping_jobs import (
 )
 from portraitd.clustering.grouping_results import CLUSTERS, GROUPS, TRACKS
 from portraitd.clustering.merge_candidates import MergeCandidates
+from portraitd.clustering.near_misses import NearMisses
 from portraitd.faces.models.cards import DLIB
 from portraitd.faces.models.model_registry import require_rules
 from portraitd.model.errors import WorkerDied
@@ -140,6 +141,36 @@ def test_groups_arrive_as_they_are() -> None:
 def test_groups_that_no_tracks_have_are_refused(grouped: GroupingResult) -> None:
     """A group is named after a row; the snapshot is a file that the service opens and deletes."""
     require_refused(lambda: GROUPS.decode(GROUPS.encode(1, grouped), 1, (REQUEST,), {}))
+
+
+MISSED = GROUPED._replace(
+    near_misses=NearMisses(np.array([1, 2]), np.array([0, 0]), np.array([0.9, 0.5]))
+)
+
+
+def test_near_misses_arrive_as_they_are() -> None:
+    found = GROUPS.decode(GROUPS.encode(1, MISSED), 1, (REQUEST,), {}).near_misses
+
+    assert [1, 2] == found.rows.tolist()
+    assert [0, 0] == found.people.tolist()
+    assert [0.9, 0.5] == found.probabilities.tolist()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rows": np.array([1, 1])},
+        {"rows": np.array([1, 3])},
+        {"people": np.array([0, -1])},
+        {"probabilities": np.array([0.9])},
+        {"probabilities": np.array([0.9, np.nan])},
+    ],
+)
+def test_near_misses_that_no_tracks_have_are_refused(changes: dict[str, Any]) -> None:
+    """A row may show one person, and both are rows."""
+    wrong = MISSED._replace(near_misses=replace(MISSED.near_misses, **changes))
+
+    require_refused(lambda: GROUPS.decode(GROUPS.encode(1, wrong), 1, (REQUEST,), {}))
 
 
 def test_clusters_have_a_label_for_each_row() -> None:

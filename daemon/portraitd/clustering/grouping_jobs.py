@@ -23,6 +23,7 @@ from portraitd.clustering.merge_candidates import (
     find_near_pairs,
 )
 from portraitd.clustering.must_link_groups import apply_constraints
+from portraitd.clustering.near_misses import NO_NEAR_MISSES, NearMisses, find_near_misses
 from portraitd.clustering.seeding import Seeding
 from portraitd.clustering.track_building import (
     build_tracks,
@@ -202,12 +203,14 @@ class GroupingResult(NamedTuple):
         groups: Shape ``(rows,)``; the group of each track, -1 for none.
         candidates: Pairs of groups that may be one person.
         snapshot: Name of the file that the next grouping continues from.
+        near_misses: Tracks without a group, and the group each may belong to.
     """
 
     groups: NDArray[np.int64]
     indistinct: NDArray[np.bool_]
     candidates: MergeCandidates
     snapshot: str
+    near_misses: NearMisses = NO_NEAR_MISSES
 
 
 @returns("portraitd.clustering.grouping_results:GROUPS")
@@ -250,7 +253,14 @@ def group(request: GroupingRequest) -> GroupingResult:
     candidates = find_merge_candidates(
         near_pairs, state.agglomeration, table, request.suggestions, best_quality, tracks["kept"]
     )
-    state = replace(state, near_pairs=near_pairs)
-    return GroupingResult(
-        apart.groups, apart.indistinct, candidates, save_snapshot(request.folder, state)
+    near_misses = find_near_misses(
+        apart.groups,
+        tracks["excluded"] | apart.indistinct,
+        state.agglomeration,
+        table,
+        tracks["quality"],
+        request.suggestions.near_miss,
     )
+    state = replace(state, near_pairs=near_pairs)
+    snapshot = save_snapshot(request.folder, state)
+    return GroupingResult(apart.groups, apart.indistinct, candidates, snapshot, near_misses)

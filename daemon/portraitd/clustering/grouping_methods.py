@@ -283,6 +283,7 @@ class PeopleMethod:
             constraints.pinned[at] > 0,
             sorted({*carried.people[answer.indistinct[at]].tolist()} - {0}),
             int(self._rows.faces[answer.indistinct[at]].sum()),
+            _to_near_misses(answer, at, carried.people),
         )
 
     def clean_up(self, snapshot: str) -> None:
@@ -316,6 +317,23 @@ def _to_suggestions(
             suggestion = Suggestion(lower, higher, distance, probability)
             found.setdefault((lower, higher), suggestion)
     return list(found.values())
+
+
+def _to_near_misses(
+    answer: grouping_jobs.GroupingResult, rows: NDArray[np.int64], people: NDArray[np.int64]
+) -> list[tuple[int, int, float]]:
+    """Return track, person and probability of each near miss whose track still has no person."""
+    found = answer.near_misses
+    person_of = dict(zip(answer.groups[rows].tolist(), people.tolist(), strict=True))
+    without = set((rows[people == 0] + 1).tolist())
+    pairs = zip(
+        (found.rows + 1).tolist(), found.people.tolist(), found.probabilities.tolist(), strict=True
+    )
+    return [
+        (track, person_of[group], probability)
+        for track, group, probability in pairs
+        if track in without and person_of.get(group)
+    ]
 
 
 def arrays_by_row(

@@ -10,6 +10,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from portraitd.clustering.merge_candidates import MergeCandidates
+from portraitd.clustering.near_misses import NearMisses
 from portraitd.model.grouping_rules import DbscanRule, EmbeddingRules
 from portraitd.model.track import TrackSummaries, VideoFaces
 from portraitd.workers.result_codec import (
@@ -138,6 +139,8 @@ class GroupsData(Record):
     candidates: Array
     distances: Array
     probabilities: Array
+    misses: Array
+    miss_probabilities: Array
     snapshot: Annotated[str, Meta(pattern=r"^grouping-[0-9a-f]{32}\.npz$", max_length=64)]
 
 
@@ -149,6 +152,8 @@ def _pack_groups(found: GroupingResult) -> GroupsData:
         pack_array(candidates.groups, "<i8"),
         pack_array(candidates.distances, "<f8"),
         pack_array(candidates.probabilities, "<f8"),
+        pack_array(np.stack([found.near_misses.rows, found.near_misses.people], axis=1), "<i8"),
+        pack_array(found.near_misses.probabilities, "<f8"),
         found.snapshot,
     )
 
@@ -170,9 +175,18 @@ def _unpack_groups(found: GroupsData, request: GroupingRequest) -> GroupingResul
     )
     require_within(candidates.distances, 0, LARGEST, "a distance")
     require_within(candidates.probabilities, 0, 1, "a probability")
-    return GroupingResult(
-        groups, unpack_array(found.indistinct, "|b1", rows), candidates, found.snapshot
+    misses = unpack_array(found.misses, "<i8", None, 2)
+    require_within(misses, 0, rows - 1, "a row")
+    if len(np.unique(misses[:, 0])) < len(misses):
+        raise ValueError("a track that may show two people")
+    near_misses = NearMisses(
+        misses[:, 0],
+        misses[:, 1],
+        unpack_array(found.miss_probabilities, "<f8", len(misses)),
     )
+    require_within(near_misses.probabilities, 0, 1, "a probability")
+    indistinct = unpack_array(found.indistinct, "|b1", rows)
+    return GroupingResult(groups, indistinct, candidates, found.snapshot, near_misses)
 
 
 GROUPS = ResultSchema(GroupsData, _pack_groups, _unpack_groups, max_bytes=MAX_BYTES)

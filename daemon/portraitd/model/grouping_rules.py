@@ -217,6 +217,51 @@ class OutlierRule:
 
 
 @dataclass(frozen=True, slots=True)
+class NearMissRule:
+    """How likely a track without a person shows the nearest one.
+
+    Attributes:
+        intercept: Logarithm of the odds, if all else is zero.
+        distance: What the distance of the track and the person's centre adds, both scaled to one
+            length.
+        gap: What it adds how much farther the next person is.
+        max_gap: A larger gap counts as this.
+        quality: What the quality of the track adds.
+        enough_quality: A higher quality counts as this.
+        log_tracks: What the logarithm of the person's number of tracks adds.
+    """
+
+    intercept: float = 0.0
+    distance: float = 0.0
+    gap: float = 0.0
+    max_gap: float = 0.25
+    quality: float = 0.0
+    enough_quality: float = 0.5
+    log_tracks: float = 0.0
+
+    def scaled(self, times: float) -> NearMissRule:
+        """Return this rule for a model whose distances are this many times as large."""
+        return replace(
+            self,
+            distance=self.distance / times,
+            gap=self.gap / times,
+            max_gap=self.max_gap * times,
+        )
+
+    def estimate_probability(
+        self, distances: Floats, gaps: Floats, quality: Floats, tracks: Indices
+    ) -> Floats:
+        """Return how likely each track shows the person, shape ``(k,)`` as the arguments."""
+        import numpy as np
+
+        log_odds = self.intercept + self.distance * distances
+        log_odds += self.gap * np.clip(gaps, 0.0, self.max_gap)
+        log_odds += self.quality * np.clip(quality, 0.0, self.enough_quality)
+        log_odds += self.log_tracks * np.log(np.maximum(tracks, 1))
+        return np.asarray(1 / (1 + np.exp(-log_odds)), dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True)
 class SuggestionRule:
     """How likely two people of a grouping are one person: a logistic regression.
 
@@ -238,6 +283,7 @@ class SuggestionRule:
         log_ratio: What the logarithm of the ratio of their numbers of tracks adds, the larger
             one to the smaller: few faces near a person of many are rather one of theirs than
             two well-filled people are one.
+        near_miss: The rule for faces without a person.
     """
 
     margin: float
@@ -248,6 +294,7 @@ class SuggestionRule:
     quality: float = 0.0
     enough_quality: float = 1.0
     log_ratio: float = 0.0
+    near_miss: NearMissRule = NearMissRule()
 
     def scaled(self, times: float) -> SuggestionRule:
         """Return this rule for a model whose distances are this many times as large."""
@@ -258,6 +305,7 @@ class SuggestionRule:
             distance=self.distance / times,
             gap=self.gap / times,
             gap_range=(low * times, high * times),
+            near_miss=self.near_miss.scaled(times),
         )
 
     def estimate_probability(

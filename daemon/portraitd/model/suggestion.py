@@ -1,4 +1,4 @@
-"""A suggestion: two people of a grouping who may be one person."""
+"""Suggestions: two people who may be one person, and whom a face without a person may show."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from dataclasses import dataclass
 SHOWN_PROBABILITY = 0.6
 """Less likely pairs are not shown. Many of those above are well above, so that of all pairs shown,
 three in four are one person."""
+
+ASKED_PROBABILITY = 0.5
+"""Less likely pairs of a person and a face without one are not asked about."""
 
 LIKELY_PROBABILITY = 0.75
 """From here on a pair is called "very likely" one person, below it "maybe"."""
@@ -32,3 +35,20 @@ class Suggestion:
     def is_likely(self) -> bool:
         """Whether they are very likely one person, rather than maybe."""
         return self.probability >= LIKELY_PROBABILITY
+
+
+@dataclass(frozen=True, slots=True)
+class NearMiss:
+    """A track without a person, and whom it may show.
+
+    Attributes:
+        face_id: The best face of the track.
+        person_id: The person.
+        probability: That the track shows that person.
+        faces: How many faces the track has.
+    """
+
+    face_id: int
+    person_id: int
+    probability: float
+    faces: int

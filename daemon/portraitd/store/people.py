@@ -74,6 +74,7 @@ class PersonAssignment:
         is_pinned: Shape ``(n,)``; which of them an edit assigned. None for none.
         indistinct_people: People whom the model cannot tell from others.
         indistinct_faces: How many faces were kept apart for that reason, with or without a person.
+        near_misses: Tracks without a person, each with whom it may show and the probability.
     """
 
     unit: Unit
@@ -86,6 +87,7 @@ class PersonAssignment:
     is_pinned: NDArray[np.bool_] | None = None
     indistinct_people: Sequence[int] = ()
     indistinct_faces: int = 0
+    near_misses: Sequence[tuple[int, int, float]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +206,11 @@ class People:
             self._db.executemany(
                 "insert into merge_candidates values (?, ?, ?, ?)",
                 [astuple(suggestion) for suggestion in grouped.suggestions],
+            )
+            self._db.execute("delete from near_misses")
+            self._db.executemany(
+                "insert into near_misses select ?1, ?2, ?3 from tracks where id = ?1",
+                grouped.near_misses,
             )
             self._db.execute("delete from indistinct_people")
             self._db.executemany(

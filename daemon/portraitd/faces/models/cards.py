@@ -20,6 +20,7 @@ from portraitd.model.grouping_rules import (
     DbscanRule,
     EmbeddingRules,
     GroupingRule,
+    NearMissRule,
     OutlierRule,
     RecordingRule,
     SuggestionRule,
@@ -252,6 +253,9 @@ MOBILEFACENET = EmbedderCard(
             gap_range=(-0.1, 0.2),
             quality=-6.26,
             log_ratio=1.26,
+            near_miss=NearMissRule(
+                intercept=13.8, distance=-16.4, gap=6.1, quality=6.1, log_tracks=0.5
+            ),
         ),
         near_duplicate=0.49,
     ),
