@@ -16,7 +16,7 @@ from portraitd.ingest.scanner import scan_folder
 from portraitd.ingest.watcher import RETRY_S, Watch
 from portraitd.service.wakeup import Doorbell
 
-LONG_S = 10.0
+LONG_S = 60.0
 SHORT_S = 0.5
 
 

@@ -28,6 +28,8 @@ from support.media import source_of
 from support.processes import wait_until
 from support.store import slice_faces
 
+ANSWER_S = 60.0
+
 OPTIONS = encode_options(Settings())
 
 
@@ -62,7 +64,7 @@ def test_a_slow_transfer_does_not_count_as_silence(remote: RemoteFixture, piece:
     remote.network.answer(slice_faces(), at=0)
 
     assert 120.0 <= remote.now_s
-    assert slice_faces().decoded == answer.result(5).decoded
+    assert slice_faces().decoded == answer.result(ANSWER_S).decoded
 
 
 def test_errors_of_a_job_arrive_as_they_are(remote: RemoteFixture) -> None:
@@ -150,7 +152,7 @@ def test_a_file_is_sent_once_to_a_worker(remote: RemoteFixture, piece: Slice) ->
     assert piece.source.path.read_bytes() == remote.network.cache.path(piece.sha256).read_bytes()
     for at in range(4):
         remote.network.answer(slice_faces(), at)
-    assert 4 == len([answer.result(5) for answer in answers])
+    assert 4 == len([answer.result(ANSWER_S) for answer in answers])
 
 
 def test_an_evicted_file_is_sent_again(remote: RemoteFixture, piece: Slice) -> None:
@@ -163,7 +165,7 @@ def test_an_evicted_file_is_sent_again(remote: RemoteFixture, piece: Slice) -> N
     wait_until(lambda: len(remote.network.submitted) == 2, "it was submitted again")
     remote.network.answer(slice_faces(), at=1)
 
-    assert slice_faces().decoded == answer.result(5).decoded
+    assert slice_faces().decoded == answer.result(ANSWER_S).decoded
 
 
 def test_a_changed_file_is_not_sent(remote: RemoteFixture, piece: Slice, tmp_path: Path) -> None:
@@ -177,7 +179,7 @@ def test_a_changed_file_is_not_sent(remote: RemoteFixture, piece: Slice, tmp_pat
     answer = remote.executor.submit(media_jobs.encode, changed, OPTIONS)
 
     with pytest.raises(FileChanged, match="while it was being read"):
-        answer.result(10)
+        answer.result(ANSWER_S)
 
 
 def test_a_file_larger_than_the_cache_fails(tmp_path: Path, piece: Slice) -> None:
@@ -188,7 +190,7 @@ def test_a_file_larger_than_the_cache_fails(tmp_path: Path, piece: Slice) -> Non
     answer = remote.executor.submit(media_jobs.encode, piece, OPTIONS)
 
     with pytest.raises(WorkerDied, match=r"a: the file has .* workers\.cache_mb"):
-        answer.result(10)
+        answer.result(ANSWER_S)
     remote.executor.shutdown(cancel_futures=True)
 
 

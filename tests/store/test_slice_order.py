@@ -93,13 +93,13 @@ def test_a_slice_names_the_content_it_is_from(store: Store) -> None:
 
 
 def test_a_claim_costs_the_same_however_much_waits(store: Store) -> None:
-    """A hundred thousand slices: a few steps in an index, milliseconds at most."""
+    """A hundred thousand slices: a few steps in an index, milliseconds of CPU time at most."""
     for number in range(100):
         add(store, f"{number}.mp4", 1000)
 
-    began_s = time.perf_counter()
+    began_s = time.thread_time()
     tickets = claim(store, 50)
-    each_s = (time.perf_counter() - began_s) / 50
+    each_s = (time.thread_time() - began_s) / 50
 
     assert 50 == len(tickets)
     assert 0.02 > each_s

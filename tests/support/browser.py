@@ -52,7 +52,7 @@ def visit(browser: Browser, address: str, **kind: Any) -> Iterator[PageVisit]:
     context = browser.new_context(**usual | kind)
     try:
         visit = PageVisit(context.new_page())
-        visit.page.set_default_timeout(15_000)
+        visit.page.set_default_timeout(60_000)
         visit.page.goto(address)
         yield visit
         assert [] == visit.problems

@@ -50,6 +50,7 @@ from support.gallery import (
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(900),
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium"),
 ]
 
@@ -105,6 +106,7 @@ def people(crowd: int) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
+        expect.set_options(timeout=60_000)
         browser = playwright.chromium.launch(executable_path=CHROMIUM)
         yield browser
         browser.close()

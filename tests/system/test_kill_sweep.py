@@ -15,7 +15,7 @@ import pytest
 
 from support.processes import environment
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 Figures = dict[str, Any]
 

@@ -26,7 +26,7 @@ import socket, sys
 
 for host, port in (one.rsplit(":", 1) for one in sys.argv[1:]):
     try:
-        socket.create_connection((host, int(port)), timeout=2).close()
+        socket.create_connection((host, int(port)), timeout=30).close()
         print(port)
     except OSError:
         pass
@@ -41,7 +41,7 @@ context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
 if files:
     context.load_cert_chain(*files)
-with socket.create_connection((host, int(port)), timeout=10) as plain:
+with socket.create_connection((host, int(port)), timeout=60) as plain:
     try:
         # A Dask worker speaks first.
         with context.wrap_socket(plain) as encrypted:

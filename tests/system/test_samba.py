@@ -178,7 +178,7 @@ def test_a_portrait_that_is_open_can_be_moved_by_portraitd(
         tree, [person(1, 2, 3, name="Anne"), person(2, 1, 4, 5), CARL], UNSORTED, picture_of, {}
     )
 
-    session.communicate("quit\n", timeout=30)
+    session.communicate("quit\n", timeout=60)
     assert (root / "person-0002/000001.jpg").is_file()
     assert (root / "Anne/000002.jpg").is_file()
     assert [] == tree.read_edits(
