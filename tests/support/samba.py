@@ -107,9 +107,11 @@ def shared(folder: Path, own: Path, port: int = 0) -> Iterator[Share]:
     assert SMBD
     for name in ("lock", "state", "cache", "pid", "private", "ncalrpc"):
         (own / name).mkdir(mode=0o755)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", port))
-        port = probe.getsockname()[1]
+    # Bound as long as the server runs, so that the system gives the port to no other program.
+    reserved = socket.socket()
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reserved.bind(("127.0.0.1", port))
+    port = reserved.getsockname()[1]
     settings = own / "smb.conf"
     settings.write_text(_SETTINGS.format(port=port, user=getpass.getuser(), own=own, folder=folder))
     server = subprocess.Popen(
@@ -124,7 +126,8 @@ def shared(folder: Path, own: Path, port: int = 0) -> Iterator[Share]:
         yield share
     finally:
         server.terminate()
-        server.wait(timeout=30)
+        server.wait(timeout=60)
+        reserved.close()
 
 
 def _wait_for(share: Share, server: subprocess.Popen[bytes], own: Path) -> None:
