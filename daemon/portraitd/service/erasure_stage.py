@@ -95,7 +95,7 @@ class ErasureStage(Stage):
         self._retained_s = float("-inf")
         self._blocked_stages = blocked_stages
         self._clock_is_synchronised = clock_is_synchronised
-        self._clock = ClockCheck(settings.state_dir, eraser.newest_s)
+        self._clock = ClockCheck(settings.state_dir, settings.people_dir, eraser.newest_s)
         self._is_accepted = False
         self._waits = NO_REASON
         # The last service may have recorded a reason that has passed.
