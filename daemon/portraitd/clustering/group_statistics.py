@@ -7,6 +7,7 @@ faces, and those of a merged group follow from its parts.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -57,6 +58,21 @@ class GroupStatistics:
         """
         return cls(np.ones(len(variances), np.int64), np.asarray(vectors), variances)
 
+    @classmethod
+    def stack(cls, parts: Sequence[GroupStatistics], width: int) -> Self:
+        """Return the groups of all parts, one after the other.
+
+        Args:
+            parts: Any number of them, of one embedding model.
+            width: Dimensions of its vectors.
+        """
+        every: list[GroupStatistics] = [cls.empty(width), *parts]
+        return cls(
+            np.concatenate([one.counts for one in every]),
+            np.concatenate([one.means for one in every]),
+            np.concatenate([one.variances for one in every]),
+        )
+
     def combine(self, into: Indices) -> GroupStatistics:
         """Return statistics of groups of these groups, in ascending order of their names.
 
@@ -83,11 +99,7 @@ class GroupStatistics:
 
     def append(self, others: GroupStatistics) -> GroupStatistics:
         """Return these groups followed by the others."""
-        return GroupStatistics(
-            np.concatenate([self.counts, others.counts]),
-            np.concatenate([self.means, others.means]),
-            np.concatenate([self.variances, others.variances]),
-        )
+        return GroupStatistics.stack((self, others), self.means.shape[1])
 
 
 def measure_groups(

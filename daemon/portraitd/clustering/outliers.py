@@ -7,12 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from portraitd.clustering.group_statistics import GroupStatistics
 from portraitd.model.face import Embeddings
 from portraitd.model.grouping_rules import EmbeddingRules
 from portraitd.model.track import l2_normalised
 
 MIN_TRACKS = 5
 """With fewer tracks, an outlier cannot be told from the rest."""
+
+NEAREST = 3
+"""A track of the person is near to at least so many others of theirs."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,8 +25,8 @@ class Outliers:
 
     Attributes:
         rows: Shape ``(m,)``; the outliers, the farthest first.
-        distances: Shape ``(m,)``; of each from the centre of the person.
-        median: Median of the distances of all tracks.
+        distances: Shape ``(m,)``; of each from the nearest tracks of the person, on average.
+        median: Median of these distances of all tracks; 0 without outliers.
     """
 
     rows: NDArray[np.int64]
@@ -30,26 +34,68 @@ class Outliers:
     median: float
 
 
-def find_outliers(embeddings: Embeddings, rules: EmbeddingRules) -> Outliers:
-    """Find the tracks of a person that are far from the rest.
-
-    The centre is the mean of the nearer half of the tracks, so that outliers do not move it. A
-    track is far if its distance exceeds both limits of ``OutlierRule``.
+def measure_person(embeddings: Embeddings, rules: EmbeddingRules) -> GroupStatistics:
+    """Return the statistics of one person, in which each of their tracks counts once.
 
     Args:
         embeddings: Shape ``(n, d)``; the mean of each track.
         rules: Of the model that made the embeddings.
     """
-    if len(embeddings) < MIN_TRACKS:
-        return Outliers(np.empty(0, np.int64), np.empty(0), 0.0)
+    vectors = l2_normalised(embeddings, rules.vector_length)
+    count = len(vectors)
+    tracks = GroupStatistics.of_tracks(vectors, np.zeros(count))
+    return tracks.combine(np.zeros(count, np.int64))
+
+
+def find_outliers(
+    embeddings: Embeddings, rules: EmbeddingRules, others: GroupStatistics
+) -> Outliers:
+    """Find the tracks of a person that are nearer to another person and far from their own.
+
+    A person may vary, so neither is enough alone. A track is compared with the whole of a person
+    by the root of the mean squared distance to all of their tracks, and is far from its own if
+    even the nearest of them are farther than ``OutlierRule.min_distance``.
+
+    Args:
+        embeddings: Shape ``(n, d)``; the mean of each track.
+        rules: Of the model that made the embeddings.
+        others: The other people, see ``measure_person``.
+    """
+    none = Outliers(np.empty(0, np.int64), np.empty(0), 0.0)
+    count = len(embeddings)
+    if count < MIN_TRACKS or not len(others):
+        return none
+    own = measure_person(embeddings, rules)
     vectors = l2_normalised(embeddings, rules.vector_length).astype(np.float64)
-    distances = np.linalg.norm(vectors - np.median(vectors, axis=0), axis=1)
-    for _ in range(2):
-        nearer = np.argsort(distances, kind="stable")[: len(vectors) // 2]
-        distances = np.linalg.norm(vectors - vectors[nearer].mean(axis=0), axis=1)
-    median = float(np.median(distances))
-    deviation = 1.4826 * float(np.median(np.abs(distances - median)))
-    limit = max(median + rules.outliers.max_deviations * deviation, rules.outliers.min_distance)
-    far = np.flatnonzero(distances > limit)
-    rows = far[np.argsort(-distances[far], kind="stable")]
-    return Outliers(rows, distances[rows], median)
+    gaps = np.square(vectors - own.means[0]).sum(axis=1)
+    # Without the track itself, which is at no distance.
+    own_squares = (gaps + own.variances[0]) * count / (count - 1)
+    limit = rules.outliers.min_distance
+    doubtful = np.flatnonzero(own_squares > limit**2)
+    if not len(doubtful):
+        return none
+    means = others.means.astype(np.float64)
+    squares = np.einsum("ij,ij->i", means, means) + others.variances
+    to_others = (-2 * vectors[doubtful] @ means.T + squares).min(axis=1)
+    to_others += np.einsum("ij,ij->i", vectors[doubtful], vectors[doubtful])
+    doubtful = doubtful[to_others < own_squares[doubtful]]
+    distances = _distances_to_nearest(vectors, doubtful)
+    is_far = distances > limit
+    order = np.argsort(-distances[is_far], kind="stable")
+    rows, distances = doubtful[is_far][order], distances[is_far][order]
+    if not len(rows):
+        return none
+    some = np.arange(0, count, max(1, count // 100))
+    return Outliers(rows, distances, float(np.median(_distances_to_nearest(vectors, some))))
+
+
+def _distances_to_nearest(
+    vectors: NDArray[np.float64], rows: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return the mean distance of some tracks to the nearest other ones."""
+    found = np.empty(len(rows))
+    for at, row in enumerate(rows):
+        distances = np.linalg.norm(vectors - vectors[row], axis=1)
+        distances[row] = np.inf
+        found[at] = np.partition(distances, NEAREST - 1)[:NEAREST].mean()
+    return found

@@ -206,14 +206,11 @@ class OutlierRule:
     """When a track probably does not belong to its person.
 
     Attributes:
-        min_distance: Tracks nearer than this to the centre are never outliers, no matter how
-            similar the others are.
-        max_deviations: Largest distance above the median, in median absolute deviations scaled
-            to standard deviations.
+        min_distance: A track whose mean distance to the nearest tracks of its person is less is
+            never an outlier.
     """
 
     min_distance: float
-    max_deviations: float
 
 
 @dataclass(frozen=True, slots=True)

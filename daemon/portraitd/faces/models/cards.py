@@ -175,12 +175,19 @@ DLIB = EmbedderCard(
         # On labelled photos of 40 people, with 5 to 20 % of them in a wrong folder at random,
         # these find 0.79 to 0.92 of those and report 0.008 to 0.010 of the others (3 deviations:
         # 0.84 and 0.010).
-        outliers=OutlierRule(min_distance=0.5, max_deviations=2.5),
+        outliers=OutlierRule(min_distance=0.45),
         # On groupings of 210 random parts of the labelled photos and clips, in most of them with
         # masks, sunglasses or blur added. Of pairs with p >= 0.6, 0.76 are one person; with
         # p >= 0.75, 0.93 (people whom the fit had not seen).
         suggestions=SuggestionRule(
-            margin=0.03, intercept=23.81, distance=-76.55, quality=24.51, enough_quality=0.8
+            margin=0.03,
+            intercept=23.81,
+            distance=-76.55,
+            quality=24.51,
+            enough_quality=0.8,
+            near_miss=NearMissRule(
+                intercept=3.7, distance=-19.4, gap=21.2, max_gap=0.1, quality=8.2
+            ),
         ),
         near_duplicate=0.2,
     ),
@@ -242,7 +249,7 @@ MOBILEFACENET = EmbedderCard(
         plain_dbscan=DbscanRule(eps=1.0, min_samples=5),
         # An absolute limit is right: strangers are at 1.1, a person's own tracks at 0.6. With 5 to
         # 20 % of photos in a wrong folder, it finds 0.996 of those and 0.009 of the others.
-        outliers=OutlierRule(min_distance=1.05, max_deviations=0.0),
+        outliers=OutlierRule(min_distance=1.1),
         # As for dlib. Of pairs with p >= 0.6, 0.97 are one person where both are labelled, and at
         # least 0.81 of all.
         suggestions=SuggestionRule(

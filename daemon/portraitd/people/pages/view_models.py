@@ -7,14 +7,16 @@ whose identity has changed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from portraitd.clustering.outliers import MIN_TRACKS, find_outliers
+from portraitd.clustering.group_statistics import GroupStatistics
+from portraitd.clustering.outliers import MIN_TRACKS, find_outliers, measure_person
 from portraitd.faces.models.cards import MOBILEFACENET
 from portraitd.faces.portrait_selection import pick_cover
 from portraitd.model.appearance import Appearance, Clip, join_appearances
+from portraitd.model.grouping_rules import EmbeddingRules
 from portraitd.model.recording_time import RecordingDate
 from portraitd.model.suggestion import Suggestion
 from portraitd.model.track import l2_normalised
@@ -95,22 +97,47 @@ class OutlierCache:
 
     def __init__(self, store: Appearances) -> None:
         self._store = store
-        self._known: dict[int, tuple[object, list[tuple[int, float, float]]]] = {}
+        self._checksums: dict[int, object] = {}
+        self._people: dict[int, GroupStatistics] = {}
+        self._outliers: dict[int, list[tuple[int, float, float]]] = {}
 
-    def of(self, person: VisiblePerson) -> list[tuple[int, float, float]]:
-        """Return track id, distance and median distance of each outlier, most distant first."""
-        checksum = tuple(one.checksum for one in person.seen)
-        known = self._known.get(person.id)
-        if known is None or known[0] != checksum:
-            known = self._known[person.id] = checksum, self._find(person.id)
-        return known[1]
-
-    def _find(self, person_id: int) -> list[tuple[int, float, float]]:
-        track_ids, embeddings = self._store.tracks(person_id)
-        rules = self._store.rules() if len(track_ids) >= MIN_TRACKS else None
+    def update(self, people: Iterable[VisiblePerson]) -> None:
+        """Bring the cache up to date; only those who changed are measured again."""
+        checksums: dict[int, object] = {
+            one.id: tuple(seen.checksum for seen in one.seen) for one in people
+        }
+        changed = [one for one in checksums if self._checksums.get(one) != checksums[one]]
+        rules = self._store.rules() if changed else None
+        self._checksums = checksums if rules else {}
+        kept = checksums.keys() - changed if rules else ()
+        self._people = {one: self._people[one] for one in kept if one in self._people}
+        self._outliers = {one: self._outliers[one] for one in kept if one in self._outliers}
         if rules is None:
+            return
+        for person_id in changed:
+            embeddings = self._store.tracks(person_id)[1]
+            if len(embeddings):
+                self._people[person_id] = measure_person(embeddings, rules)
+        for person_id in changed:
+            self._outliers[person_id] = self._find(person_id, rules)
+
+    def of(self, person_id: int) -> list[tuple[int, float, float]]:
+        """Return track id, distance and median distance of each outlier, most distant first."""
+        return self._outliers.get(person_id, [])
+
+    def _find(self, person_id: int, rules: EmbeddingRules) -> list[tuple[int, float, float]]:
+        own = self._people.get(person_id)
+        if own is None or own.counts[0] < MIN_TRACKS:
             return []
-        found = find_outliers(embeddings, rules)
+        track_ids, embeddings = self._store.tracks(person_id)
+        width = embeddings.shape[1]
+        others = [
+            one
+            for other, one in self._people.items()
+            # A recording that could not be read again may have vectors of an earlier model.
+            if other != person_id and one.means.shape[1] == width
+        ]
+        found = find_outliers(embeddings, rules, GroupStatistics.stack(others, width))
         far = zip(track_ids[found.rows].tolist(), found.distances.tolist(), strict=True)
         return [(track, distance, found.median) for track, distance in far]
 
@@ -175,6 +202,7 @@ class GalleryViews:
             )
             for person in visible
         }
+        outliers.update(self.people.values())
 
     @cached_property
     def page_identities(self) -> dict[int, str]:
@@ -233,7 +261,7 @@ class GalleryViews:
             first=min(dates, key=_moment),
             last=max(dates, key=_moment),
             new_faces=person.new_faces,
-            outlier_count=len(self._outliers.of(person)),
+            outlier_count=len(self._outliers.of(person.id)),
             similar=len(person.similar),
         )
 
@@ -334,7 +362,7 @@ class GalleryViews:
         portrait_of = {track: index for index, track in reversed(list(enumerate(tracks)))}
         return [
             Outlier(portrait_of[track], distance, median)
-            for track, distance, median in self._outliers.of(person)
+            for track, distance, median in self._outliers.of(person.id)
             if track in portrait_of
         ][:MAX_OUTLIERS]
 
