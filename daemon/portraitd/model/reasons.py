@@ -140,6 +140,14 @@ INCOMPLETE = frozenset({
 INACCESSIBLE = frozenset({ReasonCode.CANNOT_READ, ReasonCode.CANNOT_LIST})
 """Reasons that can pass without a change of the file: it waits, and is tried at every scan."""
 
+NOTICES = frozenset({
+    ReasonCode.NAME_UNUSABLE, ReasonCode.NUMBER_OF_ANOTHER, ReasonCode.FOLDER_IN_UNSORTED,
+    ReasonCode.FOLDER_COPIED, ReasonCode.OWN_FOLDER_MOVED, ReasonCode.FOLDER_TOO_DEEP,
+    ReasonCode.PORTRAITS_COPIED, ReasonCode.PORTRAITS_NOT_SHOWN,
+})  # fmt: skip
+"""Codes of notices to reviewers, whose sentences are among the texts of the pages: they are read
+there, in several languages."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reason:
@@ -151,14 +159,6 @@ class Reason:
     @classmethod
     def of(cls, code: ReasonCode, **facts: Any) -> Self:
         """Make the sentence of a code.
-
-NOTICES = frozenset({
-    ReasonCode.NAME_UNUSABLE, ReasonCode.NUMBER_OF_ANOTHER, ReasonCode.FOLDER_IN_UNSORTED,
-    ReasonCode.FOLDER_COPIED, ReasonCode.OWN_FOLDER_MOVED, ReasonCode.FOLDER_TOO_DEEP,
-    ReasonCode.PORTRAITS_COPIED, ReasonCode.PORTRAITS_NOT_SHOWN,
-})  # fmt: skip
-"""Codes of notices to reviewers, whose sentences are among the texts of the pages: they are read
-there, in several languages."""
 
         Args:
             code: One that has a sentence of its own.
