@@ -71,9 +71,9 @@ class Redaction:
                 (person,),
             ).fetchall()
             self._delete_fingerprints([row["fingerprint_id"] for row in rows])
-            with self._guards_lifted():
             # Any of them may name the person; what is still true is noticed again.
             self._db.execute("delete from review_notices")
+            with self._guards_lifted():
                 self._db.execute(
                     "update ledger set name = null where ?1 in (person_id, into_id)", (person,)
                 )
