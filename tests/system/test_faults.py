@@ -201,11 +201,14 @@ def test_a_full_people_disk_blocks_the_tree_alone(
     assert_sound(home.settings)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_process_gives_up_on_a_full_disk_and_status_says_so(
     tmp_path: Path, mount: Mount, photographs: list[Path]
 ) -> None:
-    """Within some tries, with a code and one line; the next one carries on."""
+    """Within some tries, with a code and one line; the next one carries on.
+
+    It waits for a minute; in ``tests/service/test_daemon.py`` the time is passed in.
+    """
     home = make_home(tmp_path / "home")
     people = mount("home/people", "-t", "tmpfs", "-o", "size=200k", "tmpfs")
     filler = fill(people)
