@@ -6,13 +6,20 @@ A worker process imports this module again, as its main module, and needs no com
 import os
 import sys
 
+INTERRUPTED = 130
+"""The exit code after Ctrl-C."""
+
 
 def main() -> None:
     """Run the command line."""
-    _ensure_utf8_names()
-    from portraitd.cli import main as command_line
+    try:
+        _ensure_utf8_names()
+        from portraitd.cli import main as command_line
 
-    command_line.main()
+        command_line.main()
+    except KeyboardInterrupt:
+        # While it is imported; later the command line handles it.
+        sys.exit(INTERRUPTED)
 
 
 def _ensure_utf8_names() -> None:
