@@ -132,15 +132,31 @@ def test_an_interrupted_write_leaves_nothing(root: Path) -> None:
     assert [".portraitd-gallery", "a.js"] == sorted(os.listdir(root / "gallery"))
 
 
-def test_a_link_in_the_way_is_not_followed(root: Path, tmp_path: Path) -> None:
-    """It could lead anywhere."""
+@pytest.mark.parametrize("name", ["gallery", "gallery/data"])
+@pytest.mark.parametrize("target", ["elsewhere", "nowhere", None])
+def test_what_has_the_name_of_a_folder_is_moved_aside(
+    root: Path, tmp_path: Path, name: str, target: str | None
+) -> None:
+    """A link could lead anywhere: it is not followed, and whoever made it keeps it, as a file."""
     (tmp_path / "elsewhere").mkdir()
-    (root / "gallery").symlink_to(tmp_path / "elsewhere")
+    planted = root / name
+    planted.parent.mkdir(exist_ok=True)
+    planted.symlink_to(tmp_path / target) if target else planted.write_text("mine")
 
-    with pytest.raises(PublishError, match="gallery"):
-        put(root, "gallery", a="1")
+    with pytest.raises(PublishError, match="a part of this path is a link, or not a folder"):
+        put(root, "gallery/data", a="1")
+    for text in ("1", "2"):
+        OwnedFiles(root, "gallery", clears_way=True).publish(
+            "gallery/data", {"a.js": text}, lambda name, text=text: text.encode()
+        )
 
     assert [] == os.listdir(tmp_path / "elsewhere")
+    assert "2" == (root / "gallery/data/a.js").read_text()
+    (aside,) = planted.parent.glob(f"{planted.name} *")
+    if target:
+        assert str(tmp_path / target) == os.readlink(aside)
+    else:
+        assert "mine" == aside.read_text()
 
 
 def test_without_the_marker_nothing_is_put(tmp_path: Path) -> None:

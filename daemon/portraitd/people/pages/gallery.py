@@ -77,7 +77,7 @@ class Gallery(Stage):
         self._people = people
         self._faces = faces
         self._people_dir = people_dir
-        self._owned_files = OwnedFiles(people_dir, "gallery")
+        self._owned_files = OwnedFiles(people_dir, "gallery", clears_way=True)
         self._memory = ScanCache("")
         self._outliers = OutlierCache(self._appearances)
         self._render_version = f"{DATA_VERSION} {assets.compute_render_version()}"

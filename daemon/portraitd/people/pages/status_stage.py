@@ -34,7 +34,7 @@ class StatusPageStage(Stage):
     ) -> None:
         self._read = read
         self._phase_now = phase_now
-        self._owned_files = OwnedFiles(people_dir, "status")
+        self._owned_files = OwnedFiles(people_dir, "status", clears_way=True)
         self._written: StatusView | None = None
         self._written_s = float("-inf")
 

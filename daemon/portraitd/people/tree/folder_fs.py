@@ -259,16 +259,20 @@ def replace_file(
     return WrittenFile(digest(data), facts.st_size, facts.st_mtime_ns)
 
 
-def move_folder_aside(fd: int, name: str) -> None:
-    """Give a folder in the place of one of our hidden files another name; remove an empty one.
+def move_folder_aside(fd: int, name: str) -> str:
+    """Give a folder, or a link, in the place of one of our own another name; remove an empty one.
 
     What others put into it stays, and is theirs.
+
+    Returns:
+        The new name; empty if it was removed.
     """
     with contextlib.suppress(OSError):
         os.rmdir(name, dir_fd=fd)
-        return
+        return ""
     aside = f"{name.lstrip('.')} {secrets.token_hex(4)}"
     os.rename(name, aside, src_dir_fd=fd, dst_dir_fd=fd)
+    return aside
 
 
 def make_folder(fd: int, name: str, mode: int) -> None:

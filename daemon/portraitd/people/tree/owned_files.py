@@ -6,14 +6,18 @@ and a file that a reviewer changed stays, with the new one beside it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import structlog
 
 from portraitd.model.errors import PublishError
 from portraitd.people.tree.folder_fs import (
     OWN_PREFIX,
+    move_folder_aside,
     open_made,
     open_root,
     remove_unfinished,
@@ -23,6 +27,9 @@ from portraitd.people.tree.ownership import read_root_manifest
 from portraitd.people.tree.plan import plan_files
 from portraitd.people.tree.plan_executor import Modes, PlanExecutor
 from portraitd.people.tree.scan import list_names
+from portraitd.workers.paths_without_links import open_below
+
+log = structlog.get_logger(stage="pages")
 
 ROOT = "."
 """The root of the tree, as a location."""
@@ -47,9 +54,15 @@ class OwnedFiles:
     Args:
         root: The root of the tree; it is not created.
         owner: Distinguishes the manifests of several owners in one folder.
+        modes: Modes of new files and folders.
+        clears_way: Whether a link or a file with the name of a folder gets another name; otherwise
+            it is an error.
     """
 
-    def __init__(self, root: Path, owner: str, modes: Modes | None = None) -> None:
+    def __init__(
+        self, root: Path, owner: str, modes: Modes | None = None, *, clears_way: bool = False
+    ) -> None:
+        self._clears_way = clears_way
         self._root = root
         self._manifest_name = f"{OWN_PREFIX}{owner}"
         self._modes = modes or Modes()
@@ -94,6 +107,10 @@ class OwnedFiles:
         return OwnedFilesResult(executor.written, executor.removed)
 
     def _open(self, location: str, root_fd: int, stack: ExitStack) -> int:
+        with suppress(NotADirectoryError, FileNotFoundError):
+            return stack.enter_context(open_made(location, root_fd, self._modes.folder))
+        if self._clears_way:
+            self._clear_way(location, root_fd)
         try:
             return stack.enter_context(open_made(location, root_fd, self._modes.folder))
         except (NotADirectoryError, FileNotFoundError) as error:
@@ -101,3 +118,22 @@ class OwnedFiles:
                 f"{self._root / location}: a part of this path is a link, or not a folder; "
                 "remove it, and portraitd creates the folder"
             ) from error
+
+    def _clear_way(self, location: str, root_fd: int) -> None:
+        """Give the link or file that has the name of a folder on the way another name."""
+        fd = os.dup(root_fd)
+        try:
+            for part in location.split("/"):
+                try:
+                    inner_fd = open_below(fd, [part])
+                except NotADirectoryError:
+                    aside = move_folder_aside(fd, part)
+                    log.warning("moved_aside", path=str(self._root / location), name=part, to=aside)
+                    return
+                os.close(fd)
+                fd = inner_fd
+        except FileNotFoundError:
+            # Removed meanwhile.
+            return
+        finally:
+            os.close(fd)
