@@ -43,6 +43,10 @@ LARGE, MAX_SHARE = 30, 0.5
 MAX_TRIED = 14
 """With more recordings, trying all assignments takes too long."""
 
+QUALITY = {"sharpness": 100.0, "frontal": 1.0, "confidence": 1.0}
+FIELDS = DatasetFace.__dataclass_fields__
+"""An earlier version has fewer of them."""
+
 Home = list[dict[int, int]]
 """Number of faces of each person, by recording."""
 
@@ -73,6 +77,7 @@ def make_recording(number: int, faces: dict[int, int], seed: int) -> SplitRecord
             box=Box(10 * person, 0, 10 * person + 9, 9),
             score=1.0,
             size_px=90.0,
+            **{name: value for name, value in QUALITY.items() if name in FIELDS},
             landmarks=None,
             track_id=1000 * number + place + 1,
             person_id=person,
@@ -163,8 +168,7 @@ def main() -> None:
     figures = {"now": measure(arguments.homes, arguments.share)}
     if arguments.before:
         answer = subprocess.run(
-            [sys.executable, __file__, "--homes", str(arguments.homes)]
-            + ["--share", str(arguments.share)],
+            [sys.executable, __file__, f"--homes={arguments.homes}", f"--share={arguments.share}"],
             env={**os.environ, "PYTHONPATH": arguments.before},
             check=True,
             capture_output=True,

@@ -217,6 +217,10 @@ class DatasetSettings(Section):
     test_share: Annotated[float, Field(ge=0, le=0.9)] = 0.0
     folds: Annotated[int, Field(ge=0, le=100)] = 0
     min_train_faces: Annotated[int, Field(ge=0, le=10_000)] = 5
+    min_px: Annotated[float, Field(ge=0, le=10_000)] = 32.0
+    min_sharpness: Annotated[float, Field(ge=0, le=100_000)] = 4.0
+    min_confidence: Annotated[float, Field(ge=0, le=1)] = 0.3
+    max_turn: Annotated[float, Field(ge=0, le=1)] = 1.0
     near_duplicate: Annotated[float, Field(ge=0, le=10)] | None = None
     apart_s: Delay = 1.0
     background_share: Annotated[float, Field(ge=0, le=10)] = 0.1

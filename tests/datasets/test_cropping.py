@@ -31,7 +31,7 @@ FACE = Box(180, 70, 270, 160)
 
 
 def face(person: int | None, hidden: bool = False) -> DatasetFace:
-    return DatasetFace(1, 1, 0.0, FACE, 1.0, 90.0, None, None, person, hidden)
+    return DatasetFace(1, 1, 0.0, FACE, 1.0, 90.0, 100.0, 1.0, 1.0, None, None, person, hidden)
 
 
 @given(st.floats(-3, 3), st.floats(0.1, 8), st.floats(-900, 900), st.floats(-900, 900))

@@ -48,7 +48,7 @@ REQUEST = PlanRequest(Path("/state"), Path("/inbox"), RULE)
 
 BOX = Box(1, 2, 30, 40)
 
-FACE = DatasetFace(1, 7, 0.5, BOX, 1.0, 29.0, ((1.0, 2.0),) * 5, 3, None, False)
+FACE = DatasetFace(1, 7, 0.5, BOX, 1.0, 29.0, 50.0, 0.9, 1.0, ((1.0, 2.0),) * 5, 3, None, False)
 
 PLAN_OF_ONE = Plan(
     rule=RULE,
@@ -63,7 +63,7 @@ PLAN_OF_ONE = Plan(
     frames=(PlannedFrame("f", "train", 7, 0.5, 64, 48, (LabelledFace(FACE, 0, BOX),), (BOX,)),),
     crops=(PlannedCrop("f-1-2", "val", 0, FACE, (BOX,)),),
     tracks={7: (PlannedTrack(0, ((0.5, BOX),)),)},
-    counts={0: FaceCounts(1, 0)},
+    counts={0: FaceCounts(1, {"too_small": 0})},
     unsplittable=("Bob",),
     splits_by_time=True,
     frames_left_out=2,
@@ -79,7 +79,9 @@ CROP = CropRequest(
     (FrameRequest(0.5, True, (64, 48), "f.jpg", (), (BOX,), (ChipRequest(BOX, None, "c", ""),)),),
 )
 
-SUMMARY_OF_ONE = DatasetSummary({"train": 1}, {"val": 0}, {"train": 1}, 1, 0, 5, 0, 2, 0, ("few",))
+SUMMARY_OF_ONE = DatasetSummary(
+    {"train": 1}, {"val": 0}, {"train": 1}, 1, {"blurred": 3}, 5, 0, 2, 0, ("few",)
+)
 
 
 def jpeg(width_px: int, height_px: int) -> bytes:

@@ -35,7 +35,7 @@ def seen(video: int, *faces: tuple[int, int, float]) -> SplitRecording:
     found = [
         DatasetFace(
             1000 * video + number, video, t_s, Box(10 * person, 0, 10 * person + 9, 9),
-            1.0, 9.0, None, 100 * video + track, person, False,
+            1.0, 9.0, 100.0, 1.0, 1.0, None, 100 * video + track, person, False,
         )
         for number, (person, track, t_s) in enumerate(faces)
     ]  # fmt: skip

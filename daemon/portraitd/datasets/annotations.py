@@ -40,6 +40,10 @@ class DatasetRule(NamedTuple):
         val_share: Share of the faces to hold back for validation.
         test_share: Share of the faces to hold back for a final test.
         folds: Number of folds for cross-validation; 0 for none.
+        min_px: Smaller faces are left out, as are those below the next three.
+        min_sharpness: As in ``model.face.Quality``, like the next one.
+        min_confidence: Of the detector.
+        max_turn: From 0 for a face that looks at the camera to 1 for a profile.
         min_train_faces: The report warns of a class with fewer faces in train.
         near_duplicate: Largest embedding distance at which two faces of a person count as
             near-duplicates; None for that of the model.
@@ -57,6 +61,10 @@ class DatasetRule(NamedTuple):
     test_share: float = 0.0
     folds: int = 0
     min_train_faces: int = 5
+    min_px: float = 32.0
+    min_sharpness: float = 4.0
+    min_confidence: float = 0.3
+    max_turn: float = 1.0
 
     @classmethod
     def of(cls, settings: DatasetSettings) -> Self:
@@ -138,10 +146,13 @@ class PlannedTrack:
 
 @dataclass(frozen=True, slots=True)
 class FaceCounts:
-    """How many faces of a class were found, and how many were near-duplicates."""
+    """How many faces of a class were found, and how many were left out, by code.
+
+    The codes are those of ``quality_floor.LeftOut``.
+    """
 
     found: int
-    near_duplicates: int
+    left_out: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,9 @@ from portraitd.media.jpeg import TRAINING_QUALITY, encode_jpeg
 from portraitd.media.opencv import cv2
 from portraitd.model.face import Box, Image
 
-COLUMNS = 12
+COLUMNS = 8
+"""So few that the faces can be recognised on a phone."""
+
 TILE_PX = (96, 120)
 BORDER_PX = 4
 
@@ -22,8 +24,6 @@ SPLIT_BGR: Mapping[Split, tuple[int, int, int]] = {
     "test": (80, 140, 60),
 }
 """Colours of the borders of tiles, BGR."""
-
-_BACKGROUND = 245
 
 
 def draw_contact_sheet(jpegs: Sequence[bytes], splits: Sequence[Split]) -> bytes:
@@ -36,14 +36,15 @@ def draw_contact_sheet(jpegs: Sequence[bytes], splits: Sequence[Split]) -> bytes
     width, height = TILE_PX[0] + 2 * BORDER_PX, TILE_PX[1] + 2 * BORDER_PX
     columns = max(1, min(COLUMNS, len(jpegs)))
     rows = max(1, -(-len(jpegs) // columns))
-    sheet: Image = np.full((rows * height, columns * width, 3), _BACKGROUND, np.uint8)
+    # Transparent between the tiles, for a page that is light or dark.
+    sheet = np.zeros((rows * height, columns * width, 4), np.uint8)
     for place, (jpeg, split) in enumerate(zip(jpegs, splits, strict=True)):
         top, left = place // columns * height, place % columns * width
         tile = sheet[top + 1 : top + height - 1, left + 1 : left + width - 1]
-        tile[:] = SPLIT_BGR[split]
+        tile[:] = (*SPLIT_BGR[split], 255)
         image = _decode(jpeg)
         if image is not None:
-            inner = tile[BORDER_PX - 1 : 1 - BORDER_PX, BORDER_PX - 1 : 1 - BORDER_PX]
+            inner = tile[BORDER_PX - 1 : 1 - BORDER_PX, BORDER_PX - 1 : 1 - BORDER_PX, :3]
             inner[:] = _fill_tile(image, inner.shape[1], inner.shape[0])
     done, data = cv2.imencode(".png", sheet)
     if not done:

@@ -115,7 +115,7 @@ class SummaryData(Record):
     backgrounds: dict[Name, Count]
     faces: dict[Name, Count]
     people: Count
-    near_duplicates: Count
+    left_out: dict[Name, Count]
     written: Count
     removed: Count
     unchanged: Count

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +26,7 @@ from portraitd.datasets.annotations import (
 from portraitd.datasets.backgrounds import plan_backgrounds
 from portraitd.datasets.classes import make_class_labels, register_classes
 from portraitd.datasets.dedup import select_distinct
+from portraitd.datasets.quality_floor import LeftOut, find_fault
 from portraitd.datasets.split_assignment import SplitAssignment, SplitRecording, assign_folds
 from portraitd.faces.models.model_registry import require_rules
 from portraitd.model.face import Box
@@ -77,7 +78,7 @@ class SetFaces(NamedTuple):
         recordings: By id.
         set_faces: The faces of people in the set, by recording.
         distinct: The ids of those that are no near-duplicates.
-        counts: By class.
+        faults: Why the others are left out, by id.
         known: The stored splits, by key, without what the user moved.
         moved: The splits that the user chose for whole recordings, by key.
         seen: Every recording, with its faces of people in the set.
@@ -92,7 +93,7 @@ class SetFaces(NamedTuple):
     recordings: dict[int, Recording]
     set_faces: Mapping[int, Sequence[DatasetFace]]
     distinct: set[int]
-    counts: Mapping[int, FaceCounts]
+    faults: Mapping[int, LeftOut]
     known: Mapping[str, str]
     moved: Mapping[str, str]
     seen: Sequence[SplitRecording]
@@ -118,14 +119,21 @@ def read_set_faces(store: DatasetStore, rule: DatasetRule) -> SetFaces:
         video_id: [face for face in faces if classify_face(face, classes) == "person"]
         for video_id, faces in by_video.items()
     }
-    distinct, counts = _find_distinct(store, set_faces, classes, rule)
-    # An erased person is still visible in the video, at an unknown position in the frame.
-    distinct -= {
-        face.id
-        for video_id, faces in set_faces.items()
+    faults = {
+        face.id: fault
+        for faces in set_faces.values()
         for face in faces
-        if store.is_erased_near(recordings[video_id].sha256, face.t_s, ERASED_MARGIN_S)
+        if (fault := find_fault(face, rule))
     }
+    distinct = _find_distinct(store, set_faces, faults.keys(), rule)
+    for video_id, faces in set_faces.items():
+        for face in faces:
+            if face.id not in distinct:
+                faults.setdefault(face.id, LeftOut.NEAR_DUPLICATE)
+            # An erased person is still visible in the video, at an unknown position in the frame.
+            elif store.is_erased_near(recordings[video_id].sha256, face.t_s, ERASED_MARGIN_S):
+                faults[face.id] = LeftOut.ERASED_NEARBY
+    distinct -= faults.keys()
     known, moved = store.splits(), store.moved_splits()
     seen = [
         SplitRecording(
@@ -146,7 +154,7 @@ def read_set_faces(store: DatasetStore, rule: DatasetRule) -> SetFaces:
         recordings,
         set_faces,
         distinct,
-        counts,
+        faults,
         known,
         moved,
         seen,
@@ -182,7 +190,7 @@ def plan_from_store(store: DatasetStore, rule: DatasetRule) -> Plan:
         frames=(*frames, *backgrounds) if wants_frames else (),
         crops=crops,
         tracks=_plan_tracks(recordings, by_video, classes, rows),
-        counts=found.counts,
+        counts=_count_faces(found),
         unsplittable=tuple(all_labels[number].label for number in unsplittable),
         splits_by_time=splits.splits_by_time,
         frames_left_out=frames_left_out,
@@ -193,20 +201,23 @@ def plan_from_store(store: DatasetStore, rule: DatasetRule) -> Plan:
 def _find_distinct(
     store: DatasetStore,
     set_faces: Mapping[int, Sequence[DatasetFace]],
-    classes: Mapping[int, int],
+    poor: Collection[int],
     rule: DatasetRule,
-) -> tuple[set[int], dict[int, FaceCounts]]:
-    """Return the faces that are no near-duplicates, and the counts by class."""
+) -> set[int]:
+    """Return the faces that are no near-duplicates, without poor ones.
+
+    A poor face comes first at times; then the good ones that follow are no duplicates of it.
+    """
     near_duplicate = rule.near_duplicate
     if near_duplicate is None:
         near_duplicate = require_rules(store.embedder()).near_duplicate
     of_person: defaultdict[int, list[DatasetFace]] = defaultdict(list)
     for faces in set_faces.values():
         for face in faces:
-            of_person[face.person_id or 0].append(face)
+            if face.id not in poor:
+                of_person[face.person_id or 0].append(face)
     distinct: set[int] = set()
-    counts = {}
-    for person, faces in of_person.items():
+    for faces in of_person.values():
         keeps = select_distinct(
             store.embeddings_of([face.id for face in faces]),
             np.array([face.track_id or -face.id for face in faces], np.int64),
@@ -215,8 +226,23 @@ def _find_distinct(
             rule.apart_s,
         )
         distinct.update(face.id for face, keep in zip(faces, keeps, strict=True) if keep)
-        counts[classes[person]] = FaceCounts(len(faces), len(faces) - int(keeps.sum()))
-    return distinct, counts
+    return distinct
+
+
+def _count_faces(found: SetFaces) -> dict[int, FaceCounts]:
+    """Return the counts by class."""
+    counts: Counter[int] = Counter()
+    left_out: defaultdict[int, Counter[str]] = defaultdict(Counter)
+    for faces in found.set_faces.values():
+        for face in faces:
+            number = found.classes[face.person_id or 0]
+            counts[number] += 1
+            fault = found.faults.get(face.id)
+            if fault is None and found.splits.split_of(face) is None:
+                fault = LeftOut.IN_ANOTHER_SPLIT
+            if fault is not None:
+                left_out[number][fault] += 1
+    return {number: FaceCounts(count, left_out[number]) for number, count in counts.items()}
 
 
 def _plan_crops(

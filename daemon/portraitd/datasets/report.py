@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from html import escape
@@ -14,9 +14,11 @@ from portraitd.datasets.annotations import (
     FACE_FOLDER_FORMATS,
     SPLITS,
     ClassLabel,
+    Plan,
     PlannedCrop,
 )
 from portraitd.datasets.content import AvailableFrames, RenderedImage, SetFiles, TextFile
+from portraitd.datasets.quality_floor import LeftOut, describe_left_out
 from portraitd.datasets.split_units import hash_to_fraction
 from portraitd.model.wording import counted
 
@@ -24,16 +26,32 @@ MAX_TILES = 96
 """Maximum number of faces on a contact sheet; of more faces a sample is shown."""
 
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem;
-       color: #222; background: #fff }
-table { border-collapse: collapse; margin: 1rem 0 }
-td, th { padding: .25rem .8rem; text-align: right; border-bottom: 1px solid #ddd }
-th { position: sticky; top: 0; background: #fff }
-td:first-child, th:first-child, td.text { text-align: left }
-img { max-width: 100%; height: auto }
-.warning { background: #fff3d6; padding: .6rem 1rem; border-left: 4px solid #e09020 }
-.train { color: #286e96 } .val { color: #c86400 } .test { color: #3c8c50 }
-.bar { display: inline-block; height: .7em; background: #286e96 }
+:root { color-scheme: light dark; --paper: #fff; --ink: #1d1c1a; --quiet: #5f5b55; --line: #ddd8d0;
+  --well: #f1eee9; --warn: #7a4200; --warn-soft: #fbe9d2;
+  --train: #1f6a96; --val: #b95a00; --test: #2e7d46 }
+@media (prefers-color-scheme: dark) { :root { --paper: #141517; --ink: #eceae6; --quiet: #a5a29c;
+  --line: #34373c; --well: #26292d; --warn: #f0bd7d; --warn-soft: #3a2a15;
+  --train: #6db7e3; --val: #f0a050; --test: #7cc995 } }
+* { box-sizing: border-box }
+html { -webkit-text-size-adjust: 100% }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 0 auto; padding: 1rem;
+  color: var(--ink); background: var(--paper); overflow-wrap: anywhere }
+h1 { font-size: 1.6rem; margin: .5rem 0 } h2 { font-size: 1.25rem; margin: 2rem 0 .25rem }
+h3 { font-size: 1.05rem; margin: 1.75rem 0 .25rem; padding-top: 1rem;
+  border-top: 1px solid var(--line) }
+p { margin: .35rem 0; max-width: 46rem } .quiet { color: var(--quiet) }
+table { border-collapse: collapse; margin: .5rem 0; max-width: 100% }
+td, th { padding: .3rem .5rem; text-align: right; border-bottom: 1px solid var(--line);
+  font-variant-numeric: tabular-nums; vertical-align: top }
+td, th { white-space: nowrap }
+td:first-child, th:first-child { text-align: left; padding-left: 0; white-space: normal }
+img { max-width: 100%; height: auto; display: block; margin: .5rem 0 }
+code { font-size: .9em; background: var(--well); padding: .05rem .3rem; border-radius: 4px }
+.warning { background: var(--warn-soft); color: var(--warn); padding: .6rem 1rem; max-width: none;
+  border-left: 4px solid currentColor }
+.train { color: var(--train) } .val { color: var(--val) } .test { color: var(--test) }
+.shares { display: flex; gap: 2px; height: .6rem; margin: .5rem 0; max-width: 46rem }
+.shares span { background: currentColor; border-radius: 2px }
 """
 
 
@@ -42,6 +60,8 @@ class ClassStatistics:
     """The figures of one class.
 
     Attributes:
+        found: Number of faces that were found.
+        left_out: How many of these are left out, by code of ``quality_floor.LeftOut``.
         faces: Faces in the face folders, by split.
         labels: Faces in the frames of the detection sets, by split.
         sizes_px: Shorter sides of the faces, ascending.
@@ -49,7 +69,7 @@ class ClassStatistics:
 
     label: ClassLabel
     found: int
-    near_duplicates: int
+    left_out: Mapping[str, int]
     faces: Counter[str]
     labels: Counter[str]
     sizes_px: tuple[float, ...]
@@ -76,13 +96,21 @@ def compute_statistics(available: AvailableFrames) -> list[ClassStatistics]:
                 ClassStatistics(
                     one,
                     counts.found if counts else 0,
-                    counts.near_duplicates if counts else 0,
+                    counts.left_out if counts else {},
                     faces[one.id],
                     labels[one.id],
                     tuple(sorted(sizes[one.id])),
                 )
             )
     return found
+
+
+def count_left_out(plan: Plan) -> dict[str, int]:
+    """Return how many faces of people in the set are left out, by code."""
+    total: Counter[str] = Counter()
+    for counts in plan.counts.values():
+        total.update(counts.left_out)
+    return {code.value: total[code] for code in LeftOut if total[code]}
 
 
 def find_warnings(available: AvailableFrames, crop_warnings: Sequence[str]) -> list[str]:
@@ -181,55 +209,115 @@ def _render_page(
     available: AvailableFrames,
     rows: Sequence[ClassStatistics],
     warnings: Sequence[str],
-    sheets: dict[int, str],
+    sheets: Mapping[int, str],
 ) -> str:
-    plan, splits = available.plan, available.plan.splits
-    heads = "".join(f"<th class={split}>{split}</th>" for split in plan.splits)
-    backgrounds = Counter(f.split for split in plan.splits for f in available.frames[split]
-                          if not f.labels)  # fmt: skip
-    most = max((sum(row.faces.values()) for row in rows), default=1) or 1
+    plan = available.plan
+    left_out = count_left_out(plan)
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width"><title>Training set</title>',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        '<meta name="color-scheme" content="light dark"><title>Training set</title>',
         f"<style>{_STYLE}</style></head><body><h1>Training set</h1>",
         *(f'<p class="warning">{escape(sentence)}</p>' for sentence in warnings),
-        f"<table><tr><th></th>{heads}</tr>",
-        _render_row("frames", *(len(available.frames[split]) for split in splits)),
-        _render_row("of these, backgrounds", *(backgrounds[split] for split in splits)),
-        _render_row("faces in frames", *(sum(row.labels[s] for row in rows) for s in splits)),
-        _render_row("faces in face folders", *(sum(row.faces[s] for row in rows) for s in splits)),
-        _render_row(
-            "people with a face folder", *(sum(row.faces[s] > 0 for row in rows) for s in splits)
-        ),
-        f"</table><p>Balance: {escape(describe_balance(rows))}.</p><table>",
-        "<tr><th>class</th><th>number</th><th>faces found</th><th>near-duplicates</th>"
-        + heads
-        + "".join(f"<th class={split}>frames {split}</th>" for split in plan.splits)
-        + "<th>face size in px (min – median – max)</th><th></th></tr>",
+        "<h2>What is in it</h2>",
+        "<p>Models learn from <b class=train>train</b> and are compared on <b class=val>val</b>"
+        + (", and measured once on <b class=test>test</b>" if "test" in plan.splits else "")
+        + ". No video is in two of these unless a warning above says so.</p>",
+        *_render_totals(available, rows),
     ]
+    if left_out:
+        found = sum(row.found for row in rows)
+        parts += [
+            "<h2>What was left out</h2>",
+            f"<p>Of {counted(found, 'face')} of these people, {sum(left_out.values()):,} are not "
+            "used. The first reason that applies counts. In a frame that is used for another "
+            "face, they are labelled all the same.</p>",
+            "<table><tr><th>reason</th><th>faces</th></tr>",
+            *(
+                f"<tr><td>{escape(describe_left_out(code, plan.rule))}<br><code>{code}</code></td>"
+                f"<td>{count:,}</td></tr>"
+                for code, count in left_out.items()
+            ),
+            "</table>",
+        ]
+    if any(row.faces or row.labels for row in rows):
+        parts += [
+            "<h2>People</h2>",
+            f"<p>{escape(_capitalised(describe_balance(rows)))}.</p>",
+            '<p class="quiet">The bar shows how the faces of a person are divided, and the border '
+            "of a picture shows where it is: <b class=train>blue</b> in train, <b class=val>orange"
+            "</b> in val, <b class=test>green</b> in test. Of a person with more than "
+            f"{MAX_TILES} faces, the sheet shows some at random.</p>",
+        ]
     for row in rows:
-        bar = f'<span class="bar" style="width: {sum(row.faces.values()) / most * 8:.2f}em"></span>'
-        parts.append(
-            f'<tr><td class="text">{escape(row.label.label)}</td><td>{row.label.id}</td>'
-            f"<td>{row.found}</td><td>{row.near_duplicates}</td>"
-            + "".join(f"<td>{row.faces[split]}</td>" for split in plan.splits)
-            + "".join(f"<td>{row.labels[split]}</td>" for split in plan.splits)
-            + f"<td>{_format_sizes(row.sizes_px)}</td><td class=text>{bar}</td></tr>"
-        )
-    parts.append("</table>")
-    parts += [
-        f"<h2>{escape(plan.classes[number].label)}</h2>"
-        f'<img loading="lazy" alt="Contact sheet of {escape(plan.classes[number].label)}" '
-        f'src="{quote(name)}">'
-        for number, name in sorted(sheets.items())
-    ]
-    parts.append(
-        "<p>On the contact sheets, <b class=train>blue</b> borders mark train and "
-        "<b class=val>orange</b> borders mark val, and <b class=test>green</b> borders test. A "
-        "sheet shows a sample if a class has more than "
-        f"{MAX_TILES} faces.</p></body></html>"
-    )
+        parts += _render_class(row, plan, sheets.get(row.label.id, ""))
+    parts.append("</body></html>")
     return "\n".join(parts) + "\n"
+
+
+def _render_totals(available: AvailableFrames, rows: Sequence[ClassStatistics]) -> list[str]:
+    splits = available.plan.splits
+    backgrounds = {
+        split: sum(not frame.labels for frame in available.frames[split]) for split in splits
+    }
+    heads = "".join(f"<th class={split}>{split}</th>" for split in splits)
+    counts = {
+        "frames, for detectors": [len(available.frames[split]) for split in splits],
+        "– of these without a face": [backgrounds[split] for split in splits],
+        "– labelled faces in them": [sum(row.labels[one] for row in rows) for one in splits],
+        "faces cut out, for recognition": [sum(row.faces[one] for row in rows) for one in splits],
+        "people with such faces": [sum(row.faces[one] > 0 for row in rows) for one in splits],
+    }
+    return [
+        f"<table><tr><th></th>{heads}</tr>",
+        *(
+            f"<tr><td>{name}</td>" + "".join(f"<td>{value:,}</td>" for value in values) + "</tr>"
+            for name, values in counts.items()
+        ),
+        "</table>",
+    ]
+
+
+def _render_class(row: ClassStatistics, plan: Plan, sheet: str) -> list[str]:
+    """Return the section of one class."""
+    name = escape(row.label.label)
+    parts = [f"<h3>{name}</h3>", f'<p class="quiet">Class number {row.label.id}.']
+    if row.label.kind == "unknown":
+        parts.append("Faces without a name, in frames that show people of the set.")
+    if row.found:
+        reasons = [f"{code.replace('_', ' ')} {count:,}" for code, count in row.left_out.items()]
+        parts.append(
+            f"{_capitalised(counted(row.found, 'face'))} found"
+            + (f", not used: {', '.join(reasons)}" if reasons else ", all used")
+            + "."
+        )
+    if row.sizes_px:
+        parts.append(
+            f"The used faces are {row.sizes_px[0]:.0f} to {row.sizes_px[-1]:.0f} px wide, "
+            f"{statistics.median(row.sizes_px):.0f} in the median."
+        )
+    parts.append("</p>")
+    for what, counts in (("Faces cut out", row.faces), ("Faces in frames", row.labels)):
+        if counts:
+            listed = ", ".join(
+                f"<span class={split}>{counts[split]:,} in {split}</span>" for split in plan.splits
+            )
+            parts.append(f"<p>{what}: {listed}.</p>")
+    bar = row.faces or row.labels
+    if bar:
+        spans = "".join(
+            f'<span class={split} style="flex: {bar[split]}"></span>'
+            for split in plan.splits
+            if bar[split]
+        )
+        parts.append(f'<div class="shares" aria-hidden="true">{spans}</div>')
+    if sheet:
+        parts.append(f'<img loading="lazy" alt="Faces of {name} in the set" src="{quote(sheet)}">')
+    return parts
+
+
+def _capitalised(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def describe_balance(rows: Sequence[ClassStatistics]) -> str:
@@ -241,13 +329,3 @@ def describe_balance(rows: Sequence[ClassStatistics]) -> str:
     most_faces, least_faces = counted(most, "face"), counted(least, "face")
     ratio = f"{most / least:.1f} to 1"
     return f"{first} has {most_faces} and {last} has {least_faces}, a ratio of {ratio}"
-
-
-def _render_row(name: str, *values: int) -> str:
-    return f"<tr><td>{name}</td>" + "".join(f"<td>{value:,}</td>" for value in values) + "</tr>"
-
-
-def _format_sizes(sizes_px: Sequence[float]) -> str:
-    if not sizes_px:
-        return ""
-    return f"{sizes_px[0]:.0f} – {statistics.median(sizes_px):.0f} – {sizes_px[-1]:.0f}"

@@ -2,7 +2,7 @@
 
 A recording is assigned as a whole. A recording with a person who appears in no other recording
 is divided into segments that no track crosses, and each segment is assigned; the faces of people
-who also appear in undivided recordings then count only in its train segments. If even that leaves
+who have two undivided recordings or more then count only in its train segments. If that leaves
 nothing for val, recordings are divided at a point in time, and the report warns about it. A
 recording that the user moved to a split is there as a whole.
 """
@@ -79,9 +79,7 @@ class SplitAssignment:
             recording.video_id: find_segments(_spans(recording.faces)) for recording in seen
         }
         self._recordings_of: defaultdict[int, set[int]] = defaultdict(set)
-        self._faces_of: Counter[int] = Counter()
         for recording in seen:
-            self._faces_of.update(map(_person_id, recording.distinct))
             for face in recording.distinct:
                 self._recordings_of[_person_id(face)].add(recording.video_id)
         self._only_in = {
@@ -122,7 +120,7 @@ class SplitAssignment:
             return split if own is None else own
         if own is not None and own != split:
             return None
-        # Outside the train part of a divided recording, people who also appear elsewhere leak.
+        # Outside the train part of a divided recording, people who do not need it would leak.
         stored = self._known.get(key, "")
         is_divided = stored == SPLIT_BY_SEGMENT or stored.startswith(SPLIT_AT_TIME)
         return None if is_divided and split != "train" and not self._is_native(person) else split
@@ -132,17 +130,20 @@ class SplitAssignment:
         return self._known.get(make_video_key(sha256), "")
 
     def _is_native(self, person: int) -> bool:
-        """Return whether every recording of a person is divided into segments."""
-        return all(
-            self.stored_split(self._sha256[video_id]) == SPLIT_BY_SEGMENT
+        """Return whether a person has too few undivided recordings to be in two splits by them."""
+        undivided = [
+            video_id
             for video_id in self._recordings_of[person]
-        )
+            if self.stored_split(self._sha256[video_id]) != SPLIT_BY_SEGMENT
+        ]
+        return len(undivided) < 2
 
     def _decide(self, seen: Sequence[SplitRecording]) -> None:
         divisible = set(self._only_in.values())
         is_undivided = self._shares["train"] >= 1
-        whole_units: list[SplitUnit] = []
+        already: dict[str, Counter[int]] = {split: Counter() for split in SPLITS}
         divided: list[SplitRecording] = []
+        units: list[SplitUnit] = []
         for recording in seen:
             key = make_video_key(recording.sha256)
             segments = self._segments[recording.video_id]
@@ -152,25 +153,23 @@ class SplitAssignment:
                 }
                 if len(used_segments) > 1:
                     self._add({key: SPLIT_BY_SEGMENT})
-            if self._known.get(key) == SPLIT_BY_SEGMENT:
+            stored = self.stored_split(recording.sha256)
+            if stored == SPLIT_BY_SEGMENT:
                 divided.append(recording)
-            elif not self._known.get(key, "").startswith(SPLIT_AT_TIME):
-                whole_units.append(SplitUnit(key, Counter(map(_person_id, recording.distinct))))
-        segment_units = [unit for recording in divided for unit in self._segment_units(recording)]
-        new_segments = assign_splits(
-            segment_units, self._known, self._shares, guest_totals=self._faces_of
-        )
-        already = self._count_others(seen, new_segments)
-        new = assign_splits(whole_units, self._known, self._shares, already)
-        if not is_undivided and not self._has_val(segment_units + whole_units, new_segments | new):
+            elif stored.startswith(SPLIT_AT_TIME):
+                for face in recording.distinct:
+                    if split := self.split_of(face):
+                        already[split][_person_id(face)] += 1
+            else:
+                units.append(SplitUnit(key, Counter(map(_person_id, recording.distinct))))
+        units += [unit for recording in divided for unit in self._segment_units(recording)]
+        new = assign_splits(units, self._known, self._shares, already)
+        if not is_undivided and not self._has_val(units, new):
             # Better a val split that costs guests many faces than none.
-            alone = [SplitUnit(unit.key, unit.faces) for unit in segment_units]
-            new_segments = assign_splits(alone, self._known, self._shares)
-            already = self._count_others(seen, new_segments)
-            new = assign_splits(whole_units, self._known, self._shares, already)
-        self._add(new_segments)
+            alone = [SplitUnit(unit.key, unit.faces) for unit in units]
+            new = assign_splits(alone, self._known, self._shares, already)
         self._add(new)
-        if not segment_units and not is_undivided:
+        if not divided and not is_undivided:
             self._split_by_time_without_val(seen, new)
         self._split_tracks(seen)
 
@@ -179,7 +178,7 @@ class SplitAssignment:
         return any(unit.faces and splits[unit.key] == "val" for unit in units)
 
     def _segment_units(self, recording: SplitRecording) -> list[SplitUnit]:
-        """Return the segments of a recording; people who appear in undivided ones are guests."""
+        """Return the segments of a recording; people who do not need them are guests."""
         faces: defaultdict[Segment, Counter[int]] = defaultdict(Counter)
         segments = self._segments[recording.video_id]
         for face in recording.distinct:
@@ -192,25 +191,6 @@ class SplitAssignment:
             )
             for segment in segments
         ]
-
-    def _count_others(
-        self, seen: Sequence[SplitRecording], new: Mapping[str, str]
-    ) -> dict[str, Counter[int]]:
-        """Return the faces in divided recordings that count for the shares of whole ones."""
-        splits = {**self._known, **new}
-        counts: dict[str, Counter[int]] = {split: Counter() for split in SPLITS}
-        for recording in seen:
-            stored = self.stored_split(recording.sha256)
-            for face in recording.distinct if stored.startswith(SPLIT_BY_SEGMENT) else ():
-                person = _person_id(face)
-                if stored == SPLIT_BY_SEGMENT:
-                    segment = _nearest_segment(self._segments[recording.video_id], face.t_s)
-                    split = splits[_segment_key(recording.sha256, segment)]
-                    if split == "train" and not self._is_native(person):
-                        counts["train"][person] += 1
-                elif own := self.split_of(face):
-                    counts[own][person] += 1
-        return counts
 
     def _split_by_time_without_val(
         self, seen: Sequence[SplitRecording], new: Mapping[str, str]

@@ -61,7 +61,6 @@ def assign_splits(
     known: Mapping[str, str],
     shares: Shares,
     already: Mapping[str, Mapping[int, int]] | None = None,
-    guest_totals: Mapping[int, int] | None = None,
 ) -> dict[str, str]:
     """Assign each new unit to a split.
 
@@ -73,12 +72,11 @@ def assign_splits(
         known: The stored splits, by key.
         shares: The wanted shares.
         already: Faces of each person in each split that belong to none of these units.
-        guest_totals: All faces of the guests of units.
 
     Returns:
         The split of every unit that is not in ``known``.
     """
-    return _Stratification(units, known, shares, already or {}, guest_totals or {}).assign()
+    return _Stratification(units, known, shares, already or {}).assign()
 
 
 class _Stratification:
@@ -90,10 +88,8 @@ class _Stratification:
         known: Mapping[str, str],
         shares: Shares,
         already: Mapping[str, Mapping[int, int]],
-        guest_totals: Mapping[int, int],
     ) -> None:
         self._shares = shares
-        self._guest_totals = guest_totals
         self._splits = [split for split in shares if split == "train" or shares[split] > 0]
         self._max_held_share = max(MAX_HELD_SHARE, 1.1 * (1.0 - shares.get("train", 0.0)))
         self._counts: dict[str, Counter[int]] = {
@@ -110,6 +106,7 @@ class _Stratification:
         self._new: list[SplitUnit] = []
         for unit in sorted(units, key=lambda unit: _hash(unit.key)):
             self._total.update(unit.faces)
+            self._total.update(unit.guests)
             self._places.update(unit.faces.keys())
             split = known.get(unit.key, "")
             if split in self._counts:
@@ -202,12 +199,11 @@ class _Stratification:
         before = [(unit, self._chosen[unit.key]) for unit, _ in moves]
         if [split for _, split in before] == [split for _, split in moves]:
             return False
-        people = {person for unit, _ in moves for person in unit.faces}
-        guests = {person for unit, _ in moves for person in unit.guests}
-        old = self._sum_costs(people, guests)
+        people = {person for unit, _ in moves for person in (*unit.faces, *unit.guests)}
+        old = self._sum_costs(people)
         for unit, split in moves:
             self._choose(unit, split)
-        new = self._sum_costs(people, guests)
+        new = self._sum_costs(people)
         if _is_less(new, old):
             return True
         for unit, split in before:
@@ -225,33 +221,31 @@ class _Stratification:
         counts = self._counts[split]
         for person, faces in unit.faces.items():
             counts[person] += sign * faces
-        if split != "train":
-            for person, faces in unit.guests.items():
-                self._unused[person] += sign * faces
+        used = counts if split == "train" else self._unused
+        for person, faces in unit.guests.items():
+            used[person] += sign * faces
 
-    def _sum_costs(self, people: Iterable[int], guests: Iterable[int]) -> _Cost:
-        costs = [self._cost_of(person) for person in people]
-        costs += [self._cost_of_guest(person) for person in guests]
-        without, lacking, missing, deviation = zip(*costs, strict=True)
+    def _sum_costs(self, people: Iterable[int]) -> _Cost:
+        without, lacking, missing, deviation = zip(*map(self._cost_of, people), strict=True)
         return sum(without), round(sum(lacking), 6), sum(missing), sum(deviation)
 
     def _cost_of(self, person: int) -> _Cost:
-        total = self._total[person]
+        total, unused = self._total[person], self._unused[person]
         faces = [self._counts[split][person] for split in self._splits]
         held = total - faces[0] if self._splits[0] == "train" else 0
+        lacking = max(0.0, unused - MAX_UNUSED_SHARE * total)
+        if total >= LARGE_CLASS:
+            lacking += max(0.0, held - self._max_held_share * total)
+        deviations = [
+            count / total - self._shares[split]
+            for split, count in zip(self._splits, faces, strict=True)
+        ]
         return (
             int(held == total),
-            max(0.0, held - self._max_held_share * total) if total >= LARGE_CLASS else 0.0,
+            lacking,
             faces[: self._places[person]].count(0),
-            sum(
-                (count / total - self._shares[split]) ** 2
-                for split, count in zip(self._splits, faces, strict=True)
-            ),
+            sum(deviation**2 for deviation in (*deviations, unused / total)),
         )
-
-    def _cost_of_guest(self, person: int) -> _Cost:
-        unused, total = self._unused[person], self._guest_totals[person]
-        return (0, max(0.0, unused - MAX_UNUSED_SHARE * total), 0, 2 * (unused / total) ** 2)
 
 
 def _is_less(cost: _Cost, than: _Cost) -> bool:

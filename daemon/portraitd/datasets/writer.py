@@ -30,7 +30,7 @@ from portraitd.datasets.formats.imagefolder import (
     make_portrait_files,
 )
 from portraitd.datasets.output import finish_set, lock_set, publish_set
-from portraitd.datasets.report import find_warnings, make_report_files
+from portraitd.datasets.report import count_left_out, find_warnings, make_report_files
 from portraitd.store.database import Database
 from portraitd.store.dataset_store import DatasetStore
 from portraitd.store.files import Files
@@ -75,7 +75,7 @@ class DatasetSummary(NamedTuple):
     Attributes:
         frames, backgrounds, faces: Their number by split.
         people: Number of people with faces.
-        near_duplicates: Number of faces that were left out as near-duplicates.
+        left_out: Number of faces that were left out, by code of ``quality_floor.LeftOut``.
         written, removed, unchanged, put_aside: Number of files.
         warnings: What the user should know before training, in sentences.
     """
@@ -84,7 +84,7 @@ class DatasetSummary(NamedTuple):
     backgrounds: dict[str, int]
     faces: dict[str, int]
     people: int
-    near_duplicates: int
+    left_out: dict[str, int]
     written: int
     removed: int
     unchanged: int
@@ -167,7 +167,7 @@ def write_dataset(request: WriteRequest) -> DatasetSummary:
                 },
                 faces=dict(Counter(crop.split for crop in plan.crops)),
                 people=len(plan.counts),
-                near_duplicates=sum(one.near_duplicates for one in plan.counts.values()),
+                left_out=count_left_out(plan),
                 written=changes.written,
                 removed=changes.removed,
                 unchanged=changes.unchanged,

@@ -59,6 +59,7 @@ class DatasetFace:
     """A face as training sets need it, without its embedding.
 
     Attributes:
+        size_px: As in ``model.face.Quality``, like the next three.
         hidden: Excluded or ignored: it must be unrecognisable in every image of a set.
     """
 
@@ -68,6 +69,9 @@ class DatasetFace:
     box: Box
     score: float
     size_px: float
+    sharpness: float
+    frontal: float
+    confidence: float
     landmarks: Landmarks | None
     track_id: int | None
     person_id: int | None
@@ -345,6 +349,9 @@ def _face(row: sqlite3.Row) -> DatasetFace:
         box=Box(row["box_left"], row["box_top"], row["box_right"], row["box_bottom"]),
         score=row["score"],
         size_px=row["size_px"],
+        sharpness=row["sharpness"],
+        frontal=row["frontal"],
+        confidence=row["confidence"],
         landmarks=None if points is None else tuple((float(x), float(y)) for x, y in points),
         track_id=row["track_id"],
         person_id=row["person_id"],
