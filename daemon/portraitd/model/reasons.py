@@ -66,6 +66,11 @@ class ReasonCode(StrEnum):
     TOO_MUCH_WORK = "too_much_work"
     PARTLY_DECODED = "partly_decoded"
 
+    # The picture is to say who a person is, and does not.
+    NOT_A_PHOTO = "not_a_photo"
+    NO_FACE = "no_face"
+    SEVERAL_FACES = "several_faces"
+
     # The content is known already.
     DUPLICATE_OF = "duplicate_of"
     DUPLICATE_OF_FAILED = "duplicate_of_failed"
@@ -110,11 +115,6 @@ class ReasonCode(StrEnum):
     CONFIGURATION = "configuration"
     ALREADY_RUNNING = "already_running"
 
-    # `explain` only: why nothing is stored about a path.
-    NOT_IN_INBOX = "not_in_inbox"
-    IS_FOLDER = "is_folder"
-    NOT_SCANNED_YET = "not_scanned_yet"
-
     # A reviewer did something in the people tree that was not understood, or has no effect.
     NAME_UNUSABLE = "name_unusable"
     NUMBER_OF_ANOTHER = "number_of_another"
@@ -124,6 +124,18 @@ class ReasonCode(StrEnum):
     FOLDER_TOO_DEEP = "folder_too_deep"
     PORTRAITS_COPIED = "portraits_copied"
     PORTRAITS_NOT_SHOWN = "portraits_not_shown"
+    REFERENCE_WITHOUT_FACE = "reference_without_face"
+    REFERENCE_OF_SEVERAL = "reference_of_several"
+    REFERENCE_UNREADABLE = "reference_unreadable"
+    REFERENCE_OF_TWO = "reference_of_two"
+    REFERENCE_WITHOUT_NAME = "reference_without_name"
+    TOO_MANY_REFERENCES = "too_many_references"
+    REFERENCE_UNDONE = "reference_undone"
+
+    # `explain` only: why nothing is stored about a path.
+    NOT_IN_INBOX = "not_in_inbox"
+    IS_FOLDER = "is_folder"
+    NOT_SCANNED_YET = "not_scanned_yet"
 
     @classmethod
     def _missing_(cls, value: object) -> ReasonCode:
@@ -144,6 +156,10 @@ NOTICES = frozenset({
     ReasonCode.NAME_UNUSABLE, ReasonCode.NUMBER_OF_ANOTHER, ReasonCode.FOLDER_IN_UNSORTED,
     ReasonCode.FOLDER_COPIED, ReasonCode.OWN_FOLDER_MOVED, ReasonCode.FOLDER_TOO_DEEP,
     ReasonCode.PORTRAITS_COPIED, ReasonCode.PORTRAITS_NOT_SHOWN,
+    ReasonCode.REFERENCE_WITHOUT_FACE, ReasonCode.REFERENCE_OF_SEVERAL,
+    ReasonCode.REFERENCE_UNREADABLE, ReasonCode.REFERENCE_OF_TWO,
+    ReasonCode.REFERENCE_WITHOUT_NAME, ReasonCode.TOO_MANY_REFERENCES,
+    ReasonCode.REFERENCE_UNDONE,
 })  # fmt: skip
 """Codes of notices to reviewers, whose sentences are among the texts of the pages: they are read
 there, in several languages."""
@@ -248,6 +264,11 @@ _TEXTS = {
         "made to keep a worker busy"
     ),
     ReasonCode.PARTLY_DECODED: "only {decoded_s:.1f} s of {duration_s:.1f} s could be decoded",
+    ReasonCode.NOT_A_PHOTO: "a video; only a photo can say who a person is",
+    ReasonCode.NO_FACE: "no face was found in the picture",
+    ReasonCode.SEVERAL_FACES: (
+        "{count:face|faces} were found in the picture, and none is clearly the largest"
+    ),
     ReasonCode.DUPLICATE_OF: "same content as {name}",
     ReasonCode.DUPLICATE_OF_FAILED: "same content as {name}, which failed: {cause}",
     ReasonCode.PARTIAL_COPY_OF: "partial copy of {name}",
@@ -292,6 +313,11 @@ _TEXTS = {
     ReasonCode.GROUPING_FAILED: "grouping failed: {error}",
     ReasonCode.REEMBEDDING_PAUSED: "embedding the stored faces with another model failed: {error}",
     ReasonCode.SHARE_NOT_RESPONDING: "{folder}: the share does not respond",
+    ReasonCode.PORTRAITS_DISAPPEARED: (
+        "{missing} of {published} portraits in {root} are missing, more than a reviewer usually "
+        "deletes; the share may not be mounted. Other edits take effect. If they were deleted on "
+        "purpose, run `portraitd accept`; to have them written again, `portraitd accept --put-back`"
+    ),
     ReasonCode.FOLDERS_UNAVAILABLE: (
         "{count:folder|folders} of {root} cannot be read or written: {folders}. Everything else is "
         "up to date. Give portraitd's group access, for instance with `chmod -R g+rwX`"

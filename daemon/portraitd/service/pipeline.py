@@ -17,6 +17,7 @@ from portraitd.faces.interface import EncoderSpec
 from portraitd.faces.models.model_registry import find_embedder, require_rules
 from portraitd.ingest.admission import Admission
 from portraitd.ingest.dispatcher import Dispatcher, encode_options, slice_s
+from portraitd.ingest.mounts import file_system_type, needs_polling
 from portraitd.ingest.picture_hashes import PictureHashStage
 from portraitd.ingest.reembedding_stage import ReembeddingStage
 from portraitd.ingest.reprocessing import ReprocessingStage
@@ -26,6 +27,7 @@ from portraitd.model.stage import Now, Phase, Stage
 from portraitd.people.pages.gallery import Gallery
 from portraitd.people.pages.status_stage import StatusPageStage
 from portraitd.people.publisher import Publisher
+from portraitd.people.references.reference_stage import ReferenceStage
 from portraitd.people.review import Review
 from portraitd.people.tree.people_tree import PeopleTree
 from portraitd.service.control import ControlStage
@@ -47,6 +49,7 @@ from portraitd.store.people import People
 from portraitd.store.publications import Publications
 from portraitd.store.recordings import Recordings
 from portraitd.store.reembedding import Reembedding
+from portraitd.store.reference_faces import ReferenceFaces
 from portraitd.store.reprocess import ReprocessQueue
 from portraitd.store.slices import SliceQueue
 from portraitd.store.snapshot import SnapshotReader
@@ -146,7 +149,19 @@ class Service:
             EditRecorder(database, ledger, publications, settings.review.unit == "track"),
             tree_stores,
             settings.review,
-            lambda: self.publisher.pending or self.reprocessing.ready,
+            lambda: self.publisher.pending or self.reprocessing.ready or self.references.pending,
+        )
+        self.references = ReferenceStage(
+            tree,
+            settings.people_dir,
+            files,
+            ReferenceFaces(database),
+            EditRecorder(database, ledger, publications, settings.review.unit == "track"),
+            ReviewNotices(database),
+            settings.inbox,
+            settings.review,
+            self.review.allows_publishing,
+            lambda: needs_polling(file_system_type(settings.people_dir)),
         )
         self.reprocessing = ReprocessingStage(
             ReprocessQueue(database, files, tracks),
@@ -229,6 +244,7 @@ class Service:
             self._guarded(self.erasure),
             # What was done in the tree is read before anything is written to it.
             self._guarded(self.review),
+            self._guarded(self.references),
             self.reprocessing,
             self.reembedding,
             self.publisher,

@@ -84,7 +84,7 @@ class Appearances:
                  order by state = 'duplicate', id limit 1) as path,
                 (select total(sampled) from slices where video_id = videos.id) as sampled,
                 (select max(ended_s) from slices where video_id = videos.id) as ended_s
-            from videos
+            from videos where not is_reference
             """
         )
         clips = {}

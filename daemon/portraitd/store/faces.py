@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from portraitd.faces.reference_face import find_main_face
+from portraitd.model.edit import Hidden
 from portraitd.model.face import Box, Embeddings, SliceFaces, stack_embeddings
 from portraitd.model.face_quality import portrait_rank
 from portraitd.model.recording_time import RecordingDate
 from portraitd.model.track import l2_normalised
 from portraitd.store.columns import integer_column, number_column
-from portraitd.store.corrections.face_fingerprints import CONTENTS_SQL
+from portraitd.store.corrections.face_fingerprints import CONTENTS_SQL, without_reference_key
 from portraitd.store.database import Database
 from portraitd.store.embedding_space import stored_spaces
 from portraitd.store.erasure.tombstones import Tombstones
@@ -75,6 +77,11 @@ class FaceWriter:
         """
         video = self._db.execute("select * from videos where id = ?", (video_id,)).fetchone()
         size_px, detections = (video["width_px"], video["height_px"]), list(result.detections)
+        hidden = Hidden.REFERENCE if video["is_reference"] else Hidden.NO
+        if hidden is Hidden.REFERENCE:
+            # Whoever else is in the picture was not meant: nothing is stored about them.
+            main = find_main_face([one.face.box for one in detections])
+            detections = [] if main is None else [detections[main]]
         for sha256 in self.contents(video_id):
             detections = self._tombstones.without_erased(sha256, size_px, detections)
         for detection in detections:
@@ -83,8 +90,8 @@ class FaceWriter:
                 """
                 insert into faces (video_id, slice_id, t_s, box_left, box_top, box_right,
                     box_bottom, score, landmarks, size_px, sharpness, frontal, confidence,
-                    encoder, embedding, added_at)
-                values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                    encoder, embedding, added_at, hidden)
+                values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                 """,
                 (
                     video_id,
@@ -100,6 +107,7 @@ class FaceWriter:
                     encoder,
                     face.embedding.astype("<f4").tobytes(),
                     now_s,
+                    hidden,
                 ),
             ).lastrowid
             self._db.execute(
@@ -108,8 +116,13 @@ class FaceWriter:
             )
 
     def contents(self, video_id: int) -> list[str]:
-        """Return the SHA-256 of a video and of its partial copies."""
-        return [row[0] for row in self._db.execute(CONTENTS_SQL, (video_id,))]
+        """Return the SHA-256 of a video and of its partial copies.
+
+        Of a reference picture, also that of the same picture in the inbox.
+        """
+        contents = [row[0] for row in self._db.execute(CONTENTS_SQL, (video_id,))]
+        plain = [without_reference_key(one) for one in contents]
+        return [*contents, *(one for one in plain if one not in contents)]
 
 
 class Faces:
@@ -119,7 +132,14 @@ class Faces:
         self._db = database
 
     def count(self) -> int:
-        return int(self._db.execute("select count(*) from faces").fetchone()[0])
+        """Return how many faces are stored, without those of reference pictures."""
+        row = self._db.execute(
+            """
+            select (select count(*) from faces) - (select count(*) from faces
+                where video_id in (select id from videos where is_reference))
+            """
+        ).fetchone()
+        return int(row[0])
 
     def spaces(self) -> list[str]:
         """Return the embedding spaces of the faces; see ``stored_spaces``."""
@@ -229,7 +249,7 @@ class Faces:
                 select id from files where files.video_id = videos.id
                 order by state = 'duplicate', id limit 1)
             left join people on people.id = faces.person_id
-            where videos.replaces is null
+            where videos.replaces is null and not videos.is_reference
             order by faces.video_id, faces.t_s, faces.id
             """
         )

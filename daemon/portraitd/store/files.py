@@ -125,6 +125,21 @@ class Files:
         """Record the file at a path; see ``note_all``."""
         return self.note_all(root, [FoundFile(path, stamp, state, reason)], now_s)[0]
 
+    def note_references(self, root: bytes, found: Sequence[FoundFile], now_s: float) -> None:
+        """Record reference pictures at some paths; see ``note_all``."""
+        self._note(root, found, now_s, is_reference=True)
+
+    def references(self) -> list[KnownFile]:
+        """Return every known reference picture, by id."""
+        rows = self._db.execute("select * from files where is_reference order by id")
+        return [_known(row) for row in rows.fetchall()]
+
+    def move_references(self, root: bytes) -> None:
+        """Record that the people folder has another path, with the same pictures in it."""
+        self._db.execute(
+            "update or ignore files set root = ? where is_reference and root <> ?", (root, root)
+        )
+
     def note_all(self, root: bytes, found: Sequence[FoundFile], now_s: float) -> list[int]:
         """Record the files at some paths; each replaces an earlier content of its path.
 
@@ -134,6 +149,11 @@ class Files:
         Returns:
             The ids of their rows.
         """
+        return self._note(root, found, now_s, is_reference=False)
+
+    def _note(
+        self, root: bytes, found: Sequence[FoundFile], now_s: float, *, is_reference: bool
+    ) -> list[int]:
         with self._db.transaction():
             paths = [os.fsencode(file.path) for file in found]
             marks = ",".join("?" * len(paths))
@@ -144,18 +164,18 @@ class Files:
                 """,  # noqa: S608 - question marks
                 (root, *paths),
             ).fetchone()
-            file_ids = [self._note_one(root, file, now_s) for file in found]
+            file_ids = [self._note_one(root, file, now_s, is_reference) for file in found]
             if was_read:
                 self._delete_orphans()
         return file_ids
 
-    def _note_one(self, root: bytes, file: FoundFile, now_s: float) -> int:
+    def _note_one(self, root: bytes, file: FoundFile, now_s: float, is_reference: bool) -> int:
         row = self._db.execute(
             """
             insert into files
                 (root, path, size, mtime_ns, inode, state, reason, reason_code, seen_at,
-                    changed_at)
-            values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                    changed_at, is_reference)
+            values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             on conflict (root, path) do update set
                 size = excluded.size, mtime_ns = excluded.mtime_ns, inode = excluded.inode,
                 state = excluded.state, reason = excluded.reason,
@@ -176,6 +196,7 @@ class Files:
                 file.reason.code,
                 now_s,
                 now_s,
+                is_reference,
             ),
         ).fetchone()
         return int(row["id"])

@@ -232,7 +232,7 @@ class People:
                     coalesce(?, (select count(*) from grouped_faces)),
                     coalesce(?, (select count(*) from grouped_tracks)),
                     (select count(distinct person_id) from faces),
-                    (select count(*) from faces where person_id is null and hidden <> 1
+                    (select count(*) from faces where person_id is null and hidden not in (1, 3)
                         and video_id not in (select id from videos where replaces is not null)),
                     ?, ?, ?, ?, ?, ?, ?, ?, ?)
                 returning *
@@ -325,12 +325,25 @@ class People:
         return {row["id"] for row in rows}
 
     def count(self) -> int:
-        """Return how many people have at least one face."""
+        """Return how many people have at least one face in a recording."""
         sql = """
             select count(*) from people
-            where exists (select 1 from faces where person_id = people.id)
+            where exists (select 1 from faces where person_id = people.id and hidden <> 3)
             """
         return int(self._db.execute(sql).fetchone()[0])
+
+    def known_only(self) -> list[Person]:
+        """Return the people whom reference pictures show, and no recording does, by id."""
+        rows = self._db.execute(
+            """
+            select distinct people.id, name from faces join people on people.id = faces.person_id
+            where faces.video_id in (select id from videos where is_reference)
+                and not exists (select 1 from faces as other
+                    where other.person_id = people.id and other.hidden <> 3)
+            order by people.id
+            """
+        )
+        return [Person(row["id"], row["name"]) for row in rows]
 
     def present(self) -> list[Person]:
         """Return the people who have at least one face, by id."""

@@ -166,10 +166,10 @@ class Publications:
             f"""
             select faces.*, area_left, area_top, area_right, area_bottom
             from faces join portraits on face_id = faces.id
-            where {has_rank} and (person_id is not null or hidden = ?) and hidden <> ?
+            where {has_rank} and (person_id is not null or hidden = ?) and hidden not in (?, ?)
             order by person_id, faces.id
             """,  # noqa: S608 - one of two constants
-            (per_track, Hidden.IGNORED, Hidden.EXCLUDED),
+            (per_track, Hidden.IGNORED, Hidden.EXCLUDED, Hidden.REFERENCE),
         )
 
     def _unsorted_faces(self, review: ReviewSettings) -> Iterable[sqlite3.Row]:

@@ -143,7 +143,7 @@ class Recordings:
         rows = self._db.execute(
             """
             select id from videos where picture_hash = '' and state <> 'queued'
-                and replaces is null order by id desc
+                and replaces is null and not is_reference order by id desc
             """
         )
         return [row["id"] for row in rows]

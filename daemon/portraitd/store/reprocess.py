@@ -119,8 +119,9 @@ class ReprocessQueue:
         new = self._db.execute(
             """
             insert into videos (sha256, kind, duration_s, fps, width_px, height_px, state,
-                added_at, replaces)
-            select 'again ' || sha256, kind, duration_s, fps, width_px, height_px, 'queued', ?, id
+                added_at, replaces, is_reference)
+            select 'again ' || sha256, kind, duration_s, fps, width_px, height_px, 'queued', ?, id,
+                is_reference
             from videos where id = ? returning *,
                 (select content_size from videos as old where old.id = videos.replaces) as size
             """,

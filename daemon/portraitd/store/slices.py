@@ -5,12 +5,18 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from portraitd.faces.reference_face import find_main_face
 from portraitd.model.face import SliceFaces
 from portraitd.model.media_file import FileState, JobState, MediaFacts, MediaKind, Slice, VideoState
 from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
-from portraitd.store.corrections.face_fingerprints import CONTENT_SQL, pictures_key
+from portraitd.store.corrections.face_fingerprints import (
+    CONTENT_SQL,
+    pictures_key,
+    reference_key,
+    without_reference_key,
+)
 from portraitd.store.database import Database
 from portraitd.store.erasure.tombstones import Tombstones
 from portraitd.store.faces import FaceWriter
@@ -162,11 +168,22 @@ class SliceQueue:
             priority: Of its slices.
             is_unchanged: Returns whether another file is still there as it was read.
         """
+        is_erased = self._refuse_forgotten and self._is_forgotten(facts)
+        if file.is_reference:
+            if facts.kind is not MediaKind.PHOTO:
+                no_photo = Reason.of(ReasonCode.NOT_A_PHOTO)
+                self._files.move_on(file.id, FileState.FAILED, now_s, no_photo)
+                return FileState.FAILED
+            # The same picture in the inbox is another recording.
+            facts = replace(
+                facts, sha256=reference_key(facts.sha256), extends="", picture_hash=""
+            )
+            is_erased |= self._refuse_forgotten and self._is_forgotten(facts)
         with self._db.transaction():
             known = self._recordings.find(file, facts, is_unchanged)
             if known:
                 return self._recordings.admit(file, facts, known, is_unchanged, now_s)
-            if self._refuse_forgotten and self._is_forgotten(facts):
+            if is_erased:
                 erased = Reason.of(ReasonCode.ERASED_EARLIER)
                 self._files.move_on(file.id, FileState.FORGOTTEN, now_s, erased)
                 return FileState.FORGOTTEN
@@ -191,8 +208,8 @@ class SliceQueue:
                 """
                 insert into videos
                     (sha256, kind, duration_s, fps, width_px, height_px, content_size, state,
-                        added_at, picture_hash, recorded_at, recorded_offset_min)
-                values (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?)
+                        added_at, is_reference, picture_hash, recorded_at, recorded_offset_min)
+                values (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?)
                 """,
                 (
                     facts.sha256,
@@ -203,6 +220,7 @@ class SliceQueue:
                     facts.height_px,
                     file.stamp.size,
                     now_s,
+                    file.is_reference,
                     facts.picture_hash,
                     *credible_time(facts, now_s),
                 ),
@@ -251,7 +269,7 @@ class SliceQueue:
             MediaKind(video["kind"]),
             row["start_s"],
             row["stop_s"],
-            file.content_sha256 or video["sha256"],
+            without_reference_key(file.content_sha256 or video["sha256"]),
         )
         return ClaimedSlice(
             row["id"],
@@ -334,7 +352,7 @@ class SliceQueue:
             if taken.rowcount == 0:
                 return None
             self._face_writer.add(claimed.video_id, claimed.slice_id, result, encoder, now_s)
-            return self._finish(claimed.video_id, now_s)
+            return self._finish(claimed.video_id, now_s, result)
 
     def lose(
         self, claimed: ClaimedSlice, reason: Reason, attempts: int, now_s: float
@@ -428,7 +446,10 @@ class SliceQueue:
     def counts(self) -> dict[str, int]:
         """Return the number of videos by state."""
         rows = self._db.execute(
-            "select state, count(*) as n from videos where replaces is null group by state"
+            """
+            select state, count(*) as n from videos
+            where replaces is null and not is_reference group by state
+            """
         )
         return {row["state"]: row["n"] for row in rows}
 
@@ -476,14 +497,18 @@ class SliceQueue:
         names = [known for known in self._files.of_video(video_id) if known.id != file.id]
         return display_path(names[0].path) if names else "an earlier file"
 
-    def _finish(self, video_id: int, now_s: float) -> VideoOutcome | None:
-        """Finish a video and its files if its last slice has ended."""
+    def _finish(
+        self, video_id: int, now_s: float, result: SliceFaces | None = None
+    ) -> VideoOutcome | None:
+        """Finish a video and its files if its last slice, with this result, has ended."""
         slices = self._db.execute("select * from slices where video_id = ?", (video_id,)).fetchall()
         # No slice at all: the video was erased while this one was processed.
         if not slices or any(job["state"] in (JobState.QUEUED, JobState.RUNNING) for job in slices):
             return None
         video = self._db.execute("select * from videos where id = ?", (video_id,)).fetchone()
         state, reason = _judge(video, slices)
+        if video["is_reference"] and result is not None:
+            reason = _judge_reference(result) or reason
         self._db.execute(
             """
             update videos set state = ?, reason = ?, reason_code = ?, finished_at = ?, tracked = 0
@@ -518,6 +543,16 @@ def _judge(video: sqlite3.Row, slices: Sequence[sqlite3.Row]) -> tuple[VideoStat
         partly = Reason.of(ReasonCode.PARTLY_DECODED, decoded_s=ended, duration_s=duration)
         return VideoState.DONE, partly
     return VideoState.DONE, NO_REASON
+
+
+def _judge_reference(result: SliceFaces) -> Reason:
+    """Return why a picture says of nobody who they are; ``NO_REASON`` if it does."""
+    boxes = [one.face.box for one in result.detections]
+    if find_main_face(boxes) is not None:
+        return NO_REASON
+    if not boxes:
+        return Reason.of(ReasonCode.NO_FACE)
+    return Reason.of(ReasonCode.SEVERAL_FACES, count=len(boxes))
 
 
 def _partial_copy_of(name: str) -> Reason:

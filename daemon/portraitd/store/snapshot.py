@@ -182,7 +182,7 @@ class SnapshotReader:
             """
             select path, avg(slices.state in ('done', 'failed')) as share
             from slices join files on files.video_id = slices.video_id
-            where files.state = 'encoding' and exists
+            where files.state = 'encoding' and not files.is_reference and exists
                 (select 1 from slices as started
                  where started.video_id = slices.video_id and started.state <> 'queued')
             group by files.id order by files.id limit ?
@@ -204,6 +204,7 @@ class SnapshotReader:
 
     def _entries(self, condition: str, order: str) -> tuple[tuple[FileEntry, ...], int]:
         # Conditions and orders are the ones above; nothing from outside becomes SQL.
+        condition = f"not is_reference and ({condition})"
         total = self._db.execute(f"select count(*) from files where {condition}").fetchone()[0]  # noqa: S608
         rows = self._db.execute(
             f"""

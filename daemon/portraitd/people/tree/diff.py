@@ -136,9 +136,15 @@ class _Comparison:
                 # A copy in a folder for cards does not keep a face.
                 if not (is_reserved(folder.location) and face in folder.copied):
                     self._unlisted.setdefault(face, []).append(folder)
+        # Someone without portraits may have a folder, too, for what reviewers put into it.
+        shown = {
+            person
+            for face, person in recorded.person_of.items()
+            if face not in recorded.excluded and face not in recorded.ignored_faces
+        }
         self._missing_people = {
             number
-            for number in snapshot.missing
+            for number in snapshot.missing & shown
             if number > 0 and number in recorded.names and number not in recorded.ignored_people
         }
 

@@ -47,9 +47,10 @@ from portraitd.people.tree.publish import (
     is_nearly_emptied,
     observed_for,
 )
+from portraitd.people.tree.reference_pictures import ReferenceScan, find_references
 from portraitd.people.tree.scan import ScanCache, TreeScan, iter_locations, scan_tree
-from portraitd.people.tree.tree_snapshot import Copies, TreeSnapshot, find_copies
 from portraitd.people.tree.tree_notices import find_notices
+from portraitd.people.tree.tree_snapshot import Copies, TreeSnapshot, find_copies
 from portraitd.store.publications import DesiredTree
 
 _OPEN_TO_ALL = frozenset({0o755, 0o775, 0o777})
@@ -81,8 +82,9 @@ class PeopleTree:
         self._shown: tuple[int, int] | None = None
         self._is_ahead = False
         self._unreadable: frozenset[str] = frozenset()
-
+        self._snapshot: TreeSnapshot | None = None
         self._notices: tuple[ReviewNotice, ...] = ()
+
     @property
     def root(self) -> Path:
         """The root of the tree."""
@@ -101,13 +103,13 @@ class PeopleTree:
         """Locations of the folders that could not be read when edits were last read."""
         return self._unreadable
 
-    def create(self, allow_new: bool = True) -> None:
-        """Make the root and write its marker; does nothing where that was done before.
     @property
     def notices(self) -> Sequence[ReviewNotice]:
         """What reviewers did that had no effect when edits were last read."""
         return self._notices
 
+    def create(self, allow_new: bool = True) -> None:
+        """Make the root and write its marker; does nothing where that was done before.
 
         Not part of ``publish``: an empty folder may be where a share should be mounted.
 
@@ -183,11 +185,12 @@ class PeopleTree:
                     # The tree keeps changing: what is missing may be on its way elsewhere.
                     return []
             is_accepted = accept_losses or not detected.is_mass_disappearance
+            self._snapshot = snapshot if is_accepted else None
             if is_accepted:
                 self._copies = find_copies(snapshot, self._copies)
                 self._save_copies(root_fd, snapshot)
-        if not is_accepted:
                 self._notices = tuple(find_notices(snapshot, recorded, self._copies))
+        if not is_accepted:
             # Nor is anything written again in the meantime.
             self._acknowledged = AcknowledgedEdits()
             raise MassDisappearance(
@@ -198,6 +201,17 @@ class PeopleTree:
         self._acknowledged = AcknowledgedEdits.of(snapshot)
         lost_names = find_lost_names(snapshot, recorded) if self._is_ahead else []
         return [*lost_names, *(edit for edit in detected.edits if edit not in lost_names)]
+
+    def find_references(self) -> ReferenceScan:
+        """Return the pictures of reviewers' own that say who people are, as of the last reading.
+
+        Without a reading since the last call, the tree is read for it.
+        """
+        with self._os_errors(), open_root(self._root) as root_fd:
+            snapshot, self._snapshot = self._snapshot, None
+            if snapshot is None:
+                snapshot = self._take_snapshot(root_fd, self._read_root_manifest(root_fd))
+            return find_references(snapshot, root_fd, self._unreadable)
 
     def adopt(self, location: str, person_id: int) -> None:
         """Make a folder that a reviewer made this person's; nothing if it is missing or owned."""

@@ -143,7 +143,7 @@ class PublishRun:
         )
         if self._keeps_unknown:
             steps = _give_up_unknown(steps, observed, {*desired, *(one.number for one in idle)})
-        kept = desired.keys() | skipped | faulty.keys()
+        kept = desired.keys() | skipped | faulty.keys() | _list_kept(idle, observed, steps)
         if observed.keys() - kept:
             # First, so that an interruption does not look as if a reviewer had removed them.
             self._save_index(kept, self._scanned_locations(), executor)
@@ -323,6 +323,14 @@ def _is_dismantled(
     folder = observed.get(one.number)
     is_intact = folder is None or folder.has_manifest
     return not is_intact and any(face.face_id in pending for face in one.faces)
+
+
+def _list_kept(
+    idle: Sequence[DesiredFolder], observed: Mapping[int, FolderState], steps: Sequence[Step]
+) -> set[int]:
+    """Return the folders of people without faces that stay, for what reviewers put into them."""
+    left = {step.folder for step in steps if isinstance(step, RemoveFolder | ReleaseFolder)}
+    return ({one.number for one in idle} & observed.keys()) - left
 
 
 def _give_up_unknown(

@@ -35,7 +35,7 @@ class Exemplars:
         rows = self._db.execute(
             """
             select max(id) as id, size_px, sharpness, frontal, confidence, embedding from faces
-            where person_id = ? and hidden = 0 and coalesce(rank, 0) = 0
+            where person_id = ? and hidden in (0, 3) and coalesce(rank, 0) = 0
                 and encoder = (select encoder from faces where person_id = ?
                     group by encoder order by count(*) desc limit 1)
             group by coalesce(track_id, -id)

@@ -32,6 +32,22 @@ The last one stands for every content that differs in nothing but metadata.
 """
 
 
+_REFERENCE = "reference "
+
+
+def reference_key(sha256: str) -> str:
+    """Return what stands, among contents, for a picture that is a reference.
+
+    The same picture can be in the inbox as well; that is another recording.
+    """
+    return f"{_REFERENCE}{sha256}"
+
+
+def without_reference_key(content: str) -> str:
+    """Return the SHA-256 of a content, also of a reference picture."""
+    return content.removeprefix(_REFERENCE)
+
+
 def pictures_key(picture_hash: str) -> str:
     """Return what stands, among contents, for the pictures of a video."""
     return f"pictures {picture_hash}"
