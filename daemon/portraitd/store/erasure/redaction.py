@@ -59,6 +59,7 @@ class Redaction:
             self._db.execute(
                 "delete from merge_candidates where ?1 in (lower_id, higher_id)", (person,)
             )
+            self._db.execute("delete from near_misses where person_id = ?", (person,))
             self._db.execute("delete from indistinct_people where person_id = ?", (person,))
             rows = self._db.execute(
                 """
