@@ -268,8 +268,9 @@ def test_much_that_is_gone_at_once_decides_nothing(home: Home, two_people: Path)
     with home.opened() as service, capture_logs() as logs:
         for _ in range(40):
             home.tick(service)
-        assert not service.idle
-        assert "gone" in home.blocked_stages()["review"]
+        assert service.blocked
+        assert "are missing" in home.blocked_stages()["review"]
+        assert before == faces(home)
 
         ControlFiles(home.settings.requests_dir).leave(ControlRequest("accept"))
         home.run_until_idle(service)
@@ -305,9 +306,11 @@ def test_a_share_that_comes_back_is_believed_again(home: Home, two_people: Path)
             home.tick(service)
         for folder in sorted(away.iterdir()):
             folder.rename(home.people / folder.name)
+        service.review.wake()
         home.run_until_idle(service)
 
     assert [] == ledger(home)
+    assert {} == home.blocked_stages()
     assert before == folders(home)
     assert_sound(home.settings)
 

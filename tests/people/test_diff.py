@@ -19,7 +19,7 @@ from portraitd.model.edit import (
     RecallPerson,
     SplitPerson,
 )
-from portraitd.model.errors import ForeignTree, MassDisappearance, PublishError
+from portraitd.model.errors import ForeignTree, PublishError
 from portraitd.people.tree.diff import RecordedState
 from portraitd.people.tree.people_tree import PeopleTree
 from support.tree import (
@@ -73,7 +73,7 @@ TABLE: dict[str, tuple[Do, list[Edit]]] = {
         all_of(
             rename("Anna", "x"), rename("person-0002", "Anna"), rename("x", "person-0002")
         ),
-        [NamePerson(1, "person-0002"), NamePerson(2, "Anna")],
+        [NamePerson(2, "Anna")],
     ),
     "two given one name": (
         all_of(rename("person-0002", "Zoe"), rename("person-0003", "ZOE")),
@@ -272,39 +272,42 @@ def test_a_mass_disappearance_is_not_an_edit(root: Path) -> None:
     publish(tree, everyone, [], picture_of, {})
     delete(*(f"person-000{n}" for n in (1, 2)))(root)
     assert [IgnorePerson(1), IgnorePerson(2)] == tree.read_edits(known(*everyone))
+    assert not tree.withheld
     delete("person-0003")(root)
 
-    with pytest.raises(
-        MassDisappearance, match=r"24 of 64 portraits are missing.*portraitd accept"
-    ):
-        tree.read_edits(known(*everyone))
-    publish(tree, everyone, [], picture_of, {})
-    with pytest.raises(MassDisappearance):
-        PeopleTree(root).read_edits(known(*everyone))
+    assert [] == tree.read_edits(known(*everyone))
+    withheld = tree.withheld
+    assert (24, {1, 2, 3}, 64) == (len(withheld.faces), withheld.people, withheld.published)
+    publish(tree, everyone, [], refuse, {})
+    again = PeopleTree(root)
+    assert [] == again.read_edits(known(*everyone))
+    assert withheld == again.withheld
 
     expected = [IgnorePerson(n) for n in (1, 2, 3)]
     assert expected == tree.read_edits(known(*everyone), accept_losses=True)
+    assert not tree.withheld
 
 
-def test_after_a_mass_disappearance_no_copies_are_recorded(root: Path) -> None:
-    """They are recorded when the share is back."""
+def test_a_copy_of_what_is_missing_is_no_edit(root: Path) -> None:
+    """While it is not known whether the originals were deleted."""
     everyone = [person(n, *range(n * 10, n * 10 + 8)) for n in range(1, 9)]
     tree = PeopleTree(root, store="store-a")
     tree.create()
     publish(tree, everyone, [], picture_of, {})
-    copy("person-0008/000080.jpg", "person-0007/000080.jpg")(root)
-    for number in (1, 2, 3):
+    copy("person-0001/000010.jpg", "person-0007/copy.jpg")(root)
+    for number in (1, 2, 3, 4):
         (root / f"person-000{number}").rename(root.parent / f"person-000{number}")
     before = snapshot(root)
 
-    with pytest.raises(MassDisappearance):
-        tree.read_edits(known(*everyone))
+    assert [] == tree.read_edits(known(*everyone))
+    assert 31 == len(tree.withheld.faces)
+    publish(tree, everyone, [], refuse, {})
 
     assert before == snapshot(root)
-    for number in (1, 2, 3):
+    for number in (1, 2, 3, 4):
         (root.parent / f"person-000{number}").rename(root / f"person-000{number}")
     assert [] == tree.read_edits(known(*everyone))
-    assert before != snapshot(root)
+    assert not tree.losses
 
 
 def test_an_empty_folder_in_place_of_the_share_is_not_read(tree: PeopleTree, root: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,12 +18,12 @@ from portraitd.model.edit import (
     Placement,
     SplitPerson,
 )
-from portraitd.model.errors import MassDisappearance, PublishError, StoreError
-from portraitd.model.reasons import Reason, ReasonCode
+from portraitd.model.errors import PublishError, StoreError
+from portraitd.model.reasons import NO_REASON, ReasonCode
 from portraitd.model.review_notice import ReviewNotice
 from portraitd.model.stage import Now
 from portraitd.people.review import Review
-from portraitd.people.tree.diff import RecordedState
+from portraitd.people.tree.diff import NO_LOSSES, Losses, RecordedState
 from portraitd.store.blocked_stages import BlockedStages
 from portraitd.store.corrections.edit_recorder import EditRecorder
 from portraitd.store.database import Database
@@ -31,6 +32,8 @@ from portraitd.store.review_notices import ReviewNotices
 from portraitd.store.tree_stores import TreeStores
 from support.clock import at
 from support.store import Store, embedding
+
+LOST = Losses(frozenset({1, 2, 3}), frozenset(), 4)
 
 
 class Tree:
@@ -44,15 +47,28 @@ class Tree:
         self.adopted: list[tuple[str, int]] = []
         self.accepts = False
         self.notices: list[ReviewNotice] = []
+        self.root = Path("people")
+        self.lost = self.losses = self.withheld = NO_LOSSES
+        self.awaits_answer = False
 
     def create(self) -> None:
         self.error = None
 
-    def read_edits(self, recorded: RecordedState, accept_losses: bool = False) -> Sequence[Edit]:
+    def read_edits(
+        self,
+        recorded: RecordedState,
+        accept_losses: bool = False,
+        *,
+        awaits_answer: bool = False,
+        restored: Losses = NO_LOSSES,
+    ) -> Sequence[Edit]:
         self.readings += 1
         self.known, self.accepts = recorded, accept_losses
+        self.awaits_answer = awaits_answer
         if self.error is not None:
             raise self.error
+        self.losses = self.lost
+        self.withheld = NO_LOSSES if accept_losses else self.lost.without(restored)
         return list(self.found)
 
     def adopt(self, location: str, person_id: int) -> None:
@@ -72,6 +88,7 @@ class ReviewFixture:
         self.show({1: 1, 2: 1, 3: 2, 4: 2})
         self.troubles = BlockedStages(self.store.database)
         self.notices = ReviewNotices(self.store.database)
+        self.republished = 0
         self.start()
 
     def start(self) -> None:
@@ -88,7 +105,11 @@ class ReviewFixture:
                 self.notices,
             ),
             ReviewSettings(scan_s=10.0, settle_s=2.0),
+            republish=self._republish,
         )
+
+    def _republish(self) -> None:
+        self.republished += 1
 
     def show(self, places: dict[int, int]) -> None:
         """The tree shows what was done so far."""
@@ -232,26 +253,80 @@ def test_a_recorded_edit_does_not_delay_publishing(desk: ReviewFixture) -> None:
 
 
 def test_a_mass_disappearance_is_reported_until_it_is_over(desk: ReviewFixture) -> None:
-    """In the store; and no publish comes between two readings."""
-    desk.tree.error = MassDisappearance("3 of 4 portraits are gone")
-    for steady_s in (0.0, 1.0, 5.0):
-        with pytest.raises(MassDisappearance):
-            desk.at(steady_s)
+    """In the store and as a notice, and the tree learns that a person was asked."""
+    desk.tree.lost = LOST
+    desk.at(0.0)
+    assert not desk.tree.awaits_answer
+    desk.at(1.0, 5.0, 10.0)
+    assert desk.tree.awaits_answer
     blocked = desk.troubles.all()["review"]
-    assert Reason(ReasonCode.PORTRAITS_DISAPPEARED, "3 of 4 portraits are gone") == blocked
-    assert 1 == desk.tree.readings
+    assert desk.review.blocked == blocked
+    assert ReasonCode.PORTRAITS_DISAPPEARED == blocked.code
+    assert "3 of 4 portraits in people are missing" in blocked.text
+    assert [{"location": "", "missing": 3, "published": 4}] == [
+        one.values for one in desk.notices.newest()
+    ]
 
-    desk.tree.error = None
-    desk.at(10.0)
+    desk.tree.lost = NO_LOSSES
+    desk.at(20.0)
 
     assert {} == desk.troubles.all()
+    assert NO_REASON == desk.review.blocked
+    assert () == desk.notices.newest()
+
+
+def test_other_edits_take_effect_while_losses_wait(desk: ReviewFixture) -> None:
+    """And may be published; what replaces all faces waits for the answer."""
+    desk.tree.lost = LOST
+    desk.tree.found = [NamePerson(2, "Bob")]
+    desk.at(0.0, 1.0, 2.0)
+
+    assert ["name"] == desk.rows()
+    assert desk.review.allows_publishing(at(2.0))
+    assert not desk.review.has_read_everything(at(2.0))
+    desk.tree.lost = NO_LOSSES
+    desk.at(13.0)
+    assert desk.review.has_read_everything(at(13.0))
+
+
+def test_what_is_missing_is_put_back(desk: ReviewFixture) -> None:
+    """It stays blocked until everything is back; what is back can be deleted at once."""
+    desk.tree.lost = LOST
+    desk.at(0.0)
+    desk.review.put_back()
+    desk.at(1.0)
+    assert 1 == desk.republished
+    assert not desk.tree.withheld
+    assert "review" in desk.troubles.all()
+
+    desk.tree.lost = replace(LOST, faces=frozenset({2}))
+    desk.at(12.0)
+    assert "review" in desk.troubles.all()
+    desk.tree.lost = NO_LOSSES
+    desk.at(23.0)
+    assert {} == desk.troubles.all()
+
+    desk.tree.lost = LOST
+    desk.at(34.0)
+    assert LOST == desk.tree.withheld
+    assert 1 == desk.republished
+
+
+def test_there_may_be_nothing_to_put_back(desk: ReviewFixture) -> None:
+    """Then nothing is put back later either."""
+    desk.review.put_back()
+    desk.at(0.0)
+    desk.tree.lost = LOST
+    desk.at(11.0)
+
+    assert 0 == desk.republished
+    assert LOST == desk.tree.withheld
 
 
 def test_accepting_applies_once(desk: ReviewFixture) -> None:
     """The next disappearance has to be accepted again."""
-    desk.tree.error = MassDisappearance("gone")
-    with pytest.raises(MassDisappearance):
-        desk.at(0.0)
+    desk.tree.lost = LOST
+    desk.at(0.0)
     desk.tree.found = [ExcludeFaces((3, 4))]
 
     desk.review.accept()
@@ -260,6 +335,7 @@ def test_accepting_applies_once(desk: ReviewFixture) -> None:
     desk.at(3.0)
 
     assert ["exclude"] == desk.rows()
+    assert {} == desk.troubles.all()
     desk.tree.found = []
     desk.at(14.0)
     desk.at(25.0)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from portraitd.model.edit import NamePerson
 from portraitd.model.reasons import ReasonCode
 from portraitd.people.tree.people_tree import PeopleTree
 from portraitd.people.tree.scan import MAX_DEPTH
@@ -18,6 +19,7 @@ from support.tree import (
     UNSORTED,
     face,
     known,
+    person,
     picture_of,
     publish,
     three_people,
@@ -141,3 +143,34 @@ def test_what_is_remedied_is_not_said_any_more(root: Path, tree: PeopleTree) -> 
 
     tree.read_edits(KNOWN)
     assert [] == said(tree)
+
+
+def test_another_persons_number_is_refused(root: Path, tree: PeopleTree) -> None:
+    """Whether that person has a folder of this name or not; the folder gets its name back."""
+    done = []
+    for number, old, name in ((1, "Anna", "person-0077"), (2, "person-0002", "Person-3")):
+        rename(old, name)(root)
+        assert [] == tree.read_edits(KNOWN)
+        assert [((ReasonCode.NUMBER_OF_ANOTHER, old), {"location": old, "name": name})] == [
+            (one.key, one.values) for one in tree.notices
+        ]
+        done.append(publish(tree, PEOPLE, UNSORTED, picture_of, {}).folders[number])
+
+    assert ["Anna", "person-0002"] == done
+    tree.read_edits(KNOWN)
+    assert [] == said(tree)
+
+
+@pytest.mark.parametrize("name", ["person-0001", "Person-1"])
+def test_ones_own_number_takes_the_name_back(root: Path, tree: PeopleTree, name: str) -> None:
+    """In whatever way the number is written; the folder is called as any without a name."""
+    rename("Anna", name)(root)
+
+    assert [NamePerson(1, None)] == tree.read_edits(KNOWN)
+
+    people = [person(1, 1, 2, 3), *PEOPLE[1:]]
+    assert "person-0001" == publish(tree, people, UNSORTED, picture_of, {}).folders[1]
+    assert [] == tree.read_edits(known(*people, unsorted=[8, 9]))
+    assert [] == said(tree)
+    rename("person-0001", "Anna")(root)
+    assert [NamePerson(1, "Anna")] == tree.read_edits(known(*people, unsorted=[8, 9]))

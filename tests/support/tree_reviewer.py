@@ -8,6 +8,7 @@ import random
 import shutil
 from pathlib import Path
 
+from portraitd.people.tree.diff import MAX_LOSS_SHARE, MIN_MASS_LOSS
 from portraitd.people.tree.people_tree import PublishResult
 from support.accounts import Account
 
@@ -21,6 +22,10 @@ class SimulatedReviewer:
         foreign: Content of the person's own files, which must be kept until they delete it.
         actions: What was done, for the message of a failed test.
         done: The last publish.
+        is_asked: Whether so much is missing that the person was asked whether they deleted it.
+        lost: Faces whose portraits they deleted since; it is no deletion before they answer.
+        lost_people: People whose folders they deleted since.
+        placed: Person of each face whose portrait was published, as the store knows it.
     """
 
     def __init__(self, root: Path, seed: int) -> None:
@@ -34,6 +39,10 @@ class SimulatedReviewer:
         self.copied: set[int] = set()
         self.copied_people: set[int] = set()
         self.done: PublishResult | None = None
+        self.is_asked = False
+        self.lost: set[int] = set()
+        self.lost_people: set[int] = set()
+        self.placed: dict[int, int | None] = {}
         self._next_person = 1
         self._names_given = 0
         self._busy: set[int] = set()
@@ -71,7 +80,8 @@ class SimulatedReviewer:
         for one in self.done.portraits:
             person = self.truth.person_of[one]
             is_free = one not in self._busy and person not in self._busy_people
-            if one in self.truth.excluded | self.truth.ignored_faces | self.copied or not is_free:
+            hidden = self.truth.excluded | self.truth.ignored_faces | self.copied
+            if one in hidden | self.lost or person in self.lost_people or not is_free:
                 continue
             if person in self.truth.ignored_people:
                 continue
@@ -172,13 +182,13 @@ class SimulatedReviewer:
             folder = self.folder_of(pair[1])
             assert folder
             name = folder.with_name(folder.name.swapcase())
-            if not name.exists():
+            if not name.exists() and self.folder_of(pair[0]) not in name.parents:
                 self._rename(pair[0], name)
                 self.truth.merge(*pair)
 
     def merge_files(self) -> None:
         """As a file manager merges two folders."""
-        pair = self._two()
+        pair = None if self.is_asked else self._two()
         # Without the folder, its copy would count as the original.
         if pair and pair[0] not in self.copied_people and not self._inside(pair[0]):
             source, target = map(self.folder_of, pair)
@@ -222,7 +232,10 @@ class SimulatedReviewer:
             one, path = found
             shutil.copy(path, self.kept / f"{one}.jpg")
             self._delete(path)
-            self.truth.excluded.add(one)
+            if self.is_asked:
+                self.lost.add(one)
+            else:
+                self.truth.excluded.add(one)
 
     def ignore_face(self) -> None:
         found = self.portrait()
@@ -291,7 +304,39 @@ class SimulatedReviewer:
         if person and folder and is_lone and not list(folder.glob("*/**/*.jpg")):
             self._delete(folder)
             self._busy_people.add(person)
-            self.truth.ignored_people.add(person)
+            if self.is_asked:
+                self.lost_people.add(person)
+                self.lost -= {*self.truth.faces(person)}
+            else:
+                self.truth.ignored_people.add(person)
+
+    def lose_much(self) -> bool:
+        """Delete more than a person usually does; return whether there was enough to delete."""
+        wanted = max(MIN_MASS_LOSS, int(MAX_LOSS_SHARE * 1.3 * len(self.placed)) + 1)
+        ignored = {one for person in self.truth.ignored_people for one in self.truth.faces(person)}
+        kept = self.copied | ignored | self.truth.ignored_faces | self.truth.excluded
+        if wanted > 0.7 * len(self.placed.keys() - kept):
+            return False
+        self.is_asked = True
+        for _ in range(10 * wanted):
+            self._busy, self._busy_people = set(), set()
+            (self.delete_person if self.random.random() < 0.05 else self.exclude)()
+            if len(self.lost) + sum(map(self._count_shown, self.lost_people)) >= wanted:
+                return True
+        raise AssertionError("not enough could be deleted")
+
+    def _count_shown(self, person: int) -> int:
+        return len(self.placed.keys() & self.truth.faces(person))
+
+    def regroup(self) -> None:
+        """The grouping makes a person who is missing part of another one."""
+        missing = self._one([one for one in self.lost_people if not self.truth.names[one]])
+        other = self.person()
+        if missing and other:
+            self.lost_people.discard(missing)
+            self.lost |= self.placed.keys() & self.truth.faces(missing)
+            for account in (self.truth, self.store):
+                account.merge(missing, other)
 
     def recall_person(self) -> None:
         person = self.person(ignored=True)

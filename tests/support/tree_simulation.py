@@ -6,7 +6,7 @@ edit means. The store is a second account, which learns of an edit only by readi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from portraitd.model.edit import (
@@ -57,6 +57,19 @@ class TreeSimulation(SimulatedReviewer):
         self.tree = PeopleTree(self.root, store="one")
 
     def publish(self, content: Callable[[int], bytes] = picture_of) -> PublishResult:
+        store, withheld = self.store, self.tree.withheld_faces
+        done = self._publish(lambda one: content(one) if one not in self.lost else refuse(one))
+        # As the service does, which does not know yet where these are to be.
+        kept = {one: self.placed[one] for one in withheld if one in self.placed}
+        desired = {
+            face_id: None if number is None else number
+            for number in [*store.names, None]
+            for face_id in store.faces(number)
+        }
+        self.placed = desired | dict.fromkeys(store.ignored_faces - store.excluded) | kept
+        return done
+
+    def _publish(self, content: Callable[[int], bytes]) -> PublishResult:
         store = self.store
         return publish(
             self.tree,
@@ -74,15 +87,43 @@ class TreeSimulation(SimulatedReviewer):
         published = self.done.portraits.keys() if self.done else set()
         published |= store.excluded | store.ignored_faces
         person_of = {one: store.person_of[one] for one in published}
+        if self.is_asked:
+            hidden = store.excluded | store.ignored_faces
+            person_of |= {one: at for one, at in self.placed.items() if one not in person_of}
+            person_of |= {one: self.placed[one] for one in self.lost - hidden}
         return RecordedState(
             person_of, store.excluded, store.ignored_faces, store.ignored_people, store.names
         )
 
+    def read(self) -> list[Edit]:
+        """Read the edits; what is missing counts as deleted, unless the person was asked."""
+        return self.tree.read_edits(
+            self.known(), accept_losses=not self.is_asked, awaits_answer=self.is_asked
+        )
+
     def review(self) -> None:
         """Read the edits and record them."""
-        for edit in self.tree.read_edits(self.known(), accept_losses=True):
+        self._record(self.read())
+
+    def _record(self, edits: Sequence[Edit]) -> None:
+        for edit in edits:
             self.actions.append(f"    recorded {edit}")
             self._apply(edit)
+
+    def answer(self, is_deleted: bool) -> None:
+        """Say whether what is missing was deleted, and do as the service does then."""
+        self.actions.append(f"answer {is_deleted}: {self.lost}, people {self.lost_people}")
+        self.review()
+        withheld, known = self.tree.withheld, self.known()
+        assert self.lost <= withheld.faces, "\n".join(self.actions[-12:])
+        self.is_asked = False
+        if is_deleted:
+            self.truth.excluded |= self.lost
+            self.truth.ignored_people |= self.lost_people
+            self._record(self.tree.read_edits(known, accept_losses=True))
+        else:
+            self._record(self.tree.read_edits(known, restored=withheld))
+        self.lost, self.lost_people = set(), set()
 
     def _apply(self, edit: Edit) -> None:
         store = self.store
@@ -124,28 +165,44 @@ class TreeSimulation(SimulatedReviewer):
         self.review()
         self.settle()
 
+    def lose_and_answer(self) -> None:
+        """Delete much, go on editing, and answer in the end."""
+        if self.lose_much():
+            self.tree.read_edits(self.known())
+            assert self.tree.withheld, "\n".join(self.actions[-12:])
+            self.settle()
+            for _ in range(self.random.randint(1, 4)):
+                self.step()
+            self._busy, self._busy_people = set(), set()
+            self.regroup()
+            self.review()
+            self.settle()
+            self.answer(self.random.random() < 0.5)
+            self.settle()
+
     def settle(self) -> None:
         """Publish, and check all that must be true."""
         self.done = self.publish()
         story = "\n".join(self.actions[-12:])
         assert self.truth == self.store, story
         self.check(self.done, story)
-        assert [] == self.tree.read_edits(self.known(), accept_losses=True), story
+        assert [] == self.read(), story
         again = self.publish(refuse)
         assert (0, 0) == (again.written, again.removed), story
         assert self.done.portraits == again.portraits, story
 
     def check(self, done: PublishResult, story: str) -> None:
         store = self.store
+        missing = {one for number in self.lost_people for one in store.faces(number)} | self.lost
         for number in store.names:
-            for one in store.faces(number):
+            for one in set(store.faces(number)) - missing:
                 path = self.root / done.portraits[one]
                 assert path.is_file(), story
                 assert path.parent == self.root / done.folders[number], story
                 assert path.with_suffix(".txt").is_file(), story
         seen = {one for number in [*store.names, None] for one in store.faces(number)}
         seen |= store.ignored_faces - store.excluded
-        assert seen == done.portraits.keys(), story
+        assert seen - missing == done.portraits.keys(), story
         for number, folder in done.folders.items():
             assert folder.startswith("_ignored/") is (number in store.ignored_people), story
         lost = self.foreign - {p.read_bytes() for p in self.root.rglob("*") if p.is_file()}

@@ -21,6 +21,18 @@ def test_a_few_edits_have_the_intended_effect(tmp_path: Path, seed: int) -> None
         simulation.step()
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_edits_take_effect_while_much_is_missing(tmp_path: Path, seed: int) -> None:
+    """Nothing that is missing is written before the answer, nor lost by it."""
+    simulation = TreeSimulation(tmp_path / "people", 500 + seed)
+    for _ in range(8):
+        simulation.video()
+    simulation.settle()
+
+    for _ in range(2):
+        simulation.lose_and_answer()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_many_edits_have_the_intended_effect(tmp_path: Path) -> None:
@@ -32,3 +44,5 @@ def test_many_edits_have_the_intended_effect(tmp_path: Path) -> None:
 
     while sum(not action.startswith(" ") for action in simulation.actions) < edits:
         simulation.step()
+        if simulation.random.random() < 0.02:
+            simulation.lose_and_answer()

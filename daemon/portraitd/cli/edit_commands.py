@@ -28,17 +28,20 @@ def undo(settings: Settings, entry: int | None) -> None:
 
 @click.command()
 @with_settings
-def accept(settings: Settings) -> None:
+@click.option("--put-back", "puts_back", is_flag=True, help="Write the missing portraits again.")
+def accept(settings: Settings, puts_back: bool) -> None:
     """Confirm that the missing portraits were deleted.
 
-    Run it when portraitd has stopped reading people/ because many portraits disappeared at once,
-    and they were in fact deleted on purpose. It also confirms that videos are to be erased for
+    Run it when many portraits disappeared at once from people/, and they were in fact deleted on
+    purpose; with --put-back if they were not. It also confirms that videos are to be erased for
     their age (privacy.keep_days), when portraitd waits for that.
     """
     from portraitd.cli.client import ask
+    from portraitd.service.control import PUT_BACK
     from portraitd.service.control_files import ControlRequest
 
-    click.echo(ask(settings, ControlRequest("accept"), or_queue=True))
+    request = ControlRequest(PUT_BACK if puts_back else "accept")
+    click.echo(ask(settings, request, or_queue=True))
 
 
 @click.command()

@@ -144,12 +144,6 @@ class StillBlocked(PortraitdError):
     code = ReasonCode.PUBLISHING_FAILED
 
 
-class MassDisappearance(PublishError):
-    """Many portraits disappeared from the people tree at once. No edit is recorded."""
-
-    code = ReasonCode.PORTRAITS_DISAPPEARED
-
-
 class FoldersUnavailable(PublishError):
     """Some folders of the people tree cannot be read or written; the others can."""
 

@@ -15,6 +15,7 @@ OWN_NAMES = ("_unsorted", "_ignored", "gallery", "index.html", "README.txt", "ST
 # Control, formatting (bidirectional marks, zero width), surrogate, private, line separators.
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*]')
+_NUMBER = re.compile(r"person-([0-9]{1,18})(?: \([0-9]{1,9}\))?", re.IGNORECASE)
 _DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])", re.IGNORECASE)
 
 
@@ -24,6 +25,15 @@ def folder_name(person_id: int, name: str | None) -> str:
     A safe name is returned unchanged. It may not be unique yet: see ``unique_name``.
     """
     return safe_name(name or "") or f"person-{person_id:04d}"
+
+
+def number_in(name: str) -> int | None:
+    """Return the number of a person whose folder has no name, from the folder's name.
+
+    Also for ``Person-7`` and ``person-0007 (2)``; None if it is another name.
+    """
+    found = _NUMBER.fullmatch(name.strip())
+    return int(found[1]) if found else None
 
 
 def unique_name(name: str, taken: Collection[str]) -> str:

@@ -94,6 +94,7 @@ class Publisher(Stage):
         self._back_off = BackOff(BACK_OFF_S)
         self._error = ""
         self._accepts_losses = False
+        self._is_asked = False
         self._faulty: Mapping[str, str] = {}
         self._fault_pause = BackOff(FAULT_PAUSE_S)
         # What an earlier service reported is not known.
@@ -136,6 +137,10 @@ class Publisher(Stage):
         self._accepts_losses = True
         self._back_off.reset()
 
+    def repeat(self) -> None:
+        """Publish again although nothing has changed in the store: something is to be put back."""
+        self._is_asked = True
+
     def release(self) -> None:
         """Drop the submitted montages; the next publish submits them again."""
         self._montages.clear()
@@ -151,7 +156,7 @@ class Publisher(Stage):
         desired, last = self._desired(), self._publications.last()
         # After a backup of the tree was put back, it shows something else than was published.
         is_shown = self._tree.shown in (None, (last.grouping_run_id, last.ledger_id))
-        return None if last == desired and is_shown else desired
+        return None if last == desired and is_shown and not self._is_asked else desired
 
     def _due_now(self, now: Now) -> Publication | None:
         """Return the same, and from time to time what folders that were at fault still need."""
@@ -196,6 +201,7 @@ class Publisher(Stage):
     def _publish(self, due: Publication, now: Now) -> None:
         # Queried again: a video may have been erased while the montages were drawn.
         desired = self._publications.desired_tree(self._review)
+        withheld = self._tree.withheld_faces
         result = self._tree.publish(
             desired,
             self._faces.portrait,
@@ -203,8 +209,11 @@ class Publisher(Stage):
             accept_losses=self._accepts_losses,
             publication=(due.grouping_run_id, due.ledger_id),
         )
-        self._accepts_losses = False
-        self._publications.record(due, desired.placements(), now.wall_s)
+        self._accepts_losses = self._is_asked = False
+        # Whether these were deleted, and where from, is decided later.
+        before = self._publications.placements()
+        kept = {face_id: before[face_id] for face_id in withheld if face_id in before}
+        self._publications.record(due, desired.placements() | kept, now.wall_s)
         self._faulty = result.faulty
         if self._faulty:
             self._fault_pause.start(now)

@@ -1,23 +1,25 @@
 """Read the edits that reviewers made in the tree, and record them in the ledger.
 
 A file manager moves many files one after the other, so an edit is recorded only when two readings
-some time apart agree on it. Nothing is recorded while more portraits are missing than a reviewer
-deletes by hand.
+some time apart agree on it. If more portraits are missing than a reviewer deletes by hand, a person
+is asked whether they were deleted. Until they answer, deletions wait; other edits take effect.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import structlog
 
 from portraitd.config import ReviewSettings
 from portraitd.model.edit import Edit, Hidden, Placement, SplitPerson
-from portraitd.model.errors import MassDisappearance, PublishError
+from portraitd.model.errors import PublishError
+from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
 from portraitd.model.review_notice import ReviewNotice
 from portraitd.model.stage import Now, Stage
-from portraitd.people.tree.diff import RecordedState
+from portraitd.people.tree.diff import NO_LOSSES, Losses, RecordedState
 from portraitd.store.corrections.edit_recorder import EditRecorder
 from portraitd.store.corrections.replay import LedgerEntry
 from portraitd.store.tree_stores import TreeStores
@@ -40,16 +42,48 @@ class ReviewedTree(Protocol):
     def create(self) -> None:
         """Write the marker of the root."""
 
-    def read_edits(self, recorded: RecordedState, accept_losses: bool = False) -> Sequence[Edit]:
-        """Return what reviewers did since the last publish.
+    @property
+    def root(self) -> Path:
+        """The root of the tree."""
+
+    @property
+    def losses(self) -> Losses:
+        """What was missing when edits were last read."""
+
+    @property
+    def withheld(self) -> Losses:
+        """What of it does not count as deleted before a person confirms it."""
+
+    def read_edits(
+        self,
+        recorded: RecordedState,
+        accept_losses: bool = False,
+        *,
+        awaits_answer: bool = False,
+        restored: Losses = NO_LOSSES,
+    ) -> Sequence[Edit]:
+        """Return what reviewers did since the last publish; see ``PeopleTree.read_edits``.
 
         Raises:
-            MassDisappearance: Too many portraits are missing, and that was not accepted.
             PublishError: The tree cannot be read.
         """
 
     def adopt(self, location: str, person_id: int) -> None:
         """Make a folder that a reviewer made this person's."""
+
+
+class AnsweredCards(Protocol):
+    """Cards that reviewers moved to say something."""
+
+    def read_edits(self, others: Sequence[Edit] = ()) -> Sequence[Edit]:
+        """Return what the cards say; ``others`` is what reviewers did elsewhere in the tree.
+
+        Raises:
+            PublishError: They cannot be read.
+        """
+
+    def close(self, recorded: Collection[Edit]) -> None:
+        """Have the cards removed whose edits are recorded."""
 
 
 class Review(Stage):
@@ -61,6 +95,8 @@ class Review(Stage):
         stores: The edits recorded before, the current grouping, and what was last published.
         settings: How often the tree is read, and how far apart two readings that agree must be.
         is_awaited: Returns whether a publication waits until the tree is read.
+        republish: Has the tree published again, to put back what is missing or misnamed.
+        cards: Folders of cards in the tree.
     """
 
     updates_tree = True
@@ -72,6 +108,8 @@ class Review(Stage):
         stores: TreeStores,
         settings: ReviewSettings,
         is_awaited: Callable[[], bool] = lambda: False,
+        republish: Callable[[], None] = lambda: None,
+        cards: Sequence[AnsweredCards] = (),
     ) -> None:
         self._tree = tree
         self._recorder = recorder
@@ -89,15 +127,25 @@ class Review(Stage):
         self._last_read_s = float("-inf")
         self._last_applied_s = float("-inf")
         self._is_awaited = is_awaited
+        self._republish = republish
+        self._cards = tuple(cards)
         self._is_wanted = True
         self._has_failed = False
         self._error: PublishError | None = None
-        self._accepts_losses = False
+        self._accepts_losses = self._puts_back = False
+        self._restored = NO_LOSSES
+        self._blocked = NO_REASON
+
+    @property
+    def blocked(self) -> Reason:
+        """Return that portraits are missing, and a person must say whether they were deleted."""
+        return self._blocked
 
     @property
     def pending(self) -> bool:
-        """Whether an edit or a notice waits for a second reading, or the tree was not read yet."""
-        return bool(self._waiting) or self._last_read_s == float("-inf")
+        """Whether what was read waits for a second reading, or the tree is still to be read."""
+        is_answered = self._accepts_losses or self._puts_back
+        return bool(self._waiting) or is_answered or self._last_read_s == float("-inf")
 
     @property
     def defers(self) -> bool:
@@ -112,13 +160,24 @@ class Review(Stage):
         """
         return self._last_applied_s == now.steady_s and not self._waiting
 
+    def has_read_everything(self, now: Now) -> bool:
+        """Return whether the tree may be published, and nothing in it waits for an answer."""
+        is_decided = not self._tree.withheld and not self._restored
+        return self.allows_publishing(now) and is_decided
+
     def wake(self) -> None:
         """Read the tree at the next tick, because something changed in it."""
         self._is_wanted = True
 
     def accept(self) -> None:
         """Accept once that the missing portraits were deleted from the right root."""
-        self._accepts_losses = True
+        self._accepts_losses, self._puts_back = True, False
+        self._restored = NO_LOSSES
+        self._is_wanted = True
+
+    def put_back(self) -> None:
+        """Have the missing portraits written again that wait for an answer."""
+        self._accepts_losses, self._puts_back = False, True
         self._is_wanted = True
 
     def undo(self, entry_id: int | None, now_s: float) -> LedgerEntry:
@@ -140,8 +199,6 @@ class Review(Stage):
         """Read the tree if that is due, and record the edits that two readings agree on.
 
         Raises:
-            MassDisappearance: Many portraits are missing; nothing is recorded until the operator
-                accepts it or they are back.
             PublishError: The tree cannot be read.
         """
         now_s, steady_s = now.wall_s, now.steady_s
@@ -173,6 +230,8 @@ class Review(Stage):
         if settled_edits:
             self._record(settled_edits, now_s)
             self._recorded |= dict.fromkeys(settled_edits, self._latest_decisions())
+            for cards in self._cards:
+                cards.close(settled_edits)
         self._note([one for one in settled if isinstance(one, ReviewNotice)], notices, now_s)
         self._recorded = {edit: self._recorded[edit] for edit in edits if edit in self._recorded}
         if not self._waiting:
@@ -194,19 +253,48 @@ class Review(Stage):
         try:
             if self._accepts_losses:
                 self._tree.create()
-            edits = self._tree.read_edits(self._recorded_state(), self._accepts_losses)
+            recorded = self._recorded_state()
+            edits = self._read_tree(recorded)
+            if self._puts_back:
+                self._restored, self._puts_back = self._tree.withheld, False
+                if self._restored:
+                    edits = self._read_tree(recorded)
+                    self._republish()
+            for cards in self._cards:
+                edits = [*edits, *cards.read_edits(edits)]
         except PublishError as error:
             self._waiting.clear()
             self._error = error
-            if isinstance(error, MassDisappearance) and self._blocked_stages.record(
-                STAGE, error.reason, now_s
-            ):
-                log.error("portraits_disappeared", reason=str(error), reason_code=error.reason.code)
             raise
         self._error = None
-        if self._blocked_stages.clear(STAGE):
-            log.info("review_resumed")
+        # What is back can be deleted again.
+        self._restored = self._restored.only(self._tree.losses)
+        self._ask_about_losses(now_s)
         return self._recorder.drop_undone(edits, self._publications.last().ledger_id)
+
+    def _read_tree(self, recorded: RecordedState) -> Sequence[Edit]:
+        return self._tree.read_edits(
+            recorded,
+            self._accepts_losses,
+            awaits_answer=STAGE in self._blocked_stages.all(),
+            restored=self._restored,
+        )
+
+    def _ask_about_losses(self, now_s: float) -> None:
+        """Say that portraits are missing until a person answered, or they are back."""
+        withheld = self._tree.withheld
+        if withheld:
+            facts = {"missing": len(withheld.faces), "published": withheld.published}
+            code = ReasonCode.PORTRAITS_DISAPPEARED
+            self._blocked = Reason.of(code, root=self._tree.root, **facts)
+            self._notices.record([ReviewNotice.of(code, "", **facts)], now_s)
+            if self._blocked_stages.record(STAGE, self._blocked, now_s):
+                log.error("portraits_disappeared", reason=self._blocked.text, reason_code=code)
+        elif not self._restored:
+            self._blocked = NO_REASON
+            self._notices.clear(ReasonCode.PORTRAITS_DISAPPEARED, "")
+            if self._blocked_stages.clear(STAGE):
+                log.info("review_resumed")
 
     def _record(self, edits: Sequence[Edit], now_s: float) -> None:
         for recorded in self._recorder.record(edits, now_s):
@@ -227,6 +315,8 @@ class Review(Stage):
         """Record new notices, and remove those that are not true any more."""
         for one in self._notices.record(new, now_s):
             log.info("not_understood", reason_code=one.code, location=one.location)
+            if one.code is ReasonCode.NUMBER_OF_ANOTHER:
+                self._republish()
         self._notices.keep_only(current)
         self._notices.expire(now_s)
 

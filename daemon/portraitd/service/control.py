@@ -116,29 +116,43 @@ class ControlStage(Stage):
         if request.command == "undo":
             undone = self._review.undo(request.entry, now_s)
             return f"Undid entry {undone.id} ({undone.kind})."
-        if request.command == "accept":
-            self._review.accept()
-            self._publisher.accept()
-            answer = "The missing portraits now count as deleted."
-            if self._erasure.accept():
-                answer += " The videos that are older than privacy.keep_days will be erased."
-            return answer
+        if request.command in ("accept", PUT_BACK):
+            return self._decide_about_losses(request.command == "accept")
         if request.command == "rebuild":
-            begun = self._reprocessing.begin(now_s)
-            answer = f"{counted(begun.videos, 'video')} will be reprocessed."
-            if not begun.skipped:
-                return answer
-            were = "was" if begun.skipped == 1 else "were"
-            return f"{answer} {counted(begun.skipped, 'video')} {were} skipped: file missing."
+            return self._rebuild(now_s)
         if request.command in (RETRY, DISMISS):
             return self._change_failed(request, now_s)
-        if request.command == MOVE_RECORDING and len(request.arguments) == 2:
-            return self._dataset.move_recording(*request.arguments, now_s)
-        if request.command == RESET_SPLITS:
-            return self._dataset.reset_splits(now_s)
+        if request.command in (MOVE_RECORDING, RESET_SPLITS):
+            return self._change_splits(request, now_s)
         if request.command == erasure_stage.REQUEST and len(request.arguments) == 2:
             return self._erasure.answer(*request.arguments, now_s)
         raise ConfigError(f"unknown request: {request.command!r}")
+
+    def _decide_about_losses(self, are_deleted: bool) -> str:
+        if not are_deleted:
+            self._review.put_back()
+            return "The missing portraits will be written again."
+        self._review.accept()
+        self._publisher.accept()
+        answer = "The missing portraits now count as deleted."
+        if self._erasure.accept():
+            answer += " The videos that are older than privacy.keep_days will be erased."
+        return answer
+
+    def _rebuild(self, now_s: float) -> str:
+        begun = self._reprocessing.begin(now_s)
+        answer = f"{counted(begun.videos, 'video')} will be reprocessed."
+        if not begun.skipped:
+            return answer
+        were = "was" if begun.skipped == 1 else "were"
+        return f"{answer} {counted(begun.skipped, 'video')} {were} skipped: file missing."
+
+    def _change_splits(self, request: ControlRequest, now_s: float) -> str:
+        if request.command == RESET_SPLITS:
+            return self._dataset.reset_splits(now_s)
+        if len(request.arguments) != 2:
+            raise ConfigError(f"{MOVE_RECORDING} needs a recording and a split")
+        return self._dataset.move_recording(*request.arguments, now_s)
 
     def _change_failed(self, request: ControlRequest, now_s: float) -> str:
         if request.command == DISMISS:

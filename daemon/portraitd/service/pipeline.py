@@ -150,6 +150,7 @@ class Service:
             tree_stores,
             settings.review,
             lambda: self.publisher.pending or self.reprocessing.ready or self.references.pending,
+            self._publish_again,
         )
         self.references = ReferenceStage(
             tree,
@@ -160,7 +161,7 @@ class Service:
             ReviewNotices(database),
             settings.inbox,
             settings.review,
-            self.review.allows_publishing,
+            self.review.has_read_everything,
             lambda: needs_polling(file_system_type(settings.people_dir)),
         )
         self.reprocessing = ReprocessingStage(
@@ -168,7 +169,7 @@ class Service:
             files,
             slice_s(settings),
             encoder.embedding_space,
-            self.review.allows_publishing,
+            self.review.has_read_everything,
             self.grouping.release,
         )
         new_encoder = target or encoder
@@ -182,7 +183,7 @@ class Service:
             new_rules.quality,
             partial(summarise_tracks, vector_length=new_rules.vector_length),
             lambda: self.reprocessing.pending,
-            self.review.allows_publishing,
+            self.review.has_read_everything,
             wake,
             settings.workers.attempts,
         )
@@ -229,7 +230,10 @@ class Service:
         )
         self.snapshots = SnapshotReader(database, settings)
         self.status_page = StatusPageStage(
-            settings.people_dir, self.snapshots.read, lambda: self.phase
+            settings.people_dir,
+            self.snapshots.read,
+            lambda: self.phase,
+            lambda: self.blocked,
         )
         self.stages: tuple[Stage, ...] = (
             self.inbox_share,
@@ -349,6 +353,9 @@ class Service:
     def _may_write_gallery(self, now: Now) -> bool:
         # After the folders that its pages link to.
         return self.review.allows_publishing(now) and not self.publisher.pending
+
+    def _publish_again(self) -> None:
+        self.publisher.repeat()
 
     def _retry_failed(self, now_s: float) -> int:
         """Queue the files that failed again. Return how many."""

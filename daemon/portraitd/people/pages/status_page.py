@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple, Self
 
 from portraitd.faces.models.cards import MOBILEFACENET
+from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
 from portraitd.model.stage import Phase
 from portraitd.people.pages.assets import render_page
 from portraitd.people.pages.edit_words import describe_entries, describe_notice
@@ -47,7 +48,7 @@ class StatusView:
         missing_models: Recommended models that are missing.
         indistinct_faces: Faces of people whom the model in use cannot tell apart;
         has_better_model: and whether a recommended one may.
-        blocked: What only a person can remedy, in sentences.
+        blocked: What only a person can remedy; a sentence in English where there is no text.
         edits: The last edits, the newest first.
         notices: What reviewers did that was not understood, and when, the newest first.
     """
@@ -65,13 +66,19 @@ class StatusView:
     missing_models: tuple[str, ...] = ()
     indistinct_faces: int = 0
     has_better_model: bool = False
-    blocked: tuple[str, ...] = ()
+    blocked: tuple[str | PageText, ...] = ()
     edits: tuple[EditLine, ...] = ()
     notices: tuple[tuple[PageText, float], ...] = ()
 
     @classmethod
-    def of(cls, phase: Phase, snapshot: Snapshot) -> Self:
-        """Return what the page shows of a snapshot."""
+    def of(cls, phase: Phase, snapshot: Snapshot, blocked: Reason = NO_REASON) -> Self:
+        """Return what the page shows of a snapshot.
+
+        Args:
+            phase: What the service is doing.
+            snapshot: How things stand.
+            blocked: Why a stage of the running service cannot go on.
+        """
         words = describe_entries(snapshot.edits)
         return cls(
             stage=phase,
@@ -86,13 +93,17 @@ class StatusView:
             grouped_at=snapshot.grouping.finished_at if snapshot.grouping else None,
             missing_models=snapshot.missing_models,
             indistinct_faces=snapshot.grouping.indistinct_faces if snapshot.grouping else 0,
-            blocked=tuple(reason.text for reason in snapshot.blocked_stages.values()),
+            blocked=_describe_blocked(snapshot, blocked),
             has_better_model=snapshot.confused_embedder not in ("", MOBILEFACENET.name),
             edits=tuple(
                 EditLine(one.id, words[one.id], one.at, one.is_undone)
                 for one in reversed(snapshot.edits[-MAX_EDITS:])
             ),
-            notices=tuple((describe_notice(one), one.at) for one in snapshot.notices[:MAX_NOTICES]),
+            notices=tuple(
+                (describe_notice(one), one.at)
+                for one in snapshot.notices[:MAX_NOTICES]
+                if one.code is not ReasonCode.PORTRAITS_DISAPPEARED
+            ),
         )
 
     @property
@@ -100,6 +111,19 @@ class StatusView:
         """The share of the footage that is done, rounded down: 100 only if nothing is left."""
         known_s = self.done_s + self.open_s
         return int(100 * self.done_s / known_s) if self.open_s else 100
+
+
+def _describe_blocked(snapshot: Snapshot, blocked: Reason) -> tuple[str | PageText, ...]:
+    reasons = [*snapshot.blocked_stages.values()]
+    if blocked and blocked not in reasons:
+        reasons.append(blocked)
+    # This one is asked and answered on the pages; the sentence is for commands.
+    asked: dict[ReasonCode, str | PageText] = {
+        one.code: describe_notice(one)
+        for one in snapshot.notices
+        if one.code is ReasonCode.PORTRAITS_DISAPPEARED
+    }
+    return tuple(asked.get(reason.code, reason.text) for reason in reasons)
 
 
 def make_status_line_script(view: StatusView, now_s: float) -> bytes:
@@ -112,7 +136,10 @@ def make_status_line_script(view: StatusView, now_s: float) -> bytes:
             "waiting": view.waiting_count,
             "failed": view.failed_count,
             "at": round(now_s),
-            "blocked": [to_display_text(reason) for reason in view.blocked],
+            "blocked": [
+                to_display_text(reason) if isinstance(reason, str) else reason.as_json()
+                for reason in view.blocked
+            ],
             "edits": [
                 [one.entry, one.text.as_json(), round(one.at), int(one.is_undone)]
                 for one in view.edits
@@ -125,7 +152,7 @@ def make_status_line_script(view: StatusView, now_s: float) -> bytes:
 def render_status_page(view: StatusView, now_s: float) -> bytes:
     """Return the page. Without scripts it is complete and in English."""
     parts = [
-        f"<h1 {_text_tag(f'stage_{view.stage}')}</h1>",
+        f"<h1 {_text_tag(_head_of(view))}</h1>",
         f'<p class="quiet">{_render_as_of(now_s)} '
         f'<strong id="silent" hidden {_text_tag("silent")}</strong></p>',
         _render_progress(view),
@@ -160,8 +187,13 @@ def _render_indistinct(view: StatusView) -> str:
     return f'<p class="quiet small after">{line}</p>'
 
 
+def _head_of(view: StatusView) -> str:
+    """Return the key of the headline: what blocks the service matters more than what it does."""
+    return "blocked" if view.blocked and view.stage != "stopped" else f"stage_{view.stage}"
+
+
 def _make_title(view: StatusView) -> str:
-    stage = translate(f"stage_{view.stage}")
+    stage = translate(_head_of(view))
     return f"{view.percent}% · {stage}" if view.open_s else stage
 
 
@@ -246,11 +278,11 @@ def _render_running_line(name: str, share: float) -> str:
     )
 
 
-def _render_blocked(reasons: Sequence[str]) -> str:
+def _render_blocked(reasons: Sequence[str | PageText]) -> str:
     if not reasons:
         return ""
     lines = [
-        f'<li><span class="reason small" dir="auto">{escape_html(reason)}</span></li>'
+        f'<li><span class="reason small" dir="auto"{_render_reason(reason)}</span></li>'
         for reason in reasons
     ]
     return _render_list("blocked", lines)
@@ -285,6 +317,12 @@ def _render_edit(one: EditLine) -> str:
         f'<li><span class="pair"><span>{number} {text}{mark}</span>'
         f'<span class="quiet small numbers">{_render_time(one.at)}</span></span></li>'
     )
+
+
+def _render_reason(reason: str | PageText) -> str:
+    if isinstance(reason, str):
+        return f">{escape_html(reason)}"
+    return f" {_text_tag(reason.key, **reason.values)}"
 
 
 def _render_files(key: str, files: Sequence[tuple[str, str]], count: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from portraitd.model.reasons import NO_REASON, Reason
 from portraitd.model.stage import Now, Phase, Stage
 from portraitd.people.pages import assets
 from portraitd.people.pages.status_page import (
@@ -27,15 +28,22 @@ class StatusPageStage(Stage):
         people_dir: The root of the tree.
         read: Reads how things stand.
         phase_now: Returns what the service is doing.
+        blocked_now: Returns why a stage cannot go on.
     """
 
     def __init__(
-        self, people_dir: Path, read: Callable[[Now], Snapshot], phase_now: Callable[[], Phase]
+        self,
+        people_dir: Path,
+        read: Callable[[Now], Snapshot],
+        phase_now: Callable[[], Phase],
+        blocked_now: Callable[[], Reason] = lambda: NO_REASON,
     ) -> None:
         self._read = read
         self._phase_now = phase_now
+        self._blocked_now = blocked_now
         self._owned_files = OwnedFiles(people_dir, "status", clears_way=True)
         self._written: StatusView | None = None
+        self._shown: tuple[Phase, bool] | None = None
         self._written_s = float("-inf")
 
     def tick(self, now: Now) -> None:
@@ -47,20 +55,21 @@ class StatusPageStage(Stage):
         self.write(self._phase_now(), now)
 
     def write(self, phase: Phase, now: Now) -> None:
-        """Write what changed, at most every few seconds; at once when the phase changes.
+        """Write what changed, at most every few seconds; at once in a new phase, or when blocked.
 
         Raises:
             PublishError: The tree cannot be written.
         """
-        has_new_phase = self._written is None or self._written.stage != phase
-        if not has_new_phase and now.steady_s - self._written_s < WRITE_INTERVAL_S:
+        blocked = self._blocked_now() if phase != "stopped" else NO_REASON
+        is_urgent = self._shown != (phase, bool(blocked))
+        if not is_urgent and now.steady_s - self._written_s < WRITE_INTERVAL_S:
             return
-        view = StatusView.of(phase, self._read(now))
+        view = StatusView.of(phase, self._read(now), blocked)
         if view != self._written:
             self._write(view, now.wall_s)
             self._written = view
         # Only now: what failed is tried again at the next tick.
-        self._written_s = now.steady_s
+        self._written_s, self._shown = now.steady_s, (phase, bool(blocked))
 
     def _write(self, view: StatusView, now_s: float) -> None:
         files = {

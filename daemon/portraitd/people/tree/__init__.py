@@ -32,6 +32,10 @@ The rules:
     is removed from the list before it is deleted. A crash in between is never read as a deletion.
 *   Manifests and folders are synced, portraits are not. After a power failure a portrait may be
     empty; the next start notices and writes it again from the store.
-*   When in doubt, nothing is decided: no marker, another store's marker, an unreadable folder, a
-    tree that keeps changing, or more than a fifth of the portraits missing at once.
+*   When in doubt, nothing is decided: no marker, another store's marker, an unreadable folder, or a
+    tree that keeps changing.
+*   If more than a fifth of the portraits is missing, these are ``withheld`` until a person says
+    whether they were deleted: they are no edits, no publish writes them anywhere, whoever they are
+    by then, and the store keeps where they were. The same is true of what was moved out of a folder
+    that is missing. All other edits take effect.
 """

@@ -6,7 +6,7 @@ did meanwhile as it is until the next review.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from portraitd.people.tree.folder_state import FolderKey, FolderState, PortraitFile
@@ -23,12 +23,15 @@ class AcknowledgedEdits:
             folder may become a person's before the publish.
         missing_folders: Numbers of the folders that were missing.
         moved: Folder and location of each folder that was not where its manifest says.
+        withheld: Faces that a publish leaves alone wherever they are: whether their portraits were
+            deleted is not decided.
     """
 
     missing_portraits: frozenset[tuple[FolderKey, int]] = frozenset()
     unlisted: frozenset[tuple[str, PortraitFile]] = frozenset()
     missing_folders: frozenset[int] = frozenset()
     moved: frozenset[tuple[FolderKey | None, str]] = frozenset()
+    withheld: frozenset[int] = frozenset()
 
     @classmethod
     def of(cls, snapshot: TreeSnapshot) -> AcknowledgedEdits:
@@ -43,6 +46,16 @@ class AcknowledgedEdits:
                 for folder in folders
                 if folder.published_location not in (None, folder.location)
             ),
+        )
+
+    def withholding(self, faces: frozenset[int], but_folders: Collection[int]) -> AcknowledgedEdits:
+        """Return the same without what concerns these faces, and without other missing folders."""
+        return AcknowledgedEdits(
+            frozenset(one for one in self.missing_portraits if one[1] not in faces),
+            frozenset(one for one in self.unlisted if one[1].face not in faces),
+            self.missing_folders & frozenset(but_folders),
+            self.moved,
+            faces,
         )
 
     def find_pending(self, snapshot: TreeSnapshot, key_of: Mapping[int, FolderKey]) -> set[int]:
@@ -61,7 +74,7 @@ class AcknowledgedEdits:
                 missing.setdefault(face, set()).add(folder.key)
             for face in folder.faces_unlisted:
                 unlisted.setdefault(face, []).append(folder)
-        pending = set()
+        pending = set(self.withheld)
         for face in (missing.keys() | unlisted.keys()) - in_place:
             keys, found_in = missing.get(face, set()), unlisted.get(face, [])
             if any(folder.key in keys for folder in found_in):

@@ -8,7 +8,7 @@ database may have changed since; it tells which edits have been recorded already
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from portraitd.model.edit import (
     AssignFaces,
@@ -22,7 +22,7 @@ from portraitd.model.edit import (
     RecallPerson,
     SplitPerson,
 )
-from portraitd.people.names import folded, folder_name, is_numbered, safe_name
+from portraitd.people.names import folded, folder_name, is_numbered, number_in, safe_name
 from portraitd.people.tree.folder_state import FolderKey, FolderState, is_in_ignored, leaf_of
 from portraitd.people.tree.reserved_folders import is_reserved
 from portraitd.people.tree.tree_snapshot import TreeSnapshot
@@ -58,27 +58,91 @@ class RecordedState:
 
 
 @dataclass(frozen=True, slots=True)
+class Losses:
+    """What is in no folder of the tree any more; false if nothing is missing.
+
+    Attributes:
+        faces: Faces whose portraits are missing, also those that were in missing folders.
+        people: People whose folders are missing.
+        published: Number of portraits that should be there.
+    """
+
+    faces: frozenset[int] = frozenset()
+    people: frozenset[int] = frozenset()
+    published: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.faces or self.people)
+
+    @property
+    def is_mass_disappearance(self) -> bool:
+        vanished = len(self.faces)
+        return vanished >= MIN_MASS_LOSS and vanished > MAX_LOSS_SHARE * self.published
+
+    def without(self, others: Losses) -> Losses:
+        """Return what is missing besides others."""
+        return replace(self, faces=self.faces - others.faces, people=self.people - others.people)
+
+    def only(self, others: Losses) -> Losses:
+        """Return what is missing there, too."""
+        return replace(self, faces=self.faces & others.faces, people=self.people & others.people)
+
+
+NO_LOSSES = Losses()
+
+
+@dataclass(frozen=True, slots=True)
 class DetectedEdits:
     """The edits in a snapshot.
 
     Attributes:
         edits: Names and people first, then faces, so that they can be applied in order.
-        vanished: Number of portraits that are in no folder any more.
-        published: Number of portraits that should be there.
+        losses: What is missing.
+        refugees: Faces that were moved, and whose former folder is missing.
+        heirs: People whose folder is missing and whose portraits were all moved to one person.
     """
 
     edits: tuple[Edit, ...]
-    vanished: int
-    published: int
-
-    @property
-    def is_mass_disappearance(self) -> bool:
-        return self.vanished >= MIN_MASS_LOSS and self.vanished > MAX_LOSS_SHARE * self.published
+    losses: Losses
+    refugees: frozenset[int] = frozenset()
+    heirs: frozenset[int] = frozenset()
 
     @property
     def has_losses(self) -> bool:
         """Whether anything counts as deleted."""
         return any(isinstance(one, ExcludeFaces | IgnorePerson) for one in self.edits)
+
+    def without(self, losses: Losses) -> list[Edit]:
+        """Return the edits without the deletion of what is missing there."""
+        kept = (_without_losses(edit, losses) for edit in self.edits)
+        return [edit for edit in kept if edit is not None]
+
+    def certain(self) -> list[Edit]:
+        """Return the edits that do not depend on whether what is missing was deleted.
+
+        What was moved out of a missing folder may be a copy that a reviewer made.
+        """
+        kept = (_without_faces(edit, self.refugees) for edit in self.without(self.losses))
+        return [
+            edit
+            for edit in kept
+            if edit is not None
+            and not (isinstance(edit, MergePeople) and edit.person_id in self.heirs)
+        ]
+
+
+def _without_losses(edit: Edit, losses: Losses) -> Edit | None:
+    if isinstance(edit, IgnorePerson):
+        return None if edit.person_id in losses.people else edit
+    return _without_faces(edit, losses.faces) if isinstance(edit, ExcludeFaces) else edit
+
+
+def _without_faces(edit: Edit, faces: Collection[int]) -> Edit | None:
+    """Return an edit without some of its faces; None if none is left."""
+    if not isinstance(edit, AssignFaces | SplitPerson | IgnoreFaces | ExcludeFaces):
+        return edit
+    left = tuple(face for face in edit.face_ids if face not in faces)
+    return replace(edit, face_ids=left) if left else None
 
 
 def detect_edits(snapshot: TreeSnapshot, recorded: RecordedState) -> DetectedEdits:
@@ -167,9 +231,17 @@ class _Comparison:
         deleted = sorted(self._missing_people - set(heirs))
         if not self._snapshot.is_partial:
             edits += [IgnorePerson(person) for person in deleted]
-        with_folders = self._count_lost_with(set(deleted))
-        vanished = sum(map(len, lost.values())) + with_folders
-        return DetectedEdits(tuple(edits), vanished, len(self._listed) + with_folders)
+        with_folders = self._find_lost_with(set(deleted))
+        faces = with_folders.union(*lost.values())
+        losses = Losses(faces, frozenset(deleted), len(self._listed.keys() | with_folders))
+        refugees = frozenset(
+            face
+            for face in moves
+            if face not in self._listed and self._former_number(face) in self._snapshot.missing
+        )
+        return DetectedEdits(
+            tuple(edits), losses, refugees, frozenset(heirs) & self._snapshot.missing
+        )
 
     # Faces
 
@@ -265,19 +337,33 @@ class _Comparison:
                 if face not in self._unlisted and face not in self._recorded.excluded:
                     keys = self._listed[face]
                     lost.setdefault(min(k for k in keys if isinstance(k, int)), set()).add(face)
+        # The folder of a person who became another one in the meantime: the faces are known.
+        gone = {
+            number
+            for number in self._snapshot.missing - self._recorded.names.keys()
+            if number > 0 and number not in self._recorded.ignored_people
+        }
+        for face in self._find_lost_with(gone) if gone else ():
+            if (number := self._former_number(face)) in gone:
+                lost.setdefault(number, set()).add(face)
         return lost
 
-    def _count_lost_with(self, people: Collection[int]) -> int:
-        """Count the faces lost with these people's folders, or with ``_unsorted``."""
+    def _find_lost_with(self, people: Collection[int]) -> frozenset[int]:
+        """Return the faces lost with these people's folders, or with ``_unsorted``."""
         recorded = self._recorded
         is_unsorted_missing = Placement.UNSORTED in self._snapshot.missing
-        return sum(
-            (person in people or (person is None and is_unsorted_missing))
+        return frozenset(
+            face
+            for face, person in recorded.person_of.items()
+            if (person in people or (person is None and is_unsorted_missing))
             and not (face in self._listed or face in self._unlisted)
             and face not in recorded.excluded
             and face not in recorded.ignored_faces
-            for face, person in recorded.person_of.items()
         )
+
+    def _former_number(self, face: int) -> int:
+        """Return the folder that a face was published in, by the database."""
+        return self._recorded.person_of.get(face) or Placement.UNSORTED
 
     # People
 
@@ -320,9 +406,9 @@ class _Comparison:
                 # The deepest folder first, so that each is merged into a person who still exists.
                 merges.append((-folder.location.count("/"), MergePeople(person, heir)))
                 continue
-            name = self._find_name(person, folder)
-            if name is not None:
-                names.append(NamePerson(person, name))
+            named = self._find_name(person, folder)
+            if named is not None:
+                names.append(named)
             is_ignored = person in self._recorded.ignored_people
             was, now = is_in_ignored(published_at), is_in_ignored(folder.location)
             if now and not was and not is_ignored:
@@ -352,15 +438,19 @@ class _Comparison:
             return None
         return self._find_namesake(person) or self._find_around(person, expected)
 
-    def _find_name(self, person: int, folder: FolderState) -> str | None:
-        """Return the name that a reviewer gave a folder, if it is new."""
+    def _find_name(self, person: int, folder: FolderState) -> NamePerson | None:
+        """Return the name that a reviewer gave a folder, or took back, if that is new."""
         leaf = folder.name
         if leaf == leaf_of(folder.published_location or ""):
             return None
-        name = safe_name(leaf)
+        name, named = safe_name(leaf), self._recorded.names.get(person)
+        number = number_in(leaf)
+        if number is not None:
+            # Its own number takes the name back. Another person's is refused: see tree_notices.
+            return NamePerson(person, None) if number == person and named else None
         # A name that portraitd itself could have given is not an edit.
-        label = folder_name(person, self._recorded.names.get(person))
-        return name if name and not is_numbered(name, label) else None
+        is_new = name and not is_numbered(name, folder_name(person, named))
+        return NamePerson(person, name) if is_new else None
 
     def _find_around(self, person: int, expected: str) -> int | None:
         """Return the person in whose folder this one is now, if it was not before."""

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from portraitd.model.edit import Edit
-from portraitd.model.errors import ForeignTree, MassDisappearance, PublishError
+from portraitd.model.errors import ForeignTree, PublishError
 from portraitd.model.person import PersonFolder
 from portraitd.model.review_notice import ReviewNotice
 from portraitd.model.wording import escape_unprintable
@@ -27,7 +27,14 @@ from portraitd.people.tree.desired import (
     montage_identity,
 )
 from portraitd.people.tree.desired_files import DesiredFiles, published_montage
-from portraitd.people.tree.diff import MIN_MASS_LOSS, RecordedState, detect_edits, find_lost_names
+from portraitd.people.tree.diff import (
+    MIN_MASS_LOSS,
+    NO_LOSSES,
+    Losses,
+    RecordedState,
+    detect_edits,
+    find_lost_names,
+)
 from portraitd.people.tree.folder_faults import FolderFaults
 from portraitd.people.tree.folder_fs import (
     open_folder,
@@ -84,6 +91,7 @@ class PeopleTree:
         self._unreadable: frozenset[str] = frozenset()
         self._snapshot: TreeSnapshot | None = None
         self._notices: tuple[ReviewNotice, ...] = ()
+        self._losses = self._withheld = NO_LOSSES
 
     @property
     def root(self) -> Path:
@@ -107,6 +115,24 @@ class PeopleTree:
     def notices(self) -> Sequence[ReviewNotice]:
         """What reviewers did that had no effect when edits were last read."""
         return self._notices
+
+    @property
+    def losses(self) -> Losses:
+        """What was missing when edits were last read, whether that was an edit or not."""
+        return self._losses
+
+    @property
+    def withheld(self) -> Losses:
+        """What was missing then and did not count as deleted, because a person must confirm it.
+
+        A publish does not write it again.
+        """
+        return self._withheld
+
+    @property
+    def withheld_faces(self) -> frozenset[int]:
+        """Faces whose portraits the next publish leaves alone for that reason."""
+        return self._acknowledged.withheld
 
     def create(self, allow_new: bool = True) -> None:
         """Make the root and write its marker; does nothing where that was done before.
@@ -152,19 +178,30 @@ class PeopleTree:
                 if os.fstat(fd).st_mode & stat.S_IWGRP:
                     share_with_group(fd)
 
-    def read_edits(self, recorded: RecordedState, accept_losses: bool = False) -> list[Edit]:
+    def read_edits(
+        self,
+        recorded: RecordedState,
+        accept_losses: bool = False,
+        *,
+        awaits_answer: bool = False,
+        restored: Losses = NO_LOSSES,
+    ) -> list[Edit]:
         """Return what reviewers did since the last publish, in an order in which it can be applied.
 
         The same tree gives the same edits again, until a publish shows their result. A tree that
         changes during the scan gives no deletions. A publish leaves alone what was done after the
         last call.
 
+        If more portraits are missing than a reviewer deletes by hand, none of them counts as
+        deleted, and a publish does not write them again: see ``withheld``.
+
         Args:
             recorded: What the database holds.
-            accept_losses: Whether the operator confirmed that the missing portraits were deleted.
-
-        Raises:
-            MassDisappearance: More portraits are missing than a reviewer deletes by hand.
+            accept_losses: Whether a person confirmed that the missing portraits were deleted.
+            awaits_answer: Whether a person was asked that, and did not answer; then nothing that
+                is missing counts as deleted, however little it is by now.
+            restored: What is missing and is to be written again: a person said that it was not
+                meant to be deleted.
         """
         with self._os_errors(), open_root(self._root) as root_fd:
             root_manifest = self._read_root_manifest(root_fd)
@@ -184,23 +221,23 @@ class PeopleTree:
                 if detected.has_losses:
                     # The tree keeps changing: what is missing may be on its way elsewhere.
                     return []
-            is_accepted = accept_losses or not detected.is_mass_disappearance
-            self._snapshot = snapshot if is_accepted else None
-            if is_accepted:
-                self._copies = find_copies(snapshot, self._copies)
-                self._save_copies(root_fd, snapshot)
-                self._notices = tuple(find_notices(snapshot, recorded, self._copies))
-        if not is_accepted:
-            # Nor is anything written again in the meantime.
-            self._acknowledged = AcknowledgedEdits()
-            raise MassDisappearance(
-                f"{self._root}: {detected.vanished} of {detected.published} portraits are "
-                "missing; the share may not be mounted. If they were deleted on purpose, run "
-                "`portraitd accept`"
-            )
+            self._snapshot = snapshot
+            self._notices = tuple(find_notices(snapshot, recorded, self._copies))
+            self._copies = find_copies(snapshot, self._copies)
+            self._save_copies(root_fd, snapshot)
+        self._losses = detected.losses
+        new = detected.losses.without(restored)
+        is_doubtful = bool(new) and (awaits_answer or new.is_mass_disappearance)
+        self._withheld = new if is_doubtful and not accept_losses else NO_LOSSES
         self._acknowledged = AcknowledgedEdits.of(snapshot)
+        edits = detected.without(restored)
+        if self._withheld:
+            edits = detected.certain()
+            self._acknowledged = self._acknowledged.withholding(
+                new.faces | detected.refugees, restored.people
+            )
         lost_names = find_lost_names(snapshot, recorded) if self._is_ahead else []
-        return [*lost_names, *(edit for edit in detected.edits if edit not in lost_names)]
+        return [*lost_names, *(edit for edit in edits if edit not in lost_names)]
 
     def find_references(self) -> ReferenceScan:
         """Return the pictures of reviewers' own that say who people are, as of the last reading.

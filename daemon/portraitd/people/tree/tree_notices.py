@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from portraitd.model.reasons import ReasonCode
 from portraitd.model.review_notice import ReviewNotice
-from portraitd.people.names import safe_name
+from portraitd.people.names import number_in, safe_name
 from portraitd.people.tree.diff import RecordedState
 from portraitd.people.tree.folder_state import UNSORTED_NAME, leaf_of
 from portraitd.people.tree.tree_snapshot import Copies, TreeSnapshot
@@ -41,8 +41,14 @@ def _find_folders_without_effect(snapshot: TreeSnapshot) -> Iterator[ReviewNotic
             yield ReviewNotice.of(ReasonCode.FOLDER_IN_UNSORTED, folder.location)
         published_at = folder.published_location
         is_renamed = published_at is not None and folder.name != leaf_of(published_at)
-        if number > 0 and is_renamed and not safe_name(folder.name):
+        if number <= 0 or not is_renamed:
+            continue
+        if not safe_name(folder.name):
             yield ReviewNotice.of(ReasonCode.NAME_UNUSABLE, folder.location)
+        if number_in(folder.name) not in (None, number):
+            yield ReviewNotice.of(
+                ReasonCode.NUMBER_OF_ANOTHER, published_at or "", name=folder.name
+            )
 
 
 def _find_copied_folders(snapshot: TreeSnapshot) -> Iterator[ReviewNotice]:

@@ -162,12 +162,13 @@
     const values = { stage, percent: now.percent, time: now.eta_s ? Gallery.duration(now.eta_s) : "" };
     const isBusy = !["idle", "stopped"].includes(now.stage);
     const isCounted = now.stage === "faces" && now.percent < 100;
-    let line = stage;
-    if (isCounted) line = translate(now.eta_s ? "line_left" : "line_busy", values);
+    const isBlocked = Boolean(now.blocked?.length) && now.stage !== "stopped";
+    let line = isBlocked ? translate("blocked") : stage;
+    if (isCounted && !isBlocked) line = translate(now.eta_s ? "line_left" : "line_busy", values);
     if (now.failed) line += ` · ${translate("line_failed", { n: now.failed })}`;
     at("state").textContent = line;
     delete at("state").dataset.text;
-    at("dot").className = `dot${now.failed ? " failed" : isBusy ? " busy" : ""}`;
+    at("dot").className = `dot${now.failed || isBlocked ? " failed" : isBusy ? " busy" : ""}`;
     Gallery.renderReview(now);
   }
 
