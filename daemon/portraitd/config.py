@@ -201,6 +201,7 @@ class ReviewSettings(Section):
     unsorted_portraits: Annotated[int, Field(ge=0, le=1_000_000)] = 300
     scan_s: Interval = 10.0
     settle_s: Delay = 2.0
+    questions: Annotated[int, Field(ge=0, le=100)] = 20
 
 
 class DatasetSettings(Section):

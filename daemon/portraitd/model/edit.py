@@ -130,6 +130,19 @@ class RejectPerson:
 
 
 @dataclass(frozen=True, slots=True)
+class DeferQuestion:
+    """A question was answered, and that decides nothing for good; see ``store.questions``.
+
+    Attributes:
+        key: The question's.
+        answer: A ``DeferredAnswer``; empty for both answers at once, which is none.
+    """
+
+    key: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
 class AddReference:
     """A picture of the reviewer's own was put into a folder: its face is that person's.
 
@@ -163,6 +176,7 @@ Edit = (
     | RecallPerson
     | SeparatePeople
     | RejectPerson
+    | DeferQuestion
     | AddReference
     | RemoveReference
 )

@@ -23,6 +23,8 @@ class Answer(StrEnum):
     NO = "no"
     LATER = "later"
     """Deleted it: not now."""
+    BOTH = "both"
+    """Put copies into both folders: no answer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,11 +47,11 @@ def draw_montage(
     width_px, height_px = tile
     sheet: Image = np.full((rows * height_px, columns * width_px, 3), _EMPTY, np.uint8)
     for index, jpeg in enumerate(jpegs[: rows * columns]):
-        picture = _decode(jpeg)
+        picture = decode_portrait(jpeg)
         if picture is None:
             continue
         top, left = index // columns * height_px, index % columns * width_px
-        sheet[top : top + height_px, left : left + width_px] = _crop_to_tile(picture, tile)
+        sheet[top : top + height_px, left : left + width_px] = crop_to_tile(picture, tile)
     return encode_jpeg(sheet, PORTRAIT_QUALITY)
 
 
@@ -64,7 +64,8 @@ def fill_from_corner(count: int, columns: int = MONTAGE_COLUMNS) -> list[int]:
     return sorted(range(count), key=lambda portrait: tiles[portrait])
 
 
-def _decode(jpeg: bytes) -> Image | None:
+def decode_portrait(jpeg: bytes) -> Image | None:
+    """Return a portrait in OpenCV's order of colours; None if it cannot be decoded."""
     from portraitd.media.opencv import cv2
 
     if not jpeg:
@@ -73,7 +74,7 @@ def _decode(jpeg: bytes) -> Image | None:
     return None if picture is None else np.asarray(picture, np.uint8)
 
 
-def _crop_to_tile(picture: Image, tile: tuple[int, int]) -> Image:
+def crop_to_tile(picture: Image, tile: tuple[int, int]) -> Image:
     """Return the centre of a picture at the smallest scale that fills the tile."""
     from portraitd.media.opencv import cv2
 

@@ -17,6 +17,7 @@ from portraitd.datasets.writer import write_dataset
 from portraitd.faces.interface import EncoderSpec
 from portraitd.ingest import media_jobs
 from portraitd.people.montage import draw_montage
+from portraitd.people.questions.question_picture import draw_question
 from portraitd.service.worker_loading import load_to_decode, load_to_inspect
 from portraitd.workers import sandbox
 from portraitd.workers.pool import LocalExecutor, RoutedExecutor
@@ -34,6 +35,7 @@ MEDIA_JOBS: frozenset[Job] = frozenset(
         media_jobs.probe,
         media_jobs.encode,
         draw_montage,
+        draw_question,
         crop_frames,
     }
 )

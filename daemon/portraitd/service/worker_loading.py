@@ -10,11 +10,12 @@ from importlib import import_module
 
 from portraitd.faces.interface import EncoderSpec
 from portraitd.ingest import media_jobs
+from portraitd.people.questions import question_picture
 from portraitd.workers.sandbox.compiled_modules import import_available, list_compiled
 
 _DECODERS = (
     "cv2", "pi_heif", "PIL.AvifImagePlugin", "PIL.WebPImagePlugin", "PIL._imaging",
-    "PIL._imagingmath", "PIL._imagingmorph",
+    "PIL._imagingft", "PIL._imagingmath", "PIL._imagingmorph",
 )  # fmt: skip
 
 _JOBS = (
@@ -29,6 +30,7 @@ _JOBS = (
     "portraitd.media.video",
     "portraitd.people.montage",
     "portraitd.people.montage_result",
+    "portraitd.people.questions.question_picture_result",
 )
 
 _INSPECTION = ("google.protobuf.message", "onnx", "portraitd.faces.dlib_comparison")
@@ -39,6 +41,7 @@ def load_to_decode(encoder: EncoderSpec | None) -> None:
     import_available((*_DECODERS, *list_compiled("av")))
     for name in _JOBS:
         import_module(name)
+    question_picture.warm_up()
     if encoder is not None:
         media_jobs.warm_up(encoder)
 

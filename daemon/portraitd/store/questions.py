@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
+from portraitd.model.media_file import MediaKind
 from portraitd.model.question import Question
 from portraitd.model.suggestion import NearMiss
 from portraitd.store.database import Database
+from portraitd.store.files import display_path
+from portraitd.store.recordings import recording_time_of
 
 
 class DeferredAnswer(StrEnum):
@@ -46,11 +50,19 @@ class FaceFacts:
 
     Attributes:
         recording: Name of the video or photo.
-        recorded: When it was recorded, as an ISO 8601 date; empty if nothing says so.
+        t_s: Time in the video; None for a photo.
+        day: When it was recorded, as an ISO 8601 date; empty if nothing says so.
+        centre_x, centre_y: Where the middle of the face is in its portrait, as fractions.
+        width, height: Of the face, likewise.
     """
 
     recording: str
-    recorded: str
+    t_s: float | None
+    day: str
+    centre_x: float
+    centre_y: float
+    width: float
+    height: float
 
 
 class QuestionStore:
@@ -65,7 +77,7 @@ class QuestionStore:
             """
             select tracks.best_face_id as face_id, near_misses.person_id, probability,
                 tracks.faces as faces
-            from near_misses join tracks on tracks.id = track_id
+            from near_misses join tracks on tracks.id = near_misses.track_id
             join visible_faces as best on best.id = best_face_id
             where best.person_id is null and best.hidden = 0
             order by probability desc, face_id
@@ -104,10 +116,44 @@ class QuestionStore:
         """Remove questions that were put off."""
         self._db.executemany("delete from deferred_questions where key = ?", [(k,) for k in keys])
 
-    def existing_faces(self, face_ids: Sequence[int]) -> set[int]:
-        """Return which of these faces are in the store."""
-        return {
-            face_id
-            for face_id in face_ids
-            if self._db.execute("select 1 from faces where id = ?", (face_id,)).fetchone()
-        }
+    def best_faces(self, person_id: int, limit: int) -> list[int]:
+        """Return one face of each of a person's best tracks that may be shown."""
+        rows = self._db.execute(
+            """
+            select faces.id from visible_faces as faces join portraits on face_id = faces.id
+            join tracks on tracks.id = faces.track_id
+            where person_id = ? and faces.rank = 0 order by quality desc, faces.id limit ?
+            """,
+            (person_id, limit),
+        )
+        return [row["id"] for row in rows]
+
+    def face_facts(self, face_id: int) -> FaceFacts | None:
+        """Return where a face was seen; None if it is not in the store."""
+        row = self._db.execute(
+            """
+            select t_s, videos.kind, path, recorded_at, recorded_offset_min, box_left, box_top,
+                box_right, box_bottom, area_left, area_top, area_right, area_bottom
+            from faces join videos on videos.id = faces.video_id
+            join portraits on face_id = faces.id
+            left join files on files.id = (
+                select id from files where files.video_id = videos.id
+                order by state = 'duplicate', id limit 1)
+            where faces.id = ?
+            """,
+            (face_id,),
+        ).fetchone()
+        if row is None:
+            return None
+        recorded = recording_time_of(row)
+        width_px = max(row["area_right"] - row["area_left"], 1)
+        height_px = max(row["area_bottom"] - row["area_top"], 1)
+        return FaceFacts(
+            Path(display_path(row["path"] or b"")).name,
+            None if row["kind"] == MediaKind.PHOTO else row["t_s"],
+            recorded.iso()[:10] if recorded else "",
+            ((row["box_left"] + row["box_right"]) / 2 - row["area_left"]) / width_px,
+            ((row["box_top"] + row["box_bottom"]) / 2 - row["area_top"]) / height_px,
+            (row["box_right"] - row["box_left"]) / width_px,
+            (row["box_bottom"] - row["box_top"]) / height_px,
+        )

@@ -150,6 +150,13 @@ class CardFolder:
         with self._os_errors(), self._opened() as fd:
             return CardReading() if fd is None else self._read(fd)
 
+    def list_cards(self) -> dict[str, str]:
+        """Return the identity of each card that is out, by key."""
+        with self._os_errors(), self._opened() as fd:
+            files = {} if fd is None else self.read_list(fd).files
+        identities = (entry.identity.partition(" ") for entry in files.values())
+        return {key: identity for key, _, identity in identities}
+
     def update(
         self,
         cards: Sequence[Card],

@@ -13,6 +13,7 @@ from typing import Any
 from portraitd.model.edit import (
     AddReference,
     AssignFaces,
+    DeferQuestion,
     Edit,
     ExcludeFaces,
     Hidden,
@@ -42,6 +43,7 @@ from portraitd.store.corrections.replay import (
 from portraitd.store.corrections.scope import EditScope, ScopedFace
 from portraitd.store.database import Database
 from portraitd.store.publications import Publications
+from portraitd.store.questions import DeferredAnswer, QuestionStore
 
 _KINDS: dict[type, EditKind] = {
     NamePerson: EditKind.NAME,
@@ -100,6 +102,8 @@ def without_undone(edit: Edit, undone: Sequence[LedgerEntry]) -> Edit | None:
             case SeparatePeople(person_id=one, other_id=other):
                 if (entry.kind, entry.person_id, entry.into_id) == (EditKind.SEPARATE, one, other):
                     return None
+            case DeferQuestion():
+                return edit
             case AddReference() | RemoveReference():
                 # Whether it was undone is asked where the pictures are compared.
                 return edit
@@ -134,6 +138,7 @@ class EditRecorder:
         self._ledger = ledger
         self._exemplars = Exemplars(database)
         self._effects = Effects(database)
+        self._questions = QuestionStore(database)
         self._whole_tracks = whole_tracks
         self._recorders: dict[type, Callable[[Any, _Batch], RecordedEdit | None]] = {
             NamePerson: self._name,
@@ -146,6 +151,7 @@ class EditRecorder:
             RecallPerson: self._recall_person,
             SeparatePeople: self._separate,
             RejectPerson: self._reject,
+            DeferQuestion: self._defer,
             AddReference: self._add_reference,
             RemoveReference: self._remove_reference,
         }
@@ -380,6 +386,11 @@ class EditRecorder:
             portraits=len(edit.face_ids),
         )
         return RecordedEdit(edit, entry_id)
+
+    def _defer(self, edit: DeferQuestion, batch: _Batch) -> RecordedEdit | None:
+        if edit.answer:
+            self._questions.defer(edit.key, DeferredAnswer(edit.answer), batch.now_s)
+        return None
 
     def _add_reference(self, edit: AddReference, batch: _Batch) -> RecordedEdit | None:
         face = self._db.execute(

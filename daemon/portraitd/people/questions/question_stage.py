@@ -1,0 +1,323 @@
+"""Ask reviewers: keep the folder of questions filled with the most valuable ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from pathlib import Path
+from typing import NamedTuple
+
+import structlog
+
+from portraitd.config import ReviewSettings
+from portraitd.faces.portrait_selection import pick_diverse
+from portraitd.model.errors import PublishError
+from portraitd.model.question import Answer, Question
+from portraitd.model.stage import BackOff, Now, Stage
+from portraitd.model.track import l2_normalised
+from portraitd.model.wording import counted
+from portraitd.people.names import folder_name
+from portraitd.people.questions.question_answers import QuestionAnswers
+from portraitd.people.questions.question_picture import (
+    MAX_PORTRAITS,
+    FacePlace,
+    QuestionSide,
+    draw_question,
+)
+from portraitd.people.questions.question_selection import (
+    OpenCases,
+    ValuedQuestion,
+    select_questions,
+)
+from portraitd.people.tree.card_folder import Card, CardFolder
+from portraitd.people.tree.folder_fs import digest
+from portraitd.people.tree.reserved_folders import QUESTIONS_NAME
+from portraitd.store.database import Database
+from portraitd.store.questions import FaceFacts, PersonFacts, QuestionStore
+from portraitd.store.tree_stores import TreeStores
+
+log = structlog.get_logger(stage="questions")
+
+PICTURE_VERSION = 1
+"""Raised when pictures are drawn differently."""
+
+RETRY_S = 15.0
+
+_REFRESH_S = 3600.0
+"""How often it is checked whether a question that was put off is due."""
+
+_BEST_FACES = 60
+"""Of so many good faces of a person, the portraits in a picture are chosen."""
+
+_NAME_CHARACTERS = 30
+
+_MAX_CAPTIONS = 4
+
+_HINT = "Move this picture into the folder yes or no. Delete it: not now."
+
+
+class _Drawing(NamedTuple):
+    """A picture that a worker draws."""
+
+    identity: str
+    picture: Future[bytes]
+
+
+class QuestionStage(Stage):
+    """Publishes the questions as cards, and removes those that are answered.
+
+    Attributes:
+        answers: The answers in the folder.
+
+    Args:
+        people_dir: The root of the tree.
+        database: What may be asked.
+        stores: Names, faces, and what users decided.
+        executor: Draws the pictures.
+        wake: Called, from any thread, when a picture is drawn.
+        settings: How many questions there are at most.
+    """
+
+    updates_tree = True
+
+    def __init__(
+        self,
+        people_dir: Path,
+        database: Database,
+        stores: TreeStores,
+        executor: Executor,
+        wake: Callable[[], None],
+        settings: ReviewSettings,
+    ) -> None:
+        answers = (Answer.YES, Answer.NO)
+        self._folder = CardFolder(people_dir, QUESTIONS_NAME, answers, database.name)
+        self.answers = QuestionAnswers(self._folder)
+        self._questions = QuestionStore(database)
+        self._stores = stores
+        self._executor = executor
+        self._wake = wake
+        self._limit = settings.questions
+        self._selected: list[ValuedQuestion] = []
+        self._people: Mapping[int, PersonFacts] = {}
+        self._faces: dict[str, tuple[tuple[int, ...], ...]] = {}
+        self._drawings: dict[str, _Drawing] = {}
+        self._seen: tuple[object, ...] = ()
+        self._selected_s = float("-inf")
+        self._is_done = False
+        self._back_off = BackOff(RETRY_S)
+
+    @property
+    def pending(self) -> bool:
+        """Whether the folder does not show the present questions."""
+        return not self._is_done or self._seen != self._facts()
+
+    @property
+    def selected(self) -> Sequence[ValuedQuestion]:
+        """The questions that are asked, the most valuable first."""
+        return tuple(self._selected)
+
+    def tick(self, now: Now) -> None:
+        """Select questions if something changed, and write their cards when they are drawn.
+
+        Raises:
+            PublishError: The folder cannot be read or written.
+        """
+        if not self._back_off.ready(now):
+            return
+        is_due = now.steady_s - self._selected_s >= _REFRESH_S
+        if self._is_done and not is_due and self._seen == self._facts():
+            return
+        try:
+            self._advance(now, is_due)
+        except PublishError:
+            self._back_off.start(now)
+            raise
+
+    def release(self) -> None:
+        """Drop the pictures that are being drawn."""
+        self._drawings.clear()
+        self._is_done, self._seen = False, ()
+
+    def _facts(self) -> tuple[object, ...]:
+        """Return what the questions depend on."""
+        run = self._stores.people.last_grouping_run()
+        reading = self.answers.reading
+        return (
+            run.id if run else 0,
+            self._stores.ledger.last_id(),
+            self._stores.publications.last(),
+            frozenset(self.answers.closed),
+            frozenset(reading.in_place),
+        )
+
+    def _advance(self, now: Now, is_due: bool) -> None:
+        if not self._stores.publications.last().grouping_run_id:
+            # Nothing was published yet, so there is nobody to ask about.
+            self._is_done, self._seen = True, self._facts()
+            return
+        if self._limit == 0:
+            self._folder.remove()
+            self._is_done, self._seen = True, self._facts()
+            return
+        listed = self._folder.list_cards()
+        facts = self._facts()
+        if facts != self._seen or is_due:
+            self._selected_s, self._seen, self._is_done = now.steady_s, facts, False
+            self._select(listed, now)
+        cards = [self._card(at, one) for at, one in enumerate(self._selected, 1)]
+        wanted = {card.key: card.identity for card in cards}
+        self._drawings = {
+            key: drawing
+            for key, drawing in self._drawings.items()
+            if wanted.get(key) == drawing.identity
+        }
+        closed = self.answers.closed
+        for card in cards:
+            is_written = listed.get(card.key) == card.identity and card.key not in closed
+            if not is_written and card.key not in self._drawings:
+                self._draw(card)
+        if not all(drawing.picture.done() for drawing in self._drawings.values()):
+            # What is answered goes at once.
+            if closed:
+                self._publish([card for card in cards if card.key in listed], closed)
+            return
+        self._publish(cards, closed)
+        self._drawings.clear()
+        self._is_done, self._seen = True, self._facts()
+
+    def _publish(self, cards: Sequence[Card], closed: Collection[str]) -> None:
+        drawn = {}
+        for key, drawing in self._drawings.items():
+            if not drawing.picture.done():
+                continue
+            error = drawing.picture.exception()
+            if error is None:
+                drawn[key] = drawing.picture.result()
+            else:
+                log.warning("question_not_drawn", question=key, reason=str(error))
+        listed = self._folder.list_cards()
+        ready = [one for one in cards if one.key in drawn or one.key in listed]
+        changed = self._folder.update(ready, lambda card: drawn[card.key], closed)
+        self.answers.forget(closed)
+        if changed:
+            log.info("questions_published", questions=len(ready), changed=changed)
+
+    def _select(self, listed: Iterable[str], now: Now) -> None:
+        corrections = self._stores.ledger.corrections()
+        deferred = self._questions.deferred()
+        rejected: dict[int, set[int]] = {}
+        for one in corrections.separations:
+            if one.other_id is None:
+                for face in one.faces:
+                    rejected.setdefault(face, set()).add(one.person_id)
+        faces = {face for one in deferred for face in one.question.face_ids}
+        cases = OpenCases(
+            self._questions.people(),
+            self._stores.people.suggestions(),
+            self._questions.near_misses(),
+            corrections.separated_people(),
+            rejected,
+            deferred,
+            self._stores.faces.persons_of(faces),
+            corrections.current_person,
+        )
+        closed = self.answers.closed
+        shown = [Question.of(key) for key in listed if key not in closed]
+        self._selected = select_questions(
+            cases, [one for one in shown if one is not None], self._limit, now.wall_s
+        )
+        self._people = cases.people
+        asked = [one.question for one in self._selected]
+        self._faces = {question.key: self._choose_faces(question) for question in asked}
+
+    def _card(self, rank: int, one: ValuedQuestion) -> Card:
+        question = one.question
+        names = [self._name(person)[:_NAME_CHARACTERS].strip() for person in question.people]
+        count = len(question.face_ids)
+        if count:
+            words = f"is this {names[0]}" if count == 1 else f"are all {count} {names[0]}"
+        elif len(names) == 2:
+            words = f"{names[0]} and {names[1]}, the same"
+        else:
+            words = f"{names[0]}, {names[1]} and {len(names) - 2} more, the same"
+        # With the faces: a picture must not go on showing one that was erased.
+        facts = [PICTURE_VERSION, *map(self._name, question.people), *self._faces[question.key]]
+        identity = digest(json.dumps(facts).encode())[:16]
+        return Card(question.key, f"{rank:02d} {words}.jpg", identity)
+
+    def _choose_faces(self, question: Question) -> tuple[tuple[int, ...], ...]:
+        """Return the faces that each side of a picture shows."""
+        most = MAX_PORTRAITS if len(question.people) > 2 else 4
+        sides = [self._choose_best(person, most) for person in question.people]
+        return (*sides, question.face_ids) if question.face_ids else tuple(sides)
+
+    def _choose_best(self, person_id: int, most: int) -> tuple[int, ...]:
+        faces = self._stores.faces
+        face_ids = self._questions.best_faces(person_id, _BEST_FACES)
+        chosen = pick_diverse(
+            l2_normalised(faces.embeddings_of(face_ids)), faces.portrait_rank(face_ids), most
+        )
+        return tuple(face_ids[index] for index in chosen)
+
+    def _draw(self, card: Card) -> None:
+        question = Question.of(card.key)
+        assert question is not None
+        picture = self._executor.submit(draw_question, *self._describe(question))
+        picture.add_done_callback(lambda _: self._wake())
+        self._drawings[card.key] = _Drawing(card.identity, picture)
+
+    def _describe(self, question: Question) -> tuple[str, str, list[QuestionSide], str]:
+        """Return title, name, sides and hint of the picture of a question."""
+        faces = self._faces[question.key]
+        sides = [self._side_of_person(*one) for one in zip(question.people, faces, strict=False)]
+        if not question.face_ids:
+            title = "The same person?" if len(sides) == 2 else "Are all of these one person?"
+            return title, "", sides, _HINT
+        count = len(question.face_ids)
+        name = "this face?" if count == 1 else f"these {count} faces?"
+        sides.append(self._make_side(name, name, (), faces[-1]))
+        title = "Is this {name}?" if count == 1 else "Are all of these {name}?"
+        return title, sides[0].name, sides, _HINT
+
+    def _side_of_person(self, person_id: int, face_ids: Sequence[int]) -> QuestionSide:
+        count = self._people[person_id].faces
+        heading = (counted(count, "face"),)
+        number = folder_name(person_id, None)
+        return self._make_side(self._name(person_id), number, heading, face_ids)
+
+    def _make_side(
+        self, name: str, without_name: str, heading: tuple[str, ...], face_ids: Sequence[int]
+    ) -> QuestionSide:
+        facts = {face: self._questions.face_facts(face) for face in face_ids}
+        known = {face: one for face, one in facts.items() if one is not None}
+        return QuestionSide(
+            name,
+            without_name,
+            (*heading, *list_captions(known.values())),
+            tuple(self._stores.faces.portrait(face) for face in known),
+            tuple(
+                FacePlace(one.centre_x, one.centre_y, one.width, one.height)
+                for one in known.values()
+            ),
+        )
+
+    def _name(self, person_id: int) -> str:
+        return folder_name(person_id, self._people[person_id].name)
+
+
+def list_captions(facts: Iterable[FaceFacts]) -> tuple[str, ...]:
+    """Return where faces were seen: a line for each recording, with its times."""
+    times: dict[tuple[str, str], list[str]] = {}
+    for one in facts:
+        seen = times.setdefault((one.recording, one.day), [])
+        if one.t_s is not None:
+            minutes, seconds = divmod(round(one.t_s), 60)
+            seen.append(f"{minutes}:{seconds:02d}")
+    lines = [
+        ", ".join([recording, *([day] if day else []), *dict.fromkeys(seen)])
+        for (recording, day), seen in times.items()
+    ]
+    if len(lines) > _MAX_CAPTIONS:
+        lines[_MAX_CAPTIONS - 1 :] = [f"and {len(lines) - _MAX_CAPTIONS + 1} more"]
+    return tuple(lines)
