@@ -6,7 +6,9 @@ Real faces, real files, the whole service; only the hands are the test's.
 from __future__ import annotations
 
 import shutil
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import dlib
@@ -348,12 +350,18 @@ def test_the_annotation_is_right_beside_every_portrait(home: Home) -> None:
     assert len(numbers) == len(set().union(*numbers.values()))
 
 
+@cache
+def detector() -> Any:
+    """Load dlib's detector once, which takes longer than a portrait."""
+    return dlib.get_frontal_face_detector()
+
+
 def found_in(portrait: Path) -> list[float]:
     """Where dlib sees the face of a portrait: centre, width and height as shares of it."""
     image = cv2.imread(str(portrait))
     assert image is not None
     height, width = image.shape[:2]
-    one = max(dlib.get_frontal_face_detector()(image, 1), key=lambda face: face.area())
+    one = max(detector()(image, 1), key=lambda face: face.area())
     centre = one.center()
     return [centre.x / width, centre.y / height, one.width() / width, one.height() / height]
 

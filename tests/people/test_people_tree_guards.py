@@ -38,8 +38,8 @@ def files_in(root: Path) -> list[str]:
     return [name for name in visible(root) if (root / name).is_file()]
 
 
-@pytest.mark.slow
-def test_an_interrupted_publish_is_not_an_edit(tmp_path: Path) -> None:
+@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.exhaustive)])
+def test_an_interrupted_publish_is_not_an_edit(tmp_path: Path, step: int) -> None:
     """Wherever a publish is interrupted, no edit is detected, and the next one completes it."""
     before = [person(1, 1, 2, 3), person(2, 4, 5), person(3, 6), person(5, 11)]
     after = [person(1, 1, 4, name="Anna"), person(4, 9, 10)]
@@ -75,7 +75,7 @@ def test_an_interrupted_publish_is_not_an_edit(tmp_path: Path) -> None:
         assert files_in(whole) == files_in(root), f"after {cuts} changes"
         assert [] == tree.read_edits(recorded)
         shutil.rmtree(root)
-        cuts += 1
+        cuts += step
 
     assert cuts > 40
 
