@@ -81,6 +81,7 @@ def test_a_worker_whose_handshake_fails_is_refused(remote: RemoteFixture) -> Non
 
     (worker,) = remote.executor.workers()
     assert ("refused", "No module named 'portraitd'") == (worker.state, worker.reason)
+    assert ReasonCode.WORKER_UNUSABLE == worker.reason_code
 
 
 def test_no_worker_gets_more_jobs_than_slots(remote: RemoteFixture) -> None:

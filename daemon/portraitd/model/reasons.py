@@ -95,6 +95,9 @@ class ReasonCode(StrEnum):
     WORKERS_LOST = "workers_lost"
     INTERRUPTED = "interrupted"
     WORKERS_UNAVAILABLE = "workers_unavailable"
+    WORKER_UNUSABLE = "worker_unusable"
+    WORKER_VERSION = "worker_version"
+    WORKER_ENCODER = "worker_encoder"
     TRACKING_PAUSED = "tracking_paused"
     TRACKING_FAILED = "tracking_failed"
     GROUPING_FAILED = "grouping_failed"
@@ -308,6 +311,14 @@ _TEXTS = {
         "other job running; see its log"
     ),
     ReasonCode.WORKERS_LOST: "{count} workers were lost while they ran the job, the last: {cause}",
+    ReasonCode.WORKER_UNUSABLE: "{problem}",
+    ReasonCode.WORKER_VERSION: (
+        "the worker runs portraitd {there}, the service {here}; install the same version"
+    ),
+    ReasonCode.WORKER_ENCODER: (
+        "different encoder: {there!r} on the worker, {here!r} here; add or remove the same models "
+        "there"
+    ),
     ReasonCode.TRACKING_PAUSED: "tracking the faces of video {video} failed: {error}",
     ReasonCode.TRACKING_FAILED: "faces could not be tracked ({error}); they stay unassigned",
     ReasonCode.GROUPING_FAILED: "grouping failed: {error}",

@@ -16,7 +16,7 @@ class RemoteWorker:
         address: Where it listens.
         host: Name of its machine.
         state: ``connecting``, ``accepted``, ``refused`` or ``lost``; see ``registry.WorkerState``.
-        reason: Why it was refused.
+        reason: Why it was refused, or gets no jobs; ``reason_code`` is its code.
         processes: How many slices it processes at once.
         slices_out: Slices it was given and has not finished.
         slices_done: Slices it has finished.
@@ -35,6 +35,7 @@ class RemoteWorker:
     footage_s: float
     work_s: float
     receives_files: bool
+    reason_code: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class RemoteWorkers:
             self.clear()
             self._db.execute("insert into cluster values (1, ?, ?, ?, ?)", astuple(cluster))
             self._db.executemany(
-                "insert into remote_workers values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "insert into remote_workers values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 map(astuple, members),
             )
 
@@ -107,6 +108,7 @@ class RemoteWorkers:
                 row["footage_s"],
                 row["work_s"],
                 bool(row["receives_files"]),
+                row["reason_code"],
             )
             for row in rows
         ]

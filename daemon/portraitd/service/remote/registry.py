@@ -13,6 +13,7 @@ from portraitd import __version__
 from portraitd.faces.interface import EncoderSpec
 from portraitd.model.face import SliceFaces
 from portraitd.model.media_file import Slice
+from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
 from portraitd.service.remote.agent import Handshake, SharedFolderCheck
 from portraitd.store.remote_workers import RemoteWorker
 from portraitd.workers.process import WorkerLimits
@@ -129,7 +130,7 @@ class WorkerRecord:
     instance: str = ""
     state: WorkerState = WorkerState.CONNECTING
     host: str = ""
-    reason: str = ""
+    reason: Reason = NO_REASON
     shares_folder: bool = False
     done: int = 0
     footage_s: float = 0.0
@@ -162,13 +163,14 @@ class WorkerRecord:
             self.address,
             self.host,
             self.state.value,
-            self.reason,
+            self.reason.text,
             self.processes,
             len(self.jobs),
             self.done,
             self.footage_s,
             self.work_s,
             not self.shares_folder,
+            self.reason.code,
         )
 
 
@@ -274,18 +276,12 @@ def least_loaded(
     )
 
 
-def _find_objection(handshake: Handshake, identity: str) -> str:
-    """Return why a worker gets no jobs; empty if it gets some."""
+def _find_objection(handshake: Handshake, identity: str) -> Reason:
+    """Return why a worker gets no jobs; ``NO_REASON`` if it gets some."""
     if handshake.problem:
-        return handshake.problem
+        return Reason.of(ReasonCode.WORKER_UNUSABLE, problem=handshake.problem)
     if handshake.version != __version__:
-        return (
-            f"the worker runs portraitd {handshake.version}, the service {__version__}; "
-            "install the same version"
-        )
+        return Reason.of(ReasonCode.WORKER_VERSION, there=handshake.version, here=__version__)
     if handshake.encoder != identity:
-        return (
-            f"different encoder: {handshake.encoder!r} on the worker, {identity!r} here; "
-            "add or remove the same models there"
-        )
-    return ""
+        return Reason.of(ReasonCode.WORKER_ENCODER, there=handshake.encoder, here=identity)
+    return NO_REASON

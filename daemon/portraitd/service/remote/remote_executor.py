@@ -243,7 +243,12 @@ class DaskExecutor(Executor):
         with self._lock:
             worker.apply_handshake(handshake, self._requirements.identity)
         if worker.reason:
-            log.error("worker_refused", worker=worker.address, reason=worker.reason)
+            log.error(
+                "worker_refused",
+                worker=worker.address,
+                reason=worker.reason.text,
+                reason_code=worker.reason.code,
+            )
             self._reassign_all(worker, f"{worker.address} was refused", counts=False)
         else:
             log.info(
@@ -426,7 +431,7 @@ class DaskExecutor(Executor):
             for worker in silent.values():
                 # It gets no more jobs until its handshake.
                 worker.state = WorkerState.CONNECTING
-                worker.reason = f"no answer for {limit_s:.0f} s"
+                worker.reason = Reason(ReasonCode.TIMEOUT, f"no answer for {limit_s:.0f} s")
         for job, worker in overdue:
             if job.remote is not None:
                 self._network.cancel(job.remote)
