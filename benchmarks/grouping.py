@@ -49,7 +49,12 @@ from portraitd.clustering import grouping_jobs
 from portraitd.clustering.agglomeration import TrackTable
 from portraitd.clustering.dbscan import IncrementalDbscan
 from portraitd.clustering.grouping import GroupingState
-from portraitd.clustering.grouping_snapshot import load_snapshot, save_snapshot
+from portraitd.clustering.grouping_snapshot import (
+    finish_snapshot,
+    load_snapshot,
+    make_snapshot_path,
+    save_snapshot,
+)
 from portraitd.clustering.merge_candidates import find_best_quality, find_near_pairs
 from portraitd.faces.models.cards import DLIB, MOBILEFACENET
 from portraitd.faces.models.model_registry import require_rules
@@ -185,7 +190,10 @@ def prepare(folder: Path, model: Geometry, vectors: Vectors, who: NDArray[np.int
     )
     state = replace(state, near_pairs=near_pairs)
     vectors.tofile(folder / MATRIX)
-    return save_snapshot(folder, state)
+    snapshot = make_snapshot_path(folder)
+    save_snapshot(snapshot, state)
+    finish_snapshot(snapshot)
+    return snapshot.name
 
 
 def track_facts(model: Geometry, size: int) -> tuple[Floats, NDArray[np.int64], NDArray[np.bool_]]:
@@ -201,7 +209,7 @@ def read_inputs(
     vectors = np.memmap(folder / MATRIX, dtype=np.float32, mode="r", shape=(size + NEW, width))
     for start in range(0, len(vectors), 65_536):
         vectors[start : start + 65_536].max()
-    return load_snapshot(folder, snapshot, width), vectors
+    return load_snapshot(folder / snapshot, width), vectors
 
 
 def time_steps(folder: Path, name: str, snapshot: str, size: int, width: int) -> Figures:
@@ -245,19 +253,21 @@ def time_job(folder: Path, name: str, snapshot: str, size: int, width: int) -> F
         "cannot_link": np.empty((0, 2), np.int64),
         "seeds": np.empty(0, np.int64),
     }
+    new_snapshot = make_snapshot_path(folder)
     request = grouping_jobs.GroupingRequest(
-        folder,
         folder / MATRIX,
         width,
         tracks,
-        snapshot,
+        folder / snapshot,
+        new_snapshot,
         model.rules.grouping,
         model.rules.suggestions,
     )
     started, began = time.perf_counter(), time.process_time()
-    result = grouping_jobs.group(request)
+    grouping_jobs.group(request)
+    finish_snapshot(new_snapshot)
     seconds, busy = time.perf_counter() - started, time.process_time() - began
-    (folder / result.snapshot).unlink()
+    new_snapshot.unlink()
     return {"job_s": seconds, "job_cpu_s": busy, "peak_mb": peak_mb()}
 
 

@@ -29,9 +29,11 @@ FREQUENT = (
 )  # fmt: skip
 
 KINDS = {
-    "media": CallRights(),
+    "media, hashing": CallRights(),
     "media, OpenVINO": CallRights(generates_code=True),
-    "computing and training sets": CallRights(may_write=True, maps_code=True),
+    "computing": CallRights(may_save=True),
+    "planning training sets": CallRights(may_lock=True),
+    "writing training sets": CallRights(may_write=True),
 }
 
 LINE = re.compile(r"(\d+) +(?:<\.\.\. )?(\w+)(?:\(| resumed>)(.*)")

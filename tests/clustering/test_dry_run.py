@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 
 from portraitd.clustering.dry_run import propose
-from portraitd.clustering.grouping_snapshot import load_snapshot, save_snapshot
+from portraitd.clustering.grouping_snapshot import (
+    finish_snapshot,
+    load_snapshot,
+    save_snapshot,
+)
 from portraitd.clustering.verification import (
     describe_distances,
     measure_pair_distances,
@@ -64,10 +68,11 @@ def test_wrong_clusters_are_found(home: Home) -> None:
     assert grouping_run
     path = state_dir / grouping_run.snapshot
     whole = path.read_bytes()
-    grouping = load_snapshot(state_dir, grouping_run.snapshot, 128)
+    grouping = load_snapshot(path, 128)
     components = grouping.dbscan.components
     components[0] = -1 if components[0] >= 0 else 0
-    (state_dir / save_snapshot(state_dir, grouping)).rename(path)
+    save_snapshot(path, grouping)
+    assert finish_snapshot(path)
 
     assert [] != verify_grouping(home.settings)
 

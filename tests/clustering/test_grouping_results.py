@@ -12,6 +12,7 @@ import pytest
 
 from portraitd.clustering import grouping_jobs
 from portraitd.clustering.grouping_jobs import (
+    ClusteringRequest,
     GroupingConstraints,
     GroupingRequest,
     GroupingResult,
@@ -41,15 +42,14 @@ GROUPED = GroupingResult(
     np.array([0, 0, -1]),
     np.array([False, False, True]),
     MergeCandidates(np.array([[0, 2]]), np.array([0.5]), np.array([0.75])),
-    f"grouping-{'a' * 32}.npz",
 )
 
 REQUEST = GroupingRequest(
-    Path("/state"),
     Path("/state/tracks.f32"),
     128,
     {"variances": np.zeros(3)},
-    "",
+    None,
+    Path("/state/grouping-1.npz"),
     RULES.grouping,
     RULES.suggestions,
 )
@@ -112,10 +112,9 @@ def test_tracks_that_no_video_has_are_refused(tracks: VideoTracks) -> None:
 
 
 def test_groups_arrive_as_they_are() -> None:
-    """With their pairs, and the name of their snapshot."""
+    """With their pairs."""
     found = GROUPS.decode(GROUPS.encode(1, GROUPED), 1, (REQUEST,), {})
 
-    assert GROUPED.snapshot == found.snapshot
     assert np.array_equal(GROUPED.groups, found.groups)
     assert np.array_equal(GROUPED.indistinct, found.indistinct)
     assert np.array_equal(GROUPED.candidates.groups, found.candidates.groups)
@@ -129,8 +128,6 @@ def test_groups_arrive_as_they_are() -> None:
         GROUPED._replace(groups=np.array([0, 0, 3])),
         GROUPED._replace(groups=np.array([0, 0, -2])),
         GROUPED._replace(indistinct=np.array([True])),
-        GROUPED._replace(snapshot="../../etc/passwd"),
-        GROUPED._replace(snapshot=""),
         with_candidates(groups=np.array([[0, 3]])),
         with_candidates(groups=np.array([[0, 1, 2]])),
         with_candidates(distances=np.array([np.nan])),
@@ -139,7 +136,7 @@ def test_groups_arrive_as_they_are() -> None:
     ],
 )
 def test_groups_that_no_tracks_have_are_refused(grouped: GroupingResult) -> None:
-    """A group is named after a row; the snapshot is a file that the service opens and deletes."""
+    """A group is named after a row."""
     require_refused(lambda: GROUPS.decode(GROUPS.encode(1, grouped), 1, (REQUEST,), {}))
 
 
@@ -176,7 +173,7 @@ def test_near_misses_that_no_tracks_have_are_refused(changes: dict[str, Any]) ->
 def test_clusters_have_a_label_for_each_row() -> None:
     """As far as the rows are known."""
     constraints = GroupingConstraints.empty(3)
-    args = (Path("/state/faces.f32"), 128, RULES.plain_dbscan, constraints)
+    args = (ClusteringRequest(Path("/state/faces.f32"), 128, RULES.plain_dbscan, constraints),)
 
     labels = np.array([0, -1, 1])
     assert np.array_equal(labels, CLUSTERS.decode(CLUSTERS.encode(1, labels), 1, args, {}))

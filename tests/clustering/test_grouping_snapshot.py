@@ -14,7 +14,9 @@ from portraitd.clustering.agglomeration import TrackTable
 from portraitd.clustering.grouping import GroupingState, to_arrays
 from portraitd.clustering.grouping_snapshot import (
     delete_other_snapshots,
+    finish_snapshot,
     load_snapshot,
+    make_snapshot_path,
     save_snapshot,
 )
 from support.embedding_rules import DLIB_RULES
@@ -49,18 +51,26 @@ def groups(grouping: GroupingState, size: int = 40) -> list[int]:
     return found
 
 
+def save(folder: Path, state: GroupingState) -> Path:
+    """Save a grouping as a worker and then the service do."""
+    path = make_snapshot_path(folder)
+    save_snapshot(path, state)
+    assert finish_snapshot(path)
+    return path
+
+
 def test_a_state_is_restored_unchanged(tmp_path: Path) -> None:
     """To the last bit, also of nothing."""
     for grouping in (GroupingState.empty(128), update(GroupingState.empty(128))):
-        name = save_snapshot(tmp_path, grouping)
+        path = save(tmp_path, grouping)
 
-        assert values(grouping) == values(load_snapshot(tmp_path, name, 128))
+        assert values(grouping) == values(load_snapshot(path, 128))
 
 
 def test_a_snapshot_continues_the_grouping(tmp_path: Path) -> None:
     """A restart between two groupings makes no difference."""
     first = update(GroupingState.empty(128), 25)
-    read = load_snapshot(tmp_path, save_snapshot(tmp_path, first), 128)
+    read = load_snapshot(save(tmp_path, first), 128)
 
     assert groups(update(first)) == groups(update(read))
     assert groups(update(GroupingState.empty(128))) == groups(update(read))
@@ -68,16 +78,16 @@ def test_a_snapshot_continues_the_grouping(tmp_path: Path) -> None:
 
 def test_without_a_snapshot_grouping_starts_from_scratch(tmp_path: Path) -> None:
     """No name, or a name of nothing."""
-    assert values(GroupingState.empty(128)) == values(load_snapshot(tmp_path, "", 128))
+    assert values(GroupingState.empty(128)) == values(load_snapshot(None, 128))
     assert values(GroupingState.empty(128)) == values(
-        load_snapshot(tmp_path, "grouping-missing.npz", 128)
+        load_snapshot(tmp_path / "grouping-missing.npz", 128)
     )
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("snapshot")
-    return folder / save_snapshot(folder, update(GroupingState.empty(128)))
+    return save(folder, update(GroupingState.empty(128)))
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 30, 1000, -1, -30])
@@ -85,10 +95,10 @@ def test_a_truncated_snapshot_starts_from_scratch(tmp_path: Path, whole: Path, s
     """However much of it is left; the people are the same."""
     (tmp_path / whole.name).write_bytes(whole.read_bytes()[:size])
 
-    read = load_snapshot(tmp_path, whole.name, 128)
+    read = load_snapshot(tmp_path / whole.name, 128)
 
     assert values(GroupingState.empty(128)) == values(read)
-    assert groups(load_snapshot(whole.parent, whole.name, 128)) == groups(update(read))
+    assert groups(load_snapshot(whole, 128)) == groups(update(read))
 
 
 @settings(max_examples=300)
@@ -103,11 +113,11 @@ def test_a_damaged_snapshot_is_never_used(
     folder = tmp_path_factory.mktemp("damaged")
     (folder / whole.name).write_bytes(content)
 
-    read = values(load_snapshot(folder, whole.name, 128))
+    read = values(load_snapshot(folder / whole.name, 128))
 
     expected = (
         values(GroupingState.empty(128)),
-        values(load_snapshot(whole.parent, whole.name, 128)),
+        values(load_snapshot(whole, 128)),
     )
     assert read in expected
 
@@ -119,7 +129,7 @@ def test_a_snapshot_of_another_version_starts_from_scratch(tmp_path: Path, whole
         for entry in old.namelist()[1:]:
             new.writestr(entry, old.read(entry))
 
-    assert values(GroupingState.empty(128)) == values(load_snapshot(tmp_path, name, 128))
+    assert values(GroupingState.empty(128)) == values(load_snapshot(tmp_path / name, 128))
 
 
 def test_a_snapshot_of_version_0_2_keeps_the_clusters(tmp_path: Path, whole: Path) -> None:
@@ -129,17 +139,18 @@ def test_a_snapshot_of_version_0_2_keeps_the_clusters(tmp_path: Path, whole: Pat
         for entry in old.namelist():
             if not entry.startswith(("assignment.offers.", "near_pairs.")):
                 new.writestr(entry, old.read(entry))
-    read = load_snapshot(tmp_path, name, 128)
+    read = load_snapshot(tmp_path / name, 128)
 
     assert len(read.dbscan.counts) == 40
     assert not len(read.assignment.groups)
-    assert values(update(load_snapshot(whole.parent, name, 128))) == values(update(read))
+    assert values(update(load_snapshot(whole, 128))) == values(update(read))
 
 
 def test_all_other_snapshots_are_deleted(tmp_path: Path) -> None:
     """Those half written too; no other file is touched."""
-    kept = save_snapshot(tmp_path, GroupingState.empty(128))
-    save_snapshot(tmp_path, GroupingState.empty(128))
+    kept = save(tmp_path, GroupingState.empty(128)).name
+    save(tmp_path, GroupingState.empty(128))
+    save_snapshot(make_snapshot_path(tmp_path), GroupingState.empty(128))
     (tmp_path / ".grouping-half.npz").write_bytes(b"half")
     (tmp_path / "tracks.f32").write_bytes(b"")
 
@@ -151,8 +162,9 @@ def test_all_other_snapshots_are_deleted(tmp_path: Path) -> None:
 
 
 def test_a_snapshot_is_complete_or_missing(tmp_path: Path) -> None:
-    """Each has a name of its own, and nothing is left beside it."""
-    names = {save_snapshot(tmp_path, GroupingState.empty(128)) for _ in range(3)}
+    """Each has a name of its own once it is finished, and nothing is left beside it."""
+    paths = {save(tmp_path, GroupingState.empty(128)) for _ in range(3)}
 
-    assert names == {path.name for path in tmp_path.iterdir()}
-    assert 3 == len(names)
+    assert paths == set(tmp_path.iterdir())
+    assert 3 == len(paths)
+    assert not finish_snapshot(make_snapshot_path(tmp_path))

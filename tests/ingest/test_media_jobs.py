@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from portraitd.clustering import grouping_jobs
+from portraitd.clustering.grouping_jobs import ClusteringRequest
 from portraitd.faces.interface import EncoderSpec
 from portraitd.ingest import media_jobs
 from portraitd.ingest.media_jobs import EncodeOptions
@@ -137,7 +138,9 @@ def test_a_changed_file_gives_no_faces(tmp_path: Path, nobody: Path) -> None:
 def clustered(tmp_path: Path, vectors: list[np.ndarray], min_samples: int) -> list[int]:
     matrix = tmp_path / "matrix"
     matrix.write_bytes(b"".join(vector.astype("<f4").tobytes() for vector in vectors))
-    return grouping_jobs.cluster(matrix, 128, DbscanRule(0.5, min_samples)).tolist()
+    return grouping_jobs.cluster(
+        ClusteringRequest(matrix, 128, DbscanRule(0.5, min_samples))
+    ).tolist()
 
 
 def moved(seed: int, distance: float) -> np.ndarray:

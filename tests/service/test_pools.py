@@ -17,19 +17,18 @@ from portraitd.datasets.crop_jobs import crop_frames
 from portraitd.datasets.crop_requests import CroppedImage, CropResult
 from portraitd.ingest.dispatcher import encode_options
 from portraitd.service.pools import (
+    ALL_JOBS,
+    HASHING_JOBS,
     MEDIA_JOBS,
     NUMBER_JOBS,
+    PLANNING_JOBS,
     REEMBEDDING_JOBS,
     SET_JOBS,
-    assembling_policy,
-    computing_policy,
     make_workers,
     worker_limits,
 )
-from portraitd.workers import sandbox
 from portraitd.workers.pool import InlineExecutor, LocalExecutor, RoutedExecutor
-from portraitd.workers.process import SandboxPolicy, WorkerLimits
-from portraitd.workers.sandbox.self_test import try_forbidden
+from portraitd.workers.process import WorkerLimits
 from support import bad_jobs
 from support.dataset_home import SECTIONS, name_two, with_photos
 from support.home import Home, connect
@@ -96,8 +95,10 @@ def test_every_submitted_job_has_a_pool() -> None:
             place = getattr(place, part)
         jobs.add(place)
 
-    pools = (MEDIA_JOBS, NUMBER_JOBS, REEMBEDDING_JOBS, SET_JOBS)
-    pooled = frozenset().union(*pools)
+    pools = (
+        MEDIA_JOBS, HASHING_JOBS, NUMBER_JOBS, REEMBEDDING_JOBS, PLANNING_JOBS, SET_JOBS,
+    )  # fmt: skip
+    pooled = ALL_JOBS
     assert set() == jobs - pooled
     assert set() == pooled - jobs
     assert len(pooled) == sum(map(len, pools))
@@ -200,7 +201,7 @@ def test_sandboxed_workers_build_the_same_training_sets(two_homes: TwoHomes) -> 
 
 
 def test_a_removed_set_can_be_built_again(two_homes: TwoHomes) -> None:
-    """The sandbox of its worker does not depend on the folder that existed first."""
+    """The sandbox of each of its workers is of the folder that exists then."""
     home = two_homes.sandboxed
     workers = make_workers(home.settings, encode_options(home.settings).encoder, loads=False)
     before = contents(home.settings.dataset_dir)
@@ -212,50 +213,6 @@ def test_a_removed_set_can_be_built_again(two_homes: TwoHomes) -> None:
             assert before.keys() == contents(home.settings.dataset_dir).keys()
     finally:
         workers.shutdown(cancel_futures=True)
-
-
-# --- What workers can reach that compute and write.
-
-closing = pytest.mark.skipif(
-    bool(list(sandbox.missing_features())),
-    reason=f"not supported here: {list(sandbox.missing_features())}",
-)
-
-
-def try_in_worker(policy: SandboxPolicy, unreadable: Path) -> dict[str, bool]:
-    """Return which actions a sandbox refuses."""
-    executor = LocalExecutor(1, LIMITS, policy)
-    try:
-        return executor.submit(try_forbidden, unreadable).result()
-    finally:
-        executor.shutdown(cancel_futures=True)
-
-
-@closing
-def test_a_worker_that_computes_reaches_only_the_state(tmp_path: Path) -> None:
-    """Neither the inbox nor the network."""
-    home = Home(tmp_path / "home")
-    dropped = home.drop(b"a video", "clip.mp4")
-
-    found = try_in_worker(computing_policy(home.settings), dropped)
-
-    assert dict.fromkeys(found, True) == found
-
-
-@closing
-def test_a_worker_that_writes_sets_has_no_network(tmp_path: Path) -> None:
-    """It may read and write everywhere."""
-    other = tmp_path / "other"
-    other.write_text("")
-    settings = Home(tmp_path / "home").settings
-
-    assert {
-        "reach the network": True,
-        "read other files": False,
-        "write files": False,
-        "start a program": True,
-        "signal the service": True,
-    } == try_in_worker(assembling_policy(settings), other)
 
 
 # --- What a compromised worker cannot put into a training set.

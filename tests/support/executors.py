@@ -80,9 +80,9 @@ def _key_of(fn: Callable[..., Any], args: tuple[Any, ...]) -> object:
         portraits, encoder = args
         return (fn, *portraits, replace(encoder, models_dir=Path()))
     if fn is grouping_jobs.cluster:
-        matrix, *rule, constraints = args
-        parts = tuple(part.tobytes() for part in constraints)
-        return (fn, _digest(matrix.read_bytes()), *rule, parts)
+        (request,) = args
+        parts = tuple(part.tobytes() for part in request.constraints)
+        return (fn, _digest(request.matrix.read_bytes()), *request[1:-1], parts)
     return None
 
 

@@ -15,9 +15,12 @@ import platform
 import signal
 import socket
 import struct
+import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from portraitd.model.media_file import Source
 from portraitd.workers import file_broker
@@ -275,3 +278,81 @@ def try_to_read(paths: list[str]) -> dict[str, str]:
 def _read_first(path: str) -> bytes:
     with open(path, "rb") as file:
         return file.read(1)
+
+
+@returns("support.bad_jobs:PLAIN")
+def try_to_write(paths: list[str]) -> dict[str, str]:
+    """Try to change files and to create some in folders; ``done`` for what was written."""
+    found = {}
+    for path in paths:
+        writes = _create_in if os.path.isdir(path) else _append_to
+        found[path] = _error_of(lambda: writes(path))  # noqa: B023
+    return found
+
+
+def _append_to(path: str) -> None:
+    os.close(os.open(path, os.O_WRONLY | os.O_APPEND))
+
+
+def _create_in(folder: str) -> None:
+    path = os.path.join(folder, "created by a worker")
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+    os.unlink(path)
+
+
+@returns("support.bad_jobs:PLAIN")
+def try_to_change(paths: list[str]) -> list[str]:
+    """Try to change what a file or folder is, by its path and where it can be read; return what
+    was done."""
+    attempts: dict[str, Callable[[str], object]] = {
+        "mode": lambda path: os.chmod(path, 0o700),
+        "time": lambda path: os.utime(path, (0, 0)),
+        "attribute": lambda path: os.setxattr(path, "user.portraitd", b"x"),
+        "size": lambda path: os.truncate(path, 0),
+        "owner": lambda path: os.chown(path, os.geteuid(), os.getegid()),
+        "link": lambda path: os.symlink("/", f"{path}.link"),
+        "pipe": lambda path: os.mkfifo(f"{path}.pipe"),
+        "mode for others": lambda path: _with_descriptor(path, lambda fd: os.fchmod(fd, 0o646)),
+        "mode for nobody": lambda path: _with_descriptor(path, lambda fd: os.fchmod(fd, 0)),
+        "mode of a program": lambda path: _with_descriptor(path, lambda fd: os.fchmod(fd, 0o4700)),
+        "time of a descriptor": lambda path: _with_descriptor(
+            path, lambda fd: os.utime(fd, (0, 0))
+        ),
+    }
+    return [
+        f"{name}: {path}"
+        for path in paths
+        for name, attempt in attempts.items()
+        if _error_of(lambda: attempt(path)) == "done"  # noqa: B023
+    ]
+
+
+def _with_descriptor(path: str, change: Callable[[int], object]) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        change(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@returns("support.bad_jobs:PLAIN")
+def try_to_load(library: str) -> str:
+    """Try to load a library that is not loaded yet; return the error, ``done`` if it is loaded."""
+    try:
+        ctypes.CDLL(library)
+    except OSError as error:
+        return str(error)
+    return "done"
+
+
+@returns("support.bad_jobs:PLAIN")
+def list_modules() -> list[str]:
+    """Return the modules that a worker has loaded."""
+    return sorted(sys.modules)
+
+
+def prepare_and_import_this(prepare: tuple[Callable[..., object], tuple[Any, ...]]) -> None:
+    """Load what workers of a kind load; this module is there then too, and they can use it."""
+    function, arguments = prepare
+    function(*arguments)
+    import_module("support.bad_jobs")

@@ -253,6 +253,18 @@ def test_a_worker_is_started_only_for_a_job_that_finds_no_idle_one(tmp_path: Pat
     executor.shutdown(cancel_futures=True)
 
 
+def test_a_worker_that_is_not_reused_ends_with_its_job() -> None:
+    """Its sandbox is of the folders that were there when the job began."""
+    executor = LocalExecutor(1, WorkerLimits(nice=0, memory_mb=0, time_limit_s=20), reuses=False)
+
+    first, second = (executor.submit(bad_jobs.pid).result(ANSWER_S) for _ in range(2))
+
+    assert first != second
+    assert not is_alive(first)
+    wait_until(lambda: not is_alive(second), "no worker is left")
+    executor.shutdown()
+
+
 def test_a_worker_that_is_ready_early_is_not_replaced() -> None:
     """Its message that it is ready may arrive before the first job."""
     worker = WorkerProcess(WorkerSetup(WorkerLimits(nice=0, memory_mb=0, time_limit_s=20)))

@@ -40,7 +40,7 @@ ARRAY = ResultSchema[Any](
 
 def test_every_job_of_the_service_declares_what_it_returns() -> None:
     """A job without a schema would be refused when it is submitted, not before."""
-    jobs = pools.MEDIA_JOBS | pools.NUMBER_JOBS | pools.REEMBEDDING_JOBS | pools.SET_JOBS
+    jobs = pools.ALL_JOBS
 
     for job in jobs:
         assert isinstance(schema_of(job), ResultSchema)

@@ -104,18 +104,13 @@ def format_summary(done: DatasetSummary) -> list[str]:
         f"people  {done.people}",
         f"frames  {_format_splits(done.frames)}, including {counted(backgrounds, 'background')}",
         f"faces   {_format_splits({split: done.faces.get(split, 0) for split in done.frames})}; "
-        f"{counted(sum(done.left_out.values()), 'face')} left out{_format_left_out(done.left_out)}",
+        f"{counted(done.near_duplicates, 'near-duplicate')} left out",
         f"files   {done.written:,} written, {done.removed:,} removed, {done.unchanged:,} unchanged",
     ]
     if done.put_aside:
         files = counted(done.put_aside, "changed file")
         lines.append(f"moved {files} of other programs to _changed/")
     return lines + [f"note    {sentence}" for sentence in done.warnings]
-
-
-def _format_left_out(counts: Mapping[str, int]) -> str:
-    listed = ", ".join(f"{code} {count:,}" for code, count in counts.items())
-    return f" ({listed})" if listed else ""
 
 
 def _format_splits(counts: Mapping[str, int]) -> str:
@@ -132,14 +127,18 @@ def format_check_line(found: FormatCheck) -> str:
 
 
 def _build_here(settings: Settings, progress: Progress, doorbell: Doorbell) -> DatasetSummary:
-    """Build in local workers. The store is locked only briefly, so the service may start."""
+    """Build in local workers. The store is locked only briefly, so the service may start.
+
+    A connection stays open, because the workers cannot create the files that SQLite needs beside
+    the database.
+    """
 
     def register(registration: ClassRegistration) -> None:
         with StoreLock(settings.state_dir), Database.open(settings.state_dir) as database:
             store = DatasetStore(database, Files(database, settings.inbox_dir))
             store.register(registration, time.time())
 
-    with lock_builds(settings.state_dir):
+    with lock_builds(settings.state_dir), Database.open_to_read(settings.state_dir):
         executor = make_workers(settings, encode_options(settings).encoder, loads=False)
         try:
             under_way = DatasetBuild(

@@ -6,6 +6,8 @@ it.
 
 from __future__ import annotations
 
+import io
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -15,7 +17,12 @@ from numpy.typing import NDArray
 
 from portraitd.clustering.agglomeration import TrackTable
 from portraitd.clustering.grouping import GroupingState
-from portraitd.clustering.grouping_snapshot import load_snapshot, save_snapshot
+from portraitd.clustering.grouping_snapshot import (
+    load_snapshot,
+    read_state,
+    save_snapshot,
+    write_state,
+)
 from portraitd.clustering.merge_candidates import (
     MergeCandidates,
     find_best_quality,
@@ -32,6 +39,9 @@ from portraitd.clustering.track_building import (
     split_tracks,
     summarise_tracks,
 )
+from portraitd.faces.models.cards import DLIB
+from portraitd.faces.models.model_registry import require_rules
+from portraitd.media.fs import unfinished_path
 from portraitd.model.grouping_rules import (
     DbscanRule,
     EmbeddingRules,
@@ -39,6 +49,7 @@ from portraitd.model.grouping_rules import (
     SuggestionRule,
 )
 from portraitd.model.track import TrackSummaries, VideoFaces
+from portraitd.workers.file_broker import JobFile, open_to_read
 from portraitd.workers.job_results import returns
 
 
@@ -135,29 +146,45 @@ class GroupingConstraints(NamedTuple):
         )
 
 
-@returns("portraitd.clustering.grouping_results:CLUSTERS")
-def cluster(
-    matrix: Path,
-    embedding_size: int,
-    rule: DbscanRule,
-    constraints: GroupingConstraints | None = None,
-) -> NDArray[np.int64]:
-    """Run DBSCAN over all embeddings (Ester et al., 1996), with Euclidean distance.
+class ClusteringRequest(NamedTuple):
+    """The input of plain DBSCAN.
 
-    Args:
+    Attributes:
         matrix: A file of little-endian float32 rows.
         embedding_size: How many numbers a row has.
         rule: When a point is a core.
         constraints: User edits; clusters are split and joined until they hold.
+    """
+
+    matrix: Path
+    embedding_size: int
+    rule: DbscanRule
+    constraints: GroupingConstraints | None = None
+
+    @property
+    def files(self) -> list[JobFile]:
+        """The file that the worker has to read."""
+        return [JobFile(self.matrix)]
+
+
+@returns("portraitd.clustering.grouping_results:CLUSTERS")
+def cluster(request: ClusteringRequest) -> NDArray[np.int64]:
+    """Run DBSCAN over all embeddings (Ester et al., 1996), with Euclidean distance.
 
     Returns:
         Shape ``(rows,)``; the cluster of each face, -1 for noise.
     """
-    if matrix.stat().st_size == 0:
+    vectors = _map_rows(request.matrix, request.embedding_size)
+    if not len(vectors):
         return np.empty(0, np.int64)
+    return _cluster_rows(vectors, request.rule, request.constraints)
+
+
+def _cluster_rows(
+    vectors: NDArray[np.float32], rule: DbscanRule, constraints: GroupingConstraints | None
+) -> NDArray[np.int64]:
     from sklearn.cluster import DBSCAN
 
-    vectors = np.memmap(matrix, "<f4", mode="r").reshape(-1, embedding_size)
     included = (
         np.arange(len(vectors)) if constraints is None else np.flatnonzero(~constraints.excluded)
     )
@@ -176,24 +203,31 @@ class GroupingRequest(NamedTuple):
     """The input of a grouping: all tracks, the snapshot of the last grouping, and the rule.
 
     Attributes:
-        folder: The folder of the snapshots, the old and the new.
         matrix: A file of little-endian float32 rows; row ``i`` is one track.
         embedding_size: How many numbers a row has.
         tracks: Arrays by row: ``variances``, ``quality``, ``faces``, ``videos``, ``excluded``,
             ``pinned``, and ``kept``, whether a user named or locked the person the row has now; and
             ``cannot_link``, pairs of rows, and ``seeds``, rows.
-        snapshot: Name of the file that the last grouping wrote; empty to group from scratch.
+        last_snapshot: The file that the last grouping wrote; None to group from scratch.
+        new_snapshot: The path of the file that this one writes, see ``save_snapshot``.
         rule: As for ``GroupingState.update``.
         suggestions: Which pairs of people are reported as merge candidates.
     """
 
-    folder: Path
     matrix: Path
     embedding_size: int
     tracks: dict[str, NDArray[Any]]
-    snapshot: str
+    last_snapshot: Path | None
+    new_snapshot: Path
     rule: GroupingRule
     suggestions: SuggestionRule
+
+    @property
+    def files(self) -> list[JobFile]:
+        """The files that the worker has to read, and the one that it writes."""
+        last = [JobFile(self.last_snapshot)] if self.last_snapshot else []
+        new = JobFile(unfinished_path(self.new_snapshot), is_created=True)
+        return [JobFile(self.matrix), *last, new]
 
 
 class GroupingResult(NamedTuple):
@@ -202,31 +236,33 @@ class GroupingResult(NamedTuple):
     Attributes:
         groups: Shape ``(rows,)``; the group of each track, -1 for none.
         candidates: Pairs of groups that may be one person.
-        snapshot: Name of the file that the next grouping continues from.
         near_misses: Tracks without a group, and the group each may belong to.
     """
 
     groups: NDArray[np.int64]
     indistinct: NDArray[np.bool_]
     candidates: MergeCandidates
-    snapshot: str
     near_misses: NearMisses = NO_NEAR_MISSES
 
 
 @returns("portraitd.clustering.grouping_results:GROUPS")
 def group(request: GroupingRequest) -> GroupingResult:
     """Group tracks into people; see ``portraitd.clustering``. Continues from a snapshot."""
+    vectors = _map_rows(request.matrix, request.embedding_size, len(request.tracks["variances"]))
+    state = load_snapshot(request.last_snapshot, request.embedding_size)
+    result, state = _group_rows(vectors, state, request)
+    save_snapshot(request.new_snapshot, state)
+    return result
+
+
+def _group_rows(
+    vectors: NDArray[np.float32], state: GroupingState, request: GroupingRequest
+) -> tuple[GroupingResult, GroupingState]:
+    """Continue a grouping; return the result, and the state that the next one continues from."""
     tracks = request.tracks
-    rows = len(tracks["variances"])
-    vectors = (
-        np.memmap(request.matrix, "<f4", mode="r", shape=(rows, request.embedding_size))
-        if rows
-        else np.empty((0, request.embedding_size), np.float32)
-    )
     table = TrackTable(
         vectors, tracks["variances"], tracks["pinned"], tracks["cannot_link"], tracks["seeds"]
     )
-    state = load_snapshot(request.folder, request.snapshot, request.embedding_size)
     if not state.can_continue(table, tracks["excluded"]):
         state = GroupingState.empty(request.embedding_size)
     state = state.update(
@@ -261,6 +297,71 @@ def group(request: GroupingRequest) -> GroupingResult:
         tracks["quality"],
         request.suggestions.near_miss,
     )
-    state = replace(state, near_pairs=near_pairs)
-    snapshot = save_snapshot(request.folder, state)
-    return GroupingResult(apart.groups, apart.indistinct, candidates, snapshot, near_misses)
+    result = GroupingResult(apart.groups, apart.indistinct, candidates, near_misses)
+    return result, replace(state, near_pairs=near_pairs)
+
+
+def _map_rows(matrix: Path, width: int, rows: int | None = None) -> NDArray[np.float32]:
+    """Return the rows of a file of little-endian float32: the first ones, or all."""
+    with open(open_to_read(matrix), "rb") as file:
+        if rows is None:
+            rows = os.fstat(file.fileno()).st_size // (4 * width)
+        if not rows:
+            # Nothing cannot be mapped.
+            return np.empty((0, width), np.float32)
+        return np.memmap(file, "<f4", mode="r", shape=(rows, width))
+
+
+def warm_up(method: str) -> None:
+    """Run every step on a few made-up faces.
+
+    Libraries load parts of themselves when they are first used, and a sealed worker cannot.
+
+    Args:
+        method: ``grouping.method``: plain DBSCAN needs a library that takes a second to load.
+    """
+    rules = require_rules(DLIB)
+    random = np.random.default_rng(0)
+    width = DLIB.embedding_size
+    centres = random.normal(0.0, rules.vector_length / width**0.5, (4, width))
+    vectors = (centres[np.arange(24) % 4] + random.normal(0.0, 0.01, (24, width))).astype("<f4")
+    times_s = np.repeat(np.arange(12.0), 2)
+    corners = np.column_stack([np.arange(24) % 2 * 200.0, np.zeros(24)])
+    faces = VideoFaces(times_s, np.hstack([corners, corners + 100.0]), vectors, np.ones(24))
+    track(faces, rules, TrackConstraints(np.arange(24) % 3, np.arange(24) % 2 > 0))
+    constraints = GroupingConstraints(
+        np.where(np.arange(24) < 2, 1, 0),
+        np.array([0]),
+        np.array([[0, 5], [4, 8]]),
+        np.arange(24) == 22,
+        np.arange(24) == 23,
+    )
+    if method == "dbscan":
+        _cluster_rows(vectors, rules.plain_dbscan, constraints)
+        return
+    state = GroupingState.empty(width)
+    for rows in (16, 24):
+        request = GroupingRequest(
+            Path(),
+            width,
+            {
+                "variances": np.zeros(rows),
+                "quality": np.linspace(0.1, 1.0, rows),
+                "faces": np.full(rows, 4),
+                "videos": np.arange(rows) // 6,
+                "kept": np.zeros(rows, np.bool_),
+                "pinned": constraints.pinned[:rows],
+                "seeds": constraints.seeds,
+                "excluded": constraints.excluded[:rows],
+                "cannot_link": constraints.cannot_link,
+            },
+            None,
+            Path(),
+            rules.grouping,
+            rules.suggestions,
+        )
+        _, state = _group_rows(vectors[:rows], state, request)
+        with io.BytesIO() as file:
+            write_state(file, state)
+            file.seek(0)
+            state = read_state(file, width)

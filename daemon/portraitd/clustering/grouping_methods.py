@@ -18,8 +18,12 @@ import structlog
 from numpy.typing import NDArray
 
 from portraitd.clustering import grouping_jobs
-from portraitd.clustering.grouping_jobs import GroupingConstraints
-from portraitd.clustering.grouping_snapshot import delete_other_snapshots
+from portraitd.clustering.grouping_jobs import ClusteringRequest, GroupingConstraints
+from portraitd.clustering.grouping_snapshot import (
+    delete_other_snapshots,
+    finish_snapshot,
+    make_snapshot_path,
+)
 from portraitd.clustering.identity import carry_over
 from portraitd.clustering.ledger_constraints import (
     LedgerConstraints,
@@ -149,13 +153,10 @@ class DbscanMethod:
                     file.write(block.tobytes())
         except OSError as error:
             raise StoreError(f"{self._matrix}: {error.strerror}") from error
-        return self._executor.submit(
-            grouping_jobs.cluster,
-            self._matrix,
-            self._card.embedding_size,
-            self._rule,
-            self._constraints.by_row,
+        request = ClusteringRequest(
+            self._matrix, self._card.embedding_size, self._rule, self._constraints.by_row
         )
+        return self._executor.submit(grouping_jobs.cluster, request)
 
     def finish(self, answer: NDArray[np.int64]) -> PersonAssignment:
         """See ``GroupingMethod``."""
@@ -215,6 +216,7 @@ class PeopleMethod:
         self._absent = np.empty(0, np.bool_)
         self._removed = self._absent
         self._snapshot = ""
+        self._new_snapshot = make_snapshot_path(state_dir)
         self._constraints = LedgerConstraints.empty()
 
     def arrivals(self) -> Arrivals:
@@ -244,13 +246,14 @@ class PeopleMethod:
             self._constraints.by_row,
             self._people.kept(),
         )
-        same_rule = last is not None and last.parameters == self._parameters
+        continues = last is not None and last.snapshot and last.parameters == self._parameters
+        self._new_snapshot = make_snapshot_path(self._folder)
         request = grouping_jobs.GroupingRequest(
-            folder=self._folder,
             matrix=self._matrix.path,
             embedding_size=self._card.embedding_size,
             tracks=tracks,
-            snapshot=last.snapshot if last and same_rule else "",
+            last_snapshot=self._folder / last.snapshot if last and continues else None,
+            new_snapshot=self._new_snapshot,
             rule=self.rule,
             suggestions=self._suggestions,
         )
@@ -271,13 +274,18 @@ class PeopleMethod:
             pinned=np.where(constraints.excluded[at], 0, constraints.pinned[at]),
             unsorted=constraints.unsorted[at],
         )
-        self._removed, self._snapshot = self._absent, answer.snapshot
+        try:
+            # Without it, which only a faulty worker causes, the next grouping starts from scratch.
+            self._snapshot = self._new_snapshot.name if finish_snapshot(self._new_snapshot) else ""
+        except OSError as error:
+            raise StoreError(f"{self._new_snapshot}: {error.strerror}") from error
+        self._removed = self._absent
         return PersonAssignment(
             "tracks",
             self._rows.ids,
             carried,
             self._parameters,
-            answer.snapshot,
+            self._snapshot,
             _to_suggestions(answer, at, carried.people),
             self._constraints.ledger_id,
             constraints.pinned[at] > 0,

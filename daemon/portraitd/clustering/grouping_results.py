@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import numpy as np
-from msgspec import Meta
 from numpy.typing import NDArray
 
 from portraitd.clustering.merge_candidates import MergeCandidates
 from portraitd.clustering.near_misses import NearMisses
-from portraitd.model.grouping_rules import DbscanRule, EmbeddingRules
+from portraitd.model.grouping_rules import EmbeddingRules
 from portraitd.model.track import TrackSummaries, VideoFaces
 from portraitd.workers.result_codec import (
     Array,
@@ -24,7 +22,7 @@ from portraitd.workers.result_codec import (
 
 if TYPE_CHECKING:
     from portraitd.clustering.grouping_jobs import (
-        GroupingConstraints,
+        ClusteringRequest,
         GroupingRequest,
         GroupingResult,
         TrackConstraints,
@@ -115,14 +113,8 @@ def _pack_clusters(labels: NDArray[np.int64]) -> Array:
     return pack_array(labels, "<i8")
 
 
-def _unpack_clusters(
-    found: Array,
-    matrix: Path,
-    embedding_size: int,
-    rule: DbscanRule,
-    constraints: GroupingConstraints | None = None,
-) -> NDArray[np.int64]:
-    rows = None if constraints is None else len(constraints.pinned)
+def _unpack_clusters(found: Array, request: ClusteringRequest) -> NDArray[np.int64]:
+    rows = None if request.constraints is None else len(request.constraints.pinned)
     labels = unpack_array(found, "<i8", rows)
     require_within(labels, -1, max(4 * len(labels), 1), "a cluster")
     return labels
@@ -141,7 +133,6 @@ class GroupsData(Record):
     probabilities: Array
     misses: Array
     miss_probabilities: Array
-    snapshot: Annotated[str, Meta(pattern=r"^grouping-[0-9a-f]{32}\.npz$", max_length=64)]
 
 
 def _pack_groups(found: GroupingResult) -> GroupsData:
@@ -154,7 +145,6 @@ def _pack_groups(found: GroupingResult) -> GroupsData:
         pack_array(candidates.probabilities, "<f8"),
         pack_array(np.stack([found.near_misses.rows, found.near_misses.people], axis=1), "<i8"),
         pack_array(found.near_misses.probabilities, "<f8"),
-        found.snapshot,
     )
 
 
@@ -186,7 +176,7 @@ def _unpack_groups(found: GroupsData, request: GroupingRequest) -> GroupingResul
     )
     require_within(near_misses.probabilities, 0, 1, "a probability")
     indistinct = unpack_array(found.indistinct, "|b1", rows)
-    return GroupingResult(groups, indistinct, candidates, found.snapshot, near_misses)
+    return GroupingResult(groups, indistinct, candidates, near_misses)
 
 
 GROUPS = ResultSchema(GroupsData, _pack_groups, _unpack_groups, max_bytes=MAX_BYTES)

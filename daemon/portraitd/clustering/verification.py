@@ -79,7 +79,7 @@ def verify_grouping(settings: Settings) -> list[str]:
         vectors = np.zeros((size, card.embedding_size), np.float32)
         for ids, embeddings in tracks.embeddings(0, card.embedding_size):
             vectors[ids - 1] = embeddings
-        dbscan = load_snapshot(settings.state_dir, last.snapshot, card.embedding_size).dbscan
+        dbscan = load_snapshot(settings.state_dir / last.snapshot, card.embedding_size).dbscan
         if len(dbscan.counts) > size:
             return ["the snapshot of the grouping has tracks that are not in the database"]
         table = arrays_by_row(

@@ -12,6 +12,7 @@ from portraitd.config import Settings
 from portraitd.datasets.annotations import DatasetRule, Plan
 from portraitd.datasets.crop_jobs import batch_requests, crop_frames, make_crop_requests
 from portraitd.datasets.crop_requests import CropRequest, CropResult
+from portraitd.datasets.output import lock_set
 from portraitd.datasets.planner import PlanRequest, plan_dataset
 from portraitd.datasets.writer import DatasetSummary, WriteRequest, write_dataset
 from portraitd.model.errors import PortraitdError
@@ -91,6 +92,9 @@ class DatasetBuild:
             self._collect()
             if self._crop_jobs or self._plan is None:
                 return None
+            with lock_set(self._paths.dataset_dir):
+                # Made here: the worker can write only to a folder that it finds.
+                pass
             self._writing = self._submit(
                 write_dataset,
                 WriteRequest(

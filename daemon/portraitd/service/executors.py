@@ -16,15 +16,7 @@ from portraitd.faces.interface import EncoderSpec
 from portraitd.ingest import media_jobs
 from portraitd.model.media_file import Source, Stamp
 from portraitd.model.stage import Now, Stage
-from portraitd.service.pools import (
-    MEDIA_JOBS,
-    NUMBER_JOBS,
-    REEMBEDDING_JOBS,
-    SET_JOBS,
-    Job,
-    make_workers,
-    worker_limits,
-)
+from portraitd.service.pools import ALL_JOBS, Job, make_workers, worker_limits
 from portraitd.store.database import Database
 from portraitd.store.remote_workers import ClusterState, RemoteWorkers
 from portraitd.workers.pool import RoutedExecutor
@@ -37,7 +29,7 @@ RECORD_EVERY_S = 2.0
 REMOTE_JOBS: frozenset[Job] = frozenset({media_jobs.encode})
 """Jobs for workers on other machines; all others read and write files of this machine."""
 
-LOCAL_JOBS: frozenset[Job] = (MEDIA_JOBS | NUMBER_JOBS | REEMBEDDING_JOBS | SET_JOBS) - REMOTE_JOBS
+LOCAL_JOBS: frozenset[Job] = ALL_JOBS - REMOTE_JOBS
 
 
 @dataclass(frozen=True, slots=True)

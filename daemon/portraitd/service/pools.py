@@ -18,7 +18,16 @@ from portraitd.faces.interface import EncoderSpec
 from portraitd.ingest import media_jobs
 from portraitd.people.montage import draw_montage
 from portraitd.people.questions.question_picture import draw_question
-from portraitd.service.worker_loading import load_to_decode, load_to_inspect
+from portraitd.service.worker_loading import (
+    load_to_assemble,
+    load_to_compute,
+    load_to_decode,
+    load_to_hash,
+    load_to_inspect,
+    load_to_plan,
+)
+from portraitd.store.database import FILE_NAME
+from portraitd.store.frame_cache import FrameCache
 from portraitd.workers import sandbox
 from portraitd.workers.pool import LocalExecutor, RoutedExecutor
 from portraitd.workers.process import SandboxPolicy, WorkerLimits
@@ -42,28 +51,36 @@ MEDIA_JOBS: frozenset[Job] = frozenset(
 """Jobs that decode untrusted content: dropped files, and frames and portraits cut from them. They
 get files as descriptors, and return everything they produce as a value."""
 
+HASHING_JOBS: frozenset[Job] = frozenset({media_jobs.hash_content, media_jobs.encoder_identity})
+"""Jobs that read a file and decode nothing, and say which models there are."""
+
 NUMBER_JOBS: frozenset[Job] = frozenset(
     {
-        media_jobs.hash_content,
-        media_jobs.encoder_identity,
         grouping_jobs.track,
         grouping_jobs.track_singly,
         grouping_jobs.cluster,
         grouping_jobs.group,
     }
 )
-"""Jobs that compute, and decode nothing. Those that group read and write files in the state
-folder."""
+"""Jobs that compute, and decode nothing. Those that group read a matrix and a snapshot and write
+one, as files that they are passed."""
 
 REEMBEDDING_JOBS: frozenset[Job] = frozenset({media_jobs.embed_portraits, media_jobs.embed_frames})
 """Jobs that read portraits and dropped files with the model that is changed over to."""
 
-SET_JOBS: frozenset[Job] = frozenset({plan_dataset, write_dataset})
-"""Jobs that read the store, and write the folder of a training set wherever it is."""
+PLANNING_JOBS: frozenset[Job] = frozenset({plan_dataset})
+"""Jobs that read the database."""
 
-NUMBER_WORKERS = 3
-"""One may be busy for minutes with a grouping, and one with a large file, while another tracks the
-faces of a video. They are started when they are needed."""
+SET_JOBS: frozenset[Job] = frozenset({write_dataset})
+"""Jobs that read the database and the frame cache, and write the folder of a training set."""
+
+ALL_JOBS = MEDIA_JOBS | HASHING_JOBS | NUMBER_JOBS | REEMBEDDING_JOBS | PLANNING_JOBS | SET_JOBS
+
+HASHING_WORKERS = 2
+"""One may be busy for minutes with a large file. They are started when they are needed."""
+
+NUMBER_WORKERS = 2
+"""One may be busy for minutes with a grouping while another tracks the faces of a video."""
 
 
 def make_workers(
@@ -89,14 +106,18 @@ def make_workers(
         log.warning("sandbox_degraded", reason=reason)
     limits = worker_limits(settings)
     decoding = decoding_pool(settings, encoder, loads)
+    hashing = LocalExecutor(HASHING_WORKERS, limits, hashing_policy(settings))
     computing = LocalExecutor(NUMBER_WORKERS, limits, computing_policy(settings))
-    assembling = LocalExecutor(1, limits, assembling_policy(settings))
+    planning = LocalExecutor(1, limits, planning_policy(settings), reuses=False)
+    assembling = LocalExecutor(1, limits, assembling_policy(settings), reuses=False)
     # Its processes start with its first job, and load the new model.
     reembedding = decoding_pool(settings, target or encoder)
     return RoutedExecutor(
         dict.fromkeys(MEDIA_JOBS, decoding)
         | dict.fromkeys(REEMBEDDING_JOBS, reembedding)
+        | dict.fromkeys(HASHING_JOBS, hashing)
         | dict.fromkeys(NUMBER_JOBS, computing)
+        | dict.fromkeys(PLANNING_JOBS, planning)
         | dict.fromkeys(SET_JOBS, assembling)
     )
 
@@ -141,35 +162,67 @@ def inspecting_policy(settings: Settings, file: Path) -> SandboxPolicy:
     return SandboxPolicy(access, (load_to_inspect, ()))
 
 
-def computing_policy(settings: Settings) -> SandboxPolicy:
-    """Return the sandbox of workers that compute: they read and write the state folder only."""
-    return SandboxPolicy(
-        FileAccess(
-            (),
-            (settings.state_dir,),
-            keeps_writing=True,
-            loads_later=True,
-            hidden=list_hidden_folders(settings),
-            accepts_less=accepts_less(settings),
-        )
+def hashing_policy(settings: Settings) -> SandboxPolicy:
+    """Return the sandbox of workers that hash files: they read the folder of the models only."""
+    access = FileAccess(
+        (settings.models_dir,),
+        (),
+        keeps_libraries=False,
+        hidden=list_hidden_folders(settings),
+        accepts_less=accepts_less(settings),
     )
+    return SandboxPolicy(access, (load_to_hash, ()))
+
+
+def computing_policy(settings: Settings) -> SandboxPolicy:
+    """Return the sandbox of workers that compute: they have only files that they are passed."""
+    access = FileAccess(
+        (),
+        (),
+        saves_files=True,
+        keeps_libraries=False,
+        hidden=list_hidden_folders(settings),
+        accepts_less=accepts_less(settings),
+    )
+    return SandboxPolicy(access, (load_to_compute, (settings.grouping.method,)))
+
+
+def planning_policy(settings: Settings) -> SandboxPolicy:
+    """Return the sandbox of workers that plan training sets: they read the database only.
+
+    Another connection must be open meanwhile, as that of the service: without it, SQLite would
+    have to create files beside the database.
+    """
+    access = FileAccess(
+        _list_database_files(settings),
+        (),
+        locks_files=True,
+        keeps_libraries=False,
+        hidden=list_hidden_folders(settings),
+        accepts_less=accepts_less(settings),
+    )
+    return SandboxPolicy(access, (load_to_plan, ()))
 
 
 def assembling_policy(settings: Settings) -> SandboxPolicy:
-    """Return the sandbox of workers that write training sets: no network and no programs.
+    """Return the sandbox of workers that write training sets: the database, and two folders.
 
-    They open the same files as the service: the set's folder may be on any disk, and people
-    remove it to have it built again.
+    These are the set, which must exist when such a worker starts, and the frame cache.
     """
-    return SandboxPolicy(
-        FileAccess(
-            (),
-            (Path("/"),),
-            keeps_writing=True,
-            loads_later=True,
-            accepts_less=accepts_less(settings),
-        )
+    access = FileAccess(
+        _list_database_files(settings),
+        (FrameCache(settings.state_dir).folder.parent, settings.dataset_dir),
+        keeps_writing=True,
+        keeps_libraries=False,
+        hidden=list_hidden_folders(settings),
+        accepts_less=accepts_less(settings),
     )
+    return SandboxPolicy(access, (load_to_assemble, ()))
+
+
+def _list_database_files(settings: Settings) -> tuple[Path, ...]:
+    """Return the database and the files that SQLite has beside it while it is open."""
+    return tuple(settings.state_dir / f"{FILE_NAME}{ending}" for ending in ("", "-wal", "-shm"))
 
 
 def list_hidden_folders(settings: Settings) -> tuple[Path, ...]:
@@ -202,7 +255,7 @@ def run_self_test(settings: Settings, encoder: EncoderSpec) -> dict[str, bool]:
     Returns:
         For each action, whether it was refused.
     """
-    database = settings.state_dir / "portraitd.sqlite3"
+    database = settings.state_dir / FILE_NAME
     unreadable = database if database.exists() else settings.state_dir
     policy = decoding_policy(encoder, list_hidden_folders(settings), accepts_less(settings))
     executor = LocalExecutor(1, worker_limits(settings), policy)

@@ -62,12 +62,19 @@ class LocalExecutor(Executor):
         processes: Largest number of workers.
         limits: What each may use.
         policy: Their sandbox; None for the rights of this process.
+        reuses: Whether a worker takes further jobs. Otherwise each job has a worker of its own,
+            whose sandbox is of the files and folders that exist when the job begins.
     """
 
     def __init__(
-        self, processes: int, limits: WorkerLimits, policy: SandboxPolicy | None = None
+        self,
+        processes: int,
+        limits: WorkerLimits,
+        policy: SandboxPolicy | None = None,
+        reuses: bool = True,
     ) -> None:
         self.processes = processes
+        self._reuses = reuses
         self._broker = FileBroker() if policy else None
         # One thread each: the workers are the parallelism. Libraries read this when they are
         # loaded, so a worker must find it in its environment.
@@ -150,9 +157,14 @@ class LocalExecutor(Executor):
             self._run(slot, job)
             # It may hold much memory, and the next job may take long to come.
             del job
-            if slot not in self._workers:
+            if not self._reuses:
+                self._stop_worker(slot)
+            elif slot not in self._workers:
                 # At once, so that the next job need not wait for it.
                 self._try_to_start(slot)
+        self._stop_worker(slot)
+
+    def _stop_worker(self, slot: int) -> None:
         if worker := self._workers.pop(slot, None):
             worker.stop()
 

@@ -3,7 +3,8 @@
 A worker enters it in two steps. ``enter`` runs before anything is loaded, while there is one
 thread: from then on the worker has namespaces of its own, and only libraries, models and named
 paths can be opened. ``seal`` runs when the models are loaded and before the first untrusted byte is
-read: no writing, no network, no other programs, no call that its jobs do not need.
+read: no writing, no network, no other programs, no further libraries, no call that its jobs do not
+need.
 
 Landlock and the filter are required: a worker that cannot have one of them ends, unless the
 settings accept less. Everything else is used where the kernel offers it.
@@ -44,7 +45,9 @@ class FileAccess:
         readable: Files and folders.
         writable: Folders that it may write to until it is sealed; created if they are missing.
         keeps_writing: Whether it may write to them afterwards too.
-        loads_later: Whether it may load libraries after it was sealed.
+        saves_files: Whether it may write whole files that it was passed.
+        locks_files: Whether it may lock what it reads, as SQLite does.
+        keeps_libraries: Whether it may still read libraries when it is sealed. It can load none.
         hidden: Folders that it may not read, even if libraries are sought there; those above win.
         accepts_less: Whether it also runs where the kernel supports neither Landlock nor filters.
     """
@@ -52,7 +55,9 @@ class FileAccess:
     readable: tuple[Path, ...]
     writable: tuple[Path, ...]
     keeps_writing: bool = False
-    loads_later: bool = False
+    saves_files: bool = False
+    locks_files: bool = False
+    keeps_libraries: bool = True
     hidden: tuple[Path, ...] = ()
     accepts_less: bool = False
 
@@ -99,12 +104,13 @@ def seal(access: FileAccess) -> None:
 
 
 def _seal(access: FileAccess) -> None:
-    if not access.loads_later:
-        load_common_modules()
-    if not access.keeps_writing:
-        with _tolerating(access):
-            readable = (*_this_worker.libraries, *access.readable, *access.writable)
-            landlock.restrict(readable, ())
+    load_common_modules()
+    readable = [*access.readable, *access.writable]
+    if access.keeps_libraries:
+        readable += _this_worker.libraries
+    with _tolerating(access):
+        landlock.restrict(readable, access.writable if access.keeps_writing else ())
+    if not (access.keeps_writing or access.saves_files):
         _lower_limit(resource.RLIMIT_FSIZE, 1 << 20)
     with suppress(OSError):
         capabilities.keep(capabilities.TO_WRITE if access.keeps_writing else capabilities.TO_READ)
@@ -114,7 +120,14 @@ def _seal(access: FileAccess) -> None:
         with suppress(OSError):
             prctl(_PR_SET_MDWE, _REFUSE_GAIN)
     with _tolerating(access):
-        calls.restrict(CallRights(access.keeps_writing, access.loads_later, generates_code))
+        calls.restrict(
+            CallRights(
+                may_write=access.keeps_writing,
+                may_save=access.saves_files,
+                may_lock=access.locks_files,
+                generates_code=generates_code,
+            )
+        )
 
 
 def require_support(remedy: str = 'workers.sandbox = "reduced"') -> None:

@@ -37,19 +37,18 @@ ALWAYS: dict[str, Numbers] = {
 }  # fmt: skip
 """With any arguments."""
 
+TO_SAVE: dict[str, Numbers] = {"fsync": (74, 82), "fdatasync": (75, 83)}
+"""Also for workers that write a file that they were passed."""
+
 TO_WRITE: dict[str, Numbers] = {
-    "pwrite64": (18, 68), "ftruncate": (77, 46), "fsync": (74, 82), "fdatasync": (75, 83),
-    "mkdir": (83, None), "mkdirat": (258, 34), "rmdir": (84, None), "unlink": (87, None),
-    "unlinkat": (263, 35), "rename": (82, None), "renameat": (264, 38), "renameat2": (316, 276),
-    "link": (86, None), "linkat": (265, 37), "chmod": (90, None), "fchmod": (91, 52),
-    "fchmodat": (268, 53), "utimensat": (280, 88), "flock": (73, 32), "statfs": (137, 43),
-    "fstatfs": (138, 44), "copy_file_range": (326, 285), "sendfile": (40, 71), "umask": (95, 166),
-    # SQLite, as root, gives its files to the owner of the database.
-    "fchown": (93, 55),
-    # OpenBLAS places its memory.
-    "mbind": (237, 235),
+    **TO_SAVE, "pwrite64": (18, 68), "ftruncate": (77, 46), "mkdir": (83, None),
+    "mkdirat": (258, 34), "rmdir": (84, None), "unlink": (87, None), "unlinkat": (263, 35),
+    "rename": (82, None), "renameat": (264, 38), "renameat2": (316, 276), "link": (86, None),
+    "linkat": (265, 37), "flock": (73, 32), "statfs": (137, 43), "fstatfs": (138, 44),
+    "copy_file_range": (326, 285), "sendfile": (40, 71),
 }  # fmt: skip
-"""Also for workers that go on writing files."""
+"""Also for workers that go on writing files. None that changes a file by its path, as ``chmod`` and
+``utimensat`` do, unless Landlock knows it."""
 
 TO_GENERATE_CODE: dict[str, Numbers] = {"mbind": (237, 235)}
 """Also for OpenVINO, which places its memory."""
@@ -58,6 +57,7 @@ BY_ARGUMENTS: dict[str, Numbers] = {
     "mmap": (9, 222), "mprotect": (10, 226), "openat": (257, 56), "open": (2, None),
     "fcntl": (72, 25), "ioctl": (16, 29), "clone": (56, 220), "tgkill": (234, 131),
     "prlimit64": (302, 261), "prctl": (157, 167), "sched_setaffinity": (203, 122),
+    "fchmod": (91, 52),
 }  # fmt: skip
 """Only with some arguments, see ``calls``."""
 

@@ -11,6 +11,7 @@ import errno
 import mmap
 import os
 import platform
+import stat
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from portraitd.workers.sandbox.call_numbers import (
     BY_ARGUMENTS,
     FIRST_SHARED,
     TO_GENERATE_CODE,
+    TO_SAVE,
     TO_WRITE,
     Numbers,
 )
@@ -41,6 +43,9 @@ _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _AT_NUMBER, _AT_ARCH, _AT_ARGUMENTS = 0, 4, 16
 
 _TO_WRITE = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+
+_OTHERS = stat.S_IRWXO | stat.S_ISUID
+_OWNER = (stat.S_IRUSR, stat.S_IWUSR)
 
 _NEW_THREAD = (
     # VM, FS, FILES, SIGHAND, THREAD, SYSVSEM, SETTLS, PARENT_SETTID, CHILD_CLEARTID: as the C
@@ -77,13 +82,15 @@ class CallRights:
 
     Attributes:
         may_write: Whether it may open files for writing, create and remove them.
-        maps_code: Whether it may load libraries. Otherwise nothing becomes machine code that is
-            not yet, not even the file of its job.
-        generates_code: Whether it may also make memory executable that it wrote.
+        may_save: Whether it may wait until a file that it wrote is on the disk.
+        may_lock: Whether it may lock files that it may not write.
+        generates_code: Whether it may make memory executable. Otherwise nothing becomes machine
+            code that is not yet, neither a library nor the file of its job.
     """
 
     may_write: bool = False
-    maps_code: bool = False
+    may_save: bool = False
+    may_lock: bool = False
     generates_code: bool = False
 
 
@@ -118,7 +125,8 @@ def restrict(rights: CallRights) -> None:
 def list_allowed(machine: str, rights: CallRights) -> set[int]:
     """Return the numbers of calls that are allowed, with any or with some arguments."""
     column = _COLUMN[machine]
-    known = (*_without_conditions(rights).values(), *BY_ARGUMENTS.values())
+    conditional = [BY_ARGUMENTS[name] for name in _check(0, rights)]
+    known = (*_without_conditions(rights).values(), *conditional)
     return {number for number in (numbers[column] for numbers in known) if number is not None}
 
 
@@ -148,7 +156,7 @@ def build_filter(machine: str, pid: int, rights: CallRights) -> _Instructions:
 
 
 def _without_conditions(rights: CallRights) -> dict[str, Numbers]:
-    more = TO_WRITE if rights.may_write else {}
+    more = TO_WRITE if rights.may_write else TO_SAVE if rights.may_save else {}
     return ALWAYS | more | (TO_GENERATE_CODE if rights.generates_code else {})
 
 
@@ -159,7 +167,9 @@ def _check(pid: int, rights: CallRights) -> dict[str, _Instructions]:
         "mprotect": [],
         "openat": [],
         "open": [],
-        "fcntl": _one_of(1, (*_FCNTLS, *_LOCKS) if rights.may_write else _FCNTLS),
+        "fcntl": _one_of(
+            1, (*_FCNTLS, *_LOCKS) if rights.may_write or rights.may_lock else _FCNTLS
+        ),
         "ioctl": _one_of(1, _IOCTLS),
         "clone": _one_of(0, _NEW_THREAD),
         "tgkill": _one_of(0, [pid]),
@@ -168,13 +178,17 @@ def _check(pid: int, rights: CallRights) -> dict[str, _Instructions]:
         "sched_setaffinity": _one_of(0, [0]),
         "prctl": _one_of(0, _PRCTLS),
     }
-    if not (rights.maps_code or rights.generates_code):
-        checks["mmap"] = _no_bit(2, mmap.PROT_EXEC, errno.EPERM)
     if not rights.generates_code:
+        checks["mmap"] = _no_bit(2, mmap.PROT_EXEC, errno.EPERM)
         checks["mprotect"] = _no_bit(2, mmap.PROT_EXEC, errno.EPERM)
     if not rights.may_write:
         checks["openat"] = _no_bit(2, _TO_WRITE, errno.EACCES)
         checks["open"] = _no_bit(1, _TO_WRITE, errno.EACCES)
+    else:
+        # Also a file that it may only read has a descriptor: nobody else may get rights to it, and
+        # its owner loses none.
+        owned = [step for bit in _OWNER for step in _has_bit(1, bit, errno.EPERM)]
+        checks["fchmod"] = [*_no_bit(1, _OTHERS, errno.EPERM), *owned]
     return checks
 
 
@@ -190,6 +204,12 @@ def _no_bit(argument: int, mask: int, error: int) -> _Instructions:
     """Refuse an argument, by its lower half, that has any of these bits."""
     load = _step(_LOAD, _AT_ARGUMENTS + 8 * argument)
     return [load, _step(_ANY_BIT, mask, if_false=1), _step(_RETURN, _ERROR | error)]
+
+
+def _has_bit(argument: int, bit: int, error: int) -> _Instructions:
+    """Refuse an argument, by its lower half, that does not have this bit."""
+    load = _step(_LOAD, _AT_ARGUMENTS + 8 * argument)
+    return [load, _step(_ANY_BIT, bit, if_true=1), _step(_RETURN, _ERROR | error)]
 
 
 def _one_of(argument: int, values: Sequence[int]) -> _Instructions:
