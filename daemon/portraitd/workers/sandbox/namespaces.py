@@ -64,10 +64,16 @@ def isolate() -> bool:
         return False
     _unshare()
     lifeline, held = os.pipe()
+    prepared, preparing = os.pipe()
     first = os.fork()
     if first == 0:
         os.close(held)
         _idle(lifeline)
+    os.close(preparing)
+    # Until it closes its end: a worker would keep this process's end of the other pipe open too,
+    # and an end of this process would not show.
+    os.read(prepared, 1)
+    os.close(prepared)
     worker = os.fork()
     if worker != 0:
         _close_files_except(held)
@@ -121,7 +127,10 @@ def _unshare() -> None:
 
 
 def _idle(lifeline: int) -> NoReturn:
-    """Be the first process of the namespace until the parent ends, or has ended already."""
+    """Be the first process of the namespace until the parent ends, or has ended already.
+
+    Closes all files when it is certain to end with its parent.
+    """
     _die_with_parent(lifeline)
     _close_files_except(_FIRST_FILE - 1)
     while True:
