@@ -190,6 +190,25 @@ def test_a_failed_job_is_tried_again_after_a_minute(
     assert not stage.pending
 
 
+def test_tracks_that_the_database_refuses_fail_their_own_video(store: Store) -> None:
+    """It gets tracks at a later attempt, others at once."""
+    for seed in range(2):
+        store.see(embedding(seed))
+    store.database.execute(
+        "create trigger refuse before insert on tracks when new.video_id = 1 "
+        "begin select raise(abort, 'no such row'); end"
+    )
+    stage = tracker(store, InlineExecutor())
+
+    stage.tick(at(10.0))
+    assert [2] == tracked(store)
+    store.database.execute("drop trigger refuse")
+    stage.tick(at(100.0))
+
+    assert [1, 2] == tracked(store)
+    assert not stage.blocked
+
+
 def test_a_failed_job_delays_no_other_video(store: Store, held: HeldExecutor) -> None:
     """They have their turn while it waits for its next one."""
     store.see(embedding(1))

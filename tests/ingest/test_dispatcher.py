@@ -465,6 +465,39 @@ def test_a_result_that_cannot_be_recorded_fails_its_own_file(store: Store, floor
     assert FileState.DONE is floor.state("good.mp4")
 
 
+@pytest.mark.parametrize("table", ["faces", "videos"])
+def test_a_result_that_violates_a_constraint_fails_its_own_file(
+    store: Store, floor: Floor, table: str
+) -> None:
+    """The database refuses the row, and nothing else is wrong with it: no other file waits."""
+    store.video("good.mp4")
+    if table == "videos":
+        store.file("bad.mp4", state=FileState.READY)
+    else:
+        store.video("bad.mp4")
+    store.database.execute(
+        f"create trigger refuse after insert on {table} when new.id > 1 "
+        "begin select raise(abort, 'no such row'); end"
+    )
+    floor.tick()
+    floor.workers.slices[0].set_result(slice_faces(embedding(1)))
+    for _ in range(8):
+        for probe in floor.workers.probes:
+            if not probe.done():
+                probe.set_result(video_facts())
+        for piece in floor.workers.slices[1:]:
+            if not piece.done():
+                piece.set_result(slice_faces(embedding(2)))
+        floor.tick()
+
+    attempts = floor.workers.probes if table == "videos" else floor.workers.slices[1:]
+    assert 3 == len(attempts)
+    assert FileState.FAILED is floor.state("bad.mp4")
+    assert ReasonCode.INVALID_RESULT is floor.reason("bad.mp4").code
+    assert FileState.DONE is floor.state("good.mp4")
+    assert 1 == store.faces.count()
+
+
 # --- Services that end while workers have jobs.
 
 

@@ -12,7 +12,14 @@ from pathlib import Path
 import pytest
 
 import portraitd
-from portraitd.model.errors import AlreadyRunning, StoreError, UnusableStore
+from portraitd.model.errors import (
+    AlreadyRunning,
+    RefusedRow,
+    StoreError,
+    UnusableStore,
+    is_of_machine,
+)
+from portraitd.model.reasons import ReasonCode
 from portraitd.store.database import APPLICATION_ID, FILE_NAME, Database, StoreLock, newest_schema
 
 MIGRATIONS = sorted((Path(portraitd.__file__).parent / "store" / "migrations").glob("*.sql"))
@@ -55,6 +62,49 @@ def test_opening_again_keeps_what_is_there(tmp_path: Path, database: Database) -
     again = Database.open(tmp_path)
 
     assert 1 == scalar(again, "select count(*) from people")
+
+
+@pytest.mark.parametrize(
+    ("statement", "parameters"),
+    [
+        ("insert into people (id, created_at) values (?, 1.0)", (1,)),
+        ("insert into people (created_at) values (?)", (None,)),
+        ("insert into slices (video_id, start_s, stop_s) values (?, 0.0, 1.0)", (77,)),
+        ("insert into people (id, created_at) values (?, 1.0)", ("one",)),
+        ("select zeroblob(?)", (1 << 40,)),
+    ],
+)
+def test_a_row_that_is_refused_is_no_fault_of_the_machine(
+    database: Database, statement: str, parameters: tuple[object, ...]
+) -> None:
+    """The database is as good as before; whoever asked for the row has to do without."""
+    database.execute("insert into people (id, created_at) values (1, 1.0)")
+
+    with pytest.raises(RefusedRow) as refused, database.transaction():
+        database.execute("insert into people (id, created_at) values (2, 1.0)")
+        database.execute(statement, parameters).fetchall()
+
+    assert ReasonCode.INVALID_RESULT is refused.value.reason.code
+    assert not is_of_machine(refused.value)
+    assert 1 == scalar(database, "select count(*) from people")
+
+
+def test_other_errors_are_of_the_machine(tmp_path: Path, database: Database) -> None:
+    """A full disk, and a lock that another program holds."""
+    with sqlite3.connect(tmp_path / FILE_NAME) as other:
+        other.execute("begin immediate")
+        database.execute("pragma busy_timeout = 0")
+        with pytest.raises(StoreError) as locked:
+            database.execute("insert into people (created_at) values (1.0)")
+    other.close()
+    pages = scalar(database, "pragma page_count")
+    database.execute(f"pragma max_page_count = {pages}")
+    with pytest.raises(StoreError) as full, database.transaction():
+        for _ in range(10_000):
+            database.execute("insert into people (created_at) values (1.0)")
+
+    assert is_of_machine(locked.value)
+    assert is_of_machine(full.value)
 
 
 def test_a_newer_schema_is_refused(tmp_path: Path, database: Database) -> None:

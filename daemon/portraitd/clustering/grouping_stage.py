@@ -10,7 +10,7 @@ import structlog
 
 from portraitd.clustering.grouping_methods import GroupingMethod
 from portraitd.config import GroupingSettings
-from portraitd.model.errors import StoreError, code_of
+from portraitd.model.errors import code_of, is_of_machine
 from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
 from portraitd.model.stage import BackOff, Now, Stage
 from portraitd.store.people import People
@@ -153,9 +153,10 @@ class GroupingStage(Stage):
     def _record(self, done: Future[Any], now: Now) -> None:
         try:
             grouped = self._method.finish(done.result())
-        except StoreError:
-            raise
+            grouping_run = self._people.record(grouped, now.wall_s - self._began_s, now.wall_s)
         except Exception as error:
+            if is_of_machine(error):
+                raise
             # The current people are kept; the next tick after the pause tries again.
             self._back_off.start(now)
             self._blocked = Reason.of(ReasonCode.GROUPING_FAILED, error=error)
@@ -167,7 +168,6 @@ class GroupingStage(Stage):
             last = self._people.last_grouping_run()
             self._method.clean_up(last.snapshot if last else "")
             return
-        grouping_run = self._people.record(grouped, now.wall_s - self._began_s, now.wall_s)
         self._method.clean_up(grouping_run.snapshot)
         self._blocked = NO_REASON
         say = log.error if grouping_run.names_lost or grouping_run.violations else log.info

@@ -11,7 +11,7 @@ import structlog
 
 from portraitd.clustering import grouping_jobs
 from portraitd.clustering.grouping_jobs import TrackConstraints, VideoTracks
-from portraitd.model.errors import code_of
+from portraitd.model.errors import code_of, is_of_machine
 from portraitd.model.grouping_rules import EmbeddingRules
 from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
 from portraitd.model.stage import BackOff, Now, Stage
@@ -122,18 +122,20 @@ class TrackingStage(Stage):
     def _record(self, done: Future[VideoTracks], now: Now) -> None:
         try:
             found = done.result()
+            kept = self._tracks.record(
+                self._video_id,
+                self._face_ids,
+                found.tracks,
+                found.summary,
+                found.cannot_link,
+                found.ranks,
+            )
         except Exception as error:
+            if is_of_machine(error):
+                raise
             self._handle_failure(error, now)
             return
         self._blocked = NO_REASON
-        kept = self._tracks.record(
-            self._video_id,
-            self._face_ids,
-            found.tracks,
-            found.summary,
-            found.cannot_link,
-            found.ranks,
-        )
         if kept:
             log.info(
                 "video_tracked",

@@ -22,6 +22,7 @@ from portraitd.model.errors import (
     ConfigError,
     FileChanged,
     PublishError,
+    RefusedRow,
     StoreError,
     VideoError,
     WorkerDied,
@@ -351,6 +352,8 @@ class Dispatcher(Stage):
             return
         try:
             collect(job, now.wall_s)
+        except RefusedRow as error:
+            self._fail_attempt(file, error.reason, now.wall_s)
         except StoreError:
             raise
         except FileChanged as error:
@@ -411,6 +414,8 @@ class Dispatcher(Stage):
         outcome: VideoOutcome | None = None
         try:
             outcome = self._record(claimed, encode.result(), now_s)
+        except RefusedRow as error:
+            outcome = self._lose(claimed, error.reason, now_s)
         except (PublishError, StoreError):
             # The disk is at fault.
             raise

@@ -18,7 +18,7 @@ from portraitd.faces.interface import EncoderSpec
 from portraitd.ingest import media_jobs
 from portraitd.ingest.media_jobs import KnownFrame
 from portraitd.ingest.scanner import is_unchanged
-from portraitd.model.errors import VideoError, code_of
+from portraitd.model.errors import VideoError, code_of, is_of_machine
 from portraitd.model.face import Embeddings
 from portraitd.model.face_quality import QualityRule
 from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
@@ -186,13 +186,15 @@ class ReembeddingStage(Stage):
             self._jobs.remove(job)
             try:
                 vectors = self._checked(job.future.result(), job.face_ids)
+                self._queue.record(job.face_ids, vectors, from_file=job.from_file)
             except VideoError:
                 # The file is at fault, or changed: its portraits must do, and they could not.
                 self._queue.give_up(job.face_ids)
             except Exception as error:
+                if is_of_machine(error):
+                    raise
                 self._handle_failure(job, error, now)
             else:
-                self._queue.record(job.face_ids, vectors, from_file=job.from_file)
                 self._blocked = NO_REASON
                 is_recorded = True
         return is_recorded

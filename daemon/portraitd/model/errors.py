@@ -15,7 +15,8 @@
     │   └── WorkerNotStarted the machine: a worker ended before it had read anything
     ├── WorkersUnavailable   no action: scheduler or host unreachable; the job goes elsewhere
     ├── StoreError           the machine (disk full); back off
-    │   └── UnusableStore    the operator: damaged database, or of a newer portraitd; exit 65
+    │   ├── UnusableStore    the operator: damaged database, or of a newer portraitd; exit 65
+    │   └── RefusedRow       no action: the job whose result was stored; its attempt has failed
     ├── StillBlocked         the machine; a command that is to end gives up after a while
     └── PublishError         the machine (share not mounted, read-only); back off
         ├── MassDisappearance    the operator: `portraitd accept`, or the share comes back
@@ -132,6 +133,13 @@ class UnusableStore(StoreError):
     """The database is damaged, or was written by a newer portraitd. Trying again does not help."""
 
 
+class RefusedRow(StoreError):
+    """What was to be stored violates a constraint. The database is sound, and trying again with the
+    same values does not help."""
+
+    code = ReasonCode.INVALID_RESULT
+
+
 class PublishError(PortraitdError):
     """The people tree cannot be written."""
 
@@ -160,6 +168,11 @@ class ForeignTree(PublishError):
     """The people tree belongs to another store."""
 
     code = ReasonCode.TREE_OF_ANOTHER_STORE
+
+
+def is_of_machine(error: BaseException) -> bool:
+    """Return whether the machine keeps a result from being stored: the result is not at fault."""
+    return isinstance(error, StoreError) and not isinstance(error, RefusedRow)
 
 
 def code_of(error: BaseException) -> ReasonCode:

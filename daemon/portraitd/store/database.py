@@ -6,18 +6,23 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from portraitd.media.fs import locked
-from portraitd.model.errors import AlreadyRunning, StoreError, UnusableStore
+from portraitd.model.errors import AlreadyRunning, RefusedRow, StoreError, UnusableStore
+from portraitd.model.reasons import Reason, ReasonCode
 from portraitd.store.shared_memory import SharedMemory
 from portraitd.store.state_owner import give_to_owner
 
 FILE_NAME = "portraitd.sqlite3"
 APPLICATION_ID = 0x706F7274  # "port"
+
+_OF_VALUES = (sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG)
+"""Errors that come from the values to be stored, and not from the disk, the file or its locks."""
 
 QUICK_CHECK_MAX_BYTES = 256 << 20
 """A database up to this size is checked at every start, within a second; `check` has no limit."""
@@ -169,6 +174,8 @@ class Database:
             raise StoreError(f"{path}: nothing has been processed in this home yet")
         with _connected(path) as connection:
             connection.execute("pragma query_only = on")
+            # A worker cannot write temporary files.
+            connection.execute("pragma temp_store = memory")
             version, newest = _version(connection), len(_migrations())
             if version > newest:
                 raise UnusableStore(_newer_schema(path, version))
@@ -326,6 +333,8 @@ def _unusable(error: sqlite3.DatabaseError) -> StoreError:
 def _error_of(error: sqlite3.DatabaseError, what: str) -> StoreError:
     """Return the error to raise, with what the operator can do where only one thing helps."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in _OF_VALUES:
+        return RefusedRow(Reason.of(ReasonCode.INVALID_RESULT, error=error))
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return UnusableStore(f"{what}: {error}{DAMAGE_ADVICE}")
     return StoreError(f"{what}: {error}")
@@ -356,8 +365,9 @@ def newest_schema() -> int:
     return len(_migrations())
 
 
+@lru_cache(maxsize=1)
 def _migrations() -> list[str]:
-    """Return the scripts in order; the first is number 1."""
+    """Return the scripts in order; the first is number 1. Read once: a sealed worker cannot."""
     folder = resources.files("portraitd.store") / "migrations"
     names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
     return [(folder / name).read_text(encoding="utf-8") for name in names]
