@@ -104,13 +104,18 @@ def format_summary(done: DatasetSummary) -> list[str]:
         f"people  {done.people}",
         f"frames  {_format_splits(done.frames)}, including {counted(backgrounds, 'background')}",
         f"faces   {_format_splits({split: done.faces.get(split, 0) for split in done.frames})}; "
-        f"{counted(done.near_duplicates, 'near-duplicate')} left out",
+        f"{counted(sum(done.left_out.values()), 'face')} left out{_format_left_out(done.left_out)}",
         f"files   {done.written:,} written, {done.removed:,} removed, {done.unchanged:,} unchanged",
     ]
     if done.put_aside:
         files = counted(done.put_aside, "changed file")
         lines.append(f"moved {files} of other programs to _changed/")
     return lines + [f"note    {sentence}" for sentence in done.warnings]
+
+
+def _format_left_out(counts: Mapping[str, int]) -> str:
+    listed = ", ".join(f"{code} {count:,}" for code, count in counts.items())
+    return f" ({listed})" if listed else ""
 
 
 def _format_splits(counts: Mapping[str, int]) -> str:
