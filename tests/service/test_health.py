@@ -28,11 +28,11 @@ def test_health_is_heard_from_the_process_that_holds_the_lock(tmp_path: Path) ->
     write_heartbeat(tmp_path, Health(1, 5.0, "disk full", 4.0))
     assert Health(0, 0.0) == read_heartbeat(tmp_path)
     with StoreLock(tmp_path):
-        mine = lock_holder(tmp_path / "lock")
+        mine = lock_holder(tmp_path)
         assert Health(mine, 0.0) == read_heartbeat(tmp_path)
         write_heartbeat(tmp_path, Health(mine, 5.0, "disk full", 4.0))
         assert Health(mine, 5.0, "disk full", 4.0) == read_heartbeat(tmp_path)
-    assert 0 == lock_holder(tmp_path / "lock")
+    assert 0 == lock_holder(tmp_path)
 
 
 def test_a_process_that_gave_up_says_why_after_its_end(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_a_process_that_gave_up_says_why_after_its_end(tmp_path: Path) -> None:
         recorder.record(blocked, Now(150.0, 60.0))
         assert 50.0 == recorder.blocked_s(Now(150.0, 60.0))
         recorder.end(blocked, Now(160.0, 70.0))
-        mine = lock_holder(tmp_path / "lock")
+        mine = lock_holder(tmp_path)
         assert Health(mine, 0.0) == read_heartbeat(tmp_path)
     assert Health(0, 160.0, "disk full", 100.0, "publishing_failed") == read_heartbeat(tmp_path)
 
@@ -66,7 +66,7 @@ def test_a_damaged_record_of_the_state_is_none(content: str, tmp_path: Path) -> 
     for name in (FILE_NAME, active_settings.FILE_NAME, retention_record.FILE_NAME):
         (tmp_path / name).write_text(content)
     with StoreLock(tmp_path):
-        assert Health(lock_holder(tmp_path / "lock"), 0.0) == read_heartbeat(tmp_path)
+        assert Health(lock_holder(tmp_path), 0.0) == read_heartbeat(tmp_path)
         assert active_settings.read_active(tmp_path) is None
 
     assert retention_record.RetentionRecord() == retention_record.read_record(tmp_path)

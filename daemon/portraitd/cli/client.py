@@ -98,7 +98,7 @@ def await_answer(
         time.sleep(POLL_S)
     if requests.is_taken(name):
         return None
-    process = lock_holder(settings.state_dir / "lock")
+    process = lock_holder(settings.state_dir)
     who = (
         f"process {process}, which uses this home," if process else "the service, which has ended,"
     )

@@ -175,7 +175,7 @@ def _build_by_service(settings: Settings, doorbell: Doorbell) -> DatasetSummary:
         answer = await_answer(settings, requests, name, ANSWER_TIMEOUT_S)
         while answer is None:
             doorbell.wait(ANSWER_INTERVAL_S)
-            is_running = lock_holder(settings.state_dir / "lock")
+            is_running = lock_holder(settings.state_dir)
             answer = requests.answer_to(name)
             if answer is None and not is_running:
                 raise StoreError(

@@ -64,7 +64,7 @@ def write_active(settings: Settings, detector: str, embedder: str, target: str) 
 
 def read_active(state_dir: Path) -> ActiveService | None:
     """Return what the running service works with; None if none runs or it is not known."""
-    process = lock_holder(state_dir / "lock")
+    process = lock_holder(state_dir)
     try:
         found = ActiveService(**json.loads((state_dir / FILE_NAME).read_bytes()))
     except (OSError, ValueError, TypeError, RecursionError):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from portraitd.model.reasons import Reason
 from portraitd.model.stage import Now
+from portraitd.store.database import LOCK_NAME
 
 FILE_NAME = "health.json"
 
@@ -104,7 +105,7 @@ def read_heartbeat(state_dir: Path) -> Health:
 
     Then it says why the last process gave up, if it did.
     """
-    process = lock_holder(state_dir / "lock")
+    process = lock_holder(state_dir)
     try:
         health = Health(**json.loads((state_dir / FILE_NAME).read_bytes()))
     except (OSError, ValueError, TypeError, RecursionError):
@@ -114,15 +115,15 @@ def read_heartbeat(state_dir: Path) -> Health:
     return health if health.process == process else Health(process, 0.0)
 
 
-def lock_holder(lock: Path, locks: Path = _LOCKS) -> int:
-    """Return the process that holds a lock, 0 for none, without taking the lock.
+def lock_holder(state_dir: Path, locks: Path = _LOCKS) -> int:
+    """Return the process that holds the lock of a store, 0 for none, without taking the lock.
 
     Args:
-        lock: The locked file.
+        state_dir: Where the database is.
         locks: A table in the format of ``/proc/locks``.
     """
     try:
-        facts = lock.stat()
+        facts = (state_dir / LOCK_NAME).stat()
         lines = locks.read_text(encoding="ascii").splitlines()
     except OSError:
         return 0

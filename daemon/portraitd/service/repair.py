@@ -81,7 +81,7 @@ def faults(settings: Settings) -> list[Fault]:
         found += _of_store(IntegrityCheck(database), settings)
         if not any(fault.what is FaultKind.DATABASE and fault.repair is None for fault in found):
             found += _of_tree(database, settings)
-    if not lock_holder(settings.state_dir / "lock"):
+    if not lock_holder(settings.state_dir):
         found += _leftovers(settings.state_dir, grouping_snapshot(settings))
     return found
 
@@ -174,7 +174,7 @@ def _of_store(check: IntegrityCheck, settings: Settings) -> Iterator[Fault]:
             f"{name} is missing",
             writing(lambda store, statement=statement: store.create(statement)),  # type: ignore[misc]
         )
-    if not lock_holder(state_dir / "lock") and (count := check.claimed()):
+    if not lock_holder(state_dir) and (count := check.claimed()):
         # The next start queues them again; there is nothing to repair.
         yield Fault(
             FaultKind.CLAIMED, f"{counted(count, 'row')} marked as being processed", _nothing

@@ -19,6 +19,7 @@ from portraitd.store.shared_memory import SharedMemory
 from portraitd.store.state_owner import give_to_owner
 
 FILE_NAME = "portraitd.sqlite3"
+LOCK_NAME = "lock"
 APPLICATION_ID = 0x706F7274  # "port"
 
 _OF_VALUES = (sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG)
@@ -38,7 +39,7 @@ class StoreLock:
     """Lock of the one process that may write. The system releases it when the process ends."""
 
     def __init__(self, state_dir: Path) -> None:
-        self._path = state_dir / "lock"
+        self._path = state_dir / LOCK_NAME
         self._lock = ExitStack()
 
     def __enter__(self) -> Self:
