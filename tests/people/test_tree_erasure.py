@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from portraitd.people.tree.card_folder import Card, CardFolder
 from portraitd.people.tree.people_tree import PeopleTree
+from portraitd.people.tree.reserved_folders import QUESTIONS_NAME
 from portraitd.people.tree.tree_erasure import ErasureTarget, erase_portraits
 from support.permissions import permissions_count
 from support.tree import known, person, picture_of, publish, visible
@@ -39,6 +41,22 @@ def test_an_unavailable_folder_stops_erasure_in_no_other_one(root: Path, mode: i
     assert ["000002.jpg", "000002.txt"] == visible(root / "person-0001")
     people = known(person(1, 2), person(2, 4))
     assert [] == PeopleTree(root, store="a").read_edits(people)
+
+
+def test_questions_are_erased_with_their_pictures(root: Path) -> None:
+    """Also one that was answered just now; the service asks again. What others put there stays."""
+    cards = CardFolder(root, QUESTIONS_NAME, ("yes", "no"), "a")
+    questions = [Card("same:1,2", "one.jpg"), Card("same:2,3", "two.jpg")]
+    cards.update(questions, lambda card: picture_of(len(card.name)))
+    (cards.path / "two.jpg").rename(cards.path / "yes/mine.jpg")
+    (cards.path / "no/photo.jpg").write_bytes(picture_of(99))
+    os.mkfifo(cards.path / "no/pipe.jpg")
+
+    erased = erase_portraits(root, FACES)
+
+    assert {} == erased.unavailable
+    assert ["no", "no/photo.jpg", "no/pipe.jpg", "yes"] == visible(cards.path)
+    assert 0 == len(cards.list_cards())
 
 
 def test_a_picture_that_cannot_be_read_is_named(root: Path) -> None:

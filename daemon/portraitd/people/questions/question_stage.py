@@ -157,7 +157,9 @@ class QuestionStage(Stage):
             self._is_done, self._seen = True, self._facts()
             return
         if self._limit == 0:
-            self._folder.remove()
+            closed = self.answers.closed
+            self._folder.remove(closed)
+            self.answers.forget(closed)
             self._is_done, self._seen = True, self._facts()
             return
         listed = self._folder.list_cards()

@@ -188,9 +188,9 @@ class CardFolder:
                     )
                 return _Update(self, fd).run(cards, content, frozenset(closed))
 
-    def remove(self) -> None:
-        """Remove the cards that were not answered, and each folder that is empty then."""
-        self.update((), _refuse)
+    def remove(self, closed: Collection[str] = ()) -> None:
+        """Remove the cards that were not answered or are closed, and each folder that is empty."""
+        self.update((), _refuse, closed)
         with self._os_errors(), self._opened() as fd:
             if fd is None:
                 return
@@ -418,6 +418,24 @@ class _Update:
         with suppress(FileNotFoundError):
             os.unlink(name, dir_fd=fd)
             self._changes += 1
+
+
+def erase_cards(fd: int) -> int:
+    """Remove every card in an open folder, and the note; return how many files were removed.
+
+    Of any store and under any name: a picture may show an erased face, and a text name an erased
+    person.
+    """
+    removed = 0
+    for name in list_names(fd):
+        with open_regular(fd, name) as file:
+            head = file.read(_MARK_BYTES) if file else b""
+        if _MARK.search(head):
+            os.unlink(name, dir_fd=fd)
+            removed += 1
+    with suppress(FileNotFoundError, IsADirectoryError, PermissionError):
+        os.unlink(CARDS_NOTE, dir_fd=fd)
+    return removed
 
 
 def _keys_of(note: FolderManifest) -> dict[str, str]:

@@ -2,8 +2,8 @@
 
 A portrait is recognised by its mark (XMP) and by its last bytes, under any name and in any place
 below the root, so copies that reviewers made are removed as well. A montage that may show an erased
-face is removed, and so are pages and tables that say who appears when; the next publish makes
-them again.
+face is removed, and so are questions to reviewers, and pages and tables that say who appears when;
+the next publish makes them again.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from portraitd.model.errors import PublishError
 from portraitd.model.fingerprints import ENDING_BYTES, hash_ending
 from portraitd.model.ignored_names import is_clutter
 from portraitd.model.wording import escape_unprintable
+from portraitd.people.tree.card_folder import erase_cards
 from portraitd.people.tree.folder_fs import (
     OWN_PREFIX,
     UNFINISHED,
@@ -40,6 +41,7 @@ from portraitd.people.tree.manifest import (
     face_of,
     read_note,
 )
+from portraitd.people.tree.reserved_folders import is_reserved
 from portraitd.people.tree.scan import SKIPPED_ERRORS, UNREADABLE
 
 PICTURES = (".jpg", ".jpeg", ".jpe", ".png", ".webp")
@@ -106,6 +108,8 @@ def erase_portraits(root: Path, target: ErasureTarget) -> Erased:
                     unavailable |= _find_unreadable(location, fd, names)
                     here = _erase_in(fd, names, target)
                     removed += len(here)
+                    if is_reserved(location):
+                        removed += erase_cards(fd)
                     if _redact_manifest(fd, location, target) or here:
                         left += [f"{location}/{name}" for name in _foreign(fd)]
                     if _is_emptied(fd):
