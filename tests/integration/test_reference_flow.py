@@ -120,6 +120,9 @@ def test_a_person_who_was_not_seen_counts_nowhere(home: Home) -> None:
         assert {} == service.files.counts()
         assert {} == service.slice_queue.counts()
         assert [] == list(service.faces.listing())
+        assert ("Ada",) == service.snapshots.read(home.now).known_people
+    page = (home.people / "STATUS.html").read_text()
+    assert "Known from a picture, not seen yet: Ada" in page
 
 
 def test_a_picture_in_the_folder_of_a_person_is_theirs(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, astuple
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,7 @@ def print_json(status: Status) -> None:
         "videos": snapshot.videos,
         "faces": snapshot.faces,
         "people": snapshot.people,
+        "known_people": snapshot.known_people,
         "footage_done_s": snapshot.footage.footage_done_s,
         "footage_open_s": snapshot.footage.footage_open_s,
         "footage_per_work_s": snapshot.footage.speed,
@@ -84,6 +86,8 @@ def print_table(status: Status, console: Console) -> None:
     table.add_row("videos", _by_state(snapshot.videos))
     table.add_row("faces", f"{snapshot.faces:,}")
     table.add_row("people", f"{snapshot.people:,}")
+    if snapshot.known_people:
+        table.add_row("known, not seen yet", _listed(snapshot.known_people))
     if snapshot.footage.speed:
         table.add_row("speed", f"{snapshot.footage.speed:.1f} s of footage per second and worker")
     if snapshot.eta_s != 0:
@@ -112,6 +116,13 @@ def print_table(status: Status, console: Console) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     if advice := describe_missing(snapshot.missing_models):
         console.print(advice, markup=False, highlight=False, soft_wrap=True)
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return the first of some names, and how many more there are."""
+    shown = ", ".join(map(escape_unprintable, names[:MAX_SUGGESTIONS]))
+    more = len(names) - MAX_SUGGESTIONS
+    return f"{shown} and {more:,} more" if more > 0 else shown
 
 
 def _print_problems(snapshot: Snapshot, console: Console) -> None:

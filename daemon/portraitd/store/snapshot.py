@@ -52,6 +52,7 @@ class Snapshot:
         videos: Number of videos and photos by state.
         faces: Number of faces stored.
         people: Number of people who have a face.
+        known_people: Names of the people whom a reviewer's picture shows, and no recording yet.
         footage: Seconds of footage that are done and that are left.
         eta_s: Seconds until all workers are done; 0 if no work is left, None if unknown.
         running: Files that are being processed, with the share that is done, 0 to 1.
@@ -74,6 +75,7 @@ class Snapshot:
         missing_models: The recommended models that the settings would use if they were there.
         edits: The newest entries of the ledger, oldest first.
         notices: What reviewers did that was not understood, the newest first.
+        known_people: Names of the people whom a reviewer's picture shows, and no recording yet.
     """
 
     files: dict[str, int]
@@ -100,6 +102,7 @@ class Snapshot:
     missing_models: tuple[str, ...]
     edits: tuple[EntrySummary, ...] = ()
     notices: tuple[ReviewNotice, ...] = ()
+    known_people: tuple[str, ...] = ()
 
 
 class SnapshotReader:
@@ -147,6 +150,9 @@ class SnapshotReader:
             videos=self._slice_queue.counts(),
             faces=self._faces.count(),
             people=self._people.count(),
+            known_people=tuple(
+                one.name or f"person {one.id}" for one in self._people.known_only()
+            ),
             footage=footage,
             eta_s=footage.eta_s(self._remote_workers.parallel_slices(self._processes)),
             running=self._running(),

@@ -23,6 +23,8 @@ MAX_EDITS = 10
 
 MAX_NOTICES = 20
 
+MAX_KNOWN = 20
+
 RESTING_PHASES: tuple[Phase, ...] = ("idle", "stopped")
 
 
@@ -51,6 +53,7 @@ class StatusView:
         blocked: What only a person can remedy; a sentence in English where there is no text.
         edits: The last edits, the newest first.
         notices: What reviewers did that was not understood, and when, the newest first.
+        known_people: Names of the people who are known from a picture and were not seen yet.
     """
 
     stage: Phase
@@ -69,6 +72,7 @@ class StatusView:
     blocked: tuple[str | PageText, ...] = ()
     edits: tuple[EditLine, ...] = ()
     notices: tuple[tuple[PageText, float], ...] = ()
+    known_people: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, phase: Phase, snapshot: Snapshot, blocked: Reason = NO_REASON) -> Self:
@@ -104,6 +108,7 @@ class StatusView:
                 for one in snapshot.notices[:MAX_NOTICES]
                 if one.code is not ReasonCode.PORTRAITS_DISAPPEARED
             ),
+            known_people=snapshot.known_people,
         )
 
     @property
@@ -145,8 +150,20 @@ def make_status_line_script(view: StatusView, now_s: float) -> bytes:
                 for one in view.edits
             ],
             "notices": [[text.as_json(), round(at)] for text, at in view.notices],
+            "known": [text.as_json() for text in describe_known(view.known_people)],
         }
     )
+
+
+def describe_known(names: Sequence[str]) -> list[PageText]:
+    """Return who is known from a picture and was not seen yet, in words; empty for nobody."""
+    if not names:
+        return []
+    listed = ", ".join(map(to_display_text, names[:MAX_KNOWN]))
+    more = len(names) - MAX_KNOWN
+    if more > 0:
+        return [PageText("known_people_more", {"names": listed, "n": more})]
+    return [PageText("known_people", {"names": listed})]
 
 
 def render_status_page(view: StatusView, now_s: float) -> bytes:
@@ -159,6 +176,10 @@ def render_status_page(view: StatusView, now_s: float) -> bytes:
         _render_blocked(view.blocked),
         _render_notices(view.notices),
         _render_figures(view),
+        *(
+            f'<p class="quiet small after" dir="auto" {_text_tag(text.key, **text.values)}</p>'
+            for text in describe_known(view.known_people)
+        ),
         _render_edits(view.edits),
         _render_running(view.running),
         _render_files("failed", view.failed, view.failed_count),

@@ -18,7 +18,7 @@
   }
 
   // Called at each new status, and when another language is chosen.
-  Gallery.renderReview = ({ blocked = [], notices = [], edits = [] }) => {
+  Gallery.renderReview = ({ blocked = [], notices = [], edits = [], known = [] }) => {
     const shown = notices.slice(0, MAX_NOTICES);
     const more = notices.length - shown.length;
     at("alerts").replaceChildren(
@@ -26,7 +26,8 @@
       ...shown.map(([text, seconds]) => alert("warn", textOf(text), " ", time(seconds))),
       ...(more ? [alert("warn", make("a", { href: "STATUS.html" }, translate("and_more", { n: more })))] : []),
     );
-    at("alerts").hidden = !blocked.length && !notices.length;
+    at("alerts").append(...known.map((text) => alert("plain", textOf(text))));
+    at("alerts").hidden = !blocked.length && !notices.length && !known.length;
     at("edits").hidden = !edits.length;
     if (edits.length) {
       const [, text, seconds] = edits[0];
