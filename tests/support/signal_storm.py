@@ -56,12 +56,13 @@ class Ending(NamedTuple):
         """Whether it is an ending that an operator, a shell or systemd understands."""
         number = signal.Signals[self.signal]
         # Before its handlers are installed, a command is ended by the signal itself.
+        if number is signal.SIGINT and "Traceback" in self.text and "/portraitd/" not in self.text:
+            # Python itself was starting.
+            return self.code in (1, -number)
         right: set[int | None] = {-number, 0}
         if self.command != "run" or number is signal.SIGINT:
             right.add(STOPPED)
-        # While Python itself starts, nothing of portraitd is there to handle SIGINT.
-        is_quiet = "Traceback" not in self.text or self.code == -signal.SIGINT
-        return self.code in right and not self.left and is_quiet
+        return self.code in right and not self.left and "Traceback" not in self.text
 
 
 class SignalStorm:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import multiprocessing
 import os
 import pickle
 import random
@@ -13,13 +14,14 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import suppress
+from multiprocessing import spawn
 from multiprocessing.connection import wait
 from pathlib import Path
 
 import pytest
 
 from portraitd.model import errors
-from portraitd.model.errors import PortraitdError, WorkerDied
+from portraitd.model.errors import PortraitdError, WorkerDied, WorkerNotStarted
 from portraitd.model.reasons import ReasonCode
 from portraitd.service.remote.remote_executor import DaskExecutor
 from portraitd.workers.pool import InlineExecutor, LocalExecutor
@@ -445,3 +447,21 @@ def test_a_program_that_ends_starts_no_workers(tmp_path: Path) -> None:
     subprocess.run([sys.executable, script, told], env=environment, timeout=60, check=True)
 
     assert not any(is_alive(int(path.read_text())) for path in told.iterdir())
+
+
+def test_an_interpreter_that_cannot_be_run_is_named(tmp_path: Path) -> None:
+    """As one in root's home, for a service of another user; no job is at fault."""
+    python = tmp_path / "python"
+    python.write_text("")
+    before = spawn.get_executable()
+    try:
+        multiprocessing.set_executable(str(python))
+        executor = LocalExecutor(1, WorkerLimits(0, 0, 60.0))
+        error = executor.submit(bad_jobs.add, 1).exception(60.0)
+        executor.shutdown()
+    finally:
+        multiprocessing.set_executable(os.fsdecode(before or ""))
+
+    assert isinstance(error, WorkerNotStarted)
+    assert ReasonCode.WORKER_NOT_STARTED is error.reason.code
+    assert f"{python} cannot be run by user {os.geteuid()}" in str(error)

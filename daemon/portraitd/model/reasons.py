@@ -84,6 +84,7 @@ class ReasonCode(StrEnum):
 
     # A job failed, whatever the content is.
     WORKER_DIED = "worker_died"
+    WORKER_NOT_STARTED = "worker_not_started"
     WORKER_KILLED = "worker_killed"
     WORKER_EXITED = "worker_exited"
     OUT_OF_MEMORY = "out_of_memory"
@@ -299,6 +300,10 @@ _TEXTS = {
         "the content was erased with `portraitd forget`; see privacy.dropped_again"
     ),
     ReasonCode.UNEXPECTED_ERROR: "unexpected {kind}: {error}",
+    ReasonCode.WORKER_NOT_STARTED: (
+        "no worker process can be started: {program} cannot be run by user {user}; give that user "
+        "access to it, and to the folders above"
+    ),
     ReasonCode.WORKER_KILLED: "the worker was killed by {signal}",
     ReasonCode.WORKER_EXITED: "the worker exited without a result (exit code {exit_code})",
     ReasonCode.OUT_OF_MEMORY: "the worker ran out of memory",

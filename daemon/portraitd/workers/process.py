@@ -19,7 +19,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
+from multiprocessing import resource_tracker, spawn
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
@@ -48,6 +48,9 @@ CPU_MARGIN_S = 5.0
 
 START_S = 120.0
 """Timeout for the start of a process, until it can take a job."""
+
+_NOT_EXECUTED = 255
+"""Exit code of a new process that could not execute the interpreter."""
 
 END_S = 10.0
 """Timeout for the end of a killed process; one in a system call on a dead share remains."""
@@ -169,7 +172,7 @@ class WorkerProcess:
             try:
                 self._receive(len(_READY), START_S, too_long)
             except WorkerDied as error:
-                raise WorkerNotStarted(error.reason) from error
+                raise WorkerNotStarted(_reason_not_started(self._process, error)) from error
             self._is_ready = True
         # Not the next number: a worker must not know it before it has the job.
         number = secrets.randbits(62)
@@ -321,6 +324,14 @@ def run(fn: Callable[..., T], args: Sequence[Any], kwargs: Mapping[str, Any]) ->
         raise WorkerDied(
             Reason.of(ReasonCode.UNEXPECTED_ERROR, kind=type(error).__name__, error=error)
         ) from error
+
+
+def _reason_not_started(process: BaseProcess, error: WorkerDied) -> Reason:
+    """Return why a process ended before it could take a job."""
+    if process.exitcode != _NOT_EXECUTED:
+        return error.reason
+    program = os.fsdecode(spawn.get_executable() or "")
+    return Reason.of(ReasonCode.WORKER_NOT_STARTED, program=program, user=os.geteuid())
 
 
 def _reason_of_exit(exit_code: int | None) -> Reason:
