@@ -28,6 +28,7 @@ from portraitd.people.pages.gallery import Gallery
 from portraitd.people.pages.status_stage import StatusPageStage
 from portraitd.people.publisher import Publisher
 from portraitd.people.references.reference_stage import ReferenceStage
+from portraitd.people.questions.question_stage import QuestionStage
 from portraitd.people.review import Review
 from portraitd.people.tree.people_tree import PeopleTree
 from portraitd.service.control import ControlStage
@@ -144,6 +145,9 @@ class Service:
             BlockedStages(database),
             ReviewNotices(database),
         )
+        self.questions = QuestionStage(
+            settings.people_dir, database, tree_stores, executor, wake, settings.review
+        )
         self.review = Review(
             tree,
             EditRecorder(database, ledger, publications, settings.review.unit == "track"),
@@ -151,6 +155,7 @@ class Service:
             settings.review,
             lambda: self.publisher.pending or self.reprocessing.ready or self.references.pending,
             self._publish_again,
+            [self.questions.answers],
         )
         self.references = ReferenceStage(
             tree,
@@ -252,6 +257,7 @@ class Service:
             self.reprocessing,
             self.reembedding,
             self.publisher,
+            self._guarded(self.questions),
             self.gallery,
             self.dataset,
             self._guarded(self.status_page),
@@ -369,6 +375,7 @@ class Service:
         """Discard what workers compute from faces that have been erased."""
         self.tracking.release()
         self.publisher.release()
+        self.questions.release()
 
     def _log_blocked(self, reason: Reason, now: Now) -> None:
         """Log an error when it is new, and once a minute while it lasts."""
