@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 from pathlib import Path
 
 from portraitd.faces.models.cards import (
@@ -189,8 +190,18 @@ def model_path(of: ModelCard, models_dir: Path) -> Path:
 
 
 def is_added(of: ModelCard, models_dir: Path) -> bool:
-    """Return whether a model was added; its content is checked when it is used."""
-    return model_path(of, models_dir).is_file()
+    """Return whether a model was added; its content is checked when it is used.
+
+    Raises:
+        ModelError: The folder cannot be read, so this is not known.
+    """
+    path = model_path(of, models_dir)
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def is_intact(of: ModelCard, models_dir: Path) -> bool:
