@@ -65,6 +65,10 @@ Patience = Annotated[float, Field(ge=0, le=YEAR_S)]
 Distance = Annotated[float, Field(gt=0, le=10)]
 """Between two embeddings, which have a length of about 1."""
 
+RECORDINGS_ADDRESS = r"^((https?|file)://[^\s\"<>]*|[^:\s\"<>]*)$"
+"""An address of a web or file server, or a path relative to ``people/``. No other scheme: a page
+must not run what a link contains."""
+
 Priority = Annotated[int, Field(ge=-1_000_000, le=1_000_000)]
 
 
@@ -204,6 +208,12 @@ class ReviewSettings(Section):
     questions: Annotated[int, Field(ge=0, le=100)] = 20
 
 
+class PagesSettings(Section):
+    """The pages in ``people/``."""
+
+    recordings: Annotated[str, Field(max_length=2000, pattern=RECORDINGS_ADDRESS)] = ""
+
+
 class DatasetSettings(Section):
     """Training sets: when they are built, and what they contain."""
 
@@ -254,6 +264,7 @@ class Settings(Section):
     grouping: GroupingSettings = GroupingSettings()
     people: PeopleSettings = PeopleSettings()
     review: ReviewSettings = ReviewSettings()
+    pages: PagesSettings = PagesSettings()
     priorities: dict[str, Priority] = {}
     dataset: DatasetSettings = DatasetSettings()
     privacy: PrivacySettings = PrivacySettings()

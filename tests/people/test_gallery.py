@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
+from portraitd.config import PagesSettings
 from portraitd.model.errors import PublishError
 from portraitd.model.suggestion import Suggestion
 from portraitd.people.pages.gallery import Gallery
@@ -45,7 +47,7 @@ def read(fixture: GalleryFixture, name: str) -> Value:
 
 def cards(fixture: GalleryFixture, block: int = 1) -> dict[int, dict[str, Value]]:
     names = (
-        "id", "name", "named", "folder", "picture", "full", "portraits", "faces", "videos",
+        "id", "name", "named", "folder", "cover", "portraits", "faces", "videos",
         "photos", "first", "last", "new_faces", "outliers", "similar", "first_kind", "last_kind",
     )  # fmt: skip
     rows = read(fixture, f"people-{block:04d}.js")
@@ -92,11 +94,11 @@ def test_every_person_has_a_card(fixture: GalleryFixture) -> None:
 
     assert {
         "id": 2, "name": "person-0002", "named": 0, "folder": "person-0002",
-        "picture": "montage.jpg", "full": 5, "portraits": 31, "faces": 31, "videos": 2,
+        "cover": "000001.jpg", "portraits": 31, "faces": 31, "videos": 2,
         "photos": 0, "first": 100, "last": 200, "new_faces": 0, "outliers": 0, "similar": 0,
         "first_kind": "d", "last_kind": "d",
     } == cards(fixture)[2]  # fmt: skip
-    assert (0, "000004.jpg") == (cards(fixture)[1]["full"], cards(fixture)[1]["picture"])
+    assert "000004.jpg" == cards(fixture)[1]["cover"]
     summary = read(fixture, "summary.js")
     assert (2, 2, 0) == (summary["people"], summary["videos"], summary["photos"])
 
@@ -127,7 +129,8 @@ def test_a_page_lists_the_appearances(fixture: GalleryFixture) -> None:
         ["a.mp4", 0, 60.0, 100, [[3.0, 5.0, 2], [20.0, 21.0, 1]], "d"],
         ["b.mp4", 0, 30.0, 200, [[7.0, 8.0, 1]], "d"],
     ] == found["videos"]
-    assert [[1, 0, 3.0, 0], [2, 0, 4.0, 0], [3, 0, 20.0, 0], [4, 1, 7.0, 0]] == found["portraits"]
+    portraits = [one[:4] for one in found["portraits"]]
+    assert [[1, 0, 3.0, 0], [2, 0, 4.0, 0], [3, 0, 20.0, 0], [4, 1, 7.0, 0]] == portraits
     assert ([100, "d", "a.mp4"], [200, "d", "b.mp4"]) == (found["first"], found["last"])
 
 
@@ -275,6 +278,68 @@ def test_reprocessed_faces_are_not_new(fixture: GalleryFixture) -> None:
     assert {1: 0, 2: 0, 3: 1} == {n: one["new_faces"] for n, one in cards(fixture).items()}
 
 
+def test_portraits_can_be_ordered_by_quality_and_by_doubt(fixture: GalleryFixture) -> None:
+    """Each has its place in both orders: the sharpest first, or the least like the others."""
+    fixture.show("a.mp4", [(1, float(t)) for t in range(5)], looks=[1, 9, 1, 1, 1])
+    fixture.grouping_run()
+    fixture.database.execute("update faces set sharpness = 90 where id = 4")
+    fixture.database.execute("update faces set sharpness = 1 where id = 3")
+    fixture.publish(3000.0)
+
+    portraits = person(fixture, 1)["portraits"]
+    by_quality = [one[0] for one in sorted(portraits, key=lambda one: one[4])]
+    by_doubt = [one[0] for one in sorted(portraits, key=lambda one: one[5])]
+    assert (4, 3) == (by_quality[0], by_quality[-1])
+    assert 2 == by_doubt[0]
+    assert [1, 2, 3, 4, 5] == sorted(by_doubt) == sorted(by_quality)
+
+
+def test_a_page_leads_to_the_people_before_and_after(fixture: GalleryFixture) -> None:
+    """By their number; nobody is before the first."""
+    some_people(fixture)
+    fixture.person_of = [0 if one == 2 else one for one in fixture.person_of]
+    fixture.grouping_run()
+    fixture.publish(4000.0)
+
+    assert [0, 3] == person(fixture, 1)["neighbours"]
+    assert [1, 0] == person(fixture, 3)["neighbours"]
+
+
+def test_recordings_are_linked_where_readers_reach_them(fixture: GalleryFixture) -> None:
+    """Percent-encoded, and only if the settings name the place."""
+    fixture.show("a #1.mp4", [(1, 3.0)], at_s=100.0)
+    fixture.grouping_run()
+    fixture.publish(3000.0)
+    assert 6 == len(person(fixture, 1)["videos"][0])
+
+    stores = fixture.database, fixture.people, fixture.faces
+    Gallery(*stores, fixture.root, recordings="../inbox/").tick(at(4000.0))
+
+    found = person(fixture, 1)
+    assert ("../inbox", "a%20%231.mp4") == (found["recordings"], found["videos"][0][6])
+
+
+@pytest.mark.parametrize(
+    ("address", "is_valid"),
+    [
+        ("", True),
+        ("../inbox", True),
+        ("https://nas.example/inbox", True),
+        ("file:///srv/inbox", True),
+        ("javascript:alert(1)", False),
+        ("data:text/html,x", False),
+        ('https://x" onclick="y', False),
+    ],
+)
+def test_the_address_of_recordings_runs_nothing(address: str, is_valid: bool) -> None:
+    """It becomes a link on every page."""
+    if is_valid:
+        assert address == PagesSettings(recordings=address).recordings
+    else:
+        with pytest.raises(ValidationError):
+            PagesSettings(recordings=address)
+
+
 def test_an_outlier_is_shown_with_its_portrait(fixture: GalleryFixture) -> None:
     """The page names the outlying track and its distance from the others."""
     for number in range(6):
@@ -301,9 +366,9 @@ def test_a_stranger_is_not_the_cover(fixture: GalleryFixture, count: int) -> Non
     fixture.publish(3000.0)
 
     card = cards(fixture)[1]
-    assert (count, 0) == (card["portraits"], card["full"])
-    assert "000001.jpg" != card["picture"]
-    assert count > 3 or "000003.jpg" == card["picture"]
+    assert count == card["portraits"]
+    assert "000001.jpg" != card["cover"]
+    assert count > 3 or "000003.jpg" == card["cover"]
 
 
 def test_similar_people_refer_to_each_other(fixture: GalleryFixture) -> None:
@@ -315,7 +380,7 @@ def test_similar_people_refer_to_each_other(fixture: GalleryFixture) -> None:
 
     close = person(fixture, 1)["similar"]
     assert [(3, "person-0003", "person-0003", 1), (2, "Anna & Co", "Anna%20%26%20Co", 0)] == [
-        (*one[:3], one[5]) for one in close
+        (*one[:3], one[4]) for one in close
     ]
     assert [2, 1, 1] == [one["similar"] for one in cards(fixture).values()]
 
@@ -397,8 +462,8 @@ def test_a_manipulated_manifest_has_no_effect(fixture: GalleryFixture) -> None:
     fixture.note_publication(Publication(1, 0, "2"), 4000.0)
     fixture.gallery.tick(at(4000.0))
 
-    assert ([], "") == (person(fixture, 2)["portraits"], person(fixture, 2)["picture"])
-    assert "" == cards(fixture)[2]["picture"]
+    assert ([], "") == (person(fixture, 2)["portraits"], person(fixture, 2)["cover"])
+    assert "" == cards(fixture)[2]["cover"]
 
 
 def test_there_is_a_table_for_each_person_and_for_all(fixture: GalleryFixture) -> None:

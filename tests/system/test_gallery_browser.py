@@ -113,8 +113,14 @@ def browser() -> Iterator[Browser]:
 
 
 def page_urls(people: Path) -> list[str]:
-    """Return the addresses of the three kinds of pages."""
-    return [index_url(people), person_url(people, 1), (people / "STATUS.html").as_uri()]
+    """Return the addresses of each kind of page."""
+    compare = (people / "gallery" / "compare.html").as_uri()
+    return [
+        index_url(people),
+        person_url(people, 1),
+        f"{compare}#1,4",
+        (people / "STATUS.html").as_uri(),
+    ]
 
 
 def test_thousands_of_people_load_quickly(people: Path, crowd: int, browser: Browser) -> None:
@@ -266,6 +272,7 @@ def test_a_page_shows_everything_about_a_person(people: Path, browser: Browser) 
             "Possibly someone else",
             "Appearances",
             "Portraits",
+            "Montage",
         ] == (page.locator("h2").all_text_contents())
         assert "station.mp4" in (page.locator("#part-outliers li").text_content() or "")
         plots = page.get_by_role("img", name="Grete Weiß in table 0.mp4: 1 appearance")
@@ -274,12 +281,70 @@ def test_a_page_shows_everything_about_a_person(people: Path, browser: Browser) 
         assert bar is not None
         assert bar["width"] > 1
         assert ["person-0004very likely", "person-0006maybe"] == (
-            page.locator("#part-similar li").all_text_contents()
+            page.locator("#part-similar li > a:first-child").all_text_contents()
         )
         page.locator("#part-similar a").first.click()
         expect(page.locator("h1")).to_have_text("person-0004")
         page.go_back()
         expect(page.locator("h1")).to_have_text("Grete Weiß")
+
+
+def test_portraits_are_sorted_as_the_reader_likes(people: Path, browser: Browser) -> None:
+    """New ones first if there are some; the doubtful ones on request."""
+    with visit(browser, person_url(people, 1)) as here:
+        order = here.page.locator("#portrait-order")
+        expect(order).to_have_value("new")
+        first = here.page.locator("#part-portraits li").first
+        assert "new.mp4" in (first.locator(".video").get_attribute("title") or "")
+
+        order.select_option("doubtful")
+
+        expect(first.locator(".video")).to_have_attribute("title", "station.mp4")
+
+
+def test_an_unnamed_person_says_how_to_name_them(people: Path, browser: Browser) -> None:
+    """With the path of the folder, and a button that copies it."""
+    with visit(browser, person_url(people, 1)) as here:
+        expect(here.page.locator("h1")).to_have_text("Grete Weiß")
+        assert 0 == here.page.locator("#naming").count()
+    with visit(browser, person_url(people, 4)) as here:
+        folder = str(people / "person-0004")
+        expect(here.page.locator("#naming code")).to_have_text(folder)
+        here.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+
+        here.page.get_by_role("button", name="Copy").click()
+
+        expect(here.page.get_by_role("button", name="Copied")).to_be_visible()
+        assert folder == here.page.evaluate("navigator.clipboard.readText()")
+
+
+def test_the_keyboard_works_from_the_first_key(people: Path, browser: Browser) -> None:
+    """On the index an arrow goes to a card; on a page, to the person before or after."""
+    with visit(browser, index_url(people)) as here:
+        expect(here.page.locator("a.person").first).to_be_visible()
+        here.page.keyboard.press("ArrowDown")
+        assert focused_name(here.page) == names(here.page)[0]
+    with visit(browser, person_url(people, 4)) as here:
+        expect(here.page.locator("h1")).to_have_text("person-0004")
+        here.page.keyboard.press("ArrowRight")
+        expect(here.page.locator("h1")).to_have_text("person-0005")
+        here.page.get_by_role("link", name="Previous person").click()
+        expect(here.page.locator("h1")).to_have_text("person-0004")
+
+
+def test_two_people_are_compared(people: Path, browser: Browser) -> None:
+    """From the page of one of them: their portraits side by side, and where their folders are."""
+    with visit(browser, person_url(people, 1)) as here:
+        page = here.page
+        page.get_by_role("link", name="Compare side by side").first.click()
+        expect(page.locator(".side h2")).to_have_text(["Grete Weiß", "person-0004"])
+        screenshot(page, "compare", full=True)
+
+        for side in page.locator(".side").all():
+            assert side.locator(".portraits li").count() > 2
+        assert [str(people / "Grete Weiß"), str(people / "person-0004")] == (
+            page.locator(".side code").all_text_contents()
+        )
 
 
 def test_an_unknown_number_is_reported(people: Path, browser: Browser) -> None:
@@ -294,11 +359,7 @@ def test_an_unknown_number_is_reported(people: Path, browser: Browser) -> None:
 def test_pages_follow_the_color_scheme(people: Path, browser: Browser) -> None:
     """Text has a contrast of at least 4.5 to 1 in both schemes."""
     for scheme in ("light", "dark"):
-        for address in (
-            index_url(people),
-            person_url(people, 1),
-            (people / "STATUS.html").as_uri(),
-        ):
+        for address in page_urls(people):
             with visit(browser, address, color_scheme=scheme) as here:
                 expect(here.page.locator("h1")).to_be_visible()
                 poor = here.page.evaluate(CONTRASTS)

@@ -29,6 +29,7 @@ class Clip:
         step_s: Time between sampled frames.
         added_at: When it was dropped.
         recorded: When it was made; None if the file does not say.
+        path: Its path below the inbox; empty if it is somewhere else.
     """
 
     id: int
@@ -38,6 +39,7 @@ class Clip:
     step_s: float
     added_at: float
     recorded: RecordingTime | None = None
+    path: str = ""
 
     @property
     def date(self) -> RecordingDate:

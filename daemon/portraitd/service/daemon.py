@@ -62,7 +62,11 @@ _PASSES_LATER = frozenset(
 
 @contextmanager
 def open_service(
-    settings: Settings, doorbell: Doorbell, is_reprocessing: bool = False
+    settings: Settings,
+    doorbell: Doorbell,
+    is_reprocessing: bool = False,
+    *,
+    is_permanent: bool = False,
 ) -> Iterator[Service]:
     """Open a service that holds the lock of its home and has its workers.
 
@@ -72,6 +76,7 @@ def open_service(
         settings: The active settings.
         doorbell: Wakes it.
         is_reprocessing: Whether all files will be read again.
+        is_permanent: Whether readers of the pages expect it to run all the time.
 
     Raises:
         AlreadyRunning: Another portraitd works on this home.
@@ -103,10 +108,10 @@ def open_service(
         try:
             yield service
         finally:
-            _stop(service, doorbell)
+            _stop(service, doorbell, is_permanent)
 
 
-def _stop(service: Service, doorbell: Doorbell) -> None:
+def _stop(service: Service, doorbell: Doorbell, is_permanent: bool) -> None:
     deadline_s = time.monotonic() + GRACE_S
     while service.dispatcher.busy and (left_s := deadline_s - time.monotonic()) > 0:
         doorbell.wait(min(left_s, 1.0))
@@ -116,9 +121,10 @@ def _stop(service: Service, doorbell: Doorbell) -> None:
             log.error("blocked", reason=error.reason.text, reason_code=error.reason.code)
             break
     try:
+        is_finished = not is_permanent and service.idle
         service.release()
         if not service.people_lease.blocked:
-            service.status_page.write("stopped", Now.read())
+            service.status_page.write("idle" if is_finished else "stopped", Now.read())
             service.people_lease.give_up()
     except (StoreError, PublishError) as error:
         # Its jobs are still marked as running; the next start queues them again.
@@ -151,7 +157,7 @@ def run(
     with ExitStack() as stack:
         stopping = stopping or stack.enter_context(stop_signals(doorbell))
         notifier.starting()
-        service = stack.enter_context(open_service(settings, doorbell))
+        service = stack.enter_context(open_service(settings, doorbell, is_permanent=not until_idle))
         watch = Watch([settings.inbox_dir, settings.requests_dir], doorbell, settings.inbox.watch)
         people_watch = Watch(
             [settings.people_dir], Button(doorbell, service.review.wake), settings.inbox.watch

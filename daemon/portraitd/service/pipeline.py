@@ -207,6 +207,7 @@ class Service:
             settings.people_dir,
             self._may_write_gallery,
             lambda: self.working,
+            settings.pages.recordings,
         )
         self.dataset = DatasetStage(
             DatasetStore(database, files),

@@ -22,7 +22,7 @@ from portraitd.model.grouping_rules import EmbeddingRules
 from portraitd.model.media_file import MediaKind
 from portraitd.store.database import Database
 from portraitd.store.embedding_space import stored_rules, stored_spaces
-from portraitd.store.files import display_path
+from portraitd.store.files import INBOX, display_path
 from portraitd.store.people import Unit
 from portraitd.store.recordings import recording_time_of
 
@@ -82,6 +82,8 @@ class Appearances:
             select videos.*,
                 (select path from files where files.video_id = videos.id
                  order by state = 'duplicate', id limit 1) as path,
+                (select root from files where files.video_id = videos.id
+                 order by state = 'duplicate', id limit 1) as root,
                 (select total(sampled) from slices where video_id = videos.id) as sampled,
                 (select max(ended_s) from slices where video_id = videos.id) as ended_s
             from videos where not is_reference
@@ -92,7 +94,8 @@ class Appearances:
             known = math.isfinite(row["duration_s"])
             duration_s = row["duration_s"] if known else row["ended_s"] or 0.0
             step_s = duration_s / row["sampled"] if row["sampled"] and duration_s else 1.0
-            name = display_path(Path(os.fsdecode(row["path"] or b"")))
+            path = os.fsdecode(row["path"] or b"")
+            name = display_path(Path(path))
             is_photo = row["kind"] == MediaKind.PHOTO
             clips[row["id"]] = Clip(
                 row["id"],
@@ -102,6 +105,7 @@ class Appearances:
                 0.0 if is_photo else min(step_s, LONGEST_STEP_S),
                 row["added_at"],
                 recording_time_of(row),
+                path if row["root"] == INBOX else "",
             )
         return clips
 

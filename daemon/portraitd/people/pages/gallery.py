@@ -20,7 +20,13 @@ from portraitd.people.pages.page_data import (
 )
 from portraitd.people.pages.page_data import table_file_name as person_table_name
 from portraitd.people.pages.tables import make_people_table, make_person_table
-from portraitd.people.pages.view_models import NO_NEW_FACES, GalleryViews, NewFaces, OutlierCache
+from portraitd.people.pages.view_models import (
+    NO_NEW_FACES,
+    CoverCache,
+    GalleryViews,
+    NewFaces,
+    OutlierCache,
+)
 from portraitd.people.tree.folder_fs import digest
 from portraitd.people.tree.locations import find_person_folders
 from portraitd.people.tree.owned_files import ROOT, OwnedFiles
@@ -33,7 +39,7 @@ from portraitd.store.people import GroupingRun, People, Unit
 
 log = structlog.get_logger(stage="gallery")
 
-DATA_VERSION = "3"
+DATA_VERSION = "4"
 """Increased when the content of the data files changes in form."""
 
 BACK_OFF_S = 15.0
@@ -57,6 +63,7 @@ class Gallery(Stage):
         may_publish: Returns whether the tree shows what it should, as far as it may be written.
         is_working: Returns whether files are being processed: while many get new tags or names,
             the pages are not written for each.
+        recordings: Address of the inbox as readers of the pages see it; see ``PagesSettings``.
     """
 
     phase = "folders"
@@ -70,6 +77,7 @@ class Gallery(Stage):
         people_dir: Path,
         may_publish: Callable[[Now], bool] = lambda now: True,
         is_working: Callable[[], bool] = lambda: False,
+        recordings: str = "",
     ) -> None:
         self._appearances = Appearances(database)
         self._history = GalleryHistory(database)
@@ -80,6 +88,8 @@ class Gallery(Stage):
         self._owned_files = OwnedFiles(people_dir, "gallery", clears_way=True)
         self._memory = ScanCache("")
         self._outliers = OutlierCache(self._appearances)
+        self._covers = CoverCache(self._appearances, faces)
+        self._recordings = recordings.rstrip("/")
         self._render_version = f"{DATA_VERSION} {assets.compute_render_version()}"
         self._may_publish = may_publish
         self._back_off = BackOff(BACK_OFF_S)
@@ -123,6 +133,7 @@ class Gallery(Stage):
             self._appearances,
             self._faces,
             self._outliers,
+            self._covers,
             self._people.present() if grouping_run else [],
             find_person_folders(self._people_dir, self._memory),
             self._people.suggestions(),
@@ -130,6 +141,7 @@ class Gallery(Stage):
             published_at,
             self._people.indistinct() if grouping_run else (),
             grouping_run.indistinct_faces if grouping_run else 0,
+            self._recordings,
         )
         data = _data_contents(views)
         folders = {
@@ -155,7 +167,7 @@ class Gallery(Stage):
 
     def _version(self, sources: GallerySources) -> str:
         """Return what the pages depend on besides the publication."""
-        return f"{self._render_version} {sources.described_at:.3f}"
+        return f"{self._render_version} {sources.described_at:.3f} {self._recordings}".rstrip()
 
     def _new_faces(self, grouping_run: GroupingRun) -> NewFaces:
         previous = self._history.previous(grouping_run.last_id)

@@ -14,25 +14,13 @@ PER_BLOCK = 250
 
 
 @dataclass(frozen=True, slots=True)
-class CardImage:
-    """The image on a person's card.
-
-    Attributes:
-        file: Its name in the person's folder; empty if there is none.
-        full: For a montage the side of its filled corner, 2 to 5 tiles; 0 for a portrait.
-    """
-
-    file: str
-    full: int
-
-
-@dataclass(frozen=True, slots=True)
 class PersonCard:
     """A person's card on the index page.
 
     Attributes:
         is_named: Whether a human gave the name.
         folder: The path of the folder below the root.
+        cover: Name of the portrait on the card, in that folder; empty if there is none.
         videos, photos: How many of each the person appears in.
         first, last: When the first and the last of them were made or dropped.
         new_faces: Faces since the previous version.
@@ -44,7 +32,7 @@ class PersonCard:
     name: str
     is_named: bool
     folder: str
-    image: CardImage
+    cover: str
     portraits: int
     faces: int
     videos: int
@@ -63,6 +51,8 @@ class PagePortrait:
     Attributes:
         clip: Index into the person's videos and photos, from 0.
         file: Its name in the folder.
+        quality_rank: 0 for the best picture of the person.
+        doubt_rank: 0 for the one that is farthest from the middle of the person.
     """
 
     face_id: int
@@ -70,6 +60,8 @@ class PagePortrait:
     t_s: float
     is_new: bool
     file: str
+    quality_rank: int
+    doubt_rank: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +70,8 @@ class Outlier:
 
     Attributes:
         portrait: Index into the portraits of the page.
-        distance: To the centre of the person.
-        median: The median distance of the person's tracks.
+        distance: To the nearest other tracks of the person, on average.
+        median: The median of that for all tracks of the person.
     """
 
     portrait: int
@@ -98,7 +90,7 @@ class SimilarPerson:
     id: int
     name: str
     folder: str
-    image: CardImage
+    cover: str
     is_likely: bool
 
 
@@ -109,6 +101,9 @@ class PersonPage:
     Attributes:
         clips: The videos and photos the person appears in, and when in each.
         made_at: When the people tree was published.
+        montage: Name of the montage in the person's folder; empty if there is none.
+        neighbours: The people with the next lower and the next higher number; 0 for none.
+        recordings: Address of the folder of all recordings, as readers see it; empty if unknown.
         is_indistinct: Whether the model in use cannot tell the person from others;
         has_better_model: and whether a recommended one may.
     """
@@ -119,6 +114,9 @@ class PersonPage:
     outliers: Sequence[Outlier]
     similar: Sequence[SimilarPerson]
     made_at: float
+    montage: str
+    neighbours: tuple[int, int]
+    recordings: str = ""
     is_indistinct: bool = False
     has_better_model: bool = False
 
@@ -198,8 +196,11 @@ def make_person_script(page: PersonPage) -> bytes:
             "name": to_display_text(card.name),
             "folder": quote_path(card.folder),
             "folder_name": to_display_text(card.folder),
-            "picture": quote_path(card.image.file),
-            "full": card.image.full,
+            "named": int(card.is_named),
+            "cover": quote_path(card.cover),
+            "montage": quote_path(page.montage),
+            "neighbours": page.neighbours,
+            "recordings": page.recordings,
             "faces": card.faces,
             "new_faces": card.new_faces,
             "at": round(page.made_at),
@@ -207,7 +208,7 @@ def make_person_script(page: PersonPage) -> bytes:
             "better_model": int(page.has_better_model),
             "first": _first_or_last(page, first=True),
             "last": _first_or_last(page, first=False),
-            "videos": [_video(clip, stretches) for clip, stretches in page.clips],
+            "videos": [_video(clip, stretches, page.recordings) for clip, stretches in page.clips],
             "portraits": [_portrait(one) for one in page.portraits],
             "outliers": [
                 [outlier.portrait, round(outlier.distance, 3), round(outlier.median, 3)]
@@ -218,8 +219,7 @@ def make_person_script(page: PersonPage) -> bytes:
                     one.id,
                     to_display_text(one.name),
                     quote_path(one.folder),
-                    quote_path(one.image.file),
-                    one.image.full,
+                    quote_path(one.cover),
                     int(one.is_likely),
                 ]
                 for one in page.similar
@@ -239,8 +239,7 @@ def _row(card: PersonCard) -> list[object]:
         to_display_text(card.name),
         int(card.is_named),
         quote_path(card.folder),
-        quote_path(card.image.file),
-        card.image.full,
+        quote_path(card.cover),
         card.portraits,
         card.faces,
         card.videos,
@@ -274,13 +273,21 @@ def _date(date: RecordingDate) -> list[object]:
     return [round(time.at_s), "r"] if time.offset_min == 0 else [round(time.wall_s), "l"]
 
 
-def _video(clip: Clip, stretches: Sequence[Appearance]) -> list[object]:
+def _video(clip: Clip, stretches: Sequence[Appearance], recordings: str) -> list[object]:
     where = [] if clip.is_photo else [[round(a, 2), round(b, 2), n] for a, b, n in stretches]
     seconds, kind = _date(clip.date)
-    return [clip.name, int(clip.is_photo), round(clip.duration_s, 2), seconds, where, kind]
+    row = [clip.name, int(clip.is_photo), round(clip.duration_s, 2), seconds, where, kind]
+    return [*row, quote_path(clip.path)] if recordings and clip.path else row
 
 
 def _portrait(one: PagePortrait) -> list[object]:
-    row: list[object] = [one.face_id, one.clip, round(one.t_s, 2), int(one.is_new)]
+    row: list[object] = [
+        one.face_id,
+        one.clip,
+        round(one.t_s, 2),
+        int(one.is_new),
+        one.quality_rank,
+        one.doubt_rank,
+    ]
     # The file name nearly always follows from the id.
     return row if one.file == f"{one.face_id:06d}.jpg" else [*row, quote_path(one.file)]

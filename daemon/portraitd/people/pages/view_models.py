@@ -11,10 +11,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+from numpy.typing import NDArray
+
 from portraitd.clustering.group_statistics import GroupStatistics
 from portraitd.clustering.outliers import MIN_TRACKS, find_outliers, measure_person
 from portraitd.faces.models.cards import MOBILEFACENET
-from portraitd.faces.portrait_selection import pick_cover
+from portraitd.faces.portrait_selection import measure_eccentricity, pick_cover
 from portraitd.model.appearance import Appearance, Clip, join_appearances
 from portraitd.model.grouping_rules import EmbeddingRules
 from portraitd.model.recording_time import RecordingDate
@@ -22,7 +25,6 @@ from portraitd.model.suggestion import Suggestion
 from portraitd.model.track import l2_normalised
 from portraitd.people.names import folder_name
 from portraitd.people.pages.page_data import (
-    CardImage,
     GallerySummary,
     Outlier,
     PagePortrait,
@@ -40,11 +42,8 @@ from portraitd.store.people import Person
 MAX_OUTLIERS = 24
 """The longest list of likely wrong portraits on a page; the most distant come first."""
 
-_FULL_CORNERS = ((25, 5), (19, 4), (13, 3), (7, 2))
-"""Number of portraits, and the side in tiles of the full corner that their montage then has."""
-
-_CANDIDATES = 25
-"""How many portraits are compared to choose one where there is no montage."""
+_CANDIDATES = 60
+"""How many portraits of a person are compared to choose the cover."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,13 +141,42 @@ class OutlierCache:
         return [(track, distance, found.median) for track, distance in far]
 
 
+class CoverCache:
+    """Chooses the portrait that stands for a person, again only when their portraits change."""
+
+    def __init__(self, store: Appearances, faces: Faces) -> None:
+        self._store = store
+        self._faces = faces
+        self._known: dict[int, tuple[object, str]] = {}
+
+    def of(self, person: VisiblePerson) -> str:
+        """Return the name of the portrait in the person's folder; empty if there is none."""
+        names = person.folder.portrait_names
+        key = hash((tuple(seen.checksum for seen in person.seen), frozenset(names.items())))
+        known = self._known.get(person.id)
+        if known is None or known[0] != key:
+            known = self._known[person.id] = key, self._choose(person)
+        return known[1]
+
+    def _choose(self, person: VisiblePerson) -> str:
+        names = person.folder.portrait_names
+        # A video may have been erased since its portraits were written.
+        known = set(self._store.faces(person.id).ids.tolist())
+        face_ids = sorted(names.keys() & known)
+        face_ids = face_ids[:: max(1, -(-len(face_ids) // _CANDIDATES))]
+        if not face_ids:
+            return ""
+        vectors = l2_normalised(self._faces.embeddings_of(face_ids))
+        return names[face_ids[pick_cover(vectors, self._faces.portrait_rank(face_ids))]]
+
+
 class GalleryViews:
     """All people of one gallery version.
 
     Args:
         store: The appearances of people.
         faces: The faces, to choose the portrait that stands for a person.
-        outliers: Kept from one version to the next.
+        outliers, covers: Kept from one version to the next.
         current: The people of the current grouping.
         folders: The folder of each person.
         suggestions: Pairs of people who may be the same person, the most likely first.
@@ -156,6 +184,7 @@ class GalleryViews:
         made_at: When the people tree was published.
         indistinct_people: People whom the model in use cannot tell from others.
         indistinct_faces: Faces of people whom it cannot tell apart.
+        recordings: Address of the folder of all recordings, as readers see it.
     """
 
     def __init__(
@@ -163,6 +192,7 @@ class GalleryViews:
         store: Appearances,
         faces: Faces,
         outliers: OutlierCache,
+        covers: CoverCache,
         current: Sequence[Person],
         folders: Mapping[int, FolderState],
         suggestions: Sequence[Suggestion],
@@ -170,10 +200,12 @@ class GalleryViews:
         made_at: float,
         indistinct_people: Collection[int] = (),
         indistinct_faces: int = 0,
+        recordings: str = "",
     ) -> None:
         self._store = store
         self._faces = faces
         self._outliers = outliers
+        self._covers = covers
         self._new_faces = new_faces
         self._made_at = made_at
         self._indistinct_people = indistinct_people
@@ -203,6 +235,12 @@ class GalleryViews:
             for person in visible
         }
         outliers.update(self.people.values())
+        self._recordings = recordings
+        numbers = sorted(self.people)
+        self._neighbours = {
+            one: (before, after)
+            for before, one, after in zip([0, *numbers], numbers, [*numbers[1:], 0], strict=False)
+        }
 
     @cached_property
     def page_identities(self) -> dict[int, str]:
@@ -253,7 +291,7 @@ class GalleryViews:
             name=person.name,
             is_named=person.is_named,
             folder=person.folder.location,
-            image=self._choose_image(person),
+            cover=self._covers.of(person),
             portraits=len(person.folder.portrait_names),
             faces=person.faces,
             videos=len(clips) - photos,
@@ -280,6 +318,9 @@ class GalleryViews:
             for row, face in enumerate(faces.ids.tolist())
             if face in person.folder.portrait_names
         ]
+        face_ids = faces.ids[rows].tolist()
+        quality = self._faces.portrait_rank(face_ids)
+        vectors = l2_normalised(self._faces.embeddings_of(face_ids))
         portraits = [
             PagePortrait(
                 face_id=int(faces.ids[row]),
@@ -287,8 +328,15 @@ class GalleryViews:
                 t_s=float(faces.times_s[row]),
                 is_new=bool(is_new[row]),
                 file=person.folder.portrait_names[int(faces.ids[row])],
+                quality_rank=best,
+                doubt_rank=farthest,
             )
-            for row in rows
+            for row, best, farthest in zip(
+                rows,
+                _ranks(-quality),
+                _ranks(-measure_eccentricity(vectors, quality)) if rows else [],
+                strict=True,
+            )
         ]
         return PersonPage(
             self.make_card(person),
@@ -297,6 +345,9 @@ class GalleryViews:
             self._published_outliers(person, faces.track_ids[rows].tolist()),
             [self._make_similar_person(other, is_likely) for other, is_likely in person.similar],
             self._made_at,
+            person.folder.montage,
+            self._neighbours[person_id],
+            self._recordings,
             person_id in self._indistinct_people,
             self._has_better_model,
         )
@@ -355,6 +406,8 @@ class GalleryViews:
             ],
             (self._new_faces.after_id, self._new_faces.is_track) if person.new_faces else (),
             person.id in self._indistinct_people and (True, self._has_better_model),
+            self._neighbours[person.id],
+            self._recordings,
         )
 
     def _published_outliers(self, person: VisiblePerson, tracks: Sequence[int]) -> list[Outlier]:
@@ -368,22 +421,15 @@ class GalleryViews:
 
     def _make_similar_person(self, person_id: int, is_likely: bool) -> SimilarPerson:
         other = self.people[person_id]
-        image = self._choose_image(other)
-        return SimilarPerson(other.id, other.name, other.folder.location, image, is_likely)
+        cover = self._covers.of(other)
+        return SimilarPerson(other.id, other.name, other.folder.location, cover, is_likely)
 
-    def _choose_image(self, person: VisiblePerson) -> CardImage:
-        folder = person.folder
-        full = next((side for n, side in _FULL_CORNERS if len(folder.portrait_names) >= n), 0)
-        if full and folder.montage:
-            return CardImage(folder.montage, full)
-        # A video may have been erased since its portraits were written.
-        known = set(self._store.faces(person.id).ids.tolist())
-        face_ids = [face for face in sorted(folder.portrait_names) if face in known][:_CANDIDATES]
-        if not face_ids:
-            return CardImage("", 0)
-        vectors = l2_normalised(self._faces.embeddings_of(face_ids))
-        cover = face_ids[pick_cover(vectors, self._faces.portrait_rank(face_ids))]
-        return CardImage(folder.portrait_names[cover], 0)
+
+def _ranks(values: NDArray[np.float64]) -> list[int]:
+    """Return the place of each value in ascending order."""
+    ranks = np.empty(len(values), np.int64)
+    ranks[np.argsort(values, kind="stable")] = np.arange(len(values))
+    return [int(rank) for rank in ranks]
 
 
 def _moment(date: RecordingDate) -> float:

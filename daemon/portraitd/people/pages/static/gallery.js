@@ -134,6 +134,45 @@ const Gallery = (() => {
     return translate("hours_minutes", { h: Math.floor(minutes / 60), m: minutes % 60 });
   }
 
+  // holiday/2019/IMG_1234.jpg as holid…/IMG_1234.jpg: the end tells recordings apart.
+  function shortened(path, length) {
+    const letters = [...path];
+    if (letters.length <= length) return path;
+    const tail = Math.ceil((length - 1) * 0.65);
+    return `${letters.slice(0, length - 1 - tail).join("")}…${letters.slice(-tail).join("")}`;
+  }
+
+  // A button that copies a text; the text is selected where copying is not allowed.
+  function copyButton(text) {
+    const button = make("button", { type: "button", class: "copy" }, translate("copy"));
+    button.addEventListener("click", async () => {
+      try {
+        await navigator.clipboard.writeText(text);
+        button.textContent = translate("copied");
+      } catch {
+        getSelection().selectAllChildren(button.previousElementSibling);
+      }
+    });
+    return button;
+  }
+
+  // A folder below people/, as the reader's computer calls it if the page was opened as a file.
+  function folderPath(folder) {
+    const address = new URL(`../${folder}`, location.href);
+    if (address.protocol !== "file:") return decoded(folder);
+    const path = decoded(address.pathname);
+    const share = address.host ? `//${address.host}` : "";
+    return /^\/[A-Za-z]:/.test(path) ? path.slice(1).replaceAll("/", "\\") : share + path;
+  }
+
+  function decoded(path) {
+    try {
+      return decodeURIComponent(path);
+    } catch {
+      return path; // Not UTF-8.
+    }
+  }
+
   // 3 videos and 1 photo: whichever there are.
   function fileCounts(videos, photos) {
     const counts = { videos: translate("videos", { n: videos }), photos: translate("photos", { n: photos }) };
@@ -166,8 +205,7 @@ const Gallery = (() => {
     { rootMargin: "240px" },
   );
 
-  // full: side of the filled corner of a montage, 5 if it is complete; 0 for a portrait.
-  function picture(address, full, label, fallback) {
+  function picture(address, label, fallback) {
     const box = make("span", { class: "picture" });
     const letter = () => make("span", { class: "letter", "aria-hidden": "true" }, fallback);
     if (!address) {
@@ -175,7 +213,6 @@ const Gallery = (() => {
       return box;
     }
     const image = make("img", { alt: label, loading: "lazy", decoding: "async", "data-src": address });
-    if (full > 1 && full < 5) image.className = `full-${full}`;
     // The folder may have been renamed since this page was written.
     image.addEventListener("error", () => image.replaceWith(letter()));
     nearViewport.observe(image);
@@ -203,6 +240,7 @@ const Gallery = (() => {
     statusData: null,
     on, load, translate, start, make, picture, initial,
     day, date, dates, moment, decimal, clock, duration, fileCounts,
+    shortened, copyButton, folderPath,
     get locale() { return locale; },
   };
 })();

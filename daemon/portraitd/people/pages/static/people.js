@@ -10,11 +10,11 @@
   // The rows of data/people-….js.
   const people = peopleRows.map((row) => {
     const [
-      id, name, named, folder, picture, full, portraits, faces, videos, photos, first, last,
+      id, name, named, folder, cover, portraits, faces, videos, photos, first, last,
       newFaces, outliers, similar, firstKind, lastKind,
     ] = row;
     return {
-      id, name, named: Boolean(named), folder, picture, full, portraits, faces, videos, photos,
+      id, name, named: Boolean(named), folder, cover, portraits, faces, videos, photos,
       first, last, firstKind, lastKind, newFaces, outliers, similar, searchText: plain(`${name} ${id}`),
     };
   });
@@ -83,7 +83,7 @@
 
   function card(one) {
     const href = `gallery/person.html#${one.id}${address() ? `&${address()}` : ""}`;
-    const source = one.picture ? `${one.folder}/${one.picture}` : "";
+    const source = one.cover ? `${one.folder}/${one.cover}` : "";
     const marks = [];
     if (one.newFaces) marks.push(make("span", { class: "mark" }, newMark(one)));
     if (one.outliers) marks.push(make("span", { class: "mark check" }, translate("mark_outliers", { n: one.outliers })));
@@ -91,7 +91,7 @@
     const link = make(
       "a",
       { class: "person", href, "data-id": one.id },
-      Gallery.picture(source, one.full, "", Gallery.initial(one.name)),
+      Gallery.picture(source, "", Gallery.initial(one.name)),
       make(
         "span",
         { class: "about" },
@@ -199,7 +199,11 @@
     else if (target < 0 && !at("previous").disabled) turnTo(state.page - 1, "last");
   }
 
-  const KEYS = ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End"];
+  const ARROWS = ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"];
+  const KEYS = [...ARROWS, "Home", "End"];
+
+  const firstVisibleCard = () => [...at("people").querySelectorAll("a")]
+    .find((one) => one.getBoundingClientRect().bottom > 0);
 
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
@@ -207,6 +211,10 @@
     const isTyping = document.activeElement?.matches?.("input, select");
     if (event.key === "/" && !isTyping) at("search").focus();
     else if (isCard && KEYS.includes(event.key)) move(event.key);
+    else if (document.activeElement === document.body && ARROWS.includes(event.key)) {
+      // The first key press of a reader who has not touched the page yet.
+      firstVisibleCard()?.focus();
+    }
     else if (event.key === "ArrowDown" && document.activeElement === at("search")) {
       at("people").querySelector("a")?.focus();
     } else if (event.key === "Escape" && (isCard || document.activeElement === at("search"))) {

@@ -6,8 +6,16 @@
   const PORTRAITS_AT_ONCE = 120;
   const VIDEOS_AT_ONCE = 8;
   const at = (id) => document.getElementById(id);
+  const CAPTION_LETTERS = 17;
+  const PHOTOS_AT_ONCE = 12;
+  const orders = {
+    new: (a, b) => b[3] - a[3],
+    best: (a, b) => a[4] - b[4],
+    doubtful: (a, b) => a[5] - b[5],
+  };
   let person = null;
   let requestedId = 0;
+  let order = "new";
 
   function open() {
     const [id, ...state] = location.hash.slice(1).split("&");
@@ -29,7 +37,7 @@
   }
 
   const source = (file) => `../${person.folder}/${file}`;
-  const fileOf = ([id, , , , file]) => file || `${String(id).padStart(6, "0")}.jpg`;
+  const fileOf = ([id, , , , , , file]) => file || `${String(id).padStart(6, "0")}.jpg`;
 
   function show() {
     document.title = person.name;
@@ -40,23 +48,87 @@
     at("main").replaceChildren(
       ...[
         head(),
+        naming(),
         part("similar", "similar_why", person.similar.length && list("likely", person.similar.map(similarPerson))),
         part("outliers", "outliers_why", person.outliers.length && list("likely", person.outliers.map(outlier))),
-        part("times", "", videos.length && inSteps("times", videos, VIDEOS_AT_ONCE, (video) => timeline(person, video))),
+        part("times", "", videos.length && inSteps("times", videos, VIDEOS_AT_ONCE, (video) => timeline(person, video, linkTo))),
         part("photos", "", photos()),
-        part(
-          "portraits",
-          person.portraits.some((one) => one[3]) ? "portraits_new" : "",
-          person.portraits.length && inSteps("portraits", newFirst(), PORTRAITS_AT_ONCE, portrait),
-        ),
+        part("portraits", "", person.portraits.length && portraits()),
+        part("montage", "", montage()),
       ].filter(Boolean),
+    );
+    for (const [place, id] of [["before", person.neighbours[0]], ["after", person.neighbours[1]]]) {
+      at(place).hidden = !id;
+      at(place).href = addressOf(id);
+    }
+  }
+
+  // The page of another person; the way back to the index stays the same.
+  function addressOf(id) {
+    const state = at("back").hash.slice(1).replace(/&?at=\d+/, "");
+    return `#${id}${state ? `&${state}` : ""}`;
+  }
+
+  // Where the recording can be played, at this moment; "" if that is not known.
+  function linkTo(video, seconds) {
+    if (!video[6]) return "";
+    const folder = new URL(`${person.recordings}/`, new URL("..", location.href));
+    const moment = video[1] || seconds === undefined ? "" : `#t=${seconds}`;
+    return `${folder.href}${video[6]}${moment}`;
+  }
+
+  const linked = (address, ...content) => (address
+    ? make("a", { href: address, target: "_blank", rel: "noopener" }, ...content)
+    : make("span", {}, ...content));
+
+  // How to name this person, and where the folder is.
+  function naming() {
+    if (person.named) return null;
+    const path = Gallery.folderPath(person.folder);
+    return make(
+      "p",
+      { class: "naming", id: "naming" },
+      make("span", {}, translate("rename_to_name")),
+      " ",
+      make("code", { dir: "auto" }, path),
+      Gallery.copyButton(path),
     );
   }
 
-  const newFirst = () => [...person.portraits].sort((a, b) => b[3] - a[3]);
+  function montage() {
+    if (!person.montage) return null;
+    const address = source(person.montage);
+    const label = translate("montage_of", { name: person.name });
+    return make(
+      "a",
+      { href: address, class: "montage", "aria-label": label },
+      Gallery.picture(address, "", Gallery.initial(person.name)),
+    );
+  }
+
+  function portraits() {
+    const has = { new: person.portraits.some((one) => one[3]), best: true, doubtful: true };
+    if (!has[order]) order = "best";
+    const choices = Object.keys(orders).filter((one) => has[one]);
+    const select = make("select", { id: "portrait-order" });
+    for (const one of choices) select.append(make("option", { value: one }, translate(`order_${one}`)));
+    select.value = order;
+    const grid = () => inSteps("portraits", [...person.portraits].sort(orders[order]), PORTRAITS_AT_ONCE, portrait);
+    const box = make("div", {}, grid());
+    select.addEventListener("change", () => {
+      order = select.value;
+      box.replaceChildren(grid());
+    });
+    return make(
+      "div",
+      {},
+      make("label", { class: "order quiet small" }, make("span", {}, translate("order")), " ", select),
+      box,
+    );
+  }
 
   function head() {
-    const address = person.picture ? source(person.picture) : "";
+    const address = person.cover ? source(person.cover) : "";
     const [first, last] = [person.first, person.last];
     const videos = person.videos.filter((video) => !video[1]).length;
     const fact = (word, ...value) => [make("dt", {}, translate(word)), make("dd", {}, ...value)];
@@ -64,7 +136,7 @@
     return make(
       "header",
       { class: "person-head" },
-      Gallery.picture(address, person.full, translate("montage_of", { name: person.name }), Gallery.initial(person.name)),
+      Gallery.picture(address, translate("portrait_best", { name: person.name }), Gallery.initial(person.name)),
       make(
         "div",
         {},
@@ -131,26 +203,22 @@
     const [video, isPhoto] = person.videos[index];
     const time = isPhoto ? "" : Gallery.clock(seconds);
     const label = translate(isPhoto ? "portrait_in" : "portrait_of", { name: person.name, video, time });
-    return { video, time, label };
+    return { video, time, label, recording: linkTo(person.videos[index], seconds) };
   }
 
   function portrait(one) {
-    const { video, time, label } = describe(one);
+    const { video, time, label, recording } = describe(one);
     const address = source(fileOf(one));
     return make(
       "li",
       {},
+      make("a", { href: address, title: label, "aria-label": label }, Gallery.picture(address, "", "?")),
       make(
-        "a",
-        { href: address, title: label },
-        Gallery.picture(address, 0, label, "?"),
-        make(
-          "span",
-          { class: "line", "aria-hidden": "true" },
-          make("span", { class: "video", dir: "auto" }, video),
-          time,
-          one[3] ? make("span", { class: "mark" }, translate("new")) : null,
-        ),
+        "span",
+        { class: "line" },
+        make("span", { class: "video", dir: "auto", title: video }, Gallery.shortened(video, CAPTION_LETTERS)),
+        linked(recording, time || (recording ? translate("open") : "")),
+        one[3] ? make("span", { class: "mark" }, translate("new")) : null,
       ),
     );
   }
@@ -165,28 +233,27 @@
       make(
         "a",
         { href: address },
-        Gallery.picture(address, 0, label, "?"),
+        Gallery.picture(address, label, "?"),
         make(
           "span",
           { class: "small numbers" },
           make("strong", {}, translate("distance", { n: Gallery.decimal(distance) })),
           `, ${translate("median", { n: Gallery.decimal(median) })}`,
-          make("span", { class: "quiet" }, make("br"), video, make("br"), time),
+          make("span", { class: "quiet", title: video }, make("br"), Gallery.shortened(video, 40), make("br"), time),
           make("span", { class: "quiet" }, make("br"), fileOf(one)),
         ),
       ),
     );
   }
 
-  function similarPerson([id, name, folder, file, full, isLikely]) {
-    const state = at("back").hash.slice(1).replace(/&?at=\d+/, "");
+  function similarPerson([id, name, folder, file, isLikely]) {
     return make(
       "li",
       {},
       make(
         "a",
-        { href: `#${id}${state ? `&${state}` : ""}` },
-        Gallery.picture(file ? `../${folder}/${file}` : "", full, "", Gallery.initial(name)),
+        { href: addressOf(id) },
+        Gallery.picture(file ? `../${folder}/${file}` : "", "", Gallery.initial(name)),
         make(
           "span",
           {},
@@ -194,14 +261,22 @@
           make("span", { class: "quiet small" }, make("br"), translate(isLikely ? "very_likely" : "maybe")),
         ),
       ),
+      make("a", { class: "small beside", href: `compare.html#${person.id},${id}` }, translate("compare")),
     );
   }
 
   function photos() {
-    const names = person.videos
-      .filter((video) => video[1])
-      .map(([name, , , seconds, , kind]) => `${name} (${Gallery.date(seconds, kind)})`);
-    return names.length ? make("p", { class: "quiet", dir: "auto" }, names.join(" · ")) : null;
+    const all = person.videos.filter((video) => video[1]);
+    if (!all.length) return null;
+    return inSteps("names", all, PHOTOS_AT_ONCE, (video) => {
+      const [name, , , seconds, , kind] = video;
+      return make(
+        "li",
+        {},
+        linked(linkTo(video), make("span", { dir: "auto", title: name }, Gallery.shortened(name, 44))),
+        make("span", { class: "quiet small numbers" }, ` ${Gallery.date(seconds, kind)}`),
+      );
+    });
   }
 
   Gallery.on("person", (value) => {
@@ -220,7 +295,11 @@
     title?.focus();
   });
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && !event.isComposing) location.href = at("back").href;
+    if (event.isComposing || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target.matches?.("input, select, textarea")) return;
+    if (event.key === "Escape") location.href = at("back").href;
+    const neighbour = { ArrowLeft: "before", ArrowRight: "after" }[event.key];
+    if (neighbour && !at(neighbour).hidden) location.href = at(neighbour).href;
   });
   window.addEventListener("hashchange", open);
 

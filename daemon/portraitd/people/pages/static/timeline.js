@@ -38,7 +38,8 @@ const timeline = (() => {
   }
 
   // One video: its name, the plot, and the same as a list for screen readers.
-  return function row(person, video) {
+  // linkTo(video, seconds) returns the address of the recording at a moment, or "".
+  return function row(person, video, linkTo) {
     const [name, , length, seconds, stretches, kind] = video;
     const last = stretches[stretches.length - 1][1];
     const whole = Math.max(length || 0, last, 1);
@@ -46,7 +47,11 @@ const timeline = (() => {
     const label = translate("timeline", {
       name: person.name, video: name, appearances, start: clock(stretches[0][0]), stop: clock(last),
     });
-    const items = stretches.map(([start, stop]) => make("li", {}, `${clock(start)} – ${clock(stop)}`));
+    const items = stretches.map(([start, stop]) => {
+      const address = linkTo(video, start);
+      const text = `${clock(start)} – ${clock(stop)}`;
+      return make("li", {}, address ? make("a", { href: address, target: "_blank", rel: "noopener" }, text) : text);
+    });
     return make(
       "li",
       {},
