@@ -8,9 +8,6 @@ from pathlib import Path
 
 from support.home import Home
 
-SAME = "same"
-IS = "is"
-
 
 def leave_open(
     home: Home, pairs: dict[tuple[int, int], float], misses: dict[int, int] | None = None
@@ -54,3 +51,9 @@ def cards(home: Home) -> list[Path]:
 def answered(home: Home) -> list[Path]:
     """Return what is in the two folders for answers."""
     return sorted(path for path in questions_dir(home).glob("*/*") if path.is_file())
+
+
+def deferred(home: Home) -> list[str]:
+    """Return the questions that were put off."""
+    with closing(sqlite3.connect(home.settings.state_dir / "portraitd.sqlite3")) as db:
+        return [row[0] for row in db.execute("select key from deferred_questions order by key")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, Future
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -182,7 +183,7 @@ class QuestionStage(Stage):
         if not all(drawing.picture.done() for drawing in self._drawings.values()):
             # What is answered goes at once.
             if closed:
-                self._publish([card for card in cards if card.key in listed], closed)
+                self._publish(cards, closed)
             return
         self._publish(cards, closed)
         self._drawings.clear()
@@ -199,7 +200,12 @@ class QuestionStage(Stage):
             else:
                 log.warning("question_not_drawn", question=key, reason=str(error))
         listed = self._folder.list_cards()
-        ready = [one for one in cards if one.key in drawn or one.key in listed]
+        # Without its new picture, a card that is out stays as it is.
+        ready = [
+            one if one.key in drawn else replace(one, identity=listed[one.key])
+            for one in cards
+            if one.key in drawn or (one.key in listed and one.key not in closed)
+        ]
         changed = self._folder.update(ready, lambda card: drawn[card.key], closed)
         self.answers.forget(closed)
         if changed:
