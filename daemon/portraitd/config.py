@@ -219,7 +219,23 @@ class DatasetSettings(Section):
 
     auto: bool = False
     formats: tuple[
-        Literal["yolo", "darknet", "coco", "imagefolder", "chips150", "chips112", "cvat"], ...
+        Literal[
+            "yolo",
+            "yolo_face",
+            "yolo_pose",
+            "darknet",
+            "coco",
+            "voc",
+            "imagefolder",
+            "chips150",
+            "chips112",
+            "pairs",
+            "embeddings",
+            "webdataset",
+            "captions",
+            "cvat",
+        ],
+        ...,
     ] = ("yolo", "darknet", "coco", "imagefolder", "chips150", "chips112", "cvat")
     people: Literal["named", "all"] = "named"
     unknown: Literal["class", "blur", "leave_out"] = "class"

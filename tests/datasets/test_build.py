@@ -292,6 +292,8 @@ def test_supervision_reads_every_format(built: BuiltHome, tmp_path: Path) -> Non
             sum(split["boxes"] for split in splits),
         )
         assert [ANN, BEA] == found[f"{form} names"][:2]
+    ours = check_format(built.root, "voc")
+    assert (ours.images, ours.faces) == (found["voc"]["images"], found["voc"]["boxes"])
     for form in ("imagefolder", "chips150", "chips112"):
         splits = [found[f"{form} {split}"] for split in ("train", "val")]
         assert check_format(built.root, form).images == sum(split["images"] for split in splits)  # type: ignore[arg-type]
@@ -306,6 +308,10 @@ def test_torchvision_numbers_both_splits_alike(built: BuiltHome, tmp_path: Path)
         assert found[f"{form} train"]["numbers"] == found[f"{form} val"]["numbers"]
         assert {ANN: 0, BEA: 1} == found[f"{form} val"]["numbers"]
     assert [[112, 112]] == found["chips112 train"]["sizes"]
+    ours = check_format(built.root, "voc")
+    splits = [found[f"voc {split}"] for split in ("train", "val")]
+    assert ours.images == sum(split["images"] for split in splits)
+    assert ours.faces == sum(split["boxes"] for split in splits)
 
 
 def test_ultralytics_drops_nothing(built: BuiltHome, tmp_path: Path) -> None:
@@ -321,4 +327,72 @@ def test_ultralytics_drops_nothing(built: BuiltHome, tmp_path: Path) -> None:
     assert ours.faces == sum(found[split]["boxes"] for split in ("train", "val"))
     assert [ANN, BEA] == found["names"][:2]
     assert 2 == found["classify"]
+    for form in ("yolo_face", "yolo_pose"):
+        splits = [found[f"{form} {split}"] for split in ("train", "val")]
+        assert ours.images == sum(split["images"] for split in splits)
+        assert ours.faces == sum(split["boxes"] for split in splits)
     assert before.items() <= file_stats(copy).items()
+
+
+def test_webdataset_reads_every_sample(built: BuiltHome, tmp_path: Path) -> None:
+    """With its picture, its class number and its facts."""
+    found = load_set("webdataset", built.root, tmp_path)
+
+    ours = check_format(built.root, "webdataset")
+    assert ours.images == sum(found[split]["samples"] for split in ("train", "val"))
+    assert [2, 2] == [found[split]["classes"] for split in ("train", "val")]
+    assert all(found[split]["agree"] for split in ("train", "val"))
+
+
+# --- Formats of single faces.
+
+
+def test_vectors_of_one_person_are_near_their_mean(built: BuiltHome) -> None:
+    """As docs/datasets.md describes the arrays; nothing in the file is a pickle."""
+    with np.load(built.root / "embeddings/embeddings.npz") as arrays:
+        vectors, classes, means = (arrays[k] for k in ("vectors", "class_id", "mean_vectors"))
+        names, split = arrays["class_names"], arrays["split"]
+        assert "dlib-resnet-v1" == arrays["model"]
+        assert [ANN, BEA] == list(names[:2])
+        assert [0, 1] == list(arrays["mean_class_id"])
+        assert (len(vectors), 4) == arrays["box"].shape == arrays["quality"].shape
+
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    assert list(classes) == list((vectors @ means.T).argmax(axis=1))
+    stems = {path.stem for path in built.root.glob("imagefolder/*/*/*.jpg")}
+    with np.load(built.root / "embeddings/embeddings.npz") as arrays:
+        assert stems <= set(arrays["file_stem"])
+    assert {"train", "val"} == set(split)
+
+
+def test_pairs_are_of_faces_outside_train(built: BuiltHome) -> None:
+    """As many pairs of one person as of two; a reader may divide lines at any white space."""
+    first, *lines = (built.root / "pairs/pairs.txt").read_text().splitlines()
+    held = len(list(built.root.glob("imagefolder/val/*/*.jpg")))
+
+    assert [3] * int(first) + [4] * int(first) == [len(line.split()) for line in lines]
+    assert len(set(lines)) == len(lines) > 0
+    assert held == len(list(built.root.glob("pairs/*/*.jpg")))
+    for line in lines[: int(first)]:
+        name, left, right = line.split()
+        assert left != right
+        assert (built.root / "pairs" / name / f"{name}_{int(left):04d}.jpg").is_file()
+
+
+def test_points_without_a_meaning_are_not_labelled(built: BuiltHome) -> None:
+    """The points of dlib are others than those of a pose."""
+    for path in built.root.glob("yolo_pose/labels/*/*.txt"):
+        for line in path.read_text().splitlines():
+            assert ["0"] * 15 == line.split()[5:]
+
+
+def test_a_caption_names_the_person(built: BuiltHome) -> None:
+    """Beside the picture, and in the list of the split."""
+    lines = (built.root / "captions/train/metadata.jsonl").read_text().splitlines()
+    entries = {one["file_name"]: one["text"] for one in map(json.loads, lines)}
+
+    assert len(entries) == len(list(built.root.glob("captions/train/*/*.jpg")))
+    for place, text in entries.items():
+        assert f"a photo of {Path(place).parent}" == text
+        beside = built.root / "captions/train" / Path(place).with_suffix(".txt")
+        assert f"{text}\n" == beside.read_text()

@@ -170,7 +170,7 @@ def test_kept_frames_replace_the_video(
     tmp_path: Path, two_people: Path, photographs: list[Path]
 ) -> None:
     """They are stored while the video is processed, if the setting asks for it."""
-    sections = SECTIONS | {"dataset": {"frames": "keep", "near_duplicate": 0.0}}
+    sections = SECTIONS | {"dataset": SECTIONS["dataset"] | {"frames": "keep"}}
     home = Home(tmp_path / "home", **sections)
     home.drop(two_people, "clip.mp4")
     with_photos(home, photographs, count=3)

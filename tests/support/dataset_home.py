@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import cv2
 import numpy as np
@@ -27,16 +27,14 @@ ANN, BEA = "Ann", "Béa (née X)"
 UNKNOWN = 2
 """The detector finds a face in a part of a space suit, which no one has named."""
 
-FORMATS: tuple[Format, ...] = (
-    "yolo", "darknet", "coco", "imagefolder", "chips150", "chips112", "cvat",
-)  # fmt: skip
+FORMATS: tuple[Format, ...] = get_args(Format)
 
 MakeHome = Callable[..., Home]
 
 SECTIONS: dict[str, dict[str, Any]] = {
     "sampling": {"fps": 1.0},
     # The photographs are still images, so near-duplicates are needed here.
-    "dataset": {"near_duplicate": 0.0},
+    "dataset": {"near_duplicate": 0.0, "formats": FORMATS},
 }
 
 

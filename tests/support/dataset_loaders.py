@@ -22,6 +22,7 @@ PACKAGES = {
     "supervision": "supervision",
     "torchvision": "torchvision",
     "ultralytics": "ultralytics",
+    "webdataset": "webdataset",
 }
 
 
@@ -72,6 +73,14 @@ def supervision(root: Path) -> dict[str, Any]:
             str(root / "yolo" / "labels" / split),
             str(root / "yolo" / "data.yaml"),
         )
+        voc_root = root / "voc/VOCdevkit/VOC2012"
+        voc = sv.DetectionDataset.from_pascal_voc(
+            str(voc_root / "JPEGImages"), str(voc_root / "Annotations")
+        )
+        found["voc"] = {
+            "images": len(voc),
+            "boxes": sum(len(detections) for detections in voc.annotations.values()),
+        }
         for form, one in (("coco", coco), ("yolo", yolo)):
             boxes = sum(len(detections) for detections in one.annotations.values())
             found[f"{form} {split}"] = {"images": len(one), "boxes": boxes}
@@ -84,7 +93,7 @@ def supervision(root: Path) -> dict[str, Any]:
 
 def torchvision(root: Path) -> dict[str, Any]:
     """Return images and class numbers of each split of the face folders."""
-    from torchvision.datasets import ImageFolder
+    from torchvision.datasets import ImageFolder, VOCDetection
 
     found = {}
     for form in ("imagefolder", "chips150", "chips112"):
@@ -96,6 +105,12 @@ def torchvision(root: Path) -> dict[str, Any]:
                 "numbers": folder.class_to_idx,
                 "sizes": sorted(sizes),
             }
+    for split in ("train", "val"):
+        voc = VOCDetection(root / "voc", year="2012", image_set=split)
+        boxes = sum(
+            len(voc[number][1]["annotation"].get("object", [])) for number in range(len(voc))
+        )
+        found[f"voc {split}"] = {"images": len(voc), "boxes": boxes}
     return found
 
 
@@ -110,7 +125,44 @@ def ultralytics(root: Path) -> dict[str, Any]:
         scan = YOLODataset(img_path=data[split], data=data, task="detect", imgsz=64, augment=False)
         boxes = sum(len(label["cls"]) for label in scan.labels)
         found[split] = {"images": len(scan.labels), "boxes": boxes}
+    for form, task in (("yolo_face", "detect"), ("yolo_pose", "pose")):
+        data = check_det_dataset(str(root / form / "data.yaml"), autodownload=False)
+        for split in ("train", "val"):
+            scan = YOLODataset(img_path=data[split], data=data, task=task, imgsz=64, augment=False)
+            points = [label["keypoints"] for label in scan.labels if task == "pose"]
+            found[f"{form} {split}"] = {
+                "images": len(scan.labels),
+                "boxes": sum(len(label["cls"]) for label in scan.labels),
+                "points": int(sum((one[..., 2] > 0).sum() for one in points)),
+            }
+    for path in sorted((root / "yolo").glob("fold-*.yaml")):
+        data = check_det_dataset(str(path), autodownload=False)
+        for split in ("train", "val"):
+            scan = YOLODataset(
+                img_path=data[split], data=data, task="detect", imgsz=64, augment=False
+            )
+            boxes = sum(len(label["cls"]) for label in scan.labels)
+            found[f"{path.stem} {split}"] = {"images": len(scan.labels), "boxes": boxes}
     found["classify"] = check_cls_dataset(str(root / "imagefolder"))["nc"]
+    return found
+
+
+def webdataset(root: Path) -> dict[str, Any]:
+    """Return samples and classes of each split, decoded."""
+    import webdataset as wds
+
+    found = {}
+    for split in ("train", "val"):
+        shards = [str(path) for path in sorted((root / "webdataset").glob(f"{split}-*.tar"))]
+        samples = list(
+            wds.WebDataset(shards, shardshuffle=False).decode("rgb").to_tuple("jpg", "cls", "json")
+        )
+        found[split] = {
+            "samples": len(samples),
+            "classes": len({number for _, number, _ in samples}),
+            "agree": all(number == facts["class"] for _, number, facts in samples),
+            "channels": sorted({image.shape[2] for image, _, _ in samples}),
+        }
     return found
 
 
@@ -120,5 +172,6 @@ if __name__ == "__main__":
         entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).parent
     ]
     loader = {"pycocotools": pycocotools, "supervision": supervision,
-              "torchvision": torchvision, "ultralytics": ultralytics}[sys.argv[1]]  # fmt: skip
+              "torchvision": torchvision, "ultralytics": ultralytics,
+              "webdataset": webdataset}[sys.argv[1]]  # fmt: skip
     print("\n" + json.dumps(loader(Path(sys.argv[2]))))

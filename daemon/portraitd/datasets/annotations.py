@@ -20,8 +20,24 @@ if TYPE_CHECKING:
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
-Format = Literal["yolo", "darknet", "coco", "imagefolder", "chips150", "chips112", "cvat"]
-DETECTION_FORMATS: tuple[Format, ...] = ("yolo", "darknet", "coco")
+Format = Literal[
+    "yolo",
+    "yolo_face",
+    "yolo_pose",
+    "darknet",
+    "coco",
+    "voc",
+    "imagefolder",
+    "chips150",
+    "chips112",
+    "pairs",
+    "embeddings",
+    "webdataset",
+    "captions",
+    "cvat",
+]
+DETECTION_FORMATS: tuple[Format, ...] = ("yolo", "yolo_face", "yolo_pose", "darknet", "coco", "voc")
+ULTRALYTICS_FORMATS: tuple[Format, ...] = ("yolo", "yolo_face", "yolo_pose")
 FACE_FOLDER_FORMATS: tuple[Format, ...] = ("imagefolder", "chips150", "chips112")
 
 UnknownFaces = Literal["class", "blur", "leave_out"]
@@ -123,7 +139,7 @@ class PlannedFrame:
 
 @dataclass(frozen=True, slots=True)
 class PlannedCrop:
-    """One face of the face folders.
+    """One face that is used, for the face folders and the other formats of single faces.
 
     Attributes:
         hidden: Faces in the same frame that must be unrecognisable.

@@ -1,16 +1,16 @@
-"""The content of the files of a set: texts, images of the frame cache, and rendered images."""
+"""The content of the files of a set: texts, images of the frame cache, and what is rendered."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from portraitd.datasets.annotations import Plan, PlannedFrame, Split
+from portraitd.datasets.annotations import LabelledFace, Plan, PlannedFrame, Split
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +36,18 @@ class CachedImage:
 
 
 @dataclass(frozen=True, slots=True)
-class RenderedImage:
-    """An image that is rendered only if it has to be written.
+class RenderedFile:
+    """A picture or an archive that is made only if it has to be written.
 
     Attributes:
-        identity: Equal for images with equal content.
+        identity: Equal for files with equal content.
     """
 
     identity: str
     make: Callable[[], bytes]
 
 
-FileContent = TextFile | CachedImage | RenderedImage
+FileContent = TextFile | CachedImage | RenderedFile
 SetFiles = Iterator[tuple[str, FileContent]]
 """Path below the root of the set, and content; a file comes before files that refer to it."""
 
@@ -91,19 +91,25 @@ def format_labels(frame: PlannedFrame) -> str:
 
     Coordinates are relative to the size of the frame.
     """
-    lines = []
-    for label in frame.labels:
-        box = label.box
-        shares = (
-            (box.left + box.right) / 2 / frame.width_px,
-            (box.top + box.bottom) / 2 / frame.height_px,
-            box.width / frame.width_px,
-            box.height / frame.height_px,
-        )
-        line = " ".join([str(label.class_id), *(f"{share:.6f}" for share in shares)])
-        if line not in lines:
-            lines.append(line)
-    return "".join(f"{line}\n" for line in lines)
+    lines = (format_box_label(frame, label, label.class_id) for label in frame.labels)
+    return join_lines(list(dict.fromkeys(lines)))
+
+
+def format_box_label(frame: PlannedFrame, label: LabelledFace, class_id: int) -> str:
+    """Return the line of one label, without its line end."""
+    box = label.box
+    shares = (
+        (box.left + box.right) / 2 / frame.width_px,
+        (box.top + box.bottom) / 2 / frame.height_px,
+        box.width / frame.width_px,
+        box.height / frame.height_px,
+    )
+    return " ".join([str(class_id), *(f"{share:.6f}" for share in shares)])
+
+
+def hash_texts(texts: Iterable[object]) -> str:
+    """Return an identity of content that is made from these values."""
+    return hashlib.sha256("\n".join(map(str, texts)).encode()).hexdigest()[:20]
 
 
 def format_json(value: Any) -> str:

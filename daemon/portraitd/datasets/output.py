@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from portraitd.datasets.annotations import SPLITS
+from portraitd.datasets.annotations import SPLITS, ULTRALYTICS_FORMATS
 from portraitd.datasets.content import CachedImage, FileContent, TextFile
 from portraitd.media.fs import locked
 from portraitd.model.errors import AlreadyRunning, PublishError
@@ -322,9 +322,10 @@ class _SetPublication:
     def _remove_stale_caches(self, desired: Mapping[str, FileContent]) -> None:
         """Remove the label caches of Ultralytics, which does not notice every changed label."""
         has_changed = self.folder.written or self.folder.removed
-        if has_changed and any(path.startswith("yolo/") for path in desired):
+        forms = {path.partition("/")[0] for path in desired} if has_changed else set()
+        for form in forms.intersection(ULTRALYTICS_FORMATS):
             for split in SPLITS:
-                remove_below(self._root_fd, f"yolo/labels/{split}.cache")
+                remove_below(self._root_fd, f"{form}/labels/{split}.cache")
 
 
 def _parent_of(path: str) -> str:

@@ -253,7 +253,7 @@ def _plan_crops(
     splits: SplitAssignment,
     classes: Mapping[int, int],
 ) -> tuple[tuple[PlannedCrop, ...], list[int]]:
-    """Return the crops of the face folders, and the classes that get no folder.
+    """Return all faces that are used, and the classes that get no folder.
 
     These are the classes without a face in train or val: trainers number the folders of each
     split in order, so a class that is missing in one would shift the numbers of all that follow.
@@ -279,7 +279,7 @@ def _plan_crops(
         for number in {crop.class_id for crop in found}
         if not {(number, "train"), (number, "val")} <= both
     )
-    return tuple(crop for crop in found if crop.class_id not in unsplittable), unsplittable
+    return tuple(found), unsplittable
 
 
 def _plan_frames(

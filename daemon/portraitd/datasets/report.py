@@ -17,7 +17,8 @@ from portraitd.datasets.annotations import (
     Plan,
     PlannedCrop,
 )
-from portraitd.datasets.content import AvailableFrames, RenderedImage, SetFiles, TextFile
+from portraitd.datasets.content import AvailableFrames, RenderedFile, SetFiles, TextFile
+from portraitd.datasets.formats.imagefolder import select_folder_crops
 from portraitd.datasets.quality_floor import LeftOut, describe_left_out
 from portraitd.datasets.split_units import hash_to_fraction
 from portraitd.model.wording import counted
@@ -81,8 +82,9 @@ def compute_statistics(available: AvailableFrames) -> list[ClassStatistics]:
     faces: defaultdict[int, Counter[str]] = defaultdict(Counter)
     labels: defaultdict[int, Counter[str]] = defaultdict(Counter)
     sizes: defaultdict[int, list[float]] = defaultdict(list)
-    for crop in plan.crops:
+    for crop in select_folder_crops(plan.crops):
         faces[crop.class_id][crop.split] += 1
+    for crop in plan.crops:
         sizes[crop.class_id].append(crop.face.size_px)
     for split in plan.splits:
         for frame in available.frames[split]:
@@ -198,7 +200,7 @@ def make_report_files(
         identity = "\n".join(f"{crop.split} {crop.stem} {len(crop.hidden)}" for crop in sample)
         path = f"report/{number:04d}-{available.plan.classes[number].label}.png"
         sheets[number] = path.removeprefix("report/")
-        yield path, RenderedImage(TextFile(identity).identity, partial(draw_sheet, sample))
+        yield path, RenderedFile(TextFile(identity).identity, partial(draw_sheet, sample))
     page = _render_page(
         available, compute_statistics(available), find_warnings(available, crop_warnings), sheets
     )

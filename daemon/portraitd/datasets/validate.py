@@ -8,18 +8,35 @@ from __future__ import annotations
 
 import json
 import re
+import tarfile
 import xml.etree.ElementTree as ET
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from portraitd.datasets.annotations import FACE_FOLDER_FORMATS, SPLITS, Format, Split
+from portraitd.datasets.annotations import DETECTION_FORMATS, SPLITS, Format, Split
 from portraitd.media.jpeg import jpeg_problem, jpeg_size
 from portraitd.model.wording import counted
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 """The suffixes that torchvision's ImageFolder reads."""
+
+
+EMBEDDING_COLUMNS = (
+    "vectors",
+    "class_id",
+    "split",
+    "recording",
+    "time_s",
+    "box",
+    "quality",
+    "file_stem",
+)
+"""The arrays of ``embeddings.npz`` that have a row for each face."""
+
+_SIDES = ("width", "height")
 
 
 @dataclass(slots=True)
@@ -51,35 +68,52 @@ def check_format(root: Path, form: Format) -> FormatCheck:
     found = FormatCheck(form)
     checks: dict[str, Callable[[Path, FormatCheck], None]] = {
         "yolo": _check_yolo,
+        "yolo_face": _check_yolo,
+        "yolo_pose": _check_yolo,
         "darknet": _check_darknet,
         "coco": _check_coco,
+        "voc": _check_voc,
+        "pairs": _check_pairs,
+        "embeddings": _check_embeddings,
+        "webdataset": _check_webdataset,
+        "captions": _check_captions,
         "cvat": _check_cvat,
     }
     folder = root / form
     if not folder.is_dir():
-        if form in FACE_FOLDER_FORMATS or form == "cvat":
+        if form not in DETECTION_FORMATS:
             # No person can be divided into train and val, or there is no video.
             return found
         found.problems.append(f"{form}/ does not exist; run `portraitd dataset build`")
         return found
     try:
         checks.get(form, _check_face_folders)(folder, found)
-    except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, ET.ParseError) as error:
+    except (
+        OSError,
+        UnicodeDecodeError,
+        ValueError,
+        KeyError,
+        TypeError,
+        ET.ParseError,
+        tarfile.TarError,
+        zipfile.BadZipFile,
+    ) as error:
         found.problems.append(f"{form}/ cannot be read: {type(error).__name__}: {error}")
     return found
 
 
 def _check_yolo(folder: Path, found: FormatCheck) -> None:
     """As Ultralytics' ``check_det_dataset`` and ``verify_image_label``."""
+    columns = 20 if folder.name == "yolo_pose" else 5
     names = _read_yaml_names(folder / "data.yaml", found)
     seen: dict[str, str] = {}
     for split in _find_splits(folder / "images"):
         images = sorted(path for path in (folder / "images" / split).rglob("*") if path.is_file())
         if not images:
-            found.problems.append(f"yolo: {split} has no images; every split needs some")
+            found.problems.append(f"{folder.name}: {split} has no images; every split needs some")
         for image in images:
             label = folder / "labels" / split / image.with_suffix(".txt").name
-            problem = _find_image_problem(image) or _find_labels_problem(label, len(names))
+            problem = _find_image_problem(image) or _find_labels_problem(label, len(names), columns)
             if image.stem in seen:
                 problem = f"is also in {seen[image.stem]}"
             seen[image.stem] = split
@@ -193,6 +227,97 @@ def _check_face_folders(folder: Path, found: FormatCheck) -> None:
             found.problems.append(f"{folder.name}/{stray.name} is not part of the set")
 
 
+def _check_voc(folder: Path, found: FormatCheck) -> None:
+    """As torchvision's ``VOCDetection`` and supervision's ``from_pascal_voc``."""
+    root = folder / "VOCdevkit" / "VOC2012"
+    for split in SPLITS:
+        listed = root / "ImageSets" / "Main" / f"{split}.txt"
+        if split == "test" and not listed.exists():
+            continue
+        for stem in listed.read_text(encoding="utf-8").split():
+            image = root / "JPEGImages" / f"{stem}.jpg"
+            document = _parse_xml(root / "Annotations" / f"{stem}.xml")
+            problem = _find_image_problem(image)
+            width, height = (int(document.findtext(f"size/{one}") or 0) for one in _SIDES)
+            if not problem and jpeg_size(image) != (width, height):
+                problem = "does not have the size of its annotation"
+            boxes = [
+                [int(box.findtext(corner) or 0) for corner in ("xmin", "ymin", "xmax", "ymax")]
+                for box in document.iter("bndbox")
+            ]
+            for left, top, right, bottom in boxes:
+                if not (1 <= left <= right <= width and 1 <= top <= bottom <= height):
+                    problem = problem or "a box is empty or extends beyond the image"
+            _add_image(found, image, problem, len(boxes))
+
+
+def _check_pairs(folder: Path, found: FormatCheck) -> None:
+    """As readers of LFW's pairs: they divide each line at any white space."""
+    first, *lines = (folder / "pairs.txt").read_text(encoding="utf-8").splitlines()
+    if len(lines) != 2 * int(first):
+        found.problems.append(f"pairs: {first} pairs are announced, but there are {len(lines)}")
+    images: dict[Path, int] = dict.fromkeys(sorted(folder.glob("*/*.jpg")), 0)
+    for line in lines:
+        parts = line.split()
+        if len(parts) == 3:
+            parts = [*parts[:2], parts[0], parts[2]]
+        for name, number in zip(parts[::2], parts[1::2], strict=True):
+            path = folder / name / f"{name}_{int(number):04d}.jpg"
+            if path not in images:
+                found.problems.append(f"pairs: {path.name} is missing")
+    for path in images:
+        _add_image(found, path, _find_image_problem(path, smallest_px=1), 1)
+
+
+def _check_embeddings(folder: Path, found: FormatCheck) -> None:
+    """As ``numpy.load`` reads the file, without pickles."""
+    import numpy as np
+
+    with np.load(folder / "embeddings.npz") as arrays:
+        count = len(arrays["vectors"])
+        for name in EMBEDDING_COLUMNS:
+            if len(arrays[name]) != count:
+                found.problems.append(f"embeddings: {name} does not have {count} rows")
+        if count and not 0 <= arrays["class_id"].min() <= arrays["class_id"].max() < len(
+            arrays["class_names"]
+        ):
+            found.problems.append("embeddings: a class has no name")
+        if not np.isfinite(arrays["vectors"]).all():
+            found.problems.append("embeddings: a vector has a value that is not a number")
+        found.images = found.faces = count
+
+
+def _check_webdataset(folder: Path, found: FormatCheck) -> None:
+    """As webdataset groups the members of a shard: by name, in their order."""
+    for path in sorted(folder.glob("*.tar")):
+        with tarfile.open(path) as archive:
+            members = [Path(member.name) for member in archive if member.isfile()]
+        for at in range(0, len(members), 3):
+            sample = members[at : at + 3]
+            problem = ""
+            if [one.suffix for one in sample] != [".jpg", ".cls", ".json"] or len(
+                {one.stem for one in sample}
+            ) != 1:
+                problem = f"in {path.name}, is not a sample of jpg, cls and json"
+            _add_image(found, sample[0], problem, 1)
+
+
+def _check_captions(folder: Path, found: FormatCheck) -> None:
+    """As trainers read text files, and as the ``imagefolder`` of Hugging Face reads the list."""
+    for listed in sorted(folder.glob("*/metadata.jsonl")):
+        entries = [json.loads(line) for line in listed.read_text(encoding="utf-8").splitlines()]
+        names = {str(entry["file_name"]) for entry in entries}
+        images = {str(path.relative_to(listed.parent)) for path in listed.parent.glob("*/*.jpg")}
+        for name in sorted(names ^ images):
+            found.problems.append(f"captions: {name} is not both a picture and in {listed.name}")
+        for name in sorted(names & images):
+            path = listed.parent / name
+            problem = _find_image_problem(path, smallest_px=1)
+            if not path.with_suffix(".txt").is_file():
+                problem = problem or "has no caption beside it"
+            _add_image(found, path, problem, 1)
+
+
 def _find_splits(folder: Path) -> list[Split]:
     """Return the splits of a set; only test may be missing."""
     return [split for split in SPLITS if split != "test" or (folder / split).is_dir()]
@@ -201,15 +326,27 @@ def _find_splits(folder: Path) -> list[Split]:
 def _check_cvat(folder: Path, found: FormatCheck) -> None:
     """As CVAT reads its video format 1.1."""
     for path in sorted(folder.glob("*.xml")):
-        # Neither our file nor a corrected one from CVAT contains entities.
-        text = path.read_text(encoding="utf-8")
-        if "<!DOCTYPE" in text or "<!ENTITY" in text:
-            found.dropped.append(f"{path.name}: has a document type, which CVAT never writes")
+        try:
+            document = _parse_xml(path)
+        except ValueError as error:
+            found.dropped.append(f"{path.name}: {error}")
             continue
-        document = ET.fromstring(text)  # noqa: S314
         problem = _find_cvat_problem(document)
         boxes = sum(1 for box in document.iter("box") if box.get("outside") == "0")
         _add_image(found, path, problem, boxes)
+
+
+def _parse_xml(path: Path) -> ET.Element:
+    """Parse an annotation; neither ours nor those of other programs contain entities.
+
+    Raises:
+        ValueError: It has a document type.
+        ParseError: It is damaged.
+    """
+    text = path.read_text(encoding="utf-8")
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise ValueError("has a document type, which no annotation tool writes")
+    return ET.fromstring(text)  # noqa: S314
 
 
 def _find_cvat_problem(document: ET.Element) -> str:
@@ -249,15 +386,17 @@ def _find_track_problem(
     return ""
 
 
-def _find_labels_problem(label: Path, classes: int) -> str:
+def _find_labels_problem(label: Path, classes: int, columns: int = 5) -> str:
     """Return why Ultralytics would drop an image with these labels; empty if it would not."""
     if not label.is_file():
         return ""
     for line in label.read_text(encoding="utf-8").splitlines():
         values = [float(value) for value in line.split()]
-        if len(values) != 5:
-            return f"a label has {counted(len(values), 'column')} instead of 5"
-        if min(values) < -0.01 or max(values[1:]) > 1.01:
+        if len(values) != columns:
+            return f"a label has {counted(len(values), 'column')} instead of {columns}"
+        # A point is x, y, and whether it is labelled: up to 2.
+        places = values[1:5] + [value for at, value in enumerate(values[5:]) if at % 3 < 2]
+        if min(values) < -0.01 or max(places) > 1.01:
             return "a label extends beyond the image"
         if values[0] >= classes or values[0] != int(values[0]):
             known = counted(classes, "class", "classes")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -15,11 +15,15 @@ from portraitd.datasets.annotations import (
     PlannedCrop,
     make_chip_name,
 )
-from portraitd.datasets.content import AvailableFrames, CachedImage, FileContent, TextFile
+from portraitd.datasets.content import AvailableFrames, CachedImage, FileContent, SetFiles, TextFile
+from portraitd.datasets.formats.archives import make_embedding_files, make_shard_files
+from portraitd.datasets.formats.captions import make_caption_files
 from portraitd.datasets.formats.cvat import make_cvat_files
 from portraitd.datasets.formats.detection import (
     make_coco_files,
     make_darknet_files,
+    make_face_files,
+    make_pose_files,
     make_yolo_files,
 )
 from portraitd.datasets.formats.imagefolder import (
@@ -28,7 +32,10 @@ from portraitd.datasets.formats.imagefolder import (
     make_class_index,
     make_folds,
     make_portrait_files,
+    select_folder_crops,
 )
+from portraitd.datasets.formats.verification import make_pair_files
+from portraitd.datasets.formats.voc import make_voc_files
 from portraitd.datasets.output import finish_set, lock_set, publish_set
 from portraitd.datasets.report import count_left_out, find_warnings, make_report_files
 from portraitd.store.database import Database
@@ -38,14 +45,22 @@ from portraitd.store.frame_cache import FrameCache
 from portraitd.workers.job_results import returns
 
 README = """portraitd writes this folder and updates it whenever people change. Do not edit it.
-Correct people in the people folder, and boxes with the files in cvat/.
+Correct people in the people folder, and boxes with the files in cvat/. Only the formats of
+dataset.formats are there.
 
 yolo/         Ultralytics: yolo detect train data=yolo/data.yaml
+yolo_face/    the same with one class for all faces
+yolo_pose/    the same with five points: yolo pose train data=yolo_pose/data.yaml
 darknet/      Darknet: run it in this folder with obj.data
 coco/         annotations/instances_train.json and instances_val.json
+voc/          Pascal VOC 2012
 imagefolder/  one folder of portraits per person, in train and val
 chips150/     the same faces as dlib chips of 150 x 150 pixels
 chips112/     the same faces as ArcFace chips of 112 x 112 pixels
+pairs/        pairs.txt as in Labeled Faces in the Wild, to measure verification
+embeddings/   embeddings.npz: a vector for each face, and the mean of each person
+webdataset/   shards of portraits
+captions/     portraits with a text beside each
 cvat/         CVAT for video 1.1: tracks for manual correction
 report/       index.html: figures and contact sheets
 class_index.json  the number of each person in each format
@@ -136,21 +151,28 @@ def write_dataset(request: WriteRequest) -> DatasetSummary:
                 CachedImage(cache.path(sha256[video_id], name)) if name in names[video_id] else None
             )
 
+        makers: dict[Format, Callable[[], SetFiles]] = {
+            "imagefolder": lambda: make_portrait_files(plan, portrait),
+            "chips150": lambda: make_chip_files(plan, 150, cached),
+            "chips112": lambda: make_chip_files(plan, 112, cached),
+            "pairs": lambda: make_pair_files(plan, portrait),
+            "embeddings": lambda: make_embedding_files(
+                plan, store.embedder().space, store.embeddings_of
+            ),
+            "webdataset": lambda: make_shard_files(plan, portrait),
+            "captions": lambda: make_caption_files(plan, portrait),
+            "yolo": lambda: make_yolo_files(available),
+            "yolo_face": lambda: make_face_files(available),
+            "yolo_pose": lambda: make_pose_files(available),
+            "darknet": lambda: make_darknet_files(available),
+            "coco": lambda: make_coco_files(available),
+            "voc": lambda: make_voc_files(available),
+            "cvat": lambda: make_cvat_files(plan),
+        }
         wanted: dict[str, FileContent] = {}
-        if "imagefolder" in plan.rule.formats:
-            wanted.update(make_portrait_files(plan, portrait))
-        if "chips150" in plan.rule.formats:
-            wanted.update(make_chip_files(plan, 150, cached))
-        if "chips112" in plan.rule.formats:
-            wanted.update(make_chip_files(plan, 112, cached))
-        if "yolo" in plan.rule.formats:
-            wanted.update(make_yolo_files(available))
-        if "darknet" in plan.rule.formats:
-            wanted.update(make_darknet_files(available))
-        if "coco" in plan.rule.formats:
-            wanted.update(make_coco_files(available))
-        if "cvat" in plan.rule.formats:
-            wanted.update(make_cvat_files(plan))
+        for form, make_files in makers.items():
+            if form in plan.rule.formats:
+                wanted.update(make_files())
         wanted.update(make_folds(plan))
         wanted.update(make_class_index(plan, _find_labels_by_format(wanted)))
         wanted.update(make_report_files(available, request.crop_warnings, sheet))
@@ -165,7 +187,7 @@ def write_dataset(request: WriteRequest) -> DatasetSummary:
                     split: sum(not frame.labels for frame in available.frames[split])
                     for split in plan.splits
                 },
-                faces=dict(Counter(crop.split for crop in plan.crops)),
+                faces=dict(Counter(crop.split for crop in select_folder_crops(plan.crops))),
                 people=len(plan.counts),
                 left_out=count_left_out(plan),
                 written=changes.written,

@@ -1,20 +1,26 @@
-"""The detection sets Ultralytics YOLO, Darknet and COCO, from the same frames."""
+"""The detection sets for Ultralytics YOLO (also faces only, and pose), Darknet and COCO."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from portraitd.datasets.annotations import PlannedFrame, Split
+from portraitd.datasets.annotations import LabelledFace, PlannedFrame, Split
 from portraitd.datasets.content import (
     AvailableFrames,
     SetFiles,
     TextFile,
+    format_box_label,
     format_json,
     format_labels,
     join_lines,
     quote_text,
 )
+from portraitd.model.face import are_dlib_points
 from portraitd.store.dataset_store import Recording
+
+POINTS = ("left eye", "right eye", "nose", "left corner of the mouth", "right corner of the mouth")
+"""As they are seen in an upright face."""
 
 
 def make_yolo_files(available: AvailableFrames) -> SetFiles:
@@ -43,6 +49,54 @@ def make_yolo_files(available: AvailableFrames) -> SetFiles:
             yield f"yolo/fold-{fold}-{name}.txt", TextFile(join_lines(paths))
         head = [f"{split}: fold-{fold}-{split}.txt" for split in lists]
         yield f"yolo/fold-{fold}.yaml", TextFile(join_lines([*head, *names]))
+
+
+def make_face_files(available: AvailableFrames) -> SetFiles:
+    """Yield ``yolo_face/``: as ``yolo/``, with one class for all faces."""
+    yield from _make_one_class(available, "yolo_face", [], lambda _frame, _label: "")
+
+
+def make_pose_files(available: AvailableFrames) -> SetFiles:
+    """Yield ``yolo_pose/``: one class, and five points for each face.
+
+    The points are those of YuNet: the eye, the nose, and the corner of the mouth, those on the
+    left of an upright face first. A face without them has points that are not labelled.
+    """
+    head = ["kpt_shape: [5, 3]", "flip_idx: [1, 0, 2, 4, 3]"]
+    yield from _make_one_class(available, "yolo_pose", head, _format_points)
+
+
+def _make_one_class(
+    available: AvailableFrames,
+    form: str,
+    head: Sequence[str],
+    format_more: Callable[[PlannedFrame, LabelledFace], str],
+) -> SetFiles:
+    splits = available.plan.splits
+    for split in splits:
+        for frame in available.frames[split]:
+            lines = [
+                format_box_label(frame, label, 0) + format_more(frame, label)
+                for label in frame.labels
+            ]
+            text = join_lines(list(dict.fromkeys(lines)))
+            yield f"{form}/labels/{split}/{frame.stem}.txt", TextFile(text)
+            yield f"{form}/images/{split}/{frame.stem}.jpg", available.cached_image(frame)
+    paths = [f"{split}: images/{split}" for split in splits]
+    yield f"{form}/data.yaml", TextFile(join_lines([*paths, *head, "names:", '  0: "face"']))
+
+
+def _format_points(frame: PlannedFrame, label: LabelledFace) -> str:
+    """Return five points, each as x, y and whether it is labelled: 2 or 0."""
+    points = label.face.landmarks
+    if points is None or are_dlib_points(points):
+        return " 0 0 0" * len(POINTS)
+    found = []
+    for x, y in points:
+        is_inside = 0 <= x < frame.width_px and 0 <= y < frame.height_px
+        place = f" {x / frame.width_px:.6f} {y / frame.height_px:.6f} 2"
+        found.append(place if is_inside else " 0 0 0")
+    return "".join(found)
 
 
 def make_darknet_files(available: AvailableFrames) -> SetFiles:

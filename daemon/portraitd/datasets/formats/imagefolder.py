@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Literal
 
 from portraitd.datasets.annotations import Format, Plan, PlannedCrop, Split, make_chip_name
-from portraitd.datasets.content import CachedImage, RenderedImage, SetFiles, TextFile, format_json
+from portraitd.datasets.content import CachedImage, RenderedFile, SetFiles, TextFile, format_json
 from portraitd.model.face import Box
 
 CLASS_INDEX = "class_index.json"
@@ -35,7 +35,12 @@ def make_portrait_files(plan: Plan, make: Callable[[PlannedCrop], bytes]) -> Set
     """Yield ``imagefolder/train|val/<name>/`` with the portraits of the people folder."""
     for crop in select_folder_crops(plan.crops):
         path = f"imagefolder/{crop.split}/{plan.classes[crop.class_id].label}/{crop.stem}.jpg"
-        yield path, RenderedImage(_portrait_identity(crop), lambda crop=crop: make(crop))  # type: ignore[misc]
+        yield path, make_portrait(crop, make)
+
+
+def make_portrait(crop: PlannedCrop, make: Callable[[PlannedCrop], bytes]) -> RenderedFile:
+    """Return the portrait of a face as content of a set."""
+    return RenderedFile(portrait_identity(crop), lambda: make(crop))
 
 
 def make_chip_files(
@@ -95,6 +100,7 @@ def find_overlapping(area: Box, faces: tuple[Box, ...]) -> list[Box]:
     return [face for face in faces if area.iou(face) > 0]
 
 
-def _portrait_identity(crop: PlannedCrop) -> str:
+def portrait_identity(crop: PlannedCrop) -> str:
+    """Return a text that is equal for equal portraits."""
     beside = hashlib.sha256(repr([tuple(box) for box in crop.hidden]).encode()).hexdigest()[:8]
     return f"portrait {crop.face.id} {crop.stem} {beside if crop.hidden else ''}".strip()
