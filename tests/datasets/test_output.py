@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from portraitd.datasets.content import CachedImage, FileContent, RenderedImage, TextFile
+from portraitd.datasets.content import CachedImage, FileContent, RenderedFile, TextFile
 from portraitd.datasets.output import (
     SET_MANIFEST,
     OutputChanges,
@@ -37,7 +37,7 @@ def test_a_set_of_0_1_0_is_not_written_again(tmp_path: Path) -> None:
     contents: dict[str, tuple[bytes, FileContent]] = {
         "yolo/a.jpg": (b"image", CachedImage(image)),
         "yolo/a.txt": (b"0 1\n", TextFile("0 1\n")),
-        "sheet.jpg": (b"sheet", RenderedImage("v1", refuse)),
+        "sheet.jpg": (b"sheet", RenderedFile("v1", refuse)),
     }
     listed = {}
     for path, (data, content) in contents.items():
