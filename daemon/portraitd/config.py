@@ -206,6 +206,7 @@ class ReviewSettings(Section):
     scan_s: Interval = 10.0
     settle_s: Delay = 2.0
     questions: Annotated[int, Field(ge=0, le=100)] = 20
+    edit_cards: Annotated[int, Field(ge=0, le=100)] = 20
 
 
 class PagesSettings(Section):

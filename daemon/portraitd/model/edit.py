@@ -165,6 +165,26 @@ class RemoveReference:
 
 ReferenceEdit = AddReference | RemoveReference
 
+@dataclass(frozen=True, slots=True)
+class UndoEntry:
+    """The card of an edit was moved into ``_edits/undo``: undo this entry of the ledger."""
+
+    entry_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerLosses:
+    """A person said whether missing portraits were deleted. No entry of the ledger by itself.
+
+    Attributes:
+        key: Stands for what was missing when they were asked.
+        are_deleted: Otherwise they are to be written again.
+    """
+
+    key: str
+    are_deleted: bool
+
+
 Edit = (
     NamePerson
     | MergePeople
@@ -177,6 +197,7 @@ Edit = (
     | SeparatePeople
     | RejectPerson
     | DeferQuestion
+    | UndoEntry
     | AddReference
     | RemoveReference
 )

@@ -128,6 +128,8 @@ class ReasonCode(StrEnum):
     FOLDER_TOO_DEEP = "folder_too_deep"
     PORTRAITS_COPIED = "portraits_copied"
     PORTRAITS_NOT_SHOWN = "portraits_not_shown"
+    EDIT_NOT_UNDONE = "edit_not_undone"
+    ANSWER_OUTDATED = "answer_outdated"
     REFERENCE_WITHOUT_FACE = "reference_without_face"
     REFERENCE_OF_SEVERAL = "reference_of_several"
     REFERENCE_UNREADABLE = "reference_unreadable"
@@ -160,6 +162,7 @@ NOTICES = frozenset({
     ReasonCode.NAME_UNUSABLE, ReasonCode.NUMBER_OF_ANOTHER, ReasonCode.FOLDER_IN_UNSORTED,
     ReasonCode.FOLDER_COPIED, ReasonCode.OWN_FOLDER_MOVED, ReasonCode.FOLDER_TOO_DEEP,
     ReasonCode.PORTRAITS_COPIED, ReasonCode.PORTRAITS_NOT_SHOWN,
+    ReasonCode.EDIT_NOT_UNDONE, ReasonCode.ANSWER_OUTDATED,
     ReasonCode.REFERENCE_WITHOUT_FACE, ReasonCode.REFERENCE_OF_SEVERAL,
     ReasonCode.REFERENCE_UNREADABLE, ReasonCode.REFERENCE_OF_TWO,
     ReasonCode.REFERENCE_WITHOUT_NAME, ReasonCode.TOO_MANY_REFERENCES,

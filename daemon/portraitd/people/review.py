@@ -14,7 +14,7 @@ from typing import Protocol
 import structlog
 
 from portraitd.config import ReviewSettings
-from portraitd.model.edit import Edit, Hidden, Placement, SplitPerson
+from portraitd.model.edit import AnswerLosses, Edit, Hidden, Placement, SplitPerson
 from portraitd.model.errors import PublishError
 from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
 from portraitd.model.review_notice import ReviewNotice
@@ -75,14 +75,17 @@ class ReviewedTree(Protocol):
 class AnsweredCards(Protocol):
     """Cards that reviewers moved to say something."""
 
-    def read_edits(self, others: Sequence[Edit] = ()) -> Sequence[Edit]:
+    def read_edits(self, others: Sequence[Edit] = ()) -> Sequence[Edit | AnswerLosses]:
         """Return what the cards say; ``others`` is what reviewers did elsewhere in the tree.
 
         Raises:
             PublishError: They cannot be read.
         """
 
-    def close(self, recorded: Collection[Edit]) -> None:
+    def take_notices(self) -> Sequence[ReviewNotice]:
+        """Return what is to be said about cards, each once."""
+
+    def close(self, recorded: Collection[object]) -> None:
         """Have the cards removed whose edits are recorded."""
 
 
@@ -96,6 +99,7 @@ class Review(Stage):
         settings: How often the tree is read, and how far apart two readings that agree must be.
         is_awaited: Returns whether a publication waits until the tree is read.
         republish: Has the tree published again, to put back what is missing or misnamed.
+        accept_removal: Allows the next publication to remove nearly all folders.
         cards: Folders of cards in the tree.
     """
 
@@ -109,6 +113,7 @@ class Review(Stage):
         settings: ReviewSettings,
         is_awaited: Callable[[], bool] = lambda: False,
         republish: Callable[[], None] = lambda: None,
+        accept_removal: Callable[[], None] = lambda: None,
         cards: Sequence[AnsweredCards] = (),
     ) -> None:
         self._tree = tree
@@ -120,14 +125,15 @@ class Review(Stage):
         self._blocked_stages = stores.blocked_stages
         self._notices = stores.notices
         self._settings = settings
-        self._waiting: dict[Edit | ReviewNotice, float] = {}
+        self._waiting: dict[Edit | AnswerLosses | ReviewNotice, float] = {}
         # A recorded edit is read again until the tree is published, and must not delay that. It is
         # kept with the latest decisions: after another one it may mean something new.
-        self._recorded: dict[Edit, tuple[int, int]] = {}
+        self._recorded: dict[Edit | AnswerLosses, tuple[int, int]] = {}
         self._last_read_s = float("-inf")
         self._last_applied_s = float("-inf")
         self._is_awaited = is_awaited
         self._republish = republish
+        self._accept_removal = accept_removal
         self._cards = tuple(cards)
         self._is_wanted = True
         self._has_failed = False
@@ -216,7 +222,7 @@ class Review(Stage):
         notices = list(self._tree.notices) if is_published else []
         decisions = self._latest_decisions()
         known = {(one.key, one.facts) for one in self._notices.newest()}
-        new: list[Edit | ReviewNotice] = [
+        new: list[Edit | AnswerLosses | ReviewNotice] = [
             *(edit for edit in edits if self._recorded.get(edit) != decisions),
             *(one for one in notices if (one.key, one.facts) not in known),
         ]
@@ -226,18 +232,33 @@ class Review(Stage):
             if steady_s - self._waiting.get(one, float("inf")) >= self._settings.settle_s
         ]
         self._waiting = {one: self._waiting.get(one, steady_s) for one in new if one not in settled}
-        settled_edits = [one for one in settled if not isinstance(one, ReviewNotice)]
-        if settled_edits:
-            self._record(settled_edits, now_s)
-            self._recorded |= dict.fromkeys(settled_edits, self._latest_decisions())
-            for cards in self._cards:
-                cards.close(settled_edits)
+        self._apply([one for one in settled if not isinstance(one, ReviewNotice)], now_s)
         self._note([one for one in settled if isinstance(one, ReviewNotice)], notices, now_s)
         self._recorded = {edit: self._recorded[edit] for edit in edits if edit in self._recorded}
         if not self._waiting:
             self._accepts_losses = False
+        self._answer([one for one in settled if isinstance(one, AnswerLosses)])
         self._last_applied_s = steady_s
         self._has_failed = False
+
+    def _apply(self, settled: Sequence[Edit | AnswerLosses], now_s: float) -> None:
+        """Record edits, and have the cards removed that said them."""
+        if not settled:
+            return
+        self._record([one for one in settled if not isinstance(one, AnswerLosses)], now_s)
+        self._recorded |= dict.fromkeys(settled, self._latest_decisions())
+        for cards in self._cards:
+            cards.close(settled)
+
+    def _answer(self, answers: Sequence[AnswerLosses]) -> None:
+        """Carry out at the next reading what a card says about missing portraits."""
+        for one in answers:
+            log.info("losses_answered", are_deleted=one.are_deleted)
+            if one.are_deleted:
+                self.accept()
+                self._accept_removal()
+            else:
+                self.put_back()
 
     def _latest_decisions(self) -> tuple[int, int]:
         """Return the ids of the newest ledger entry and the newest grouping run."""
@@ -249,7 +270,8 @@ class Review(Stage):
             return min(MIN_GAP_S, self._settings.scan_s)
         return self._settings.scan_s
 
-    def _read(self, now_s: float) -> list[Edit]:
+    def _read(self, now_s: float) -> list[Edit | AnswerLosses]:
+        said: list[Edit | AnswerLosses] = []
         try:
             if self._accepts_losses:
                 self._tree.create()
@@ -261,7 +283,7 @@ class Review(Stage):
                     edits = self._read_tree(recorded)
                     self._republish()
             for cards in self._cards:
-                edits = [*edits, *cards.read_edits(edits)]
+                said += cards.read_edits(edits)
         except PublishError as error:
             self._waiting.clear()
             self._error = error
@@ -270,7 +292,12 @@ class Review(Stage):
         # What is back can be deleted again.
         self._restored = self._restored.only(self._tree.losses)
         self._ask_about_losses(now_s)
-        return self._recorder.drop_undone(edits, self._publications.last().ledger_id)
+        answers = [one for one in said if isinstance(one, AnswerLosses)]
+        edits = [*edits, *(one for one in said if not isinstance(one, AnswerLosses))]
+        return [
+            *self._recorder.drop_undone(edits, self._publications.last().ledger_id),
+            *answers,
+        ]
 
     def _read_tree(self, recorded: RecordedState) -> Sequence[Edit]:
         return self._tree.read_edits(
@@ -313,7 +340,8 @@ class Review(Stage):
         self, new: Sequence[ReviewNotice], current: Sequence[ReviewNotice], now_s: float
     ) -> None:
         """Record new notices, and remove those that are not true any more."""
-        for one in self._notices.record(new, now_s):
+        of_cards = [one for cards in self._cards for one in cards.take_notices()]
+        for one in self._notices.record([*new, *of_cards], now_s):
             log.info("not_understood", reason_code=one.code, location=one.location)
             if one.code is ReasonCode.NUMBER_OF_ANOTHER:
                 self._republish()

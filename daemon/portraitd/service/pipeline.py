@@ -24,11 +24,13 @@ from portraitd.ingest.reprocessing import ReprocessingStage
 from portraitd.model.errors import PublishError, StoreError
 from portraitd.model.reasons import NO_REASON, Reason
 from portraitd.model.stage import Now, Phase, Stage
+from portraitd.people.feedback.edit_cards import EditCards
+from portraitd.people.feedback.loss_question import LossQuestion
 from portraitd.people.pages.gallery import Gallery
 from portraitd.people.pages.status_stage import StatusPageStage
 from portraitd.people.publisher import Publisher
-from portraitd.people.references.reference_stage import ReferenceStage
 from portraitd.people.questions.question_stage import QuestionStage
+from portraitd.people.references.reference_stage import ReferenceStage
 from portraitd.people.review import Review
 from portraitd.people.tree.people_tree import PeopleTree
 from portraitd.service.control import ControlStage
@@ -52,9 +54,9 @@ from portraitd.store.recordings import Recordings
 from portraitd.store.reembedding import Reembedding
 from portraitd.store.reference_faces import ReferenceFaces
 from portraitd.store.reprocess import ReprocessQueue
+from portraitd.store.review_notices import ReviewNotices
 from portraitd.store.slices import SliceQueue
 from portraitd.store.snapshot import SnapshotReader
-from portraitd.store.review_notices import ReviewNotices
 from portraitd.store.tracks import TrackStore
 from portraitd.store.tree_stores import TreeStores
 
@@ -146,8 +148,15 @@ class Service:
             ReviewNotices(database),
         )
         self.questions = QuestionStage(
-            settings.people_dir, database, tree_stores, executor, wake, settings.review
+            settings.people_dir,
+            database,
+            tree_stores,
+            executor,
+            wake,
+            settings.review,
+            LossQuestion(lambda: tree.withheld),
         )
+        self.edit_cards = EditCards(settings.people_dir, database, settings.review.edit_cards)
         self.review = Review(
             tree,
             EditRecorder(database, ledger, publications, settings.review.unit == "track"),
@@ -155,7 +164,8 @@ class Service:
             settings.review,
             lambda: self.publisher.pending or self.reprocessing.ready or self.references.pending,
             self._publish_again,
-            [self.questions.answers],
+            self._accept_removal,
+            [self.questions.answers, self.edit_cards],
         )
         self.references = ReferenceStage(
             tree,
@@ -259,6 +269,7 @@ class Service:
             self.reembedding,
             self.publisher,
             self._guarded(self.questions),
+            self._guarded(self.edit_cards),
             self.gallery,
             self.dataset,
             self._guarded(self.status_page),
@@ -363,6 +374,9 @@ class Service:
 
     def _publish_again(self) -> None:
         self.publisher.repeat()
+
+    def _accept_removal(self) -> None:
+        self.publisher.accept()
 
     def _retry_failed(self, now_s: float) -> int:
         """Queue the files that failed again. Return how many."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 
 from portraitd.model.edit import (
+    AnswerLosses,
     AssignFaces,
     DeferQuestion,
     Edit,
@@ -13,6 +14,8 @@ from portraitd.model.edit import (
     SeparatePeople,
 )
 from portraitd.model.question import Answer, Question
+from portraitd.model.review_notice import ReviewNotice
+from portraitd.people.feedback.loss_question import LossQuestion, is_about_losses
 from portraitd.people.tree.card_folder import CardFolder, CardReading
 from portraitd.store.questions import DeferredAnswer
 
@@ -24,11 +27,13 @@ class QuestionAnswers:
 
     Args:
         folder: The folder of cards.
+        losses: Asks among the questions about missing portraits.
     """
 
-    def __init__(self, folder: CardFolder) -> None:
+    def __init__(self, folder: CardFolder, losses: LossQuestion) -> None:
         self._folder = folder
-        self._edits: dict[str, tuple[Edit, ...]] = {}
+        self._losses = losses
+        self._edits: dict[str, tuple[Edit | AnswerLosses, ...]] = {}
         self._closed: set[str] = set()
         self._reading = _NO_READING
 
@@ -42,7 +47,11 @@ class QuestionAnswers:
         """What was in the folder when it was last read."""
         return self._reading
 
-    def read_edits(self, others: Iterable[Edit] = ()) -> list[Edit]:
+    def take_notices(self) -> Sequence[ReviewNotice]:
+        """Return notices about answers, each once."""
+        return self._losses.take_notices()
+
+    def read_edits(self, others: Iterable[Edit] = ()) -> list[Edit | AnswerLosses]:
         """Return the edits that the answers amount to. The same folder gives the same edits.
 
         Args:
@@ -58,16 +67,25 @@ class QuestionAnswers:
         found |= dict.fromkeys(reading.deleted, Answer.LATER)
         found |= dict.fromkeys(reading.contradictory, Answer.BOTH)
         self._closed &= found.keys()
-        self._edits = {
-            key: tuple(list_edits(question, answer, moved))
+        edits = {
+            key: tuple(self._list_edits(key, answer, moved))
             for key, answer in sorted(found.items())
-            if key not in self._closed and (question := Question.of(key)) is not None
+            if key not in self._closed
         }
+        self._edits = {key: one for key, one in edits.items() if one}
         # A card of something that is no question any more says nothing.
         self._closed |= found.keys() - self._edits.keys()
         return [edit for edits in self._edits.values() for edit in edits]
 
-    def close(self, recorded: Collection[Edit]) -> None:
+    def _list_edits(
+        self, key: str, answer: Answer, moved: Collection[int]
+    ) -> Sequence[Edit | AnswerLosses]:
+        if is_about_losses(key):
+            return self._losses.list_answers(key, answer)
+        question = Question.of(key)
+        return () if question is None else list_edits(question, answer, moved)
+
+    def close(self, recorded: Collection[object]) -> None:
         """Have the cards removed whose edits are recorded."""
         recorded = set(recorded)
         self._closed |= {key for key, edits in self._edits.items() if recorded.issuperset(edits)}

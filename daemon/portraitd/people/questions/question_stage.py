@@ -18,6 +18,7 @@ from portraitd.model.question import Answer, Question
 from portraitd.model.stage import BackOff, Now, Stage
 from portraitd.model.track import l2_normalised
 from portraitd.model.wording import counted
+from portraitd.people.feedback.loss_question import LossQuestion, is_about_losses
 from portraitd.people.names import folder_name
 from portraitd.people.questions.question_answers import QuestionAnswers
 from portraitd.people.questions.question_picture import (
@@ -78,6 +79,7 @@ class QuestionStage(Stage):
         executor: Draws the pictures.
         wake: Called, from any thread, when a picture is drawn.
         settings: How many questions there are at most.
+        losses: Asks about missing portraits, before all other questions.
     """
 
     updates_tree = True
@@ -90,10 +92,12 @@ class QuestionStage(Stage):
         executor: Executor,
         wake: Callable[[], None],
         settings: ReviewSettings,
+        losses: LossQuestion,
     ) -> None:
         answers = (Answer.YES, Answer.NO)
         self._folder = CardFolder(people_dir, QUESTIONS_NAME, answers, database.name)
-        self.answers = QuestionAnswers(self._folder)
+        self.answers = QuestionAnswers(self._folder, losses)
+        self._losses = losses
         self._questions = QuestionStore(database)
         self._stores = stores
         self._executor = executor
@@ -150,11 +154,16 @@ class QuestionStage(Stage):
             self._stores.publications.last(),
             frozenset(self.answers.closed),
             frozenset(reading.in_place),
+            self._losses.key,
         )
 
     def _advance(self, now: Now, is_due: bool) -> None:
         if not self._stores.publications.last().grouping_run_id:
             # Nothing was published yet, so there is nobody to ask about.
+            self._is_done, self._seen = True, self._facts()
+            return
+        if self._limit == 0 and self._losses.key:
+            self._publish([], self.answers.closed)
             self._is_done, self._seen = True, self._facts()
             return
         if self._limit == 0:
@@ -181,8 +190,9 @@ class QuestionStage(Stage):
             if not is_written and card.key not in self._drawings:
                 self._draw(card)
         if not all(drawing.picture.done() for drawing in self._drawings.values()):
-            # What is answered goes at once.
-            if closed:
+            # What is answered goes at once, and what blocks the review comes at once.
+            losses = self._losses.key
+            if closed or (losses and losses not in listed):
                 self._publish(cards, closed)
             return
         self._publish(cards, closed)
@@ -206,7 +216,11 @@ class QuestionStage(Stage):
             for one in cards
             if one.key in drawn or (one.key in listed and one.key not in closed)
         ]
-        changed = self._folder.update(ready, lambda card: drawn[card.key], closed)
+
+        def content(card: Card) -> bytes:
+            return self._losses.write() if is_about_losses(card.key) else drawn[card.key]
+
+        changed = self._folder.update([*self._losses.cards, *ready], content, closed)
         self.answers.forget(closed)
         if changed:
             log.info("questions_published", questions=len(ready), changed=changed)

@@ -15,6 +15,7 @@ folder up to date while you browse and edit it.
                     centre x, centre y, width and height as fractions of the picture.
   montage.jpg       An overview of the person's portraits.
   _unsorted         Faces that could not be assigned to a person yet.
+  _questions        Pictures that ask whether two people, or a person and a face, are one.
   index.html        Open it in a browser: overview, search, where each person
                     appears, and what to check. No server needed.
   STATUS.html       What is being processed, how long it takes, what failed and why.
@@ -28,15 +29,24 @@ WHAT YOU CAN DO HERE
   Move a portrait into another folder         assigns that face to that person
   Move a portrait to _unsorted                says that it is not this person
   Move portraits into a new folder            makes a new person
+  Put a picture of your own into a new
+    folder, such as Anna/anna.jpg             says who Anna is, before she is seen;
+                                              the picture stays yours
+  Rename a folder to its own number again,
+    such as person-0002                       takes the name back
   Delete a portrait                           never show this face again
   Move a folder or portrait to _ignored       hides it; moving it back undoes that
   Delete a folder                             the same as moving it to _ignored
+  Move a picture in _questions into the
+    folder yes or no beside it                answers the question that it asks
+  Delete such a picture                       not now; it comes back after a week
   Copy a portrait or a folder                 has no effect while the original is there
   Move people's folders into one of yours     has no effect; they are found there
 
 Every portrait contains its number: you can rename portraits, and put back one that
-you kept elsewhere. If many portraits disappear at once, portraitd changes nothing
-until the operator confirms that they were deleted.
+you kept elsewhere. Every edit becomes a file in _edits; move it into _edits/undo to
+undo the edit. If many portraits disappear at once, portraitd asks in _questions
+whether they were deleted, and does nothing about them before you answer.
 
 Your own files are never touched. A portrait that you changed is never overwritten:
 a newer one is put beside it as "000123 (portraitd).jpg". Files that file managers

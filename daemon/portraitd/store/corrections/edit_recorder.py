@@ -6,7 +6,7 @@ before any grouping runs, and the grouping confirms them: the same entries const
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,6 +27,7 @@ from portraitd.model.edit import (
     RemoveReference,
     SeparatePeople,
     SplitPerson,
+    UndoEntry,
 )
 from portraitd.model.errors import ConfigError
 from portraitd.store.corrections.effects import KEEP_PERSON, Affected, Effects
@@ -39,6 +40,7 @@ from portraitd.store.corrections.replay import (
     EntryFace,
     FaceRole,
     LedgerEntry,
+    undone_entries,
 )
 from portraitd.store.corrections.scope import EditScope, ScopedFace
 from portraitd.store.database import Database
@@ -102,10 +104,8 @@ def without_undone(edit: Edit, undone: Sequence[LedgerEntry]) -> Edit | None:
             case SeparatePeople(person_id=one, other_id=other):
                 if (entry.kind, entry.person_id, entry.into_id) == (EditKind.SEPARATE, one, other):
                     return None
-            case DeferQuestion():
-                return edit
-            case AddReference() | RemoveReference():
-                # Whether it was undone is asked where the pictures are compared.
+            # Of pictures, it is asked where they are compared whether that was undone.
+            case AddReference() | RemoveReference() | DeferQuestion() | UndoEntry():
                 return edit
             case _:
                 target = entry.person_id
@@ -149,6 +149,7 @@ class EditRecorder:
             IgnoreFaces: self._ignore_faces,
             IgnorePerson: self._ignore_person,
             RecallPerson: self._recall_person,
+            UndoEntry: self._undo_entry,
             SeparatePeople: self._separate,
             RejectPerson: self._reject,
             DeferQuestion: self._defer,
@@ -190,12 +191,9 @@ class EditRecorder:
             raise ConfigError(f"there is no entry {entry_id}; `portraitd ledger` lists them")
         if entry_id in corrections.undone:
             raise ConfigError(f"entry {entry_id} is undone already; undo that undo instead")
-        original = entries[entry_id]
-        while original.undoes is not None:
-            original = entries[original.undoes]
         with self._db.transaction():
-            self._ledger.append(EditKind.UNDO, now_s, undoes=entry_id)
-            affected = self._effects.affected_by_undo(original)
+            affected = Affected()
+            self._append_undo(entry_id, entries, affected, now_s)
             self._effects.apply(corrections, self._ledger.corrections(), affected)
         return entries[entry_id]
 
@@ -450,6 +448,29 @@ class EditRecorder:
         ).fetchone()
         batch.affected.people.add(int(row["id"]))
         return int(row["id"])
+
+    def _undo_entry(self, edit: UndoEntry, batch: _Batch) -> RecordedEdit | None:
+        entries = {entry.id: entry for entry in self._ledger.entries()}
+        undone = undone_entries((one.id, one.undoes) for one in entries.values())
+        if edit.entry_id not in entries or edit.entry_id in undone:
+            return None
+        entry_id = self._append_undo(edit.entry_id, entries, batch.affected, batch.now_s)
+        return RecordedEdit(edit, entry_id)
+
+    def _append_undo(
+        self,
+        entry_id: int,
+        entries: Mapping[int, LedgerEntry],
+        affected: Affected,
+        now_s: float,
+    ) -> int:
+        original = entries[entry_id]
+        while original.undoes is not None:
+            original = entries[original.undoes]
+        more = self._effects.affected_by_undo(original)
+        affected.people |= more.people
+        affected.faces |= more.faces
+        return self._ledger.append(EditKind.UNDO, now_s, undoes=entry_id)
 
     def _faces_of_move(
         self, moved: Sequence[ScopedFace], person_id: int, batch: _Batch
