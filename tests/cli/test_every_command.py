@@ -38,6 +38,7 @@ ARGUMENTS = {
     "entry": [],
     "paths": [f"{{inbox}}/{HOSTILE}.mp4"],
     "file": ["{tmp}/backup.sqlite3"],
+    "folder": ["{tmp}/known"],
     "person": ["1"],
     "video": [HOSTILE],
     "date": ["2020-01-01"],

@@ -6,7 +6,6 @@ portraitd reads such a picture and never writes, moves or removes it.
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from portraitd.model.ignored_names import is_ignored
 from portraitd.model.media_file import Stamp
 from portraitd.model.reasons import ReasonCode
 from portraitd.model.review_notice import ReviewNotice
-from portraitd.people.names import safe_name
+from portraitd.people.names import number_in, safe_name
 from portraitd.people.tree.folder_fs import open_folder
 from portraitd.people.tree.folder_state import FolderState
 from portraitd.people.tree.scan import SKIPPED_ERRORS
@@ -29,8 +28,6 @@ REFERENCE_SUFFIXES = (
 MAX_REFERENCES_PER_FOLDER = 20
 MAX_REFERENCES = 20_000
 MAX_REFERENCE_BYTES = 64 << 20
-
-_NUMBERED = re.compile(r"person-[0-9]{4,}")
 
 
 class ReferencePlace(NamedTuple):
@@ -115,7 +112,7 @@ def _list_folders(snapshot: TreeSnapshot) -> Iterator[tuple[FolderState, int | N
         around = ["/".join(parts[:depth]) for depth in range(len(parts) - 1, 0, -1)]
         owner = next((people[location] for location in around if location in people), None)
         name = safe_name(folder.name)
-        is_usable = owner is not None or not _NUMBERED.fullmatch(name)
+        is_usable = owner is not None or number_in(name) is None
         yield folder, owner, name if is_usable else ""
 
 
