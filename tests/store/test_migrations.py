@@ -30,7 +30,7 @@ def content(path: Path) -> dict[str, list[dict[str, object]]]:
         new |= {"ledger_id", "replaces", "frozen", "confidence", "priority", "content_size"}
         new |= {"reason_code", "recorded_at", "recorded_offset_min", "picture_hash"}
         new |= {"described_at", "content_sha256", "earlier_video_id", "interruptions"}
-        new |= {"is_reference"}
+        new |= {"is_reference", "announced"}
         present = {row[0] for row in db.execute("select name from sqlite_master")}
         return {
             table: [

@@ -36,15 +36,18 @@ from portraitd.people.tree.people_tree import PeopleTree
 from portraitd.service.control import ControlStage
 from portraitd.service.control_files import ControlFiles
 from portraitd.service.erasure_stage import ErasureStage
+from portraitd.service.event_stage import EventLog, EventStage
 from portraitd.service.executors import Executors, RemoteWorkerRecorder
 from portraitd.service.people_lease import make_people_lease
 from portraitd.service.share_probe import ShareGuard, ShareProbe
 from portraitd.service.wakeup import Doorbell
+from portraitd.store.announcements import Announcements
 from portraitd.store.blocked_stages import BlockedStages
 from portraitd.store.corrections.edit_recorder import EditRecorder
 from portraitd.store.corrections.ledger import Ledger
 from portraitd.store.database import Database
 from portraitd.store.dataset_store import DatasetStore
+from portraitd.store.erasure.derived_files import EVENTS_NAME
 from portraitd.store.erasure.eraser import Eraser
 from portraitd.store.faces import Faces
 from portraitd.store.files import Files
@@ -274,6 +277,13 @@ class Service:
             self.dataset,
             self._guarded(self.status_page),
             self.picture_hashes,
+            # Last: of this tick.
+            EventStage(
+                Announcements(database),
+                people,
+                EventLog(settings.state_dir / EVENTS_NAME),
+                lambda: self.blocked,
+            ),
         )
         self._errors: dict[Stage, Reason] = {}
         self._logged = NO_REASON

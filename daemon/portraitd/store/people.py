@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
@@ -57,6 +58,13 @@ class GroupingRun:
     ledger_id: int = 0
     forced: int = 0
     indistinct_faces: int = 0
+
+    @property
+    def unit(self) -> Unit:
+        """What ``last_id`` is the id of: a face or a track."""
+        # A rebuild clears the parameters of the grouping run that it made obsolete.
+        method = json.loads(self.parameters)[0] if self.parameters else ""
+        return "faces" if method == "dbscan" else "tracks"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -431,7 +431,7 @@ class SliceQueue:
             )
             return self._db.execute(
                 f"""
-                update videos set state = 'queued', reason = '', reason_code = ''
+                update videos set state = 'queued', reason = '', reason_code = '', announced = 0
                 where state = 'failed' and id not in {dismissed}
                 """  # noqa: S608 - a constant
             ).rowcount

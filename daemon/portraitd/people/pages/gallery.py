@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -35,7 +34,7 @@ from portraitd.store.appearances import Appearances
 from portraitd.store.database import Database
 from portraitd.store.faces import Faces
 from portraitd.store.gallery_history import UNKNOWN_LAST_ID, GalleryHistory, GallerySources
-from portraitd.store.people import GroupingRun, People, Unit
+from portraitd.store.people import GroupingRun, People
 
 log = structlog.get_logger(stage="gallery")
 
@@ -174,7 +173,7 @@ class Gallery(Stage):
         if previous is None or not grouping_run.parameters:
             # After a rebuild nothing is new until the next video.
             return NO_NEW_FACES
-        unit = _unit(grouping_run)
+        unit = grouping_run.unit
         faces = self._appearances.count_since(previous.last_id, unit)
         return NewFaces(faces, previous.last_id, unit == "tracks", previous.written_at)
 
@@ -211,12 +210,6 @@ def _last_id(grouping_run: GroupingRun | None) -> int:
     if grouping_run is None:
         return 0
     return grouping_run.last_id if grouping_run.parameters else UNKNOWN_LAST_ID
-
-
-def _unit(grouping_run: GroupingRun) -> Unit:
-    # A rebuild clears the parameters of the grouping run that it made obsolete.
-    method = json.loads(grouping_run.parameters)[0] if grouping_run.parameters else ""
-    return "faces" if method == "dbscan" else "tracks"
 
 
 def _static_contents() -> dict[str, GalleryContent]:

@@ -30,17 +30,20 @@ PATTERNS = ("tracks.f32", *_SUPERSEDED)
 OLD_STORES = (f"{FILE_NAME}.old-*", *_UNFINISHED_STORES, "backup-before-*.sqlite3*")
 """Databases that a restore replaced, or that were not finished."""
 
+EVENTS_NAME = "events.jsonl"
+"""Names of people and files are in its lines."""
+
 _BLOCK = bytes(1 << 20)
 
 
 def copies(state_dir: Path, old_stores: bool) -> Iterator[Path]:
-    """Return every file of a state folder that holds faces and can be made again.
+    """Return every file of a state folder that holds faces or names, besides the database.
 
     Args:
         state_dir: The state folder.
         old_stores: Whether to include replaced databases as well.
     """
-    for pattern in (*PATTERNS, *(OLD_STORES if old_stores else ())):
+    for pattern in (*PATTERNS, f"{EVENTS_NAME}*", *(OLD_STORES if old_stores else ())):
         yield from sorted(state_dir.glob(pattern))
 
 
