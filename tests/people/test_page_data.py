@@ -269,7 +269,7 @@ def test_the_status_line_is_a_few_numbers_and_edits() -> None:
     named = {"text": "edit_name", "values": {"before": "person-0001", "name": "<b>Ann</b>"}}
     copied = {"text": "notice_folder_copied", "values": {"location": "Ann 2"}}
     assert {
-        "stage": "faces", "percent": 40, "eta_s": 300, "waiting": 1, "failed": 1, "at": 12,
+        "stage": "faces", "percent": 40, "eta_s": 300, "waiting": 1, "failed": 1, "searched": [0, 0], "at": 12,
         "blocked": ["the <share>"], "edits": [[7, named, 12, 1]], "notices": [[copied, 10]],
     } == json.loads(line.removeprefix("Gallery.status(").removesuffix(");\n"))  # fmt: skip
 

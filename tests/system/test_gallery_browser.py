@@ -347,6 +347,23 @@ def test_two_people_are_compared(people: Path, browser: Browser) -> None:
         )
 
 
+def test_a_home_without_faces_says_what_was_searched(tmp_path: Path, browser: Browser) -> None:
+    """Otherwise readers cannot tell whether anything happened."""
+    fixture = GalleryFixture(Database.open(tmp_path), tmp_path / "people")
+    fixture.gallery.tick(at(1.0))
+    fixture.status_stage.write("idle", at(1.0))
+    with visit(browser, index_url(fixture.root)) as here:
+        expect(here.page.locator("#empty")).to_contain_text("Drop videos or photos into the inbox")
+    fixture.see()
+    fixture.see()
+    fixture.status_stage.write("idle", at(100.0))
+
+    with visit(browser, index_url(fixture.root)) as here:
+        expect(here.page.locator("#empty")).to_have_text(
+            "Searched so far: 2 videos. No person was found in them."
+        )
+
+
 def test_an_unknown_number_is_reported(people: Path, browser: Browser) -> None:
     """A link may be older than a merge."""
     context = browser.new_context(locale="en-GB")

@@ -175,9 +175,7 @@ class SliceQueue:
                 self._files.move_on(file.id, FileState.FAILED, now_s, no_photo)
                 return FileState.FAILED
             # The same picture in the inbox is another recording.
-            facts = replace(
-                facts, sha256=reference_key(facts.sha256), extends="", picture_hash=""
-            )
+            facts = replace(facts, sha256=reference_key(facts.sha256), extends="", picture_hash="")
             is_erased |= self._refuse_forgotten and self._is_forgotten(facts)
         with self._db.transaction():
             known = self._recordings.find(file, facts, is_unchanged)
@@ -452,6 +450,17 @@ class SliceQueue:
             """
         )
         return {row["state"]: row["n"] for row in rows}
+
+    def count_done(self) -> tuple[int, int]:
+        """Return the number of videos, and of photos, that are done."""
+        row = self._db.execute(
+            """
+            select count(*) filter (where kind <> ?1), count(*) filter (where kind = ?1)
+            from videos where state = 'done' and replaces is null and not is_reference
+            """,
+            (MediaKind.PHOTO,),
+        ).fetchone()
+        return int(row[0]), int(row[1])
 
     def progress(self) -> Progress:
         """Return how much footage is done and how much is left."""

@@ -50,9 +50,9 @@ class Snapshot:
     Attributes:
         files: Number of files by state.
         videos: Number of videos and photos by state.
+        searched: Number of videos, and of photos, in which faces were looked for.
         faces: Number of faces stored.
         people: Number of people who have a face.
-        known_people: Names of the people whom a reviewer's picture shows, and no recording yet.
         footage: Seconds of footage that are done and that are left.
         eta_s: Seconds until all workers are done; 0 if no work is left, None if unknown.
         running: Files that are being processed, with the share that is done, 0 to 1.
@@ -103,6 +103,7 @@ class Snapshot:
     edits: tuple[EntrySummary, ...] = ()
     notices: tuple[ReviewNotice, ...] = ()
     known_people: tuple[str, ...] = ()
+    searched: tuple[int, int] = (0, 0)
 
 
 class SnapshotReader:
@@ -148,11 +149,10 @@ class SnapshotReader:
         return Snapshot(
             files=self._files.counts(),
             videos=self._slice_queue.counts(),
+            searched=self._slice_queue.count_done(),
             faces=self._faces.count(),
             people=self._people.count(),
-            known_people=tuple(
-                one.name or f"person {one.id}" for one in self._people.known_only()
-            ),
+            known_people=tuple(one.name or f"person {one.id}" for one in self._people.known_only()),
             footage=footage,
             eta_s=footage.eta_s(self._remote_workers.parallel_slices(self._processes)),
             running=self._running(),

@@ -54,6 +54,7 @@ class StatusView:
         edits: The last edits, the newest first.
         notices: What reviewers did that was not understood, and when, the newest first.
         known_people: Names of the people who are known from a picture and were not seen yet.
+        searched: Number of videos, and of photos, in which faces were looked for.
     """
 
     stage: Phase
@@ -73,6 +74,7 @@ class StatusView:
     edits: tuple[EditLine, ...] = ()
     notices: tuple[tuple[PageText, float], ...] = ()
     known_people: tuple[str, ...] = ()
+    searched: tuple[int, int] = (0, 0)
 
     @classmethod
     def of(cls, phase: Phase, snapshot: Snapshot, blocked: Reason = NO_REASON) -> Self:
@@ -109,6 +111,7 @@ class StatusView:
                 if one.code is not ReasonCode.PORTRAITS_DISAPPEARED
             ),
             known_people=snapshot.known_people,
+            searched=snapshot.searched,
         )
 
     @property
@@ -140,6 +143,7 @@ def make_status_line_script(view: StatusView, now_s: float) -> bytes:
             "eta_s": round(view.eta_s or 0),
             "waiting": view.waiting_count,
             "failed": view.failed_count,
+            "searched": view.searched,
             "at": round(now_s),
             "blocked": [
                 to_display_text(reason) if isinstance(reason, str) else reason.as_json()

@@ -71,7 +71,7 @@
     at("people").replaceChildren(...visible.map(card));
     at("found").textContent = translate("people", { n: found.length });
     at("empty").hidden = found.length > 0;
-    at("empty").textContent = translate(people.length ? "no_match" : "no_people");
+    renderEmpty();
     at("pager").hidden = pages < 2;
     at("where").textContent = translate("page", { n: state.page, of: pages });
     at("previous").disabled = state.page <= 1;
@@ -79,6 +79,16 @@
     for (const button of at("filters").children) {
       button.setAttribute("aria-pressed", String(button.value === state.show));
     }
+  }
+
+  function renderEmpty() {
+    const [videos, photos] = Gallery.statusData?.searched ?? [0, 0];
+    let text = translate("no_match");
+    if (!people.length) text = translate("no_people");
+    if (!people.length && videos + photos) {
+      text = translate("no_faces", { files: Gallery.fileCounts(videos, photos) });
+    }
+    at("empty").textContent = text;
   }
 
   function card(one) {
@@ -170,6 +180,7 @@
     delete at("state").dataset.text;
     at("dot").className = `dot${now.failed || isBlocked ? " failed" : isBusy ? " busy" : ""}`;
     Gallery.renderReview(now);
+    renderEmpty();
   }
 
   function change(changes) {
