@@ -94,6 +94,29 @@ def test_the_name_of_a_moved_file_may_come_again(mover: InboxFixture) -> None:
     assert b"second" == (mover.inbox / "processed/clip (2).mp4").read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("name", "second"),
+    [
+        ("x" * 251 + ".mp4", "x" * 247 + " (2).mp4"),
+        ("é" * 125 + "y.mp4", "é" * 123 + " (2).mp4"),
+        ("a." + "z" * 253, "a." + "z" * 249 + " (2)"),
+    ],
+)
+def test_a_name_that_is_as_long_as_possible_gets_a_number(
+    tmp_path: Path, name: str, second: str
+) -> None:
+    """It is cut before it, by whole characters."""
+    folder = ProcessedFolder(tmp_path)
+    moved = []
+    for content in ("one", "two"):
+        (tmp_path / name).write_text(content)
+        stamp = Stamp.of((tmp_path / name).stat())
+        moved.append(folder.move(Path(name), stamp, lambda path: False).name)
+
+    assert [name, second] == moved
+    assert "two" == (tmp_path / "processed" / second).read_text()
+
+
 def test_a_done_file_that_somebody_removed_is_not_missed(mover: InboxFixture) -> None:
     """There is nothing to move, and nothing to complain about at every look."""
     path = mover.write("clip.mp4")

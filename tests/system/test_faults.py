@@ -25,28 +25,15 @@ from portraitd.service.share_probe import ShareProbe
 from portraitd.service.wakeup import Doorbell
 from portraitd.store.database import Database
 from support.home import Home, assert_sound, connect, person_folders
+from support.mounts import Mount, mounting
 from support.processes import make_home, portraitd, wait_until
-
-Mount = Callable[..., Path]
 
 
 @pytest.fixture
 def mount(tmp_path: Path) -> Iterator[Mount]:
     """Mounts something on a folder; taken away again afterwards."""
-    if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], check=False).returncode:
-        pytest.skip("mounting needs root")
-    mounted: list[Path] = []
-
-    def carry_out(name: str, *arguments: str) -> Path:
-        folder = tmp_path / name
-        folder.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["mount", *arguments, str(folder)], check=True, capture_output=True)
-        mounted.append(folder)
-        return folder
-
-    yield carry_out
-    for folder in reversed(mounted):
-        subprocess.run(["umount", "-l", str(folder)], check=False, capture_output=True)
+    with mounting(tmp_path) as carry_out:
+        yield carry_out
 
 
 @pytest.fixture

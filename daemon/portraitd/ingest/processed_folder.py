@@ -23,6 +23,12 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 _MAX_NAMES = 10_000
 
+_MAX_NAME_BYTES = 255
+"""What file systems allow."""
+
+_MAX_SUFFIX_BYTES = 32
+"""A longer one is no suffix, but a part of the name."""
+
 
 class ProcessedFolder:
     """The folder for done files.
@@ -64,7 +70,7 @@ class ProcessedFolder:
                 raise FileNotFoundError(errno.ENOENT, "another file has its name", str(path))
             target_fd = opened(open_below(inbox_fd, target.parent.parts, create=True))
             for number in range(self._numbers.get(target, 1), _MAX_NAMES):
-                name = f"{target.stem} ({number}){target.suffix}" if number > 1 else target.name
+                name = _numbered(target, number)
                 if is_used(target.with_name(name)):
                     continue
                 try:
@@ -80,6 +86,18 @@ class ProcessedFolder:
                 raise OSError(errno.ELOOP, "the folder was replaced meanwhile", str(target))
         self._numbers[target] = number + 1
         return target.with_name(name)
+
+
+def _numbered(path: Path, number: int) -> str:
+    """Return the name of a path with a number, from 2 on; a long name is cut, not its suffix."""
+    if number == 1:
+        return path.name
+    stem, suffix = path.stem, path.suffix
+    if len(os.fsencode(suffix)) > _MAX_SUFFIX_BYTES:
+        stem, suffix = path.name, ""
+    while len(os.fsencode(name := f"{stem} ({number}){suffix}")) > _MAX_NAME_BYTES:
+        stem = stem[:-1]
+    return name
 
 
 def _leads_to(root_fd: int, path: Path, folder_fd: int) -> bool:
