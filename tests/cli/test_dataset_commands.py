@@ -77,6 +77,21 @@ def test_build_then_check(home: Path) -> None:
     assert "files   0 written, 0 removed" in again.stdout
 
 
+def test_folders_that_were_renamed_just_now_are_names(home: Path) -> None:
+    """No service has read them: the command does it before it builds."""
+    database = Database.open(home / "state")
+    database.execute("update people set name = null")
+    database.close()
+    for number, name in ((1, "Ann"), (2, "Béa")):
+        (home / f"people/person-000{number}").rename(home / "people" / name)
+
+    built = portraitd("dataset", "build", "--home", home)
+
+    assert 0 == built.returncode, built.stderr
+    assert "" == built.stderr
+    assert {"Ann", "Béa"} == {path.name for path in home.glob("dataset/imagefolder/*/*")}
+
+
 def test_check_fails_if_a_picture_would_be_dropped(home: Path) -> None:
     """And names it."""
     portraitd("dataset", "build", "--home", home)
@@ -118,6 +133,25 @@ def test_splits_are_shown_and_changed(home: Path) -> None:
     recordings = {one["name"]: one for one in json.loads(answer.stdout)["recordings"]}
     assert "moved" == recordings["0-0.jpg"]["origin"]
     assert {"new"} == {one["origin"] for name, one in recordings.items() if name != "0-0.jpg"}
+
+
+def test_versions_are_frozen_listed_and_compared(home: Path) -> None:
+    """Code 1 if a file of a version was changed."""
+    portraitd("dataset", "build", "--home", home)
+    frozen = portraitd("dataset", "freeze", "v1", "--home", home)
+    assert 0 == frozen.returncode, frozen.stderr
+    portraitd("dataset", "split", "--move", "0-0.jpg", "test", "--home", home)
+    portraitd("dataset", "build", "--home", home)
+    compared = portraitd("dataset", "compare", "v1", "--home", home)
+    (home / "dataset/_frozen/v1/yolo/data.yaml").unlink()
+    listed = portraitd("dataset", "list", "--verify", "--home", home)
+    missing = portraitd("dataset", "compare", "v2", "--home", home)
+
+    assert "pictures " in compared.stdout
+    assert "to test" in compared.stdout
+    assert 1 == listed.returncode
+    assert "changed or removed: yolo/data.yaml" in listed.stdout
+    assert "there is no version 'v2'" in missing.stderr
 
 
 def test_a_running_service_builds_what_is_asked_for(home: Path) -> None:

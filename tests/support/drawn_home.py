@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any, Protocol
 
+from portraitd.ingest.mounts import mark
 from portraitd.store.database import Database
 from support.gallery import GalleryFixture
 from support.home import Home
@@ -15,8 +16,7 @@ from support.samba import Share
 def make_drawn_home(folder: Path, people: int = 5, portraits: int = 8, **sections: Any) -> Home:
     """Return a home in which a service has published these people, one video each."""
     home = Home(folder / "home", **{"grouping": {"method": "people"}, **sections})
-    # The first start marks the inbox.
-    home.run()
+    mark(home.inbox)
     fixture = GalleryFixture(Database.open(home.settings.state_dir), folder / "elsewhere")
     for number in range(1, people + 1):
         seen = [(number, float(t_s)) for t_s in range(portraits)]

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 
 from portraitd.cli.client import ANSWER_TIMEOUT_S, await_answer
+from portraitd.cli.people_reading import read_people
 from portraitd.config import Settings
 from portraitd.datasets.annotations import DatasetRule, make_set_fingerprint
 from portraitd.datasets.build import DatasetBuild, DatasetPaths
@@ -54,6 +55,7 @@ def build_dataset(
             hold_people_tree(settings, database.name),
         ):
             pass
+        read_people(settings)
         return _build_here(settings, progress, doorbell)
     except AlreadyRunning:
         return _build_by_service(settings, doorbell)
@@ -83,6 +85,7 @@ def watch_dataset(
     """
     doorbell = Doorbell()
     while True:
+        read_people(settings)
         if is_stale(settings):
             yield build_dataset(settings, progress, doorbell)
         doorbell.wait(every_s)

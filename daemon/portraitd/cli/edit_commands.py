@@ -21,8 +21,10 @@ def undo(settings: Settings, entry: int | None) -> None:
     Or the edit with the number ENTRY, as `portraitd ledger` lists it. An undo can be undone.
     """
     from portraitd.cli.client import ask, undo_here
+    from portraitd.cli.people_reading import read_people
     from portraitd.service.control_files import ControlRequest
 
+    read_people(settings)
     click.echo(ask(settings, ControlRequest("undo", entry)) or undo_here(settings, entry))
 
 
@@ -109,10 +111,12 @@ def regroup(settings: Settings, dry_run: bool) -> None:
     kept. Without --dry-run, the service must be stopped.
     """
     from portraitd.cli.console import make_console
+    from portraitd.cli.people_reading import read_people
     from portraitd.cli.progress import ProgressBar
     from portraitd.clustering.dry_run import describe_proposal, propose
     from portraitd.service import daemon, log_setup
 
+    read_people(settings)
     for line in describe_proposal(propose(settings)):
         click.echo(line)
     if not dry_run:

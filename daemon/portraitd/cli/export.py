@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from portraitd.cli.people_reading import read_people
 from portraitd.config import Settings
 from portraitd.media.fs import replacing
 from portraitd.model.errors import ConfigError, StoreError
@@ -60,6 +61,7 @@ def export_person(settings: Settings, word: str, target: Path, now_s: float) -> 
     """
     if target.exists():
         raise ConfigError(f"{target} exists already; choose another file")
+    read_people(settings)
     with Database.open_to_read(settings.state_dir) as database:
         scope = Eraser(database).person(word)
         faces = Faces(database)

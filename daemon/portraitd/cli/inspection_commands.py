@@ -24,9 +24,11 @@ def status(settings: Settings, as_json: bool) -> None:
 
     Exits with status 1 while a stage is blocked.
     """
+    from portraitd.cli.people_reading import read_people
     from portraitd.cli.status_output import print_json, print_table
     from portraitd.service.status import read_status
 
+    read_people(settings, waits=False)
     found = read_status(settings)
     if as_json:
         print_json(found)

@@ -143,11 +143,13 @@ def export_person(settings: Settings, person: str, target: Path) -> None:
 def _forget(settings: Settings, kind: str, word: str, yes: bool) -> None:
     """Show what will be erased, ask for confirmation, and erase it here or in the service."""
     from portraitd.cli.client import ask
+    from portraitd.cli.people_reading import read_people
     from portraitd.service.control_files import ControlRequest
     from portraitd.service.erasure_stage import REQUEST, find
     from portraitd.store.database import Database
     from portraitd.store.erasure.eraser import Eraser
 
+    read_people(settings)
     with Database.open_to_read(settings.state_dir) as database:
         scope = find(Eraser(database), kind, word)
     if not scope:

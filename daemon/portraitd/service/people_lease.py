@@ -45,8 +45,20 @@ def take(lease: TreeLease) -> None:
         lease.tick(Now.read())
 
 
+def require_share(settings: Settings) -> None:
+    """Check that the share with the people tree responds.
+
+    Raises:
+        StoreError: It does not.
+    """
+    share = ShareProbe(settings.people_dir)
+    share.tick(Now.read())
+    if share.blocked:
+        raise StoreError(share.blocked)
+
+
 @contextmanager
-def hold_people_tree(settings: Settings, store: str) -> Iterator[None]:
+def hold_people_tree(settings: Settings, store: str, *, waits: bool = True) -> Iterator[None]:
     """Hold the lease until the block ends: for a command of a home whose service does not run.
 
     The service of a copied home may work on the same tree.
@@ -54,18 +66,16 @@ def hold_people_tree(settings: Settings, store: str) -> Iterator[None]:
     Args:
         settings: The home.
         store: The name of its database.
+        waits: Whether to wait until the lease on a share is certain.
 
     Raises:
         StoreError: The share does not respond.
         TreeInUse: Another portraitd works on the tree, or ended there a moment ago.
     """
-    share = ShareProbe(settings.people_dir)
-    share.tick(Now.read())
-    if share.blocked:
-        raise StoreError(share.blocked)
+    require_share(settings)
     lease = make_people_lease(settings, store)
     try:
-        take(lease)
+        take(lease) if waits else lease.tick(Now.read())
         if lease.blocked:
             raise TreeInUse(lease.blocked)
         yield

@@ -250,6 +250,16 @@ class PeopleTree:
                 snapshot = self._take_snapshot(root_fd, self._read_root_manifest(root_fd))
             return find_references(snapshot, root_fd, self._unreadable)
 
+    def find_last_change(self) -> float:
+        """Return when an entry of a folder was last added, removed or renamed, since 1970."""
+        with self._os_errors(), open_root(self._root) as root_fd:
+            changed = [os.fstat(root_fd).st_mtime]
+            for location, _ in iter_locations(root_fd):
+                with suppress(FileNotFoundError):
+                    facts = os.stat(location, dir_fd=root_fd, follow_symlinks=False)
+                    changed.append(facts.st_mtime)
+        return max(changed)
+
     def adopt(self, location: str, person_id: int) -> None:
         """Make a folder that a reviewer made this person's; nothing if it is missing or owned."""
         with self._os_errors(), open_root(self._root) as root_fd:

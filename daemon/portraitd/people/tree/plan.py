@@ -13,9 +13,9 @@ from enum import StrEnum
 from itertools import count
 
 from portraitd.model.edit import Placement
-from portraitd.people.names import folded, is_numbered, number_in, safe_name, unique_name
+from portraitd.people.names import folded, is_numbered, safe_name, unique_name
 from portraitd.people.tree.desired import DesiredFolder
-from portraitd.people.tree.folder_state import IGNORED_NAME, FolderState, is_in_ignored
+from portraitd.people.tree.folder_state import IGNORED_NAME, FolderState, is_in_ignored, leaf_of
 
 
 class Owner(StrEnum):
@@ -169,8 +169,14 @@ def _plan_rename(
     ):
         # A reviewer gave it the name it should have: portraitd may rename it from now on.
         yield RenameFolder(number, state.location, state.location, folder.label)
-    elif number > 0 and state.is_move_reviewed and is_there and number_in(leaf) is not None:
-        # A number is no name: the folder is named as it should be.
+    elif (
+        number > 0
+        and state.is_move_reviewed
+        and is_there
+        and safe_name(leaf)
+        and leaf != leaf_of(state.manifest.location)
+    ):
+        # What a reviewer renamed it to is another person's number, or was undone.
         yield RenameFolder(
             number, state.location, names.change(parent, leaf, folder.label), folder.label
         )

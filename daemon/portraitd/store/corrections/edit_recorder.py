@@ -96,7 +96,9 @@ def without_undone(edit: Edit, undone: Sequence[LedgerEntry]) -> Edit | None:
                 | IgnorePerson(person_id=person_id)
                 | RecallPerson(person_id=person_id)
             ):
-                if entry.kind is _KINDS[type(edit)] and entry.person_id == person_id:
+                is_same = entry.kind is _KINDS[type(edit)] and entry.person_id == person_id
+                # Another name is another edit.
+                if is_same and getattr(edit, "name", None) == entry.name:
                     return None
             case MergePeople(person_id=one, into_id=other):
                 if (entry.kind, entry.person_id, entry.into_id) == (EditKind.MERGE, one, other):
