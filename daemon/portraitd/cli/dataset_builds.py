@@ -106,7 +106,7 @@ def format_summary(done: DatasetSummary) -> list[str]:
     lines = [
         f"people  {done.people}",
         f"frames  {_format_splits(done.frames)}, including {counted(backgrounds, 'background')}",
-        f"faces   {_format_splits({split: done.faces.get(split, 0) for split in done.frames})}; "
+        f"faces   {_format_splits(done.faces)}; "
         f"{counted(sum(done.left_out.values()), 'face')} left out{_format_left_out(done.left_out)}",
         f"files   {done.written:,} written, {done.removed:,} removed, {done.unchanged:,} unchanged",
     ]

@@ -1,4 +1,4 @@
-"""``portraitd dataset``: build, check, split and watch training sets."""
+"""``portraitd dataset``: build, check, split, freeze and watch training sets."""
 
 from __future__ import annotations
 
@@ -90,6 +90,59 @@ def split_dataset(
             return
         for line in dataset_splits.format_overview(found):
             click.echo(line)
+
+
+@dataset.command("freeze")
+@with_settings
+@click.argument("name")
+def freeze_dataset(settings: Settings, name: str) -> None:
+    """Keep the training set as it is, as version NAME.
+
+    The version has hashes, settings, the class table and a datasheet. No build changes it.
+    """
+    from portraitd.cli import dataset_versions
+
+    click.echo(dataset_versions.format_version(dataset_versions.freeze(settings, name)))
+
+
+@dataset.command("list")
+@with_settings
+@click.option("--verify", is_flag=True, help="Compare every file with its hash.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_datasets(settings: Settings, verify: bool, as_json: bool) -> None:
+    """List the versions of the training set.
+
+    With --verify, exits with status 1 if a file of a version was changed or removed.
+    """
+    import json
+
+    from portraitd.cli import dataset_versions
+
+    versions = dataset_versions.read_versions(settings)
+    changed = {
+        one.name: dataset_versions.verify(settings, one) if verify else [] for one in versions
+    }
+    if as_json:
+        entries = [one.as_json() | {"changed": changed[one.name]} for one in versions]
+        click.echo(json.dumps(entries, ensure_ascii=False, indent=1))
+    for one in versions if not as_json else ():
+        click.echo(dataset_versions.format_version(one))
+        for path in changed[one.name]:
+            click.echo(f"    changed or removed: {path}")
+    if any(changed.values()):
+        raise click.exceptions.Exit(EXIT_FAILED_FILES)
+
+
+@dataset.command("compare")
+@with_settings
+@click.argument("old")
+@click.argument("new", required=False, default="")
+def compare_datasets(settings: Settings, old: str, new: str) -> None:
+    """Compare version OLD with version NEW, or with the set as it is now."""
+    from portraitd.cli import dataset_versions
+
+    for line in dataset_versions.format_comparison(dataset_versions.compare(settings, old, new)):
+        click.echo(line)
 
 
 @dataset.command("watch")

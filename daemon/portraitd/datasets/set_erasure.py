@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from portraitd.datasets.formats.imagefolder import CLASS_INDEX
+from portraitd.datasets.frozen_sets import find_frozen_roots, remove_unfinished
 from portraitd.datasets.output import (
     SET_MANIFEST,
     SetManifest,
@@ -72,7 +73,7 @@ class SetErasure(NamedTuple):
 def erase_sets(
     state_dir: Path, root: Path, stems: Collection[str], erased_classes: Collection[int] = ()
 ) -> SetErasure:
-    """Remove what shows or names erased people from the frame cache and from a set.
+    """Remove what shows or names erased people from the frame cache, a set, and its versions.
 
     Of a set, the pictures of erased frames, and of frames just before and after them, are removed
     with their labels, everything in the folders of erased people, and the lists and reports, which
@@ -90,8 +91,18 @@ def erase_sets(
     """
     frames = ErasedFrames(stems)
     cached = FrameCache(state_dir).discard(frames)
+    found = _erase_set(root, frames, erased_classes)
+    try:
+        remove_unfinished(root)
+    except OSError as error:
+        raise PublishError(f"{error.filename or root}: {error.strerror or error}") from error
+    versions = [_erase_set(place, frames, erased_classes) for place in find_frozen_roots(root)]
+    return found._replace(files=found.files + sum(one.files for one in versions), cached=cached)
+
+
+def _erase_set(root: Path, frames: ErasedFrames, erased_classes: Collection[int]) -> SetErasure:
     if not root.is_dir():
-        return SetErasure(cached=cached)
+        return SetErasure()
     try:
         with lock_set(root), open_root(root) as root_fd:
             manifest = read_set_manifest(root)
@@ -118,7 +129,7 @@ def erase_sets(
         raise PublishError(f"{error}; the erasure waits") from error
     except OSError as error:
         raise PublishError(f"{error.filename or root}: {error.strerror or error}") from error
-    return SetErasure(removed, cached, bool(is_incomplete and going))
+    return SetErasure(removed, 0, bool(is_incomplete and going))
 
 
 def _choose_files(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -187,7 +186,10 @@ def write_dataset(request: WriteRequest) -> DatasetSummary:
                     split: sum(not frame.labels for frame in available.frames[split])
                     for split in plan.splits
                 },
-                faces=dict(Counter(crop.split for crop in select_folder_crops(plan.crops))),
+                faces={
+                    split: sum(crop.split == split for crop in select_folder_crops(plan.crops))
+                    for split in plan.splits
+                },
                 people=len(plan.counts),
                 left_out=count_left_out(plan),
                 written=changes.written,
