@@ -39,6 +39,7 @@ ARGUMENTS = {
     "paths": [f"{{inbox}}/{HOSTILE}.mp4"],
     "file": ["{tmp}/backup.sqlite3"],
     "folder": ["{tmp}/known"],
+    "picture": ["{tmp}/nobody.jpg"],
     "person": ["1"],
     "video": [HOSTILE],
     "date": ["2020-01-01"],

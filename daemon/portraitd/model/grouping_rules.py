@@ -281,6 +281,8 @@ class SuggestionRule:
             one to the smaller: few faces near a person of many are rather one of theirs than
             two well-filled people are one.
         near_miss: The rule for faces without a person.
+        identification: The rule for a face of any picture, which was not grouped. Its distance is
+            root mean squared, to the faces of the person.
     """
 
     margin: float
@@ -292,6 +294,7 @@ class SuggestionRule:
     enough_quality: float = 1.0
     log_ratio: float = 0.0
     near_miss: NearMissRule = NearMissRule()
+    identification: NearMissRule = NearMissRule()
 
     def scaled(self, times: float) -> SuggestionRule:
         """Return this rule for a model whose distances are this many times as large."""
@@ -303,6 +306,7 @@ class SuggestionRule:
             gap=self.gap / times,
             gap_range=(low * times, high * times),
             near_miss=self.near_miss.scaled(times),
+            identification=self.identification.scaled(times),
         )
 
     def estimate_probability(

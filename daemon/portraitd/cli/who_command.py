@@ -1,0 +1,80 @@
+"""``portraitd who``: whom a picture shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from portraitd.cli.options import PathArgument, with_settings
+
+if TYPE_CHECKING:
+    from portraitd.config import Settings
+    from portraitd.model.face import SliceFaces
+
+
+@click.command()
+@with_settings
+@click.argument("picture", type=PathArgument())
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def who(settings: Settings, picture: Path, as_json: bool) -> None:
+    """Show whom the faces of a picture show, and how likely that is.
+
+    PICTURE is compared with everybody who is known, and not stored. The service may run.
+    """
+    import json
+
+    from portraitd.people.references.picture_answer import (
+        describe_faces,
+        faces_as_json,
+        identify_faces,
+        summarise,
+    )
+    from portraitd.service.embedder_choice import choose_encoder
+    from portraitd.store.database import Database
+    from portraitd.store.files import display_path
+
+    with Database.open_to_read(settings.state_dir) as database:
+        in_use = choose_encoder(settings, database).settings
+        found, space = _find_faces(in_use, picture)
+        faces = identify_faces(database, found, space)
+    if as_json:
+        answer = {"picture": display_path(picture), "faces": faces_as_json(faces)}
+        click.echo(json.dumps(answer, ensure_ascii=False))
+        return
+    for line in describe_faces(faces):
+        click.echo(line)
+    if len(faces) > 1:
+        click.echo(summarise(faces))
+
+
+def _find_faces(settings: Settings, picture: Path) -> tuple[SliceFaces, str]:
+    """Have a worker in a sandbox find the faces; return them with their embedding space.
+
+    Raises:
+        ConfigError: The file is no picture.
+    """
+    import os
+
+    from portraitd.ingest import media_jobs
+    from portraitd.ingest.dispatcher import encode_options
+    from portraitd.model.errors import ConfigError, VideoError
+    from portraitd.model.media_file import Source, Stamp
+    from portraitd.people.references.picture_reading import photo_slice
+    from portraitd.service.pools import decoding_pool
+
+    path = picture.absolute()
+    source = Source(path, Stamp.of(os.stat(path)))
+    one_worker = settings.workers.model_copy(update={"count": 1})
+    settings = settings.model_copy(update={"workers": one_worker})
+    options = encode_options(settings)._replace(keeps_frames=False)
+    pool = decoding_pool(settings, options.encoder)
+    try:
+        facts = pool.submit(media_jobs.probe, source).result()
+        found = pool.submit(media_jobs.encode, photo_slice(source, facts), options).result()
+    except VideoError as error:
+        raise ConfigError(f"{picture}: {error}") from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return found, options.encoder.embedding_space

@@ -1,0 +1,108 @@
+"""Say whom a face shows that is in no recording of the store, and how likely that is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portraitd.model.grouping_rules import EmbeddingRules, NearMissRule
+from portraitd.model.track import l2_normalised
+from portraitd.store.tracks import TrackStore
+
+MAX_CANDIDATES = 3
+
+MIN_PROBABILITY = 0.05
+"""Who is less likely is not named."""
+
+Floats = NDArray[np.float64]
+
+
+class Candidate(NamedTuple):
+    """A person whom a face may show.
+
+    Attributes:
+        probability: None if the model in use was not measured.
+        distance: Between the face and those of the person, root mean squared.
+    """
+
+    person_id: int
+    probability: float | None
+    distance: float
+
+
+class KnownFaces(NamedTuple):
+    """The faces of every person, summed up.
+
+    Attributes:
+        people: Shape ``(k,)``; ids, rising.
+        means: Shape ``(k, d)``.
+        variances: Shape ``(k,)``; mean squared distance of the faces from their mean.
+        tracks: Shape ``(k,)``; how many tracks each has.
+    """
+
+    people: NDArray[np.int64]
+    means: Floats
+    variances: Floats
+    tracks: NDArray[np.int64]
+
+    @classmethod
+    def read(cls, tracks: TrackStore, embedding_size: int) -> Self:
+        """Sum up the tracks of each person; every track counts the same."""
+        rows = tracks.rows()
+        people = np.unique(rows.persons[rows.persons > 0])
+        means, squares = np.zeros((len(people), embedding_size)), np.zeros(len(people))
+        counts = np.zeros(len(people), np.int64)
+        for ids, embeddings in tracks.embeddings(0, embedding_size):
+            at = np.searchsorted(rows.ids, ids)
+            is_grouped = (at < len(rows.ids)) & (rows.ids[np.minimum(at, len(rows.ids) - 1)] == ids)
+            at, vectors = at[is_grouped], embeddings[is_grouped].astype(np.float64)
+            is_somebodys = rows.persons[at] > 0
+            at, vectors = at[is_somebodys], vectors[is_somebodys]
+            person = np.searchsorted(people, rows.persons[at])
+            np.add.at(means, person, vectors)
+            np.add.at(squares, person, (vectors**2).sum(axis=1) + rows.variances[at])
+            np.add.at(counts, person, 1)
+        # A track without a vector of this size is of another model.
+        has_any = counts > 0
+        counts = counts[has_any]
+        centres = means[has_any] / counts[:, None]
+        variances = np.maximum(squares[has_any] / counts - (centres**2).sum(axis=1), 0.0)
+        return cls(people[has_any], centres, variances, counts)
+
+    def find(
+        self, embeddings: Sequence[NDArray[np.float32]], rules: EmbeddingRules
+    ) -> list[list[Candidate]]:
+        """Return whom each face may show, the most likely first.
+
+        Args:
+            embeddings: Of the faces, as the model gives them.
+            rules: Of that model.
+        """
+        if not len(self.people):
+            return [[] for _ in embeddings]
+        return [self._find_one(one, rules) for one in embeddings]
+
+    def _find_one(self, embedding: NDArray[np.float32], rules: EmbeddingRules) -> list[Candidate]:
+        vector = l2_normalised(embedding[None], rules.vector_length)[0].astype(np.float64)
+        squares = ((self.means - vector) ** 2).sum(axis=1) + self.variances
+        order = np.argsort(squares, kind="stable")[: MAX_CANDIDATES + 1]
+        distances = np.sqrt(squares[order])
+        # Only the nearest is farther from the next than nothing.
+        gaps = np.zeros(len(order))
+        gaps[0] = distances[1] - distances[0] if len(order) > 1 else 0.0
+        rule = rules.suggestions.identification
+        if rule == NearMissRule():
+            return [Candidate(int(self.people[order[0]]), None, float(distances[0]))]
+        chances = rule.estimate_probability(
+            distances, gaps, np.zeros(len(order)), self.tracks[order]
+        )
+        # It can be only one of them.
+        chances[1:] = np.minimum(chances[1:], 1.0 - chances[0])
+        return [
+            Candidate(int(self.people[at]), float(chance), float(distance))
+            for at, chance, distance in zip(order, chances, distances, strict=True)
+            if chance >= MIN_PROBABILITY
+        ][:MAX_CANDIDATES]
