@@ -1,0 +1,330 @@
+"""Count what a reviewer has to do until every person is right, with questions and without.
+
+    portraitd process STILLS CLIP… --home HOME --set review.unsorted_portraits=0
+    python benchmarks/review_gestures.py HOME --clips CLIPS
+    python benchmarks/review_gestures.py HOME --clips CLIPS --only-visible --same "a: X=b: Y"
+
+HOME is copied, once for each way. Labels: a photo shows the person whose name its folder has, as
+its largest face; ``CLIPS`` holds ``NAME.truth.json`` beside ``NAME.mp4``, as for ``models.py``.
+Clips whose names differ by a number or a letter show the same people; ``--same`` says who of a
+clip is in a folder of photos. A track has the label of most of its faces. Faces without a label
+do not count: they may stay wherever they are.
+
+A scripted reviewer knows the labels and edits the folders of the copy with real file operations,
+while the service runs inline. Without questions they move the folder of each person who is there
+twice into the other one, and the portrait of each face that is in a wrong folder or in
+``_unsorted``; for a person without a folder they make one first. With questions they first answer
+what is asked, until nothing is asked any more, and do the rest by hand. Naming takes one gesture
+for each person either way and is not counted. ``--only-visible`` leaves out tracks that a person
+can hardly recognise either (quality below 0.1): they may stay in ``_unsorted``.
+
+Printed is one JSON line for each way: gestures, where each drag of one file or folder counts; and
+drags, where what is selected together in one folder and dragged to one target counts once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import sqlite3
+import sys
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import structlog
+
+from portraitd.config import Settings
+from portraitd.model.question import Question
+from portraitd.model.stage import Now
+from portraitd.people.tree.card_folder import find_key
+from portraitd.people.tree.people_tree import PeopleTree
+from portraitd.service.executors import Executors
+from portraitd.service.pipeline import Service
+from portraitd.service.wakeup import Doorbell
+from portraitd.store.database import Database, StoreLock
+from portraitd.workers.pool import InlineExecutor
+
+SAME_FACE_IOU = 0.3
+TIME_TOLERANCE_S = 0.13
+VISIBLE_QUALITY = 0.1
+MAX_ROUNDS = 30
+MAX_TICKS = 300
+
+Box = tuple[int, int, int, int]
+
+
+class Track(NamedTuple):
+    """A labelled track as the store has it now."""
+
+    face: int
+    person: int | None
+    label: str
+
+
+def overlap(one: Box, other: Box) -> float:
+    """Return the intersection over union of two boxes: left, top, right, bottom."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
+    return width * height / (sum(areas) - width * height)
+
+
+def label_clip(name: str, truth: dict[str, Any], face: sqlite3.Row) -> str | None:
+    """Return who a face of a clip is."""
+    cast = re.sub(r"(_[a-z]|_dev|\d+)+$", "", name)
+    box = (face["box_left"], face["box_top"], face["box_right"], face["box_bottom"])
+    found = [
+        (overlap(box, (left, top, right, bottom)), one["who"])
+        for one in truth["faces"]
+        for top, right, bottom, left in [one["box"]]
+        if abs(one["t"] - face["t_s"]) <= TIME_TOLERANCE_S
+    ]
+    best = max(found, default=(0.0, "?"))
+    return f"{cast}: {best[1]}" if best[0] >= SAME_FACE_IOU and best[1] != "?" else None
+
+
+def label_tracks(home: Path, clips: Path) -> dict[int, str]:
+    """Return the label of each track that has one."""
+    truths = {
+        path.name.removesuffix(".truth.json"): json.loads(path.read_text())
+        for path in clips.glob("*.truth.json")
+    }
+    largest: dict[int, tuple[int, int]] = {}
+    votes: dict[int, Counter[str]] = defaultdict(Counter)
+    photos: dict[int, tuple[int, str]] = {}
+    for face in read(
+        home,
+        """
+        select faces.*, cast(coalesce((
+            select path from files where files.video_id = faces.video_id
+            order by state = 'duplicate', id limit 1), x'') as blob) as path
+        from faces where track_id is not null
+        """,
+    ):
+        path = Path(os.fsdecode(face["path"]))
+        if path.stem in truths:
+            label = label_clip(path.stem, truths[path.stem], face)
+            if label:
+                votes[face["track_id"]][label] += 1
+            continue
+        area = (face["box_right"] - face["box_left"]) * (face["box_bottom"] - face["box_top"])
+        if area > largest.get(face["video_id"], (0, 0))[0]:
+            largest[face["video_id"]] = area, face["track_id"]
+            photos[face["video_id"]] = (
+                face["track_id"],
+                f"{path.parent.parent.name}: {path.parent.name}",
+            )
+    labels = {track: count.most_common(1)[0][0] for track, count in votes.items()}
+    return labels | dict(photos.values())
+
+
+def rename(label: str, same: dict[str, str]) -> str:
+    """Return the label that stands for the same person."""
+    cast, _, who = label.partition(": ")
+    return same.get(label, f"{same.get(cast, cast)}: {who}")
+
+
+def read(home: Path, query: str) -> list[sqlite3.Row]:
+    """Return rows of the store of a home."""
+    path = home / "state/portraitd.sqlite3"
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        connection.row_factory = sqlite3.Row
+        return connection.execute(query).fetchall()
+
+
+class Reviewer:
+    """A reviewer who knows the labels.
+
+    Attributes:
+        gestures: Drags, one for each file or folder.
+        drags: Drags, one for each selection.
+    """
+
+    def __init__(self, home: Path, labels: dict[int, str], questions: int) -> None:
+        self.home = home
+        self.settings = Settings.model_validate(
+            {
+                "home": home,
+                "review": {
+                    "questions": questions, "unsorted_portraits": 0, "settle_s": 1.0,
+                    "scan_s": 1.0,
+                },
+                "grouping": {"settle_s": 1.0},
+            }
+        )  # fmt: skip
+        self.labels = labels
+        self.gestures: Counter[str] = Counter()
+        self.drags: Counter[str] = Counter()
+        self.steady_s = 0.0
+
+    def review(self) -> None:
+        """Work until everybody is right."""
+        with StoreLock(self.settings.state_dir):
+            database = Database.open(self.settings.state_dir)
+            with closing(database):
+                service = Service(
+                    self.settings, database, Executors(InlineExecutor(), 2), Doorbell()
+                )
+                self.settle(service)
+                for _ in range(MAX_ROUNDS):
+                    if not self.answer() and not self.correct():
+                        return
+                    self.settle(service)
+        raise RuntimeError(f"not right after {MAX_ROUNDS} rounds")
+
+    def settle(self, service: Service) -> None:
+        """Run the service until it has nothing to do."""
+        service.review.wake()
+        for _ in range(MAX_TICKS):
+            self.steady_s += 1.0
+            service.tick(Now(2e9 + self.steady_s, self.steady_s))
+            if service.idle:
+                return
+        raise RuntimeError("the service does not come to rest")
+
+    def tracks(self) -> dict[int, Track]:
+        """Return the labelled tracks as they are now."""
+        rows = read(
+            self.home,
+            """
+            select tracks.id, best_face_id, person_id from tracks
+            join faces on faces.id = best_face_id
+            """,
+        )
+        return {
+            row["id"]: Track(row["best_face_id"], row["person_id"], self.labels[row["id"]])
+            for row in rows
+            if row["id"] in self.labels
+        }
+
+    def answer(self) -> bool:
+        """Answer every question; return whether there was one."""
+        folder = self.home / "people/_questions"
+        tracks = self.tracks()
+        shown = people_of(tracks.values())
+        by_face = {one.face: one.label for one in tracks.values()}
+        store = read(self.home, "select name from store_name")[0]["name"]
+        used = set()
+        cards = sorted(folder.glob("*.jpg"))
+        for card in cards:
+            question = Question.of(find_key(card.read_bytes(), store) or "")
+            if question is None:
+                raise RuntimeError(f"{card} asks nothing")
+            labels = {shown.get(person) for person in question.people}
+            labels |= {by_face.get(face) for face in question.face_ids}
+            # A reviewer sees that a face without a label is somebody else.
+            answer = "yes" if len(labels) == 1 and None not in labels else "no"
+            card.rename(folder / answer / card.name)
+            self.gestures[answer] += 1
+            used.add(answer)
+        self.drags.update(used)
+        return bool(cards)
+
+    def correct(self) -> bool:
+        """Do by hand what is left to do; return whether anything was."""
+        tracks = self.tracks()
+        shown = people_of(tracks.values())
+        sizes = Counter(one.person for one in tracks.values() if one.person)
+        homes: dict[str, int] = {}
+        for person, label in sorted(shown.items(), key=lambda one: (-sizes[one[0]], one[0])):
+            homes.setdefault(label, person)
+        tree = PeopleTree(self.settings.people_dir)
+        portraits = tree.locate_portraits()
+        folders = dict(locate_folders(self.settings.people_dir))
+        selections = set()
+        for person, label in shown.items():
+            if homes[label] != person:
+                source, target = folders[person], folders[homes[label]]
+                source.rename(target / source.name)
+                self.gestures["merged"] += 1
+                selections.add(("merged", str(target)))
+        for track in tracks.values():
+            home = homes.get(track.label)
+            if track.person is not None and (
+                track.person == home or shown.get(track.person) == track.label
+            ):
+                continue
+            at = self.settings.people_dir / portraits[track.face]
+            target = (
+                folders[home] if home else self.settings.people_dir / track.label.replace(":", "")
+            )
+            if not target.exists():
+                target.mkdir()
+                self.gestures["made a folder"] += 1
+                selections.add(("made a folder", target.name))
+            if at.exists():
+                at.rename(target / at.name)
+                self.gestures["moved"] += 1
+                selections.add((f"moved from {at.parent.name}", target.name))
+        self.drags.update(kind.partition(" from ")[0] for kind, _ in selections)
+        return bool(selections)
+
+
+def people_of(tracks: Any) -> dict[int, str]:
+    """Return the label of most tracks of each person."""
+    votes: dict[int, Counter[str]] = defaultdict(Counter)
+    for one in tracks:
+        if one.person is not None:
+            votes[one.person][one.label] += 1
+    return {person: count.most_common(1)[0][0] for person, count in votes.items()}
+
+
+def locate_folders(root: Path) -> Iterator[tuple[int, Path]]:
+    """Yield the folder of each person."""
+    for manifest in root.rglob(".person.json"):
+        person = json.loads(manifest.read_text())["person"]
+        if person is not None:
+            yield person, manifest.parent
+
+
+def main() -> None:
+    """Print one JSON line for each way."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("home", type=Path)
+    parser.add_argument("--clips", type=Path, required=True)
+    parser.add_argument("--only-visible", action="store_true")
+    parser.add_argument(
+        "--same", action="append", default=[], help="LABEL=LABEL, or CAST=FOLDER for all of them"
+    )
+    arguments = parser.parse_args()
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    same = dict(one.split("=") for one in arguments.same)
+    labels = {
+        track: rename(label, same)
+        for track, label in label_tracks(arguments.home, arguments.clips).items()
+    }
+    if arguments.only_visible:
+        quality = read(arguments.home, "select id, quality from tracks")
+        good = {row["id"] for row in quality if row["quality"] >= VISIBLE_QUALITY}
+        labels = {track: label for track, label in labels.items() if track in good}
+    for questions in (0, 20):
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder) / "home"
+            shutil.copytree(arguments.home, copy)
+            reviewer = Reviewer(copy, labels, questions)
+            reviewer.review()
+            print(
+                json.dumps(
+                    {
+                        "questions": questions,
+                        "labels": len(set(labels.values())),
+                        "gestures": reviewer.gestures.total(),
+                        "drags": reviewer.drags.total(),
+                        "of_which": reviewer.gestures,
+                    }
+                ),
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
