@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from portraitd.workers.paths_without_links import (
+    FileOpener,
     create_file_below,
     open_below,
     open_file_below,
@@ -71,3 +72,31 @@ def test_a_created_file_is_new_and_for_its_owner(tmp_path: Path) -> None:
     assert b"content" == os.read(descriptor, 16)
     os.close(descriptor)
     assert 0o600 == stat.S_IMODE((tmp_path / "file").stat().st_mode)
+
+
+def test_many_files_are_opened_as_one_is(tmp_path: Path) -> None:
+    """Of the same folder and of others; and no folder stays open."""
+    root = tmp_path / "root"
+    for path in ("a/one", "a/two", "b/three", "four"):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(path)
+    (root / "a" / "link").symlink_to("one")
+    (root / "c").symlink_to("a")
+    opener, before = FileOpener(root), os.listdir("/proc/self/fd")
+
+    for path in ("a/one", "a/two", "b/three", "four", "a/one"):
+        descriptor = opener.open(Path(path))
+        assert path.encode() == os.read(descriptor, 16)
+        os.close(descriptor)
+    for path, error in {
+        "a/link": OSError,
+        "c/one": NotADirectoryError,
+        "a/missing": FileNotFoundError,
+        "b/../a/one": PermissionError,
+        "d/one": FileNotFoundError,
+    }.items():
+        with pytest.raises(error):
+            opener.open(Path(path))
+    opener.close()
+
+    assert len(before) == len(os.listdir("/proc/self/fd"))

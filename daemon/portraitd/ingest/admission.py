@@ -250,19 +250,20 @@ class Admission(Stage):
             if path not in known or known[path].state is not FileState.WAITING:
                 yield from notes.add(self._now, path, stamp, FileState.WAITING, still_changing)
         yield from notes.write(self._now)
-        for path in stable:
-            since_s = self._stability.since_s(path)
-            now, stamp = self._now, new[path]
-            reason = self._block_reasons.of(path, since_s, now.steady_s, now.wall_s, stamp)
-            if not reason:
-                yield from notes.add(now, path, stamp, FileState.READY)
-                self._stability.forget(path)
-            elif path not in known or (known[path].state, known[path].reason) != (
-                FileState.WAITING,
-                reason,
-            ):
-                yield from notes.add(now, path, stamp, FileState.WAITING, reason)
-            yield
+        with self._block_reasons.reading_many():
+            for path in stable:
+                since_s = self._stability.since_s(path)
+                now, stamp = self._now, new[path]
+                reason = self._block_reasons.of(path, since_s, now.steady_s, now.wall_s, stamp)
+                if not reason:
+                    yield from notes.add(now, path, stamp, FileState.READY)
+                    self._stability.forget(path)
+                elif path not in known or (known[path].state, known[path].reason) != (
+                    FileState.WAITING,
+                    reason,
+                ):
+                    yield from notes.add(now, path, stamp, FileState.WAITING, reason)
+                yield
         yield from notes.write(self._now)
 
     def _miss(self, known: Mapping[Path, KnownFile], seen: Collection[Path]) -> Iterator[None]:
@@ -477,7 +478,7 @@ class _Notes:
         notes, self._notes = self._notes, []
         if not notes:
             return
-        self._files.note_all(INBOX, notes, now.wall_s)
+        self._files.record_all(INBOX, notes, now.wall_s)
         for path, stamp, state, reason in notes:
             say = log.warning if stamp == NO_STAMP else log.info
             say(

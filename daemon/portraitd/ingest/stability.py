@@ -6,8 +6,8 @@ import errno
 import fcntl
 import os
 import signal
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -15,7 +15,7 @@ from pathlib import Path
 from portraitd.media import container
 from portraitd.model.media_file import Stamp
 from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
-from portraitd.workers.paths_without_links import open_file_below
+from portraitd.workers.paths_without_links import FileOpener, open_file_below
 
 _SMALL_BYTES = 64 * 1024
 """Below this size the block count means nothing: file systems store small files inline."""
@@ -128,7 +128,7 @@ def block_reason(
     policy: StabilityPolicy,
     wall_s: float = 0.0,
     stamp: Stamp | None = None,
-    root: Path | None = None,
+    opener: FileOpener | None = None,
 ) -> Reason:
     """Return why an unchanged file may not be processed yet; ``NO_REASON`` if it may.
 
@@ -139,10 +139,10 @@ def block_reason(
         wall_s: The time, to which the file's own times are compared: an incomplete file that
             was changed last week does not wait another hour after each start of the service.
         stamp: What it had when it was found; None if that does not matter.
-        root: The folder that ``path`` is below; by default, ``path`` is absolute.
+        opener: Opens ``path``; by default, ``path`` is absolute.
     """
     try:
-        descriptor = open_file_below(root or path.parent, path if root else Path(path.name))
+        descriptor = opener.open(path) if opener else open_file_below(path.parent, Path(path.name))
     except OSError:
         # The worker that probes the file reports the error.
         return NO_REASON
@@ -173,7 +173,8 @@ class BlockReasons:
 
     def __init__(self, policy: StabilityPolicy, root: Path | None = None) -> None:
         self._policy = policy
-        self._root = root
+        self._opener = FileOpener(root) if root else None
+        self._is_reading_many = False
         self._known: dict[Path, tuple[float, float, Reason]] = {}
 
     def of(
@@ -203,13 +204,29 @@ class BlockReasons:
         ]
         if reason and since_s <= read_s and now_s - read_s < gap_s and not passed:
             return reason
-        reason = block_reason(path, now_s - since_s, policy, wall_s, stamp, self._root)
+        reason = block_reason(path, now_s - since_s, policy, wall_s, stamp, self._opener)
+        if not self._is_reading_many:
+            self._leave_folder()
         if reason:
             longer_s = min(max(_FIRST_GAP_S, 2 * gap_s), _LONGEST_GAP_S)
             self._known[path] = (now_s, longer_s, reason)
         else:
             self._known.pop(path, None)
         return reason
+
+    @contextmanager
+    def reading_many(self) -> Iterator[None]:
+        """Stay in the folder of a file, because more files of it follow."""
+        self._is_reading_many = True
+        try:
+            yield
+        finally:
+            self._is_reading_many = False
+            self._leave_folder()
+
+    def _leave_folder(self) -> None:
+        if self._opener:
+            self._opener.close()
 
     def keep_only(self, paths: set[Path]) -> None:
         """Drop the reasons of all other files."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -63,6 +64,20 @@ class KnownFile:
     content_sha256: str
     earlier_video_id: int | None
     is_reference: bool = False
+
+
+_NOTE = """
+    insert into files
+        (root, path, size, mtime_ns, inode, state, reason, reason_code, seen_at, changed_at,
+            is_reference)
+    values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    on conflict (root, path) do update set
+        size = excluded.size, mtime_ns = excluded.mtime_ns, inode = excluded.inode,
+        state = excluded.state, reason = excluded.reason, reason_code = excluded.reason_code,
+        attempts = 0, video_id = null, interruptions = 0, changed_at = excluded.changed_at,
+        earlier_video_id = coalesce(
+            iif(files.state = 'duplicate', null, files.video_id), files.earlier_video_id)
+"""
 
 
 class FoundFile(NamedTuple):
@@ -151,9 +166,20 @@ class Files:
         """
         return self._note(root, found, now_s, is_reference=False)
 
+    def record_all(self, root: bytes, found: Sequence[FoundFile], now_s: float) -> None:
+        """Record the files at some paths, as ``note_all`` does, where no ids are needed."""
+        with self._noting(root, found):
+            self._db.executemany(_NOTE, [_note_values(root, file, now_s, False) for file in found])
+
     def _note(
         self, root: bytes, found: Sequence[FoundFile], now_s: float, *, is_reference: bool
     ) -> list[int]:
+        with self._noting(root, found):
+            return [self._note_one(root, file, now_s, is_reference) for file in found]
+
+    @contextmanager
+    def _noting(self, root: bytes, found: Sequence[FoundFile]) -> Iterator[None]:
+        """Open a transaction; at its end, delete what no file holds any more."""
         with self._db.transaction():
             paths = [os.fsencode(file.path) for file in found]
             marks = ",".join("?" * len(paths))
@@ -164,41 +190,13 @@ class Files:
                 """,  # noqa: S608 - question marks
                 (root, *paths),
             ).fetchone()
-            file_ids = [self._note_one(root, file, now_s, is_reference) for file in found]
+            yield
             if was_read:
                 self._delete_orphans()
-        return file_ids
 
     def _note_one(self, root: bytes, file: FoundFile, now_s: float, is_reference: bool) -> int:
-        row = self._db.execute(
-            """
-            insert into files
-                (root, path, size, mtime_ns, inode, state, reason, reason_code, seen_at,
-                    changed_at, is_reference)
-            values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-            on conflict (root, path) do update set
-                size = excluded.size, mtime_ns = excluded.mtime_ns, inode = excluded.inode,
-                state = excluded.state, reason = excluded.reason,
-                reason_code = excluded.reason_code, attempts = 0, video_id = null,
-                interruptions = 0,
-                changed_at = excluded.changed_at,
-                earlier_video_id = coalesce(
-                    iif(files.state = 'duplicate', null, files.video_id),
-                    files.earlier_video_id)
-            returning id
-            """,
-            (
-                root,
-                os.fsencode(file.path),
-                *_signed(file.stamp),
-                file.state,
-                file.reason.text,
-                file.reason.code,
-                now_s,
-                now_s,
-                is_reference,
-            ),
-        ).fetchone()
+        values = _note_values(root, file, now_s, is_reference)
+        row = self._db.execute(f"{_NOTE} returning id", values).fetchone()
         return int(row["id"])
 
     def _delete_orphans(self) -> None:
@@ -440,6 +438,23 @@ class Files:
             "select 1 from files where state in ('ready', 'probing', 'encoding') limit 1"
         ).fetchone()
         return row is not None
+
+
+def _note_values(
+    root: bytes, file: FoundFile, now_s: float, is_reference: bool
+) -> tuple[object, ...]:
+    """Return the values of ``_NOTE``."""
+    return (
+        root,
+        os.fsencode(file.path),
+        *_signed(file.stamp),
+        file.state,
+        file.reason.text,
+        file.reason.code,
+        now_s,
+        now_s,
+        is_reference,
+    )
 
 
 def _signed(stamp: Stamp) -> Stamp:

@@ -77,16 +77,56 @@ def create_file_below(root: Path, path: Path) -> int:
     return _open_below(root, path, _TO_CREATE)
 
 
+class FileOpener:
+    """Opens files below a folder for reading, as ``open_file_below`` does, for many in a row.
+
+    It stays in the folder of the last file: files of one folder mostly follow each other. Close it
+    at the end, because an open folder keeps a share from being unmounted.
+
+    Args:
+        root: The folder; it may itself be reached through a link.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._folders: list[str] = []
+        self._folder_fd = -1
+
+    def open(self, path: Path) -> int:
+        """Open a file; see ``open_file_below``."""
+        *folders, name = _split(path)
+        if self._folder_fd < 0 or folders != self._folders:
+            self.close()
+            self._folder_fd = _open_folder(self._root, folders)
+            self._folders = folders
+        return os.open(name, _TO_READ, dir_fd=self._folder_fd)
+
+    def close(self) -> None:
+        """Leave the folder; opening another file enters one again."""
+        if self._folder_fd >= 0:
+            os.close(self._folder_fd)
+            self._folder_fd = -1
+
+
 def _open_below(root: Path, path: Path, flags: int) -> int:
-    *folders, name = str(path).split("/")
-    if ".." in (*folders, name):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-    root_fd = os.open(root, _FOLDER)
-    try:
-        folder_fd = open_below(root_fd, folders)
-    finally:
-        os.close(root_fd)
+    *folders, name = _split(path)
+    folder_fd = _open_folder(root, folders)
     try:
         return os.open(name, flags, 0o600, dir_fd=folder_fd)
     finally:
         os.close(folder_fd)
+
+
+def _split(path: Path) -> list[str]:
+    parts = str(path).split("/")
+    if ".." in parts:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    return parts
+
+
+def _open_folder(root: Path, folders: list[str]) -> int:
+    root_fd = os.open(root, _FOLDER)
+    try:
+        return open_below(root_fd, folders)
+    finally:
+        os.close(root_fd)
