@@ -192,9 +192,11 @@ def warm_up(settings: EncoderSpec) -> str:
 @returns("portraitd.ingest.media_results:IDENTITY")
 def encoder_identity(settings: EncoderSpec) -> str:
     """Return the embedding space and detector; equal on workers that find the same faces."""
-    from portraitd.faces.factory import resolve_detector
+    # Not by the factory: a worker that only hashes would load all detectors with it.
+    from portraitd.faces.models.model_registry import wanted_detector
 
-    return f"{settings.embedding_space} by {settings.kind}, {resolve_detector(settings)}"
+    detector = wanted_detector(settings.detector, settings.kind, settings.models_dir)
+    return f"{settings.embedding_space} by {settings.kind}, {detector}"
 
 
 def _is_same(one: Image, other: Image) -> bool:

@@ -37,7 +37,7 @@ _MEDIA_JOBS = (
 )
 
 _HASHING = (
-    "portraitd.faces.factory",
+    "portraitd.faces.models.model_registry",
     "portraitd.ingest.media_results",
     "portraitd.media.content_hash",
 )
