@@ -538,3 +538,26 @@ def states_by_path(fixture: InboxFixture) -> list[tuple[Path, str]]:
 def remove_deep(folder: Path) -> None:
     """pytest's own way of removing folders calls itself for each level."""
     subprocess.run(["rm", "-rf", folder], check=True)
+
+
+@pytest.mark.parametrize("steps", range(8))
+def test_a_folder_that_takes_the_place_of_the_inbox_during_a_scan_gets_no_marker(
+    tmp_path: Path, steps: int
+) -> None:
+    """The files that were seen are in the other one, which has the marker."""
+    ticks = iter(range(0, 1_000_000, 2))
+    fixture = InboxFixture(tmp_path, clock=lambda: float(next(ticks)))
+    fixture.write("a/clip.mp4")
+    fixture.settle()
+    fixture.admission.wake()
+    now = Now(5000.0, 4000.0)
+    for _ in range(steps):
+        fixture.admission.tick(now)
+    away = fixture.inbox.rename(tmp_path / "away")
+    fixture.inbox.mkdir()
+    while fixture.admission.wait_s(now.steady_s, soon=False) <= 0.0:
+        fixture.admission.tick(now)
+
+    assert [] == os.listdir(fixture.inbox)
+    assert {"a/clip.mp4": "ready"} == fixture.states()
+    assert (away / MARKER).is_file()

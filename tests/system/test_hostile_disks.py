@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
+import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from portraitd.cli import options
+from portraitd.ingest.mounts import read_token
 from portraitd.model.stage import Now
 from portraitd.people.tree.people_tree import PeopleTree
 from portraitd.service.pipeline import Service
@@ -212,3 +216,64 @@ def test_whatever_a_file_is_called_it_is_done_and_moved(tmp_path: Path) -> None:
     assert [".portraitd-inbox", "processed"] == sorted(path.name for path in home.inbox.iterdir())
     assert 2 * len(names) == len(moved)
     assert {*names} <= moved
+
+
+@contextmanager
+def renamed_again_and_again(folder: Path, seed: int) -> Iterator[Counter[str]]:
+    """Move a folder away and back in a loop, sometimes with another one in its place meanwhile."""
+    choice, stop, done = random.Random(seed), threading.Event(), Counter[str]()
+    away, other = (folder.with_name(f"{folder.name} {part}") for part in ("away", "other"))
+
+    def rename() -> None:
+        while not stop.wait(choice.uniform(0.0, 0.02)):
+            folder.rename(away)
+            done["swaps"] += 1
+            if choice.random() < 0.3:
+                folder.mkdir()
+                stop.wait(choice.uniform(0.0, 0.01))
+                done["filled"] += bool(os.listdir(folder))
+                shutil.rmtree(folder)
+            stop.wait(choice.uniform(0.0, 0.01))
+            with suppress(OSError):
+                # The service may have made one.
+                folder.rename(other)
+                done["made"] += 1
+                shutil.rmtree(other)
+            away.rename(folder)
+
+    thread = threading.Thread(target=rename)
+    thread.start()
+    try:
+        yield done
+    finally:
+        stop.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("place", ["people", "state", "people/gallery", "inbox"])
+def test_a_folder_that_is_moved_away_and_back_loses_nothing(
+    memory_path: Path, photographs: list[Path], place: str
+) -> None:
+    """At any moment, also in the middle of a publication; no tree begins in its place."""
+    home = Home(memory_path / "home", inbox={"quiet_s": 0.0}, grouping={"min_samples": 1})
+    folder = home.settings.home_dir / place
+    with home.opened() as service:
+        home.drop(photographs[0], "a.jpg")
+        home.run_until_idle(service)
+        token = read_token(home.inbox)
+        with renamed_again_and_again(folder, 1) as done:
+            for turn in range(60):
+                if turn == 20 and place != "inbox":
+                    home.drop(photographs[1], "b.jpg")
+                turns(home, service, 1, 20.0)
+        home.drop(photographs[1], "b.jpg")
+        turns(home, service, 4, 20.0)
+        home.run_until_idle(service)
+
+    assert done["swaps"] > 10
+    if place == "people":
+        assert not done["filled"]
+    assert token == read_token(home.inbox)
+    assert {"a.jpg": "done", "b.jpg": "done"} == home.states()
+    assert (home.people / "index.html").is_file()
+    assert_sound(home.settings)

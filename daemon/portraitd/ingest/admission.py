@@ -91,6 +91,7 @@ class Admission(Stage):
         self._is_wanted = True
         self._watches_inbox = True
         self._device = -1
+        self._identity = (0, 0)
         self._renumbers = False
         self._token: str | None = None
 
@@ -197,6 +198,7 @@ class Admission(Stage):
     def _scan_steps(self) -> Iterator[None]:
         """Scan the inbox, and yield wherever the scan can pause."""
         began = self._now
+        self._identity = self._identify()
         self._choose_file_system()
         stamps: dict[Path, Stamp] = {}
         irregular: dict[Path, Reason] = {}
@@ -353,6 +355,9 @@ class Admission(Stage):
         share was not mounted: the token tells them apart. A folder with another token, or without
         a marker, becomes the inbox if no file is known yet, or a known file is in it.
         """
+        if self._identify() != self._identity:
+            # Another folder has taken its place since the scan began.
+            return False
         recorded, token = self._files.read_marker(), read_token(self._inbox_dir)
         if token is None or (recorded is not None and token != recorded):
             is_new_home = not known and (recorded is None or token is not None)
@@ -377,6 +382,14 @@ class Admission(Stage):
             is_unchanged(self._inbox_dir / path, known[path].stamp)
             for path in islice(moved, MAX_LOOKED_UP)
         )
+
+    def _identify(self) -> tuple[int, int]:
+        """Return the device and the inode of the inbox; zeros if it is missing."""
+        try:
+            facts = os.stat(self._inbox_dir)
+        except OSError:
+            return 0, 0
+        return facts.st_dev, facts.st_ino
 
     def _choose_file_system(self) -> None:
         """Choose the quiet time by the file system, again whenever another one is mounted."""
