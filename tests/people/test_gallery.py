@@ -79,6 +79,7 @@ def test_there_is_a_page_before_anyone_is_found(fixture: GalleryFixture) -> None
         "at": 0,
         "indistinct": 0,
         "better_model": 0,
+        "unsorted": 0,
     } == read(fixture, "summary.js")
     assert "people-0001.js" not in (fixture.root / "index.html").read_text()
     assert (fixture.root / "gallery/person.html").exists()
@@ -292,6 +293,29 @@ def test_portraits_can_be_ordered_by_quality_and_by_doubt(fixture: GalleryFixtur
     assert (4, 3) == (by_quality[0], by_quality[-1])
     assert 2 == by_doubt[0]
     assert [1, 2, 3, 4, 5] == sorted(by_doubt) == sorted(by_quality)
+
+
+def test_unsorted_faces_have_a_page(fixture: GalleryFixture) -> None:
+    """By whom they may show, the most likely first, then those like nobody."""
+    fixture.show("a.mp4", [(1, 3.0), (1, 4.0), (2, 3.5)], at_s=100.0)
+    fixture.show("b.jpg", [(0, 0.0)], duration_s=0.0)
+    fixture.show("c.mp4", [(0, 5.0)])
+    fixture.show("d.mp4", [(0, 6.0)])
+    fixture.grouping_run()
+    fixture.database.executemany(
+        "insert into near_misses values (?, ?, ?)", [(3, 2, 0.625), (4, 1, 0.75), (5, 9, 0.9)]
+    )
+    fixture.publish(3000.0)
+
+    found = read(fixture, "unsorted.js")
+    assert 3 == read(fixture, "summary.js")["unsorted"]
+    assert [[5, 1, 5.0, 1, 0.75], [4, 0, 0.0, 2, 0.62], [6, 2, 6.0, 0, 0.0]] == found["portraits"]
+    assert ["b.jpg", "c.mp4", "d.mp4"] == [video[0] for video in found["videos"]]
+    assert {
+        "1": ["person-0001", "person-0001", "000001.jpg"],
+        "2": ["person-0002", "person-0002", "000002.jpg"],
+    } == found["people"]
+    assert "_unsorted" == found["folder"]
 
 
 def test_a_page_leads_to_the_people_before_and_after(fixture: GalleryFixture) -> None:

@@ -137,7 +137,9 @@ class GalleryFixture(Store):
     def publish(self, now_s: float) -> PublishResult:
         """Publish the tree, and then the gallery."""
         wanted = Publications(self.database).desired_tree(ALL_PORTRAITS)
-        done = publish(self.tree, wanted.folders, [], self.faces.portrait, self.montages)
+        done = publish(
+            self.tree, wanted.folders, wanted.unsorted, self.faces.portrait, self.montages
+        )
         grouping_run = self.people.last_grouping_run()
         assert grouping_run
         self.note_publication(Publication(grouping_run.id, 0, "1"), now_s)

@@ -119,6 +119,7 @@ def page_urls(people: Path) -> list[str]:
         index_url(people),
         person_url(people, 1),
         f"{compare}#1,4",
+        (people / "gallery" / "unsorted.html").as_uri(),
         (people / "STATUS.html").as_uri(),
     ]
 

@@ -5,9 +5,10 @@ Every query reads the view ``visible_faces``, which leaves out excluded faces.
 
 from __future__ import annotations
 
+import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -59,6 +60,21 @@ class PersonFaces:
     clip_ids: NDArray[np.int64]
     track_ids: NDArray[np.int64]
     times_s: NDArray[np.float64]
+
+
+class UnsortedFace(NamedTuple):
+    """A face without a person, and whom it may show.
+
+    Attributes:
+        person_id: Who it may be; 0 if it is like nobody.
+        probability: That it is; 0 if it is like nobody.
+    """
+
+    face_id: int
+    clip_id: int
+    t_s: float
+    person_id: int
+    probability: float
 
 
 class Appearances:
@@ -140,6 +156,20 @@ class Appearances:
             np.array(tracks, np.int64),
             np.array(times, np.float64),
         )
+
+    def unsorted_faces(self, face_ids: Collection[int]) -> list[UnsortedFace]:
+        """Return those of some faces that have no person, and whom each may show, by id."""
+        rows = self._db.execute(
+            """
+            select faces.id, faces.video_id, t_s, coalesce(near_misses.person_id, 0),
+                coalesce(probability, 0.0)
+            from visible_faces as faces left join near_misses using (track_id)
+            where faces.id in (select value from json_each(?)) and faces.person_id is null
+            order by faces.id
+            """,
+            (json.dumps(sorted(face_ids)),),
+        )
+        return [UnsortedFace(*row) for row in rows]
 
     def times(self) -> Iterator[tuple[int, int, list[float]]]:
         """Yield person, recording and the times of the faces, by person, recording and time."""

@@ -17,8 +17,8 @@ POLICY = (
 ``file:`` is listed as well. Inline scripts and styles are not allowed, so none can be injected."""
 
 _STATIC_NAMES = (
-    "gallery.css", "gallery.js", "people.js", "person.js", "compare.js", "review.js", "timeline.js",
-    "status.js",
+    "gallery.css", "gallery.js", "people.js", "person.js", "compare.js", "unsorted.js", "review.js",
+    "timeline.js", "status.js",
 )  # fmt: skip
 
 
@@ -28,7 +28,7 @@ def load_static_files() -> dict[str, bytes]:
     files = {name: _read(name).encode() for name in _STATIC_NAMES}
     # Scripts share one scope: this table is defined before Gallery reads it.
     files["words.js"] = f"const PORTRAITD_WORDS = {to_js_literal(load_words())};\n".encode()
-    for page in ("person.html", "compare.html"):
+    for page in ("person.html", "compare.html", "unsorted.html"):
         files[page] = render_page(page)
     return files
 

@@ -15,6 +15,7 @@ from portraitd.people.pages.page_data import (
     make_people_script,
     make_person_script,
     make_summary_script,
+    make_unsorted_script,
     person_file_name,
 )
 from portraitd.people.pages.page_data import table_file_name as person_table_name
@@ -27,7 +28,7 @@ from portraitd.people.pages.view_models import (
     OutlierCache,
 )
 from portraitd.people.tree.folder_fs import digest
-from portraitd.people.tree.locations import find_person_folders
+from portraitd.people.tree.locations import find_folders
 from portraitd.people.tree.owned_files import ROOT, OwnedFiles
 from portraitd.people.tree.scan import ScanCache
 from portraitd.store.appearances import Appearances
@@ -134,7 +135,7 @@ class Gallery(Stage):
             self._outliers,
             self._covers,
             self._people.present() if grouping_run else [],
-            find_person_folders(self._people_dir, self._memory),
+            find_folders(self._people_dir, self._memory),
             self._people.suggestions(),
             self._new_faces(grouping_run) if grouping_run else NO_NEW_FACES,
             published_at,
@@ -239,10 +240,15 @@ def _data_contents(views: GalleryViews) -> dict[str, GalleryContent]:
         summary.videos,
         summary.photos,
         summary.since,
+        summary.unsorted,
         *(c.identity for c in files.values()),
     ]
     files["summary.js"] = GalleryContent(
         _content_identity(facts), lambda: make_summary_script(summary)
+    )
+    files["unsorted.js"] = GalleryContent(
+        _content_identity([views.unsorted_identity]),
+        lambda: make_unsorted_script(views.make_unsorted()),
     )
     for person_id in views.people:
         files[person_file_name(person_id)] = GalleryContent(

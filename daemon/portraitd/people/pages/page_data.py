@@ -122,6 +122,46 @@ class PersonPage:
 
 
 @dataclass(frozen=True, slots=True)
+class UnsortedPortrait:
+    """A portrait of a face without a person.
+
+    Attributes:
+        clip: Index into the videos and photos of the page, from 0.
+        file: Its name in the folder.
+        person_id: Who it may be; 0 if it is like nobody.
+        probability: That it is.
+    """
+
+    face_id: int
+    clip: int
+    t_s: float
+    file: str
+    person_id: int
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class UnsortedPage:
+    """The content of the page of faces without a person.
+
+    Attributes:
+        folder: The path of their folder below the root.
+        clips: The videos and photos they are from.
+        portraits: The most likely ones first.
+        people: By id, each person they may be: name, path of the folder, and cover in it.
+        recordings: As in ``PersonPage``.
+        made_at: When the people tree was published.
+    """
+
+    folder: str
+    clips: Sequence[Clip]
+    portraits: Sequence[UnsortedPortrait]
+    people: Mapping[int, tuple[str, str, str]]
+    recordings: str
+    made_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class GallerySummary:
     """The totals at the head of the index page.
 
@@ -132,6 +172,7 @@ class GallerySummary:
         made_at: When the people tree was published.
         indistinct_faces: Faces of people whom the model in use cannot tell apart;
         has_better_model: and whether a recommended one may.
+        unsorted: Portraits on the page of faces without a person.
     """
 
     people: int
@@ -143,6 +184,7 @@ class GallerySummary:
     made_at: float
     indistinct_faces: int = 0
     has_better_model: bool = False
+    unsorted: int = 0
 
 
 def find_block(person_id: int) -> int:
@@ -182,6 +224,7 @@ def make_summary_script(summary: GallerySummary) -> bytes:
             "at": round(summary.made_at),
             "indistinct": summary.indistinct_faces,
             "better_model": int(summary.has_better_model),
+            "unsorted": summary.unsorted,
         },
     )
 
@@ -223,6 +266,34 @@ def make_person_script(page: PersonPage) -> bytes:
                     int(one.is_likely),
                 ]
                 for one in page.similar
+            ],
+        },
+    )
+
+
+def make_unsorted_script(page: UnsortedPage) -> bytes:
+    """Return the script with the faces that have no person."""
+    return make_script(
+        "unsorted",
+        {
+            "folder": quote_path(page.folder),
+            "at": round(page.made_at),
+            "recordings": page.recordings,
+            "videos": [_video(clip, [], page.recordings) for clip in page.clips],
+            "people": {
+                str(person_id): [to_display_text(name), quote_path(folder), quote_path(cover)]
+                for person_id, (name, folder, cover) in page.people.items()
+            },
+            "portraits": [
+                [
+                    one.face_id,
+                    one.clip,
+                    round(one.t_s, 2),
+                    one.person_id,
+                    round(one.probability, 2),
+                    *_file_unless_usual(one.face_id, one.file),
+                ]
+                for one in page.portraits
             ],
         },
     )
@@ -289,5 +360,9 @@ def _portrait(one: PagePortrait) -> list[object]:
         one.quality_rank,
         one.doubt_rank,
     ]
+    return [*row, *_file_unless_usual(one.face_id, one.file)]
+
+
+def _file_unless_usual(face_id: int, file: str) -> list[str]:
     # The file name nearly always follows from the id.
-    return row if one.file == f"{one.face_id:06d}.jpg" else [*row, quote_path(one.file)]
+    return [] if file == f"{face_id:06d}.jpg" else [quote_path(file)]

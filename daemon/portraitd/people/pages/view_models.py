@@ -19,6 +19,7 @@ from portraitd.clustering.outliers import MIN_TRACKS, find_outliers, measure_per
 from portraitd.faces.models.cards import MOBILEFACENET
 from portraitd.faces.portrait_selection import measure_eccentricity, pick_cover
 from portraitd.model.appearance import Appearance, Clip, join_appearances
+from portraitd.model.edit import Placement
 from portraitd.model.grouping_rules import EmbeddingRules
 from portraitd.model.recording_time import RecordingDate
 from portraitd.model.suggestion import Suggestion
@@ -31,11 +32,13 @@ from portraitd.people.pages.page_data import (
     PersonCard,
     PersonPage,
     SimilarPerson,
+    UnsortedPage,
+    UnsortedPortrait,
     find_block,
 )
 from portraitd.people.tree.folder_fs import digest
 from portraitd.people.tree.folder_state import FolderState
-from portraitd.store.appearances import Appearances, RecordingCount
+from portraitd.store.appearances import Appearances, RecordingCount, UnsortedFace
 from portraitd.store.faces import Faces
 from portraitd.store.people import Person
 
@@ -214,6 +217,7 @@ class GalleryViews:
             space.partition("+")[0] == MOBILEFACENET.space for space in store.spaces()
         )
         self._clips = store.clips()
+        self._unsorted = folders.get(Placement.UNSORTED)
         count_by_person = store.count_by_person()
         pairs: dict[int, list[tuple[int, bool]]] = {}
         visible = [one for one in current if one.id in folders and one.id in count_by_person]
@@ -279,7 +283,65 @@ class GalleryViews:
             made_at=self._made_at,
             indistinct_faces=self._indistinct_faces,
             has_better_model=self._has_better_model,
+            unsorted=len(self._unsorted_faces),
         )
+
+    @cached_property
+    def unsorted_identity(self) -> str:
+        """The identity of the page of faces without a person."""
+        folder = self._unsorted
+        names = folder.portrait_names if folder else {}
+        return _digest(
+            (
+                folder.location if folder else "",
+                [(*one, names[one.face_id]) for one in self._unsorted_faces],
+                [self._clips[one.clip_id] for one in self._unsorted_faces],
+                [
+                    (one.id, one.name, one.folder.location, self._covers.of(one))
+                    for one in self._unsorted_people
+                ],
+                self._recordings,
+            )
+        )
+
+    def make_unsorted(self) -> UnsortedPage:
+        """Return the content of the page of faces without a person."""
+        folder, faces = self._unsorted, self._unsorted_faces
+        names = folder.portrait_names if folder else {}
+        clip_ids = list(dict.fromkeys(one.clip_id for one in faces))
+        number = {clip_id: index for index, clip_id in enumerate(clip_ids)}
+        known = {one.id for one in self._unsorted_people}
+        portraits = [
+            UnsortedPortrait(
+                one.face_id,
+                number[one.clip_id],
+                one.t_s,
+                names[one.face_id],
+                one.person_id if one.person_id in known else 0,
+                one.probability if one.person_id in known else 0.0,
+            )
+            for one in faces
+        ]
+        return UnsortedPage(
+            folder.location if folder else "",
+            [self._clips[clip_id] for clip_id in clip_ids],
+            sorted(portraits, key=lambda one: (-one.probability, one.face_id)),
+            {
+                one.id: (one.name, one.folder.location, self._covers.of(one))
+                for one in self._unsorted_people
+            },
+            self._recordings,
+            self._made_at,
+        )
+
+    @cached_property
+    def _unsorted_faces(self) -> list[UnsortedFace]:
+        return self._store.unsorted_faces(self._unsorted.portrait_names) if self._unsorted else []
+
+    @cached_property
+    def _unsorted_people(self) -> list[VisiblePerson]:
+        ids = sorted({one.person_id for one in self._unsorted_faces})
+        return [self.people[one] for one in ids if one in self.people]
 
     def make_card(self, person: VisiblePerson) -> PersonCard:
         """Return a person's card on the index page."""

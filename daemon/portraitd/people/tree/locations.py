@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from portraitd.model.edit import Placement
 from portraitd.model.errors import PublishError
 from portraitd.people.tree.folder_fs import open_root
 from portraitd.people.tree.folder_state import FolderState, is_in_ignored
@@ -13,6 +14,16 @@ from portraitd.people.tree.scan import ScanCache, scan_tree
 
 def find_person_folders(root: Path, cache: ScanCache) -> dict[int, FolderState]:
     """Return the folder of every person who is not ignored, by the person's id.
+
+    See ``find_folders``.
+    """
+    folders = find_folders(root, cache)
+    folders.pop(Placement.UNSORTED, None)
+    return folders
+
+
+def find_folders(root: Path, cache: ScanCache) -> dict[int, FolderState]:
+    """Return the folders of all people who are not ignored, and of ``Placement.UNSORTED``.
 
     Args:
         root: Root of the tree.
@@ -31,5 +42,5 @@ def find_person_folders(root: Path, cache: ScanCache) -> dict[int, FolderState]:
     return {
         number: folder
         for number, folder in snapshot.owned.items()
-        if number > 0 and not is_in_ignored(folder.location)
+        if number >= Placement.UNSORTED and not is_in_ignored(folder.location)
     }

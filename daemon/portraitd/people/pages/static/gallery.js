@@ -220,6 +220,40 @@ const Gallery = (() => {
     return box;
   }
 
+  // Where a recording can be played, at a moment; "" if that is not known.
+  function recordingAddress(recordings, video, seconds) {
+    if (!recordings || !video[6]) return "";
+    const folder = new URL(`${recordings}/`, new URL("..", location.href));
+    return `${folder.href}${video[6]}${video[1] || seconds === undefined ? "" : `#t=${seconds}`}`;
+  }
+
+  const linked = (address, ...content) => (address
+    ? make("a", { href: address, target: "_blank", rel: "noopener" }, ...content)
+    : make("span", {}, ...content));
+
+  const list = (kind, items) => make("ul", { class: kind }, ...items);
+
+  // The first items, and a button that adds the next ones.
+  function inSteps(kind, values, step, build) {
+    const visible = list(kind, values.slice(0, step).map(build));
+    const box = make("div", {}, visible);
+    let done = Math.min(step, values.length);
+    if (done === values.length) return box;
+    const button = make("button", { type: "button", class: "more" });
+    const label = () => { button.textContent = translate("more", { n: Math.min(step, values.length - done) }); };
+    button.addEventListener("click", () => {
+      const added = values.slice(done, done + step).map(build);
+      visible.append(...added);
+      done += added.length;
+      added[0].querySelector("a, summary")?.focus();
+      if (done === values.length) button.remove();
+      else label();
+    });
+    label();
+    box.append(button);
+    return box;
+  }
+
   const initial = (name) => [...name][0]?.toUpperCase() ?? "?";
 
   // words.js is loaded before this script; scripts after it can translate at once.
@@ -236,11 +270,12 @@ const Gallery = (() => {
     summary: (value) => { Gallery.summaryData = value; },
     summaryData: null,
     person: (value) => emit("person", value),
+    unsorted: (value) => emit("unsorted", value),
     status: (value) => { Gallery.statusData = value; emit("status", value); },
     statusData: null,
     on, load, translate, start, make, picture, initial,
     day, date, dates, moment, decimal, clock, duration, fileCounts,
-    shortened, copyButton, folderPath,
+    shortened, copyButton, folderPath, recordingAddress, linked, list, inSteps,
     get locale() { return locale; },
   };
 })();

@@ -128,6 +128,8 @@
         people: translate("people", { n: facts.people }),
         files: Gallery.fileCounts(facts.videos, facts.photos),
       });
+      at("unsorted").hidden = !facts.unsorted;
+      at("unsorted-link").textContent = translate("unsorted", { n: facts.unsorted });
       at("as-of").textContent = facts.at ? translate("as_of", { date: Gallery.moment(facts.at) }) : "";
       at("indistinct").hidden = !facts.indistinct;
       at("indistinct").textContent = facts.indistinct

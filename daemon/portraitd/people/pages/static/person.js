@@ -2,7 +2,7 @@
 // The page of one person. The person's id is in the address: person.html#7.
 
 (() => {
-  const { translate, make } = Gallery;
+  const { translate, make, list, inSteps, linked } = Gallery;
   const PORTRAITS_AT_ONCE = 120;
   const VIDEOS_AT_ONCE = 8;
   const at = (id) => document.getElementById(id);
@@ -69,17 +69,7 @@
     return `#${id}${state ? `&${state}` : ""}`;
   }
 
-  // Where the recording can be played, at this moment; "" if that is not known.
-  function linkTo(video, seconds) {
-    if (!video[6]) return "";
-    const folder = new URL(`${person.recordings}/`, new URL("..", location.href));
-    const moment = video[1] || seconds === undefined ? "" : `#t=${seconds}`;
-    return `${folder.href}${video[6]}${moment}`;
-  }
-
-  const linked = (address, ...content) => (address
-    ? make("a", { href: address, target: "_blank", rel: "noopener" }, ...content)
-    : make("span", {}, ...content));
+  const linkTo = (video, seconds) => Gallery.recordingAddress(person.recordings, video, seconds);
 
   // How to name this person, and where the folder is.
   function naming() {
@@ -173,29 +163,6 @@
       why ? make("p", { class: "quiet" }, translate(why)) : null,
       make("div", { class: "inside" }, inside),
     );
-  }
-
-  const list = (kind, items) => make("ul", { class: kind }, ...items);
-
-  // The first items, and a button that adds the next ones.
-  function inSteps(kind, values, step, build) {
-    const visible = list(kind, values.slice(0, step).map(build));
-    const box = make("div", {}, visible);
-    let done = Math.min(step, values.length);
-    if (done === values.length) return box;
-    const button = make("button", { type: "button", class: "more" });
-    const label = () => { button.textContent = translate("more", { n: Math.min(step, values.length - done) }); };
-    button.addEventListener("click", () => {
-      const added = values.slice(done, done + step).map(build);
-      visible.append(...added);
-      done += added.length;
-      added[0].querySelector("a, summary")?.focus();
-      if (done === values.length) button.remove();
-      else label();
-    });
-    label();
-    box.append(button);
-    return box;
   }
 
   function describe(one) {
