@@ -177,7 +177,7 @@ def render_status_page(view: StatusView, now_s: float) -> bytes:
         f'<p class="quiet">{_render_as_of(now_s)} '
         f'<strong id="silent" hidden {_text_tag("silent")}</strong></p>',
         _render_progress(view),
-        _render_blocked(view.blocked),
+        _render_blocked(view),
         _render_notices(view.notices),
         _render_figures(view),
         *(
@@ -303,14 +303,15 @@ def _render_running_line(name: str, share: float) -> str:
     )
 
 
-def _render_blocked(reasons: Sequence[str | PageText]) -> str:
-    if not reasons:
+def _render_blocked(view: StatusView) -> str:
+    if not view.blocked:
         return ""
     lines = [
         f'<li><span class="reason small" dir="auto"{_render_reason(reason)}</span></li>'
-        for reason in reasons
+        for reason in view.blocked
     ]
-    return _render_list("blocked", lines)
+    # The headline of the page may say it already.
+    return _render_list("blocked", lines, has_heading=_head_of(view) != "blocked")
 
 
 def _render_notices(notices: Sequence[tuple[PageText, float]]) -> str:
@@ -364,8 +365,9 @@ def _render_files(key: str, files: Sequence[tuple[str, str]], count: int) -> str
     return _render_list(key, lines)
 
 
-def _render_list(key: str, lines: Sequence[str]) -> str:
+def _render_list(key: str, lines: Sequence[str], *, has_heading: bool = True) -> str:
+    heading = f"<h2 {_text_tag(key)}</h2>" if has_heading else ""
     return (
-        f'<section class="part"><h2 {_text_tag(key)}</h2>'
+        f'<section class="part">{heading}'
         f'<div class="inside"><ul class="rows">{"".join(lines)}</ul></div></section>'
     )
