@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from portraitd.model.media_file import Source
 from portraitd.workers import file_broker
@@ -325,6 +325,51 @@ def try_to_change(paths: list[str]) -> list[str]:
         for name, attempt in attempts.items()
         if _error_of(lambda: attempt(path)) == "done"  # noqa: B023
     ]
+
+
+@returns("support.bad_jobs:PLAIN")
+def try_to_move(sources: list[str], folders: list[str]) -> list[str]:
+    """Try to get files and folders into other ones, under another name; return what was done."""
+    attempts: dict[str, Callable[[str, str], object]] = {
+        "link": os.link,
+        "rename": os.rename,
+        "exchange": lambda one, other: _check(
+            _libc.renameat2(AT_FDCWD, one.encode(), AT_FDCWD, other.encode(), 2)
+        ),
+        "symbolic link": os.symlink,
+    }
+    return [
+        f"{name}: {source} to {folder}"
+        for source in sources
+        for folder in folders
+        for name, attempt in attempts.items()
+        if _error_of(lambda: attempt(source, f"{folder}/taken")) == "done"  # noqa: B023
+    ]
+
+
+def _check(answer: int) -> None:
+    if answer:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+@returns("support.bad_jobs:PLAIN")
+def ask_the_broker(job: HasFiles, requests: list[bytes]) -> list[str]:
+    """Send requests to the broker, as a worker that knows how; return the errors."""
+    connection = file_broker._connection.socket
+    assert connection is not None
+    found = []
+    for request in requests:
+        os.write(connection.fileno(), request)
+        answer, descriptors, _, _ = socket.recv_fds(connection, 4, 1)
+        number = int.from_bytes(answer, "little")
+        found.append("done" if descriptors else errno.errorcode[number])
+    return found
+
+
+class HasFiles(NamedTuple):
+    """An argument of a job that names files, as the service does."""
+
+    files: list[file_broker.JobFile]
 
 
 def _with_descriptor(path: str, change: Callable[[int], object]) -> None:

@@ -35,6 +35,7 @@ from portraitd.service.pools import (
 )
 from portraitd.store.database import FILE_NAME, Database
 from portraitd.workers import sandbox
+from portraitd.workers.file_broker import JobFile
 from portraitd.workers.pool import LocalExecutor
 from portraitd.workers.process import SandboxPolicy, WorkerLimits
 from portraitd.workers.sandbox import FileAccess, calls, landlock, namespaces
@@ -356,6 +357,11 @@ def test_each_kind_of_worker_reaches_its_own_files_only(
         read = executor.submit(sandbox_jobs.try_to_read, list(paths)).result(ANSWER_S)
         written = executor.submit(sandbox_jobs.try_to_write, list(paths)).result(ANSWER_S)
         changed = executor.submit(sandbox_jobs.try_to_change, list(paths)).result(ANSWER_S)
+        moved = executor.submit(
+            sandbox_jobs.try_to_move,
+            [path for path, sort in paths.items() if sort not in writable],
+            [str(home_in_use.settings.dataset_dir), str(home_in_use.settings.people_dir)],
+        ).result(ANSWER_S)
         loaded = executor.submit(sandbox_jobs.try_to_load, LIBRARY).result(ANSWER_S)
         started = executor.submit(bad_jobs.starts).result(ANSWER_S)
     finally:
@@ -365,9 +371,42 @@ def test_each_kind_of_worker_reaches_its_own_files_only(
     assert writable == {paths[path] for path, error in written.items() if error == "done"}
     assert {"EACCES", "done"} >= {*read.values(), *written.values()}
     assert [] == changed
+    assert [] == moved
     assert loaded.startswith(LIBRARY)
     assert "done" == sandbox_jobs.try_to_load(LIBRARY)
     assert {"PermissionError"} == set(started.values())
+
+
+def test_the_broker_opens_what_the_service_has_named(sealed: LocalExecutor, tmp_path: Path) -> None:
+    """To read or to create it, as the service said, whatever a worker asks for."""
+    read, new, other = (tmp_path / name for name in ("read", "new", "other"))
+    read.write_bytes(b"of the job")
+    other.write_bytes(b"of no job")
+    job = sandbox_jobs.HasFiles([JobFile(read), JobFile(new, is_created=True)])
+    asked = {
+        b"r" + bytes(read): "done",
+        b"c" + bytes(read): "EACCES",
+        b"r" + bytes(new): "EACCES",
+        b"c" + bytes(new): "done",
+        b"r" + bytes(other): "EACCES",
+        b"c" + bytes(tmp_path / "another"): "EACCES",
+        b"r" + bytes(tmp_path / "x" / ".." / "read"): "EACCES",
+        b"r" + bytes(read) + b"\0": "EACCES",
+        b"w" + bytes(read): "EACCES",
+        b"r": "EACCES",
+        b"\xff" * 5000: "EACCES",
+    }
+
+    found = sealed.submit(sandbox_jobs.ask_the_broker, job, list(asked)).result(ANSWER_S)
+
+    assert list(asked.values()) == found
+    assert {read, new, other} == set(tmp_path.iterdir())
+    again = sealed.submit(sandbox_jobs.ask_the_broker, job, [b"c" + bytes(new)]).result(ANSWER_S)
+    assert ["EEXIST"] == again
+    over = sealed.submit(
+        sandbox_jobs.ask_the_broker, sandbox_jobs.HasFiles([]), [b"r" + bytes(read)]
+    ).result(ANSWER_S)
+    assert ["EACCES"] == over
 
 
 # --- Hostile results.
