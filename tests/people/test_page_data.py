@@ -165,7 +165,9 @@ def test_pages_use_exactly_the_texts_of_the_table() -> None:
 
     assert set() == named - known
     quoted = set(re.findall(r'["`](\w+)["`]', everything)) | named
-    prefixes = ("show_", "stage_", "order_", "missing_", "edit_", "notice_")
+    prefixes = (
+        "show_", "stage_", "order_", "missing_", "edit_", "notice_", "known_people", "question_"
+    )  # fmt: skip
     made = {key for key in known if key.startswith(prefixes)}
     # Used indirectly (part(…), fact(…)), by Python only, or by the table itself.
     assert set() == known - quoted - made - {
@@ -262,15 +264,22 @@ def test_the_status_line_is_a_few_numbers_and_edits() -> None:
         blocked=("the <share>",),
         edits=(EditLine(7, text, 11.6, True),),
         notices=((notice, 10.2),),
+        known_people=("Zoe",),
+        questions=(
+            (PageText("question_is", {"name": "<Ann>", "n": 2}), "_questions/01 <Ann>.jpg"),
+        ),
     )
     line = make_status_line_script(view, now_s=12.4).decode()
 
     assert "<" not in line
     named = {"text": "edit_name", "values": {"before": "person-0001", "name": "<b>Ann</b>"}}
     copied = {"text": "notice_folder_copied", "values": {"location": "Ann 2"}}
+    seldom = {"text": "known_people", "values": {"names": "Zoe"}}
+    asked = {"text": "question_is", "values": {"name": "<Ann>", "n": 2}}
     assert {
         "stage": "faces", "percent": 40, "eta_s": 300, "waiting": 1, "failed": 1, "searched": [0, 0], "at": 12,
         "blocked": ["the <share>"], "edits": [[7, named, 12, 1]], "notices": [[copied, 10]],
+        "known": [seldom], "questions": [[asked, "_questions/01%20%3CAnn%3E.jpg"]],
     } == json.loads(line.removeprefix("Gallery.status(").removesuffix(");\n"))  # fmt: skip
 
 

@@ -9,7 +9,8 @@ import pytest
 from portraitd.model.media_file import FileState, JobState
 from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
 from portraitd.model.stage import Now
-from portraitd.people.pages.status_stage import WRITE_INTERVAL_S
+from portraitd.people.pages.status_stage import WRITE_INTERVAL_S, StatusPageStage
+from portraitd.people.pages.words import PageText
 from portraitd.store.database import Database
 from support.clock import at
 from support.gallery import GalleryFixture
@@ -120,3 +121,25 @@ def test_missing_models_are_mentioned_once(fixture: GalleryFixture) -> None:
 
     assert 1 == page(fixture).count('data-text="missing_embedder"')
     assert 1 == page(fixture).count("portraitd models add recommended")
+
+
+def test_questions_are_listed_with_their_pictures(fixture: GalleryFixture) -> None:
+    """Names are data, and paths are escaped; without questions there is no such list."""
+    name = '<b>"Ann" & Bob</b>'
+    asked = [
+        (PageText("question_same", {"names": name}), "_questions/01 A #1 & B.jpg"),
+        (PageText("question_is", {"name": "Ann", "n": 3}), "_questions/02 100%.jpg"),
+    ]
+    StatusPageStage(
+        fixture.root, fixture.snapshots().read, lambda: "idle", lambda: NO_REASON, lambda: asked
+    ).tick(at(10.0))
+
+    assert '<a href="_questions/01%20A%20%231%20%26%20B.jpg"' in page(fixture)
+    assert "&lt;b&gt;&quot;Ann&quot; &amp; Bob&lt;/b&gt;: the same person?" in page(fixture)
+    assert "Are all 3 faces Ann?" in page(fixture)
+    assert "<b>" not in page(fixture)
+    script = (fixture.root / "gallery/data/status.js").read_text()
+    assert '"_questions/02%20100%25.jpg"' in script
+    assert "<b>" not in script
+    fixture.status_stage.tick(at(20.0))
+    assert "_questions" not in page(fixture)

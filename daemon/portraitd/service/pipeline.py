@@ -253,6 +253,7 @@ class Service:
             self.snapshots.read,
             lambda: self.phase,
             lambda: self.blocked,
+            self.questions.describe_questions,
         )
         self.stages: tuple[Stage, ...] = (
             self.inbox_share,

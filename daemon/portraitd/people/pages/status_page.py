@@ -13,7 +13,7 @@ from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
 from portraitd.model.stage import Phase
 from portraitd.people.pages.assets import render_page
 from portraitd.people.pages.edit_words import describe_entries, describe_notice
-from portraitd.people.pages.escaping import escape_html, to_display_text
+from portraitd.people.pages.escaping import escape_html, quote_path, to_display_text
 from portraitd.people.pages.page_data import make_status_script
 from portraitd.people.pages.words import PageText, translate
 from portraitd.store.snapshot import Snapshot
@@ -55,6 +55,7 @@ class StatusView:
         notices: What reviewers did that was not understood, and when, the newest first.
         known_people: Names of the people who are known from a picture and were not seen yet.
         searched: Number of videos, and of photos, in which faces were looked for.
+        questions: What reviewers are asked, each with the path of its picture.
     """
 
     stage: Phase
@@ -75,15 +76,23 @@ class StatusView:
     notices: tuple[tuple[PageText, float], ...] = ()
     known_people: tuple[str, ...] = ()
     searched: tuple[int, int] = (0, 0)
+    questions: tuple[tuple[PageText, str], ...] = ()
 
     @classmethod
-    def of(cls, phase: Phase, snapshot: Snapshot, blocked: Reason = NO_REASON) -> Self:
+    def of(
+        cls,
+        phase: Phase,
+        snapshot: Snapshot,
+        blocked: Reason = NO_REASON,
+        questions: Sequence[tuple[PageText, str]] = (),
+    ) -> Self:
         """Return what the page shows of a snapshot.
 
         Args:
             phase: What the service is doing.
             snapshot: How things stand.
             blocked: Why a stage of the running service cannot go on.
+            questions: What reviewers are asked, each with the path of its picture.
         """
         words = describe_entries(snapshot.edits)
         return cls(
@@ -112,6 +121,7 @@ class StatusView:
             ),
             known_people=snapshot.known_people,
             searched=snapshot.searched,
+            questions=tuple(questions),
         )
 
     @property
@@ -155,6 +165,7 @@ def make_status_line_script(view: StatusView, now_s: float) -> bytes:
             ],
             "notices": [[text.as_json(), round(at)] for text, at in view.notices],
             "known": [text.as_json() for text in describe_known(view.known_people)],
+            "questions": [[text.as_json(), quote_path(path)] for text, path in view.questions],
         }
     )
 
@@ -179,6 +190,7 @@ def render_status_page(view: StatusView, now_s: float) -> bytes:
         _render_progress(view),
         _render_blocked(view),
         _render_notices(view.notices),
+        _render_questions(view.questions),
         _render_figures(view),
         *(
             f'<p class="quiet small after" dir="auto" {_text_tag(text.key, **text.values)}</p>'
@@ -323,6 +335,18 @@ def _render_notices(notices: Sequence[tuple[PageText, float]]) -> str:
         for text, at in notices
     ]
     return _render_list("notices", lines)
+
+
+def _render_questions(questions: Sequence[tuple[PageText, str]]) -> str:
+    if not questions:
+        return ""
+    lines = [
+        f'<li><a href="{quote_path(path)}" dir="auto" {_text_tag(text.key, **text.values)}</a></li>'
+        for text, path in questions
+    ]
+    return _render_list("questions", lines) + (
+        f'<p class="quiet small after" {_text_tag("questions_help")}</p>'
+    )
 
 
 def _render_edits(edits: Sequence[EditLine]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from portraitd.model.reasons import NO_REASON, Reason
@@ -13,6 +13,7 @@ from portraitd.people.pages.status_page import (
     make_status_line_script,
     render_status_page,
 )
+from portraitd.people.pages.words import PageText
 from portraitd.people.tree.folder_fs import digest
 from portraitd.people.tree.owned_files import ROOT, OwnedFiles
 from portraitd.store.snapshot import Snapshot
@@ -29,6 +30,7 @@ class StatusPageStage(Stage):
         read: Reads how things stand.
         phase_now: Returns what the service is doing.
         blocked_now: Returns why a stage cannot go on.
+        questions_now: Returns what reviewers are asked, each with the path of its picture.
     """
 
     def __init__(
@@ -37,10 +39,12 @@ class StatusPageStage(Stage):
         read: Callable[[Now], Snapshot],
         phase_now: Callable[[], Phase],
         blocked_now: Callable[[], Reason] = lambda: NO_REASON,
+        questions_now: Callable[[], Sequence[tuple[PageText, str]]] = lambda: (),
     ) -> None:
         self._read = read
         self._phase_now = phase_now
         self._blocked_now = blocked_now
+        self._questions_now = questions_now
         self._owned_files = OwnedFiles(people_dir, "status", clears_way=True)
         self._written: StatusView | None = None
         self._shown: tuple[Phase, bool] | None = None
@@ -64,7 +68,7 @@ class StatusPageStage(Stage):
         is_urgent = self._shown != (phase, bool(blocked))
         if not is_urgent and now.steady_s - self._written_s < WRITE_INTERVAL_S:
             return
-        view = StatusView.of(phase, self._read(now), blocked)
+        view = StatusView.of(phase, self._read(now), blocked, self._questions_now())
         if view != self._written:
             self._write(view, now.wall_s)
             self._written = view

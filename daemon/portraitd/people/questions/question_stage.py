@@ -20,6 +20,7 @@ from portraitd.model.track import l2_normalised
 from portraitd.model.wording import counted
 from portraitd.people.feedback.loss_question import LossQuestion, is_about_losses
 from portraitd.people.names import folder_name
+from portraitd.people.pages.words import PageText
 from portraitd.people.questions.question_answers import QuestionAnswers
 from portraitd.people.questions.question_picture import (
     MAX_PORTRAITS,
@@ -107,6 +108,7 @@ class QuestionStage(Stage):
         self._people: Mapping[int, PersonFacts] = {}
         self._faces: dict[str, tuple[tuple[int, ...], ...]] = {}
         self._drawings: dict[str, _Drawing] = {}
+        self._written: Mapping[str, str] = {}
         self._seen: tuple[object, ...] = ()
         self._selected_s = float("-inf")
         self._is_done = False
@@ -121,6 +123,16 @@ class QuestionStage(Stage):
     def selected(self) -> Sequence[ValuedQuestion]:
         """The questions that are asked, the most valuable first."""
         return tuple(self._selected)
+
+    def describe_questions(self) -> list[tuple[PageText, str]]:
+        """Return the questions that are in the folder, in words, each with its picture's path."""
+        in_place = {**self._written, **self.answers.reading.in_place}
+        asked = {one.question.key: one.question for one in self._selected}
+        return [
+            (self._in_words(question), in_place[key])
+            for key, question in asked.items()
+            if key in in_place and key not in self.answers.closed
+        ]
 
     def tick(self, now: Now) -> None:
         """Select questions if something changed, and write their cards when they are drawn.
@@ -222,6 +234,7 @@ class QuestionStage(Stage):
 
         changed = self._folder.update([*self._losses.cards, *ready], content, closed)
         self.answers.forget(closed)
+        self._written = self._folder.read().in_place
         if changed:
             log.info("questions_published", questions=len(ready), changed=changed)
 
@@ -323,6 +336,12 @@ class QuestionStage(Stage):
                 for one in known.values()
             ),
         )
+
+    def _in_words(self, question: Question) -> PageText:
+        names = [self._name(person) for person in question.people]
+        if question.face_ids:
+            return PageText("question_is", {"name": names[0], "n": len(question.face_ids)})
+        return PageText("question_same", {"names": ", ".join(names)})
 
     def _name(self, person_id: int) -> str:
         return folder_name(person_id, self._people[person_id].name)

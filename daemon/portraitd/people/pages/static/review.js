@@ -1,8 +1,8 @@
 "use strict";
-// The index page: what blocks the service, what was not understood, and the last edits.
+// The index page: what blocks the service, what was not understood, questions, and the last edits.
 
 (() => {
-  const { translate, make, moment } = Gallery;
+  const { translate, make, moment, picture } = Gallery;
   const MAX_NOTICES = 3;
   const at = (id) => document.getElementById(id);
   const textOf = ({ text, values }) => translate(text, values);
@@ -17,8 +17,22 @@
     return make("li", {}, make("span", { class: "pair" }, words, time(seconds)));
   }
 
+  function questionCard([text, address]) {
+    const words = textOf(text);
+    const link = make("a", { href: address }, picture(address, "", "?"));
+    link.append(make("span", { class: "asked", dir: "auto" }, words));
+    return make("li", {}, link);
+  }
+
+  function renderQuestions(questions) {
+    at("questions").hidden = !questions.length;
+    at("questions-waiting").textContent = translate("questions_waiting", { n: questions.length });
+    at("question-rows").replaceChildren(...questions.map(questionCard));
+  }
+
   // Called at each new status, and when another language is chosen.
-  Gallery.renderReview = ({ blocked = [], notices = [], edits = [], known = [] }) => {
+  Gallery.renderReview = ({ blocked = [], notices = [], edits = [], known = [], questions = [] }) => {
+    renderQuestions(questions);
     const shown = notices.slice(0, MAX_NOTICES);
     const more = notices.length - shown.length;
     at("alerts").replaceChildren(
