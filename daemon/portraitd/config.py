@@ -213,6 +213,7 @@ class PagesSettings(Section):
     """The pages in ``people/``."""
 
     recordings: Annotated[str, Field(max_length=2000, pattern=RECORDINGS_ADDRESS)] = ""
+    vtt: bool = False
 
 
 class DatasetSettings(Section):

@@ -13,9 +13,11 @@ import pytest
 from pydantic import ValidationError
 
 from portraitd.config import PagesSettings
+from portraitd.model.appearance import Appearance
 from portraitd.model.errors import PublishError
 from portraitd.model.suggestion import Suggestion
 from portraitd.people.pages.gallery import Gallery
+from portraitd.people.pages.subtitles import make_chapters
 from portraitd.store.database import Database
 from portraitd.store.publications import Publication
 from portraitd.store.reprocess import ReprocessQueue
@@ -318,6 +320,48 @@ def test_unsorted_faces_have_a_page(fixture: GalleryFixture) -> None:
     assert "_unsorted" == found["folder"]
 
 
+def test_videos_have_subtitles_on_request(fixture: GalleryFixture) -> None:
+    """They are up to date, readable by others' parsers, and removed when they are not wanted."""
+    fixture.show("a/b.mp4", [(1, 3.0), (1, 4.0), (2, 4.0), (2, 9.0), (1, 30.5)], at_s=100.0)
+    fixture.show("c.jpg", [(1, 0.0)], duration_s=0.0)
+    fixture.grouping_run()
+    fixture.publish(3000.0)
+    (fixture.root / "person-0002").rename(fixture.root / "A --> B & <i>")
+    assert not (fixture.root / "gallery/vtt").exists()
+    stores = fixture.database, fixture.people, fixture.faces
+
+    Gallery(*stores, fixture.root, settings=PagesSettings(vtt=True)).tick(at(4000.0))
+
+    folder = fixture.root / "gallery/vtt"
+    names = ["000001 a b.mp4.chapters.vtt", "000001 a b.mp4.vtt"]
+    assert names == sorted(path.name for path in folder.glob("0*"))
+    assert (
+        "WEBVTT\n\n00:00:03.000 --> 00:00:05.000\nperson-0001\n\n"
+        "00:00:04.000 --> 00:00:05.000\nA --&gt; B &amp; &lt;i&gt;\n\n"
+        "00:00:09.000 --> 00:00:10.000\nA --&gt; B &amp; &lt;i&gt;\n\n"
+        "00:00:30.500 --> 00:00:31.500\nperson-0001\n"
+    ) == (folder / names[1]).read_text()
+    Gallery(*stores, fixture.root).tick(at(5000.0))
+    assert [] == list(folder.glob("0*"))
+
+
+def test_a_chapter_has_the_same_people_throughout() -> None:
+    """Short changes belong to the chapter before them; a gap ends one."""
+    chapters = make_chapters(
+        [
+            ("Ann", [Appearance(0.0, 10.0, 9), Appearance(20.0, 30.0, 9)]),
+            ("Bob", [Appearance(4.0, 5.0, 1), Appearance(6.0, 10.0, 4)]),
+        ]
+    ).decode()
+
+    titles = [block.splitlines() for block in chapters.split("\n\n")[1:]]
+    assert [
+        ["00:00:00.000 --> 00:00:06.000", "Ann"],
+        ["00:00:06.000 --> 00:00:10.000", "Ann, Bob"],
+        ["00:00:20.000 --> 00:00:30.000", "Ann"],
+    ] == titles
+
+
 def test_a_page_leads_to_the_people_before_and_after(fixture: GalleryFixture) -> None:
     """By their number; nobody is before the first."""
     some_people(fixture)
@@ -337,7 +381,8 @@ def test_recordings_are_linked_where_readers_reach_them(fixture: GalleryFixture)
     assert 6 == len(person(fixture, 1)["videos"][0])
 
     stores = fixture.database, fixture.people, fixture.faces
-    Gallery(*stores, fixture.root, recordings="../inbox/").tick(at(4000.0))
+    settings = PagesSettings(recordings="../inbox/")
+    Gallery(*stores, fixture.root, settings=settings).tick(at(4000.0))
 
     found = person(fixture, 1)
     assert ("../inbox", "a%20%231.mp4") == (found["recordings"], found["videos"][0][6])

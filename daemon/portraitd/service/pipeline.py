@@ -220,7 +220,7 @@ class Service:
             settings.people_dir,
             self._may_write_gallery,
             lambda: self.working,
-            settings.pages.recordings,
+            settings.pages,
         )
         self.dataset = DatasetStage(
             DatasetStore(database, files),

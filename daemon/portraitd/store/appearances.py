@@ -182,6 +182,20 @@ class Appearances:
         for (person, clip), group in groupby(map(tuple, rows), lambda row: row[:2]):
             yield person, clip, [row[2] for row in group]
 
+    def times_in(self, clip_id: int) -> list[tuple[int, list[float]]]:
+        """Return the times of the faces in one recording, by person."""
+        rows = self._db.execute(
+            """
+            select person_id, t_s from visible_faces
+            where video_id = ? and person_id is not null order by person_id, t_s
+            """,
+            (clip_id,),
+        )
+        return [
+            (person, [row[1] for row in group])
+            for person, group in groupby(map(tuple, rows), lambda row: row[0])
+        ]
+
     def tracks(self, person_id: int) -> tuple[NDArray[np.int64], Embeddings]:
         """Return ids and mean embeddings, shape ``(n, d)``, of the tracks of a person."""
         rows = self._db.execute(

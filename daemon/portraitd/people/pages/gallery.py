@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import structlog
 
+from portraitd.config import PagesSettings
 from portraitd.model.errors import PublishError, StoreError
 from portraitd.model.stage import BackOff, Now, Stage
 from portraitd.people.pages import assets
@@ -19,6 +20,11 @@ from portraitd.people.pages.page_data import (
     person_file_name,
 )
 from portraitd.people.pages.page_data import table_file_name as person_table_name
+from portraitd.people.pages.subtitles import (
+    make_chapters,
+    make_subtitles,
+    subtitle_file_names,
+)
 from portraitd.people.pages.tables import make_people_table, make_person_table
 from portraitd.people.pages.view_models import (
     NO_NEW_FACES,
@@ -44,6 +50,11 @@ DATA_VERSION = "4"
 
 BACK_OFF_S = 15.0
 
+_DEFAULTS = PagesSettings()
+
+SUBTITLES = "gallery/vtt"
+"""The folder of the subtitles, below the root of the tree."""
+
 
 class GalleryContent(NamedTuple):
     """A file of the gallery: the identity of its content, and a function that makes it."""
@@ -63,7 +74,7 @@ class Gallery(Stage):
         may_publish: Returns whether the tree shows what it should, as far as it may be written.
         is_working: Returns whether files are being processed: while many get new tags or names,
             the pages are not written for each.
-        recordings: Address of the inbox as readers of the pages see it; see ``PagesSettings``.
+        settings: What the pages contain.
     """
 
     phase = "folders"
@@ -77,7 +88,7 @@ class Gallery(Stage):
         people_dir: Path,
         may_publish: Callable[[Now], bool] = lambda now: True,
         is_working: Callable[[], bool] = lambda: False,
-        recordings: str = "",
+        settings: PagesSettings = _DEFAULTS,
     ) -> None:
         self._appearances = Appearances(database)
         self._history = GalleryHistory(database)
@@ -89,7 +100,8 @@ class Gallery(Stage):
         self._memory = ScanCache("")
         self._outliers = OutlierCache(self._appearances)
         self._covers = CoverCache(self._appearances, faces)
-        self._recordings = recordings.rstrip("/")
+        self._settings = settings
+        self._recordings = settings.recordings.rstrip("/")
         self._render_version = f"{DATA_VERSION} {assets.compute_render_version()}"
         self._may_publish = may_publish
         self._back_off = BackOff(BACK_OFF_S)
@@ -148,12 +160,19 @@ class Gallery(Stage):
             "gallery": _static_contents() | _people_table_contents(views),
             "gallery/data": data,
             "gallery/appearances": _table_contents(views),
+            **self._subtitle_folder(views),
             # Last: it must not refer to files that are not there yet.
             ROOT: _index_contents(len(views.blocks)),
         }
         written, removed = self._write_all(folders)
         self._history.record(published_at, version, _last_id(grouping_run), now_s)
         log.info("gallery_published", people=len(views.people), written=written, removed=removed)
+
+    def _subtitle_folder(self, views: GalleryViews) -> dict[str, dict[str, GalleryContent]]:
+        if self._settings.vtt:
+            return {SUBTITLES: _subtitle_contents(views)}
+        # What was written while the setting was on is removed.
+        return {SUBTITLES: {}} if (self._people_dir / SUBTITLES).is_dir() else {}
 
     def _is_stale(self, sources: GallerySources) -> bool:
         """Return whether the pages are to be written.
@@ -167,7 +186,9 @@ class Gallery(Stage):
 
     def _version(self, sources: GallerySources) -> str:
         """Return what the pages depend on besides the publication."""
-        return f"{self._render_version} {sources.described_at:.3f} {self._recordings}".rstrip()
+        version = f"{self._render_version} {sources.described_at:.3f}"
+        extras = [self._recordings, "vtt" if self._settings.vtt else ""]
+        return " ".join([version, *filter(None, extras)])
 
     def _new_faces(self, grouping_run: GroupingRun) -> NewFaces:
         previous = self._history.previous(grouping_run.last_id)
@@ -267,6 +288,19 @@ def _table_contents(views: GalleryViews) -> dict[str, GalleryContent]:
         )
         for person_id in views.people
     }
+
+
+def _subtitle_contents(views: GalleryViews) -> dict[str, GalleryContent]:
+    """Return the subtitles and the chapters of each video."""
+    files = {}
+    for clip_id, identity in views.subtitle_identities.items():
+        subtitles, chapters = subtitle_file_names(views.clip(clip_id))
+        for name, make in ((subtitles, make_subtitles), (chapters, make_chapters)):
+            files[name] = GalleryContent(
+                _content_identity([identity]),
+                lambda clip_id=clip_id, make=make: make(views.read_visible(clip_id)),  # type: ignore[misc]
+            )
+    return files
 
 
 def _people_table_contents(views: GalleryViews) -> dict[str, GalleryContent]:

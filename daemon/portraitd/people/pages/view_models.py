@@ -260,6 +260,28 @@ class GalleryViews:
         }
 
     @cached_property
+    def subtitle_identities(self) -> dict[int, str]:
+        """The identity of who is visible when, for each video in which somebody is."""
+        facts: dict[int, list[object]] = {}
+        for one in self.people.values():
+            for seen in one.seen:
+                if not self._clips[seen.clip_id].is_photo:
+                    facts.setdefault(seen.clip_id, []).append((one.name, *seen))
+        return {clip: _digest((self._clips[clip], *found)) for clip, found in facts.items()}
+
+    def clip(self, clip_id: int) -> Clip:
+        """Return a video or photo."""
+        return self._clips[clip_id]
+
+    def read_visible(self, clip_id: int) -> list[tuple[str, list[Appearance]]]:
+        """Return who is visible in a recording, and when, by the ids of the people."""
+        return [
+            (self.people[person_id].name, self._join_times(clip_id, times)[1])
+            for person_id, times in self._store.times_in(clip_id)
+            if person_id in self.people
+        ]
+
+    @cached_property
     def blocks(self) -> dict[int, list[VisiblePerson]]:
         """The people of each block, including empty blocks before the last one."""
         last = max(map(find_block, self.people), default=0)
