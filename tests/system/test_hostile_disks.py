@@ -40,6 +40,7 @@ def turns(home: Home, service: Service, count: int, seconds: float = 1.0) -> Non
         home.tick(service)
 
 
+@pytest.mark.slow
 def test_a_state_that_is_read_only_is_used_when_it_is_not(
     tmp_path: Path, mount: Mount, photographs: list[Path]
 ) -> None:
@@ -176,6 +177,7 @@ def test_a_clock_that_goes_back_by_years_stops_nothing(
     assert_sound(home.settings)
 
 
+@pytest.mark.slow
 def test_a_home_that_is_mounted_twice_has_one_service(tmp_path: Path, mount: Mount) -> None:
     """And so has a tree that another home sees through a mount."""
     home = make_home(tmp_path / "home")

@@ -35,6 +35,7 @@ def test_a_command_on_another_machine_leaves_a_tree_in_use_alone() -> None:
     assert 1 == found["videos"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not clock_on_share.FAKETIME, reason="Debian's faketime is not installed")
 def test_a_file_server_with_another_time_stops_retention() -> None:
     """A clock that is ahead, but within what is plausible since the last run, erases nothing."""

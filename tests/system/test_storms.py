@@ -11,6 +11,7 @@ from support.fuzz_runs import parametrize_runs
 from support.signal_storm import SIGNALS, SignalStorm
 
 
+@pytest.mark.slow
 @parametrize_runs(4, many=300, timeout_s=7200)
 def test_a_signal_ends_a_command_at_any_moment(
     tmp_path: Path, photographs: list[Path], count: int, seed: int
