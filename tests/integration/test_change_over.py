@@ -17,6 +17,7 @@ from portraitd.ingest.dispatcher import encode_options
 from portraitd.service.embedder_choice import choose_encoder
 from portraitd.store.database import Database
 from portraitd.workers.pool import InlineExecutor
+from support.dataset_home import build_set, with_dataset
 from support.executors import HeldExecutor
 from support.home import Home, assert_sound
 from support.media import as_jpeg
@@ -101,6 +102,28 @@ def test_everybody_stays_who_they_are(home: Home, photographs: list[Path]) -> No
 
     assert seen.keys() == folders(again).keys()
     assert_sound(again.settings)
+
+
+def test_a_training_set_keeps_classes_and_splits(home: Home) -> None:
+    """Which faces are near-duplicates changes; a picture that stays is where it was."""
+    home = with_dataset(home, people="all")
+    build_set(home)
+
+    def recorded() -> tuple[list[tuple[object, ...]], dict[str, str]]:
+        with closing(connect(home)) as connection:
+            splits = connection.execute("select key, split from splits").fetchall()
+            holders = connection.execute("select class_id, person_id from class_holders").fetchall()
+        return [tuple(row) for row in holders], {row["key"]: row["split"] for row in splits}
+
+    holders, splits = recorded()
+    again = with_dataset(with_new_model(home), people="all")
+    again.run()
+    assert {NEW_SPACE} == spaces(again)
+    build_set(again)
+
+    assert holders == recorded()[0]
+    assert splits.items() <= recorded()[1].items()
+    assert len(splits) > 1
 
 
 def test_a_crash_loses_no_vector(home: Home) -> None:

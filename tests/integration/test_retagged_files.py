@@ -24,6 +24,8 @@ from portraitd.service.control_files import ControlFiles, ControlRequest
 from portraitd.service.erasure_stage import REQUEST
 from portraitd.service.pipeline import Service
 from portraitd.store.database import Database
+from portraitd.store.dataset_store import DatasetStore
+from portraitd.store.files import Files
 from support.dataset_home import build_set, copy_of
 from support.home import Home, assert_sound, connect
 from support.media import as_jpeg
@@ -142,8 +144,12 @@ def test_a_training_set_stays_what_it_was(named_home: Home, tmp_path: Path) -> N
     """Its images, their names, their splits; although the files were moved and tagged."""
     home = copy_of(named_home, tmp_path / "home")
     home.run()
+    with closing(Database.open(home.settings.state_dir)) as database:
+        store = DatasetStore(database, Files(database, home.inbox))
+        store.move_recording(store.find("0-0.jpg").sha256, "val", 5.0)
     build_set(home)
     before = set_of(home)
+    assert 1 == len(before[2])
 
     (home.inbox / "sorted").mkdir()
     for path in [path for path in home.inbox.iterdir() if path.suffix in (".jpg", ".png", ".mp4")]:
@@ -155,18 +161,19 @@ def test_a_training_set_stays_what_it_was(named_home: Home, tmp_path: Path) -> N
     shutil.rmtree(home.settings.dataset_dir)
     build_set(home)
 
-    names, splits = set_of(home)
+    names, splits, moved = set_of(home)
     assert ([], []) == (sorted(before[0] - names), sorted(names - before[0]))
-    assert before[1] == splits
+    assert (before[1], before[2]) == (splits, moved)
 
 
-def set_of(home: Home) -> tuple[set[str], list[dict[str, object]]]:
-    """Return the names of a training set's images, and the splits."""
+def set_of(home: Home) -> tuple[set[str], list[dict[str, object]], list[dict[str, object]]]:
+    """Return the names of a training set's images, the splits, and what the user moved."""
     names = {path.name for path in home.settings.dataset_dir.rglob("*.jpg")}
     assert 10 < len(names)
     with closing(connect(home.settings.state_dir)) as store:
         rows = [dict(row) for row in store.execute("select key, split from splits order by key")]
-    return names, rows
+        moved = [dict(row) for row in store.execute("select * from split_edits order by id")]
+    return names, rows, moved
 
 
 def test_a_tagged_copy_is_a_duplicate(home: Home) -> None:

@@ -110,6 +110,7 @@ def test_what_was_held_back_of_a_beginning_is_held_back_of_its_whole(
         store = DatasetStore(database, Files(database, home.inbox))
         # As of somebody who is in no other video.
         store.register(ClassRegistration((), (), {f"track {known[:12]}-t00001000-1": "val"}), 1.0)
+        store.move_recording(known, "test", 1.0)
     before = sides(home)
     assert any(known in key for key in before)
 
@@ -120,6 +121,9 @@ def test_what_was_held_back_of_a_beginning_is_held_back_of_its_whole(
     after = sides(home)
     for key, side in before.items():
         assert side == after[key.replace(known, then).replace(known[:12], then[:12])]
+    with closing(Database.open(home.settings.state_dir)) as database:
+        moved = DatasetStore(database, Files(database, home.inbox)).moved_splits()
+    assert "test" == moved[f"video {then}"]
 
 
 def test_a_whole_that_comes_while_its_beginning_is_rebuilt_loses_nothing(

@@ -149,6 +149,7 @@ def _find_split_warnings(available: AvailableFrames) -> list[str]:
     """Return warnings about people with few faces in train, and with more outside it."""
     plan, found = available.plan, []
     few, outside, untested = [], [], []
+    tested = {crop.class_id for crop in plan.crops if crop.split == "test"}
     for row in compute_statistics(available):
         faces = row.faces or row.labels
         held = faces.total() - faces["train"]
@@ -158,7 +159,7 @@ def _find_split_warnings(available: AvailableFrames) -> list[str]:
                 few.append(f"{label} ({faces['train']})")
             if held > faces["train"]:
                 outside.append(f"{label} ({held} of {faces.total()})")
-            if row.faces and not row.faces["test"]:
+            if row.faces and row.label.id not in tested:
                 untested.append(label)
     if few:
         number = counted(plan.rule.min_train_faces, "face")
@@ -224,7 +225,7 @@ def _render_page(
         "<h2>What is in it</h2>",
         "<p>Models learn from <b class=train>train</b> and are compared on <b class=val>val</b>"
         + (", and measured once on <b class=test>test</b>" if "test" in plan.splits else "")
-        + ". No video is in two of these unless a warning above says so.</p>",
+        + ". No shot is in two of these unless a warning above says so.</p>",
         *_render_totals(available, rows),
     ]
     if left_out:
