@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 import portraitd
+from portraitd.cli.check import PACKAGES
 from portraitd.cli.main import SECTIONS
 
 ROOT = Path(__file__).absolute().parents[2]
@@ -208,6 +209,13 @@ def test_everything_is_pinned_by_hash(file: str, wanted: list[str]) -> None:
 
     assert {re.split(r"[<>=~]", one)[0] for one in wanted} <= pinned
     assert all("--hash=sha256:" in block for block in blocks)
+
+
+def test_the_packages_that_are_checked_are_those_that_are_installed() -> None:
+    """`portraitd check` must not call an installation faulty that lacks an extra."""
+    runtime = {re.split(r"[<>=]", one)[0] for one in PROJECT["project"]["dependencies"]}
+
+    assert set(PACKAGES) <= runtime
 
 
 def test_the_build_needs_what_the_pinned_list_is_made_from() -> None:

