@@ -152,6 +152,19 @@ def test_losses_wait_until_they_are_answered(root: Path, tree: PeopleTree) -> No
     assert set(range(30, 34)) == tree.withheld.faces
 
 
+def test_what_was_deleted_before_can_be_brought_back(root: Path, tree: PeopleTree) -> None:
+    """It was in no folder, so it is no copy, although the folder it was in is missing."""
+    lose(root)
+    earlier = replace(KNOWN, person_of={**KNOWN.person_of, 90: 1}, excluded={90})
+    kept = PeopleTree(root.parent / "kept", store="store-a")
+    kept.create()
+    publish(kept, [person(1, 90)], [], picture_of, {})
+    shutil.copy(root.parent / "kept/person-0001/000090.jpg", root / "person-0005/back.jpg")
+
+    assert [AssignFaces((90,), 5)] == tree.read_edits(earlier)
+    assert LOST == tree.withheld.faces
+
+
 def test_a_person_merged_by_files_waits_with_the_losses(root: Path, tree: PeopleTree) -> None:
     """Their folder is missing, and what is elsewhere may be copies."""
     move(*(f"person-0004/{number:06d}.jpg" for number in range(40, 48)), to="person-0005")(root)

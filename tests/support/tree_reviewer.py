@@ -139,6 +139,24 @@ class SimulatedReviewer:
             self._rename(person, self.root / name)
             self.truth.names[person] = name
 
+    def take_name_back(self) -> None:
+        person = self.person()
+        folder = person and self.folder_of(person)
+        if person and folder and self.truth.names[person]:
+            number = folder.with_name(f"{self.random.choice(['person', 'Person'])}-{person:04d}")
+            if not number.exists():
+                self._rename(person, number)
+                self.truth.names[person] = None
+
+    def take_strange_number(self) -> None:
+        """The number of somebody else, or of nobody, is no name."""
+        person = self.person()
+        folder = person and self.folder_of(person)
+        if person and folder:
+            number = folder.with_name(f"person-{person + self.random.choice([1, 2, 5000])}")
+            if not number.exists():
+                self._rename(person, number)
+
     def _rename(self, person: int, to: Path) -> None:
         folder = self.folder_of(person)
         assert folder

@@ -20,6 +20,7 @@ from portraitd.model.edit import (
     RecallPerson,
     SplitPerson,
 )
+from portraitd.people.names import number_in
 from portraitd.people.tree.diff import RecordedState
 from portraitd.people.tree.people_tree import PeopleTree, PublishResult
 from support.tree import face, picture_of, publish, refuse
@@ -205,6 +206,7 @@ class TreeSimulation(SimulatedReviewer):
         assert seen - missing == done.portraits.keys(), story
         for number, folder in done.folders.items():
             assert folder.startswith("_ignored/") is (number in store.ignored_people), story
+            assert number_in(Path(folder).name) in (None, number), story
         lost = self.foreign - {p.read_bytes() for p in self.root.rglob("*") if p.is_file()}
         assert not lost, story
 
@@ -213,6 +215,7 @@ class TreeSimulation(SimulatedReviewer):
     def do_something(self) -> None:
         actions = [
             *([self.move_portrait] * 5), self.unsort, self.name, self.name, self.nest,
+            self.take_name_back, self.take_strange_number,
             self.rename_over, self.merge_files, self.split, self.split, self.exclude,
             self.exclude, self.ignore_face, self.ignore_person, self.delete_person,
             self.recall_person, self.recall_face, self.bring_back, self.copy_portrait,

@@ -234,10 +234,12 @@ class _Comparison:
         with_folders = self._find_lost_with(set(deleted))
         faces = with_folders.union(*lost.values())
         losses = Losses(faces, frozenset(deleted), len(self._listed.keys() | with_folders))
+        # A deleted or ignored portrait was in no folder, so it was brought back on purpose.
+        hidden = {*self._recorded.excluded, *self._recorded.ignored_faces}
         refugees = frozenset(
             face
-            for face in moves
-            if face not in self._listed and self._former_number(face) in self._snapshot.missing
+            for face in moves.keys() - self._listed.keys() - hidden
+            if self._former_number(face) in self._snapshot.missing
         )
         return DetectedEdits(
             tuple(edits), losses, refugees, frozenset(heirs) & self._snapshot.missing
