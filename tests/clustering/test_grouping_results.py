@@ -146,6 +146,7 @@ MISSED = GROUPED._replace(
 
 
 def test_near_misses_arrive_as_they_are() -> None:
+    """Tracks, people and probabilities."""
     found = GROUPS.decode(GROUPS.encode(1, MISSED), 1, (REQUEST,), {}).near_misses
 
     assert [1, 2] == found.rows.tolist()

@@ -211,6 +211,7 @@ def test_two_who_were_separated_stay_two(home: Household) -> None:
 
 
 def test_a_merge_by_hand_joins_those_who_were_separated(home: Household) -> None:
+    """Whatever was said before, and for those who come later."""
     home.do(SeparatePeople(1, 2))
     home.regroup()
 

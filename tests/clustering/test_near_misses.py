@@ -50,6 +50,7 @@ def test_the_nearest_person_is_asked_about() -> None:
 
 
 def test_a_person_who_is_near_as_well_makes_it_less_likely() -> None:
+    """Without another person, nothing is known of strangers."""
     rule = replace(LIKELY, intercept=0.0, distance=0.0, gap=10.0, max_gap=0.2)
 
     found = find(spots((0.0, 4), (2.0, 4), (0.95, 1), (0.5, 1)), rule, without=(8, 9))
@@ -60,6 +61,7 @@ def test_a_person_who_is_near_as_well_makes_it_less_likely() -> None:
 
 
 def test_good_faces_and_people_of_many_tracks_are_more_likely() -> None:
+    """Up to a quality that is enough."""
     rule = NearMissRule(quality=4.0, enough_quality=0.5, log_tracks=1.0)
     quality = np.array([1.0, 1.0, 1.0, 1.0, 0.9, 0.1])
 
@@ -89,6 +91,7 @@ def test_what_is_left_out_is_not_asked_about() -> None:
 
 @pytest.mark.parametrize("without", [(), (0, 1, 2, 3)])
 def test_without_people_or_without_others_nothing_is_asked(without: tuple[int, ...]) -> None:
+    """Neither fails."""
     assert 0 == len(find(spots((0.0, 4)), without=without).rows)
 
 

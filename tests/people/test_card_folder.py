@@ -54,6 +54,7 @@ def settle(folder: CardFolder, closed: Sequence[str], *cards: Card) -> list[str]
 
 
 def test_cards_are_written_once(questions: CardFolder) -> None:
+    """An update that changes nothing writes nothing."""
     assert ["Anna and Bob.jpg", "Anna and Carl.jpg"] == files(questions)
     assert 0 == questions.update([ONE, TWO], refuse)
     reading = questions.read()
@@ -133,6 +134,7 @@ def test_both_answers_are_no_answer(questions: CardFolder) -> None:
 
 
 def test_a_deleted_card_is_reported_and_not_written_again(questions: CardFolder) -> None:
+    """Until it is closed; then it is written if it is desired."""
     (questions.path / "Anna and Bob.jpg").unlink()
 
     assert 0 == questions.update([ONE, TWO], refuse)
@@ -144,6 +146,7 @@ def test_a_deleted_card_is_reported_and_not_written_again(questions: CardFolder)
 
 
 def test_a_renamed_card_stays_and_is_removed_under_its_name(questions: CardFolder) -> None:
+    """A reviewer may sort cards by names of their own."""
     move(questions.path / "Anna and Bob.jpg", questions.path / "ask grandma.jpg")
 
     assert "_questions/ask grandma.jpg" == questions.read().in_place["same:1:2"]
@@ -179,6 +182,7 @@ def test_a_card_that_shows_something_else_now_is_replaced(questions: CardFolder)
 
 
 def test_names_are_safe_and_distinct(root: Path) -> None:
+    """Also where case is ignored; what is left of nothing is a card."""
     folder = CardFolder(root, QUESTIONS_NAME, ("yes", "no"), "store-a")
 
     folder.update(
@@ -204,6 +208,7 @@ def test_text_cards_are_recognised_as_well(root: Path) -> None:
 
 
 def test_cards_of_another_store_are_no_answers(questions: CardFolder, tmp_path: Path) -> None:
+    """Their numbers mean other people."""
     PeopleTree(tmp_path / "other").create()
     other = CardFolder(tmp_path / "other", QUESTIONS_NAME, ("yes", "no"), "store-b")
     other.update([ONE], picture)
@@ -272,6 +277,7 @@ def test_an_answer_folder_that_is_a_link_is_not_followed(
 
 
 def test_deleted_answer_folders_come_back(questions: CardFolder) -> None:
+    """With the next update, even if no card changes."""
     shutil.rmtree(questions.path / "yes")
 
     questions.update([ONE, TWO], refuse)
@@ -280,6 +286,7 @@ def test_deleted_answer_folders_come_back(questions: CardFolder) -> None:
 
 
 def test_a_deleted_folder_comes_back_with_its_cards(questions: CardFolder) -> None:
+    """The note went with it, so nothing counts as deleted."""
     shutil.rmtree(questions.path)
     assert CardReading() == questions.read()
 
@@ -296,6 +303,7 @@ def test_cards_survive_the_loss_of_their_note(questions: CardFolder) -> None:
 
 
 def test_a_folder_in_place_of_the_note_is_moved_aside(questions: CardFolder) -> None:
+    """What is in it is kept."""
     (questions.path / CARDS_NOTE).unlink()
     (questions.path / CARDS_NOTE).mkdir()
     (questions.path / CARDS_NOTE / "mine").write_bytes(b"x")
@@ -306,6 +314,7 @@ def test_a_folder_in_place_of_the_note_is_moved_aside(questions: CardFolder) -> 
 
 
 def test_removing_leaves_only_what_others_put_there(questions: CardFolder) -> None:
+    """The folders go when they are empty."""
     (questions.path / "no/mine.txt").write_bytes(b"x")
 
     questions.remove()
@@ -319,6 +328,7 @@ def test_removing_leaves_only_what_others_put_there(questions: CardFolder) -> No
 
 
 def test_an_answer_is_not_removed_with_the_folder(questions: CardFolder) -> None:
+    """It is not recorded yet."""
     move(questions.path / "Anna and Bob.jpg", questions.path / "yes/x.jpg")
 
     questions.remove()
@@ -327,6 +337,7 @@ def test_an_answer_is_not_removed_with_the_folder(questions: CardFolder) -> None
 
 
 def test_no_folder_is_made_for_no_cards(root: Path) -> None:
+    """Where there was none."""
     folder = CardFolder(root, QUESTIONS_NAME, ("yes", "no"), "store-a")
 
     assert 0 == folder.update([], refuse)
@@ -335,6 +346,7 @@ def test_no_folder_is_made_for_no_cards(root: Path) -> None:
 
 
 def test_a_root_without_its_marker_is_left_alone(questions: CardFolder, root: Path) -> None:
+    """It may be where a share should be mounted."""
     (root / ".portraitd-root").unlink()
 
     with pytest.raises(PublishError, match="marker"):
@@ -356,6 +368,7 @@ def test_the_folder_of_a_person_is_not_used(root: Path) -> None:
 
 
 def test_a_link_in_place_of_the_folder_is_not_followed(root: Path, tmp_path: Path) -> None:
+    """Neither to read nor to write."""
     folder = CardFolder(root, QUESTIONS_NAME, ("yes", "no"), "store-a")
     (tmp_path / "outside").mkdir()
     folder.path.symlink_to(tmp_path / "outside")

@@ -277,8 +277,9 @@ def test_the_status_line_is_a_few_numbers_and_edits() -> None:
     seldom = {"text": "known_people", "values": {"names": "Zoe"}}
     asked = {"text": "question_is", "values": {"name": "<Ann>", "n": 2}}
     assert {
-        "stage": "faces", "percent": 40, "eta_s": 300, "waiting": 1, "failed": 1, "searched": [0, 0], "at": 12,
-        "blocked": ["the <share>"], "edits": [[7, named, 12, 1]], "notices": [[copied, 10]],
+        "stage": "faces", "percent": 40, "eta_s": 300, "waiting": 1, "failed": 1,
+        "searched": [0, 0], "at": 12, "blocked": ["the <share>"],
+        "edits": [[7, named, 12, 1]], "notices": [[copied, 10]],
         "known": [seldom], "questions": [[asked, "_questions/01%20%3CAnn%3E.jpg"]],
     } == json.loads(line.removeprefix("Gallery.status(").removesuffix(");\n"))  # fmt: skip
 

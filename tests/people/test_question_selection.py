@@ -63,6 +63,7 @@ def test_the_value_is_the_expected_number_of_faces_put_right() -> None:
 
 
 def test_who_is_kept_has_a_name_or_most_faces() -> None:
+    """That person comes first."""
     cases = replace(CASES, suggestions=[pair(3, 4, 0.9), pair(2, 5, 0.9)])
 
     assert ["same:4,3", "same:2,5"] == ask(cases)
@@ -114,12 +115,14 @@ def test_faces_of_one_person_are_one_question_while_yes_is_likely() -> None:
 
 
 def test_twelve_faces_are_enough_for_one_picture() -> None:
+    """However likely they are."""
     cases = replace(CASES, near_misses=[NearMiss(face, 1, 0.999, 1) for face in range(30)])
 
     assert [12, 12, 6] == [len(one.question.face_ids) for one in select_questions(cases, (), 9, 0)]
 
 
 def test_a_rejected_face_is_asked_about_with_others_only() -> None:
+    """A no to one person says nothing about another one."""
     misses = [NearMiss(10, 1, 0.9, 1), NearMiss(11, 1, 0.9, 1)]
     cases = replace(CASES, near_misses=misses, rejected={10: {1}, 11: {2}})
 
@@ -127,6 +130,7 @@ def test_a_rejected_face_is_asked_about_with_others_only() -> None:
 
 
 def test_people_who_were_merged_are_asked_about_as_who_they_are() -> None:
+    """Suggestions, near misses and rejections name people of the last grouping."""
     cases = replace(
         CASES,
         suggestions=[pair(5, 3, 0.9), pair(9, 2, 0.9)],
@@ -179,6 +183,7 @@ def test_after_no_to_several_faces_half_of_them_are_asked_about() -> None:
 
 
 def test_after_no_to_several_people_pairs_are_asked_about() -> None:
+    """If all but one turn out to be one person, that one is somebody else."""
     suggestions = [pair(1, 2, 0.95), pair(2, 3, 0.95), pair(3, 5, 0.95)]
     no = deferred("same:1,2,3,5", DeferredAnswer.NOT_ALL)
     cases = replace(CASES, suggestions=suggestions, deferred=[no])
@@ -220,6 +225,7 @@ def test_what_is_shown_stays_while_it_makes_sense() -> None:
     ],
 )
 def test_what_makes_no_sense_any_more_goes(question: Question) -> None:
+    """Of people or faces who are not there, or not open any more."""
     cases = replace(CASES, suggestions=[pair(1, 2, 0.7)], near_misses=[NearMiss(10, 1, 0.9, 1)])
 
     assert ["same:1,2", "is:1:10"] == ask(cases, (question,))
@@ -230,6 +236,7 @@ def test_what_makes_no_sense_any_more_goes(question: Question) -> None:
     ["same:1,2", "same:7,3,9", "is:5:1", "is:5:1,22,333", "is:1:" + ",".join(map(str, range(12)))],
 )
 def test_a_key_is_a_question(key: str) -> None:
+    """And the question has that key."""
     question = Question.of(key)
 
     assert question
@@ -246,6 +253,7 @@ def test_a_key_is_a_question(key: str) -> None:
     ],
 )  # fmt: skip
 def test_another_key_is_none(key: str) -> None:
+    """Anybody can write into a file."""
     assert Question.of(key) is None
 
 

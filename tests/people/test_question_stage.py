@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from portraitd.model.errors import WorkerDied
 from portraitd.people.questions.question_selection import LATER_S
 from portraitd.people.questions.question_stage import list_captions
 from portraitd.store.questions import FaceFacts
+from support.executors import HeldExecutor
 from support.home import QUICK, Home
 from support.permissions import permissions_count
 from support.questions import answered, cards, leave_open, questions_dir, unsorted_faces
@@ -103,6 +105,7 @@ def test_a_face_of_nobody_is_assigned(home: Home) -> None:
 
 
 def test_a_rejected_face_stays_with_nobody(home: Home) -> None:
+    """It is not asked about with that person again, but with another one."""
     (face,) = unsorted_faces(home)
     before = faces(home)
     leave_open(home, {}, {face: 2})
@@ -257,6 +260,7 @@ def test_no_questions_leave_no_folder(home: Home) -> None:
 
 
 def test_at_most_so_many_are_asked(two_found: Home, tmp_path: Path) -> None:
+    """The next question comes when one is answered."""
     home = copied(two_found, tmp_path, review=QUICK["review"] | {"questions": 1})
     (face,) = unsorted_faces(home)
     leave_open(home, {(1, 2): 0.9}, {face: 1})
@@ -269,6 +273,31 @@ def test_at_most_so_many_are_asked(two_found: Home, tmp_path: Path) -> None:
     leave_open(home, {}, {face: 1})
     home.run()
     assert ["01 is this person-0001.jpg"] == [card.name for card in cards(home)]
+
+
+def test_cards_stay_as_they_are_until_their_pictures_are_drawn(home: Home) -> None:
+    """A person was named, and two reviewers disagreed; a worker that fails leaves the old one."""
+    executor = HeldExecutor()
+    with home.opened(executor=executor) as service:
+        home.run_until_idle(service)
+        service.database.execute("update people set name = 'Ann' where id = 1")
+        service.questions.release()
+        home.tick(service)
+        assert ([SAME], 1) == ([card.name for card in cards(home)], len(executor.jobs))
+        executor.fail(WorkerDied("killed"))
+        home.run_until_idle(service)
+        assert [SAME] == [card.name for card in cards(home)]
+
+        shutil.copy(cards(home)[0], questions_dir(home) / "yes/a.jpg")
+        answer(home, "no")
+        service.review.wake()
+        for _ in range(4):
+            home.tick(service)
+        assert ([], []) == (cards(home), answered(home))
+        executor.answer()
+        home.run_until_idle(service)
+    assert ["01 Ann and person-0002, the same.jpg"] == [card.name for card in cards(home)]
+    assert [] == ledger(home)
 
 
 def test_a_folder_that_cannot_be_written_stops_nothing_else(home: Home) -> None:
@@ -301,4 +330,5 @@ def facts(recording: str, t_s: float | None = None, day: str = "") -> FaceFacts:
     ],
 )
 def test_captions_say_where_faces_were_seen(seen: list[FaceFacts], lines: tuple[str, ...]) -> None:
+    """A line for each recording, and how many more there are."""
     assert lines == list_captions(seen)

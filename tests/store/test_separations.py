@@ -61,6 +61,7 @@ def reviewed(memory_path: Path) -> Reviewed:
 
 
 def test_two_people_are_separated_by_faces_of_both(reviewed: Reviewed) -> None:
+    """Once; the same answer again changes nothing."""
     assert [1] == reviewed.do(SeparatePeople(1, 2))
 
     assert [Separation(1, {1, 2, 3}, 2, {4, 5, 6})] == reviewed.separations()
@@ -88,6 +89,7 @@ def test_rejected_faces_leave_the_person_at_once(reviewed: Reviewed) -> None:
 
 @pytest.mark.parametrize("edit", [SeparatePeople(1, 2), RejectPerson((10,), 2)])
 def test_a_no_is_undone(reviewed: Reviewed, edit: Edit) -> None:
+    """And redone."""
     reviewed.do(edit)
 
     reviewed.recorder.undo(None, 110.0)
@@ -161,6 +163,7 @@ def test_rejected_faces_that_are_merged_by_hand_belong_there(reviewed: Reviewed)
 
 
 def test_a_face_that_is_moved_by_hand_is_whose_it_was_moved_to(reviewed: Reviewed) -> None:
+    """What was said before about it and that person does not count any more."""
     reviewed.do(RejectPerson((10, 11), 1))
 
     reviewed.do(AssignFaces((10,), 1))
@@ -172,6 +175,7 @@ def test_a_face_that_is_moved_by_hand_is_whose_it_was_moved_to(reviewed: Reviewe
 
 
 def test_a_face_that_is_moved_away_represents_its_person_no_more(reviewed: Reviewed) -> None:
+    """Assigned elsewhere, split off or deleted."""
     reviewed.do(SeparatePeople(1, 2))
 
     reviewed.do(AssignFaces((4,), 3), SplitPerson((1,), "Eve", "Eve"), ExcludeFaces((6,)))
@@ -190,11 +194,13 @@ def test_a_face_that_is_moved_away_represents_its_person_no_more(reviewed: Revie
     ],
 )
 def test_what_is_not_there_is_not_separated(reviewed: Reviewed, edit: Edit) -> None:
+    """It leaves no entry."""
     assert [] == reviewed.do(edit)
     assert 0 == reviewed.store.ledger.last_id()
 
 
 def test_the_answer_about_people_who_were_merged_comes_too_late(reviewed: Reviewed) -> None:
+    """Also in the same reading as the merge."""
     reviewed.do(MergePeople(2, 1))
 
     assert [] == reviewed.do(SeparatePeople(1, 2))

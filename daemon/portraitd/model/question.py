@@ -16,7 +16,7 @@ MAX_FACES = 12
 """So many faces of different tracks are on one card at most."""
 
 
-class Answer(StrEnum):
+class CardAnswer(StrEnum):
     """What a reviewer did with the card of a question."""
 
     YES = "yes"

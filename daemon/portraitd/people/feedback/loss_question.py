@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from portraitd.model.edit import AnswerLosses
-from portraitd.model.question import Answer
+from portraitd.model.question import CardAnswer
 from portraitd.model.reasons import ReasonCode
 from portraitd.model.review_notice import ReviewNotice
 from portraitd.people.pages.words import translate
@@ -53,12 +53,12 @@ class LossQuestion:
         lines = [translate("losses_asked", **facts), "", translate("losses_answers")]
         return "".join(f"{line}\n" for line in lines).encode()
 
-    def list_answers(self, key: str, answer: Answer) -> Sequence[AnswerLosses]:
+    def list_answers(self, key: str, answer: CardAnswer) -> Sequence[AnswerLosses]:
         """Return what a card says that was answered; nothing if it has to be asked again."""
-        if answer not in (Answer.YES, Answer.NO):
+        if answer not in (CardAnswer.YES, CardAnswer.NO):
             return ()
         if key == self.key:
-            return [AnswerLosses(key, answer is Answer.YES)]
+            return [AnswerLosses(key, answer is CardAnswer.YES)]
         if self.key:
             self._notices.append(ReviewNotice.of(ReasonCode.ANSWER_OUTDATED, QUESTIONS_NAME))
         return ()

@@ -13,7 +13,7 @@ from portraitd.model.edit import (
     RejectPerson,
     SeparatePeople,
 )
-from portraitd.model.question import Answer, Question
+from portraitd.model.question import CardAnswer, Question
 from portraitd.model.review_notice import ReviewNotice
 from portraitd.people.feedback.loss_question import LossQuestion, is_about_losses
 from portraitd.people.tree.card_folder import CardFolder, CardReading
@@ -63,9 +63,9 @@ class QuestionAnswers:
         """
         self._reading = reading = self._folder.read()
         moved = {face for edit in others for face in getattr(edit, "face_ids", ())}
-        found = {key: Answer(answer) for key, answer in reading.answers.items()}
-        found |= dict.fromkeys(reading.deleted, Answer.LATER)
-        found |= dict.fromkeys(reading.contradictory, Answer.BOTH)
+        found = {key: CardAnswer(answer) for key, answer in reading.answers.items()}
+        found |= dict.fromkeys(reading.deleted, CardAnswer.LATER)
+        found |= dict.fromkeys(reading.contradictory, CardAnswer.BOTH)
         self._closed &= found.keys()
         edits = {
             key: tuple(self._list_edits(key, answer, moved))
@@ -78,7 +78,7 @@ class QuestionAnswers:
         return [edit for edits in self._edits.values() for edit in edits]
 
     def _list_edits(
-        self, key: str, answer: Answer, moved: Collection[int]
+        self, key: str, answer: CardAnswer, moved: Collection[int]
     ) -> Sequence[Edit | AnswerLosses]:
         if is_about_losses(key):
             return self._losses.list_answers(key, answer)
@@ -95,7 +95,9 @@ class QuestionAnswers:
         self._closed -= set(keys)
 
 
-def list_edits(question: Question, answer: Answer, moved: Collection[int] = ()) -> Sequence[Edit]:
+def list_edits(
+    question: Question, answer: CardAnswer, moved: Collection[int] = ()
+) -> Sequence[Edit]:
     """Return the edits that an answer amounts to, at least one.
 
     Args:
@@ -105,15 +107,15 @@ def list_edits(question: Question, answer: Answer, moved: Collection[int] = ()) 
     """
     faces = tuple(face for face in question.face_ids if face not in moved)
     first, *others = question.people
-    if answer is Answer.YES and question.face_ids:
+    if answer is CardAnswer.YES and question.face_ids:
         return [AssignFaces(faces, first)] if faces else [DeferQuestion(question.key, "")]
-    if answer is Answer.YES:
+    if answer is CardAnswer.YES:
         return [MergePeople(other, first) for other in others]
-    if answer is Answer.NO and not question.is_single:
+    if answer is CardAnswer.NO and not question.is_single:
         return [DeferQuestion(question.key, DeferredAnswer.NOT_ALL)]
-    if answer is Answer.NO and question.face_ids:
+    if answer is CardAnswer.NO and question.face_ids:
         return [RejectPerson(faces, first)] if faces else [DeferQuestion(question.key, "")]
-    if answer is Answer.NO:
+    if answer is CardAnswer.NO:
         return [SeparatePeople(min(question.people), max(question.people))]
-    deferred = DeferredAnswer.LATER if answer is Answer.LATER else ""
+    deferred = DeferredAnswer.LATER if answer is CardAnswer.LATER else ""
     return [DeferQuestion(question.key, deferred)]

@@ -14,7 +14,7 @@ import structlog
 from portraitd.config import ReviewSettings
 from portraitd.faces.portrait_selection import pick_diverse
 from portraitd.model.errors import PublishError
-from portraitd.model.question import Answer, Question
+from portraitd.model.question import CardAnswer, Question
 from portraitd.model.stage import BackOff, Now, Stage
 from portraitd.model.track import l2_normalised
 from portraitd.model.wording import counted
@@ -95,7 +95,7 @@ class QuestionStage(Stage):
         settings: ReviewSettings,
         losses: LossQuestion,
     ) -> None:
-        answers = (Answer.YES, Answer.NO)
+        answers = (CardAnswer.YES, CardAnswer.NO)
         self._folder = CardFolder(people_dir, QUESTIONS_NAME, answers, database.name)
         self.answers = QuestionAnswers(self._folder, losses)
         self._losses = losses
