@@ -52,6 +52,33 @@ def test_a_person_is_erased_by_a_new_name(run: RunCommand, home: Home) -> None:
     assert {2, 3} == {row["person_id"] for row in home.rows("faces")}
 
 
+def test_no_page_and_no_card_names_an_erased_person(run: RunCommand, home: Home) -> None:
+    """Nor a notice; the service writes the pages again."""
+    (home.people / "Anna").rename(home.people / "Zofia")
+    (home.people / "person-0002").rename(home.people / "Bo")
+    home.run()
+    (home.people / "Zofia").rename(home.people / "person-0077")
+    home.run()
+    assert files_with(home, b"Zofia") >= {"STATUS.html", "status.js", ".portraitd-cards"}
+
+    assert 0 == run("forget", "person", "Zofia", "--yes").returncode
+
+    assert set() == files_with(home, b"Zofia")
+    home.run()
+    assert set() == files_with(home, b"Zofia")
+    assert files_with(home, b"Bo") >= {"STATUS.html", "status.js"}
+
+
+def files_with(home: Home, name: bytes) -> set[str]:
+    """Return the files below the tree, and the database, that contain a name."""
+    paths = [*home.people.rglob("*"), *home.settings.state_dir.glob("*.sqlite3*")]
+    return {
+        path.name
+        for path in paths
+        if name in path.name.encode() or (path.is_file() and name in path.read_bytes())
+    }
+
+
 def test_status_shows_an_edit_made_just_now(run: RunCommand) -> None:
     """And what of it is not understood."""
     answer = run("status", "--json")

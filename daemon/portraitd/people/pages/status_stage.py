@@ -18,6 +18,8 @@ from portraitd.people.tree.folder_fs import digest
 from portraitd.people.tree.owned_files import ROOT, OwnedFiles
 from portraitd.store.snapshot import Snapshot
 
+STATUS_NAME = "STATUS.html"
+
 WRITE_INTERVAL_S = 4.0
 """Between two writes while there is work; the page reloads itself every five seconds."""
 
@@ -41,6 +43,7 @@ class StatusPageStage(Stage):
         blocked_now: Callable[[], Reason] = lambda: NO_REASON,
         questions_now: Callable[[], Sequence[tuple[PageText, str]]] = lambda: (),
     ) -> None:
+        self._people_dir = people_dir
         self._read = read
         self._phase_now = phase_now
         self._blocked_now = blocked_now
@@ -69,7 +72,8 @@ class StatusPageStage(Stage):
         if not is_urgent and now.steady_s - self._written_s < WRITE_INTERVAL_S:
             return
         view = StatusView.of(phase, self._read(now), blocked, self._questions_now())
-        if view != self._written:
+        # An erasure removes the page, which may name an erased person.
+        if view != self._written or not (self._people_dir / STATUS_NAME).exists():
             self._write(view, now.wall_s)
             self._written = view
         # Only now: what failed is tried again at the next tick.
@@ -77,7 +81,7 @@ class StatusPageStage(Stage):
 
     def _write(self, view: StatusView, now_s: float) -> None:
         files = {
-            ROOT: {"STATUS.html": render_status_page(view, now_s)},
+            ROOT: {STATUS_NAME: render_status_page(view, now_s)},
             "gallery/data": {"status.js": make_status_line_script(view, now_s)},
         }
         # Without the time: a restart that changes nothing else does not write.

@@ -50,6 +50,7 @@ GALLERY = ("gallery", "gallery/data", "gallery/appearances")
 """Folders with pages and tables that say who appears where."""
 
 GALLERY_MANIFEST = f"{OWN_PREFIX}gallery"
+STATUS_MANIFEST = f"{OWN_PREFIX}status"
 
 _DATA_FILES = (".js", ".csv")
 
@@ -103,7 +104,7 @@ def erase_portraits(root: Path, target: ErasureTarget) -> Erased:
         with open_root(root) as root_fd:
             for location, fd, names in _walk(root_fd, unavailable):
                 try:
-                    if location in GALLERY:
+                    if location in (".", *GALLERY):
                         removed += _erase_pages(fd, names)
                     unavailable |= _find_unreadable(location, fd, names)
                     here = _erase_in(fd, names, target)
@@ -165,9 +166,13 @@ def _is_folder(fd: int, name: str) -> bool:
 
 
 def _erase_pages(fd: int, names: Collection[str]) -> int:
-    """Remove data and tables of the gallery, which writes missing ones again."""
-    manifest = read_note(fd, GALLERY_MANIFEST)
-    ours = [name for name in (manifest.files if manifest else ()) if name.endswith(_DATA_FILES)]
+    """Remove data and tables of the gallery, and the status, which names people in edits.
+
+    What is missing is written again.
+    """
+    gallery, status = read_note(fd, GALLERY_MANIFEST), read_note(fd, STATUS_MANIFEST)
+    ours = [name for name in (gallery.files if gallery else ()) if name.endswith(_DATA_FILES)]
+    ours += status.files if status else ()
     present = [name for name in ours if name in names]
     for name in present:
         os.unlink(name, dir_fd=fd)
