@@ -309,6 +309,7 @@ def try_to_change(paths: list[str]) -> list[str]:
         "time": lambda path: os.utime(path, (0, 0)),
         "attribute": lambda path: os.setxattr(path, "user.portraitd", b"x"),
         "size": lambda path: os.truncate(path, 0),
+        "size of the log": lambda path: os.ftruncate(2, 0),
         "owner": lambda path: os.chown(path, os.geteuid(), os.getegid()),
         "link": lambda path: os.symlink("/", f"{path}.link"),
         "pipe": lambda path: os.mkfifo(f"{path}.pipe"),

@@ -41,7 +41,7 @@ TO_SAVE: dict[str, Numbers] = {"fsync": (74, 82), "fdatasync": (75, 83)}
 """Also for workers that write a file that they were passed."""
 
 TO_WRITE: dict[str, Numbers] = {
-    **TO_SAVE, "pwrite64": (18, 68), "ftruncate": (77, 46), "mkdir": (83, None),
+    **TO_SAVE, "pwrite64": (18, 68), "mkdir": (83, None),
     "mkdirat": (258, 34), "rmdir": (84, None), "unlink": (87, None), "unlinkat": (263, 35),
     "rename": (82, None), "renameat": (264, 38), "renameat2": (316, 276), "link": (86, None),
     "linkat": (265, 37), "flock": (73, 32), "statfs": (137, 43), "fstatfs": (138, 44),
