@@ -255,6 +255,12 @@ class Service:
             lambda: self.blocked,
             self.questions.describe_questions,
         )
+        self.events = EventStage(
+            Announcements(database),
+            people,
+            EventLog(settings.state_dir / EVENTS_NAME),
+            lambda: self.blocked,
+        )
         self.stages: tuple[Stage, ...] = (
             self.inbox_share,
             self.people_share,
@@ -278,13 +284,8 @@ class Service:
             self.dataset,
             self._guarded(self.status_page),
             self.picture_hashes,
-            # Last: of this tick.
-            EventStage(
-                Announcements(database),
-                people,
-                EventLog(settings.state_dir / EVENTS_NAME),
-                lambda: self.blocked,
-            ),
+            # Last: it tells what the others did in this tick.
+            self.events,
         )
         self._errors: dict[Stage, Reason] = {}
         self._logged = NO_REASON
