@@ -124,7 +124,6 @@ class Service:
             wake,
             lambda: self.working or self.admission.is_unavailable,
         )
-        remote_workers = RemoteWorkerRecorder(database, executors.cluster)
         encoder = encode_options(settings).encoder
         card = find_embedder(encoder.embedder, settings.models_dir)
         self.tracking = TrackingStage(
@@ -267,7 +266,7 @@ class Service:
             self.people_lease,
             self.admission,
             self.dispatcher,
-            remote_workers,
+            RemoteWorkerRecorder(database, executors.cluster),
             self.tracking,
             self.grouping,
             control,
