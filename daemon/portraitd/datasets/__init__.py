@@ -5,4 +5,8 @@ splits, frames and crops (``annotations.Plan``). ``cropping`` cuts the missing i
 videos into the frame cache (``crop_jobs``, ``crop_requests``). ``writer`` writes every format
 (``formats``), the report and the class index, and ``output`` publishes the folder. ``build`` runs
 the steps, ``dataset_stage`` decides when; ``validate`` checks a set by the rules of its loaders.
+
+``split_assignment`` divides faces and frames, with ``split_units`` as its rule and
+``split_overview`` to look at it; ``quality_floor`` leaves poor faces out. ``frozen_sets`` keeps
+versions, and ``set_erasure`` erases people from sets and versions.
 """

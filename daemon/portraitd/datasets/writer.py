@@ -33,7 +33,7 @@ from portraitd.datasets.formats.imagefolder import (
     make_portrait_files,
     select_folder_crops,
 )
-from portraitd.datasets.formats.verification import make_pair_files
+from portraitd.datasets.formats.lfw_pairs import make_pair_files
 from portraitd.datasets.formats.voc import make_voc_files
 from portraitd.datasets.output import finish_set, lock_set, publish_set
 from portraitd.datasets.report import count_left_out, find_warnings, make_report_files
