@@ -114,7 +114,7 @@ def test_an_interrupted_process_says_how_to_continue(
     tmp_path: Path, photographs: list[Path]
 ) -> None:
     """Ctrl-C prints no traceback and exits with 130; the second run finishes the work."""
-    home = make_home(tmp_path / "home")
+    home = make_home(tmp_path / "home", is_slow=True)
     command = [sys.executable, "-m", "portraitd", "process", photographs[0], "--home", home]
     with subprocess.Popen(
         command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment()

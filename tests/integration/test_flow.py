@@ -18,6 +18,7 @@ from portraitd.model.face import Box
 from portraitd.model.stage import Now
 from portraitd.people.tree.lease import LEASE_NAME
 from portraitd.service.pipeline import Service
+from support.built_networks import built_networks
 from support.home import START_S, Home, assert_sound, dump, person_folders
 from support.media import BAD_CONTENTS, as_jpeg
 
@@ -110,7 +111,7 @@ def test_every_portrait_has_its_annotation(undisturbed: Home) -> None:
 def test_an_annotation_is_right_for_its_picture(undisturbed: Home) -> None:
     """The face is found in the portrait where the line beside it says."""
     encoder = build_encoder(
-        EncoderSpec(undisturbed.settings.state_dir, kind="dlib", detector="hog", mirror=False)
+        EncoderSpec(built_networks(), detector="hog", mirror=False)
     )
     pictures = sorted(undisturbed.people.glob("person-*/[0-9]*.jpg"))
     for picture in pictures[::3]:

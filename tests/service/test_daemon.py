@@ -59,7 +59,7 @@ def test_what_is_wrong_with_the_state_decides_the_exit_code(
 ) -> None:
     """Another start does not repair a database; it may find the machine repaired."""
     home = make_home(tmp_path / "home")
-    (home / "state").mkdir(mode=0o700)
+    (home / "state").mkdir(mode=0o700, exist_ok=True)
     spoil(home / "state")
 
     assert exit_code == run("run", "--home", home).returncode
@@ -70,7 +70,7 @@ def test_a_home_in_use_and_wrong_settings_have_codes_of_their_own(
 ) -> None:
     """The first passes when the other process ends: it is retried."""
     home = make_home(tmp_path / "home")
-    (home / "state").mkdir(mode=0o700)
+    (home / "state").mkdir(mode=0o700, exist_ok=True)
     with StoreLock(home / "state"):
         assert options.EXIT_LOCKED == run("run", "--home", home).returncode
     wrong = run("run", "--home", home, "--set", "grouping.eps=wide")

@@ -147,7 +147,7 @@ def test_settings_that_cannot_be_put_in_force_are_taken_back(daemon: Daemon) -> 
     config.write_text(f'{good}\n[paths]\npeople = "/proc/nowhere"\n')
     daemon.process.send_signal(signal.SIGHUP)
     daemon.wait_for("reload_failed", times=refused + 1)
-    config.write_text(good.replace('kind = "dlib"', 'kind = "onnx"\nembedder = "arcface"'))
+    config.write_text(good.replace("[encoder]\n", '[encoder]\nembedder = "arcface"\n'))
     daemon.process.send_signal(signal.SIGHUP)
     daemon.wait_for("reload_failed", times=refused + 2)
     daemon.wait_for("service_started", times=started + 1)
@@ -197,10 +197,8 @@ def test_a_running_service_takes_up_a_model_that_is_added(
     """By itself, in the same process; the next photo is searched with it."""
     home = make_home(tmp_path / "home")
     config = home / "config.toml"
-    sections = tomllib.loads(config.read_text())
-    assert ("dlib", "hog") == (sections["encoder"]["kind"], sections["encoder"]["detector"])
-    changed = config.read_text().replace('"dlib"', '"onnx"').replace('"hog"', '"auto"')
-    config.write_text(changed)
+    assert {"detector": "hog"} == tomllib.loads(config.read_text())["encoder"]
+    config.write_text(config.read_text().replace('"hog"', '"auto"'))
     with Daemon(home) as daemon:
         daemon.wait_for("service_started")
         added = portraitd("models", "add", "yunet", "--from", YUNET_FILE, "--home", home)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
-from dataclasses import replace
-from pathlib import Path
 from typing import Any, ClassVar
 
 from portraitd.clustering import grouping_jobs
 from portraitd.ingest import media_jobs
 from portraitd.model.media_file import Source, Stamp
 from portraitd.workers.pool import InlineExecutor
+from support.built_networks import with_built_networks
 
 
 class HeldExecutor(Executor):
@@ -50,6 +49,7 @@ class CachingExecutor(InlineExecutor):
     _results: ClassVar[dict[object, Any]] = {}
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        args = _share_networks(fn, args)
         key = None if kwargs else _key_of(fn, args)
         if key in self._results:
             known: Future[Any] = Future()
@@ -61,6 +61,17 @@ class CachingExecutor(InlineExecutor):
         return future
 
 
+def _share_networks(fn: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the arguments with a folder of networks that do not depend on the home."""
+    if fn is media_jobs.encode:
+        piece, options = args
+        return piece, options._replace(encoder=with_built_networks(options.encoder))
+    if fn in (media_jobs.warm_up, media_jobs.embed_portraits, media_jobs.embed_frames):
+        *others, encoder = args
+        return *others, with_built_networks(encoder)
+    return args
+
+
 def _key_of(fn: Callable[..., Any], args: tuple[Any, ...]) -> object:
     """Return what the result of a job depends on; None for a job that always runs."""
     if fn is media_jobs.probe:
@@ -69,16 +80,11 @@ def _key_of(fn: Callable[..., Any], args: tuple[Any, ...]) -> object:
         return content and (fn, content, *partial_copies)
     if fn is media_jobs.encode:
         piece, options = args
-        encoder = options.encoder
-        if encoder.kind == "dlib":
-            # The other networks are built in that folder.
-            encoder = replace(encoder, models_dir=Path())
         content = _admitted_content(piece.source)
-        place = (piece.kind, piece.start_s, piece.stop_s)
-        return content and (fn, content, *place, options._replace(encoder=encoder))
-    if fn is media_jobs.embed_portraits and args[1].kind == "dlib":
+        return content and (fn, content, piece.kind, piece.start_s, piece.stop_s, options)
+    if fn is media_jobs.embed_portraits and with_built_networks(args[1]) == args[1]:
         portraits, encoder = args
-        return (fn, *portraits, replace(encoder, models_dir=Path()))
+        return (fn, *portraits, encoder)
     if fn is grouping_jobs.cluster:
         (request,) = args
         parts = tuple(part.tobytes() for part in request.constraints)

@@ -30,7 +30,7 @@ START_S = 1_000_000_000.0
 QUICK: dict[str, dict[str, Any]] = {
     "inbox": {"quiet_s": 2.0, "quiet_remote_s": 2.0, "unfinished_s": 0.0},
     "sampling": {"fps": 0.5},
-    "encoder": {"kind": "dlib", "detector": "hog"},
+    "encoder": {"detector": "hog"},
     "detection": {"upsample": 0},
     "workers": {"count": 2, "slice_s": 5.0},
     "grouping": {"min_samples": 3, "settle_s": 1.0},

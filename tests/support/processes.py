@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from support.built_networks import add_built_networks
+
 CONFIG = """\
 [inbox]
 quiet_s = 0.4
@@ -24,7 +26,6 @@ scan_s = 1.0
 [sampling]
 fps = 0.5
 [encoder]
-kind = "dlib"
 detector = "hog"
 [detection]
 upsample = 0
@@ -45,11 +46,18 @@ settle_s = 0.5
 ENDED_S = 60.0
 
 
-def make_home(folder: Path) -> Path:
-    """Create a home with the settings above; the daemon creates the rest."""
+def make_home(folder: Path, *, is_slow: bool = False) -> Path:
+    """Create a home with the settings above and a network that every daemon would build.
+
+    Args:
+        folder: Where.
+        is_slow: Whether dlib itself embeds faces, so that a test can find a worker at work.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.toml").write_text(CONFIG)
+    slow = CONFIG.replace("[encoder]\n", '[encoder]\nkind = "dlib"\n')
+    (folder / "config.toml").write_text(slow if is_slow else CONFIG)
     (folder / "inbox").mkdir(exist_ok=True)
+    add_built_networks(folder / "state" / "models")
     return folder
 
 
@@ -76,7 +84,7 @@ def environment(**more: str) -> dict[str, str]:
     return kept | {"COLUMNS": "200", "NO_COLOR": "1", **more}
 
 
-def wait_until(condition: Callable[[], object], what: str, seconds: float = 60.0) -> None:
+def wait_until(condition: Callable[[], object], what: str, seconds: float = 120.0) -> None:
     """Poll until a condition holds; fail after ``seconds``."""
     deadline_s = time.monotonic() + seconds
     while not condition():
@@ -171,11 +179,16 @@ class Daemon:
         """Return whether every file is processed and the people tree shows all faces."""
         assert self.process.poll() is None, self.text
         events = self.events()
-        return (
-            events.count("video_done") == events.count("file_encoding") > 0
-            and events.count("people_published") == events.count("grouping_finished") > 0
-            and not {"waiting", "ready", "probing", "encoding"} & self.status()["files"].keys()
-            and self.status()["grouping"]["faces"] == self.status()["faces"]
+        if (
+            not events.count("video_done") == events.count("file_encoding") > 0
+            or not events.count("people_published") == events.count("grouping_finished") > 0
+        ):
+            return False
+        # A program that takes as long to start as the service to go on.
+        status = self.status()
+        busy = {"waiting", "ready", "probing", "encoding"}
+        return not busy & status["files"].keys() and (
+            status["grouping"]["faces"] == status["faces"]
         )
 
     def status(self) -> dict[str, Any]:
@@ -197,6 +210,8 @@ class NotifySocket:
     def __init__(self, address: str) -> None:
         self.address = address
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        # Of a process of the same number that was killed.
+        Path(address).unlink(missing_ok=True)
         self._socket.bind(address)
         self._socket.setblocking(False)
         self.received: list[str] = []

@@ -75,11 +75,11 @@ def test_a_host_cut_off_and_a_slow_one_lose_and_double_nothing(
     Neither host sees the inbox: the files are sent to both.
     """
     files = [two_people, *photographs, nobody]
-    undisturbed = Home(tmp_path / "undisturbed")
+    undisturbed = Home(tmp_path / "undisturbed", encoder={"kind": "dlib"})
     for file in files:
         undisturbed.drop(file, file.name)
     undisturbed.run()
-    home = make_home(tmp_path / "home")
+    home = make_home(tmp_path / "home", is_slow=True)
     certificate = make_certificate(tmp_path / "keys")
     with Hosts("fast", "slow") as network, Bridged(tmp_path, certificate) as cluster:
         cut, slow = network.hosts

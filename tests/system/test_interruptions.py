@@ -17,7 +17,7 @@ ENDINGS = ("kill", "kill", "stop all", "kill", "reload")
 
 def make_strict_home(folder: Path) -> Path:
     """Make a home in which a job has one attempt."""
-    home = make_home(folder)
+    home = make_home(folder, is_slow=True)
     config = home / "config.toml"
     config.write_text(config.read_text().replace("[workers]\n", "[workers]\nattempts = 1\n"))
     return home

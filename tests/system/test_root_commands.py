@@ -29,7 +29,8 @@ def home() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="portraitd-"))
     folder.chmod(0o755)
     found = make_home(folder / "home")
-    (found / "state").mkdir(mode=0o700)
+    # Its network is shared with other homes, and must not change hands.
+    shutil.rmtree(found / "state" / "models")
     with Database.open(found / "state") as database:
         store = Store(database)
         store.see()

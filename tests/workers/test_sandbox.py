@@ -591,7 +591,6 @@ if __name__ == "__main__":
 def test_a_check_says_what_workers_do_without(tmp_path: Path) -> None:
     """It is no fault where the service starts all the same, as it does without namespaces."""
     home = make_home(tmp_path / "home")
-    (home / "state" / "models").mkdir(parents=True)
     script = tmp_path / "check.py"
     script.write_text(CHECK)
     # Nothing is loaded: this detector is part of a library.
