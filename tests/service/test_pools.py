@@ -25,19 +25,16 @@ from portraitd.service.pools import (
     REEMBEDDING_JOBS,
     SET_JOBS,
     make_workers,
-    worker_limits,
 )
-from portraitd.workers.pool import InlineExecutor, LocalExecutor, RoutedExecutor
-from portraitd.workers.process import WorkerLimits
+from portraitd.workers.pool import InlineExecutor, RoutedExecutor
 from support import bad_jobs
 from support.dataset_home import SECTIONS, name_two, with_photos
+from support.executors import CachingExecutor
 from support.home import Home, connect
 
 pytestmark = pytest.mark.slow
 
 T = TypeVar("T")
-
-LIMITS = WorkerLimits(nice=0, memory_mb=0, time_limit_s=120.0)
 
 ROOT = Path(portraitd.__file__).parent
 
@@ -118,7 +115,7 @@ def test_a_job_without_a_pool_is_refused() -> None:
 
 
 class TwoHomes(NamedTuple):
-    """Homes with the same videos, processed without and with a sandbox."""
+    """Homes with the same videos, processed in this process and in sandboxed ones."""
 
     open: Home
     sandboxed: Home
@@ -140,9 +137,8 @@ def two_homes(
         home.drop(two_people, "clip.mp4")
         with_photos(home, photographs, count=3)
         settings = home.settings
-        workers: Executor = LocalExecutor(2, worker_limits(settings))
+        workers: Executor = CachingExecutor()
         if name == "sandboxed":
-            workers.shutdown()
             workers = make_workers(settings, encode_options(settings).encoder)
         try:
             with home.opened(executor=WaitingExecutor(workers)) as service:
