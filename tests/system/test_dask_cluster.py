@@ -150,12 +150,12 @@ def test_a_worker_that_falls_silent_loses_its_job_in_time(tmp_path: Path) -> Non
     """Its process is stopped, its connections remain: only a timeout reveals it."""
     with TestCluster(tmp_path) as cluster:
         worker = cluster.add_worker()
-        executor = cluster.connect(answer_limit_s=4.0)
+        executor = cluster.connect(answer_limit_s=8.0)
         wait_for_workers(executor, 1)
         worker.signal(signal.SIGSTOP)
         silent = executor.submit(bad_jobs.add, 1)
 
-        with pytest.raises(WorkerDied, match=r"no answer from tcp://.* within 4 s"):
+        with pytest.raises(WorkerDied, match=r"no answer from tcp://.* within 8 s"):
             silent.result(ANSWER_S)
 
         assert [] == accepted(executor)

@@ -63,11 +63,16 @@ def day(tmp_path_factory: pytest.TempPathFactory, two_people: Path, photographs:
         wait_until(systemd.listen, "the daemon is ready")
         drop(photographs[0], home, "photo.png")
         drop_bad(home, two_people)
-        early = []
-        for _ in drop_slowly(two_people, home, LATIN_CLIP):
+
+        def read_early() -> list[dict[str, Any]]:
+            return [line for line in daemon.log if "caf" in line.get("path", "")]
+
+        for number in drop_slowly(two_people, home, LATIN_CLIP):
+            if number == 0:
+                wait_until(read_early, "the service has seen it")
             # A writer that pauses, but for less than the quiet time.
             time.sleep(0.1)
-            early = [line for line in daemon.log if "caf" in line.get("path", "")]
+        early = read_early()
         wait_until(lambda: systemd.listen() and daemon.has_settled(), "all is done")
         pings = systemd.listen().count("WATCHDOG=1")
         wait_until(lambda: systemd.listen().count("WATCHDOG=1") >= pings + 3, "three pings")
