@@ -110,9 +110,7 @@ def test_every_portrait_has_its_annotation(undisturbed: Home) -> None:
 
 def test_an_annotation_is_right_for_its_picture(undisturbed: Home) -> None:
     """The face is found in the portrait where the line beside it says."""
-    encoder = build_encoder(
-        EncoderSpec(built_networks(), detector="hog", mirror=False)
-    )
+    encoder = build_encoder(EncoderSpec(built_networks(), detector="hog", mirror=False))
     pictures = sorted(undisturbed.people.glob("person-*/[0-9]*.jpg"))
     for picture in pictures[::3]:
         image = cv2.imread(str(picture))
