@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from portraitd.service.control_files import ControlFiles, ControlRequest
 from portraitd.service.pipeline import Service
 from support.drawn_home import Hands, LocalHands, RemoteHands, make_drawn_home
-from support.home import Home
+from support.home import Home, connect
 from support.reviews import faces, folders, ledger
 from support.samba import MISSING, shared
 
@@ -76,8 +77,6 @@ def told(home: Home) -> list[str]:
 
 
 def rows(home: Home) -> list[dict[str, str]]:
-    from support.home import connect
-
     with connect(home.settings.state_dir) as connection:
         return [dict(row) for row in connection.execute("select * from review_notices")]
 
@@ -207,6 +206,25 @@ def test_lost_portraits_are_deleted_from_the_share(home: Home, hands: Hands) -> 
     assert ["exclude", *["ignore-person"] * 3] == ledger(home)
     assert {"person-0005"} <= set(folders(home))
     assert {"_ignored/person-0002", "_ignored/person-0003"} <= set(folders(home))
+
+
+@pytest.mark.parametrize(
+    ("command", "kinds"), [("put-back", []), ("accept", ["ignore-person"] * 3)]
+)
+def test_the_command_line_answers_as_well(home: Home, command: str, kinds: list[str]) -> None:
+    """`portraitd accept`, with --put-back for no; the card disappears."""
+    before = folders(home)
+    with home.opened() as service:
+        lose(LocalHands(home.people))
+        work(home, service)
+        assert question(home)
+        ControlFiles(home.settings.requests_dir).leave(ControlRequest(command))
+        work(home, service)
+
+        assert {} == home.blocked_stages()
+        assert [] == [one for one in cards(home, "_questions") if one.startswith("00 ")]
+    assert kinds == ledger(home)
+    assert (before == folders(home)) is (command == "put-back")
 
 
 def test_an_answer_about_other_losses_is_asked_again(home: Home, hands: Hands) -> None:

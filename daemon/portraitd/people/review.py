@@ -342,7 +342,8 @@ class Review(Stage):
         """Record new notices, and remove those that are not true any more."""
         of_cards = [one for cards in self._cards for one in cards.take_notices()]
         for one in self._notices.record([*new, *of_cards], now_s):
-            log.info("not_understood", reason_code=one.code, location=one.location)
+            # Without the location: a folder's name is a person's.
+            log.info("not_understood", reason_code=one.code)
             if one.code is ReasonCode.NUMBER_OF_ANOTHER:
                 self._republish()
         self._notices.keep_only(current)
