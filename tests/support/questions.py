@@ -6,6 +6,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from portraitd.people.tree.card_folder import find_key
 from support.home import Home
 
 
@@ -57,3 +58,10 @@ def deferred(home: Home) -> list[str]:
     """Return the questions that were put off."""
     with closing(sqlite3.connect(home.settings.state_dir / "portraitd.sqlite3")) as db:
         return [row[0] for row in db.execute("select key from deferred_questions order by key")]
+
+
+def read_key(home: Home, card: Path) -> str:
+    """Return the key of a question from its picture."""
+    with closing(sqlite3.connect(home.settings.state_dir / "portraitd.sqlite3")) as db:
+        (store,) = db.execute("select name from store_name").fetchone()
+    return find_key(card.read_bytes(), store) or ""

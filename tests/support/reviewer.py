@@ -15,7 +15,9 @@ from typing import NamedTuple
 
 from portraitd.model.edit import Placement
 from portraitd.model.face import Box
+from portraitd.model.question import Question
 from support.home import Home, connect
+from support.questions import cards, leave_open, questions_dir, read_key
 
 UNSORTED, IGNORED = Placement.UNSORTED, Placement.IGNORED
 EXCLUDED = -2
@@ -80,15 +82,19 @@ class Reviewer:
 
     def keys_of_track(self, portrait: Path) -> list[Key]:
         """Return every face that a portrait stands for."""
+        return self.keys_of_face(int(portrait.stem[:6]))
+
+    def keys_of_face(self, face: int) -> list[Key]:
+        """Return every face of the track of a face."""
         with closing(connect(self.home.settings.state_dir)) as db:
             rows = db.execute(
                 """
                 select sha256, faces.* from faces join videos on videos.id = video_id
                 where track_id = (select track_id from faces where id = ?)
                 """,
-                (int(portrait.stem[:6]),),
+                (face,),
             ).fetchall()
-        assert rows, f"{portrait} stands for no face"
+        assert rows, f"{face} is no face"
         return [Key(row["sha256"], row["t_s"], box_of(row)) for row in rows]
 
     # --- Edits. Each returns whether it could be made.
@@ -212,6 +218,47 @@ class Reviewer:
         name = f"copy {self.number}.jpg"
         shutil.copy(portrait, target / name)
         self.copies[name] = int(portrait.stem[:6])
+        return True
+
+    def answer(self) -> bool:
+        """Ask about two people, as a grouping would, and answer with the picture."""
+        folders = self.folders()
+        if len(folders) < 6 or not self.shown():
+            return False
+        # Two who both have a name are not asked about.
+        two = sorted(self.random.sample(sorted(folders), 2))
+        if not all(one in self.truth.names for one in two):
+            leave_open(self.home, {(two[0], two[1]): 0.9})
+        # Something has to happen, or the service does not look.
+        self.add_foreign()
+        self.settle()
+        asked = cards(self.home)
+        if not asked:
+            return False
+        card, folder = self.random.choice(asked), questions_dir(self.home)
+        question = Question.of(read_key(self.home, card))
+        assert question, card
+        self.number += 1
+        what = self.random.choice(["yes", "no", "copy", "delete", "rename", "both"])
+        if what == "delete":
+            card.unlink()
+        elif what == "rename":
+            card.rename(card.with_name(f"renamed {self.number}.jpg"))
+        elif what == "no":
+            card.rename(folder / "no" / card.name)
+        elif what == "both":
+            shutil.copy(card, folder / "no/copy.jpg")
+            card.rename(folder / "yes/card.jpg")
+        else:
+            if what == "copy":
+                shutil.copy(card, folder / f"yes/copy {self.number}.jpg")
+            else:
+                card.rename(folder / "yes" / card.name)
+            first, *others = question.people
+            for other in others:
+                self.truth.merge(other, first)
+            keys = [key for face in question.face_ids for key in self.keys_of_face(face)]
+            self.truth.put(keys, first)
         return True
 
     def add_foreign(self) -> bool:

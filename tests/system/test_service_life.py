@@ -98,7 +98,8 @@ class Story:
                     (row["t_s"], box_of(row), row["person_id"], row["hidden"], row["id"])
                 )
             people = {row["id"]: dict(row) for row in db.execute("select * from people")}
-        shown = {int(path.stem[:6]) for path in self.home.people.rglob("[0-9]*.jpg")}
+        portraits = self.home.people.rglob(f"{'[0-9]' * 6}*.jpg")
+        shown = {int(path.stem[:6]) for path in portraits}
         for key, place in truth.places.items():
             matches = [
                 (abs(t_s - key.t_s), -box.iou(key.box), face)
@@ -157,6 +158,7 @@ OPERATIONS = (
     + ["copy"] * 6
     + ["move_by_copy"] * 4
     + ["add_foreign"] * 8
+    + ["answer"] * 8
     + ["undo"] * 5
     + ["restart"] * 4
 )
