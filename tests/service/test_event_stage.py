@@ -31,13 +31,16 @@ class Events:
         self.path = folder / "events.jsonl"
         self.store = Store(Database.open(folder))
         self.blocked = NO_REASON
+        self.asked: dict[str, tuple[str, str]] = {}
         self.start()
 
     def start(self) -> None:
         """Start as after the end of the service."""
         announcements = Announcements(self.store.database)
         log = EventLog(self.path)
-        self.stage = EventStage(announcements, self.store.people, log, lambda: self.blocked)
+        self.stage = EventStage(
+            announcements, self.store.people, log, lambda: self.blocked, lambda: self.asked
+        )
 
     def see(self, *embeddings: Any, at_s: float = 3.0) -> None:
         self.store.see(*embeddings, at_s=at_s)
@@ -143,6 +146,23 @@ def test_a_block_is_announced_when_it_begins_and_when_it_ends(events: Events) ->
     assert [] == events.tick()
 
 
+def test_a_question_is_announced_once_while_it_is_asked(events: Events) -> None:
+    """Also over a restart; and again if it comes back after it was put off."""
+    question = ("Are these one person?", "_questions/01 Ann.jpg")
+    events.asked = {"same:1,2": question}
+    assert [("question_asked", *question)] == [
+        (one["event"], one["question"], one["picture"]) for one in events.tick()
+    ]
+    events.start()
+    events.asked["is:3:7"] = ("Is this Bob?", "_questions/02 Bob.jpg")
+    assert ["Is this Bob?"] == [one["question"] for one in events.tick()]
+    events.asked = {}
+    assert [] == events.tick()
+    events.asked = {"same:1,2": question}
+
+    assert ["question_asked"] == names(events.tick())
+
+
 def test_nothing_is_lost_while_the_file_cannot_be_written(events: Events) -> None:
     """The service goes on, says so, and tries again after a minute."""
     events.path.mkdir()
@@ -218,6 +238,7 @@ def test_the_document_lists_every_event_and_field(events: Events) -> None:
     events.store.slice_queue.lose(claimed, FULL, 1, 4.0)
     events.store.files.move_on(1, FileState.DONE, 5.0, NO_REASON)
     events.blocked = FULL
+    events.asked = {"same:1,2": ("Are these one person?", "_questions/01 Ann.jpg")}
     found = events.tick()
     events.blocked = NO_REASON
     found += events.tick()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -60,13 +60,14 @@ class EventLog:
 
 
 class EventStage(Stage):
-    """Announces people who were found, recordings that are done, and what blocks the service.
+    """Announces found people, finished recordings, new questions, and what blocks the service.
 
     Args:
         announcements: What happened and was not announced yet.
         people: The last grouping.
         event_log: Where events are appended.
         blocked_now: Returns why the service cannot go on; ``NO_REASON`` if it can.
+        asked_now: Returns the questions to reviewers by key: in words, and the picture's path.
     """
 
     def __init__(
@@ -75,11 +76,13 @@ class EventStage(Stage):
         people: People,
         event_log: EventLog,
         blocked_now: Callable[[], Reason],
+        asked_now: Callable[[], Mapping[str, tuple[str, str]]],
     ) -> None:
         self._announcements = announcements
         self._people = people
         self._event_log = event_log
         self._blocked_now = blocked_now
+        self._asked_now = asked_now
         self._back_off = BackOff(BACK_OFF_S)
 
     def tick(self, now: Now) -> None:
@@ -92,12 +95,16 @@ class EventStage(Stage):
         people = self._announcements.people()
         recordings = self._announcements.recordings(self._people.last_grouping_run())
         before, blocked = self._announcements.blocked(), self._blocked_now()
+        asked, announced = self._asked_now(), self._announcements.questions()
         events = [
             *map(_describe_person, people),
             *map(_describe_recording, recordings),
+            *(_describe_question(*one) for key, one in asked.items() if key not in announced),
             *_describe_block(before, blocked),
         ]
         if not events:
+            if asked.keys() != announced:
+                self._announcements.mark_questions(asked)
             return
         at = datetime.fromtimestamp(now.wall_s, UTC).isoformat(timespec="milliseconds")
         try:
@@ -109,6 +116,7 @@ class EventStage(Stage):
         self._announcements.mark(
             [person.id for person in people], [recording.id for recording in recordings]
         )
+        self._announcements.mark_questions(asked)
         if blocked.code != before.code:
             self._announcements.mark_blocked(blocked)
 
@@ -127,6 +135,10 @@ def _describe_recording(recording: FinishedRecording) -> Event:
         "reason_code": recording.reason.code,
         "reason": recording.reason.text,
     }
+
+
+def _describe_question(text: str, path: str) -> Event:
+    return {"event": "question_asked", "question": text, "picture": path}
 
 
 def _describe_block(before: Reason, now: Reason) -> Iterator[Event]:

@@ -252,13 +252,17 @@ class Service:
             self.snapshots.read,
             lambda: self.phase,
             lambda: self.blocked,
-            self.questions.describe_questions,
+            lambda: [*self.questions.describe_questions().values()],
         )
         self.events = EventStage(
             Announcements(database),
             people,
             EventLog(settings.state_dir / EVENTS_NAME),
             lambda: self.blocked,
+            lambda: {
+                key: (str(text), path)
+                for key, (text, path) in self.questions.describe_questions().items()
+            },
         )
         self.stages: tuple[Stage, ...] = (
             self.inbox_share,

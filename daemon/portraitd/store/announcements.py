@@ -110,6 +110,18 @@ class Announcements:
                 "update videos set announced = 1 where id = ?", [(one,) for one in recordings]
             )
 
+    def questions(self) -> set[str]:
+        """Return the keys of the questions that were announced and are still asked."""
+        return {row["key"] for row in self._db.execute("select key from announced_questions")}
+
+    def mark_questions(self, keys: Iterable[str]) -> None:
+        """Record which questions are asked now, all of them announced."""
+        with self._db.transaction():
+            self._db.execute("delete from announced_questions")
+            self._db.executemany(
+                "insert into announced_questions values (?)", [(key,) for key in keys]
+            )
+
     def blocked(self) -> Reason:
         """Return the reason that was announced last, if nothing was announced since."""
         row = self._db.execute("select reason, reason_code from announced_block").fetchone()

@@ -124,15 +124,15 @@ class QuestionStage(Stage):
         """The questions that are asked, the most valuable first."""
         return tuple(self._selected)
 
-    def describe_questions(self) -> list[tuple[PageText, str]]:
-        """Return the questions that are in the folder, in words, each with its picture's path."""
+    def describe_questions(self) -> dict[str, tuple[PageText, str]]:
+        """Return the questions that are in the folder by key: in words, and the picture's path."""
         in_place = {**self._written, **self.answers.reading.in_place}
         asked = {one.question.key: one.question for one in self._selected}
-        return [
-            (self._in_words(question), in_place[key])
+        return {
+            key: (self._in_words(question), in_place[key])
             for key, question in asked.items()
             if key in in_place and key not in self.answers.closed
-        ]
+        }
 
     def tick(self, now: Now) -> None:
         """Select questions if something changed, and write their cards when they are drawn.
