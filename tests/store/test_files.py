@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,13 @@ def test_a_name_that_is_not_utf8_survives(store: Store) -> None:
     assert "folder/caf\\xe9 \\xff.mp4" == display_path(known.path)
 
 
+@pytest.fixture(scope="module")
+def lasting_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """One for all examples of a law: to make it takes longer than to use it."""
+    with Database.open(tmp_path_factory.mktemp("store")) as database:
+        yield Store(database)
+
+
 @given(
     path=st.binary(min_size=1, max_size=40).filter(lambda name: b"\0" not in name),
     size=st.integers(0, 2**63 - 1),
@@ -62,16 +70,16 @@ def test_a_name_that_is_not_utf8_survives(store: Store) -> None:
     inode=st.integers(0, 2**64 - 1),
 )
 def test_every_path_and_stamp_survives(
-    tmp_path_factory: pytest.TempPathFactory, path: bytes, size: int, mtime_ns: int, inode: int
+    lasting_store: Store, path: bytes, size: int, mtime_ns: int, inode: int
 ) -> None:
     """Whatever a file system comes up with, 64-bit inodes included."""
-    store = Store(Database.open(tmp_path_factory.mktemp("store")))
+    store = lasting_store
+    store.database.execute("delete from files")
     given_path, stamp = Path(os.fsdecode(path)), Stamp(size, mtime_ns, inode)
 
     known = store.files.get(store.files.note(INBOX, given_path, stamp, FileState.READY, 1.0))
 
     assert (given_path, stamp) == (known.path, known.stamp)
-    store.database.close()
 
 
 def test_files_outside_of_the_inbox_have_their_root(store: Store) -> None:
