@@ -104,6 +104,7 @@ def test_a_face_of_nobody_is_assigned(home: Home) -> None:
     assert [] == portraits(home, "_unsorted")
 
 
+@pytest.mark.slow
 def test_a_rejected_face_stays_with_nobody(home: Home) -> None:
     """It is not asked about with that person again, but with another one."""
     (face,) = unsorted_faces(home)
@@ -140,6 +141,7 @@ def test_a_deleted_picture_means_not_now(home: Home) -> None:
     assert [SAME] == [card.name for card in cards(home)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["Copy of a question.jpg", "IMG_0001.JPG", "Frage"])
 def test_a_copy_answers_under_any_name(home: Home, name: str) -> None:
     """Both the copy and the picture are removed."""
@@ -166,6 +168,7 @@ def test_both_answers_are_none(home: Home) -> None:
     assert ["merge"] == ledger(home)
 
 
+@pytest.mark.slow
 def test_two_reviewers_who_agree_give_one_answer(home: Home) -> None:
     """The second one, from a copy, comes when it is answered already."""
     kept = shutil.copy(cards(home)[0], home.people.parent / "kept.jpg")
@@ -179,6 +182,7 @@ def test_two_reviewers_who_agree_give_one_answer(home: Home) -> None:
     assert [] == answered(home)
 
 
+@pytest.mark.slow
 def test_an_answer_that_comes_too_late_changes_nothing(home: Home) -> None:
     """A reviewer merged them by hand, and another one says from a copy that they are two."""
     kept = shutil.copy(cards(home)[0], home.people.parent / "kept.jpg")
@@ -221,6 +225,7 @@ def test_an_answer_takes_effect_within_seconds(home: Home) -> None:
         assert [ANN] == list(folders(home))
 
 
+@pytest.mark.slow
 def test_a_portrait_that_is_moved_by_hand_counts_more_than_an_answer(home: Home) -> None:
     """At the same time: the answer says one person, the hand another."""
     (face,) = unsorted_faces(home)
@@ -236,6 +241,7 @@ def test_a_portrait_that_is_moved_by_hand_counts_more_than_an_answer(home: Home)
     assert [] == answered(home)
 
 
+@pytest.mark.slow
 def test_a_named_person_is_asked_about_by_name(home: Home) -> None:
     """The picture is drawn again, and its file has the name."""
     (home.people / ANN).rename(home.people / "Ana: Zoë")
@@ -259,6 +265,7 @@ def test_no_questions_leave_no_folder(home: Home) -> None:
     assert not questions_dir(quiet).exists()
 
 
+@pytest.mark.slow
 def test_at_most_so_many_are_asked(two_found: Home, tmp_path: Path) -> None:
     """The next question comes when one is answered."""
     home = copied(two_found, tmp_path, review=QUICK["review"] | {"questions": 1})
@@ -300,6 +307,7 @@ def test_cards_stay_as_they_are_until_their_pictures_are_drawn(home: Home) -> No
     assert [] == ledger(home)
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_stops_nothing_else(home: Home) -> None:
     """Portraits are published, and the answer is removed when that is possible."""
     everyone = sum(faces(home).values())
