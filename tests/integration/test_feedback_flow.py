@@ -13,7 +13,9 @@ import pytest
 
 from portraitd.service.control_files import ControlFiles, ControlRequest
 from portraitd.service.pipeline import Service
+from portraitd.store.database import Database
 from support.drawn_home import Hands, LocalHands, RemoteHands, make_drawn_home
+from support.gallery import GalleryFixture
 from support.home import Home, connect
 from support.reviews import faces, folders, ledger
 from support.samba import MISSING, shared
@@ -190,6 +192,30 @@ def test_lost_portraits_are_put_back_from_the_share(home: Home, hands: Hands) ->
     moved = {name: count for name, count in before.items() if name not in (ONE, "person-0005")}
     assert moved.items() <= folders(home).items()
     assert sum(persons.values()) == sum(faces(home).values())
+
+
+def test_faces_that_come_meanwhile_are_not_deleted_with_the_others(
+    home: Home, tmp_path: Path
+) -> None:
+    """They were never in the folder that is missing: nothing is written into it."""
+    with home.opened() as service:
+        lose(LocalHands(home.people))
+        work(home, service)
+    fixture = GalleryFixture(Database.open(home.settings.state_dir), tmp_path / "elsewhere")
+    fixture.show("later.mp4", [(2, 1.0), (2, 2.0), (1, 3.0)], at_s=1.77e9)
+    fixture.database.close()
+
+    with home.opened() as service:
+        work(home, service)
+
+        persons = {row["id"]: row["person_id"] for row in home.rows("faces")}
+        assert [2, 2, 1] == [persons[face] for face in (41, 42, 43)]
+        rows = service.database.execute("select * from published_faces")
+        placed = {row["face_id"]: row["placement"] for row in rows}
+        assert {41, 42}.isdisjoint(placed)
+        assert {1, 2, 3, 4} == {placed[face] for face in [*range(9, 33), 43]}
+        assert "00 24 portraits missing, delete them.txt" == question(home)
+        assert (home.people / ONE / "000043.jpg").exists()
 
 
 def test_lost_portraits_are_deleted_from_the_share(home: Home, hands: Hands) -> None:

@@ -161,6 +161,24 @@ def test_another_persons_number_is_refused(root: Path, tree: PeopleTree) -> None
     assert [] == said(tree)
 
 
+def test_folders_in_a_refused_one_come_back_with_it(root: Path, tree: PeopleTree) -> None:
+    """They are found in their place again, by the publish that gives the name back."""
+    move("person-0003", to="Family")(root)
+    move("Family", to="person-0002")(root)
+    people = [*PEOPLE[:2], person(3, 6, 7)]
+    tree.read_edits(KNOWN)
+    publish(tree, PEOPLE, UNSORTED, picture_of, {})
+    rename("person-0002", "person-0055")(root)
+    tree.read_edits(KNOWN)
+
+    done = publish(tree, people, UNSORTED, picture_of, {})
+
+    assert {} == done.faulty
+    assert ("person-0002", "person-0002/Family/person-0003") == (done.folders[2], done.folders[3])
+    assert (root / "person-0002/Family/person-0003/000007.jpg").exists()
+    assert [] == tree.read_edits(known(*people, unsorted=[8, 9]))
+
+
 @pytest.mark.parametrize("name", ["person-0001", "Person-1"])
 def test_ones_own_number_takes_the_name_back(root: Path, tree: PeopleTree, name: str) -> None:
     """In whatever way the number is written; the folder is called as any without a name."""

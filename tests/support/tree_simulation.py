@@ -62,10 +62,12 @@ class TreeSimulation(SimulatedReviewer):
         done = self._publish(lambda one: content(one) if one not in self.lost else refuse(one))
         # As the service does, which does not know yet where these are to be.
         kept = {one: self.placed[one] for one in withheld if one in self.placed}
+        absent = self.tree.withheld.people
         desired = {
-            face_id: None if number is None else number
+            face_id: number
             for number in [*store.names, None]
             for face_id in store.faces(number)
+            if number not in absent or face_id in self.placed
         }
         self.placed = desired | dict.fromkeys(store.ignored_faces - store.excluded) | kept
         return done

@@ -201,7 +201,7 @@ class Publisher(Stage):
     def _publish(self, due: Publication, now: Now) -> None:
         # Queried again: a video may have been erased while the montages were drawn.
         desired = self._publications.desired_tree(self._review)
-        withheld = self._tree.withheld_faces
+        withheld, absent = self._tree.withheld_faces, self._tree.withheld.people
         result = self._tree.publish(
             desired,
             self._faces.portrait,
@@ -210,10 +210,16 @@ class Publisher(Stage):
             publication=(due.grouping_run_id, due.ledger_id),
         )
         self._accepts_losses = self._is_asked = False
-        # Whether these were deleted, and where from, is decided later.
+        # Whether these were deleted, and where from, is decided later. Nothing was written into
+        # the folders that are missing.
         before = self._publications.placements()
-        kept = {face_id: before[face_id] for face_id in withheld if face_id in before}
-        self._publications.record(due, desired.placements() | kept, now.wall_s)
+        placements = {
+            face_id: place
+            for face_id, place in desired.placements().items()
+            if place not in absent or face_id in before
+        }
+        placements |= {face_id: before[face_id] for face_id in withheld if face_id in before}
+        self._publications.record(due, placements, now.wall_s)
         self._faulty = result.faulty
         if self._faulty:
             self._fault_pause.start(now)

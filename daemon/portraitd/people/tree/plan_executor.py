@@ -174,19 +174,20 @@ class PlanExecutor:
 
     def _rename(self, number: int, step: RenameFolder) -> None:
         old, new = step.old_location, step.new_location
-        with (
-            open_parent(old, self._root_fd) as (old_fd, old_name),
-            open_parent(new, self._root_fd) as (new_fd, new_name),
-        ):
-            is_case_only = folded(old) == folded(new)
-            if old != new and not is_case_only and entry_exists(new_fd, new_name):
-                return
-            try:
+        try:
+            with (
+                open_parent(old, self._root_fd) as (old_fd, old_name),
+                open_parent(new, self._root_fd) as (new_fd, new_name),
+            ):
+                is_case_only = folded(old) == folded(new)
+                if old != new and not is_case_only and entry_exists(new_fd, new_name):
+                    return
                 if old != new:
                     os.rename(old_name, new_name, src_dir_fd=old_fd, dst_dir_fd=new_fd)
-            except FileNotFoundError:
-                # A reviewer renamed it just now: it keeps their name.
-                return
+        except FileNotFoundError:
+            # A reviewer renamed it just now: it keeps their name. Or the folder around it was
+            # renamed, also by this publish.
+            return
         folder = self._folders[number] = replace(self._folders[number], location=new)
         folder.manifest.label, folder.manifest.location = step.label, new
         self.save_manifest(number)
