@@ -19,7 +19,7 @@ from portraitd.model.reasons import ReasonCode
 from portraitd.store.erasure.eraser import Eraser
 from portraitd.store.people import People
 from support.home import Home, assert_sound, connect
-from support.media import as_jpeg, pattern
+from support.media import as_jpeg, without_face
 from support.reviews import ANN, BOB, copied, faces, folders, ledger
 
 REF = "ref.jpg"
@@ -80,12 +80,6 @@ def beside(one: bytes, other: bytes, times: float = 1.0) -> bytes:
     canvas[: left.shape[0], : left.shape[1]] = left
     canvas[: right.shape[0], left.shape[1] :] = right
     encoded, data = cv2.imencode(".jpg", canvas)
-    assert encoded
-    return data.tobytes()
-
-
-def without_face() -> bytes:
-    encoded, data = cv2.imencode(".jpg", pattern(1, (320, 240)))
     assert encoded
     return data.tobytes()
 

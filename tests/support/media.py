@@ -63,6 +63,13 @@ def as_jpeg(photograph: Path) -> bytes:
     return data.tobytes()
 
 
+def without_face() -> bytes:
+    """Return a picture that shows nobody, as a JPEG."""
+    encoded, data = cv2.imencode(".jpg", pattern(1, (320, 240)))
+    assert encoded
+    return data.tobytes()
+
+
 def boxes(data: bytes, start: int = 0, stop: int | None = None) -> Iterator[tuple[bytes, int, int]]:
     """Yield the MP4 boxes of a range: kind, offset and size, including the header."""
     stop = len(data) if stop is None else stop

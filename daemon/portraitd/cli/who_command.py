@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from portraitd.cli.options import PathArgument, with_settings
+from portraitd.ingest import media_jobs
 
 if TYPE_CHECKING:
     from portraitd.config import Settings
@@ -57,11 +58,9 @@ def _find_faces(settings: Settings, picture: Path) -> tuple[SliceFaces, str]:
     """
     import os
 
-    from portraitd.ingest import media_jobs
     from portraitd.ingest.dispatcher import encode_options
     from portraitd.model.errors import ConfigError, VideoError
     from portraitd.model.media_file import Source, Stamp
-    from portraitd.people.references.picture_reading import photo_slice
     from portraitd.service.pools import decoding_pool
 
     path = picture.absolute()
@@ -71,8 +70,7 @@ def _find_faces(settings: Settings, picture: Path) -> tuple[SliceFaces, str]:
     options = encode_options(settings)._replace(keeps_frames=False)
     pool = decoding_pool(settings, options.encoder)
     try:
-        facts = pool.submit(media_jobs.probe, source).result()
-        found = pool.submit(media_jobs.encode, photo_slice(source, facts), options).result()
+        found = pool.submit(media_jobs.encode_picture, source, options).result()
     except VideoError as error:
         raise ConfigError(f"{picture}: {error}") from error
     finally:

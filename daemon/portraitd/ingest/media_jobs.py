@@ -7,12 +7,14 @@ at the store load this module without numpy.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from portraitd.faces.interface import EncoderSpec
+from portraitd.model.errors import NotMedia
 from portraitd.model.face import (
     DetectedFace,
     Embeddings,
@@ -24,6 +26,7 @@ from portraitd.model.face import (
     StoredPortrait,
 )
 from portraitd.model.media_file import MediaFacts, MediaKind, Slice, Source
+from portraitd.model.reasons import Reason, ReasonCode
 from portraitd.workers.job_results import returns
 
 if TYPE_CHECKING:
@@ -125,6 +128,21 @@ def encode(video_slice: Slice, settings: EncodeOptions) -> SliceFaces:
     return SliceFaces(
         detections, sampled, frames.decoded, frames.ended_s, time.monotonic() - began, kept
     )
+
+
+@returns("portraitd.ingest.media_results:PICTURE_FACES")
+def encode_picture(source: Source, settings: EncodeOptions) -> SliceFaces:
+    """Find and embed every face of a picture that somebody asks about.
+
+    Raises:
+        VideoError: It is not a picture, or changed while it was read.
+    """
+    from portraitd.media import video
+
+    facts = video.probe(source, ())
+    if facts.kind is not MediaKind.PHOTO:
+        raise NotMedia(Reason.of(ReasonCode.NOT_A_PHOTO))
+    return encode(Slice(source, facts.kind, 0.0, math.inf, facts.sha256), settings)
 
 
 class KnownFrame(NamedTuple):

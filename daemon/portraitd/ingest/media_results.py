@@ -291,7 +291,15 @@ def _read_vectors(blobs: Sequence[bytes], size: int) -> NDArray[np.float32]:
     return vectors
 
 
+def _unpack_picture_faces(found: FacesData, source: Source, settings: EncodeOptions) -> SliceFaces:
+    return _unpack_faces(found, Slice(source, MediaKind.PHOTO, 0.0, math.inf), settings)
+
+
 FACES = ResultSchema(FacesData, _pack_faces, _unpack_faces, errors=_ERRORS, max_bytes=1 << 30)
+
+PICTURE_FACES = ResultSchema(
+    FacesData, _pack_faces, _unpack_picture_faces, errors=_ERRORS, max_bytes=1 << 28
+)
 
 
 # --- Embeddings of known faces.

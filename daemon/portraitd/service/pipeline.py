@@ -30,6 +30,7 @@ from portraitd.people.pages.gallery import Gallery
 from portraitd.people.pages.status_stage import StatusPageStage
 from portraitd.people.publisher import Publisher
 from portraitd.people.questions.question_stage import QuestionStage
+from portraitd.people.references.asked_picture_stage import AskedPictureStage
 from portraitd.people.references.reference_stage import ReferenceStage
 from portraitd.people.review import Review
 from portraitd.people.tree.people_tree import PeopleTree
@@ -164,22 +165,38 @@ class Service:
             EditRecorder(database, ledger, publications, settings.review.unit == "track"),
             tree_stores,
             settings.review,
-            lambda: self.publisher.pending or self.reprocessing.ready or self.references.pending,
+            lambda: (
+                self.publisher.pending
+                or self.reprocessing.ready
+                or self.references.pending
+                or self.asked_pictures.pending
+            ),
             self._publish_again,
             self._accept_removal,
             [self.questions.answers, self.edit_cards],
         )
-        self.references = ReferenceStage(
-            tree,
-            settings.people_dir,
-            files,
-            ReferenceFaces(database),
-            EditRecorder(database, ledger, publications, settings.review.unit == "track"),
-            ReviewNotices(database),
-            settings.inbox,
-            settings.review,
-            self.review.has_read_everything,
-            lambda: needs_polling(file_system_type(settings.people_dir)),
+        self.references, self.asked_pictures = (
+            ReferenceStage(
+                tree,
+                settings.people_dir,
+                files,
+                ReferenceFaces(database),
+                EditRecorder(database, ledger, publications, settings.review.unit == "track"),
+                ReviewNotices(database),
+                settings.inbox,
+                settings.review,
+                self.review.has_read_everything,
+                lambda: needs_polling(file_system_type(settings.people_dir)),
+            ),
+            AskedPictureStage(
+                settings.people_dir,
+                database,
+                encode_options(settings),
+                executor,
+                wake,
+                settings.inbox.quiet_s,
+                self.review.has_read_everything,
+            ),
         )
         self.reprocessing = ReprocessingStage(
             ReprocessQueue(database, files, tracks),
@@ -278,6 +295,7 @@ class Service:
             # What was done in the tree is read before anything is written to it.
             self._guarded(self.review),
             self._guarded(self.references),
+            self._guarded(self.asked_pictures),
             self.reprocessing,
             self.reembedding,
             self.publisher,

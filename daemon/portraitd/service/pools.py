@@ -43,6 +43,7 @@ MEDIA_JOBS: frozenset[Job] = frozenset(
         media_jobs.warm_up,
         media_jobs.probe,
         media_jobs.encode,
+        media_jobs.encode_picture,
         draw_montage,
         draw_question,
         crop_frames,

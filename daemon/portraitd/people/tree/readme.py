@@ -29,6 +29,7 @@ WHAT YOU CAN DO HERE
   Move a portrait into another folder         assigns that face to that person
   Move a portrait to _unsorted                says that it is not this person
   Move portraits into a new folder            makes a new person
+  Put a picture into a folder _who            asks who that is: a text beside it answers
   Put a picture of your own into a new
     folder, such as Anna/anna.jpg             says who Anna is, before she is seen;
                                               the picture stays yours

@@ -22,6 +22,7 @@ from portraitd.model.errors import PublishError
 from portraitd.model.fingerprints import ENDING_BYTES, hash_ending
 from portraitd.model.ignored_names import is_clutter
 from portraitd.model.wording import escape_unprintable
+from portraitd.people.tree.asked_pictures import erase_answers
 from portraitd.people.tree.card_folder import erase_cards
 from portraitd.people.tree.folder_fs import (
     OWN_PREFIX,
@@ -110,7 +111,7 @@ def erase_portraits(root: Path, target: ErasureTarget) -> Erased:
                     here = _erase_in(fd, names, target)
                     removed += len(here)
                     if is_reserved(location):
-                        removed += erase_cards(fd)
+                        removed += erase_cards(fd) + erase_answers(fd)
                     if _redact_manifest(fd, location, target) or here:
                         left += [f"{location}/{name}" for name in _foreign(fd)]
                     if _is_emptied(fd):

@@ -1,0 +1,105 @@
+"""The folder of pictures that reviewers ask about, with an answer beside each.
+
+The pictures are the reviewers' own, and only read. The answers are portraitd's.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from portraitd.model.errors import PublishError
+from portraitd.model.ignored_names import is_ignored
+from portraitd.model.media_file import Stamp
+from portraitd.people.tree.folder_fs import OWN_PREFIX, open_folder, open_root
+from portraitd.people.tree.manifest import read_note
+from portraitd.people.tree.owned_files import OwnedFiles
+from portraitd.people.tree.reference_pictures import MAX_REFERENCE_BYTES, REFERENCE_SUFFIXES
+from portraitd.people.tree.reserved_folders import WHO_NAME
+from portraitd.people.tree.scan import SKIPPED_ERRORS
+
+MAX_ASKED = 100
+"""The first so many pictures by name are answered."""
+
+_OWNER = "answers"
+
+
+class AskedPictures:
+    """Reads the pictures, and writes the answers.
+
+    Args:
+        root: The root of the tree.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._owned = OwnedFiles(root, _OWNER)
+
+    def read(self) -> tuple[dict[str, Stamp], dict[str, str]] | None:
+        """Return the pictures, and the identity of the answer to each that has one.
+
+        None without such a folder.
+
+        Raises:
+            PublishError: The tree cannot be read.
+        """
+        try:
+            with open_root(self._root) as root_fd, open_folder(WHO_NAME, root_fd) as fd:
+                manifest = read_note(fd, f"{OWN_PREFIX}{_OWNER}")
+                present = set(os.listdir(fd))
+                pictures = {
+                    name: stamp
+                    for name in sorted(present)
+                    if (stamp := _stamp_picture(fd, name)) is not None
+                }
+        except OSError as error:
+            if error.errno in SKIPPED_ERRORS:
+                return None
+            raise PublishError(f"{self._root}: {error.strerror or error}") from error
+        files = manifest.files if manifest else {}
+        answers = {name: one.identity for name, one in files.items() if name in present}
+        return dict(list(pictures.items())[:MAX_ASKED]), answers
+
+    def publish(self, answers: Mapping[str, str], texts: Mapping[str, bytes]) -> None:
+        """Write the answers that are new, and remove those whose picture is gone.
+
+        Args:
+            answers: Identity of each answer by name of its file.
+            texts: Content of those that are not written yet.
+
+        Raises:
+            PublishError: The folder cannot be written.
+        """
+        self._owned.publish(WHO_NAME, answers, lambda name: texts[name])
+
+
+def answer_name(picture: str) -> str:
+    """Return the name of the answer to a picture."""
+    return f"{picture}.txt"
+
+
+def erase_answers(fd: int) -> int:
+    """Remove all answers in a folder, which name people. Return how many there were.
+
+    Those about pictures that are still there are written again.
+    """
+    manifest = read_note(fd, f"{OWN_PREFIX}{_OWNER}")
+    removed = 0
+    for name in manifest.files if manifest else ():
+        with suppress(OSError):
+            os.unlink(name, dir_fd=fd)
+            removed += 1
+    return removed
+
+
+def _stamp_picture(fd: int, name: str) -> Stamp | None:
+    if not name.lower().endswith(REFERENCE_SUFFIXES) or is_ignored(name):
+        return None
+    with suppress(OSError):
+        facts = os.stat(name, dir_fd=fd, follow_symlinks=False)
+        if stat.S_ISREG(facts.st_mode) and facts.st_size <= MAX_REFERENCE_BYTES:
+            return Stamp.of(facts)
+    return None
