@@ -364,6 +364,7 @@ def test_the_folder_of_a_person_is_not_used(root: Path) -> None:
     with pytest.raises(PublishError, match="folder of a person"):
         folder.update([ONE], picture)
     assert CardReading() == folder.read()
+    folder.remove()
     assert [".person.json"] == os.listdir(folder.path)
 
 

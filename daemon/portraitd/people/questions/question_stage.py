@@ -290,6 +290,8 @@ class QuestionStage(Stage):
     def _choose_best(self, person_id: int, most: int) -> tuple[int, ...]:
         faces = self._stores.faces
         face_ids = self._questions.best_faces(person_id, _BEST_FACES)
+        if not face_ids:
+            return ()
         chosen = pick_diverse(
             l2_normalised(faces.embeddings_of(face_ids)), faces.portrait_rank(face_ids), most
         )

@@ -189,11 +189,14 @@ class CardFolder:
                 return _Update(self, fd).run(cards, content, frozenset(closed))
 
     def remove(self, closed: Collection[str] = ()) -> None:
-        """Remove the cards that were not answered or are closed, and each folder that is empty."""
-        self.update((), _refuse, closed)
+        """Remove the cards that were not answered or are closed, and each folder that is empty.
+
+        The folder of a person who has the name is left alone.
+        """
         with self._os_errors(), self._opened() as fd:
             if fd is None:
                 return
+            self.update((), _refuse, closed)
             for answer in self._answers:
                 with suppress(OSError):
                     os.rmdir(answer, dir_fd=fd)
