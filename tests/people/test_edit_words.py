@@ -15,6 +15,8 @@ from portraitd.model.edit import (
     MergePeople,
     NamePerson,
     RecallPerson,
+    RejectPerson,
+    SeparatePeople,
     SplitPerson,
 )
 from portraitd.model.reasons import NOTICES
@@ -88,6 +90,17 @@ def test_several_portraits_of_several_people(store: Store, recorder: EditRecorde
         "person-0001: 2 portraits moved in from person-0002",
         "Eve: new person, 4 portraits from person-0001",
         "Eve: 2 portraits deleted",
+    ] == said(store)
+
+
+def test_a_no_is_said_of_one_portrait_and_of_several(store: Store, recorder: EditRecorder) -> None:
+    recorder.record([RejectPerson((3,), 1), SeparatePeople(1, 2)], 5.0)
+    recorder.record([RejectPerson((1, 2), 2)], 6.0)
+
+    assert [
+        "person-0001: 1 portrait of someone else",
+        "person-0001 and person-0002 are two people",
+        "person-0002: 2 portraits of someone else",
     ] == said(store)
 
 
