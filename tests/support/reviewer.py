@@ -108,6 +108,23 @@ class Reviewer:
         self.truth.names[person] = name
         return True
 
+    def take_name_back(self) -> bool:
+        """Give a folder the number of its person again."""
+        named = [
+            (person, folder)
+            for person, folder in sorted(self.folders().items())
+            if person in self.truth.names
+        ]
+        if not named:
+            return False
+        person, folder = self.random.choice(named)
+        number = folder.with_name(f"person-{person:04d}")
+        if number.exists():
+            return False
+        folder.rename(number)
+        del self.truth.names[person]
+        return True
+
     def merge(self) -> bool:
         folders = self.folders()
         if len(folders) < 6:

@@ -76,7 +76,12 @@ class Story:
         self.service.reprocessing.begin(self.home.now.wall_s)
 
     def undo(self) -> None:
-        self.service.review.undo(None, self.home.now.wall_s)
+        """Undo the last edit, by a command or by its card."""
+        cards = sorted((self.home.people / "_edits").glob("*.txt"))
+        if self.reviewer.random.random() < 0.5:
+            self.service.review.undo(None, self.home.now.wall_s)
+        else:
+            cards[-1].rename(self.home.people / "_edits/undo" / "undo this.txt")
 
     def ledger_rows(self) -> int:
         with closing(connect(self.home.settings.state_dir)) as db:
@@ -149,6 +154,7 @@ OPERATIONS = (
     ["place"] * 30
     + ["exclude"] * 8
     + ["name"] * 12
+    + ["take_name_back"] * 3
     + ["split"] * 6
     + ["merge"] * 4
     + ["ignore_face"] * 5
