@@ -33,7 +33,8 @@ def copied(named_home: Home, built: BuiltHome, tmp_path: Path) -> MakeHome:
 @pytest.fixture
 def home(copied: MakeHome) -> Home:
     """A home with a set whose files have the times that its manifest lists."""
-    home = copied()
+    formats = ("yolo", "coco", "imagefolder", "chips150", "embeddings", "webdataset")
+    home = copied(formats=formats)
     build_set(home)
     freeze(home, "v1")
     return home
