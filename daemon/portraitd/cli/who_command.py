@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 @click.argument("picture", type=PathArgument())
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def who(settings: Settings, picture: Path, as_json: bool) -> None:
-    """Show whom the faces of a picture show, and how likely that is.
+    """Show whom the faces of a picture show.
 
-    PICTURE is compared with everybody who is known, and not stored. The service may run.
+    Also says how likely that is. PICTURE is compared with everybody who is known, and not stored.
+    The service may run.
     """
     import json
 
