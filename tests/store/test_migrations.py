@@ -13,6 +13,7 @@ from portraitd.config import GroupingSettings
 from portraitd.faces.models.cards import DLIB
 from portraitd.model.media_file import FileState, VideoState
 from portraitd.model.reasons import Reason, ReasonCode
+from portraitd.store.announcements import Announcements
 from portraitd.store.database import FILE_NAME, Database, newest_schema
 from portraitd.store.publications import Publication, Publications
 from portraitd.workers.pool import InlineExecutor
@@ -97,6 +98,24 @@ def test_a_store_made_anew_has_the_same_schema(old: Path, tmp_path: Path) -> Non
     (tmp_path / "new").mkdir()
 
     assert schema(Database.open(tmp_path / "new")) == schema(Database.open(old))
+
+
+@pytest.mark.parametrize("has_table", [True, False])
+def test_questions_are_announced_in_every_store_of_schema_23(
+    tmp_path: Path, has_table: bool
+) -> None:
+    """Some of them were made with the table, and some without."""
+    Database.open(tmp_path).close()
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as db:
+        if not has_table:
+            db.execute("drop table announced_questions")
+        db.execute("pragma user_version = 23")
+        db.commit()
+
+    announcements = Announcements(Database.open(tmp_path))
+    announcements.mark_questions({"a"})
+
+    assert {"a"} == announcements.questions()
 
 
 def test_the_last_grouping_is_kept(old: Path) -> None:

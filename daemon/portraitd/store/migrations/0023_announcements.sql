@@ -11,5 +11,3 @@ create table announced_block (
     reason text not null,
     reason_code text not null
 ) strict;
-
-create table announced_questions (key text primary key) strict, without rowid;
