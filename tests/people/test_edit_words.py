@@ -94,6 +94,7 @@ def test_several_portraits_of_several_people(store: Store, recorder: EditRecorde
 
 
 def test_a_no_is_said_of_one_portrait_and_of_several(store: Store, recorder: EditRecorder) -> None:
+    """The verb agrees with the number."""
     recorder.record([RejectPerson((3,), 1), SeparatePeople(1, 2)], 5.0)
     recorder.record([RejectPerson((1, 2), 2)], 6.0)
 

@@ -165,6 +165,7 @@ class RemoveReference:
 
 ReferenceEdit = AddReference | RemoveReference
 
+
 @dataclass(frozen=True, slots=True)
 class UndoEntry:
     """The card of an edit was moved into ``_edits/undo``: undo this entry of the ledger."""
