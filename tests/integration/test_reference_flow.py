@@ -20,7 +20,7 @@ from portraitd.store.erasure.eraser import Eraser
 from portraitd.store.people import People
 from support.home import Home, assert_sound, connect
 from support.media import as_jpeg, without_face
-from support.reviews import ANN, BOB, copied, faces, folders, ledger
+from support.reviews import ANN, BOB, copied, faces, folders, ledger, represented
 
 REF = "ref.jpg"
 
@@ -58,12 +58,6 @@ def notices(home: Home) -> dict[str, str]:
     """The notices about pictures, by location."""
     with closing(connect(home.settings.state_dir)) as connection:
         return dict(connection.execute("select location, code from review_notices").fetchall())
-
-
-def represented(home: Home) -> list[str | None]:
-    """Whom the face of each reference picture represents, by face."""
-    names = {row["id"]: row["name"] for row in home.rows("people")}
-    return [names.get(row["person_id"]) for row in home.rows("faces") if row["hidden"] == 3]
 
 
 def beside(one: bytes, other: bytes, times: float = 1.0) -> bytes:

@@ -235,5 +235,7 @@ def assert_sound(home: Settings) -> None:
         ".portraitd-gallery",
         ".portraitd-status",
         ".portraitd-lease",
+        ".portraitd-cards",
+        ".portraitd-answers",
     }
     assert [] == list(home.state_dir.glob("faces*"))

@@ -36,6 +36,12 @@ def folders(home: Home) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count}
 
 
+def represented(home: Home) -> list[str | None]:
+    """Whom the face of each reference picture represents, by face."""
+    names = {row["id"]: row["name"] for row in home.rows("people")}
+    return [names.get(row["person_id"]) for row in home.rows("faces") if row["hidden"] == 3]
+
+
 def ledger(home: Home) -> list[str]:
     return [row["kind"] for row in home.rows("ledger")]
 

@@ -109,6 +109,7 @@ class ReferenceStage(Stage):
         self._unsettled = 0
         self._compared: tuple[int, int] | None = None
         self._is_moved = False
+        self._adopted: set[tuple[str, int]] = set()
 
     @property
     def pending(self) -> bool:
@@ -227,11 +228,16 @@ class ReferenceStage(Stage):
                 notices += [
                     ReviewNotice.of(ReasonCode.REFERENCE_UNDONE, path) for path in sorted(places)
                 ]
+            elif place.person_id is None:
+                # The service may have stopped after the entry and before the folder's manifest.
+                self._adopt(place.location, face.person_id)
         locations: dict[ReferenceEdit, str] = dict(edits)
-        for recorded in self._recorder.record([edit for edit, _ in edits], now.wall_s):
+        # Without an edit, nothing is written.
+        found = self._recorder.record(list(locations), now.wall_s) if edits else []
+        for recorded in found:
             made = recorded.edit
             if isinstance(made, AddReference) and recorded.person_id is not None:
-                self._tree.adopt(locations[made], recorded.person_id)
+                self._adopt(locations[made], recorded.person_id)
             log.info(
                 "edit",
                 entry=recorded.entry_id,
@@ -242,6 +248,12 @@ class ReferenceStage(Stage):
         notices += self._notices_of_files(scan)
         self._notices.record(notices, now.wall_s)
         self._notices.keep_only(notices, NOTICE_CODES)
+
+    def _adopt(self, location: str, person_id: int) -> None:
+        """Make a folder a person's; a person with another folder keeps that one."""
+        if (location, person_id) not in self._adopted:
+            self._adopted.add((location, person_id))
+            self._tree.adopt(location, person_id)
 
     def _notices_of_files(self, scan: ReferenceScan) -> list[ReviewNotice]:
         notices = []

@@ -122,9 +122,10 @@ def _list_pictures(folder: FolderState) -> list[str]:
     return [
         name
         for name in folder.names
-        if name.lower().endswith(REFERENCE_SUFFIXES)
+        # First what is true of nearly all of them.
+        if name not in manifest.files
+        and name.lower().endswith(REFERENCE_SUFFIXES)
         and not is_ignored(name)
-        and name not in manifest.files
         and name not in manifest.copies
         and name not in folder.pictures
     ]
