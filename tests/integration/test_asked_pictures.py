@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -93,3 +94,33 @@ def test_an_answer_does_not_outlive_an_erasure(home: Home, photographs: list[Pat
         home.run_until_idle(service)
 
     assert answers(home)["who.jpg.txt"].startswith("Face 1: nobody who is known")
+
+
+def test_a_file_of_a_reviewer_has_the_name_of_an_answer(
+    home: Home, photographs: list[Path]
+) -> None:
+    """It stays, the answer is beside it, and the next pictures are answered, too."""
+    for name in ("a.jpg", "b.jpg"):
+        ask(home, name, as_jpeg(photographs[0]))
+    (home.people / WHO / "a.jpg.txt").write_text("mine\n\nmine")
+    home.run()
+
+    said = answers(home)
+    assert "mine" == said.pop("a.jpg.txt")
+    assert {"a.jpg (portraitd).txt", "b.jpg.txt"} == said.keys()
+
+    (home.people / WHO / "a.jpg").unlink()
+    home.run()
+    assert {"a.jpg.txt", "b.jpg.txt"} == answers(home).keys()
+
+
+@pytest.mark.parametrize(
+    "name", [b"n" * 251 + b".jpg", b"\xff\xfe.jpg", "\u202e\U0001f600\n.jpg".encode()]
+)
+def test_a_picture_may_have_any_name(home: Home, name: bytes) -> None:
+    ask(home, os.fsdecode(name), b"no picture at all" * 50)
+    home.run()
+
+    assert {} == home.blocked_stages()
+    (text,) = answers(home).values()
+    assert text.startswith("This picture cannot be read: ")

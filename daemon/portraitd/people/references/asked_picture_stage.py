@@ -20,6 +20,7 @@ from portraitd.model.errors import ConfigError, PortraitdError, StoreError, Work
 from portraitd.model.face import SliceFaces
 from portraitd.model.media_file import Source, Stamp
 from portraitd.model.stage import Now, Stage
+from portraitd.model.wording import escape_unprintable
 from portraitd.people.references.picture_answer import describe_faces, identify_faces, summarise
 from portraitd.people.tree.asked_pictures import AskedPictures, answer_name
 from portraitd.people.tree.reserved_folders import WHO_NAME
@@ -130,7 +131,7 @@ class AskedPictureStage(Stage):
             return
         except PortraitdError as error:
             text = f"This picture cannot be read: {error}."
-        lines = f"{reading.name}\n\n{text}\n\n{_HINT}\n"
+        lines = f"{escape_unprintable(reading.name)}\n\n{text}\n\n{_HINT}\n"
         self._texts[reading.name] = reading.identity, lines.encode()
         log.info("picture_answered", name=reading.name)
 

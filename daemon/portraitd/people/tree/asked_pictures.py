@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 
 from portraitd.model.errors import PublishError
 from portraitd.model.ignored_names import is_ignored
 from portraitd.model.media_file import Stamp
-from portraitd.people.tree.folder_fs import OWN_PREFIX, open_folder, open_root
+from portraitd.people.names import folded
+from portraitd.people.tree.folder_fs import OWN_PREFIX, digest, open_folder, open_root
 from portraitd.people.tree.manifest import read_note
 from portraitd.people.tree.owned_files import OwnedFiles
+from portraitd.people.tree.plan import names_beside
 from portraitd.people.tree.reference_pictures import MAX_REFERENCE_BYTES, REFERENCE_SUFFIXES
 from portraitd.people.tree.reserved_folders import WHO_NAME
 from portraitd.people.tree.scan import SKIPPED_ERRORS
@@ -25,6 +28,9 @@ MAX_ASKED = 100
 """The first so many pictures by name are answered."""
 
 _OWNER = "answers"
+
+_MAX_NAME_BYTES = 200
+"""Longest name of a picture that its answer repeats; file systems end at 255."""
 
 
 class AskedPictures:
@@ -41,7 +47,7 @@ class AskedPictures:
     def read(self) -> tuple[dict[str, Stamp], dict[str, str]] | None:
         """Return the pictures, and the identity of the answer to each that has one.
 
-        None without such a folder.
+        Answers to pictures that are gone are among them. None without such a folder.
 
         Raises:
             PublishError: The tree cannot be read.
@@ -60,8 +66,9 @@ class AskedPictures:
                 return None
             raise PublishError(f"{self._root}: {error.strerror or error}") from error
         files = manifest.files if manifest else {}
-        answers = {name: one.identity for name, one in files.items() if name in present}
-        return dict(list(pictures.items())[:MAX_ASKED]), answers
+        written = {name: one.identity for name, one in files.items() if name in present}
+        asked = dict(list(pictures.items())[:MAX_ASKED])
+        return asked, _name_answers(asked, written, present)
 
     def publish(self, answers: Mapping[str, str], texts: Mapping[str, bytes]) -> None:
         """Write the answers that are new, and remove those whose picture is gone.
@@ -78,6 +85,10 @@ class AskedPictures:
 
 def answer_name(picture: str) -> str:
     """Return the name of the answer to a picture."""
+    encoded = os.fsencode(picture)
+    if len(encoded) > _MAX_NAME_BYTES:
+        start = encoded[: _MAX_NAME_BYTES - 12].decode(errors="ignore")
+        picture = f"{start}… {digest(encoded)[:8]}"
     return f"{picture}.txt"
 
 
@@ -93,6 +104,23 @@ def erase_answers(fd: int) -> int:
             os.unlink(name, dir_fd=fd)
             removed += 1
     return removed
+
+
+def _name_answers(
+    pictures: Collection[str], written: Mapping[str, str], present: Collection[str]
+) -> dict[str, str]:
+    """Return the answers by the names that they should have.
+
+    An answer has another name where a file of a reviewer has that one.
+    """
+    taken = {folded(name) for name in present}
+    answers = dict(written)
+    for wanted in map(answer_name, pictures):
+        beside = takewhile(lambda name: folded(name) in taken, names_beside(wanted))
+        found = next((name for name in beside if name in written), wanted)
+        if found != wanted:
+            answers[wanted] = answers.pop(found)
+    return answers
 
 
 def _stamp_picture(fd: int, name: str) -> Stamp | None:
