@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
+
 from portraitd.model.edit import Placement
 from portraitd.model.face import Box
 from portraitd.model.question import Question
@@ -284,6 +286,33 @@ class Reviewer:
         content = f"mine, {self.number}".encode()
         (folder / f"note {self.number}.txt").write_bytes(content)
         self.foreign[content] = self.number
+        return True
+
+    def add_reference(self) -> bool:
+        """Put a picture of somebody into a folder, as a picture of the reviewer's own."""
+        if not self.shown():
+            return False
+        _, portrait = self.any_portrait()
+        _, folder = self.any_folder()
+        self.number += 1
+        image = cv2.imread(str(portrait))
+        assert image is not None
+        # Another picture than the portrait, and than the last one of it.
+        image[:4, :4] = self.number % 256
+        done, data = cv2.imencode(".jpg", image)
+        assert done
+        content = data.tobytes()
+        (folder / f"note {self.number}.jpg").write_bytes(content)
+        self.foreign[content] = self.number
+        return True
+
+    def remove_reference(self) -> bool:
+        found = sorted(self.home.people.rglob("note *.jpg"))
+        if not found:
+            return False
+        picture = self.random.choice(found)
+        del self.foreign[picture.read_bytes()]
+        picture.unlink()
         return True
 
     # --- Choosing.

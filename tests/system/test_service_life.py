@@ -164,6 +164,8 @@ OPERATIONS = (
     + ["copy"] * 6
     + ["move_by_copy"] * 4
     + ["add_foreign"] * 8
+    + ["add_reference"] * 6
+    + ["remove_reference"] * 3
     + ["answer"] * 8
     + ["undo"] * 5
     + ["restart"] * 4
