@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from portraitd.cli.model_advice import describe_indistinct, describe_missing
 from portraitd.model.suggestion import Suggestion
 from portraitd.model.wording import counted, escape_unprintable
-from portraitd.people.pages.edit_words import describe_entries, describe_notice
-from portraitd.people.pages.status_page import MAX_EDITS
+from portraitd.people.pages.edit_words import MAX_EDITS, describe_entries, describe_notice
 from portraitd.service.health import Health
 from portraitd.service.status import Status
 from portraitd.store.files import display_path

@@ -14,11 +14,12 @@ from typing import Protocol
 import structlog
 
 from portraitd.config import ReviewSettings
-from portraitd.model.edit import AnswerLosses, Edit, Hidden, Placement, SplitPerson
+from portraitd.model.edit import AnswerLosses, Edit, SplitPerson
 from portraitd.model.errors import PublishError
 from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
 from portraitd.model.review_notice import ReviewNotice
 from portraitd.model.stage import Now, Stage
+from portraitd.people.recorded_state import read_recorded_state
 from portraitd.people.tree.diff import NO_LOSSES, Losses, RecordedState
 from portraitd.store.corrections.edit_recorder import EditRecorder
 from portraitd.store.corrections.replay import LedgerEntry
@@ -118,9 +119,9 @@ class Review(Stage):
     ) -> None:
         self._tree = tree
         self._recorder = recorder
+        self._stores = stores
         self._ledger = stores.ledger
         self._publications = stores.publications
-        self._faces = stores.faces
         self._people = stores.people
         self._blocked_stages = stores.blocked_stages
         self._notices = stores.notices
@@ -275,7 +276,7 @@ class Review(Stage):
         try:
             if self._accepts_losses:
                 self._tree.create()
-            recorded = self._recorded_state()
+            recorded = read_recorded_state(self._stores)
             edits = self._read_tree(recorded)
             if self._puts_back:
                 self._restored, self._puts_back = self._tree.withheld, False
@@ -348,26 +349,3 @@ class Review(Stage):
                 self._republish()
         self._notices.keep_only(current)
         self._notices.expire(now_s)
-
-    def _recorded_state(self) -> RecordedState:
-        corrections, placements = self._ledger.corrections(), self._publications.placements()
-        ignored = [face for face, place in placements.items() if place == Placement.IGNORED]
-        persons = self._faces.persons_of(ignored)
-        person_of = {
-            face: persons.get(face) if place == Placement.IGNORED else place or None
-            for face, place in placements.items()
-        }
-        hidden = {face: correction.hidden for face, correction in corrections.by_face.items()}
-        excluded = {face for face, why in hidden.items() if why is Hidden.EXCLUDED}
-        for face in excluded:
-            former = corrections.by_face[face].previous_person_id
-            person_of.setdefault(face, corrections.current_person(former) if former else None)
-        return RecordedState(
-            person_of=person_of,
-            excluded=excluded,
-            ignored_faces={face for face, why in hidden.items() if why is Hidden.IGNORED},
-            ignored_people=self._people.ignored(),
-            names={person.id: person.name for person in self._people.present()},
-            empty=self._people.empty(),
-            last_entry=self._ledger.last_id(),
-        )

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 
 from portraitd.config import Settings
 from portraitd.ingest.mounts import file_system_type, needs_polling
-from portraitd.model.errors import StoreError, TreeInUse
+from portraitd.model.errors import TreeInUse
 from portraitd.model.reasons import NO_REASON, Reason
 from portraitd.model.stage import Now
 from portraitd.people.tree.lease import CONFIRM_S, TreeLease
-from portraitd.service.share_probe import ShareProbe
+from portraitd.service.share_probe import require_share
 
 POLL_S = 0.2
 
@@ -45,18 +45,6 @@ def take(lease: TreeLease) -> None:
         lease.tick(Now.read())
 
 
-def require_share(settings: Settings) -> None:
-    """Check that the share with the people tree responds.
-
-    Raises:
-        StoreError: It does not.
-    """
-    share = ShareProbe(settings.people_dir)
-    share.tick(Now.read())
-    if share.blocked:
-        raise StoreError(share.blocked)
-
-
 @contextmanager
 def hold_people_tree(settings: Settings, store: str, *, waits: bool = True) -> Iterator[None]:
     """Hold the lease until the block ends: for a command of a home whose service does not run.
@@ -72,7 +60,7 @@ def hold_people_tree(settings: Settings, store: str, *, waits: bool = True) -> I
         StoreError: The share does not respond.
         TreeInUse: Another portraitd works on the tree, or ended there a moment ago.
     """
-    require_share(settings)
+    require_share(settings.people_dir)
     lease = make_people_lease(settings, store)
     try:
         take(lease) if waits else lease.tick(Now.read())

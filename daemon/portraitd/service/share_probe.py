@@ -8,7 +8,7 @@ import threading
 from concurrent.futures import Future
 from pathlib import Path
 
-from portraitd.model.errors import PublishError
+from portraitd.model.errors import PublishError, StoreError
 from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
 from portraitd.model.stage import Now, Stage
 
@@ -48,6 +48,18 @@ class ShareProbe(Stage):
                 probe.result(self.timeout_s)
         hangs = Reason.of(ReasonCode.SHARE_NOT_RESPONDING, folder=self._folder)
         self._blocked = NO_REASON if self._probe.done() else hangs
+
+
+def require_share(folder: Path) -> None:
+    """Check that the share of a folder responds.
+
+    Raises:
+        StoreError: It does not.
+    """
+    share = ShareProbe(folder)
+    share.tick(Now.read())
+    if share.blocked:
+        raise StoreError(share.blocked)
 
 
 class ShareGuard(Stage):

@@ -14,11 +14,10 @@ from portraitd.model.reasons import NO_REASON, Reason
 from portraitd.model.stage import Now
 from portraitd.people.review import MIN_GAP_S, Review
 from portraitd.people.tree.people_tree import PeopleTree
-from portraitd.service.health import lock_holder
-from portraitd.service.people_lease import hold_people_tree, require_share
+from portraitd.service.people_lease import hold_people_tree
+from portraitd.service.share_probe import require_share
 from portraitd.store.corrections.edit_recorder import EditRecorder
 from portraitd.store.database import Database, StoreLock
-from portraitd.store.publications import Publications
 from portraitd.store.tree_stores import TreeStores
 
 
@@ -36,9 +35,7 @@ def read_tree(settings: Settings, *, waits: bool = True) -> Reason:
         Why the tree could not be read; ``NO_REASON`` if it was, or a service does it.
     """
     try:
-        if not _is_published(settings) or lock_holder(settings.state_dir):
-            return NO_REASON
-        require_share(settings)
+        require_share(settings.people_dir)
         # Before the lease, whose file changes the root.
         changed_s = PeopleTree(settings.people_dir).find_last_change()
         with (
@@ -52,11 +49,6 @@ def read_tree(settings: Settings, *, waits: bool = True) -> Reason:
     except (PublishError, StoreError, TreeInUse) as error:
         return error.reason
     return NO_REASON
-
-
-def _is_published(settings: Settings) -> bool:
-    with Database.open_to_read(settings.state_dir) as database:
-        return bool(Publications(database).last().grouping_run_id)
 
 
 def _read(settings: Settings, database: Database, changed_s: float, waits: bool) -> None:

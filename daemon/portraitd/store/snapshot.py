@@ -27,7 +27,7 @@ from portraitd.store.reprocess import count_reprocessed
 from portraitd.store.review_notices import ReviewNotices
 from portraitd.store.slices import Progress, SliceQueue
 
-MAX_EDITS = 50
+MAX_ENTRIES = 50
 """Entries of the ledger in a snapshot."""
 
 MAX_LISTED = 50
@@ -173,7 +173,7 @@ class SnapshotReader:
                 name_stored_embedder(self._db) if grouping and grouping.indistinct_faces else ""
             ),
             missing_models=self._missing_models(),
-            edits=tuple(self._ledger.summaries(MAX_EDITS)),
+            edits=tuple(self._ledger.summaries(MAX_ENTRIES)),
             notices=self._notices.newest(),
         )
 

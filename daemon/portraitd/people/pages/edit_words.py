@@ -11,6 +11,9 @@ from portraitd.people.tree.folder_state import UNSORTED_NAME
 from portraitd.store.corrections.ledger import EntrySummary
 from portraitd.store.corrections.replay import EditKind
 
+MAX_EDITS = 10
+"""Edits on the pages and in `status --json`; `portraitd ledger` lists all."""
+
 _MOVES = frozenset({EditKind.PLACE, EditKind.SPLIT, EditKind.EXCLUDE, EditKind.IGNORE_FACES})
 """Edits of portraits, whose words say where these were."""
 

@@ -12,14 +12,11 @@ from portraitd.faces.models.cards import MOBILEFACENET
 from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
 from portraitd.model.stage import Phase
 from portraitd.people.pages.assets import render_page
-from portraitd.people.pages.edit_words import describe_entries, describe_notice
+from portraitd.people.pages.edit_words import MAX_EDITS, describe_entries, describe_notice
 from portraitd.people.pages.escaping import escape_html, quote_path, to_display_text
 from portraitd.people.pages.page_data import make_status_script
 from portraitd.people.pages.words import PageText, translate
 from portraitd.store.snapshot import Snapshot
-
-MAX_EDITS = 10
-"""Edits on the pages; `portraitd ledger` lists all."""
 
 MAX_NOTICES = 20
 

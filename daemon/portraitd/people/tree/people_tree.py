@@ -250,6 +250,14 @@ class PeopleTree:
                 snapshot = self._take_snapshot(root_fd, self._read_root_manifest(root_fd))
             return find_references(snapshot, root_fd, self._unreadable)
 
+    def differs(self, recorded: RecordedState) -> bool:
+        """Return whether reading would give edits or notices. Nothing is written."""
+        with self._os_errors(), open_root(self._root) as root_fd:
+            manifest = self._read_root_manifest(root_fd)
+            snapshot = assign_owners(self._scan(root_fd), manifest.folders)
+        has_edits = bool(detect_edits(snapshot, recorded).edits)
+        return has_edits or bool(find_notices(snapshot, recorded, frozenset()))
+
     def find_last_change(self) -> float:
         """Return when an entry of a folder was last added, removed or renamed, since 1970."""
         with self._os_errors(), open_root(self._root) as root_fd:
