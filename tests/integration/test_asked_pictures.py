@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from portraitd.ingest import media_jobs
 from portraitd.store.erasure.eraser import Eraser
+from support.executors import CachingExecutor
 from support.home import Home
 from support.media import as_jpeg, without_face
 from support.reviews import ANN, BOB, copied
@@ -58,6 +63,29 @@ def test_a_picture_is_answered_beside_it(home: Home, photographs: list[Path]) ->
     assert said["d.jpg.txt"].startswith("This picture cannot be read: ")
     assert list(pictures.values()) == [path.read_bytes() for path in paths]
     assert before == (len(home.rows("faces")), len(home.rows("files")), len(home.rows("ledger")))
+
+
+class EncodingCounter(CachingExecutor):
+    """Counts how often a picture is read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pictures: list[str] = []
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        if fn is media_jobs.encode_picture:
+            self.pictures.append(args[0].path.name)
+        return super().submit(fn, *args, **kwargs)
+
+
+def test_a_picture_is_read_once(home: Home, photographs: list[Path]) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        ask(home, name, as_jpeg(photographs[0]))
+    executor = EncodingCounter()
+    with home.opened(executor=executor) as service:
+        home.run_until_idle(service)
+
+    assert ["a.jpg", "b.jpg"] == executor.pictures
 
 
 def test_an_answer_follows_its_picture(home: Home, photographs: list[Path]) -> None:

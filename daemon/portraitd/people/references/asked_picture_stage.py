@@ -100,7 +100,7 @@ class AskedPictureStage(Stage):
         self._texts = {
             name: text for name, text in self._texts.items() if identities.get(name) == text[0]
         }
-        self._publish(identities, answers)
+        answers = self._publish(identities, answers)
         waiting = {
             Path(name): pictures[name]
             for name, identity in identities.items()
@@ -143,17 +143,19 @@ class AskedPictureStage(Stage):
         lines = describe_faces(faces)
         return "\n".join([*lines, summarise(faces)] if len(faces) > 1 else lines)
 
-    def _publish(self, identities: Mapping[str, str], answers: Mapping[str, str]) -> None:
+    def _publish(self, identities: Mapping[str, str], answers: dict[str, str]) -> dict[str, str]:
+        """Write what is not written, and return the answers as they are then."""
         desired = {
             answer_name(name): identity
             for name, identity in identities.items()
             if answers.get(answer_name(name)) == identity or name in self._texts
         }
         if desired == answers:
-            return
+            return answers
         texts = {answer_name(name): text for name, (_, text) in self._texts.items()}
         self._pictures.publish(desired, texts)
         self._texts.clear()
+        return desired
 
 
 def _identify(stamp: Stamp) -> str:
