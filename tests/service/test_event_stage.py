@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,25 @@ def test_nothing_is_lost_while_the_file_cannot_be_written(events: Events) -> Non
     assert ["person_found", "recording_done"] == names(events.tick(70.0))
 
 
+@pytest.mark.parametrize("is_link", [True, False])
+def test_neither_a_link_nor_a_pipe_is_written_to(events: Events, is_link: bool) -> None:
+    """The service does not wait for a reader, and nothing is written where no erasure reaches."""
+    other = events.path.with_name("other")
+    if is_link:
+        other.write_text("mine")
+        events.path.symlink_to(other)
+    else:
+        os.mkfifo(events.path)
+    events.blocked = FULL
+    with capture_logs() as logs:
+        events.stage.tick(at(10.0))
+    assert ["events_not_written"] == [line["event"] for line in logs]
+    assert not is_link or other.read_text() == "mine"
+    events.path.unlink()
+
+    assert ["blocked"] == names(events.tick(70.0))
+
+
 def test_a_line_that_was_cut_short_spoils_no_other(events: Events) -> None:
     """The disk was full in the middle of it."""
     events.path.write_text('{"at": "1970-01')
@@ -208,6 +228,14 @@ def test_an_erasure_removes_the_events(events: Events) -> None:
 
     assert 2 == destroy_copies(events.path.parent, old_stores=False)
     assert [] == list(events.path.parent.glob("events*"))
+
+
+def test_an_erasure_removes_a_pipe(tmp_path: Path) -> None:
+    """Without waiting for a reader."""
+    os.mkfifo(tmp_path / "events.jsonl")
+
+    assert 1 == destroy_copies(tmp_path, old_stores=False)
+    assert [] == list(tmp_path.iterdir())
 
 
 def test_a_hostile_name_stays_in_its_line(events: Events) -> None:

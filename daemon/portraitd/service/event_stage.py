@@ -5,9 +5,12 @@ The format is described in docs/events.md; a field is never removed or given ano
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -48,8 +51,14 @@ class EventLog:
             OSError: They cannot be written.
         """
         lines = "".join(json.dumps(event) + "\n" for event in events)
-        if self._path.exists() and self._path.stat().st_size >= MAX_BYTES:
-            self._path.replace(self._path.with_name(f"{EVENTS_NAME}.1"))
+        with suppress(FileNotFoundError):
+            facts = self._path.lstat()
+            # A pipe would stop the service until a program reads it; an erasure would not reach
+            # what a link leads to.
+            if not stat.S_ISREG(facts.st_mode):
+                raise OSError(errno.EINVAL, "not a regular file")
+            if facts.st_size >= MAX_BYTES:
+                self._path.replace(self._path.with_name(f"{EVENTS_NAME}.1"))
         with open(self._path, "a", encoding="ascii", opener=private) as file:
             # After a line that a full disk cut short, the next one must still be readable.
             if file.tell() and not _ends_with_newline(self._path):

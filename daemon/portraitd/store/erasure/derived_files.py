@@ -68,7 +68,8 @@ def destroy_copies(state_dir: Path, old_stores: bool) -> int:
 
 
 def _overwrite(path: Path) -> None:
-    flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    # A pipe without a reader is an error, not a wait.
+    flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     # A full disk may refuse to overwrite; removing the file is what counts.
     with contextlib.suppress(OSError), open(os.open(path, flags), "wb") as file:
         left = os.fstat(file.fileno()).st_size
