@@ -138,7 +138,7 @@ def list_datasets(settings: Settings, verify: bool, as_json: bool) -> None:
 @click.argument("old")
 @click.argument("new", required=False, default="")
 def compare_datasets(settings: Settings, old: str, new: str) -> None:
-    """Compare version OLD with version NEW, or with the set as it is now."""
+    """Compare version OLD with version NEW, or with the set now."""
     from portraitd.cli import dataset_versions
 
     for line in dataset_versions.format_comparison(dataset_versions.compare(settings, old, new)):

@@ -85,7 +85,7 @@ SECTIONS: dict[str, tuple[CommandEntry, ...]] = {
         CommandEntry("check", "inspection_commands", "Check the home folder and the installation."),
     ),
     "Correct": (
-        CommandEntry("people", "people_commands", "Bring pictures of people who are known."),
+        CommandEntry("people", "people_commands", "Import pictures of known people."),
         CommandEntry("undo", "edit_commands", "Undo the last edit made in people/."),
         CommandEntry("accept", "edit_commands", "Confirm that the missing portraits were deleted."),
         CommandEntry("retry", "edit_commands", "Retry the files that failed."),

@@ -25,7 +25,7 @@ _REASONS = {
 
 @click.group()
 def people() -> None:
-    """Bring pictures of people who are known."""
+    """Import pictures of known people."""
 
 
 @people.command("import")
