@@ -44,6 +44,8 @@ ARGUMENTS = {
     "video": [HOSTILE],
     "date": ["2020-01-01"],
     "name": ["yunet"],
+    "old": ["spring"],
+    "new": [],
     "address": ["tcp://127.0.0.1:9"],
 }
 """What a command is given for an argument of this name."""
@@ -260,6 +262,10 @@ def test_a_user_without_permissions_gets_one_line(hostile: Home, memory_path: Pa
         where = f"{one} in {home}: {said}"
         assert "Traceback" not in said, where
         assert [] == RAW.findall(said), where
+        if one == "dataset list" and home.name == "open":
+            # Nothing that it reads is closed, and there is no version.
+            assert (text, code) == ("\2" + "0", "0"), where
+            continue
         assert code in ("74", "78"), f"{where} {code}"
         assert 1 == len([line for line in said.splitlines() if "scanning" not in line]), where
 

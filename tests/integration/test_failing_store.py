@@ -18,7 +18,7 @@ from support.media import as_jpeg
 
 pytestmark = pytest.mark.slow
 
-STRIDE = 75
+STRIDE = 151
 """Statements between two failures of one run; more than the longest transaction has."""
 
 EVERY_ONE = pytest.param(1, marks=pytest.mark.exhaustive)
@@ -164,7 +164,7 @@ def test_being_killed_at_any_statement_changes_nothing(
 def test_a_store_that_fails_is_survived(memory_path: Path, photos: Photos, step: int) -> None:
     """A full disk blocks the service while it is full. Nothing fails, nothing is lost.
 
-    Each run fails at every 75th statement, and each of 75 runs begins with another. In the last
+    Each run fails at every 151st statement, and each of 151 runs begins with another. In the last
     run, each statement fails once that was not met in this way, because a failure shifts what
     follows.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import sqlite3
@@ -9,10 +10,11 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from portraitd.faces.reference_face import find_main_face
 from portraitd.model.edit import Hidden
+from portraitd.model.errors import StoreError
 from portraitd.model.face import Box, Embeddings, SliceFaces, stack_embeddings
 from portraitd.model.face_quality import portrait_rank
 from portraitd.model.recording_time import RecordingDate
@@ -181,11 +183,7 @@ class Faces:
 
     def embeddings_of(self, face_ids: list[int]) -> Embeddings:
         """Return embeddings, shape ``(len(face_ids), d)``, in the order of ``face_ids``."""
-        rows = [
-            self._db.execute("select embedding from faces where id = ?", (face_id,)).fetchone()
-            for face_id in face_ids
-        ]
-        return _matrix(rows)
+        return _matrix(self._in_order("embedding", face_ids))
 
     def neighbour_distances(self, vector_length: float) -> Floats:
         """Return the distances between consecutive faces of a track: surely the same person.
@@ -224,18 +222,34 @@ class Faces:
 
     def portrait_rank(self, face_ids: list[int]) -> Floats:
         """Return how well each face represents its person in a picture, shape ``(n,)``."""
-        rows = [
-            self._db.execute(
-                "select size_px, sharpness, frontal, confidence from faces where id = ?", (face_id,)
-            ).fetchone()
-            for face_id in face_ids
-        ]
+        rows = self._in_order("size_px, sharpness, frontal, confidence", face_ids)
         return portrait_rank(
             *(
                 number_column(row[measure] for row in rows)
                 for measure in ("size_px", "sharpness", "frontal", "confidence")
             )
         )
+
+    def _in_order(
+        self,
+        columns: Literal["embedding", "size_px, sharpness, frontal, confidence"],
+        ids: list[int],
+    ) -> list[sqlite3.Row]:
+        """Return columns of some faces in the order of ``ids``, however many there are.
+
+        Raises:
+            StoreError: One of them is not in the store.
+        """
+        rows = self._db.execute(
+            f"""
+            select {columns} from json_each(?) as wanted join faces on faces.id = wanted.value
+            order by wanted.key
+            """,  # noqa: S608 - constants
+            (json.dumps(ids),),
+        ).fetchall()
+        if len(rows) != len(ids):
+            raise StoreError(f"{len(ids) - len(rows)} of {len(ids)} faces are not in the store")
+        return rows
 
     def listing(self) -> Iterator[StoredFace]:
         """Yield every face, by source and time."""

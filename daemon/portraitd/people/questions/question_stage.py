@@ -187,8 +187,10 @@ class QuestionStage(Stage):
         listed = self._folder.list_cards()
         facts = self._facts()
         if facts != self._seen or is_due:
-            self._selected_s, self._seen, self._is_done = now.steady_s, facts, False
+            self._is_done = False
             self._select(listed, now)
+            # Not before: what could not be read now is read again.
+            self._selected_s, self._seen = now.steady_s, facts
         cards = [self._card(at, one) for at, one in enumerate(self._selected, 1)]
         wanted = {card.key: card.identity for card in cards}
         self._drawings = {
