@@ -79,6 +79,7 @@ class EncodingCounter(CachingExecutor):
 
 
 def test_a_picture_is_read_once(home: Home, photographs: list[Path]) -> None:
+    """However many others are put beside it afterwards."""
     for name in ("a.jpg", "b.jpg"):
         ask(home, name, as_jpeg(photographs[0]))
     executor = EncodingCounter()
@@ -146,6 +147,7 @@ def test_a_file_of_a_reviewer_has_the_name_of_an_answer(
     "name", [b"n" * 251 + b".jpg", b"\xff\xfe.jpg", "\u202e\U0001f600\n.jpg".encode()]
 )
 def test_a_picture_may_have_any_name(home: Home, name: bytes) -> None:
+    """Also bytes that are no text, and as many as a name may have."""
     ask(home, os.fsdecode(name), b"no picture at all" * 50)
     home.run()
 

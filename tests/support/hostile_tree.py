@@ -99,7 +99,8 @@ class HostileTree:
             self.published += sum(line["event"] == "people_published" for line in logs)
             for line in logs:
                 if "reason_code" in line:
-                    text = "".join(sign for sign in line["reason"] if not sign.isdigit())
+                    said = line.get("reason", line["reason_code"])
+                    text = "".join(sign for sign in said if not sign.isdigit())
                     self.errors[text.replace(os.fspath(self.root.parent), "")[:160]] += 1
 
     def _work(self, service: Service) -> None:

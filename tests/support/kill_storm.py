@@ -65,8 +65,6 @@ def run(folder: Path, media: Sequence[Path], count: int, seed: int) -> StormOutc
     config = home / "config.toml"
     # One attempt: whatever is counted against a file makes it fail.
     config.write_text(config.read_text().replace("[workers]\n", "[workers]\nattempts = 1\n"))
-    # Compared with the other home afterwards, but built once.
-    shutil.copytree(quiet / "state" / "models", home / "state" / "models")
     waiting = list(media)
     kills: Counter[str] = Counter()
     failures: list[dict[str, object]] = []

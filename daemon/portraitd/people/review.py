@@ -304,7 +304,8 @@ class Review(Stage):
         return self._tree.read_edits(
             recorded,
             self._accepts_losses,
-            awaits_answer=STAGE in self._blocked_stages.all(),
+            # Not if an earlier version was blocked: it asked nobody.
+            awaits_answer=self._notices.has(ReasonCode.PORTRAITS_DISAPPEARED),
             restored=self._restored,
         )
 

@@ -131,10 +131,10 @@ class ControlStage(Stage):
     def _decide_about_losses(self, are_deleted: bool) -> str:
         if not are_deleted:
             self._review.put_back()
-            return "The missing portraits will be written again."
+            return "Any missing portraits will be written again."
         self._review.accept()
         self._publisher.accept()
-        answer = "The missing portraits now count as deleted."
+        answer = "Any missing portraits now count as deleted."
         if self._erasure.accept():
             answer += " The videos that are older than privacy.keep_days will be erased."
         return answer

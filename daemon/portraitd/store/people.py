@@ -62,8 +62,10 @@ class GroupingRun:
     @property
     def unit(self) -> Unit:
         """What ``last_id`` is the id of: a face or a track."""
-        # A rebuild clears the parameters of the grouping run that it made obsolete.
-        method = json.loads(self.parameters)[0] if self.parameters else ""
+        # A rebuild clears the parameters of the grouping run that it made obsolete; the first
+        # versions wrote other ones.
+        parameters = json.loads(self.parameters) if self.parameters else []
+        method = parameters[0] if isinstance(parameters, list) and parameters else ""
         return "faces" if method == "dbscan" else "tracks"
 
 

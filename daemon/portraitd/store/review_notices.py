@@ -36,9 +36,10 @@ class ReviewNotices:
             self._db.execute(
                 """
                 delete from review_notices where (code, location) not in
-                    (select code, location from review_notices order by at desc limit ?)
+                    (select code, location from review_notices
+                        order by code = ? desc, at desc limit ?)
                 """,
-                (MAX_NOTICES,),
+                (ReasonCode.PORTRAITS_DISAPPEARED, MAX_NOTICES),
             )
         return [replace(one, at=now_s) for one in new]
 
@@ -61,8 +62,14 @@ class ReviewNotices:
     def expire(self, now_s: float) -> None:
         """Remove notices about what is over since a day."""
         for one in self.newest():
-            if one.code not in LASTING and one.at < now_s - NOTICE_DAYS * _DAY_S:
+            is_over = one.code not in (*LASTING, ReasonCode.PORTRAITS_DISAPPEARED)
+            if is_over and one.at < now_s - NOTICE_DAYS * _DAY_S:
                 self.clear(one.code, one.location)
+
+    def has(self, code: ReasonCode) -> bool:
+        """Return whether there is a notice with this code."""
+        row = self._db.execute("select 1 from review_notices where code = ? limit 1", (code,))
+        return row.fetchone() is not None
 
     def newest(self, limit: int = MAX_NOTICES) -> tuple[ReviewNotice, ...]:
         """Return the newest notices, the newest first."""

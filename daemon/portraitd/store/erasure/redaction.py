@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from portraitd.model.fingerprints import split_key_parts
+from portraitd.model.reasons import ReasonCode
 from portraitd.store.database import Database
 
 
@@ -72,7 +73,9 @@ class Redaction:
             ).fetchall()
             self._delete_fingerprints([row["fingerprint_id"] for row in rows])
             # Any of them may name the person; what is still true is noticed again.
-            self._db.execute("delete from review_notices")
+            self._db.execute(
+                "delete from review_notices where code <> ?", (ReasonCode.PORTRAITS_DISAPPEARED,)
+            )
             with self._guards_lifted():
                 self._db.execute(
                     "update ledger set name = null where ?1 in (person_id, into_id)", (person,)

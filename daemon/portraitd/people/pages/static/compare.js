@@ -54,7 +54,7 @@
       "li",
       {},
       make("a", { href: address, title: label, "aria-label": label }, Gallery.picture(address, "", "?")),
-      make("span", { class: "line" }, make("span", { class: "video", dir: "auto", title: video }, Gallery.shortened(video, 17))),
+      make("span", { class: "line" }, make("span", { class: "video", dir: "auto", title: video }, Gallery.shortened(video, 15))),
     );
   }
 

@@ -6,7 +6,7 @@
   const PORTRAITS_AT_ONCE = 120;
   const VIDEOS_AT_ONCE = 8;
   const at = (id) => document.getElementById(id);
-  const CAPTION_LETTERS = 17;
+  const CAPTION_LETTERS = 15;
   const PHOTOS_AT_ONCE = 12;
   const orders = {
     new: (a, b) => b[3] - a[3],

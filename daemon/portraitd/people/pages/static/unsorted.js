@@ -57,7 +57,7 @@
       make(
         "span",
         { class: "line" },
-        make("span", { class: "video", dir: "auto", title: video[0] }, Gallery.shortened(video[0], 17)),
+        make("span", { class: "video", dir: "auto", title: video[0] }, Gallery.shortened(video[0], 15)),
         Gallery.linked(recording, time || (recording ? translate("open") : "")),
         person ? ` ${translate("percent", { n: Math.round(100 * probability) })}` : null,
       ),
