@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 
+from portraitd.model.dataset_format import Format
 from portraitd.model.errors import ConfigError
 
 SYSTEM_CONFIG = Path("/etc/portraitd/config.toml")
@@ -220,25 +221,15 @@ class DatasetSettings(Section):
     """Training sets: when they are built, and what they contain."""
 
     auto: bool = False
-    formats: tuple[
-        Literal[
-            "yolo",
-            "yolo_face",
-            "yolo_pose",
-            "darknet",
-            "coco",
-            "voc",
-            "imagefolder",
-            "chips150",
-            "chips112",
-            "pairs",
-            "embeddings",
-            "webdataset",
-            "captions",
-            "cvat",
-        ],
-        ...,
-    ] = ("yolo", "darknet", "coco", "imagefolder", "chips150", "chips112", "cvat")
+    formats: tuple[Format, ...] = (
+        "yolo",
+        "darknet",
+        "coco",
+        "imagefolder",
+        "chips150",
+        "chips112",
+        "cvat",
+    )
     people: Literal["named", "all"] = "named"
     unknown: Literal["class", "blur", "leave_out"] = "class"
     frames: Literal["cut", "keep"] = "cut"

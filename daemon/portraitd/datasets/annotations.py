@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
+from portraitd.model.dataset_format import Format
 from portraitd.model.face import Box
 from portraitd.model.fingerprints import frame_stem
 from portraitd.store.dataset_store import ClassKind, ClassRegistration, DatasetFace, Recording
@@ -20,22 +21,6 @@ if TYPE_CHECKING:
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
-Format = Literal[
-    "yolo",
-    "yolo_face",
-    "yolo_pose",
-    "darknet",
-    "coco",
-    "voc",
-    "imagefolder",
-    "chips150",
-    "chips112",
-    "pairs",
-    "embeddings",
-    "webdataset",
-    "captions",
-    "cvat",
-]
 DETECTION_FORMATS: tuple[Format, ...] = ("yolo", "yolo_face", "yolo_pose", "darknet", "coco", "voc")
 ULTRALYTICS_FORMATS: tuple[Format, ...] = ("yolo", "yolo_face", "yolo_pose")
 FACE_FOLDER_FORMATS: tuple[Format, ...] = ("imagefolder", "chips150", "chips112")

@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from portraitd.datasets.annotations import DETECTION_FORMATS, SPLITS, Format, Split
+from portraitd.datasets.annotations import DETECTION_FORMATS, SPLITS, Split
 from portraitd.media.jpeg import jpeg_problem, jpeg_size
+from portraitd.model.dataset_format import Format
 from portraitd.model.wording import counted
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")

@@ -7,13 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from portraitd.datasets.annotations import (
-    FACE_FOLDER_FORMATS,
-    Format,
-    Plan,
-    PlannedCrop,
-    make_chip_name,
-)
+from portraitd.datasets.annotations import FACE_FOLDER_FORMATS, Plan, PlannedCrop, make_chip_name
 from portraitd.datasets.content import AvailableFrames, CachedImage, FileContent, SetFiles, TextFile
 from portraitd.datasets.formats.archives import make_embedding_files, make_shard_files
 from portraitd.datasets.formats.captions import make_caption_files
@@ -37,6 +31,7 @@ from portraitd.datasets.formats.lfw_pairs import make_pair_files
 from portraitd.datasets.formats.voc import make_voc_files
 from portraitd.datasets.output import finish_set, lock_set, publish_set
 from portraitd.datasets.report import count_left_out, find_warnings, make_report_files
+from portraitd.model.dataset_format import Format
 from portraitd.store.database import Database
 from portraitd.store.dataset_store import DatasetStore
 from portraitd.store.files import Files

@@ -7,8 +7,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Literal
 
-from portraitd.datasets.annotations import Format, Plan, PlannedCrop, Split, make_chip_name
+from portraitd.datasets.annotations import Plan, PlannedCrop, Split, make_chip_name
 from portraitd.datasets.content import CachedImage, RenderedFile, SetFiles, TextFile, format_json
+from portraitd.model.dataset_format import Format
 from portraitd.model.face import Box
 
 CLASS_INDEX = "class_index.json"
