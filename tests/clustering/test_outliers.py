@@ -19,15 +19,11 @@ def tracks(*people: int, noise: float = 0.02) -> NDArray[np.float32]:
     return np.array(vectors, np.float32)
 
 
-def others(*people: int) -> GroupStatistics:
-    """Other people, with three tracks each."""
-    return GroupStatistics.stack(
-        [measure_person(tracks(one, one, one), DLIB_RULES) for one in people], 128
-    )
-
-
-def outliers(embeddings: NDArray[np.float32], *people: int) -> Outliers:
-    return find_outliers(embeddings, DLIB_RULES, others(*people))
+def outliers(embeddings: NDArray[np.float32], *others: int) -> Outliers:
+    """The outliers of a person among others, who have three tracks each."""
+    people = [embeddings, *(tracks(one, one, one) for one in others)]
+    measured = [measure_person(one, DLIB_RULES) for one in people if len(one)]
+    return find_outliers(embeddings, DLIB_RULES, GroupStatistics.stack(measured, 128), 0)
 
 
 def test_a_track_of_another_person_is_found() -> None:

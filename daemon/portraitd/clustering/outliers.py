@@ -48,7 +48,7 @@ def measure_person(embeddings: Embeddings, rules: EmbeddingRules) -> GroupStatis
 
 
 def find_outliers(
-    embeddings: Embeddings, rules: EmbeddingRules, others: GroupStatistics
+    embeddings: Embeddings, rules: EmbeddingRules, people: GroupStatistics, own: int
 ) -> Outliers:
     """Find the tracks of a person that are nearer to another person and far from their own.
 
@@ -59,26 +59,28 @@ def find_outliers(
     Args:
         embeddings: Shape ``(n, d)``; the mean of each track.
         rules: Of the model that made the embeddings.
-        others: The other people, see ``measure_person``.
+        people: All people, see ``measure_person``.
+        own: Which of them this person is.
     """
     none = Outliers(np.empty(0, np.int64), np.empty(0), 0.0)
     count = len(embeddings)
-    if count < MIN_TRACKS or not len(others):
+    if count < MIN_TRACKS or len(people) < 2:
         return none
-    own = measure_person(embeddings, rules)
     vectors = l2_normalised(embeddings, rules.vector_length).astype(np.float64)
-    gaps = np.square(vectors - own.means[0]).sum(axis=1)
+    gaps = np.square(vectors - people.means[own]).sum(axis=1)
     # Without the track itself, which is at no distance.
-    own_squares = (gaps + own.variances[0]) * count / (count - 1)
+    own_squares = (gaps + people.variances[own]) * count / (count - 1)
     limit = rules.outliers.min_distance
     doubtful = np.flatnonzero(own_squares > limit**2)
     if not len(doubtful):
         return none
-    means = others.means.astype(np.float64)
-    squares = np.einsum("ij,ij->i", means, means) + others.variances
-    to_others = (-2 * vectors[doubtful] @ means.T + squares).min(axis=1)
-    to_others += np.einsum("ij,ij->i", vectors[doubtful], vectors[doubtful])
-    doubtful = doubtful[to_others < own_squares[doubtful]]
+    means = people.means.astype(np.float64)
+    squares = np.einsum("ij,ij->i", means, means) + people.variances
+    to_others = -2 * vectors[doubtful] @ means.T + squares
+    to_others[:, own] = np.inf
+    nearest = to_others.min(axis=1)
+    nearest += np.einsum("ij,ij->i", vectors[doubtful], vectors[doubtful])
+    doubtful = doubtful[nearest < own_squares[doubtful]]
     distances = _distances_to_nearest(vectors, doubtful)
     is_far = distances > limit
     order = np.argsort(-distances[is_far], kind="stable")

@@ -66,8 +66,8 @@ class UnsortedFace(NamedTuple):
     """A face without a person, and whom it may show.
 
     Attributes:
-        person_id: Who it may be; 0 if it is like nobody.
-        probability: That it is; 0 if it is like nobody.
+        person_id: Who it may be; 0 if it resembles no person.
+        probability: That it is; 0 if it resembles no person.
     """
 
     face_id: int

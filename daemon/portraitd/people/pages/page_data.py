@@ -128,7 +128,7 @@ class UnsortedPortrait:
     Attributes:
         clip: Index into the videos and photos of the page, from 0.
         file: Its name in the folder.
-        person_id: Who it may be; 0 if it is like nobody.
+        person_id: Who it may be; 0 if it resembles no person.
         probability: That it is.
     """
 

@@ -109,39 +109,45 @@ class OutlierCache:
             one.id: tuple(seen.checksum for seen in one.seen) for one in people
         }
         changed = [one for one in checksums if self._checksums.get(one) != checksums[one]]
+        for gone in self._checksums.keys() - checksums.keys():
+            self._people.pop(gone, None)
+            self._outliers.pop(gone, None)
+        self._checksums = checksums
+        for person_id in changed:
+            self._people.pop(person_id, None)
+            self._outliers.pop(person_id, None)
         rules = self._store.rules() if changed else None
-        self._checksums = checksums if rules else {}
-        kept = checksums.keys() - changed if rules else ()
-        self._people = {one: self._people[one] for one in kept if one in self._people}
-        self._outliers = {one: self._outliers[one] for one in kept if one in self._outliers}
         if rules is None:
             return
         for person_id in changed:
             embeddings = self._store.tracks(person_id)[1]
             if len(embeddings):
                 self._people[person_id] = measure_person(embeddings, rules)
-        for person_id in changed:
-            self._outliers[person_id] = self._find(person_id, rules)
+        self._find(changed, rules)
 
     def of(self, person_id: int) -> list[tuple[int, float, float]]:
         """Return track id, distance and median distance of each outlier, most distant first."""
         return self._outliers.get(person_id, [])
 
-    def _find(self, person_id: int, rules: EmbeddingRules) -> list[tuple[int, float, float]]:
-        own = self._people.get(person_id)
-        if own is None or own.counts[0] < MIN_TRACKS:
-            return []
-        track_ids, embeddings = self._store.tracks(person_id)
-        width = embeddings.shape[1]
-        others = [
-            one
-            for other, one in self._people.items()
-            # A recording that could not be read again may have vectors of an earlier model.
-            if other != person_id and one.means.shape[1] == width
-        ]
-        found = find_outliers(embeddings, rules, GroupStatistics.stack(others, width))
-        far = zip(track_ids[found.rows].tolist(), found.distances.tolist(), strict=True)
-        return [(track, distance, found.median) for track, distance in far]
+    def _find(self, changed: Iterable[int], rules: EmbeddingRules) -> None:
+        # A recording that could not be read again may have vectors of an earlier model.
+        by_width: dict[int, list[int]] = {}
+        for person_id, one in self._people.items():
+            by_width.setdefault(one.means.shape[1], []).append(person_id)
+        everyone = {
+            width: GroupStatistics.stack([self._people[one] for one in ids], width)
+            for width, ids in by_width.items()
+        }
+        places = {one: at for ids in by_width.values() for at, one in enumerate(ids)}
+        for person_id in changed:
+            own = self._people.get(person_id)
+            if own is None or own.counts[0] < MIN_TRACKS:
+                continue
+            track_ids, embeddings = self._store.tracks(person_id)
+            people = everyone[embeddings.shape[1]]
+            found = find_outliers(embeddings, rules, people, places[person_id])
+            far = zip(track_ids[found.rows].tolist(), found.distances.tolist(), strict=True)
+            self._outliers[person_id] = [(track, distance, found.median) for track, distance in far]
 
 
 class CoverCache:
@@ -261,7 +267,7 @@ class GalleryViews:
 
     @cached_property
     def subtitle_identities(self) -> dict[int, str]:
-        """The identity of who is visible when, for each video in which somebody is."""
+        """The identity of who is visible when, for each video with people."""
         facts: dict[int, list[object]] = {}
         for one in self.people.values():
             for seen in one.seen:
