@@ -68,40 +68,34 @@ def plan_installation(settings: Settings, config: Path | None) -> Installation:
         settings: If they set no home, the service gets its own, not the home of a user.
         config: The settings file given on the command line.
     """
-    openvino = _has_openvino()
-    program = _find_program()
-    if "home" not in settings.model_fields_set:
-        paths = settings.paths
-        return Installation(
-            program,
-            config or SYSTEM_CONFIG,
-            HOME,
-            HOME / (paths.inbox or "inbox"),
-            HOME / (paths.people or "people"),
-            paths.state or STATE,
-            HOME / (paths.dataset or "dataset"),
-            openvino,
-            settings.metrics.textfile,
-        )
-    beside = settings.home_dir / "config.toml"
+    if "home" in settings.model_fields_set:
+        beside = settings.home_dir / "config.toml"
+        file = config or (beside if beside.exists() else SYSTEM_CONFIG)
+        return _plan_in_home(settings, file.absolute())
+    paths = settings.paths
     return Installation(
-        program,
-        (config or (beside if beside.exists() else SYSTEM_CONFIG)).absolute(),
-        settings.home_dir,
-        settings.inbox_dir,
-        settings.people_dir,
-        settings.state_dir,
-        settings.dataset_dir,
-        openvino,
+        _find_program(),
+        config or SYSTEM_CONFIG,
+        HOME,
+        HOME / (paths.inbox or "inbox"),
+        HOME / (paths.people or "people"),
+        paths.state or STATE,
+        HOME / (paths.dataset or "dataset"),
+        _has_openvino(),
         settings.metrics.textfile,
     )
 
 
 def plan_user_installation(settings: Settings) -> Installation:
     """Return the installation as a service of one user, who has a home for it."""
+    return _plan_in_home(settings, settings.home_dir / "config.toml")
+
+
+def _plan_in_home(settings: Settings, config: Path) -> Installation:
+    """Return the installation for the home that the settings name."""
     return Installation(
         _find_program(),
-        settings.home_dir / "config.toml",
+        config,
         settings.home_dir,
         settings.inbox_dir,
         settings.people_dir,
