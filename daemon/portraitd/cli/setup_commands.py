@@ -14,6 +14,7 @@ import click
 from portraitd.cli.options import settings_options, with_settings
 
 if TYPE_CHECKING:
+    from portraitd.cli.install import Installation
     from portraitd.config import Settings
 
 
@@ -88,7 +89,6 @@ def install_service(
     changed, except the unit. Without --home, the state of the service is in /var/lib/portraitd.
     """
     from portraitd.cli.install import (
-        plan_installation,
         plan_user_installation,
         render_shares,
         render_unit,
@@ -103,8 +103,7 @@ def install_service(
         plan = plan_user_installation(settings)
         unit, lines = render_user_unit(plan, given), list_user_installation(plan, given)
     else:
-        existing = config if config and config.exists() else None
-        plan = plan_installation(load(home, existing, assignments), config)
+        plan = _plan_for_root(home, config, assignments)
         unit, lines = render_unit(plan), list_installation(plan, reviewers)
     if unit_alone:
         click.echo(unit, nl=False)
@@ -137,18 +136,28 @@ def uninstall_service(
     Stops it and removes the unit. Faces, people, settings and the user stay; --print says how to
     remove those, too.
     """
-    from portraitd.cli.install import plan_installation
     from portraitd.cli.service_scripts import list_removal, list_user_removal
-    from portraitd.config import load
 
-    existing = config if config and config.exists() else None
-    plan = plan_installation(load(home, existing, assignments), config)
-    lines = list_user_removal() if of_user else list_removal(plan)
+    if of_user:
+        lines = list_user_removal()
+    else:
+        lines = list_removal(_plan_for_root(home, config, assignments))
     if prints:
         click.echo("\n".join(lines))
         return
     _confirm_and_run("Remove the service", lines, of_user, yes)
     click.echo("The service is removed. Faces, people and settings stay; see --print.")
+
+
+def _plan_for_root(
+    home: Path | None, config: Path | None, assignments: tuple[str, ...]
+) -> Installation:
+    """Return the installation that root makes; its settings file need not exist yet."""
+    from portraitd.cli.install import plan_installation
+    from portraitd.config import load
+
+    existing = config if config and config.exists() else None
+    return plan_installation(load(home, existing, assignments), config)
 
 
 def _confirm_and_run(question: str, lines: Iterator[str], of_user: bool, yes: bool) -> None:
