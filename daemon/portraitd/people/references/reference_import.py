@@ -23,6 +23,7 @@ from portraitd.people.tree.folder_fs import (
     digest,
     open_folder,
     open_made,
+    open_parent,
     open_regular,
     open_root,
     read_regular,
@@ -183,11 +184,11 @@ class _Import:
         return ImportedPicture(path, name, Outcome.TAKEN, f"{folder.location}/{file_name}")
 
     def _read(self, path: str) -> bytes | Outcome:
-        parent, _, name = path.rpartition("/")
-        if parent:
-            with open_folder(parent, self._source_fd) as fd:
-                return _read_picture(fd, name)
-        return _read_picture(self._source_fd, name)
+        with open_parent(path, self._source_fd) as (fd, name), open_regular(fd, name) as file:
+            if file is None:
+                return Outcome.NO_FILE
+            data = file.read(MAX_REFERENCE_BYTES + 1)
+        return data if len(data) <= MAX_REFERENCE_BYTES else Outcome.TOO_LARGE
 
     def _look_into(self, location: str, root_fd: int) -> _PersonFolder:
         folder = _PersonFolder(location, set(), set())
@@ -205,14 +206,6 @@ def _is_reference(name: str) -> bool:
     """Return whether a file in a person's folder may be a picture of a reviewer's own."""
     is_picture = name.lower().endswith(REFERENCE_SUFFIXES)
     return is_picture and not _PORTRAIT.fullmatch(name) and not is_ignored(name)
-
-
-def _read_picture(fd: int, name: str) -> bytes | Outcome:
-    with open_regular(fd, name) as file:
-        if file is None:
-            return Outcome.NO_FILE
-        data = file.read(MAX_REFERENCE_BYTES + 1)
-        return data if len(data) <= MAX_REFERENCE_BYTES else Outcome.TOO_LARGE
 
 
 def _unique_file_name(name: str, taken: set[str]) -> str:
