@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from portraitd.cli.options import PathArgument, with_settings
+from portraitd.cli.options import PathArgument, with_settings, yes_option
 
 if TYPE_CHECKING:
     from portraitd.config import Settings
@@ -20,8 +20,6 @@ SINGULARS = {"files": "file", "videos": "video", "faces": "face", "people": "per
 
 _with_settings_as_caller = partial(with_settings, acts_as_owner=False)
 """The file that such a command reads or writes may be one that only root can."""
-
-_YES = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 
 
 @click.command()
@@ -79,7 +77,7 @@ def forget() -> None:
 @forget.command("person")
 @with_settings
 @click.argument("person", metavar="ID|NAME")
-@_YES
+@yes_option
 def forget_person(settings: Settings, person: str, yes: bool) -> None:
     """Erase a person, by number or name.
 
@@ -91,7 +89,7 @@ def forget_person(settings: Settings, person: str, yes: bool) -> None:
 @forget.command("video")
 @with_settings
 @click.argument("video", metavar="PATH|SHA256")
-@_YES
+@yes_option
 def forget_video(settings: Settings, video: str, yes: bool) -> None:
     """Erase a video or photo and all its faces.
 
@@ -103,7 +101,7 @@ def forget_video(settings: Settings, video: str, yes: bool) -> None:
 @forget.command("before")
 @with_settings
 @click.argument("date")
-@_YES
+@yes_option
 def forget_before(settings: Settings, date: str, yes: bool) -> None:
     """Erase all videos added before DATE.
 

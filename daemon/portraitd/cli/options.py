@@ -37,6 +37,8 @@ CONFIG_DEFAULT = "HOME/config.toml, or else /etc/portraitd/config.toml"
 
 Command = Callable[..., Any]
 
+yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+
 
 class PathArgument(click.Path):
     """A path on the command line. An empty one is an error, not the working directory.

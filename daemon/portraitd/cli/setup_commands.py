@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from portraitd.cli.options import settings_options, with_settings
+from portraitd.cli.options import settings_options, with_settings, yes_option
 
 if TYPE_CHECKING:
     from portraitd.cli.install import Installation
@@ -52,7 +52,6 @@ def init(settings: Settings) -> None:
 
 
 _PRINT = click.option("--print", "prints", is_flag=True, help="Print the script; change nothing.")
-_YES = click.option("--yes", is_flag=True, help="Do not ask.")
 _OF_USER = click.option(
     "--user", "of_user", is_flag=True, help="A service of your own, without the rights of root."
 )
@@ -71,7 +70,7 @@ _OF_USER = click.option(
     help="A user who may drop files and review: joins the group. Repeatable.",
 )
 @_OF_USER
-@_YES
+@yes_option
 def install_service(
     home: Path | None,
     config: Path | None,
@@ -122,7 +121,7 @@ def install_service(
 @settings_options("/srv/portraits", "/etc/portraitd/config.toml")
 @_PRINT
 @_OF_USER
-@_YES
+@yes_option
 def uninstall_service(
     home: Path | None,
     config: Path | None,
