@@ -11,8 +11,9 @@ import pytest
 
 from portraitd.datasets.annotations import DatasetRule
 from portraitd.datasets.planner import plan_from_store
-from portraitd.datasets.quality_floor import LeftOut, describe_left_out, find_fault
+from portraitd.datasets.quality_floor import describe_left_out, find_fault
 from portraitd.model.face import Box
+from portraitd.model.reasons import ReasonCode
 from portraitd.store.database import Database
 from portraitd.store.dataset_store import DatasetFace, DatasetStore
 from portraitd.store.files import Files
@@ -33,15 +34,15 @@ def copied(named_home: Home, built: BuiltHome, tmp_path: Path) -> MakeHome:
     ("face", "fault"),
     [
         (GOOD, None),
-        (replace(GOOD, size_px=31.0), LeftOut.TOO_SMALL),
+        (replace(GOOD, size_px=31.0), ReasonCode.TOO_SMALL),
         (replace(GOOD, size_px=32.0, sharpness=4.0, confidence=0.3, frontal=0.25), None),
-        (replace(GOOD, sharpness=3.9), LeftOut.BLURRED),
-        (replace(GOOD, confidence=0.29), LeftOut.UNCERTAIN),
-        (replace(GOOD, frontal=0.1), LeftOut.TURNED_AWAY),
-        (replace(GOOD, size_px=1.0, sharpness=0.0), LeftOut.TOO_SMALL),
+        (replace(GOOD, sharpness=3.9), ReasonCode.BLURRED),
+        (replace(GOOD, confidence=0.29), ReasonCode.UNCERTAIN),
+        (replace(GOOD, frontal=0.1), ReasonCode.TURNED_AWAY),
+        (replace(GOOD, size_px=1.0, sharpness=0.0), ReasonCode.TOO_SMALL),
     ],
 )
-def test_the_first_reason_counts(face: DatasetFace, fault: LeftOut | None) -> None:
+def test_the_first_reason_counts(face: DatasetFace, fault: ReasonCode | None) -> None:
     """A face at a threshold is used."""
     assert fault == find_fault(face, RULE)
 

@@ -149,7 +149,7 @@ class PlannedTrack:
 class FaceCounts:
     """How many faces of a class were found, and how many were left out, by code.
 
-    The codes are those of ``quality_floor.LeftOut``.
+    The codes are those of ``reasons.LEFT_OUT``.
     """
 
     found: int

@@ -26,12 +26,13 @@ from portraitd.datasets.annotations import (
 from portraitd.datasets.backgrounds import plan_backgrounds
 from portraitd.datasets.classes import make_class_labels, register_classes
 from portraitd.datasets.dedup import select_distinct
-from portraitd.datasets.quality_floor import LeftOut, find_fault
+from portraitd.datasets.quality_floor import find_fault
 from portraitd.datasets.split_assignment import SplitAssignment, SplitRecording, assign_folds
 from portraitd.faces.models.model_registry import require_rules
 from portraitd.model.face import Box
 from portraitd.model.fingerprints import ERASED_MARGIN_S, frame_stem
 from portraitd.model.media_file import MediaKind
+from portraitd.model.reasons import ReasonCode
 from portraitd.store.database import Database
 from portraitd.store.dataset_store import (
     ClassRegistration,
@@ -93,7 +94,7 @@ class SetFaces(NamedTuple):
     recordings: dict[int, Recording]
     set_faces: Mapping[int, Sequence[DatasetFace]]
     distinct: set[int]
-    faults: Mapping[int, LeftOut]
+    faults: Mapping[int, ReasonCode]
     known: Mapping[str, str]
     moved: Mapping[str, str]
     seen: Sequence[SplitRecording]
@@ -129,10 +130,10 @@ def read_set_faces(store: DatasetStore, rule: DatasetRule) -> SetFaces:
     for video_id, faces in set_faces.items():
         for face in faces:
             if face.id not in distinct:
-                faults.setdefault(face.id, LeftOut.NEAR_DUPLICATE)
+                faults.setdefault(face.id, ReasonCode.NEAR_DUPLICATE)
             # An erased person is still visible in the video, at an unknown position in the frame.
             elif store.is_erased_near(recordings[video_id].sha256, face.t_s, ERASED_MARGIN_S):
-                faults[face.id] = LeftOut.ERASED_NEARBY
+                faults[face.id] = ReasonCode.ERASED_NEARBY
     distinct -= faults.keys()
     known, moved = store.splits(), store.moved_splits()
     seen = [
@@ -239,7 +240,7 @@ def _count_faces(found: SetFaces) -> dict[int, FaceCounts]:
             counts[number] += 1
             fault = found.faults.get(face.id)
             if fault is None and found.splits.split_of(face) is None:
-                fault = LeftOut.IN_ANOTHER_SPLIT
+                fault = ReasonCode.IN_ANOTHER_SPLIT
             if fault is not None:
                 left_out[number][fault] += 1
     return {number: FaceCounts(count, left_out[number]) for number, count in counts.items()}

@@ -19,8 +19,9 @@ from portraitd.datasets.annotations import (
 )
 from portraitd.datasets.content import AvailableFrames, RenderedFile, SetFiles, TextFile
 from portraitd.datasets.formats.imagefolder import select_folder_crops
-from portraitd.datasets.quality_floor import LeftOut, describe_left_out
+from portraitd.datasets.quality_floor import describe_left_out
 from portraitd.datasets.split_units import hash_to_fraction
+from portraitd.model.reasons import LEFT_OUT
 from portraitd.model.wording import counted
 
 MAX_TILES = 96
@@ -62,7 +63,7 @@ class ClassStatistics:
 
     Attributes:
         found: Number of faces that were found.
-        left_out: How many of these are left out, by code of ``quality_floor.LeftOut``.
+        left_out: How many of these are left out, by code of ``reasons.LEFT_OUT``.
         faces: Faces in the face folders, by split.
         labels: Faces in the frames of the detection sets, by split.
         sizes_px: Shorter sides of the faces, ascending.
@@ -112,7 +113,7 @@ def count_left_out(plan: Plan) -> dict[str, int]:
     total: Counter[str] = Counter()
     for counts in plan.counts.values():
         total.update(counts.left_out)
-    return {code.value: total[code] for code in LeftOut if total[code]}
+    return {code.value: total[code] for code in LEFT_OUT if total[code]}
 
 
 def find_warnings(available: AvailableFrames, crop_warnings: Sequence[str]) -> list[str]:

@@ -84,7 +84,7 @@ class DatasetSummary(NamedTuple):
     Attributes:
         frames, backgrounds, faces: Their number by split.
         people: Number of people with faces.
-        left_out: Number of faces that were left out, by code of ``quality_floor.LeftOut``.
+        left_out: Number of faces that were left out, by code of ``reasons.LEFT_OUT``.
         written, removed, unchanged, put_aside: Number of files.
         warnings: What the user should know before training, in sentences.
     """

@@ -1,7 +1,7 @@
 """Why a file, a video or a stage is in its state: a code for programs, one sentence for people.
 
-Programs compare codes; nothing reads the sentence. This module is the only place that makes it,
-except those of ``NOTICES``.
+Also why a face is not in a training set. Programs compare codes; nothing reads the sentence. This
+module is the only place that makes it, except those of ``NOTICES``.
 """
 
 from __future__ import annotations
@@ -138,6 +138,15 @@ class ReasonCode(StrEnum):
     TOO_MANY_REFERENCES = "too_many_references"
     REFERENCE_UNDONE = "reference_undone"
 
+    # A face is not in a training set.
+    TOO_SMALL = "too_small"
+    BLURRED = "blurred"
+    UNCERTAIN = "uncertain"
+    TURNED_AWAY = "turned_away"
+    NEAR_DUPLICATE = "near_duplicate"
+    ERASED_NEARBY = "erased_nearby"
+    IN_ANOTHER_SPLIT = "in_another_split"
+
     # `explain` only: why nothing is stored about a path.
     NOT_IN_INBOX = "not_in_inbox"
     IS_FOLDER = "is_folder"
@@ -157,6 +166,12 @@ INCOMPLETE = frozenset({
 
 INACCESSIBLE = frozenset({ReasonCode.CANNOT_READ, ReasonCode.CANNOT_LIST})
 """Reasons that can pass without a change of the file: it waits, and is tried at every scan."""
+
+LEFT_OUT = (
+    ReasonCode.TOO_SMALL, ReasonCode.BLURRED, ReasonCode.UNCERTAIN, ReasonCode.TURNED_AWAY,
+    ReasonCode.NEAR_DUPLICATE, ReasonCode.ERASED_NEARBY, ReasonCode.IN_ANOTHER_SPLIT,
+)  # fmt: skip
+"""Reasons to leave a face out of a training set; the first that applies counts."""
 
 NOTICES = frozenset({
     ReasonCode.NAME_UNUSABLE, ReasonCode.NUMBER_OF_ANOTHER, ReasonCode.FOLDER_IN_UNSORTED,
@@ -347,6 +362,17 @@ _TEXTS = {
         "the inbox marker {marker} is missing: the share is probably not mounted. If {inbox} is "
         "the inbox, run `portraitd init`"
     ),
+    ReasonCode.TOO_SMALL: "smaller than {min_px:g} px (dataset.min_px)",
+    ReasonCode.BLURRED: (
+        "blurred or covered: sharpness below {min_sharpness:g} (dataset.min_sharpness)"
+    ),
+    ReasonCode.UNCERTAIN: (
+        "the detector is not certain: confidence below {min_confidence:g} (dataset.min_confidence)"
+    ),
+    ReasonCode.TURNED_AWAY: "turned away by more than {max_turn:g} (dataset.max_turn)",
+    ReasonCode.NEAR_DUPLICATE: "like an earlier face of the same person",
+    ReasonCode.ERASED_NEARBY: "next to a face that was erased",
+    ReasonCode.IN_ANOTHER_SPLIT: "would show the same shot or person in two splits",
     ReasonCode.NOT_IN_INBOX: "the file is not in the inbox, {inbox}",
     ReasonCode.IS_FOLDER: "a folder; each file in it is processed separately",
     ReasonCode.NOT_SCANNED_YET: "not scanned yet",
