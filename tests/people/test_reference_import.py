@@ -112,6 +112,9 @@ def test_what_cannot_be_taken_is_named(source: Path, root: Path, tmp_path: Path)
     put(source, "Anna/readme.md")
     put(source, "person-0001/x.jpg")
     put(source, "gallery.jpg")
+    put(source, "_questions.png")
+    put(source, "_Unsorted_2.jpg")
+    put(source, "_who/x.jpg")
     put(source, "___/x.jpg")
     put(source, ".DS_Store")
     put(source, "Anna/Thumbs.db")
@@ -128,6 +131,9 @@ def test_what_cannot_be_taken_is_named(source: Path, root: Path, tmp_path: Path)
         "Anna/readme.md": Outcome.NO_PICTURE,
         "person-0001/x.jpg": Outcome.NO_NAME,
         "gallery.jpg": Outcome.NO_NAME,
+        "_questions.png": Outcome.NO_NAME,
+        "_Unsorted_2.jpg": Outcome.NO_NAME,
+        "_who/x.jpg": Outcome.NO_NAME,
         "___/x.jpg": Outcome.NO_NAME,
         "Ben.jpg": Outcome.NO_FILE,
         "Cleo.jpg": Outcome.NO_FILE,

@@ -18,7 +18,7 @@ _REASONS = {
     "no_picture": "not taken: no picture by its name",
     "no_file": "not taken: not a file that can be read",
     "too_large": "not taken: too large",
-    "no_name": "not taken: the name of its folder or file names nobody",
+    "no_name": "not taken: its folder or file does not have the name of a person",
     "too_many": "not taken: there are enough pictures of this person",
 }
 

@@ -36,13 +36,13 @@ from portraitd.people.tree.reference_pictures import (
     MAX_REFERENCES_PER_FOLDER,
     REFERENCE_SUFFIXES,
 )
+from portraitd.people.tree.reserved_folders import RESERVED_FOLDERS
 from portraitd.people.tree.scan import ScanCache
 
 _COUNTED = re.compile(r"(?P<name>.*\S)(?:[ _-]+\(?[0-9]{1,4}\)?|\([0-9]{1,4}\))")
-"""A file name without its ending, of which a number is left out."""
+"""A file name without its ending; the number at its end is left out."""
 
-
-_OWN_NAMES = frozenset(map(folded, OWN_NAMES))
+_OWN_NAMES = frozenset(map(folded, {*OWN_NAMES, *RESERVED_FOLDERS}))
 
 _PORTRAIT = re.compile(r"[0-9]{6,}( \(portraitd[ 0-9]*\))?\.jpg|montage\.jpg")
 
@@ -91,7 +91,16 @@ class _PersonFolder:
 def name_of_file(stem: str) -> str:
     """Return the name of a person by that of a file, without a number: ``Anna`` for ``Anna_2``."""
     counted = _COUNTED.fullmatch(stem)
-    return safe_name(counted["name"] if counted else stem)
+    return _usable_name(counted["name"] if counted else stem)
+
+
+def _usable_name(name: str) -> str:
+    """Return the safe part of a name; empty if portraitd uses the name, or its safe part, itself.
+
+    ``_questions`` is not a person called ``questions``.
+    """
+    safe = safe_name(name)
+    return "" if not _OWN_NAMES.isdisjoint((folded(name), folded(safe))) else safe
 
 
 def import_references(source: Path, root: Path, *, dry_run: bool = False) -> list[ImportedPicture]:
@@ -133,7 +142,7 @@ def _list_source(source_fd: int) -> Iterator[tuple[str, str]]:
             inner = sorted(os.listdir(fd))
         for file_name in inner:
             if not is_ignored(file_name):
-                yield f"{name}/{file_name}", safe_name(name)
+                yield f"{name}/{file_name}", _usable_name(name)
 
 
 class _Import:
@@ -161,7 +170,7 @@ class _Import:
     def _take(self, path: str, name: str, root_fd: int) -> ImportedPicture:
         if not path.lower().endswith(REFERENCE_SUFFIXES):
             return ImportedPicture(path, name, Outcome.NO_PICTURE)
-        if not name or number_in(name) is not None or folded(name) in _OWN_NAMES:
+        if not name or number_in(name) is not None:
             return ImportedPicture(path, "", Outcome.NO_NAME)
         data = self._read(path)
         if isinstance(data, Outcome):
