@@ -60,7 +60,8 @@ def block_file_name(number: int) -> str:
 
 def render_page(name: str, **fields: str) -> bytes:
     """Return a page template with its fields filled in; the values are HTML."""
-    text = fill_words(_read(name)).replace("{policy}", POLICY)
+    whole = _read(name).replace("{head}", _read("head.html"))
+    text = fill_words(whole).replace("{policy}", POLICY)
     for field, content in fields.items():
         text = text.replace(f"{{{field}}}", content)
     return text.encode()

@@ -14,7 +14,7 @@
     at("back").href = `../index.html${ids[0] ? `#at=${ids[0]}` : ""}`;
     show();
     for (const id of ids) {
-      Gallery.load(`data/person-${String(id).padStart(6, "0")}.js`, () => { loaded.set(id, null); show(); });
+      Gallery.loadPerson(id, () => { loaded.set(id, null); show(); });
     }
   }
 
@@ -47,15 +47,9 @@
   }
 
   function portrait(person, [id, index, , , , , file]) {
-    const address = `../${person.folder}/${file || `${String(id).padStart(6, "0")}.jpg`}`;
     const video = person.videos[index][0];
-    const label = translate("portrait_in", { name: person.name, video });
-    return make(
-      "li",
-      {},
-      make("a", { href: address, title: label, "aria-label": label }, Gallery.picture(address, "", "?")),
-      make("span", { class: "line" }, make("span", { class: "video", dir: "auto", title: video }, Gallery.shortened(video, 15))),
-    );
+    const address = `../${person.folder}/${Gallery.portraitFile(id, file)}`;
+    return Gallery.tile(address, translate("portrait_in", { name: person.name, video }), video);
   }
 
   Gallery.on("person", (person) => {

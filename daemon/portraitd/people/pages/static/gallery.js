@@ -254,6 +254,29 @@ const Gallery = (() => {
     return box;
   }
 
+  const sixDigits = (id) => String(id).padStart(6, "0");
+
+  // The data of a person's page; it arrives as a "person".
+  const loadPerson = (id, failed) => load(`data/person-${sixDigits(id)}.js`, failed);
+
+  // The file of a portrait, whose name nearly always follows from the face.
+  const portraitFile = (id, file) => file || `${sixDigits(id)}.jpg`;
+
+  const CAPTION_LETTERS = 15;
+
+  // A portrait in a grid: its picture, its recording, and what else there is to say.
+  const tile = (address, label, video, ...more) => make(
+    "li",
+    {},
+    make("a", { href: address, title: label, "aria-label": label }, picture(address, "", "?")),
+    make(
+      "span",
+      { class: "line" },
+      make("span", { class: "video", dir: "auto", title: video }, shortened(video, CAPTION_LETTERS)),
+      ...more,
+    ),
+  );
+
   const initial = (name) => [...name][0]?.toUpperCase() ?? "?";
 
   // words.js is loaded before this script; scripts after it can translate at once.
@@ -276,6 +299,7 @@ const Gallery = (() => {
     on, load, translate, start, make, picture, initial,
     day, date, dates, moment, decimal, clock, duration, fileCounts,
     shortened, copyButton, folderPath, recordingAddress, linked, list, inSteps,
+    sixDigits, loadPerson, portraitFile, tile,
     get locale() { return locale; },
   };
 })();

@@ -6,7 +6,6 @@
   const PORTRAITS_AT_ONCE = 120;
   const VIDEOS_AT_ONCE = 8;
   const at = (id) => document.getElementById(id);
-  const CAPTION_LETTERS = 15;
   const PHOTOS_AT_ONCE = 12;
   const orders = {
     new: (a, b) => b[3] - a[3],
@@ -26,7 +25,7 @@
     person = null;
     at("main").replaceChildren(make("p", { class: "empty" }, translate("loading")));
     if (!requestedId) return showMissing();
-    return Gallery.load(`data/person-${String(requestedId).padStart(6, "0")}.js`, showMissing);
+    return Gallery.loadPerson(requestedId, showMissing);
   }
 
   function showMissing() {
@@ -37,12 +36,12 @@
   }
 
   const source = (file) => `../${person.folder}/${file}`;
-  const fileOf = ([id, , , , , , file]) => file || `${String(id).padStart(6, "0")}.jpg`;
+  const fileOf = ([id, , , , , , file]) => Gallery.portraitFile(id, file);
 
   function show() {
     document.title = person.name;
     at("as-of").textContent = translate("as_of", { date: Gallery.moment(person.at) });
-    at("table").href = `appearances/${String(person.id).padStart(6, "0")}.csv`;
+    at("table").href = `appearances/${Gallery.sixDigits(person.id)}.csv`;
     at("table").hidden = false;
     const videos = person.videos.filter((video) => !video[1]);
     at("main").replaceChildren(
@@ -175,18 +174,12 @@
 
   function portrait(one) {
     const { video, time, label, recording } = describe(one);
-    const address = source(fileOf(one));
-    return make(
-      "li",
-      {},
-      make("a", { href: address, title: label, "aria-label": label }, Gallery.picture(address, "", "?")),
-      make(
-        "span",
-        { class: "line" },
-        make("span", { class: "video", dir: "auto", title: video }, Gallery.shortened(video, CAPTION_LETTERS)),
-        linked(recording, time || (recording ? translate("open") : "")),
-        one[3] ? make("span", { class: "mark" }, translate("new")) : null,
-      ),
+    return Gallery.tile(
+      source(fileOf(one)),
+      label,
+      video,
+      linked(recording, time || (recording ? translate("open") : "")),
+      one[3] ? make("span", { class: "mark" }, translate("new")) : null,
     );
   }
 

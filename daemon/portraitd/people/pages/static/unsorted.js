@@ -45,22 +45,15 @@
   );
 
   function portrait([id, index, seconds, person, probability, file]) {
-    const address = `../${page.folder}/${file || `${String(id).padStart(6, "0")}.jpg`}`;
     const video = page.videos[index];
     const time = video[1] ? "" : Gallery.clock(seconds);
     const recording = Gallery.recordingAddress(page.recordings, video, seconds);
-    const label = translate(time ? "unsorted_at" : "unsorted_in", { video: video[0], time });
-    return make(
-      "li",
-      {},
-      make("a", { href: address, title: label, "aria-label": label }, Gallery.picture(address, "", "?")),
-      make(
-        "span",
-        { class: "line" },
-        make("span", { class: "video", dir: "auto", title: video[0] }, Gallery.shortened(video[0], 15)),
-        Gallery.linked(recording, time || (recording ? translate("open") : "")),
-        person ? ` ${translate("percent", { n: Math.round(100 * probability) })}` : null,
-      ),
+    return Gallery.tile(
+      `../${page.folder}/${Gallery.portraitFile(id, file)}`,
+      translate(time ? "unsorted_at" : "unsorted_in", { video: video[0], time }),
+      video[0],
+      Gallery.linked(recording, time || (recording ? translate("open") : "")),
+      person ? ` ${translate("percent", { n: Math.round(100 * probability) })}` : null,
     );
   }
 
