@@ -34,7 +34,7 @@ from portraitd.people.tree.plan_executor import Modes
 from portraitd.people.tree.reference_pictures import (
     MAX_REFERENCE_BYTES,
     MAX_REFERENCES_PER_FOLDER,
-    REFERENCE_SUFFIXES,
+    is_picture_name,
 )
 from portraitd.people.tree.reserved_folders import RESERVED_FOLDERS
 from portraitd.people.tree.scan import ScanCache
@@ -168,7 +168,7 @@ class _Import:
             raise PublishError(f"{self._root}: {error.strerror or error}") from error
 
     def _take(self, path: str, name: str, root_fd: int) -> ImportedPicture:
-        if not path.lower().endswith(REFERENCE_SUFFIXES):
+        if not is_picture_name(path):
             return ImportedPicture(path, name, Outcome.NO_PICTURE)
         if not name or number_in(name) is not None:
             return ImportedPicture(path, "", Outcome.NO_NAME)
@@ -213,8 +213,7 @@ class _Import:
 
 def _is_reference(name: str) -> bool:
     """Return whether a file in a person's folder may be a picture of a reviewer's own."""
-    is_picture = name.lower().endswith(REFERENCE_SUFFIXES)
-    return is_picture and not _PORTRAIT.fullmatch(name) and not is_ignored(name)
+    return is_picture_name(name) and not _PORTRAIT.fullmatch(name)
 
 
 def _unique_file_name(name: str, taken: set[str]) -> str:

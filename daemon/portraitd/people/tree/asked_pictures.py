@@ -6,21 +6,19 @@ The pictures are the reviewers' own, and only read. The answers are portraitd's.
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
 
 from portraitd.model.errors import PublishError
-from portraitd.model.ignored_names import is_ignored
 from portraitd.model.media_file import Stamp
 from portraitd.people.names import folded
 from portraitd.people.tree.folder_fs import OWN_PREFIX, digest, open_folder, open_root
 from portraitd.people.tree.manifest import read_note
 from portraitd.people.tree.owned_files import OwnedFiles
 from portraitd.people.tree.plan import names_beside
-from portraitd.people.tree.reference_pictures import MAX_REFERENCE_BYTES, REFERENCE_SUFFIXES
+from portraitd.people.tree.reference_pictures import is_picture_name, stamp_picture
 from portraitd.people.tree.reserved_folders import WHO_NAME
 from portraitd.people.tree.scan import SKIPPED_ERRORS
 
@@ -58,8 +56,8 @@ class AskedPictures:
                 present = set(os.listdir(fd))
                 pictures = {
                     name: stamp
-                    for name in sorted(present)
-                    if (stamp := _stamp_picture(fd, name)) is not None
+                    for name in sorted(filter(is_picture_name, present))
+                    if (stamp := stamp_picture(fd, name)) is not None
                 }
         except OSError as error:
             if error.errno in SKIPPED_ERRORS:
@@ -121,13 +119,3 @@ def _name_answers(
         if found != wanted:
             answers[wanted] = answers.pop(found)
     return answers
-
-
-def _stamp_picture(fd: int, name: str) -> Stamp | None:
-    if not name.lower().endswith(REFERENCE_SUFFIXES) or is_ignored(name):
-        return None
-    with suppress(OSError):
-        facts = os.stat(name, dir_fd=fd, follow_symlinks=False)
-        if stat.S_ISREG(facts.st_mode) and facts.st_size <= MAX_REFERENCE_BYTES:
-            return Stamp.of(facts)
-    return None

@@ -30,6 +30,27 @@ MAX_REFERENCES = 20_000
 MAX_REFERENCE_BYTES = 64 << 20
 
 
+def is_picture_name(name: str) -> bool:
+    """Return whether a file of this name may be a picture of a reviewer's own."""
+    return name.lower().endswith(REFERENCE_SUFFIXES) and not is_ignored(name)
+
+
+def stamp_picture(fd: int, name: str) -> Stamp | None:
+    """Return the stamp of a file; None if it is missing, too large or not a regular file.
+
+    Raises:
+        OSError: The folder cannot be read at all.
+    """
+    try:
+        facts = os.stat(name, dir_fd=fd, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in SKIPPED_ERRORS:
+            raise
+        return None
+    is_usable = stat.S_ISREG(facts.st_mode) and facts.st_size <= MAX_REFERENCE_BYTES
+    return Stamp.of(facts) if is_usable else None
+
+
 class ReferencePlace(NamedTuple):
     """A reference picture, and the folder that says whom it shows.
 
@@ -124,8 +145,7 @@ def _list_pictures(folder: FolderState) -> list[str]:
         for name in folder.names
         # First what is true of nearly all of them.
         if name not in manifest.files
-        and name.lower().endswith(REFERENCE_SUFFIXES)
-        and not is_ignored(name)
+        and is_picture_name(name)
         and name not in manifest.copies
         and name not in folder.pictures
     ]
@@ -133,15 +153,5 @@ def _list_pictures(folder: FolderState) -> list[str]:
 
 def _stamp_files(root_fd: int, location: str, names: Collection[str]) -> list[tuple[str, Stamp]]:
     """Return the regular files among some names, without those that are too large."""
-    stamps = []
     with open_folder(location, root_fd) as fd:
-        for name in names:
-            try:
-                facts = os.stat(name, dir_fd=fd, follow_symlinks=False)
-            except OSError as error:
-                if error.errno not in SKIPPED_ERRORS:
-                    raise
-                continue
-            if stat.S_ISREG(facts.st_mode) and facts.st_size <= MAX_REFERENCE_BYTES:
-                stamps.append((name, Stamp.of(facts)))
-    return stamps
+        return [(name, stamp) for name in names if (stamp := stamp_picture(fd, name)) is not None]
