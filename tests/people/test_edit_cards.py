@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from portraitd.model.edit import NamePerson, UndoEntry
+from portraitd.model.errors import PublishError
 from portraitd.people.feedback.edit_cards import EditCards
 from portraitd.people.tree.people_tree import PeopleTree
 from portraitd.store.corrections.edit_recorder import EditRecorder
@@ -106,6 +108,20 @@ def test_the_name_of_an_erased_person_leaves_the_cards(store: Store, people: Pat
     cards.tick(at(2.0))
 
     assert [] == [path for path in (people / "_edits").rglob("*") if b"Ann" in read(path)]
+
+
+def test_a_write_that_concerns_no_card_opens_no_folder(store: Store, people: Path) -> None:
+    """While videos are processed, such writes are many, and the tree may be on a share."""
+    cards = EditCards(people, store.database, 20)
+    name(store, "Ann")
+    cards.tick(at(1.0))
+    shutil.rmtree(people)
+
+    store.database.execute("update faces set sharpness = 0.5")
+    cards.tick(at(2.0))
+    name(store, "Anna")
+    with pytest.raises(PublishError):
+        cards.tick(at(3.0))
 
 
 def read(path: Path) -> bytes:

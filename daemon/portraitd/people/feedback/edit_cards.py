@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -62,6 +62,7 @@ class EditCards(Stage):
         self._notices: list[ReviewNotice] = []
         self._in_place: frozenset[str] = frozenset()
         self._seen: tuple[object, ...] = ()
+        self._texts: Mapping[str, tuple[str, bytes]] = {}
         self._changes = -1
         self._back_off = BackOff(RETRY_S)
 
@@ -125,20 +126,24 @@ class EditCards(Stage):
 
     def _publish(self) -> None:
         facts, changes = self._facts(), self._db.changes
-        if not facts[0]:
-            self._seen, self._changes = facts, changes
-            return
-        if self._limit == 0:
-            self._folder.remove(frozenset(self._closed))
-            self._seen, self._changes = facts, changes
-            return
-        texts = self._describe()
-        cards = [Card(key, name, digest(text)[:16]) for key, (name, text) in texts.items()]
+        is_published = facts[0]
+        texts = self._describe() if is_published and self._limit else {}
+        # Most of what is written to the database concerns no card.
+        if (facts, texts) != (self._seen, self._texts):
+            if is_published:
+                self._update_folder(texts)
+            self._seen, self._texts = self._facts(), texts
+        self._changes = changes
+
+    def _update_folder(self, texts: Mapping[str, tuple[str, bytes]]) -> None:
         closed = frozenset(self._closed)
+        if self._limit == 0:
+            self._folder.remove(closed)
+            return
+        cards = [Card(key, name, digest(text)[:16]) for key, (name, text) in texts.items()]
         if self._folder.update(cards, lambda card: texts[card.key][1], closed):
             log.info("edit_cards_published", cards=len(cards))
         self._closed -= closed
-        self._seen, self._changes = self._facts(), changes
 
     def _describe(self) -> dict[str, tuple[str, bytes]]:
         """Return name and content of each card by key, the newest entry first."""
