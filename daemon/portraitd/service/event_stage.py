@@ -93,6 +93,7 @@ class EventStage(Stage):
         self._blocked_now = blocked_now
         self._asked_now = asked_now
         self._back_off = BackOff(BACK_OFF_S)
+        self._seen: tuple[object, ...] = ()
 
     def tick(self, now: Now) -> None:
         """Append what happened since the last tick.
@@ -101,10 +102,13 @@ class EventStage(Stage):
         """
         if not self._back_off.ready(now):
             return
+        blocked, asked = self._blocked_now(), self._asked_now()
+        facts = self._announcements.changes, blocked.code, frozenset(asked)
+        if facts == self._seen:
+            return
         people = self._announcements.people()
         recordings = self._announcements.recordings(self._people.last_grouping_run())
-        before, blocked = self._announcements.blocked(), self._blocked_now()
-        asked, announced = self._asked_now(), self._announcements.questions()
+        before, announced = self._announcements.blocked(), self._announcements.questions()
         events = [
             *map(_describe_person, people),
             *map(_describe_recording, recordings),
@@ -114,6 +118,7 @@ class EventStage(Stage):
         if not events:
             if asked.keys() != announced:
                 self._announcements.mark_questions(asked)
+            self._seen = facts
             return
         at = datetime.fromtimestamp(now.wall_s, UTC).isoformat(timespec="milliseconds")
         try:

@@ -60,6 +60,11 @@ class Announcements:
     def __init__(self, database: Database) -> None:
         self._db = database
 
+    @property
+    def changes(self) -> int:
+        """Rises with every write of this process: without one, there is nothing new."""
+        return self._db.changes
+
     def people(self) -> list[SeenPerson]:
         """Return the people with faces who were not announced yet, oldest first."""
         rows = self._db.execute(
