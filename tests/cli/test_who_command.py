@@ -54,6 +54,6 @@ def test_what_is_no_picture_is_refused(who: RunCommand, tmp_path: Path) -> None:
     missing = who(tmp_path / "nothing.jpg")
 
     assert 78 == refused.returncode
-    assert "a video" in stderr_of(refused)
+    assert "clip.mp4: a video; only a photo is accepted here" in stderr_of(refused)
     assert 74 == missing.returncode
     assert "nothing.jpg" in stderr_of(missing)

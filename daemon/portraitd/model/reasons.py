@@ -286,7 +286,7 @@ _TEXTS = {
         "made to keep a worker busy"
     ),
     ReasonCode.PARTLY_DECODED: "only {decoded_s:.1f} s of {duration_s:.1f} s could be decoded",
-    ReasonCode.NOT_A_PHOTO: "a video; only a photo can say who a person is",
+    ReasonCode.NOT_A_PHOTO: "a video; only a photo is accepted here",
     ReasonCode.NO_FACE: "no face was found in the picture",
     ReasonCode.SEVERAL_FACES: (
         "{count:face|faces} were found in the picture, and none is clearly the largest"
