@@ -28,7 +28,7 @@ FIRST_FOOTAGE_S = 120.0
 class TrackingStage(Stage):
     """Submits the faces of videos whose slices are all done to a worker, one video at a time.
 
-    A video of which only a part is done gets tracks when its faces have doubled since the last
+    While a video is processed, it gets tracks each time its faces have doubled since the last
     time, so that its people appear while it is processed; those tracks are replaced at its end.
 
     A video whose job fails is tried again after a minute; the others continue. After

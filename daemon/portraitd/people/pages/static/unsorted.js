@@ -16,7 +16,7 @@
       if (!groups.has(one[3])) groups.set(one[3], []);
       groups.get(one[3]).push(one);
     }
-    // The portraits are sorted by probability, so the groups are, too: those like nobody come last.
+    // The portraits are sorted by probability, so the groups are, too: those similar to no person come last.
     const parts = [...groups].map(([id, portraits]) => part(id, portraits));
     at("groups").replaceChildren(...parts);
     if (!parts.length) at("groups").append(make("p", { class: "empty" }, translate("unsorted_none")));
