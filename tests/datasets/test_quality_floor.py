@@ -11,7 +11,7 @@ import pytest
 
 from portraitd.datasets.annotations import DatasetRule
 from portraitd.datasets.planner import plan_from_store
-from portraitd.datasets.quality_floor import describe_left_out, find_fault
+from portraitd.datasets.quality_floor import describe_left_out, find_fault, list_left_out
 from portraitd.model.face import Box
 from portraitd.model.reasons import ReasonCode
 from portraitd.store.database import Database
@@ -63,6 +63,12 @@ def test_a_poor_face_hides_no_good_one(copied: MakeHome) -> None:
         "update faces set sharpness = 0 where id in (select min(id) from faces group by person_id)"
     )
     assert [1, 1] == used()
+
+
+def test_reasons_are_listed_in_words() -> None:
+    """Codes are for programs."""
+    counts = {"too_small": 3, "in_another_split": 1200}
+    assert "3 too small, 1,200 in another split" == list_left_out(counts)
 
 
 def test_no_frame_is_used_for_a_poor_face(copied: MakeHome) -> None:

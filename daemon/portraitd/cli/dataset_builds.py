@@ -11,6 +11,7 @@ from portraitd.config import Settings
 from portraitd.datasets.annotations import DatasetRule, make_set_fingerprint
 from portraitd.datasets.build import DatasetBuild, DatasetPaths
 from portraitd.datasets.output import read_set_manifest
+from portraitd.datasets.quality_floor import list_left_out
 from portraitd.datasets.set_erasure import lock_builds
 from portraitd.datasets.validate import FormatCheck, check_format
 from portraitd.datasets.writer import DatasetSummary
@@ -103,22 +104,19 @@ def is_stale(settings: Settings) -> bool:
 def format_summary(done: DatasetSummary) -> list[str]:
     """Return the summary of a build as lines for people."""
     backgrounds = sum(done.backgrounds.values())
+    left_out = counted(sum(done.left_out.values()), "face") + " left out"
+    if reasons := list_left_out(done.left_out):
+        left_out += f": {reasons}"
     lines = [
         f"people  {done.people}",
         f"frames  {_format_splits(done.frames)}, including {counted(backgrounds, 'background')}",
-        f"faces   {_format_splits(done.faces)}; "
-        f"{counted(sum(done.left_out.values()), 'face')} left out{_format_left_out(done.left_out)}",
+        f"faces   {_format_splits(done.faces)}; {left_out}",
         f"files   {done.written:,} written, {done.removed:,} removed, {done.unchanged:,} unchanged",
     ]
     if done.put_aside:
         files = counted(done.put_aside, "changed file")
         lines.append(f"moved {files} of other programs to _changed/")
     return lines + [f"note    {sentence}" for sentence in done.warnings]
-
-
-def _format_left_out(counts: Mapping[str, int]) -> str:
-    listed = ", ".join(f"{code} {count:,}" for code, count in counts.items())
-    return f" ({listed})" if listed else ""
 
 
 def _format_splits(counts: Mapping[str, int]) -> str:

@@ -27,6 +27,7 @@ from portraitd.datasets.output import (
     read_set_manifest,
     save_set_manifest,
 )
+from portraitd.datasets.quality_floor import list_left_out
 from portraitd.model.errors import ConfigError, PublishError
 from portraitd.people.tree.folder_fs import (
     UNFINISHED,
@@ -343,7 +344,6 @@ def _format_datasheet(content: Mapping[str, Any], facts: Mapping[str, Any]) -> s
     names = [str(entry["name"]) for entry in content["classes"] if entry.get("in_use")]
     frames = ", ".join(f"{count:,} in {split}" for split, count in summary["frames"].items())
     faces = ", ".join(f"{count:,} in {split}" for split, count in summary["faces"].items())
-    left_out = ", ".join(f"{code} {count:,}" for code, count in summary["left_out"].items())
     return join_lines(
         [
             f"# {content['name']}",
@@ -355,7 +355,7 @@ def _format_datasheet(content: Mapping[str, Any], facts: Mapping[str, Any]) -> s
             "",
             f"- Frames: {frames}.",
             f"- Faces in face folders: {faces}.",
-            f"- Left out: {left_out or 'nothing'}.",
+            f"- Left out: {list_left_out(summary['left_out']) or 'nothing'}.",
             f"- People: {', '.join(names)}.",
             *(f"- {heading}: {value}." for heading, value in facts.items()),
             "",

@@ -6,6 +6,8 @@ used for another face it is labelled: without a label, a detector would learn th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from portraitd.datasets.annotations import DatasetRule
 from portraitd.model.reasons import Reason, ReasonCode
 from portraitd.store.dataset_store import DatasetFace
@@ -27,3 +29,8 @@ def find_fault(face: DatasetFace, rule: DatasetRule) -> ReasonCode | None:
 def describe_left_out(code: str, rule: DatasetRule) -> str:
     """Return why faces are left out, in words for a table."""
     return Reason.of(ReasonCode(code), **rule._asdict()).text
+
+
+def list_left_out(counts: Mapping[str, int]) -> str:
+    """Return how many faces are left out by reason, in a few words; empty if none is."""
+    return ", ".join(f"{count:,} {code.replace('_', ' ')}" for code, count in counts.items())

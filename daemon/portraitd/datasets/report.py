@@ -19,7 +19,7 @@ from portraitd.datasets.annotations import (
 )
 from portraitd.datasets.content import AvailableFrames, RenderedFile, SetFiles, TextFile
 from portraitd.datasets.formats.imagefolder import select_folder_crops
-from portraitd.datasets.quality_floor import describe_left_out
+from portraitd.datasets.quality_floor import describe_left_out, list_left_out
 from portraitd.datasets.split_units import hash_to_fraction
 from portraitd.model.reasons import LEFT_OUT
 from portraitd.model.wording import counted
@@ -289,10 +289,10 @@ def _render_class(row: ClassStatistics, plan: Plan, sheet: str) -> list[str]:
     if row.label.kind == "unknown":
         parts.append("Faces without a name, in frames that show people of the set.")
     if row.found:
-        reasons = [f"{code.replace('_', ' ')} {count:,}" for code, count in row.left_out.items()]
+        reasons = list_left_out(row.left_out)
         parts.append(
-            f"{_capitalised(counted(row.found, 'face'))} found"
-            + (f", not used: {', '.join(reasons)}" if reasons else ", all used")
+            f"{counted(row.found, 'face')} found"
+            + (f", not used: {reasons}" if reasons else ", all used")
             + "."
         )
     if row.sizes_px:
