@@ -168,7 +168,7 @@ def make_status_line_script(view: StatusView, now_s: float) -> bytes:
 
 
 def describe_known(names: Sequence[str]) -> list[PageText]:
-    """Return who is known from a picture and was not seen yet, in words; empty if there are none."""
+    """Return who is known from a picture and was not seen yet, in words; empty without one."""
     if not names:
         return []
     listed = ", ".join(map(to_display_text, names[:MAX_KNOWN]))
