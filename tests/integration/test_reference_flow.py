@@ -247,6 +247,16 @@ def test_what_does_not_say_who_it_is_gets_a_notice(home: Home, photographs: list
     assert {} == notices(home)
 
 
+def test_a_picture_without_a_face_may_have_any_name(home: Home) -> None:
+    """Its notice is text, although its name is not; the picture is read once."""
+    show(home, "Ada", without_face(), os.fsdecode(b"\xff\xfe.jpg"))
+    home.run()
+
+    assert {r"Ada/\xff\xfe.jpg": ReasonCode.REFERENCE_WITHOUT_FACE} == notices(home)
+    assert {} == home.blocked_stages()
+    assert r"\xff\xfe.jpg" in (home.people / "STATUS.html").read_text()
+
+
 def test_the_clearly_largest_face_is_meant(home: Home, photographs: list[Path]) -> None:
     """Nothing is stored about who stands behind."""
     show(home, "Grace", beside(as_jpeg(photographs[0]), as_jpeg(photographs[1])))

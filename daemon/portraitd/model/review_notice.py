@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from portraitd.model.reasons import ReasonCode
+from portraitd.model.wording import to_display_text
 
 NOTICE_DAYS = 1.0
 """How long a notice is kept about something that was done and is over."""
@@ -25,7 +26,7 @@ class ReviewNotice:
     """What a reviewer did that was not understood, or has no effect.
 
     Attributes:
-        location: The folder or file, below the root of the tree.
+        location: The folder or file, below the root of the tree; undecodable bytes are ``\\xff``.
         facts: The other values named in its sentence, by name.
         at: When it was noticed, in seconds since 1970; 0 before it is recorded.
     """
@@ -38,7 +39,7 @@ class ReviewNotice:
     @classmethod
     def of(cls, code: ReasonCode, location: str, **facts: str | int) -> Self:
         """Return a notice that is not recorded yet."""
-        return cls(code, location, tuple(sorted(facts.items())))
+        return cls(code, to_display_text(location), tuple(sorted(facts.items())))
 
     @property
     def key(self) -> tuple[ReasonCode, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 
@@ -14,6 +15,11 @@ def counted(number: int, singular: str, plural: str = "") -> str:
         plural: The noun for any other number; by default ``singular`` and an *s*.
     """
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
+
+
+def to_display_text(path: str) -> str:
+    """Return a path as text; undecodable bytes become ``\\xff``."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 # Control characters, surrogates, line separators, and marks without a width: they change the

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Sequence
 from urllib.parse import quote
 
-from portraitd.model.wording import make_spreadsheet_cell
+from portraitd.model.wording import make_spreadsheet_cell, to_display_text
 
 
 def make_script(function: str, value: object) -> bytes:
@@ -33,17 +33,12 @@ def to_js_literal(value: object) -> str:
 
 def escape_html(text: str) -> str:
     """Escape text for HTML, between tags or in quotes; undecodable bytes become ``\\xff``."""
-    return html.escape(os.fsencode(text).decode("utf-8", "backslashreplace"))
+    return html.escape(to_display_text(text))
 
 
 def quote_path(path: str) -> str:
     """Return a relative path as a URL, percent-encoded byte by byte."""
     return quote(os.fsencode(path), safe="/")
-
-
-def to_display_text(path: str) -> str:
-    """Return a path as text; undecodable bytes become ``\\xff``."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def make_csv(head: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from portraitd.model.appearance import Appearance, Clip
 from portraitd.model.recording_time import DateKind, RecordingDate
-from portraitd.people.pages.escaping import make_script, quote_path, to_display_text
+from portraitd.model.wording import to_display_text
+from portraitd.people.pages.escaping import make_script, quote_path
 
 PER_BLOCK = 250
 """How many consecutive ids share a block; a person never moves to another block."""

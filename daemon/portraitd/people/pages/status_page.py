@@ -11,9 +11,10 @@ from typing import NamedTuple, Self
 from portraitd.faces.models.cards import MOBILEFACENET
 from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
 from portraitd.model.stage import Phase
+from portraitd.model.wording import to_display_text
 from portraitd.people.pages.assets import render_page
 from portraitd.people.pages.edit_words import MAX_EDITS, describe_entries, describe_notice
-from portraitd.people.pages.escaping import escape_html, quote_path, to_display_text
+from portraitd.people.pages.escaping import escape_html, quote_path
 from portraitd.people.pages.page_data import make_status_script
 from portraitd.people.pages.words import PageText, translate
 from portraitd.store.snapshot import Snapshot

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from portraitd.model.appearance import Appearance, Clip
+from portraitd.model.wording import to_display_text
 from portraitd.people.names import safe_name
-from portraitd.people.pages.escaping import to_display_text
 
 MIN_CHAPTER_S = 2.0
 """A shorter stretch with other people is part of the chapter before it."""

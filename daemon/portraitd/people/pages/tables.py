@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from portraitd.model.appearance import Appearance, Clip, format_clock
-from portraitd.people.pages.escaping import make_csv, to_display_text
+from portraitd.model.wording import to_display_text
+from portraitd.people.pages.escaping import make_csv
 
 COLUMNS = ("video", "start_s", "end_s", "start", "end", "faces", "date", "date_is")
 
