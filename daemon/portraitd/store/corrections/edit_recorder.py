@@ -393,41 +393,31 @@ class EditRecorder:
         return None
 
     def _add_reference(self, edit: AddReference, batch: _Batch) -> RecordedEdit | None:
-        face = self._db.execute(
-            "select person_id from faces where id = ?", (edit.face_id,)
-        ).fetchone()
+        face = self._find_face(edit.face_id, FaceRole.MOVED)
         if face is None:
             return None
         person_id, name = self._find_person(edit, batch.corrections), None
         if person_id is None:
             name = edit.name
             person_id = self._insert_person(name, batch)
-        elif face["person_id"] == person_id:
+        elif face.person_id == person_id:
             return None
         batch.affected.people.add(person_id)
         batch.affected.faces[edit.face_id] = KEEP_PERSON
         entry_id = self._ledger.append(
-            EditKind.REFERENCE,
-            batch.now_s,
-            [EntryFace(edit.face_id, FaceRole.MOVED, face["person_id"])],
-            person_id=person_id,
-            name=name,
+            EditKind.REFERENCE, batch.now_s, [face], person_id=person_id, name=name
         )
         return RecordedEdit(edit, entry_id, person_id)
 
     def _remove_reference(self, edit: RemoveReference, batch: _Batch) -> RecordedEdit | None:
-        face = self._db.execute(
-            "select person_id from faces where id = ?", (edit.face_id,)
-        ).fetchone()
+        face = self._find_face(edit.face_id, FaceRole.MOVED)
         if face is None:
             return None
         batch.affected.faces[edit.face_id] = NO_PERSON
-        moved = [EntryFace(edit.face_id, FaceRole.MOVED, face["person_id"])]
-        person_id = face["person_id"]
         entry_id = self._ledger.append(
-            EditKind.REMOVE_REFERENCE, batch.now_s, moved, person_id=person_id
+            EditKind.REMOVE_REFERENCE, batch.now_s, [face], person_id=face.person_id
         )
-        return RecordedEdit(edit, entry_id, person_id)
+        return RecordedEdit(edit, entry_id, face.person_id)
 
     # ---
 
@@ -499,15 +489,13 @@ class EditRecorder:
         An entry that names them says that they are one person after all.
         """
         face_ids = sorted({face for one in corrections.separations for face in one.all_faces})
-        rows = [
-            self._db.execute("select id, person_id from faces where id = ?", (one,)).fetchone()
-            for one in face_ids
-        ]
-        return [
-            EntryFace(row["id"], FaceRole.MEMBER, row["person_id"])
-            for row in rows
-            if row is not None and row["person_id"] in people
-        ]
+        found = (self._find_face(face_id, FaceRole.MEMBER) for face_id in face_ids)
+        return [face for face in found if face is not None and face.person_id in people]
+
+    def _find_face(self, face_id: int, role: FaceRole) -> EntryFace | None:
+        """Return a face with the person it belongs to now; None if it is not in the store."""
+        row = self._db.execute("select person_id from faces where id = ?", (face_id,)).fetchone()
+        return None if row is None else EntryFace(face_id, role, row["person_id"])
 
     def _exemplars_of(self, person_id: int) -> list[EntryFace]:
         return [
