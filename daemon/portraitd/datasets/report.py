@@ -116,8 +116,16 @@ def count_left_out(plan: Plan) -> dict[str, int]:
     return {code.value: total[code] for code in LEFT_OUT if total[code]}
 
 
-def find_warnings(available: AvailableFrames, crop_warnings: Sequence[str]) -> list[str]:
-    """Return what the user should know before training, one sentence each."""
+def find_warnings(
+    available: AvailableFrames, rows: Sequence[ClassStatistics], crop_warnings: Sequence[str]
+) -> list[str]:
+    """Return what the user should know before training, one sentence each.
+
+    Args:
+        available: The frames that are in the cache.
+        rows: The figures of each class.
+        crop_warnings: Images that could not be cropped, in sentences.
+    """
     plan, found = available.plan, []
     if not plan.counts:
         found.append(
@@ -138,7 +146,7 @@ def find_warnings(available: AvailableFrames, crop_warnings: Sequence[str]) -> l
             "These people have no face folder because their faces come from a single shot and "
             f"cannot be divided into train and val: {', '.join(plan.unsplittable)}."
         )
-    found += _find_split_warnings(available)
+    found += _find_split_warnings(plan, rows)
     if plan.frames_left_out:
         found.append(
             f"Left out because of unknown faces: {counted(plan.frames_left_out, 'frame')}."
@@ -146,12 +154,12 @@ def find_warnings(available: AvailableFrames, crop_warnings: Sequence[str]) -> l
     return found + list(crop_warnings)
 
 
-def _find_split_warnings(available: AvailableFrames) -> list[str]:
+def _find_split_warnings(plan: Plan, rows: Sequence[ClassStatistics]) -> list[str]:
     """Return warnings about people with few faces in train, and with more outside it."""
-    plan, found = available.plan, []
+    found = []
     few, outside, untested = [], [], []
     tested = {crop.class_id for crop in plan.crops if crop.split == "test"}
-    for row in compute_statistics(available):
+    for row in rows:
         faces = row.faces or row.labels
         held = faces.total() - faces["train"]
         label = row.label.label
@@ -181,14 +189,16 @@ def _find_split_warnings(available: AvailableFrames) -> list[str]:
 
 def make_report_files(
     available: AvailableFrames,
-    crop_warnings: Sequence[str],
+    rows: Sequence[ClassStatistics],
+    warnings: Sequence[str],
     draw_sheet: Callable[[Sequence[PlannedCrop]], bytes],
 ) -> SetFiles:
     """``report/index.html`` and a PNG for each class with faces.
 
     Args:
         available: The frames that are in the cache.
-        crop_warnings: Images that could not be cropped, in sentences.
+        rows: The figures of each class.
+        warnings: What the user should know before training, in sentences.
         draw_sheet: Draws a contact sheet.
     """
     of_class: defaultdict[int, list[PlannedCrop]] = defaultdict(list)
@@ -203,10 +213,7 @@ def make_report_files(
         path = f"report/{number:04d}-{available.plan.classes[number].label}.png"
         sheets[number] = path.removeprefix("report/")
         yield path, RenderedFile(TextFile(identity).identity, partial(draw_sheet, sample))
-    page = _render_page(
-        available, compute_statistics(available), find_warnings(available, crop_warnings), sheets
-    )
-    yield "report/index.html", TextFile(page)
+    yield "report/index.html", TextFile(_render_page(available, rows, warnings, sheets))
 
 
 def _render_page(

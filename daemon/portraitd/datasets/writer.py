@@ -30,7 +30,12 @@ from portraitd.datasets.formats.imagefolder import (
 from portraitd.datasets.formats.lfw_pairs import make_pair_files
 from portraitd.datasets.formats.voc import make_voc_files
 from portraitd.datasets.output import finish_set, lock_set, publish_set
-from portraitd.datasets.report import count_left_out, find_warnings, make_report_files
+from portraitd.datasets.report import (
+    compute_statistics,
+    count_left_out,
+    find_warnings,
+    make_report_files,
+)
 from portraitd.model.dataset_format import Format
 from portraitd.store.database import Database
 from portraitd.store.dataset_store import DatasetStore
@@ -169,7 +174,9 @@ def write_dataset(request: WriteRequest) -> DatasetSummary:
                 wanted.update(make_files())
         wanted.update(make_folds(plan))
         wanted.update(make_class_index(plan, _find_labels_by_format(wanted)))
-        wanted.update(make_report_files(available, request.crop_warnings, sheet))
+        rows = compute_statistics(available)
+        warnings = find_warnings(available, rows, request.crop_warnings)
+        wanted.update(make_report_files(available, rows, warnings, sheet))
         wanted["README.txt"] = TextFile(README)
         with lock_set(request.dataset_dir):
             changes = publish_set(request.dataset_dir, wanted)
@@ -191,7 +198,7 @@ def write_dataset(request: WriteRequest) -> DatasetSummary:
                 removed=changes.removed,
                 unchanged=changes.unchanged,
                 put_aside=changes.put_aside,
-                warnings=tuple(find_warnings(available, request.crop_warnings)),
+                warnings=tuple(warnings),
             )
             finish_set(request.dataset_dir, plan.fingerprint, summary._asdict())
             return summary
