@@ -28,7 +28,7 @@ from portraitd.store.blocked_stages import BlockedStages
 from portraitd.store.corrections.edit_recorder import EditRecorder
 from portraitd.store.database import Database
 from portraitd.store.publications import Publication, Publications
-from portraitd.store.review_notices import ReviewNotices
+from portraitd.store.review_notices import MAX_NOTICES, ReviewNotices
 from portraitd.store.tree_stores import TreeStores
 from support.clock import at
 from support.store import Store, embedding
@@ -418,6 +418,23 @@ def test_a_notice_is_recorded_when_two_readings_agree(desk: ReviewFixture) -> No
 
     assert {"Copy of Ann", "Bob"} == noticed(desk)
     assert desk.review.allows_publishing(at(22.0))
+
+
+def test_more_notices_than_are_kept_are_recorded_once(desk: ReviewFixture) -> None:
+    """Those without room do not keep the review waiting; an erasure makes room for them."""
+    many = [replace(COPIED, location=f"copy {number:03}") for number in range(MAX_NOTICES + 50)]
+    desk.tree.notices = many
+    desk.at(0.0, 1.0, 2.0)
+    recorded = noticed(desk)
+    desk.at(20.0)
+
+    assert MAX_NOTICES == len(recorded)
+    assert recorded == noticed(desk)
+    assert desk.review.allows_publishing(at(20.0))
+
+    desk.store.database.execute("delete from review_notices")
+    desk.at(40.0, 41.0, 42.0)
+    assert MAX_NOTICES == len(noticed(desk))
 
 
 def test_a_notice_lasts_as_long_as_it_is_true(desk: ReviewFixture) -> None:

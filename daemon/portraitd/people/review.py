@@ -130,6 +130,7 @@ class Review(Stage):
         # A recorded edit is read again until the tree is published, and must not delay that. It is
         # kept with the latest decisions: after another one it may mean something new.
         self._recorded: dict[Edit | AnswerLosses, tuple[int, int]] = {}
+        self._noted: set[ReviewNotice] = set()
         self._last_read_s = float("-inf")
         self._last_applied_s = float("-inf")
         self._is_awaited = is_awaited
@@ -222,10 +223,11 @@ class Review(Stage):
         edits = self._read(now_s) if is_published else []
         notices = list(self._tree.notices) if is_published else []
         decisions = self._latest_decisions()
-        known = {(one.key, one.facts) for one in self._notices.newest()}
+        # Without room for all of them, they would take each other's place at every reading.
+        displaced = self._noted if self._notices.is_full else ()
         new: list[Edit | AnswerLosses | ReviewNotice] = [
             *(edit for edit in edits if self._recorded.get(edit) != decisions),
-            *(one for one in notices if (one.key, one.facts) not in known),
+            *(one for one in self._notices.find_new(notices) if one not in displaced),
         ]
         settled = [
             one
@@ -235,6 +237,7 @@ class Review(Stage):
         self._waiting = {one: self._waiting.get(one, steady_s) for one in new if one not in settled}
         self._apply([one for one in settled if not isinstance(one, ReviewNotice)], now_s)
         self._note([one for one in settled if isinstance(one, ReviewNotice)], notices, now_s)
+        self._noted = {one for one in notices if one in settled or one in self._noted}
         self._recorded = {edit: self._recorded[edit] for edit in edits if edit in self._recorded}
         if not self._waiting:
             self._accepts_losses = False

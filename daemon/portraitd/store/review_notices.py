@@ -21,10 +21,19 @@ class ReviewNotices:
     def __init__(self, database: Database) -> None:
         self._db = database
 
+    @property
+    def is_full(self) -> bool:
+        """Whether a new notice takes the place of the oldest."""
+        return len(self.newest()) >= MAX_NOTICES
+
+    def find_new(self, notices: Iterable[ReviewNotice]) -> list[ReviewNotice]:
+        """Return the notices that are not recorded, or say something else than those that are."""
+        known = {one.key: one.facts for one in self.newest()}
+        return [one for one in notices if known.get(one.key) != one.facts]
+
     def record(self, notices: Iterable[ReviewNotice], now_s: float) -> list[ReviewNotice]:
         """Record notices. Return those that are new, or say something else than before."""
-        known = {one.key: one.facts for one in self.newest()}
-        new = [one for one in notices if known.get(one.key) != one.facts]
+        new = self.find_new(notices)
         if not new:
             return []
         with self._db.transaction():
