@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from math import prod
 
 from portraitd.model.question import MAX_FACES, MAX_PEOPLE, Question
@@ -98,6 +99,10 @@ class _Selection:
             pair = frozenset(map(cases.current_person, (one.lower_id, one.higher_id)))
             if len(pair) == 2 and self._may_be_one(pair):
                 self._edges[pair] = max(one.probability, self._edges.get(pair, 0.0))
+        self._neighbours: dict[int, set[int]] = {}
+        for left, right in self._edges:
+            self._neighbours.setdefault(left, set()).add(right)
+            self._neighbours.setdefault(right, set()).add(left)
         self._misses: dict[tuple[int, int], NearMiss] = {}
         self._rejected = {
             (cases.current_person(person), face)
@@ -141,12 +146,14 @@ class _Selection:
     def ask_about_people(self) -> list[ValuedQuestion]:
         """Return questions about people who may be one, each pair in one of them."""
         found = []
-        while self._edges:
-            seed = max(self._edges, key=lambda pair: (self._edges[pair], sorted(pair)))
-            group, probability = tuple(sorted(seed)), self._edges[seed]
+        edges = self._edges
+        for seed in sorted(edges, key=lambda pair: (edges[pair], sorted(pair)), reverse=True):
+            if seed not in edges:
+                # A question is about it already.
+                continue
+            group, probability = tuple(sorted(seed)), edges[seed]
             while True:
-                others = {one for pair in self._edges for one in pair} - set(group)
-                best = self._find_next(group, others)
+                best = self._find_next(group)
                 if best is None or len(group) >= self._limit((*group, best[0])):
                     break
                 more = probability * best[1]
@@ -193,21 +200,31 @@ class _Selection:
         return ValuedQuestion(question, probability, sum(miss.faces for miss in misses))
 
     def _about_people(self, group: Sequence[int], probability: float) -> ValuedQuestion:
-        for pair in [pair for pair in self._edges if pair <= set(group)]:
-            del self._edges[pair]
+        for pair in combinations(group, 2):
+            self._edges.pop(frozenset(pair), None)
         return ValuedQuestion(Question(self._order(group)), probability, self._gain(group))
 
-    def _find_next(self, group: Sequence[int], others: Collection[int]) -> tuple[int, float] | None:
-        """Return who else is most likely the same person as these, and how likely."""
-        best = None
-        for pair, probability in self._edges.items():
-            (other, *outside) = pair - set(group) or (0, 0)
-            if outside or other not in others:
-                continue
-            is_possible = all(self._may_be_one(frozenset((one, other))) for one in group)
-            if is_possible and (best is None or (-probability, other) < (-best[1], best[0])):
-                best = other, probability
-        return best
+    def _find_next(
+        self, group: Sequence[int], others: Collection[int] | None = None
+    ) -> tuple[int, float] | None:
+        """Return who else is most likely the same person as these, and how likely.
+
+        Args:
+            group: These people.
+            others: Who else may be chosen; anyone by default.
+        """
+        found = [
+            (-probability, other)
+            for one in group
+            for other in self._neighbours.get(one, set()).difference(group)
+            if (probability := self._edges.get(frozenset((one, other)))) is not None
+            and (others is None or other in others)
+            and all(self._may_be_one((member, other)) for member in group)
+        ]
+        if not found:
+            return None
+        probability, other = min(found)
+        return other, -probability
 
     def _may_be_one(self, pair: Collection[int]) -> bool:
         """Return whether a user did not say that two people are two; names say so as well."""
