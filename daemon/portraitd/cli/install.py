@@ -1,6 +1,6 @@
 """What a systemd service of this home needs: its places, settings, unit and Samba shares.
 
-``service_scripts`` makes the script out of it that installs them.
+``service_scripts`` turns them into the script that installs them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ RUNTIME = Path("/run/portraitd")
 USER = "portraitd"
 
 UNIT = Path("/etc/systemd/system/portraitd.service")
-"""Takes precedence over that of the Debian package, in /usr/lib."""
+"""Takes precedence over the unit of the Debian package, in /usr/lib."""
 
 _PERSONAL = tuple(map(Path, ("/home", "/root", "/run/user")))
 
@@ -118,7 +118,7 @@ def _has_openvino() -> bool:
 
 def render_settings(plan: Installation) -> Iterator[str]:
     """Yield the settings file: the places; all other settings have defaults."""
-    # A string of JSON is one of TOML.
+    # A JSON string is also a TOML string.
     yield f"home = {json.dumps(str(plan.home), ensure_ascii=False)}"
     yield "[paths]"
     for name in ("inbox", "people", "state", "dataset"):
@@ -211,7 +211,7 @@ _UNIT = """\
 [Unit]
 Description=portraitd: one folder of portraits per person
 Documentation=man:portraitd(1)
-# The date of an erasure (privacy.keep_days) needs the right time.
+# privacy.keep_days erases by date, so the clock must be right.
 After=local-fs.target remote-fs.target time-sync.target
 {state}# Not RequiresMountsFor: systemd would not start the service while a share is not mounted,
 # nor when it is mounted later. The service itself notices that a share is not mounted.
@@ -276,7 +276,7 @@ WantedBy=multi-user.target
 """
 
 _STATE_MOUNT = """\
-# Before its disk is mounted, a new database would be made in its place.
+# Otherwise the service would create a new database before the disk is mounted.
 RequiresMountsFor="""
 
 _LIFE = """\
@@ -329,7 +329,7 @@ Type=notify
 NotifyAccess=main
 ExecStart={program} run {where}
 {life}Environment=OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 ORT_DISABLE_TELEMETRY=1
-{limits}# What a service manager without the rights of root can enforce. Workers lock themselves in.
+{limits}# What a service manager without root can enforce. Workers also have their own sandbox.
 RestrictAddressFamilies=AF_UNIX
 RestrictRealtime=yes
 RestrictSUIDSGID=yes
@@ -343,8 +343,8 @@ WantedBy=default.target
 """
 
 _SHARES = """\
-# A share's own `vfs objects` keep a recycle bin of [global] away from both: what a reviewer deletes
-# must be gone. For Macs, write `vfs objects = fruit streams_xattr` instead (Debian 12 has these
+# An empty `vfs objects` in each share disables a recycle bin of [global]: what a reviewer deletes
+# must not be kept. For Macs, write `vfs objects = fruit streams_xattr` instead (Debian 12 has these
 # modules in the package samba-vfs-modules).
 """
 

@@ -45,7 +45,7 @@ def list_installation(plan: Installation, reviewers: tuple[str, ...]) -> Iterato
     for name in reviewers:
         yield f"usermod --append --groups {USER} {shlex.quote(name)}"
     yield "# For each further reviewer: usermod --append --groups portraitd NAME"
-    yield "\n# 2. The folders. What a reviewer makes in them, the service can change."
+    yield "\n# 2. The folders. The service can change what a reviewer creates in them."
     for folder in plan.shared:
         yield from _make_shared_folder(folder)
     yield _make_folder(plan.state, f"-o {USER} -g {USER} -m 0700")
@@ -57,7 +57,7 @@ def list_installation(plan: Installation, reviewers: tuple[str, ...]) -> Iterato
     yield _make_folder(plan.config.parent, "-m 0755")
     yield f"[ -e {_quoted(plan.config)} ] ||"
     yield from _write(plan.config, "\n".join(render_settings(plan)))
-    yield "\n# 4. The marks by which the service notices that a share is not mounted"
+    yield "\n# 4. The markers by which the service notices that a share is not mounted"
     yield (
         f"systemctl is-active --quiet portraitd || runuser -u {USER} -- "
         f"{_quoted(plan.program)} init --config {_quoted(plan.config)}"
@@ -101,7 +101,7 @@ def list_user_installation(plan: Installation, config: Path | None) -> Iterator[
 
 
 def list_removal(plan: Installation) -> Iterator[str]:
-    """Yield the lines of a script that removes the service, and nothing that it has made."""
+    """Yield the lines of a script that removes the service, and keeps all that it has made."""
     yield "#!/bin/sh"
     yield "# Removes the systemd service. Run it as root. Folders, settings and user stay."
     yield "set -eu"
@@ -109,7 +109,7 @@ def list_removal(plan: Installation) -> Iterator[str]:
     yield f"rm -f {UNIT}"
     yield "systemctl daemon-reload"
     yield "systemctl reset-failed portraitd 2>/dev/null || true"
-    yield "# The Debian package has a unit of its own: to use it again, run"
+    yield "# The Debian package has its own unit. To use that one again, run"
     yield "# systemctl enable --now portraitd"
     yield "# To erase all faces, names and training sets as well:"
     places = dict.fromkeys((plan.state, plan.people, plan.dataset))
@@ -148,7 +148,7 @@ def _make_shared_folder(folder: Path) -> Iterator[str]:
     # In a folder that exists, an administrator may have chosen other rights.
     yield f"if ! [ -d {place} ]; then"
     yield f"    install -d -o {USER} -g {USER} -m 2770 {place}"
-    # As the set-group-ID bit gives the group, this gives it the rights, whatever the umask is.
+    # The set-group-ID bit passes on the group; this passes on its access, whatever the umask is.
     yield f"    setfacl -d -m group:{USER}:rwx,mask::rwx,other::--- {place} 2>/dev/null ||"
     yield "        echo 'no access control lists: reviewers need umask 0007' >&2"
     yield "fi"
