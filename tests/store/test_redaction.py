@@ -26,7 +26,7 @@ def test_where_somebody_was_forgotten_is_no_background(tmp_path: Path) -> None:
 
     sets = DatasetStore(store.database, store.files)
     rule = DatasetRule((), "named", "class", 0.2, 0.0, 1.0, 1.0)
-    found = plan_backgrounds(sets, {}, SplitAssignment([], {}, 0.2), set(), 100, rule)
+    found = plan_backgrounds(sets, SplitAssignment([], {}, 0.2), set(), 100, rule)
 
     assert [12.5, 17.5] == sorted(frame.t_s for frame in found)[:2]
     store.database.close()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from portraitd.datasets.annotations import DatasetRule, PlannedFrame, Split
-from portraitd.datasets.split_assignment import SplitAssignment, assign_background
+from portraitd.datasets.split_assignment import SplitAssignment
 from portraitd.datasets.split_units import hash_to_fraction
 from portraitd.model.fingerprints import frame_stem
 from portraitd.store.dataset_store import DatasetStore, Recording
@@ -21,7 +21,6 @@ SPACING_S = 5.0
 
 def plan_backgrounds(
     store: DatasetStore,
-    known: Mapping[str, str],
     splits: SplitAssignment,
     with_set_faces: set[int],
     frames: int,
@@ -33,9 +32,8 @@ def plan_backgrounds(
 
     Args:
         store: The videos.
-        known: The split of each recording, by key.
-        splits: The splits of recordings with faces of the set.
-        with_set_faces: The ids of those recordings.
+        splits: The splits of all recordings.
+        with_set_faces: The ids of the recordings with faces of the set.
         frames: Number of frames with faces.
         rule: The share of backgrounds.
     """
@@ -54,7 +52,7 @@ def plan_backgrounds(
             if video_id in with_set_faces:
                 split = splits.split_at(video_id, t_s)
             else:
-                split = assign_background(recording.sha256, known, rule)
+                split = splits.split_of_background(recording.sha256)
             if split is not None:
                 size = (recording.width_px, recording.height_px)
                 frame = PlannedFrame(stem, split, video_id, t_s, *size, (), ())

@@ -176,8 +176,7 @@ def plan_from_store(store: DatasetStore, rule: DatasetRule) -> Plan:
         recordings, by_video, distinct, splits, classes, unknown, rule
     )
     all_labels = make_class_labels(rows, found.people)
-    known = {**found.known, **splits.new, **found.moved}
-    backgrounds = plan_backgrounds(store, known, splits, set(by_video), len(frames), rule)
+    backgrounds = plan_backgrounds(store, splits, set(by_video), len(frames), rule)
     for video_id in {frame.video_id for frame in backgrounds} - recordings.keys():
         recordings[video_id] = store.recording(video_id)
     folds, new_folds = assign_folds(found.seen, found.known, splits, rule.folds)

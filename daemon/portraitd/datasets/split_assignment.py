@@ -13,7 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from portraitd.datasets.annotations import SPLITS, DatasetRule, Split, make_face_stem
+from portraitd.datasets.annotations import SPLITS, Split, make_face_stem
 from portraitd.datasets.split_units import (
     Segment,
     SplitUnit,
@@ -124,6 +124,11 @@ class SplitAssignment:
         stored = self._known.get(key, "")
         is_divided = stored == SPLIT_BY_SEGMENT or stored.startswith(SPLIT_AT_TIME)
         return None if is_divided and split != "train" and not self._is_native(person) else split
+
+    def split_of_background(self, sha256: str) -> Split:
+        """Return the split of the background frames of a recording without faces of the set."""
+        stored = self.stored_split(sha256)
+        return _as_split(stored or choose_by_hash(make_video_key(sha256), self._shares)) or "train"
 
     def stored_split(self, sha256: str) -> str:
         """Return the split of a recording as it is stored; empty if it has none yet."""
@@ -269,15 +274,6 @@ def assign_folds(
     ]
     new: dict[str, str] = dict(assign_splits(units, known, shares))
     return {video_id: int(known.get(key) or new[key]) for video_id, key in keys.items()}, new
-
-
-def assign_background(sha256: str, known: Mapping[str, str], rule: DatasetRule) -> Split:
-    """Return the split of the background frames of a recording without faces of the set."""
-    key = make_video_key(sha256)
-    stored = known.get(key)
-    if stored is None:
-        stored = choose_by_hash(key, make_shares(rule.val_share, rule.test_share))
-    return _as_split(stored) or "train"
 
 
 def _as_split(stored: str | None) -> Split | None:
