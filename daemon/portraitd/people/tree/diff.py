@@ -200,12 +200,9 @@ class _Comparison:
                 # A copy in a folder for cards does not keep a face.
                 if not (is_reserved(folder.location) and face in folder.copied):
                     self._unlisted.setdefault(face, []).append(folder)
+        self._hidden = frozenset({*recorded.excluded, *recorded.ignored_faces})
         # Someone without portraits may have a folder, too, for what reviewers put into it.
-        shown = {
-            person
-            for face, person in recorded.person_of.items()
-            if face not in recorded.excluded and face not in recorded.ignored_faces
-        }
+        shown = {person for face, person in recorded.person_of.items() if face not in self._hidden}
         self._missing_people = {
             number
             for number in snapshot.missing & shown
@@ -235,10 +232,9 @@ class _Comparison:
         faces = with_folders.union(*lost.values())
         losses = Losses(faces, frozenset(deleted), len(self._listed.keys() | with_folders))
         # A deleted or ignored portrait was in no folder, so it was brought back on purpose.
-        hidden = {*self._recorded.excluded, *self._recorded.ignored_faces}
         refugees = frozenset(
             face
-            for face in moves.keys() - self._listed.keys() - hidden
+            for face in moves.keys() - self._listed.keys() - self._hidden
             if self._former_number(face) in self._snapshot.missing
         )
         return DetectedEdits(
@@ -268,14 +264,14 @@ class _Comparison:
             return None if is_there else _choose(folder.key for folder in candidates)
         if face not in self._recorded.person_of:
             return None
-        if face in self._recorded.excluded or face in self._recorded.ignored_faces:
+        if face in self._hidden:
             # What was there when it was excluded is a copy; what came since was brought back.
             return _choose(
                 folder.key
                 for folder in candidates
                 if isinstance(folder.key, int) and folder.key > 0 and face not in folder.copied
             )
-        expected = self._recorded.person_of[face] or Placement.UNSORTED
+        expected = self._former_number(face)
         # As long as the folder has its manifest, a portrait that it does not list is an old copy.
         is_there = any(folder.key == expected for folder in folders)
         if is_there or not self._lost_manifest(expected):
@@ -358,9 +354,7 @@ class _Comparison:
             face
             for face, person in recorded.person_of.items()
             if (person in people or (person is None and is_unsorted_missing))
-            and not (face in self._listed or face in self._unlisted)
-            and face not in recorded.excluded
-            and face not in recorded.ignored_faces
+            and not (face in self._listed or face in self._unlisted or face in self._hidden)
         )
 
     def _former_number(self, face: int) -> int:
@@ -380,8 +374,7 @@ class _Comparison:
         candidates = self._missing_people | (without_manifest & set(recorded.names))
         faces: dict[int, list[int]] = {person: [] for person in candidates}
         for face, person in recorded.person_of.items():
-            is_shown = face not in recorded.excluded and face not in recorded.ignored_faces
-            if person in faces and is_shown:
+            if person in faces and face not in self._hidden:
                 faces[person].append(face)
         heirs = {}
         for person, own in faces.items():
