@@ -8,6 +8,8 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from portraitd.clustering.group_statistics import Floats, GroupStatistics
+from portraitd.clustering.neighbours import Vectors
 from portraitd.model.grouping_rules import EmbeddingRules, NearMissRule
 from portraitd.model.track import l2_normalised
 from portraitd.store.tracks import TrackStore
@@ -16,8 +18,6 @@ MAX_CANDIDATES = 3
 
 MIN_PROBABILITY = 0.05
 """Who is less likely is not named."""
-
-Floats = NDArray[np.float64]
 
 
 class Candidate(NamedTuple):
@@ -38,13 +38,13 @@ class KnownFaces(NamedTuple):
 
     Attributes:
         people: Shape ``(k,)``; ids, rising.
-        means: Shape ``(k, d)``.
+        means: Shape ``(k, d)``, float32.
         variances: Shape ``(k,)``; mean squared distance of the faces from their mean.
         tracks: Shape ``(k,)``; how many tracks each has.
     """
 
     people: NDArray[np.int64]
-    means: Floats
+    means: Vectors
     variances: Floats
     tracks: NDArray[np.int64]
 
@@ -52,25 +52,18 @@ class KnownFaces(NamedTuple):
     def read(cls, tracks: TrackStore, embedding_size: int) -> Self:
         """Sum up the tracks of each person; every track counts the same."""
         rows = tracks.rows()
-        people = np.unique(rows.persons[rows.persons > 0])
-        means, squares = np.zeros((len(people), embedding_size)), np.zeros(len(people))
-        counts = np.zeros(len(people), np.int64)
+        with_person = rows.ids[rows.persons > 0]
+        names = [np.empty(0, np.int64)]
+        parts: list[GroupStatistics] = []
         for ids, embeddings in tracks.embeddings(0, embedding_size):
-            at = np.searchsorted(rows.ids, ids)
-            is_grouped = (at < len(rows.ids)) & (rows.ids[np.minimum(at, len(rows.ids) - 1)] == ids)
-            at, vectors = at[is_grouped], embeddings[is_grouped].astype(np.float64)
-            is_somebodys = rows.persons[at] > 0
-            at, vectors = at[is_somebodys], vectors[is_somebodys]
-            person = np.searchsorted(people, rows.persons[at])
-            np.add.at(means, person, vectors)
-            np.add.at(squares, person, (vectors**2).sum(axis=1) + rows.variances[at])
-            np.add.at(counts, person, 1)
-        # A track without a vector of this size is of another model.
-        has_any = counts > 0
-        counts = counts[has_any]
-        centres = means[has_any] / counts[:, None]
-        variances = np.maximum(squares[has_any] / counts - (centres**2).sum(axis=1), 0.0)
-        return cls(people[has_any], centres, variances, counts)
+            is_someones = np.isin(ids, with_person)
+            at = np.searchsorted(rows.ids, ids[is_someones])
+            one_each = GroupStatistics.of_tracks(embeddings[is_someones], rows.variances[at])
+            names.append(np.unique(rows.persons[at]))
+            parts.append(one_each.combine(rows.persons[at]))
+        people = np.concatenate(names)
+        summed = GroupStatistics.stack(parts, embedding_size).combine(people)
+        return cls(np.unique(people), summed.means, summed.variances, summed.counts)
 
     def find(
         self, embeddings: Sequence[NDArray[np.float32]], rules: EmbeddingRules
