@@ -10,6 +10,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,15 @@ import structlog
 from hypothesis import HealthCheck, settings
 
 from portraitd.cli.demo import demo_photographs, make_clip
-from support.dataset_home import SECTIONS, BuiltHome, build_set, name_two, with_photos
+from support.dataset_home import (
+    SECTIONS,
+    BuiltHome,
+    MakeHome,
+    build_set,
+    copy_of,
+    name_two,
+    with_photos,
+)
 from support.home import Home, person_folders
 from support.media import write_pattern_clip
 from support.reviews import ANN, BOB
@@ -131,6 +140,12 @@ def named_home(
 def built(named_home: Home) -> BuiltHome:
     """A set of that home; read only."""
     return BuiltHome(named_home, build_set(named_home))
+
+
+@pytest.fixture
+def copied(named_home: Home, built: BuiltHome, tmp_path: Path) -> MakeHome:
+    """Makes a copy of that home and its set that a test may change, with other settings."""
+    return partial(copy_of, named_home, tmp_path / "copy")
 
 
 @pytest.fixture

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
-import pytest
 
 from portraitd.datasets.validate import check_format
 from portraitd.media.jpeg import jpeg_size
@@ -21,19 +19,10 @@ from support.dataset_home import (
     BuiltHome,
     MakeHome,
     build_set,
-    copy_of,
     file_stats,
     labels,
 )
 from support.dataset_loaders import load_set
-from support.home import Home
-
-
-@pytest.fixture
-def copied(named_home: Home, built: BuiltHome, tmp_path: Path) -> MakeHome:
-    """Return a copy of the home that a test may change."""
-    return partial(copy_of, named_home, tmp_path / "copy")
-
 
 # --- Content.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,14 +19,8 @@ from portraitd.datasets.frozen_sets import (
 )
 from portraitd.datasets.set_erasure import erase_sets
 from portraitd.model.errors import ConfigError, PublishError
-from support.dataset_home import ANN, BuiltHome, MakeHome, ann, build_set, copy_of, name
+from support.dataset_home import ANN, MakeHome, ann, build_set, name
 from support.home import Home
-
-
-@pytest.fixture
-def copied(named_home: Home, built: BuiltHome, tmp_path: Path) -> MakeHome:
-    """Return a copy of the home that a test may change."""
-    return partial(copy_of, named_home, tmp_path / "copy")
 
 
 @pytest.fixture

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -17,17 +15,10 @@ from portraitd.model.reasons import ReasonCode
 from portraitd.store.database import Database
 from portraitd.store.dataset_store import DatasetFace, DatasetStore
 from portraitd.store.files import Files
-from support.dataset_home import BuiltHome, MakeHome, build_set, copy_of
-from support.home import Home
+from support.dataset_home import MakeHome, build_set
 
 GOOD = DatasetFace(1, 1, 0.0, Box(0, 0, 90, 90), 1.0, 90.0, 50.0, 1.0, 1.0, None, 1, 1, False)
 RULE = DatasetRule((), max_turn=0.8)
-
-
-@pytest.fixture
-def copied(named_home: Home, built: BuiltHome, tmp_path: Path) -> MakeHome:
-    """Return a copy of the home that a test may change."""
-    return partial(copy_of, named_home, tmp_path / "copy")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,11 +14,9 @@ from support.dataset_home import (
     BEA,
     FORMATS,
     SECTIONS,
-    BuiltHome,
     MakeHome,
     ann,
     build_set,
-    copy_of,
     file_stats,
     labels,
     name,
@@ -27,12 +24,6 @@ from support.dataset_home import (
     with_photos,
 )
 from support.home import Home
-
-
-@pytest.fixture
-def copied(named_home: Home, built: BuiltHome, tmp_path: Path) -> MakeHome:
-    """Return a copy of the home that a test may change."""
-    return partial(copy_of, named_home, tmp_path / "copy")
 
 
 def test_building_again_writes_nothing(copied: MakeHome) -> None:

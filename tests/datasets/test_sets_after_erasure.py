@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from pathlib import Path
-
-import pytest
 
 from portraitd.datasets.set_erasure import erase_sets
 from portraitd.datasets.validate import check_format
@@ -15,14 +12,7 @@ from portraitd.store.database import Database
 from portraitd.store.dataset_store import DatasetStore
 from portraitd.store.erasure.eraser import Eraser
 from portraitd.store.files import Files
-from support.dataset_home import ANN, BEA, BuiltHome, MakeHome, build_set, copy_of
-from support.home import Home
-
-
-@pytest.fixture
-def copied(named_home: Home, built: BuiltHome, tmp_path: Path) -> MakeHome:
-    """Return a copy of the home that a test may change."""
-    return partial(copy_of, named_home, tmp_path / "copy")
+from support.dataset_home import ANN, BEA, MakeHome, build_set
 
 
 def splits_of(root: Path) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,14 +18,8 @@ from portraitd.model.errors import ConfigError
 from portraitd.store.database import Database
 from portraitd.store.dataset_store import DatasetStore
 from portraitd.store.files import Files
-from support.dataset_home import ANN, BEA, BuiltHome, MakeHome, build_set, copy_of
+from support.dataset_home import ANN, BEA, MakeHome, build_set
 from support.home import Home
-
-
-@pytest.fixture
-def copied(named_home: Home, built: BuiltHome, tmp_path: Path) -> MakeHome:
-    """Return a copy of the home that a test may change."""
-    return partial(copy_of, named_home, tmp_path / "copy")
 
 
 def open_store(home: Home) -> DatasetStore:
