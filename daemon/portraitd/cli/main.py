@@ -77,7 +77,7 @@ SECTIONS: dict[str, tuple[CommandEntry, ...]] = {
         CommandEntry(
             "explain", "inspection_commands", "Explain what happened to a file, and what is next."
         ),
-        CommandEntry("who", "who_command", "Show whom the faces of a picture show."),
+        CommandEntry("who", "who_command", "Show who the faces in a picture belong to."),
         CommandEntry("faces", "inspection_commands", "List all faces as JSON lines or CSV."),
         CommandEntry(
             "ledger", "inspection_commands", "List the edits made in people/, oldest first."

@@ -53,7 +53,7 @@ def init(settings: Settings) -> None:
 
 _PRINT = click.option("--print", "prints", is_flag=True, help="Print the script; change nothing.")
 _OF_USER = click.option(
-    "--user", "of_user", is_flag=True, help="A service of your own, without the rights of root."
+    "--user", "of_user", is_flag=True, help="For your own user only; needs no root."
 )
 
 
@@ -67,7 +67,7 @@ _OF_USER = click.option(
     "reviewers",
     multiple=True,
     metavar="USER",
-    help="A user who may drop files and review: joins the group. Repeatable.",
+    help="User who may drop files and review: is added to the group. Repeatable.",
 )
 @_OF_USER
 @yes_option
@@ -84,8 +84,9 @@ def install_service(
 ) -> None:
     """Install portraitd as a systemd service.
 
-    Creates a user, folders, settings and the unit, and starts it. Asks first. What exists is not
-    changed, except the unit. Without --home, the state of the service is in /var/lib/portraitd.
+    Creates a user, folders, settings and the unit, and starts the service. Asks first. Replaces
+    the unit; anything else that exists is kept. Without --home, the state of the service is in
+    /var/lib/portraitd.
     """
     from portraitd.cli.install import (
         plan_user_installation,
@@ -163,7 +164,7 @@ def _confirm_and_run(question: str, lines: Iterator[str], of_user: bool, yes: bo
     """Run a script if the person at the terminal agrees.
 
     Raises:
-        click.UsageError: Only root can do this, or there is no terminal to ask at.
+        click.UsageError: Only root can do this, or there is no terminal to confirm at.
     """
     from portraitd.cli.service_scripts import run_script
 
@@ -171,8 +172,8 @@ def _confirm_and_run(question: str, lines: Iterator[str], of_user: bool, yes: bo
         raise click.UsageError(
             "only root can do this; run it with sudo, or with --print to read it"
         )
-    if not yes and not sys.stdin.isatty():
-        raise click.UsageError("there is no terminal to ask at; add --yes, or --print to read it")
     if not yes:
+        if not sys.stdin.isatty():
+            raise click.UsageError("no terminal to confirm at; add --yes, or --print to read it")
         click.confirm(f"{question}? (--print shows every step)", abort=True)
     run_script(lines)

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 @click.argument("picture", type=PathArgument())
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def who(settings: Settings, picture: Path, as_json: bool) -> None:
-    """Show whom the faces of a picture show.
+    """Show who the faces in a picture belong to.
 
-    Also says how likely that is. PICTURE is compared with everybody who is known, and not stored.
-    The service may run.
+    Also shows how likely that is. PICTURE is compared with all known people, and not stored. The
+    service may be running.
     """
     import json
 
