@@ -171,17 +171,16 @@ class QuestionStage(Stage):
 
     def _advance(self, now: Now, is_due: bool) -> None:
         if not self._stores.publications.last().grouping_run_id:
-            # Nothing was published yet, so there is nobody to ask about.
-            self._is_done, self._seen = True, self._facts()
-            return
-        if self._limit == 0 and self._losses.key:
-            self._publish([], self.answers.closed)
+            # Nothing was published yet, so there is no one to ask about.
             self._is_done, self._seen = True, self._facts()
             return
         if self._limit == 0:
             closed = self.answers.closed
-            self._folder.remove(closed)
-            self.answers.forget(closed)
+            if self._losses.key:
+                self._publish([], closed)
+            else:
+                self._folder.remove(closed)
+                self.answers.forget(closed)
             self._is_done, self._seen = True, self._facts()
             return
         listed = self._folder.list_cards()
