@@ -141,14 +141,16 @@ class Service:
         )
         self.grouping = GroupingStage(people, method, wake, settings.grouping, lambda: self.working)
         tree = PeopleTree(settings.people_dir, store=database.name)
-        publications = Publications(database)
         tree_stores = TreeStores(
             faces,
             people,
             ledger,
-            publications,
+            Publications(database),
             BlockedStages(database),
             ReviewNotices(database),
+        )
+        recorder = EditRecorder(
+            database, ledger, tree_stores.publications, settings.review.unit == "track"
         )
         self.questions = QuestionStage(
             settings.people_dir,
@@ -162,7 +164,7 @@ class Service:
         self.edit_cards = EditCards(settings.people_dir, database, settings.review.edit_cards)
         self.review = Review(
             tree,
-            EditRecorder(database, ledger, publications, settings.review.unit == "track"),
+            recorder,
             tree_stores,
             settings.review,
             lambda: (
@@ -181,8 +183,8 @@ class Service:
                 settings.people_dir,
                 files,
                 ReferenceFaces(database),
-                EditRecorder(database, ledger, publications, settings.review.unit == "track"),
-                ReviewNotices(database),
+                recorder,
+                tree_stores.notices,
                 settings.inbox,
                 settings.review,
                 self.review.has_read_everything,
