@@ -115,6 +115,10 @@ class InboxSettings(Section):
     watch: Literal["auto", "events", "poll"] = "auto"
     after: Literal["keep", "move"] = "keep"
 
+    def quiet_time_s(self, *, is_remote: bool) -> float:
+        """Return how long a file must not have changed, on a local or a remote file system."""
+        return max(self.quiet_s, self.quiet_remote_s) if is_remote else self.quiet_s
+
 
 class SamplingSettings(Section):
     """Which frames are processed."""

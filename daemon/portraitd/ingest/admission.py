@@ -403,9 +403,7 @@ class Admission(Stage):
         kind = file_system_type(self._inbox_dir)
         self._renumbers = renumbers_files(self._inbox_dir)
         remote = needs_polling(kind)
-        quiet_s = self._settings.quiet_s
-        if remote:
-            quiet_s = max(quiet_s, self._settings.quiet_remote_s)
+        quiet_s = self._settings.quiet_time_s(is_remote=remote)
         self._stability.quiet_s = quiet_s
         log.info(
             "inbox_mode",

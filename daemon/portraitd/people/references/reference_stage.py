@@ -160,10 +160,7 @@ class ReferenceStage(Stage):
             for path, place in found.items()
             if _is_new(known.get(path), place.stamp)
         }
-        quiet_s = self._inbox.quiet_s
-        self._stability.quiet_s = (
-            max(quiet_s, self._inbox.quiet_remote_s) if self._is_remote() else quiet_s
-        )
+        self._stability.quiet_s = self._inbox.quiet_time_s(is_remote=self._is_remote())
         stable = self._stability.observe(new, now.steady_s)
         self._block_reasons.keep_only(set(stable))
         ready, waiting = [], 0
