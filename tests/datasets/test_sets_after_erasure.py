@@ -9,10 +9,8 @@ from portraitd.datasets.set_erasure import erase_sets
 from portraitd.datasets.validate import check_format
 from portraitd.model.fingerprints import ERASED_MARGIN_S
 from portraitd.store.database import Database
-from portraitd.store.dataset_store import DatasetStore
 from portraitd.store.erasure.eraser import Eraser
-from portraitd.store.files import Files
-from support.dataset_home import ANN, BEA, MakeHome, build_set
+from support.dataset_home import ANN, BEA, MakeHome, build_set, move_to_val
 
 
 def splits_of(root: Path) -> dict[str, str]:
@@ -24,10 +22,8 @@ def test_the_others_keep_class_and_splits(copied: MakeHome) -> None:
     """Pictures of them that are far from the erased person stay, also in what the user moved."""
     home = copied()
     state, root = home.settings.state_dir, home.settings.dataset_dir
-    with Database.open(state) as database:
-        store = DatasetStore(database, Files(database, home.inbox))
-        moved = next(name for name, split in splits_of(root).items() if split == "train")[:12]
-        store.move_recording(store.find(moved).sha256, "val", 5.0)
+    moved = next(name for name, split in splits_of(root).items() if split == "train")[:12]
+    move_to_val(home, moved)
     build_set(home)
     before = splits_of(root)
 

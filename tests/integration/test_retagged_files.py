@@ -24,9 +24,7 @@ from portraitd.service.control_files import ControlFiles, ControlRequest
 from portraitd.service.erasure_stage import REQUEST
 from portraitd.service.pipeline import Service
 from portraitd.store.database import Database
-from portraitd.store.dataset_store import DatasetStore
-from portraitd.store.files import Files
-from support.dataset_home import build_set, copy_of
+from support.dataset_home import build_set, copy_of, move_to_val
 from support.home import Home, assert_sound, connect
 from support.media import as_jpeg
 from support.reviews import ANN, BOB, copied, faces, folders, ledger, move, portraits
@@ -144,9 +142,7 @@ def test_a_training_set_stays_what_it_was(named_home: Home, tmp_path: Path) -> N
     """Its images, their names, their splits; although the files were moved and tagged."""
     home = copy_of(named_home, tmp_path / "home")
     home.run()
-    with closing(Database.open(home.settings.state_dir)) as database:
-        store = DatasetStore(database, Files(database, home.inbox))
-        store.move_recording(store.find("0-0.jpg").sha256, "val", 5.0)
+    move_to_val(home, "0-0.jpg")
     build_set(home)
     before = set_of(home)
     assert 1 == len(before[2])

@@ -9,10 +9,8 @@ from pathlib import Path
 import pytest
 
 from portraitd.media.video import probe
-from portraitd.store.database import Database
-from portraitd.store.dataset_store import ClassRegistration, DatasetStore
-from portraitd.store.files import Files
-from support.dataset_home import build_set, with_dataset
+from portraitd.store.dataset_store import ClassRegistration
+from support.dataset_home import build_set, opened_sets, with_dataset
 from support.home import Home, assert_sound, connect, person_folders
 from support.media import source_of, with_index_first
 
@@ -106,8 +104,7 @@ def test_what_was_held_back_of_a_beginning_is_held_back_of_its_whole(
     home.run()
     build_set(home)
     known, then = (hashlib.sha256(data).hexdigest() for data in (beginning(whole), whole))
-    with closing(Database.open(home.settings.state_dir)) as database:
-        store = DatasetStore(database, Files(database, home.inbox))
+    with opened_sets(home) as store:
         # As of somebody who is in no other video.
         store.register(ClassRegistration((), (), {f"track {known[:12]}-t00001000-1": "val"}), 1.0)
         store.move_recording(known, "test", 1.0)
@@ -121,8 +118,8 @@ def test_what_was_held_back_of_a_beginning_is_held_back_of_its_whole(
     after = sides(home)
     for key, side in before.items():
         assert side == after[key.replace(known, then).replace(known[:12], then[:12])]
-    with closing(Database.open(home.settings.state_dir)) as database:
-        moved = DatasetStore(database, Files(database, home.inbox)).moved_splits()
+    with opened_sets(home) as store:
+        moved = store.moved_splits()
     assert "test" == moved[f"video {then}"]
 
 

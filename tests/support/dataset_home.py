@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args
 
@@ -47,12 +48,23 @@ class BuiltHome:
         self.root = home.settings.dataset_dir
 
 
+@contextmanager
+def opened_sets(home: Home) -> Iterator[DatasetStore]:
+    """Open what the store of a home without a running service knows for sets."""
+    with Database.open(home.settings.state_dir) as database:
+        yield DatasetStore(database, Files(database, home.inbox))
+
+
+def move_to_val(home: Home, recording: str) -> None:
+    """Move a recording to val for good, as the command does."""
+    with opened_sets(home) as store:
+        store.move_recording(store.find(recording).sha256, "val", 5.0)
+
+
 def build_set(home: Home) -> DatasetSummary:
     """Build a set inline, in a home without a running service."""
     settings = home.settings
-    database = Database.open(settings.state_dir)
-    try:
-        store = DatasetStore(database, Files(database, settings.inbox_dir))
+    with opened_sets(home) as store:
 
         def register(registration: ClassRegistration) -> None:
             store.register(registration, time.time())
@@ -68,8 +80,6 @@ def build_set(home: Home) -> DatasetSummary:
         done = build.advance()
         assert done
         return done
-    finally:
-        database.close()
 
 
 def with_dataset(home: Home, **changes: Any) -> Home:
