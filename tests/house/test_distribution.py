@@ -69,14 +69,13 @@ def list_files(wheel: Path) -> list[str]:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     """Build everything once."""
-    wheel, source = build(ROOT, tmp_path_factory.mktemp("dist"), "wheel", "sdist")
+    files = build(ROOT, tmp_path_factory.mktemp("dist"), "wheel", "sdist")
+    source, wheel = sorted(files, key=lambda file: file.suffix)
     unpacked = tmp_path_factory.mktemp("source")
     with tarfile.open(source) as archive:
         archive.extractall(unpacked, filter="data")
     (tree,) = unpacked.iterdir()
     (again,) = build(tree, tmp_path_factory.mktemp("again"), "wheel")
-    if source.suffix == ".whl":
-        wheel, source = source, wheel
     return Built(wheel, source, again)
 
 
