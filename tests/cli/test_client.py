@@ -1,4 +1,4 @@
-"""A command says what became of its request: done, taken, or only queued."""
+"""A command says what happened to its request: done, read, or only queued."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``portraitd explain``: nobody has to wonder why nothing happens."""
+"""``portraitd explain`` says what happened to a file, and what is next."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_a_duplicate_says_of_what(home: Home, nobody: Path) -> None:
 
 
 def test_a_path_elsewhere_is_explained_too(home: Home, tmp_path: Path, nobody: Path) -> None:
-    """Somebody may look in the wrong place."""
+    """The user may look in the wrong place."""
     assert "not in the inbox" in said(home, nobody)["state"]
     assert "no such file" in said(home, tmp_path / "none.mp4")["state"]
     with home.opened() as service:

@@ -101,7 +101,7 @@ def test_the_printed_settings_are_valid_and_name_the_same_places(tmp_path: Path)
 
 
 def test_temporary_trouble_is_retried_for_ever_and_what_needs_a_person_is_not() -> None:
-    """There is no limit of starts, and the mount of a share is no condition of one."""
+    """systemd starts it without a limit, and does not wait for the mount of a share."""
     lines = render_unit(Installation()).splitlines()
     (prevented,) = (line for line in lines if line.startswith("RestartPreventExitStatus="))
     codes = {int(code) for code in prevented.partition("=")[2].split()}
@@ -156,7 +156,7 @@ def test_the_scripts_are_shell_and_stop_at_the_first_error(lines: list[str]) -> 
 
 
 def test_each_step_has_what_it_needs() -> None:
-    """The user, then the folders, the settings, the marks, and the service at last."""
+    """The user, then the folders, the settings, the markers, and finally the service."""
     text = "\n".join(list_installation(Installation(), ("ada", "bob")))
     steps = ("useradd", "-m 2770 /srv/portraits/people", "cat >/etc/portraitd/config.toml",
              " init --config", "cat >/etc/systemd/system", "systemctl restart")  # fmt: skip
@@ -195,7 +195,7 @@ def test_a_training_set_elsewhere_can_be_written() -> None:
 
 
 def test_a_state_on_another_disk_waits_for_it() -> None:
-    """A new database would be made in its place, and everything would be processed again."""
+    """Otherwise the service would create a new database and process everything again."""
     assert "RequiresMountsFor=/mnt/fast" in render_unit(Installation(state=Path("/mnt/fast")))
 
 
@@ -205,7 +205,7 @@ def test_a_share_keeps_a_recycle_bin_of_the_server_away() -> None:
 
 
 def test_root_alone_installs_and_removes_and_not_without_asking() -> None:
-    """The tests have no terminal; what it says depends on who runs them."""
+    """The tests have no terminal; the message depends on the user who runs them."""
     for command in ("install-service", "uninstall-service"):
         refused = portraitd(command)
         assert EXIT_USAGE == refused.returncode
@@ -213,7 +213,7 @@ def test_root_alone_installs_and_removes_and_not_without_asking() -> None:
 
 
 def test_a_removal_says_how_to_erase_the_rest() -> None:
-    """It does not do it: there is no way back."""
+    """The script does not erase it, because that cannot be undone."""
     lines = [*list_removal(Installation())]
 
     assert "#   rm -r /var/lib/portraitd /srv/portraits/people /srv/portraits/dataset" in lines

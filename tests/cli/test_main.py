@@ -72,7 +72,7 @@ def test_process_fails_if_any_file_failed_and_says_why(processed: Processed) -> 
 
 
 def test_process_writes_the_pages(processed: Processed) -> None:
-    """They show who was found, what failed and why; nobody waits for a service that stopped."""
+    """They show who was found, what failed and why, and that nothing is left to do."""
     people = processed.home / "people"
     status = (people / "STATUS.html").read_text()
 

@@ -134,7 +134,7 @@ def test_without_a_network_one_line_says_what_to_do(
     run: RunCommand, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For both models at once, or for one."""
-    # A proxy that nobody runs.
+    # A proxy that does not exist.
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
 
     for name, source in (("recommended", "FOLDER"), ("yunet", "FILE")):

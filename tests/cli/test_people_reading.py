@@ -80,7 +80,7 @@ def files_with(home: Home, name: bytes) -> set[str]:
 
 
 def test_status_shows_an_edit_made_just_now(run: RunCommand) -> None:
-    """And what of it is not understood."""
+    """And what was not understood."""
     answer = run("status", "--json")
 
     facts = json.loads(answer.stdout)
@@ -106,7 +106,7 @@ def test_the_edit_made_just_now_is_undone(run: RunCommand, home: Home) -> None:
 def test_a_tree_that_cannot_be_read_is_mentioned(
     run: RunCommand, home: Home, tmp_path: Path
 ) -> None:
-    """The command goes on with what is recorded."""
+    """The command continues with what is recorded."""
     home.people.rename(home.people.with_name("away"))
     home.people.mkdir()
 

@@ -1,4 +1,4 @@
-"""``portraitd who`` says whom a picture shows, and stores nothing."""
+"""``portraitd who`` says who is in a picture, and stores nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def who(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> RunCommand:
-    """Ask about a picture in a home with two people, one of whom has a name."""
+    """Ask about a picture in a home with two people; one has a name."""
     home = copied(two_found, tmp_path)
     (home.people / ANN).rename(home.people / "Ann")
     home.run()
@@ -34,7 +34,7 @@ def who(
 
 def test_a_known_person_is_named(who: RunCommand, photographs: list[Path], tmp_path: Path) -> None:
     """With a probability, on one line; or for programs."""
-    picture = tmp_path / "somebody.jpg"
+    picture = tmp_path / "unknown.jpg"
     picture.write_bytes(as_jpeg(photographs[0]))
 
     line = who(picture).stdout
@@ -48,7 +48,7 @@ def test_a_known_person_is_named(who: RunCommand, photographs: list[Path], tmp_p
 
 
 def test_what_is_no_picture_is_refused(who: RunCommand, tmp_path: Path) -> None:
-    """In one line; a video is not looked through."""
+    """In one line; a video is not searched."""
     clip = write_pattern_clip(tmp_path / "clip.mp4", 10)
     refused = who(clip)
     missing = who(tmp_path / "nothing.jpg")

@@ -56,7 +56,7 @@ def test_each_python_gets_one_version_of_every_package(package: ModuleType, pyth
 
 
 def test_what_is_dropped_is_nothing_that_is_loaded(package: ModuleType, tmp_path: Path) -> None:
-    """Tests, headers and the model of 68 points go; modules, data and other models stay."""
+    """Tests, headers and the model of 68 points are removed; everything else stays."""
     dropped = (
         "face_recognition_models/models/shape_predictor_68_face_landmarks.dat",
         "scipy/linalg/tests/test_basic.py", "numpy/_core/include/numpy/arrayobject.h",
@@ -99,7 +99,7 @@ def test_the_package_uses_the_places_of_the_unit() -> None:
 
 
 def test_a_purge_erases_only_after_a_yes() -> None:
-    """The answer without a question is no, and videos are never removed."""
+    """Without a question the answer is no, and videos are never removed."""
     script = (DEBIAN / "postrm").read_text()
 
     assert "Default: false" in (DEBIAN / "templates").read_text()
