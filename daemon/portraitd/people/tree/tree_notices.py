@@ -1,4 +1,4 @@
-"""Find what reviewers did in the tree that is no edit, and have it said to them. Pure.
+"""Find what reviewers did in the tree that has no effect, so that they can be told. Pure.
 
 A reviewer's own files and folders need no notice: they are welcome, and left alone.
 """
@@ -69,6 +69,7 @@ def _find_portraits_without_effect(
 ) -> Iterator[ReviewNotice]:
     """Yield how many portraits came into each person's folder without effect."""
     in_place = {face for folder in snapshot.folders for face in folder.faces_in_place}
+    missing = {face for folder in snapshot.folders for face in folder.faces_missing}
     copied: Counter[str] = Counter()
     not_shown: Counter[str] = Counter()
     for number, folder in snapshot.owned.items():
@@ -78,7 +79,7 @@ def _find_portraits_without_effect(
                 continue
             if one.face in in_place:
                 copied[folder.location] += 1
-            elif one.face not in recorded.person_of and not _is_listed(snapshot, one.face):
+            elif one.face not in recorded.person_of and one.face not in missing:
                 not_shown[folder.location] += 1
     for code, counts in (
         (ReasonCode.PORTRAITS_COPIED, copied),
@@ -86,7 +87,3 @@ def _find_portraits_without_effect(
     ):
         for location, count in sorted(counts.items()):
             yield ReviewNotice.of(code, location, n=count)
-
-
-def _is_listed(snapshot: TreeSnapshot, face: int) -> bool:
-    return any(face in folder.faces_missing for folder in snapshot.folders)
