@@ -131,11 +131,11 @@ class RejectPerson:
 
 @dataclass(frozen=True, slots=True)
 class DeferQuestion:
-    """A question was answered, and that decides nothing for good; see ``store.questions``.
+    """A question got an answer that decides nothing for good; see ``store.questions``.
 
     Attributes:
         key: The question's.
-        answer: A ``DeferredAnswer``; empty for both answers at once, which is none.
+        answer: A ``DeferredAnswer``; empty if both were given at once, which counts as none.
     """
 
     key: str
@@ -147,7 +147,7 @@ class AddReference:
     """A picture of the reviewer's own was put into a folder: its face is that person's.
 
     Attributes:
-        person_id: Whose folder it is; None if it is nobody's yet.
+        person_id: Whose folder it is; None if it belongs to no person yet.
         name: Name of the folder; of a person who has that name, or of a new one.
     """
 
@@ -158,7 +158,7 @@ class AddReference:
 
 @dataclass(frozen=True, slots=True)
 class RemoveReference:
-    """A picture of the reviewer's own was removed or replaced: its face represents nobody."""
+    """A picture of the reviewer's own was removed or replaced: its face represents no person."""
 
     face_id: int
 

@@ -12,7 +12,7 @@ from portraitd.model.reasons import ReasonCode
 from portraitd.model.wording import to_display_text
 
 NOTICE_DAYS = 1.0
-"""How long a notice is kept about something that was done and is over."""
+"""How long a notice about a single action is kept."""
 
 LASTING = frozenset({
     ReasonCode.NAME_UNUSABLE, ReasonCode.FOLDER_IN_UNSORTED, ReasonCode.FOLDER_COPIED,
@@ -43,7 +43,7 @@ class ReviewNotice:
 
     @property
     def key(self) -> tuple[ReasonCode, str]:
-        """What two notices share that are about the same."""
+        """What notices about the same thing have in common."""
         return self.code, self.location
 
     @property

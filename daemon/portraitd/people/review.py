@@ -307,7 +307,7 @@ class Review(Stage):
         return self._tree.read_edits(
             recorded,
             self._accepts_losses,
-            # Not if an earlier version was blocked: it asked nobody.
+            # Not the blocked stage: an earlier version blocked the review without asking.
             awaits_answer=self._notices.has(ReasonCode.PORTRAITS_DISAPPEARED),
             restored=self._restored,
         )

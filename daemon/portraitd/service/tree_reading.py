@@ -1,7 +1,7 @@
 """Read the edits in the people tree for a command, while no service does.
 
-Somebody renames folders and runs a command that depends on names: the command reads them first. It
-records the edits and publishes nothing; the service does that when it starts.
+A command that depends on names reads the tree first, because a reviewer may have renamed folders.
+It records the edits and publishes nothing; the service does that when it starts.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ def read_tree(settings: Settings, *, waits: bool = True) -> Reason:
 
     Args:
         settings: The home.
-        waits: Whether to wait for that; if not, edits that are as new are left for later.
+        waits: Whether to wait for the second reading; if not, edits as recent as that are left
+            for later.
 
     Returns:
         Why the tree could not be read; ``NO_REASON`` if it was, or a service does it.

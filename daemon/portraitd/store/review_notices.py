@@ -69,7 +69,7 @@ class ReviewNotices:
                 self.clear(one.code, one.location)
 
     def expire(self, now_s: float) -> None:
-        """Remove notices about what is over since a day."""
+        """Remove notices about single actions that are older than ``NOTICE_DAYS``."""
         for one in self.newest():
             is_over = one.code not in (*LASTING, ReasonCode.PORTRAITS_DISAPPEARED)
             if is_over and one.at < now_s - NOTICE_DAYS * _DAY_S:

@@ -31,7 +31,7 @@ UNDO = "undo"
 RETRY_S = 15.0
 
 _DESCRIBED = 60
-"""So many entries are read, to describe undos of earlier ones in words."""
+"""How many entries are read, so that the undo of an earlier one can be described in words."""
 
 _NAME_CHARACTERS = 80
 
@@ -69,7 +69,7 @@ class EditCards(Stage):
     # --- For the review
 
     def take_notices(self) -> Sequence[ReviewNotice]:
-        """Return notices about cards that were moved into ``undo`` in vain, each once."""
+        """Return notices about cards that were moved into ``undo`` without effect, each once."""
         notices, self._notices = self._notices, []
         return notices
 
@@ -162,6 +162,6 @@ class EditCards(Stage):
 
 
 def _entry_of(key: str) -> int:
-    """Return the entry that a card stands for; 0 if it is of no entry."""
+    """Return the entry that a card stands for; 0 if it stands for none."""
     found = _KEY.fullmatch(key)
     return int(found[1]) if found else 0

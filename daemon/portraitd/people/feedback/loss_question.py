@@ -54,7 +54,7 @@ class LossQuestion:
         return "".join(f"{line}\n" for line in lines).encode()
 
     def list_answers(self, key: str, answer: CardAnswer) -> Sequence[AnswerLosses]:
-        """Return what a card says that was answered; nothing if it has to be asked again."""
+        """Return the answer that a card gives; nothing if the question has to be asked again."""
         if answer not in (CardAnswer.YES, CardAnswer.NO):
             return ()
         if key == self.key:

@@ -35,7 +35,7 @@ The rules:
 *   When in doubt, nothing is decided: no marker, another store's marker, an unreadable folder, or a
     tree that keeps changing.
 *   If more than a fifth of the portraits is missing, these are ``withheld`` until a person says
-    whether they were deleted: they are no edits, no publish writes them anywhere, whoever they are
-    by then, and the store keeps where they were. The same is true of what was moved out of a folder
-    that is missing. All other edits take effect.
+    whether they were deleted. Until then they give no edits, no publish writes them anywhere, even
+    if the grouping has assigned them to other people, and the store keeps where they were. The same
+    applies to what was moved out of a missing folder. All other edits take effect.
 """

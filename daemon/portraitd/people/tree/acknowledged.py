@@ -48,12 +48,12 @@ class AcknowledgedEdits:
             ),
         )
 
-    def withholding(self, faces: frozenset[int], but_folders: Collection[int]) -> AcknowledgedEdits:
-        """Return the same without what concerns these faces, and without other missing folders."""
+    def withholding(self, faces: frozenset[int], restored: Collection[int]) -> AcknowledgedEdits:
+        """Return the same without these faces, and of the missing folders only the restored."""
         return AcknowledgedEdits(
             frozenset(one for one in self.missing_portraits if one[1] not in faces),
             frozenset(one for one in self.unlisted if one[1].face not in faces),
-            self.missing_folders & frozenset(but_folders),
+            self.missing_folders & frozenset(restored),
             self.moved,
             faces,
         )

@@ -23,12 +23,12 @@ from portraitd.people.tree.reserved_folders import WHO_NAME
 from portraitd.people.tree.scan import SKIPPED_ERRORS
 
 MAX_ASKED = 100
-"""The first so many pictures by name are answered."""
+"""How many pictures are answered: the first by name."""
 
 _OWNER = "answers"
 
 _MAX_NAME_BYTES = 200
-"""Longest name of a picture that its answer repeats; file systems end at 255."""
+"""Longest name of a picture that its answer repeats; file systems allow 255."""
 
 
 class AskedPictures:
@@ -94,11 +94,14 @@ def erase_answers(fd: int) -> int:
     """Remove all answers in a folder, which name people. Return how many there were.
 
     Those about pictures that are still there are written again.
+
+    Raises:
+        OSError: One cannot be removed.
     """
     manifest = read_note(fd, f"{OWN_PREFIX}{_OWNER}")
     removed = 0
     for name in manifest.files if manifest else ():
-        with suppress(OSError):
+        with suppress(FileNotFoundError, IsADirectoryError):
             os.unlink(name, dir_fd=fd)
             removed += 1
     return removed

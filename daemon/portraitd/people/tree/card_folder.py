@@ -58,7 +58,7 @@ MAX_CARD_BYTES = 4 << 20
 """Longest file that can be a card; those of portraitd have some hundred kilobytes."""
 
 MAX_FILES = 2000
-"""So many files of each folder are looked at; the others are not cards."""
+"""How many files of each folder are examined; the others do not count as cards."""
 
 _MARK_BYTES = 64 << 10
 """The key is in the first bytes of a file."""
@@ -73,7 +73,7 @@ ListedContent = Mapping[int, Mapping[str, str]]
 """Key of each listed card by the size and the hash of its content."""
 
 _MAX_PLACES = 100
-"""So many files that are not cards are named."""
+"""How many files that are not cards are reported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class CardReading:
         answers: By key, the answer folder that the card or a copy is in.
         contradictory: Keys of cards that are in several answer folders.
         deleted: Keys of listed cards that are nowhere.
-        in_place: By key, the path below the root of a card that nobody moved.
+        in_place: By key, the path below the root of a card that was not moved.
         others: Paths below the root of what is not a card.
     """
 

@@ -169,7 +169,7 @@ class PeopleTree:
         """Let only the group into a tree, and into what its members will make there.
 
         Once, for a new tree or one of an earlier version: an operator who opens the root again
-        means it. A root with a mode that is no default keeps it: the operator has set it.
+        means it. A root whose mode is not one of the defaults keeps it: the operator has set it.
         """
         if stat.S_IMODE(os.fstat(root_fd).st_mode) in _OPEN_TO_ALL:
             set_mode(root_fd, self._modes.folder)

@@ -57,7 +57,7 @@ class ReferencePlace(NamedTuple):
     Attributes:
         stamp: The file as it is now.
         location: The folder, below the root of the tree.
-        person_id: Whose folder it is; None if it is nobody's yet.
+        person_id: Whose folder it is; None if it belongs to no person yet.
         name: Name of the folder, as a name of a person.
     """
 

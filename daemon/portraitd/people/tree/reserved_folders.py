@@ -1,4 +1,4 @@
-"""The folders in the root of the tree that reviewers talk to portraitd through.
+"""The folders in the root for answering questions, undoing edits, and asking who is on a picture.
 
 They belong to no person. A portrait that is moved into one of them is neither assigned nor deleted:
 the next publish puts it back where it belongs, and the moved one counts as a copy.

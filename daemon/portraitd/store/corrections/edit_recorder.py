@@ -106,7 +106,7 @@ def without_undone(edit: Edit, undone: Sequence[LedgerEntry]) -> Edit | None:
             case SeparatePeople(person_id=one, other_id=other):
                 if (entry.kind, entry.person_id, entry.into_id) == (EditKind.SEPARATE, one, other):
                     return None
-            # Of pictures, it is asked where they are compared whether that was undone.
+            # The stage that compares reference pictures checks itself what was undone.
             case AddReference() | RemoveReference() | DeferQuestion() | UndoEntry():
                 return edit
             case _:

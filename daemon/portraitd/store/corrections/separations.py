@@ -44,7 +44,7 @@ def merge_people(
         one: Who was merged.
         into: Who is kept.
         named: The faces that the ledger entry of the merge names. If it names faces of both sides,
-            they are one person now, whoever they belonged to when they were separated.
+            they are one person now, even if they belonged to others when they were separated.
     """
     left = []
     for separation in separations:
