@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from portraitd.people.tree.asked_pictures import AskedPictures
 from portraitd.people.tree.card_folder import Card, CardFolder
 from portraitd.people.tree.people_tree import PeopleTree
-from portraitd.people.tree.reserved_folders import QUESTIONS_NAME
+from portraitd.people.tree.reserved_folders import QUESTIONS_NAME, WHO_NAME
 from portraitd.people.tree.tree_erasure import ErasureTarget, erase_portraits
 from support.permissions import permissions_count
 from support.tree import known, person, picture_of, publish, visible
@@ -57,6 +58,21 @@ def test_questions_are_erased_with_their_pictures(root: Path) -> None:
     assert {} == erased.unavailable
     assert ["no", "no/photo.jpg", "no/pipe.jpg", "yes"] == visible(cards.path)
     assert 0 == len(cards.list_cards())
+
+
+def test_an_answer_that_cannot_be_erased_is_named(root: Path) -> None:
+    """It may name an erased person."""
+    answer = root / WHO_NAME / "who.jpg.txt"
+    AskedPictures(root).publish({answer.name: "1"}, {answer.name: b"Ann"})
+    answer.parent.chmod(0o500)
+
+    with permissions_count():
+        erased = erase_portraits(root, FACES)
+
+    assert {WHO_NAME: "Permission denied"} == erased.unavailable
+    answer.parent.chmod(0o700)
+    assert {} == erase_portraits(root, FACES).unavailable
+    assert not answer.exists()
 
 
 def test_a_picture_that_cannot_be_read_is_named(root: Path) -> None:
