@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from portraitd.datasets.frozen_sets import (
 )
 from portraitd.datasets.set_erasure import erase_sets
 from portraitd.model.errors import ConfigError, PublishError
-from support.dataset_home import ANN, MakeHome, ann, build_set, name
+from support.dataset_home import ANN, MakeHome, ann, build_set, move_to_val, name
 from support.home import Home
 
 
@@ -76,24 +77,21 @@ def test_a_comparison_says_what_moved(home: Home) -> None:
     """And which class has another name, and which setting another value."""
     root = home.settings.dataset_dir
     moved = {path.name[:12] for path in root.glob("imagefolder/train/*/*.jpg")}.pop()
-    from portraitd.store.database import Database
-    from portraitd.store.dataset_store import DatasetStore
-    from portraitd.store.files import Files
-
-    with Database.open(home.settings.state_dir) as database:
-        store = DatasetStore(database, Files(database, home.inbox))
-        store.move_recording(store.find(moved).sha256, "val", 5.0)
+    move_to_val(home, moved)
     name(home, ann(home), "Zoë")
     build_set(home)
     rule = DatasetRule.of(home.settings.dataset)
 
-    found = compare_sets(find_frozen(root, "v1"), read_current(root, rule._replace(folds=5)))
+    current = read_current(root, rule._replace(folds=5))
+    found = compare_sets(find_frozen(root, "v1"), current)
 
     assert {"folds": (0, 5)} == found.settings
     assert [(ANN, "Zoë")] == found.renamed_classes
     assert ([], []) == (found.added_classes, found.removed_classes)
     assert found.moved[("train", "val")] > 0
     assert found.common > found.removed
+    counted = Counter(current.summary["frames"]) + Counter(current.summary["faces"])
+    assert found.common + found.added == counted.total()
 
 
 def test_an_erasure_reaches_versions(home: Home, tmp_path: Path) -> None:

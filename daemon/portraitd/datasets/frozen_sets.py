@@ -90,7 +90,7 @@ class SetComparison(NamedTuple):
         settings: Old and new value of each setting that differs.
         added_classes, removed_classes: Names.
         renamed_classes: Old and new name of each class whose name differs.
-        added, removed, common: Number of pictures.
+        added, removed, common: Number of pictures: frames and faces, each once for all formats.
         moved: Number of pictures by old and new split.
     """
 
@@ -217,9 +217,9 @@ def find_frozen(root: Path, name: str) -> FrozenSet:
     Raises:
         ConfigError: There is no such version.
     """
-    for one in list_frozen(root):
-        if one.name == name:
-            return one
+    for place in find_frozen_roots(root):
+        if place.name == name:
+            return _read_version(place)
     raise ConfigError(f"there is no version {name!r}; `portraitd dataset list` lists them")
 
 
@@ -327,14 +327,15 @@ def compare_sets(old: FrozenSet, new: FrozenSet) -> SetComparison:
     )
 
 
-def _find_places(one: FrozenSet) -> dict[tuple[str, str], str]:
-    """Return the split of each picture, by format and file name."""
-    found: dict[tuple[str, str], str] = {}
+def _find_places(one: FrozenSet) -> dict[str, str]:
+    """Return the split of each picture, by file name, which is the same in all formats."""
+    found: dict[str, str] = {}
     for path in one.files:
         *folders, name = path.split("/")
-        split = next((split for split in SPLITS if split in folders[1:]), None)
+        # The first: a person may have the name of a split.
+        split = next((folder for folder in folders[1:] if folder in SPLITS), None)
         if split and name.endswith(".jpg"):
-            found[folders[0], name] = split
+            found[name] = split
     return found
 
 
