@@ -29,7 +29,7 @@ from portraitd.model.errors import (
 )
 from portraitd.model.face import SliceFaces
 from portraitd.model.media_file import FileState, Source, Stamp
-from portraitd.model.reasons import Reason, ReasonCode
+from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
 from portraitd.store.database import Database
 from portraitd.store.files import INBOX
 from support.clock import at
@@ -119,6 +119,21 @@ def floor(store: Store) -> Floor:
     return Floor(store)
 
 
+class FailsAfterAdmission(Database):
+    """A database that fails once: at the first statement after a video was added."""
+
+    _last = ""
+    _is_added = False
+
+    def execute(self, sql: str, parameters: Any = ()) -> Any:
+        if self._is_added and self._last == "commit":
+            self._is_added = False
+            raise StoreError("the disk is full")
+        self._last = sql
+        self._is_added |= "insert into videos" in sql
+        return super().execute(sql, parameters)
+
+
 def test_a_ready_file_is_probed_and_then_encoded(store: Store, floor: Floor) -> None:
     """As many slices are out as there are places; each answer rings."""
     store.file(state=FileState.READY)
@@ -139,6 +154,20 @@ def test_a_ready_file_is_probed_and_then_encoded(store: Store, floor: Floor) -> 
     assert 2 == store.faces.count()
     assert 5 == floor.rings
     assert not floor.dispatcher.busy
+
+
+def test_a_file_is_admitted_once_if_the_store_fails_afterwards(tmp_path: Path) -> None:
+    """It does not become a duplicate of itself."""
+    floor = Floor(Store(FailsAfterAdmission.open(tmp_path)))
+    floor.store.file(state=FileState.READY)
+    floor.tick()
+    floor.workers.probes[0].set_result(video_facts(60.0))
+    with pytest.raises(StoreError):
+        floor.tick()
+    floor.tick()
+
+    assert (FileState.ENCODING, NO_REASON) == (floor.state(), floor.reason())
+    assert 1 == len(floor.workers.pieces)
 
 
 @pytest.mark.parametrize("kind", [ModelError, WorkerNotStarted])

@@ -343,8 +343,12 @@ class Dispatcher(Stage):
         if is_stopping and isinstance(job.exception(), WorkerDied):
             self._files.release(file.id)
             return
-        if self._files.get(file.id).stamp != file.stamp:
+        known = self._files.get(file.id)
+        if known.stamp != file.stamp:
             # Replaced while it was read: the result is about a content that no longer exists.
+            return
+        if known.state is not FileState.PROBING:
+            # Recorded at the last tick, which failed afterwards: it would be its own duplicate.
             return
         # Without the inbox, no file in it seems to be there any more.
         if self._inbox.has_lost(self._files.place(file)):
