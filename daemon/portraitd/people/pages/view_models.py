@@ -112,18 +112,17 @@ class OutlierCache:
         for gone in self._checksums.keys() - checksums.keys():
             self._people.pop(gone, None)
             self._outliers.pop(gone, None)
-        self._checksums = checksums
         for person_id in changed:
             self._people.pop(person_id, None)
             self._outliers.pop(person_id, None)
-        rules = self._store.rules() if changed else None
-        if rules is None:
-            return
-        for person_id in changed:
-            embeddings = self._store.tracks(person_id)[1]
-            if len(embeddings):
-                self._people[person_id] = measure_person(embeddings, rules)
-        self._find(changed, rules)
+        if changed and (rules := self._store.rules()) is not None:
+            for person_id in changed:
+                embeddings = self._store.tracks(person_id)[1]
+                if len(embeddings):
+                    self._people[person_id] = measure_person(embeddings, rules)
+            self._find(changed, rules)
+        # Not before: what could not be read now is read again.
+        self._checksums = checksums
 
     def of(self, person_id: int) -> list[tuple[int, float, float]]:
         """Return track id, distance and median distance of each outlier, most distant first."""
