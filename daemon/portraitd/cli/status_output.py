@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, astuple
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from portraitd.cli.model_advice import describe_indistinct, describe_missing
 from portraitd.model.suggestion import Suggestion
-from portraitd.model.wording import counted, escape_unprintable
+from portraitd.model.wording import counted, escape_unprintable, join_names
 from portraitd.people.pages.edit_words import MAX_EDITS, describe_entries, describe_notice
 from portraitd.service.health import Health
 from portraitd.service.status import Status
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 MAX_SUGGESTIONS = 8
+MAX_NAMES = 8
 
 
 def print_json(status: Status) -> None:
@@ -86,7 +86,7 @@ def print_table(status: Status, console: Console) -> None:
     table.add_row("faces", f"{snapshot.faces:,}")
     table.add_row("people", f"{snapshot.people:,}")
     if snapshot.known_people:
-        table.add_row("known, not seen yet", _listed(snapshot.known_people))
+        table.add_row("known, not seen yet", join_names(snapshot.known_people, MAX_NAMES))
     if snapshot.footage.speed:
         table.add_row("speed", f"{snapshot.footage.speed:.1f} s of footage per second and worker")
     if snapshot.eta_s != 0:
@@ -115,13 +115,6 @@ def print_table(status: Status, console: Console) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     if advice := describe_missing(snapshot.missing_models):
         console.print(advice, markup=False, highlight=False, soft_wrap=True)
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Return the first of some names, and how many more there are."""
-    shown = ", ".join(map(escape_unprintable, names[:MAX_SUGGESTIONS]))
-    more = len(names) - MAX_SUGGESTIONS
-    return f"{shown} and {more:,} more" if more > 0 else shown
 
 
 def _print_problems(snapshot: Snapshot, console: Console) -> None:

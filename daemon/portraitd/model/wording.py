@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 
 
 def counted(number: int, singular: str, plural: str = "") -> str:
@@ -47,6 +48,13 @@ def escape_unprintable(text: str, every: bool = False) -> str:
 def escape_unprintable_lines(text: str) -> str:
     """Return text with its lines and tabs, and everything else that is not printable escaped."""
     return _UNPRINTABLE_IN_LINES.sub(lambda found: _escaped(found[0]), text)
+
+
+def join_names(names: Sequence[str], limit: int) -> str:
+    """Return the first of some names on one line, and how many more there are."""
+    shown = ", ".join(map(escape_unprintable, names[:limit]))
+    more = len(names) - limit
+    return f"{shown} and {more:,} more" if more > 0 else shown
 
 
 def make_spreadsheet_cell(value: object) -> object:
