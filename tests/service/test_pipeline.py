@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -181,6 +182,23 @@ def test_a_service_with_nothing_to_do_is_idle(home: Home) -> None:
         home.tick(service)
 
         assert service.idle
+
+
+def test_an_idle_tick_asks_the_store_nothing_twice(home: Home, photographs: list[Path]) -> None:
+    """Not even two stages the same; the claims of the next job are transactions."""
+    home.drop(photographs[0], "a.jpg")
+    asked: list[str] = []
+    with home.opened() as service:
+        home.run_until_idle(service)
+        home.tick(service)
+        service.database._connection.set_trace_callback(asked.append)
+        home.tick(service)
+        assert service.idle
+        service.database._connection.set_trace_callback(None)
+
+    times = Counter(asked)
+    assert {"begin immediate", "commit"} == {sql for sql, count in times.items() if count > 1}
+    assert times.total() <= 25
 
 
 def test_nothing_is_idle_while_a_file_settles(home: Home, photographs: list[Path]) -> None:

@@ -224,12 +224,55 @@ def test_a_rollback_that_fails_is_made_up_for(database: Database) -> None:
         database.execute("insert into nothing values (1)")
     with pytest.raises(StoreError, match="not authorized"), database.transaction():
         pass
+    assert 1 == database.read_row("select count(*) from people")[0]
     forbidden.clear()
 
     with database.transaction():
+        assert 0 == database.read_row("select count(*) from people")[0]
         database.execute("insert into people (created_at) values (2.0)")
 
     assert [2.0] == [row[0] for row in database.execute("select created_at from people")]
+
+
+PEOPLE = "select count(*) from people where id < ?"
+
+
+def test_a_row_is_read_again_when_something_was_written(database: Database) -> None:
+    """Also within a transaction, and when that is rolled back."""
+    found = [database.read_row(PEOPLE, (9,))[0]]
+    with pytest.raises(KeyboardInterrupt), database.transaction():
+        database.execute("insert into people (created_at) values (1.0)")
+        found.append(database.read_row(PEOPLE, (9,))[0])
+        database.executemany("insert into people (created_at) values (?)", [(2.0,), (3.0,)])
+        found.append(database.read_row(PEOPLE, (9,))[0])
+        found.append(database.read_row(PEOPLE, (3,))[0])
+        raise KeyboardInterrupt
+    found.append(database.read_row(PEOPLE, (9,))[0])
+
+    assert [0, 1, 3, 2, 0] == found
+    assert database.read_row("select id from people") is None
+
+
+def test_a_row_is_read_once_until_something_is_written(database: Database) -> None:
+    """The stages of the service ask the same at every tick."""
+    asked: list[str] = []
+    database._connection.set_trace_callback(asked.append)
+    for _ in range(3):
+        database.read_row(PEOPLE, (9,))
+    with database.transaction():
+        pass
+    database.read_row(PEOPLE, (9,))
+
+    assert 1 == sum("people" in sql for sql in asked)
+
+
+def test_a_reader_reads_a_row_again_each_time(tmp_path: Path, database: Database) -> None:
+    """It does not know what the service writes."""
+    reader = Database.open_to_read(tmp_path)
+    before = reader.read_row(PEOPLE, (9,))[0]
+    database.execute("insert into people (created_at) values (1.0)")
+
+    assert (0, 1) == (before, reader.read_row(PEOPLE, (9,))[0])
 
 
 def test_a_transaction_within_a_transaction_is_refused(database: Database) -> None:

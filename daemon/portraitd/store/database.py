@@ -109,12 +109,19 @@ class Database:
     """One connection to the database. Only the holder of the ``StoreLock`` writes."""
 
     def __init__(
-        self, connection: sqlite3.Connection, shared_memory: SharedMemory | None = None
+        self,
+        connection: sqlite3.Connection,
+        shared_memory: SharedMemory | None = None,
+        *,
+        is_only_writer: bool = True,
     ) -> None:
         self._connection = connection
         self._shared_memory = shared_memory
+        self._is_only_writer = is_only_writer
         self._rollbacks = 0
         self._is_in_transaction = False
+        self._rows: dict[tuple[object, ...], Any] = {}
+        self._rows_read_at = -1
 
     @classmethod
     def open(cls, state_dir: Path) -> Self:
@@ -186,7 +193,7 @@ class Database:
                     "start `portraitd run` once to bring it up to date"
                 )
             # If no service runs, this connection has just emptied the shared memory.
-            reader = cls(connection, SharedMemory(path))
+            reader = cls(connection, SharedMemory(path), is_only_writer=False)
             reader._reserve_shared_memory()
         return reader
 
@@ -230,6 +237,22 @@ class Database:
             return self._connection.cursor(_Cursor).execute(sql, parameters)
         except sqlite3.DatabaseError as error:
             raise _unusable(error) from error
+
+    def read_row(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
+        """Return the first row of a query, as ``fetchone`` does; kept until something is written.
+
+        For what several stages ask at every tick.
+
+        Raises:
+            StoreError: As for ``execute``.
+        """
+        if not self._is_only_writer or self._rows_read_at != self.changes:
+            self._rows.clear()
+            self._rows_read_at = self.changes
+        question = (sql, *parameters)
+        if question not in self._rows:
+            self._rows[question] = self.execute(sql, parameters).fetchone()
+        return self._rows[question]
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """Run one statement for each row.
@@ -275,6 +298,7 @@ class Database:
         # SQLite has already rolled back by itself after some errors (disk full).
         if self._connection.in_transaction:
             self.execute("rollback")
+            self._rollbacks += 1
 
     def _reserve_shared_memory(self) -> None:
         if self._shared_memory is None:

@@ -434,9 +434,9 @@ class Files:
 
     def any_open(self) -> bool:
         """Return whether an admitted file is unfinished."""
-        row = self._db.execute(
+        row = self._db.read_row(
             "select 1 from files where state in ('ready', 'probing', 'encoding') limit 1"
-        ).fetchone()
+        )
         return row is not None
 
 

@@ -42,19 +42,19 @@ class GalleryHistory:
 
     def sources(self) -> GallerySources:
         """Return what the gallery should show."""
-        row = self._db.execute(
+        row = self._db.read_row(
             """
             select coalesce((select finished_at from publications), 0.0),
                 coalesce((select max(described_at) from videos), 0.0)
             """
-        ).fetchone()
+        )
         return GallerySources(*row)
 
     def latest(self) -> tuple[float, str] | None:
         """Return the publication time and render version of the latest gallery version."""
-        row = self._db.execute(
+        row = self._db.read_row(
             "select published_at, render_version from gallery_versions order by id desc limit 1"
-        ).fetchone()
+        )
         return row and (row["published_at"], row["render_version"])
 
     def previous(self, last_id: int) -> GalleryVersion | None:

@@ -130,7 +130,7 @@ class People:
 
     def last_grouping_run(self) -> GroupingRun | None:
         """Return the current grouping; None if there is none."""
-        row = self._db.execute("select * from grouping_runs order by id desc limit 1").fetchone()
+        row = self._db.read_row("select * from grouping_runs order by id desc limit 1")
         return _grouping_run(row) if row else None
 
     def arrivals(self, parameters: str, unit: Unit) -> Arrivals:
@@ -159,11 +159,11 @@ class People:
                 )
                 """,
         }
-        row = self._db.execute(newer[unit], (since,)).fetchone()
-        edits = self._db.execute(
+        row = self._db.read_row(newer[unit], (since,))
+        edits = self._db.read_row(
             "select min(at) as oldest, max(at) as newest from ledger where id > ?",
             (grouping_run.ledger_id if grouping_run else 0,),
-        ).fetchone()
+        )
         # Fewer than the grouping included: a video was erased, or a face excluded.
         stale = row["total"] < (known or 0)
         times = [one for one in (*row[:2], *edits) if one is not None]

@@ -60,9 +60,9 @@ class Publications:
 
     def last(self) -> Publication:
         """Return what the tree was last published from."""
-        row = self._db.execute(
+        row = self._db.read_row(
             "select grouping_run_id, ledger_id, render_version from publications"
-        ).fetchone()
+        )
         return Publication(*row) if row else Publication(0, 0, "")
 
     def desired_tree(self, review: ReviewSettings) -> DesiredTree:

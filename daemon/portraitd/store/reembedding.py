@@ -84,7 +84,7 @@ class Reembedding:
         """Return whether a face has a vector of another model."""
         # Both ends of an index: all in between are the same if these are.
         ends = {
-            self._db.execute(f"select {end}(encoder) from faces").fetchone()[0]  # noqa: S608
+            self._db.read_row(f"select {end}(encoder) from faces")[0]  # noqa: S608
             for end in ("min", "max")
         }
         return bool(ends - {self._space, None})

@@ -71,10 +71,10 @@ class ReferenceFaces:
 
     def version(self) -> tuple[int, int]:
         """Return the newest step of a reference picture and ledger entry, to see changes."""
-        row = self._db.execute(
+        row = self._db.read_row(
             """
             select coalesce(max(id), 0) from file_steps
             where file_id in (select id from files where is_reference)
             """
-        ).fetchone()
+        )
         return int(row[0]), self._ledger.last_id()

@@ -36,12 +36,12 @@ class ReprocessCounts(NamedTuple):
 
 def count_reprocessed(database: Database) -> tuple[int, int]:
     """Return how many videos were reprocessed, and how many are to be; (0, 0) for none."""
-    row = database.execute(
+    row = database.read_row(
         """
         select count(*) as n, total(state <> 'queued' and tracked) as done
         from videos where replaces is not null
         """
-    ).fetchone()
+    )
     return int(row["done"]), int(row["n"])
 
 

@@ -58,7 +58,7 @@ class TrackStore:
             without: Videos not to return.
             space: Only videos whose faces are all of this embedding space; empty for any.
         """
-        row = self._db.execute(
+        row = self._db.read_row(
             """
             select id from videos where tracked = 0 and state <> 'queued'
                 and id not in (select value from json_each(?))
@@ -67,7 +67,7 @@ class TrackStore:
             order by id limit 1
             """,
             (json.dumps(sorted(without)), space, space),
-        ).fetchone()
+        )
         return row and int(row["id"])
 
     def partly_processed(

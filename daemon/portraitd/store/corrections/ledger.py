@@ -78,8 +78,7 @@ class Ledger:
 
     def last_id(self) -> int:
         """Return the id of the newest entry; 0 if there is none."""
-        row = self._db.execute("select coalesce(max(id), 0) from ledger").fetchone()
-        return int(row[0])
+        return int(self._db.read_row("select coalesce(max(id), 0) from ledger")[0])
 
     def last_at(self) -> float:
         """Return when the newest entry was written; 0.0 if there is none."""
