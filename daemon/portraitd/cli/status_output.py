@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from portraitd.cli.model_advice import describe_indistinct, describe_missing
 from portraitd.model.suggestion import Suggestion
 from portraitd.model.wording import counted, escape_unprintable, join_names
-from portraitd.people.pages.edit_words import MAX_EDITS, describe_entries, describe_notice
+from portraitd.people.pages.edit_words import describe_last_edits, describe_notice
 from portraitd.service.health import Health
 from portraitd.service.status import Status
 from portraitd.store.files import display_path
@@ -135,16 +135,15 @@ def _print_places(status: Status, console: Console) -> None:
 
 
 def _last_edits(snapshot: Snapshot) -> list[dict[str, Any]]:
-    words = describe_entries(snapshot.edits)
     return [
         {
             "entry": one.id,
             "kind": one.kind,
-            "text": str(words[one.id]),
+            "text": str(text),
             "at": one.at,
             "is_undone": one.is_undone,
         }
-        for one in reversed(snapshot.edits[-MAX_EDITS:])
+        for one, text in describe_last_edits(snapshot.edits)
     ]
 
 

@@ -30,6 +30,12 @@ def describe_entries(entries: Sequence[EntrySummary]) -> dict[int, PageText]:
     return described
 
 
+def describe_last_edits(entries: Sequence[EntrySummary]) -> list[tuple[EntrySummary, PageText]]:
+    """Return the last edits, the newest first, each with its words."""
+    words = describe_entries(entries)
+    return [(entry, words[entry.id]) for entry in reversed(entries[-MAX_EDITS:])]
+
+
 def describe_notice(notice: ReviewNotice) -> PageText:
     """Return a notice in words."""
     return PageText(f"notice_{notice.code}", notice.values)

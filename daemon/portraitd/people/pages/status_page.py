@@ -13,7 +13,7 @@ from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
 from portraitd.model.stage import Phase
 from portraitd.model.wording import to_display_text
 from portraitd.people.pages.assets import render_page
-from portraitd.people.pages.edit_words import MAX_EDITS, describe_entries, describe_notice
+from portraitd.people.pages.edit_words import describe_last_edits, describe_notice
 from portraitd.people.pages.escaping import escape_html, quote_path
 from portraitd.people.pages.page_data import make_status_script
 from portraitd.people.pages.words import PageText, translate
@@ -92,7 +92,6 @@ class StatusView:
             blocked: Why a stage of the running service cannot go on.
             questions: What reviewers are asked, each with the path of its picture.
         """
-        words = describe_entries(snapshot.edits)
         return cls(
             stage=phase,
             running=snapshot.running,
@@ -109,8 +108,8 @@ class StatusView:
             blocked=_describe_blocked(snapshot, blocked),
             has_better_model=snapshot.confused_embedder not in ("", MOBILEFACENET.name),
             edits=tuple(
-                EditLine(one.id, words[one.id], one.at, one.is_undone)
-                for one in reversed(snapshot.edits[-MAX_EDITS:])
+                EditLine(one.id, text, one.at, one.is_undone)
+                for one, text in describe_last_edits(snapshot.edits)
             ),
             notices=tuple(
                 (describe_notice(one), one.at)
