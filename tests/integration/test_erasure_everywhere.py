@@ -16,6 +16,7 @@ import pytest
 
 from portraitd.cli.export import export_person
 from portraitd.datasets.set_erasure import lock_builds
+from portraitd.media.jpeg import encode_jpeg
 from portraitd.service.control import BUILD_DATASET
 from portraitd.service.control_files import ControlFiles, ControlRequest
 from portraitd.service.erasure_stage import REQUEST, ErasureStage
@@ -66,9 +67,7 @@ def side_by_side(photographs: list[Path]) -> bytes:
     """One picture with two people in it."""
     images = [cv2.imread(str(path)) for path in photographs[:2]]
     halves = [cv2.resize(image, (480, 480)) for image in images if image is not None]
-    done, data = cv2.imencode(".jpg", cv2.hconcat(halves))
-    assert done
-    return data.tobytes()
+    return encode_jpeg(cv2.hconcat(halves), 95)
 
 
 @pytest.fixture(scope="module")
@@ -176,9 +175,8 @@ def test_nothing_of_a_forgotten_person_is_left_anywhere(home: Home) -> None:
     # Its words about itself say whose it is, although not one byte of the picture is the same.
     head = other.read_bytes()
     image = cv2.imread(str(other))
-    done, smaller = cv2.imencode(".jpg", cv2.resize(image, None, fx=0.7, fy=0.7))
-    assert done
-    (apart / "edited.jpg").write_bytes(with_words_of(head, smaller.tobytes()))
+    smaller = encode_jpeg(cv2.resize(image, None, fx=0.7, fy=0.7), 95)
+    (apart / "edited.jpg").write_bytes(with_words_of(head, smaller))
     third.write_bytes(third.read_bytes() + b"touched up")
     (apart / "holiday.jpg").write_bytes(b"not ours")
     (apart / "Thumbs.db").write_bytes(portrait.read_bytes())

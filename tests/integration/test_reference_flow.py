@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
+from portraitd.media.jpeg import encode_jpeg
 from portraitd.model.errors import ConfigError
 from portraitd.model.reasons import ReasonCode
 from portraitd.store.erasure.eraser import Eraser
@@ -73,9 +74,7 @@ def beside(one: bytes, other: bytes, times: float = 1.0) -> bytes:
     )
     canvas[: left.shape[0], : left.shape[1]] = left
     canvas[: right.shape[0], left.shape[1] :] = right
-    encoded, data = cv2.imencode(".jpg", canvas)
-    assert encoded
-    return data.tobytes()
+    return encode_jpeg(canvas, 95)
 
 
 def test_a_known_person_is_recognised_when_they_are_seen(home: Home, two_people: Path) -> None:

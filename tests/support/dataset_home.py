@@ -16,6 +16,7 @@ import numpy as np
 from portraitd.datasets.annotations import DatasetRule, Format
 from portraitd.datasets.build import DatasetBuild, DatasetPaths
 from portraitd.datasets.writer import DatasetSummary
+from portraitd.media.jpeg import encode_jpeg
 from portraitd.model.face import Image
 from portraitd.store.database import Database
 from portraitd.store.dataset_store import ClassRegistration, DatasetStore
@@ -130,9 +131,8 @@ def with_photos(home: Home, photographs: list[Path], count: int = 6) -> None:
         image = cv2.imread(str(photograph))
         assert image is not None
         for number in range(count):
-            done, data = cv2.imencode(".jpg", vary(np.asarray(image, np.uint8), number))
-            assert done
-            home.drop(data.tobytes(), f"{who}-{number}.jpg")
+            varied = vary(np.asarray(image, np.uint8), number)
+            home.drop(encode_jpeg(varied, 95), f"{who}-{number}.jpg")
 
 
 def file_stats(root: Path) -> dict[str, tuple[int, int]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from portraitd.cli.demo import demo_photographs
+from portraitd.media.jpeg import encode_jpeg
 
 # Before any fork: what OpenCV's threads wait for is not there afterwards.
 from portraitd.media.opencv import cv2
@@ -69,9 +70,7 @@ def run_until_idle(folder: Path) -> None:
 def encode_photo(number: int, scale: float = 0.6) -> bytes:
     image = cv2.imread(str(demo_photographs()[number]))
     assert image is not None
-    done, data = cv2.imencode(".jpg", cv2.resize(image, None, fx=scale, fy=scale))
-    assert done
-    return data.tobytes()
+    return encode_jpeg(cv2.resize(image, None, fx=scale, fy=scale), 95)
 
 
 def drop_photos(folder: Path) -> None:

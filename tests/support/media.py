@@ -14,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from portraitd.media.jpeg import encode_jpeg
 from portraitd.model.face import Image
 from portraitd.model.media_file import Source, Stamp
 
@@ -58,16 +59,12 @@ def as_jpeg(photograph: Path) -> bytes:
     """Return the same picture as another file: a person is seen a second time."""
     image = cv2.imread(str(photograph))
     assert image is not None
-    encoded, data = cv2.imencode(".jpg", image)
-    assert encoded
-    return data.tobytes()
+    return encode_jpeg(image, 95)
 
 
 def without_face() -> bytes:
     """Return a picture that shows nobody, as a JPEG."""
-    encoded, data = cv2.imencode(".jpg", pattern(1, (320, 240)))
-    assert encoded
-    return data.tobytes()
+    return encode_jpeg(pattern(1, (320, 240)), 95)
 
 
 def boxes(data: bytes, start: int = 0, stop: int | None = None) -> Iterator[tuple[bytes, int, int]]:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import cv2
 
+from portraitd.media.jpeg import encode_jpeg
 from portraitd.model.edit import Placement
 from portraitd.model.face import Box
 from portraitd.model.question import Question
@@ -299,9 +300,7 @@ class Reviewer:
         assert image is not None
         # Another picture than the portrait, and than the last one of it.
         image[:4, :4] = self.number % 256
-        done, data = cv2.imencode(".jpg", image)
-        assert done
-        content = data.tobytes()
+        content = encode_jpeg(image, 95)
         (folder / f"note {self.number}.jpg").write_bytes(content)
         self.foreign[content] = self.number
         return True

@@ -8,9 +8,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
+from portraitd.media.jpeg import encode_jpeg
 from portraitd.model.face import Box
 from portraitd.model.person import PersonFolder, PublishedFace
 from portraitd.people.tree.diff import RecordedState
@@ -62,9 +62,7 @@ def jpeg_of(face_id: int) -> bytes:
 def picture_of(face_id: int) -> bytes:
     """A real picture, different for each face."""
     noise = np.random.default_rng(face_id).integers(0, 256, (30, 24, 3), np.uint8)
-    done, data = cv2.imencode(".jpg", noise)
-    assert done
-    return data.tobytes()
+    return encode_jpeg(noise, 95)
 
 
 def refuse(face_id: int) -> bytes:
