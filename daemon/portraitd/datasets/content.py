@@ -86,17 +86,20 @@ MIN_SIDE_PX = 10
 """Ultralytics drops images with a shorter side."""
 
 
-def format_labels(frame: PlannedFrame) -> str:
-    """Return the labels of a frame, one ``class x_center y_center width height`` per line.
+def format_labels(
+    frame: PlannedFrame, format_label: Callable[[PlannedFrame, LabelledFace], str]
+) -> str:
+    """Return the labels of a frame, one per line; equal ones are written once."""
+    return join_lines(list(dict.fromkeys(format_label(frame, label) for label in frame.labels)))
 
-    Coordinates are relative to the size of the frame.
-    """
-    lines = (format_box_label(frame, label, label.class_id) for label in frame.labels)
-    return join_lines(list(dict.fromkeys(lines)))
+
+def format_class_label(frame: PlannedFrame, label: LabelledFace) -> str:
+    """Return ``class x_center y_center width height`` of a face, relative to the frame."""
+    return format_box_label(frame, label, label.class_id)
 
 
 def format_box_label(frame: PlannedFrame, label: LabelledFace, class_id: int) -> str:
-    """Return the line of one label, without its line end."""
+    """Return the label of a face with this class."""
     box = label.box
     shares = (
         (box.left + box.right) / 2 / frame.width_px,

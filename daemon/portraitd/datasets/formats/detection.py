@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from portraitd.datasets.annotations import LabelledFace, PlannedFrame, Split
@@ -11,6 +12,7 @@ from portraitd.datasets.content import (
     SetFiles,
     TextFile,
     format_box_label,
+    format_class_label,
     format_json,
     format_labels,
     join_lines,
@@ -30,11 +32,7 @@ def make_yolo_files(available: AvailableFrames) -> SetFiles:
     is another such file, whose lists of images are relative to themselves.
     """
     plan = available.plan
-    for split in plan.splits:
-        for frame in available.frames[split]:
-            # The label first: an image without one would be a background.
-            yield f"yolo/labels/{split}/{frame.stem}.txt", TextFile(format_labels(frame))
-            yield f"yolo/images/{split}/{frame.stem}.jpg", available.cached_image(frame)
+    yield from _make_pictures(available, "yolo", format_class_label)
     names = [f"  {label.id}: {quote_text(label.label)}" for label in plan.classes]
     names = ["names:" if names else "names: {}", *names]
     head = [f"{split}: images/{split}" for split in plan.splits]
@@ -53,7 +51,7 @@ def make_yolo_files(available: AvailableFrames) -> SetFiles:
 
 def make_face_files(available: AvailableFrames) -> SetFiles:
     """Yield ``yolo_face/``: as ``yolo/``, with one class for all faces."""
-    yield from _make_one_class(available, "yolo_face", [], lambda _frame, _label: "")
+    yield from _make_one_class(available, "yolo_face", [], partial(format_box_label, class_id=0))
 
 
 def make_pose_files(available: AvailableFrames) -> SetFiles:
@@ -63,35 +61,41 @@ def make_pose_files(available: AvailableFrames) -> SetFiles:
     left of an upright face first. A face without them has points that are not labelled.
     """
     head = ["kpt_shape: [5, 3]", "flip_idx: [1, 0, 2, 4, 3]"]
-    yield from _make_one_class(available, "yolo_pose", head, _format_points)
+    yield from _make_one_class(available, "yolo_pose", head, _format_pose)
 
 
 def _make_one_class(
     available: AvailableFrames,
     form: str,
     head: Sequence[str],
-    format_more: Callable[[PlannedFrame, LabelledFace], str],
+    format_label: Callable[[PlannedFrame, LabelledFace], str],
 ) -> SetFiles:
-    splits = available.plan.splits
-    for split in splits:
-        for frame in available.frames[split]:
-            lines = [
-                format_box_label(frame, label, 0) + format_more(frame, label)
-                for label in frame.labels
-            ]
-            text = join_lines(list(dict.fromkeys(lines)))
-            yield f"{form}/labels/{split}/{frame.stem}.txt", TextFile(text)
-            yield f"{form}/images/{split}/{frame.stem}.jpg", available.cached_image(frame)
-    paths = [f"{split}: images/{split}" for split in splits]
+    yield from _make_pictures(available, form, format_label)
+    paths = [f"{split}: images/{split}" for split in available.plan.splits]
     yield f"{form}/data.yaml", TextFile(join_lines([*paths, *head, "names:", '  0: "face"']))
 
 
-def _format_points(frame: PlannedFrame, label: LabelledFace) -> str:
-    """Return five points, each as x, y and whether it is labelled: 2 or 0."""
+def _make_pictures(
+    available: AvailableFrames,
+    form: str,
+    format_label: Callable[[PlannedFrame, LabelledFace], str],
+) -> SetFiles:
+    """Yield ``images/`` and ``labels/`` of a format of Ultralytics."""
+    for split in available.plan.splits:
+        for frame in available.frames[split]:
+            labels = TextFile(format_labels(frame, format_label))
+            # The label first: an image without one would be a background.
+            yield f"{form}/labels/{split}/{frame.stem}.txt", labels
+            yield f"{form}/images/{split}/{frame.stem}.jpg", available.cached_image(frame)
+
+
+def _format_pose(frame: PlannedFrame, label: LabelledFace) -> str:
+    """Return a box and five points, each as x, y and whether it is labelled: 2 or 0."""
+    box = format_box_label(frame, label, 0)
     points = label.face.landmarks
     if points is None or are_dlib_points(points):
-        return " 0 0 0" * len(POINTS)
-    found = []
+        return box + " 0 0 0" * len(POINTS)
+    found = [box]
     for x, y in points:
         is_inside = 0 <= x < frame.width_px and 0 <= y < frame.height_px
         place = f" {x / frame.width_px:.6f} {y / frame.height_px:.6f} 2"
@@ -107,7 +111,7 @@ def make_darknet_files(available: AvailableFrames) -> SetFiles:
     for split in splits:
         for frame in available.frames[split]:
             beside = f"darknet/{folders[split]}/{frame.stem}"
-            yield f"{beside}.txt", TextFile(format_labels(frame))
+            yield f"{beside}.txt", TextFile(format_labels(frame, format_class_label))
             yield f"{beside}.jpg", available.cached_image(frame)
     for split in splits:
         paths = [f"{folders[split]}/{frame.stem}.jpg" for frame in available.frames[split]]
