@@ -90,6 +90,17 @@ def test_a_second_run_copies_nothing(source: Path, root: Path) -> None:
     assert {"Anna/one.jpg": Outcome.THERE} == outcomes(import_references(source, root))
 
 
+def test_a_picture_is_not_taken_for_a_portrait_by_its_name(source: Path, root: Path) -> None:
+    """Cameras count, too. A portrait in its folder is not the copy of it that is imported."""
+    publish(PeopleTree(root), [person(1, 11, name="Anna")], [], picture_of, {})
+    put(source, "Anna/20241224.jpg")
+    put(source, "Anna/000011.jpg", (root / "Anna" / "000011.jpg").read_bytes())
+    targets = ["Anna/000011 (2).jpg", "Anna/20241224.jpg"]
+
+    assert targets == sorted(one.target for one in import_references(source, root))
+    assert {Outcome.THERE} == set(outcomes(import_references(source, root)).values())
+
+
 def test_a_person_keeps_the_folder_they_have(source: Path, root: Path) -> None:
     """Wherever it is; and no file in it is overwritten."""
     publish(PeopleTree(root), [person(1, 11, name="Anna")], [], picture_of, {})

@@ -29,6 +29,7 @@ from portraitd.people.tree.folder_fs import (
     read_regular,
     replace_file,
 )
+from portraitd.people.tree.folder_state import FolderState
 from portraitd.people.tree.locations import find_person_folders
 from portraitd.people.tree.plan_executor import Modes
 from portraitd.people.tree.reference_pictures import (
@@ -43,8 +44,6 @@ _COUNTED = re.compile(r"(?P<name>.*\S)(?:[ _-]+\(?[0-9]{1,4}\)?|\([0-9]{1,4}\))"
 """A file name without its ending; the number at its end is left out."""
 
 _OWN_NAMES = frozenset(map(folded, {*OWN_NAMES, *RESERVED_FOLDERS}))
-
-_PORTRAIT = re.compile(r"[0-9]{6,}( \(portraitd[ 0-9]*\))?\.jpg|montage\.jpg")
 
 
 class Outcome(StrEnum):
@@ -151,17 +150,15 @@ class _Import:
         self._root = root
         self._dry_run = dry_run
         self._modes = Modes()
+        self._known: dict[str, FolderState] = {}
         self._folders: dict[str, _PersonFolder] = {}
 
     def run(self, found: Sequence[tuple[str, str]]) -> Iterator[ImportedPicture]:
         """Yield what becomes of each file, after that was done."""
-        known = find_person_folders(self._root, ScanCache(""))
+        for folder in find_person_folders(self._root, ScanCache("")).values():
+            self._known.setdefault(folded(safe_name(folder.name)), folder)
         try:
             with open_root(self._root) as root_fd:
-                for folder in known.values():
-                    self._folders.setdefault(
-                        folded(safe_name(folder.name)), self._look_into(folder.location, root_fd)
-                    )
                 for path, name in found:
                     yield self._take(path, name, root_fd)
         except OSError as error:
@@ -177,7 +174,7 @@ class _Import:
             return ImportedPicture(path, name, data)
         key = folded(name)
         if key not in self._folders:
-            self._folders[key] = self._look_into(name, root_fd)
+            self._folders[key] = _look_into(name, self._known.get(key), root_fd)
         folder = self._folders[key]
         hashed = digest(data)
         if hashed in folder.digests:
@@ -199,21 +196,20 @@ class _Import:
             data = file.read(MAX_REFERENCE_BYTES + 1)
         return data if len(data) <= MAX_REFERENCE_BYTES else Outcome.TOO_LARGE
 
-    def _look_into(self, location: str, root_fd: int) -> _PersonFolder:
-        folder = _PersonFolder(location, set(), set())
-        # Without one, it is made with the first picture.
-        with suppress(FileNotFoundError), open_folder(location, root_fd) as fd:
-            for name in os.listdir(fd):
-                folder.names.add(folded(name))
-                data = read_regular(fd, name, MAX_REFERENCE_BYTES) if _is_reference(name) else None
-                if data is not None:
-                    folder.digests.add(digest(data))
-        return folder
 
-
-def _is_reference(name: str) -> bool:
-    """Return whether a file in a person's folder may be a picture of a reviewer's own."""
-    return is_picture_name(name) and not _PORTRAIT.fullmatch(name)
+def _look_into(name: str, known: FolderState | None, root_fd: int) -> _PersonFolder:
+    """Return what is in the folder of a person: one that they have, or else one of this name."""
+    folder = _PersonFolder(known.location if known else name, set(), set())
+    portraits = known.manifest.files if known else {}
+    # Without one, it is made with the first picture.
+    with suppress(FileNotFoundError), open_folder(folder.location, root_fd) as fd:
+        names = set(os.listdir(fd))
+        folder.names.update(map(folded, names))
+        for picture in filter(is_picture_name, names - portraits.keys()):
+            data = read_regular(fd, picture, MAX_REFERENCE_BYTES)
+            if data is not None:
+                folder.digests.add(digest(data))
+    return folder
 
 
 def _unique_file_name(name: str, taken: set[str]) -> str:
