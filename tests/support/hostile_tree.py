@@ -2,8 +2,9 @@
 
 They may do what a reviewer may, and lay down links, pipes, sockets, sparse files of a terabyte,
 broken notes, names that no program likes, and folders under portraitd's own names; they swap
-folders for links while the service works. The service must neither end nor touch a file outside
-of the tree, or one in it that is not its own.
+folders for links while the service works. The folders for questions and answers get more of it than
+others. The service must neither end nor touch a file outside of the tree, or one in it that is not
+its own.
 
 ``cd tests && python -m support.hostile_tree 10000`` prints what came of so many operations.
 """
@@ -29,10 +30,12 @@ from structlog.testing import capture_logs
 
 from portraitd.ingest.mounts import mark
 from portraitd.model.face import Box, DetectedFace, Face, Portrait, Quality, SliceFaces
+from portraitd.people.tree.reserved_folders import RESERVED_FOLDERS, WHO_NAME, is_reserved
 from portraitd.service.pipeline import Service
 from portraitd.store.database import Database
 from support.home import Home
 from support.permissions import permissions_count
+from support.questions import leave_open
 from support.store import ENCODER, Store, embedding
 from support.tree import picture_of
 
@@ -41,7 +44,11 @@ OWN_NAMES = (
     ".portraitd-new-1", ".portraitd-new-000001.jpg", "STATUS.html", "index.html", "README.txt",
     "gallery", "data", "appearances", "_unsorted", "_ignored", "montage.jpg", "000001.jpg",
     "000002.txt", "person-0001", "people-0001.js", "summary.js", "appearances.csv",
+    "_questions", "_edits", "_who", "yes", "no", "undo", "000001.jpg.txt",
+    ".portraitd-cards", ".portraitd-answers",
 )  # fmt: skip
+NOTES = (".person.json", ".person.json", ".portraitd-cards", ".portraitd-answers")
+ANSWER_FOLDERS = ("_questions/yes", "_questions/no", "_edits/undo")
 STRANGE_NAMES = (
     b"=cmd|'/c calc'!A1", b"@SUM(1+1)", b"<script>alert(1)<", b"\"><img src=x>", b"\x1b[2J\x07",
     b"a\nb\r", b"\xff\xfe\xfa", b"\xe2\x80\xaegpj.exe", b"\xe2\x80\x8b", b"CON", b"nul.jpg", b"...",
@@ -87,6 +94,7 @@ class HostileTree:
     def run(self, operations: int, swaps: bool) -> None:
         """Carry out operations at random; the service works after every few."""
         while self.done.total() < operations:
+            self._ask()
             with capture_logs() as logs, self.home.opened() as service:
                 for _ in range(self.random.randint(5, 40)):
                     for _ in range(self.random.randint(1, 8)):
@@ -100,8 +108,20 @@ class HostileTree:
             for line in logs:
                 if "reason_code" in line:
                     said = line.get("reason", line["reason_code"])
+                    said = said.replace(os.fspath(self.root.parent), "")
                     text = "".join(sign for sign in said if not sign.isdigit())
-                    self.errors[text.replace(os.fspath(self.root.parent), "")[:160]] += 1
+                    self.errors[text[:160]] += 1
+
+    def _ask(self) -> None:
+        """Leave a question open, and let reviewers make what the service needs to go on asking."""
+        one, other = sorted(self.random.sample(range(1, PEOPLE + 1), 2))
+        leave_open(self.home, {(one, other): 0.9})
+        for name in RESERVED_FOLDERS:
+            with suppress(OSError):
+                # Who finds it there is told that it is the folder of a person.
+                self._remove(self.root / name / ".person.json")
+        with suppress(OSError):
+            (self.root / WHO_NAME).mkdir(exist_ok=True)
 
     def _work(self, service: Service) -> None:
         self._listed = None
@@ -154,6 +174,7 @@ class HostileTree:
         plants: list[Callable[[Path], object]] = [
             self._pipe, self._socket, self._file_link, self._folder_link, self._dangling_link,
             self._folder, self._sparse, self._junk, self._note, self._note, self._hard_link,
+            self._picture,
         ]  # fmt: skip
         planting = [(one.__name__[1:], lambda one=one: self._plant(one)) for one in plants]
         return [
@@ -161,11 +182,14 @@ class HostileTree:
             ("foreign file", self._write_foreign), ("foreign file", self._write_foreign),
             ("move", self._move), ("move", self._move), ("delete", self._delete),
             ("touch", self._touch), ("mode", self._change_mode), ("copy", self._copy),
-            ("many files", self._write_many),
+            ("many files", self._write_many), ("answer", self._answer), ("answer", self._answer),
         ]  # fmt: skip
 
-    def _places(self) -> list[Path]:
-        return self._list()[0]
+    def _place(self) -> Path:
+        """Return a folder, often one for questions or answers."""
+        places = self._list()[0]
+        special = [path for path in places if is_reserved(os.fspath(path.relative_to(self.root)))]
+        return self.random.choice(special if special and self.random.random() < 0.3 else places)
 
     def _list(self) -> tuple[list[Path], list[Path]]:
         """Return folders and all entries, as they were when the hands began."""
@@ -180,7 +204,7 @@ class HostileTree:
         return os.fsdecode(self.random.choice(STRANGE_NAMES))
 
     def _plant(self, make: Callable[[Path], object]) -> None:
-        target = self.random.choice(self._places()) / self._name()
+        target = self._place() / self._name()
         self._remove(target)
         make(target)
 
@@ -241,11 +265,17 @@ class HostileTree:
                      "inode": target.parent.stat().st_ino,
                      "files": {"../0.jpg": ["portrait 1 0,0,1,1", "", 1, 1],
                                "0.jpg": ["portrait 4 0,0,1,1 x", "", 1 << 62, 1],
+                               "../1.jpg": ["same:1,2 x", "", 1, 1],
+                               "1.jpg": ["is:99:1,999999999999999999 x", "", 1 << 62, 1],
+                               "1.txt": ["entry:999999999999999999 x", "", 1, 1],
                                "x" * 300: ["montage x", "", 1, 1]}}  # fmt: skip
             data = bytearray(json.dumps(facts).encode())
-        note = target.with_name(".person.json")
+        note = target.with_name(self.random.choice(NOTES))
         self._remove(note)
         note.write_bytes(data)
+
+    def _picture(self, target: Path) -> None:
+        target.write_bytes(picture_of(self.random.randrange(20)))
 
     def _foreign(self, path: Path) -> None:
         self._next += 1
@@ -254,7 +284,7 @@ class HostileTree:
         self.foreign.add(data)
 
     def _write_foreign(self) -> None:
-        folder = self.random.choice(self._places())
+        folder = self._place()
         stem = os.fsdecode(self.random.choice(STRANGE_NAMES))[:40]
         ending = self.random.choice([".txt", ".jpg", " (portraitd).jpg", ""])
         path = folder / f"{self._next} {stem}{ending}"
@@ -267,7 +297,7 @@ class HostileTree:
 
     def _move(self) -> None:
         entries = self._entries()
-        source, folder = self.random.choice(entries), self.random.choice(self._places())
+        source, folder = self.random.choice(entries), self._place()
         target = folder / self.random.choice([source.name, source.name, self._name()])
         if os.path.lexists(target) or folder == source or source in folder.parents:
             return
@@ -276,11 +306,20 @@ class HostileTree:
             return
         source.rename(target)
 
+    def _answer(self) -> None:
+        """Move a card, or what is beside it, into a folder for answers."""
+        folder = self.root / self.random.choice(ANSWER_FOLDERS)
+        beside = [path for path in self._entries() if path.parent == folder.parent]
+        if beside:
+            card = self.random.choice(beside)
+            if not os.path.lexists(folder / card.name):
+                card.rename(folder / card.name)
+
     def _copy(self) -> None:
         source = self.random.choice(self._entries())
         if is_file(source) and source.stat().st_size < 1 << 20:
             data = source.read_bytes()
-            (self.random.choice(self._places()) / f"copy {self._next}.jpg").write_bytes(data)
+            (self._place() / f"copy {self._next}.jpg").write_bytes(data)
             self._next += 1
 
     def _delete(self) -> None:
@@ -298,14 +337,17 @@ class HostileTree:
             path.chmod(self.random.choice([0, 0o400, 0o555, 0o770, 0o7777]))
 
     def _write_many(self) -> None:
-        folder = self.random.choice(self._places())
+        folder = self._place()
         for number in range(self.random.choice([3, 30])):
             (folder / f"{number:06d} {self._next}.jpg").touch()
 
     @contextmanager
     def _swapping(self) -> Iterator[None]:
         """Swap a folder for a link to the outside, again and again, while the block runs."""
-        place = self.root / self.random.choice(["gallery", "gallery/data", "_unsorted", "_ignored"])
+        place = self.root / self.random.choice(
+            ["gallery", "gallery/data", "_unsorted", "_ignored", "_questions", "_edits", "_who",
+             *ANSWER_FOLDERS]
+        )  # fmt: skip
         aside = self.root.parent / "aside"
         ended = threading.Event()
 
