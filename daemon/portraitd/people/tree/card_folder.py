@@ -32,7 +32,6 @@ from portraitd.people.tree.folder_fs import (
     OWN_PREFIX,
     digest,
     entry_exists,
-    move_folder_aside,
     open_folder,
     open_made,
     open_regular,
@@ -46,6 +45,7 @@ from portraitd.people.tree.manifest import (
     FolderManifest,
     ManifestEntry,
     read_note,
+    write_note,
 )
 from portraitd.people.tree.ownership import read_root_manifest
 from portraitd.people.tree.plan_executor import Modes
@@ -214,12 +214,7 @@ class CardFolder:
 
     def save_list(self, fd: int, note: FolderManifest) -> None:
         """Write the note."""
-        data = note.to_bytes()
-        try:
-            replace_file(fd, CARDS_NOTE, data, self._modes.file, durable=True)
-        except IsADirectoryError:
-            move_folder_aside(fd, CARDS_NOTE)
-            replace_file(fd, CARDS_NOTE, data, self._modes.file, durable=True)
+        write_note(fd, CARDS_NOTE, note, self._modes.file)
 
     def write(self, fd: int, name: str, key: str, data: bytes) -> ManifestEntry:
         """Write a card; return its hash, size and time."""

@@ -13,7 +13,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from portraitd.model.edit import Placement
-from portraitd.people.tree.folder_fs import MAX_NOTE_BYTES, WrittenFile, read_regular
+from portraitd.people.tree.folder_fs import (
+    MAX_NOTE_BYTES,
+    WrittenFile,
+    move_folder_aside,
+    read_regular,
+    replace_file,
+)
 
 PERSON_MANIFEST = ".person.json"
 ROOT_MANIFEST = ".portraitd-root"
@@ -124,6 +130,16 @@ def read_manifest(data: bytes | None) -> FolderManifest | None:
 def read_note(fd: int, name: str) -> FolderManifest | None:
     """Return the manifest in a file of an open folder; None as ``read_manifest`` does."""
     return read_manifest(read_regular(fd, name, MAX_NOTE_BYTES))
+
+
+def write_note(fd: int, name: str, manifest: FolderManifest, mode: int) -> None:
+    """Write a manifest durably into an open folder; a folder that has the name is moved aside."""
+    data = manifest.to_bytes()
+    try:
+        replace_file(fd, name, data, mode, durable=True)
+    except IsADirectoryError:
+        move_folder_aside(fd, name)
+        replace_file(fd, name, data, mode, durable=True)
 
 
 def face_of(identity: str) -> int | None:

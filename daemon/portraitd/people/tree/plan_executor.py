@@ -17,13 +17,11 @@ from portraitd.people.tree.folder_fs import (
     entry_exists,
     inode_of,
     make_hidden,
-    move_folder_aside,
     open_folder,
     open_parent,
-    replace_file,
 )
 from portraitd.people.tree.folder_state import FolderState
-from portraitd.people.tree.manifest import PERSON_MANIFEST, FolderManifest
+from portraitd.people.tree.manifest import PERSON_MANIFEST, FolderManifest, write_note
 from portraitd.people.tree.ownership import reopen_folder
 from portraitd.people.tree.plan import (
     MakeFolder,
@@ -143,12 +141,7 @@ class PlanExecutor:
 
     def save(self, fd: int, manifest_name: str, manifest: FolderManifest) -> None:
         """Write a manifest durably."""
-        data, mode = manifest.to_bytes(), self._modes.file
-        try:
-            replace_file(fd, manifest_name, data, mode, durable=True)
-        except IsADirectoryError:
-            move_folder_aside(fd, manifest_name)
-            replace_file(fd, manifest_name, data, mode, durable=True)
+        write_note(fd, manifest_name, manifest, self._modes.file)
 
     def owners(self, fd: int, manifest: FolderManifest, names: Sequence[str]) -> FileOwners:
         """Return the owner of each file in an open folder."""
