@@ -10,15 +10,11 @@ import platform
 import re
 import resource
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from portraitd.config import Settings
 from portraitd.faces.interface import EncoderSpec
 from portraitd.ingest import media_jobs
 from portraitd.model.errors import FileChanged, WorkerDied
@@ -26,14 +22,8 @@ from portraitd.model.face import Embeddings
 from portraitd.model.media_file import MediaKind, Slice, Source
 from portraitd.model.reasons import ReasonCode
 from portraitd.service.pools import (
-    assembling_policy,
-    computing_policy,
     decoding_policy,
-    hashing_policy,
-    list_hidden_folders,
-    planning_policy,
 )
-from portraitd.store.database import FILE_NAME, Database
 from portraitd.workers import sandbox
 from portraitd.workers.file_broker import JobFile
 from portraitd.workers.pool import LocalExecutor
@@ -50,9 +40,7 @@ from portraitd.workers.sandbox.call_numbers import (
 from portraitd.workers.sandbox.calls import CallRights
 from portraitd.workers.sandbox.self_test import try_forbidden
 from support import bad_jobs, sandbox_jobs
-from support.home import Home
 from support.media import source_of
-from support.processes import make_home
 
 ANSWER_S = 240.0
 LIMITS = WorkerLimits(nice=0, memory_mb=4000, time_limit_s=120.0)
@@ -271,112 +259,6 @@ def test_no_folder_above_a_file_may_be_a_link(sealed: LocalExecutor, tmp_path: P
     assert ReasonCode.CHANGED_WHILE_READ is changed.value.reason.code
 
 
-# --- What each kind of worker reaches in a home.
-
-
-def media_policy(settings: Settings) -> SandboxPolicy:
-    """Of workers that decode, without the time that their models take."""
-    policy = decoding_policy(None, list_hidden_folders(settings))
-    access = replace(policy.access, writable=(settings.models_dir,))
-    return replace(policy, access=access)
-
-
-class HomeInUse(NamedTuple):
-    """A home with a file of each sort, and those that a worker of the service could look for."""
-
-    settings: Settings
-    sorts: dict[str, Path]
-
-
-@pytest.fixture(scope="module")
-def home_in_use(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HomeInUse]:
-    """The database is open, as that of a service."""
-    settings = Home(tmp_path_factory.mktemp("reach") / "home").settings
-    state = settings.state_dir
-    files = {
-        "clip": settings.inbox_dir / "clip.mp4",
-        "person": settings.people_dir / "Ann" / "portrait.jpg",
-        "set": settings.dataset_dir / "yolo" / "data.yaml",
-        "frame": state / "frames" / "1" / "abc" / "frame.jpg",
-        "model": settings.models_dir / "model.onnx",
-        "snapshot": state / "grouping-1.npz",
-        "matrix": state / "tracks.f32",
-        "settings": settings.home_dir / "config.toml",
-    }
-    for path in files.values():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"content")
-    database = {"database": FILE_NAME, "journal": f"{FILE_NAME}-wal", "index": f"{FILE_NAME}-shm"}
-    paths = {sort: state / name for sort, name in database.items()}
-    with Database.open(state) as opened:
-        opened.execute("select count(*) from files").fetchone()
-        yield HomeInUse(
-            settings,
-            files
-            | paths
-            | {
-                "home": settings.home_dir,
-                "state": state,
-                "inbox": settings.inbox_dir,
-                "library": Path(sandbox.__file__),
-                "password": Path("/etc/passwd"),
-            },
-        )
-
-
-LIBRARY = "libBrokenLocale.so.1"
-"""A part of the C library that nothing needs."""
-
-DATABASE = {"database", "journal", "index"}
-
-
-@pytest.mark.parametrize(
-    ("make", "readable", "writable"),
-    [
-        (media_policy, {"model", "library"}, set()),
-        (hashing_policy, {"model"}, set()),
-        (computing_policy, set(), set()),
-        (planning_policy, DATABASE, set()),
-        (assembling_policy, {*DATABASE, "frame", "set"}, {"frame", "set"}),
-    ],
-)
-def test_each_kind_of_worker_reaches_its_own_files_only(
-    home_in_use: HomeInUse,
-    make: Callable[[Settings], SandboxPolicy],
-    readable: set[str],
-    writable: set[str],
-) -> None:
-    """And changes none otherwise, loads no further library, starts no program, and reaches no
-    network and no process."""
-    policy = make(home_in_use.settings)
-    assert policy.prepare
-    policy = replace(policy, prepare=(sandbox_jobs.prepare_and_import_this, (policy.prepare,)))
-    paths = {str(path): sort for sort, path in home_in_use.sorts.items()}
-    executor = LocalExecutor(1, LIMITS, policy)
-    try:
-        read = executor.submit(sandbox_jobs.try_to_read, list(paths)).result(ANSWER_S)
-        written = executor.submit(sandbox_jobs.try_to_write, list(paths)).result(ANSWER_S)
-        changed = executor.submit(sandbox_jobs.try_to_change, list(paths)).result(ANSWER_S)
-        moved = executor.submit(
-            sandbox_jobs.try_to_move,
-            [path for path, sort in paths.items() if sort not in writable],
-            [str(home_in_use.settings.dataset_dir), str(home_in_use.settings.people_dir)],
-        ).result(ANSWER_S)
-        loaded = executor.submit(sandbox_jobs.try_to_load, LIBRARY).result(ANSWER_S)
-        started = executor.submit(bad_jobs.starts).result(ANSWER_S)
-    finally:
-        executor.shutdown(cancel_futures=True)
-
-    assert readable == {paths[path] for path, error in read.items() if error == "done"}
-    assert writable == {paths[path] for path, error in written.items() if error == "done"}
-    assert {"EACCES", "done"} >= {*read.values(), *written.values()}
-    assert [] == changed
-    assert [] == moved
-    assert loaded.startswith(LIBRARY)
-    assert "done" == sandbox_jobs.try_to_load(LIBRARY)
-    assert {"PermissionError"} == set(started.values())
-
-
 def test_the_broker_opens_what_the_service_has_named(sealed: LocalExecutor, tmp_path: Path) -> None:
     """To read or to create it, as the service said, whatever a worker asks for."""
     read, new, other = (tmp_path / name for name in ("read", "new", "other"))
@@ -484,19 +366,7 @@ def _embeddings(found: media_jobs.SliceFaces) -> list[list[float]]:
     return [[round(float(value), 3) for value in row] for row in rows]
 
 
-@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
-def test_the_filter_is_known_for_both_architectures(machine: str) -> None:
-    """On arm64 the calls have other numbers, and some do not exist."""
-    for rights in (CallRights(), CallRights(may_write=True), CallRights(generates_code=True)):
-        program = calls.build_filter(machine, os.getpid(), rights)
-        assert {8} == {len(step) for step in program}
-        assert len(program) < 4096
-
-    assert platform.machine() in ("x86_64", "aarch64")
-    assert landlock.version() >= 1
-
-
-# --- Limits, and kernels that support less.
+# --- Limits.
 
 
 def test_a_sealed_worker_has_limits(sealed: LocalExecutor) -> None:
@@ -514,115 +384,19 @@ def test_the_kernel_kills_a_worker_that_spins(sealed: LocalExecutor) -> None:
         sealed.submit(bad_jobs.exceed_cpu).result(ANSWER_S)
 
 
-LESS = """
-import pathlib, sys
-from support import bad_jobs, sandbox_jobs
-from portraitd.workers import sandbox
-from portraitd.workers.sandbox import FileAccess
-from portraitd.workers.pool import LocalExecutor
-from portraitd.workers.process import SandboxPolicy, WorkerLimits
-
-if __name__ == "__main__":
-    print(*sandbox.missing_features(), *sandbox.missing_namespaces(), sep="\\n")
-    accepts = sys.argv[2] == "reduced"
-    policy = SandboxPolicy(FileAccess((), (pathlib.Path(sys.argv[1]),), accepts_less=accepts))
-    executor = LocalExecutor(1, WorkerLimits(0, 0, 60.0), policy)
-    try:
-        print(executor.submit(bad_jobs.add, 2, 3).result())
-    finally:
-        executor.shutdown(cancel_futures=True)
-"""
+# --- The numbers of system calls.
 
 
-def run_without(
-    calls: str, *command: str | Path, folder: Path | None = None
-) -> subprocess.CompletedProcess[str]:
-    """Run a Python program for which the kernel refuses some calls."""
-    return subprocess.run(
-        [sys.executable, "-m", "support.lesser_kernel", calls, sys.executable, *command],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-    )
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_the_filter_is_known_for_both_architectures(machine: str) -> None:
+    """On arm64 the calls have other numbers, and some do not exist."""
+    for rights in (CallRights(), CallRights(may_write=True), CallRights(generates_code=True)):
+        program = calls.build_filter(machine, os.getpid(), rights)
+        assert {8} == {len(step) for step in program}
+        assert len(program) < 4096
 
-
-def test_jobs_run_without_support_of_the_kernel_if_that_is_accepted(tmp_path: Path) -> None:
-    """As in a container that forbids it; the missing features are reported."""
-    script = tmp_path / "less.py"
-    script.write_text(LESS)
-
-    answer = run_without(
-        "landlock_create_ruleset,seccomp,unshare", script, tmp_path / "cache", "reduced"
-    )
-
-    assert "no Landlock: workers can read every file" in answer.stdout
-    assert "no system call filter" in answer.stdout
-    assert "no namespaces of their own" in answer.stdout
-    assert answer.stdout.endswith("\n5\n")
-
-
-@pytest.mark.parametrize("call", ["landlock_create_ruleset", "seccomp"])
-def test_no_job_runs_without_a_sandbox_that_is_required(tmp_path: Path, call: str) -> None:
-    """Whatever the service knew when it started."""
-    script = tmp_path / "less.py"
-    script.write_text(LESS)
-
-    answer = run_without(call, script, tmp_path / "cache", "required")
-
-    assert 1 == answer.returncode
-    assert "WorkerDied" in answer.stderr
-    assert not answer.stdout.endswith("\n5\n")
-
-
-CHECK = """
-import sys
-from pathlib import Path
-from portraitd.cli.check import _workers
-from portraitd.config import load
-
-if __name__ == "__main__":
-    for finding in _workers(load(home=Path(sys.argv[1]), assignments=sys.argv[2:])):
-        print(finding.sound, finding.what, finding.detail, sep="|")
-"""
-
-
-def test_a_check_says_what_workers_do_without(tmp_path: Path) -> None:
-    """It is no fault where the service starts all the same, as it does without namespaces."""
-    home = make_home(tmp_path / "home")
-    script = tmp_path / "check.py"
-    script.write_text(CHECK)
-    # Nothing is loaded: this detector is part of a library.
-    settings = ("encoder.kind=dlib", "encoder.detector=hog")
-
-    answer = run_without("unshare", script, home, *settings)
-
-    lines = [line.split("|") for line in answer.stdout.splitlines()]
-    assert {"True"} == {sound for sound, _, _ in lines}, answer.stderr
-    assert "no namespaces of their own" in lines[0][2]
-    assert 5 == [detail for _, _, detail in lines].count("blocked")
-
-
-@pytest.mark.parametrize(
-    ("command", "remedy"),
-    [
-        (("run",), "workers.sandbox = "),
-        (("worker", "tcp://127.0.0.1:1"), "--reduced-sandbox"),
-    ],
-)
-def test_nothing_starts_without_a_sandbox(
-    tmp_path: Path, command: tuple[str, ...], remedy: str
-) -> None:
-    """Unless that is accepted; the message says how."""
-    home = make_home(tmp_path / "home")
-    options = [] if command[0] == "worker" else ["--home", home]
-
-    answer = run_without("seccomp", "-m", "portraitd", *command, *options, folder=home)
-
-    assert 78 == answer.returncode
-    assert "no system call filter: workers can open sockets" in answer.stderr + answer.stdout
-    assert remedy in answer.stderr + answer.stdout
+    assert platform.machine() in ("x86_64", "aarch64")
+    assert landlock.version() >= 1
 
 
 @pytest.mark.parametrize(
