@@ -19,8 +19,9 @@
     │   └── RefusedRow       no action: the job whose result was stored; its attempt has failed
     ├── StillBlocked         the machine; a command that is to end gives up after a while
     └── PublishError         the machine (share not mounted, read-only); back off
-        ├── MassDisappearance    the operator: `portraitd accept`, or the share comes back
-        └── ForeignTree          the operator: the tree belongs to another store
+        ├── FoldersUnavailable   the machine: some folders of the tree; the others are written
+        ├── TreeInUse        no action: another portraitd works on the tree; waits until it ends
+        └── ForeignTree      the operator: the tree belongs to another store
 
 Errors that leave a worker process carry one argument, a sentence or a reason: an exception whose
 ``__init__`` takes more cannot be unpickled on the other side.
@@ -134,20 +135,19 @@ class UnusableStore(StoreError):
 
 
 class RefusedRow(StoreError):
-    """What was to be stored violates a constraint. The database is sound, and trying again with the
-    same values does not help."""
+    """A row violates a constraint. The database is sound; the same values would fail again."""
 
     code = ReasonCode.INVALID_RESULT
 
 
-class PublishError(PortraitdError):
-    """The people tree cannot be written."""
+class StillBlocked(PortraitdError):
+    """A stage stays blocked, and a command that is to end by itself gives up."""
 
     code = ReasonCode.PUBLISHING_FAILED
 
 
-class StillBlocked(PortraitdError):
-    """A stage stays blocked, and a command that is to end by itself gives up."""
+class PublishError(PortraitdError):
+    """The people tree cannot be written."""
 
     code = ReasonCode.PUBLISHING_FAILED
 
