@@ -13,7 +13,7 @@ from typing import NamedTuple
 from portraitd.model.errors import ConfigError
 from portraitd.model.media_file import FileState, Source, Stamp
 from portraitd.model.reasons import NO_REASON, Reason, ReasonCode
-from portraitd.model.wording import escape_unprintable
+from portraitd.model.wording import escape_unprintable, join_names
 from portraitd.store.database import Database
 from portraitd.store.partial_copies import PartialCopies
 from portraitd.workers.paths_without_links import open_file_below
@@ -289,12 +289,9 @@ class Files:
                 for name in (display_path(file.path), display_path(self.place(file))):
                     failed.setdefault(name, set()).add(file.id)
             if unknown := [name for name in names if name not in failed]:
-                listed = ", ".join(map(escape_unprintable, unknown[:_MAX_LISTED]))
-                more = len(unknown) - _MAX_LISTED
-                listed += f" and {more} more" if more > 0 else ""
                 raise ConfigError(
-                    f"not among the failed files: {listed}; nothing was dismissed; "
-                    "`portraitd status` lists them"
+                    f"not among the failed files: {join_names(unknown, _MAX_LISTED)}; "
+                    "nothing was dismissed; `portraitd status` lists them"
                 )
             chosen = set().union(*(failed[name] for name in names or failed))
             dismissed = [file for file in files if file.id in chosen]
