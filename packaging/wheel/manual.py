@@ -50,6 +50,9 @@ Another portraitd uses this home.
 .TP
 .B 78
 Wrong setting or argument, no home at that path, or no access to it.
+.TP
+.B 130
+Interrupted from the keyboard.
 .SH SEE ALSO
 systemctl(1), journalctl(1), smb.conf(5)
 """
