@@ -30,6 +30,7 @@ from portraitd.model.wording import escape_unprintable
 from portraitd.people.names import folded, safe_name
 from portraitd.people.tree.folder_fs import (
     OWN_PREFIX,
+    WrittenFile,
     digest,
     entry_exists,
     open_folder,
@@ -216,15 +217,15 @@ class CardFolder:
         """Write the note."""
         write_note(fd, CARDS_NOTE, note, self._modes.file)
 
-    def write(self, fd: int, name: str, key: str, data: bytes) -> ManifestEntry:
-        """Write a card; return its hash, size and time."""
-        return ManifestEntry("", replace_file(fd, name, self._marked(data, key), self._modes.file))
+    def write(self, fd: int, name: str, key: str, data: bytes) -> WrittenFile:
+        """Write a card with its key."""
+        return replace_file(fd, name, self._marked(data, key), self._modes.file)
 
     @contextmanager
     def answer_folders(self, fd: int, *, makes: bool = False) -> Iterator[dict[str, int]]:
         """Open the answer folders that can be opened; gives their descriptors by name."""
         opened: dict[str, int] = {}
-        try:
+        with ExitStack() as stack:
             for answer in self._answers:
                 with suppress(OSError):
                     opening = (
@@ -232,12 +233,8 @@ class CardFolder:
                         if makes
                         else open_folder(answer, fd)
                     )
-                    with opening as answer_fd:
-                        opened[answer] = os.dup(answer_fd)
+                    opened[answer] = stack.enter_context(opening)
             yield opened
-        finally:
-            for answer_fd in opened.values():
-                os.close(answer_fd)
 
     def find_cards(self, fd: int, listed: ListedContent) -> dict[str, str | None]:
         """Return the key of each file in an open folder, by name; None for what is not a card."""
@@ -293,17 +290,12 @@ class CardFolder:
         stamp = Stamp.of(facts)
         cached = self._seen.get(stamp.inode)
         if cached is None or cached[0] != stamp:
-            cached = stamp, self._read_key(fd, name)
+            cached = stamp, find_key(_read_head(fd, name), self._store)
         self._found[stamp.inode] = cached
         if cached[1] is not None or stamp.size not in listed:
             return cached[1]
         data = read_regular(fd, name, MAX_CARD_BYTES)
         return None if data is None else listed[stamp.size].get(digest(data))
-
-    def _read_key(self, fd: int, name: str) -> str | None:
-        with open_regular(fd, name) as file:
-            head = file.read(_MARK_BYTES) if file else b""
-        return find_key(head, self._store)
 
     def _marked(self, data: bytes, key: str) -> bytes:
         """Return a card with its key: in a JPEG a comment, in a text a line at its end."""
@@ -402,7 +394,7 @@ class _Update:
         if is_answered or is_current or (listed is not None and in_place is None):
             return
         name = _free_name(card.name, [one for one in here if one != in_place], self._fd, in_place)
-        written = self._folder.write(self._fd, name, card.key, content(card)).written
+        written = self._folder.write(self._fd, name, card.key, content(card))
         self._changes += 1
         if listed is not None:
             self._note.files.pop(listed)
@@ -426,9 +418,7 @@ def erase_cards(fd: int) -> int:
     """
     removed = 0
     for name in list_names(fd):
-        with open_regular(fd, name) as file:
-            head = file.read(_MARK_BYTES) if file else b""
-        if _MARK.search(head):
+        if _MARK.search(_read_head(fd, name)):
             os.unlink(name, dir_fd=fd)
             removed += 1
     with suppress(FileNotFoundError, IsADirectoryError, PermissionError):
@@ -455,6 +445,12 @@ def find_key(head: bytes, store: str) -> str | None:
     if found is None or found[1] != store.encode():
         return None
     return found[2].decode()
+
+
+def _read_head(fd: int, name: str) -> bytes:
+    """Return the first bytes of a file; none if it is not a regular one."""
+    with open_regular(fd, name) as file:
+        return file.read(_MARK_BYTES) if file else b""
 
 
 def _free_name(name: str, taken: Collection[str], fd: int, own: str | None) -> str:
