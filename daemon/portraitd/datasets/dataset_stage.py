@@ -77,7 +77,6 @@ class DatasetStage(Stage):
         self._now_s = 0.0
         self._is_working = is_working
         self._back_off = BackOff(BACK_OFF_S)
-        self._has_failed = False
         self._blocked = NO_REASON
 
     @property

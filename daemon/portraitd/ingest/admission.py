@@ -87,7 +87,6 @@ class Admission(Stage):
         self._work_s = 0.0
         self._last_work_s = 0.0
         self._scanned_s = float("-inf")
-        self._has_failed = False
         self._is_wanted = True
         self._watches_inbox = True
         self._device = -1
@@ -103,11 +102,6 @@ class Admission(Stage):
             or self._scan is not None
             or (self._watches_inbox and self._scanned_s == float("-inf"))
         )
-
-    @property
-    def defers(self) -> bool:
-        """Return whether a scan that failed waits to be repeated."""
-        return self._has_failed
 
     def wake(self) -> None:
         """Have the inbox scanned at the next tick: something changed there."""

@@ -94,7 +94,6 @@ class ReembeddingStage(Stage):
         self._back_off = BackOff(BACK_OFF_S)
         self._blocked = NO_REASON
         self._is_started = False
-        self._has_failed = False
         self.finished = False
 
     @property

@@ -45,7 +45,6 @@ class ReprocessingStage(Stage):
         self._encoder = encoder
         self._may_replace = may_replace
         self._on_replaced = on_replaced
-        self._has_failed = False
 
     @property
     def pending(self) -> bool:

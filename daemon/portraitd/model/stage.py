@@ -44,6 +44,9 @@ class Stage(ABC):
     updates_tree: bool = False
     """Whether the people tree is out of date while this stage has work, without any new file."""
 
+    _has_failed: bool = False
+    """Set by a stage from the start of an attempt until one succeeds."""
+
     @abstractmethod
     def tick(self, now: Now) -> None:
         """Move everything that can move by one step, without waiting.
@@ -64,7 +67,7 @@ class Stage(ABC):
 
         A tick that tried nothing, or did something else, does not show that the error has passed.
         """
-        return False
+        return self._has_failed
 
     @property
     def blocked(self) -> Reason:

@@ -138,7 +138,6 @@ class Review(Stage):
         self._accept_removal = accept_removal
         self._cards = tuple(cards)
         self._is_wanted = True
-        self._has_failed = False
         self._error: PublishError | None = None
         self._accepts_losses = self._puts_back = False
         self._restored = NO_LOSSES
@@ -154,11 +153,6 @@ class Review(Stage):
         """Whether what was read waits for a second reading, or the tree is still to be read."""
         is_answered = self._accepts_losses or self._puts_back
         return bool(self._waiting) or is_answered or self._last_read_s == float("-inf")
-
-    @property
-    def defers(self) -> bool:
-        """Return whether a reading that failed waits to be repeated."""
-        return self._has_failed
 
     def allows_publishing(self, now: Now) -> bool:
         """Return whether the tree was read in this tick and shows no edit that waits.

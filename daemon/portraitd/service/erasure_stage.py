@@ -100,7 +100,6 @@ class ErasureStage(Stage):
         self._waits = NO_REASON
         # The last service may have recorded a reason that has passed.
         self._is_reported = False
-        self._has_failed = False
         self._unavailable = ""
         self._pause = BackOff(PAUSE_S)
 
@@ -108,11 +107,6 @@ class ErasureStage(Stage):
     def pending(self) -> bool:
         """Return whether an erasure is not finished."""
         return self._eraser.pending
-
-    @property
-    def defers(self) -> bool:
-        """Return whether an erasure that failed waits to be repeated."""
-        return self._has_failed
 
     @property
     def is_free(self) -> bool:
