@@ -167,7 +167,7 @@ class Reviewer:
         self.steady_s = 0.0
 
     def review(self) -> None:
-        """Work until everybody is right."""
+        """Work until every person is right."""
         with StoreLock(self.settings.state_dir):
             database = Database.open(self.settings.state_dir)
             with closing(database):
@@ -221,7 +221,7 @@ class Reviewer:
                 raise RuntimeError(f"{card} asks nothing")
             labels = {shown.get(person) for person in question.people}
             labels |= {by_face.get(face) for face in question.face_ids}
-            # A reviewer sees that a face without a label is somebody else.
+            # A reviewer sees that a face without a label is another person's.
             answer = "yes" if len(labels) == 1 and None not in labels else "no"
             card.rename(folder / answer / card.name)
             self.gestures[answer] += 1
@@ -319,7 +319,7 @@ def main() -> None:
                         "labels": len(set(labels.values())),
                         "gestures": reviewer.gestures.total(),
                         "drags": reviewer.drags.total(),
-                        "of_which": reviewer.gestures,
+                        "by_kind": reviewer.gestures,
                     }
                 ),
                 flush=True,

@@ -122,7 +122,7 @@ def test_an_answer_does_not_outlive_an_erasure(home: Home, photographs: list[Pat
         eraser.erase(eraser.person("Ann"), home.now.wall_s)
         home.run_until_idle(service)
 
-    assert answers(home)["who.jpg.txt"].startswith("Face 1: nobody who is known")
+    assert answers(home)["who.jpg.txt"].startswith("Face 1: no known person (")
 
 
 def test_a_file_of_a_reviewer_has_the_name_of_an_answer(

@@ -1,4 +1,4 @@
-"""``portraitd who``: whom a picture shows."""
+"""``portraitd who``: find whom a picture shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Say whom a face shows that is in no recording of the store, and how likely that is."""
+"""Find whom a face from outside the store may show, and how likely that is."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from portraitd.store.tracks import TrackStore
 MAX_CANDIDATES = 3
 
 MIN_PROBABILITY = 0.05
-"""Who is less likely is not named."""
+"""People who are less likely are not named."""
 
 
 class Candidate(NamedTuple):

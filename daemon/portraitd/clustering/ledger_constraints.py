@@ -87,7 +87,7 @@ def _to_constraints(
             constraints.unsorted[row] = correction.hidden is not Hidden.EXCLUDED
         elif correction.person_id is not None:
             constraints.pinned[row] = correction.person_id
-    # A face that a reviewer brought to say who somebody is represents them as an exemplar does.
+    # The face of a reference picture represents its person as an exemplar does.
     seeds = {
         row
         for row, correction in by_row.items()

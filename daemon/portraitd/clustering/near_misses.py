@@ -1,8 +1,9 @@
 """Find for tracks without a person the one whom each may show, so that a user is asked.
 
-Most faces without a person are of somebody who has a folder: in profile, blurred, much older. Their
-distance is just above what the grouping accepts. How likely the nearest person is the right one is
-calculated from the distance, from how much farther the next one is, and from how good the face is.
+Most faces without a person show a person who has a folder, but in profile, blurred, or much older.
+Their distance is just above what the grouping accepts. How likely the nearest person is the right
+one is calculated from the distance, from how much farther the next one is, and from how good the
+face is.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from portraitd.model.grouping_rules import NearMissRule
 from portraitd.model.suggestion import ASKED_PROBABILITY
 
 MAX_ROWS = 4000
-"""The best so many tracks are compared with all people."""
+"""This many tracks, the best ones, are compared with all people."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +62,7 @@ def find_near_misses(
 
     Args:
         people: Shape ``(n,)``; the person of each row, -1 for none.
-        left_out: Shape ``(n,)``; rows that are not asked about, and that represent nobody.
+        left_out: Shape ``(n,)``; rows that are not asked about, and that represent no person.
         agglomeration: Of this grouping.
         tracks: The tracks that the agglomeration was made of.
         quality: Shape ``(n,)``; as in ``TrackSummaries``.

@@ -16,7 +16,7 @@ MIN_TRACKS = 5
 """With fewer tracks, an outlier cannot be told from the rest."""
 
 NEAREST = 3
-"""A track of the person is near to at least so many others of theirs."""
+"""A track of the person is near at least this many others of theirs."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

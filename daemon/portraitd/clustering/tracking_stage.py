@@ -22,7 +22,7 @@ log = structlog.get_logger(stage="tracking")
 BACK_OFF_S = 60.0
 
 FIRST_FOOTAGE_S = 120.0
-"""From so much footage on, a video gets tracks before it is done."""
+"""A video gets tracks before it is done once this much of it is processed."""
 
 
 class TrackingStage(Stage):

@@ -10,10 +10,10 @@ from typing import Self
 _KEY = re.compile(r"(same|is):([0-9]{1,18}(?:,[0-9]{1,18})*)(?::([0-9]{1,18}(?:,[0-9]{1,18})*))?")
 
 MAX_PEOPLE = 6
-"""So many people are on one card at most."""
+"""The most people on one card."""
 
 MAX_FACES = 12
-"""So many faces of different tracks are on one card at most."""
+"""The most faces, all of different tracks, on one card."""
 
 
 class CardAnswer(StrEnum):

@@ -81,7 +81,7 @@ class FaceWriter:
         size_px, detections = (video["width_px"], video["height_px"]), list(result.detections)
         hidden = Hidden.REFERENCE if video["is_reference"] else Hidden.NO
         if hidden is Hidden.REFERENCE:
-            # Whoever else is in the picture was not meant: nothing is stored about them.
+            # Other people in the picture were not meant: nothing is stored about them.
             main = find_main_face([one.face.box for one in detections])
             detections = [] if main is None else [detections[main]]
         for sha256 in self.contents(video_id):

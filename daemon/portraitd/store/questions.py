@@ -16,7 +16,7 @@ from portraitd.store.recordings import recording_time_of
 
 
 class DeferredAnswer(StrEnum):
-    """Answers that say nothing for good."""
+    """Answers that decide nothing for good."""
 
     LATER = "later"
     NOT_ALL = "not-all"

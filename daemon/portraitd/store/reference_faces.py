@@ -16,7 +16,7 @@ class ReferenceFace(NamedTuple):
     """The face of a reference picture.
 
     Attributes:
-        person_id: Whom it represents; None if it represents nobody.
+        person_id: Whom it represents; None if it represents no person.
         pictures: The files that hold it, below the root of the tree; none after they were removed.
         is_read_again: Whether a file that held it was written to, and is not read yet.
     """

@@ -73,7 +73,7 @@ class QuestionAnswers:
             if key not in self._closed
         }
         self._edits = {key: one for key, one in edits.items() if one}
-        # A card of something that is no question any more says nothing.
+        # A card whose question no longer stands has no effect.
         self._closed |= found.keys() - self._edits.keys()
         return [edit for edits in self._edits.values() for edit in edits]
 

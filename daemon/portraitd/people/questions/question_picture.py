@@ -40,7 +40,7 @@ _TILE_RATIO = 1.25
 """Height of a portrait divided by its width."""
 
 _CENTRED = 0.12
-"""A face so near to the middle of its portrait, as a fraction, needs no frame."""
+"""A face this close to the middle of its portrait, as a fraction, does not need a frame."""
 
 _FONT_FILES = (
     "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",
@@ -204,7 +204,7 @@ class _Sheet:
         else:
             area[:] = crop_to_tile(picture, tile)
             if max(abs(place.x - 0.5), abs(place.y - 0.5)) > _CENTRED:
-                # At the edge of a frame, the face in the middle may be somebody else's.
+                # At the edge of a frame, the face in the middle may be another person's.
                 height_px, width_px = picture.shape[:2]
                 _frame(area, place, width_px, height_px)
 

@@ -51,7 +51,7 @@ _REFRESH_S = 3600.0
 """How often it is checked whether a question that was put off is due."""
 
 _BEST_FACES = 60
-"""Of so many good faces of a person, the portraits in a picture are chosen."""
+"""The portraits in a picture are chosen from this many good faces of a person."""
 
 _NAME_CHARACTERS = 30
 
@@ -203,7 +203,8 @@ class QuestionStage(Stage):
             if not is_written and card.key not in self._drawings:
                 self._draw(card)
         if not all(drawing.picture.done() for drawing in self._drawings.values()):
-            # What is answered goes at once, and what blocks the review comes at once.
+            # Answered cards are removed at once, and the card that the review waits for is written
+            # at once.
             losses = self._losses.key
             if closed or (losses and losses not in listed):
                 self._publish(cards, closed)

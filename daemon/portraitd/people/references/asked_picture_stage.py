@@ -1,7 +1,8 @@
-"""Answer reviewers who ask whom a picture shows: a text beside it says so.
+"""Answer reviewers who ask whom a picture shows, in a text beside it.
 
-The picture is decoded in a worker, compared with everybody who is known, and not stored. An answer
-is replaced when the picture is, and removed when the picture goes; deleting it asks again.
+A worker decodes the picture and finds its faces. They are compared with all known people, and not
+stored. An answer is replaced when the picture is, and removed when the picture goes; deleting it
+asks again.
 """
 
 from __future__ import annotations

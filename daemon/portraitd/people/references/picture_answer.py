@@ -93,18 +93,18 @@ def faces_as_json(faces: Sequence[PictureFace]) -> list[dict[str, Any]]:
 
 
 def summarise(faces: Sequence[PictureFace]) -> str:
-    """Return how many faces there are, and how many of them are somebody who is known."""
+    """Return how many faces there are, and how many of them show a known person."""
     known = sum(
         any((one.probability or 0.0) >= _UNSURE for one, _ in face.candidates) for face in faces
     )
-    return f"{counted(len(faces), 'face')}, {known} of someone who is known"
+    return f"{counted(len(faces), 'face')}, {known} of known people"
 
 
 def _describe(face: PictureFace) -> str:
     box = face.box
     where = f"({box.width}x{box.height} pixels at {box.left},{box.top})"
     if not face.candidates:
-        return f"nobody who is known {where}"
+        return f"no known person {where}"
     words = []
     for one, name in face.candidates:
         printable = escape_unprintable(name)
@@ -115,7 +115,7 @@ def _describe(face: PictureFace) -> str:
     nearest = face.candidates[0][0].probability
     lead = ""
     if nearest is not None and nearest < _LIKELY:
-        lead = "perhaps " if nearest >= _UNSURE else "probably nobody who is known; "
+        lead = "perhaps " if nearest >= _UNSURE else "probably no known person; "
     return f"{lead}{', '.join(words)} {where}"
 
 

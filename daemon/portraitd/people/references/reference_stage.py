@@ -70,7 +70,7 @@ class ReferenceStage(Stage):
         recorder: Records edits.
         notices: Says what was not understood.
         inbox: When a file is settled.
-        review: How long a picture must be missing before its face represents nobody.
+        review: How long a picture must be missing before it counts as removed.
         is_read: Returns whether the tree was read in this tick and shows no edit that waits.
         is_remote: Returns whether the kernel cannot tell who writes to the tree.
     """
@@ -176,7 +176,7 @@ class ReferenceStage(Stage):
             self._files.note_references(self._root, ready, now.wall_s)
             for one in ready:
                 log.info("reference_found", path=display_path(one.path), size=one.stamp.size)
-        # What cannot be read for long is no work that could be done now.
+        # A picture that has to wait longer is not work that can be done now.
         self._unsettled = len(new) - len(ready) - waiting
 
     def _miss(self, scan: ReferenceScan, known: Mapping[str, KnownFile], now: Now) -> None:
@@ -277,13 +277,13 @@ def _is_new(known: KnownFile | None, stamp: Stamp) -> bool:
 
 
 def _was_added(face: ReferenceFace, corrections: Corrections) -> bool:
-    """Return whether the last entry about a face, be it undone, says that it is somebody's."""
+    """Return whether the last entry about a face, even an undone one, assigns it to a person."""
     decision = corrections.references.get(face.face_id)
     return decision is not None and decision.person_id is not None
 
 
 def _says_the_same(face: ReferenceFace, place: ReferencePlace, corrections: Corrections) -> bool:
-    """Return whether the last entry about a face, be it undone, says what the folder says."""
+    """Return whether the last entry about a face, even an undone one, says what the folder says."""
     decision = corrections.references.get(face.face_id)
     if decision is None or decision.person_id is None:
         return False
