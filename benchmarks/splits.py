@@ -3,13 +3,13 @@
     python benchmarks/splits.py [--homes 200] [--share 0.2] [--before OLD/daemon]
 
 Each random home has a star with about 110 faces in one film and some in a few other recordings,
-and cameos with a few faces beside the star and in one or two other recordings. Faces here are
-those that are left after near-duplicates, one per shot. The *deviation* of a person is the
-difference between the share of the person's faces that is in val and the wanted share, for the
-people who could be in both splits because they are in two recordings. Without a face in val it is
-that of a person with all faces there, who is as useless. ``optimum`` tries all
-assignments of whole recordings and takes the smallest possible largest deviation, in the homes
-where all these people can be in both splits at once, and nobody of many faces has most of them in
+and cameos with a few faces beside the star and in one or two other recordings. Near-duplicates are
+not counted: each face is from a shot of its own. The *deviation* of a person is the difference
+between the share of the person's faces that is in val and the wanted share, for the people who
+could be in both splits because they are in two recordings. A person without a face in val counts
+like one with all faces there, because both are equally useless. ``optimum`` tries all assignments
+of whole recordings and takes the smallest possible largest deviation. It covers the homes in which
+all these people can be in both splits at once, while no person with many faces has most of them in
 val (``solvable``).
 
 Prints one JSON line: over the homes, the median, 90th percentile and maximum of the largest

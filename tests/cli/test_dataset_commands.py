@@ -180,7 +180,7 @@ def test_a_running_service_builds_what_is_asked_for(home: Path) -> None:
     assert not (home / "state" / "dataset.wanted").exists()
 
 
-def test_watch_builds_again_when_somebody_is_named(home: Path) -> None:
+def test_watch_builds_again_when_a_person_is_named(home: Path) -> None:
     """Until it is stopped."""
     yaml = home / "dataset" / "yolo" / "data.yaml"
     with subprocess.Popen(

@@ -88,4 +88,4 @@ def format_comparison(found: SetComparison) -> Iterator[str]:
     for (before, after), count in sorted(found.moved.items()):
         yield f"moved    {counted(count, 'picture')} from {before} to {after}"
     if any(before == "train" for before, _ in found.moved):
-        yield "note     A model of the old version has seen pictures that are outside train now."
+        yield "note     A model of the old version saw pictures that are now outside train."

@@ -54,7 +54,7 @@ class FrozenSet:
     """A frozen version.
 
     Attributes:
-        frozen_at: ISO 8601, in UTC; empty if the facts are gone, as after an erasure.
+        frozen_at: ISO 8601, in UTC; empty if the facts are missing, as after an erasure.
         settings: The rule of the set.
         summary: The figures of its build.
         classes: The entries of ``class_index.json``.
@@ -267,7 +267,7 @@ def _read_version(place: Path) -> FrozenSet:
 
 
 def find_changed(root: Path, frozen: FrozenSet) -> Iterator[str]:
-    """Yield the files of a version that do not have the content they had, or are missing."""
+    """Yield the files of a version that were changed or removed."""
     with open_root(root / FROZEN_NAME / frozen.name) as fd:
         for path, expected in frozen.files.items():
             data = _read_below(fd, path)

@@ -1,7 +1,7 @@
 """The quality floor of training sets: which faces are too poor to learn from, and why.
 
-A face below the floor is in no face folder, and no frame is used for its sake. In a frame that is
-used for another face it is labelled: without a label, a detector would learn that it is no face.
+A face below the floor is not in a face folder, and no frame is added because of it. In a frame that
+is used for another face it is labelled: without a label, a detector would learn that it is not one.
 """
 
 from __future__ import annotations

@@ -193,7 +193,7 @@ def make_report_files(
     warnings: Sequence[str],
     draw_sheet: Callable[[Sequence[PlannedCrop]], bytes],
 ) -> SetFiles:
-    """``report/index.html`` and a PNG for each class with faces.
+    """Yield ``report/index.html`` and a PNG for each class with faces.
 
     Args:
         available: The frames that are in the cache.

@@ -130,5 +130,5 @@ def reset_splits(store: DatasetStore, now_s: float) -> str:
     count = store.reset_splits(now_s)
     return (
         f"The next build of the set assigns {counted(count, 'recording')} again; those that you "
-        "moved stay. Train from scratch: a model has seen pictures that may now be in val."
+        "moved stay. Train from scratch: earlier models have seen pictures that may now be in val."
     )
