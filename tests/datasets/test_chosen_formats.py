@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from portraitd.datasets.annotations import Format
 from portraitd.datasets.validate import FormatCheck, check_format
+from portraitd.model.dataset_format import Format
 
 VOC = (
     "<annotation><size><width>40</width><height>30</height></size><object><name>ann</name>"

@@ -13,10 +13,11 @@ from typing import Any, get_args
 import cv2
 import numpy as np
 
-from portraitd.datasets.annotations import DatasetRule, Format
+from portraitd.datasets.annotations import DatasetRule
 from portraitd.datasets.build import DatasetBuild, DatasetPaths
 from portraitd.datasets.writer import DatasetSummary
 from portraitd.media.jpeg import encode_jpeg
+from portraitd.model.dataset_format import Format
 from portraitd.model.face import Image
 from portraitd.store.database import Database
 from portraitd.store.dataset_store import ClassRegistration, DatasetStore
