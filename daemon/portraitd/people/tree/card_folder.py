@@ -26,7 +26,6 @@ from pathlib import Path
 from portraitd.media.jpeg import read_size
 from portraitd.model.errors import PublishError
 from portraitd.model.media_file import Stamp
-from portraitd.model.wording import escape_unprintable
 from portraitd.people.names import folded, safe_name
 from portraitd.people.tree.folder_fs import (
     OWN_PREFIX,
@@ -37,6 +36,7 @@ from portraitd.people.tree.folder_fs import (
     open_made,
     open_regular,
     open_root,
+    raise_as_publish_error,
     read_regular,
     remove_unfinished,
     replace_file,
@@ -148,12 +148,12 @@ class CardFolder:
 
     def read(self) -> CardReading:
         """Return which cards are where. Nothing is changed, so a second reading can confirm it."""
-        with self._os_errors(), self._opened() as fd:
+        with raise_as_publish_error(self.path), self._opened() as fd:
             return CardReading() if fd is None else self._read(fd)
 
     def list_cards(self) -> dict[str, str]:
         """Return the identity of each card that is out, by key."""
-        with self._os_errors(), self._opened() as fd:
+        with raise_as_publish_error(self.path), self._opened() as fd:
             files = {} if fd is None else self.read_list(fd).files
         identities = (entry.identity.partition(" ") for entry in files.values())
         return {key: identity for key, _, identity in identities}
@@ -177,7 +177,7 @@ class CardFolder:
             closed: Keys that are dealt with. Their files are removed wherever they are; if such a
                 card is desired, it is written anew.
         """
-        with self._os_errors(), open_root(self._root) as root_fd:
+        with raise_as_publish_error(self.path), open_root(self._root) as root_fd:
             read_root_manifest(root_fd, self._root)
             if not cards and not entry_exists(root_fd, self._name):
                 return 0
@@ -194,7 +194,7 @@ class CardFolder:
 
         The folder of a person who has the name is left alone.
         """
-        with self._os_errors(), self._opened() as fd:
+        with raise_as_publish_error(self.path), self._opened() as fd:
             if fd is None:
                 return
             self.update((), _refuse, closed)
@@ -323,15 +323,6 @@ class CardFolder:
                 if error.errno not in SKIPPED_ERRORS:
                     raise
             yield None if fd is None or entry_exists(fd, PERSON_MANIFEST) else fd
-
-    @contextmanager
-    def _os_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            where = error.filename if isinstance(error.filename, str) else ""
-            text = f"{self.path / where}: {error.strerror or error}"
-            raise PublishError(escape_unprintable(text)) from error
 
 
 class _Update:

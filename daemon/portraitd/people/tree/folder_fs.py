@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from portraitd.model.errors import PublishError
+from portraitd.model.wording import escape_unprintable
 from portraitd.workers.paths_without_links import open_below
 
 OWN_PREFIX = ".portraitd-"
@@ -107,6 +109,17 @@ def open_parent(path: str, root_fd: int) -> Iterator[tuple[int, str]]:
         return
     with open_folder(parent, root_fd) as fd:
         yield fd, name
+
+
+@contextmanager
+def raise_as_publish_error(folder: Path) -> Iterator[None]:
+    """Raise an error of the file system as a PublishError that names the path below a folder."""
+    try:
+        yield
+    except OSError as error:
+        where = folder / error.filename if isinstance(error.filename, str) else folder
+        text = f"{where}: {error.strerror or error}"
+        raise PublishError(escape_unprintable(text)) from error
 
 
 def inode_of(fd: int) -> int:

@@ -20,6 +20,7 @@ from portraitd.people.tree.folder_fs import (
     move_folder_aside,
     open_made,
     open_root,
+    raise_as_publish_error,
     remove_unfinished,
 )
 from portraitd.people.tree.manifest import FolderManifest, read_note
@@ -80,19 +81,14 @@ class OwnedFiles:
         Raises:
             PublishError: The folder cannot be read or written, or the tree's marker is missing.
         """
-        try:
-            with open_root(self._root) as root_fd:
-                read_root_manifest(root_fd, self._root)
-                with ExitStack() as stack:
-                    fd = self._open(location, root_fd, stack)
-                    if location != ROOT:
-                        # Left by an interrupted write; in the root, the tree removes it.
-                        remove_unfinished(fd)
-                    return self._publish(root_fd, fd, desired, content)
-        except OSError as error:
-            where = error.filename if isinstance(error.filename, str) else ""
-            path = self._root / location / where
-            raise PublishError(f"{path}: {error.strerror or error}") from error
+        with raise_as_publish_error(self._root / location), open_root(self._root) as root_fd:
+            read_root_manifest(root_fd, self._root)
+            with ExitStack() as stack:
+                fd = self._open(location, root_fd, stack)
+                if location != ROOT:
+                    # Left by an interrupted write; in the root, the tree removes it.
+                    remove_unfinished(fd)
+                return self._publish(root_fd, fd, desired, content)
 
     def _publish(
         self, root_fd: int, fd: int, desired: Mapping[str, str], content: Callable[[str], bytes]

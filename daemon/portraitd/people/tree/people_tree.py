@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from portraitd.model.edit import Edit
 from portraitd.model.errors import ForeignTree, PublishError
 from portraitd.model.person import PersonFolder
 from portraitd.model.review_notice import ReviewNotice
-from portraitd.model.wording import escape_unprintable
 from portraitd.people.names import safe_name
 from portraitd.people.tree.acknowledged import AcknowledgedEdits
 from portraitd.people.tree.content_match import match_by_content
@@ -39,6 +38,7 @@ from portraitd.people.tree.folder_faults import FolderFaults
 from portraitd.people.tree.folder_fs import (
     open_folder,
     open_root,
+    raise_as_publish_error,
     remove_empty_folders,
     set_mode,
     share_with_group,
@@ -142,7 +142,7 @@ class PeopleTree:
         Args:
             allow_new: Whether to make a tree where there is none.
         """
-        with self._os_errors():
+        with raise_as_publish_error(self._root):
             is_made = not self._root.is_dir()
             if is_made:
                 if not allow_new:
@@ -203,7 +203,7 @@ class PeopleTree:
             restored: What is missing and is to be written again: a person said that it was not
                 meant to be deleted.
         """
-        with self._os_errors(), open_root(self._root) as root_fd:
+        with raise_as_publish_error(self._root), open_root(self._root) as root_fd:
             root_manifest = self._read_root_manifest(root_fd)
             self._shown = root_manifest.publication or (0, 0)
             last_entry = recorded.last_entry
@@ -244,7 +244,7 @@ class PeopleTree:
 
         Without a reading since the last call, the tree is read for it.
         """
-        with self._os_errors(), open_root(self._root) as root_fd:
+        with raise_as_publish_error(self._root), open_root(self._root) as root_fd:
             snapshot, self._snapshot = self._snapshot, None
             if snapshot is None:
                 snapshot = self._take_snapshot(root_fd, self._read_root_manifest(root_fd))
@@ -252,7 +252,7 @@ class PeopleTree:
 
     def differs(self, recorded: RecordedState) -> bool:
         """Return whether reading would give edits or notices. Nothing is written."""
-        with self._os_errors(), open_root(self._root) as root_fd:
+        with raise_as_publish_error(self._root), open_root(self._root) as root_fd:
             manifest = self._read_root_manifest(root_fd)
             snapshot = assign_owners(self._scan(root_fd), manifest.folders)
         has_edits = bool(detect_edits(snapshot, recorded).edits)
@@ -260,7 +260,7 @@ class PeopleTree:
 
     def find_last_change(self) -> float:
         """Return when an entry of a folder was last added, removed or renamed, since 1970."""
-        with self._os_errors(), open_root(self._root) as root_fd:
+        with raise_as_publish_error(self._root), open_root(self._root) as root_fd:
             changed = [os.fstat(root_fd).st_mtime]
             for location, _ in iter_locations(root_fd):
                 with suppress(FileNotFoundError):
@@ -270,7 +270,7 @@ class PeopleTree:
 
     def adopt(self, location: str, person_id: int) -> None:
         """Make a folder that a reviewer made this person's; nothing if it is missing or owned."""
-        with self._os_errors(), open_root(self._root) as root_fd:
+        with raise_as_publish_error(self._root), open_root(self._root) as root_fd:
             manifest = self._read_root_manifest(root_fd)
             snapshot = assign_owners(self._scan(root_fd), manifest.folders)
             # After an older database was restored: a folder of a person whom it does not know.
@@ -286,7 +286,7 @@ class PeopleTree:
 
     def find_stale_montages(self, folders: Sequence[PersonFolder]) -> list[int]:
         """Return the people whose montage does not show their present faces, in given order."""
-        with self._os_errors(), open_root(self._root) as root_fd:
+        with raise_as_publish_error(self._root), open_root(self._root) as root_fd:
             manifest = self._read_root_manifest(root_fd)
             owned = assign_owners(self._scan(root_fd), manifest.folders).owned
         return [
@@ -298,7 +298,7 @@ class PeopleTree:
 
     def locate_portraits(self) -> dict[int, str]:
         """Return the path of each listed portrait below the root, by face id."""
-        with self._os_errors(), open_root(self._root) as root_fd:
+        with raise_as_publish_error(self._root), open_root(self._root) as root_fd:
             manifest = self._read_root_manifest(root_fd)
             owned = assign_owners(self._scan(root_fd), manifest.folders).owned
         return {
@@ -334,7 +334,7 @@ class PeopleTree:
             accept_losses: Whether nearly all folders may be removed.
             publication: Grouping run and ledger entry that these people are from; see ``shown``.
         """
-        with self._os_errors(), open_root(self._root) as root_fd:
+        with raise_as_publish_error(self._root), open_root(self._root) as root_fd:
             root_manifest = self._read_root_manifest(root_fd)
             remove_empty_folders(root_fd, {inode for _, inode in root_manifest.folders.values()})
             scan = self._scan(root_fd, sweeps=True)
@@ -406,16 +406,6 @@ class PeopleTree:
                 "with, or move the tree away to start a new one"
             )
         self._cache.store = manifest.store
-
-    @contextmanager
-    def _os_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            name = error.filename
-            where = self._root / name if isinstance(name, str) else self._root
-            text = escape_unprintable(f"{where}: {error.strerror or error}")
-            raise PublishError(text) from error
 
 
 def _no_content(step: WriteFile) -> bytes:

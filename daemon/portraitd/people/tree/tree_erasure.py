@@ -18,10 +18,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from portraitd.media.xmp import Mark, read_mark
-from portraitd.model.errors import PublishError
 from portraitd.model.fingerprints import ENDING_BYTES, hash_ending
 from portraitd.model.ignored_names import is_clutter
-from portraitd.model.wording import escape_unprintable
 from portraitd.people.tree.asked_pictures import erase_answers
 from portraitd.people.tree.card_folder import erase_cards
 from portraitd.people.tree.folder_fs import (
@@ -32,6 +30,7 @@ from portraitd.people.tree.folder_fs import (
     open_parent,
     open_regular,
     open_root,
+    raise_as_publish_error,
     replace_file,
 )
 from portraitd.people.tree.manifest import (
@@ -101,30 +100,25 @@ def erase_portraits(root: Path, target: ErasureTarget) -> Erased:
     """
     removed, left, emptied = 0, [], {}
     unavailable: dict[str, str] = {}
-    try:
-        with open_root(root) as root_fd:
-            for location, fd, names in _walk(root_fd, unavailable):
-                try:
-                    if location in (".", *GALLERY):
-                        removed += _erase_pages(fd, names)
-                    unavailable |= _find_unreadable(location, fd, names)
-                    here = _erase_in(fd, names, target)
-                    removed += len(here)
-                    if is_reserved(location):
-                        removed += erase_cards(fd) + erase_answers(fd)
-                    if _redact_manifest(fd, location, target) or here:
-                        left += [f"{location}/{name}" for name in _foreign(fd)]
-                    if _is_emptied(fd):
-                        emptied[location] = inode_of(fd)
-                except OSError as error:
-                    if error.errno not in SKIPPED_ERRORS:
-                        raise
-                    unavailable[location] = error.strerror or str(error)
-            unavailable |= _remove_folders(root_fd, emptied)
-    except OSError as error:
-        where = root / error.filename if isinstance(error.filename, str) else root
-        text = escape_unprintable(f"{where}: {error.strerror or error}")
-        raise PublishError(text) from error
+    with raise_as_publish_error(root), open_root(root) as root_fd:
+        for location, fd, names in _walk(root_fd, unavailable):
+            try:
+                if location in (".", *GALLERY):
+                    removed += _erase_pages(fd, names)
+                unavailable |= _find_unreadable(location, fd, names)
+                here = _erase_in(fd, names, target)
+                removed += len(here)
+                if is_reserved(location):
+                    removed += erase_cards(fd) + erase_answers(fd)
+                if _redact_manifest(fd, location, target) or here:
+                    left += [f"{location}/{name}" for name in _foreign(fd)]
+                if _is_emptied(fd):
+                    emptied[location] = inode_of(fd)
+            except OSError as error:
+                if error.errno not in SKIPPED_ERRORS:
+                    raise
+                unavailable[location] = error.strerror or str(error)
+        unavailable |= _remove_folders(root_fd, emptied)
     return Erased(removed, tuple(left), unavailable)
 
 
