@@ -35,6 +35,7 @@ from portraitd.people.tree.folder_fs import (
     open_made,
     open_parent,
     open_root,
+    raise_as_publish_error,
     read_regular,
 )
 from portraitd.people.tree.manifest import ManifestEntry
@@ -136,7 +137,7 @@ def freeze_set(root: Path, name: str, rule: DatasetRule, facts: Mapping[str, Any
         target, unfinished = folder / name, folder / f"{UNFINISHED}{name}"
         if target.exists():
             raise ConfigError(f"{target} exists; a version is never overwritten")
-        try:
+        with raise_as_publish_error(root):
             remove_unfinished(root)
             with (
                 open_root(root) as root_fd,
@@ -144,8 +145,6 @@ def freeze_set(root: Path, name: str, rule: DatasetRule, facts: Mapping[str, Any
             ):
                 _copy_set(root, root_fd, fd, name, manifest, rule, facts)
             unfinished.rename(target)
-        except OSError as error:
-            raise PublishError(f"{error.filename or folder}: {error.strerror or error}") from error
     return _read_version(target)
 
 

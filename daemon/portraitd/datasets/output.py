@@ -27,6 +27,7 @@ from portraitd.people.tree.folder_fs import (
     open_made,
     open_parent,
     open_root,
+    raise_as_publish_error,
     read_regular,
     replace_file,
     set_mode,
@@ -176,7 +177,7 @@ def publish_set(root: Path, desired: Mapping[str, FileContent]) -> OutputChanges
     Raises:
         PublishError: The folder cannot be read or written; what was written stays.
     """
-    with _os_errors(root), open_root(root) as root_fd:
+    with raise_as_publish_error(root), open_root(root) as root_fd:
         publication = _SetPublication(root, root_fd)
         try:
             publication.run(desired)
@@ -193,19 +194,10 @@ def finish_set(root: Path, fingerprint: str, summary: Mapping[str, Any]) -> None
     Raises:
         PublishError: The manifest cannot be written.
     """
-    with _os_errors(root), open_root(root) as root_fd:
+    with raise_as_publish_error(root), open_root(root) as root_fd:
         manifest = _read_manifest(root_fd)
         files = manifest.files if manifest else {}
         save_set_manifest(root_fd, SetManifest(fingerprint, summary, files))
-
-
-@contextmanager
-def _os_errors(root: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        where = root / error.filename if isinstance(error.filename, str) else root
-        raise PublishError(f"{where}: {error.strerror or error}") from error
 
 
 def save_set_manifest(root_fd: int, manifest: SetManifest) -> None:

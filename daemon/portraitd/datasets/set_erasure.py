@@ -25,7 +25,7 @@ from portraitd.datasets.output import (
 from portraitd.media.fs import locked
 from portraitd.model.errors import AlreadyRunning, PublishError, StoreError
 from portraitd.model.fingerprints import ErasedFrames
-from portraitd.people.tree.folder_fs import open_root, read_regular
+from portraitd.people.tree.folder_fs import open_root, raise_as_publish_error, read_regular
 from portraitd.store.frame_cache import FrameCache
 
 BUILD_LOCK = "dataset.lock"
@@ -92,10 +92,8 @@ def erase_sets(
     frames = ErasedFrames(stems)
     cached = FrameCache(state_dir).discard(frames)
     found = _erase_set(root, frames, erased_classes)
-    try:
+    with raise_as_publish_error(root):
         remove_unfinished(root)
-    except OSError as error:
-        raise PublishError(f"{error.filename or root}: {error.strerror or error}") from error
     versions = [_erase_set(place, frames, erased_classes) for place in find_frozen_roots(root)]
     return found._replace(files=found.files + sum(one.files for one in versions), cached=cached)
 
@@ -104,7 +102,7 @@ def _erase_set(root: Path, frames: ErasedFrames, erased_classes: Collection[int]
     if not root.is_dir():
         return SetErasure()
     try:
-        with lock_set(root), open_root(root) as root_fd:
+        with raise_as_publish_error(root), lock_set(root), open_root(root) as root_fd:
             manifest = read_set_manifest(root)
             going = _choose_files(root_fd, manifest, frames, erased_classes)
             staying = manifest.files.keys() - set(going) if manifest else set()
@@ -127,8 +125,6 @@ def _erase_set(root: Path, frames: ErasedFrames, erased_classes: Collection[int]
                         os.rmdir(name, dir_fd=fd)
     except AlreadyRunning as error:
         raise PublishError(f"{error}; the erasure waits") from error
-    except OSError as error:
-        raise PublishError(f"{error.filename or root}: {error.strerror or error}") from error
     return SetErasure(removed, 0, bool(is_incomplete and going))
 
 
