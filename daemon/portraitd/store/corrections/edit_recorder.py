@@ -6,7 +6,7 @@ before any grouping runs, and the grouping confirms them: the same entries const
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -193,10 +193,7 @@ class EditRecorder:
             raise ConfigError(f"there is no entry {entry_id}; `portraitd ledger` lists them")
         if entry_id in corrections.undone:
             raise ConfigError(f"entry {entry_id} is undone already; undo that undo instead")
-        with self._db.transaction():
-            affected = Affected()
-            self._append_undo(entry_id, entries, affected, now_s)
-            self._effects.apply(corrections, self._ledger.corrections(), affected)
+        self.record([UndoEntry(entry_id)], now_s)
         return entries[entry_id]
 
     def drop_undone(self, edits: Sequence[Edit], after_id: int) -> list[Edit]:
@@ -419,6 +416,20 @@ class EditRecorder:
         )
         return RecordedEdit(edit, entry_id, face.person_id)
 
+    def _undo_entry(self, edit: UndoEntry, batch: _Batch) -> RecordedEdit | None:
+        entries = {entry.id: entry for entry in self._ledger.entries()}
+        undone = undone_entries((one.id, one.undoes) for one in entries.values())
+        if edit.entry_id not in entries or edit.entry_id in undone:
+            return None
+        original = entries[edit.entry_id]
+        while original.undoes is not None:
+            original = entries[original.undoes]
+        affected = self._effects.affected_by_undo(original)
+        batch.affected.people |= affected.people
+        batch.affected.faces |= affected.faces
+        entry_id = self._ledger.append(EditKind.UNDO, batch.now_s, undoes=edit.entry_id)
+        return RecordedEdit(edit, entry_id)
+
     # ---
 
     def _find_person(self, edit: AddReference, corrections: Corrections) -> int | None:
@@ -440,29 +451,6 @@ class EditRecorder:
         ).fetchone()
         batch.affected.people.add(int(row["id"]))
         return int(row["id"])
-
-    def _undo_entry(self, edit: UndoEntry, batch: _Batch) -> RecordedEdit | None:
-        entries = {entry.id: entry for entry in self._ledger.entries()}
-        undone = undone_entries((one.id, one.undoes) for one in entries.values())
-        if edit.entry_id not in entries or edit.entry_id in undone:
-            return None
-        entry_id = self._append_undo(edit.entry_id, entries, batch.affected, batch.now_s)
-        return RecordedEdit(edit, entry_id)
-
-    def _append_undo(
-        self,
-        entry_id: int,
-        entries: Mapping[int, LedgerEntry],
-        affected: Affected,
-        now_s: float,
-    ) -> int:
-        original = entries[entry_id]
-        while original.undoes is not None:
-            original = entries[original.undoes]
-        more = self._effects.affected_by_undo(original)
-        affected.people |= more.people
-        affected.faces |= more.faces
-        return self._ledger.append(EditKind.UNDO, now_s, undoes=entry_id)
 
     def _faces_of_move(
         self, moved: Sequence[ScopedFace], person_id: int, batch: _Batch
