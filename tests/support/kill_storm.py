@@ -10,10 +10,11 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,9 +74,8 @@ def run(folder: Path, media: Sequence[Path], count: int, seed: int) -> StormOutc
             if waiting and turn % max(1, count // (len(media) + 1)) == 0:
                 source = waiting.pop(0)
                 shutil.copyfile(source, home / "inbox" / source.name)
-            deadline_s = time.monotonic() + choice.uniform(0.0, LONGEST_S)
-            while time.monotonic() < deadline_s and daemon.process.poll() is None:
-                time.sleep(0.005)
+            with suppress(subprocess.TimeoutExpired):
+                daemon.process.wait(choice.uniform(0.0, LONGEST_S))
             kind = choice.choice(KINDS)
             _kill(daemon.process.pid, kind)
             kills[kind] += 1
@@ -86,7 +86,7 @@ def run(folder: Path, media: Sequence[Path], count: int, seed: int) -> StormOutc
         shutil.copyfile(source, home / "inbox" / source.name)
     _finish(home)
     assert_sound(load(home))
-    with connect(home / "state") as store:
+    with closing(connect(home / "state")) as store:
         states = Counter(row["state"] for row in store.execute("select state from files"))
         attempts = {row["attempts"] for row in store.execute("select attempts from slices")}
     return StormOutcome(
@@ -105,10 +105,8 @@ def _kill(pid: int, kind: str) -> None:
         # Stopped, so that it cannot take their end for the fault of their jobs.
         os.kill(pid, signal.SIGSTOP)
     for victim in victims:
-        try:
+        with suppress(ProcessLookupError):
             os.kill(victim, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
     wait_until(lambda: not any(map(is_alive, family)), "the workers have ended")
 
 

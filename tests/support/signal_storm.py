@@ -12,12 +12,13 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+import support.interpreter  # noqa: F401 - the commands are not to ignore signals
 from support.home import connect
 from support.processes import children, environment, is_alive, make_home, portraitd, wait_until
 
@@ -78,10 +79,6 @@ class SignalStorm:
         self._folder = folder
         self._random = random.Random(seed)
         self._photo = photographs[1]
-        for number in SIGNALS:
-            # A shell lets what it runs in the background ignore SIGINT, and nohup SIGHUP.
-            if signal.getsignal(number) is signal.SIG_IGN:
-                signal.signal(number, signal.SIG_DFL)
         self._template = make_home(folder / "template")
         made = portraitd("process", "--home", self._template, photographs[0])
         assert 0 == made.returncode, made.stderr
@@ -109,9 +106,8 @@ class SignalStorm:
         family: set[int] = set()
         code: int | None = None
         try:
-            deadline_s = time.monotonic() + after_s
-            while time.monotonic() < deadline_s and process.poll() is None:
-                time.sleep(0.01)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(after_s)
             process.send_signal(number)
             family = children(process.pid)
             code = process.wait(ENDED_S)
@@ -125,9 +121,9 @@ class SignalStorm:
         return Ending(command, number.name, after_s, code, text, left)
 
     def is_sound(self) -> bool:
-        """Return whether the store of the last home is whole, and no job is marked as running."""
+        """Return whether the store of the last home is whole."""
         home = self._folder / "home"
-        with connect(home / "state") as store:
+        with closing(connect(home / "state")) as store:
             whole = [row[0] for row in store.execute("pragma integrity_check")]
         return whole == ["ok"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,6 @@ def test_what_ends_the_service_counts_nothing_against_its_jobs(
             lost = [line for line in daemon.log if line["event"] in ("slice_lost", "file_failed")]
             assert [] == lost
         # Otherwise it was killed when the block ended.
-    with connect(home / "state") as store:
+    with closing(connect(home / "state")) as store:
         assert [("done",)] == [tuple(row) for row in store.execute("select state from files")]
         assert {1} == {row["attempts"] for row in store.execute("select attempts from slices")}
