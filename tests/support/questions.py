@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from portraitd.people.tree.card_folder import find_key
-from support.home import Home
+from support.home import Home, connect
 
 
 def leave_open(
@@ -30,7 +30,7 @@ def leave_open(
 
 def unsorted_faces(home: Home) -> list[int]:
     """Return the best face of each track without a person."""
-    with closing(sqlite3.connect(home.settings.state_dir / "portraitd.sqlite3")) as db:
+    with closing(connect(home.settings.state_dir)) as db:
         rows = db.execute(
             """
             select best_face_id from tracks join faces on faces.id = best_face_id
@@ -56,12 +56,12 @@ def answered(home: Home) -> list[Path]:
 
 def deferred(home: Home) -> list[str]:
     """Return the questions that were put off."""
-    with closing(sqlite3.connect(home.settings.state_dir / "portraitd.sqlite3")) as db:
+    with closing(connect(home.settings.state_dir)) as db:
         return [row[0] for row in db.execute("select key from deferred_questions order by key")]
 
 
 def read_key(home: Home, card: Path) -> str:
     """Return the key of a question from its picture."""
-    with closing(sqlite3.connect(home.settings.state_dir / "portraitd.sqlite3")) as db:
+    with closing(connect(home.settings.state_dir)) as db:
         (store,) = db.execute("select name from store_name").fetchone()
     return find_key(card.read_bytes(), store) or ""
