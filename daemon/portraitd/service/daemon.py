@@ -25,7 +25,7 @@ from portraitd.service.health import HealthRecorder
 from portraitd.service.home import find_own_folders, open_home
 from portraitd.service.people_lease import take
 from portraitd.service.pipeline import Service
-from portraitd.service.share_probe import ShareProbe
+from portraitd.service.share_probe import require_share
 from portraitd.service.systemd import Notifier
 from portraitd.service.wakeup import Button, Doorbell, stop_signals
 from portraitd.store.database import SQLITE_VERSION, Database, StoreLock
@@ -84,10 +84,7 @@ def open_service(
         StoreError: The database cannot be used, or a share does not answer.
     """
     for folder in (settings.people_dir, settings.inbox_dir):
-        probe = ShareProbe(folder)
-        probe.tick(Now.read())
-        if probe.blocked:
-            raise StoreError(probe.blocked)
+        require_share(folder)
     open_home(settings)
     with ExitStack() as stack:
         stack.enter_context(StoreLock(settings.state_dir))
