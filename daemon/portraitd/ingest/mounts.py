@@ -104,6 +104,11 @@ def _mount_of(path: Path, mounts: Path) -> MountEntry | None:
     return find_mount(Path(os.path.realpath(path)), read_mounts(mounts))
 
 
+def is_on_share(folder: Path) -> bool:
+    """Return whether other machines may write to a folder without events of this kernel."""
+    return needs_polling(file_system_type(folder))
+
+
 def needs_polling(file_system: str) -> bool:
     """Return whether events may be missing there, because other machines write to it too."""
     return file_system in POLLED_FILE_SYSTEMS or file_system.startswith("fuse.")

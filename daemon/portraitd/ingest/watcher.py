@@ -29,7 +29,7 @@ from watchdog.events import (
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
-from portraitd.ingest.mounts import file_system_type, needs_polling
+from portraitd.ingest.mounts import is_on_share
 
 log = structlog.get_logger(stage="watcher")
 
@@ -160,7 +160,7 @@ class Watch:
 
     def _wants_events(self, root: Path) -> bool:
         if self._mode == "auto":
-            return not needs_polling(file_system_type(root))
+            return not is_on_share(root)
         return self._mode == "events"
 
     def _watch(self, root: Path) -> _Watched | None:

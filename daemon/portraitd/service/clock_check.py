@@ -23,7 +23,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from portraitd.ingest.mounts import file_system_type, needs_polling
+from portraitd.ingest.mounts import is_on_share
 from portraitd.model.stage import Now
 from portraitd.people.tree.folder_fs import create_unfinished, open_root
 from portraitd.store.erasure.retention_record import RetentionRecord, read_record, write_record
@@ -74,7 +74,7 @@ def read_server_clock(folder: Path) -> float | None:
     Returns:
         Seconds since 1970; None if the folder is on a local disk, or cannot be written.
     """
-    if not needs_polling(file_system_type(folder)):
+    if not is_on_share(folder):
         return None
     with suppress(OSError), open_root(folder) as fd:
         name, file_fd = create_unfinished(fd, "clock")

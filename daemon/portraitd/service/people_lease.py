@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from portraitd.config import Settings
-from portraitd.ingest.mounts import file_system_type, needs_polling
+from portraitd.ingest.mounts import is_on_share
 from portraitd.model.errors import TreeInUse
 from portraitd.model.reasons import NO_REASON, Reason
 from portraitd.model.stage import Now
@@ -31,7 +31,7 @@ def make_people_lease(
         settings.people_dir,
         store,
         settings.home_dir,
-        lambda: needs_polling(file_system_type(settings.people_dir)),
+        lambda: is_on_share(settings.people_dir),
         probe,
     )
 

@@ -17,7 +17,7 @@ from portraitd.faces.interface import EncoderSpec
 from portraitd.faces.models.model_registry import find_embedder, require_rules
 from portraitd.ingest.admission import Admission
 from portraitd.ingest.dispatcher import Dispatcher, encode_options, slice_s
-from portraitd.ingest.mounts import file_system_type, needs_polling
+from portraitd.ingest.mounts import is_on_share
 from portraitd.ingest.picture_hashes import PictureHashStage
 from portraitd.ingest.reembedding_stage import ReembeddingStage
 from portraitd.ingest.reprocessing import ReprocessingStage
@@ -84,19 +84,16 @@ class Service:
         target: EncoderSpec | None = None,
     ) -> None:
         executor = executors.executor
-        files = Files(database, settings.inbox_dir)
-        faces = Faces(database)
-        people = People(database)
+        self.files = files = Files(database, settings.inbox_dir)
+        self.faces = faces = Faces(database)
+        self.people = people = People(database)
         tracks = TrackStore(database)
 
         def wake() -> None:
             doorbell.wake("job")
 
         self.database = database
-        self.files = files
         self.slice_queue = SliceQueue(database, files, settings.privacy.dropped_again == "refuse")
-        self.faces = faces
-        self.people = people
         self.inbox_share = ShareProbe(settings.inbox_dir)
         self.people_share = ShareProbe(settings.people_dir)
         self.people_lease = make_people_lease(
@@ -177,28 +174,26 @@ class Service:
             self._accept_removal,
             [self.questions.answers, self.edit_cards],
         )
-        self.references, self.asked_pictures = (
-            ReferenceStage(
-                tree,
-                settings.people_dir,
-                files,
-                ReferenceFaces(database),
-                recorder,
-                tree_stores.notices,
-                settings.inbox,
-                settings.review,
-                self.review.has_read_everything,
-                lambda: needs_polling(file_system_type(settings.people_dir)),
-            ),
-            AskedPictureStage(
-                settings.people_dir,
-                database,
-                encode_options(settings),
-                executor,
-                wake,
-                settings.inbox.quiet_s,
-                self.review.has_read_everything,
-            ),
+        self.references = ReferenceStage(
+            tree,
+            settings.people_dir,
+            files,
+            ReferenceFaces(database),
+            recorder,
+            tree_stores.notices,
+            settings.inbox,
+            settings.review,
+            self.review.has_read_everything,
+            lambda: is_on_share(settings.people_dir),
+        )
+        self.asked_pictures = AskedPictureStage(
+            settings.people_dir,
+            database,
+            encode_options(settings),
+            executor,
+            wake,
+            settings.inbox.quiet_s,
+            self.review.has_read_everything,
         )
         self.reprocessing = ReprocessingStage(
             ReprocessQueue(database, files, tracks),
