@@ -48,7 +48,7 @@ def computing(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LocalE
 
 
 def make_vectors() -> NDArray[np.float32]:
-    """Return tracks of twenty people, and some of nobody."""
+    """Return tracks of twenty people, and some that are like no other."""
     random = np.random.default_rng(5)
     centres = random.normal(0.0, 0.12, (20, 128))
     vectors = centres[random.integers(0, 20, SIZE)] + random.normal(0.0, 0.02, (SIZE, 128))

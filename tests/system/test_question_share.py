@@ -43,7 +43,7 @@ SAME, IS = "01 person-0001 and person-0002, the same.jpg", "02 is this person-00
 
 @pytest.fixture
 def home(two_found: Home, tmp_path: Path) -> Home:
-    """Two people who may be one, and a face of nobody that may show the second."""
+    """Two people who may be one, and a face without a person that may show the second."""
     home = copied(two_found, tmp_path)
     (face,) = unsorted_faces(home)
     leave_open(home, {(1, 2): 0.9}, {face: 2})

@@ -20,7 +20,7 @@ pytestmark = [
 def test_known_people_over_the_share(
     tmp_path: Path, photographs: list[Path], two_people: Path
 ) -> None:
-    """Told who somebody is, told otherwise, asked, and all that without a terminal."""
+    """A reviewer says who a person is, corrects it and asks, all without a terminal."""
     home = Home(tmp_path / "home", grouping={"method": "people"})
     home.run()
     for number, photograph in enumerate(photographs, 1):

@@ -132,7 +132,7 @@ def encode(video_slice: Slice, settings: EncodeOptions) -> SliceFaces:
 
 @returns("portraitd.ingest.media_results:PICTURE_FACES")
 def encode_picture(source: Source, settings: EncodeOptions) -> SliceFaces:
-    """Find and embed every face of a picture that somebody asks about.
+    """Find and embed every face of a picture that is asked about.
 
     Raises:
         VideoError: It is not a picture, or changed while it was read.

@@ -110,8 +110,8 @@ def read_heartbeat(state_dir: Path) -> Health:
         health = Health(**json.loads((state_dir / FILE_NAME).read_bytes()))
     except (OSError, ValueError, TypeError, RecursionError):
         return Health(process, 0.0)
-    # Another process wrote it: the running one has not sent a heartbeat yet, or the last one ended
-    # without a word.
+    # Another process wrote it: the running one has not sent a heartbeat yet, or the last one was
+    # ended before it could write why.
     return health if health.process == process else Health(process, 0.0)
 
 

@@ -555,7 +555,7 @@ def _judge(video: sqlite3.Row, slices: Sequence[sqlite3.Row]) -> tuple[VideoStat
 
 
 def _judge_reference(result: SliceFaces) -> Reason:
-    """Return why a picture says of nobody who they are; ``NO_REASON`` if it does."""
+    """Return why a reference picture shows no exemplar; ``NO_REASON`` if it shows one."""
     boxes = [one.face.box for one in result.detections]
     if find_main_face(boxes) is not None:
         return NO_REASON

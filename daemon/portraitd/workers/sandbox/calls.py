@@ -185,8 +185,8 @@ def _check(pid: int, rights: CallRights) -> dict[str, _Instructions]:
         checks["openat"] = _no_bit(2, _TO_WRITE, errno.EACCES)
         checks["open"] = _no_bit(1, _TO_WRITE, errno.EACCES)
     else:
-        # Also a file that it may only read has a descriptor: nobody else may get rights to it, and
-        # its owner loses none.
+        # A file that it may only read has a descriptor, too: other users must get no rights to it,
+        # and its owner must lose none.
         owned = [step for bit in _OWNER for step in _has_bit(1, bit, errno.EPERM)]
         checks["fchmod"] = [*_no_bit(1, _OTHERS, errno.EPERM), *owned]
     return checks
