@@ -254,7 +254,7 @@ def _render_page(
     if any(row.faces or row.labels for row in rows):
         parts += [
             "<h2>People</h2>",
-            f"<p>{escape(_capitalised(describe_balance(rows)))}.</p>",
+            f"<p>{escape(describe_balance(rows))}.</p>",
             '<p class="quiet">The bar shows how the faces of a person are divided, and the border '
             "of a picture shows where it is: <b class=train>blue</b> in train, <b class=val>orange"
             "</b> in val, <b class=test>green</b> in test. Of a person with more than "
@@ -327,15 +327,11 @@ def _render_class(row: ClassStatistics, plan: Plan, sheet: str) -> list[str]:
     return parts
 
 
-def _capitalised(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
 def describe_balance(rows: Sequence[ClassStatistics]) -> str:
     """Return a sentence that compares the largest and the smallest person."""
     counts = sorted((sum(row.faces.values()), row.label.label) for row in rows if row.faces)
     if not counts:
-        return "there are no face folders"
+        return "There are no face folders"
     (least, last), (most, first) = counts[0], counts[-1]
     most_faces, least_faces = counted(most, "face"), counted(least, "face")
     ratio = f"{most / least:.1f} to 1"
