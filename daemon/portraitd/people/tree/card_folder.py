@@ -332,12 +332,12 @@ class _Update:
         self._folder = folder
         self._fd = fd
         self._note = folder.read_list(fd)
+        self._saved = self._note.to_bytes()
         self._changes = 0
 
     def run(
         self, cards: Sequence[Card], content: Callable[[Card], bytes], closed: frozenset[str]
     ) -> int:
-        before = self._note.to_bytes()
         desired = {card.key: card for card in cards}
         remove_unfinished(self._fd)
         listed = _content_of(self._note)
@@ -349,26 +349,28 @@ class _Update:
             }
             answered = {key for cards_there in there.values() for key in cards_there.values()}
             obsolete = {key for key in here.values() if key and key not in desired} - answered
+            dropped = closed | obsolete
             # A card is dropped from the list before it is removed, and is in place before it is
             # listed: one that a crash left over is recognised by its key.
             for name, key in _keys_of(self._note).items():
                 is_gone = key not in here.values() and key not in answered
-                if key in closed | obsolete or (key not in desired and is_gone):
+                if key in dropped or (key not in desired and is_gone):
                     del self._note.files[name]
-            if self._note.to_bytes() != before:
-                self._folder.save_list(self._fd, self._note)
-                before = self._note.to_bytes()
-            for name in [name for name, key in here.items() if key in closed | obsolete]:
-                self._remove(self._fd, name)
+            self._save_list()
+            self._remove_cards(self._fd, here, dropped)
             for answer, answer_fd in opened.items():
-                for name in [name for name, key in there[answer].items() if key in closed]:
-                    self._remove(answer_fd, name)
-        left = {name: key for name, key in here.items() if key not in closed | obsolete}
+                self._remove_cards(answer_fd, there[answer], closed)
+        left = {name: key for name, key in here.items() if key not in dropped}
         for card in cards:
             self._bring_up_to_date(card, content, left, card.key in answered - closed)
-        if self._note.to_bytes() != before:
-            self._folder.save_list(self._fd, self._note)
+        self._save_list()
         return self._changes
+
+    def _save_list(self) -> None:
+        data = self._note.to_bytes()
+        if data != self._saved:
+            self._folder.save_list(self._fd, self._note)
+            self._saved = data
 
     def _bring_up_to_date(
         self,
@@ -394,6 +396,13 @@ class _Update:
             self._remove(self._fd, in_place)
             here.pop(in_place)
         here[name] = card.key
+
+    def _remove_cards(
+        self, fd: int, cards: Mapping[str, str | None], keys: Collection[str]
+    ) -> None:
+        for name, key in cards.items():
+            if key in keys:
+                self._remove(fd, name)
 
     def _remove(self, fd: int, name: str) -> None:
         with suppress(FileNotFoundError):
