@@ -33,7 +33,6 @@ import sqlite3
 import sys
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,10 +40,13 @@ from typing import Any, NamedTuple
 import structlog
 
 from portraitd.config import Settings
+from portraitd.model.face import Box
 from portraitd.model.question import Question
 from portraitd.model.stage import Now
 from portraitd.people.tree.card_folder import find_key
+from portraitd.people.tree.locations import find_person_folders
 from portraitd.people.tree.people_tree import PeopleTree
+from portraitd.people.tree.scan import ScanCache
 from portraitd.service.executors import Executors
 from portraitd.service.pipeline import Service
 from portraitd.service.wakeup import Doorbell
@@ -57,8 +59,6 @@ VISIBLE_QUALITY = 0.1
 MAX_ROUNDS = 30
 MAX_TICKS = 300
 
-Box = tuple[int, int, int, int]
-
 
 class Track(NamedTuple):
     """A labelled track as the store has it now."""
@@ -68,22 +68,12 @@ class Track(NamedTuple):
     label: str
 
 
-def overlap(one: Box, other: Box) -> float:
-    """Return the intersection over union of two boxes: left, top, right, bottom."""
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
-    return width * height / (sum(areas) - width * height)
-
-
 def label_clip(name: str, truth: dict[str, Any], face: sqlite3.Row) -> str | None:
     """Return who a face of a clip is."""
     cast = re.sub(r"(_[a-z]|_dev|\d+)+$", "", name)
-    box = (face["box_left"], face["box_top"], face["box_right"], face["box_bottom"])
+    box = Box(face["box_left"], face["box_top"], face["box_right"], face["box_bottom"])
     found = [
-        (overlap(box, (left, top, right, bottom)), one["who"])
+        (box.iou(Box(left, top, right, bottom)), one["who"])
         for one in truth["faces"]
         for top, right, bottom, left in [one["box"]]
         if abs(one["t"] - face["t_s"]) <= TIME_TOLERANCE_S
@@ -239,7 +229,12 @@ class Reviewer:
             homes.setdefault(label, person)
         tree = PeopleTree(self.settings.people_dir)
         portraits = tree.locate_portraits()
-        folders = dict(locate_folders(self.settings.people_dir))
+        folders = {
+            person: self.settings.people_dir / folder.location
+            for person, folder in find_person_folders(
+                self.settings.people_dir, ScanCache("")
+            ).items()
+        }
         selections = set()
         for person, label in shown.items():
             if homes[label] != person:
@@ -276,14 +271,6 @@ def people_of(tracks: Any) -> dict[int, str]:
         if one.person is not None:
             votes[one.person][one.label] += 1
     return {person: count.most_common(1)[0][0] for person, count in votes.items()}
-
-
-def locate_folders(root: Path) -> Iterator[tuple[int, Path]]:
-    """Yield the folder of each person."""
-    for manifest in root.rglob(".person.json"):
-        person = json.loads(manifest.read_text())["person"]
-        if person is not None:
-            yield person, manifest.parent
 
 
 def main() -> None:
